@@ -1,0 +1,250 @@
+"""``run(suite) -> Outcome``: the public way in from Python, where producing and judging meet."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import NamedTuple
+
+from harness import outcomes, provenance, scoring, stats
+from harness.carry_out import Execution, Watch, carry_out, no_watch
+from harness.datasets import Dataset, load_dataset
+from harness.digests import digest_of
+from harness.executors import ChildExecutor, Executor, InlineExecutor
+from harness.formats import read_run
+from harness.graph import Plan, SystemPlan
+from harness.latency import Latencies
+from harness.ledger import making_cost
+from harness.measures import parse
+from harness.plan import build_plan
+from harness.records import Abstention, Comparison, Outcome, Score, Serving, Summary, SystemInfo
+from harness.scorecards import Scorecards
+from harness.spec import Suite
+from harness.stages.common import read_answers
+from harness.stages.retrieve import RUN_FILE
+from harness.store import FolderStore
+from harness.suite_files import load_suite
+
+STORE = Path(".harness")
+ALPHA, RESAMPLES = 0.05, 10_000
+BOUNDS = ("closed-book", "oracle-context")
+"""Reference rows that nobody would serve: they bound the others and take no part in the family of gains."""
+FEW_GROUPS = 20
+
+
+class Finished(NamedTuple):
+    """An outcome, where it was written, and how much of it had to be computed in this run."""
+
+    outcome: Outcome
+    folder: Path
+    calls_made: int
+    scores_computed: int
+    failed_share: float
+    limit: float
+    seconds: float
+
+
+def run(
+    suite: str | Path, store: Path = STORE, seeds: Sequence[int] = (), watch: Watch = no_watch,
+    executor: Executor | None = None,
+) -> Finished:  # fmt: skip
+    """Run a suite (a shipped name, a file or a folder) and write its outcome below `store`.
+
+    `seeds` replaces those of the suite. What the store holds already is not made again. Raises HarnessError for
+    anything wrong with the suite, its data or its models; a stage that fails is part of the outcome.
+    """
+    spec, path = load_suite(suite)
+    if seeds:
+        spec = spec.model_copy(update={"seeds": tuple(dict.fromkeys(seeds))})
+    return Bench(spec, path, store, watch, executor or ChildExecutor()).run()
+
+
+class Bench:
+    """One run of a suite, step by step."""
+
+    def __init__(self, suite: Suite, path: Path, root: Path, watch: Watch, executor: Executor) -> None:
+        self.suite, self.path, self.root, self.watch, self.executor = suite, path, root, watch, executor
+        self.store = FolderStore(root / "store")
+        self.split = suite.evaluate.split
+
+    def run(self) -> Finished:
+        started = time.perf_counter()
+        dataset = load_dataset(self.suite.dataset, self.split)
+        plan = build_plan(self.suite, dataset)
+        plan.parts.publish(self.store)
+        execution = carry_out(plan, self.store, self.executor, InlineExecutor(), self.watch)
+        cards = Scorecards(plan, dataset, execution, self.store, self.watch)
+        rows = {system.label: cards.rows(system) for system in plan.systems}
+        latencies = Latencies(plan, self.store, self.executor, self.watch)
+        serving = {system.label: latencies.measure(system) for system in plan.systems if self._served(system, execution)}
+        systems = self._systems(plan, execution, serving)
+        summaries = [summary for system in plan.systems for summary in summarise(rows[system.label], self.split)]
+        outcome = Outcome(
+            suite=self.suite.name,
+            split=self.split,
+            title=self.suite.title,
+            created=provenance.now(),
+            seconds=time.perf_counter() - started,
+            provenance=provenance.collect(self.path),
+            spec=self.suite.model_dump(mode="json", by_alias=True),
+            dataset=dataset.describe(self.split, len(plan.sample)),
+            settings=self._settings(),
+            measures=tuple(map(str, self.suite.measures)),
+            identities={str(measure): cards.identity(measure, self.split) for measure in self.suite.measures},
+            systems=tuple(systems),
+            summaries=tuple(summaries),
+            comparisons=tuple(self._gains(plan, rows)),
+            abstentions=tuple(self._abstentions(plan, execution, cards)),
+            timings=latencies.timings(),
+            ledger=tuple(execution.rows.values()),
+            not_run=self._not_run(plan) | {f"probe {name}": why for name, why in latencies.failed.items()},
+            notes=tuple(self._notes(plan, rows)),
+            missing_lists=self._missing_lists(plan, dataset, execution),
+        )
+        every = [row for found in rows.values() for row in found]
+        outcome, folder = outcomes.write(outcome, self.root, every, plan, execution, self.store)
+        failed = [row.status == "failed" for row in every if row.status != "not_applicable"]
+        share = sum(failed) / max(len(failed), 1)
+        seconds = time.perf_counter() - started
+        return Finished(outcome, folder, execution.made, cards.computed, share, self.suite.failure_limit, seconds)
+
+    @staticmethod
+    def _served(system: SystemPlan, execution: Execution) -> bool:
+        return not any(goal in execution.failed for goal in system.goals)
+
+    def _systems(
+        self, plan: Plan, execution: Execution, serving: Mapping[str, Serving | None]
+    ) -> list[SystemInfo]:
+        seen: dict[tuple[str, ...], str] = {}
+        found = []
+        for system in plan.systems:
+            seconds, dollars = making_cost(plan, system.goals, execution.rows, self.suite.prices)
+            failed = next((execution.failed[goal] for goal in system.goals if goal in execution.failed), "")
+            info = SystemInfo(
+                name=system.name,
+                seed=system.seed,
+                role=system.role,
+                tunes=system.tunes,
+                identity=digest_of([system.run, system.answers]),
+                make_seconds=seconds,
+                make_dollars=dollars,
+                serving=serving.get(system.label),
+                failed=failed,
+            )
+            if not failed and system.run and system.scores_run:
+                content = (self.store.content_digest(system.run),)
+                info = info.model_copy(update={"same_as": seen.get(content, "")})
+                seen.setdefault(content, info.label)
+            found.append(info)
+        return found
+
+    def _gains(self, plan: Plan, rows: Mapping[str, list[Score]]) -> list[Comparison]:
+        """Every system that could be served against `untuned`, on every gated measure, as one family."""
+        pairs = []
+        for measure, margin in self.suite.margins.items():
+            baseline = _values(rows["untuned"], str(measure), self.split)
+            for system in plan.systems:
+                values = _values(rows[system.label], str(measure), self.split)
+                if system.name == "untuned" or system.name in BOUNDS or not values:
+                    continue
+                groups = {row.query_id: row.group for row in rows[system.label]}
+                pairs.append(stats.Paired(system.name, system.seed, measure, margin, values, baseline, groups))
+        if not pairs:
+            return []
+        limit = self.suite.failure_limit
+        return stats.compare("gain", pairs, failure_limit=limit, alpha=ALPHA, resamples=RESAMPLES)
+
+    def _abstentions(self, plan: Plan, execution: Execution, cards: Scorecards) -> list[Abstention]:
+        found = []
+        for system in plan.systems:
+            place = self.store.get(system.answers) if system.answers else None
+            if place is not None:
+                answers = read_answers(place)
+                found.append(scoring.abstention_table(system.name, system.seed, answers, cards.references))
+        return found
+
+    def _missing_lists(self, plan: Plan, dataset: Dataset, execution: Execution) -> dict[str, int]:
+        qrels = dataset.splits[self.split].qrels
+        found = {}
+        for system in plan.systems:
+            place = self.store.get(system.run) if system.run and system.scores_run else None
+            count = scoring.missing_lists(read_run(place / RUN_FILE, escaped=True), qrels) if place else 0
+            if count:
+                found[system.name if system.role == "reference" else f"{system.name} (seed {system.seed})"] = count
+        return found
+
+    def _settings(self) -> dict[str, str]:
+        """What a reader must know to judge the numbers, in words."""
+        data, pipeline = self.suite.data, self.suite.pipeline
+        settings = {
+            "split scored": self.split,
+            "passages relevant for scored questions may be synthesized from": (
+                "yes" if data.synthesize.test_documents else "no"
+            ),
+            "training pairs": data.pairs,
+            "lists": f"{pipeline.depth} documents deep, exact search, ties by score and then by doc_id, descending",
+            "intervals": f"{1 - ALPHA:.0%} simultaneous, sign flips by group, {RESAMPLES:,} times, single-step max-T",
+            "family of gains": f"gated measures of every system but untuned, {' and '.join(BOUNDS)}",
+        }
+        if pipeline.generator is not None:
+            settings["passages shown to the generator"] = (
+                f"{pipeline.context}, each cut after {pipeline.generator.passage_tokens} tokens"
+            )
+        if self.suite.seeds and len(self.suite.seeds) < 3:
+            settings["claims"] = "about these checkpoints; a claim about a recipe needs three seeds or more"
+        return settings
+
+    def _not_run(self, plan: Plan) -> dict[str, str]:
+        reasons = {"LLM-judged measures of ragas": "no judge configured"}
+        if not plan.sample:
+            answers = [str(measure) for measure in self.suite.measures if not measure.is_rank]
+            reasons |= dict.fromkeys(answers, "the data set has no reference answers")
+        skipped = set(self.suite.reference_rows) - {system.name for system in plan.systems}
+        reasons |= dict.fromkeys(sorted(skipped), "the data set or the suite has not what it needs")
+        return reasons
+
+    def _notes(self, plan: Plan, rows: Mapping[str, list[Score]]) -> list[str]:
+        notes = []
+        for measure in self.suite.measures:
+            if measure.is_rank:
+                means = [
+                    f"{system.label} {fmean(values):.3f}"
+                    for system in plan.systems
+                    if (values := [v for v in _values(rows[system.label], str(measure), "dev").values() if v is not None])
+                    and system.dev_run
+                ]
+                if means:
+                    notes.append(f"{measure} on dev, where recipes are chosen: {', '.join(means)}.")
+        return notes
+
+
+def _values(rows: Sequence[Score], measure: str, split: str) -> dict[str, float | None]:
+    """Values of a measure by query, over its population; None where the score failed."""
+    return {
+        row.query_id: row.value
+        for row in rows
+        if row.measure == measure and row.split == split and row.status != "not_applicable"
+    }
+
+
+def summarise(rows: Sequence[Score], split: str) -> list[Summary]:
+    """Mean of every measure of one system over the queries that have a value, with what failed beside it."""
+    by_measure: dict[str, list[Score]] = {}
+    for row in rows:
+        if row.split == split and row.status != "not_applicable":
+            by_measure.setdefault(row.measure, []).append(row)
+    found = []
+    for measure, scores in by_measure.items():
+        values = [row.value for row in scores if row.value is not None]
+        reasons = Counter(row.reason for row in scores if row.status == "failed")
+        found.append(
+            Summary(
+                system=scores[0].system, seed=scores[0].seed, measure=str(parse(measure)),
+                mean=fmean(values) if values else None, n=len(values), failed=sum(reasons.values()),
+                reasons=dict(reasons),
+            )  # fmt: skip
+        )
+    return found

@@ -1,0 +1,145 @@
+"""The command `harness`. It reads options, calls `bench`, prints; every error of ours becomes one sentence."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from harness.errors import HarnessError
+
+app = typer.Typer(
+    name="harness",
+    help="Benchmarks for tuning a RAG pipeline: which part to tune, what it buys, what it costs.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+SuiteArgument = Annotated[str, typer.Argument(help="Name of a shipped suite, or a suite file or folder.")]
+StoreOption = Annotated[Path, typer.Option("--store", help="Where artifacts and outcomes are kept.")]
+SeedOption = Annotated[list[int] | None, typer.Option("--seed", help="Train with this seed; may be repeated.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines instead of tables.")]
+VerboseOption = Annotated[bool, typer.Option("-v", "--verbose", help="Show every table.")]
+QuietOption = Annotated[bool, typer.Option("-q", "--quiet", help="Show no progress.")]
+DEFAULT_STORE = Path(".harness")
+
+
+@app.command()
+def run(
+    suite: SuiteArgument,
+    store: StoreOption = DEFAULT_STORE,
+    seed: SeedOption = None,
+    as_json: JsonOption = False,
+    verbose: VerboseOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Run a suite end to end and report what tuning bought and what it cost."""
+    from harness import bench
+    from harness.carry_out import no_watch
+    from harness.report.progress import Steps
+    from harness.report.terminal import render
+
+    console = _console(stderr=as_json)
+    with Steps(console) as steps:
+        done = bench.run(suite, store, seed or (), no_watch if quiet else steps.watch)
+    if as_json:
+        sys.stdout.write((done.folder / "outcome.json").read_text(encoding="utf-8") + "\n")
+    else:
+        render(done.outcome, console, verbose=verbose, folder=done.folder)
+        console.print(_what_was_done(done), style="dim", highlight=False)
+    if done.failed_share > done.limit:
+        from harness.errors import Incomplete
+
+        raise Incomplete(
+            f"{done.failed_share:.1%} of the scores failed, more than failure_limit {done.limit:.1%} allows; "
+            f"the reasons stand in {done.folder / 'report.md'}"
+        )
+
+
+def _what_was_done(done: object) -> str:
+    made, scored, seconds = (getattr(done, name) for name in ("calls_made", "scores_computed", "seconds"))
+    if not made and not scored:
+        return f"Nothing had to be computed again: every stage and score came out of the store ({seconds:.0f} s)."
+    return f"{made} stage calls made, {scored} sets of scores computed, in {seconds:.0f} s."
+
+
+@app.command()
+def plan(suite: SuiteArgument, store: StoreOption = DEFAULT_STORE, seed: SeedOption = None, as_json: JsonOption = False) -> None:
+    """Show the stage calls of a suite: which are in the store, and what the others will take."""
+    from harness.planning import describe_plan
+
+    describe_plan(suite, store, tuple(seed or ()), _console(), as_json)
+
+
+@app.command("list")
+def list_(as_json: JsonOption = False) -> None:
+    """Show the shipped suites with their candidates, and the measures and recipes there are."""
+    from harness.planning import describe_all
+
+    describe_all(_console(), as_json)
+
+
+@app.command()
+def doctor(suite: Annotated[str | None, typer.Argument(help="Check what this suite needs.")] = None,
+           store: StoreOption = DEFAULT_STORE) -> None:
+    """Check models, endpoints, disk and devices; exit with 2 if something is missing."""
+    from harness.doctor import examine
+
+    if not examine(suite, store, _console()):
+        raise typer.Exit(2)
+
+
+@app.command()
+def report(
+    suite: SuiteArgument, store: StoreOption = DEFAULT_STORE, as_json: JsonOption = False, verbose: VerboseOption = False
+) -> None:
+    """Show the latest outcome of a suite again."""
+    from harness import outcomes
+    from harness.report.terminal import render
+    from harness.suite_files import load_suite
+
+    folder = store / "outcomes" / load_suite(suite)[0].name / "latest"
+    outcome = outcomes.read(folder)
+    if as_json:
+        sys.stdout.write(outcome.model_dump_json(indent=1) + "\n")
+    else:
+        render(outcome, _console(), verbose=verbose, folder=folder.resolve())
+
+
+def _console(stderr: bool = False) -> Console:
+    from rich.console import Console
+
+    return Console(stderr=stderr)
+
+
+def _explain(error: HarnessError) -> None:
+    console = _console(stderr=True)
+    for problem in error.problems:
+        console.print(f"error: {problem}", style="red", markup=False, highlight=False, soft_wrap=True)
+
+
+def main() -> None:
+    """Run the command; leave with the exit code that the error family lays down."""
+    from harness.errors import HarnessError
+
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    try:
+        app()
+    except HarnessError as error:
+        _explain(error)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.stderr.write("\nstopped; what was finished is kept, the same command goes on from there\n")
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

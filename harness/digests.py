@@ -1,0 +1,36 @@
+"""Digests: how content is named.
+
+One hash (SHA-256, cut to 32 hex digits where a name is built from it) and one canonical JSON, so that two processes
+that mean the same thing write the same key. Knows nothing of stages, stores or data sets.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+KEY_LENGTH = 32
+
+
+def canonical_json(value: Any) -> str:
+    """Serialise with sorted keys and no spaces. NaN and infinities raise ValueError: they have no one form."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def digest_of(value: Any) -> str:
+    """Return the key of a JSON-serialisable value."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:KEY_LENGTH]
+
+
+def digest_file(path: Path) -> str:
+    """Return the full SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest_folder(folder: Path) -> str:
+    """Return one digest of all files below a folder, by relative name and content."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return digest_of([[path.relative_to(folder).as_posix(), digest_file(path)] for path in files])

@@ -1,0 +1,98 @@
+"""What `harness doctor` checks: devices, memory, disk, models, endpoints, and what a suite needs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from rich.console import Console
+from rich.table import Table
+
+from harness import provenance
+from harness.errors import HarnessError
+from harness.models import EMBEDDED, EMBEDDED_PREFIX, locate
+from harness.suite_files import load_suite
+
+LEAST_DISK = 3.0
+LEAST_MEMORY = 4.0
+IMPORTS = ("torch", "transformers", "sentence-transformers", "bm25s", "ranx", "ragas")
+
+
+class Finding(NamedTuple):
+    """One check: fine, worth knowing, or in the way."""
+
+    what: str
+    state: str
+    said: str
+
+
+def examine(suite: str | None, store: Path, console: Console) -> bool:
+    """Print every finding; return False if something is in the way."""
+    findings = list(_findings(suite, store))
+    table = Table(title="harness doctor")
+    for column in ("check", "state", "finding"):
+        table.add_column(column, overflow="fold")
+    colours = {"ok": "green", "note": "yellow", "missing": "red"}
+    for finding in findings:
+        table.add_row(finding.what, f"[{colours[finding.state]}]{finding.state}[/]", finding.said)
+    console.print(table)
+    return all(finding.state != "missing" for finding in findings)
+
+
+def _findings(suite: str | None, store: Path) -> Iterator[Finding]:
+    yield Finding("machine", "ok", provenance.machine_class())
+    yield _device()
+    free = shutil.disk_usage(_existing(store)).free / 2**30
+    state = "ok" if free >= LEAST_DISK else "missing"
+    yield Finding("disk", state, f"{free:.0f} GiB free where {store} lies; {LEAST_DISK:.0f} are wanted")
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES") / 2**30
+    yield Finding("memory", "ok" if memory >= LEAST_MEMORY else "note", f"{memory:.0f} GiB free now")
+    for name in IMPORTS:
+        found = provenance.package_version(name)
+        yield Finding(name, "missing" if found == "absent" else "ok", found)
+    for model in EMBEDDED:
+        yield _asked(f"model {EMBEDDED_PREFIX}{model}", lambda model=model: locate(EMBEDDED_PREFIX + model))  # type: ignore[misc]
+    url, key = os.environ.get("OPENAI_BASE_URL"), os.environ.get("OPENAI_API_KEY")
+    said = f"{url or 'the default endpoint'}, with a key" if key else "none configured: LLM-judged measures are not run"
+    yield Finding("LLM endpoint", "ok" if key else "note", said)
+    if suite is not None:
+        yield from _suite(suite)
+
+
+def _device() -> Finding:
+    name = provenance.device_class()
+    return Finding("device", "ok" if name != "cpu" else "note", name if name != "cpu" else "no GPU: training is slow")
+
+
+def _existing(path: Path) -> Path:
+    path = path.absolute()
+    while not path.exists():
+        path = path.parent
+    return path
+
+
+def _asked(what: str, question: Callable[[], object]) -> Finding:
+    try:
+        question()
+    except HarnessError as error:
+        return Finding(what, "missing", str(error))
+    return Finding(what, "ok", "found")
+
+
+def _suite(name: str) -> Iterator[Finding]:
+    from harness.datasets import load_dataset
+
+    try:
+        suite, path = load_suite(name)
+        dataset = load_dataset(suite.dataset, suite.evaluate.split)
+    except HarnessError as error:
+        yield Finding(f"suite {name}", "missing", str(error))
+        return
+    yield Finding(f"suite {name}", "ok", f"{path.name}: {len(dataset.documents):,} documents")
+    wanted = {suite.pipeline.retriever.model, suite.llm.synthesizer.model}
+    wanted |= {suite.pipeline.generator.model} if suite.pipeline.generator else set()
+    for model in sorted(wanted):
+        yield _asked(f"model {model}", lambda model=model: locate(model))  # type: ignore[misc]

@@ -1,0 +1,83 @@
+"""The one family of exceptions, and what a user is told.
+
+    HarnessError                 anything a user can act on
+    |-- ConfigError       (2)    a suite or a command line is wrong; carries every problem found
+    |   `-- DataError     (2)    a data set is wrong: file, line, what to do
+    |-- ModelMissing      (2)    a model or its package is not installed
+    |-- StageFailed       (3)    one stage call raised, crashed or ran out of memory
+    |-- Incomplete        (3)    more failures than `failure_limit` allows
+    `-- NotComparable     (4)    two sets of scores were not measured in the same way
+
+The number is the exit code. Only the CLI catches these; it prints one sentence for each problem. This module knows
+nothing of files, models or measures.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong: where it stands, what it is, and what to do about it."""
+
+    where: str
+    what: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        text = f"{self.where}: {self.what}" if self.where else self.what
+        return f"{text}; {self.hint}" if self.hint else text
+
+
+class HarnessError(Exception):
+    """Base of every error that is reported to the user in a sentence and without a traceback."""
+
+    exit_code = 2
+
+    def __init__(self, problems: str | Problem | Sequence[Problem]) -> None:
+        if isinstance(problems, str):
+            problems = Problem("", problems)
+        self.problems: tuple[Problem, ...] = (problems,) if isinstance(problems, Problem) else tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class ConfigError(HarnessError):
+    """A suite file or a command line cannot be used as it stands."""
+
+
+class DataError(ConfigError):
+    """A data set broke one of the rules that are checked at the door."""
+
+
+class ModelMissing(HarnessError):
+    """A model that the suite names cannot be found."""
+
+
+class StageFailed(HarnessError):
+    """A stage call raised, or its process died."""
+
+    exit_code = 3
+
+
+class Incomplete(HarnessError):
+    """More scores failed than the suite allows."""
+
+    exit_code = 3
+
+
+class NotComparable(HarnessError):
+    """Two sets of scores have different measurement identities."""
+
+    exit_code = 4
+
+
+def nearest(word: str, choices: Iterable[str], phrase: str = "did you mean") -> str:
+    """Return a hint such as ``did you mean 'tune'?``, or the list of choices when none is near."""
+    known = sorted(set(choices))
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    if close:
+        return f"{phrase} {close[0]!r}?"
+    return f"known here: {', '.join(known)}" if known else ""

@@ -1,0 +1,89 @@
+"""The graph as a value: planned calls, the systems that they add up to, and what a goal needs. It computes no key."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from harness.parts import Parts
+from harness.records import StageCall
+from harness.spec import Suite
+
+MAKING = ("unpack", "synthesize", "sift", "mine", "tune_retriever", "index")
+"""Stages whose cost is paid once to have a system; the others are paid to measure it."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a call is expected to do, for estimates: units of its stage, LLM calls and their tokens."""
+
+    units: int
+    llm_calls: int = 0
+    tokens: int = 0
+
+
+@dataclass
+class PlannedCall:
+    """A call with its key, what it is called in words, what it is expected to do, and who needs it."""
+
+    key: str
+    call: StageCall
+    label: str
+    work: Work
+    systems: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Serving:
+    """What stands behind a system when it serves: keys of dense index, bm25 index and bi-encoder, kind of prompt."""
+
+    dense: str | None = None
+    model: str | None = None
+    bm25: str | None = None
+    prompt: Literal["run", "few-shot", "none", "relevant"] | None = None
+
+
+@dataclass(frozen=True)
+class SystemPlan:
+    """A system and the keys of its results; None where the system has no such result."""
+
+    name: str
+    seed: int
+    role: Literal["reference", "candidate"]
+    tunes: tuple[str, ...]
+    run: str | None
+    answers: str | None
+    dev_run: str | None
+    serving: Serving
+    scores_run: bool = True
+
+    @property
+    def label(self) -> str:
+        return self.name if self.role == "reference" else f"{self.name}-{self.seed}"
+
+    @property
+    def goals(self) -> list[str]:
+        return [key for key in (self.run, self.answers, self.dev_run) if key]
+
+
+@dataclass
+class Plan:
+    """All calls, in an order in which inputs come first, and the systems that they add up to."""
+
+    suite: Suite
+    parts: Parts
+    sample: list[str]
+    calls: dict[str, PlannedCall]
+    systems: list[SystemPlan]
+
+    def upstream(self, goals: Sequence[str]) -> list[str]:
+        """Keys of the calls that these goals need, themselves included, in the order of the plan."""
+        needed: set[str] = set()
+        waiting = [key for key in goals if key in self.calls]
+        while waiting:
+            key = waiting.pop()
+            if key not in needed:
+                needed.add(key)
+                waiting += [item for item in self.calls[key].call.inputs.values() if item in self.calls]
+        return [key for key in self.calls if key in needed]

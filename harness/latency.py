@@ -1,0 +1,149 @@
+"""Which probes a plan's systems need, and what they add up to for each system."""
+
+from __future__ import annotations
+
+import json
+from statistics import fmean
+from typing import Any
+
+from harness import provenance
+from harness.carry_out import Watch
+from harness.digests import digest_of
+from harness.errors import StageFailed
+from harness.executors import Executor, Request
+from harness.graph import Plan, SystemPlan
+from harness.models import model_digest
+from harness.parts import by_hash
+from harness.probe import PROBE_VERSION, TIMES_FILE, Probe, quantile
+from harness.records import Serving, Timing
+from harness.stages import STAGES, common
+from harness.store import FolderStore
+
+RETRIEVAL = ("dense", "bm25", "fuse")
+
+
+class Latencies:
+    """Runs the probes of a plan, each once, and keeps their times in the store."""
+
+    def __init__(self, plan: Plan, store: FolderStore, executor: Executor, watch: Watch) -> None:
+        self.plan, self.store, self.executor, self.watch = plan, store, executor, watch
+        self.times: dict[str, list[float]] = {}
+        self.failed: dict[str, str] = {}
+        self._machine = provenance.machine_class()
+        self._queries = self._publish_queries()
+
+    def _publish_queries(self) -> str:
+        """Probe queries: those of the scored split, in an order that has nothing to do with their ids."""
+        part = self.plan.parts.queries
+        wanted = by_hash(list(part))
+        queries = {query_id: part[query_id] for query_id in wanted}
+        key = digest_of(["part", "queries", list(queries.items())])
+        if self.store.get(key) is None:
+            with self.store.claim(key) as folder:
+                common.write_queries(folder, queries)
+                self.store.commit(key, folder, {"part": "probe"})
+        return key
+
+    def measure(self, system: SystemPlan) -> Serving | None:
+        """Time what is behind a system; None for a row that nobody would serve (`oracle-context`)."""
+        if system.serving.prompt == "relevant":
+            return None
+        names = self._parts(system)
+        if any(name not in self.times for name in names):
+            return None
+        retrieval = _sum([self.times[name] for name in names if name.split(":")[0] in RETRIEVAL])
+        total = _sum([self.times[name] for name in names])
+        price = self.plan.suite.prices
+        hour = price.cpu_hour if provenance.device_class() == "cpu" else price.gpu_hour
+        return Serving(
+            parts=tuple(names),
+            retrieval=timing("retrieval", retrieval),
+            total=timing("total", total),
+            dollars_per_1000=fmean(total) / 1000 / 3600 * hour * 1000 if total else None,
+        )
+
+    def timings(self) -> tuple[Timing, ...]:
+        """Every part that was timed."""
+        found = (timing(name, times) for name, times in self.times.items())
+        return tuple(item for item in found if item is not None)
+
+    def _parts(self, system: SystemPlan) -> list[str]:
+        """Names of the parts behind a system, timed now if they were not yet."""
+        serving, suite = system.serving, self.plan.suite
+        base: dict[str, Any] = {
+            "queries": suite.evaluate.probe_queries, "machine": self._machine, "depth": suite.pipeline.depth,
+            "fuse_k": suite.pipeline.fuse_k,
+        }  # fmt: skip
+        names = []
+        if serving.dense:
+            spec = {**base, "part": "dense", "retriever": suite.pipeline.retriever.model_dump()}
+            label = "untuned" if serving.model is None else system.label
+            names.append(self._time(f"dense:{label}", spec, {"index": serving.dense, "model": serving.model}))
+        if serving.bm25:
+            names.append(self._time("bm25", {**base, "part": "bm25"}, {"index": serving.bm25}))
+        if serving.dense and serving.bm25 and system.run:
+            names.append(self._time("fuse", {**base, "part": "fuse"}, self.plan.calls[system.run].call.inputs))
+        if system.answers and serving.prompt:
+            names.append(self._time_generator(system, base))
+        return names
+
+    def _time_generator(self, system: SystemPlan, base: dict[str, Any]) -> str:
+        """All systems that show passages of a run are alike to the generator: the first of them is timed for all."""
+        call = self.plan.calls[str(system.answers)].call
+        name = {"run": "generator", "few-shot": "generator:few-shot", "none": "generator:closed-book"}
+        label = name[str(system.serving.prompt)]
+        count = self.plan.suite.evaluate.probe_generations
+        spec = {**base, "part": "generator", "queries": count, "reply": dict(call.spec)}
+        return self._time(label, spec, {key: value for key, value in call.inputs.items() if key != "queries"})
+
+    def _time(self, name: str, spec: dict[str, Any], inputs: Any) -> str:
+        if name in self.times or name in self.failed:
+            return name
+        keys = {label: key for label, key in {**inputs, "queries": self._queries}.items() if key is not None}
+        resolved = Probe.model_validate(spec).model_dump(mode="json")
+        models = sorted({value["model"] for value in _models(resolved)})
+        versions = {package: provenance.package_version(package) for package in STAGES["answer"].packages}
+        identity = [PROBE_VERSION, resolved, keys, {model: model_digest(model) for model in models}, versions]
+        key = digest_of(["probe", identity])
+        try:
+            if self.store.get(key) is None:
+                self._run(name, key, resolved, keys)
+        except StageFailed as error:
+            self.failed[name] = str(error)
+            return name
+        place = self.store.get(key)
+        assert place is not None
+        self.times[name] = json.loads((place / TIMES_FILE).read_text(encoding="utf-8"))
+        return name
+
+    def _run(self, name: str, key: str, spec: dict[str, Any], keys: dict[str, str]) -> None:
+        with self.store.claim(key) as folder, self.watch(f"probe {name}") as progress:
+            places = {label: self.store.get(item) for label, item in keys.items()}
+            inputs = {label: place for label, place in places.items() if place is not None}
+            request = Request("harness.probe:probe", "harness.probe:Probe", spec, inputs, folder, 0)
+            cost = self.executor.run(request, progress)
+            facts = {"stage": "probe", "label": name, "seconds": cost.seconds, "usage": asdict_usage(cost.usage)}
+            self.store.commit(key, folder, facts)
+
+
+def asdict_usage(usage: Any) -> dict[str, Any]:
+    """A usage as JSON."""
+    return {**usage._asdict(), "notes": dict(usage.notes)}
+
+
+def _models(spec: dict[str, Any]) -> list[dict[str, Any]]:
+    """The sections of a probe's spec that name a model."""
+    sections = [spec.get("retriever"), (spec.get("reply") or {}).get("generator")]
+    return [section for section in sections if section]
+
+
+def _sum(parts: list[list[float]]) -> list[float]:
+    """Sum the parts query by query, over the queries that all of them timed."""
+    return [sum(row) for row in zip(*parts, strict=False)]
+
+
+def timing(part: str, times: list[float]) -> Timing | None:
+    """Quantiles of the times of a part."""
+    if not times:
+        return None
+    return Timing(part=part, n=len(times), p50_ms=quantile(times, 0.5), p95_ms=quantile(times, 0.95))

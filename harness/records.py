@@ -1,0 +1,268 @@
+"""The small values that pass between modules. They hold data and refuse nonsense; they compute nothing.
+
+Rows that come by the thousand are NamedTuples, what is written to `outcome.json` is a frozen pydantic model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict
+
+Run = dict[str, list[tuple[str, float]]]
+"""Ranked lists: query_id -> [(doc_id, score)], best first."""
+Qrels = dict[str, dict[str, int]]
+"""Judgements: query_id -> {doc_id: relevance}."""
+
+Progress = Callable[[int, int], None]
+"""Told how many units of how many are done."""
+
+Status = Literal["ok", "failed", "not_applicable"]
+Verdict = Literal[
+    "improved", "equivalent", "inconclusive", "regressed", "new", "missing", "failed", "not comparable"
+]
+OUTCOME_SCHEMA = "harness/outcome-1"
+
+
+class Document(NamedTuple):
+    doc_id: str
+    title: str
+    text: str
+
+    @property
+    def content(self) -> str:
+        """Title and text, as every retriever and generator sees the document."""
+        return f"{self.title}\n{self.text}" if self.title else self.text
+
+
+class Query(NamedTuple):
+    query_id: str
+    text: str
+    group: str
+    metadata: Mapping[str, Any] = {}
+
+
+class Reference(NamedTuple):
+    """What people answered. `answers` is empty for a question that the corpus does not answer."""
+
+    query_id: str
+    answers: tuple[str, ...]
+    answerable: bool = True
+    source_passages: tuple[str, ...] = ()
+
+
+class Pair(NamedTuple):
+    """A training query and its positive document; `origin` is ``synthetic`` or ``judged``."""
+
+    query: str
+    doc_id: str
+    kind: str
+    origin: str
+    query_id: str = ""
+
+
+class Answer(NamedTuple):
+    """What a generator wrote to one query from the documents `context`."""
+
+    query_id: str
+    text: str
+    prompt_tokens: int
+    new_tokens: int
+    context: tuple[str, ...] = ()
+
+
+class Score(NamedTuple):
+    """One number for one query, or the reason why there is none."""
+
+    system: str
+    seed: int
+    split: str
+    query_id: str
+    group: str
+    measure: str
+    value: float | None
+    status: Status = "ok"
+    reason: str = ""
+
+
+class Usage(NamedTuple):
+    """What a stage call used, counted by the stage itself. `units` is its own measure of work (texts, steps)."""
+
+    units: int = 0
+    llm_calls: int = 0
+    prompt_tokens: int = 0
+    new_tokens: int = 0
+    notes: Mapping[str, Any] = {}
+
+
+@dataclass(frozen=True)
+class StageCall:
+    """One step to be done: everything that can change its result, and nothing else.
+
+    `inputs` maps the name of an input to the key of the artifact; `models` maps a model name in the spec to the digest
+    of its content; `packages` maps the distributions that the stage declares to their versions.
+    """
+
+    stage: str
+    version: int
+    spec: Mapping[str, Any]
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    seed: int = 0
+    device: str = "cpu"
+    models: Mapping[str, str] = field(default_factory=dict)
+    packages: Mapping[str, str] = field(default_factory=dict)
+
+
+class Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class LedgerRow(Frozen):
+    """What one stage call cost. `reused` is True when this run found its artifact in the store."""
+
+    key: str
+    stage: str
+    label: str
+    seconds: float
+    device: str
+    peak_memory_mb: float
+    llm_calls: int = 0
+    prompt_tokens: int = 0
+    new_tokens: int = 0
+    units: int = 0
+    bytes: int = 0
+    reused: bool = False
+    systems: tuple[str, ...] = ()
+    notes: dict[str, Any] = {}
+
+
+class Timing(Frozen):
+    """Latency of one part, in milliseconds, over n single queries."""
+
+    part: str
+    n: int
+    p50_ms: float
+    p95_ms: float
+
+
+class Serving(Frozen):
+    """What one query costs in a system: its parts, and the parts summed query by query."""
+
+    parts: tuple[str, ...]
+    retrieval: Timing | None = None
+    total: Timing | None = None
+    dollars_per_1000: float | None = None
+
+
+class SystemInfo(Frozen):
+    """A row of the report: a reference row, or a candidate with a seed."""
+
+    name: str
+    seed: int
+    role: Literal["reference", "candidate"]
+    tunes: tuple[str, ...] = ()
+    identity: str
+    make_seconds: float = 0.0
+    make_dollars: float = 0.0
+    serving: Serving | None = None
+    same_as: str = ""
+    failed: str = ""
+
+    @property
+    def label(self) -> str:
+        return self.name if self.role == "reference" else f"{self.name} (seed {self.seed})"
+
+
+class Summary(Frozen):
+    """Mean of a measure over the `n` queries that have a value; the population is `n + failed`.
+
+    `reasons` counts the failures by reason.
+    """
+
+    system: str
+    seed: int
+    measure: str
+    mean: float | None
+    n: int
+    failed: int = 0
+    reasons: dict[str, int] = {}
+
+
+class Comparison(Frozen):
+    """A difference to the baseline with its simultaneous interval, and the verdict that follows from it.
+
+    `p_value` is adjusted for all comparisons of the family (single-step max-T).
+    """
+
+    family: Literal["gain", "regression"]
+    system: str
+    seed: int
+    measure: str
+    difference: float | None
+    low: float | None
+    high: float | None
+    p_value: float | None
+    margin: float
+    detectable: float | None
+    n_queries: int
+    n_groups: int
+    failed: int = 0
+    verdict: Verdict
+    reason: str = ""
+
+
+class Abstention(Frozen):
+    """The 2x2 table of one system, in queries."""
+
+    system: str
+    seed: int
+    answerable_answered: int
+    answerable_abstained: int
+    unanswerable_answered: int
+    unanswerable_abstained: int
+
+
+class DatasetInfo(Frozen):
+    """What was measured on. `groups`, `judged` and what follows count the scored split; `answered` its sample."""
+
+    name: str
+    digest: str
+    documents: int
+    queries: dict[str, int]
+    groups: int
+    judged: int
+    answerable: int
+    unanswerable: int
+    answered: int
+    digests: dict[str, str] = {}
+    source: dict[str, Any] = {}
+
+
+class Outcome(Frozen):
+    """All of one `harness run` but the rows, which stand beside it in Parquet."""
+
+    schema_version: Literal["harness/outcome-1"] = "harness/outcome-1"
+    suite: str
+    split: str
+    title: str = ""
+    created: str
+    seconds: float = 0.0
+    provenance: dict[str, Any]
+    spec: dict[str, Any]
+    dataset: DatasetInfo
+    settings: dict[str, str] = {}
+    """What a reader must know to judge the numbers, in words: may test documents be synthesized from, depth, ..."""
+    measures: tuple[str, ...]
+    identities: dict[str, str]
+    systems: tuple[SystemInfo, ...]
+    summaries: tuple[Summary, ...]
+    comparisons: tuple[Comparison, ...] = ()
+    abstentions: tuple[Abstention, ...] = ()
+    timings: tuple[Timing, ...] = ()
+    ledger: tuple[LedgerRow, ...] = ()
+    not_run: dict[str, str] = {}
+    notes: tuple[str, ...] = ()
+    times_scored: int = 1
+    missing_lists: dict[str, int] = {}

@@ -1,0 +1,58 @@
+"""All that a report says, made once from an outcome; the terminal and the files only draw it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.records import Outcome
+from harness.report import details, tables, words
+from harness.report.values import Table
+from harness.report.view import view
+
+
+@dataclass(frozen=True)
+class Contents:
+    """Sentences and tables, in the order in which a reader wants them; a table with nothing in it is left out."""
+
+    title: str
+    subject: str
+    headline: tuple[str, ...]
+    warnings: tuple[str, ...]
+    answer: tuple[Table, ...]
+    surely: tuple[Table, ...]
+    costs: tuple[Table, ...]
+    answers: tuple[Table, ...]
+    data: tuple[Table, ...]
+    provenance: tuple[Table, ...]
+    packages: Table | None
+    identities: tuple[Table, ...]
+
+
+def contents(outcome: Outcome) -> Contents:
+    seen = view(outcome)
+    return Contents(
+        title=outcome.title or outcome.suite,
+        subject=words.subject(seen),
+        headline=words.headline(seen),
+        warnings=words.warnings(seen),
+        answer=_present(tables.quality(seen), tables.gains(seen), tables.cost(seen)),
+        surely=_present(
+            tables.comparisons(seen, "gain"), tables.comparisons(seen, "regression"), details.failures(seen)
+        ),
+        costs=_present(details.ledger(seen), details.latency(seen)),
+        answers=_present(details.abstention(seen)),
+        data=_present(
+            details.dataset(seen),
+            details.settings(seen),
+            details.stage_notes(seen),
+            details.not_run(seen),
+            details.published(seen),
+        ),
+        provenance=_present(details.provenance(seen)),
+        packages=details.packages(seen),
+        identities=_present(details.identities(seen), details.system_identities(seen)),
+    )
+
+
+def _present(*found: Table | None) -> tuple[Table, ...]:
+    return tuple(table for table in found if table is not None)

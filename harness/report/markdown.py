@@ -1,0 +1,88 @@
+"""A report as Markdown: every table, and all that is needed to trace and to judge the numbers."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import yaml
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from harness.records import Outcome
+from harness.report import figures, words
+from harness.report.contents import contents
+from harness.report.tables import BEST_NOTE
+from harness.report.values import Cell, Table
+
+TEMPLATE = "report.md.j2"
+_SPECIAL = re.compile(r"[\\`*|]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
+
+
+def render_markdown(outcome: Outcome) -> str:
+    """Return the whole report as one Markdown text."""
+    return (
+        _environment()
+        .get_template(TEMPLATE)
+        .render(
+            outcome=outcome,
+            report=contents(outcome),
+            how_to_read=words.HOW_TO_READ,
+            spec=_yaml(outcome.spec),
+            took=figures.duration(outcome.seconds),
+            provenance=outcome.provenance,
+            seeds=outcome.spec.get("seeds", ()),
+            data_seed=(outcome.spec.get("data") or {}).get("data_seed"),
+        )
+    )
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("harness.report"),
+        autoescape=False,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        undefined=StrictUndefined,
+    )
+    environment.filters.update(text=escaped, table=table_text, code=fenced)
+    return environment
+
+
+def escaped(text: object) -> str:
+    """Text that Markdown shows as it is, on one line: a reason may hold pipes, tags or stars."""
+    line = " ".join(str(text).split())
+    return _SPECIAL.sub(r"\\\g<0>", line).replace("&", "&amp;").replace("<", "&lt;")
+
+
+def table_text(table: Table) -> str:
+    """A table with its caption and footnotes, without its title."""
+    lines = [
+        _row([escaped(column.name) for column in table.columns]),
+        _row([":---" if column.align == "left" else "---:" for column in table.columns]),
+        *(_row([_cell(cell) for cell in row]) for row in table.rows),
+    ]
+    for note in (" ".join(text for text in (table.caption, BEST_NOTE if table.has_best else "") if text), *table.notes):
+        lines += ["", escaped(note)] if note else []
+    return "\n".join(lines)
+
+
+def _row(texts: list[str]) -> str:
+    return f"| {' | '.join(texts)} |"
+
+
+def _cell(cell: Cell) -> str:
+    text = escaped(cell.text)
+    return f"**{text}**" if cell.tone == "best" else text
+
+
+def fenced(text: str, language: str = "") -> str:
+    """A code block whose fence is longer than any in the text."""
+    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}{language}\n{text.rstrip()}\n{fence}"
+
+
+def _yaml(value: object) -> str:
+    plain = json.loads(json.dumps(value, default=str))
+    return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=100)

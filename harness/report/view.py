@@ -1,0 +1,84 @@
+"""An outcome as the report reads it: its systems and measures in order, and what belongs to each looked up once.
+
+It computes no number: everything shown was computed by those who measured it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.measures import parse
+from harness.records import Comparison, Outcome, Summary, SystemInfo
+from harness.report.figures import finite
+
+BASELINE = "untuned"
+NOT_DEPLOYABLE = ("closed-book", "oracle-context")
+"""Rows that are bounds to read against; they are never called the best."""
+
+Row = tuple[str, int]
+"""Name and seed of a system."""
+
+
+def row_label(outcome: Outcome, system: str, seed: int) -> str:
+    """How the system of a row is written, also where the outcome does not list it (an accepted system now missing)."""
+    known = [info.label for info in outcome.systems if (info.name, info.seed) == (system, seed)]
+    return known[0] if known else f"{system} (seed {seed})"
+
+
+def is_rank(measure: str) -> bool:
+    """Whether it is a measure of retrieval; one that this version does not know is taken for a measure of answers."""
+    try:
+        return parse(measure).is_rank
+    except ValueError:
+        return False
+
+
+@dataclass(frozen=True)
+class View:
+    """`measures` are those that any system has a value or a failure for, retrieval first; `gated` those compared."""
+
+    outcome: Outcome
+    systems: tuple[SystemInfo, ...]
+    measures: tuple[str, ...]
+    gated: tuple[str, ...]
+    summaries: dict[tuple[str, int, str], Summary]
+    gains: dict[tuple[str, int, str], Comparison]
+
+    @property
+    def candidates(self) -> tuple[SystemInfo, ...]:
+        return tuple(info for info in self.systems if info.role == "candidate")
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        return tuple(sorted({info.seed for info in self.candidates}))
+
+    def summary(self, info: SystemInfo, measure: str) -> Summary | None:
+        return self.summaries.get((info.name, info.seed, measure))
+
+    def gain(self, info: SystemInfo, measure: str) -> Comparison | None:
+        return self.gains.get((info.name, info.seed, measure))
+
+    def mean(self, info: SystemInfo, measure: str) -> float | None:
+        """The mean if it stands for every query of its population, so that it can be ranked among others."""
+        summary = self.summary(info, measure)
+        return finite(summary.mean) if summary and not summary.failed else None
+
+    def deployable(self) -> list[SystemInfo]:
+        return [info for info in self.systems if info.name not in NOT_DEPLOYABLE and not info.failed]
+
+
+def view(outcome: Outcome) -> View:
+    """Index an outcome; reference rows come first, each role in the order of the outcome."""
+    summaries = {(row.system, row.seed, row.measure): row for row in outcome.summaries}
+    gains = {(row.system, row.seed, row.measure): row for row in outcome.comparisons if row.family == "gain"}
+    measured = {row.measure for row in outcome.summaries if finite(row.mean) is not None or row.failed}
+    measures = sorted((name for name in outcome.measures if name in measured), key=lambda name: not is_rank(name))
+    gated = {row.measure for row in outcome.comparisons}
+    return View(
+        outcome=outcome,
+        systems=tuple(sorted(outcome.systems, key=lambda info: info.role == "candidate")),
+        measures=tuple(measures),
+        gated=tuple(sorted((name for name in outcome.measures if name in gated), key=lambda name: not is_rank(name))),
+        summaries=summaries,
+        gains=gains,
+    )

@@ -1,0 +1,91 @@
+"""Answer measures in plain Python: token overlap, keys, format, abstention, utility.
+
+This module must not know ragas, ranx or models. It is given what ragas found where `utility` asks for it.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+from harness.records import Abstention, Answer, Reference
+from harness.scoring.abstention import is_abstention
+from harness.spec import Utility
+
+_PUNCTUATION = str.maketrans("", "", string.punctuation)
+
+
+def normalised_tokens(text: str) -> list[str]:
+    """Tokens as SQuAD counts them: lower case, without punctuation and articles."""
+    return re.sub(r"\b(?:a|an|the)\b", " ", text.lower().translate(_PUNCTUATION)).split()
+
+
+def token_f1(answer: str, reference: str) -> float:
+    """Harmonic mean of the precision and recall of tokens. If one side has no tokens, 1 if neither has any."""
+    given, wanted = normalised_tokens(answer), normalised_tokens(reference)
+    if not given or not wanted:
+        return float(given == wanted)
+    common = (Counter(given) & Counter(wanted)).total()
+    return 2 * common / (len(given) + len(wanted))
+
+
+def find_key(pattern: str, text: str) -> str | None:
+    """Return the first key in a text: the group ``key`` if the pattern has one, else all that matches.
+
+    Full stops at its end are those of the sentence and are cut. None if nothing is found, or nothing is left.
+    """
+    match = re.search(pattern, text)
+    if match is None:
+        return None
+    key = match["key"] if "key" in match.re.groupindex else match[0]
+    return (key or "").strip().rstrip(".") or None
+
+
+def key_match(pattern: str, answer: str, references: Iterable[str]) -> float:
+    """1 if the first key of the answer is the key of any reference. References without a key raise ValueError."""
+    wanted = {find_key(pattern, reference) for reference in references} - {None}
+    if not wanted:
+        raise ValueError("no reference answer holds a key of the answer format")
+    return float(find_key(pattern, answer) in wanted)
+
+
+def has_format(pattern: str, answer: str) -> float:
+    """1 if the whole answer, but for white space around it, matches the pattern, or if it is an abstention."""
+    return float(re.fullmatch(pattern, answer.strip()) is not None or is_abstention(answer))
+
+
+def abstains_rightly(answer: str, answerable: bool) -> float:
+    """1 if the answer abstained exactly where the question has no answer."""
+    return float(is_abstention(answer) != answerable)
+
+
+def utility(rule: Utility, answer: str, answerable: bool, right: float | None) -> float:
+    """What an answer is worth. `right` is the value of the measure that decides; needed only for real answers."""
+    if is_abstention(answer):
+        return 0.0 if answerable else 1.0
+    if not answerable:
+        return 0.0 - rule.wrong_cost
+    if right is None:
+        raise ValueError(f"{rule.right} has no value")
+    return 1.0 if right >= rule.threshold else 0.0 - rule.wrong_cost
+
+
+def abstention_table(
+    system: str, seed: int, answers: Mapping[str, Answer], references: Mapping[str, Reference]
+) -> Abstention:
+    """Count answers by (answerable, abstained). Questions without an answer on file are failures and not counted."""
+    cells = Counter(
+        (reference.answerable, is_abstention(answers[query_id].text))
+        for query_id, reference in references.items()
+        if query_id in answers
+    )
+    return Abstention(
+        system=system,
+        seed=seed,
+        answerable_answered=cells[True, False],
+        answerable_abstained=cells[True, True],
+        unanswerable_answered=cells[False, False],
+        unanswerable_abstained=cells[False, True],
+    )

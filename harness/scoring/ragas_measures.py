@@ -1,0 +1,170 @@
+"""Answer measures of ragas that need no LLM.
+
+What a metric raises, and a value that is no number, becomes a failure with its reason: never a zero, and never a NaN
+that vanishes in a mean. This module must not know suites, abstentions or who wrote the answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from harness.measures import Measure
+
+RAGAS_MEASURES = ("exact_match", "rouge_l", "string_similarity", "semantic_similarity")
+# The embedding of a text depends in its 7th digit on the texts that share its batch; a score must not.
+DIGITS = 6
+
+
+class Case(NamedTuple):
+    """An answer and what it is compared with, each in turn; the best counts."""
+
+    answer: str
+    references: tuple[str, ...]
+
+
+class Found(NamedTuple):
+    """A value, or the reason why there is none."""
+
+    value: float | None
+    reason: str = ""
+
+
+class Metric(Protocol):
+    """What is used of a ragas metric."""
+
+    async def ascore(self, reference: str, response: str) -> Any: ...
+
+
+def score_cases(measure: Measure, cases: Mapping[str, Case], embedder: Path | None) -> dict[str, Found]:
+    """Score every case by the ragas metric of a measure, best over its references.
+
+    `embedder` is the folder of the untuned bi-encoder; only `semantic_similarity` reads it.
+    """
+    if not cases:
+        return {}
+    try:
+        metric = make_metric(measure.name, cases.values(), embedder)
+    except Exception as error:  # a broken model fails its scores, not the outcome
+        return {query_id: Found(None, _sentence(error)) for query_id in cases}
+    return score_with(metric, measure, cases)
+
+
+def score_with(metric: Metric, measure: Measure, cases: Mapping[str, Case]) -> dict[str, Found]:
+    """Score every case by a metric, in a thread of its own: the caller's may have a running event loop already."""
+
+    async def all_cases() -> dict[str, Found]:
+        return {query_id: await _score_case(metric, measure, case) for query_id, case in cases.items()}
+
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        return pool.submit(asyncio.run, all_cases()).result()
+
+
+async def _score_case(metric: Metric, measure: Measure, case: Case) -> Found:
+    try:
+        values = [
+            _checked((await metric.ascore(reference=reference, response=case.answer)).value, measure)
+            for reference in case.references
+        ]
+    except Exception as error:  # whatever a metric raises is the reason of a failure
+        return Found(None, _sentence(error))
+    return Found(max(values)) if values else Found(None, "the question has no reference answer")
+
+
+def _checked(value: Any, measure: Measure) -> float:
+    """Round, and refuse what lies outside of the range of the measure by more than rounding explains."""
+    number = float(value)
+    if math.isnan(number):
+        raise ValueError(f"{measure} is not a number")
+    low, high = measure.kind.low, measure.kind.high
+    if not low - 1e-6 <= number <= high + 1e-6:
+        raise ValueError(f"{measure} is {number}, outside of {low} to {high}")
+    return min(max(round(number, DIGITS), low), high)
+
+
+def _sentence(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}".removesuffix(": ")
+
+
+def make_metric(name: str, cases: Iterable[Case], embedder: Path | None) -> Metric:
+    """Build the ragas metric of a measure; for `semantic_similarity`, with every distinct text embedded already."""
+    os.environ["RAGAS_DO_NOT_TRACK"] = "true"  # read by ragas when it is imported
+    from ragas.metrics import collections
+
+    metric: Metric
+    if name == "exact_match":
+        metric = collections.ExactMatch()
+    elif name == "rouge_l":
+        metric = collections.RougeScore(rouge_type="rougeL", mode="fmeasure")
+    elif name == "string_similarity":
+        metric = collections.NonLLMStringSimilarity()
+    elif name == "semantic_similarity" and embedder is not None:
+        embeddings = _load_embedder(embedder)
+        semantic: Any = collections.SemanticSimilarity(embeddings=embeddings)
+        texts = (text for case in cases for text in (case.answer, *case.references))
+        # ragas takes no other class than its own when it builds a metric, and asks the metric's attribute afterwards.
+        semantic.embeddings = KnownEmbeddings(embed_all(embeddings, texts))
+        metric = semantic
+    elif name == "semantic_similarity":
+        raise ValueError("semantic_similarity needs the untuned bi-encoder")
+    else:
+        raise ValueError(f"{name!r} is not a measure of ragas; these are: {', '.join(RAGAS_MEASURES)}")
+    return metric
+
+
+class KnownEmbeddings(NamedTuple):
+    """Embeddings made beforehand, in the form that ragas asks."""
+
+    vectors: Mapping[str, Sequence[float]]
+
+    def embed_text(self, text: str) -> Sequence[float]:
+        return self.vectors[text]
+
+
+class Embeddings(Protocol):
+    """What is used of ragas' embeddings."""
+
+    def embed_text(self, text: str, **kwargs: Any) -> Sequence[float]: ...
+
+    def embed_texts(self, texts: list[str], **kwargs: Any) -> Sequence[Sequence[float]]: ...
+
+
+def embed_all(embeddings: Embeddings, texts: Iterable[str]) -> dict[str, Sequence[float]]:
+    """Embed distinct texts in one batch call. ragas refuses blanks in a batch, and asks a space for an empty text."""
+    distinct = sorted({text or " " for text in texts})
+    batch = [text for text in distinct if text.strip()]
+    known = dict(zip(batch, embeddings.embed_texts(batch, show_progress_bar=False), strict=True)) if batch else {}
+    return known | {text: embeddings.embed_text(text, show_progress_bar=False) for text in distinct if not text.strip()}
+
+
+@lru_cache(maxsize=1)
+def _load_embedder(folder: Path) -> Embeddings:
+    """Load the bi-encoder; on the CPU everywhere, so that a score does not depend on the machine."""
+    if not folder.is_dir():
+        raise FileNotFoundError(f"no bi-encoder at {folder}")
+    from ragas.embeddings import HuggingFaceEmbeddings
+
+    with _quiet():
+        embeddings: Embeddings = HuggingFaceEmbeddings(model=str(folder), device="cpu")
+    return embeddings
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Switch off the progress bar of loading weights: the harness has its own."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()

@@ -1,0 +1,165 @@
+"""Rank measures through ranx.
+
+ranx is used as a set of kernels only. What it leaves open is decided here: the order of ties (that of trec_eval), the
+queries that count (those with a relevant document), and what a query without a list is worth (0). It is fed arrays of
+small integers instead of its own `Run` and `Qrels`: these compile for 30 s more, and they hash document ids into
+floats. This module must not know answers, ragas or where runs come from.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+import threading
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from numbers import Integral
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.measures import Measure
+from harness.records import Qrels, Run
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+RANX_NAMES = {
+    "ndcg": "ndcg",
+    "recall": "recall",
+    "mrr": "mrr",
+    "map": "map",
+    "precision": "precision",
+    "hit_rate": "hit_rate",
+}
+NO_DOCUMENT, NOT_RELEVANT = -2, -1
+
+# numba's "workqueue" threads, which ranx chooses, abort the whole process when two threads call it at once.
+_ONE_AT_A_TIME = threading.Lock()
+
+
+def canonical_order(hits: Iterable[tuple[str, float]]) -> list[tuple[str, float]]:
+    """Return a list in trec_eval's order: score descending, then doc id descending.
+
+    A NaN has no place in an order and a document no two ranks in a list: both raise ValueError. Scores are compared as
+    doubles; trec_eval itself rounds them to single precision first, and so sees a few ties more.
+    """
+    ordered = sorted(hits, key=lambda hit: (hit[1], hit[0]), reverse=True)
+    for doc_id, score in ordered:
+        if math.isnan(score):
+            raise ValueError(f"document {doc_id!r} has the score NaN")
+    twice = [doc_id for doc_id, count in Counter(doc_id for doc_id, _ in ordered).items() if count > 1]
+    if twice:
+        raise ValueError(f"document {twice[0]!r} is listed twice")
+    return ordered
+
+
+def judged_queries(qrels: Qrels) -> list[str]:
+    """Return the population of rank measures: the queries with at least one relevance above 0.
+
+    A query with zeros only has no ideal list, hence no ndcg and no recall. It is left out for every system alike.
+    """
+    return [query_id for query_id, grades in qrels.items() if any(grade > 0 for grade in grades.values())]
+
+
+def missing_lists(run: Run, qrels: Qrels) -> int:
+    """Count the judged queries for which a run has no list, or an empty one: these score 0."""
+    return sum(not run.get(query_id) for query_id in judged_queries(qrels))
+
+
+def score_run(run: Run, qrels: Qrels, measures: Sequence[Measure]) -> dict[Measure, dict[str, float]]:
+    """Score a run: measure -> query -> value, for every judged query, in the order of the qrels.
+
+    A query that the run lacks has an empty list and scores 0. Queries of the run without judgements are ignored.
+    Raises ValueError on NaN scores, on documents listed twice and on relevance grades that are not whole numbers.
+    """
+    for measure in measures:
+        if not measure.is_rank or measure.cutoff is None:
+            raise ValueError(f"{str(measure)!r} is not a rank measure with a cutoff")
+    _check_grades(qrels)
+    judged = judged_queries(qrels)
+    depth = max((measure.cutoff or 0 for measure in measures), default=0)
+    lists = {query_id: _top(query_id, run.get(query_id, []), depth) for query_id in judged}
+    if not measures or not judged:
+        return {measure: {} for measure in measures}
+    relevant = [_relevant(qrels[query_id]) for query_id in judged]
+    columns = _evaluate(_ideal(relevant), _ranked(list(lists.values()), relevant, depth), measures)
+    return {measure: dict(zip(judged, columns[measure], strict=True)) for measure in measures}
+
+
+def _check_grades(qrels: Qrels) -> None:
+    """Refuse fractions: ranx would cut 0.7 down to 0 without a word."""
+    for query_id, grades in qrels.items():
+        for doc_id, grade in grades.items():
+            if not isinstance(grade, Integral):
+                raise ValueError(f"query {query_id!r}: relevance of {doc_id!r} is {grade!r}, not a whole number")
+
+
+def _top(query_id: str, hits: Sequence[tuple[str, float]], depth: int) -> list[str]:
+    """The first `depth` documents of a list; no measure looks further than its cutoff."""
+    try:
+        return [doc_id for doc_id, _ in canonical_order(hits)[:depth]]
+    except ValueError as error:
+        raise ValueError(f"query {query_id!r}: {error}") from None
+
+
+def _relevant(grades: Mapping[str, int]) -> list[tuple[str, int]]:
+    """The relevant documents, best first: the ideal list."""
+    return sorted(((doc_id, grade) for doc_id, grade in grades.items() if grade > 0), key=lambda pair: -pair[1])
+
+
+def _ideal(relevant: Sequence[Sequence[tuple[str, int]]]) -> NDArray[np.float64]:
+    """Judgements as ranx's [query, document, (id, relevance)]; ids count the relevant documents of one query."""
+    import numpy as np
+
+    ideal = np.zeros((len(relevant), max(map(len, relevant)), 2))
+    ideal[:, :, 0] = NO_DOCUMENT
+    for row, pairs in zip(ideal, relevant, strict=True):
+        row[: len(pairs), 0] = range(len(pairs))
+        row[: len(pairs), 1] = [grade for _, grade in pairs]
+    return ideal
+
+
+def _ranked(
+    lists: Sequence[Sequence[str]], relevant: Sequence[Sequence[tuple[str, int]]], depth: int
+) -> NDArray[np.float64]:
+    """Lists as ranx's [query, rank, (id, score)], filled up with irrelevant documents; scores are `depth` - rank."""
+    import numpy as np
+
+    ranked = np.empty((len(lists), depth, 2))
+    ranked[:, :, 0] = NOT_RELEVANT
+    ranked[:, :, 1] = np.arange(depth, 0, -1)
+    for row, documents, pairs in zip(ranked, lists, relevant, strict=True):
+        ids = {doc_id: number for number, (doc_id, _) in enumerate(pairs)}
+        row[: len(documents), 0] = [ids.get(doc_id, NOT_RELEVANT) for doc_id in documents]
+    return ranked
+
+
+def _evaluate(
+    ideal: NDArray[np.float64], ranked: NDArray[np.float64], measures: Sequence[Measure]
+) -> dict[Measure, list[float]]:
+    """All measures in one call of ranx. A list of one name raises KeyError there, so that name is given twice."""
+    names = {measure: f"{RANX_NAMES[measure.name]}@{measure.cutoff}" for measure in measures}
+    asked = list(names.values())
+    with _ONE_AT_A_TIME:
+        ranx = _load_ranx()
+        values = ranx.evaluate(
+            ideal, ranked, asked if len(asked) > 1 else asked * 2, return_mean=False, save_results_in_run=False
+        )
+    return {measure: [float(value) for value in values[name]] for measure, name in names.items()}
+
+
+def numba_cache_folder() -> Path:
+    """Where compiled kernels are kept between processes, unless NUMBA_CACHE_DIR says otherwise."""
+    home = os.environ.get("XDG_CACHE_HOME")
+    return (Path(home) if home else Path.home() / ".cache") / "rag-tuning-harness" / "numba"
+
+
+def _load_ranx() -> Any:
+    """Import ranx, after telling numba where its cache is: numba reads that once, when it is imported itself."""
+    if "numba" not in sys.modules:
+        os.environ.setdefault("NUMBA_CACHE_DIR", str(numba_cache_folder()))
+    import ranx
+
+    return ranx

@@ -1,0 +1,106 @@
+"""answer: queries, a run and a generator in, answers out.
+
+One stage for all systems, with the same instruction: `source` says what stands in the prompt. ``run`` gives the first
+`context` passages of a run, ``none`` gives none (the row `closed-book`), ``relevant`` gives the relevant passages (the
+row `oracle-context`; for an unanswerable question the passage it was written against, if that is known).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from harness import generation, records
+from harness.formats import read_run
+from harness.models import load_generator
+from harness.records import Document, Progress, Qrels, Reference, Usage
+from harness.spec import ABSTENTION, Generator, Spec
+from harness.stages import Inputs, common
+from harness.stages.prompts import question_turn
+from harness.stages.retrieve import RUN_FILE
+
+
+class Answer(Spec):
+    """`few_shot` examples from the train split stand in the prompt; 0 for every row but `few-shot`."""
+
+    generator: Generator
+    context: int
+    source: Literal["run", "none", "relevant"]
+    few_shot: int = 0
+
+
+def answer(spec: Answer, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
+    """Answer every query of the input `queries`."""
+    queries = common.read_queries(inputs["queries"])
+    documents = common.read_corpus(inputs["corpus"])
+    contexts = choose_contexts(spec, queries, inputs)
+    model, tokenizer, prefix = load(spec, documents, inputs, seed)
+    used = list(dict.fromkeys(doc_id for context in contexts.values() for doc_id in context))
+    texts = [documents[doc_id].content for doc_id in used]
+    texts = generation.cut(tokenizer, texts, spec.generator.passage_tokens) if texts else []
+    shown = dict(zip(used, texts, strict=True))
+    tails = [
+        generation.chat_tail(tokenizer, question_turn(text, [shown[doc_id] for doc_id in contexts[query_id]]))
+        for query_id, text in queries.items()
+    ]
+    sampling = generation.Sampling(spec.generator.max_new_tokens, spec.generator.batch_size, one_line=True)
+    written = generation.write(generation.Head(model, tokenizer, prefix), tails, sampling, progress)
+    answers = [
+        records.Answer(query_id, one.text, one.prompt_tokens, one.new_tokens, tuple(contexts[query_id]))
+        for query_id, one in zip(queries, written, strict=True)
+    ]
+    common.write_answers(out, answers)
+    tokens = sum(one.prompt_tokens for one in written), sum(one.new_tokens for one in written)
+    return Usage(len(answers), len(answers), *tokens, {"answers": len(answers)})
+
+
+def load(spec: Answer, documents: Mapping[str, Document], inputs: Inputs, seed: int) -> tuple[Any, Any, str]:
+    """Return the generator, its tokenizer, and the head of every prompt: instruction and examples."""
+    model, tokenizer = load_generator(common.model_folder(spec.generator.model, inputs))
+    turns = _examples(spec, documents, inputs, tokenizer, seed)
+    return model, tokenizer, generation.chat_parts(tokenizer, spec.generator.instruction, turns)
+
+
+def choose_contexts(spec: Answer, queries: Mapping[str, str], inputs: Inputs) -> dict[str, list[str]]:
+    """The ids of the passages that each query's prompt shows, best first."""
+    if spec.source == "none":
+        return {query_id: [] for query_id in queries}
+    if spec.source == "run":
+        run = read_run(inputs["run"] / RUN_FILE, escaped=True)
+        return {query_id: [doc_id for doc_id, _ in run.get(query_id, [])[: spec.context]] for query_id in queries}
+    qrels, references = common.read_judgements(inputs["qrels"]), common.read_references(inputs["references"])
+    return {query_id: relevant_passages(query_id, qrels, references)[: spec.context] for query_id in queries}
+
+
+def relevant_passages(query_id: str, qrels: Qrels, references: Mapping[str, Reference]) -> list[str]:
+    """Relevant passages, the most relevant first; else those that the question was written against."""
+    graded = sorted(qrels.get(query_id, {}).items(), key=lambda item: (-item[1], item[0]))
+    relevant = [doc_id for doc_id, relevance in graded if relevance > 0]
+    reference = references.get(query_id)
+    return relevant or list(reference.source_passages if reference else ())
+
+
+def _examples(
+    spec: Answer, documents: Mapping[str, Document], inputs: Inputs, tokenizer: Any, seed: int
+) -> list[tuple[str, str]]:
+    """Draw examples from the train split: answered ones, and one that must be declined where the split has any."""
+    if not spec.few_shot:
+        return []
+    queries = common.read_queries(inputs["train_queries"])
+    qrels, references = common.read_judgements(inputs["train_qrels"]), common.read_references(inputs["train_references"])
+    dice = random.Random(seed)
+    answered = sorted(key for key in queries if key in references and references[key].answers and qrels.get(key))
+    declined = sorted(key for key in queries if key in references and not references[key].answerable)
+    dice.shuffle(answered)
+    dice.shuffle(declined)
+    chosen = answered[: spec.few_shot - bool(declined)] + declined[:1]
+    turns = []
+    for query_id in chosen:
+        passages = relevant_passages(query_id, qrels, references)[:1]
+        passages = passages or [dice.choice(sorted(documents))]
+        texts = generation.cut(tokenizer, [documents[key].content for key in passages], spec.generator.passage_tokens)
+        reply = references[query_id].answers[0] if references[query_id].answerable else ABSTENTION
+        turns.append((question_turn(queries[query_id], texts), reply))
+    return turns

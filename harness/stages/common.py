@@ -1,0 +1,145 @@
+"""What several stages need: the parts of a data set as artifacts, seeding, and embedding with a bi-encoder."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.formats import load_jsonl, write_jsonl
+from harness.models import load_bi_encoder, locate
+from harness.records import Answer, Document, Pair, Progress, Qrels, Reference
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float32]
+
+ENCODE_BATCH = 32
+ENCODE_CHUNK = 256
+
+
+def write_corpus(folder: Path, documents: Mapping[str, Document]) -> None:
+    """Write the part `corpus` of a data set."""
+    write_jsonl(folder / "corpus.jsonl", (document._asdict() for document in documents.values()))
+
+
+def read_corpus(folder: Path) -> dict[str, Document]:
+    """Read the part `corpus`: doc_id -> document, in file order."""
+    return {row["doc_id"]: Document(**row) for row in load_jsonl(folder / "corpus.jsonl")}
+
+
+def write_queries(folder: Path, queries: Mapping[str, str]) -> None:
+    """Write the part `queries`: query_id -> text."""
+    rows = ({"query_id": query_id, "text": text} for query_id, text in queries.items())
+    write_jsonl(folder / "queries.jsonl", rows)
+
+
+def read_queries(folder: Path) -> dict[str, str]:
+    """Read the part `queries`: query_id -> text, in file order."""
+    return {row["query_id"]: row["text"] for row in load_jsonl(folder / "queries.jsonl")}
+
+
+def write_judgements(folder: Path, qrels: Qrels) -> None:
+    """Write the part `qrels`."""
+    rows = ({"query_id": query_id, "relevance": docs} for query_id, docs in qrels.items())
+    write_jsonl(folder / "qrels.jsonl", rows)
+
+
+def read_judgements(folder: Path) -> Qrels:
+    """Read the part `qrels`."""
+    return {row["query_id"]: row["relevance"] for row in load_jsonl(folder / "qrels.jsonl")}
+
+
+def write_references(folder: Path, references: Mapping[str, Reference]) -> None:
+    """Write the part `references`."""
+    write_jsonl(folder / "references.jsonl", (reference._asdict() for reference in references.values()))
+
+
+def read_references(folder: Path) -> dict[str, Reference]:
+    """Read the part `references`."""
+    rows = load_jsonl(folder / "references.jsonl")
+    return {
+        row["query_id"]: Reference(
+            row["query_id"], tuple(row["answers"]), row["answerable"], tuple(row["source_passages"])
+        )
+        for row in rows
+    }
+
+
+def write_pairs(folder: Path, pairs: Sequence[Pair]) -> None:
+    """Write training pairs."""
+    write_jsonl(folder / "pairs.jsonl", (pair._asdict() for pair in pairs))
+
+
+def read_pairs(folder: Path) -> list[Pair]:
+    """Read training pairs."""
+    return [Pair(**row) for row in load_jsonl(folder / "pairs.jsonl")]
+
+
+def write_answers(folder: Path, answers: Sequence[Answer]) -> None:
+    """Write the answers of a system."""
+    write_jsonl(folder / "answers.jsonl", (answer._asdict() for answer in answers))
+
+
+def read_answers(folder: Path) -> dict[str, Answer]:
+    """Read the answers of a system: query_id -> answer."""
+    rows = load_jsonl(folder / "answers.jsonl")
+    return {row["query_id"]: Answer(**{**row, "context": tuple(row["context"])}) for row in rows}
+
+
+def model_folder(spec_model: str, inputs: Mapping[str, Path], name: str = "model") -> Path:
+    """The folder of a model: an input artifact of this name if there is one, else what the spec names."""
+    return inputs[name] if name in inputs else locate(spec_model)
+
+
+def encode(
+    model: Any, texts: Sequence[str], role: str, progress: Progress = lambda done, total: None
+) -> Floats:
+    """Embed texts as unit vectors, float32, shape (len(texts), dims).
+
+    `role` is ``query`` or ``document``: it chooses the prompt. Chunks are made of texts of like length, so that little
+    is padded and there is progress to show.
+    """
+    import numpy as np
+
+    order = sorted(range(len(texts)), key=lambda number: (-len(texts[number]), number))
+    vectors = np.zeros((len(texts), model.get_embedding_dimension()), dtype=np.float32)
+    for start in range(0, len(order), ENCODE_CHUNK):
+        chunk = order[start : start + ENCODE_CHUNK]
+        vectors[chunk] = model.encode(
+            [texts[number] for number in chunk],
+            prompt_name=role,
+            batch_size=ENCODE_BATCH,
+            normalize_embeddings=True,
+            show_progress_bar=False,
+        )
+        progress(min(start + ENCODE_CHUNK, len(order)), len(order))
+    return vectors
+
+
+def bi_encoder(spec: Any, inputs: Mapping[str, Path]) -> Any:
+    """Load the bi-encoder that a spec with model, max_length and prompts asks for."""
+    folder = model_folder(spec.model, inputs)
+    return load_bi_encoder(folder, spec.max_length, spec.query_prompt, spec.document_prompt)
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Seed the global generators for libraries that know no other, and put them back afterwards."""
+    import numpy as np
+    import torch
+
+    before = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(before[0])
+        np.random.set_state(before[1])
+        torch.set_rng_state(before[2])

@@ -1,0 +1,43 @@
+"""fuse: two or more runs in, one run out, by reciprocal rank fusion."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+
+from harness.formats import read_run, write_run
+from harness.records import Progress, Run, Usage
+from harness.spec import Spec
+from harness.stages import Inputs
+from harness.stages.retrieve import RUN_FILE
+
+
+class Fuse(Spec):
+    """`k` damps the weight of the first ranks; 60 in the source."""
+
+    depth: int
+    k: int
+
+
+def fuse(spec: Fuse, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
+    """Fuse every input run, in the order of their names."""
+    runs = [read_run(inputs[name] / RUN_FILE, escaped=True) for name in sorted(inputs)]
+    fused = reciprocal_rank_fusion(runs, spec.k, spec.depth)
+    write_run(out / RUN_FILE, fused)
+    progress(len(fused), len(fused))
+    return Usage(units=len(fused), notes={"queries": len(fused)})
+
+
+def reciprocal_rank_fusion(runs: list[Run], k: int, depth: int) -> Run:
+    """Score a document by the sum of 1 / (k + rank) over the runs (Cormack, Clarke and Buettcher, SIGIR 2009)."""
+    queries = list(dict.fromkeys(query_id for run in runs for query_id in run))
+    fused: Run = {}
+    for query_id in queries:
+        scores: dict[str, float] = defaultdict(float)
+        for run in runs:
+            for rank, (doc_id, _) in enumerate(run.get(query_id, []), start=1):
+                scores[doc_id] += 1.0 / (k + rank)
+        ranked = sorted(scores.items(), reverse=True)
+        ranked.sort(key=lambda hit: -hit[1])
+        fused[query_id] = ranked[:depth]
+    return fused

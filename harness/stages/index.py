@@ -1,0 +1,35 @@
+"""index: a corpus in, something that can be searched out: unit vectors (dense) or a bm25s index."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from harness.records import Progress, Usage
+from harness.search import Bm25Index, DenseIndex
+from harness.spec import Retriever, Spec
+from harness.stages import Inputs
+from harness.stages.common import bi_encoder, encode, read_corpus
+
+
+class Index(Spec):
+    """`retriever` is only used, and must be given, for a dense index."""
+
+    kind: Literal["dense", "bm25"]
+    retriever: Retriever | None = None
+
+
+def index(spec: Index, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
+    """Index every document by title and text; the model is the input `model`, or the one the spec names."""
+    documents = list(read_corpus(inputs["corpus"]).values())
+    if spec.kind == "bm25":
+        Bm25Index.save(out, documents)
+        progress(len(documents), len(documents))
+        return Usage(units=len(documents))
+    model = bi_encoder(spec.retriever, inputs)
+    texts = [document.content for document in documents]
+    vectors = encode(model, texts, "document", progress)
+    DenseIndex.save(out, [document.doc_id for document in documents], vectors)
+    longest = [len(ids) for ids in model.tokenizer(texts, truncation=False, verbose=False)["input_ids"]]
+    cut = sum(length > model.max_seq_length for length in longest)
+    return Usage(units=len(documents), notes={"passages": len(documents), "cut at max_length": cut})

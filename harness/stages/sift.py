@@ -1,0 +1,129 @@
+"""sift: queries as written in, training pairs out. Each one that is dropped is kept beside them with the reason.
+
+In this order: too short, written twice, too near a dev or test query (the leakage audit), not found again (the
+round-trip filter).
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from harness.formats import write_jsonl
+from harness.records import Pair, Progress, Usage
+from harness.search import Bm25Index, DenseIndex, Hits
+from harness.spec import Retriever, RoundTrip, Spec
+from harness.stages import Inputs
+from harness.stages.common import bi_encoder, encode, read_pairs, read_queries, write_pairs
+
+MIN_WORDS = 2
+COMMON_SHARE = 0.1
+COMMON_LEAST = 20
+
+
+class Sift(Spec):
+    """`leakage` and `round_trip` as in `spec.Synthesize`; `retriever` is the untuned one."""
+
+    leakage: float
+    round_trip: RoundTrip | None
+    retriever: Retriever
+
+
+def sift(spec: Sift, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
+    """Decide on every pair of the input `pairs`; inputs whose names start with ``heldout`` hold dev and test queries."""
+    pairs = read_pairs(inputs["pairs"])
+    heldout = [text for name in sorted(inputs) if name.startswith("heldout") for text in _texts(inputs[name])]
+    reasons = _first_reasons(pairs, heldout, spec.leakage)
+    going = [number for number in range(len(pairs)) if number not in reasons]
+    if spec.round_trip is not None and going:
+        found = _found_again([pairs[number] for number in going], spec, spec.round_trip, inputs, progress)
+        reasons.update({number: "not found again" for number, ok in zip(going, found, strict=True) if not ok})
+    kept = [pair for number, pair in enumerate(pairs) if number not in reasons]
+    write_pairs(out, kept)
+    write_jsonl(out / "dropped.jsonl", ({**pairs[n]._asdict(), "reason": reasons[n]} for n in sorted(reasons)))
+    counts = Counter(reason.split(":")[0] for reason in reasons.values())
+    order = ("too short", "written twice", "too near a dev or test query", "not found again")
+    return Usage(units=len(pairs), notes={"written": len(pairs), **{r: counts[r] for r in order}, "kept": len(kept)})
+
+
+def _texts(folder: Path) -> Iterable[str]:
+    return read_queries(folder).values()
+
+
+def _first_reasons(pairs: Sequence[Pair], heldout: Sequence[str], leakage: float) -> dict[int, str]:
+    reasons: dict[int, str] = {}
+    seen: set[str] = set()
+    audit = LeakageAudit(heldout, leakage)
+    for number, pair in enumerate(pairs):
+        words = words_of(pair.query)
+        near = audit.nearest(pair.query)
+        if len(words) < MIN_WORDS:
+            reasons[number] = "too short"
+        elif " ".join(words) in seen:
+            reasons[number] = "written twice"
+        elif near is not None:
+            reasons[number] = f"too near a dev or test query: {near}"
+        seen.add(" ".join(words))
+    return reasons
+
+
+def words_of(text: str) -> list[str]:
+    """Lower-case words of a text, without punctuation."""
+    return re.findall(r"\w+", text.lower())
+
+
+class LeakageAudit:
+    """Finds held-out queries that a training query repeats.
+
+    Near means: the share of the shorter text's word trigrams that stand in the other is at least `threshold`; texts
+    under three words must have the same words. Trigrams that stand in more than a tenth of the held-out queries (where
+    there are 20 or more) are a way of asking, not a matter asked, and do not count.
+    """
+
+    def __init__(self, heldout: Sequence[str], threshold: float) -> None:
+        self.heldout = list(heldout)
+        self.threshold = threshold
+        counts = Counter(gram for text in self.heldout for gram in trigrams(text))
+        limit = COMMON_SHARE * len(self.heldout) if len(self.heldout) >= COMMON_LEAST else len(self.heldout)
+        self._common = {gram for gram, count in counts.items() if count > limit}
+        self._grams = [trigrams(text) - self._common for text in self.heldout]
+        self._bags = {frozenset(words_of(text)) for text in self.heldout}
+        self._where: Mapping[tuple[str, ...], list[int]] = defaultdict(list)
+        for number, grams in enumerate(self._grams):
+            for gram in grams:
+                self._where[gram].append(number)
+
+    def nearest(self, query: str) -> str | None:
+        """Return the held-out query that this one repeats, None if there is none."""
+        grams = trigrams(query) - self._common
+        if frozenset(words_of(query)) in self._bags:
+            return query
+        shared = Counter(number for gram in grams for number in self._where.get(gram, ()))
+        for number, count in shared.most_common():
+            if count >= self.threshold * min(len(grams), len(self._grams[number])):
+                return self.heldout[number]
+        return None
+
+
+def trigrams(text: str) -> set[tuple[str, ...]]:
+    """Word trigrams of a text."""
+    words = words_of(text)
+    return set(zip(words, words[1:], words[2:], strict=False))
+
+
+def _found_again(
+    pairs: Sequence[Pair], spec: Sift, rule: RoundTrip, inputs: Inputs, progress: Progress
+) -> list[bool]:
+    """Whether each pair's document is among the first k of the retrievers that the rule names."""
+    texts = [pair.query for pair in pairs]
+    runs: list[list[Hits]] = []
+    if rule.by in ("bm25", "either"):
+        runs.append(Bm25Index(inputs["bm25"]).search(texts, rule.k))
+    if rule.by in ("untuned", "either"):
+        vectors = encode(bi_encoder(spec.retriever, inputs), texts, "query", progress)
+        runs.append(DenseIndex(inputs["dense"]).search(vectors, rule.k))
+    return [
+        any(pair.doc_id == doc_id for run in runs for doc_id, _ in run[number]) for number, pair in enumerate(pairs)
+    ]

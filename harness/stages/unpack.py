@@ -1,0 +1,24 @@
+"""unpack: a GGUF file in, a plain model with its tokenizer out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness.models import locate, unpack_gguf
+from harness.records import Progress, Usage
+from harness.spec import Spec
+from harness.stages import Inputs
+
+
+class Unpack(Spec):
+    """The model whose GGUF file is unpacked."""
+
+    model: str
+
+
+def unpack(spec: Unpack, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
+    """Write the model's weights as safetensors, once, because reading GGUF takes half a minute each time."""
+    progress(0, 1)
+    unpack_gguf(locate(spec.model), out)
+    progress(1, 1)
+    return Usage(units=1)

@@ -1,0 +1,145 @@
+"""Artifacts: folders that are written once, found again by key, and checked before they are used.
+
+Three verbs. ``get(key)`` returns the folder of a committed artifact or None; ``claim(key)`` is a lock for the one who
+makes it; ``commit`` moves a folder written aside into its place. A reader therefore never sees a part of an artifact,
+and processes can share a store. What an artifact means is none of this module's business.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+from filelock import FileLock
+
+from harness.digests import digest_file, digest_of
+from harness.provenance import now
+
+MANIFEST = "manifest.json"
+log = logging.getLogger(__name__)
+
+
+class Store(Protocol):
+    """Where artifacts live: on this disk, or on one that many machines share."""
+
+    def get(self, key: str) -> Path | None:
+        """Return the folder of an intact artifact; None if there is none."""
+
+    def claim(self, key: str) -> AbstractContextManager[Path]:
+        """Hold the key's lock; give an empty folder to write into, which is thrown away if not committed."""
+
+    def commit(self, key: str, folder: Path, facts: Mapping[str, Any]) -> Path:
+        """Put the folder in place with a manifest of its content and these facts; return where it lies."""
+
+
+class FolderStore:
+    """A store in one folder: ``<root>/<first two of key>/<key>/``, with `manifest.json` in each artifact."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._intact: set[str] = set()
+
+    def _place(self, key: str) -> Path:
+        return self.root / key[:2] / key
+
+    def get(self, key: str) -> Path | None:
+        """Return the artifact's folder if every file has the digest of the manifest.
+
+        A damaged artifact is set aside with a warning, so that it is made again. Each artifact is read and checked
+        once in the life of a process.
+        """
+        place = self._place(key)
+        if key in self._intact and place.is_dir():
+            return place
+        if not place.is_dir():
+            return None
+        damage = _damage(place)
+        if damage:
+            log.warning("artifact %s is damaged (%s); it will be made again", key, damage)
+            with FileLock(self._lock(key)):
+                if place.is_dir() and _damage(place):
+                    shutil.rmtree(place)
+            return None
+        self._intact.add(key)
+        return place
+
+    @contextmanager
+    def claim(self, key: str) -> Iterator[Path]:
+        with FileLock(self._lock(key)):
+            aside = Path(tempfile.mkdtemp(prefix=f"{key}.", dir=self._aside()))
+            try:
+                yield aside
+            finally:
+                shutil.rmtree(aside, ignore_errors=True)
+
+    def commit(self, key: str, folder: Path, facts: Mapping[str, Any]) -> Path:
+        place = self._place(key)
+        if place.is_dir():
+            return place
+        manifest = {"key": key, "created": now(), "files": _contents(folder), "facts": dict(facts)}
+        (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True), encoding="utf-8")
+        os.chmod(folder, 0o755)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(folder, place)
+        self._intact.add(key)
+        return place
+
+    def facts(self, key: str) -> dict[str, Any]:
+        """Return the facts that the artifact was committed with."""
+        facts: dict[str, Any] = _manifest(self._place(key))["facts"]
+        return facts
+
+    def content_digest(self, key: str) -> str:
+        """Return the digest of what the artifact holds, whatever key it was made under."""
+        return digest_of(_manifest(self._place(key))["files"])
+
+    def all_facts(self) -> Iterator[dict[str, Any]]:
+        """Yield the facts of every artifact, for estimates from what was made before."""
+        for path in sorted(self.root.glob(f"??/*/{MANIFEST}")):
+            try:
+                yield json.loads(path.read_text(encoding="utf-8"))["facts"]
+            except (OSError, ValueError, KeyError):
+                continue
+
+    def _lock(self, key: str) -> Path:
+        folder = self.root / "locks"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder / f"{key}.lock"
+
+    def _aside(self) -> Path:
+        folder = self.root / "aside"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+
+def _manifest(place: Path) -> dict[str, Any]:
+    value: dict[str, Any] = json.loads((place / MANIFEST).read_text(encoding="utf-8"))
+    return value
+
+
+def _contents(folder: Path) -> dict[str, list[Any]]:
+    """Size and SHA-256 of every file, by relative name."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / MANIFEST)
+    return {path.relative_to(folder).as_posix(): [path.stat().st_size, digest_file(path)] for path in files}
+
+
+def _damage(place: Path) -> str:
+    """Say what is wrong with an artifact; empty if nothing is."""
+    try:
+        expected = _manifest(place)["files"]
+    except (OSError, ValueError, KeyError):
+        return "its manifest cannot be read"
+    for name, (size, digest) in expected.items():
+        path = place / name
+        if not path.is_file() or path.stat().st_size != size:
+            return f"{name} is missing or cut"
+        if digest_file(path) != digest:
+            return f"{name} has another content"
+    return ""

@@ -1,0 +1,373 @@
+"""Invented outcomes that look like real ones, for tests of what reads outcomes.
+
+Every function returns a new Outcome; `normal` is the one that the others vary.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from harness.records import (
+    Abstention,
+    Comparison,
+    DatasetInfo,
+    LedgerRow,
+    Outcome,
+    Serving,
+    Summary,
+    SystemInfo,
+    Timing,
+    Verdict,
+)
+
+RANK = ("ndcg@10", "recall@100", "mrr@10")
+ANSWER = ("exact_match", "token_f1", "semantic_similarity", "utility")
+MEASURES = RANK + ANSWER
+MARGINS = {"ndcg@10": 0.01, "utility": 0.02}
+DETECTABLE = {"ndcg@10": 0.0273, "utility": 0.0741}
+QUERIES = {"judged": 246, "answers": 120}
+
+ROWS = ("closed-book", "bm25", "hybrid", "untuned", "few-shot", "oracle-context")
+CANDIDATES = ("retriever", "retriever-judged")
+
+# fmt: off
+MEANS: dict[str, tuple[float | None, ...]] = {
+    "closed-book":      (None,   None,   None,   0.0083, 0.0412, 0.2147, -0.6583),
+    "bm25":             (0.5312, 0.8537, 0.5044, 0.1417, 0.2218, 0.4120, -0.2917),
+    "hybrid":           (0.5874, 0.9268, 0.5521, 0.1583, 0.2391, 0.4302, -0.2583),
+    "untuned":          (0.5603, 0.9106, 0.5198, 0.1500, 0.2320, 0.4251, -0.2750),
+    "few-shot":         (0.5603, 0.9106, 0.5198, 0.1750, 0.2577, 0.4398, -0.2083),
+    "oracle-context":   (None,   None,   None,   0.2917, 0.3846, 0.5518,  0.0250),
+    "retriever":        (0.6014, 0.9431, 0.5627, 0.1667, 0.2466, 0.4377, -0.2500),
+    "retriever-judged": (0.5481, 0.9024, 0.5063, 0.1417, 0.2287, 0.4218, -0.2917),
+}
+GAINS: dict[str, tuple[tuple[float, float, float, float, Verdict] | None, ...]] = {
+    "closed-book":      (None, (-0.3833, -0.4912, -0.2741, 0.0002, "regressed")),
+    "bm25":             ((-0.0291, -0.0702, 0.0119, 0.2731, "inconclusive"), (-0.0167, -0.0961, 0.0628, 0.9655, "inconclusive")),  # noqa: E501
+    "hybrid":           ((0.0271, 0.0004, 0.0538, 0.0461, "improved"), (0.0167, -0.0622, 0.0958, 0.9702, "inconclusive")),  # noqa: E501
+    "few-shot":         ((0.0, 0.0, 0.0, 1.0, "equivalent"), (0.0667, -0.0154, 0.1491, 0.1604, "inconclusive")),
+    "oracle-context":   (None, (0.3000, 0.1957, 0.4039, 0.0002, "improved")),
+    "retriever":        ((0.0411, 0.0124, 0.0698, 0.0018, "improved"), (0.0250, -0.0513, 0.1009, 0.8863, "inconclusive")),  # noqa: E501
+    "retriever-judged": ((-0.0122, -0.0467, 0.0226, 0.8214, "inconclusive"), (-0.0167, -0.0958, 0.0625, 0.9655, "inconclusive")),  # noqa: E501
+}
+COSTS: dict[str, tuple[float, float | None, float | None, float | None]] = {
+    "closed-book":      (0.0,   None,  None,  1043.2),
+    "bm25":             (3.8,   1.42,  2.31,  1311.9),
+    "hybrid":           (97.4,  19.84, 25.6,  1338.0),
+    "untuned":          (93.6,  17.92, 22.74, 1334.5),
+    "few-shot":         (93.6,  17.92, 22.74, 1719.3),
+    "oracle-context":   (0.0,   None,  None,  1302.7),
+    "retriever":        (845.2, 17.95, 22.81, 1334.6),
+    "retriever-judged": (412.9, 17.88, 22.69, 1334.4),
+}
+# fmt: on
+
+
+def digest(number: int) -> str:
+    """A digest that is none, but looks like one."""
+    return f"{number * 0x9E3779B97F4A7C15 % 2**64:016x}" * 2
+
+
+def system(name: str, seed: int = 0, **changes: Any) -> SystemInfo:
+    seconds, p50, p95, total = COSTS[name]
+    candidate = name in CANDIDATES
+    parts = tuple(part for part in ("retrieve" if p50 else "", "answer" if total else "") if part)
+    values: dict[str, Any] = {
+        "name": name,
+        "seed": seed,
+        "role": "candidate" if candidate else "reference",
+        "tunes": ("retriever",) if candidate else (),
+        "identity": digest(7 * len(name) + seed + 1),
+        "make_seconds": seconds,
+        "make_dollars": seconds / 3600 * 0.05,
+        "serving": Serving(
+            parts=parts,
+            retrieval=Timing(part="retrieval", n=100, p50_ms=p50, p95_ms=p95) if p50 and p95 else None,
+            total=Timing(part="total", n=30, p50_ms=total * 0.71, p95_ms=total) if total else None,
+            dollars_per_1000=(total or p95 or 0.0) * 0.71 / 3600 * 0.05,
+        ),
+    }
+    return SystemInfo(**values | changes)
+
+
+def summaries(name: str, seed: int = 0) -> list[Summary]:
+    return [
+        Summary(
+            system=name, seed=seed, measure=measure, mean=mean, n=QUERIES["judged" if "@" in measure else "answers"]
+        )
+        for measure, mean in zip(MEASURES, MEANS[name], strict=True)
+        if mean is not None
+    ]
+
+
+def gains(name: str, seed: int = 0) -> list[Comparison]:
+    found = []
+    for (measure, margin), gain in zip(MARGINS.items(), GAINS[name], strict=True):
+        if gain is None:
+            continue
+        difference, low, high, p_value, verdict = gain
+        found.append(
+            Comparison(
+                family="gain",
+                system=name,
+                seed=seed,
+                measure=measure,
+                difference=difference,
+                low=low,
+                high=high,
+                p_value=p_value,
+                margin=margin,
+                detectable=DETECTABLE[measure],
+                n_queries=QUERIES["judged" if "@" in measure else "answers"],
+                n_groups=98 if "@" in measure else 61,
+                verdict=verdict,
+            )
+        )
+    return found
+
+
+def ledger_row(number: int, stage: str, label: str, seconds: float, **changes: Any) -> LedgerRow:
+    values = {"device": "cpu", "peak_memory_mb": 1184.0, "bytes": 40_817_221, "systems": ("untuned",)}
+    return LedgerRow(key=digest(number), stage=stage, label=label, seconds=seconds, **values | changes)
+
+
+def ledger() -> tuple[LedgerRow, ...]:
+    tuned = ("retriever (seed 0)", "retriever-judged (seed 0)")
+    return (
+        ledger_row(11, "index", "index bm25", 3.8, bytes=2_611_040, systems=("bm25", "hybrid"), reused=True),
+        ledger_row(12, "index", "index untuned", 93.6, systems=("hybrid", "untuned", "few-shot"), reused=True),
+        ledger_row(
+            13,
+            "synthesize",
+            "synthesize",
+            431.5,
+            bytes=214_551,
+            llm_calls=612,
+            prompt_tokens=118_204,
+            new_tokens=9_873,
+            systems=tuned[:1],
+            notes={"written": 612, "duplicates": 31, "leaked": 4, "round_trip_dropped": 158, "kept": 419},
+        ),
+        ledger_row(
+            14,
+            "mine",
+            "mine synthetic",
+            12.2,
+            bytes=301_877,
+            systems=tuned[:1],
+            notes={"pairs": 419, "hard": 402, "random": 17, "dropped": 9},
+        ),
+        ledger_row(
+            15,
+            "tune_retriever",
+            "tune_retriever retriever (seed 0)",
+            304.3,
+            peak_memory_mb=3121.4,
+            bytes=90_912_404,
+            systems=tuned[:1],
+            notes={
+                "steps": 28,
+                "loss": {"first": 1.8213, "last": 0.6127},
+                "dev ndcg@10": {"before": 0.5512, "after": 0.5871},
+            },
+        ),
+        ledger_row(
+            16,
+            "tune_retriever",
+            "tune_retriever retriever-judged (seed 0)",
+            309.1,
+            peak_memory_mb=3119.8,
+            bytes=90_912_404,
+            systems=tuned[1:],
+            notes={"steps": 22, "loss": {"first": 1.2034, "last": float("nan")}},
+        ),
+    )
+
+
+def spec() -> dict[str, Any]:
+    return {
+        "schema": "harness/suite-1",
+        "name": "covidqa",
+        "dataset": {"path": "/data/covidqa", "group": {"doc_id_prefix": "-"}},
+        "evaluate": {"split": "test", "generation_queries": 120},
+        "candidates": {
+            "retriever": {"tune": ["retriever"], "pairs": "synthetic"},
+            "retriever-judged": {"tune": ["retriever"], "pairs": "judged"},
+        },
+        "data": {"data_seed": 0},
+        "seeds": [0],
+        "measures": list(MEASURES),
+        "gates": [{"measure": name, "margin": margin} for name, margin in MARGINS.items()],
+        "published": {"untuned": {"ndcg@10": 0.561}, "paper-mnrl": {"ndcg@10": 0.612, "recall@100": 0.951}},
+    }
+
+
+def provenance() -> dict[str, Any]:
+    return {
+        "commit": "3f1c2d9a7b604e5188aa0d3e6a2b9c4f5d6e7081",
+        "dirty": True,
+        "harness": "0.1.0",
+        "command": "harness run covidqa",
+        "machine": {"class": "cpu-2", "cpu": "AMD EPYC 7B13", "cores": 2, "memory": "24 GiB", "gpu": None},
+        "packages": {"torch": "2.9.1", "sentence-transformers": "5.2.0", "ranx": "0.3.21"},
+    }
+
+
+def normal(**changes: Any) -> Outcome:
+    """Two candidates, all reference rows, retrieval and answers."""
+    names = ROWS + CANDIDATES
+    values: dict[str, Any] = {
+        "suite": "covidqa",
+        "split": "test",
+        "title": "Does tuning the retriever pay on COVID-QA?",
+        "created": "2025-11-23T16:40:12Z",
+        "seconds": 1284.0,
+        "provenance": provenance(),
+        "spec": spec(),
+        "dataset": DatasetInfo(
+            name="covidqa",
+            digest=digest(3),
+            documents=3842,
+            queries={"train": 1021, "dev": 187, "test": 271},
+            groups=98,
+            judged=246,
+            answerable=246,
+            unanswerable=25,
+            answered=120,
+            digests={"corpus": digest(4), "queries": digest(5), "qrels": digest(6)},
+            source={"licence": "Apache-2.0"},
+        ),
+        "settings": {
+            "test documents": "may be written about by synthesize",
+            "depth": "100 documents a query",
+            "intervals": "95 %, sign flips by group, 5,000 times",
+        },
+        "measures": MEASURES,
+        "identities": {name: digest(20 + number) for number, name in enumerate(MEASURES)},
+        "systems": tuple(system(name) for name in names),
+        "summaries": tuple(row for name in names for row in summaries(name)),
+        "comparisons": tuple(row for name in names if name != "untuned" for row in gains(name)),
+        "abstentions": tuple(
+            Abstention(
+                system=name,
+                seed=0,
+                answerable_answered=97 - number,
+                answerable_abstained=11 + number,
+                unanswerable_answered=9,
+                unanswerable_abstained=3,
+            )
+            for number, name in enumerate(names)
+        ),
+        "timings": (
+            Timing(part="retrieve", n=100, p50_ms=17.92, p95_ms=22.74),
+            Timing(part="answer", n=30, p50_ms=929.6, p95_ms=1311.8),
+        ),
+        "ledger": ledger(),
+    }
+    return Outcome(**values | changes)
+
+
+def failed_candidate() -> Outcome:
+    """A candidate whose training died, and a few answers that a reference row could not give."""
+    base = normal()
+    reason = "tune_retriever: out of memory | killed at <3.1 GB>"
+    lost = {"few-shot": 7}
+    rows = [row for row in base.summaries if row.system != "retriever-judged"]
+    return normal(
+        systems=tuple(
+            system(row.name, failed=reason, serving=None) if row.name == "retriever-judged" else row
+            for row in base.systems
+        ),
+        summaries=(
+            *(
+                row.model_copy(update={"failed": lost[row.system], "n": row.n - lost[row.system]})
+                if row.system in lost and "@" not in row.measure
+                else row
+                for row in rows
+            ),
+            *(Summary(system="retriever-judged", seed=0, measure=name, mean=None, n=0, failed=246) for name in RANK),
+        ),
+        comparisons=tuple(_failed(row) if row.system == "retriever-judged" else row for row in base.comparisons),
+        abstentions=tuple(row for row in base.abstentions if row.system != "retriever-judged"),
+        missing_lists={"bm25": 3, "untuned": 0},
+        times_scored=4,
+    )
+
+
+def _failed(row: Comparison) -> Comparison:
+    changes = dict.fromkeys(("difference", "low", "high", "p_value", "detectable"))
+    failed = row.n_queries
+    return row.model_copy(update=changes | {"verdict": "failed", "failed": failed, "reason": "it has no scores"})
+
+
+def no_generator() -> Outcome:
+    """A pipeline of a retriever alone."""
+    base = normal()
+    names = ("bm25", "hybrid", "untuned", *CANDIDATES)
+
+    def serving(info: SystemInfo) -> Serving | None:
+        return info.serving and info.serving.model_copy(
+            update={"total": info.serving.retrieval, "parts": ("retrieve",)}
+        )
+
+    return normal(
+        systems=tuple(
+            info.model_copy(update={"serving": serving(info)}) for info in base.systems if info.name in names
+        ),
+        summaries=tuple(row for row in base.summaries if row.system in names and row.measure in RANK),
+        comparisons=tuple(row for row in base.comparisons if row.system in names and row.measure in RANK),
+        abstentions=(),
+        timings=base.timings[:1],
+        not_run=dict.fromkeys(ANSWER, "no generator in the pipeline"),
+    )
+
+
+def no_op() -> Outcome:
+    """A candidate whose lists are those of `untuned`, byte by byte."""
+    base = normal()
+    same = {"system": "retriever", "seed": 0}
+    untuned = {row.measure: row for row in base.summaries if row.system == "untuned"}
+    zero = {"difference": 0.0, "low": 0.0, "high": 0.0, "p_value": 1.0, "verdict": "equivalent"}
+    return normal(
+        systems=tuple(
+            info.model_copy(update={"same_as": "untuned"}) if info.name == "retriever" else info
+            for info in base.systems
+        ),
+        summaries=tuple(
+            untuned[row.measure].model_copy(update=same) if row.system == "retriever" else row for row in base.summaries
+        ),
+        comparisons=tuple(
+            row.model_copy(update=zero) if row.system == "retriever" else row for row in base.comparisons
+        ),
+    )
+
+
+def few_groups() -> Outcome:
+    """A test set of fourteen groups, on which nothing can be told."""
+    base = normal()
+    changes = {"n_groups": 14, "n_queries": 40, "low": -0.0524, "high": 0.1341, "verdict": "inconclusive"}
+    return normal(
+        dataset=base.dataset.model_copy(update={"groups": 14, "judged": 40, "queries": {"dev": 12, "test": 40}}),
+        summaries=tuple(row.model_copy(update={"n": 40}) for row in base.summaries),
+        comparisons=tuple(
+            row.model_copy(update=changes | {"detectable": 0.0934, "p_value": 0.4114}) for row in base.comparisons
+        ),
+    )
+
+
+def regressions() -> tuple[Comparison, ...]:
+    """The second family: differences to accepted scores, one of them of a system that is gone."""
+    gain = gains("retriever")[0]
+    values = {"difference": -0.0312, "low": -0.0521, "high": -0.0103, "p_value": 0.0021, "verdict": "regressed"}
+    return (
+        gain.model_copy(update=values | {"family": "regression"}),
+        _failed(gain).model_copy(
+            update={
+                "family": "regression",
+                "system": "distilled",
+                "verdict": "missing",
+                "failed": 0,
+                "reason": "absent",
+            }
+        ),
+    )

@@ -1,0 +1,300 @@
+"""What a report shows of invented outcomes: as pictures under snapshot, and what must hold of any."""
+
+from __future__ import annotations
+
+import io
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import outcomes
+import pytest
+from markdown_it import MarkdownIt
+from rich.console import Console
+from syrupy.assertion import SnapshotAssertion
+
+from harness import report
+from harness.records import Outcome
+from harness.report import figures
+from harness.report.markdown import escaped, fenced, render_markdown
+from harness.report.tables import quality
+from harness.report.terminal import render, split
+from harness.report.values import Cell, Column, Table
+from harness.report.view import view
+from harness.report.words import headline, warnings
+
+CASES: dict[str, Callable[[], Outcome]] = {
+    "normal": outcomes.normal,
+    "failed_candidate": outcomes.failed_candidate,
+    "no_generator": outcomes.no_generator,
+    "no_op": outcomes.no_op,
+    "few_groups": outcomes.few_groups,
+}
+FOLDER = Path(".harness/outcomes/covidqa/1")
+each_case = pytest.mark.parametrize("case", CASES)
+
+
+def on_terminal(outcome: Outcome, width: int, verbose: bool = False) -> str:
+    console = Console(file=io.StringIO(), record=True, width=width, force_terminal=False, color_system=None)
+    render(outcome, console, verbose=verbose, folder=FOLDER)
+    return "\n".join(line.rstrip() for line in console.export_text().splitlines())
+
+
+def table_blocks(text: str) -> list[list[str]]:
+    """The tables of a Markdown text, each as its lines."""
+    blocks = re.findall(r"(?:^\|.*\n)+", text + "\n", flags=re.MULTILINE)
+    return [block.splitlines() for block in blocks]
+
+
+def with_nan() -> Outcome:
+    """An outcome in which every number that may be a NaN is one."""
+    base = outcomes.normal()
+    nan = float("nan")
+    none = dict.fromkeys(("difference", "low", "high", "p_value", "detectable"), nan)
+    return outcomes.normal(
+        seconds=nan,
+        summaries=tuple(
+            row.model_copy(update={"mean": nan, "n": 0, "failed": row.n}) if row.system == "bm25" else row
+            for row in base.summaries
+        ),
+        comparisons=tuple(row.model_copy(update=none | {"verdict": "failed"}) for row in base.comparisons),
+        systems=tuple(row.model_copy(update={"make_seconds": nan, "make_dollars": nan}) for row in base.systems),
+    )
+
+
+@each_case
+@pytest.mark.parametrize("width", [120, 80])
+def test_terminal(case: str, width: int, snapshot: SnapshotAssertion) -> None:
+    assert on_terminal(CASES[case](), width) == snapshot
+
+
+@pytest.mark.parametrize("width", [120, 80])
+def test_terminal_verbose(width: int, snapshot: SnapshotAssertion) -> None:
+    outcome = outcomes.normal(comparisons=outcomes.normal().comparisons + outcomes.regressions())
+    assert on_terminal(outcome, width, verbose=True) == snapshot
+
+
+@each_case
+def test_markdown(case: str, snapshot: SnapshotAssertion) -> None:
+    assert render_markdown(CASES[case]()) == snapshot
+
+
+@each_case
+@pytest.mark.parametrize("width", [120, 80, 60])
+def test_no_line_is_wider_than_the_terminal(case: str, width: int) -> None:
+    lines = on_terminal(CASES[case](), width, verbose=True).splitlines()
+    assert [line for line in lines if len(line) > width] == []
+
+
+@each_case
+def test_markdown_tables_are_whole(case: str) -> None:
+    text = render_markdown(CASES[case]())
+    blocks = table_blocks(text)
+    for block in blocks:
+        assert len({len(re.findall(r"(?<!\\)\|", line)) for line in block}) == 1, block[0]
+    tokens = MarkdownIt("commonmark").enable("table").parse(text)
+    assert sum(token.type == "table_open" for token in tokens) == len(blocks)
+    assert sum(token.type == "tr_open" for token in tokens) == sum(len(block) - 1 for block in blocks)
+
+
+@each_case
+def test_terminal_and_markdown_show_the_same_cells(case: str) -> None:
+    outcome = CASES[case]()
+    text = render_markdown(outcome)
+    shown = on_terminal(outcome, 200)
+    for row in quality(view(outcome)).rows:
+        for cell in row:
+            assert cell.text in shown
+            assert escaped(cell.text) in text
+
+
+def test_no_nan_is_shown() -> None:
+    outcome = with_nan()
+    for text in (on_terminal(outcome, 120, verbose=True), render_markdown(outcome)):
+        assert not re.search(r"\b(nan|NaN|None|inf)\b", text)
+    assert "failed (246)" in on_terminal(outcome, 120)
+
+
+def test_best_is_never_a_bound_nor_a_mean_with_failures() -> None:
+    table = quality(view(outcomes.failed_candidate()))
+    best = {row[0].text: [cell.text for cell in row if cell.tone == "best"] for row in table.rows}
+    assert best["oracle-context"] == best["closed-book"] == best["few-shot"] == []
+    assert best["retriever (seed 0)"] == ["0.601", "0.943", "0.563", "0.167", "0.247", "0.438", "-0.250"]
+
+
+def test_every_measure_outside_the_gates_is_marked_exploratory() -> None:
+    table = quality(view(outcomes.normal()))
+    unmarked = [column.name for column in table.columns[1:] if not column.name.endswith("°")]
+    assert unmarked == ["ndcg@10", "utility"]
+
+
+def test_systems_are_ordered_references_first() -> None:
+    outcome = outcomes.normal()
+    turned = outcome.model_copy(update={"systems": outcome.systems[::-1]})
+    roles = [info.role for info in view(turned).systems]
+    assert roles == ["reference"] * 6 + ["candidate"] * 2
+    assert view(turned).systems[0].name == "oracle-context"
+
+
+def test_verdicts_are_coloured_and_also_words() -> None:
+    console = Console(file=io.StringIO(), record=True, width=120, force_terminal=True, color_system="standard")
+    render(outcomes.normal(), console)
+    text = console.export_text(styles=True)
+    assert "\x1b[32m+0.041 [+0.012, +0.070] improved" in text
+    assert "\x1b[31m-0.383 [-0.491, -0.274] regressed" in text
+    assert "\x1b[33m-0.029 [-0.070, +0.012] inconclusive" in text
+    assert re.search(r"\x1b\[1m *0\.601\x1b\[0m", text)
+    assert "Bold: the best" in text
+
+
+def test_one_seed_speaks_of_a_checkpoint_only() -> None:
+    assert "this checkpoint only" in " ".join(warnings(view(outcomes.normal())))
+
+
+@pytest.mark.parametrize(("seeds", "said"), [(2, "at least 3 seeds and an interval"), (3, "needs an interval")])
+def test_several_seeds_are_still_checkpoints(seeds: int, said: str) -> None:
+    systems = tuple(outcomes.system("retriever", seed) for seed in range(seeds))
+    text = " ".join(warnings(view(outcomes.normal(systems=systems))))
+    assert "Every verdict is about one checkpoint" in text
+    assert said in text
+
+
+def test_many_candidates_are_counted_not_recited() -> None:
+    seeds = range(9)
+    outcome = outcomes.normal(
+        systems=(outcomes.system("untuned"), *(outcomes.system("retriever", seed) for seed in seeds)),
+        summaries=tuple(row for seed in seeds for row in outcomes.summaries("retriever", seed)),
+        comparisons=tuple(row for seed in seeds for row in outcomes.gains("retriever", seed)),
+    )
+    assert headline(view(outcome)) == (
+        "ndcg@10: of 9 candidates with their seeds, 9 improved.",
+        "utility: of 9 candidates with their seeds, 9 inconclusive.",
+    )
+
+
+def test_equivalence_and_regression_are_told_as_such() -> None:
+    gain = outcomes.gains("retriever")[0]
+    worse = gain.model_copy(update={"difference": -0.03, "low": -0.05, "high": -0.01, "verdict": "regressed"})
+    same = gain.model_copy(update={"difference": 0.001, "low": -0.004, "high": 0.006, "verdict": "equivalent"})
+    told = [headline(view(outcomes.normal(comparisons=(row,))))[0] for row in (worse, same)]
+    assert told[0].startswith("retriever (seed 0) regressed on ndcg@10: -0.030 [-0.050, -0.010] against untuned on 246")
+    assert "is equivalent to untuned on ndcg@10: +0.001 [-0.004, +0.006], within the margin of 0.010," in told[1]
+
+
+def test_what_fails_a_gate_is_in_the_headline() -> None:
+    told = headline(view(outcomes.normal(comparisons=outcomes.regressions())))
+    assert told[1:] == (
+        "Against the accepted scores, by system and gated measure: 1 regressed and 1 missing.",
+        "retriever (seed 0): regressed on ndcg@10 by -0.031 [-0.052, -0.010].",
+        "distilled (seed 0): missing on ndcg@10 (absent).",
+    )
+
+
+def test_identical_lists_are_no_noop_if_the_answers_differ() -> None:
+    base = outcomes.normal()
+    systems = tuple(
+        row.model_copy(update={"same_as": "untuned"}) if row.name == "retriever" else row for row in base.systems
+    )
+    told = headline(view(outcomes.normal(systems=systems)))[0]
+    assert "no-op" not in told
+    assert "Its lists are identical to those of untuned." in told
+
+
+def test_nothing_gated_and_nothing_tuned() -> None:
+    assert headline(view(outcomes.normal(comparisons=())))[0].startswith("No gain was tested")
+    alone = outcomes.normal(systems=(outcomes.system("untuned"),), summaries=(), comparisons=(), ledger=(), timings=())
+    assert headline(view(alone)) == ("There is no candidate in this outcome: reference rows only.",)
+    assert "Nothing was measured." in on_terminal(alone, 80, verbose=True)
+    assert render_markdown(alone)
+
+
+def test_a_dev_score_and_repeated_looks_at_test_are_warned_of() -> None:
+    assert any("confirm on test" in line for line in warnings(view(outcomes.normal(split="dev"))))
+    assert any("scored 4 times" in line for line in warnings(view(outcomes.failed_candidate())))
+
+
+def test_split_repeats_the_key_columns_and_loses_none() -> None:
+    columns = (Column("system", "left"), *(Column(f"measure{number}") for number in range(9)))
+    table = Table("t", columns, (tuple(Cell(str(number)) for number in range(10)),))
+    parts = split(table, 40)
+    assert len(parts) > 1
+    assert all(part.columns[0].name == "system" for part in parts)
+    assert [column for part in parts for column in part.columns[1:]] == list(columns[1:])
+
+
+def test_a_ragged_table_is_refused() -> None:
+    with pytest.raises(ValueError, match="has not 2 cells"):
+        Table("t", (Column("a"), Column("b")), ((Cell("1"),),))
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a | b", r"a \| b"),
+        ("<class 'X'>\nnext", "&lt;class 'X'> next"),
+        ("token_f1 of *this*", r"token_f1 of \*this\*"),
+        ("_id", r"\_id"),
+        ("c:\\x", r"c:\\x"),
+    ],
+)
+def test_text_is_shown_as_it_is(text: str, shown: str) -> None:
+    assert escaped(text) == shown
+
+
+def test_a_fence_is_longer_than_those_inside() -> None:
+    assert fenced("a\n```\nb").startswith("````\n")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0411, "+0.041"),
+        (-0.0411, "-0.041"),
+        (0.0004, "+0.0004"),
+        (-0.00004, "-0.00004"),
+        (0.0, "+0.000"),
+        (None, figures.NONE),
+    ],
+)
+def test_signed(value: float | None, text: str) -> None:
+    assert figures.signed(value) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0 s"), (0.01, "<0.1 s"), (9.94, "9.9 s"), (9.96, "10 s"), (59.7, "1 min 00 s"), (252, "4 min 12 s"),
+     (3599.6, "1 h 00 min"), (7500, "2 h 05 min"), (None, figures.NONE)],
+)  # fmt: skip
+def test_duration(seconds: float | None, text: str) -> None:
+    assert figures.duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "$0"), (0.00001, "<$0.0001"), (0.00341, "$0.0034"), (0.0123, "$0.012"), (0.5, "$0.50"), (1234.5, "$1,234.50")],
+)
+def test_dollars(value: float, text: str) -> None:
+    assert figures.dollars(value) == text
+
+
+@pytest.mark.parametrize(
+    ("number", "text"), [(12, "12 B"), (999_600, "1 MB"), (40_817_221, "41 MB"), (2.5e9, "2.5 GB")]
+)
+def test_size(number: int, text: str) -> None:
+    assert figures.size(number) == text
+
+
+def test_write_reports_replaces_the_file_whole(tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "folder"
+    assert report.write_reports(outcomes.normal(), folder) == [folder / "report.md"]
+    report.write_reports(outcomes.no_op(), folder)
+    assert (folder / "report.md").read_text(encoding="utf-8") == render_markdown(outcomes.no_op())
+    assert [path.name for path in folder.iterdir()] == ["report.md"]
+
+
+def test_importing_the_package_is_cheap() -> None:
+    code = "import sys, harness.report; print([m for m in ('rich', 'jinja2', 'yaml') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
