@@ -79,7 +79,9 @@ class Bench:
         cards = Scorecards(plan, dataset, execution, self.store, self.watch)
         rows = {system.label: cards.rows(system) for system in plan.systems}
         latencies = Latencies(plan, self.store, self.executor, self.watch)
-        serving = {system.label: latencies.measure(system) for system in plan.systems if self._served(system, execution)}
+        serving = {
+            system.label: latencies.measure(system) for system in plan.systems if self._served(system, execution)
+        }
         systems = self._systems(plan, execution, serving)
         summaries = [summary for system in plan.systems for summary in summarise(rows[system.label], self.split)]
         outcome = Outcome(
@@ -115,9 +117,7 @@ class Bench:
     def _served(system: SystemPlan, execution: Execution) -> bool:
         return not any(goal in execution.failed for goal in system.goals)
 
-    def _systems(
-        self, plan: Plan, execution: Execution, serving: Mapping[str, Serving | None]
-    ) -> list[SystemInfo]:
+    def _systems(self, plan: Plan, execution: Execution, serving: Mapping[str, Serving | None]) -> list[SystemInfo]:
         seen: dict[tuple[str, ...], str] = {}
         found = []
         for system in plan.systems:
@@ -213,7 +213,11 @@ class Bench:
                 means = [
                     f"{system.label} {fmean(values):.3f}"
                     for system in plan.systems
-                    if (values := [v for v in _values(rows[system.label], str(measure), "dev").values() if v is not None])
+                    if (
+                        values := [
+                            v for v in _values(rows[system.label], str(measure), "dev").values() if v is not None
+                        ]
+                    )
                     and system.dev_run
                 ]
                 if means:
@@ -242,9 +246,13 @@ def summarise(rows: Sequence[Score], split: str) -> list[Summary]:
         reasons = Counter(row.reason for row in scores if row.status == "failed")
         found.append(
             Summary(
-                system=scores[0].system, seed=scores[0].seed, measure=str(parse(measure)),
-                mean=fmean(values) if values else None, n=len(values), failed=sum(reasons.values()),
+                system=scores[0].system,
+                seed=scores[0].seed,
+                measure=str(parse(measure)),
+                mean=fmean(values) if values else None,
+                n=len(values),
+                failed=sum(reasons.values()),
                 reasons=dict(reasons),
-            )  # fmt: skip
+            )
         )
     return found

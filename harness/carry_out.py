@@ -40,9 +40,7 @@ class Execution:
         return sum(not row.reused for row in self.rows.values())
 
 
-def carry_out(
-    plan: Plan, store: FolderStore, heavy: Executor, light: Executor, watch: Watch = no_watch
-) -> Execution:
+def carry_out(plan: Plan, store: FolderStore, heavy: Executor, light: Executor, watch: Watch = no_watch) -> Execution:
     """Make every artifact that the plan's systems need and the store lacks."""
     done = Execution()
     needed = _needed(plan, store)

@@ -72,7 +72,9 @@ def _what_was_done(done: object) -> str:
 
 
 @app.command()
-def plan(suite: SuiteArgument, store: StoreOption = DEFAULT_STORE, seed: SeedOption = None, as_json: JsonOption = False) -> None:
+def plan(
+    suite: SuiteArgument, store: StoreOption = DEFAULT_STORE, seed: SeedOption = None, as_json: JsonOption = False
+) -> None:
     """Show the stage calls of a suite: which are in the store, and what the others will take."""
     from harness.planning import describe_plan
 
@@ -88,8 +90,10 @@ def list_(as_json: JsonOption = False) -> None:
 
 
 @app.command()
-def doctor(suite: Annotated[str | None, typer.Argument(help="Check what this suite needs.")] = None,
-           store: StoreOption = DEFAULT_STORE) -> None:
+def doctor(
+    suite: Annotated[str | None, typer.Argument(help="Check what this suite needs.")] = None,
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
     """Check models, endpoints, disk and devices; exit with 2 if something is missing."""
     from harness.doctor import examine
 
@@ -99,7 +103,10 @@ def doctor(suite: Annotated[str | None, typer.Argument(help="Check what this sui
 
 @app.command()
 def report(
-    suite: SuiteArgument, store: StoreOption = DEFAULT_STORE, as_json: JsonOption = False, verbose: VerboseOption = False
+    suite: SuiteArgument,
+    store: StoreOption = DEFAULT_STORE,
+    as_json: JsonOption = False,
+    verbose: VerboseOption = False,
 ) -> None:
     """Show the latest outcome of a suite again."""
     from harness import outcomes

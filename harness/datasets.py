@@ -47,7 +47,6 @@ class Split:
 class Dataset:
     """A corpus and its splits, checked. `digests` names the content of each part."""
 
-    name: str
     documents: Mapping[str, Document]
     splits: Mapping[str, Split]
     source: Mapping[str, Any]
@@ -97,7 +96,7 @@ def load_dataset(spec: DatasetSpec, split: str) -> Dataset:
         raw = beir.Raw(
             built.documents, built.queries, built.qrels, built.references, built.splits, dict(built.source), {}
         )
-        name, where = spec.builder, spec.builder
+        name = where = str(spec.builder)
     else:
         folder = Path(str(spec.path))
         raw = beir.read_folder(folder, problems)
@@ -120,7 +119,7 @@ def _assemble(raw: beir.Raw, name: str, where: str, grouping: Grouping | None, p
     problems += _duplicates("document", [document.doc_id for document in raw.documents], where, raw.lines)
     problems += _duplicates("query", [query.query_id for query in raw.queries], where, raw.lines)
     for kind, items in (("document", documents), ("query", queries)):
-        empty = [key for key, item in items.items() if not item.text.strip()]  # type: ignore[attr-defined]
+        empty = [key for key, item in items.items() if not item.text.strip()]
         problems += [Problem(_at(raw, kind, key, where), f"{kind} {key!r} has no text", "remove it") for key in empty]
     for query_id, docs in raw.qrels.items():
         if query_id not in queries:

@@ -55,9 +55,7 @@ def perform(request: Request, progress: Progress) -> Cost:
     """Run a request in this process."""
     function, spec_class = _find(request.function), _find(request.spec_class)
     started = time.perf_counter()
-    usage = function(
-        spec_class.model_validate(request.spec), request.inputs, request.out, request.seed, progress
-    )
+    usage = function(spec_class.model_validate(request.spec), request.inputs, request.out, request.seed, progress)
     return Cost(time.perf_counter() - started, _peak_mb(), usage)
 
 
@@ -169,5 +167,9 @@ def _silent() -> Any:
     if os.environ.get("HARNESS_DEBUG"):
         yield
         return
-    with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
+    with (
+        Path(os.devnull).open("w") as nowhere,
+        contextlib.redirect_stdout(nowhere),
+        contextlib.redirect_stderr(nowhere),
+    ):
         yield

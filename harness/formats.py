@@ -69,8 +69,9 @@ def write_atomically(path: Path, text: str) -> None:
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         file.write(text)
-    os.chmod(name, 0o644)
-    os.replace(name, path)
+    aside = Path(name)
+    aside.chmod(0o644)
+    aside.replace(path)
 
 
 def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -154,7 +155,7 @@ def write_parquet(path: Path, rows: Sequence[Mapping[str, Any]], columns: Mappin
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.part")
     pq.write_table(pa.Table.from_pylist([dict(row) for row in rows], schema=schema), aside)
-    os.replace(aside, path)
+    aside.replace(path)
 
 
 def read_parquet(path: Path) -> list[dict[str, Any]]:

@@ -125,9 +125,7 @@ def _line_breaks(tokenizer: Any) -> frozenset[int]:
     return frozenset(token for token, piece in enumerate(pieces) if "\n" in piece)
 
 
-def _continue(
-    head: Head, tails: list[list[int]], sampling: Sampling, ends: set[int], dice: Any
-) -> list[list[int]]:
+def _continue(head: Head, tails: list[list[int]], sampling: Sampling, ends: set[int], dice: Any) -> list[list[int]]:
     """Write on from one batch of tails; return the new tokens of each row, without the one that ended it."""
     import torch
 

@@ -29,7 +29,9 @@ class Kind:
 
 
 KINDS: dict[str, Kind] = {
-    "ndcg": Kind("rank", "judged", 1, "discounted cumulative gain, linear in relevance, over the ideal (Jarvelin 2002)"),
+    "ndcg": Kind(
+        "rank", "judged", 1, "discounted cumulative gain, linear in relevance, over the ideal (Jarvelin 2002)"
+    ),
     "recall": Kind("rank", "judged", 1, "share of the relevant documents found"),
     "mrr": Kind("rank", "judged", 1, "one over the rank of the first relevant document"),
     "map": Kind("rank", "judged", 1, "mean of the precision at each relevant document"),

@@ -45,14 +45,17 @@ def write(
     failures = [row._asdict() for row in rows if row.status == "failed"]
     formats.write_parquet(folder / "failures.parquet", failures, SCORE_COLUMNS)
     ledger = [
-        {**row.model_dump(), "systems": ", ".join(row.systems), "notes": json.dumps(row.notes)} for row in outcome.ledger
+        {**row.model_dump(), "systems": ", ".join(row.systems), "notes": json.dumps(row.notes)}
+        for row in outcome.ledger
     ]
     formats.write_parquet(folder / "ledger.parquet", ledger, LEDGER_COLUMNS)
     formats.write_parquet(folder / "answers.parquet", list(_answers(plan, store)), ANSWER_COLUMNS)
     for system in plan.systems:
         place = store.get(system.run) if system.run and system.scores_run else None
         if place is not None:
-            formats.write_run(folder / "runs" / f"{system.label}.trec", formats.read_run(place / RUN_FILE, escaped=True))
+            formats.write_run(
+                folder / "runs" / f"{system.label}.trec", formats.read_run(place / RUN_FILE, escaped=True)
+            )
     formats.write_atomically(folder / OUTCOME_FILE, outcome.model_dump_json(indent=1))
     write_reports(outcome, folder)
     _point_to(base / "latest", folder)
@@ -112,4 +115,4 @@ def _point_to(link: Path, folder: Path) -> None:
     aside = link.with_name(f".latest.{os.getpid()}")
     aside.unlink(missing_ok=True)
     aside.symlink_to(folder.name)
-    os.replace(aside, link)
+    aside.replace(link)

@@ -158,16 +158,15 @@ class _Planner:
         inputs: dict[str, str | None] = {"dense": self.dense_index()}
         guess = 0
         if which != "judged":
-            inputs["pairs"] = self.pairs()
-            guess += self.calls[inputs["pairs"]].work.units * 2 // 3
+            pairs = self.pairs()
+            inputs["pairs"] = pairs
+            guess += self.calls[pairs].work.units * 2 // 3
         if which != "synthetic":
             inputs |= {"train_queries": keys["train.queries"], "train_qrels": keys["train.qrels"]}
             guess += sum(map(len, self.dataset.splits["train"].qrels.values()))
         spec = {**rule.model_dump(), "pairs": which, "retriever": self.untuned.model_dump()}
         models = self._models(self.untuned)
-        key = self._call(
-            "mine", f"mine ({which} pairs)", spec, inputs, Work(guess), self.suite.data.data_seed, models
-        )
+        key = self._call("mine", f"mine ({which} pairs)", spec, inputs, Work(guess), self.suite.data.data_seed, models)
         return key, guess
 
     def tuned(self, name: str, candidate: Candidate, seed: int) -> str:

@@ -44,10 +44,14 @@ def describe_plan(name: str, store_root: Path, seeds: tuple[int, ...], console: 
         who = "all systems" if every else ", ".join(row["systems"][:3]) + (", ..." if len(row["systems"]) > 3 else "")
         todo = not row["stored"]
         table.add_row(
-            row["call"], who, "no" if todo else "yes", f"{row['units']:,}",
-            f"{row['llm_calls']:,}" if todo and row["llm_calls"] else "", f"{row['tokens']:,}" if todo and row["tokens"] else "",
+            row["call"],
+            who,
+            "no" if todo else "yes",
+            f"{row['units']:,}",
+            f"{row['llm_calls']:,}" if row["llm_calls"] else "",
+            f"{row['tokens']:,}" if row["tokens"] else "",
             f"{row['seconds']:.0f} s" if todo else "",
-        )  # fmt: skip
+        )
     console.print(table)
     todo_rows = [row for row in rows if not row["stored"]]
     seconds = sum(row["seconds"] for row in todo_rows)

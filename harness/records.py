@@ -20,9 +20,7 @@ Progress = Callable[[int, int], None]
 """Told how many units of how many are done."""
 
 Status = Literal["ok", "failed", "not_applicable"]
-Verdict = Literal[
-    "improved", "equivalent", "inconclusive", "regressed", "new", "missing", "failed", "not comparable"
-]
+Verdict = Literal["improved", "equivalent", "inconclusive", "regressed", "new", "missing", "failed", "not comparable"]
 OUTCOME_SCHEMA = "harness/outcome-1"
 
 

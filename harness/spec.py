@@ -15,11 +15,11 @@ from harness.measures import Measure, parse
 
 SCHEMA = "harness/suite-1"
 PARTS = ("retriever",)
-REFERENCE_ROWS = ("closed-book", "bm25", "hybrid", "untuned", "few-shot", "oracle-context")
+ReferenceRow = Literal["closed-book", "bm25", "hybrid", "untuned", "few-shot", "oracle-context"]
+REFERENCE_ROWS: tuple[ReferenceRow, ...] = ("closed-book", "bm25", "hybrid", "untuned", "few-shot", "oracle-context")
 QUERY_KINDS = ("question", "keyword", "claim")
 ABSTENTION = "Information not available in the provided context."
 
-ReferenceRow = Literal["closed-book", "bm25", "hybrid", "untuned", "few-shot", "oracle-context"]
 Part = Literal["retriever"]
 QueryKind = Literal["question", "keyword", "claim"]
 Pairs = Literal["synthetic", "judged", "both"]
@@ -166,7 +166,7 @@ class Synthesize(Spec):
     max_documents: Positive | None = None
     passage_tokens: Positive = 160
     max_new_tokens: Positive = 24
-    temperature: Annotated[float, Field(ge=0, le=2)] = 0.7
+    temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
     batch_size: Positive = 16
     leakage: Share = 0.6
 

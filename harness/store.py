@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -85,9 +84,9 @@ class FolderStore:
             return place
         manifest = {"key": key, "created": now(), "files": _contents(folder), "facts": dict(facts)}
         (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True), encoding="utf-8")
-        os.chmod(folder, 0o755)
+        folder.chmod(0o755)
         place.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(folder, place)
+        folder.rename(place)
         self._intact.add(key)
         return place
 

@@ -168,6 +168,11 @@ def _cross_checks(suite: Suite, lines: dict[Path_, int], path: Path) -> list[Pro
         if gate.measure is not None and gate.measure not in suite.measures:
             where = _where(("gates", number, "measure"), lines, path)
             problems.append(Problem(where, f"{gate.measure} is not measured", "add it to 'measures'"))
+    rule = suite.data.synthesize
+    if rule.temperature == 0 and rule.queries_per_document > len(rule.kinds):
+        where = _where(("data", "synthesize", "queries_per_document"), lines, path)
+        what = f"{rule.queries_per_document} queries of {len(rule.kinds)} kinds would be alike at temperature 0"
+        problems.append(Problem(where, what, "add kinds or raise the temperature"))
     for name in suite.candidates:
         if name in REFERENCE_ROWS:
             where = _where(("candidates", name), lines, path)

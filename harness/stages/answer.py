@@ -89,7 +89,10 @@ def _examples(
     if not spec.few_shot:
         return []
     queries = common.read_queries(inputs["train_queries"])
-    qrels, references = common.read_judgements(inputs["train_qrels"]), common.read_references(inputs["train_references"])
+    qrels, references = (
+        common.read_judgements(inputs["train_qrels"]),
+        common.read_references(inputs["train_references"]),
+    )
     dice = random.Random(seed)
     answered = sorted(key for key in queries if key in references and references[key].answers and qrels.get(key))
     declined = sorted(key for key in queries if key in references and not references[key].answerable)

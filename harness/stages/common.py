@@ -96,9 +96,7 @@ def model_folder(spec_model: str, inputs: Mapping[str, Path], name: str = "model
     return inputs[name] if name in inputs else locate(spec_model)
 
 
-def encode(
-    model: Any, texts: Sequence[str], role: str, progress: Progress = lambda done, total: None
-) -> Floats:
+def encode(model: Any, texts: Sequence[str], role: str, progress: Progress = lambda done, total: None) -> Floats:
     """Embed texts as unit vectors, float32, shape (len(texts), dims).
 
     `role` is ``query`` or ``document``: it chooses the prompt. Chunks are made of texts of like length, so that little

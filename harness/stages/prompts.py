@@ -6,6 +6,7 @@ The examples are about trades that no data set of ours is about, so that they te
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 EXAMPLE_PASSAGES = (
     "Dry stone walls are built without mortar. Two faces of larger stones lean towards each other, and the gap between "
@@ -18,45 +19,62 @@ EXAMPLE_PASSAGES = (
     "the mail went by sledge, and letters took nine days instead of two.",
 )
 
-SYNTHESIS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "question": (
-        "You write one question that a person would ask who does not know the passage but needs what it says. "
-        "Use everyday words. Write the question only.",
+
+class Kind(NamedTuple):
+    """How one kind of query is asked for: what the prompt says first, the label of a query, and three examples."""
+
+    intro: str
+    label: str
+    examples: tuple[str, str, str]
+
+
+SYNTHESIS: dict[str, Kind] = {
+    "question": Kind(
+        "Each passage is followed by one question that it answers, asked by somebody who has not read it.",
+        "Question",
         (
             "What keeps the two sides of a wall without mortar from bulging apart?",
             "How do I hone a kitchen knife on a wet stone at a given angle?",
             "How long did letters to the islands take when the harbour was frozen?",
         ),
     ),
-    "keyword": (
-        "You write the few search words that a person would type to find the passage. Write the words only.",
+    "keyword": Kind(
+        "Each passage is followed by the few search words with which somebody would look for it.",
+        "Search words",
         (
             "through-stones mortarless wall stability",
             "sharpening knife water stone grit angle",
             "winter island mail delay 1911 ferry",
         ),
     ),
-    "claim": (
-        "You write one short statement of fact that the passage proves. Write the statement only.",
+    "claim": Kind(
+        "Each passage is followed by one short statement of what it says.",
+        "Statement",
         (
             "Through-stones tie the two faces of a dry stone wall together.",
-            "A fine stone of grit 6000 polishes a blade instead of repairing it.",
+            "Hones a kitchen blade on a water stone at a given angle.",
             "Mail to the islands was carried by sledge when the harbour froze in 1911.",
         ),
     ),
 }
 
 
-def synthesis_prompt(kind: str) -> tuple[str, list[tuple[str, str]]]:
-    """Return the system message and the example turns for one kind of query."""
-    system, queries = SYNTHESIS[kind]
-    turns = [(passage_turn(passage), query) for passage, query in zip(EXAMPLE_PASSAGES, queries, strict=True)]
-    return system, turns
+def synthesis_head(kind: str) -> str:
+    """The shared beginning of all prompts for one kind: plain text to be continued.
+
+    Not a chat: a model of some hundred million parameters continues a pattern far better than it follows an order.
+    """
+    rule = SYNTHESIS[kind]
+    shown = (
+        f"{synthesis_tail(kind, passage)} {query}\n\n"
+        for passage, query in zip(EXAMPLE_PASSAGES, rule.examples, strict=True)
+    )
+    return f"{rule.intro}\n\n{''.join(shown)}"
 
 
-def passage_turn(passage: str) -> str:
-    """What the synthesizer is shown for one passage."""
-    return f"Passage:\n{passage}"
+def synthesis_tail(kind: str, passage: str) -> str:
+    """The end of a prompt, from the passage up to where the query begins."""
+    return f"Passage: {passage}\n{SYNTHESIS[kind].label}:"
 
 
 def question_turn(question: str, passages: Sequence[str]) -> str:

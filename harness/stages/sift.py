@@ -32,7 +32,7 @@ class Sift(Spec):
 
 
 def sift(spec: Sift, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
-    """Decide on every pair of the input `pairs`; inputs whose names start with ``heldout`` hold dev and test queries."""
+    """Decide on every pair of the input `pairs`; inputs named ``heldout...`` hold dev and test queries."""
     pairs = read_pairs(inputs["pairs"])
     heldout = [text for name in sorted(inputs) if name.startswith("heldout") for text in _texts(inputs[name])]
     reasons = _first_reasons(pairs, heldout, spec.leakage)
@@ -113,9 +113,7 @@ def trigrams(text: str) -> set[tuple[str, ...]]:
     return set(zip(words, words[1:], words[2:], strict=False))
 
 
-def _found_again(
-    pairs: Sequence[Pair], spec: Sift, rule: RoundTrip, inputs: Inputs, progress: Progress
-) -> list[bool]:
+def _found_again(pairs: Sequence[Pair], spec: Sift, rule: RoundTrip, inputs: Inputs, progress: Progress) -> list[bool]:
     """Whether each pair's document is among the first k of the retrievers that the rule names."""
     texts = [pair.query for pair in pairs]
     runs: list[list[Hits]] = []

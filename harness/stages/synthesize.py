@@ -17,7 +17,7 @@ from harness.records import Document, Pair, Progress, Usage
 from harness.spec import QueryKind, Spec
 from harness.stages import Inputs
 from harness.stages.common import model_folder, read_corpus, read_judgements, write_pairs
-from harness.stages.prompts import passage_turn, synthesis_prompt
+from harness.stages.prompts import synthesis_head, synthesis_tail
 
 LEADING = re.compile(r"^(?:(?:question|query|search words|keywords|statement|claim|answer)\s*:\s*|[-*\"'\s]+)+", re.I)
 
@@ -52,14 +52,13 @@ def synthesize(spec: Synthesize, inputs: Inputs, out: Path, seed: int, progress:
     wanted = sum(map(len, jobs.values()))
     for number, kind in enumerate(spec.kinds):
         docs = jobs[kind]
-        system, turns = synthesis_prompt(kind)
         passages = generation.cut(tokenizer, [document.content for document in docs], spec.passage_tokens)
-        tails = [generation.chat_tail(tokenizer, passage_turn(passage)) for passage in passages]
+        tails = [synthesis_tail(kind, passage) for passage in passages]
         sampling = generation.Sampling(
             spec.max_new_tokens, spec.batch_size, spec.temperature, one_line=True, seed=seed * len(spec.kinds) + number
         )
         base = done
-        head = generation.Head(model, tokenizer, generation.chat_parts(tokenizer, system, turns))
+        head = generation.Head(model, tokenizer, synthesis_head(kind))
         written = generation.write(head, tails, sampling, lambda part, _, base=base: progress(base + part, wanted))  # type: ignore[misc]
         done += len(docs)
         for document, one in zip(docs, written, strict=True):

@@ -57,7 +57,9 @@ def training_columns(triplets: list[dict[str, Any]], inputs: Inputs) -> dict[str
     return columns
 
 
-def _train(model: Any, columns: dict[str, list[str]], spec: TuneRetriever, seed: int, progress: Progress) -> list[float]:
+def _train(
+    model: Any, columns: dict[str, list[str]], spec: TuneRetriever, seed: int, progress: Progress
+) -> list[float]:
     """Run the trainer; return the loss of every step."""
     from datasets import Dataset
     from sentence_transformers.base.sampler import BatchSamplers
