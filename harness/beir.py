@@ -6,7 +6,8 @@ What is wrong with a single line is found here; what the files say of each other
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ from harness.errors import Problem
 from harness.formats import read_jsonl, read_table
 from harness.records import Document, Qrels, Query, Reference
 
+SPLITS = ("train", "dev", "test")
 Lines = dict[tuple[str, str], str]
 
 
@@ -37,23 +39,37 @@ def read_folder(folder: Path, problems: list[Problem]) -> Raw:
         for key, row in _objects(folder / "corpus.jsonl", "document", lines, problems)
     ]
     queries = [
-        Query(key, str(row.get("text") or ""), key, row.get("metadata") or {})
+        Query(key, str(row.get("text") or ""), key, _typed(row, "metadata", dict, lines["query", key], problems))
         for key, row in _objects(folder / "queries.jsonl", "query", lines, problems)
     ]
     qrels, splits = _read_qrels(folder, lines, problems)
-    splits.update(_read_splits(folder, lines, problems))
+    _read_splits(folder, splits, lines, problems)
     return Raw(documents, queries, qrels, _read_answers(folder, lines, problems), splits, _read_source(folder), lines)
 
 
-def _objects(path: Path, kind: str, lines: Lines, problems: list[Problem]) -> list[tuple[str, dict[str, Any]]]:
-    found = []
+def _objects(path: Path, kind: str, lines: Lines, problems: list[Problem]) -> Iterator[tuple[str, dict[str, Any]]]:
     for number, row in read_jsonl(path, problems):
         if not isinstance(row.get("_id"), str) or not row["_id"]:
             problems.append(Problem(f"{path}:{number}", "no '_id' in words", 'write {"_id": "...", ...}'))
             continue
         lines[kind, row["_id"]] = f"{path}:{number}"
-        found.append((row["_id"], row))
-    return found
+        yield row["_id"], row
+
+
+def _typed(
+    row: Mapping[str, Any],
+    field: str,
+    kind: type[list[Any]] | type[dict[str, Any]],
+    where: str,
+    problems: list[Problem],
+) -> Any:
+    """The value of a field that may be left out; one of another type is a problem."""
+    value = row.get(field)
+    if value is not None and not isinstance(value, kind):
+        what, form = ("list", '["..."]') if kind is list else ("object", '{"...": ...}')
+        problems.append(Problem(where, f"{field!r} is no {what}", f'write "{field}": {form}'))
+        return kind()
+    return value or kind()
 
 
 def _read_qrels(folder: Path, lines: Lines, problems: list[Problem]) -> tuple[Qrels, dict[str, str]]:
@@ -63,9 +79,11 @@ def _read_qrels(folder: Path, lines: Lines, problems: list[Problem]) -> tuple[Qr
     if not paths:
         problems.append(Problem(str(folder / "qrels"), "no judgements", "add qrels/test.tsv"))
     for path in paths:
+        if path.stem not in SPLITS:
+            problems.append(Problem(str(path), f"split {path.stem!r}", "use train, dev or test"))
         for number, (query_id, doc_id, grade) in read_table(path, ("query-id", "corpus-id", "score"), problems):
             where = f"{path}:{number}"
-            if not grade.lstrip("-").isdigit():
+            if not re.fullmatch(r"-?[0-9]+", grade):
                 problems.append(Problem(where, f"relevance {grade!r} is no whole number", "use grades such as 0, 1, 2"))
                 continue
             if doc_id in qrels.get(query_id, {}):
@@ -79,18 +97,18 @@ def _read_qrels(folder: Path, lines: Lines, problems: list[Problem]) -> tuple[Qr
     return qrels, splits
 
 
-def _read_splits(folder: Path, lines: Lines, problems: list[Problem]) -> dict[str, str]:
+def _read_splits(folder: Path, splits: dict[str, str], lines: Lines, problems: list[Problem]) -> None:
+    """Add the splits of `splits.tsv` to those of the judgements, which they must not contradict."""
     path = folder / "splits.tsv"
-    splits: dict[str, str] = {}
     if not path.exists():
-        return splits
+        return
     for number, (query_id, split) in read_table(path, ("query-id", "split"), problems):
-        if split not in ("train", "dev", "test"):
+        if split not in SPLITS:
             problems.append(Problem(f"{path}:{number}", f"split {split!r}", "use train, dev or test"))
         if splits.setdefault(query_id, split) != split:
-            problems.append(Problem(f"{path}:{number}", f"query {query_id!r} is in two splits", "keep it in one"))
+            what = f"query {query_id!r} is in two splits ({splits[query_id]}, {split})"
+            problems.append(Problem(f"{path}:{number}", what, "keep it in one"))
         lines["splits", query_id] = f"{path}:{number}"
-    return splits
 
 
 def _read_answers(folder: Path, lines: Lines, problems: list[Problem]) -> dict[str, Reference]:
@@ -99,17 +117,16 @@ def _read_answers(folder: Path, lines: Lines, problems: list[Problem]) -> dict[s
     if not path.exists():
         return references
     for key, row in _objects(path, "answers", lines, problems):
-        answers = row.get("answers") or []
-        if not isinstance(answers, list):
-            problems.append(Problem(lines["answers", key], "'answers' is no list", 'write "answers": ["..."]'))
-            continue
+        where = lines["answers", key]
+        answers, passages = (_typed(row, field, list, where, problems) for field in ("answers", "source_passages"))
         answerable = bool(row.get("answerable", bool(answers)))
         if answerable and not answers:
-            problems.append(Problem(lines["answers", key], "answerable, but without an answer", "add one"))
+            problems.append(Problem(where, "answerable, but without an answer", "add one"))
+        if not all(isinstance(answer, str) and answer.strip() for answer in answers):
+            problems.append(Problem(where, "an answer without text", "remove it"))
         if key in references:
-            problems.append(Problem(lines["answers", key], f"query {key!r} is answered twice", "join the answers"))
-        passages = tuple(map(str, row.get("source_passages") or ()))
-        references[key] = Reference(key, tuple(map(str, answers)), answerable, passages)
+            problems.append(Problem(where, f"query {key!r} is answered twice", "join the answers"))
+        references[key] = Reference(key, tuple(map(str, answers)), answerable, tuple(map(str, passages)))
     return references
 
 

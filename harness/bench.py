@@ -173,7 +173,7 @@ class Bench:
             place = self.store.get(system.run) if system.run and system.scores_run else None
             count = scoring.missing_lists(read_run(place / RUN_FILE, escaped=True), qrels) if place else 0
             if count:
-                found[system.name if system.role == "reference" else f"{system.name} (seed {system.seed})"] = count
+                found[system.label] = count
         return found
 
     def _settings(self) -> dict[str, str]:

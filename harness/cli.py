@@ -25,11 +25,15 @@ app = typer.Typer(
 
 SuiteArgument = Annotated[str, typer.Argument(help="Name of a shipped suite, or a suite file or folder.")]
 StoreOption = Annotated[Path, typer.Option("--store", help="Where artifacts and outcomes are kept.")]
-SeedOption = Annotated[list[int] | None, typer.Option("--seed", help="Train with this seed; may be repeated.")]
+SeedOption = Annotated[
+    list[int] | None, typer.Option("--seed", min=0, max=2**32 - 1, help="Train with this seed; may be repeated.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines instead of tables.")]
 VerboseOption = Annotated[bool, typer.Option("-v", "--verbose", help="Show every table.")]
 QuietOption = Annotated[bool, typer.Option("-q", "--quiet", help="Show no progress.")]
 DEFAULT_STORE = Path(".harness")
+INTERRUPTED = 130
+"""What typer leaves with when Ctrl-C was pressed."""
 
 
 @app.command()
@@ -107,8 +111,11 @@ def report(
     store: StoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
     verbose: VerboseOption = False,
+    svg: Annotated[Path | None, typer.Option("--svg", help="Also save what is shown as a picture.")] = None,
 ) -> None:
     """Show the latest outcome of a suite again."""
+    from rich.console import Console
+
     from harness import outcomes
     from harness.report.terminal import render
     from harness.suite_files import load_suite
@@ -118,7 +125,10 @@ def report(
     if as_json:
         sys.stdout.write(outcome.model_dump_json(indent=1) + "\n")
     else:
-        render(outcome, _console(), verbose=verbose, folder=folder.resolve())
+        console = Console(record=True, width=110) if svg else _console()
+        render(outcome, console, verbose=verbose, folder=None if svg else folder)
+        if svg:
+            console.save_svg(str(svg), title=f"harness run {outcome.suite}")
 
 
 def _console(stderr: bool = False) -> Console:
@@ -143,9 +153,10 @@ def main() -> None:
     except HarnessError as error:
         _explain(error)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.stderr.write("\nstopped; what was finished is kept, the same command goes on from there\n")
-        sys.exit(130)
+    except SystemExit as stop:
+        if stop.code == INTERRUPTED:
+            sys.stderr.write("\nstopped; what was finished is kept, the same command goes on from there\n")
+        raise
 
 
 if __name__ == "__main__":

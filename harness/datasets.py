@@ -21,7 +21,6 @@ from harness.records import DatasetInfo, Document, Qrels, Query, Reference
 from harness.spec import Dataset as DatasetSpec
 from harness.spec import Grouping
 
-SPLITS = ("train", "dev", "test")
 MAX_PROBLEMS = 20
 
 
@@ -47,6 +46,7 @@ class Split:
 class Dataset:
     """A corpus and its splits, checked. `digests` names the content of each part."""
 
+    name: str
     documents: Mapping[str, Document]
     splits: Mapping[str, Split]
     source: Mapping[str, Any]
@@ -128,13 +128,23 @@ def _assemble(raw: beir.Raw, name: str, where: str, grouping: Grouping | None, p
             if doc_id not in documents:
                 at = _at(raw, "judgement", f"{query_id}\t{doc_id}", where)
                 problems.append(Problem(at, f"query {query_id!r} judges the unknown document {doc_id!r}"))
-    for what, keys in (("answers", raw.references), ("splits", raw.splits)):
+    for query_id, reference in raw.references.items():
+        for doc_id in reference.source_passages:
+            if doc_id not in documents:
+                problems.append(Problem(_at(raw, "answers", query_id, where), f"names the unknown document {doc_id!r}"))
+    placed = [key for key in raw.splits if key not in raw.qrels]
+    for what, keys in (("answers", raw.references), ("splits", placed)):
         unknown = [key for key in keys if key not in queries]
         problems += [Problem(_at(raw, what, key, where), f"names the unknown query {key!r}") for key in unknown]
+    if grouping is not None and grouping.metadata is not None:
+        fields = {field for query in queries.values() for field in query.metadata}
+        if queries and grouping.metadata not in fields:
+            what = f"no query has the metadata field {grouping.metadata!r}"
+            problems.append(Problem(where, what, nearest(grouping.metadata, fields)))
     if grouping is not None:
         queries = {key: query._replace(group=_group(query, raw, grouping)) for key, query in queries.items()}
     splits = {}
-    for part in SPLITS:
+    for part in beir.SPLITS:
         ids = [key for key in queries if raw.splits.get(key) == part]
         splits[part] = Split(
             {key: queries[key] for key in ids},

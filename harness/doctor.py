@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from harness import provenance
@@ -32,12 +34,12 @@ class Finding(NamedTuple):
 def examine(suite: str | None, store: Path, console: Console) -> bool:
     """Print every finding; return False if something is in the way."""
     findings = list(_findings(suite, store))
-    table = Table(title="harness doctor")
+    table = Table(title="harness doctor", box=SIMPLE_HEAD)
     for column in ("check", "state", "finding"):
         table.add_column(column, overflow="fold")
     colours = {"ok": "green", "note": "yellow", "missing": "red"}
     for finding in findings:
-        table.add_row(finding.what, f"[{colours[finding.state]}]{finding.state}[/]", finding.said)
+        table.add_row(escape(finding.what), f"[{colours[finding.state]}]{finding.state}[/]", escape(finding.said))
     console.print(table)
     return all(finding.state != "missing" for finding in findings)
 

@@ -24,6 +24,8 @@ from harness.errors import HarnessError, StageFailed
 from harness.records import Progress, Usage
 
 PROGRESS_EVERY = 0.2
+GRACE = 10.0
+"""Seconds that a child has to end by itself once its result is there."""
 
 
 class Request(NamedTuple):
@@ -108,11 +110,13 @@ class ChildExecutor:
                 raise StageFailed(_death(request, child.exitcode)) from None
             if kind == "progress":
                 progress(*value)
-            elif kind == "done":
-                cost: Cost = value
-                return cost
-            else:
+                continue
+            # It has said all, and ends by itself to remove what it put into the system (named semaphores).
+            child.join(GRACE)
+            if kind == "failed":
                 raise StageFailed(value)
+            cost: Cost = value
+            return cost
 
 
 def _death(request: Request, exitcode: int | None) -> str:

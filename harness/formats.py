@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import urllib.parse
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -44,10 +45,20 @@ def read_jsonl(path: Path, problems: list[Problem]) -> Iterator[tuple[int, dict[
         except json.JSONDecodeError as error:
             problems.append(Problem(f"{path}:{number}", f"not JSON: {error.msg} at column {error.colno}"))
             continue
-        if isinstance(value, dict):
-            yield number, value
-        else:
+        if not isinstance(value, dict):
             problems.append(Problem(f"{path}:{number}", "not a JSON object", 'write {"_id": ...} on each line'))
+        elif "\\ud" in line.lower() and not _encodable(value):
+            problems.append(Problem(f"{path}:{number}", "half of a surrogate pair (\\ud...)", "write whole characters"))
+        else:
+            yield number, value
+
+
+def _encodable(value: Any) -> bool:
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def read_table(path: Path, columns: Sequence[str], problems: list[Problem]) -> Iterator[tuple[int, tuple[str, ...]]]:
@@ -67,11 +78,14 @@ def write_atomically(path: Path, text: str) -> None:
     """Write a text file so that a reader sees the old or the new content, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(text)
     aside = Path(name)
-    aside.chmod(0o644)
-    aside.replace(path)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        aside.chmod(0o644)
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -89,21 +103,19 @@ def load_jsonl(path: Path) -> list[dict[str, Any]]:
 
 
 def write_run(path: Path, run: Run) -> None:
-    """Write ranked lists as a TREC run file, in the order given. Ids must not hold white space (TREC splits by it)."""
+    """Write ranked lists as a TREC run file, in the order given.
+
+    TREC splits at white space, so what an id holds of it is written as in a URL. An empty list leaves no line.
+    """
     lines = []
     for query_id, hits in run.items():
         for rank, (doc_id, score) in enumerate(hits, start=1):
-            lines.append(f"{_token(query_id)} Q0 {_token(doc_id)} {rank} {score!r} {TREC_TAG}\n")
+            lines.append(f"{_token(query_id)} Q0 {_token(doc_id)} {rank} {float(score)!r} {TREC_TAG}\n")
     write_atomically(path, "".join(lines))
 
 
 def _token(identifier: str) -> str:
-    return "".join(f"%{ord(char):02X}" if char.isspace() or char == "%" else char for char in identifier)
-
-
-def _untoken(text: str) -> str:
-    head, *rest = text.split("%")
-    return head + "".join(chr(int(part[:2], 16)) + part[2:] for part in rest)
+    return "".join(urllib.parse.quote(char) if char in "% " or not char.isprintable() else char for char in identifier)
 
 
 def read_run(path: Path, *, escaped: bool = False) -> Run:
@@ -122,7 +134,7 @@ def read_run(path: Path, *, escaped: bool = False) -> Run:
             what = "not 'query_id Q0 doc_id rank score tag' with a finite score"
             problems.append(Problem(f"{path}:{number}", what))
             continue
-        query_id, doc_id = (_untoken(fields[0]), _untoken(fields[2])) if escaped else (fields[0], fields[2])
+        query_id, doc_id = map(urllib.parse.unquote if escaped else str, (fields[0], fields[2]))
         if (query_id, doc_id) in seen:
             problems.append(Problem(f"{path}:{number}", f"query {query_id!r} lists document {doc_id!r} twice"))
         seen.add((query_id, doc_id))

@@ -60,6 +60,11 @@ class SystemPlan:
 
     @property
     def label(self) -> str:
+        return self.name if self.role == "reference" else f"{self.name} (seed {self.seed})"
+
+    @property
+    def slug(self) -> str:
+        """The label as part of a file name."""
         return self.name if self.role == "reference" else f"{self.name}-{self.seed}"
 
     @property

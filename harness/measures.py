@@ -77,10 +77,10 @@ class Measure:
 def parse(text: str) -> Measure:
     """Read a measure from its name; raise ValueError, with the nearest right name, if there is none such."""
     match = re.fullmatch(r"([a-z0-9_]+)(?:@([1-9][0-9]*))?", text)
-    name, cutoff = match.groups() if match else (text, None)
+    name, cutoff = match.groups() if match else (text.partition("@")[0], None)
     if name not in KINDS:
-        raise ValueError(f"unknown measure {text!r}; {nearest(name.split('@')[0], KINDS)}")
-    if (KINDS[name].family == "rank") != (cutoff is not None):
+        raise ValueError(f"unknown measure {text!r}; {nearest(name.lower(), KINDS)}")
+    if match is None or (KINDS[name].family == "rank") != (cutoff is not None):
         wanted = f"{name}@10" if KINDS[name].family == "rank" else name
         raise ValueError(f"measure {text!r} should be written like {wanted!r}")
     return Measure(name, int(cutoff) if cutoff else None)

@@ -45,6 +45,10 @@ def locate(name: str) -> Path:
         return _locate_embedded(name)
     folder = Path(name).expanduser()
     if folder.is_dir():
+        if not any(folder.rglob("*.safetensors")):
+            raise ModelMissing(
+                Problem(str(folder), "no model: no *.safetensors below it", "save the weights in that form")
+            )
         return folder
     return _locate_on_hub(name)
 

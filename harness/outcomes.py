@@ -54,7 +54,7 @@ def write(
         place = store.get(system.run) if system.run and system.scores_run else None
         if place is not None:
             formats.write_run(
-                folder / "runs" / f"{system.label}.trec", formats.read_run(place / RUN_FILE, escaped=True)
+                folder / "runs" / f"{system.slug}.trec", formats.read_run(place / RUN_FILE, escaped=True)
             )
     formats.write_atomically(folder / OUTCOME_FILE, outcome.model_dump_json(indent=1))
     write_reports(outcome, folder)

@@ -13,6 +13,7 @@ from typing import Any
 from harness import provenance
 from harness.datasets import Dataset
 from harness.digests import digest_of
+from harness.errors import ConfigError, Problem
 from harness.graph import Plan, PlannedCall, Serving, SystemPlan, Work
 from harness.models import locate, model_digest
 from harness.parts import Parts, sample_queries
@@ -45,7 +46,8 @@ class _Planner:
         self.suite = suite
         self.dataset = dataset
         self.split = suite.evaluate.split
-        self.sample = sample_queries(dataset.splits[self.split], suite.evaluate.generation_queries)
+        count = suite.evaluate.generation_queries if suite.pipeline.generator is not None else 0
+        self.sample = sample_queries(dataset.splits[self.split], count)
         self.parts = Parts(dataset, self.split, self.sample)
         self.calls: dict[str, PlannedCall] = {}
         self.untuned = suite.pipeline.retriever
@@ -147,7 +149,7 @@ class _Planner:
         spec = {"model": model, **rule.model_dump(exclude=kept)}
         written = self._call("synthesize", "synthesize", spec, inputs, work, seed, [model])
         spec = {"leakage": rule.leakage, "round_trip": rule.round_trip, "retriever": self.untuned}
-        inputs = {"pairs": written, "bm25": self.bm25_index(), "dense": self.dense_index()}
+        inputs = {"pairs": written, "corpus": keys["corpus"], "bm25": self.bm25_index(), "dense": self.dense_index()}
         for split in ("dev", "test"):
             inputs[f"heldout_{split}"] = keys.get(f"{split}.queries")
         return self._call("sift", "sift", spec, inputs, Work(count), models=self._models(self.untuned))
@@ -162,6 +164,9 @@ class _Planner:
             inputs["pairs"] = pairs
             guess += self.calls[pairs].work.units * 2 // 3
         if which != "synthetic":
+            if "train" not in self.dataset.splits or not self.dataset.splits["train"].judged:
+                what = f"pairs: {which} needs judged queries in split 'train', and there are none"
+                raise ConfigError(Problem(self.dataset.name, what, "use pairs: synthetic, or judge some"))
             inputs |= {"train_queries": keys["train.queries"], "train_qrels": keys["train.qrels"]}
             guess += sum(map(len, self.dataset.splits["train"].qrels.values()))
         spec = {**rule.model_dump(), "pairs": which, "retriever": self.untuned.model_dump()}

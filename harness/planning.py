@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any, get_args
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -36,23 +37,7 @@ def describe_plan(name: str, store_root: Path, seeds: tuple[int, ...], console: 
     if as_json:
         print(json.dumps({"suite": suite.name, "calls": rows}, indent=1))
         return
-    table = Table(title=f"Plan of {suite.name}: {len(rows)} stage calls for {len(plan.systems)} systems")
-    for column in ("call", "for", "in store", "units", "LLM calls", "tokens", "about"):
-        table.add_column(column, justify="left" if column in ("call", "for", "in store") else "right")
-    for row in rows:
-        every = len(row["systems"]) == len(plan.systems)
-        who = "all systems" if every else ", ".join(row["systems"][:3]) + (", ..." if len(row["systems"]) > 3 else "")
-        todo = not row["stored"]
-        table.add_row(
-            row["call"],
-            who,
-            "no" if todo else "yes",
-            f"{row['units']:,}",
-            f"{row['llm_calls']:,}" if row["llm_calls"] else "",
-            f"{row['tokens']:,}" if row["tokens"] else "",
-            f"{row['seconds']:.0f} s" if todo else "",
-        )
-    console.print(table)
+    console.print(_plan_table(suite.name, rows, len(plan.systems)))
     todo_rows = [row for row in rows if not row["stored"]]
     seconds = sum(row["seconds"] for row in todo_rows)
     console.print(
@@ -61,6 +46,20 @@ def describe_plan(name: str, store_root: Path, seeds: tuple[int, ...], console: 
         "Scoring and the probes come on top.",
         highlight=False,
     )
+
+
+def _plan_table(name: str, rows: list[dict[str, Any]], systems: int) -> Table:
+    table = Table(title=f"Plan of {name}: {len(rows)} stage calls for {systems} systems", box=SIMPLE_HEAD)
+    for column in ("call", "for", "in store"):
+        table.add_column(column)
+    for column in ("units", "LLM calls", "tokens", "about"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for row in rows:
+        who = row["systems"][0] if len(row["systems"]) == 1 else f"{len(row['systems'])} systems"
+        numbers = [f"{row[column]:,}" if row[column] else "" for column in ("units", "llm_calls", "tokens")]
+        about = "" if row["stored"] else f"{row['seconds']:.0f} s"
+        table.add_row(row["call"], who, "yes" if row["stored"] else "no", *numbers, about)
+    return table
 
 
 def describe_all(console: Console, as_json: bool) -> None:
@@ -75,7 +74,7 @@ def describe_all(console: Console, as_json: bool) -> None:
         }  # fmt: skip
         print(json.dumps(value, indent=1))
         return
-    table = Table(title="Suites")
+    table = Table(title="Suites", box=SIMPLE_HEAD)
     for column in ("suite", "candidates", "measures"):
         table.add_column(column, overflow="fold")
     for name, suite in suites.items():
@@ -84,7 +83,7 @@ def describe_all(console: Console, as_json: bool) -> None:
         else:
             table.add_row(name, ", ".join(suite.candidates), ", ".join(map(str, suite.measures)))
     console.print(table)
-    table = Table(title="Measures (rank measures are written with a cutoff, such as ndcg@10)")
+    table = Table(title="Measures (rank measures are written with a cutoff, such as ndcg@10)", box=SIMPLE_HEAD)
     for column in ("measure", "over", "meaning"):
         table.add_column(column, overflow="fold")
     for name, kind in KINDS.items():

@@ -5,7 +5,14 @@ import os
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
+import threading
+
 import sentence_transformers
 import sentence_transformers.sentence_transformer.trainer  # noqa: F401
 import torch  # noqa: F401
+import tqdm  # type: ignore[import-untyped]
 import transformers  # noqa: F401
+
+# The lock that tqdm would make with its first bar, even one that is off, is a named semaphore, which a child that is
+# killed leaves behind. A child draws no bars that another process could disturb.
+tqdm.tqdm.set_lock(threading.RLock())

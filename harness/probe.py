@@ -22,7 +22,7 @@ from harness.stages.prompts import question_turn
 from harness.stages.retrieve import RUN_FILE
 
 PROBE_VERSION = 1
-WARM_UP = 3
+WARM_UP = 2
 TIMES_FILE = "times.json"
 
 

@@ -7,7 +7,7 @@ class the stage's name in CamelCase. This module must not know how anything is c
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
 
@@ -25,7 +25,9 @@ QueryKind = Literal["question", "keyword", "claim"]
 Pairs = Literal["synthetic", "judged", "both"]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", description="lower-case words joined by '-'")]
 Share = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[int, Field(ge=1)]
+Positive = Annotated[int, Field(ge=1, strict=True)]
+Count = Annotated[int, Field(ge=0, strict=True)]
+Seed = Annotated[int, Field(ge=0, lt=2**32, strict=True)]
 
 
 def _unique(values: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -47,19 +49,26 @@ def _pattern(text: str) -> str:
     return text
 
 
+def _free(name: str) -> str:
+    if name in REFERENCE_ROWS:
+        raise ValueError(f"{name!r} is the name of a reference row; rename the candidate")
+    return name
+
+
 MeasureField = Annotated[Measure, BeforeValidator(_measure), PlainSerializer(str)]
+MeasureName = Annotated[str, AfterValidator(lambda text: str(parse(text)))]
 
 
 class Spec(BaseModel):
     """Base of all specs: nothing unknown, nothing changed afterwards."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False)
 
 
 class Grouping(Spec):
     """Where the group of a query comes from: a prefix of its documents' ids, or a field of its metadata."""
 
-    doc_id_prefix: str | None = None
+    doc_id_prefix: Annotated[str, Field(min_length=1)] | None = None
     metadata: str | None = None
 
     @model_validator(mode="after")
@@ -72,21 +81,24 @@ class Grouping(Spec):
 class Dataset(Spec):
     """A BEIR folder (`path`), or documentation built from an installed package (`builder`)."""
 
+    OF_BUILDERS: ClassVar[tuple[str, ...]] = ("split_seed", "symbols", "unanswerable")
+
     path: str | None = None
     builder: Literal["scipy-api"] | None = None
     group: Grouping | None = None
     symbols: Positive | None = None
     unanswerable: Share = 0.15
-    split_seed: int = 0
+    split_seed: Seed = 0
 
     @model_validator(mode="after")
     def _one(self) -> Dataset:
         if (self.path is None) == (self.builder is None):
             raise ValueError("give either 'path' or 'builder'")
         if self.path is not None:
-            used = {"symbols", "unanswerable", "split_seed"} & self.model_fields_set
+            fields = type(self).model_fields
+            used = [name for name in self.OF_BUILDERS if getattr(self, name) != fields[name].default]
             if used:
-                raise ValueError(f"{', '.join(sorted(used))}: only for a 'builder'")
+                raise ValueError(f"{', '.join(used)}: only for a 'builder'")
         return self
 
 
@@ -174,8 +186,8 @@ class Synthesize(Spec):
 class Mine(Spec):
     """Negatives a pair: `hard` out of the untuned retriever's first `depth`, `random` out of the corpus."""
 
-    hard: Annotated[int, Field(ge=0)] = 1
-    random: Annotated[int, Field(ge=0)] = 0
+    hard: Count = 1
+    random: Count = 0
     relative_margin: Share = 0.05
     depth: Positive = 50
 
@@ -184,13 +196,13 @@ class Data(Spec):
     synthesize: Synthesize = Synthesize()
     mine: Mine = Mine()
     pairs: Pairs = "synthetic"
-    data_seed: int = 0
+    data_seed: Seed = 0
 
 
 class RetrieverRecipe(Spec):
     recipe: Literal["mnrl"] = "mnrl"
     epochs: Positive = 2
-    batch_size: Annotated[int, Field(ge=2)] = 32
+    batch_size: Annotated[int, Field(ge=2, strict=True)] = 32
     learning_rate: Annotated[float, Field(gt=0, lt=1)] = 2e-5
     warmup: Share = 0.1
     max_length: Positive | None = None
@@ -201,7 +213,7 @@ class RetrieverChange(Spec):
 
     recipe: Literal["mnrl"] | None = None
     epochs: Positive | None = None
-    batch_size: Annotated[int, Field(ge=2)] | None = None
+    batch_size: Annotated[int, Field(ge=2, strict=True)] | None = None
     learning_rate: Annotated[float, Field(gt=0, lt=1)] | None = None
     warmup: Share | None = None
     max_length: Positive | None = None
@@ -267,17 +279,17 @@ class Suite(Spec):
     pipeline: Pipeline = Pipeline()
     llm: Llms = Llms()
     data: Data = Data()
-    candidates: dict[Name, Candidate] = {}
+    candidates: dict[Annotated[Name, AfterValidator(_free)], Candidate] = {}
     recipes: Recipes = Recipes()
     reference_rows: Annotated[tuple[ReferenceRow, ...], AfterValidator(_unique)] = REFERENCE_ROWS
-    seeds: Annotated[tuple[int, ...], AfterValidator(_unique), Field(min_length=1)] = (0,)
+    seeds: Annotated[tuple[Seed, ...], AfterValidator(_unique), Field(min_length=1)] = (0,)
     measures: Annotated[tuple[MeasureField, ...], AfterValidator(_unique), Field(min_length=1)]
     answer_format: AnswerFormat | None = None
     utility: Utility = Utility()
     gates: tuple[Gate, ...] = ()
     prices: Prices = Prices()
     failure_limit: Share = 0.0
-    published: dict[Name, dict[str, float]] = {}
+    published: dict[Name, dict[MeasureName, float]] = {}
     """Figures from elsewhere, shown beside ours: row -> measure -> value."""
 
     @property

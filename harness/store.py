@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-from filelock import FileLock
+from filelock import BaseFileLock, FileLock
 
 from harness.digests import digest_file, digest_of
 from harness.provenance import now
@@ -62,7 +62,7 @@ class FolderStore:
         damage = _damage(place)
         if damage:
             log.warning("artifact %s is damaged (%s); it will be made again", key, damage)
-            with FileLock(self._lock(key)):
+            with self._lock(key):
                 if place.is_dir() and _damage(place):
                     shutil.rmtree(place)
             return None
@@ -71,7 +71,10 @@ class FolderStore:
 
     @contextmanager
     def claim(self, key: str) -> Iterator[Path]:
-        with FileLock(self._lock(key)):
+        with self._lock(key):
+            for left in self._aside().glob(f"{key}.*"):
+                # Of a run that was killed: whoever else wrote for this key would hold its lock.
+                shutil.rmtree(left, ignore_errors=True)
             aside = Path(tempfile.mkdtemp(prefix=f"{key}.", dir=self._aside()))
             try:
                 yield aside
@@ -107,10 +110,11 @@ class FolderStore:
             except (OSError, ValueError, KeyError):
                 continue
 
-    def _lock(self, key: str) -> Path:
+    def _lock(self, key: str) -> BaseFileLock:
+        """The key's lock. Who holds it may take it again, so `get` may be called inside of `claim`."""
         folder = self.root / "locks"
         folder.mkdir(parents=True, exist_ok=True)
-        return folder / f"{key}.lock"
+        return FileLock(folder / f"{key}.lock", is_singleton=True)
 
     def _aside(self) -> Path:
         folder = self.root / "aside"
@@ -132,10 +136,12 @@ def _contents(folder: Path) -> dict[str, list[Any]]:
 def _damage(place: Path) -> str:
     """Say what is wrong with an artifact; empty if nothing is."""
     try:
-        expected = _manifest(place)["files"]
-    except (OSError, ValueError, KeyError):
+        manifest = _manifest(place)
+        expected = [(name, size, digest) for name, (size, digest) in manifest["files"].items()]
+        dict(manifest["facts"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return "its manifest cannot be read"
-    for name, (size, digest) in expected.items():
+    for name, size, digest in expected:
         path = place / name
         if not path.is_file() or path.stat().st_size != size:
             return f"{name} is missing or cut"

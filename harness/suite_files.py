@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
+from itertools import count, islice
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -17,9 +19,28 @@ from pydantic_core import ErrorDetails
 
 from harness import builtin
 from harness.errors import ConfigError, Problem, nearest
-from harness.spec import REFERENCE_ROWS, SCHEMA, Suite
+from harness.measures import parse
+from harness.spec import SCHEMA, Suite
 
 Path_ = tuple[str | int, ...]
+SHAPES = {
+    "model_type": "a mapping",
+    "dict_type": "a mapping",
+    "tuple_type": "a list",
+    "too_short": "a list that is not empty",
+    "none_required": "null",
+}
+STAND_INS = {"schema": SCHEMA, "name": "x", "dataset": {"path": "."}, "measures": ["ndcg@1"]}
+MAX_DEPTH = 20
+
+
+class Conflict(NamedTuple):
+    """Settings that do not go together: where that is reported, what it is, and what else was looked at."""
+
+    at: Path_
+    what: str
+    hint: str
+    read: tuple[Path_, ...] = ()
 
 
 def load_suite(name_or_path: str | Path) -> tuple[Suite, Path]:
@@ -39,46 +60,97 @@ def parse_suite(text: str, path: Path) -> Suite:
     """Read a suite from text; `path` is where relative data paths start and what problems name."""
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.YAMLError as error:
+        value = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}:{mark.line + 1}" if mark else str(path)
-        raise ConfigError(Problem(where, f"not YAML: {getattr(error, 'problem', error)}")) from error
+        what = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise ConfigError(Problem(where, f"not YAML: {what}")) from error
     if not isinstance(node, yaml.MappingNode):
         raise ConfigError(Problem(str(path), "a suite is a mapping", f"start it with 'schema: {SCHEMA}'"))
     lines: dict[Path_, int] = {}
     problems: list[Problem] = []
-    _walk(node, (), lines, problems, path)
-    value = yaml.safe_load(text)
+    repeated = dict(_repeated(node, (), lines, path))
+    problems += [Problem(_where(at, lines, path), what, "keep one") for at, what in repeated.items()]
+    items = {at for at in repeated if isinstance(at[-1], int)}
+    wrong = set(items)
     problems += _expand(value, lines, path)
-    try:
-        suite = Suite.model_validate(value)
-    except ValidationError as error:
-        problems += [_problem(detail, lines, path) for detail in error.errors(include_url=False)]
-        raise ConfigError(problems) from error
-    problems += _cross_checks(suite, lines, path)
+    suite, details = _readable(value, wrong)
+    problems += [_problem(detail, lines, path) for detail in details]
+    for conflict in _conflicts(suite):
+        at, *read = (_as_written(key, wrong) for key in (conflict.at, *conflict.read))
+        if not any(_overlap(key, other) for key in (at, *read) for other in wrong - items):
+            problems.append(Problem(_where(at, lines, path), conflict.what, conflict.hint))
     if problems:
         raise ConfigError(problems)
     return suite
 
 
-def _walk(node: yaml.Node, at: Path_, lines: dict[Path_, int], problems: list[Problem], path: Path) -> None:
-    """Note the line of every key, and find keys given twice (which YAML loaders merge in silence)."""
+def _repeated(node: yaml.Node, at: Path_, lines: dict[Path_, int], path: Path) -> Iterator[tuple[Path_, str]]:
+    """Note the line of every key; yield keys and list items given twice (of keys, YAML loaders keep one in silence)."""
+    if len(at) > MAX_DEPTH:
+        raise ConfigError(Problem(_where(at[:3], lines, path), "nested too deeply, or holds itself", "write it flat"))
     lines.setdefault(at, node.start_mark.line + 1)
+    parts: list[tuple[str | int, yaml.Node, yaml.Node]] = []
     if isinstance(node, yaml.SequenceNode):
-        for number, item in enumerate(node.value):
-            _walk(item, (*at, number), lines, problems, path)
+        parts = [(number, item, item) for number, item in enumerate(node.value)]
     if isinstance(node, yaml.MappingNode):
-        seen: dict[str, int] = {}
-        for key, item in node.value:
-            line = key.start_mark.line + 1
-            if key.value in seen:
-                dotted = _dotted((*at, key.value))
-                problems.append(
-                    Problem(f"{path}:{line}: {dotted}", f"named twice (first in line {seen[key.value]})", "rename one")
-                )
-            seen.setdefault(key.value, line)
-            lines[(*at, key.value)] = line
-            _walk(item, (*at, key.value), lines, problems, path)
+        parts = [(key.value, key, item) for key, item in node.value]
+    seen: dict[str, int] = {}
+    for part, name, item in parts:
+        line = lines[(*at, part)] = name.start_mark.line + 1
+        if isinstance(name, yaml.ScalarNode):
+            if name.value in seen:
+                yield (*at, part), f"{name.value!r} is named twice (first in line {seen[name.value]})"
+            seen.setdefault(name.value, line)
+        yield from _repeated(item, (*at, part), lines, path)
+
+
+def _readable(value: dict[str, Any], wrong: set[Path_]) -> tuple[Suite, list[ErrorDetails]]:
+    """Return what can be read of a suite, and what is wrong with it; the paths left out are added to `wrong`.
+
+    What is left out can break other rules in its turn, so only what the whole file breaks is returned.
+    """
+    found: list[ErrorDetails] | None = None
+    while True:
+        rest = _without(value, wrong)
+        try:
+            return Suite.model_validate(rest if found is None else STAND_INS | rest), found or []
+        except ValidationError as error:
+            details = error.errors(include_url=False)
+        for detail in details:
+            detail["loc"] = _as_written(tuple(part for part in detail["loc"] if part != "[key]"), wrong)
+        found = details if found is None else found
+        faults = {at[:-1] or at if kind == "missing" else at for at, kind in ((d["loc"], d["type"]) for d in details)}
+        if faults <= wrong:
+            return Suite.model_validate(STAND_INS), found
+        wrong |= faults
+
+
+def _without(value: Any, wrong: set[Path_], at: Path_ = ()) -> Any:
+    """Return the value without the keys and list items at these paths."""
+    if isinstance(value, dict):
+        return {key: _without(item, wrong, (*at, key)) for key, item in value.items() if (*at, key) not in wrong}
+    if isinstance(value, list):
+        kept = [number for number in range(len(value)) if (*at, number) not in wrong]
+        return [_without(value[number], wrong, (*at, number)) for number in kept]
+    return value
+
+
+def _as_written(at: Path_, wrong: set[Path_]) -> Path_:
+    """Return the path in the file of what stands at `at` once the wrong list items are left out."""
+    written: Path_ = ()
+    for part in at:
+        if isinstance(part, int):
+            numbers = (number for number in count() if (*written, number) not in wrong)
+            part = next(islice(numbers, part, None))
+        written = (*written, part)
+    return written
+
+
+def _overlap(one: Path_, other: Path_) -> bool:
+    shorter = min(len(one), len(other))
+    return one[:shorter] == other[:shorter]
 
 
 def _expand(value: Any, lines: dict[Path_, int], path: Path) -> list[Problem]:
@@ -111,9 +183,8 @@ def _where(at: Path_, lines: dict[Path_, int], path: Path) -> str:
 
 
 def _problem(detail: ErrorDetails, lines: dict[Path_, int], path: Path) -> Problem:
-    at = tuple(part for part in detail["loc"] if part != "[key]")
+    at, kind, given = detail["loc"], detail["type"], detail.get("input")
     where = _where(at, lines, path)
-    kind, given = detail["type"], detail.get("input")
     if kind == "extra_forbidden":
         return Problem(where, "unknown key", nearest(str(at[-1]), _keys_at(at[:-1])))
     if kind == "missing":
@@ -121,66 +192,64 @@ def _problem(detail: ErrorDetails, lines: dict[Path_, int], path: Path) -> Probl
     if kind == "literal_error":
         expected = re.findall(r"'([^']*)'", detail["msg"])
         return Problem(where, f"{given!r} is not allowed", nearest(str(given), expected))
-    message = detail["msg"].removeprefix("Value error, ")
     if kind == "value_error":
-        return Problem(where, message)
-    return Problem(where, f"{message[0].lower()}{message[1:]}, not {given!r}")
+        return Problem(where, detail["msg"].removeprefix("Value error, "))
+    wanted = f"should be {SHAPES[kind]}" if kind in SHAPES else detail["msg"].removeprefix("Input ")
+    return Problem(where, f"{wanted[0].lower()}{wanted[1:]}, not {given!r}")
 
 
 def _keys_at(at: Path_) -> list[str]:
     """The keys that are known at a path of a suite."""
-    model: Any = Suite
+    kind: Any = Suite
     for part in at:
-        if isinstance(model, type) and issubclass(model, BaseModel):
-            fields = {info.alias or name: info for name, info in model.model_fields.items()}
-            annotation: Any = fields[str(part)].annotation if part in fields else None
-            model = _model_in(annotation)
-    return [info.alias or name for name, info in model.model_fields.items()] if model is not None else []
+        kind = _kind_inside(kind, part)
+    return list(_fields_of(kind))
 
 
-def _model_in(annotation: Any) -> Any:
-    """Find the spec class inside an annotation such as ``dict[str, Candidate]`` or ``RoundTrip | None``.
-
-    A mapping or a sequence costs a path component that is no field, which `_keys_at` passes over.
-    """
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    found = [_model_in(inner) for inner in get_args(annotation)]
-    return next((model for model in found if model is not None), None)
+def _kind_inside(kind: Any, part: str | int) -> Any:
+    """The type of what stands at a key or at a number of a value of this type."""
+    if get_origin(kind) is dict:
+        return get_args(kind)[1]
+    if get_origin(kind) is tuple:
+        return get_args(kind)[0]
+    return _fields_of(kind).get(str(part))
 
 
-def _cross_checks(suite: Suite, lines: dict[Path_, int], path: Path) -> list[Problem]:
-    problems = []
+def _fields_of(kind: Any) -> dict[str, Any]:
+    """The keys and their types of a spec class, also if it stands in something like ``RoundTrip | None``."""
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return {info.alias or name: info.annotation for name, info in kind.model_fields.items()}
+    return next((fields for inner in get_args(kind) if (fields := _fields_of(inner))), {})
+
+
+def _conflicts(suite: Suite) -> Iterator[Conflict]:
+    depth, read_depth = suite.pipeline.depth, (("pipeline", "depth"),)
+    raise_depth, add_pattern = "raise the depth", "add answer_format: {pattern: ...}"
     for number, measure in enumerate(suite.measures):
-        where = _where(("measures", number), lines, path)
-        if measure.cutoff is not None and measure.cutoff > suite.pipeline.depth:
-            problems.append(
-                Problem(where, f"{measure} looks deeper than pipeline.depth {suite.pipeline.depth}", "raise the depth")
-            )
+        at: Path_ = ("measures", number)
+        if measure.cutoff is not None and measure.cutoff > depth:
+            yield Conflict(at, f"{measure} looks deeper than pipeline.depth {depth}", raise_depth, read_depth)
         if not measure.is_rank and suite.pipeline.generator is None:
-            problems.append(Problem(where, f"{measure} needs a generator", "add pipeline.generator"))
+            yield Conflict(at, f"{measure} needs a generator", "add pipeline.generator", (("pipeline", "generator"),))
         if measure.name in ("key_match", "format") and suite.answer_format is None:
-            problems.append(Problem(where, f"{measure} needs a pattern", "add answer_format: {pattern: ...}"))
-    if suite.pipeline.context > suite.pipeline.depth:
-        where = _where(("pipeline", "context"), lines, path)
-        problems.append(Problem(where, f"more than pipeline.depth {suite.pipeline.depth}", "raise the depth"))
+            yield Conflict(at, f"{measure} needs a pattern", add_pattern, (("answer_format",),))
+    if suite.pipeline.context > depth:
+        yield Conflict(("pipeline", "context"), f"more than pipeline.depth {depth}", raise_depth, read_depth)
     for number, gate in enumerate(suite.gates):
+        key = "measure" if gate.measure else "probe"
         if gate.measure is not None and gate.measure not in suite.measures:
-            where = _where(("gates", number, "measure"), lines, path)
-            problems.append(Problem(where, f"{gate.measure} is not measured", "add it to 'measures'"))
+            what = f"{gate.measure} is not measured"
+            yield Conflict(("gates", number, key), what, "add it to 'measures'", (("measures",),))
+        if any((gate.measure, gate.probe) == (other.measure, other.probe) for other in suite.gates[:number]):
+            yield Conflict(("gates", number, key), f"{gate.measure or gate.probe} has two gates", "keep one")
     rule = suite.data.synthesize
     if rule.temperature == 0 and rule.queries_per_document > len(rule.kinds):
-        where = _where(("data", "synthesize", "queries_per_document"), lines, path)
+        section: Path_ = ("data", "synthesize")
         what = f"{rule.queries_per_document} queries of {len(rule.kinds)} kinds would be alike at temperature 0"
-        problems.append(Problem(where, what, "add kinds or raise the temperature"))
-    for name in suite.candidates:
-        if name in REFERENCE_ROWS:
-            where = _where(("candidates", name), lines, path)
-            problems.append(Problem(where, f"'{name}' is the name of a reference row", "rename the candidate"))
-    if suite.utility.right == "key_match" and "utility" in map(str, suite.measures) and suite.answer_format is None:
-        where = _where(("utility", "right"), lines, path)
-        problems.append(Problem(where, "key_match needs a pattern", "add answer_format: {pattern: ...}"))
+        read: tuple[Path_, ...] = ((*section, "kinds"), (*section, "temperature"))
+        yield Conflict((*section, "queries_per_document"), what, "add kinds or raise the temperature", read)
+    if suite.utility.right == "key_match" and parse("utility") in suite.measures and suite.answer_format is None:
+        yield Conflict(("utility", "right"), "key_match needs a pattern", add_pattern, (("answer_format",),))
     if "untuned" not in suite.reference_rows:
-        where = _where(("reference_rows",), lines, path)
-        problems.append(Problem(where, "'untuned' is missing: gains are measured against it", "add it"))
-    return problems
+        what = "'untuned' is missing: gains are measured against it"
+        yield Conflict(("reference_rows",), what, "add it")

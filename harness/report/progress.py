@@ -32,7 +32,8 @@ class Steps:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bar.stop()
+        if not self._bar.disable:  # stopping a bar that was never drawn prints an empty line
+            self._bar.stop()
 
     @contextmanager
     def watch(self, label: str) -> Iterator[Told]:

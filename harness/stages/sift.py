@@ -1,7 +1,7 @@
 """sift: queries as written in, training pairs out. Each one that is dropped is kept beside them with the reason.
 
-In this order: too short, written twice, too near a dev or test query (the leakage audit), not found again (the
-round-trip filter).
+In this order: too short, copied from the passage's title, written twice, too near a dev or test query (the leakage
+audit), not found again (the round-trip filter).
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from harness.records import Pair, Progress, Usage
 from harness.search import Bm25Index, DenseIndex, Hits
 from harness.spec import Retriever, RoundTrip, Spec
 from harness.stages import Inputs
-from harness.stages.common import bi_encoder, encode, read_pairs, read_queries, write_pairs
+from harness.stages.common import bi_encoder, encode, read_corpus, read_pairs, read_queries, write_pairs
 
 MIN_WORDS = 2
+COPIED_SHARE = 0.6
 COMMON_SHARE = 0.1
 COMMON_LEAST = 20
 
@@ -35,7 +36,8 @@ def sift(spec: Sift, inputs: Inputs, out: Path, seed: int, progress: Progress) -
     """Decide on every pair of the input `pairs`; inputs named ``heldout...`` hold dev and test queries."""
     pairs = read_pairs(inputs["pairs"])
     heldout = [text for name in sorted(inputs) if name.startswith("heldout") for text in _texts(inputs[name])]
-    reasons = _first_reasons(pairs, heldout, spec.leakage)
+    titles = {doc_id: document.title for doc_id, document in read_corpus(inputs["corpus"]).items()}
+    reasons = _first_reasons(pairs, titles, heldout, spec.leakage)
     going = [number for number in range(len(pairs)) if number not in reasons]
     if spec.round_trip is not None and going:
         found = _found_again([pairs[number] for number in going], spec, spec.round_trip, inputs, progress)
@@ -44,7 +46,7 @@ def sift(spec: Sift, inputs: Inputs, out: Path, seed: int, progress: Progress) -
     write_pairs(out, kept)
     write_jsonl(out / "dropped.jsonl", ({**pairs[n]._asdict(), "reason": reasons[n]} for n in sorted(reasons)))
     counts = Counter(reason.split(":")[0] for reason in reasons.values())
-    order = ("too short", "written twice", "too near a dev or test query", "not found again")
+    order = ("too short", "copied from the title", "written twice", "too near a dev or test query", "not found again")
     return Usage(units=len(pairs), notes={"written": len(pairs), **{r: counts[r] for r in order}, "kept": len(kept)})
 
 
@@ -52,7 +54,9 @@ def _texts(folder: Path) -> Iterable[str]:
     return read_queries(folder).values()
 
 
-def _first_reasons(pairs: Sequence[Pair], heldout: Sequence[str], leakage: float) -> dict[int, str]:
+def _first_reasons(
+    pairs: Sequence[Pair], titles: Mapping[str, str], heldout: Sequence[str], leakage: float
+) -> dict[int, str]:
     reasons: dict[int, str] = {}
     seen: set[str] = set()
     audit = LeakageAudit(heldout, leakage)
@@ -61,12 +65,20 @@ def _first_reasons(pairs: Sequence[Pair], heldout: Sequence[str], leakage: float
         near = audit.nearest(pair.query)
         if len(words) < MIN_WORDS:
             reasons[number] = "too short"
+        elif copies(pair.query, titles[pair.doc_id]):
+            reasons[number] = "copied from the title"
         elif " ".join(words) in seen:
             reasons[number] = "written twice"
         elif near is not None:
             reasons[number] = f"too near a dev or test query: {near}"
         seen.add(" ".join(words))
     return reasons
+
+
+def copies(query: str, title: str) -> bool:
+    """Whether a query repeats the title of its passage word for word: such a pair has nothing to teach."""
+    grams = trigrams(query)
+    return bool(grams) and len(grams & trigrams(title)) >= COPIED_SHARE * len(grams)
 
 
 def words_of(text: str) -> list[str]:

@@ -1,0 +1,57 @@
+"""A deterministic stand-in for a model, for tests and examples that must not wait for a real one."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float32]
+
+
+class FakeBiEncoder:
+    """Embeds a text as the normed sum of a fixed random direction for each of its words.
+
+    Texts are near in the measure in which they share words, whatever the machine. It offers what the stages use of a
+    SentenceTransformer.
+    """
+
+    def __init__(self, dims: int = 64) -> None:
+        self.dims = dims
+        self.max_seq_length = 256
+
+    def get_embedding_dimension(self) -> int:
+        return self.dims
+
+    def encode(self, texts: Sequence[str], **options: Any) -> Floats:
+        """Embed texts as unit vectors (zero for a text without words); options are taken and change nothing."""
+        import numpy as np
+
+        vectors: Floats = np.zeros((len(texts), self.dims), dtype=np.float32)
+        for row, text in zip(vectors, texts, strict=True):
+            total = sum((_direction(word, self.dims) for word in words(text)), np.zeros(self.dims))
+            row[:] = total / max(float(np.linalg.norm(total)), 1e-12)
+        return vectors
+
+    def tokenizer(self, texts: Sequence[str], **options: Any) -> dict[str, list[list[int]]]:
+        """Number the words of each text."""
+        return {"input_ids": [list(range(len(words(text)))) for text in texts]}
+
+
+def words(text: str) -> list[str]:
+    """Lower-case words of a text."""
+    return re.findall(r"\w+", text.lower())
+
+
+@lru_cache(maxsize=10_000)
+def _direction(word: str, dims: int) -> Any:
+    import numpy as np
+
+    seed = int.from_bytes(hashlib.sha256(word.encode()).digest()[:8], "big")
+    return np.random.default_rng(seed).standard_normal(dims)

@@ -1,0 +1,104 @@
+"""Benchmarks of what the harness itself does. They print medians and bound nothing.
+
+Run ``tox -e perf``, or ``python tests/perf/run.py [name ...]``. Times mean something only against each other and
+within one run: machines are shared.
+"""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from statistics import median
+
+from rich.console import Console
+from rich.table import Table
+
+REPEATS = 5
+
+
+def timed(step: Callable[[], object], repeats: int = REPEATS) -> float:
+    """Median seconds of some calls, after one to warm up."""
+    step()
+    times = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        step()
+        times.append(time.perf_counter() - started)
+    return median(times)
+
+
+def help_text() -> Iterator[tuple[str, float]]:
+    """What it takes to answer `harness --help`."""
+    command = [sys.executable, "-m", "harness", "--help"]
+    yield "harness --help", timed(lambda: subprocess.run(command, check=True, capture_output=True))
+
+
+def statistics() -> Iterator[tuple[str, float]]:
+    """20 comparisons of 700 groups, 10,000 sign flips."""
+    from harness import stats
+    from harness.measures import parse
+
+    dice = random.Random(0)
+    groups = {str(number): str(number) for number in range(700)}
+    pairs = [
+        stats.Paired(
+            f"s{system}", 0, parse("ndcg@10"), 0.01,
+            {key: dice.random() for key in groups}, {key: dice.random() for key in groups}, groups,
+        )
+        for system in range(20)
+    ]  # fmt: skip
+    yield "sign flips, 20 x 700 x 10,000", timed(lambda: stats.compare("gain", pairs))
+
+
+def search() -> Iterator[tuple[str, float]]:
+    """300 queries over 50,000 vectors of 384 dimensions, 100 deep, ties in order."""
+    import numpy as np
+
+    from harness.search import DenseIndex
+
+    dice = np.random.default_rng(0)
+    vectors = dice.standard_normal((50_000, 384), dtype=np.float32)
+    with tempfile.TemporaryDirectory() as folder:
+        DenseIndex.save(Path(folder), [f"d{number}" for number in range(len(vectors))], vectors)
+        index = DenseIndex(Path(folder))
+        queries = dice.standard_normal((300, 384), dtype=np.float32)
+        yield "exact search, 300 over 50,000", timed(lambda: index.search(queries, 100))
+
+
+def writing() -> Iterator[tuple[str, float]]:
+    """16 synthetic queries: shared head kept, against the whole prompt read anew for each."""
+    from harness import generation, models
+    from harness.stages.prompts import EXAMPLE_PASSAGES, synthesis_head, synthesis_tail
+
+    with tempfile.TemporaryDirectory() as folder:
+        models.unpack_gguf(models.locate("embedded:smollm2-135m-instruct"), Path(folder))
+        model, tokenizer = models.load_generator(Path(folder))
+    head = synthesis_head("question")
+    tails = [synthesis_tail("question", f"{passage} ({number})") for number in range(6) for passage in EXAMPLE_PASSAGES]
+    tails = tails[:16]
+    sampling = generation.Sampling(24, 16, one_line=True)
+    kept = generation.Head(model, tokenizer, head)
+    empty = generation.Head(model, tokenizer, "")
+    whole = [head + tail for tail in tails]
+    yield "16 queries, head kept", timed(lambda: generation.write(kept, tails, sampling), 3)
+    yield "16 queries, head read for each", timed(lambda: generation.write(empty, whole, sampling), 3)
+
+
+BENCHMARKS = {"help": help_text, "statistics": statistics, "search": search, "writing": writing}
+
+
+def main(names: list[str]) -> None:
+    table = Table("benchmark", "median s", title=f"{REPEATS} runs each")
+    for name in names or BENCHMARKS:
+        for what, seconds in BENCHMARKS[name]():
+            table.add_row(what, f"{seconds:.3f}")
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

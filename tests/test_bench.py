@@ -1,0 +1,301 @@
+"""A whole run on the fixture `pocket` with the real bi-encoder and no generator, and runs in which things fail."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pocket
+import pytest
+
+from harness import bench, cli, formats, outcomes
+from harness.errors import StageFailed
+from harness.executors import ChildExecutor, Cost, Executor, InlineExecutor, Request
+from harness.graph import Plan
+from harness.plan import build_plan
+from harness.records import Progress
+from harness.store import FolderStore
+
+CHANGES: dict[str, Any] = {
+    "pipeline.generator": None,
+    "pipeline.retriever": {"max_length": 64},
+    "pipeline.depth": 20,
+    "data": {"pairs": "judged"},
+    "candidates": {"judged": {"tune": ["retriever"]}},
+    "recipes": {"retriever": {"epochs": 1, "batch_size": 8}},
+    "reference_rows": ["bm25", "hybrid", "untuned"],
+    "measures": ["ndcg@10", "recall@10", "mrr@10"],
+}
+
+
+class Here:
+    """Runs calls in this process, which is quicker; a library's warning is no error. `broken` stages fail instead.
+
+    Training is left to `children` if there are any.
+    """
+
+    def __init__(self, *broken: str, children: Executor | None = None) -> None:
+        self.broken = broken
+        self.children = children
+        self.asked: list[str] = []
+
+    def run(self, request: Request, progress: Progress) -> Cost:
+        stage = request.function.split(":")[1]
+        self.asked.append(stage)
+        if stage in self.broken:
+            raise StageFailed(f"{stage}: its process was ended by SIGKILL")
+        if self.children is not None and stage == "tune_retriever":
+            return self.children.run(request, progress)
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            return InlineExecutor().run(request, progress)
+
+
+@pytest.fixture(scope="module")
+def suite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("suite") / "suite.yaml"
+    path.write_text(pocket.suite_text(CHANGES), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("harness")
+
+
+@pytest.fixture(scope="module")
+def first(suite: Path, store: Path) -> bench.Finished:
+    """The only run of this module whose training has a process of its own."""
+    return bench.run(suite, store, executor=Here(children=ChildExecutor()))
+
+
+@pytest.fixture(scope="module")
+def plan() -> Plan:
+    return build_plan(pocket.suite(CHANGES), pocket.dataset())
+
+
+def scores(done: bench.Finished) -> list[dict[str, Any]]:
+    return formats.read_parquet(done.folder / "scores.parquet")
+
+
+def test_every_call_was_made_and_nothing_failed(first: bench.Finished, plan: Plan) -> None:
+    assert first.calls_made == len(plan.calls) == len(first.outcome.ledger)
+    assert first.failed_share == 0.0
+    assert first.outcome.not_run == {"LLM-judged measures of ragas": "no judge configured"}
+    assert not [system.failed for system in first.outcome.systems if system.failed]
+
+
+def test_the_outcome_is_written_whole(first: bench.Finished, store: Path) -> None:
+    names = {path.relative_to(first.folder).as_posix() for path in first.folder.rglob("*") if path.is_file()}
+    assert {
+        "outcome.json", "report.md", "scores.parquet", "failures.parquet", "ledger.parquet", "answers.parquet",
+        "runs/untuned.trec", "runs/bm25.trec", "runs/hybrid.trec",
+    } <= names  # fmt: skip
+    assert sum(name.startswith("runs/judged") for name in names) == 1
+    assert outcomes.read(first.folder) == first.outcome
+    assert (store / "outcomes" / "toy" / "latest").resolve() == first.folder.resolve()
+    assert formats.read_parquet(first.folder / "failures.parquet") == []
+    assert formats.read_parquet(first.folder / "answers.parquet") == []
+    assert len(formats.read_parquet(first.folder / "ledger.parquet")) == first.calls_made
+
+
+def test_every_measure_has_a_row_for_every_query(first: bench.Finished) -> None:
+    splits = pocket.dataset().splits
+    wanted = {
+        (system, split, measure, query_id)
+        for system, scored in {
+            "bm25": ["test"], "hybrid": ["test"], "untuned": ["test", "dev"], "judged": ["test", "dev"],
+        }.items()
+        for split in scored
+        for measure in CHANGES["measures"]
+        for query_id in splits[split].queries
+    }  # fmt: skip
+    rows = scores(first)
+    assert {(row["system"], row["split"], row["measure"], row["query_id"]) for row in rows} == wanted
+    assert len(rows) == len(wanted)
+    for row in rows:
+        judged = row["query_id"] in splits[row["split"]].judged
+        assert row["status"] == ("ok" if judged else "not_applicable")
+        assert (row["value"] is not None) == judged
+        assert judged or row["reason"]
+        assert row["group"] == splits[row["split"]].queries[row["query_id"]].group
+
+
+def test_the_table_says_what_the_rows_say(first: bench.Finished) -> None:
+    for summary in first.outcome.summaries:
+        values = [
+            row["value"]
+            for row in scores(first)
+            if (row["system"], row["measure"], row["split"]) == (summary.system, summary.measure, "test")
+            and row["value"] is not None
+        ]
+        assert summary.n == len(values) == len(pocket.dataset().splits["test"].judged)
+        assert summary.mean == pytest.approx(sum(values) / len(values))
+    assert len(first.outcome.summaries) == 4 * 3
+
+
+def test_gains_are_one_family_against_untuned(first: bench.Finished) -> None:
+    assert {(one.system, one.measure, one.family) for one in first.outcome.comparisons} == {
+        (name, "ndcg@10", "gain") for name in ("bm25", "hybrid", "judged")
+    }
+
+
+def test_what_serves_was_timed_and_what_was_made_has_its_cost(first: bench.Finished) -> None:
+    systems = {system.name: system for system in first.outcome.systems}
+    serving = {name: system.serving for name, system in systems.items()}
+    assert all(one is not None and one.total is not None and one.total.n == 5 for one in serving.values())
+    assert {name: len(one.parts) for name, one in serving.items() if one} == {
+        "bm25": 1, "hybrid": 3, "untuned": 1, "judged": 1,
+    }  # fmt: skip
+    assert systems["judged"].make_seconds > systems["untuned"].make_seconds > 0
+    assert all(row.peak_memory_mb > 10 for row in first.outcome.ledger)
+
+
+def test_nobody_was_asked_where_there_is_no_generator(first: bench.Finished) -> None:
+    assert first.outcome.dataset.answered == 0
+    assert first.outcome.abstentions == ()
+
+
+def test_a_second_run_computes_nothing_and_says_the_same(first: bench.Finished, suite: Path, store: Path) -> None:
+    executor = Here()
+    second = bench.run(suite, store, executor=executor)
+    assert executor.asked == []
+    assert (second.calls_made, second.scores_computed) == (0, 0)
+    assert scores(second) == scores(first)
+    assert second.folder != first.folder
+    same = {"created", "seconds", "ledger", "provenance"}
+    assert second.outcome.model_dump(exclude=same) == first.outcome.model_dump(exclude=same)
+    assert all(row.reused for row in second.outcome.ledger)
+
+
+@pytest.fixture(scope="module")
+def elsewhere(suite: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[bench.Finished, Path]:
+    """The same run in an empty store, with two seeds."""
+    root = tmp_path_factory.mktemp("elsewhere")
+    return bench.run(suite, root, seeds=[0, 1], executor=Here()), root
+
+
+def test_the_same_seed_in_an_empty_store_gives_identical_rows(
+    first: bench.Finished, elsewhere: tuple[bench.Finished, Path]
+) -> None:
+    assert [row for row in scores(elsewhere[0]) if row["seed"] == 0] == scores(first)
+
+
+def test_another_seed_gives_another_model(
+    first: bench.Finished, elsewhere: tuple[bench.Finished, Path], store: Path
+) -> None:
+    def models(done: bench.Finished, root: Path) -> dict[str, str]:
+        store = FolderStore(root / "store")
+        return {
+            row.label: store.content_digest(row.key) for row in done.outcome.ledger if row.stage == "tune_retriever"
+        }
+
+    one, both = models(first, store), models(*elsewhere)
+    assert both["tune judged, seed 0"] == one["tune judged, seed 0"]
+    assert both["tune judged, seed 1"] != both["tune judged, seed 0"]
+
+
+def test_a_look_at_the_split_is_counted_once_for_each_set_of_systems(
+    first: bench.Finished, suite: Path, store: Path, tmp_path: Path
+) -> None:
+    assert first.outcome.times_scored == 1
+    fewer = tmp_path / "suite.yaml"
+    fewer.write_text(pocket.suite_text({**CHANGES, "candidates": {}}), encoding="utf-8")
+    done = bench.run(fewer, store, executor=Here())
+    assert done.calls_made == 0
+    assert done.outcome.times_scored == 2
+
+
+def test_a_candidate_that_changes_nothing_is_told(elsewhere: tuple[bench.Finished, Path]) -> None:
+    """Lists of equal content: the second system is the same as the first."""
+    done, root = elsewhere
+    lists = {system.label: (done.folder / "runs").glob("*") for system in done.outcome.systems}
+    assert len(lists) == 5
+    store = FolderStore(root / "store")
+    assert store.root.is_dir()
+    contents = [path.read_bytes() for path in sorted((done.folder / "runs").iterdir())]
+    assert sum(bool(system.same_as) for system in done.outcome.systems) == len(contents) - len(set(contents))
+
+
+# Failures. Each starts from a store that the first run filled, with other seeds.
+
+
+def run_cli(monkeypatch: pytest.MonkeyPatch, executor: Here, *arguments: object) -> int:
+    monkeypatch.setattr(bench, "ChildExecutor", lambda: executor)
+    monkeypatch.setattr(sys, "argv", ["harness", *map(str, arguments)])
+    with pytest.raises(SystemExit) as left:
+        cli.main()
+    return int(left.value.code or 0)
+
+
+def test_a_failed_training_is_failed_rows_a_verdict_and_exit_code_3(
+    first: bench.Finished, suite: Path, store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = run_cli(
+        monkeypatch, Here("tune_retriever"), "run", suite, "--store", store, "--seed", 8, "--seed", 0, "--quiet",
+        "--json",
+    )  # fmt: skip
+    told = capsys.readouterr()
+    assert code == 3
+    assert "failure_limit" in told.err
+    assert "Traceback" not in told.err
+    outcome = json.loads(told.out)
+    folder = (store / "outcomes" / "toy" / "latest").resolve()
+    rows = formats.read_parquet(folder / "scores.parquet")
+    failed = [row for row in rows if row["status"] == "failed"]
+    splits = pocket.dataset().splits
+    assert {(row["system"], row["seed"]) for row in failed} == {("judged", 8)}
+    assert len(failed) == 3 * (len(splits["test"].judged) + len(splits["dev"].judged))
+    assert {row["reason"] for row in failed} == {
+        "tune judged, seed 8: tune_retriever: its process was ended by SIGKILL"
+    }
+    assert {row["value"] for row in failed} == {None}
+    assert formats.read_parquet(folder / "failures.parquet") == failed
+    assert [row for row in rows if row["seed"] == 0] == scores(first)
+    verdicts = {(one["system"], one["seed"]): one["verdict"] for one in outcome["comparisons"]}
+    assert verdicts.pop(("judged", 8)) == "failed"
+    assert "failed" not in verdicts.values()
+    (broken,) = [system for system in outcome["systems"] if system["seed"] == 8]
+    assert broken["failed"].startswith("tune judged, seed 8")
+    assert broken["serving"] is None
+
+
+def changed(folder: Path, changes: dict[str, Any]) -> Path:
+    (folder / "suite.yaml").write_text(pocket.suite_text({**CHANGES, **changes}), encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize("stage", ["index", "retrieve"])
+def test_if_everything_fails_there_is_an_outcome_all_the_same(
+    stage: str, first: bench.Finished, store: Path, tmp_path: Path
+) -> None:
+    changes = {"index": {"pipeline.retriever": {"max_length": 63}}, "retrieve": {"pipeline.depth": 19}}[stage]
+    executor = Here(stage)
+    done = bench.run(changed(tmp_path, changes), store, executor=executor)
+    assert set(executor.asked) - {"probe"} == {stage}
+    assert (done.folder / "report.md").is_file()
+    failed = {row["system"] for row in scores(done) if row["status"] == "failed"}
+    # Another length of text changes nothing for bm25.
+    assert failed == {"hybrid", "untuned", "judged"} | ({"bm25"} if stage == "retrieve" else set())
+    assert {one.verdict for one in done.outcome.comparisons} == {"failed"}
+
+
+def test_a_failed_probe_costs_the_times_and_no_score(first: bench.Finished, store: Path, tmp_path: Path) -> None:
+    done = bench.run(changed(tmp_path, {"evaluate": {"probe_queries": 4}}), store, executor=Here("probe"))
+    assert scores(done) == scores(first)
+    assert done.outcome.timings == ()
+    assert {system.serving for system in done.outcome.systems} == {None}
+    told = {key for key in done.outcome.not_run if key.startswith("probe ")}
+    assert {"probe dense:untuned", "probe bm25", "probe fuse"} < told
+
+
+def test_failures_within_the_limit_are_no_error(first: bench.Finished, store: Path, tmp_path: Path) -> None:
+    patient = tmp_path / "suite.yaml"
+    patient.write_text(pocket.suite_text({**CHANGES, "failure_limit": 0.9}), encoding="utf-8")
+    done = bench.run(patient, store, seeds=[9], executor=Here("tune_retriever"))
+    assert 0 < done.failed_share < done.limit == 0.9

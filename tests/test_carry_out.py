@@ -1,0 +1,193 @@
+"""Carrying out a plan with an executor that pretends: what is made, what is found, and what a failure takes along."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pocket
+import pytest
+from pocket import Pretender, failing
+
+from harness.carry_out import Execution, carry_out
+from harness.executors import Request
+from harness.graph import Plan
+from harness.plan import build_plan
+from harness.store import FolderStore
+
+
+@pytest.fixture
+def plan() -> Plan:
+    return build_plan(pocket.suite(), pocket.dataset())
+
+
+@pytest.fixture
+def store(tmp_path: Path, plan: Plan) -> FolderStore:
+    store = FolderStore(tmp_path / "store")
+    plan.parts.publish(store)
+    return store
+
+
+def go(plan: Plan, store: FolderStore, executor: Pretender) -> Execution:
+    """Carry out as another process would, which has checked nothing of the store yet."""
+    return carry_out(plan, FolderStore(store.root), executor, executor)
+
+
+def lose(plan: Plan, store: FolderStore, label: str) -> None:
+    (key,) = [key for key, planned in plan.calls.items() if planned.label == label]
+    place = store.get(key)
+    assert place is not None
+    shutil.rmtree(place)
+
+
+def test_everything_is_made_once_in_the_order_of_the_plan(plan: Plan, store: FolderStore) -> None:
+    executor = Pretender()
+    done = go(plan, store, executor)
+    assert executor.asked == [planned.call.stage for planned in plan.calls.values()]
+    assert list(done.rows) == list(plan.calls)
+    assert done.made == len(plan.calls)
+    assert done.failed == {}
+    assert all((row.seconds, row.peak_memory_mb, row.units) == (2.0, 100.0, 1) for row in done.rows.values())
+    assert all(row.bytes > 0 and not row.reused for row in done.rows.values())
+
+
+def test_a_second_run_makes_nothing_and_tells_the_same_cost(plan: Plan, store: FolderStore) -> None:
+    first = go(plan, store, Pretender())
+    executor = Pretender()
+    second = go(plan, store, executor)
+    assert executor.asked == []
+    assert second.made == 0
+    assert {key: row.model_copy(update={"reused": False}) for key, row in second.rows.items()} == first.rows
+
+
+def test_light_stages_go_to_the_light_executor(plan: Plan, store: FolderStore) -> None:
+    heavy, light = Pretender(), Pretender()
+    carry_out(plan, store, heavy, light)
+    assert light.asked == ["fuse"]
+    assert "fuse" not in heavy.asked
+
+
+def test_each_step_is_watched_by_its_label(plan: Plan, store: FolderStore) -> None:
+    from contextlib import nullcontext
+
+    opened: list[str] = []
+    told: list[tuple[int, int]] = []
+
+    def watch(label: str) -> nullcontext:
+        opened.append(label)
+        return nullcontext(lambda done, total: told.append((done, total)))
+
+    carry_out(plan, store, Pretender(), Pretender(), watch)
+    assert opened == [planned.label for planned in plan.calls.values()]
+    assert told == [(1, 1)] * len(opened)
+
+
+def test_a_failed_call_takes_along_what_needs_it_and_nothing_else(plan: Plan, store: FolderStore) -> None:
+    done = go(plan, store, Pretender(failing("sift")))
+    failed = {plan.calls[key].label for key in done.failed}
+    assert failed == {"sift", "mine (synthetic pairs)", *(p.label for p in plan.calls.values() if "written" in p.label)}
+    assert set(done.rows) == set(plan.calls) - set(done.failed)
+    assert set(done.failed.values()) == {"sift: sift: the machine may be out of memory"}
+
+
+def test_a_failed_seed_leaves_the_other_seed_alone(tmp_path: Path) -> None:
+    plan = build_plan(pocket.suite({"seeds": [3, 4]}), pocket.dataset())
+    store = FolderStore(tmp_path / "store")
+    plan.parts.publish(store)
+    done = go(plan, store, Pretender(failing("tune_retriever", seed=3)))
+    assert {plan.calls[key].label for key in done.failed} == {
+        planned.label for planned in plan.calls.values() if "seed 3" in planned.label
+    }
+
+
+def test_what_failed_is_tried_again_and_only_that(plan: Plan, store: FolderStore) -> None:
+    failed = go(plan, store, Pretender(failing("mine"))).failed
+    executor = Pretender()
+    done = go(plan, store, executor)
+    assert executor.asked == [planned.call.stage for key, planned in plan.calls.items() if key in failed]
+    assert done.failed == {}
+    assert done.made == len(failed) > 0
+
+
+@pytest.mark.parametrize("number", [0, 1, 7, 20])
+def test_a_killed_run_continues_where_it_stopped(number: int, plan: Plan, store: FolderStore) -> None:
+    def kill(stage: str, request: Request) -> None:
+        if len(first.asked) == number:
+            (request.out / "half.txt").write_text("half")
+            raise KeyboardInterrupt
+
+    first = Pretender(kill)
+    with pytest.raises(KeyboardInterrupt):
+        go(plan, store, first)
+    second = Pretender()
+    done = go(plan, store, second)
+    assert len(first.asked) == number
+    assert first.asked + second.asked == [planned.call.stage for planned in plan.calls.values()]
+    assert done.made == len(plan.calls) - number
+    assert not list(store.root.rglob("half.txt"))
+
+
+def test_what_lies_upstream_of_present_goals_is_not_made_again(plan: Plan, store: FolderStore) -> None:
+    go(plan, store, Pretender())
+    for label in ("synthesize", "sift", "tune judged, seed 0"):
+        lose(plan, store, label)
+    executor = Pretender()
+    done = go(plan, store, executor)
+    assert executor.asked == []
+    assert len(done.rows) == len(plan.calls) - 3
+    assert done.failed == {}
+
+
+def test_a_lost_goal_is_made_again_with_what_is_lost_above_it(plan: Plan, store: FolderStore) -> None:
+    go(plan, store, Pretender())
+    for label in ("synthesize", "tune judged, seed 0", "index with judged, seed 0", "retrieve dev with judged, seed 0"):
+        lose(plan, store, label)
+    executor = Pretender()
+    go(plan, store, executor)
+    assert executor.asked == ["tune_retriever", "index", "retrieve"]
+
+
+def test_a_damaged_artifact_is_made_again(plan: Plan, store: FolderStore) -> None:
+    go(plan, store, Pretender())
+    untuned = next(system for system in plan.systems if system.name == "untuned")
+    place = store.get(str(untuned.answers))
+    assert place is not None
+    (place / "answer.json").write_text("{}")
+    executor = Pretender()
+    assert go(plan, store, executor).made == 1
+    assert executor.asked == ["answer"]
+
+
+def test_a_part_that_is_missing_fails_what_reads_it_with_advice(plan: Plan, store: FolderStore) -> None:
+    place = store.get(plan.parts.keys["dev.queries"])
+    assert place is not None
+    shutil.rmtree(place)
+    done = go(plan, store, Pretender())
+    reasons = {plan.calls[key].label: reason for key, reason in done.failed.items()}
+    assert reasons["retrieve dev with untuned"].endswith("its input queries is not in the store any more; run again")
+    assert "retrieve test with untuned" not in reasons
+
+
+def test_what_another_process_made_meanwhile_is_taken(plan: Plan, store: FolderStore) -> None:
+    """The other one finishes between our look and our claim."""
+    rival = Pretender()
+    first = next(iter(plan.calls))
+
+    class Late(FolderStore):
+        def claim(self, key: str):  # type: ignore[no-untyped-def]
+            if key == first and not rival.asked:
+                carry_out(plan, FolderStore(store.root), rival, rival)
+            return super().claim(key)
+
+    executor = Pretender()
+    done = carry_out(plan, Late(store.root), executor, executor)
+    assert executor.asked == []
+    assert len(rival.asked) == len(plan.calls)
+    assert done.made == 0
+
+
+def test_publishing_parts_twice_writes_them_once(plan: Plan, store: FolderStore) -> None:
+    before = {path: path.stat().st_mtime_ns for path in store.root.glob("??/*/*")}
+    plan.parts.publish(store)
+    assert {path: path.stat().st_mtime_ns for path in store.root.glob("??/*/*")} == before
+    assert len(before) >= 2 * len(set(plan.parts.keys.values()))

@@ -1,0 +1,241 @@
+"""The command: what it imports, what it prints, and how it leaves."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from harness import builtin, cli, doctor
+from harness.errors import ModelMissing
+from harness.measures import KINDS
+from harness.models import EMBEDDED
+from harness.spec import REFERENCE_ROWS
+
+HEAVY = {"torch", "transformers", "sentence_transformers", "ranx", "ragas", "pandas", "bm25s", "datasets", "scipy"}
+SLOW = HEAVY | {"numpy", "pyarrow", "pydantic", "yaml"}
+
+needs_models = pytest.mark.skipif(
+    not all(importlib.util.find_spec(embedded.module) for embedded in EMBEDDED.values()),
+    reason="the embedded models are not installed, whose digests are part of a plan",
+)
+
+Left = tuple[int, str, str]
+Leave = Callable[..., Left]
+
+
+@pytest.fixture
+def leave(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Leave:
+    """Run the command in an empty folder; return its exit code, what it wrote to stdout and to stderr."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*arguments: str) -> Left:
+        monkeypatch.setattr(sys, "argv", ["harness", *arguments])
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        out, error = capsys.readouterr()
+        code = caught.value.code
+        assert code is None or isinstance(code, int)
+        return code or 0, out, error
+
+    return run
+
+
+def imported_by(code: str) -> set[str]:
+    """The modules that a fresh Python has imported after this code."""
+    told = "import sys; sys.stderr.write(' '.join(sys.modules))"
+    command = [sys.executable, "-c", f"import atexit\natexit.register(exec, {told!r}, {{}})\n{code}"]
+    return set(subprocess.run(command, check=True, capture_output=True, text=True).stderr.split())
+
+
+def test_help_imports_next_to_nothing() -> None:
+    """`harness --help` answers at once: not even what checks a suite is imported."""
+    modules = imported_by("import sys; sys.argv[1:] = ['--help']; import harness.cli; harness.cli.main()")
+    assert "harness.cli" in modules
+    assert not modules & SLOW
+
+
+ENTRIES = "bench scoring stats planning doctor outcomes report.terminal report.markdown models stages probe search"
+
+
+@pytest.mark.parametrize("module", ENTRIES.split())
+def test_importing_is_free(module: str) -> None:
+    modules = imported_by(f"import harness.{module}")
+    assert f"harness.{module}" in modules
+    assert not modules & HEAVY
+
+
+def test_the_installed_command_and_the_module_are_one() -> None:
+    command = [sys.executable, "-m", "harness", "run", "nosuchsuite"]
+    done = subprocess.run(command, capture_output=True, text=True, env={"COLUMNS": "200"})
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("error: no suite 'nosuchsuite'; known here: covidqa, ")
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", ["run", "plan", "report"])
+def test_a_suite_that_there_is_not(command: str, leave: Leave) -> None:
+    code, out, error = leave(command, "quikstart")
+    assert (code, out) == (2, "")
+    assert error == "error: no suite 'quikstart'; did you mean 'quickstart'?\n"
+
+
+def test_each_problem_of_a_suite_is_one_line(leave: Leave, tmp_path: Path) -> None:
+    (tmp_path / "suite.yaml").write_text(
+        "schema: harness/suite-1\nname: a\ndataset: {builder: scipy-api}\nmeasure: [a]\n"
+    )
+    code, out, error = leave("plan", "suite.yaml")
+    assert (code, out) == (2, "")
+    assert error.splitlines() == [
+        "error: suite.yaml:1: measures: missing; add 'measures:'",
+        "error: suite.yaml:4: measure: unknown key; did you mean 'measures'?",
+    ]
+
+
+def test_text_in_brackets_is_printed_as_it_stands(leave: Leave) -> None:
+    assert leave("run", "[bold]x[/]")[2].startswith("error: no suite '[bold]x[/]'; ")
+
+
+@pytest.mark.parametrize("arguments", [["run"], ["nosuch"], ["plan", "pocket", "--seed", "-1"], ["list", "--nosuch"]])
+def test_a_wrong_command_line(arguments: list[str], leave: Leave) -> None:
+    code, _, error = leave(*arguments)
+    assert code == 2
+    assert "Usage: harness" in error
+    assert "Traceback" not in error
+
+
+def test_help_names_the_commands(leave: Leave) -> None:
+    code, out, _ = leave("--help")
+    assert code == 0
+    for command in ("run", "plan", "list", "doctor", "report"):
+        assert f" {command} " in out
+
+
+def test_list(leave: Leave, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HARNESS_DATA", raising=False)
+    code, out, _ = leave("list")
+    assert code == 0
+    for word in [*builtin.suite_names(), *KINDS, *REFERENCE_ROWS, "mnrl", "retriever-judged"]:
+        assert word in out
+    assert out.count("needs HARNESS_DATA") == 2
+
+
+def test_list_as_json(leave: Leave, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HARNESS_DATA", raising=False)
+    code, out, _ = leave("list", "--json")
+    value = json.loads(out)
+    assert code == 0
+    assert list(value["suites"]) == builtin.suite_names()
+    assert value["suites"]["pocket"] == ["retriever", "judged"]
+    assert value["suites"]["covidqa"] is None
+    assert value["measures"] == list(KINDS)
+    assert value["recipes"] == {"retriever": ["mnrl"]}
+    assert value["reference_rows"] == list(REFERENCE_ROWS)
+
+
+def test_a_shipped_suite_that_is_wrong_is_not_hidden(
+    leave: Leave, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "suites" / "bad").mkdir(parents=True)
+    (tmp_path / "suites" / "bad" / "suite.yaml").write_text("name: bad\n")
+    monkeypatch.setattr(builtin, "PACKAGE", tmp_path)
+    code, _, error = leave("list")
+    assert code == 2
+    assert "missing; add 'measures:'" in error
+
+
+@needs_models
+def test_plan_as_json_names_every_distinct_call_once(leave: Leave) -> None:
+    code, out, error = leave("plan", "pocket", "--json")
+    assert (code, error) == (0, "")
+    value = json.loads(out)
+    calls = value["calls"]
+    assert value["suite"] == "pocket"
+    assert len({row["key"] for row in calls}) == len(calls)
+    assert {"synthesize", "mine", "tune_retriever", "index", "retrieve", "fuse", "answer"} <= {
+        r["stage"] for r in calls
+    }
+    assert not any(row["stored"] for row in calls)
+    assert all(row["systems"] and row["units"] > 0 and row["seconds"] > 0 for row in calls)
+    synthesize = next(row for row in calls if row["stage"] == "synthesize")
+    assert synthesize["llm_calls"] == 20
+    assert synthesize["tokens"] > 0
+
+
+@needs_models
+def test_plan_says_what_there_is_to_do(leave: Leave) -> None:
+    code, out, _ = leave("plan", "pocket")
+    assert code == 0
+    calls = json.loads(leave("plan", "pocket", "--json")[1])["calls"]
+    for row in calls:
+        assert row["call"] in out
+    assert f"To do: {len(calls)} of {len(calls)} calls" in " ".join(out.split())
+    seeds = json.loads(leave("plan", "pocket", "--json", "--seed", "1", "--seed", "2", "--seed", "1")[1])["calls"]
+    tuned = [row["call"] for row in seeds if row["stage"] == "tune_retriever"]
+    assert len(tuned) == 4
+    assert all("seed 1" in call or "seed 2" in call for call in tuned)
+    assert len({row["key"] for row in seeds} & {row["key"] for row in calls}) >= len(calls) / 2
+
+
+@needs_models
+def test_planning_writes_nothing(leave: Leave, tmp_path: Path) -> None:
+    leave("plan", "pocket", "--json")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_report_before_a_run(leave: Leave) -> None:
+    code, out, error = leave("report", "pocket")
+    assert (code, out) == (2, "")
+    assert error.endswith("no outcome here; run the suite first\n")
+
+
+def test_doctor_finds_what_is_there(leave: Leave, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "LEAST_DISK", 0.0)
+    monkeypatch.setattr(doctor, "locate", lambda name: Path(name))
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    code, out, _ = leave("doctor", "pocket")
+    assert code == 0
+    for word in ("machine", "disk", "memory", "torch", "ragas", "LLM endpoint", "suite pocket", "60 documents"):
+        assert word in out
+    assert "none configured" in out
+
+
+def test_doctor_finds_what_is_missing(leave: Leave, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> Path:
+        raise ModelMissing(f"no {name} [here]")
+
+    monkeypatch.setattr(doctor, "locate", missing)
+    code, out, error = leave("doctor", "nosuch")
+    assert (code, error) == (2, "")
+    assert "no embedded:all-minilm-l6-v2 [here]" in out
+    assert "no suite 'nosuch'" in out
+
+
+def test_doctor_wants_room_on_the_disk(leave: Leave, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "locate", lambda name: Path(name))
+    monkeypatch.setattr(doctor, "LEAST_DISK", 1e9)
+    assert leave("doctor")[0] == 2
+
+
+def test_a_key_is_never_printed(leave: Leave, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-not-to-be-seen")
+    out = "".join(map(str, leave("doctor")))
+    assert "with a key" in out
+    assert "sk-not" not in out
+
+
+def test_ctrl_c_says_that_nothing_is_lost(leave: Leave, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("harness.planning.describe_all", stop)
+    code, _, error = leave("list")
+    assert code == 130
+    assert "what was finished is kept" in error

@@ -1,0 +1,203 @@
+"""Writing from a shared head in batches gives, token for token, what the model's own `generate` gives one by one."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import pytest
+
+from harness import generation
+from harness.generation import Head, Sampling, Written, write
+
+WORDS = [f"w{number}" for number in range(150)]
+TEMPLATE = (
+    "{% for message in messages %}<s> {{ message['role'] }} {{ message['content'] }} </s> {% endfor %}"
+    "{% if add_generation_prompt %}<s> assistant {% endif %}"
+)
+HEAD = "w1 w2 w3 w4 w5 w6 w7"
+TAILS = ["w10", "w11 w12 w13 w14 w15 w16", "w17 w18", "w20 w21 w22 w23 w24 w25 w26 w27 w28", "w30 w31", "w40 w41 w42"]
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Any:
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from tokenizers.pre_tokenizers import WhitespaceSplit
+    from transformers import PreTrainedTokenizerFast
+
+    known = ["<pad>", "<unk>", "<s>", "</s>", "line\nbreak", "system", "user", "assistant", *WORDS]
+    plain = Tokenizer(WordLevel({word: number for number, word in enumerate(known)}, unk_token="<unk>"))
+    plain.pre_tokenizer = WhitespaceSplit()
+    found = PreTrainedTokenizerFast(
+        tokenizer_object=plain, unk_token="<unk>", pad_token="<pad>", bos_token="<s>", eos_token="</s>"
+    )
+    found.chat_template = TEMPLATE
+    return found
+
+
+@pytest.fixture(scope="module")
+def model(tokenizer: Any) -> Any:
+    """A random model in double precision, so that no rounding decides between two tokens."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, max_position_embeddings=96, initializer_range=0.6, bos_token_id=2, eos_token_id=3,
+        pad_token_id=0,
+    )  # fmt: skip
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(3)
+        made = LlamaForCausalLM(config).double().eval()
+        # Ends are made likelier, so that some texts end by themselves.
+        made.lm_head.weight[3] *= 2
+        return made
+
+
+def one_by_one(model: Any, tokenizer: Any, prompt: str, count: int) -> list[int]:
+    """Greedy, without a cache, one prompt at a time; without the token that ended it."""
+    import torch
+
+    ids = torch.tensor([tokenizer(prompt, add_special_tokens=False)["input_ids"]])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        out = model.generate(
+            ids, attention_mask=torch.ones_like(ids), max_new_tokens=count, do_sample=False, use_cache=False
+        )
+    new = out[0, ids.shape[1] :].tolist()
+    return new[: new.index(3)] if 3 in new else new
+
+
+def expected(model: Any, tokenizer: Any, head: str, tails: list[str], count: int) -> list[Written]:
+    found = []
+    for tail in tails:
+        prompt = f"{head} {tail}".strip()
+        tokens = one_by_one(model, tokenizer, prompt, count)
+        found.append(Written(tokenizer.decode(tokens, skip_special_tokens=True), len(prompt.split()), len(tokens)))
+    return found
+
+
+@pytest.mark.parametrize("head", [HEAD, ""])
+def test_batches_from_a_shared_head_are_what_generate_gives(head: str, model: Any, tokenizer: Any) -> None:
+    right = expected(model, tokenizer, head, TAILS, 16)
+    for batch_size in (1, 2, 4, 8):
+        assert write(Head(model, tokenizer, head), TAILS, Sampling(16, batch_size)) == right
+    assert len({one.text for one in right}) == len(TAILS)
+
+
+def test_rows_that_end_early_leave_the_batch_and_the_others_go_on(model: Any, tokenizer: Any) -> None:
+    """Many tails in one batch, of which some end by themselves and at different times."""
+    tails = [f"w{number}" for number in range(0, 150, 8)]
+    found = write(Head(model, tokenizer, HEAD), tails, Sampling(24, len(tails)))
+    assert found == expected(model, tokenizer, HEAD, tails, 24)
+    assert len({one.new_tokens for one in found}) > 3
+
+
+def test_a_head_can_be_written_from_again(model: Any, tokenizer: Any) -> None:
+    head = Head(model, tokenizer, HEAD)
+    first = write(head, TAILS, Sampling(10, 4))
+    assert write(head, TAILS[::-1], Sampling(10, 3)) == first[::-1]
+
+
+def test_no_tails_are_nothing_to_write(model: Any, tokenizer: Any) -> None:
+    assert write(Head(model, tokenizer, HEAD), [], Sampling(10)) == []
+
+
+def test_sampling_goes_by_its_seed_and_not_by_global_state(model: Any, tokenizer: Any) -> None:
+    import torch
+
+    def sample(seed: int) -> list[Written]:
+        torch.rand(seed + 1)
+        return write(Head(model, tokenizer, HEAD), TAILS, Sampling(12, 4, temperature=1.0, seed=seed))
+
+    assert sample(1) == sample(1)
+    assert sample(1) != sample(2)
+    assert sample(1) != write(Head(model, tokenizer, HEAD), TAILS, Sampling(12, 4))
+
+
+def test_a_temperature_near_zero_is_greedy(model: Any, tokenizer: Any) -> None:
+    head = Head(model, tokenizer, HEAD)
+    assert write(head, TAILS, Sampling(6, 4, temperature=1e-5)) == write(head, TAILS, Sampling(6, 4))
+
+
+class Counting:
+    """A model that counts the rows it is asked to continue first."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+        self.rows = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.model, name)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        ids = kwargs.get("input_ids")
+        if ids is not None and kwargs["attention_mask"].shape[1] == len(HEAD.split()) + ids.shape[1]:
+            self.rows += len(ids)
+        return self.model(*args, **kwargs)
+
+
+def test_equal_tails_are_written_once_unless_they_are_sampled(model: Any, tokenizer: Any) -> None:
+    tails = ["w10 w11", "w12", "w10 w11", "w10 w11"]
+    counting = Counting(model)
+    found = write(Head(counting, tokenizer, HEAD), tails, Sampling(8, 8))
+    assert counting.rows == 2
+    assert found[0] == found[2] == found[3] != found[1]
+    counting = Counting(model)
+    sampled = write(Head(counting, tokenizer, HEAD), tails, Sampling(8, 8, temperature=1.5))
+    assert counting.rows == 4
+    assert len({sampled[0], sampled[2], sampled[3]}) == 3
+
+
+def test_progress_counts_texts_up_to_all(model: Any, tokenizer: Any) -> None:
+    seen: list[tuple[int, int]] = []
+    tails = [*TAILS, TAILS[0]]
+    write(Head(model, tokenizer, HEAD), tails, Sampling(2, 2), lambda done, total: seen.append((done, total)))
+    assert seen == sorted(seen)
+    assert len(seen) == 3
+    assert seen[-1] == (7, 7)
+
+
+def test_one_line_ends_at_any_token_with_a_line_break(model: Any, tokenizer: Any) -> None:
+    """The model is made to write that token wherever it would have written its second."""
+    import copy
+
+    import torch
+
+    plain = write(Head(model, tokenizer, HEAD), TAILS[:1], Sampling(6))[0]
+    words = plain.text.split()
+    bent = copy.deepcopy(model)
+    second = tokenizer.convert_tokens_to_ids(words[1])
+    with torch.no_grad():
+        bent.lm_head.weight[[4, second]] = bent.lm_head.weight[[second, 4]]
+    whole = write(Head(bent, tokenizer, HEAD), TAILS[:1], Sampling(6))[0]
+    line = write(Head(bent, tokenizer, HEAD), TAILS[:1], Sampling(6, one_line=True))[0]
+    assert words[0] != words[1]
+    assert whole.text.startswith(f"{words[0]} line\nbreak ")
+    assert (line.text, line.new_tokens) == (words[0], 1)
+
+
+def test_a_prompt_that_does_not_fit_the_window_is_refused_before_anything_is_written(
+    model: Any, tokenizer: Any
+) -> None:
+    head = Head(model, tokenizer, HEAD)
+    fits = " ".join(WORDS[: 96 - len(HEAD.split()) - 10])
+    assert write(head, [fits], Sampling(10))[0].prompt_tokens == 86
+    with pytest.raises(ValueError, match="a prompt of 97 tokens does not fit the model's window of 96"):
+        write(head, ["w1", f"{fits} w1"], Sampling(10))
+
+
+def test_head_and_tail_of_a_chat_are_the_whole_chat(tokenizer: Any) -> None:
+    turns = [("w1 w2", "w3"), ("w4", "w5 w6")]
+    head, tail = generation.chat_parts(tokenizer, "w7", turns), generation.chat_tail(tokenizer, "w8 w9")
+    messages = [{"role": "system", "content": "w7"}]
+    for user, assistant in turns:
+        messages += [{"role": "user", "content": user}, {"role": "assistant", "content": assistant}]
+    messages.append({"role": "user", "content": "w8 w9"})
+    assert head + tail == tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    assert tail == "<s> user w8 w9 </s> <s> assistant "
+
+
+def test_texts_are_cut_after_so_many_tokens(tokenizer: Any) -> None:
+    assert generation.cut(tokenizer, ["w1 w2 w3 w4", "w5", "w6 w7"], 2) == ["w1 w2", "w5", "w6 w7"]

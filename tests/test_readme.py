@@ -1,0 +1,39 @@
+"""What the README shows is what the harness takes."""
+
+import re
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+from harness.cli import app
+from harness.suite_files import parse_suite
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_suite_example_is_a_suite(tmp_path: Path) -> None:
+    (tmp_path / "my-data").mkdir()
+    example = re.search(r"```yaml\n(.*?)```", README, re.DOTALL)
+    assert example is not None
+    suite = parse_suite(example[1], tmp_path / "suite.yaml")
+    assert list(suite.candidates) == ["synthetic", "judged"]
+
+
+def test_commands_named_exist() -> None:
+    named = set(re.findall(r"`harness (\w+)", README))
+    assert named
+    assert named <= set(get_command(app).commands)  # type: ignore[attr-defined]
+
+
+def test_environments_named_exist() -> None:
+    tox = (ROOT / "tox.ini").read_text(encoding="utf-8")
+    line = next(line for line in README.splitlines() if line.strip().startswith("tox.ini "))
+    for name in line.split("tox.ini")[1].split(","):
+        assert f"[testenv:{name.strip()}]" in tox
+
+
+@pytest.mark.parametrize("line", re.findall(r"^    (\S+)/? {2,}\S", README.split("## Tree")[1], re.MULTILINE))
+def test_tree_names_what_is_there(line: str) -> None:
+    assert (ROOT / line.rstrip("/")).exists()

@@ -1,0 +1,238 @@
+"""Artifacts are found whole or not at all, made once, and made again when they are damaged."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from harness.store import MANIFEST, FolderStore
+
+KEY = "ab" + "0" * 62
+OTHER = "cd" + "0" * 62
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FolderStore:
+    return FolderStore(tmp_path / "store")
+
+
+def put(store: FolderStore, key: str = KEY, text: str = "written") -> Path:
+    with store.claim(key) as folder:
+        (folder / "part").mkdir()
+        (folder / "part" / "file.txt").write_text(text)
+        (folder / "empty").touch()
+        return store.commit(key, folder, {"seconds": 1.5})
+
+
+def again(store: FolderStore) -> FolderStore:
+    """The same store as another process sees it: nothing was checked yet."""
+    return FolderStore(store.root)
+
+
+def test_an_artifact_is_absent_then_committed_then_found(store: FolderStore) -> None:
+    assert store.get(KEY) is None
+    place = put(store)
+    assert store.get(KEY) == place == again(store).get(KEY)
+    assert (place / "part" / "file.txt").read_text() == "written"
+    assert store.facts(KEY) == {"seconds": 1.5}
+    assert list(store.all_facts()) == [{"seconds": 1.5}]
+    assert store.get(OTHER) is None
+
+
+def test_the_manifest_names_every_file(store: FolderStore) -> None:
+    manifest = json.loads((put(store) / MANIFEST).read_text())
+    assert manifest["key"] == KEY
+    assert set(manifest["files"]) == {"part/file.txt", "empty"}
+    assert manifest["files"]["empty"][0] == 0
+
+
+def test_what_is_not_committed_is_thrown_away(store: FolderStore) -> None:
+    with store.claim(KEY) as folder:
+        (folder / "file.txt").write_text("half")
+    assert store.get(KEY) is None
+    assert not folder.exists()
+
+
+def test_what_raised_is_thrown_away_and_the_lock_is_free_again(store: FolderStore) -> None:
+    with pytest.raises(RuntimeError), store.claim(KEY) as folder:
+        raise RuntimeError
+    assert not folder.exists()
+    assert put(store).is_dir()
+
+
+def test_the_first_commit_stays(store: FolderStore) -> None:
+    put(store, text="first")
+    place = put(store, text="second")
+    assert (place / "part" / "file.txt").read_text() == "first"
+
+
+def flip(place: Path) -> None:
+    path = place / "part" / "file.txt"
+    path.write_bytes(bytes([path.read_bytes()[0] ^ 1]) + path.read_bytes()[1:])
+
+
+def shorten(place: Path) -> None:
+    (place / "part" / "file.txt").write_text("writte")
+
+
+def lose(place: Path) -> None:
+    (place / "empty").unlink()
+
+
+def manifest(text: str) -> Callable[[Path], None]:
+    def damage(place: Path) -> None:
+        (place / MANIFEST).write_bytes(text.encode("latin-1"))
+
+    damage.__name__ = f"manifest {text!r}"
+    return damage
+
+
+DAMAGES = [
+    (flip, "has another content"),
+    (shorten, "missing or cut"),
+    (lose, "empty is missing"),
+    (lambda place: (place / MANIFEST).unlink(), "manifest cannot be read"),
+    *(
+        (manifest(text), "manifest cannot be read")
+        for text in ("", "{", "\xff", "[]", "null", "{}", '{"files": []}', '{"files": {}}', '{"files": {"a": 1}}')
+    ),
+]
+
+
+@pytest.mark.parametrize(("damage", "words"), DAMAGES)
+def test_a_damaged_artifact_is_removed_with_a_warning_and_can_be_made_again(
+    damage: Callable[[Path], None], words: str, store: FolderStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    put(store, OTHER)
+    place = put(store)
+    damage(place)
+    with caplog.at_level(logging.WARNING):
+        assert again(store).get(KEY) is None
+    assert KEY in caplog.text
+    assert words in caplog.text
+    assert "made again" in caplog.text
+    assert not place.exists()
+    assert put(again(store)) == place
+    assert again(store).get(KEY) == place
+    assert again(store).get(OTHER) is not None
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(where=st.integers(0, 10**6), bit=st.integers(0, 7))
+def test_no_flipped_bit_of_a_file_goes_unseen(where: int, bit: int, store: FolderStore) -> None:
+    place = put(store, text="a longer text, so that there is something to flip")
+    path = place / "part" / "file.txt"
+    content = bytearray(path.read_bytes())
+    content[where % len(content)] ^= 1 << bit
+    path.write_bytes(content)
+    assert again(store).get(KEY) is None
+
+
+def test_an_artifact_that_vanishes_is_absent(store: FolderStore) -> None:
+    place = put(store)
+    place.rename(store.root / "gone")
+    assert store.get(KEY) is None
+
+
+def test_asking_inside_of_a_claim_does_not_wait_for_oneself(store: FolderStore) -> None:
+    place = put(store)
+    flip(place)
+    fresh = again(store)
+    with fresh.claim(KEY) as folder:
+        assert fresh.get(KEY) is None
+        assert fresh.commit(KEY, folder, {}) == place
+
+
+def test_equal_content_has_an_equal_digest_under_any_key(store: FolderStore) -> None:
+    put(store, KEY, "one")
+    put(store, OTHER, "one")
+    different = "ef" + "0" * 62
+    put(store, different, "two")
+    assert store.content_digest(KEY) == store.content_digest(OTHER) != store.content_digest(different)
+
+
+def test_the_name_of_a_file_is_part_of_the_content(store: FolderStore) -> None:
+    for key, name in ((KEY, "a"), (OTHER, "b")):
+        with store.claim(key) as folder:
+            (folder / name).write_text("same")
+            store.commit(key, folder, {})
+    assert store.content_digest(KEY) != store.content_digest(OTHER)
+
+
+def process(root: Path, body: str) -> subprocess.Popen[str]:
+    """A process that has `store`, KEY and `log(word)` at hand."""
+    code = (
+        "import sys, time\nfrom pathlib import Path\nfrom harness.store import FolderStore\n"
+        f"store, KEY = FolderStore(Path({str(root / 'store')!r})), {KEY!r}\n"
+        f"def log(word):\n    with open({str(root / 'log')!r}, 'a') as file: file.write(word + '\\n')\n"
+        f"{body}"
+    )
+    return subprocess.Popen([sys.executable, "-c", code], text=True, stdout=subprocess.PIPE)
+
+
+def wait_for(path: Path) -> None:
+    end = time.monotonic() + 60
+    while not path.exists():
+        assert time.monotonic() < end, f"{path} never came"
+        time.sleep(0.01)
+
+
+MAKE_ONCE = """
+log("up")
+while len(open(LOG).readlines()) < 3: time.sleep(0.01)
+with store.claim(KEY) as folder:
+    if store.get(KEY) is None:
+        log("made")
+        (folder / "file.txt").write_text("whole")
+        time.sleep(0.3)
+        store.commit(KEY, folder, {})
+assert (store.get(KEY) / "file.txt").read_text() == "whole"
+"""
+
+
+def test_processes_that_claim_one_key_make_it_once(tmp_path: Path) -> None:
+    body = MAKE_ONCE.replace("LOG", repr(str(tmp_path / "log")))
+    processes = [process(tmp_path, body) for _ in range(3)]
+    assert [one.wait(60) for one in processes] == [0, 0, 0]
+    for one in processes:
+        one.communicate()
+    assert (tmp_path / "log").read_text().split() == ["up"] * 3 + ["made"]
+
+
+HALF = """
+with store.claim(KEY) as folder:
+    (folder / "one.txt").write_text("one")
+    log("half")
+    time.sleep(60)
+"""
+
+
+def test_a_writer_is_unseen_and_what_it_leaves_when_killed_is_cleaned_up(store: FolderStore, tmp_path: Path) -> None:
+    writer = process(tmp_path, HALF)
+    wait_for(tmp_path / "log")
+    aside = store.root / "aside"
+    with store.claim(OTHER) as elsewhere:
+        # Claims of other keys neither wait for a writer nor touch what it writes.
+        assert store.get(KEY) is None
+        assert len(list(aside.glob(f"{KEY}.*"))) == 1
+    os.kill(writer.pid, signal.SIGKILL)
+    writer.communicate()
+    assert store.get(KEY) is None
+    left = list(aside.iterdir())
+    assert [(path.name[:2], (path / "one.txt").read_text()) for path in left] == [("ab", "one")]
+    with store.claim(KEY) as folder:
+        assert list(aside.iterdir()) == [folder]
+        assert list(folder.iterdir()) == []
+    assert not elsewhere.exists()
+    assert list(aside.iterdir()) == []

@@ -1,0 +1,380 @@
+"""A suite file is read whole or refused with all of its mistakes, each with file, line, key and the right name."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from harness import builtin
+from harness.errors import ConfigError
+from harness.measures import parse
+from harness.spec import Suite
+from harness.suite_files import load_suite, parse_suite
+
+GOOD = """\
+schema: harness/suite-1
+name: good
+dataset: {builder: scipy-api}
+measures: [ndcg@10]
+"""
+FILE = Path("s.yaml")
+
+
+def problems_of(text: str, path: Path = FILE) -> list[str]:
+    """What is said about a suite, one sentence a problem."""
+    with pytest.raises(ConfigError) as caught:
+        parse_suite(textwrap.dedent(text), path)
+    assert caught.value.exit_code == 2
+    return [str(problem) for problem in caught.value.problems]
+
+
+def problems_with(more: str) -> list[str]:
+    """What is said about a good suite with more lines (the first of them is line 5)."""
+    return problems_of(GOOD + textwrap.dedent(more))
+
+
+def test_a_good_suite_has_defaults() -> None:
+    suite = parse_suite(GOOD, FILE)
+    assert suite.measures == (parse("ndcg@10"),)
+    assert (suite.pipeline.depth, suite.seeds, suite.candidates) == (100, (0,), {})
+    assert suite.reference_rows == ("closed-book", "bm25", "hybrid", "untuned", "few-shot", "oracle-context")
+
+
+def test_all_mistakes_of_a_file_come_at_once() -> None:
+    text = """\
+        schema: harness/suite-1
+        name: Bad Name
+        nmae: x
+        dataset: {path: "${HARNESS_NOWHERE}/a", grup: {doc_id_prefix: "-"}}
+        evaluate: {split: tset}
+        pipeline:
+          retriever: {modl: a}
+          generator: null
+          depth: 50
+          context: 60
+          reranker: {model: x}
+        data: {synthesize: {kinds: [question, question, kyword], round_trip: {kk: 3}}}
+        candidates:
+          retriever: {tune: [retriever], retriever: {epoch: 1}}
+          bm25: {tune: [retriever]}
+          staged: {tune: retriever}
+          x: {tune: [retriever]}
+          x: {tune: [retriever]}
+        measures: [ndgc@10, ndcg@10, ndcg@10, recall@100, token_f1]
+        gates:
+          - {measur: ndcg@10, margin: 1}
+          - {measure: ndcg@10, margin: 1, relative: 2}
+          - {measure: ndcg@10, margin: 1}
+          - {measure: ndcg@10, margin: 2}
+        seeds: [0, 1.5, -1]
+        """
+    assert sorted(problems_of(text)) == sorted(
+        [
+            "s.yaml:2: name: string should match pattern '^[a-z0-9]+(-[a-z0-9]+)*$', not 'Bad Name'",
+            "s.yaml:3: nmae: unknown key; did you mean 'name'?",
+            "s.yaml:4: dataset.path: the environment variable HARNESS_NOWHERE is not set; export HARNESS_NOWHERE=...",
+            "s.yaml:4: dataset.grup: unknown key; did you mean 'group'?",
+            "s.yaml:5: evaluate.split: 'tset' is not allowed; did you mean 'test'?",
+            "s.yaml:7: pipeline.retriever.modl: unknown key; did you mean 'model'?",
+            "s.yaml:10: pipeline.context: more than pipeline.depth 50; raise the depth",
+            "s.yaml:11: pipeline.reranker: should be null, not {'model': 'x'}",
+            "s.yaml:12: data.synthesize.kinds.1: 'question' is named twice (first in line 12); keep one",
+            "s.yaml:12: data.synthesize.kinds.2: 'kyword' is not allowed; did you mean 'keyword'?",
+            "s.yaml:12: data.synthesize.round_trip.kk: unknown key; did you mean 'k'?",
+            "s.yaml:14: candidates.retriever.retriever.epoch: unknown key; did you mean 'epochs'?",
+            "s.yaml:15: candidates.bm25: 'bm25' is the name of a reference row; rename the candidate",
+            "s.yaml:16: candidates.staged.tune: should be a list, not 'retriever'",
+            "s.yaml:18: candidates.x: 'x' is named twice (first in line 17); keep one",
+            "s.yaml:19: measures.0: unknown measure 'ndgc@10'; did you mean 'ndcg'?",
+            "s.yaml:19: measures.2: 'ndcg@10' is named twice (first in line 19); keep one",
+            "s.yaml:19: measures.3: recall@100 looks deeper than pipeline.depth 50; raise the depth",
+            "s.yaml:19: measures.4: token_f1 needs a generator; add pipeline.generator",
+            "s.yaml:21: gates.0.measur: unknown key; did you mean 'measure'?",
+            "s.yaml:22: gates.1: 'margin' belongs to a measure, 'relative' to a probe",
+            "s.yaml:24: gates.3.measure: ndcg@10 has two gates; keep one",
+            "s.yaml:25: seeds.1: should be a valid integer, not 1.5",
+            "s.yaml:25: seeds.2: should be greater than or equal to 0, not -1",
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("more", "key", "right"),
+    [
+        ("titel: x", "titel", "title"),
+        ("dataset2: x", "dataset2", "dataset"),
+        ("evaluate: {splt: test}", "evaluate.splt", "split"),
+        ("pipeline: {dept: 3}", "pipeline.dept", "depth"),
+        ("pipeline: {generator: {modell: x}}", "pipeline.generator.modell", "model"),
+        ("llm: {synthesiser: {model: x}}", "llm.synthesiser", "synthesizer"),
+        ("llm: {synthesizer: {modle: x}}", "llm.synthesizer.modle", "model"),
+        ("data: {synthesise: {}}", "data.synthesise", "synthesize"),
+        ("data: {synthesize: {kind: [claim]}}", "data.synthesize.kind", "kinds"),
+        ("data: {synthesize: {round_trip: {bye: bm25}}}", "data.synthesize.round_trip.bye", "by"),
+        ("data: {mine: {heard: 1}}", "data.mine.heard", "hard"),
+        ("candidates: {staged: {tune: [retriever], tunes: 1}}", "candidates.staged.tunes", "tune"),
+        ("candidates: {retriever: {tune: [retriever], tunes: 1}}", "candidates.retriever.tunes", "tune"),
+        ("candidates: {a: {tune: [retriever], mine: {rand: 1}}}", "candidates.a.mine.rand", "random"),
+        ("recipes: {retreiver: {}}", "recipes.retreiver", "retriever"),
+        ("recipes: {retriever: {learning-rate: 0.1}}", "recipes.retriever.learning-rate", "learning_rate"),
+        ("answer_format: {pattern: x, patern: x}", "answer_format.patern", "pattern"),
+        ("utility: {rigth: exact_match}", "utility.rigth", "right"),
+        ("gates: [{measure: ndcg@10, margin: 1, mesure: 1}]", "gates.0.mesure", "measure"),
+        ("prices: {gpu_hours: 1}", "prices.gpu_hours", "gpu_hour"),
+    ],
+)
+def test_an_unknown_key_is_named_with_the_nearest_right_one(more: str, key: str, right: str) -> None:
+    assert problems_with(more) == [f"s.yaml:5: {key}: unknown key; did you mean {right!r}?"]
+
+
+def test_an_unknown_key_near_to_none_is_answered_with_those_there_are() -> None:
+    assert problems_with("prices: {xyz: 1}") == ["s.yaml:5: prices.xyz: unknown key; known here: cpu_hour, gpu_hour"]
+
+
+@pytest.mark.parametrize(
+    ("more", "problem"),
+    [
+        ("pipeline: 5", "pipeline: should be a mapping, not 5"),
+        ("candidates: [a]", "candidates: should be a mapping, not ['a']"),
+        ("gates: {measure: x}", "gates: should be a list, not {'measure': 'x'}"),
+        ("pipeline: {depth: ten}", "pipeline.depth: should be a valid integer, not 'ten'"),
+        ("pipeline: {depth: true}", "pipeline.depth: should be a valid integer, not True"),
+        ("pipeline: {depth: 0}", "pipeline.depth: should be greater than or equal to 1, not 0"),
+        ("title: 5", "title: should be a valid string, not 5"),
+        ("failure_limit: 2", "failure_limit: should be less than or equal to 1, not 2"),
+        ("prices: {gpu_hour: .inf}", "prices.gpu_hour: should be a finite number, not inf"),
+        ("data: {pairs: judge}", "data.pairs: 'judge' is not allowed; did you mean 'judged'?"),
+        ("reference_rows: [untuned, bm52]", "reference_rows.1: 'bm52' is not allowed; did you mean 'bm25'?"),
+        ("published: {x: {mpa@9: 1}}", "published.x.mpa@9: unknown measure 'mpa@9'; did you mean 'map'?"),
+        ("candidates: {a: {pairs: both}}", "candidates.a.tune: missing; add 'tune:'"),
+        ("seeds: []", "seeds: should be a list that is not empty, not []"),
+        ("data: {data_seed: -1}", "data.data_seed: should be greater than or equal to 0, not -1"),
+    ],
+)  # fmt: skip
+def test_a_value_of_a_wrong_type_or_size(more: str, problem: str) -> None:
+    assert problems_with(more) == [f"s.yaml:5: {problem}"]
+
+
+@pytest.mark.parametrize(
+    ("more", "problems"),
+    [
+        ("pipeline: {depth: 9}", ["4: measures.0: ndcg@10 looks deeper than pipeline.depth 9; raise the depth"]),
+        ("pipeline: {depth: 10, context: 11}", ["5: pipeline.context: more than pipeline.depth 10; raise the depth"]),
+        ("gates: [{measure: mrr@3, margin: 0}]", ["5: gates.0.measure: mrr@3 is not measured; add it to 'measures'"]),
+        (
+            "gates: [{probe: p50_ms, relative: 1}, {probe: p50_ms, relative: 1}]",
+            ["5: gates.1.probe: p50_ms has two gates; keep one"],
+        ),
+        (
+            "reference_rows: [bm25]",
+            ["5: reference_rows: 'untuned' is missing: gains are measured against it; add it"],
+        ),
+        (
+            "data: {synthesize: {queries_per_document: 3}}",
+            [
+                "5: data.synthesize.queries_per_document: 3 queries of 2 kinds would be alike at temperature 0; "
+                "add kinds or raise the temperature"
+            ],
+        ),
+        (
+            "candidates: {few-shot: {tune: [retriever]}}",
+            ["5: candidates.few-shot: 'few-shot' is the name of a reference row; rename the candidate"],
+        ),
+        ("seeds: [0, 1, 0]", ["5: seeds.2: '0' is named twice (first in line 5); keep one"]),
+        ("seeds: [1, 01]", ["5: seeds: named twice: 1"]),
+        ("dataset: {builder: scipy-api}", ["5: dataset: 'dataset' is named twice (first in line 3); keep one"]),
+        ("gates: [{measure: ndcg@10}]", ["5: gates.0: 'margin' belongs to a measure, 'relative' to a probe"]),
+        (
+            "answer_format: {pattern: '('}",
+            ["5: answer_format.pattern: not a regular expression: missing ), unterminated subpattern at position 0"],
+        ),
+    ],
+)
+def test_what_does_not_go_together(more: str, problems: list[str]) -> None:
+    assert problems_with(more) == [f"s.yaml:{problem}" for problem in problems]
+
+
+def test_answer_measures_need_a_generator_and_a_pattern() -> None:
+    text = GOOD.replace("ndcg@10", "key_match, utility") + "pipeline: {generator: null}\nutility: {right: key_match}\n"
+    assert problems_of(text) == [
+        "s.yaml:4: measures.0: key_match needs a generator; add pipeline.generator",
+        "s.yaml:4: measures.0: key_match needs a pattern; add answer_format: {pattern: ...}",
+        "s.yaml:4: measures.1: utility needs a generator; add pipeline.generator",
+        "s.yaml:6: utility.right: key_match needs a pattern; add answer_format: {pattern: ...}",
+    ]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "pipeline: {depth: ten}",
+        "pipeline: {depth: 5, generator: {modl: x}, depht: 3}",
+        "measures: [ndcg@1, ndgc@10]\ngates: [{measure: ndcg@10, margin: 0}]",
+        "gates: [{measure: ndcg@10, margn: 0}]",
+        "measures: 5\ngates: [{measure: ndcg@10, margin: 0}]",
+        "data: {synthesize: {queries_per_document: 3, temperature: hot}}",
+        "data: {synthesize: {queries_per_document: 3, kinds: [a, b, c]}}",
+        "measures: [key_match]\nanswer_format: {patern: x}",
+        "dataset: {pth: x}",
+    ],
+)
+def test_no_mistake_is_blamed_for_what_another_left_open(more: str) -> None:
+    """What cannot be judged before a first mistake is mended is not judged."""
+    repeated = [line.split(":")[0] for line in more.splitlines()]
+    text = "".join(line + "\n" for line in GOOD.splitlines() if line.split(":")[0] not in repeated) + more
+    innocent = ("not measured", "alike", "needs a pattern", "belongs to", "at least", "deeper than pipeline.depth 100")
+    problems = problems_of(text)
+    assert not [problem for problem in problems if any(word in problem for word in innocent)]
+
+
+def test_conflicts_are_found_beside_other_mistakes() -> None:
+    """The numbers of list items are those of the file, whatever else is wrong in the list."""
+    text = GOOD.replace("[ndcg@10]", "[ndgc@1, mrr@2, mrr@2, recall@100]") + "pipeline: {depth: 20}\nextra: 1\n"
+    assert problems_of(text) == [
+        "s.yaml:4: measures.2: 'mrr@2' is named twice (first in line 4); keep one",
+        "s.yaml:4: measures.0: unknown measure 'ndgc@1'; did you mean 'ndcg'?",
+        "s.yaml:6: extra: unknown key; known here: " + ", ".join(sorted({*Suite.model_fields, "schema"} - {"schema_"})),
+        "s.yaml:4: measures.3: recall@100 looks deeper than pipeline.depth 20; raise the depth",
+    ]
+
+
+def test_a_measure_named_twice_does_not_hide_what_is_not_measured() -> None:
+    text = GOOD.replace("[ndcg@10]", "[ndcg@10, ndcg@10]") + "gates: [{measure: mrr@10, margin: 0}]\n"
+    assert problems_of(text) == [
+        "s.yaml:4: measures.1: 'ndcg@10' is named twice (first in line 4); keep one",
+        "s.yaml:5: gates.0.measure: mrr@10 is not measured; add it to 'measures'",
+    ]
+
+
+def test_what_is_missing_is_named() -> None:
+    assert problems_of("title: x") == [
+        f"s.yaml:1: {key}: missing; add '{key}:'" for key in ("schema", "name", "dataset", "measures")
+    ]
+    assert problems_of(GOOD.replace("suite-1", "suite-2")) == [
+        "s.yaml:1: schema: 'harness/suite-2' is not allowed; did you mean 'harness/suite-1'?"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("dataset", "said"),
+    [
+        ("{}", "dataset: give either 'path' or 'builder'"),
+        ("{path: ., builder: scipy-api}", "dataset: give either 'path' or 'builder'"),
+        ("{path: ., symbols: 5}", "dataset: symbols: only for a 'builder'"),
+        ("{builder: scipy}", "dataset.builder: 'scipy' is not allowed; did you mean 'scipy-api'?"),
+        ("{path: ., group: {}}", "dataset.group: give either 'doc_id_prefix' or 'metadata'"),
+        ("{path: ., group: {doc_id_prefix: ''}}", "dataset.group.doc_id_prefix: string should have at least 1"),
+    ],
+)  # fmt: skip
+def test_a_data_set_is_a_folder_or_a_builder(dataset: str, said: str) -> None:
+    (problem,) = problems_of(GOOD.replace("{builder: scipy-api}", dataset))
+    assert problem.startswith(f"s.yaml:3: {said}")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "s.yaml: a suite is a mapping; start it with 'schema: harness/suite-1'"),
+        ("- a\n- b", "s.yaml: a suite is a mapping; start it with 'schema: harness/suite-1'"),
+        ("name: [a\nb: c", "s.yaml:2: not YAML: did not find expected ',' or ']'"),
+        ("a: 1\n\tb: 2", "s.yaml:2: not YAML: found character"),
+        ("? [a, b]\n: c", "s.yaml:1: not YAML: found unhashable key"),
+        ("name: !!python/name:os.system x", "s.yaml:1: not YAML: could not determine a constructor for the tag "),
+        ("name: 2026-13-77", "s.yaml: not YAML: month must be in 1..12"),
+        ("a: \x07", "s.yaml: not YAML: "),
+        ("--- {a: 1}\n--- {b: 1}", "s.yaml:2: not YAML: but found another document"),
+        ("a: &a {b: *a}", "s.yaml:1: a.b.b: nested too deeply, or holds itself; write it flat"),
+    ],
+)
+def test_what_is_no_mapping_is_refused_with_its_line(text: str, said: str) -> None:
+    (problem,) = problems_of(text)
+    if "did not find" in said:  # the two parsers of PyYAML word it differently
+        said = said.split(": did")[0]
+    assert problem.startswith(said)
+    assert "\n" not in problem
+
+
+def test_keys_that_are_no_words() -> None:
+    assert any("keys should be strings, not 1" in problem for problem in problems_of(GOOD + "1: 2\n"))
+    assert problems_with("candidates: {1: {tune: [retriever]}}")[0].startswith("s.yaml:5: candidates.1: ")
+
+
+def test_the_folder_of_a_data_set_is_relative_to_the_suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "suite.yaml").write_text(GOOD.replace("{builder: scipy-api}", '{path: "${HARNESS_X}ta"}'))
+    monkeypatch.delenv("HARNESS_X", raising=False)
+    with pytest.raises(ConfigError, match="HARNESS_X is not set"):
+        load_suite(tmp_path)
+    monkeypatch.setenv("HARNESS_X", "da")
+    with pytest.raises(ConfigError) as caught:
+        load_suite(tmp_path)
+    where = f"{tmp_path / 'suite.yaml'}:3: dataset.path"
+    assert str(caught.value).startswith(f"{where}: no folder {tmp_path / 'data'}; give a folder")
+    (tmp_path / "data").mkdir()
+    for name in (tmp_path, tmp_path / "suite.yaml", str(tmp_path)):
+        suite, path = load_suite(name)
+        assert suite.dataset.path == str(tmp_path / "data")
+        assert path == tmp_path / "suite.yaml"
+
+
+def test_a_file_that_is_not_utf8(tmp_path: Path) -> None:
+    (tmp_path / "suite.yaml").write_bytes(b"name: \xff")
+    with pytest.raises(ConfigError, match=r"suite\.yaml: not UTF-8 at byte 6; save the file as UTF-8"):
+        load_suite(tmp_path)
+
+
+def test_a_suite_that_there_is_not() -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_suite("quikstart")
+    assert str(caught.value) == "no suite 'quikstart'; did you mean 'quickstart'?"
+
+
+def shipped(name: str, monkeypatch: pytest.MonkeyPatch, folder: Path) -> Suite:
+    """A shipped suite; one that reads HARNESS_DATA finds an empty folder of the right name."""
+    text = (builtin.folder("suites") / name / builtin.SUITE_FILE).read_text(encoding="utf-8")
+    path: str = yaml.safe_load(text)["dataset"].get("path", "")
+    if path.startswith("${HARNESS_DATA}/"):
+        (folder / path.removeprefix("${HARNESS_DATA}/")).mkdir()
+        monkeypatch.setenv("HARNESS_DATA", str(folder))
+    return load_suite(name)[0]
+
+
+@pytest.mark.parametrize("name", builtin.suite_names())
+def test_a_shipped_suite_survives_being_written_as_json(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    suite = shipped(name, monkeypatch, tmp_path)
+    assert suite.name == name
+    dumped: dict[str, Any] = suite.model_dump(mode="json", by_alias=True)
+    assert dumped["schema"] == "harness/suite-1"
+    assert dumped["measures"] == [str(measure) for measure in suite.measures]
+    assert Suite.model_validate(dumped) == suite
+    assert Suite.model_validate_json(suite.model_dump_json(by_alias=True)) == suite
+
+
+def test_the_suites_that_the_readme_names_are_shipped() -> None:
+    assert {"quickstart", "scipy-api", "covidqa", "scifact", "pocket"} <= set(builtin.suite_names())
+
+
+def test_a_suite_cannot_be_changed() -> None:
+    suite = parse_suite(GOOD, FILE)
+    with pytest.raises(ValueError, match="frozen"):
+        suite.name = "other"  # type: ignore[misc]
+
+
+def test_a_candidate_changes_only_what_it_says() -> None:
+    suite = parse_suite(
+        GOOD + "recipes: {retriever: {epochs: 3}}\ncandidates: {a: {tune: [retriever], retriever: {batch_size: 7}}}\n",
+        FILE,
+    )
+    recipe = suite.candidates["a"].recipe(suite.recipes)
+    assert (recipe.epochs, recipe.batch_size, recipe.learning_rate) == (3, 7, 2e-5)
+    assert suite.recipes.retriever.batch_size == 32
+
+
+def test_margins_are_those_of_the_gated_measures() -> None:
+    suite = parse_suite(GOOD + "gates: [{measure: ndcg@10, margin: 0.01}, {probe: p95_ms, relative: 0.2}]\n", FILE)
+    assert suite.margins == {parse("ndcg@10"): 0.01}

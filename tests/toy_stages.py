@@ -1,0 +1,87 @@
+"""Stage functions that do something small and visible, for tests of what runs stages."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+from pathlib import Path
+
+from harness.executors import Request
+from harness.records import Progress, Usage
+from harness.spec import Spec
+from harness.stages import Inputs
+
+
+class Toy(Spec):
+    text: str = ""
+    size: int = 0
+
+
+def copy(spec: Toy, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
+    """Write what it was given."""
+    given = "".join((inputs[name] / "text").read_text() for name in sorted(inputs))
+    (out / "text").write_text(f"{spec.text}{given}{seed}")
+    return Usage(units=len(spec.text), llm_calls=2, prompt_tokens=3, new_tokens=4, notes={"process": os.getpid()})
+
+
+def count(spec: Toy, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
+    """Report progress of `size` steps."""
+    for number in range(1, spec.size + 1):
+        progress(number, spec.size)
+    return Usage(units=spec.size)
+
+
+def refuse(spec: Toy, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
+    raise ValueError(spec.text)
+
+
+def stumble(spec: Toy, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
+    return Usage(units={}["units"])
+
+
+def chatter(spec: Toy, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
+    """Print as libraries do."""
+    print("loading weights")
+    return Usage()
+
+
+def killed(spec: Toy, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
+    """End as a process does that the kernel takes for its memory."""
+    os.kill(os.getpid(), signal.Signals[spec.text])
+    time.sleep(60)
+    return Usage()
+
+
+def vanish(spec: Toy, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
+    os._exit(7)
+
+
+def allocate(spec: Toy, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
+    """Hold `size` MB for a moment."""
+    return Usage(units=len(b"1" * (spec.size * 2**20)))
+
+
+def bar(spec: Toy, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
+    """Use a progress bar, as libraries do even where they show none, and then what `text` says."""
+    from tqdm.auto import tqdm
+
+    for _ in tqdm(range(2), disable=True):
+        pass
+    if spec.text in ("lock", "fail"):
+        kept.append(multiprocessing.RLock())
+    if spec.text == "fail":
+        raise ValueError("failed with a lock at hand")
+    if spec.text == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return Usage()
+
+
+kept: list[object] = []
+"""What must live as long as the process."""
+
+
+def request(name: str, out: Path, inputs: Inputs | None = None, seed: int = 0, **spec: object) -> Request:
+    """A request for one of these, as the plan would write it."""
+    return Request(f"{__name__}:{name}", f"{__name__}:Toy", spec, inputs or {}, out, seed)
