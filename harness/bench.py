@@ -17,7 +17,7 @@ from harness.executors import ChildExecutor, Executor, InlineExecutor
 from harness.formats import read_run
 from harness.graph import Plan, SystemPlan
 from harness.latency import Latencies
-from harness.ledger import making_cost
+from harness.ledger import making_cost, unknown_costs
 from harness.measures import parse
 from harness.plan import build_plan
 from harness.records import Abstention, Comparison, Outcome, Score, Serving, Summary, SystemInfo
@@ -103,13 +103,12 @@ class Bench:
             timings=latencies.timings(),
             ledger=tuple(execution.rows.values()),
             not_run=self._not_run(plan) | {f"probe {name}": why for name, why in latencies.failed.items()},
-            notes=tuple(self._notes(plan, rows)),
+            notes=(*self._notes(plan, rows), *self._unknown(plan, execution)),
             missing_lists=self._missing_lists(plan, dataset, execution),
         )
         every = [row for found in rows.values() for row in found]
         outcome, folder = outcomes.write(outcome, self.root, every, plan, execution, self.store)
-        failed = [row.status == "failed" for row in every if row.status != "not_applicable"]
-        share = sum(failed) / max(len(failed), 1)
+        share = 1.0 if execution.failed else worst_share(summaries)
         seconds = time.perf_counter() - started
         return Finished(outcome, folder, execution.made, cards.computed, share, self.suite.failure_limit, seconds)
 
@@ -184,7 +183,10 @@ class Bench:
             "passages relevant for scored questions may be synthesized from": (
                 "yes" if data.synthesize.test_documents else "no"
             ),
-            "training pairs": data.pairs,
+            "training pairs": "; ".join(
+                f"{name}: {candidate.pairs or data.pairs}" for name, candidate in self.suite.candidates.items()
+            )
+            or "none",
             "lists": f"{pipeline.depth} documents deep, exact search, ties by score and then by doc_id, descending",
             "intervals": f"{1 - ALPHA:.0%} simultaneous, sign flips by group, {RESAMPLES:,} times, single-step max-T",
             "family of gains": f"gated measures of every system but untuned, {' and '.join(BOUNDS)}",
@@ -202,9 +204,22 @@ class Bench:
         if not plan.sample:
             answers = [str(measure) for measure in self.suite.measures if not measure.is_rank]
             reasons |= dict.fromkeys(answers, "the data set has no reference answers")
+        probes = [gate.probe for gate in self.suite.gates if gate.probe]
+        reasons |= {
+            f"gate on {probe}": "gates on a probe need accepted figures, and there are none" for probe in probes
+        }
         skipped = set(self.suite.reference_rows) - {system.name for system in plan.systems}
         reasons |= dict.fromkeys(sorted(skipped), "the data set or the suite has not what it needs")
         return reasons
+
+    @staticmethod
+    def _unknown(plan: Plan, execution: Execution) -> list[str]:
+        found = {system.label: unknown_costs(plan, system.goals, execution.rows) for system in plan.systems}
+        return [
+            f"The cost to make {label} leaves out: {', '.join(calls)} (no longer in the store)."
+            for label, calls in found.items()
+            if calls and not any(goal in execution.failed for goal in plan.system(label).goals)
+        ]
 
     def _notes(self, plan: Plan, rows: Mapping[str, list[Score]]) -> list[str]:
         notes = []
@@ -223,6 +238,11 @@ class Bench:
                 if means:
                     notes.append(f"{measure} on dev, where recipes are chosen: {', '.join(means)}.")
         return notes
+
+
+def worst_share(summaries: Sequence[Summary]) -> float:
+    """The largest share of failed scores that any system has in any measure: a mean over all would hide a system."""
+    return max((summary.failed / (summary.n + summary.failed) for summary in summaries), default=0.0)
 
 
 def _values(rows: Sequence[Score], measure: str, split: str) -> dict[str, float | None]:

@@ -149,10 +149,13 @@ def main() -> None:
 
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     try:
-        app()
+        app(prog_name="harness")
     except HarnessError as error:
         _explain(error)
         sys.exit(error.exit_code)
+    except OSError as error:
+        sys.stderr.write(f"error: {error.filename or ''}: {error.strerror or error}\n".replace(": : ", ": "))
+        sys.exit(2)
     except SystemExit as stop:
         if stop.code == INTERRUPTED:
             sys.stderr.write("\nstopped; what was finished is kept, the same command goes on from there\n")

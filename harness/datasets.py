@@ -141,6 +141,9 @@ def _assemble(raw: beir.Raw, name: str, where: str, grouping: Grouping | None, p
         if queries and grouping.metadata not in fields:
             what = f"no query has the metadata field {grouping.metadata!r}"
             problems.append(Problem(where, what, nearest(grouping.metadata, fields)))
+    if grouping is not None and grouping.doc_id_prefix and not any(grouping.doc_id_prefix in key for key in documents):
+        what = f"group.doc_id_prefix {grouping.doc_id_prefix!r} stands in no document id"
+        problems.append(Problem(where, what, "give the sign that ends the prefix"))
     if grouping is not None:
         queries = {key: query._replace(group=_group(query, raw, grouping)) for key, query in queries.items()}
     splits = {}
@@ -169,6 +172,7 @@ def _group(query: Query, raw: beir.Raw, grouping: Grouping) -> str:
     if grouping.metadata is not None:
         return str(query.metadata.get(grouping.metadata, query.query_id))
     reference = raw.references.get(query.query_id)
-    sources = [*raw.qrels.get(query.query_id, {}), *(reference.source_passages if reference else ())]
+    relevant = [doc_id for doc_id, relevance in raw.qrels.get(query.query_id, {}).items() if relevance > 0]
+    sources = [*relevant, *(reference.source_passages if reference else ())]
     separator = str(grouping.doc_id_prefix)
     return min(doc_id.split(separator)[0] for doc_id in sources) if sources else query.query_id

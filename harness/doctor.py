@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import psutil
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
@@ -50,7 +51,7 @@ def _findings(suite: str | None, store: Path) -> Iterator[Finding]:
     free = shutil.disk_usage(_existing(store)).free / 2**30
     state = "ok" if free >= LEAST_DISK else "missing"
     yield Finding("disk", state, f"{free:.0f} GiB free where {store} lies; {LEAST_DISK:.0f} are wanted")
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES") / 2**30
+    memory = psutil.virtual_memory().available / 2**30
     yield Finding("memory", "ok" if memory >= LEAST_MEMORY else "note", f"{memory:.0f} GiB free now")
     for name in IMPORTS:
         found = provenance.package_version(name)

@@ -85,6 +85,9 @@ class ChildExecutor:
     """Runs every call in a child of a fork server."""
 
     def __init__(self) -> None:
+        if multiprocessing.parent_process() is not None:
+            # The child of a script that has no guard runs the script again, and would wait for its own parent.
+            raise HarnessError('call the harness below `if __name__ == "__main__":`; its stages run in child processes')
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["harness.preload"])
 

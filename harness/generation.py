@@ -48,11 +48,15 @@ def chat_tail(tokenizer: Any, user: str) -> str:
     whole = tokenizer.apply_chat_template(
         [*marker, {"role": "user", "content": user}], tokenize=False, add_generation_prompt=True
     )
+    if not str(whole).startswith(head):
+        raise ValueError("the generator's chat template is none that can be continued turn by turn; use another model")
     return str(whole).removeprefix(head)
 
 
 def cut(tokenizer: Any, texts: Sequence[str], max_tokens: int) -> list[str]:
     """Cut each text after `max_tokens` tokens."""
+    if not texts:
+        return []
     coded = tokenizer(list(texts), add_special_tokens=False, truncation=True, max_length=max_tokens)["input_ids"]
     return [text.strip() for text in tokenizer.batch_decode(coded, skip_special_tokens=True)]
 

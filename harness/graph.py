@@ -82,6 +82,10 @@ class Plan:
     calls: dict[str, PlannedCall]
     systems: list[SystemPlan]
 
+    def system(self, label: str) -> SystemPlan:
+        """The system of that label."""
+        return next(system for system in self.systems if system.label == label)
+
     def upstream(self, goals: Sequence[str]) -> list[str]:
         """Keys of the calls that these goals need, themselves included, in the order of the plan."""
         needed: set[str] = set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
@@ -102,7 +103,8 @@ class Latencies:
         keys = {label: key for label, key in {**inputs, "queries": self._queries}.items() if key is not None}
         resolved = Probe.model_validate(spec).model_dump(mode="json")
         models = sorted({value["model"] for value in _models(resolved)})
-        versions = {package: provenance.package_version(package) for package in STAGES["answer"].packages}
+        packages = STAGES["answer" if resolved["part"] == "generator" else "retrieve"].packages
+        versions = {package: provenance.package_version(package) for package in packages}
         identity = [PROBE_VERSION, resolved, keys, {model: model_digest(model) for model in models}, versions]
         key = digest_of(["probe", identity])
         try:
@@ -118,12 +120,20 @@ class Latencies:
 
     def _run(self, name: str, key: str, spec: dict[str, Any], keys: dict[str, str]) -> None:
         with self.store.claim(key) as folder, self.watch(f"probe {name}") as progress:
-            places = {label: self.store.get(item) for label, item in keys.items()}
-            inputs = {label: place for label, place in places.items() if place is not None}
+            inputs = self._inputs(name, keys)
             request = Request("harness.probe:probe", "harness.probe:Probe", spec, inputs, folder, 0)
             cost = self.executor.run(request, progress)
             facts = {"stage": "probe", "label": name, "seconds": cost.seconds, "usage": asdict_usage(cost.usage)}
             self.store.commit(key, folder, facts)
+
+    def _inputs(self, name: str, keys: dict[str, str]) -> dict[str, Path]:
+        found = {}
+        for label, key in keys.items():
+            place = self.store.get(key)
+            if place is None:
+                raise StageFailed(f"probe {name}: its input {label} is not in the store any more; run again")
+            found[label] = place
+        return found
 
 
 def asdict_usage(usage: Any) -> dict[str, Any]:

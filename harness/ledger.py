@@ -79,6 +79,15 @@ def making_cost(plan: Plan, goals: list[str], rows: Mapping[str, LedgerRow], pri
     return sum(row.seconds for row in made), sum(dollars(row, prices) for row in made)
 
 
+def unknown_costs(plan: Plan, goals: list[str], rows: Mapping[str, LedgerRow]) -> list[str]:
+    """Calls that a system needed and whose cost is not known: made earlier, and no longer in the store."""
+    return [
+        plan.calls[key].label
+        for key in plan.upstream(goals)
+        if key not in rows and plan.calls[key].call.stage in MAKING
+    ]
+
+
 def dollars(row: LedgerRow, prices: Prices) -> float:
     """Price of the machine for the time of a call."""
     hour = prices.cpu_hour if row.device in ("cpu", "any") else prices.gpu_hour

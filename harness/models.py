@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from harness.digests import digest_file, digest_of
 from harness.errors import ModelMissing, Problem, nearest
+from harness.provenance import device_class
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -66,11 +67,12 @@ def _locate_embedded(name: str) -> Path:
     return path
 
 
+@cache
 def _locate_on_hub(name: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-    patterns = ["*.json", "*.txt", "*.model", "*.safetensors"]
+    patterns = ["*.json", "*.txt", "*.model", "*.jinja", "*.safetensors"]
     try:
         return Path(snapshot_download(name, allow_patterns=patterns))
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
@@ -88,16 +90,14 @@ def model_digest(name: str) -> str:
 def _digest_at(path: Path) -> str:
     if path.is_file():
         return digest_of(digest_file(path))
-    kept = {".json", ".txt", ".model", ".safetensors"}
+    kept = {".json", ".txt", ".model", ".jinja", ".safetensors"}
     files = sorted(item for item in path.rglob("*") if item.is_file() and item.suffix in kept)
     return digest_of([[item.relative_to(path).as_posix(), digest_file(item)] for item in files])
 
 
 def torch_device() -> str:
     """``cuda`` where there is one, else ``cpu``."""
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    return "cpu" if device_class() == "cpu" else "cuda"
 
 
 def quiet() -> None:
@@ -120,8 +120,9 @@ def load_bi_encoder(folder: Path, max_length: int, query_prompt: str = "", docum
         device=torch_device(),
         trust_remote_code=False,
         local_files_only=True,
-        model_kwargs={"torch_dtype": "float32"},
-        prompts={"query": query_prompt, "document": document_prompt},
+        model_kwargs={"torch_dtype": "float32", "use_safetensors": True},
+        # Only what the suite gives: an empty text here would take the place of a model's own prompt.
+        prompts={name: text for name, text in (("query", query_prompt), ("document", document_prompt)) if text},
     )
     longest = getattr(model[0].auto_model.config, "max_position_embeddings", max_length)
     model.max_seq_length = min(max_length, longest)

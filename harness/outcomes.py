@@ -53,9 +53,7 @@ def write(
     for system in plan.systems:
         place = store.get(system.run) if system.run and system.scores_run else None
         if place is not None:
-            formats.write_run(
-                folder / "runs" / f"{system.slug}.trec", formats.read_run(place / RUN_FILE, escaped=True)
-            )
+            formats.write_run(folder / "runs" / f"{system.slug}.trec", formats.read_run(place / RUN_FILE, escaped=True))
     formats.write_atomically(folder / OUTCOME_FILE, outcome.model_dump_json(indent=1))
     write_reports(outcome, folder)
     _point_to(base / "latest", folder)
@@ -89,7 +87,9 @@ def _looks(base: Path, outcome: Outcome) -> int:
             earlier = read(path.parent)
         except ConfigError:
             continue
-        if earlier.split == outcome.split and earlier.dataset.digest == outcome.dataset.digest:
+        questions = f"{outcome.split}.queries"
+        same = earlier.dataset.digests.get(questions) == outcome.dataset.digests.get(questions)
+        if earlier.split == outcome.split and same:
             looks.add(_look(earlier))
     return len(looks)
 

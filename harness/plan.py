@@ -46,7 +46,8 @@ class _Planner:
         self.suite = suite
         self.dataset = dataset
         self.split = suite.evaluate.split
-        count = suite.evaluate.generation_queries if suite.pipeline.generator is not None else 0
+        asked = suite.pipeline.generator is not None and any(not measure.is_rank for measure in suite.measures)
+        count = suite.evaluate.generation_queries if asked else 0
         self.sample = sample_queries(dataset.splits[self.split], count)
         self.parts = Parts(dataset, self.split, self.sample)
         self.calls: dict[str, PlannedCall] = {}
@@ -205,7 +206,7 @@ class _Planner:
         for name in self.suite.reference_rows:
             run = lists.get(name)
             source = {"closed-book": "none", "oracle-context": "relevant"}.get(name, "run")
-            if name == "few-shot" and not self.dataset.splits.get("train"):
+            if name == "few-shot" and not self._has_examples():
                 continue
             answers = self.answered(source, name, run, few_shot=name == "few-shot")
             scores_run = name != "few-shot"
@@ -214,6 +215,13 @@ class _Planner:
                     SystemPlan(name, 0, "reference", (), run, answers, dev_runs.get(name), parts[name], scores_run)
                 )
         return rows
+
+    def _has_examples(self) -> bool:
+        """Whether the train split has an answered question with a relevant passage to show."""
+        train = self.dataset.splits.get("train")
+        return train is not None and any(
+            key in train.references and train.references[key].answers for key in train.judged
+        )
 
     def _dev(self) -> str | None:
         """The split that choices are made on, if it is another than the one scored."""

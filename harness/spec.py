@@ -105,7 +105,7 @@ class Dataset(Spec):
 class Evaluate(Spec):
     """Which split is scored; answers are written for a sample of `generation_queries` of it, all if not given."""
 
-    split: Literal["train", "dev", "test"] = "test"
+    split: Literal["dev", "test"] = "test"
     generation_queries: Positive | None = None
     probe_queries: Positive = 100
     probe_generations: Positive = 30

@@ -35,7 +35,7 @@ def contents(outcome: Outcome) -> Contents:
         subject=words.subject(seen),
         headline=words.headline(seen),
         warnings=words.warnings(seen),
-        answer=_present(tables.quality(seen), tables.gains(seen), tables.cost(seen)),
+        answer=_present(tables.quality(seen), tables.gains(seen), details.published(seen), tables.cost(seen)),
         surely=_present(
             tables.comparisons(seen, "gain"), tables.comparisons(seen, "regression"), details.failures(seen)
         ),
@@ -46,7 +46,6 @@ def contents(outcome: Outcome) -> Contents:
             details.settings(seen),
             details.stage_notes(seen),
             details.not_run(seen),
-            details.published(seen),
         ),
         provenance=_present(details.provenance(seen)),
         packages=details.packages(seen),

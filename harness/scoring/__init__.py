@@ -183,8 +183,9 @@ def _by_rule(measure: Measure, one: _Asked, settings: AnswerSettings) -> Scored:
     }
     if measure.population == "answerable" and not one.reference.answers:
         return Scored(None, "failed", NO_REFERENCE)
+    if measure.name in ZERO_IF_ABSTAINED and is_abstention(one.text):
+        return Scored(0.0)
     try:
-        value = by_name[measure.name]()
+        return Scored(by_name[measure.name]())
     except ValueError as error:
         return Scored(None, "failed", str(error))
-    return Scored(0.0 if measure.name in ZERO_IF_ABSTAINED and is_abstention(one.text) else value)

@@ -36,8 +36,10 @@ STAGES: dict[str, Stage] = {
     "unpack": Stage(1, True, ("transformers", "gguf"), 0.03, "models"),
     "synthesize": Stage(1, True, ("transformers", "torch"), 1.5, "queries"),
     "sift": Stage(2, True, ("sentence-transformers", "torch", "bm25s"), 60.0, "queries"),
-    "mine": Stage(1, True, ("sentence-transformers", "torch"), 60.0, "pairs"),
-    "tune_retriever": Stage(1, True, ("sentence-transformers", "transformers", "torch"), 3.0, "triplets"),
+    "mine": Stage(2, True, ("sentence-transformers", "torch"), 60.0, "pairs"),
+    "tune_retriever": Stage(
+        2, True, ("sentence-transformers", "transformers", "torch", "accelerate", "datasets"), 3.0, "triplets"
+    ),
     "index": Stage(1, True, ("sentence-transformers", "torch", "bm25s"), 25.0, "passages"),
     "retrieve": Stage(1, True, ("sentence-transformers", "torch", "bm25s"), 60.0, "queries"),
     "fuse": Stage(1, False, (), 2000.0, "queries"),

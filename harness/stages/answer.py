@@ -94,11 +94,14 @@ def _examples(
         common.read_references(inputs["train_references"]),
     )
     dice = random.Random(seed)
-    answered = sorted(key for key in queries if key in references and references[key].answers and qrels.get(key))
+    answered = sorted(
+        key for key in queries if key in references and references[key].answers and any(qrels.get(key, {}).values())
+    )
     declined = sorted(key for key in queries if key in references and not references[key].answerable)
     dice.shuffle(answered)
     dice.shuffle(declined)
-    chosen = answered[: spec.few_shot - bool(declined)] + declined[:1]
+    kept = max(spec.few_shot - bool(declined), 1)
+    chosen = (answered[:kept] + declined[:1])[: spec.few_shot]
     turns = []
     for query_id in chosen:
         passages = relevant_passages(query_id, qrels, references)[:1]

@@ -110,12 +110,14 @@ def encode(model: Any, texts: Sequence[str], role: str, progress: Progress = lam
         chunk = order[start : start + ENCODE_CHUNK]
         vectors[chunk] = model.encode(
             [texts[number] for number in chunk],
-            prompt_name=role,
+            prompt_name=role if model.prompts.get(role) else None,
             batch_size=ENCODE_BATCH,
             normalize_embeddings=True,
             show_progress_bar=False,
         )
         progress(min(start + ENCODE_CHUNK, len(order)), len(order))
+    if not np.isfinite(vectors).all():
+        raise ValueError("the bi-encoder gives vectors that are no numbers; its training diverged: lower the rate")
     return vectors
 
 

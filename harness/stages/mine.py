@@ -68,8 +68,8 @@ def gather(which: Pairs, inputs: Inputs) -> list[Pair]:
         queries, qrels = read_queries(inputs["train_queries"]), read_judgements(inputs["train_qrels"])
         pairs += [
             Pair(queries[query_id], doc_id, "judged", "judged", query_id)
-            for query_id, docs in qrels.items()
-            for doc_id, relevance in docs.items()
+            for query_id, docs in sorted(qrels.items())
+            for doc_id, relevance in sorted(docs.items())
             if relevance > 0
         ]
     if not pairs:

@@ -7,6 +7,7 @@ trainer, in float32, no batch with one text twice.
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,20 @@ def training_columns(triplets: list[dict[str, Any]], inputs: Inputs) -> dict[str
     return columns
 
 
+def warmup_steps(triplets: int, recipe: RetrieverRecipe) -> int:
+    """Steps of warm-up, rounded down: the first of them has learning rate 0, which a training of few steps would miss.
+
+    transformers rounds a share up, so that a training of one step would change nothing.
+    """
+    return int(recipe.warmup * recipe.epochs * max(triplets // recipe.batch_size, 1))
+
+
+def training_prompts(columns: Mapping[str, list[str]], retriever: Retriever) -> dict[str, str] | None:
+    """The prompts that encoding will use, by column; the trainer takes none from the model."""
+    prompts = {name: retriever.query_prompt if name == "anchor" else retriever.document_prompt for name in columns}
+    return prompts if any(prompts.values()) else None
+
+
 def _train(
     model: Any, columns: dict[str, list[str]], spec: TuneRetriever, seed: int, progress: Progress
 ) -> list[float]:
@@ -85,7 +100,7 @@ def _train(
             num_train_epochs=spec.recipe.epochs,
             per_device_train_batch_size=spec.recipe.batch_size,
             learning_rate=spec.recipe.learning_rate,
-            warmup_steps=spec.recipe.warmup,
+            warmup_steps=warmup_steps(len(columns["anchor"]), spec.recipe),
             lr_scheduler_type="linear",
             weight_decay=0.0,
             batch_sampler=BatchSamplers.NO_DUPLICATES,
@@ -97,7 +112,7 @@ def _train(
             report_to="none",
             disable_tqdm=True,
             dataloader_pin_memory=False,
-            prompts=None,
+            prompts=training_prompts(columns, spec.retriever),
         )
         trainer = SentenceTransformerTrainer(
             model=model,
