@@ -25,6 +25,7 @@ class FakeBiEncoder:
     def __init__(self, dims: int = 64) -> None:
         self.dims = dims
         self.max_seq_length = 256
+        self.prompts: dict[str, str] = {}
 
     def get_embedding_dimension(self) -> int:
         return self.dims
