@@ -128,6 +128,12 @@ def test_the_generators_settings_change_the_answers_only() -> None:
     assert stages(first, changed(first, second)) == {"answer"}
 
 
+def test_the_sample_of_questions_changes_the_answers_only() -> None:
+    first, second = plan(), plan({"evaluate.generation_queries": 5})
+    answers = {planned.label for planned in first.calls.values() if planned.call.stage == "answer"}
+    assert changed(first, second) == answers
+
+
 def test_the_count_of_examples_changes_the_row_few_shot_only() -> None:
     assert changed(plan(), plan({"pipeline.generator": {"few_shot": 1}})) == {"answer as few-shot"}
 
