@@ -10,7 +10,7 @@ import threading
 import sentence_transformers
 import sentence_transformers.sentence_transformer.trainer  # noqa: F401
 import torch  # noqa: F401
-import tqdm  # type: ignore[import-untyped]
+import tqdm
 import transformers  # noqa: F401
 
 # The lock that tqdm would make with its first bar, even one that is off, is a named semaphore, which a child that is
