@@ -294,8 +294,12 @@ def test_a_failed_probe_costs_the_times_and_no_score(first: bench.Finished, stor
     assert {"probe dense:untuned", "probe bm25", "probe fuse"} < told
 
 
-def test_failures_within_the_limit_are_no_error(first: bench.Finished, store: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("limit", "over"), [(0.9, True), (1.0, False)])
+def test_one_failed_system_counts_whole_against_the_limit(
+    limit: float, over: bool, first: bench.Finished, store: Path, tmp_path: Path
+) -> None:
     patient = tmp_path / "suite.yaml"
-    patient.write_text(pocket.suite_text({**CHANGES, "failure_limit": 0.9}), encoding="utf-8")
+    patient.write_text(pocket.suite_text({**CHANGES, "failure_limit": limit}), encoding="utf-8")
     done = bench.run(patient, store, seeds=[9], executor=Here("tune_retriever"))
-    assert 0 < done.failed_share < done.limit == 0.9
+    assert done.failed_share == 1.0
+    assert (done.failed_share > done.limit) is over
