@@ -171,7 +171,7 @@ def published(view: View) -> Table | None:
     """Figures from elsewhere, beside ours."""
     figures_elsewhere: Mapping[str, Mapping[str, float]] = view.outcome.spec.get("published") or {}
     rows = [
-        cells((name, measure, figures.fixed(value), _ours(view, name, measure)))
+        cells((name, measure, figures.fixed(value, 4), _ours(view, name, measure)))
         for name, by_measure in figures_elsewhere.items()
         for measure, value in by_measure.items()
     ]
@@ -191,7 +191,7 @@ def _ours(view: View, name: str, measure: str) -> str:
 
 def _mean_text(view: View, info: SystemInfo, measure: str) -> str:
     summary = view.summary(info, measure)
-    return figures.fixed(summary.mean if summary else None)
+    return figures.fixed(summary.mean if summary else None, 4)
 
 
 def identities(view: View) -> Table | None:

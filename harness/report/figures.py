@@ -18,10 +18,13 @@ def finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def fixed(value: float | None) -> str:
-    """A mean, a margin: three decimals."""
+def fixed(value: float | None, digits: int = 3) -> str:
+    """A mean, a margin: three decimals, unless a figure from elsewhere has more."""
     number = finite(value)
-    return NONE if number is None else f"{number + 0.0:.3f}".replace("-0.000", "0.000")
+    if number is None:
+        return NONE
+    text = f"{number:.{digits}f}"
+    return text.removeprefix("-") if float(text) == 0 else text
 
 
 def signed(value: float | None) -> str:
