@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 REPEATS = 5
+FEW = 3
 
 
 def timed(step: Callable[[], object], repeats: int = REPEATS) -> float:
@@ -85,15 +86,15 @@ def writing() -> Iterator[tuple[str, float]]:
     kept = generation.Head(model, tokenizer, head)
     empty = generation.Head(model, tokenizer, "")
     whole = [head + tail for tail in tails]
-    yield "16 queries, head kept", timed(lambda: generation.write(kept, tails, sampling), 3)
-    yield "16 queries, head read for each", timed(lambda: generation.write(empty, whole, sampling), 3)
+    yield "16 queries, head kept", timed(lambda: generation.write(kept, tails, sampling), FEW)
+    yield "16 queries, head read for each", timed(lambda: generation.write(empty, whole, sampling), FEW)
 
 
 BENCHMARKS = {"help": help_text, "statistics": statistics, "search": search, "writing": writing}
 
 
 def main(names: list[str]) -> None:
-    table = Table("benchmark", "median s", title=f"{REPEATS} runs each")
+    table = Table("benchmark", "median s", title=f"Medians of {REPEATS} runs, of {FEW} where a run takes seconds")
     for name in names or BENCHMARKS:
         for what, seconds in BENCHMARKS[name]():
             table.add_row(what, f"{seconds:.3f}")
