@@ -17,8 +17,9 @@ from harness.errors import ConfigError, Problem
 from harness.graph import Plan, PlannedCall, Serving, SystemPlan, Work
 from harness.models import locate, model_digest
 from harness.parts import Parts, sample_queries
+from harness.recipes import Mine
 from harness.records import StageCall
-from harness.spec import Candidate, Mine, Retriever, Suite
+from harness.spec import Candidate, Retriever, Suite
 from harness.stages import STAGES, load_stage
 
 

@@ -15,7 +15,8 @@ from harness.datasets import load_dataset
 from harness.ledger import estimate
 from harness.measures import KINDS
 from harness.plan import build_plan
-from harness.spec import QUERY_KINDS, REFERENCE_ROWS, RetrieverRecipe, Suite
+from harness.recipes import QUERY_KINDS, RetrieverRecipe
+from harness.spec import REFERENCE_ROWS, Suite
 from harness.store import FolderStore
 from harness.suite_files import load_suite
 

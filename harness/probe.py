@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness import generation
+from harness.fields import Spec
 from harness.formats import read_run
 from harness.records import Progress, Usage
 from harness.search import Bm25Index, DenseIndex
-from harness.spec import Generator, Retriever, Spec
+from harness.spec import Generator, Retriever
 from harness.stages import Inputs, answer, common
 from harness.stages.prompts import question_turn
 from harness.stages.retrieve import RUN_FILE

@@ -33,9 +33,17 @@ def now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-@cache
+DEVICE_VARIABLE = "HARNESS_DEVICE"
+"""Set for this process and its children by the suite's `device`; ``cpu`` keeps a GPU out of use."""
+
+
 def device_class() -> str:
     """What artifacts made here depend on: ``cpu``, or the CUDA device's name. Does not import torch if none can be."""
+    return "cpu" if os.environ.get(DEVICE_VARIABLE) == "cpu" else _cuda_device()
+
+
+@cache
+def _cuda_device() -> str:
     if not Path("/proc/driver/nvidia").exists() and "CUDA_VISIBLE_DEVICES" not in os.environ:
         return "cpu"
     import torch

@@ -6,63 +6,42 @@ class the stage's name in CamelCase. This module must not know how anything is c
 
 from __future__ import annotations
 
-import re
-from typing import Annotated, Any, ClassVar, Literal
+from collections.abc import Sequence
+from itertools import combinations
+from typing import Annotated, ClassVar, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from harness.measures import Measure, parse
+from harness.fields import MeasureField, MeasureName, Name, Pattern, Positive, Seed, Share, Spec, Unique
+from harness.measures import Measure
+from harness.recipes import (
+    ABSTENTION,
+    Data,
+    GeneratorChange,
+    GeneratorRecipe,
+    InstructChange,
+    LabelChange,
+    MineChange,
+    Pairs,
+    Part,
+    Recipes,
+    RerankerChange,
+    RerankerRecipe,
+    RetrieverChange,
+    RetrieverRecipe,
+    changed,
+)
 
 SCHEMA = "harness/suite-1"
-PARTS = ("retriever",)
 ReferenceRow = Literal["closed-book", "bm25", "hybrid", "untuned", "few-shot", "oracle-context"]
 REFERENCE_ROWS: tuple[ReferenceRow, ...] = ("closed-book", "bm25", "hybrid", "untuned", "few-shot", "oracle-context")
-QUERY_KINDS = ("question", "keyword", "claim")
-ABSTENTION = "Information not available in the provided context."
-
-Part = Literal["retriever"]
-QueryKind = Literal["question", "keyword", "claim"]
-Pairs = Literal["synthetic", "judged", "both"]
-Name = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", description="lower-case words joined by '-'")]
-Share = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[int, Field(ge=1, strict=True)]
-Count = Annotated[int, Field(ge=0, strict=True)]
-Seed = Annotated[int, Field(ge=0, lt=2**32, strict=True)]
-
-
-def _unique(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    twice = sorted({str(value) for value in values if values.count(value) > 1})
-    if twice:
-        raise ValueError(f"named twice: {', '.join(twice)}")
-    return values
-
-
-def _measure(text: object) -> Measure:
-    return text if isinstance(text, Measure) else parse(str(text))
-
-
-def _pattern(text: str) -> str:
-    try:
-        re.compile(text)
-    except re.error as error:
-        raise ValueError(f"not a regular expression: {error}") from error
-    return text
+Device = Literal["auto", "cpu", "cuda"]
 
 
 def _free(name: str) -> str:
     if name in REFERENCE_ROWS:
         raise ValueError(f"{name!r} is the name of a reference row; rename the candidate")
     return name
-
-
-MeasureField = Annotated[Measure, BeforeValidator(_measure), PlainSerializer(str)]
-MeasureName = Annotated[str, AfterValidator(lambda text: str(parse(text)))]
-
-
-class Spec(BaseModel):
-    """Base of all specs: nothing unknown, nothing changed afterwards."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False)
 
 
 class Grouping(Spec):
@@ -102,11 +81,24 @@ class Dataset(Spec):
         return self
 
 
+class Contexts(Spec):
+    """Passages chosen from the judgements instead of retrieved, so that generators are tested apart from the retriever.
+
+    A question is shown its relevant passage; the share `lacking` of the answerable ones is shown another passage of the
+    same group instead and must be declined. With `own_unanswerable`, questions that the data set itself calls
+    unanswerable are asked too, with the passage they were written against.
+    """
+
+    lacking: Share = 0.5
+    own_unanswerable: bool = False
+
+
 class Evaluate(Spec):
     """Which split is scored; answers are written for a sample of `generation_queries` of it, all if not given."""
 
     split: Literal["dev", "test"] = "test"
     generation_queries: Positive | None = None
+    contexts: Contexts | None = None
     probe_queries: Positive = 100
     probe_generations: Positive = 30
 
@@ -116,6 +108,13 @@ class Retriever(Spec):
     max_length: Positive = 256
     query_prompt: str = ""
     document_prompt: str = ""
+
+
+class Reranker(Spec):
+    """A cross-encoder with a trained head."""
+
+    model: str
+    max_length: Positive = 256
 
 
 class Generator(Spec):
@@ -135,17 +134,22 @@ class Generator(Spec):
 class AnswerFormat(Spec):
     """A pattern for answers; the group ``key``, if the pattern has one, is what `key_match` compares."""
 
-    pattern: Annotated[str, AfterValidator(_pattern)]
+    pattern: Pattern
 
 
 class Pipeline(Spec):
-    """The untuned parts that every candidate starts from."""
+    """The untuned parts that every candidate starts from.
+
+    Lists are `depth` documents long; a reranker orders the first `rerank_depth` of them anew; the generator is shown
+    the first `context`.
+    """
 
     retriever: Retriever = Retriever()
-    reranker: None = None
+    reranker: Reranker | None = None
     generator: Generator | None = Generator()
     depth: Positive = 100
-    context: Positive = 3
+    rerank_depth: Positive = 50
+    context: Positive = 5
     fuse_k: Positive = 60
 
 
@@ -155,85 +159,33 @@ class Llm(Spec):
 
 class Llms(Spec):
     synthesizer: Llm = Llm()
+    labeler: Llm = Llm()
 
 
-class RoundTrip(Spec):
-    """Keep a synthetic query if one of these finds its document among the first k."""
-
-    k: Positive = 20
-    by: Literal["bm25", "untuned", "either"] = "either"
-
-
-class Synthesize(Spec):
-    """`test_documents` says whether passages that are relevant for queries of the scored split may be written about.
-
-    `leakage` is the share of common word trigrams (or of equal words, for the shortest queries) at which a synthetic
-    query is too near a dev or test query and is dropped.
-    """
-
-    queries_per_document: Positive = 2
-    kinds: Annotated[tuple[QueryKind, ...], AfterValidator(_unique), Field(min_length=1)] = ("question", "keyword")
-    round_trip: RoundTrip | None = RoundTrip()
-    test_documents: bool = True
-    max_documents: Positive | None = None
-    passage_tokens: Positive = 160
-    max_new_tokens: Positive = 24
-    temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
-    batch_size: Positive = 16
-    leakage: Share = 0.6
-
-
-class Mine(Spec):
-    """Negatives a pair: `hard` out of the untuned retriever's first `depth`, `random` out of the corpus."""
-
-    hard: Count = 1
-    random: Count = 0
-    relative_margin: Share = 0.05
-    depth: Positive = 50
-
-
-class Data(Spec):
-    synthesize: Synthesize = Synthesize()
-    mine: Mine = Mine()
-    pairs: Pairs = "synthetic"
-    data_seed: Seed = 0
-
-
-class RetrieverRecipe(Spec):
-    recipe: Literal["mnrl"] = "mnrl"
-    epochs: Positive = 2
-    batch_size: Annotated[int, Field(ge=2, strict=True)] = 32
-    learning_rate: Annotated[float, Field(gt=0, lt=1)] = 2e-5
-    warmup: Share = 0.1
-    max_length: Positive | None = None
-
-
-class RetrieverChange(Spec):
-    """What a candidate changes in the recipe of its retriever; the rest comes from `recipes`."""
-
-    recipe: Literal["mnrl"] | None = None
-    epochs: Positive | None = None
-    batch_size: Annotated[int, Field(ge=2, strict=True)] | None = None
-    learning_rate: Annotated[float, Field(gt=0, lt=1)] | None = None
-    warmup: Share | None = None
-    max_length: Positive | None = None
-
-
-class Recipes(Spec):
-    retriever: RetrieverRecipe = RetrieverRecipe()
+C = TypeVar("C", bound=Spec)
 
 
 class Candidate(Spec):
-    """A tuning strategy: the parts it tunes, and what it changes in their recipes and in the training pairs."""
+    """A tuning strategy: the parts it tunes, in this order, and what it changes in their recipes and their data.
 
-    tune: Annotated[tuple[Part, ...], AfterValidator(_unique), Field(min_length=1)]
+    Each part is trained on what the ones before it produce: ``[retriever, reranker]`` trains the reranker on the lists
+    of the tuned retriever, ``[reranker, retriever]`` on those of the untuned one.
+    """
+
+    tune: Annotated[tuple[Part, ...], Unique, Field(min_length=1)]
     retriever: RetrieverChange = RetrieverChange()
+    reranker: RerankerChange = RerankerChange()
+    generator: GeneratorChange = GeneratorChange()
     pairs: Pairs | None = None
-    mine: Mine | None = None
+    mine: MineChange = MineChange()
+    label: LabelChange = LabelChange()
+    instruct: InstructChange = InstructChange()
 
-    def recipe(self, recipes: Recipes) -> RetrieverRecipe:
-        """The recipe of the retriever with this candidate's changes."""
-        return recipes.retriever.model_copy(update=self.retriever.model_dump(exclude_none=True))
+    @property
+    def changes(self) -> dict[str, Spec]:
+        """Every section of `recipes` and `data` that this candidate changes keys of."""
+        names = ("retriever", "reranker", "generator", "mine", "label", "instruct")
+        return {name: change for name in names if (change := getattr(self, name)).model_fields_set}
 
 
 class Utility(Spec):
@@ -279,20 +231,47 @@ class Suite(Spec):
     pipeline: Pipeline = Pipeline()
     llm: Llms = Llms()
     data: Data = Data()
-    candidates: dict[Annotated[Name, AfterValidator(_free)], Candidate] = {}
+    candidates: dict[Annotated[Name, AfterValidator(_free)], Candidate] = Field(default_factory=dict)
+    factorial: Annotated[tuple[Part, ...], Unique] = ()
     recipes: Recipes = Recipes()
-    reference_rows: Annotated[tuple[ReferenceRow, ...], AfterValidator(_unique)] = REFERENCE_ROWS
-    seeds: Annotated[tuple[Seed, ...], AfterValidator(_unique), Field(min_length=1)] = (0,)
-    measures: Annotated[tuple[MeasureField, ...], AfterValidator(_unique), Field(min_length=1)]
+    reference_rows: Annotated[tuple[ReferenceRow, ...], Unique] = REFERENCE_ROWS
+    seeds: Annotated[tuple[Seed, ...], Unique, Field(min_length=1)] = (0,)
+    measures: Annotated[tuple[MeasureField, ...], Unique, Field(min_length=1)]
     answer_format: AnswerFormat | None = None
     utility: Utility = Utility()
     gates: tuple[Gate, ...] = ()
     prices: Prices = Prices()
+    rubric: str = ""
     failure_limit: Share = 0.0
-    published: dict[Name, dict[MeasureName, float]] = {}
+    device: Device = "auto"
+    published: dict[Name, dict[MeasureName, float]] = Field(default_factory=dict)
     """Figures from elsewhere, shown beside ours: row -> measure -> value."""
 
     @property
     def margins(self) -> dict[Measure, float]:
         """Margin of every gated measure."""
         return {gate.measure: gate.margin for gate in self.gates if gate.measure and gate.margin is not None}
+
+    @property
+    def strategies(self) -> dict[str, Candidate]:
+        """The candidates as written, and all combinations of the parts that `factorial` names."""
+        return self.candidates | combinations_of(self.factorial)
+
+    def recipe(self, candidate: Candidate, part: Part) -> RetrieverRecipe | RerankerRecipe | GeneratorRecipe:
+        """The recipe of a part with a candidate's changes."""
+        found: RetrieverRecipe | RerankerRecipe | GeneratorRecipe = changed(
+            getattr(self.recipes, part), getattr(candidate, part)
+        )
+        return found
+
+    def making(self, candidate: Candidate) -> Data:
+        """The section `data` with a candidate's changes."""
+        names = ("mine", "label", "instruct")
+        sections = {name: changed(getattr(self.data, name), getattr(candidate, name)) for name in names}
+        return self.data.model_copy(update={**sections, "pairs": candidate.pairs or self.data.pairs})
+
+
+def combinations_of(parts: Sequence[Part]) -> dict[str, Candidate]:
+    """Every combination of at least one of the parts, as candidates named after what they tune."""
+    chosen = (some for size in range(1, len(parts) + 1) for some in combinations(parts, size))
+    return {"-".join(some): Candidate(tune=some) for some in chosen}

@@ -17,9 +17,10 @@ from harness.datasets import Split
 from harness.fakes import FakeBiEncoder
 from harness.formats import load_jsonl, read_run, write_run
 from harness.parts import by_hash, sample_queries
+from harness.recipes import RoundTrip
+from harness.recipes import Synthesize as SynthesizeRule
 from harness.records import Document, Pair, Query, Reference, Usage
-from harness.spec import Retriever, RoundTrip
-from harness.spec import Synthesize as SynthesizeRule
+from harness.spec import Retriever
 from harness.stages import common
 from harness.stages import mine as mining
 from harness.stages.answer import Answer, choose_contexts, relevant_passages

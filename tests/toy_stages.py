@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 
 from harness.executors import Request
+from harness.fields import Spec
 from harness.records import Progress, Usage
-from harness.spec import Spec
 from harness.stages import Inputs
 
 

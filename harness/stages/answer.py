@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness import generation, records
+from harness.fields import Spec
 from harness.formats import read_run
 from harness.models import load_generator
+from harness.recipes import ABSTENTION
 from harness.records import Document, Progress, Qrels, Reference, Usage
-from harness.spec import ABSTENTION, Generator, Spec
+from harness.spec import Generator
 from harness.stages import Inputs, common
 from harness.stages.prompts import question_turn
 from harness.stages.retrieve import RUN_FILE

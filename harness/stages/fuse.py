@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from pathlib import Path
 
+from harness.fields import Spec
 from harness.formats import read_run, write_run
 from harness.records import Progress, Run, Usage
-from harness.spec import Spec
 from harness.stages import Inputs
 from harness.stages.retrieve import RUN_FILE
 

@@ -10,10 +10,12 @@ import random
 from collections import defaultdict
 from pathlib import Path
 
+from harness.fields import Spec
 from harness.formats import write_jsonl
+from harness.recipes import Pairs
 from harness.records import Pair, Progress, Usage
 from harness.search import DenseIndex
-from harness.spec import Pairs, Retriever, Spec
+from harness.spec import Retriever
 from harness.stages import Inputs
 from harness.stages.common import bi_encoder, encode, read_judgements, read_pairs, read_queries
 

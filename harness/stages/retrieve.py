@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from harness.fields import Spec
 from harness.formats import write_run
 from harness.records import Progress, Usage
 from harness.search import Bm25Index, DenseIndex
-from harness.spec import Retriever, Spec
+from harness.spec import Retriever
 from harness.stages import Inputs
 from harness.stages.common import bi_encoder, encode, read_queries
 

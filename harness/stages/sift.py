@@ -11,10 +11,12 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from harness.fields import Spec
 from harness.formats import write_jsonl
+from harness.recipes import RoundTrip
 from harness.records import Pair, Progress, Usage
 from harness.search import Bm25Index, DenseIndex, Hits
-from harness.spec import Retriever, RoundTrip, Spec
+from harness.spec import Retriever
 from harness.stages import Inputs
 from harness.stages.common import bi_encoder, encode, read_corpus, read_pairs, read_queries, write_pairs
 

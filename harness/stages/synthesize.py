@@ -12,9 +12,10 @@ from collections import Counter
 from pathlib import Path
 
 from harness import generation
+from harness.fields import Spec
 from harness.models import load_generator
+from harness.recipes import QueryKind
 from harness.records import Document, Pair, Progress, Usage
-from harness.spec import QueryKind, Spec
 from harness.stages import Inputs
 from harness.stages.common import model_folder, read_corpus, read_judgements, write_pairs
 from harness.stages.prompts import synthesis_head, synthesis_tail

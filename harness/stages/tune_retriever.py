@@ -11,9 +11,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from harness.fields import Spec
 from harness.formats import load_jsonl
+from harness.recipes import RetrieverRecipe
 from harness.records import Progress, Usage
-from harness.spec import Retriever, RetrieverRecipe, Spec
+from harness.spec import Retriever
 from harness.stages import Inputs
 from harness.stages.common import bi_encoder, read_corpus, seeded
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from harness.fields import Spec
 from harness.models import locate, unpack_gguf
 from harness.records import Progress, Usage
-from harness.spec import Spec
 from harness.stages import Inputs
 
 

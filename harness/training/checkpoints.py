@@ -1,0 +1,63 @@
+"""Choosing a checkpoint on dev: at a few steps of a training, the best so far is kept in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+
+def looks_at(steps: int, times: int) -> list[int]:
+    """The steps (from 1) after which dev is looked at, evenly spread; the last step is one of them."""
+    times = min(times, steps)
+    return [round(steps * number / times) for number in range(1, times + 1)]
+
+
+class Checkpoints:
+    """Told of every step, it looks at dev now and then and keeps the trainable weights that did best there.
+
+    `measure` gives the score on dev, higher is better; without one, or with one look, the last weights stay. Of equal
+    scores the earlier is kept. Training may stop early after `patience` looks without a gain.
+    """
+
+    def __init__(
+        self, module: Any, steps: int, times: int, measure: Callable[[], float] | None, patience: int | None = None
+    ) -> None:
+        self.module, self.measure, self.patience = module, measure, patience
+        self._at = set(looks_at(steps, times)) if measure is not None and times > 1 and steps > 1 else set()
+        self.scores: dict[int, float] = {}
+        self._best: dict[str, Any] = {}
+        self.best_step: int | None = None
+
+    def after(self, step: int) -> bool:
+        """Look at dev if this is the step for it; True if training should stop here."""
+        if step not in self._at or self.measure is None:
+            return False
+        training = self.module.training
+        self.module.eval()
+        self.scores[step] = self.measure()
+        self.module.train(training)
+        if self.best_step is None or self.scores[step] > self.scores[self.best_step]:
+            self.best_step = step
+            self._best = {name: value.detach().cpu().clone() for name, value in self._trainable()}
+        worse = sum(number > self.best_step for number in self.scores)
+        return self.patience is not None and worse >= self.patience
+
+    def restore(self) -> None:
+        """Put the best weights back into the module."""
+        import torch
+
+        if self.best_step is not None:
+            with torch.no_grad():
+                for name, value in self._trainable():
+                    value.copy_(self._best[name])
+        self.module.eval()
+
+    def notes(self) -> dict[str, Any]:
+        """What to write into the ledger: every look, and which was taken."""
+        if not self.scores:
+            return {"checkpoint": "the last: dev was not looked at"}
+        looks = ", ".join(f"step {step} {score:.4f}" for step, score in self.scores.items())
+        return {"ndcg@10 on dev": looks, "checkpoint": f"step {self.best_step}"}
+
+    def _trainable(self) -> list[tuple[str, Any]]:
+        return [(name, value) for name, value in self.module.named_parameters() if value.requires_grad]

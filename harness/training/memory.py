@@ -1,0 +1,37 @@
+"""When a GPU's memory is too small for a batch: half of it at a time, as often as it takes, and said."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+
+class Fitted(NamedTuple):
+    """What a training gave, and how many examples were in memory at a time; `said` is a note for the ledger."""
+
+    value: Any
+    at_a_time: int
+    said: dict[str, Any]
+
+
+def until_it_fits(train: Callable[[int], Any], batch_size: int) -> Fitted:
+    """Call ``train(at_a_time)``, beginning with the whole batch, with half of it after each shortage of GPU memory.
+
+    `train` starts from the beginning each time and must give the same batch, computed in smaller parts. Raises the
+    error of the library once a single example is too much.
+    """
+    import torch
+
+    at_a_time = batch_size
+    while True:
+        try:
+            value = train(at_a_time)
+        except torch.OutOfMemoryError:
+            if at_a_time == 1:
+                raise
+            at_a_time = max(1, at_a_time // 2)
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+            continue
+        short = {"out of GPU memory": f"{batch_size} at a time were too many, trained {at_a_time} at a time"}
+        return Fitted(value, at_a_time, short if at_a_time < batch_size else {})

@@ -1,0 +1,56 @@
+"""What a transformers trainer is told to report: progress, losses, looks at dev; nothing on the terminal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from harness.models import torch_device
+from harness.records import Progress
+from harness.training.checkpoints import Checkpoints
+
+
+def quiet_arguments(seed: int) -> dict[str, Any]:
+    """Arguments of a trainer that keep it silent, reproducible, and off the disk; bf16 autocast where there is CUDA."""
+    cuda = torch_device() == "cuda"
+    return {
+        "seed": seed, "data_seed": seed, "logging_steps": 1, "logging_first_step": True, "save_strategy": "no",
+        "report_to": "none", "disable_tqdm": True, "dataloader_pin_memory": cuda, "bf16": cuda, "use_cpu": not cuda,
+    }  # fmt: skip
+
+
+def watch(trainer: Any, progress: Progress, checkpoints: Checkpoints | None = None) -> list[float]:
+    """Make a trainer report to `progress` and look at dev; return the list that its losses will be added to."""
+    from transformers import PrinterCallback, TrainerCallback
+
+    losses: list[float] = []
+
+    class Watch(TrainerCallback):  # type: ignore[misc]
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            progress(state.global_step, state.max_steps)
+            if checkpoints is not None and checkpoints.after(state.global_step):
+                control.should_training_stop = True
+
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+            losses.extend([logs["loss"]] if logs and "loss" in logs else [])
+
+    trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(Watch())
+    return losses
+
+
+def loss_notes(losses: list[float]) -> dict[str, Any]:
+    """Steps, and the mean loss of the first and the last third of them."""
+    third = max(len(losses) // 3, 1)
+    return {
+        "steps": len(losses),
+        "mean loss, first third": round(sum(losses[:third]) / third, 4),
+        "mean loss, last third": round(sum(losses[-third:]) / third, 4),
+    }
+
+
+def warmup_steps(examples: int, batch_size: int, epochs: int, share: float) -> int:
+    """Steps of warm-up, rounded down: the first of them has learning rate 0, which a training of few steps would miss.
+
+    transformers rounds a share up, so that a training of one step would change nothing.
+    """
+    return int(share * epochs * max(examples // batch_size, 1))
