@@ -9,8 +9,9 @@ from pathlib import Path
 from statistics import fmean
 from typing import NamedTuple
 
-from harness import outcomes, provenance, scoring, stats
+from harness import outcomes, provenance, requirements, scoring
 from harness.carry_out import Execution, Watch, carry_out, no_watch
+from harness.comparing import ALPHA, BOUNDS, RESAMPLES, Comparisons, values_of
 from harness.datasets import Dataset, load_dataset
 from harness.digests import digest_of
 from harness.executors import ChildExecutor, Executor, InlineExecutor
@@ -20,19 +21,16 @@ from harness.latency import Latencies
 from harness.ledger import making_cost, unknown_costs
 from harness.measures import parse
 from harness.plan import build_plan
-from harness.records import Abstention, Comparison, Outcome, Score, Serving, Summary, SystemInfo
+from harness.records import Abstention, Outcome, Score, Serving, Summary, SystemInfo
 from harness.scorecards import Scorecards
 from harness.spec import Suite
 from harness.stages.common import read_answers
 from harness.stages.retrieve import RUN_FILE
 from harness.store import FolderStore
 from harness.suite_files import load_suite
+from harness.twins import Twins, twins
 
 STORE = Path(".harness")
-ALPHA, RESAMPLES = 0.05, 10_000
-BOUNDS = ("closed-book", "oracle-context")
-"""Reference rows that nobody would serve: they bound the others and take no part in the family of gains."""
-FEW_GROUPS = 20
 
 
 class Finished(NamedTuple):
@@ -72,6 +70,8 @@ class Bench:
 
     def run(self) -> Finished:
         started = time.perf_counter()
+        requirements.apply_device(self.suite)
+        requirements.check(self.suite)
         dataset = load_dataset(self.suite.dataset, self.split)
         plan = build_plan(self.suite, dataset)
         plan.parts.publish(self.store)
@@ -83,6 +83,7 @@ class Bench:
             system.label: latencies.measure(system) for system in plan.systems if self._served(system, execution)
         }
         systems = self._systems(plan, execution, serving)
+        compared = Comparisons(plan, rows)
         summaries = [summary for system in plan.systems for summary in summarise(rows[system.label], self.split)]
         outcome = Outcome(
             suite=self.suite.name,
@@ -98,13 +99,17 @@ class Bench:
             identities={str(measure): cards.identity(measure, self.split) for measure in self.suite.measures},
             systems=tuple(systems),
             summaries=tuple(summaries),
-            comparisons=tuple(self._gains(plan, rows)),
+            comparisons=tuple(compared.gains()),
+            effects=tuple(compared.effects()),
+            recipe_claims=tuple(compared.claims()),
             abstentions=tuple(self._abstentions(plan, execution, cards)),
             timings=latencies.timings(),
             ledger=tuple(execution.rows.values()),
             not_run=self._not_run(plan) | {f"probe {name}": why for name, why in latencies.failed.items()},
             notes=(*self._notes(plan, rows), *self._unknown(plan, execution)),
             missing_lists=self._missing_lists(plan, dataset, execution),
+            calls_planned=len(plan.calls),
+            calls_without_sharing=plan.calls_without_sharing,
         )
         every = [row for found in rows.values() for row in found]
         outcome, folder = outcomes.write(outcome, self.root, every, plan, execution, self.store)
@@ -117,44 +122,29 @@ class Bench:
         return not any(goal in execution.failed for goal in system.goals)
 
     def _systems(self, plan: Plan, execution: Execution, serving: Mapping[str, Serving | None]) -> list[SystemInfo]:
-        seen: dict[tuple[str, ...], str] = {}
+        alike = twins(plan, execution, self.store)
         found = []
         for system in plan.systems:
-            seconds, dollars = making_cost(plan, system.goals, execution.rows, self.suite.prices)
+            seconds, dollars = making_cost(plan, system, execution.rows, self.suite.prices)
             failed = next((execution.failed[goal] for goal in system.goals if goal in execution.failed), "")
-            info = SystemInfo(
-                name=system.name,
-                seed=system.seed,
-                role=system.role,
-                tunes=system.tunes,
-                identity=digest_of([system.run, system.answers]),
-                make_seconds=seconds,
-                make_dollars=dollars,
-                serving=serving.get(system.label),
-                failed=failed,
+            same = alike.get(system.label, Twins())
+            found.append(
+                SystemInfo(
+                    name=system.name,
+                    seed=system.seed,
+                    role=system.role,
+                    tunes=system.tunes,
+                    identity=digest_of([system.run, system.answers]),
+                    make_seconds=seconds,
+                    make_dollars=dollars,
+                    serving=serving.get(system.label),
+                    failed=failed,
+                    same_as=same.lists,
+                    same_answers_as=same.answers,
+                    same_weights_as=same.weights,
+                )
             )
-            if not failed and system.run and system.scores_run:
-                content = (self.store.content_digest(system.run),)
-                info = info.model_copy(update={"same_as": seen.get(content, "")})
-                seen.setdefault(content, info.label)
-            found.append(info)
         return found
-
-    def _gains(self, plan: Plan, rows: Mapping[str, list[Score]]) -> list[Comparison]:
-        """Every system that could be served against `untuned`, on every gated measure, as one family."""
-        pairs = []
-        for measure, margin in self.suite.margins.items():
-            baseline = _values(rows["untuned"], str(measure), self.split)
-            for system in plan.systems:
-                values = _values(rows[system.label], str(measure), self.split)
-                if system.name == "untuned" or system.name in BOUNDS or not values:
-                    continue
-                groups = {row.query_id: row.group for row in rows[system.label]}
-                pairs.append(stats.Paired(system.name, system.seed, measure, margin, values, baseline, groups))
-        if not pairs:
-            return []
-        limit = self.suite.failure_limit
-        return stats.compare("gain", pairs, failure_limit=limit, alpha=ALPHA, resamples=RESAMPLES)
 
     def _abstentions(self, plan: Plan, execution: Execution, cards: Scorecards) -> list[Abstention]:
         found = []
@@ -184,7 +174,7 @@ class Bench:
                 "yes" if data.synthesize.test_documents else "no"
             ),
             "training pairs": "; ".join(
-                f"{name}: {candidate.pairs or data.pairs}" for name, candidate in self.suite.candidates.items()
+                f"{name}: {candidate.pairs or data.pairs}" for name, candidate in self.suite.strategies.items()
             )
             or "none",
             "lists": f"{pipeline.depth} documents deep, exact search, ties by score and then by doc_id, descending",
@@ -214,7 +204,7 @@ class Bench:
 
     @staticmethod
     def _unknown(plan: Plan, execution: Execution) -> list[str]:
-        found = {system.label: unknown_costs(plan, system.goals, execution.rows) for system in plan.systems}
+        found = {system.label: unknown_costs(plan, system, execution.rows) for system in plan.systems}
         return [
             f"The cost to make {label} leaves out: {', '.join(calls)} (no longer in the store)."
             for label, calls in found.items()
@@ -230,7 +220,7 @@ class Bench:
                     for system in plan.systems
                     if (
                         values := [
-                            v for v in _values(rows[system.label], str(measure), "dev").values() if v is not None
+                            v for v in values_of(rows[system.label], str(measure), "dev").values() if v is not None
                         ]
                     )
                     and system.dev_run
@@ -243,15 +233,6 @@ class Bench:
 def worst_share(summaries: Sequence[Summary]) -> float:
     """The largest share of failed scores that any system has in any measure: a mean over all would hide a system."""
     return max((summary.failed / (summary.n + summary.failed) for summary in summaries), default=0.0)
-
-
-def _values(rows: Sequence[Score], measure: str, split: str) -> dict[str, float | None]:
-    """Values of a measure by query, over its population; None where the score failed."""
-    return {
-        row.query_id: row.value
-        for row in rows
-        if row.measure == measure and row.split == split and row.status != "not_applicable"
-    }
 
 
 def summarise(rows: Sequence[Score], split: str) -> list[Summary]:

@@ -14,14 +14,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from harness import provenance
+from harness import provenance, requirements
 from harness.errors import HarnessError
 from harness.models import EMBEDDED, EMBEDDED_PREFIX, locate
 from harness.suite_files import load_suite
 
 LEAST_DISK = 3.0
 LEAST_MEMORY = 4.0
-IMPORTS = ("torch", "transformers", "sentence-transformers", "bm25s", "ranx", "ragas")
+IMPORTS = ("torch", "transformers", "sentence-transformers", "peft", "trl", "bm25s", "ranx", "ragas")
+OPTIONAL = {"bitsandbytes": "needed by recipe qlora alone"}
 
 
 class Finding(NamedTuple):
@@ -56,6 +57,9 @@ def _findings(suite: str | None, store: Path) -> Iterator[Finding]:
     for name in IMPORTS:
         found = provenance.package_version(name)
         yield Finding(name, "missing" if found == "absent" else "ok", found)
+    for name, use in OPTIONAL.items():
+        found = provenance.package_version(name)
+        yield Finding(name, "note" if found == "absent" else "ok", f"{found}; {use}")
     for model in EMBEDDED:
         yield _asked(f"model {EMBEDDED_PREFIX}{model}", lambda model=model: locate(EMBEDDED_PREFIX + model))  # type: ignore[misc]
     url, key = os.environ.get("OPENAI_BASE_URL"), os.environ.get("OPENAI_API_KEY")
@@ -86,16 +90,30 @@ def _asked(what: str, question: Callable[[], object]) -> Finding:
 
 
 def _suite(name: str) -> Iterator[Finding]:
+    """What `harness run` would refuse about a suite, and the models that it found."""
     from harness.datasets import load_dataset
 
+    what = f"suite {name}"
     try:
         suite, path = load_suite(name)
-        dataset = load_dataset(suite.dataset, suite.evaluate.split)
     except HarnessError as error:
-        yield Finding(f"suite {name}", "missing", str(error))
+        yield from _refused(what, error)
         return
-    yield Finding(f"suite {name}", "ok", f"{path.name}: {len(dataset.documents):,} documents")
-    wanted = {suite.pipeline.retriever.model, suite.llm.synthesizer.model}
-    wanted |= {suite.pipeline.generator.model} if suite.pipeline.generator else set()
-    for model in sorted(wanted):
-        yield _asked(f"model {model}", lambda model=model: locate(model))  # type: ignore[misc]
+    try:
+        dataset = load_dataset(suite.dataset, suite.evaluate.split)
+        yield Finding(what, "ok", f"{path.name}: {len(dataset.documents):,} documents")
+    except HarnessError as error:
+        yield from _refused(what, error)
+    requirements.apply_device(suite)
+    try:
+        requirements.check(suite)
+    except HarnessError as error:
+        yield from _refused(what, error)
+        return
+    for model, keys in requirements.models_named(suite).items():
+        yield Finding(f"model {model}", "ok", f"found; named by {', '.join(keys)}")
+
+
+def _refused(what: str, error: HarnessError) -> Iterator[Finding]:
+    for problem in error.problems:
+        yield Finding(what, "missing", str(problem))

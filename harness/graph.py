@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from harness.contexts import Given
 from harness.parts import Parts
+from harness.recipes import Part
 from harness.records import StageCall
 from harness.spec import Suite
-
-MAKING = ("unpack", "synthesize", "sift", "mine", "tune_retriever", "index")
-"""Stages whose cost is paid once to have a system; the others are paid to measure it."""
 
 
 @dataclass(frozen=True)
@@ -36,12 +35,23 @@ class PlannedCall:
 
 @dataclass(frozen=True)
 class Serving:
-    """What stands behind a system when it serves: keys of dense index, bm25 index and bi-encoder, kind of prompt."""
+    """What stands behind a system when it serves.
+
+    `models` holds the keys of the parts that are tuned, `generator` is the plain form of a packed generator;
+    `reranked` is the run whose lists a reranker orders anew, None if there is no reranker.
+    """
 
     dense: str | None = None
-    model: str | None = None
     bm25: str | None = None
+    models: Mapping[Part, str] = field(default_factory=dict)
+    generator: str | None = None
+    reranked: str | None = None
     prompt: Literal["run", "few-shot", "none", "relevant"] | None = None
+
+    @property
+    def keys(self) -> list[str]:
+        """Keys of what must have been made before the system can serve."""
+        return [key for key in (self.dense, self.bm25, self.generator, *self.models.values()) if key]
 
 
 @dataclass(frozen=True)
@@ -51,12 +61,17 @@ class SystemPlan:
     name: str
     seed: int
     role: Literal["reference", "candidate"]
-    tunes: tuple[str, ...]
+    tunes: tuple[Part, ...]
     run: str | None
     answers: str | None
     dev_run: str | None
     serving: Serving
     scores_run: bool = True
+
+    @property
+    def models(self) -> Mapping[Part, str]:
+        """Keys of the parts that are tuned."""
+        return self.serving.models
 
     @property
     def label(self) -> str:
@@ -78,9 +93,19 @@ class Plan:
 
     suite: Suite
     parts: Parts
-    sample: list[str]
+    given: Given
     calls: dict[str, PlannedCall]
     systems: list[SystemPlan]
+
+    @property
+    def sample(self) -> list[str]:
+        """The questions that generators are asked."""
+        return self.given.sample
+
+    @property
+    def calls_without_sharing(self) -> int:
+        """How many calls there would be if every system made its own."""
+        return sum(len(self.upstream(system.goals)) for system in self.systems)
 
     def system(self, label: str) -> SystemPlan:
         """The system of that label."""

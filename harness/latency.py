@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from harness import provenance
 from harness.carry_out import Watch
+from harness.contexts import by_hash
 from harness.digests import digest_of
 from harness.errors import StageFailed
 from harness.executors import Executor, Request
 from harness.graph import Plan, SystemPlan
 from harness.models import model_digest
-from harness.parts import by_hash
 from harness.probe import PROBE_VERSION, TIMES_FILE, Probe, quantile
+from harness.recipes import Part
 from harness.records import Serving, Timing
 from harness.stages import STAGES, common
 from harness.store import FolderStore
 
-RETRIEVAL = ("dense", "bm25", "fuse")
+RETRIEVAL = ("dense", "bm25", "fuse", "rerank")
 
 
 class Latencies:
@@ -76,26 +78,40 @@ class Latencies:
             "fuse_k": suite.pipeline.fuse_k,
         }  # fmt: skip
         names = []
+        models = serving.models
         if serving.dense:
             spec = {**base, "part": "dense", "retriever": suite.pipeline.retriever.model_dump()}
-            label = "untuned" if serving.model is None else system.label
-            names.append(self._time(f"dense:{label}", spec, {"index": serving.dense, "model": serving.model}))
+            name = f"dense:{self._owner(models, 'retriever')}"
+            names.append(self._time(name, spec, {"index": serving.dense, "model": models.get("retriever")}))
         if serving.bm25:
             names.append(self._time("bm25", {**base, "part": "bm25"}, {"index": serving.bm25}))
         if serving.dense and serving.bm25 and system.run:
             names.append(self._time("fuse", {**base, "part": "fuse"}, self.plan.calls[system.run].call.inputs))
+        if serving.reranked and system.run:
+            call = self.plan.calls[system.run].call
+            name = f"rerank:{self._owner(models, 'reranker')}"
+            inputs = {key: call.inputs[key] for key in ("run", "corpus", "model") if key in call.inputs}
+            names.append(self._time(name, {**base, "part": "rerank", "rerank": dict(call.spec)}, inputs))
         if system.answers and serving.prompt:
             names.append(self._time_generator(system, base))
         return names
 
     def _time_generator(self, system: SystemPlan, base: dict[str, Any]) -> str:
-        """All systems that show passages of a run are alike to the generator: the first of them is timed for all."""
+        """All systems that show passages of a run to one generator are alike to it: the first is timed for all."""
         call = self.plan.calls[str(system.answers)].call
         name = {"run": "generator", "few-shot": "generator:few-shot", "none": "generator:closed-book"}
         label = name[str(system.serving.prompt)]
+        if "generator" in system.models:
+            label = f"{label}:{self._owner(system.models, 'generator')}"
         count = self.plan.suite.evaluate.probe_generations
         spec = {**base, "part": "generator", "queries": count, "reply": dict(call.spec)}
         return self._time(label, spec, {key: value for key, value in call.inputs.items() if key != "queries"})
+
+    def _owner(self, models: Mapping[Part, str], part: Part) -> str:
+        """The first system with this model: systems that share a model share its times."""
+        if part not in models:
+            return "untuned"
+        return next(system.label for system in self.plan.systems if system.models.get(part) == models[part])
 
     def _time(self, name: str, spec: dict[str, Any], inputs: Any) -> str:
         if name in self.times or name in self.failed:
@@ -103,7 +119,8 @@ class Latencies:
         keys = {label: key for label, key in {**inputs, "queries": self._queries}.items() if key is not None}
         resolved = Probe.model_validate(spec).model_dump(mode="json")
         models = sorted({value["model"] for value in _models(resolved)})
-        packages = STAGES["answer" if resolved["part"] == "generator" else "retrieve"].packages
+        stage = {"generator": "answer", "rerank": "rerank"}.get(resolved["part"], "retrieve")
+        packages = STAGES[stage].packages
         versions = {package: provenance.package_version(package) for package in packages}
         identity = [PROBE_VERSION, resolved, keys, {model: model_digest(model) for model in models}, versions]
         key = digest_of(["probe", identity])
@@ -143,8 +160,8 @@ def asdict_usage(usage: Any) -> dict[str, Any]:
 
 def _models(spec: dict[str, Any]) -> list[dict[str, Any]]:
     """The sections of a probe's spec that name a model."""
-    sections = [spec.get("retriever"), (spec.get("reply") or {}).get("generator")]
-    return [section for section in sections if section]
+    sections = [spec.get("retriever"), (spec.get("reply") or {}).get("generator"), spec.get("rerank")]
+    return [section for section in sections if section and section.get("model")]
 
 
 def _sum(parts: list[list[float]]) -> list[float]:

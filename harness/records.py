@@ -21,6 +21,11 @@ Progress = Callable[[int, int], None]
 
 Status = Literal["ok", "failed", "not_applicable"]
 Verdict = Literal["improved", "equivalent", "inconclusive", "regressed", "new", "missing", "failed", "not comparable"]
+Finding = Literal[
+    "adds", "takes away", "too small to matter", "changes nothing",  # of one part
+    "absorb", "reinforce", "add up",  # of two
+    "could not tell", "not computed",
+]  # fmt: skip
 OUTCOME_SCHEMA = "harness/outcome-1"
 
 
@@ -155,7 +160,11 @@ class Serving(Frozen):
 
 
 class SystemInfo(Frozen):
-    """A row of the report: a reference row, or a candidate with a seed."""
+    """A row of the report: a reference row, or a candidate with a seed.
+
+    `same_as` names what has identical lists though other stage calls made them; so do the two fields after it for
+    answers and weights. `same_weights_as` may name a part: ``the untuned retriever``.
+    """
 
     name: str
     seed: int
@@ -166,6 +175,8 @@ class SystemInfo(Frozen):
     make_dollars: float = 0.0
     serving: Serving | None = None
     same_as: str = ""
+    same_answers_as: str = ""
+    same_weights_as: str = ""
     failed: str = ""
 
     @property
@@ -209,6 +220,53 @@ class Comparison(Frozen):
     failed: int = 0
     verdict: Verdict
     reason: str = ""
+
+
+class Estimated(Frozen):
+    """A difference with its simultaneous interval and its adjusted p value; all None where it could not be had."""
+
+    difference: float | None = None
+    low: float | None = None
+    high: float | None = None
+    p_value: float | None = None
+    margin: float = 0.0
+    n_queries: int = 0
+    n_groups: int = 0
+    failed: int = 0
+    reason: str = ""
+
+
+class Effect(Estimated):
+    """What tuning parts is worth in a factorial, averaged over all settings of the parts that are not named.
+
+    ``main``: one part; ``simple``: one part, with the parts in `given` tuned and those in `without` not tuned;
+    ``interaction``: what two parts gain together beyond the sum of their gains. `absorbed` is the share of the gain
+    without the other part that is gone once it is tuned. Exploratory: no gate rests on an effect.
+    """
+
+    kind: Literal["main", "interaction", "simple"]
+    parts: tuple[str, ...]
+    given: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+    measure: str
+    finding: Finding = "not computed"
+    absorbed: float | None = None
+
+
+class RecipeClaim(Estimated):
+    """What the seeds of a candidate say about its recipe; no verdict where they are too few for one.
+
+    `gains` has the mean gain of each of `seeds`, `between_seeds` their standard deviation. The interval holds the
+    chance of the queries and of the training, and holds for all claims of the outcome together; so does `p_value`.
+    """
+
+    system: str
+    measure: str
+    seeds: tuple[int, ...]
+    gains: tuple[float, ...] = ()
+    between_seeds: float | None = None
+    detectable: float | None = None
+    verdict: Verdict | None = None
 
 
 class Abstention(Frozen):
@@ -264,3 +322,8 @@ class Outcome(Frozen):
     notes: tuple[str, ...] = ()
     times_scored: int = 1
     missing_lists: dict[str, int] = {}
+    effects: tuple[Effect, ...] = ()
+    recipe_claims: tuple[RecipeClaim, ...] = ()
+    calls_planned: int = 0
+    """Distinct stage calls of the plan; the next field counts them as if no two systems shared one."""
+    calls_without_sharing: int = 0

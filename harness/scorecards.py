@@ -32,8 +32,7 @@ class Scorecards:
         self.plan, self.dataset, self.execution, self.store, self.watch = plan, dataset, execution, store, watch
         self.split = plan.suite.evaluate.split
         self.computed = 0
-        part = dataset.splits[self.split]
-        self.references = {key: part.references[key] for key in plan.sample}
+        self.references = plan.given.references
 
     @cached_property
     def settings(self) -> scoring.AnswerSettings:
@@ -46,7 +45,11 @@ class Scorecards:
         digests = self.dataset.digests
         parts = ["queries", "qrels", "groups"] if measure.is_rank else ["queries", "references", "groups"]
         data = {"corpus": digests["corpus"], **{part: digests[f"{split}.{part}"] for part in parts}}
-        sample = None if measure.is_rank else digest_of(self.plan.sample)
+        given = self.plan.given
+        sample = None if measure.is_rank else digest_of(given.sample)
+        if given.contexts and not measure.is_rank:
+            shown = [list(given.contexts.items()), [list(reference) for reference in given.references.values()]]
+            sample = digest_of([sample, shown])
         return digest_of([data, sample, scoring.measurement_settings(measure, self.settings)])
 
     def rows(self, system: SystemPlan) -> list[Score]:

@@ -68,6 +68,7 @@ class Bm25Index:
         import bm25s
 
         self.doc_ids: list[str] = json.loads((folder / "doc_ids.json").read_text(encoding="utf-8"))
+        self.place = {doc_id: number for number, doc_id in enumerate(self.doc_ids)}
         self._bm25 = bm25s.BM25.load(str(folder / "bm25"), load_corpus=False)
 
     @staticmethod
@@ -83,14 +84,25 @@ class Bm25Index:
         """Return the `depth` best documents of each query; documents that share no word with it are left out."""
         return [self._search_one(tokens, depth) for tokens in _tokens(list(queries))]
 
-    def _search_one(self, tokens: list[str], depth: int) -> Hits:
+    def scores(self, query: str) -> NDArray[np.float32]:
+        """Score of every document, in the order of `doc_ids`; 0 where no word is shared."""
+        (tokens,) = _tokens([query])
+        return self._scores(tokens)
+
+    def _scores(self, tokens: list[str]) -> NDArray[np.float32]:
         import numpy as np
 
         # bm25s asks for at least one known token, and gives a score to every document, most of them zero.
         known = [token for token in tokens if token in self._bm25.vocab_dict]
         if not known:
-            return []
-        scores = self._bm25.get_scores(known)
+            return np.zeros(len(self.doc_ids), dtype=np.float32)
+        found: NDArray[np.float32] = self._bm25.get_scores(known)
+        return found
+
+    def _search_one(self, tokens: list[str], depth: int) -> Hits:
+        import numpy as np
+
+        scores = self._scores(tokens)
         places = np.flatnonzero(scores > 0)
         if len(places) > depth:
             border = np.partition(scores[places], -depth)[-depth]

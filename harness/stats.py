@@ -85,8 +85,7 @@ class _Sums(NamedTuple):
     @property
     def standard_error(self) -> float:
         """Of the mean per query, clustered by group; for one query in each group it is the ordinary one."""
-        scale = self.n_groups / (self.n_groups - 1)
-        return float(np.sqrt(scale * (self.residuals**2).sum()) / self.sizes.sum())
+        return float(np.sqrt(self.n_groups / (self.n_groups - 1) * (self.residuals**2).sum()) / self.sizes.sum())
 
 
 class _Estimate(NamedTuple):
@@ -117,7 +116,7 @@ def compare(
     if not 0 < alpha < 1 or alpha * (resamples + 1) < 1:
         raise ValueError(f"{resamples} resamples cannot reach p <= {alpha}")
     for pair in pairs:
-        _check(pair)
+        check(pair)
     # All groups of the call, in one order, so that each way of filling in failures sees the same signs.
     names = {pair.groups[query] for pair in pairs for query in pair.values}
     index = {name: number for number, name in enumerate(sorted(names))}
@@ -136,9 +135,7 @@ def verdict(low: float, high: float, margin: float) -> Verdict:
         return "improved"
     if high < 0 and low < -margin:
         return "regressed"
-    if -margin < low and high < margin:
-        return "equivalent"
-    return "inconclusive"
+    return "equivalent" if -margin < low and high < margin else "inconclusive"
 
 
 def _comparison(family: Family, pair: Paired, sums: _Sums, failure: str, by_fill: Sequence[_Estimate]) -> Comparison:
@@ -169,7 +166,8 @@ def _comparison(family: Family, pair: Paired, sums: _Sums, failure: str, by_fill
     )
 
 
-def _check(pair: Paired) -> None:
+def check(pair: Paired) -> None:
+    """Raise ValueError for what no caller should send."""
     what = f"{pair.system} (seed {pair.seed}), {pair.measure}"
     if odd := sorted(pair.values.keys() ^ pair.baseline.keys()):
         raise ValueError(f"{what}: {len(odd)} queries are on one side only, such as {odd[0]!r}")
@@ -190,19 +188,23 @@ def _failure(pair: Paired, complete: _Sums, failure_limit: float) -> str:
     return "" if complete.n_queries else "no query has a value on both sides"
 
 
-def _sums(pair: Paired, index: Mapping[str, int], fill: Fill) -> _Sums:
+def differences(pair: Paired, fill: Fill) -> dict[str, float]:
+    """System minus baseline by query: without the failures, or with the extreme that helps or hurts in their place."""
     # A suite may score below the range of a measure (utility with a cost over 1); then its own extreme counts.
     low, high = min([pair.measure.kind.low, *pair.present]), max([pair.measure.kind.high, *pair.present])
     mine, theirs = (high, low) if fill == "help" else (low, high)
-    where, differences = [], []
+    found = {}
     for query, value in pair.values.items():
         other = pair.baseline[query]
-        if fill == "drop" and (value is None or other is None):
-            continue
-        where.append(index[pair.groups[query]])
-        differences.append((mine if value is None else value) - (theirs if other is None else other))
-    positions = np.asarray(where, dtype=np.intp)
-    totals = np.bincount(positions, weights=np.asarray(differences, dtype=np.float64), minlength=len(index))
+        if fill != "drop" or not (value is None or other is None):
+            found[query] = (mine if value is None else value) - (theirs if other is None else other)
+    return found
+
+
+def _sums(pair: Paired, index: Mapping[str, int], fill: Fill) -> _Sums:
+    found = differences(pair, fill)
+    positions = np.asarray([index[pair.groups[query]] for query in found], dtype=np.intp)
+    totals = np.bincount(positions, weights=np.asarray(list(found.values())), minlength=len(index))
     return _Sums(np.round(totals, DECIMALS), np.bincount(positions, minlength=len(index)).astype(np.float64))
 
 

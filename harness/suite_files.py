@@ -20,7 +20,8 @@ from pydantic_core import ErrorDetails
 from harness import builtin
 from harness.errors import ConfigError, Problem, nearest
 from harness.measures import parse
-from harness.spec import SCHEMA, Suite
+from harness.recipes import PARTS, changed
+from harness.spec import SCHEMA, Candidate, Suite, combinations_of
 
 Path_ = tuple[str | int, ...]
 SHAPES = {
@@ -235,6 +236,8 @@ def _conflicts(suite: Suite) -> Iterator[Conflict]:
             yield Conflict(at, f"{measure} needs a pattern", add_pattern, (("answer_format",),))
     if suite.pipeline.context > depth:
         yield Conflict(("pipeline", "context"), f"more than pipeline.depth {depth}", raise_depth, read_depth)
+    if "rerank_depth" in suite.pipeline.model_fields_set and suite.pipeline.rerank_depth > depth:
+        yield Conflict(("pipeline", "rerank_depth"), f"more than pipeline.depth {depth}", raise_depth, read_depth)
     for number, gate in enumerate(suite.gates):
         key = "measure" if gate.measure else "probe"
         if gate.measure is not None and gate.measure not in suite.measures:
@@ -253,3 +256,43 @@ def _conflicts(suite: Suite) -> Iterator[Conflict]:
     if "untuned" not in suite.reference_rows:
         what = "'untuned' is missing: gains are measured against it"
         yield Conflict(("reference_rows",), what, "add it")
+    yield from _strategy_conflicts(suite)
+
+
+def _strategy_conflicts(suite: Suite) -> Iterator[Conflict]:
+    """What does not go together in the candidates and in `factorial`."""
+    no_generator = suite.pipeline.generator is None
+    need, add, read = "there is no generator to tune", "add pipeline.generator", (("pipeline", "generator"),)
+    if no_generator and "generator" in suite.factorial:
+        yield Conflict(("factorial",), need, add, read)
+    made = combinations_of(suite.factorial)
+    for name, candidate in suite.candidates.items():
+        at: Path_ = ("candidates", name)
+        if no_generator and "generator" in candidate.tune:
+            yield Conflict((*at, "tune"), need, add, read)
+        if name in made:
+            yield Conflict(at, f"'factorial' makes a candidate {name!r} too", "rename this one", (("factorial",),))
+        for section in candidate.changes:
+            if section in PARTS and section not in candidate.tune:
+                what = f"changes a recipe that this candidate does not use: it does not tune the {section}"
+                yield Conflict((*at, section), what, "add it to 'tune', or remove this", ((*at, "tune"),))
+        yield from _recipe_conflicts(suite, at, candidate)
+    if suite.factorial:
+        yield from _recipe_conflicts(suite, ("factorial",), Candidate(tune=suite.factorial))
+
+
+def _recipe_conflicts(suite: Suite, at: Path_, candidate: Candidate) -> Iterator[Conflict]:
+    """What the recipes and the data of a candidate come to once its changes are made."""
+    whole: dict[str, Any] = {}
+    for section in ("retriever", "reranker", "generator", "mine", "label", "instruct"):
+        home = "recipes" if section in PARTS else "data"
+        read = ((home, section), (*at, section))
+        try:
+            whole[section] = changed(getattr(getattr(suite, home), section), getattr(candidate, section))
+        except ValidationError as error:
+            yield Conflict((*at, section), error.errors()[0]["msg"].removeprefix("Value error, "), "", read)
+    retriever, mine = whole.get("retriever"), whole.get("mine")
+    triplets = "retriever" in candidate.tune and retriever is not None and retriever.recipe == "triplet"
+    if mine is not None and triplets and mine.hard + mine.random == 0:
+        seen: tuple[Path_, ...] = (("recipes", "retriever"), ("data", "mine"), (*at, "mine"))
+        yield Conflict(at, "recipe triplet needs negatives, and none are mined", "set mine.hard or mine.random", seen)

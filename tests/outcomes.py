@@ -11,8 +11,10 @@ from harness.records import (
     Abstention,
     Comparison,
     DatasetInfo,
+    Effect,
     LedgerRow,
     Outcome,
+    RecipeClaim,
     Serving,
     Summary,
     SystemInfo,
@@ -371,3 +373,173 @@ def regressions() -> tuple[Comparison, ...]:
             }
         ),
     )
+
+
+# ---- several parts tuned, several seeds
+
+# fmt: off
+COMBINATIONS: dict[str, tuple[tuple[float, float, float], tuple[float, float, float, Verdict], float]] = {
+    # ndcg@10 of its lists, recall, mrr; the gain in utility; seconds to make
+    "retriever":                    ((0.6003, 0.9431, 0.5627), ( 0.0250, -0.0513, 0.1009, "inconclusive"),  845.2),
+    "reranker":                     ((0.6153, 0.9106, 0.5811), ( 0.0333, -0.0441, 0.1105, "inconclusive"), 1211.7),
+    "generator":                    ((0.5603, 0.9106, 0.5198), ( 0.1417,  0.0561, 0.2270, "improved"),     2384.0),
+    "retriever-reranker":           ((0.6163, 0.9431, 0.5823), ( 0.0333, -0.0452, 0.1114, "inconclusive"), 2003.5),
+    "retriever-generator":          ((0.6003, 0.9431, 0.5627), ( 0.1667,  0.0745, 0.2588, "improved"),     3260.9),
+    "reranker-generator":           ((0.6153, 0.9106, 0.5811), ( 0.1750,  0.0839, 0.2661, "improved"),     3611.2),
+    "retriever-reranker-generator": ((0.6163, 0.9431, 0.5823), ( 0.1833,  0.0902, 0.2764, "improved"),     4440.8),
+}
+EFFECTS: tuple[tuple[Any, ...], ...] = (
+    ("main", "ndcg@10", ("retriever",), "", (0.0205, 0.0043, 0.0367, 0.0051), "adds"),
+    ("main", "ndcg@10", ("reranker",), "", (0.0355, 0.0161, 0.0549, 0.0001), "adds"),
+    ("main", "ndcg@10", ("generator",), "", (0.0, 0.0, 0.0, 1.0), "changes nothing"),
+    ("interaction", "ndcg@10", ("retriever", "reranker"), "", (-0.0390, -0.0601, -0.0179, 0.0002), "absorb"),
+    ("simple", "ndcg@10", ("retriever",), "-reranker", (0.0400, 0.0189, 0.0611, 0.0001), "adds"),
+    ("simple", "ndcg@10", ("retriever",), "+reranker", (0.0010, -0.0122, 0.0142, 0.9998), "could not tell"),
+    ("simple", "ndcg@10", ("reranker",), "-retriever", (0.0550, 0.0302, 0.0798, 0.0001), "adds"),
+    ("simple", "ndcg@10", ("reranker",), "+retriever", (0.0160, -0.0019, 0.0339, 0.0993), "could not tell"),
+    ("main", "utility", ("retriever",), "", (0.0146, -0.0287, 0.0579, 0.9231), "could not tell"),
+    ("main", "utility", ("reranker",), "", (0.0229, -0.0194, 0.0652, 0.6120), "could not tell"),
+    ("main", "utility", ("generator",), "", (0.1438, 0.0763, 0.2113, 0.0001), "adds"),
+    ("interaction", "utility", ("retriever", "reranker"), "", (-0.0208, -0.0907, 0.0491, 0.9604), "could not tell"),
+    ("interaction", "utility", ("retriever", "generator"), "", (0.0042, -0.0601, 0.0685, 0.9999), "could not tell"),
+    ("interaction", "utility", ("reranker", "generator"), "", (0.0125, -0.0502, 0.0752, 0.9977), "could not tell"),
+    ("simple", "utility", ("retriever",), "-reranker", (0.0250, -0.0316, 0.0816, 0.8214), "could not tell"),
+    ("simple", "utility", ("retriever",), "+reranker", (0.0042, -0.0524, 0.0608, 0.9999), "could not tell"),
+    ("simple", "utility", ("reranker",), "-retriever", (0.0333, -0.0233, 0.0899, 0.5541), "could not tell"),
+    ("simple", "utility", ("reranker",), "+retriever", (0.0125, -0.0441, 0.0691, 0.9971), "could not tell"),
+    ("simple", "utility", ("retriever",), "-generator", (0.0125, -0.0441, 0.0691, 0.9971), "could not tell"),
+    ("simple", "utility", ("retriever",), "+generator", (0.0167, -0.0399, 0.0733, 0.9741), "could not tell"),
+    ("simple", "utility", ("generator",), "-retriever", (0.1417, 0.0701, 0.2133, 0.0001), "adds"),
+    ("simple", "utility", ("generator",), "+retriever", (0.1459, 0.0743, 0.2175, 0.0001), "adds"),
+    ("simple", "utility", ("reranker",), "-generator", (0.0167, -0.0399, 0.0733, 0.9741), "could not tell"),
+    ("simple", "utility", ("reranker",), "+generator", (0.0292, -0.0274, 0.0858, 0.7102), "could not tell"),
+    ("simple", "utility", ("generator",), "-reranker", (0.1375, 0.0659, 0.2091, 0.0001), "adds"),
+    ("simple", "utility", ("generator",), "+reranker", (0.1500, 0.0784, 0.2216, 0.0001), "adds"),
+)
+ABSORBED = {"retriever": 0.975, "reranker": 0.7091}
+# fmt: on
+
+
+def effect(kind: Any, measure: str, parts: tuple[str, ...], other: str, numbers: Any, finding: Any) -> Effect:
+    """`other` is ``+part`` or ``-part``: another part that is tuned, or is not."""
+    difference, low, high, p_value = numbers
+    return Effect(
+        kind=kind,
+        measure=measure,
+        parts=parts,
+        given=(other[1:],) if other.startswith("+") else (),
+        without=(other[1:],) if other.startswith("-") else (),
+        difference=difference,
+        low=low,
+        high=high,
+        p_value=p_value,
+        margin=MARGINS[measure],
+        n_queries=QUERIES["judged" if "@" in measure else "answers"],
+        n_groups=98 if "@" in measure else 61,
+        finding=finding,
+        absorbed=ABSORBED[parts[0]] if measure == "ndcg@10" and other.startswith("+") else None,
+    )
+
+
+def effects() -> tuple[Effect, ...]:
+    return tuple(effect(*row) for row in EFFECTS)
+
+
+def _combination(name: str) -> tuple[SystemInfo, list[Summary], list[Comparison]]:
+    rank, (gain, low, high, verdict), seconds = COMBINATIONS[name]
+    changes = {"name": name, "tunes": tuple(name.split("-")), "identity": digest(50 + len(name))}
+    costs = {"make_seconds": seconds, "make_dollars": seconds / 3600 * 0.05}
+    info = system("retriever").model_copy(update=changes | costs)
+    means = (*rank, *(mean + gain / 3 for mean in (0.15, 0.232, 0.4251)), -0.275 + gain)
+    rows = [
+        row.model_copy(update={"system": name, "mean": mean})
+        for row, mean in zip(summaries("retriever"), means, strict=True)
+    ]
+    difference = rank[0] - 0.5603
+    bounds: dict[str, Any] = {"low": difference - 0.028, "high": difference + 0.028, "verdict": "improved"}
+    if not difference:
+        bounds = {"low": 0.0, "high": 0.0, "p_value": 1.0, "verdict": "equivalent"}
+    ndcg, utility = gains("retriever")
+    return (
+        info,
+        rows,
+        [
+            ndcg.model_copy(update={"system": name, "difference": difference, **bounds}),
+            utility.model_copy(
+                update={"system": name, "difference": gain, "low": low, "high": high, "verdict": verdict}
+            ),
+        ],
+    )
+
+
+def factorial(**changes: Any) -> Outcome:
+    """All combinations of three tuned parts: the reranker absorbs what the retriever gains."""
+    base = normal()
+    made = [_combination(name) for name in COMBINATIONS]
+    values: dict[str, Any] = {
+        "title": "Which parts should be tuned on COVID-QA?",
+        "systems": (*(row for row in base.systems if row.role == "reference"), *(info for info, _, _ in made)),
+        "summaries": (
+            *(row for row in base.summaries if row.system in ROWS),
+            *(row for _, rows, _ in made for row in rows),
+        ),
+        "comparisons": (
+            *(row for row in base.comparisons if row.system in ROWS),
+            *(row for _, _, rows in made for row in rows),
+        ),
+        "abstentions": (),
+        "ledger": (),
+        "effects": effects(),
+        "calls_planned": 61,
+        "calls_without_sharing": 148,
+    }
+    return normal(**values | changes)
+
+
+def claim(system: str, measure: str, gains: tuple[float, ...], **changes: Any) -> RecipeClaim:
+    mean = sum(gains) / len(gains)
+    values: dict[str, Any] = {
+        "system": system,
+        "measure": measure,
+        "seeds": tuple(range(len(gains))),
+        "gains": gains,
+        "difference": mean,
+        "between_seeds": (sum((gain - mean) ** 2 for gain in gains) / (len(gains) - 1)) ** 0.5,
+        "margin": MARGINS[measure],
+        "n_queries": QUERIES["judged" if "@" in measure else "answers"],
+        "n_groups": 98 if "@" in measure else 61,
+    }
+    return RecipeClaim(**values | changes)
+
+
+def several_seeds() -> Outcome:
+    """Two candidates with three seeds each: one is a gain of the recipe, one differs so much that nobody can tell."""
+    base = normal()
+    seeds = range(3)
+    return normal(
+        title="Does the gain hold for another training?",
+        systems=(
+            *(row for row in base.systems if row.role == "reference"),
+            *(system(name, seed) for name in CANDIDATES for seed in seeds),
+        ),
+        summaries=(
+            *(row for row in base.summaries if row.system in ROWS),
+            *(row for name in CANDIDATES for seed in seeds for row in summaries(name, seed)),
+        ),
+        comparisons=(
+            *(row for row in base.comparisons if row.system in ROWS),
+            *(row for name in CANDIDATES for seed in seeds for row in gains(name, seed)),
+        ),
+        abstentions=(),
+        ledger=(),
+        recipe_claims=(
+            claim("retriever", "ndcg@10", (0.0411, 0.0362, 0.0398), low=0.0098, high=0.0682, p_value=0.0024,
+                  detectable=0.0411, verdict="improved"),
+            claim("retriever", "utility", (0.0250, 0.0417, 0.0083), low=-0.0764, high=0.1264, p_value=1.0,
+                  detectable=0.1298, verdict="inconclusive"),
+            claim("retriever-judged", "ndcg@10", (-0.0122, 0.0311, 0.0047), low=-0.1102, high=0.1259, p_value=1.0,
+                  detectable=0.1401, verdict="inconclusive"),
+            claim("retriever-judged", "utility", (-0.0167, 0.0083, -0.0083), low=-0.0951, high=0.0839, p_value=1.0,
+                  detectable=0.1197, verdict="inconclusive"),
+        ),
+    )  # fmt: skip

@@ -196,8 +196,8 @@ def test_another_seed_gives_another_model(
         }
 
     one, both = models(first, store), models(*elsewhere)
-    assert both["tune judged, seed 0"] == one["tune judged, seed 0"]
-    assert both["tune judged, seed 1"] != both["tune judged, seed 0"]
+    assert both["tune retriever of judged, seed 0"] == one["tune retriever of judged, seed 0"]
+    assert both["tune retriever of judged, seed 1"] != both["tune retriever of judged, seed 0"]
 
 
 def test_a_look_at_the_split_is_counted_once_for_each_set_of_systems(
@@ -252,7 +252,7 @@ def test_a_failed_training_is_failed_rows_a_verdict_and_exit_code_3(
     assert {(row["system"], row["seed"]) for row in failed} == {("judged", 8)}
     assert len(failed) == 3 * (len(splits["test"].judged) + len(splits["dev"].judged))
     assert {row["reason"] for row in failed} == {
-        "tune judged, seed 8: tune_retriever: its process was ended by SIGKILL"
+        "tune retriever of judged, seed 8: tune_retriever: its process was ended by SIGKILL"
     }
     assert {row["value"] for row in failed} == {None}
     assert formats.read_parquet(folder / "failures.parquet") == failed
@@ -261,7 +261,7 @@ def test_a_failed_training_is_failed_rows_a_verdict_and_exit_code_3(
     assert verdicts.pop(("judged", 8)) == "failed"
     assert "failed" not in verdicts.values()
     (broken,) = [system for system in outcome["systems"] if system["seed"] == 8]
-    assert broken["failed"].startswith("tune judged, seed 8")
+    assert broken["failed"].startswith("tune retriever of judged, seed 8")
     assert broken["serving"] is None
 
 

@@ -30,7 +30,7 @@ def test_shipped_fixture_can_be_planned(tmp_path: Path) -> None:
 def test_built_documentation_can_be_planned(tmp_path: Path) -> None:
     found = harness("plan", "quickstart", "--json", cwd=tmp_path)
     assert found.returncode == 0, found.stderr
-    assert "tune retriever, seed 0" in {call["call"] for call in json.loads(found.stdout)["calls"]}
+    assert "tune retriever of retriever, seed 0" in {call["call"] for call in json.loads(found.stdout)["calls"]}
 
 
 def test_version_agrees_with_the_distribution() -> None:

@@ -7,8 +7,9 @@ from typing import Any
 
 import pocket
 import pytest
+import tiny
 
-from harness import plan as planning
+from harness import calls as planning
 from harness import provenance
 from harness.datasets import Dataset, Split
 from harness.graph import Plan
@@ -66,7 +67,7 @@ def test_calls_that_systems_share_are_planned_once_and_know_their_systems() -> N
     assert counts["answer"] == 6 + 4
     by_label = {planned.label: planned.systems for planned in found.calls.values()}
     judged = [system.label for system in found.systems if system.name == "judged"]
-    assert by_label["tune judged, seed 1"] == judged[1:]
+    assert by_label["tune retriever of judged, seed 1"] == judged[1:]
     assert by_label["mine (judged pairs)"] == judged
     assert set(by_label["retrieve test with untuned"]) == {"untuned", "hybrid", "few-shot"}
 
@@ -78,8 +79,11 @@ def test_candidates_with_the_same_triplets_share_all_work_on_data() -> None:
         "hard": {"tune": ["retriever"], "mine": {"hard": 3}},
     }})  # fmt: skip
     tuned = {planned.label: planned.call for planned in found.calls.values() if planned.call.stage == "tune_retriever"}
-    assert tuned["tune short, seed 0"].inputs == tuned["tune long, seed 0"].inputs
-    assert tuned["tune hard, seed 0"].inputs["triplets"] != tuned["tune short, seed 0"].inputs["triplets"]
+    assert tuned["tune retriever of short, seed 0"].inputs == tuned["tune retriever of long, seed 0"].inputs
+    assert (
+        tuned["tune retriever of hard, seed 0"].inputs["triplets"]
+        != tuned["tune retriever of short, seed 0"].inputs["triplets"]
+    )
     assert len(tuned) == 3
 
 
@@ -103,7 +107,7 @@ def test_a_training_seed_changes_the_training_and_what_follows_and_no_data() -> 
 
 def test_seeds_never_share_a_model() -> None:
     found = plan({"seeds": [1, 2]})
-    models = {(one.name, one.seed): one.serving.model for one in found.systems if one.role == "candidate"}
+    models = {(one.name, one.seed): one.models["retriever"] for one in found.systems if one.role == "candidate"}
     assert len(models) == len(set(models.values())) == 4
     runs = [one.run for one in found.systems if one.role == "candidate"]
     assert len(set(runs)) == 4
@@ -114,7 +118,7 @@ def test_the_data_seed_changes_the_data_and_what_is_trained_on_it() -> None:
     differing = changed(first, second)
     assert stages(first, differing) == DATA_STAGES | TRAINED
     assert not {label for label in differing if "untuned" in label or "bm25" in label or "unpack" in label}
-    assert first.calls[keys(first)["tune judged, seed 0"]].call.seed == 0
+    assert first.calls[keys(first)["tune retriever of judged, seed 0"]].call.seed == 0
 
 
 def test_a_recipe_changes_the_training_and_what_follows() -> None:
@@ -145,7 +149,11 @@ def test_the_version_of_a_stage_changes_it_and_what_follows(stage: str, monkeypa
     differing = changed(first, plan())
     own = {planned.label for planned in first.calls.values() if planned.call.stage == stage}
     assert own <= differing
-    follows = {"mine": {"mine", *TRAINED}, "index": set(STAGES) - {"unpack", "synthesize"}, "answer": {"answer"}}
+    follows = {
+        "mine": {"mine", *TRAINED},
+        "index": {"sift", "index", "fuse", "retrieve", "answer", "mine", "tune_retriever"},
+        "answer": {"answer"},
+    }
     assert stages(first, differing) == follows[stage]
 
 
@@ -199,7 +207,7 @@ def test_a_test_query_changes_retrieval_and_the_audit_and_no_index_of_the_untune
     same = keys(first).keys() - differing
     assert {
         "index with untuned", "index for bm25", "synthesize", "retrieve dev with untuned", "mine (judged pairs)",
-        "tune judged, seed 0", "index with judged, seed 0",
+        "tune retriever of judged, seed 0", "index with judged, seed 0",
     } <= same  # fmt: skip
 
 
@@ -247,6 +255,122 @@ def test_upstream_is_all_that_goals_need_in_the_order_of_the_plan() -> None:
     judged = next(one for one in found.systems if one.name == "judged")
     labels = [found.calls[key].label for key in found.upstream([str(judged.run)])]
     assert labels == [
-        "index with untuned", "mine (judged pairs)", "tune judged, seed 0", "index with judged, seed 0",
-        "retrieve test with judged, seed 0",
+        "index with untuned", "retrieve dev with untuned", "mine (judged pairs)", "tune retriever of judged, seed 0",
+        "index with judged, seed 0", "retrieve test with judged, seed 0",
     ]  # fmt: skip
+
+
+# Every strategy
+
+WHOLE: dict[str, Any] = {
+    "candidates": {},
+    "factorial": ["retriever", "reranker", "generator"],
+    "data.pairs": "judged",
+    "measures": ["ndcg@10", "utility"],
+}
+
+
+def alone(name: str, tune: list[str]) -> set[str]:
+    """Keys of the calls of a plan with this one candidate."""
+    return set(plan({**WHOLE, "factorial": [], "candidates": {f"{name}-alone": {"tune": tune}}}).calls)
+
+
+def test_a_factorial_is_every_combination_and_each_call_of_it_once() -> None:
+    found = plan(WHOLE)
+    names = [one.name for one in found.systems if one.role == "candidate"]
+    assert names == [
+        "retriever", "reranker", "generator", "retriever-reranker", "retriever-generator", "reranker-generator",
+        "retriever-reranker-generator",
+    ]  # fmt: skip
+    assert set(found.calls) == set().union(*(alone(name, name.split("-")) for name in names))
+    goals = [key for one in found.systems for key in one.goals]
+    assert list(found.calls) == found.upstream(goals)
+    counts = {stage: sum(planned.call.stage == stage for planned in found.calls.values()) for stage in STAGES}
+    # A reranker for each retriever, a generator for each pair of both.
+    assert (counts["tune_retriever"], counts["tune_reranker"], counts["tune_generator"]) == (1, 2, 4)
+    assert found.calls_without_sharing > len(found.calls)
+    assert found.calls_without_sharing == sum(len(found.upstream(one.goals)) for one in found.systems)
+
+
+def test_each_part_trains_on_what_the_parts_before_it_produce() -> None:
+    found = plan({**WHOLE, "factorial": [], "candidates": {
+        "staged": {"tune": ["retriever", "reranker", "generator"]},
+        "turned": {"tune": ["reranker", "retriever"]},
+    }})  # fmt: skip
+    staged, turned = found.systems[-2:]
+    mined = {name: upstream(found, one.models["reranker"], "mine") for name, one in (("s", staged), ("t", turned))}
+    assert staged.models["retriever"] in found.upstream([staged.models["reranker"]])
+    assert turned.models["retriever"] not in found.upstream([turned.models["reranker"]])
+    assert turned.models["retriever"] == staged.models["retriever"]
+    assert mined["s"] != mined["t"]
+    generator = found.upstream([staged.models["generator"]])
+    assert {staged.models["retriever"], staged.models["reranker"]} <= set(generator)
+
+
+def upstream(found: Plan, goal: str, stage: str) -> set[str]:
+    return {key for key in found.upstream([goal]) if found.calls[key].call.stage == stage}
+
+
+def test_no_training_sees_the_scored_split() -> None:
+    found = plan(WHOLE)
+    secret = {key for name, key in found.parts.keys.items() if name.startswith("test.")}
+    for one in found.systems:
+        for key in found.upstream(list(one.models.values())):
+            assert not secret & set(found.calls[key].call.inputs.values()), found.calls[key].label
+
+
+def test_a_seed_never_reads_the_model_of_another() -> None:
+    found = plan({**WHOLE, "seeds": [0, 1]})
+    for one in found.systems:
+        if one.role == "candidate":
+            trained = [found.calls[key].call for key in found.upstream(one.goals)]
+            assert {call.seed for call in trained if call.stage.startswith("tune_")} == {one.seed}
+    models = [set(one.models.values()) for one in found.systems if one.seed == 0 and one.role == "candidate"]
+    others = [set(one.models.values()) for one in found.systems if one.seed == 1]
+    assert not set().union(*models) & set().union(*others)
+
+
+CHANGES: dict[str, tuple[dict[str, Any], set[str]]] = {
+    "reranker recipe": ({"recipes.reranker": {"epochs": 2}}, {"tune_reranker"}),
+    "generator recipe": ({"recipes.generator": {"rank": 4}}, {"tune_generator"}),
+    "examples": ({"data.instruct": {"distractors": 1}}, {"instruct"}),
+    "labels": ({"data.label": {"by": "bm25"}}, {"label"}),
+    "instruction": ({"pipeline.generator": {"instruction": "Answer."}}, {"tune_generator", "answer"}),
+    "negatives": ({"data.mine": {"hard": 2}}, {"mine"}),
+    "rerank depth": ({"pipeline.rerank_depth": 10}, {"rerank"}),
+    "prices": ({"prices": {"gpu_hour": 9.0}}, set()),
+    "gates": ({"gates": [{"measure": "ndcg@10", "margin": 0.5}]}, set()),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_key_changes_if_and_only_if_something_it_depends_on_does(name: str) -> None:
+    changes, direct = CHANGES[name]
+    first, second = plan(WHOLE), plan({**WHOLE, **changes})
+    kept, gone = set(first.calls) & set(second.calls), set(first.calls) - set(second.calls)
+    changed_keys = {key for key in gone if first.calls[key].call.stage in direct}
+    assert {key for key in gone if not set(first.calls[key].call.inputs.values()) & gone} <= changed_keys
+    assert not [key for key in kept if set(first.calls[key].call.inputs.values()) & gone]
+    if direct:
+        assert changed_keys
+    assert bool(gone) == bool(direct)
+
+
+def test_level_zero_of_the_reranker_is_the_one_of_the_pipeline(tmp_path: Any) -> None:
+    model = tiny.cross_encoder(tmp_path / "cross", ["a"])
+    found = plan({**WHOLE, "pipeline.reranker": {"model": str(model)}})
+    by_name = {one.name: one for one in found.systems}
+    untuned, retriever, reranker = (found.calls[str(by_name[n].run)].call for n in ("untuned", "retriever", "reranker"))
+    assert untuned.stage == retriever.stage == reranker.stage == "rerank"
+    assert untuned.spec["model"] == str(model)
+    assert reranker.spec["model"] is None
+    assert reranker.inputs["model"] == by_name["reranker"].models["reranker"]
+    assert by_name["untuned"].serving.reranked == by_name["reranker"].serving.reranked
+    assert by_name["bm25"].serving.reranked is None
+
+
+def test_synthetic_pairs_may_be_what_a_generator_learns_from() -> None:
+    found = plan({**WHOLE, "data.pairs": "synthetic", "data.instruct": {"answers": "llm"}})
+    (first, *_) = [planned.call for planned in found.calls.values() if planned.call.stage == "instruct"]
+    assert found.calls[first.inputs["queries"]].call.stage == "sift"
+    assert found.calls[first.inputs["run"]].call.inputs["queries"] == first.inputs["queries"]

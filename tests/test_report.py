@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import subprocess
 import sys
@@ -31,6 +32,8 @@ CASES: dict[str, Callable[[], Outcome]] = {
     "no_generator": outcomes.no_generator,
     "no_op": outcomes.no_op,
     "few_groups": outcomes.few_groups,
+    "factorial": outcomes.factorial,
+    "several_seeds": outcomes.several_seeds,
 }
 FOLDER = Path(".harness/outcomes/covidqa/1")
 each_case = pytest.mark.parametrize("case", CASES)
@@ -200,6 +203,176 @@ def test_identical_lists_are_no_noop_if_the_answers_differ() -> None:
     told = headline(view(outcomes.normal(systems=systems)))[0]
     assert "no-op" not in told
     assert "Its lists are identical to those of untuned." in told
+
+
+@pytest.mark.parametrize(
+    ("changes", "tunes", "said"),
+    [
+        ({"same_answers_as": "untuned"}, ("generator",), "identical answers to untuned: a no-op."),
+        (
+            {"same_as": "untuned", "same_answers_as": "untuned", "same_weights_as": "the untuned retriever"},
+            ("retriever",),
+            "identical lists and answers to untuned: a no-op. Its weights are identical to those of the untuned "
+            "retriever: training changed nothing.",
+        ),
+    ],
+)
+def test_a_no_op_is_told_by_what_is_identical(changes: dict[str, str], tunes: tuple[str, ...], said: str) -> None:
+    base = outcomes.no_op()
+    systems = tuple(
+        row.model_copy(update={"same_as": "", "tunes": tunes, **changes}) if row.name == "retriever" else row
+        for row in base.systems
+    )
+    told = headline(view(base.model_copy(update={"systems": systems})))[0]
+    assert told.startswith(f"retriever (seed 0) changed nothing: {said} It took")
+
+
+def test_identical_answers_or_weights_are_no_no_op_where_a_gain_was_measured() -> None:
+    base = outcomes.normal()
+    changes = {"same_answers_as": "untuned", "same_weights_as": "the retriever of other (seed 0)"}
+    systems = tuple(row.model_copy(update=changes) if row.name == "retriever" else row for row in base.systems)
+    told = headline(view(outcomes.normal(systems=systems)))[0]
+    assert "no-op" not in told
+    assert "Its answers are identical to those of untuned." in told
+    assert "Its weights are identical to those of the retriever of other (seed 0). It took" in told
+    shown = on_terminal(outcomes.normal(systems=systems), 120)
+    assert "retriever (seed 0): identical answers to untuned." in shown
+    reference = outcomes.system("few-shot", same_answers_as="untuned")
+    systems = tuple(reference if row.name == "few-shot" else row for row in base.systems)
+    assert "few-shot has identical answers to untuned." in warnings(view(outcomes.normal(systems=systems)))
+
+
+def test_effects_are_shown_in_short_on_a_terminal_and_in_full_in_the_file() -> None:
+    outcome = outcomes.factorial()
+    short, full, text = on_terminal(outcome, 120), on_terminal(outcome, 120, verbose=True), render_markdown(outcome)
+    for shown in (short, full, text):
+        assert "Do the gains add up?" in shown
+        assert "-0.039 [-0.060, -0.018] absorb" in shown
+    for title in ("What is a part worth once another is tuned?", "Effects in full"):
+        assert title not in short
+        assert title in full
+        assert title in text
+    assert "two parts" not in render_markdown(outcomes.normal()).lower()
+    assert "add up" not in on_terminal(outcomes.normal(), 120, verbose=True)
+
+
+def test_what_one_part_absorbs_of_another_is_told_in_one_sentence() -> None:
+    told = [line for line in headline(view(outcomes.factorial())) if "add up" in line]
+    assert told == [
+        "On ndcg@10 the gains of retriever and reranker do not add up: the retriever's is +0.040 while the reranker is "
+        "not tuned, +0.001 once it is (98 % absorbed); the reranker's is +0.055 while the retriever is not tuned, "
+        "+0.016 once it is (71 % absorbed) (exploratory)."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("finding", "numbers", "said"),
+    [
+        ("add up", (0.001, -0.004, 0.006), "the gains of retriever and reranker add up: together they differ from the "
+         "sum by +0.001 [-0.004, +0.006], within the margin of 0.010 (exploratory)."),
+        ("reinforce", (0.05, 0.01, 0.09), "retriever and reranker gain more together than apart: the retriever's is"),
+        ("could not tell", (0.0, -0.1, 0.1), ""),
+    ],
+)  # fmt: skip
+def test_what_is_told_of_two_parts(finding: str, numbers: tuple[float, float, float], said: str) -> None:
+    update = {"finding": finding, **dict(zip(("difference", "low", "high"), numbers, strict=True))}
+    effects = tuple(
+        row.model_copy(update=update) if row.kind == "interaction" and row.measure == "ndcg@10" else row
+        for row in outcomes.effects()
+    )
+    told = [line for line in headline(view(outcomes.factorial(effects=effects))) if line.startswith("On ndcg@10 ")]
+    assert len(told) == bool(said)
+    assert not said or said in told[0]
+
+
+def test_gains_that_are_none_are_not_said_to_add_up() -> None:
+    effects = tuple(
+        row.model_copy(update={"finding": "add up"}) if row.kind == "interaction" and row.measure == "utility" else row
+        for row in outcomes.effects()
+    )
+    assert not any(line.startswith("On utility") for line in headline(view(outcomes.factorial(effects=effects))))
+
+
+def test_an_effect_that_could_not_be_computed_says_why() -> None:
+    none = dict.fromkeys(("difference", "low", "high", "p_value", "absorbed"))
+    lost = {"finding": "not computed", "reason": "no scores of retriever-reranker", "n_queries": 0, "n_groups": 0}
+    effects = tuple(
+        row.model_copy(update={**none, **lost, "failed": 2}) if row.measure == "ndcg@10" and not row.without else row
+        for row in outcomes.effects()
+    )
+    outcome = outcomes.factorial(effects=effects)
+    for text in (on_terminal(outcome, 200), render_markdown(outcome)):
+        assert "ndcg@10: no scores of retriever-reranker (retriever, reranker, generator, retriever and" in text
+        assert "ndcg@10: left out 2 queries without a value in every combination." in text
+        assert "not computed" in text
+    assert not any(line.startswith("On ndcg@10") for line in headline(view(outcome)))
+
+
+def test_more_than_all_of_a_gain_may_be_absorbed() -> None:
+    effects = tuple(
+        row.model_copy(update={"absorbed": 1.3}) if row.absorbed is not None else row for row in outcomes.effects()
+    )
+    assert "more than all" in render_markdown(outcomes.factorial(effects=effects))
+
+
+def test_how_many_stage_calls_were_shared() -> None:
+    said = "Stage calls: 61 distinct; 148 if nothing were shared."
+    assert said in render_markdown(outcomes.factorial())
+    assert "Stage calls" not in render_markdown(outcomes.normal())
+
+
+def test_a_recipe_is_told_instead_of_its_checkpoints() -> None:
+    told = headline(view(outcomes.several_seeds()))
+    assert [line.split(":")[0] for line in told] == [
+        "retriever, as a recipe over 3 seeds",
+        "retriever-judged, as a recipe over 3 seeds",
+    ]
+    assert "improved ndcg@10 by +0.039 [+0.010, +0.068] over untuned; could not tell" in told[0]
+    assert any("stands in the table Across seeds" in line for line in warnings(view(outcomes.several_seeds())))
+
+
+def test_two_seeds_are_shown_and_claim_nothing() -> None:
+    base = outcomes.several_seeds()
+    few = outcomes.claim("retriever", "ndcg@10", (0.0411, 0.0362), reason="at least 3 seeds; here are 2")
+    outcome = base.model_copy(
+        update={"recipe_claims": (few,), "systems": tuple(row for row in base.systems if row.seed < 2)}
+    )
+    assert "+0.041, +0.036" in on_terminal(outcome, 120)
+    assert "+0.039 no claim" in on_terminal(outcome, 120)
+    assert "retriever, ndcg@10: at least 3 seeds; here are 2." in on_terminal(outcome, 120)
+    assert not any("as a recipe" in line for line in headline(view(outcome)))
+    assert "Every verdict is about one checkpoint" in " ".join(warnings(view(outcome)))
+
+
+def test_every_verdict_on_a_recipe_has_its_sentence() -> None:
+    gains = (-0.03, -0.031, -0.029)
+    numbers = {"low": -0.05, "high": -0.01}
+    for verdict, said in {
+        "regressed": "it regressed on ndcg@10: -0.030 [-0.050, -0.010] against untuned",
+        "equivalent": "it is equivalent to untuned on ndcg@10: -0.030 [-0.050, -0.010], within the margin of 0.010",
+        "failed": "it has no verdict on ndcg@10 (failed: why)",
+        "inconclusive": "could not tell whether it changes ndcg@10: -0.030 [-0.050, -0.010] (why)",
+    }.items():
+        claim = outcomes.claim("retriever", "ndcg@10", gains, **numbers, verdict=verdict, reason="why")
+        told = headline(view(outcomes.several_seeds().model_copy(update={"recipe_claims": (claim,)})))
+        assert told[0] == f"retriever, as a recipe over 3 seeds: {said}."
+
+
+def test_many_recipes_are_counted() -> None:
+    claims = tuple(outcomes.claim(f"s{number}", "ndcg@10", (0.1, 0.1, 0.1), verdict="improved") for number in range(9))
+    told = headline(view(outcomes.several_seeds().model_copy(update={"recipe_claims": claims})))
+    assert told[0] == "ndcg@10: of 9 recipes, each over its seeds, 9 improved."
+
+
+def test_an_outcome_of_an_earlier_version_reads() -> None:
+    new = ("effects", "recipe_claims", "calls_planned", "calls_without_sharing")
+    plain = outcomes.normal(ledger=())
+    written = json.loads(plain.model_dump_json(exclude=set(new)))
+    for row in written["systems"]:
+        del row["same_answers_as"], row["same_weights_as"]
+    assert Outcome.model_validate_json(json.dumps(written)) == plain
+    rich = outcomes.factorial(recipe_claims=outcomes.several_seeds().recipe_claims)
+    assert Outcome.model_validate_json(rich.model_dump_json()) == rich
 
 
 def test_nothing_gated_and_nothing_tuned() -> None:

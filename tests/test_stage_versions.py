@@ -15,8 +15,16 @@ from harness.stages import STAGES
 
 PACKAGE = Path(__file__).parent.parent / "harness"
 GOLDEN = Path(__file__).parent / "golden" / "stage_sources.json"
-SHARED = {"generation", "search", "models", "stages.common", "stages.prompts", "stages.retrieve"}
-"""Modules whose code is part of what a stage computes."""
+SHARED = {"generation", "search", "models", "relevance"}
+"""Modules whose code is part of what a stage computes, beside those of stages and of training."""
+
+
+def shared(name: str) -> bool:
+    return name in SHARED or (name.startswith(("stages.", "training.")) and (PACKAGE / path_of(name)).is_file())
+
+
+def path_of(name: str) -> str:
+    return f"{name.replace('.', '/')}.py"
 
 
 def source_digest(module: str) -> str:
@@ -27,7 +35,7 @@ def source_digest(module: str) -> str:
         name = waiting.pop()
         if name not in seen:
             seen.add(name)
-            waiting += [found for found in imported(tree_of(name)) if found in SHARED]
+            waiting += [found for found in imported(tree_of(name)) if shared(found)]
     digest = hashlib.sha256()
     for name in sorted(seen):
         digest.update(ast.dump(without_docstrings(tree_of(name))).encode())
@@ -35,7 +43,7 @@ def source_digest(module: str) -> str:
 
 
 def tree_of(name: str) -> ast.Module:
-    return ast.parse((PACKAGE / f"{name.replace('.', '/')}.py").read_text(encoding="utf-8"))
+    return ast.parse((PACKAGE / path_of(name)).read_text(encoding="utf-8"))
 
 
 def imported(tree: ast.AST) -> set[str]:
@@ -72,6 +80,9 @@ def test_shared_modules_are_part_of_the_digest() -> None:
     assert "generation" in imported(tree_of("stages.answer"))
     assert "search" in imported(tree_of("stages.retrieve"))
     assert "stages.prompts" in imported(tree_of("stages.synthesize"))
+    assert "training.retrievers" in imported(tree_of("stages.tune_retriever"))
+    assert shared("training.raw")
+    assert not shared("stages.common.encode")
 
 
 if __name__ == "__main__":

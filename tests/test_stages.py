@@ -13,13 +13,14 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from harness.contexts import by_hash, sample_queries
 from harness.datasets import Split
 from harness.fakes import FakeBiEncoder
 from harness.formats import load_jsonl, read_run, write_run
-from harness.parts import by_hash, sample_queries
 from harness.recipes import RoundTrip
 from harness.recipes import Synthesize as SynthesizeRule
 from harness.records import Document, Pair, Query, Reference, Usage
+from harness.relevance import Judged, Labelled
 from harness.spec import Retriever
 from harness.stages import common
 from harness.stages import mine as mining
@@ -30,7 +31,6 @@ from harness.stages.mine import Mine, mine
 from harness.stages.retrieve import RUN_FILE, Retrieve, retrieve
 from harness.stages.sift import LeakageAudit, Sift, sift, words_of
 from harness.stages.synthesize import Synthesize, assign_kinds, choose_documents, clean
-from harness.stages.tune_retriever import training_columns
 
 quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -241,6 +241,21 @@ def test_without_the_round_trip_nothing_need_be_found(tmp_path: Path) -> None:
     assert dropped == {}
 
 
+def test_a_query_written_about_two_passages_goes_wherever_it_stands(tmp_path: Path) -> None:
+    pairs = [pair("how is it burned", "d1"), pair("How is it burned?", "d2"), pair("lime in a kiln", "d1")]
+    kept, dropped, usage = sifted(tmp_path, pairs, CORPUS, {}, None)
+    assert [one.query for one in kept] == ["lime in a kiln"]
+    assert (len(dropped), usage.notes["written twice"]) == (2, 2)
+
+
+def test_what_is_kept_is_also_there_as_queries_with_judgements(tmp_path: Path) -> None:
+    kept, *_ = sifted(tmp_path, [pair("lime"), pair("lime in a kiln", "d1"), pair("mail ice", "d2")], CORPUS, {}, None)
+    queries, qrels = common.read_queries(tmp_path / "out"), common.read_judgements(tmp_path / "out")
+    assert queries == {one.query_id: one.query for one in kept}
+    assert qrels == {one.query_id: {one.doc_id: 1} for one in kept}
+    assert len(queries) == 2
+
+
 @pytest.mark.parametrize(("by", "found"), [("bm25", True), ("untuned", False), ("either", True)])
 def test_the_round_trip_asks_the_retrievers_that_the_rule_names(by: Any, found: bool, tmp_path: Path) -> None:
     """Stemming makes bm25 find what the fake, which knows whole words only, does not."""
@@ -321,6 +336,33 @@ def test_what_cannot_be_mined_is_filled_at_random_and_counted(tmp_path: Path) ->
     rows, usage = mined(tmp_path, hard=3, random=0, relative_margin=1.0)
     assert usage.notes["hard negatives replaced by random ones"] > 0
     assert all(len(row["negatives"]) == 3 for row in rows)
+
+
+def test_a_pair_with_too_few_hard_negatives_may_be_dropped_and_is_counted(tmp_path: Path) -> None:
+    filled, _ = mined(tmp_path / "fill", hard=3, random=0, relative_margin=0.3)
+    rows, usage = mined(tmp_path / "drop", hard=3, random=0, relative_margin=0.3, short="drop")
+    dropped = usage.notes["pairs dropped for want of hard negatives"]
+    assert 0 < dropped == len(filled) - len(rows) < len(filled)
+    assert usage.notes["hard negatives replaced by random ones"] == 0
+    with pytest.raises(ValueError, match="all 12 pairs were dropped"):
+        mined(tmp_path / "none", hard=3, relative_margin=1.0, short="drop")
+
+
+def test_what_a_model_finds_relevant_is_no_negative(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain, _ = mined(tmp_path / "plain")
+    worst = plain[0]["negatives"][0]
+
+    def judge(by: str, model: str, items: Any, *rest: Any) -> Labelled:
+        scores = [None if query == plain[1]["query"] else float(doc_id == worst) for query, doc_id in items]
+        return Labelled([Judged(one, "", "", "" if one is not None else "odd") for one in scores], 7, 3)
+
+    monkeypatch.setattr(mining, "judge", judge)
+    rows, usage = mined(tmp_path / "asked", relabel={"by": "llm", "threshold": 0.5}, llm_model="some")
+    assert any(worst in row["negatives"][:2] for row in plain)
+    assert all(worst not in row["negatives"][:2] for row in rows)
+    assert usage.notes["found relevant after all"] > 0
+    assert usage.notes["judgements that failed"] > 0
+    assert (usage.llm_calls, usage.prompt_tokens, usage.new_tokens) == (usage.notes["negatives asked about"], 7, 3)
 
 
 def test_random_negatives_go_by_the_seed_and_hard_ones_do_not(tmp_path: Path) -> None:
@@ -431,25 +473,6 @@ def test_the_oracles_contexts_are_relevant_or_what_the_question_was_written_agai
 
 def test_relevant_passages_stand_most_relevant_first() -> None:
     assert relevant_passages("q", {"q": {"b": 1, "a": 1, "c": 3, "d": 0}}, {}) == ["c", "a", "b"]
-
-
-# tune_retriever
-
-
-def test_training_columns_are_anchor_positive_and_then_the_negatives(tmp_path: Path) -> None:
-    """The trainer goes by the order of the columns, whatever they are called."""
-    corpus = {key: Document(key, f"title {key}", f"text {key}") for key in ("d1", "d2", "d3")}
-    common.write_corpus(folder(tmp_path, "corpus"), corpus)
-    triplets = [
-        {"query": "one", "doc_id": "d1", "negatives": ["d2", "d3"]},
-        {"query": "two", "doc_id": "d2", "negatives": ["d3"]},
-    ]
-    columns = training_columns(triplets, {"corpus": tmp_path / "corpus"})
-    assert list(columns.items()) == [
-        ("anchor", ["one", "two"]),
-        ("positive", ["title d1\ntext d1", "title d2\ntext d2"]),
-        ("negative_1", ["title d2\ntext d2", "title d3\ntext d3"]),
-    ]
 
 
 # the sample of questions

@@ -12,6 +12,7 @@ import yaml
 from harness import builtin
 from harness.errors import ConfigError
 from harness.measures import parse
+from harness.recipes import RetrieverRecipe
 from harness.spec import Suite
 from harness.suite_files import load_suite, parse_suite
 
@@ -81,7 +82,6 @@ def test_all_mistakes_of_a_file_come_at_once() -> None:
             "s.yaml:5: evaluate.split: 'tset' is not allowed; did you mean 'test'?",
             "s.yaml:7: pipeline.retriever.modl: unknown key; did you mean 'model'?",
             "s.yaml:10: pipeline.context: more than pipeline.depth 50; raise the depth",
-            "s.yaml:11: pipeline.reranker: should be null, not {'model': 'x'}",
             "s.yaml:12: data.synthesize.kinds.1: 'question' is named twice (first in line 12); keep one",
             "s.yaml:12: data.synthesize.kinds.2: 'kyword' is not allowed; did you mean 'keyword'?",
             "s.yaml:12: data.synthesize.round_trip.kk: unknown key; did you mean 'k'?",
@@ -370,9 +370,51 @@ def test_a_candidate_changes_only_what_it_says() -> None:
         GOOD + "recipes: {retriever: {epochs: 3}}\ncandidates: {a: {tune: [retriever], retriever: {batch_size: 7}}}\n",
         FILE,
     )
-    recipe = suite.candidates["a"].recipe(suite.recipes)
+    recipe = suite.recipe(suite.candidates["a"], "retriever")
+    assert isinstance(recipe, RetrieverRecipe)
     assert (recipe.epochs, recipe.batch_size, recipe.learning_rate) == (3, 7, 2e-5)
     assert suite.recipes.retriever.batch_size == 32
+
+
+def test_a_candidate_changes_its_data_and_not_that_of_others() -> None:
+    more = (
+        "candidates: {a: {tune: [reranker], pairs: judged, mine: {hard: 4}, label: {by: bm25}}, b: {tune: [reranker]}}"
+    )
+    suite = parse_suite(GOOD + more, FILE)
+    mine, other = (suite.making(suite.candidates[name]) for name in ("a", "b"))
+    assert (mine.pairs, mine.mine.hard, mine.mine.depth, mine.label.by) == ("judged", 4, 50, "bm25")
+    assert other == suite.data
+
+
+def test_a_suite_is_written_as_it_is_read() -> None:
+    more = "candidates: {a: {tune: [retriever], retriever: {batch_size: 7}, mine: {relabel: {by: llm}}}}\n"
+    suite = parse_suite(GOOD + more, FILE)
+    written = suite.model_dump(mode="json", by_alias=True)
+    assert written["candidates"]["a"]["retriever"] == {"batch_size": 7}
+    assert Suite.model_validate(written) == suite
+
+
+@pytest.mark.parametrize(
+    ("more", "problem"),
+    [
+        ("{recipe: distill, teacher: cross-encoder}", "'teacher: cross-encoder' needs 'teacher_model'"),
+        ("{recipe: distil}", "'distil' is not allowed; did you mean 'distill'?"),
+    ],
+)
+def test_recipes_that_do_not_go_together_are_found_at_the_door(more: str, problem: str) -> None:
+    assert any(problem in found for found in problems_with(f"recipes: {{retriever: {more}}}"))
+
+
+def test_a_candidates_change_is_checked_with_what_it_changes() -> None:
+    more = "candidates: {a: {tune: [retriever], retriever: {recipe: distill, teacher: cross-encoder}}}"
+    assert problems_with(more) == ["s.yaml:5: candidates.a.retriever: 'teacher: cross-encoder' needs 'teacher_model'"]
+
+
+def test_a_factorial_expands_to_all_combinations() -> None:
+    suite = parse_suite(GOOD + "factorial: [retriever, generator]\n", FILE)
+    assert {name: one.tune for name, one in suite.strategies.items()} == {
+        "retriever": ("retriever",), "generator": ("generator",), "retriever-generator": ("retriever", "generator"),
+    }  # fmt: skip
 
 
 def test_margins_are_those_of_the_gated_measures() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from harness.records import Outcome
-from harness.report import details, tables, words
+from harness.report import across, details, tables, together, words
 from harness.report.values import Table
 from harness.report.view import view
 
@@ -19,6 +19,8 @@ class Contents:
     headline: tuple[str, ...]
     warnings: tuple[str, ...]
     answer: tuple[Table, ...]
+    together: tuple[Table, ...]
+    together_in_full: tuple[Table, ...]
     surely: tuple[Table, ...]
     costs: tuple[Table, ...]
     answers: tuple[Table, ...]
@@ -35,7 +37,11 @@ def contents(outcome: Outcome) -> Contents:
         subject=words.subject(seen),
         headline=words.headline(seen),
         warnings=words.warnings(seen),
-        answer=_present(tables.quality(seen), tables.gains(seen), details.published(seen), tables.cost(seen)),
+        answer=_present(
+            tables.quality(seen), tables.gains(seen), across.seeds(seen), details.published(seen), tables.cost(seen)
+        ),
+        together=_present(together.effects(seen)),
+        together_in_full=_present(together.absorbed(seen), together.in_full(seen)),
         surely=_present(
             tables.comparisons(seen, "gain"), tables.comparisons(seen, "regression"), details.failures(seen)
         ),

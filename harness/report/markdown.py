@@ -13,6 +13,7 @@ from harness.report import figures, words
 from harness.report.contents import contents
 from harness.report.tables import BEST_NOTE
 from harness.report.values import Cell, Table
+from harness.report.view import view
 
 TEMPLATE = "report.md.j2"
 _SPECIAL = re.compile(r"[\\`*|]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
@@ -26,7 +27,7 @@ def render_markdown(outcome: Outcome) -> str:
         .render(
             outcome=outcome,
             report=contents(outcome),
-            how_to_read=words.HOW_TO_READ,
+            how_to_read=words.how_to_read(view(outcome)),
             spec=_yaml(outcome.spec),
             took=figures.duration(outcome.seconds),
             provenance=outcome.provenance,

@@ -11,21 +11,12 @@ from typing import Literal
 
 from harness.records import Comparison, SystemInfo
 from harness.report import figures
-from harness.report.values import Cell, Column, Table, Tone, cells, left, sentences
-from harness.report.view import BASELINE, View, is_rank, row_label
+from harness.report.values import VERDICT_TONES, Cell, Column, Table, cells, left, sentences
+from harness.report.view import BASELINE, View, identical, is_rank, row_label
 
 EXPLORATORY = "°"
 PARTIAL = "†"
 BEST_NOTE = "Bold: the best among systems that could be deployed and have no failed score."
-_TONES: dict[str, Tone] = {
-    "improved": "improved",
-    "equivalent": "equivalent",
-    "inconclusive": "inconclusive",
-    "regressed": "regressed",
-    "failed": "failed",
-    "missing": "failed",
-    "not comparable": "failed",
-}
 
 
 def quality(view: View) -> Table:
@@ -109,7 +100,7 @@ def gains(view: View) -> Table | None:
         if any(view.gain(info, name) for name in view.gated) or info.name == BASELINE or info.failed
     ]
     rows = [(Cell(info.label), *(gain_cell(view, info, name) for name in view.gated)) for info in shown]
-    notes = [f"{info.label}: identical lists to {info.same_as}." for info in view.systems if info.same_as]
+    notes = [f"{info.label}: identical {what} to {whom}." for info in view.systems for what, whom in identical(info)]
     return Table(
         f"Gain over {BASELINE}, with verdict",
         (Column("system", "left"), *(Column(name, "left") for name in view.gated)),
@@ -129,7 +120,7 @@ def gain_cell(view: View, info: SystemInfo, measure: str) -> Cell:
     comparison = view.gain(info, measure)
     if comparison is None:
         return Cell("failed", "failed") if info.failed else Cell("baseline" if info.name == BASELINE else figures.NONE)
-    return Cell(difference_text(comparison), _TONES.get(comparison.verdict, ""))
+    return Cell(difference_text(comparison), VERDICT_TONES.get(comparison.verdict, ""))
 
 
 def difference_text(comparison: Comparison) -> str:
@@ -160,17 +151,29 @@ def cost(view: View) -> Table:
         tuple(columns),
         tuple(_cost_row(view, info, first) for info in view.systems),
         sentences(
-            "Cost to make is paid once, the rest per query (exploratory, this machine only).", _probe_sizes(view)
+            "Cost to make is paid once, the rest per query (exploratory, this machine only).",
+            _probe_sizes(view),
+            _sharing(view),
         ),
         upper=_references(view.systems),
     )
+
+
+def _sharing(view: View) -> str:
+    """How much was made once for several systems."""
+    planned, alone = view.outcome.calls_planned, view.outcome.calls_without_sharing
+    if not planned:
+        return ""
+    return f"Stage calls: {figures.count(planned)} distinct; {figures.count(alone)} if nothing were shared."
 
 
 def _cost_row(view: View, info: SystemInfo, first: str) -> tuple[Cell, ...]:
     serving = info.serving
     retrieval, total = (serving.retrieval, serving.total) if serving else (None, None)
     comparison = view.gain(info, first)
-    gain = Cell(figures.signed(comparison.difference), _TONES.get(comparison.verdict, "")) if comparison else None
+    gain = (
+        Cell(figures.signed(comparison.difference), VERDICT_TONES.get(comparison.verdict, "")) if comparison else None
+    )
     return (
         *cells((info.label, figures.duration(info.make_seconds), figures.dollars(info.make_dollars))),
         *((gain or gain_cell(view, info, first),) if first else ()),
@@ -224,7 +227,7 @@ def _comparison_row(view: View, row: Comparison) -> tuple[Cell, ...]:
         *cells((figures.interval(row.low, row.high), figures.p_value(row.p_value), figures.fixed(row.margin))),
         Cell(figures.fixed(row.detectable)),
         Cell(f"{figures.count(row.n_queries)} / {figures.count(row.n_groups)}"),
-        Cell(row.verdict, _TONES.get(row.verdict, "")),
+        Cell(row.verdict, VERDICT_TONES.get(row.verdict, "")),
     )
 
 

@@ -54,9 +54,16 @@ def render(outcome: Outcome, console: Console, verbose: bool = False, folder: Pa
 
 
 def _shown(report: Contents, verbose: bool) -> Iterable[Table]:
-    yield from report.answer
+    yield from (*report.answer, *report.together)
     if verbose:
-        yield from (*report.surely, *report.costs, *report.answers, *report.data, *report.provenance)
+        yield from (
+            *report.together_in_full,
+            *report.surely,
+            *report.costs,
+            *report.answers,
+            *report.data,
+            *report.provenance,
+        )
         yield from report.identities
 
 

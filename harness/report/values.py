@@ -8,6 +8,15 @@ from typing import Literal, NamedTuple
 
 Tone = Literal["", "best", "improved", "equivalent", "inconclusive", "regressed", "failed"]
 Align = Literal["left", "right"]
+VERDICT_TONES: dict[str, Tone] = {
+    "improved": "improved",
+    "equivalent": "equivalent",
+    "inconclusive": "inconclusive",
+    "regressed": "regressed",
+    "failed": "failed",
+    "missing": "failed",
+    "not comparable": "failed",
+}
 
 
 class Cell(NamedTuple):

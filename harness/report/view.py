@@ -33,6 +33,12 @@ def is_rank(measure: str) -> bool:
         return False
 
 
+def identical(info: SystemInfo) -> tuple[tuple[str, str], ...]:
+    """What of a system equals another's, though it was made apart: ``("lists", "untuned")``."""
+    found = (("lists", info.same_as), ("answers", info.same_answers_as), ("weights", info.same_weights_as))
+    return tuple((what, whom) for what, whom in found if whom)
+
+
 @dataclass(frozen=True)
 class View:
     """`measures` are those that any system has a value or a failure for, retrieval first; `gated` those compared."""

@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Iterable
 
 from harness.records import Comparison, SystemInfo
-from harness.report import figures
-from harness.report.view import BASELINE, View, is_rank, row_label
+from harness.report import across, figures, together
+from harness.report.view import BASELINE, View, identical, is_rank, row_label
 
 FEW_GROUPS = 20
 RECIPE_SEEDS = 3
@@ -36,18 +36,35 @@ HOW_TO_READ = (
 )
 
 
+def how_to_read(view: View) -> tuple[str, ...]:
+    """What the words of the tables mean, but for tables that this outcome has not."""
+    return (
+        *HOW_TO_READ,
+        *(across.HOW_TO_READ if view.outcome.recipe_claims else ()),
+        *(together.HOW_TO_READ if view.outcome.effects else ()),
+    )
+
+
 def headline(view: View) -> tuple[str, ...]:
     """What came of the candidates, in sentences."""
     if not view.candidates:
         return ("There is no candidate in this outcome: reference rows only.", *_regressions(view))
     if not view.gains:
         return ("No gain was tested: the suite gates no measure that was run.", *_regressions(view))
-    told = (_candidate(view, info) for info in view.candidates) if _told_one_by_one(view) else _counts(view)
-    return (*told, *_stronger_reference(view), *_regressions(view))
+    recited = _recited(view)
+    many = not recited and any(info.name not in _claimed(view) for info in view.candidates)
+    told = _counts(view) if many else (_candidate(view, info) for info in recited)
+    return (*across.told(view), *told, *together.told(view), *_stronger_reference(view), *_regressions(view))
 
 
-def _told_one_by_one(view: View) -> bool:
-    return bool(view.gains) and len(view.candidates) <= MOST_SENTENCES
+def _recited(view: View) -> list[SystemInfo]:
+    """The candidates that the headline tells of one by one: few, and with nothing said of their recipe."""
+    apart = [info for info in view.candidates if info.name not in _claimed(view)]
+    return apart if view.gains and len(apart) <= MOST_SENTENCES else []
+
+
+def _claimed(view: View) -> set[str]:
+    return {claim.system for claim in view.outcome.recipe_claims if claim.verdict}
 
 
 def _candidate(view: View, info: SystemInfo) -> str:
@@ -55,11 +72,20 @@ def _candidate(view: View, info: SystemInfo) -> str:
     if info.failed:
         return f"{info.label} failed: {_bare(info.failed)}."
     rows = [row for name in view.gated if (row := view.gain(info, name))]
-    if info.same_as == BASELINE and not any(row.difference for row in rows):
-        return f"{info.label} changed nothing: identical lists to {BASELINE}: a no-op. {made}"
+    alike = [what for what, whom in identical(info) if whom == BASELINE and what != "weights"]
+    own_lists = "retriever" in info.tunes or "reranker" in info.tunes
+    if ("lists" if own_lists else "answers") in alike and not any(row.difference for row in rows):
+        because = [_same(what, whom) for what, whom in identical(info) if what == "weights"]
+        noop = f"{info.label} changed nothing: identical {figures.listed(alike)} to {BASELINE}: a no-op."
+        return " ".join([noop, *because, made])
     told = [_gain(info, row, first=not number) for number, row in enumerate(rows)]
-    same = [f"Its lists are identical to those of {info.same_as}."] if info.same_as else []
+    same = [_same(what, whom) for what, whom in identical(info)]
     return " ".join([*(told or [f"{info.label} has no gain on a gated measure."]), *same, made])
+
+
+def _same(what: str, whom: str) -> str:
+    idle = ": training changed nothing" if what == "weights" and BASELINE in whom else ""
+    return f"Its {what} are identical to those of {whom}{idle}."
 
 
 def _gain(info: SystemInfo, row: Comparison, first: bool) -> str:
@@ -145,12 +171,13 @@ def _stronger_reference(view: View) -> Iterable[str]:
 
 def warnings(view: View) -> tuple[str, ...]:
     """What a reader must keep in mind before believing a number, unless the headline has said it."""
-    untold = [info for info in view.systems if info.role == "reference" or not _told_one_by_one(view)]
+    recited = _recited(view)
+    untold = [info for info in view.systems if info not in recited]
     return (
         *(f"{info.label} failed: {_bare(info.failed)}." for info in untold if info.failed),
         *_few_groups(view),
         *_failed_scores(view),
-        *(f"{info.label} has identical lists to {info.same_as}." for info in untold if info.same_as),
+        *(f"{info.label} has identical {what} to {whom}." for info in untold for what, whom in identical(info)),
         *_missing(view),
         *_seeds(view),
         *_looks(view),
@@ -196,6 +223,8 @@ def _seeds(view: View) -> Iterable[str]:
             f"One seed ({view.seeds[0]}): what is said of a candidate holds for this checkpoint only; a claim about a "
             f"recipe needs at least {RECIPE_SEEDS} seeds."
         )
+    elif any(claim.verdict for claim in view.outcome.recipe_claims):
+        yield "A gain is about one checkpoint (one seed); what holds for a recipe stands in the table Across seeds."
     elif len(view.seeds) > 1:
         enough = "" if len(view.seeds) >= RECIPE_SEEDS else f" at least {RECIPE_SEEDS} seeds and"
         yield (

@@ -2,13 +2,14 @@
 
 One stage for all systems, with the same instruction: `source` says what stands in the prompt. ``run`` gives the first
 `context` passages of a run, ``none`` gives none (the row `closed-book`), ``relevant`` gives the relevant passages (the
-row `oracle-context`; for an unanswerable question the passage it was written against, if that is known).
+row `oracle-context`; for an unanswerable question the passage it was written against, if that is known), ``given``
+gives what the input `contexts` says. The input `adapter`, if there is one, is what tuning made of the generator.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,7 +30,7 @@ class Answer(Spec):
 
     generator: Generator
     context: int
-    source: Literal["run", "none", "relevant"]
+    source: Literal["run", "none", "relevant", "given"]
     few_shot: int = 0
 
 
@@ -39,14 +40,8 @@ def answer(spec: Answer, inputs: Inputs, out: Path, seed: int, progress: Progres
     documents = common.read_corpus(inputs["corpus"])
     contexts = choose_contexts(spec, queries, inputs)
     model, tokenizer, prefix = load(spec, documents, inputs, seed)
-    used = list(dict.fromkeys(doc_id for context in contexts.values() for doc_id in context))
-    texts = [documents[doc_id].content for doc_id in used]
-    texts = generation.cut(tokenizer, texts, spec.generator.passage_tokens) if texts else []
-    shown = dict(zip(used, texts, strict=True))
-    tails = [
-        generation.chat_tail(tokenizer, question_turn(text, [shown[doc_id] for doc_id in contexts[query_id]]))
-        for query_id, text in queries.items()
-    ]
+    asked = [(text, contexts[query_id]) for query_id, text in queries.items()]
+    tails = prompt_tails(tokenizer, asked, documents, spec.generator.passage_tokens)
     sampling = generation.Sampling(spec.generator.max_new_tokens, spec.generator.batch_size, one_line=True)
     written = generation.write(generation.Head(model, tokenizer, prefix), tails, sampling, progress)
     answers = [
@@ -58,9 +53,22 @@ def answer(spec: Answer, inputs: Inputs, out: Path, seed: int, progress: Progres
     return Usage(len(answers), len(answers), *tokens, {"answers": len(answers)})
 
 
+def prompt_tails(
+    tokenizer: Any, asked: Sequence[tuple[str, Sequence[str]]], documents: Mapping[str, Document], passage_tokens: int
+) -> list[str]:
+    """The ends of prompts, one for each question and the ids of its passages: what answering and training both show."""
+    used = list(dict.fromkeys(doc_id for _, context in asked for doc_id in context))
+    texts = generation.cut(tokenizer, [documents[doc_id].content for doc_id in used], passage_tokens)
+    shown = dict(zip(used, texts, strict=True))
+    return [
+        generation.chat_tail(tokenizer, question_turn(text, [shown[doc_id] for doc_id in context]))
+        for text, context in asked
+    ]
+
+
 def load(spec: Answer, documents: Mapping[str, Document], inputs: Inputs, seed: int) -> tuple[Any, Any, str]:
     """Return the generator, its tokenizer, and the head of every prompt: instruction and examples."""
-    model, tokenizer = load_generator(common.model_folder(spec.generator.model, inputs))
+    model, tokenizer = load_generator(common.model_folder(spec.generator.model, inputs), inputs.get("adapter"))
     turns = _examples(spec, documents, inputs, tokenizer, seed)
     return model, tokenizer, generation.chat_parts(tokenizer, spec.generator.instruction, turns)
 
@@ -72,6 +80,9 @@ def choose_contexts(spec: Answer, queries: Mapping[str, str], inputs: Inputs) ->
     if spec.source == "run":
         run = read_run(inputs["run"] / RUN_FILE, escaped=True)
         return {query_id: [doc_id for doc_id, _ in run.get(query_id, [])[: spec.context]] for query_id in queries}
+    if spec.source == "given":
+        given = common.read_contexts(inputs["contexts"])
+        return {query_id: given[query_id] for query_id in queries}
     qrels, references = common.read_judgements(inputs["qrels"]), common.read_references(inputs["references"])
     return {query_id: relevant_passages(query_id, qrels, references)[: spec.context] for query_id in queries}
 

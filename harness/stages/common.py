@@ -91,6 +91,17 @@ def read_answers(folder: Path) -> dict[str, Answer]:
     return {row["query_id"]: Answer(**{**row, "context": tuple(row["context"])}) for row in rows}
 
 
+def write_contexts(folder: Path, contexts: Mapping[str, Sequence[str]]) -> None:
+    """Write the part `contexts`: the ids of the passages that each query's prompt shows, in this order."""
+    rows = ({"query_id": query_id, "context": list(doc_ids)} for query_id, doc_ids in contexts.items())
+    write_jsonl(folder / "contexts.jsonl", rows)
+
+
+def read_contexts(folder: Path) -> dict[str, list[str]]:
+    """Read the part `contexts`: query_id -> doc_ids in the order shown."""
+    return {row["query_id"]: row["context"] for row in load_jsonl(folder / "contexts.jsonl")}
+
+
 def model_folder(spec_model: str, inputs: Mapping[str, Path], name: str = "model") -> Path:
     """The folder of a model: an input artifact of this name if there is one, else what the spec names."""
     return inputs[name] if name in inputs else locate(spec_model)

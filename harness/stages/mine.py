@@ -1,27 +1,35 @@
-"""mine: pairs and the untuned retriever in, triplets out.
+"""mine: pairs and a retriever in, triplets out.
 
 Hard negatives come from the retriever's first `depth` documents, without known positives and without those whose
 score is above (1 - margin) of the positive's: too good to be wrong (NV-Retriever, arXiv 2407.15831, TopK-PercPos).
+An LLM or a cross-encoder may be asked about those that are left, and what it finds relevant is dropped.
 """
 
 from __future__ import annotations
 
 import random
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
 from harness.fields import Spec
 from harness.formats import write_jsonl
-from harness.recipes import Pairs
+from harness.recipes import Pairs, Relabel
 from harness.records import Pair, Progress, Usage
 from harness.search import DenseIndex
 from harness.spec import Retriever
 from harness.stages import Inputs
 from harness.stages.common import bi_encoder, encode, read_judgements, read_pairs, read_queries
+from harness.stages.judging import judge
+
+TRIPLETS_FILE = "triplets.jsonl"
+RELABEL_SPARE = 2
+"""So many times the negatives wanted are asked about, so that some are left when others turn out relevant."""
 
 
 class Mine(Spec):
-    """See `spec.Mine`; `pairs` says which pairs are used, `retriever` is the untuned one."""
+    """See `recipes.Mine`; `pairs` says which pairs are used, `retriever` is the untuned one."""
 
     hard: int
     random: int
@@ -29,38 +37,101 @@ class Mine(Spec):
     depth: int
     pairs: Pairs
     retriever: Retriever
+    short: Literal["fill", "drop"] = "fill"
+    relabel: Relabel | None = None
+    llm_model: str | None = None
+
+
+class _Candidates(NamedTuple):
+    """What the retriever found for a pair that may be wrong, best first, and how many were too near the positive."""
+
+    doc_ids: list[str]
+    refused: int
 
 
 def mine(spec: Mine, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
-    """Write `triplets.jsonl`: query, doc_id, negatives (doc ids; hard ones first, as many for every pair)."""
+    """Write `triplets.jsonl`: query, doc_id, negatives (doc ids; hard ones first, as many for every pair).
+
+    The retriever is the input `model`, or the one that the spec names.
+    """
     pairs = gather(spec.pairs, inputs)
     index = DenseIndex(inputs["dense"])
-    dice = random.Random(seed)
-    vectors = encode(bi_encoder(spec.retriever, inputs), [pair.query for pair in pairs], "query", progress)
-    hits = index.search(vectors, spec.depth)
-    place = {doc_id: number for number, doc_id in enumerate(index.doc_ids)}
     positives = known_positives(pairs)
-    rows, filled, refused = [], 0, 0
-    for pair, vector, found in zip(pairs, vectors, hits, strict=True):
-        own = positives[pair.query]
-        bar = float(vector @ index.vectors[place[pair.doc_id]])
-        bar -= spec.relative_margin * abs(bar)
-        wrong = [(doc_id, score) for doc_id, score in found if doc_id not in own]
-        hard = [doc_id for doc_id, score in wrong if score <= bar][: spec.hard]
-        refused += sum(score > bar for _, score in wrong)
-        filled += spec.hard - len(hard)
-        easy = _draw(index.doc_ids, own | set(hard), spec.hard + spec.random - len(hard), dice)
+    candidates = _find(spec, pairs, positives, index, inputs, progress)
+    relevant, notes, asked = _relabelled(spec, pairs, candidates, inputs, progress)
+    dice = random.Random(seed)
+    rows: list[dict[str, Any]] = []
+    filled = dropped = 0
+    for pair, found in zip(pairs, candidates, strict=True):
+        hard = [doc_id for doc_id in found.doc_ids if (pair.query, doc_id) not in relevant][: spec.hard]
+        missing = spec.hard - len(hard)
+        if missing and spec.short == "drop":
+            dropped += 1
+            continue
+        filled += missing
+        without = positives[pair.query] | set(hard) | {key for query, key in relevant if query == pair.query}
+        easy = _draw(index.doc_ids, without, spec.hard + spec.random - len(hard), dice)
         rows.append({"query": pair.query, "doc_id": pair.doc_id, "negatives": hard + easy, "origin": pair.origin})
-    write_jsonl(out / "triplets.jsonl", rows)
+    if not rows:
+        raise ValueError(f"all {len(pairs)} pairs were dropped: too few hard negatives; use short: fill or more depth")
+    write_jsonl(out / TRIPLETS_FILE, rows)
     notes = {
         "pairs": len(pairs),
         "synthetic": sum(pair.origin == "synthetic" for pair in pairs),
         "judged": sum(pair.origin == "judged" for pair in pairs),
         "negatives a pair": spec.hard + spec.random,
         "hard negatives replaced by random ones": filled,
-        "passed over, too near the positive": refused,
+        "pairs dropped for want of hard negatives": dropped,
+        "passed over, too near the positive": sum(found.refused for found in candidates),
+        **notes,
     }
-    return Usage(units=len(pairs), notes=notes)
+    return Usage(len(pairs), *asked, notes)
+
+
+def _find(
+    spec: Mine, pairs: Sequence[Pair], positives: Mapping[str, set[str]], index: DenseIndex, inputs: Inputs,
+    progress: Progress,
+) -> list[_Candidates]:  # fmt: skip
+    vectors = encode(bi_encoder(spec.retriever, inputs), [pair.query for pair in pairs], "query", progress)
+    place = {doc_id: number for number, doc_id in enumerate(index.doc_ids)}
+    found = []
+    for pair, vector, hits in zip(pairs, vectors, index.search(vectors, spec.depth), strict=True):
+        bar = float(vector @ index.vectors[place[pair.doc_id]])
+        bar -= spec.relative_margin * abs(bar)
+        wrong = [(doc_id, score) for doc_id, score in hits if doc_id not in positives[pair.query]]
+        usable = [doc_id for doc_id, score in wrong if score <= bar]
+        found.append(_Candidates(usable, len(wrong) - len(usable)))
+    return found
+
+
+def _relabelled(
+    spec: Mine, pairs: Sequence[Pair], candidates: Sequence[_Candidates], inputs: Inputs, progress: Progress
+) -> tuple[set[tuple[str, str]], dict[str, Any], tuple[int, int, int]]:
+    """Pairs of query and passage that turn out relevant, what to note, and LLM calls with tokens in and out.
+
+    A judgement that failed says nothing: the passage stays a negative, and is counted.
+    """
+    rule = spec.relabel
+    if rule is None:
+        return set(), {}, (0, 0, 0)
+    shown = RELABEL_SPARE * spec.hard
+    asked = list(
+        dict.fromkeys(
+            (pair.query, key) for pair, found in zip(pairs, candidates, strict=True) for key in found.doc_ids[:shown]
+        )
+    )
+    judged = judge(rule.by, rule.model or spec.llm_model or "", asked, inputs, "llm", progress)
+    relevant = {
+        item for item, one in zip(asked, judged.judged, strict=True)
+        if one.score is not None and one.score >= rule.threshold
+    }  # fmt: skip
+    notes = {
+        "negatives asked about": len(asked),
+        "found relevant after all": len(relevant),
+        "judgements that failed": sum(one.score is None for one in judged.judged),
+    }
+    calls = len(asked) if rule.by == "llm" else 0
+    return relevant, notes, (calls, judged.prompt_tokens, judged.new_tokens)
 
 
 def gather(which: Pairs, inputs: Inputs) -> list[Pair]:
@@ -79,7 +150,7 @@ def gather(which: Pairs, inputs: Inputs) -> list[Pair]:
     return pairs
 
 
-def known_positives(pairs: list[Pair]) -> dict[str, set[str]]:
+def known_positives(pairs: Sequence[Pair]) -> dict[str, set[str]]:
     """All documents that are known to be right for each query text."""
     positives: dict[str, set[str]] = defaultdict(set)
     for pair in pairs:
@@ -87,7 +158,7 @@ def known_positives(pairs: list[Pair]) -> dict[str, set[str]]:
     return positives
 
 
-def _draw(doc_ids: list[str], without: set[str], count: int, dice: random.Random) -> list[str]:
+def _draw(doc_ids: Sequence[str], without: set[str], count: int, dice: random.Random) -> list[str]:
     """Draw `count` documents that are not in `without`; fewer only if the corpus has no more."""
     count = min(count, len(doc_ids) - len(without))
     drawn: list[str] = []

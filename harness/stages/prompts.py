@@ -1,4 +1,4 @@
-"""The prompts of `synthesize` and `answer`. A change here is a change of those stages' versions.
+"""The prompts of `synthesize`, `instruct` and `answer`. A change here is a change of those stages' versions.
 
 The examples are about trades that no data set of ours is about, so that they teach the form and not the matter.
 """
@@ -75,6 +75,25 @@ def synthesis_head(kind: str) -> str:
 def synthesis_tail(kind: str, passage: str) -> str:
     """The end of a prompt, from the passage up to where the query begins."""
     return f"Passage: {passage}\n{SYNTHESIS[kind].label}:"
+
+
+ANSWERING = "Each passage is followed by a question and by a short answer in the words of the passage."
+EXAMPLE_ANSWERS = ("long through-stones, laid across at knee height", "sharpen_blade with the given angle", "nine days")
+
+
+def answering_head() -> str:
+    """The shared beginning of all prompts that ask an LLM for an answer to train on: plain text to be continued."""
+    questions = SYNTHESIS["question"].examples
+    shown = (
+        f"{answering_tail(passage, question)} {reply}\n\n"
+        for passage, question, reply in zip(EXAMPLE_PASSAGES, questions, EXAMPLE_ANSWERS, strict=True)
+    )
+    return f"{ANSWERING}\n\n{''.join(shown)}"
+
+
+def answering_tail(passage: str, question: str) -> str:
+    """The end of such a prompt, from the passage up to where the answer begins."""
+    return f"Passage: {passage}\nQuestion: {question}\nAnswer:"
 
 
 def question_turn(question: str, passages: Sequence[str]) -> str:

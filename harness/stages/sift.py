@@ -1,7 +1,8 @@
 """sift: queries as written in, training pairs out. Each one that is dropped is kept beside them with the reason.
 
 In this order: too short, copied from the passage's title, written twice, too near a dev or test query (the leakage
-audit), not found again (the round-trip filter).
+audit), not found again (the round-trip filter). A query that was written about different passages goes wherever it
+stands: it is one that fits everything.
 """
 
 from __future__ import annotations
@@ -18,7 +19,16 @@ from harness.records import Pair, Progress, Usage
 from harness.search import Bm25Index, DenseIndex, Hits
 from harness.spec import Retriever
 from harness.stages import Inputs
-from harness.stages.common import bi_encoder, encode, read_corpus, read_pairs, read_queries, write_pairs
+from harness.stages.common import (
+    bi_encoder,
+    encode,
+    read_corpus,
+    read_pairs,
+    read_queries,
+    write_judgements,
+    write_pairs,
+    write_queries,
+)
 
 MIN_WORDS = 2
 COPIED_SHARE = 0.6
@@ -44,8 +54,12 @@ def sift(spec: Sift, inputs: Inputs, out: Path, seed: int, progress: Progress) -
     if spec.round_trip is not None and going:
         found = _found_again([pairs[number] for number in going], spec, spec.round_trip, inputs, progress)
         reasons.update({number: "not found again" for number, ok in zip(going, found, strict=True) if not ok})
-    kept = [pair for number, pair in enumerate(pairs) if number not in reasons]
+    going = [number for number in range(len(pairs)) if number not in reasons]
+    kept = [pairs[number]._replace(query_id=f"synthetic-{number}") for number in going]
     write_pairs(out, kept)
+    # The same as queries with judgements, for those who retrieve with them.
+    write_queries(out, {pair.query_id: pair.query for pair in kept})
+    write_judgements(out, {pair.query_id: {pair.doc_id: 1} for pair in kept})
     write_jsonl(out / "dropped.jsonl", ({**pairs[n]._asdict(), "reason": reasons[n]} for n in sorted(reasons)))
     counts = Counter(reason.split(":")[0] for reason in reasons.values())
     order = ("too short", "copied from the title", "written twice", "too near a dev or test query", "not found again")
@@ -62,6 +76,9 @@ def _first_reasons(
     reasons: dict[int, str] = {}
     seen: set[str] = set()
     audit = LeakageAudit(heldout, leakage)
+    about: dict[str, set[str]] = defaultdict(set)
+    for pair in pairs:
+        about[" ".join(words_of(pair.query))].add(pair.doc_id)
     for number, pair in enumerate(pairs):
         words = words_of(pair.query)
         near = audit.nearest(pair.query)
@@ -69,7 +86,7 @@ def _first_reasons(
             reasons[number] = "too short"
         elif copies(pair.query, titles[pair.doc_id]):
             reasons[number] = "copied from the title"
-        elif " ".join(words) in seen:
+        elif " ".join(words) in seen or len(about[" ".join(words)]) > 1:
             reasons[number] = "written twice"
         elif near is not None:
             reasons[number] = f"too near a dev or test query: {near}"

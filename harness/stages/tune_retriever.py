@@ -1,23 +1,32 @@
-"""tune_retriever: triplets in, a tuned bi-encoder out.
+"""tune_retriever: triplets or labelled lists in, a tuned bi-encoder out.
 
-Recipe `mnrl`: MultipleNegativesRankingLoss (in-batch negatives and the mined ones) with sentence-transformers' own
-trainer, in float32, no batch with one text twice.
+The recipes are in `harness.training.retrievers`. A checkpoint is chosen on dev by ranking the passages that the
+untuned retriever finds there: a small corpus of the likely mistakes, so that a look costs seconds.
 """
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Mapping
+import hashlib
+import math
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from harness.fields import Spec
-from harness.formats import load_jsonl
+from harness.formats import load_jsonl, read_run
 from harness.recipes import RetrieverRecipe
-from harness.records import Progress, Usage
+from harness.records import Document, Progress, Usage
 from harness.spec import Retriever
 from harness.stages import Inputs
-from harness.stages.common import bi_encoder, read_corpus, seeded
+from harness.stages.common import bi_encoder, encode, read_corpus, read_judgements, read_queries, seeded
+from harness.stages.label import LABELS_FILE, by_query
+from harness.stages.mine import TRIPLETS_FILE
+from harness.stages.retrieve import RUN_FILE
+from harness.training.memory import until_it_fits
+from harness.training.retrievers import Prompts, Ranked, train
+from harness.training.watch import loss_notes
+
+DEV_QUERIES, DEV_DEPTH, DEV_CUTOFF = 50, 10, 10
 
 
 class TuneRetriever(Spec):
@@ -28,108 +37,101 @@ class TuneRetriever(Spec):
 
 
 def tune_retriever(spec: TuneRetriever, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
-    """Train and write the model (safetensors) as sentence-transformers saves it."""
-    triplets = load_jsonl(inputs["triplets"] / "triplets.jsonl")
-    columns = training_columns(triplets, inputs)
-    length = spec.recipe.max_length or spec.retriever.max_length
-    with seeded(seed):
-        model = bi_encoder(spec.retriever.model_copy(update={"max_length": length}), inputs)
-        losses = _train(model, columns, spec, seed, progress)
-    model.max_seq_length = min(spec.retriever.max_length, model[0].auto_model.config.max_position_embeddings)
+    """Train and write the model (safetensors) as sentence-transformers saves it; LoRA is merged into the weights."""
+    lists = training_lists(inputs)
+    retriever = spec.retriever
+    length = spec.recipe.max_length or retriever.max_length
+    made: list[Any] = []
+
+    def attempt(at_a_time: int) -> Any:
+        made.clear()
+        with seeded(seed):
+            model = bi_encoder(retriever.model_copy(update={"max_length": length}), inputs)
+            made.append(model)
+            prompts = Prompts(retriever.query_prompt, retriever.document_prompt)
+            return train(model, lists, spec.recipe, prompts, seed, at_a_time, progress, measured_on_dev(model, inputs))
+
+    fitted = until_it_fits(attempt, spec.recipe.batch_size)
+    model = made[0]
+    model.max_seq_length = min(retriever.max_length, model[0].auto_model.config.max_position_embeddings)
     model.save_pretrained(str(out), create_model_card=False, safe_serialization=True)
-    third = max(len(losses) // 3, 1)
     notes = {
-        "triplets": len(triplets),
-        "steps": len(losses),
-        "mean loss, first third": round(sum(losses[:third]) / third, 4),
-        "mean loss, last third": round(sum(losses[-third:]) / third, 4),
+        "lists": len(lists),
+        "passages a list": len(lists[0].passages),
+        **loss_notes(fitted.value.losses),
+        **fitted.value.notes,
+        **fitted.said,
     }
-    return Usage(units=len(triplets) * spec.recipe.epochs, notes=notes)
+    return Usage(units=len(lists) * spec.recipe.epochs, notes=notes)
 
 
-def training_columns(triplets: list[dict[str, Any]], inputs: Inputs) -> dict[str, list[str]]:
-    """Texts by column. The trainer goes by the order of the columns: anchor, positive, then the negatives."""
-    documents = read_corpus(inputs["corpus"])
-    fewest = min(len(row["negatives"]) for row in triplets)
-    columns = {
-        "anchor": [row["query"] for row in triplets],
-        "positive": [documents[row["doc_id"]].content for row in triplets],
-    }
-    for number in range(fewest):
-        columns[f"negative_{number + 1}"] = [documents[row["negatives"][number]].content for row in triplets]
-    return columns
+def training_lists(inputs: Inputs) -> list[Ranked]:
+    """Training queries with as many passages each, the positive first, with the teacher's scores if there are labels.
 
-
-def warmup_steps(triplets: int, recipe: RetrieverRecipe) -> int:
-    """Steps of warm-up, rounded down: the first of them has learning rate 0, which a training of few steps would miss.
-
-    transformers rounds a share up, so that a training of one step would change nothing.
+    Raises ValueError if there is nothing to train on.
     """
-    return int(recipe.warmup * recipe.epochs * max(triplets // recipe.batch_size, 1))
+    documents = read_corpus(inputs["corpus"])
+    lists = _labelled(inputs["labels"], documents) if "labels" in inputs else _mined(inputs["triplets"], documents)
+    if not lists:
+        raise ValueError("no pairs are left to train on; write more queries, loosen the filters, or judge some")
+    fewest = min(len(item.passages) for item in lists)
+    return [Ranked(item.query, item.passages[:fewest], item.scores[:fewest]) for item in lists]
 
 
-def training_prompts(columns: Mapping[str, list[str]], retriever: Retriever) -> dict[str, str] | None:
-    """The prompts that encoding will use, by column; the trainer takes none from the model."""
-    prompts = {name: retriever.query_prompt if name == "anchor" else retriever.document_prompt for name in columns}
-    return prompts if any(prompts.values()) else None
+def _mined(folder: Path, documents: Mapping[str, Document]) -> list[Ranked]:
+    rows = load_jsonl(folder / TRIPLETS_FILE)
+    return [
+        Ranked(row["query"], tuple(documents[key].content for key in (row["doc_id"], *row["negatives"])))
+        for row in rows
+    ]
 
 
-def _train(
-    model: Any, columns: dict[str, list[str]], spec: TuneRetriever, seed: int, progress: Progress
-) -> list[float]:
-    """Run the trainer; return the loss of every step."""
-    from datasets import Dataset
-    from sentence_transformers.base.sampler import BatchSamplers
-    from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
-    from sentence_transformers.sentence_transformer.trainer import SentenceTransformerTrainer
-    from sentence_transformers.sentence_transformer.training_args import SentenceTransformerTrainingArguments
-    from transformers import TrainerCallback
-
-    losses: list[float] = []
-
-    class Watch(TrainerCallback):  # type: ignore[misc]
-        """Passes progress and losses on; the trainer's own bars and logs are off."""
-
-        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            progress(state.global_step, state.max_steps)
-
-        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-            losses.extend([logs["loss"]] if logs and "loss" in logs else [])
-
-    with tempfile.TemporaryDirectory() as scratch:
-        arguments = SentenceTransformerTrainingArguments(
-            output_dir=scratch,
-            num_train_epochs=spec.recipe.epochs,
-            per_device_train_batch_size=spec.recipe.batch_size,
-            learning_rate=spec.recipe.learning_rate,
-            warmup_steps=warmup_steps(len(columns["anchor"]), spec.recipe),
-            lr_scheduler_type="linear",
-            weight_decay=0.0,
-            batch_sampler=BatchSamplers.NO_DUPLICATES,
-            seed=seed,
-            data_seed=seed,
-            logging_steps=1,
-            logging_first_step=True,
-            save_strategy="no",
-            report_to="none",
-            disable_tqdm=True,
-            dataloader_pin_memory=False,
-            prompts=training_prompts(columns, spec.retriever),
-        )
-        trainer = SentenceTransformerTrainer(
-            model=model,
-            args=arguments,
-            train_dataset=Dataset.from_dict(columns),
-            loss=MultipleNegativesRankingLoss(model),
-            callbacks=[Watch()],
-        )
-        _silence(trainer)
-        trainer.train()
-    return losses
+def _labelled(folder: Path, documents: Mapping[str, Document]) -> list[Ranked]:
+    """A list for each query: its best positive, then the others as labelled; a list of one teaches nothing."""
+    found = []
+    for query, rows in by_query(load_jsonl(folder / LABELS_FILE)).items():
+        first = max((row for row in rows if row["positive"]), key=lambda row: row["score"], default=None)
+        if first is None or len(rows) == 1:
+            continue
+        ordered = [first, *(row for row in rows if row is not first)]
+        texts = tuple(documents[row["doc_id"]].content for row in ordered)
+        found.append(Ranked(query, texts, tuple(row["score"] for row in ordered)))
+    return found
 
 
-def _silence(trainer: Any) -> None:
-    """Take away the callback that prints a line of numbers for every step."""
-    from transformers import PrinterCallback
+def measured_on_dev(model: Any, inputs: Inputs) -> Callable[[], float] | None:
+    """What scores the model on dev: mean ndcg@10 over up to 50 queries; None if dev was not given."""
+    if "dev_run" not in inputs:
+        return None
+    queries, qrels = read_queries(inputs["dev_queries"]), read_judgements(inputs["dev_qrels"])
+    run = read_run(inputs["dev_run"] / RUN_FILE, escaped=True)
+    judged = [key for key in queries if any(qrels.get(key, {}).values())]
+    chosen = sorted(judged, key=lambda key: hashlib.sha256(key.encode()).digest())[:DEV_QUERIES]
+    found = [doc_id for key in chosen for doc_id, _ in run.get(key, [])[:DEV_DEPTH]]
+    relevant = [doc_id for key in chosen for doc_id, relevance in qrels[key].items() if relevance > 0]
+    pool = list(dict.fromkeys([*relevant, *found]))
+    documents = read_corpus(inputs["corpus"])
 
-    trainer.remove_callback(PrinterCallback)
+    def measure() -> float:
+        passages = encode(model, [documents[doc_id].content for doc_id in pool], "document")
+        vectors = encode(model, [queries[key] for key in chosen], "query")
+        total = 0.0
+        for key, scores in zip(chosen, vectors @ passages.T, strict=True):
+            ranked = [pool[place] for place in scores.argsort()[::-1]]
+            total += ndcg(ranked, qrels[key], DEV_CUTOFF)
+        return total / len(chosen)
+
+    return measure
+
+
+def ndcg(ranked: Sequence[str], relevance: Mapping[str, int], cutoff: int) -> float:
+    """Normalised discounted cumulative gain with linear gain (Jarvelin and Kekalainen 2002), 0 without relevant ones.
+
+    For the choice of checkpoints only: what is reported comes from `scoring`.
+    """
+
+    def gained(gains: Sequence[int]) -> float:
+        return sum(gain / math.log2(place + 2) for place, gain in enumerate(gains[:cutoff]))
+
+    best = gained(sorted((gain for gain in relevance.values() if gain > 0), reverse=True))
+    return gained([max(relevance.get(doc_id, 0), 0) for doc_id in ranked]) / best if best else 0.0

@@ -1,0 +1,198 @@
+"""Stage calls added to a graph: each method returns the key of the call that makes what it is named after.
+
+A call that is asked for twice is there once. Decides what a call depends on, and nothing about which systems there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
+
+from harness import provenance
+from harness.contexts import Given
+from harness.datasets import Dataset
+from harness.digests import digest_of
+from harness.graph import PlannedCall, Work
+from harness.models import locate, model_digest
+from harness.parts import Parts
+from harness.recipes import Part
+from harness.records import StageCall
+from harness.spec import Retriever, Suite
+from harness.stages import STAGES, load_stage
+
+UNTUNED = "untuned"
+
+
+@dataclass(frozen=True)
+class Chain:
+    """A pipeline some of whose parts are tuned: the keys of the tuned models, and what each part is called in words.
+
+    A tuned reranker reads as many tokens as it was trained with.
+    """
+
+    models: Mapping[Part, str] = field(default_factory=dict)
+    labels: Mapping[Part, str] = field(default_factory=dict)
+    reranker_length: int | None = None
+
+    def model(self, part: Part) -> str | None:
+        return self.models.get(part)
+
+    def label(self, part: Part) -> str:
+        return self.labels.get(part, UNTUNED)
+
+    def tuned(self, part: Part, key: str, label: str) -> Chain:
+        """The chain with one more part tuned."""
+        return replace(self, models={**self.models, part: key}, labels={**self.labels, part: label})
+
+
+class Calls:
+    """The graph in the making."""
+
+    def __init__(self, suite: Suite, dataset: Dataset, given: Given) -> None:
+        self.suite, self.dataset, self.given = suite, dataset, given
+        self.split = suite.evaluate.split
+        self.parts = Parts(dataset, self.split, given)
+        self.calls: dict[str, PlannedCall] = {}
+        self.untuned = suite.pipeline.retriever
+        self.depth = min(suite.pipeline.depth, len(dataset.documents))
+
+    def call(
+        self, stage: str, label: str, spec: Mapping[str, Any], inputs: Mapping[str, str | None], work: Work,
+        seed: int = 0, models: Sequence[str] = (), packages: Sequence[str] = (),
+    ) -> str:  # fmt: skip
+        """Add a call, checked against the stage's spec class, unless the same one is there already.
+
+        `packages` are distributions that only this call depends on, beside those of its stage.
+        """
+        entry = STAGES[stage]
+        resolved = load_stage(stage)[1].model_validate(spec).model_dump(mode="json")
+        call = StageCall(
+            stage=stage,
+            version=entry.version,
+            spec=resolved,
+            inputs={name: key for name, key in inputs.items() if key is not None},
+            seed=seed,
+            device=provenance.device_class() if entry.heavy else "any",
+            models={name: model_digest(name) for name in models},
+            packages={name: provenance.package_version(name) for name in (*entry.packages, *packages)},
+        )
+        key = digest_of(asdict(call))
+        if key not in self.calls:
+            self.calls[key] = PlannedCall(key, call, label, work)
+        return key
+
+    def unpacked(self, model: str) -> str | None:
+        """The plain form of a model that comes as one packed file; None for a folder, which needs no unpacking."""
+        if locate(model).is_dir():
+            return None
+        return self.call("unpack", f"unpack {model}", {"model": model}, {}, Work(1), models=[model])
+
+    def bm25_index(self) -> str:
+        size = len(self.dataset.documents)
+        inputs = {"corpus": self.parts.keys["corpus"]}
+        return self.call("index", "index for bm25", {"kind": "bm25"}, inputs, Work(size))
+
+    def dense_index(self, chain: Chain = Chain()) -> str:
+        spec = {"kind": "dense", "retriever": self.untuned.model_dump()}
+        inputs = {"corpus": self.parts.keys["corpus"], "model": chain.model("retriever")}
+        work = Work(len(self.dataset.documents))
+        return self.call("index", f"index with {chain.label('retriever')}", spec, inputs, work, models=self._retriever)
+
+    @property
+    def _retriever(self) -> list[str]:
+        return models_of(self.untuned)
+
+    def retrieved_bm25(self, split: str) -> str:
+        spec = {"kind": "bm25", "depth": self.depth}
+        inputs = {"index": self.bm25_index(), "queries": self.parts.keys[f"{split}.queries"]}
+        return self.call("retrieve", f"retrieve {split} with bm25", spec, inputs, Work(self._size(split)))
+
+    def retrieved(self, chain: Chain, split: str, queries: str | None = None) -> str:
+        """Lists of the chain's retriever for a split, or for the `queries` of an artifact, then called `split`."""
+        spec = {"kind": "dense", "depth": self.depth, "retriever": self.untuned.model_dump()}
+        key = queries or self.parts.keys[f"{split}.queries"]
+        inputs = {"index": self.dense_index(chain), "queries": key, "model": chain.model("retriever")}
+        label = f"retrieve {split} with {chain.label('retriever')}"
+        work = Work(self._size(split, queries))
+        return self.call("retrieve", label, spec, inputs, work, models=self._retriever)
+
+    def ranked(self, chain: Chain, split: str, queries: str | None = None) -> str:
+        """Lists of the chain, reranked if the chain or the pipeline has a reranker."""
+        run = self.retrieved(chain, split, queries)
+        model, given = chain.model("reranker"), self.suite.pipeline.reranker
+        length = chain.reranker_length or (given.max_length if given else None)
+        if length is None:
+            return run
+        depth = min(self.suite.pipeline.rerank_depth, self.depth)
+        spec = {
+            "depth": depth,
+            "max_length": length,
+            "model": given.model if given and model is None else None,
+        }
+        inputs = {
+            "run": run,
+            "queries": queries or self.parts.keys[f"{split}.queries"],
+            "corpus": self.parts.keys["corpus"],
+            "model": model,
+        }
+        work = Work(self._size(split, queries) * depth)
+        label = f"rerank {split} with {_joined(chain, ('retriever', 'reranker'))}"
+        return self.call("rerank", label, spec, inputs, work, models=[given.model] if spec["model"] and given else [])
+
+    def _size(self, split: str, queries: str | None = None) -> int:
+        """How many queries: those of a split, or at most those of the call that makes them."""
+        if queries is not None and queries in self.calls:
+            return self.calls[queries].work.units
+        return len(self.dataset.splits[split].queries)
+
+    def fused(self, runs: Sequence[str], split: str) -> str:
+        spec = {"depth": self.depth, "k": self.suite.pipeline.fuse_k}
+        inputs = {f"run{number}": key for number, key in enumerate(runs)}
+        return self.call("fuse", f"fuse bm25 and untuned on {split}", spec, inputs, Work(self._size(split)))
+
+    def answered(
+        self, source: Literal["run", "none", "relevant"], label: str, run: str | None = None, few_shot: bool = False,
+        adapter: str | None = None,
+    ) -> str | None:  # fmt: skip
+        """Answers to the sampled questions; None if there is no generator, or nothing to ask."""
+        generator = self.suite.pipeline.generator
+        if generator is None or not self.given.sample:
+            return None
+        keys = self.parts.keys
+        shown = "given" if source == "run" and self.given.contexts else source
+        inputs = {"queries": keys["sample"], "corpus": keys["corpus"], "model": self.unpacked(generator.model)}
+        inputs |= {"adapter": adapter} if adapter else {}
+        if shown == "run":
+            inputs["run"] = run
+        if shown == "given":
+            inputs["contexts"] = keys["contexts"]
+        if shown == "relevant":
+            inputs |= {"qrels": keys[f"{self.split}.qrels"], "references": keys[f"{self.split}.references"]}
+        if few_shot:
+            inputs |= {f"train_{part}": keys[f"train.{part}"] for part in ("queries", "qrels", "references")}
+        spec = {
+            "generator": generator.model_dump(exclude={"few_shot"}),
+            "context": self.suite.pipeline.context,
+            "source": shown,
+            "few_shot": generator.few_shot if few_shot else 0,
+        }
+        passages = 0 if source == "none" else self.suite.pipeline.context
+        tokens = 80 + passages * generator.passage_tokens + generator.max_new_tokens // 2
+        count = len(self.given.sample)
+        work = Work(count, count, tokens * count)
+        packages = ("peft",) if adapter else ()
+        return self.call(
+            "answer", f"answer as {label}", spec, inputs, work, models=[generator.model], packages=packages
+        )
+
+
+def models_of(*retrievers: Retriever) -> list[str]:
+    """Names of the models that these sections name, each once."""
+    return sorted({retriever.model for retriever in retrievers})
+
+
+def _joined(chain: Chain, parts: Sequence[Part]) -> str:
+    """``untuned``, ``staged, seed 0``, or the labels of the parts that are tuned, each once."""
+    labels = list(dict.fromkeys(chain.label(part) for part in parts if part in chain.models))
+    return " and ".join(labels) or UNTUNED

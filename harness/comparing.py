@@ -1,0 +1,89 @@
+"""Differences between the systems of a plan: gains over `untuned`, effects of a factorial, claims by seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from harness import effects, seeds, stats
+from harness.graph import Plan, SystemPlan
+from harness.measures import Measure
+from harness.records import Comparison, Effect, RecipeClaim, Score
+from harness.spec import combinations_of
+
+ALPHA, RESAMPLES = 0.05, 10_000
+UNTUNED = "untuned"
+BOUNDS = ("closed-book", "oracle-context")
+"""Reference rows that nobody would serve: they bound the others and take no part in the family of gains."""
+
+Rows = Mapping[str, Sequence[Score]]
+"""Score rows by the label of the system."""
+
+
+def values_of(rows: Sequence[Score], measure: str, split: str) -> dict[str, float | None]:
+    """Values of a measure by query, over its population; None where the score failed."""
+    return {
+        row.query_id: row.value
+        for row in rows
+        if row.measure == measure and row.split == split and row.status != "not_applicable"
+    }
+
+
+class Comparisons:
+    """All that is said of differences between the systems of a plan, on the gated measures."""
+
+    def __init__(self, plan: Plan, rows: Rows) -> None:
+        self.plan, self.rows = plan, rows
+        self.suite = plan.suite
+        self.split = plan.suite.evaluate.split
+
+    def gains(self) -> list[Comparison]:
+        """Every system that could be served against `untuned`, on every gated measure, as one family."""
+        served = [system for system in self.plan.systems if system.name != UNTUNED and system.name not in BOUNDS]
+        pairs = self._pairs(served)
+        if not pairs:
+            return []
+        limit = self.suite.failure_limit
+        return stats.compare("gain", pairs, failure_limit=limit, alpha=ALPHA, resamples=RESAMPLES)
+
+    def claims(self) -> list[RecipeClaim]:
+        """What several seeds of a candidate say about its recipe."""
+        candidates = [system for system in self.plan.systems if system.role == "candidate"]
+        return seeds.recipe_claims(self._pairs(candidates), failure_limit=self.suite.failure_limit, alpha=ALPHA)
+
+    def effects(self) -> list[Effect]:
+        """Main effects and interactions of the parts that the suite's factorial names."""
+        factors = self.suite.factorial
+        if len(factors) < 2:
+            return []
+        tables = {measure: self._cells(measure) for measure in self.suite.margins}
+        # A measure that nothing has a value of was not run, and is said to be so elsewhere.
+        tables = {measure: cells for measure, cells in tables.items() if cells}
+        groups = {row.query_id: row.group for rows in self.rows.values() for row in rows if row.split == self.split}
+        return effects.effects(
+            tables, groups, factors, margins=self.suite.margins, alpha=ALPHA, resamples=RESAMPLES
+        ) if tables else []  # fmt: skip
+
+    def _cells(self, measure: Measure) -> dict[frozenset[str], list[dict[str, float | None]]]:
+        cells: dict[frozenset[str], list[dict[str, float | None]]] = {}
+        names = combinations_of(self.suite.factorial)
+        for system in self.plan.systems:
+            if system.name == UNTUNED or system.name in names:
+                values = self._values(system, measure)
+                if values:
+                    cells.setdefault(frozenset(system.tunes), []).append(values)
+        return cells
+
+    def _pairs(self, systems: Sequence[SystemPlan]) -> list[stats.Paired]:
+        untuned = self.plan.system(UNTUNED)
+        found = []
+        for measure, margin in self.suite.margins.items():
+            baseline = self._values(untuned, measure)
+            for system in systems:
+                values = self._values(system, measure)
+                if values:
+                    groups = {row.query_id: row.group for row in self.rows[system.label]}
+                    found.append(stats.Paired(system.name, system.seed, measure, margin, values, baseline, groups))
+        return found
+
+    def _values(self, system: SystemPlan, measure: Measure) -> dict[str, float | None]:
+        return values_of(self.rows[system.label], str(measure), self.split)

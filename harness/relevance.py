@@ -1,0 +1,212 @@
+"""How relevant a passage is to a query, from 0 to 1: asked of an LLM, or of a cross-encoder. Knows no stages.
+
+An LLM answers with a JSON object. What cannot be read as one is a failure with its reason, never a guess.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
+
+from harness import generation
+from harness.models import load_cross_encoder
+from harness.records import Progress
+
+SCORE_BATCH = 32
+SCORE_CHUNK = 256
+OBJECT = re.compile(r'\{\s*["}]')
+
+
+class Judged(NamedTuple):
+    """A relevance from 0 to 1 with its explanation, or the reason why there is none."""
+
+    score: float | None
+    explanation: str
+    suggested_query: str
+    failure: str
+
+
+class Labelled(NamedTuple):
+    """Judgements in the order of what was asked, and the tokens they cost."""
+
+    judged: list[Judged]
+    prompt_tokens: int
+    new_tokens: int
+
+
+def _no_bool(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("a truth value is no score")
+    return value
+
+
+def _encodable(text: str) -> str:
+    text.encode()
+    return text
+
+
+_Text = Annotated[str, AfterValidator(_encodable)]
+
+
+class _Judgement(BaseModel):
+    """What an LLM is asked for; other keys are passed over."""
+
+    relevance_score: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False), BeforeValidator(_no_bool)]
+    explanation: _Text | None = None
+    suggested_query: _Text | None = None
+
+
+def parse_judgement(text: str) -> Judged:
+    """Read the first JSON object of a text; whatever stands around it is passed over."""
+    found = OBJECT.search(text)
+    if found is None:
+        return _failed("no JSON object")
+    try:
+        value, _ = json.JSONDecoder().raw_decode(text, found.start())
+        read = _Judgement.model_validate(value)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        return _failed(f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
+    except (ValueError, RecursionError) as error:
+        return _failed(f"no JSON: {error}")
+    return Judged(read.relevance_score, _line(read.explanation), _line(read.suggested_query), "")
+
+
+def _failed(reason: str) -> Judged:
+    return Judged(None, "", "", reason)
+
+
+def _line(text: str | None) -> str:
+    return " ".join((text or "").split())
+
+
+INTRO = (
+    "Does the passage answer the query? relevance_score is 1.0 if it holds the answer, 0.5 if a part of it, 0.0 if "
+    "none; explanation is a few words; suggested_query is a short query that the passage does answer."
+)
+
+
+class Example(NamedTuple):
+    query: str
+    passage: str
+    score: float
+    explanation: str
+    suggested_query: str
+
+    @property
+    def judgement(self) -> str:
+        """What a judge answers, in one line."""
+        answer = (self.score, self.explanation, self.suggested_query)
+        return json.dumps(dict(zip(_Judgement.model_fields, answer, strict=True)))
+
+
+EXAMPLES = (
+    Example(
+        "How often must a bell rope be waxed?",
+        "A bell rope is plaited from hemp and waxed twice a year, in May and before the first frost. An unwaxed rope "
+        "drinks the damp of the tower and shrinks until the bell hangs crooked.",
+        1.0, "Twice a year.", "When is a bell rope waxed?",
+    ),
+    Example(
+        "What is the floor of a bakery swept with?",
+        "Saffron is picked at dawn, while the flowers are closed. Three red threads are pinched out of each and dried "
+        "over embers the same day.",
+        0.0, "Only about saffron.", "When is saffron picked?",
+    ),
+    Example(
+        "Which wood is an oar made of and how long does it last?",
+        "Oars for the lake are cut from ash. The blade is left thick at the neck, where a lever always breaks first.",
+        0.5, "The wood, not how long it lasts.", "Which wood are oars made of?",
+    ),
+    Example(
+        "Why do the keepers paint hives in different colours?",
+        "A hive is opened on a still day towards noon, when most of the bees are out. Smoke is blown in at the door "
+        "first, and the lid is lifted a minute later.",
+        0.0, "Opening hives, not painting them.", "When is a hive opened?",
+    ),
+    Example(
+        "grindstone speed for scissors",
+        "grind(tool, speed=90)\nGrinds a tool on the wet stone. speed: turns a minute; 60 for scissors, 90 for axes, "
+        "120 for spades. Slower stones leave a finer edge.",
+        1.0, "60 turns a minute.", "How fast are scissors ground?",
+    ),
+)  # fmt: skip
+
+
+def head() -> str:
+    """The shared beginning of all prompts: plain text to be continued, as small models do best."""
+    shown = (f"{tail(one.query, one.passage)} {one.judgement}\n\n" for one in EXAMPLES)
+    return f"{INTRO}\n\n{''.join(shown)}"
+
+
+def tail(query: str, passage: str) -> str:
+    """The end of a prompt, up to where the JSON object begins."""
+    return f"Passage: {passage}\nQuery: {_line(query)}\nJudgement:"
+
+
+def _silent(done: int, total: int) -> None:
+    pass
+
+
+def by_llm(
+    model: Any, tokenizer: Any, items: Sequence[tuple[str, str]], passage_tokens: int, max_new_tokens: int,
+    batch_size: int, progress: Progress = _silent,
+) -> Labelled:  # fmt: skip
+    """Ask a causal language model about pairs of query and passage; passages are cut after `passage_tokens`."""
+    passages = generation.cut(tokenizer, [passage for _, passage in items], passage_tokens)
+    tails = [tail(query, passage) for (query, _), passage in zip(items, passages, strict=True)]
+    sampling = generation.Sampling(max_new_tokens, batch_size, one_line=True)
+    written = generation.write(generation.Head(model, tokenizer, head()), tails, sampling, progress)
+    return Labelled(
+        [parse_judgement(one.text) for one in written],
+        sum(one.prompt_tokens for one in written),
+        sum(one.new_tokens for one in written),
+    )
+
+
+def by_cross_encoder(
+    folder: Path, items: Sequence[tuple[str, str]], max_length: int, progress: Progress = _silent
+) -> list[float]:
+    """Ask a cross-encoder with a trained head about pairs of query and passage: its logits through a sigmoid."""
+    import torch
+
+    logits = score_pairs(load_cross_encoder(folder, max_length), items, progress)
+    scores: list[float] = torch.sigmoid(torch.tensor(logits, dtype=torch.float32)).tolist()
+    return scores
+
+
+def score_pairs(model: Any, pairs: Sequence[tuple[str, str]], progress: Progress = _silent) -> list[float]:
+    """Logits of a loaded cross-encoder in the order of the pairs; higher is more relevant.
+
+    Pairs of like length are scored together, so that little is padded and there is progress to show. Raises ValueError
+    if the model gives no numbers.
+    """
+    import numpy as np
+
+    sizes = [len(query) + len(passage) for query, passage in pairs]
+    order = sorted(range(len(pairs)), key=lambda number: (-sizes[number], number))
+    scores = np.zeros(len(pairs), dtype=np.float32)
+    for start in range(0, len(order), SCORE_CHUNK):
+        chunk = order[start : start + SCORE_CHUNK]
+        scores[chunk] = model.predict(
+            [pairs[number] for number in chunk], batch_size=SCORE_BATCH, show_progress_bar=False
+        )
+        progress(min(start + SCORE_CHUNK, len(order)), len(order))
+    if not np.isfinite(scores).all():
+        raise ValueError("the cross-encoder gives scores that are no numbers; its training diverged: lower the rate")
+    found: list[float] = scores.tolist()
+    return found
+
+
+def count_cut(model: Any, pairs: Sequence[tuple[str, str]]) -> int:
+    """How many pairs are longer than the model reads, so that their passage (or query) is cut."""
+    tokenizer, ends = model.tokenizer, model.tokenizer.num_special_tokens_to_add(pair=True)
+    texts = list(dict.fromkeys(text for pair in pairs for text in pair))
+    coded = tokenizer(texts, add_special_tokens=False, truncation=False, padding=False)["input_ids"] if texts else []
+    size = dict(zip(texts, map(len, coded), strict=True))
+    return sum(size[query] + size[passage] + ends > model.max_seq_length for query, passage in pairs)

@@ -1,0 +1,238 @@
+"""instruct: questions, a run and judgements in, examples for the generator out.
+
+An example is a question, passages as the pipeline really retrieves them, and the answer. In some the passage that holds
+the answer was left out, or the data set says that none does: these are answered with the agreed sentence. RAFT (Zhang
+et al. 2024, arXiv 2403.10131) trains so, with distractors and a share of examples without the oracle passage.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Collection, Sequence
+from itertools import accumulate
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import model_validator
+
+from harness import recipes
+from harness.formats import read_run, write_jsonl
+from harness.recipes import ABSTENTION
+from harness.records import Document, Progress, Qrels, Reference, Run, Usage
+from harness.stages import Inputs, common
+from harness.stages.answer import relevant_passages
+from harness.stages.answering import Answerer, Settings, holds
+from harness.stages.retrieve import RUN_FILE
+
+INSTRUCTIONS_FILE = "instructions.jsonl"
+
+
+class Instruct(recipes.Instruct):
+    """See `recipes.Instruct`; `model` is the LLM that writes the answers, if one does."""
+
+    model: str | None = None
+
+    @model_validator(mode="after")
+    def _named(self) -> Instruct:
+        if (self.answers == "llm") != (self.model is not None):
+            raise ValueError("'answers: llm' needs 'model', and 'answers: references' takes none")
+        return self
+
+
+class Mix(NamedTuple):
+    """Which questions become which kind of example, each at most once."""
+
+    oracle: list[str]
+    without_oracle: list[str]
+    unanswerable: list[str]
+
+    @property
+    def size(self) -> int:
+        return sum(map(len, self))
+
+
+class Shown(NamedTuple):
+    """Ids of passages in the order shown; `skipped` were passed over because the answer stands in them."""
+
+    context: list[str]
+    skipped: int = 0
+
+
+class Material(NamedTuple):
+    """What the data set and the pipeline say of the training questions."""
+
+    queries: dict[str, str]
+    documents: dict[str, Document]
+    run: Run
+    qrels: Qrels
+    references: dict[str, Reference]
+
+    @classmethod
+    def read(cls, inputs: Inputs) -> Material:
+        return cls(
+            common.read_queries(inputs["queries"]),
+            common.read_corpus(inputs["corpus"]),
+            read_run(inputs["run"] / RUN_FILE, escaped=True),
+            common.read_judgements(inputs["qrels"]),
+            common.read_references(inputs["references"]) if "references" in inputs else {},
+        )
+
+    def relevant(self, query_id: str) -> list[str]:
+        return relevant_passages(query_id, self.qrels, self.references)
+
+    def answers(self, query_id: str) -> list[str]:
+        """Reference answers, each on one line."""
+        found = self.references[query_id].answers if query_id in self.references else ()
+        return [line for text in found if (line := " ".join(text.split()))]
+
+    def is_declined(self, query_id: str) -> bool:
+        """Whether the data set calls the question unanswerable."""
+        return query_id in self.references and not self.references[query_id].answerable
+
+    def retrieved(self, query_id: str) -> list[str]:
+        """What the retriever found and nobody calls relevant, best first."""
+        known = {doc_id for doc_id, relevance in self.qrels.get(query_id, {}).items() if relevance > 0}
+        known |= set(self.references[query_id].source_passages if query_id in self.references else ())
+        return [doc_id for doc_id, _ in self.run.get(query_id, []) if doc_id not in known]
+
+    def lacking(self, query_id: str, count: int) -> Shown:
+        """The first passages retrieved that are not relevant and in which no reference answer stands."""
+        kept: list[str] = []
+        skipped = 0
+        for doc_id in self.retrieved(query_id):
+            if len(kept) == count:
+                break
+            if any(holds(self.documents[doc_id].content, answer) for answer in self.answers(query_id)):
+                skipped += 1
+            else:
+                kept.append(doc_id)
+        return Shown(kept, skipped)
+
+    def around(self, query_id: str, distractors: int, seed: int) -> Shown:
+        """The relevant passage (or the one the question was written against) somewhere among distractors."""
+        context = self.retrieved(query_id)[:distractors]
+        chosen = self.relevant(query_id)[:1]
+        place = random.Random(f"place {seed} {query_id}").randrange(len(context) + 1)
+        return Shown([*context[:place], *chosen, *context[place:]])
+
+
+def instruct(spec: Instruct, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
+    """Write the examples; raises ValueError if there is none whose answer is known.
+
+    The inputs `queries` and `qrels` are those of the train split, or both the folder of synthetic pairs; `references`
+    may be missing where an LLM writes the answers.
+    """
+    material = Material.read(inputs)
+    answerable, unanswerable = pools(material, spec, seed)
+    lackable = [key for key in reversed(answerable) if spec.without_oracle and material.lacking(key, 1).context]
+    if spec.answers == "llm":
+        assert spec.model is not None
+        settings = Settings(spec.passage_tokens, spec.max_new_tokens, spec.batch_size)
+        answerer = Answerer(common.model_folder(spec.model, inputs), settings)
+        mixed, answers = _written(spec, material, Mix(answerable, lackable, unanswerable), answerer, progress)
+        usage = Usage(0, answerer.calls, answerer.prompt_tokens, answerer.new_tokens, answerer.notes())
+    else:
+        mixed = mix(spec, answerable, lackable, unanswerable)
+        answers = {key: material.answers(key)[0] for key in mixed.oracle}
+        usage = Usage()
+    if not mixed.oracle:
+        raise ValueError(
+            "no training question has both a relevant passage and a usable answer; judge some, or let an LLM write "
+            "answers (instruct.answers: llm)"
+        )
+    rows, notes = rows_of(spec, material, mixed, answers, seed)
+    write_jsonl(out / INSTRUCTIONS_FILE, rows)
+    progress(len(rows), len(rows))
+    unused = len(material.queries) - len(answerable) - len(unanswerable)
+    return usage._replace(
+        units=len(rows), notes={**notes, "questions without a passage or an answer": unused, **usage.notes}
+    )
+
+
+def pools(material: Material, spec: Instruct, seed: int) -> tuple[list[str], list[str]]:
+    """Questions that can be answered, and those that the data set calls unanswerable, in an order drawn by the seed."""
+    answerable, unanswerable = [], []
+    order = sorted(material.queries, key=lambda key: (random.Random(f"order {seed} {key}").random(), key))
+    for query_id in order:
+        if material.is_declined(query_id):
+            if material.relevant(query_id) or material.retrieved(query_id):
+                unanswerable.append(query_id)
+        elif material.relevant(query_id) and (spec.answers == "llm" or material.answers(query_id)):
+            answerable.append(query_id)
+    return answerable, unanswerable
+
+
+def mix(rule: recipes.Instruct, answered: Sequence[str], lackable: Sequence[str], unanswerable: Sequence[str]) -> Mix:
+    """Choose as many questions as `examples` and the shares allow, each kind from the front of its list.
+
+    Of a mix of n, ``round(share * n)`` are without oracle and unanswerable; where there are too few of a kind, the
+    others are answered. If `lackable` runs against `answered`, a larger mix holds the smaller.
+    """
+    known = set(answered)
+    taken = [0, *accumulate(key in known for key in lackable)]
+    most = len(known | set(lackable)) + len(unanswerable)
+    for total in range(min(rule.examples or most, most), 0, -1):
+        without = min(round(rule.without_oracle * total), len(lackable))
+        declined = min(round(rule.unanswerable * total), len(unanswerable))
+        if total - without - declined <= len(answered) - taken[without]:
+            left = _except(answered, lackable[:without])[: total - without - declined]
+            return Mix(left, list(lackable[:without]), list(unanswerable[:declined]))
+    return Mix([], [], [])
+
+
+def _except(ids: Sequence[str], others: Collection[str]) -> list[str]:
+    barred = set(others)
+    return [key for key in ids if key not in barred]
+
+
+def _written(
+    spec: Instruct, material: Material, pool: Mix, answerer: Answerer, progress: Progress
+) -> tuple[Mix, dict[str, str]]:
+    """Let the LLM answer until every answered example of the mix has an answer worth training on."""
+    answers: dict[str, str] = {}
+    tried: set[str] = set()
+    while True:
+        hopeful = [key for key in pool.oracle if key in answers or key not in tried]
+        mixed = mix(spec, hopeful, pool.without_oracle, pool.unanswerable)
+        asked = [key for key in mixed.oracle if key not in tried]
+        if not asked:
+            return mixed, answers
+        before, total = len(tried), len(tried) + len(asked)
+        passages = [material.documents[material.relevant(key)[0]].content for key in asked]
+        pairs = [(material.queries[key], passage) for key, passage in zip(asked, passages, strict=True)]
+        texts = answerer.write(pairs, lambda done, _, before=before, total=total: progress(before + done, total))  # type: ignore[misc]
+        answers |= {key: text for key, text in zip(asked, texts, strict=True) if text is not None}
+        tried |= set(asked)
+
+
+def rows_of(
+    spec: Instruct, material: Material, mixed: Mix, answers: dict[str, str], seed: int
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """The examples in an order that does not tell their kinds, and what the ledger is told of them."""
+    kinds = {key: kind for kind, keys in zip(Mix._fields, mixed, strict=True) for key in keys}
+    rows, skipped, short = [], 0, 0
+    for query_id in sorted(kinds, key=lambda key: (random.Random(f"row {seed} {key}").random(), key)):
+        kind, wanted = kinds[query_id], spec.distractors + 1
+        if kind == "without_oracle":
+            shown = material.lacking(query_id, wanted)
+        elif material.relevant(query_id):
+            shown = material.around(query_id, spec.distractors, seed)
+        else:
+            shown = Shown(material.retrieved(query_id)[:wanted])
+        skipped += shown.skipped
+        short += len(shown.context) < wanted
+        answer = answers[query_id] if kind == "oracle" else ABSTENTION
+        rows.append(
+            {"query_id": query_id, "query": material.queries[query_id], "context": shown.context, "answer": answer,
+             "kind": kind}
+        )  # fmt: skip
+    return rows, {
+        "examples": len(rows),
+        "with the relevant passage": len(mixed.oracle),
+        "with it left out": len(mixed.without_oracle),
+        "unanswerable": len(mixed.unanswerable),
+        "too few to leave it out": round(spec.without_oracle * len(rows)) - len(mixed.without_oracle),
+        "too few unanswerable": round(spec.unanswerable * len(rows)) - len(mixed.unanswerable),
+        "fewer passages than asked": short,
+        "passages skipped, holding the answer": skipped,
+    }

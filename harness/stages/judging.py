@@ -1,0 +1,30 @@
+"""What `mine` and `label` share: asking a model how relevant passages are to queries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from harness import relevance
+from harness.models import load_generator, locate
+from harness.records import Progress
+from harness.relevance import Judged, Labelled
+from harness.stages import Inputs
+from harness.stages.common import model_folder, read_corpus
+
+PASSAGE_TOKENS, NEW_TOKENS, BATCH = 160, 80, 16
+CROSS_ENCODER_LENGTH = 256
+
+
+def judge(
+    by: Literal["cross-encoder", "llm"], model: str, items: Sequence[tuple[str, str]], inputs: Inputs, name: str,
+    progress: Progress, passage_tokens: int = PASSAGE_TOKENS, max_new_tokens: int = NEW_TOKENS, batch_size: int = BATCH,
+) -> Labelled:  # fmt: skip
+    """Judge pairs of a query's text and a document's id; `name` is the input that holds the unpacked LLM, if any."""
+    documents = read_corpus(inputs["corpus"])
+    texts = [(query, documents[doc_id].content) for query, doc_id in items]
+    if by == "cross-encoder":
+        scores = relevance.by_cross_encoder(locate(model), texts, CROSS_ENCODER_LENGTH, progress)
+        return Labelled([Judged(score, "", "", "") for score in scores], 0, 0)
+    generator, tokenizer = load_generator(model_folder(model, inputs, name))
+    return relevance.by_llm(generator, tokenizer, texts, passage_tokens, max_new_tokens, batch_size, progress)

@@ -1,0 +1,118 @@
+"""tune_reranker: labelled passages in, a tuned cross-encoder out.
+
+The recipes are in `harness.training.rerankers`. A checkpoint is chosen on dev by reranking the lists that the chain's
+retriever finds there, as they are: a relevant passage that it missed is not put in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.fields import Positive, Spec
+from harness.formats import load_jsonl, read_run
+from harness.models import load_cross_encoder, locate
+from harness.recipes import RerankerRecipe
+from harness.records import Document, Progress, Usage
+from harness.relevance import count_cut, score_pairs
+from harness.stages import Inputs
+from harness.stages.common import read_corpus, read_judgements, read_queries, seeded
+from harness.stages.label import LABELS_FILE, by_query
+from harness.stages.rerank import pairs_of, reordered
+from harness.stages.retrieve import RUN_FILE
+from harness.stages.tune_retriever import DEV_CUTOFF, ndcg
+from harness.training.memory import until_it_fits
+from harness.training.rerankers import Graded, train
+from harness.training.watch import loss_notes
+
+
+class TuneReranker(Spec):
+    """The cross-encoder to start from, which need not have a trained head, and the recipe."""
+
+    recipe: RerankerRecipe
+    model: str
+    max_length: Positive
+
+
+def tune_reranker(spec: TuneReranker, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
+    """Train and write the model (safetensors) as sentence-transformers saves it."""
+    documents = read_corpus(inputs["corpus"])
+    labelled = graded_lists(load_jsonl(inputs["labels"] / LABELS_FILE), documents)
+    lists = usable(labelled, spec.recipe)
+    made: list[Any] = []
+
+    def attempt(at_a_time: int) -> Any:
+        made.clear()
+        with seeded(seed):
+            model = load_cross_encoder(locate(spec.model), spec.max_length, untrained_ok=True)
+            made.append(model)
+            measure = measured_on_dev(model, spec.recipe, documents, inputs)
+            return train(model, lists, spec.recipe, seed, at_a_time, progress, measure)
+
+    fitted = until_it_fits(attempt, spec.recipe.batch_size)
+    model = made[0]
+    model.save_pretrained(str(out), create_model_card=False, safe_serialization=True)
+    pairs = [(item.query, passage) for item in lists for passage in item.passages]
+    notes = {
+        "queries": len(lists),
+        "pairs": len(pairs),
+        "queries left out, whose passages are labelled alike": len(labelled) - len(lists),
+        f"pairs cut at {model.max_seq_length} tokens": count_cut(model, pairs),
+        **loss_notes(fitted.value.losses),
+        **fitted.value.notes,
+        **fitted.said,
+    }
+    return Usage(units=len(pairs) * spec.recipe.epochs, notes=notes)
+
+
+def graded_lists(rows: Sequence[Mapping[str, Any]], documents: Mapping[str, Document]) -> list[Graded]:
+    """A list for each query, as labelled."""
+    return [
+        Graded(
+            query,
+            tuple(documents[row["doc_id"]].content for row in own),
+            tuple(float(row["score"]) for row in own),
+        )
+        for query, own in by_query(rows).items()
+    ]
+
+
+def usable(lists: Sequence[Graded], recipe: RerankerRecipe) -> list[Graded]:
+    """Lists that there is something to learn from: ``listwise`` learns nothing where all labels are equal.
+
+    Raises ValueError if there are no labels, or if no two differ.
+    """
+    if len({score for item in lists for score in item.scores}) < 2:
+        raise ValueError("no two labels differ, so there is nothing to learn; mine negatives, or label otherwise")
+    if recipe.recipe == "bce":
+        return list(lists)
+    kept = [item for item in lists if len(set(item.scores)) > 1]
+    if not kept:
+        raise ValueError("listwise needs a query whose passages are labelled differently, and there is none; use bce")
+    return kept
+
+
+def measured_on_dev(
+    model: Any, recipe: RerankerRecipe, documents: Mapping[str, Document], inputs: Inputs
+) -> Callable[[], float] | None:
+    """What scores the model on dev: mean ndcg@10 of reranked lists; None if dev was not given."""
+    if "dev_run" not in inputs:
+        return None
+    queries, qrels = read_queries(inputs["dev_queries"]), read_judgements(inputs["dev_qrels"])
+    run = read_run(inputs["dev_run"] / RUN_FILE, escaped=True)
+    judged = [key for key in queries if any(grade > 0 for grade in qrels.get(key, {}).values())]
+    chosen = sorted(judged, key=lambda key: hashlib.sha256(key.encode()).digest())[: recipe.dev_queries]
+    if not chosen:
+        return None
+    lists = {key: run.get(key, [])[: recipe.dev_depth] for key in chosen}
+    pairs = pairs_of(lists, queries, documents, recipe.dev_depth)
+
+    def measure() -> float:
+        scores = iter(score_pairs(model, pairs))
+        ranked = {key: reordered(hits, [next(scores) for _ in hits]) for key, hits in lists.items()}
+        gains = (ndcg([doc_id for doc_id, _ in hits], qrels[key], DEV_CUTOFF) for key, hits in ranked.items())
+        return sum(gains) / len(chosen)
+
+    return measure

@@ -1,0 +1,257 @@
+"""How a generator is tuned: LoRA on all linear layers over a base in full or in 4 bits, with TRL's trainer.
+
+Tokens go in, an adapter comes out; this module must not know prompts, artifacts, keys or stages.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import random
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from harness.models import quiet, torch_device
+from harness.recipes import GeneratorRecipe
+from harness.records import Progress
+from harness.training.memory import until_it_fits
+from harness.training.watch import loss_notes, quiet_arguments, warmup_steps, watch
+
+AT_A_TIME_ON_CPU = 1
+IGNORED = -100
+OPTIMIZERS = {"adamw": "adamw_torch", "paged_adamw_8bit": "paged_adamw_8bit"}
+
+
+class Example(NamedTuple):
+    """Tokens of a prompt, which carry no loss, and of what is to be written after it, its end included."""
+
+    prompt: list[int]
+    completion: list[int]
+
+    def __len__(self) -> int:
+        return len(self.prompt) + len(self.completion)
+
+
+class Tuned(NamedTuple):
+    """The model with its adapter, not merged; the loss of every step; what the ledger is told."""
+
+    model: Any
+    losses: list[float]
+    notes: dict[str, Any]
+
+
+def load_base(folder: Path, recipe: GeneratorRecipe) -> Any:
+    """Load what is tuned: frozen weights in float32 on a CPU, in bf16 on CUDA, in 4 bits for ``qlora``.
+
+    QLoRA: NF4 with double quantisation (Dettmers et al. 2023, arXiv 2305.14314), computing in bf16 on CUDA and in
+    float32 on a CPU, where it works slowly. Raises ValueError if bitsandbytes is missing.
+    """
+    quiet()
+    from transformers import AutoModelForCausalLM
+
+    kind = "bfloat16" if torch_device() == "cuda" else "float32"
+    options = {"quantization_config": _four_bits(kind)} if recipe.recipe == "qlora" else {}
+    model = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=kind, local_files_only=True, trust_remote_code=False, use_safetensors=True, **options
+    )
+    return model if options else model.to(torch_device())
+
+
+def load_tokenizer(folder: Path) -> tuple[Any, set[int], int | None]:
+    """The tokenizer of a generator, the tokens at which it stops writing, and its window in tokens, if it has one."""
+    quiet()
+    from transformers import AutoConfig, AutoTokenizer, GenerationConfig
+
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    named = (folder / "generation_config.json").is_file()
+    own = (GenerationConfig.from_pretrained(folder) if named else config).eos_token_id
+    # As generation has it: a list of ends is the whole list.
+    ends = set(own) if isinstance(own, list) else {own, tokenizer.eos_token_id} - {None}
+    return tokenizer, ends, getattr(config, "max_position_embeddings", None)
+
+
+def _four_bits(kind: str) -> Any:
+    from transformers import BitsAndBytesConfig
+
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise ValueError("recipe qlora needs bitsandbytes, which is not installed; run: pip install bitsandbytes")
+    return BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=kind
+    )
+
+
+def optimizer_of(recipe: GeneratorRecipe) -> str:
+    """``adamw`` or ``paged_adamw_8bit``; raises ValueError if the recipe asks for what the machine lacks."""
+    cuda = torch_device() == "cuda"
+    if recipe.optimizer == "paged_adamw_8bit" and not cuda:
+        raise ValueError("optimizer paged_adamw_8bit needs CUDA, and there is none; use optimizer: auto or adamw")
+    if recipe.optimizer == "auto":
+        return "paged_adamw_8bit" if cuda and recipe.recipe == "qlora" else "adamw"
+    return recipe.optimizer
+
+
+def tune(
+    load: Callable[[], Any], tokenizer: Any, examples: Sequence[Example], recipe: GeneratorRecipe, seed: int,
+    progress: Progress,
+) -> Tuned:  # fmt: skip
+    """Train an adapter for what `load` gives; `load` is called again after a shortage of GPU memory.
+
+    Uses the global generators of the libraries: call it inside of `stages.common.seeded`. Raises ValueError if the
+    loss ceases to be a number.
+    """
+    order = training_order([len(example) for example in examples], recipe, seed)
+    first = recipe.batch_size if torch_device() == "cuda" else AT_A_TIME_ON_CPU
+    optimizer = optimizer_of(recipe)
+
+    def attempt(at_a_time: int) -> Tuned:
+        parts = recipe.batch_size // _divisor(recipe.batch_size, at_a_time)
+        return _train(load(), tokenizer, [examples[place] for place in order], recipe, seed, parts, progress)
+
+    fitted = until_it_fits(attempt, first)
+    notes = {**fitted.value.notes, "optimizer": optimizer, **fitted.said}
+    return Tuned(fitted.value.model, fitted.value.losses, notes)
+
+
+def training_order(lengths: Sequence[int], recipe: GeneratorRecipe, seed: int) -> list[int]:
+    """Places of the examples in the order of training: every one once an epoch, drawn anew for each.
+
+    Within a step of `batch_size` the longest come first, so that parts of a step are padded little; which examples make
+    a step does not depend on how many are in memory at a time.
+    """
+    dice = random.Random(seed)
+    drawn = [place for _ in range(recipe.epochs) for place in dice.sample(range(len(lengths)), len(lengths))]
+    size = recipe.batch_size
+    steps = (drawn[start : start + size] for start in range(0, len(drawn), size))
+    return [place for step in steps for place in sorted(step, key=lambda place: (-lengths[place], place))]
+
+
+def _divisor(batch_size: int, at_most: int) -> int:
+    """The largest part of a batch, at most so large, that the batch is a multiple of."""
+    return next(size for size in range(min(at_most, batch_size), 0, -1) if batch_size % size == 0)
+
+
+def adapter_settings(recipe: GeneratorRecipe) -> Any:
+    """LoRA (Hu et al. 2021, arXiv 2106.09685) on all linear layers but the output's."""
+    from peft import LoraConfig, TaskType
+
+    return LoraConfig(
+        task_type=TaskType.CAUSAL_LM, r=recipe.rank, lora_alpha=recipe.alpha, lora_dropout=recipe.dropout,
+        target_modules="all-linear", bias="none",
+    )  # fmt: skip
+
+
+def trainer_of(
+    model: Any, tokenizer: Any, examples: Sequence[Example], recipe: GeneratorRecipe, seed: int, parts: int,
+    scratch: str,
+) -> Any:  # fmt: skip
+    """TRL's trainer over the examples in the order given, each step in so many parts."""
+    from datasets import Dataset
+    from trl import SFTConfig
+
+    # transformers gave the setting another name on its way through version 5.
+    fields = SFTConfig.__dataclass_fields__
+    checkpointing = "activation_checkpointing" if "activation_checkpointing" in fields else "gradient_checkpointing"
+    rows = [
+        {"input_ids": one.prompt + one.completion, "labels": [IGNORED] * len(one.prompt) + one.completion}
+        for one in examples
+    ]
+    arguments = SFTConfig(
+        output_dir=scratch,
+        num_train_epochs=1,
+        per_device_train_batch_size=recipe.batch_size // parts,
+        gradient_accumulation_steps=parts,
+        learning_rate=recipe.learning_rate,
+        warmup_steps=warmup_steps(len(examples), recipe.batch_size, 1, recipe.warmup),
+        lr_scheduler_type="linear",
+        weight_decay=0.0,
+        optim=OPTIMIZERS[optimizer_of(recipe)],
+        max_length=None,
+        train_sampling_strategy="sequential",
+        logging_nan_inf_filter=False,
+        **{checkpointing: torch_device() == "cuda"},
+        **quiet_arguments(seed),
+    )
+    trainer = _trainer_class()(
+        model=model,
+        args=arguments,
+        train_dataset=Dataset.from_list(rows),
+        processing_class=tokenizer,
+        peft_config=adapter_settings(recipe),
+    )
+    # TRL turns the adapter of a 4-bit base to bf16; what is trained is kept in float32 here.
+    for weights in trainer.model.parameters():
+        if weights.requires_grad:
+            weights.data = weights.data.float()
+    return trainer
+
+
+def _trainer_class() -> Any:
+    from trl import SFTTrainer
+
+    class CompletionTrainer(SFTTrainer):  # type: ignore[misc]
+        """On a CPU, TRL scores every token of the prompt too, only to drop it: a third of the work, left out here."""
+
+        def compute_loss(
+            self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+        ) -> Any:
+            if torch_device() == "cuda" or return_outputs:
+                return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+            return completion_loss(model, inputs, num_items_in_batch)
+
+    return CompletionTrainer
+
+
+def completion_loss(model: Any, inputs: Any, tokens: Any = None) -> Any:
+    """Cross-entropy of the labelled tokens alone, summed and divided by `tokens`, or by how many they are."""
+    from torch.nn import functional
+
+    labels = inputs["labels"][:, 1:]
+    places = (labels != IGNORED).any(dim=0).nonzero().squeeze(-1)
+    read = model(
+        input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], use_cache=False, logits_to_keep=places
+    )
+    wanted = labels[:, places].flatten()
+    logits = read.logits.flatten(0, 1).float()
+    total = functional.cross_entropy(logits, wanted, ignore_index=IGNORED, reduction="sum")
+    return total / ((wanted != IGNORED).sum() if tokens is None else tokens)
+
+
+def _train(
+    model: Any, tokenizer: Any, examples: Sequence[Example], recipe: GeneratorRecipe, seed: int, parts: int,
+    progress: Progress,
+) -> Tuned:  # fmt: skip
+    with tempfile.TemporaryDirectory() as scratch:
+        trainer = trainer_of(model, tokenizer, examples, recipe, seed, parts, scratch)
+        losses = watch(trainer, progress)
+        started = time.perf_counter()
+        trainer.train()
+        seconds = time.perf_counter() - started
+    if not all(map(math.isfinite, losses)):
+        raise ValueError("the generator's loss ceased to be a number; lower recipes.generator.learning_rate")
+    adapted = trainer.model.eval()
+    notes = {
+        **loss_notes(losses),
+        "trainable parameters": sum(one.numel() for one in adapted.parameters() if one.requires_grad),
+        "tokens a second": round(sum(map(len, examples)) / seconds),
+    }
+    return Tuned(adapted, losses, notes)
+
+
+def save_adapter(model: Any, folder: Path, base: str) -> None:
+    """Write the adapter as peft loads it, and nothing that depends on this machine; `base` is the name of its base."""
+    from peft import get_peft_model_state_dict
+    from safetensors.torch import save_file
+
+    weights = get_peft_model_state_dict(model, save_embedding_layers=False)
+    held = {name: value.detach().cpu().float().contiguous() for name, value in sorted(weights.items())}
+    save_file(held, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    settings = model.peft_config["default"]
+    settings.base_model_name_or_path, settings.inference_mode = base, True
+    settings.target_modules = sorted(settings.target_modules)
+    settings.save_pretrained(str(folder))

@@ -1,0 +1,191 @@
+"""A bi-encoder tuned in plain PyTorch: pooling, loss, batches, optimizer and schedule, with nothing hidden.
+
+The loss is InfoNCE (van den Oord et al. 2018, arXiv 1807.03748) over the positives of the whole batch and the mined
+negatives, the one that sentence-transformers calls MultipleNegativesRankingLoss. Batches beyond memory are read in
+parts whose gradients add up to those of the whole (GradCache; Gao et al. 2021, arXiv 2101.06983).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from harness.records import Progress
+from harness.training.checkpoints import Checkpoints
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+CLIP = 1.0
+
+
+class Encoder(NamedTuple):
+    """A transformer, its tokenizer, ``mean`` or ``cls`` pooling, and how many tokens of a text are read."""
+
+    model: Any
+    tokenizer: Any
+    pooling: str
+    max_length: int
+
+    def embed(self, texts: Sequence[str]) -> Tensor:
+        """Unit vectors in float32, shape (len(texts), dims)."""
+        import torch
+
+        device = self.model.device
+        tokens = self.tokenizer(
+            list(texts), padding=True, truncation=True, max_length=self.max_length, return_tensors="pt"
+        ).to(device)
+        with autocast(device.type):
+            states = self.model(**tokens).last_hidden_state
+        return torch.nn.functional.normalize(pool(states.float(), tokens["attention_mask"], self.pooling), dim=-1)
+
+
+def autocast(device: str) -> AbstractContextManager[Any]:
+    """Compute in bf16 on a GPU; the weights stay in float32."""
+    import torch
+
+    found: AbstractContextManager[Any] = torch.autocast(device, dtype=torch.bfloat16, enabled=device == "cuda")
+    return found
+
+
+def pool(states: Tensor, mask: Tensor, pooling: str) -> Tensor:
+    """One vector a text from the states of its tokens, shape (texts, tokens, dims) to (texts, dims)."""
+    if pooling == "cls":
+        return states[:, 0]
+    weights = mask.unsqueeze(-1).to(states.dtype)
+    return (states * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1e-9)
+
+
+def info_nce(queries: Tensor, positives: Tensor, negatives: Tensor, temperature: float) -> Tensor:
+    """Cross-entropy of finding each query's positive among all positives and negatives of the batch.
+
+    Unit vectors of shapes (n, dims), (n, dims) and (m, dims); the i-th positive belongs to the i-th query.
+    """
+    import torch
+
+    scores = queries @ torch.cat([positives, negatives]).T / temperature
+    return torch.nn.functional.cross_entropy(scores, torch.arange(len(queries), device=scores.device))
+
+
+class Example(NamedTuple):
+    query: str
+    positive: str
+    negatives: tuple[str, ...]
+
+    @property
+    def texts(self) -> set[str]:
+        return {self.query, self.positive, *self.negatives}
+
+
+def batches(examples: Sequence[Example], size: int, dice: random.Random) -> Iterator[list[Example]]:
+    """Deal shuffled examples into batches in which no text stands twice: it would be its own negative."""
+    waiting = list(examples)
+    dice.shuffle(waiting)
+    while waiting:
+        batch: list[Example] = []
+        seen: set[str] = set()
+        later: list[Example] = []
+        for number, example in enumerate(waiting):
+            if len(batch) == size:
+                later += waiting[number:]
+                break
+            if seen & example.texts:
+                later.append(example)
+            else:
+                batch.append(example)
+                seen |= example.texts
+        yield batch
+        waiting = later
+
+
+def schedule(step: int, steps: int, warmup: int) -> float:
+    """Share of the learning rate at a step (from 0): up over the warm-up, then down to zero in a line."""
+    if step < warmup:
+        return step / warmup
+    return max(0.0, (steps - step) / max(1, steps - warmup))
+
+
+def backward(encoder: Encoder, batch: Sequence[Example], temperature: float, at_a_time: int) -> float:
+    """Add the gradients of one batch to the weights and return its loss; `at_a_time` texts are in memory at once."""
+    import torch
+
+    texts = [*(item.query for item in batch), *(item.positive for item in batch)]
+    texts += [text for item in batch for text in item.negatives]
+    parts = [texts[start : start + at_a_time] for start in range(0, len(texts), at_a_time)]
+    if len(parts) == 1:
+        loss = _loss(encoder.embed(texts), len(batch), temperature)
+        loss.backward()
+        return float(loss.detach())
+    # First without a graph, to know the gradient at every vector; then part by part with one, under the same dropout.
+    states, vectors = [], []
+    with torch.no_grad():
+        for part in parts:
+            states.append(_random_state())
+            vectors.append(encoder.embed(part))
+    whole = torch.cat(vectors).requires_grad_()
+    loss = _loss(whole, len(batch), temperature)
+    (gradients,) = torch.autograd.grad(loss, whole)
+    after = _random_state()
+    for part, state, gradient in zip(parts, states, gradients.split([len(part) for part in parts]), strict=True):
+        _set_random_state(state)
+        encoder.embed(part).backward(gradient)
+    _set_random_state(after)
+    return float(loss.detach())
+
+
+def _loss(vectors: Tensor, size: int, temperature: float) -> Tensor:
+    return info_nce(vectors[:size], vectors[size : 2 * size], vectors[2 * size :], temperature)
+
+
+def _random_state() -> list[Any]:
+    import torch
+
+    return [torch.get_rng_state(), torch.cuda.get_rng_state() if torch.cuda.is_available() else None]
+
+
+def _set_random_state(state: list[Any]) -> None:
+    import torch
+
+    torch.set_rng_state(state[0])
+    if state[1] is not None:
+        torch.cuda.set_rng_state(state[1])
+
+
+class Settings(NamedTuple):
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    warmup_steps: int
+    temperature: float
+    at_a_time: int
+    seed: int
+
+
+def train(
+    encoder: Encoder, examples: Sequence[Example], settings: Settings, progress: Progress,
+    checkpoints: Callable[[int], Checkpoints],
+) -> list[float]:  # fmt: skip
+    """Train in place and return the loss of every step; `checkpoints` is made once the number of steps is known."""
+    import torch
+
+    dice = random.Random(settings.seed)
+    plan = [batch for _ in range(settings.epochs) for batch in batches(examples, settings.batch_size, dice)]
+    looks = checkpoints(len(plan))
+    weights = [weight for weight in encoder.model.parameters() if weight.requires_grad]
+    optimizer = torch.optim.AdamW(weights, lr=settings.learning_rate, weight_decay=0.0)
+    losses = []
+    encoder.model.train()
+    for step, batch in enumerate(plan):
+        for group in optimizer.param_groups:
+            group["lr"] = settings.learning_rate * schedule(step, len(plan), settings.warmup_steps)
+        losses.append(backward(encoder, batch, settings.temperature, settings.at_a_time))
+        torch.nn.utils.clip_grad_norm_(weights, CLIP)
+        optimizer.step()
+        optimizer.zero_grad()
+        progress(step + 1, len(plan))
+        if looks.after(step + 1):
+            break
+    looks.restore()
+    return losses

@@ -1,0 +1,118 @@
+"""How a cross-encoder is tuned: the recipes `bce` and `listwise` on sentence-transformers' trainer.
+
+Texts and labels go in, the model is changed in place; this module must not know artifacts, keys or stages.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from harness.recipes import RerankerRecipe
+from harness.records import Progress
+from harness.training.checkpoints import Checkpoints
+from harness.training.retrievers import Trained
+from harness.training.watch import quiet_arguments, warmup_steps, watch
+
+
+class Graded(NamedTuple):
+    """A training query with passages, and how relevant each of them is, from 0 to 1."""
+
+    query: str
+    passages: tuple[str, ...]
+    scores: tuple[float, ...]
+
+
+class Batching(NamedTuple):
+    """So many rows of the data set are in memory at once, so many such parts make a step."""
+
+    at_once: int
+    parts: int
+    rows: int
+    epochs: int
+
+    @property
+    def steps(self) -> int:
+        """Steps of a training: the last part of an epoch, and its last step, may be smaller."""
+        parts = math.ceil(self.rows / self.at_once)
+        return self.epochs * math.ceil(parts / self.parts)
+
+
+def batching(lists: Sequence[Graded], recipe: RerankerRecipe, at_a_time: int) -> Batching:
+    """How `at_a_time` pairs in memory make batches of `batch_size` pairs.
+
+    A row of ``bce`` is a pair; one of ``listwise`` is a list, which is read whole, so that at least one is in memory.
+    """
+    pairs = sum(len(item.passages) for item in lists)
+    listwise = recipe.recipe == "listwise"
+    length = max(1, round(pairs / len(lists))) if listwise else 1
+    whole = max(1, recipe.batch_size // length)
+    at_once = min(whole, max(1, at_a_time // length))
+    return Batching(at_once, max(1, round(whole / at_once)), len(lists) if listwise else pairs, recipe.epochs)
+
+
+def train(
+    model: Any, lists: Sequence[Graded], recipe: RerankerRecipe, seed: int, at_a_time: int, progress: Progress,
+    measure: Callable[[], float] | None,
+) -> Trained:  # fmt: skip
+    """Tune a CrossEncoder; `at_a_time` pairs are in memory at once, `measure` scores it on dev.
+
+    Uses the global generators of the libraries: call it inside of `stages.common.seeded`.
+    """
+    from datasets import Dataset
+    from sentence_transformers.cross_encoder import CrossEncoderTrainer, CrossEncoderTrainingArguments
+
+    sizes = batching(lists, recipe, at_a_time)
+    checkpoints = Checkpoints(model, sizes.steps, recipe.checkpoints, measure, recipe.patience)
+    with tempfile.TemporaryDirectory() as scratch:
+        arguments = CrossEncoderTrainingArguments(
+            output_dir=scratch,
+            num_train_epochs=recipe.epochs,
+            per_device_train_batch_size=sizes.at_once,
+            gradient_accumulation_steps=sizes.parts,
+            learning_rate=recipe.learning_rate,
+            warmup_steps=warmup_steps(sizes.rows, sizes.at_once * sizes.parts, recipe.epochs, recipe.warmup),
+            lr_scheduler_type="linear",
+            weight_decay=0.0,
+            # What scoring puts before the texts, if the model has something of the kind.
+            prompts=model.prompts.get(model.default_prompt_name),
+            **quiet_arguments(seed),
+        )
+        trainer = CrossEncoderTrainer(
+            model=model,
+            args=arguments,
+            train_dataset=Dataset.from_dict(training_columns(lists, recipe)),
+            loss=_loss(model, recipe),
+        )
+        losses = watch(trainer, progress, checkpoints)
+        trainer.train()
+    checkpoints.restore()
+    early = {"stopped early": f"after {len(losses)} of {sizes.steps} steps"} if len(losses) < sizes.steps else {}
+    return Trained(losses, {**checkpoints.notes(), **early})
+
+
+def training_columns(lists: Sequence[Graded], recipe: RerankerRecipe) -> dict[str, list[Any]]:
+    """Columns of the data set; the trainer goes by their order. ``bce`` has a row a pair, ``listwise`` one a list."""
+    if recipe.recipe == "listwise":
+        return {
+            "query": [item.query for item in lists],
+            "passages": [list(item.passages) for item in lists],
+            "label": [list(item.scores) for item in lists],
+        }
+    return {
+        "query": [item.query for item in lists for _ in item.passages],
+        "passage": [text for item in lists for text in item.passages],
+        "label": [score for item in lists for score in item.scores],
+    }
+
+
+def _loss(model: Any, recipe: RerankerRecipe) -> Any:
+    """Cross-entropy on soft labels, or LambdaLoss (NDCG-Loss2++; Wang et al. 2018, CIKM) over each query's list."""
+    from sentence_transformers.cross_encoder import losses
+
+    if recipe.recipe == "listwise":
+        # Below 1 the whole batch is one call: by default it is read a few pairs at a time, and none is let go.
+        return losses.LambdaLoss(model, weighting_scheme=losses.NDCGLoss2PPScheme(), mini_batch_size=-1)
+    return losses.BinaryCrossEntropyLoss(model)

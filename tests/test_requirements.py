@@ -1,0 +1,346 @@
+"""What a machine lacks is said before any work, all of it at once; what is not used is not asked for."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pocket
+import pytest
+import tiny
+
+from harness import provenance, requirements
+from harness.errors import ConfigError, HarnessError, ModelMissing, Problem
+from harness.recipes import PARTS
+
+GENERATOR = {"candidates": {"answers": {"tune": ["generator"]}}}
+
+
+@pytest.fixture(autouse=True)
+def _machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No GPU, every model there, every cross-encoder trained, bitsandbytes installed."""
+    monkeypatch.setenv(provenance.DEVICE_VARIABLE, "auto")
+    monkeypatch.setattr(provenance, "_cuda_device", lambda: "cpu")
+    monkeypatch.setattr("harness.models.locate", Path)
+    monkeypatch.setattr("harness.models.has_trained_head", lambda folder: True)
+    monkeypatch.setattr(requirements, "_installed", lambda package: True)
+
+
+def lose(monkeypatch: pytest.MonkeyPatch, *names: str) -> list[str]:
+    """Make these models impossible to find; the list tells which were looked for."""
+    asked: list[str] = []
+
+    def locate(name: str) -> Path:
+        asked.append(name)
+        if name in names:
+            raise ModelMissing(Problem("", f"no model {name!r}", "give a folder"))
+        return Path(name)
+
+    monkeypatch.setattr("harness.models.locate", locate)
+    return asked
+
+
+def problems(changes: dict[str, Any], kind: type[HarnessError] = ConfigError) -> list[str]:
+    """What is said about the toy suite with these changes."""
+    with pytest.raises(HarnessError) as caught:
+        requirements.check(pocket.suite(changes))
+    assert type(caught.value) is kind
+    assert caught.value.exit_code == 2
+    return [str(problem) for problem in caught.value.problems]
+
+
+def named(changes: dict[str, Any]) -> dict[str, list[str]]:
+    return requirements.models_named(pocket.suite(changes))
+
+
+def test_a_suite_that_can_be_run_is_let_pass() -> None:
+    requirements.check(pocket.suite({"factorial": list(PARTS)}))
+
+
+def test_everything_that_is_missing_comes_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    lose(monkeypatch, "org/encoder", "org/teacher")
+    monkeypatch.setattr(requirements, "_installed", lambda package: False)
+    monkeypatch.setattr("harness.models.has_trained_head", lambda folder: False)
+    changes = {
+        "device": "cuda",
+        "pipeline": {"retriever": {"model": "org/encoder"}, "reranker": {"model": "org/headless"}},
+        "recipes": {"generator": {"recipe": "qlora"}, "retriever": {"teacher_model": "org/teacher"}},
+        "candidates": {
+            "paged": {"tune": ["generator"], "generator": {"optimizer": "paged_adamw_8bit"}},
+            "taught": {"tune": ["retriever"], "retriever": {"recipe": "distill", "teacher": "cross-encoder"}},
+        },
+    }
+    assert problems(changes) == [
+        "device: 'cuda' is asked for and no CUDA device is found; use device: auto",
+        "candidates.paged.generator.optimizer: 'paged_adamw_8bit' needs a CUDA device, and none is used; "
+        "use optimizer: auto",
+        "recipes.generator.recipe: needs the package bitsandbytes, which is not installed; "
+        "run: pip install bitsandbytes",
+        "pipeline.reranker.model: 'org/headless' has no trained head, so it may be tuned but not used untuned; "
+        "name a trained cross-encoder, or take it as recipes.reranker.model and tune it",
+        "pipeline.retriever.model: no model 'org/encoder'; give a folder",
+        "recipes.retriever.teacher_model: no model 'org/teacher'; give a folder",
+    ]
+
+
+def test_missing_models_alone_are_told_as_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    lose(monkeypatch, "embedded:smollm2-135m-instruct")
+    assert problems({}, ModelMissing) == [
+        "pipeline.generator.model, llm.synthesizer.model: no model 'embedded:smollm2-135m-instruct'; give a folder"
+    ]
+
+
+def test_a_name_on_a_hub_without_a_network_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    changes = {"pipeline": {"retriever": {"model": "nobody/nothing-here"}, "generator": None}, "measures": ["ndcg@10"]}
+    (said,) = problems({**changes, "data": {"pairs": "judged"}}, ModelMissing)
+    assert said.startswith("pipeline.retriever.model: no model 'nobody/nothing-here'")
+    assert "a hub that can be reached" in said
+    assert "embedded:all-minilm-l6-v2" in said
+    assert "\n" not in said
+
+
+def test_a_folder_without_weights_is_told_with_its_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.undo()
+    changes = {"pipeline.retriever": {"model": str(tmp_path)}, "pipeline.generator": None, "measures": ["ndcg@10"]}
+    (said,) = problems({**changes, "data": {"pairs": "judged"}}, ModelMissing)
+    assert said.startswith(f"pipeline.retriever.model: {tmp_path}: no model: no *.safetensors below it; ")
+
+
+# models that are used, and by whom
+
+
+LABELER = {"llm": {"labeler": {"model": "x"}}}
+BASE = {"embedded:all-minilm-l6-v2", "embedded:smollm2-135m-instruct"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "model", "keys"),
+    [
+        ({"pipeline.reranker": {"model": "x"}}, "x", ["pipeline.reranker.model"]),
+        ({"recipes": {"reranker": {"model": "x"}}}, "x", None),
+        (
+            {"recipes": {"reranker": {"model": "x"}}, "factorial": ["reranker"]}, "x", ["recipes.reranker.model"],
+        ),
+        (
+            {"candidates": {"a": {"tune": ["reranker"], "reranker": {"model": "x"}}}}, "x",
+            ["candidates.a.reranker.model"],
+        ),
+        (
+            {
+                "recipes": {"reranker": {"model": "x"}}, "factorial": ["reranker"],
+                "pipeline.reranker": {"model": "y"},
+            },
+            "x", None,
+        ),
+        (LABELER, "x", None),
+        ({**LABELER, "data": {"label": {"by": "llm"}}}, "x", None),
+        (
+            {**LABELER, "data": {"label": {"by": "llm"}}, "factorial": ["reranker"]}, "x",
+            ["llm.labeler.model"],
+        ),
+        (
+            {**LABELER, "recipes": {"retriever": {"recipe": "distill", "teacher": "llm"}}}, "x", ["llm.labeler.model"],
+        ),
+        ({**LABELER, "data": {"mine": {"relabel": {"by": "llm"}}}}, "x", ["llm.labeler.model"]),
+        (
+            {"data": {"mine": {"relabel": {"by": "cross-encoder", "model": "x"}}}}, "x", ["data.mine.relabel.model"],
+        ),
+        (
+            {"data": {"label": {"by": "cross-encoder", "model": "x"}}, "factorial": ["reranker"]}, "x",
+            ["data.label.model"],
+        ),
+        ({"data": {"label": {"by": "cross-encoder", "model": "x"}}}, "x", None),
+        (
+            {"candidates": {"a": {"tune": ["reranker"], "label": {"by": "cross-encoder", "model": "x"}}}}, "x",
+            ["candidates.a.label.model"],
+        ),
+        ({"llm": {"synthesizer": {"model": "x"}}}, "x", ["llm.synthesizer.model"]),
+        ({"llm": {"synthesizer": {"model": "x"}}, "data": {"pairs": "judged"}}, "x", None),
+        ({"llm": {"synthesizer": {"model": "x"}}, "data": {"pairs": "both"}}, "x", ["llm.synthesizer.model"]),
+        ({"llm": {"synthesizer": {"model": "x"}}, "candidates": {}}, "x", None),
+        ({"llm": {"synthesizer": {"model": "x"}}, **GENERATOR}, "x", None),
+        (
+            {"llm": {"synthesizer": {"model": "x"}}, **GENERATOR, "data": {"instruct": {"answers": "llm"}}}, "x",
+            ["llm.synthesizer.model"],
+        ),
+        ({"pipeline.generator": {"model": "x"}}, "x", ["pipeline.generator.model"]),
+        ({"pipeline.generator": {"model": "x"}, "measures": ["ndcg@10"]}, "x", None),
+        (
+            {"pipeline.generator": {"model": "x"}, "measures": ["ndcg@10"], **GENERATOR}, "x",
+            ["pipeline.generator.model"],
+        ),
+    ],
+)  # fmt: skip
+def test_a_model_is_asked_for_if_it_is_used(
+    changes: dict[str, Any], model: str, keys: list[str] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert named(changes).get(model) == keys
+    asked = lose(monkeypatch, model)
+    if keys is None:
+        requirements.check(pocket.suite(changes))
+        assert model not in asked
+    else:
+        assert problems(changes, ModelMissing) == [f"{', '.join(keys)}: no model {model!r}; give a folder"]
+
+
+def test_what_all_candidates_share_is_looked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = lose(monkeypatch)
+    requirements.check(pocket.suite({"factorial": list(PARTS)}))
+    assert sorted(asked) == sorted(BASE)
+
+
+# trained heads
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ({"pipeline.reranker": {"model": "x"}}, "pipeline.reranker.model"),
+        ({"data": {"mine": {"relabel": {"by": "cross-encoder", "model": "x"}}}}, "data.mine.relabel.model"),
+        (
+            {"candidates": {"a": {"tune": ["reranker"], "label": {"by": "cross-encoder", "model": "x"}}}},
+            "candidates.a.label.model",
+        ),
+        (
+            {"recipes": {"retriever": {"recipe": "distill", "teacher": "cross-encoder", "teacher_model": "x"}}},
+            "recipes.retriever.teacher_model",
+        ),
+        ({"factorial": ["reranker"], "recipes": {"reranker": {"model": "x"}}}, None),
+    ],
+)
+def test_a_cross_encoder_without_a_head_may_be_tuned_and_not_used(
+    changes: dict[str, Any], key: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.models.has_trained_head", lambda folder: folder != Path("x"))
+    if key is None:
+        requirements.check(pocket.suite(changes))
+    else:
+        (said,) = problems(changes)
+        assert said.startswith(f"{key}: 'x' has no trained head, so it may be tuned but not used untuned; ")
+
+
+def test_heads_are_looked_for_in_the_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    encoder, judge = tiny.bi_encoder(tmp_path / "a", ["b"]), tiny.cross_encoder(tmp_path / "c", ["d"])
+    base = {"data": {"pairs": "judged"}, "measures": ["ndcg@10"], "pipeline.generator": None}
+    base["pipeline.retriever"] = {"model": str(encoder)}
+    requirements.check(pocket.suite({**base, "pipeline.reranker": {"model": str(judge)}}))
+    (said,) = problems({**base, "pipeline.reranker": {"model": str(encoder)}})
+    assert said.startswith(f"pipeline.reranker.model: {str(encoder)!r} has no trained head")
+
+
+# devices and packages
+
+
+def with_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(provenance, "_cuda_device", lambda: "NVIDIA H100")
+
+
+PAGED = {**GENERATOR, "recipes": {"generator": {"optimizer": "paged_adamw_8bit"}}}
+
+
+def test_a_gpu_lets_pass_what_needs_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_gpu(monkeypatch)
+    requirements.check(pocket.suite({**PAGED, "device": "cuda"}))
+    requirements.check(pocket.suite(PAGED))
+
+
+def test_a_gpu_that_the_suite_leaves_out_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_gpu(monkeypatch)
+    assert len(problems({**PAGED, "device": "cpu"})) == 1
+
+
+def test_a_recipe_that_nobody_uses_needs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(requirements, "_installed", lambda package: False)
+    recipe = {"recipe": "qlora", "optimizer": "paged_adamw_8bit"}
+    requirements.check(pocket.suite({"recipes": {"generator": recipe}}))
+    assert len(problems({**GENERATOR, "recipes": {"generator": recipe}})) == 2
+
+
+def test_qlora_runs_on_a_cpu_where_its_package_is() -> None:
+    requirements.check(pocket.suite({**GENERATOR, "recipes": {"generator": {"recipe": "qlora"}}}))
+
+
+def test_what_several_candidates_share_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(requirements, "_installed", lambda package: False)
+    changes = {"factorial": list(PARTS), "recipes": {"generator": {"recipe": "qlora"}}}
+    assert len(problems(changes)) == 1
+
+
+@pytest.mark.parametrize("device", ["cpu", "auto", "cuda"])
+def test_the_device_of_one_suite_is_not_that_of_the_next(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_gpu(monkeypatch)
+    for one in ("cpu", device):
+        requirements.apply_device(pocket.suite({"device": one}))
+    assert os.environ[provenance.DEVICE_VARIABLE] == device
+    assert provenance.device_class() == ("cpu" if device == "cpu" else "NVIDIA H100")
+
+
+# settings that do not go together, which a suite file is refused for
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            {"pipeline.depth": 20, "pipeline.rerank_depth": 30},
+            ["pipeline.rerank_depth: more than pipeline.depth 20; raise the depth"],
+        ),
+        ({"pipeline.depth": 20}, []),
+        (
+            {"pipeline.generator": None, "measures": ["ndcg@10"], **GENERATOR},
+            ["candidates.answers.tune: there is no generator to tune; add pipeline.generator"],
+        ),
+        (
+            {"pipeline.generator": None, "measures": ["ndcg@10"], "factorial": ["retriever", "generator"]},
+            ["factorial: there is no generator to tune; add pipeline.generator"],
+        ),
+        (
+            {"factorial": ["retriever", "reranker"], "candidates": {"retriever-reranker": {"tune": ["reranker"]}}},
+            ["candidates.retriever-reranker: 'factorial' makes a candidate 'retriever-reranker' too; rename this one"],
+        ),
+        (
+            {"candidates": {"a": {"tune": ["retriever"], "reranker": {"epochs": 2}}}},
+            [
+                "candidates.a.reranker: changes a recipe that this candidate does not use: it does not tune the "
+                "reranker; add it to 'tune', or remove this"
+            ],
+        ),
+        (
+            {
+                "candidates": {"a": {"tune": ["retriever"], "retriever": {"teacher": "cross-encoder"}}},
+                "recipes": {"retriever": {"recipe": "distill"}},
+            },
+            ["candidates.a.retriever: 'teacher: cross-encoder' needs 'teacher_model'"],
+        ),
+        (
+            {"candidates": {"a": {"tune": ["reranker"], "label": {"by": "cross-encoder"}}}},
+            ["candidates.a.label: 'by: cross-encoder' needs 'model'"],
+        ),
+        (
+            {"candidates": {"a": {"tune": ["generator"], "instruct": {"without_oracle": 1.0}}}},
+            ["candidates.a.instruct: 'without_oracle' and 'unanswerable' leave no example that is answered"],
+        ),
+        (
+            {"candidates": {"a": {"tune": ["retriever"], "retriever": {"recipe": "triplet"}, "mine": {"hard": 0}}}},
+            ["candidates.a: recipe triplet needs negatives, and none are mined; set mine.hard or mine.random"],
+        ),
+        (
+            {"data.mine": {"hard": 0}, "recipes": {"retriever": {"recipe": "triplet"}}, "factorial": ["retriever"],
+             "candidates": {}},
+            ["factorial: recipe triplet needs negatives, and none are mined; set mine.hard or mine.random"],
+        ),
+        ({"data.mine": {"hard": 0}, "candidates": {"a": {"tune": ["retriever"]}}}, []),
+    ],
+)  # fmt: skip
+def test_settings_of_candidates_that_do_not_go_together(changes: dict[str, Any], said: list[str]) -> None:
+    if not said:
+        pocket.suite(changes)
+        return
+    with pytest.raises(ConfigError) as caught:
+        pocket.suite(changes)
+    assert [str(problem).split(": ", 1)[1] for problem in caught.value.problems] == said
