@@ -136,6 +136,38 @@ def report(
             svg.write_text(re.sub(r"@font-face \{.*?\}", "", picture, flags=re.DOTALL), encoding="utf-8")
 
 
+@app.command()
+def init(folder: Annotated[Path, typer.Argument(help="Where the suite file is put; made if it is not there.")]) -> None:
+    """Start a suite of your own: a suite file with every key explained, ready to run as it is."""
+    from harness.init import begin
+
+    written = begin(folder)
+    _console().print(
+        f"Wrote {', '.join(written)} in {folder}. Next: harness doctor {folder}, then harness run {folder}; "
+        "the README there says how to put in your own data.",
+        markup=False, highlight=False, soft_wrap=True,
+    )  # fmt: skip
+
+
+@app.command()
+def export(
+    candidate: Annotated[str, typer.Argument(help="Name of a candidate.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where it is written; new or empty.")],
+    suite: Annotated[
+        str | None, typer.Option("--suite", help="The suite of the candidate, if the store knows several.")
+    ] = None,
+    store: StoreOption = DEFAULT_STORE,
+    seed: Annotated[
+        int | None, typer.Option("--seed", min=0, help="Which one, if it was trained with several.")
+    ] = None,
+) -> None:
+    """Write the tuned models of a candidate, its pipeline as YAML, and a model card with the measured gains."""
+    from harness.export import export as write
+
+    written = write(candidate, folder, store, suite, seed)
+    _console().print(f"Wrote {', '.join(written)} in {folder}.", markup=False, highlight=False, soft_wrap=True)
+
+
 def _console(stderr: bool = False) -> Console:
     from rich.console import Console
 

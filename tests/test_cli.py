@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from harness import builtin, cli, doctor
+from harness import builtin, cli, doctor, provenance
 from harness.errors import ModelMissing
 from harness.measures import KINDS
 from harness.models import EMBEDDED
+from harness.recipes import PARTS
 from harness.spec import REFERENCE_ROWS
 
 HEAVY = {"torch", "transformers", "sentence_transformers", "ranx", "ragas", "pandas", "bm25s", "datasets", "scipy"}
@@ -61,7 +62,10 @@ def test_help_imports_next_to_nothing() -> None:
     assert not modules & SLOW
 
 
-ENTRIES = "bench scoring stats planning doctor outcomes report.terminal report.markdown models stages probe search"
+ENTRIES = (
+    "bench scoring stats planning doctor outcomes report.terminal report.markdown models stages probe search "
+    "requirements init export report.card"
+)
 
 
 @pytest.mark.parametrize("module", ENTRIES.split())
@@ -114,7 +118,7 @@ def test_a_wrong_command_line(arguments: list[str], leave: Leave) -> None:
 def test_help_names_the_commands(leave: Leave) -> None:
     code, out, _ = leave("--help")
     assert code == 0
-    for command in ("run", "plan", "list", "doctor", "report"):
+    for command in ("run", "plan", "list", "doctor", "report", "init", "export"):
         assert f" {command} " in out
 
 
@@ -122,9 +126,12 @@ def test_list(leave: Leave, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HARNESS_DATA", raising=False)
     code, out, _ = leave("list")
     assert code == 0
-    for word in [*builtin.suite_names(), *KINDS, *REFERENCE_ROWS, "mnrl", "retriever-judged"]:
+    for word in [*builtin.suite_names(), *KINDS, *REFERENCE_ROWS, "mnrl", "retriever-judged", "reranker-first"]:
         assert word in out
-    assert out.count("needs HARNESS_DATA") == 2
+    for part in PARTS:
+        assert f"Recipes for the {part}: " in out
+    texts = [path.read_text(encoding="utf-8") for path in builtin.folder("suites").glob("*/suite.yaml")]
+    assert out.count("needs HARNESS_DATA") == sum("${HARNESS_DATA}" in text for text in texts) > 0
 
 
 def test_list_as_json(leave: Leave, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,7 +143,11 @@ def test_list_as_json(leave: Leave, monkeypatch: pytest.MonkeyPatch) -> None:
     assert value["suites"]["pocket"] == ["retriever", "judged"]
     assert value["suites"]["covidqa"] is None
     assert value["measures"] == list(KINDS)
-    assert value["recipes"] == {"retriever": ["mnrl"]}
+    assert value["suites"]["template"][-3:] == ["retriever", "reranker", "retriever-reranker"]
+    assert value["recipes"] == {
+        "retriever": ["mnrl", "triplet", "distill", "raw"], "reranker": ["bce", "listwise"],
+        "generator": ["lora", "qlora"],
+    }  # fmt: skip
     assert value["reference_rows"] == list(REFERENCE_ROWS)
 
 
@@ -199,12 +210,71 @@ def test_a_report_before_a_run(leave: Leave) -> None:
 def test_doctor_finds_what_is_there(leave: Leave, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "LEAST_DISK", 0.0)
     monkeypatch.setattr(doctor, "locate", lambda name: Path(name))
+    monkeypatch.setattr("harness.models.locate", lambda name: Path(name))
+    monkeypatch.setenv(provenance.DEVICE_VARIABLE, "auto")
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     code, out, _ = leave("doctor", "pocket")
     assert code == 0
-    for word in ("machine", "disk", "memory", "torch", "ragas", "LLM endpoint", "suite pocket", "60 documents"):
+    for word in ("machine", "disk", "memory", "torch", "peft", "trl", "bitsandbytes", "ragas", "LLM endpoint"):
         assert word in out
-    assert "none configured" in out
+    for word in ("suite pocket", "60 documents", "none configured", "found; named by pipeline.retriever.model"):
+        assert word in out
+
+
+def test_doctor_finds_what_run_would_refuse(leave: Leave, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """One sentence for each problem, the same ones from both."""
+    monkeypatch.setenv(provenance.DEVICE_VARIABLE, "auto")
+    monkeypatch.setattr(provenance, "_cuda_device", lambda: "cpu")
+    monkeypatch.setattr(doctor, "locate", lambda name: Path(name))
+    monkeypatch.setenv("COLUMNS", "400")
+    text = (builtin.folder("suites") / "pocket" / "suite.yaml").read_text(encoding="utf-8")
+    text = text.replace("embedded:all-minilm-l6-v2", "embedded:all-minilm") + "device: cuda\n"
+    (tmp_path / "suite.yaml").write_text(text, encoding="utf-8")
+    problems = (
+        "device: 'cuda' is asked for and no CUDA device is found; use device: auto",
+        "pipeline.retriever.model: no embedded model 'embedded:all-minilm'; did you mean 'all-minilm-l6-v2'?",
+    )
+    code, out, _ = leave("doctor", "suite.yaml")
+    assert code == 2
+    for problem in problems:
+        assert problem in out
+    code, _, error = leave("run", "suite.yaml")
+    assert code == 2
+    for problem in problems:
+        assert f"error: {problem}\n" in error
+    assert not (tmp_path / ".harness").exists()
+
+
+def test_init_writes_a_suite_and_says_what_comes_next(leave: Leave, tmp_path: Path) -> None:
+    code, out, _ = leave("init", "mine")
+    assert code == 0
+    assert out.startswith("Wrote suite.yaml, README.md in mine. Next: harness doctor mine, then harness run mine; ")
+    assert (tmp_path / "mine" / "suite.yaml").is_file()
+    code, out, error = leave("init", "mine")
+    assert (code, out) == (2, "")
+    assert error == (
+        "error: mine: suite.yaml and README.md would be overwritten; name a new folder, or move them away\n"
+    )
+
+
+def test_export_says_what_it_wrote(leave: Leave, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+
+    def export(*arguments: object) -> tuple[str, ...]:
+        asked.extend(arguments)
+        return "README.md", "retriever"
+
+    monkeypatch.setattr("harness.export.export", export)
+    code, out, _ = leave("export", "staged", "out", "--suite", "pocket", "--seed", "3", "--store", "kept")
+    assert (code, out) == (0, "Wrote README.md, retriever in out.\n")
+    assert asked == ["staged", Path("out"), Path("kept"), "pocket", 3]
+
+
+def test_an_export_before_a_run(leave: Leave, tmp_path: Path) -> None:
+    code, out, error = leave("export", "staged", "out")
+    assert (code, out) == (2, "")
+    assert error == "error: no outcome below .harness; run a suite first, or give --store\n"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_doctor_finds_what_is_missing(leave: Leave, monkeypatch: pytest.MonkeyPatch) -> None:

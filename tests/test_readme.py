@@ -2,11 +2,16 @@
 
 import re
 from pathlib import Path
+from typing import get_args
 
+import pocket
 import pytest
+import yaml
 from typer.main import get_command
 
 from harness.cli import app
+from harness.plan import build_plan
+from harness.recipes import RetrieverRecipe
 from harness.suite_files import parse_suite
 
 ROOT = Path(__file__).parent.parent
@@ -19,6 +24,17 @@ def test_suite_example_is_a_suite(tmp_path: Path) -> None:
     assert example is not None
     suite = parse_suite(example[1], tmp_path / "suite.yaml")
     assert list(suite.candidates) == ["synthetic", "judged"]
+
+
+def test_the_strategies_of_the_docs_are_what_a_suite_takes_and_can_be_planned() -> None:
+    text = (ROOT / "docs" / "strategies.md").read_text(encoding="utf-8")
+    example = re.search(r"```yaml\n(.*?)```", text, re.DOTALL)
+    assert example is not None
+    changes = {"measures": ["ndcg@10", "utility"], "candidates": yaml.safe_load(example[1])["candidates"]}
+    plan = build_plan(pocket.suite(changes), pocket.dataset())
+    assert {one.name for one in plan.systems if one.role == "candidate"} == set(changes["candidates"])
+    for recipe in get_args(RetrieverRecipe.model_fields["recipe"].annotation):
+        assert f"| `{recipe}` |" in text
 
 
 def test_commands_named_exist() -> None:

@@ -1,0 +1,514 @@
+"""`harness export`: what is written loads as it was measured, says what was measured, and names no place of a machine.
+
+The models are tiny and the outcome is invented; plan, keys and store are real.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import outcomes as invented
+import pocket
+import pytest
+import tiny
+import yaml
+
+from harness import builtin, provenance
+from harness.digests import digest_of
+from harness.errors import ConfigError
+from harness.export import export
+from harness.graph import Plan
+from harness.models import EMBEDDED, EMBEDDED_PREFIX, load_bi_encoder, load_cross_encoder, load_generator
+from harness.plan import build_plan
+from harness.records import Comparison, Outcome, RecipeClaim, Summary, SystemInfo
+from harness.report.card import UPSTREAM
+from harness.spec import Pipeline, Suite
+from harness.stages.common import encode
+from harness.stages.prompts import question_turn
+from harness.store import MANIFEST, FolderStore
+from harness.suite_files import load_suite, parse_suite
+
+WORDS = ["what", "is", "the", "pane", "brine", "passages", "question", "answer", "from"]
+TEXTS = ["the pane is brine", "a question from a frame"]
+SEED = 3
+
+
+class Trial:
+    """A suite whose models are tiny, a store that holds its tuned models, and an outcome that says so."""
+
+    def __init__(self, root: Path, changes: Mapping[str, Any] = {}) -> None:
+        self.root, self.store = root, root / "kept"
+        base = {
+            "retriever": tiny.bi_encoder(root / "base" / "encoder", WORDS),
+            "reranker": tiny.cross_encoder(root / "base" / "judge", WORDS),
+            "generator": tiny.generator(root / "base" / "writer", WORDS),
+        }
+        text = pocket.suite_text({
+            "name": "trial",
+            "pipeline": {
+                "retriever": {"model": str(base["retriever"]), "max_length": 200, "query_prompt": "what is: "},
+                "generator": {"model": str(base["generator"]), "max_new_tokens": 4},
+                "depth": 30, "rerank_depth": 20, "context": 2,
+            },
+            "data": {"pairs": "judged"},
+            "recipes": {"reranker": {"model": str(base["reranker"]), "max_length": 40}},
+            "candidates": {
+                "whole": {"tune": ["retriever", "reranker", "generator"], "generator": {"rank": 4}},
+                "lists": {"tune": ["retriever"]},
+            },
+            "seeds": [SEED],
+            **changes,
+        })  # fmt: skip
+        self.file = root / "suite.yaml"
+        self.file.write_text(text, encoding="utf-8")
+        self.suite = parse_suite(text, self.file)
+        self.base = base
+        self.plan = build_plan(self.suite, pocket.dataset())
+        self.tuned = {part: root / "made" / part for part in base}
+        tiny.bi_encoder(root / "made" / "encoder", WORDS, seed=1).rename(self.tuned["retriever"])
+        tiny.cross_encoder(self.tuned["reranker"], WORDS, seed=1)
+        adapter(base["generator"], self.tuned["generator"])
+        self.keep()
+
+    def keep(self) -> None:
+        store = FolderStore(self.store / "store")
+        for system in self.plan.systems:
+            for part, key in system.models.items():
+                with store.claim(key) as out:
+                    shutil.copytree(self.tuned[part], out, dirs_exist_ok=True)
+                    store.commit(key, out, {"stage": f"tune_{part}"})
+
+    def tell(self, **changes: Any) -> Outcome:
+        """Write the latest outcome."""
+        outcome = outcome_of(self.suite, self.plan).model_copy(update=changes)
+        folder = self.store / "outcomes" / outcome.suite / "latest"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "outcome.json").write_text(outcome.model_dump_json(), encoding="utf-8")
+        return outcome
+
+    def export(self, name: str = "whole", **options: Any) -> Path:
+        out = self.root / "out"
+        export(name, out, self.store, **{"suite": str(self.file), **options})
+        return out
+
+
+def adapter(base: Path, folder: Path) -> None:
+    """A LoRA adapter that changes what its base writes, saved as peft does, with the path of the base in it."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    torch.manual_seed(5)
+    settings = LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM")
+    model = get_peft_model(AutoModelForCausalLM.from_pretrained(base), settings)
+    model.save_pretrained(folder)
+
+
+def outcome_of(suite: Suite, plan: Plan) -> Outcome:
+    systems, summaries, comparisons = [], [], []
+    for number, one in enumerate(plan.systems):
+        systems.append(
+            SystemInfo(
+                name=one.name, seed=one.seed, role=one.role, tunes=one.tunes, make_seconds=61.0,
+                identity=digest_of([one.run, one.answers]), serving=invented.system("untuned").serving,
+            )
+        )  # fmt: skip
+        for measure in map(str, suite.measures):
+            mean = 0.5 + number / 100
+            summaries.append(Summary(system=one.name, seed=one.seed, measure=measure, mean=mean, n=17))
+        if one.name != "untuned":
+            comparisons.append(gain(one.name, one.seed, number / 100))
+    ledger = tuple(
+        invented.ledger_row(1, planned.call.stage, planned.label, 9.0, notes={"steps": 28}).model_copy(
+            update={"key": key, "systems": tuple(planned.systems)}
+        )
+        for key, planned in plan.calls.items()
+    )
+    return invented.normal(
+        suite=suite.name, spec=suite.model_dump(mode="json", by_alias=True), measures=tuple(map(str, suite.measures)),
+        dataset=pocket.dataset().describe("test", len(plan.sample)), systems=tuple(systems), ledger=ledger,
+        summaries=tuple(summaries), comparisons=tuple(comparisons), provenance=made_by(), abstentions=(),
+    )  # fmt: skip
+
+
+def made_by() -> dict[str, Any]:
+    git = {"commit": "3f1c2d9a7b604e5188aa0d3e6a2b9c4f5d6e7081", "dirty": True}
+    packages = {"torch": "2.13.0", "sentence-transformers": "6.2.0"}
+    return {"harness": "0.1.0", "git": git, "machine": "A processor, 2 cores", "python": "3.11.7", "packages": packages}
+
+
+def gain(name: str, seed: int, difference: float) -> Comparison:
+    return Comparison(
+        family="gain", system=name, seed=seed, measure="ndcg@10", difference=difference, low=difference - 0.0421,
+        high=difference + 0.0432, p_value=0.0312, margin=0.02, detectable=0.0512, n_queries=17, n_groups=8,
+        verdict="improved",
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Trial:
+    return Trial(tmp_path_factory.mktemp("trial"))
+
+
+@pytest.fixture(autouse=True)
+def _device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The suite sets it for the whole process."""
+    monkeypatch.setenv(provenance.DEVICE_VARIABLE, "auto")
+
+
+@pytest.fixture
+def trial(kept: Trial) -> Trial:
+    """The models are made once; outcomes, and what is exported, anew."""
+    for name in ("out", "kept/outcomes"):
+        shutil.rmtree(kept.root / name, ignore_errors=True)
+    kept.tell()
+    return kept
+
+
+def refused(trial: Trial, *arguments: Any, **options: Any) -> str:
+    """The one sentence that is said; nothing is written."""
+    with pytest.raises(ConfigError) as caught:
+        trial.export(*arguments, **options)
+    (problem,) = caught.value.problems
+    assert not (trial.root / "out").exists()
+    assert "\n" not in str(problem)
+    return str(problem)
+
+
+def card_of(out: Path) -> tuple[dict[str, Any], str]:
+    """Front matter and text of a card."""
+    _, front, text = (out / "README.md").read_text(encoding="utf-8").split("---\n", 2)
+    return yaml.safe_load(front), text
+
+
+def test_what_is_written(trial: Trial) -> None:
+    names = export("whole", trial.root / "out", trial.store, str(trial.file))
+    assert names == ("README.md", "generator-adapter", "pipeline.yaml", "reranker", "retriever")
+    assert sorted(path.name for path in (trial.root / "out").iterdir()) == sorted(names)
+    assert not list((trial.root / "out").rglob(MANIFEST))
+    assert not [path for path in (trial.root / "out").rglob("*") if path.is_symlink()]
+
+
+def test_only_what_is_tuned_is_written(trial: Trial) -> None:
+    out = trial.export("lists")
+    assert {path.name for path in out.iterdir()} == {"README.md", "pipeline.yaml", "retriever"}
+    pipeline = yaml.safe_load((out / "pipeline.yaml").read_text(encoding="utf-8"))
+    assert pipeline["adapter"] is None
+    assert pipeline["pipeline"]["generator"]["model"] == "writer"
+    assert pipeline["pipeline"]["reranker"] is None
+    front, text = card_of(out)
+    assert front["library_name"] == "sentence-transformers"
+    assert front["pipeline_tag"] == "sentence-similarity"
+    assert "CrossEncoder" not in text
+    assert "PeftModel" not in text
+
+
+def test_models_are_the_same_as_before(trial: Trial) -> None:
+    out = trial.export()
+    before, after = (load_bi_encoder(place, 64) for place in (trial.tuned["retriever"], out / "retriever"))
+    other = load_bi_encoder(trial.base["retriever"], 64)
+    assert (encode(before, TEXTS, "query") == encode(after, TEXTS, "query")).all()
+    assert not (encode(other, TEXTS, "query") == encode(after, TEXTS, "query")).all()
+    pairs = [(TEXTS[0], text) for text in TEXTS]
+    judges = [load_cross_encoder(place, 64) for place in (trial.tuned["reranker"], out / "reranker")]
+    assert (judges[0].predict(pairs) == judges[1].predict(pairs)).all()
+    for name in ("model.safetensors", "tokenizer.json"):
+        assert (out / "retriever" / name).read_bytes() == (trial.tuned["retriever"] / name).read_bytes()
+
+
+def test_the_snippets_of_the_card_run_and_do_what_was_measured(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    out = trial.export()
+    shutil.copytree(trial.base["generator"], out / "writer")
+    monkeypatch.chdir(out)
+    snippets = re.findall(r"```python\n(.*?)```", card_of(out)[1], re.DOTALL)
+    assert len(snippets) == 3
+    found: dict[str, Any] = {}
+    for snippet in snippets:
+        exec(compile(snippet, "README.md", "exec"), found)
+    ours = load_bi_encoder(trial.tuned["retriever"], 200, query_prompt="what is: ")
+    assert (found["questions"] == encode(ours, ["a question"], "query")).all()
+    assert (found["passages"] == encode(ours, ["a passage", "another passage"], "document")).all()
+    assert found["retriever"].max_seq_length == ours.max_seq_length == 64
+    judge = load_cross_encoder(trial.tuned["reranker"], 40)
+    assert (found["relevance"] == judge.predict([("a question", "a passage"), ("a question", "another passage")])).all()
+    assert found["reranker"].max_seq_length == 40
+    writer, _ = load_generator(trial.base["generator"], trial.tuned["generator"])
+    plain, tokenizer = load_generator(trial.base["generator"])
+    with torch.inference_mode():
+        logits = [model(found["asked"]["input_ids"]).logits for model in (writer, found["generator"], plain)]
+    assert torch.equal(logits[0], logits[1])
+    assert not torch.allclose(logits[0], logits[2])
+    user = tokenizer.apply_chat_template(found["chat"][1:], tokenize=False)
+    assert question_turn("a question", ["a passage", "another passage"]) in user
+    assert isinstance(found["answer"], str)
+
+
+def test_the_pipeline_is_one_that_a_suite_can_have(trial: Trial) -> None:
+    out = trial.export()
+    value = yaml.safe_load((out / "pipeline.yaml").read_text(encoding="utf-8"))
+    pipeline = Pipeline.model_validate(value["pipeline"])
+    given = trial.suite.pipeline
+    assert (out / pipeline.retriever.model).samefile(out / "retriever")
+    assert pipeline.reranker is not None
+    assert (out / pipeline.reranker.model).samefile(out / "reranker")
+    assert pipeline.reranker.max_length == 40
+    assert (out / value["adapter"]).samefile(out / "generator-adapter")
+    assert pipeline.retriever == given.retriever.model_copy(update={"model": "./retriever", "max_length": 64})
+    assert given.generator is not None
+    assert pipeline.generator == given.generator.model_copy(update={"model": "writer"})
+    assert (pipeline.depth, pipeline.rerank_depth, pipeline.context) == (30, 20, 2)
+    assert value["prompt"]["system"] == given.generator.instruction
+    filled = value["prompt"]["user"].format(passages="[1] one\n\n[2] two", question="why?")
+    assert filled == question_turn("why?", ["one", "two"])
+
+
+def test_no_place_of_this_machine_is_written(trial: Trial) -> None:
+    """Not even those that libraries put into what they save."""
+    assert str(trial.root) in (trial.tuned["generator"] / "adapter_config.json").read_text(encoding="utf-8")
+    out = trial.export()
+    for path in out.rglob("*"):
+        if path.is_file():
+            content = path.read_bytes()
+            for place in (trial.root, pocket.FOLDER, builtin.CHECKOUT, Path.home()):
+                assert str(place).encode() not in content, f"{path.relative_to(out)} names {place}"
+    settings = json.loads((out / "generator-adapter" / "adapter_config.json").read_text(encoding="utf-8"))
+    assert settings["base_model_name_or_path"] == "writer"
+
+
+def test_the_card_says_what_was_measured(trial: Trial) -> None:
+    outcome = trial.tell(times_scored=4)
+    front, text = card_of(trial.export())
+    assert front["tags"][0] == "rag"
+    assert {"lora", "cross-encoder", "sentence-transformers"} <= set(front["tags"])
+    assert "license" not in front
+    assert "base_model" not in front
+    (row,) = [row for row in outcome.comparisons if row.system == "whole"]
+    assert row.difference is not None
+    assert f"| ndcg@10 | +{row.difference:.3f} | [" in text
+    assert "0.031" in text
+    assert "| improved |" in text
+    mean = next(one.mean for one in outcome.summaries if (one.system, one.measure) == ("whole", "ndcg@10"))
+    assert re.search(rf"\| ndcg@10 \| 0\.\d+ \| {mean:.3f} \| 17 \|", text)
+    assert "lists" not in re.findall(r"\| ndcg@10.*", text)[0]
+    for wanted in (
+        "One seed speaks for one checkpoint: this one, trained with seed 3",
+        "The test split had been scored 4 times",
+        outcome.dataset.digest, outcome.provenance["git"]["commit"] + " with changes", "1 min 01 s", "steps 28",
+        next(info.identity for info in outcome.systems if info.name == "whole"), "torch | 2.13.0", "17.9 and 22.7 ms",
+        "(the data: Apache-2.0)", "rank: 4", "pairs: judged", "A processor, 2 cores",
+    ):  # fmt: skip
+        assert wanted in text, wanted
+
+
+def test_only_the_steps_behind_the_models_are_told(trial: Trial) -> None:
+    text = card_of(trial.export("lists"))[1]
+    steps = re.findall(r"^\| ([^|]*) \| 9\.0 s \|", text, re.MULTILINE)
+    key = trial.plan.system("lists (seed 3)").models["retriever"]
+    assert steps == [trial.plan.calls[one].label for one in trial.plan.upstream([key])]
+    assert "mine (judged pairs)" in steps
+    assert not [step for step in steps if step.startswith(("answer", "rerank", "tune reranker"))]
+
+
+@pytest.mark.parametrize(
+    ("name", "sections"), [("whole", ["mine", "label", "instruct"]), ("lists", ["mine"])]
+)  # fmt: skip
+def test_only_the_data_that_the_models_were_trained_on_is_told(name: str, sections: list[str], trial: Trial) -> None:
+    """Settings of what was not used would say of the model what is not so."""
+    told = re.search(r"^data:\n(.*?)```", card_of(trial.export(name))[1], re.MULTILINE | re.DOTALL)
+    assert told is not None
+    assert re.findall(r"^  (\w+):$", told[1], re.MULTILINE) == sections
+
+
+def test_other_seeds_and_no_ops_are_told(trial: Trial) -> None:
+    outcome = trial.tell()
+    bounds = {"difference": 0.02, "low": -0.01, "high": 0.05}
+    claim = RecipeClaim(system="whole", measure="ndcg@10", seeds=(1, 2, 3), verdict="inconclusive", **bounds)
+    systems = tuple(
+        info.model_copy(update={"same_as": "untuned"}) if info.name == "whole" else info for info in outcome.systems
+    )
+    trial.tell(recipe_claims=(claim,), systems=systems, split="dev")
+    text = card_of(trial.export())[1]
+    assert "Over 3 seeds of the recipe, ndcg@10: +0.020 [-0.010, +0.050], inconclusive." in text
+    assert "Its lists are identical to those of untuned." in text
+    assert "Scored on the split dev" in text
+
+
+def test_a_suite_without_gates_gained_nothing_that_was_tested(trial: Trial) -> None:
+    trial.tell(comparisons=())
+    assert "No gain was tested" in card_of(trial.export())[1]
+
+
+def test_models_on_a_hub_are_named_in_the_front_matter() -> None:
+    """The names on the hub of what comes in packages are kept by hand."""
+    assert set(UPSTREAM) == {EMBEDDED_PREFIX + name for name in EMBEDDED}
+
+
+# what is refused
+
+
+def test_a_folder_with_something_in_it_is_left_alone(trial: Trial, tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("mine", encoding="utf-8")
+    for place in (tmp_path, tmp_path / "mine.txt"):
+        with pytest.raises(ConfigError, match="is not empty; name a new folder"):
+            export("whole", place, trial.store, str(trial.file))
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_an_empty_folder_is_filled(trial: Trial) -> None:
+    (trial.root / "out").mkdir()
+    assert (trial.export() / "README.md").is_file()
+
+
+def test_a_failure_while_writing_leaves_the_folder_empty(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> str:
+        raise OSError("no space left")
+
+    monkeypatch.setattr("harness.export.render_card", full)
+    with pytest.raises(OSError, match="no space"):
+        trial.export()
+    assert list((trial.root / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("wohle", "suite trial: no candidate 'wohle' in the latest outcome; did you mean 'whole'?"),
+        ("untuned", "suite trial: 'untuned' is a reference row: nothing is tuned in it; name a candidate"),
+    ],
+)
+def test_what_is_no_candidate(name: str, said: str, trial: Trial) -> None:
+    assert refused(trial, name) == said
+
+
+def test_a_candidate_that_failed(trial: Trial) -> None:
+    outcome = trial.tell()
+    broken = [info.model_copy(update={"failed": "tune reranker: killed"}) for info in outcome.systems]
+    trial.tell(systems=tuple(broken))
+    said = "suite trial: whole (seed 3) failed: tune reranker: killed; mend that and run the suite again"
+    assert refused(trial) == said
+
+
+def test_models_that_are_gone(kept: Trial, trial: Trial) -> None:
+    key = trial.plan.system("whole (seed 3)").models["reranker"]
+    place = FolderStore(trial.store / "store").get(key)
+    assert place is not None
+    shutil.rmtree(place)
+    try:
+        said = "the tuned reranker of whole (seed 3) is not in the store; run the suite again"
+        assert refused(trial) == said
+        assert trial.export("lists").is_dir()
+    finally:
+        kept.keep()
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "same"),
+    [
+        ("rank: 4", "rank: 8", False),
+        ("depth: 30", "depth: 31", False),
+        ("  whole:", "  hole:", False),
+        ("margin: 0.02", "margin: 0.03", True),
+        ("seeds:\n- 3", "seeds:\n- 4", True),
+    ],
+)
+def test_a_suite_that_changed_since_is_refused_if_the_candidate_did(
+    before: str, after: str, same: bool, trial: Trial
+) -> None:
+    text = trial.file.read_text(encoding="utf-8")
+    assert before in text
+    other = trial.root / "other.yaml"
+    other.write_text(text.replace(before, after), encoding="utf-8")
+    if same:
+        assert trial.export(suite=str(other)).is_dir()
+    else:
+        said = refused(trial, suite=str(other))
+        assert said.startswith("suite trial: whole (seed 3) is no longer what was measured")
+        assert said.endswith("; run the suite again")
+
+
+def test_a_suite_that_was_never_run(trial: Trial) -> None:
+    assert refused(trial, suite="pocket").endswith("no outcome here; run the suite first")
+    assert refused(trial, suite="pokcet") == "no suite 'pokcet'; did you mean 'pocket'?"
+
+
+# which suite, which seed
+
+
+def test_the_suite_is_found_by_its_candidate(trial: Trial) -> None:
+    trial.tell(suite="other", systems=())
+    assert card_of(trial.export(suite=None))[1].count("suite trial") > 0
+
+
+def test_the_suite_may_be_named_as_its_outcome_is(trial: Trial) -> None:
+    assert trial.export(suite="trial").is_dir()
+
+
+def test_several_suites_with_that_candidate(trial: Trial) -> None:
+    trial.tell(suite="other")
+    said = refused(trial, suite=None)
+    assert said == "the suites other, trial have a candidate 'whole' each; say which with --suite"
+
+
+def test_no_suite_with_that_candidate(trial: Trial) -> None:
+    said = refused(trial, "wohle", suite=None)
+    assert said == f"no latest outcome below {trial.store} has a candidate 'wohle'; did you mean 'whole'?"
+    shutil.rmtree(trial.store / "outcomes")
+    assert refused(trial, suite=None) == f"no outcome below {trial.store}; run a suite first, or give --store"
+
+
+def test_an_outcome_of_another_version_is_passed_over(trial: Trial) -> None:
+    folder = trial.store / "outcomes" / "old" / "latest"
+    folder.mkdir(parents=True)
+    (folder / "outcome.json").write_text("{}", encoding="utf-8")
+    assert trial.export(suite=None).is_dir()
+
+
+def test_a_data_set_that_is_not_found_from_here(trial: Trial) -> None:
+    outcome = trial.tell()
+    trial.tell(spec={**outcome.spec, "dataset": {"path": "elsewhere"}})
+    said = refused(trial, suite=None)
+    assert said == "the data set of the suite trial is not found from here; give the suite file with --suite"
+
+
+def test_a_suite_of_another_version_is_asked_for(trial: Trial) -> None:
+    trial.tell(spec={"name": "trial"})
+    said = "the suite trial cannot be read out of its outcome; give the suite file with --suite"
+    assert refused(trial, suite=None) == said
+
+
+def test_one_of_several_seeds_is_asked_for(trial: Trial) -> None:
+    outcome = trial.tell()
+    more = tuple(info.model_copy(update={"seed": 7}) for info in outcome.systems if info.name == "whole")
+    trial.tell(systems=(*outcome.systems, *more))
+    assert refused(trial) == "suite trial: 'whole' was trained with the seeds 3, 7; say which with --seed"
+    assert refused(trial, seed=1) == "suite trial: 'whole' was not trained with seed 1; trained with: 3, 7"
+    assert "trained with seed 3" in card_of(trial.export(seed=3))[1]
+
+
+def test_the_page_about_export_tells_what_is_written(trial: Trial) -> None:
+    page = (builtin.CHECKOUT / "docs" / "export.md").read_text(encoding="utf-8")
+    out = trial.export()
+    told = set(re.findall(r"^\| `([\w.-]+)/?` \|", page, re.MULTILINE))
+    assert told == {path.name for path in out.iterdir()}
+    headings = re.findall(r"^## (.*)$", card_of(out)[1], re.MULTILINE)
+    for heading in headings:
+        assert heading in page, heading
+
+
+def test_a_pipeline_that_was_exported_can_start_a_suite(trial: Trial) -> None:
+    """Put beside the exported models, the section is read and found."""
+    out = trial.export("lists")
+    section = yaml.safe_load((out / "pipeline.yaml").read_text(encoding="utf-8"))["pipeline"]
+    section["retriever"]["model"] = str(out / section["retriever"]["model"])
+    section["generator"]["model"] = str(trial.base["generator"])
+    text = pocket.suite_text({"pipeline": section, "data": {"pairs": "judged"}})
+    (trial.root / "next.yaml").write_text(text, encoding="utf-8")
+    suite, _ = load_suite(trial.root / "next.yaml")
+    assert build_plan(suite, pocket.dataset()).systems
