@@ -173,10 +173,7 @@ class Bench:
             "passages relevant for scored questions may be synthesized from": (
                 "yes" if data.synthesize.test_documents else "no"
             ),
-            "training pairs": "; ".join(
-                f"{name}: {candidate.pairs or data.pairs}" for name, candidate in self.suite.strategies.items()
-            )
-            or "none",
+            "training pairs": self._pairs_used(),
             "lists": f"{pipeline.depth} documents deep, exact search, ties by score and then by doc_id, descending",
             "intervals": f"{1 - ALPHA:.0%} simultaneous, sign flips by group, {RESAMPLES:,} times, single-step max-T",
             "family of gains": f"gated measures of every system but untuned, {' and '.join(BOUNDS)}",
@@ -185,12 +182,27 @@ class Bench:
             settings["passages shown to the generator"] = (
                 f"{pipeline.context}, each cut after {pipeline.generator.passage_tokens} tokens"
             )
+        rule = self.suite.evaluate.contexts
+        if rule is not None:
+            settings["passages shown to the generator"] = (
+                f"the same to every system, chosen by the judgements; {rule.lacking:.0%} of the answerable questions "
+                "are shown another passage of the same group, and count as unanswerable"
+            )
         if self.suite.seeds and len(self.suite.seeds) < 3:
             settings["claims"] = "about these checkpoints; a claim about a recipe needs three seeds or more"
         return settings
 
+    def _pairs_used(self) -> str:
+        """Which pairs candidates are trained on: in a word if they agree."""
+        used = {name: one.pairs or self.suite.data.pairs for name, one in self.suite.strategies.items()}
+        if len(set(used.values())) == 1:
+            return next(iter(used.values()))
+        return "; ".join(f"{name}: {pairs}" for name, pairs in used.items()) or "none"
+
     def _not_run(self, plan: Plan) -> dict[str, str]:
         reasons = {"LLM-judged measures of ragas": "no judge configured"}
+        if self.suite.rubric:
+            reasons[f"rubric ({self.suite.rubric})"] = "no judge configured"
         if not plan.sample:
             answers = [str(measure) for measure in self.suite.measures if not measure.is_rank]
             reasons |= dict.fromkeys(answers, "the data set has no reference answers")
@@ -227,6 +239,11 @@ class Bench:
                 ]
                 if means:
                     notes.append(f"{measure} on dev, where recipes are chosen: {', '.join(means)}.")
+        if self.split == "dev" and any("dev_run" in planned.call.inputs for planned in plan.calls.values()):
+            notes.append(
+                "Checkpoints were chosen on the very questions that are scored here, which flatters the candidates; "
+                "set recipes...checkpoints: 1, or confirm on test."
+            )
         return notes
 
 

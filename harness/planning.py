@@ -36,9 +36,15 @@ def describe_plan(name: str, store_root: Path, seeds: tuple[int, ...], console: 
         for key, planned in plan.calls.items()
     ]  # fmt: skip
     if as_json:
-        print(json.dumps({"suite": suite.name, "calls": rows}, indent=1))
+        whole = {"suite": suite.name, "calls": rows, "calls_without_sharing": plan.calls_without_sharing}
+        print(json.dumps(whole, indent=1))
         return
     console.print(_plan_table(suite.name, rows, len(plan.systems)))
+    shared = plan.calls_without_sharing - len(rows)
+    console.print(
+        f"{len(rows)} stage calls for {len(plan.systems)} systems; {shared:,} more if they shared none.",
+        highlight=False,
+    )
     todo_rows = [row for row in rows if not row["stored"]]
     seconds = sum(row["seconds"] for row in todo_rows)
     console.print(
@@ -50,16 +56,20 @@ def describe_plan(name: str, store_root: Path, seeds: tuple[int, ...], console: 
 
 
 def _plan_table(name: str, rows: list[dict[str, Any]], systems: int) -> Table:
-    table = Table(title=f"Plan of {name}: {len(rows)} stage calls for {systems} systems", box=SIMPLE_HEAD)
-    for column in ("call", "for", "in store"):
-        table.add_column(column)
-    for column in ("units", "LLM calls", "tokens", "about"):
+    """Stage calls in the order of the plan; a column of numbers that nobody has is left out."""
+    numbers = {"units": "units", "llm_calls": "LLM calls", "tokens": "tokens"}
+    shown = [key for key in numbers if any(row[key] for row in rows)]
+    table = Table(title=f"Plan of {name}", box=SIMPLE_HEAD)
+    table.add_column("call", overflow="fold", ratio=3)
+    table.add_column("for", overflow="fold", ratio=1)
+    table.add_column("in store")
+    for column in (*(numbers[key] for key in shown), "about"):
         table.add_column(column, justify="right", no_wrap=True)
     for row in rows:
-        who = row["systems"][0] if len(row["systems"]) == 1 else f"{len(row['systems'])} systems"
-        numbers = [f"{row[column]:,}" if row[column] else "" for column in ("units", "llm_calls", "tokens")]
+        who = row["systems"][0] if len(row["systems"]) == 1 else f"{len(row['systems'])} of {systems} systems"
         about = "" if row["stored"] else f"{row['seconds']:.0f} s"
-        table.add_row(row["call"], who, "yes" if row["stored"] else "no", *numbers, about)
+        counted = [f"{row[key]:,}" if row[key] else "" for key in shown]
+        table.add_row(row["call"], who, "yes" if row["stored"] else "no", *counted, about)
     return table
 
 
