@@ -15,13 +15,14 @@ from harness.comparing import ALPHA, BOUNDS, RESAMPLES, Comparisons, values_of
 from harness.datasets import Dataset, load_dataset
 from harness.digests import digest_of
 from harness.executors import ChildExecutor, Executor, InlineExecutor
+from harness.findings import Abstention, Outcome, Serving, Summary, SystemInfo
 from harness.formats import read_run
 from harness.graph import Plan, SystemPlan
 from harness.latency import Latencies
 from harness.ledger import making_cost, unknown_costs
 from harness.measures import parse
 from harness.plan import build_plan
-from harness.records import Abstention, Outcome, Score, Serving, Summary, SystemInfo
+from harness.records import Score
 from harness.scorecards import Scorecards
 from harness.spec import Suite
 from harness.stages.common import read_answers

@@ -13,9 +13,10 @@ from pathlib import Path
 
 from harness.errors import StageFailed
 from harness.executors import Executor, Request
+from harness.findings import LedgerRow
 from harness.graph import Plan, PlannedCall
 from harness.ledger import facts_of, row_of
-from harness.records import LedgerRow, Progress
+from harness.records import Progress
 from harness.stages import STAGES, load_stage
 from harness.store import FolderStore
 

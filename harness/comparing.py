@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from harness import effects, seeds, stats
+from harness.findings import Comparison, Effect, RecipeClaim
 from harness.graph import Plan, SystemPlan
 from harness.measures import Measure
-from harness.records import Comparison, Effect, RecipeClaim, Score
+from harness.records import Score
 from harness.spec import combinations_of
 
 ALPHA, RESAMPLES = 0.05, 10_000

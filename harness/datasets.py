@@ -17,7 +17,8 @@ from harness import beir
 from harness.builders import load_builder
 from harness.digests import digest_of
 from harness.errors import DataError, Problem, nearest
-from harness.records import DatasetInfo, Document, Qrels, Query, Reference
+from harness.findings import DatasetInfo
+from harness.records import Document, Qrels, Query, Reference
 from harness.spec import Dataset as DatasetSpec
 from harness.spec import Grouping
 

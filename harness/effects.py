@@ -16,8 +16,8 @@ from itertools import combinations
 from statistics import fmean
 from typing import Literal, NamedTuple
 
+from harness.findings import Comparison, Effect, Finding
 from harness.measures import Measure
-from harness.records import Comparison, Effect, Finding
 from harness.stats import DECIMALS, Paired, compare, verdict
 
 Values = Mapping[str, float | None]

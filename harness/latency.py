@@ -14,11 +14,11 @@ from harness.contexts import by_hash
 from harness.digests import digest_of
 from harness.errors import StageFailed
 from harness.executors import Executor, Request
+from harness.findings import Serving, Timing
 from harness.graph import Plan, SystemPlan
 from harness.models import model_digest
 from harness.probe import PROBE_VERSION, TIMES_FILE, Probe, quantile
 from harness.recipes import Part
-from harness.records import Serving, Timing
 from harness.stages import STAGES, common
 from harness.store import FolderStore
 

@@ -11,8 +11,9 @@ from typing import Any
 from harness import formats
 from harness.carry_out import Execution
 from harness.errors import ConfigError
+from harness.findings import Outcome
 from harness.graph import Plan
-from harness.records import Outcome, Score
+from harness.records import Score
 from harness.report import write_reports
 from harness.stages.common import read_answers
 from harness.stages.retrieve import RUN_FILE

@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from harness.records import RecipeClaim
+from harness.findings import RecipeClaim
 from harness.stats import DECIMALS, Fill, Paired, check, differences, verdict
 
 LEAST_SEEDS = 3

@@ -26,8 +26,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.findings import Comparison, Verdict
 from harness.measures import Measure
-from harness.records import Comparison, Verdict
 
 Floats = NDArray[np.float64]
 Family = Literal["gain", "regression"]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.records import (
+from harness.findings import (
     Abstention,
     Comparison,
     DatasetInfo,

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.effects import Cells, Values, effects
+from harness.findings import Effect
 from harness.measures import Measure
-from harness.records import Effect
 
 NDCG, UTILITY = Measure("ndcg", 10), Measure("utility")
 PARTS = ("retriever", "reranker", "generator")

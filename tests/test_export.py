@@ -22,10 +22,10 @@ from harness import builtin, provenance
 from harness.digests import digest_of
 from harness.errors import ConfigError
 from harness.export import export
+from harness.findings import Comparison, Outcome, RecipeClaim, Summary, SystemInfo
 from harness.graph import Plan
 from harness.models import EMBEDDED, EMBEDDED_PREFIX, load_bi_encoder, load_cross_encoder, load_generator
 from harness.plan import build_plan
-from harness.records import Comparison, Outcome, RecipeClaim, Summary, SystemInfo
 from harness.report.card import UPSTREAM
 from harness.spec import Pipeline, Suite
 from harness.stages.common import encode

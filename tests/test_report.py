@@ -17,7 +17,7 @@ from rich.console import Console
 from syrupy.assertion import SnapshotAssertion
 
 from harness import report
-from harness.records import Outcome
+from harness.findings import Outcome
 from harness.report import figures
 from harness.report.markdown import escaped, fenced, render_markdown
 from harness.report.tables import quality

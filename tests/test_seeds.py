@@ -12,8 +12,8 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.findings import RecipeClaim
 from harness.measures import Measure
-from harness.records import RecipeClaim
 from harness.seeds import recipe_claims
 from harness.stats import Paired, compare, verdict
 

@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness import stats
+from harness.findings import Comparison
 from harness.measures import Measure
-from harness.records import Comparison
 from harness.stats import Paired, compare, verdict
 
 NDCG, UTILITY = Measure("ndcg", 10), Measure("utility")

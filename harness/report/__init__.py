@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from harness.records import Outcome
+from harness.findings import Outcome
 
 REPORT_FILE = "report.md"
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from harness.records import Comparison, Outcome, SystemInfo, Timing
+from harness.findings import Comparison, Outcome, SystemInfo, Timing
 from harness.report import figures
 from harness.report.markdown import escaped, fenced, table_text
 from harness.report.values import Cell, Column, Table, cells, left

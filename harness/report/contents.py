@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.records import Outcome
+from harness.findings import Outcome
 from harness.report import across, details, tables, together, words
 from harness.report.values import Table
 from harness.report.view import view

@@ -8,7 +8,7 @@ import re
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from harness.records import Outcome
+from harness.findings import Outcome
 from harness.report import figures, words
 from harness.report.contents import contents
 from harness.report.tables import BEST_NOTE

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
-from harness.records import Comparison, SystemInfo
+from harness.findings import Comparison, SystemInfo
 from harness.report import figures
 from harness.report.values import VERDICT_TONES, Cell, Column, Table, cells, left, sentences
 from harness.report.view import BASELINE, View, identical, is_rank, row_label

@@ -15,7 +15,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from harness.records import Outcome
+from harness.findings import Outcome
 from harness.report.contents import Contents, contents
 from harness.report.tables import BEST_NOTE
 from harness.report.values import Table, Tone

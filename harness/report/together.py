@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from harness.records import Effect, Finding
+from harness.findings import Effect, Finding
 from harness.report import figures
 from harness.report.values import Cell, Column, Table, Tone, cells, left, sentences
 from harness.report.view import View, is_rank

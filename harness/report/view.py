@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from harness.findings import Comparison, Outcome, Summary, SystemInfo
 from harness.measures import parse
-from harness.records import Comparison, Outcome, Summary, SystemInfo
 from harness.report.figures import finite
 
 BASELINE = "untuned"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from harness.records import Comparison, SystemInfo
+from harness.findings import Comparison, SystemInfo
 from harness.report import across, figures, together
 from harness.report.view import BASELINE, View, identical, is_rank, row_label
 

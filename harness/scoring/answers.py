@@ -10,7 +10,8 @@ import string
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-from harness.records import Abstention, Answer, Reference
+from harness.findings import Abstention
+from harness.records import Answer, Reference
 from harness.scoring.abstention import is_abstention
 from harness.spec import Utility
 
