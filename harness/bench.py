@@ -13,7 +13,6 @@ from harness import outcomes, provenance, requirements, scoring
 from harness.carry_out import Execution, Watch, carry_out, no_watch
 from harness.comparing import ALPHA, BOUNDS, RESAMPLES, Comparisons, values_of
 from harness.datasets import Dataset, load_dataset
-from harness.digests import digest_of
 from harness.executors import ChildExecutor, Executor, InlineExecutor
 from harness.findings import Abstention, Outcome, Serving, Summary, SystemInfo
 from harness.formats import read_run
@@ -135,7 +134,7 @@ class Bench:
                     seed=system.seed,
                     role=system.role,
                     tunes=system.tunes,
-                    identity=digest_of([system.run, system.answers]),
+                    identity=system.identity,
                     make_seconds=seconds,
                     make_dollars=dollars,
                     serving=serving.get(system.label),

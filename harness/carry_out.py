@@ -63,9 +63,9 @@ def carry_out(plan: Plan, store: FolderStore, heavy: Executor, light: Executor, 
 
 
 def _needed(plan: Plan, store: FolderStore) -> set[str]:
-    """Calls that are not in the store and that something not in the store, or a goal, depends on."""
+    """Calls that are not in the store and that something not in the store, a goal, or serving depends on."""
     needed: set[str] = set()
-    waiting = [key for system in plan.systems for key in system.goals]
+    waiting = [key for system in plan.systems for key in (*system.goals, *system.serving.keys)]
     while waiting:
         key = waiting.pop()
         if key in plan.calls and key not in needed and store.get(key) is None:

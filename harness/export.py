@@ -18,7 +18,6 @@ from pydantic import ValidationError
 
 from harness import outcomes, requirements
 from harness.datasets import load_dataset
-from harness.digests import digest_of
 from harness.errors import ConfigError, Problem, nearest
 from harness.findings import Outcome, SystemInfo
 from harness.graph import Plan, SystemPlan
@@ -164,7 +163,7 @@ def _planned(found: _Found, system: SystemInfo) -> tuple[Plan, SystemPlan]:
     requirements.apply_device(suite)
     plan = build_plan(suite, load_dataset(suite.dataset, suite.evaluate.split))
     planned = plan.system(system.label)
-    if digest_of([planned.run, planned.answers]) != system.identity:
+    if planned.identity != system.identity:
         raise ConfigError(differs)
     return plan, planned
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from harness.contexts import Given
+from harness.digests import digest_of
 from harness.parts import Parts
 from harness.recipes import Part
 from harness.records import StageCall
@@ -81,6 +82,11 @@ class SystemPlan:
     def slug(self) -> str:
         """The label as part of a file name."""
         return self.name if self.role == "reference" else f"{self.name}-{self.seed}"
+
+    @property
+    def identity(self) -> str:
+        """System identity: the keys of its results hold all that makes them what they are."""
+        return digest_of([self.run, self.answers])
 
     @property
     def goals(self) -> list[str]:

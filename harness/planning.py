@@ -16,6 +16,7 @@ from harness.ledger import estimate
 from harness.measures import KINDS
 from harness.plan import build_plan
 from harness.recipes import PARTS, QUERY_KINDS, Recipes
+from harness.requirements import apply_device
 from harness.spec import REFERENCE_ROWS, Suite
 from harness.store import FolderStore
 from harness.suite_files import load_suite
@@ -24,6 +25,7 @@ from harness.suite_files import load_suite
 def describe_plan(name: str, store_root: Path, seeds: tuple[int, ...], console: Console, as_json: bool) -> None:
     """Print every distinct stage call once, with what it will take."""
     suite, _ = load_suite(name)
+    apply_device(suite)
     if seeds:
         suite = suite.model_copy(update={"seeds": tuple(dict.fromkeys(seeds))})
     plan = build_plan(suite, load_dataset(suite.dataset, suite.evaluate.split))

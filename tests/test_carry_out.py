@@ -129,13 +129,21 @@ def test_a_killed_run_continues_where_it_stopped(number: int, plan: Plan, store:
 
 def test_what_lies_upstream_of_present_goals_is_not_made_again(plan: Plan, store: FolderStore) -> None:
     go(plan, store, Pretender())
-    for label in ("synthesize", "sift", "tune retriever of judged, seed 0"):
+    for label in ("synthesize", "sift", "mine (judged pairs)"):
         lose(plan, store, label)
     executor = Pretender()
     done = go(plan, store, executor)
     assert executor.asked == []
     assert len(done.rows) == len(plan.calls) - 3
     assert done.failed == {}
+
+
+def test_a_model_is_made_again_though_all_that_it_gave_is_there(plan: Plan, store: FolderStore) -> None:
+    go(plan, store, Pretender())
+    lose(plan, store, "tune retriever of judged, seed 0")
+    executor = Pretender()
+    go(plan, store, executor)
+    assert executor.asked == ["tune_retriever"]
 
 
 def test_a_lost_goal_is_made_again_with_what_is_lost_above_it(plan: Plan, store: FolderStore) -> None:
