@@ -108,10 +108,11 @@ class Latencies:
         return self._time(label, spec, {key: value for key, value in call.inputs.items() if key != "queries"})
 
     def _owner(self, models: Mapping[Part, str], part: Part) -> str:
-        """The first system with this model: systems that share a model share its times."""
+        """The plainest system with this model: systems that share a model share its times."""
         if part not in models:
             return "untuned"
-        return next(system.label for system in self.plan.systems if system.models.get(part) == models[part])
+        having = [system for system in self.plan.systems if system.models.get(part) == models[part]]
+        return min(having, key=lambda system: len(system.tunes)).label
 
     def _time(self, name: str, spec: dict[str, Any], inputs: Any) -> str:
         if name in self.times or name in self.failed:
