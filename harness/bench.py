@@ -225,7 +225,7 @@ class Bench:
 
     def _notes(self, plan: Plan, rows: Mapping[str, list[Score]]) -> list[str]:
         notes = []
-        for measure in self.suite.measures:
+        for measure in self.suite.margins:
             if measure.is_rank:
                 means = [
                     f"{system.label} {fmean(values):.3f}"

@@ -185,6 +185,8 @@ def main() -> None:
     from harness.errors import HarnessError
 
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    # It warns of a missing kernel whenever it is imported; see `preload`.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     try:
         app(prog_name="harness")
     except HarnessError as error:

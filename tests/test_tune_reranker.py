@@ -20,7 +20,7 @@ from harness.stages import common
 from harness.stages import tune_reranker as tuning
 from harness.stages.label import LABELS_FILE
 from harness.stages.retrieve import RUN_FILE
-from harness.stages.tune_reranker import TuneReranker, measured_on_dev, tune_reranker, usable
+from harness.stages.tune_reranker import TuneReranker, dev_lists, tune_reranker, usable
 from harness.training import rerankers
 from harness.training.rerankers import Graded, batching, training_columns
 from tests import tiny
@@ -148,14 +148,15 @@ def scored_on_dev(monkeypatch: pytest.MonkeyPatch, values: Sequence[float]) -> l
     """Let looks at dev give these values, then the last of them; return the looks made."""
     made: list[float] = []
 
-    def measured(*given: Any) -> Any:
-        def measure() -> float:
+    class Dev:
+        def reranked(self, model: Any) -> float:
             made.append(values[min(len(made), len(values) - 1)])
             return made[-1]
 
-        return measure
+        def as_they_come(self) -> float:
+            return 0.25
 
-    monkeypatch.setattr(tuning, "measured_on_dev", measured)
+    monkeypatch.setattr(tuning, "dev_lists", lambda *given: Dev())
     return made
 
 
@@ -167,6 +168,7 @@ def test_training_stops_when_dev_does_not_gain(tmp_path: Path, monkeypatch: pyte
     assert usage.notes["steps"] == 8
     assert usage.notes["stopped early"] == "after 8 of 20 steps"
     assert usage.notes["checkpoint"] == "step 4"
+    assert usage.notes["ndcg@10 on dev without a reranker"] == 0.25
 
 
 def test_the_weights_of_the_best_look_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,9 +197,14 @@ def test_dev_is_the_mean_ndcg_of_the_reranked_lists_as_they_are(
     monkeypatch.setattr(tuning, "score_pairs", lambda model, pairs: [wanted[passage] for _, passage in pairs])
 
     def measured(**changes: Any) -> float:
-        measure = measured_on_dev(None, RerankerRecipe(**changes), DOCUMENTS, given)
-        assert measure is not None
-        return measure()
+        dev = dev_lists(RerankerRecipe(**changes), DOCUMENTS, given)
+        assert dev is not None
+        assert dev.as_they_come() == pytest.approx(0 if changes.get("dev_depth") == 2 else by_itself(dev), abs=1e-6)
+        return dev.reranked(None)
+
+    def by_itself(dev: Any) -> float:
+        """The third of q1's list is the relevant one."""
+        return sum(0.5 if key == "q1" else 0.0 for key in dev.lists) / len(dev.lists)
 
     assert measured() == pytest.approx((0 + 1) / 2)
     wanted["mail by night"] = 3.0
@@ -209,8 +216,8 @@ def test_dev_is_the_mean_ndcg_of_the_reranked_lists_as_they_are(
 def test_dev_is_not_looked_at_without_judged_queries(tmp_path: Path) -> None:
     given = inputs(tmp_path, dev=True)
     common.write_judgements(given["dev_qrels"], {"q0": {"lime": 0}})
-    assert measured_on_dev(None, RerankerRecipe(), DOCUMENTS, given) is None
-    assert measured_on_dev(None, RerankerRecipe(), DOCUMENTS, inputs(tmp_path)) is None
+    assert dev_lists(RerankerRecipe(), DOCUMENTS, given) is None
+    assert dev_lists(RerankerRecipe(), DOCUMENTS, inputs(tmp_path)) is None
 
 
 def test_a_training_with_dev_looks_at_it(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ retriever finds there, as they are: a relevant passage that it missed is not put
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from harness.fields import Positive, Spec
 from harness.formats import load_jsonl, read_run
 from harness.models import load_cross_encoder, locate
 from harness.recipes import RerankerRecipe
-from harness.records import Document, Progress, Usage
+from harness.records import Document, Progress, Run, Usage
 from harness.relevance import count_cut, score_pairs
 from harness.stages import Inputs
 from harness.stages.common import read_corpus, read_judgements, read_queries, seeded
@@ -41,6 +41,7 @@ def tune_reranker(spec: TuneReranker, inputs: Inputs, out: Path, seed: int, prog
     documents = read_corpus(inputs["corpus"])
     labelled = graded_lists(load_jsonl(inputs["labels"] / LABELS_FILE), documents)
     lists = usable(labelled, spec.recipe)
+    dev = dev_lists(spec.recipe, documents, inputs)
     made: list[Any] = []
 
     def attempt(at_a_time: int) -> Any:
@@ -48,7 +49,7 @@ def tune_reranker(spec: TuneReranker, inputs: Inputs, out: Path, seed: int, prog
         with seeded(seed):
             model = load_cross_encoder(locate(spec.model), spec.max_length, untrained_ok=True)
             made.append(model)
-            measure = measured_on_dev(model, spec.recipe, documents, inputs)
+            measure = (lambda: dev.reranked(model)) if dev is not None else None
             return train(model, lists, spec.recipe, seed, at_a_time, progress, measure)
 
     fitted = until_it_fits(attempt, spec.recipe.batch_size)
@@ -62,6 +63,7 @@ def tune_reranker(spec: TuneReranker, inputs: Inputs, out: Path, seed: int, prog
         f"pairs cut at {model.max_seq_length} tokens": count_cut(model, pairs),
         **loss_notes(fitted.value.losses),
         **fitted.value.notes,
+        **({"ndcg@10 on dev without a reranker": round(dev.as_they_come(), 4)} if dev is not None else {}),
         **fitted.said,
     }
     return Usage(units=len(pairs) * spec.recipe.epochs, notes=notes)
@@ -94,25 +96,32 @@ def usable(lists: Sequence[Graded], recipe: RerankerRecipe) -> list[Graded]:
     return kept
 
 
-def measured_on_dev(
-    model: Any, recipe: RerankerRecipe, documents: Mapping[str, Document], inputs: Inputs
-) -> Callable[[], float] | None:
-    """What scores the model on dev: mean ndcg@10 of reranked lists; None if dev was not given."""
-    if "dev_run" not in inputs:
-        return None
-    queries, qrels = read_queries(inputs["dev_queries"]), read_judgements(inputs["dev_qrels"])
-    run = read_run(inputs["dev_run"] / RUN_FILE, escaped=True)
-    judged = [key for key in queries if any(grade > 0 for grade in qrels.get(key, {}).values())]
-    chosen = sorted(judged, key=lambda key: hashlib.sha256(key.encode()).digest())[: recipe.dev_queries]
-    if not chosen:
-        return None
-    lists = {key: run.get(key, [])[: recipe.dev_depth] for key in chosen}
-    pairs = pairs_of(lists, queries, documents, recipe.dev_depth)
+def dev_lists(recipe: RerankerRecipe, documents: Mapping[str, Document], inputs: Inputs) -> DevLists | None:
+    """The lists of dev; None if dev was not given, or has no judged query."""
+    found = DevLists(recipe, documents, inputs) if "dev_run" in inputs else None
+    return found if found is not None and found.lists else None
 
-    def measure() -> float:
-        scores = iter(score_pairs(model, pairs))
-        ranked = {key: reordered(hits, [next(scores) for _ in hits]) for key, hits in lists.items()}
-        gains = (ndcg([doc_id for doc_id, _ in hits], qrels[key], DEV_CUTOFF) for key, hits in ranked.items())
-        return sum(gains) / len(chosen)
 
-    return measure
+class DevLists:
+    """The lists that a look at dev reranks, with their texts and judgements."""
+
+    def __init__(self, recipe: RerankerRecipe, documents: Mapping[str, Document], inputs: Inputs) -> None:
+        queries, self.qrels = read_queries(inputs["dev_queries"]), read_judgements(inputs["dev_qrels"])
+        run = read_run(inputs["dev_run"] / RUN_FILE, escaped=True)
+        judged = [key for key in queries if any(grade > 0 for grade in self.qrels.get(key, {}).values())]
+        chosen = sorted(judged, key=lambda key: hashlib.sha256(key.encode()).digest())[: recipe.dev_queries]
+        self.lists = {key: run.get(key, [])[: recipe.dev_depth] for key in chosen}
+        self.pairs = pairs_of(self.lists, queries, documents, recipe.dev_depth)
+
+    def reranked(self, model: Any) -> float:
+        """Mean ndcg@10 of the lists in the order that the model gives them."""
+        scores = iter(score_pairs(model, self.pairs))
+        return self._mean({key: reordered(hits, [next(scores) for _ in hits]) for key, hits in self.lists.items()})
+
+    def as_they_come(self) -> float:
+        """Mean ndcg@10 of the lists before reranking: what a reranker has to beat."""
+        return self._mean(self.lists)
+
+    def _mean(self, lists: Run) -> float:
+        gains = (ndcg([doc_id for doc_id, _ in hits], self.qrels[key], DEV_CUTOFF) for key, hits in lists.items())
+        return sum(gains) / len(lists)
