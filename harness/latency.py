@@ -105,7 +105,9 @@ class Latencies:
             label = f"{label}:{self._owner(system.models, 'generator')}"
         count = self.plan.suite.evaluate.probe_generations
         spec = {**base, "part": "generator", "queries": count, "reply": dict(call.spec)}
-        return self._time(label, spec, {key: value for key, value in call.inputs.items() if key != "queries"})
+        # Where the suite fixes the passages, only the sampled questions have some.
+        queries = call.inputs["queries"] if call.spec["source"] == "given" else self._queries
+        return self._time(label, spec, {**call.inputs, "queries": queries})
 
     def _owner(self, models: Mapping[Part, str], part: Part) -> str:
         """The plainest system with this model: systems that share a model share its times."""
@@ -117,7 +119,7 @@ class Latencies:
     def _time(self, name: str, spec: dict[str, Any], inputs: Any) -> str:
         if name in self.times or name in self.failed:
             return name
-        keys = {label: key for label, key in {**inputs, "queries": self._queries}.items() if key is not None}
+        keys = {label: key for label, key in {"queries": self._queries, **inputs}.items() if key is not None}
         resolved = Probe.model_validate(spec).model_dump(mode="json")
         models = sorted({value["model"] for value in _models(resolved)})
         stage = {"generator": "answer", "rerank": "rerank"}.get(resolved["part"], "retrieve")

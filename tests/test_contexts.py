@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pocket
@@ -101,3 +102,30 @@ def test_fixed_contexts_are_what_every_system_answers_from() -> None:
     assert answers["closed-book"].spec["source"] == "none"
     assert "oracle-context" not in answers
     assert answers["judged"] == answers["untuned"]
+
+
+def test_the_probe_asks_what_has_passages_where_they_are_fixed(tmp_path: Path) -> None:
+    import tiny
+    from test_bench import Here
+
+    from harness import bench
+
+    words = sorted({word for one in pocket.dataset().documents.values() for word in one.content.lower().split()})
+    models = {name: str(getattr(tiny, name)(tmp_path / name, words)) for name in ("bi_encoder", "generator")}
+    suite = tmp_path / "suite.yaml"
+    text = pocket.suite_text({
+        "pipeline": {
+            "retriever": {"model": models["bi_encoder"], "max_length": 48},
+            "generator": {
+                "model": models["generator"], "max_new_tokens": 3, "passage_tokens": 20, "instruction": "Answer.",
+            },
+            "depth": 10, "context": 1,
+        },
+        "evaluate": {"generation_queries": 4, "probe_queries": 9, "probe_generations": 9, "contexts": {"lacking": 0.5}},
+        "candidates": {}, "reference_rows": ["untuned"], "gates": [], "measures": ["abstention"],
+    })  # fmt: skip
+    suite.write_text(text, encoding="utf-8")
+    outcome = bench.run(suite, tmp_path / "store", executor=Here()).outcome
+    assert [timing.n for timing in outcome.timings if timing.part == "generator"] == [9]
+    assert not [name for name in outcome.not_run if name.startswith("probe")]
+    assert "the same to every system" in outcome.settings["passages shown to the generator"]
