@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tiny
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,7 +19,6 @@ from harness.errors import ConfigError
 from harness.generation import Written
 from harness.models import load_cross_encoder, load_generator, locate, unpack_gguf
 from harness.relevance import Judged, by_cross_encoder, by_llm, count_cut, parse_judgement, score_pairs
-from tests import tiny
 
 WORDS = ["lime", "kiln", "ferry", "mail", "slate", "roof", "night", "ice", "burn", "lay"]
 

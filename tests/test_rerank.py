@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tiny
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -18,7 +19,6 @@ from harness.search import Hits
 from harness.stages import common
 from harness.stages.rerank import Rerank, check_pool, reordered, rerank, rerank_hits
 from harness.stages.retrieve import RUN_FILE
-from tests import tiny
 
 WORDS = ["lime", "kiln", "ferry", "mail", "slate", "roof", "night", "ice", "burn", "lay"]
 quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

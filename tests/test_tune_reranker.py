@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tiny
 import torch
 
 from harness.digests import digest_file
@@ -23,7 +24,6 @@ from harness.stages.retrieve import RUN_FILE
 from harness.stages.tune_reranker import TuneReranker, dev_lists, tune_reranker, usable
 from harness.training import rerankers
 from harness.training.rerankers import Graded, batching, training_columns
-from tests import tiny
 
 WORDS = ["lime", "kiln", "ferry", "mail", "slate", "roof", "night", "ice", "burn", "lay", "about"]
 TOPICS = ["lime", "ferry", "slate", "mail"]
