@@ -493,7 +493,7 @@ def test_one_of_several_seeds_is_asked_for(trial: Trial) -> None:
 
 
 def test_the_page_about_export_tells_what_is_written(trial: Trial) -> None:
-    page = (builtin.CHECKOUT / "docs" / "export.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parent.parent / "docs" / "export.md").read_text(encoding="utf-8")
     out = trial.export()
     told = set(re.findall(r"^\| `([\w.-]+)/?` \|", page, re.MULTILINE))
     assert told == {path.name for path in out.iterdir()}
