@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from harness.datasets import Dataset, Split
+from harness.digests import by_hash
 from harness.errors import ConfigError, Problem
 from harness.records import Reference
 from harness.spec import Contexts, Suite
@@ -48,11 +49,6 @@ def sample_queries(split: Split, count: int | None) -> list[str]:
     answerable = [query_id for query_id in asked if split.references[query_id].answerable]
     chosen = set(by_hash(unanswerable)[:declined] + by_hash(answerable)[: count - declined])
     return [query_id for query_id in asked if query_id in chosen]
-
-
-def by_hash(ids: list[str]) -> list[str]:
-    """Ids in an order that has nothing to do with how they are written."""
-    return sorted(ids, key=lambda text: hashlib.sha256(text.encode()).digest())
 
 
 def _fixed(split: Split, dataset: Dataset, rule: Contexts, count: int | None, suite: Suite) -> Given:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -34,3 +35,8 @@ def digest_folder(folder: Path) -> str:
     """Return one digest of all files below a folder, by relative name and content."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return digest_of([[path.relative_to(folder).as_posix(), digest_file(path)] for path in files])
+
+
+def by_hash(ids: Iterable[str]) -> list[str]:
+    """Ids in an order that has nothing to do with how they are written, the same on every machine."""
+    return sorted(ids, key=lambda text: hashlib.sha256(text.encode()).digest())

@@ -10,8 +10,7 @@ from typing import Any
 
 from harness import provenance
 from harness.carry_out import Watch
-from harness.contexts import by_hash
-from harness.digests import digest_of
+from harness.digests import by_hash, digest_of
 from harness.errors import StageFailed
 from harness.executors import Executor, Request
 from harness.findings import Serving, Timing

@@ -13,8 +13,9 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from harness.contexts import by_hash, sample_queries
+from harness.contexts import sample_queries
 from harness.datasets import Split
+from harness.digests import by_hash
 from harness.fakes import FakeBiEncoder
 from harness.formats import load_jsonl, read_run, write_run
 from harness.recipes import RoundTrip

@@ -18,9 +18,10 @@ from harness.records import Document, Usage
 from harness.spec import Retriever
 from harness.stages import common
 from harness.stages.label import LABELS_FILE
+from harness.stages.looks import ndcg
 from harness.stages.mine import TRIPLETS_FILE
 from harness.stages.retrieve import RUN_FILE
-from harness.stages.tune_retriever import TuneRetriever, ndcg, tune_retriever
+from harness.stages.tune_retriever import TuneRetriever, tune_retriever
 from harness.training import raw, retrievers
 from harness.training.checkpoints import Checkpoints, looks_at
 

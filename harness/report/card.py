@@ -11,12 +11,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import yaml
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from harness.findings import Comparison, Outcome, SystemInfo, Timing
 from harness.report import figures
-from harness.report.markdown import escaped, fenced, table_text
+from harness.report.markdown import environment, yaml_text
 from harness.report.values import Cell, Column, Table, cells, left
 from harness.report.view import BASELINE, View, view
 
@@ -75,14 +72,17 @@ def render_card(card: Card) -> str:
     retriever = card.pipeline["retriever"]
     prompts = {role: retriever[f"{role}_prompt"] for role in ("query", "document") if retriever[f"{role}_prompt"]}
     licence = card.outcome.dataset.source.get("license") or card.outcome.dataset.source.get("licence")
-    return _environment().get_template(TEMPLATE).render(
+    drawn = environment()
+    # Text and mappings of text are written alike in JSON and in Python.
+    drawn.filters["py"] = json.dumps
+    return drawn.get_template(TEMPLATE).render(
         card=card,
         outcome=card.outcome,
         parts=by_part,
         pipeline=card.pipeline,
         prompts=prompts,
         base_place=by_part["generator"].place if "generator" in by_part else "",
-        front_matter=_yaml(_front_matter(card)),
+        front_matter=yaml_text(_front_matter(card)),
         title=card.outcome.title or card.outcome.suite,
         intro=_intro(card),
         files=_files(card),
@@ -91,31 +91,13 @@ def render_card(card: Card) -> str:
         scores=_scores(card, seen),
         cautions=list(_cautions(card)),
         made=[_made(one) for one in card.parts],
-        recipes=_yaml({"recipes": {one.part: dict(one.recipe) for one in card.parts}, "data": dict(card.data)}),
+        recipes=yaml_text({"recipes": {one.part: dict(one.recipe) for one in card.parts}, "data": dict(card.data)}),
         steps=_steps(card),
         costs=_costs(card),
         provenance=_provenance(card),
         packages=_packages(card),
         data_licence=licence or "",
     )  # fmt: skip
-
-
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("harness.report"),
-        autoescape=False,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        undefined=StrictUndefined,
-    )
-    # Text and mappings of text are written alike in JSON and in Python.
-    environment.filters.update(text=escaped, table=table_text, code=fenced, py=json.dumps)
-    return environment
-
-
-def _yaml(value: object) -> str:
-    return yaml.safe_dump(json.loads(json.dumps(value)), sort_keys=False, allow_unicode=True, width=100)
 
 
 def _front_matter(card: Card) -> dict[str, Any]:

@@ -22,13 +22,13 @@ _SPECIAL = re.compile(r"[\\`*|]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 def render_markdown(outcome: Outcome) -> str:
     """Return the whole report as one Markdown text."""
     return (
-        _environment()
+        environment()
         .get_template(TEMPLATE)
         .render(
             outcome=outcome,
             report=contents(outcome),
             how_to_read=words.how_to_read(view(outcome)),
-            spec=_yaml(outcome.spec),
+            spec=yaml_text(outcome.spec),
             took=figures.duration(outcome.seconds),
             provenance=outcome.provenance,
             seeds=outcome.spec.get("seeds", ()),
@@ -37,8 +37,9 @@ def render_markdown(outcome: Outcome) -> str:
     )
 
 
-def _environment() -> Environment:
-    environment = Environment(
+def environment() -> Environment:
+    """What templates of Markdown are drawn with: text is escaped by the filter `text`, not by itself."""
+    made = Environment(
         loader=PackageLoader("harness.report"),
         autoescape=False,
         trim_blocks=True,
@@ -46,8 +47,8 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
         undefined=StrictUndefined,
     )
-    environment.filters.update(text=escaped, table=table_text, code=fenced)
-    return environment
+    made.filters.update(text=escaped, table=table_text, code=fenced)
+    return made
 
 
 def escaped(text: object) -> str:
@@ -84,6 +85,7 @@ def fenced(text: str, language: str = "") -> str:
     return f"{fence}{language}\n{text.rstrip()}\n{fence}"
 
 
-def _yaml(value: object) -> str:
+def yaml_text(value: object) -> str:
+    """A value as YAML, its keys in their order."""
     plain = json.loads(json.dumps(value, default=str))
     return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=100)

@@ -6,7 +6,6 @@ retriever finds there, as they are: a relevant passage that it missed is not put
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,9 +19,9 @@ from harness.relevance import count_cut, score_pairs
 from harness.stages import Inputs
 from harness.stages.common import read_corpus, read_judgements, read_queries, seeded
 from harness.stages.label import LABELS_FILE, by_query
+from harness.stages.looks import LOOK_CUTOFF, judged_sample, ndcg
 from harness.stages.rerank import pairs_of, reordered
 from harness.stages.retrieve import RUN_FILE
-from harness.stages.tune_retriever import DEV_CUTOFF, ndcg
 from harness.training.memory import until_it_fits
 from harness.training.rerankers import Graded, train
 from harness.training.watch import loss_notes
@@ -108,8 +107,7 @@ class DevLists:
     def __init__(self, recipe: RerankerRecipe, documents: Mapping[str, Document], inputs: Inputs) -> None:
         queries, self.qrels = read_queries(inputs["dev_queries"]), read_judgements(inputs["dev_qrels"])
         run = read_run(inputs["dev_run"] / RUN_FILE, escaped=True)
-        judged = [key for key in queries if any(grade > 0 for grade in self.qrels.get(key, {}).values())]
-        chosen = sorted(judged, key=lambda key: hashlib.sha256(key.encode()).digest())[: recipe.dev_queries]
+        chosen = judged_sample(queries, self.qrels, recipe.dev_queries)
         self.lists = {key: run.get(key, [])[: recipe.dev_depth] for key in chosen}
         self.pairs = pairs_of(self.lists, queries, documents, recipe.dev_depth)
 
@@ -123,5 +121,5 @@ class DevLists:
         return self._mean(self.lists)
 
     def _mean(self, lists: Run) -> float:
-        gains = (ndcg([doc_id for doc_id, _ in hits], self.qrels[key], DEV_CUTOFF) for key, hits in lists.items())
+        gains = (ndcg([doc_id for doc_id, _ in hits], self.qrels[key], LOOK_CUTOFF) for key, hits in lists.items())
         return sum(gains) / len(lists)

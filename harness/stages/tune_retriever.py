@@ -6,9 +6,7 @@ untuned retriever finds there: a small corpus of the likely mistakes, so that a 
 
 from __future__ import annotations
 
-import hashlib
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +18,14 @@ from harness.spec import Retriever
 from harness.stages import Inputs
 from harness.stages.common import bi_encoder, encode, read_corpus, read_judgements, read_queries, seeded
 from harness.stages.label import LABELS_FILE, by_query
+from harness.stages.looks import LOOK_CUTOFF, judged_sample, ndcg
 from harness.stages.mine import TRIPLETS_FILE
 from harness.stages.retrieve import RUN_FILE
 from harness.training.memory import until_it_fits
 from harness.training.retrievers import Prompts, Ranked, train
 from harness.training.watch import loss_notes
 
-DEV_QUERIES, DEV_DEPTH, DEV_CUTOFF = 50, 10, 10
+DEV_QUERIES, DEV_DEPTH = 50, 10
 
 
 class TuneRetriever(Spec):
@@ -105,8 +104,7 @@ def measured_on_dev(model: Any, inputs: Inputs) -> Callable[[], float] | None:
         return None
     queries, qrels = read_queries(inputs["dev_queries"]), read_judgements(inputs["dev_qrels"])
     run = read_run(inputs["dev_run"] / RUN_FILE, escaped=True)
-    judged = [key for key in queries if any(qrels.get(key, {}).values())]
-    chosen = sorted(judged, key=lambda key: hashlib.sha256(key.encode()).digest())[:DEV_QUERIES]
+    chosen = judged_sample(queries, qrels, DEV_QUERIES)
     found = [doc_id for key in chosen for doc_id, _ in run.get(key, [])[:DEV_DEPTH]]
     relevant = [doc_id for key in chosen for doc_id, relevance in qrels[key].items() if relevance > 0]
     pool = list(dict.fromkeys([*relevant, *found]))
@@ -118,20 +116,7 @@ def measured_on_dev(model: Any, inputs: Inputs) -> Callable[[], float] | None:
         total = 0.0
         for key, scores in zip(chosen, vectors @ passages.T, strict=True):
             ranked = [pool[place] for place in scores.argsort()[::-1]]
-            total += ndcg(ranked, qrels[key], DEV_CUTOFF)
+            total += ndcg(ranked, qrels[key], LOOK_CUTOFF)
         return total / len(chosen)
 
     return measure
-
-
-def ndcg(ranked: Sequence[str], relevance: Mapping[str, int], cutoff: int) -> float:
-    """Normalised discounted cumulative gain with linear gain (Jarvelin and Kekalainen 2002), 0 without relevant ones.
-
-    For the choice of checkpoints only: what is reported comes from `scoring`.
-    """
-
-    def gained(gains: Sequence[int]) -> float:
-        return sum(gain / math.log2(place + 2) for place, gain in enumerate(gains[:cutoff]))
-
-    best = gained(sorted((gain for gain in relevance.values() if gain > 0), reverse=True))
-    return gained([max(relevance.get(doc_id, 0), 0) for doc_id in ranked]) / best if best else 0.0

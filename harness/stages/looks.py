@@ -1,0 +1,26 @@
+"""What a look at dev is made of, for the choice of checkpoints only: what is reported comes from `scoring`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+from harness.digests import by_hash
+from harness.records import Qrels
+
+LOOK_CUTOFF = 10
+
+
+def judged_sample(queries: Iterable[str], qrels: Qrels, count: int) -> list[str]:
+    """At most so many of the queries that have a relevant document, in an order that their ids do not tell."""
+    return by_hash(key for key in queries if any(grade > 0 for grade in qrels.get(key, {}).values()))[:count]
+
+
+def ndcg(ranked: Sequence[str], relevance: Mapping[str, int], cutoff: int) -> float:
+    """Normalised discounted cumulative gain, linear (Jarvelin and Kekalainen 2002); 0 without relevant documents."""
+
+    def gained(gains: Sequence[int]) -> float:
+        return sum(gain / math.log2(place + 2) for place, gain in enumerate(gains[:cutoff]))
+
+    best = gained(sorted((gain for gain in relevance.values() if gain > 0), reverse=True))
+    return gained([max(relevance.get(doc_id, 0), 0) for doc_id in ranked]) / best if best else 0.0
