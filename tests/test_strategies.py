@@ -135,6 +135,7 @@ def test_what_a_tuned_part_costs_is_in_the_cost_to_make_of_those_that_have_it(do
             spent["reranker"] = row.seconds
         if "generator (seed 0)" in row.systems and row.stage == "tune_generator":
             spent["generator"] = row.seconds
+    assert set(spent) == {"reranker", "generator"}
     for name, seconds in spent.items():
         assert cost[name] >= cost["untuned"] + seconds > cost["untuned"]
     assert cost["retriever-reranker"] > cost["retriever"]
