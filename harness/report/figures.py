@@ -134,7 +134,8 @@ def anything(value: Any) -> str:
     if isinstance(value, float):
         return NONE if finite(value) is None else f"{value:.4g}"
     if isinstance(value, Mapping):
-        return ", ".join(f"{str(key).replace('_', ' ')} {anything(item)}" for key, item in value.items())
+        # Names and values hold commas of their own.
+        return "; ".join(f"{str(key).replace('_', ' ')}: {anything(item)}" for key, item in value.items())
     if isinstance(value, list | tuple):
         return ", ".join(anything(item) for item in value)
     return " ".join(str(value).split())
