@@ -300,7 +300,7 @@ def test_the_card_says_what_was_measured(trial: Trial) -> None:
     for wanted in (
         "One seed speaks for one checkpoint: this one, trained with seed 3",
         "The test split had been scored 4 times",
-        outcome.dataset.digest, outcome.provenance["git"]["commit"] + " with changes", "1 min 01 s", "steps 28",
+        outcome.dataset.digest, outcome.provenance["git"]["commit"] + " with changes", "1 min 01 s", "steps: 28",
         next(info.identity for info in outcome.systems if info.name == "whole"), "torch | 2.13.0", "17.9 and 22.7 ms",
         "(the data: Apache-2.0)", "rank: 4", "pairs: judged", "A processor, 2 cores",
     ):  # fmt: skip
