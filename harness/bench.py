@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import NamedTuple
 
-from harness import outcomes, provenance, requirements, scoring
+from harness import endpoints, outcomes, provenance, requirements, scoring
 from harness.carry_out import Execution, Watch, carry_out, no_watch
 from harness.comparing import ALPHA, BOUNDS, RESAMPLES, Comparisons, values_of
 from harness.datasets import Dataset, load_dataset
@@ -31,6 +31,8 @@ from harness.suite_files import load_suite
 from harness.twins import Twins, twins
 
 STORE = Path(".harness")
+NO_JUDGE = "no judge configured"
+NOT_MEASURED = "the suite words it and does not measure it; add 'rubric' to measures"
 
 
 class Finished(NamedTuple):
@@ -47,24 +49,28 @@ class Finished(NamedTuple):
 
 def run(
     suite: str | Path, store: Path = STORE, seeds: Sequence[int] = (), watch: Watch = no_watch,
-    executor: Executor | None = None,
+    executor: Executor | None = None, replay: bool = False,
 ) -> Finished:  # fmt: skip
     """Run a suite (a shipped name, a file or a folder) and write its outcome below `store`.
 
-    `seeds` replaces those of the suite. What the store holds already is not made again. Raises HarnessError for
-    anything wrong with the suite, its data or its models; a stage that fails is part of the outcome.
+    `seeds` replaces those of the suite. What the store holds already is not made again; with `replay`, no endpoint is
+    asked, and what its cache lacks fails. Raises HarnessError for anything wrong with the suite, its data, its models
+    or its endpoints; a stage that fails is part of the outcome.
     """
     spec, path = load_suite(suite)
     if seeds:
         spec = spec.model_copy(update={"seeds": tuple(dict.fromkeys(seeds))})
-    return Bench(spec, path, store, watch, executor or ChildExecutor()).run()
+    return Bench(spec, path, store, watch, executor or ChildExecutor(), replay).run()
 
 
 class Bench:
     """One run of a suite, step by step."""
 
-    def __init__(self, suite: Suite, path: Path, root: Path, watch: Watch, executor: Executor) -> None:
+    def __init__(
+        self, suite: Suite, path: Path, root: Path, watch: Watch, executor: Executor, replay: bool = False
+    ) -> None:
         self.suite, self.path, self.root, self.watch, self.executor = suite, path, root, watch, executor
+        self.services = endpoints.services_of(suite, root, replay)
         self.store = FolderStore(root / "store")
         self.split = suite.evaluate.split
 
@@ -75,15 +81,17 @@ class Bench:
         dataset = load_dataset(self.suite.dataset, self.split)
         plan = build_plan(self.suite, dataset)
         plan.parts.publish(self.store)
-        execution = carry_out(plan, self.store, self.executor, InlineExecutor(), self.watch)
-        cards = Scorecards(plan, dataset, execution, self.store, self.watch)
+        cards = Scorecards(plan, dataset, self.store, self.watch, self.services, self.root)
+        endpoints.check(endpoints.roles_needed(plan, self.store, cards.lacks_judgements()), self.services)
+        execution = carry_out(plan, self.store, self.executor, InlineExecutor(), self.watch, self.services)
+        cards.execution = execution
         rows = {system.label: cards.rows(system) for system in plan.systems}
-        latencies = Latencies(plan, self.store, self.executor, self.watch)
+        latencies = Latencies(plan, self.store, self.executor, self.watch, self.services)
         serving = {
             system.label: latencies.measure(system) for system in plan.systems if self._served(system, execution)
         }
         systems = self._systems(plan, execution, serving)
-        compared = Comparisons(plan, rows)
+        compared = Comparisons(plan, rows, cards.unproven())
         summaries = [summary for system in plan.systems for summary in summarise(rows[system.label], self.split)]
         outcome = Outcome(
             suite=self.suite.name,
@@ -99,14 +107,15 @@ class Bench:
             identities={str(measure): cards.identity(measure, self.split) for measure in self.suite.measures},
             systems=tuple(systems),
             summaries=tuple(summaries),
-            comparisons=tuple(compared.gains()),
+            comparisons=(*compared.gains(), *compared.advisory()),
             effects=tuple(compared.effects()),
             recipe_claims=tuple(compared.claims()),
             abstentions=tuple(self._abstentions(plan, execution, cards)),
             timings=latencies.timings(),
-            ledger=tuple(execution.rows.values()),
+            ledger=(*execution.rows.values(), *cards.judgements),
+            paid=endpoints.paid(self.services),
             not_run=self._not_run(plan) | {f"probe {name}": why for name, why in latencies.failed.items()},
-            notes=(*self._notes(plan, rows), *self._unknown(plan, execution)),
+            notes=(*self._notes(plan, rows), *cards.remarks(), *self._unknown(plan, execution)),
             missing_lists=self._missing_lists(plan, dataset, execution),
             calls_planned=len(plan.calls),
             calls_without_sharing=plan.calls_without_sharing,
@@ -200,11 +209,14 @@ class Bench:
         return "; ".join(f"{name}: {pairs}" for name, pairs in used.items()) or "none"
 
     def _not_run(self, plan: Plan) -> dict[str, str]:
-        reasons = {"LLM-judged measures of ragas": "no judge configured"}
-        if self.suite.rubric:
-            reasons[f"rubric ({self.suite.rubric})"] = "no judge configured"
+        judged = [str(measure) for measure in self.suite.measures if measure.is_judged]
+        # What nobody asked for is named too, so that a reader sees what a judge would add.
+        unjudged = judged or ["LLM-judged measures of ragas"]
+        reasons = dict.fromkeys(unjudged, NO_JUDGE) if self.suite.llm.judge is None else {}
+        if self.suite.rubric and "rubric" not in judged:
+            reasons[f"rubric ({self.suite.rubric})"] = NO_JUDGE if self.suite.llm.judge is None else NOT_MEASURED
         if not plan.sample:
-            answers = [str(measure) for measure in self.suite.measures if not measure.is_rank]
+            answers = [str(m) for m in self.suite.measures if not m.is_rank and str(m) not in reasons]
             reasons |= dict.fromkeys(answers, "the data set has no reference answers")
         probes = [gate.probe for gate in self.suite.gates if gate.probe]
         reasons |= {
@@ -262,6 +274,7 @@ def summarise(rows: Sequence[Score], split: str) -> list[Summary]:
     for measure, scores in by_measure.items():
         values = [row.value for row in scores if row.value is not None]
         reasons = Counter(row.reason for row in scores if row.status == "failed")
+        spreads = [row.spread for row in scores if row.spread is not None]
         found.append(
             Summary(
                 system=scores[0].system,
@@ -271,6 +284,7 @@ def summarise(rows: Sequence[Score], split: str) -> list[Summary]:
                 n=len(values),
                 failed=sum(reasons.values()),
                 reasons=dict(reasons),
+                spread=fmean(one**2 for one in spreads) ** 0.5 if spreads else None,
             )
         )
     return found

@@ -13,11 +13,14 @@ from harness import provenance
 from harness.contexts import Given
 from harness.datasets import Dataset
 from harness.digests import digest_of
+from harness.errors import ConfigError
 from harness.graph import PlannedCall, Work
+from harness.llm import templates
 from harness.models import locate, model_digest
 from harness.parts import Parts
 from harness.recipes import Part
 from harness.records import StageCall
+from harness.roles import PromptName, Role
 from harness.spec import Retriever, Suite
 from harness.stages import STAGES, load_stage
 
@@ -59,34 +62,46 @@ class Calls:
 
     def call(
         self, stage: str, label: str, spec: Mapping[str, Any], inputs: Mapping[str, str | None], work: Work,
-        seed: int = 0, models: Sequence[str] = (), packages: Sequence[str] = (),
+        seed: int = 0, models: Sequence[str] = (), packages: Sequence[str] = (), remote: bool = False,
     ) -> str:  # fmt: skip
         """Add a call, checked against the stage's spec class, unless the same one is there already.
 
-        `packages` are distributions that only this call depends on, beside those of its stage.
+        `packages` are distributions that only this call depends on, beside those of its stage. What a `remote` model
+        does depends on no device and on none of them.
         """
-        entry = STAGES[stage]
-        resolved = load_stage(stage)[1].model_validate(spec).model_dump(mode="json")
-        call = StageCall(
-            stage=stage,
-            version=entry.version,
-            spec=resolved,
-            inputs={name: key for name, key in inputs.items() if key is not None},
-            seed=seed,
-            device=provenance.device_class() if entry.heavy else "any",
-            models={name: model_digest(name) for name in models},
-            packages={name: provenance.package_version(name) for name in (*entry.packages, *packages)},
-        )
-        key = digest_of(asdict(call))
-        if key not in self.calls:
-            self.calls[key] = PlannedCall(key, call, label, work)
-        return key
+        found = planned(stage, label, spec, inputs, work, seed, models, packages, remote)
+        self.calls.setdefault(found.key, found)
+        return found.key
 
     def unpacked(self, model: str) -> str | None:
         """The plain form of a model that comes as one packed file; None for a folder, which needs no unpacking."""
-        if locate(model).is_dir():
+        found = unpacking(model)
+        if found is None:
             return None
-        return self.call("unpack", f"unpack {model}", {"model": model}, {}, Work(1), models=[model])
+        self.calls.setdefault(found.key, found)
+        return found.key
+
+    def asked(self, role: Role, count: int, prompt_tokens: int, new_tokens: int, units: int | None = None) -> Work:
+        """The work of asking an LLM `count` times, with the tokens that a prompt and an answer are guessed to have."""
+        llm = self.suite.llm.roles.get(role)
+        dollars = llm.dollars(count * prompt_tokens, count * new_tokens) if llm else 0.0
+        return Work(count if units is None else units, count, count * (prompt_tokens + new_tokens), dollars, role)
+
+    def endpoint(self, role: Role, *prompts: PromptName) -> dict[str, Any] | None:
+        """What of an endpoint can change its answers, with the texts it is asked by; None if the model runs here."""
+        llm = self.suite.llm.roles[role]
+        if llm.in_process:
+            return None
+        texts = {name: templates.load(name, self.suite.llm.prompts.get(name)) for name in prompts}
+        problems = [problem for name, text in texts.items() if (problem := templates.check(name, text))]
+        if problems:
+            raise ConfigError(problems)
+        return {**llm.identity, "prompts": texts}
+
+    def local(self, role: Role) -> list[str]:
+        """The model of a role, if it runs here."""
+        llm = self.suite.llm.roles[role]
+        return [llm.model] if llm.in_process else []
 
     def bm25_index(self) -> str:
         size = len(self.dataset.documents)
@@ -156,12 +171,13 @@ class Calls:
         adapter: str | None = None,
     ) -> str | None:  # fmt: skip
         """Answers to the sampled questions; None if there is no generator, or nothing to ask."""
-        generator = self.suite.pipeline.generator
+        generator, remote = self.suite.generator, self.suite.answerer is not None
         if generator is None or not self.given.sample:
             return None
         keys = self.parts.keys
         shown = "given" if source == "run" and self.given.contexts else source
-        inputs = {"queries": keys["sample"], "corpus": keys["corpus"], "model": self.unpacked(generator.model)}
+        unpacked = None if remote else self.unpacked(generator.model)
+        inputs = {"queries": keys["sample"], "corpus": keys["corpus"], "model": unpacked}
         inputs |= {"adapter": adapter} if adapter else {}
         if shown == "run":
             inputs["run"] = run
@@ -177,14 +193,42 @@ class Calls:
             "source": shown,
             "few_shot": generator.few_shot if few_shot else 0,
         }
+        if remote:
+            spec["endpoint"] = self.endpoint("generator")
         passages = 0 if source == "none" else self.suite.pipeline.context
-        tokens = 80 + passages * generator.passage_tokens + generator.max_new_tokens // 2
-        count = len(self.given.sample)
-        work = Work(count, count, tokens * count)
-        packages = ("peft",) if adapter else ()
+        prompt_tokens = 80 + passages * generator.passage_tokens
+        work = self.asked("generator", len(self.given.sample), prompt_tokens, generator.max_new_tokens // 2)
         return self.call(
-            "answer", f"answer as {label}", spec, inputs, work, models=[generator.model], packages=packages
-        )
+            "answer", f"answer as {label}", spec, inputs, work, models=[] if remote else [generator.model],
+            packages=("peft",) if adapter else (), remote=remote,
+        )  # fmt: skip
+
+
+def planned(
+    stage: str, label: str, spec: Mapping[str, Any], inputs: Mapping[str, str | None], work: Work, seed: int = 0,
+    models: Sequence[str] = (), packages: Sequence[str] = (), remote: bool = False,
+) -> PlannedCall:  # fmt: skip
+    """A call with its key, checked against the stage's spec class; see `Calls.call`."""
+    entry = STAGES[stage]
+    needed = () if remote else (*entry.packages, *packages)
+    call = StageCall(
+        stage=stage,
+        version=entry.version,
+        spec=load_stage(stage)[1].model_validate(spec).model_dump(mode="json"),
+        inputs={name: key for name, key in inputs.items() if key is not None},
+        seed=seed,
+        device=provenance.device_class() if entry.heavy and not remote else "any",
+        models={name: model_digest(name) for name in models},
+        packages={name: provenance.package_version(name) for name in needed},
+    )
+    return PlannedCall(digest_of(asdict(call)), call, label, work)
+
+
+def unpacking(model: str) -> PlannedCall | None:
+    """The call that makes the plain form of a packed model; None for a folder, which needs no unpacking."""
+    if locate(model).is_dir():
+        return None
+    return planned("unpack", f"unpack {model}", {"model": model}, {}, Work(1), models=[model])
 
 
 def models_of(*retrievers: Retriever) -> list[str]:

@@ -16,6 +16,7 @@ from harness.executors import Executor, Request
 from harness.findings import LedgerRow
 from harness.graph import Plan, PlannedCall
 from harness.ledger import facts_of, row_of
+from harness.llm.services import Services
 from harness.records import Progress
 from harness.stages import STAGES, load_stage
 from harness.store import FolderStore
@@ -41,9 +42,14 @@ class Execution:
         return sum(not row.reused for row in self.rows.values())
 
 
-def carry_out(plan: Plan, store: FolderStore, heavy: Executor, light: Executor, watch: Watch = no_watch) -> Execution:
+def carry_out(
+    plan: Plan, store: FolderStore, heavy: Executor, light: Executor, watch: Watch = no_watch,
+    services: Services | None = None,
+) -> Execution:  # fmt: skip
     """Make every artifact that the plan's systems need and the store lacks."""
     done = Execution()
+    if services is not None and not services.replay:
+        _ask_again(plan, store)
     needed = _needed(plan, store)
     for key, planned in plan.calls.items():
         if store.get(key) is not None:
@@ -56,16 +62,27 @@ def carry_out(plan: Plan, store: FolderStore, heavy: Executor, light: Executor, 
             try:
                 executor = heavy if STAGES[planned.call.stage].heavy else light
                 with watch(planned.label) as progress:
-                    done.rows[key] = _make(planned, store, executor, progress)
+                    done.rows[key] = make(planned, store, executor, progress, services)
             except StageFailed as error:
                 done.failed[key] = f"{planned.label}: {error}"
     return done
+
+
+def _ask_again(plan: Plan, store: FolderStore) -> None:
+    """Drop answers some of which failed: those that did not are known, so only the failed ones are paid for again.
+
+    Nothing else is: what was trained on an artifact would no longer be what its key says.
+    """
+    for key, planned in plan.calls.items():
+        if planned.call.stage == "answer" and store.get(key) is not None and store.facts(key).get("failed"):
+            store.discard(key)
 
 
 def _needed(plan: Plan, store: FolderStore) -> set[str]:
     """Calls that are not in the store and that something not in the store, a goal, or serving depends on."""
     needed: set[str] = set()
     waiting = [key for system in plan.systems for key in (*system.goals, *system.serving.keys)]
+    waiting += [plan.judge] if plan.judge else []
     while waiting:
         key = waiting.pop()
         if key in plan.calls and key not in needed and store.get(key) is None:
@@ -74,12 +91,15 @@ def _needed(plan: Plan, store: FolderStore) -> set[str]:
     return needed
 
 
-def _make(planned: PlannedCall, store: FolderStore, executor: Executor, progress: Progress) -> LedgerRow:
+def make(
+    planned: PlannedCall, store: FolderStore, executor: Executor, progress: Progress, services: Services | None = None
+) -> LedgerRow:
+    """Make one artifact whose inputs are in the store, unless another process has made it meanwhile."""
     with store.claim(planned.key) as folder:
         if store.get(planned.key) is not None:
             # Another process made it while this one waited for the lock.
             return row_of(planned, store.facts(planned.key), reused=True)
-        cost = executor.run(request_for(planned, store, folder), progress)
+        cost = executor.run(request_for(planned, store, folder)._replace(services=services), progress)
         facts = facts_of(planned, cost.seconds, cost.peak_memory_mb, cost.usage, folder)
         store.commit(planned.key, folder, facts)
     return row_of(planned, facts, reused=False)

@@ -32,6 +32,9 @@ SeedOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines instead of tables.")]
 VerboseOption = Annotated[bool, typer.Option("-v", "--verbose", help="Show every table.")]
 QuietOption = Annotated[bool, typer.Option("-q", "--quiet", help="Show no progress.")]
+ReplayOption = Annotated[
+    bool, typer.Option("--replay", help="Ask no endpoint: what its cache of answers lacks fails, and is named.")
+]
 DEFAULT_STORE = Path(".harness")
 INTERRUPTED = 130
 """What typer leaves with when Ctrl-C was pressed."""
@@ -45,6 +48,7 @@ def run(
     as_json: JsonOption = False,
     verbose: VerboseOption = False,
     quiet: QuietOption = False,
+    replay: ReplayOption = False,
 ) -> None:
     """Run a suite end to end and report what tuning bought and what it cost."""
     from harness import bench
@@ -54,7 +58,7 @@ def run(
 
     console = _console(stderr=as_json)
     with Steps(console) as steps:
-        done = bench.run(suite, store, seed or (), no_watch if quiet else steps.watch)
+        done = bench.run(suite, store, seed or (), no_watch if quiet else steps.watch, replay=replay)
     if as_json:
         sys.stdout.write((done.folder / "outcome.json").read_text(encoding="utf-8") + "\n")
     else:
@@ -134,6 +138,38 @@ def report(
             picture = console.export_svg(title=f"harness run {outcome.suite}")
             # rich asks a server for its font; a picture that is looked at should tell nobody.
             svg.write_text(re.sub(r"@font-face \{.*?\}", "", picture, flags=re.DOTALL), encoding="utf-8")
+
+
+@app.command()
+def judge(
+    suite: SuiteArgument,
+    labels: Annotated[Path, typer.Option("--labels", help="Answers that people rated, in JSON lines.")],
+    measure: Annotated[str, typer.Option("--measure", help="What the judge is asked for.")] = "faithfulness",
+    sample: Annotated[
+        int | None, typer.Option("--sample", min=1, help="Judge so many, each kind of them by its share.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the sample and the intervals.")] = 0,
+    store: StoreOption = DEFAULT_STORE,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+    replay: ReplayOption = False,
+) -> None:
+    """Compare a suite's judge with people, and record whether it may decide what is right."""
+    from harness.carry_out import no_watch
+    from harness.judging import judge as calibrate
+    from harness.report.calibrated import render
+    from harness.report.progress import Steps
+
+    console = _console(stderr=as_json)
+    with Steps(console) as steps:
+        watch = no_watch if quiet else steps.watch
+        found = calibrate(suite, labels, store, measure, sample, seed, watch, replay)
+    if as_json:
+        sys.stdout.write(found.calibration.model_dump_json(indent=1) + "\n")
+        return
+    render(found.calibration, console)
+    for line in (*found.remarks, f"Kept in {found.place}; each judgement in {found.rows}."):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command()

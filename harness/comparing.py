@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from harness import effects, seeds, stats
 from harness.findings import Comparison, Effect, RecipeClaim
@@ -30,10 +30,13 @@ def values_of(rows: Sequence[Score], measure: str, split: str) -> dict[str, floa
 
 
 class Comparisons:
-    """All that is said of differences between the systems of a plan, on the gated measures."""
+    """All that is said of differences between the systems of a plan, on the gated measures.
 
-    def __init__(self, plan: Plan, rows: Rows) -> None:
-        self.plan, self.rows = plan, rows
+    Measures in `unproven` rest on a judge that is not calibrated, and are advisory whatever the suite says.
+    """
+
+    def __init__(self, plan: Plan, rows: Rows, unproven: Collection[str] = ()) -> None:
+        self.plan, self.rows, self.unproven = plan, rows, unproven
         self.suite = plan.suite
         self.split = plan.suite.evaluate.split
 
@@ -46,6 +49,24 @@ class Comparisons:
         limit = self.suite.failure_limit
         return stats.compare("gain", pairs, failure_limit=limit, alpha=ALPHA, resamples=RESAMPLES)
 
+    def advisory(self) -> list[Comparison]:
+        """What LLMs judged, against `untuned`, on the questions that both answered: a family of its own."""
+        served = [system for system in self.plan.systems if system.name != UNTUNED and system.name not in BOUNDS]
+        judged = {measure: 0.0 for measure in self.suite.measures if measure.is_judged}
+        pairs = [_on_common(pair) for pair in self._pairs(served, judged | self._unproven())]
+        pairs = [pair for pair in pairs if pair.values]
+        if not pairs:
+            return []
+        limit = self.suite.failure_limit
+        return stats.compare("advisory", pairs, failure_limit=limit, alpha=ALPHA, resamples=RESAMPLES)
+
+    def _unproven(self) -> dict[Measure, float]:
+        """Gated measures that a judge decides who is not calibrated."""
+        return {measure: margin for measure, margin in self.suite.margins.items() if str(measure) in self.unproven}
+
+    def _gated(self) -> dict[Measure, float]:
+        return {measure: margin for measure, margin in self.suite.margins.items() if str(measure) not in self.unproven}
+
     def claims(self) -> list[RecipeClaim]:
         """What several seeds of a candidate say about its recipe."""
         candidates = [system for system in self.plan.systems if system.role == "candidate"]
@@ -56,12 +77,12 @@ class Comparisons:
         factors = self.suite.factorial
         if len(factors) < 2:
             return []
-        tables = {measure: self._cells(measure) for measure in self.suite.margins}
+        tables = {measure: self._cells(measure) for measure in self._gated()}
         # A measure that nothing has a value of was not run, and is said to be so elsewhere.
         tables = {measure: cells for measure, cells in tables.items() if cells}
         groups = {row.query_id: row.group for rows in self.rows.values() for row in rows if row.split == self.split}
         return effects.effects(
-            tables, groups, factors, margins=self.suite.margins, alpha=ALPHA, resamples=RESAMPLES
+            tables, groups, factors, margins=self._gated(), alpha=ALPHA, resamples=RESAMPLES
         ) if tables else []  # fmt: skip
 
     def _cells(self, measure: Measure) -> dict[frozenset[str], list[dict[str, float | None]]]:
@@ -74,10 +95,12 @@ class Comparisons:
                     cells.setdefault(frozenset(system.tunes), []).append(values)
         return cells
 
-    def _pairs(self, systems: Sequence[SystemPlan]) -> list[stats.Paired]:
+    def _pairs(
+        self, systems: Sequence[SystemPlan], margins: Mapping[Measure, float] | None = None
+    ) -> list[stats.Paired]:
         untuned = self.plan.system(UNTUNED)
         found = []
-        for measure, margin in self.suite.margins.items():
+        for measure, margin in (self._gated() if margins is None else margins).items():
             baseline = self._values(untuned, measure)
             for system in systems:
                 values = self._values(system, measure)
@@ -88,3 +111,18 @@ class Comparisons:
 
     def _values(self, system: SystemPlan, measure: Measure) -> dict[str, float | None]:
         return values_of(self.rows[system.label], str(measure), self.split)
+
+
+def _on_common(pair: stats.Paired) -> stats.Paired:
+    """The pair on the queries that both systems have a score or a failure for; better is always more."""
+    common = pair.values.keys() & pair.baseline.keys()
+    kind = pair.measure.kind
+
+    def better(value: float | None) -> float | None:
+        return kind.low + kind.high - value if value is not None and kind.better == "lower" else value
+
+    values, baseline = (
+        {query_id: better(value) for query_id, value in side.items() if query_id in common}
+        for side in (pair.values, pair.baseline)
+    )
+    return pair._replace(values=values, baseline=baseline)

@@ -14,9 +14,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from harness import provenance, requirements
+from harness import endpoints, provenance, requirements
 from harness.errors import HarnessError
 from harness.models import EMBEDDED, EMBEDDED_PREFIX, locate
+from harness.spec import Suite
 from harness.suite_files import load_suite
 
 LEAST_DISK = 3.0
@@ -63,10 +64,11 @@ def _findings(suite: str | None, store: Path) -> Iterator[Finding]:
     for model in EMBEDDED:
         yield _asked(f"model {EMBEDDED_PREFIX}{model}", lambda model=model: locate(EMBEDDED_PREFIX + model))  # type: ignore[misc]
     url, key = os.environ.get("OPENAI_BASE_URL"), os.environ.get("OPENAI_API_KEY")
-    said = f"{url or 'the default endpoint'}, with a key" if key else "none configured: LLM-judged measures are not run"
-    yield Finding("LLM endpoint", "ok" if key else "note", said)
+    said = f"{url or 'the default endpoint'}, {'with a key' if key else 'without a key'}"
+    there = bool(url or key)
+    yield Finding("LLM endpoint", "ok" if there else "note", said if there else "none configured in the environment")
     if suite is not None:
-        yield from _suite(suite)
+        yield from _suite(suite, store)
 
 
 def _device() -> Finding:
@@ -89,7 +91,7 @@ def _asked(what: str, question: Callable[[], object]) -> Finding:
     return Finding(what, "ok", "found")
 
 
-def _suite(name: str) -> Iterator[Finding]:
+def _suite(name: str, store: Path) -> Iterator[Finding]:
     """What `harness run` would refuse about a suite, and the models that it found."""
     from harness.datasets import load_dataset
 
@@ -112,6 +114,21 @@ def _suite(name: str) -> Iterator[Finding]:
         return
     for model, keys in requirements.models_named(suite).items():
         yield Finding(f"model {model}", "ok", f"found; named by {', '.join(keys)}")
+    yield from _endpoints(suite, store)
+
+
+def _endpoints(suite: Suite, store: Path) -> Iterator[Finding]:
+    """Every role that asks an endpoint, asked one small question."""
+    from harness.llm import preflight
+
+    services = endpoints.services_of(suite, store)
+    for role in requirements.endpoints(suite):
+        what = f"llm.{role}"
+        problem = preflight.check(role, services)
+        said = str(problem) if problem else f"{services.roles[role].model} answers"
+        yield Finding(what, "missing" if problem else "ok", said)
+    if any(measure.is_judged for measure in suite.measures) and suite.llm.judge is None:
+        yield Finding("llm.judge", "note", "none configured: LLM-judged measures are not run")
 
 
 def _refused(what: str, error: HarnessError) -> Iterator[Finding]:

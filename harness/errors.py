@@ -5,6 +5,7 @@
     |   `-- DataError     (2)    a data set is wrong: file, line, what to do
     |-- ModelMissing      (2)    a model or its package is not installed
     |-- StageFailed       (3)    one stage call raised, crashed or ran out of memory
+    |-- LlmStopped        (3)    a language model is asked no more: endpoint dead, key refused, budget spent
     |-- Incomplete        (3)    more failures than `failure_limit` allows
     `-- NotComparable     (4)    two sets of scores were not measured in the same way
 
@@ -58,6 +59,12 @@ class ModelMissing(HarnessError):
 
 class StageFailed(HarnessError):
     """A stage call raised, or its process died."""
+
+    exit_code = 3
+
+
+class LlmStopped(HarnessError):
+    """A language model is asked no more: its endpoint is dead or refuses, or a budget is spent."""
 
     exit_code = 3
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from harness.errors import HarnessError, StageFailed
+from harness.llm.services import Services, using
 from harness.records import Progress, Usage
 
 PROGRESS_EVERY = 0.2
@@ -29,7 +30,7 @@ GRACE = 10.0
 
 
 class Request(NamedTuple):
-    """One call to be run. `function` and `spec_class` are written ``module:name``."""
+    """One call to be run. `function` and `spec_class` are written ``module:name``; `services` are what it may ask."""
 
     function: str
     spec_class: str
@@ -37,6 +38,7 @@ class Request(NamedTuple):
     inputs: Mapping[str, Path]
     out: Path
     seed: int
+    services: Services | None = None
 
 
 class Cost(NamedTuple):
@@ -57,7 +59,8 @@ def perform(request: Request, progress: Progress) -> Cost:
     """Run a request in this process."""
     function, spec_class = _find(request.function), _find(request.spec_class)
     started = time.perf_counter()
-    usage = function(spec_class.model_validate(request.spec), request.inputs, request.out, request.seed, progress)
+    with using(request.services):
+        usage = function(spec_class.model_validate(request.spec), request.inputs, request.out, request.seed, progress)
     return Cost(time.perf_counter() - started, _peak_mb(), usage)
 
 

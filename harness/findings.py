@@ -20,7 +20,10 @@ class Frozen(BaseModel):
 
 
 class LedgerRow(Frozen):
-    """What one stage call cost. `reused` is True when this run found its artifact in the store."""
+    """What one stage call, or one set of judgements, cost. `reused` says that this run found it in the store.
+
+    `role` is that of the LLM that was asked, `llm_dollars` what its endpoint was paid.
+    """
 
     key: str
     stage: str
@@ -31,6 +34,8 @@ class LedgerRow(Frozen):
     llm_calls: int = 0
     prompt_tokens: int = 0
     new_tokens: int = 0
+    role: str = ""
+    llm_dollars: float = 0.0
     units: int = 0
     bytes: int = 0
     reused: bool = False
@@ -84,7 +89,8 @@ class SystemInfo(Frozen):
 class Summary(Frozen):
     """Mean of a measure over the `n` queries that have a value; the population is `n + failed`.
 
-    `reasons` counts the failures by reason.
+    `reasons` counts the failures by reason; `spread` is the root mean square, over the queries, of the standard
+    deviation between repeated judgements of one answer.
     """
 
     system: str
@@ -94,15 +100,17 @@ class Summary(Frozen):
     n: int
     failed: int = 0
     reasons: dict[str, int] = {}
+    spread: float | None = None
 
 
 class Comparison(Frozen):
     """A difference to the baseline with its simultaneous interval, and the verdict that follows from it.
 
-    `p_value` is adjusted for all comparisons of the family (single-step max-T).
+    `p_value` is adjusted for all comparisons of the family (single-step max-T). The family ``advisory`` holds what an
+    LLM judged: gains on the questions that both systems answered; no gate rests on them.
     """
 
-    family: Literal["gain", "regression"]
+    family: Literal["gain", "regression", "advisory"]
     system: str
     seed: int
     measure: str
@@ -193,6 +201,17 @@ class DatasetInfo(Frozen):
     source: dict[str, Any] = {}
 
 
+class Paid(Frozen):
+    """What one role asked of its endpoint in this run, failed requests included."""
+
+    role: str
+    model: str
+    requests: int
+    prompt_tokens: int
+    new_tokens: int
+    dollars: float
+
+
 class Outcome(Frozen):
     """All of one `harness run` but the rows, which stand beside it in Parquet."""
 
@@ -221,6 +240,7 @@ class Outcome(Frozen):
     missing_lists: dict[str, int] = {}
     effects: tuple[Effect, ...] = ()
     recipe_claims: tuple[RecipeClaim, ...] = ()
+    paid: tuple[Paid, ...] = ()
     calls_planned: int = 0
     """Distinct stage calls of the plan; the next field counts them as if no two systems shared one."""
     calls_without_sharing: int = 0

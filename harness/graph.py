@@ -11,16 +11,22 @@ from harness.digests import digest_of
 from harness.parts import Parts
 from harness.recipes import Part
 from harness.records import StageCall
+from harness.roles import Role
 from harness.spec import Suite
 
 
 @dataclass(frozen=True)
 class Work:
-    """What a call is expected to do, for estimates: units of its stage, LLM calls and their tokens."""
+    """What a call is expected to do, for estimates: units of its stage, LLM calls, their tokens and what they cost.
+
+    `role` is the one whose LLM is asked.
+    """
 
     units: int
     llm_calls: int = 0
     tokens: int = 0
+    dollars: float = 0.0
+    role: Role | None = None
 
 
 @dataclass
@@ -102,6 +108,8 @@ class Plan:
     given: Given
     calls: dict[str, PlannedCall]
     systems: list[SystemPlan]
+    judge: str | None = None
+    """The plain form of a judge that comes packed and runs in process."""
 
     @property
     def sample(self) -> list[str]:

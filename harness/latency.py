@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from math import fsum
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -15,9 +16,11 @@ from harness.errors import StageFailed
 from harness.executors import Executor, Request
 from harness.findings import Serving, Timing
 from harness.graph import Plan, SystemPlan
+from harness.llm.services import Services
 from harness.models import model_digest
 from harness.probe import PROBE_VERSION, TIMES_FILE, Probe, quantile
 from harness.recipes import Part
+from harness.spec import SERVED
 from harness.stages import STAGES, common
 from harness.store import FolderStore
 
@@ -27,9 +30,12 @@ RETRIEVAL = ("dense", "bm25", "fuse", "rerank")
 class Latencies:
     """Runs the probes of a plan, each once, and keeps their times in the store."""
 
-    def __init__(self, plan: Plan, store: FolderStore, executor: Executor, watch: Watch) -> None:
-        self.plan, self.store, self.executor, self.watch = plan, store, executor, watch
+    def __init__(
+        self, plan: Plan, store: FolderStore, executor: Executor, watch: Watch, services: Services | None = None
+    ) -> None:
+        self.plan, self.store, self.executor, self.watch, self.services = plan, store, executor, watch, services
         self.times: dict[str, list[float]] = {}
+        self.used: dict[str, dict[str, Any]] = {}
         self.failed: dict[str, str] = {}
         self._machine = provenance.machine_class()
         self._queries = self._publish_queries()
@@ -61,8 +67,19 @@ class Latencies:
             parts=tuple(names),
             retrieval=timing("retrieval", retrieval),
             total=timing("total", total),
-            dollars_per_1000=fmean(total) / 1000 / 3600 * hour * 1000 if total else None,
+            dollars_per_1000=fmean(total) / 3600 * hour + self._paid_per_1000(names) if total else None,
         )
+
+    def _paid_per_1000(self, names: Sequence[str]) -> float:
+        """Dollars that the endpoint of the generator takes for 1,000 answers, by the tokens of the probe's requests."""
+        role = self.plan.suite.answerer
+        used = [usage for name in names if (usage := self.used.get(name)) and usage.get("llm_calls")]
+        if role is None:
+            return 0.0
+        each: list[float] = [
+            role.dollars(usage["prompt_tokens"], usage["new_tokens"]) / usage["llm_calls"] for usage in used
+        ]
+        return 1000 * fsum(each)
 
     def timings(self) -> tuple[Timing, ...]:
         """Every part that was timed."""
@@ -124,10 +141,19 @@ class Latencies:
         stage = {"generator": "answer", "rerank": "rerank"}.get(resolved["part"], "retrieve")
         packages = STAGES[stage].packages
         versions = {package: provenance.package_version(package) for package in packages}
-        identity = [PROBE_VERSION, resolved, keys, {model: model_digest(model) for model in models}, versions]
+        identity = [
+            PROBE_VERSION,
+            resolved,
+            keys,
+            {model: model_digest(model) for model in models if model != SERVED},
+            versions,
+        ]
         key = digest_of(["probe", identity])
+        asks = (resolved.get("reply") or {}).get("endpoint") is not None
         try:
             if self.store.get(key) is None:
+                if asks and self.services is not None and self.services.replay:
+                    raise StageFailed("not timed: a replay asks no endpoint")
                 self._run(name, key, resolved, keys)
         except StageFailed as error:
             self.failed[name] = str(error)
@@ -135,12 +161,13 @@ class Latencies:
         place = self.store.get(key)
         assert place is not None
         self.times[name] = json.loads((place / TIMES_FILE).read_text(encoding="utf-8"))
+        self.used[name] = self.store.facts(key).get("usage", {})
         return name
 
     def _run(self, name: str, key: str, spec: dict[str, Any], keys: dict[str, str]) -> None:
         with self.store.claim(key) as folder, self.watch(f"probe {name}") as progress:
             inputs = self._inputs(name, keys)
-            request = Request("harness.probe:probe", "harness.probe:Probe", spec, inputs, folder, 0)
+            request = Request("harness.probe:probe", "harness.probe:Probe", spec, inputs, folder, 0, self.services)
             cost = self.executor.run(request, progress)
             facts = {"stage": "probe", "label": name, "seconds": cost.seconds, "usage": asdict_usage(cost.usage)}
             self.store.commit(key, folder, facts)

@@ -24,6 +24,7 @@ class Estimate(NamedTuple):
     seconds: float
     llm_calls: int
     tokens: int
+    dollars: float = 0.0
 
 
 def facts_of(planned: PlannedCall, seconds: float, peak_memory_mb: float, usage: Any, out: Path) -> dict[str, Any]:
@@ -38,6 +39,8 @@ def facts_of(planned: PlannedCall, seconds: float, peak_memory_mb: float, usage:
         "llm_calls": usage.llm_calls,
         "prompt_tokens": usage.prompt_tokens,
         "new_tokens": usage.new_tokens,
+        "llm_dollars": usage.dollars,
+        "failed": usage.failed,
         "bytes": sum(path.stat().st_size for path in out.rglob("*") if path.is_file()),
         "notes": dict(usage.notes),
     }
@@ -46,8 +49,9 @@ def facts_of(planned: PlannedCall, seconds: float, peak_memory_mb: float, usage:
 def row_of(planned: PlannedCall, facts: Mapping[str, Any], reused: bool) -> LedgerRow:
     """The ledger's row for a call; the label is this plan's, even if another suite made the artifact."""
     known = {key: value for key, value in facts.items() if key in LedgerRow.model_fields and key != "label"}
+    systems = tuple(sorted(set(planned.systems)))
     return LedgerRow(
-        key=planned.key, label=planned.label, reused=reused, systems=tuple(sorted(set(planned.systems))), **known
+        key=planned.key, label=planned.label, role=planned.work.role or "", reused=reused, systems=systems, **known
     )
 
 
@@ -69,7 +73,8 @@ def estimate(plan: Plan, store: FolderStore) -> dict[str, Estimate]:
             found[key] = Estimate(True, 0.0, 0, 0)
         else:
             seconds = STARTUP_SECONDS + planned.work.units / speed[planned.call.stage]
-            found[key] = Estimate(False, seconds, planned.work.llm_calls, planned.work.tokens)
+            work = planned.work
+            found[key] = Estimate(False, seconds, work.llm_calls, work.tokens, work.dollars)
     return found
 
 
@@ -85,6 +90,6 @@ def unknown_costs(plan: Plan, system: SystemPlan, rows: Mapping[str, LedgerRow])
 
 
 def dollars(row: LedgerRow, prices: Prices) -> float:
-    """Price of the machine for the time of a call."""
+    """Price of the machine for the time of a call, and what an endpoint was paid."""
     hour = prices.cpu_hour if row.device in ("cpu", "any") else prices.gpu_hour
-    return row.seconds / 3600 * hour
+    return row.seconds / 3600 * hour + row.llm_dollars

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from harness.errors import nearest
@@ -18,7 +19,10 @@ Population = Literal["judged", "answerable", "all"]
 
 @dataclass(frozen=True)
 class Kind:
-    """What is common to all measures of one name."""
+    """What is common to all measures of one name.
+
+    `judged`: an LLM judges it. Where `better` is lower, less is better: a gain is a negative difference.
+    """
 
     family: Literal["rank", "answer"]
     population: Population
@@ -26,7 +30,11 @@ class Kind:
     about: str
     low: float = 0.0
     high: float = 1.0
+    judged: bool = False
+    better: Literal["higher", "lower"] = "higher"
 
+
+_JUDGED = partial(Kind, family="answer", version=1, judged=True)
 
 KINDS: dict[str, Kind] = {
     "ndcg": Kind(
@@ -45,6 +53,31 @@ KINDS: dict[str, Kind] = {
     "semantic_similarity": Kind(
         "answer", "answerable", 1, "ragas SemanticSimilarity under the untuned bi-encoder", low=-1.0
     ),
+    "faithfulness": _JUDGED(
+        population="all", about="ragas Faithfulness: share of the answer's statements that the passages shown support"
+    ),
+    "factual_correctness": _JUDGED(
+        population="answerable",
+        about="ragas FactualCorrectness: F1 of the claims of the answer and the first reference",
+    ),
+    "answer_relevancy": _JUDGED(
+        population="all",
+        about="ragas AnswerRelevancy: likeness of the question to three questions made from the answer",
+        low=-1.0,
+    ),
+    "context_recall": _JUDGED(
+        population="answerable",
+        about="ragas ContextRecall: share of the first reference that the passages shown support",
+    ),
+    "context_precision": _JUDGED(
+        population="answerable", about="ragas ContextPrecision: average precision of the passages shown, judged useful"
+    ),
+    "noise_sensitivity": _JUDGED(
+        population="answerable",
+        about="ragas NoiseSensitivity: share of wrong statements that useful passages led to; less is better",
+        better="lower",
+    ),
+    "rubric": _JUDGED(population="all", about="how well the answer meets the rubric that the suite words"),
     "utility": Kind("answer", "all", 1, "right 1, abstained 0, wrong -c; unanswerable: abstained 1", low=-1.0),
     "abstention": Kind("answer", "all", 1, "1 if it abstained exactly where the question has no answer"),
     "format": Kind("answer", "all", 1, "1 if the answer has the format of the suite, or is an abstention"),
@@ -68,6 +101,11 @@ class Measure:
     @property
     def is_rank(self) -> bool:
         return self.kind.family == "rank"
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether an LLM judges it."""
+        return self.kind.judged
 
     @property
     def population(self) -> Population:

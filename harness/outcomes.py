@@ -22,12 +22,13 @@ from harness.store import FolderStore
 OUTCOME_FILE = "outcome.json"
 SCORE_COLUMNS = {
     "system": "string", "seed": "int64", "split": "string", "query_id": "string", "group": "string",
-    "measure": "string", "value": "double", "status": "string", "reason": "string",
+    "measure": "string", "value": "double", "status": "string", "reason": "string", "spread": "double",
 }  # fmt: skip
 LEDGER_COLUMNS = {
     "key": "string", "stage": "string", "label": "string", "seconds": "double", "device": "string",
     "peak_memory_mb": "double", "llm_calls": "int64", "prompt_tokens": "int64", "new_tokens": "int64",
-    "units": "int64", "bytes": "int64", "reused": "bool", "systems": "string", "notes": "string",
+    "role": "string", "llm_dollars": "double", "units": "int64", "bytes": "int64", "reused": "bool",
+    "systems": "string", "notes": "string",
 }  # fmt: skip
 ANSWER_COLUMNS = {
     "system": "string", "seed": "int64", "query_id": "string", "text": "string", "prompt_tokens": "int64",

@@ -35,16 +35,24 @@ def build_plan(suite: Suite, dataset: Dataset) -> Plan:
     systems = planner.reference_rows()
     for name, candidate in suite.strategies.items():
         systems += [planner.candidate(name, candidate, seed) for seed in suite.seeds]
-    plan = Plan(suite, planner.parts, planner.given, planner.calls, systems)
+    plan = Plan(suite, planner.parts, planner.given, planner.calls, systems, planner.judge())
     for system in systems:
         for key in plan.upstream([*system.goals, *system.serving.keys]):
             plan.calls[key].systems.append(system.label)
+    if plan.judge is not None:
+        plan.calls[plan.judge].systems.append("the judge")
     plan.calls = {key: planned for key, planned in plan.calls.items() if planned.systems}
     return plan
 
 
 class _Planner(Trainings):
     """Puts calls together to systems."""
+
+    def judge(self) -> str | None:
+        """The call that unpacks the judge, if it runs here, is asked anything and comes packed."""
+        judge = self.suite.llm.judge
+        asked = judge is not None and any(measure.is_judged for measure in self.suite.measures)
+        return self.unpacked(judge.model) if judge and asked and judge.in_process else None
 
     def reference_rows(self) -> list[SystemPlan]:
         rows = (self._reference_row(name) for name in self.suite.reference_rows)
@@ -105,7 +113,7 @@ class _Planner(Trainings):
         return SystemPlan(name, seed, "candidate", candidate.tune, run, answers, dev_run, serving)
 
     def _serving(self, chain: Chain, prompt: Prompt, answers: str | None) -> Serving:
-        generator = self.suite.pipeline.generator
+        generator = None if self.suite.answerer else self.suite.generator
         reranks = chain.model("reranker") is not None or self.suite.pipeline.reranker is not None
         return Serving(
             dense=self.dense_index(chain),

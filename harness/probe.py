@@ -1,25 +1,29 @@
 """Latency of the assembled pipeline: single queries, after a warm-up, each part apart.
 
 A probe times one part; what systems share is timed once, and a system's latency is the sum of its parts query by
-query. It is a measurement of this machine and never a score.
+query. It is a measurement of this machine and never a score. Of a generator at an endpoint it times the requests: none
+of them is answered from the cache, so a probe costs what as many answers cost.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 from harness import generation
 from harness.fields import Spec
 from harness.formats import read_run
+from harness.llm import Chat, services
 from harness.models import load_cross_encoder
 from harness.records import Progress, Usage
 from harness.search import Bm25Index, DenseIndex
 from harness.spec import Generator, Retriever
-from harness.stages import Inputs, answer, common
+from harness.stages import Inputs, answer, common, endpoints
 from harness.stages.prompts import question_turn
 from harness.stages.rerank import Rerank, rerank_hits
 from harness.stages.retrieve import RUN_FILE
@@ -46,8 +50,24 @@ def probe(spec: Probe, inputs: Inputs, out: Path, seed: int, progress: Progress)
     """Write `times.json`: milliseconds of each of the first `queries` queries (begun anew if there are fewer)."""
     texts = list(common.read_queries(inputs["queries"]).items())
     asked = [texts[number % len(texts)] for number in range(spec.queries)]
-    parts = {"dense": _dense, "bm25": _bm25, "fuse": _fuse, "rerank": _rerank, "generator": _generator}
-    step = parts[spec.part](spec, inputs, seed)
+    if spec.reply is not None and spec.reply.endpoint is not None:
+        chat = services.chat("generator")
+        with _endpoint(spec, chat, inputs, seed) as step:
+            times = _timed(step, asked, progress)
+        used = endpoints.usage(len(times), chat, {})
+    else:
+        parts = {"dense": _dense, "bm25": _bm25, "fuse": _fuse, "rerank": _rerank, "generator": _generator}
+        times = _timed(parts[spec.part](spec, inputs, seed), asked, progress)
+        used = Usage(units=len(times))
+    (out / TIMES_FILE).write_text(json.dumps(times), encoding="utf-8")
+    return used
+
+
+Step = Callable[[str, str], Any]
+
+
+def _timed(step: Step, asked: Sequence[tuple[str, str]], progress: Progress) -> list[float]:
+    """Milliseconds that a step takes for each query, after a warm-up."""
     for query_id, text in asked[:WARM_UP]:
         step(query_id, text)
     times = []
@@ -56,11 +76,7 @@ def probe(spec: Probe, inputs: Inputs, out: Path, seed: int, progress: Progress)
         step(query_id, text)
         times.append((time.perf_counter() - started) * 1000)
         progress(number, len(asked))
-    (out / TIMES_FILE).write_text(json.dumps(times), encoding="utf-8")
-    return Usage(units=len(times))
-
-
-Step = Callable[[str, str], Any]
+    return times
 
 
 def _dense(spec: Probe, inputs: Inputs, seed: int) -> Step:
@@ -112,6 +128,29 @@ def _generator(spec: Probe, inputs: Inputs, seed: int) -> Step:
         return generation.write(head, [generation.chat_tail(tokenizer, question_turn(text, shown))], sampling)
 
     return step
+
+
+@contextmanager
+def _endpoint(spec: Probe, chat: Chat, inputs: Inputs, seed: int) -> Iterator[Step]:
+    """One request at a time to the endpoint, in one event loop, so that the connection is kept as a server keeps it.
+
+    Every question has a repeat number of its own, taken from the clock: the cache knows none of them. A request that
+    fails ends the probe with ValueError.
+    """
+    assert spec.reply is not None
+    queries = common.read_queries(inputs["queries"])
+    contexts = answer.choose_contexts(spec.reply, queries, inputs)
+    prompts = answer.Prompts(spec.reply, common.read_corpus(inputs["corpus"]), inputs, seed)
+    with asyncio.Runner() as runner:
+
+        def step(query_id: str, text: str) -> Any:
+            # In microseconds, below 2**30, as it may become part of a seed of 32 bits.
+            repeat = time.time_ns() // 1000 % 2**30
+            reply = runner.run(chat.ask(prompts.ask(text, contexts[query_id], repeat)))
+            if reply.failure:
+                raise ValueError(f"the generator did not answer: {reply.failure}")
+
+        yield step
 
 
 def quantile(times: Sequence[float], share: float) -> float:

@@ -65,7 +65,10 @@ class Answer(NamedTuple):
 
 
 class Score(NamedTuple):
-    """One number for one query, or the reason why there is none."""
+    """One number for one query, or the reason why there is none.
+
+    `spread` is the standard deviation between repeated judgements, where an LLM judged more than once.
+    """
 
     system: str
     seed: int
@@ -76,16 +79,23 @@ class Score(NamedTuple):
     value: float | None
     status: Status = "ok"
     reason: str = ""
+    spread: float | None = None
 
 
 class Usage(NamedTuple):
-    """What a stage call used, counted by the stage itself. `units` is its own measure of work (texts, steps)."""
+    """What a stage call used, counted by the stage itself. `units` is its own measure of work (texts, steps).
+
+    `dollars` are what an endpoint was paid; the machine's own time is priced elsewhere. `failed` counts what is missing
+    from the artifact and may come if it is asked for again.
+    """
 
     units: int = 0
     llm_calls: int = 0
     prompt_tokens: int = 0
     new_tokens: int = 0
     notes: Mapping[str, Any] = {}
+    dollars: float = 0.0
+    failed: int = 0
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,8 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
 
 from harness import generation
+from harness.llm import Ask, Chat, Message, Reply
+from harness.llm.templates import fill, shorten
 from harness.models import load_cross_encoder
 from harness.records import Progress
 
@@ -32,11 +34,17 @@ class Judged(NamedTuple):
 
 
 class Labelled(NamedTuple):
-    """Judgements in the order of what was asked, and the tokens they cost."""
+    """Judgements in the order of what was asked, and what they cost: tokens, requests to an LLM, dollars.
+
+    `known` counts those that an endpoint's cache held.
+    """
 
     judged: list[Judged]
-    prompt_tokens: int
-    new_tokens: int
+    prompt_tokens: int = 0
+    new_tokens: int = 0
+    calls: int = 0
+    known: int = 0
+    dollars: float = 0.0
 
 
 def _no_bool(value: object) -> object:
@@ -74,6 +82,10 @@ def parse_judgement(text: str) -> Judged:
         return _failed(f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
     except (ValueError, RecursionError) as error:
         return _failed(f"no JSON: {error}")
+    return _told(read)
+
+
+def _told(read: _Judgement) -> Judged:
     return Judged(read.relevance_score, _line(read.explanation), _line(read.suggested_query), "")
 
 
@@ -166,7 +178,28 @@ def by_llm(
         [parse_judgement(one.text) for one in written],
         sum(one.prompt_tokens for one in written),
         sum(one.new_tokens for one in written),
+        len(items),
     )
+
+
+def by_chat(
+    chat: Chat, prompt: str, items: Sequence[tuple[str, str]], passage_tokens: int, progress: Progress = _silent
+) -> Labelled:
+    """Ask a chat, that nobody else has asked, about pairs of query and passage; `prompt` is the text of `label`.
+
+    Passages are cut in words, after about `passage_tokens`.
+    """
+    asks = [
+        Ask((Message("user", fill(prompt, query=_line(query), passage=shorten(passage, passage_tokens))),), _Judgement)
+        for query, passage in items
+    ]
+    judged = [_replied(reply) for reply in chat.ask_all(asks, progress)]
+    spent = chat.spent
+    return Labelled(judged, spent.prompt_tokens, spent.new_tokens, spent.requests, spent.known, spent.dollars)
+
+
+def _replied(reply: Reply) -> Judged:
+    return _failed(reply.failure) if reply.failure else _told(reply.value)
 
 
 def by_cross_encoder(

@@ -15,6 +15,7 @@ from typing import Any
 from harness import models, provenance
 from harness.errors import ConfigError, ModelMissing, Problem
 from harness.recipes import PARTS, Data, Part
+from harness.roles import Role
 from harness.spec import Candidate, Suite
 
 PAGED = "paged_adamw_8bit"
@@ -83,8 +84,12 @@ class _Strategy:
         writes = "generator" in self.candidate.tune and self.data.instruct.answers == "llm"
         return writes or (self.mines and self.data.pairs != "judged")
 
+    def asks(self, role: Role) -> bool:
+        """Whether its data is made by the LLM of a role."""
+        return {"synthesizer": self.synthesizes, "labeler": self._asks_labeler}.get(role, False)
+
     @property
-    def asks_labeler(self) -> bool:
+    def _asks_labeler(self) -> bool:
         relabel = self.data.mine.relabel
         teaches = self.distills and self.recipe("retriever").teacher == "llm"
         labels = "reranker" in self.candidate.tune and self.data.label.by == "llm"
@@ -110,21 +115,39 @@ def _strategies(suite: Suite) -> list[_Strategy]:
 
 
 def _named(suite: Suite) -> Iterator[tuple[str, str]]:
-    pipeline, strategies = suite.pipeline, _strategies(suite)
+    pipeline, strategies, generator = suite.pipeline, _strategies(suite), suite.generator
     yield "pipeline.retriever.model", pipeline.retriever.model
     if pipeline.reranker is not None:
         yield "pipeline.reranker.model", pipeline.reranker.model
     answers = any(not measure.is_rank for measure in suite.measures)
-    if pipeline.generator is not None and (answers or any(one.recipe("generator") for one in strategies)):
-        yield "pipeline.generator.model", pipeline.generator.model
+    served = suite.answerer is not None
+    if generator is not None and not served and (answers or any(one.recipe("generator") for one in strategies)):
+        yield "pipeline.generator.model", generator.model
     for one in strategies:
-        if one.synthesizes:
-            yield "llm.synthesizer.model", suite.llm.synthesizer.model
-        if one.asks_labeler:
-            yield "llm.labeler.model", suite.llm.labeler.model
+        for role in ("synthesizer", "labeler"):
+            llm = suite.llm.roles[role]
+            if one.asks(role) and llm.in_process:
+                yield f"llm.{role}.model", llm.model
         if one.recipe("reranker") and pipeline.reranker is None:
             yield one.key("reranker", "model"), one.recipe("reranker").model
         yield from one.judges()
+    if _judged(suite) and suite.llm.judge is not None and suite.llm.judge.in_process:
+        yield "llm.judge.model", suite.llm.judge.model
+
+
+def endpoints(suite: Suite) -> list[Role]:
+    """The roles of this suite that ask an endpoint."""
+    asked: dict[Role, bool] = {
+        "synthesizer": any(one.asks("synthesizer") for one in _strategies(suite)),
+        "labeler": any(one.asks("labeler") for one in _strategies(suite)),
+        "judge": _judged(suite),
+        "generator": suite.answerer is not None,
+    }
+    return [role for role, llm in suite.llm.roles.items() if asked[role] and not llm.in_process]
+
+
+def _judged(suite: Suite) -> bool:
+    return any(measure.is_judged for measure in suite.measures)
 
 
 def _located(model: str, keys: list[str]) -> Iterator[Problem]:

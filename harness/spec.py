@@ -31,8 +31,11 @@ from harness.recipes import (
     RetrieverRecipe,
     changed,
 )
+from harness.roles import Llm, Llms
 
 SCHEMA = "harness/suite-1"
+SERVED = "llm:generator"
+"""Name of the generator that `llm.generator` describes."""
 ReferenceRow = Literal["closed-book", "bm25", "hybrid", "untuned", "few-shot", "oracle-context"]
 REFERENCE_ROWS: tuple[ReferenceRow, ...] = ("closed-book", "bm25", "hybrid", "untuned", "few-shot", "oracle-context")
 Device = Literal["auto", "cpu", "cuda"]
@@ -118,7 +121,10 @@ class Reranker(Spec):
 
 
 class Generator(Spec):
-    """`passage_tokens` cuts every passage of the prompt; `few_shot` counts the examples of the row `few-shot`."""
+    """`passage_tokens` cuts every passage of the prompt; `few_shot` counts the examples of the row `few-shot`.
+
+    The model ``llm:generator`` is the one that `llm.generator` names.
+    """
 
     model: str = "embedded:smollm2-135m-instruct"
     max_new_tokens: Positive = 48
@@ -153,15 +159,6 @@ class Pipeline(Spec):
     fuse_k: Positive = 60
 
 
-class Llm(Spec):
-    model: str = "embedded:smollm2-135m-instruct"
-
-
-class Llms(Spec):
-    synthesizer: Llm = Llm()
-    labeler: Llm = Llm()
-
-
 C = TypeVar("C", bound=Spec)
 
 
@@ -189,9 +186,14 @@ class Candidate(Spec):
 
 
 class Utility(Spec):
-    """The rule of the measure `utility`: which measure decides that an answer is right, and what a wrong one costs."""
+    """The rule of the measure `utility`: which measure decides that an answer is right, and what a wrong one costs.
 
-    right: Literal["exact_match", "key_match", "token_f1"] = "exact_match"
+    A measure that an LLM judges decides only if its judge is calibrated; see `roles.Judge`.
+    """
+
+    right: Literal["exact_match", "key_match", "token_f1", "faithfulness", "factual_correctness", "rubric"] = (
+        "exact_match"
+    )
     threshold: Annotated[float, Field(gt=0, le=1)] = 1.0
     wrong_cost: Annotated[float, Field(ge=0, le=1)] = 1.0
 
@@ -246,6 +248,20 @@ class Suite(Spec):
     device: Device = "auto"
     published: dict[Name, dict[MeasureName, float]] = Field(default_factory=dict)
     """Figures from elsewhere, shown beside ours: row -> measure -> value."""
+
+    @property
+    def generator(self) -> Generator | None:
+        """The pipeline's generator, under its own name where ``llm:generator`` stands for a model that runs here."""
+        given, role = self.pipeline.generator, self.llm.generator
+        if given is not None and given.model == SERVED and role is not None and role.in_process:
+            return given.model_copy(update={"model": role.model})
+        return given
+
+    @property
+    def answerer(self) -> Llm | None:
+        """The endpoint that answers; None if the generator runs here."""
+        served = self.generator is not None and self.generator.model == SERVED
+        return self.llm.generator if served else None
 
     @property
     def margins(self) -> dict[Measure, float]:

@@ -93,6 +93,13 @@ class FolderStore:
         self._intact.add(key)
         return place
 
+    def discard(self, key: str) -> None:
+        """Throw an artifact away, so that it is made again."""
+        with self._lock(key):
+            self._intact.discard(key)
+            if self._place(key).is_dir():
+                shutil.rmtree(self._place(key))
+
     def facts(self, key: str) -> dict[str, Any]:
         """Return the facts that the artifact was committed with."""
         facts: dict[str, Any] = _manifest(self._place(key))["facts"]

@@ -11,19 +11,17 @@ import re
 from collections.abc import Iterator
 from itertools import count, islice
 from pathlib import Path
-from typing import Any, NamedTuple, get_args, get_origin
+from typing import Any, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from harness import builtin
+from harness.conflicts import Path_, conflicts
 from harness.errors import ConfigError, Problem, nearest
-from harness.measures import parse
-from harness.recipes import PARTS, changed
-from harness.spec import SCHEMA, Candidate, Suite, combinations_of
+from harness.spec import SCHEMA, Suite
 
-Path_ = tuple[str | int, ...]
 SHAPES = {
     "model_type": "a mapping",
     "dict_type": "a mapping",
@@ -33,15 +31,6 @@ SHAPES = {
 }
 STAND_INS = {"schema": SCHEMA, "name": "x", "dataset": {"path": "."}, "measures": ["ndcg@1"]}
 MAX_DEPTH = 20
-
-
-class Conflict(NamedTuple):
-    """Settings that do not go together: where that is reported, what it is, and what else was looked at."""
-
-    at: Path_
-    what: str
-    hint: str
-    read: tuple[Path_, ...] = ()
 
 
 def load_suite(name_or_path: str | Path) -> tuple[Suite, Path]:
@@ -75,10 +64,10 @@ def parse_suite(text: str, path: Path) -> Suite:
     problems += [Problem(_where(at, lines, path), what, "keep one") for at, what in repeated.items()]
     items = {at for at in repeated if isinstance(at[-1], int)}
     wrong = set(items)
-    problems += _expand(value, lines, path)
+    problems += [*_expand(value, lines, path), *_expand_prompts(value, lines, path)]
     suite, details = _readable(value, wrong)
     problems += [_problem(detail, lines, path) for detail in details]
-    for conflict in _conflicts(suite):
+    for conflict in conflicts(suite):
         at, *read = (_as_written(key, wrong) for key in (conflict.at, *conflict.read))
         if not any(_overlap(key, other) for key in (at, *read) for other in wrong - items):
             problems.append(Problem(_where(at, lines, path), conflict.what, conflict.hint))
@@ -172,6 +161,19 @@ def _expand(value: Any, lines: dict[Path_, int], path: Path) -> list[Problem]:
     return []
 
 
+def _expand_prompts(value: Any, lines: dict[Path_, int], path: Path) -> Iterator[Problem]:
+    """Make the paths of prompts relative to the suite file."""
+    llm = value.get("llm")
+    given = llm.get("prompts") if isinstance(llm, dict) else None
+    prompts: dict[Any, Any] = given if isinstance(given, dict) else {}
+    for name, text in prompts.items():
+        if isinstance(text, str):
+            prompts[name] = str(path.parent / text)
+            if not (path.parent / text).is_file():
+                where = _where(("llm", "prompts", name), lines, path)
+                yield Problem(where, f"no file {path.parent / text}", "give a text file, relative to the suite file")
+
+
 def _dotted(at: Path_) -> str:
     return ".".join(str(part) for part in at)
 
@@ -221,78 +223,3 @@ def _fields_of(kind: Any) -> dict[str, Any]:
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         return {info.alias or name: info.annotation for name, info in kind.model_fields.items()}
     return next((fields for inner in get_args(kind) if (fields := _fields_of(inner))), {})
-
-
-def _conflicts(suite: Suite) -> Iterator[Conflict]:
-    depth, read_depth = suite.pipeline.depth, (("pipeline", "depth"),)
-    raise_depth, add_pattern = "raise the depth", "add answer_format: {pattern: ...}"
-    for number, measure in enumerate(suite.measures):
-        at: Path_ = ("measures", number)
-        if measure.cutoff is not None and measure.cutoff > depth:
-            yield Conflict(at, f"{measure} looks deeper than pipeline.depth {depth}", raise_depth, read_depth)
-        if not measure.is_rank and suite.pipeline.generator is None:
-            yield Conflict(at, f"{measure} needs a generator", "add pipeline.generator", (("pipeline", "generator"),))
-        if measure.name in ("key_match", "format") and suite.answer_format is None:
-            yield Conflict(at, f"{measure} needs a pattern", add_pattern, (("answer_format",),))
-    if suite.pipeline.context > depth:
-        yield Conflict(("pipeline", "context"), f"more than pipeline.depth {depth}", raise_depth, read_depth)
-    if "rerank_depth" in suite.pipeline.model_fields_set and suite.pipeline.rerank_depth > depth:
-        yield Conflict(("pipeline", "rerank_depth"), f"more than pipeline.depth {depth}", raise_depth, read_depth)
-    for number, gate in enumerate(suite.gates):
-        key = "measure" if gate.measure else "probe"
-        if gate.measure is not None and gate.measure not in suite.measures:
-            what = f"{gate.measure} is not measured"
-            yield Conflict(("gates", number, key), what, "add it to 'measures'", (("measures",),))
-        if any((gate.measure, gate.probe) == (other.measure, other.probe) for other in suite.gates[:number]):
-            yield Conflict(("gates", number, key), f"{gate.measure or gate.probe} has two gates", "keep one")
-    rule = suite.data.synthesize
-    if rule.temperature == 0 and rule.queries_per_document > len(rule.kinds):
-        section: Path_ = ("data", "synthesize")
-        what = f"{rule.queries_per_document} queries of {len(rule.kinds)} kinds would be alike at temperature 0"
-        read: tuple[Path_, ...] = ((*section, "kinds"), (*section, "temperature"))
-        yield Conflict((*section, "queries_per_document"), what, "add kinds or raise the temperature", read)
-    if suite.utility.right == "key_match" and parse("utility") in suite.measures and suite.answer_format is None:
-        yield Conflict(("utility", "right"), "key_match needs a pattern", add_pattern, (("answer_format",),))
-    if "untuned" not in suite.reference_rows:
-        what = "'untuned' is missing: gains are measured against it"
-        yield Conflict(("reference_rows",), what, "add it")
-    yield from _strategy_conflicts(suite)
-
-
-def _strategy_conflicts(suite: Suite) -> Iterator[Conflict]:
-    """What does not go together in the candidates and in `factorial`."""
-    no_generator = suite.pipeline.generator is None
-    need, add, read = "there is no generator to tune", "add pipeline.generator", (("pipeline", "generator"),)
-    if no_generator and "generator" in suite.factorial:
-        yield Conflict(("factorial",), need, add, read)
-    made = combinations_of(suite.factorial)
-    for name, candidate in suite.candidates.items():
-        at: Path_ = ("candidates", name)
-        if no_generator and "generator" in candidate.tune:
-            yield Conflict((*at, "tune"), need, add, read)
-        if name in made:
-            yield Conflict(at, f"'factorial' makes a candidate {name!r} too", "rename this one", (("factorial",),))
-        for section in candidate.changes:
-            if section in PARTS and section not in candidate.tune:
-                what = f"changes a recipe that this candidate does not use: it does not tune the {section}"
-                yield Conflict((*at, section), what, "add it to 'tune', or remove this", ((*at, "tune"),))
-        yield from _recipe_conflicts(suite, at, candidate)
-    if suite.factorial:
-        yield from _recipe_conflicts(suite, ("factorial",), Candidate(tune=suite.factorial))
-
-
-def _recipe_conflicts(suite: Suite, at: Path_, candidate: Candidate) -> Iterator[Conflict]:
-    """What the recipes and the data of a candidate come to once its changes are made."""
-    whole: dict[str, Any] = {}
-    for section in ("retriever", "reranker", "generator", "mine", "label", "instruct"):
-        home = "recipes" if section in PARTS else "data"
-        read = ((home, section), (*at, section))
-        try:
-            whole[section] = changed(getattr(getattr(suite, home), section), getattr(candidate, section))
-        except ValidationError as error:
-            yield Conflict((*at, section), error.errors()[0]["msg"].removeprefix("Value error, "), "", read)
-    retriever, mine = whole.get("retriever"), whole.get("mine")
-    triplets = "retriever" in candidate.tune and retriever is not None and retriever.recipe == "triplet"
-    if mine is not None and triplets and mine.hard + mine.random == 0:
-        seen: tuple[Path_, ...] = (("recipes", "retriever"), ("data", "mine"), (*at, "mine"))
-        yield Conflict(at, "recipe triplet needs negatives, and none are mined", "set mine.hard or mine.random", seen)

@@ -57,16 +57,20 @@ class Trainings(Calls):
     def pairs(self) -> str:
         """Synthetic pairs that passed the filters."""
         rule, model = self.suite.data.synthesize, self.suite.llm.synthesizer.model
-        keys, seed = self.parts.keys, self.suite.data.data_seed
+        keys, seed, endpoint = self.parts.keys, self.suite.data.data_seed, self.endpoint("synthesizer", *rule.kinds)
         kept = {"round_trip", "test_documents", "leakage"}
-        inputs = {"corpus": keys["corpus"], "model": self.unpacked(model)}
+        inputs = {"corpus": keys["corpus"], "model": None if endpoint else self.unpacked(model)}
         if not rule.test_documents:
             inputs["barred"] = keys[f"{self.split}.qrels"]
         documents = min(rule.max_documents or len(self.dataset.documents), len(self.dataset.documents))
         count = documents * rule.queries_per_document
-        work = Work(count, count, count * (250 + rule.passage_tokens + rule.max_new_tokens // 2))
-        spec = {"model": model, **rule.model_dump(exclude=kept)}
-        written = self.call("synthesize", "synthesize", spec, inputs, work, seed, [model])
+        # An endpoint writes all queries of a kind about a passage at once.
+        asked = documents * min(len(rule.kinds), rule.queries_per_document) if endpoint else count
+        new_tokens = rule.max_new_tokens * count // (2 * asked)
+        work = self.asked("synthesizer", asked, 250 + rule.passage_tokens, new_tokens, units=count)
+        spec = {"model": model, **rule.model_dump(exclude=kept)} | ({"endpoint": endpoint} if endpoint else {})
+        models, remote = self.local("synthesizer"), endpoint is not None
+        written = self.call("synthesize", "synthesize", spec, inputs, work, seed, models, remote=remote)
         spec = {"leakage": rule.leakage, "round_trip": rule.round_trip, "retriever": self.untuned}
         inputs = {"pairs": written, "corpus": keys["corpus"], "bm25": self.bm25_index(), "dense": self.dense_index()}
         for split in ("dev", "test"):
@@ -88,6 +92,8 @@ class Trainings(Calls):
             guess += sum(map(len, self.dataset.splits["train"].qrels.values()))
         spec = {**rule.model_dump(), "pairs": which, "retriever": self.untuned.model_dump()}
         spec |= {"llm_model": self._labeler if _asks_llm(rule) else None}
+        if _asks_llm(rule) and (endpoint := self.endpoint("labeler", "label")):
+            spec["endpoint"] = endpoint
         inputs |= self._relabeler(rule)
         models = [*models_of(self.untuned), *self._relabel_models(rule)]
         label = f"mine ({which} pairs)" + ("" if not chain.model("retriever") else f" with {chain.label('retriever')}")
@@ -100,12 +106,15 @@ class Trainings(Calls):
     def _relabeler(self, rule: Mine) -> dict[str, str | None]:
         if not _asks_llm(rule):
             return {}
-        return {"corpus": self.parts.keys["corpus"], "llm": self.unpacked(self._labeler)}
+        return {"corpus": self.parts.keys["corpus"], "llm": self._unpacked_labeler()}
+
+    def _unpacked_labeler(self) -> str | None:
+        return self.unpacked(self._labeler) if self.local("labeler") else None
 
     def _relabel_models(self, rule: Mine) -> list[str]:
         if rule.relabel is None:
             return []
-        return [rule.relabel.model or self._labeler]
+        return [rule.relabel.model] if rule.relabel.model else self.local("labeler")
 
     def _needs_train(self, what: str, hint: str) -> None:
         if "train" not in self.dataset.splits or not self.dataset.splits["train"].judged:
@@ -119,16 +128,20 @@ class Trainings(Calls):
         inputs: dict[str, str | None] = {"triplets": triplets[0], "corpus": keys["corpus"]}
         if rule.by in ("bm25", "fusion") or depth:
             inputs |= {"bm25": self.bm25_index(), "dense": self.dense_index()}
+        endpoint = None
         if rule.by == "llm":
-            inputs["model"] = self.unpacked(self._labeler)
+            inputs["model"], endpoint = self._unpacked_labeler(), self.endpoint("labeler", "label")
         spec = {**rule.model_dump(), "model": model, "retriever": self.untuned.model_dump(), "depth": depth}
         count = triplets[1] * max(depth, 1 + data.mine.hard + data.mine.random)
-        asked = count if rule.by == "llm" else 0
-        work = Work(count, asked, asked * (300 + rule.passage_tokens))
-        models = [*models_of(self.untuned), *([model] if model else [])]
+        spec |= {"endpoint": endpoint} if endpoint else {}
+        work = Work(count)
+        if rule.by == "llm":
+            work = self.asked("labeler", count, 300 + rule.passage_tokens, rule.max_new_tokens)
+        models = [*models_of(self.untuned), *([model] if model and not endpoint else [])]
         # Two labels of one kind differ by what they were mined with; the triplets' label says so.
         label = self.calls[triplets[0]].label.replace("mine", f"label by {rule.by}", 1)
-        return self.call("label", label + (f", {depth} deep" if depth else ""), spec, inputs, work, 0, models)
+        label += f", {depth} deep" if depth else ""
+        return self.call("label", label, spec, inputs, work, 0, models)
 
     def _tuned_retriever(self, chain: Chain, training: Training) -> str:
         recipe = self.suite.recipe(training.candidate, "retriever")
@@ -168,7 +181,7 @@ class Trainings(Calls):
         return (given.model, given.max_length) if given else (recipe.model, recipe.max_length)
 
     def _tuned_generator(self, chain: Chain, training: Training) -> str:
-        recipe, generator = self.suite.recipe(training.candidate, "generator"), self.suite.pipeline.generator
+        recipe, generator = self.suite.recipe(training.candidate, "generator"), self.suite.generator
         assert isinstance(recipe, GeneratorRecipe)
         assert generator is not None
         instructions, count = self.instructions(chain, training.data)
@@ -202,14 +215,17 @@ class Trainings(Calls):
             inputs["run"] = self.ranked(chain, "train")
             count = len(train.references)
         model = self.suite.llm.synthesizer.model if rule.answers == "llm" else None
-        if model:
+        endpoint = self.endpoint("synthesizer", "instruct") if model else None
+        if model and not endpoint:
             inputs["model"] = self.unpacked(model)
         count = min(rule.examples or count, count)
-        spec: dict[str, Any] = {**rule.model_dump(), "model": model}
-        asked = count if model else 0
-        work = Work(count, asked, asked * (250 + rule.passage_tokens))
+        spec: dict[str, Any] = {**rule.model_dump(), "model": model} | ({"endpoint": endpoint} if endpoint else {})
+        work = Work(count)
+        if model:
+            work = self.asked("synthesizer", count, 250 + rule.passage_tokens, rule.max_new_tokens // 2)
         label = f"instruct with {' and '.join(dict.fromkeys(chain.labels.values())) or UNTUNED}"
-        return self.call("instruct", label, spec, inputs, work, data.data_seed, [model] if model else []), count
+        models, remote = [model] if model and not endpoint else [], endpoint is not None
+        return self.call("instruct", label, spec, inputs, work, data.data_seed, models, remote=remote), count
 
 
 def _asks_llm(rule: Mine) -> bool:

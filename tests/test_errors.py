@@ -12,6 +12,7 @@ CODES = {
     "DataError": 2,
     "ModelMissing": 2,
     "StageFailed": 3,
+    "LlmStopped": 3,
     "Incomplete": 3,
     "NotComparable": 4,
 }

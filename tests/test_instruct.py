@@ -19,7 +19,7 @@ from harness.formats import load_jsonl, write_run
 from harness.recipes import ABSTENTION
 from harness.records import Document, Reference, Usage
 from harness.stages import common
-from harness.stages.answering import Answerer, Settings, fault, holds, words_of
+from harness.stages.answering import LocalAnswerer, Settings, fault, holds, words_of
 from harness.stages.instruct import INSTRUCTIONS_FILE, Instruct, Material, instruct, mix
 from harness.stages.prompts import answering_head
 from harness.stages.retrieve import RUN_FILE
@@ -245,7 +245,7 @@ class FakeAnswerer:
 
     def __init__(self, bad: set[str]) -> None:
         self.bad, self.asked = bad, [0]
-        self.calls, self.prompt_tokens, self.new_tokens = 0, 7, 3
+        self.calls = 0
 
     def write(self, asked: list[tuple[str, str]], progress: Any) -> list[str | None]:
         self.asked.append(len(asked))
@@ -256,15 +256,15 @@ class FakeAnswerer:
             for question, passage in asked
         ]
 
-    def notes(self) -> dict[str, int]:
-        return {"answers written": self.calls}
+    def usage(self) -> Usage:
+        return Usage(0, self.calls, 7, 3, {"answers written": self.calls})
 
 
 def with_llm(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, bad: set[str], spec: Instruct
 ) -> tuple[list[dict[str, Any]], Usage, FakeAnswerer]:
     fake = FakeAnswerer(bad)
-    monkeypatch.setattr("harness.stages.instruct.Answerer", lambda folder, settings: fake)
+    monkeypatch.setattr("harness.stages.instruct.LocalAnswerer", lambda folder, settings: fake)
     inputs = artifacts(tmp_path, 20)
     del inputs["references"]
     rows, usage = made(spec, {**inputs, "model": tmp_path}, tmp_path / "out")
@@ -333,13 +333,14 @@ def test_an_answer_stands_in_a_text_in_whole_words(text: str, answer: str, found
 
 def test_a_model_writes_answers_and_everything_is_counted(tmp_path: Path) -> None:
     model = tiny.generator(part(tmp_path, "model"), words_of(answering_head()))
-    answerer = Answerer(model, Settings(passage_tokens=16, max_new_tokens=4, batch_size=2))
+    answerer = LocalAnswerer(model, Settings(passage_tokens=16, max_new_tokens=4, batch_size=2))
     asked = [(f"what is {number}", f"passage {number}") for number in range(5)]
     texts = answerer.write(asked, silent)
-    assert len(texts) == answerer.calls == answerer.notes()["answers written"] == 5
+    usage = answerer.usage()
+    assert len(texts) == usage.llm_calls == usage.notes["answers written"] == 5
     assert sum(answerer.dropped.values()) == sum(text is None for text in texts)
-    assert answerer.notes().keys() - {"answers written"} == {f"answers dropped: {key}" for key in answerer.dropped}
-    assert answerer.prompt_tokens > 5 * len(words_of(answering_head()))
+    assert usage.notes.keys() - {"answers written"} == {f"answers dropped: {key}" for key in answerer.dropped}
+    assert usage.prompt_tokens > 5 * len(words_of(answering_head()))
 
 
 def test_the_examples_are_one_json_object_a_line(tmp_path: Path) -> None:

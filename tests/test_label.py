@@ -101,7 +101,7 @@ def judged(monkeypatch: pytest.MonkeyPatch, *answers: Judged) -> list[tuple[str,
 
     def judge(by: str, model: str, items: Any, *rest: Any) -> Labelled:
         asked.extend(items)
-        return Labelled([answers[number % len(answers)] for number in range(len(items))], 70, 30)
+        return Labelled([answers[number % len(answers)] for number in range(len(items))], 70, 30, len(items))
 
     monkeypatch.setattr(labelling, "judge", judge)
     return asked

@@ -43,7 +43,7 @@ def test_str_undoes_parse(text: str) -> None:
         ("nDCG@10", "unknown measure 'nDCG@10'; did you mean 'ndcg'?"),
         ("recal@100", "unknown measure 'recal@100'; did you mean 'recall'?"),
         ("token-f1", "unknown measure 'token-f1'; did you mean 'token_f1'?"),
-        ("zzz", "unknown measure 'zzz'; known here: abstention, exact_match"),
+        ("zzz", "unknown measure 'zzz'; known here: abstention, answer_relevancy, "),
         ("ndcg", "measure 'ndcg' should be written like 'ndcg@10'"),
         ("recall@0", "measure 'recall@0' should be written like 'recall@10'"),
         ("recall@", "measure 'recall@' should be written like 'recall@10'"),
@@ -61,9 +61,25 @@ def test_a_wrong_name_is_refused_with_the_right_one(text: str, message: str) -> 
 
 def test_each_kind_declares_over_which_queries_it_is_defined() -> None:
     assert all(KINDS[name].population == "judged" for name in RANK)
-    assert {name for name in ANSWER if KINDS[name].population == "all"} == {"utility", "abstention", "format"}
+    assert {name for name in ANSWER if KINDS[name].population == "all"} == {
+        "utility", "abstention", "format", "faithfulness", "answer_relevancy", "rubric",
+    }  # fmt: skip
     assert all(kind.low < kind.high and kind.version >= 1 and kind.about for kind in KINDS.values())
-    assert {name for name, kind in KINDS.items() if kind.low < 0} == {"utility", "semantic_similarity"}
+    assert {name for name, kind in KINDS.items() if kind.low < 0} == {
+        "utility", "semantic_similarity", "answer_relevancy",
+    }  # fmt: skip
+
+
+def test_each_kind_says_who_judges_it_and_which_way_is_better() -> None:
+    assert {name for name in KINDS if parse_any(name).is_judged} == {
+        "faithfulness", "factual_correctness", "answer_relevancy", "context_recall", "context_precision",
+        "noise_sensitivity", "rubric",
+    }  # fmt: skip
+    assert {name for name, kind in KINDS.items() if kind.better == "lower"} == {"noise_sensitivity"}
+
+
+def parse_any(name: str) -> Measure:
+    return parse(f"{name}@10" if name in RANK else name)
 
 
 def test_a_measure_knows_its_kind() -> None:

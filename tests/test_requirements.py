@@ -113,7 +113,7 @@ def test_a_folder_without_weights_is_told_with_its_key(monkeypatch: pytest.Monke
 # models that are used, and by whom
 
 
-LABELER = {"llm": {"labeler": {"model": "x"}}}
+LABELER = {"llm": {"labeler": {"model": "embedded:x"}}}
 BASE = {"embedded:all-minilm-l6-v2", "embedded:smollm2-135m-instruct"}
 
 
@@ -136,16 +136,17 @@ BASE = {"embedded:all-minilm-l6-v2", "embedded:smollm2-135m-instruct"}
             },
             "x", None,
         ),
-        (LABELER, "x", None),
-        ({**LABELER, "data": {"label": {"by": "llm"}}}, "x", None),
+        (LABELER, "embedded:x", None),
+        ({**LABELER, "data": {"label": {"by": "llm"}}}, "embedded:x", None),
         (
-            {**LABELER, "data": {"label": {"by": "llm"}}, "factorial": ["reranker"]}, "x",
+            {**LABELER, "data": {"label": {"by": "llm"}}, "factorial": ["reranker"]}, "embedded:x",
             ["llm.labeler.model"],
         ),
         (
-            {**LABELER, "recipes": {"retriever": {"recipe": "distill", "teacher": "llm"}}}, "x", ["llm.labeler.model"],
+            {**LABELER, "recipes": {"retriever": {"recipe": "distill", "teacher": "llm"}}}, "embedded:x",
+            ["llm.labeler.model"],
         ),
-        ({**LABELER, "data": {"mine": {"relabel": {"by": "llm"}}}}, "x", ["llm.labeler.model"]),
+        ({**LABELER, "data": {"mine": {"relabel": {"by": "llm"}}}}, "embedded:x", ["llm.labeler.model"]),
         (
             {"data": {"mine": {"relabel": {"by": "cross-encoder", "model": "x"}}}}, "x", ["data.mine.relabel.model"],
         ),
@@ -158,14 +159,23 @@ BASE = {"embedded:all-minilm-l6-v2", "embedded:smollm2-135m-instruct"}
             {"candidates": {"a": {"tune": ["reranker"], "label": {"by": "cross-encoder", "model": "x"}}}}, "x",
             ["candidates.a.label.model"],
         ),
-        ({"llm": {"synthesizer": {"model": "x"}}}, "x", ["llm.synthesizer.model"]),
-        ({"llm": {"synthesizer": {"model": "x"}}, "data": {"pairs": "judged"}}, "x", None),
-        ({"llm": {"synthesizer": {"model": "x"}}, "data": {"pairs": "both"}}, "x", ["llm.synthesizer.model"]),
-        ({"llm": {"synthesizer": {"model": "x"}}, "candidates": {}}, "x", None),
-        ({"llm": {"synthesizer": {"model": "x"}}, **GENERATOR}, "x", None),
+        ({"llm": {"synthesizer": {"model": "embedded:x"}}}, "embedded:x", ["llm.synthesizer.model"]),
+        ({"llm": {"synthesizer": {"model": "embedded:x"}}, "data": {"pairs": "judged"}}, "embedded:x", None),
         (
-            {"llm": {"synthesizer": {"model": "x"}}, **GENERATOR, "data": {"instruct": {"answers": "llm"}}}, "x",
+            {"llm": {"synthesizer": {"model": "embedded:x"}}, "data": {"pairs": "both"}}, "embedded:x",
             ["llm.synthesizer.model"],
+        ),
+        ({"llm": {"synthesizer": {"model": "embedded:x"}}, "candidates": {}}, "embedded:x", None),
+        ({"llm": {"synthesizer": {"model": "embedded:x"}}, **GENERATOR}, "embedded:x", None),
+        (
+            {"llm": {"synthesizer": {"model": "embedded:x"}}, **GENERATOR, "data": {"instruct": {"answers": "llm"}}},
+            "embedded:x", ["llm.synthesizer.model"],
+        ),
+        ({"llm": {"synthesizer": {"model": "x"}}}, "x", None),  # behind an endpoint
+        ({"llm": {"generator": {"model": "x"}}, "pipeline.generator": {"model": "llm:generator"}}, "x", None),
+        (
+            {"llm": {"generator": {"model": "embedded:x"}}, "pipeline.generator": {"model": "llm:generator"}},
+            "embedded:x", ["pipeline.generator.model"],
         ),
         ({"pipeline.generator": {"model": "x"}}, "x", ["pipeline.generator.model"]),
         ({"pipeline.generator": {"model": "x"}, "measures": ["ndcg@10"]}, "x", None),

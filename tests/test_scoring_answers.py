@@ -501,7 +501,7 @@ def test_settings_are_json_and_name_the_measure(name: str) -> None:
 @pytest.mark.parametrize(
     ("change", "touched"),
     [
-        ({"embedder_digest": "other"}, {"semantic_similarity"}),
+        ({"embedder_digest": "other"}, {"semantic_similarity", "answer_relevancy"}),
         ({"embedder": Path("elsewhere")}, set()),
         ({"answer_format": AnswerFormat(pattern="x")}, {"key_match", "format"}),
         ({"utility": Utility(right="token_f1", threshold=0.5, wrong_cost=1)}, {"utility"}),

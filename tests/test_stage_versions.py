@@ -15,7 +15,7 @@ from harness.stages import STAGES
 
 PACKAGE = Path(__file__).parent.parent / "harness"
 GOLDEN = Path(__file__).parent / "golden" / "stage_sources.json"
-SHARED = {"generation", "search", "models", "relevance"}
+SHARED = {"generation", "search", "models", "relevance", "llm.templates"}
 """Modules whose code is part of what a stage computes, beside those of stages and of training."""
 
 

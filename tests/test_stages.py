@@ -353,9 +353,9 @@ def test_what_a_model_finds_relevant_is_no_negative(tmp_path: Path, monkeypatch:
     plain, _ = mined(tmp_path / "plain")
     worst = plain[0]["negatives"][0]
 
-    def judge(by: str, model: str, items: Any, *rest: Any) -> Labelled:
+    def judge(by: str, model: str, items: Any, *rest: Any, **named: Any) -> Labelled:
         scores = [None if query == plain[1]["query"] else float(doc_id == worst) for query, doc_id in items]
-        return Labelled([Judged(one, "", "", "" if one is not None else "odd") for one in scores], 7, 3)
+        return Labelled([Judged(one, "", "", "" if one is not None else "odd") for one in scores], 7, 3, len(items))
 
     monkeypatch.setattr(mining, "judge", judge)
     rows, usage = mined(tmp_path / "asked", relabel={"by": "llm", "threshold": 0.5}, llm_model="some")

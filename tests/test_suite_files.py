@@ -6,6 +6,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+import pocket
 import pytest
 import yaml
 
@@ -420,3 +421,49 @@ def test_a_factorial_expands_to_all_combinations() -> None:
 def test_margins_are_those_of_the_gated_measures() -> None:
     suite = parse_suite(GOOD + "gates: [{measure: ndcg@10, margin: 0.01}, {probe: p95_ms, relative: 0.2}]\n", FILE)
     assert suite.margins == {parse("ndcg@10"): 0.01}
+
+
+@pytest.mark.parametrize(
+    ("llm", "told"),
+    [
+        ({"judge": {"model": "m", "base_url": "https://me:secret@host/v1"}}, "'base_url' holds a user or a password"),
+        ({"judge": {"model": "embedded:x", "base_url": "https://host/v1"}}, "runs in process, so it has no 'base_url'"),
+        ({"judge": {"model": "m"}, "max_usd": 1.0}, "'max_usd' bounds nothing"),
+        ({"prompts": {"question": "none.txt"}}, "llm.prompts.question: no file"),
+        ({"prompts": {"answer": "none.txt"}}, "llm.prompts"),
+        ({"judge": {"modell": "m"}}, "did you mean 'model'?"),
+    ],
+)
+def test_mistakes_in_the_roles_of_language_models(llm: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        pocket.suite({"llm": llm})
+    assert told in str(error.value)
+    assert "secret" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"pipeline.generator": {"model": "llm:generator"}}, "'llm:generator' names a role that is not given"),
+        ({"measures": ["ndcg@10", "rubric"]}, "rubric needs words"),
+        (
+            {"measures": ["faithfulness"], "gates": [{"measure": "faithfulness", "margin": 0.1}]},
+            "is judged by an LLM and exists only where an answer was given: it cannot gate",
+        ),
+        (
+            {"measures": ["ndcg@10", "utility"], "utility": {"right": "faithfulness", "threshold": 0.7}},
+            "faithfulness decides, and there is no judge",
+        ),
+        (
+            {
+                "llm": {"generator": {"model": "m"}}, "pipeline.generator": {"model": "llm:generator"},
+                "candidates": {"a": {"tune": ["generator"]}},
+            },
+            "a generator behind an endpoint cannot be tuned here",
+        ),
+    ],
+)  # fmt: skip
+def test_what_does_not_go_together_with_language_models(changes: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        pocket.suite(changes)
+    assert told in str(error.value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from harness.findings import Outcome
-from harness.report import across, details, tables, together, words
+from harness.report import across, details, judged, tables, together, words
 from harness.report.values import Table
 from harness.report.view import view
 
@@ -45,8 +45,8 @@ def contents(outcome: Outcome) -> Contents:
         surely=_present(
             tables.comparisons(seen, "gain"), tables.comparisons(seen, "regression"), details.failures(seen)
         ),
-        costs=_present(details.ledger(seen), details.latency(seen)),
-        answers=_present(details.abstention(seen)),
+        costs=_present(judged.paid(seen), details.ledger(seen), details.latency(seen)),
+        answers=_present(judged.advisory(seen), judged.spread(seen), details.abstention(seen)),
         data=_present(
             details.dataset(seen),
             details.settings(seen),

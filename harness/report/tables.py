@@ -12,7 +12,7 @@ from typing import Literal
 from harness.findings import Comparison, SystemInfo
 from harness.report import figures
 from harness.report.values import VERDICT_TONES, Cell, Column, Table, cells, left, sentences
-from harness.report.view import BASELINE, View, identical, is_rank, row_label
+from harness.report.view import BASELINE, View, identical, is_rank, less_is_better, row_label
 
 EXPLORATORY = "°"
 PARTIAL = "†"
@@ -53,7 +53,8 @@ def _best(view: View, measure: str) -> str:
     """The best mean as it is shown, or nothing if there is no contest."""
     means = [mean for info in view.deployable() if (mean := view.mean(info, measure)) is not None]
     shown = {figures.fixed(mean) for mean in means}
-    return figures.fixed(max(means)) if len(shown) > 1 else ""
+    best = min if less_is_better(measure) else max
+    return figures.fixed(best(means)) if len(shown) > 1 else ""
 
 
 def _mean_cell(view: View, info: SystemInfo, measure: str, best: str) -> Cell:
@@ -200,22 +201,30 @@ def _probe_sizes(view: View) -> str:
 
 def comparisons(view: View, family: Literal["gain", "regression"]) -> Table | None:
     """Every comparison of a family with all that its verdict rests on."""
+    against = BASELINE if family == "gain" else "the accepted scores"
+    change = "gain" if family == "gain" else "change"
+    return compared(view, family, f"What differs from {against}, and how surely", change, "")
+
+
+def compared(view: View, family: str, title: str, change: str, caption: str) -> Table | None:
+    """The table of a family; None if nothing of it was compared."""
     found = [row for row in view.outcome.comparisons if row.family == family]
     if not found:
         return None
-    against = BASELINE if family == "gain" else "the accepted scores"
     columns = [
         *left("system", "measure"),
-        Column("gain" if family == "gain" else "change"),
+        Column(change),
         Column("simultaneous interval", "left"),
         *(Column(name) for name in ("p", "margin", "smallest detectable", "queries / groups")),
         Column("verdict", "left"),
     ]
+    adjusted = "p is adjusted for all rows of this table."
+    least = "Smallest detectable: a smaller difference would not have shown."
     return Table(
-        f"What differs from {against}, and how surely",
+        title,
         tuple(columns),
         tuple(_comparison_row(view, row) for row in found),
-        "p is adjusted for all rows of this table. Smallest detectable: a smaller difference would not have shown.",
+        sentences(caption, adjusted, least),
         tuple(_reasons(view, found)),
         keys=2,
     )

@@ -33,6 +33,14 @@ def is_rank(measure: str) -> bool:
         return False
 
 
+def less_is_better(measure: str) -> bool:
+    """Whether a lower value is a better one; one that this version does not know is taken for the usual kind."""
+    try:
+        return parse(measure).kind.better == "lower"
+    except ValueError:
+        return False
+
+
 def identical(info: SystemInfo) -> tuple[tuple[str, str], ...]:
     """What of a system equals another's, though it was made apart: ``("lists", "untuned")``."""
     found = (("lists", info.same_as), ("answers", info.same_answers_as), ("weights", info.same_weights_as))

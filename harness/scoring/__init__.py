@@ -7,62 +7,54 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from harness.errors import ConfigError, Problem
 from harness.measures import Measure
-from harness.records import Answer, Reference, Status
+from harness.records import Answer, Progress, Reference
 from harness.scoring import abstention
 from harness.scoring import answers as rules
 from harness.scoring.abstention import is_abstention
 from harness.scoring.answers import abstention_table
-from harness.scoring.ragas_measures import RAGAS_MEASURES, Case, Found, score_cases
+from harness.scoring.judged import judge_answers, judge_settings, requests_per_answer
+from harness.scoring.ragas_measures import RAGAS_MEASURES, Case, score_cases
 from harness.scoring.rank import canonical_order, judged_queries, missing_lists, score_run
-from harness.spec import AnswerFormat, Utility
+from harness.scoring.values import (
+    NO_ANSWER,
+    NO_JUDGE,
+    NO_REFERENCE,
+    AnswerSettings,
+    Asked,
+    Judging,
+    Scored,
+    Shown,
+    asked_of,
+    population_of,
+    scored,
+)
+from harness.spec import Utility
 
 __all__ = [
     "AnswerSettings",
+    "Judging",
     "Scored",
+    "Shown",
     "abstention_table",
+    "asks_judge",
     "canonical_order",
     "is_abstention",
     "judged_queries",
     "measurement_settings",
     "missing_lists",
+    "requests_per_answer",
     "score_answers",
     "score_run",
 ]
 
-NO_ANSWER = "no answer was written"
-NO_REFERENCE = "the question has no reference answer"
 ZERO_IF_ABSTAINED = ("exact_match", "key_match", "token_f1")
 ASK_ABSTENTION = (*ZERO_IF_ABSTAINED, "utility", "abstention", "format")
 ASK_FORMAT = ("key_match", "format")
-
-
-class Scored(NamedTuple):
-    """A score before it has a system: the value, or the reason of the failure."""
-
-    value: float | None
-    status: Status = "ok"
-    reason: str = ""
-
-
-class AnswerSettings(NamedTuple):
-    """What answer measures need beside answers and references; `embedder` is the folder of the untuned bi-encoder."""
-
-    utility: Utility
-    answer_format: AnswerFormat | None
-    embedder: Path | None
-    embedder_digest: str
-
-
-class _Asked(NamedTuple):
-    """One answered question."""
-
-    text: str
-    reference: Reference
+NEED_EMBEDDER = ("semantic_similarity", "answer_relevancy")
 
 
 def score_answers(
@@ -70,14 +62,20 @@ def score_answers(
     references: Mapping[str, Reference],
     measures: Sequence[Measure],
     settings: AnswerSettings,
+    shown: Mapping[str, Shown] | None = None,
+    progress: Progress = lambda done, total: None,
 ) -> dict[Measure, dict[str, Scored]]:
     """Score answers: measure -> query -> score, for every query of the measure's population, in the references' order.
 
-    An abstention scores 0 in exact_match, key_match and token_f1; measures of similarity take it as the text it is.
+    An abstention scores 0 in exact_match, key_match and token_f1; measures of similarity take it as the text it is; to
+    what an LLM judges of an answer it is `not_applicable`. Only measures that an LLM judges need `shown`, for every
+    answered query, and tell the `progress` of judging. Raises ConfigError for what the settings cannot compute.
     """
     _check(measures, settings)
-    scores: dict[Measure, dict[str, Scored]] = {}
-    for measure in (*_deciding(measures, settings), *measures):
+    wanted = tuple(dict.fromkeys((*_deciding(measures, settings), *measures)))
+    judged = [measure for measure in wanted if measure.is_judged]
+    scores = judge_answers(judged, answers, references, settings, shown or {}, progress)
+    for measure in wanted:
         if measure not in scores:
             scores[measure] = _score_one(measure, answers, references, settings, scores)
     return {measure: scores[measure] for measure in measures}
@@ -94,12 +92,19 @@ def measurement_settings(measure: Measure, settings: AnswerSettings) -> dict[str
         found["abstention_rule"] = abstention.RULE_VERSION
     if measure.name in ASK_FORMAT:
         found["pattern"] = settings.answer_format.pattern if settings.answer_format else None
-    if measure.name == "semantic_similarity":
+    if measure.is_judged:
+        found |= judge_settings(measure, settings)
+    if measure.name in NEED_EMBEDDER:
         found["embedder"] = settings.embedder_digest
     if measure.name == "utility":
         found["utility"] = settings.utility.model_dump()
         found["right"] = measurement_settings(Measure(settings.utility.right), settings)
     return found
+
+
+def asks_judge(measure: Measure, settings: AnswerSettings) -> bool:
+    """Whether an LLM judges a measure, or what it rests on."""
+    return measure.is_judged or any(one.is_judged for one in _deciding([measure], settings))
 
 
 def _check(measures: Sequence[Measure], settings: AnswerSettings) -> None:
@@ -108,9 +113,13 @@ def _check(measures: Sequence[Measure], settings: AnswerSettings) -> None:
     for measure in dict.fromkeys((*measures, *_deciding(measures, settings))):
         if measure.is_rank:
             raise ValueError(f"{str(measure)!r} is not a measure of answers")
+        if measure.is_judged and (settings.judge is None or settings.judge.chat is None):
+            problems.append(Problem("llm.judge", f"{measure}: {NO_JUDGE}", "add llm.judge, or leave the measure out"))
+        if measure.name == "rubric" and settings.judge is not None and not settings.judge.rubric.strip():
+            problems.append(Problem("rubric", f"{measure} needs it", "add 'rubric: ...', the words to judge by"))
         if measure.name in ASK_FORMAT and settings.answer_format is None:
             problems.append(Problem("answer_format", f"{measure} needs it", "add 'answer_format: {pattern: ...}'"))
-        if measure.name == "semantic_similarity" and settings.embedder is None:
+        if measure.name in NEED_EMBEDDER and settings.embedder is None:
             problems.append(Problem("pipeline.retriever.model", f"{measure} needs the untuned bi-encoder"))
     if problems:
         raise ConfigError(problems)
@@ -128,17 +137,9 @@ def _score_one(
     settings: AnswerSettings,
     scores: Mapping[Measure, Mapping[str, Scored]],
 ) -> dict[str, Scored]:
-    """One measure over its population; `scores` holds what decides for `utility`."""
-    population = {
-        query_id: reference
-        for query_id, reference in references.items()
-        if measure.population == "all" or reference.answerable
-    }
-    asked = {
-        query_id: _Asked(answers[query_id].text, reference)
-        for query_id, reference in population.items()
-        if query_id in answers
-    }
+    """One measure that no LLM judges, over its population; `scores` holds what decides for `utility`."""
+    population = population_of(measure, references)
+    asked = asked_of(answers, population)
     if measure.name in RAGAS_MEASURES:
         found = _by_ragas(measure, asked, settings)
     elif measure.name == "utility":
@@ -149,7 +150,7 @@ def _score_one(
     return {query_id: found.get(query_id, Scored(None, "failed", NO_ANSWER)) for query_id in population}
 
 
-def _by_ragas(measure: Measure, asked: Mapping[str, _Asked], settings: AnswerSettings) -> dict[str, Scored]:
+def _by_ragas(measure: Measure, asked: Mapping[str, Asked], settings: AnswerSettings) -> dict[str, Scored]:
     zeros = {
         query_id
         for query_id, one in asked.items()
@@ -159,20 +160,22 @@ def _by_ragas(measure: Measure, asked: Mapping[str, _Asked], settings: AnswerSet
         query_id: Case(one.text, one.reference.answers) for query_id, one in asked.items() if query_id not in zeros
     }
     found = score_cases(measure, cases, settings.embedder)
-    return {query_id: Scored(0.0) if query_id in zeros else _scored(found[query_id]) for query_id in asked}
+    return {query_id: Scored(0.0) if query_id in zeros else scored(found[query_id]) for query_id in asked}
 
 
-def _scored(found: Found) -> Scored:
-    return Scored(found.value) if found.value is not None else Scored(None, "failed", found.reason)
+def _utility(rule: Utility, one: Asked, right: Scored | None) -> Scored:
+    """Utility has a value wherever an answer was written, but where what decides of a real answer has failed.
 
-
-def _utility(rule: Utility, one: _Asked, right: Scored | None) -> Scored:
-    if right is not None and right.value is None:
+    An answer that no passage was shown for is not right if the passages decide.
+    """
+    decided = one.reference.answerable and not is_abstention(one.text)
+    if decided and right is not None and right.status == "failed":
         return right
-    return Scored(rules.utility(rule, one.text, one.reference.answerable, right.value if right else None))
+    value = (right.value or 0.0) if right is not None else None
+    return Scored(rules.utility(rule, one.text, one.reference.answerable, value))
 
 
-def _by_rule(measure: Measure, one: _Asked, settings: AnswerSettings) -> Scored:
+def _by_rule(measure: Measure, one: Asked, settings: AnswerSettings) -> Scored:
     """The measures of `harness.scoring.answers`."""
     pattern = settings.answer_format.pattern if settings.answer_format else ""
     by_name: dict[str, Callable[[], float]] = {

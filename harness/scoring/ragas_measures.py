@@ -9,16 +9,17 @@ from __future__ import annotations
 import asyncio
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from harness.measures import Measure
 
 RAGAS_MEASURES = ("exact_match", "rouge_l", "string_similarity", "semantic_similarity")
+T = TypeVar("T")
 # The embedding of a text depends in its 7th digit on the texts that share its batch; a score must not.
 DIGITS = 6
 
@@ -31,10 +32,11 @@ class Case(NamedTuple):
 
 
 class Found(NamedTuple):
-    """A value, or the reason why there is none."""
+    """A value, or the reason why there is none; `spread` is the standard deviation of repeated judgements."""
 
     value: float | None
     reason: str = ""
+    spread: float | None = None
 
 
 class Metric(Protocol):
@@ -53,32 +55,41 @@ def score_cases(measure: Measure, cases: Mapping[str, Case], embedder: Path | No
     try:
         metric = make_metric(measure.name, cases.values(), embedder)
     except Exception as error:  # a broken model fails its scores, not the outcome
-        return {query_id: Found(None, _sentence(error)) for query_id in cases}
+        return {query_id: Found(None, sentence(error)) for query_id in cases}
     return score_with(metric, measure, cases)
 
 
 def score_with(metric: Metric, measure: Measure, cases: Mapping[str, Case]) -> dict[str, Found]:
-    """Score every case by a metric, in a thread of its own: the caller's may have a running event loop already."""
+    """Score every case by a metric."""
 
     async def all_cases() -> dict[str, Found]:
         return {query_id: await _score_case(metric, measure, case) for query_id, case in cases.items()}
 
+    return run_apart(all_cases())
+
+
+def run_apart(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine to its end; in a thread of its own where the caller's has a running event loop already."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work)
     with ThreadPoolExecutor(max_workers=1) as pool:
-        return pool.submit(asyncio.run, all_cases()).result()
+        return pool.submit(asyncio.run, work).result()
 
 
 async def _score_case(metric: Metric, measure: Measure, case: Case) -> Found:
     try:
         values = [
-            _checked((await metric.ascore(reference=reference, response=case.answer)).value, measure)
+            checked((await metric.ascore(reference=reference, response=case.answer)).value, measure)
             for reference in case.references
         ]
     except Exception as error:  # whatever a metric raises is the reason of a failure
-        return Found(None, _sentence(error))
+        return Found(None, sentence(error))
     return Found(max(values)) if values else Found(None, "the question has no reference answer")
 
 
-def _checked(value: Any, measure: Measure) -> float:
+def checked(value: Any, measure: Measure) -> float:
     """Round, and refuse what lies outside of the range of the measure by more than rounding explains."""
     number = float(value)
     if math.isnan(number):
@@ -89,7 +100,8 @@ def _checked(value: Any, measure: Measure) -> float:
     return min(max(round(number, DIGITS), low), high)
 
 
-def _sentence(error: Exception) -> str:
+def sentence(error: Exception) -> str:
+    """What was raised, in one line."""
     return f"{type(error).__name__}: {' '.join(str(error).split())}".removesuffix(": ")
 
 
@@ -106,7 +118,7 @@ def make_metric(name: str, cases: Iterable[Case], embedder: Path | None) -> Metr
     elif name == "string_similarity":
         metric = collections.NonLLMStringSimilarity()
     elif name == "semantic_similarity" and embedder is not None:
-        embeddings = _load_embedder(embedder)
+        embeddings = load_embedder(embedder)
         semantic: Any = collections.SemanticSimilarity(embeddings=embeddings)
         texts = (text for case in cases for text in (case.answer, *case.references))
         # ragas takes no other class than its own when it builds a metric, and asks the metric's attribute afterwards.
@@ -145,7 +157,7 @@ def embed_all(embeddings: Embeddings, texts: Iterable[str]) -> dict[str, Sequenc
 
 
 @lru_cache(maxsize=1)
-def _load_embedder(folder: Path) -> Embeddings:
+def load_embedder(folder: Path) -> Embeddings:
     """Load the bi-encoder; on the CPU everywhere, so that a score does not depend on the machine."""
     if not folder.is_dir():
         raise FileNotFoundError(f"no bi-encoder at {folder}")

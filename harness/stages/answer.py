@@ -3,30 +3,40 @@
 One stage for all systems, with the same instruction: `source` says what stands in the prompt. ``run`` gives the first
 `context` passages of a run, ``none`` gives none (the row `closed-book`), ``relevant`` gives the relevant passages (the
 row `oracle-context`; for an unanswerable question the passage it was written against, if that is known), ``given``
-gives what the input `contexts` says. The input `adapter`, if there is one, is what tuning made of the generator.
+gives what the input `contexts` says. The input `adapter`, if there is one, is what tuning made of the generator. A
+generator at an endpoint is shown the same, as a chat.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from harness import generation, records
-from harness.fields import Spec
-from harness.formats import read_run
+from harness.formats import read_run, write_jsonl
+from harness.llm import Ask, Message, Reply, services
+from harness.llm.templates import rough_tokens, shorten
 from harness.models import load_generator
 from harness.recipes import ABSTENTION
 from harness.records import Document, Progress, Qrels, Reference, Usage
 from harness.spec import Generator
-from harness.stages import Inputs, common
+from harness.stages import Inputs, common, endpoints
 from harness.stages.prompts import question_turn
 from harness.stages.retrieve import RUN_FILE
 
+FAILED_FILE = "failed.jsonl"
+Cutter = Callable[[Sequence[str]], list[str]]
+"""Cuts passages to the length at which a prompt shows them."""
 
-class Answer(Spec):
-    """`few_shot` examples from the train split stand in the prompt; 0 for every row but `few-shot`."""
+
+class Answer(endpoints.Served):
+    """`few_shot` examples from the train split stand in the prompt; 0 for every row but `few-shot`.
+
+    With `endpoint`, which has no prompts, the generator is the one of the role `generator`.
+    """
 
     generator: Generator
     context: int
@@ -39,6 +49,8 @@ def answer(spec: Answer, inputs: Inputs, out: Path, seed: int, progress: Progres
     queries = common.read_queries(inputs["queries"])
     documents = common.read_corpus(inputs["corpus"])
     contexts = choose_contexts(spec, queries, inputs)
+    if spec.endpoint is not None:
+        return _at_endpoint(spec, queries, documents, contexts, inputs, out, seed, progress)
     model, tokenizer, prefix = load(spec, documents, inputs, seed)
     asked = [(text, contexts[query_id]) for query_id, text in queries.items()]
     tails = prompt_tails(tokenizer, asked, documents, spec.generator.passage_tokens)
@@ -51,6 +63,63 @@ def answer(spec: Answer, inputs: Inputs, out: Path, seed: int, progress: Progres
     common.write_answers(out, answers)
     tokens = sum(one.prompt_tokens for one in written), sum(one.new_tokens for one in written)
     return Usage(len(answers), len(answers), *tokens, {"answers": len(answers)})
+
+
+def _at_endpoint(
+    spec: Answer, queries: Mapping[str, str], documents: Mapping[str, Document], contexts: Mapping[str, Sequence[str]],
+    inputs: Inputs, out: Path, seed: int, progress: Progress,
+) -> Usage:  # fmt: skip
+    """Answer through an endpoint. A question that failed has no answer; `failed.jsonl` has its id and the reason.
+
+    Raises ValueError if all failed. The tokens of an answer are counted in words, so that they do not depend on what
+    the cache knew; those that were paid for are in the usage.
+    """
+    prompts = Prompts(spec, documents, inputs, seed)
+    chat = services.chat("generator")
+    asks = [prompts.ask(text, contexts[query_id]) for query_id, text in queries.items()]
+    replied = list(zip(queries, asks, chat.ask_all(asks, progress), strict=True))
+    answers = [_answered(key, ask, reply, contexts[key]) for key, ask, reply in replied if not reply.failure]
+    failed = [{"query_id": query_id, "reason": reply.failure} for query_id, _, reply in replied if reply.failure]
+    if failed and not answers:
+        raise ValueError(f"none of {len(failed)} questions was answered (the first: {failed[0]['reason']})")
+    common.write_answers(out, answers)
+    write_jsonl(out / FAILED_FILE, failed)
+    by_reason = endpoints.reasons("answers that failed", Counter(row["reason"] for row in failed))
+    notes = {"answers": len(answers), "answers that failed": len(failed), **by_reason}
+    return endpoints.usage(len(queries), chat, notes)._replace(failed=len(failed))
+
+
+def _answered(query_id: str, ask: Ask, reply: Reply, context: Sequence[str]) -> records.Answer:
+    """The first line of a reply, as of a local generator."""
+    text = next(iter(endpoints.sound(reply.text).strip().splitlines()), "").strip()
+    prompt_tokens = sum(rough_tokens(message.content) for message in ask.messages)
+    return records.Answer(query_id, text, prompt_tokens, rough_tokens(text), tuple(context))
+
+
+class Prompts:
+    """What an endpoint is asked: the instruction, the examples, and the question below its passages.
+
+    Passages are cut in words, as no tokenizer is at hand. Raises ValueError if there is an adapter, which only a local
+    generator can take.
+    """
+
+    def __init__(self, spec: Answer, documents: Mapping[str, Document], inputs: Inputs, seed: int) -> None:
+        if "adapter" in inputs:
+            raise ValueError("a generator at an endpoint takes no adapter; tune one that runs here")
+        self.rule, self.documents = spec.generator, documents
+        turns = [Message("system", self.rule.instruction)]
+        for question, reply in _examples(spec, documents, inputs, self._cut, seed):
+            turns += [Message("user", question), Message("assistant", reply)]
+        self.turns = tuple(turns)
+
+    def _cut(self, texts: Sequence[str]) -> list[str]:
+        return [shorten(text, self.rule.passage_tokens) for text in texts]
+
+    def ask(self, text: str, context: Sequence[str], repeat: int = 0) -> Ask:
+        """The question `text` with the documents `context`."""
+        shown = self._cut([self.documents[doc_id].content for doc_id in context])
+        messages = (*self.turns, Message("user", question_turn(text, shown)))
+        return Ask(messages, max_tokens=self.rule.max_new_tokens, repeat=repeat)
 
 
 def prompt_tails(
@@ -69,7 +138,11 @@ def prompt_tails(
 def load(spec: Answer, documents: Mapping[str, Document], inputs: Inputs, seed: int) -> tuple[Any, Any, str]:
     """Return the generator, its tokenizer, and the head of every prompt: instruction and examples."""
     model, tokenizer = load_generator(common.model_folder(spec.generator.model, inputs), inputs.get("adapter"))
-    turns = _examples(spec, documents, inputs, tokenizer, seed)
+
+    def cut(texts: Sequence[str]) -> list[str]:
+        return generation.cut(tokenizer, texts, spec.generator.passage_tokens)
+
+    turns = _examples(spec, documents, inputs, cut, seed)
     return model, tokenizer, generation.chat_parts(tokenizer, spec.generator.instruction, turns)
 
 
@@ -96,7 +169,7 @@ def relevant_passages(query_id: str, qrels: Qrels, references: Mapping[str, Refe
 
 
 def _examples(
-    spec: Answer, documents: Mapping[str, Document], inputs: Inputs, tokenizer: Any, seed: int
+    spec: Answer, documents: Mapping[str, Document], inputs: Inputs, cut: Cutter, seed: int
 ) -> list[tuple[str, str]]:
     """Draw examples from the train split: answered ones, and one that must be declined where the split has any."""
     if not spec.few_shot:
@@ -119,7 +192,7 @@ def _examples(
     for query_id in chosen:
         passages = relevant_passages(query_id, qrels, references)[:1]
         passages = passages or [dice.choice(sorted(documents))]
-        texts = generation.cut(tokenizer, [documents[key].content for key in passages], spec.generator.passage_tokens)
+        texts = cut([documents[key].content for key in passages])
         reply = references[query_id].answers[0] if references[query_id].answerable else ABSTENTION
         turns.append((question_turn(queries[query_id], texts), reply))
     return turns

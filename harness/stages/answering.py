@@ -1,6 +1,7 @@
 """Answers to train on: written by an LLM from a passage, what is no answer thrown away; and whether a text holds one.
 
-Beside `instruct`, as `judging` is beside `label`. Must not know which questions are asked or why.
+Beside `instruct`, as `judging` is beside `label`. The LLM runs in process or behind an endpoint; what is thrown away is
+the same. Must not know which questions are asked or why.
 """
 
 from __future__ import annotations
@@ -9,11 +10,15 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from harness import generation
+from harness.llm import Ask, services
+from harness.llm.templates import fill, rough_tokens, shorten
 from harness.models import load_generator
-from harness.records import Progress
+from harness.recipes import ABSTENTION
+from harness.records import Progress, Usage
+from harness.stages import endpoints
 from harness.stages.prompts import answering_head, answering_tail
 from harness.stages.synthesize import clean
 
@@ -61,8 +66,20 @@ def fault(answer: str, question: str, passage: str) -> str | None:
     return None
 
 
-class Answerer:
-    """An LLM that answers questions from a passage each; counts what it used and what was thrown away."""
+class Answerer(Protocol):
+    """An LLM that answers questions from a passage each; knows what it used and what was thrown away."""
+
+    def write(self, asked: Sequence[tuple[str, str]], progress: Progress) -> list[str | None]:
+        """Answers to (question, passage), None where the answer was thrown away, or there is none."""
+        ...
+
+    def usage(self) -> Usage:
+        """Calls, tokens and dollars; in the notes how many were written, and how many dropped for which reason."""
+        ...
+
+
+class LocalAnswerer:
+    """Answers by a model in process: plain text that continues a few examples."""
 
     def __init__(self, folder: Path, settings: Settings) -> None:
         self.settings = settings
@@ -72,7 +89,7 @@ class Answerer:
         self.calls = self.prompt_tokens = self.new_tokens = 0
 
     def write(self, asked: Sequence[tuple[str, str]], progress: Progress) -> list[str | None]:
-        """Answers to (question, passage), None where the answer was thrown away."""
+        """See `Answerer`."""
         rule = self.settings
         passages = generation.cut(self.tokenizer, [passage for _, passage in asked], rule.passage_tokens)
         tails = [answering_tail(passage, question) for (question, _), passage in zip(asked, passages, strict=True)]
@@ -81,7 +98,7 @@ class Answerer:
         for (question, _), passage, one in zip(
             asked, passages, generation.write(self._head, tails, sampling, progress), strict=True
         ):
-            text = " ".join(clean(one.text).split())
+            text = _line(one.text)
             # A text that was not ended by the model itself is as long as a text may be.
             reason = "cut off" if one.new_tokens >= rule.max_new_tokens else fault(text, question, passage)
             self.dropped.update([reason] if reason else [])
@@ -91,7 +108,64 @@ class Answerer:
         self.calls += len(asked)
         return answers
 
-    def notes(self) -> dict[str, int]:
-        """How many answers were written, and how many thrown away for which reason."""
-        dropped = {f"answers dropped: {reason}": count for reason, count in sorted(self.dropped.items())}
-        return {"answers written": self.calls, **dropped}
+    def usage(self) -> Usage:
+        """See `Answerer`."""
+        notes = {"answers written": self.calls, **_by_reason(self.dropped)}
+        return Usage(0, self.calls, self.prompt_tokens, self.new_tokens, notes)
+
+
+class ServedAnswerer:
+    """Answers by the endpoint of the role `synthesizer`; `prompt` is the text of `instruct`.
+
+    An answer of more than `max_new_tokens`, about, is thrown away, as the generator could not write it; the request
+    itself is bounded by the role, so that an answer is never cut off. Passages are cut in words.
+    """
+
+    def __init__(self, prompt: str, settings: Settings) -> None:
+        self.prompt, self.settings = prompt, settings
+        self.chat = services.chat("synthesizer")
+        self.asked = 0
+        self.dropped: Counter[str] = Counter()
+        self.failed: Counter[str] = Counter()
+
+    def write(self, asked: Sequence[tuple[str, str]], progress: Progress) -> list[str | None]:
+        """See `Answerer`; raises ValueError if more than half of all questions so far failed."""
+        shown = [(question, shorten(passage, self.settings.passage_tokens)) for question, passage in asked]
+        asks = [
+            Ask(endpoints.user(fill(self.prompt, question=question, passage=passage, sentence=ABSTENTION)))
+            for question, passage in shown
+        ]
+        answers: list[str | None] = []
+        for (question, passage), reply in zip(shown, self.chat.ask_all(asks, progress), strict=True):
+            text = _line(endpoints.sound(reply.text))
+            reason = None if reply.failure else self._fault(text, question, passage)
+            self.failed.update([reply.failure] if reply.failure else [])
+            self.dropped.update([reason] if reason else [])
+            answers.append(None if reply.failure or reason else text)
+        self.asked += len(asked)
+        endpoints.check_failures("answers", self.failed, self.asked)
+        return answers
+
+    def _fault(self, text: str, question: str, passage: str) -> str | None:
+        return fault(text, question, passage) or (
+            "too long" if rough_tokens(text) > self.settings.max_new_tokens else None
+        )
+
+    def usage(self) -> Usage:
+        """See `Answerer`."""
+        failed = self.failed.total()
+        notes = {
+            "answers written": self.asked - failed,
+            **_by_reason(self.dropped),
+            "answers that failed": failed,
+            **endpoints.reasons("answers that failed", self.failed),
+        }
+        return endpoints.usage(0, self.chat, notes)
+
+
+def _line(text: str) -> str:
+    return " ".join(clean(text).split())
+
+
+def _by_reason(dropped: Counter[str]) -> dict[str, Any]:
+    return {f"answers dropped: {reason}": count for reason, count in sorted(dropped.items())}

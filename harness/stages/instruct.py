@@ -21,14 +21,15 @@ from harness.recipes import ABSTENTION
 from harness.records import Document, Progress, Qrels, Reference, Run, Usage
 from harness.stages import Inputs, common
 from harness.stages.answer import relevant_passages
-from harness.stages.answering import Answerer, Settings, holds
+from harness.stages.answering import Answerer, LocalAnswerer, ServedAnswerer, Settings, holds
+from harness.stages.endpoints import Served
 from harness.stages.retrieve import RUN_FILE
 
 INSTRUCTIONS_FILE = "instructions.jsonl"
 
 
-class Instruct(recipes.Instruct):
-    """See `recipes.Instruct`; `model` is the LLM that writes the answers, if one does."""
+class Instruct(recipes.Instruct, Served):
+    """See `recipes.Instruct`; `model` is the LLM that writes the answers, if one does: in process, or at `endpoint`."""
 
     model: str | None = None
 
@@ -36,6 +37,8 @@ class Instruct(recipes.Instruct):
     def _named(self) -> Instruct:
         if (self.answers == "llm") != (self.model is not None):
             raise ValueError("'answers: llm' needs 'model', and 'answers: references' takes none")
+        if self.endpoint is not None and self.model is None:
+            raise ValueError("'endpoint' belongs to 'answers: llm'")
         return self
 
 
@@ -126,11 +129,9 @@ def instruct(spec: Instruct, inputs: Inputs, out: Path, seed: int, progress: Pro
     answerable, unanswerable = pools(material, spec, seed)
     lackable = [key for key in reversed(answerable) if spec.without_oracle and material.lacking(key, 1).context]
     if spec.answers == "llm":
-        assert spec.model is not None
-        settings = Settings(spec.passage_tokens, spec.max_new_tokens, spec.batch_size)
-        answerer = Answerer(common.model_folder(spec.model, inputs), settings)
+        answerer = _answerer(spec, inputs)
         mixed, answers = _written(spec, material, Mix(answerable, lackable, unanswerable), answerer, progress)
-        usage = Usage(0, answerer.calls, answerer.prompt_tokens, answerer.new_tokens, answerer.notes())
+        usage = answerer.usage()
     else:
         mixed = mix(spec, answerable, lackable, unanswerable)
         answers = {key: material.answers(key)[0] for key in mixed.oracle}
@@ -147,6 +148,14 @@ def instruct(spec: Instruct, inputs: Inputs, out: Path, seed: int, progress: Pro
     return usage._replace(
         units=len(rows), notes={**notes, "questions without a passage or an answer": unused, **usage.notes}
     )
+
+
+def _answerer(spec: Instruct, inputs: Inputs) -> Answerer:
+    assert spec.model is not None
+    settings = Settings(spec.passage_tokens, spec.max_new_tokens, spec.batch_size)
+    if spec.endpoint is not None:
+        return ServedAnswerer(spec.endpoint.prompts["instruct"], settings)
+    return LocalAnswerer(common.model_folder(spec.model, inputs), settings)
 
 
 def pools(material: Material, spec: Instruct, seed: int) -> tuple[list[str], list[str]]:

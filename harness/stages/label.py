@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.fields import Spec
 from harness.formats import load_jsonl, write_jsonl
 from harness.recipes import Labeler
 from harness.records import Progress, Usage
@@ -19,6 +18,7 @@ from harness.search import Bm25Index, DenseIndex
 from harness.spec import Retriever
 from harness.stages import Inputs
 from harness.stages.common import bi_encoder, encode
+from harness.stages.endpoints import Served
 from harness.stages.fuse import reciprocal_rank_fusion
 from harness.stages.judging import judge
 from harness.stages.mine import TRIPLETS_FILE
@@ -36,8 +36,11 @@ VAGUE = 0.5
 """A query whose positive is labelled lower is vague, and may be replaced by the one that the LLM suggests."""
 
 
-class Label(Spec):
-    """See `recipes.Label`; with `depth`, lists are filled up to so many passages from what bm25 and dense find."""
+class Label(Served):
+    """See `recipes.Label`; with `depth`, lists are filled up to so many passages from what bm25 and dense find.
+
+    With `endpoint`, ``by: llm`` asks it; `max_new_tokens` and `batch_size` then mean nothing.
+    """
 
     by: Labeler
     model: str | None
@@ -163,7 +166,7 @@ def _by_model(
     items = [(row["query"], row["doc_id"]) for row in rows]
     found = judge(
         spec.by, spec.model or "", items, inputs, "model", progress, spec.passage_tokens, spec.max_new_tokens,
-        spec.batch_size,
+        spec.batch_size, spec.endpoint,
     )  # fmt: skip
     told = list(zip(rows, found.judged, strict=True))
     failed = [{**row, "reason": one.failure} for row, one in told if one.score is None]
@@ -183,8 +186,8 @@ def _by_model(
         if one.score is not None
     ]
     write_jsonl(out / LABELS_FILE, kept)
-    calls = len(rows) if spec.by == "llm" else 0
-    return Usage(len(rows), calls, found.prompt_tokens, found.new_tokens, notes)
+    notes |= {"known from the cache": found.known} if spec.endpoint else {}
+    return Usage(len(rows), found.calls, found.prompt_tokens, found.new_tokens, notes, found.dollars)
 
 
 def _suggested(told: Sequence[tuple[Mapping[str, Any], Judged]]) -> dict[str, str]:

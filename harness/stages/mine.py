@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from harness.fields import Spec
 from harness.formats import write_jsonl
 from harness.recipes import Pairs, Relabel
 from harness.records import Pair, Progress, Usage
@@ -21,6 +20,7 @@ from harness.search import DenseIndex
 from harness.spec import Retriever
 from harness.stages import Inputs
 from harness.stages.common import bi_encoder, encode, read_judgements, read_pairs, read_queries
+from harness.stages.endpoints import Served
 from harness.stages.judging import judge
 
 TRIPLETS_FILE = "triplets.jsonl"
@@ -28,8 +28,11 @@ RELABEL_SPARE = 2
 """So many times the negatives wanted are asked about, so that some are left when others turn out relevant."""
 
 
-class Mine(Spec):
-    """See `recipes.Mine`; `pairs` says which pairs are used, `retriever` is the untuned one."""
+class Mine(Served):
+    """See `recipes.Mine`; `pairs` says which pairs are used, `retriever` is the untuned one.
+
+    An LLM that relabels is `llm_model`, in process, or the one behind `endpoint`.
+    """
 
     hard: int
     random: int
@@ -58,7 +61,7 @@ def mine(spec: Mine, inputs: Inputs, out: Path, seed: int, progress: Progress) -
     index = DenseIndex(inputs["dense"])
     positives = known_positives(pairs)
     candidates = _find(spec, pairs, positives, index, inputs, progress)
-    relevant, notes, asked = _relabelled(spec, pairs, candidates, inputs, progress)
+    relevant, asked = _relabelled(spec, pairs, candidates, inputs, progress)
     dice = random.Random(seed)
     rows: list[dict[str, Any]] = []
     filled = dropped = 0
@@ -83,9 +86,9 @@ def mine(spec: Mine, inputs: Inputs, out: Path, seed: int, progress: Progress) -
         "hard negatives replaced by random ones": filled,
         "pairs dropped for want of hard negatives": dropped,
         "passed over, too near the positive": sum(found.refused for found in candidates),
-        **notes,
+        **asked.notes,
     }
-    return Usage(len(pairs), *asked, notes)
+    return asked._replace(units=len(pairs), notes=notes)
 
 
 def _find(
@@ -106,32 +109,33 @@ def _find(
 
 def _relabelled(
     spec: Mine, pairs: Sequence[Pair], candidates: Sequence[_Candidates], inputs: Inputs, progress: Progress
-) -> tuple[set[tuple[str, str]], dict[str, Any], tuple[int, int, int]]:
-    """Pairs of query and passage that turn out relevant, what to note, and LLM calls with tokens in and out.
+) -> tuple[set[tuple[str, str]], Usage]:
+    """Pairs of query and passage that turn out relevant, and what asking for them used.
 
     A judgement that failed says nothing: the passage stays a negative, and is counted.
     """
     rule = spec.relabel
     if rule is None:
-        return set(), {}, (0, 0, 0)
+        return set(), Usage()
     shown = RELABEL_SPARE * spec.hard
     asked = list(
         dict.fromkeys(
             (pair.query, key) for pair, found in zip(pairs, candidates, strict=True) for key in found.doc_ids[:shown]
         )
     )
-    judged = judge(rule.by, rule.model or spec.llm_model or "", asked, inputs, "llm", progress)
+    named = rule.model or spec.llm_model or ""
+    judged = judge(rule.by, named, asked, inputs, "llm", progress, endpoint=spec.endpoint)
     relevant = {
         item for item, one in zip(asked, judged.judged, strict=True)
         if one.score is not None and one.score >= rule.threshold
     }  # fmt: skip
-    notes = {
+    notes: dict[str, Any] = {
         "negatives asked about": len(asked),
         "found relevant after all": len(relevant),
         "judgements that failed": sum(one.score is None for one in judged.judged),
     }
-    calls = len(asked) if rule.by == "llm" else 0
-    return relevant, notes, (calls, judged.prompt_tokens, judged.new_tokens)
+    notes |= {"judgements known from the cache": judged.known} if spec.endpoint else {}
+    return relevant, Usage(0, judged.calls, judged.prompt_tokens, judged.new_tokens, notes, judged.dollars)
 
 
 def gather(which: Pairs, inputs: Inputs) -> list[Pair]:

@@ -1,7 +1,8 @@
 """synthesize: a corpus and an LLM in, training queries out, each with the passage it was written about.
 
 Everything that was written is kept; what of it may be used is decided by `sift`, so that a stricter rule does not
-cost another evening of writing.
+cost another evening of writing. A model in process continues a few examples, a query at a time; one at an endpoint is
+asked for all queries of a kind about a passage at once, so that they differ.
 """
 
 from __future__ import annotations
@@ -9,22 +10,36 @@ from __future__ import annotations
 import random
 import re
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Annotated, NamedTuple
+
+from pydantic import AfterValidator, BaseModel
 
 from harness import generation
-from harness.fields import Spec
+from harness.llm import Ask, services
+from harness.llm.templates import fill, shorten
 from harness.models import load_generator
 from harness.recipes import QueryKind
 from harness.records import Document, Pair, Progress, Usage
 from harness.stages import Inputs
 from harness.stages.common import model_folder, read_corpus, read_judgements, write_pairs
+from harness.stages.endpoints import Served, check_failures, reasons, sound, usage, user
 from harness.stages.prompts import synthesis_head, synthesis_tail
 
 LEADING = re.compile(r"^(?:(?:question|query|search words|keywords|statement|claim|answer)\s*:\s*|[-*\"'\s]+)+", re.I)
 
 
-class Synthesize(Spec):
-    """See `spec.Synthesize`; here are only the settings that change what is written."""
+Jobs = Mapping[QueryKind, Sequence[Document]]
+"""The passages that each kind of query is written about; one that stands there twice gets two queries."""
+
+
+class Synthesize(Served):
+    """See `recipes.Synthesize`; here are only the settings that change what is written.
+
+    Of `endpoint`, the prompts are named by kind. There `max_new_tokens` and `batch_size` mean nothing, and a
+    `temperature` of 0 leaves it at that of the role.
+    """
 
     model: str
     queries_per_document: int
@@ -47,6 +62,24 @@ def synthesize(spec: Synthesize, inputs: Inputs, out: Path, seed: int, progress:
     left_out = {doc_id for docs in barred.values() for doc_id, relevance in docs.items() if relevance}
     chosen = choose_documents([item for key, item in documents.items() if key not in left_out], spec, seed)
     jobs = assign_kinds(chosen, spec)
+    ask = _in_process if spec.endpoint is None else _at_endpoint
+    pairs, used = ask(spec, jobs, inputs, seed, progress)
+    write_pairs(out, pairs)
+    notes = {
+        "passages": len(documents),
+        "left out, being relevant for scored queries": len(left_out),
+        "written about": len(chosen),
+        "queries written": len(pairs),
+        **{f"of kind {kind}": count for kind, count in sorted(Counter(pair.kind for pair in pairs).items())},
+        **used.notes,
+    }
+    return used._replace(notes=notes)
+
+
+def _in_process(
+    spec: Synthesize, jobs: Jobs, inputs: Inputs, seed: int, progress: Progress
+) -> tuple[list[Pair], Usage]:
+    """Pairs written by a model that runs here."""
     model, tokenizer = load_generator(model_folder(spec.model, inputs))
     pairs: list[Pair] = []
     prompt_tokens = new_tokens = done = 0
@@ -66,15 +99,63 @@ def synthesize(spec: Synthesize, inputs: Inputs, out: Path, seed: int, progress:
             pairs.append(Pair(clean(one.text), document.doc_id, kind, "synthetic"))
             prompt_tokens += one.prompt_tokens
             new_tokens += one.new_tokens
-    write_pairs(out, pairs)
-    notes = {
-        "passages": len(documents),
-        "left out, being relevant for scored queries": len(left_out),
-        "written about": len(chosen),
-        "queries written": len(pairs),
-        **{f"of kind {kind}": count for kind, count in sorted(Counter(pair.kind for pair in pairs).items())},
-    }
-    return Usage(len(pairs), len(pairs), prompt_tokens, new_tokens, notes)
+    return pairs, Usage(len(pairs), len(pairs), prompt_tokens, new_tokens)
+
+
+def _one_line(texts: list[str]) -> list[str]:
+    """Queries, cleaned, each once; raises ValueError if there is none."""
+    found = list(dict.fromkeys(line for text in texts if (line := " ".join(clean(sound(text)).split()))))
+    if not found:
+        raise ValueError("no query")
+    return found
+
+
+class Queries(BaseModel):
+    """What an endpoint is asked for: as many different queries as wanted."""
+
+    queries: Annotated[list[str], AfterValidator(_one_line)]
+
+
+class _Job(NamedTuple):
+    kind: QueryKind
+    document: Document
+    wanted: int
+
+
+def _at_endpoint(
+    spec: Synthesize, jobs: Jobs, inputs: Inputs, seed: int, progress: Progress
+) -> tuple[list[Pair], Usage]:
+    """Pairs written through an endpoint: one question for each kind and passage, by the kind's own prompt.
+
+    Passages are cut in words, as no tokenizer is at hand. Each query wanted is written, or counted with the reason why
+    not; raises ValueError if more than half are not. At a temperature above 0 another seed asks anew.
+    """
+    assert spec.endpoint is not None
+    chat, prompts = services.chat("synthesizer"), spec.endpoint.prompts
+    temperature = spec.temperature or spec.endpoint.temperature
+    asked = [_Job(kind, *job) for kind in spec.kinds for job in _counted(jobs[kind])]
+    asks = [
+        Ask(
+            user(fill(prompts[kind], passage=shorten(document.content, spec.passage_tokens), count=str(wanted))),
+            Queries, temperature=temperature, repeat=seed if temperature else 0,
+        )
+        for kind, document, wanted in asked
+    ]  # fmt: skip
+    pairs: list[Pair] = []
+    failed: Counter[str] = Counter()
+    for (kind, document, wanted), reply in zip(asked, chat.ask_all(asks, progress), strict=True):
+        queries = [] if reply.failure else reply.value.queries[:wanted]
+        pairs += [Pair(query, document.doc_id, kind, "synthetic") for query in queries]
+        failed.update({reply.failure or "fewer different ones than asked for": wanted - len(queries)})
+    check_failures("queries", failed := +failed, sum(job.wanted for job in asked))
+    notes = {"queries that failed": failed.total(), **reasons("queries that failed", failed)}
+    return pairs, usage(len(pairs), chat, notes)
+
+
+def _counted(documents: Sequence[Document]) -> list[tuple[Document, int]]:
+    """Each passage once, with the number of queries wanted about it."""
+    counts = Counter(document.doc_id for document in documents)
+    return [(document, counts[key]) for key, document in {one.doc_id: one for one in documents}.items()]
 
 
 def choose_documents(documents: list[Document], spec: Synthesize, seed: int) -> list[Document]:

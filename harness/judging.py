@@ -1,0 +1,115 @@
+"""`harness judge`: a suite's judge against people, and the calibration put where the suite will look for it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from harness import calibration, endpoints, judges, requirements, scoring
+from harness.calibration import Calibration, Terms
+from harness.calls import unpacking
+from harness.carry_out import Watch, make, no_watch
+from harness.digests import digest_file
+from harness.errors import ConfigError, Problem
+from harness.executors import ChildExecutor
+from harness.findings import Paid
+from harness.formats import write_atomically, write_jsonl
+from harness.labels import Labelled, read_labels, sample_rows, scale_of
+from harness.measures import Measure, parse
+from harness.roles import Judge
+from harness.spec import Suite
+from harness.store import FolderStore
+from harness.suite_files import load_suite
+
+ROWS_FILE = "judged.jsonl"
+
+
+class Judgement(NamedTuple):
+    """A calibration, the file that keeps it, the file of the single judgements, what it cost, and remarks."""
+
+    calibration: Calibration
+    place: Path
+    rows: Path
+    paid: tuple[Paid, ...]
+    seconds: float
+    remarks: tuple[str, ...]
+
+
+def judge(
+    suite: str | Path, labels: Path, root: Path, measure: str = "faithfulness", sample: int | None = None,
+    seed: int = 0, watch: Watch = no_watch, replay: bool = False,
+) -> Judgement:  # fmt: skip
+    """Calibrate the judge of a suite for a measure on rated answers, `sample` of them if given.
+
+    Raises HarnessError for anything wrong with the suite, its judge, its endpoint or the file of labels.
+    """
+    started = time.perf_counter()
+    spec, _ = load_suite(suite)
+    judge, asked = _judge_of(spec, measure)
+    rows = read_labels(labels, asked)
+    scale = scale_of(rows)
+    chosen = sample_rows(rows, sample, seed) if sample is not None else rows
+    requirements.apply_device(spec)
+    settings = judges.settings_of(spec, root)
+    services = endpoints.services_of(spec, root, replay)
+    if not judge.in_process:
+        endpoints.check(["judge"], services)
+    chat = judges.chat_of(spec, services, _unpacked(spec, root))
+    with watch(f"judge {len(chosen)} answers") as progress:
+        scores = calibration.judge_rows(chosen, asked, judges.asked_by(settings, chat), progress)
+    told = scoring.measurement_settings(asked, settings)
+    terms = Terms(scale, judge.cut, judge.bar, seed=seed)
+    found = calibration.calibrate(chosen, scores, told, terms, digest_file(labels))
+    place = judges.place_of(root, asked, settings)
+    _write(place, found, chosen, scores)
+    remarks = (*_stopped(chat), *judges.kin(spec))
+    seconds = time.perf_counter() - started
+    return Judgement(found, place, _rows_of(place), endpoints.paid(services), seconds, remarks)
+
+
+def _judge_of(suite: Suite, measure: str) -> tuple[Judge, Measure]:
+    if suite.llm.judge is None:
+        raise ConfigError(Problem(f"suite {suite.name}", "no judge to calibrate", "add llm.judge"))
+    try:
+        asked = parse(measure)
+    except ValueError as error:
+        raise ConfigError(Problem("--measure", str(error))) from error
+    if not asked.is_judged:
+        raise ConfigError(Problem("--measure", f"no LLM judges {measure}", "name one such as faithfulness"))
+    if asked.name == "rubric" and not suite.rubric:
+        raise ConfigError(Problem(f"suite {suite.name}", "rubric needs words", "add 'rubric: ...'"))
+    return suite.llm.judge, asked
+
+
+def _unpacked(suite: Suite, root: Path) -> Path | None:
+    """The plain form of a judge that runs here and comes packed; made once and kept."""
+    judge = suite.llm.judge
+    planned = unpacking(judge.model) if judge is not None and judge.in_process else None
+    if planned is None:
+        return None
+    store = FolderStore(root / "store")
+    if store.get(planned.key) is None:
+        make(planned, store, ChildExecutor(), lambda done, total: None)
+    return store.get(planned.key)
+
+
+def _write(place: Path, found: Calibration, rows: Sequence[Labelled], scores: dict[str, scoring.Scored]) -> None:
+    """Keep the calibration, and beside it every single judgement with what people said."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    lines = (
+        {"id": row.row_id, "turn": row.turn, "ratings": list(row.ratings), **scores[row.row_id]._asdict()}
+        for row in rows
+    )
+    write_jsonl(_rows_of(place), lines)
+    write_atomically(place, found.model_dump_json(indent=1))
+
+
+def _rows_of(place: Path) -> Path:
+    return place.with_name(f"{place.stem}.{ROWS_FILE}")
+
+
+def _stopped(chat: object) -> list[str]:
+    stopped = getattr(chat, "stopped", "")
+    return [f"Judging was stopped: {stopped}"] if stopped else []

@@ -1,0 +1,249 @@
+"""A role's model at an OpenAI-compatible endpoint: the `Chat` that stages and judged measures ask.
+
+What was answered before comes from the cache; equal questions are asked once; what comes back is checked, repaired
+once, and kept. How requests are made, retried and paid is in `sending`; this module must not know HTTP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from queue import SimpleQueue
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel
+
+from harness.digests import digest_of
+from harness.errors import LlmStopped
+from harness.llm import background
+from harness.llm.asking import Ask, Reply, Spent
+from harness.llm.breaker import Pace
+from harness.llm.responses import Responses, Stored
+from harness.llm.sending import Question, Sender, Tally
+from harness.llm.services import Services
+from harness.llm.structured import read, repairing, schema_of
+from harness.llm.transport import Answer, Fault
+from harness.records import Progress
+from harness.roles import Role
+
+SHOWN = 60
+SEEDS = 2**31
+HALF_PAIR = "the question holds half of a surrogate pair, which cannot be sent"
+Give = Callable[[int, Reply], None]
+
+
+class Checked(NamedTuple):
+    """A text that can be used, with its value; or what is wrong with it."""
+
+    text: str
+    value: Any = None
+    wrong: str = ""
+
+
+class EndpointChat:
+    """Implements `Chat`. May be asked from any thread and any event loop; requests are made in one loop of their own.
+
+    The seed that is sent is the role's plus the question's `repeat`, so that repeats differ where a server obeys seeds.
+    Tokens that a server does not count are estimated from the texts. Raises HarnessError where the folder of the
+    services cannot be used.
+    """
+
+    def __init__(self, role: Role, services: Services, pace: Pace = Pace()) -> None:  # noqa: B008
+        self.role, self.services = role, services
+        self.name = services.roles[role].model
+        self.spent = Spent()
+        self._llm = services.roles[role]
+        self._responses = Responses(services.folder)
+        self._sender = Sender(role, services, self._responses, pace)
+        self._slots = asyncio.Semaphore(self._llm.max_concurrency)
+        self._asking: dict[str, asyncio.Future[Reply | None]] = {}
+
+    def __repr__(self) -> str:
+        return f"EndpointChat({self.role}, {self.name})"
+
+    @property
+    def stopped(self) -> str:
+        """See `Chat`."""
+        return self._sender.stopped
+
+    @stopped.setter
+    def stopped(self, sentence: str) -> None:
+        self._sender.stopped = sentence
+
+    async def ask(self, ask: Ask) -> Reply:
+        """See `Chat`."""
+        return await asyncio.wrap_future(background.submit(self._ask(ask)))
+
+    def ask_all(self, asks: Sequence[Ask], progress: Progress) -> list[Reply]:
+        """See `Chat`; the progress is told in the thread of the caller."""
+        replies: list[Reply | None] = [None] * len(asks)
+        told: SimpleQueue[tuple[int, Reply] | None] = SimpleQueue()
+        asking = background.submit(self._ask_all(asks, lambda place, reply: told.put((place, reply))))
+        asking.add_done_callback(lambda _: told.put(None))
+        done = 0
+        try:
+            while (one := told.get()) is not None:
+                replies[one[0]] = one[1]
+                done += 1
+                progress(done, len(asks))
+        finally:
+            asking.cancel()
+        asking.result()
+        return [reply for reply in replies if reply is not None]
+
+    def close(self) -> None:
+        """Close connections and files; happens by itself when the chat is no longer used."""
+        background.submit(self._sender.line.close()).result()
+        self._responses.close()
+
+    async def _ask(self, ask: Ask) -> Reply:
+        question = self._question(ask)
+        reply = await self._answered(question) if question is not None else Reply("", failure=HALF_PAIR)
+        self.spent = self.spent.plus(reply)
+        return reply
+
+    async def _answered(self, question: Question) -> Reply:
+        if (text := (await self._known([question.key])).get(question.key)) is not None:
+            checked = _checked(text, question.form)
+            if not checked.wrong:
+                return Reply(checked.text, checked.value)
+        if self.services.replay:
+            return Reply("", failure=self._lacking(question))
+        return await self._once(question)
+
+    async def _known(self, keys: Sequence[str]) -> dict[str, str]:
+        return await asyncio.wrap_future(self._responses.find(keys))
+
+    def _lacking(self, question: Question) -> str:
+        words = " ".join(question.messages[-1].content.split()) if question.messages else ""
+        words = words if len(words) <= SHOWN else f"{words[:SHOWN]}..."
+        return f"llm.{self.role}: no answer is stored to {words!r}; run it once without replay"
+
+    async def _ask_all(self, asks: Sequence[Ask], give: Give) -> None:
+        places: dict[str, list[int]] = {}
+        questions: dict[str, Question] = {}
+
+        def settle(key: str, reply: Reply) -> None:
+            for place in places.pop(key):
+                self.spent = self.spent.plus(reply)
+                give(place, reply)
+                reply = _again(reply)
+
+        for place, ask in enumerate(asks):
+            question = self._question(ask)
+            key = question.key if question is not None else f"unasked {place}"
+            places.setdefault(key, []).append(place)
+            if question is None:
+                settle(key, Reply("", failure=HALF_PAIR))
+            else:
+                questions[key] = question
+        for key, text in (await self._known(list(questions))).items():
+            checked = _checked(text, questions[key].form)
+            if not checked.wrong:
+                settle(key, Reply(checked.text, checked.value))
+                del questions[key]
+        if self.services.replay and questions:
+            first, more = self._lacking(next(iter(questions.values()))), len(questions) - 1
+            raise LlmStopped(f"{first}" + (f" ({more} more are missing)" if more else ""))
+        await self._work_off(list(questions.values()), settle)
+
+    async def _work_off(self, questions: Sequence[Question], settle: Callable[[str, Reply], None]) -> None:
+        """Ask with as many workers as requests may be in flight."""
+        left = iter(questions)
+        unasked: set[str] = set()
+
+        async def work() -> None:
+            for question in left:
+                reply = await self._once(question)
+                if reply.failure and reply.failure == self.stopped:
+                    unasked.add(question.key)
+                settle(question.key, reply)
+
+        workers = [asyncio.ensure_future(work()) for _ in range(min(self._llm.max_concurrency, len(questions)))]
+        try:
+            await asyncio.gather(*workers)
+        finally:
+            for worker in workers:
+                worker.cancel()
+        if unasked:
+            raise LlmStopped(self.stopped)
+
+    def _question(self, ask: Ask) -> Question | None:
+        """What is asked, every default filled in; None if it cannot be written as UTF-8."""
+        rule = self._llm
+        limit = rule.max_tokens if ask.max_tokens is None else ask.max_tokens
+        warmth = float(rule.temperature if ask.temperature is None else ask.temperature)
+        seed = None if rule.seed is None else (rule.seed + ask.repeat) % SEEDS
+        form = None if ask.form is None else _digest_of_form(ask.form)
+        try:
+            key = digest_of([rule.model, ask.messages, warmth, limit, rule.seed, form, ask.repeat])
+        except UnicodeEncodeError:
+            return None
+        return Question(key, ask.messages, ask.form, limit, warmth, seed)
+
+    async def _once(self, question: Question) -> Reply:
+        """Ask, or wait for the same question that is being asked."""
+        while (same := self._asking.get(question.key)) is not None:
+            if (other := await asyncio.shield(same)) is not None:
+                return _again(other)
+        asking = self._asking[question.key] = asyncio.get_running_loop().create_future()
+        reply = None
+        try:
+            async with self._slots:
+                reply, kept = await self._asked(question)
+            await asyncio.shield(kept)
+        finally:
+            del self._asking[question.key]
+            asking.set_result(reply)
+        return reply
+
+    async def _asked(self, question: Question) -> tuple[Reply, asyncio.Future[None]]:
+        """A reply, and the future of its being written."""
+        tally = Tally()
+        checked: Checked | None = None
+        try:
+            checked = await self._checked_answer(question, tally)
+        finally:
+            good = checked is not None and not checked.wrong
+            stored = Stored(question.key, checked.text, tally.cost) if checked is not None and good else None
+            kept = self._responses.write(self.services.run, self.role, tally.closed(), stored)
+        prompt, new, dollars, _ = tally.cost
+        text, value = (checked.text, checked.value) if good else ("", None)
+        reply = Reply(text, value, checked.wrong, prompt, new, dollars, len(tally.paid))
+        return reply, asyncio.wrap_future(kept)
+
+    async def _checked_answer(self, question: Question, tally: Tally) -> Checked:
+        outcome = await self._sender.answer(question, tally)
+        if isinstance(outcome, Fault):
+            return Checked("", wrong=outcome.what)
+        checked = _checked(outcome.text, question.form)
+        if not checked.wrong or question.form is None:
+            return checked
+        again = repairing(question.messages, outcome.text, checked.wrong, question.form)
+        repaired = await self._sender.answer(question._replace(messages=again), tally)
+        if isinstance(repaired, Answer):
+            checked = _checked(repaired.text, question.form)
+            return checked._replace(wrong=f"{checked.wrong}, after one repair") if checked.wrong else checked
+        stops = repaired.kind == "stop"
+        return Checked("", wrong=repaired.what if stops else f"{checked.wrong}; its repair: {repaired.what}")
+
+
+def _checked(text: str, form: type[BaseModel] | None) -> Checked:
+    try:
+        text.encode()
+        return Checked(text.strip(), read(text, form) if form is not None else None)
+    except UnicodeEncodeError:
+        return Checked("", wrong="the answer holds half of a surrogate pair")
+    except ValueError as error:
+        return Checked("", wrong=str(error))
+
+
+def _again(reply: Reply) -> Reply:
+    """For one who asked the same: nothing more was paid."""
+    return reply._replace(prompt_tokens=0, new_tokens=0, dollars=0.0, requests=0)
+
+
+@lru_cache(maxsize=256)
+def _digest_of_form(form: type[BaseModel]) -> str:
+    return digest_of(schema_of(form))

@@ -1,0 +1,125 @@
+"""A model in process that answers chats, as an endpoint would: for a judge that needs no server.
+
+Must not know roles, caches or budgets. Small models write poor JSON: what does not fit the form asked for is a failure
+with its reason.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from harness import generation
+from harness.generation import Head, Sampling, Written
+from harness.llm.asking import Ask, Message, Reply, Spent
+from harness.llm.structured import read, schema_of
+from harness.models import load_generator
+from harness.records import Progress
+
+
+class LocalChat:
+    """Implements `Chat` with a causal language model out of a folder, by its own chat template.
+
+    At temperature 0 the likeliest token is taken, and every repeat of a question has the same answer; above it, repeats
+    are drawn apart by `seed` and their number. `max_tokens` bounds an answer and counts against the model's window.
+    """
+
+    def __init__(
+        self, folder: Path, name: str, max_tokens: int = 1024, temperature: float = 0.0, seed: int = 0,
+        batch_size: int = 8,
+    ) -> None:  # fmt: skip
+        self.name = name
+        self.spent = Spent()
+        self.stopped = ""
+        self._max_tokens, self._temperature, self._seed, self._batch_size = max_tokens, temperature, seed, batch_size
+        model, self._tokenizer = load_generator(folder)
+        self._head = Head(model, self._tokenizer, "")
+        self._window: int | None = getattr(model.config, "max_position_embeddings", None)
+        self._lock = threading.Lock()
+
+    async def ask(self, ask: Ask) -> Reply:
+        """Answer one question in a thread; questions that come meanwhile wait for their turn."""
+        (reply,) = await asyncio.to_thread(self.ask_all, [ask], lambda done, total: None)
+        return reply
+
+    def ask_all(self, asks: Sequence[Ask], progress: Progress) -> list[Reply]:
+        """Answer questions in their order, in batches; equal ones once."""
+        with self._lock:
+            found = self._answer(list(dict.fromkeys(asks)), progress)
+            replies: list[Reply] = []
+            seen: set[Ask] = set()
+            for ask in asks:
+                reply = found[ask]
+                replies.append(reply._replace(prompt_tokens=0, new_tokens=0, requests=0) if ask in seen else reply)
+                seen.add(ask)
+                self.spent = self.spent.plus(replies[-1])
+        return replies
+
+    def _answer(self, asks: Sequence[Ask], progress: Progress) -> dict[Ask, Reply]:
+        found: dict[Ask, Reply] = {}
+        jobs: dict[Sampling, dict[Ask, str]] = defaultdict(dict)
+        for ask in asks:
+            sampling = self._sampling(ask)
+            try:
+                jobs[sampling][ask] = self._prompt(ask, sampling)
+            except ValueError as error:
+                found[ask] = Reply("", failure=str(error))
+        for sampling, prompts in jobs.items():
+            base = len(found)
+            written = generation.write(
+                self._head, list(prompts.values()), sampling,
+                lambda done, _, base=base: progress(base + done, len(asks)),  # type: ignore[misc]
+            )  # fmt: skip
+            found |= {ask: _reply(ask, one) for ask, one in zip(prompts, written, strict=True)}
+        progress(len(asks), len(asks))
+        return found
+
+    def _sampling(self, ask: Ask) -> Sampling:
+        warmth = self._temperature if ask.temperature is None else ask.temperature
+        limit = self._max_tokens if ask.max_tokens is None else ask.max_tokens
+        return Sampling(limit, self._batch_size, warmth, seed=self._seed + ask.repeat if warmth else 0)
+
+    def _prompt(self, ask: Ask, sampling: Sampling) -> str:
+        """The text that the model continues; raises ValueError if its template or its window does not take it."""
+        from jinja2 import TemplateError
+
+        turns = [message._asdict() for message in _with_form(ask)]
+        try:
+            text = str(self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
+        except TemplateError as error:
+            raise ValueError(f"the chat template of {self.name} does not take this chat: {error}") from error
+        size = len(self._tokenizer(text, add_special_tokens=False)["input_ids"])
+        if self._window is not None and size + sampling.max_new_tokens > self._window:
+            raise ValueError(
+                f"a prompt of {size} tokens with an answer of up to {sampling.max_new_tokens} does not fit the window "
+                f"of {self._window} tokens of {self.name}"
+            )
+        return text
+
+
+def _with_form(ask: Ask) -> Iterable[Message]:
+    """The messages; the last one says what form the answer must have, if it must have one."""
+    if ask.form is None:
+        return ask.messages
+    schema = json.dumps(schema_of(ask.form), ensure_ascii=False)
+    *before, last = ask.messages
+    asked = f"{last.content}\n\nAnswer with one JSON object of this schema, and with nothing else:\n{schema}"
+    return (*before, last._replace(content=asked))
+
+
+def _reply(ask: Ask, written: Written) -> Reply:
+    """What was written, checked."""
+    counted = Reply("", None, "", written.prompt_tokens, written.new_tokens, requests=1)
+    text = written.text.strip()
+    if not text:
+        return counted._replace(failure="the answer is empty")
+    if ask.form is None:
+        return counted._replace(text=text)
+    try:
+        return counted._replace(text=text, value=read(text, ask.form))
+    except ValueError as error:
+        return counted._replace(failure=str(error))

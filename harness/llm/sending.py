@@ -1,0 +1,284 @@
+"""Asking a question at an endpoint until there is an answer: retries, budget, circuit breaker, what servers differ in.
+
+Everything here happens in the loop of `background`. Must not know what a good answer is, and keeps none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel
+
+from harness.llm.asking import Message
+from harness.llm.breaker import LATER, Breaker, Pace
+from harness.llm.responses import Cost, Held, Paid, Responses
+from harness.llm.services import Services
+from harness.llm.structured import response_format
+from harness.llm.transport import Answer, Fault, Line
+from harness.roles import Role
+
+BYTES_PER_TOKEN = 3
+"""Of UTF-8; English has four to five, Chinese about three. On the safe side, as it bounds what is spent."""
+TOKENS_PER_MESSAGE = 8
+LONGEST = 8
+"""Characters per token that an answer may have before its server is held to ignore `max_tokens`; words of some
+languages and runs of spaces are tokens of about this length."""
+SLACK = 200
+LEASE = 60.0
+"""Seconds beyond the timeout for which a budget is held for a request; so long does one of a dead process count."""
+POLL = 0.05
+RETRIED = ("again", "dead", "hung", "busy")
+KEPT = "run again: what is paid for is kept"
+
+
+class Question(NamedTuple):
+    """What is sent, with every default filled in; `key` names it."""
+
+    key: str
+    messages: tuple[Message, ...]
+    form: type[BaseModel] | None
+    max_tokens: int
+    temperature: float
+    seed: int | None
+
+
+@dataclass
+class Tally:
+    """The requests that were made for one question; those in `open` are not written yet."""
+
+    paid: list[Paid] = field(default_factory=list)
+    open: list[Paid] = field(default_factory=list)
+
+    def add(self, paid: Paid) -> None:
+        """Count one request."""
+        self.paid.append(paid)
+        self.open.append(paid)
+
+    def closed(self) -> list[Paid]:
+        """What is to be written now."""
+        rows, self.open = self.open, []
+        return rows
+
+    @property
+    def cost(self) -> Cost:
+        """Of all requests together."""
+        costs = [one.cost for one in self.paid]
+        return Cost(
+            sum(one.prompt_tokens for one in costs), sum(one.new_tokens for one in costs),
+            sum(one.dollars for one in costs), all(one.counted for one in costs),
+        )  # fmt: skip
+
+
+class Sender:
+    """Asks the endpoint of one role; `stopped` is the sentence why nothing more is asked, or empty."""
+
+    def __init__(self, role: Role, services: Services, responses: Responses, pace: Pace) -> None:
+        self._role, self._services, self._responses, self._pace = role, services, responses, pace
+        self._llm = services.roles[role]
+        self.line = Line(self._llm)
+        self.stopped = ""
+        self._stop = asyncio.Event()
+        self._breaker = Breaker(pace, self._llm.max_concurrency)
+        self._dice = random.Random()
+        self._budget = asyncio.Lock()
+        self._flights: set[asyncio.Task[Answer | Fault]] = set()
+        self._asking = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._limit_name = "max_tokens"
+        self._plain: set[type[BaseModel]] = set()
+
+    async def answer(self, question: Question, tally: Tally) -> Answer | Fault:
+        """Ask until there is an answer, the attempts are used up, or all is stopped."""
+        if problem := self.line.problem():
+            self.stop(*problem)
+        self._asking += 1
+        self._breaker.resume()
+        try:
+            return await self._persist(question, tally)
+        finally:
+            self._asking -= 1
+            if not self._asking:
+                self._breaker.rest()
+
+    async def _persist(self, question: Question, tally: Tally) -> Answer | Fault:
+        tries: Counter[bool] = Counter()
+        schema = question.form is not None and self._llm.structured != "plain" and question.form not in self._plain
+        refused_schema = False
+        while True:
+            body = self._body(question, schema)
+            outcome = await self._attempt(question, body, tally)
+            if isinstance(outcome, Answer):
+                if refused_schema and question.form is not None:
+                    self._plain.add(question.form)
+                return outcome
+            if self._spelled_anew(outcome, body):
+                continue
+            if outcome.status in (400, 422) and "response_format" in body and self._llm.structured == "auto":
+                schema, refused_schema = False, True
+                continue
+            busy = outcome.kind == "busy"
+            if outcome.kind not in RETRIED or tries[busy] >= self._llm.retries * (LATER if busy else 1):
+                return outcome
+            if (outcome.retry_after or 0) > self._pace.obeyed:
+                self.stop(f"asks to wait {outcome.retry_after:.0f} s ({outcome.what})", "wait as long")
+            await self._pause(self._pace.wait(tries.total(), outcome.retry_after, self._dice))
+            tries[busy] += 1
+
+    def _body(self, question: Question, schema: bool) -> dict[str, Any]:
+        body: dict[str, Any] = {
+            "model": self._llm.model,
+            "messages": [message._asdict() for message in question.messages],
+            "temperature": question.temperature,
+            self._limit_name: question.max_tokens,
+        }
+        if question.seed is not None:
+            body["seed"] = question.seed
+        if schema and question.form is not None and (rule := response_format(question.form)) is not None:
+            body["response_format"] = rule
+        return body
+
+    def _spelled_anew(self, outcome: Fault, body: dict[str, Any]) -> bool:
+        """Newer models of OpenAI refuse `max_tokens` by its old name, and other servers know no other."""
+        if outcome.status == 400 and "max_tokens" in body and "max_completion_tokens" in outcome.what:
+            self._limit_name = "max_completion_tokens"
+            return True
+        return False
+
+    async def _attempt(self, question: Question, body: dict[str, Any], tally: Tally) -> Answer | Fault:
+        if tally.open:
+            # What an attempt before this one held must not be in the way of this one.
+            await self.settled(tally)
+        held = await self._hold(question, body)
+        if self.stopped:
+            return Fault("stop", self.stopped)
+        started = time.monotonic()
+        outcome = _sized(await self._fly(body), question.max_tokens)
+        tally.add(Paid(question.key, self._cost(outcome, body), held))
+        self._learn(outcome, time.monotonic() - started)
+        return outcome
+
+    async def settled(self, tally: Tally) -> None:
+        """Write what was paid."""
+        done = self._responses.write(self._services.run, self._role, tally.closed())
+        await asyncio.shield(asyncio.wrap_future(done))
+
+    async def _fly(self, body: dict[str, Any]) -> Answer | Fault:
+        flight = asyncio.ensure_future(self.line.send(body))
+        self._flights.add(flight)
+        flight.add_done_callback(self._flights.discard)
+        try:
+            await asyncio.wait([flight])
+        except asyncio.CancelledError:
+            flight.cancel()
+            raise
+        return Fault("stop", self.stopped) if flight.cancelled() else flight.result()
+
+    def _cost(self, outcome: Answer | Fault, body: dict[str, Any]) -> Cost:
+        """Of one request. Tokens that the server did not count are estimated; a request without an answer has none."""
+        answer = outcome if isinstance(outcome, Answer) else outcome.paid
+        if answer is None:
+            return Cost()
+        prompt, new = answer.prompt_tokens, answer.new_tokens
+        counted = prompt is not None and new is not None
+        prompt = _prompt_tokens(body) if prompt is None else prompt
+        new = _tokens(answer.text) if new is None else new
+        return Cost(prompt, new, self._llm.dollars(prompt, new), counted)
+
+    async def _hold(self, question: Question, body: dict[str, Any]) -> int | None:
+        """Hold the worst case of one request in the budget; waits for others in flight, and stops all if none are."""
+        limits = self._services.max_tokens, self._services.max_usd
+        if limits == (None, None) or self.stopped:
+            return None
+        prompt, new = _prompt_tokens(body), question.max_tokens
+        worst = Cost(prompt, new, self._llm.dollars(prompt, new))
+        seconds = self._llm.timeout + LEASE
+        async with self._budget:
+            while not self.stopped:
+                held = await asyncio.wrap_future(self._responses.reserve(self._services.run, worst, *limits, seconds))
+                if held.id is not None:
+                    return held.id
+                if not held.others:
+                    self._stop_spent(held, worst)
+                await self._pause(POLL)
+        return None
+
+    def _stop_spent(self, held: Held, worst: Cost) -> None:
+        limit, usd = self._services.max_tokens, self._services.max_usd
+        if limit is not None and held.tokens + worst.tokens > limit:
+            spent = f"llm.max_tokens: {held.tokens} of {limit} tokens are spent, and one more request may take"
+            self._halt(f"{spent} {worst.tokens}; raise llm.max_tokens and {KEPT}")
+        else:
+            spent = f"llm.max_usd: ${held.dollars:.4f} of ${usd:g} are spent, and one more request may cost"
+            self._halt(f"{spent} ${worst.dollars:.4f}; raise llm.max_usd and {KEPT}")
+
+    def _learn(self, outcome: Answer | Fault, seconds: float) -> None:
+        """What one outcome says about the endpoint."""
+        if isinstance(outcome, Answer) or outcome.kind in ("again", "question", "refused"):
+            self._breaker.alive(seconds)
+        elif outcome.kind == "stop":
+            self.stop(outcome.what, outcome.advice)
+        elif outcome.kind == "busy":
+            self._breaker.busy(outcome)
+        else:
+            self._breaker.failed(outcome)
+        self._watch()
+
+    def _watch(self) -> None:
+        """Open the breaker when it is time, though no request may end at that time."""
+        left = self._breaker.left()
+        if self._timer is None and left is not None and not self.stopped and self._asking:
+            self._timer = asyncio.get_running_loop().call_later(left, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        breaker = self._breaker
+        if breaker.left() == 0 and self._asking and breaker.last is not None:
+            times = f"{breaker.failures} requests in a row over {breaker.silent:.0f} s failed"
+            self.stop(f"{breaker.last.what}; {times}", breaker.last.advice or "see that it is up")
+            for flight in self._flights:
+                flight.cancel()
+        self._watch()
+
+    def stop(self, what: str, advice: str) -> None:
+        """Ask nothing more, and say why in one sentence; the first reason counts."""
+        place = f" at {self.line.where}" if self.line.where else ""
+        self._halt(f"llm.{self._role}{place}: {what}; {advice}, and {KEPT}")
+
+    def _halt(self, sentence: str) -> None:
+        self.stopped = self.stopped or sentence
+        self._stop.set()
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait, but not longer than until all is stopped."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._stop.wait()
+        except TimeoutError:
+            return
+
+
+def _sized(outcome: Answer | Fault, max_tokens: int) -> Answer | Fault:
+    """A failure in place of an answer that is far longer than was allowed."""
+    if not isinstance(outcome, Answer):
+        return outcome
+    tokens, characters = outcome.new_tokens or 0, len(outcome.text)
+    if tokens <= LONGEST * max_tokens and characters <= LONGEST * max_tokens + SLACK:
+        return outcome
+    size = f"{characters} characters" if characters > SLACK else f"{tokens} tokens"
+    return Fault("question", f"an answer of {size} where max_tokens is {max_tokens}", paid=outcome)
+
+
+def _tokens(text: str) -> int:
+    return -(-len(text.encode("utf-8", "replace")) // BYTES_PER_TOKEN)
+
+
+def _prompt_tokens(body: dict[str, Any]) -> int:
+    """An estimate that is rather too high."""
+    messages = body["messages"]
+    extra = _tokens(str(body["response_format"])) if "response_format" in body else 0
+    return sum(_tokens(message["content"]) + TOKENS_PER_MESSAGE for message in messages) + extra

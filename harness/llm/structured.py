@@ -1,0 +1,196 @@
+"""JSON of a form, out of what a language model wrote: asked for by a schema, found in chatter, checked, repaired once.
+
+A form is any pydantic model. Nothing is guessed: what is cut off, contradicts itself, or is a number only by courtesy
+(true, NaN, Infinity) is wrong. Must not know endpoints.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+from pydantic import BaseModel, RootModel, ValidationError
+
+from harness.llm.asking import Message
+
+SHOWN = 4000
+"""Characters of a wrong answer that are shown to the model which is to repair it."""
+COMPLAINTS = 5
+_THOUGHT = re.compile(r"^\s*<think>.*?</think>", re.DOTALL)
+_BRACKET = re.compile(r"[{\[]")
+_MEANT = re.compile(r"\{\s*(?:[\"'}]|\Z)|\[\s*(?:[\[{\"\]]|\Z)")
+"""What opens JSON rather than a remark in brackets."""
+
+
+def read(text: str, form: type[BaseModel]) -> Any:
+    """The first JSON value in a text that is of this form. Raises ValueError that says what is wrong with the text."""
+    wrong = ""
+    for value in values_in(text):
+        try:
+            return _checked(value, form)
+        except ValueError as error:
+            wrong = wrong or str(error)
+    raise ValueError(wrong or "no JSON")
+
+
+def values_in(text: str) -> Iterator[Any]:
+    """JSON objects and lists in a text, from the first on; thoughts before the answer and chatter are passed over.
+
+    Raises ValueError at JSON that is cut off or broken: what is inside of it, or behind it, is not the answer.
+    """
+    text = _THOUGHT.sub("", text)
+    at = 0
+    while (start := _opening(text, at)) is not None:
+        try:
+            value, at = _DECODER.raw_decode(text, start)
+        except ValueError as error:
+            if _MEANT.match(text, start):
+                raise ValueError(f"broken JSON: {_fault(error, text, start)}") from None
+            at = start + 1
+        except RecursionError:
+            raise ValueError("broken JSON: it is nested too deeply") from None
+        else:
+            yield value
+
+
+def _opening(text: str, at: int) -> int | None:
+    found = _BRACKET.search(text, at)
+    return found.start() if found else None
+
+
+def _fault(error: ValueError, text: str, start: int) -> str:
+    if not isinstance(error, json.JSONDecodeError):
+        return str(error)
+    cut_off = error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated string")
+    return "it is cut off" if cut_off else f"{error.msg} at character {error.pos - start}"
+
+
+def _no_number(name: str) -> Any:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise ValueError(f"{digits[:20]} is no number")
+    return number
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    whole: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in whole and whole[key] != value:
+            raise ValueError(f"{key!r} is given twice, differently")
+        whole[key] = value
+    return whole
+
+
+_DECODER = json.JSONDecoder(parse_constant=_no_number, parse_float=_finite, object_pairs_hook=_once)
+
+
+def _checked(value: Any, form: type[BaseModel]) -> Any:
+    try:
+        made = form.model_validate(value)
+        _compare(value, made, "")
+    except ValidationError as error:
+        raise ValueError("; ".join(_complaint(one) for one in error.errors()[:COMPLAINTS])) from None
+    except UnicodeEncodeError:
+        raise ValueError("a text holds half of a surrogate pair") from None
+    except ValueError:
+        raise
+    except Exception as error:
+        # Validators of forms that are not ours may raise anything.
+        raise ValueError(f"not of the form {form.__name__} ({type(error).__name__})") from None
+    return made
+
+
+def _complaint(one: Mapping[str, Any]) -> str:
+    at = ".".join(str(part) for part in one["loc"])
+    message = str(one["msg"]).removeprefix("Value error, ")
+    return f"{at}: {message}" if at else message
+
+
+def _compare(value: Any, made: Any, at: str) -> None:
+    """Raise ValueError where pydantic was more lenient with a value than a score can bear."""
+    made = made.root if isinstance(made, RootModel) else made
+    if isinstance(value, bool) and isinstance(made, int | float) and not isinstance(made, bool):
+        raise ValueError(f"{at}: {json.dumps(value)} is no number")
+    if isinstance(made, float) and not math.isfinite(made):
+        raise ValueError(f"{at}: not a finite number")
+    if isinstance(value, str):
+        value.encode()
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            key.encode()
+            _compare(inner, _member(made, key), f"{at}.{key}" if at else key)
+    elif isinstance(value, list):
+        parts: Sequence[Any] = (
+            made if isinstance(made, list | tuple) and len(made) == len(value) else [None] * len(value)
+        )
+        for number, (inner, part) in enumerate(zip(value, parts, strict=True)):
+            _compare(inner, part, f"{at}.{number}" if at else str(number))
+
+
+def _member(made: Any, key: str) -> Any:
+    if isinstance(made, dict):
+        return made.get(key)
+    if isinstance(made, BaseModel):
+        fields = type(made).model_fields
+        aliases = {info.validation_alias or info.alias or name: name for name, info in fields.items()}
+        return getattr(made, aliases.get(key, key), None)
+    return None
+
+
+@lru_cache(maxsize=256)
+def schema_of(form: type[BaseModel]) -> dict[str, Any]:
+    """The JSON schema of a form, part of the identity of a question; only the form's name where it has none."""
+    try:
+        return form.model_json_schema()
+    except Exception:
+        # Forms that are not ours may hold types for which pydantic knows no schema.
+        return {"title": form.__name__}
+
+
+@lru_cache(maxsize=256)
+def response_format(form: type[BaseModel]) -> dict[str, Any] | None:
+    """What to send as `response_format`; None if the form has no schema.
+
+    Strict where the rules of strict schemas allow it: each key of each object is known.
+    """
+    from openai import pydantic_function_tool
+
+    schema, strict = schema_of(form), False
+    if "properties" not in schema:
+        return None
+    if not _open(schema):
+        try:
+            schema, strict = dict(pydantic_function_tool(form)["function"]["parameters"]), True
+        except (TypeError, ValueError, KeyError, AssertionError):
+            strict = False
+    name = re.sub(r"[^a-zA-Z0-9_-]", "_", form.__name__)[:64]
+    return {"type": "json_schema", "json_schema": {"name": name, "schema": schema, "strict": strict}}
+
+
+def _open(schema: Any) -> bool:
+    """Whether an object of a schema may have keys that the schema does not name."""
+    if isinstance(schema, list):
+        return any(_open(one) for one in schema)
+    if not isinstance(schema, dict):
+        return False
+    unnamed = schema.get("type") == "object" and "properties" not in schema
+    return unnamed or bool(schema.get("additionalProperties")) or any(_open(one) for one in schema.values())
+
+
+def repairing(messages: tuple[Message, ...], answer: str, wrong: str, form: type[BaseModel]) -> tuple[Message, ...]:
+    """The chat that asks once more, showing the wrong answer and what was wrong with it."""
+    schema = json.dumps(schema_of(form), ensure_ascii=False)
+    shown = answer.encode("utf-8", "replace").decode()[:SHOWN]
+    again = (
+        f"That answer cannot be used: {wrong}. Answer once more, with one JSON object of this schema and with nothing "
+        f"else:\n{schema}"
+    )
+    return (*messages, Message("assistant", shown), Message("user", again.encode("utf-8", "replace").decode()))

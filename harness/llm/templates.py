@@ -1,0 +1,96 @@
+"""Texts that an endpoint is asked by: loading one, checking its placeholders, filling it; and cutting what goes in.
+
+The shipped texts are ``harness/prompts/<name>.txt``; a suite may name files of its own. A first line ``# version: n``
+says which wording it is and is not part of the text. Must not know what is asked, or of whom.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from string import Template
+
+from harness.errors import ConfigError, Problem
+from harness.roles import PromptName
+
+_QUERIES = frozenset({"passage", "count"})
+PLACEHOLDERS: Mapping[PromptName, frozenset[str]] = {
+    "question": _QUERIES,
+    "keyword": _QUERIES,
+    "claim": _QUERIES,
+    "label": frozenset({"query", "passage"}),
+    "instruct": frozenset({"question", "passage", "sentence"}),
+}
+"""What each text must hold, and all that it may. `count` is how many queries are wanted, `sentence` what to reply where
+the passage holds no answer."""
+
+WORDS_A_TOKEN = 0.75
+CHARACTERS_A_TOKEN = 6
+"""Where words are long or not set apart by spaces, characters are counted instead."""
+_VERSION = re.compile(r"# version: (\d+)[ \t]*(?:\r?\n|\Z)")
+
+
+def load(name: str, path: str | Path | None = None) -> str:
+    """The text of a prompt, without its version: the shipped one, or the one in a file of the suite's own.
+
+    Raises ConfigError if the file cannot be read.
+    """
+    return _VERSION.sub("", _read(name, path), count=1).strip()
+
+
+def version(name: str, path: str | Path | None = None) -> int | None:
+    """The number in the first line of a prompt's file; None if it has none."""
+    found = _VERSION.match(_read(name, path))
+    return int(found[1]) if found else None
+
+
+def _read(name: str, path: str | Path | None) -> str:
+    file = resources.files("harness").joinpath("prompts", f"{name}.txt") if path is None else Path(path)
+    try:
+        return file.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        what = f"the prompt's file {str(file)!r} cannot be read ({error.strerror or type(error).__name__})"
+        raise ConfigError(Problem(f"llm.prompts.{name}", what, "correct its path, or leave the key out")) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(Problem(f"llm.prompts.{name}", f"{str(file)!r} is no text in UTF-8", "save it so")) from error
+
+
+def check(name: PromptName, text: str) -> Problem | None:
+    """What is wrong with the placeholders of a text, if anything."""
+    template, needed = Template(text), PLACEHOLDERS[name]
+    if not template.is_valid():
+        what = "a '$' in the prompt begins no placeholder"
+        return Problem(f"llm.prompts.{name}", what, "write '$$' for a plain dollar sign")
+    found = set(template.get_identifiers())
+    known = f"it takes {_named(needed)}"
+    if unknown := found - needed:
+        return Problem(f"llm.prompts.{name}", f"the prompt has an unknown placeholder {_named(unknown)}", known)
+    if missing := needed - found:
+        return Problem(f"llm.prompts.{name}", f"the prompt lacks the placeholder {_named(missing)}", known)
+    return None
+
+
+def _named(names: set[str] | frozenset[str]) -> str:
+    return ", ".join(f"${name}" for name in sorted(names))
+
+
+def fill(text: str, **values: str) -> str:
+    """The text with its placeholders filled; a '$' inside a value stays what it is."""
+    return Template(text).substitute(values)
+
+
+def shorten(text: str, tokens: int) -> str:
+    """Cut a text after about so many tokens, counted in words, as no tokenizer of an endpoint is at hand."""
+    most = int(tokens * WORDS_A_TOKEN)
+    for number, word in enumerate(re.finditer(r"\S+", text)):
+        if number == most:
+            text = text[: word.start()]
+            break
+    return text[: tokens * CHARACTERS_A_TOKEN].strip()
+
+
+def rough_tokens(text: str) -> int:
+    """About how many tokens a text has, in the measure of `shorten`: the same whoever counts, and never 0."""
+    return max(1, round(len(text.split()) / WORDS_A_TOKEN), round(len(text) / CHARACTERS_A_TOKEN))

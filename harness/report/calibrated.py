@@ -1,0 +1,91 @@
+"""What a calibration says, on a terminal: how far judge and people agree, and what the judge may do.
+
+This module must not know how agreement is computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from harness.agreement import Agreement, Estimate
+from harness.calibration import Calibration
+from harness.report import figures
+
+NAMES = {
+    "spearman": "Spearman's rank correlation",
+    "auroc": "AUROC at the cut",
+    "weighted_kappa": "weighted kappa on the people's scale",
+    "kappa": "kappa at the cut",
+}
+
+
+def render(calibration: Calibration, console: Console) -> None:
+    """Print the agreement of judge and people beside that of people among themselves, and what follows."""
+    title = f"{calibration.measure}: {calibration.judge.get('model', 'the judge')} against people"
+    console.print(Text(title, style="bold"))
+    console.print(Text(_answers(calibration)))
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table.add_column("agreement")
+    table.add_column("judge")
+    table.add_column("a person with the others")
+    for name in Agreement.model_fields:
+        judge, people = getattr(calibration.agreement, name), getattr(calibration.ceiling, name)
+        table.add_row(NAMES[name], _estimate(judge), _estimate(people))
+    console.print(table)
+    console.print(Text("In brackets: 95 % intervals, by drawing turns again.", style="dim"))
+    for sentence in _meaning(calibration):
+        console.print(Text(sentence))
+    console.print(Text(_verdict(calibration), style="green" if calibration.passed else "yellow"))
+
+
+def _estimate(estimate: Estimate) -> str:
+    value = figures.fixed(estimate.value)
+    if figures.finite(estimate.low) is None or figures.finite(estimate.high) is None:
+        return value
+    return f"{value} [{figures.fixed(estimate.low)}, {figures.fixed(estimate.high)}]"
+
+
+def _answers(found: Calibration) -> str:
+    """How many rows were judged, and what became of the others."""
+    rows = figures.counted(found.rows, "rated answer")
+    text = f"{rows}: {found.scored:,} judged, to {figures.counted(found.turns, 'turn')}; {found.failed:,} failed"
+    text += _counts(found.reasons)
+    aside = sum(found.not_applicable.values())
+    return f"{text}; {aside:,} not for this measure to judge{_counts(found.not_applicable)}."
+
+
+def _counts(reasons: Mapping[str, int]) -> str:
+    shown = "; ".join(f"{reason}: {count:,}" for reason, count in sorted(reasons.items(), key=lambda one: -one[1])[:3])
+    return f" ({shown})" if shown else ""
+
+
+def _meaning(found: Calibration) -> Iterator[str]:
+    low, high = found.scale
+    least = figures.fixed(low + found.cut * (high - low), 2)
+    yield (
+        f"People accept an answer from {least} on their scale of {low:g} to {high:g}: {found.accepted:,} accepted, "
+        f"{found.refused:,} refused."
+    )
+    auroc, ceiling = found.agreement.auroc.value, found.ceiling.auroc.value
+    if auroc is not None:
+        yield f"Of an accepted and a refused answer, the judge tells which is which {100 * auroc:.0f} times in 100."
+    if auroc is not None and ceiling is not None:
+        yield f"A person does so {100 * ceiling:.0f} times in 100, by the word of the others."
+    if found.failures_against.value is not None and found.failed:
+        yield f"With every failure counted against the judge, the AUROC is {_estimate(found.failures_against)}."
+    if found.spread is not None:
+        yield f"Judged again, the score of an answer varies by {figures.fixed(found.spread)} (mean standard deviation)."
+
+
+def _verdict(found: Calibration) -> str:
+    if found.passed:
+        return (
+            f"Calibrated: by its interval the AUROC is {found.bar:g} or more, so {found.measure} may decide what is "
+            "right in utility."
+        )
+    return f"Not calibrated: {found.reason}. {found.measure} stays advisory; it decides nothing."

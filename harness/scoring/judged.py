@@ -1,0 +1,225 @@
+"""Answers that a language model judges: by ragas' judged metrics, and by a rubric of the suite's own.
+
+All that is asked goes through one `Chat`, so that its limits, cache and budget hold. What it cannot answer, and what
+is no judgement, is a failure with its reason. This module must not know suites, or who wrote the answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any, NamedTuple
+
+from harness.llm.asking import Chat
+from harness.measures import Measure
+from harness.records import Answer, Progress, Reference
+from harness.scoring import abstention
+from harness.scoring.abstention import is_abstention
+from harness.scoring.ragas_judge import (
+    DRAWS,
+    JudgeLlm,
+    OneByOne,
+    Rubric,
+    Unanswered,
+    metric_class,
+    prompts_digest,
+    with_counts,
+)
+from harness.scoring.ragas_measures import DIGITS, Embeddings, Found, checked, load_embedder, run_apart, sentence
+from harness.scoring.values import (
+    ABSTAINED,
+    NO_ANSWER,
+    NO_PASSAGES,
+    NO_REFERENCE,
+    AnswerSettings,
+    Asked,
+    Judging,
+    Scored,
+    Shown,
+    asked_of,
+    population_of,
+    scored,
+)
+
+NEEDS: dict[str, tuple[str, ...]] = {
+    "faithfulness": ("question", "answer", "passages"),
+    "factual_correctness": ("answer", "reference"),
+    "answer_relevancy": ("question", "answer"),
+    "context_recall": ("question", "reference", "passages"),
+    "context_precision": ("question", "reference", "passages"),
+    "noise_sensitivity": ("question", "answer", "reference", "passages"),
+    "rubric": ("question", "answer"),
+}
+"""What each measure is judged from. ragas' context measures never look at the answer."""
+RAGAS_NAMES = {
+    "question": "user_input", "answer": "response", "reference": "reference", "passages": "retrieved_contexts",
+}  # fmt: skip
+
+
+class JudgedCase(NamedTuple):
+    """What a judge may be shown of one answer; a measure takes what `NEEDS` names of it."""
+
+    question: str
+    answer: str
+    reference: str = ""
+    passages: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, one: Asked, shown: Shown) -> JudgedCase:
+        """With the first reference answer: the best over all of them would cost a multiple."""
+        return cls(shown.question, one.text, next(iter(one.reference.answers), ""), shown.passages)
+
+
+def requests_per_answer(measure: Measure, passages: int) -> int:
+    """How many requests one judgement takes, repeats and repairs aside, with so many passages shown."""
+    counts = {
+        "faithfulness": 2, "factual_correctness": 4, "answer_relevancy": DRAWS["answer_relevancy"],
+        "context_recall": 1, "context_precision": passages, "noise_sensitivity": 3 + 2 * passages, "rubric": 1,
+    }  # fmt: skip
+    return counts[measure.name]
+
+
+def judge_answers(
+    measures: Sequence[Measure],
+    answers: Mapping[str, Answer],
+    references: Mapping[str, Reference],
+    settings: AnswerSettings,
+    shown: Mapping[str, Shown],
+    progress: Progress,
+) -> dict[Measure, dict[str, Scored]]:
+    """Score all measures that an LLM judges together, so that as many answers are under way as the judge may be asked.
+
+    An abstention is no answer to judge, nor is anything judged by passages where none was shown: `not_applicable`.
+    """
+    judging = settings.judge
+    chat = judging.chat if judging is not None else None
+    if not measures or judging is None or chat is None:
+        return {}
+    scores: dict[Measure, dict[str, Scored]] = {}
+    cases: dict[Measure, dict[str, JudgedCase]] = {}
+    for measure in measures:
+        population = population_of(measure, references)
+        asked = asked_of(answers, population)
+        if unknown := [query_id for query_id in asked if query_id not in shown]:
+            raise ValueError(f"{measure} needs the question and the passages of {unknown[0]!r}")
+        closed = {
+            query_id: score for query_id, one in asked.items() if (score := _closed(measure, one, shown[query_id]))
+        }
+        scores[measure] = dict.fromkeys(population, Scored(None, "failed", NO_ANSWER)) | closed
+        cases[measure] = {
+            query_id: JudgedCase.of(one, shown[query_id]) for query_id, one in asked.items() if query_id not in closed
+        }
+    for measure, found in judge_cases(cases, judging, chat, settings.embedder, progress).items():
+        scores[measure] |= {query_id: scored(one) for query_id, one in found.items()}
+    return scores
+
+
+def _closed(measure: Measure, one: Asked, shown: Shown) -> Scored | None:
+    """Why there is nothing to ask a judge, if so."""
+    needs = NEEDS[measure.name]
+    if "answer" in needs and is_abstention(one.text):
+        return Scored(None, "not_applicable", ABSTAINED)
+    if "passages" in needs and not any(passage.strip() for passage in shown.passages):
+        return Scored(None, "not_applicable", NO_PASSAGES)
+    if "reference" in needs and not one.reference.answers:
+        return Scored(None, "failed", NO_REFERENCE)
+    return None
+
+
+def judge_settings(measure: Measure, settings: AnswerSettings) -> dict[str, Any]:
+    """Who judges, and what the judge is told."""
+    judge = settings.judge
+    found: dict[str, Any] = {"judge": None, "prompts": prompts_digest(measure.name)}
+    if judge is not None:
+        found |= {"judge": dict(judge.identity), "repeats": judge.repeats}
+    if "answer" in NEEDS[measure.name]:
+        found["abstention_rule"] = abstention.RULE_VERSION
+    if measure.name != "rubric":
+        return found | {"ragas": version("ragas")}
+    return found | {"rubric": judge.rubric if judge else ""}
+
+
+def judge_cases(
+    cases: Mapping[Measure, Mapping[str, JudgedCase]],
+    judging: Judging,
+    chat: Chat,
+    embedder: Path | None,
+    progress: Progress,
+) -> dict[Measure, dict[str, Found]]:
+    """Judge every case of every measure, many at a time; `progress` counts judged answers.
+
+    A value is the mean over all repeats. If one of them fails, so does the score, with its reason.
+    """
+    makers = {
+        measure: _maker(measure.name, chat, judging.rubric, embedder)
+        for measure, of_measure in cases.items()
+        if of_measure
+    }
+    jobs = [(measure, query_id, case) for measure, rows in cases.items() for query_id, case in rows.items()]
+
+    async def all_jobs() -> list[Found]:
+        slots, finished = asyncio.Semaphore(judging.at_once), Counter[str]()
+
+        async def one(measure: Measure, case: JudgedCase) -> Found:
+            async with slots:
+                found = await _judge(measure, case, makers[measure], judging.repeats)
+            finished["jobs"] += 1
+            progress(finished["jobs"], len(jobs))
+            return found
+
+        return await asyncio.gather(*(one(measure, case) for measure, _, case in jobs))
+
+    found: dict[Measure, dict[str, Found]] = {measure: {} for measure in cases}
+    for (measure, query_id, _), one in zip(jobs, run_apart(all_jobs()) if jobs else [], strict=True):
+        found[measure][query_id] = one
+    return found
+
+
+Maker = Callable[[int], Any]
+"""Gives the metric that makes one repeat of a judgement."""
+
+
+async def _judge(measure: Measure, case: JudgedCase, make: Maker, repeats: int) -> Found:
+    """All repeats of one judgement; none is paid for after one that failed."""
+    shown = case._replace(passages=list(case.passages))  # type: ignore[arg-type]  # ragas' prompts are typed as lists
+    arguments = {RAGAS_NAMES[name]: getattr(shown, name) for name in NEEDS[measure.name]}
+    values = []
+    for repeat in range(repeats):
+        try:
+            values.append(checked((await make(repeat).ascore(**arguments)).value, measure))
+        except Unanswered as error:
+            return Found(None, str(error))
+        except Exception as error:  # whatever a metric raises is the reason of a failure
+            return Found(None, sentence(error))
+    return Found(round(fmean(values), DIGITS), spread=round(stdev(values), DIGITS) if repeats > 1 else None)
+
+
+def _maker(name: str, chat: Chat, rubric: str, embedder: Path | None) -> Maker:
+    draws = DRAWS.get(name, 1)
+    if name == "rubric":
+        return lambda repeat: Rubric(JudgeLlm(chat, repeat, draws), rubric)
+    extra: dict[str, Any] = {}
+    if name == "answer_relevancy":
+        try:
+            extra["embeddings"] = OneByOne(_load(embedder))
+        except Exception as error:  # a broken model fails its scores, not the outcome
+            return _failing(error)
+    of_ragas = metric_class(name)
+    return lambda repeat: with_counts(of_ragas(llm=JudgeLlm(chat, repeat, draws), **extra))
+
+
+def _load(embedder: Path | None) -> Embeddings:
+    if embedder is None:
+        raise ValueError("answer_relevancy needs the untuned bi-encoder")
+    return load_embedder(embedder)
+
+
+def _failing(error: Exception) -> Maker:
+    def make(repeat: int) -> Any:
+        raise error
+
+    return make

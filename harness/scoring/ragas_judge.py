@@ -1,0 +1,201 @@
+"""A chat in the form in which ragas' judged metrics, and a rubric of the suite's own, ask a language model.
+
+A reply that is no judgement is refused here, by the form it is asked in: ragas' own handling would make of it a NaN, a
+zero, or a mean over fewer statements. This module must not know what is judged, or by how many repeats.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Annotated, Any, NamedTuple, get_origin
+
+from pydantic import BaseModel, Field, create_model, model_validator
+
+from harness.digests import digest_of
+from harness.llm import templates
+from harness.llm.asking import Ask, Chat, Message
+from harness.scoring.ragas_measures import Embeddings
+
+RAGAS_CLASSES = {
+    "faithfulness": "Faithfulness",
+    "factual_correctness": "FactualCorrectness",
+    "answer_relevancy": "AnswerRelevancy",
+    "context_recall": "ContextRecall",
+    "context_precision": "ContextPrecision",
+    "noise_sensitivity": "NoiseSensitivity",
+}
+DRAWS = {"answer_relevancy": 3}  # the questions that ragas draws from one prompt
+VERDICTS = ("verdict", "attributed", "noncommittal")
+
+
+def metric_class(name: str) -> Any:
+    """The ragas class of a measure, which takes our judge and embeddings for ragas' own kind."""
+    os.environ["RAGAS_DO_NOT_TRACK"] = "true"  # read by ragas when it is imported
+    from ragas.embeddings.base import BaseRagasEmbedding
+    from ragas.llms.base import InstructorBaseRagasLLM
+    from ragas.metrics import collections
+
+    InstructorBaseRagasLLM.register(JudgeLlm)
+    BaseRagasEmbedding.register(OneByOne)
+    return getattr(collections, RAGAS_CLASSES[name])
+
+
+class Unanswered(Exception):
+    """The chat gave no answer; the message says why."""
+
+
+class JudgeLlm:
+    """One repeat of a judgement, in the form of ragas' language models.
+
+    ragas may ask one prompt several times to have several answers; these are the `draws` of each repeat. Other
+    prompts that happen to be equal are asked once.
+    """
+
+    def __init__(self, chat: Chat, repeat: int, draws: int = 1) -> None:
+        self.chat, self.repeat, self.draws = chat, repeat, draws
+        self.times: Counter[str] = Counter()
+
+    def generate(self, prompt: str, response_model: type[BaseModel]) -> BaseModel:
+        """Part of ragas' interface; nothing here calls it."""
+        raise TypeError("a judge is asked from a coroutine only")
+
+    async def agenerate(self, prompt: str, response_model: type[BaseModel]) -> Any:
+        """Ask for an answer of a form. Raises Unanswered with the reason if there is none."""
+        draw = self.times[prompt] % self.draws
+        self.times[prompt] += 1
+        form = checked_form(response_model, getattr(prompt, "statements", None))
+        message = Message("user", str(prompt))
+        reply = await self.chat.ask(Ask((message,), form=form, repeat=self.repeat * self.draws + draw))
+        if reply.failure:
+            raise Unanswered(reply.failure)
+        return reply.value
+
+
+class RubricVerdict(BaseModel):
+    """How well an answer meets a rubric, 0 to 1."""
+
+    explanation: str
+    score: Annotated[float, Field(ge=0, le=1)]
+
+
+class Judged(NamedTuple):
+    value: float
+
+
+class Rubric:
+    """A judgement by a rubric, in the form of a ragas metric.
+
+    ragas' own takes five descriptions, one for each whole score, does not bound the score, and shows a reference in
+    its examples whether there is one or not; a suite has one text.
+    """
+
+    def __init__(self, llm: JudgeLlm, rubric: str) -> None:
+        self.llm, self.rubric = llm, rubric
+
+    async def ascore(self, user_input: str, response: str) -> Judged:
+        prompt = templates.fill(templates.load("rubric"), rubric=self.rubric, question=user_input, answer=response)
+        return Judged((await self.llm.agenerate(prompt, RubricVerdict)).score)
+
+
+class OneByOne:
+    """Embeddings in ragas' form: a text at a time, so that no vector depends on its batch, and each text once."""
+
+    def __init__(self, embeddings: Embeddings) -> None:
+        self.embeddings = embeddings
+        self.turn = asyncio.Lock()
+        self.known: dict[str, Any] = {}
+
+    async def aembed_text(self, text: str) -> Any:
+        async with self.turn:
+            if text not in self.known:
+                self.known[text] = await asyncio.to_thread(self.embeddings.embed_text, text, show_progress_bar=False)
+        return self.known[text]
+
+    async def aembed_texts(self, texts: list[str]) -> list[Any]:
+        return [await self.aembed_text(text) for text in texts]
+
+
+class _Prompt(str):
+    """A prompt that knows on how many statements it asks a verdict; None if on none."""
+
+    statements: int | None = None
+
+
+class _Counting(NamedTuple):
+    """A prompt of ragas whose texts know how many statements they hold."""
+
+    prompt: Any
+
+    def to_string(self, data: BaseModel) -> str:
+        text = _Prompt(self.prompt.to_string(data))
+        statements = getattr(data, "statements", None)
+        text.statements = None if statements is None else len(statements)
+        return text
+
+
+def with_counts(metric: Any) -> Any:
+    """A ragas metric whose prompts know how many verdicts they ask for."""
+    for name, value in list(vars(metric).items()):
+        if hasattr(value, "to_string"):
+            setattr(metric, name, _Counting(value))
+    return metric
+
+
+@lru_cache(maxsize=256)
+def checked_form(form: type[BaseModel], statements: int | None) -> type[BaseModel]:
+    """The form, of the same schema, that refuses what is no judgement: so it is repaired or fails, and is not kept."""
+
+    def check(value: BaseModel) -> BaseModel:
+        if faults := list(_faults(value, statements)):
+            raise ValueError("; ".join(faults))
+        return value
+
+    checks: dict[str, Any] = {"judgement": model_validator(mode="after")(check)}
+    return create_model(form.__name__, __base__=form, __doc__=form.__doc__, __validators__=checks)
+
+
+def _faults(value: BaseModel, statements: int | None) -> Iterator[str]:
+    for name, entry in value:
+        if isinstance(entry, list):
+            if not entry:
+                yield f"{name!r} is empty"
+            elif statements is not None and len(entry) != statements:
+                yield f"{name!r} has {len(entry)} entries where {statements} were asked for"
+            for one in entry:
+                yield from _faults(one, None) if isinstance(one, BaseModel) else _blank(name, one)
+        elif name in VERDICTS and entry not in (0, 1):
+            yield f"{name!r} is {entry}, neither 0 nor 1"
+        elif name in ("question", "statement"):
+            yield from _blank(name, entry)
+
+
+def _blank(name: str, text: Any) -> Iterator[str]:
+    if isinstance(text, str) and not text.strip():
+        yield f"{name!r} holds a blank text"
+
+
+@lru_cache(maxsize=16)
+def prompts_digest(name: str) -> str:
+    """Digest of all that a measure's judge is told beside the case: instructions, examples, forms."""
+    if name == "rubric":
+        return digest_of([templates.load("rubric"), RubricVerdict.model_json_schema()])
+    from ragas.prompt.metrics.base_prompt import BasePrompt
+
+    module = vars(sys.modules[metric_class(name).__module__])
+    classes = [found for found in module.values() if isinstance(found, type) and issubclass(found, BasePrompt)]
+    prompts = [found() for found in sorted(classes, key=lambda found: found.__name__) if found is not BasePrompt]
+    return digest_of([prompt.to_string(_empty(prompt.input_model)) for prompt in prompts])
+
+
+def _empty(form: type[BaseModel]) -> BaseModel:
+    """A value of a form without content, to render a prompt around it."""
+    fields = form.model_fields.items()
+    blank: dict[str, Any] = {
+        name: [] if get_origin(field.annotation) is list else "" for name, field in fields if field.is_required()
+    }
+    return form.model_construct(**blank)

@@ -1,0 +1,77 @@
+"""What stages share that ask a model at an endpoint: what of it enters the key, and how failures are counted.
+
+Must not know where a model is served; see `llm.services`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
+
+from harness.fields import Spec
+from harness.llm import Chat, Message
+from harness.records import Usage
+
+REASONS_SHOWN = 6
+FAILED_SHARE = 0.5
+
+
+class Endpoint(Spec):
+    """All of a role that can change what is written: its identity, and the full texts that it is asked by."""
+
+    model: str
+    temperature: float
+    seed: int | None
+    max_tokens: int
+    prompts: Mapping[str, str] = Field(default_factory=dict)
+
+
+class Served(Spec):
+    """Base of the specs of stages that may ask an endpoint; None asks a model in process.
+
+    Written out, the field is there only if it is set, so that it changes no key of what is done in process.
+    """
+
+    endpoint: Endpoint | None = None
+
+    @model_serializer(mode="wrap")
+    def _only_if_served(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in whole(self).items() if name != "endpoint" or value is not None}
+
+
+def user(text: str) -> tuple[Message, ...]:
+    """A chat that is one text."""
+    return (Message("user", text),)
+
+
+def sound(text: str) -> str:
+    """The text with what cannot be written to a file (half of a surrogate pair) replaced."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def reasons(what: str, failed: Counter[str]) -> dict[str, int]:
+    """Counts by reason for the notes, the most common by name and the others together."""
+    common = failed.most_common(REASONS_SHOWN)
+    rest = failed.total() - sum(count for _, count in common)
+    return {f"{what}: {reason}": count for reason, count in common} | ({f"{what}: other reasons": rest} if rest else {})
+
+
+def check_failures(what: str, failed: Counter[str], asked: int) -> None:
+    """Raise ValueError if more than half of what was asked failed."""
+    if failed.total() > FAILED_SHARE * asked:
+        raise ValueError(
+            f"{failed.total()} of {asked} {what} failed, more than half (the first: {next(iter(failed))}); run again "
+            "to ask for these only, or use a more capable or more steady model"
+        )
+
+
+def usage(units: int, chat: Chat, notes: Mapping[str, Any]) -> Usage:
+    """What a stage used of a chat that only it has asked."""
+    spent = chat.spent
+    counted = {"asked of the endpoint": spent.asked, "of these known from the cache": spent.known}
+    return Usage(
+        units, spent.requests, spent.prompt_tokens, spent.new_tokens, {**notes, **counted}, dollars=spent.dollars
+    )
