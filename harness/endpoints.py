@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from harness import requirements
-from harness.errors import ConfigError
+from harness.errors import ConfigError, Problem
 from harness.findings import Paid
 from harness.graph import Plan
 from harness.llm.services import Services
@@ -40,14 +40,21 @@ def roles_needed(plan: Plan, store: FolderStore, judging: bool) -> list[Role]:
 
 
 def check(roles: Iterable[Role], services: Services) -> None:
-    """Ask each endpoint one small question before any work. Raises ConfigError with what is wrong with every role."""
+    """Ask each endpoint one small question before any work.
+
+    Raises ConfigError with what is wrong; roles with the same trouble are told of in one sentence.
+    """
     from harness.llm import preflight
 
     if services.replay:
         return
-    problems = [problem for role in roles if (problem := preflight.check(role, services)) is not None]
-    if problems:
-        raise ConfigError(problems)
+    found: dict[tuple[str, str], list[str]] = {}
+    for role in roles:
+        problem = preflight.check(role, services)
+        if problem is not None:
+            found.setdefault((problem.what, problem.hint), []).append(problem.where)
+    if found:
+        raise ConfigError([Problem(", ".join(where), *said) for said, where in found.items()])
 
 
 def paid(services: Services) -> tuple[Paid, ...]:
