@@ -105,6 +105,8 @@ class Bench:
             settings=self._settings(),
             measures=tuple(map(str, self.suite.measures)),
             identities={str(measure): cards.identity(measure, self.split) for measure in self.suite.measures},
+            measured={str(measure): cards.measured(measure) for measure in self.suite.measures},
+            advisory=cards.unproven(),
             systems=tuple(systems),
             summaries=tuple(summaries),
             comparisons=(*compared.gains(), *compared.advisory()),
@@ -121,7 +123,7 @@ class Bench:
             calls_without_sharing=plan.calls_without_sharing,
         )
         every = [row for found in rows.values() for row in found]
-        outcome, folder = outcomes.write(outcome, self.root, every, plan, execution, self.store)
+        outcome, folder = outcomes.write(outcome, self.root, every, plan, dataset, self.store)
         share = 1.0 if execution.failed else worst_share(summaries)
         seconds = time.perf_counter() - started
         return Finished(outcome, folder, execution.made, cards.computed, share, self.suite.failure_limit, seconds)
@@ -218,10 +220,6 @@ class Bench:
         if not plan.sample:
             answers = [str(m) for m in self.suite.measures if not m.is_rank and str(m) not in reasons]
             reasons |= dict.fromkeys(answers, "the data set has no reference answers")
-        probes = [gate.probe for gate in self.suite.gates if gate.probe]
-        reasons |= {
-            f"gate on {probe}": "gates on a probe need accepted figures, and there are none" for probe in probes
-        }
         skipped = set(self.suite.reference_rows) - {system.name for system in plan.systems}
         reasons |= dict.fromkeys(sorted(skipped), "the data set or the suite has not what it needs")
         return reasons

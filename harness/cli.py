@@ -10,34 +10,23 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from harness.errors import HarnessError
-
-app = typer.Typer(
-    name="harness",
-    help="Benchmarks for tuning a RAG pipeline: which part to tune, what it buys, what it costs.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+from harness.options import (
+    DEFAULT_STORE,
+    INTERRUPTED,
+    JsonOption,
+    QuietOption,
+    ReplayOption,
+    SeedOption,
+    StoreOption,
+    SuiteArgument,
+    VerboseOption,
+    app,
+    console,
+    say,
 )
 
-SuiteArgument = Annotated[str, typer.Argument(help="Name of a shipped suite, or a suite file or folder.")]
-StoreOption = Annotated[Path, typer.Option("--store", help="Where artifacts and outcomes are kept.")]
-SeedOption = Annotated[
-    list[int] | None, typer.Option("--seed", min=0, max=2**32 - 1, help="Train with this seed; may be repeated.")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines instead of tables.")]
-VerboseOption = Annotated[bool, typer.Option("-v", "--verbose", help="Show every table.")]
-QuietOption = Annotated[bool, typer.Option("-q", "--quiet", help="Show no progress.")]
-ReplayOption = Annotated[
-    bool, typer.Option("--replay", help="Ask no endpoint: what its cache of answers lacks fails, and is named.")
-]
-DEFAULT_STORE = Path(".harness")
-INTERRUPTED = 130
-"""What typer leaves with when Ctrl-C was pressed."""
+if TYPE_CHECKING:
+    from harness.errors import HarnessError
 
 
 @app.command()
@@ -56,14 +45,14 @@ def run(
     from harness.report.progress import Steps
     from harness.report.terminal import render
 
-    console = _console(stderr=as_json)
-    with Steps(console) as steps:
+    screen = console(stderr=as_json)
+    with Steps(screen) as steps:
         done = bench.run(suite, store, seed or (), no_watch if quiet else steps.watch, replay=replay)
     if as_json:
         sys.stdout.write((done.folder / "outcome.json").read_text(encoding="utf-8") + "\n")
     else:
-        render(done.outcome, console, verbose=verbose, folder=done.folder)
-        console.print(_what_was_done(done), style="dim", highlight=False)
+        render(done.outcome, screen, verbose=verbose, folder=done.folder)
+        screen.print(_what_was_done(done), style="dim", highlight=False)
     if done.failed_share > done.limit:
         from harness.errors import Incomplete
 
@@ -87,7 +76,7 @@ def plan(
     """Show the stage calls of a suite: which are in the store, and what the others will take."""
     from harness.planning import describe_plan
 
-    describe_plan(suite, store, tuple(seed or ()), _console(), as_json)
+    describe_plan(suite, store, tuple(seed or ()), console(), as_json)
 
 
 @app.command("list")
@@ -95,7 +84,7 @@ def list_(as_json: JsonOption = False) -> None:
     """Show the shipped suites with their candidates, and the measures and recipes there are."""
     from harness.planning import describe_all
 
-    describe_all(_console(), as_json)
+    describe_all(console(), as_json)
 
 
 @app.command()
@@ -106,7 +95,7 @@ def doctor(
     """Check models, endpoints, disk and devices; exit with 2 if something is missing."""
     from harness.doctor import examine
 
-    if not examine(suite, store, _console()):
+    if not examine(suite, store, console()):
         raise typer.Exit(2)
 
 
@@ -117,6 +106,7 @@ def report(
     as_json: JsonOption = False,
     verbose: VerboseOption = False,
     svg: Annotated[Path | None, typer.Option("--svg", help="Also save what is shown as a picture.")] = None,
+    html: Annotated[Path | None, typer.Option("--html", help="Write the report as one page to this file.")] = None,
 ) -> None:
     """Show the latest outcome of a suite again."""
     from rich.console import Console
@@ -129,47 +119,17 @@ def report(
     if not folder.is_dir():
         folder = store / "outcomes" / load_suite(suite)[0].name / "latest"
     outcome = outcomes.read(folder)
-    if as_json:
+    if html is not None:
+        say(f"Wrote {outcomes.write_page(folder, html)}.")
+    elif as_json:
         sys.stdout.write(outcome.model_dump_json(indent=1) + "\n")
     else:
-        console = Console(record=True, width=110) if svg else _console()
-        render(outcome, console, verbose=verbose, folder=None if svg else folder)
+        screen = Console(record=True, width=110) if svg else console()
+        render(outcome, screen, verbose=verbose, folder=None if svg else folder)
         if svg:
-            picture = console.export_svg(title=f"harness run {outcome.suite}")
+            picture = screen.export_svg(title=f"harness run {outcome.suite}")
             # rich asks a server for its font; a picture that is looked at should tell nobody.
             svg.write_text(re.sub(r"@font-face \{.*?\}", "", picture, flags=re.DOTALL), encoding="utf-8")
-
-
-@app.command()
-def judge(
-    suite: SuiteArgument,
-    labels: Annotated[Path, typer.Option("--labels", help="Answers that people rated, in JSON lines.")],
-    measure: Annotated[str, typer.Option("--measure", help="What the judge is asked for.")] = "faithfulness",
-    sample: Annotated[
-        int | None, typer.Option("--sample", min=1, help="Judge so many, each kind of them by its share.")
-    ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the sample and the intervals.")] = 0,
-    store: StoreOption = DEFAULT_STORE,
-    as_json: JsonOption = False,
-    quiet: QuietOption = False,
-    replay: ReplayOption = False,
-) -> None:
-    """Compare a suite's judge with people, and record whether it may decide what is right."""
-    from harness.carry_out import no_watch
-    from harness.judging import judge as calibrate
-    from harness.report.calibrated import render
-    from harness.report.progress import Steps
-
-    console = _console(stderr=as_json)
-    with Steps(console) as steps:
-        watch = no_watch if quiet else steps.watch
-        found = calibrate(suite, labels, store, measure, sample, seed, watch, replay)
-    if as_json:
-        sys.stdout.write(found.calibration.model_dump_json(indent=1) + "\n")
-        return
-    render(found.calibration, console)
-    for line in (*found.remarks, f"Kept in {found.place}; each judgement in {found.rows}."):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -178,11 +138,10 @@ def init(folder: Annotated[Path, typer.Argument(help="Where the suite file is pu
     from harness.init import begin
 
     written = begin(folder)
-    _console().print(
+    say(
         f"Wrote {', '.join(written)} in {folder}. Next: harness doctor {folder}, then harness run {folder}; "
-        "the README there says how to put in your own data.",
-        markup=False, highlight=False, soft_wrap=True,
-    )  # fmt: skip
+        "the README there says how to put in your own data."
+    )
 
 
 @app.command()
@@ -201,19 +160,17 @@ def export(
     from harness.export import export as write
 
     written = write(candidate, folder, store, suite, seed)
-    _console().print(f"Wrote {', '.join(written)} in {folder}.", markup=False, highlight=False, soft_wrap=True)
+    say(f"Wrote {', '.join(written)} in {folder}.")
 
 
-def _console(stderr: bool = False) -> Console:
-    from rich.console import Console
-
-    return Console(stderr=stderr)
+# Below the others, so that help shows them in the order of use.
+from harness import verdict_commands as verdict_commands  # noqa: E402
 
 
 def _explain(error: HarnessError) -> None:
-    console = _console(stderr=True)
+    screen = console(stderr=True)
     for problem in error.problems:
-        console.print(f"error: {problem}", style="red", markup=False, highlight=False, soft_wrap=True)
+        screen.print(f"error: {problem}", style="red", markup=False, highlight=False, soft_wrap=True)
 
 
 def main() -> None:
@@ -223,6 +180,8 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     # It warns of a missing kernel whenever it is imported; see `preload`.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    # It tells that it looks for fonts when it draws for the first time.
+    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
     try:
         app(prog_name="harness")
     except HarnessError as error:

@@ -45,8 +45,10 @@ def conflicts(suite: Suite) -> Iterator[Conflict]:
         if gate.measure is not None and gate.measure not in suite.measures:
             what = f"{gate.measure} is not measured"
             yield Conflict(("gates", number, key), what, "add it to 'measures'", (("measures",),))
-        if any((gate.measure, gate.probe) == (other.measure, other.probe) for other in suite.gates[:number]):
+        if any(gate.bounds == other.bounds for other in suite.gates[:number]):
             yield Conflict(("gates", number, key), f"{gate.measure or gate.probe} has two gates", "keep one")
+        if gate.advisory and gate.on_inconclusive == "fail":
+            yield Conflict(("gates", number, "on_inconclusive"), "an advisory gate never fails", "remove one of both")
     rule = suite.data.synthesize
     # An endpoint is asked for all queries of a kind at once, and told to make them differ.
     alike = rule.temperature == 0 and suite.llm.synthesizer.in_process

@@ -110,7 +110,7 @@ class Comparison(Frozen):
     LLM judged: gains on the questions that both systems answered; no gate rests on them.
     """
 
-    family: Literal["gain", "regression", "advisory"]
+    family: Literal["gain", "regression", "advisory", "exploratory"]
     system: str
     seed: int
     measure: str
@@ -201,6 +201,13 @@ class DatasetInfo(Frozen):
     source: dict[str, Any] = {}
 
 
+class Measured(Frozen):
+    """What a measurement identity is made of, beside the digests of the data: the sample of queries, the settings."""
+
+    sample: str | None = None
+    settings: dict[str, Any] = {}
+
+
 class Paid(Frozen):
     """What one role asked of its endpoint in this run, failed requests included."""
 
@@ -271,6 +278,9 @@ class Outcome(Frozen):
     """What a reader must know to judge the numbers, in words: may test documents be synthesized from, depth, ..."""
     measures: tuple[str, ...]
     identities: dict[str, str]
+    measured: dict[str, Measured] = {}
+    advisory: tuple[str, ...] = ()
+    """Gated measures that rest on a judge who is not calibrated: no gate rests on them."""
     systems: tuple[SystemInfo, ...]
     summaries: tuple[Summary, ...]
     comparisons: tuple[Comparison, ...] = ()

@@ -1,22 +1,20 @@
-"""Outcomes on disk: `outcome.json`, Parquet rows, TREC runs and `report.md` in one folder a run."""
+"""Outcomes on disk: `outcome.json`, Parquet rows, TREC runs and the reports in one folder a run."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness import formats
-from harness.carry_out import Execution
+from harness import evidence, formats
+from harness.datasets import Dataset
 from harness.errors import ConfigError
 from harness.findings import Outcome
 from harness.graph import Plan
-from harness.records import Score
-from harness.report import write_reports
-from harness.stages.common import read_answers
-from harness.stages.retrieve import RUN_FILE
+from harness.records import Answer, Score
+from harness.report import write_html, write_reports
 from harness.store import FolderStore
 
 OUTCOME_FILE = "outcome.json"
@@ -37,7 +35,7 @@ ANSWER_COLUMNS = {
 
 
 def write(
-    outcome: Outcome, root: Path, rows: Sequence[Score], plan: Plan, execution: Execution, store: FolderStore
+    outcome: Outcome, root: Path, rows: Sequence[Score], plan: Plan, dataset: Dataset, store: FolderStore
 ) -> tuple[Outcome, Path]:
     """Write an outcome below `root`; return it with the count of looks at its split, and its folder."""
     base = root / "outcomes" / outcome.suite
@@ -51,13 +49,13 @@ def write(
         for row in outcome.ledger
     ]
     formats.write_parquet(folder / "ledger.parquet", ledger, LEDGER_COLUMNS)
-    formats.write_parquet(folder / "answers.parquet", list(_answers(plan, store)), ANSWER_COLUMNS)
+    found = evidence.of_plan(rows, plan, dataset, store)
+    formats.write_parquet(folder / "answers.parquet", list(_answers(plan, found.answers)), ANSWER_COLUMNS)
     for system in plan.systems:
-        place = store.get(system.run) if system.run and system.scores_run else None
-        if place is not None:
-            formats.write_run(folder / "runs" / f"{system.slug}.trec", formats.read_run(place / RUN_FILE, escaped=True))
+        if system.label in found.runs:
+            formats.write_run(folder / "runs" / f"{system.slug}.trec", found.runs[system.label])
     formats.write_atomically(folder / OUTCOME_FILE, outcome.model_dump_json(indent=1))
-    write_reports(outcome, folder)
+    write_reports(outcome, folder, found)
     _point_to(base / "latest", folder)
     return outcome, folder
 
@@ -73,10 +71,19 @@ def read(folder: Path) -> Outcome:
         raise ConfigError(f"{path}: not an outcome of this version of the harness; run the suite again") from error
 
 
-def _answers(plan: Plan, store: FolderStore) -> Iterator[dict[str, Any]]:
+def write_page(folder: Path, target: Path) -> Path:
+    """Make the page of an outcome again out of its folder, and write it to `target`.
+
+    Raises ConfigError if the folder holds no outcome that this version can read. Texts of documents and questions are
+    left out, and the page says so, where the data set cannot be read or is another one by now.
+    """
+    outcome = read(folder)
+    return write_html(outcome, target, evidence.of_files(folder, outcome))
+
+
+def _answers(plan: Plan, answers: Mapping[str, Mapping[str, Answer]]) -> Iterator[dict[str, Any]]:
     for system in plan.systems:
-        place = store.get(system.answers) if system.answers else None
-        for answer in read_answers(place).values() if place else ():
+        for answer in answers.get(system.label, {}).values():
             row = {**answer._asdict(), "context": json.dumps(answer.context)}
             yield {"system": system.name, "seed": system.seed, **row}
 

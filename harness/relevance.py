@@ -14,8 +14,8 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
 
 from harness import generation
-from harness.llm import Ask, Chat, Message, Reply
-from harness.llm.templates import fill, shorten
+from harness.llm import Ask, Chat, Reply
+from harness.llm.templates import messages, shorten
 from harness.models import load_cross_encoder
 from harness.records import Progress
 
@@ -190,7 +190,7 @@ def by_chat(
     Passages are cut in words, after about `passage_tokens`.
     """
     asks = [
-        Ask((Message("user", fill(prompt, query=_line(query), passage=shorten(passage, passage_tokens))),), _Judgement)
+        Ask(messages(prompt, query=_line(query), passage=shorten(passage, passage_tokens)), _Judgement)
         for query, passage in items
     ]
     judged = [_replied(reply) for reply in chat.ask_all(asks, progress)]

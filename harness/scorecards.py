@@ -13,7 +13,7 @@ from harness import judges, scoring
 from harness.carry_out import Execution, Watch
 from harness.datasets import Dataset
 from harness.digests import digest_of
-from harness.findings import LedgerRow
+from harness.findings import LedgerRow, Measured
 from harness.formats import read_run
 from harness.graph import Plan, SystemPlan
 from harness.llm import Chat, Spent
@@ -80,12 +80,17 @@ class Scorecards:
         digests = self.dataset.digests
         parts = ["queries", "qrels", "groups"] if measure.is_rank else ["queries", "references", "groups"]
         data = {"corpus": digests["corpus"], **{part: digests[f"{split}.{part}"] for part in parts}}
+        made = self.measured(measure)
+        return digest_of([data, made.sample, made.settings])
+
+    def measured(self, measure: Measure) -> Measured:
+        """What a measurement identity is made of beside the data."""
         given = self.plan.given
         sample = None if measure.is_rank else digest_of(given.sample)
         if given.contexts and not measure.is_rank:
             shown = [list(given.contexts.items()), [list(reference) for reference in given.references.values()]]
             sample = digest_of([sample, shown])
-        return digest_of([data, sample, scoring.measurement_settings(measure, self.settings)])
+        return Measured(sample=sample, settings=scoring.measurement_settings(measure, self.settings))
 
     def remarks(self) -> list[str]:
         """What a reader must know of the judge, if one is asked."""

@@ -12,6 +12,7 @@ from typing import Annotated, ClassVar, Literal, TypeVar
 
 from pydantic import AfterValidator, Field, model_validator
 
+from harness.bounds import Gate, OnInconclusive
 from harness.fields import MeasureField, MeasureName, Name, Pattern, Positive, Seed, Share, Spec, Unique
 from harness.measures import Measure
 from harness.recipes import (
@@ -198,23 +199,6 @@ class Utility(Spec):
     wrong_cost: Annotated[float, Field(ge=0, le=1)] = 1.0
 
 
-class Gate(Spec):
-    """A bound on a measure (`margin`, absolute) or on a probe (`relative`)."""
-
-    measure: MeasureField | None = None
-    margin: Annotated[float, Field(ge=0)] | None = None
-    probe: Literal["p50_ms", "p95_ms"] | None = None
-    relative: Annotated[float, Field(ge=0)] | None = None
-
-    @model_validator(mode="after")
-    def _one(self) -> Gate:
-        if (self.measure is None) == (self.probe is None):
-            raise ValueError("give either 'measure' with 'margin' or 'probe' with 'relative'")
-        if (self.measure is None) != (self.margin is None) or (self.probe is None) != (self.relative is None):
-            raise ValueError("'margin' belongs to a measure, 'relative' to a probe")
-        return self
-
-
 class Prices(Spec):
     """Dollars an hour of a machine with and without a GPU."""
 
@@ -242,6 +226,7 @@ class Suite(Spec):
     answer_format: AnswerFormat | None = None
     utility: Utility = Utility()
     gates: tuple[Gate, ...] = ()
+    on_inconclusive: OnInconclusive = "pass"
     prices: Prices = Prices()
     rubric: str = ""
     failure_limit: Share = 0.0

@@ -30,7 +30,7 @@ from harness.findings import Comparison, Verdict
 from harness.measures import Measure
 
 Floats = NDArray[np.float64]
-Family = Literal["gain", "regression", "advisory"]
+Family = Literal["gain", "regression", "advisory", "exploratory"]
 Fill = Literal["drop", "help", "hurt"]  # what stands for a failure: nothing, or the extreme for or against
 DECIMALS = 12  # differences under 1e-12 are rounding, not findings
 TIE = 1e-10  # a flip this near to the observed statistic equals it: sums in another order differ in the last bits

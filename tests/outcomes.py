@@ -5,8 +5,13 @@ Every function returns a new Outcome; `normal` is the one that the others vary.
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from harness import formats
 from harness.findings import (
     Abstention,
     Comparison,
@@ -21,6 +26,7 @@ from harness.findings import (
     Timing,
     Verdict,
 )
+from harness.outcomes import SCORE_COLUMNS
 
 RANK = ("ndcg@10", "recall@100", "mrr@10")
 ANSWER = ("exact_match", "token_f1", "semantic_similarity", "utility")
@@ -543,3 +549,34 @@ def several_seeds() -> Outcome:
                   detectable=0.1197, verdict="inconclusive"),
         ),
     )  # fmt: skip
+
+
+QUERIES_PUT = 80
+
+
+def put(store: Path, outcome: Outcome, means: dict[str, float], failed: str = "", noise: float = 0.05) -> Path:
+    """Write an outcome as a run leaves it, with scores of ndcg@10 around these means."""
+    folder = store / "outcomes" / outcome.suite / re.sub(r"\W", "", outcome.created)
+    rows: list[dict[str, Any]] = []
+    hard = np.random.default_rng(7).normal(0, 0.1, QUERIES_PUT)
+    for info in outcome.systems:
+        # Of its own, so that a system's scores do not depend on which others there are.
+        generator = np.random.default_rng([*info.name.encode(), info.seed])
+        for number in range(QUERIES_PUT):
+            broken = info.name == failed and number == 3
+            value = float(means[info.name] + hard[number] + generator.normal(0, noise)) if info.name in means else None
+            rows.append(
+                {
+                    "system": info.name, "seed": info.seed, "split": outcome.split, "query_id": f"q{number}",
+                    "group": f"g{number // 2}", "measure": "ndcg@10", "value": None if broken else value,
+                    "status": "failed" if broken else "ok" if value is not None else "not_applicable",
+                    "reason": "broken" if broken else "", "spread": None,
+                }
+            )  # fmt: skip
+    folder.mkdir(parents=True, exist_ok=True)
+    formats.write_parquet(folder / "scores.parquet", rows, SCORE_COLUMNS)
+    (folder / "outcome.json").write_text(outcome.model_dump_json(), encoding="utf-8")
+    latest = folder.with_name("latest")
+    latest.unlink(missing_ok=True)
+    latest.symlink_to(folder.name)
+    return folder

@@ -3,46 +3,14 @@
 from __future__ import annotations
 
 import logging
-import re
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import outcomes as invented
 import pytest
 
-from harness import formats, leaderboard
+from harness import leaderboard
 from harness.errors import ConfigError
-from harness.findings import Outcome
-from harness.outcomes import SCORE_COLUMNS
 from harness.report.boards import cost_class
-
-QUERIES = 80
-
-
-def put(store: Path, outcome: Outcome, means: dict[str, float], failed: str = "", noise: float = 0.05) -> Path:
-    """Write an outcome as a run leaves it, with scores of ndcg@10 around these means."""
-    generator = np.random.default_rng(7)
-    folder = store / "outcomes" / outcome.suite / re.sub(r"\W", "", outcome.created)
-    rows: list[dict[str, Any]] = []
-    hard = generator.normal(0, 0.1, QUERIES)
-    for info in outcome.systems:
-        for number in range(QUERIES):
-            broken = info.name == failed and number == 3
-            value = float(means[info.name] + hard[number] + generator.normal(0, noise)) if info.name in means else None
-            rows.append(
-                {
-                    "system": info.name, "seed": info.seed, "split": outcome.split, "query_id": f"q{number}",
-                    "group": f"g{number // 2}", "measure": "ndcg@10", "value": None if broken else value,
-                    "status": "failed" if broken else "ok" if value is not None else "not_applicable",
-                    "reason": "broken" if broken else "", "spread": None,
-                }
-            )  # fmt: skip
-    folder.mkdir(parents=True)
-    formats.write_parquet(folder / "scores.parquet", rows, SCORE_COLUMNS)
-    (folder / "outcome.json").write_text(outcome.model_dump_json(), encoding="utf-8")
-    return folder
-
 
 MEANS = {"bm25": 0.3, "hybrid": 0.5, "untuned": 0.5, "few-shot": 0.5, "retriever": 0.7, "retriever-judged": 0.5}
 
@@ -58,26 +26,26 @@ def row_of(text: str, system: str) -> list[str]:
 
 
 def test_a_clear_winner_is_called_first(tmp_path: Path) -> None:
-    put(tmp_path, invented.normal(), MEANS)
+    invented.put(tmp_path, invented.normal(), MEANS)
     text = text_of(tmp_path, tmp_path / "out")
     assert "retriever (seed 0) is first: every other system is surely worse." in text
     assert row_of(text, "retriever (seed 0)")[0] == "1"
     assert row_of(text, "bm25")[0] == "6"
     assert row_of(text, "untuned")[0] == "2\N{EN DASH}5"
-    assert f"{QUERIES} queries in 40 groups" in text
+    assert f"{invented.QUERIES_PUT} queries in 40 groups" in text
     assert "oracle-context" not in text
 
 
 def test_noise_makes_a_top_group(tmp_path: Path) -> None:
     close = {**MEANS, "retriever": 0.505}
-    put(tmp_path, invented.normal(), close, noise=0.2)
+    invented.put(tmp_path, invented.normal(), close, noise=0.2)
     text = text_of(tmp_path, tmp_path / "out")
     assert "The top group:" in text
     assert "is first" not in text
 
 
 def test_a_system_with_a_failed_score_is_named_and_not_ranked(tmp_path: Path) -> None:
-    put(tmp_path, invented.normal(), MEANS, failed="retriever")
+    invented.put(tmp_path, invented.normal(), MEANS, failed="retriever")
     text = text_of(tmp_path, tmp_path / "out")
     assert "Not ranked, as some of their scores failed: retriever (seed 0)." in text
 
@@ -89,7 +57,7 @@ def test_history_shows_only_what_measured_the_same_and_marks_another_recipe(tmp_
     before = before.model_copy(update={"systems": (*before.systems[:-1], changed)})
     foreign = invented.normal(created="2026-11-18T10:00:00Z", identities={**now.identities, "ndcg@10": "else"})
     for outcome in (foreign, before, now):
-        put(tmp_path, outcome, MEANS)
+        invented.put(tmp_path, outcome, MEANS)
     text = text_of(tmp_path, tmp_path / "out")
     history = text.split("### History")[1]
     assert "2026-11-19 10:00" in history
@@ -103,7 +71,7 @@ def test_history_shows_only_what_measured_the_same_and_marks_another_recipe(tmp_
 def test_an_outcome_that_cannot_be_read_is_left_out_and_said_to_be(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    put(tmp_path, invented.normal(), MEANS)
+    invented.put(tmp_path, invented.normal(), MEANS)
     torn = tmp_path / "outcomes" / "torn" / "1"
     torn.mkdir(parents=True)
     (torn / "outcome.json").write_text('{"schema_version": "harness/outcome-9"', encoding="utf-8")

@@ -19,7 +19,7 @@ from syrupy.assertion import SnapshotAssertion
 from harness import report
 from harness.findings import Outcome
 from harness.report import figures
-from harness.report.markdown import escaped, fenced, render_markdown
+from harness.report.markdown import escaped, fenced, pictures_of, render_markdown
 from harness.report.tables import quality
 from harness.report.terminal import render, split
 from harness.report.values import Cell, Column, Table
@@ -461,10 +461,11 @@ def test_size(number: int, text: str) -> None:
 
 def test_write_reports_replaces_the_file_whole(tmp_path: Path) -> None:
     folder = tmp_path / "new" / "folder"
-    assert report.write_reports(outcomes.normal(), folder) == [folder / "report.md"]
+    assert report.write_reports(outcomes.normal(), folder)[:2] == [folder / "report.md", folder / "report.html"]
     report.write_reports(outcomes.no_op(), folder)
-    assert (folder / "report.md").read_text(encoding="utf-8") == render_markdown(outcomes.no_op())
-    assert [path.name for path in folder.iterdir()] == ["report.md"]
+    text = render_markdown(outcomes.no_op(), pictures_of(outcomes.no_op(), "charts"))
+    assert (folder / "report.md").read_text(encoding="utf-8") == text
+    assert {path.name for path in folder.iterdir()} == {"report.md", "report.html", "charts"}
 
 
 def test_importing_the_package_is_cheap() -> None:

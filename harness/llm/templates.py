@@ -11,8 +11,10 @@ from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from string import Template
+from typing import Literal
 
 from harness.errors import ConfigError, Problem
+from harness.llm.asking import Message
 from harness.roles import PromptName
 
 _QUERIES = frozenset({"passage", "count"})
@@ -29,6 +31,10 @@ the passage holds no answer."""
 WORDS_A_TOKEN = 0.75
 CHARACTERS_A_TOKEN = 6
 """Where words are long or not set apart by spaces, characters are counted instead."""
+_TURN = re.compile(r"^### (user|assistant|system)[ \t]*$", re.MULTILINE)
+_ROLES: Mapping[str, Literal["system", "user", "assistant"]] = {
+    "system": "system", "user": "user", "assistant": "assistant",
+}  # fmt: skip
 _VERSION = re.compile(r"# version: (\d+)[ \t]*(?:\r?\n|\Z)")
 
 
@@ -63,6 +69,8 @@ def check(name: PromptName, text: str) -> Problem | None:
     if not template.is_valid():
         what = "a '$' in the prompt begins no placeholder"
         return Problem(f"llm.prompts.{name}", what, "write '$$' for a plain dollar sign")
+    if _TURN.findall(text)[-1:] not in ([], ["user"]):
+        return Problem(f"llm.prompts.{name}", "the last turn of the prompt is not the user's", "end it with a question")
     found = set(template.get_identifiers())
     known = f"it takes {_named(needed)}"
     if unknown := found - needed:
@@ -79,6 +87,17 @@ def _named(names: set[str] | frozenset[str]) -> str:
 def fill(text: str, **values: str) -> str:
     """The text with its placeholders filled; a '$' inside a value stays what it is."""
     return Template(text).substitute(values)
+
+
+def messages(text: str, **values: str) -> tuple[Message, ...]:
+    """The chat that a text asks with, its placeholders filled: what a user says, unless it is cut into turns.
+
+    A line ``### user``, ``### assistant`` or ``### system`` begins a turn: examples given as finished turns are
+    followed by models that follow no rule. What fills a placeholder cannot begin one.
+    """
+    first, *rest = _TURN.split(text)
+    turns = [("user", first), *zip(rest[::2], rest[1::2], strict=True)]
+    return tuple(Message(_ROLES[role], fill(said.strip(), **values)) for role, said in turns if said.strip())
 
 
 def shorten(text: str, tokens: int) -> str:

@@ -7,18 +7,39 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness.findings import Outcome
 
-REPORT_FILE = "report.md"
+if TYPE_CHECKING:
+    from harness.report.explorer import Evidence
+
+REPORT_FILE, PAGE_FILE, CHARTS = "report.md", "report.html", "charts"
 
 
-def write_reports(outcome: Outcome, folder: Path) -> list[Path]:
-    """Write the report files of an outcome into a folder, each whole or not at all, and return their paths."""
-    from harness.report.markdown import render_markdown
+def write_reports(outcome: Outcome, folder: Path, evidence: Evidence | None = None) -> list[Path]:
+    """Write the report files of an outcome into a folder, each whole or not at all, and return their paths.
 
+    The pictures of the Markdown lie below it, in `charts`. Without `evidence` the page has no query explorer.
+    """
+    from harness.report.markdown import pictures_of, render_markdown
+
+    pictures = pictures_of(outcome, CHARTS)
     folder.mkdir(parents=True, exist_ok=True)
-    return [_write(folder / REPORT_FILE, render_markdown(outcome))]
+    if pictures:
+        (folder / CHARTS).mkdir(exist_ok=True)
+    return [
+        _write(folder / REPORT_FILE, render_markdown(outcome, pictures)),
+        write_html(outcome, folder / PAGE_FILE, evidence),
+        *(_write(folder / picture.path, picture.svg) for picture in pictures),
+    ]
+
+
+def write_html(outcome: Outcome, path: Path, evidence: Evidence | None = None) -> Path:
+    """Write the page of an outcome, whole or not at all, and return its path."""
+    from harness.report.html import render_html
+
+    return _write(path, render_html(outcome, evidence))
 
 
 def _write(path: Path, text: str) -> Path:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -19,14 +21,36 @@ TEMPLATE = "report.md.j2"
 _SPECIAL = re.compile(r"[\\`*|]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 
 
-def render_markdown(outcome: Outcome) -> str:
-    """Return the whole report as one Markdown text."""
+class File(NamedTuple):
+    """A picture that lies beside the text: its path from there, what it says, and its content."""
+
+    path: str
+    told: str
+    svg: str
+
+
+def pictures_of(outcome: Outcome, folder: str) -> list[File]:
+    """Draw the pictures of an outcome, to be put into a folder beside its Markdown."""
+    from harness.report import charts
+    from harness.report.html import source
+    from harness.report.tradeoff import pictures
+
+    style = source("chart.css")
+    return [
+        File(f"{folder}/{picture.name}.svg", picture.told, charts.draw(picture, style))
+        for picture in pictures(view(outcome))
+    ]
+
+
+def render_markdown(outcome: Outcome, pictures: Sequence[File] = ()) -> str:
+    """Return the whole report as one Markdown text; `pictures` lie beside it."""
     return (
         environment()
         .get_template(TEMPLATE)
         .render(
             outcome=outcome,
             report=contents(outcome),
+            pictures=pictures,
             how_to_read=words.how_to_read(view(outcome)),
             spec=yaml_text(outcome.spec),
             took=figures.duration(outcome.seconds),

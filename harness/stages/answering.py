@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol
 
 from harness import generation
 from harness.llm import Ask, services
-from harness.llm.templates import fill, rough_tokens, shorten
+from harness.llm.templates import messages, rough_tokens, shorten
 from harness.models import load_generator
 from harness.recipes import ABSTENTION
 from harness.records import Progress, Usage
@@ -132,7 +132,7 @@ class ServedAnswerer:
         """See `Answerer`; raises ValueError if more than half of all questions so far failed."""
         shown = [(question, shorten(passage, self.settings.passage_tokens)) for question, passage in asked]
         asks = [
-            Ask(endpoints.user(fill(self.prompt, question=question, passage=passage, sentence=ABSTENTION)))
+            Ask(messages(self.prompt, question=question, passage=passage, sentence=ABSTENTION))
             for question, passage in shown
         ]
         answers: list[str | None] = []

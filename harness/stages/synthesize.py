@@ -18,13 +18,13 @@ from pydantic import AfterValidator, BaseModel
 
 from harness import generation
 from harness.llm import Ask, services
-from harness.llm.templates import fill, shorten
+from harness.llm.templates import messages, shorten
 from harness.models import load_generator
 from harness.recipes import QueryKind
 from harness.records import Document, Pair, Progress, Usage
 from harness.stages import Inputs
 from harness.stages.common import model_folder, read_corpus, read_judgements, write_pairs
-from harness.stages.endpoints import Served, check_failures, reasons, sound, usage, user
+from harness.stages.endpoints import Served, check_failures, reasons, sound, usage
 from harness.stages.prompts import synthesis_head, synthesis_tail
 
 LEADING = re.compile(r"^(?:(?:question|query|search words|keywords|statement|claim|answer)\s*:\s*|[-*\"'\s]+)+", re.I)
@@ -136,7 +136,7 @@ def _at_endpoint(
     asked = [_Job(kind, *job) for kind in spec.kinds for job in _counted(jobs[kind])]
     asks = [
         Ask(
-            user(fill(prompts[kind], passage=shorten(document.content, spec.passage_tokens), count=str(wanted))),
+            messages(prompts[kind], passage=shorten(document.content, spec.passage_tokens), count=str(wanted)),
             Queries, temperature=temperature, repeat=seed if temperature else 0,
         )
         for kind, document, wanted in asked

@@ -18,6 +18,8 @@ from statistics import median
 from rich.console import Console
 from rich.table import Table
 
+# Invented outcomes are helpers of the tests.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 REPEATS = 5
 FEW = 3
 
@@ -56,6 +58,25 @@ def statistics() -> Iterator[tuple[str, float]]:
     yield "sign flips, 20 x 700 x 10,000", timed(lambda: stats.compare("gain", pairs))
 
 
+def gate() -> Iterator[tuple[str, float]]:
+    """500 comparisons of 2,000 groups, 10,000 sign flips: a gate on 50 systems and 10 measures. The bar is 10 s."""
+    from harness import stats
+    from harness.measures import parse
+
+    dice = random.Random(0)
+    groups = {str(number): str(number) for number in range(2_000)}
+    names = [f"{name}@{cutoff}" for name in ("ndcg", "recall", "mrr", "map", "precision") for cutoff in (5, 10)]
+    pairs = [
+        stats.Paired(
+            f"s{system}", 0, parse(name), 0.01,
+            {key: dice.random() for key in groups}, {key: dice.random() for key in groups}, groups,
+        )
+        for system in range(50)
+        for name in names
+    ]  # fmt: skip
+    yield "gate, 50 x 10 x 2,000 x 10,000", timed(lambda: stats.compare("regression", pairs), 1)
+
+
 def search() -> Iterator[tuple[str, float]]:
     """300 queries over 50,000 vectors of 384 dimensions, 100 deep, ties in order."""
     import numpy as np
@@ -90,7 +111,28 @@ def writing() -> Iterator[tuple[str, float]]:
     yield "16 queries, head read for each", timed(lambda: generation.write(empty, whole, sampling), FEW)
 
 
-BENCHMARKS = {"help": help_text, "statistics": statistics, "search": search, "writing": writing}
+def pages() -> Iterator[tuple[str, float]]:
+    """A report's page for 10 systems x 2,000 queries x 7 measures, lists 30 deep, with answers."""
+    import explored
+    import outcomes
+
+    from harness.report.html import render_html
+
+    base = outcomes.factorial()
+    outcome = base.model_copy(update={"systems": base.systems[-10:]})
+    evidence = explored.evidence(outcome, 2000, words=120)
+    size = len(render_html(outcome, evidence).encode()) / 1e6
+    yield f"page, 10 x 2,000 queries ({size:.1f} MB)", timed(lambda: render_html(outcome, evidence), FEW)
+
+
+BENCHMARKS = {
+    "pages": pages,
+    "help": help_text,
+    "statistics": statistics,
+    "gate": gate,
+    "search": search,
+    "writing": writing,
+}
 
 
 def main(names: list[str]) -> None:

@@ -1,0 +1,288 @@
+"""The pytest plugin: `pytest suites/quickstart` runs a suite and turns each of its gates into a test.
+
+A suite file (with the schema marker) is collected as one item for each system and gate, and one for what was accepted
+and is gone. A suite runs once a session, also under xdist, before its first item; if it cannot run, its items are
+errors and never skipped. Nothing of the harness is imported before a suite file is met.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+
+if TYPE_CHECKING:
+    from harness.findings import Outcome
+    from harness.spec import Suite
+    from harness.verdicts import Gated, Gating
+
+MARKER = re.compile(r"^schema:\s*[\"']?harness/suite-\d", re.MULTILINE)
+READ_FOR_MARKER = 4096
+GONE = "accepted systems"
+POINTERS = "pytest"
+"""Below the store: which outcome a session's run of a suite made, so that xdist's workers share it."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("harness", "benchmarks of RAG tuning")
+    group.addoption("--harness-store", metavar="DIR", default=".harness", help="where artifacts and outcomes are kept")
+    group.addoption(
+        "--harness-compare", metavar="DIR", default=None, help="where accepted scores lie (default: beside the suite)"
+    )
+    group.addoption(
+        "--harness-save",
+        metavar="REASON",
+        default=None,
+        help="accept the outcomes of this session, if all gates passed",
+    )
+    group.addoption(
+        "--harness-replay", action="store_true", help="ask no endpoint: answer out of the cache, or fail by name"
+    )
+    group.addoption("--harness-latest", action="store_true", help="judge the latest outcome and run nothing")
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    if file_path.suffix not in (".yaml", ".yml") or not _is_suite(file_path):
+        return None
+    found: SuiteFile = SuiteFile.from_parent(parent, path=file_path)
+    return found
+
+
+def _is_suite(path: Path) -> bool:
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            return MARKER.search(file.read(READ_FOR_MARKER)) is not None
+    except OSError:
+        return False
+
+
+class SuiteFile(pytest.File):
+    """A suite: items for every system and gate."""
+
+    def collect(self) -> Iterator[GateItem]:
+        from harness.errors import HarnessError
+        from harness.suite_files import load_suite
+
+        try:
+            suite, _ = load_suite(self.path)
+        except HarnessError as error:
+            raise self.CollectError(str(error)) from error
+        if not suite.gates:
+            raise self.CollectError(f"{self.path}: nothing is gated, so there is nothing to test; add gates")
+        for label in labels_of(suite):
+            for gate in suite.gates:
+                if _can_have(label, gate.measure):
+                    yield GateItem.from_parent(self, name=f"{label}-{gate.name}", label=label, gate=gate.name)
+        yield GateItem.from_parent(self, name=GONE, label=None, gate=None)
+
+
+def labels_of(suite: Suite) -> list[str]:
+    """What a suite's systems are called: reference rows that could be served, and candidates with their seeds."""
+    from harness.verdicts import BOUNDS
+
+    rows = [name for name in suite.reference_rows if name not in BOUNDS]
+    return rows + [f"{name} (seed {seed})" for name in suite.strategies for seed in suite.seeds]
+
+
+def _can_have(label: str, measure: Any) -> bool:
+    """Whether there can be a verdict: examples in the prompt change no list, so `few-shot` is in no rank measure."""
+    return not (label == "few-shot" and measure is not None and measure.is_rank)
+
+
+class GateFailed(Exception):
+    """A gate failed; the message is the sentence of its verdict."""
+
+
+class GateItem(pytest.Item):
+    """One system under one gate; without a label, everything that failed and has no item of its own."""
+
+    def __init__(self, *, label: str | None, gate: str | None, **options: Any) -> None:
+        super().__init__(**options)
+        self.label, self.gate = label, gate
+
+    def setup(self) -> None:
+        """Run the suite, once a session. What is raised here is an error of the test, not a failure."""
+        self.judged = _session(self.config).judged(self.path)
+
+    def runtest(self) -> None:
+        from harness.report.gates import sentence
+
+        found = self._mine(self.judged.gating)
+        for one in found:
+            self.add_report_section("call", "harness", sentence(one))
+        failing = [one for one in found if one.fails]
+        if failing:
+            raise GateFailed("\n".join(map(sentence, failing)))
+        if not found and self.label is not None:
+            why = self.judged.outcome.not_run.get(self.label, "this data set gives it no such score")
+            pytest.skip(f"{self.label} has no {self.gate}: {why}")
+
+    def _mine(self, gating: Gating) -> list[Gated]:
+        if self.label is not None:
+            return [one for one in gating.verdicts if one.gate == self.gate and self.label in _names(one)]
+        siblings = [item for item in self.session.items if isinstance(item, GateItem) and item.path == self.path]
+        told = {(item.label, item.gate) for item in siblings}
+        return [
+            one for one in gating.verdicts if one.fails and not any((name, one.gate) in told for name in _names(one))
+        ]
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> str | Any:
+        from harness.errors import HarnessError
+
+        if isinstance(excinfo.value, GateFailed | HarnessError):
+            return str(excinfo.value)
+        return super().repr_failure(excinfo, style)
+
+    def reportinfo(self) -> tuple[Path, int | None, str]:
+        return self.path, None, f"{self.path.parent.name}: {self.name}"
+
+
+def _names(one: Gated) -> set[str]:
+    """The items that a verdict belongs to: a verdict on a recipe belongs to each of its seeds."""
+    return {one.label, one.system, *(f"{one.system} (seed {seed})" for seed in one.seeds)} - (
+        {one.system} if one.about != "system" else set()
+    )
+
+
+class Judged(NamedTuple):
+    """A suite that was run, and what its gates found."""
+
+    outcome: Outcome
+    gating: Gating
+    folder: Path
+
+
+class HarnessSession:
+    """The suites that this session has run."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self.store = config.rootpath / config.getoption("--harness-store")
+        compare = config.getoption("--harness-compare")
+        self.baselines = config.rootpath / compare if compare else None
+        self._known: dict[str, Judged | Exception] = {}
+
+    def judged(self, suite: str | Path) -> Judged:
+        """Run a suite, or take what this session made of it. Raises the same error for each who asks."""
+        key = str(suite)
+        if key not in self._known:
+            try:
+                self._known[key] = self._judge(suite)
+            except Exception as error:
+                self._known[key] = error
+        found = self._known[key]
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def _judge(self, suite: str | Path) -> Judged:
+        from harness import gating, outcomes
+        from harness.suite_files import load_suite
+
+        spec, _ = load_suite(suite)
+        if self.config.getoption("--harness-latest"):
+            folder = self.store / "outcomes" / spec.name / "latest"
+        else:
+            folder = self._once(suite, spec.name)
+        outcome = outcomes.read(folder)
+        return Judged(outcome, gating.gate(suite, self.store, self.baselines, folder), folder)
+
+    def _once(self, suite: str | Path, name: str) -> Path:
+        """Run in the first of xdist's workers that comes here; the others wait for its outcome."""
+        from filelock import FileLock
+
+        session = os.environ.get("PYTEST_XDIST_TESTRUNUID") or f"alone-{os.getpid()}"
+        pointer = self.store / POINTERS / f"{session}-{name}.json"
+        pointer.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(pointer.with_suffix(".lock")):
+            if not pointer.exists():
+                told = self._run(suite)
+                pointer.write_text(json.dumps({"suite": str(suite), **told}), encoding="utf-8")
+        told = json.loads(pointer.read_text(encoding="utf-8"))
+        if "error" in told:
+            from harness.errors import HarnessError
+
+            raise HarnessError(told["error"])
+        return Path(told["folder"])
+
+    def _run(self, suite: str | Path) -> dict[str, str]:
+        from harness import bench
+        from harness.errors import HarnessError
+
+        try:
+            done = bench.run(suite, self.store, replay=self.config.getoption("--harness-replay"))
+        except HarnessError as error:
+            return {"error": str(error)}
+        return {"folder": str(done.folder.resolve())}
+
+    def pointers(self) -> list[Path]:
+        """What this session ran; the controller of xdist's workers sees theirs."""
+        uid = getattr(self.config, "workerinput", {}).get("testrunuid") or os.environ.get("PYTEST_XDIST_TESTRUNUID")
+        session = uid or _run_of(self.config) or f"alone-{os.getpid()}"
+        return sorted((self.store / POINTERS).glob(f"{session}-*.json"))
+
+
+def _run_of(config: pytest.Config) -> str:
+    """The id of a run whose workers are xdist's, seen from their controller."""
+    distributing = config.pluginmanager.getplugin("dsession")
+    manager = getattr(distributing, "nodemanager", None)
+    return str(getattr(manager, "testrunuid", "") or "")
+
+
+_KEY = pytest.StashKey[HarnessSession]()
+
+
+def _session(config: pytest.Config) -> HarnessSession:
+    if _KEY not in config.stash:
+        config.stash[_KEY] = HarnessSession(config)
+    return config.stash[_KEY]
+
+
+@pytest.fixture(scope="session")
+def harness_outcome(request: pytest.FixtureRequest) -> Callable[[str | Path], Outcome]:
+    """Give the outcome of a suite (a shipped name, a file or a folder), which is run once a session."""
+
+    def outcome_of(suite: str | Path) -> Outcome:
+        return _session(request.config).judged(suite).outcome
+
+    return outcome_of
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Accept what was run, if that was asked for and nothing failed."""
+    config = session.config
+    if hasattr(config, "workerinput"):
+        return
+    found = _session(config).pointers() if _ran(config) else []
+    reason = config.getoption("--harness-save")
+    if reason and exitstatus == 0:
+        config.stash[_SAVED] = [_accept(config, json.loads(path.read_text(encoding="utf-8")), reason) for path in found]
+    for path in found:
+        path.unlink(missing_ok=True)
+        path.with_suffix(".lock").unlink(missing_ok=True)
+
+
+_SAVED = pytest.StashKey[list[str]]()
+
+
+def _ran(config: pytest.Config) -> bool:
+    return _KEY in config.stash or bool(_run_of(config))
+
+
+def _accept(config: pytest.Config, told: dict[str, str], reason: str) -> str:
+    from harness import gating
+
+    session = _session(config)
+    done = gating.accept(told["suite"], reason, session.store, session.baselines, Path(told["folder"]))
+    return gating.what_changed(done)[0]
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    for line in config.stash.get(_SAVED, []):
+        terminalreporter.write_line(line)

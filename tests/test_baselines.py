@@ -1,0 +1,351 @@
+"""Accepted scores on disk: what is written reads back, what is damaged is noticed, and nothing is lost half-way."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import judged
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness import baselines, builtin, score_tables
+from harness.baselines import Baseline, Damaged, accepted_system, folder_for, read, what_differs, write
+from harness.errors import ConfigError, DataError
+from harness.findings import Measured
+from harness.records import Score
+from harness.score_tables import Table, digest_of_table, kept, read_table, scores_in, tables_of, text_of
+
+
+def accepted(reason: str = "the first", shift: float = 0.0, **changes: Any) -> Baseline:
+    values = [value + shift for value in judged.scores()]
+    rows = judged.rows_of({("untuned", 0): {"ndcg@10": values}, ("written", 0): {"ndcg@10": values}})
+    return judged.baseline_of(judged.outcome_of(rows), rows, reason=reason, **changes)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with accepted scores."""
+    place = tmp_path / "baselines" / "toy"
+    write(place, *accepted())
+    return place
+
+
+# ---- tables
+
+IDS = st.text(min_size=1, max_size=6).filter(lambda text: max(text) < "\ud800" or max(text) > "\udfff")
+SCORES = st.one_of(st.none(), st.floats(-1, 1), st.sampled_from([0.0, 1.0, -0.0, 1e-10, -1e-10, 1 / 3, 0.1 + 0.2]))
+
+
+@given(st.dictionaries(IDS, st.tuples(IDS, st.lists(SCORES, min_size=2, max_size=2)), min_size=1, max_size=6))
+def test_a_table_reads_back_as_it_was_written(rows: dict[str, tuple[str, list[float | None]]]) -> None:
+    scored = [
+        Score("s", 0, "test", query, group, measure, value, "ok" if value is not None else "failed")
+        for query, (group, values) in rows.items()
+        for measure, value in zip(("ndcg@10", "utility"), values, strict=True)
+    ]
+    (table,) = tables_of(scored, "test").values()
+    again = round_trip(table)
+    assert again == table
+    assert digest_of_table(again) == digest_of_table(table)
+
+
+def round_trip(table: Table) -> Table:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as place:
+        path = Path(place) / "t.tsv"
+        path.write_bytes(text_of(table).encode())
+        problems: list[Any] = []
+        found = read_table(path, problems)
+        assert not problems
+        assert found is not None
+        return found
+
+
+@given(st.floats(-1, 1))
+def test_what_is_kept_is_kept_for_good(value: float) -> None:
+    """So equal scores differ by nothing, and no score moves by more than half of the ninth decimal."""
+    assert kept(kept(value)) == kept(value) == float(f"{kept(value):.9f}")
+    assert abs(kept(value) - value) <= 0.51e-9
+    assert str(kept(value)) != "-0.0"
+
+
+def test_a_table_is_made_to_be_reviewed() -> None:
+    table = Table({"ndcg@10": {"b": 1 / 3, "a": 1.0, "c": None}, "utility": {"a": -0.5}}, dict.fromkeys("abc", "g 1"))
+    table = table._replace(values={"ndcg@10": {"b": kept(1 / 3), "a": 1.0, "c": None}, "utility": {"a": -0.5}})
+    assert text_of(table).splitlines() == [
+        "query\tgroup\tndcg@10\tutility",
+        "a\tg 1\t1\t-0.5",
+        "b\tg 1\t0.333333333\t-",
+        "c\tg 1\tfailed\t-",
+    ]
+
+
+def test_scores_of_dev_and_of_no_population_are_left_out() -> None:
+    rows = [
+        Score("s", 0, "dev", "a", "g", "ndcg@10", 1.0),
+        Score("s", 0, "test", "b", "g", "ndcg@10", None, "not_applicable"),
+        Score("s", 0, "test", "c", "g", "ndcg@10", 0.5),
+    ]
+    assert tables_of(rows, "test") == {("s", 0): Table({"ndcg@10": {"c": 0.5}}, {"c": "g"})}
+
+
+def test_lines_may_end_as_on_windows(folder: Path) -> None:
+    path = folder / "untuned.tsv"
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    assert read(folder, "toy") == accepted()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_score_that_is_no_number_is_refused(value: float, tmp_path: Path) -> None:
+    from harness import formats, outcomes
+
+    path = tmp_path / "scores.parquet"
+    rows = [Score("s", 0, "test", "a", "g", "ndcg@10", value)._asdict()]
+    formats.write_parquet(path, rows, outcomes.SCORE_COLUMNS)
+    with pytest.raises(ConfigError, match=r"scores\.parquet: a score is not a finite number; run the suite again"):
+        scores_in(path)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"PAR1 and no more"])
+def test_rows_that_cannot_be_read(content: bytes | None, tmp_path: Path) -> None:
+    path = tmp_path / "scores.parquet"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ConfigError, match=r"scores\.parquet: no scores that can be read; run the suite again"):
+        scores_in(path)
+
+
+def test_rows_of_another_form(tmp_path: Path) -> None:
+    from harness import formats
+
+    path = tmp_path / "scores.parquet"
+    formats.write_parquet(path, [{"system": "s"}], {"system": "string"})
+    with pytest.raises(ConfigError, match="no scores that can be read"):
+        scores_in(path)
+
+
+# ---- the folder
+
+
+def test_what_is_accepted_reads_back(folder: Path) -> None:
+    assert read(folder, "toy") == accepted()
+    assert sorted(path.name for path in folder.iterdir()) == ["accepted.json", "untuned.tsv", "written-0.tsv"]
+
+
+def test_nothing_accepted_is_no_error(tmp_path: Path) -> None:
+    assert read(tmp_path / "toy", "toy") is None
+
+
+def test_accepting_again_leaves_nothing_of_before_but_what_is_not_its_own(folder: Path) -> None:
+    (folder / "NOTES.md").write_text("ours")
+    rows = judged.rows_of({("bm25", 0): {"ndcg@10": judged.scores(1)}})
+    outcome = judged.outcome_of(rows)
+    write(folder, *judged.baseline_of(outcome, rows))
+    assert sorted(path.name for path in folder.iterdir()) == ["NOTES.md", "accepted.json", "bm25.tsv"]
+    assert [path.name for path in folder.parent.iterdir()] == ["toy"]
+
+
+@pytest.mark.parametrize("step", ["tables", "first rename", "second rename"])
+def test_a_disk_that_is_full_loses_nothing(step: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    real = Path.replace
+    if step == "tables":
+        monkeypatch.setattr(baselines.formats, "write_atomically", full)
+    else:
+        target = ".toy.replaced" if step == "first rename" else "toy"
+        monkeypatch.setattr(Path, "replace", lambda self, to: full() if Path(to).name == target else real(self, to))
+    with pytest.raises(OSError, match="No space"):
+        write(folder, *accepted("the second", shift=0.01))
+    monkeypatch.undo()
+    assert read(folder, "toy") == accepted()
+    assert [path.name for path in folder.parent.iterdir()] == ["toy"]
+
+
+def test_a_process_that_died_between_the_renames_loses_nothing(folder: Path) -> None:
+    folder.rename(folder.with_name(".toy.replaced"))
+    assert read(folder, "toy") == accepted()
+    assert [path.name for path in folder.parent.iterdir()] == ["toy"]
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+
+def problem(folder: Path, suite: str = "toy") -> str:
+    with pytest.raises(DataError) as caught:
+        read(folder, suite)
+    return str(caught.value).replace(f"{folder}/", "")
+
+
+MEND = "restore the folder from version control, or accept again"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "what"),
+    [
+        ("q0003\t", "q0002\t", "untuned.tsv:5: query 'q0002' has a line already"),
+        ("\t0.", "\tNaN", "untuned.tsv:2: 'NaN"),
+        ("q0001\tg000\t", "q0001\t", "untuned.tsv:3: 2 fields where 3 belong"),
+        ("query\tgroup", "query\t", "untuned.tsv:1: not a table of accepted scores"),
+        ("ndcg@10", "ndgc@10", "untuned.tsv:1: not a table of accepted scores"),
+        (
+            "q0001\tg000\t0.",
+            "q0001\tg000\t1.",
+            "untuned.tsv: not what was accepted: it was edited, or merged by halves",
+        ),
+        ("q0001\tg000", "q0001\tg001", "untuned.tsv: not what was accepted: it was edited, or merged by halves"),
+    ],
+)
+def test_a_table_that_is_not_what_was_written(old: str, new: str, what: str, folder: Path) -> None:
+    edit(folder / "untuned.tsv", old, new)
+    found = problem(folder)
+    assert found.startswith(what)
+    assert found.endswith(MEND)
+
+
+def test_a_table_that_is_cut_off_or_gone(folder: Path) -> None:
+    path = folder / "untuned.tsv"
+    path.write_bytes(path.read_bytes()[: -len("q0119\tg039\t0.5")])
+    (folder / "written-0.tsv").unlink()
+    found = problem(folder)
+    assert "untuned.tsv" in found
+    assert "written-0.tsv: cannot be read (No such file or directory)" in found
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"schema_version": "harness/accepted-1"}', "\x00"])
+def test_a_head_that_is_damaged(content: str, folder: Path) -> None:
+    (folder / "accepted.json").write_text(content)
+    assert problem(folder) == f"accepted.json: damaged: not the accepted scores of a suite; {MEND}"
+    with pytest.raises(Damaged):
+        read(folder, "toy")
+
+
+def test_a_head_that_is_cut_off(folder: Path) -> None:
+    path = folder / "accepted.json"
+    path.write_bytes(path.read_bytes()[:-100])
+    assert problem(folder).startswith("accepted.json: damaged")
+
+
+def test_a_later_form_is_not_taken_for_damage(folder: Path) -> None:
+    edit(folder / "accepted.json", "harness/accepted-1", "harness/accepted-2")
+    what = "accepted.json: written in the form harness/accepted-2, and this version reads harness/accepted-1"
+    assert problem(folder).startswith(what)
+    with pytest.raises(DataError) as caught:
+        read(folder, "toy")
+    assert not isinstance(caught.value, Damaged), "what another version wrote must not be replaced unseen"
+
+
+def test_a_baseline_of_another_suite(folder: Path) -> None:
+    assert problem(folder, "other").startswith("accepted.json: accepted for the suite 'toy', not for 'other'")
+
+
+def test_a_head_cannot_name_files_elsewhere(folder: Path) -> None:
+    edit(folder / "accepted.json", '"untuned.tsv"', '"../untuned.tsv"')
+    assert problem(folder).startswith("accepted.json: damaged")
+
+
+def test_a_head_says_who_and_why_and_no_path(folder: Path, tmp_path: Path) -> None:
+    head = json.loads((folder / "accepted.json").read_text())
+    assert (head["reason"], head["accepted"]) == ("the first", "2026-11-01T00:00:00Z")
+    assert {"provenance", "identities", "measured", "dataset", "summaries", "created", "by"} <= head.keys()
+    assert {"identity", "serving", "failed"} <= head["systems"][0]["info"].keys()
+    assert str(tmp_path) not in (folder / "accepted.json").read_text()
+
+
+# ---- where it lies
+
+
+def test_baselines_lie_beside_suites_or_beside_the_suite_file(tmp_path: Path) -> None:
+    assert folder_for(tmp_path / "suites" / "toy" / "suite.yaml") == tmp_path / "baselines"
+    assert folder_for(tmp_path / "bench" / "suite.yaml") == tmp_path / "bench" / "baselines"
+    assert folder_for(builtin.CHECKOUT / "suites" / "pocket" / "suite.yaml") == builtin.CHECKOUT.resolve() / "baselines"
+
+
+def test_those_of_a_packaged_suite_are_not_put_into_the_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(builtin, "PACKAGE", tmp_path / "_data")
+    assert folder_for(tmp_path / "_data" / "suites" / "pocket" / "suite.yaml") == Path("baselines")
+
+
+# ---- what differs
+
+
+def differs(measure: str = "ndcg@10", **changes: Any) -> tuple[str, ...]:
+    rows = judged.rows_of({("untuned", 0): {"ndcg@10": [0.5], "utility": [0.5]}})
+    then = judged.outcome_of(rows)
+    now = judged.outcome_of(rows, **{"identities": {"ndcg@10": "other", "utility": "other"}} | changes)
+    return what_differs(judged.baseline_of(then, rows).accepted, now, measure)
+
+
+def data(**digests: str) -> dict[str, Any]:
+    rows = judged.rows_of({("untuned", 0): {"ndcg@10": [0.5]}})
+    dataset = judged.outcome_of(rows).dataset
+    changed = {name.replace("_", "."): digest for name, digest in digests.items()}
+    return {"dataset": dataset.model_copy(update={"digests": {**dataset.digests, **changed}, "documents": 9})}
+
+
+def test_equal_identities_do_not_differ_whatever_else_does() -> None:
+    assert differs(identities={"ndcg@10": "id of ndcg@10"}, **data(corpus="x")) == ()
+    assert differs(identities={}, measure="mrr@10") == ()
+
+
+@pytest.mark.parametrize(
+    ("digest", "measure", "what"),
+    [
+        ("test_queries", "ndcg@10", ("the queries",)),
+        ("test_groups", "utility", ("the groups of queries",)),
+        ("test_qrels", "ndcg@10", ("the judgements",)),
+        ("test_references", "utility", ("the reference answers",)),
+        ("test_references", "ndcg@10", ("the sample of questions or the settings of the measure",)),
+        ("train_queries", "ndcg@10", ("the sample of questions or the settings of the measure",)),
+    ],
+)
+def test_the_part_of_the_data_that_differs_is_named(digest: str, measure: str, what: tuple[str, ...]) -> None:
+    assert differs(measure, **data(**{digest: "x"})) == what
+
+
+def test_a_corpus_that_differs_is_named_with_its_size() -> None:
+    (what,) = differs(**data(corpus="x"))
+    assert what.startswith("the corpus (")
+    assert what.endswith(" documents accepted, now 9)")
+
+
+def test_samples_and_settings_that_differ_are_named() -> None:
+    settings = {"measure": "utility", "version": 1, "utility": {"wrong_cost": 0.5}}
+    found = differs("utility", measured={"utility": Measured(sample="x", settings=settings)})
+    assert found == (
+        "the sample of questions that are answered, or what they are shown",
+        "the setting utility (not set, now {'wrong_cost': 0.5})",
+    )
+
+
+def test_a_setting_is_named_by_its_whole_path() -> None:
+    assert baselines._changes({"a": {"b": 1, "c": 2}}, {"a": {"b": 1, "c": 3}}) == ["a.c (2, now 3)"]
+
+
+def test_an_outcome_of_an_older_version_says_what_it_can() -> None:
+    assert differs(measured={}) == ("the sample of questions or the settings of the measure",)
+
+
+def test_another_split_is_named() -> None:
+    assert differs(split="dev")[0] == "the split: test was accepted, now dev"
+
+
+def test_files_are_named_after_systems() -> None:
+    table = Table({}, {})
+    assert accepted_system(judged.info("few-shot"), table).file == "few-shot.tsv"
+    assert accepted_system(judged.info("written", 3), table).file == "written-3.tsv"
+
+
+def test_nothing_of_a_table_is_lost_where_nothing_was_measured() -> None:
+    assert round_trip(Table({}, {})) == Table({}, {})
+    assert score_tables.text_of(Table({}, {})) == "query\tgroup\n"
