@@ -210,8 +210,7 @@ def show(found: Gating, console: Console, verbose: bool = True) -> None:
     """Print the heading, the table and a sentence for each verdict."""
     from rich.text import Text
 
-    from harness.report.terminal import _bullets as print_lines
-    from harness.report.terminal import _print as print_table
+    from harness.report.terminal import print_lines, print_table
 
     console.print(Text(gates.heading(found), style="bold"), soft_wrap=True)
     console.print(Text(gates.subject(found), style="dim"), soft_wrap=True)
@@ -279,8 +278,7 @@ def show_compared(found: versus.Compared, console: Console, as_json: bool) -> No
         value = {"first": found.first, "second": found.second, "rows": rows, "remarks": found.remarks}
         sys.stdout.write(json.dumps(value, indent=1) + "\n")
         return
-    from harness.report.terminal import _bullets as print_lines
-    from harness.report.terminal import _print as print_table
+    from harness.report.terminal import print_lines, print_table
 
     title = f"{found.second} minus {found.first} (exploratory)"
     margins = any(row.margin for row in found.rows)

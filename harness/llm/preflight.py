@@ -13,7 +13,8 @@ from harness.llm.services import Services
 from harness.llm.transport import Answer, Fault, Line
 from harness.roles import Llm, Role
 
-LONGEST = 15.0
+LONGEST = 60.0
+"""Seconds for the answer, if the role allows as many: a server on a small machine may still be at what it was asked."""
 TOKENS = 5
 ADVICE = {"dead": "see that it is up, and that base_url is right (it usually ends in /v1)"}
 

@@ -41,13 +41,13 @@ def render(outcome: Outcome, console: Console, verbose: bool = False, folder: Pa
     console.print(Text(report.title, style="bold"))
     console.print(Text(report.subject, style="dim"))
     console.print()
-    _bullets(report.headline, console)
+    print_lines(report.headline, console)
     for table in _shown(report, verbose):
-        _print(table, console)
+        print_table(table, console)
     if report.warnings:
         console.print()
         console.print(Text("Keep in mind", style="bold"))
-        _bullets(report.warnings, console)
+        print_lines(report.warnings, console)
     if folder is not None:
         console.print()
         console.print(Text(f"Files: {folder}"), soft_wrap=True)
@@ -67,7 +67,7 @@ def _shown(report: Contents, verbose: bool) -> Iterable[Table]:
         yield from report.identities
 
 
-def _bullets(lines: Iterable[str], console: Console) -> None:
+def print_lines(lines: Iterable[str], console: Console) -> None:
     """Sentences with a hanging indent."""
     grid = rich_table.Table.grid(padding=(0, 1))
     grid.add_column(no_wrap=True)
@@ -77,7 +77,8 @@ def _bullets(lines: Iterable[str], console: Console) -> None:
     console.print(grid)
 
 
-def _print(table: Table, console: Console) -> None:
+def print_table(table: Table, console: Console) -> None:
+    """A table with its title, caption and footnotes."""
     console.print()
     console.print(Text(table.title, style="bold"))
     for number, part in enumerate(split(table, console.width)):
