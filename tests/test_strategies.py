@@ -14,7 +14,7 @@ from test_bench import Here
 from harness import bench
 from harness.findings import Outcome
 from harness.formats import read_run
-from harness.report.markdown import render_markdown
+from harness.report.markdown import pictures_of, render_markdown
 
 PARTS = ("retriever", "reranker", "generator")
 STAGES = (
@@ -143,7 +143,7 @@ def test_what_a_tuned_part_costs_is_in_the_cost_to_make_of_those_that_have_it(do
 
 
 def test_the_report_says_whether_gains_add_up(done: bench.Finished) -> None:
-    text = render_markdown(done.outcome)
+    text = render_markdown(done.outcome, pictures_of(done.outcome, "charts"))
     assert "Do the gains add up?" in text
     assert f"{done.outcome.calls_planned} distinct" in text
     assert (done.folder / "report.md").read_text(encoding="utf-8") == text
