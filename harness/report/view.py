@@ -87,7 +87,7 @@ def view(outcome: Outcome) -> View:
     gains = {(row.system, row.seed, row.measure): row for row in outcome.comparisons if row.family == "gain"}
     measured = {row.measure for row in outcome.summaries if finite(row.mean) is not None or row.failed}
     measures = sorted((name for name in outcome.measures if name in measured), key=lambda name: not is_rank(name))
-    gated = {row.measure for row in outcome.comparisons}
+    gated = {row.measure for row in outcome.comparisons if row.family in ("gain", "regression")}
     return View(
         outcome=outcome,
         systems=tuple(sorted(outcome.systems, key=lambda info: info.role == "candidate")),
