@@ -131,6 +131,7 @@ def leaderboard_(
 ) -> None:
     """Rank the systems of every suite in the store, as surely as their scores allow."""
     from harness import leaderboard
+    from harness.report import figures
 
     path, boards = leaderboard.write(store, folder)
-    say(f"Wrote {path}: {boards} boards.")
+    say(f"Wrote {path}: {figures.counted(boards, 'board')}.")
