@@ -16,7 +16,8 @@ from rich.table import Table
 
 from harness import endpoints, provenance, requirements
 from harness.errors import HarnessError
-from harness.models import EMBEDDED, EMBEDDED_PREFIX, locate
+from harness.models import EMBEDDED, locate
+from harness.roles import EMBEDDED_PREFIX
 from harness.spec import Suite
 from harness.suite_files import load_suite
 

@@ -21,10 +21,10 @@ from harness.datasets import load_dataset
 from harness.errors import ConfigError, Problem, nearest
 from harness.findings import Outcome, SystemInfo
 from harness.graph import Plan, SystemPlan
-from harness.models import EMBEDDED_PREFIX
 from harness.plan import build_plan
 from harness.recipes import ABSTENTION, Part
 from harness.report.card import Card, Place, TunedPart, render_card
+from harness.roles import EMBEDDED_PREFIX
 from harness.spec import Candidate, Suite
 from harness.stages.prompts import question_turn
 from harness.store import MANIFEST, FolderStore

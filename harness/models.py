@@ -19,11 +19,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from harness.digests import digest_file, digest_of
 from harness.errors import ConfigError, ModelMissing, Problem, nearest
 from harness.provenance import device_class
+from harness.roles import EMBEDDED_PREFIX
 
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder, SentenceTransformer
-
-EMBEDDED_PREFIX = "embedded:"
 
 
 class Embedded(NamedTuple):

@@ -23,6 +23,8 @@ NAMES = {
     "kappa": "kappa at the cut",
 }
 
+REASONS_SHOWN = 3
+
 
 def render(calibration: Calibration, console: Console) -> None:
     """Print the agreement of judge and people beside that of people among themselves, and what follows."""
@@ -60,8 +62,12 @@ def _answers(found: Calibration) -> str:
 
 
 def _counts(reasons: Mapping[str, int]) -> str:
-    shown = "; ".join(f"{reason}: {count:,}" for reason, count in sorted(reasons.items(), key=lambda one: -one[1])[:3])
-    return f" ({shown})" if shown else ""
+    """The commonest reasons by name, and the others together, so that the numbers add up."""
+    ordered = sorted(reasons.items(), key=lambda one: -one[1])
+    rest = sum(count for _, count in ordered[REASONS_SHOWN:])
+    shown = [f"{reason}: {count:,}" for reason, count in ordered[:REASONS_SHOWN]]
+    shown += [f"other reasons: {rest:,}"] if rest else []
+    return f" ({'; '.join(shown)})" if shown else ""
 
 
 def _meaning(found: Calibration) -> Iterator[str]:
@@ -76,7 +82,7 @@ def _meaning(found: Calibration) -> Iterator[str]:
         yield f"Of an accepted and a refused answer, the judge tells which is which {100 * auroc:.0f} times in 100."
     if auroc is not None and ceiling is not None:
         yield f"A person does so {100 * ceiling:.0f} times in 100, by the word of the others."
-    if found.failures_against.value is not None and found.failed:
+    if found.failures_against.value is not None and found.failed and found.scored:
         yield f"With every failure counted against the judge, the AUROC is {_estimate(found.failures_against)}."
     if found.spread is not None:
         yield f"Judged again, the score of an answer varies by {figures.fixed(found.spread)} (mean standard deviation)."

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from harness.fields import Spec
-from harness.llm import Chat, Message
+from harness.llm import Chat
 from harness.records import Usage
 
 REASONS_SHOWN = 6
@@ -40,11 +40,6 @@ class Served(Spec):
     @model_serializer(mode="wrap")
     def _only_if_served(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
         return {name: value for name, value in whole(self).items() if name != "endpoint" or value is not None}
-
-
-def user(text: str) -> tuple[Message, ...]:
-    """A chat that is one text."""
-    return (Message("user", text),)
 
 
 def sound(text: str) -> str:

@@ -13,9 +13,9 @@ from typing import Any
 from harness import generation
 from harness.fields import Spec
 from harness.formats import load_jsonl
-from harness.models import EMBEDDED_PREFIX
 from harness.recipes import GeneratorRecipe
 from harness.records import Document, Progress, Usage
+from harness.roles import EMBEDDED_PREFIX
 from harness.stages import Inputs
 from harness.stages.answer import prompt_tails
 from harness.stages.answering import holds
