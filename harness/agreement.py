@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.findings import Frozen
+from harness.frozen import Frozen
 
 Floats = NDArray[np.float64]
 TINY = 1e-12

@@ -17,7 +17,8 @@ from pydantic import Field, ValidationError
 
 from harness import builtin, formats
 from harness.errors import DataError, Problem
-from harness.findings import DatasetInfo, Frozen, Measured, Outcome, Summary, SystemInfo
+from harness.findings import DatasetInfo, Measured, Outcome, Summary, SystemInfo
+from harness.frozen import Frozen
 from harness.measures import parse
 from harness.score_tables import HINT, Table, Tables, digest_of_table, read_table, text_of
 

@@ -1,4 +1,7 @@
-"""Bounds that verdicts rest on: the form of a suite's `gates`. Knows nothing of what is measured or compared."""
+"""Bounds that verdicts and advice rest on: the form of a suite's `gates`, `limits` and `prices`.
+
+Knows nothing of what is measured or compared.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from harness.fields import Above0, MeasureField, Spec
+from harness.fields import Above0, MeasureField, Positive, Spec, Unique
 
 Probed = Literal["p50_ms", "p95_ms", "cost_per_1000"]
 """What the probe gives: two quantiles of the time for one query, and the dollars for 1,000."""
@@ -53,3 +56,29 @@ class Gate(Spec):
         if self.measure is not None:
             return str(self.measure)
         return f"{self.probe} ceiling" if self.ceiling is not None else str(self.probe)
+
+
+class Limits(Spec):
+    """What a user can afford: `max_p95_ms` for one query from end to end, `max_usd` once, for making a candidate."""
+
+    max_p95_ms: Above0 | None = None
+    max_usd: Above0 | None = None
+
+
+class Prices(Spec):
+    """Dollars an hour of a machine with and without a GPU, and what one more right answer is worth to the owner."""
+
+    gpu_hour: Annotated[float, Field(ge=0)] = 2.5
+    cpu_hour: Annotated[float, Field(ge=0)] = 0.05
+    right_answer: Above0 | None = None
+
+
+class Diagnose(Spec):
+    """How `harness diagnose` looks: answers to `generation_queries` questions, with each of `contexts` passages shown.
+
+    `examples` questions are named for each place in the funnel.
+    """
+
+    generation_queries: Positive = 100
+    contexts: Annotated[tuple[Positive, ...], Unique, Field(min_length=1)] = (1, 3, 5)
+    examples: Positive = 3

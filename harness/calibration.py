@@ -27,7 +27,7 @@ from harness.agreement import (
     draw_clusters,
     level,
 )
-from harness.findings import Frozen
+from harness.frozen import Frozen
 from harness.labels import Labelled
 from harness.measures import Measure, parse
 from harness.records import Answer, Progress, Reference

@@ -15,7 +15,8 @@ from harness.datasets import Dataset, Split
 from harness.digests import by_hash
 from harness.errors import ConfigError, Problem
 from harness.records import Reference
-from harness.spec import Contexts, Suite
+from harness.sources import Contexts
+from harness.spec import Suite
 
 
 @dataclass(frozen=True)

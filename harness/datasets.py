@@ -19,8 +19,8 @@ from harness.digests import digest_of
 from harness.errors import DataError, Problem, nearest
 from harness.findings import DatasetInfo
 from harness.records import Document, Qrels, Query, Reference
-from harness.spec import Dataset as DatasetSpec
-from harness.spec import Grouping
+from harness.sources import Dataset as DatasetSpec
+from harness.sources import Grouping
 
 MAX_PROBLEMS = 20
 

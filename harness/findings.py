@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from harness.frozen import Frozen, Verdict
+from harness.insights import Diagnosis, Forgotten, Prediction, Return, SliceGain
 
-Verdict = Literal["improved", "equivalent", "inconclusive", "regressed", "new", "missing", "failed", "not comparable"]
 Finding = Literal[
     "adds", "takes away", "too small to matter", "changes nothing",  # of one part
     "absorb", "reinforce", "add up",  # of two
     "could not tell", "not computed",
 ]  # fmt: skip
 OUTCOME_SCHEMA = "harness/outcome-1"
-
-
-class Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class LedgerRow(Frozen):
@@ -219,49 +215,6 @@ class Paid(Frozen):
     dollars: float
 
 
-class Past(Frozen):
-    """What a system of this name scored once, and the identity that it had then."""
-
-    created: str
-    mean: float
-    identity: str
-
-
-class Placed(Frozen):
-    """A system on a board: its place by the mean, and the places from `best` to `worst` that it may truly have."""
-
-    label: str
-    role: Literal["reference", "candidate"]
-    mean: float
-    place: int
-    best: int
-    worst: int
-    gain: float | None = None
-    verdict: Verdict | None = None
-    make_dollars: float = 0.0
-    make_seconds: float = 0.0
-    p95_ms: float | None = None
-    dollars_per_1000: float | None = None
-    history: tuple[Past, ...] = ()
-
-
-class Board(Frozen):
-    """Systems of a suite ranked by one measure; `unranked` have failed scores."""
-
-    suite: str
-    title: str
-    split: str
-    measure: str
-    queries: int
-    groups: int
-    created: str
-    commit: str
-    machine: str
-    times_scored: int = 1
-    rows: tuple[Placed, ...]
-    unranked: tuple[str, ...] = ()
-
-
 class Outcome(Frozen):
     """All of one `harness run` but the rows, which stand beside it in Parquet."""
 
@@ -294,6 +247,11 @@ class Outcome(Frozen):
     effects: tuple[Effect, ...] = ()
     recipe_claims: tuple[RecipeClaim, ...] = ()
     paid: tuple[Paid, ...] = ()
+    slices: tuple[SliceGain, ...] = ()
+    returns: tuple[Return, ...] = ()
+    forgotten: tuple[Forgotten, ...] = ()
+    predictions: tuple[Prediction, ...] = ()
+    diagnosis: Diagnosis | None = None
     calls_planned: int = 0
     """Distinct stage calls of the plan; the next field counts them as if no two systems shared one."""
     calls_without_sharing: int = 0

@@ -11,8 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from harness import outcomes
+from harness.boards import Board, Past, Placed
 from harness.errors import ConfigError, HarnessError
-from harness.findings import Board, Outcome, Past, Placed
+from harness.findings import Outcome
 from harness.formats import read_parquet, write_atomically
 from harness.measures import parse
 from harness.ranks import Ranked, ranks

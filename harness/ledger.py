@@ -8,9 +8,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
+from harness.bounds import Prices
 from harness.findings import LedgerRow
 from harness.graph import Plan, PlannedCall, SystemPlan
-from harness.spec import Prices
 from harness.stages import STAGES
 from harness.store import FolderStore
 

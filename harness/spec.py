@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import combinations
-from typing import Annotated, ClassVar, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field
 
-from harness.bounds import Gate, OnInconclusive
+from harness.bounds import Diagnose, Gate, Limits, OnInconclusive, Prices
 from harness.fields import MeasureField, MeasureName, Name, Pattern, Positive, Seed, Share, Spec, Unique
 from harness.measures import Measure
 from harness.recipes import (
@@ -33,6 +33,7 @@ from harness.recipes import (
     changed,
 )
 from harness.roles import Llm, Llms
+from harness.sources import Dataset, Evaluate, Forgetting
 
 SCHEMA = "harness/suite-1"
 SERVED = "llm:generator"
@@ -40,71 +41,15 @@ SERVED = "llm:generator"
 ReferenceRow = Literal["closed-book", "bm25", "hybrid", "untuned", "few-shot", "oracle-context"]
 REFERENCE_ROWS: tuple[ReferenceRow, ...] = ("closed-book", "bm25", "hybrid", "untuned", "few-shot", "oracle-context")
 Device = Literal["auto", "cpu", "cuda"]
+DERIVED_SLICES = ("query_length", "query_kind", "document_length", "lexical_overlap")
+"""Slices that need no metadata; any other name is a field of the queries' metadata."""
+SliceName = Annotated[str, Field(min_length=1)]
 
 
 def _free(name: str) -> str:
     if name in REFERENCE_ROWS:
         raise ValueError(f"{name!r} is the name of a reference row; rename the candidate")
     return name
-
-
-class Grouping(Spec):
-    """Where the group of a query comes from: a prefix of its documents' ids, or a field of its metadata."""
-
-    doc_id_prefix: Annotated[str, Field(min_length=1)] | None = None
-    metadata: str | None = None
-
-    @model_validator(mode="after")
-    def _one(self) -> Grouping:
-        if (self.doc_id_prefix is None) == (self.metadata is None):
-            raise ValueError("give either 'doc_id_prefix' or 'metadata'")
-        return self
-
-
-class Dataset(Spec):
-    """A BEIR folder (`path`), or documentation built from an installed package (`builder`)."""
-
-    OF_BUILDERS: ClassVar[tuple[str, ...]] = ("split_seed", "symbols", "unanswerable")
-
-    path: str | None = None
-    builder: Literal["scipy-api"] | None = None
-    group: Grouping | None = None
-    symbols: Positive | None = None
-    unanswerable: Share = 0.15
-    split_seed: Seed = 0
-
-    @model_validator(mode="after")
-    def _one(self) -> Dataset:
-        if (self.path is None) == (self.builder is None):
-            raise ValueError("give either 'path' or 'builder'")
-        if self.path is not None:
-            fields = type(self).model_fields
-            used = [name for name in self.OF_BUILDERS if getattr(self, name) != fields[name].default]
-            if used:
-                raise ValueError(f"{', '.join(used)}: only for a 'builder'")
-        return self
-
-
-class Contexts(Spec):
-    """Passages chosen from the judgements instead of retrieved, so that generators are tested apart from the retriever.
-
-    A question is shown its relevant passage; the share `lacking` of the answerable ones is shown another passage of the
-    same group instead and must be declined. With `own_unanswerable`, questions that the data set itself calls
-    unanswerable are asked too, with the passage they were written against.
-    """
-
-    lacking: Share = 0.5
-    own_unanswerable: bool = False
-
-
-class Evaluate(Spec):
-    """Which split is scored; answers are written for a sample of `generation_queries` of it, all if not given."""
-
-    split: Literal["dev", "test"] = "test"
-    generation_queries: Positive | None = None
-    contexts: Contexts | None = None
-    probe_queries: Positive = 100
-    probe_generations: Positive = 30
 
 
 class Retriever(Spec):
@@ -199,13 +144,6 @@ class Utility(Spec):
     wrong_cost: Annotated[float, Field(ge=0, le=1)] = 1.0
 
 
-class Prices(Spec):
-    """Dollars an hour of a machine with and without a GPU."""
-
-    gpu_hour: Annotated[float, Field(ge=0)] = 2.5
-    cpu_hour: Annotated[float, Field(ge=0)] = 0.05
-
-
 class Suite(Spec):
     """A benchmark: data set, pipeline, candidates, measures, gates."""
 
@@ -228,6 +166,10 @@ class Suite(Spec):
     gates: tuple[Gate, ...] = ()
     on_inconclusive: OnInconclusive = "pass"
     prices: Prices = Prices()
+    limits: Limits = Limits()
+    diagnose: Diagnose = Diagnose()
+    slices: Annotated[tuple[SliceName, ...], Unique] = ()
+    forgetting: Forgetting | None = None
     rubric: str = ""
     failure_limit: Share = 0.0
     device: Device = "auto"

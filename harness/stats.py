@@ -26,7 +26,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.findings import Comparison, Verdict
+from harness.findings import Comparison
+from harness.frozen import Verdict
 from harness.measures import Measure
 
 Floats = NDArray[np.float64]

@@ -6,7 +6,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from harness.findings import Comparison, Frozen, Verdict
+from harness.findings import Comparison
+from harness.frozen import Frozen, Verdict
 
 Standing = Verdict | Literal["within bound", "over bound", "not compared"]
 """A verdict on a measure, or what became of a figure of the probe."""

@@ -24,8 +24,8 @@ from harness.findings import (
     Summary,
     SystemInfo,
     Timing,
-    Verdict,
 )
+from harness.frozen import Verdict
 from harness.outcomes import SCORE_COLUMNS
 
 RANK = ("ndcg@10", "recall@100", "mrr@10")

@@ -15,7 +15,7 @@ from harness.datasets import Dataset, load_dataset
 from harness.errors import StageFailed
 from harness.executors import Cost, Request
 from harness.records import Progress, Usage
-from harness.spec import Dataset as DatasetSpec
+from harness.sources import Dataset as DatasetSpec
 from harness.spec import Suite
 from harness.suite_files import parse_suite
 

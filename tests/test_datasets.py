@@ -13,8 +13,8 @@ import pytest
 from harness import builtin
 from harness.datasets import Dataset, load_dataset
 from harness.errors import DataError
-from harness.spec import Dataset as DatasetSpec
-from harness.spec import Grouping
+from harness.sources import Dataset as DatasetSpec
+from harness.sources import Grouping
 
 Rows = list[dict[str, Any]]
 CORPUS: Rows = [

@@ -133,7 +133,9 @@ def test_an_unknown_key_is_named_with_the_nearest_right_one(more: str, key: str,
 
 
 def test_an_unknown_key_near_to_none_is_answered_with_those_there_are() -> None:
-    assert problems_with("prices: {xyz: 1}") == ["s.yaml:5: prices.xyz: unknown key; known here: cpu_hour, gpu_hour"]
+    assert problems_with("prices: {xyz: 1}") == [
+        "s.yaml:5: prices.xyz: unknown key; known here: cpu_hour, gpu_hour, right_answer"
+    ]
 
 
 @pytest.mark.parametrize(

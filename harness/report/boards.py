@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from harness.findings import Board, Placed
+from harness.boards import Board, Placed
 from harness.report import figures
 from harness.report.markdown import environment
 from harness.report.values import VERDICT_TONES, Cell, Column, Table, cells, left, sentences

@@ -1,0 +1,50 @@
+"""A leaderboard as frozen values that compute nothing."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from harness.frozen import Frozen, Verdict
+
+
+class Past(Frozen):
+    """What a system of this name scored once, and the identity that it had then."""
+
+    created: str
+    mean: float
+    identity: str
+
+
+class Placed(Frozen):
+    """A system on a board: its place by the mean, and the places from `best` to `worst` that it may truly have."""
+
+    label: str
+    role: Literal["reference", "candidate"]
+    mean: float
+    place: int
+    best: int
+    worst: int
+    gain: float | None = None
+    verdict: Verdict | None = None
+    make_dollars: float = 0.0
+    make_seconds: float = 0.0
+    p95_ms: float | None = None
+    dollars_per_1000: float | None = None
+    history: tuple[Past, ...] = ()
+
+
+class Board(Frozen):
+    """Systems of a suite ranked by one measure; `unranked` have failed scores."""
+
+    suite: str
+    title: str
+    split: str
+    measure: str
+    queries: int
+    groups: int
+    created: str
+    commit: str
+    machine: str
+    times_scored: int = 1
+    rows: tuple[Placed, ...]
+    unranked: tuple[str, ...] = ()
