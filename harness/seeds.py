@@ -5,8 +5,13 @@ Seeds are crossed with groups of queries, both are samples, and the variance of 
 1992, Invest. Radiology 27:723-731). `untuned` is the same in all seeds, so it is inside the differences. With G groups
 and S seeds, from the crossed analysis of variance:
 
-* of groups: the cluster variance of the mean over seeds, as in `stats`, at least what chance within seeds makes of it;
-* of seeds: the variance of the seeds' mean gains over S, less what chance within seeds (the interaction) makes of it.
+* of groups: the cluster variance of the mean over seeds, as in `stats`, less what chance within seeds (the interaction)
+  makes of it;
+* of seeds: the variance of the seeds' mean gains over S, which holds that chance.
+
+So chance within seeds counts once, with the seeds. Taken off the seeds and left to the groups it would make narrower
+intervals, but the variance of three seeds less an estimate is often nothing, just where it is needed: of 2,500 claims
+about recipes that gain nothing, 6 to 9 % were then made where seeds vary, and are 2 to 5 % so.
 
 The half-width is sqrt(t[G-1]^2 * of groups + t[S-1]^2 * of seeds): each part with its own t, which for independent
 parts never covers too seldom (Banerjee 1960, Sankhya 22:357-358). One t with the degrees of freedom of Satterthwaite
@@ -167,8 +172,8 @@ def _crossed(by_seed: Sequence[Mapping[str, float]], groups: Mapping[str, str]) 
     by_chance = scale * float((within**2).sum()) / n_seeds / (n_seeds - 1)
     return _Crossed(
         gains=tuple(map(float, gains)),
-        of_groups=max(by_chance, scale * float(((of_group - sizes * gains.mean()) ** 2).sum())),
-        of_seeds=max(0.0, float(gains.var(ddof=1)) / n_seeds - by_chance),
+        of_groups=max(0.0, scale * float(((of_group - sizes * gains.mean()) ** 2).sum()) - by_chance),
+        of_seeds=float(gains.var(ddof=1)) / n_seeds,
         n_queries=len(queries),
         n_groups=n_groups,
     )
