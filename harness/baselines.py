@@ -57,6 +57,9 @@ class Accepted(Frozen):
     measured: dict[str, Measured] = Field(default_factory=dict)
     systems: tuple[AcceptedSystem, ...]
     summaries: tuple[Summary, ...]
+    margins: dict[str, float] = Field(default_factory=dict)
+    """Measures by which systems were compared with `untuned`, and the margins of their gates then."""
+    times_scored: int = 1
 
 
 class Baseline(NamedTuple):
@@ -121,6 +124,14 @@ def read(folder: Path, suite: str | None = None) -> Baseline | None:
     if problems:
         raise Damaged(problems)
     return Baseline(accepted, tables)
+
+
+def read_all(folder: Path) -> list[Baseline]:
+    """Read what was accepted for every suite, in the order of their names. Raises what `read` raises."""
+    for left in folder.glob(".*.replaced"):
+        settle(left.with_name(left.name.removeprefix(".").removesuffix(".replaced")))
+    places = sorted(path.parent for path in folder.glob(f"[!.]*/{ACCEPTED_FILE}"))
+    return [found for place in places if (found := read(place, place.name)) is not None]
 
 
 def _read_accepted(path: Path) -> Accepted:

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import NamedTuple
 
-from harness import endpoints, outcomes, provenance, requirements, scoring
+from harness import aftermath, endpoints, forgetting, outcomes, provenance, requirements, scoring
 from harness.carry_out import Execution, Watch, carry_out, no_watch
 from harness.comparing import ALPHA, BOUNDS, RESAMPLES, Comparisons, values_of
 from harness.datasets import Dataset, load_dataset
 from harness.executors import ChildExecutor, Executor, InlineExecutor
-from harness.findings import Abstention, Outcome, Serving, Summary, SystemInfo
+from harness.findings import Abstention, Outcome, Serving, SystemInfo
 from harness.formats import read_run
 from harness.graph import Plan, SystemPlan
 from harness.latency import Latencies
 from harness.ledger import making_cost, unknown_costs
-from harness.measures import parse
 from harness.plan import build_plan
 from harness.records import Score
 from harness.scorecards import Scorecards
@@ -28,6 +26,7 @@ from harness.stages.common import read_answers
 from harness.stages.retrieve import RUN_FILE
 from harness.store import FolderStore
 from harness.suite_files import load_suite
+from harness.summaries import summarise, worst_share
 from harness.twins import Twins, twins
 
 STORE = Path(".harness")
@@ -79,19 +78,28 @@ class Bench:
         requirements.apply_device(self.suite)
         requirements.check(self.suite)
         dataset = load_dataset(self.suite.dataset, self.split)
+        slices = aftermath.slices_of(self.suite, dataset)
         plan = build_plan(self.suite, dataset)
+        elsewhere = forgetting.prepared(plan)
         plan.parts.publish(self.store)
         cards = Scorecards(plan, dataset, self.store, self.watch, self.services, self.root)
-        endpoints.check(endpoints.roles_needed(plan, self.store, cards.lacks_judgements()), self.services)
+        roles = endpoints.roles_needed(plan, self.store, cards.lacks_judgements())
+        roles += elsewhere.roles(self.store, self.services, self.root) if elsewhere else []
+        endpoints.check(dict.fromkeys(roles), self.services)
         execution = carry_out(plan, self.store, self.executor, InlineExecutor(), self.watch, self.services)
         cards.execution = execution
         rows = {system.label: cards.rows(system) for system in plan.systems}
+        there = forgetting.Scored()
+        if elsewhere is not None:
+            there = forgetting.scored(
+                plan, execution, elsewhere, self.store, self.executor, self.watch, self.services, self.root
+            )
         latencies = Latencies(plan, self.store, self.executor, self.watch, self.services)
         serving = {
             system.label: latencies.measure(system) for system in plan.systems if self._served(system, execution)
         }
         systems = self._systems(plan, execution, serving)
-        compared = Comparisons(plan, rows, cards.unproven())
+        compared, unknown = Comparisons(plan, rows, cards.unproven()), self._unknown(plan, execution)
         summaries = [summary for system in plan.systems for summary in summarise(rows[system.label], self.split)]
         outcome = Outcome(
             suite=self.suite.name,
@@ -114,19 +122,23 @@ class Bench:
             recipe_claims=tuple(compared.claims()),
             abstentions=tuple(self._abstentions(plan, execution, cards)),
             timings=latencies.timings(),
-            ledger=(*execution.rows.values(), *cards.judgements),
+            ledger=(*execution.rows.values(), *cards.judgements, *there.ledger),
+            forgotten=there.forgotten,
             paid=endpoints.paid(self.services),
             not_run=self._not_run(plan) | {f"probe {name}": why for name, why in latencies.failed.items()},
-            notes=(*self._notes(plan, rows), *cards.remarks(), *self._unknown(plan, execution)),
+            notes=(*self._notes(plan, rows), *cards.remarks(), *_untold(unknown), *there.notes),
             missing_lists=self._missing_lists(plan, dataset, execution),
             calls_planned=len(plan.calls),
             calls_without_sharing=plan.calls_without_sharing,
         )
+        outcome = aftermath.complete(outcome, self.suite, compared, slices, self.root, unknown)
         every = [row for found in rows.values() for row in found]
         outcome, folder = outcomes.write(outcome, self.root, every, plan, dataset, self.store)
-        share = 1.0 if execution.failed else worst_share(summaries)
+        broken = execution.failed or any(row.verdict == "failed" for row in there.forgotten)
+        share = 1.0 if broken else worst_share(summaries)
         seconds = time.perf_counter() - started
-        return Finished(outcome, folder, execution.made, cards.computed, share, self.suite.failure_limit, seconds)
+        made, computed = execution.made + there.calls_made, cards.computed + there.scores_computed
+        return Finished(outcome, folder, made, computed, share, self.suite.failure_limit, seconds)
 
     @staticmethod
     def _served(system: SystemPlan, execution: Execution) -> bool:
@@ -225,13 +237,11 @@ class Bench:
         return reasons
 
     @staticmethod
-    def _unknown(plan: Plan, execution: Execution) -> list[str]:
+    def _unknown(plan: Plan, execution: Execution) -> dict[str, list[str]]:
+        """Calls whose cost is not known, by the system that needed them."""
         found = {system.label: unknown_costs(plan, system, execution.rows) for system in plan.systems}
-        return [
-            f"The cost to make {label} leaves out: {', '.join(calls)} (no longer in the store)."
-            for label, calls in found.items()
-            if calls and not any(goal in execution.failed for goal in plan.system(label).goals)
-        ]
+        failed = {system.label for system in plan.systems if any(goal in execution.failed for goal in system.goals)}
+        return {label: calls for label, calls in found.items() if calls and label not in failed}
 
     def _notes(self, plan: Plan, rows: Mapping[str, list[Score]]) -> list[str]:
         notes = []
@@ -257,32 +267,8 @@ class Bench:
         return notes
 
 
-def worst_share(summaries: Sequence[Summary]) -> float:
-    """The largest share of failed scores that any system has in any measure: a mean over all would hide a system."""
-    return max((summary.failed / (summary.n + summary.failed) for summary in summaries), default=0.0)
-
-
-def summarise(rows: Sequence[Score], split: str) -> list[Summary]:
-    """Mean of every measure of one system over the queries that have a value, with what failed beside it."""
-    by_measure: dict[str, list[Score]] = {}
-    for row in rows:
-        if row.split == split and row.status != "not_applicable":
-            by_measure.setdefault(row.measure, []).append(row)
-    found = []
-    for measure, scores in by_measure.items():
-        values = [row.value for row in scores if row.value is not None]
-        reasons = Counter(row.reason for row in scores if row.status == "failed")
-        spreads = [row.spread for row in scores if row.spread is not None]
-        found.append(
-            Summary(
-                system=scores[0].system,
-                seed=scores[0].seed,
-                measure=str(parse(measure)),
-                mean=fmean(values) if values else None,
-                n=len(values),
-                failed=sum(reasons.values()),
-                reasons=dict(reasons),
-                spread=fmean(one**2 for one in spreads) ** 0.5 if spreads else None,
-            )
-        )
-    return found
+def _untold(unknown: Mapping[str, Sequence[str]]) -> list[str]:
+    return [
+        f"The cost to make {label} leaves out: {', '.join(calls)} (no longer in the store)."
+        for label, calls in unknown.items()
+    ]

@@ -16,7 +16,11 @@ class Past(Frozen):
 
 
 class Placed(Frozen):
-    """A system on a board: its place by the mean, and the places from `best` to `worst` that it may truly have."""
+    """A system on a board: its place by the mean, and the places from `best` to `worst` that it may truly have.
+
+    `low` and `high` bound its gain over `untuned`, simultaneously with all gains of the outcome. `p95_ms` is the
+    latency of the parts that the measure judges.
+    """
 
     label: str
     role: Literal["reference", "candidate"]
@@ -25,6 +29,8 @@ class Placed(Frozen):
     best: int
     worst: int
     gain: float | None = None
+    low: float | None = None
+    high: float | None = None
     verdict: Verdict | None = None
     make_dollars: float = 0.0
     make_seconds: float = 0.0
@@ -32,19 +38,31 @@ class Placed(Frozen):
     dollars_per_1000: float | None = None
     history: tuple[Past, ...] = ()
 
+    @property
+    def top(self) -> bool:
+        """Whether no other system is surely better."""
+        return self.best == 1
+
 
 class Board(Frozen):
-    """Systems of a suite ranked by one measure; `unranked` have failed scores."""
+    """Systems of a suite ranked by one measure; `unranked` have failed scores.
+
+    `accepted` and `reason` say when and why the scores were accepted; both are empty for a board of an outcome.
+    """
 
     suite: str
     title: str
     split: str
     measure: str
+    margin: float = 0.0
     queries: int
     groups: int
     created: str
     commit: str
+    dirty: bool = False
     machine: str
     times_scored: int = 1
+    accepted: str = ""
+    reason: str = ""
     rows: tuple[Placed, ...]
     unranked: tuple[str, ...] = ()

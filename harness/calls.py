@@ -14,11 +14,11 @@ from harness.contexts import Given
 from harness.datasets import Dataset
 from harness.digests import digest_of
 from harness.errors import ConfigError
-from harness.graph import PlannedCall, Work
+from harness.graph import PlannedCall, SystemPlan, Work
 from harness.llm import templates
 from harness.models import locate, model_digest
 from harness.parts import Parts
-from harness.recipes import Part
+from harness.recipes import Part, RerankerRecipe
 from harness.records import StageCall
 from harness.roles import PromptName, Role
 from harness.spec import Retriever, Suite
@@ -49,6 +49,17 @@ class Chain:
         return replace(self, models={**self.models, part: key}, labels={**self.labels, part: label})
 
 
+def chain_of(system: SystemPlan, suite: Suite) -> Chain:
+    """The chain that a planned system has tuned."""
+    who = system.name if system.role == "reference" else f"{system.name}, seed {system.seed}"
+    length = None
+    if "reranker" in system.models and suite.pipeline.reranker is None:
+        recipe = suite.recipe(suite.strategies[system.name], "reranker")
+        assert isinstance(recipe, RerankerRecipe)
+        length = recipe.max_length
+    return Chain(system.models, dict.fromkeys(system.models, who), length)
+
+
 class Calls:
     """The graph in the making."""
 
@@ -59,6 +70,7 @@ class Calls:
         self.calls: dict[str, PlannedCall] = {}
         self.untuned = suite.pipeline.retriever
         self.depth = min(suite.pipeline.depth, len(dataset.documents))
+        self.rerank_depth = min(suite.pipeline.rerank_depth, self.depth)
 
     def call(
         self, stage: str, label: str, spec: Mapping[str, Any], inputs: Mapping[str, str | None], work: Work,
@@ -123,25 +135,27 @@ class Calls:
         inputs = {"index": self.bm25_index(), "queries": self.parts.keys[f"{split}.queries"]}
         return self.call("retrieve", f"retrieve {split} with bm25", spec, inputs, Work(self._size(split)))
 
-    def retrieved(self, chain: Chain, split: str, queries: str | None = None) -> str:
+    def retrieved(self, chain: Chain, split: str, queries: str | None = None, depth: int | None = None) -> str:
         """Lists of the chain's retriever for a split, or for the `queries` of an artifact, then called `split`."""
-        spec = {"kind": "dense", "depth": self.depth, "retriever": self.untuned.model_dump()}
+        spec = {"kind": "dense", "depth": depth or self.depth, "retriever": self.untuned.model_dump()}
         key = queries or self.parts.keys[f"{split}.queries"]
         inputs = {"index": self.dense_index(chain), "queries": key, "model": chain.model("retriever")}
-        label = f"retrieve {split} with {chain.label('retriever')}"
+        label = f"retrieve {split} with {chain.label('retriever')}" + (f", {depth} deep" if depth else "")
         work = Work(self._size(split, queries))
         return self.call("retrieve", label, spec, inputs, work, models=self._retriever)
 
     def ranked(self, chain: Chain, split: str, queries: str | None = None) -> str:
         """Lists of the chain, reranked if the chain or the pipeline has a reranker."""
-        run = self.retrieved(chain, split, queries)
+        return self.reranked(chain, split, self.retrieved(chain, split, queries), queries)
+
+    def reranked(self, chain: Chain, split: str, run: str, queries: str | None = None, ideal: str = "") -> str:
+        """The lists `run` (those of `ideal`) as the chain's reranker orders them; unchanged if there is none."""
         model, given = chain.model("reranker"), self.suite.pipeline.reranker
         length = chain.reranker_length or (given.max_length if given else None)
         if length is None:
             return run
-        depth = min(self.suite.pipeline.rerank_depth, self.depth)
         spec = {
-            "depth": depth,
+            "depth": self.rerank_depth,
             "max_length": length,
             "model": given.model if given and model is None else None,
         }
@@ -151,8 +165,8 @@ class Calls:
             "corpus": self.parts.keys["corpus"],
             "model": model,
         }
-        work = Work(self._size(split, queries) * depth)
-        label = f"rerank {split} with {_joined(chain, ('retriever', 'reranker'))}"
+        work = Work(self._size(split, queries) * self.rerank_depth)
+        label = f"rerank {split} with {_joined(chain, ('retriever', 'reranker'))}" + (f" from {ideal}" if ideal else "")
         return self.call("rerank", label, spec, inputs, work, models=[given.model] if spec["model"] and given else [])
 
     def _size(self, split: str, queries: str | None = None) -> int:
@@ -168,9 +182,12 @@ class Calls:
 
     def answered(
         self, source: Literal["run", "none", "relevant"], label: str, run: str | None = None, few_shot: bool = False,
-        adapter: str | None = None,
+        adapter: str | None = None, context: int | None = None,
     ) -> str | None:  # fmt: skip
-        """Answers to the sampled questions; None if there is no generator, or nothing to ask."""
+        """Answers to the sampled questions; None if there is no generator, or nothing to ask.
+
+        `context` passages are shown, the pipeline's number of them if not given.
+        """
         generator, remote = self.suite.generator, self.suite.answerer is not None
         if generator is None or not self.given.sample:
             return None
@@ -189,13 +206,13 @@ class Calls:
             inputs |= {f"train_{part}": keys[f"train.{part}"] for part in ("queries", "qrels", "references")}
         spec = {
             "generator": generator.model_dump(exclude={"few_shot"}),
-            "context": self.suite.pipeline.context,
+            "context": context or self.suite.pipeline.context,
             "source": shown,
             "few_shot": generator.few_shot if few_shot else 0,
         }
         if remote:
             spec["endpoint"] = self.endpoint("generator")
-        passages = 0 if source == "none" else self.suite.pipeline.context
+        passages = 0 if source == "none" else context or self.suite.pipeline.context
         prompt_tokens = 80 + passages * generator.passage_tokens
         work = self.asked("generator", len(self.given.sample), prompt_tokens, generator.max_new_tokens // 2)
         return self.call(

@@ -42,12 +42,15 @@ class Comparisons:
 
     def gains(self) -> list[Comparison]:
         """Every system that could be served against `untuned`, on every gated measure, as one family."""
-        served = [system for system in self.plan.systems if system.name != UNTUNED and system.name not in BOUNDS]
-        pairs = self._pairs(served)
+        pairs = self.served()
         if not pairs:
             return []
         limit = self.suite.failure_limit
         return stats.compare("gain", pairs, failure_limit=limit, alpha=ALPHA, resamples=RESAMPLES)
+
+    def served(self) -> list[stats.Paired]:
+        """Every system that could be served beside `untuned`, on every gated measure."""
+        return self._pairs([one for one in self.plan.systems if one.name != UNTUNED and one.name not in BOUNDS])
 
     def advisory(self) -> list[Comparison]:
         """What LLMs judged, against `untuned`, on the questions that both answered: a family of its own."""

@@ -62,8 +62,27 @@ def conflicts(suite: Suite) -> Iterator[Conflict]:
     if "untuned" not in suite.reference_rows:
         what = "'untuned' is missing: gains are measured against it"
         yield Conflict(("reference_rows",), what, "add it")
+    yield from _forgetting_conflicts(suite)
     yield from _llm_conflicts(suite)
     yield from _strategy_conflicts(suite)
+
+
+def _forgetting_conflicts(suite: Suite) -> Iterator[Conflict]:
+    """What does not go together with the other data set that tuned models are scored on."""
+    rule, own, no_generator = suite.forgetting, suite.dataset, suite.pipeline.generator is None
+    if rule is None:
+        return
+    at, data = ("forgetting",), ("dataset",)
+    if (rule.dataset.path, rule.dataset.builder) == (own.path, own.builder):
+        yield Conflict(
+            (*at, "dataset"), "the suite's own data set: forgetting shows on another", "name another", (data,)
+        )
+    if rule.generation_queries and no_generator:
+        answers, read = (*at, "generation_queries"), (("pipeline", "generator"),)
+        yield Conflict(answers, "there is no generator to ask", "add pipeline.generator, or set it to 0", read)
+    if not any(measure.is_rank or rule.generation_queries for measure in suite.margins):
+        what = "it is told by gated measures, and none of them is measured there"
+        yield Conflict(at, what, "gate a rank measure, or set generation_queries", (("gates",),))
 
 
 def _llm_conflicts(suite: Suite) -> Iterator[Conflict]:

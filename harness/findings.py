@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from harness.frozen import Frozen, Verdict
-from harness.insights import Diagnosis, Forgotten, Prediction, Return, SliceGain
+from harness.gains import Forgotten, Return, SliceGain
+from harness.insights import Diagnosis, Prediction
 
 Finding = Literal[
     "adds", "takes away", "too small to matter", "changes nothing",  # of one part

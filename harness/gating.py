@@ -117,6 +117,8 @@ def _accepted(found: Measured, reason: str) -> Accepted:
         measured=outcome.measured,
         systems=tuple(accepted_system(info, tables[info.name, info.seed]) for info in outcome.systems),
         summaries=outcome.summaries,
+        margins={row.measure: row.margin for row in outcome.comparisons if row.family == "gain"},
+        times_scored=outcome.times_scored,
     )
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from statistics import median
 from typing import Any, NamedTuple
 
 from harness.bounds import Prices
@@ -56,12 +55,27 @@ def row_of(planned: PlannedCall, facts: Mapping[str, Any], reused: bool) -> Ledg
 
 
 def rates(store: FolderStore) -> dict[str, float]:
-    """Units a second of every stage: the median of what this store has seen, else the stage's first guess."""
-    seen: dict[str, list[float]] = defaultdict(list)
+    """Units a second of every stage: all that this store has seen of it taken together, else the stage's first guess.
+
+    What a child needs to begin is taken off, so that a small sample speaks for a large call.
+    """
+    units: dict[str, float] = defaultdict(float)
+    seconds: dict[str, float] = defaultdict(float)
+    for facts in _timed(store):
+        units[facts["stage"]] += facts["units"]
+        seconds[facts["stage"]] += max(facts["seconds"] - STARTUP_SECONDS, facts["seconds"] / 2)
+    return {name: units[name] / seconds[name] if units[name] else stage.rate for name, stage in STAGES.items()}
+
+
+def measured(store: FolderStore) -> set[str]:
+    """The stages that this store has timed."""
+    return {facts["stage"] for facts in _timed(store)}
+
+
+def _timed(store: FolderStore) -> Iterator[dict[str, Any]]:
     for facts in store.all_facts():
         if facts.get("units") and facts.get("seconds", 0) > 0 and facts.get("stage") in STAGES:
-            seen[facts["stage"]].append(facts["units"] / facts["seconds"])
-    return {name: median(seen[name]) if seen[name] else stage.rate for name, stage in STAGES.items()}
+            yield facts
 
 
 def estimate(plan: Plan, store: FolderStore) -> dict[str, Estimate]:

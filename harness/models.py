@@ -11,6 +11,7 @@ import importlib.util
 import json
 import os
 import re
+from collections.abc import Callable
 from functools import cache
 from logging import ERROR, getLogger
 from pathlib import Path
@@ -95,6 +96,30 @@ def _digest_at(path: Path) -> str:
     kept = {".json", ".txt", ".model", ".jinja", ".safetensors"}
     files = sorted(item for item in path.rglob("*") if item.is_file() and item.suffix in kept)
     return digest_of([[item.relative_to(path).as_posix(), digest_file(item)] for item in files])
+
+
+def word_pieces(name: str) -> Callable[[str], int] | None:
+    """Return what says into how many pieces the tokenizer of a model breaks a word; None if it has no tokenizer.json.
+
+    The file is read without transformers, whose import would take longer than all the counting.
+    """
+    from tokenizers import Tokenizer
+
+    folder = locate(name)
+    path = next(
+        (path for path in (folder / "tokenizer.json", *sorted(folder.glob("*/tokenizer.json"))) if path.is_file()), None
+    )
+    if path is None:
+        return None
+    tokenizer = Tokenizer.from_file(str(path))
+    # Many files say that every text is to be filled up to one length.
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+
+    def pieces(word: str) -> int:
+        return len(tokenizer.encode(word, add_special_tokens=False).ids)
+
+    return pieces
 
 
 def torch_device() -> str:

@@ -40,7 +40,7 @@ def write(
     """Write an outcome below `root`; return it with the count of looks at its split, and its folder."""
     base = root / "outcomes" / outcome.suite
     outcome = outcome.model_copy(update={"times_scored": _looks(base, outcome)})
-    folder = _new_folder(base, outcome.created)
+    folder = new_folder(base, outcome.created)
     formats.write_parquet(folder / "scores.parquet", [row._asdict() for row in rows], SCORE_COLUMNS)
     failures = [row._asdict() for row in rows if row.status == "failed"]
     formats.write_parquet(folder / "failures.parquet", failures, SCORE_COLUMNS)
@@ -56,7 +56,7 @@ def write(
             formats.write_run(folder / "runs" / f"{system.slug}.trec", found.runs[system.label])
     formats.write_atomically(folder / OUTCOME_FILE, outcome.model_dump_json(indent=1))
     write_reports(outcome, folder, found)
-    _point_to(base / "latest", folder)
+    point_to(base / "latest", folder)
     return outcome, folder
 
 
@@ -107,7 +107,7 @@ def _look(outcome: Outcome) -> frozenset[str]:
     return frozenset(system.identity for system in outcome.systems)
 
 
-def _new_folder(base: Path, created: str) -> Path:
+def new_folder(base: Path, created: str) -> Path:
     """Make a folder named by the time; a second run in the same second gets a number."""
     stamp = created.replace(":", "").replace("-", "")
     for number in range(1000):
@@ -120,7 +120,7 @@ def _new_folder(base: Path, created: str) -> Path:
     raise ConfigError(f"{base}: too many outcomes of one second; remove some")
 
 
-def _point_to(link: Path, folder: Path) -> None:
+def point_to(link: Path, folder: Path) -> None:
     aside = link.with_name(f".latest.{os.getpid()}")
     aside.unlink(missing_ok=True)
     aside.symlink_to(folder.name)

@@ -11,7 +11,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from harness import builtin, scoring
+from harness import builtin, forgetting, scoring
 from harness.datasets import load_dataset
 from harness.graph import Plan
 from harness.ledger import estimate
@@ -38,14 +38,9 @@ def describe_plan(name: str, store_root: Path, seeds: tuple[int, ...], console: 
     if seeds:
         suite = suite.model_copy(update={"seeds": tuple(dict.fromkeys(seeds))})
     plan = build_plan(suite, load_dataset(suite.dataset, suite.evaluate.split))
-    guesses = estimate(plan, FolderStore(store_root / "store"))
-    rows: list[dict[str, Any]] = [
-        {
-            "key": key, "call": planned.label, "stage": planned.call.stage, "units": planned.work.units,
-            "systems": sorted(set(planned.systems)), **guesses[key]._asdict(),
-        }
-        for key, planned in plan.calls.items()
-    ]  # fmt: skip
+    store, there = FolderStore(store_root / "store"), forgetting.prepared(plan)
+    rows = _rows(plan, store)
+    rows += [row for row in _rows(there.plan, store) if row["key"] not in plan.calls] if there else []
     judged = judge_work(plan)
     if as_json:
         whole = {
@@ -54,7 +49,7 @@ def describe_plan(name: str, store_root: Path, seeds: tuple[int, ...], console: 
         print(json.dumps(whole, indent=1))
         return
     console.print(_plan_table(suite.name, rows, len(plan.systems), console.width))
-    shared = plan.calls_without_sharing - len(rows)
+    shared = plan.calls_without_sharing - len(plan.calls)
     console.print(
         f"{len(rows)} stage calls for {len(plan.systems)} systems; {shared:,} more if they shared none.",
         highlight=False,
@@ -75,6 +70,18 @@ def describe_plan(name: str, store_root: Path, seeds: tuple[int, ...], console: 
         console.print(f"The judge, if no score is in the store: about {_llm_work(judged)}.", highlight=False)
     if suite.llm.max_usd is not None or suite.llm.max_tokens is not None:
         console.print(f"A run stops at {_budget(suite)}; what it paid for is kept.", highlight=False)
+
+
+def _rows(plan: Plan, store: FolderStore) -> list[dict[str, Any]]:
+    """Every call of a plan with what it will take."""
+    guesses = estimate(plan, store)
+    return [
+        {
+            "key": key, "call": planned.label, "stage": planned.call.stage, "units": planned.work.units,
+            "systems": sorted(set(planned.systems)), **guesses[key]._asdict(),
+        }
+        for key, planned in plan.calls.items()
+    ]  # fmt: skip
 
 
 def _llm_work(rows: Sequence[Mapping[str, Any]]) -> str:

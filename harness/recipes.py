@@ -142,7 +142,21 @@ class Data(Spec):
     data_seed: Seed = 0
 
 
-class RetrieverRecipe(Spec):
+class Recipe(Spec):
+    """What the recipes of all parts have in common.
+
+    `train_share` is the share of the training questions that is used, chosen by a hash of the question: a smaller share
+    lies inside a larger one. The whole, 1, is not written out, so that no key of a training depends on it.
+    """
+
+    train_share: Annotated[float, Field(gt=0, le=1)] = 1.0
+
+    @model_serializer(mode="wrap")
+    def _without_the_whole(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in whole(self).items() if (name, value) != ("train_share", 1.0)}
+
+
+class RetrieverRecipe(Recipe):
     """How a bi-encoder is tuned.
 
     ``mnrl``: in-batch and mined negatives; ``raw``: the same loss and its training in plain PyTorch; ``triplet``: a
@@ -176,7 +190,7 @@ class RetrieverRecipe(Spec):
         return self
 
 
-class RerankerRecipe(Spec):
+class RerankerRecipe(Recipe):
     """How a cross-encoder is tuned; it starts from the pipeline's reranker, or from `model` if there is none.
 
     ``bce``: each label on its own; ``listwise``: the order of the labels of a query (LambdaLoss). Dev is looked at
@@ -196,7 +210,7 @@ class RerankerRecipe(Spec):
     dev_depth: Several = 20
 
 
-class GeneratorRecipe(Spec):
+class GeneratorRecipe(Recipe):
     """How a generator is tuned: LoRA on all linear layers; ``qlora`` holds the base in 4 bits (NF4).
 
     `batch_size` examples make a step. An example over `max_length` tokens is left out (the window of the model, if not

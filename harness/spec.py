@@ -168,7 +168,7 @@ class Suite(Spec):
     prices: Prices = Prices()
     limits: Limits = Limits()
     diagnose: Diagnose = Diagnose()
-    slices: Annotated[tuple[SliceName, ...], Unique] = ()
+    slices: Annotated[tuple[SliceName, ...], Unique] = DERIVED_SLICES
     forgetting: Forgetting | None = None
     rubric: str = ""
     failure_limit: Share = 0.0

@@ -64,7 +64,8 @@ def parse_suite(text: str, path: Path) -> Suite:
     problems += [Problem(_where(at, lines, path), what, "keep one") for at, what in repeated.items()]
     items = {at for at in repeated if isinstance(at[-1], int)}
     wrong = set(items)
-    problems += [*_expand(value, lines, path), *_expand_prompts(value, lines, path)]
+    problems += [*_expand(value, lines, path), *_expand(value, lines, path, ("forgetting", "dataset"))]
+    problems += _expand_prompts(value, lines, path)
     suite, details = _readable(value, wrong)
     problems += [_problem(detail, lines, path) for detail in details]
     for conflict in conflicts(suite):
@@ -143,14 +144,16 @@ def _overlap(one: Path_, other: Path_) -> bool:
     return one[:shorter] == other[:shorter]
 
 
-def _expand(value: Any, lines: dict[Path_, int], path: Path) -> list[Problem]:
-    """Replace ${VARIABLES} in the data set's path, and make it relative to the suite file."""
-    dataset = value.get("dataset") if isinstance(value, dict) else None
+def _expand(value: Any, lines: dict[Path_, int], path: Path, at: Path_ = ("dataset",)) -> list[Problem]:
+    """Replace ${VARIABLES} in the path of the data set that stands at `at`, and make it relative to the suite file."""
+    dataset = value
+    for key in at:
+        dataset = dataset.get(key) if isinstance(dataset, dict) else None
     if not isinstance(dataset, dict) or not isinstance(dataset.get("path"), str):
         return []
     text: str = dataset["path"]
     missing = [name for name in re.findall(r"\$\{(\w+)\}", text) if name not in os.environ]
-    where = _where(("dataset", "path"), lines, path)
+    where = _where((*at, "path"), lines, path)
     if missing:
         return [Problem(where, f"the environment variable {name} is not set", f"export {name}=...") for name in missing]
     text = re.sub(r"\$\{(\w+)\}", lambda match: os.environ[match[1]], text)

@@ -158,7 +158,7 @@ class Trainings(Calls):
         else:
             inputs["triplets"] = triplets
         spec = {"retriever": self.untuned.model_dump(), "recipe": recipe.model_dump()}
-        work, label = Work(guess * recipe.epochs), f"tune retriever of {training.label('retriever')}"
+        work, label = _training(guess, recipe), f"tune retriever of {training.label('retriever')}"
         return self.call("tune_retriever", label, spec, inputs, work, training.seed, models_of(self.untuned))
 
     def _tuned_reranker(self, chain: Chain, training: Training) -> str:
@@ -170,7 +170,7 @@ class Trainings(Calls):
         inputs |= {"dev_run": self.retrieved(chain, "dev"), **dev} if dev else {}
         model, length = self._reranker_start(training)
         spec = {"recipe": recipe.model_dump(), "model": model, "max_length": length}
-        work = Work(self.calls[inputs["labels"]].work.units * recipe.epochs)
+        work = _training(self.calls[inputs["labels"]].work.units, recipe)
         label = f"tune reranker of {training.label('reranker')}"
         return self.call("tune_reranker", label, spec, inputs, work, training.seed, [model])
 
@@ -192,7 +192,7 @@ class Trainings(Calls):
         }
         kept = {"model", "instruction", "passage_tokens"}
         spec = {"generator": generator.model_dump(include=kept), "recipe": recipe.model_dump()}
-        work, label = Work(count * recipe.epochs), f"tune generator of {training.label('generator')}"
+        work, label = _training(count, recipe), f"tune generator of {training.label('generator')}"
         packages = ("bitsandbytes",) if recipe.recipe == "qlora" else ()
         return self.call("tune_generator", label, spec, inputs, work, training.seed, [generator.model], packages)
 
@@ -226,6 +226,11 @@ class Trainings(Calls):
         label = f"instruct with {' and '.join(dict.fromkeys(chain.labels.values())) or UNTUNED}"
         models, remote = [model] if model and not endpoint else [], endpoint is not None
         return self.call("instruct", label, spec, inputs, work, data.data_seed, models, remote=remote), count
+
+
+def _training(examples: int, recipe: RetrieverRecipe | RerankerRecipe | GeneratorRecipe) -> Work:
+    """The work of a training on the recipe's share of the examples that there are."""
+    return Work(round(examples * recipe.train_share) * recipe.epochs)
 
 
 def _asks_llm(rule: Mine) -> bool:

@@ -127,11 +127,17 @@ def score(
 @app.command("leaderboard")
 def leaderboard_(
     store: StoreOption = DEFAULT_STORE,
-    folder: Annotated[Path, typer.Option("--reports", help="Where LEADERBOARD.md is written.")] = Path("reports"),
+    accepted: Annotated[
+        Path | None,
+        typer.Option("--baselines", help="Rank what was accepted, a folder for each suite in it, and not the store's."),
+    ] = None,
+    folder: Annotated[
+        Path, typer.Option("--reports", help="Where LEADERBOARD.md and leaderboard.html are written.")
+    ] = Path("reports"),
 ) -> None:
     """Rank the systems of every suite in the store, as surely as their scores allow."""
     from harness import leaderboard
     from harness.report import figures
 
-    path, boards = leaderboard.write(store, folder)
-    say(f"Wrote {path}: {figures.counted(boards, 'board')}.")
+    done = leaderboard.write_accepted(accepted, folder) if accepted else leaderboard.write(store, folder)
+    say(f"Wrote {figures.listed(list(map(str, done.files)))}: {figures.counted(done.boards, 'board')}.")

@@ -17,11 +17,13 @@ from urllib.parse import urlencode
 import explored
 import outcomes
 import pytest
+import ranked
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
+from harness.report.boardpage import render_page
 from harness.report.html import render_html
 
 pytestmark = pytest.mark.browser
@@ -42,6 +44,8 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chr
     options.binary_location = str(shutil.which("chromium"))
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
+    # Without a window in front, a page hears of no focus until something is clicked.
+    driver.execute_cdp_cmd("Emulation.setFocusEmulationEnabled", {"enabled": True})
     yield driver
     driver.quit()
 
@@ -64,7 +68,9 @@ def opened(chromium: webdriver.Chrome, tmp_path: Path) -> OPEN:
 
 
 def ready(driver: webdriver.Chrome) -> bool:
-    return bool(driver.execute_script("return document.documentElement.dataset.explorer === 'ready'"))
+    """Whether the script has run, and the query explorer is filled if there is one."""
+    explored = "(!document.getElementById('explorer') || document.documentElement.dataset.explorer === 'ready')"
+    return bool(driver.execute_script(f"return document.documentElement.classList.contains('scripted') && {explored}"))
 
 
 def requests_of(driver: webdriver.Chrome) -> list[str]:
@@ -229,9 +235,46 @@ def test_hostile_text_executes_nothing_and_breaks_no_layout(opened: OPEN) -> Non
     driver.set_window_size(1400, 1000)
 
 
+@pytest.fixture(scope="module")
+def boards() -> str:
+    return render_page([ranked.a_board(), ranked.a_board(measure="utility"), ranked.a_board(suite="other")])
+
+
+def test_a_leaderboard_sorts_tells_its_history_and_asks_nothing(opened: OPEN, boards: str) -> None:
+    driver = opened(boards, "")
+    names = "#s-toy .board tbody th bdi"
+    assert texts(driver, names)[:3] == ["first", "untuned", "last"]
+    driver.find_element(By.CSS_SELECTOR, "#s-toy .board thead th:first-child button").send_keys(Keys.ENTER)
+    assert texts(driver, names)[:3] == ["last", "untuned", "first"]
+    line = driver.find_element(By.CSS_SELECTOR, "#s-toy .past")
+    driver.execute_script("arguments[0].focus()", line)
+    assert driver.find_element(By.ID, "tip").text == line.get_attribute("aria-label")
+    driver.find_element(By.CSS_SELECTOR, "nav a[href='#s-other']").click()
+    assert driver.current_url.endswith("#s-other")
+    assert driver.get_log("browser") == []
+    assert requests_of(driver) == []
+
+
+def test_a_hostile_leaderboard_executes_nothing_and_breaks_no_layout(opened: OPEN) -> None:
+    attack = " ".join(explored.ATTACKS)
+    rows = tuple(row.model_copy(update={"label": attack}) for row in ranked.a_board().rows)
+    words = dict.fromkeys(("suite", "title", "machine", "reason", "accepted"), attack)
+    driver = opened(render_page([ranked.a_board(**words, rows=rows, unranked=(attack,))]), "")
+    assert driver.execute_script("return window.broken") is None
+    assert driver.title == "Leaderboard"
+    assert driver.get_log("browser") == []
+    assert requests_of(driver) == []
+    assert explored.ATTACKS[0] in driver.find_element(By.TAG_NAME, "h2").text
+    for width in (1400, 500):
+        driver.set_window_size(width, 1000)
+        assert driver.execute_script("return document.documentElement.scrollWidth <= window.innerWidth")
+    driver.set_window_size(1400, 1000)
+
+
+@pytest.mark.parametrize("kind", ["page", "boards"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_serious(opened: OPEN, page: str, scheme: str) -> None:
-    driver = opened(page, "")
+def test_axe_finds_nothing_serious(opened: OPEN, request: pytest.FixtureRequest, kind: str, scheme: str) -> None:
+    driver = opened(request.getfixturevalue(kind), "")
     features = [{"name": "prefers-color-scheme", "value": scheme}]
     driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
     driver.execute_script("document.querySelectorAll('details').forEach((one) => { one.open = true; })")

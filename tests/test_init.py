@@ -25,7 +25,7 @@ from harness.suite_files import load_suite, parse_suite
 
 TEMPLATE = builtin.folder("suites") / "template" / "suite.yaml"
 TEXT = TEMPLATE.read_text(encoding="utf-8")
-NOT_SET = re.compile(r"^(\s*)#((?:- |(?:  )*)[a-z_]+:)")
+NOT_SET = re.compile(r"^(\s*)#((?:- |(?:  )*)[a-z0-9_]+:)")
 """A key that is commented out: no blank, or an even number of them, between the sign and the key."""
 WHOLE = "\n".join(NOT_SET.sub(r"\1\2", line) for line in TEXT.splitlines())
 """The template with every key set."""
@@ -85,6 +85,9 @@ def test_every_key_stands_in_the_template(key: Key) -> None:
     if key[:1] == ("llm",) and len(key) == 3:
         # The keys that all roles share are explained with the first.
         explained |= {("llm", key[1], at[2]) for at in explained if at[:2] == ("llm", "synthesizer") and len(at) == 3}
+    if key[:2] == ("forgetting", "dataset"):
+        # It has the keys of the suite's own data set.
+        explained |= {("forgetting", *at) for at in explained if at[0] == "dataset"}
     assert key in explained, f"{'.'.join(key)} is not explained in suites/template/suite.yaml"
 
 
@@ -109,7 +112,9 @@ def test_defaults_are_shown_as_they_are(key: Key, line: int, node: yaml.ScalarNo
         return
     if NOT_SET.match(LINES[line]):
         assert wanted is None, f"{'.'.join(key)} is shown as {value!r} and is {wanted!r} by default"
-        assert FIELDS[key[:-1]].get_default() in (None, ()), f"{'.'.join(key)} is null by default"
+        section = FIELDS[key[:-1]]
+        given = section.is_required() or section.get_default() in (None, ())
+        assert given, f"{'.'.join(key)} is null by default"
     elif wanted not in (None, "", ()) and key not in {("pipeline", "generator", "instruction")}:
         shown = re.search(r"[( ]default ([\w.-]+)", LINES[line])
         assert shown is not None, f"{'.'.join(key)}: its default {wanted!r} is not shown"

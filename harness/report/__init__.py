@@ -1,20 +1,24 @@
-"""What an outcome says, for people: on a terminal (`report.terminal`) and as files.
+"""What an outcome, a diagnosis or a curve says, for people: on a terminal (`report.terminal`) and as files.
 
-A report reads an outcome and computes nothing. Importing this package is cheap: what draws is imported when it draws.
+A report reads values and computes nothing. Importing this package is cheap: what draws is imported when it draws.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.findings import Outcome
+from harness.insights import Diagnosis, Growth
 
 if TYPE_CHECKING:
     from harness.report.explorer import Evidence
+    from harness.report.markdown import File
 
 REPORT_FILE, PAGE_FILE, CHARTS = "report.md", "report.html", "charts"
+DIAGNOSIS_FILE, DIAGNOSIS_PAGE, GROWTH_FILE = "diagnosis.md", "diagnosis.html", "curve.md"
 
 
 def write_reports(outcome: Outcome, folder: Path, evidence: Evidence | None = None) -> list[Path]:
@@ -25,14 +29,44 @@ def write_reports(outcome: Outcome, folder: Path, evidence: Evidence | None = No
     from harness.report.markdown import pictures_of, render_markdown
 
     pictures = pictures_of(outcome, CHARTS)
-    folder.mkdir(parents=True, exist_ok=True)
-    if pictures:
-        (folder / CHARTS).mkdir(exist_ok=True)
+    _make(folder, pictures)
     return [
         _write(folder / REPORT_FILE, render_markdown(outcome, pictures)),
         write_html(outcome, folder / PAGE_FILE, evidence),
         *(_write(folder / picture.path, picture.svg) for picture in pictures),
     ]
+
+
+def write_diagnosis(diagnosis: Diagnosis, folder: Path) -> list[Path]:
+    """Write the report files of a diagnosis into a folder, each whole or not at all, and return their paths."""
+    from harness.report import insight_files as made
+
+    pictures = made.diagnosis_pictures_of(diagnosis, CHARTS)
+    _make(folder, pictures)
+    return [
+        _write(folder / DIAGNOSIS_FILE, made.render_diagnosis_markdown(diagnosis, pictures)),
+        _write(folder / DIAGNOSIS_PAGE, made.render_diagnosis_html(diagnosis)),
+        *(_write(folder / picture.path, picture.svg) for picture in pictures),
+    ]
+
+
+def write_growth(growth: Growth, folder: Path) -> list[Path]:
+    """Write what a curve says into a folder, each file whole or not at all, and return their paths."""
+    from harness.report import insight_files as made
+
+    pictures = made.growth_pictures_of(growth, CHARTS)
+    _make(folder, pictures)
+    return [
+        _write(folder / GROWTH_FILE, made.render_growth_markdown(growth, pictures)),
+        *(_write(folder / picture.path, picture.svg) for picture in pictures),
+    ]
+
+
+def _make(folder: Path, pictures: Sequence[File]) -> None:
+    """Make a folder for files, and one for pictures below it if there are any."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if pictures:
+        (folder / CHARTS).mkdir(exist_ok=True)
 
 
 def write_html(outcome: Outcome, path: Path, evidence: Evidence | None = None) -> Path:

@@ -1,4 +1,4 @@
-"""The leaderboard in words and tables.
+"""The leaderboard in words and tables, and as Markdown.
 
 This module must not know where outcomes lie.
 """
@@ -8,24 +8,32 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from harness.boards import Board, Placed
+from harness.boards import Board, Past, Placed
 from harness.report import figures
 from harness.report.markdown import environment
 from harness.report.values import VERDICT_TONES, Cell, Column, Table, cells, left, sentences
+from harness.report.view import BASELINE, is_rank
 
 TEMPLATE = "leaderboard.md.j2"
 PASTS_SHOWN = 5
+GAIN = f"gain over {BASELINE}"
+"""The column of gains."""
 
 
 def render_boards(boards: Sequence[Board]) -> str:
     """The leaderboard as one Markdown text."""
     parts = [(board, standing(board), history(board), list(told(board))) for board in boards]
-    return environment().get_template(TEMPLATE).render(parts=parts)
+    return environment().get_template(TEMPLATE).render(parts=parts, accepted=from_accepted(boards))
+
+
+def from_accepted(boards: Sequence[Board]) -> bool:
+    """Whether the boards show what was accepted."""
+    return any(board.accepted for board in boards)
 
 
 def told(board: Board) -> Iterable[str]:
     """Who is first, as surely as can be said."""
-    top = [row.label for row in board.rows if row.best == 1]
+    top = [row.label for row in board.rows if row.top]
     if len(top) == 1:
         yield f"{top[0]} is first: every other system is surely worse."
     elif len(top) == len(board.rows):
@@ -39,45 +47,67 @@ def told(board: Board) -> Iterable[str]:
         yield f"Not ranked, as some of their scores failed: {figures.listed(list(board.unranked))}."
 
 
+def facts(board: Board) -> tuple[str, ...]:
+    """What the board stands on: questions, date, commit, and why it was accepted."""
+    changed = " and changes that were not committed" if board.dirty else ""
+    found = (
+        f"{figures.counted(board.queries, 'query', 'queries')} in {figures.counted(board.groups, 'group')}",
+        f"split {board.split}, scored {figures.counted(board.times_scored, 'time')}",
+        f"run on {board.created[:10]}",
+        f"commit {board.commit[:10]}{changed}" if board.commit else "",
+        f"accepted on {board.accepted[:10]} ({board.reason})" if board.accepted else "",
+    )
+    return tuple(filter(None, found))
+
+
 def standing(board: Board) -> Table:
     """Systems by rank, with gain, cost and latency."""
+    part = "retrieval" if is_rank(board.measure) else "total"
     columns = (
         *left("rank", "system"),
         Column(board.measure),
-        Column("gain over untuned"),
-        Column("verdict", "left"),
-        Column("cost to make", "left"),
-        Column("total p95 ms"),
-        Column("$ per 1,000 queries"),
+        *left(GAIN, "cost to make"),
+        *map(Column, ("time to make", f"{part} p95 ms", "$ per 1,000 queries")),
     )
-    seen = [f"{figures.counted(board.queries, 'query', 'queries')} in {figures.counted(board.groups, 'group')}"]
-    seen += [f"split {board.split}, scored {figures.counted(board.times_scored, 'time')}", board.created[:10]]
-    seen += [f"commit {board.commit[:10]}"] if board.commit else []
+    machine = f" ({board.machine})" if board.machine else ""
     return Table(
         f"{board.suite}: {board.measure}",
         columns,
         tuple(_row(row) for row in board.rows),
         sentences(
-            f"{', '.join(seen)}.",
+            f"{', '.join(facts(board))}.",
             "A rank is given as the places that a system may truly have, by simultaneous intervals of all pairwise "
-            "differences. Times are of one machine and compare with no other.",
+            f"differences. Times are of one machine{machine} and compare with no other.",
         ),
         keys=2,
     )
 
 
 def _row(row: Placed) -> tuple[Cell, ...]:
-    rank = f"{row.best}" if row.best == row.worst else f"{row.best}\N{EN DASH}{row.worst}"
     return (
-        Cell(rank),
+        Cell(rank_text(row)),
         Cell(row.label),
         Cell(figures.fixed(row.mean)),
-        Cell(figures.signed(row.gain)),
-        Cell(row.verdict or figures.NONE, VERDICT_TONES.get(row.verdict or "", "")),
+        _gain(row),
         Cell(cost_class(row.make_dollars)),
+        Cell(figures.duration(row.make_seconds)),
         Cell(figures.milliseconds(row.p95_ms)),
         Cell(figures.dollars(row.dollars_per_1000)),
     )
+
+
+def rank_text(row: Placed) -> str:
+    """``1``, or ``2-5`` with a dash between numbers."""
+    return f"{row.best}" if row.best == row.worst else f"{row.best}\N{EN DASH}{row.worst}"
+
+
+def _gain(row: Placed) -> Cell:
+    if row.verdict is None:
+        return Cell("baseline" if row.label == BASELINE else figures.NONE)
+    bounds = figures.interval(row.low, row.high)
+    number = figures.signed(row.gain) if figures.finite(row.gain) is not None else ""
+    text = sentences(number, bounds if bounds != figures.NONE else "", row.verdict)
+    return Cell(text, VERDICT_TONES.get(row.verdict, ""))
 
 
 def cost_class(dollars: float) -> str:
@@ -86,9 +116,14 @@ def cost_class(dollars: float) -> str:
     return f"under ${10.0**power:,.2f}" if power < 0 else f"under ${10**power:,}"
 
 
+def dates_of(board: Board) -> list[str]:
+    """When the outcomes were made that the board has means of, oldest first."""
+    return sorted({past.created for row in board.rows for past in row.history})
+
+
 def history(board: Board) -> Table | None:
     """Means of the last outcomes that measured the same; None if there is but one."""
-    dates = sorted({past.created for row in board.rows for past in row.history})[-PASTS_SHOWN:]
+    dates = dates_of(board)[-PASTS_SHOWN:]
     if len(dates) < 2:
         return None
     rows = []
@@ -102,8 +137,7 @@ def history(board: Board) -> Table | None:
     return Table(f"{board.suite}: history of {board.measure}", columns, tuple(rows), caption)
 
 
-def _past(past: object, row: Placed) -> str:
-    known = next((one for one in row.history if one is past), None)
-    if known is None:
+def _past(past: Past | None, row: Placed) -> str:
+    if past is None:
         return figures.NONE
-    return figures.fixed(known.mean) + ("" if known.identity == row.history[-1].identity else "*")
+    return figures.fixed(past.mean) + ("" if past.identity == row.history[-1].identity else "*")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from harness.findings import Outcome
-from harness.report import across, details, judged, tables, together, words
+from harness.report import across, aftermath, details, elsewhere, judged, tables, together, words
+from harness.report.sections import Section, present
 from harness.report.values import Table
 from harness.report.view import view
 
@@ -19,6 +20,7 @@ class Contents:
     headline: tuple[str, ...]
     warnings: tuple[str, ...]
     answer: tuple[Table, ...]
+    after: tuple[Section, ...]
     together: tuple[Table, ...]
     together_in_full: tuple[Table, ...]
     surely: tuple[Table, ...]
@@ -36,28 +38,25 @@ def contents(outcome: Outcome) -> Contents:
         title=outcome.title or outcome.suite,
         subject=words.subject(seen),
         headline=words.headline(seen),
-        warnings=words.warnings(seen),
-        answer=_present(
+        warnings=(*elsewhere.cautions(seen), *words.warnings(seen)),
+        answer=present(
             tables.quality(seen), tables.gains(seen), across.seeds(seen), details.published(seen), tables.cost(seen)
         ),
-        together=_present(together.effects(seen)),
-        together_in_full=_present(together.absorbed(seen), together.in_full(seen)),
-        surely=_present(
+        after=aftermath.sections(seen),
+        together=present(together.effects(seen)),
+        together_in_full=present(together.absorbed(seen), together.in_full(seen)),
+        surely=present(
             tables.comparisons(seen, "gain"), tables.comparisons(seen, "regression"), details.failures(seen)
         ),
-        costs=_present(judged.paid(seen), details.ledger(seen), details.latency(seen)),
-        answers=_present(judged.advisory(seen), judged.spread(seen), details.abstention(seen)),
-        data=_present(
+        costs=present(judged.paid(seen), details.ledger(seen), details.latency(seen)),
+        answers=present(judged.advisory(seen), judged.spread(seen), details.abstention(seen)),
+        data=present(
             details.dataset(seen),
             details.settings(seen),
             details.stage_notes(seen),
             details.not_run(seen),
         ),
-        provenance=_present(details.provenance(seen)),
+        provenance=present(details.provenance(seen)),
         packages=details.packages(seen),
-        identities=_present(details.identities(seen), details.system_identities(seen)),
+        identities=present(details.identities(seen), details.system_identities(seen)),
     )
-
-
-def _present(*found: Table | None) -> tuple[Table, ...]:
-    return tuple(table for table in found if table is not None)

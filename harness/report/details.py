@@ -207,7 +207,7 @@ def system_identities(view: View) -> Table | None:
 
 def provenance(view: View) -> Table | None:
     """Who, where and with what, but for the list of packages."""
-    rows = _flat({key: value for key, value in view.outcome.provenance.items() if key != "packages"})
+    rows = flat({key: value for key, value in view.outcome.provenance.items() if key != "packages"})
     return pairs("Provenance", ("what", "value"), rows)
 
 
@@ -217,10 +217,11 @@ def packages(view: View) -> Table | None:
     return pairs("Packages", ("package", "version"), ((str(name), str(version)) for name, version in rows))
 
 
-def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
+def flat(value: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
+    """Pairs of words out of a mapping that may hold others."""
     for key, item in value.items():
         name = f"{prefix}{str(key).replace('_', ' ')}"
         if isinstance(item, Mapping):
-            yield from _flat(item, f"{name}: ")
+            yield from flat(item, f"{name}: ")
         else:
             yield name, str(item) if isinstance(item, int) and not isinstance(item, bool) else figures.anything(item)

@@ -8,21 +8,23 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from harness.findings import Outcome
-from harness.report import charts, figures, words
+from harness.report import charts, diagnosis_pictures, figures, plots, words
 from harness.report.contents import contents
 from harness.report.explorer import Evidence, pack
 from harness.report.hostile import plain
 from harness.report.lede import lede
 from harness.report.markdown import yaml_text
-from harness.report.pagetables import HEIGHT, WIDTH, page_table, page_tables
+from harness.report.pagetables import HEIGHT, WIDTH, PageTable, page_table, page_tables
+from harness.report.sections import Item, Section
 from harness.report.tradeoff import Picture, pictures
 from harness.report.view import view
 
@@ -34,6 +36,21 @@ GLYPHS = {
     "equivalent": "\N{BLACK SQUARE}", "inconclusive": "\N{BLACK CIRCLE}", "failed": "\N{MULTIPLICATION X}",
 }  # fmt: skip
 _BOLD, _CODE = re.compile(r"\*\*(.+?)\*\*"), re.compile(r"`(.+?)`")
+
+
+class PageSection(NamedTuple):
+    """A section with its tables and pictures as a page draws them; `notes` say how its pictures are read."""
+
+    slug: str
+    short: str
+    title: str
+    told: tuple[str, ...]
+    drawings: list[Markup]
+    notes: tuple[str, ...]
+    tables: list[PageTable]
+    items: tuple[Item, ...]
+    in_full: list[PageTable]
+    folded: str
 
 
 def render_html(outcome: Outcome, evidence: Evidence | None = None) -> str:
@@ -53,6 +70,7 @@ def render_html(outcome: Outcome, evidence: Evidence | None = None) -> str:
         drawings=[Markup(charts.draw(picture)) for picture in drawn],
         legend=charts.legend(drawn),
         left_out=left_out(drawn),
+        after=page_sections(report.after, margins, diagnosis_pictures.before(outcome)),
         together=page_tables(report.together, margins),
         together_in_full=page_tables(report.together_in_full, margins),
         surely=page_tables(report.surely, margins),
@@ -77,6 +95,24 @@ def page(template: str, styles: tuple[str, ...], scripts: tuple[str, ...], **val
     )
     return environment().get_template(template).render(
         style=Markup(style), script=Markup(script), policy=policy, glyphs=GLYPHS, plot=(WIDTH, HEIGHT), **values
+    )  # fmt: skip
+
+
+def page_sections(
+    sections: Iterable[Section], margins: Mapping[str, float], found: Iterable[plots.Plot]
+) -> list[PageSection]:
+    """Prepare sections to be drawn, each with those of the pictures that are its own."""
+    by_section: dict[str, list[plots.Plot]] = {}
+    for one in found:
+        by_section.setdefault(one.section, []).append(one)
+    return [_page_section(section, margins, by_section.get(section.slug, [])) for section in sections]
+
+
+def _page_section(section: Section, margins: Mapping[str, float], found: list[plots.Plot]) -> PageSection:
+    return PageSection(
+        section.slug, section.short, section.title, section.told, [Markup(plots.draw(one)) for one in found],
+        tuple(dict.fromkeys(one.note for one in found if one.note)), page_tables(section.tables, margins),
+        section.items, page_tables(section.in_full, margins), section.folded,
     )  # fmt: skip
 
 

@@ -13,33 +13,41 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from harness.findings import Outcome
 from harness.report import figures, words
 from harness.report.contents import contents
+from harness.report.hostile import plain
 from harness.report.tables import BEST_NOTE
 from harness.report.values import Cell, Table
 from harness.report.view import view
 
 TEMPLATE = "report.md.j2"
-_SPECIAL = re.compile(r"[\\`*|]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
+_SPECIAL = re.compile(r"[\\`*|]|\](?=[(:])|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 
 
 class File(NamedTuple):
-    """A picture that lies beside the text: its path from there, what it says, and its content."""
+    """A picture that lies beside the text: its path from there, what it says, its content, and where it is shown.
+
+    One of no `section` stands below the answer.
+    """
 
     path: str
     told: str
     svg: str
+    section: str = ""
 
 
 def pictures_of(outcome: Outcome, folder: str) -> list[File]:
     """Draw the pictures of an outcome, to be put into a folder beside its Markdown."""
-    from harness.report import charts
+    from harness.report import charts, diagnosis_pictures, forest, plots
     from harness.report.html import source
     from harness.report.tradeoff import pictures
 
-    style = source("chart.css")
-    return [
-        File(f"{folder}/{picture.name}.svg", picture.told, charts.draw(picture, style))
-        for picture in pictures(view(outcome))
+    style, seen = source("chart.css"), view(outcome)
+    drawn = [(found.name, found.told, forest.draw(found, style)) for found in forest.forests(seen)]
+    drawn += [(found.name, found.told, charts.draw(found, style)) for found in pictures(seen)]
+    before = [
+        File(f"{folder}/{one.name}.svg", one.told, plots.draw(one, style), one.section)
+        for one in diagnosis_pictures.before(outcome)
     ]
+    return [*(File(f"{folder}/{name}.svg", told, svg) for name, told, svg in drawn), *before]
 
 
 def render_markdown(outcome: Outcome, pictures: Sequence[File] = ()) -> str:
@@ -76,8 +84,8 @@ def environment() -> Environment:
 
 
 def escaped(text: object) -> str:
-    """Text that Markdown shows as it is, on one line: a reason may hold pipes, tags or stars."""
-    line = " ".join(str(text).split())
+    """Text that Markdown shows as it is, on one line: a reason may hold pipes, tags, stars or links."""
+    line = " ".join(plain(str(text)).split())
     return _SPECIAL.sub(r"\\\g<0>", line).replace("&", "&amp;").replace("<", "&lt;")
 
 

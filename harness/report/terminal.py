@@ -16,7 +16,12 @@ from rich.console import Console
 from rich.text import Text
 
 from harness.findings import Outcome
+from harness.insights import Diagnosis, Growth
 from harness.report.contents import Contents, contents
+from harness.report.diagnosis import diagnosed
+from harness.report.growth import grown
+from harness.report.hostile import plain
+from harness.report.sections import Section
 from harness.report.tables import BEST_NOTE
 from harness.report.values import Table, Tone
 
@@ -38,23 +43,81 @@ WRAPPED = 24
 def render(outcome: Outcome, console: Console, verbose: bool = False, folder: Path | None = None) -> None:
     """Print the report; `folder` is where the outcome's files lie, `verbose` adds the tables behind the answer."""
     report = contents(outcome)
-    console.print(Text(report.title, style="bold"))
-    console.print(Text(report.subject, style="dim"))
-    console.print()
+    _print_head(report.title, report.subject, console)
     print_lines(report.headline, console)
+    for table in report.answer:
+        print_table(table, console)
+    for section in report.after:
+        print_section(section, console, verbose)
     for table in _shown(report, verbose):
         print_table(table, console)
-    if report.warnings:
+    _print_foot(report.warnings, console, folder)
+
+
+def render_diagnosis(diagnosis: Diagnosis, console: Console, verbose: bool = False, folder: Path | None = None) -> None:
+    """Print a diagnosis; `folder` is where its files lie, `verbose` adds the tables behind the answer."""
+    report = diagnosed(diagnosis)
+    _print_head(report.title, report.subject, console)
+    console.print(_text(report.lede.first, "bold"))
+    console.print(_text(" ".join(report.lede.rest)))
+    for section in report.sections:
+        print_section(section, console, verbose)
+    _print_foot(report.warnings, console, folder)
+
+
+def render_growth(growth: Growth, console: Console, folder: Path | None = None) -> None:
+    """Print whether more training data would pay; `folder` is where its files lie."""
+    report = grown(growth)
+    _print_head(report.title, report.subject, console)
+    print_lines(report.said, console)
+    print_table(report.table, console)
+    _print_foot(report.warnings, console, folder)
+
+
+def _print_head(title: str, subject: str, console: Console) -> None:
+    console.print(_text(title, "bold"))
+    console.print(_text(subject, "dim"))
+    console.print()
+
+
+def _print_foot(warnings: Sequence[str], console: Console, folder: Path | None) -> None:
+    if warnings:
         console.print()
         console.print(Text("Keep in mind", style="bold"))
-        print_lines(report.warnings, console)
+        print_lines(warnings, console)
     if folder is not None:
         console.print()
         console.print(Text(f"Files: {folder}"), soft_wrap=True)
 
 
+def _text(text: str, style: str = "") -> Text:
+    """Text of strangers on one line or more, without what would steer the terminal."""
+    return Text(plain(text), style=style)
+
+
+def print_section(section: Section, console: Console, verbose: bool) -> None:
+    """A section under its title; its tables and lists if it is brief or if they are asked for."""
+    whole = section.brief or verbose
+    tables = (*(section.tables if whole else ()), *(section.in_full if verbose else ()))
+    items = section.items if whole else ()
+    if not (section.told or tables or items):
+        return
+    console.print()
+    console.print(_text(section.title, "bold underline"))
+    print_lines(section.told, console)
+    for table in tables:
+        print_table(table, console)
+    for item in items:
+        console.print()
+        console.print(_text(item.title, "bold"))
+        for heading, lines in item.lines:
+            console.print(_text(f"{heading}:", "dim"))
+            print_lines(lines, console)
+
+
 def _shown(report: Contents, verbose: bool) -> Iterable[Table]:
-    yield from (*report.answer, *report.together)
+    """The tables after the answer and what came of a diagnosis."""
+    yield from report.together
     if verbose:
         yield from (
             *report.together_in_full,
@@ -73,14 +136,15 @@ def print_lines(lines: Iterable[str], console: Console) -> None:
     grid.add_column(no_wrap=True)
     grid.add_column()
     for line in lines:
-        grid.add_row("-", Text(line))
-    console.print(grid)
+        grid.add_row("-", _text(line))
+    if grid.rows:
+        console.print(grid)
 
 
 def print_table(table: Table, console: Console) -> None:
     """A table with its title, caption and footnotes."""
     console.print()
-    console.print(Text(table.title, style="bold"))
+    console.print(_text(table.title, "bold"))
     for number, part in enumerate(split(table, console.width)):
         if number:
             console.print()
@@ -88,7 +152,7 @@ def print_table(table: Table, console: Console) -> None:
     best = BEST_NOTE if table.has_best and console.is_terminal else ""
     for line in (" ".join(text for text in (table.caption, best) if text), *table.notes):
         if line:
-            console.print(Text(line, style="dim"))
+            console.print(_text(line, "dim"))
 
 
 def split(table: Table, width: int) -> list[Table]:
@@ -137,7 +201,7 @@ def _drawn(table: Table, width: int) -> rich_table.Table:
     )
     for column, least in zip(table.columns, _widths(table, width), strict=True):
         drawn.add_column(
-            Text(column.name),
+            _text(column.name),
             justify=column.align,
             width=None if column.wraps else least,
             overflow="fold",
@@ -145,5 +209,5 @@ def _drawn(table: Table, width: int) -> rich_table.Table:
         )
     for number, row in enumerate(table.rows, start=1):
         ends = number == table.upper
-        drawn.add_row(*(Text(cell.text, style=STYLES[cell.tone]) for cell in row), end_section=ends)
+        drawn.add_row(*(_text(cell.text, STYLES[cell.tone]) for cell in row), end_section=ends)
     return drawn

@@ -49,6 +49,7 @@ STAGES: dict[str, Stage] = {
     "retrieve": Stage(1, True, ("sentence-transformers", "torch", "bm25s"), 60.0, "queries"),
     "fuse": Stage(1, False, (), 2000.0, "queries"),
     "rerank": Stage(1, True, ENCODING, 20.0, "passages"),
+    "substitute": Stage(1, False, (), 2000.0, "questions"),
     "answer": Stage(1, True, ("transformers", "torch"), 0.6, "answers"),
 }
 

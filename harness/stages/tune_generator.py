@@ -21,6 +21,7 @@ from harness.stages.answer import prompt_tails
 from harness.stages.answering import holds
 from harness.stages.common import model_folder, read_corpus, seeded
 from harness.stages.instruct import INSTRUCTIONS_FILE
+from harness.stages.train_share import sampled, share_notes
 from harness.training.generators import Example, load_base, load_tokenizer, optimizer_of, save_adapter, tune
 
 
@@ -42,7 +43,7 @@ class TuneGenerator(Spec):
 def tune_generator(spec: TuneGenerator, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
     """Train and write the adapter (safetensors); raises ValueError if too many examples are too long."""
     optimizer_of(spec.recipe)
-    rows = load_jsonl(inputs["instructions"] / INSTRUCTIONS_FILE)
+    rows = sampled(load_jsonl(inputs["instructions"] / INSTRUCTIONS_FILE), spec.recipe.train_share)
     documents = read_corpus(inputs["corpus"])
     folder = model_folder(spec.generator.model, inputs)
     tokenizer, ends, window = load_tokenizer(folder)
@@ -58,6 +59,7 @@ def tune_generator(spec: TuneGenerator, inputs: Inputs, out: Path, seed: int, pr
         "prompt tokens": sum(len(one.prompt) for one in examples),
         "answer tokens": sum(len(one.completion) for one in examples),
         **tuned.notes,
+        **share_notes(spec.recipe.train_share),
     }
     return Usage(units=len(examples) * spec.recipe.epochs, notes=notes)
 

@@ -22,6 +22,7 @@ from harness.stages.label import LABELS_FILE, by_query
 from harness.stages.looks import LOOK_CUTOFF, judged_sample, ndcg
 from harness.stages.rerank import pairs_of, reordered
 from harness.stages.retrieve import RUN_FILE
+from harness.stages.train_share import sampled, share_notes
 from harness.training.memory import until_it_fits
 from harness.training.rerankers import Graded, train
 from harness.training.watch import loss_notes
@@ -38,7 +39,7 @@ class TuneReranker(Spec):
 def tune_reranker(spec: TuneReranker, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
     """Train and write the model (safetensors) as sentence-transformers saves it."""
     documents = read_corpus(inputs["corpus"])
-    labelled = graded_lists(load_jsonl(inputs["labels"] / LABELS_FILE), documents)
+    labelled = graded_lists(sampled(load_jsonl(inputs["labels"] / LABELS_FILE), spec.recipe.train_share), documents)
     lists = usable(labelled, spec.recipe)
     dev = dev_lists(spec.recipe, documents, inputs)
     made: list[Any] = []
@@ -64,6 +65,7 @@ def tune_reranker(spec: TuneReranker, inputs: Inputs, out: Path, seed: int, prog
         **fitted.value.notes,
         **({"ndcg@10 on dev without a reranker": round(dev.as_they_come(), 4)} if dev is not None else {}),
         **fitted.said,
+        **share_notes(spec.recipe.train_share),
     }
     return Usage(units=len(pairs) * spec.recipe.epochs, notes=notes)
 

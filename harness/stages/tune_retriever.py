@@ -6,7 +6,7 @@ untuned retriever finds there: a small corpus of the likely mistakes, so that a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from harness.stages.label import LABELS_FILE, by_query
 from harness.stages.looks import LOOK_CUTOFF, judged_sample, ndcg
 from harness.stages.mine import TRIPLETS_FILE
 from harness.stages.retrieve import RUN_FILE
+from harness.stages.train_share import sampled, share_notes
 from harness.training.memory import until_it_fits
 from harness.training.retrievers import Prompts, Ranked, train
 from harness.training.watch import loss_notes
@@ -37,7 +38,7 @@ class TuneRetriever(Spec):
 
 def tune_retriever(spec: TuneRetriever, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
     """Train and write the model (safetensors) as sentence-transformers saves it; LoRA is merged into the weights."""
-    lists = training_lists(inputs)
+    lists = training_lists(inputs, spec.recipe.train_share)
     retriever = spec.retriever
     length = spec.recipe.max_length or retriever.max_length
     made: list[Any] = []
@@ -60,39 +61,42 @@ def tune_retriever(spec: TuneRetriever, inputs: Inputs, out: Path, seed: int, pr
         **loss_notes(fitted.value.losses),
         **fitted.value.notes,
         **fitted.said,
+        **share_notes(spec.recipe.train_share),
     }
     return Usage(units=len(lists) * spec.recipe.epochs, notes=notes)
 
 
-def training_lists(inputs: Inputs) -> list[Ranked]:
+def training_lists(inputs: Inputs, share: float = 1.0) -> list[Ranked]:
     """Training queries with as many passages each, the positive first, with the teacher's scores if there are labels.
 
-    Raises ValueError if there is nothing to train on.
+    `share` of the queries are used. Raises ValueError if there is nothing to train on.
     """
     documents = read_corpus(inputs["corpus"])
-    lists = _labelled(inputs["labels"], documents) if "labels" in inputs else _mined(inputs["triplets"], documents)
+    if "labels" in inputs:
+        lists = _labelled(sampled(load_jsonl(inputs["labels"] / LABELS_FILE), share), documents)
+    else:
+        lists = _mined(sampled(load_jsonl(inputs["triplets"] / TRIPLETS_FILE), share), documents)
     if not lists:
         raise ValueError("no pairs are left to train on; write more queries, loosen the filters, or judge some")
     fewest = min(len(item.passages) for item in lists)
     return [Ranked(item.query, item.passages[:fewest], item.scores[:fewest]) for item in lists]
 
 
-def _mined(folder: Path, documents: Mapping[str, Document]) -> list[Ranked]:
-    rows = load_jsonl(folder / TRIPLETS_FILE)
+def _mined(rows: Sequence[Mapping[str, Any]], documents: Mapping[str, Document]) -> list[Ranked]:
     return [
         Ranked(row["query"], tuple(documents[key].content for key in (row["doc_id"], *row["negatives"])))
         for row in rows
     ]
 
 
-def _labelled(folder: Path, documents: Mapping[str, Document]) -> list[Ranked]:
+def _labelled(rows: Sequence[Mapping[str, Any]], documents: Mapping[str, Document]) -> list[Ranked]:
     """A list for each query: its best positive, then the others as labelled; a list of one teaches nothing."""
     found = []
-    for query, rows in by_query(load_jsonl(folder / LABELS_FILE)).items():
-        first = max((row for row in rows if row["positive"]), key=lambda row: row["score"], default=None)
-        if first is None or len(rows) == 1:
+    for query, own in by_query(rows).items():
+        first = max((row for row in own if row["positive"]), key=lambda row: row["score"], default=None)
+        if first is None or len(own) == 1:
             continue
-        ordered = [first, *(row for row in rows if row is not first)]
+        ordered = [first, *(row for row in own if row is not first)]
         texts = tuple(documents[row["doc_id"]].content for row in ordered)
         found.append(Ranked(query, texts, tuple(row["score"] for row in ordered)))
     return found

@@ -1,0 +1,28 @@
+"""A share of the training questions: what `train_share` leaves of training examples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+from harness.digests import by_hash
+
+Row = TypeVar("Row", bound=Mapping[str, Any])
+
+
+def sampled(rows: Sequence[Row], share: float) -> Sequence[Row]:
+    """The rows of a share of the questions (`query`), in their order; all rows of a question stay or go together.
+
+    Questions are taken in the order of their hashes, at least one: a smaller share lies inside a larger one, and it is
+    the same on every machine.
+    """
+    if share == 1:
+        return rows
+    questions = by_hash({row["query"] for row in rows})
+    kept = set(questions[: max(1, round(share * len(questions)))])
+    return [row for row in rows if row["query"] in kept]
+
+
+def share_notes(share: float) -> dict[str, Any]:
+    """What the ledger is told of a share; nothing of the whole."""
+    return {"share of the questions": share} if share < 1 else {}

@@ -1,0 +1,475 @@
+"""Advice: every rule on planted facts, the form of rules, what advice could buy and cost, the laws of the list."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import diagnosed
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.advice import advise, could_buy
+from harness.bounds import Limits
+from harness.errors import ConfigError
+from harness.insights import Advice, Headroom, Quote
+from harness.meanings import NAMES
+from harness.recipes import Part
+from harness.rules import Condition, Rules, load_rules, parse_condition
+
+RULES = load_rules()
+CANDIDATES: dict[str, tuple[Part, ...]] = {
+    "retriever": ("retriever",),
+    "reranker": ("reranker",),
+    "generator": ("generator",),
+    "retriever-generator": ("retriever", "generator"),
+    "turned": ("reranker", "retriever"),
+    "all": ("retriever", "reranker", "generator"),
+}
+DOCS = Path(__file__).parent.parent / "docs" / "diagnose.md"
+
+
+def surely(**shares: float) -> dict[str, float]:
+    """Facts with an interval that is the value itself; `__` stands for a dot."""
+    names = {name.replace("__", "."): value for name, value in shares.items()}
+    return {name + end: value for name, value in names.items() for end in ("", ".low", ".high")}
+
+
+def advised(
+    facts: Mapping[str, float | None],
+    candidates: Mapping[str, tuple[Part, ...]] | None = None,
+    rules: Rules = RULES,
+    **changes: Any,
+) -> dict[str, Advice]:
+    seen = diagnosed.diagnosis(**{"facts": dict(facts), "quotes": ()} | changes)
+    found = advise(seen, rules, CANDIDATES if candidates is None else candidates)
+    return {one.rule: one for one in found}
+
+
+def quote(name: str, dollars: float = 1.0, added: float | None = 0.0) -> Quote:
+    return Quote(
+        candidate=name, tunes=CANDIDATES[name], seconds=60, seconds_in_full=60, dollars=dollars, added_p95_ms=added
+    )
+
+
+# ---- every rule
+
+
+TRAINED = {"reranker.untrained": 0.0, "reranker.planned": 1.0, "reranker.tuned": 1.0}
+UNTRAINED = TRAINED | {"reranker.untrained": 1.0}
+MARGINS = {"margin.rank": 0.02, "margin.answers": 0.05}
+SLOW = {"p95_ms": 500.0, "added.p95.reranker": 200.0, "p95.reranker": 700.0, "limit.p95_ms": 600.0}
+DEEPER = {"gain.depth": 0.1, "lost.pool": 0.15, "pool.share": 0.02, "reranker.planned": 1.0}
+MORE = {"context": 3.0, "context.best": 5.0, "gain.context": 0.1, "gain.context.low": 0.02} | MARGINS
+PLANTED: dict[str, tuple[dict[str, float], dict[str, float | None]]] = {
+    # rule: facts on which it comes first (or alone), and the least change on which it does not hold any more
+    "set-too-small": ({"room.known": 3, "room.clear": 0, "room.possible": 2}, {"room.clear": 1}),
+    "holes-behind-right-answers": ({"right_without": 0.3, "n.unshown": 20}, {"n.unshown": 9}),
+    "slower-than-the-limit": ({"p95_ms": 900, "limit.p95_ms": 800}, {"limit.p95_ms": None}),
+    "raise-depth": (DEEPER, {"lost.pool": 0.21}),
+    "show-more": (MORE, {"gain.context": 0.04}),
+    "show-fewer": (MORE | {"context.best": 1}, {"gain.context.low": 0.0}),
+    "retriever-finds-too-little": (surely(lost__pool=0.05), {"lost.pool.low": 0.049}),
+    "add-trained-reranker": (surely(lost__context=0.2) | UNTRAINED, {"lost.context.low": 0.04}),
+    "reranker": (surely(lost__context=0.2) | TRAINED, {"reranker.untrained": None}),
+    "retriever-ranks-too-low": (surely(lost__context=0.2), {"lost.pool.low": 0.05}),
+    "generator": (surely(lost__wrong=0.3), {"lost.wrong.low": 0.09}),
+    "in-stages": (surely(lost__pool=0.3, lost__wrong=0.3), {"lost.wrong.low": 0.09}),
+    "try-context": (MORE | {"gain.context.low": -0.1}, {"gain.context.low": 0.01}),
+    "set-blunt": ({"n.groups": 15}, {"n.groups": 20}),
+    "holes-in-lists": (
+        {"sign.judged@10": 0.2, "sign.judged@10.bar": 0.25, "sign.judged@10.worrying": 1},
+        {"sign.judged@10.bar": 0.05},
+    ),
+    "leave-all": ({"room.known": 2, "room.possible": 0}, {"room.possible": 1}),
+    "leave-retrieval": (surely(room__retriever=0.01) | MARGINS, {"room.retriever.high": 0.021}),
+    "leave-reranker": (surely(room__reranker=0.01) | MARGINS, {"room.retriever.high": 0.01}),
+    "leave-generator": (surely(room__generator__answers=0.04) | MARGINS, {"margin.answers": None}),
+    "reranker-untrained": (UNTRAINED, {"reranker.tuned": 0.0}),
+    "reranker-too-slow": (SLOW, {"limit.p95_ms": 700}),
+}
+
+
+def test_every_rule_is_planted() -> None:
+    assert set(PLANTED) == set(RULES.rules)
+
+
+@pytest.mark.parametrize("rule", PLANTED)
+def test_a_rule_holds_on_its_facts_and_not_beyond_its_threshold(rule: str) -> None:
+    facts, change = PLANTED[rule]
+    found = advised(facts)
+    assert rule in found
+    assert rule not in advised(facts | change)
+    assert found[rule].why
+    assert found[rule].would_change
+    assert "{" not in " ".join((found[rule].action, *found[rule].why, *found[rule].would_change))
+
+
+@pytest.mark.parametrize("rule", [rule for rule in PLANTED if rule != "in-stages"])
+def test_a_rule_comes_first_where_nothing_else_is_planted(rule: str) -> None:
+    assert next(iter(advised(PLANTED[rule][0]))) == rule
+
+
+@pytest.mark.parametrize("cause", ["lost.wrong", "lost.abstained", "lost.format", "invented"])
+def test_each_loss_of_the_generator_is_a_reason_to_tune_it(cause: str) -> None:
+    found = advised(surely(**{cause.replace(".", "__"): 0.2}))["generator"]
+    assert (found.tunes, found.candidates, found.rank) == (("generator",), ("generator",), 1)
+    assert len(found.why) == 1
+    assert "20 % [20, 20]" in found.why[0]
+
+
+def test_nothing_known_is_nothing_advised() -> None:
+    assert advised(dict.fromkeys(NAMES)) == {}
+    assert advised({}) == {}
+
+
+# ---- the order
+
+
+def test_the_retriever_comes_before_a_larger_loss_behind_it() -> None:
+    found = advised(surely(lost__pool=0.1, lost__wrong=0.8) | {"lost.generator": 0.8})
+    assert list(found) == ["retriever-finds-too-little", "generator", "in-stages"]
+    assert [one.rank for one in found.values()] == [1, 2, 3]
+    assert found["in-stages"].tunes == ("retriever", "generator")
+    assert found["in-stages"].candidates == ("retriever-generator",)
+    assert found["in-stages"].action == "Tune retriever, generator, in stages"
+
+
+@pytest.mark.parametrize(("context", "generator"), [(0.5, 0.2), (0.2, 0.5)])
+def test_behind_a_good_pool_the_larger_loss_comes_first(context: float, generator: float) -> None:
+    facts = surely(lost__context=context, lost__wrong=generator) | {"lost.generator": generator} | TRAINED
+    singles = [rule for rule in advised(facts) if rule in ("reranker", "generator")]
+    assert singles == (["reranker", "generator"] if context > generator else ["generator", "reranker"])
+    assert advised(facts)["in-stages"].candidates == ("all",)
+
+
+def test_a_pool_in_the_wrong_order_wants_a_reranker_and_then_the_retriever() -> None:
+    assert list(advised(surely(lost__context=1.0) | TRAINED))[:2] == ["reranker", "retriever-ranks-too-low"]
+    found = advised(surely(lost__context=1.0) | UNTRAINED)
+    assert list(found) == ["add-trained-reranker", "retriever-ranks-too-low", "reranker-untrained"]
+    assert [worth.measure for worth in found["add-trained-reranker"].could_buy] == ["ndcg@10", "exact_match", "utility"]
+
+
+def test_an_untrained_or_slow_reranker_is_advised_against_with_all_that_tunes_it() -> None:
+    for facts, rule in ((UNTRAINED, "reranker-untrained"), (SLOW | TRAINED, "reranker-too-slow")):
+        found = advised(surely(lost__pool=0.2, lost__context=0.5) | facts)
+        assert list(found)[-1] == rule
+        assert found[rule].against
+        assert found[rule].candidates == ("reranker", "turned", "all")
+        assert "reranker" not in found
+        assert "in-stages" not in found
+
+
+def test_headroom_within_the_margin_stops_what_the_funnel_asks_for() -> None:
+    losses = surely(lost__pool=0.2, lost__context=0.2, lost__wrong=0.2) | UNTRAINED | MARGINS
+    none = surely(room__retriever=0.0, room__generator__answers=0.0) | {"room.known": 2.0, "room.possible": 0.0}
+    found = advised(losses | none)
+    assert list(found) == ["leave-all", "leave-retrieval", "leave-generator", "reranker-untrained"]
+    assert found["leave-retrieval"].candidates == ("retriever", "reranker", "turned")
+    # Together they may buy what none does alone.
+    assert "leave-all" not in advised(losses | none | {"room.retriever.high": None})
+
+
+# ---- reasons, and what would change them
+
+
+def test_reasons_quote_facts_and_leave_out_what_is_not_known() -> None:
+    facts = {"lost.pool": 0.2, "lost.pool.low": 0.1, "lost.pool.high": 0.3, "train.judged": 60.0}
+    found = advised(facts)["retriever-finds-too-little"]
+    assert found.why[0] == "Not in the pool: the relevant documents of 20 % [10, 30] of the questions."
+    assert "60 judged questions" in found.why[1]
+    assert len(advised(facts | {"train.judged": None})["retriever-finds-too-little"].why) == 1
+    worried = {"sign.shattered": 0.11, "sign.shattered.worrying": 1.0}
+    assert "shatters 11 % of the words" in advised(facts | worried)["retriever-finds-too-little"].why[1]
+
+
+def test_what_would_change_it_is_said_with_the_threshold_and_the_present_value() -> None:
+    found = advised(PLANTED["raise-depth"][0])["raise-depth"]
+    assert found.would_change == (
+        "the recall that doubling the depth of the pool gains under +0.050 (now +0.100)",
+        "the recall that doubling the depth of the pool gains under 0.5 times the share of questions whose relevant "
+        "documents are not in the pool (+0.075) (now +0.100)",
+        "the share of all documents that a pool holds over 10 % (now 2 %)",
+        "if it were not so that the pipeline or a candidate has a reranker",
+    )
+    both = advised(surely(lost__wrong=0.2, invented=0.4))["generator"].would_change
+    assert len(both) == 1
+    assert ", and with it " in both[0]
+
+
+def test_a_rule_that_would_stop_it_is_named_where_it_lacks_one_condition() -> None:
+    facts = surely(lost__context=0.3, room__reranker=0.3) | TRAINED | SLOW | MARGINS | {"limit.p95_ms": 900.0}
+    phrases = advised(facts)["reranker"].would_change
+    assert (
+        "the time of the slowest twentieth of queries with a reranker over the limit max_p95_ms (900 ms) (now 700 ms)"
+        in phrases
+    )
+    assert any(phrase.startswith("what an ideal reranker would gain in ranks, at the high end") for phrase in phrases)
+
+
+# ---- what it could buy
+
+
+def room(ideal: Any, measure: str, difference: float | None, real: float = 0.4) -> Headroom:
+    return Headroom(
+        ideal=ideal,
+        measure=measure,
+        bound="@" in measure,
+        real=real,
+        best=None,
+        difference=difference,
+        low=0.1,
+        high=0.9,
+    )
+
+
+ROOMS = (
+    room("ideal-retriever", "ndcg@10", 0.5),
+    room("ideal-reranker", "ndcg@10", 0.3),
+    room("ideal-generator", "ndcg@10", None),
+    room("ideal-retriever", "utility", 0.21, -0.4),
+    room("ideal-reranker", "utility", 0.11, -0.4),
+    room("oracle-context", "utility", 0.31, -0.4),
+    room("ideal-generator", "utility", 0.61, -0.4),
+)
+
+
+@pytest.mark.parametrize(
+    ("tunes", "ndcg", "utility"),
+    [
+        ("retriever", 0.5, 0.21),
+        ("reranker", 0.3, 0.11),
+        ("generator", None, 0.61),
+        ("retriever reranker", 0.5, 0.31),
+        ("retriever generator", 0.5, 1.4),
+        ("reranker generator", 0.3, 1.4),
+        ("retriever reranker generator", 0.5, 1.4),
+    ],
+)
+def test_what_parts_could_buy(tunes: str, ndcg: float | None, utility: float) -> None:
+    found = {worth.measure: worth for worth in could_buy(ROOMS, tunes.split())}
+    assert found["utility"].difference == pytest.approx(utility)
+    assert found["utility"].bound == (utility == 1.4)
+    assert (found["ndcg@10"].difference if "ndcg@10" in found else None) == ndcg
+    if ndcg is not None:
+        assert (found["ndcg@10"].bound, found["ndcg@10"].low) == (True, 0.1)
+
+
+def test_one_part_without_its_own_ideal_could_buy_what_oracle_context_does() -> None:
+    assert [worth.difference for worth in could_buy(ROOMS[5:6], ["reranker"])] == [0.31]
+    assert could_buy((), ["retriever"]) == ()
+
+
+def test_what_no_ideal_was_tried_for_could_buy_nothing_that_is_known() -> None:
+    only_reranker, only_oracle = ROOMS[1:2], ROOMS[5:6]
+    assert could_buy(only_reranker, ["retriever"]) == ()
+    assert could_buy(only_reranker, ["retriever", "reranker"]) == ()
+    assert could_buy(only_oracle, ["generator"]) == ()
+    assert could_buy(ROOMS, []) == ()
+
+
+def test_settings_could_buy_what_their_curves_say() -> None:
+    (more,) = advised(MORE | {"gain.context.high": 0.2})["show-more"].could_buy
+    assert (more.measure, more.difference, more.low, more.high, more.bound) == ("exact_match", 0.1, 0.02, 0.2, False)
+    (deeper,) = advised(DEEPER)["raise-depth"].could_buy
+    assert (deeper.measure, deeper.difference, deeper.low) == ("recall", 0.1, None)
+
+
+def test_what_is_left_alone_could_buy_the_most_that_one_of_its_parts_could() -> None:
+    facts = {"room.known": 2.0, "room.possible": 0.0}
+    found = advised(facts, headroom=ROOMS)["leave-all"].could_buy
+    assert {worth.measure: worth.difference for worth in found} == {"ndcg@10": 0.5, "utility": 0.61}
+
+
+# ---- what it costs
+
+
+def test_the_cheapest_candidate_for_exactly_these_parts_is_quoted() -> None:
+    names: dict[str, tuple[Part, ...]] = {"dear": ("retriever",), "cheap": ("retriever",), **CANDIDATES}
+    quotes = [
+        Quote(candidate=name, tunes=names[name], seconds=1, seconds_in_full=1, dollars=dollars)
+        for name, dollars in (("dear", 3.0), ("cheap", 0.5), ("all", 0.1))
+    ]
+    found = advised(surely(lost__pool=0.2), names, quotes=tuple(quotes))["retriever-finds-too-little"]
+    assert found.candidates == ("dear", "cheap", "retriever")
+    assert found.quote == quotes[1]
+
+
+def test_candidates_over_a_limit_are_named_and_where_all_are_it_is_advised_against() -> None:
+    facts = surely(lost__pool=0.2, lost__wrong=0.2) | {"limit.usd": 2.0, "limit.p95_ms": 900.0, "p95_ms": 1000.0}
+    quotes = (quote("retriever", 3.0), quote("generator", 1.0, 50.0), quote("retriever-generator", 1.0, 0.0))
+    found = advised(facts, quotes=quotes)
+    assert found["retriever-finds-too-little"].against
+    assert found["retriever-finds-too-little"].why[-1] == (
+        "retriever is estimated to cost $3.00 to make, over max_usd ($2.00)."
+    )
+    assert found["generator"].against
+    assert found["generator"].why[-1] == "generator is estimated to take 1,050 ms (p95), over max_p95_ms (900 ms)."
+    # What adds no time is not to blame for a pipeline that is too slow already; what is not affordable is not staged.
+    assert list(found) == ["slower-than-the-limit", "retriever-finds-too-little", "generator"]
+    fast = advised(facts | {"p95_ms": 700.0, "limit.usd": 4.0}, quotes=quotes)
+    assert [one.against for one in fast.values()] == [False, False, False]
+    assert list(fast)[-1] == "in-stages"
+
+
+def test_one_affordable_candidate_is_enough() -> None:
+    names: dict[str, tuple[Part, ...]] = {"dear": ("generator",), "cheap": ("generator",)}
+    dear = Quote(candidate="dear", tunes=("generator",), seconds=1, seconds_in_full=1, dollars=3)
+    facts = surely(lost__wrong=0.2) | {"limit.usd": 2.0}
+    cheap = dear.model_copy(update={"candidate": "cheap", "dollars": 1.9})
+    found = advised(facts, names, quotes=(dear, cheap))["generator"]
+    assert (found.against, found.quote) == (False, cheap)
+    assert "dear" in found.why[-1]
+    slow = facts | {"limit.p95_ms": 900.0, "p95_ms": 800.0}
+    fitting = dear.model_copy(update={"dollars": 1.95})
+    found = advised(slow, names, quotes=(fitting, cheap.model_copy(update={"added_p95_ms": 200.0})))["generator"]
+    assert (found.against, found.quote) == (False, fitting)
+    assert not advised(facts, names, quotes=(dear,))["generator"].against  # nothing is known of the other
+    assert advised(facts, {"dear": ("generator",)}, quotes=(dear,))["generator"].against
+
+
+# ---- laws
+
+
+FACTS = st.dictionaries(
+    st.sampled_from([*NAMES, "sign.judged@10.worrying", "sign.judged@10.bar"]),
+    st.none() | st.sampled_from([0.0, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 50.0]) | st.floats(-1, 1000),
+    max_size=40,
+)
+COSTS = st.lists(st.sampled_from([0.5, 5.0]), min_size=6, max_size=6)
+
+
+def places(facts: Mapping[str, float | None], costs: list[float]) -> tuple[Advice, ...]:
+    quotes = tuple(quote(name, dollars, dollars) for name, dollars in zip(CANDIDATES, costs, strict=True))
+    return tuple(advised(facts, quotes=quotes).values())
+
+
+@settings(max_examples=150, deadline=None)
+@given(FACTS, COSTS)
+def test_ranks_count_up_and_no_rule_comes_twice(facts: dict[str, float | None], costs: list[float]) -> None:
+    seen = diagnosed.diagnosis(facts=facts, quotes=tuple(quote(*pair) for pair in zip(CANDIDATES, costs, strict=True)))
+    found = advise(seen, RULES, CANDIDATES)
+    assert [one.rank for one in found] == list(range(1, len(found) + 1))
+    assert len({one.rule for one in found}) == len(found)
+    assert [one.against for one in found] == sorted(one.against for one in found)
+    assert found == advise(seen, RULES, CANDIDATES)
+    shuffled = seen.model_copy(update={"facts": dict(reversed(facts.items())), "quotes": seen.quotes[::-1]})
+    assert [one.rule for one in advise(shuffled, RULES, CANDIDATES)] == [one.rule for one in found]
+
+
+@settings(max_examples=150, deadline=None)
+@given(FACTS, COSTS, st.floats(0, 1), st.floats(0, 1))
+def test_more_lost_in_the_pool_never_moves_the_retriever_down(
+    facts: dict[str, float | None], costs: list[float], one: float, other: float
+) -> None:
+    def place(lost: float) -> float:
+        found = places(facts | surely(lost__pool=lost), costs)
+        return min((row.rank for row in found if row.tunes == ("retriever",) and row.kind == "tune"), default=99)
+
+    less, more = sorted((one, other))
+    assert place(0.0) >= place(less) >= place(more) >= place(1.0)
+
+
+# ---- the form of the rules
+
+
+numbers = st.floats(-1e6, 1e6)
+names = st.sampled_from([*NAMES, "sign.agreement", "share.p95.generator"])
+
+
+@given(
+    st.builds(Condition, names, st.sampled_from([">=", ">", "<=", "<"]), numbers)
+    | st.builds(Condition, names, st.sampled_from([">=", ">", "<=", "<"]), names, st.floats(0.01, 100))
+)
+def test_conditions_are_read_as_they_are_written(condition: Condition) -> None:
+    assert parse_condition(str(condition)) == condition
+
+
+@given(
+    st.sampled_from([">=", ">", "<=", "<"]), st.none() | st.floats(0, 1), st.none() | st.floats(0, 1), st.floats(0.1, 2)
+)
+def test_a_condition_or_its_opposite_holds_unless_something_is_not_known(
+    sign: Any, value: float | None, bound: float | None, times: float
+) -> None:
+    condition = Condition("right", sign, "invented", times)
+    facts = {"right": value, "invented": bound}
+    held = [condition.holds(facts), condition.opposite.holds(facts)]
+    assert sorted(held) == ([False, False] if value is None or bound is None else [False, True])
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("lost.pol >= 0.1", "no fact is called 'lost.pol'; did you mean 'lost.pool'?"),
+        ("lost.pool >= 2 * 0.1", "before '*' stands a number, after it a fact"),
+        ("lost.pool >= x * right", "before '*' stands a number, after it a fact"),
+        ("lost.pool = 0.1", "is no condition; write one like"),
+        ("lost.pool >= nan", "no fact is called 'nan'"),
+        ("", "is no condition"),
+    ],
+)
+def test_what_is_no_condition_is_said_so(text: str, said: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(said)):
+        parse_condition(text)
+
+
+def written(tmp_path: Path, *rules: dict[str, Any], **changes: Any) -> Path:
+    value = {"schema": "harness/advice-1", "classes": [{"about": "all", "rules": list(rules)}]} | changes
+    path = tmp_path / "advice.yaml"
+    path.write_text(yaml.safe_dump(value), encoding="utf-8")
+    return path
+
+
+SOUND = {"id": "one", "kind": "change", "action": "Do it", "when": ["right < 0.5"], "because": ["Right are {right}."]}
+
+
+def test_rules_of_a_file(tmp_path: Path) -> None:
+    rules = load_rules(written(tmp_path, SOUND))
+    (found,) = advised({"right": 0.2}, rules=rules).values()
+    assert (found.action, found.why) == ("Do it", ("Right are 20 %.",))
+    assert found.would_change == ("the share of questions answered rightly at least 50 % (now 20 %)",)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"because": ["Right are {rigt}."]}, "no fact is called 'rigt'; did you mean 'right'?"),
+        ({"when": ["rigt < 1"]}, "classes.0.rules.0.when.0: no fact is called 'rigt'"),
+        ({"wen": []}, "classes.0.rules.0.wen: unknown key; did you mean 'when'?"),
+        ({"because": []}, "a rule without a reason convinces nobody"),
+        ({"when": []}, "a rule has conditions, 'when' or 'any', unless it is 'together'"),
+        ({"kind": "tune"}, "a rule that tunes has either 'tunes' or 'together: true'"),
+        ({"kind": "tun"}, "classes.0.rules.0.kind: "),
+        ({"unless": ["two"]}, "rule 'one' names a rule 'two'; known here: one"),
+        ({"unless": ["one"]}, "rules that wait for each other: one, one"),
+        ({"rank_by": "rigt"}, "classes.0.rules.0.rank_by: no fact is called 'rigt'"),
+    ],
+)
+def test_a_mistake_in_rules_is_one_sentence(tmp_path: Path, change: dict[str, Any], said: str) -> None:
+    path = written(tmp_path, SOUND | change)
+    with pytest.raises(ConfigError) as caught:
+        load_rules(path)
+    (problem,) = caught.value.problems
+    assert said in str(problem)
+    assert str(problem).startswith(str(path))
+    assert "\n" not in str(problem)
+
+
+def test_rules_named_twice_and_what_is_no_yaml_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="rules named twice: one"):
+        load_rules(written(tmp_path, SOUND, SOUND))
+    (tmp_path / "advice.yaml").write_text("schema: [", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"advice.yaml:1: not YAML"):
+        load_rules(tmp_path / "advice.yaml")
+
+
+def test_every_rule_is_explained_in_the_docs_and_their_limits_can_be_read() -> None:
+    text = DOCS.read_text(encoding="utf-8")
+    named = set(re.findall(r"^\| `([a-z-]+)` \|", text, re.MULTILINE))
+    assert named == set(RULES.rules)
+    (block,) = re.findall(r"```yaml\n(limits:.*?)```", text, re.DOTALL)
+    assert Limits.model_validate(yaml.safe_load(block)["limits"]).max_p95_ms == 1500

@@ -1,0 +1,182 @@
+"""Planted faults: each pipeline gets the right place in the funnel and the right first advice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import planted
+import pytest
+
+from harness.diagnose import diagnose
+from harness.diagnoses import latest, read
+from harness.errors import ConfigError, Incomplete, StageFailed
+from harness.insights import Advice, Diagnosis, PlaceName
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("planted")
+    planted.write_dataset(folder / "data")
+    return folder
+
+
+def diagnosed(data: Path, store: Path, rank: planted.Rank, write: planted.Write, **changes: Any) -> Diagnosis:
+    path = planted.write_suite(data, **changes)
+    return diagnose(path, store, executor=planted.Planted(rank, write)).diagnosis
+
+
+def share(found: Diagnosis, kind: Any, name: PlaceName, population: Any = "answerable") -> float:
+    funnel = found.funnel(kind)
+    assert funnel is not None
+    place = funnel.place(name, population)
+    assert place is not None
+    assert place.low <= place.share <= place.high
+    return place.share
+
+
+def tuning(found: Diagnosis) -> list[Advice]:
+    return [one for one in found.advice if one.kind == "tune" and not one.against]
+
+
+def room(found: Diagnosis, ideal: Any, measure: str) -> float:
+    headroom = found.room(ideal, measure)
+    assert headroom is not None
+    assert headroom.difference is not None
+    return headroom.difference
+
+
+def trained(data: Path) -> dict[str, Any]:
+    """Recipes whose reranker starts from a model with a trained head."""
+    import tiny
+
+    folder = data / "cross-encoder"
+    if not folder.is_dir():
+        tiny.cross_encoder(folder, ["value", "article"])
+    return {"recipes": {"reranker": {"model": str(folder)}}}
+
+
+def test_a_retriever_that_knows_nothing(data: Path, tmp_path: Path) -> None:
+    found = diagnosed(data, tmp_path, planted.shuffled, planted.attentive)
+    assert share(found, "retrieval", "not in the pool") > 0.8
+    assert share(found, "answers", "not in the pool") > 0.8
+    assert room(found, "ideal-retriever", "ndcg@10") > 0.9
+    assert room(found, "ideal-reranker", "ndcg@10") < 0.2
+    assert found.advice[0].tunes == ("retriever",)
+    assert found.advice[0] in tuning(found)
+    assert not any("generator" in one.tunes for one in tuning(found))
+
+
+def test_a_perfect_retriever_before_a_generator_that_ignores_its_passages(data: Path, tmp_path: Path) -> None:
+    found = diagnosed(data, tmp_path, planted.first, planted.inattentive)
+    assert share(found, "retrieval", "in the context") == 1
+    assert share(found, "answers", "answered wrongly") == 1
+    assert share(found, "answers", "invented", "unanswerable") == 1
+    assert room(found, "ideal-retriever", "ndcg@10") == room(found, "ideal-reranker", "ndcg@10") == 0
+    assert room(found, "ideal-generator", "utility") == 2
+    assert found.advice[0].tunes == ("generator",)
+    assert [one.tunes for one in tuning(found)] == [("generator",)]
+
+
+def test_a_pool_that_holds_everything_in_the_wrong_order(data: Path, tmp_path: Path) -> None:
+    found = diagnosed(data, tmp_path, planted.last_of_pool, planted.attentive, **trained(data))
+    assert share(found, "retrieval", "not in the context") == 1
+    assert share(found, "answers", "not in the context") == 1
+    assert room(found, "ideal-reranker", "ndcg@10") == 1
+    assert found.advice[0].tunes == ("reranker",)
+    assert found.advice[0] in tuning(found)
+
+
+def test_the_same_pool_where_no_cross_encoder_is_trained_or_allowed(data: Path, tmp_path: Path) -> None:
+    found = diagnosed(data, tmp_path, planted.last_of_pool, planted.attentive)
+    assert found.advice[0].rule == "add-trained-reranker"
+    assert any(one.against and one.tunes == ("reranker",) for one in found.advice)
+    slow = diagnosed(
+        data, tmp_path, planted.last_of_pool, planted.attentive, **trained(data), limits={"max_p95_ms": 811}
+    )
+    assert tuning(slow)[0].tunes == ("retriever",)
+    assert not any("reranker" in one.tunes for one in tuning(slow))
+
+
+def test_a_generator_that_never_abstains(data: Path, tmp_path: Path) -> None:
+    found = diagnosed(data, tmp_path, planted.first, planted.reckless)
+    assert share(found, "answers", "right") == 1
+    assert share(found, "answers", "invented", "unanswerable") == 1
+    assert found.advice[0].tunes == ("generator",)
+    assert any("without an answer" in why for why in found.advice[0].why)
+
+
+def test_a_generator_that_is_right_in_the_wrong_format(data: Path, tmp_path: Path) -> None:
+    found = diagnosed(data, tmp_path, planted.first, planted.wordy)
+    assert share(found, "answers", "wrong format") == 1
+    assert share(found, "answers", "invented", "unanswerable") == 0
+    assert found.advice[0].tunes == ("generator",)
+    assert any("wrong format" in why for why in found.advice[0].why)
+
+
+def test_a_pipeline_without_a_fault(data: Path, tmp_path: Path) -> None:
+    found = diagnosed(data, tmp_path, planted.first, planted.attentive)
+    assert share(found, "answers", "right") == 1
+    assert all(one.difference == one.low == one.high == 0 for one in found.headroom if one.bound)
+    assert not tuning(found)
+    assert found.advice[0].kind == "leave"
+
+
+def test_what_is_written_can_be_read_and_is_not_made_twice(data: Path, tmp_path: Path) -> None:
+    path, first = planted.write_suite(data), planted.Planted()
+    done = diagnose(path, tmp_path, executor=first)
+    again = planted.Planted()
+    second = diagnose(path, tmp_path, executor=again)
+    assert not again.asked
+    assert read(done.folder) == done.diagnosis
+    assert latest(tmp_path, "planted") == second.diagnosis
+    assert [one.rule for one in second.diagnosis.advice] == [one.rule for one in done.diagnosis.advice]
+    names = {path.name for path in done.folder.iterdir()}
+    assert {"diagnosis.json", "scores.parquet"} < names
+    quotes = {quote.candidate: quote for quote in done.diagnosis.quotes}
+    assert quotes["retriever-reranker"].seconds_in_full > quotes["retriever"].seconds_in_full > 0
+    assert set(quotes["retriever"].basis.values()) == {"measured"}
+    assert quotes["reranker"].added_p95_ms
+
+
+def test_a_suite_without_answers_has_the_retrieval_steps(data: Path, tmp_path: Path) -> None:
+    changes = {
+        "pipeline": {"depth": 20, "generator": None},
+        "measures": ["ndcg@10"],
+        "factorial": ["retriever", "reranker"],
+    }
+    found = diagnosed(data, tmp_path, planted.shuffled, planted.attentive, **changes, gates=[])
+    assert [funnel.kind for funnel in found.funnels] == ["retrieval"]
+    assert {one.ideal for one in found.headroom} == {"ideal-retriever", "ideal-reranker"}
+    assert found.advice[0].tunes == ("retriever",)
+
+
+def test_an_ideal_that_fails_is_left_out_and_said(data: Path, tmp_path: Path) -> None:
+    class Broken(planted.Planted):
+        def _answer(self, request: Any) -> None:
+            if request.spec["source"] == "relevant":
+                raise StageFailed("answer: out of memory")
+            super()._answer(request)
+
+    found = diagnose(planted.write_suite(data), tmp_path, executor=Broken()).diagnosis
+    assert any("out of memory" in note for note in found.notes)
+    failed = found.room("oracle-context", "utility")
+    assert failed is None or failed.low is None
+
+
+def test_a_pipeline_that_fails_is_no_diagnosis(data: Path, tmp_path: Path) -> None:
+    class Broken(planted.Planted):
+        def _retrieve(self, request: Any) -> None:
+            raise StageFailed("retrieve: out of memory")
+
+    with pytest.raises(Incomplete, match=r"nothing to diagnose.*out of memory"):
+        diagnose(planted.write_suite(data), tmp_path, executor=Broken())
+    assert latest(tmp_path, "planted") is None
+
+
+def test_a_split_without_judgements(data: Path, tmp_path: Path) -> None:
+    unjudged = tmp_path / "unjudged"
+    planted.write_dataset(unjudged / "data")
+    (unjudged / "data" / "qrels" / "dev.tsv").write_text("query-id\tcorpus-id\tscore\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"no judged query in split .dev."):
+        diagnose(planted.write_suite(unjudged), tmp_path, executor=planted.Planted())

@@ -1,0 +1,189 @@
+"""Facts: what is read out of a diagnosis, by hand, and that what is not there is None."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import diagnosed
+import pytest
+
+from harness.bounds import Limits
+from harness.facts import Setting, facts
+from harness.insights import Curve, Diagnosis, Headroom, PartTime, Point, Quote, Sign
+from harness.meanings import MEANINGS, in_words, meaning, number
+
+SETTING = Setting({"ndcg@10": 0.02, "utility": 0.05})
+
+
+def of(setting: Setting = SETTING, **changes: Any) -> dict[str, float | None]:
+    return facts(diagnosed.diagnosis(**changes), setting)
+
+
+def room(ideal: Any, measure: str, low: float | None, high: float | None, difference: float = 0.1) -> Headroom:
+    return Headroom(
+        ideal=ideal, measure=measure, bound=True, real=0.5, best=0.5 + difference, difference=difference, low=low,
+        high=high,
+    )  # fmt: skip
+
+
+def curve(kind: Any, chosen: int, *points: tuple[int, float], half: float | None = None, **changes: Any) -> Curve:
+    made = [
+        Point(
+            at=at, mean=mean, low=None if half is None else mean - half, high=None if half is None else mean + half, n=9
+        )
+        for at, mean in points
+    ]
+    measure = "recall" if kind == "depth" else "utility"
+    return Curve(**{"kind": kind, "measure": measure, "points": tuple(made), "chosen": chosen} | changes)
+
+
+def test_an_empty_diagnosis_has_every_fact_and_knows_next_to_none() -> None:
+    found = facts(diagnosed.empty(), Setting({}))
+    assert {name for name, value in found.items() if value} == {"n.judged", "n.groups"}
+    assert set(MEANINGS) < set(found)
+
+
+def test_every_fact_has_a_meaning() -> None:
+    for name, value in of().items():
+        assert meaning(name) is not None, name
+        assert value is None or in_words(name, {name: value}), name
+
+
+def test_losses_come_from_the_funnels() -> None:
+    found = of()
+    assert found["lost.pool"] == pytest.approx(17 / 172)
+    assert (found["lost.pool.low"], found["lost.pool.high"]) == (0.054, 0.155)
+    assert found["lost.context"] == pytest.approx(55 / 172)
+    assert found["lost.wrong"] == pytest.approx(31 / 88)
+    assert found["lost.abstained"] == pytest.approx(3 / 88)
+    assert found["lost.format"] == pytest.approx(5 / 88)
+    assert found["lost.generator"] == pytest.approx(39 / 88)
+    assert found["invented"] == pytest.approx(10 / 12)
+    # 9 were not in the pool, 27 not in the context; one more was right without a passage.
+    assert (found["n.unshown"], found["right_without"]) == (37, pytest.approx(1 / 37))
+
+
+def test_abstaining_from_unanswerable_questions_is_no_loss() -> None:
+    answers = diagnosed.funnels()[1]
+    only = [place for place in answers.places if place.population == "unanswerable"]
+    found = of(funnels=(answers.model_copy(update={"places": tuple(only)}),))
+    assert found["lost.abstained"] is None
+    assert found["invented"] == pytest.approx(10 / 12)
+
+
+def test_rooms_are_those_of_the_first_rank_measure_and_of_utility() -> None:
+    found = of()
+    assert found["room.retriever"] == pytest.approx(1 - 0.5512)
+    assert (found["room.reranker.low"], found["room.reranker.high"]) == (0.2945, 0.4055)
+    assert found["room.generator.answers.low"] == 0.6364
+    assert found["room.retrieval.answers"] == pytest.approx(0.6667 - 0.4646)
+    assert found["room.generator"] is None
+    assert (found["margin.rank"], found["margin.answers"]) == (0.02, 0.05)
+    assert (found["detectable"], found["detectable.margins"]) == (0.031, pytest.approx(1.55))
+    assert of(measures=("recall@10", "exact_match"))["room.generator.answers.low"] == 0.3121
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "clear", "possible"),
+    [(0.03, 0.2, 1, 1), (0.02, 0.2, 0, 1), (-0.1, 0.01, 0, 0), (0.0, 0.02, 0, 0), (None, None, 0, 1)],
+)
+def test_a_room_is_clear_or_possible_by_its_interval(
+    low: float | None, high: float | None, clear: int, possible: int
+) -> None:
+    found = of(headroom=(room("ideal-retriever", "ndcg@10", low, high),))
+    assert (found["room.known"], found["room.clear"], found["room.possible"]) == (1, clear, possible)
+
+
+def test_a_part_counts_once_and_a_measure_without_a_gate_has_no_margin() -> None:
+    both = (room("ideal-retriever", "ndcg@10", 0.01, 0.1), room("ideal-retriever", "utility", 0.01, 0.1))
+    found = of(headroom=both)
+    assert (found["room.known"], found["room.clear"], found["room.possible"]) == (1, 0, 1)
+    found = of(Setting({}), headroom=both)
+    assert (found["room.known"], found["room.clear"], found["margin.rank"]) == (1, 1, 0.0)
+    assert found["detectable.margins"] is None
+
+
+def test_depth_gains_what_was_measured_at_twice_the_depth() -> None:
+    found = of(curves=(curve("depth", 20, (10, 0.6), (20, 0.7), (30, 0.75), (40, 0.78), (100, 0.9)),))
+    assert (found["gain.depth"], found["gain.depth.measured"]) == (pytest.approx(0.08), 1)
+    assert (found["depth"], found["pool.share"]) == (100, pytest.approx(100 / 3842))
+
+
+def test_depth_gains_what_the_last_doubling_did_where_nothing_deeper_was_measured() -> None:
+    found = of(curves=(curve("depth", 20, (5, 0.5), (10, 0.6), (20, 0.7)),))
+    assert (found["gain.depth"], found["gain.depth.measured"]) == (pytest.approx(0.1), 0)
+    assert of(curves=(curve("depth", 20, (20, 0.7)),))["gain.depth"] is None
+
+
+def test_context_gains_what_the_best_number_of_passages_does() -> None:
+    here = Point(at=3, mean=0.2, low=0.16, high=0.23, n=9)
+    best = Point(at=5, mean=0.5, low=0.46, high=0.51, n=9, gain=0.3, gain_low=0.1, gain_high=0.5)
+    found = of(curves=(Curve(kind="context", measure="utility", points=(here, best), chosen=3),))
+    assert (found["context"], found["context.best"], found["gain.context"]) == (3, 5, pytest.approx(0.3))
+    assert (found["gain.context.low"], found["gain.context.high"]) == (0.1, 0.5)
+
+
+def test_the_present_context_is_best_among_equals_and_gains_nothing() -> None:
+    found = of(curves=(curve("context", 3, (1, 0.2), (3, 0.2), (5, 0.2), half=0.03),))
+    assert (found["context.best"], found["gain.context"], found["gain.context.low"]) == (3, 0.0, None)
+
+
+def test_the_curve_is_that_of_the_main_answer_measure() -> None:
+    other = curve("context", 3, (3, 0.2), (5, 0.9), measure="token_f1")
+    assert of(curves=(other, curve("context", 3, (1, 0.3), (3, 0.2))))["context.best"] == 1
+    assert of(curves=(other,))["context.best"] == 5
+
+
+def test_signs_times_and_limits() -> None:
+    sign = Sign(name="agreement", value=0.1, bar=0.2, worrying=True, about="")
+    times = (PartTime(part="generator", p50_ms=90.0, p95_ms=100.0, share_p50=0.9, share_p95=0.95),)
+    setting = Setting({}, Limits(max_p95_ms=900.0, max_usd=2.0), False, True, True, 750)
+    quotes = [
+        Quote(
+            candidate=str(ms), tunes=("retriever", "reranker"), seconds=1, seconds_in_full=1, dollars=1, added_p95_ms=ms
+        )
+        for ms in (300.0, 200.0, None)
+    ]
+    found = of(setting, signs=(sign,), times=times, p95_ms=500.0, quotes=tuple(quotes))
+    assert (found["sign.agreement"], found["sign.agreement.bar"], found["sign.agreement.worrying"]) == (0.1, 0.2, 1)
+    assert found["share.p95.generator"] == 0.95
+    assert (found["p95_ms"], found["added.p95.reranker"], found["p95.reranker"]) == (500, 200, 700)
+    assert (found["limit.p95_ms"], found["limit.usd"]) == (900, 2)
+    assert (found["reranker.planned"], found["reranker.tuned"], found["reranker.untrained"]) == (1, 1, 1)
+    assert found["train.judged"] == 750
+    assert of(setting, p95_ms=None)["p95.reranker"] is None
+
+
+def test_numbers_in_words() -> None:
+    known = {
+        "lost.pool": 0.123,
+        "lost.pool.low": 0.08,
+        "lost.pool.high": 0.171,
+        "room.retriever": 0.0424,
+        "right": 0.004,
+    }
+    assert in_words("lost.pool", known) == "12 % [8, 17]"
+    assert in_words("room.retriever", known) == "+0.042"
+    assert in_words("right", known) == "<1 %"
+    assert in_words("invented", known) is None
+    assert in_words("no.such.fact", {"no.such.fact": 1.0}) is None
+    written = [
+        number(0.05, "share"), number(0.0333, "share"), number(0.02, "size"), number(1234567, "count"),
+        number(1234.4, "ms"), number(0.3, "dollars"), number(1, "yes"), number(3.14159, "count"),
+    ]  # fmt: skip
+    assert written == ["5 %", "3.3 %", "0.020", "1,234,567", "1,234 ms", "$0.30", "yes", "3.1"]
+
+
+def test_meanings() -> None:
+    assert meaning("lost.pool.low").about.endswith("at the low end of its interval,")  # type: ignore[union-attr]
+    assert meaning("n.groups.low") is None
+    assert meaning("lost.pol") is None
+    assert meaning("sign.judged@10.worrying").unit == "yes"  # type: ignore[union-attr]
+    assert meaning("sign.judged@10.bar").about == "the bar of the sign 'judged@10'"  # type: ignore[union-attr]
+
+
+def test_facts_leave_the_diagnosis_alone() -> None:
+    seen: Diagnosis = diagnosed.diagnosis()
+    before = seen.model_dump()
+    facts(seen, SETTING)
+    assert seen.model_dump() == before
