@@ -212,9 +212,14 @@ def _reasons(rule: Rule, facts: Facts, tunes: Sequence[Part]) -> Iterator[str]:
             yield said
 
 
+def _listed(parts: Sequence[Part]) -> str:
+    """``retriever, reranker and generator``."""
+    return " and ".join(filter(None, (", ".join(parts[:-1]), *parts[-1:])))
+
+
 def _filled(template: str, facts: Facts, tunes: Sequence[Part]) -> str | None:
     """The words with what they quote; None if they quote a fact that is not known."""
-    quoted = {name: in_words(name, facts) for name in QUOTED.findall(template)} | {TUNES: ", ".join(tunes)}
+    quoted = {name: in_words(name, facts) for name in QUOTED.findall(template)} | {TUNES: _listed(tunes)}
     if None in quoted.values():
         return None
     return QUOTED.sub(lambda match: str(quoted[match[1]]), template)

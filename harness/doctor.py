@@ -18,6 +18,7 @@ from harness import endpoints, provenance, requirements
 from harness.errors import HarnessError
 from harness.models import EMBEDDED, locate
 from harness.roles import EMBEDDED_PREFIX
+from harness.sources import Dataset
 from harness.spec import Suite
 from harness.suite_files import load_suite
 
@@ -94,19 +95,15 @@ def _asked(what: str, question: Callable[[], object]) -> Finding:
 
 def _suite(name: str, store: Path) -> Iterator[Finding]:
     """What `harness run` would refuse about a suite, and the models that it found."""
-    from harness.datasets import load_dataset
-
     what = f"suite {name}"
     try:
         suite, path = load_suite(name)
     except HarnessError as error:
         yield from _refused(what, error)
         return
-    try:
-        dataset = load_dataset(suite.dataset, suite.evaluate.split)
-        yield Finding(what, "ok", f"{path.name}: {len(dataset.documents):,} documents")
-    except HarnessError as error:
-        yield from _refused(what, error)
+    yield from _dataset(what, path.name, suite.dataset, suite.evaluate.split)
+    if suite.forgetting is not None:
+        yield from _dataset(what, "forgetting", suite.forgetting.dataset, suite.forgetting.split)
     requirements.apply_device(suite)
     try:
         requirements.check(suite)
@@ -116,6 +113,15 @@ def _suite(name: str, store: Path) -> Iterator[Finding]:
     for model, keys in requirements.models_named(suite).items():
         yield Finding(f"model {model}", "ok", f"found; named by {', '.join(keys)}")
     yield from _endpoints(suite, store)
+
+
+def _dataset(what: str, where: str, rule: Dataset, split: str) -> Iterator[Finding]:
+    from harness.datasets import load_dataset
+
+    try:
+        yield Finding(what, "ok", f"{where}: {len(load_dataset(rule, split).documents):,} documents")
+    except HarnessError as error:
+        yield from _refused(what, error)
 
 
 def _endpoints(suite: Suite, store: Path) -> Iterator[Finding]:

@@ -136,7 +136,7 @@ def test_the_retriever_comes_before_a_larger_loss_behind_it() -> None:
     assert [one.rank for one in found.values()] == [1, 2, 3]
     assert found["in-stages"].tunes == ("retriever", "generator")
     assert found["in-stages"].candidates == ("retriever-generator",)
-    assert found["in-stages"].action == "Tune retriever, generator, in stages"
+    assert found["in-stages"].action == "Tune retriever and generator in stages"
 
 
 @pytest.mark.parametrize(("context", "generator"), [(0.5, 0.2), (0.2, 0.5)])

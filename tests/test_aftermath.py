@@ -12,6 +12,7 @@ from rich.console import Console
 
 from harness import bench
 from harness.diagnose import diagnose
+from harness.doctor import examine
 from harness.errors import ConfigError
 from harness.findings import Outcome
 from harness.formats import write_run
@@ -94,6 +95,16 @@ def test_the_plan_shows_the_work_on_the_other_data_set(tmp_path: Path) -> None:
     screen = Console(file=io.StringIO(), width=160)
     describe_plan(str(planned), tmp_path / "store", (), screen, as_json=False)
     assert "other: retrieve dev with retriever, seed 0" in screen.file.getvalue()
+
+
+def test_the_doctor_looks_at_the_other_data_set(tmp_path: Path) -> None:
+    path = planted.write_suite(tmp_path, forgetting={"dataset": {"path": "other"}, "split": "dev"})
+    planted.write_dataset(tmp_path / "data")
+    planted.write_dataset(tmp_path / "other", "Section")
+    (tmp_path / "other" / "qrels" / "dev.tsv").unlink()
+    screen = Console(file=io.StringIO(), width=200)
+    assert not examine(str(path), tmp_path / "store", screen)
+    assert "no judged query in split 'dev'" in screen.file.getvalue()
 
 
 def test_a_diagnosis_of_another_pipeline_predicts_nothing(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+import diagnosed
 import explored
 import outcomes
 import pytest
@@ -25,6 +26,7 @@ from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from harness.report.boardpage import render_page
 from harness.report.html import render_html
+from harness.report.insight_files import render_diagnosis_html
 
 pytestmark = pytest.mark.browser
 
@@ -271,7 +273,57 @@ def test_a_hostile_leaderboard_executes_nothing_and_breaks_no_layout(opened: OPE
     driver.set_window_size(1400, 1000)
 
 
-@pytest.mark.parametrize("kind", ["page", "boards"])
+@pytest.fixture(scope="module")
+def diagnosis() -> str:
+    return render_diagnosis_html(diagnosed.diagnosis())
+
+
+@pytest.fixture(scope="module")
+def checked() -> str:
+    """The page of an outcome whose pipeline was diagnosed."""
+    outcome = diagnosed.outcome()
+    return render_html(outcome, explored.evidence(outcome))
+
+
+def test_a_diagnosis_sorts_tells_its_marks_and_asks_nothing(opened: OPEN, diagnosis: str) -> None:
+    driver = opened(diagnosis, "")
+    mark = driver.find_element(By.CSS_SELECTOR, "svg .mark")
+    driver.execute_script("arguments[0].focus()", mark)
+    assert driver.find_element(By.ID, "tip").text == mark.get_attribute("aria-label")
+    head = driver.find_element(By.CSS_SELECTOR, "table thead button")
+    head.send_keys(Keys.ENTER)
+    assert head.find_element(By.XPATH, "..").get_attribute("aria-sort")
+    for link in driver.find_elements(By.CSS_SELECTOR, "nav a"):
+        target = str(link.get_attribute("href")).partition("#")[2]
+        assert driver.find_element(By.ID, target).is_displayed()
+    assert driver.get_log("browser") == []
+    assert requests_of(driver) == []
+
+
+def test_an_outcome_that_was_predicted_shows_the_pictures_of_the_loss(opened: OPEN, checked: str) -> None:
+    driver = opened(checked, "")
+    heads = " ".join(texts(driver, "h2"))
+    assert "Where the loss was" in heads
+    assert "What the advice was worth" in heads
+    assert driver.get_log("browser") == []
+    for width in (1400, 500):
+        driver.set_window_size(width, 1000)
+        assert driver.execute_script("return document.documentElement.scrollWidth <= window.innerWidth")
+    driver.set_window_size(1400, 1000)
+
+
+def test_a_hostile_diagnosis_executes_nothing_and_breaks_no_layout(opened: OPEN) -> None:
+    driver = opened(render_diagnosis_html(diagnosed.hostile(explored.ATTACKS)), "")
+    assert driver.execute_script("return window.broken") is None
+    assert driver.get_log("browser") == []
+    assert requests_of(driver) == []
+    for width in (1400, 500):
+        driver.set_window_size(width, 1000)
+        assert driver.execute_script("return document.documentElement.scrollWidth <= window.innerWidth")
+    driver.set_window_size(1400, 1000)
+
+
+@pytest.mark.parametrize("kind", ["page", "boards", "diagnosis", "checked"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_serious(opened: OPEN, request: pytest.FixtureRequest, kind: str, scheme: str) -> None:
     driver = opened(request.getfixturevalue(kind), "")
