@@ -7,7 +7,7 @@ parts gained: a bound for rank measures, an estimate for answers. This module mu
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Literal, get_args
 
 from harness.facts import curve_of
@@ -24,13 +24,16 @@ IDEALS: dict[Part, Ideal] = {
 SIGNS = {">=": "at least", ">": "over", "<=": "at most", "<": "under"}
 
 
-def advise(seen: Diagnosis, rules: Rules, candidates: Mapping[str, Sequence[Part]]) -> tuple[Advice, ...]:
+def advise(
+    seen: Diagnosis, rules: Rules, candidates: Mapping[str, Sequence[Part]], unproven: Collection[str] = ()
+) -> tuple[Advice, ...]:
     """Return what the rules advise, best first; each rule once at most.
 
-    Reads the facts, headroom, curves and quotes of `seen`. `candidates` are those of the suite with what they tune.
-    Tuning is advised against where every candidate for it is quoted over a limit.
+    Reads the facts, headroom, curves and quotes of `seen`. `candidates` are those of the suite with what they tune,
+    `unproven` the measures that the facts leave out. Tuning is advised against where every candidate for it is quoted
+    over a limit.
     """
-    book = _Book(rules, seen, candidates)
+    book = _Book(rules, seen, candidates, unproven)
     found = {rule.id: book.advice(rule, rule.tunes) for rule in book.rules.values() if book.fires(rule)}
     single = [one for one in found.values() if one.kind == "tune" and not one.against and len(one.tunes) == 1]
     parts = tuple(part for part in PARTS if any(part in one.tunes for one in single))
@@ -44,8 +47,9 @@ def could_buy(headroom: Iterable[Headroom], tunes: Iterable[str]) -> tuple[Worth
     """What tuning these parts together could buy, on every measure that they can change.
 
     Of rank measures: what the ideal retriever gained, if it is among them, else the ideal reranker; a generator changes
-    no ranks. Of answers: one part buys what its ideal did, retriever and reranker what `oracle-context` did. If the
-    generator is tuned with either, nothing but a perfect score bounds them.
+    no ranks. Where a real reranker stands behind the ideal retriever, only a perfect score bounds both together.
+    Of answers: one part buys what its ideal did, retriever and reranker what `oracle-context` did. If the generator is
+    tuned with either, nothing but a perfect score bounds them.
     """
     by_measure: dict[str, dict[Ideal, Headroom]] = {}
     for room in headroom:
@@ -53,12 +57,20 @@ def could_buy(headroom: Iterable[Headroom], tunes: Iterable[str]) -> tuple[Worth
             by_measure.setdefault(room.measure, {})[room.ideal] = room
     parts, found = frozenset(tunes), []
     for measure, rooms in by_measure.items():
-        if not parse(measure).is_rank and "generator" in parts and len(parts) > 1:
+        if _only_perfect(parts, rooms, is_rank=parse(measure).is_rank):
             found += _perfect(measure, rooms.values())
         else:
             ideals = _ideals(parts, is_rank=parse(measure).is_rank)
             found += [_worth(rooms[ideal]) for ideal in ideals if ideal in rooms][:1]
     return tuple(found)
+
+
+def _only_perfect(parts: frozenset[str], rooms: Mapping[Ideal, Headroom], *, is_rank: bool) -> bool:
+    """Whether no ideal part says what these could buy together."""
+    if not is_rank:
+        return "generator" in parts and len(parts) > 1
+    ideal = rooms.get("ideal-retriever")
+    return parts >= {"retriever", "reranker"} and ideal is not None and not ideal.bound
 
 
 def _ideals(parts: frozenset[str], *, is_rank: bool) -> Sequence[Ideal]:
@@ -85,8 +97,11 @@ def _perfect(measure: str, rooms: Iterable[Headroom]) -> list[Worth]:
 class _Book:
     """The rules against one diagnosis: which hold, what each advises, and what would turn it."""
 
-    def __init__(self, rules: Rules, seen: Diagnosis, candidates: Mapping[str, Sequence[Part]]) -> None:
+    def __init__(
+        self, rules: Rules, seen: Diagnosis, candidates: Mapping[str, Sequence[Part]], unproven: Collection[str]
+    ) -> None:
         self.rules, self.seen, self.facts, self.candidates = rules.rules, seen, seen.facts, candidates
+        self.unproven = unproven
         self.classes = {rule.id: number for number, group in enumerate(rules.classes) for rule in group.rules}
 
     def fires(self, rule: Rule) -> bool:
@@ -94,6 +109,7 @@ class _Book:
             not rule.together
             and all(condition.holds(self.facts) for condition in rule.when)
             and (not rule.any or any(condition.holds(self.facts) for condition in rule.any))
+            and not any(condition.holds(self.facts) for condition in rule.not_when)
             and not any(self.fires(self.rules[name]) for name in rule.unless)
         )
 
@@ -117,7 +133,7 @@ class _Book:
             tunes=tunes,
             candidates=tuple(doing),
             against=rule.against or (bool(quotes) and not within and len(quotes) == len(doing)),
-            could_buy=_buys(rule, tunes, self.seen),
+            could_buy=_buys(rule, tunes, self.seen, self.unproven),
             why=(*_reasons(rule, self.facts, tunes), *(text for said in trouble.values() for text in said)),
             would_change=tuple(dict.fromkeys(self._turning(rule))),
             quote=_cheapest(within or quotes),
@@ -135,11 +151,13 @@ class _Book:
         yield from (self._phrase(condition.opposite) for condition in rule.when)
         if holding := [self._phrase(condition.opposite) for condition in rule.any if condition.holds(self.facts)]:
             yield ", and with it ".join(holding)
+        yield from (self._phrase(condition) for condition in rule.not_when if self._known(condition))
         for name in rule.unless:
             # A rule that would stop this one, and lacks one condition to hold.
             other = self.rules[name]
             lacking = [condition for condition in other.when if not condition.holds(self.facts)]
-            if len(lacking) == 1 and not other.any and self._known(lacking[0]):
+            stopped = other.any or any(condition.holds(self.facts) for condition in other.not_when)
+            if len(lacking) == 1 and not stopped and self._known(lacking[0]):
                 yield self._phrase(lacking[0])
 
     def _known(self, condition: Condition) -> bool:
@@ -181,13 +199,17 @@ def _over(quote: Quote, facts: Facts) -> Iterator[str]:
         yield f"{quote.candidate} is estimated to cost {cost} to make, over max_usd ({number(usd, 'dollars')})."
     if limit is not None and now is not None and quote.added_p95_ms and now + max(0.0, quote.added_p95_ms) > limit:
         time = number(now + quote.added_p95_ms, "ms")
-        yield f"{quote.candidate} is estimated to take {time} (p95), over max_p95_ms ({number(limit, 'ms')})."
+        guess = " by a guess" * (quote.basis.get("rerank") == "guessed")
+        yield f"{quote.candidate} is estimated{guess} to take {time} (p95), over max_p95_ms ({number(limit, 'ms')})."
 
 
-def _buys(rule: Rule, tunes: Sequence[Part], seen: Diagnosis) -> tuple[Worth, ...]:
+def _buys(rule: Rule, tunes: Sequence[Part], seen: Diagnosis, unproven: Collection[str]) -> tuple[Worth, ...]:
     """What following a rule could buy; of what is left alone, the most that any one part could."""
     if rule.buys == "depth" or rule.buys == "context":
-        return _of_curve(rule.buys, seen)
+        return _of_curve(rule.buys, seen, unproven)
+    if rule.buys == "without-reranker":
+        found = (room for room in seen.headroom if room.ideal == rule.buys and room.difference is not None)
+        return tuple(map(_worth, found))
     if rule.kind != "leave":
         return could_buy(seen.headroom, (rule.buys,) if rule.buys else tunes)
     most: dict[str, Worth] = {}
@@ -196,8 +218,8 @@ def _buys(rule: Rule, tunes: Sequence[Part], seen: Diagnosis) -> tuple[Worth, ..
     return tuple(most.values())
 
 
-def _of_curve(kind: Literal["depth", "context"], seen: Diagnosis) -> tuple[Worth, ...]:
-    curve, name = curve_of(seen, kind), f"gain.{kind}"
+def _of_curve(kind: Literal["depth", "context"], seen: Diagnosis, unproven: Collection[str]) -> tuple[Worth, ...]:
+    curve, name = curve_of(seen, kind, unproven), f"gain.{kind}"
     gain, low, high = (seen.facts.get(name + end) for end in ("", ".low", ".high"))
     if curve is None or gain is None:
         return ()

@@ -12,9 +12,12 @@ from harness import diagnoses
 from harness.comparing import ALPHA, RESAMPLES, Comparisons
 from harness.datasets import Dataset
 from harness.diagnosis_plan import pipeline_identity
+from harness.digests import digest_of
 from harness.findings import Outcome
 from harness.insights import Diagnosis
+from harness.measures import parse
 from harness.predictions import predict_outcome
+from harness.quotes import recipe_identity
 from harness.roi import returns
 from harness.slices import slice_gains
 from harness.slicing import slice_values
@@ -47,20 +50,55 @@ def complete(
         }
     )
     diagnosis = diagnoses.latest(root, suite.name)
-    if diagnosis is None:
-        return outcome
+    return outcome if diagnosis is None else _predicted(outcome, suite, diagnosis)
+
+
+def _predicted(outcome: Outcome, suite: Suite, diagnosis: Diagnosis) -> Outcome:
+    """The outcome beside what a diagnosis said, as far as that speaks of the same pipeline, data and measures."""
     if trouble := _other(diagnosis, outcome, suite):
         return outcome.model_copy(update={"notes": (*outcome.notes, trouble)})
+    changed = [quote.candidate for quote in diagnosis.quotes if quote.identity != _identity(suite, quote.candidate)]
+    quotes = tuple(quote for quote in diagnosis.quotes if quote.candidate not in changed)
     # What the diagnosis was made with stands in its own files.
-    kept = diagnosis.model_copy(update={"spec": {}, "provenance": {}})
-    return outcome.model_copy(update={"diagnosis": kept, "predictions": predict_outcome(diagnosis, outcome)})
+    kept = diagnosis.model_copy(update={"spec": {}, "provenance": {}, "quotes": quotes})
+    told = predict_outcome(kept, outcome)
+    unlike = {
+        measure: why
+        for one in told
+        for measure in [one.measure]
+        if (why := _unlike(measure, diagnosis, outcome, suite))
+    }
+    notes = [f"Nothing was predicted of {measure}: {why}." for measure, why in unlike.items()]
+    notes += [f"The cost of {name} was estimated for another recipe of that name." for name in changed]
+    return outcome.model_copy(
+        update={
+            "diagnosis": kept,
+            "predictions": tuple(one for one in told if one.measure not in unlike),
+            "notes": (*outcome.notes, *notes),
+        }
+    )
+
+
+def _identity(suite: Suite, name: str) -> str:
+    return recipe_identity(suite, suite.strategies[name]) if name in suite.strategies else ""
+
+
+def _unlike(measure: str, diagnosis: Diagnosis, outcome: Outcome, suite: Suite) -> str:
+    """Why a measure of the outcome is not what the diagnosis measured; empty if it is."""
+    if suite.evaluate.contexts is not None and not parse(measure).is_rank:
+        return "the suite fixes the passages that generators are shown, and the diagnosis did not"
+    measured = outcome.measured.get(measure)
+    if measured is None or diagnosis.settings.get(measure) != digest_of(measured.settings):
+        return "it is measured in another way than the diagnosis did"
+    return ""
 
 
 def _other(diagnosis: Diagnosis, outcome: Outcome, suite: Suite) -> str:
     """Why a diagnosis does not speak of this outcome; empty if it does."""
     same_pipeline = diagnosis.pipeline == pipeline_identity(suite)
-    same_corpus = diagnosis.digests.get("corpus") == outcome.dataset.digests.get("corpus")
-    if same_pipeline and same_corpus:
+    questions = [f"{diagnosis.split}.{part}" for part in ("queries", "qrels", "references")]
+    same_data = all(diagnosis.digests.get(key) == outcome.dataset.digests.get(key) for key in ("corpus", *questions))
+    if same_pipeline and same_data:
         return ""
-    what = "pipeline" if same_corpus else "corpus"
+    what = "pipeline" if same_data else "data"
     return f"The last diagnosis of {suite.name} is of another {what}; 'harness diagnose {suite.name}' makes a new one."

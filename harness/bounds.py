@@ -66,7 +66,11 @@ class Limits(Spec):
 
 
 class Prices(Spec):
-    """Dollars an hour of a machine with and without a GPU, and what one more right answer is worth to the owner."""
+    """Dollars an hour of a machine with and without a GPU, and what one right answer is worth to the owner.
+
+    `right_answer` prices one unit of `utility`: a right answer in the place of none. In the place of a wrong one it is
+    worth as much more as the suite's `wrong_cost` says.
+    """
 
     gpu_hour: Annotated[float, Field(ge=0)] = 2.5
     cpu_hour: Annotated[float, Field(ge=0)] = 0.05

@@ -6,7 +6,7 @@ it stopped.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,7 +62,7 @@ def carry_out(
             try:
                 executor = heavy if STAGES[planned.call.stage].heavy else light
                 with watch(planned.label) as progress:
-                    done.rows[key] = make(planned, store, executor, progress, services)
+                    done.rows[key] = make(planned, store, executor, progress, services, plan.calls)
             except StageFailed as error:
                 done.failed[key] = f"{planned.label}: {error}"
     return done
@@ -92,15 +92,19 @@ def _needed(plan: Plan, store: FolderStore) -> set[str]:
 
 
 def make(
-    planned: PlannedCall, store: FolderStore, executor: Executor, progress: Progress, services: Services | None = None
-) -> LedgerRow:
-    """Make one artifact whose inputs are in the store, unless another process has made it meanwhile."""
+    planned: PlannedCall, store: FolderStore, executor: Executor, progress: Progress, services: Services | None = None,
+    calls: Mapping[str, PlannedCall] = {},
+) -> LedgerRow:  # fmt: skip
+    """Make one artifact whose inputs are in the store, unless another process has made it meanwhile.
+
+    `calls` are those of the plan: they say what the time of this one tells of others.
+    """
     with store.claim(planned.key) as folder:
         if store.get(planned.key) is not None:
             # Another process made it while this one waited for the lock.
             return row_of(planned, store.facts(planned.key), reused=True)
         cost = executor.run(request_for(planned, store, folder)._replace(services=services), progress)
-        facts = facts_of(planned, cost.seconds, cost.peak_memory_mb, cost.usage, folder)
+        facts = facts_of(planned, cost.seconds, cost.peak_memory_mb, cost.usage, folder, calls)
         store.commit(planned.key, folder, facts)
     return row_of(planned, facts, reused=False)
 

@@ -15,6 +15,7 @@ from harness.bench import STORE
 from harness.carry_out import Watch, carry_out, no_watch
 from harness.datasets import Dataset, load_dataset
 from harness.diagnosis_plan import UNTUNED, build_diagnosis_plan, pipeline_identity, suite_for
+from harness.digests import digest_of
 from harness.errors import HarnessError, Incomplete, ModelMissing
 from harness.examined import Examined, part_times
 from harness.executors import ChildExecutor, Executor, InlineExecutor
@@ -23,13 +24,12 @@ from harness.findings import Serving
 from harness.graph import Plan
 from harness.insights import Diagnosis, Quote, Sign
 from harness.latency import Latencies
-from harness.plan import build_plan
-from harness.quotes import quotes
+from harness.quotes import plan_of, quotes
 from harness.recipes import RerankerRecipe
 from harness.records import Score
 from harness.sampling import take_samples
 from harness.scorecards import Scorecards
-from harness.spec import Suite
+from harness.spec import Candidate, Suite
 from harness.store import FolderStore
 from harness.suite_files import load_suite
 
@@ -74,7 +74,7 @@ class _Diagnosing:
         requirements.check(self.suite.model_copy(update={"candidates": {}, "factorial": ()}))
         dataset = load_dataset(self.suite.dataset, self.split)
         plan = build_diagnosis_plan(self.suite, dataset)
-        rows = self._scored(plan, dataset)
+        cards, rows = self._scored(plan, dataset)
         seen = Examined(plan, dataset, self.store, rows)
         latencies = Latencies(plan, self.store, self.executor, self.watch, self.services)
         serving = latencies.measure(plan.system(UNTUNED))
@@ -90,6 +90,7 @@ class _Diagnosing:
             spec=self.given.model_dump(mode="json", by_alias=True),
             pipeline=pipeline_identity(self.given),
             digests=dataset.digests,
+            settings={str(one): digest_of(cards.measured(one).settings) for one in self.suite.measures},
             documents=len(dataset.documents),
             judged=len(part.judged),
             answered=len(plan.sample) if plan.system(UNTUNED).answers else 0,
@@ -105,14 +106,15 @@ class _Diagnosing:
             dollars_per_1000=serving.dollars_per_1000 if serving else None,
             quotes=self._quotes(dataset, serving),
         )
-        diagnosis = self._advised(diagnosis, dataset)
-        update = {"seconds": time.perf_counter() - started, "notes": (*self._remarks(), *self.notes)}
+        diagnosis = self._advised(diagnosis, dataset, frozenset(cards.unproven()))
+        notes = (*self._remarks(diagnosis), *cards.remarks(), *self.notes)
+        update = {"seconds": time.perf_counter() - started, "notes": notes}
         diagnosis = diagnosis.model_copy(update=update)
         every = [row for found in rows.values() for row in found]
         return Diagnosed(diagnosis, diagnoses.write(diagnosis, self.root, every))
 
-    def _scored(self, plan: Plan, dataset: Dataset) -> dict[str, list[Score]]:
-        """Score rows by the label of the system; raises Incomplete if the untuned pipeline failed."""
+    def _scored(self, plan: Plan, dataset: Dataset) -> tuple[Scorecards, dict[str, list[Score]]]:
+        """What scored, and the rows by the label of the system; raises Incomplete if the untuned pipeline failed."""
         plan.parts.publish(self.store)
         cards = Scorecards(plan, dataset, self.store, self.watch, self.services, self.root)
         endpoints.check(endpoints.roles_needed(plan, self.store, cards.lacks_judgements()), self.services)
@@ -122,7 +124,7 @@ class _Diagnosing:
         if broken:
             raise Incomplete(f"the untuned pipeline failed, so there is nothing to diagnose: {broken[0]}")
         self.notes += [f"Left out: {why}" for why in dict.fromkeys(execution.failed.values())]
-        return {system.label: cards.rows(system) for system in plan.systems}
+        return cards, {system.label: cards.rows(system) for system in plan.systems}
 
     def _signs(self, seen: Examined) -> tuple[Sign, ...]:
         part, documents = seen.part, seen.dataset.documents
@@ -132,23 +134,24 @@ class _Diagnosing:
 
     def _quotes(self, dataset: Dataset, serving: Serving | None) -> tuple[Quote, ...]:
         """What the candidates are estimated to cost; none where their plan cannot be made."""
+        suite = self.given if self.given.evaluate.split in dataset.splits else self.suite
         try:
-            full = build_plan(self.given if self.given.evaluate.split in dataset.splits else self.suite, dataset)
+            full, left_out = plan_of(suite, dataset)
             failed = take_samples(full, dataset, self.store, self.executor, self.watch, self.services)
         except HarnessError as error:
             self.notes.append(f"What candidates cost is not estimated: {error}")
             return ()
+        self.notes += [f"What {name} costs is not estimated: {why}" for name, why in left_out.items()]
         self.notes += [f"Not timed on a sample: {why}" for why in dict.fromkeys(failed.values())]
         return quotes(full, self.store, serving.total if serving else None)
 
-    def _advised(self, seen: Diagnosis, dataset: Dataset) -> Diagnosis:
-        strategies = self.given.strategies
-        known = facts(seen, self._setting(dataset))
-        told = seen.model_copy(update={"facts": known})
-        found = advice.advise(told, rules.load_rules(), {name: one.tune for name, one in strategies.items()})
+    def _advised(self, seen: Diagnosis, dataset: Dataset, unproven: frozenset[str]) -> Diagnosis:
+        told = seen.model_copy(update={"facts": facts(seen, self._setting(dataset, unproven))})
+        able = self._able()
+        found = advice.advise(told, rules.load_rules(), {name: one.tune for name, one in able.items()}, unproven)
         return told.model_copy(update={"advice": found})
 
-    def _setting(self, dataset: Dataset) -> Setting:
+    def _setting(self, dataset: Dataset, unproven: frozenset[str]) -> Setting:
         train = dataset.splits.get("train")
         return Setting(
             margins={str(measure): margin for measure, margin in self.given.margins.items()},
@@ -157,39 +160,72 @@ class _Diagnosing:
             tunes_reranker=any("reranker" in one.tune for one in self.given.strategies.values()),
             untrained_reranker=self._untrained_reranker(),
             train_judged=len(train.judged) if train else 0,
+            served_generator=self.given.answerer is not None,
+            unproven=unproven,
+            rerank_depth=self.given.pipeline.rerank_depth,
         )
 
+    def _starts(self) -> dict[str, str]:
+        """The model that the reranker of each candidate starts from, by candidate; only of those that tune one."""
+        given = self.given.pipeline.reranker
+        found = {}
+        for name, candidate in self.given.strategies.items():
+            recipe = self.given.recipe(candidate, "reranker")
+            if "reranker" in candidate.tune and isinstance(recipe, RerankerRecipe):
+                found[name] = given.model if given else recipe.model
+        return found
+
+    def _able(self) -> dict[str, Candidate]:
+        """The candidates that advice may name: where some rerankers start from a trained head, only those do."""
+        starts = self._starts()
+        trained = {name: _has_head(model) for name, model in starts.items()}
+        hopeless = {name for name, head in trained.items() if head is False} if any(trained.values()) else set()
+        self.notes += [
+            f"{name} is not advised: its reranker starts from {starts[name]}, which has no trained head."
+            for name in sorted(hopeless)
+        ]
+        return {name: one for name, one in self.given.strategies.items() if name not in hopeless}
+
     def _untrained_reranker(self) -> bool | None:
-        """Whether every reranker that would be tuned starts from a model without a trained head; None: there is none.
+        """Whether no reranker that could be tuned starts from a trained head; None where that cannot be seen.
 
         Where no candidate tunes one, the recipe's own start is what would be tuned.
         """
-        given, names = self.given.pipeline.reranker, set()
-        if given is not None:
-            names = {given.model}
-        else:
-            for candidate in self.given.strategies.values():
-                recipe = self.given.recipe(candidate, "reranker")
-                if "reranker" in candidate.tune and isinstance(recipe, RerankerRecipe):
-                    names.add(recipe.model)
-            names = names or {self.given.recipes.reranker.model}
-        try:
-            return not any(models.has_trained_head(models.locate(name)) for name in names)
-        except ModelMissing:
-            return None
+        given = self.given.pipeline.reranker
+        starts = set(self._starts().values()) or {given.model if given else self.given.recipes.reranker.model}
+        heads = [_has_head(model) for model in starts]
+        return None if None in heads else not any(heads)
 
-    def _remarks(self) -> list[str]:
+    def _remarks(self, seen: Diagnosis) -> list[str]:
         """What a reader must know of how this was measured."""
-        rule, found = self.suite.evaluate, []
+        found = []
         if self.given.evaluate.contexts is not None:
             found.append(
-                "The suite fixes the passages that generators are shown; here they are those that the retriever found."
+                "The suite fixes the passages that generators are shown; here they are those that the retriever found. "
+                "What is said of answers here is not what its runs measure."
             )
         if self.split == "test":
             found.append("This looked at test: what is chosen by it is no longer unseen there.")
-        if self.suite.pipeline.generator is not None:
+        if seen.answered:
             found.append(
-                f"Retrieval is measured on all judged questions of {self.split}, answers on a sample of at most "
-                f"{rule.generation_queries} with their share of unanswerable ones."
+                f"Retrieval is measured on all judged questions of {self.split}, answers on a sample of "
+                f"{seen.answered}, with unanswerable ones in their share."
             )
+        if seen.funnel("answers") is None:
+            found.append(f"The steps of answering are left out: {self._why_no_answers(seen)}.")
         return found
+
+    def _why_no_answers(self, seen: Diagnosis) -> str:
+        if self.suite.pipeline.generator is None:
+            return "the pipeline has no generator"
+        if not seen.answered:
+            return f"no question of {self.split} has a reference answer"
+        return f"{self.suite.utility.right} decides what is right, and no judge is configured"
+
+
+def _has_head(model: str) -> bool | None:
+    """Whether a model has a trained head; None if it is not there to be looked at."""
+    try:
+        return models.has_trained_head(models.locate(model))
+    except ModelMissing:
+        return None

@@ -53,7 +53,8 @@ def pipeline_identity(suite: Suite) -> str:
     pipeline = suite.pipeline
     parts = (pipeline.retriever, pipeline.reranker, suite.generator)
     models = {part.model for part in parts if part is not None and part.model != SERVED}
-    return digest_of([pipeline.model_dump(mode="json"), {name: model_digest(name) for name in sorted(models)}])
+    served = suite.answerer.identity if suite.answerer else None
+    return digest_of([pipeline.model_dump(mode="json"), {name: model_digest(name) for name in sorted(models)}, served])
 
 
 def build_diagnosis_plan(suite: Suite, dataset: Dataset) -> Plan:
@@ -87,6 +88,10 @@ class _Planner(Calls):
             self._ideal("retriever", self.reranked(Chain(), self.split, self._filled(pool), ideal="an ideal pool")),
             self._ideal("reranker", self.substituted("reranker", pool, self.rerank_depth)),
         ]
+        if run != pool:
+            answers_without = self.answered("run", "untuned without its reranker", pool)
+            name = "without-reranker"
+            rows.append(SystemPlan(name, 0, "reference", (), pool, answers_without, None, Serving()))
         depth = min(DEEPER * self.depth, len(self.dataset.documents))
         if depth > self.depth:
             deeper = self.retrieved(Chain(), self.split, depth=depth)

@@ -38,15 +38,15 @@ def signs(
 ) -> tuple[Sign, ...]:
     """All signs. `queries` are the judged ones, `run` the lists of the bi-encoder, `other` those of bm25.
 
-    Without `pieces` nothing is said of the tokenizer.
+    Without `pieces` nothing is said of the tokenizer, and nothing of agreement where there are no lists of bm25.
     """
     texts = [query.text for query in queries.values()] + [documents[key].content for key in by_hash(documents)]
-    found = (
+    return (
+        *((shattered(texts, pieces),) if pieces is not None else ()),
         no_shared_word(queries, qrels, documents),
-        agreement(run, other, queries),
+        *((agreement(run, other, queries),) if other else ()),
         judged(run, {query_id: qrels.get(query_id, {}) for query_id in queries}),
     )
-    return found if pieces is None else (shattered(texts, pieces), *found)
 
 
 def shattered(texts: Iterable[str], pieces: Pieces) -> Sign:
@@ -104,8 +104,9 @@ def judged(run: Run, qrels: Qrels) -> Sign:
     sign says little beyond recall, and `about` says so.
     """
     asked = {query_id: grades for query_id, grades in qrels.items() if grades}
-    found = [len(_first(run.get(query_id, [])) & grades.keys()) / CUTOFF for query_id, grades in asked.items()]
-    could_be = fmean(min(CUTOFF, len(grades)) / CUTOFF for grades in asked.values()) if asked else 0.0
+    looked = {query_id: len(_first(run.get(query_id, []))) or CUTOFF for query_id in asked}
+    found = [len(_first(run.get(key, [])) & grades.keys()) / looked[key] for key, grades in asked.items()]
+    could_be = fmean(min(looked[key], len(grades)) / looked[key] for key, grades in asked.items()) if asked else 0.0
     about = (
         f"Share of the first {CUTOFF} documents that are judged; {100 * could_be:.0f} % could be. Under the bar, "
         "most of what is found counts as irrelevant though nobody looked at it."

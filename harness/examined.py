@@ -20,7 +20,9 @@ from harness.stages.common import read_answers
 from harness.stages.retrieve import RUN_FILE
 from harness.store import FolderStore
 
-IDEALS: tuple[Ideal, ...] = ("ideal-retriever", "ideal-reranker", "oracle-context", "ideal-generator")
+IDEALS: tuple[Ideal, ...] = (
+    "ideal-retriever", "ideal-reranker", "without-reranker", "oracle-context", "ideal-generator",
+)  # fmt: skip
 Values = Mapping[str, float | None]
 
 
@@ -84,7 +86,7 @@ class Examined:
         """What each ideal part would buy on every measure that it can change."""
         reranked = self.suite.pipeline.reranker is not None
         ideals = [
-            Substituted(ideal, measure, real, values, reranked)
+            Substituted(ideal, measure, real, self._of_retrieval(ideal, values, real), reranked)
             for ideal in IDEALS
             for measure in self.measures
             if (values := self.values(ideal, measure)) and (real := self.values(UNTUNED, measure))
@@ -94,12 +96,24 @@ class Examined:
         limit = self.suite.failure_limit
         return headroom(ideals, self.groups, failure_limit=limit, alpha=ALPHA, resamples=RESAMPLES)
 
+    def _of_retrieval(self, ideal: Ideal, values: Values, real: Values) -> Values:
+        """What retrieval can change: `oracle-context` shows unanswerable questions what no retriever would find."""
+        if ideal != "oracle-context":
+            return values
+        asked = self.plan.given.references
+        changed = {key: value for key, value in values.items() if key not in asked or asked[key].answerable}
+        if all(value is None for value in changed.values()):
+            return values
+        return {key: value if key in changed else real.get(key) for key, value in values.items()}
+
     def curves(self) -> Iterator[Curve]:
         """Recall against the depth of the pool, and every answer measure against the passages shown."""
         deeper = self.systems.get(DEEP)
-        run = self.run_of(deeper.run) if deeper else self.pool
+        run = (self.run_of(deeper.run) if deeper else {}) or self.pool
         longest = max(map(len, run.values()), default=self.depth)
-        yield loss_curves.depth_curve(run, self.part.qrels, self.groups, longest, self.depth)
+        args = (run, self.part.qrels, self.groups, longest, self.depth)
+        yield loss_curves.depth_curve(*args)
+        yield loss_curves.depth_curve(*args, "hit_rate", also=(min(self.suite.pipeline.rerank_depth, self.depth),))
         chosen = self.suite.pipeline.context
         shown = {chosen: UNTUNED} | {int(name.rpartition("-")[2]): name for name in self.systems if _is_context(name)}
         for measure in self.measures:

@@ -117,7 +117,7 @@ def answers(system: str, lists: Lists, written: Written, groups: Mapping[str, st
         shown = answer.context if answer is not None and answer.context else lists.shown(query_id)
         where = lists.place(query_id, relevant, shown) if relevant else "failed"
         found["answerable"][query_id] = place = _answered(answer, reference, written, where)
-        right_without += place == "right" and where != "in the context"
+        right_without += place in ("right", "wrong format") and where != "in the context"
     return Funnel(
         kind="answers",
         system=system,

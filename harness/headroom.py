@@ -38,6 +38,8 @@ class Substituted(NamedTuple):
     @property
     def made_by_ideal(self) -> bool:
         """Whether the ideal part itself made what is scored. What an LLM judges is never sure to score the same."""
+        if self.ideal == "without-reranker":
+            return False
         return self.measure.is_rank or (self.ideal == "ideal-generator" and not self.measure.is_judged)
 
     @property
@@ -46,6 +48,8 @@ class Substituted(NamedTuple):
 
         A generator may know what no passage says, and a retriever may leave out what misleads the reranker after it.
         """
+        if self.ideal == "without-reranker":
+            return False
         return self.measure.is_rank and not (self.ideal == "ideal-retriever" and self.reranked)
 
     @property

@@ -12,7 +12,8 @@ PlaceName = Literal[
     "answered wrongly", "abstained", "wrong format", "right", "invented", "failed",
 ]  # fmt: skip
 Population = Literal["answerable", "unanswerable"]
-Ideal = Literal["ideal-retriever", "ideal-reranker", "ideal-generator", "oracle-context"]
+Ideal = Literal["ideal-retriever", "ideal-reranker", "ideal-generator", "oracle-context", "without-reranker"]
+"""What stands in the place of a part: an ideal one, or, for a reranker that does harm, nothing."""
 
 
 class Place(Frozen):
@@ -31,8 +32,9 @@ class Funnel(Frozen):
     """Every question of a system in exactly one place; `shares` of one population add up to 1.
 
     ``retrieval``: all judged questions of the split, by where their relevant documents are. ``answers``: the sampled
-    questions, by what became of them. `rule` says in words what counts as right. `right_without` counts right answers
-    to questions none of whose relevant passages was shown: judgements with holes, or a model that knew.
+    questions, by what became of them. `rule` says in words what counts as right. `right_without` counts
+    answers that are right, or right in the wrong format, to questions none of whose relevant passages was shown:
+    judgements with holes, or a model that knew.
     """
 
     kind: Literal["retrieval", "answers"]
@@ -89,7 +91,10 @@ class Point(Frozen):
 
 
 class Curve(Frozen):
-    """``depth``: recall of the pool against its depth; ``context``: an answer measure against the passages shown."""
+    """``depth``: recall, or hit rate, of the pool against its depth.
+
+    ``context``: an answer measure against the passages shown.
+    """
 
     kind: Literal["depth", "context"]
     measure: str
@@ -122,11 +127,13 @@ class PartTime(Frozen):
 class Quote(Frozen):
     """What a candidate is estimated to cost, once and per query, before any of it is made.
 
+    `identity` is the digest of the candidate with its recipes and its data: a candidate of that name may change.
     `basis` says how the speed of each of its stages is known: ``measured`` (in this store, or on a sample) or
     ``guessed``. Seconds count what the store does not hold yet; `seconds_in_full` counts all.
     """
 
     candidate: str
+    identity: str = ""
     tunes: tuple[str, ...]
     seconds: float
     seconds_in_full: float
@@ -183,6 +190,8 @@ class Diagnosis(Frozen):
     spec: dict[str, Any] = {}
     pipeline: str
     digests: dict[str, str] = {}
+    settings: dict[str, str] = {}
+    """Digest of what each measure measures with (its version, the rule of `utility`, the judge), by measure."""
     documents: int
     judged: int
     answered: int

@@ -1,4 +1,4 @@
-"""Is more of it enough? Recall against the depth of the pool, and an answer measure against the passages shown.
+"""Is more of it enough? Recall, or hit rate, against the depth of the pool; answers against the passages shown.
 
 Intervals are those of `shares`, by group: they stay in the range of the measure, where recall often is near its end.
 This module must not know where runs and answers come from.
@@ -6,7 +6,8 @@ This module must not know where runs and answers come from.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from typing import Literal
 
 from harness.insights import Curve, Point
 from harness.measures import Measure
@@ -16,15 +17,20 @@ from harness.shares import mean_of
 from harness.stats import Paired, compare
 
 
-def depth_curve(run: Run, qrels: Qrels, groups: Mapping[str, str], depth: int, chosen: int) -> Curve:
-    """Mean recall of all judged questions at 1, 2, 3, 5, 10, 20, 50, 100, ... documents, up to `depth` itself.
+def depth_curve(
+    run: Run, qrels: Qrels, groups: Mapping[str, str], depth: int, chosen: int,
+    measure: Literal["recall", "hit_rate"] = "recall", also: Collection[int] = (),
+) -> Curve:  # fmt: skip
+    """Mean recall, or hit rate, of all judged questions at 1, 2, 3, 5, 10, 20, ... documents, up to `depth` itself.
 
-    `chosen` is how deep the pipeline's pool is; it is one of the points unless the run ends before it.
+    `chosen` is how deep the pipeline's pool is; it and each depth of `also` are points unless the run ends before them.
+    Gains are told against `chosen`, by `stats.compare`, for all depths together. The hit rate is the share of questions
+    with any relevant document in the pool: one minus what the funnel says is not in the pool.
     """
-    cutoffs = sorted({*depths(depth), min(chosen, depth)})
-    scores = score_run(run, qrels, [Measure("recall", cutoff) for cutoff in cutoffs])
-    points = [_point(measure.cutoff or 0, measure, values, groups) for measure, values in scores.items() if values]
-    return Curve(kind="depth", measure="recall", points=tuple(points), chosen=chosen)
+    cutoffs = sorted({*depths(depth), *(min(cutoff, depth) for cutoff in (chosen, *also))})
+    scores = score_run(run, qrels, [Measure(measure, cutoff) for cutoff in cutoffs])
+    by_depth = {scored.cutoff or 0: values for scored, values in scores.items() if values}
+    return _curve("depth", measure, Measure(measure, chosen), by_depth, groups, chosen)
 
 
 def context_curve(
@@ -43,22 +49,29 @@ def context_curve(
     known = {shown: values for shown, values in known.items() if values}
     common = set.intersection(*map(set, known.values())) if known else set()
     shared = {shown: {key: values[key] for key in values if key in common} for shown, values in known.items() if common}
-    points = [_point(shown, measure, values, groups) for shown, values in shared.items()]
-    gains = _gains(shared, groups, measure, chosen)
+    return _curve("context", str(measure), measure, shared, groups, chosen)
+
+
+def _curve(
+    kind: Literal["depth", "context"], name: str, measure: Measure, by_point: Mapping[int, Mapping[str, float]],
+    groups: Mapping[str, str], chosen: int,
+) -> Curve:  # fmt: skip
+    gains = _gains(by_point, groups, measure, chosen)
+    points = [_point(at, measure, values, groups) for at, values in by_point.items()]
     told = [point.model_copy(update=gains.get(point.at, {})) for point in points]
-    return Curve(kind="context", measure=str(measure), points=tuple(told), chosen=chosen)
+    return Curve(kind=kind, measure=name, points=tuple(told), chosen=chosen)
 
 
 def _gains(
-    shared: Mapping[int, Mapping[str, float]], groups: Mapping[str, str], measure: Measure, chosen: int
+    by_point: Mapping[int, Mapping[str, float]], groups: Mapping[str, str], measure: Measure, chosen: int
 ) -> dict[int, dict[str, float | None]]:
-    """The fields of the gain over `chosen`, by passages shown."""
-    others = [shown for shown in shared if shown != chosen] if chosen in shared else []
-    pairs = [Paired(str(shown), 0, measure, 0.0, shared[shown], shared[chosen], groups) for shown in others]
+    """The fields of the gain over `chosen`, by point."""
+    others = [at for at in by_point if at != chosen] if chosen in by_point else []
+    pairs = [Paired(str(at), 0, measure, 0.0, by_point[at], by_point[chosen], groups) for at in others]
     rows = compare("exploratory", pairs) if pairs else []
     return {
-        shown: {"gain": row.difference, "gain_low": row.low, "gain_high": row.high}
-        for shown, row in zip(others, rows, strict=True)
+        at: {"gain": row.difference, "gain_low": row.low, "gain_high": row.high}
+        for at, row in zip(others, rows, strict=True)
     }
 
 

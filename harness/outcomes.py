@@ -39,7 +39,7 @@ def write(
 ) -> tuple[Outcome, Path]:
     """Write an outcome below `root`; return it with the count of looks at its split, and its folder."""
     base = root / "outcomes" / outcome.suite
-    outcome = outcome.model_copy(update={"times_scored": _looks(base, outcome)})
+    outcome = outcome.model_copy(update={"times_scored": _looks(root, base, outcome)})
     folder = new_folder(base, outcome.created)
     formats.write_parquet(folder / "scores.parquet", [row._asdict() for row in rows], SCORE_COLUMNS)
     failures = [row._asdict() for row in rows if row.status == "failed"]
@@ -88,9 +88,12 @@ def _answers(plan: Plan, answers: Mapping[str, Mapping[str, Answer]]) -> Iterato
             yield {"system": system.name, "seed": system.seed, **row}
 
 
-def _looks(base: Path, outcome: Outcome) -> int:
-    """How often this split of this data was scored for the suite: once for every other set of systems, and now."""
-    looks = {_look(outcome)}
+def _looks(root: Path, base: Path, outcome: Outcome) -> int:
+    """How often this split of this data was scored for the suite: once for every other set of systems, and now.
+
+    Every diagnosis and every curve that asked it counts too.
+    """
+    looks: set[object] = {_look(outcome)}
     for path in sorted(base.glob(f"*/{OUTCOME_FILE}")):
         try:
             earlier = read(path.parent)
@@ -100,7 +103,18 @@ def _looks(base: Path, outcome: Outcome) -> int:
         same = earlier.dataset.digests.get(questions) == outcome.dataset.digests.get(questions)
         if earlier.split == outcome.split and same:
             looks.add(_look(earlier))
+    for pattern in (f"diagnoses/{outcome.suite}/*/diagnosis.json", f"curves/{outcome.suite}/*/*/growth.json"):
+        looks |= {path for path in root.glob(pattern) if not path.parent.is_symlink() and _split(path) == outcome.split}
     return len(looks)
+
+
+def _split(path: Path) -> str | None:
+    """The split that a diagnosis or a curve asked; None if the file cannot be read."""
+    try:
+        split = json.loads(path.read_text(encoding="utf-8")).get("split")
+    except (OSError, ValueError, AttributeError):
+        return None
+    return str(split)
 
 
 def _look(outcome: Outcome) -> frozenset[str]:

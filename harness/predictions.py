@@ -15,8 +15,12 @@ from harness.frozen import Verdict
 from harness.insights import Advice, Diagnosis, Prediction, Worth
 
 ROUNDING = 1e-9
-Standing = Literal["advised", "promised little", "advised against", "not spoken of"]
-"""Where a candidate stands in the advice; ``promised little``: advised, but not for the sake of this measure."""
+Standing = Literal["advised", "promised little", "nothing predicted", "advised against", "left alone", "not spoken of"]
+"""Where a candidate stands in the advice.
+
+``promised little``: advised, but not for the sake of this measure. ``nothing predicted``: there is advice on it, but no
+ideal part says anything of this measure, because such parts cannot change it or the ideal one failed.
+"""
 SAID: dict[tuple[Standing, Verdict], str] = {
     ("advised", "improved"): "the advice held",
     ("advised", "equivalent"): "the advice was wrong: nothing was gained that matters",
@@ -27,6 +31,11 @@ SAID: dict[tuple[Standing, Verdict], str] = {
     ("advised against", "improved"): "the advice was wrong: it gained",
     ("advised against", "equivalent"): "the advice held: nothing was gained that matters",
     ("advised against", "regressed"): "the advice held: it lost",
+    ("left alone", "equivalent"): "the advice held: nothing was gained that matters",
+    ("left alone", "regressed"): "the advice held: it lost",
+    ("nothing predicted", "improved"): "nothing was predicted, and it gained",
+    ("nothing predicted", "equivalent"): "nothing was predicted, and nothing was gained that matters",
+    ("nothing predicted", "regressed"): "nothing was predicted, and it lost",
     ("not spoken of", "improved"): "no rule spoke of it, and it gained",
     ("not spoken of", "equivalent"): "no rule spoke of it, and nothing was gained that matters",
     ("not spoken of", "regressed"): "no rule spoke of it, and it lost",
@@ -74,7 +83,7 @@ def _prediction(diagnosis: Diagnosis, outcome: Outcome, info: SystemInfo, row: C
         seed=info.seed,
         measure=row.measure,
         rank=advice.rank if advice else None,
-        against=standing == "advised against",
+        against=advice is not None and _speaks_against(advice),
         could_buy=worth.difference if worth else None,
         bound=worth.bound if worth else True,
         bought=row.difference,
@@ -89,18 +98,36 @@ def _prediction(diagnosis: Diagnosis, outcome: Outcome, info: SystemInfo, row: C
     )
 
 
+def _speaks_against(advice: Advice) -> bool:
+    return advice.against or advice.kind == "leave"
+
+
 def _standing(advice: Advice | None, worth: Worth | None, row: Comparison) -> Standing:
     if advice is None:
         return "not spoken of"
-    if advice.against or advice.kind == "leave":
-        return "advised against"
-    return "advised" if worth and worth.difference > row.margin else "promised little"
+    if worth is None:
+        return "nothing predicted"
+    if _speaks_against(advice):
+        return "advised against" if advice.against else "left alone"
+    return "advised" if worth.difference > row.margin else "promised little"
 
 
 def _said(standing: Standing, row: Comparison, limit: str) -> str:
-    if (standing, row.verdict) == ("advised against", "improved") and limit:
+    improved = row.verdict == "improved"
+    if standing in ("advised against", "left alone") and improved and limit:
         return f"the advice held: it gained, and is over {limit}"
+    if standing == "left alone" and improved:
+        return _left_alone(row)
     return SAID.get((standing, row.verdict)) or f"cannot be told: {_untold(row)}"
+
+
+def _left_alone(row: Comparison) -> str:
+    """What was left alone could gain no more than the margin: only a gain surely over it contradicts that."""
+    if row.low is not None and row.low > row.margin:
+        return f"the advice was wrong: it gained more than the margin ({row.margin:.3f})"
+    if row.high is not None and row.high <= row.margin:
+        return f"the advice held: it gained no more than the margin ({row.margin:.3f})"
+    return f"cannot be told: it gained, and whether more than the margin ({row.margin:.3f}) does not show"
 
 
 def _untold(row: Comparison) -> str:

@@ -119,6 +119,8 @@ def _sentence(given: object) -> object:
 class Rule(Spec):
     """One thing to advise. It holds where all of `when` hold, one of `any` at least, and none of the rules `unless`.
 
+    A condition of `not_when` stops it too. One on a fact that is not known stops nothing, while in `when` it does.
+
     Within its class the rule with the largest fact `rank_by` comes first. `against`: it advises against tuning these
     parts, alone or with others. `together` stands for all parts that other rules advise to tune alone; it has no
     conditions, and holds where they are two or more. `buys` is what the advice could buy, where that is not what its
@@ -132,10 +134,11 @@ class Rule(Spec):
     together: bool = False
     when: tuple[ConditionField, ...] = ()
     any: tuple[ConditionField, ...] = ()
+    not_when: tuple[ConditionField, ...] = ()
     unless: Annotated[tuple[Name, ...], Unique] = ()
     because: tuple[Annotated[Sentence, BeforeValidator(_sentence)], ...]
     rank_by: str | None = None
-    buys: Part | Literal["depth", "context"] | None = None
+    buys: Part | Literal["depth", "context", "without-reranker"] | None = None
     against: bool = False
 
     @field_validator("rank_by")

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from harness.executors import Cost, Request
-from harness.formats import write_run
+from harness.formats import read_run, write_run
 from harness.probe import TIMES_FILE
 from harness.recipes import ABSTENTION
 from harness.records import Answer, Progress, Usage
@@ -146,6 +146,15 @@ class Planted:
             ranked = self.rank(query_id, _relevant(query_id), documents)[: request.spec["depth"]]
             run[query_id] = [(doc_id, 1.0 / place) for place, doc_id in enumerate(ranked, start=1)]
         write_run(request.out / RUN_FILE, run)
+
+    def _rerank(self, request: Request) -> None:
+        """A reranker that puts the worst first."""
+        run = read_run(request.inputs["run"] / RUN_FILE, escaped=True)
+        first = {key: hits[: request.spec["depth"]][::-1] + hits[request.spec["depth"] :] for key, hits in run.items()}
+        turned = {
+            key: [(doc_id, 1.0 / place) for place, (doc_id, _) in enumerate(hits, 1)] for key, hits in first.items()
+        }
+        write_run(request.out / RUN_FILE, turned)
 
     def _answer(self, request: Request) -> None:
         queries = common.read_queries(request.inputs["queries"])

@@ -63,31 +63,43 @@ TRAINED = {"reranker.untrained": 0.0, "reranker.planned": 1.0, "reranker.tuned":
 UNTRAINED = TRAINED | {"reranker.untrained": 1.0}
 MARGINS = {"margin.rank": 0.02, "margin.answers": 0.05}
 SLOW = {"p95_ms": 500.0, "added.p95.reranker": 200.0, "p95.reranker": 700.0, "limit.p95_ms": 600.0}
-DEEPER = {"gain.depth": 0.1, "lost.pool": 0.15, "pool.share": 0.02, "reranker.planned": 1.0}
-MORE = {"context": 3.0, "context.best": 5.0, "gain.context": 0.1, "gain.context.low": 0.02} | MARGINS
+DEEPER = {
+    "depth": 100.0, "gain.depth.to": 200.0, "gain.depth": 0.1, "gain.depth.low": 0.04, "gain.depth.measured": 1.0,
+    "lost.pool": 0.15, "lost.pool.low": 0.05, "pool.share": 0.02, "reranker.planned": 1.0,
+}  # fmt: skip
+MORE = {
+    "context": 3.0, "context.best": 5.0, "gain.context": 0.1, "gain.context.low": 0.02, "gain.context.half": 0.08,
+} | MARGINS  # fmt: skip
+WITHOUT = surely(room__without_reranker=0.2)
+RERANKED = {"rerank.depth": 50.0, "depth": 100.0, "reranker.planned": 1.0}
 PLANTED: dict[str, tuple[dict[str, float], dict[str, float | None]]] = {
     # rule: facts on which it comes first (or alone), and the least change on which it does not hold any more
     "set-too-small": ({"room.known": 3, "room.clear": 0, "room.possible": 2}, {"room.clear": 1}),
     "holes-behind-right-answers": ({"right_without": 0.3, "n.unshown": 20}, {"n.unshown": 9}),
     "slower-than-the-limit": ({"p95_ms": 900, "limit.p95_ms": 800}, {"limit.p95_ms": None}),
+    "judge-uncalibrated": ({"answers.unproven": 2}, {"answers.unproven": 0}),
+    "reranker-does-harm": (WITHOUT, {"room.without_reranker.low": 0.0}),
     "raise-depth": (DEEPER, {"lost.pool": 0.21}),
+    "raise-rerank-depth": (RERANKED | surely(gain__rerank_depth=0.05), {"gain.rerank_depth.low": 0.0}),
     "show-more": (MORE, {"gain.context": 0.04}),
     "show-fewer": (MORE | {"context.best": 1}, {"gain.context.low": 0.0}),
     "retriever-finds-too-little": (surely(lost__pool=0.05), {"lost.pool.low": 0.049}),
     "add-trained-reranker": (surely(lost__context=0.2) | UNTRAINED, {"lost.context.low": 0.04}),
     "reranker": (surely(lost__context=0.2) | TRAINED, {"reranker.untrained": None}),
-    "retriever-ranks-too-low": (surely(lost__context=0.2), {"lost.pool.low": 0.05}),
+    "retriever-ranks-too-low": (surely(lost__context=0.2) | {"reranker.real": 0}, {"lost.pool.low": 0.05}),
     "generator": (surely(lost__wrong=0.3), {"lost.wrong.low": 0.09}),
+    "generator-served": (surely(lost__wrong=0.3) | {"generator.served": 1}, {"lost.wrong.low": 0.09}),
     "in-stages": (surely(lost__pool=0.3, lost__wrong=0.3), {"lost.wrong.low": 0.09}),
-    "try-context": (MORE | {"gain.context.low": -0.1}, {"gain.context.low": 0.01}),
+    "try-context": (MORE | {"gain.context.low": -0.1, "gain.context.half": 0.2}, {"gain.context.half": 0.21}),
     "set-blunt": ({"n.groups": 15}, {"n.groups": 20}),
     "holes-in-lists": (
         {"sign.judged@10": 0.2, "sign.judged@10.bar": 0.25, "sign.judged@10.worrying": 1},
         {"sign.judged@10.bar": 0.05},
     ),
     "leave-all": ({"room.known": 2, "room.possible": 0}, {"room.possible": 1}),
-    "leave-retrieval": (surely(room__retriever=0.01) | MARGINS, {"room.retriever.high": 0.021}),
-    "leave-reranker": (surely(room__reranker=0.01) | MARGINS, {"room.retriever.high": 0.01}),
+    "leave-retrieval": (surely(room__retriever=0.01, room__reranker=0.0) | MARGINS, {"room.reranker.high": 0.021}),
+    "leave-retriever": (surely(room__retriever=0.01, room__reranker=0.3) | MARGINS, {"room.retriever.high": 0.021}),
+    "leave-reranker": (surely(room__reranker=0.01) | MARGINS | RERANKED, {"room.retriever.high": 0.01}),
     "leave-generator": (surely(room__generator__answers=0.04) | MARGINS, {"margin.answers": None}),
     "reranker-untrained": (UNTRAINED, {"reranker.tuned": 0.0}),
     "reranker-too-slow": (SLOW, {"limit.p95_ms": 700}),
@@ -166,12 +178,152 @@ def test_an_untrained_or_slow_reranker_is_advised_against_with_all_that_tunes_it
 
 def test_headroom_within_the_margin_stops_what_the_funnel_asks_for() -> None:
     losses = surely(lost__pool=0.2, lost__context=0.2, lost__wrong=0.2) | UNTRAINED | MARGINS
-    none = surely(room__retriever=0.0, room__generator__answers=0.0) | {"room.known": 2.0, "room.possible": 0.0}
+    none = surely(room__retriever=0.0, room__reranker=0.0, room__generator__answers=0.0) | {
+        "room.known": 2.0,
+        "room.possible": 0.0,
+    }
     found = advised(losses | none)
     assert list(found) == ["leave-all", "leave-retrieval", "leave-generator", "reranker-untrained"]
     assert found["leave-retrieval"].candidates == ("retriever", "reranker", "turned")
     # Together they may buy what none does alone.
     assert "leave-all" not in advised(losses | none | {"room.retriever.high": None})
+
+
+# ---- a reranker that does harm, and what a reranker does not reach
+
+
+def test_a_reranker_that_ruins_a_perfect_pool_is_no_reason_to_leave_retrieval_alone() -> None:
+    rooms = surely(room__retriever=0.0, room__reranker=0.6) | MARGINS | {"room.known": 2.0, "room.possible": 1.0}
+    facts = surely(lost__context=0.6) | rooms | TRAINED | RERANKED | {"reranker.real": 1.0}
+    found = advised(facts | WITHOUT)
+    assert list(found) == ["reranker-does-harm", "reranker"]
+    assert any("does harm" in why for why in found["reranker"].why)
+    # It may also do less well than an ideal one, and no harm: then no better pool is of use in front of it.
+    found = advised(facts | surely(room__without_reranker=-0.1))
+    assert list(found) == ["reranker", "leave-retriever"]
+    assert found["leave-retriever"].why[1].startswith("It is the reranker behind it")
+    assert not any("does harm" in why for why in found["reranker"].why)
+
+
+def test_behind_a_reranker_that_does_harm_the_pool_still_wants_its_documents() -> None:
+    facts = surely(lost__pool=0.2, room__retriever=0.0, room__reranker=0.3) | MARGINS | DEEPER | WITHOUT
+    assert list(advised(facts)) == ["reranker-does-harm", "retriever-finds-too-little"]
+    assert "retriever-finds-too-little" not in advised(facts | surely(room__without_reranker=0.0))
+
+
+def test_leaving_the_reranker_out_buys_what_was_measured_without_it() -> None:
+    rooms = (*diagnosed.headroom(), room("without-reranker", "ndcg@10", 0.2), room("without-reranker", "utility", -0.1))
+    found = advised(WITHOUT | {"share.p95.rerank": 0.4}, headroom=rooms)["reranker-does-harm"]
+    assert [(worth.measure, worth.difference) for worth in found.could_buy] == [("ndcg@10", 0.2), ("utility", -0.1)]
+    assert found.why[:2] == ("Without it ranks gain +0.200 [+0.200, +0.200].", "It takes 40 % of the time.")
+
+
+def test_nothing_is_made_slower_where_time_is_short() -> None:
+    deeper = DEEPER | RERANKED | surely(gain__rerank_depth=0.2)
+    assert {"raise-depth", "raise-rerank-depth"} <= set(advised(deeper))
+    for facts in (WITHOUT, SLOW, {"p95_ms": 900.0, "limit.p95_ms": 800.0}):
+        assert not {"raise-depth", "raise-rerank-depth"} & set(advised(deeper | facts))
+
+
+def test_the_ideal_order_is_that_of_what_a_reranker_reads() -> None:
+    facts = surely(room__reranker=0.01) | MARGINS | RERANKED
+    assert advised(facts)["leave-reranker"].why[0].startswith("The ideal order of the first 50 of the pool gains")
+
+
+@pytest.mark.parametrize(
+    ("changes", "fires"),
+    [
+        ({}, True),
+        ({"lost.pool.low": 0.049}, False),
+        ({"gain.depth.low": 0.0}, False),
+        ({"gain.depth.low": None}, False),
+        ({"gain.depth": 0.07}, False),
+        ({"pool.share": 0.2}, False),
+        ({"reranker.planned": 0.0}, False),
+    ],
+)
+def test_depth_is_raised_only_where_that_surely_finds_what_is_lost(changes: dict[str, Any], fires: bool) -> None:
+    assert ("raise-depth" in advised(DEEPER | changes)) == fires
+
+
+def test_what_was_gained_since_another_depth_is_said_so() -> None:
+    found = advised(DEEPER | {"gain.depth.measured": 0.0, "gain.depth.since": 40.0})["raise-depth"]
+    assert "since a depth of 40" in found.why[0]
+
+
+# ---- the form of answers, endpoints, judges, guesses
+
+
+@pytest.mark.parametrize(("low", "leaves"), [(0.1, False), (0.09, True), (None, True)])
+def test_a_generator_whose_form_is_wrong_is_not_left_alone(low: float | None, leaves: bool) -> None:
+    """By the rule of `utility` all are right, so an ideal generator gains nothing."""
+    rooms = surely(room__generator__answers=0.0) | MARGINS | {"room.known": 1.0, "room.possible": 0.0}
+    found = advised(rooms | {"lost.format": 1.0, "lost.format.low": low, "lost.format.high": 1.0})
+    assert ("leave-generator" in found) == ("leave-all" in found) == leaves
+    assert ("generator" in found) == (not leaves)
+    if not leaves:
+        assert any("what can be taught is the form" in why for why in found["generator"].why)
+    else:
+        phrase = "the share of questions with the right content in the wrong format, at the low end of its interval,"
+        said = [text for text in found["leave-generator"].would_change if text.startswith(phrase)]
+        assert len(said) == (low is not None)
+
+
+@pytest.mark.parametrize("cause", ["lost.wrong", "lost.abstained", "lost.format", "invented"])
+def test_a_generator_at_an_endpoint_is_not_tuned(cause: str) -> None:
+    losses = surely(**{cause.replace(".", "__"): 0.2})
+    found = advised(losses | {"generator.served": 1.0})
+    assert list(found) == ["generator-served"]
+    assert "20 % [20, 20]" in found["generator-served"].why[0]
+    assert [worth.measure for worth in found["generator-served"].could_buy] == ["exact_match", "utility"]
+    assert list(advised(losses | {"generator.served": 0.0})) == ["generator"]
+    left = surely(room__generator__answers=0.0) | MARGINS
+    assert ("leave-generator" in advised(losses | left | {"generator.served": 1.0})) == (cause != "lost.format")
+
+
+@pytest.mark.parametrize(
+    ("judged", "said"), [(0, "no judged question to train on"), (1, "There are 1 "), (199, "199"), (200, None)]
+)
+def test_what_is_said_of_questions_to_train_on(judged: float, said: str | None) -> None:
+    why = advised(surely(lost__pool=0.2) | {"train.judged": judged})["retriever-finds-too-little"].why
+    assert (said in why[1]) if said else len(why) == 1
+    assert ("pairs: synthetic" in why[-1]) == (judged == 0)
+
+
+def test_a_guess_is_called_one() -> None:
+    for basis, guessed in ((1.0, True), (0.0, False), (None, False)):
+        facts = SLOW | {"added.p95.reranker.guessed": basis}
+        assert any("guess" in why for why in advised(facts)["reranker-too-slow"].why) == guessed
+        fast = surely(lost__context=0.3) | TRAINED | facts | {"limit.p95_ms": 900.0}
+        assert any("guess" in why for why in advised(fast)["reranker"].why) == guessed
+    slow = quote("reranker", added=700.0).model_copy(update={"basis": {"rerank": "guessed"}})
+    facts = surely(lost__context=0.3) | TRAINED | {"p95_ms": 500.0, "limit.p95_ms": 900.0}
+    found = advised(facts, {"reranker": ("reranker",)}, quotes=(slow,))["reranker"]
+    assert found.why[-1] == "reranker is estimated by a guess to take 1,200 ms (p95), over max_p95_ms (900 ms)."
+
+
+def test_noise_is_no_reason_to_try_another_context() -> None:
+    """Where the measure is not gated its margin is 0, and of several contexts one always looks better."""
+    noise = MORE | {"margin.answers": 0.0, "gain.context": 0.01, "gain.context.low": -0.1, "gain.context.half": 0.11}
+    assert "try-context" not in advised(noise)
+    assert "try-context" in advised(noise | {"gain.context": 0.06})
+    assert "try-context" not in advised(noise | {"gain.context": 0.06, "gain.context.half": None})
+
+
+def test_few_groups_of_answered_questions_are_said_apart() -> None:
+    (reason,) = advised({"n.groups": 80.0, "n.groups.answers": 12.0})["set-blunt"].why
+    assert reason.startswith("The questions that were answered fall into 12 groups.")
+
+
+def test_the_curve_of_an_unproven_measure_is_not_what_a_context_buys() -> None:
+    depth, context = diagnosed.curves()
+    other = context.model_copy(update={"measure": "token_f1"})
+    seen = diagnosed.diagnosis(
+        facts=MORE, quotes=(), curves=(depth, context, other), measures=("ndcg@10", "exact_match", "token_f1")
+    )
+    for unproven, measure in (((), "exact_match"), (("exact_match",), "token_f1")):
+        (found,) = advise(seen, RULES, CANDIDATES, unproven)
+        assert [worth.measure for worth in found.could_buy] == [measure]
 
 
 # ---- reasons, and what would change them
@@ -189,9 +341,13 @@ def test_reasons_quote_facts_and_leave_out_what_is_not_known() -> None:
 
 def test_what_would_change_it_is_said_with_the_threshold_and_the_present_value() -> None:
     found = advised(PLANTED["raise-depth"][0])["raise-depth"]
+    gains = "what a deeper pool gains in questions with a relevant document in it"
+    assert found.action == "Raise 'depth' from 100 to 200, and 'rerank_depth' with it"
     assert found.would_change == (
-        "the recall that doubling the depth of the pool gains under +0.050 (now +0.100)",
-        "the recall that doubling the depth of the pool gains under 0.5 times the share of questions whose relevant "
+        "the share of questions whose relevant documents are not in the pool, at the low end of its interval, under 5 "
+        "% (now 5 %)",
+        f"{gains}, at the low end of its interval, at most +0.000 (now +0.040)",
+        f"{gains} under 0.5 times the share of questions whose relevant "
         "documents are not in the pool (+0.075) (now +0.100)",
         "the share of all documents that a pool holds over 10 % (now 2 %)",
         "if it were not so that the pipeline or a candidate has a reranker",
@@ -259,6 +415,14 @@ def test_what_parts_could_buy(tunes: str, ndcg: float | None, utility: float) ->
         assert (found["ndcg@10"].bound, found["ndcg@10"].low) == (True, 0.1)
 
 
+def test_behind_a_real_reranker_both_are_bounded_by_a_perfect_score_alone() -> None:
+    rooms = (ROOMS[0].model_copy(update={"bound": False, "difference": 0.0}), ROOMS[1])
+    found = {tunes: could_buy(rooms, tunes.split()) for tunes in ("retriever", "retriever reranker", "reranker")}
+    assert [(one.difference, one.bound) for (one,) in found.values()] == [(0.0, False), (0.6, True), (0.3, True)]
+    assert could_buy(rooms, ("retriever", "reranker", "generator")) == found["retriever reranker"]
+    assert could_buy(rooms, ("retriever", "generator")) == found["retriever"]
+
+
 def test_one_part_without_its_own_ideal_could_buy_what_oracle_context_does() -> None:
     assert [worth.difference for worth in could_buy(ROOMS[5:6], ["reranker"])] == [0.31]
     assert could_buy((), ["retriever"]) == ()
@@ -276,7 +440,11 @@ def test_settings_could_buy_what_their_curves_say() -> None:
     (more,) = advised(MORE | {"gain.context.high": 0.2})["show-more"].could_buy
     assert (more.measure, more.difference, more.low, more.high, more.bound) == ("exact_match", 0.1, 0.02, 0.2, False)
     (deeper,) = advised(DEEPER)["raise-depth"].could_buy
-    assert (deeper.measure, deeper.difference, deeper.low) == ("recall", 0.1, None)
+    assert (deeper.measure, deeper.difference, deeper.low) == ("recall", 0.1, 0.04)
+    recall, context = diagnosed.curves()
+    hits = recall.model_copy(update={"measure": "hit_rate"})
+    (deeper,) = advised(DEEPER, curves=(recall, hits, context))["raise-depth"].could_buy
+    assert deeper.measure == "hit_rate"
 
 
 def test_what_is_left_alone_could_buy_the_most_that_one_of_its_parts_could() -> None:
@@ -368,7 +536,9 @@ def test_more_lost_in_the_pool_never_moves_the_retriever_down(
 ) -> None:
     def place(lost: float) -> float:
         found = places(facts | surely(lost__pool=lost), costs)
-        return min((row.rank for row in found if row.tunes == ("retriever",) and row.kind == "tune"), default=99)
+        # A setting that mends the same loss without training may step before it.
+        tuning = [row for row in found if row.kind == "tune"]
+        return min((place for place, row in enumerate(tuning) if row.tunes == ("retriever",)), default=99)
 
     less, more = sorted((one, other))
     assert place(0.0) >= place(less) >= place(more) >= place(1.0)
@@ -446,6 +616,7 @@ def test_rules_of_a_file(tmp_path: Path) -> None:
         ({"kind": "tun"}, "classes.0.rules.0.kind: "),
         ({"unless": ["two"]}, "rule 'one' names a rule 'two'; known here: one"),
         ({"unless": ["one"]}, "rules that wait for each other: one, one"),
+        ({"not_when": ["rigt < 1"]}, "classes.0.rules.0.not_when.0: no fact is called 'rigt'"),
         ({"rank_by": "rigt"}, "classes.0.rules.0.rank_by: no fact is called 'rigt'"),
     ],
 )

@@ -117,6 +117,31 @@ def test_a_diagnosis_of_another_pipeline_predicts_nothing(tmp_path: Path) -> Non
     assert any("another pipeline" in note for note in found.notes)
 
 
+def test_a_measure_that_is_worded_anew_is_not_predicted(tmp_path: Path) -> None:
+    planted.write_dataset(tmp_path / "data")
+    candidates = {"retriever": {"tune": ["retriever"]}}
+    before = planted.write_suite(tmp_path, candidates=candidates, factorial=[])
+    diagnose(before, tmp_path / "store", executor=planted.Planted(planted.shuffled))
+    after = planted.write_suite(
+        tmp_path, candidates={"retriever": {"tune": ["retriever"], "retriever": {"epochs": 5}}}, factorial=[],
+        utility={"right": "exact_match", "wrong_cost": 0},
+    )  # fmt: skip
+    found = bench.run(after, tmp_path / "store", executor=Tuned(planted.shuffled)).outcome
+    assert {one.measure for one in found.predictions} == {"ndcg@10"}
+    assert [one.quoted_seconds for one in found.predictions] == [None]
+    assert any("Nothing was predicted of utility" in note for note in found.notes)
+    assert any("another recipe" in note for note in found.notes)
+
+
+def test_a_look_at_test_is_counted_whoever_took_it(tmp_path: Path) -> None:
+    planted.write_dataset(tmp_path / "data")
+    path = planted.write_suite(tmp_path, factorial=["retriever"])
+    diagnose(path, tmp_path / "store", executor=planted.Planted())
+    assert bench.run(path, tmp_path / "store", executor=Tuned()).outcome.times_scored == 1
+    diagnose(path, tmp_path / "store", split="test", executor=planted.Planted())
+    assert bench.run(path, tmp_path / "store", executor=Tuned()).outcome.times_scored == 2
+
+
 def test_an_unknown_slice_is_told_before_any_work(tmp_path: Path) -> None:
     planted.write_dataset(tmp_path / "data")
     executor = Tuned()

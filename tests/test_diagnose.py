@@ -114,6 +114,29 @@ def test_a_generator_that_is_right_in_the_wrong_format(data: Path, tmp_path: Pat
     assert any("wrong format" in why for why in found.advice[0].why)
 
 
+def test_a_format_that_utility_does_not_ask_for_is_still_a_loss(data: Path, tmp_path: Path) -> None:
+    """The key is right, so `utility` is 1 everywhere; the suite has an answer format, and nobody keeps it."""
+    changes: dict[str, Any] = {
+        "measures": ["ndcg@10", "key_match", "utility"],
+        "utility": {"right": "key_match", "wrong_cost": 1},
+        "answer_format": {"pattern": r"(?P<key>\d+ kelvin)"},
+    }
+    found = diagnosed(data, tmp_path, planted.first, planted.wordy, **changes)
+    assert share(found, "answers", "wrong format") == 1
+    assert found.advice[0].tunes == ("generator",)
+
+
+def test_a_reranker_that_ruins_a_perfect_pool(data: Path, tmp_path: Path) -> None:
+    model = trained(data)["recipes"]["reranker"]["model"]
+    pipeline = {"depth": 20, "context": 3, "reranker": {"model": model}, "rerank_depth": 20}
+    found = diagnosed(data, tmp_path, planted.first, planted.attentive, pipeline=pipeline)
+    assert share(found, "retrieval", "not in the context") == 1
+    assert room(found, "without-reranker", "ndcg@10") == room(found, "ideal-reranker", "ndcg@10") > 0.7
+    assert (found.advice[0].kind, found.advice[0].tunes) == ("change", ())
+    assert "reranker" in found.advice[0].action
+    assert not any(one.kind == "leave" and "retriever" in one.tunes for one in found.advice)
+
+
 def test_a_pipeline_without_a_fault(data: Path, tmp_path: Path) -> None:
     found = diagnosed(data, tmp_path, planted.first, planted.attentive)
     assert share(found, "answers", "right") == 1
@@ -161,7 +184,39 @@ def test_an_ideal_that_fails_is_left_out_and_said(data: Path, tmp_path: Path) ->
     found = diagnose(planted.write_suite(data), tmp_path, executor=Broken()).diagnosis
     assert any("out of memory" in note for note in found.notes)
     failed = found.room("oracle-context", "utility")
-    assert failed is None or failed.low is None
+    assert failed is not None
+    assert (failed.difference, failed.low) == (None, None)
+    assert failed.reason
+
+
+def test_what_failed_is_not_taken_for_nothing(data: Path, tmp_path: Path) -> None:
+    class Broken(planted.Planted):
+        def _retrieve(self, request: Any) -> None:
+            if request.spec["depth"] > 20 or request.spec["kind"] == "bm25":
+                raise StageFailed("retrieve: out of memory")
+            super()._retrieve(request)
+
+    found = diagnose(planted.write_suite(data), tmp_path, executor=Broken()).diagnosis
+    recall = next(curve for curve in found.curves if curve.measure == "recall")
+    assert {point.mean for point in recall.points} == {1.0}
+    assert not any(sign.name == "agreement" for sign in found.signs)
+
+
+def test_only_a_reranker_with_a_trained_start_is_advised(data: Path, tmp_path: Path) -> None:
+    model = trained(data)["recipes"]["reranker"]["model"]
+    candidates = {
+        "from-biencoder": {"tune": ["reranker"]},
+        "from-trained": {"tune": ["reranker"], "reranker": {"model": model}},
+    }
+    found = diagnosed(data, tmp_path, planted.last_of_pool, planted.attentive, candidates=candidates, factorial=[])
+    assert found.advice[0].candidates == ("from-trained",)
+    assert any("from-biencoder is not advised" in note for note in found.notes)
+
+
+def test_questions_without_an_answer_are_no_gain_of_retrieval(data: Path, tmp_path: Path) -> None:
+    """The perfect generator declines whatever lacks the passage; shown nothing, it would decline too."""
+    found = diagnosed(data, tmp_path, planted.first, planted.reckless)
+    assert room(found, "oracle-context", "utility") == 0
 
 
 def test_a_pipeline_that_fails_is_no_diagnosis(data: Path, tmp_path: Path) -> None:

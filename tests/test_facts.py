@@ -40,6 +40,7 @@ def curve(kind: Any, chosen: int, *points: tuple[int, float], half: float | None
 def test_an_empty_diagnosis_has_every_fact_and_knows_next_to_none() -> None:
     found = facts(diagnosed.empty(), Setting({}))
     assert {name for name, value in found.items() if value} == {"n.judged", "n.groups"}
+    assert facts(diagnosed.empty(), Setting({}, rerank_depth=50))["rerank.depth"] == 50
     assert set(MEANINGS) < set(found)
 
 
@@ -94,6 +95,11 @@ def test_a_room_is_clear_or_possible_by_its_interval(
     assert (found["room.known"], found["room.clear"], found["room.possible"]) == (1, clear, possible)
 
 
+def test_a_room_without_an_interval_rules_nothing_out() -> None:
+    found = of(headroom=(room("oracle-context", "utility", None, None, 0.0),))
+    assert (found["room.known"], found["room.clear"], found["room.possible"]) == (1, 0, 1)
+
+
 def test_a_part_counts_once_and_a_measure_without_a_gate_has_no_margin() -> None:
     both = (room("ideal-retriever", "ndcg@10", 0.01, 0.1), room("ideal-retriever", "utility", 0.01, 0.1))
     found = of(headroom=both)
@@ -103,16 +109,137 @@ def test_a_part_counts_once_and_a_measure_without_a_gate_has_no_margin() -> None
     assert found["detectable.margins"] is None
 
 
-def test_depth_gains_what_was_measured_at_twice_the_depth() -> None:
-    found = of(curves=(curve("depth", 20, (10, 0.6), (20, 0.7), (30, 0.75), (40, 0.78), (100, 0.9)),))
+def test_leaving_the_reranker_out_is_no_ideal_part() -> None:
+    found = of(headroom=(room("without-reranker", "ndcg@10", 0.1, 0.3, 0.2), room("without-reranker", "utility", 0, 1)))
+    assert (found["room.without_reranker"], found["room.without_reranker.low"]) == (0.2, 0.1)
+    assert found["room.without_reranker.answers.high"] == 1
+    assert (found["room.known"], found["room.clear"], found["room.possible"]) == (0, 0, 0)
+
+
+def test_what_can_be_shown_is_the_median_over_the_ideal_parts() -> None:
+    def shows(ideal: Any, detectable: float | None) -> Headroom:
+        return room(ideal, "ndcg@10", 0.0, 1.0).model_copy(update={"detectable": detectable})
+
+    several = (shows("ideal-retriever", 0.03), shows("ideal-reranker", 0.05), shows("without-reranker", 0.9))
+    assert of(headroom=several)["detectable"] == 0.05
+    assert of(headroom=several[:1])["detectable"] == 0.03
+    assert of(headroom=(several[0], shows("ideal-reranker", None)))["detectable"] == 0.03
+    assert of(headroom=several[2:])["detectable"] is None
+
+
+def test_groups_of_answers_are_told_apart_from_those_of_retrieval() -> None:
+    found = of()
+    assert (found["n.groups"], found["n.groups.answers"]) == (74, 58)
+    assert of(funnels=diagnosed.funnels()[:1])["n.groups.answers"] is None
+
+
+def hits(chosen: int, *points: tuple[int, float], width: float = 0.02) -> Curve:
+    """A curve of hit rates with gains over `chosen`, each within `width` of what it is."""
+    here = dict(points)[chosen]
+    plain = curve("depth", chosen, *points, measure="hit_rate")
+    told = [
+        one if one.at == chosen else one.model_copy(
+            update={"gain": one.mean - here, "gain_low": one.mean - here - width, "gain_high": one.mean - here + width}
+        )
+        for one in plain.points
+    ]  # fmt: skip
+    return plain.model_copy(update={"points": tuple(told)})
+
+
+def test_depth_gains_what_was_measured_at_up_to_twice_the_depth() -> None:
+    recall = curve("depth", 20, (10, 0.1), (20, 0.2), (40, 0.9))
+    found = of(curves=(recall, hits(20, (10, 0.6), (20, 0.7), (30, 0.75), (40, 0.78), (100, 0.9))))
     assert (found["gain.depth"], found["gain.depth.measured"]) == (pytest.approx(0.08), 1)
+    assert (found["gain.depth.low"], found["gain.depth.high"]) == (pytest.approx(0.06), pytest.approx(0.1))
+    assert (found["gain.depth.to"], found["gain.depth.since"]) == (40, 20)
     assert (found["depth"], found["pool.share"]) == (100, pytest.approx(100 / 3842))
 
 
-def test_depth_gains_what_the_last_doubling_did_where_nothing_deeper_was_measured() -> None:
-    found = of(curves=(curve("depth", 20, (5, 0.5), (10, 0.6), (20, 0.7)),))
-    assert (found["gain.depth"], found["gain.depth.measured"]) == (pytest.approx(0.1), 0)
-    assert of(curves=(curve("depth", 20, (20, 0.7)),))["gain.depth"] is None
+def test_a_mean_recall_is_no_share_of_questions_and_has_no_interval_for_a_rule() -> None:
+    gaining = hits(20, (10, 0.6), (20, 0.7), (40, 0.78)).model_copy(update={"measure": "recall"})
+    found = of(curves=(gaining,))
+    assert found["gain.depth"] == pytest.approx(0.08)
+    assert (found["gain.depth.low"], found["gain.depth.high"]) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "points", "since"),
+    [(20, (5, 10), 10), (50, (1, 10, 20), 20), (7, (1, 2, 3, 5), 3), (4, (1, 3), 3), (3, (1, 2), 2)],
+)
+def test_where_nothing_deeper_was_measured_it_says_since_which_depth(
+    chosen: int, points: tuple[int, ...], since: int
+) -> None:
+    found = of(curves=(hits(chosen, *((at, at / 100) for at in points), (chosen, chosen / 100), width=0.005),))
+    gain = (chosen - since) / 100
+    assert (found["gain.depth"], found["gain.depth.since"]) == (pytest.approx(gain), since)
+    assert (found["gain.depth.measured"], found["gain.depth.to"]) == (0, 2 * chosen)
+    assert found["gain.depth.low"] == pytest.approx(gain - 0.005)
+    assert found["gain.depth.high"] == pytest.approx(gain + 0.005)
+
+
+def test_one_depth_alone_gains_nothing_that_is_known() -> None:
+    assert of(curves=(hits(20, (20, 0.7)),))["gain.depth"] is None
+
+
+@pytest.mark.parametrize(
+    ("rerank_depth", "ordered", "gain"),
+    [(50, 50, 0.1), (30, 30, 0.1), (20, 20, 0.3), (100, 100, None), (500, 100, None), (None, 100, None)],
+)
+def test_what_the_pool_holds_below_what_a_reranker_orders(
+    rerank_depth: int | None, ordered: int, gain: float | None
+) -> None:
+    """At 30 nothing was measured: the next greater depth tells of less."""
+    told = hits(100, (20, 0.5), (50, 0.7), (100, 0.8), (200, 0.9))
+    setting = SETTING._replace(rerank_depth=rerank_depth)
+    found = of(setting, curves=(told,))
+    assert found["rerank.depth"] == ordered
+    assert found["gain.rerank_depth"] == (None if gain is None else pytest.approx(gain))
+    if gain is not None:
+        assert found["gain.rerank_depth.low"] == pytest.approx(gain - 0.02)
+        assert found["gain.rerank_depth.high"] == pytest.approx(gain + 0.02)
+    recall = told.model_copy(update={"measure": "recall"})
+    assert of(setting, curves=(recall,))["gain.rerank_depth"] is None
+
+
+def test_a_wrong_format_that_nothing_was_shown_for_is_a_question_without_a_passage() -> None:
+    """3 right and 2 in the wrong format were shown no relevant passage; the funnel counts both as right without one."""
+    answers = diagnosed.funnels()[1].model_copy(update={"right_without": 5})
+    found = of(funnels=(answers,))
+    assert (found["n.unshown"], found["right_without"]) == (9 + 27 + 5, pytest.approx(5 / 41))
+    assert found["lost.generator"] == pytest.approx(39 / 88)
+
+
+# ---- judges that nobody has calibrated
+
+
+def test_nothing_is_concluded_from_what_an_uncalibrated_judge_decides() -> None:
+    known = of()
+    found = of(SETTING._replace(unproven=frozenset({"utility", "exact_match", "rubric"})))
+    assert found["answers.unproven"] == 2
+    gone = {name for name, value in known.items() if value is not None and found[name] is None}
+    assert {name for name in known if name.startswith("lost.") and ".answers" not in name} - gone == {
+        f"lost.{place}{end}" for place in ("pool", "context") for end in ("", ".low", ".high")
+    }
+    assert not [name for name, value in found.items() if name.startswith("room.") and ".answers" in name and value]
+    assert {"right", "n.unshown", "right_without", "margin.answers", "detectable.answers", "context.best"} <= gone
+    # Whether an answer was invented is seen without a judge.
+    assert found["invented"] == known["invented"]
+    assert found["room.retriever"] == known["room.retriever"]
+
+
+def test_another_measure_of_answers_takes_the_place_of_an_unproven_one() -> None:
+    setting = Setting({"exact_match": 0.04}, unproven=frozenset({"utility"}))
+    both = (curve("context", 3, (3, 0.2), (5, 0.9)), curve("context", 3, (1, 0.3), (3, 0.2), measure="exact_match"))
+    found = of(setting, curves=both)
+    assert (found["margin.answers"], found["room.generator.answers.low"]) == (0.04, 0.3121)
+    assert found["context.best"] == 1
+    assert of(setting, curves=both[:1])["context.best"] is None
+
+
+def test_the_funnel_rests_on_the_measure_that_its_rule_names() -> None:
+    assert of(SETTING._replace(unproven=frozenset({"exact_match"})))["lost.wrong"] is None
+    assert of(SETTING._replace(unproven=frozenset({"utility"})))["lost.wrong"] is None
+    assert of(SETTING._replace(unproven=frozenset({"rubric"})))["lost.wrong"] == pytest.approx(31 / 88)
 
 
 def test_context_gains_what_the_best_number_of_passages_does() -> None:
@@ -121,6 +248,7 @@ def test_context_gains_what_the_best_number_of_passages_does() -> None:
     found = of(curves=(Curve(kind="context", measure="utility", points=(here, best), chosen=3),))
     assert (found["context"], found["context.best"], found["gain.context"]) == (3, 5, pytest.approx(0.3))
     assert (found["gain.context.low"], found["gain.context.high"]) == (0.1, 0.5)
+    assert found["gain.context.half"] == pytest.approx(0.2)
 
 
 def test_the_present_context_is_best_among_equals_and_gains_nothing() -> None:
@@ -140,10 +268,11 @@ def test_signs_times_and_limits() -> None:
     setting = Setting({}, Limits(max_p95_ms=900.0, max_usd=2.0), False, True, True, 750)
     quotes = [
         Quote(
-            candidate=str(ms), tunes=("retriever", "reranker"), seconds=1, seconds_in_full=1, dollars=1, added_p95_ms=ms
+            candidate=str(ms), tunes=("retriever", "reranker"), seconds=1, seconds_in_full=1, dollars=1,
+            added_p95_ms=ms, basis=basis,
         )
-        for ms in (300.0, 200.0, None)
-    ]
+        for ms, basis in ((300.0, {}), (200.0, {"rerank": "guessed"}), (None, {"rerank": "measured"}))
+    ]  # fmt: skip
     found = of(setting, signs=(sign,), times=times, p95_ms=500.0, quotes=tuple(quotes))
     assert (found["sign.agreement"], found["sign.agreement.bar"], found["sign.agreement.worrying"]) == (0.1, 0.2, 1)
     assert found["share.p95.generator"] == 0.95
@@ -151,7 +280,14 @@ def test_signs_times_and_limits() -> None:
     assert (found["limit.p95_ms"], found["limit.usd"]) == (900, 2)
     assert (found["reranker.planned"], found["reranker.tuned"], found["reranker.untrained"]) == (1, 1, 1)
     assert found["train.judged"] == 750
+    assert found["added.p95.reranker.guessed"] == 1
+    assert of(setting, quotes=quotes[:1])["added.p95.reranker.guessed"] is None
+    timed = quotes[1].model_copy(update={"basis": {"rerank": "measured"}})
+    assert of(setting, quotes=(timed,))["added.p95.reranker.guessed"] == 0
     assert of(setting, p95_ms=None)["p95.reranker"] is None
+    assert (found["reranker.real"], found["generator.served"]) == (0, 0)
+    served = of(setting._replace(has_reranker=True, served_generator=True))
+    assert (served["reranker.real"], served["generator.served"]) == (1, 1)
 
 
 def test_numbers_in_words() -> None:

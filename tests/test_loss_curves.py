@@ -65,6 +65,41 @@ def test_recall_by_hand() -> None:
     assert (found.points[2].low, found.points[2].high) == pytest.approx(expected[1:3])
 
 
+def test_hit_rates_by_hand_and_what_a_deeper_pool_gains_of_them() -> None:
+    """A question with one of two documents counts as found: this is a share of questions, and recall is not."""
+    found = depth_curve(RUN, QRELS, EACH, 3, 1, "hit_rate")
+    assert (found.measure, found.chosen) == ("hit_rate", 1)
+    assert [point.mean for point in found.points] == pytest.approx([2 / 4, 2 / 4, 3 / 4])
+    assert [point.gain for point in found.points] == [None, 0.0, pytest.approx(1 / 4)]
+
+
+def test_gains_of_depth_are_paired_and_point_both_ways() -> None:
+    run = {f"q{number}": ranked(["yes", "x"] if number < 20 else ["x", "yes"]) for number in range(40)}
+    qrels: Qrels = {key: {"yes": 1} for key in run}
+    each = {key: key for key in run}
+    for measure in ("recall", "hit_rate"):
+        here, deeper = depth_curve(run, qrels, each, 2, 1, measure).points  # type: ignore[arg-type]
+        assert (here.gain, deeper.gain) == (None, pytest.approx(0.5))
+        assert deeper.gain_low is not None
+        assert deeper.gain_high is not None
+        assert 0.2 < deeper.gain_low < 0.5 < deeper.gain_high < 0.8
+        flatter = depth_curve(run, qrels, each, 2, 2, measure).points[0]  # type: ignore[arg-type]
+        assert (flatter.gain, flatter.gain_low) == (pytest.approx(-0.5), pytest.approx(-deeper.gain_high))
+    assert [point.gain for point in depth_curve(run, qrels, each, 1, 2).points] == [None]
+
+
+def test_other_depths_are_points_if_asked_for() -> None:
+    assert [point.at for point in depth_curve(RUN, QRELS, EACH, 20, 10, also=(15, 30)).points] == [
+        1,
+        2,
+        3,
+        5,
+        10,
+        15,
+        20,
+    ]
+
+
 def test_the_chosen_depth_is_a_point() -> None:
     assert [point.at for point in depth_curve(RUN, QRELS, EACH, 20, chosen=7).points] == [1, 2, 3, 5, 7, 10, 20]
     assert [point.at for point in depth_curve(RUN, QRELS, EACH, 2, chosen=7).points] == [1, 2]

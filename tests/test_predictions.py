@@ -74,7 +74,9 @@ UNTOLD = "cannot be told: it gained between -0.020 and +0.120, and this set show
         (AGAINST, "improved", "the advice was wrong: it gained"),
         (AGAINST, "regressed", "the advice held: it lost"),
         (AGAINST, "equivalent", "the advice held: nothing was gained that matters"),
-        (LEFT, "improved", "the advice was wrong: it gained"),
+        (LEFT, "improved", "cannot be told: it gained, and whether more than the margin (0.020) does not show"),
+        (LEFT, "equivalent", "the advice held: nothing was gained that matters"),
+        (LEFT, "regressed", "the advice held: it lost"),
         (None, "improved", "no rule spoke of it, and it gained"),
         (None, "regressed", "no rule spoke of it, and it lost"),
         (
@@ -111,8 +113,31 @@ def test_advice_is_not_blamed_for_a_measure_that_it_promised_little_on(verdict: 
     outcome = after(verdict, "utility", low=-1, high=0.01)
     (found,) = predict_outcome(seen(FIRST), outcome)
     assert (found.said, found.could_buy) == (words, 0.01)
-    (found,) = predict_outcome(seen(advice(1, "generator")), after(verdict, tunes=("generator",)))
-    assert (found.said, found.could_buy) == (words, None)
+
+
+@pytest.mark.parametrize("row", [advice(1, "generator"), advice(1, "generator", kind="leave")])
+def test_where_no_ideal_part_says_anything_nothing_was_predicted(row: Advice) -> None:
+    words = {"improved": "it gained", "equivalent": "nothing was gained that matters", "regressed": "it lost"}
+    for verdict, what in words.items():
+        (found,) = predict_outcome(seen(row), after(verdict, tunes=("generator",)))  # type: ignore[arg-type]
+        assert (found.said, found.could_buy) == (f"nothing was predicted, and {what}", None)
+    failed = room(0.1).model_copy(update={"difference": None})
+    assert said(seen(FIRST, headroom=(failed,)), after("improved")) == "nothing was predicted, and it gained"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "words"),
+    [
+        (0.021, 0.3, "the advice was wrong: it gained more than the margin (0.020)"),
+        (0.001, 0.02, "the advice held: it gained no more than the margin (0.020)"),
+        (0.001, 0.03, "cannot be told: it gained, and whether more than the margin (0.020) does not show"),
+    ],
+)
+def test_what_was_left_alone_is_held_against_the_margin(low: float, high: float, words: str) -> None:
+    assert said(seen(LEFT), after("improved", low=low, high=high)) == words
+    assert said(seen(AGAINST), after("improved", low=low, high=high)) == "the advice was wrong: it gained"
+    dear = seen(LEFT, facts={"limit.usd": 0.2})
+    assert said(dear, after("improved", low=low, high=high)).endswith("is over max_usd")
 
 
 def test_more_than_a_bound_or_an_estimate_is_noted() -> None:
