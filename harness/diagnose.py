@@ -208,8 +208,8 @@ class _Diagnosing:
             found.append("This looked at test: what is chosen by it is no longer unseen there.")
         if seen.answered:
             found.append(
-                f"Retrieval is measured on all judged questions of {self.split}, answers on a sample of "
-                f"{seen.answered}, with unanswerable ones in their share."
+                f"Retrieval is measured on all judged questions of {self.split}, answers on {seen.answered}"
+                + (", with unanswerable ones in their share." if seen.unanswerable else ".")
             )
         if seen.funnel("answers") is None:
             found.append(f"The steps of answering are left out: {self._why_no_answers(seen)}.")

@@ -358,7 +358,7 @@ def test_places_are_coloured_by_whether_and_where_a_question_is_lost() -> None:
 
 def test_right_answers_without_a_passage_are_told() -> None:
     text = on_terminal(built.diagnosis())
-    assert "1 right answer came without any relevant passage" in text
+    assert "1 answer with the right content came without any relevant passage" in text
     assert "right answer came without" not in on_terminal(built.nothing_lost())
 
 
@@ -755,3 +755,15 @@ def test_sentence(text: str, shown_text: str) -> None:
 def test_a_section_that_says_nothing_is_none() -> None:
     assert not Section("s", "s", "s")
     assert Section("s", "s", "s", told=("a",))
+
+
+def test_hit_rate_is_shown_where_it_is_not_recall() -> None:
+    """Where every question has one relevant document, the two are one."""
+    seen = built.diagnosis()
+    recall = next(one for one in seen.curves if one.measure == "recall")
+    alike = recall.model_copy(update={"measure": "hit_rate"})
+    points = tuple(point.model_copy(update={"mean": 0.99}) for point in recall.points)
+    other = alike.model_copy(update={"points": points})
+    for curve, shown in ((alike, False), (other, True)):
+        text = markdown(seen.model_copy(update={"curves": (*seen.curves, curve)}))
+        assert ("hit_rate" in text) is shown

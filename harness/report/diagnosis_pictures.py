@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from harness.findings import Outcome
 from harness.insights import Curve, Diagnosis, Funnel, Headroom, Place, Population
 from harness.report import amounts, figures
-from harness.report.loss import STEPS, deciding, is_good, name_of, place_said
+from harness.report.loss import STEPS, deciding, is_good, name_of, place_said, told_curves
 from harness.report.plots import Bar, Bars, Dot, Line, Plot
 
 TONES = {
@@ -93,7 +93,7 @@ def curve_pictures(diagnosis: Diagnosis) -> tuple[Line, ...]:
     """Recall against depth, and answers against passages shown on the measures that decide, if they are known."""
     answers = {curve.measure for curve in diagnosis.curves if curve.kind == "context"}
     shown = answers.intersection(diagnosis.measures) or answers
-    found = (_curve(curve) for curve in diagnosis.curves if curve.kind == "depth" or curve.measure in shown)
+    found = (_curve(one) for one in told_curves(diagnosis) if one.kind == "depth" or one.measure in shown)
     return tuple(line for line in found if len(line.dots) > 1)
 
 

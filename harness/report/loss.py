@@ -17,7 +17,8 @@ GOOD = (("in the context", "answerable"), ("right", "answerable"), ("abstained",
 """The places where nothing is lost."""
 IDEALS = {
     "ideal-retriever": "the relevant documents are put into the pool",
-    "ideal-reranker": "the pool is put into the best order",
+    "ideal-reranker": "what a reranker may order of the pool is put into the best order",
+    "without-reranker": "the reranker is left out",
     "oracle-context": "the relevant passages, and nothing else, are put into the context",
     "ideal-generator": "the reference answer is given wherever the context holds it",
 }
@@ -121,7 +122,9 @@ def _place(place: Place, funnel: Funnel) -> tuple[Cell, ...]:
 
 def _right_without(funnel: Funnel) -> Iterable[str]:
     if funnel.right_without:
-        answers = figures.counted(funnel.right_without, "right answer")
+        answers = figures.counted(
+            funnel.right_without, "answer with the right content", "answers with the right content"
+        )
         yield (
             f"{answers} came without any relevant passage in the context: the judgements have holes, or the model "
             "knew it by itself."
@@ -157,7 +160,7 @@ def _headroom(title: str, rows: Sequence[Headroom], family: int) -> Table | None
         return None
     bounds = "No part can buy more than a bound. An estimate may be exceeded: a real part may lead to better answers."
     columns = (
-        *left("measure", "with an"), Column("as it is"), Column("ideal"), Column("could buy", "left"),
+        *left("measure", "substituted"), Column("as it is"), Column("ideal"), Column("could buy", "left"),
         Column("smallest detectable"), Column("queries / groups"),
     )  # fmt: skip
     held = f"Intervals are simultaneous: they hold for all {figures.counted(family, 'figure')} of headroom at once."
@@ -189,7 +192,9 @@ def _room(row: Headroom) -> tuple[Cell, ...]:
 def _reasons(rows: Iterable[Headroom]) -> Iterable[str]:
     for row in rows:
         if row.reason:
-            yield f"{row.measure} with an {row.ideal.replace('-', ' ')}: {row.reason.rstrip('.')}."
+            place = row.ideal.replace("-", " ")
+            whose = place if place.startswith("without") else f"with an {place}"
+            yield f"{row.measure} {whose}: {row.reason.rstrip('.')}."
 
 
 # ---- curves
@@ -197,11 +202,18 @@ def _reasons(rows: Iterable[Headroom]) -> Iterable[str]:
 
 def curves(diagnosis: Diagnosis) -> Section:
     """Whether to retrieve more or to show more is cheaper than to tune."""
-    tables = (_curve([one for one in diagnosis.curves if one.kind == kind]) for kind in CURVES)
+    told = told_curves(diagnosis)
+    tables = (_curve([one for one in told if one.kind == kind]) for kind in CURVES)
     return Section(
         "curves", "Curves", "Retrieve more, or show more?", in_full=present(*tables),
         folded="The curves in figures", brief=False,
     )  # fmt: skip
+
+
+def told_curves(diagnosis: Diagnosis) -> list[Curve]:
+    """The curves that tell something of their own: hit rate is recall where a question has one relevant document."""
+    recall = next((one.points for one in diagnosis.curves if one.measure == "recall"), ())
+    return [one for one in diagnosis.curves if one.measure != "hit_rate" or one.points != recall]
 
 
 def _curve(curves: Sequence[Curve]) -> Table | None:
