@@ -213,7 +213,7 @@ def _notes(suite: Suite, name: str, plan: Plan, execution: Execution, measures: 
             "set recipes...checkpoints: 1, or look once with --split test"
         )
     if split == "test":
-        yield "This was a look at the test split, which the outcomes of the suite do not count"
+        yield "This was a look at the test split, and the outcomes of the suite count it"
     seeds = plan.suite.seeds
     yield (
         f"Each share was trained once, with seed {seeds[0]}: another seed would move every point; give --seed again"

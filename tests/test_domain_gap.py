@@ -71,13 +71,13 @@ def test_judged_counts_every_grade_against_what_could_be() -> None:
     run: Run = {"q1": listed("a", "b", "x", "y"), "q2": listed("x")}
     many = {f"j{number}": 1 for number in range(18)}
     sign = judged(run, {"q1": {"a": 2, "b": 0, **many}, "q2": {"z": 1, **many}, "q3": {}})
-    assert (sign.value, sign.bar, sign.n, sign.worrying) == (0.1, 0.5, 2, True)
+    assert (sign.value, sign.bar, sign.n, sign.worrying) == (0.25, 0.5, 2, True)
     assert "100 % could be" in sign.about
     assert "recall" not in sign.about
 
 
 def test_one_judged_document_a_question_is_told_and_its_bar_is_low() -> None:
-    found, lost = (judged({"q": listed(*names)}, {"q": {"d": 1}}) for names in ("ad", "abc"))
+    found, lost = (judged({"q": listed(*names)}, {"q": {"d": 1}}) for names in ("abcdefghij", "abcefghijk"))
     assert (found.value, found.bar, found.worrying) == (0.1, 0.05, False)
     assert (lost.value, lost.worrying) == (0.0, True)
     assert "10 % could be" in found.about
@@ -110,9 +110,15 @@ def test_all_signs_and_none_of_the_tokenizer_without_one() -> None:
     qrels, run = {"q": {"d": 1}, "other": {"d": 1}}, {"q": listed("d"), "other": listed("d")}
     found = signs(asked, qrels, corpus, run, {"q": listed("e")}, len)
     assert [sign.name for sign in found] == ["shattered", "no_shared_word", "agreement", "judged@10"]
-    assert [sign.value for sign in found] == [1.0, 0.0, 0.0, 0.1]
+    assert [sign.value for sign in found] == [1.0, 0.0, 0.0, 1.0]
     assert [sign.n for sign in found] == [2, 1, 1, 1]
     assert signs(asked, qrels, corpus, run, {"q": listed("e")}) == found[1:]
+    assert [sign.name for sign in signs(asked, qrels, corpus, run, {})] == ["no_shared_word", "judged@10"]
+
+
+def test_a_list_shorter_than_ten_is_judged_by_its_own_length() -> None:
+    grades = {"a": 1, "b": 0, "c": 0, "d": 0}
+    assert not judged({"q": listed(*"abcd")}, {"q": grades}).worrying
 
 
 def test_without_questions_nothing_is_known_and_nothing_worries() -> None:

@@ -179,11 +179,11 @@ def test_only_a_new_share_is_trained(grew: growing.Grew, suite: Path, store: Pat
     assert executor.asked == ["tune_retriever", "index", "retrieve"]
 
 
-def test_an_outcome_counts_no_look_that_a_curve_took(grew: growing.Grew, suite: Path, store: Path) -> None:
+def test_an_outcome_counts_the_look_that_a_curve_took(grew: growing.Grew, suite: Path, store: Path) -> None:
     curve = growing.curve(suite, "judged", store, [0.5, 1], "test", executor=smallsuite.Here())
     assert any("test split" in note for note in curve.growth.notes)
     done = bench.run(suite, store, executor=smallsuite.Here())
-    assert done.outcome.times_scored == 1
+    assert done.outcome.times_scored == 2
     assert {system.name for system in done.outcome.systems} == {"bm25", "untuned", "judged"}
     assert [path.name for path in (store / "outcomes").iterdir()] == ["toy"]
 
