@@ -767,3 +767,16 @@ def test_hit_rate_is_shown_where_it_is_not_recall() -> None:
     for curve, shown in ((alike, False), (other, True)):
         text = markdown(seen.model_copy(update={"curves": (*seen.curves, curve)}))
         assert ("hit_rate" in text) is shown
+
+
+def test_the_slices_of_who_loses_over_all_questions_are_no_news() -> None:
+    seen = built.outcome()
+    lost = next(row for row in seen.slices if row.verdict == "regressed")
+    key = (lost.system, lost.seed, lost.measure)
+    comparisons = tuple(
+        row.model_copy(update={"verdict": "regressed"}) if (row.system, row.seed, row.measure) == key else row
+        for row in seen.comparisons
+    )
+    told = elsewhere.slices(view(seen.model_copy(update={"comparisons": comparisons}))).told
+    assert any("lose over all questions" in line and lost.system in line for line in told)
+    assert not any("loses the slice" in line and lost.system in line and lost.measure in line for line in told)

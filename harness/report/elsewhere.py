@@ -62,7 +62,10 @@ def slices(view: View) -> Section:
         return Section(*section)
     telling = sorted((row for row in rows if row.verdict in TELLING), key=lambda row: row.verdict == "improved")
     held = f"the intervals hold for all {figures.count(len(rows))} rows together"
-    told = list(_losers(view)) or ["No slice is surely lost by anyone, as far as this test set can tell."]
+    everywhere = list(_all_over(view))
+    who = "anyone else" if everywhere else "anyone"
+    none = f"No slice is surely lost by {who}, as far as this test set can tell."
+    told = [*everywhere, *(list(_losers(view)) or [none])]
     tables = (_slice_table(view.outcome, "Slices with a sure difference", telling, f"Exploratory; {held}."),)
     whole = _slice_table(view.outcome, "Every slice", rows, f"Exploratory; {held}.")
     return Section(
@@ -94,8 +97,8 @@ def _slice_name(row: SliceGain) -> str:
 
 
 def _losers(view: View) -> Iterable[str]:
-    """One sentence for each system and measure that surely loses a slice, louder where it wins on average."""
-    lost = [row for row in view.outcome.slices if row.verdict == "regressed"]
+    """One sentence for each system and measure that surely loses a slice and does not lose over all questions."""
+    lost = [row for row in view.outcome.slices if row.verdict == "regressed" and not _loses_overall(view, row)]
     for (system, seed, measure), found in groupby(sorted(lost, key=_whose), key=_whose):
         rows = list(found)
         named = [
@@ -109,6 +112,19 @@ def _losers(view: View) -> Iterable[str]:
         who = row_label(view.outcome, system, seed)
         slices = "the slice" if len(rows) == 1 else "the slices"
         yield f"On {measure}, {who}{average} loses {slices} {figures.listed(first(named))}."
+
+
+def _loses_overall(view: View, row: SliceGain) -> bool:
+    gain = view.gains.get(_whose(row))
+    return gain is not None and gain.verdict == "regressed"
+
+
+def _all_over(view: View) -> Iterable[str]:
+    """Who loses over all questions, so that its slices say little more."""
+    lost = [row for row in view.outcome.slices if row.verdict == "regressed" and _loses_overall(view, row)]
+    for measure, found in groupby(sorted(lost, key=lambda row: row.measure), key=lambda row: row.measure):
+        names = dict.fromkeys(row_label(view.outcome, row.system, row.seed) for row in found)
+        yield f"On {measure}, {figures.listed(list(names))} lose over all questions; the table has their slices."
 
 
 def _whose(row: SliceGain) -> tuple[str, int, str]:
