@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 from harness import effects, seeds, stats
+from harness.calls import UNTUNED
 from harness.findings import Comparison, Effect, RecipeClaim
 from harness.graph import Plan, SystemPlan
 from harness.measures import Measure
@@ -12,7 +13,6 @@ from harness.records import Score
 from harness.spec import combinations_of
 
 ALPHA, RESAMPLES = 0.05, 10_000
-UNTUNED = "untuned"
 BOUNDS = ("closed-book", "oracle-context")
 """Reference rows that nobody would serve: they bound the others and take no part in the family of gains."""
 

@@ -12,9 +12,10 @@ from typing import Literal, NamedTuple
 
 from harness import advice, diagnoses, domain_gap, endpoints, models, provenance, requirements, rules
 from harness.bench import STORE
+from harness.calls import UNTUNED
 from harness.carry_out import Watch, carry_out, no_watch
 from harness.datasets import Dataset, load_dataset
-from harness.diagnosis_plan import UNTUNED, build_diagnosis_plan, pipeline_identity, suite_for
+from harness.diagnosis_plan import build_diagnosis_plan, pipeline_identity, suite_for
 from harness.digests import digest_of
 from harness.errors import HarnessError, Incomplete, ModelMissing
 from harness.examined import Examined, part_times

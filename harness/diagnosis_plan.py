@@ -6,7 +6,7 @@ Substitutions are rows of a plan like any other: their lists and answers are art
 from __future__ import annotations
 
 from harness.bounds import Diagnose
-from harness.calls import Calls, Chain
+from harness.calls import UNTUNED, Calls, Chain
 from harness.contexts import choose
 from harness.datasets import Dataset
 from harness.digests import digest_of
@@ -18,7 +18,7 @@ from harness.spec import SERVED, Suite
 
 DEEPER = 2
 """The pool is looked at this many times as deep as the pipeline's, to see what more depth would find."""
-UNTUNED, DEEP, CONTEXT = "untuned", "deeper-pool", "context"
+DEEP, CONTEXT = "deeper-pool", "context"
 DEFAULT_RANK = Measure("ndcg", 10)
 
 

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 
 from harness import funnel, loss_curves
+from harness.calls import UNTUNED
 from harness.comparing import ALPHA, RESAMPLES, values_of
 from harness.datasets import Dataset
-from harness.diagnosis_plan import CONTEXT, DEEP, UNTUNED
+from harness.diagnosis_plan import CONTEXT, DEEP
 from harness.findings import Serving, Timing
 from harness.formats import read_run
 from harness.graph import Plan, SystemPlan

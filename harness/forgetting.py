@@ -14,9 +14,9 @@ from statistics import fmean
 from typing import NamedTuple
 
 from harness import endpoints
-from harness.calls import Calls, chain_of
+from harness.calls import UNTUNED, Calls, chain_of
 from harness.carry_out import Execution, Watch, carry_out, no_watch
-from harness.comparing import UNTUNED, Comparisons, Rows, values_of
+from harness.comparing import Comparisons, Rows, values_of
 from harness.contexts import Given, sample_queries
 from harness.datasets import Dataset, load_dataset
 from harness.executors import Executor, InlineExecutor

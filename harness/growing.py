@@ -14,8 +14,9 @@ from statistics import fmean
 from typing import Any, Literal, NamedTuple
 
 from harness import endpoints, formats, growth, provenance, requirements
+from harness.calls import UNTUNED
 from harness.carry_out import Execution, Watch, carry_out, no_watch
-from harness.comparing import ALPHA, RESAMPLES, UNTUNED, Rows, values_of
+from harness.comparing import ALPHA, RESAMPLES, Rows, values_of
 from harness.datasets import load_dataset
 from harness.errors import ConfigError, Problem, nearest
 from harness.executors import ChildExecutor, Executor, InlineExecutor

@@ -15,7 +15,8 @@ from typing import NamedTuple
 from harness import baselines, outcomes, stats
 from harness.baselines import Accepted, Baseline
 from harness.boards import Board, Past, Placed
-from harness.comparing import ALPHA, BOUNDS, RESAMPLES, UNTUNED
+from harness.calls import UNTUNED
+from harness.comparing import ALPHA, BOUNDS, RESAMPLES
 from harness.errors import ConfigError, HarnessError
 from harness.findings import Comparison, Outcome, Serving, SystemInfo
 from harness.formats import write_atomically
