@@ -164,8 +164,10 @@ def export(
 
 
 # Below the others, so that help shows them in the order of use.
-from harness import curve_command as curve_command  # noqa: E402
 from harness import diagnose_command as diagnose_command  # noqa: E402
+
+# isort: split
+from harness import curve_command as curve_command  # noqa: E402
 from harness import verdict_commands as verdict_commands  # noqa: E402
 
 
