@@ -12,12 +12,29 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="harness",
-    help="Benchmarks for tuning a RAG pipeline: which part to tune, what it buys, what it costs.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _tell_version(asked: bool) -> None:
+    if asked:
+        from harness import __version__
+
+        say(f"harness {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_tell_version, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Benchmarks for tuning a RAG pipeline: which part to tune, what it buys, what it costs."""
+
 
 SuiteArgument = Annotated[str, typer.Argument(help="Name of a shipped suite, or a suite file or folder.")]
 StoreOption = Annotated[Path, typer.Option("--store", help="Where artifacts and outcomes are kept.")]

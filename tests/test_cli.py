@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import builtin, cli, doctor, provenance
+from harness import __version__, builtin, cli, doctor, provenance
 from harness.errors import ModelMissing
 from harness.measures import KINDS
 from harness.models import EMBEDDED
@@ -115,10 +115,14 @@ def test_a_wrong_command_line(arguments: list[str], leave: Leave) -> None:
     assert "Traceback" not in error
 
 
+def test_the_version_is_told(leave: Leave) -> None:
+    assert leave("--version") == (0, f"harness {__version__}\n", "")
+
+
 def test_help_names_the_commands(leave: Leave) -> None:
     code, out, _ = leave("--help")
     assert code == 0
-    names = "run plan list doctor report init export judge accept gate compare score leaderboard"
+    names = "run plan list doctor report init diagnose curve export judge accept gate compare score leaderboard"
     for command in names.split():
         assert f" {command} " in out
 
