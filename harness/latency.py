@@ -1,4 +1,9 @@
-"""Which probes a plan's systems need, and what they add up to for each system."""
+"""Which probes a plan's systems need, and what they add up to for each system.
+
+Encoders of one shape are timed once: tuning changes weights, and how long a query takes does not depend on these. Two
+times of the same thing would differ by chance, and be read as a cost of tuning. Generators differ in what they write,
+so that each has times of its own.
+"""
 
 from __future__ import annotations
 
@@ -94,20 +99,22 @@ class Latencies:
             "fuse_k": suite.pipeline.fuse_k,
         }  # fmt: skip
         names = []
-        models = serving.models
         if serving.dense:
             spec = {**base, "part": "dense", "retriever": suite.pipeline.retriever.model_dump()}
-            name = f"dense:{self._owner(models, 'retriever')}"
-            names.append(self._time(name, spec, {"index": serving.dense, "model": models.get("retriever")}))
+            plainest = self._plainest([one for one in self.plan.systems if one.serving.dense])
+            inputs = {"index": plainest.serving.dense, "model": plainest.models.get("retriever")}
+            names.append(self._time("dense", spec, inputs))
         if serving.bm25:
             names.append(self._time("bm25", {**base, "part": "bm25"}, {"index": serving.bm25}))
         if serving.dense and serving.bm25 and system.run:
             names.append(self._time("fuse", {**base, "part": "fuse"}, self.plan.calls[system.run].call.inputs))
         if serving.reranked and system.run:
-            call = self.plan.calls[system.run].call
-            name = f"rerank:{self._owner(models, 'reranker')}"
+            shape = self._reranker(system)
+            plainest = self._plainest([one for one in self.plan.systems if self._reranker(one) == shape])
+            call = self.plan.calls[str(plainest.run)].call
             inputs = {key: call.inputs[key] for key in ("run", "corpus", "model") if key in call.inputs}
-            names.append(self._time(name, {**base, "part": "rerank", "rerank": dict(call.spec)}, inputs))
+            spec = {**base, "part": "rerank", "rerank": dict(call.spec)}
+            names.append(self._time(f"rerank:{plainest.label}", spec, inputs))
         if system.answers and serving.prompt:
             names.append(self._time_generator(system, base))
         return names
@@ -127,10 +134,22 @@ class Latencies:
 
     def _owner(self, models: Mapping[Part, str], part: Part) -> str:
         """The plainest system with this model: systems that share a model share its times."""
-        if part not in models:
-            return "untuned"
         having = [system for system in self.plan.systems if system.models.get(part) == models[part]]
         return min(having, key=lambda system: len(system.tunes)).label
+
+    def _plainest(self, alike: Sequence[SystemPlan]) -> SystemPlan:
+        """Of systems that serve a part of one shape, the plainest whose models and lists were made."""
+        needed = {one.label: [one.serving.dense, one.serving.reranked, *one.models.values()] for one in alike}
+        made = [one for one in alike if all(self.store.get(key) is not None for key in needed[one.label] if key)]
+        return min(made or alike, key=lambda system: len(system.tunes))
+
+    def _reranker(self, system: SystemPlan) -> tuple[Any, ...] | None:
+        """The shape of a system's reranker: the model that it is or was tuned from, and how much it reads."""
+        if not system.serving.reranked or not system.run:
+            return None
+        spec, tuned = self.plan.calls[system.run].call.spec, system.models.get("reranker")
+        start = self.plan.calls[tuned].call.spec["model"] if tuned else spec["model"]
+        return start, spec["depth"], spec["max_length"]
 
     def _time(self, name: str, spec: dict[str, Any], inputs: Any) -> str:
         if name in self.times or name in self.failed:

@@ -291,7 +291,7 @@ def test_a_failed_probe_costs_the_times_and_no_score(first: bench.Finished, stor
     assert done.outcome.timings == ()
     assert {system.serving for system in done.outcome.systems} == {None}
     told = {key for key in done.outcome.not_run if key.startswith("probe ")}
-    assert {"probe dense:untuned", "probe bm25", "probe fuse"} < told
+    assert {"probe dense", "probe bm25", "probe fuse"} == told
 
 
 @pytest.mark.parametrize(("limit", "over"), [(0.9, True), (1.0, False)])

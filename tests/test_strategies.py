@@ -12,9 +12,15 @@ import tiny
 from test_bench import Here
 
 from harness import bench
+from harness.carry_out import no_watch
+from harness.datasets import load_dataset
 from harness.findings import Outcome
 from harness.formats import read_run
+from harness.latency import Latencies
+from harness.plan import build_plan
 from harness.report.markdown import pictures_of, render_markdown
+from harness.store import FolderStore
+from harness.suite_files import load_suite
 
 PARTS = ("retriever", "reranker", "generator")
 STAGES = (
@@ -117,14 +123,33 @@ def test_effects_are_told_for_all_parts_and_pairs(done: bench.Finished) -> None:
     assert [one.finding for one in inert if one.kind == "main"] == ["changes nothing"]
 
 
-def test_serving_times_what_stands_behind_each_system(done: bench.Finished) -> None:
+def test_serving_times_each_shape_once(done: bench.Finished) -> None:
+    """What tuning changes in an encoder takes no time; what a generator writes does."""
     parts = {name: info.serving.parts for name, info in names(done.outcome).items() if info.serving}
-    assert parts["untuned"] == ("dense:untuned", "generator")
-    assert parts["reranker"] == ("dense:untuned", "rerank:reranker (seed 0)", "generator")
-    assert parts["turned"] == ("dense:retriever (seed 0)", "rerank:reranker (seed 0)", "generator")
-    own = ("rerank:retriever-reranker (seed 0)", "generator:retriever-reranker-generator (seed 0)")
-    assert parts["retriever-reranker-generator"] == ("dense:retriever (seed 0)", *own)
+    assert parts["untuned"] == ("dense", "generator")
+    assert parts["retriever"] == ("dense", "generator")
+    assert parts["reranker"] == ("dense", "rerank:reranker (seed 0)", "generator")
+    assert parts["turned"] == parts["reranker"]
+    own = "generator:retriever-reranker-generator (seed 0)"
+    assert parts["retriever-reranker-generator"] == ("dense", "rerank:reranker (seed 0)", own)
     assert parts["bm25"] == ("bm25", "generator")
+    added = {one.system: one.added_p95_ms for one in done.outcome.returns if one.measure == "ndcg@10"}
+    assert added["retriever"] == 0
+
+
+def test_a_shape_is_timed_with_what_was_made(suite: Path, tmp_path: Path) -> None:
+    """A training that failed does not take the times of all that are shaped like it."""
+    spec = load_suite(suite)[0]
+    plan = build_plan(spec, load_dataset(spec.dataset, spec.evaluate.split))
+    store = FolderStore(tmp_path)
+    latencies = Latencies(plan, store, Here(), no_watch)
+    alike = [system for system in plan.systems if "reranker" in system.models]
+    assert latencies._plainest(alike).name == "reranker"
+    made = next(system for system in alike if system.name == "retriever-reranker")
+    for key in (made.serving.dense, made.serving.reranked, *made.models.values()):
+        with store.claim(str(key)) as folder:
+            store.commit(str(key), folder, {})
+    assert latencies._plainest(alike) is made
 
 
 def test_what_a_tuned_part_costs_is_in_the_cost_to_make_of_those_that_have_it(done: bench.Finished) -> None:
