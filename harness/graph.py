@@ -19,7 +19,8 @@ from harness.spec import Suite
 class Work:
     """What a call is expected to do, for estimates: units of its stage, LLM calls, their tokens and what they cost.
 
-    `role` is the one whose LLM is asked.
+    `role` is the one whose LLM is asked. `looks` are what a training does to look at dev, in units of the call that
+    uses what it makes: passages indexed, pairs reranked.
     """
 
     units: int
@@ -27,6 +28,7 @@ class Work:
     tokens: int = 0
     dollars: float = 0.0
     role: Role | None = None
+    looks: int = 0
 
 
 @dataclass

@@ -15,7 +15,7 @@ from harness import provenance
 from harness.bounds import Prices
 from harness.findings import LedgerRow
 from harness.graph import Plan, PlannedCall, SystemPlan
-from harness.records import StageCall
+from harness.records import LOOK_SECONDS, StageCall
 from harness.stages import STAGES
 from harness.store import FolderStore
 
@@ -48,6 +48,8 @@ SIZES: Mapping[str, tuple[str, ...]] = {
     "answer": ("context", "few_shot", "generator.passage_tokens", "generator.max_new_tokens"),
 }
 """Keys that say how large a unit is; the models matter too."""
+LIKE_A_LOOK = ("index", "rerank")
+"""Stages that use a tuned model as a look at dev does."""
 
 
 class Estimate(NamedTuple):
@@ -176,12 +178,13 @@ class Rates:
 def rates(store: FolderStore) -> Rates:
     """Units a second of what this store has timed, all calls of a class taken together.
 
-    What a child needs to begin is taken off, so that a small sample speaks for a large call; never more than half, as a
-    call that is over at once would seem infinitely fast.
+    What a child needs to begin is taken off, and what a training looked at dev, so that a small sample speaks for a
+    large call; never more than half of the rest, as a call that is over at once would seem infinitely fast.
     """
     counted: dict[Any, list[float]] = defaultdict(lambda: [0.0, 0.0])
     for facts in _timed(store):
-        seconds = max(facts["seconds"] - STARTUP_SECONDS, facts["seconds"] / 2)
+        worked = max(facts["seconds"] - facts.get("notes", {}).get(LOOK_SECONDS, 0.0), 0.0)
+        seconds = max(worked - STARTUP_SECONDS, worked / 2)
         speed = _speed_in(facts)
         for name in (speed, speed.kind) if speed else ((facts["stage"], str(facts.get("device"))),):
             counted[name][0] += facts["units"]
@@ -214,11 +217,14 @@ def _speed_in(facts: Mapping[str, Any]) -> Speed | None:
 
 
 def estimate(plan: Plan, store: FolderStore) -> dict[str, Estimate]:
-    """What each call of the plan will take.
+    """What each call of the plan will take; of a training that stops early it is too much.
 
-    A training that looks at dev on its way may take longer: a rate that was measured on a sample knows no looks.
+    A look at dev does what the call does that uses the tuned model, and is taken to be as fast.
     """
     known = rates(store)
+    uses = {
+        key: one for one in plan.calls.values() if one.call.stage in LIKE_A_LOOK for key in one.call.inputs.values()
+    }
     found = {}
     for key, planned in plan.calls.items():
         if store.get(key) is not None:
@@ -226,6 +232,8 @@ def estimate(plan: Plan, store: FolderStore) -> dict[str, Estimate]:
         else:
             work = planned.work
             seconds = STARTUP_SECONDS + work.units / known.of(planned.call, plan.calls).units
+            if work.looks and key in uses:
+                seconds += work.looks / known.of(uses[key].call, plan.calls).units
             found[key] = Estimate(False, seconds, work.llm_calls, work.tokens, work.dollars)
     return found
 

@@ -82,6 +82,10 @@ class Score(NamedTuple):
     spread: float | None = None
 
 
+LOOK_SECONDS = "seconds of looks at dev"
+"""The note of a training on how long it did not train."""
+
+
 class Usage(NamedTuple):
     """What a stage call used, counted by the stage itself. `units` is its own measure of work (texts, steps).
 

@@ -1,8 +1,8 @@
 """Throughput measured on a sample: the stages that make candidates are run on a few examples, to time them here.
 
 What a sample makes is kept like any artifact, and so is what it took: estimates read that. It is no candidate: each
-part is tuned alone, for one epoch, on a few examples, and takes its last checkpoint. Looks at dev, for which a training
-may stop on its way, are therefore not timed. No endpoint is asked: nobody wants to pay for a sample.
+part is tuned alone, for one epoch, on a few examples, and takes its last checkpoint: what looks at dev take is
+estimated from how fast the tuned model is used. No endpoint is asked: nobody wants to pay for a sample.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,6 +12,7 @@ from harness.graph import Work
 from harness.recipes import Data as DataRule
 from harness.recipes import GeneratorRecipe, Mine, Part, RerankerRecipe, RetrieverRecipe
 from harness.spec import Candidate
+from harness.stages.tune_retriever import DEV_DEPTH, DEV_QUERIES
 
 CANDIDATE_SHARE = 2 / 3
 """A guess at how many synthetic queries pass the filters."""
@@ -159,7 +161,19 @@ class Trainings(Calls):
             inputs["triplets"] = triplets
         spec = {"retriever": self.untuned.model_dump(), "recipe": recipe.model_dump()}
         work, label = _training(guess, recipe), f"tune retriever of {training.label('retriever')}"
+        work = replace(work, looks=self._looks(work, recipe) if dev else 0)
         return self.call("tune_retriever", label, spec, inputs, work, training.seed, models_of(self.untuned))
+
+    def _looks(self, work: Work, recipe: RetrieverRecipe | RerankerRecipe) -> int:
+        """What all looks at dev encode or score; of a pool, as many passages as lists drawn by chance would hold."""
+        times = min(recipe.checkpoints, work.units // recipe.batch_size)
+        judged = len(self.dataset.splits["dev"].judged)
+        if times < 2:
+            return 0
+        if isinstance(recipe, RerankerRecipe):
+            return times * min(judged, recipe.dev_queries) * min(self.depth, recipe.dev_depth)
+        queries, size = min(judged, DEV_QUERIES), len(self.dataset.documents)
+        return times * (queries + round(size * -math.expm1(-queries * (1 + DEV_DEPTH) / size)))
 
     def _tuned_reranker(self, chain: Chain, training: Training) -> str:
         recipe = self.suite.recipe(training.candidate, "reranker")
@@ -171,6 +185,7 @@ class Trainings(Calls):
         model, length = self._reranker_start(training)
         spec = {"recipe": recipe.model_dump(), "model": model, "max_length": length}
         work = _training(self.calls[inputs["labels"]].work.units, recipe)
+        work = replace(work, looks=self._looks(work, recipe) if dev else 0)
         label = f"tune reranker of {training.label('reranker')}"
         return self.call("tune_reranker", label, spec, inputs, work, training.seed, [model])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from harness.insights import Quote
 from harness.ledger import Speed, dollars, estimate, making_cost, measured, rates, speed_of
 from harness.plan import build_plan
 from harness.quotes import plan_of, quotes, recipe_identity
+from harness.records import LOOK_SECONDS
 from harness.spec import Candidate
 from harness.store import FolderStore
 
@@ -90,6 +92,34 @@ def test_a_quote_by_hand(store: FolderStore) -> None:
     assert found.dollars == pytest.approx((12 + mine + train + again) / 100 + 0.5)
     assert (found.added_p95_ms, found.added_dollars_per_1000) == (0.0, 0.0)
     assert found.basis == {"index": "measured", "mine": "guessed", "tune_retriever": "guessed"}
+
+
+def test_looks_at_dev_are_as_fast_as_the_tuned_model_is_used(store: FolderStore) -> None:
+    recipes = {
+        "retriever": {"checkpoints": 3, "batch_size": 4, "epochs": 2},
+        "reranker": {"checkpoints": 2, "batch_size": 4, "dev_queries": 5, "dev_depth": 4},
+    }
+    plan = planned(recipes=recipes)
+    trained = call(plan, "tune retriever of retriever, seed 0"), call(plan, "tune reranker of reranker, seed 0")
+    queries = len(pocket.dataset().splits["dev"].judged)
+    pool = 60 * (1 - math.exp(-11 * queries / 60))
+    assert [one.work.looks for one in trained] == [3 * (queries + round(pool)), 2 * min(queries, 5) * 4]
+    timed(store, plan, "index with retriever, seed 0", 120, 12.0)
+    timed(store, plan, "rerank test with reranker, seed 0", 50, 12.0)
+    # What a training looked at dev says nothing of how fast it trains.
+    noted = {"notes": {LOOK_SECONDS: 100.0}}
+    timed(store, plan, "tune retriever of retriever, seed 0", 20, 112.0, **noted)
+    timed(store, plan, "tune reranker of reranker, seed 0", 40, 112.0, **noted)
+    guesses = [estimate(plan, store)[one.key].seconds for one in trained]
+    works = [one.work for one in trained]
+    assert guesses[0] == pytest.approx(2 + works[0].units / 2 + works[0].looks / 12)
+    assert guesses[1] == pytest.approx(2 + works[1].units / 4 + works[1].looks / 5)
+
+
+def test_a_training_of_one_look_or_one_step_looks_at_nothing() -> None:
+    for rules in ({"checkpoints": 1}, {"checkpoints": 3, "batch_size": 64}):
+        plan = planned(recipes={"retriever": rules, "reranker": rules})
+        assert {one.work.looks for one in plan.calls.values()} == {0}
 
 
 def test_a_reranker_adds_its_mean_in_dollars_and_its_tail_in_time(store: FolderStore) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from harness.formats import write_jsonl, write_run
 from harness.recipes import RetrieverRecipe
-from harness.records import Document, Usage
+from harness.records import LOOK_SECONDS, Document, Usage
 from harness.spec import Retriever
 from harness.stages import common
 from harness.stages.label import LABELS_FILE
@@ -180,7 +181,12 @@ def test_checkpoints_restore_the_best_weights_and_stop_without_gain() -> None:
 
     module = torch.nn.Linear(1, 1, bias=False)
     scores = iter([0.5, 0.9, 0.4, 0.3, 0.2])
-    looks = Checkpoints(module, 10, 5, lambda: next(scores), patience=2)
+
+    def measure() -> float:
+        time.sleep(0.05)
+        return next(scores)
+
+    looks = Checkpoints(module, 10, 5, measure, patience=2)
     stopped = None
     for step in range(1, 11):
         with torch.no_grad():
@@ -190,6 +196,7 @@ def test_checkpoints_restore_the_best_weights_and_stop_without_gain() -> None:
             break
     looks.restore()
     assert (looks.best_step, stopped) == (4, 8)
+    assert looks.notes()[LOOK_SECONDS] >= 4 * 0.05
     assert float(module.weight.item()) == 4.0
 
 

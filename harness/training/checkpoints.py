@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
+
+from harness.records import LOOK_SECONDS
 
 
 def looks_at(steps: int, times: int) -> list[int]:
@@ -25,6 +28,7 @@ class Checkpoints:
         self.module, self.measure, self.patience = module, measure, patience
         self._at = set(looks_at(steps, times)) if measure is not None and times > 1 and steps > 1 else set()
         self.scores: dict[int, float] = {}
+        self.seconds = 0.0
         self._best: dict[str, Any] = {}
         self.best_step: int | None = None
 
@@ -34,7 +38,9 @@ class Checkpoints:
             return False
         training = self.module.training
         self.module.eval()
+        began = time.perf_counter()
         self.scores[step] = self.measure()
+        self.seconds += time.perf_counter() - began
         self.module.train(training)
         if self.best_step is None or self.scores[step] > self.scores[self.best_step]:
             self.best_step = step
@@ -53,11 +59,12 @@ class Checkpoints:
         self.module.eval()
 
     def notes(self) -> dict[str, Any]:
-        """What to write into the ledger: every look, and which was taken."""
+        """What to write into the ledger: every look, which was taken, and how long the looks took."""
         if not self.scores:
             return {"checkpoint": "the last: dev was not looked at"}
         looks = ", ".join(f"step {step} {score:.4f}" for step, score in self.scores.items())
-        return {"ndcg@10 on dev": looks, "checkpoint": f"step {self.best_step}"}
+        taken = f"step {self.best_step}"
+        return {"ndcg@10 on dev": looks, "checkpoint": taken, LOOK_SECONDS: round(self.seconds, 1)}
 
     def _trainable(self) -> list[tuple[str, Any]]:
         return [(name, value) for name, value in self.module.named_parameters() if value.requires_grad]
