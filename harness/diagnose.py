@@ -30,6 +30,7 @@ from harness.recipes import RerankerRecipe
 from harness.records import Score
 from harness.sampling import take_samples
 from harness.scorecards import Scorecards
+from harness.slicing import check_slices
 from harness.spec import Candidate, Suite
 from harness.store import FolderStore
 from harness.suite_files import load_suite
@@ -74,6 +75,8 @@ class _Diagnosing:
         requirements.apply_device(self.suite)
         requirements.check(self.suite.model_copy(update={"candidates": {}, "factorial": ()}))
         dataset = load_dataset(self.suite.dataset, self.split)
+        if self.given.evaluate.split in dataset.splits:
+            check_slices(self.given.slices, dataset.splits[self.given.evaluate.split].queries)
         plan = build_diagnosis_plan(self.suite, dataset)
         cards, rows = self._scored(plan, dataset)
         seen = Examined(plan, dataset, self.store, rows)

@@ -25,13 +25,13 @@ DEFAULT_RANK = Measure("ndcg", 10)
 def suite_for(suite: Suite, split: str) -> Suite:
     """The suite as a diagnosis asks it: on `split`, with the measures that the funnel and the headroom need.
 
-    The retriever finds the passages, also where the suite fixes them for its runs.
+    The retriever finds the passages, also where the suite fixes them for its runs. Nothing is told by slice.
     """
     rule: Diagnose = suite.diagnose
     evaluate = suite.evaluate.model_copy(
         update={"split": split, "generation_queries": rule.generation_queries, "contexts": None}
     )
-    return suite.model_copy(update={"evaluate": evaluate, "measures": measures_of(suite)})
+    return suite.model_copy(update={"evaluate": evaluate, "measures": measures_of(suite), "slices": ()})
 
 
 def measures_of(suite: Suite) -> tuple[Measure, ...]:

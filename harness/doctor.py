@@ -15,10 +15,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from harness import endpoints, provenance, requirements
+from harness.datasets import Dataset, load_dataset
 from harness.errors import HarnessError
 from harness.models import EMBEDDED, locate
+from harness.plan import build_plan
 from harness.roles import EMBEDDED_PREFIX
-from harness.sources import Dataset
+from harness.sources import Dataset as Rule
 from harness.spec import Suite
 from harness.suite_files import load_suite
 
@@ -101,12 +103,15 @@ def _suite(name: str, store: Path) -> Iterator[Finding]:
     except HarnessError as error:
         yield from _refused(what, error)
         return
-    yield from _dataset(what, path.name, suite.dataset, suite.evaluate.split)
+    dataset, found = _dataset(what, path.name, suite.dataset, suite.evaluate.split)
+    yield from found
     if suite.forgetting is not None:
-        yield from _dataset(what, "forgetting", suite.forgetting.dataset, suite.forgetting.split)
+        yield from _dataset(what, "forgetting", suite.forgetting.dataset, suite.forgetting.split)[1]
     requirements.apply_device(suite)
     try:
         requirements.check(suite)
+        if dataset is not None:
+            build_plan(suite, dataset)
     except HarnessError as error:
         yield from _refused(what, error)
         return
@@ -115,13 +120,13 @@ def _suite(name: str, store: Path) -> Iterator[Finding]:
     yield from _endpoints(suite, store)
 
 
-def _dataset(what: str, where: str, rule: Dataset, split: str) -> Iterator[Finding]:
-    from harness.datasets import load_dataset
-
+def _dataset(what: str, where: str, rule: Rule, split: str) -> tuple[Dataset | None, list[Finding]]:
+    """The data set, if it can be read, and what is said of it."""
     try:
-        yield Finding(what, "ok", f"{where}: {len(load_dataset(rule, split).documents):,} documents")
+        dataset = load_dataset(rule, split)
     except HarnessError as error:
-        yield from _refused(what, error)
+        return None, list(_refused(what, error))
+    return dataset, [Finding(what, "ok", f"{where}: {len(dataset.documents):,} documents")]
 
 
 def _endpoints(suite: Suite, store: Path) -> Iterator[Finding]:

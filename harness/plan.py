@@ -12,6 +12,7 @@ from harness.calls import Chain
 from harness.contexts import choose
 from harness.datasets import Dataset
 from harness.graph import Plan, Serving, SystemPlan
+from harness.slicing import check_slices
 from harness.spec import Candidate, ReferenceRow, Suite
 from harness.trainings import Training, Trainings
 
@@ -29,8 +30,10 @@ PROMPTS: dict[ReferenceRow, Prompt] = {
 def build_plan(suite: Suite, dataset: Dataset) -> Plan:
     """Plan every reference row and every candidate with every seed.
 
-    Raises ModelMissing if a model cannot be found, ConfigError if a candidate asks for data that there are not.
+    Raises ModelMissing if a model cannot be found, ConfigError if a candidate or a slice asks for data that there are
+    not.
     """
+    check_slices(suite.slices, dataset.splits[suite.evaluate.split].queries)
     planner = _Planner(suite, dataset, choose(suite, dataset))
     systems = planner.reference_rows()
     for name, candidate in suite.strategies.items():

@@ -69,6 +69,13 @@ def slice_values(
     return _capped(_of_metadata(name, queries))
 
 
+def check_slices(names: Sequence[str], queries: Mapping[str, Query]) -> None:
+    """Raise ConfigError if one of the names is neither derived nor a metadata field of any query."""
+    for name in names:
+        if name not in DERIVED_SLICES:
+            _of_metadata(name, queries)
+
+
 def kind_of(text: str) -> str:
     """``question``, ``claim`` or ``keyword``, by the first of these rules that holds.
 

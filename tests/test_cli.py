@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import pocket
 import pytest
 
 from harness import __version__, builtin, cli, doctor, provenance
@@ -247,6 +250,35 @@ def test_doctor_finds_what_run_would_refuse(leave: Leave, monkeypatch: pytest.Mo
     assert code == 2
     for problem in problems:
         assert f"error: {problem}\n" in error
+    assert not (tmp_path / ".harness").exists()
+
+
+@pytest.mark.parametrize(
+    ("lacks", "problem", "commands"),
+    [
+        ("slice", "slices: no query has the metadata field 'colour'; ", ("doctor", "plan", "diagnose", "run")),
+        # A diagnosis leaves such a candidate out, and says so.
+        ("train", "needs judged queries in split 'train', and there are none; ", ("doctor", "plan", "run")),
+    ],
+)
+def test_every_way_in_finds_what_the_data_lack(
+    lacks: str, problem: str, commands: tuple[str, ...], leave: Leave, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Before any work, and in the same words."""
+    monkeypatch.setattr(doctor, "locate", lambda name: Path(name))
+    monkeypatch.setenv("COLUMNS", "400")
+    shutil.copytree(pocket.FOLDER, tmp_path / "data")
+    changes: dict[str, Any] = {"dataset.path": "data"}
+    if lacks == "slice":
+        changes["slices"] = ["colour"]
+    else:
+        (tmp_path / "data" / "SOURCE.json").unlink()
+        (tmp_path / "data" / "qrels" / "train.tsv").unlink()
+    (tmp_path / "suite.yaml").write_text(pocket.suite_text(changes), encoding="utf-8")
+    for command in commands:
+        code, out, error = leave(command, "suite.yaml")
+        assert code == 2, command
+        assert problem in out + error, command
     assert not (tmp_path / ".harness").exists()
 
 
