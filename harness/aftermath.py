@@ -10,18 +10,18 @@ from pathlib import Path
 
 from harness import diagnoses
 from harness.comparing import ALPHA, RESAMPLES, Comparisons
-from harness.datasets import Dataset
-from harness.diagnosis_plan import pipeline_identity
+from harness.data.datasets import Dataset
+from harness.data.slicing import slice_values
+from harness.diagnosis.predictions import predict_outcome
 from harness.digests import digest_of
-from harness.findings import Outcome
-from harness.insights import Diagnosis
-from harness.measures import parse
-from harness.predictions import predict_outcome
+from harness.plans.substitutions import pipeline_identity
 from harness.quotes import recipe_identity
-from harness.roi import returns
-from harness.slices import slice_gains
-from harness.slicing import slice_values
-from harness.spec import Suite
+from harness.statistics.roi import returns
+from harness.statistics.slices import slice_gains
+from harness.suite.spec import Suite
+from harness.values.findings import Outcome
+from harness.values.insights import Diagnosis
+from harness.values.measures import parse
 
 Slices = Mapping[str, Mapping[str, str]]
 """Field -> query -> slice."""

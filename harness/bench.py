@@ -9,25 +9,25 @@ from statistics import fmean
 from typing import NamedTuple
 
 from harness import aftermath, endpoints, forgetting, outcomes, provenance, requirements, scoring
-from harness.carry_out import Execution, Watch, carry_out, no_watch
 from harness.comparing import ALPHA, BOUNDS, RESAMPLES, Comparisons, values_of
-from harness.datasets import Dataset, load_dataset
-from harness.executors import ChildExecutor, Executor, InlineExecutor
-from harness.findings import Abstention, Outcome, Serving, SystemInfo
-from harness.formats import read_run
-from harness.graph import Plan, SystemPlan
-from harness.latency import Latencies
-from harness.ledger import making_cost, unknown_costs
-from harness.plan import build_plan
-from harness.records import Score
+from harness.data.datasets import Dataset, load_dataset
+from harness.data.formats import read_run
+from harness.plans.graph import Plan, SystemPlan
+from harness.plans.ledger import making_cost, unknown_costs
+from harness.plans.plan import build_plan
+from harness.running.carry_out import Execution, Watch, carry_out, no_watch
+from harness.running.executors import ChildExecutor, Executor, InlineExecutor
+from harness.running.latency import Latencies
 from harness.scorecards import Scorecards
-from harness.spec import Suite
 from harness.stages.common import read_answers
 from harness.stages.retrieve import RUN_FILE
+from harness.statistics.summaries import summarise, worst_share
 from harness.store import FolderStore
-from harness.suite_files import load_suite
-from harness.summaries import summarise, worst_share
+from harness.suite.files import load_suite
+from harness.suite.spec import Suite
 from harness.twins import Twins, twins
+from harness.values.findings import Abstention, Outcome, Serving, SystemInfo
+from harness.values.records import Score
 
 STORE = Path(".harness")
 NO_JUDGE = "no judge configured"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.options import (
+from harness.commands.options import (
     DEFAULT_STORE,
     INTERRUPTED,
     JsonOption,
@@ -41,9 +41,9 @@ def run(
 ) -> None:
     """Run a suite end to end and report what tuning bought and what it cost."""
     from harness import bench
-    from harness.carry_out import no_watch
     from harness.report.progress import Steps
     from harness.report.terminal import render
+    from harness.running.carry_out import no_watch
 
     screen = console(stderr=as_json)
     with Steps(screen) as steps:
@@ -74,7 +74,7 @@ def plan(
     suite: SuiteArgument, store: StoreOption = DEFAULT_STORE, seed: SeedOption = None, as_json: JsonOption = False
 ) -> None:
     """Show the stage calls of a suite: which are in the store, and what the others will take."""
-    from harness.planning import describe_plan
+    from harness.commands.plan import describe_plan
 
     describe_plan(suite, store, tuple(seed or ()), console(), as_json)
 
@@ -82,7 +82,7 @@ def plan(
 @app.command("list")
 def list_(as_json: JsonOption = False) -> None:
     """Show the shipped suites with their candidates, and the measures and recipes there are."""
-    from harness.planning import describe_all
+    from harness.commands.plan import describe_all
 
     describe_all(console(), as_json)
 
@@ -93,7 +93,7 @@ def doctor(
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Check models, endpoints, disk and devices; exit with 2 if something is missing."""
-    from harness.doctor import examine
+    from harness.commands.doctor import examine
 
     if not examine(suite, store, console()):
         raise typer.Exit(2)
@@ -113,7 +113,7 @@ def report(
 
     from harness import outcomes
     from harness.report.terminal import render
-    from harness.suite_files import load_suite
+    from harness.suite.files import load_suite
 
     folder = store / "outcomes" / suite / "latest"
     if not folder.is_dir():
@@ -135,7 +135,7 @@ def report(
 @app.command()
 def init(folder: Annotated[Path, typer.Argument(help="Where the suite file is put; made if it is not there.")]) -> None:
     """Start a suite of your own: a suite file with every key explained, ready to run as it is."""
-    from harness.init import begin
+    from harness.commands.init import begin
 
     written = begin(folder)
     say(
@@ -157,18 +157,18 @@ def export(
     ] = None,
 ) -> None:
     """Write the tuned models of a candidate, its pipeline as YAML, and a model card with the measured gains."""
-    from harness.export import export as write
+    from harness.commands.export import export as write
 
     written = write(candidate, folder, store, suite, seed)
     say(f"Wrote {', '.join(written)} in {folder}.")
 
 
 # Below the others, so that help shows them in the order of use.
-from harness import diagnose_command as diagnose_command  # noqa: E402
+from harness.commands import diagnose as diagnose  # noqa: E402
 
 # isort: split
-from harness import curve_command as curve_command  # noqa: E402
-from harness import verdict_commands as verdict_commands  # noqa: E402
+from harness.commands import curve as curve  # noqa: E402
+from harness.commands import verdicts as verdicts  # noqa: E402
 
 
 def _explain(error: HarnessError) -> None:

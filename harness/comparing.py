@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from harness import effects, seeds, stats
-from harness.calls import UNTUNED
-from harness.findings import Comparison, Effect, RecipeClaim
-from harness.graph import Plan, SystemPlan
-from harness.measures import Measure
-from harness.records import Score
-from harness.spec import combinations_of
+from harness.plans.calls import UNTUNED
+from harness.plans.graph import Plan, SystemPlan
+from harness.statistics import effects, seeds, stats
+from harness.suite.spec import combinations_of
+from harness.values.findings import Comparison, Effect, RecipeClaim
+from harness.values.measures import Measure
+from harness.values.records import Score
 
 ALPHA, RESAMPLES = 0.05, 10_000
 BOUNDS = ("closed-book", "oracle-context")

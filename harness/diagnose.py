@@ -10,30 +10,32 @@ import time
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from harness import advice, diagnoses, domain_gap, endpoints, models, provenance, requirements, rules
+from harness import diagnoses, endpoints, provenance, requirements
 from harness.bench import STORE
-from harness.calls import UNTUNED
-from harness.carry_out import Watch, carry_out, no_watch
-from harness.datasets import Dataset, load_dataset
-from harness.diagnosis_plan import build_diagnosis_plan, pipeline_identity, suite_for
+from harness.data.datasets import Dataset, load_dataset
+from harness.data.slicing import check_slices
+from harness.diagnosis import advice, domain_gap, rules
+from harness.diagnosis.facts import Setting, facts
 from harness.digests import digest_of
 from harness.errors import HarnessError, Incomplete, ModelMissing
 from harness.examined import Examined, part_times
-from harness.executors import ChildExecutor, Executor, InlineExecutor
-from harness.facts import Setting, facts
-from harness.findings import Serving
-from harness.graph import Plan
-from harness.insights import Diagnosis, Quote, Sign
-from harness.latency import Latencies
+from harness.models import loaders
+from harness.plans.calls import UNTUNED
+from harness.plans.graph import Plan
+from harness.plans.substitutions import build_diagnosis_plan, pipeline_identity, suite_for
 from harness.quotes import plan_of, quotes
-from harness.recipes import RerankerRecipe
-from harness.records import Score
+from harness.running.carry_out import Watch, carry_out, no_watch
+from harness.running.executors import ChildExecutor, Executor, InlineExecutor
+from harness.running.latency import Latencies
 from harness.sampling import take_samples
 from harness.scorecards import Scorecards
-from harness.slicing import check_slices
-from harness.spec import Candidate, Suite
 from harness.store import FolderStore
-from harness.suite_files import load_suite
+from harness.suite.files import load_suite
+from harness.suite.recipes import RerankerRecipe
+from harness.suite.spec import Candidate, Suite
+from harness.values.findings import Serving
+from harness.values.insights import Diagnosis, Quote, Sign
+from harness.values.records import Score
 
 Split = Literal["dev", "test"]
 
@@ -132,7 +134,7 @@ class _Diagnosing:
 
     def _signs(self, seen: Examined) -> tuple[Sign, ...]:
         part, documents = seen.part, seen.dataset.documents
-        pieces = models.word_pieces(self.suite.pipeline.retriever.model)
+        pieces = loaders.word_pieces(self.suite.pipeline.retriever.model)
         other, judged = seen.run_of(seen.systems["bm25"].run), {key: part.queries[key] for key in part.judged}
         return domain_gap.signs(judged, part.qrels, documents, seen.pool, other, pieces)
 
@@ -230,6 +232,6 @@ class _Diagnosing:
 def _has_head(model: str) -> bool | None:
     """Whether a model has a trained head; None if it is not there to be looked at."""
     try:
-        return models.has_trained_head(models.locate(model))
+        return loaders.has_trained_head(loaders.locate(model))
     except ModelMissing:
         return None

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness import formats
+from harness.data import formats
 from harness.errors import ConfigError
-from harness.insights import Diagnosis
 from harness.outcomes import SCORE_COLUMNS, new_folder, point_to
-from harness.records import Score
 from harness.report import write_diagnosis
+from harness.values.insights import Diagnosis
+from harness.values.records import Score
 
 DIAGNOSIS_FILE = "diagnosis.json"
 

@@ -9,13 +9,13 @@ from pathlib import Path
 
 from harness import requirements
 from harness.errors import ConfigError, Problem
-from harness.findings import Paid
-from harness.graph import Plan
 from harness.llm.services import Services
+from harness.plans.graph import Plan
 from harness.provenance import now
-from harness.roles import Role
-from harness.spec import Suite
 from harness.store import FolderStore
+from harness.suite.roles import Role
+from harness.suite.spec import Suite
+from harness.values.findings import Paid
 
 FOLDER = "llm"
 """Where answers and what was paid for them are kept, below the folder of the store."""

@@ -10,17 +10,18 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from harness import contexts, formats
-from harness.datasets import Dataset, load_dataset
+from harness.data import formats
+from harness.data.datasets import Dataset, load_dataset
 from harness.errors import HarnessError
-from harness.findings import Outcome, SystemInfo
-from harness.graph import Plan
-from harness.records import Answer, Reference, Run, Score
+from harness.plans import contexts
+from harness.plans.graph import Plan
 from harness.report.explorer import Evidence
-from harness.spec import Suite
 from harness.stages.common import read_answers
 from harness.stages.retrieve import RUN_FILE
 from harness.store import FolderStore
+from harness.suite.spec import Suite
+from harness.values.findings import Outcome, SystemInfo
+from harness.values.records import Answer, Reference, Run, Score
 
 
 def of_plan(rows: Iterable[Score], plan: Plan, dataset: Dataset, store: FolderStore) -> Evidence:

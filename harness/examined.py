@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 
-from harness import funnel, loss_curves
-from harness.calls import UNTUNED
 from harness.comparing import ALPHA, RESAMPLES, values_of
-from harness.datasets import Dataset
-from harness.diagnosis_plan import CONTEXT, DEEP
-from harness.findings import Serving, Timing
-from harness.formats import read_run
-from harness.graph import Plan, SystemPlan
-from harness.headroom import Substituted, headroom
-from harness.insights import Curve, Funnel, Headroom, Ideal, PartTime
-from harness.measures import Measure
-from harness.records import Answer, Run, Score
+from harness.data.datasets import Dataset
+from harness.data.formats import read_run
+from harness.diagnosis import funnel, loss_curves
+from harness.diagnosis.headroom import Substituted, headroom
+from harness.plans.calls import UNTUNED
+from harness.plans.graph import Plan, SystemPlan
+from harness.plans.substitutions import CONTEXT, DEEP
 from harness.stages.common import read_answers
 from harness.stages.retrieve import RUN_FILE
 from harness.store import FolderStore
+from harness.values.findings import Serving, Timing
+from harness.values.insights import Curve, Funnel, Headroom, Ideal, PartTime
+from harness.values.measures import Measure
+from harness.values.records import Answer, Run, Score
 
 IDEALS: tuple[Ideal, ...] = (
     "ideal-retriever", "ideal-reranker", "without-reranker", "oracle-context", "ideal-generator",

@@ -14,22 +14,22 @@ from statistics import fmean
 from typing import NamedTuple
 
 from harness import endpoints
-from harness.calls import UNTUNED, Calls, chain_of
-from harness.carry_out import Execution, Watch, carry_out, no_watch
 from harness.comparing import Comparisons, Rows, values_of
-from harness.contexts import Given, sample_queries
-from harness.datasets import Dataset, load_dataset
-from harness.executors import Executor, InlineExecutor
-from harness.findings import Comparison, LedgerRow
-from harness.gains import Forgotten
-from harness.graph import Plan, Serving, SystemPlan
+from harness.data.datasets import Dataset, load_dataset
 from harness.llm.services import Services
-from harness.measures import Measure
-from harness.roles import Role
+from harness.plans.calls import UNTUNED, Calls, chain_of
+from harness.plans.contexts import Given, sample_queries
+from harness.plans.graph import Plan, Serving, SystemPlan
+from harness.running.carry_out import Execution, Watch, carry_out, no_watch
+from harness.running.executors import Executor, InlineExecutor
 from harness.scorecards import Scorecards
-from harness.sources import Forgetting
-from harness.spec import Suite
 from harness.store import FolderStore
+from harness.suite.roles import Role
+from harness.suite.sources import Forgetting
+from harness.suite.spec import Suite
+from harness.values.findings import Comparison, LedgerRow
+from harness.values.gains import Forgotten
+from harness.values.measures import Measure
 
 
 @dataclass(frozen=True)

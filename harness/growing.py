@@ -13,23 +13,24 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, Literal, NamedTuple
 
-from harness import endpoints, formats, growth, provenance, requirements
-from harness.calls import UNTUNED
-from harness.carry_out import Execution, Watch, carry_out, no_watch
+from harness import endpoints, growth, provenance, requirements
 from harness.comparing import ALPHA, RESAMPLES, Rows, values_of
-from harness.datasets import load_dataset
+from harness.data import formats
+from harness.data.datasets import load_dataset
 from harness.errors import ConfigError, Problem, nearest
-from harness.executors import ChildExecutor, Executor, InlineExecutor
-from harness.graph import Plan, SystemPlan
-from harness.insights import Growth
-from harness.measures import Measure
 from harness.outcomes import SCORE_COLUMNS, new_folder, point_to
-from harness.plan import build_plan
-from harness.recipes import Part
+from harness.plans.calls import UNTUNED
+from harness.plans.graph import Plan, SystemPlan
+from harness.plans.plan import build_plan
+from harness.running.carry_out import Execution, Watch, carry_out, no_watch
+from harness.running.executors import ChildExecutor, Executor, InlineExecutor
 from harness.scorecards import Scorecards
-from harness.spec import Candidate, Suite
 from harness.store import FolderStore
-from harness.suite_files import load_suite
+from harness.suite.files import load_suite
+from harness.suite.recipes import Part
+from harness.suite.spec import Candidate, Suite
+from harness.values.insights import Growth
+from harness.values.measures import Measure
 
 STORE = Path(".harness")
 SHARES = (0.25, 0.5, 1.0)

@@ -15,11 +15,11 @@ from itertools import pairwise
 from statistics import fmean
 from typing import NamedTuple
 
-from harness import stats
-from harness.findings import Comparison
-from harness.insights import Grown
-from harness.measures import Measure
 from harness.report import figures
+from harness.statistics import stats
+from harness.values.findings import Comparison
+from harness.values.insights import Grown
+from harness.values.measures import Measure
 
 Column = Mapping[str, float | None]
 """Values of a measure by query, over its population; None is a failure."""

@@ -7,21 +7,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from harness import calibration, endpoints, judges, requirements, scoring
-from harness.calibration import Calibration, Terms
-from harness.calls import unpacking
-from harness.carry_out import Watch, make, no_watch
+from harness import endpoints, requirements, scoring
+from harness.data.formats import write_atomically, write_jsonl
 from harness.digests import digest_file
 from harness.errors import ConfigError, Problem
-from harness.executors import ChildExecutor
-from harness.findings import Paid
-from harness.formats import write_atomically, write_jsonl
-from harness.labels import Labelled, read_labels, sample_rows, scale_of
-from harness.measures import Measure, parse
-from harness.roles import Judge
-from harness.spec import Suite
+from harness.judge import calibration, judges
+from harness.judge.calibration import Calibration, Terms
+from harness.judge.labels import Labelled, read_labels, sample_rows, scale_of
+from harness.plans.calls import unpacking
+from harness.running.carry_out import Watch, make, no_watch
+from harness.running.executors import ChildExecutor
 from harness.store import FolderStore
-from harness.suite_files import load_suite
+from harness.suite.files import load_suite
+from harness.suite.roles import Judge
+from harness.suite.spec import Suite
+from harness.values.findings import Paid
+from harness.values.measures import Measure, parse
 
 ROWS_FILE = "judged.jsonl"
 

@@ -12,19 +12,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from harness import baselines, outcomes, stats
-from harness.baselines import Accepted, Baseline
-from harness.boards import Board, Past, Placed
-from harness.calls import UNTUNED
+from harness import outcomes
 from harness.comparing import ALPHA, BOUNDS, RESAMPLES
+from harness.data.formats import write_atomically
 from harness.errors import ConfigError, HarnessError
-from harness.findings import Comparison, Outcome, Serving, SystemInfo
-from harness.formats import write_atomically
-from harness.measures import parse
-from harness.ranks import Ranked, ranks
+from harness.gates import baselines
+from harness.gates.baselines import Accepted, Baseline
+from harness.gates.score_tables import Tables, scores_in, tables_of
+from harness.plans.calls import UNTUNED
 from harness.report.boardpage import render_page
 from harness.report.boards import render_boards
-from harness.score_tables import Tables, scores_in, tables_of
+from harness.statistics import stats
+from harness.statistics.ranks import Ranked, ranks
+from harness.values.boards import Board, Past, Placed
+from harness.values.findings import Comparison, Outcome, Serving, SystemInfo
+from harness.values.measures import parse
 
 FILE, PAGE_FILE = "LEADERBOARD.md", "leaderboard.html"
 SCORES_FILE = "scores.parquet"

@@ -8,14 +8,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness import evidence, formats
-from harness.datasets import Dataset
+from harness import evidence
+from harness.data import formats
+from harness.data.datasets import Dataset
 from harness.errors import ConfigError
-from harness.findings import Outcome
-from harness.graph import Plan
-from harness.records import Answer, Score
+from harness.plans.graph import Plan
 from harness.report import write_html, write_reports
 from harness.store import FolderStore
+from harness.values.findings import Outcome
+from harness.values.records import Answer, Score
 
 OUTCOME_FILE = "outcome.json"
 SCORE_COLUMNS = {

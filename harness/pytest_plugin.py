@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 if TYPE_CHECKING:
-    from harness.findings import Outcome
-    from harness.spec import Suite
-    from harness.verdicts import Gated, Gating
+    from harness.statistics.verdicts import Gated, Gating
+    from harness.suite.spec import Suite
+    from harness.values.findings import Outcome
 
 MARKER = re.compile(r"^schema:\s*[\"']?harness/suite-\d", re.MULTILINE)
 READ_FOR_MARKER = 4096
@@ -66,7 +66,7 @@ class SuiteFile(pytest.File):
 
     def collect(self) -> Iterator[GateItem]:
         from harness.errors import HarnessError
-        from harness.suite_files import load_suite
+        from harness.suite.files import load_suite
 
         try:
             suite, _ = load_suite(self.path)
@@ -83,7 +83,7 @@ class SuiteFile(pytest.File):
 
 def labels_of(suite: Suite) -> list[str]:
     """What a suite's systems are called: reference rows that could be served, and candidates with their seeds."""
-    from harness.verdicts import BOUNDS
+    from harness.statistics.verdicts import BOUNDS
 
     rows = [name for name in suite.reference_rows if name not in BOUNDS]
     return rows + [f"{name} (seed {seed})" for name in suite.strategies for seed in suite.seeds]
@@ -181,8 +181,9 @@ class HarnessSession:
         return found
 
     def _judge(self, suite: str | Path) -> Judged:
-        from harness import gating, outcomes
-        from harness.suite_files import load_suite
+        from harness import outcomes
+        from harness.gates import gating
+        from harness.suite.files import load_suite
 
         spec, _ = load_suite(suite)
         if self.config.getoption("--harness-latest"):
@@ -276,7 +277,7 @@ def _ran(config: pytest.Config) -> bool:
 
 
 def _accept(config: pytest.Config, told: dict[str, str], reason: str) -> str:
-    from harness import gating
+    from harness.gates import gating
 
     session = _session(config)
     done = gating.accept(told["suite"], reason, session.store, session.baselines, Path(told["folder"]))

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-from harness.datasets import Dataset
+from harness.data.datasets import Dataset
 from harness.digests import digest_of
 from harness.errors import ConfigError, ModelMissing
-from harness.findings import Timing
-from harness.graph import Plan, PlannedCall, SystemPlan
-from harness.insights import Quote
-from harness.ledger import Estimate, Rates, estimate, hourly, rates
 from harness.llm import templates
-from harness.plan import build_plan
-from harness.recipes import Data, RetrieverRecipe
-from harness.roles import Role
-from harness.spec import Candidate, Suite
+from harness.plans.graph import Plan, PlannedCall, SystemPlan
+from harness.plans.ledger import Estimate, Rates, estimate, hourly, rates
+from harness.plans.plan import build_plan
 from harness.store import FolderStore
+from harness.suite.recipes import Data, RetrieverRecipe
+from harness.suite.roles import Role
+from harness.suite.spec import Candidate, Suite
+from harness.values.findings import Timing
+from harness.values.insights import Quote
 
 TAIL = 1.1
 """A guess at p95 over the mean for reranking, which reads the same number of passages for every query."""

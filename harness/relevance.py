@@ -13,11 +13,11 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
 
-from harness import generation
 from harness.llm import Ask, Chat, Reply
 from harness.llm.templates import messages, shorten
-from harness.models import load_cross_encoder
-from harness.records import Progress
+from harness.models import generation
+from harness.models.loaders import load_cross_encoder
+from harness.values.records import Progress
 
 SCORE_BATCH = 32
 SCORE_CHUNK = 256

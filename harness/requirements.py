@@ -12,11 +12,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from harness import models, provenance
+from harness import provenance
 from harness.errors import ConfigError, ModelMissing, Problem
-from harness.recipes import PARTS, Data, Part
-from harness.roles import Role
-from harness.spec import Candidate, Suite
+from harness.models import loaders
+from harness.suite.recipes import PARTS, Data, Part
+from harness.suite.roles import Role
+from harness.suite.spec import Candidate, Suite
 
 PAGED = "paged_adamw_8bit"
 BITSANDBYTES = "bitsandbytes"
@@ -152,7 +153,7 @@ def _judged(suite: Suite) -> bool:
 
 def _located(model: str, keys: list[str]) -> Iterator[Problem]:
     try:
-        models.locate(model)
+        loaders.locate(model)
     except ModelMissing as error:
         for problem in error.problems:
             what = f"{problem.where}: {problem.what}" if problem.where else problem.what
@@ -192,7 +193,7 @@ def _headless(suite: Suite, lost: set[str]) -> Iterator[Problem]:
     if suite.pipeline.reranker is not None:
         used["pipeline.reranker.model"] = suite.pipeline.reranker.model
     for key, model in used.items():
-        if model not in lost and not models.has_trained_head(models.locate(model)):
+        if model not in lost and not loaders.has_trained_head(loaders.locate(model)):
             hint = "name a trained cross-encoder, or take it as recipes.reranker.model and tune it"
             yield Problem(key, f"{model!r} has no trained head, so it may be tuned but not used untuned", hint)
 

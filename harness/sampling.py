@@ -11,20 +11,20 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from harness.calls import Calls, chain_of
-from harness.carry_out import Watch, carry_out, no_watch
-from harness.datasets import Dataset, Split
+from harness.data.datasets import Dataset, Split
 from harness.digests import by_hash, digest_of
-from harness.executors import Executor, InlineExecutor
-from harness.graph import Plan, Serving, SystemPlan
-from harness.ledger import Speed, asks_endpoint, measured, speed_of
 from harness.llm.services import Services
+from harness.plans.calls import Calls, chain_of
+from harness.plans.graph import Plan, Serving, SystemPlan
+from harness.plans.ledger import Speed, asks_endpoint, measured, speed_of
 from harness.quotes import plan_of
-from harness.recipes import Part
-from harness.records import Qrels
-from harness.spec import Candidate, Suite
+from harness.running.carry_out import Watch, carry_out, no_watch
+from harness.running.executors import Executor, InlineExecutor
 from harness.stages import common
 from harness.store import FolderStore
+from harness.suite.recipes import Part
+from harness.suite.spec import Candidate, Suite
+from harness.values.records import Qrels
 
 PAIRS = 64
 """Judged pairs of a sample: two batches or more, so that the first does not stand for all."""

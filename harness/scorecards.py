@@ -9,20 +9,21 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from harness import judges, scoring
-from harness.carry_out import Execution, Watch
-from harness.datasets import Dataset
+from harness import scoring
+from harness.data.datasets import Dataset
+from harness.data.formats import read_run
 from harness.digests import digest_of
-from harness.findings import LedgerRow, Measured
-from harness.formats import read_run
-from harness.graph import Plan, SystemPlan
+from harness.judge import judges
 from harness.llm import Chat, Spent
 from harness.llm.services import Services
-from harness.measures import Measure
-from harness.records import Answer, Progress, Score
+from harness.plans.graph import Plan, SystemPlan
+from harness.running.carry_out import Execution, Watch
 from harness.stages.common import read_answers
 from harness.stages.retrieve import RUN_FILE
 from harness.store import FolderStore
+from harness.values.findings import LedgerRow, Measured
+from harness.values.measures import Measure
+from harness.values.records import Answer, Progress, Score
 
 SCORES_FILE = "scores.json"
 Values = Mapping[str, scoring.Scored]

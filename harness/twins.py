@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from harness.carry_out import Execution
-from harness.graph import Plan, SystemPlan
-from harness.models import locate
-from harness.recipes import Part
-from harness.spec import Suite
+from harness.models.loaders import locate
+from harness.plans.graph import Plan, SystemPlan
+from harness.running.carry_out import Execution
 from harness.store import FolderStore
+from harness.suite.recipes import Part
+from harness.suite.spec import Suite
 
 
 class Twins(NamedTuple):

@@ -9,10 +9,10 @@ from typing import Any
 
 import outcomes
 
-from harness.findings import Outcome
-from harness.frozen import Verdict
-from harness.gains import Forgotten, Return, SliceGain
-from harness.insights import (
+from harness.values.findings import Outcome
+from harness.values.frozen import Verdict
+from harness.values.gains import Forgotten, Return, SliceGain
+from harness.values.insights import (
     Advice,
     Curve,
     Diagnosis,

@@ -8,9 +8,9 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from harness.findings import Outcome
-from harness.records import Answer, Document, Query, Reference, Score
 from harness.report.explorer import Evidence
+from harness.values.findings import Outcome
+from harness.values.records import Answer, Document, Query, Reference, Score
 
 DEPTH = 30
 WORDS = [

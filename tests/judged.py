@@ -10,12 +10,13 @@ import numpy as np
 import outcomes as invented
 import pocket
 
-from harness import formats, outcomes
-from harness.baselines import Accepted, Baseline, accepted_system
-from harness.findings import Measured, Outcome, Serving, Summary, SystemInfo, Timing
-from harness.records import Score, Status
-from harness.score_tables import Table, tables_of
-from harness.suite_files import load_suite
+from harness import outcomes
+from harness.data import formats
+from harness.gates.baselines import Accepted, Baseline, accepted_system
+from harness.gates.score_tables import Table, tables_of
+from harness.suite.files import load_suite
+from harness.values.findings import Measured, Outcome, Serving, Summary, SystemInfo, Timing
+from harness.values.records import Score, Status
 
 Key = tuple[str, int]
 MEASURE = "ndcg@10"

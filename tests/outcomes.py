@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from harness import formats
-from harness.findings import (
+from harness.data import formats
+from harness.outcomes import SCORE_COLUMNS
+from harness.values.findings import (
     Abstention,
     Comparison,
     DatasetInfo,
@@ -25,8 +26,7 @@ from harness.findings import (
     SystemInfo,
     Timing,
 )
-from harness.frozen import Verdict
-from harness.outcomes import SCORE_COLUMNS
+from harness.values.frozen import Verdict
 
 RANK = ("ndcg@10", "recall@100", "mrr@10")
 ANSWER = ("exact_match", "token_f1", "semantic_similarity", "utility")

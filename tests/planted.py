@@ -10,15 +10,15 @@ from typing import Any
 
 import yaml
 
-from harness.executors import Cost, Request
-from harness.formats import read_run, write_run
-from harness.probe import TIMES_FILE
-from harness.recipes import ABSTENTION
-from harness.records import Answer, Progress, Usage
+from harness.data.formats import read_run, write_run
+from harness.running.executors import Cost, Request
+from harness.running.probe import TIMES_FILE
 from harness.stages import common
 from harness.stages.answer import Answer as AnswerSpec
 from harness.stages.answer import choose_contexts
 from harness.stages.retrieve import RUN_FILE
+from harness.suite.recipes import ABSTENTION
+from harness.values.records import Answer, Progress, Usage
 
 QUESTIONS, UNANSWERABLE, FELLOWS = 80, 16, 3
 """Answerable questions, questions without an answer, and passages in the group of each relevant one."""

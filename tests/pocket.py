@@ -11,13 +11,13 @@ from typing import Any
 
 import yaml
 
-from harness.datasets import Dataset, load_dataset
+from harness.data.datasets import Dataset, load_dataset
 from harness.errors import StageFailed
-from harness.executors import Cost, Request
-from harness.records import Progress, Usage
-from harness.sources import Dataset as DatasetSpec
-from harness.spec import Suite
-from harness.suite_files import parse_suite
+from harness.running.executors import Cost, Request
+from harness.suite.files import parse_suite
+from harness.suite.sources import Dataset as DatasetSpec
+from harness.suite.spec import Suite
+from harness.values.records import Progress, Usage
 
 FOLDER = Path(__file__).resolve().parent.parent / "fixtures" / "pocket"
 SUITE: dict[str, Any] = {

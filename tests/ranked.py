@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.boards import Board, Past, Placed
+from harness.values.boards import Board, Past, Placed
 
 
 def placed(label: str, place: int, best: int, worst: int, **changes: Any) -> Placed:

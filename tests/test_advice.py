@@ -13,13 +13,13 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.advice import advise, could_buy
-from harness.bounds import Limits
+from harness.diagnosis.advice import advise, could_buy
+from harness.diagnosis.meanings import NAMES
+from harness.diagnosis.rules import Condition, Rules, load_rules, parse_condition
 from harness.errors import ConfigError
-from harness.insights import Advice, Headroom, Quote
-from harness.meanings import NAMES
-from harness.recipes import Part
-from harness.rules import Condition, Rules, load_rules, parse_condition
+from harness.suite.bounds import Limits
+from harness.suite.recipes import Part
+from harness.values.insights import Advice, Headroom, Quote
 
 RULES = load_rules()
 CANDIDATES: dict[str, tuple[Part, ...]] = {

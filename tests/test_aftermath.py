@@ -11,14 +11,14 @@ import pytest
 from rich.console import Console
 
 from harness import bench
+from harness.commands.doctor import examine
+from harness.commands.plan import describe_plan
+from harness.data.formats import write_run
 from harness.diagnose import diagnose
-from harness.doctor import examine
 from harness.errors import ConfigError
-from harness.findings import Outcome
-from harness.formats import write_run
-from harness.planning import describe_plan
 from harness.stages import common
 from harness.stages.retrieve import RUN_FILE
+from harness.values.findings import Outcome
 
 
 class Tuned(planted.Planted):

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import tiny
 
-from harness import generation
-from harness.records import Document
-from harness.spec import Generator
+from harness.models import generation
 from harness.stages import common
 from harness.stages.answer import Answer, answer, choose_contexts, prompt_tails
 from harness.stages.prompts import question_turn
+from harness.suite.spec import Generator
+from harness.values.records import Document
 
 WORDS = ["stone", "wall", "ferry", "mail", "ice", "passages", "question", "none", "what", "is", "the"]
 CORPUS = {
@@ -96,7 +96,7 @@ def test_an_adapter_changes_the_model_as_peft_would(inputs: dict[str, Path], tmp
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
 
-    from harness.models import load_generator
+    from harness.models.loaders import load_generator
 
     folder = adapter(tmp_path / "adapter", inputs["model"], 1)
     plain, _ = load_generator(inputs["model"])

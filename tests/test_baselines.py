@@ -11,12 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import baselines, builtin, score_tables
-from harness.baselines import Baseline, Damaged, accepted_system, folder_for, read, what_differs, write
 from harness.errors import ConfigError, DataError
-from harness.findings import Measured
-from harness.records import Score
-from harness.score_tables import Table, digest_of_table, kept, read_table, scores_in, tables_of, text_of
+from harness.gates import baselines, score_tables
+from harness.gates.baselines import Baseline, Damaged, accepted_system, folder_for, read, what_differs, write
+from harness.gates.score_tables import Table, digest_of_table, kept, read_table, scores_in, tables_of, text_of
+from harness.suite import builtin
+from harness.values.findings import Measured
+from harness.values.records import Score
 
 
 def accepted(reason: str = "the first", shift: float = 0.0, **changes: Any) -> Baseline:
@@ -101,7 +102,8 @@ def test_lines_may_end_as_on_windows(folder: Path) -> None:
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_score_that_is_no_number_is_refused(value: float, tmp_path: Path) -> None:
-    from harness import formats, outcomes
+    from harness import outcomes
+    from harness.data import formats
 
     path = tmp_path / "scores.parquet"
     rows = [Score("s", 0, "test", "a", "g", "ndcg@10", value)._asdict()]
@@ -120,7 +122,7 @@ def test_rows_that_cannot_be_read(content: bytes | None, tmp_path: Path) -> None
 
 
 def test_rows_of_another_form(tmp_path: Path) -> None:
-    from harness import formats
+    from harness.data import formats
 
     path = tmp_path / "scores.parquet"
     formats.write_parquet(path, [{"system": "s"}], {"system": "string"})

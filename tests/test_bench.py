@@ -13,13 +13,14 @@ from typing import Any
 import pocket
 import pytest
 
-from harness import bench, cli, formats, outcomes
+from harness import bench, cli, outcomes
+from harness.data import formats
 from harness.errors import StageFailed
-from harness.executors import ChildExecutor, Cost, Executor, InlineExecutor, Request
-from harness.graph import Plan
-from harness.plan import build_plan
-from harness.records import Progress
+from harness.plans.graph import Plan
+from harness.plans.plan import build_plan
+from harness.running.executors import ChildExecutor, Cost, Executor, InlineExecutor, Request
 from harness.store import FolderStore
+from harness.values.records import Progress
 
 CHANGES: dict[str, Any] = {
     "pipeline.generator": None,

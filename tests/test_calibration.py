@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 from rich.console import Console
 from scipy.stats import spearmanr
 
-from harness.agreement import (
+from harness.errors import DataError
+from harness.judge.agreement import (
     Floats,
     accepts,
     agreement,
@@ -31,15 +32,14 @@ from harness.agreement import (
     kappa,
     spearman,
 )
-from harness.calibration import Calibration, Terms, calibrate, judge_rows
-from harness.errors import DataError
-from harness.labels import Labelled, read_labels, sample_rows, scale_of
+from harness.judge.calibration import Calibration, Terms, calibrate, judge_rows
+from harness.judge.labels import Labelled, read_labels, sample_rows, scale_of
 from harness.llm.asking import Reply
 from harness.llm.scripted import ScriptedChat
-from harness.measures import parse
 from harness.report.calibrated import render
 from harness.scoring import AnswerSettings, Judging, Scored, measurement_settings
-from harness.spec import Utility
+from harness.suite.spec import Utility
+from harness.values.measures import parse
 
 FAITHFULNESS = parse("faithfulness")
 SCALE = (1.0, 4.0)

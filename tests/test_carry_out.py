@@ -9,10 +9,10 @@ import pocket
 import pytest
 from pocket import Pretender, failing
 
-from harness.carry_out import Execution, carry_out
-from harness.executors import Request
-from harness.graph import Plan
-from harness.plan import build_plan
+from harness.plans.graph import Plan
+from harness.plans.plan import build_plan
+from harness.running.carry_out import Execution, carry_out
+from harness.running.executors import Request
 from harness.store import FolderStore
 
 

@@ -14,12 +14,14 @@ from typing import Any
 import pocket
 import pytest
 
-from harness import __version__, builtin, cli, doctor, provenance
+from harness import __version__, cli, provenance
+from harness.commands import doctor
 from harness.errors import ModelMissing
-from harness.measures import KINDS
-from harness.models import EMBEDDED
-from harness.recipes import PARTS
-from harness.spec import REFERENCE_ROWS
+from harness.models.loaders import EMBEDDED
+from harness.suite import builtin
+from harness.suite.recipes import PARTS
+from harness.suite.spec import REFERENCE_ROWS
+from harness.values.measures import KINDS
 
 HEAVY = {"torch", "transformers", "sentence_transformers", "ranx", "ragas", "pandas", "bm25s", "datasets", "scipy"}
 SLOW = HEAVY | {"numpy", "pyarrow", "pydantic", "yaml"}
@@ -66,8 +68,8 @@ def test_help_imports_next_to_nothing() -> None:
 
 
 ENTRIES = (
-    "bench scoring stats planning doctor outcomes report.terminal report.markdown models stages probe search "
-    "requirements init export report.card"
+    "bench scoring statistics.stats commands.plan commands.doctor outcomes report.terminal report.markdown stages "
+    "models.loaders running.probe models.search requirements commands.init commands.export report.card"
 )
 
 
@@ -218,7 +220,7 @@ def test_a_report_before_a_run(leave: Leave) -> None:
 def test_doctor_finds_what_is_there(leave: Leave, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "LEAST_DISK", 0.0)
     monkeypatch.setattr(doctor, "locate", lambda name: Path(name))
-    monkeypatch.setattr("harness.models.locate", lambda name: Path(name))
+    monkeypatch.setattr("harness.models.loaders.locate", lambda name: Path(name))
     monkeypatch.setenv(provenance.DEVICE_VARIABLE, "auto")
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     code, out, _ = leave("doctor", "pocket")
@@ -301,7 +303,7 @@ def test_export_says_what_it_wrote(leave: Leave, monkeypatch: pytest.MonkeyPatch
         asked.extend(arguments)
         return "README.md", "retriever"
 
-    monkeypatch.setattr("harness.export.export", export)
+    monkeypatch.setattr("harness.commands.export.export", export)
     code, out, _ = leave("export", "staged", "out", "--suite", "pocket", "--seed", "3", "--store", "kept")
     assert (code, out) == (0, "Wrote README.md, retriever in out.\n")
     assert asked == ["staged", Path("out"), Path("kept"), "pocket", 3]
@@ -342,7 +344,7 @@ def test_ctrl_c_says_that_nothing_is_lost(leave: Leave, monkeypatch: pytest.Monk
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("harness.planning.describe_all", stop)
+    monkeypatch.setattr("harness.commands.plan.describe_all", stop)
     code, _, error = leave("list")
     assert code == 130
     assert "what was finished is kept" in error

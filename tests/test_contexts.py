@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.contexts import choose
-from harness.datasets import Dataset, Split
+from harness.data.datasets import Dataset, Split
 from harness.errors import ConfigError
-from harness.records import Document, Query, Reference
+from harness.plans.contexts import choose
+from harness.values.records import Document, Query, Reference
 
 
 def made(questions: int, unanswerable: int = 0, passages: int = 3) -> Dataset:
@@ -92,7 +92,7 @@ def test_without_measures_of_answers_nothing_is_asked() -> None:
 
 
 def test_fixed_contexts_are_what_every_system_answers_from() -> None:
-    from harness.plan import build_plan
+    from harness.plans.plan import build_plan
 
     changes = {"measures": ["ndcg@10", "abstention"], "evaluate": {"contexts": {"lacking": 0.5}}}
     plan = build_plan(pocket.suite(changes), pocket.dataset())

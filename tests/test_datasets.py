@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from harness import builtin
-from harness.datasets import Dataset, load_dataset
+from harness.data.datasets import Dataset, load_dataset
 from harness.errors import DataError
-from harness.sources import Dataset as DatasetSpec
-from harness.sources import Grouping
+from harness.suite import builtin
+from harness.suite.sources import Dataset as DatasetSpec
+from harness.suite.sources import Grouping
 
 Rows = list[dict[str, Any]]
 CORPUS: Rows = [

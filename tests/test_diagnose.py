@@ -11,7 +11,7 @@ import pytest
 from harness.diagnose import diagnose
 from harness.diagnoses import latest, read
 from harness.errors import ConfigError, Incomplete, StageFailed
-from harness.insights import Advice, Diagnosis, PlaceName
+from harness.values.insights import Advice, Diagnosis, PlaceName
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.domain_gap import VOCABULARY, agreement, judged, no_shared_word, shattered, signs
-from harness.records import Document, Query, Run
+from harness.diagnosis.domain_gap import VOCABULARY, agreement, judged, no_shared_word, shattered, signs
+from harness.values.records import Document, Query, Run
 
 
 def queries(**texts: str) -> dict[str, Query]:

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.effects import Cells, Values, effects
-from harness.findings import Effect
-from harness.measures import Measure
+from harness.statistics.effects import Cells, Values, effects
+from harness.values.findings import Effect
+from harness.values.measures import Measure
 
 NDCG, UTILITY = Measure("ndcg", 10), Measure("utility")
 PARTS = ("retriever", "reranker", "generator")

@@ -13,10 +13,11 @@ import pocket
 import pytest
 from llm_server import Body, Served, Server
 
-from harness import bench, cli, formats
+from harness import bench, cli
+from harness.data import formats
 from harness.errors import ConfigError
-from harness.executors import InlineExecutor
-from harness.probe import WARM_UP
+from harness.running.executors import InlineExecutor
+from harness.running.probe import WARM_UP
 
 KEY = "sk-sentinel-endpoints-4711"
 SERVED: dict[str, Any] = {"model": "m", "timeout": 5.0, "price_in": 1.0, "price_out": 2.0}
@@ -131,11 +132,12 @@ def test_utility_gates_only_once_the_judge_is_calibrated(tmp_path: Path, key: st
 
 def calibrate(path: Path, store: Path, bar: float) -> None:
     """Put a calibration on record that reaches any bar, under the identity of this very judge."""
-    from harness import judges, scoring
-    from harness.agreement import Agreement, Estimate
-    from harness.calibration import Calibration
-    from harness.measures import Measure
-    from harness.suite_files import load_suite
+    from harness import scoring
+    from harness.judge import judges
+    from harness.judge.agreement import Agreement, Estimate
+    from harness.judge.calibration import Calibration
+    from harness.suite.files import load_suite
+    from harness.values.measures import Measure
 
     suite, _ = load_suite(path)
     settings, measure = judges.settings_of(suite, store), Measure("faithfulness")

@@ -12,7 +12,7 @@ import pytest
 from toy_stages import request
 
 from harness.errors import StageFailed
-from harness.executors import ChildExecutor, Executor, InlineExecutor
+from harness.running.executors import ChildExecutor, Executor, InlineExecutor
 
 HERE = Path(__file__).parent
 
@@ -130,7 +130,7 @@ def test_no_named_semaphore_is_left_behind(tmp_path: Path) -> None:
         "from pathlib import Path\n"
         "from toy_stages import request\n"
         "from harness.errors import StageFailed\n"
-        "from harness.executors import ChildExecutor\n"
+        "from harness.running.executors import ChildExecutor\n"
         "for then in ('', 'lock', 'fail', 'die'):\n"
         "    try:\n"
         f"        ChildExecutor().run(request('bar', Path({str(tmp_path)!r}), text=then), lambda *_: None)\n"

@@ -18,20 +18,21 @@ import pytest
 import tiny
 import yaml
 
-from harness import builtin, provenance
+from harness import provenance
+from harness.commands.export import export
 from harness.digests import digest_of
 from harness.errors import ConfigError
-from harness.export import export
-from harness.findings import Comparison, Outcome, RecipeClaim, Summary, SystemInfo
-from harness.graph import Plan
-from harness.models import EMBEDDED, EMBEDDED_PREFIX, load_bi_encoder, load_cross_encoder, load_generator
-from harness.plan import build_plan
+from harness.models.loaders import EMBEDDED, EMBEDDED_PREFIX, load_bi_encoder, load_cross_encoder, load_generator
+from harness.plans.graph import Plan
+from harness.plans.plan import build_plan
 from harness.report.card import UPSTREAM
-from harness.spec import Pipeline, Suite
 from harness.stages.common import encode
 from harness.stages.prompts import question_turn
 from harness.store import MANIFEST, FolderStore
-from harness.suite_files import load_suite, parse_suite
+from harness.suite import builtin
+from harness.suite.files import load_suite, parse_suite
+from harness.suite.spec import Pipeline, Suite
+from harness.values.findings import Comparison, Outcome, RecipeClaim, Summary, SystemInfo
 
 WORDS = ["what", "is", "the", "pane", "brine", "passages", "question", "answer", "from"]
 TEXTS = ["the pane is brine", "a question from a frame"]
@@ -370,7 +371,7 @@ def test_a_failure_while_writing_leaves_the_folder_empty(trial: Trial, monkeypat
     def full(*_: object) -> str:
         raise OSError("no space left")
 
-    monkeypatch.setattr("harness.export.render_card", full)
+    monkeypatch.setattr("harness.commands.export.render_card", full)
     with pytest.raises(OSError, match="no space"):
         trial.export()
     assert list((trial.root / "out").iterdir()) == []

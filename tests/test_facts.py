@@ -7,10 +7,10 @@ from typing import Any
 import diagnosed
 import pytest
 
-from harness.bounds import Limits
-from harness.facts import Setting, facts
-from harness.insights import Curve, Diagnosis, Headroom, PartTime, Point, Quote, Sign
-from harness.meanings import MEANINGS, in_words, meaning, number
+from harness.diagnosis.facts import Setting, facts
+from harness.diagnosis.meanings import MEANINGS, in_words, meaning, number
+from harness.suite.bounds import Limits
+from harness.values.insights import Curve, Diagnosis, Headroom, PartTime, Point, Quote, Sign
 
 SETTING = Setting({"ndcg@10": 0.02, "utility": 0.05})
 

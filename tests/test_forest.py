@@ -9,13 +9,13 @@ from xml.etree.ElementTree import Element
 import outcomes
 import pytest
 
-from harness.findings import Outcome
 from harness.report.forest import PANELS, Forest, draw, forests
-from harness.report.html import source
 from harness.report.markdown import pictures_of
+from harness.report.sources import source
 from harness.report.svg import SVG, XLINK
 from harness.report.tables import difference_text
 from harness.report.view import NOT_DEPLOYABLE, view
+from harness.values.findings import Outcome
 
 CASES = {
     "normal": outcomes.normal,

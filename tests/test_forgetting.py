@@ -11,22 +11,23 @@ import pytest
 import smallsuite
 import tiny
 
-from harness import endpoints, forgetting, stats
-from harness.carry_out import Execution, carry_out, no_watch
-from harness.datasets import load_dataset
+from harness import endpoints, forgetting
+from harness.data.datasets import load_dataset
+from harness.data.formats import read_run
 from harness.errors import ConfigError, DataError
-from harness.executors import Cost, InlineExecutor, Request
 from harness.forgetting import Elsewhere, Scored, plan_elsewhere, prepared
-from harness.formats import read_run
-from harness.graph import Plan
-from harness.measures import parse
-from harness.plan import build_plan
-from harness.records import Progress
-from harness.sources import Forgetting
-from harness.spec import Suite
+from harness.plans.graph import Plan
+from harness.plans.plan import build_plan
+from harness.running.carry_out import Execution, carry_out, no_watch
+from harness.running.executors import Cost, InlineExecutor, Request
 from harness.stages.retrieve import RUN_FILE
+from harness.statistics import stats
 from harness.store import FolderStore
-from harness.suite_files import load_suite, parse_suite
+from harness.suite.files import load_suite, parse_suite
+from harness.suite.sources import Forgetting
+from harness.suite.spec import Suite
+from harness.values.measures import parse
+from harness.values.records import Progress
 
 OTHER = {"forgetting": {"dataset": {"path": "../other"}}}
 

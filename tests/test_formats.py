@@ -14,9 +14,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from harness import formats
+from harness.data import formats
 from harness.errors import DataError, Problem
-from harness.records import Run
+from harness.values.records import Run
 
 IDS = st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from(" %\t\n\r\u2003\x85\ufeff"), min_size=1)
 SCORES = st.floats(allow_nan=False, allow_infinity=False)

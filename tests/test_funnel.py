@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import funnel
-from harness.funnel import ANSWERABLE, RETRIEVAL, UNANSWERABLE, Lists, Written, holds_reference
-from harness.insights import Funnel, PlaceName, Population
-from harness.measures import Measure
-from harness.recipes import ABSTENTION
-from harness.records import Answer, Qrels, Reference, Run
+from harness.diagnosis import funnel
+from harness.diagnosis.funnel import ANSWERABLE, RETRIEVAL, UNANSWERABLE, Lists, Written, holds_reference
 from harness.scoring.answers import token_f1
-from harness.shares import share_of
+from harness.statistics.shares import share_of
+from harness.suite.recipes import ABSTENTION
+from harness.values.insights import Funnel, PlaceName, Population
+from harness.values.measures import Measure
+from harness.values.records import Answer, Qrels, Reference, Run
 
 F1, EXACT = Measure("token_f1"), Measure("exact_match")
 ABSTAINED = "The passages do not mention it."

@@ -13,18 +13,18 @@ import judged
 import numpy as np
 import pytest
 
-from harness import gate as gate_module
-from harness.baselines import Baseline
-from harness.bounds import Gate
 from harness.errors import ConfigError
-from harness.findings import Comparison, Outcome, Serving, Timing
-from harness.gate import Terms, judge
-from harness.measures import parse
-from harness.records import Score
+from harness.gates import gate as gate_module
+from harness.gates.baselines import Baseline
+from harness.gates.gate import Terms, judge
+from harness.gates.score_tables import tables_of
 from harness.report.gates import as_json, heading, markdown, remarks, sentence, table
 from harness.report.junit import junit
-from harness.score_tables import tables_of
-from harness.verdicts import Gated, Gating, Standing
+from harness.statistics.verdicts import Gated, Gating, Standing
+from harness.suite.bounds import Gate
+from harness.values.findings import Comparison, Outcome, Serving, Timing
+from harness.values.measures import parse
+from harness.values.records import Score
 
 NDCG = Gate(measure=parse("ndcg@10"), margin=0.02)
 UTILITY = Gate(measure=parse("utility"), margin=0.05)

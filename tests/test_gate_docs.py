@@ -16,10 +16,10 @@ import pytest
 import yaml
 from typer.main import get_command
 
-from harness.bounds import Gate
 from harness.cli import app
-from harness.models import EMBEDDED
-from harness.spec import Suite
+from harness.models.loaders import EMBEDDED
+from harness.suite.bounds import Gate
+from harness.suite.spec import Suite
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -29,8 +29,8 @@ import sys
 sys.path.insert(0, {tests!r})
 import judged
 from harness import bench, cli
-from harness.datasets import load_dataset
-from harness.suite_files import load_suite
+from harness.data.datasets import load_dataset
+from harness.suite.files import load_suite
 
 def run(suite, store, *rest, **more):
     spec, path = load_suite(suite)

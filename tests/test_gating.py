@@ -15,11 +15,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness import baselines, cli, gating
-from harness.findings import OUTCOME_SCHEMA
-from harness.measures import parse
-from harness.records import Qrels
-from harness.run_files import RunScores, read_qrels, score_files
+from harness import cli
+from harness.gates import baselines, gating
+from harness.gates.run_files import RunScores, read_qrels, score_files
+from harness.values.findings import OUTCOME_SCHEMA
+from harness.values.measures import parse
+from harness.values.records import Qrels
 
 Left = tuple[int, str, str]
 BASE = judged.scores()
@@ -544,7 +545,7 @@ def test_documents_that_nobody_judged_are_said_to_be_unknown(
 
 
 def test_a_run_of_the_harness_is_read_with_its_ids_unescaped(tmp_path: Path) -> None:
-    from harness.formats import write_run
+    from harness.data.formats import write_run
 
     write_run(tmp_path / "run.trec", {"a query": [("a doc", 1.0)]})
     (tmp_path / "qrels.tsv").write_text("a query\ta doc\t1\n")

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from harness import generation
-from harness.generation import Head, Sampling, Written, write
+from harness.models import generation
+from harness.models.generation import Head, Sampling, Written, write
 
 WORDS = [f"w{number}" for number in range(150)]
 TEMPLATE = (

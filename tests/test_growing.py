@@ -16,13 +16,14 @@ import smallsuite
 import yaml
 from typer.main import get_command
 
-from harness import bench, cli, formats, growing
-from harness.datasets import load_dataset
+from harness import bench, cli, growing
+from harness.data import formats
+from harness.data.datasets import load_dataset
 from harness.errors import ConfigError, DataError
-from harness.insights import Growth
-from harness.plan import build_plan
-from harness.spec import Suite
-from harness.suite_files import load_suite
+from harness.plans.plan import build_plan
+from harness.suite.files import load_suite
+from harness.suite.spec import Suite
+from harness.values.insights import Growth
 
 DOC = Path(__file__).resolve().parent.parent / "docs" / "curve.md"
 ALONE = {"dataset": {"path": "fixture:pocket"}}

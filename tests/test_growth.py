@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import stats
 from harness.growth import Trained, answers, averaged, grow, step_words
-from harness.insights import Grown
-from harness.measures import Measure, parse
+from harness.statistics import stats
+from harness.values.insights import Grown
+from harness.values.measures import Measure, parse
 
 NDCG, UTILITY = parse("ndcg@10"), parse("utility")
 QUERIES = [f"q{number}" for number in range(60)]

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.headroom import Substituted, Values, headroom
-from harness.ideals import ideal_order, ideal_pool
-from harness.insights import Headroom, Ideal
-from harness.measures import Measure, parse
-from harness.records import Qrels, Run
+from harness.diagnosis.headroom import Substituted, Values, headroom
 from harness.scoring import score_run
-from harness.stats import Paired, compare
+from harness.statistics.stats import Paired, compare
+from harness.values.ideals import ideal_order, ideal_pool
+from harness.values.insights import Headroom, Ideal
+from harness.values.measures import Measure, parse
+from harness.values.records import Qrels, Run
 
 NDCG, F1, UTILITY, RUBRIC = Measure("ndcg", 10), Measure("token_f1"), Measure("utility"), Measure("rubric")
 

@@ -13,15 +13,15 @@ import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from harness import builtin
-from harness.datasets import load_dataset
+from harness.commands.init import FILES, begin
+from harness.data.datasets import load_dataset
 from harness.errors import ConfigError
-from harness.init import FILES, begin
-from harness.models import EMBEDDED
-from harness.plan import build_plan
-from harness.recipes import PARTS
-from harness.spec import Suite
-from harness.suite_files import load_suite, parse_suite
+from harness.models.loaders import EMBEDDED
+from harness.plans.plan import build_plan
+from harness.suite import builtin
+from harness.suite.files import load_suite, parse_suite
+from harness.suite.recipes import PARTS
+from harness.suite.spec import Suite
 
 TEMPLATE = builtin.folder("suites") / "template" / "suite.yaml"
 TEXT = TEMPLATE.read_text(encoding="utf-8")
@@ -210,7 +210,7 @@ def test_the_readme_names_keys_and_commands_that_exist() -> None:
 @pytest.mark.timeout(1800)
 def test_a_copy_runs_as_it_is_and_what_it_makes_can_be_exported(tmp_path: Path) -> None:
     from harness import bench
-    from harness.export import export
+    from harness.commands.export import export
 
     begin(tmp_path / "mine")
     done = bench.run(tmp_path / "mine", tmp_path / "store")

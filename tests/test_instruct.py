@@ -14,15 +14,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from harness import recipes
-from harness.formats import load_jsonl, write_run
-from harness.recipes import ABSTENTION
-from harness.records import Document, Reference, Usage
+from harness.data.formats import load_jsonl, write_run
 from harness.stages import common
 from harness.stages.answering import LocalAnswerer, Settings, fault, holds, words_of
 from harness.stages.instruct import INSTRUCTIONS_FILE, Instruct, Material, instruct, mix
 from harness.stages.prompts import answering_head
 from harness.stages.retrieve import RUN_FILE
+from harness.suite import recipes
+from harness.suite.recipes import ABSTENTION
+from harness.values.records import Document, Reference, Usage
 
 quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 DEPTH = 6

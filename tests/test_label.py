@@ -9,16 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.fakes import FakeBiEncoder
-from harness.formats import load_jsonl, write_jsonl
-from harness.records import Document, Usage
+from harness.data.formats import load_jsonl, write_jsonl
+from harness.models.fakes import FakeBiEncoder
 from harness.relevance import Judged, Labelled
-from harness.spec import Retriever
 from harness.stages import common
 from harness.stages import label as labelling
 from harness.stages.index import Index, index
 from harness.stages.label import FAILED_FILE, LABELS_FILE, Label, by_query, label
 from harness.stages.mine import TRIPLETS_FILE
+from harness.suite.spec import Retriever
+from harness.values.records import Document, Usage
 
 TEXTS = {
     "d1": "lime is burned in a kiln at night",

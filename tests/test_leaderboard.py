@@ -18,14 +18,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ranked import a_board, placed
 
-from harness import baselines, builtin, cli, gating, leaderboard
-from harness.boards import Board, Past
+from harness import cli, leaderboard
 from harness.comparing import Comparisons
 from harness.errors import ConfigError, DataError
-from harness.plan import build_plan
+from harness.gates import baselines, gating
+from harness.plans.plan import build_plan
 from harness.report.boardpage import BAR, LINE, _bar, _line, render_page
 from harness.report.boards import cost_class, render_boards, standing
 from harness.report.hostile import plain
+from harness.suite import builtin
+from harness.values.boards import Board, Past
 
 MEANS = {"bm25": 0.3, "hybrid": 0.5, "untuned": 0.5, "few-shot": 0.5, "retriever": 0.7, "retriever-judged": 0.5}
 

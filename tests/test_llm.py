@@ -31,7 +31,7 @@ from harness.llm.endpoint import EndpointChat
 from harness.llm.responses import FILE, Cost, Paid, Responses, RoleSpent, Stored, spent_by_role
 from harness.llm.services import Services, chat, using
 from harness.llm.structured import read, response_format
-from harness.roles import Judge, Llm, Role
+from harness.suite.roles import Judge, Llm, Role
 
 KEY = "sk-sentinel-0123456789abcdef"
 PACE = Pace(scale=0.002)

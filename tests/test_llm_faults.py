@@ -19,7 +19,7 @@ from harness.llm.endpoint import EndpointChat
 from harness.llm.responses import spent_by_role
 from harness.llm.services import Services
 from harness.llm.transport import Fault
-from harness.roles import Llm
+from harness.suite.roles import Llm
 
 COUNT = 60
 FAST = Pace(scale=0.002)

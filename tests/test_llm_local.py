@@ -12,10 +12,10 @@ import pytest
 import tiny
 from pydantic import BaseModel
 
-from harness import generation
-from harness.generation import Written
 from harness.llm import Ask, Chat, Message, Reply
 from harness.llm.local import LocalChat
+from harness.models import generation
+from harness.models.generation import Written
 
 WORDS = ["stone", "wall", "ferry", "mail", "ice", "what", "is", "the", "be", "short", "user", "assistant", "system"]
 YES = Reply("yes", None, "", 7, 2, 0.0, 1)

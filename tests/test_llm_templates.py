@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from harness.errors import ConfigError
 from harness.llm.templates import PLACEHOLDERS, check, fill, load, messages, rough_tokens, shorten, version
-from harness.roles import PromptName
+from harness.suite.roles import PromptName
 
 WORDINGS = {
     "question": (1, "cd170872"),

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.loss_curves import context_curve, depth_curve, depths
-from harness.measures import Measure
-from harness.records import Qrels, Run
-from harness.shares import mean_of, wilson
+from harness.diagnosis.loss_curves import context_curve, depth_curve, depths
+from harness.statistics.shares import mean_of, wilson
+from harness.values.measures import Measure
+from harness.values.records import Qrels, Run
 
 F1, UTILITY = Measure("token_f1"), Measure("utility")
 

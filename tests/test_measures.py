@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.measures import KINDS, Measure, parse
+from harness.values.measures import KINDS, Measure, parse
 
 RANK = sorted(name for name, kind in KINDS.items() if kind.family == "rank")
 ANSWER = sorted(set(KINDS) - set(RANK))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import ModelMissing
-from harness.models import EMBEDDED, locate, model_digest
+from harness.models.loaders import EMBEDDED, locate, model_digest
 
 
 def packages_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

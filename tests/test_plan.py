@@ -9,11 +9,11 @@ import pocket
 import pytest
 import tiny
 
-from harness import calls as planning
 from harness import provenance
-from harness.datasets import Dataset, Split
-from harness.graph import Plan
-from harness.plan import build_plan
+from harness.data.datasets import Dataset, Split
+from harness.plans import calls as planning
+from harness.plans.graph import Plan
+from harness.plans.plan import build_plan
 from harness.stages import STAGES
 
 DATA_STAGES = {"synthesize", "sift", "mine"}

@@ -8,10 +8,10 @@ import diagnosed
 import outcomes
 import pytest
 
-from harness.findings import Comparison, Outcome, Serving, SystemInfo, Timing
-from harness.frozen import Verdict
-from harness.insights import Advice, Diagnosis, Headroom, Prediction
-from harness.predictions import advice_on, predict_outcome
+from harness.diagnosis.predictions import advice_on, predict_outcome
+from harness.values.findings import Comparison, Outcome, Serving, SystemInfo, Timing
+from harness.values.frozen import Verdict
+from harness.values.insights import Advice, Diagnosis, Headroom, Prediction
 
 ENDS: dict[str, tuple[float | None, float | None]] = {
     "improved": (0.01, 0.09), "equivalent": (-0.01, 0.01), "regressed": (-0.3, -0.1), "inconclusive": (-0.02, 0.12),

@@ -25,7 +25,7 @@ def independent(folder: Path) -> dict[str, dict[str, float]]:
     import pytrec_eval
     from sentence_transformers import SentenceTransformer
 
-    from harness.models import locate
+    from harness.models.loaders import locate
 
     model = SentenceTransformer(str(locate("embedded:all-minilm-l6-v2")), device="cpu")
     model.max_seq_length = 256

@@ -12,18 +12,18 @@ import pocket
 import pytest
 
 from harness import provenance
-from harness.carry_out import carry_out
 from harness.digests import digest_of
 from harness.errors import ConfigError
-from harness.findings import LedgerRow, Timing
-from harness.graph import Plan, PlannedCall
-from harness.insights import Quote
-from harness.ledger import Speed, dollars, estimate, making_cost, measured, rates, speed_of
-from harness.plan import build_plan
+from harness.plans.graph import Plan, PlannedCall
+from harness.plans.ledger import Speed, dollars, estimate, making_cost, measured, rates, speed_of
+from harness.plans.plan import build_plan
 from harness.quotes import plan_of, quotes, recipe_identity
-from harness.records import LOOK_SECONDS
-from harness.spec import Candidate
+from harness.running.carry_out import carry_out
 from harness.store import FolderStore
+from harness.suite.spec import Candidate
+from harness.values.findings import LedgerRow, Timing
+from harness.values.insights import Quote
+from harness.values.records import LOOK_SECONDS
 
 ENDPOINT = {"model": "large", "base_url": "http://localhost:1/v1", "price_in": 100.0, "price_out": 200.0}
 UNTUNED = Timing(part="total", p50_ms=10.0, p95_ms=20.0, n=5)
@@ -245,7 +245,7 @@ def test_the_model_the_device_and_the_machine_make_another_class(monkeypatch: py
     monkeypatch.setattr(provenance, "device_class", lambda: "H100")
     assert {one.kind for one in speeds(planned()).values()}.isdisjoint(one.kind for one in first.values())
     monkeypatch.undo()
-    monkeypatch.setattr("harness.calls.model_digest", lambda name: "f" * 32)
+    monkeypatch.setattr("harness.plans.calls.model_digest", lambda name: "f" * 32)
     larger = speeds(planned())
     # A tuned reranker names no model: it is known by the one that it was tuned from.
     assert all(first[label] != larger[label] for label in first if "with" in label or "tune" in label)

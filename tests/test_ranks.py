@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.measures import parse
-from harness.ranks import ranks
+from harness.statistics.ranks import ranks
+from harness.values.measures import parse
 
 NDCG = parse("ndcg@10")
 

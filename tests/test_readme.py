@@ -10,9 +10,9 @@ import yaml
 from typer.main import get_command
 
 from harness.cli import app
-from harness.plan import build_plan
-from harness.recipes import RetrieverRecipe
-from harness.suite_files import parse_suite
+from harness.plans.plan import build_plan
+from harness.suite.files import parse_suite
+from harness.suite.recipes import RetrieverRecipe
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -17,7 +17,6 @@ from rich.console import Console
 from syrupy.assertion import SnapshotAssertion
 
 from harness import report
-from harness.findings import Outcome
 from harness.report import figures
 from harness.report.markdown import escaped, fenced, pictures_of, render_markdown
 from harness.report.tables import quality
@@ -25,6 +24,7 @@ from harness.report.terminal import render, split
 from harness.report.values import Cell, Column, Table
 from harness.report.view import view
 from harness.report.words import headline, warnings
+from harness.values.findings import Outcome
 
 CASES: dict[str, Callable[[], Outcome]] = {
     "normal": outcomes.normal,

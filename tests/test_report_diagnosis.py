@@ -25,9 +25,6 @@ from test_report import table_blocks
 from test_report_html import Page, squeezed
 
 from harness import report
-from harness.findings import Outcome
-from harness.frozen import Frozen
-from harness.insights import Diagnosis, Funnel, Growth, Place, Prediction
 from harness.report import advice, aftermath, amounts, diagnosis_pictures, elsewhere, figures, loss, plots
 from harness.report.contents import contents
 from harness.report.diagnosis import diagnosed
@@ -45,6 +42,9 @@ from harness.report.plots import LONGEST, Bar, Bars, Dot, Line, draw
 from harness.report.sections import Section
 from harness.report.terminal import print_section, render, render_diagnosis, render_growth
 from harness.report.view import view
+from harness.values.findings import Outcome
+from harness.values.frozen import Frozen
+from harness.values.insights import Diagnosis, Funnel, Growth, Place, Prediction
 
 CASES: dict[str, Callable[[], Diagnosis]] = {
     "whole": built.diagnosis,

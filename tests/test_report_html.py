@@ -22,24 +22,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness import evidence as gathered
-from harness import formats, report
+from harness import report
+from harness.data import formats
 from harness.errors import ConfigError
-from harness.findings import Outcome
 from harness.outcomes import ANSWER_COLUMNS, SCORE_COLUMNS, write_page
-from harness.records import Score
 from harness.report import charts, figures
 from harness.report.cellparts import difference, sort_key
 from harness.report.contents import contents
 from harness.report.explorer import ANSWER, LISTED, PASSAGE, Evidence, pack
 from harness.report.hostile import cut, plain
-from harness.report.html import render_html, source
+from harness.report.html import render_html
 from harness.report.lede import lede
 from harness.report.markdown import pictures_of, render_markdown
 from harness.report.pagetables import PAD, WIDTH, page_table
+from harness.report.sources import source
 from harness.report.ticks import ticks
 from harness.report.tradeoff import Picture, Point, _fronted, pictures
 from harness.report.values import Cell, Column, Table
 from harness.report.view import view
+from harness.values.findings import Outcome
+from harness.values.records import Score
 
 CASES: dict[str, Callable[[], Outcome]] = {
     "normal": outcomes.normal,

@@ -12,7 +12,7 @@ import tiny
 
 from harness import provenance, requirements
 from harness.errors import ConfigError, HarnessError, ModelMissing, Problem
-from harness.recipes import PARTS
+from harness.suite.recipes import PARTS
 
 GENERATOR = {"candidates": {"answers": {"tune": ["generator"]}}}
 
@@ -22,8 +22,8 @@ def _machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """No GPU, every model there, every cross-encoder trained, bitsandbytes installed."""
     monkeypatch.setenv(provenance.DEVICE_VARIABLE, "auto")
     monkeypatch.setattr(provenance, "_cuda_device", lambda: "cpu")
-    monkeypatch.setattr("harness.models.locate", Path)
-    monkeypatch.setattr("harness.models.has_trained_head", lambda folder: True)
+    monkeypatch.setattr("harness.models.loaders.locate", Path)
+    monkeypatch.setattr("harness.models.loaders.has_trained_head", lambda folder: True)
     monkeypatch.setattr(requirements, "_installed", lambda package: True)
 
 
@@ -37,7 +37,7 @@ def lose(monkeypatch: pytest.MonkeyPatch, *names: str) -> list[str]:
             raise ModelMissing(Problem("", f"no model {name!r}", "give a folder"))
         return Path(name)
 
-    monkeypatch.setattr("harness.models.locate", locate)
+    monkeypatch.setattr("harness.models.loaders.locate", locate)
     return asked
 
 
@@ -61,7 +61,7 @@ def test_a_suite_that_can_be_run_is_let_pass() -> None:
 def test_everything_that_is_missing_comes_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     lose(monkeypatch, "org/encoder", "org/teacher")
     monkeypatch.setattr(requirements, "_installed", lambda package: False)
-    monkeypatch.setattr("harness.models.has_trained_head", lambda folder: False)
+    monkeypatch.setattr("harness.models.loaders.has_trained_head", lambda folder: False)
     changes = {
         "device": "cuda",
         "pipeline": {"retriever": {"model": "org/encoder"}, "reranker": {"model": "org/headless"}},
@@ -225,7 +225,7 @@ def test_what_all_candidates_share_is_looked_for_once(monkeypatch: pytest.Monkey
 def test_a_cross_encoder_without_a_head_may_be_tuned_and_not_used(
     changes: dict[str, Any], key: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harness.models.has_trained_head", lambda folder: folder != Path("x"))
+    monkeypatch.setattr("harness.models.loaders.has_trained_head", lambda folder: folder != Path("x"))
     if key is None:
         requirements.check(pocket.suite(changes))
     else:

@@ -11,14 +11,14 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from harness.data.formats import read_run, write_run
 from harness.errors import ConfigError
-from harness.formats import read_run, write_run
-from harness.models import has_trained_head, load_cross_encoder, locate
-from harness.records import Document
-from harness.search import Hits
+from harness.models.loaders import has_trained_head, load_cross_encoder, locate
+from harness.models.search import Hits
 from harness.stages import common
 from harness.stages.rerank import Rerank, check_pool, reordered, rerank, rerank_hits
 from harness.stages.retrieve import RUN_FILE
+from harness.values.records import Document
 
 WORDS = ["lime", "kiln", "ferry", "mail", "slate", "roof", "night", "ice", "burn", "lay"]
 quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

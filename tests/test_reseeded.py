@@ -12,9 +12,9 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.findings import Comparison
-from harness.measures import Measure
-from harness.reseeded import Retrained, enough, recheck
+from harness.gates.reseeded import Retrained, enough, recheck
+from harness.values.findings import Comparison
+from harness.values.measures import Measure
 
 NDCG = Measure("ndcg", 10)
 Rows = Sequence[Sequence[float | None]]

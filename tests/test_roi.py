@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.bounds import Prices
-from harness.findings import Comparison, Outcome, Serving, SystemInfo, Timing
-from harness.gains import Return
 from harness.report import tradeoff
 from harness.report.view import view
-from harness.roi import Place, dominated_by, returns
-from harness.stats import verdict
+from harness.statistics.roi import Place, dominated_by, returns
+from harness.statistics.stats import verdict
+from harness.suite.bounds import Prices
+from harness.values.findings import Comparison, Outcome, Serving, SystemInfo, Timing
+from harness.values.gains import Return
 
 FREE = Prices()
 WORTH = Prices(right_answer=0.5)

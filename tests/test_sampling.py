@@ -10,13 +10,12 @@ from typing import Any
 import pocket
 import pytest
 
-from harness.carry_out import carry_out
-from harness.datasets import Dataset, Split
-from harness.graph import Plan
-from harness.ledger import measured, speed_of
-from harness.plan import build_plan
+from harness.data.datasets import Dataset, Split
+from harness.plans.graph import Plan
+from harness.plans.ledger import measured, speed_of
+from harness.plans.plan import build_plan
 from harness.quotes import quotes
-from harness.records import Query, Reference
+from harness.running.carry_out import carry_out
 from harness.sampling import (
     EXAMPLES,
     PAIRS,
@@ -31,6 +30,7 @@ from harness.sampling import (
     take_samples,
 )
 from harness.store import FolderStore
+from harness.values.records import Query, Reference
 
 ENDPOINT = {"model": "large", "base_url": "http://localhost:1/v1", "price_in": 100.0, "price_out": 200.0}
 CANDIDATES: dict[str, Any] = {

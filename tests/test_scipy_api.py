@@ -13,11 +13,11 @@ from types import ModuleType
 
 import pytest
 
-from harness.builders import BUILDERS, Built, load_builder, scipy_api
-from harness.builders.docstrings import entries, entry_names, parse_docstring, plain, prose
-from harness.builders.questions import ASK, question, third_person
-from harness.builders.scipy_api import MODULES, Symbol, _groups, _split, _usable, build
-from harness.builders.signatures import MAX_LENGTH, signature_of
+from harness.data.builders import BUILDERS, Built, load_builder, scipy_api
+from harness.data.builders.docstrings import entries, entry_names, parse_docstring, plain, prose
+from harness.data.builders.questions import ASK, question, third_person
+from harness.data.builders.scipy_api import MODULES, Symbol, _groups, _split, _usable, build
+from harness.data.builders.signatures import MAX_LENGTH, signature_of
 from harness.errors import ConfigError
 
 pytest.importorskip("scipy")
@@ -190,7 +190,7 @@ def test_a_sample_keeps_whole_groups_of_every_package(symbols: int) -> None:
 DIGEST = """
 import warnings
 warnings.simplefilter("error")
-from harness.builders.scipy_api import build
+from harness.data.builders.scipy_api import build
 from harness.digests import digest_of
 built = build(60, 0.15, 0)
 queries = [[q.query_id, q.text, q.group, dict(q.metadata)] for q in built.queries]

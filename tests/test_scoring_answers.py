@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 
 from harness.digests import canonical_json
 from harness.errors import ConfigError
-from harness.measures import KINDS, Measure, parse
-from harness.recipes import ABSTENTION
-from harness.records import Answer, Reference
 from harness.scoring import AnswerSettings, Scored, abstention_table, measurement_settings, score_answers
 from harness.scoring import ragas_measures as ragas
 from harness.scoring.abstention import is_abstention
 from harness.scoring.answers import find_key, has_format, normalised_tokens, token_f1
-from harness.spec import AnswerFormat, Utility
+from harness.suite.recipes import ABSTENTION
+from harness.suite.spec import AnswerFormat, Utility
+from harness.values.measures import KINDS, Measure, parse
+from harness.values.records import Answer, Reference
 
 PATTERN = r"(?:Use )?(?P<key>scipy(?:\.\w+)+)\.?"
 PLAIN = AnswerSettings(

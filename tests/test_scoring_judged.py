@@ -25,10 +25,6 @@ from harness.llm.breaker import Pace
 from harness.llm.endpoint import EndpointChat
 from harness.llm.scripted import ScriptedChat
 from harness.llm.services import Services
-from harness.measures import KINDS, Measure, parse
-from harness.recipes import ABSTENTION
-from harness.records import Answer, Reference
-from harness.roles import Llm
 from harness.scoring import (
     AnswerSettings,
     Judging,
@@ -41,7 +37,11 @@ from harness.scoring import (
     requests_per_answer,
     score_answers,
 )
-from harness.spec import Utility
+from harness.suite.recipes import ABSTENTION
+from harness.suite.roles import Llm
+from harness.suite.spec import Utility
+from harness.values.measures import KINDS, Measure, parse
+from harness.values.records import Answer, Reference
 
 JUDGED = [name for name, kind in KINDS.items() if kind.judged]
 IDENTITY = {"model": "scripted", "temperature": 0.0, "seed": 0, "max_tokens": 1024}

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.measures import Measure, parse
-from harness.records import Qrels, Run
 from harness.scoring import canonical_order, judged_queries, missing_lists, score_run
 from harness.scoring.rank import numba_cache_folder
+from harness.values.measures import Measure, parse
+from harness.values.records import Qrels, Run
 
 NAMES = [
     *(f"ndcg@{k}" for k in (1, 3, 10)),

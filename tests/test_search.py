@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harness.records import Document
-from harness.search import SEARCH_CHUNK, Bm25Index, DenseIndex, Hits
+from harness.models.search import SEARCH_CHUNK, Bm25Index, DenseIndex, Hits
+from harness.values.records import Document
 
 many = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 ids = st.text("abz019-", min_size=1, max_size=3)

@@ -12,10 +12,10 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.findings import RecipeClaim
-from harness.measures import Measure
-from harness.seeds import recipe_claims
-from harness.stats import Paired, compare, verdict
+from harness.statistics.seeds import recipe_claims
+from harness.statistics.stats import Paired, compare, verdict
+from harness.values.findings import RecipeClaim
+from harness.values.measures import Measure
 
 NDCG, UTILITY = Measure("ndcg", 10), Measure("utility")
 

@@ -17,8 +17,9 @@ from pathlib import Path
 
 import pytest
 
-from harness import bench, formats
-from harness.models import locate, unpack_gguf
+from harness import bench
+from harness.data import formats
+from harness.models.loaders import locate, unpack_gguf
 
 MODEL = "smollm2-135m-instruct"
 STARTUP = 180.0

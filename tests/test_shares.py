@@ -8,7 +8,7 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.shares import Interval, mean_of, share_of, wilson
+from harness.statistics.shares import Interval, mean_of, share_of, wilson
 
 
 def share(counts: list[tuple[int, int]]) -> Interval:

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.gains import SliceGain
-from harness.measures import Measure
-from harness.slices import FEWEST_GROUPS, slice_gains
-from harness.stats import Paired, compare
+from harness.statistics.slices import FEWEST_GROUPS, slice_gains
+from harness.statistics.stats import Paired, compare
+from harness.values.gains import SliceGain
+from harness.values.measures import Measure
 
 NDCG, UTILITY = Measure("ndcg", 10), Measure("utility")
 

@@ -14,11 +14,11 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.data.slicing import MOST_SLICES, NOT_GIVEN, OTHER, kind_of, slice_values, thirds
 from harness.errors import ConfigError
-from harness.records import Document, Query
-from harness.slicing import MOST_SLICES, NOT_GIVEN, OTHER, kind_of, slice_values, thirds
-from harness.spec import DERIVED_SLICES
 from harness.stages.prompts import SYNTHESIS
+from harness.suite.spec import DERIVED_SLICES
+from harness.values.records import Document, Query
 
 
 def asked(texts: Sequence[str]) -> dict[str, Query]:

@@ -14,17 +14,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from harness import recipes
+from harness.data.formats import load_jsonl, write_jsonl, write_run
 from harness.digests import digest_of
 from harness.errors import LlmStopped
-from harness.fakes import FakeBiEncoder
-from harness.formats import load_jsonl, write_jsonl, write_run
 from harness.llm import Ask, Message, Reply, Spent, templates
-from harness.probe import TIMES_FILE, WARM_UP, Probe, probe
-from harness.recipes import ABSTENTION, Relabel
-from harness.records import Document, Pair, Progress, Reference, Usage
-from harness.roles import PromptName
-from harness.spec import Generator, Retriever
+from harness.models.fakes import FakeBiEncoder
+from harness.running.probe import TIMES_FILE, WARM_UP, Probe, probe
 from harness.stages import common
 from harness.stages.answer import FAILED_FILE, Answer, answer
 from harness.stages.endpoints import Endpoint, Served, check_failures, reasons
@@ -35,6 +30,11 @@ from harness.stages.mine import TRIPLETS_FILE, Mine, mine
 from harness.stages.prompts import question_turn
 from harness.stages.retrieve import RUN_FILE
 from harness.stages.synthesize import Synthesize, synthesize
+from harness.suite import recipes
+from harness.suite.recipes import ABSTENTION, Relabel
+from harness.suite.roles import PromptName
+from harness.suite.spec import Generator, Retriever
+from harness.values.records import Document, Pair, Progress, Reference, Usage
 
 quick = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 PROMPTS = {name: templates.load(name) for name in get_args(PromptName)}
@@ -165,7 +165,7 @@ def test_every_word_of_a_prompt_and_the_model_are_in_the_key_and_the_place_is_no
 
 
 def test_a_role_s_identity_is_an_endpoint_s() -> None:
-    from harness.roles import Llm
+    from harness.suite.roles import Llm
 
     assert Endpoint.model_validate({**Llm(model="large").identity, "prompts": {}}).model == "large"
 

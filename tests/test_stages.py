@@ -13,16 +13,12 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from harness.contexts import sample_queries
-from harness.datasets import Split
+from harness.data.datasets import Split
+from harness.data.formats import load_jsonl, read_run, write_run
 from harness.digests import by_hash
-from harness.fakes import FakeBiEncoder
-from harness.formats import load_jsonl, read_run, write_run
-from harness.recipes import RoundTrip
-from harness.recipes import Synthesize as SynthesizeRule
-from harness.records import Document, Pair, Query, Reference, Usage
+from harness.models.fakes import FakeBiEncoder
+from harness.plans.contexts import sample_queries
 from harness.relevance import Judged, Labelled
-from harness.spec import Retriever
 from harness.stages import common
 from harness.stages import mine as mining
 from harness.stages.answer import Answer, choose_contexts, relevant_passages
@@ -32,6 +28,10 @@ from harness.stages.mine import Mine, mine
 from harness.stages.retrieve import RUN_FILE, Retrieve, retrieve
 from harness.stages.sift import LeakageAudit, Sift, sift, words_of
 from harness.stages.synthesize import Synthesize, assign_kinds, choose_documents, clean
+from harness.suite.recipes import RoundTrip
+from harness.suite.recipes import Synthesize as SynthesizeRule
+from harness.suite.spec import Retriever
+from harness.values.records import Document, Pair, Query, Reference, Usage
 
 quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 

@@ -14,10 +14,10 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness import stats
-from harness.findings import Comparison
-from harness.measures import Measure
-from harness.stats import Paired, compare, verdict
+from harness.statistics import stats
+from harness.statistics.stats import Paired, compare, verdict
+from harness.values.findings import Comparison
+from harness.values.measures import Measure
 
 NDCG, UTILITY = Measure("ndcg", 10), Measure("utility")
 Z80 = NormalDist().inv_cdf(0.8)

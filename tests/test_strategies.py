@@ -12,15 +12,15 @@ import tiny
 from test_bench import Here
 
 from harness import bench
-from harness.carry_out import no_watch
-from harness.datasets import load_dataset
-from harness.findings import Outcome
-from harness.formats import read_run
-from harness.latency import Latencies
-from harness.plan import build_plan
+from harness.data.datasets import load_dataset
+from harness.data.formats import read_run
+from harness.plans.plan import build_plan
 from harness.report.markdown import pictures_of, render_markdown
+from harness.running.carry_out import no_watch
+from harness.running.latency import Latencies
 from harness.store import FolderStore
-from harness.suite_files import load_suite
+from harness.suite.files import load_suite
+from harness.values.findings import Outcome
 
 PARTS = ("retriever", "reranker", "generator")
 STAGES = (

@@ -10,12 +10,12 @@ import pocket
 import pytest
 import yaml
 
-from harness import builtin
 from harness.errors import ConfigError
-from harness.measures import parse
-from harness.recipes import RetrieverRecipe
-from harness.spec import Suite
-from harness.suite_files import load_suite, parse_suite
+from harness.suite import builtin
+from harness.suite.files import load_suite, parse_suite
+from harness.suite.recipes import RetrieverRecipe
+from harness.suite.spec import Suite
+from harness.values.measures import parse
 
 GOOD = """\
 schema: harness/suite-1

@@ -16,15 +16,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from harness.data.formats import write_jsonl
 from harness.digests import digest_folder
 from harness.errors import ConfigError
-from harness.formats import write_jsonl
-from harness.plan import build_plan
-from harness.recipes import GeneratorRecipe, Recipe, RerankerRecipe, RetrieverRecipe, changed
+from harness.plans.plan import build_plan
 from harness.stages import common
 from harness.stages.instruct import INSTRUCTIONS_FILE
 from harness.stages.train_share import sampled
 from harness.stages.tune_retriever import training_lists
+from harness.suite.recipes import GeneratorRecipe, Recipe, RerankerRecipe, RetrieverRecipe, changed
 
 RECIPES = (RetrieverRecipe, RerankerRecipe, GeneratorRecipe)
 questions = st.lists(st.text(max_size=5), max_size=40)

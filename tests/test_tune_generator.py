@@ -14,11 +14,8 @@ import tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness import generation
-from harness.formats import write_jsonl
-from harness.recipes import ABSTENTION, GeneratorRecipe
-from harness.records import Document, Usage
-from harness.spec import Generator
+from harness.data.formats import write_jsonl
+from harness.models import generation
 from harness.stages import answer as answering
 from harness.stages import common
 from harness.stages.answering import words_of
@@ -32,8 +29,11 @@ from harness.stages.tune_generator import (
     short_enough,
     tune_generator,
 )
+from harness.suite.recipes import ABSTENTION, GeneratorRecipe
+from harness.suite.spec import Generator
 from harness.training import generators
 from harness.training.generators import Example, load_base, load_tokenizer, training_order, tune
+from harness.values.records import Document, Usage
 
 INSTRUCTION = f"answer from the passages or write exactly: {ABSTENTION}"
 CORPUS = {f"d{number}": Document(f"d{number}", "", f"the stone wall {number} is red. " * 6) for number in range(4)}
@@ -248,7 +248,7 @@ def test_training_leaves_the_global_generators_alone(inputs: dict[str, Path], tm
 
 
 def test_what_was_trained_is_what_the_generator_then_writes(inputs: dict[str, Path], tmp_path: Path) -> None:
-    from harness.models import load_generator
+    from harness.models.loaders import load_generator
 
     recipe = QUICK.model_copy(update={"epochs": 20, "learning_rate": 3e-2})
     rows = [{**row, "answer": "red wall"} for row in ROWS]
@@ -378,7 +378,7 @@ def test_qlora_trains_a_few_steps_on_a_cpu(inputs: dict[str, Path], tmp_path: Pa
     usage = tuned(given_inputs, tmp_path / "out", recipe)
     assert usage.notes["steps"] == 5
     assert usage.notes["mean loss, last third"] < usage.notes["mean loss, first third"]
-    from harness.models import load_generator
+    from harness.models.loaders import load_generator
 
     model, _ = load_generator(given_inputs["model"], tmp_path / "out")
     assert {str(one.dtype) for one in model.parameters()} == {"torch.float32"}

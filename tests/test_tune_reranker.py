@@ -10,20 +10,20 @@ import pytest
 import tiny
 import torch
 
+from harness.data.formats import write_jsonl, write_run
 from harness.digests import digest_file
-from harness.fields import Spec
-from harness.formats import write_jsonl, write_run
-from harness.models import has_trained_head, load_cross_encoder
-from harness.recipes import RerankerRecipe
-from harness.records import Document, Usage
+from harness.models.loaders import has_trained_head, load_cross_encoder
 from harness.relevance import score_pairs
 from harness.stages import common
 from harness.stages import tune_reranker as tuning
 from harness.stages.label import LABELS_FILE
 from harness.stages.retrieve import RUN_FILE
 from harness.stages.tune_reranker import TuneReranker, dev_lists, tune_reranker, usable
+from harness.suite.fields import Spec
+from harness.suite.recipes import RerankerRecipe
 from harness.training import rerankers
 from harness.training.rerankers import Graded, batching, training_columns
+from harness.values.records import Document, Usage
 
 WORDS = ["lime", "kiln", "ferry", "mail", "slate", "roof", "night", "ice", "burn", "lay", "about"]
 TOPICS = ["lime", "ferry", "slate", "mail"]

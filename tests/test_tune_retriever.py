@@ -13,18 +13,18 @@ import tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.formats import write_jsonl, write_run
-from harness.recipes import RetrieverRecipe
-from harness.records import LOOK_SECONDS, Document, Usage
-from harness.spec import Retriever
+from harness.data.formats import write_jsonl, write_run
 from harness.stages import common
 from harness.stages.label import LABELS_FILE
 from harness.stages.looks import ndcg
 from harness.stages.mine import TRIPLETS_FILE
 from harness.stages.retrieve import RUN_FILE
 from harness.stages.tune_retriever import TuneRetriever, tune_retriever
+from harness.suite.recipes import RetrieverRecipe
+from harness.suite.spec import Retriever
 from harness.training import raw, retrievers
 from harness.training.checkpoints import Checkpoints, looks_at
+from harness.values.records import LOOK_SECONDS, Document, Usage
 
 TOPICS = ("lime", "kiln", "ferry", "mail", "slate", "roof", "bell", "tower", "wheat", "mill", "tin", "mine")
 WORDS = [*TOPICS, "what", "of", "about", "is", "the", "it"]
@@ -135,7 +135,7 @@ def test_raw_and_mnrl_agree_in_loss_and_gradients(pooling: str, tmp_path: Path) 
     import torch
     from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 
-    from harness.models import load_bi_encoder
+    from harness.models.loaders import load_bi_encoder
 
     folder = tiny.bi_encoder(tmp_path, WORDS, pooling=pooling)
     batch = [
@@ -242,7 +242,7 @@ def test_ndcg_by_hand() -> None:
 
 
 def test_raw_refuses_a_model_that_it_would_not_compute_rightly(tmp_path: Path) -> None:
-    from harness.models import load_bi_encoder
+    from harness.models.loaders import load_bi_encoder
 
     model = load_bi_encoder(tiny.bi_encoder(tmp_path, WORDS, pooling="max"), 32)
     with pytest.raises(ValueError, match=r"mean or cls pooling.*use recipe mnrl"):

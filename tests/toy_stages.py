@@ -8,10 +8,10 @@ import signal
 import time
 from pathlib import Path
 
-from harness.executors import Request
-from harness.fields import Spec
-from harness.records import Progress, Usage
+from harness.running.executors import Request
 from harness.stages import Inputs
+from harness.suite.fields import Spec
+from harness.values.records import Progress, Usage
 
 
 class Toy(Spec):

@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from pydantic import BaseModel
 
-from harness.records import Progress
+from harness.values.records import Progress
 
 
 class Message(NamedTuple):

@@ -24,8 +24,8 @@ from harness.llm.sending import Question, Sender, Tally
 from harness.llm.services import Services
 from harness.llm.structured import read, repairing, schema_of
 from harness.llm.transport import Answer, Fault
-from harness.records import Progress
-from harness.roles import Role
+from harness.suite.roles import Role
+from harness.values.records import Progress
 
 SHOWN = 60
 SEEDS = 2**31

@@ -13,12 +13,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from harness import generation
-from harness.generation import Head, Sampling, Written
 from harness.llm.asking import Ask, Message, Reply, Spent
 from harness.llm.structured import read, schema_of
-from harness.models import load_generator
-from harness.records import Progress
+from harness.models import generation
+from harness.models.generation import Head, Sampling, Written
+from harness.models.loaders import load_generator
+from harness.values.records import Progress
 
 
 class LocalChat:

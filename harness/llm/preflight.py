@@ -11,7 +11,7 @@ from harness.errors import Problem
 from harness.llm import background
 from harness.llm.services import Services
 from harness.llm.transport import Answer, Fault, Line
-from harness.roles import Llm, Role
+from harness.suite.roles import Llm, Role
 
 LONGEST = 60.0
 """Seconds for the answer, if the role allows as many: a server on a small machine may still be at what it was asked."""

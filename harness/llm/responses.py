@@ -22,7 +22,7 @@ from typing import NamedTuple, TypeVar
 from filelock import FileLock
 
 from harness.errors import HarnessError
-from harness.roles import Role
+from harness.suite.roles import Role
 
 FILE = "responses.sqlite"
 BUSY = 30.0

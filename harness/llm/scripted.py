@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from harness.errors import LlmStopped
 from harness.llm.asking import Ask, Reply, Spent
-from harness.records import Progress
+from harness.values.records import Progress
 
 
 class ScriptedChat:

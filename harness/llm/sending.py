@@ -20,7 +20,7 @@ from harness.llm.responses import Cost, Held, Paid, Responses
 from harness.llm.services import Services
 from harness.llm.structured import response_format
 from harness.llm.transport import Answer, Fault, Line
-from harness.roles import Role
+from harness.suite.roles import Role
 
 BYTES_PER_TOKEN = 3
 """Of UTF-8; English has four to five, Chinese about three. On the safe side, as it bounds what is spent."""

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from contextvars import ContextVar
 from pathlib import Path
 
-from harness.fields import Spec
 from harness.llm.asking import Chat
-from harness.roles import Judge, Llm, Role
+from harness.suite.fields import Spec
+from harness.suite.roles import Judge, Llm, Role
 
 
 class Services(Spec):

@@ -15,7 +15,7 @@ from typing import Literal
 
 from harness.errors import ConfigError, Problem
 from harness.llm.asking import Message
-from harness.roles import PromptName
+from harness.suite.roles import PromptName
 
 _QUERIES = frozenset({"passage", "count"})
 PLACEHOLDERS: Mapping[PromptName, frozenset[str]] = {

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from harness.llm import background
-from harness.roles import Llm
+from harness.suite.roles import Llm
 
 if TYPE_CHECKING:
     from openai import APIStatusError, AsyncOpenAI

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.findings import Outcome
-from harness.insights import Diagnosis, Growth
+from harness.values.findings import Outcome
+from harness.values.insights import Diagnosis, Growth
 
 if TYPE_CHECKING:
     from harness.report.explorer import Evidence

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from harness.findings import RecipeClaim
 from harness.report import figures
 from harness.report.values import VERDICT_TONES, Cell, Column, Table, cells, left, sentences
 from harness.report.view import BASELINE, View
+from harness.values.findings import RecipeClaim
 
 MOST_SENTENCES = 8
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from harness.insights import Advice, Diagnosis, Funnel, Place, Quote, Worth
 from harness.report import amounts, figures, loss
 from harness.report.lede import Lede
 from harness.report.sections import Item, Section
 from harness.report.values import Cell, Column, Table, Tone, cells, left, sentences
+from harness.values.insights import Advice, Diagnosis, Funnel, Place, Quote, Worth
 
 WHERE = {
     "not in the pool": "in the first search",

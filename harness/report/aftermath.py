@@ -9,15 +9,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from harness.findings import Outcome
-from harness.gains import Return
-from harness.insights import Prediction
 from harness.report import amounts, figures
 from harness.report.advice import again
 from harness.report.elsewhere import first, forgetting, reasons, slices
 from harness.report.sections import Section, filled
 from harness.report.values import VERDICT_TONES, Cell, Column, Table, cells, left, sentences
 from harness.report.view import BASELINE, View, row_label
+from harness.values.findings import Outcome
+from harness.values.gains import Return
+from harness.values.insights import Prediction
 
 Row = TypeVar("Row", Prediction, Return)
 

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import NamedTuple
 
-from harness.boards import Board, Past, Placed
 from harness.report import figures
 from harness.report.boards import GAIN, dates_of, facts, from_accepted, history, rank_text, standing, told
 from harness.report.html import page
 from harness.report.pagetables import PageCell, PageTable, page_table
 from harness.report.values import Column
+from harness.values.boards import Board, Past, Placed
 
 TEMPLATE = "leaderboard.html.j2"
 STYLES = ("chart.css", "report.css", "leaderboard.css")

@@ -8,11 +8,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from harness.boards import Board, Past, Placed
 from harness.report import figures
 from harness.report.markdown import environment
 from harness.report.values import VERDICT_TONES, Cell, Column, Table, cells, left, sentences
 from harness.report.view import BASELINE, is_rank
+from harness.values.boards import Board, Past, Placed
 
 TEMPLATE = "leaderboard.md.j2"
 PASTS_SHOWN = 5

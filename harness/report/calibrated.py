@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harness.agreement import Agreement, Estimate
-from harness.calibration import Calibration
+from harness.judge.agreement import Agreement, Estimate
+from harness.judge.calibration import Calibration
 from harness.report import figures
 
 NAMES = {

@@ -11,11 +11,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from harness.findings import Comparison, Outcome, SystemInfo, Timing
 from harness.report import figures
-from harness.report.markdown import environment, yaml_text
+from harness.report.markdown import environment
+from harness.report.sources import yaml_text
 from harness.report.values import Cell, Column, Table, cells, left
 from harness.report.view import BASELINE, View, view
+from harness.values.findings import Comparison, Outcome, SystemInfo, Timing
 
 TEMPLATE = "card.md.j2"
 UPSTREAM = {

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.findings import Outcome
 from harness.report import across, aftermath, details, elsewhere, judged, tables, together, words
 from harness.report.sections import Section, present
 from harness.report.values import Table
 from harness.report.view import view
+from harness.values.findings import Outcome
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from harness.findings import Abstention, LedgerRow, SystemInfo
 from harness.report import figures
 from harness.report.values import Cell, Column, Table, cells, left
 from harness.report.view import View, row_label
+from harness.values.findings import Abstention, LedgerRow, SystemInfo
 
 KEY_SHOWN = 12
 

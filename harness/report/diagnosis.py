@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.insights import Diagnosis, Quote, Sign
 from harness.report import amounts, details, figures, loss
 from harness.report.advice import advice, lede, notes
 from harness.report.lede import Lede
 from harness.report.sections import Section, filled, present
 from harness.report.values import Cell, Column, Table, cells, left, sentences
 from harness.report.words import FEW_GROUPS
+from harness.values.insights import Diagnosis, Quote, Sign
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from harness.findings import Outcome
-from harness.insights import Curve, Diagnosis, Funnel, Headroom, Place, Population
 from harness.report import amounts, figures
 from harness.report.loss import STEPS, deciding, is_good, name_of, place_said, told_curves
 from harness.report.plots import Bar, Bars, Dot, Line, Plot
+from harness.values.findings import Outcome
+from harness.values.insights import Curve, Diagnosis, Funnel, Headroom, Place, Population
 
 TONES = {
     "not in the pool": "front", "not in the context": "front",

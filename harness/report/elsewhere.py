@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
-from harness.findings import Outcome
-from harness.gains import Forgotten, Return, SliceGain
 from harness.report import amounts, figures
 from harness.report.sections import Section
 from harness.report.values import VERDICT_TONES, Cell, Column, Table, cells, left
 from harness.report.view import BASELINE, View, row_label
+from harness.values.findings import Outcome
+from harness.values.gains import Forgotten, Return, SliceGain
 
 MOST_NAMED = 3
 MOST_TOLD = 8

@@ -12,11 +12,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from harness.findings import Outcome
-from harness.records import Answer, Document, Qrels, Query, Reference, Run, Score
 from harness.report import figures
 from harness.report.hostile import cut, plain
 from harness.report.view import BASELINE, less_is_better, view
+from harness.values.findings import Outcome
+from harness.values.records import Answer, Document, Qrels, Query, Reference, Run, Score
 
 LISTED = 10
 """Documents shown of each list."""

@@ -12,13 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from harness.findings import Comparison, SystemInfo
 from harness.report import figures
 from harness.report.charts import MARKERS, SMALL, TEXT
 from harness.report.hostile import plain
 from harness.report.svg import colour, fit
 from harness.report.tables import difference_text
 from harness.report.view import BASELINE, NOT_DEPLOYABLE, View, less_is_better
+from harness.values.findings import Comparison, SystemInfo
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,10 +10,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from harness.findings import Comparison
 from harness.report import figures
 from harness.report.values import VERDICT_TONES, Cell, Column, Table, Tone, cells, left, sentences
-from harness.verdicts import Gated, Gating
+from harness.statistics.verdicts import Gated, Gating
+from harness.values.findings import Comparison
 
 SCHEMA = "harness/gate-1"
 TONES: dict[str, Tone] = {**VERDICT_TONES, "within bound": "equivalent", "over bound": "regressed"}

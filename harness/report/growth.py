@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from harness.insights import Grown, Growth
 from harness.report import amounts, figures
 from harness.report.plots import Dot, Line
 from harness.report.values import VERDICT_TONES, Cell, Column, Table, cells, left
 from harness.report.view import BASELINE
+from harness.values.insights import Grown, Growth
 
 
 class GrowthContents(NamedTuple):

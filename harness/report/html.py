@@ -9,24 +9,22 @@ import base64
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
-from functools import cache
-from importlib.resources import files
 from typing import Any, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from harness.findings import Outcome
 from harness.report import charts, diagnosis_pictures, figures, plots, words
 from harness.report.contents import contents
 from harness.report.explorer import Evidence, pack
 from harness.report.hostile import plain
 from harness.report.lede import lede
-from harness.report.markdown import yaml_text
 from harness.report.pagetables import HEIGHT, WIDTH, PageTable, page_table, page_tables
 from harness.report.sections import Item, Section
+from harness.report.sources import source, yaml_text
 from harness.report.tradeoff import Picture, pictures
 from harness.report.view import view
+from harness.values.findings import Outcome
 
 TEMPLATE = "report.html.j2"
 STYLES = ("chart.css", "report.css")
@@ -130,12 +128,6 @@ def environment() -> Environment:
 
 def _shown(value: Any) -> Any:
     return plain(value) if isinstance(value, str) and not isinstance(value, Markup) else value
-
-
-@cache
-def source(name: str) -> str:
-    """The text of a style sheet or script beside the templates."""
-    return (files("harness.report") / "templates" / name).read_text(encoding="utf-8").strip()
 
 
 def _digest(text: str) -> str:

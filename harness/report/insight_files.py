@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from harness.insights import Diagnosis, Growth
 from harness.report import diagnosis_pictures, figures, plots
 from harness.report.diagnosis import diagnosed
 from harness.report.growth import grown, growth_pictures
-from harness.report.html import STYLES, page, page_sections, source
-from harness.report.markdown import File, environment, yaml_text
+from harness.report.html import STYLES, page, page_sections
+from harness.report.markdown import File, environment
+from harness.report.sources import source, yaml_text
+from harness.values.insights import Diagnosis, Growth
 
 DIAGNOSIS_TEMPLATE, DIAGNOSIS_PAGE, GROWTH_TEMPLATE = "diagnosis.md.j2", "diagnosis.html.j2", "growth.md.j2"
 SCRIPTS = ("report.js",)

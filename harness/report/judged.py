@@ -5,11 +5,11 @@ This module must not know how a table is drawn.
 
 from __future__ import annotations
 
-from harness.findings import Paid
 from harness.report import figures
 from harness.report.tables import compared
 from harness.report.values import Column, Table, cells, left
 from harness.report.view import BASELINE, View
+from harness.values.findings import Paid
 
 
 def advisory(view: View) -> Table | None:

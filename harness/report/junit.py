@@ -6,7 +6,7 @@ import re
 from xml.etree import ElementTree
 
 from harness.report.gates import remarks, sentence
-from harness.verdicts import Gated, Gating
+from harness.statistics.verdicts import Gated, Gating
 
 _NO_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 

@@ -9,10 +9,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from harness.findings import Comparison, RecipeClaim, SystemInfo
 from harness.report import figures
 from harness.report.values import Tone
 from harness.report.view import BASELINE, View
+from harness.values.findings import Comparison, RecipeClaim, SystemInfo
 
 MOST_NAMED = 3
 Tested = Comparison | RecipeClaim

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from harness.insights import Curve, Diagnosis, Funnel, Headroom, Place, Population
 from harness.report import amounts, figures
 from harness.report.hostile import cut
 from harness.report.sections import Section, present
 from harness.report.values import Cell, Column, Table, cells, left, sentences
+from harness.values.insights import Curve, Diagnosis, Funnel, Headroom, Place, Population
 
 GOOD = (("in the context", "answerable"), ("right", "answerable"), ("abstained", "unanswerable"))
 """The places where nothing is lost."""

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from harness.findings import Outcome
 from harness.report import figures, words
 from harness.report.contents import contents
 from harness.report.hostile import plain
+from harness.report.sources import source, yaml_text
 from harness.report.tables import BEST_NOTE
 from harness.report.values import Cell, Table
 from harness.report.view import view
+from harness.values.findings import Outcome
 
 TEMPLATE = "report.md.j2"
 _SPECIAL = re.compile(r"[\\`*|]|\](?=[(:])|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
@@ -37,7 +36,6 @@ class File(NamedTuple):
 def pictures_of(outcome: Outcome, folder: str) -> list[File]:
     """Draw the pictures of an outcome, to be put into a folder beside its Markdown."""
     from harness.report import charts, diagnosis_pictures, forest, plots
-    from harness.report.html import source
     from harness.report.tradeoff import pictures
 
     style, seen = source("chart.css"), view(outcome)
@@ -115,9 +113,3 @@ def fenced(text: str, language: str = "") -> str:
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}{language}\n{text.rstrip()}\n{fence}"
-
-
-def yaml_text(value: object) -> str:
-    """A value as YAML, its keys in their order."""
-    plain = json.loads(json.dumps(value, default=str))
-    return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=100)

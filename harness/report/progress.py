@@ -20,7 +20,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from harness.records import Progress as Told
+from harness.values.records import Progress as Told
 
 WORTH_A_LINE = 0.5
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
-from harness.findings import Comparison, SystemInfo
 from harness.report import figures
 from harness.report.values import VERDICT_TONES, Cell, Column, Table, cells, left, sentences
 from harness.report.view import BASELINE, View, identical, is_rank, less_is_better, row_label
+from harness.values.findings import Comparison, SystemInfo
 
 EXPLORATORY = "°"
 PARTIAL = "†"

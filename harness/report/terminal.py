@@ -15,8 +15,6 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from harness.findings import Outcome
-from harness.insights import Diagnosis, Growth
 from harness.report.contents import Contents, contents
 from harness.report.diagnosis import diagnosed
 from harness.report.growth import grown
@@ -24,6 +22,8 @@ from harness.report.hostile import plain
 from harness.report.sections import Section
 from harness.report.tables import BEST_NOTE
 from harness.report.values import Table, Tone
+from harness.values.findings import Outcome
+from harness.values.insights import Diagnosis, Growth
 
 STYLES: dict[Tone, str] = {
     "": "",

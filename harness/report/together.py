@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from harness.findings import Effect, Finding
 from harness.report import figures
 from harness.report.values import Cell, Column, Table, Tone, cells, left, sentences
 from harness.report.view import View, is_rank
+from harness.values.findings import Effect, Finding
 
 _TONES: dict[Finding, Tone] = {
     "adds": "improved",

@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from harness.findings import SystemInfo
 from harness.report import figures
 from harness.report.view import BASELINE, View, is_rank
+from harness.values.findings import SystemInfo
 
 Unit = Literal["seconds", "milliseconds", "dollars"]
 WORDS: dict[Unit, Callable[[float | None], str]] = {

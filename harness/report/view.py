@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.findings import Comparison, Outcome, Summary, SystemInfo
-from harness.measures import parse
 from harness.report.figures import finite
+from harness.values.findings import Comparison, Outcome, Summary, SystemInfo
+from harness.values.measures import parse
 
 BASELINE = "untuned"
 NOT_DEPLOYABLE = ("closed-book", "oracle-context")

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from harness.findings import Comparison, SystemInfo
 from harness.report import across, figures, together
 from harness.report.view import BASELINE, View, identical, is_rank, row_label
+from harness.values.findings import Comparison, SystemInfo
 
 FEW_GROUPS = 20
 RECIPE_SEEDS = 3

@@ -10,8 +10,6 @@ from importlib.metadata import version
 from typing import Any
 
 from harness.errors import ConfigError, Problem
-from harness.measures import Measure
-from harness.records import Answer, Progress, Reference
 from harness.scoring import abstention
 from harness.scoring import answers as rules
 from harness.scoring.abstention import is_abstention
@@ -32,7 +30,9 @@ from harness.scoring.values import (
     population_of,
     scored,
 )
-from harness.spec import Utility
+from harness.suite.spec import Utility
+from harness.values.measures import Measure
+from harness.values.records import Answer, Progress, Reference
 
 __all__ = [
     "AnswerSettings",

@@ -10,10 +10,10 @@ import string
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-from harness.findings import Abstention
-from harness.records import Answer, Reference
 from harness.scoring.abstention import is_abstention
-from harness.spec import Utility
+from harness.suite.spec import Utility
+from harness.values.findings import Abstention
+from harness.values.records import Answer, Reference
 
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 

@@ -15,8 +15,6 @@ from statistics import fmean, stdev
 from typing import Any, NamedTuple
 
 from harness.llm.asking import Chat
-from harness.measures import Measure
-from harness.records import Answer, Progress, Reference
 from harness.scoring import abstention
 from harness.scoring.abstention import is_abstention
 from harness.scoring.ragas_judge import (
@@ -44,6 +42,8 @@ from harness.scoring.values import (
     population_of,
     scored,
 )
+from harness.values.measures import Measure
+from harness.values.records import Answer, Progress, Reference
 
 NEEDS: dict[str, tuple[str, ...]] = {
     "faithfulness": ("question", "answer", "passages"),

@@ -16,7 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from harness.measures import Measure
+from harness.values.measures import Measure
 
 RAGAS_MEASURES = ("exact_match", "rouge_l", "string_similarity", "semantic_similarity")
 T = TypeVar("T")

@@ -18,8 +18,8 @@ from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.measures import Measure
-from harness.records import Qrels, Run
+from harness.values.measures import Measure
+from harness.values.records import Qrels, Run
 
 if TYPE_CHECKING:
     import numpy as np

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from harness.llm.asking import Chat
-from harness.measures import Measure
-from harness.records import Answer, Reference, Status
 from harness.scoring.ragas_measures import Found
-from harness.spec import AnswerFormat, Utility
+from harness.suite.spec import AnswerFormat, Utility
+from harness.values.measures import Measure
+from harness.values.records import Answer, Reference, Status
 
 NO_ANSWER = "no answer was written"
 NO_REFERENCE = "the question has no reference answer"

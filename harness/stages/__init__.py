@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harness.records import Progress, Usage
+from harness.values.records import Progress, Usage
 
 Inputs = Mapping[str, Path]
 StageFunction = Callable[[Any, Inputs, Path, int, Progress], Usage]

@@ -15,17 +15,18 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from harness import generation, records
-from harness.formats import read_run, write_jsonl
+from harness.data.formats import read_run, write_jsonl
 from harness.llm import Ask, Message, Reply, services
 from harness.llm.templates import rough_tokens, shorten
-from harness.models import load_generator
-from harness.recipes import ABSTENTION
-from harness.records import Document, Progress, Qrels, Reference, Usage
-from harness.spec import Generator
+from harness.models import generation
+from harness.models.loaders import load_generator
 from harness.stages import Inputs, common, endpoints
 from harness.stages.prompts import question_turn
 from harness.stages.retrieve import RUN_FILE
+from harness.suite.recipes import ABSTENTION
+from harness.suite.spec import Generator
+from harness.values import records
+from harness.values.records import Document, Progress, Qrels, Reference, Usage
 
 FAILED_FILE = "failed.jsonl"
 Cutter = Callable[[Sequence[str]], list[str]]

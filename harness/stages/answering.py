@@ -12,15 +12,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from harness import generation
 from harness.llm import Ask, services
 from harness.llm.templates import messages, rough_tokens, shorten
-from harness.models import load_generator
-from harness.recipes import ABSTENTION
-from harness.records import Progress, Usage
+from harness.models import generation
+from harness.models.loaders import load_generator
 from harness.stages import endpoints
 from harness.stages.prompts import answering_head, answering_tail
 from harness.stages.synthesize import clean
+from harness.suite.recipes import ABSTENTION
+from harness.values.records import Progress, Usage
 
 GROUNDED_SHARE = 0.5
 DECLINING = re.compile(

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.formats import load_jsonl, write_jsonl
-from harness.models import load_bi_encoder, locate
-from harness.records import Answer, Document, Pair, Progress, Qrels, Reference
+from harness.data.formats import load_jsonl, write_jsonl
+from harness.models.loaders import load_bi_encoder, locate
+from harness.values.records import Answer, Document, Pair, Progress, Qrels, Reference
 
 if TYPE_CHECKING:
     import numpy as np

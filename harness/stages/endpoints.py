@@ -11,9 +11,9 @@ from typing import Any
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
-from harness.fields import Spec
 from harness.llm import Chat
-from harness.records import Usage
+from harness.suite.fields import Spec
+from harness.values.records import Usage
 
 REASONS_SHOWN = 6
 FAILED_SHARE = 0.5

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from pathlib import Path
 
-from harness.fields import Spec
-from harness.formats import read_run, write_run
-from harness.records import Progress, Run, Usage
+from harness.data.formats import read_run, write_run
 from harness.stages import Inputs
 from harness.stages.retrieve import RUN_FILE
+from harness.suite.fields import Spec
+from harness.values.records import Progress, Run, Usage
 
 
 class Fuse(Spec):

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from harness.fields import Spec
-from harness.records import Progress, Usage
-from harness.search import Bm25Index, DenseIndex
-from harness.spec import Retriever
+from harness.models.search import Bm25Index, DenseIndex
 from harness.stages import Inputs
 from harness.stages.common import bi_encoder, encode, read_corpus
+from harness.suite.fields import Spec
+from harness.suite.spec import Retriever
+from harness.values.records import Progress, Usage
 
 
 class Index(Spec):

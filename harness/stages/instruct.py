@@ -15,15 +15,15 @@ from typing import Any, NamedTuple
 
 from pydantic import model_validator
 
-from harness import recipes
-from harness.formats import read_run, write_jsonl
-from harness.recipes import ABSTENTION
-from harness.records import Document, Progress, Qrels, Reference, Run, Usage
+from harness.data.formats import read_run, write_jsonl
 from harness.stages import Inputs, common
 from harness.stages.answer import relevant_passages
 from harness.stages.answering import Answerer, LocalAnswerer, ServedAnswerer, Settings, holds
 from harness.stages.endpoints import Served
 from harness.stages.retrieve import RUN_FILE
+from harness.suite import recipes
+from harness.suite.recipes import ABSTENTION
+from harness.values.records import Document, Progress, Qrels, Reference, Run, Usage
 
 INSTRUCTIONS_FILE = "instructions.jsonl"
 

@@ -7,12 +7,12 @@ from typing import Literal
 
 from harness import relevance
 from harness.llm import services
-from harness.models import load_generator, locate
-from harness.records import Progress
+from harness.models.loaders import load_generator, locate
 from harness.relevance import Judged, Labelled
 from harness.stages import Inputs
 from harness.stages.common import model_folder, read_corpus
 from harness.stages.endpoints import Endpoint
+from harness.values.records import Progress
 
 PASSAGE_TOKENS, NEW_TOKENS, BATCH = 160, 80, 16
 CROSS_ENCODER_LENGTH = 256

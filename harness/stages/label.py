@@ -10,18 +10,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.formats import load_jsonl, write_jsonl
-from harness.recipes import Labeler
-from harness.records import Progress, Usage
+from harness.data.formats import load_jsonl, write_jsonl
+from harness.models.search import Bm25Index, DenseIndex
 from harness.relevance import Judged
-from harness.search import Bm25Index, DenseIndex
-from harness.spec import Retriever
 from harness.stages import Inputs
 from harness.stages.common import bi_encoder, encode
 from harness.stages.endpoints import Served
 from harness.stages.fuse import reciprocal_rank_fusion
 from harness.stages.judging import judge
 from harness.stages.mine import TRIPLETS_FILE
+from harness.suite.recipes import Labeler
+from harness.suite.spec import Retriever
+from harness.values.records import Progress, Usage
 
 if TYPE_CHECKING:
     import numpy as np

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from harness.digests import by_hash
-from harness.records import Qrels
+from harness.values.records import Qrels
 
 LOOK_CUTOFF = 10
 

@@ -13,15 +13,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from harness.formats import write_jsonl
-from harness.recipes import Pairs, Relabel
-from harness.records import Pair, Progress, Usage
-from harness.search import DenseIndex
-from harness.spec import Retriever
+from harness.data.formats import write_jsonl
+from harness.models.search import DenseIndex
 from harness.stages import Inputs
 from harness.stages.common import bi_encoder, encode, read_judgements, read_pairs, read_queries
 from harness.stages.endpoints import Served
 from harness.stages.judging import judge
+from harness.suite.recipes import Pairs, Relabel
+from harness.suite.spec import Retriever
+from harness.values.records import Pair, Progress, Usage
 
 TRIPLETS_FILE = "triplets.jsonl"
 RELABEL_SPARE = 2

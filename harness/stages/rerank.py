@@ -10,15 +10,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.fields import Positive, Spec
-from harness.formats import read_run, write_run
-from harness.models import load_cross_encoder
-from harness.records import Document, Progress, Run, Usage
+from harness.data.formats import read_run, write_run
+from harness.models.loaders import load_cross_encoder
+from harness.models.search import Hits
 from harness.relevance import count_cut, score_pairs
-from harness.search import Hits
 from harness.stages import Inputs
 from harness.stages.common import model_folder, read_corpus, read_queries
 from harness.stages.retrieve import RUN_FILE
+from harness.suite.fields import Positive, Spec
+from harness.values.records import Document, Progress, Run, Usage
 
 RELATIVE_STEP = 1e-6
 """Least distance of the scores below `depth`, as a share: large enough that no two of them are rounded to one."""

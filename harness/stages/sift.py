@@ -12,12 +12,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from harness.fields import Spec
-from harness.formats import write_jsonl
-from harness.recipes import RoundTrip
-from harness.records import Pair, Progress, Usage
-from harness.search import Bm25Index, DenseIndex, Hits
-from harness.spec import Retriever
+from harness.data.formats import write_jsonl
+from harness.models.search import Bm25Index, DenseIndex, Hits
 from harness.stages import Inputs
 from harness.stages.common import (
     bi_encoder,
@@ -29,6 +25,10 @@ from harness.stages.common import (
     write_pairs,
     write_queries,
 )
+from harness.suite.fields import Spec
+from harness.suite.recipes import RoundTrip
+from harness.suite.spec import Retriever
+from harness.values.records import Pair, Progress, Usage
 
 MIN_WORDS = 2
 COPIED_SHARE = 0.6

@@ -11,14 +11,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from harness.fields import Spec
-from harness.formats import read_run, write_run
-from harness.ideals import ideal_order, ideal_pool
-from harness.recipes import ABSTENTION
-from harness.records import Answer, Progress, Qrels, Reference, Usage
+from harness.data.formats import read_run, write_run
 from harness.stages import Inputs, common
 from harness.stages.answer import relevant_passages
 from harness.stages.retrieve import RUN_FILE
+from harness.suite.fields import Spec
+from harness.suite.recipes import ABSTENTION
+from harness.values.ideals import ideal_order, ideal_pool
+from harness.values.records import Answer, Progress, Qrels, Reference, Usage
 
 
 class Substitute(Spec):

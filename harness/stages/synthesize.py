@@ -16,16 +16,16 @@ from typing import Annotated, NamedTuple
 
 from pydantic import AfterValidator, BaseModel
 
-from harness import generation
 from harness.llm import Ask, services
 from harness.llm.templates import messages, shorten
-from harness.models import load_generator
-from harness.recipes import QueryKind
-from harness.records import Document, Pair, Progress, Usage
+from harness.models import generation
+from harness.models.loaders import load_generator
 from harness.stages import Inputs
 from harness.stages.common import model_folder, read_corpus, read_judgements, write_pairs
 from harness.stages.endpoints import Served, check_failures, reasons, sound, usage
 from harness.stages.prompts import synthesis_head, synthesis_tail
+from harness.suite.recipes import QueryKind
+from harness.values.records import Document, Pair, Progress, Usage
 
 LEADING = re.compile(r"^(?:(?:question|query|search words|keywords|statement|claim|answer)\s*:\s*|[-*\"'\s]+)+", re.I)
 

@@ -10,19 +10,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness import generation
-from harness.fields import Spec
-from harness.formats import load_jsonl
-from harness.recipes import GeneratorRecipe
-from harness.records import Document, Progress, Usage
-from harness.roles import EMBEDDED_PREFIX
+from harness.data.formats import load_jsonl
+from harness.models import generation
 from harness.stages import Inputs
 from harness.stages.answer import prompt_tails
 from harness.stages.answering import holds
 from harness.stages.common import model_folder, read_corpus, seeded
 from harness.stages.instruct import INSTRUCTIONS_FILE
 from harness.stages.train_share import sampled, share_notes
+from harness.suite.fields import Spec
+from harness.suite.recipes import GeneratorRecipe
+from harness.suite.roles import EMBEDDED_PREFIX
 from harness.training.generators import Example, load_base, load_tokenizer, optimizer_of, save_adapter, tune
+from harness.values.records import Document, Progress, Usage
 
 
 class Prompted(Spec):

@@ -10,11 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.fields import Positive, Spec
-from harness.formats import load_jsonl, read_run
-from harness.models import load_cross_encoder, locate
-from harness.recipes import RerankerRecipe
-from harness.records import Document, Progress, Run, Usage
+from harness.data.formats import load_jsonl, read_run
+from harness.models.loaders import load_cross_encoder, locate
 from harness.relevance import count_cut, score_pairs
 from harness.stages import Inputs
 from harness.stages.common import read_corpus, read_judgements, read_queries, seeded
@@ -23,9 +20,12 @@ from harness.stages.looks import LOOK_CUTOFF, judged_sample, ndcg
 from harness.stages.rerank import pairs_of, reordered
 from harness.stages.retrieve import RUN_FILE
 from harness.stages.train_share import sampled, share_notes
+from harness.suite.fields import Positive, Spec
+from harness.suite.recipes import RerankerRecipe
 from harness.training.memory import until_it_fits
 from harness.training.rerankers import Graded, train
 from harness.training.watch import loss_notes
+from harness.values.records import Document, Progress, Run, Usage
 
 
 class TuneReranker(Spec):

@@ -10,11 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.fields import Spec
-from harness.formats import load_jsonl, read_run
-from harness.recipes import RetrieverRecipe
-from harness.records import Document, Progress, Usage
-from harness.spec import Retriever
+from harness.data.formats import load_jsonl, read_run
 from harness.stages import Inputs
 from harness.stages.common import bi_encoder, encode, read_corpus, read_judgements, read_queries, seeded
 from harness.stages.label import LABELS_FILE, by_query
@@ -22,9 +18,13 @@ from harness.stages.looks import LOOK_CUTOFF, judged_sample, ndcg
 from harness.stages.mine import TRIPLETS_FILE
 from harness.stages.retrieve import RUN_FILE
 from harness.stages.train_share import sampled, share_notes
+from harness.suite.fields import Spec
+from harness.suite.recipes import RetrieverRecipe
+from harness.suite.spec import Retriever
 from harness.training.memory import until_it_fits
 from harness.training.retrievers import Prompts, Ranked, train
 from harness.training.watch import loss_notes
+from harness.values.records import Document, Progress, Usage
 
 DEV_QUERIES, DEV_DEPTH = 50, 10
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.fields import Spec
-from harness.models import locate, unpack_gguf
-from harness.records import Progress, Usage
+from harness.models.loaders import locate, unpack_gguf
 from harness.stages import Inputs
+from harness.suite.fields import Spec
+from harness.values.records import Progress, Usage
 
 
 class Unpack(Spec):

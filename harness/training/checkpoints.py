@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from harness.records import LOOK_SECONDS
+from harness.values.records import LOOK_SECONDS
 
 
 def looks_at(steps: int, times: int) -> list[int]:

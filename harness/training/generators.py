@@ -14,11 +14,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harness.models import quiet, torch_device
-from harness.recipes import GeneratorRecipe
-from harness.records import Progress
+from harness.models.loaders import quiet, torch_device
+from harness.suite.recipes import GeneratorRecipe
 from harness.training.memory import until_it_fits
 from harness.training.watch import loss_notes, quiet_arguments, warmup_steps, watch
+from harness.values.records import Progress
 
 AT_A_TIME_ON_CPU = 1
 IGNORED = -100

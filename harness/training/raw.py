@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from harness.records import Progress
 from harness.training.checkpoints import Checkpoints
+from harness.values.records import Progress
 
 if TYPE_CHECKING:
     from torch import Tensor

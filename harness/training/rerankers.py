@@ -10,11 +10,11 @@ import tempfile
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from harness.recipes import RerankerRecipe
-from harness.records import Progress
+from harness.suite.recipes import RerankerRecipe
 from harness.training.checkpoints import Checkpoints
 from harness.training.retrievers import Trained
 from harness.training.watch import quiet_arguments, warmup_steps, watch
+from harness.values.records import Progress
 
 
 class Graded(NamedTuple):

@@ -9,11 +9,11 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from harness.recipes import RetrieverRecipe
-from harness.records import Progress
+from harness.suite.recipes import RetrieverRecipe
 from harness.training import raw
 from harness.training.checkpoints import Checkpoints
 from harness.training.watch import quiet_arguments, warmup_steps, watch
+from harness.values.records import Progress
 
 
 class Ranked(NamedTuple):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.models import torch_device
-from harness.records import Progress
+from harness.models.loaders import torch_device
 from harness.training.checkpoints import Checkpoints
+from harness.values.records import Progress
 
 
 def quiet_arguments(seed: int) -> dict[str, Any]:

@@ -143,7 +143,7 @@ def save_llama(shape: Llama, folder: Path, device: str) -> int:
 
 def generators(smoke: bool, device: str) -> Iterator[tuple[str, ...]]:
     """LoRA and QLoRA, rank 16, on prompts of one length."""
-    from harness.recipes import GeneratorRecipe
+    from harness.suite.recipes import GeneratorRecipe
     from harness.training.generators import Example, load_base, tune
 
     load = Load(2, 32, 5) if smoke else Load(8, 1024, 10)
@@ -201,9 +201,9 @@ def encoders(smoke: bool, device: str) -> Iterator[tuple[str, ...]]:
     """A bi-encoder's training (pairs with one negative) and encoding, computing in float32 and in bf16."""
     import torch
 
-    from harness.models import load_bi_encoder
-    from harness.recipes import RetrieverRecipe
+    from harness.models.loaders import load_bi_encoder
     from harness.stages import common
+    from harness.suite.recipes import RetrieverRecipe
     from harness.training import raw, retrievers
 
     load = Load(4, 16, 6) if smoke else Load(64, 128, 20)
@@ -271,7 +271,7 @@ def main() -> None:
     given = parser.parse_args()
     if given.device == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
-    from harness.models import quiet, torch_device
+    from harness.models.loaders import quiet, torch_device
 
     quiet()
     device = torch_device()

@@ -61,7 +61,7 @@ def ours(url: str, folder: Path, texts: list[str]) -> int:
     from harness.llm import Ask, Message
     from harness.llm.endpoint import EndpointChat
     from harness.llm.services import Services
-    from harness.roles import Llm
+    from harness.suite.roles import Llm
 
     role = Llm(model="m", base_url=url, max_tokens=64, max_concurrency=IN_FLIGHT)
     chat = EndpointChat("judge", Services(roles={"judge": role}, folder=folder))

@@ -43,8 +43,8 @@ def help_text() -> Iterator[tuple[str, float]]:
 
 def statistics() -> Iterator[tuple[str, float]]:
     """20 comparisons of 700 groups, 10,000 sign flips."""
-    from harness import stats
-    from harness.measures import parse
+    from harness.statistics import stats
+    from harness.values.measures import parse
 
     dice = random.Random(0)
     groups = {str(number): str(number) for number in range(700)}
@@ -60,8 +60,8 @@ def statistics() -> Iterator[tuple[str, float]]:
 
 def gate() -> Iterator[tuple[str, float]]:
     """500 comparisons of 2,000 groups, 10,000 sign flips: a gate on 50 systems and 10 measures. The bar is 10 s."""
-    from harness import stats
-    from harness.measures import parse
+    from harness.statistics import stats
+    from harness.values.measures import parse
 
     dice = random.Random(0)
     groups = {str(number): str(number) for number in range(2_000)}
@@ -81,7 +81,7 @@ def search() -> Iterator[tuple[str, float]]:
     """300 queries over 50,000 vectors of 384 dimensions, 100 deep, ties in order."""
     import numpy as np
 
-    from harness.search import DenseIndex
+    from harness.models.search import DenseIndex
 
     dice = np.random.default_rng(0)
     vectors = dice.standard_normal((50_000, 384), dtype=np.float32)
@@ -94,12 +94,12 @@ def search() -> Iterator[tuple[str, float]]:
 
 def writing() -> Iterator[tuple[str, float]]:
     """16 synthetic queries: shared head kept, against the whole prompt read anew for each."""
-    from harness import generation, models
+    from harness.models import generation, loaders
     from harness.stages.prompts import EXAMPLE_PASSAGES, synthesis_head, synthesis_tail
 
     with tempfile.TemporaryDirectory() as folder:
-        models.unpack_gguf(models.locate("embedded:smollm2-135m-instruct"), Path(folder))
-        model, tokenizer = models.load_generator(Path(folder))
+        loaders.unpack_gguf(loaders.locate("embedded:smollm2-135m-instruct"), Path(folder))
+        model, tokenizer = loaders.load_generator(Path(folder))
     head = synthesis_head("question")
     tails = [synthesis_tail("question", f"{passage} ({number})") for number in range(6) for passage in EXAMPLE_PASSAGES]
     tails = tails[:16]

@@ -1,0 +1,1 @@
+"""What the subcommands of `harness` are: options in, printing out."""

@@ -1,0 +1,143 @@
+"""The commands that judge what was run: accept, gate, compare, score, judge, leaderboard."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.commands.options import (
+    DEFAULT_STORE,
+    BaselinesOption,
+    JsonOption,
+    MeasureOption,
+    OutcomeOption,
+    QuietOption,
+    ReplayOption,
+    StoreOption,
+    SuiteArgument,
+    app,
+    console,
+    say,
+)
+
+
+@app.command()
+def judge(
+    suite: SuiteArgument,
+    labels: Annotated[Path, typer.Option("--labels", help="Answers that people rated, in JSON lines.")],
+    measure: Annotated[str, typer.Option("--measure", help="What the judge is asked for.")] = "faithfulness",
+    sample: Annotated[
+        int | None, typer.Option("--sample", min=1, help="Judge so many, each kind of them by its share.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the sample and the intervals.")] = 0,
+    store: StoreOption = DEFAULT_STORE,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+    replay: ReplayOption = False,
+) -> None:
+    """Compare a suite's judge with people, and record whether it may decide what is right."""
+    from harness.judging import judge as calibrate
+    from harness.report.calibrated import render
+    from harness.report.progress import Steps
+    from harness.running.carry_out import no_watch
+
+    screen = console(stderr=as_json)
+    with Steps(screen) as steps:
+        watch = no_watch if quiet else steps.watch
+        found = calibrate(suite, labels, store, measure, sample, seed, watch, replay)
+    if as_json:
+        sys.stdout.write(found.calibration.model_dump_json(indent=1) + "\n")
+        return
+    render(found.calibration, screen)
+    for line in (*found.remarks, f"Kept in {found.place}; each judgement in {found.rows}."):
+        screen.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command()
+def accept(
+    suite: SuiteArgument,
+    reason: Annotated[str, typer.Option("--reason", help="Why these scores are the ones to hold on to.")],
+    store: StoreOption = DEFAULT_STORE,
+    baselines: BaselinesOption = None,
+    outcome: OutcomeOption = None,
+) -> None:
+    """Accept the latest outcome of a suite: what `harness gate` compares with from now on."""
+    from harness.gates import gating
+
+    done = gating.accept(suite, reason, store, baselines, outcome)
+    say(*gating.what_changed(done))
+
+
+@app.command()
+def gate(
+    suite: SuiteArgument,
+    store: StoreOption = DEFAULT_STORE,
+    baselines: BaselinesOption = None,
+    outcome: OutcomeOption = None,
+    junit: Annotated[Path | None, typer.Option("--junit", help="Also write JUnit XML to this file.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Also write JSON to this file.")] = None,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="A sentence only for what fails.")] = False,
+) -> None:
+    """Compare the latest outcome of a suite with what was accepted; leave with 1 if a gate failed.
+
+    3: scores are missing; 4: it was measured in another way than what was accepted; 2: it cannot be judged at all.
+    """
+    from harness.gates import gating
+
+    found = gating.gate(suite, store, baselines, outcome)
+    gating.show(found, console(), verbose=not quiet)
+    gating.write_files(found, junit, json_file)
+    raise typer.Exit(found.exit_code)
+
+
+@app.command()
+def compare(
+    first: Annotated[str, typer.Argument(metavar="A", help="A suite with an outcome, an outcome's folder, accepted "
+                                         "scores, one of these with ':system', or a TREC run file.")],
+    second: Annotated[str, typer.Argument(metavar="B", help="The same; differences are B minus A.")],
+    store: StoreOption = DEFAULT_STORE,
+    qrels: Annotated[Path | None, typer.Option("--qrels", help="Judgements for two run files.")] = None,
+    measure: MeasureOption = None,
+    margin: Annotated[float | None, typer.Option("--margin", min=0, help="A difference too small to matter.")] = None,
+    as_json: JsonOption = False,
+) -> None:  # fmt: skip
+    """Show how two outcomes, systems or run files differ, and how surely."""
+    from harness.gates import gating
+
+    found = gating.compare(first, second, store, qrels, measure or (), margin)
+    gating.show_compared(found, console(), as_json)
+
+
+@app.command()
+def score(
+    run: Annotated[Path, typer.Argument(help="A TREC run file, of any system.")],
+    qrels: Annotated[Path, typer.Argument(help="Judgements, in the form of TREC or BEIR.")],
+    measure: MeasureOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Judge a run file of any system."""
+    from harness.gates import gating
+
+    gating.show_scores(gating.score(run, qrels, measure or ()), console(), as_json)
+
+
+@app.command("leaderboard")
+def leaderboard_(
+    store: StoreOption = DEFAULT_STORE,
+    accepted: Annotated[
+        Path | None,
+        typer.Option("--baselines", help="Rank what was accepted, a folder for each suite in it, and not the store's."),
+    ] = None,
+    folder: Annotated[
+        Path, typer.Option("--reports", help="Where LEADERBOARD.md and leaderboard.html are written.")
+    ] = Path("reports"),
+) -> None:
+    """Rank the systems of every suite in the store, as surely as their scores allow."""
+    from harness import leaderboard
+    from harness.report import figures
+
+    done = leaderboard.write_accepted(accepted, folder) if accepted else leaderboard.write(store, folder)
+    say(f"Wrote {figures.listed(list(map(str, done.files)))}: {figures.counted(done.boards, 'board')}.")

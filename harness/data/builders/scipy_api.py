@@ -1,0 +1,253 @@
+"""`scipy-api`: retrieval and answers over the documentation of the installed SciPy.
+
+One document a public symbol: its name and signature, its description, its parameters. The one-line summary is left
+out of the document and becomes the question; the answer is the line ``scipy.fft.dct(x, type=2, ...)``. Symbols that
+share a bare name, a question or an object form a group: a group is never split, and is removed from the corpus as a
+whole to make its questions unanswerable. Nothing of SciPy's text is kept in this repository.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import inspect
+import re
+import warnings
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from functools import cache
+from typing import Any, NamedTuple
+
+from harness.data.builders import Built
+from harness.data.builders.docstrings import Docstring, entries, parse_docstring, prose
+from harness.data.builders.questions import question
+from harness.data.builders.signatures import signature_of
+from harness.errors import ConfigError
+from harness.values.records import Document, Qrels, Query, Reference
+
+BUILDER_VERSION = 1
+SPLITS = (("train", 0.50), ("dev", 0.15), ("test", 0.35))
+
+# What SciPy itself calls public, less the wrappers of BLAS and LAPACK, whose documentation is generated, less
+# scipy.stats.distributions, which repeats scipy.stats, and less the deprecated scipy.odr.
+_PUBLIC = """cluster.hierarchy cluster.vq constants datasets differentiate fft fftpack integrate interpolate io io.arff
+    io.matlab io.wavfile linalg linalg.interpolative ndimage optimize optimize.elementwise signal signal.windows
+    sparse sparse.csgraph sparse.linalg spatial spatial.distance spatial.transform special stats stats.contingency
+    stats.mstats stats.qmc stats.sampling"""
+MODULES = tuple(f"scipy.{name}" for name in _PUBLIC.split())
+
+# Sentences that stand in every distribution's documentation and say nothing about the one at hand.
+_BOILERPLATE = ("As an instance of the", 'The probability density above is defined in the "standardized"',
+                'The probability mass function above is defined in the "standardized"')  # fmt: skip
+# Modules that do the same things under the same names, for other arrays or by other means.
+_MIRRORS = (
+    {"fft", "fftpack"},
+    {"linalg", "linalg.interpolative", "sparse", "sparse.linalg"},
+    {"stats", "stats.mstats", "stats.contingency"},
+)
+
+
+class Symbol(NamedTuple):
+    """A usable symbol. `identity` is the same for two names of one object, in this process only."""
+
+    name: str
+    answer: str
+    summary: str
+    question: str
+    body: str
+    identity: int
+
+    @property
+    def bare(self) -> str:
+        return self.name.rsplit(".", 1)[1]
+
+    @property
+    def module(self) -> str:
+        return self.name.removeprefix("scipy.").rsplit(".", 1)[0]
+
+    @property
+    def package(self) -> str:
+        return self.name.split(".")[1]
+
+
+Group = list[Symbol]
+
+
+def build(symbols: int | None, unanswerable: float, split_seed: int) -> Built:
+    """Make the data set from `symbols` symbols (all if None), before a share of the groups is removed."""
+    usable, version = _usable()
+    groups = _groups(usable)
+    if symbols is not None:
+        groups = _sample(groups, symbols, split_seed)
+    removed = _removed(groups, unanswerable, split_seed)
+    documents: list[Document] = []
+    queries: list[Query] = []
+    qrels: Qrels = {}
+    references: dict[str, Reference] = {}
+    splits: dict[str, str] = {}
+    for name, group in sorted(groups.items()):
+        answerable = name not in removed
+        if answerable:
+            documents += [Document(symbol.name, symbol.answer, symbol.body) for symbol in group]
+        for query, relevant in _queries(name, group):
+            queries.append(query)
+            splits[query.query_id] = _split(name, split_seed)
+            references[query.query_id] = _reference(query, relevant if answerable else [])
+            if answerable:
+                qrels[query.query_id] = {symbol.name: 1 for symbol in relevant}
+    source = {
+        "name": "scipy-api",
+        "builder_version": BUILDER_VERSION,
+        "package": f"scipy {version}",
+        "licence": "BSD-3-Clause",
+        "usable_symbols": len(usable),
+        "symbols": sum(map(len, groups.values())),
+        "groups": len(groups),
+        "groups_removed": len(removed),
+        "documents": len(documents),
+        "queries": len(queries),
+    }
+    queries.sort(key=lambda query: query.query_id)
+    return Built(sorted(documents), queries, qrels, references, splits, source)
+
+
+def _reference(query: Query, relevant: Group) -> Reference:
+    answers = tuple(symbol.answer for symbol in relevant)
+    return Reference(query.query_id, answers, bool(relevant), tuple(symbol.name for symbol in relevant))
+
+
+def _queries(name: str, group: Group) -> Iterator[tuple[Query, Group]]:
+    """One query for each distinct question of a group, with the symbols that answer it."""
+    asked: dict[str, Group] = defaultdict(list)
+    for symbol in group:
+        asked[_key(symbol.question)].append(symbol)
+    for askers in asked.values():
+        relevant = [symbol for symbol in group if any(_answers(symbol, asker) for asker in askers)]
+        yield Query(f"q:{askers[0].name}", askers[0].question, name, {"package": askers[0].package}), relevant
+
+
+def _answers(symbol: Symbol, asker: Symbol) -> bool:
+    """A group is wider than an answer: two symbols with one name may mean two things (`gamma`, `norm`)."""
+    if symbol.identity == asker.identity or _key(symbol.question) == _key(asker.question):
+        return True
+    modules = {symbol.module, asker.module}
+    return symbol.bare == asker.bare and any(modules <= mirror for mirror in _MIRRORS)
+
+
+def _key(text: str) -> str:
+    return " ".join(re.findall(r"[^\W_]+", text.casefold()))
+
+
+def _groups(symbols: Sequence[Symbol]) -> dict[str, Group]:
+    """Union-find over equal bare names, equal questions and equal objects; a group has its first symbol's name."""
+    parent = {symbol.name: symbol.name for symbol in symbols}
+
+    def root(name: str) -> str:
+        while parent[name] != name:
+            name = parent[name]
+        return name
+
+    first: dict[tuple[str, str | int], str] = {}
+    for symbol in symbols:
+        for key in (("bare", symbol.bare), ("question", _key(symbol.question)), ("object", symbol.identity)):
+            one, other = sorted((root(first.setdefault(key, symbol.name)), root(symbol.name)))
+            parent[other] = one
+    groups: dict[str, Group] = defaultdict(list)
+    for symbol in symbols:
+        groups[root(symbol.name)].append(symbol)
+    return dict(groups)
+
+
+def _fraction(seed: int, purpose: str, name: str) -> float:
+    """A number in [0, 1) that depends on nothing but its arguments."""
+    return int.from_bytes(hashlib.sha256(f"{seed}:{purpose}:{name}".encode()).digest()[:6], "big") / 2**48
+
+
+def _split(group: str, seed: int) -> str:
+    at = _fraction(seed, "split", group)
+    for split, share in SPLITS:
+        at -= share
+        if at < 0:
+            return split
+    return SPLITS[-1][0]
+
+
+def _removed(groups: dict[str, Group], share: float, seed: int) -> set[str]:
+    """The groups that leave the corpus: the same share of every split."""
+    by_split: dict[str, list[str]] = defaultdict(list)
+    for name in sorted(groups, key=lambda name: _fraction(seed, "unanswerable", name)):
+        by_split[_split(name, seed)].append(name)
+    return {name for names in by_split.values() for name in names[: round(share * len(names))]}
+
+
+def _sample(groups: dict[str, Group], symbols: int, seed: int) -> dict[str, Group]:
+    """Whole groups with `symbols` symbols at most, every sub-package with its share and with one group at least."""
+    by_package: dict[str, list[str]] = defaultdict(list)
+    for name in sorted(groups, key=lambda name: _fraction(seed, "sample", name)):
+        by_package[groups[name][0].package].append(name)
+    ranked = sorted(
+        (at / len(names), package, name) for package, names in by_package.items() for at, name in enumerate(names)
+    )
+    kept: dict[str, Group] = {}
+    left = symbols
+    for _, _, name in ranked:
+        if len(groups[name]) <= left:
+            kept[name] = groups[name]
+            left -= len(groups[name])
+    return kept
+
+
+@cache
+def _usable() -> tuple[tuple[Symbol, ...], str]:
+    """All usable symbols by name, and the version of SciPy."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            version = str(importlib.import_module("scipy").__version__)
+        except ImportError as error:
+            raise ConfigError("the builder 'scipy-api' needs SciPy, which is not installed") from error
+        found = (_symbol(module, bare, obj) for module in MODULES for bare, obj in _public(module))
+        return tuple(sorted(symbol for symbol in found if symbol)), version
+
+
+def _public(module: str) -> Iterator[tuple[str, Any]]:
+    """Functions, classes and documented instances that a module exports. A module that SciPy lacks has none."""
+    try:
+        imported = importlib.import_module(module)
+    except ImportError:
+        return
+    for bare in sorted(set(getattr(imported, "__all__", ()))):
+        obj = getattr(imported, bare, None)
+        if not bare.startswith("_") and obj is not None and _is_documented_kind(obj):
+            yield bare, obj
+
+
+def _is_documented_kind(obj: Any) -> bool:
+    if inspect.isclass(obj):
+        return not issubclass(obj, BaseException)
+    return not inspect.ismodule(obj) and (callable(obj) or type(obj).__module__.startswith("scipy."))
+
+
+def _symbol(module: str, bare: str, obj: Any) -> Symbol | None:
+    text = vars(obj).get("__doc__") if inspect.isclass(obj) else getattr(obj, "__doc__", None)
+    if not isinstance(text, str) or ".. deprecated::" in text.split("Parameters\n")[0]:
+        return None
+    doc = parse_docstring(text, bare)
+    asked, name, signature = question(doc.summary), f"{module}.{bare}", signature_of(obj, doc)
+    body = _body(doc, name)
+    if asked is None or signature is None or not body or name in asked or "deprecated" in asked:
+        return None
+    return Symbol(name, name + signature, doc.summary, asked, body, id(obj))
+
+
+def _body(doc: Docstring, name: str) -> str:
+    """Description and parameters; the notes where there are no parameters. The summary and the name stand elsewhere."""
+    paragraphs = [part for part in doc.description.split("\n\n") if not part.startswith(_BOILERPLATE)]
+    parameters = entries(doc.sections.get("Parameters", ""))
+    if parameters:
+        paragraphs.append(f"Parameters\n{parameters}")
+    else:
+        notes = prose(doc.sections.get("Notes", "")).split("\n\n")
+        paragraphs += [part for part in notes if part and not part.startswith(_BOILERPLATE)]
+    text = "\n\n".join(paragraphs)
+    return re.sub(rf"{re.escape(name)}\b", name.rsplit(".", 1)[1], text).strip()

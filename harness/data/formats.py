@@ -1,0 +1,178 @@
+"""Files in and out: JSONL, BEIR tables, TREC runs and qrels, Parquet.
+
+Readers name the file and the line of what they cannot read, and go on to find the rest. Knows nothing of what the
+rows mean.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import urllib.parse
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.errors import DataError, Problem
+from harness.values.records import Qrels, Run
+
+TREC_TAG = "harness"
+
+
+def read_lines(path: Path, problems: list[Problem]) -> Iterator[tuple[int, str]]:
+    """Yield (line number, line) of the lines that are not blank; note a line that is not UTF-8 and go on."""
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        problems.append(Problem(str(path), f"cannot be read ({error.strerror})", "give a readable file"))
+        return
+    for number, line in enumerate(raw.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
+        try:
+            text = line.decode("utf-8").strip("\r")
+        except UnicodeDecodeError as error:
+            problems.append(Problem(f"{path}:{number}", f"not UTF-8 at byte {error.start}", "save the file as UTF-8"))
+            continue
+        if text.strip():
+            yield number, text
+
+
+def read_jsonl(path: Path, problems: list[Problem]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield (line number, object) of a JSON Lines file; note a line that is no JSON object and go on."""
+    for number, line in read_lines(path, problems):
+        try:
+            value = json.loads(line)
+        except json.JSONDecodeError as error:
+            problems.append(Problem(f"{path}:{number}", f"not JSON: {error.msg} at column {error.colno}"))
+            continue
+        if not isinstance(value, dict):
+            problems.append(Problem(f"{path}:{number}", "not a JSON object", 'write {"_id": ...} on each line'))
+        elif "\\ud" in line.lower() and not _encodable(value):
+            problems.append(Problem(f"{path}:{number}", "half of a surrogate pair (\\ud...)", "write whole characters"))
+        else:
+            yield number, value
+
+
+def _encodable(value: Any) -> bool:
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def read_table(path: Path, columns: Sequence[str], problems: list[Problem]) -> Iterator[tuple[int, tuple[str, ...]]]:
+    """Yield (line number, fields) of a tab-separated file with these columns; a header line is passed over."""
+    for number, line in read_lines(path, problems):
+        fields = tuple(field.strip() for field in line.split("\t"))
+        if number == 1 and fields[0].lower().replace("_", "-") == columns[0]:
+            continue
+        if len(fields) != len(columns):
+            what = f"{len(fields)} fields where {len(columns)} belong ({', '.join(columns)}, split by tabs)"
+            problems.append(Problem(f"{path}:{number}", what))
+            continue
+        yield number, fields
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a text file so that a reader sees the old or the new content, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    aside = Path(name)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        aside.chmod(0o644)
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write rows as JSON Lines, keys in the order of the row."""
+    write_atomically(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+
+
+def load_jsonl(path: Path) -> list[dict[str, Any]]:
+    """Read a JSON Lines file that the harness itself wrote; raise DataError if it is damaged."""
+    problems: list[Problem] = []
+    rows = [row for _, row in read_jsonl(path, problems)]
+    if problems:
+        raise DataError(problems)
+    return rows
+
+
+def write_run(path: Path, run: Run) -> None:
+    """Write ranked lists as a TREC run file, in the order given.
+
+    TREC splits at white space, so what an id holds of it is written as in a URL. An empty list leaves no line.
+    """
+    lines = []
+    for query_id, hits in run.items():
+        for rank, (doc_id, score) in enumerate(hits, start=1):
+            lines.append(f"{_token(query_id)} Q0 {_token(doc_id)} {rank} {float(score)!r} {TREC_TAG}\n")
+    write_atomically(path, "".join(lines))
+
+
+def _token(identifier: str) -> str:
+    return "".join(urllib.parse.quote(char) if char in "% " or not char.isprintable() else char for char in identifier)
+
+
+def read_run(path: Path, *, escaped: bool = False) -> Run:
+    """Read a TREC run file. `escaped` says that `write_run` wrote it, so that ``%20`` stands for a space.
+
+    Raises DataError with file and line for a line that has not six fields, a score that is no finite number, or a
+    document that a list holds twice.
+    """
+    problems: list[Problem] = []
+    run: Run = {}
+    seen: set[tuple[str, str]] = set()
+    for number, line in read_lines(path, problems):
+        fields = line.split()
+        score = _finite(fields[4]) if len(fields) == 6 else None
+        if score is None:
+            what = "not 'query_id Q0 doc_id rank score tag' with a finite score"
+            problems.append(Problem(f"{path}:{number}", what))
+            continue
+        query_id, doc_id = map(urllib.parse.unquote if escaped else str, (fields[0], fields[2]))
+        if (query_id, doc_id) in seen:
+            problems.append(Problem(f"{path}:{number}", f"query {query_id!r} lists document {doc_id!r} twice"))
+        seen.add((query_id, doc_id))
+        run.setdefault(query_id, []).append((doc_id, score))
+    if problems:
+        raise DataError(problems)
+    return run
+
+
+def _finite(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if abs(value) != float("inf") and value == value else None
+
+
+def write_qrels(path: Path, qrels: Qrels) -> None:
+    """Write judgements as a BEIR table."""
+    rows = [f"{query}\t{doc}\t{grade}\n" for query, docs in qrels.items() for doc, grade in docs.items()]
+    write_atomically(path, "query-id\tcorpus-id\tscore\n" + "".join(rows))
+
+
+def write_parquet(path: Path, rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> None:
+    """Write rows as Parquet with the given columns (name -> Arrow type), also when there are no rows."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = pa.schema([(name, pa.type_for_alias(kind)) for name, kind in columns.items()])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.part")
+    pq.write_table(pa.Table.from_pylist([dict(row) for row in rows], schema=schema), aside)
+    aside.replace(path)
+
+
+def read_parquet(path: Path) -> list[dict[str, Any]]:
+    """Read a Parquet file as a list of rows."""
+    import pyarrow.parquet as pq
+
+    rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
+    return rows

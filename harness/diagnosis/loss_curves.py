@@ -1,0 +1,99 @@
+"""Is more of it enough? Recall, or hit rate, against the depth of the pool; answers against the passages shown.
+
+Intervals are those of `shares`, by group: they stay in the range of the measure, where recall often is near its end.
+This module must not know where runs and answers come from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Literal
+
+from harness.scoring import score_run
+from harness.statistics.shares import mean_of
+from harness.statistics.stats import Paired, compare
+from harness.values.insights import Curve, Point
+from harness.values.measures import Measure
+from harness.values.records import Qrels, Run
+
+
+def depth_curve(
+    run: Run, qrels: Qrels, groups: Mapping[str, str], depth: int, chosen: int,
+    measure: Literal["recall", "hit_rate"] = "recall", also: Collection[int] = (),
+) -> Curve:  # fmt: skip
+    """Mean recall, or hit rate, of all judged questions at 1, 2, 3, 5, 10, 20, ... documents, up to `depth` itself.
+
+    `chosen` is how deep the pipeline's pool is; it and each depth of `also` are points unless the run ends before them.
+    Gains are told against `chosen`, by `stats.compare`, for all depths together. The hit rate is the share of questions
+    with any relevant document in the pool: one minus what the funnel says is not in the pool.
+    """
+    cutoffs = sorted({*depths(depth), *(min(cutoff, depth) for cutoff in (chosen, *also))})
+    scores = score_run(run, qrels, [Measure(measure, cutoff) for cutoff in cutoffs])
+    by_depth = {scored.cutoff or 0: values for scored, values in scores.items() if values}
+    return _curve("depth", measure, Measure(measure, chosen), by_depth, groups, chosen)
+
+
+def context_curve(
+    by_context: Mapping[int, Mapping[str, float | None]], groups: Mapping[str, str], measure: Measure, chosen: int
+) -> Curve:
+    """Mean of an answer measure at each number of passages shown: passages shown -> values by question.
+
+    All points are means over the same questions, those with a value at every point: a question that failed at one of
+    them would move that mean alone. A number of passages at which no question has a value is left out. Gains are told
+    against `chosen`, by `stats.compare`: whoever looks at several numbers of passages finds one that is better.
+    """
+    known = {
+        shown: {query_id: value for query_id, value in values.items() if value is not None}
+        for shown, values in sorted(by_context.items())
+    }
+    known = {shown: values for shown, values in known.items() if values}
+    common = set.intersection(*map(set, known.values())) if known else set()
+    shared = {shown: {key: values[key] for key in values if key in common} for shown, values in known.items() if common}
+    return _curve("context", str(measure), measure, shared, groups, chosen)
+
+
+def _curve(
+    kind: Literal["depth", "context"], name: str, measure: Measure, by_point: Mapping[int, Mapping[str, float]],
+    groups: Mapping[str, str], chosen: int,
+) -> Curve:  # fmt: skip
+    gains = _gains(by_point, groups, measure, chosen)
+    points = [_point(at, measure, values, groups) for at, values in by_point.items()]
+    told = [point.model_copy(update=gains.get(point.at, {})) for point in points]
+    return Curve(kind=kind, measure=name, points=tuple(told), chosen=chosen)
+
+
+def _gains(
+    by_point: Mapping[int, Mapping[str, float]], groups: Mapping[str, str], measure: Measure, chosen: int
+) -> dict[int, dict[str, float | None]]:
+    """The fields of the gain over `chosen`, by point."""
+    others = [at for at in by_point if at != chosen] if chosen in by_point else []
+    pairs = [Paired(str(at), 0, measure, 0.0, by_point[at], by_point[chosen], groups) for at in others]
+    rows = compare("exploratory", pairs) if pairs else []
+    return {
+        at: {"gain": row.difference, "gain_low": row.low, "gain_high": row.high}
+        for at, row in zip(others, rows, strict=True)
+    }
+
+
+def depths(depth: int) -> list[int]:
+    """1, 2, 3, 5, 10, 20, 50, 100, 200, 500, ... as far as `depth` goes, and `depth`."""
+    return [*_round_numbers(depth), depth]
+
+
+def _round_numbers(end: int) -> Iterator[int]:
+    power = 1
+    while power < end:
+        yield from (
+            number for number in ((1, 2, 3, 5) if power == 1 else (power, 2 * power, 5 * power)) if number < end
+        )
+        power *= 10
+
+
+def _point(at: int, measure: Measure, values: Mapping[str, float], groups: Mapping[str, str]) -> Point:
+    # A suite may score below the range of a measure, as in `stats`; then its own extreme counts.
+    lowest, highest = min(measure.kind.low, *values.values()), max(measure.kind.high, *values.values())
+    found = mean_of(values, groups, lowest, highest)
+    several = found.groups > 1
+    return Point(
+        at=at, mean=found.value, low=found.low if several else None, high=found.high if several else None, n=found.n
+    )

@@ -1,0 +1,1 @@
+"""Verdicts against accepted scores and between any two runs."""

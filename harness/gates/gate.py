@@ -1,0 +1,260 @@
+"""Is it worse than what was accepted? Every system of an outcome against the accepted scores of the same name.
+
+All gated measures of all systems are one family, with intervals that hold together. What is compared depends on what
+can be known: a system that is not trained, and one checkpoint, query by query (`stats`); a recipe, where there are six
+seeds or more on both sides together, with the variance between trainings (`reseeded`). Where both occur, each has its
+share of alpha.
+
+One checkpoint says nothing of how much another training would differ, so a candidate with fewer seeds has `regressed`
+only where the whole interval lies below minus the margin: the margin must hold what seeds do. Everywhere else
+`regressed` is as `stats.verdict` has it. This module reads tables only; it must not know stores, files or wording.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from harness.errors import ConfigError, Problem
+from harness.gates import reseeded
+from harness.gates.baselines import Baseline, what_differs
+from harness.gates.probe_gates import judge_probe
+from harness.gates.score_tables import Key, Tables
+from harness.statistics import stats
+from harness.statistics.verdicts import BOUNDS, About, Gated, Gating, Standing, label_of
+from harness.suite.bounds import Gate, OnInconclusive
+from harness.values.findings import Comparison, Outcome, SystemInfo
+from harness.values.measures import Measure
+
+Column = Mapping[str, float | None]
+BY_SEEDS = "one checkpoint is worse, and not surely by more than the margin, which another seed may be too"
+
+
+class Terms(NamedTuple):
+    """By what rules it is judged."""
+
+    on_inconclusive: OnInconclusive = "pass"
+    failure_limit: float = 0.0
+    alpha: float = 0.05
+    resamples: int = 10_000
+
+
+class _Single(NamedTuple):
+    """A system, or a checkpoint, to be compared query by query."""
+
+    blank: Gated
+    pair: stats.Paired
+
+
+class _Several(NamedTuple):
+    """A recipe with its seeds, to be compared with the variance between them."""
+
+    blank: Gated
+    pair: reseeded.Retrained
+
+
+Item = Gated | _Single | _Several
+
+
+def judge(
+    gates: Sequence[Gate], outcome: Outcome, tables: Tables, baseline: Baseline | None, terms: Terms | None = None
+) -> Gating:
+    """Judge the scores of an outcome by gates, in the order of the gates.
+
+    Advisory measures are a family of their own, so that they cost the others nothing. Raises ConfigError if a gate
+    rests on a measure that was not run: it must not pass because there was nothing to measure.
+    """
+    _check(gates, outcome, tables)
+    judging = _Judging(outcome, tables, baseline, terms or Terms())
+    by_gate: dict[str, list[Gated]] = {gate.name: [] for gate in gates}
+    for advisory in (False, True):
+        chosen = [gate for gate in gates if gate.measure and judging.advisory(gate) == advisory]
+        for one in judging.measures(chosen):
+            by_gate[one.gate].append(one)
+    for gate in gates:
+        if gate.probe:
+            by_gate[gate.name] += judging.probed(gate)
+    accepted = baseline.accepted if baseline else None
+    return Gating(
+        suite=outcome.suite,
+        split=outcome.split,
+        created=outcome.created,
+        accepted=accepted.accepted if accepted else "",
+        why=accepted.reason if accepted else "",
+        verdicts=tuple(one for found in by_gate.values() for one in found),
+        changed=judging.changed(),
+        differs={str(gate.measure): found for gate in gates if gate.measure and (found := judging.differs(gate))},
+    )
+
+
+def _check(gates: Sequence[Gate], outcome: Outcome, tables: Tables) -> None:
+    if not gates:
+        raise ConfigError(Problem(f"suite {outcome.suite}", "nothing is gated", "add gates: [{measure, margin}]"))
+    run = {name for table in tables.values() for name in table.values}
+    problems = []
+    for number, gate in enumerate(gates):
+        if gate.measure is not None and str(gate.measure) not in run:
+            why = outcome.not_run.get(str(gate.measure), "the suite did not measure it when it was run")
+            what = f"{gate.measure} was not run: {why}"
+            problems.append(Problem(f"gates.{number}", what, "run the suite again, or remove the gate"))
+    if problems:
+        raise ConfigError(problems)
+
+
+@dataclass(frozen=True)
+class _Judging:
+    outcome: Outcome
+    tables: Tables
+    baseline: Baseline | None
+    terms: Terms
+
+    def advisory(self, gate: Gate) -> bool:
+        """Whether a gate on a measure is only shown: it says so, or its measure rests on a judge not calibrated."""
+        unproven = {row.measure for row in self.outcome.comparisons if row.family == "advisory"}
+        return gate.advisory or str(gate.measure) in (*self.outcome.advisory, *unproven)
+
+    def differs(self, gate: Gate) -> tuple[str, ...]:
+        return what_differs(self.baseline.accepted, self.outcome, str(gate.measure)) if self.baseline else ()
+
+    def changed(self) -> tuple[str, ...]:
+        before = self._accepted()
+        now = {(info.name, info.seed): info for info in self.outcome.systems}
+        return tuple(info.label for key, info in now.items() if key in before and before[key].identity != info.identity)
+
+    def probed(self, gate: Gate) -> list[Gated]:
+        machine = self.baseline.accepted.provenance.get("machine") if self.baseline else None
+        return list(judge_probe(gate, self.outcome, self._accepted(), machine))
+
+    def measures(self, gates: Sequence[Gate]) -> list[Gated]:
+        """All systems under all these gates, as one family."""
+        items = [item for gate in gates for item in self._items(gate)]
+        single = [item for item in items if isinstance(item, _Single)]
+        several = [item for item in items if isinstance(item, _Several)]
+        found, again = iter(self._compared(single, items)), iter(self._rechecked(several, items))
+        judged = []
+        for item in items:
+            if isinstance(item, Gated):
+                judged.append(item)
+            else:
+                judged.append(_decided(item.blank, next(found if isinstance(item, _Single) else again)))
+        return judged
+
+    def _compared(self, single: Sequence[_Single], items: Sequence[Item]) -> list[Comparison]:
+        if not single:
+            return []
+        limit, resamples = self.terms.failure_limit, self.terms.resamples
+        alpha = max(self._alpha(single, items), 1 / resamples)
+        return stats.compare(
+            "regression", [item.pair for item in single], failure_limit=limit, alpha=alpha, resamples=resamples
+        )
+
+    def _rechecked(self, several: Sequence[_Several], items: Sequence[Item]) -> list[Comparison]:
+        limit, alpha = self.terms.failure_limit, self._alpha(several, items)
+        return reseeded.recheck([item.pair for item in several], failure_limit=limit, alpha=alpha)
+
+    def _alpha(self, part: Sequence[Item], items: Sequence[Item]) -> float:
+        """The share of alpha of a part of all comparisons."""
+        return self.terms.alpha * len(part) / max(1, sum(not isinstance(item, Gated) for item in items))
+
+    def _accepted(self) -> dict[Key, SystemInfo]:
+        return (
+            {(one.info.name, one.info.seed): one.info for one in self.baseline.accepted.systems}
+            if self.baseline
+            else {}
+        )
+
+    def _items(self, gate: Gate) -> Iterator[Item]:
+        """What is to be compared under a gate, and what needs no comparison."""
+        measure = str(gate.measure)
+        before = _columns(self.baseline.tables, measure) if self.baseline else {}
+        now = _columns(self.tables, measure)
+        for name in dict.fromkeys((*now, *before)):
+            if name in BOUNDS:
+                continue
+            if self.differs(gate):
+                seeds = tuple(now.get(name) or before[name])
+                yield self._blank(gate, name, seeds, "not comparable", "it was measured in another way")
+            elif name not in now:
+                yield self._blank(gate, name, tuple(before[name]), "missing", "accepted, and not in this outcome")
+            else:
+                yield from self._of_system(gate, name, now[name], before.get(name, {}))
+
+    def _of_system(
+        self, gate: Gate, name: str, now: Mapping[int, Column], before: Mapping[int, Column]
+    ) -> Iterator[Item]:
+        unchanged = all(before.get(seed) == column for seed, column in now.items())
+        populations = {frozenset(column) for column in (*now.values(), *before.values())}
+        if before and len(populations) > 1:
+            yield self._blank(gate, name, tuple(now), "not comparable", "its queries are not those that were accepted")
+        elif self._trained(name) and reseeded.enough(len(now), len(before)) and not unchanged:
+            yield self._several(gate, name, now, before)
+        else:
+            for seed in now:
+                yield self._of_seed(gate, name, seed, now[seed], before.get(seed))
+            # A seed less is no system less, as long as there is one to compare.
+            left_out: Standing = "not compared" if now.keys() & before.keys() else "missing"
+            for seed in before.keys() - now.keys():
+                yield self._blank(gate, name, (seed,), left_out, "accepted with this seed, which was not run")
+
+    def _of_seed(self, gate: Gate, name: str, seed: int, now: Column, before: Column | None) -> Item:
+        if before is None:
+            failed = sum(value is None for value in now.values())
+            if failed / len(now) > self.terms.failure_limit:
+                why = f"{failed} of {len(now)} queries have no value (limit {self.terms.failure_limit:.1%})"
+                return self._blank(gate, name, (seed,), "failed", why)
+            return self._blank(gate, name, (seed,), "new", "nothing was accepted for it")
+        about: About = "checkpoint" if self._trained(name) else "system"
+        blank = self._blank(gate, name, (seed,), "inconclusive", about=about)
+        measure, margin = _bound(gate)
+        groups = self.tables[name, seed].groups
+        return _Single(blank, stats.Paired(name, seed, measure, margin, now, before, groups))
+
+    def _several(self, gate: Gate, name: str, now: Mapping[int, Column], before: Mapping[int, Column]) -> Item:
+        blank = self._blank(gate, name, tuple(sorted(now)), "inconclusive", about="recipe")
+        measure, margin = _bound(gate)
+        groups = self.tables[name, next(iter(now))].groups
+        return _Several(blank, reseeded.Retrained(name, measure, margin, now, before, groups))
+
+    def _trained(self, name: str) -> bool:
+        known = (*self.outcome.systems, *self._accepted().values())
+        return any(info.name == name and info.role == "candidate" for info in known)
+
+    def _blank(
+        self, gate: Gate, name: str, seeds: tuple[int, ...], verdict: Standing, reason: str = "",
+        about: About = "system",
+    ) -> Gated:  # fmt: skip
+        strict = (gate.on_inconclusive or self.terms.on_inconclusive) == "fail"
+        return Gated(
+            system=name, seeds=seeds, label=label_of(name, seeds, trained=self._trained(name)), gate=gate.name,
+            verdict=verdict, advisory=self.advisory(gate), strict=strict, about=about, reason=reason,
+        )  # fmt: skip
+
+
+def _bound(gate: Gate) -> tuple[Measure, float]:
+    assert gate.measure is not None
+    return gate.measure, gate.margin or 0.0
+
+
+def _columns(tables: Tables, measure: str) -> dict[str, dict[int, Column]]:
+    """Values of a measure by system and seed."""
+    found: dict[str, dict[int, Column]] = {}
+    for (name, seed), table in tables.items():
+        if measure in table.values:
+            found.setdefault(name, {})[seed] = table.values[measure]
+    return found
+
+
+def _decided(blank: Gated, row: Comparison) -> Gated:
+    """The verdict of a comparison, but for a single checkpoint that is not surely worse by more than the margin.
+
+    The very scores that were accepted are equivalent even where no difference is allowed.
+    """
+    verdict: Standing = row.verdict
+    reason = row.reason
+    if verdict == "inconclusive" and row.low == row.high == 0:
+        verdict = "equivalent"
+    if blank.about == "checkpoint" and verdict == "regressed" and not (row.high is not None and row.high < -row.margin):
+        verdict, reason = "inconclusive", BY_SEEDS
+    comparison = row.model_copy(update={"verdict": verdict, "reason": reason})
+    return blank.model_copy(update={"verdict": verdict, "comparison": comparison, "reason": reason})

@@ -1,0 +1,300 @@
+"""What the commands `accept`, `gate`, `compare` and `score` do: read, judge, print, write."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from harness import outcomes, provenance
+from harness.data.formats import write_atomically
+from harness.errors import ConfigError, Incomplete, Problem
+from harness.gates import baselines, versus
+from harness.gates.baselines import Accepted, Baseline, Damaged, accepted_system
+from harness.gates.gate import Terms, judge
+from harness.gates.run_files import RunScores, score_files
+from harness.gates.score_tables import Table, Tables, scores_in, tables_of
+from harness.report import figures, gates
+from harness.report.junit import junit
+from harness.statistics.verdicts import Gating
+from harness.suite.files import load_suite
+from harness.suite.spec import Suite
+from harness.values.findings import Outcome
+from harness.values.measures import Measure, parse
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
+NO_PART_OF_A_RUN = ("gates", "on_inconclusive", "failure_limit", "published", "title", "seeds", "prices")
+"""Sections of a suite that an outcome does not depend on, or that a command line may have replaced."""
+DEFAULT_MEASURE = "ndcg@10"
+
+
+class Measured(NamedTuple):
+    """An outcome with its scores, where they lie, and the suite as it is now."""
+
+    suite: Suite
+    suite_file: Path
+    outcome: Outcome
+    folder: Path
+    tables: Tables
+
+
+class Acceptance(NamedTuple):
+    """What was accepted, where it was put, and what it replaced."""
+
+    accepted: Accepted
+    folder: Path
+    before: Accepted | None
+
+
+# ---- accept
+
+
+def accept(
+    suite: str | Path, reason: str, store: Path, baselines_folder: Path | None = None, outcome: Path | None = None
+) -> Acceptance:
+    """Accept the latest outcome of a suite (or the one in a folder) in place of what was accepted.
+
+    Raises ConfigError without a reason, and Incomplete if more failed than the suite's failure_limit allows; nothing is
+    written then.
+    """
+    reason = " ".join(reason.split())
+    if not reason:
+        raise ConfigError(Problem("--reason", "empty", "say why these scores are the ones to hold on to"))
+    found = measured(suite, store, outcome)
+    _check_complete(found)
+    folder = _folder(found, baselines_folder)
+    try:
+        before = baselines.read(folder, found.suite.name)
+    except Damaged:
+        before = None
+    accepted = _accepted(found, reason)
+    baselines.write(folder, accepted, _tables(found))
+    return Acceptance(accepted, folder, before.accepted if before else None)
+
+
+def _check_complete(found: Measured) -> None:
+    limit, problems = found.suite.failure_limit, []
+    for info in found.outcome.systems:
+        if info.failed:
+            problems.append(Problem(info.label, f"failed ({info.failed})", "run the suite again"))
+    failed = {info.label for info in found.outcome.systems if info.failed}
+    labels = {(info.name, info.seed): info.label for info in found.outcome.systems}
+    for row in found.outcome.summaries:
+        label = labels.get((row.system, row.seed), row.system)
+        if label not in failed and row.failed and row.failed / (row.n + row.failed) > limit:
+            what = f"{row.failed} of {row.n + row.failed} scores of {row.measure} failed (failure_limit {limit:.1%})"
+            problems.append(Problem(label, what, "run the suite again"))
+    if problems:
+        raise Incomplete(problems)
+
+
+def _tables(found: Measured) -> dict[tuple[str, int], Table]:
+    """A table for every system, also one that nothing was measured of."""
+    keys = [(info.name, info.seed) for info in found.outcome.systems]
+    return {key: found.tables.get(key, Table({}, {})) for key in keys}
+
+
+def _accepted(found: Measured, reason: str) -> Accepted:
+    outcome, tables = found.outcome, _tables(found)
+    return Accepted(
+        suite=outcome.suite,
+        title=outcome.title,
+        split=outcome.split,
+        reason=reason,
+        accepted=provenance.now(),
+        by=_user(),
+        created=outcome.created,
+        provenance=outcome.provenance,
+        dataset=outcome.dataset,
+        measures=outcome.measures,
+        identities=outcome.identities,
+        measured=outcome.measured,
+        systems=tuple(accepted_system(info, tables[info.name, info.seed]) for info in outcome.systems),
+        summaries=outcome.summaries,
+        margins={row.measure: row.margin for row in outcome.comparisons if row.family == "gain"},
+        times_scored=outcome.times_scored,
+    )
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):
+        return ""
+
+
+def what_changed(done: Acceptance) -> list[str]:
+    """What accepting changed, in sentences."""
+    new, old = done.accepted, done.before
+    labels = {one.info.label: one for one in new.systems}
+    scores = f"{figures.counted(len(labels), 'system')} on {figures.counted(len(new.measures), 'measure')}"
+    told = [f"Accepted the outcome of {new.created}: {scores}, in {done.folder}."]
+    if old is None:
+        return told
+    told.append(f"It replaces what was accepted on {old.accepted} ({old.reason}).")
+    were = {one.info.label: one for one in old.systems}
+    moved = [label for label, one in labels.items() if label in were and one.rows != were[label].rows]
+    gone, come = [label for label in were if label not in labels], [label for label in labels if label not in were]
+    for words, names in (("Scores changed", moved), ("New", come), ("No longer accepted", gone)):
+        if names:
+            told.append(f"{words}: {figures.listed(names)}.")
+    odd = [name for name, digest in new.identities.items() if old.identities.get(name, digest) != digest]
+    if odd:
+        told.append(f"Measured in another way than before: {figures.listed(odd)}.")
+    return told
+
+
+# ---- gate
+
+
+def gate(suite: str | Path, store: Path, baselines_folder: Path | None = None, outcome: Path | None = None) -> Gating:
+    """Judge the latest outcome of a suite (or the one in a folder) by the suite's gates as they are written now."""
+    found = measured(suite, store, outcome)
+    folder = _folder(found, baselines_folder)
+    baseline = baselines.read(folder, found.suite.name)
+    return gated(found, baseline).model_copy(
+        update={"command": _command(suite, store, baselines_folder), "notes": _stale(found)}
+    )
+
+
+def gated(found: Measured, baseline: Baseline | None) -> Gating:
+    """Judge an outcome that was read against what was accepted."""
+    terms = Terms(found.suite.on_inconclusive, found.suite.failure_limit)
+    return judge(found.suite.gates, found.outcome, found.tables, baseline, terms)
+
+
+def measured(suite: str | Path, store: Path, outcome: Path | None = None) -> Measured:
+    """Read a suite with its latest outcome, or the one in a folder. Raises ConfigError for what cannot be used."""
+    spec, path = load_suite(suite)
+    folder = outcome or store / "outcomes" / spec.name / "latest"
+    found = outcomes.read(folder)
+    if found.suite != spec.name:
+        what = f"an outcome of the suite {found.suite!r}, not of {spec.name!r}"
+        raise ConfigError(Problem(str(folder), what, "give an outcome of this suite"))
+    tables = tables_of(scores_in(folder / versus.SCORES_FILE), found.split)
+    return Measured(spec, path, found, folder, tables)
+
+
+def _folder(found: Measured, baselines_folder: Path | None) -> Path:
+    return (baselines_folder or baselines.folder_for(found.suite_file)) / found.suite.name
+
+
+def _command(suite: str | Path, store: Path, baselines_folder: Path | None) -> str:
+    stored = "" if str(store) == ".harness" else f" --store {store}"
+    where = f" --baselines {baselines_folder}" if baselines_folder else ""
+    return f'harness accept {suite}{stored}{where} --reason "..."'
+
+
+def _stale(found: Measured) -> tuple[str, ...]:
+    """A warning if the suite file is no longer what the outcome was made of."""
+    now, then = found.suite.model_dump(mode="json", by_alias=True), found.outcome.spec
+    odd = [name for name in now if name not in NO_PART_OF_A_RUN and _portable(now, name) != _portable(then, name)]
+    if not odd:
+        return ()
+    return (f"The suite file has changed since this outcome was made ({', '.join(odd)}): run the suite again.",)
+
+
+def _portable(spec: Mapping[str, Any], name: str) -> Any:
+    """A section without where things lie on this machine."""
+    section = spec.get(name)
+    if isinstance(section, Mapping):
+        return {key: value for key, value in section.items() if key not in ("path", "prompts")}
+    return section
+
+
+def show(found: Gating, console: Console, verbose: bool = True) -> None:
+    """Print the heading, the table and a sentence for each verdict."""
+    from rich.text import Text
+
+    from harness.report.terminal import print_lines, print_table
+
+    console.print(Text(gates.heading(found), style="bold"), soft_wrap=True)
+    console.print(Text(gates.subject(found), style="dim"), soft_wrap=True)
+    print_table(gates.table(found), console)
+    console.print()
+    shown = found.verdicts if verbose else found.failing
+    print_lines([*map(gates.sentence, shown), *gates.remarks(found)], console)
+
+
+def write_files(found: Gating, junit_file: Path | None, json_file: Path | None) -> None:
+    """Write JUnit XML and JSON where asked for, and the summary of a GitHub job where there is one."""
+    if junit_file is not None:
+        write_atomically(junit_file, junit(found))
+    if json_file is not None:
+        write_atomically(json_file, json.dumps(gates.as_json(found), indent=1, ensure_ascii=False) + "\n")
+    summary = os.environ.get(STEP_SUMMARY)
+    if summary:
+        with Path(summary).open("a", encoding="utf-8") as file:
+            file.write(gates.markdown(found))
+
+
+# ---- compare and score
+
+
+def compare(
+    first: str, second: str, store: Path, qrels: Path | None, measures: Sequence[str], margin: float | None
+) -> versus.Compared:
+    """Compare two outcomes, two systems, or two run files with judgements: B minus A."""
+    files = [Path(text) for text in (first, second) if Path(text).is_file()]
+    if qrels is None and files:
+        raise ConfigError(Problem(str(files[0]), "a run file needs judgements", "add --qrels FILE"))
+    if qrels is None:
+        sides = versus.side(first, store), versus.side(second, store)
+        return versus.compare(*sides, margin)
+    asked = _measures(measures)
+    a, b, remarks = versus.run_sides(Path(first), Path(second), qrels, asked)
+    found = versus.compare(a, b, margin)
+    return found._replace(remarks=[*found.remarks, *remarks])
+
+
+def score(run: Path, qrels: Path, measures: Sequence[str]) -> RunScores:
+    """Judge a TREC run of any system."""
+    return score_files(run, qrels, _measures(measures))
+
+
+def _measures(names: Sequence[str]) -> list[Measure]:
+    problems, found = [], []
+    for name in names or (DEFAULT_MEASURE,):
+        try:
+            found.append(parse(name))
+        except ValueError as error:
+            problems.append(Problem("--measure", str(error)))
+            continue
+        if not found[-1].is_rank:
+            problems.append(Problem("--measure", f"{name} needs answers", f"take one such as {DEFAULT_MEASURE}"))
+    if problems:
+        raise ConfigError(problems)
+    return list(dict.fromkeys(found))
+
+
+def show_compared(found: versus.Compared, console: Console, as_json: bool) -> None:
+    """Print differences with intervals, or JSON."""
+    if as_json:
+        rows = [{"label": found.labels[row.system, row.seed], **row.model_dump(mode="json")} for row in found.rows]
+        value = {"first": found.first, "second": found.second, "rows": rows, "remarks": found.remarks}
+        sys.stdout.write(json.dumps(value, indent=1) + "\n")
+        return
+    from harness.report.terminal import print_lines, print_table
+
+    title = f"{found.second} minus {found.first} (exploratory)"
+    margins = any(row.margin for row in found.rows)
+    print_table(gates.compared(found.rows, found.labels, title, margins), console)
+    print_lines(found.remarks, console)
+
+
+def show_scores(found: RunScores, console: Console, as_json: bool) -> None:
+    """Print means, or JSON with every score."""
+    if as_json:
+        sys.stdout.write(json.dumps(found.as_json(), indent=1) + "\n")
+        return
+    for measure, mean in found.means.items():
+        console.print(f"{measure}  {mean:.4f}  over {found.queries:,} queries", highlight=False, markup=False)
+    for line in found.remarks():
+        console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -1,0 +1,80 @@
+"""Gates on what the probe measured: latency and cost per 1,000 queries, against a bound.
+
+Times say something only of one machine class, so a relative bound holds only between two outcomes of one; a ceiling is
+absolute, needs nothing accepted, and means the machine it is checked on. Knows nothing of scores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from harness.gates.score_tables import Key
+from harness.statistics.verdicts import BOUNDS, Gated, Standing, label_of
+from harness.suite.bounds import Gate
+from harness.values.findings import Outcome, SystemInfo
+
+
+class _Figure(NamedTuple):
+    value: float | None
+    n: int
+
+
+def judge_probe(
+    gate: Gate, outcome: Outcome, accepted: Mapping[Key, SystemInfo], machine: str | None
+) -> Iterator[Gated]:
+    """Judge a figure of every system that could be served; `machine` is the class of the accepted figures."""
+    now = {(info.name, info.seed): info for info in outcome.systems if info.name not in BOUNDS}
+    for info in now.values():
+        yield _judged(gate, info, accepted.get((info.name, info.seed)), outcome, machine)
+    names = {info.name for info in now.values()}
+    for info in accepted.values():
+        if info.name not in (*names, *BOUNDS):
+            blank = _blank(gate, info)
+            yield blank.model_copy(update={"verdict": "missing", "reason": "accepted, and not in this outcome"})
+
+
+def _judged(gate: Gate, info: SystemInfo, before: SystemInfo | None, outcome: Outcome, machine: str | None) -> Gated:
+    now, blank = _figure(gate, info), _blank(gate, info)
+    if now.value is None:
+        why = info.failed or "; ".join(_not_timed(outcome)) or "it was not timed"
+        return blank.model_copy(update={"verdict": "failed", "reason": f"there is no figure: {why}"})
+    found: dict[str, object] = {"value": now.value, "n": now.n}
+    if gate.ceiling is not None:
+        return blank.model_copy(update=found | {"bound": gate.ceiling, "verdict": _standing(now.value, gate.ceiling)})
+    known = _figure(gate, before) if before is not None else _Figure(None, 0)
+    if known.value is None:
+        return blank.model_copy(update=found | {"verdict": "new", "reason": "no figure was accepted"})
+    found["accepted"] = known.value
+    here = outcome.provenance.get("machine")
+    if machine != here:
+        why = f"another machine: accepted on {machine or 'an unknown one'}, now on {here or 'an unknown one'}"
+        return blank.model_copy(update=found | {"verdict": "not compared", "reason": why})
+    bound = known.value * (1 + (gate.relative or 0.0))
+    return blank.model_copy(update=found | {"bound": bound, "verdict": _standing(now.value, bound)})
+
+
+def _standing(value: float, bound: float) -> Standing:
+    return "within bound" if value <= bound else "over bound"
+
+
+def _blank(gate: Gate, info: SystemInfo) -> Gated:
+    seeds = (info.seed,)
+    label = label_of(info.name, seeds, trained=info.role == "candidate")
+    return Gated(
+        system=info.name, seeds=seeds, label=label, gate=gate.name, verdict="not compared", advisory=gate.advisory
+    )
+
+
+def _figure(gate: Gate, info: SystemInfo) -> _Figure:
+    serving = info.serving
+    if serving is None or serving.total is None:
+        return _Figure(None, 0)
+    figures = {
+        "p50_ms": serving.total.p50_ms, "p95_ms": serving.total.p95_ms, "cost_per_1000": serving.dollars_per_1000
+    }  # fmt: skip
+    return _Figure(figures[str(gate.probe)], serving.total.n)
+
+
+def _not_timed(outcome: Outcome) -> list[str]:
+    return [f"{name}: {why}" for name, why in outcome.not_run.items() if name.startswith("probe ")]

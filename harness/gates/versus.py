@@ -1,0 +1,179 @@
+"""Two sides, system by system and measure by measure: outcomes, accepted scores, systems of them, or run files.
+
+What is compared was measured in the same way: a measure of another measurement identity is left out and named, and if
+nothing is left, the two are not comparable. Everything found here is exploratory; what gates is `gate`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from harness import outcomes
+from harness.errors import ConfigError, NotComparable, Problem, nearest
+from harness.gates import baselines
+from harness.gates.run_files import read_qrels, read_run, score
+from harness.gates.score_tables import Key, Table, Tables, scores_in, tables_of
+from harness.statistics import stats
+from harness.values.findings import Comparison
+from harness.values.measures import Measure, parse
+
+SCORES_FILE = "scores.parquet"
+RUN: Key = ("run", 0)
+
+
+class Side(NamedTuple):
+    """One side: what it is called, its scores, what measured them, and the margins that its suite sets.
+
+    `labels` says how systems are written; `chosen` is the one system that was asked for, if one was.
+    """
+
+    name: str
+    tables: Tables
+    identities: Mapping[str, str]
+    margins: Mapping[str, float]
+    labels: Mapping[Key, str]
+    chosen: Key | None = None
+
+
+class Compared(NamedTuple):
+    """Differences of B minus A, as one family, and what a reader must know."""
+
+    first: str
+    second: str
+    rows: list[Comparison]
+    labels: Mapping[Key, str]
+    remarks: list[str]
+
+
+def compare(first: Side, second: Side, margin: float | None = None) -> Compared:
+    """Compare two sides on every measure that both have; `margin` holds where no gate sets one.
+
+    Raises NotComparable if no measure was taken in the same way, and ConfigError if no system is on both sides.
+    """
+    matched = _matched(first, second)
+    pairs, remarks, odd = [], [], set()
+    for ours, theirs in matched.items():
+        table, other = second.tables[ours], first.tables[theirs]
+        for measure in table.values:
+            if measure not in other.values:
+                continue
+            if first.identities.get(measure) != second.identities.get(measure):
+                odd.add(measure)
+                continue
+            bound = second.margins.get(measure, margin or 0.0)
+            pair, left_out = _pair(ours, parse(measure), bound, table, other)
+            if left_out:
+                label = second.labels[ours]
+                remarks.append(f"{label}, {measure}: {left_out} queries have it on one side only, and are left out.")
+            if pair.values:
+                pairs.append(pair)
+    if odd:
+        remarks.append(f"Not comparable, for it was measured in another way: {', '.join(sorted(odd))}.")
+    if not pairs:
+        what = "no measure was taken in the same way" if odd else "no measure with a query in common"
+        raise NotComparable(Problem(f"{first.name} and {second.name}", what, "run both on the same data"))
+    rows = stats.compare("exploratory", pairs, failure_limit=1.0)
+    labels = {key: _label(second, key, first, other) for key, other in matched.items()}
+    return Compared(first.name, second.name, rows, labels, remarks)
+
+
+def side(text: str, store: Path) -> Side:
+    """What a user means: an outcome's folder, a folder of accepted scores, or a suite's latest; ``X:system[:seed]``."""
+    whole, found = text, _whole(text, store)
+    parts: list[str] = []
+    while found is None and ":" in whole:
+        whole, _, last = whole.rpartition(":")
+        parts.insert(0, last)
+        found = _whole(whole, store)
+    if found is None:
+        what = f"no outcome, accepted scores or suite with an outcome: {text!r}"
+        raise ConfigError(Problem("", what, "give a folder, a name, or either with ':system'"))
+    found = found._replace(name=whole)
+    return _choose(found, ":".join(parts)) if parts else found
+
+
+def run_sides(first: Path, second: Path, qrels_file: Path, measures: Sequence[Measure]) -> tuple[Side, Side, list[str]]:
+    """Two run files judged by the same judgements; every query stands for itself."""
+    qrels = read_qrels(qrels_file)
+    sides, remarks = [], []
+    for path in (first, second):
+        found = score(read_run(path), qrels, measures, path, qrels_file)
+        values = {str(measure): column for measure, column in found.values.items()}
+        groups = {query: query for column in values.values() for query in column}
+        sides.append(Side(str(path), {RUN: Table(values, groups)}, {}, {}, {RUN: path.name}))
+        remarks += [f"{path}: {line}" for line in found.remarks()]
+    remarks.append("Every query stands for itself: where several belong together, the intervals are too narrow.")
+    return sides[0], sides[1], remarks
+
+
+def _whole(text: str, store: Path) -> Side | None:
+    folder = Path(text)
+    if (folder / baselines.ACCEPTED_FILE).is_file():
+        return _of_accepted(folder)
+    latest = store / "outcomes" / text / "latest"
+    for place in (folder, latest):
+        if text and (place / outcomes.OUTCOME_FILE).is_file():
+            return _of_outcome(place)
+    return None
+
+
+def _of_outcome(folder: Path) -> Side:
+    outcome = outcomes.read(folder)
+    tables = tables_of(scores_in(folder / SCORES_FILE), outcome.split)
+    gates = outcome.spec.get("gates") or ()
+    margins = {gate["measure"]: gate["margin"] for gate in gates if gate.get("measure")}
+    labels = {(info.name, info.seed): info.label for info in outcome.systems}
+    return Side(str(folder), tables, outcome.identities, margins, labels)
+
+
+def _of_accepted(folder: Path) -> Side:
+    found = baselines.read(folder)
+    assert found is not None
+    infos = [one.info for one in found.accepted.systems]
+    labels = {(info.name, info.seed): info.label for info in infos}
+    return Side(str(folder), found.tables, found.accepted.identities, {}, labels)
+
+
+def _choose(side: Side, system: str) -> Side:
+    """The side with one system chosen: ``name``, or ``name:seed`` where it has several seeds."""
+    found = [key for key in side.tables if system in (key[0], f"{key[0]}:{key[1]}")]
+    if len(found) == 1:
+        return side._replace(name=f"{side.name}:{system}", chosen=found[0])
+    names = {name for name, _ in side.tables}
+    hint = f"write {system}:{found[0][1]}" if found else nearest(system, names)
+    what = f"{system!r} has {len(found)} seeds" if found else f"no system {system!r}"
+    raise ConfigError(Problem(side.name, what, hint))
+
+
+def _matched(first: Side, second: Side) -> dict[Key, Key]:
+    """System of the second side -> the one of the first that it is compared with."""
+    if first.chosen and second.chosen:
+        return {second.chosen: first.chosen}
+    asked = first.chosen or second.chosen
+    found = {key: key for key in second.tables if key in first.tables and asked in (None, key)}
+    if not found:
+        theirs = {name for name, _ in first.tables}
+        hint = f"known there: {', '.join(sorted(theirs))}; name one on each side with ':system'"
+        raise ConfigError(Problem(f"{first.name} and {second.name}", "no system of the same name and seed", hint))
+    return found
+
+
+def _label(second: Side, key: Key, first: Side, other: Key) -> str:
+    ours, theirs = second.labels[key], first.labels[other]
+    return ours if ours == theirs else f"{ours} minus {theirs}"
+
+
+def _pair(key: Key, measure: Measure, margin: float, table: Table, other: Table) -> tuple[stats.Paired, int]:
+    """The pair on the queries that both sides have, and how many only one has; better is always more."""
+    values, baseline = table.values[str(measure)], other.values[str(measure)]
+    common = [query for query in values if query in baseline]
+    kind = measure.kind
+
+    def better(value: float | None) -> float | None:
+        return kind.low + kind.high - value if value is not None and kind.better == "lower" else value
+
+    mine, theirs = ({query: better(column[query]) for query in common} for column in (values, baseline))
+    pair = stats.Paired(*key, measure, margin, mine, theirs, table.groups)
+    return pair, len(values.keys() ^ baseline.keys())

@@ -1,0 +1,209 @@
+"""Is a judge good enough to decide what is right? Its scores of answers that people have rated, against the people.
+
+This module must not know suites, stages, stores, or how a judge is asked: answers go to `scoring` as those of any
+system do.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from harness.judge.agreement import (
+    ROUNDING,
+    Agreement,
+    Drawn,
+    Estimate,
+    Floats,
+    accepts,
+    agreement,
+    among_raters,
+    auroc,
+    draw_clusters,
+    level,
+)
+from harness.judge.labels import Labelled
+from harness.scoring import AnswerSettings, Scored, Shown, score_answers
+from harness.values.frozen import Frozen
+from harness.values.measures import Measure, parse
+from harness.values.records import Answer, Progress, Reference
+
+FEWEST_TURNS = 20
+"""Fewer clusters give a bootstrap too little to draw from."""
+FEWEST_ROWS = 10
+"""Of rows that people accepted, and of those they refused: with few, an AUROC of 1 is luck."""
+
+
+class Terms(NamedTuple):
+    """On what terms a judge is compared with people.
+
+    `scale` holds the ends of the people's scale; `cut` is the share of it (0 to 1) from which on their mean accepts an
+    answer; `bar` is what the AUROC must reach; `seed` is that of the `resamples` of the bootstrap.
+    """
+
+    scale: tuple[float, float]
+    cut: float
+    bar: float
+    resamples: int = 2000
+    seed: int = 0
+
+    @property
+    def steps(self) -> int:
+        """Steps of the people's scale: those of whole numbers, if its ends are some number of them apart; else four."""
+        width = self.scale[1] - self.scale[0]
+        return round(width) if width >= 1 and width == round(width) else 4
+
+
+class Calibration(Frozen):
+    """How a judge agrees with people in a measure, and whether it may decide what is right by it.
+
+    `settings` are the measurement settings of the measure: a calibration holds for them and no others. Of `rows`, the
+    `not_applicable` were not for the measure to judge; the others were `scored`, or `failed`. `ceiling` is how people
+    agree among themselves on the scored rows. In `failures_against` each failed row counts as judged the wrong way.
+    """
+
+    schema_version: Literal["harness/calibration-1"] = "harness/calibration-1"
+    measure: str
+    judge: dict[str, Any]
+    settings: dict[str, Any]
+    labels: str = ""
+    rows: int
+    scored: int
+    failed: int
+    reasons: dict[str, int]
+    not_applicable: dict[str, int]
+    turns: int
+    raters: int
+    accepted: int
+    refused: int
+    scale: tuple[float, float]
+    cut: float
+    bar: float
+    agreement: Agreement
+    ceiling: Agreement
+    failures_against: Estimate
+    spread: float | None = None
+    resamples: int
+    seed: int
+    passed: bool = False
+    reason: str = ""
+
+    def short_of(self, bar: float, cut: float | None = None) -> str:
+        """Why a judge so calibrated may not decide what is right, at this bar and cut; empty if it may.
+
+        The lower end of the interval of the AUROC must reach the bar, with every failure counted against the judge: a
+        lucky sample, or a judge that keeps silent on what is hard, must not decide.
+        """
+        fewest, low = min(self.accepted, self.refused), self.failures_against.low
+        if cut is not None and abs(self.cut - cut) > ROUNDING:
+            return f"it was calibrated at a cut of {self.cut:g}, not {cut:g}"
+        if self.turns < FEWEST_TURNS:
+            return f"{self.turns} turns are too few to tell; rate answers to {FEWEST_TURNS} or more"
+        if fewest < FEWEST_ROWS:
+            return f"{fewest} answers on one side of the cut are too few to tell; rate {FEWEST_ROWS} or more on each"
+        if low is None:
+            return "the AUROC has no interval"
+        return f"the AUROC may be as low as {low:.3f}, under the bar of {bar:g}" if low < bar else ""
+
+    def reaches(self, bar: float, cut: float | None = None) -> bool:
+        """Whether a judge so calibrated may decide what is right, at this bar and cut."""
+        return not self.short_of(bar, cut)
+
+
+def judge_rows(
+    rows: Sequence[Labelled],
+    measure: Measure,
+    settings: AnswerSettings,
+    progress: Progress = lambda done, total: None,
+) -> dict[str, Scored]:
+    """Score rated answers as a system's answers are scored: row_id -> score.
+
+    An answer that declines, and one without passages where the measure needs them, is `not_applicable`.
+    """
+    answers = {row.row_id: Answer(row.row_id, row.answer, 0, 0) for row in rows}
+    references = {row.row_id: Reference(row.row_id, (row.reference,) if row.reference else ()) for row in rows}
+    shown = {row.row_id: Shown(row.question, row.passages) for row in rows}
+    return score_answers(answers, references, [measure], settings, shown, progress)[measure]
+
+
+def calibrate(
+    rows: Sequence[Labelled],
+    scores: Mapping[str, Scored],
+    settings: Mapping[str, Any],
+    terms: Terms,
+    labels: str = "",
+) -> Calibration:
+    """Compare a judge's scores with what people said of the same answers.
+
+    `settings` are `scoring.measurement_settings` of the measure, `labels` is the digest of the file. Whether the judge
+    passed is what `Calibration.short_of` says at the bar.
+    """
+    measure = parse(str(settings["measure"]))
+    asked = [row for row in rows if scores[row.row_id].status != "not_applicable"]
+    told = [row for row in asked if scores[row.row_id].value is not None]
+    judged = np.asarray([_share(scores[row.row_id].value, measure) for row in told], dtype=np.float64)
+    people = _means(told, terms)
+    weights = draw_clusters([row.turn for row in told], terms.resamples, terms.seed)
+    ceiling, raters = among_raters([row.rescaled(terms.scale) for row in told], weights, terms.cut, terms.steps)
+    against = _failures_against(asked, scores, measure, terms)
+    accepted = int(accepts(people, terms.cut).sum())
+    statuses = [scores[row.row_id] for row in rows]
+    spreads = [one.spread for one in statuses if one.spread is not None]
+    found = Calibration(
+        measure=str(measure),
+        judge=dict(settings["judge"] or {}),
+        settings=dict(settings),
+        labels=labels,
+        rows=len(rows),
+        scored=len(told),
+        failed=len(asked) - len(told),
+        reasons=dict(Counter(one.reason for one in statuses if one.status == "failed")),
+        not_applicable=dict(Counter(one.reason for one in statuses if one.status == "not_applicable")),
+        turns=len({row.turn for row in told}),
+        raters=raters,
+        accepted=accepted,
+        refused=len(told) - accepted,
+        scale=terms.scale,
+        cut=terms.cut,
+        bar=terms.bar,
+        agreement=agreement(judged, people, weights, terms.cut, terms.steps) if told else Agreement(),
+        ceiling=ceiling,
+        failures_against=against,
+        spread=fmean(spreads) if spreads else None,
+        resamples=terms.resamples,
+        seed=terms.seed,
+    )
+    reason = found.short_of(terms.bar)
+    return found.model_copy(update={"passed": not reason, "reason": reason})
+
+
+def _means(rows: Sequence[Labelled], terms: Terms) -> Floats:
+    return np.asarray([level(row.rescaled(terms.scale)) for row in rows], dtype=np.float64)
+
+
+def _share(value: float | None, measure: Measure) -> float:
+    """A score as a share of the measure's range, the better the higher."""
+    low, high = measure.kind.low, measure.kind.high
+    share = ((value or 0.0) - low) / (high - low)
+    return 1 - share if measure.kind.better == "lower" else share
+
+
+def _failures_against(
+    rows: Sequence[Labelled], scores: Mapping[str, Scored], measure: Measure, terms: Terms
+) -> Estimate:
+    """AUROC with every failed row given the worst score there is: under all others if accepted, else above them."""
+    if not rows:
+        return Estimate()
+    accepted = accepts(_means(rows, terms), terms.cut)
+    values = [scores[row.row_id].value for row in rows]
+    worst = [
+        _share(value, measure) if value is not None else -math.inf if yes else math.inf
+        for value, yes in zip(values, accepted, strict=True)
+    ]
+    weights = draw_clusters([row.turn for row in rows], terms.resamples, terms.seed)
+    return Drawn(auroc(np.asarray(worst, dtype=np.float64), accepted, weights)).estimate()

@@ -1,0 +1,104 @@
+"""The judge of a suite: who answers for it, what it is measured by, and whether people have confirmed it.
+
+A calibration is kept below the store under the identity of what was calibrated (measure, judge, prompts), so another
+model, another temperature or another version of ragas is another judge.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from harness import scoring
+from harness.digests import digest_of
+from harness.judge.calibration import Calibration
+from harness.llm import Chat
+from harness.llm.services import Services
+from harness.models.loaders import locate, model_digest
+from harness.suite.roles import EMBEDDED_PREFIX, Judge
+from harness.suite.spec import Suite
+from harness.values.measures import Measure
+
+FOLDER = "calibrations"
+DECIDING = ("faithfulness", "factual_correctness", "rubric")
+"""Judged measures that may decide what is right."""
+log = logging.getLogger(__name__)
+
+
+def settings_of(suite: Suite, root: Path) -> scoring.AnswerSettings:
+    """What answer measures need beside answers; nobody is asked with it until `asked_by` names a chat."""
+    model = suite.pipeline.retriever.model
+    settings = scoring.AnswerSettings(suite.utility, suite.answer_format, locate(model), model_digest(model))
+    judge = suite.llm.judge
+    if judge is None:
+        return settings
+    identity = {**judge.identity, **({"digest": model_digest(judge.model)} if judge.in_process else {})}
+    judging = scoring.Judging(None, identity, judge.repeats, suite.rubric, at_once=judge.max_concurrency)
+    settings = settings._replace(judge=judging)
+    known = frozenset(name for name in DECIDING if passed(root, Measure(name), settings, judge))
+    return settings._replace(judge=judging._replace(calibrated=known))
+
+
+def asked_by(settings: scoring.AnswerSettings, chat: Chat) -> scoring.AnswerSettings:
+    """The settings with somebody to ask."""
+    assert settings.judge is not None
+    return settings._replace(judge=settings.judge._replace(chat=chat))
+
+
+def chat_of(suite: Suite, services: Services, unpacked: Path | None) -> Chat:
+    """Who judges: an endpoint, or a model in this process whose plain form is `unpacked`, if it was packed."""
+    judge = suite.llm.judge
+    assert judge is not None
+    if not judge.in_process:
+        from harness.llm.endpoint import EndpointChat
+
+        return EndpointChat("judge", services)
+    from harness.llm.local import LocalChat
+
+    folder = unpacked or locate(judge.model)
+    return LocalChat(folder, judge.model, judge.max_tokens, judge.temperature, judge.seed or 0)
+
+
+def place_of(root: Path, measure: Measure, settings: scoring.AnswerSettings) -> Path:
+    """Where the calibration of a judge for a measure is kept."""
+    return root / FOLDER / f"{digest_of(scoring.measurement_settings(measure, settings))}.json"
+
+
+def calibration_of(root: Path, measure: Measure, settings: scoring.AnswerSettings) -> Calibration | None:
+    """The calibration on record; None, with a warning if there is a file, where it cannot be read."""
+    place = place_of(root, measure, settings)
+    try:
+        return Calibration.model_validate_json(place.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError):
+        log.warning("%s is no calibration of this version; calibrate the judge again", place)
+        return None
+
+
+def passed(root: Path, measure: Measure, settings: scoring.AnswerSettings, judge: Judge) -> bool:
+    """Whether the judge was calibrated for a measure and reached the bar of the suite."""
+    found = calibration_of(root, measure, settings)
+    return found is not None and found.reaches(judge.bar, judge.cut)
+
+
+def family_of(model: str) -> str:
+    """The family of a model by its name: the first word, without maker, version and size."""
+    name = model.removeprefix(EMBEDDED_PREFIX).rsplit("/", 1)[-1].casefold()
+    letters = "".join(letter if letter.isalpha() else " " for letter in name).split()
+    return letters[0] if letters else name
+
+
+def kin(suite: Suite) -> list[str]:
+    """What a reader must know of a judge of the same family as those whose work it judges."""
+    judge, generator = suite.llm.judge, suite.generator
+    if judge is None:
+        return []
+    answering = suite.answerer.model if suite.answerer else generator.model if generator else ""
+    makers = {"the generator": answering, "the synthesizer": suite.llm.synthesizer.model}
+    same = [who for who, model in makers.items() if model and family_of(model) == family_of(judge.model)]
+    if not same:
+        return []
+    return [
+        f"The judge ({judge.model}) is of the same family as {' and '.join(same)}: models tend to favour their kind."
+    ]

@@ -1,0 +1,126 @@
+"""Answers that people rated: reading a file of them, and drawing a sample that is like the whole.
+
+This module must not know who judges, or what is made of the ratings.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from harness.data.formats import read_jsonl
+from harness.errors import DataError, Problem
+from harness.values.measures import Measure
+
+
+class Labelled(NamedTuple):
+    """An answer that people rated; rows of one `turn` answer the same question. `ratings` are of one measure."""
+
+    row_id: str
+    turn: str
+    question: str
+    answer: str
+    passages: tuple[str, ...]
+    ratings: tuple[float, ...]
+    model: str = ""
+    reference: str = ""
+
+    def rescaled(self, scale: tuple[float, float]) -> list[float]:
+        """The ratings as shares of the scale, 0 to 1."""
+        return [(rating - scale[0]) / (scale[1] - scale[0]) for rating in self.ratings]
+
+
+def read_labels(path: Path, measure: Measure) -> tuple[Labelled, ...]:
+    """Read rated answers from a JSON Lines file: ``id, question, answer, context, history, ratings, model, reference``.
+
+    `context` is a text or a list of passages, and may be empty; `history` (what was said before, a line each) becomes
+    part of the question. `ratings` holds a list of numbers under the name of the measure. A row's turn is its `turn`,
+    or its id without ``-<model>`` at the end. Raises DataError with every line that is wrong.
+    """
+    problems: list[Problem] = []
+    rows: dict[str, Labelled] = {}
+    for number, value in read_jsonl(path, problems):
+        where = f"{path}:{number}"
+        faults = list(_faults(value, measure))
+        problems += [Problem(where, *fault) for fault in faults]
+        if not faults:
+            row = _labelled(value, measure)
+            if row.row_id in rows:
+                problems.append(Problem(where, f"id {row.row_id!r} stands here a second time", "give each row its own"))
+            rows[row.row_id] = row
+    if not rows and not problems:
+        problems.append(Problem(str(path), "no rated answers", "write one on each line"))
+    if problems:
+        raise DataError(problems)
+    return tuple(rows.values())
+
+
+def _faults(value: Mapping[str, Any], measure: Measure) -> Iterator[tuple[str, str]]:
+    """What is wrong with a line, and what to do about it."""
+    for field in ("id", "question", "answer"):
+        if not isinstance(value.get(field), str) or not value[field].strip():
+            yield f"no {field!r} in words", f'write "{field}": "..."'
+    if any(not isinstance(value.get(field) or "", str) for field in ("model", "reference", "turn")):
+        yield "'model', 'reference' or 'turn' is no text", "write them in quotes"
+    if not isinstance(value.get("context") or "", str) and not _is_texts(value["context"]):
+        yield "'context' is neither a text nor a list of texts", 'write "context": "..."'
+    if not _is_texts(value.get("history") or []):
+        yield "'history' is no list of texts", 'write "history": ["user: ...", "agent: ..."]'
+    ratings = value.get("ratings")
+    known = ratings if isinstance(ratings, dict) else {}
+    found = known.get(measure.name)
+    if not isinstance(found, list) or not found or not all(map(_is_number, found)):
+        rated = f"rated here: {', '.join(map(str, known))}" if known else "nothing is rated here"
+        yield f"no ratings of {measure.name!r} in numbers", f'write "ratings": {{"{measure.name}": [1, 2]}}; {rated}'
+
+
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(text, str) for text in value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _labelled(value: Mapping[str, Any], measure: Measure) -> Labelled:
+    model, context, history = value.get("model") or "", value.get("context") or [], value.get("history") or []
+    passages = [context] if isinstance(context, str) else context
+    return Labelled(
+        row_id=value["id"],
+        turn=value.get("turn") or value["id"].removesuffix(f"-{model}" if model else ""),
+        question="\n".join([*history, f"user: {value['question']}"]) if history else value["question"],
+        answer=value["answer"],
+        passages=tuple(passage for passage in passages if passage.strip()),
+        ratings=tuple(map(float, value["ratings"][measure.name])),
+        model=model,
+        reference=value.get("reference") or "",
+    )
+
+
+def scale_of(rows: Sequence[Labelled]) -> tuple[float, float]:
+    """The least and the greatest rating that was given. Raises DataError if they are one."""
+    ratings = [rating for row in rows for rating in row.ratings]
+    low, high = min(ratings), max(ratings)
+    if low == high:
+        raise DataError(Problem("", f"every rating is {low:g}", "a judge needs good and bad answers to be told apart"))
+    return low, high
+
+
+def sample_rows(rows: Sequence[Labelled], size: int, seed: int) -> tuple[Labelled, ...]:
+    """Draw rows so that each kind has its share: with a context or without, how people rated it, who answered.
+
+    The rows are put in order of these, by chance among equals, and taken at equal steps; they come in file order.
+    """
+    if size >= len(rows):
+        return tuple(rows)
+    generator = np.random.default_rng(seed)
+    chance = generator.permutation(len(rows))
+    kinds = [(bool(row.passages), round(fmean(row.ratings)), row.model) for row in rows]
+    order = sorted(range(len(rows)), key=lambda number: (kinds[number], chance[number]))
+    taken = np.floor((np.arange(size) + generator.random()) * len(rows) / size).astype(int)
+    return tuple(rows[number] for number in sorted(order[place] for place in taken))

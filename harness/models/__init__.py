@@ -1,0 +1,1 @@
+"""Models that run here: loaded, asked to write, searched with, and faked."""

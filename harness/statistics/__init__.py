@@ -1,0 +1,1 @@
+"""Paired statistics on rows of scores: intervals, verdicts, effects, claims about recipes, ranks, returns."""

@@ -1,0 +1,240 @@
+"""What a gain costs: per dollar, per millisecond, in queries until it has paid; and which systems no other beats.
+
+The bounds of a ratio are those of the gain's interval, divided by the cost. Costs are taken as known: they were paid
+and timed once, and nothing is said of how they would vary. One-time dollars are those of `SystemInfo`, in which a call
+that systems share counts whole; what a query costs is counted beyond `untuned`.
+
+This module must not know stages, stores or how a report words anything: systems and gains go in, returns come out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+from harness.statistics.verdicts import BOUNDS
+from harness.suite.bounds import Prices
+from harness.values.findings import Comparison, SystemInfo
+from harness.values.gains import Return
+from harness.values.measures import parse
+
+UNTUNED = "untuned"
+RIGHT_MEASURE = "utility"
+"""The measure whose unit is one more right answer."""
+
+Key = tuple[str, int]
+"""Name and seed of a system."""
+
+
+class Place(NamedTuple):
+    """Where a system stands for one measure: a gain, of which more is better, and costs, of which less is."""
+
+    gain: float
+    costs: tuple[float, ...]
+
+
+class _Costs(NamedTuple):
+    """Dollars once, milliseconds at the 95th percentile, dollars for 1,000 queries; None is not known."""
+
+    once: float | None = None
+    p95_ms: float | None = None
+    per_1000: float | None = None
+
+
+class _Bounded(NamedTuple):
+    """A value with its bounds, or the reason why there is none."""
+
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    reason: str = ""
+
+    def named(self, name: str) -> dict[str, float | None]:
+        return {name: self.value, f"{name}_low": self.low, f"{name}_high": self.high}
+
+
+def returns(
+    systems: Sequence[SystemInfo],
+    gains: Sequence[Comparison],
+    prices: Prices,
+    *,
+    right_measure: str = RIGHT_MEASURE,
+    unknown: Collection[str] = (),
+) -> list[Return]:
+    """Return what each gain over `untuned` costs, for every system that could be served, in the order of `gains`.
+
+    Latency is the p95 of retrieval for rank measures, of the whole for answers. A ratio is given for a positive gain
+    and a positive cost, else `reason` says in words why not. Break-even is the one-time cost over what a query earns:
+    `prices.right_answer` times the gain in `right_measure`, less the added cost of a query. Its upper bound is None
+    where the interval holds gains that never pay. Where nobody says what a gain is worth, a system that is cheaper to
+    serve and loses in no measure still breaks even, whatever the measure. `unknown` has the labels of systems whose
+    one-time cost is not known in full. Families other than ``gain`` are passed over.
+    """
+    reckoning = _Reckoning.of(systems, gains, prices, right_measure, unknown)
+    return [reckoning.of_gain(row) for row in reckoning.rows]
+
+
+def dominated_by(places: Mapping[str, Place]) -> dict[str, tuple[str, ...]]:
+    """For each system those that gain at least as much for no more of any cost, and are better in one of these."""
+    return {name: tuple(other for other, its in places.items() if _beats(its, place)) for name, place in places.items()}
+
+
+def _beats(one: Place, other: Place) -> bool:
+    as_good = one.gain >= other.gain and all(mine <= its for mine, its in zip(one.costs, other.costs, strict=True))
+    return as_good and one != other
+
+
+@dataclass(frozen=True)
+class _Reckoning:
+    """`served` are the systems of the rows and `untuned`; `losing` those that may lose in some measure."""
+
+    served: Mapping[Key, SystemInfo]
+    rows: Sequence[Comparison]
+    losing: frozenset[Key]
+    prices: Prices
+    right_measure: str
+    unknown: frozenset[str]
+
+    @classmethod
+    def of(
+        cls, systems: Sequence[SystemInfo], gains: Sequence[Comparison], prices: Prices, right: str,
+        unknown: Collection[str],
+    ) -> _Reckoning:  # fmt: skip
+        served = {(info.name, info.seed): info for info in systems if info.name not in BOUNDS and not info.failed}
+        family = [row for row in gains if row.family == "gain" and row.system != UNTUNED]
+        rows = [row for row in family if _key(row) in served and row.difference is not None]
+        losing = frozenset(_key(row) for row in family if not _loses_nothing(row))
+        return cls(served, rows, losing, prices, right, frozenset(unknown))
+
+    @cached_property
+    def untuned(self) -> SystemInfo | None:
+        return next((info for info in self.served.values() if info.name == UNTUNED), None)
+
+    @cached_property
+    def fronts(self) -> dict[str, dict[str, tuple[str, ...]]]:
+        """For each measure, who beats whom, by label."""
+        return {measure: self._front(measure) for measure in {row.measure for row in self.rows}}
+
+    def of_gain(self, row: Comparison) -> Return:
+        info = self.served[_key(row)]
+        costs = self._costs(info, row.measure)
+        base = self._costs(self.untuned, row.measure) if self.untuned else _Costs()
+        added_ms, added_per_1000 = _less(costs.p95_ms, base.p95_ms), _less(costs.per_1000, base.per_1000)
+        per_dollar = _ratio(row, costs.once, "its cost to make is not known", "it cost nothing to make")
+        per_ms = _ratio(row, added_ms, "it was not timed", "it is no slower than untuned")
+        breaks = self._break_even(row, costs.once, added_per_1000)
+        beaten = self.fronts[row.measure].get(info.label)
+        unplaced = "" if beaten is not None else "not all of its costs are known, so it has no place on the front"
+        failed = f"failed: {row.reason}" if row.verdict == "failed" else row.reason
+        reasons = (failed, per_dollar.reason, per_ms.reason, breaks.reason, unplaced)
+        return Return(
+            system=row.system,
+            seed=row.seed,
+            measure=row.measure,
+            gain=row.difference or 0.0,
+            low=row.low,
+            high=row.high,
+            make_dollars=info.make_dollars,
+            added_p95_ms=added_ms,
+            added_dollars_per_1000=added_per_1000,
+            **per_dollar.named("per_dollar"),
+            **per_ms.named("per_ms"),
+            **breaks.named("break_even"),
+            front=beaten == (),
+            dominated_by=beaten or (),
+            reason="; ".join(dict.fromkeys(filter(None, reasons))),
+        )
+
+    def _costs(self, info: SystemInfo, measure: str) -> _Costs:
+        once = None if info.label in self.unknown else info.make_dollars
+        if info.serving is None:
+            return _Costs(once)
+        timing = info.serving.retrieval if parse(measure).is_rank else info.serving.total
+        return _Costs(once, timing.p95_ms if timing else None, info.serving.dollars_per_1000)
+
+    def _break_even(self, row: Comparison, once: float | None, added_per_1000: float | None) -> _Bounded:
+        if row.verdict == "failed":
+            return _Bounded()
+        price = self._price(row, cheaper=added_per_1000 is not None and added_per_1000 < 0)
+        if price is None:
+            # Other measures have no worth in dollars, whatever the suite says: nothing is missing there.
+            missing = "what a right answer is worth is not said"
+            return _Bounded(reason=missing if row.measure == self.right_measure else "")
+        if once is None:
+            return _Bounded(reason="its cost to make is not known")
+        if added_per_1000 is None:
+            return _Bounded(reason="its cost to serve is not known")
+        return _until_paid(row, once, added_per_1000 / 1000, price)
+
+    def _price(self, row: Comparison, *, cheaper: bool) -> float | None:
+        """Dollars for a unit of the gain: 0 where a cheaper system need not gain to pay, None where nobody can say."""
+        worth = self.prices.right_answer
+        if worth is not None and any(_key(row) == _key(one) and one.measure == self.right_measure for one in self.rows):
+            return worth if row.measure == self.right_measure else None
+        return 0.0 if cheaper and _key(row) not in self.losing else None
+
+    def _front(self, measure: str) -> dict[str, tuple[str, ...]]:
+        """Who beats whom, of those with every cost that any of them has.
+
+        As in the report's pictures a gain takes part whatever its verdict, and a system without a cost is left out.
+        """
+        gains = {self.served[_key(row)].label: row.difference for row in self.rows if row.measure == measure}
+        known = {label: info for info in self.served.values() if (label := info.label) in gains or info is self.untuned}
+        costs = {label: self._costs(info, measure) for label, info in known.items()}
+        used = [
+            number for number in range(len(_Costs._fields)) if any(each[number] is not None for each in costs.values())
+        ]
+        places = {}
+        for label, each in costs.items():
+            chosen = [each[number] for number in used]
+            if None not in chosen:
+                places[label] = Place(gains.get(label) or 0.0, tuple(cost for cost in chosen if cost is not None))
+        return dominated_by(places)
+
+
+def _key(row: Comparison) -> Key:
+    return row.system, row.seed
+
+
+def _loses_nothing(row: Comparison) -> bool:
+    """Whether its interval holds no loss that anybody would care about."""
+    return row.verdict in ("improved", "equivalent") or (row.low is not None and row.low >= 0)
+
+
+def _less(one: float | None, other: float | None) -> float | None:
+    return None if one is None or other is None else one - other
+
+
+def _ratio(row: Comparison, cost: float | None, not_known: str, nothing: str) -> _Bounded:
+    if row.verdict == "failed" or row.difference is None:
+        return _Bounded()
+    if row.difference <= 0:
+        return _Bounded(reason="it gains nothing")
+    if cost is None:
+        return _Bounded(reason=not_known)
+    if cost <= 0:
+        return _Bounded(reason=nothing)
+    value, low, high = (None if end is None else _finite(end / cost) for end in (row.difference, row.low, row.high))
+    return _Bounded(value, low, high)
+
+
+def _until_paid(row: Comparison, once: float, added: float, price: float) -> _Bounded:
+    """Queries until what they earn has paid `once`; `added` is the added cost of one query, in dollars."""
+
+    def queries(gain: float | None) -> float | None:
+        if gain is None and price:
+            return None
+        earned = (gain or 0.0) * price - added
+        return _finite(once / earned) if earned > 0 else None
+
+    value, low, high = queries(row.difference), queries(row.high), queries(row.low)
+    if value is None:
+        return _Bounded(None, low, high, "a query earns no more than it costs")
+    return _Bounded(value, low, high, "it may never pay" if high is None and row.low is not None else "")
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -1,0 +1,84 @@
+"""What a gate found: frozen values, one for each system and gate. They decide what fails, and compute nothing else."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from harness.values.findings import Comparison
+from harness.values.frozen import Frozen, Verdict
+
+Standing = Verdict | Literal["within bound", "over bound", "not compared"]
+"""A verdict on a measure, or what became of a figure of the probe."""
+About = Literal["system", "checkpoint", "recipe"]
+FAILING: tuple[Standing, ...] = ("regressed", "missing", "failed", "over bound", "not comparable")
+BOUNDS = ("closed-book", "oracle-context")
+"""Reference rows that nobody would serve: no gate rests on them."""
+
+
+class Gated(Frozen):
+    """One system under one gate.
+
+    `about` says what the verdict speaks of: a system that is not trained, one checkpoint, or the recipe. A measure has
+    a `comparison` unless there was nothing to compare with; a figure of the probe has `value`, `accepted` (if it is
+    bounded relative to it) and `bound`, each in milliseconds or dollars, from `n` single queries.
+    """
+
+    system: str
+    seeds: tuple[int, ...]
+    label: str
+    gate: str
+    verdict: Standing
+    advisory: bool = False
+    strict: bool = False
+    about: About = "system"
+    comparison: Comparison | None = None
+    value: float | None = None
+    accepted: float | None = None
+    bound: float | None = None
+    n: int = 0
+    reason: str = ""
+
+    @property
+    def fails(self) -> bool:
+        """Whether the gate does not let it through. An advisory gate lets everything through."""
+        return not self.advisory and (self.verdict in FAILING or (self.strict and self.verdict == "inconclusive"))
+
+
+class Gating(Frozen):
+    """All that gates found in one outcome.
+
+    `changed` names the systems whose identity is not the accepted one: the change under test. `differs` says, for each
+    measure that cannot be compared, what was measured in another way. `accepted` and `why` are when and why the scores
+    were accepted; both are empty if nothing was.
+    """
+
+    suite: str
+    split: str
+    created: str
+    accepted: str = ""
+    why: str = ""
+    verdicts: tuple[Gated, ...]
+    changed: tuple[str, ...] = ()
+    differs: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    command: str = ""
+    """What accepts this outcome."""
+
+    @property
+    def failing(self) -> tuple[Gated, ...]:
+        return tuple(one for one in self.verdicts if one.fails)
+
+    @property
+    def exit_code(self) -> int:
+        """4 if anything could not be compared, else 3 if anything is incomplete, else 1 if a gate failed, else 0."""
+        found = {one.verdict for one in self.failing}
+        return 4 if "not comparable" in found else 3 if "failed" in found else 1 if found else 0
+
+
+def label_of(name: str, seeds: tuple[int, ...], *, trained: bool) -> str:
+    """``untuned``, ``retriever (seed 0)``, ``retriever (seeds 0, 1, 2)``."""
+    if not trained:
+        return name
+    return f"{name} (seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))})"

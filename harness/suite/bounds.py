@@ -1,0 +1,88 @@
+"""Bounds that verdicts and advice rest on: the form of a suite's `gates`, `limits` and `prices`.
+
+Knows nothing of what is measured or compared.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from harness.suite.fields import Above0, MeasureField, Positive, Spec, Unique
+
+Probed = Literal["p50_ms", "p95_ms", "cost_per_1000"]
+"""What the probe gives: two quantiles of the time for one query, and the dollars for 1,000."""
+OnInconclusive = Literal["pass", "fail"]
+
+
+class Gate(Spec):
+    """A bound on a measure or on a figure of the probe.
+
+    A measure has a `margin`: the absolute difference to the accepted scores that nobody would care about. A probe has
+    either a `relative` bound, 0.25 for a quarter more than accepted, or an absolute `ceiling`, in milliseconds or in
+    dollars. An `advisory` gate is shown and never fails; `on_inconclusive` is the suite's if not given.
+    """
+
+    measure: MeasureField | None = None
+    margin: Annotated[float, Field(ge=0)] | None = None
+    probe: Probed | None = None
+    relative: Annotated[float, Field(ge=0)] | None = None
+    ceiling: Above0 | None = None
+    advisory: bool = False
+    on_inconclusive: OnInconclusive | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Gate:
+        if (self.measure is None) == (self.probe is None):
+            raise ValueError("give either 'measure' with 'margin' or 'probe' with 'relative' or 'ceiling'")
+        bounded = self.relative is not None or self.ceiling is not None
+        if (self.measure is None) != (self.margin is None) or (self.probe is None) == bounded:
+            raise ValueError("'margin' belongs to a measure, 'relative' to a probe")
+        if self.relative is not None and self.ceiling is not None:
+            raise ValueError("a probe has either 'relative' or 'ceiling'; write two gates")
+        if self.probe is not None and self.on_inconclusive is not None:
+            raise ValueError("'on_inconclusive' belongs to a measure: a probe is never inconclusive")
+        return self
+
+    @property
+    def bounds(self) -> tuple[str, ...]:
+        """What is bounded and how: two gates of a suite must not be alike in it."""
+        return (str(self.measure),) if self.measure else (str(self.probe), "relative" if self.ceiling is None else "")
+
+    @property
+    def name(self) -> str:
+        """``ndcg@10``, ``p95_ms``, or ``p95_ms ceiling``."""
+        if self.measure is not None:
+            return str(self.measure)
+        return f"{self.probe} ceiling" if self.ceiling is not None else str(self.probe)
+
+
+class Limits(Spec):
+    """What a user can afford: `max_p95_ms` for one query from end to end, `max_usd` once, for making a candidate."""
+
+    max_p95_ms: Above0 | None = None
+    max_usd: Above0 | None = None
+
+
+class Prices(Spec):
+    """Dollars an hour of a machine with and without a GPU, and what one right answer is worth to the owner.
+
+    `right_answer` prices one unit of `utility`: a right answer in the place of none. In the place of a wrong one it is
+    worth as much more as the suite's `wrong_cost` says.
+    """
+
+    gpu_hour: Annotated[float, Field(ge=0)] = 2.5
+    cpu_hour: Annotated[float, Field(ge=0)] = 0.05
+    right_answer: Above0 | None = None
+
+
+class Diagnose(Spec):
+    """How `harness diagnose` looks: answers to `generation_queries` questions, with each of `contexts` passages shown.
+
+    `examples` questions are named for each place in the funnel.
+    """
+
+    generation_queries: Positive = 100
+    contexts: Annotated[tuple[Positive, ...], Unique, Field(min_length=1)] = (1, 3, 5)
+    examples: Positive = 3

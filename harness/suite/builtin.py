@@ -1,0 +1,43 @@
+"""Where the shipped suites, fixtures and baselines are: in the installed package first, then in the checkout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness.errors import ConfigError, Problem, nearest
+
+PACKAGE = Path(__file__).parents[1] / "_data"
+CHECKOUT = Path(__file__).parents[2]
+SUITE_FILE = "suite.yaml"
+
+
+def folder(kind: str) -> Path:
+    """Return the folder `suites` or `fixtures`; raise ConfigError naming both places if there is none."""
+    for root in (PACKAGE, CHECKOUT):
+        if (root / kind).is_dir():
+            return root / kind
+    raise ConfigError(f"no folder '{kind}' in {PACKAGE} or {CHECKOUT}; reinstall rag-tuning-harness")
+
+
+def suite_names() -> list[str]:
+    """Names of the shipped suites."""
+    return sorted(path.parent.name for path in folder("suites").glob(f"*/{SUITE_FILE}"))
+
+
+def find_suite(name_or_path: str | Path) -> Path:
+    """Return the suite file that a path (to it or to its folder) or the name of a shipped suite means."""
+    path = Path(name_or_path)
+    if path.is_file():
+        return path
+    if (path / SUITE_FILE).is_file():
+        return path / SUITE_FILE
+    if len(path.parts) == 1 and path.name in suite_names():
+        return folder("suites") / path.name / SUITE_FILE
+    raise ConfigError(Problem("", f"no suite {str(name_or_path)!r}", nearest(path.name, suite_names())))
+
+
+def find_fixture(text: str) -> Path | None:
+    """Return the folder that ``fixture:pocket`` means; None if the text names no fixture."""
+    if not text.startswith("fixture:"):
+        return None
+    return folder("fixtures") / text.removeprefix("fixture:")

@@ -1,0 +1,220 @@
+"""A suite as frozen values.
+
+The classes below are the form of `suite.yaml`; `suite_files` reads it. A stage's section has the stage's name, its
+class the stage's name in CamelCase. This module must not know how anything is computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import AfterValidator, Field
+
+from harness.suite.bounds import Diagnose, Gate, Limits, OnInconclusive, Prices
+from harness.suite.fields import MeasureField, MeasureName, Name, Pattern, Positive, Seed, Share, Spec, Unique
+from harness.suite.recipes import (
+    ABSTENTION,
+    Data,
+    GeneratorChange,
+    GeneratorRecipe,
+    InstructChange,
+    LabelChange,
+    MineChange,
+    Pairs,
+    Part,
+    Recipes,
+    RerankerChange,
+    RerankerRecipe,
+    RetrieverChange,
+    RetrieverRecipe,
+    changed,
+)
+from harness.suite.roles import Llm, Llms
+from harness.suite.sources import Dataset, Evaluate, Forgetting
+from harness.values.measures import Measure
+
+SCHEMA = "harness/suite-1"
+SERVED = "llm:generator"
+"""Name of the generator that `llm.generator` describes."""
+ReferenceRow = Literal["closed-book", "bm25", "hybrid", "untuned", "few-shot", "oracle-context"]
+REFERENCE_ROWS: tuple[ReferenceRow, ...] = ("closed-book", "bm25", "hybrid", "untuned", "few-shot", "oracle-context")
+Device = Literal["auto", "cpu", "cuda"]
+DERIVED_SLICES = ("query_length", "query_kind", "document_length", "lexical_overlap")
+"""Slices that need no metadata; any other name is a field of the queries' metadata."""
+SliceName = Annotated[str, Field(min_length=1)]
+
+
+def _free(name: str) -> str:
+    if name in REFERENCE_ROWS:
+        raise ValueError(f"{name!r} is the name of a reference row; rename the candidate")
+    return name
+
+
+class Retriever(Spec):
+    model: str = "embedded:all-minilm-l6-v2"
+    max_length: Positive = 256
+    query_prompt: str = ""
+    document_prompt: str = ""
+
+
+class Reranker(Spec):
+    """A cross-encoder with a trained head."""
+
+    model: str
+    max_length: Positive = 256
+
+
+class Generator(Spec):
+    """`passage_tokens` cuts every passage of the prompt; `few_shot` counts the examples of the row `few-shot`.
+
+    The model ``llm:generator`` is the one that `llm.generator` names.
+    """
+
+    model: str = "embedded:smollm2-135m-instruct"
+    max_new_tokens: Positive = 48
+    passage_tokens: Positive = 160
+    batch_size: Positive = 8
+    few_shot: Positive = 3
+    instruction: str = (
+        "Answer the question from the passages, as briefly as possible. "
+        f"If the passages do not hold the answer, write exactly: {ABSTENTION}"
+    )
+
+
+class AnswerFormat(Spec):
+    """A pattern for answers; the group ``key``, if the pattern has one, is what `key_match` compares."""
+
+    pattern: Pattern
+
+
+class Pipeline(Spec):
+    """The untuned parts that every candidate starts from.
+
+    Lists are `depth` documents long; a reranker orders the first `rerank_depth` of them anew; the generator is shown
+    the first `context`.
+    """
+
+    retriever: Retriever = Retriever()
+    reranker: Reranker | None = None
+    generator: Generator | None = Generator()
+    depth: Positive = 100
+    rerank_depth: Positive = 50
+    context: Positive = 5
+    fuse_k: Positive = 60
+
+
+C = TypeVar("C", bound=Spec)
+
+
+class Candidate(Spec):
+    """A tuning strategy: the parts it tunes, in this order, and what it changes in their recipes and their data.
+
+    Each part is trained on what the ones before it produce: ``[retriever, reranker]`` trains the reranker on the lists
+    of the tuned retriever, ``[reranker, retriever]`` on those of the untuned one.
+    """
+
+    tune: Annotated[tuple[Part, ...], Unique, Field(min_length=1)]
+    retriever: RetrieverChange = RetrieverChange()
+    reranker: RerankerChange = RerankerChange()
+    generator: GeneratorChange = GeneratorChange()
+    pairs: Pairs | None = None
+    mine: MineChange = MineChange()
+    label: LabelChange = LabelChange()
+    instruct: InstructChange = InstructChange()
+
+    @property
+    def changes(self) -> dict[str, Spec]:
+        """Every section of `recipes` and `data` that this candidate changes keys of."""
+        names = ("retriever", "reranker", "generator", "mine", "label", "instruct")
+        return {name: change for name in names if (change := getattr(self, name)).model_fields_set}
+
+
+class Utility(Spec):
+    """The rule of the measure `utility`: which measure decides that an answer is right, and what a wrong one costs.
+
+    A measure that an LLM judges decides only if its judge is calibrated; see `roles.Judge`.
+    """
+
+    right: Literal["exact_match", "key_match", "token_f1", "faithfulness", "factual_correctness", "rubric"] = (
+        "exact_match"
+    )
+    threshold: Annotated[float, Field(gt=0, le=1)] = 1.0
+    wrong_cost: Annotated[float, Field(ge=0, le=1)] = 1.0
+
+
+class Suite(Spec):
+    """A benchmark: data set, pipeline, candidates, measures, gates."""
+
+    schema_: Literal["harness/suite-1"] = Field(alias="schema")
+    name: Name
+    title: str = ""
+    dataset: Dataset
+    evaluate: Evaluate = Evaluate()
+    pipeline: Pipeline = Pipeline()
+    llm: Llms = Llms()
+    data: Data = Data()
+    candidates: dict[Annotated[Name, AfterValidator(_free)], Candidate] = Field(default_factory=dict)
+    factorial: Annotated[tuple[Part, ...], Unique] = ()
+    recipes: Recipes = Recipes()
+    reference_rows: Annotated[tuple[ReferenceRow, ...], Unique] = REFERENCE_ROWS
+    seeds: Annotated[tuple[Seed, ...], Unique, Field(min_length=1)] = (0,)
+    measures: Annotated[tuple[MeasureField, ...], Unique, Field(min_length=1)]
+    answer_format: AnswerFormat | None = None
+    utility: Utility = Utility()
+    gates: tuple[Gate, ...] = ()
+    on_inconclusive: OnInconclusive = "pass"
+    prices: Prices = Prices()
+    limits: Limits = Limits()
+    diagnose: Diagnose = Diagnose()
+    slices: Annotated[tuple[SliceName, ...], Unique] = DERIVED_SLICES
+    forgetting: Forgetting | None = None
+    rubric: str = ""
+    failure_limit: Share = 0.0
+    device: Device = "auto"
+    published: dict[Name, dict[MeasureName, float]] = Field(default_factory=dict)
+    """Figures from elsewhere, shown beside ours: row -> measure -> value."""
+
+    @property
+    def generator(self) -> Generator | None:
+        """The pipeline's generator, under its own name where ``llm:generator`` stands for a model that runs here."""
+        given, role = self.pipeline.generator, self.llm.generator
+        if given is not None and given.model == SERVED and role is not None and role.in_process:
+            return given.model_copy(update={"model": role.model})
+        return given
+
+    @property
+    def answerer(self) -> Llm | None:
+        """The endpoint that answers; None if the generator runs here."""
+        served = self.generator is not None and self.generator.model == SERVED
+        return self.llm.generator if served else None
+
+    @property
+    def margins(self) -> dict[Measure, float]:
+        """Margin of every gated measure."""
+        return {gate.measure: gate.margin for gate in self.gates if gate.measure and gate.margin is not None}
+
+    @property
+    def strategies(self) -> dict[str, Candidate]:
+        """The candidates as written, and all combinations of the parts that `factorial` names."""
+        return self.candidates | combinations_of(self.factorial)
+
+    def recipe(self, candidate: Candidate, part: Part) -> RetrieverRecipe | RerankerRecipe | GeneratorRecipe:
+        """The recipe of a part with a candidate's changes."""
+        found: RetrieverRecipe | RerankerRecipe | GeneratorRecipe = changed(
+            getattr(self.recipes, part), getattr(candidate, part)
+        )
+        return found
+
+    def making(self, candidate: Candidate) -> Data:
+        """The section `data` with a candidate's changes."""
+        names = ("mine", "label", "instruct")
+        sections = {name: changed(getattr(self.data, name), getattr(candidate, name)) for name in names}
+        return self.data.model_copy(update={**sections, "pairs": candidate.pairs or self.data.pairs})
+
+
+def combinations_of(parts: Sequence[Part]) -> dict[str, Candidate]:
+    """Every combination of at least one of the parts, as candidates named after what they tune."""
+    chosen = (some for size in range(1, len(parts) + 1) for some in combinations(parts, size))
+    return {"-".join(some): Candidate(tune=some) for some in chosen}

@@ -1,0 +1,68 @@
+"""A leaderboard as frozen values that compute nothing."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from harness.values.frozen import Frozen, Verdict
+
+
+class Past(Frozen):
+    """What a system of this name scored once, and the identity that it had then."""
+
+    created: str
+    mean: float
+    identity: str
+
+
+class Placed(Frozen):
+    """A system on a board: its place by the mean, and the places from `best` to `worst` that it may truly have.
+
+    `low` and `high` bound its gain over `untuned`, simultaneously with all gains of the outcome. `p95_ms` is the
+    latency of the parts that the measure judges.
+    """
+
+    label: str
+    role: Literal["reference", "candidate"]
+    mean: float
+    place: int
+    best: int
+    worst: int
+    gain: float | None = None
+    low: float | None = None
+    high: float | None = None
+    verdict: Verdict | None = None
+    make_dollars: float = 0.0
+    make_seconds: float = 0.0
+    p95_ms: float | None = None
+    dollars_per_1000: float | None = None
+    history: tuple[Past, ...] = ()
+
+    @property
+    def top(self) -> bool:
+        """Whether no other system is surely better."""
+        return self.best == 1
+
+
+class Board(Frozen):
+    """Systems of a suite ranked by one measure; `unranked` have failed scores.
+
+    `accepted` and `reason` say when and why the scores were accepted; both are empty for a board of an outcome.
+    """
+
+    suite: str
+    title: str
+    split: str
+    measure: str
+    margin: float = 0.0
+    queries: int
+    groups: int
+    created: str
+    commit: str
+    dirty: bool = False
+    machine: str
+    times_scored: int = 1
+    accepted: str = ""
+    reason: str = ""
+    rows: tuple[Placed, ...]
+    unranked: tuple[str, ...] = ()

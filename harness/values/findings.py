@@ -1,0 +1,258 @@
+"""What an outcome is made of: the frozen values that are written to `outcome.json`. They compute nothing."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from harness.values.frozen import Frozen, Verdict
+from harness.values.gains import Forgotten, Return, SliceGain
+from harness.values.insights import Diagnosis, Prediction
+
+Finding = Literal[
+    "adds", "takes away", "too small to matter", "changes nothing",  # of one part
+    "absorb", "reinforce", "add up",  # of two
+    "could not tell", "not computed",
+]  # fmt: skip
+OUTCOME_SCHEMA = "harness/outcome-1"
+
+
+class LedgerRow(Frozen):
+    """What one stage call, or one set of judgements, cost. `reused` says that this run found it in the store.
+
+    `role` is that of the LLM that was asked, `llm_dollars` what its endpoint was paid.
+    """
+
+    key: str
+    stage: str
+    label: str
+    seconds: float
+    device: str
+    peak_memory_mb: float
+    llm_calls: int = 0
+    prompt_tokens: int = 0
+    new_tokens: int = 0
+    role: str = ""
+    llm_dollars: float = 0.0
+    units: int = 0
+    bytes: int = 0
+    reused: bool = False
+    systems: tuple[str, ...] = ()
+    notes: dict[str, Any] = {}
+
+
+class Timing(Frozen):
+    """Latency of one part, in milliseconds, over n single queries."""
+
+    part: str
+    n: int
+    p50_ms: float
+    p95_ms: float
+
+
+class Serving(Frozen):
+    """What one query costs in a system: its parts, and the parts summed query by query."""
+
+    parts: tuple[str, ...]
+    retrieval: Timing | None = None
+    total: Timing | None = None
+    dollars_per_1000: float | None = None
+
+
+class SystemInfo(Frozen):
+    """A row of the report: a reference row, or a candidate with a seed.
+
+    `same_as` names what has identical lists though other stage calls made them; so do the two fields after it for
+    answers and weights. `same_weights_as` may name a part: ``the untuned retriever``.
+    """
+
+    name: str
+    seed: int
+    role: Literal["reference", "candidate"]
+    tunes: tuple[str, ...] = ()
+    identity: str
+    make_seconds: float = 0.0
+    make_dollars: float = 0.0
+    serving: Serving | None = None
+    same_as: str = ""
+    same_answers_as: str = ""
+    same_weights_as: str = ""
+    failed: str = ""
+
+    @property
+    def label(self) -> str:
+        return self.name if self.role == "reference" else f"{self.name} (seed {self.seed})"
+
+
+class Summary(Frozen):
+    """Mean of a measure over the `n` queries that have a value; the population is `n + failed`.
+
+    `reasons` counts the failures by reason; `spread` is the root mean square, over the queries, of the standard
+    deviation between repeated judgements of one answer.
+    """
+
+    system: str
+    seed: int
+    measure: str
+    mean: float | None
+    n: int
+    failed: int = 0
+    reasons: dict[str, int] = {}
+    spread: float | None = None
+
+
+class Comparison(Frozen):
+    """A difference to the baseline with its simultaneous interval, and the verdict that follows from it.
+
+    `p_value` is adjusted for all comparisons of the family (single-step max-T). The family ``advisory`` holds what an
+    LLM judged: gains on the questions that both systems answered; no gate rests on them.
+    """
+
+    family: Literal["gain", "regression", "advisory", "exploratory"]
+    system: str
+    seed: int
+    measure: str
+    difference: float | None
+    low: float | None
+    high: float | None
+    p_value: float | None
+    margin: float
+    detectable: float | None
+    n_queries: int
+    n_groups: int
+    failed: int = 0
+    verdict: Verdict
+    reason: str = ""
+
+
+class Estimated(Frozen):
+    """A difference with its simultaneous interval and its adjusted p value; all None where it could not be had."""
+
+    difference: float | None = None
+    low: float | None = None
+    high: float | None = None
+    p_value: float | None = None
+    margin: float = 0.0
+    n_queries: int = 0
+    n_groups: int = 0
+    failed: int = 0
+    reason: str = ""
+
+
+class Effect(Estimated):
+    """What tuning parts is worth in a factorial, averaged over all settings of the parts that are not named.
+
+    ``main``: one part; ``simple``: one part, with the parts in `given` tuned and those in `without` not tuned;
+    ``interaction``: what two parts gain together beyond the sum of their gains. `absorbed` is the share of the gain
+    without the other part that is gone once it is tuned. Exploratory: no gate rests on an effect.
+    """
+
+    kind: Literal["main", "interaction", "simple"]
+    parts: tuple[str, ...]
+    given: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+    measure: str
+    finding: Finding = "not computed"
+    absorbed: float | None = None
+
+
+class RecipeClaim(Estimated):
+    """What the seeds of a candidate say about its recipe; no verdict where they are too few for one.
+
+    `gains` has the mean gain of each of `seeds`, `between_seeds` their standard deviation. The interval holds the
+    chance of the queries and of the training, and holds for all claims of the outcome together; so does `p_value`.
+    """
+
+    system: str
+    measure: str
+    seeds: tuple[int, ...]
+    gains: tuple[float, ...] = ()
+    between_seeds: float | None = None
+    detectable: float | None = None
+    verdict: Verdict | None = None
+
+
+class Abstention(Frozen):
+    """The 2x2 table of one system, in queries."""
+
+    system: str
+    seed: int
+    answerable_answered: int
+    answerable_abstained: int
+    unanswerable_answered: int
+    unanswerable_abstained: int
+
+
+class DatasetInfo(Frozen):
+    """What was measured on. `groups`, `judged` and what follows count the scored split; `answered` its sample."""
+
+    name: str
+    digest: str
+    documents: int
+    queries: dict[str, int]
+    groups: int
+    judged: int
+    answerable: int
+    unanswerable: int
+    answered: int
+    digests: dict[str, str] = {}
+    source: dict[str, Any] = {}
+
+
+class Measured(Frozen):
+    """What a measurement identity is made of, beside the digests of the data: the sample of queries, the settings."""
+
+    sample: str | None = None
+    settings: dict[str, Any] = {}
+
+
+class Paid(Frozen):
+    """What one role asked of its endpoint in this run, failed requests included."""
+
+    role: str
+    model: str
+    requests: int
+    prompt_tokens: int
+    new_tokens: int
+    dollars: float
+
+
+class Outcome(Frozen):
+    """All of one `harness run` but the rows, which stand beside it in Parquet."""
+
+    schema_version: Literal["harness/outcome-1"] = "harness/outcome-1"
+    suite: str
+    split: str
+    title: str = ""
+    created: str
+    seconds: float = 0.0
+    provenance: dict[str, Any]
+    spec: dict[str, Any]
+    dataset: DatasetInfo
+    settings: dict[str, str] = {}
+    """What a reader must know to judge the numbers, in words: may test documents be synthesized from, depth, ..."""
+    measures: tuple[str, ...]
+    identities: dict[str, str]
+    measured: dict[str, Measured] = {}
+    advisory: tuple[str, ...] = ()
+    """Gated measures that rest on a judge who is not calibrated: no gate rests on them."""
+    systems: tuple[SystemInfo, ...]
+    summaries: tuple[Summary, ...]
+    comparisons: tuple[Comparison, ...] = ()
+    abstentions: tuple[Abstention, ...] = ()
+    timings: tuple[Timing, ...] = ()
+    ledger: tuple[LedgerRow, ...] = ()
+    not_run: dict[str, str] = {}
+    notes: tuple[str, ...] = ()
+    times_scored: int = 1
+    missing_lists: dict[str, int] = {}
+    effects: tuple[Effect, ...] = ()
+    recipe_claims: tuple[RecipeClaim, ...] = ()
+    paid: tuple[Paid, ...] = ()
+    slices: tuple[SliceGain, ...] = ()
+    returns: tuple[Return, ...] = ()
+    forgotten: tuple[Forgotten, ...] = ()
+    predictions: tuple[Prediction, ...] = ()
+    diagnosis: Diagnosis | None = None
+    calls_planned: int = 0
+    """Distinct stage calls of the plan; the next field counts them as if no two systems shared one."""
+    calls_without_sharing: int = 0

@@ -1,0 +1,277 @@
+"""What a diagnosis is made of, and what an outcome says of it afterwards: frozen values that compute nothing."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from harness.values.frozen import Frozen, Verdict
+
+DIAGNOSIS_SCHEMA = "harness/diagnosis-1"
+PlaceName = Literal[
+    "not in the pool", "not in the context", "in the context",  # "in the context": where no answers are written
+    "answered wrongly", "abstained", "wrong format", "right", "invented", "failed",
+]  # fmt: skip
+Population = Literal["answerable", "unanswerable"]
+Ideal = Literal["ideal-retriever", "ideal-reranker", "ideal-generator", "oracle-context", "without-reranker"]
+"""What stands in the place of a part: an ideal one, or, for a reranker that does harm, nothing."""
+
+
+class Place(Frozen):
+    """Where questions end: how many, their share of the population with a 95 % interval by group, some of their ids."""
+
+    name: PlaceName
+    population: Population
+    count: int
+    share: float
+    low: float
+    high: float
+    examples: tuple[str, ...] = ()
+
+
+class Funnel(Frozen):
+    """Every question of a system in exactly one place; `shares` of one population add up to 1.
+
+    ``retrieval``: all judged questions of the split, by where their relevant documents are. ``answers``: the sampled
+    questions, by what became of them. `rule` says in words what counts as right. `right_without` counts
+    answers that are right, or right in the wrong format, to questions none of whose relevant passages was shown:
+    judgements with holes, or a model that knew.
+    """
+
+    kind: Literal["retrieval", "answers"]
+    system: str
+    rule: str
+    depth: int
+    context: int
+    groups: int
+    places: tuple[Place, ...]
+    right_without: int = 0
+
+    def place(self, name: PlaceName, population: Population = "answerable") -> Place | None:
+        """The place of that name; None if the population has no questions."""
+        return next((one for one in self.places if (one.name, one.population) == (name, population)), None)
+
+    def total(self, population: Population) -> int:
+        return sum(one.count for one in self.places if one.population == population)
+
+
+class Headroom(Frozen):
+    """What a part could buy: the ideal part in its place, minus the pipeline as it is, with a simultaneous interval.
+
+    `bound`: no part can buy more. Otherwise it is an estimate, and real answers may well exceed it.
+    """
+
+    ideal: Ideal
+    measure: str
+    bound: bool
+    real: float | None
+    best: float | None
+    difference: float | None = None
+    low: float | None = None
+    high: float | None = None
+    n_queries: int = 0
+    n_groups: int = 0
+    detectable: float | None = None
+    reason: str = ""
+
+
+class Point(Frozen):
+    """A mean at a depth, or at a number of passages shown, with a 95 % interval by group.
+
+    `gain` is the difference to where the pipeline stands, on the same questions; its interval holds for all points.
+    """
+
+    at: int
+    mean: float
+    low: float | None
+    high: float | None
+    n: int
+    gain: float | None = None
+    gain_low: float | None = None
+    gain_high: float | None = None
+
+
+class Curve(Frozen):
+    """``depth``: recall, or hit rate, of the pool against its depth.
+
+    ``context``: an answer measure against the passages shown.
+    """
+
+    kind: Literal["depth", "context"]
+    measure: str
+    points: tuple[Point, ...]
+    chosen: int
+    """Where the pipeline stands now."""
+
+
+class Sign(Frozen):
+    """A sign of a gap between the domain and the models. `worrying`: `value` is beyond `bar`."""
+
+    name: str
+    value: float | None
+    bar: float
+    worrying: bool
+    about: str
+    n: int = 0
+
+
+class PartTime(Frozen):
+    """Latency of one part of the untuned pipeline, in milliseconds, and its share of the sum of all parts."""
+
+    part: str
+    p50_ms: float
+    p95_ms: float
+    share_p50: float
+    share_p95: float
+
+
+class Quote(Frozen):
+    """What a candidate is estimated to cost, once and per query, before any of it is made.
+
+    `identity` is the digest of the candidate with its recipes and its data: a candidate of that name may change.
+    `basis` says how the speed of each of its stages is known: ``measured`` (in this store, or on a sample) or
+    ``guessed``. Seconds count what the store does not hold yet; `seconds_in_full` counts all.
+    """
+
+    candidate: str
+    identity: str = ""
+    tunes: tuple[str, ...]
+    seconds: float
+    seconds_in_full: float
+    dollars: float
+    added_p95_ms: float | None = None
+    added_dollars_per_1000: float | None = None
+    basis: dict[str, Literal["measured", "guessed"]] = {}
+
+
+class Worth(Frozen):
+    """What following an advice could buy on one measure."""
+
+    measure: str
+    difference: float
+    low: float | None = None
+    high: float | None = None
+    bound: bool = True
+
+
+class Advice(Frozen):
+    """One thing to do, in the order of the list. `kind`: tune a part, change a setting, measure better, or leave it.
+
+    `against`: the rule advises against it, and `why` says why. `candidates` are those of the suite that do it.
+    """
+
+    rank: int
+    rule: str
+    kind: Literal["tune", "change", "measure", "leave"]
+    action: str
+    tunes: tuple[str, ...] = ()
+    candidates: tuple[str, ...] = ()
+    against: bool = False
+    could_buy: tuple[Worth, ...] = ()
+    why: tuple[str, ...] = ()
+    would_change: tuple[str, ...] = ()
+    quote: Quote | None = None
+
+
+class Diagnosis(Frozen):
+    """All of one `harness diagnose`.
+
+    `pipeline` is the digest of the untuned pipeline with its models. `answered` counts the questions that were asked,
+    `unanswerable` those of them that have no answer.
+    """
+
+    schema_version: Literal["harness/diagnosis-1"] = "harness/diagnosis-1"
+    suite: str
+    title: str = ""
+    split: str
+    created: str
+    seconds: float = 0.0
+    machine: str = ""
+    provenance: dict[str, Any] = {}
+    spec: dict[str, Any] = {}
+    pipeline: str
+    digests: dict[str, str] = {}
+    settings: dict[str, str] = {}
+    """Digest of what each measure measures with (its version, the rule of `utility`, the judge), by measure."""
+    documents: int
+    judged: int
+    answered: int
+    unanswerable: int
+    groups: int
+    measures: tuple[str, ...]
+    """Gated measures, and what `utility` calls right: those that headroom is told for."""
+    funnels: tuple[Funnel, ...] = ()
+    headroom: tuple[Headroom, ...] = ()
+    curves: tuple[Curve, ...] = ()
+    signs: tuple[Sign, ...] = ()
+    times: tuple[PartTime, ...] = ()
+    p95_ms: float | None = None
+    dollars_per_1000: float | None = None
+    quotes: tuple[Quote, ...] = ()
+    advice: tuple[Advice, ...] = ()
+    facts: dict[str, float | None] = {}
+    """What the rules were evaluated on, by name."""
+    notes: tuple[str, ...] = ()
+
+    def funnel(self, kind: Literal["retrieval", "answers"]) -> Funnel | None:
+        return next((one for one in self.funnels if one.kind == kind), None)
+
+    def room(self, ideal: Ideal, measure: str) -> Headroom | None:
+        return next((one for one in self.headroom if (one.ideal, one.measure) == (ideal, measure)), None)
+
+
+class Prediction(Frozen):
+    """What a candidate could buy according to the diagnosis, beside what it bought, and what it was thought to cost.
+
+    `rank` is the place of its advice (None: no rule spoke of it), `against` whether the rule advised against it.
+    """
+
+    system: str
+    seed: int
+    measure: str
+    rank: int | None = None
+    against: bool = False
+    could_buy: float | None = None
+    bound: bool = True
+    bought: float | None = None
+    low: float | None = None
+    high: float | None = None
+    verdict: Verdict
+    quoted_seconds: float | None = None
+    paid_seconds: float | None = None
+    quoted_dollars: float | None = None
+    paid_dollars: float | None = None
+    said: str = ""
+    """In words: whether the advice was right, wrong, or cannot be told."""
+
+
+class Grown(Frozen):
+    """A candidate trained on a share of its data: mean and gain over `untuned`, and the step from the share before."""
+
+    share: float
+    examples: int
+    system: str
+    measure: str
+    mean: float | None
+    gain: float | None = None
+    gain_low: float | None = None
+    gain_high: float | None = None
+    step: float | None = None
+    step_low: float | None = None
+    step_high: float | None = None
+    step_verdict: Verdict | None = None
+    seconds: float = 0.0
+
+
+class Growth(Frozen):
+    """All of one `harness curve`: does more training data pay? `said` is the answer in words, by measure."""
+
+    schema_version: Literal["harness/curve-1"] = "harness/curve-1"
+    suite: str
+    candidate: str
+    split: str
+    created: str
+    seconds: float = 0.0
+    margins: dict[str, float] = {}
+    points: tuple[Grown, ...] = ()
+    said: dict[str, str] = {}
+    notes: tuple[str, ...] = ()
