@@ -135,8 +135,10 @@ def test_additive_gains_do_not_interact(gains: list[tuple[float, float, float, f
     }
     rows = effects({NDCG: cells}, one_each(9), PARTS, margins={NDCG: 0.01}, resamples=99)
     for row in of(rows, "interaction").values():
-        assert (row.difference, row.low, row.high, row.finding) == (pytest.approx(0.0, abs=1e-12), 0.0, 0.0, "add up")
-        assert row.reason == ""
+        assert row.difference == pytest.approx(0.0, abs=1e-12)
+        # Nine queries that show no interaction may have missed one.
+        assert (row.low, row.finding) == (pytest.approx(-row.high), "could not tell")  # type: ignore[operator]
+        assert row.reason == "no group differs; a few that do may have been missed"
     for number, part in enumerate(PARTS, start=1):
         assert of(rows, "main")[part,].difference == pytest.approx(table[:, number].mean(), abs=1e-9)
 
@@ -147,8 +149,9 @@ def test_other_names_of_the_parts_change_only_the_names(table: tuple[tuple[str, 
     factors, cells = table
     renamed = dict(zip(PARTS, names, strict=True))
     other = {frozenset(renamed[part] for part in where): values for where, values in cells.items()}
-    mine = effects({NDCG: cells}, one_each(9), factors, margins={}, resamples=99)
-    theirs = effects({NDCG: other}, one_each(9), [renamed[part] for part in factors], margins={}, resamples=99)
+    # Not ndcg: of that it is known that a generator changes nothing.
+    mine = effects({UTILITY: cells}, one_each(9), factors, margins={}, resamples=99)
+    theirs = effects({UTILITY: other}, one_each(9), [renamed[part] for part in factors], margins={}, resamples=99)
     assert [tuple(renamed[part] for part in row.parts) for row in mine] == [row.parts for row in theirs]
     assert differences(mine) == pytest.approx(differences(theirs), abs=1e-12)
     assert [row.finding for row in mine] == [row.finding for row in theirs]

@@ -73,6 +73,21 @@ def column(values: Sequence[float | None], key: judged.Key = UNTUNED, measure: s
 
 
 @pytest.mark.parametrize(
+    ("identity", "value", "verdict"),
+    [("untuned0", -1.0, "equivalent"), ("another", -1.0, "inconclusive"), ("another", None, "equivalent")],
+)
+def test_equal_scores_are_equivalent_where_they_tell_that_nothing_changed(
+    identity: str, value: float | None, verdict: str
+) -> None:
+    """All answers wrong before and after says little of a system that is another; ndcg equal everywhere says enough."""
+    values = BASE if value is None else [value] * len(BASE)
+    measure, gate = ("ndcg@10", NDCG) if value is None else ("utility", Gate(measure=parse("utility"), margin=0.02))
+    side = column(values, measure=measure)
+    found = gated(side, side, [gate], systems=[judged.info("untuned", identity=identity)])
+    assert (only(found).verdict, found.exit_code) == (verdict, 0)
+
+
+@pytest.mark.parametrize(
     ("by", "verdict", "code"),
     [(0.05, "improved", 0), (0.0, "equivalent", 0), (-0.05, "regressed", 1), (-0.008, "equivalent", 0)],
 )

@@ -614,6 +614,12 @@ def test_two_runs_are_compared(tmp_path: Path, call: Callable[..., Left]) -> Non
     (row,) = json.loads(out)["rows"]
     assert (row["verdict"], row["measure"], row["n_groups"]) == ("improved", "mrr@10", 60)
     assert json.loads(out)["remarks"][-1].startswith("Every query stands for itself")
+    # The same lists are known to be no different; other lists of the same scores are not.
+    (tmp_path / "qrels.txt").write_text("".join(f"{query} 0 d99 1\n" for query in queries))
+    for other, verdict in (("a", "equivalent"), ("b", "inconclusive")):
+        code, out, _ = call("compare", "a.trec", f"{other}.trec", "--qrels", "qrels.txt", "--margin", "0.01", "--json")
+        (row,) = json.loads(out)["rows"]
+        assert (code, row["difference"], row["verdict"]) == (0, 0.0, verdict)
 
 
 GRADES = st.dictionaries(st.sampled_from("abcdefgh"), st.integers(0, 3), min_size=1, max_size=6)

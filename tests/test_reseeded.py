@@ -12,7 +12,7 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.gates.reseeded import Retrained, enough, recheck
+from harness.gates.reseeded import NONE_DIFFERS, Retrained, enough, recheck
 from harness.values.findings import Comparison
 from harness.values.measures import Measure
 
@@ -124,8 +124,10 @@ def test_swapping_the_sides_turns_the_interval_round(table: list[list[int]]) -> 
 
 def test_equal_trainings_do_not_differ() -> None:
     row = one([[0.5] * 10] * 3, [[0.5] * 10] * 3)
-    assert (row.difference, row.low, row.high, row.p_value, row.verdict) == (0.0, 0.0, 0.0, 1.0, "equivalent")
-    assert row.reason == "no training differs from the accepted ones in any group"
+    assert (row.difference, row.p_value, row.verdict) == (0.0, 1.0, "inconclusive")
+    assert row.high == pytest.approx(scipy.stats.t.ppf(0.975, 9) * math.sqrt(2) / 10)
+    assert row.reason == NONE_DIFFERS
+    assert one([[0.5] * 400] * 3, [[0.5] * 400] * 3).verdict == "equivalent"
 
 
 def test_few_groups_give_no_interval() -> None:

@@ -138,10 +138,15 @@ def test_a_gain_that_three_checkpoints_have_may_still_not_be_the_recipes() -> No
 
 
 def test_a_recipe_that_changes_nothing_is_said_to() -> None:
-    claim = one(trained([[0.0] * 10] * 3))
+    pairs = trained([[0.0] * 10] * 3)
+    claim = one([pair._replace(same=True) for pair in pairs])
     assert (claim.difference, claim.low, claim.high, claim.p_value) == (0.0, 0.0, 0.0, 1.0)
     assert claim.verdict == "equivalent"
-    assert claim.reason == "no seed differs from the baseline in any group"
+    assert claim.reason == "every seed puts out the same as the baseline"
+    # Ten queries may have missed a few that do change.
+    seen = one(pairs)
+    assert (seen.difference, seen.p_value, seen.verdict) == (0.0, 1.0, "inconclusive")
+    assert half(seen) == pytest.approx(scipy.stats.t.ppf(0.975, 9) * math.sqrt(2) / 10)
 
 
 def test_few_groups_give_no_interval() -> None:
@@ -185,7 +190,7 @@ def test_other_claims_cost_but_those_that_are_not_tested_do_not() -> None:
     assert among.p_value == pytest.approx(4 * alone.p_value)  # type: ignore[operator]
     assert half(among) > half(alone)
     idle = [
-        *trained([[0.0] * 60] * 3, system="no-op"),
+        *(pair._replace(same=True) for pair in trained([[0.0] * 60] * 3, system="no-op")),
         *trained([[0.1] * 60] * 2, system="two-seeds"),
         *trained([[0.1] * 60], system="one-seed"),
         *trained([[0.1] * 3] * 3, system="few-groups"),

@@ -14,7 +14,7 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.statistics import stats
+from harness.statistics import flips, stats
 from harness.statistics.stats import Paired, compare, verdict
 from harness.values.findings import Comparison
 from harness.values.measures import Measure
@@ -203,7 +203,7 @@ def test_drawn_p_values_are_the_enumerated_ones_to_monte_carlo_error() -> None:
 def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     pair = paired(list(np.random.default_rng(6).normal(0.05, 0.2, 11)))
     whole = one(pair)
-    monkeypatch.setattr(stats, "CHUNK", 100)
+    monkeypatch.setattr(flips, "CHUNK", 100)
     assert_same(one(pair), whole)
 
 
@@ -305,6 +305,8 @@ def test_order_of_queries_and_names_of_groups_do_not_matter(pairs: list[Paired],
 @settings(max_examples=60, deadline=None)
 @given(tables(), st.sampled_from([0.25, 0.5, 4.0]))
 def test_another_scale_is_only_another_scale(pairs: list[Paired], factor: float) -> None:
+    # Where nothing differs the interval is that of the measure's range, unless the output is known to be the same.
+    pairs = [pair._replace(same=True) for pair in pairs]
     scaled = [pair._replace(values={q: v and v * factor for q, v in pair.values.items()}) for pair in pairs]
     for a, b in zip(compare("gain", pairs), compare("gain", scaled), strict=True):
         difference, low, high, p_value, detectable = numbers(a)
@@ -425,18 +427,60 @@ def test_the_detectable_difference_is_found_in_four_of_five_worlds() -> None:
 # ---- degenerate data
 
 
-def test_no_difference_at_all_is_equivalent_unless_no_difference_is_allowed() -> None:
-    row = one(paired([0.0] * 20))
+def test_the_same_output_is_equivalent_unless_no_difference_is_allowed() -> None:
+    pair = paired([0.0] * 20)._replace(same=True)
+    row = one(pair)
     assert (row.difference, row.low, row.high, row.p_value, row.verdict) == (0.0, 0.0, 0.0, 1.0, "equivalent")
-    assert (row.detectable, row.reason) == (None, "no group differs from the baseline")
-    assert one(paired([0.0] * 20, margin=0.0)).verdict == "inconclusive"
-    assert one(paired([0.0] * 20, [0] * 20)).verdict == "equivalent"
+    assert (row.detectable, row.reason) == (None, "it puts out the same as the baseline")
+    assert one(pair._replace(margin=0.0)).verdict == "inconclusive"
+    assert one(paired([0.0] * 20, [0] * 20)._replace(same=True)).verdict == "equivalent"
+
+
+def test_no_difference_seen_is_not_the_same_output() -> None:
+    """Twenty queries may miss a change that a few in a hundred have: two of them, by 1 each, are allowed for."""
+    row = one(paired([0.0] * 20))
+    assert (row.difference, row.p_value, row.verdict) == (0.0, 1.0, "inconclusive")
+    half = 1.96 * math.sqrt(2) / 20
+    assert ends(row) == pytest.approx((-half, half), abs=1e-5)
+    assert row.detectable == pytest.approx(half + Z80 * math.sqrt(2) / 20, abs=1e-5)
+    assert row.reason == "no group differs; a few that do may have been missed"
+    assert one(paired([0.0] * 400)).verdict == "equivalent"
+    # Utility may lose 2 at once.
+    assert one(paired([0.0] * 20)._replace(measure=UTILITY)).high == pytest.approx(2 * half, abs=1e-5)
+
+
+def rarely_lost(world: int, n_groups: int, share: float) -> Paired:
+    """A system that loses 1 in so many groups, at random: on the whole, as much as the margin."""
+    lost = np.random.default_rng((world, n_groups)).random(n_groups) < share
+    return paired([-1.0 if each else 0.0 for each in lost], base=1.0, margin=share)
+
+
+@pytest.mark.parametrize(
+    ("n_groups", "share"), [(16, 0.05), (25, 0.05), (40, 0.05), (60, 0.05), (100, 0.05), (60, 0.1), (100, 0.1)]
+)
+def test_rare_losses_are_seldom_called_equivalent(n_groups: int, share: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few groups that differ say little of how many do, and the interval has to know."""
+    pairs = [rarely_lost(world, n_groups, share) for world in range(300)]
+
+    def wrong() -> float:
+        return sum(one(pair, resamples=199).verdict == "equivalent" for pair in pairs) / len(pairs)
+
+    assert wrong() <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / len(pairs))
+    if n_groups * share <= 2:  # so the test above can fail
+        monkeypatch.setattr(flips, "UNSEEN", 0)
+        assert wrong() > 0.1
+
+
+def test_nothing_is_added_where_all_groups_differ() -> None:
+    assert flips.with_unseen(0.3, 80, 80, 1.0) == 0.3
+    assert flips.with_unseen(0.3, 1, 80, 1.0) == pytest.approx(0.3 * (3 - 2 / 80))
 
 
 def test_rounding_is_no_difference() -> None:
     pair = paired([0.1 + 0.2 - 0.3] * 50)
     assert any(pair.values.values())
-    assert one(pair).verdict == "equivalent"
+    assert one(pair).difference == 0
+    assert one(pair._replace(same=True)).verdict == "equivalent"
 
 
 def test_the_same_gain_everywhere_is_certain() -> None:
@@ -479,10 +523,14 @@ def test_few_groups_on_one_measure_do_not_harm_the_others() -> None:
 
 
 def test_where_few_groups_differ_the_interval_is_not_narrowed_by_discreteness() -> None:
-    """One of 60 queries differs, so |T| is 1 in all flips; an interval of one standard error would be too narrow."""
+    """One of 60 queries differs, so |T| is 1 in all flips; an interval of one standard error would be too narrow.
+
+    Nor would 1.96 of them do: two more queries are taken to differ as much.
+    """
     row = one(paired([0.9] + [0.0] * 59))
     assert row.p_value == 1.0
-    assert ends(row) == pytest.approx((0.015 - 1.96 * 0.015, 0.015 + 1.96 * 0.015), abs=1e-6)
+    half = 1.96 * 0.015 * math.sqrt(1 + 2 * (1 - 1 / 60))
+    assert ends(row) == pytest.approx((0.015 - half, 0.015 + half), abs=1e-6)
     assert row.verdict == "inconclusive"
 
 

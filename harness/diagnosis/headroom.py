@@ -77,7 +77,8 @@ def headroom(
     `failure_limit` there is no interval. An ideal part that changes nothing has exactly 0, from 0 to 0. Raises
     ValueError as `stats.compare` does.
     """
-    pairs = [Paired(one.ideal, 0, one.measure, 0.0, one.best, one.real, groups) for one in ideals]
+    # Where an ideal part changes no score there was nothing to change: it puts out what the real one does.
+    pairs = [Paired(one.ideal, 0, one.measure, 0.0, one.best, one.real, groups, same=True) for one in ideals]
     rows = compare("exploratory", pairs, failure_limit=failure_limit, alpha=alpha, resamples=resamples, seed=seed)
     return [_headroom(one, pair, row) for one, pair, row in zip(ideals, pairs, rows, strict=True)]
 

@@ -22,6 +22,7 @@ from harness.gates.baselines import Baseline, what_differs
 from harness.gates.probe_gates import judge_probe
 from harness.gates.score_tables import Key, Tables
 from harness.statistics import stats
+from harness.statistics.alike import same_output
 from harness.statistics.verdicts import BOUNDS, About, Gated, Gating, Standing, label_of
 from harness.suite.bounds import Gate, OnInconclusive
 from harness.values.findings import Comparison, Outcome, SystemInfo
@@ -207,8 +208,17 @@ class _Judging:
         about: About = "checkpoint" if self._trained(name) else "system"
         blank = self._blank(gate, name, (seed,), "inconclusive", about=about)
         measure, margin = _bound(gate)
-        groups = self.tables[name, seed].groups
-        return _Single(blank, stats.Paired(name, seed, measure, margin, now, before, groups))
+        table, same = self.tables[name, seed], self._same((name, seed), measure)
+        return _Single(blank, stats.Paired(name, seed, measure, margin, now, before, table.groups, same))
+
+    def _same(self, key: Key, measure: Measure) -> bool:
+        """Whether a system puts out what it put out when it was accepted."""
+        if self.baseline is None:
+            return False
+        before = self._accepted()[key]
+        if any(before.identity == one.identity for one in self.outcome.systems if (one.name, one.seed) == key):
+            return True
+        return same_output(measure, (), self.tables[key].values, self.baseline.tables[key].values)
 
     def _several(self, gate: Gate, name: str, now: Mapping[int, Column], before: Mapping[int, Column]) -> Item:
         blank = self._blank(gate, name, tuple(sorted(now)), "inconclusive", about="recipe")

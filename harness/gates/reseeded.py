@@ -6,7 +6,7 @@ difference of means has two parts (the crossed analysis of `seeds`, where the so
 * of seeds: the variance between the mean scores of the seeds, pooled over both sides, times 1/now + 1/accepted. What
   chance within the seeds does to their means is in it;
 * of groups: what the change does to some queries and not to others, which is the cluster variance of `stats` less what
-  chance within the seeds makes of it, for that is in the other part.
+  chance within the seeds makes of it, for that is in the other part; where few groups differ it counts some more.
 
 Seeds of the two sides are not matched: what changed may have changed what a seed draws. The half-width is
 sqrt(t[S-2]^2 * of seeds + t[G-1]^2 * of groups) with S seeds in all (Banerjee 1960). Where the recipe is the same the
@@ -27,11 +27,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.statistics.stats import DECIMALS, Fill, Floats, verdict
+from harness.statistics.flips import Floats, with_unseen
+from harness.statistics.stats import DECIMALS, Fill, verdict
 from harness.values.findings import Comparison
 from harness.values.measures import Measure
 
 LEAST_SEEDS = 6
+NONE_DIFFERS = "no training differs from the accepted ones in any group; a few that do may have been missed"
 Values = Mapping[int, Mapping[str, float | None]]
 """Values by seed and query; None is a failure."""
 
@@ -121,11 +123,11 @@ def _estimated(found: _Crossed, pair: Retrained, failed: int, alpha: float, test
         judged.append(verdict(table.difference - half, table.difference + half, pair.margin))
     half = found.half_width(alpha)
     power = NormalDist().inv_cdf(0.8) * math.sqrt(found.of_groups + found.of_seeds)
-    same = not half and not found.difference
+    same = not found.of_seeds and not found.difference
     update: dict[str, object] = {
         "difference": found.difference, "low": found.difference - half, "high": found.difference + half,
-        "p_value": 1.0 if same else min(1.0, tested * found.p_value()), "detectable": half + power or None,
-        "verdict": judged[0], "reason": "no training differs from the accepted ones in any group" if same else "",
+        "p_value": min(1.0, tested * found.p_value()), "detectable": half + power or None,
+        "verdict": judged[0], "reason": NONE_DIFFERS if same else "",
     }  # fmt: skip
     if len(set(judged)) > 1:
         told = f"{judged[0]} without the {failed} failed, {judged[1]} with them at best, {judged[2]} at worst"
@@ -156,6 +158,8 @@ def _crossed(pair: Retrained, fill: Fill) -> _Crossed:
     each = sum(1 / len(side) for side in sides)
     between, by_chance = (sum(column) / freedom * each for column in zip(*spreads, strict=True))
     of_groups = scale * float((np.round(totals - sizes * difference, DECIMALS) ** 2).sum())
+    differ = np.any([np.ptp(side, axis=0) for side in sides], axis=0) | (totals != 0)
+    of_groups = with_unseen(of_groups, int(differ.sum()), n_groups, high - low)
     return _Crossed(difference, max(0.0, of_groups - by_chance), between, n_groups, freedom)
 
 

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from harness import outcomes
+from harness.digests import digest_of
 from harness.errors import ConfigError, NotComparable, Problem, nearest
 from harness.gates import baselines
 from harness.gates.run_files import read_qrels, read_run, score
 from harness.gates.score_tables import Key, Table, Tables, scores_in, tables_of
 from harness.statistics import stats
+from harness.statistics.alike import same_output
 from harness.values.findings import Comparison
 from harness.values.measures import Measure, parse
 
@@ -26,7 +28,8 @@ RUN: Key = ("run", 0)
 class Side(NamedTuple):
     """One side: what it is called, its scores, what measured them, and the margins that its suite sets.
 
-    `labels` says how systems are written; `chosen` is the one system that was asked for, if one was.
+    `labels` says how systems are written; `chosen` is the one system that was asked for, if one was. `made` tells of
+    each system what it was made from or put out: where that is equal on two sides, the output is.
     """
 
     name: str
@@ -35,6 +38,7 @@ class Side(NamedTuple):
     margins: Mapping[str, float]
     labels: Mapping[Key, str]
     chosen: Key | None = None
+    made: Mapping[Key, str] = {}
 
 
 class Compared(NamedTuple):
@@ -62,8 +66,10 @@ def compare(first: Side, second: Side, margin: float | None = None) -> Compared:
             if first.identities.get(measure) != second.identities.get(measure):
                 odd.add(measure)
                 continue
-            bound = second.margins.get(measure, margin or 0.0)
-            pair, left_out = _pair(ours, parse(measure), bound, table, other)
+            bound, judges = second.margins.get(measure, margin or 0.0), parse(measure)
+            pair, left_out = _pair(ours, judges, bound, table, other)
+            known = second.made.get(ours) is not None and second.made.get(ours) == first.made.get(theirs)
+            pair = pair._replace(same=known or same_output(judges, (), table.values, other.values))
             if left_out:
                 label = second.labels[ours]
                 remarks.append(f"{label}, {measure}: {left_out} queries have it on one side only, and are left out.")
@@ -99,10 +105,12 @@ def run_sides(first: Path, second: Path, qrels_file: Path, measures: Sequence[Me
     qrels = read_qrels(qrels_file)
     sides, remarks = [], []
     for path in (first, second):
-        found = score(read_run(path), qrels, measures, path, qrels_file)
+        run = read_run(path)
+        found = score(run, qrels, measures, path, qrels_file)
         values = {str(measure): column for measure, column in found.values.items()}
         groups = {query: query for column in values.values() for query in column}
-        sides.append(Side(str(path), {RUN: Table(values, groups)}, {}, {}, {RUN: path.name}))
+        made = {RUN: digest_of(["run", sorted(run.items())])}
+        sides.append(Side(str(path), {RUN: Table(values, groups)}, {}, {}, {RUN: path.name}, made=made))
         remarks += [f"{path}: {line}" for line in found.remarks()]
     remarks.append("Every query stands for itself: where several belong together, the intervals are too narrow.")
     return sides[0], sides[1], remarks
@@ -125,7 +133,8 @@ def _of_outcome(folder: Path) -> Side:
     gates = outcome.spec.get("gates") or ()
     margins = {gate["measure"]: gate["margin"] for gate in gates if gate.get("measure")}
     labels = {(info.name, info.seed): info.label for info in outcome.systems}
-    return Side(str(folder), tables, outcome.identities, margins, labels)
+    made = {(info.name, info.seed): info.identity for info in outcome.systems}
+    return Side(str(folder), tables, outcome.identities, margins, labels, made=made)
 
 
 def _of_accepted(folder: Path) -> Side:
@@ -133,7 +142,8 @@ def _of_accepted(folder: Path) -> Side:
     assert found is not None
     infos = [one.info for one in found.accepted.systems]
     labels = {(info.name, info.seed): info.label for info in infos}
-    return Side(str(folder), found.tables, found.accepted.identities, {}, labels)
+    made = {(info.name, info.seed): info.identity for info in infos}
+    return Side(str(folder), found.tables, found.accepted.identities, {}, labels, made=made)
 
 
 def _choose(side: Side, system: str) -> Side:

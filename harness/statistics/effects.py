@@ -16,6 +16,7 @@ from itertools import combinations
 from statistics import fmean
 from typing import Literal, NamedTuple
 
+from harness.statistics.alike import same_output
 from harness.statistics.stats import DECIMALS, Paired, compare, verdict
 from harness.values.findings import Comparison, Effect, Finding
 from harness.values.measures import Measure
@@ -79,7 +80,8 @@ def effects(
         if isinstance(pair, str):
             found.append(effect.model_copy(update={"failed": failed, "reason": pair}))
         else:
-            found.append(_effect(effect, next(compared), failed, inert=pair.values == pair.baseline))
+            inert = pair.same and pair.values == pair.baseline
+            found.append(_effect(effect, next(compared), failed, inert=inert))
     return _with_shares(found)
 
 
@@ -118,7 +120,8 @@ class _Table:
              for query in self.queries}
             for sign in (1, -1)
         )  # fmt: skip
-        return Paired(" ".join(contrast.parts), 0, measure, margin, plus, minus, groups)
+        same = same_output(measure, contrast.parts, {}, {})
+        return Paired(" ".join(contrast.parts), 0, measure, margin, plus, minus, groups, same)
 
     def _name(self, cell: frozenset[str]) -> str:
         return "-".join(part for part in self.factors if part in cell) or "untuned"

@@ -6,7 +6,7 @@ Seeds are crossed with groups of queries, both are samples, and the variance of 
 and S seeds, from the crossed analysis of variance:
 
 * of groups: the cluster variance of the mean over seeds, as in `stats`, less what chance within seeds (the interaction)
-  makes of it;
+  makes of it; where few groups differ it counts some more, also as there;
 * of seeds: the variance of the seeds' mean gains over S, which holds that chance.
 
 So chance within seeds counts once, with the seeds. Taken off the seeds and left to the groups it would make narrower
@@ -31,6 +31,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from harness.statistics.flips import with_unseen
 from harness.statistics.stats import DECIMALS, Fill, Paired, check, differences, verdict
 from harness.values.findings import RecipeClaim
 
@@ -108,7 +109,7 @@ def _begun(family: Sequence[Paired], failure_limit: float, alpha: float) -> Reci
     )
     if failed == len(first.values):
         return claim.model_copy(update={"verdict": "failed", "reason": "no query has a value in every seed"})
-    crossed = _crossed(by_seed, first.groups)
+    crossed = _crossed(by_seed, first.groups, first.span)
     update = {
         "gains": crossed.gains,
         "difference": crossed.mean,
@@ -116,10 +117,13 @@ def _begun(family: Sequence[Paired], failure_limit: float, alpha: float) -> Reci
         "n_queries": crossed.n_queries,
         "n_groups": crossed.n_groups,
     }
-    return claim.model_copy(update=update | _untested(crossed, failed, failure_limit, alpha, first.margin))
+    same = all(pair.same and not any(found.values()) for pair, found in zip(family, by_seed, strict=True))
+    return claim.model_copy(update=update | _untested(crossed, failed, failure_limit, alpha, first.margin, same))
 
 
-def _untested(crossed: _Crossed, failed: int, failure_limit: float, alpha: float, margin: float) -> dict[str, Any]:
+def _untested(
+    crossed: _Crossed, failed: int, failure_limit: float, alpha: float, margin: float, same: bool
+) -> dict[str, Any]:
     n_queries, n_seeds = crossed.n_queries + failed, len(crossed.gains)
     least = math.ceil(1 - math.log2(alpha))  # the fewest groups that `stats` makes an interval of
     if failed / n_queries > failure_limit:
@@ -127,9 +131,9 @@ def _untested(crossed: _Crossed, failed: int, failure_limit: float, alpha: float
         return {"verdict": "failed", "reason": f"{failed} of {n_queries} queries have no value in every seed {limit}"}
     if n_seeds < LEAST_SEEDS:
         return {"reason": f"a claim about a recipe needs at least {LEAST_SEEDS} seeds; here are {n_seeds}"}
-    if not failed and not any(crossed.gains) and not crossed.of_groups and not crossed.of_seeds:
-        same = {"low": 0.0, "high": 0.0, "p_value": 1.0, "verdict": verdict(0.0, 0.0, margin)}
-        return same | {"reason": "no seed differs from the baseline in any group"}
+    if not failed and same:
+        exact = {"low": 0.0, "high": 0.0, "p_value": 1.0, "verdict": verdict(0.0, 0.0, margin)}
+        return exact | {"reason": "every seed puts out the same as the baseline"}
     if crossed.n_groups < least:
         return {"verdict": "inconclusive", "reason": f"too few groups for an interval: {crossed.n_groups} of {least}"}
     return {}
@@ -137,7 +141,8 @@ def _untested(crossed: _Crossed, failed: int, failure_limit: float, alpha: float
 
 def _judged(claim: RecipeClaim, family: Sequence[Paired], alpha: float, tested: int) -> RecipeClaim:
     fills: tuple[Fill, ...] = ("drop", "help", "hurt") if claim.failed else ("drop",)
-    tables = [_crossed([differences(pair, fill) for pair in family], family[0].groups) for fill in fills]
+    groups, span = family[0].groups, family[0].span
+    tables = [_crossed([differences(pair, fill) for pair in family], groups, span) for fill in fills]
     estimates = [_estimate(table, alpha, tested) for table in tables]
     found = [verdict(row.low, row.high, claim.margin) for row in estimates]
     update: dict[str, Any] = {**estimates[0]._asdict(), "verdict": found[0]}
@@ -155,8 +160,8 @@ def _estimate(crossed: _Crossed, alpha: float, tested: int) -> _Estimate:
     return _Estimate(crossed.mean - half, crossed.mean + half, p_value, half + power or None)
 
 
-def _crossed(by_seed: Sequence[Mapping[str, float]], groups: Mapping[str, str]) -> _Crossed:
-    """The crossed analysis of the queries that every seed has."""
+def _crossed(by_seed: Sequence[Mapping[str, float]], groups: Mapping[str, str], span: float) -> _Crossed:
+    """The crossed analysis of the queries that every seed has; `span` is the largest difference that one can have."""
     queries = sorted(set.intersection(*map(set, by_seed)))
     positions = {name: number for number, name in enumerate(sorted({groups[query] for query in queries}))}
     where = np.asarray([positions[groups[query]] for query in queries], dtype=np.intp)
@@ -170,9 +175,11 @@ def _crossed(by_seed: Sequence[Mapping[str, float]], groups: Mapping[str, str]) 
     within = totals - of_group[:, None] - np.outer(sizes, gains - gains.mean())
     scale = n_groups / (n_groups - 1) / len(queries) ** 2
     by_chance = scale * float((within**2).sum()) / n_seeds / (n_seeds - 1)
+    of_groups = scale * float(((of_group - sizes * gains.mean()) ** 2).sum())
+    of_groups = with_unseen(of_groups, int(np.count_nonzero(totals.any(axis=1))), n_groups, span)
     return _Crossed(
         gains=tuple(map(float, gains)),
-        of_groups=max(0.0, scale * float(((of_group - sizes * gains.mean()) ** 2).sum()) - by_chance),
+        of_groups=max(0.0, of_groups - by_chance),
         of_seeds=float(gains.var(ddof=1)) / n_seeds,
         n_queries=len(queries),
         n_groups=n_groups,
