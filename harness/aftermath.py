@@ -5,7 +5,7 @@ All of it is worked out once the systems of a plan are scored and compared; noth
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from harness import diagnoses
@@ -40,17 +40,25 @@ def complete(
 
     `unknown` has the labels of systems whose cost to make is not known in full.
     """
+    told = {field: values for field, values in slices.items() if len(set(values.values())) > 1}
     found = slice_gains(
-        compared.served(), slices, failure_limit=suite.failure_limit, alpha=ALPHA, resamples=RESAMPLES
-    ) if slices else []  # fmt: skip
+        compared.served(), told, failure_limit=suite.failure_limit, alpha=ALPHA, resamples=RESAMPLES
+    ) if told else []  # fmt: skip
     outcome = outcome.model_copy(
         update={
             "slices": tuple(found),
+            "notes": (*outcome.notes, *_one_slice(slices)),
             "returns": tuple(returns(outcome.systems, outcome.comparisons, suite.prices, unknown=unknown)),
         }
     )
     diagnosis = diagnoses.latest(root, suite.name)
     return outcome if diagnosis is None else _predicted(outcome, suite, diagnosis)
+
+
+def _one_slice(slices: Slices) -> Iterator[str]:
+    for field, values in slices.items():
+        if len(kinds := set(values.values())) == 1:
+            yield f"Slice {field}: every question is in {kinds.pop()!r}, so there is nothing to tell apart."
 
 
 def _predicted(outcome: Outcome, suite: Suite, diagnosis: Diagnosis) -> Outcome:

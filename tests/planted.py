@@ -51,7 +51,8 @@ def write_dataset(folder: Path, word: str = "Passage") -> Path:
         rows = ["query-id\tcorpus-id\tscore"]
         for group in groups:
             name = f"{split}{group:03d}"
-            queries.append({"_id": name, "text": f"Which value has article {group} in {split}?"})
+            half = {"half": "odd" if group % 2 else "even"}
+            queries.append({"_id": name, "text": f"Which value has article {group} in {split}?", "metadata": half})
             answers.append({"_id": name, "answers": [reference(group)], "answerable": True})
             rows.append(f"{name}\tg{group:03d}-0\t1")
             places.append(f"{name}\t{split}")

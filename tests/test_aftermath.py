@@ -45,7 +45,7 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
         "evaluate": {"split": "test", "probe_queries": 5, "probe_generations": 2},
         "forgetting": {"dataset": {"path": "other"}, "split": "dev"},
         "prices": {"right_answer": 0.01},
-        "slices": ["query_kind"],
+        "slices": ["query_kind", "half"],
     }
     path = planted.write_suite(folder, **changes)
     diagnose(path, folder / "store", executor=planted.Planted(planted.shuffled))
@@ -78,8 +78,10 @@ def test_a_return_says_when_it_has_paid(outcome: Outcome) -> None:
 
 
 def test_slices_are_told_for_every_candidate(outcome: Outcome) -> None:
-    assert {row.field for row in outcome.slices} == {"query_kind"}
+    assert {(row.field, row.value) for row in outcome.slices} == {("half", "even"), ("half", "odd")}
     assert {row.system for row in outcome.slices} >= {"retriever", "reranker"}
+    said = "Slice query_kind: every question is in 'question', so there is nothing to tell apart."
+    assert said in outcome.notes
 
 
 def test_the_other_data_set_is_scored_with_each_tuned_model(outcome: Outcome) -> None:

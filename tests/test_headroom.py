@@ -121,6 +121,10 @@ def test_a_part_that_already_is_ideal_has_exactly_no_headroom(ideal: Ideal) -> N
         assert (found.difference, found.low, found.high) == (0, 0, 0)
         assert found.real == found.best == pytest.approx(0.5)
         assert found.reason == "no question would score otherwise"
+    for value, telling in ((1.0, True), (0.0, ideal == "ideal-generator")):
+        # All right is all that can be; all wrong may be so for other reasons than the passages.
+        found = one(ideal, F1, dict.fromkeys(REAL, value), dict.fromkeys(REAL, value))
+        assert (found.low == found.high == 0) is telling
 
 
 def test_failures_are_those_of_stats() -> None:

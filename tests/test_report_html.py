@@ -300,8 +300,15 @@ def test_several_that_paid_are_counted_and_not_ranked_as_tested() -> None:
         for row in base.comparisons
     ]
     said = lede(view(base.model_copy(update={"comparisons": tuple(rows)})))
-    assert said.first.startswith("2 of 2 candidates improved on untuned; the most by retriever-judged (seed 0)")
+    start = "2 of 2 candidates improved on untuned, retriever-judged (seed 0) the most: ndcg@10 by +0.100"
+    assert said.first.startswith(start)
     assert any("not tested against each other" in line for line in said.rest)
+    # What nobody has to tune and gained more stands in the same sentence.
+    more = {"difference": 0.2, "low": 0.1, "high": 0.3, "verdict": "improved"}
+    rows = [row.model_copy(update=more) if (row.system, row.measure) == ("bm25", "ndcg@10") else row for row in rows]
+    said = lede(view(base.model_copy(update={"comparisons": tuple(rows)})))
+    assert said.first.startswith(start)
+    assert said.first.endswith("; without any tuning bm25 improved ndcg@10 by +0.200 [+0.100, +0.300].")
 
 
 def test_a_reference_row_that_gained_more_is_named() -> None:

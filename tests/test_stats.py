@@ -443,7 +443,7 @@ def test_no_difference_seen_is_not_the_same_output() -> None:
     half = 1.96 * math.sqrt(2) / 20
     assert ends(row) == pytest.approx((-half, half), abs=1e-5)
     assert row.detectable == pytest.approx(half + Z80 * math.sqrt(2) / 20, abs=1e-5)
-    assert row.reason == "no group differs; a few that do may have been missed"
+    assert row.reason == "no group differs, and a few that do may have been missed"
     assert one(paired([0.0] * 400)).verdict == "equivalent"
     # Utility may lose 2 at once.
     assert one(paired([0.0] * 20)._replace(measure=UTILITY)).high == pytest.approx(2 * half, abs=1e-5)

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import NamedTuple
 
+from harness.statistics.alike import same_output
 from harness.statistics.stats import Paired, compare
 from harness.values.findings import Comparison
 from harness.values.insights import Headroom, Ideal
@@ -41,6 +42,18 @@ class Substituted(NamedTuple):
         if self.ideal == "without-reranker":
             return False
         return self.measure.is_rank or (self.ideal == "ideal-generator" and not self.measure.is_judged)
+
+    @property
+    def nothing_to_gain(self) -> bool:
+        """Whether scores that are all equal say that all was ideal before. Elsewhere other questions may show a change.
+
+        They do where the ideal part itself makes what is scored, where no score could be higher, and where they tell
+        that the answers are the same.
+        """
+        highest = all(value in (None, self.measure.kind.high) for value in self.real.values())
+        name = str(self.measure)
+        same = same_output(self.measure, (), {name: self.substituted}, {name: self.real})
+        return self.made_by_ideal or highest or same
 
     @property
     def bound(self) -> bool:
@@ -77,8 +90,9 @@ def headroom(
     `failure_limit` there is no interval. An ideal part that changes nothing has exactly 0, from 0 to 0. Raises
     ValueError as `stats.compare` does.
     """
-    # Where an ideal part changes no score there was nothing to change: it puts out what the real one does.
-    pairs = [Paired(one.ideal, 0, one.measure, 0.0, one.best, one.real, groups, same=True) for one in ideals]
+    pairs = [
+        Paired(one.ideal, 0, one.measure, 0.0, one.best, one.real, groups, same=one.nothing_to_gain) for one in ideals
+    ]
     rows = compare("exploratory", pairs, failure_limit=failure_limit, alpha=alpha, resamples=resamples, seed=seed)
     return [_headroom(one, pair, row) for one, pair, row in zip(ideals, pairs, rows, strict=True)]
 

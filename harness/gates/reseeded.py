@@ -33,7 +33,7 @@ from harness.values.findings import Comparison
 from harness.values.measures import Measure
 
 LEAST_SEEDS = 6
-NONE_DIFFERS = "no training differs from the accepted ones in any group; a few that do may have been missed"
+NONE_DIFFERS = "no training differs from the accepted ones in any group, and a few that do may have been missed"
 Values = Mapping[int, Mapping[str, float | None]]
 """Values by seed and query; None is a failure."""
 

@@ -180,7 +180,9 @@ def _worth_cell(worth: Worth | None) -> Cell:
 def _cost_cells(row: Advice) -> tuple[str, str]:
     quote = row.quote
     if quote is None:
-        return ("none" if row.kind in NO_TRAINING else figures.NONE), figures.NONE
+        # Judging takes people, whose time nobody priced.
+        free = row.kind in NO_TRAINING and row.kind != "measure"
+        return ("none" if free else figures.NONE), figures.NONE
     later = amounts.added(quote.added_p95_ms, figures.milliseconds)
     dearer = amounts.added(quote.added_dollars_per_1000, figures.dollars)
     known = {"ms": later, "$": dearer}

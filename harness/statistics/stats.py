@@ -270,7 +270,7 @@ def _by_flips(rows: Sequence[_Sums], alpha: float, resamples: int, seed: int) ->
             continue
         low, high = _interval(row.difference or 0.0, critical * row.reach, significant=p_value <= alpha)
         detectable = (critical + NormalDist().inv_cdf(0.8)) * row.reach  # at 80 % power
-        reason = "" if row.totals.any() else "no group differs; a few that do may have been missed"
+        reason = "" if row.totals.any() else "no group differs, and a few that do may have been missed"
         yield _Estimate(low, high, p_value, detectable or None, reason)
 
 
