@@ -18,7 +18,7 @@ from harness.gates import gate as gate_module
 from harness.gates.baselines import Baseline
 from harness.gates.gate import Terms, judge
 from harness.gates.score_tables import tables_of
-from harness.report.gates import as_json, heading, markdown, remarks, sentence, table
+from harness.report.gates import as_json, heading, markdown, remarks, sentence, table, told
 from harness.report.junit import junit
 from harness.statistics.verdicts import Gated, Gating, Standing
 from harness.suite.bounds import Gate
@@ -479,6 +479,18 @@ def test_the_table_has_a_row_for_each_verdict() -> None:
     assert [row[-1].text.removesuffix(" (advisory)") for row in table(found).rows] == [
         one.verdict for one in found.verdicts
     ]
+
+
+def test_what_is_unchanged_is_said_together() -> None:
+    side = {**column(BASE), **column(shifted(0.1), WRITTEN), **column(BASE, ("bm25", 0))}
+    found = gated({**side, **column(shifted(0.4), ("bm25", 0))}, side)
+    lines = told(found.verdicts)
+    assert len(lines) == 2
+    assert lines[0].startswith(
+        "untuned and written (seed 0) are unchanged on ndcg@10: no group of queries differs (margin"
+    )
+    assert lines[1].startswith("bm25 improved on ndcg@10")
+    assert told([only(gated(column(BASE), column(BASE)))]) == [sentence(only(gated(column(BASE), column(BASE))))]
 
 
 def test_junit_has_a_case_for_each_system_and_gate() -> None:

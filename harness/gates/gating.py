@@ -220,7 +220,7 @@ def show(found: Gating, console: Console, verbose: bool = True) -> None:
     print_table(gates.table(found), console)
     console.print()
     shown = found.verdicts if verbose else found.failing
-    print_lines([*map(gates.sentence, shown), *gates.remarks(found)], console)
+    print_lines([*gates.told(shown), *gates.remarks(found)], console)
 
 
 def write_files(found: Gating, junit_file: Path | None, json_file: Path | None) -> None:

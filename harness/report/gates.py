@@ -86,8 +86,30 @@ def _amount(one: Gated, value: float | None) -> str:
 
 def sentence(one: Gated) -> str:
     """The verdict as a sentence, with all that it rests on."""
-    told = _of_measure(one, one.comparison) if one.comparison else _of_the_rest(one)
-    return sentences(told, "Advisory: it fails nothing." if one.advisory else "", _strict(one))
+    said = _of_measure(one, one.comparison) if one.comparison else _of_the_rest(one)
+    return sentences(said, "Advisory: it fails nothing." if one.advisory else "", _strict(one))
+
+
+def told(verdicts: Sequence[Gated]) -> list[str]:
+    """The verdicts as sentences; systems that are unchanged on one measure, on the same queries, share one."""
+    alike: dict[tuple[str, str, bool], list[Gated]] = {}
+    for number, one in enumerate(verdicts):
+        row = one.comparison
+        unchanged = row is not None and _unchanged(one, row)
+        key = (one.gate, _rests_on(row), one.advisory) if row and unchanged else (str(number), "", False)
+        alike.setdefault(key, []).append(one)
+    return [sentence(group[0]) if len(group) == 1 else _all_unchanged(group) for group in alike.values()]
+
+
+def _unchanged(one: Gated, row: Comparison) -> bool:
+    return row.low == row.high == 0 and one.verdict == "equivalent"
+
+
+def _all_unchanged(group: Sequence[Gated]) -> str:
+    first, names = group[0], figures.listed([one.label for one in group])
+    assert first.comparison is not None
+    said = f"{names} are unchanged on {first.gate}: no group of queries differs ({_rests_on(first.comparison)})."
+    return sentences(said, "Advisory: it fails nothing." if first.advisory else "")
 
 
 def _strict(one: Gated) -> str:
@@ -97,7 +119,7 @@ def _strict(one: Gated) -> str:
 def _of_measure(one: Gated, row: Comparison) -> str:
     if figures.finite(row.difference) is None:
         return f"{one.label} {one.verdict} on {one.gate}: {_bare(one.reason)}."
-    if row.low == row.high == 0 and one.verdict == "equivalent":
+    if _unchanged(one, row):
         return f"{one.label} is unchanged on {one.gate}: no group of queries differs ({_rests_on(row)})."
     opening = {
         "improved": f"{one.label} improved on {one.gate}",
@@ -156,17 +178,17 @@ def _of_figure(one: Gated) -> str:
 
 def remarks(found: Gating) -> tuple[str, ...]:
     """What else a reader must know: the change under test, what cannot be compared and why, what to do."""
-    told = []
+    lines = []
     if found.changed:
-        told.append(f"The change under test, by system identity: {figures.listed(list(found.changed))}.")
+        lines.append(f"The change under test, by system identity: {figures.listed(list(found.changed))}.")
     elif found.accepted:
-        told.append("No system identity changed since the scores were accepted.")
+        lines.append("No system identity changed since the scores were accepted.")
     for measure, differs in found.differs.items():
-        told.append(f"{measure} was measured in another way than the accepted scores. What differs: {_all(differs)}.")
+        lines.append(f"{measure} was measured in another way than the accepted scores. What differs: {_all(differs)}.")
     verdicts = {one.verdict for one in found.verdicts}
     if found.command and verdicts & {"new", "not comparable", "missing"}:
-        told.append(f"To accept this outcome: {found.command}")
-    return (*told, *found.notes)
+        lines.append(f"To accept this outcome: {found.command}")
+    return (*lines, *found.notes)
 
 
 def _all(parts: Iterable[str]) -> str:
@@ -181,7 +203,7 @@ def markdown(found: Gating) -> str:
     """The whole as Markdown, for the summary of a CI job."""
     from harness.report.markdown import escaped, table_text
 
-    lines = [*map(sentence, found.verdicts), *remarks(found)]
+    lines = [*told(found.verdicts), *remarks(found)]
     return "\n".join(
         [f"## {escaped(heading(found))}", "", escaped(subject(found)), "", table_text(table(found)), ""]
         + [f"- {escaped(line)}" for line in lines]
