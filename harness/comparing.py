@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from harness.plans.calls import UNTUNED
 from harness.plans.graph import Plan, SystemPlan
 from harness.statistics import effects, seeds, stats
-from harness.statistics.alike import Columns, same_output
+from harness.statistics.alike import same_lists
 from harness.suite.spec import combinations_of
 from harness.values.findings import Comparison, Effect, RecipeClaim
 from harness.values.measures import Measure
@@ -103,25 +103,18 @@ class Comparisons:
         self, systems: Sequence[SystemPlan], margins: Mapping[Measure, float] | None = None
     ) -> list[stats.Paired]:
         untuned = self.plan.system(UNTUNED)
-        theirs = self._columns(untuned)
-        columns = {system.label: self._columns(system) for system in systems}
         found = []
         for measure, margin in (self._gated() if margins is None else margins).items():
-            baseline = theirs.get(str(measure), {})
+            baseline = self._values(untuned, measure)
             for system in systems:
-                mine = columns[system.label]
-                if values := mine.get(str(measure)):
+                values = self._values(system, measure)
+                if values:
                     groups = {row.query_id: row.group for row in self.rows[system.label]}
-                    same = same_output(measure, system.tunes, mine, theirs)
+                    same = same_lists(measure, system.tunes)
                     found.append(
                         stats.Paired(system.name, system.seed, measure, margin, values, baseline, groups, same)
                     )
         return found
-
-    def _columns(self, system: SystemPlan) -> Columns:
-        """Values of every measure that the system has some of."""
-        found = {str(measure): self._values(system, measure) for measure in self.suite.measures}
-        return {name: column for name, column in found.items() if column}
 
     def _values(self, system: SystemPlan, measure: Measure) -> dict[str, float | None]:
         return values_of(self.rows[system.label], str(measure), self.split)

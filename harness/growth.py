@@ -17,7 +17,6 @@ from typing import NamedTuple
 
 from harness.report import figures
 from harness.statistics import stats
-from harness.statistics.alike import Columns, same_output
 from harness.values.findings import Comparison
 from harness.values.insights import Grown
 from harness.values.measures import Measure
@@ -62,21 +61,15 @@ def grow(
         rows = stats.compare(family, pairs, failure_limit=failure_limit, alpha=alpha, resamples=resamples)
         return {(row.system, row.measure): row for row in rows}
 
-    def paired(one: Trained, measure: Measure, baseline: Mapping[Measure, Column]) -> stats.Paired:
-        same = same_output(measure, (), _by_name(one.values), _by_name(baseline))
-        return stats.Paired(
-            one.system, 0, measure, margins[measure], one.values[measure], baseline[measure], groups, same
-        )
+    def paired(one: Trained, measure: Measure, baseline: Column) -> stats.Paired:
+        return stats.Paired(one.system, 0, measure, margins[measure], one.values[measure], baseline, groups)
 
-    gains = compared("gain", [paired(one, measure, untuned) for measure in margins for one in ordered])
+    gains = compared("gain", [paired(one, measure, untuned[measure]) for measure in margins for one in ordered])
     steps = compared(
-        "exploratory", [paired(one, measure, before.values) for measure in margins for before, one in pairwise(ordered)]
+        "exploratory",
+        [paired(one, measure, before.values[measure]) for measure in margins for before, one in pairwise(ordered)],
     )
     return [_point(one, measure, gains, steps) for measure in margins for one in ordered]
-
-
-def _by_name(values: Mapping[Measure, Column]) -> Columns:
-    return {str(measure): column for measure, column in values.items()}
 
 
 def _point(one: Trained, measure: Measure, gains: Found, steps: Found) -> Grown:

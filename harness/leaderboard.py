@@ -23,7 +23,7 @@ from harness.plans.calls import UNTUNED
 from harness.report.boardpage import render_page
 from harness.report.boards import render_boards
 from harness.statistics import stats
-from harness.statistics.alike import same_output
+from harness.statistics.alike import same_lists
 from harness.statistics.ranks import Ranked, ranks
 from harness.values.boards import Board, Past, Placed
 from harness.values.findings import Comparison, Outcome, Serving, SystemInfo
@@ -149,9 +149,8 @@ def gains_of(baseline: Baseline) -> list[Comparison]:
             key = one.info.name, one.info.seed
             values = _column(baseline.tables, key, measure)
             if one.info.name not in (UNTUNED, *BOUNDS) and values and values.keys() == untuned.keys():
-                mine, theirs = baseline.tables[key], baseline.tables[UNTUNED, 0]
-                same = same_output(parse(measure), one.info.tunes, mine.values, theirs.values)
-                pairs.append(stats.Paired(*key, parse(measure), margin, values, untuned, mine.groups, same))
+                groups, same = baseline.tables[key].groups, same_lists(parse(measure), one.info.tunes)
+                pairs.append(stats.Paired(*key, parse(measure), margin, values, untuned, groups, same))
     return stats.compare("gain", pairs, failure_limit=1.0, alpha=ALPHA, resamples=RESAMPLES) if pairs else []
 
 

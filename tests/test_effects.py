@@ -143,6 +143,18 @@ def test_additive_gains_do_not_interact(gains: list[tuple[float, float, float, f
         assert of(rows, "main")[part,].difference == pytest.approx(table[:, number].mean(), abs=1e-9)
 
 
+def test_only_a_generator_is_known_to_change_no_list() -> None:
+    same = made(
+        {cell(): 0.3, cell("retriever"): 0.3, cell("generator"): 0.3, cell("retriever", "generator"): 0.3}, noise=0.0
+    )
+    for measure, part, finding in (
+        (NDCG, "generator", "changes nothing"), (NDCG, "retriever", "could not tell"),
+        (UTILITY, "generator", "could not tell"),
+    ):  # fmt: skip
+        rows = effects({measure: same}, one_each(40), ("retriever", "generator"), margins={measure: 0.01})
+        assert of(rows, "main")[part,].finding == finding
+
+
 @settings(max_examples=40, deadline=None)
 @given(tables(), st.permutations(PARTS))
 def test_other_names_of_the_parts_change_only_the_names(table: tuple[tuple[str, ...], Cells], names: list[str]) -> None:

@@ -73,18 +73,33 @@ def column(values: Sequence[float | None], key: judged.Key = UNTUNED, measure: s
 
 
 @pytest.mark.parametrize(
-    ("identity", "value", "verdict"),
-    [("untuned0", -1.0, "equivalent"), ("another", -1.0, "inconclusive"), ("another", None, "equivalent")],
+    ("identity", "measure", "served", "verdict"),
+    [
+        ("untuned0", "ndcg@10", False, "equivalent"),
+        ("another", "ndcg@10", False, "inconclusive"),
+        ("untuned0", "utility", False, "equivalent"),
+        ("another", "utility", False, "inconclusive"),
+        # Whoever serves a model may have changed it under its name; lists are made here.
+        ("untuned0", "utility", True, "inconclusive"),
+        ("untuned0", "ndcg@10", True, "equivalent"),
+    ],
 )
-def test_equal_scores_are_equivalent_where_they_tell_that_nothing_changed(
-    identity: str, value: float | None, verdict: str
+def test_equal_scores_are_unchanged_where_the_system_is_made_as_it_was(
+    identity: str, measure: str, served: bool, verdict: str
 ) -> None:
-    """All answers wrong before and after says little of a system that is another; ndcg equal everywhere says enough."""
-    values = BASE if value is None else [value] * len(BASE)
-    measure, gate = ("ndcg@10", NDCG) if value is None else ("utility", Gate(measure=parse("utility"), margin=0.02))
-    side = column(values, measure=measure)
-    found = gated(side, side, [gate], systems=[judged.info("untuned", identity=identity)])
+    side, gate = column(BASE, measure=measure), Gate(measure=parse(measure), margin=0.02)
+    spec = {"llm": {"generator": {"model": "large"}}} if served else {}
+    found = gated(side, side, [gate], systems=[judged.info("untuned", identity=identity)], spec=spec)
     assert (only(found).verdict, found.exit_code) == (verdict, 0)
+    assert ("unchanged" in sentence(only(found))) is (verdict == "equivalent")
+
+
+def test_what_failed_is_not_unchanged() -> None:
+    now = [None, None, *BASE[2:]]
+    terms = Terms(resamples=999, failure_limit=0.1, on_inconclusive="fail")
+    found = gated(column(now), column(BASE), [Gate(measure=parse("ndcg@10"), margin=0.001)], terms)
+    assert (only(found).verdict, found.exit_code) == ("inconclusive", 1)
+    assert "unchanged" not in sentence(only(found))
 
 
 @pytest.mark.parametrize(

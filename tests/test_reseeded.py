@@ -125,9 +125,16 @@ def test_swapping_the_sides_turns_the_interval_round(table: list[list[int]]) -> 
 def test_equal_trainings_do_not_differ() -> None:
     row = one([[0.5] * 10] * 3, [[0.5] * 10] * 3)
     assert (row.difference, row.p_value, row.verdict) == (0.0, 1.0, "inconclusive")
-    assert row.high == pytest.approx(scipy.stats.t.ppf(0.975, 9) * math.sqrt(2) / 10)
+    assert row.high == pytest.approx(scipy.stats.t.ppf(0.975, 9) * 2 / 10)
     assert row.reason == NONE_DIFFERS
     assert one([[0.5] * 400] * 3, [[0.5] * 400] * 3).verdict == "equivalent"
+    # Differences that cancel are differences, also those that cancel within a side.
+    for now, then in (
+        ([[1.0, 0.0] * 20] * 3, [[0.0, 1.0] * 20] * 3),
+        ([[1.0, 0.0] * 20, [0.0, 1.0] * 20, [0.5] * 40], [[0.5] * 40] * 3),
+    ):
+        row = one(now, then)
+        assert (row.difference, row.reason) == (0.0, "")
 
 
 def test_few_groups_give_no_interval() -> None:

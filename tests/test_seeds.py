@@ -146,7 +146,14 @@ def test_a_recipe_that_changes_nothing_is_said_to() -> None:
     # Ten queries may have missed a few that do change.
     seen = one(pairs)
     assert (seen.difference, seen.p_value, seen.verdict) == (0.0, 1.0, "inconclusive")
-    assert half(seen) == pytest.approx(scipy.stats.t.ppf(0.975, 9) * math.sqrt(2) / 10)
+    assert half(seen) == pytest.approx(scipy.stats.t.ppf(0.975, 9) * 2 / 10)
+
+
+def test_seeds_that_cancel_in_every_group_do_differ() -> None:
+    """Nothing is added for groups that were not seen to differ: all were, in some seed."""
+    claim = one(trained([[0.5] * 40, [-0.5] * 40, [0.0] * 40]))
+    assert claim.difference == 0
+    assert half(claim) == pytest.approx(scipy.stats.t.ppf(0.975, 2) * 0.5 / math.sqrt(3))
 
 
 def test_few_groups_give_no_interval() -> None:

@@ -123,6 +123,16 @@ def test_effects_are_told_for_all_parts_and_pairs(done: bench.Finished) -> None:
     assert [one.finding for one in inert if one.kind == "main"] == ["changes nothing"]
 
 
+def test_only_what_is_made_alike_is_known_not_to_differ(done: bench.Finished) -> None:
+    rows = {(row.system, row.measure): row for row in done.outcome.comparisons}
+    lists = rows["generator", "ndcg@10"]
+    assert (lists.low, lists.high, lists.reason) == (0.0, 0.0, "it puts out the same as the baseline")
+    # Models of a few thousand weights get nothing right, before and after: which does not say that nothing changed.
+    answers = rows["retriever", "utility"]
+    assert answers.difference == 0
+    assert answers.low != 0
+
+
 def test_serving_times_each_shape_once(done: bench.Finished) -> None:
     """What tuning changes in an encoder takes no time; what a generator writes does."""
     parts = {name: info.serving.parts for name, info in names(done.outcome).items() if info.serving}

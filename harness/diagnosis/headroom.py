@@ -14,7 +14,6 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import NamedTuple
 
-from harness.statistics.alike import same_output
 from harness.statistics.stats import Paired, compare
 from harness.values.findings import Comparison
 from harness.values.insights import Headroom, Ideal
@@ -45,15 +44,12 @@ class Substituted(NamedTuple):
 
     @property
     def nothing_to_gain(self) -> bool:
-        """Whether scores that are all equal say that all was ideal before. Elsewhere other questions may show a change.
+        """Whether scores that are all equal say that all these questions had what is ideal before.
 
-        They do where the ideal part itself makes what is scored, where no score could be higher, and where they tell
-        that the answers are the same.
+        They do where the ideal part itself makes what is scored, and where no score could be higher. What they leave to
+        gain is nothing then, whatever other questions would.
         """
-        highest = all(value in (None, self.measure.kind.high) for value in self.real.values())
-        name = str(self.measure)
-        same = same_output(self.measure, (), {name: self.substituted}, {name: self.real})
-        return self.made_by_ideal or highest or same
+        return self.made_by_ideal or all(value == self.measure.kind.high for value in self.real.values())
 
     @property
     def bound(self) -> bool:

@@ -195,6 +195,11 @@ def _keep_others(folder: Path, new: Path) -> None:
 # ---- were they measured in the same way?
 
 
+def answers_elsewhere(outcome: Outcome) -> bool:
+    """Whether an endpoint answers: which model that serves is not in a system's identity, only what it is called."""
+    return bool((outcome.spec.get("llm") or {}).get("generator"))
+
+
 def what_differs(accepted: Accepted, outcome: Outcome, measure: str) -> tuple[str, ...]:
     """What is not the same in how a measure was taken; empty if it was not accepted, or is comparable."""
     before, now = accepted.identities.get(measure), outcome.identities.get(measure)

@@ -18,11 +18,10 @@ from typing import NamedTuple
 
 from harness.errors import ConfigError, Problem
 from harness.gates import reseeded
-from harness.gates.baselines import Baseline, what_differs
+from harness.gates.baselines import Baseline, answers_elsewhere, what_differs
 from harness.gates.probe_gates import judge_probe
 from harness.gates.score_tables import Key, Tables
 from harness.statistics import stats
-from harness.statistics.alike import same_output
 from harness.statistics.verdicts import BOUNDS, About, Gated, Gating, Standing, label_of
 from harness.suite.bounds import Gate, OnInconclusive
 from harness.values.findings import Comparison, Outcome, SystemInfo
@@ -212,13 +211,11 @@ class _Judging:
         return _Single(blank, stats.Paired(name, seed, measure, margin, now, before, table.groups, same))
 
     def _same(self, key: Key, measure: Measure) -> bool:
-        """Whether a system puts out what it put out when it was accepted."""
-        if self.baseline is None:
+        """Whether a system is made as it was when it was accepted, and therefore puts out the same."""
+        if not measure.is_rank and answers_elsewhere(self.outcome):
             return False
         before = self._accepted()[key]
-        if any(before.identity == one.identity for one in self.outcome.systems if (one.name, one.seed) == key):
-            return True
-        return same_output(measure, (), self.tables[key].values, self.baseline.tables[key].values)
+        return any(before.identity == one.identity for one in self.outcome.systems if (one.name, one.seed) == key)
 
     def _several(self, gate: Gate, name: str, now: Mapping[int, Column], before: Mapping[int, Column]) -> Item:
         blank = self._blank(gate, name, tuple(sorted(now)), "inconclusive", about="recipe")
@@ -258,11 +255,11 @@ def _columns(tables: Tables, measure: str) -> dict[str, dict[int, Column]]:
 def _decided(blank: Gated, row: Comparison) -> Gated:
     """The verdict of a comparison, but for a single checkpoint that is not surely worse by more than the margin.
 
-    The very scores that were accepted are equivalent even where no difference is allowed.
+    What is made as it was accepted is equivalent even where no difference is allowed.
     """
     verdict: Standing = row.verdict
     reason = row.reason
-    if verdict == "inconclusive" and row.low == row.high == 0:
+    if verdict == "inconclusive" and row.low == row.high == 0 and not row.failed:
         verdict = "equivalent"
     if blank.about == "checkpoint" and verdict == "regressed" and not (row.high is not None and row.high < -row.margin):
         verdict, reason = "inconclusive", BY_SEEDS

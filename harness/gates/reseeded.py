@@ -65,6 +65,7 @@ class _Crossed(NamedTuple):
     of_seeds: float
     n_groups: int
     freedom: int
+    differ: int
 
     def half_width(self, alpha: float) -> float:
         from scipy.special import stdtrit
@@ -123,11 +124,10 @@ def _estimated(found: _Crossed, pair: Retrained, failed: int, alpha: float, test
         judged.append(verdict(table.difference - half, table.difference + half, pair.margin))
     half = found.half_width(alpha)
     power = NormalDist().inv_cdf(0.8) * math.sqrt(found.of_groups + found.of_seeds)
-    same = not found.of_seeds and not found.difference
     update: dict[str, object] = {
         "difference": found.difference, "low": found.difference - half, "high": found.difference + half,
         "p_value": min(1.0, tested * found.p_value()), "detectable": half + power or None,
-        "verdict": judged[0], "reason": NONE_DIFFERS if same else "",
+        "verdict": judged[0], "reason": "" if found.differ else NONE_DIFFERS,
     }  # fmt: skip
     if len(set(judged)) > 1:
         told = f"{judged[0]} without the {failed} failed, {judged[1]} with them at best, {judged[2]} at worst"
@@ -151,16 +151,16 @@ def _crossed(pair: Retrained, fill: Fill) -> _Crossed:
     totals = np.round(sides[0].mean(axis=0) - sides[1].mean(axis=0), DECIMALS)
     difference = float(totals.sum() / n_queries)
     if n_groups == 1:
-        return _Crossed(difference, math.nan, math.nan, 1, 1)
+        return _Crossed(difference, math.nan, math.nan, 1, 1, 1)
     scale = n_groups / (n_groups - 1) / n_queries**2
     spreads = [_spread(side, sizes, scale) for side in sides]
     freedom = sum(len(side) for side in sides) - 2
     each = sum(1 / len(side) for side in sides)
     between, by_chance = (sum(column) / freedom * each for column in zip(*spreads, strict=True))
     of_groups = scale * float((np.round(totals - sizes * difference, DECIMALS) ** 2).sum())
-    differ = np.any([np.ptp(side, axis=0) for side in sides], axis=0) | (totals != 0)
-    of_groups = with_unseen(of_groups, int(differ.sum()), n_groups, high - low)
-    return _Crossed(difference, max(0.0, of_groups - by_chance), between, n_groups, freedom)
+    apart = np.max([np.abs(totals), *(np.ptp(side, axis=0) for side in sides)], axis=0)
+    of_groups, differ = with_unseen(of_groups, apart, sizes, high - low), int(np.count_nonzero(apart))
+    return _Crossed(difference, max(0.0, of_groups - by_chance), between, n_groups, freedom, differ)
 
 
 def _spread(side: Floats, sizes: Floats, scale: float) -> tuple[float, float]:

@@ -2,8 +2,9 @@
 
 A table has one query a line and one measure a column, nine decimals at most; what is compared with it is rounded in
 the same way (`kept`), so equal scores differ by exactly nothing, and last bits that another processor computes are no
-change. A bound of an interval moves by less than 1e-8 by that, which no margin that means something can feel. This
-module must not know suites, outcomes or statistics.
+change. A bound of an interval moves by less than 1e-8 by that, which no margin that means something can feel, but where
+a group that differed by less no longer counts as one that differs. This module must not know suites, outcomes or
+statistics.
 """
 
 from __future__ import annotations

@@ -17,7 +17,6 @@ from harness.gates import baselines
 from harness.gates.run_files import read_qrels, read_run, score
 from harness.gates.score_tables import Key, Table, Tables, scores_in, tables_of
 from harness.statistics import stats
-from harness.statistics.alike import same_output
 from harness.values.findings import Comparison
 from harness.values.measures import Measure, parse
 
@@ -29,7 +28,7 @@ class Side(NamedTuple):
     """One side: what it is called, its scores, what measured them, and the margins that its suite sets.
 
     `labels` says how systems are written; `chosen` is the one system that was asked for, if one was. `made` tells of
-    each system what it was made from or put out: where that is equal on two sides, the output is.
+    each system what it was made from, as far as that says what it puts out: where it is equal, the output is.
     """
 
     name: str
@@ -66,10 +65,10 @@ def compare(first: Side, second: Side, margin: float | None = None) -> Compared:
             if first.identities.get(measure) != second.identities.get(measure):
                 odd.add(measure)
                 continue
-            bound, judges = second.margins.get(measure, margin or 0.0), parse(measure)
-            pair, left_out = _pair(ours, judges, bound, table, other)
-            known = second.made.get(ours) is not None and second.made.get(ours) == first.made.get(theirs)
-            pair = pair._replace(same=known or same_output(judges, (), table.values, other.values))
+            bound = second.margins.get(measure, margin or 0.0)
+            pair, left_out = _pair(ours, parse(measure), bound, table, other)
+            same = second.made.get(ours) is not None and second.made.get(ours) == first.made.get(theirs)
+            pair = pair._replace(same=same)
             if left_out:
                 label = second.labels[ours]
                 remarks.append(f"{label}, {measure}: {left_out} queries have it on one side only, and are left out.")
@@ -133,7 +132,8 @@ def _of_outcome(folder: Path) -> Side:
     gates = outcome.spec.get("gates") or ()
     margins = {gate["measure"]: gate["margin"] for gate in gates if gate.get("measure")}
     labels = {(info.name, info.seed): info.label for info in outcome.systems}
-    made = {(info.name, info.seed): info.identity for info in outcome.systems}
+    served = baselines.answers_elsewhere(outcome)
+    made = {} if served else {(info.name, info.seed): info.identity for info in outcome.systems}
     return Side(str(folder), tables, outcome.identities, margins, labels, made=made)
 
 

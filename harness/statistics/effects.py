@@ -16,7 +16,7 @@ from itertools import combinations
 from statistics import fmean
 from typing import Literal, NamedTuple
 
-from harness.statistics.alike import same_output
+from harness.statistics.alike import same_lists
 from harness.statistics.stats import DECIMALS, Paired, compare, verdict
 from harness.values.findings import Comparison, Effect, Finding
 from harness.values.measures import Measure
@@ -120,8 +120,8 @@ class _Table:
              for query in self.queries}
             for sign in (1, -1)
         )  # fmt: skip
-        same = same_output(measure, contrast.parts, {}, {})
-        return Paired(" ".join(contrast.parts), 0, measure, margin, plus, minus, groups, same)
+        same, scale = same_lists(measure, contrast.parts), sum(weight for weight in weights.values() if weight > 0)
+        return Paired(" ".join(contrast.parts), 0, measure, margin, plus, minus, groups, same, scale)
 
     def _name(self, cell: frozenset[str]) -> str:
         return "-".join(part for part in self.factors if part in cell) or "untuned"

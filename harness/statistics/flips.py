@@ -15,17 +15,23 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 TIE = 1e-10  # a flip this near to the observed statistic equals it: sums in another order differ in the last bits
 CHUNK = 2_000_000  # signs drawn at a time, 16 MB as floats
-UNSEEN = 2  # with fewer, "equivalent" is claimed too often: see the tests of rare losses
+UNSEEN, WHOLE = 2, 4  # with fewer, "equivalent" is claimed too often: see the test of rare losses
 
 
-def with_unseen(variance: float, differ: int, n_groups: int, span: float) -> float:
-    """The variance of a mean difference, had `UNSEEN` more groups differed than the `differ` that do.
+def with_unseen(variance: float, apart: Floats, sizes: Floats, span: float) -> float:
+    """The variance of a mean difference, had more groups differed than were seen to.
 
-    `span` is the largest difference that a query can have. Nothing is added where all groups differ.
+    `apart` has the sum of each group's differences, `sizes` its queries, `span` the largest difference of a query.
+    There are `UNSEEN` more groups that differ as those seen do, or so many that differ by all of `span` that with those
+    seen there are `WHOLE`, whichever adds more; each may be as large as any group. The share of groups that do not
+    differ weighs what is added: nothing where all do.
     """
-    if not differ:
-        return UNSEEN * (span / n_groups) ** 2
-    return variance * (1 + UNSEEN * (1 / differ - 1 / n_groups))
+    sizes, apart = sizes[sizes > 0], np.abs(apart[sizes > 0])
+    differ, squares = int(np.count_nonzero(apart)), float((sizes**2).mean())
+    seen = variance / differ * squares / float(sizes.mean()) ** 2 if differ else 0.0
+    left = max(0.0, WHOLE - float((apart / sizes).sum()) / span)
+    added = max(UNSEEN * seen, left * span**2 * squares / float(sizes.sum()) ** 2)
+    return variance + (1 - differ / len(sizes)) * added
 
 
 def critical_value(maxima: Floats, alpha: float) -> float:

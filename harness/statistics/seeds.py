@@ -176,7 +176,7 @@ def _crossed(by_seed: Sequence[Mapping[str, float]], groups: Mapping[str, str], 
     scale = n_groups / (n_groups - 1) / len(queries) ** 2
     by_chance = scale * float((within**2).sum()) / n_seeds / (n_seeds - 1)
     of_groups = scale * float(((of_group - sizes * gains.mean()) ** 2).sum())
-    of_groups = with_unseen(of_groups, int(np.count_nonzero(totals.any(axis=1))), n_groups, span)
+    of_groups = with_unseen(of_groups, np.abs(totals).max(axis=1), sizes, span)
     return _Crossed(
         gains=tuple(map(float, gains)),
         of_groups=max(0.0, of_groups - by_chance),
