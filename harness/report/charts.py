@@ -140,7 +140,7 @@ def _labels(axes: Axes, picture: Picture) -> None:
         probe = figure.text(0, 0, text, fontsize=SMALL, parse_math=False)
         size = probe.get_window_extent(renderer)
         probe.remove()
-        wide, high, (x, y) = size.width * 0.92, size.height, places[id(point)]
+        wide, high, (x, y) = size.width, size.height, places[id(point)]
         tries = [_around(x, y, wide, high, place) for place in range(8)]
         costs = [_covered(box, room, taken, faint) for box, _, _ in tries]
         best = min(range(len(tries)), key=costs.__getitem__)
