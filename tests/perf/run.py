@@ -136,6 +136,8 @@ BENCHMARKS = {
 
 
 def main(names: list[str]) -> None:
+    if unknown := [name for name in names if name not in BENCHMARKS]:
+        sys.exit(f"no benchmark {unknown[0]!r}; there are {', '.join(BENCHMARKS)}")
     table = Table("benchmark", "median s", title=f"Medians of {REPEATS} runs, of {FEW} where a run takes seconds")
     for name in names or BENCHMARKS:
         for what, seconds in BENCHMARKS[name]():
