@@ -197,8 +197,7 @@ class HarnessSession:
         """Run in the first of xdist's workers that comes here; the others wait for its outcome."""
         from filelock import FileLock
 
-        session = os.environ.get("PYTEST_XDIST_TESTRUNUID") or f"alone-{os.getpid()}"
-        pointer = self.store / POINTERS / f"{session}-{name}.json"
+        pointer = self.store / POINTERS / f"{self._id()}-{name}.json"
         pointer.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(pointer.with_suffix(".lock")):
             if not pointer.exists():
@@ -223,9 +222,12 @@ class HarnessSession:
 
     def pointers(self) -> list[Path]:
         """What this session ran; the controller of xdist's workers sees theirs."""
-        uid = getattr(self.config, "workerinput", {}).get("testrunuid") or os.environ.get("PYTEST_XDIST_TESTRUNUID")
-        session = uid or _run_of(self.config) or f"alone-{os.getpid()}"
-        return sorted((self.store / POINTERS).glob(f"{session}-*.json"))
+        return sorted((self.store / POINTERS).glob(f"{self._id()}-*.json"))
+
+    def _id(self) -> str:
+        """The same in a controller and its workers. The environment may be that of a session around this one."""
+        uid = getattr(self.config, "workerinput", {}).get("testrunuid") or _run_of(self.config)
+        return uid or f"alone-{os.getpid()}"
 
 
 def _run_of(config: pytest.Config) -> str:
