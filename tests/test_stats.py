@@ -501,6 +501,14 @@ def test_what_is_added_for_groups_that_were_not_seen_to_differ() -> None:
     assert flips.with_unseen(0.0, np.zeros(3), uneven, 1.0) == pytest.approx(4 * (81 + 1) / 2 / 100)
 
 
+def test_without_an_interval_no_p_value_says_more_than_the_verdict() -> None:
+    """Another system of two groups takes the interval from all; at a level of a half that is allowed."""
+    certain, tiny = paired([0.1] * 7), paired([0.0, 0.1])
+    row = compare("gain", [certain, tiny], alpha=0.5, resamples=100)[0]
+    assert (row.low, row.p_value, row.verdict) == (None, None, "inconclusive")
+    assert row.reason == "too few distinct flips of the groups for an interval"
+
+
 def test_groups_that_cancel_are_not_the_same_output() -> None:
     pair = paired([0.5, -0.5] * 20, [number // 2 for number in range(40)])
     row = one(pair._replace(same=True))

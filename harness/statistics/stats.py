@@ -269,7 +269,9 @@ def _by_flips(rows: Sequence[_Sums], alpha: float, resamples: int, seed: int) ->
     critical = max(critical_value(maxima, alpha), critical_value(np.sort(np.concatenate(centred)), alpha))
     for row, p_value in zip(rows, map(float, p_values), strict=True):
         if math.isinf(critical):
-            yield _Estimate(p_value=p_value, reason="too few distinct flips of the groups for an interval")
+            # A p value that calls it significant would contradict a verdict that cannot.
+            told = p_value if p_value > alpha else None
+            yield _Estimate(p_value=told, reason="too few distinct flips of the groups for an interval")
             continue
         low, high = _interval(row.difference or 0.0, critical * row.reach, significant=p_value <= alpha)
         detectable = (critical + NormalDist().inv_cdf(0.8)) * row.reach  # at 80 % power
