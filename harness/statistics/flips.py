@@ -22,14 +22,14 @@ def with_unseen(variance: float, apart: Floats, sizes: Floats, span: float) -> f
     """The variance of a mean difference, had more groups differed than were seen to.
 
     `apart` has the sum of each group's differences, `sizes` its queries, `span` the largest difference of a query.
-    There are `UNSEEN` more groups that differ as those seen do, or so many that differ by all of `span` that with those
-    seen there are `WHOLE`, whichever adds more; each may be as large as any group. The share of groups that do not
-    differ weighs what is added: nothing where all do.
+    There are `UNSEEN` more groups that differ as those seen do, or so many that differ by all of `span` that with the
+    queries seen to there are `WHOLE`, whichever adds more; each may be as large as any group. The share of groups that
+    do not differ weighs what is added: nothing where all do.
     """
     sizes, apart = sizes[sizes > 0], np.abs(apart[sizes > 0])
     differ, squares = int(np.count_nonzero(apart)), float((sizes**2).mean())
     seen = variance / differ * squares / float(sizes.mean()) ** 2 if differ else 0.0
-    left = max(0.0, WHOLE - float((apart / sizes).sum()) / span)
+    left = max(0.0, WHOLE - float(apart.sum()) / span)
     added = max(UNSEEN * seen, left * span**2 * squares / float(sizes.sum()) ** 2)
     return variance + (1 - differ / len(sizes)) * added
 
