@@ -509,6 +509,15 @@ def test_without_an_interval_no_p_value_says_more_than_the_verdict() -> None:
     assert row.reason == "too few distinct flips of the groups for an interval"
 
 
+def test_what_was_seen_in_many_queries_is_trusted() -> None:
+    """As on papers: few groups of very different size, of which nearly all differ, by little in a mean of many."""
+    dice = np.random.default_rng(5)
+    sizes = np.ceil(dice.lognormal(2.5, 0.8, 25))
+    apart = np.where(np.arange(25) < 22, 0.08 * sizes, 0.0)
+    assert 1 < flips.with_unseen(1e-4, apart, sizes, 1.0) / 1e-4 < 1.1
+    assert flips.with_unseen(1e-4, apart / 100, sizes, 1.0) / 1e-4 > 5
+
+
 def test_groups_that_cancel_are_not_the_same_output() -> None:
     pair = paired([0.5, -0.5] * 20, [number // 2 for number in range(40)])
     row = one(pair._replace(same=True))

@@ -283,8 +283,7 @@ def show_compared(found: versus.Compared, console: Console, as_json: bool) -> No
         return
     from harness.report.terminal import print_lines, print_table
 
-    title = f"{found.second} minus {found.first} (exploratory)"
-    margins = any(row.margin for row in found.rows)
+    title, margins = f"{found.second} minus {found.first} (exploratory)", any(row.margin for row in found.rows)
     print_table(gates.compared(found.rows, found.labels, title, margins), console)
     print_lines(found.remarks, console)
 
