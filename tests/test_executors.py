@@ -12,7 +12,7 @@ import pytest
 from toy_stages import request
 
 from harness.errors import StageFailed
-from harness.running.executors import ChildExecutor, Executor, InlineExecutor
+from harness.running.executors import ChildExecutor, Environment, Executor, InlineExecutor
 
 HERE = Path(__file__).parent
 
@@ -121,6 +121,61 @@ def test_children_can_be_run_from_threads(children: ChildExecutor, tmp_path: Pat
     for thread in threads:
         thread.join()
     assert sorted(found) == [3, 4]
+
+
+def test_a_child_sees_the_environment_of_its_own_request(
+    children: ChildExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The fork server was started before any of these was set, changed or taken away."""
+    names = "HARNESS_DEVICE OPENAI_API_KEY HTTPS_PROXY"
+
+    def seen() -> dict[str, object]:
+        return dict(children.run(request("see", tmp_path, text=names), silent).usage.notes)
+
+    for name in names.split():
+        monkeypatch.delenv(name, raising=False)
+    assert [seen()[name] for name in names.split()] == [None, None, None]
+    monkeypatch.setenv("HARNESS_DEVICE", "cpu")
+    monkeypatch.setenv("OPENAI_API_KEY", "first")
+    assert [seen()[name] for name in names.split()] == ["cpu", "first", None]
+    monkeypatch.setenv("OPENAI_API_KEY", "second")
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    monkeypatch.delenv("HARNESS_DEVICE")
+    assert [seen()[name] for name in names.split()] == [None, "second", "http://127.0.0.1:9"]
+    monkeypatch.delenv("OPENAI_API_KEY")
+    assert seen()["OPENAI_API_KEY"] is None
+
+
+def test_each_suite_gets_its_own_device(
+    children: ChildExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a suite asks for is in the environment when its calls are run; a GPU is played by the parent's variable."""
+    monkeypatch.setenv("HARNESS_DEVICE", "cpu")
+    assert children.run(request("see", tmp_path), silent).usage.notes["device"] == "cpu"
+    own = Environment({**os.environ, "HARNESS_DEVICE": "cuda"})
+    asked = request("see", tmp_path, text="HARNESS_DEVICE")._replace(environment=own)
+    assert children.run(asked, silent).usage.notes["HARNESS_DEVICE"] == "cuda"
+    assert os.environ["HARNESS_DEVICE"] == "cpu"
+
+
+def test_the_threads_of_a_child_are_those_that_its_request_allows(
+    children: ChildExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for threads in (1, 2):
+        monkeypatch.setenv("OMP_NUM_THREADS", str(threads))
+        assert children.run(request("see", tmp_path), silent).usage.notes["threads"] == threads
+
+
+def test_a_child_works_in_the_folder_of_its_request(
+    children: ChildExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert children.run(request("see", tmp_path), silent).usage.notes["folder"] == str(tmp_path)
+
+
+def test_an_environment_shows_no_value(tmp_path: Path) -> None:
+    asked = request("see", tmp_path)._replace(environment=Environment({"OPENAI_API_KEY": "sk-secret"}))
+    assert "sk-secret" not in f"{asked!r} {asked}"
 
 
 def test_no_named_semaphore_is_left_behind(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import signal
 import time
 from pathlib import Path
 
+from harness.provenance import device_class
 from harness.running.executors import Request
 from harness.stages import Inputs
 from harness.suite.fields import Spec
@@ -45,6 +46,15 @@ def chatter(spec: Toy, inputs: Inputs, out: Path, seed: int, progress: Progress)
     """Print as libraries do."""
     print("loading weights")
     return Usage()
+
+
+def see(spec: Toy, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
+    """Say what this process sees of its environment, and on which device it would compute."""
+    import torch
+
+    variables = {name: os.environ.get(name) for name in spec.text.split()}
+    facts = {"device": device_class(), "threads": torch.get_num_threads(), "folder": os.getcwd()}
+    return Usage(notes={**variables, **facts})
 
 
 def killed(spec: Toy, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:

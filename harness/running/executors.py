@@ -15,7 +15,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -29,8 +29,51 @@ GRACE = 10.0
 """Seconds that a child has to end by itself once its result is there."""
 
 
+class Environment(Mapping[str, str]):
+    """The environment variables that a call sees, as they are when the call is asked for.
+
+    A fork server keeps the environment of its own start, so a device, a key or a proxy that is set later would not
+    reach its children. The values may be secrets: they are printed nowhere, and go to a child through a pipe.
+    """
+
+    def __init__(self, variables: Mapping[str, str]) -> None:
+        self._variables = dict(variables)
+
+    @classmethod
+    def here(cls) -> Environment:
+        """Return the environment of this process now."""
+        return cls(os.environ)
+
+    def __getitem__(self, name: str) -> str:
+        return self._variables[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._variables)
+
+    def __len__(self) -> int:
+        return len(self._variables)
+
+    def __repr__(self) -> str:
+        return f"Environment({len(self)} variables)"
+
+    def apply(self) -> None:
+        """Make this the environment of the process; what was set there before is gone.
+
+        A number of threads that OMP_NUM_THREADS bounds is set anew, as torch reads it only when it is imported.
+        """
+        for name in set(os.environ) - set(self._variables):
+            del os.environ[name]
+        os.environ.update(self._variables)
+        threads = self._variables.get("OMP_NUM_THREADS", "")
+        if threads.isdigit() and int(threads) > 0 and "torch" in sys.modules:
+            sys.modules["torch"].set_num_threads(int(threads))
+
+
 class Request(NamedTuple):
-    """One call to be run. `function` and `spec_class` are written ``module:name``; `services` are what it may ask."""
+    """One call to be run. `function` and `spec_class` are written ``module:name``; `services` are what it may ask.
+
+    Without an `environment` it sees that of the process that asks for it, at the time of asking.
+    """
 
     function: str
     spec_class: str
@@ -39,6 +82,7 @@ class Request(NamedTuple):
     out: Path
     seed: int
     services: Services | None = None
+    environment: Environment | None = None
 
 
 class Cost(NamedTuple):
@@ -96,6 +140,7 @@ class ChildExecutor:
 
     def run(self, request: Request, progress: Progress) -> Cost:
         here, there = self._context.Pipe(duplex=False)
+        request = request._replace(environment=request.environment or Environment.here())
         child = self._context.Process(target=_child, args=(there, request), daemon=True)
         child.start()
         there.close()
@@ -154,6 +199,8 @@ def _child(there: Connection, request: Request) -> None:
             _send(there, "progress", (done, total))
 
     try:
+        if request.environment is not None:
+            request.environment.apply()
         with _silent():
             cost = perform(request, progress)
         _send(there, "done", cost)
