@@ -53,7 +53,7 @@ def see(spec: Toy, inputs: Inputs, out: Path, seed: int, progress: Progress) -> 
     import torch
 
     variables = {name: os.environ.get(name) for name in spec.text.split()}
-    facts = {"device": device_class(), "threads": torch.get_num_threads(), "folder": os.getcwd()}
+    facts = {"device": device_class(), "threads": torch.get_num_threads(), "folder": str(Path.cwd())}
     return Usage(notes={**variables, **facts})
 
 
