@@ -7,10 +7,13 @@ and processes can share a store. What an artifact means is none of this module's
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -22,6 +25,10 @@ from harness.digests import digest_file, digest_of
 from harness.provenance import now
 
 MANIFEST = "manifest.json"
+CHECKED = "checked"
+"""Folder of the notes that artifacts were read whole and found intact, a file each."""
+SETTLED = 2.0
+"""Seconds after its last change from which a file's times tell that it was changed again; some disks count in two."""
 log = logging.getLogger(__name__)
 
 
@@ -51,14 +58,19 @@ class FolderStore:
     def get(self, key: str) -> Path | None:
         """Return the artifact's folder if every file has the digest of the manifest.
 
-        A damaged artifact is set aside with a warning, so that it is made again. Each artifact is read and checked
-        once in the life of a process.
+        A damaged artifact is set aside with a warning, so that it is made again. An artifact is read and checked by
+        the first process that asks for it; others go by the size, inode and times of its files, which every change
+        of a file changes too.
         """
         place = self._place(key)
         if key in self._intact and place.is_dir():
             return place
         if not place.is_dir():
             return None
+        signature = _signature(place)
+        if signature and signature == self._checked(key):
+            self._intact.add(key)
+            return place
         damage = _damage(place)
         if damage:
             log.warning("artifact %s is damaged (%s); it will be made again", key, damage)
@@ -66,8 +78,29 @@ class FolderStore:
                 if place.is_dir() and _damage(place):
                     shutil.rmtree(place)
             return None
+        self._note_checked(key, place, signature)
         self._intact.add(key)
         return place
+
+    def _checked(self, key: str) -> str:
+        """The signature that an artifact had when it was last read whole; empty if none did, or nobody knows."""
+        try:
+            return (self.root / CHECKED / key).read_text(encoding="utf-8")
+        except (OSError, ValueError):
+            return ""
+
+    def _note_checked(self, key: str, place: Path, signature: str) -> None:
+        """Remember that an artifact is intact, unless it was changed while it was read, or too short a time ago."""
+        if not signature or signature != _signature(place) or time.time() - _last_change(place) < SETTLED:
+            return
+        note = self.root / CHECKED / key
+        with contextlib.suppress(OSError):
+            # Who may only read the store does without.
+            note.parent.mkdir(parents=True, exist_ok=True)
+            handle, aside = tempfile.mkstemp(dir=note.parent, prefix=".")
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(signature)
+            Path(aside).replace(note)
 
     @contextmanager
     def claim(self, key: str) -> Iterator[Path]:
@@ -138,6 +171,20 @@ def _contents(folder: Path) -> dict[str, list[Any]]:
     """Size and SHA-256 of every file, by relative name."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / MANIFEST)
     return {path.relative_to(folder).as_posix(): [path.stat().st_size, digest_file(path)] for path in files}
+
+
+def _signature(place: Path) -> str:
+    """A digest of the names, sizes, inodes and times of all files of an artifact; empty if they cannot be looked at."""
+    try:
+        found = [(path.relative_to(place).as_posix(), path.stat()) for path in sorted(place.rglob("*"))]
+    except OSError:
+        return ""
+    return digest_of([[name, at.st_size, at.st_ino, at.st_mtime_ns, at.st_ctime_ns] for name, at in found])
+
+
+def _last_change(place: Path) -> float:
+    """When anything in an artifact was last changed, in seconds; times in the future count as just now."""
+    return max((at.stat().st_ctime for at in (place, *place.rglob("*"))), default=time.time())
 
 
 def _damage(place: Path) -> str:

@@ -16,7 +16,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harness.store import MANIFEST, FolderStore
+from harness.digests import digest_file
+from harness.store import CHECKED, MANIFEST, FolderStore
 
 KEY = "ab" + "0" * 62
 OTHER = "cd" + "0" * 62
@@ -137,6 +138,94 @@ def test_no_flipped_bit_of_a_file_goes_unseen(where: int, bit: int, store: Folde
     content[where % len(content)] ^= 1 << bit
     path.write_bytes(content)
     assert again(store).get(KEY) is None
+
+
+@pytest.fixture
+def settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files count as settled at once; a later change waits for the clock of the disk to tick."""
+    monkeypatch.setattr("harness.store.SETTLED", -1.0)
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the files whose content was read to be checked."""
+    names: list[str] = []
+
+    def digest(path: Path) -> str:
+        names.append(path.name)
+        return digest_file(path)
+
+    monkeypatch.setattr("harness.store.digest_file", digest)
+    return names
+
+
+@pytest.mark.usefixtures("settled")
+def test_what_one_process_found_intact_others_do_not_read_again(store: FolderStore, read: list[str]) -> None:
+    put(store)
+    read.clear()
+    assert again(store).get(KEY) is not None
+    assert sorted(read) == ["empty", "file.txt"]
+    read.clear()
+    assert [again(store).get(KEY) for _ in range(3)] == [store.get(KEY)] * 3
+    assert read == []
+
+
+def swap(place: Path) -> None:
+    """Another file of the same size and time of change under the same name."""
+    path = place / "part" / "file.txt"
+    other = path.with_name("other")
+    other.write_text("WRITTEN")
+    at = path.stat()
+    os.utime(other, ns=(at.st_atime_ns, at.st_mtime_ns))
+    other.replace(path)
+
+
+def disguise(place: Path) -> None:
+    """Another content, with the time of change of the old one."""
+    path = place / "part" / "file.txt"
+    at = path.stat()
+    path.write_text("WRITTEN")
+    os.utime(path, ns=(at.st_atime_ns, at.st_mtime_ns))
+
+
+@pytest.mark.usefixtures("settled")
+@pytest.mark.parametrize("damage", [flip, shorten, lose, swap, disguise])
+def test_a_change_after_the_check_is_found(damage: Callable[[Path], None], store: FolderStore) -> None:
+    place = put(store)
+    assert again(store).get(KEY) == place
+    time.sleep(0.02)
+    damage(place)
+    assert again(store).get(KEY) is None
+
+
+@pytest.mark.usefixtures("settled")
+def test_an_artifact_made_anew_under_a_key_is_read_anew(store: FolderStore, read: list[str]) -> None:
+    put(store)
+    assert again(store).get(KEY) is not None
+    again(store).discard(KEY)
+    put(again(store))
+    read.clear()
+    assert again(store).get(KEY) is not None
+    assert sorted(read) == ["empty", "file.txt"]
+
+
+def test_what_was_written_just_now_is_read_again(store: FolderStore, read: list[str]) -> None:
+    """The clock of a disk is coarse: a change in the same tick would leave the same times."""
+    put(store)
+    assert again(store).get(KEY) is not None
+    read.clear()
+    assert again(store).get(KEY) is not None
+    assert sorted(read) == ["empty", "file.txt"]
+
+
+@pytest.mark.usefixtures("settled")
+def test_a_store_in_which_nothing_can_be_noted_is_read(store: FolderStore, read: list[str]) -> None:
+    place = put(store)
+    (store.root / CHECKED).write_text("a file where a folder belongs")
+    for _ in range(2):
+        read.clear()
+        assert again(store).get(KEY) == place
+        assert sorted(read) == ["empty", "file.txt"]
 
 
 def test_an_artifact_that_vanishes_is_absent(store: FolderStore) -> None:
