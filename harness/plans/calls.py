@@ -118,7 +118,8 @@ class Calls:
     def bm25_index(self) -> str:
         size = len(self.dataset.documents)
         inputs = {"corpus": self.parts.keys["corpus"]}
-        return self.call("index", "index for bm25", {"kind": "bm25"}, inputs, Work(size))
+        spec = {"kind": "bm25", "language": self.dataset.language}
+        return self.call("index", "index for bm25", spec, inputs, Work(size))
 
     def dense_index(self, chain: Chain = Chain()) -> str:
         spec = {"kind": "dense", "retriever": self.untuned.model_dump()}
