@@ -175,7 +175,8 @@ class Bench:
             place = self.store.get(system.answers) if system.answers else None
             if place is not None:
                 answers = read_answers(place)
-                found.append(scoring.abstention_table(system.name, system.seed, answers, cards.references))
+                rule = cards.settings.abstention
+                found.append(scoring.abstention_table(system.name, system.seed, answers, cards.references, rule))
         return found
 
     def _missing_lists(self, plan: Plan, dataset: Dataset, execution: Execution) -> dict[str, int]:

@@ -136,7 +136,7 @@ class _Diagnosing:
         part, documents = seen.part, seen.dataset.documents
         pieces = loaders.word_pieces(self.suite.pipeline.retriever.model)
         other, judged = seen.run_of(seen.systems["bm25"].run), {key: part.queries[key] for key in part.judged}
-        return domain_gap.signs(judged, part.qrels, documents, seen.pool, other, pieces)
+        return domain_gap.signs(judged, part.qrels, documents, seen.pool, other, pieces, seen.dataset.language)
 
     def _quotes(self, dataset: Dataset, serving: Serving | None) -> tuple[Quote, ...]:
         """What the candidates are estimated to cost; none where their plan cannot be made."""

@@ -6,6 +6,18 @@ data sets, models or suites, and imports nothing of the harness.
 
 from harness.text.detection import Detected, detect
 from harness.text.languages import ENGLISH, name_of, parse_language
-from harness.text.tokens import Texts, text_of
+from harness.text.questions import asks
+from harness.text.tokens import WORDS_VERSION, OtherTexts, Texts, text_of
 
-__all__ = ["ENGLISH", "Detected", "Texts", "detect", "name_of", "parse_language", "text_of"]
+__all__ = [
+    "ENGLISH",
+    "WORDS_VERSION",
+    "Detected",
+    "OtherTexts",
+    "Texts",
+    "asks",
+    "detect",
+    "name_of",
+    "parse_language",
+    "text_of",
+]

@@ -35,6 +35,7 @@ class Language(NamedTuple):
     frequent: str = ""
 
 
+# fmt: off
 _KNOWN = (
     Language("en", "English", "LATIN", "english", "en", "a an the",
              "the of and to is that for it as was with on by this are be from at or which has were have not what how"),
@@ -117,7 +118,8 @@ _KNOWN = (
     Language("lo", "Lao", "LAO"),
     Language("km", "Khmer", "KHMER"),
     Language("my", "Burmese", "MYANMAR"),
-)  # fmt: skip
+)
+# fmt: on
 LANGUAGES = {language.code: language for language in _KNOWN}
 EXTRA_STEMMERS = {"eu": "basque", "ga": "irish", "eo": "esperanto", "st": "sesotho"}
 

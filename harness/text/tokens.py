@@ -20,6 +20,8 @@ from harness.text.languages import ENGLISH, Language, codes_of, language_of
 from harness.text.scripts import canonical, clusters, script_of, word_pattern
 
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
+WORDS_VERSION = 1
+"""Raise it when the words of another language than English change: scores of its answers change with them."""
 WORDS_IN_SHINGLE = 3
 CHARACTER = 0.75
 """Of a word, when shingles are cut: four characters say about as much as three words."""
@@ -36,9 +38,7 @@ class Texts:
     language = ENGLISH
     by_characters = False
 
-    def search(
-        self, texts: Sequence[str], stop_words: str | list[str] = "en", stem: bool = True
-    ) -> list[list[str]]:
+    def search(self, texts: Sequence[str], stop_words: str | list[str] = "en", stem: bool = True) -> list[list[str]]:
         """The tokens of each text as bm25 sees them; `stop_words` are a list of bm25s by name, or words."""
         import bm25s
         import Stemmer
@@ -58,6 +58,10 @@ class Texts:
     def answer(self, text: str) -> list[str]:
         """Tokens as SQuAD counts them: lower case, without punctuation and articles."""
         return re.sub(r"\b(?:a|an|the)\b", " ", text.lower().translate(_PUNCTUATION)).split()
+
+    def stems(self, text: str) -> list[str]:
+        """The words of a text, stemmed, stop words included: what ROUGE compares in other languages."""
+        return self.words(text)
 
     def length(self, text: str) -> int:
         """About how many words a text has; without spaces, half as many as characters."""
@@ -103,9 +107,7 @@ class OtherTexts(Texts):
         self._articles = {word for one in self.languages for word in canonical(one.articles).casefold().split()}
         self._turkish = "tr" in codes_of(language)
 
-    def search(
-        self, texts: Sequence[str], stop_words: str | list[str] = "en", stem: bool = True
-    ) -> list[list[str]]:
+    def search(self, texts: Sequence[str], stop_words: str | list[str] = "en", stem: bool = True) -> list[list[str]]:
         """See `Texts`. Stop words are those of the language of each word; a list of words is used beside them."""
         extra = frozenset(stop_words) if isinstance(stop_words, list) else frozenset()
         stemmed = _Stemmers() if stem else None
@@ -140,7 +142,7 @@ class OtherTexts(Texts):
         return [word for word in words if word not in self._articles] or words
 
     def stems(self, text: str) -> list[str]:
-        """The words of a text, stemmed, with all stop words: what ROUGE compares."""
+        """See `Texts`."""
         stemmed = _Stemmers()
         found = []
         for word in self.words(text):
