@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from harness.digests import by_hash
-from harness.scoring import Rule, is_abstention, judged_queries
+from harness.scoring import PLAIN, Rule, is_abstention, judged_queries
 from harness.scoring.answers import normalised_tokens
 from harness.statistics.shares import share_of
 from harness.values.insights import Funnel, Place, PlaceName, Population
@@ -135,7 +135,7 @@ def answers(system: str, lists: Lists, written: Written, groups: Mapping[str, st
     )
 
 
-def holds_reference(text: str, references: Sequence[str], question: str = "", abstention: Rule = Rule()) -> bool:
+def holds_reference(text: str, references: Sequence[str], question: str = "", abstention: Rule = PLAIN) -> bool:
     """Whether a reference answer stands in a text, word for word, both normalised as SQuAD does.
 
     That is too easily true by chance, so there are guards: the text must be no abstention and at most `WORDIEST` times

@@ -211,6 +211,8 @@ class Calls:
             "source": shown,
             "few_shot": generator.few_shot if few_shot else 0,
         }
+        if few_shot:
+            spec["sentence"] = self.suite.abstention_sentence
         if remote:
             spec["endpoint"] = self.endpoint("generator")
         passages = 0 if source == "none" else context or self.suite.pipeline.context

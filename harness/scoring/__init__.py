@@ -11,7 +11,7 @@ from typing import Any
 
 from harness.errors import ConfigError, Problem
 from harness.scoring import answers as rules
-from harness.scoring.abstention import Rule, is_abstention
+from harness.scoring.abstention import PLAIN, Rule, is_abstention
 from harness.scoring.answers import abstention_table
 from harness.scoring.judged import judge_answers, judge_settings, requests_per_answer
 from harness.scoring.ragas_measures import RAGAS_MEASURES, Case, score_cases
@@ -34,6 +34,7 @@ from harness.values.measures import Measure
 from harness.values.records import Answer, Progress, Reference
 
 __all__ = [
+    "PLAIN",
     "AnswerSettings",
     "Judging",
     "Rule",

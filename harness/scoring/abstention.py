@@ -42,6 +42,9 @@ class Rule(NamedTuple):
         return found
 
 
+PLAIN = Rule()
+"""The English reading alone."""
+
 _WORDS = r"(?:passages?|excerpts?|snippets?)"
 _LOOSE = r"(?:contexts?|documents?|documentation|texts?|articles?|sources?|materials?|information)"
 _QUALIFIED = r"(?:given|provided|above|supplied|retrieved|available|following)"
@@ -137,7 +140,7 @@ _ABSTAINS = tuple(
 )
 
 
-def is_abstention(text: str, rule: Rule = Rule()) -> bool:
+def is_abstention(text: str, rule: Rule = PLAIN) -> bool:
     """Say whether a text declines to answer: leniently in English, and by what the rule adds."""
     return _by_sentence(text, rule.sentences) or declines(text, rule.language) or _in_english(text)
 

@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-from harness.scoring.abstention import Rule, is_abstention
+from harness.scoring.abstention import PLAIN, Rule, is_abstention
 from harness.suite.spec import Utility
 from harness.text import ENGLISH, text_of
 from harness.values.findings import Abstention
@@ -33,7 +33,8 @@ def token_f1(answer: str, reference: str, language: str = ENGLISH) -> float:
 def find_key(pattern: str, text: str) -> str | None:
     """Return the first key in a text: the group ``key`` if the pattern has one, else all that matches.
 
-    Full stops at its end are those of the sentence and are cut, those of Chinese and Japanese too. None if nothing is found, or nothing is left.
+    Full stops at its end are those of the sentence and are cut, those of Chinese and Japanese too. None if nothing is
+    found, or nothing is left.
     """
     match = re.search(pattern, text)
     if match is None:
@@ -50,17 +51,17 @@ def key_match(pattern: str, answer: str, references: Iterable[str]) -> float:
     return float(find_key(pattern, answer) in wanted)
 
 
-def has_format(pattern: str, answer: str, abstention: Rule = Rule()) -> float:
+def has_format(pattern: str, answer: str, abstention: Rule = PLAIN) -> float:
     """1 if the whole answer, but for white space around it, matches the pattern, or if it is an abstention."""
     return float(re.fullmatch(pattern, answer.strip()) is not None or is_abstention(answer, abstention))
 
 
-def abstains_rightly(answer: str, answerable: bool, abstention: Rule = Rule()) -> float:
+def abstains_rightly(answer: str, answerable: bool, abstention: Rule = PLAIN) -> float:
     """1 if the answer abstained exactly where the question has no answer."""
     return float(is_abstention(answer, abstention) != answerable)
 
 
-def utility(rule: Utility, answer: str, answerable: bool, right: float | None, abstention: Rule = Rule()) -> float:
+def utility(rule: Utility, answer: str, answerable: bool, right: float | None, abstention: Rule = PLAIN) -> float:
     """What an answer is worth. `right` is the value of the measure that decides; needed only for real answers."""
     if is_abstention(answer, abstention):
         return 0.0 if answerable else 1.0
@@ -73,7 +74,7 @@ def utility(rule: Utility, answer: str, answerable: bool, right: float | None, a
 
 def abstention_table(
     system: str, seed: int, answers: Mapping[str, Answer], references: Mapping[str, Reference],
-    abstention: Rule = Rule(),
+    abstention: Rule = PLAIN,
 ) -> Abstention:  # fmt: skip
     """Count answers by (answerable, abstained). Questions without an answer on file are failures and not counted."""
     cells = Counter(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from harness.suite.fields import Positive, Seed, Share, Spec
 from harness.text import parse_language
@@ -34,7 +34,10 @@ class Dataset(Spec):
     path: str | None = None
     builder: Literal["scipy-api"] | None = None
     group: Grouping | None = None
-    language: Annotated[str, AfterValidator(parse_language)] = "auto"
+    # A bare `no`, for Norwegian, is false in YAML.
+    language: Annotated[
+        str, BeforeValidator(lambda text: "no" if text is False else text), AfterValidator(parse_language)
+    ] = "auto"
     symbols: Positive | None = None
     unanswerable: Share = 0.15
     split_seed: Seed = 0

@@ -81,6 +81,10 @@ class Texts:
         words = self.words(text)
         return set(zip(words, words[1:], words[2:], strict=False))
 
+    def is_character(self, word: str) -> bool:
+        """Whether one of `words` is a single character of a script that is read so."""
+        return False
+
     def exact(self, text: str) -> str:
         """The text in the form in which two equal answers are equal."""
         return text
@@ -178,6 +182,11 @@ class OtherTexts(Texts):
                     found.add(tuple(part for part, _ in units[start : end + 1]))
                     break
         return found
+
+    def is_character(self, word: str) -> bool:
+        """See `Texts`."""
+        match = word_pattern().match(word)
+        return match is not None and match.lastgroup is not None
 
     def exact(self, text: str) -> str:
         """The canonical form: width, composition, digits and vowel signs do not count; case and punctuation do."""
