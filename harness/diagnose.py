@@ -24,6 +24,7 @@ from harness.plans.calls import UNTUNED
 from harness.plans.graph import Plan
 from harness.plans.substitutions import build_diagnosis_plan, pipeline_identity, suite_for
 from harness.quotes import plan_of, quotes
+from harness.remarks import language
 from harness.running.carry_out import Watch, carry_out, no_watch
 from harness.running.executors import ChildExecutor, Executor, InlineExecutor
 from harness.running.latency import Latencies
@@ -113,7 +114,7 @@ class _Diagnosing:
             quotes=self._quotes(dataset, serving),
         )
         diagnosis = self._advised(diagnosis, dataset, frozenset(cards.unproven()))
-        notes = (*self._remarks(diagnosis), *cards.remarks(), *self.notes)
+        notes = (*self._remarks(diagnosis), *language.read_as(dataset), *cards.remarks(), *self.notes)
         update = {"seconds": time.perf_counter() - started, "notes": notes}
         diagnosis = diagnosis.model_copy(update=update)
         every = [row for found in rows.values() for row in found]

@@ -27,7 +27,8 @@ from harness.stages.index import Index, index
 from harness.stages.mine import Mine, mine
 from harness.stages.retrieve import RUN_FILE, Retrieve, retrieve
 from harness.stages.sift import ENGLISH_TEXTS, LeakageAudit, Sift, sift
-from harness.stages.synthesize import Synthesize, assign_kinds, choose_documents, clean
+from harness.stages.synthesize import Synthesize, assign_kinds, choose_documents
+from harness.stages.wording import clean_query
 from harness.suite.recipes import RoundTrip
 from harness.suite.recipes import Synthesize as SynthesizeRule
 from harness.suite.spec import Retriever
@@ -445,7 +446,7 @@ def test_a_sample_of_documents_goes_by_the_seed_and_keeps_their_order() -> None:
     ("", ""),
 ])  # fmt: skip
 def test_labels_and_quotes_are_stripped(written: str, query: str) -> None:
-    assert clean(written) == query
+    assert clean_query(written) == query
 
 
 # answer

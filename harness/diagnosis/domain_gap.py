@@ -2,7 +2,8 @@
 
 Words are those of the bm25 index, without a longer list of English stop words (with the short one, questions would
 share "which" and "how"); where there are no spaces, they are pairs of characters. The bars of words were set on five
-English data sets, whose values are in docs/diagnose.md; that of `agreement` is a guess. This module must not know how a retriever or a tokenizer works.
+English data sets, whose values are in docs/diagnose.md; that of `agreement` is a guess. This module must not know how
+a retriever or a tokenizer works.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from harness.llm import Ask, services
 from harness.llm.templates import messages, rough_tokens, shorten
 from harness.models import generation
 from harness.models.loaders import load_generator
-from harness.scoring import Rule, is_abstention
+from harness.scoring.sentences import declines, stands_first
 from harness.stages import endpoints
 from harness.stages.prompts import answering_head, answering_tail
 from harness.suite.recipes import ABSTENTION
@@ -74,7 +74,7 @@ def fault(answer: str, question: str, passage: str, form: Form = AGREED) -> str 
     words = words_of(answer, language)
     if not any(map(str.isalnum, answer)):
         return "empty"
-    if DECLINING.search(answer) or is_abstention(answer, Rule((form.sentence,), language)):
+    if DECLINING.search(answer) or stands_first(form.sentence, answer) or declines(answer, language):
         return "declines to answer"
     if set(words) == set(words_of(question, language)) or holds(answer, question, language):
         return "repeats the question"

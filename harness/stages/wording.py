@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 
-from harness.scoring import is_abstention
+from harness.scoring import Rule, is_abstention
 from harness.text import asks
 
 REFUSAL = "a refusal"
@@ -17,6 +17,7 @@ META = "about the queries, not one of them"
 NO_QUERY = "JSON or code"
 REFERENCE = "refers to the passage"
 ANSWER = "an answer, not a question"
+ANY_LANGUAGE = Rule(language="mul")
 FAULTS = (NO_QUERY, REFUSAL, META, REFERENCE, ANSWER)
 
 # ---- what is stripped
@@ -210,7 +211,7 @@ def fault_of(query: str, kind: str) -> str | None:
     line = query.strip()
     if line and (_CODE.search(line) or line.startswith("{")):
         return NO_QUERY
-    if _REFUSALS.match(line) or (line and is_abstention(line)):
+    if _REFUSALS.match(line) or (line and is_abstention(line, ANY_LANGUAGE)):
         return REFUSAL
     if _TALK.match(line):
         return META
