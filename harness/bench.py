@@ -15,6 +15,7 @@ from harness.data.formats import read_run
 from harness.plans.graph import Plan, SystemPlan
 from harness.plans.ledger import making_cost, unknown_costs
 from harness.plans.plan import build_plan
+from harness.remarks import language
 from harness.running.carry_out import Execution, Watch, carry_out, no_watch
 from harness.running.executors import ChildExecutor, Executor, InlineExecutor
 from harness.running.latency import Latencies
@@ -110,7 +111,7 @@ class Bench:
             provenance=provenance.collect(self.path),
             spec=self.suite.model_dump(mode="json", by_alias=True),
             dataset=dataset.describe(self.split, len(plan.sample)),
-            settings=self._settings(),
+            settings=self._settings(dataset),
             measures=tuple(map(str, self.suite.measures)),
             identities={str(measure): cards.identity(measure, self.split) for measure in self.suite.measures},
             measured={str(measure): cards.measured(measure) for measure in self.suite.measures},
@@ -126,7 +127,15 @@ class Bench:
             forgotten=there.forgotten,
             paid=endpoints.paid(self.services),
             not_run=self._not_run(plan) | {f"probe {name}": why for name, why in latencies.failed.items()},
-            notes=(*self._notes(plan, rows), *cards.remarks(), *_untold(unknown), *there.notes),
+            notes=(
+                *self._notes(plan, rows),
+                *language.read_as(dataset),
+                *language.unfair_bm25(self.suite, execution.rows.values()),
+                *language.dropped_queries(execution.rows.values()),
+                *cards.remarks(),
+                *_untold(unknown),
+                *there.notes,
+            ),
             missing_lists=self._missing_lists(plan, dataset, execution),
             calls_planned=len(plan.calls),
             calls_without_sharing=plan.calls_without_sharing,
@@ -175,7 +184,8 @@ class Bench:
             place = self.store.get(system.answers) if system.answers else None
             if place is not None:
                 answers = read_answers(place)
-                found.append(scoring.abstention_table(system.name, system.seed, answers, cards.references))
+                rule = cards.settings.abstention
+                found.append(scoring.abstention_table(system.name, system.seed, answers, cards.references, rule))
         return found
 
     def _missing_lists(self, plan: Plan, dataset: Dataset, execution: Execution) -> dict[str, int]:
@@ -188,11 +198,13 @@ class Bench:
                 found[system.label] = count
         return found
 
-    def _settings(self) -> dict[str, str]:
+    def _settings(self, dataset: Dataset) -> dict[str, str]:
         """What a reader must know to judge the numbers, in words."""
         data, pipeline = self.suite.data, self.suite.pipeline
         settings = {
             "split scored": self.split,
+            "language": language.setting(dataset),
+            **language.abstention_setting(self.suite.abstention_sentences),
             "passages relevant for scored questions may be synthesized from": (
                 "yes" if data.synthesize.test_documents else "no"
             ),

@@ -24,6 +24,7 @@ from harness.plans.calls import UNTUNED
 from harness.plans.graph import Plan
 from harness.plans.substitutions import build_diagnosis_plan, pipeline_identity, suite_for
 from harness.quotes import plan_of, quotes
+from harness.remarks import language
 from harness.running.carry_out import Watch, carry_out, no_watch
 from harness.running.executors import ChildExecutor, Executor, InlineExecutor
 from harness.running.latency import Latencies
@@ -113,7 +114,7 @@ class _Diagnosing:
             quotes=self._quotes(dataset, serving),
         )
         diagnosis = self._advised(diagnosis, dataset, frozenset(cards.unproven()))
-        notes = (*self._remarks(diagnosis), *cards.remarks(), *self.notes)
+        notes = (*self._remarks(diagnosis), *language.read_as(dataset), *cards.remarks(), *self.notes)
         update = {"seconds": time.perf_counter() - started, "notes": notes}
         diagnosis = diagnosis.model_copy(update=update)
         every = [row for found in rows.values() for row in found]
@@ -136,7 +137,7 @@ class _Diagnosing:
         part, documents = seen.part, seen.dataset.documents
         pieces = loaders.word_pieces(self.suite.pipeline.retriever.model)
         other, judged = seen.run_of(seen.systems["bm25"].run), {key: part.queries[key] for key in part.judged}
-        return domain_gap.signs(judged, part.qrels, documents, seen.pool, other, pieces)
+        return domain_gap.signs(judged, part.qrels, documents, seen.pool, other, pieces, seen.dataset.language)
 
     def _quotes(self, dataset: Dataset, serving: Serving | None) -> tuple[Quote, ...]:
         """What the candidates are estimated to cost; none where their plan cannot be made."""

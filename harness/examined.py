@@ -13,6 +13,7 @@ from harness.diagnosis.headroom import Substituted, headroom
 from harness.plans.calls import UNTUNED
 from harness.plans.graph import Plan, SystemPlan
 from harness.plans.substitutions import CONTEXT, DEEP
+from harness.scoring import Rule
 from harness.stages.common import read_answers
 from harness.stages.retrieve import RUN_FILE
 from harness.store import FolderStore
@@ -80,6 +81,7 @@ class Examined:
         written = funnel.Written(
             self.answers_of(untuned), self.plan.given.references, self.values(UNTUNED, self.right), self.right,
             suite.utility.threshold, kept, {key: query.text for key, query in self.part.queries.items()},
+            Rule(suite.abstention_sentences, self.dataset.language),
         )  # fmt: skip
         yield funnel.answers(UNTUNED, lists, written, self.groups, count)
 

@@ -48,7 +48,7 @@ class Scorecards:
 
     @cached_property
     def settings(self) -> scoring.AnswerSettings:
-        return judges.settings_of(self.plan.suite, self.root)
+        return judges.settings_of(self.plan.suite, self.root, self.dataset.language)
 
     @cached_property
     def chat(self) -> Chat:

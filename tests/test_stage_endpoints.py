@@ -272,7 +272,7 @@ def test_more_queries_than_asked_for_are_not_taken(tmp_path: Path, scripted: Scr
 def test_half_of_a_surrogate_pair_is_written(tmp_path: Path, scripted: Scripted) -> None:
     from harness.stages.synthesize import Queries
 
-    assert Queries(queries=["lime \ud83d", "Question: a\nb"]).queries == ["lime ?", "a b"]
+    assert Queries(queries=["lime \ud83d", "Question: a\nb"]).queries == ["lime ?", "Question: a b"]
 
 
 def test_another_seed_asks_anew_only_where_answers_vary(tmp_path: Path, scripted: Scripted) -> None:

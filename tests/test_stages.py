@@ -26,8 +26,9 @@ from harness.stages.fuse import Fuse, fuse, reciprocal_rank_fusion
 from harness.stages.index import Index, index
 from harness.stages.mine import Mine, mine
 from harness.stages.retrieve import RUN_FILE, Retrieve, retrieve
-from harness.stages.sift import LeakageAudit, Sift, sift, words_of
-from harness.stages.synthesize import Synthesize, assign_kinds, choose_documents, clean
+from harness.stages.sift import ENGLISH_TEXTS, LeakageAudit, Sift, sift
+from harness.stages.synthesize import Synthesize, assign_kinds, choose_documents
+from harness.stages.wording import clean_query
 from harness.suite.recipes import RoundTrip
 from harness.suite.recipes import Synthesize as SynthesizeRule
 from harness.suite.spec import Retriever
@@ -135,10 +136,10 @@ def test_an_exact_copy_is_always_caught(heldout: list[str], threshold: float, da
 def test_what_shares_no_trigram_and_not_all_words_is_never_caught(
     heldout: list[str], query: str, threshold: float
 ) -> None:
-    mine = words_of(query)
+    mine = ENGLISH_TEXTS.words(query)
     grams = set(zip(mine, mine[1:], mine[2:], strict=False))
     for text in heldout:
-        other = words_of(text)
+        other = ENGLISH_TEXTS.words(text)
         assume(set(mine) != set(other) and not grams & set(zip(other, other[1:], other[2:], strict=False)))
     assert LeakageAudit(heldout, threshold).nearest(query) is None
 
@@ -445,7 +446,7 @@ def test_a_sample_of_documents_goes_by_the_seed_and_keeps_their_order() -> None:
     ("", ""),
 ])  # fmt: skip
 def test_labels_and_quotes_are_stripped(written: str, query: str) -> None:
-    assert clean(written) == query
+    assert clean_query(written) == query
 
 
 # answer

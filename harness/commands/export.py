@@ -25,7 +25,7 @@ from harness.report.card import Card, Place, TunedPart, render_card
 from harness.stages.prompts import question_turn
 from harness.store import MANIFEST, FolderStore
 from harness.suite.files import load_suite
-from harness.suite.recipes import ABSTENTION, Part
+from harness.suite.recipes import Part
 from harness.suite.roles import EMBEDDED_PREFIX
 from harness.suite.spec import Candidate, Suite
 from harness.values.findings import Outcome, SystemInfo
@@ -277,7 +277,7 @@ def _pipeline_text(found: _Found, system: SystemInfo, pipeline: Mapping[str, Any
     if generator is not None:
         user = question_turn("{question}", ["{passages}"]).replace("[1] {passages}", "{passages}")
         value["adapter"] = f"./{FOLDERS['generator']}" if "generator" in models else None
-        value["prompt"] = {"system": generator.instruction, "user": user, "abstention": ABSTENTION}
+        value["prompt"] = {"system": generator.instruction, "user": user, "abstention": found.suite.abstention_sentence}
     folders = [part for part in ("retriever", "reranker", "generator") if _is_folder(found.suite, part, models)]
     lines = [
         f"The pipeline of {system.label} as the suite {found.outcome.suite} measured it on {found.outcome.created}.",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from harness.digests import digest_of
 from harness.errors import DataError, Problem, nearest
 from harness.suite.sources import Dataset as DatasetSpec
 from harness.suite.sources import Grouping
+from harness.text import Detected, detect
 from harness.values.findings import DatasetInfo
 from harness.values.records import Document, Qrels, Query, Reference
 
@@ -51,6 +52,19 @@ class Dataset:
     documents: Mapping[str, Document]
     splits: Mapping[str, Split]
     source: Mapping[str, Any]
+    asked_language: str = "auto"
+
+    @cached_property
+    def detected(self) -> Detected:
+        """The language that the suite names, else the one that the corpus is in."""
+        if self.asked_language != "auto":
+            return Detected(self.asked_language, given=True)
+        return detect([document.content for document in self.documents.values()])
+
+    @property
+    def language(self) -> str:
+        """What words are read as: a code, or several joined by ``+``."""
+        return self.detected.language
 
     @cached_property
     def digests(self) -> dict[str, str]:
@@ -102,7 +116,7 @@ def load_dataset(spec: DatasetSpec, split: str) -> Dataset:
         folder = Path(str(spec.path))
         raw = beir.read_folder(folder, problems)
         name, where = folder.name, str(folder)
-    dataset = _assemble(raw, name, where, spec.group, problems)
+    dataset = replace(_assemble(raw, name, where, spec.group, problems), asked_language=spec.language)
     if not problems and not dataset.splits.get(split, Split({}, {}, {})).judged:
         known = [part for part in dataset.splits if dataset.splits[part].judged]
         problems.append(Problem(where, f"no judged query in split {split!r}", nearest(split, known, "score")))

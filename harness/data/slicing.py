@@ -1,7 +1,8 @@
 """Which slice of a field every question is in: by what its text and its relevant documents are, or by its metadata.
 
 A field puts every question of a split into exactly one slice. Numbers are cut into thirds that hold about as many
-questions each and are named by their bounds. The rules are for English; on other languages `query_kind` is a guess.
+questions each and are named by their bounds. Words are those of the data set's language; where it has no spaces,
+lengths are in characters. What a question is, is known best of English.
 This module must not know scores, systems or statistics.
 """
 
@@ -18,6 +19,7 @@ from typing import Any
 
 from harness.errors import ConfigError, Problem
 from harness.suite.spec import DERIVED_SLICES
+from harness.text import ENGLISH, Texts, asks, text_of
 from harness.values.records import Document, Qrels, Query
 
 NOT_GIVEN, OTHER = "not given", "other"
@@ -44,7 +46,7 @@ Numbers = Mapping[str, int | float]
 
 
 def slice_values(
-    name: str, queries: Mapping[str, Query], qrels: Qrels, documents: Mapping[str, Document]
+    name: str, queries: Mapping[str, Query], qrels: Qrels, documents: Mapping[str, Document], language: str = ENGLISH
 ) -> dict[str, str]:
     """Return the slice of every query in the field `name`: one of `spec.DERIVED_SLICES`, or a field of the metadata.
 
@@ -59,13 +61,14 @@ def slice_values(
         for query_id in queries
     }
     if name == "query_length":
-        return thirds({query_id: len(query.text.split()) for query_id, query in queries.items()}, "word")
+        texts = text_of(language)
+        return thirds({query_id: texts.size(query.text) for query_id, query in queries.items()}, texts.unit)
     if name == "query_kind":
-        return {query_id: kind_of(query.text) for query_id, query in queries.items()}
+        return {query_id: kind_of(query.text, language) for query_id, query in queries.items()}
     if name == "document_length":
-        return _document_lengths(relevant)
+        return _document_lengths(relevant, text_of(language))
     if name == "lexical_overlap":
-        return _overlaps(queries, relevant)
+        return _overlaps(queries, relevant, text_of(language))
     return _capped(_of_metadata(name, queries))
 
 
@@ -76,13 +79,19 @@ def check_slices(names: Sequence[str], queries: Mapping[str, Query]) -> None:
             _of_metadata(name, queries)
 
 
-def kind_of(text: str) -> str:
+def kind_of(text: str, language: str = ENGLISH) -> str:
     """``question``, ``claim`` or ``keyword``, by the first of these rules that holds.
 
     A question has a question mark, begins with a question word (also after a preposition: "in which year"), or begins
     with an auxiliary verb before two more words. A claim has three words or more and ends in a full stop or has an
-    auxiliary verb, or is longer than search words are. The rest are keywords.
+    auxiliary verb, or is longer than search words are. The rest are keywords. In other languages signs, length and
+    `questions.asks` tell.
     """
+    if language != ENGLISH:
+        if ASKING.search(text) or asks(text):
+            return "question"
+        length = text_of(language).length(text)
+        return "claim" if length >= 3 and (STATING.search(text) or length > MOST_KEYWORDS) else "keyword"
     words = WORD.findall(text.lower())
     first, second = [*words, "", ""][:2]
     if ASKING.search(text) or first in QUESTION_WORDS or (first in PREPOSITIONS and second in QUESTION_WORDS):
@@ -133,20 +142,21 @@ def _shown(value: int | float, unit: str = "") -> str:
     return f"{text} {unit if text == '1' else unit + 's'}" if unit else text
 
 
-def _document_lengths(relevant: Mapping[str, Sequence[Document]]) -> dict[str, str]:
+def _document_lengths(relevant: Mapping[str, Sequence[Document]], texts: Texts) -> dict[str, str]:
+    sizes = {document.doc_id: texts.size(document.content) for found in relevant.values() for document in found}
     lengths = {
-        query_id: round(fmean(len(document.content.split()) for document in found))
+        query_id: round(fmean(sizes[document.doc_id] for document in found))
         for query_id, found in relevant.items()
         if found
     }
-    known = thirds(lengths, "word")
+    known = thirds(lengths, texts.unit)
     return {query_id: known.get(query_id, NO_DOCUMENT) for query_id in relevant}
 
 
-def _overlaps(queries: Mapping[str, Query], relevant: Mapping[str, Sequence[Document]]) -> dict[str, str]:
+def _overlaps(queries: Mapping[str, Query], relevant: Mapping[str, Sequence[Document]], texts: Texts) -> dict[str, str]:
     needed = {document.doc_id: document.content for found in relevant.values() for document in found}
-    stems = dict(zip(needed, map(frozenset, _stems(list(needed.values()))), strict=True))
-    asked = _stems([query.text for query in queries.values()])
+    stems = dict(zip(needed, map(frozenset, _stems(list(needed.values()), texts)), strict=True))
+    asked = _stems([query.text for query in queries.values()], texts)
     values = {}
     for query_id, words in zip(queries, map(frozenset, asked), strict=True):
         held = frozenset[str]().union(*(stems[document.doc_id] for document in relevant[query_id]))
@@ -163,18 +173,11 @@ def _overlap(words: frozenset[str], held: frozenset[str]) -> str:
     return "some (up to half)" if share <= 0.5 else "most (over half)"
 
 
-def _stems(texts: list[str]) -> list[list[str]]:
-    """Stemmed words without those that every English text has, as the bm25 index reads them but with more left out."""
-    import bm25s
-    import Stemmer
+def _stems(texts: list[str], reader: Texts) -> list[list[str]]:
+    """Stemmed words without those that every text has, as the bm25 index reads them but with more left out."""
     from bm25s.stopwords import STOPWORDS_EN_PLUS
 
-    common = sorted({*STOPWORDS_EN_PLUS, *QUESTION_WORDS, *FINITE, "many", "much"})
-    stemmer = Stemmer.Stemmer("english")
-    found: list[list[str]] = bm25s.tokenize(
-        texts, stopwords=common, stemmer=stemmer, return_ids=False, show_progress=False
-    )
-    return found
+    return reader.search(texts, sorted({*STOPWORDS_EN_PLUS, *QUESTION_WORDS, *FINITE, "many", "much"}))
 
 
 def _of_metadata(name: str, queries: Mapping[str, Query]) -> dict[str, str]:

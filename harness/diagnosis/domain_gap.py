@@ -1,8 +1,9 @@
 """Signs of a gap between the domain and the models: what a tokenizer, the words and two retrievers show of it.
 
-Words are those of bm25s: lower case, two characters or more, without its longer list of English stop words (with the
-short one, questions would share "which" and "how"). The bars of words were set on five data sets, whose values are in
-docs/diagnose.md; that of `agreement` is a guess. This module must not know how a retriever or a tokenizer works.
+Words are those of the bm25 index, without a longer list of English stop words (with the short one, questions would
+share "which" and "how"); where there are no spaces, they are pairs of characters. The bars of words were set on five
+English data sets, whose values are in docs/diagnose.md; that of `agreement` is a guess. This module must not know how
+a retriever or a tokenizer works.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from itertools import islice
 from statistics import fmean
 
 from harness.digests import by_hash
+from harness.text import ENGLISH, text_of
 from harness.values.insights import Sign
 from harness.values.records import Document, Qrels, Query, Run
 
@@ -21,6 +23,7 @@ SHATTERED = 4
 VOCABULARY = 5000
 """So many distinct words are looked at: of more text a larger share would be rare words, in any domain."""
 CHUNK = 64
+STOP_WORDS = "en_plus"
 CUTOFF = 10
 BAR_SHATTERED = 0.06
 BAR_NO_SHARED_WORD = 0.1
@@ -35,6 +38,7 @@ def signs(
     run: Run,
     other: Run,
     pieces: Pieces | None = None,
+    language: str = ENGLISH,
 ) -> tuple[Sign, ...]:
     """All signs. `queries` are the judged ones, `run` the lists of the bi-encoder, `other` those of bm25.
 
@@ -42,16 +46,16 @@ def signs(
     """
     texts = [query.text for query in queries.values()] + [documents[key].content for key in by_hash(documents)]
     return (
-        *((shattered(texts, pieces),) if pieces is not None else ()),
-        no_shared_word(queries, qrels, documents),
+        *((shattered(texts, pieces, language),) if pieces is not None else ()),
+        no_shared_word(queries, qrels, documents, language),
         *((agreement(run, other, queries),) if other else ()),
         judged(run, {query_id: qrels.get(query_id, {}) for query_id in queries}),
     )
 
 
-def shattered(texts: Iterable[str], pieces: Pieces) -> Sign:
+def shattered(texts: Iterable[str], pieces: Pieces, language: str = ENGLISH) -> Sign:
     """Share of the first `VOCABULARY` distinct words of the texts that a tokenizer breaks into 4 pieces or more."""
-    words = list(islice(_distinct(texts), VOCABULARY))
+    words = list(islice(_distinct(texts, language), VOCABULARY))
     broken = sum(pieces(word) >= SHATTERED for word in words)
     about = (
         f"Share of the distinct words that the retriever's tokenizer breaks into {SHATTERED} pieces or more. Over the "
@@ -60,15 +64,18 @@ def shattered(texts: Iterable[str], pieces: Pieces) -> Sign:
     return _over("shattered", broken / len(words) if words else None, BAR_SHATTERED, about, len(words))
 
 
-def no_shared_word(queries: Mapping[str, Query], qrels: Qrels, documents: Mapping[str, Document]) -> Sign:
+def no_shared_word(
+    queries: Mapping[str, Query], qrels: Qrels, documents: Mapping[str, Document], language: str = ENGLISH
+) -> Sign:
     """Share of the questions that share no stemmed word with any relevant document of theirs."""
     relevant = {
         query_id: [doc_id for doc_id, grade in qrels.get(query_id, {}).items() if grade > 0] for query_id in queries
     }
     judged_ids = [query_id for query_id, doc_ids in relevant.items() if doc_ids]
     doc_ids = list(dict.fromkeys(doc_id for query_id in judged_ids for doc_id in relevant[query_id]))
-    stems = dict(zip(doc_ids, _words([documents[key].content for key in doc_ids], stem=True), strict=True))
-    asked = _words([queries[query_id].text for query_id in judged_ids], stem=True)
+    texts = text_of(language)
+    stems = dict(zip(doc_ids, texts.search([documents[key].content for key in doc_ids], STOP_WORDS), strict=True))
+    asked = texts.search([queries[query_id].text for query_id in judged_ids], STOP_WORDS)
     alone = [
         all(words.isdisjoint(stems[doc_id]) for doc_id in relevant[query_id])
         for query_id, words in zip(judged_ids, map(set, asked), strict=True)
@@ -128,26 +135,13 @@ def _first(hits: list[tuple[str, float]]) -> set[str]:
     return {doc_id for doc_id, _ in hits[:CUTOFF]}
 
 
-def _distinct(texts: Iterable[str]) -> Iterable[str]:
+def _distinct(texts: Iterable[str], language: str) -> Iterable[str]:
     """Words with a letter in them, each once, in the order in which they come."""
     seen: set[str] = set()
     rest = iter(texts)
     while chunk := list(islice(rest, CHUNK)):
-        for words in _words(chunk):
+        for words in text_of(language).search(chunk, STOP_WORDS, stem=False):
             for word in words:
                 if word not in seen and any(map(str.isalpha, word)):
                     seen.add(word)
                     yield word
-
-
-def _words(texts: list[str], *, stem: bool = False) -> list[list[str]]:
-    import bm25s
-    import Stemmer
-
-    if not texts:
-        return []
-    stemmer = Stemmer.Stemmer("english") if stem else None
-    words: list[list[str]] = bm25s.tokenize(
-        texts, stopwords="en_plus", stemmer=stemmer, return_ids=False, show_progress=False
-    )
-    return words

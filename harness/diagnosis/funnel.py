@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from harness.digests import by_hash
-from harness.scoring import is_abstention, judged_queries
+from harness.scoring import PLAIN, Rule, is_abstention, judged_queries
 from harness.scoring.answers import normalised_tokens
 from harness.statistics.shares import share_of
 from harness.values.insights import Funnel, Place, PlaceName, Population
@@ -60,7 +60,8 @@ class Written(NamedTuple):
     `right` has the values of `measure`, which decides what is right: from `threshold` on. None, or no value, is a
     failure; what does not apply to an answer is 0, as in `utility`. `format` has the values of the measure of that
     name, or is None where the suite has no answer format. `questions` are the texts of the questions, if they are at
-    hand: an answer that only repeats words of its question holds no reference.
+    hand: an answer that only repeats words of its question holds no reference. `abstention` says what counts as
+    declining, and in which language words are read.
     """
 
     answers: Mapping[str, Answer]
@@ -70,6 +71,7 @@ class Written(NamedTuple):
     threshold: float
     format: Mapping[str, float | None] | None = None
     questions: Mapping[str, str] = {}
+    abstention: Rule = Rule()
 
     @property
     def rule(self) -> str:
@@ -111,7 +113,7 @@ def answers(system: str, lists: Lists, written: Written, groups: Mapping[str, st
     for query_id, reference in written.references.items():
         answer = written.answers.get(query_id)
         if not reference.answerable:
-            found["unanswerable"][query_id] = _declined(answer)
+            found["unanswerable"][query_id] = _declined(answer, written.abstention)
             continue
         relevant = _judged_relevant(query_id, lists.qrels) or reference.source_passages
         shown = answer.context if answer is not None and answer.context else lists.shown(query_id)
@@ -133,18 +135,19 @@ def answers(system: str, lists: Lists, written: Written, groups: Mapping[str, st
     )
 
 
-def holds_reference(text: str, references: Sequence[str], question: str = "") -> bool:
+def holds_reference(text: str, references: Sequence[str], question: str = "", abstention: Rule = PLAIN) -> bool:
     """Whether a reference answer stands in a text, word for word, both normalised as SQuAD does.
 
     That is too easily true by chance, so there are guards: the text must be no abstention and at most `WORDIEST` times
     as long as the reference, and the reference must say a word that is not in the question. "It is not Paris" holds
     "Paris" all the same.
     """
-    if is_abstention(text):
+    if is_abstention(text, abstention):
         return False
-    said, asked = " ".join(normalised_tokens(text)), set(normalised_tokens(question))
+    language = abstention.language
+    said, asked = " ".join(normalised_tokens(text, language)), set(normalised_tokens(question, language))
     for reference in references:
-        tokens = normalised_tokens(reference)
+        tokens = normalised_tokens(reference, language)
         wanted = " ".join(tokens)
         if set(tokens) - asked and len(said) <= WORDIEST * len(wanted) and f" {wanted} " in f" {said} ":
             return True
@@ -155,17 +158,17 @@ def _judged_relevant(query_id: str, qrels: Qrels) -> list[str]:
     return [doc_id for doc_id, relevance in qrels.get(query_id, {}).items() if relevance > 0]
 
 
-def _declined(answer: Answer | None) -> PlaceName:
+def _declined(answer: Answer | None, abstention: Rule) -> PlaceName:
     if answer is None:
         return "failed"
-    return "abstained" if is_abstention(answer.text) else "invented"
+    return "abstained" if is_abstention(answer.text, abstention) else "invented"
 
 
 def _answered(answer: Answer | None, reference: Reference, written: Written, where: PlaceName) -> PlaceName:
     """Where an answerable question ends; `where` its relevant passage is, ``failed`` if none is known."""
     if answer is None:
         return "failed"
-    if is_abstention(answer.text):
+    if is_abstention(answer.text, written.abstention):
         return "abstained" if where == "in the context" else where
     return _by_content(answer, reference, written) or ("answered wrongly" if where == "in the context" else where)
 
@@ -179,7 +182,7 @@ def _by_content(answer: Answer, reference: Reference, written: Written) -> Place
     if value >= written.threshold:
         kept = 1.0 if written.format is None else written.format.get(query_id)
         return "failed" if kept is None else "right" if kept else "wrong format"
-    held = holds_reference(answer.text, reference.answers, written.questions.get(query_id, ""))
+    held = holds_reference(answer.text, reference.answers, written.questions.get(query_id, ""), written.abstention)
     return "wrong format" if held else None
 
 

@@ -17,6 +17,7 @@ from harness.llm.services import Services
 from harness.models.loaders import locate, model_digest
 from harness.suite.roles import EMBEDDED_PREFIX, Judge
 from harness.suite.spec import Suite
+from harness.text import ENGLISH
 from harness.values.measures import Measure
 
 FOLDER = "calibrations"
@@ -25,10 +26,17 @@ DECIDING = ("faithfulness", "factual_correctness", "rubric")
 log = logging.getLogger(__name__)
 
 
-def settings_of(suite: Suite, root: Path) -> scoring.AnswerSettings:
-    """What answer measures need beside answers; nobody is asked with it until `asked_by` names a chat."""
-    model = suite.pipeline.retriever.model
-    settings = scoring.AnswerSettings(suite.utility, suite.answer_format, locate(model), model_digest(model))
+def settings_of(suite: Suite, root: Path, language: str | None = None) -> scoring.AnswerSettings:
+    """What answer measures need beside answers; nobody is asked with it until `asked_by` names a chat.
+
+    `language` is the one of the data set; without it, the one that the suite names.
+    """
+    model, named = suite.pipeline.retriever.model, suite.dataset.language
+    language = language or (ENGLISH if named == "auto" else named)
+    settings = scoring.AnswerSettings(
+        suite.utility, suite.answer_format, locate(model), model_digest(model), language=language,
+        abstention=scoring.Rule(suite.abstention_sentences, language),
+    )  # fmt: skip
     judge = suite.llm.judge
     if judge is None:
         return settings
@@ -60,8 +68,9 @@ def chat_of(suite: Suite, services: Services, unpacked: Path | None) -> Chat:
 
 
 def place_of(root: Path, measure: Measure, settings: scoring.AnswerSettings) -> Path:
-    """Where the calibration of a judge for a measure is kept."""
-    return root / FOLDER / f"{digest_of(scoring.measurement_settings(measure, settings))}.json"
+    """Where the calibration of a judge for a measure is kept: what counts as declining is no part of the judge."""
+    plain = settings._replace(language=ENGLISH, abstention=scoring.Rule())
+    return root / FOLDER / f"{digest_of(scoring.measurement_settings(measure, plain))}.json"
 
 
 def calibration_of(root: Path, measure: Measure, settings: scoring.AnswerSettings) -> Calibration | None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.text import ENGLISH, text_of
 from harness.values.records import Document
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 Hits = list[tuple[str, float]]
 SEARCH_CHUNK = 256
+LANGUAGE_FILE = "language.json"
 
 
 class DenseIndex:
@@ -62,31 +64,37 @@ class DenseIndex:
 
 
 class Bm25Index:
-    """A bm25s index over stemmed English words."""
+    """A bm25s index over stemmed words of a language, which it remembers; see `harness.text.tokens`."""
 
     def __init__(self, folder: Path) -> None:
         import bm25s
+
+        written = folder / LANGUAGE_FILE
+        self.language: str = json.loads(written.read_text(encoding="utf-8")) if written.exists() else ENGLISH
 
         self.doc_ids: list[str] = json.loads((folder / "doc_ids.json").read_text(encoding="utf-8"))
         self.place = {doc_id: number for number, doc_id in enumerate(self.doc_ids)}
         self._bm25 = bm25s.BM25.load(str(folder / "bm25"), load_corpus=False)
 
     @staticmethod
-    def save(folder: Path, documents: Sequence[Document]) -> None:
+    def save(folder: Path, documents: Sequence[Document], language: str = ENGLISH) -> None:
         import bm25s
 
         retriever = bm25s.BM25()
-        retriever.index(_tokens([document.content for document in documents]), show_progress=False)
+        tokens = text_of(language).search([document.content for document in documents])
+        retriever.index(tokens, show_progress=False)
+        if language != ENGLISH:
+            (folder / LANGUAGE_FILE).write_text(json.dumps(language), encoding="utf-8")
         retriever.save(str(folder / "bm25"), corpus=None, show_progress=False)
         (folder / "doc_ids.json").write_text(json.dumps([document.doc_id for document in documents]), encoding="utf-8")
 
     def search(self, queries: Sequence[str], depth: int) -> list[Hits]:
         """Return the `depth` best documents of each query; documents that share no word with it are left out."""
-        return [self._search_one(tokens, depth) for tokens in _tokens(list(queries))]
+        return [self._search_one(tokens, depth) for tokens in text_of(self.language).search(queries)]
 
     def scores(self, query: str) -> NDArray[np.float32]:
         """Score of every document, in the order of `doc_ids`; 0 where no word is shared."""
-        (tokens,) = _tokens([query])
+        (tokens,) = text_of(self.language).search([query])
         return self._scores(tokens)
 
     def _scores(self, tokens: list[str]) -> NDArray[np.float32]:
@@ -110,13 +118,3 @@ class Bm25Index:
         ranked = sorted(((self.doc_ids[place], float(scores[place])) for place in places), reverse=True)
         ranked.sort(key=lambda hit: -hit[1])
         return ranked[:depth]
-
-
-def _tokens(texts: list[str]) -> list[list[str]]:
-    import bm25s
-    import Stemmer
-
-    tokens: list[list[str]] = bm25s.tokenize(
-        texts, stopwords="en", stemmer=Stemmer.Stemmer("english"), return_ids=False, show_progress=False
-    )
-    return tokens

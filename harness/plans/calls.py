@@ -118,7 +118,8 @@ class Calls:
     def bm25_index(self) -> str:
         size = len(self.dataset.documents)
         inputs = {"corpus": self.parts.keys["corpus"]}
-        return self.call("index", "index for bm25", {"kind": "bm25"}, inputs, Work(size))
+        spec = {"kind": "bm25", "language": self.dataset.language}
+        return self.call("index", "index for bm25", spec, inputs, Work(size))
 
     def dense_index(self, chain: Chain = Chain()) -> str:
         spec = {"kind": "dense", "retriever": self.untuned.model_dump()}
@@ -210,6 +211,8 @@ class Calls:
             "source": shown,
             "few_shot": generator.few_shot if few_shot else 0,
         }
+        if few_shot:
+            spec["sentence"] = self.suite.abstention_sentence
         if remote:
             spec["endpoint"] = self.endpoint("generator")
         passages = 0 if source == "none" else context or self.suite.pipeline.context

@@ -74,6 +74,7 @@ class Trainings(Calls):
         models, remote = self.local("synthesizer"), endpoint is not None
         written = self.call("synthesize", "synthesize", spec, inputs, work, seed, models, remote=remote)
         spec = {"leakage": rule.leakage, "round_trip": rule.round_trip, "retriever": self.untuned}
+        spec["language"] = self.dataset.language
         inputs = {"pairs": written, "corpus": keys["corpus"], "bm25": self.bm25_index(), "dense": self.dense_index()}
         for split in ("dev", "test"):
             inputs[f"heldout_{split}"] = keys.get(f"{split}.queries")
@@ -206,7 +207,11 @@ class Trainings(Calls):
             "model": self.unpacked(generator.model),
         }
         kept = {"model", "instruction", "passage_tokens"}
-        spec = {"generator": generator.model_dump(include=kept), "recipe": recipe.model_dump()}
+        spec = {
+            "generator": generator.model_dump(include=kept),
+            "recipe": recipe.model_dump(),
+            "language": self.dataset.language,
+        }
         work, label = _training(count, recipe), f"tune generator of {training.label('generator')}"
         packages = ("bitsandbytes",) if recipe.recipe == "qlora" else ()
         return self.call("tune_generator", label, spec, inputs, work, training.seed, [generator.model], packages)
@@ -235,6 +240,7 @@ class Trainings(Calls):
             inputs["model"] = self.unpacked(model)
         count = min(rule.examples or count, count)
         spec: dict[str, Any] = {**rule.model_dump(), "model": model} | ({"endpoint": endpoint} if endpoint else {})
+        spec |= {"language": self.dataset.language, "sentence": self.suite.abstention_sentence}
         work = Work(count)
         if model:
             work = self.asked("synthesizer", count, 250 + rule.passage_tokens, rule.max_new_tokens // 2)

@@ -10,9 +10,8 @@ from importlib.metadata import version
 from typing import Any
 
 from harness.errors import ConfigError, Problem
-from harness.scoring import abstention
 from harness.scoring import answers as rules
-from harness.scoring.abstention import is_abstention
+from harness.scoring.abstention import PLAIN, Rule, is_abstention
 from harness.scoring.answers import abstention_table
 from harness.scoring.judged import judge_answers, judge_settings, requests_per_answer
 from harness.scoring.ragas_measures import RAGAS_MEASURES, Case, score_cases
@@ -30,13 +29,15 @@ from harness.scoring.values import (
     population_of,
     scored,
 )
-from harness.suite.spec import Utility
+from harness.text import ENGLISH, WORDS_VERSION
 from harness.values.measures import Measure
 from harness.values.records import Answer, Progress, Reference
 
 __all__ = [
+    "PLAIN",
     "AnswerSettings",
     "Judging",
+    "Rule",
     "Scored",
     "Shown",
     "abstention_table",
@@ -54,6 +55,7 @@ __all__ = [
 ZERO_IF_ABSTAINED = ("exact_match", "key_match", "token_f1")
 ASK_ABSTENTION = (*ZERO_IF_ABSTAINED, "utility", "abstention", "format")
 ASK_FORMAT = ("key_match", "format")
+ASK_LANGUAGE = ("exact_match", "token_f1", "rouge_l")
 NEED_EMBEDDER = ("semantic_similarity", "answer_relevancy")
 
 
@@ -89,7 +91,9 @@ def measurement_settings(measure: Measure, settings: AnswerSettings) -> dict[str
     if measure.name in RAGAS_MEASURES:
         found["ragas"] = version("ragas")
     if measure.name in ASK_ABSTENTION:
-        found["abstention_rule"] = abstention.RULE_VERSION
+        found["abstention_rule"] = settings.abstention.identity
+    if measure.name in ASK_LANGUAGE and settings.language != ENGLISH:
+        found |= {"language": settings.language, "words": WORDS_VERSION}
     if measure.name in ASK_FORMAT:
         found["pattern"] = settings.answer_format.pattern if settings.answer_format else None
     if measure.is_judged:
@@ -144,7 +148,7 @@ def _score_one(
         found = _by_ragas(measure, asked, settings)
     elif measure.name == "utility":
         right = scores[Measure(settings.utility.right)]
-        found = {query_id: _utility(settings.utility, one, right.get(query_id)) for query_id, one in asked.items()}
+        found = {query_id: _utility(settings, one, right.get(query_id)) for query_id, one in asked.items()}
     else:
         found = {query_id: _by_rule(measure, one, settings) for query_id, one in asked.items()}
     return {query_id: found.get(query_id, Scored(None, "failed", NO_ANSWER)) for query_id in population}
@@ -154,39 +158,41 @@ def _by_ragas(measure: Measure, asked: Mapping[str, Asked], settings: AnswerSett
     zeros = {
         query_id
         for query_id, one in asked.items()
-        if measure.name in ZERO_IF_ABSTAINED and one.reference.answers and is_abstention(one.text)
+        if measure.name in ZERO_IF_ABSTAINED and one.reference.answers and is_abstention(one.text, settings.abstention)
     }
     cases = {
         query_id: Case(one.text, one.reference.answers) for query_id, one in asked.items() if query_id not in zeros
     }
-    found = score_cases(measure, cases, settings.embedder)
+    found = score_cases(measure, cases, settings.embedder, settings.language)
     return {query_id: Scored(0.0) if query_id in zeros else scored(found[query_id]) for query_id in asked}
 
 
-def _utility(rule: Utility, one: Asked, right: Scored | None) -> Scored:
+def _utility(settings: AnswerSettings, one: Asked, right: Scored | None) -> Scored:
     """Utility has a value wherever an answer was written, but where what decides of a real answer has failed.
 
     An answer that no passage was shown for is not right if the passages decide.
     """
-    decided = one.reference.answerable and not is_abstention(one.text)
+    rule, abstention = settings.utility, settings.abstention
+    decided = one.reference.answerable and not is_abstention(one.text, abstention)
     if decided and right is not None and right.status == "failed":
         return right
     value = (right.value or 0.0) if right is not None else None
-    return Scored(rules.utility(rule, one.text, one.reference.answerable, value))
+    return Scored(rules.utility(rule, one.text, one.reference.answerable, value, abstention))
 
 
 def _by_rule(measure: Measure, one: Asked, settings: AnswerSettings) -> Scored:
     """The measures of `harness.scoring.answers`."""
     pattern = settings.answer_format.pattern if settings.answer_format else ""
+    abstention, language = settings.abstention, settings.language
     by_name: dict[str, Callable[[], float]] = {
-        "abstention": lambda: rules.abstains_rightly(one.text, one.reference.answerable),
-        "format": lambda: rules.has_format(pattern, one.text),
+        "abstention": lambda: rules.abstains_rightly(one.text, one.reference.answerable, abstention),
+        "format": lambda: rules.has_format(pattern, one.text, abstention),
         "key_match": lambda: rules.key_match(pattern, one.text, one.reference.answers),
-        "token_f1": lambda: max(rules.token_f1(one.text, wanted) for wanted in one.reference.answers),
+        "token_f1": lambda: max(rules.token_f1(one.text, wanted, language) for wanted in one.reference.answers),
     }
     if measure.population == "answerable" and not one.reference.answers:
         return Scored(None, "failed", NO_REFERENCE)
-    if measure.name in ZERO_IF_ABSTAINED and is_abstention(one.text):
+    if measure.name in ZERO_IF_ABSTAINED and is_abstention(one.text, abstention):
         return Scored(0.0)
     try:
         return Scored(by_name[measure.name]())

@@ -1,4 +1,4 @@
-"""Did an answer abstain? A lenient reading: the agreed sentence, its paraphrases, and saying nothing at all.
+"""Did an answer abstain? A lenient reading: the agreed sentences, their paraphrases, and saying nothing at all.
 
 The first sentence that says something decides; apologies and remarks on what the passages are about are skipped. So
 "Use f. The passages do not mention others" is an answer, and "I do not know, but perhaps f" an abstention. An empty
@@ -8,9 +8,42 @@ answer makes no claim and counts as an abstention. This module must not know ref
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from harness.scoring.sentences import declines, stands_first
+from harness.text import ENGLISH
 
 RULE_VERSION = 1
 """Raise it when a pattern changes: the scores of every measure that asks `is_abstention` change with it."""
+PHRASES_VERSION = 1
+"""Raise it when a phrase of another language changes."""
+
+
+class Rule(NamedTuple):
+    """What counts as an abstention beside the English reading.
+
+    `sentences` are the suite's own; clear refusals in other languages count where `language` is not English.
+    """
+
+    sentences: tuple[str, ...] = ()
+    language: str = ENGLISH
+
+    @property
+    def identity(self) -> Any:
+        """What of the rule decides scores; the number alone where nothing is added to it."""
+        if self == Rule():
+            return RULE_VERSION
+        found: dict[str, Any] = {"version": RULE_VERSION}
+        if self.sentences:
+            found["sentences"] = list(self.sentences)
+        if self.language != ENGLISH:
+            found |= {"language": self.language, "phrases": PHRASES_VERSION}
+        return found
+
+
+PLAIN = Rule()
+"""The English reading alone."""
 
 _WORDS = r"(?:passages?|excerpts?|snippets?)"
 _LOOSE = r"(?:contexts?|documents?|documentation|texts?|articles?|sources?|materials?|information)"
@@ -107,8 +140,20 @@ _ABSTAINS = tuple(
 )
 
 
-def is_abstention(text: str) -> bool:
-    """Say whether a text declines to answer; leniently, in English."""
+def is_abstention(text: str, rule: Rule = PLAIN) -> bool:
+    """Say whether a text declines to answer: leniently in English, and by what the rule adds."""
+    return _by_sentence(text, rule.sentences) or declines(text, rule.language) or _in_english(text)
+
+
+def _by_sentence(text: str, sentences: Sequence[str]) -> bool:
+    """Whether a text begins with one of the sentences, after an apology or "Answer:" at most."""
+    if not sentences:
+        return False
+    rests = [text, *(text[match.end() :] for match in [_LEAD_IN.match(text.casefold())] if match)]
+    return any(stands_first(sentence, rest) for sentence in sentences for rest in rests)
+
+
+def _in_english(text: str) -> bool:
     plain = re.sub(r"\s+", " ", text.casefold().translate(_TYPOGRAPHY)).strip(" '")
     if not any(character.isalnum() for character in plain):
         return True

@@ -6,26 +6,24 @@ This module must not know ragas, ranx or models. It is given what ragas found wh
 from __future__ import annotations
 
 import re
-import string
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-from harness.scoring.abstention import is_abstention
+from harness.scoring.abstention import PLAIN, Rule, is_abstention
 from harness.suite.spec import Utility
+from harness.text import ENGLISH, text_of
 from harness.values.findings import Abstention
 from harness.values.records import Answer, Reference
 
-_PUNCTUATION = str.maketrans("", "", string.punctuation)
+
+def normalised_tokens(text: str, language: str = ENGLISH) -> list[str]:
+    """Tokens as SQuAD counts them: lower case, without punctuation and articles; characters where no spaces are."""
+    return text_of(language).answer(text)
 
 
-def normalised_tokens(text: str) -> list[str]:
-    """Tokens as SQuAD counts them: lower case, without punctuation and articles."""
-    return re.sub(r"\b(?:a|an|the)\b", " ", text.lower().translate(_PUNCTUATION)).split()
-
-
-def token_f1(answer: str, reference: str) -> float:
+def token_f1(answer: str, reference: str, language: str = ENGLISH) -> float:
     """Harmonic mean of the precision and recall of tokens. If one side has no tokens, 1 if neither has any."""
-    given, wanted = normalised_tokens(answer), normalised_tokens(reference)
+    given, wanted = normalised_tokens(answer, language), normalised_tokens(reference, language)
     if not given or not wanted:
         return float(given == wanted)
     common = (Counter(given) & Counter(wanted)).total()
@@ -35,13 +33,14 @@ def token_f1(answer: str, reference: str) -> float:
 def find_key(pattern: str, text: str) -> str | None:
     """Return the first key in a text: the group ``key`` if the pattern has one, else all that matches.
 
-    Full stops at its end are those of the sentence and are cut. None if nothing is found, or nothing is left.
+    Full stops at its end are those of the sentence and are cut, those of Chinese and Japanese too. None if nothing is
+    found, or nothing is left.
     """
     match = re.search(pattern, text)
     if match is None:
         return None
     key = match["key"] if "key" in match.re.groupindex else match[0]
-    return (key or "").strip().rstrip(".") or None
+    return (key or "").strip().rstrip(".。") or None
 
 
 def key_match(pattern: str, answer: str, references: Iterable[str]) -> float:
@@ -52,19 +51,19 @@ def key_match(pattern: str, answer: str, references: Iterable[str]) -> float:
     return float(find_key(pattern, answer) in wanted)
 
 
-def has_format(pattern: str, answer: str) -> float:
+def has_format(pattern: str, answer: str, abstention: Rule = PLAIN) -> float:
     """1 if the whole answer, but for white space around it, matches the pattern, or if it is an abstention."""
-    return float(re.fullmatch(pattern, answer.strip()) is not None or is_abstention(answer))
+    return float(re.fullmatch(pattern, answer.strip()) is not None or is_abstention(answer, abstention))
 
 
-def abstains_rightly(answer: str, answerable: bool) -> float:
+def abstains_rightly(answer: str, answerable: bool, abstention: Rule = PLAIN) -> float:
     """1 if the answer abstained exactly where the question has no answer."""
-    return float(is_abstention(answer) != answerable)
+    return float(is_abstention(answer, abstention) != answerable)
 
 
-def utility(rule: Utility, answer: str, answerable: bool, right: float | None) -> float:
+def utility(rule: Utility, answer: str, answerable: bool, right: float | None, abstention: Rule = PLAIN) -> float:
     """What an answer is worth. `right` is the value of the measure that decides; needed only for real answers."""
-    if is_abstention(answer):
+    if is_abstention(answer, abstention):
         return 0.0 if answerable else 1.0
     if not answerable:
         return 0.0 - rule.wrong_cost
@@ -74,11 +73,12 @@ def utility(rule: Utility, answer: str, answerable: bool, right: float | None) -
 
 
 def abstention_table(
-    system: str, seed: int, answers: Mapping[str, Answer], references: Mapping[str, Reference]
-) -> Abstention:
+    system: str, seed: int, answers: Mapping[str, Answer], references: Mapping[str, Reference],
+    abstention: Rule = PLAIN,
+) -> Abstention:  # fmt: skip
     """Count answers by (answerable, abstained). Questions without an answer on file are failures and not counted."""
     cells = Counter(
-        (reference.answerable, is_abstention(answers[query_id].text))
+        (reference.answerable, is_abstention(answers[query_id].text, abstention))
         for query_id, reference in references.items()
         if query_id in answers
     )

@@ -15,8 +15,7 @@ from statistics import fmean, stdev
 from typing import Any, NamedTuple
 
 from harness.llm.asking import Chat
-from harness.scoring import abstention
-from harness.scoring.abstention import is_abstention
+from harness.scoring.abstention import Rule, is_abstention
 from harness.scoring.ragas_judge import (
     DRAWS,
     JudgeLlm,
@@ -107,7 +106,9 @@ def judge_answers(
         if unknown := [query_id for query_id in asked if query_id not in shown]:
             raise ValueError(f"{measure} needs the question and the passages of {unknown[0]!r}")
         closed = {
-            query_id: score for query_id, one in asked.items() if (score := _closed(measure, one, shown[query_id]))
+            query_id: score
+            for query_id, one in asked.items()
+            if (score := _closed(measure, one, shown[query_id], settings.abstention))
         }
         scores[measure] = dict.fromkeys(population, Scored(None, "failed", NO_ANSWER)) | closed
         cases[measure] = {
@@ -118,10 +119,10 @@ def judge_answers(
     return scores
 
 
-def _closed(measure: Measure, one: Asked, shown: Shown) -> Scored | None:
+def _closed(measure: Measure, one: Asked, shown: Shown, abstention: Rule) -> Scored | None:
     """Why there is nothing to ask a judge, if so."""
     needs = NEEDS[measure.name]
-    if "answer" in needs and is_abstention(one.text):
+    if "answer" in needs and is_abstention(one.text, abstention):
         return Scored(None, "not_applicable", ABSTAINED)
     if "passages" in needs and not any(passage.strip() for passage in shown.passages):
         return Scored(None, "not_applicable", NO_PASSAGES)
@@ -137,7 +138,7 @@ def judge_settings(measure: Measure, settings: AnswerSettings) -> dict[str, Any]
     if judge is not None:
         found |= {"judge": dict(judge.identity), "repeats": judge.repeats}
     if "answer" in NEEDS[measure.name]:
-        found["abstention_rule"] = abstention.RULE_VERSION
+        found["abstention_rule"] = settings.abstention.identity
     if measure.name != "rubric":
         return found | {"ragas": version("ragas")}
     return found | {"rubric": judge.rubric if judge else ""}

@@ -16,6 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
+from harness.text import ENGLISH, OtherTexts, Texts, text_of
 from harness.values.measures import Measure
 
 RAGAS_MEASURES = ("exact_match", "rouge_l", "string_similarity", "semantic_similarity")
@@ -45,15 +46,19 @@ class Metric(Protocol):
     async def ascore(self, reference: str, response: str) -> Any: ...
 
 
-def score_cases(measure: Measure, cases: Mapping[str, Case], embedder: Path | None) -> dict[str, Found]:
+def score_cases(
+    measure: Measure, cases: Mapping[str, Case], embedder: Path | None, language: str = ENGLISH
+) -> dict[str, Found]:
     """Score every case by the ragas metric of a measure, best over its references.
+
+    In another language than English, equal means equal in canonical form, and ROUGE has the words of that language.
 
     `embedder` is the folder of the untuned bi-encoder; only `semantic_similarity` reads it.
     """
     if not cases:
         return {}
     try:
-        metric = make_metric(measure.name, cases.values(), embedder)
+        metric = make_metric(measure.name, cases.values(), embedder, language)
     except Exception as error:  # a broken model fails its scores, not the outcome
         return {query_id: Found(None, sentence(error)) for query_id in cases}
     return score_with(metric, measure, cases)
@@ -105,16 +110,16 @@ def sentence(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}".removesuffix(": ")
 
 
-def make_metric(name: str, cases: Iterable[Case], embedder: Path | None) -> Metric:
+def make_metric(name: str, cases: Iterable[Case], embedder: Path | None, language: str = ENGLISH) -> Metric:
     """Build the ragas metric of a measure; for `semantic_similarity`, with every distinct text embedded already."""
     os.environ["RAGAS_DO_NOT_TRACK"] = "true"  # read by ragas when it is imported
     from ragas.metrics import collections
 
     metric: Metric
     if name == "exact_match":
-        metric = collections.ExactMatch()
+        metric = Canonical(collections.ExactMatch(), text_of(language))
     elif name == "rouge_l":
-        metric = collections.RougeScore(rouge_type="rougeL", mode="fmeasure")
+        metric = Rouge(collections.RougeScore(rouge_type="rougeL", mode="fmeasure"), language)
     elif name == "string_similarity":
         metric = collections.NonLLMStringSimilarity()
     elif name == "semantic_similarity" and embedder is not None:
@@ -129,6 +134,47 @@ def make_metric(name: str, cases: Iterable[Case], embedder: Path | None) -> Metr
     else:
         raise ValueError(f"{name!r} is not a measure of ragas; these are: {', '.join(RAGAS_MEASURES)}")
     return metric
+
+
+class Canonical(NamedTuple):
+    """A ragas metric that is shown texts in the form in which equal answers are equal."""
+
+    metric: Metric
+    texts: Texts
+
+    async def ascore(self, reference: str, response: str) -> Any:
+        return await self.metric.ascore(reference=self.texts.exact(reference), response=self.texts.exact(response))
+
+
+class Valued(NamedTuple):
+    """A value in the form of a ragas result."""
+
+    value: float
+
+
+class Rouge:
+    """ROUGE-L: that of ragas for English, and by the same library with the words of the language for others.
+
+    ragas' own sees nothing but ASCII: a text that has no such word is read by its own script in English suites too.
+    """
+
+    def __init__(self, english: Metric, language: str) -> None:
+        from rouge_score import tokenizers
+        from rouge_score.rouge_scorer import RougeScorer
+
+        self._english, self._of_english = english, language == ENGLISH
+        self._words = OtherTexts(language).stems
+        self._scorer = RougeScorer(["rougeL"], tokenizer=self)
+        self._ascii = tokenizers.DefaultTokenizer(use_stemmer=True).tokenize
+
+    def tokenize(self, text: str) -> list[str]:
+        """The words that the library compares."""
+        return self._words(text)
+
+    async def ascore(self, reference: str, response: str) -> Any:
+        if self._of_english and all(self._ascii(text) or not self._words(text) for text in (reference, response)):
+            return await self._english.ascore(reference=reference, response=response)
+        return Valued(self._scorer.score(reference, response)["rougeL"].fmeasure)
 
 
 class KnownEmbeddings(NamedTuple):

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from harness.llm.asking import Chat
+from harness.scoring.abstention import Rule
 from harness.scoring.ragas_measures import Found
 from harness.suite.spec import AnswerFormat, Utility
+from harness.text import ENGLISH
 from harness.values.measures import Measure
 from harness.values.records import Answer, Reference, Status
 
@@ -61,7 +63,7 @@ class AnswerSettings(NamedTuple):
     """What answer measures need beside answers and references.
 
     `embedder` is the folder of the untuned bi-encoder. Without a `judge`, measures that an LLM judges are not to be
-    asked for; see `asks_judge`.
+    asked for; see `asks_judge`. `language` says what words are, `abstention` what counts as declining.
     """
 
     utility: Utility
@@ -69,6 +71,8 @@ class AnswerSettings(NamedTuple):
     embedder: Path | None
     embedder_digest: str
     judge: Judging | None = None
+    language: str = ENGLISH
+    abstention: Rule = Rule()
 
 
 class Asked(NamedTuple):

@@ -37,8 +37,8 @@ TRAINING = (*ENCODING, "accelerate", "datasets")
 
 STAGES: dict[str, Stage] = {
     "unpack": Stage(1, True, ("transformers", "gguf"), 0.03, "models"),
-    "synthesize": Stage(1, True, ("transformers", "torch"), 1.5, "queries"),
-    "sift": Stage(3, True, ("sentence-transformers", "torch", "bm25s"), 60.0, "queries"),
+    "synthesize": Stage(2, True, ("transformers", "torch"), 1.5, "queries"),
+    "sift": Stage(4, True, ("sentence-transformers", "torch", "bm25s"), 60.0, "queries"),
     "mine": Stage(3, True, ("sentence-transformers", "torch"), 60.0, "pairs"),
     "label": Stage(1, True, (*ENCODING, "bm25s"), 100.0, "passages"),
     "instruct": Stage(1, True, ("transformers", "torch"), 100.0, "examples"),

@@ -13,7 +13,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from harness.data.formats import read_run, write_jsonl
 from harness.llm import Ask, Message, Reply, services
@@ -36,13 +36,18 @@ Cutter = Callable[[Sequence[str]], list[str]]
 class Answer(endpoints.Served):
     """`few_shot` examples from the train split stand in the prompt; 0 for every row but `few-shot`.
 
+    One of them is declined by `sentence`, the one that the suite's instruction names.
+
     With `endpoint`, which has no prompts, the generator is the one of the role `generator`.
     """
 
     generator: Generator
     context: int
     source: Literal["run", "none", "relevant", "given"]
+    QUIET: ClassVar[tuple[str, ...]] = ("endpoint", "sentence")
+
     few_shot: int = 0
+    sentence: str = ABSTENTION
 
 
 def answer(spec: Answer, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
@@ -194,6 +199,6 @@ def _examples(
         passages = relevant_passages(query_id, qrels, references)[:1]
         passages = passages or [dice.choice(sorted(documents))]
         texts = cut([documents[key].content for key in passages])
-        reply = references[query_id].answers[0] if references[query_id].answerable else ABSTENTION
+        reply = references[query_id].answers[0] if references[query_id].answerable else spec.sentence
         turns.append((question_turn(queries[query_id], texts), reply))
     return turns

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -16,12 +17,14 @@ from harness.llm import Ask, services
 from harness.llm.templates import messages, rough_tokens, shorten
 from harness.models import generation
 from harness.models.loaders import load_generator
+from harness.scoring.sentences import declines, stands_first
 from harness.stages import endpoints
 from harness.stages.prompts import answering_head, answering_tail
-from harness.stages.synthesize import clean
 from harness.suite.recipes import ABSTENTION
+from harness.text import ENGLISH, text_of
 from harness.values.records import Progress, Usage
 
+LEADING = re.compile(r"^(?:(?:question|query|search words|keywords|statement|claim|answer)\s*:\s*|[-*\"'\s]+)+", re.I)
 GROUNDED_SHARE = 0.5
 DECLINING = re.compile(
     r"\b(?:not (?:available|mentioned|stated|given|provided|specified|known|clear)|no (?:information|answer|mention)|"
@@ -30,40 +33,72 @@ DECLINING = re.compile(
 )
 
 
+class Form(NamedTuple):
+    """What an answer is made of: the language of its words, and the sentence by which one declines."""
+
+    language: str = ENGLISH
+    sentence: str = ABSTENTION
+
+
+AGREED = Form()
+"""English, and the sentence of the default instruction."""
+
+
 class Settings(NamedTuple):
     """How long a passage of the prompt and an answer may be, in tokens, and how many are written at a time."""
 
     passage_tokens: int
     max_new_tokens: int
     batch_size: int
+    form: Form = Form()
 
 
-def words_of(text: str) -> list[str]:
-    """Words of a text, case folded, without punctuation."""
-    return re.findall(r"\w+", text.casefold())
+def words_of(text: str, language: str = ENGLISH) -> list[str]:
+    """Words of a text, case folded, without punctuation; characters of a script without spaces."""
+    return text_of(language).words(text)
 
 
-def holds(text: str, answer: str) -> bool:
+def holds(text: str, answer: str, language: str = ENGLISH) -> bool:
     """Whether an answer stands in a text, word for word and in whole words; one without words stands nowhere."""
-    wanted = words_of(answer)
-    return bool(wanted) and f" {' '.join(wanted)} " in f" {' '.join(words_of(text))} "
+    wanted = words_of(answer, language)
+    return any(map(str.isalnum, answer)) and f" {' '.join(wanted)} " in f" {' '.join(words_of(text, language))} "
 
 
-def fault(answer: str, question: str, passage: str) -> str | None:
+def fault(answer: str, question: str, passage: str, form: Form = AGREED) -> str | None:
     """Why an answer is not worth training on, None if it is.
 
-    An answer is grounded if at least half of its words stand in the passage.
+    An answer is grounded if it stands in the passage, or if at least half of its words do: of a script without spaces,
+    of its characters that stand there beside the same neighbour, as single ones stand everywhere.
     """
-    words, known = words_of(answer), set(words_of(passage))
-    if not words:
+    language = form.language
+    words = words_of(answer, language)
+    if not any(map(str.isalnum, answer)):
         return "empty"
-    if DECLINING.search(answer):
+    if DECLINING.search(answer) or stands_first(form.sentence, answer) or declines(answer, language):
         return "declines to answer"
-    if set(words) == set(words_of(question)) or holds(answer, question):
+    if set(words) == set(words_of(question, language)) or holds(answer, question, language):
         return "repeats the question"
-    if sum(word in known for word in words) < GROUNDED_SHARE * len(words):
-        return "not out of the passage"
-    return None
+    if holds(passage, answer, language):
+        return None
+    return None if _grounded(answer, passage, language) >= GROUNDED_SHARE else "not out of the passage"
+
+
+def _grounded(answer: str, passage: str, language: str) -> float:
+    """The share of an answer's words that stand in a passage."""
+    texts = text_of(language)
+    words = texts.words(answer)
+    if language == ENGLISH or len(words) == 1:
+        known = set(texts.words(passage))
+        return sum(word in known for word in words) / len(words)
+    shown = texts.words(passage)
+    known, pairs = set(shown), set(pairwise(shown))
+    count = 0
+    for place, word in enumerate(words):
+        if texts.is_character(word):
+            count += any(pair in pairs for pair in pairwise(words[max(place - 1, 0) : place + 2]))
+        else:
+            count += word in known
+    return count / len(words)
 
 
 class Answerer(Protocol):
@@ -100,7 +135,7 @@ class LocalAnswerer:
         ):
             text = _line(one.text)
             # A text that was not ended by the model itself is as long as a text may be.
-            reason = "cut off" if one.new_tokens >= rule.max_new_tokens else fault(text, question, passage)
+            reason = "cut off" if one.new_tokens >= rule.max_new_tokens else fault(text, question, passage, rule.form)
             self.dropped.update([reason] if reason else [])
             answers.append(None if reason else text)
             self.prompt_tokens += one.prompt_tokens
@@ -132,7 +167,7 @@ class ServedAnswerer:
         """See `Answerer`; raises ValueError if more than half of all questions so far failed."""
         shown = [(question, shorten(passage, self.settings.passage_tokens)) for question, passage in asked]
         asks = [
-            Ask(messages(self.prompt, question=question, passage=passage, sentence=ABSTENTION))
+            Ask(messages(self.prompt, question=question, passage=passage, sentence=self.settings.form.sentence))
             for question, passage in shown
         ]
         answers: list[str | None] = []
@@ -147,7 +182,7 @@ class ServedAnswerer:
         return answers
 
     def _fault(self, text: str, question: str, passage: str) -> str | None:
-        return fault(text, question, passage) or (
+        return fault(text, question, passage, self.settings.form) or (
             "too long" if rough_tokens(text) > self.settings.max_new_tokens else None
         )
 
@@ -164,7 +199,8 @@ class ServedAnswerer:
 
 
 def _line(text: str) -> str:
-    return " ".join(clean(text).split())
+    """An answer on one line, without labels, quotes and list marks around it."""
+    return " ".join(LEADING.sub("", text.strip()).strip(" \"'*").split())
 
 
 def _by_reason(dropped: Counter[str]) -> dict[str, Any]:

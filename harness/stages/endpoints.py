@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import Field
 
 from harness.llm import Chat
-from harness.suite.fields import Spec
+from harness.suite.fields import Quiet, Spec
 from harness.values.records import Usage
 
 REASONS_SHOWN = 6
@@ -29,17 +29,15 @@ class Endpoint(Spec):
     prompts: Mapping[str, str] = Field(default_factory=dict)
 
 
-class Served(Spec):
+class Served(Quiet):
     """Base of the specs of stages that may ask an endpoint; None asks a model in process.
 
     Written out, the field is there only if it is set, so that it changes no key of what is done in process.
     """
 
-    endpoint: Endpoint | None = None
+    QUIET: ClassVar[tuple[str, ...]] = ("endpoint",)
 
-    @model_serializer(mode="wrap")
-    def _only_if_served(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return {name: value for name, value in whole(self).items() if name != "endpoint" or value is not None}
+    endpoint: Endpoint | None = None
 
 
 def sound(text: str) -> str:

@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from harness.models.search import Bm25Index, DenseIndex
 from harness.stages import Inputs
 from harness.stages.common import bi_encoder, encode, read_corpus
-from harness.suite.fields import Spec
+from harness.suite.fields import Quiet
 from harness.suite.spec import Retriever
+from harness.text import ENGLISH
 from harness.values.records import Progress, Usage
 
 
-class Index(Spec):
-    """`retriever` is only used, and must be given, for a dense index."""
+class Index(Quiet):
+    """`retriever` is only used, and must be given, for a dense index; `language` for bm25."""
+
+    QUIET: ClassVar[tuple[str, ...]] = ("language",)
 
     kind: Literal["dense", "bm25"]
     retriever: Retriever | None = None
+    language: str = ENGLISH
 
 
 def index(spec: Index, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
     """Index every document by title and text; the model is the input `model`, or the one the spec names."""
     documents = list(read_corpus(inputs["corpus"]).values())
     if spec.kind == "bm25":
-        Bm25Index.save(out, documents)
+        Bm25Index.save(out, documents, spec.language)
         progress(len(documents), len(documents))
         return Usage(units=len(documents))
     model = bi_encoder(spec.retriever, inputs)

@@ -11,27 +11,35 @@ import random
 from collections.abc import Collection, Sequence
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from pydantic import model_validator
 
 from harness.data.formats import read_run, write_jsonl
 from harness.stages import Inputs, common
 from harness.stages.answer import relevant_passages
-from harness.stages.answering import Answerer, LocalAnswerer, ServedAnswerer, Settings, holds
+from harness.stages.answering import Answerer, Form, LocalAnswerer, ServedAnswerer, Settings, holds
 from harness.stages.endpoints import Served
 from harness.stages.retrieve import RUN_FILE
 from harness.suite import recipes
 from harness.suite.recipes import ABSTENTION
+from harness.text import ENGLISH
 from harness.values.records import Document, Progress, Qrels, Reference, Run, Usage
 
 INSTRUCTIONS_FILE = "instructions.jsonl"
 
 
 class Instruct(recipes.Instruct, Served):
-    """See `recipes.Instruct`; `model` is the LLM that writes the answers, if one does: in process, or at `endpoint`."""
+    """See `recipes.Instruct`; `model` is the LLM that writes the answers, if one does: in process, or at `endpoint`.
+
+    `language` says what the words of an answer are, `sentence` what is written where there is none.
+    """
+
+    QUIET: ClassVar[tuple[str, ...]] = ("endpoint", "language", "sentence")
 
     model: str | None = None
+    language: str = ENGLISH
+    sentence: str = ABSTENTION
 
     @model_validator(mode="after")
     def _named(self) -> Instruct:
@@ -69,15 +77,17 @@ class Material(NamedTuple):
     run: Run
     qrels: Qrels
     references: dict[str, Reference]
+    language: str = ENGLISH
 
     @classmethod
-    def read(cls, inputs: Inputs) -> Material:
+    def read(cls, inputs: Inputs, language: str = ENGLISH) -> Material:
         return cls(
             common.read_queries(inputs["queries"]),
             common.read_corpus(inputs["corpus"]),
             read_run(inputs["run"] / RUN_FILE, escaped=True),
             common.read_judgements(inputs["qrels"]),
             common.read_references(inputs["references"]) if "references" in inputs else {},
+            language,
         )
 
     def relevant(self, query_id: str) -> list[str]:
@@ -105,7 +115,8 @@ class Material(NamedTuple):
         for doc_id in self.retrieved(query_id):
             if len(kept) == count:
                 break
-            if any(holds(self.documents[doc_id].content, answer) for answer in self.answers(query_id)):
+            text = self.documents[doc_id].content
+            if any(holds(text, answer, self.language) for answer in self.answers(query_id)):
                 skipped += 1
             else:
                 kept.append(doc_id)
@@ -125,7 +136,7 @@ def instruct(spec: Instruct, inputs: Inputs, out: Path, seed: int, progress: Pro
     The inputs `queries` and `qrels` are those of the train split, or both the folder of synthetic pairs; `references`
     may be missing where an LLM writes the answers.
     """
-    material = Material.read(inputs)
+    material = Material.read(inputs, spec.language)
     answerable, unanswerable = pools(material, spec, seed)
     lackable = [key for key in reversed(answerable) if spec.without_oracle and material.lacking(key, 1).context]
     if spec.answers == "llm":
@@ -152,7 +163,8 @@ def instruct(spec: Instruct, inputs: Inputs, out: Path, seed: int, progress: Pro
 
 def _answerer(spec: Instruct, inputs: Inputs) -> Answerer:
     assert spec.model is not None
-    settings = Settings(spec.passage_tokens, spec.max_new_tokens, spec.batch_size)
+    form = Form(spec.language, spec.sentence)
+    settings = Settings(spec.passage_tokens, spec.max_new_tokens, spec.batch_size, form)
     if spec.endpoint is not None:
         return ServedAnswerer(spec.endpoint.prompts["instruct"], settings)
     return LocalAnswerer(common.model_folder(spec.model, inputs), settings)
@@ -230,7 +242,7 @@ def rows_of(
             shown = Shown(material.retrieved(query_id)[:wanted])
         skipped += shown.skipped
         short += len(shown.context) < wanted
-        answer = answers[query_id] if kind == "oracle" else ABSTENTION
+        answer = answers[query_id] if kind == "oracle" else spec.sentence
         rows.append(
             {"query_id": query_id, "query": material.queries[query_id], "context": shown.context, "answer": answer,
              "kind": kind}

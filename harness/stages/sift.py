@@ -1,16 +1,16 @@
 """sift: queries as written in, training pairs out. Each one that is dropped is kept beside them with the reason.
 
-In this order: too short, copied from the passage's title, written twice, too near a dev or test query (the leakage
-audit), not found again (the round-trip filter). A query that was written about different passages goes wherever it
-stands: it is one that fits everything.
+In this order: no query at all (see `wording`), too short, copied from the passage's title, written twice, too near a
+dev or test query (the leakage audit), not found again (the round-trip filter). A query that was written about different
+passages goes wherever it stands: it is one that fits everything. Words are those of the data set's language.
 """
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 from harness.data.formats import write_jsonl
 from harness.models.search import Bm25Index, DenseIndex, Hits
@@ -25,23 +25,30 @@ from harness.stages.common import (
     write_pairs,
     write_queries,
 )
-from harness.suite.fields import Spec
+from harness.stages.wording import FAULTS, fault_of
+from harness.suite.fields import Quiet
 from harness.suite.recipes import RoundTrip
 from harness.suite.spec import Retriever
+from harness.text import ENGLISH, Texts, text_of
 from harness.values.records import Pair, Progress, Usage
 
 MIN_WORDS = 2
 COPIED_SHARE = 0.6
 COMMON_SHARE = 0.1
 COMMON_LEAST = 20
+REASONS = ("too short", "copied from the title", "written twice", "too near a dev or test query", "not found again")
+ENGLISH_TEXTS = text_of(ENGLISH)
 
 
-class Sift(Spec):
+class Sift(Quiet):
     """`leakage` and `round_trip` as in `spec.Synthesize`; `retriever` is the untuned one."""
+
+    QUIET: ClassVar[tuple[str, ...]] = ("language",)
 
     leakage: float
     round_trip: RoundTrip | None
     retriever: Retriever
+    language: str = ENGLISH
 
 
 def sift(spec: Sift, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
@@ -49,7 +56,8 @@ def sift(spec: Sift, inputs: Inputs, out: Path, seed: int, progress: Progress) -
     pairs = read_pairs(inputs["pairs"])
     heldout = [text for name in sorted(inputs) if name.startswith("heldout") for text in _texts(inputs[name])]
     titles = {doc_id: document.title for doc_id, document in read_corpus(inputs["corpus"]).items()}
-    reasons = _first_reasons(pairs, titles, heldout, spec.leakage)
+    texts = text_of(spec.language)
+    reasons = _first_reasons(pairs, titles, LeakageAudit(heldout, spec.leakage, texts), texts)
     going = [number for number in range(len(pairs)) if number not in reasons]
     if spec.round_trip is not None and going:
         found = _found_again([pairs[number] for number in going], spec, spec.round_trip, inputs, progress)
@@ -62,8 +70,9 @@ def sift(spec: Sift, inputs: Inputs, out: Path, seed: int, progress: Progress) -
     write_judgements(out, {pair.query_id: {pair.doc_id: 1} for pair in kept})
     write_jsonl(out / "dropped.jsonl", ({**pairs[n]._asdict(), "reason": reasons[n]} for n in sorted(reasons)))
     counts = Counter(reason.split(":")[0] for reason in reasons.values())
-    order = ("too short", "copied from the title", "written twice", "too near a dev or test query", "not found again")
-    return Usage(units=len(pairs), notes={"written": len(pairs), **{r: counts[r] for r in order}, "kept": len(kept)})
+    forms = {reason: counts[reason] for reason in FAULTS if counts[reason]}
+    notes = {"written": len(pairs), **forms, **{reason: counts[reason] for reason in REASONS}, "kept": len(kept)}
+    return Usage(units=len(pairs), notes=notes)
 
 
 def _texts(folder: Path) -> Iterable[str]:
@@ -71,20 +80,21 @@ def _texts(folder: Path) -> Iterable[str]:
 
 
 def _first_reasons(
-    pairs: Sequence[Pair], titles: Mapping[str, str], heldout: Sequence[str], leakage: float
+    pairs: Sequence[Pair], titles: Mapping[str, str], audit: LeakageAudit, texts: Texts
 ) -> dict[int, str]:
     reasons: dict[int, str] = {}
     seen: set[str] = set()
-    audit = LeakageAudit(heldout, leakage)
     about: dict[str, set[str]] = defaultdict(set)
     for pair in pairs:
-        about[" ".join(words_of(pair.query))].add(pair.doc_id)
+        about[" ".join(texts.words(pair.query))].add(pair.doc_id)
     for number, pair in enumerate(pairs):
-        words = words_of(pair.query)
+        words = texts.words(pair.query)
         near = audit.nearest(pair.query)
-        if len(words) < MIN_WORDS:
+        if fault := fault_of(pair.query, pair.kind):
+            reasons[number] = fault
+        elif texts.length(pair.query) < MIN_WORDS:
             reasons[number] = "too short"
-        elif copies(pair.query, titles[pair.doc_id]):
+        elif copies(pair.query, titles[pair.doc_id], texts):
             reasons[number] = "copied from the title"
         elif " ".join(words) in seen or len(about[" ".join(words)]) > 1:
             reasons[number] = "written twice"
@@ -94,33 +104,36 @@ def _first_reasons(
     return reasons
 
 
-def copies(query: str, title: str) -> bool:
-    """Whether a query repeats the title of its passage word for word: such a pair has nothing to teach."""
-    grams = trigrams(query)
-    return bool(grams) and len(grams & trigrams(title)) >= COPIED_SHARE * len(grams)
+def copies(query: str, title: str, texts: Texts) -> bool:
+    """Whether a query repeats the title of its passage: such a pair has nothing to teach.
 
-
-def words_of(text: str) -> list[str]:
-    """Lower-case words of a text, without punctuation."""
-    return re.findall(r"\w+", text.lower())
+    It does if all of it stands in the title word for word, however short it is, if it has the same words, or if most
+    of its shingles are the title's.
+    """
+    words, known = texts.words(query), texts.words(title)
+    if words and (f" {' '.join(words)} " in f" {' '.join(known)} " or set(words) == set(known)):
+        return True
+    grams = texts.shingles(query)
+    return bool(grams) and len(grams & texts.shingles(title)) >= COPIED_SHARE * len(grams)
 
 
 class LeakageAudit:
     """Finds held-out queries that a training query repeats.
 
     Near means: the share of the shorter text's word trigrams that stand in the other is at least `threshold`; texts
-    under three words must have the same words. Trigrams that stand in more than a tenth of the held-out queries (where
-    there are 20 or more) are a way of asking, not a matter asked, and do not count.
+    under three words must have the same words. Of scripts without spaces, four characters stand for three words.
+    Trigrams that stand in more than a tenth of the held-out queries (where there are 20 or more) are a way of asking,
+    not a matter asked, and do not count.
     """
 
-    def __init__(self, heldout: Sequence[str], threshold: float) -> None:
+    def __init__(self, heldout: Sequence[str], threshold: float, texts: Texts = ENGLISH_TEXTS) -> None:
         self.heldout = list(heldout)
-        self.threshold = threshold
-        counts = Counter(gram for text in self.heldout for gram in trigrams(text))
+        self.threshold, self.texts = threshold, texts
+        counts = Counter(gram for text in self.heldout for gram in texts.shingles(text))
         limit = COMMON_SHARE * len(self.heldout) if len(self.heldout) >= COMMON_LEAST else len(self.heldout)
         self._common = {gram for gram, count in counts.items() if count > limit}
-        self._grams = [trigrams(text) - self._common for text in self.heldout]
-        self._bags = {frozenset(words_of(text)) for text in self.heldout}
+        self._grams = [texts.shingles(text) - self._common for text in self.heldout]
+        self._bags = {frozenset(texts.words(text)) for text in self.heldout}
         self._where: Mapping[tuple[str, ...], list[int]] = defaultdict(list)
         for number, grams in enumerate(self._grams):
             for gram in grams:
@@ -128,20 +141,14 @@ class LeakageAudit:
 
     def nearest(self, query: str) -> str | None:
         """Return the held-out query that this one repeats, None if there is none."""
-        grams = trigrams(query) - self._common
-        if frozenset(words_of(query)) in self._bags:
+        grams = self.texts.shingles(query) - self._common
+        if frozenset(self.texts.words(query)) in self._bags:
             return query
         shared = Counter(number for gram in grams for number in self._where.get(gram, ()))
         for number, count in shared.most_common():
             if count >= self.threshold * min(len(grams), len(self._grams[number])):
                 return self.heldout[number]
         return None
-
-
-def trigrams(text: str) -> set[tuple[str, ...]]:
-    """Word trigrams of a text."""
-    words = words_of(text)
-    return set(zip(words, words[1:], words[2:], strict=False))
 
 
 def _found_again(pairs: Sequence[Pair], spec: Sift, rule: RoundTrip, inputs: Inputs, progress: Progress) -> list[bool]:

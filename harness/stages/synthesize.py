@@ -8,7 +8,6 @@ asked for all queries of a kind about a passage at once, so that they differ.
 from __future__ import annotations
 
 import random
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,11 +23,9 @@ from harness.stages import Inputs
 from harness.stages.common import model_folder, read_corpus, read_judgements, write_pairs
 from harness.stages.endpoints import Served, check_failures, reasons, sound, usage
 from harness.stages.prompts import synthesis_head, synthesis_tail
+from harness.stages.wording import clean_query
 from harness.suite.recipes import QueryKind
 from harness.values.records import Document, Pair, Progress, Usage
-
-LEADING = re.compile(r"^(?:(?:question|query|search words|keywords|statement|claim|answer)\s*:\s*|[-*\"'\s]+)+", re.I)
-
 
 Jobs = Mapping[QueryKind, Sequence[Document]]
 """The passages that each kind of query is written about; one that stands there twice gets two queries."""
@@ -96,16 +93,16 @@ def _in_process(
         written = generation.write(head, tails, sampling, lambda part, _, base=base: progress(base + part, wanted))  # type: ignore[misc]
         done += len(docs)
         for document, one in zip(docs, written, strict=True):
-            pairs.append(Pair(clean(one.text), document.doc_id, kind, "synthetic"))
+            pairs.append(Pair(clean_query(one.text, document.content), document.doc_id, kind, "synthetic"))
             prompt_tokens += one.prompt_tokens
             new_tokens += one.new_tokens
     return pairs, Usage(len(pairs), len(pairs), prompt_tokens, new_tokens)
 
 
 def _one_line(texts: list[str]) -> list[str]:
-    """Queries, cleaned, each once; raises ValueError if there is none."""
-    found = list(dict.fromkeys(line for text in texts if (line := " ".join(clean(sound(text)).split()))))
-    if not found:
+    """Queries as written, each once and on one line; raises ValueError if none is left when they are cleaned."""
+    found = list(dict.fromkeys(line for text in texts if (line := " ".join(sound(text).split()))))
+    if not any(map(clean_query, found)):
         raise ValueError("no query")
     return found
 
@@ -144,7 +141,8 @@ def _at_endpoint(
     pairs: list[Pair] = []
     failed: Counter[str] = Counter()
     for (kind, document, wanted), reply in zip(asked, chat.ask_all(asks, progress), strict=True):
-        queries = [] if reply.failure else reply.value.queries[:wanted]
+        written = [] if reply.failure else [clean_query(text, document.content) for text in reply.value.queries]
+        queries = [query for query in dict.fromkeys(written) if query][:wanted]
         pairs += [Pair(query, document.doc_id, kind, "synthetic") for query in queries]
         failed.update({reply.failure or "fewer different ones than asked for": wanted - len(queries)})
     check_failures("queries", failed := +failed, sum(job.wanted for job in asked))
@@ -177,8 +175,3 @@ def assign_kinds(documents: list[Document], spec: Synthesize) -> dict[QueryKind,
         # A document with as many queries as there are kinds would else always begin with the same kind.
         turn += spec.queries_per_document % len(spec.kinds) == 0
     return jobs
-
-
-def clean(text: str) -> str:
-    """Strip what small models put around a query: labels, quotes, list marks."""
-    return LEADING.sub("", text.strip()).strip(" \"'*")

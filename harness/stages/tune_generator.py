@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from harness.data.formats import load_jsonl
 from harness.models import generation
@@ -18,9 +18,10 @@ from harness.stages.answering import holds
 from harness.stages.common import model_folder, read_corpus, seeded
 from harness.stages.instruct import INSTRUCTIONS_FILE
 from harness.stages.train_share import sampled, share_notes
-from harness.suite.fields import Spec
+from harness.suite.fields import Quiet, Spec
 from harness.suite.recipes import GeneratorRecipe
 from harness.suite.roles import EMBEDDED_PREFIX
+from harness.text import ENGLISH
 from harness.training.generators import Example, load_base, load_tokenizer, optimizer_of, save_adapter, tune
 from harness.values.records import Document, Progress, Usage
 
@@ -33,9 +34,12 @@ class Prompted(Spec):
     passage_tokens: int
 
 
-class TuneGenerator(Spec):
-    """The untuned generator and the recipe."""
+class TuneGenerator(Quiet):
+    """The untuned generator and the recipe; `language` says what the words of an answer are."""
 
+    QUIET: ClassVar[tuple[str, ...]] = ("language",)
+
+    language: str = ENGLISH
     generator: Prompted
     recipe: GeneratorRecipe
 
@@ -55,7 +59,7 @@ def tune_generator(spec: TuneGenerator, inputs: Inputs, out: Path, seed: int, pr
     notes = {
         "examples": len(examples),
         "dropped, being too long": len(made) - len(examples),
-        "answers cut off with their passage": answers_cut_off(rows, documents, spec.generator, tokenizer),
+        "answers cut off with their passage": answers_cut_off(rows, documents, spec, tokenizer),
         "prompt tokens": sum(len(one.prompt) for one in examples),
         "answer tokens": sum(len(one.completion) for one in examples),
         **tuned.notes,
@@ -108,16 +112,16 @@ def short_enough(examples: Sequence[Example], recipe: GeneratorRecipe, window: i
 
 
 def answers_cut_off(
-    rows: Sequence[Mapping[str, Any]], documents: Mapping[str, Document], shown: Prompted, tokenizer: Any
+    rows: Sequence[Mapping[str, Any]], documents: Mapping[str, Document], spec: TuneGenerator, tokenizer: Any
 ) -> int:
     """How many answers stand in a whole passage of their example, but not in what `passage_tokens` leaves of it."""
     answered = [row for row in rows if row["kind"] == "oracle"]
     used = list(dict.fromkeys(doc_id for row in answered for doc_id in row["context"]))
-    texts = generation.cut(tokenizer, [documents[doc_id].content for doc_id in used], shown.passage_tokens)
+    texts = generation.cut(tokenizer, [documents[doc_id].content for doc_id in used], spec.generator.passage_tokens)
     left = dict(zip(used, texts, strict=True))
     return sum(
-        any(holds(documents[doc_id].content, row["answer"]) for doc_id in row["context"])
-        and not any(holds(left[doc_id], row["answer"]) for doc_id in row["context"])
+        any(holds(documents[doc_id].content, row["answer"], spec.language) for doc_id in row["context"])
+        and not any(holds(left[doc_id], row["answer"], spec.language) for doc_id in row["context"])
         for row in answered
     )
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from harness.suite.fields import Positive, Seed, Share, Spec
+from harness.text import parse_language
 
 
 class Grouping(Spec):
@@ -23,13 +24,20 @@ class Grouping(Spec):
 
 
 class Dataset(Spec):
-    """A BEIR folder (`path`), or documentation built from an installed package (`builder`)."""
+    """A BEIR folder (`path`), or documentation built from an installed package (`builder`).
+
+    `language` is a code of ISO 639, several joined by ``+``, or ``auto``: told from the corpus.
+    """
 
     OF_BUILDERS: ClassVar[tuple[str, ...]] = ("split_seed", "symbols", "unanswerable")
 
     path: str | None = None
     builder: Literal["scipy-api"] | None = None
     group: Grouping | None = None
+    # A bare `no`, for Norwegian, is false in YAML.
+    language: Annotated[
+        str, BeforeValidator(lambda text: "no" if text is False else text), AfterValidator(parse_language)
+    ] = "auto"
     symbols: Positive | None = None
     unanswerable: Share = 0.15
     split_seed: Seed = 0

@@ -13,6 +13,7 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import AfterValidator, Field
 
 from harness.suite.bounds import Diagnose, Gate, Limits, OnInconclusive, Prices
+from harness.suite.declining import Abstention, own_sentences
 from harness.suite.fields import MeasureField, MeasureName, Name, Pattern, Positive, Seed, Share, Spec, Unique
 from harness.suite.recipes import (
     ABSTENTION,
@@ -162,6 +163,7 @@ class Suite(Spec):
     seeds: Annotated[tuple[Seed, ...], Unique, Field(min_length=1)] = (0,)
     measures: Annotated[tuple[MeasureField, ...], Unique, Field(min_length=1)]
     answer_format: AnswerFormat | None = None
+    abstention: Abstention = Abstention()
     utility: Utility = Utility()
     gates: tuple[Gate, ...] = ()
     on_inconclusive: OnInconclusive = "pass"
@@ -189,6 +191,18 @@ class Suite(Spec):
         """The endpoint that answers; None if the generator runs here."""
         served = self.generator is not None and self.generator.model == SERVED
         return self.llm.generator if served else None
+
+    @property
+    def abstention_sentences(self) -> tuple[str, ...]:
+        """What counts as declining beside the common phrases: what the instruction says, then what the suite names."""
+        told = own_sentences(self.pipeline.generator.instruction) if self.pipeline.generator else ()
+        return tuple(one for one in dict.fromkeys((*told, *self.abstention.sentences)) if one != ABSTENTION)
+
+    @property
+    def abstention_sentence(self) -> str:
+        """What a generator is shown and trained to write where it has no answer."""
+        told = own_sentences(self.pipeline.generator.instruction) if self.pipeline.generator else ()
+        return next(iter((*told, *self.abstention.sentences)), ABSTENTION)
 
     @property
     def margins(self) -> dict[Measure, float]:

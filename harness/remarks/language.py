@@ -1,0 +1,90 @@
+"""What a reader must be told of languages: how words were read, and where bm25 is no fair baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from harness.data.datasets import Dataset
+from harness.stages.wording import FAULTS
+from harness.suite.spec import Suite
+from harness.text import ENGLISH, Detected, name_of
+from harness.values.findings import LedgerRow
+
+UNFOUND = 0.5
+"""The share of queries without a word of the corpus from which on bm25 is no baseline."""
+
+
+def read_as(dataset: Dataset) -> list[str]:
+    """How the words of a data set are read, where its language was told from the corpus and is not plainly English."""
+    detected = dataset.detected
+    if detected.given or (detected.language == ENGLISH and detected.certain):
+        return []
+    if not detected.certain:
+        found = f"only {_share(detected.told)} of the documents show their language" if detected.told else (
+            "no document shows its language"
+        )  # fmt: skip
+        return [
+            f"The language of the corpus is uncertain ({found}): its words are read as {name_of(detected.language)}; "
+            "set dataset.language if that is wrong."
+        ]
+    shares = f" ({_by_language(detected)})" if detected.mixed else ""
+    return [
+        f"The corpus is read as {name_of(detected.language)}{shares}, for bm25, token_f1, exact_match, rouge_l, slices "
+        "and the filters of synthetic queries; set dataset.language if that is wrong."
+    ]
+
+
+def setting(dataset: Dataset) -> str:
+    """The language in the words of the report's settings."""
+    detected = dataset.detected
+    how = "as the suite says" if detected.given else "told from the corpus" if detected.certain else "uncertain"
+    return f"{name_of(detected.language)}, {how}"
+
+
+def unfair_bm25(suite: Suite, ledger: Iterable[LedgerRow]) -> list[str]:
+    """A remark where most scored queries share no token with the corpus, so that bm25 finds nothing for them."""
+    label = f"retrieve {suite.evaluate.split} with bm25"
+    for row in ledger:
+        queries, empty = row.notes.get("queries", 0), row.notes.get("empty lists", 0)
+        if row.stage == "retrieve" and row.label == label and queries and empty > UNFOUND * queries:
+            return [
+                f"{empty} of {queries} queries share no word with the corpus, so bm25 finds nothing for them: it is no "
+                "fair baseline here, nor is what rests on it (hybrid, fusion, the round trip of synthetic queries). If "
+                "the corpus is in another language than its words are read as, set dataset.language."
+            ]
+    return []
+
+
+def dropped_queries(ledger: Iterable[LedgerRow]) -> list[str]:
+    """How many synthetic queries were no queries, by reason; one remark for all calls."""
+    rows = [row for row in ledger if row.stage == "sift"]
+    counts = {reason: sum(int(row.notes.get(reason, 0)) for row in rows) for reason in FAULTS}
+    total, written = sum(counts.values()), sum(int(row.notes.get("written", 0)) for row in rows)
+    if not total:
+        return []
+    reasons = "; ".join(f"{count} {_WORDS[reason]}" for reason, count in counts.items() if count)
+    return [f"{total} of {written} synthetic queries were dropped, being no queries that can be asked: {reasons}."]
+
+
+_WORDS = dict(
+    zip(
+        FAULTS,
+        ("JSON or code", "refusals", "lines about the queries", "that refer to the passage", "answers, not questions"),
+        strict=True,
+    )
+)
+
+
+def abstention_setting(sentences: Sequence[str]) -> dict[str, str]:
+    """The suite's own sentences that count as declining, for the report's settings; nothing where there are none."""
+    if not sentences:
+        return {}
+    return {"counts as declining, beside common phrases": "; ".join(f"“{sentence}”" for sentence in sentences)}
+
+
+def _by_language(detected: Detected) -> str:
+    return ", ".join(f"{_share(detected.shares.get(code, 0.0))} {code}" for code in detected.language.split("+"))
+
+
+def _share(value: float) -> str:
+    return f"{value:.0%}"

@@ -1,0 +1,250 @@
+"""Words of a text by its language: for search, for scores of answers, and to tell whether two texts say the same.
+
+English is read as it always was: bm25s' words and Snowball's stems for search, SQuAD's tokens for answers. Every other
+language is read by script: words where there are spaces, with the stems and stop words of the language that is written
+so; single characters, and pairs of them for search, where there are none (as Lucene's CJKAnalyzer does), which needs
+no dictionary. Hangul is read by characters too, as KorQuAD counts them: its words end in particles.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import string
+from collections.abc import Iterator, Sequence
+from functools import cache, lru_cache
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+from harness.text.languages import ENGLISH, Language, codes_of, language_of
+from harness.text.scripts import canonical, clusters, script_of, word_pattern
+
+_PUNCTUATION = str.maketrans("", "", string.punctuation)
+WORDS_VERSION = 1
+"""Raise it when the words of another language than English change: scores of its answers change with them."""
+WORDS_IN_SHINGLE = 3
+CHARACTER = 0.75
+"""Of a word, when shingles are cut: four characters say about as much as three words."""
+CHARACTERS_IN_WORD = 2
+"""Of a script without spaces, when words are only counted."""
+ARABIC_ARTICLE = re.compile(r"^ال(?=\w{3})")
+
+Shingle = tuple[str, ...]
+
+
+class Texts:
+    """What the words of English texts are; the base of the other languages."""
+
+    language = ENGLISH
+    by_characters = False
+
+    def search(self, texts: Sequence[str], stop_words: str | list[str] = "en", stem: bool = True) -> list[list[str]]:
+        """The tokens of each text as bm25 sees them; `stop_words` are a list of bm25s by name, or words."""
+        import bm25s
+        import Stemmer
+
+        if not texts:
+            return []
+        stemmer = Stemmer.Stemmer("english") if stem else None
+        found: list[list[str]] = bm25s.tokenize(
+            list(texts), stopwords=stop_words, stemmer=stemmer, return_ids=False, show_progress=False
+        )
+        return found
+
+    def words(self, text: str) -> list[str]:
+        """Words in order, case folded and without punctuation, to compare texts word for word."""
+        return re.findall(r"\w+", text.casefold())
+
+    def answer(self, text: str) -> list[str]:
+        """Tokens as SQuAD counts them: lower case, without punctuation and articles."""
+        return re.sub(r"\b(?:a|an|the)\b", " ", text.lower().translate(_PUNCTUATION)).split()
+
+    def stems(self, text: str) -> list[str]:
+        """The words of a text, stemmed, stop words included: what ROUGE compares in other languages."""
+        return self.words(text)
+
+    def length(self, text: str) -> int:
+        """About how many words a text has; without spaces, half as many as characters."""
+        return len(self.words(text))
+
+    def size(self, text: str) -> int:
+        """How long a text is in `unit`."""
+        return len(text.split())
+
+    @property
+    def unit(self) -> str:
+        """What `size` counts: words, or characters where most of the corpus has no spaces."""
+        return "character" if self.by_characters else "word"
+
+    def shingles(self, text: str) -> set[Shingle]:
+        """Three words, or about as much of a text without spaces, at every place."""
+        words = self.words(text)
+        return set(zip(words, words[1:], words[2:], strict=False))
+
+    def is_character(self, word: str) -> bool:
+        """Whether one of `words` is a single character of a script that is read so."""
+        return False
+
+    def exact(self, text: str) -> str:
+        """The text in the form in which two equal answers are equal."""
+        return text
+
+
+class _Token(NamedTuple):
+    """A word, or a run of characters without spaces (`kind` as the groups of `word_pattern`)."""
+
+    text: str
+    kind: str | None
+
+
+class OtherTexts(Texts):
+    """What the words of texts are in every language but English, and in several languages at once."""
+
+    def __init__(self, language: str) -> None:
+        self.language = language
+        self.languages = [language_of(code) for code in codes_of(language)]
+        first = self.languages[0].script
+        self.by_characters = first in ("CJK", "KANA", "THAI", "LAO", "KHMER", "MYANMAR")
+        self._by_script: dict[str, Language] = {}
+        for one in self.languages:
+            self._by_script.setdefault(one.script, one)
+        self._articles = {word for one in self.languages for word in canonical(one.articles).casefold().split()}
+        self._turkish = "tr" in codes_of(language)
+
+    def search(self, texts: Sequence[str], stop_words: str | list[str] = "en", stem: bool = True) -> list[list[str]]:
+        """See `Texts`. Stop words are those of the language of each word; a list of words is used beside them."""
+        extra = frozenset(stop_words) if isinstance(stop_words, list) else frozenset()
+        stemmed = _Stemmers() if stem else None
+        return [list(self._searched(text, extra, stemmed)) for text in texts]
+
+    def _searched(self, text: str, extra: frozenset[str], stemmed: _Stemmers | None) -> Iterator[str]:
+        for token in self._tokens(text):
+            if token.kind is not None:
+                yield from _grams(token)
+                continue
+            language = self._by_script.get(script_of(_first_letter(token.text)))
+            # Words of English names and code in texts of another script: stems, but "IT" is no stop word there.
+            stops = _stop_words(language.code) | extra if language else frozenset[str]()
+            stemmer = language.stemmer if language else "english" if token.text.isascii() else None
+            short = len(token.text) == 1 and not token.text.isdigit()
+            if short or token.text in stops:
+                continue
+            yield stemmed.stem(stemmer, token.text) if stemmed is not None and stemmer else token.text
+
+    def words(self, text: str) -> list[str]:
+        """Words and, of scripts without spaces and Hangul, characters; of a text without either, what it is made of."""
+        found: list[str] = []
+        for token in self._tokens(text):
+            found += clusters(token.text) if token.kind else [token.text]
+        return found or self._plain(text).split()
+
+    def answer(self, text: str) -> list[str]:
+        """The same without articles; a text of nothing else keeps them."""
+        words = self.words(text)
+        if "ال" in self._articles:
+            words = [ARABIC_ARTICLE.sub("", word) for word in words]
+        return [word for word in words if word not in self._articles] or words
+
+    def stems(self, text: str) -> list[str]:
+        """See `Texts`."""
+        stemmed = _Stemmers()
+        found = []
+        for word in self.words(text):
+            language = self._by_script.get(script_of(_first_letter(word)))
+            stemmer = language.stemmer if language else "english" if word.isascii() else None
+            found.append(stemmed.stem(stemmer, word) if stemmer else word)
+        return found
+
+    def length(self, text: str) -> int:
+        """See `Texts`."""
+        tokens = list(self._tokens(text))
+        spaceless = sum(len(clusters(token.text)) for token in tokens if token.kind in ("ideographs", "syllables"))
+        spaced = sum(token.kind not in ("ideographs", "syllables") for token in tokens)
+        return spaced + math.ceil(spaceless / CHARACTERS_IN_WORD)
+
+    def size(self, text: str) -> int:
+        """See `Texts`."""
+        return len(self.words(text)) if self.by_characters else len(text.split())
+
+    def shingles(self, text: str) -> set[Shingle]:
+        """See `Texts`; a shingle ends with the word or character that makes it as long as three words."""
+        units = [
+            (part, CHARACTER if token.kind else 1.0)
+            for token in self._tokens(text)
+            for part in (clusters(token.text) if token.kind else [token.text])
+        ]
+        found: set[Shingle] = set()
+        for start in range(len(units)):
+            weight = 0.0
+            for end in range(start, len(units)):
+                weight += units[end][1]
+                if weight >= WORDS_IN_SHINGLE:
+                    found.add(tuple(part for part, _ in units[start : end + 1]))
+                    break
+        return found
+
+    def is_character(self, word: str) -> bool:
+        """See `Texts`."""
+        match = word_pattern().match(word)
+        return match is not None and match.lastgroup is not None
+
+    def exact(self, text: str) -> str:
+        """The canonical form: width, composition, digits and vowel signs do not count; case and punctuation do."""
+        return canonical(text)
+
+    def _plain(self, text: str) -> str:
+        plain = canonical(text)
+        if self._turkish:
+            plain = plain.replace("İ", "i").replace("I", "ı")
+        return plain.casefold()
+
+    def _tokens(self, text: str) -> Iterator[_Token]:
+        for match in word_pattern().finditer(self._plain(text)):
+            yield _Token(match[0], match.lastgroup)
+
+
+class _Stemmers:
+    """Stemmers by name, made when first asked; for one call, as Snowball's are not safe in two threads."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, Any] = {}
+        self._known: dict[tuple[str, str], str] = {}
+
+    def stem(self, name: str, word: str) -> str:
+        if (name, word) not in self._known:
+            if name not in self._made:
+                import Stemmer
+
+                self._made[name] = Stemmer.Stemmer(name)
+            self._known[name, word] = self._made[name].stemWord(word)
+        return self._known[name, word]
+
+
+def _grams(token: _Token) -> Iterator[str]:
+    """Single characters and pairs of ideographs; pairs and threes of syllables, which say less; pairs of Hangul."""
+    parts = clusters(token.text)
+    if len(parts) == 1 or token.kind == "ideographs":
+        yield from parts
+    yield from (one + two for one, two in pairwise(parts))
+    if token.kind == "syllables":
+        yield from ("".join(three) for three in zip(parts, parts[1:], parts[2:], strict=False))
+
+
+def _first_letter(word: str) -> str:
+    return next((character for character in word if character.isalpha()), "0")
+
+
+@cache
+def _stop_words(code: str) -> frozenset[str]:
+    """bm25s' list for the language; where it has none, the frequent words."""
+    from bm25s.tokenization import _infer_stopwords
+
+    language = language_of(code)
+    words = _infer_stopwords(language.stop_words) if language.stop_words else language.frequent.split()
+    return frozenset(part for word in words for part in canonical(word).casefold().split())
+
+
+@lru_cache(maxsize=32)
+def text_of(language: str) -> Texts:
+    """What the words of texts in a language are; of several, joined as in ``en+zh``."""
+    return Texts() if language == ENGLISH else OtherTexts(language)
