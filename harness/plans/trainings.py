@@ -205,8 +205,12 @@ class Trainings(Calls):
             "corpus": self.parts.keys["corpus"],
             "model": self.unpacked(generator.model),
         }
-        kept = {"model", "instruction", "passage_tokens"}
-        spec = {"generator": generator.model_dump(include=kept), "recipe": recipe.model_dump()}
+        kept = {"model", "instruction", "passage_tokens", "thinking"}
+        spec = {
+            "generator": generator.model_dump(include=kept),
+            "recipe": recipe.model_dump(),
+            "stop": self.suite.answer.stop,
+        }
         work, label = _training(count, recipe), f"tune generator of {training.label('generator')}"
         packages = ("bitsandbytes",) if recipe.recipe == "qlora" else ()
         return self.call("tune_generator", label, spec, inputs, work, training.seed, [generator.model], packages)

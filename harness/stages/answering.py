@@ -137,7 +137,7 @@ class ServedAnswerer:
         ]
         answers: list[str | None] = []
         for (question, passage), reply in zip(shown, self.chat.ask_all(asks, progress), strict=True):
-            text = _line(endpoints.sound(reply.text))
+            text = _lines(endpoints.sound(reply.text))
             reason = None if reply.failure else self._fault(text, question, passage)
             self.failed.update([reply.failure] if reply.failure else [])
             self.dropped.update([reason] if reason else [])
@@ -165,6 +165,11 @@ class ServedAnswerer:
 
 def _line(text: str) -> str:
     return " ".join(clean(text).split())
+
+
+def _lines(text: str) -> str:
+    """An answer in its lines, cleaned, with single spaces."""
+    return "\n".join(" ".join(line.split()) for line in clean(text).splitlines()).strip()
 
 
 def _by_reason(dropped: Counter[str]) -> dict[str, Any]:
