@@ -28,7 +28,7 @@ from harness.errors import HarnessError, LlmStopped
 from harness.llm import Ask, Message, Reply, preflight
 from harness.llm.breaker import Pace
 from harness.llm.endpoint import EndpointChat
-from harness.llm.responses import Known, FILE, Cost, Paid, Responses, RoleSpent, Stored, spent_by_role
+from harness.llm.responses import FILE, Cost, Known, Paid, Responses, RoleSpent, Stored, spent_by_role
 from harness.llm.services import Services, chat, using
 from harness.llm.structured import read, response_format
 from harness.suite.roles import Judge, Llm, Role

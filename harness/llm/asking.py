@@ -36,7 +36,7 @@ class Reply(NamedTuple):
 
     Tokens and dollars are those of every request that was made for it, failed ones and the repair included; `requests`
     counts these, and is 0 if the answer was known already. `thought` was removed from the text; `cut` says that it was
-    cut at `max_tokens`, `folded` that the endpoint takes no system turn and was given its text in the user's.
+    cut at `max_tokens`.
     """
 
     text: str
@@ -48,7 +48,6 @@ class Reply(NamedTuple):
     requests: int = 0
     thought: str = ""
     cut: bool = False
-    folded: bool = False
 
 
 class Spent(NamedTuple):

@@ -242,7 +242,7 @@ class EndpointChat:
             kept = self._responses.write(self.services.run, self.role, tally.closed(), stored)
         prompt, new, dollars, _ = tally.cost
         reply = checked.reply()._replace(
-            prompt_tokens=prompt, new_tokens=new, dollars=dollars, requests=len(tally.paid), folded=self._sender.folds
+            prompt_tokens=prompt, new_tokens=new, dollars=dollars, requests=len(tally.paid)
         )
         return reply, asyncio.wrap_future(kept)
 

@@ -20,7 +20,6 @@ from harness.llm.responses import Cost, Held, Paid, Responses
 from harness.llm.services import Services
 from harness.llm.structured import response_format
 from harness.llm.transport import Answer, Fault, Line
-from harness.llm.turns import folded, refuses_system
 from harness.suite.roles import Role
 
 BYTES_PER_TOKEN = 3
@@ -92,8 +91,6 @@ class Sender:
         self._timer: asyncio.TimerHandle | None = None
         self._limit_name = "max_tokens"
         self._plain: set[type[BaseModel]] = set()
-        self.folds = False
-        """Whether the endpoint takes no system turn; its text stands in the user's then."""
 
     async def answer(self, question: Question, tally: Tally) -> Answer | Fault:
         """Ask until there is an answer, the attempts are used up, or all is stopped."""
@@ -121,9 +118,6 @@ class Sender:
                 return outcome
             if self._spelled_anew(outcome, body):
                 continue
-            if not self.folds and refuses_system(outcome.status, outcome.what, question.messages):
-                self.folds = True
-                continue
             if outcome.status in (400, 422) and "response_format" in body and self._llm.structured == "auto":
                 schema, refused_schema = False, True
                 continue
@@ -138,7 +132,7 @@ class Sender:
     def _body(self, question: Question, schema: bool) -> dict[str, Any]:
         body: dict[str, Any] = {
             "model": self._llm.model,
-            "messages": [one._asdict() for one in (folded(question.messages) if self.folds else question.messages)],
+            "messages": [message._asdict() for message in question.messages],
             "temperature": question.temperature,
             self._limit_name: question.max_tokens,
         }

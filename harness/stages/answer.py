@@ -129,7 +129,6 @@ def _at_endpoint(
         if not reply.failure
     ]
     notes = {"answers that failed": 0, **_write(out, answers, faults)}
-    notes |= {IN_USER_TURN: True} if any(reply.folded for _, _, reply in replied) else {}
     return endpoints.usage(len(queries), chat, notes)._replace(failed=len(faults))
 
 
