@@ -22,6 +22,7 @@ Turn = tuple[Literal["system", "user", "assistant"], str]
 Shape = Literal["text", "parts"]
 PINNED = datetime(2024, 7, 26)
 """What templates that ask for today's date are told; Llama 3 names this day itself where there is no clock."""
+CLOCK = "strftime_now"
 SWITCHES: Mapping[str, tuple[object, object]] = {
     "enable_thinking": (False, True),
     "thinking": (False, True),
@@ -66,10 +67,10 @@ class ChatTemplate:
         known = variables_of(self._text)
         self.switch = next((name for name in SWITCHES if name in known), "")
         self._thinking = thinking
-        self.dated = "strftime_now" in known
-        self._options: dict[str, Any] = {}
+        self.dated = CLOCK in known
         if self.dated:
-            self._options["strftime_now"] = PINNED.strftime
+            self._text = pinned_clock() + self._text
+        self._options: dict[str, Any] = {}
         if thinking is not None:
             self._options |= {name: values[thinking] for name, values in SWITCHES.items() if name in known}
         self._folds, self._shape = self._manner()
@@ -94,8 +95,16 @@ class ChatTemplate:
         if begun:
             between = f"\n{thoughts.closing_of(begun)}\n\n"
         else:
-            between = before.removeprefix(prompt) if before.startswith(prompt) else ""
+            # Some templates show the instruction only while the question is the last turn.
+            between = before.removeprefix(prompt) if before.startswith(prompt) else self._between
         return between + answer + self.end_of_turn
+
+    @cached_property
+    def _between(self) -> str:
+        """What stands between a question's prompt and its answer where there is no instruction."""
+        prompt = self.prompt([("user", _LAST)])
+        before = self._render([("user", _LAST), ("assistant", _ANSWERED)], generate=False).rpartition(_ANSWERED)[0]
+        return before.removeprefix(prompt) if before.startswith(prompt) else ""
 
     @cached_property
     def end_of_turn(self) -> str:
@@ -109,8 +118,6 @@ class ChatTemplate:
         """Tokens at which an answer is over: the tokenizer's own end, and what the template ends a turn with."""
         own = {self.tokenizer.eos_token_id} - {None}
         after = self.after_answer()
-        if any(self._string(token) in after for token in own):
-            return own
         return own | {token for token in self._specials() if after.lstrip().startswith(self._string(token))}
 
     def after_answer(self) -> str:
@@ -195,6 +202,18 @@ class ChatTemplate:
 
     def _string(self, token: int) -> str:
         return str(self.tokenizer.convert_ids_to_tokens(token))
+
+
+def pinned_clock() -> str:
+    """A macro that takes the place of the clock of templates, and knows one day only.
+
+    transformers gives templates plain data alone, and no function in the place of its own.
+    """
+    days = "".join(
+        f" | replace('{code}', '{PINNED.strftime(code)}')"
+        for code in [*(f"%-{letter}" for letter in "dmHIMSyj"), *(f"%{letter}" for letter in "YmdBbAaHMSyjpIFTDecxXZz")]
+    )
+    return f"{{% macro {CLOCK}(format) -%}}{{{{ format{days} }}}}{{%- endmacro %}}{{{{ '' }}}}"
 
 
 def _folded(turns: Sequence[Turn]) -> list[Turn]:
