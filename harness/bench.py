@@ -15,7 +15,7 @@ from harness.data.formats import read_run
 from harness.plans.graph import Plan, SystemPlan
 from harness.plans.ledger import making_cost, unknown_costs
 from harness.plans.plan import build_plan
-from harness.remarks import language
+from harness.remarks import answers, language
 from harness.running.carry_out import Execution, Watch, carry_out, no_watch
 from harness.running.executors import ChildExecutor, Executor, InlineExecutor
 from harness.running.latency import Latencies
@@ -128,6 +128,7 @@ class Bench:
             paid=endpoints.paid(self.services),
             not_run=self._not_run(plan) | {f"probe {name}": why for name, why in latencies.failed.items()},
             notes=(
+                *answers.remarks(plan, execution.rows, self.store),
                 *self._notes(plan, rows),
                 *language.read_as(dataset),
                 *language.unfair_bm25(self.suite, execution.rows.values()),
@@ -183,9 +184,8 @@ class Bench:
         for system in plan.systems:
             place = self.store.get(system.answers) if system.answers else None
             if place is not None:
-                answers = read_answers(place)
-                rule = cards.settings.abstention
-                found.append(scoring.abstention_table(system.name, system.seed, answers, cards.references, rule))
+                written, rule = read_answers(place), cards.settings.abstention
+                found.append(scoring.abstention_table(system.name, system.seed, written, cards.references, rule))
         return found
 
     def _missing_lists(self, plan: Plan, dataset: Dataset, execution: Execution) -> dict[str, int]:

@@ -24,7 +24,7 @@ from harness.plans.calls import UNTUNED
 from harness.plans.graph import Plan
 from harness.plans.substitutions import build_diagnosis_plan, pipeline_identity, suite_for
 from harness.quotes import plan_of, quotes
-from harness.remarks import language
+from harness.remarks import answers, language
 from harness.running.carry_out import Watch, carry_out, no_watch
 from harness.running.executors import ChildExecutor, Executor, InlineExecutor
 from harness.running.latency import Latencies
@@ -131,6 +131,7 @@ class _Diagnosing:
         if broken:
             raise Incomplete(f"the untuned pipeline failed, so there is nothing to diagnose: {broken[0]}")
         self.notes += [f"Left out: {why}" for why in dict.fromkeys(execution.failed.values())]
+        self.notes += answers.remarks(plan, execution.rows, self.store)
         return cards, {system.label: cards.rows(system) for system in plan.systems}
 
     def _signs(self, seen: Examined) -> tuple[Sign, ...]:

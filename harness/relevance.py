@@ -17,6 +17,7 @@ from harness.llm import Ask, Chat, Reply
 from harness.llm.templates import messages, shorten
 from harness.models import generation
 from harness.models.loaders import load_cross_encoder
+from harness.models.thoughts import before_json
 from harness.values.records import Progress
 
 SCORE_BATCH = 32
@@ -70,7 +71,8 @@ class _Judgement(BaseModel):
 
 
 def parse_judgement(text: str) -> Judged:
-    """Read the first JSON object of a text; whatever stands around it is passed over."""
+    """Read the first JSON object of a text; thoughts and whatever stands around it are passed over."""
+    text = before_json(text)
     found = OBJECT.search(text)
     if found is None:
         return _failed("no JSON object")

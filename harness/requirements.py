@@ -14,7 +14,7 @@ from typing import Any
 
 from harness import provenance
 from harness.errors import ConfigError, ModelMissing, Problem
-from harness.models import loaders
+from harness.models import loaders, prompting
 from harness.suite.recipes import PARTS, Data, Part
 from harness.suite.roles import Role
 from harness.suite.spec import Candidate, Suite
@@ -37,7 +37,8 @@ def check(suite: Suite) -> None:
     lost = {model: tuple(_located(model, keys)) for model, keys in models_named(suite).items()}
     missing = [problem for problems in lost.values() for problem in problems]
     wrong = [*_device(suite), *_generator_recipes(suite)]
-    wrong += _headless(suite, {model for model, problems in lost.items() if problems})
+    gone = {model for model, problems in lost.items() if problems}
+    wrong += [*_headless(suite, gone), *_unprompted(suite, gone)]
     if wrong:
         raise ConfigError([*wrong, *missing])
     if missing:
@@ -196,6 +197,46 @@ def _headless(suite: Suite, lost: set[str]) -> Iterator[Problem]:
         if model not in lost and not loaders.has_trained_head(loaders.locate(model)):
             hint = "name a trained cross-encoder, or take it as recipes.reranker.model and tune it"
             yield Problem(key, f"{model!r} has no trained head, so it may be tuned but not used untuned", hint)
+
+
+JUDGE_INSTRUCTION = "Judge by these rules."
+"""What stands for the texts of a judge, which are another for each measure."""
+
+
+def _chatting(suite: Suite) -> Iterator[tuple[str, str, str, bool | None]]:
+    """Models that answer chats here: the key that names each, its name, its instruction, its switch for thinking.
+
+    Embedded ones are left out: their templates are known, and reading them takes long.
+    """
+    used, generator, judge = models_named(suite), suite.generator, suite.llm.judge
+    if generator is not None and "pipeline.generator.model" in used.get(generator.model, []):
+        yield "pipeline.generator.model", generator.model, generator.instruction, generator.thinking
+    if judge is not None and "llm.judge.model" in used.get(judge.model, []):
+        yield "llm.judge.model", judge.model, JUDGE_INSTRUCTION, False
+
+
+def _unprompted(suite: Suite, lost: set[str]) -> Iterator[Problem]:
+    """Models whose prompts cannot be made, or would not hold the instruction; `lost` ones cannot be looked at."""
+    for key, model, instruction, thinking in _chatting(suite):
+        if model in lost or not loaders.locate(model).is_dir():
+            continue
+        try:
+            prompting.look(loaders.locate(model), instruction, thinking)
+        except ConfigError as error:
+            for problem in error.problems:
+                yield Problem(key, f"{model!r}: {problem.what}", problem.hint)
+
+
+def prompt_notes(suite: Suite) -> Iterator[tuple[str, str]]:
+    """What is worth knowing of the prompts of models that answer here, with the model's name; `check` comes first."""
+    generator = suite.generator
+    for key, model, instruction, thinking in _chatting(suite):
+        if not loaders.locate(model).is_dir():
+            continue
+        facts = prompting.look(loaders.locate(model), instruction, thinking)
+        where = key.removesuffix(".model")
+        limit = generator.max_new_tokens if generator and key.startswith("pipeline") else suite.llm.judge.max_tokens  # type: ignore[union-attr]
+        yield from ((model, said) for said in prompting.told(facts, prompting.Prompting(thinking, limit, where)))
 
 
 def _installed(package: str) -> bool:

@@ -10,7 +10,7 @@ import tiny
 
 from harness.models import generation
 from harness.stages import common
-from harness.stages.answer import Answer, answer, choose_contexts, prompt_tails
+from harness.stages.answer import Answer, answer, choose_contexts, turns_of
 from harness.stages.prompts import question_turn
 from harness.suite.spec import Generator
 from harness.values.records import Document
@@ -84,11 +84,11 @@ def test_a_passage_is_cut_alike_wherever_it_is_shown(inputs: dict[str, Path]) ->
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(inputs["model"])
-    tails = prompt_tails(tokenizer, [("what", ["d2", "d3"]), ("is", ["d2"])], CORPUS, 12)
+    first, second = turns_of(tokenizer, "be short", [], [("what", ["d2", "d3"]), ("is", ["d2"])], CORPUS, 12)
     (cut,) = generation.cut(tokenizer, [CORPUS["d2"].content], 12)
     assert len(cut) < len(CORPUS["d2"].content)
-    assert tails[0] == generation.chat_tail(tokenizer, question_turn("what", [cut, "ice"]))
-    assert tails[1] == generation.chat_tail(tokenizer, question_turn("is", [cut]))
+    assert first == [("system", "be short"), ("user", question_turn("what", [cut, "ice"]))]
+    assert second == [("system", "be short"), ("user", question_turn("is", [cut]))]
 
 
 def test_an_adapter_changes_the_model_as_peft_would(inputs: dict[str, Path], tmp_path: Path) -> None:

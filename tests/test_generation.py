@@ -6,9 +6,12 @@ import warnings
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from harness.models import generation
-from harness.models.generation import Head, Sampling, Written, write
+from harness.models.chats import ChatTemplate
+from harness.models.generation import Chatting, Head, Sampling, Written, write
 
 WORDS = [f"w{number}" for number in range(150)]
 TEMPLATE = (
@@ -74,7 +77,8 @@ def expected(model: Any, tokenizer: Any, head: str, tails: list[str], count: int
     for tail in tails:
         prompt = f"{head} {tail}".strip()
         tokens = one_by_one(model, tokenizer, prompt, count)
-        found.append(Written(tokenizer.decode(tokens, skip_special_tokens=True), len(prompt.split()), len(tokens)))
+        text, cut = tokenizer.decode(tokens, skip_special_tokens=True), len(tokens) == count
+        found.append(Written(text, len(prompt.split()), len(tokens), cut))
     return found
 
 
@@ -188,15 +192,29 @@ def test_a_prompt_that_does_not_fit_the_window_is_refused_before_anything_is_wri
         write(head, ["w1", f"{fits} w1"], Sampling(10))
 
 
-def test_head_and_tail_of_a_chat_are_the_whole_chat(tokenizer: Any) -> None:
-    turns = [("w1 w2", "w3"), ("w4", "w5 w6")]
-    head, tail = generation.chat_parts(tokenizer, "w7", turns), generation.chat_tail(tokenizer, "w8 w9")
-    messages = [{"role": "system", "content": "w7"}]
-    for user, assistant in turns:
-        messages += [{"role": "user", "content": user}, {"role": "assistant", "content": assistant}]
-    messages.append({"role": "user", "content": "w8 w9"})
-    assert head + tail == tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-    assert tail == "<s> user w8 w9 </s> <s> assistant "
+def test_conversations_are_coded_whole_and_what_all_begin_with_is_read_once(model: Any, tokenizer: Any) -> None:
+    begun = [("system", "w7"), ("user", "w1 w2"), ("assistant", "w3")]
+    asked = [[*begun, ("user", "w8 w9")], [*begun, ("user", "w8 w10 w11")]]
+    chat = Chatting(model, ChatTemplate(tokenizer), asked)
+    for turns, coded in zip(asked, chat.coded, strict=True):
+        messages = [{"role": role, "content": text} for role, text in turns]
+        whole = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        assert coded == tokenizer(whole, add_special_tokens=False)["input_ids"]
+    assert tokenizer.decode(chat.head.tokens).endswith("user w8")
+    assert (
+        chat.write(Sampling(8, 1))
+        == chat.write(Sampling(8, 2))
+        == [Chatting(model, ChatTemplate(tokenizer), [turns]).write(Sampling(8))[0] for turns in asked]
+    )
+    assert chat.write(Sampling(8), places=[1]) == chat.write(Sampling(8))[1:]
+
+
+@given(st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=6), min_size=1, max_size=5))
+def test_what_prompts_share_is_the_longest_that_leaves_each_a_token(coded: list[list[int]]) -> None:
+    size = generation.shared(coded)
+    assert len({tuple(one[:size]) for one in coded}) == 1
+    assert all(len(one) > size for one in coded)
+    assert any(len(one) == size + 1 for one in coded) or len({tuple(one[: size + 1]) for one in coded}) > 1
 
 
 def test_texts_are_cut_after_so_many_tokens(tokenizer: Any) -> None:

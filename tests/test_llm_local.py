@@ -46,7 +46,7 @@ def writes(monkeypatch: pytest.MonkeyPatch) -> Callable[[Answers], list[tuple[An
     """Let the model write by a function of its prompt; the list tells what it was asked, batch by batch."""
 
     def scripted(answers: Answers) -> list[tuple[Any, list[str]]]:
-        def write(head: Any, tails: Sequence[str], sampling: Any, progress: Any) -> list[Written]:
+        def write(head: Any, tails: Sequence[str], sampling: Any, progress: Any, reading: Any) -> list[Written]:
             asked.append((sampling, list(tails)))
             progress(len(tails), len(tails))
             return [Written(answers(tail), 7, 2) for tail in tails]
@@ -101,7 +101,7 @@ def test_a_chat_that_does_not_fit_the_window_is_a_failure_and_the_others_are_ans
 def test_a_chat_that_the_template_refuses_is_a_failure(folder: Path, writes: Any) -> None:
     writes(lambda prompt: "yes")
     chat = LocalChat(folder, "small", max_tokens=8)
-    chat._tokenizer.chat_template = "{{ raise_exception('no system role') }}"
+    chat._template._text = "{{ raise_exception('no system role') }}"
     (reply,) = chat.ask_all([ask("what")], silent)
     assert reply.failure == "the chat template of small does not take this chat: no system role"
 

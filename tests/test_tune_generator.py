@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from harness.data.formats import write_jsonl
 from harness.models import generation
+from harness.models.chats import ChatTemplate
 from harness.stages import answer as answering
 from harness.stages import common
 from harness.stages.answering import words_of
@@ -24,7 +25,6 @@ from harness.stages.tune_generator import (
     Prompted,
     TuneGenerator,
     base_name,
-    end_of_turn,
     examples_of,
     short_enough,
     tune_generator,
@@ -112,13 +112,6 @@ def test_an_answer_is_followed_by_what_ends_the_turn(inputs: dict[str, Path], lo
         assert example.completion[-1] == tokenizer.eos_token_id
         reply = tokenizer(row["answer"], add_special_tokens=False)["input_ids"]
         assert example.completion[:-1] == reply
-
-
-def test_the_end_of_a_turn_is_the_templates_own_where_writing_stops_there(loaded: Any) -> None:
-    tokenizer, _, _ = loaded
-    start, end = tokenizer.convert_tokens_to_ids(["<|im_start|>", "<|im_end|>"])
-    assert end_of_turn(tokenizer, {end}) == [end]
-    assert end_of_turn(tokenizer, {start}) == [end]
 
 
 def test_only_the_answer_and_its_end_carry_loss(inputs: dict[str, Path], loaded: Any, tmp_path: Path) -> None:
@@ -256,9 +249,9 @@ def test_what_was_trained_is_what_the_generator_then_writes(inputs: dict[str, Pa
     tuned({**inputs, "instructions": tmp_path / "instructions"}, tmp_path / "out", recipe)
     model, tokenizer = load_generator(inputs["model"], tmp_path / "out")
     asked = [(row["query"], row["context"]) for row in rows]
-    tails = answering.prompt_tails(tokenizer, asked, CORPUS, SHOWN.passage_tokens)
-    head = generation.Head(model, tokenizer, generation.chat_parts(tokenizer, INSTRUCTION, []))
-    written = generation.write(head, tails, generation.Sampling(12, 4, one_line=True))
+    turns = answering.turns_of(tokenizer, INSTRUCTION, [], asked, CORPUS, SHOWN.passage_tokens)
+    chat = generation.Chatting(model, ChatTemplate(tokenizer), turns)
+    written = chat.write(generation.Sampling(12, 4))
     assert [one.text for one in written] == ["red wall"] * len(rows)
 
 

@@ -117,6 +117,8 @@ def _suite(name: str, store: Path) -> Iterator[Finding]:
         return
     for model, keys in requirements.models_named(suite).items():
         yield Finding(f"model {model}", "ok", f"found; named by {', '.join(keys)}")
+    for model, said in requirements.prompt_notes(suite):
+        yield Finding(f"model {model}", "note", said)
     yield from _endpoints(suite, store)
 
 

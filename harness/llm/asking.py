@@ -35,7 +35,8 @@ class Reply(NamedTuple):
     """A checked text, and its `value` where a form was asked for; or the reason of the failure, and an empty text.
 
     Tokens and dollars are those of every request that was made for it, failed ones and the repair included; `requests`
-    counts these, and is 0 if the answer was known already.
+    counts these, and is 0 if the answer was known already. `thought` was removed from the text; `cut` says that it was
+    cut at `max_tokens`.
     """
 
     text: str
@@ -45,6 +46,8 @@ class Reply(NamedTuple):
     new_tokens: int = 0
     dollars: float = 0.0
     requests: int = 0
+    thought: str = ""
+    cut: bool = False
 
 
 class Spent(NamedTuple):

@@ -19,26 +19,40 @@ from harness.errors import LlmStopped
 from harness.llm import background
 from harness.llm.asking import Ask, Reply, Spent
 from harness.llm.breaker import Pace
-from harness.llm.responses import Responses, Stored
+from harness.llm.responses import Known, Responses, Stored
 from harness.llm.sending import Question, Sender, Tally
 from harness.llm.services import Services
 from harness.llm.structured import read, repairing, schema_of
 from harness.llm.transport import Answer, Fault
+from harness.models.thoughts import part
 from harness.suite.roles import Role
 from harness.values.records import Progress
 
 SHOWN = 60
+GENERATOR_LIMIT = "pipeline.generator.max_new_tokens"
 SEEDS = 2**31
 HALF_PAIR = "the question holds half of a surrogate pair, which cannot be sent"
 Give = Callable[[int, Reply], None]
 
 
 class Checked(NamedTuple):
-    """A text that can be used, with its value; or what is wrong with it."""
+    """A text that can be used, with its value; or what is wrong with it.
+
+    `said` is the text without its thought; `cut` says that it was cut at `max_tokens`.
+    """
 
     text: str
     value: Any = None
     wrong: str = ""
+    said: str = ""
+    thought: str = ""
+    cut: bool = False
+
+    def reply(self) -> Reply:
+        """What is told of it where nothing was paid."""
+        if self.wrong:
+            return Reply("", failure=self.wrong)
+        return Reply(self.said, self.value, thought=self.thought, cut=self.cut)
 
 
 class EndpointChat:
@@ -104,15 +118,15 @@ class EndpointChat:
         return reply
 
     async def _answered(self, question: Question) -> Reply:
-        if (text := (await self._known([question.key])).get(question.key)) is not None:
-            checked = _checked(text, question.form)
+        if (known := (await self._known([question.key])).get(question.key)) is not None:
+            checked = self._checked(*known, question.form)
             if not checked.wrong:
-                return Reply(checked.text, checked.value)
+                return checked.reply()
         if self.services.replay:
             return Reply("", failure=self._lacking(question))
         return await self._once(question)
 
-    async def _known(self, keys: Sequence[str]) -> dict[str, str]:
+    async def _known(self, keys: Sequence[str]) -> dict[str, Known]:
         return await asyncio.wrap_future(self._responses.find(keys))
 
     def _lacking(self, question: Question) -> str:
@@ -138,10 +152,10 @@ class EndpointChat:
                 settle(key, Reply("", failure=HALF_PAIR))
             else:
                 questions[key] = question
-        for key, text in (await self._known(list(questions))).items():
-            checked = _checked(text, questions[key].form)
+        for key, known in (await self._known(list(questions))).items():
+            checked = self._checked(*known, questions[key].form)
             if not checked.wrong:
-                settle(key, Reply(checked.text, checked.value))
+                settle(key, checked.reply())
                 del questions[key]
         if self.services.replay and questions:
             first, more = self._lacking(next(iter(questions.values()))), len(questions) - 1
@@ -168,6 +182,22 @@ class EndpointChat:
                 worker.cancel()
         if unasked:
             raise LlmStopped(self.stopped)
+
+    def _checked(self, text: str, cut: bool, form: type[BaseModel] | None) -> Checked:
+        """An answer without its thoughts, and its value; what is kept is all of it."""
+        try:
+            text.encode()
+            if form is not None:
+                return Checked(text.strip(), read(text, form), said=text.strip(), cut=cut)
+            parted = part(text)
+            limit = GENERATOR_LIMIT if self.role == "generator" else f"llm.{self.role}.max_tokens"
+            if wrong := parted.fault(cut, limit):
+                return Checked("", wrong=wrong)
+            return Checked(text.strip(), said=parted.answer, thought=parted.thought, cut=cut)
+        except UnicodeEncodeError:
+            return Checked("", wrong="the answer holds half of a surrogate pair")
+        except ValueError as error:
+            return Checked("", wrong=str(error))
 
     def _question(self, ask: Ask) -> Question | None:
         """What is asked, every default filled in; None if it cannot be written as UTF-8."""
@@ -206,37 +236,30 @@ class EndpointChat:
             checked = await self._checked_answer(question, tally)
         finally:
             good = checked is not None and not checked.wrong
-            stored = Stored(question.key, checked.text, tally.cost) if checked is not None and good else None
+            stored = None
+            if checked is not None and good:
+                stored = Stored(question.key, checked.text, tally.cost, checked.cut)
             kept = self._responses.write(self.services.run, self.role, tally.closed(), stored)
         prompt, new, dollars, _ = tally.cost
-        text, value = (checked.text, checked.value) if good else ("", None)
-        reply = Reply(text, value, checked.wrong, prompt, new, dollars, len(tally.paid))
+        reply = checked.reply()._replace(
+            prompt_tokens=prompt, new_tokens=new, dollars=dollars, requests=len(tally.paid)
+        )
         return reply, asyncio.wrap_future(kept)
 
     async def _checked_answer(self, question: Question, tally: Tally) -> Checked:
         outcome = await self._sender.answer(question, tally)
         if isinstance(outcome, Fault):
             return Checked("", wrong=outcome.what)
-        checked = _checked(outcome.text, question.form)
+        checked = self._checked(outcome.text, outcome.cut, question.form)
         if not checked.wrong or question.form is None:
             return checked
         again = repairing(question.messages, outcome.text, checked.wrong, question.form)
         repaired = await self._sender.answer(question._replace(messages=again), tally)
         if isinstance(repaired, Answer):
-            checked = _checked(repaired.text, question.form)
+            checked = self._checked(repaired.text, repaired.cut, question.form)
             return checked._replace(wrong=f"{checked.wrong}, after one repair") if checked.wrong else checked
         stops = repaired.kind == "stop"
         return Checked("", wrong=repaired.what if stops else f"{checked.wrong}; its repair: {repaired.what}")
-
-
-def _checked(text: str, form: type[BaseModel] | None) -> Checked:
-    try:
-        text.encode()
-        return Checked(text.strip(), read(text, form) if form is not None else None)
-    except UnicodeEncodeError:
-        return Checked("", wrong="the answer holds half of a surrogate pair")
-    except ValueError as error:
-        return Checked("", wrong=str(error))
 
 
 def _again(reply: Reply) -> Reply:

@@ -16,8 +16,10 @@ from pathlib import Path
 from harness.llm.asking import Ask, Message, Reply, Spent
 from harness.llm.structured import read, schema_of
 from harness.models import generation
-from harness.models.generation import Head, Sampling, Written
+from harness.models.chats import ChatTemplate
+from harness.models.generation import Head, Reading, Sampling, Written
 from harness.models.loaders import load_generator
+from harness.models.thoughts import begun_by
 from harness.values.records import Progress
 
 
@@ -37,6 +39,7 @@ class LocalChat:
         self.stopped = ""
         self._max_tokens, self._temperature, self._seed, self._batch_size = max_tokens, temperature, seed, batch_size
         model, self._tokenizer = load_generator(folder)
+        self._template = ChatTemplate(self._tokenizer)
         self._head = Head(model, self._tokenizer, "")
         self._window: int | None = getattr(model.config, "max_position_embeddings", None)
         self._lock = threading.Lock()
@@ -70,9 +73,11 @@ class LocalChat:
                 found[ask] = Reply("", failure=str(error))
         for sampling, prompts in jobs.items():
             base = len(found)
+            begun = begun_by(next(iter(prompts.values())))
             written = generation.write(
                 self._head, list(prompts.values()), sampling,
                 lambda done, _, base=base: progress(base + done, len(asks)),  # type: ignore[misc]
+                Reading(frozenset(self._template.ends), begun=begun),
             )  # fmt: skip
             found |= {ask: _reply(ask, one) for ask, one in zip(prompts, written, strict=True)}
         progress(len(asks), len(asks))
@@ -87,9 +92,8 @@ class LocalChat:
         """The text that the model continues; raises ValueError if its template or its window does not take it."""
         from jinja2 import TemplateError
 
-        turns = [message._asdict() for message in _with_form(ask)]
         try:
-            text = str(self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
+            text = self._template.prompt([(message.role, message.content) for message in _with_form(ask)])
         except TemplateError as error:
             raise ValueError(f"the chat template of {self.name} does not take this chat: {error}") from error
         size = len(self._tokenizer(text, add_special_tokens=False)["input_ids"])
@@ -113,8 +117,11 @@ def _with_form(ask: Ask) -> Iterable[Message]:
 
 def _reply(ask: Ask, written: Written) -> Reply:
     """What was written, checked."""
-    counted = Reply("", None, "", written.prompt_tokens, written.new_tokens, requests=1)
+    counted = Reply("", None, "", written.prompt_tokens, written.new_tokens, requests=1, cut=written.cut)
+    counted = counted._replace(thought=written.thought)
     text = written.text.strip()
+    if fault := written.fault("max_tokens"):
+        return counted._replace(failure=fault)
     if not text:
         return counted._replace(failure="the answer is empty")
     if ask.form is None:

@@ -32,6 +32,7 @@ TABLES = """
 CREATE TABLE IF NOT EXISTS answers (
   key TEXT PRIMARY KEY, text TEXT NOT NULL, prompt_tokens INTEGER NOT NULL, new_tokens INTEGER NOT NULL,
   dollars REAL NOT NULL, at REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS cut_answers (key TEXT PRIMARY KEY);
 CREATE TABLE IF NOT EXISTS spending (
   id INTEGER PRIMARY KEY, run TEXT NOT NULL, role TEXT NOT NULL, key TEXT NOT NULL, prompt_tokens INTEGER NOT NULL,
   new_tokens INTEGER NOT NULL, dollars REAL NOT NULL, counted INTEGER NOT NULL, at REAL NOT NULL);
@@ -65,11 +66,19 @@ class Paid(NamedTuple):
 
 
 class Stored(NamedTuple):
-    """The checked answer to a question, and what all requests for it cost."""
+    """The checked answer to a question, what all requests for it cost, and whether it was cut at `max_tokens`."""
 
     key: str
     text: str
     cost: Cost
+    cut: bool = False
+
+
+class Known(NamedTuple):
+    """The text of an answer that is known, and whether it was cut."""
+
+    text: str
+    cut: bool = False
 
 
 class Written(NamedTuple):
@@ -117,8 +126,8 @@ class Responses:
         self._closing: Callable[[], object] = lambda: None
         self._thread.submit(self._guarded, self._open).result()
 
-    def find(self, keys: Iterable[str]) -> Future[dict[str, str]]:
-        """Texts of the answers that are known, by key."""
+    def find(self, keys: Iterable[str]) -> Future[dict[str, Known]]:
+        """The answers that are known, by key."""
         return self._thread.submit(self._transaction, lambda: self._find(list(keys)), "BEGIN")
 
     def write(self, run: str, role: Role, paid: Sequence[Paid], answer: Stored | None = None) -> Future[None]:
@@ -149,12 +158,17 @@ class Responses:
             rows, self._waiting, self._commit = self._waiting, [], None
         self._transaction(lambda: self._write(rows))
 
-    def _find(self, keys: list[str]) -> dict[str, str]:
-        found: dict[str, str] = {}
+    def _find(self, keys: list[str]) -> dict[str, Known]:
+        found: dict[str, Known] = {}
         for start in range(0, len(keys), BATCH):
             some = keys[start : start + BATCH]
             marks = ",".join("?" * len(some))
-            found |= self._db.execute(f"SELECT key, text FROM answers WHERE key IN ({marks})", some)
+            rows = self._db.execute(
+                "SELECT answers.key, text, cut_answers.key IS NOT NULL FROM answers LEFT JOIN cut_answers "
+                f"ON answers.key = cut_answers.key WHERE answers.key IN ({marks})",
+                some,
+            )
+            found |= {key: Known(text, bool(cut)) for key, text, cut in rows}
         return found
 
     def _write(self, rows: Sequence[Written]) -> None:
@@ -169,6 +183,9 @@ class Responses:
             spending,
         )
         self._db.executemany("INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?)", answers)
+        kept = [row.answer for row in rows if row.answer is not None]
+        self._db.executemany("DELETE FROM cut_answers WHERE key = ?", [(one.key,) for one in kept])
+        self._db.executemany("INSERT INTO cut_answers VALUES (?)", [(one.key,) for one in kept if one.cut])
         self._db.executemany("DELETE FROM reserved WHERE id = ?", freed)
 
     def _reserve(

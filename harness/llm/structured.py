@@ -16,11 +16,11 @@ from typing import Any
 from pydantic import BaseModel, RootModel, ValidationError
 
 from harness.llm.asking import Message
+from harness.models.thoughts import before_json
 
 SHOWN = 4000
 """Characters of a wrong answer that are shown to the model which is to repair it."""
 COMPLAINTS = 5
-_THOUGHT = re.compile(r"^\s*<think>.*?</think>", re.DOTALL)
 _BRACKET = re.compile(r"[{\[]")
 _MEANT = re.compile(r"\{\s*(?:[\"'}]|\Z)|\[\s*(?:[\[{\"\]]|\Z)")
 """What opens JSON rather than a remark in brackets."""
@@ -38,11 +38,11 @@ def read(text: str, form: type[BaseModel]) -> Any:
 
 
 def values_in(text: str) -> Iterator[Any]:
-    """JSON objects and lists in a text, from the first on; thoughts before the answer and chatter are passed over.
+    """JSON objects and lists in a text, from the first on; thoughts and chatter are passed over.
 
     Raises ValueError at JSON that is cut off or broken: what is inside of it, or behind it, is not the answer.
     """
-    text = _THOUGHT.sub("", text)
+    text = before_json(text)
     at = 0
     while (start := _opening(text, at)) is not None:
         try:

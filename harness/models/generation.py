@@ -8,19 +8,35 @@ are cut from the list as given, so the same list gives the same texts on the sam
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from harness.models import thoughts
+from harness.models.chats import ChatTemplate, Turn
 from harness.values.records import Progress
+
+LONGEST_PIECE = 8
+"""Tokens beyond its own bytes in which a stop string is looked for."""
 
 
 class Written(NamedTuple):
-    """A text, with the tokens of its prompt (prefix included) and of the text."""
+    """A text, with the tokens of its prompt (prefix included) and of all that was written.
+
+    `cut` says that no end came within the limit. `thought` was removed from the text; `open` says that it was never
+    ended, so that there is no answer.
+    """
 
     text: str
     prompt_tokens: int
     new_tokens: int
+    cut: bool = False
+    thought: str = ""
+    open: bool = False
+
+    def fault(self, limit: str) -> str:
+        """Why this is no answer, in words; empty if it is one. `limit` names the setting that bounds it."""
+        return thoughts.Parted(self.text, self.thought, self.open).fault(self.cut, limit)
 
 
 class Sampling(NamedTuple):
@@ -33,24 +49,19 @@ class Sampling(NamedTuple):
     seed: int = 0
 
 
-def chat_parts(tokenizer: Any, system: str, turns: Sequence[tuple[str, str]]) -> str:
-    """Return the shared head of a chat: the system message and finished (user, assistant) turns."""
-    messages = [{"role": "system", "content": system}]
-    for user, assistant in turns:
-        messages += [{"role": "user", "content": user}, {"role": "assistant", "content": assistant}]
-    return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=False))
+class Reading(NamedTuple):
+    """How an answer in a chat is read: further tokens that end it, texts before which it ends, a thought begun."""
+
+    ends: frozenset[int] = frozenset()
+    stop: tuple[str, ...] = ()
+    begun: str = ""
 
 
-def chat_tail(tokenizer: Any, user: str) -> str:
-    """Return what follows `chat_parts` to ask one more question."""
-    marker = [{"role": "system", "content": ""}]
-    head = str(tokenizer.apply_chat_template(marker, tokenize=False))
-    whole = tokenizer.apply_chat_template(
-        [*marker, {"role": "user", "content": user}], tokenize=False, add_generation_prompt=True
-    )
-    if not str(whole).startswith(head):
-        raise ValueError("the generator's chat template is none that can be continued turn by turn; use another model")
-    return str(whole).removeprefix(head)
+def before_stop(text: str, stop: Sequence[str]) -> str:
+    """The text before the first of the stop strings; white space before the text and after it does not count."""
+    begun = text.lstrip()
+    places = [place for one in stop if (place := begun.find(one)) >= 0]
+    return begun[: min(places)].rstrip() if places else begun.rstrip()
 
 
 def cut(tokenizer: Any, texts: Sequence[str], max_tokens: int) -> list[str]:
@@ -61,15 +72,29 @@ def cut(tokenizer: Any, texts: Sequence[str], max_tokens: int) -> list[str]:
     return [text.strip() for text in tokenizer.batch_decode(coded, skip_special_tokens=True)]
 
 
+def code(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
+    """Tokens of texts, and nothing that a tokenizer likes to put around them."""
+    return [list(row) for row in tokenizer(list(texts), add_special_tokens=False)["input_ids"]] if texts else []
+
+
+def shared(coded: Sequence[list[int]]) -> int:
+    """How many tokens all prompts begin with alike; each keeps at least one of its own."""
+    if not coded:
+        return 0
+    first, last = min(coded), max(coded)
+    alike = next((place for place, (one, other) in enumerate(zip(first, last, strict=False)) if one != other), None)
+    return max(min(len(first) if alike is None else alike, *(len(one) - 1 for one in coded)), 0)
+
+
 class Head:
     """The shared beginning of prompts, read by the model once. Hold on to it to write from it again."""
 
-    def __init__(self, model: Any, tokenizer: Any, prefix: str) -> None:
+    def __init__(self, model: Any, tokenizer: Any, prefix: str | Sequence[int]) -> None:
         import torch
 
         self.model = model
         self.tokenizer = tokenizer
-        self.tokens: list[int] = tokenizer(prefix, add_special_tokens=False)["input_ids"] if prefix else []
+        self.tokens: list[int] = code(tokenizer, [prefix])[0] if isinstance(prefix, str) and prefix else list(prefix)  # type: ignore[arg-type]
         self.cache = None
         if self.tokens:
             with torch.inference_mode():
@@ -77,40 +102,108 @@ class Head:
             self.cache = read.past_key_values
 
 
-def write(
-    head: Head, tails: Sequence[str], sampling: Sampling, progress: Progress = lambda done, total: None
-) -> list[Written]:
-    """Continue ``head + tail`` for every tail.
+class Chatting:
+    """Conversations of one stage: rendered whole and coded whole; what all begin with is read by the model once."""
 
-    Tails that are equal are written once if the temperature is 0. Raises ValueError if a prompt is longer than the
-    model's window.
+    def __init__(
+        self, model: Any, template: ChatTemplate, conversations: Sequence[Sequence[Turn]], stop: Sequence[str] = ()
+    ) -> None:
+        prompts = [template.prompt(turns) for turns in conversations]
+        self.coded = code(template.tokenizer, prompts)
+        self.reading = Reading(frozenset(template.ends), tuple(stop), thoughts.begun_by(prompts[0]) if prompts else "")
+        self.head = Head(model, template.tokenizer, self.coded[0][: shared(self.coded)] if self.coded else [])
+
+    def write(
+        self, sampling: Sampling, progress: Progress = lambda done, total: None, places: Sequence[int] | None = None
+    ) -> list[Written]:
+        """Answers to the conversations, or to those at `places`, in their order; see `write`."""
+        chosen = range(len(self.coded)) if places is None else places
+        tails = [self.coded[place][len(self.head.tokens) :] for place in chosen]
+        return write(self.head, tails, sampling, progress, self.reading)
+
+
+def write(
+    head: Head, tails: Sequence[str] | Sequence[list[int]], sampling: Sampling,
+    progress: Progress = lambda done, total: None, reading: Reading | None = None,
+) -> list[Written]:  # fmt: skip
+    """Continue ``head + tail`` for every tail, a text or tokens.
+
+    With `reading`, what is written is an answer in a chat: thoughts are removed, and it ends before the first stop
+    string that stands in no thought. Tails that are equal are written once if the temperature is 0. Raises ValueError
+    if a prompt is longer than the model's window.
     """
     import torch
 
     model, tokenizer = head.model, head.tokenizer
-    coded = tokenizer(list(tails), add_special_tokens=False)["input_ids"] if tails else []
+    texts = [tail for tail in tails if isinstance(tail, str)]
+    coded = code(tokenizer, texts) or [tail for tail in tails if not isinstance(tail, str)]
     _check_window(model, len(head.tokens) + max(map(len, coded), default=0) + sampling.max_new_tokens)
     jobs: dict[tuple[Any, ...], list[int]] = {}
-    for number, tail in enumerate(tails):
-        jobs.setdefault((tail,) if sampling.temperature == 0 else (tail, number), []).append(number)
+    for number, tail in enumerate(coded):
+        jobs.setdefault((tuple(tail), 0 if sampling.temperature == 0 else number), []).append(number)
     order = sorted(jobs.values(), key=lambda numbers: (-len(coded[numbers[0]]), numbers[0]))
     dice = torch.Generator().manual_seed(sampling.seed)
-    ends = _end_tokens(model, tokenizer, sampling.one_line)
+    ends = _end_tokens(model, tokenizer, sampling.one_line) | (reading.ends if reading else frozenset())
+    over = _over(tokenizer, reading)
     written: dict[int, Written] = {}
     with torch.inference_mode():
         for start in range(0, len(order), sampling.batch_size):
             batch = order[start : start + sampling.batch_size]
-            rows = _continue(head, [coded[numbers[0]] for numbers in batch], sampling, ends, dice)
-            for numbers, tokens in zip(batch, rows, strict=True):
-                text = tokenizer.decode(tokens, skip_special_tokens=True).strip()
+            rows, cut_off = _continue(head, [coded[numbers[0]] for numbers in batch], sampling, ends, dice, over)
+            for place, (numbers, tokens) in enumerate(zip(batch, rows, strict=True)):
+                found = _parted(tokenizer, tokens, reading)
                 size = len(head.tokens) + len(coded[numbers[0]])
-                written.update(dict.fromkeys(numbers, Written(text, size, len(tokens))))
+                one = Written(found.answer, size, len(tokens), place in cut_off, found.thought, found.open)
+                written.update(dict.fromkeys(numbers, one))
             progress(len(written), len(tails))
     return [written[number] for number in range(len(tails))]
 
 
+def _parted(tokenizer: Any, tokens: Sequence[int], reading: Reading | None) -> thoughts.Parted:
+    """What was written, as text; the marks of thoughts may be special tokens, which plain decoding leaves out."""
+    plain = str(tokenizer.decode(tokens, skip_special_tokens=True))
+    if reading is None:
+        return thoughts.Parted(plain.strip())
+    special = _specials(tokenizer) & set(tokens)
+    seen = str(tokenizer.decode(tokens, skip_special_tokens=False)) if special else plain
+    found = thoughts.part(seen, reading.begun)
+    answer = found.answer
+    if not found.thought and not found.open:
+        answer = plain
+    else:
+        for mark in tokenizer.convert_ids_to_tokens(sorted(special)):
+            answer = answer.replace(mark, "")
+    return found._replace(answer=before_stop(answer, reading.stop))
+
+
+def _specials(tokenizer: Any) -> set[int]:
+    added = getattr(tokenizer, "added_tokens_decoder", {})
+    return {*tokenizer.all_special_ids, *(token for token, one in added.items() if getattr(one, "special", False))}
+
+
+def _over(tokenizer: Any, reading: Reading | None) -> Callable[[list[int]], bool]:
+    """What says whether an answer holds a stop string, thoughts apart, given all of its tokens."""
+    if reading is None or not reading.stop:
+        return lambda tokens: False
+    stop = reading.stop
+    window = max(len(one.encode()) for one in stop) + LONGEST_PIECE
+
+    def over(tokens: list[int]) -> bool:
+        # A stop string may be spread over tokens: the last ones are looked at first, as all would take long.
+        end = str(tokenizer.decode(tokens[-window:], skip_special_tokens=True))
+        if not any(one in end for one in stop):
+            return False
+        answer = _parted(tokenizer, tokens, reading._replace(stop=())).answer
+        # Space at the end was taken off, and may be what is looked for.
+        whole = answer + end[len(end.rstrip()) :] if answer else ""
+        return any(one in whole for one in stop)
+
+    return over
+
+
 def _check_window(model: Any, longest: int) -> None:
-    window = getattr(model.config, "max_position_embeddings", None)
+    config = model.config.get_text_config() if hasattr(model.config, "get_text_config") else model.config
+    window = getattr(config, "max_position_embeddings", None)
     if window is not None and longest > window:
         raise ValueError(f"a prompt of {longest} tokens does not fit the model's window of {window}; pass shorter text")
 
@@ -129,8 +222,14 @@ def _line_breaks(tokenizer: Any) -> frozenset[int]:
     return frozenset(token for token, piece in enumerate(pieces) if "\n" in piece)
 
 
-def _continue(head: Head, tails: list[list[int]], sampling: Sampling, ends: set[int], dice: Any) -> list[list[int]]:
-    """Write on from one batch of tails; return the new tokens of each row, without the one that ended it."""
+def _continue(
+    head: Head, tails: list[list[int]], sampling: Sampling, ends: set[int], dice: Any,
+    over: Callable[[list[int]], bool] = lambda tokens: False,
+) -> tuple[list[list[int]], set[int]]:  # fmt: skip
+    """Write on from one batch of tails until a token of `ends`, or until `over` says of the tokens that it is enough.
+
+    Return the new tokens of each row, without the one that ended it, and the places of rows that did not end.
+    """
     import torch
 
     model, size = head.model, len(head.tokens)
@@ -154,7 +253,9 @@ def _continue(head: Head, tails: list[list[int]], sampling: Sampling, ends: set[
         going = [place for place, token in enumerate(tokens) if token not in ends]
         for place in going:
             rows[live[place]].append(tokens[place])
+        going = [place for place in going if not over(rows[live[place]])]
         if not going:
+            live = []
             break
         if len(going) < len(live):
             chosen = torch.tensor(going, device=model.device)
@@ -164,7 +265,7 @@ def _continue(head: Head, tails: list[list[int]], sampling: Sampling, ends: set[
         ids = torch.tensor([[tokens[place]] for place in going], device=model.device)
         mask = torch.cat([mask, torch.ones_like(mask[:, :1])], dim=1)
         positions = positions[:, -1:] + 1
-    return rows
+    return rows, set(live)
 
 
 def _choose(logits: Any, temperature: float, dice: Any) -> list[int]:

@@ -210,6 +210,7 @@ class Calls:
             "context": context or self.suite.pipeline.context,
             "source": shown,
             "few_shot": generator.few_shot if few_shot else 0,
+            "stop": self.suite.answer.stop,
         }
         if few_shot:
             spec["sentence"] = self.suite.abstention_sentence

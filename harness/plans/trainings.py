@@ -206,11 +206,12 @@ class Trainings(Calls):
             "corpus": self.parts.keys["corpus"],
             "model": self.unpacked(generator.model),
         }
-        kept = {"model", "instruction", "passage_tokens"}
+        kept = {"model", "instruction", "passage_tokens", "thinking"}
         spec = {
             "generator": generator.model_dump(include=kept),
             "recipe": recipe.model_dump(),
             "language": self.dataset.language,
+            "stop": self.suite.answer.stop,
         }
         work, label = _training(count, recipe), f"tune generator of {training.label('generator')}"
         packages = ("bitsandbytes",) if recipe.recipe == "qlora" else ()

@@ -17,18 +17,17 @@ from typing import Any, Literal
 
 from harness.data.formats import read_run
 from harness.llm import Chat, services
-from harness.models import generation
+from harness.models.generation import Sampling
 from harness.models.loaders import load_cross_encoder
 from harness.models.search import Bm25Index, DenseIndex
 from harness.stages import Inputs, answer, common, endpoints
-from harness.stages.prompts import question_turn
 from harness.stages.rerank import Rerank, rerank_hits
 from harness.stages.retrieve import RUN_FILE
 from harness.suite.fields import Spec
 from harness.suite.spec import Generator, Retriever
 from harness.values.records import Progress, Usage
 
-PROBE_VERSION = 2
+PROBE_VERSION = 3
 WARM_UP = 2
 TIMES_FILE = "times.json"
 
@@ -112,22 +111,16 @@ def _rerank(spec: Probe, inputs: Inputs, seed: int) -> Step:
 
 
 def _generator(spec: Probe, inputs: Inputs, seed: int) -> Step:
-    """One answer at a time; the shared head of the prompt is kept, as a server would keep it."""
+    """One answer at a time; what all prompts begin with is kept, as a server would keep it."""
     assert spec.reply is not None
     rule: Generator = spec.reply.generator
     queries = common.read_queries(inputs["queries"])
     documents = common.read_corpus(inputs["corpus"])
     contexts = answer.choose_contexts(spec.reply, queries, inputs)
-    model, tokenizer, prefix = answer.load(spec.reply, documents, inputs, seed)
-    head = generation.Head(model, tokenizer, prefix)
-    sampling = generation.Sampling(rule.max_new_tokens, 1, one_line=True)
-
-    def step(query_id: str, text: str) -> Any:
-        passages = [documents[doc_id].content for doc_id in contexts[query_id]]
-        shown = generation.cut(tokenizer, passages, rule.passage_tokens) if passages else []
-        return generation.write(head, [generation.chat_tail(tokenizer, question_turn(text, shown))], sampling)
-
-    return step
+    chat, _ = answer.conversations(spec.reply, queries, documents, contexts, inputs, seed)
+    places = {query_id: place for place, query_id in enumerate(queries)}
+    sampling = Sampling(rule.max_new_tokens, 1)
+    return lambda query_id, text: chat.write(sampling, places=[places[query_id]])
 
 
 @contextmanager

@@ -41,16 +41,16 @@ STAGES: dict[str, Stage] = {
     "sift": Stage(4, True, ("sentence-transformers", "torch", "bm25s"), 60.0, "queries"),
     "mine": Stage(3, True, ("sentence-transformers", "torch"), 60.0, "pairs"),
     "label": Stage(1, True, (*ENCODING, "bm25s"), 100.0, "passages"),
-    "instruct": Stage(1, True, ("transformers", "torch"), 100.0, "examples"),
+    "instruct": Stage(2, True, ("transformers", "torch"), 100.0, "examples"),
     "tune_retriever": Stage(3, True, (*TRAINING, "peft"), 3.0, "lists"),
     "tune_reranker": Stage(1, True, TRAINING, 5.0, "passages"),
-    "tune_generator": Stage(1, True, ("transformers", "torch", "accelerate", "datasets", "peft", "trl"), 0.5, "rows"),
+    "tune_generator": Stage(2, True, ("transformers", "torch", "accelerate", "datasets", "peft", "trl"), 0.5, "rows"),
     "index": Stage(1, True, ("sentence-transformers", "torch", "bm25s"), 25.0, "passages"),
     "retrieve": Stage(1, True, ("sentence-transformers", "torch", "bm25s"), 60.0, "queries"),
     "fuse": Stage(1, False, (), 2000.0, "queries"),
     "rerank": Stage(1, True, ENCODING, 20.0, "passages"),
     "substitute": Stage(1, False, (), 2000.0, "questions"),
-    "answer": Stage(1, True, ("transformers", "torch"), 0.6, "answers"),
+    "answer": Stage(2, True, ("transformers", "torch"), 0.6, "answers"),
 }
 
 

@@ -5,6 +5,9 @@ One stage for all systems, with the same instruction: `source` says what stands 
 row `oracle-context`; for an unanswerable question the passage it was written against, if that is known), ``given``
 gives what the input `contexts` says. The input `adapter`, if there is one, is what tuning made of the generator. A
 generator at an endpoint is shown the same, as a chat.
+
+Answers are kept whole, without thoughts, up to the first of the strings in `stop`. What is only a thought is no answer:
+its question failed.
 """
 
 from __future__ import annotations
@@ -19,6 +22,8 @@ from harness.data.formats import read_run, write_jsonl
 from harness.llm import Ask, Message, Reply, services
 from harness.llm.templates import rough_tokens, shorten
 from harness.models import generation
+from harness.models.chats import ChatTemplate, Turn
+from harness.models.generation import before_stop
 from harness.models.loaders import load_generator
 from harness.stages import Inputs, common, endpoints
 from harness.stages.prompts import question_turn
@@ -29,6 +34,9 @@ from harness.values import records
 from harness.values.records import Document, Progress, Qrels, Reference, Usage
 
 FAILED_FILE = "failed.jsonl"
+IN_USER_TURN = "instruction put into the user turn"
+DATE_PINNED = "date of the chat template pinned"
+THINKING_OFF = "thinking switched off"
 Cutter = Callable[[Sequence[str]], list[str]]
 """Cuts passages to the length at which a prompt shows them."""
 
@@ -38,16 +46,21 @@ class Answer(endpoints.Served):
 
     One of them is declined by `sentence`, the one that the suite's instruction names.
 
-    With `endpoint`, which has no prompts, the generator is the one of the role `generator`.
+    With `endpoint`, which has no prompts, the generator is the one of the role `generator`. There, what follows a
+    string of `stop` is cut off after the fact: a server would stop in a thought.
     """
+
+    QUIET: ClassVar[tuple[str, ...]] = ("endpoint", "sentence")
 
     generator: Generator
     context: int
     source: Literal["run", "none", "relevant", "given"]
-    QUIET: ClassVar[tuple[str, ...]] = ("endpoint", "sentence")
-
     few_shot: int = 0
     sentence: str = ABSTENTION
+    stop: tuple[str, ...] = ()
+
+
+LIMIT = "pipeline.generator.max_new_tokens"
 
 
 def answer(spec: Answer, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
@@ -57,18 +70,48 @@ def answer(spec: Answer, inputs: Inputs, out: Path, seed: int, progress: Progres
     contexts = choose_contexts(spec, queries, inputs)
     if spec.endpoint is not None:
         return _at_endpoint(spec, queries, documents, contexts, inputs, out, seed, progress)
-    model, tokenizer, prefix = load(spec, documents, inputs, seed)
-    asked = [(text, contexts[query_id]) for query_id, text in queries.items()]
-    tails = prompt_tails(tokenizer, asked, documents, spec.generator.passage_tokens)
-    sampling = generation.Sampling(spec.generator.max_new_tokens, spec.generator.batch_size, one_line=True)
-    written = generation.write(generation.Head(model, tokenizer, prefix), tails, sampling, progress)
+    chat, template = conversations(spec, queries, documents, contexts, inputs, seed)
+    sampling = generation.Sampling(spec.generator.max_new_tokens, spec.generator.batch_size)
+    written = dict(zip(queries, chat.write(sampling, progress), strict=True))
+    faults = {query_id: fault for query_id, one in written.items() if (fault := one.fault(LIMIT))}
     answers = [
-        records.Answer(query_id, one.text, one.prompt_tokens, one.new_tokens, tuple(contexts[query_id]))
-        for query_id, one in zip(queries, written, strict=True)
-    ]
+        records.Answer(
+            query_id, endpoints.sound(one.text), one.prompt_tokens, one.new_tokens, tuple(contexts[query_id]), one.cut,
+            bool(one.thought),
+        )
+        for query_id, one in written.items()
+        if query_id not in faults
+    ]  # fmt: skip
+    notes = _write(out, answers, faults) | _told_of(template, spec.generator.thinking)
+    tokens = sum(one.prompt_tokens for one in written.values()), sum(one.new_tokens for one in written.values())
+    # The same model would fail at the same questions again, so they do not count as open.
+    return Usage(len(queries), len(queries), *tokens, notes)
+
+
+def _write(out: Path, answers: Sequence[records.Answer], faults: Mapping[str, str]) -> dict[str, Any]:
+    """Write answers and failures; return what the ledger is told. Raises ValueError if there is no answer."""
+    if faults and not answers:
+        raise ValueError(f"none of {len(faults)} questions was answered (the first: {next(iter(faults.values()))})")
     common.write_answers(out, answers)
-    tokens = sum(one.prompt_tokens for one in written), sum(one.new_tokens for one in written)
-    return Usage(len(answers), len(answers), *tokens, {"answers": len(answers)})
+    write_jsonl(out / FAILED_FILE, [{"query_id": query_id, "reason": reason} for query_id, reason in faults.items()])
+    counts = {
+        "answers that failed": len(faults),
+        "answers cut at max_new_tokens": sum(one.cut for one in answers),
+        "answers without their thoughts": sum(one.thought for one in answers),
+    }
+    notes: dict[str, Any] = {"answers": len(answers), **{name: count for name, count in counts.items() if count}}
+    return notes | endpoints.reasons("answers that failed", Counter(faults.values()))
+
+
+def _told_of(template: ChatTemplate, thinking: bool | None) -> dict[str, Any]:
+    """What was done to prompts on account of the template, for the ledger."""
+    facts = template.facts()
+    told = {
+        IN_USER_TURN: facts.system == "user",
+        DATE_PINNED: facts.dated,
+        THINKING_OFF: thinking is False and facts.thinks,
+    }
+    return {name: True for name, applied in told.items() if applied}
 
 
 def _at_endpoint(
@@ -84,22 +127,25 @@ def _at_endpoint(
     chat = services.chat("generator")
     asks = [prompts.ask(text, contexts[query_id]) for query_id, text in queries.items()]
     replied = list(zip(queries, asks, chat.ask_all(asks, progress), strict=True))
-    answers = [_answered(key, ask, reply, contexts[key]) for key, ask, reply in replied if not reply.failure]
-    failed = [{"query_id": query_id, "reason": reply.failure} for query_id, _, reply in replied if reply.failure]
-    if failed and not answers:
-        raise ValueError(f"none of {len(failed)} questions was answered (the first: {failed[0]['reason']})")
-    common.write_answers(out, answers)
-    write_jsonl(out / FAILED_FILE, failed)
-    by_reason = endpoints.reasons("answers that failed", Counter(row["reason"] for row in failed))
-    notes = {"answers": len(answers), "answers that failed": len(failed), **by_reason}
-    return endpoints.usage(len(queries), chat, notes)._replace(failed=len(failed))
+    faults = {query_id: reply.failure for query_id, _, reply in replied if reply.failure}
+    answers = [
+        _answered(query_id, ask, reply, contexts[query_id], spec.stop)
+        for query_id, ask, reply in replied
+        if not reply.failure
+    ]
+    notes = {"answers that failed": 0, **_write(out, answers, faults)}
+    return endpoints.usage(len(queries), chat, notes)._replace(failed=len(faults))
 
 
-def _answered(query_id: str, ask: Ask, reply: Reply, context: Sequence[str]) -> records.Answer:
-    """The first line of a reply, as of a local generator."""
-    text = next(iter(endpoints.sound(reply.text).strip().splitlines()), "").strip()
+def _answered(
+    query_id: str, ask: Ask, reply: Reply, context: Sequence[str], stop: Sequence[str]
+) -> records.Answer:  # fmt: skip
+    """A reply up to the first stop string, as of a local generator; thoughts are counted as they were written."""
+    text = before_stop(endpoints.sound(reply.text), stop)
     prompt_tokens = sum(rough_tokens(message.content) for message in ask.messages)
-    return records.Answer(query_id, text, prompt_tokens, rough_tokens(text), tuple(context))
+    new_tokens = rough_tokens(text) + rough_tokens(reply.thought)
+    cut = reply.cut and len(text) == len(reply.text.strip())
+    return records.Answer(query_id, text, prompt_tokens, new_tokens, tuple(context), cut, bool(reply.thought))
 
 
 class Prompts:
@@ -128,28 +174,40 @@ class Prompts:
         return Ask(messages, max_tokens=self.rule.max_new_tokens, repeat=repeat)
 
 
-def prompt_tails(
-    tokenizer: Any, asked: Sequence[tuple[str, Sequence[str]]], documents: Mapping[str, Document], passage_tokens: int
-) -> list[str]:
-    """The ends of prompts, one for each question and the ids of its passages: what answering and training both show."""
+def turns_of(
+    tokenizer: Any, instruction: str, examples: Sequence[tuple[str, str]], asked: Sequence[tuple[str, Sequence[str]]],
+    documents: Mapping[str, Document], passage_tokens: int,
+) -> list[list[Turn]]:  # fmt: skip
+    """Conversations up to the question, one for each question and the ids of its passages.
+
+    It is what answering, tuning and the probe show: the instruction, examples of (question, answer), the question.
+    """
     used = list(dict.fromkeys(doc_id for _, context in asked for doc_id in context))
     texts = generation.cut(tokenizer, [documents[doc_id].content for doc_id in used], passage_tokens)
     shown = dict(zip(used, texts, strict=True))
-    return [
-        generation.chat_tail(tokenizer, question_turn(text, [shown[doc_id] for doc_id in context]))
-        for text, context in asked
-    ]
+    begun: list[Turn] = [("system", instruction)]
+    for question, reply in examples:
+        begun += [("user", question), ("assistant", reply)]
+    return [[*begun, ("user", question_turn(text, [shown[key] for key in context]))] for text, context in asked]
 
 
-def load(spec: Answer, documents: Mapping[str, Document], inputs: Inputs, seed: int) -> tuple[Any, Any, str]:
-    """Return the generator, its tokenizer, and the head of every prompt: instruction and examples."""
-    model, tokenizer = load_generator(common.model_folder(spec.generator.model, inputs), inputs.get("adapter"))
+def conversations(
+    spec: Answer, queries: Mapping[str, str], documents: Mapping[str, Document],
+    contexts: Mapping[str, Sequence[str]], inputs: Inputs, seed: int,
+) -> tuple[generation.Chatting, ChatTemplate]:  # fmt: skip
+    """The generator with all its prompts, in the order of the queries, and its chat template."""
+    rule = spec.generator
+    model, tokenizer = load_generator(common.model_folder(rule.model, inputs), inputs.get("adapter"))
+    template = ChatTemplate(tokenizer, rule.thinking)
+    template.check(rule.instruction)
 
     def cut(texts: Sequence[str]) -> list[str]:
-        return generation.cut(tokenizer, texts, spec.generator.passage_tokens)
+        return generation.cut(tokenizer, texts, rule.passage_tokens)
 
-    turns = _examples(spec, documents, inputs, cut, seed)
-    return model, tokenizer, generation.chat_parts(tokenizer, spec.generator.instruction, turns)
+    examples = _examples(spec, documents, inputs, cut, seed)
+    asked = [(text, contexts[query_id]) for query_id, text in queries.items()]
+    turns = turns_of(tokenizer, rule.instruction, examples, asked, documents, rule.passage_tokens)
+    return generation.Chatting(model, template, turns, spec.stop), template
 
 
 def choose_contexts(spec: Answer, queries: Mapping[str, str], inputs: Inputs) -> dict[str, list[str]]:

@@ -172,7 +172,7 @@ class ServedAnswerer:
         ]
         answers: list[str | None] = []
         for (question, passage), reply in zip(shown, self.chat.ask_all(asks, progress), strict=True):
-            text = _line(endpoints.sound(reply.text))
+            text = _lines(endpoints.sound(reply.text))
             reason = None if reply.failure else self._fault(text, question, passage)
             self.failed.update([reply.failure] if reply.failure else [])
             self.dropped.update([reason] if reason else [])
@@ -199,8 +199,18 @@ class ServedAnswerer:
 
 
 def _line(text: str) -> str:
-    """An answer on one line, without labels, quotes and list marks around it."""
-    return " ".join(LEADING.sub("", text.strip()).strip(" \"'*").split())
+    """An answer on one line, cleaned."""
+    return " ".join(_cleaned(text).split())
+
+
+def _lines(text: str) -> str:
+    """An answer in its lines, cleaned, with single spaces."""
+    return "\n".join(" ".join(line.split()) for line in _cleaned(text).splitlines()).strip()
+
+
+def _cleaned(text: str) -> str:
+    """An answer without labels, quotes and list marks around it."""
+    return LEADING.sub("", text.strip()).strip(" \"'*")
 
 
 def _by_reason(dropped: Counter[str]) -> dict[str, Any]:

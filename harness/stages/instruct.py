@@ -94,9 +94,10 @@ class Material(NamedTuple):
         return relevant_passages(query_id, self.qrels, self.references)
 
     def answers(self, query_id: str) -> list[str]:
-        """Reference answers, each on one line."""
+        """Reference answers in their lines, each with single spaces; those without a word are left out."""
         found = self.references[query_id].answers if query_id in self.references else ()
-        return [line for text in found if (line := " ".join(text.split()))]
+        whole = ("\n".join(" ".join(line.split()) for line in text.strip().splitlines()) for text in found)
+        return [text for text in whole if text]
 
     def is_declined(self, query_id: str) -> bool:
         """Whether the data set calls the question unanswerable."""

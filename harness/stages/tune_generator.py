@@ -1,7 +1,7 @@
 """tune_generator: examples in, an adapter for the generator out.
 
 What is trained on is, token for token, what the stage `answer` shows the generator, followed by the answer and by the
-end of the assistant's turn. How it is trained is in `harness.training.generators`.
+end of the assistant's turn, as the chat template writes it. How it is trained is in `harness.training.generators`.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from typing import Any, ClassVar
 
 from harness.data.formats import load_jsonl
 from harness.models import generation
+from harness.models.chats import ChatTemplate
 from harness.stages import Inputs
-from harness.stages.answer import prompt_tails
+from harness.stages.answer import turns_of
 from harness.stages.answering import holds
 from harness.stages.common import model_folder, read_corpus, seeded
 from harness.stages.instruct import INSTRUCTIONS_FILE
@@ -32,16 +33,21 @@ class Prompted(Spec):
     model: str
     instruction: str
     passage_tokens: int
+    thinking: bool | None = False
 
 
 class TuneGenerator(Quiet):
-    """The untuned generator and the recipe; `language` says what the words of an answer are."""
+    """The untuned generator, the recipe, and the strings before which answers end; see `answer.Answer`.
+
+    `language` says what the words of an answer are.
+    """
 
     QUIET: ClassVar[tuple[str, ...]] = ("language",)
 
-    language: str = ENGLISH
     generator: Prompted
     recipe: GeneratorRecipe
+    language: str = ENGLISH
+    stop: tuple[str, ...] = ()
 
 
 def tune_generator(spec: TuneGenerator, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
@@ -51,7 +57,7 @@ def tune_generator(spec: TuneGenerator, inputs: Inputs, out: Path, seed: int, pr
     documents = read_corpus(inputs["corpus"])
     folder = model_folder(spec.generator.model, inputs)
     tokenizer, ends, window = load_tokenizer(folder)
-    made = examples_of(rows, documents, spec.generator, tokenizer, ends)
+    made = examples_of(rows, documents, spec.generator, tokenizer, ends, spec.stop)
     examples = short_enough(made, spec.recipe, window)
     with seeded(seed):
         tuned = tune(lambda: load_base(folder, spec.recipe), tokenizer, examples, spec.recipe, seed, progress)
@@ -70,31 +76,42 @@ def tune_generator(spec: TuneGenerator, inputs: Inputs, out: Path, seed: int, pr
 
 def examples_of(
     rows: Sequence[Mapping[str, Any]], documents: Mapping[str, Document], shown: Prompted, tokenizer: Any,
-    ends: set[int],
+    ends: set[int], stop: Sequence[str] = (),
 ) -> list[Example]:  # fmt: skip
-    """Rows of `instruct` as tokens. Head, tail and answer are coded apart, as they are when the generator writes."""
+    """Rows of `instruct` as tokens: the prompt as answering shows it, the answer, and what ends the turn.
+
+    `ends` are the tokens at which the model stops by itself.
+    """
+    template = ChatTemplate(tokenizer, shown.thinking)
+    template.check(shown.instruction)
     asked = [(row["query"], row["context"]) for row in rows]
-    tails = prompt_tails(tokenizer, asked, documents, shown.passage_tokens)
-    (head,) = coded(tokenizer, [generation.chat_parts(tokenizer, shown.instruction, [])])
-    replies = coded(tokenizer, [" ".join(row["answer"].split()) for row in rows])
-    end, prompts = end_of_turn(tokenizer, ends), coded(tokenizer, tails)
-    return [Example(head + tail, reply + end) for tail, reply in zip(prompts, replies, strict=True)]
+    conversations = turns_of(tokenizer, shown.instruction, [], asked, documents, shown.passage_tokens)
+    prompts = [template.prompt(turns) for turns in conversations]
+    completions = [
+        template.completion(turns, wanted(row["answer"], stop)) for turns, row in zip(conversations, rows, strict=True)
+    ]
+    whole = [prompt + completion for prompt, completion in zip(prompts, completions, strict=True)]
+    coded = (generation.code(tokenizer, texts) for texts in (prompts, completions, whole))
+    return [
+        Example(prompt, _ended(_after(prompt, both, apart), ends | template.ends, tokenizer))
+        for prompt, apart, both in zip(*coded, strict=True)
+    ]
 
 
-def coded(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
-    """Tokens of texts, and nothing that a tokenizer likes to put around them."""
-    return [list(row) for row in tokenizer(list(texts), add_special_tokens=False)["input_ids"]] if texts else []
+def wanted(answer: str, stop: Sequence[str] = ()) -> str:
+    """An answer as it is to be written: in its lines, or in one where generation ends at a line break."""
+    lines = [" ".join(line.split()) for line in answer.strip().splitlines()]
+    return (" " if any(not one.strip() and "\n" in one for one in stop) else "\n").join(lines)
 
 
-def end_of_turn(tokenizer: Any, ends: set[int]) -> list[int]:
-    """Tokens with which the chat template ends an assistant's turn, up to the first at which generation stops."""
-    marker = "ANSWER"
-    after = generation.chat_parts(tokenizer, "", [("", marker)]).rpartition(marker)[2]
-    (tokens,) = coded(tokenizer, [after])
-    for number, token in enumerate(tokens, start=1):
-        if token in ends:
-            return tokens[:number]
-    return [tokenizer.eos_token_id]
+def _after(prompt: list[int], whole: list[int], apart: list[int]) -> list[int]:
+    """The tokens of an answer behind its prompt; coded apart where both together would make another prompt."""
+    return whole[len(prompt) :] if whole[: len(prompt)] == prompt else apart
+
+
+def _ended(completion: list[int], ends: set[int], tokenizer: Any) -> list[int]:
+    """A completion with a token at its end at which the model stops."""
+    return completion if completion and completion[-1] in ends else [*completion, tokenizer.eos_token_id]
 
 
 def short_enough(examples: Sequence[Example], recipe: GeneratorRecipe, window: int | None) -> list[Example]:

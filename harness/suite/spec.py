@@ -70,7 +70,8 @@ class Reranker(Spec):
 class Generator(Spec):
     """`passage_tokens` cuts every passage of the prompt; `few_shot` counts the examples of the row `few-shot`.
 
-    The model ``llm:generator`` is the one that `llm.generator` names.
+    `thinking` switches thoughts by the chat template of a model that runs here; None leaves them to the template. The
+    model ``llm:generator`` is the one that `llm.generator` names.
     """
 
     model: str = "embedded:smollm2-135m-instruct"
@@ -78,10 +79,17 @@ class Generator(Spec):
     passage_tokens: Positive = 160
     batch_size: Positive = 8
     few_shot: Positive = 3
+    thinking: Annotated[bool, Field(strict=True)] | None = False
     instruction: str = (
         "Answer the question from the passages, as briefly as possible. "
         f"If the passages do not hold the answer, write exactly: {ABSTENTION}"
     )
+
+
+class Answer(Spec):
+    """How much of what a generator writes is its answer: all, or what stands before the first string of `stop`."""
+
+    stop: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Unique] = ()
 
 
 class AnswerFormat(Spec):
@@ -162,6 +170,7 @@ class Suite(Spec):
     reference_rows: Annotated[tuple[ReferenceRow, ...], Unique] = REFERENCE_ROWS
     seeds: Annotated[tuple[Seed, ...], Unique, Field(min_length=1)] = (0,)
     measures: Annotated[tuple[MeasureField, ...], Unique, Field(min_length=1)]
+    answer: Answer = Answer()
     answer_format: AnswerFormat | None = None
     abstention: Abstention = Abstention()
     utility: Utility = Utility()

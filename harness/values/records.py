@@ -55,13 +55,18 @@ class Pair(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What a generator wrote to one query from the documents `context`."""
+    """What a generator wrote to one query from the documents `context`; `new_tokens` counts removed thoughts too.
+
+    `cut` says that it did not end by itself within the limit, `thought` that a thought was removed from it.
+    """
 
     query_id: str
     text: str
     prompt_tokens: int
     new_tokens: int
     context: tuple[str, ...] = ()
+    cut: bool = False
+    thought: bool = False
 
 
 class Score(NamedTuple):

@@ -1,0 +1,65 @@
+"""Whether a generator's prompts hold what they must, looked at before any work: by its tokenizer alone.
+
+Must not know suites: it is given a folder, an instruction and a switch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from harness.errors import ConfigError, Problem
+from harness.models.chats import PINNED, ChatTemplate, Facts
+from harness.models.loaders import quiet
+
+SHORT_FOR_A_THOUGHT = 512
+"""Tokens below which a model that thinks often ends before it answers."""
+
+
+class Prompting(NamedTuple):
+    """How a generator is prompted: its switch for thinking, and the most tokens that it may write."""
+
+    thinking: bool | None
+    max_new_tokens: int
+    where: str
+
+
+def look(folder: Path, instruction: str, thinking: bool | None) -> Facts:
+    """What is to be told of a model's chat template.
+
+    Raises ConfigError if its tokenizer cannot be read, has no chat template, or one that loses the instruction.
+    """
+    quiet()
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except Exception as error:
+        # Whatever is wrong with its files is told in the words of many libraries.
+        said = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        hint = "save the tokenizer beside the weights"
+        raise ConfigError(Problem("", f"its tokenizer cannot be read ({said})", hint)) from error
+    template = ChatTemplate(tokenizer, thinking)
+    template.check(instruction)
+    return template.facts()
+
+
+def told(facts: Facts, rule: Prompting) -> Iterator[str]:
+    """What a user should know of a template before a run, in sentences."""
+    if facts.system == "user":
+        yield "its chat template takes no system turn: the instruction stands in the user turn, in every system alike"
+    if facts.dated:
+        yield f"its chat template writes today's date: prompts say {PINNED:%d %B %Y} instead, so that they never change"
+    short = rule.max_new_tokens < SHORT_FOR_A_THOUGHT
+    if facts.closed:
+        yield f"its chat template always begins a thought, which is closed at once ({rule.where}.thinking: false)"
+    elif rule.thinking is False and facts.thinks:
+        yield f"it thinks by default, which is switched off ({rule.where}.thinking: false)"
+    elif rule.thinking is not False and (facts.thinks or rule.thinking) and short:
+        yield (
+            f"it thinks before it answers, and {rule.where}.max_new_tokens ({rule.max_new_tokens}) may end it before "
+            f"it has an answer: raise that, or set {rule.where}.thinking: false"
+        )
+    if rule.thinking and not facts.switch:
+        yield f"its chat template has no switch for thinking: {rule.where}.thinking: true changes nothing"

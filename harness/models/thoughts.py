@@ -1,0 +1,260 @@
+"""Thoughts of a language model, told from its answer, however they are marked and wherever they end.
+
+The rule: a thought stands at the beginning of what was written, up to its closing mark; others may follow it. A closing
+mark without an opening one ends a thought that began in the prompt. A tag further down is the answer's own text (a
+document on XML), unless it is one that only models write, on a line of its own and outside of code. What was begun and
+never ended is no answer. Must not know models, endpoints or forms.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+STILL_THINKING = "the model was still thinking at {limit}; raise it or switch thinking off"
+NEVER_ENDED = "the model began a thought and never ended it; switch thinking off"
+ONLY_THOUGHT = "the model wrote a thought and no answer"
+
+_HARD = r"think(?:ing)?|thoughts?"
+_SOFT = r"reason(?:ing)?|reflect(?:ion)?|analysis|scratchpad|cot|monologue|rationale"
+_NAME = rf"(?:[\w.-]+[:_])?(?:{_HARD}|{_SOFT})(?:_\w+)?"
+_PAIRS: tuple[tuple[str, str, str], ...] = (
+    (r"\[THINK\]", r"\[/THINK\]", "[/THINK]"),
+    ("◁think▷", "◁/think▷", "◁/think▷"),
+    (r"<unused94>(?:thought)?", "<unused95>", "<unused95>"),
+    (r"<\|channel>(?:thought|analysis)", r"<channel\|>", "<channel|>"),
+    (r"<[|\uff5c]begin_of_thought[|\uff5c]>", r"<[|\uff5c]end_of_thought[|\uff5c]>", "<|end_of_thought|>"),
+    (r"<[|\uff5c]START_THINKING[|\uff5c]>", r"<[|\uff5c]END_THINKING[|\uff5c]>", "<|END_THINKING|>"),
+    (r"<[|\uff5c]inner_prefix[|\uff5c]>", r"<[|\uff5c]inner_suffix[|\uff5c]>", "<|inner_suffix|>"),
+    (rf"<[|\uff5c](?:{_HARD})[|\uff5c]>", rf"<[|\uff5c]/(?:{_HARD})[|\uff5c]>", "<|/think|>"),
+    (
+        r"\AHere(?: is|'s|\u2019s) my thought process:",
+        r"^[ \t*#]*Here(?: is|'s|\u2019s) my response:",
+        "Here is my response:",
+    ),
+)
+"""Marks that are no tags in pointed brackets: opening, closing, and the closing one as text."""
+_ONLY_MODELS = re.compile(r"(?:[\w.-]+[:_])?think", re.I)
+"""Names of tags that nobody but a model writes."""
+_TAG = re.compile(rf"<(?P<close>/?)(?P<name>{_NAME})(?:\s[^<>\n]*)?>", re.I)
+_OTHERS = tuple((re.compile(opens, re.M), re.compile(closes, re.M)) for opens, closes, _ in _PAIRS)
+_CHANNEL = re.compile(r"<\|channel\|>\s*(?P<name>\w+)[^<]*(?:<\|[a-z_]+\|>[^<]*)*?<\|message\|>")
+_CHANNEL_END = re.compile(r"<\|(?:end|return|call|start|channel)\|>")
+_BARE_CHANNELS = re.compile(r"\s*analysis(?P<thought>.*?)assistant\s?final(?P<answer>.*)", re.S)
+_BARE_ANALYSIS = re.compile(r"\s*analysis(?=[A-Z])")
+_WRAPPED = re.compile(
+    r"(?:<(?P<tag>answer|output|response|final|final_answer|solution)>"
+    r"|<\|(?:begin_of_solution|START_RESPONSE|START_TEXT)\|>)(?P<inner>.*?)"
+    r"(?:</(?P=tag)>|<\|(?:end_of_solution|END_RESPONSE|END_TEXT)\|>|\Z)\s*\Z",
+    re.S | re.I,
+)
+_BEGINS_THINKING = re.compile(
+    r"\s*(?:ok(?:ay)?|let(?:'s| me| us)|hmm+|alright|first|the (?:user|question)|we (?:need|have|must|are)|"
+    r"i (?:need|should|have|must|will|think)|i'll|to answer|wait|thinking|so)\b",
+    re.I,
+)
+_SENTENCE_ENDS = ".!?…:;)]}\"'\u3002\uff01\uff1f"
+
+
+class Parted(NamedTuple):
+    """An answer without its thoughts, and these; if the last thought was never ended (`open`), there is no answer."""
+
+    answer: str
+    thought: str = ""
+    open: bool = False
+
+    def fault(self, cut: bool, limit: str) -> str:
+        """Why this is no answer, in words; empty if it is one, or has no thought.
+
+        `cut` says that it was cut at the setting `limit`.
+        """
+        if self.open:
+            return STILL_THINKING.format(limit=limit) if cut else NEVER_ENDED
+        return ONLY_THOUGHT if self.thought and not self.answer else ""
+
+
+class _Mark(NamedTuple):
+    kind: str
+    opens: bool
+    start: int
+    end: int
+
+
+def part(text: str, begun: str = "") -> Parted:
+    """Tell the answer from its thoughts; `begun` is the opening mark with which the prompt ended, if it did."""
+    whole = begun + text
+    channels = _channels(whole)
+    if channels is not None:
+        return channels
+    marks = list(_marks(whole))
+    at = 0
+    while (mark := _opening_at(whole, marks, at)) is not None:
+        closing = _closing(marks, mark)
+        if closing is None:
+            return Parted("", whole[at:].strip(), True)
+        at = closing.end
+    lone = _lone_closing(whole, marks, at)
+    at = lone.end if lone is not None else at
+    return _without_blocks(whole, marks, at)
+
+
+def begun_by(prompt: str) -> str:
+    """The opening mark of a thought with which a prompt ends, white space apart; empty if it ends with none."""
+    end = len(prompt.rstrip())
+    mark = next((one for one in _marks(prompt) if one.opens and one.end == end), None)
+    return prompt[mark.start : mark.end] if mark is not None else ""
+
+
+def closing_of(opening: str) -> str:
+    """The mark that ends the thought which `opening` begins."""
+    tag = _TAG.fullmatch(opening)
+    if tag is not None:
+        return f"</{tag['name']}>"
+    return next(closes for (opens, _), (*_, closes) in zip(_OTHERS, _PAIRS, strict=True) if opens.fullmatch(opening))
+
+
+def before_json(text: str) -> str:
+    """What may hold JSON that is meant: nothing up to the last closing mark of a thought, none of one never ended.
+
+    A mark inside of a string of the JSON itself is a part of it.
+    """
+    rest = part(text).answer
+    marks = [mark for mark in _marks(rest) if not _in_json(rest, mark)]
+    last = max((mark.end for mark in marks if not mark.opens), default=0)
+    left = min((mark.start for mark in marks if mark.opens and mark.start >= last), default=len(rest))
+    return rest[last:left]
+
+
+def holds_mark(text: str) -> bool:
+    """Whether a mark of a thought stands anywhere in a text, quoted or not."""
+    return next(_marks(text), None) is not None
+
+
+def _marks(text: str) -> Iterator[_Mark]:
+    """The marks of thoughts in a text, in their order."""
+    found = [
+        _Mark(match["name"].casefold(), not match["close"], match.start(), match.end())
+        for match in _TAG.finditer(text)
+        if not _quoted(text, match.start(), match.end())
+    ]
+    for number, (opens, closes) in enumerate(_OTHERS):
+        found += [_Mark(str(number), True, one.start(), one.end()) for one in opens.finditer(text)]
+        found += [_Mark(str(number), False, one.start(), one.end()) for one in closes.finditer(text)]
+    yield from sorted(found, key=lambda mark: mark.start)
+
+
+def _quoted(text: str, start: int, end: int) -> bool:
+    before, after = text[start - 1 : start], text[end : end + 1]
+    return (before, after) in (("`", "`"), ('"', '"'), ("'", "'"), ("\u201c", "\u201d"), ("\u2018", "\u2019"))
+
+
+def _channels(text: str) -> Parted | None:
+    """The answer in the channels of gpt-oss ("harmony"), with their marks or without; None where there are none."""
+    found = list(_CHANNEL.finditer(text))
+    if found and text[: found[0].start()].replace("<|start|>assistant", "").strip() == "":
+        bodies = [(one["name"], _CHANNEL_END.split(text[one.end() :], maxsplit=1)[0].strip()) for one in found]
+        said = [body for name, body in bodies if name == "final"]
+        thought = "\n".join(body for name, body in bodies if name != "final")
+        return Parted(said[-1], thought) if said else Parted("", thought or text.strip(), True)
+    if text.lstrip().startswith("<|channel|>") and not found:
+        return Parted("", text.strip(), True)
+    bare = _BARE_CHANNELS.match(text)
+    if bare is not None:
+        return Parted(bare["answer"].strip(), bare["thought"].strip())
+    return Parted("", text.strip(), True) if _BARE_ANALYSIS.match(text) else None
+
+
+def _opening_at(text: str, marks: list[_Mark], at: int) -> _Mark | None:
+    """The opening mark that is the next thing but white space."""
+    start = at + len(text[at:]) - len(text[at:].lstrip("\ufeff \t\r\n"))
+    return next((mark for mark in marks if mark.opens and mark.start == start), None)
+
+
+def _closing(marks: list[_Mark], opening: _Mark) -> _Mark | None:
+    """The mark that ends a thought: the one that balances it, else the last of its kind, else the last of any."""
+    depth = 1
+    later = [mark for mark in marks if mark.start >= opening.end]
+    for mark in later:
+        if mark.kind == opening.kind:
+            depth += 1 if mark.opens else -1
+            if depth == 0:
+                return mark
+    closings = [mark for mark in later if not mark.opens]
+    same = [mark for mark in closings if mark.kind == opening.kind]
+    return next(reversed(same or closings), None)
+
+
+def _lone_closing(text: str, marks: list[_Mark], at: int) -> _Mark | None:
+    """The last closing mark that no opening one belongs to and that ends a thought rather than being told of."""
+    opened: set[str] = set()
+    found = None
+    for mark in marks:
+        if mark.start < at:
+            continue
+        if mark.opens:
+            opened.add(mark.kind)
+        elif mark.kind not in opened and not _in_code(text, at, mark) and _ends_thought(text, at, mark):
+            found = mark
+    return found
+
+
+def _ends_thought(text: str, at: int, mark: _Mark) -> bool:
+    if _on_edge(text, mark):
+        return True
+    if at or (mark.kind.isalpha() and re.fullmatch(_SOFT, mark.kind, re.I)):
+        return False
+    if mark.kind.isdigit():
+        return True
+    before = text[: mark.start]
+    told_of = before[-1:].isspace() and before.rstrip()[-1:] not in _SENTENCE_ENDS
+    return not told_of or _BEGINS_THINKING.match(text) is not None
+
+
+def _on_edge(text: str, mark: _Mark) -> bool:
+    """Whether a mark is the first or the last thing on its line."""
+    before = text[: mark.start].rpartition("\n")[2]
+    after = text[mark.end :].partition("\n")
+    return not before.strip() or (not after[0].strip() and bool(after[1]))
+
+
+def _in_code(text: str, at: int, mark: _Mark) -> bool:
+    """Whether a mark stands in a fenced block, or in a span of code of its line."""
+    before = text[at : mark.start]
+    fences = re.findall(r"^\s*(?:```|~~~)", before, re.M)
+    return len(fences) % 2 == 1 or before.rpartition("\n")[2].count("`") % 2 == 1
+
+
+def _without_blocks(text: str, marks: list[_Mark], at: int) -> Parted:
+    """The rest of a text without thoughts that stand on lines of their own, marked as only models mark them."""
+    thoughts, kept, here = [text[:at].strip()] if at else [], [], at
+    for mark in marks:
+        only = mark.kind.isdigit() or _ONLY_MODELS.fullmatch(mark.kind)
+        starts = not text[: mark.start].rpartition("\n")[2].strip()
+        if not (mark.opens and mark.start >= here and only and starts) or _in_code(text, at, mark):
+            continue
+        closing = _closing(marks, mark)
+        if closing is None:
+            return Parted("", text.strip(), True)
+        if _on_edge(text, closing) or closing.end == len(text.rstrip()):
+            kept.append(text[here : mark.start].rstrip())
+            thoughts.append(text[mark.start : closing.end])
+            here = closing.end
+    kept.append(text[here:])
+    answer = "".join(kept).strip()
+    wrapped = _WRAPPED.match(answer) if thoughts else None
+    return Parted(wrapped["inner"].strip() if wrapped else answer, "\n".join(thoughts))
+
+
+def _in_json(text: str, mark: _Mark) -> bool:
+    """Whether a mark stands inside of a JSON value that begins before it and ends after it."""
+    decoder = json.JSONDecoder(strict=False)
+    for bracket in re.finditer(r"[{\[]", text[: mark.start]):
+        try:
+            _, end = decoder.raw_decode(text, bracket.start())
+        except (ValueError, RecursionError):
+            continue
+        if end > mark.start:
+            return True
+    return False

@@ -1,0 +1,136 @@
+"""What a reader must know of the answers: how they were prompted, what was taken off them, and what looks wrong.
+
+One sentence for many systems. Counts come from the answers that are scored and from the notes of the ledger.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from harness.data.formats import load_jsonl
+from harness.models.chats import PINNED
+from harness.models.thoughts import holds_mark
+from harness.plans.graph import Plan, SystemPlan
+from harness.scoring.abstention import is_abstention
+from harness.stages.answer import DATE_PINNED, FAILED_FILE, IN_USER_TURN, THINKING_OFF
+from harness.stages.common import read_answers
+from harness.store import FolderStore
+from harness.values.findings import LedgerRow
+from harness.values.records import Answer
+
+ALIKE_SHARE = 0.9
+"""Share of a system's answers that are one and the same from which on that is told."""
+FEWEST = 4
+"""Answers below which it says nothing that they are alike."""
+SHOWN = 40
+_TAG = re.compile(r"(?:<[|/]?[A-Za-z][\w:.|/-]*(?:\s[^<>]*)?>|\[/?[A-Z_]{3,}\]|◁)")
+GENERATOR = "pipeline.generator"
+
+
+@dataclass(frozen=True)
+class _Written:
+    """The answers of one system, and how many of its questions failed."""
+
+    label: str
+    answers: Sequence[Answer]
+    failed: Sequence[str]
+
+    @property
+    def asked(self) -> int:
+        return len(self.answers) + len(self.failed)
+
+
+def remarks(plan: Plan, rows: Mapping[str, LedgerRow], store: FolderStore) -> list[str]:
+    """Sentences on the answers of all systems of a plan; `rows` are those of the ledger, by key."""
+    answered = [system for system in plan.systems if system.answers]
+    notes = [rows[key].notes for system in answered if (key := system.answers or "") in rows]
+    written = [one for system in answered if (one := _written(system, store)) is not None]
+    return [*_prompts(plan, notes), *_taken_off(written), *_failed(written), *_looks_wrong(written)]
+
+
+def _written(system: SystemPlan, store: FolderStore) -> _Written | None:
+    place = store.get(system.answers) if system.answers else None
+    if place is None:
+        return None
+    failed = place / FAILED_FILE
+    reasons = [str(row["reason"]) for row in load_jsonl(failed)] if failed.is_file() else []
+    return _Written(system.label, list(read_answers(place).values()), reasons)
+
+
+def _prompts(plan: Plan, notes: Sequence[Mapping[str, object]]) -> Iterator[str]:
+    """What was done to prompts; it is the same in every system, as all have the same chat template."""
+    model = plan.suite.generator.model if plan.suite.generator else ""
+    if any(note.get(IN_USER_TURN) for note in notes):
+        yield (
+            f"The chat template of {model} takes no system turn: the instruction stands in the user turn, before the "
+            "first question, in every system alike."
+        )
+    if any(note.get(DATE_PINNED) for note in notes):
+        yield (
+            f"The chat template of {model} writes today's date; prompts say {PINNED:%d %B %Y} instead, so that they "
+            "are the same every day."
+        )
+    if any(note.get(THINKING_OFF) for note in notes):
+        yield f"{model} thinks by default; that is switched off ({GENERATOR}.thinking: false), untuned and tuned alike."
+
+
+def _taken_off(written: Sequence[_Written]) -> Iterator[str]:
+    if told := _counted(written, lambda one: one.cut):
+        limit = f"{GENERATOR}.max_new_tokens"
+        yield f"Answers were cut at {limit}, and are scored as they stand: {told}. Raise it for whole answers."
+    if told := _counted(written, lambda one: one.thought):
+        yield f"Thoughts were removed from answers before they were scored: {told}."
+
+
+def _failed(written: Sequence[_Written]) -> Iterator[str]:
+    """Questions that a thought was all the answer to; other failures are told where failures are."""
+    counts = {
+        one.label: (sum("thinking" in reason or "thought" in reason for reason in one.failed), one.asked)
+        for one in written
+    }
+    if told := _listed(counts):
+        yield (
+            f"A thought was all that came, so there is no answer to score: {told}. Raise {GENERATOR}.max_new_tokens, "
+            "or switch thinking off."
+        )
+
+
+def _looks_wrong(written: Sequence[_Written]) -> Iterator[str]:
+    if told := _counted(written, lambda one: not one.text.strip()):
+        yield f"Answers are empty: {told}."
+    if told := _counted(written, lambda one: bool(_TAG.match(one.text.lstrip()))):
+        first = next(one.text for some in written for one in some.answers if _TAG.match(one.text.lstrip()))
+        yield f"Answers begin with a tag, as in {_short(first)}: {told}. See whether it belongs to the answer."
+    if told := _counted(written, lambda one: not _TAG.match(one.text.lstrip()) and holds_mark(one.text)):
+        yield f"Answers hold a mark of thoughts further down, and were left as they are: {told}."
+    if alike := {one.label: found for one in written if (found := _alike(one)) is not None}:
+        systems = "; ".join(
+            f"{label} {count} of {asked}: {_short(text)}" for label, (text, count, asked) in alike.items()
+        )
+        yield f"Nearly all answers of a system are the same ({systems}). See its prompt and its model."
+
+
+def _alike(one: _Written) -> tuple[str, int, int] | None:
+    """The text that nearly all answers are, how often, and of how many; None for refusals, which are told elsewhere."""
+    if len(one.answers) < FEWEST:
+        return None
+    (text, count), *_ = Counter(answer.text.strip() for answer in one.answers).most_common(1)
+    told = count >= ALIKE_SHARE * len(one.answers) and text and not is_abstention(text)
+    return (text, count, len(one.answers)) if told else None
+
+
+def _counted(written: Iterable[_Written], told: Callable[[Answer], bool]) -> str:
+    return _listed({one.label: (sum(map(told, one.answers)), len(one.answers)) for one in written})
+
+
+def _listed(counts: Mapping[str, tuple[int, int]]) -> str:
+    """``untuned 14 of 60, few-shot 3 of 60``, without those that have none; empty if none has any."""
+    return ", ".join(f"{label} {count} of {asked}" for label, (count, asked) in counts.items() if count)
+
+
+def _short(text: str) -> str:
+    words = " ".join(text.split())
+    return repr(words if len(words) <= SHOWN else f"{words[:SHOWN]}...")
