@@ -23,10 +23,21 @@ class Endpoint(Spec):
     """All of a role that can change what is written: its identity, and the full texts that it is asked by."""
 
     model: str
-    temperature: float
+    temperature: float | None
     seed: int | None
     max_tokens: int
     prompts: Mapping[str, str] = Field(default_factory=dict)
+    reasoning_effort: str | None = None
+    extra_body: Mapping[str, Any] = Field(default_factory=dict)
+    headers: Mapping[str, str] = Field(default_factory=dict)
+    query: Mapping[str, str] = Field(default_factory=dict)
+    system_turn: bool = True
+
+    @model_serializer(mode="wrap")
+    def _only_if_set(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Settings that are not given change no key of what was made before there were any.
+        unset = {"reasoning_effort": None, "extra_body": {}, "headers": {}, "query": {}, "system_turn": True}
+        return {name: value for name, value in whole(self).items() if name not in unset or value != unset[name]}
 
 
 class Served(Spec):
