@@ -110,10 +110,11 @@ def _said(choice: Mapping[str, Any]) -> Said:
         if choice.get("error"):
             return Said()
         raise TypeError("no message")
-    texts, thoughts = [], []
+    texts: list[str] = []
+    thoughts: list[str] = []
     for text, is_thought in _parts(message.get("content")):
         (thoughts if is_thought else texts).append(text)
-    thoughts += [text for name in THOUGHTS if isinstance(text := message.get(name), str)]
+    thoughts += [found for name in THOUGHTS if isinstance(found := message.get(name), str)]
     calls, refusal = message.get("tool_calls") or [message.get("function_call")], message.get("refusal")
     return Said(
         "".join(texts), "\n".join(thoughts), refusal if isinstance(refusal, str) else "refused" if refusal else "",
@@ -195,7 +196,7 @@ def _add(message: dict[str, Any], delta: Mapping[str, Any]) -> None:
         name = "reasoning" if is_thought else "content"
         message[name] = message.get(name, "") + text
     for name in (*THOUGHTS, "refusal"):
-        if isinstance(text := delta.get(name), str):
-            message[name] = message.get(name, "") + text
+        if isinstance(more := delta.get(name), str):
+            message[name] = message.get(name, "") + more
     if delta.get("tool_calls"):
         message.setdefault("tool_calls", delta["tool_calls"])

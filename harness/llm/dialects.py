@@ -33,18 +33,19 @@ NEAR = 90
 SHOWN = 200
 """Characters between the name of a parameter and the words that refuse it, at most."""
 _REFUSES = (
-    r"unsupported|not\s+(?:be\s+|yet\s+|currently\s+)?support|n['’]t\s+support|unknown|unrecogni[sz]ed|unexpected|"
+    r"unsupported|not\s+(?:be\s+|yet\s+|currently\s+)?support|n't\s+support|unknown|unrecogni[sz]ed|unexpected|"
     r"extra\s+(?:inputs?|fields?|parameters?)|extra_forbidden|"
-    r"(?:not|n['’]t)\s+(?:permitted|allowed|available|valid|accepted|recogni[sz]ed|implemented|enabled|compatible)|"
+    r"(?:not|n't)\s+(?:permitted|allowed|available|valid|accepted|recogni[sz]ed|implemented|enabled|compatible)|"
     r"(?:invalid|illegal|unsupported)\s+(?:field|param\w*|arg\w*|key|value|temperature|seed)|deprecated|unavailable|"
-    r"can(?:not|['’]t)\s+(?:both\s+)?be|only\s.{0,40}(?:allowed|supported|accepted|support)|"
-    r"does\s?n[o'’]t\s+(?:accept|have|allow|recogni[sz]e|take|know|support)|must\s+(?:not\s+)?be|no\s+longer|incompatible|"
+    r"can(?:not|'t)\s+(?:both\s+)?be|only\s.{0,40}(?:allowed|supported|accepted|support)|"
+    r"does\s?n[o']t\s+(?:accept|have|allow|recogni[sz]e|take|know|support)|must\s+(?:not\s+)?be|no\s+longer|incompatible|"
     r"got\s+an\s+unexpected|(?:use|please use)\s+.{0,3}max_completion_tokens"
 )
 _TOO_MUCH = re.compile(
     r"context|too\s+(?:large|long|many|high|big)|at\s+(?:most|least)|maximum\s+(?:value|allowed|of|number)|exceed|"
     r"(?:greater|less|more)\s+than|reduce|lower|<=|>=|range|between|\bmax(?:imum)?\s+(?:is|tokens\s+is)", re.IGNORECASE
 )  # fmt: skip
+_RENAMED = re.compile(r"max_completion_tokens['\"`]?\s+instead|use\s+.{0,3}max_completion", re.IGNORECASE)
 _RANGE = re.compile(
     r"between|range|(?:greater|less)[\s_]+than|positive|above\s+0|<=|>=|[<>]\s*\d|[\[(]\s*0(?:\.0)?\s*,", re.IGNORECASE
 )
@@ -52,11 +53,13 @@ _ABOVE_0 = re.compile(
     r"positive|(?:greater|more|higher|larger)[\s_]+than\s+'?0|above\s+0|>\s*0|\(\s*0(?:\.0)?\s*,|not\s+be\s+(?:0|zero)",
     re.IGNORECASE,
 )
-_ONLY = re.compile(r"only\s+(?:the\s+)?(?:value\s+)?['\"(]?(\d(?:\.\d+)?)['\")]?\s+(?:value\s+)?(?:is|are)\b", re.IGNORECASE)
+_ONLY = re.compile(
+    r"only\s+(?:the\s+)?(?:value\s+)?['\"(]?(\d(?:\.\d+)?)['\")]?\s+(?:value\s+)?(?:is|are)\b", re.IGNORECASE
+)
 _SYSTEM = re.compile(
     r"(?:system|developer)['\"`]?\s*(?:role|messages?|turns?|prompts?|instructions?)?['\"`]?\s*(?:is|are|was)?\s*"
-    r"(?:not|n['’]t|un)\s?(?:currently\s+)?(?:supported|allowed|enabled|permitted|available|support|accepted)|"
-    r"(?:not|n['’]t)\s+(?:support|accept|allow|enable)\w*\s+(?:the\s+|a\s+|an\s+)?['\"`]?(?:system|developer)|"
+    r"(?:not|n't|un)\s?(?:currently\s+)?(?:supported|allowed|enabled|permitted|available|support|accepted)|"
+    r"(?:not|n't)\s+(?:support|accept|allow|enable)\w*\s+(?:the\s+|a\s+|an\s+)?['\"`]?(?:system|developer)|"
     r"(?:unexpected|invalid|unknown|unsupported)\s+(?:message\s+)?role:?\s*['\"`]?(?:system|developer)|"
     r"roles?\s+must\s+alternate|only\s+['\"`]?user['\"`]?(?:,|\s+and)\s.{0,40}roles?",
     re.IGNORECASE,
@@ -74,8 +77,8 @@ log = logging.getLogger(__name__)
 class Dialect(NamedTuple):
     """How a server is asked: for each part of a request that it refused, what is sent instead (None: nothing)."""
 
-    instead: Mapping[str, Any] = {}  # noqa: RUF012
-    said: Mapping[str, str] = {}  # noqa: RUF012
+    instead: Mapping[str, Any] = {}
+    said: Mapping[str, str] = {}
 
     def knowing(self, name: str, instead: Any, said: str) -> Dialect:
         """With one more refusal."""
@@ -130,7 +133,9 @@ class Dialect(NamedTuple):
         if not _names(name, fault):
             return None
         if name in LIMITS:
-            renamed = name == LIMITS[0] and re.search(r"max_completion_tokens['\"`]?\s+instead|use\s+.{0,3}max_comp", said)
+            renamed = name == LIMITS[0] and re.search(
+                r"max_completion_tokens['\"`]?\s+instead|use\s+.{0,3}max_comp", said
+            )
             return None if _TOO_MUCH.search(said) and not renamed else self.knowing(name, None, said)
         if name == "temperature":
             return self._warmer(said, body[name])

@@ -83,7 +83,10 @@ WORDS: tuple[tuple[re.Pattern[str], int], ...] = tuple(
         (r"(invalid|incorrect|missing|no) (api.?)?key|unauthori[sz]ed|authenticat|login fail", 401),
         (r"model .{0,60}(not found|not exist|does not exist|unknown)|no such model|unknown model|^not found", 404),
         (r"unsupported (parameter|value)|unknown (name|field|parameter)|unrecogni[sz]ed|extra inputs|not support", 400),
-        (r"overloaded|unavailable|time.?d? ?out|try again|internal (server )?error|upstream|bad gateway|no healthy", 503),
+        (
+            r"overloaded|unavailable|time.?d? ?out|try again|internal (server )?error|upstream|bad gateway",
+            503,
+        ),
     )
 )
 

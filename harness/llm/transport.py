@@ -44,6 +44,7 @@ PROXIES = (403, 407, 502, 503, 504)
 """Statuses that a proxy may answer in place of the server."""
 _NOISY = ("openai", "httpx", "httpcore")
 
+
 class Line:
     """The way to the endpoint of a role. Usable in the loop of `background` only, except for `problem` and `where`."""
 
@@ -140,8 +141,10 @@ class Line:
         status = _tunnel_status(error)
         said = f"it answers {status}" if status else cause
         local = self._address.local
-        advice = f"set NO_PROXY={self._address.host}, as it is no address of the outside" if local else (
-            "see that the proxy is up and lets this address through, or unset HTTP_PROXY and HTTPS_PROXY"
+        advice = (
+            f"set NO_PROXY={self._address.host}, as it is no address of the outside"
+            if local
+            else ("see that the proxy is up and lets this address through, or unset HTTP_PROXY and HTTPS_PROXY")
         )
         return Fault("dead", f"no connection through the proxy {self._proxy} of the environment ({said})", advice)
 
@@ -149,7 +152,7 @@ class Line:
         """What a status other than 200 says."""
         status = error.status_code
         found = complaint_in(_body(error)) or Complaint("")
-        said = self.scrub(found.said)
+        said = self.scrub(found.said).replace("\u2019", "'")
         told = f"answers {status}" + (f": {self._short(said)}" if said else "")
         if self._proxy and status in PROXIES:
             told += f" (through the proxy {self._proxy} of the environment)"

@@ -33,16 +33,17 @@ _PREFIXED = re.compile(
     )""",
     re.VERBOSE,
 )
-_PIECE = re.compile(r"[A-Za-z0-9]{%d,}" % LONG)
+_PIECE = re.compile(rf"[A-Za-z0-9]{{{LONG},}}")
 _USER = re.compile(r"(?<=://)[^/\s@?#]+(?=@)")
 _QUERY = re.compile(r"(?<=[?&])([\w.-]+)=([^&\s#\"']+)")
 _SECRET_WORDS = frozenset(
-    "key apikey token secret password passwd pwd authorization auth cookie credential credentials signature sig bearer "
-    "code accesskey".split()
-)
+    ("key", "apikey", "token", "secret", "password", "passwd", "pwd", "authorization", "auth", "cookie", "credential",
+     "credentials", "signature", "sig", "bearer", "code", "accesskey")
+)  # fmt: skip
 _BODY_NAMES = frozenset(
-    "key api_key apikey api-key access_token token secret password authorization bearer client_secret auth_token".split()
-)
+    ("key", "api_key", "apikey", "api-key", "access_token", "token", "secret", "password", "authorization", "bearer",
+     "client_secret", "auth_token")
+)  # fmt: skip
 REFERENCE = re.compile(r"\$\{(\w+)\}")
 """What stands for the value of an environment variable."""
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
