@@ -16,6 +16,7 @@ from harness.plans.graph import Plan, SystemPlan
 from harness.plans.ledger import making_cost, unknown_costs
 from harness.plans.plan import build_plan
 from harness.remarks import answers, language
+from harness.remarks import endpoints as remarks_of_endpoints
 from harness.running.carry_out import Execution, Watch, carry_out, no_watch
 from harness.running.executors import ChildExecutor, Executor, InlineExecutor
 from harness.running.latency import Latencies
@@ -69,8 +70,9 @@ class Bench:
     def __init__(
         self, suite: Suite, path: Path, root: Path, watch: Watch, executor: Executor, replay: bool = False
     ) -> None:
-        self.suite, self.path, self.root, self.watch, self.executor = suite, path, root, watch, executor
-        self.services = endpoints.services_of(suite, root, replay)
+        self.written, self.path, self.root, self.watch, self.executor = suite, path, root, watch, executor
+        self.suite = endpoints.spoken(suite, root)
+        self.services = endpoints.services_of(self.suite, root, replay)
         self.store = FolderStore(root / "store")
         self.split = suite.evaluate.split
 
@@ -80,13 +82,14 @@ class Bench:
         requirements.check(self.suite)
         dataset = load_dataset(self.suite.dataset, self.split)
         slices = aftermath.slices_of(self.suite, dataset)
-        plan = build_plan(self.suite, dataset)
-        elsewhere = forgetting.prepared(plan)
-        plan.parts.publish(self.store)
-        cards = Scorecards(plan, dataset, self.store, self.watch, self.services, self.root)
+        plan, elsewhere, cards = self._planned(dataset)
         roles = endpoints.roles_needed(plan, self.store, cards.lacks_judgements())
         roles += elsewhere.roles(self.store, self.services, self.root) if elsewhere else []
-        endpoints.check(dict.fromkeys(roles), self.services)
+        endpoints.check(dict.fromkeys(roles), self.services, self.suite)
+        if (spoken := endpoints.spoken(self.written, self.root)) != self.suite:
+            # Answers are known by what is really sent: the plan is made anew by what the servers take.
+            self.suite, self.services = spoken, endpoints.adapted(self.services, spoken)
+            plan, elsewhere, cards = self._planned(dataset)
         execution = carry_out(plan, self.store, self.executor, InlineExecutor(), self.watch, self.services)
         cards.execution = execution
         rows = {system.label: cards.rows(system) for system in plan.systems}
@@ -109,7 +112,7 @@ class Bench:
             created=provenance.now(),
             seconds=time.perf_counter() - started,
             provenance=provenance.collect(self.path),
-            spec=self.suite.model_dump(mode="json", by_alias=True),
+            spec=self.written.model_dump(mode="json", by_alias=True),
             dataset=dataset.describe(self.split, len(plan.sample)),
             settings=self._settings(dataset),
             measures=tuple(map(str, self.suite.measures)),
@@ -128,6 +131,7 @@ class Bench:
             paid=endpoints.paid(self.services),
             not_run=self._not_run(plan) | {f"probe {name}": why for name, why in latencies.failed.items()},
             notes=(
+                *remarks_of_endpoints.dialects(self.written, self.services),
                 *answers.remarks(plan, execution.rows, self.store),
                 *self._notes(plan, rows),
                 *language.read_as(dataset),
@@ -149,6 +153,13 @@ class Bench:
         seconds = time.perf_counter() - started
         made, computed = execution.made + there.calls_made, cards.computed + there.scores_computed
         return Finished(outcome, folder, made, computed, share, self.suite.failure_limit, seconds)
+
+    def _planned(self, dataset: Dataset) -> tuple[Plan, forgetting.Elsewhere | None, Scorecards]:
+        """The plan, that on another data set, and what scores them."""
+        plan = build_plan(self.suite, dataset)
+        elsewhere = forgetting.prepared(plan)
+        plan.parts.publish(self.store)
+        return plan, elsewhere, Scorecards(plan, dataset, self.store, self.watch, self.services, self.root)
 
     @staticmethod
     def _served(system: SystemPlan, execution: Execution) -> bool:

@@ -64,6 +64,10 @@ def run(
 
 def _what_was_done(done: object) -> str:
     made, scored, seconds = (getattr(done, name) for name in ("calls_made", "scores_computed", "seconds"))
+    if not made and not scored and done.failed_share:
+        return (
+            f"Nothing new was computed: what is missing failed, and is tried again by the next run ({seconds:.0f} s)."
+        )
     if not made and not scored:
         return f"Nothing had to be computed again: every stage and score came out of the store ({seconds:.0f} s)."
     return f"{made} stage calls made, {scored} sets of scores computed, in {seconds:.0f} s."

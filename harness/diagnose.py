@@ -25,6 +25,7 @@ from harness.plans.graph import Plan
 from harness.plans.substitutions import build_diagnosis_plan, pipeline_identity, suite_for
 from harness.quotes import plan_of, quotes
 from harness.remarks import answers, language
+from harness.remarks import endpoints as remarks_of_endpoints
 from harness.running.carry_out import Watch, carry_out, no_watch
 from harness.running.executors import ChildExecutor, Executor, InlineExecutor
 from harness.running.latency import Latencies
@@ -67,9 +68,10 @@ class _Diagnosing:
     def __init__(
         self, given: Suite, path: Path, split: Split, root: Path, watch: Watch, executor: Executor, replay: bool
     ) -> None:
-        self.given, self.path, self.root, self.watch, self.executor = given, path, root, watch, executor
-        self.suite, self.split = suite_for(given, split), split
-        self.services = endpoints.services_of(given, root, replay)
+        self.written, self.path, self.root, self.watch, self.executor = given, path, root, watch, executor
+        self.given = endpoints.spoken(given, root)
+        self.suite, self.split = suite_for(self.given, split), split
+        self.services = endpoints.services_of(self.given, root, replay)
         self.store = FolderStore(root / "store")
         self.notes: list[str] = []
 
@@ -80,7 +82,7 @@ class _Diagnosing:
         dataset = load_dataset(self.suite.dataset, self.split)
         if self.given.evaluate.split in dataset.splits:
             check_slices(self.given.slices, dataset.splits[self.given.evaluate.split].queries)
-        plan = build_diagnosis_plan(self.suite, dataset)
+        plan = self._planned(dataset)
         cards, rows = self._scored(plan, dataset)
         seen = Examined(plan, dataset, self.store, rows)
         latencies = Latencies(plan, self.store, self.executor, self.watch, self.services)
@@ -94,7 +96,7 @@ class _Diagnosing:
             created=provenance.now(),
             machine=provenance.machine_class(),
             provenance=provenance.collect(self.path),
-            spec=self.given.model_dump(mode="json", by_alias=True),
+            spec=self.written.model_dump(mode="json", by_alias=True),
             pipeline=pipeline_identity(self.given),
             digests=dataset.digests,
             settings={str(one): digest_of(cards.measured(one).settings) for one in self.suite.measures},
@@ -114,17 +116,31 @@ class _Diagnosing:
             quotes=self._quotes(dataset, serving),
         )
         diagnosis = self._advised(diagnosis, dataset, frozenset(cards.unproven()))
-        notes = (*self._remarks(diagnosis), *language.read_as(dataset), *cards.remarks(), *self.notes)
+        told = (*remarks_of_endpoints.dialects(self.written, self.services), *language.read_as(dataset))
+        notes = (*told, *self._remarks(diagnosis), *cards.remarks(), *self.notes)
         update = {"seconds": time.perf_counter() - started, "notes": notes}
         diagnosis = diagnosis.model_copy(update=update)
         every = [row for found in rows.values() for row in found]
         return Diagnosed(diagnosis, diagnoses.write(diagnosis, self.root, every))
 
+    def _planned(self, dataset: Dataset) -> Plan:
+        """The plan, by what the servers take: each endpoint that it needs is asked one small question first."""
+        plan = build_diagnosis_plan(self.suite, dataset)
+        plan.parts.publish(self.store)
+        cards = Scorecards(plan, dataset, self.store, self.watch, self.services, self.root)
+        roles = endpoints.roles_needed(plan, self.store, cards.lacks_judgements())
+        endpoints.check(roles, self.services, self.suite)
+        spoken = endpoints.spoken(self.written, self.root)
+        if spoken == self.given:
+            return plan
+        self.given, self.suite = spoken, suite_for(spoken, self.split)
+        self.services = endpoints.adapted(self.services, spoken)
+        return build_diagnosis_plan(self.suite, dataset)
+
     def _scored(self, plan: Plan, dataset: Dataset) -> tuple[Scorecards, dict[str, list[Score]]]:
         """What scored, and the rows by the label of the system; raises Incomplete if the untuned pipeline failed."""
         plan.parts.publish(self.store)
         cards = Scorecards(plan, dataset, self.store, self.watch, self.services, self.root)
-        endpoints.check(endpoints.roles_needed(plan, self.store, cards.lacks_judgements()), self.services)
         execution = carry_out(plan, self.store, self.executor, InlineExecutor(), self.watch, self.services)
         cards.execution = execution
         broken = [execution.failed[goal] for goal in plan.system(UNTUNED).goals if goal in execution.failed]

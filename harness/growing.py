@@ -59,7 +59,8 @@ def curve(
     wrong with the suite, its data, its models or what was asked for; a training that fails is part of the curve.
     """
     started = time.perf_counter()
-    spec, _ = load_suite(suite)
+    written, _ = load_suite(suite)
+    spec = endpoints.spoken(written, store)
     derived = suite_for(spec, candidate, shares, split, seeds)
     requirements.apply_device(derived)
     requirements.check(derived)
@@ -74,7 +75,10 @@ def curve(
     cards.measures = [measure for measure in cards.measures if str(measure) not in unproven]
     if not cards.measures:
         raise ConfigError(Problem("gates", f"{', '.join(unproven)} rests on a judge who is not calibrated", CALIBRATE))
-    endpoints.check(endpoints.roles_needed(plan, kept, cards.lacks_judgements()), services)
+    endpoints.check(endpoints.roles_needed(plan, kept, cards.lacks_judgements()), services, derived)
+    if endpoints.spoken(written, store) != spec:
+        # What its servers refuse is known now: everything is planned by it.
+        return curve(suite, candidate, store, shares, split, seeds, watch, executor, replay)
     execution = carry_out(plan, kept, executor or ChildExecutor(), InlineExecutor(), watch, services)
     cards.execution = execution
     rows = {system.label: cards.rows(system) for system in plan.systems}

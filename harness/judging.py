@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from harness import endpoints, requirements, scoring
 from harness.data.formats import write_atomically, write_jsonl
 from harness.digests import digest_file
-from harness.errors import ConfigError, Problem
+from harness.errors import ConfigError, Incomplete, Problem
 from harness.judge import calibration, judges
 from harness.judge.calibration import Calibration, Terms
 from harness.judge.labels import Labelled, read_labels, sample_rows, scale_of
+from harness.llm import Chat
 from harness.plans.calls import unpacking
+from harness.remarks import endpoints as remarks_of_endpoints
 from harness.running.carry_out import Watch, make, no_watch
 from harness.running.executors import ChildExecutor
+from harness.stages.endpoints import FAILED_SHARE, remedy
 from harness.store import FolderStore
 from harness.suite.files import load_suite
 from harness.suite.roles import Judge
@@ -47,25 +51,29 @@ def judge(
     Raises HarnessError for anything wrong with the suite, its judge, its endpoint or the file of labels.
     """
     started = time.perf_counter()
-    spec, _ = load_suite(suite)
+    written, _ = load_suite(suite)
+    spec = endpoints.spoken(written, root)
     judge, asked = _judge_of(spec, measure)
     rows = read_labels(labels, asked)
     scale = scale_of(rows)
     chosen = sample_rows(rows, sample, seed) if sample is not None else rows
     requirements.apply_device(spec)
-    settings = judges.settings_of(spec, root)
     services = endpoints.services_of(spec, root, replay)
     if not judge.in_process:
-        endpoints.check(["judge"], services)
+        endpoints.check(["judge"], services, spec)
+        spec = endpoints.spoken(written, root)
+        services = endpoints.adapted(services, spec)
+    settings = judges.settings_of(spec, root)
     chat = judges.chat_of(spec, services, _unpacked(spec, root))
     with watch(f"judge {len(chosen)} answers") as progress:
         scores = calibration.judge_rows(chosen, asked, judges.asked_by(settings, chat), progress)
+    _refuse_failures(chat, scores, root)
     told = scoring.measurement_settings(asked, settings)
     terms = Terms(scale, judge.cut, judge.bar, seed=seed)
     found = calibration.calibrate(chosen, scores, told, terms, digest_file(labels))
     place = judges.place_of(root, asked, settings)
     _write(place, found, chosen, scores)
-    remarks = (*_stopped(chat), *judges.kin(spec))
+    remarks = (*remarks_of_endpoints.dialects(written, services), *judges.kin(spec))
     seconds = time.perf_counter() - started
     return Judgement(found, place, _rows_of(place), endpoints.paid(services), seconds, remarks)
 
@@ -111,6 +119,19 @@ def _rows_of(place: Path) -> Path:
     return place.with_name(f"{place.stem}.{ROWS_FILE}")
 
 
-def _stopped(chat: object) -> list[str]:
-    stopped = getattr(chat, "stopped", "")
-    return [f"Judging was stopped: {stopped}"] if stopped else []
+def _refuse_failures(chat: Chat, scores: Mapping[str, scoring.Scored], root: Path) -> None:
+    """Raise Incomplete, with nothing kept but the answers, if judging was stopped, or more than half of it failed."""
+    asked = [one for one in scores.values() if one.status != "not_applicable"]
+    failed = Counter(one.reason for one in asked if one.status == "failed")
+    if chat.stopped:
+        raise Incomplete(f"judging was stopped, and nothing is calibrated: {chat.stopped}")
+    if asked and failed.total() > FAILED_SHARE * len(asked):
+        (reason, count), *_ = failed.most_common(1)
+        raise Incomplete(
+            f"{failed.total()} of {len(asked)} judgements failed, so nothing is calibrated; {count} of them: {reason}; "
+            f"{remedy(reason)}. Judgements that came are kept in {root / endpoints.FOLDER}"
+        )
+    if not asked:
+        reasons = Counter(one.reason for one in scores.values())
+        why = "; ".join(f"{count} of them: {reason}" for reason, count in reasons.most_common(3))
+        raise Incomplete(f"none of {len(scores)} answers is for the judge to judge, so nothing is calibrated; {why}")

@@ -563,7 +563,7 @@ def problem(server: Server, tmp_path: Path, **changes: Any) -> str:
 
 def test_a_good_endpoint_has_no_problem_and_is_asked_one_small_question(server: Server, tmp_path: Path) -> None:
     assert problem(server, tmp_path) == ""
-    assert [one.body["max_tokens"] for one in server.seen] == [5]
+    assert [one.body["max_tokens"] for one in server.seen] == [1024], "the question is not that of the role"
     assert not list(tmp_path.iterdir())
 
 
@@ -607,16 +607,13 @@ def test_what_is_wrong_with_an_endpoint_is_one_sentence(
     found = problem(server, tmp_path, timeout=0.5 if served.hang else 20.0)
     assert found.startswith(f"llm.judge: {server.url}: {sentence}")
     assert "\n" not in found
-    assert server.requests == 1
+    # A 400 may mean the form of the answer: the role would ask once more without, and so does the check.
+    assert server.requests == 1 + ("400" in sentence)
 
 
 @pytest.mark.parametrize(
-    "served",
-    [
-        llm_server.error(429, "slow down"), llm_server.says(""), llm_server.says(None, refusal="no"),
-        llm_server.error(400, "Use 'max_completion_tokens' instead."),
-    ],
-)  # fmt: skip
+    "served", [llm_server.error(429, "slow down"), llm_server.says(""), llm_server.says(None, refusal="no")]
+)
 def test_an_endpoint_that_is_there_and_knows_the_key_is_no_problem(
     served: Served, server: Server, tmp_path: Path
 ) -> None:

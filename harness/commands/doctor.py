@@ -21,6 +21,7 @@ from harness.models.loaders import EMBEDDED, locate
 from harness.plans.plan import build_plan
 from harness.suite.files import load_suite
 from harness.suite.roles import EMBEDDED_PREFIX
+from harness.suite.secrets import mask
 from harness.suite.sources import Dataset as Rule
 from harness.suite.spec import Suite
 
@@ -68,7 +69,7 @@ def _findings(suite: str | None, store: Path) -> Iterator[Finding]:
     for model in EMBEDDED:
         yield _asked(f"model {EMBEDDED_PREFIX}{model}", lambda model=model: locate(EMBEDDED_PREFIX + model))  # type: ignore[misc]
     url, key = os.environ.get("OPENAI_BASE_URL"), os.environ.get("OPENAI_API_KEY")
-    said = f"{url or 'the default endpoint'}, {'with a key' if key else 'without a key'}"
+    said = f"{mask(url) if url else 'the default endpoint'}, {'with a key' if key else 'without a key'}"
     there = bool(url or key)
     yield Finding("LLM endpoint", "ok" if there else "note", said if there else "none configured in the environment")
     if suite is not None:
@@ -134,13 +135,20 @@ def _dataset(what: str, where: str, rule: Rule, split: str) -> tuple[Dataset | N
 def _endpoints(suite: Suite, store: Path) -> Iterator[Finding]:
     """Every role that asks an endpoint, asked one small question."""
     from harness.llm import preflight
+    from harness.llm.dialects import speech_of
+    from harness.remarks import endpoints as remarks
 
-    services = endpoints.services_of(suite, store)
+    services, seen = endpoints.services_of(suite, store), set[str]()
     for role in requirements.endpoints(suite):
-        what = f"llm.{role}"
-        problem = preflight.check(role, services)
-        said = str(problem) if problem else f"{services.roles[role].model} answers"
-        yield Finding(what, "missing" if problem else "ok", said)
+        what, llm = f"llm.{role}", services.roles[role]
+        speech = speech_of(llm, services.folder)
+        problem = preflight.check(role, services, endpoints.shape_of(role, suite), speech.place not in seen)
+        seen.add(speech.place)
+        told = [*remarks.changed(llm, speech.dialect), *remarks.quiet(llm, speech.dialect)]
+        said = str(problem) if problem else "; ".join([f"{llm.model} answers", *told])
+        kept = dict.fromkeys(speech.dialect.said.values()) if told and not problem else {}
+        said += f" (the server said: {'; '.join(kept)})" if kept else ""
+        yield Finding(what, "missing" if problem else "note" if told else "ok", said)
     if any(measure.is_judged for measure in suite.measures) and suite.llm.judge is None:
         yield Finding("llm.judge", "note", "none configured: LLM-judged measures are not run")
 

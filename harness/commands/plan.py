@@ -11,7 +11,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from harness import forgetting, scoring
+from harness import endpoints, forgetting, scoring
 from harness.data.datasets import load_dataset
 from harness.plans.graph import Plan
 from harness.plans.ledger import estimate
@@ -34,7 +34,7 @@ ROOM = 40
 
 def describe_plan(name: str, store_root: Path, seeds: tuple[int, ...], console: Console, as_json: bool) -> None:
     """Print every distinct stage call once, with what it will take."""
-    suite, _ = load_suite(name)
+    suite = endpoints.spoken(load_suite(name)[0], store_root)
     apply_device(suite)
     if seeds:
         suite = suite.model_copy(update={"seeds": tuple(dict.fromkeys(seeds))})

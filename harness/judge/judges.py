@@ -64,7 +64,7 @@ def chat_of(suite: Suite, services: Services, unpacked: Path | None) -> Chat:
     from harness.llm.local import LocalChat
 
     folder = unpacked or locate(judge.model)
-    return LocalChat(folder, judge.model, judge.max_tokens, judge.temperature, judge.seed or 0)
+    return LocalChat(folder, judge.model, judge.max_tokens, judge.temperature or 0.0, judge.seed or 0)
 
 
 def place_of(root: Path, measure: Measure, settings: scoring.AnswerSettings) -> Path:

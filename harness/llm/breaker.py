@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from harness.llm.transport import Fault
+from harness.llm.faults import Fault
 
 ENOUGH = 5
 """Failures in a row before anything is concluded from them, fewer where fewer requests are in flight."""

@@ -19,11 +19,13 @@ from harness.errors import LlmStopped
 from harness.llm import background
 from harness.llm.asking import Ask, Reply, Spent
 from harness.llm.breaker import Pace
+from harness.llm.dialects import Dialect
+from harness.llm.faults import Answer, Fault
+from harness.llm.requests import Question
 from harness.llm.responses import Known, Responses, Stored
-from harness.llm.sending import Question, Sender, Tally
+from harness.llm.sending import Sender, Tally
 from harness.llm.services import Services
 from harness.llm.structured import read, repairing, schema_of
-from harness.llm.transport import Answer, Fault
 from harness.models.thoughts import part
 from harness.suite.roles import Role
 from harness.values.records import Progress
@@ -199,18 +201,25 @@ class EndpointChat:
         except ValueError as error:
             return Checked("", wrong=str(error))
 
-    def _question(self, ask: Ask) -> Question | None:
-        """What is asked, every default filled in; None if it cannot be written as UTF-8."""
-        rule = self._llm
+    def _question(self, ask: Ask, dialect: Dialect | None = None) -> Question | None:
+        """What is asked, every default filled in; None if it cannot be written as UTF-8.
+
+        Its key is made of what is really sent: a server that takes no temperature answers at its own.
+        """
+        spoken = self._sender.speech.dialect if dialect is None else dialect
+        rule = spoken.adapted(self._llm)
         limit = rule.max_tokens if ask.max_tokens is None else ask.max_tokens
-        warmth = float(rule.temperature if ask.temperature is None else ask.temperature)
+        wanted = rule.temperature if ask.temperature is None else ask.temperature
+        warmth = None if rule.temperature is None or wanted is None else spoken.temperature(float(wanted))
         seed = None if rule.seed is None else (rule.seed + ask.repeat) % SEEDS
         form = None if ask.form is None else _digest_of_form(ask.form)
+        bound = None if spoken.limit is None else limit
+        named = [rule.model, ask.messages, warmth, bound, rule.seed, form, ask.repeat]
         try:
-            key = digest_of([rule.model, ask.messages, warmth, limit, rule.seed, form, ask.repeat])
+            key = digest_of([*named, rule.extras] if rule.extras else named)
         except UnicodeEncodeError:
             return None
-        return Question(key, ask.messages, ask.form, limit, warmth, seed)
+        return Question(key, ask.messages, ask.form, limit, warmth, seed, ask)
 
     async def _once(self, question: Question) -> Reply:
         """Ask, or wait for the same question that is being asked."""
@@ -238,13 +247,18 @@ class EndpointChat:
             good = checked is not None and not checked.wrong
             stored = None
             if checked is not None and good:
-                stored = Stored(question.key, checked.text, tally.cost, checked.cut)
+                stored = Stored(self._key(question, tally), checked.text, tally.cost, checked.cut)
             kept = self._responses.write(self.services.run, self.role, tally.closed(), stored)
         prompt, new, dollars, _ = tally.cost
         reply = checked.reply()._replace(
             prompt_tokens=prompt, new_tokens=new, dollars=dollars, requests=len(tally.paid)
         )
         return reply, asyncio.wrap_future(kept)
+
+    def _key(self, question: Question, tally: Tally) -> str:
+        """The key of what was sent in the end, if a server wanted to be asked in another way."""
+        sent = self._question(question.ask, tally.dialect) if question.ask is not None else None
+        return question.key if sent is None else sent.key
 
     async def _checked_answer(self, question: Question, tally: Tally) -> Checked:
         outcome = await self._sender.answer(question, tally)

@@ -1,29 +1,59 @@
 """One small question to an endpoint before any work, so that what is configured wrongly is told at once.
 
-Nothing of it is cached or counted, and nothing is tried twice. Must not know what the endpoint will be asked.
+It is asked as the role will ask: with its parameters, its turns, its form and its limit. Nothing of it is cached or
+counted, and no fault is tried twice; what the server refuses and can do without is left out, and remembered. Must not
+know what the endpoint will be asked.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import NamedTuple
+
+from pydantic import BaseModel
 
 from harness.errors import Problem
 from harness.llm import background
+from harness.llm.asking import Message
+from harness.llm.completions import ONLY_THOUGHT
+from harness.llm.dialects import Dialect, Speech, speech_of
+from harness.llm.faults import Answer, Fault
+from harness.llm.requests import Question, body_of
 from harness.llm.services import Services
-from harness.llm.transport import Answer, Fault, Line
+from harness.llm.transport import Line
 from harness.suite.roles import Llm, Role
 
 LONGEST = 60.0
 """Seconds for the answer, if the role allows as many: a server on a small machine may still be at what it was asked."""
-TOKENS = 5
-ADVICE = {"dead": "see that it is up, and that base_url is right (it usually ends in /v1)"}
+ADVICE = {
+    "dead": "see that it is up, and that base_url is right (it usually ends in /v1)",
+    "again": "see that it is up",
+}
 
 
-def check(role: Role, services: Services) -> Problem | None:
+class Agreed(BaseModel):
+    """The form of the answer to the question, for roles that ask for one."""
+
+    answer: str
+
+
+class Shape(NamedTuple):
+    """How a role asks: with a turn of the system, for JSON of a form, for at most so many tokens, at a temperature."""
+
+    system: bool = False
+    form: bool = True
+    limit: int | None = None
+    temperature: float | None = None
+
+
+GENERATOR = Shape(system=True, form=False)
+
+
+def check(role: Role, services: Services, shape: Shape | None = None, anew: bool = False) -> Problem | None:
     """What is wrong with the endpoint of a role, None if it answers; neither key nor headers are in it.
 
     None too where nothing will be asked: the model runs in process, or the run is a replay. An endpoint that says it is
-    asked too often is there and knows the key: that is no problem of the configuration.
+    asked too often is there and knows the key: that is no problem of the configuration. With `anew`, what the server
+    refused before is tried again.
     """
     llm = services.roles[role]
     if llm.in_process or services.replay:
@@ -31,18 +61,54 @@ def check(role: Role, services: Services) -> Problem | None:
     line = Line(llm)
     if problem := line.problem():
         return Problem(f"llm.{role}", *problem)
-    outcome = background.submit(_probe(line, llm)).result()
-    if isinstance(outcome, Answer) or outcome.paid is not None or outcome.kind == "busy":
+    shape = shape or (GENERATOR if role == "generator" else Shape())
+    outcome = background.submit(_probe(line, llm, speech_of(llm, services.folder), shape, anew)).result()
+    if isinstance(outcome, Answer) or outcome.kind == "busy":
         return None
-    if outcome.status == 400 and "max_completion_tokens" in outcome.what:
+    thoughtful = outcome.what == ONLY_THOUGHT or outcome.advice == "raise max_tokens"
+    if outcome.paid is not None and not thoughtful:
         return None
-    advice = outcome.advice or ADVICE.get(outcome.kind, "see what it says, and correct the model or base_url")
+    advice = outcome.advice or ADVICE.get(outcome.kind, _correct(llm, outcome))
+    if outcome.what == ONLY_THOUGHT:
+        return Problem(f"llm.{role}", f"{line.where}: {outcome.what}")
     return Problem(f"llm.{role}", f"{line.where}: {outcome.what}", advice)
 
 
-async def _probe(line: Line, llm: Llm) -> Answer | Fault:
-    body: dict[str, Any] = {"model": llm.model, "messages": [{"role": "user", "content": "Say yes."}]}
+def _correct(llm: Llm, outcome: Fault) -> str:
+    """What to do about a refusal of something that the suite itself asks for."""
+    for name in ("reasoning_effort", "enable_thinking", *llm.extra_body):
+        if name in outcome.said and (name in llm.extra_body or getattr(llm, name, None) is not None):
+            place = f"extra_body.{name}" if name in llm.extra_body else name
+            return f"the suite asks for it: correct {place}, or leave it out"
+    if "enable_thinking" in outcome.said:
+        return "set extra_body: {enable_thinking: false}, or stream: true"
+    return "see what it says, and correct the model or base_url"
+
+
+def _question(llm: Llm, shape: Shape) -> Question:
+    turns = [Message("system", "You answer in one word.")] if shape.system else []
+    said = 'Answer with this JSON and nothing else: {"answer": "yes"}' if shape.form else "Say yes."
+    warmth = shape.temperature if shape.temperature and llm.temperature is not None else llm.temperature
+    form = Agreed if shape.form else None
+    return Question("", (*turns, Message("user", said)), form, shape.limit or llm.max_tokens, warmth, llm.seed)
+
+
+async def _probe(line: Line, llm: Llm, speech: Speech, shape: Shape, anew: bool) -> Answer | Fault:
+    """Ask until the server refuses nothing more that can be done without; as many times as there is to leave out."""
+    question, schema = _question(llm, shape), llm.structured != "plain"
+    dialect = Dialect() if anew else speech.dialect
     try:
-        return await line.send({**body, "max_tokens": TOKENS}, min(llm.timeout, LONGEST))
+        while True:
+            body = body_of(llm, dialect, question, schema)
+            outcome = await line.send(body, min(llm.timeout, LONGEST))
+            if isinstance(outcome, Answer) or outcome.paid is not None:
+                speech.replace(dialect) if anew else speech.learn(dialect)
+                return outcome
+            if (other := dialect.hearing(outcome, body)) is not None:
+                dialect = other
+            elif outcome.status in (400, 422) and "response_format" in body and llm.structured == "auto":
+                schema = False
+            else:
+                return outcome
     finally:
         await line.close()

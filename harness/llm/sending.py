@@ -10,16 +10,17 @@ import random
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from pydantic import BaseModel
 
-from harness.llm.asking import Message
 from harness.llm.breaker import LATER, Breaker, Pace
+from harness.llm.dialects import Dialect, speech_of
+from harness.llm.faults import Answer, Fault
+from harness.llm.requests import Question, body_of
 from harness.llm.responses import Cost, Held, Paid, Responses
 from harness.llm.services import Services
-from harness.llm.structured import response_format
-from harness.llm.transport import Answer, Fault, Line
+from harness.llm.transport import Line
 from harness.suite.roles import Role
 
 BYTES_PER_TOKEN = 3
@@ -36,23 +37,16 @@ RETRIED = ("again", "dead", "hung", "busy")
 KEPT = "run again: what is paid for is kept"
 
 
-class Question(NamedTuple):
-    """What is sent, with every default filled in; `key` names it."""
-
-    key: str
-    messages: tuple[Message, ...]
-    form: type[BaseModel] | None
-    max_tokens: int
-    temperature: float
-    seed: int | None
-
-
 @dataclass
 class Tally:
-    """The requests that were made for one question; those in `open` are not written yet."""
+    """The requests that were made for one question; those in `open` are not written yet.
+
+    `dialect` is that of the last one: the answer was given to what it sends.
+    """
 
     paid: list[Paid] = field(default_factory=list)
     open: list[Paid] = field(default_factory=list)
+    dialect: Dialect | None = None
 
     def add(self, paid: Paid) -> None:
         """Count one request."""
@@ -89,7 +83,7 @@ class Sender:
         self._flights: set[asyncio.Task[Answer | Fault]] = set()
         self._asking = 0
         self._timer: asyncio.TimerHandle | None = None
-        self._limit_name = "max_tokens"
+        self.speech = speech_of(self._llm, services.folder)
         self._plain: set[type[BaseModel]] = set()
 
     async def answer(self, question: Question, tally: Tally) -> Answer | Fault:
@@ -109,14 +103,20 @@ class Sender:
         tries: Counter[bool] = Counter()
         schema = question.form is not None and self._llm.structured != "plain" and question.form not in self._plain
         refused_schema = False
+        dialect = self.speech.dialect
         while True:
-            body = self._body(question, schema)
+            tally.dialect = dialect
+            body = body_of(self._llm, dialect, question, schema)
             outcome = await self._attempt(question, body, tally)
+            if isinstance(outcome, Answer) or outcome.paid is not None:
+                self.speech.learn(dialect)
             if isinstance(outcome, Answer):
                 if refused_schema and question.form is not None:
                     self._plain.add(question.form)
                 return outcome
-            if self._spelled_anew(outcome, body):
+            if (other := dialect.hearing(outcome, body)) is not None:
+                # Bounded by how much can be left out; believed once the server takes the question.
+                dialect = other
                 continue
             if outcome.status in (400, 422) and "response_format" in body and self._llm.structured == "auto":
                 schema, refused_schema = False, True
@@ -129,26 +129,6 @@ class Sender:
             await self._pause(self._pace.wait(tries.total(), outcome.retry_after, self._dice))
             tries[busy] += 1
 
-    def _body(self, question: Question, schema: bool) -> dict[str, Any]:
-        body: dict[str, Any] = {
-            "model": self._llm.model,
-            "messages": [message._asdict() for message in question.messages],
-            "temperature": question.temperature,
-            self._limit_name: question.max_tokens,
-        }
-        if question.seed is not None:
-            body["seed"] = question.seed
-        if schema and question.form is not None and (rule := response_format(question.form)) is not None:
-            body["response_format"] = rule
-        return body
-
-    def _spelled_anew(self, outcome: Fault, body: dict[str, Any]) -> bool:
-        """Newer models of OpenAI refuse `max_tokens` by its old name, and other servers know no other."""
-        if outcome.status == 400 and "max_tokens" in body and "max_completion_tokens" in outcome.what:
-            self._limit_name = "max_completion_tokens"
-            return True
-        return False
-
     async def _attempt(self, question: Question, body: dict[str, Any], tally: Tally) -> Answer | Fault:
         if tally.open:
             # What an attempt before this one held must not be in the way of this one.
@@ -159,7 +139,7 @@ class Sender:
         started = time.monotonic()
         outcome = _sized(await self._fly(body), question.max_tokens)
         tally.add(Paid(question.key, self._cost(outcome, body), held))
-        self._learn(outcome, time.monotonic() - started)
+        self._learn(outcome, time.monotonic() - started, isinstance(outcome, Fault) and _adapts(tally, outcome, body))
         return outcome
 
     async def settled(self, tally: Tally) -> None:
@@ -187,7 +167,7 @@ class Sender:
         counted = prompt is not None and new is not None
         prompt = _prompt_tokens(body) if prompt is None else prompt
         new = _tokens(answer.text) if new is None else new
-        return Cost(prompt, new, self._llm.dollars(prompt, new), counted)
+        return Cost(prompt, new, self._llm.dollars(prompt, new, answer.cached_tokens), counted)
 
     async def _hold(self, question: Question, body: dict[str, Any]) -> int | None:
         """Hold the worst case of one request in the budget; waits for others in flight, and stops all if none are."""
@@ -216,9 +196,9 @@ class Sender:
             spent = f"llm.max_usd: ${held.dollars:.4f} of ${usd:g} are spent, and one more request may cost"
             self._halt(f"{spent} ${worst.dollars:.4f}; raise llm.max_usd and {KEPT}")
 
-    def _learn(self, outcome: Answer | Fault, seconds: float) -> None:
-        """What one outcome says about the endpoint."""
-        if isinstance(outcome, Answer) or outcome.kind in ("again", "question", "refused"):
+    def _learn(self, outcome: Answer | Fault, seconds: float, adapts: bool = False) -> None:
+        """What one outcome says about the endpoint; nothing is wrong with one that wants to be asked otherwise."""
+        if isinstance(outcome, Answer) or outcome.kind in ("again", "question", "refused") or adapts:
             self._breaker.alive(seconds)
         elif outcome.kind == "stop":
             self.stop(outcome.what, outcome.advice)
@@ -262,11 +242,15 @@ class Sender:
             return
 
 
+def _adapts(tally: Tally, outcome: Fault, body: dict[str, Any]) -> bool:
+    return tally.dialect is not None and tally.dialect.hearing(outcome, body) is not None
+
+
 def _sized(outcome: Answer | Fault, max_tokens: int) -> Answer | Fault:
     """A failure in place of an answer that is far longer than was allowed."""
     if not isinstance(outcome, Answer):
         return outcome
-    tokens, characters = outcome.new_tokens or 0, len(outcome.text)
+    tokens, characters = (outcome.new_tokens or 0) - outcome.thought_tokens, len(outcome.text)
     if tokens <= LONGEST * max_tokens and characters <= LONGEST * max_tokens + SLACK:
         return outcome
     size = f"{characters} characters" if characters > SLACK else f"{tokens} tokens"

@@ -95,9 +95,14 @@ def messages(text: str, **values: str) -> tuple[Message, ...]:
     A line ``### user``, ``### assistant`` or ``### system`` begins a turn: examples given as finished turns are
     followed by models that follow no rule. What fills a placeholder cannot begin one.
     """
+    return tuple(turn._replace(content=fill(turn.content, **values)) for turn in turns(text))
+
+
+def turns(text: str) -> list[Message]:
+    """The turns of a text, its placeholders as they are."""
     first, *rest = _TURN.split(text)
-    turns = [("user", first), *zip(rest[::2], rest[1::2], strict=True)]
-    return tuple(Message(_ROLES[role], fill(said.strip(), **values)) for role, said in turns if said.strip())
+    cut = [("user", first), *zip(rest[::2], rest[1::2], strict=True)]
+    return [Message(_ROLES[role], said.strip()) for role, said in cut if said.strip()]
 
 
 def shorten(text: str, tokens: int) -> str:

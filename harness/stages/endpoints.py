@@ -5,6 +5,7 @@ Must not know where a model is served; see `llm.services`.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -12,21 +13,28 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from harness.llm import Chat
-from harness.suite.fields import Quiet, Spec
+from harness.suite.fields import Quiet
 from harness.values.records import Usage
 
 REASONS_SHOWN = 6
 FAILED_SHARE = 0.5
 
 
-class Endpoint(Spec):
+class Endpoint(Quiet):
     """All of a role that can change what is written: its identity, and the full texts that it is asked by."""
 
+    QUIET: ClassVar[tuple[str, ...]] = ("reasoning_effort", "extra_body", "headers", "query", "system_turn")
+
     model: str
-    temperature: float
+    temperature: float | None
     seed: int | None
     max_tokens: int
     prompts: Mapping[str, str] = Field(default_factory=dict)
+    reasoning_effort: str | None = None
+    extra_body: Mapping[str, Any] = Field(default_factory=dict)
+    headers: Mapping[str, str] = Field(default_factory=dict)
+    query: Mapping[str, str] = Field(default_factory=dict)
+    system_turn: bool = True
 
 
 class Served(Quiet):
@@ -55,10 +63,25 @@ def reasons(what: str, failed: Counter[str]) -> dict[str, int]:
 def check_failures(what: str, failed: Counter[str], asked: int) -> None:
     """Raise ValueError if more than half of what was asked failed."""
     if failed.total() > FAILED_SHARE * asked:
+        first = next(iter(failed))
         raise ValueError(
-            f"{failed.total()} of {asked} {what} failed, more than half (the first: {next(iter(failed))}); run again "
-            "to ask for these only, or use a more capable or more steady model"
+            f"{failed.total()} of {asked} {what} failed, more than half (the first: {first}); {remedy(first)}"
         )
+
+
+def remedy(reason: str) -> str:
+    """What to do about questions that failed, by the reason of the first of them."""
+    if reason.startswith("refused"):
+        return "the model declines such questions; take another one, or word the prompt in another way"
+    if found := re.search(r"answers(?: an error of)? (4\d\d)", reason):
+        return f"correct what the server refuses ({found[1]}): running again would be refused again"
+    if "only thought" in reason or "max_tokens" in reason or "tokens" in reason.split("where")[0]:
+        return "raise max_tokens, or let the model think less"
+    if any(word in reason for word in ("JSON", "not of the form", "field", "Input should", "no query")):
+        return "use a more capable model, or structured: schema where its server knows schemas"
+    if any(word in reason for word in ("no answer within", "no connection", "answers 5", "stream ended")):
+        return "see that the server is up and steady, and run again to ask for these only"
+    return "run again to ask for these only, or use a more capable or more steady model"
 
 
 def usage(units: int, chat: Chat, notes: Mapping[str, Any]) -> Usage:

@@ -73,5 +73,5 @@ class Quiet(Spec):
         return {
             name: value
             for name, value in whole(self).items()
-            if name not in self.QUIET or getattr(self, name) != fields[name].default
+            if name not in self.QUIET or getattr(self, name) != fields[name].get_default(call_default_factory=True)
         }

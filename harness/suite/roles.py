@@ -6,12 +6,16 @@ of a model at an OpenAI-compatible endpoint. This module must not know how a mod
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from harness.suite import secrets
 from harness.suite.fields import Above0, Count, Positive, Share, Spec
 
 EMBEDDED_PREFIX = "embedded:"
@@ -22,37 +26,116 @@ ROLES: tuple[Role, ...] = get_args(Role)
 PromptName = Literal["question", "keyword", "claim", "label", "instruct"]
 """What an endpoint is asked by a text that a suite may replace; the first three are kinds of synthetic queries."""
 Dollars = Annotated[float, Field(ge=0)]
+OWN_KEYS = {
+    "model": "model", "temperature": "temperature", "seed": "seed", "max_tokens": "max_tokens",
+    "max_completion_tokens": "max_tokens", "reasoning_effort": "reasoning_effort", "stream": "stream",
+    "stream_options": "stream",
+}  # fmt: skip
+"""What of a request is set by a key of the role itself."""
+
+
+def _texts(value: object) -> object:
+    """YAML reads ``api-version: 2024-10-21`` as a date, and a number as a number; both are sent as texts."""
+    if not isinstance(value, Mapping):
+        return value
+    return {str(name): _text(one) for name, one in value.items()}
+
+
+def _text(value: object) -> object:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, date):
+        return value.isoformat()
+    return str(value) if isinstance(value, int | float) else value
+
+
+Texts = Annotated[dict[str, str], BeforeValidator(_texts)]
 
 
 class Llm(Spec):
     """A language model in a role.
 
-    `base_url` defaults to `OPENAI_BASE_URL`, the key is read from the environment variable `api_key_env`; neither is
-    written anywhere. At most `max_concurrency` requests are in flight; one that has no answer after `timeout` seconds
-    is asked again, up to `retries` times. `max_tokens` bounds an answer. Prices are in dollars per million tokens.
-    `structured` says whether JSON is asked for by a schema: ``auto`` tries it and goes on without where a server
-    refuses it.
+    `base_url` defaults to `OPENAI_BASE_URL`, the key is read from the environment variable `api_key_env`; neither the
+    key nor what stands for it is written anywhere. At most `max_concurrency` requests are in flight; one that has no
+    answer after `timeout` seconds is asked again, up to `retries` times. `max_tokens` bounds an answer. A `temperature`
+    or a `seed` of None is not sent. Prices are in dollars per million tokens; `price_cached` is that of prompt tokens
+    that the server had in its cache, `price_in` if it is not given. `structured` says whether JSON is asked for by a
+    schema: ``auto`` tries it and goes on without where a server refuses it. `headers`, `query` (parameters of the
+    address) and `extra_body` are sent with every request; in their texts ``${NAME}`` stands for an environment
+    variable. Without `system_turn`, what a system turn says stands in front of the first user turn. `stream` asks for
+    the answer in pieces: ``auto`` does so where a server wants it.
     """
 
     model: Annotated[str, Field(min_length=1)] = SMALL
     base_url: str | None = None
     api_key_env: str = "OPENAI_API_KEY"
     max_concurrency: Positive = 8
-    temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = 0.0
     seed: Count | None = 0
     max_tokens: Positive = 1024
+    reasoning_effort: Annotated[str, Field(min_length=1)] | None = None
     timeout: Above0 = 40.0
     retries: Count = 5
     price_in: Dollars = 0.0
     price_out: Dollars = 0.0
+    price_cached: Dollars | None = None
     structured: Literal["auto", "schema", "plain"] = "auto"
+    system_turn: bool = True
+    stream: bool | Literal["auto"] = "auto"
+    headers: Texts = Field(default_factory=dict)
+    query: Texts = Field(default_factory=dict)
+    extra_body: dict[str, Any] = Field(default_factory=dict)
+    key_header: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]+$")] | None = None
+
+    @field_validator("api_key_env")
+    @classmethod
+    def _names_a_variable(cls, name: str) -> str:
+        if not secrets.VARIABLE.fullmatch(name) or secrets.looks_like_key(name):
+            raise ValueError(
+                "is no name of an environment variable; write the name of the variable that holds the key, such as "
+                "OPENAI_API_KEY, and never the key itself"
+            )
+        return name
+
+    @field_validator("base_url")
+    @classmethod
+    def _gives_nothing_away(cls, url: str | None) -> str | None:
+        if url is not None and (wrong := secrets.wrong_in_address(url)):
+            raise ValueError(f"{wrong}; use 'api_key_env', or 'query' or 'headers' with a ${{VARIABLE}}")
+        return url
+
+    @field_validator("headers", "query")
+    @classmethod
+    def _refers_to_secrets(cls, given: dict[str, str]) -> dict[str, str]:
+        found = [secrets.mask(name) for name, value in given.items() if secrets.literal_secret(name, value)]
+        if found:
+            raise ValueError(f"holds a secret ({', '.join(found)}); write ${{VARIABLE}}, and set it in the environment")
+        wrong = [name for name, value in given.items() if not (name.isascii() and value.isascii() and name.strip())]
+        if wrong or any("\n" in value or "\r" in value for value in given.values()):
+            raise ValueError("must be plain ASCII on one line")
+        return given
+
+    @field_validator("extra_body")
+    @classmethod
+    def _can_be_sent(cls, body: dict[str, Any]) -> dict[str, Any]:
+        for name, own in OWN_KEYS.items():
+            if name in body:
+                raise ValueError(f"{name!r} has a key of its own; set '{own}' of the role")
+        for name in ("messages", "n"):
+            if name in body:
+                raise ValueError(f"{name!r} is set by the harness; leave it out")
+        if found := list(secrets.in_body(body)):
+            raise ValueError(f"holds a secret ({', '.join(found)}); write ${{VARIABLE}}, and set it in the environment")
+        try:
+            json.dumps(body, allow_nan=False)
+        except (TypeError, ValueError):
+            raise ValueError("holds what is no JSON, such as a date or NaN; put it in quotes") from None
+        return body
 
     @model_validator(mode="after")
     def _served(self) -> Llm:
         if self.base_url is not None and self.model.startswith(EMBEDDED_PREFIX):
             raise ValueError(f"{self.model!r} runs in process, so it has no 'base_url'")
-        if self.base_url is not None and "@" in urlsplit(self.base_url).netloc:
-            raise ValueError("'base_url' holds a user or a password, which would be written down; use 'api_key_env'")
         return self
 
     @property
@@ -63,11 +146,30 @@ class Llm(Spec):
     @property
     def identity(self) -> dict[str, Any]:
         """What of it can change an answer; where it is served and how fast it is asked cannot."""
-        return self.model_dump(include={"model", "temperature", "seed", "max_tokens"})
+        return self.model_dump(include={"model", "temperature", "seed", "max_tokens"}) | self.extras
 
-    def dollars(self, prompt_tokens: int, new_tokens: int) -> float:
-        """Price of so many tokens."""
-        return (prompt_tokens * self.price_in + new_tokens * self.price_out) / 1e6
+    @property
+    def extras(self) -> dict[str, Any]:
+        """What else of a request can change an answer, as it is written; only what is set."""
+        found = {
+            "reasoning_effort": self.reasoning_effort,
+            "extra_body": self.extra_body,
+            "headers": self.headers,
+            "query": self.parameters,
+            "system_turn": None if self.system_turn else False,
+        }
+        return {name: value for name, value in found.items() if value not in (None, {})}
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """The query of the address and `query`, which counts where both name a parameter."""
+        return dict(parse_qsl(urlsplit(self.base_url or "").query, keep_blank_values=True)) | self.query
+
+    def dollars(self, prompt_tokens: int, new_tokens: int, cached_tokens: int = 0) -> float:
+        """Price of so many tokens; the cached ones are part of those of the prompt."""
+        cached = min(cached_tokens, prompt_tokens)
+        price = self.price_in if self.price_cached is None else self.price_cached
+        return ((prompt_tokens - cached) * self.price_in + cached * price + new_tokens * self.price_out) / 1e6
 
 
 class Judge(Llm):

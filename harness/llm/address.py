@@ -1,0 +1,143 @@
+"""Where an endpoint is and how it is entered: its address, what is added to it, the header of the key, the proxy.
+
+Azure differs from others in three things: a deployment is part of the path, the version of the API is a parameter of
+the address, and the key stands in a header of its own. Must not make requests.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit, urlunsplit
+from urllib.request import getproxies, proxy_bypass
+
+from harness.suite.roles import Llm
+from harness.suite.secrets import REFERENCE
+
+DEFAULT_URL = "https://api.openai.com/v1"
+COMPLETIONS = "/chat/completions"
+AZURE_HOSTS = (".openai.azure.com", ".cognitiveservices.azure.com", ".services.ai.azure.com", ".azure-api.net")
+AZURE_KEY = "api-key"
+DEPLOYMENTS = "/openai/deployments/"
+LOCAL = ("localhost", "127.", "[::1]", "::1", "0.0.0.0", "10.", "192.168.", "host.docker.internal")
+KEY_HEADERS = ("authorization", "api-key", "x-api-key", "x-goog-api-key")
+
+
+class Address(NamedTuple):
+    """`base` without user, password, query and end; `shown` is it as it may be printed, and is empty if it is none."""
+
+    base: str
+    shown: str
+    host: str
+    path: str
+    scheme: str
+    secret: bool = False
+
+    @property
+    def azure(self) -> bool:
+        """Whether the key belongs into Azure's own header."""
+        return self.host.endswith(AZURE_HOSTS) or DEPLOYMENTS in self.path
+
+    @property
+    def deployment(self) -> bool:
+        """Whether it is a deployment at Azure, which needs the version of the API."""
+        return DEPLOYMENTS in self.path
+
+    @property
+    def local(self) -> bool:
+        """Whether it is on this machine, or beside it."""
+        return self.host.startswith(LOCAL)
+
+
+def address_of(llm: Llm) -> Address:
+    """Where a role's endpoint is, by its suite or by the environment."""
+    url = llm.base_url or os.environ.get("OPENAI_BASE_URL") or DEFAULT_URL
+    try:
+        parts = urlsplit(url.strip())
+        named = parts.scheme in ("http", "https") and bool(parts.hostname)
+        port = parts.port
+    except ValueError:
+        named = False
+    if not named:
+        return Address("", "", "", "", "")
+    host, path = parts.hostname or "", parts.path.rstrip("/").removesuffix(COMPLETIONS)
+    place = f"[{host}]" if ":" in host else host
+    place += f":{port}" if port is not None else ""
+    shown = f"{parts.scheme}://{place}{path}"
+    base = urlunsplit((parts.scheme, parts.netloc, path, "", ""))
+    return Address(base, shown, host, path, parts.scheme, "@" in parts.netloc)
+
+
+def key_of(llm: Llm) -> str:
+    """The key out of the environment; keys read out of files often end in a newline, which no header may hold."""
+    return os.environ.get(llm.api_key_env, "").strip()
+
+
+def headers_of(llm: Llm, address: Address) -> dict[str, str]:
+    """The headers of a role with their variables filled in, the key in the one that the server wants."""
+    given = {name: filled(value) for name, value in llm.headers.items()}
+    key = key_of(llm)
+    if not {name.casefold() for name in given} & set(KEY_HEADERS) and key:
+        name = llm.key_header or (AZURE_KEY if address.azure else "Authorization")
+        given[name] = f"Bearer {key}" if name.casefold() == "authorization" else key
+    return given
+
+
+def carries_key(llm: Llm) -> bool:
+    """Whether a header of the suite's own lets the role in, so that no key is needed beside it."""
+    return bool({name.casefold() for name in llm.headers} & set(KEY_HEADERS))
+
+
+def query_of(llm: Llm) -> dict[str, str]:
+    """What is added to the address, with its variables filled in."""
+    return {name: filled(value) for name, value in llm.parameters.items()}
+
+
+def filled(value: Any) -> Any:
+    """The value with ``${NAME}`` in its texts replaced by the variables of the environment."""
+    if isinstance(value, str):
+        return REFERENCE.sub(lambda found: os.environ.get(found[1], "").strip(), value)
+    if isinstance(value, Mapping):
+        return {name: filled(one) for name, one in value.items()}
+    return [filled(one) for one in value] if isinstance(value, list | tuple) else value
+
+
+def variables(value: Any) -> Iterator[str]:
+    """Names of the variables that stand in the texts of a value."""
+    if isinstance(value, str):
+        yield from REFERENCE.findall(value)
+    elif isinstance(value, Mapping):
+        for one in value.values():
+            yield from variables(one)
+    elif isinstance(value, list | tuple):
+        for one in value:
+            yield from variables(one)
+
+
+def secrets_of(llm: Llm) -> list[str]:
+    """The texts that no message may hold: the key, and what the environment fills in or adds."""
+    names = dict.fromkeys(variables([llm.headers, llm.parameters, llm.extra_body]))
+    lines = os.environ.get("OPENAI_CUSTOM_HEADERS", "").splitlines()
+    found = [key_of(llm), *(os.environ.get(name, "").strip() for name in names)]
+    found += [line.partition(":")[2].strip() for line in lines]
+    for url in (os.environ.get("OPENAI_BASE_URL") or "", *getproxies().values()):
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            continue
+        found += [parts.password or "", *(text.partition("=")[2] for text in parts.query.split("&"))]
+    return [text for text in found if text]
+
+
+def proxy_of(address: Address) -> str:
+    """Host and port of the proxy that the environment puts before an address; empty if there is none."""
+    known = getproxies()
+    url = known.get(address.scheme) or known.get("all") or ""
+    try:
+        if not url or proxy_bypass(address.host):
+            return ""
+        parts = urlsplit(url if "://" in url else f"http://{url}")
+        return f"{parts.hostname}:{parts.port}" if parts.port else parts.hostname or ""
+    except (ValueError, OSError):
+        return ""

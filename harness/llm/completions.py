@@ -1,0 +1,202 @@
+"""The answer in the body of a response of 200, in whichever shape a server gives it: at once or as a stream of pieces.
+
+A content may be a text or a list of parts; thoughts may stand beside it; an error may be wrapped in it. Must not know
+how requests are made.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from harness.llm.faults import Answer, Asked, Complaint, Fault, complaint_in, fault_of, status_of
+from harness.llm.usage import Counted, counted
+
+THOUGHTS = ("reasoning_content", "reasoning", "thinking", "reasoning_text")
+THINKING_PARTS = ("thinking", "reasoning", "redacted_thinking")
+ONLY_THOUGHT = (
+    "the model only thought and wrote no answer; raise max_tokens, or let it think less: reasoning_effort, or "
+    "extra_body as its server wants it, such as {chat_template_kwargs: {enable_thinking: false}}"
+)
+STREAM_ENDED = "the stream ended before the answer did"
+CUT = ("length", "max_tokens", "MAX_TOKENS")
+FILTERED = ("content_filter", "SAFETY", "RECITATION", "PROHIBITED_CONTENT", "sensitive")
+
+
+class Cleaner(NamedTuple):
+    """What makes texts of a server fit to print: `scrub` removes secrets, `short` cuts as well."""
+
+    scrub: Callable[[str], str]
+    short: Callable[[str], str]
+
+
+class Said(NamedTuple):
+    """What a message holds: its text, its thoughts, a refusal, and the name of a tool that was called instead."""
+
+    text: str = ""
+    thought: str = ""
+    refusal: str = ""
+    tool: str = ""
+
+
+def read(content: bytes, asked: Asked, clean: Cleaner) -> Answer | Fault:
+    """The answer in the body of a response that says it is one, or which fault it is."""
+    try:
+        whole = _whole(content.decode("utf-8", "replace").removeprefix("\ufeff"))
+        choice = _choice(whole)
+        message = _said(choice)
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+        return _no_completion(content, asked, clean)
+    ended = choice.get("finish_reason")
+    if not message.text.strip() and (error := complaint_in(choice.get("error") or whole.get("error"))):
+        return _wrapped(error, asked, clean)
+    usage = counted(whole.get("usage") or choice.get("usage") or whole.get("usageMetadata") or whole)
+    answer = _answer(clean.scrub(message.text), ended, usage)
+    if message.refusal or ended in FILTERED:
+        why = clean.short(message.refusal) if message.refusal else "by a filter of content"
+        return Fault("refused", f"refused: {why}", paid=answer)
+    if answer.text.strip():
+        if ended == "error" or whole.get("ended early"):
+            return Fault("again", STREAM_ENDED, paid=answer)
+        return answer
+    if message.thought.strip() or (answer.cut and usage.thought):
+        return Fault("question", ONLY_THOUGHT, paid=answer)
+    if message.tool:
+        return Fault("question", f"the model called the tool {clean.short(message.tool)!r} and wrote no answer",
+                     paid=answer)  # fmt: skip
+    if answer.cut:
+        return Fault("question", "no text within max_tokens", "raise max_tokens", paid=answer)
+    return Fault("again", "the answer is empty", paid=answer)
+
+
+def _answer(text: str, ended: Any, usage: Counted) -> Answer:
+    return Answer(text, ended in CUT, usage.prompt, usage.new, usage.cached, usage.thought)
+
+
+def _no_completion(content: bytes, asked: Asked, clean: Cleaner) -> Fault:
+    """An error wrapped in a status of 200, or something else altogether."""
+    text = content.decode("utf-8", "replace")
+    try:
+        body = json.loads(text)
+    except (ValueError, RecursionError):
+        body = None
+    known = isinstance(body, Mapping | list)
+    error = complaint_in(body) if known and not (isinstance(body, Mapping) and body.get("choices")) else None
+    if error is not None:
+        return _wrapped(error, asked, clean)
+    return Fault("dead", f"answers what is no chat completion: {clean.short(text)}")
+
+
+def _wrapped(error: Complaint, asked: Asked, clean: Cleaner) -> Fault:
+    status = status_of(error)
+    told = f"answers an error of {status}" if status else "answers an error"
+    return fault_of(status, error, f"{told} in a status of 200: {clean.short(error.said)}", asked)
+
+
+def _choice(whole: Mapping[str, Any]) -> Mapping[str, Any]:
+    choice = whole["choices"][0]
+    if not isinstance(choice, Mapping):
+        raise TypeError("no choice")
+    return choice
+
+
+def _said(choice: Mapping[str, Any]) -> Said:
+    message = choice.get("message")
+    if message is None and isinstance(choice.get("text"), str):
+        # The older kind of completion, which some gateways give.
+        return Said(choice["text"])
+    if not isinstance(message, Mapping):
+        if choice.get("error"):
+            return Said()
+        raise TypeError("no message")
+    texts: list[str] = []
+    thoughts: list[str] = []
+    for text, is_thought in _parts(message.get("content")):
+        (thoughts if is_thought else texts).append(text)
+    thoughts += [found for name in THOUGHTS if isinstance(found := message.get(name), str)]
+    calls, refusal = message.get("tool_calls") or [message.get("function_call")], message.get("refusal")
+    return Said(
+        "".join(texts), "\n".join(thoughts), refusal if isinstance(refusal, str) else "refused" if refusal else "",
+        next((_tool(call) for call in calls if isinstance(call, Mapping)), ""),
+    )  # fmt: skip
+
+
+def _tool(call: Mapping[str, Any]) -> str:
+    function = call.get("function")
+    name = function.get("name") if isinstance(function, Mapping) else call.get("name")
+    return str(name or "of no name")
+
+
+def _parts(content: Any) -> Iterator[tuple[str, bool]]:
+    """Texts of a content, each with whether it is a thought."""
+    if isinstance(content, str):
+        yield content, False
+    for part in content if isinstance(content, list) else [content] if isinstance(content, Mapping) else []:
+        if isinstance(part, str):
+            yield part, False
+        elif isinstance(part, Mapping):
+            thought = part.get("type") in THINKING_PARTS
+            text = part.get("thinking") if thought and "thinking" in part else part.get("text")
+            if isinstance(text, Mapping):
+                text = text.get("value")
+            if isinstance(text, list):
+                yield "".join(text for text, _ in _parts(text)), thought
+            elif isinstance(text, str):
+                yield text, thought
+
+
+def _whole(text: str) -> dict[str, Any]:
+    """The body; that of a stream is put together as if it had come at once."""
+    start = text.lstrip()
+    if start.startswith(("data:", "event:", ":", "id:")):
+        return _joined(list(_events(start)))
+    whole = json.loads(text)
+    if not isinstance(whole, dict):
+        raise TypeError("no object")
+    return whole
+
+
+def _events(text: str) -> Iterator[Any]:
+    """What the lines of server-sent events hold; None for the last of them."""
+    for line in text.splitlines():
+        if line.startswith("data:"):
+            data = line.removeprefix("data:").strip()
+            if data == "[DONE]":
+                yield None
+            elif data:
+                yield json.loads(data)
+
+
+def _joined(events: list[Any]) -> dict[str, Any]:
+    """One completion out of the pieces of a stream. Raises ValueError if a piece is an error."""
+    message: dict[str, Any] = {"content": ""}
+    ended: Any = None
+    usage: Any = None
+    error: Any = None
+    for event in events:
+        if not isinstance(event, Mapping):
+            continue
+        error = error or event.get("error")
+        usage = event.get("usage") or usage
+        for choice in event.get("choices") or []:
+            ended = choice.get("finish_reason") or ended
+            usage = choice.get("usage") or usage
+            _add(message, choice.get("delta") or choice.get("message") or {})
+    choice = {"message": message, "finish_reason": ended}
+    if error is not None:
+        # What came before an error is no answer.
+        return {"choices": [{"message": {}, "error": error}], "usage": usage}
+    return {"choices": [choice], "usage": usage, "ended early": ended is None and None not in events}
+
+
+def _add(message: dict[str, Any], delta: Mapping[str, Any]) -> None:
+    """Add what one piece brings to the message."""
+    for text, is_thought in _parts(delta.get("content")):
+        name = "reasoning" if is_thought else "content"
+        message[name] = message.get(name, "") + text
+    for name in (*THOUGHTS, "refusal"):
+        if isinstance(more := delta.get(name), str):
+            message[name] = message.get(name, "") + more
+    if delta.get("tool_calls"):
+        message.setdefault("tool_calls", delta["tool_calls"])

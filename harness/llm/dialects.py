@@ -1,0 +1,235 @@
+"""What a server was seen to refuse of a request, and how it is asked since: remembered, and written down to be told.
+
+Only what is optional is left out or sent in another way: temperature, seed, the schema of an answer, the name of the
+limit, a turn of the system, an answer at once. It is known by what the server says, and believed only if the server
+then takes the question. Kept in a file beside the answers: plans are made by it, so that answers which were drawn at a
+server's own temperature are never taken for answers at 0.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from filelock import FileLock
+
+from harness.llm.address import address_of
+from harness.llm.faults import Fault
+from harness.suite.roles import Llm
+
+FILE = "dialects.json"
+LIMITS = ("max_tokens", "max_completion_tokens")
+SMALLEST = 0.01
+"""The temperature that is sent where 0 is refused and a number above it is wanted."""
+NEVER = (401, 402, 403, 407, 408, 409, 413, 429)
+"""Statuses that say nothing about parameters."""
+NEAR = 90
+SHOWN = 200
+"""Characters between the name of a parameter and the words that refuse it, at most."""
+_REFUSES = (
+    r"unsupported|not\s+(?:be\s+|yet\s+|currently\s+)?support|n't\s+support|unknown|unrecogni[sz]ed|unexpected|"
+    r"extra\s+(?:inputs?|fields?|parameters?)|extra_forbidden|"
+    r"(?:not|n't)\s+(?:permitted|allowed|available|valid|accepted|recogni[sz]ed|implemented|enabled|compatible)|"
+    r"(?:invalid|illegal|unsupported)\s+(?:field|param\w*|arg\w*|key|value|temperature|seed)|deprecated|unavailable|"
+    r"can(?:not|'t)\s+(?:both\s+)?be|only\s.{0,40}(?:allowed|supported|accepted|support)|"
+    r"does\s?n[o']t\s+(?:accept|have|allow|recogni[sz]e|take|know|support)|must\s+(?:not\s+)?be|no\s+longer|incompatible|"
+    r"got\s+an\s+unexpected|(?:use|please use)\s+.{0,3}max_completion_tokens"
+)
+_TOO_MUCH = re.compile(
+    r"context|too\s+(?:large|long|many|high|big)|at\s+(?:most|least)|maximum\s+(?:value|allowed|of|number)|exceed|"
+    r"(?:greater|less|more)\s+than|reduce|lower|<=|>=|range|between|\bmax(?:imum)?\s+(?:is|tokens\s+is)", re.IGNORECASE
+)  # fmt: skip
+_RENAMED = re.compile(r"max_completion_tokens['\"`]?\s+instead|use\s+.{0,3}max_completion", re.IGNORECASE)
+_RANGE = re.compile(
+    r"between|range|(?:greater|less)[\s_]+than|positive|above\s+0|<=|>=|[<>]\s*\d|[\[(]\s*0(?:\.0)?\s*,", re.IGNORECASE
+)
+_ABOVE_0 = re.compile(
+    r"positive|(?:greater|more|higher|larger)[\s_]+than\s+'?0|above\s+0|>\s*0|\(\s*0(?:\.0)?\s*,|not\s+be\s+(?:0|zero)",
+    re.IGNORECASE,
+)
+_ONLY = re.compile(
+    r"only\s+(?:the\s+)?(?:value\s+)?['\"(]?(\d(?:\.\d+)?)['\")]?\s+(?:value\s+)?(?:is|are)\b", re.IGNORECASE
+)
+_SYSTEM = re.compile(
+    r"(?:system|developer)['\"`]?\s*(?:role|messages?|turns?|prompts?|instructions?)?['\"`]?\s*(?:is|are|was)?\s*"
+    r"(?:not|n't|un)\s?(?:currently\s+)?(?:supported|allowed|enabled|permitted|available|support|accepted)|"
+    r"(?:not|n't)\s+(?:support|accept|allow|enable)\w*\s+(?:the\s+|a\s+|an\s+)?['\"`]?(?:system|developer)|"
+    r"(?:unexpected|invalid|unknown|unsupported)\s+(?:message\s+)?role:?\s*['\"`]?(?:system|developer)|"
+    r"roles?\s+must\s+alternate|only\s+['\"`]?user['\"`]?(?:,|\s+and)\s.{0,40}roles?",
+    re.IGNORECASE,
+)
+_STREAM = re.compile(
+    r"only\s+supports?\s+(?:the\s+)?stream|support\s+stream\s+mode|(?:must|should|need\w*\s+to)\s+be\s+stream|"
+    r"stream['\"`]?\s+(?:must|should|has to|needs to)\s+be\s+(?:set\s+to\s+)?true|non-streaming\s+calls?|"
+    r"(?:streaming|stream\s?=\s?true|stream mode)\s+(?:is\s+)?(?:required|only)|requires?\s+stream|"
+    r"stream\s+parameter.{0,30}true",
+    re.IGNORECASE,
+)
+log = logging.getLogger(__name__)
+
+
+class Dialect(NamedTuple):
+    """How a server is asked: for each part of a request that it refused, what is sent instead (None: nothing)."""
+
+    instead: Mapping[str, Any] = {}
+    said: Mapping[str, str] = {}
+
+    def knowing(self, name: str, instead: Any, said: str) -> Dialect:
+        """With one more refusal."""
+        return Dialect({**self.instead, name: instead}, {**self.said, name: said[:SHOWN]})
+
+    def joined(self, other: Dialect) -> Dialect:
+        """With all that another one knows."""
+        return Dialect({**self.instead, **other.instead}, {**self.said, **other.said})
+
+    def temperature(self, wanted: float | None) -> float | None:
+        """The temperature that is sent where this one is wanted."""
+        if wanted is None:
+            return None
+        if "temperature" in self.instead:
+            value = self.instead["temperature"]
+            return None if value is None else float(value)
+        return float(self.instead.get("temperature of 0", wanted)) if wanted == 0 else wanted
+
+    @property
+    def limit(self) -> str | None:
+        """The name by which the longest answer is asked for; None if by none."""
+        if LIMITS[0] not in self.instead:
+            return LIMITS[0]
+        return None if LIMITS[1] in self.instead else LIMITS[1]
+
+    def adapted(self, llm: Llm) -> Llm:
+        """The role as it is really asked: by this, answers are known, and all that is made with them."""
+        changes: dict[str, Any] = {}
+        if self.temperature(llm.temperature) != llm.temperature:
+            changes["temperature"] = self.temperature(llm.temperature)
+        if "seed" in self.instead and llm.seed is not None:
+            changes["seed"] = None
+        if "system" in self.instead and llm.system_turn:
+            changes["system_turn"] = False
+        return llm.model_copy(update=changes) if changes else llm
+
+    def hearing(self, fault: Fault, body: Mapping[str, Any]) -> Dialect | None:
+        """The dialect in which to ask again after a refusal; None if the fault speaks of nothing that is optional."""
+        if not 400 <= fault.status < 600 or fault.status in NEVER:
+            return None
+        if "stream" not in body and _STREAM.search(fault.said):
+            return self.knowing("stream", True, fault.said)
+        if body["messages"][0]["role"] == "system" and _SYSTEM.search(fault.said):
+            return self.knowing("system", None, fault.said)
+        for name in ("stream_options", "response_format", "seed", "temperature", *LIMITS):
+            if name in body and (found := self._without(name, fault, body)) is not None:
+                return found
+        return None
+
+    def _without(self, name: str, fault: Fault, body: Mapping[str, Any]) -> Dialect | None:
+        said = fault.said
+        if not _names(name, fault):
+            return None
+        if name in LIMITS:
+            renamed = name == LIMITS[0] and re.search(
+                r"max_completion_tokens['\"`]?\s+instead|use\s+.{0,3}max_comp", said
+            )
+            return None if _TOO_MUCH.search(said) and not renamed else self.knowing(name, None, said)
+        if name == "temperature":
+            return self._warmer(said, body[name])
+        if name == "response_format" and re.search(r"invalid.{0,3}schema|schema.{0,40}(?:invalid|must)", said, re.I):
+            # One schema, and not all of them.
+            return None
+        return self.knowing(name, None, said)
+
+    def _warmer(self, said: str, sent: float) -> Dialect | None:
+        """Without a temperature, or with the one that the server takes."""
+        only = _ONLY.search(said)
+        if only is not None:
+            return self.knowing("temperature", float(only[1]), said)
+        if _RANGE.search(said):
+            wanted = sent == 0 and _ABOVE_0.search(said)
+            return self.knowing("temperature of 0", SMALLEST, said) if wanted else None
+        return self.knowing("temperature", None, said)
+
+
+def _names(name: str, fault: Fault) -> bool:
+    """Whether a fault says that this parameter is refused: the server names it, or its words do beside a refusal."""
+    said = fault.said
+    about = {re.split(r"[.\[]", one)[0] for one in fault.about}
+    if any(_snake(one) == name for one in about):
+        return bool(re.search(_REFUSES, said, re.IGNORECASE)) or name in LIMITS
+    if about & {"messages", "contents", "prompt", "input", "model"}:
+        return False
+    spelled = {name, re.sub(r"_(\w)", lambda found: found[1].upper(), name)}
+    if name == "response_format":
+        spelled |= {"json_schema", "response format", "structured output", "structured outputs", "guided_json"}
+    words = "|".join(sorted(map(re.escape, spelled), key=len, reverse=True))
+    one = rf"(?<![\w-])(?:{words})(?![\w-])"
+    near = rf"{one}.{{0,{NEAR}}}?(?:{_REFUSES})|(?:{_REFUSES}).{{0,{NEAR}}}?{one}"
+    return bool(re.search(near, said, re.IGNORECASE | re.DOTALL))
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).casefold()
+
+
+class Speech:
+    """What is known of one model at one address by all who ask it in this process; written down if it changes."""
+
+    def __init__(self, path: Path, place: str) -> None:
+        self.path, self.place = path, place
+        self.dialect = _read(path).get(place, Dialect())
+
+    def learn(self, dialect: Dialect) -> None:
+        """Remember what was believed."""
+        joined = self.dialect.joined(dialect)
+        if joined != self.dialect:
+            self.dialect = joined
+            self.write()
+
+    def replace(self, dialect: Dialect) -> None:
+        """Remember this, and nothing of what was known before."""
+        if dialect != self.dialect:
+            self.dialect = dialect
+            self.write()
+
+    def write(self) -> None:
+        """Keep what is known; where that cannot be done, it is learned again by the next process."""
+        if not self.dialect.instead and not self.path.exists():
+            return
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(self.path.with_suffix(".lock")):
+                whole = {**_read(self.path), self.place: self.dialect}
+                kept = {place: one._asdict() for place, one in whole.items() if one.instead}
+                aside = self.path.with_suffix(f".{os.getpid()}.tmp")
+                aside.write_text(json.dumps(kept, indent=1, sort_keys=True), encoding="utf-8")
+                aside.replace(self.path)
+        except OSError as error:
+            log.warning("%s: cannot be written (%s)", self.path, error.strerror)
+
+
+def _read(path: Path) -> dict[str, Dialect]:
+    try:
+        whole = json.loads(path.read_text(encoding="utf-8"))
+        return {place: Dialect(dict(one["instead"]), dict(one["said"])) for place, one in whole.items()}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        # It is learned again from the servers.
+        return {}
+
+
+_speeches: dict[tuple[Path, str], Speech] = {}
+_lock = threading.Lock()
+
+
+def speech_of(llm: Llm, folder: Path) -> Speech:
+    """What is known of a role's server, the same for all who ask it."""
+    path, place = folder / FILE, f"{llm.model} at {address_of(llm).shown}"
+    with _lock:
+        found = _speeches.get((path, place))
+        if found is None or (found.dialect.instead and not path.exists()):
+            found = _speeches[path, place] = Speech(path, place)
+        return found

@@ -1,0 +1,208 @@
+"""What an endpoint answers in place of a completion, and which kind of fault that is: by its status, code and words.
+
+Gateways wrap errors of others in a status of 200, as numbers, texts or words. Must not make requests, and knows no
+secrets: what it is given was cleaned.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, NamedTuple
+
+AGAIN = {408, 409, 425, 499}
+NOISE = ("input", "url", "ctx", "body")
+"""Of pydantic's details: what repeats the request."""
+
+Kind = Literal["again", "dead", "hung", "busy", "question", "refused", "stop"]
+"""What a fault says: ask again; the endpoint does not work; does not answer at all; is asked too often; this question
+cannot be asked so; the model declines; no question will be answered."""
+
+
+class Answer(NamedTuple):
+    """A text, whether it was cut at `max_tokens`, and the tokens that the server counted, where it did.
+
+    Of the tokens of the prompt `cached_tokens` came out of a cache; of the new ones `thought_tokens` are no part of the
+    text.
+    """
+
+    text: str
+    cut: bool = False
+    prompt_tokens: int | None = None
+    new_tokens: int | None = None
+    cached_tokens: int = 0
+    thought_tokens: int = 0
+
+
+class Fault(NamedTuple):
+    """Why there is no answer. `paid` holds the counts of an answer that cannot be used, `advice` what a user can do.
+
+    `said` holds the server's words in full, and `about` names what of the request they say is at fault.
+    """
+
+    kind: Kind
+    what: str
+    advice: str = ""
+    status: int = 0
+    retry_after: float | None = None
+    paid: Answer | None = None
+    about: tuple[str, ...] = ()
+    said: str = ""
+
+
+class Complaint(NamedTuple):
+    """An error in a body: its words, its codes in words, a status if one of them is one, and what it is about."""
+
+    said: str
+    codes: frozenset[str] = frozenset()
+    status: int = 0
+    about: tuple[str, ...] = ()
+
+
+CODES: Mapping[str, int] = {
+    "rate_limit": 429, "too_many_requests": 429, "throttling": 429, "resource_exhausted": 429, "limit_requests": 429,
+    "limit_burst_rate": 429, "engine_overloaded": 429, "ratelimit": 429,
+    "insufficient_quota": 402, "insufficient_balance": 402, "insufficient_credits": 402, "billing": 402,
+    "arrearage": 402, "payment_required": 402, "exceeded_current_quota": 402,
+    "invalid_api_key": 401, "invalidapikey": 401, "unauthorized": 401, "unauthenticated": 401, "authentication": 401,
+    "invalid_authentication": 401, "permission": 403, "access_denied": 403, "forbidden": 403,
+    "model_not_found": 404, "model_not_exist": 404, "not_found": 404, "deploymentnotfound": 404,
+    "invalid_request": 400, "invalid_argument": 400, "invalid_parameter": 400, "invalidparameter": 400,
+    "bad_request": 400, "badrequest": 400, "unsupported_parameter": 400, "unsupported_value": 400,
+    "unsupportedparams": 400, "context_length_exceeded": 400,
+    "overloaded": 503, "unavailable": 503, "server_error": 500, "internal_error": 500, "internalerror": 500,
+    "internal": 500, "api_error": 500, "timeout": 504, "deadline_exceeded": 504,
+}  # fmt: skip
+"""Beginnings of codes in words, and the status that they stand for."""
+WORDS: tuple[tuple[re.Pattern[str], int], ...] = tuple(
+    (re.compile(pattern, re.IGNORECASE), status)
+    for pattern, status in (
+        (r"insufficient (balance|credit|quota|funds)|out of credits|exceeded your current quota|no credit", 402),
+        (r"rate.?limit|too many requests|throttl|qps|concurren\w+ limit|quota exceeded|limit reached", 429),
+        (r"(invalid|incorrect|missing|no) (api.?)?key|unauthori[sz]ed|authenticat|login fail", 401),
+        (r"model .{0,60}(not found|not exist|does not exist|unknown)|no such model|unknown model|^not found", 404),
+        (r"unsupported (parameter|value)|unknown (name|field|parameter)|unrecogni[sz]ed|extra inputs|not support", 400),
+        (
+            r"overloaded|unavailable|time.?d? ?out|try again|internal (server )?error|upstream|bad gateway",
+            503,
+        ),
+    )
+)
+
+
+def complaint_in(body: Any) -> Complaint | None:
+    """The error in the body of a response, in any of the shapes that servers give it; None if it holds none."""
+    if isinstance(body, list):
+        return next((found for one in body if (found := complaint_in(one)) is not None), None)
+    if isinstance(body, str):
+        return Complaint(body) if body.strip() else None
+    if not isinstance(body, Mapping):
+        return None
+    inner = body.get("error") or body.get("errors") or body.get("base_resp")
+    if isinstance(inner, list):
+        inner = inner[0] if inner else None
+    source = inner if isinstance(inner, Mapping) else body
+    if isinstance(source.get("message"), Mapping):
+        # Mistral wraps the details of pydantic once more.
+        source = {**source, **source["message"]}
+    said = inner if isinstance(inner, str) and inner else _words(source)
+    both = (source, body) if source is not body else (body,)
+    codes = [value for one in both for name in ("code", "type", "status", "error_code") if (value := one.get(name))]
+    if not said and not inner:
+        return None
+    numbers = [one.get(name) for one in both for name in ("code", "status_code", "status", "http_status")]
+    return Complaint(
+        said or json.dumps(inner, default=str),
+        frozenset(_plain(code) for code in codes if isinstance(code, str)),
+        next((status for number in numbers if (status := _status(number))), 0),
+        tuple(dict.fromkeys(_about(source))),
+    )
+
+
+def _words(source: Mapping[str, Any]) -> str:
+    """The words of an error; the details of pydantic without what repeats the request."""
+    for name in ("message", "detail", "details", "error_msg", "status_msg", "msg", "title"):
+        value = source.get(name)
+        if isinstance(value, str) and value.strip():
+            metadata = source.get("metadata")
+            raw = metadata.get("raw") if isinstance(metadata, Mapping) else None
+            return f"{value}: {raw}" if isinstance(raw, str) and raw else value
+        if isinstance(value, list | Mapping) and value:
+            return json.dumps(_without_noise(value), default=str, ensure_ascii=False)
+    return ""
+
+
+def _without_noise(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_without_noise(one) for one in value]
+    if isinstance(value, Mapping):
+        return {name: one for name, one in value.items() if name not in NOISE}
+    return value
+
+
+def _about(source: Mapping[str, Any]) -> Iterator[str]:
+    """What of the request an error names: OpenAI's `param`, pydantic's `loc`, Gemini's `field`."""
+    if isinstance(param := source.get("param"), str) and param:
+        yield param
+    for name in ("detail", "details", "errors"):
+        details = source.get(name)
+        for one in details if isinstance(details, list) else []:
+            if not isinstance(one, Mapping):
+                continue
+            if isinstance(one.get("loc"), list) and one["loc"]:
+                yield ".".join(str(part) for part in one["loc"] if part != "body")
+            violations = one.get("fieldViolations")
+            for violation in violations if isinstance(violations, list) else []:
+                if isinstance(violation, Mapping) and violation.get("field"):
+                    yield str(violation["field"])
+
+
+def _plain(code: str) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", code).casefold()
+
+
+def _status(value: Any) -> int:
+    if isinstance(value, str) and value.strip().isdecimal():
+        value = int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) and 400 <= value < 600 else 0
+
+
+def status_of(found: Complaint) -> int:
+    """The status that an error in a response of 200 stands for; 0 if neither code nor words tell."""
+    if found.status:
+        return found.status
+    for code in sorted(found.codes):
+        for beginning, status in CODES.items():
+            if code.startswith(beginning) or code.replace("_", "").startswith(beginning.replace("_", "")):
+                return status
+    return next((status for pattern, status in WORDS if pattern.search(found.said)), 0)
+
+
+class Asked(NamedTuple):
+    """What a sentence about a fault names: the model, and what holds the key."""
+
+    model: str
+    key: str
+
+
+def fault_of(status: int, found: Complaint, told: str, asked: Asked, retry_after: float | None = None) -> Fault:
+    """Which fault a status is; `told` says what the server answered, in words."""
+    about, said = found.about, found.said
+    if status in (401, 403):
+        return Fault("stop", f"refuses the key ({told})", f"set {asked.key} to a valid key", status)
+    if status == 404:
+        if any("model" in code for code in found.codes) or asked.model in said:
+            what = f"knows no model {asked.model!r} ({told})"
+            return Fault("stop", what, "correct the model's name", status, about=about, said=said)
+        advice = "correct base_url (it usually ends in /v1)"
+        return Fault("stop", f"knows no such path ({told})", advice, status, about=about, said=said)
+    if status == 402 or any(code.startswith("insufficient") for code in found.codes):
+        return Fault("stop", f"has no credit left ({told})", "top it up", status)
+    if status == 429:
+        return Fault("busy", told, "lower max_concurrency", status, retry_after)
+    if status in AGAIN or not status:
+        return Fault("again", told, "", status, retry_after)
+    if status >= 500 or status < 400:
+        return Fault("dead", told, "", status, retry_after, about=about, said=said)
+    return Fault("question", told, "", status, about=about, said=said)

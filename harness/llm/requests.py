@@ -1,0 +1,62 @@
+"""The body of a request: what a role sends, in the dialect of its server. Must not make requests."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel
+
+from harness.llm.address import filled
+from harness.llm.asking import Ask, Message
+from harness.llm.dialects import Dialect
+from harness.llm.structured import response_format
+from harness.suite.roles import Llm
+
+
+class Question(NamedTuple):
+    """What is asked, with every default filled in; `key` names it. A setting of None is not sent."""
+
+    key: str
+    messages: tuple[Message, ...]
+    form: type[BaseModel] | None
+    max_tokens: int
+    temperature: float | None
+    seed: int | None
+    ask: Ask | None = None
+
+
+def body_of(llm: Llm, dialect: Dialect, question: Question, schema: bool) -> dict[str, Any]:
+    """What is sent; with `schema`, the form of the answer is."""
+    messages = [message._asdict() for message in question.messages]
+    if not llm.system_turn or "system" in dialect.instead:
+        messages = without_system(messages)
+    body: dict[str, Any] = {**filled(llm.extra_body), "model": llm.model, "messages": messages}
+    temperature = None if llm.temperature is None else dialect.temperature(question.temperature)
+    if temperature is not None:
+        body["temperature"] = temperature
+    if dialect.limit is not None:
+        body[dialect.limit] = question.max_tokens
+    if question.seed is not None and "seed" not in dialect.instead:
+        body["seed"] = question.seed
+    if llm.reasoning_effort is not None:
+        body["reasoning_effort"] = llm.reasoning_effort
+    if schema and question.form is not None and "response_format" not in dialect.instead:
+        rule = response_format(question.form)
+        body |= {"response_format": rule} if rule is not None else {}
+    if llm.stream is True or (llm.stream == "auto" and "stream" in dialect.instead):
+        body["stream"] = True
+        body |= {} if "stream_options" in dialect.instead else {"stream_options": {"include_usage": True}}
+    return body
+
+
+def without_system(messages: list[dict[str, str]]) -> list[dict[str, str]]:
+    """The chat with what its system turns say in front of the first turn of the user."""
+    told = [one["content"] for one in messages if one["role"] == "system"]
+    rest = [one for one in messages if one["role"] != "system"]
+    if not told:
+        return messages
+    first = next((number for number, one in enumerate(rest) if one["role"] == "user"), None)
+    if first is None:
+        return [{"role": "user", "content": "\n\n".join(told)}, *rest]
+    asked = {"role": "user", "content": "\n\n".join([*told, rest[first]["content"]])}
+    return [*rest[:first], asked, *rest[first + 1 :]]
