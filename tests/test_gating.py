@@ -230,7 +230,7 @@ def test_a_damaged_baseline_can_be_accepted_over_and_a_later_or_a_foreign_one_no
     head.write_text("{")
     assert project.gate()[0] == 2
     assert project.accept()[0] == 0
-    for old, new in (("harness/accepted-1", "harness/accepted-9"), ('"suite": "toy"', '"suite": "other"')):
+    for old, new in (("harness/accepted-2", "harness/accepted-9"), ('"suite": "toy"', '"suite": "other"')):
         head.write_text(whole.replace(old, new, 1))
         before = project.content()
         for code, out, error in (project.accept(), project.gate()):
