@@ -258,6 +258,7 @@ def test_baselines_may_lie_elsewhere(project: Project) -> None:
     out = project.gate()[1]
     assert "2 new" in out
     assert "2 equivalent" in project.gate("--baselines", "kept")[1]
+    (project.root / "none").mkdir()
     assert "harness accept suites/toy --baselines none " in project.gate("--baselines", "none")[1]
 
 
@@ -296,9 +297,9 @@ def test_a_file_that_cannot_be_written_is_no_pass(project: Project) -> None:
     ("trouble", "what"),
     [
         ("none", "no outcome here; run the suite first"),
-        ("cut off", "not an outcome of this version of the harness; run the suite again"),
-        ("later", "not an outcome of this version of the harness; run the suite again"),
-        ("not text", "not an outcome of this version of the harness; run the suite again"),
+        ("cut off", " at column 1); run the suite again"),
+        ("later", "; upgrade the harness, or run the suite again"),
+        ("not text", "not the text of an outcome; run the suite again"),
         ("other suite", "an outcome of the suite 'other', not of 'toy'; give an outcome of this suite"),
         ("no rows", "no scores that can be read; run the suite again"),
         ("broken rows", "no scores that can be read; run the suite again"),
@@ -310,7 +311,7 @@ def test_an_outcome_that_cannot_be_used(trouble: str, what: str, command: str, p
         path = folder / "outcome.json"
         content = {
             "cut off": path.read_bytes()[:-50],
-            "later": path.read_bytes().replace(OUTCOME_SCHEMA.encode(), b"harness/outcome-2"),
+            "later": path.read_bytes().replace(OUTCOME_SCHEMA.encode(), b"harness/outcome-99"),
             "not text": b"\xff\xfe\x00",
         }
         path.write_bytes(content.get(trouble, path.read_bytes()))

@@ -178,8 +178,8 @@ def remarks_on(folder: Path, accepted: Accepted) -> list[str]:
     ]
     if accepted.schema_version != SCHEMA:
         found.append(
-            f"{place / ACCEPTED_FILE}: accepted by an older harness, without a digest of the whole: an edit of its means "
-            "and costs would not be noticed; the next 'harness accept' adds it."
+            f"{place / ACCEPTED_FILE}: accepted by an older harness, without a digest of the whole: an edit of its "
+            "means and costs would not be noticed; the next 'harness accept' adds it."
         )
     return found
 
