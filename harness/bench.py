@@ -46,6 +46,7 @@ class Finished(NamedTuple):
     failed_share: float
     limit: float
     seconds: float
+    calls_failed: int = 0
 
 
 def run(
@@ -152,7 +153,8 @@ class Bench:
         share = 1.0 if broken else worst_share(summaries)
         seconds = time.perf_counter() - started
         made, computed = execution.made + there.calls_made, cards.computed + there.scores_computed
-        return Finished(outcome, folder, made, computed, share, self.suite.failure_limit, seconds)
+        limit, failed = self.suite.failure_limit, len(execution.failed)
+        return Finished(outcome, folder, made, computed, share, limit, seconds, failed)
 
     def _planned(self, dataset: Dataset) -> tuple[Plan, forgetting.Elsewhere | None, Scorecards]:
         """The plan, that on another data set, and what scores them."""

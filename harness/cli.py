@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -23,10 +24,8 @@ from harness.commands.options import (
     app,
     console,
     say,
+    warn,
 )
-
-if TYPE_CHECKING:
-    from harness.errors import HarnessError
 
 
 @app.command()
@@ -41,6 +40,8 @@ def run(
 ) -> None:
     """Run a suite end to end and report what tuning bought and what it cost."""
     from harness import bench
+    from harness.commands.last_words import check_whole, what_was_done
+    from harness.outcomes import guarded
     from harness.report.progress import Steps
     from harness.report.terminal import render
     from harness.running.carry_out import no_watch
@@ -51,26 +52,9 @@ def run(
     if as_json:
         sys.stdout.write((done.folder / "outcome.json").read_text(encoding="utf-8") + "\n")
     else:
-        render(done.outcome, screen, verbose=verbose, folder=done.folder)
-        screen.print(_what_was_done(done), style="dim", highlight=False)
-    if done.failed_share > done.limit:
-        from harness.errors import Incomplete
-
-        raise Incomplete(
-            f"{done.failed_share:.1%} of the scores failed, more than failure_limit {done.limit:.1%} allows; "
-            f"the reasons stand in {done.folder / 'report.md'}"
-        )
-
-
-def _what_was_done(done: object) -> str:
-    made, scored, seconds = (getattr(done, name) for name in ("calls_made", "scores_computed", "seconds"))
-    if not made and not scored and done.failed_share:
-        return (
-            f"Nothing new was computed: what is missing failed, and is tried again by the next run ({seconds:.0f} s)."
-        )
-    if not made and not scored:
-        return f"Nothing had to be computed again: every stage and score came out of the store ({seconds:.0f} s)."
-    return f"{made} stage calls made, {scored} sets of scores computed, in {seconds:.0f} s."
+        guarded(lambda: render(done.outcome, screen, verbose=verbose, folder=done.folder), "the report", done.folder)
+        screen.print(what_was_done(done), style="dim", highlight=False, markup=False)
+    check_whole(done)
 
 
 @app.command()
@@ -123,6 +107,9 @@ def report(
     if not folder.is_dir():
         folder = store / "outcomes" / load_suite(suite)[0].name / "latest"
     outcome = outcomes.read(folder)
+    written = outcomes.rewrite_reports(folder, outcome)
+    if written:
+        warn(f"the report files of this outcome were not all there; wrote them again in {folder.resolve()}")
     if html is not None:
         say(f"Wrote {outcomes.write_page(folder, html)}.")
     elif as_json:
@@ -175,33 +162,48 @@ from harness.commands import curve as curve  # noqa: E402
 from harness.commands import verdicts as verdicts  # noqa: E402
 
 
-def _explain(error: HarnessError) -> None:
-    screen = console(stderr=True)
-    for problem in error.problems:
-        screen.print(f"error: {problem}", style="red", markup=False, highlight=False, soft_wrap=True)
-
-
 def main() -> None:
     """Run the command; leave with the exit code that the error family lays down."""
-    from harness.errors import HarnessError
+    from harness.commands import endings
 
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     # It warns of a missing kernel whenever it is imported; see `preload`.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     # It tells that it looks for fonts when it draws for the first time.
     logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
+    endings.settle_streams()
+    code = _code_of(sys.argv[1:])
+    lost = endings.flush()
+    if lost:
+        endings.tell(lost)
+        code = code or endings.USAGE
+    sys.exit(code)
+
+
+def _code_of(arguments: Sequence[str]) -> int:
+    """Run the command and return its exit code; whatever it ends with is told."""
+    from harness.commands import endings
+    from harness.errors import HarnessError
+
     try:
         app(prog_name="harness")
     except HarnessError as error:
-        _explain(error)
-        sys.exit(error.exit_code)
+        return endings.explain(error)
     except OSError as error:
-        sys.stderr.write(f"error: {error.filename or ''}: {error.strerror or error}\n".replace(": : ", ": "))
-        sys.exit(2)
+        return endings.explain_os(error, arguments)
+    except KeyboardInterrupt:
+        sys.stderr.write(f"\n{endings.INTERRUPTION}\n")
+        return endings.INTERRUPTED
     except SystemExit as stop:
+        if isinstance(stop.__context__, BrokenPipeError):
+            # Typer takes it for a reader of ours that went away, and would leave as a gate does that fails.
+            return endings.report_bug(stop.__context__)
         if stop.code == INTERRUPTED:
-            sys.stderr.write("\nstopped; what was finished is kept, the same command goes on from there\n")
-        raise
+            sys.stderr.write(f"\n{endings.INTERRUPTION}\n")
+        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    except Exception as error:
+        return endings.report_bug(error)
+    return 0
 
 
 if __name__ == "__main__":

@@ -7,12 +7,14 @@ from pathlib import Path
 
 from harness.data import formats
 from harness.errors import ConfigError
-from harness.outcomes import SCORE_COLUMNS, new_folder, point_to
+from harness.outcomes import SCORE_COLUMNS, guarded, new_folder, point_to
 from harness.report import write_diagnosis
 from harness.values.insights import Diagnosis
 from harness.values.records import Score
+from harness.values.versions import Kind, read_value
 
 DIAGNOSIS_FILE = "diagnosis.json"
+KIND = Kind("diagnosis", "harness/diagnosis-", 1, ("run 'harness diagnose' first", "diagnose again"))
 
 
 def write(diagnosis: Diagnosis, root: Path, rows: Sequence[Score]) -> Path:
@@ -21,20 +23,17 @@ def write(diagnosis: Diagnosis, root: Path, rows: Sequence[Score]) -> Path:
     folder = new_folder(base, diagnosis.created)
     formats.write_parquet(folder / "scores.parquet", [row._asdict() for row in rows], SCORE_COLUMNS)
     formats.write_atomically(folder / DIAGNOSIS_FILE, diagnosis.model_dump_json(indent=1))
-    write_diagnosis(diagnosis, folder)
     point_to(base / "latest", folder)
+    lost = guarded(lambda: write_diagnosis(diagnosis, folder), "the report", folder)
+    if lost:
+        noted = diagnosis.model_copy(update={"notes": (*diagnosis.notes, lost)})
+        formats.write_atomically(folder / DIAGNOSIS_FILE, noted.model_dump_json(indent=1))
     return folder
 
 
 def read(folder: Path) -> Diagnosis:
     """Read a diagnosis; raise ConfigError if the folder holds none that this version can read."""
-    path = folder / DIAGNOSIS_FILE
-    try:
-        return Diagnosis.model_validate_json(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path}: no diagnosis here; run 'harness diagnose' first") from error
-    except ValueError as error:
-        raise ConfigError(f"{path}: not a diagnosis of this version of the harness; diagnose again") from error
+    return read_value(folder / DIAGNOSIS_FILE, Diagnosis, KIND)
 
 
 def latest(root: Path, suite: str) -> Diagnosis | None:

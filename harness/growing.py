@@ -18,7 +18,7 @@ from harness.comparing import ALPHA, RESAMPLES, Rows, values_of
 from harness.data import formats
 from harness.data.datasets import load_dataset
 from harness.errors import ConfigError, Problem, nearest
-from harness.outcomes import SCORE_COLUMNS, new_folder, point_to
+from harness.outcomes import SCORE_COLUMNS, guarded, new_folder, point_to
 from harness.plans.calls import UNTUNED
 from harness.plans.graph import Plan, SystemPlan
 from harness.plans.plan import build_plan
@@ -240,5 +240,5 @@ def _write(found: Growth, folder: Path) -> None:
     from harness.report import write_growth
 
     formats.write_atomically(folder / GROWTH_FILE, found.model_dump_json(indent=1))
-    write_growth(found, folder)
     point_to(folder.parent / "latest", folder)
+    guarded(lambda: write_growth(found, folder), "the report", folder)

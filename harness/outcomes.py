@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness import evidence
+from harness import evidence, looks
 from harness.data import formats
 from harness.data.datasets import Dataset
 from harness.errors import ConfigError
 from harness.plans.graph import Plan
-from harness.report import write_html, write_reports
+from harness.report import PAGE_FILE, REPORT_FILE, write_html, write_reports
+from harness.report.explorer import Evidence
 from harness.store import FolderStore
-from harness.values.findings import Outcome
+from harness.values.findings import OUTCOME_VERSION, Outcome
 from harness.values.records import Answer, Score
+from harness.values.versions import Kind, read_value
 
 OUTCOME_FILE = "outcome.json"
+ERROR_FILE = "report.error.txt"
+RUN_IT = "run the suite first", "run the suite again"
+log = logging.getLogger(__name__)
 SCORE_COLUMNS = {
     "system": "string", "seed": "int64", "split": "string", "query_id": "string", "group": "string",
     "measure": "string", "value": "double", "status": "string", "reason": "string", "spread": "double",
@@ -38,9 +46,13 @@ ANSWER_COLUMNS = {
 def write(
     outcome: Outcome, root: Path, rows: Sequence[Score], plan: Plan, dataset: Dataset, store: FolderStore
 ) -> tuple[Outcome, Path]:
-    """Write an outcome below `root`; return it with the count of looks at its split, and its folder."""
+    """Write an outcome below `root`; return it with the count of looks at its split, and its folder.
+
+    It is the suite's latest as soon as its scores are there. What fails after that, in a report or a picture, is told
+    and noted in the outcome, and loses nothing: `harness report` writes it again.
+    """
     base = root / "outcomes" / outcome.suite
-    outcome = outcome.model_copy(update={"times_scored": _looks(root, base, outcome)})
+    outcome = outcome.model_copy(update={"times_scored": looks.count(root, base, outcome)})
     folder = new_folder(base, outcome.created)
     formats.write_parquet(folder / "scores.parquet", [row._asdict() for row in rows], SCORE_COLUMNS)
     failures = [row._asdict() for row in rows if row.status == "failed"]
@@ -50,26 +62,67 @@ def write(
         for row in outcome.ledger
     ]
     formats.write_parquet(folder / "ledger.parquet", ledger, LEDGER_COLUMNS)
+    formats.write_atomically(folder / OUTCOME_FILE, outcome.model_dump_json(indent=1))
+    looks.note(folder, outcome)
+    point_to(base / "latest", folder)
+    found: list[Evidence] = []
+    lost = [
+        guarded(lambda: found.append(_gather(folder, rows, plan, dataset, store)), "what the systems put out", folder),
+        guarded(
+            lambda: write_reports(outcome, folder, found[0] if found else None),
+            "the report",
+            folder,
+            f"'harness report {outcome.suite}' writes it again.",
+        ),
+    ]
+    told = tuple(line for line in lost if line)
+    if told:
+        outcome = outcome.model_copy(update={"notes": (*outcome.notes, *told)})
+        formats.write_atomically(folder / OUTCOME_FILE, outcome.model_dump_json(indent=1))
+    return outcome, folder
+
+
+def _gather(folder: Path, rows: Sequence[Score], plan: Plan, dataset: Dataset, store: FolderStore) -> Evidence:
+    """Write what the systems retrieved and answered into a folder, and return it for the report."""
     found = evidence.of_plan(rows, plan, dataset, store)
     formats.write_parquet(folder / "answers.parquet", list(_answers(plan, found.answers)), ANSWER_COLUMNS)
     for system in plan.systems:
         if system.label in found.runs:
             formats.write_run(folder / "runs" / f"{system.slug}.trec", found.runs[system.label])
-    formats.write_atomically(folder / OUTCOME_FILE, outcome.model_dump_json(indent=1))
-    write_reports(outcome, folder, found)
-    point_to(base / "latest", folder)
-    return outcome, folder
+    return found
+
+
+def guarded(write: Callable[[], object], what: str, folder: Path, again: str = "") -> str:
+    """Do what must not cost a result that is there already; return a sentence of what failed, or nothing.
+
+    The sentence is logged too, and the traceback is left in the folder: a report that raises is a bug.
+    """
+    try:
+        write()
+    except Exception as error:
+        why = " ".join(f"{type(error).__name__}: {error}".split()) if str(error) else type(error).__name__
+        told = f"{what[0].upper()}{what[1:]} could not be written in full ({why}); the scores in {folder} are whole."
+        with contextlib.suppress(OSError):
+            trace = "".join(traceback.format_exception(error))
+            with (folder / ERROR_FILE).open("a", encoding="utf-8", errors="replace") as file:
+                file.write(f"{what}\n{trace}\n")
+            told += f" The traceback stands in {folder / ERROR_FILE}."
+        told += f" {again}" if again else ""
+        log.error("%s", told)
+        return told
+    return ""
+
+
+def rewrite_reports(folder: Path, outcome: Outcome) -> list[Path]:
+    """Write the report files of an outcome again, if one is not there; return what was written."""
+    if (folder / REPORT_FILE).is_file() and (folder / PAGE_FILE).is_file():
+        return []
+    return write_reports(outcome, folder, evidence.of_files(folder, outcome))
 
 
 def read(folder: Path) -> Outcome:
     """Read an outcome; raise ConfigError if the folder holds none that this version can read."""
-    path = folder / OUTCOME_FILE
-    try:
-        return Outcome.model_validate_json(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path}: no outcome here; run the suite first") from error
-    except ValueError as error:
-        raise ConfigError(f"{path}: not an outcome of this version of the harness; run the suite again") from error
+    return read_value(folder / OUTCOME_FILE, Outcome, Kind("outcome", "harness/outcome-", OUTCOME_VERSION, RUN_IT))
 
 
 def write_page(folder: Path, target: Path) -> Path:
@@ -87,39 +140,6 @@ def _answers(plan: Plan, answers: Mapping[str, Mapping[str, Answer]]) -> Iterato
         for answer in answers.get(system.label, {}).values():
             row = {**answer._asdict(), "context": json.dumps(answer.context)}
             yield {"system": system.name, "seed": system.seed, **row}
-
-
-def _looks(root: Path, base: Path, outcome: Outcome) -> int:
-    """How often this split of this data was scored for the suite: once for every other set of systems, and now.
-
-    Every diagnosis and every curve that asked it counts too.
-    """
-    looks: set[object] = {_look(outcome)}
-    for path in sorted(base.glob(f"*/{OUTCOME_FILE}")):
-        try:
-            earlier = read(path.parent)
-        except ConfigError:
-            continue
-        questions = f"{outcome.split}.queries"
-        same = earlier.dataset.digests.get(questions) == outcome.dataset.digests.get(questions)
-        if earlier.split == outcome.split and same:
-            looks.add(_look(earlier))
-    for pattern in (f"diagnoses/{outcome.suite}/*/diagnosis.json", f"curves/{outcome.suite}/*/*/growth.json"):
-        looks |= {path for path in root.glob(pattern) if not path.parent.is_symlink() and _split(path) == outcome.split}
-    return len(looks)
-
-
-def _split(path: Path) -> str | None:
-    """The split that a diagnosis or a curve asked; None if the file cannot be read."""
-    try:
-        split = json.loads(path.read_text(encoding="utf-8")).get("split")
-    except (OSError, ValueError, AttributeError):
-        return None
-    return str(split)
-
-
-def _look(outcome: Outcome) -> frozenset[str]:
-    return frozenset(system.identity for system in outcome.systems)
 
 
 def new_folder(base: Path, created: str) -> Path:

@@ -230,7 +230,7 @@ def test_a_damaged_baseline_can_be_accepted_over_and_a_later_or_a_foreign_one_no
     head.write_text("{")
     assert project.gate()[0] == 2
     assert project.accept()[0] == 0
-    for old, new in (("harness/accepted-1", "harness/accepted-9"), ('"suite": "toy"', '"suite": "other"')):
+    for old, new in (("harness/accepted-2", "harness/accepted-9"), ('"suite": "toy"', '"suite": "other"')):
         head.write_text(whole.replace(old, new, 1))
         before = project.content()
         for code, out, error in (project.accept(), project.gate()):
@@ -258,6 +258,7 @@ def test_baselines_may_lie_elsewhere(project: Project) -> None:
     out = project.gate()[1]
     assert "2 new" in out
     assert "2 equivalent" in project.gate("--baselines", "kept")[1]
+    (project.root / "none").mkdir()
     assert "harness accept suites/toy --baselines none " in project.gate("--baselines", "none")[1]
 
 
@@ -296,9 +297,9 @@ def test_a_file_that_cannot_be_written_is_no_pass(project: Project) -> None:
     ("trouble", "what"),
     [
         ("none", "no outcome here; run the suite first"),
-        ("cut off", "not an outcome of this version of the harness; run the suite again"),
-        ("later", "not an outcome of this version of the harness; run the suite again"),
-        ("not text", "not an outcome of this version of the harness; run the suite again"),
+        ("cut off", " at column 1); run the suite again"),
+        ("later", "; upgrade the harness, or run the suite again"),
+        ("not text", "not the text of an outcome; run the suite again"),
         ("other suite", "an outcome of the suite 'other', not of 'toy'; give an outcome of this suite"),
         ("no rows", "no scores that can be read; run the suite again"),
         ("broken rows", "no scores that can be read; run the suite again"),
@@ -310,7 +311,7 @@ def test_an_outcome_that_cannot_be_used(trouble: str, what: str, command: str, p
         path = folder / "outcome.json"
         content = {
             "cut off": path.read_bytes()[:-50],
-            "later": path.read_bytes().replace(OUTCOME_SCHEMA.encode(), b"harness/outcome-2"),
+            "later": path.read_bytes().replace(OUTCOME_SCHEMA.encode(), b"harness/outcome-99"),
             "not text": b"\xff\xfe\x00",
         }
         path.write_bytes(content.get(trouble, path.read_bytes()))

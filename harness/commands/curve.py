@@ -38,6 +38,7 @@ def curve(
 ) -> None:  # fmt: skip
     """Train a candidate on shares of its data, and say whether more data would pay."""
     from harness import growing
+    from harness.outcomes import guarded
     from harness.report.progress import Steps
     from harness.report.terminal import render_growth
     from harness.running.carry_out import no_watch
@@ -50,7 +51,7 @@ def curve(
     if as_json:
         sys.stdout.write(done.growth.model_dump_json(indent=1) + "\n")
     else:
-        render_growth(done.growth, screen, folder=done.folder)
+        guarded(lambda: render_growth(done.growth, screen, folder=done.folder), "the report", done.folder)
     if done.failed:
         from harness.errors import Incomplete
 

@@ -34,6 +34,7 @@ def diagnose(
 ) -> None:
     """Say where the untuned pipeline loses, what tuning each part could buy, and what to do first."""
     from harness import diagnose as diagnosing
+    from harness.outcomes import guarded
     from harness.report.progress import Steps
     from harness.report.terminal import render_diagnosis
     from harness.running.carry_out import no_watch
@@ -44,4 +45,6 @@ def diagnose(
     if as_json:
         sys.stdout.write(done.diagnosis.model_dump_json(indent=1) + "\n")
         return
-    render_diagnosis(done.diagnosis, screen, verbose=verbose, folder=done.folder)
+    guarded(
+        lambda: render_diagnosis(done.diagnosis, screen, verbose=verbose, folder=done.folder), "the report", done.folder
+    )

@@ -66,6 +66,11 @@ def console(stderr: bool = False) -> Console:
     return Console(stderr=stderr)
 
 
+def warn(line: str) -> None:
+    """Print a sentence to standard error, on one line: something went wrong that changes no verdict."""
+    console(stderr=True).print(f"warning: {line}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+
+
 def say(*lines: str) -> None:
     """Print sentences as they are."""
     for line in lines:

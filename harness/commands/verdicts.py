@@ -21,6 +21,7 @@ from harness.commands.options import (
     app,
     console,
     say,
+    warn,
 )
 
 
@@ -80,16 +81,21 @@ def gate(
     junit: Annotated[Path | None, typer.Option("--junit", help="Also write JUnit XML to this file.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write JSON to this file.")] = None,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="A sentence only for what fails.")] = False,
+    require_baseline: Annotated[
+        bool, typer.Option("--require-baseline", help="Leave with 2 while nothing is accepted to compare with.")
+    ] = False,
 ) -> None:
     """Compare the latest outcome of a suite with what was accepted; leave with 1 if a gate failed.
 
     3: scores are missing; 4: it was measured in another way than what was accepted; 2: it cannot be judged at all.
     """
-    from harness.gates import gating
+    from harness.gates import gating, side_outputs
 
-    found = gating.gate(suite, store, baselines, outcome)
+    side_outputs.check_places({"--junit": junit, "--json": json_file})
+    found = gating.gate(suite, store, baselines, outcome, require_baseline)
     gating.show(found, console(), verbose=not quiet)
-    gating.write_files(found, junit, json_file)
+    for line in side_outputs.write_files(found, junit, json_file):
+        warn(line)
     raise typer.Exit(found.exit_code)
 
 
@@ -109,6 +115,10 @@ def compare(
 
     found = gating.compare(first, second, store, qrels, measure or (), margin)
     gating.show_compared(found, console(), as_json)
+    if all(row.difference is None for row in found.rows):
+        from harness.errors import Incomplete
+
+        raise Incomplete("nothing was compared: no query has a score on both sides")
 
 
 @app.command()

@@ -1,29 +1,37 @@
 """Accepted scores on disk: `baselines/<suite>/`, one table a system and `accepted.json`, made to be reviewed.
 
-Every table is named in `accepted.json` with a digest of its rows, so that an edit by hand or half a merge is noticed.
+Every table is named in `accepted.json` with a digest of its rows, and a digest over the whole file seals that, so that
+an edit by hand, half a merge, or a file too many or too few is noticed. Line ends and the layout of JSON do not count.
 This module must not know gates, statistics or how a suite is run.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
+from harness import __version__
 from harness.data import formats
 from harness.errors import DataError, Problem
-from harness.gates.score_tables import HINT, Table, Tables, digest_of_table, read_table, text_of
+from harness.gates import damage, replacing
+from harness.gates.damage import HINT
+from harness.gates.score_tables import Table, Tables, digest_of_table, read_table, text_of
 from harness.suite import builtin
 from harness.values.findings import DatasetInfo, Measured, Outcome, Summary, SystemInfo
 from harness.values.frozen import Frozen
 from harness.values.measures import parse
 
-SCHEMA = "harness/accepted-1"
+VERSION = 2
+SCHEMA = "harness/accepted-2"
+DIGEST = "digest"
+"""Key of the digest over all else in the file; the first version of the form had none."""
 ACCEPTED_FILE = "accepted.json"
 
 
@@ -42,7 +50,7 @@ class AcceptedSystem(Frozen):
 class Accepted(Frozen):
     """What `accepted.json` says: who accepted what and why, how it was measured, and all figures but single scores."""
 
-    schema_version: Literal["harness/accepted-1"] = "harness/accepted-1"
+    schema_version: Literal["harness/accepted-1", "harness/accepted-2"] = "harness/accepted-2"
     suite: str
     title: str = ""
     split: str
@@ -61,6 +69,8 @@ class Accepted(Frozen):
     margins: dict[str, float] = Field(default_factory=dict)
     """Measures by which systems were compared with `untuned`, and the margins of their gates then."""
     times_scored: int = 1
+    served: bool | None = None
+    """Whether an endpoint wrote the answers; not known of what an older version accepted."""
 
 
 class Baseline(NamedTuple):
@@ -85,68 +95,116 @@ def write(folder: Path, accepted: Accepted, tables: Tables) -> None:
     Raises OSError where the folder cannot be written; what was accepted before is then as it was.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    settle(folder)
-    aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-    try:
-        for system in accepted.systems:
-            text = text_of(tables[system.info.name, system.info.seed])
-            formats.write_atomically(aside / system.file, text)
-        formats.write_atomically(aside / ACCEPTED_FILE, accepted.model_dump_json(indent=1) + "\n")
-        _keep_others(folder, aside)
-        aside.chmod(0o755)
-        _swap(folder, aside)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+    with replacing.locked(folder.parent, alone=True):
+        replacing.settle(folder)
+        aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+        try:
+            for system in accepted.systems:
+                text = text_of(tables[system.info.name, system.info.seed])
+                formats.write_atomically(aside / system.file, text)
+            formats.write_atomically(aside / ACCEPTED_FILE, _sealed(accepted))
+            _keep_others(folder, aside)
+            aside.chmod(0o755)
+            replacing.swap(folder, aside)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+
+
+def _sealed(accepted: Accepted) -> str:
+    """The text of `accepted.json`, with a digest over all that it says, and so over the digests of the tables."""
+    value = json.loads(accepted.model_copy(update={"schema_version": SCHEMA}).model_dump_json())
+    return json.dumps({**value, DIGEST: damage.seal(value)}, indent=1, ensure_ascii=False) + "\n"
 
 
 def read(folder: Path, suite: str | None = None) -> Baseline | None:
     """Read what was accepted (for a suite, if one is given); None if nothing was.
 
     Raises Damaged, with every problem, for what cannot be read, and DataError for what must not be replaced unseen:
-    another version of the form, another suite.
+    another version of the form, another suite. Nothing is written or moved.
     """
-    settle(folder)
-    path = folder / ACCEPTED_FILE
-    if not path.exists():
-        return None
-    accepted = _read_accepted(path)
-    if suite is not None and accepted.suite != suite:
-        what = f"accepted for the suite {accepted.suite!r}, not for {suite!r}"
-        raise DataError(Problem(str(path), what, "give the folder above it with --baselines"))
-    problems: list[Problem] = []
-    tables = {}
-    for system in accepted.systems:
-        table = read_table(folder / system.file, problems)
-        if table is not None and digest_of_table(table) != system.rows:
-            what = "not what was accepted: it was edited, or merged by halves"
-            problems.append(Problem(str(folder / system.file), what, HINT))
-        elif table is not None:
-            tables[system.info.name, system.info.seed] = table
-    if problems:
-        raise Damaged(problems)
-    return Baseline(accepted, tables)
+    with replacing.locked(folder.parent, alone=False):
+        place = replacing.place_of(folder)
+        path = place / ACCEPTED_FILE
+        strays = sorted(found for found in place.glob("*.tsv") if not found.name.startswith("."))
+        if not path.exists():
+            if strays:
+                raise Damaged(Problem(str(path), "not there, though tables of accepted scores are", HINT))
+            return None
+        accepted = _read_accepted(path, suite)
+        problems: list[Problem] = []
+        tables = {}
+        for system in accepted.systems:
+            table = _read_table(place / system.file, system, accepted.measures, problems)
+            if table is not None:
+                tables[system.info.name, system.info.seed] = table
+        named = {system.file for system in accepted.systems}
+        problems += [
+            Problem(str(found), f"a table that {ACCEPTED_FILE} does not name", "remove it, or accept again")
+            for found in strays
+            if found.name not in named
+        ]
+        if problems:
+            raise Damaged(problems)
+        return Baseline(accepted, tables)
+
+
+def _read_table(path: Path, system: AcceptedSystem, measures: Sequence[str], problems: list[Problem]) -> Table | None:
+    table = read_table(path, problems)
+    if table is None or digest_of_table(table) == system.rows:
+        return table
+    order = [name for name in measures if name in table.values]
+    if list(table.values) != order and set(table.values) <= set(measures):
+        what = f"its columns stand in another order than was accepted ({', '.join(order)})"
+        problems.append(Problem(f"{path}:1", what, HINT))
+    else:
+        what = "not what was accepted: it was edited, or merged by halves"
+        problems.append(Problem(str(path), what, HINT))
+    return None
 
 
 def read_all(folder: Path) -> list[Baseline]:
     """Read what was accepted for every suite, in the order of their names. Raises what `read` raises."""
-    for left in folder.glob(".*.replaced"):
-        settle(left.with_name(left.name.removeprefix(".").removesuffix(".replaced")))
-    places = sorted(path.parent for path in folder.glob(f"[!.]*/{ACCEPTED_FILE}"))
-    return [found for place in places if (found := read(place, place.name)) is not None]
+    places = {path.parent for path in folder.glob(f"[!.]*/{ACCEPTED_FILE}")} | set(replacing.names_aside(folder))
+    return [found for place in sorted(places) if (found := read(place, place.name)) is not None]
 
 
-def _read_accepted(path: Path) -> Accepted:
+def remarks_on(folder: Path, accepted: Accepted) -> list[str]:
+    """What a reader must know of how accepted scores were read, in sentences that name the file."""
+    place = replacing.place_of(folder)
+    found = [
+        f"{place / name}:1: begins with a byte order mark (BOM), which is passed over; save it as UTF-8 without one."
+        for name in (ACCEPTED_FILE, *sorted({system.file for system in accepted.systems}))
+        if damage.marked(place / name)
+    ]
+    if accepted.schema_version != SCHEMA:
+        found.append(
+            f"{place / ACCEPTED_FILE}: accepted by an older harness, without a digest of the whole: an edit of its "
+            "means and costs would not be noticed; the next 'harness accept' adds it."
+        )
+    return found
+
+
+def _read_accepted(path: Path, suite: str | None) -> Accepted:
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise Damaged(Problem(str(path), "cannot be read", HINT)) from error
+        value = damage.read_object(path)
+    except damage.Unreadable as error:
+        raise Damaged(error.problem) from error
+    stated = re.fullmatch(r"harness/accepted-([1-9]\d{0,3})", str(value.get("schema_version")))
+    if stated is not None and int(stated[1]) > VERSION:
+        writer = (value.get("provenance") or {}).get("harness", "") if isinstance(value.get("provenance"), dict) else ""
+        by = f"harness {writer}" if isinstance(writer, str) and writer else "a newer harness"
+        what = f"written by {by} in the form {stated[0]}, and this is harness {__version__}, which reads {SCHEMA}"
+        raise DataError(Problem(str(path), what, "upgrade the harness"))
+    if suite is not None and isinstance(value.get("suite"), str) and value["suite"] != suite:
+        what = f"accepted for the suite {value['suite']!r}, not for {suite!r}"
+        raise DataError(Problem(str(path), what, "give the folder above it with --baselines"))
+    digest = value.pop(DIGEST, None)
+    if stated is not None and (digest is not None or int(stated[1]) > 1) and digest != damage.seal(value):
+        what = "not what was accepted: it was edited, or merged by halves"
+        raise Damaged(Problem(str(path), what, HINT))
     try:
-        return Accepted.model_validate_json(text)
-    except ValidationError as error:
-        stated = re.search(r'"schema_version":\s*"(harness/accepted-\d+)"', text)
-        if stated is not None and stated[1] != SCHEMA:
-            what = f"written in the form {stated[1]}, and this version reads {SCHEMA}"
-            raise DataError(Problem(str(path), what, "take the version of the harness that wrote it")) from error
+        return Accepted.model_validate_json(json.dumps(value))
+    except ValueError as error:
         raise Damaged(Problem(str(path), "damaged: not the accepted scores of a suite", HINT)) from error
 
 
@@ -156,33 +214,6 @@ def file_of(info: SystemInfo) -> str:
 
 def accepted_system(info: SystemInfo, table: Table) -> AcceptedSystem:
     return AcceptedSystem(info=info, file=file_of(info), rows=digest_of_table(table))
-
-
-# ---- a folder that is replaced whole
-
-
-def settle(folder: Path) -> None:
-    """Put back what was accepted if a process died between the two renames of `_swap`."""
-    replaced = _replaced(folder)
-    if replaced.is_dir() and not folder.exists():
-        replaced.rename(folder)
-
-
-def _replaced(folder: Path) -> Path:
-    return folder.with_name(f".{folder.name}.replaced")
-
-
-def _swap(folder: Path, new: Path) -> None:
-    replaced = _replaced(folder)
-    shutil.rmtree(replaced, ignore_errors=True)
-    if folder.exists():
-        folder.replace(replaced)
-    try:
-        new.replace(folder)
-    except OSError:
-        settle(folder)
-        raise
-    shutil.rmtree(replaced, ignore_errors=True)
 
 
 def _keep_others(folder: Path, new: Path) -> None:

@@ -84,6 +84,12 @@ def judge(
         why=accepted.reason if accepted else "",
         verdicts=tuple(one for found in by_gate.values() for one in found),
         changed=judging.changed(),
+        measured=any(
+            value is not None
+            for table in tables.values()
+            for column in table.values.values()
+            for value in column.values()
+        ),
         differs={str(gate.measure): found for gate in gates if gate.measure and (found := judging.differs(gate))},
     )
 
@@ -198,8 +204,10 @@ class _Judging:
                 yield self._blank(gate, name, (seed,), left_out, "accepted with this seed, which was not run")
 
     def _of_seed(self, gate: Gate, name: str, seed: int, now: Column, before: Column | None) -> Item:
+        failed = sum(value is None for value in now.values())
+        if failed == len(now):
+            return self._blank(gate, name, (seed,), "failed", f"none of {len(now)} queries has a value")
         if before is None:
-            failed = sum(value is None for value in now.values())
             if failed / len(now) > self.terms.failure_limit:
                 why = f"{failed} of {len(now)} queries have no value (limit {self.terms.failure_limit:.1%})"
                 return self._blank(gate, name, (seed,), "failed", why)

@@ -1,25 +1,24 @@
-"""What the commands `accept`, `gate`, `compare` and `score` do: read, judge, print, write."""
+"""What the commands `accept`, `gate`, `compare` and `score` do: read, judge, print."""
 
 from __future__ import annotations
 
 import getpass
 import json
-import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from harness import outcomes, provenance
-from harness.data.formats import write_atomically
 from harness.errors import ConfigError, Incomplete, Problem
-from harness.gates import baselines, versus
+from harness.gates import baselines, standing, versus
 from harness.gates.baselines import Accepted, Baseline, Damaged, accepted_system
 from harness.gates.gate import Terms, judge
 from harness.gates.run_files import RunScores, score_files
 from harness.gates.score_tables import Table, Tables, scores_in, tables_of
+from harness.gates.side_outputs import STEP_SUMMARY as STEP_SUMMARY
+from harness.gates.side_outputs import write_files as write_files
 from harness.report import figures, gates
-from harness.report.junit import junit
 from harness.statistics.verdicts import Gating
 from harness.suite.files import load_suite
 from harness.suite.spec import Suite
@@ -29,9 +28,6 @@ from harness.values.measures import Measure, parse
 if TYPE_CHECKING:
     from rich.console import Console
 
-STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
-NO_PART_OF_A_RUN = ("gates", "on_inconclusive", "failure_limit", "published", "title", "seeds", "prices")
-"""Sections of a suite that an outcome does not depend on, or that a command line may have replaced."""
 DEFAULT_MEASURE = "ndcg@10"
 
 
@@ -75,7 +71,12 @@ def accept(
     except Damaged:
         before = None
     accepted = _accepted(found, reason)
-    baselines.write(folder, accepted, _tables(found))
+    try:
+        baselines.write(folder, accepted, _tables(found))
+    except OSError as error:
+        what = f"accepted scores cannot be written ({error.strerror or error})"
+        hint = "see that the folder can be written; what was accepted before is as it was"
+        raise ConfigError(Problem(str(folder), what, hint)) from error
     return Acceptance(accepted, folder, before.accepted if before else None)
 
 
@@ -88,9 +89,11 @@ def _check_complete(found: Measured) -> None:
     labels = {(info.name, info.seed): info.label for info in found.outcome.systems}
     for row in found.outcome.summaries:
         label = labels.get((row.system, row.seed), row.system)
-        if label not in failed and row.failed and row.failed / (row.n + row.failed) > limit:
+        if label not in failed and row.failed and (not row.n or row.failed / (row.n + row.failed) > limit):
             what = f"{row.failed} of {row.n + row.failed} scores of {row.measure} failed (failure_limit {limit:.1%})"
             problems.append(Problem(label, what, "run the suite again"))
+    if not problems and not any(row.n for row in found.outcome.summaries):
+        problems.append(Problem(str(found.folder), "nothing was measured", "run the suite again"))
     if problems:
         raise Incomplete(problems)
 
@@ -120,6 +123,7 @@ def _accepted(found: Measured, reason: str) -> Accepted:
         summaries=outcome.summaries,
         margins={row.measure: row.margin for row in outcome.comparisons if row.family == "gain"},
         times_scored=outcome.times_scored,
+        served=baselines.answers_elsewhere(outcome),
     )
 
 
@@ -154,13 +158,33 @@ def what_changed(done: Acceptance) -> list[str]:
 # ---- gate
 
 
-def gate(suite: str | Path, store: Path, baselines_folder: Path | None = None, outcome: Path | None = None) -> Gating:
-    """Judge the latest outcome of a suite (or the one in a folder) by the suite's gates as they are written now."""
+def gate(
+    suite: str | Path, store: Path, baselines_folder: Path | None = None, outcome: Path | None = None,
+    require_baseline: bool = False,
+) -> Gating:  # fmt: skip
+    """Judge the latest outcome of a suite (or the one in a folder) by the suite's gates as they are written now.
+
+    Raises ConfigError for a folder of baselines that there is not; also, if the suite or `require_baseline` says so,
+    while nothing is accepted to compare with.
+    """
     found = measured(suite, store, outcome)
+    if baselines_folder is not None:
+        standing.check_folder(baselines_folder, found.suite.name)
     folder = _folder(found, baselines_folder)
     baseline = baselines.read(folder, found.suite.name)
-    return gated(found, baseline).model_copy(
-        update={"command": _command(suite, store, baselines_folder), "notes": _stale(found)}
+    judged = gated(found, baseline)
+    if require_baseline or found.suite.require_baseline:
+        standing.check_required(judged, folder)
+    told = (
+        baselines.remarks_on(folder, baseline.accepted)
+        if baseline
+        else standing.orphans(folder.parent, found.suite_file, found.suite.name)
+    )
+    return judged.model_copy(
+        update={
+            "command": _command(suite, store, baselines_folder),
+            "notes": (*standing.stale(found.suite, found.outcome.spec), *told),
+        }
     )
 
 
@@ -192,23 +216,6 @@ def _command(suite: str | Path, store: Path, baselines_folder: Path | None) -> s
     return f'harness accept {suite}{stored}{where} --reason "..."'
 
 
-def _stale(found: Measured) -> tuple[str, ...]:
-    """A warning if the suite file is no longer what the outcome was made of."""
-    now, then = found.suite.model_dump(mode="json", by_alias=True), found.outcome.spec
-    odd = [name for name in now if name not in NO_PART_OF_A_RUN and _portable(now, name) != _portable(then, name)]
-    if not odd:
-        return ()
-    return (f"The suite file has changed since this outcome was made ({', '.join(odd)}): run the suite again.",)
-
-
-def _portable(spec: Mapping[str, Any], name: str) -> Any:
-    """A section without where things lie on this machine."""
-    section = spec.get(name)
-    if isinstance(section, Mapping):
-        return {key: value for key, value in section.items() if key not in ("path", "prompts")}
-    return section
-
-
 def show(found: Gating, console: Console, verbose: bool = True) -> None:
     """Print the heading, the table and a sentence for each verdict."""
     from rich.text import Text
@@ -221,18 +228,6 @@ def show(found: Gating, console: Console, verbose: bool = True) -> None:
     console.print()
     shown = found.verdicts if verbose else found.failing
     print_lines([*gates.told(shown), *gates.remarks(found)], console)
-
-
-def write_files(found: Gating, junit_file: Path | None, json_file: Path | None) -> None:
-    """Write JUnit XML and JSON where asked for, and the summary of a GitHub job where there is one."""
-    if junit_file is not None:
-        write_atomically(junit_file, junit(found))
-    if json_file is not None:
-        write_atomically(json_file, json.dumps(gates.as_json(found), indent=1, ensure_ascii=False) + "\n")
-    summary = os.environ.get(STEP_SUMMARY)
-    if summary:
-        with Path(summary).open("a", encoding="utf-8") as file:
-            file.write(gates.markdown(found))
 
 
 # ---- compare and score

@@ -19,12 +19,12 @@ from typing import NamedTuple
 from harness.data import formats
 from harness.digests import digest_of
 from harness.errors import ConfigError, Problem
+from harness.gates.damage import HINT, conflict
 from harness.values.measures import parse
 from harness.values.records import Score
 
 DECIMALS = 9
 NOT_APPLICABLE, FAILED = "-", "failed"
-HINT = "restore the folder from version control, or accept again"
 Key = tuple[str, int]
 """Name and seed of a system."""
 
@@ -100,7 +100,12 @@ def _escaped(text: str) -> str:
 def read_table(path: Path, problems: list[Problem]) -> Table | None:
     """Read a table; None, and every problem, if it is damaged."""
     before = len(problems)
-    rows = [(number, line.split("\t")) for number, line in formats.read_lines(path, problems)]
+    lines = list(formats.read_lines(path, problems))
+    unmerged = conflict(path, lines)
+    if unmerged is not None:
+        problems.append(unmerged)
+        return None
+    rows = [(number, line.split("\t")) for number, line in lines]
     header = rows[0][1] if rows else []
     if header[:2] != ["query", "group"] or not _measures(header[2:]):
         if len(problems) == before:

@@ -28,7 +28,8 @@ class Side(NamedTuple):
     """One side: what it is called, its scores, what measured them, and the margins that its suite sets.
 
     `labels` says how systems are written; `chosen` is the one system that was asked for, if one was. `made` tells of
-    each system what it was made from, as far as that says what it puts out: where it is equal, the output is.
+    each system what it was made from, as far as that says what it puts out: where it is equal, the output is. Where
+    the answers are `served` by an endpoint, or may be, that holds for its lists and not for its answers.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Side(NamedTuple):
     labels: Mapping[Key, str]
     chosen: Key | None = None
     made: Mapping[Key, str] = {}
+    served: bool = False
 
 
 class Compared(NamedTuple):
@@ -65,10 +67,10 @@ def compare(first: Side, second: Side, margin: float | None = None) -> Compared:
             if first.identities.get(measure) != second.identities.get(measure):
                 odd.add(measure)
                 continue
-            bound = second.margins.get(measure, margin or 0.0)
-            pair, left_out = _pair(ours, parse(measure), bound, table, other)
-            same = second.made.get(ours) is not None and second.made.get(ours) == first.made.get(theirs)
-            pair = pair._replace(same=same)
+            bound, kind = second.margins.get(measure, margin or 0.0), parse(measure)
+            pair, left_out = _pair(ours, kind, bound, table, other)
+            alike = second.made.get(ours) is not None and second.made.get(ours) == first.made.get(theirs)
+            pair = pair._replace(same=alike and (kind.is_rank or not (first.served or second.served)))
             if left_out:
                 label = second.labels[ours]
                 remarks.append(f"{label}, {measure}: {left_out} queries have it on one side only, and are left out.")
@@ -132,9 +134,9 @@ def _of_outcome(folder: Path) -> Side:
     gates = outcome.spec.get("gates") or ()
     margins = {gate["measure"]: gate["margin"] for gate in gates if gate.get("measure")}
     labels = {(info.name, info.seed): info.label for info in outcome.systems}
+    made = {(info.name, info.seed): info.identity for info in outcome.systems}
     served = baselines.answers_elsewhere(outcome)
-    made = {} if served else {(info.name, info.seed): info.identity for info in outcome.systems}
-    return Side(str(folder), tables, outcome.identities, margins, labels, made=made)
+    return Side(str(folder), tables, outcome.identities, margins, labels, made=made, served=served)
 
 
 def _of_accepted(folder: Path) -> Side:
@@ -143,7 +145,9 @@ def _of_accepted(folder: Path) -> Side:
     infos = [one.info for one in found.accepted.systems]
     labels = {(info.name, info.seed): info.label for info in infos}
     made = {(info.name, info.seed): info.identity for info in infos}
-    return Side(str(folder), found.tables, found.accepted.identities, {}, labels, made=made)
+    # What an older version accepted does not say who answered.
+    served = found.accepted.served is not False
+    return Side(str(folder), found.tables, found.accepted.identities, {}, labels, made=made, served=served)
 
 
 def _choose(side: Side, system: str) -> Side:

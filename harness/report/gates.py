@@ -23,6 +23,10 @@ NO_EVIDENCE = "this is no evidence that nothing changed"
 def heading(found: Gating) -> str:
     """Whether the gate lets the outcome through, in one sentence."""
     failing = found.failing
+    if not found.verdicts:
+        return f"Gate of {found.suite} judged nothing: no system that could be served has a score or a figure."
+    if found.exit_code == 3 and not failing:
+        return f"Gate of {found.suite} is incomplete: every score failed."
     if not failing:
         counts = Counter(one.verdict for one in found.verdicts)
         told = figures.listed([f"{number} {verdict}" for verdict, number in counts.items()]) or "nothing to judge"
@@ -91,23 +95,28 @@ def sentence(one: Gated) -> str:
 
 
 def told(verdicts: Sequence[Gated]) -> list[str]:
-    """The verdicts as sentences; systems that are unchanged on one measure, on the same queries, share one."""
+    """The verdicts as sentences; systems that are unchanged or new on one measure, for one reason, share one."""
     alike: dict[tuple[str, str, bool], list[Gated]] = {}
     for number, one in enumerate(verdicts):
         row = one.comparison
-        unchanged = row is not None and _unchanged(one, row)
-        key = (one.gate, _rests_on(row), one.advisory) if row and unchanged else (str(number), "", False)
+        key = (str(number), "", False)
+        if row is not None and _unchanged(one, row):
+            key = (one.gate, _rests_on(row), one.advisory)
+        elif one.verdict == "new" and one.value is None:
+            key = (one.gate, f"new: {one.reason}", one.advisory)
         alike.setdefault(key, []).append(one)
-    return [sentence(group[0]) if len(group) == 1 else _all_unchanged(group) for group in alike.values()]
+    return [sentence(group[0]) if len(group) == 1 else _of_many(group) for group in alike.values()]
 
 
 def _unchanged(one: Gated, row: Comparison) -> bool:
     return row.low == row.high == 0 and one.verdict == "equivalent"
 
 
-def _all_unchanged(group: Sequence[Gated]) -> str:
+def _of_many(group: Sequence[Gated]) -> str:
     first, names = group[0], figures.listed([one.label for one in group])
-    assert first.comparison is not None
+    if first.comparison is None:
+        said = f"{len(group)} systems are new on {first.gate} ({names}): {_bare(first.reason)}."
+        return sentences(said, "Advisory: it fails nothing." if first.advisory else "")
     said = f"{names} are unchanged on {first.gate}: no group of queries differs ({_rests_on(first.comparison)})."
     return sentences(said, "Advisory: it fails nothing." if first.advisory else "")
 
@@ -199,13 +208,14 @@ def _bare(reason: str) -> str:
     return " ".join(reason.split()).rstrip(".")
 
 
-def markdown(found: Gating) -> str:
-    """The whole as Markdown, for the summary of a CI job."""
+def markdown(found: Gating, brief: bool = False) -> str:
+    """The whole as Markdown, for the summary of a CI job; `brief` has what fails only, and no table."""
     from harness.report.markdown import escaped, table_text
 
-    lines = [*told(found.verdicts), *remarks(found)]
+    lines = [*told(found.failing if brief else found.verdicts), *remarks(found)]
     return "\n".join(
-        [f"## {escaped(heading(found))}", "", escaped(subject(found)), "", table_text(table(found)), ""]
+        [f"## {escaped(heading(found))}", "", escaped(subject(found)), ""]
+        + ([] if brief else [table_text(table(found)), ""])
         + [f"- {escaped(line)}" for line in lines]
         + [""]
     )

@@ -63,6 +63,8 @@ class Gating(Frozen):
     changed: tuple[str, ...] = ()
     differs: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    measured: bool = True
+    """Whether any score of the outcome has a value."""
     command: str = ""
     """What accepts this outcome."""
 
@@ -72,9 +74,15 @@ class Gating(Frozen):
 
     @property
     def exit_code(self) -> int:
-        """4 if anything could not be compared, else 3 if anything is incomplete, else 1 if a gate failed, else 0."""
+        """The first that holds: 2 nothing was judged, 4 not comparable, 3 incomplete, 1 a gate failed; else 0.
+
+        An outcome without a single value is incomplete even if all gates are advisory.
+        """
+        if not self.verdicts:
+            return 2
         found = {one.verdict for one in self.failing}
-        return 4 if "not comparable" in found else 3 if "failed" in found else 1 if found else 0
+        incomplete = "failed" in found or not self.measured
+        return 4 if "not comparable" in found else 3 if incomplete else 1 if found else 0
 
 
 def label_of(name: str, seeds: tuple[int, ...], *, trained: bool) -> str:

@@ -176,6 +176,7 @@ class Suite(Spec):
     utility: Utility = Utility()
     gates: tuple[Gate, ...] = ()
     on_inconclusive: OnInconclusive = "pass"
+    require_baseline: bool = False
     prices: Prices = Prices()
     limits: Limits = Limits()
     diagnose: Diagnose = Diagnose()

@@ -13,7 +13,10 @@ Finding = Literal[
     "absorb", "reinforce", "add up",  # of two
     "could not tell", "not computed",
 ]  # fmt: skip
-OUTCOME_SCHEMA = "harness/outcome-1"
+OUTCOME_SCHEMA = "harness/outcome-2"
+OUTCOME_VERSION = 2
+"""Of the form of an outcome, the number at the end of its schema. It is raised where a field goes or changes its
+meaning, and where an older harness should be told to upgrade; fields with defaults need none. See `values.versions`."""
 
 
 class LedgerRow(Frozen):
@@ -219,7 +222,7 @@ class Paid(Frozen):
 class Outcome(Frozen):
     """All of one `harness run` but the rows, which stand beside it in Parquet."""
 
-    schema_version: Literal["harness/outcome-1"] = "harness/outcome-1"
+    schema_version: Literal["harness/outcome-1", "harness/outcome-2"] = "harness/outcome-2"
     suite: str
     split: str
     title: str = ""

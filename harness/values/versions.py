@@ -1,0 +1,88 @@
+"""Reading back what some version of the harness wrote: older values are read, newer ones refused by what wrote them.
+
+A field with a default may be added at any time: older files are then still read, and an older harness says that the
+file is newer. Whoever takes a field away, or gives it another meaning, raises the version of the form.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from harness import __version__
+from harness.errors import ConfigError, Problem
+
+Value = TypeVar("Value", bound=BaseModel)
+MOST_NAMED = 3
+
+
+class Kind(NamedTuple):
+    """What a file holds: its name, how its `schema_version` begins, the newest version of it that is read here.
+
+    `hints` say what to do where there is no file, and where it cannot be read.
+    """
+
+    name: str
+    schema: str
+    newest: int
+    hints: tuple[str, str]
+
+
+def read_value(path: Path, model: type[Value], kind: Kind) -> Value:
+    """Read a value of a kind; raise ConfigError, in one sentence, for a file that is absent, damaged or newer."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(Problem(str(path), f"no {kind.name} here", kind.hints[0])) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(Problem(str(path), f"not the text of an {kind.name}", kind.hints[1])) from error
+    try:
+        return model.model_validate_json(text)
+    except ValidationError as error:
+        raise ConfigError(_why(path, text, error, kind)) from error
+
+
+def _why(path: Path, text: str, error: ValidationError, kind: Kind) -> Problem:
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as damage:
+        what = f"damaged: cut off or not JSON ({damage.msg} at column {damage.colno})"
+        return Problem(f"{path}:{damage.lineno}", what, kind.hints[1])
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        return Problem(str(path), f"not the text of an {kind.name}", kind.hints[1])
+    stated = re.fullmatch(re.escape(kind.schema) + r"(\d{1,6})", str(value.get("schema_version", f"{kind.schema}1")))
+    writer = _writer(value)
+    newer = stated is not None and int(stated[1]) > kind.newest
+    unknown = [_dotted(one["loc"]) for one in error.errors() if one["type"] == "extra_forbidden"]
+    if newer or _later(writer) or (unknown and len(unknown) == error.error_count()):
+        by = f"harness {writer}" if writer else "another harness"
+        more = f" and {len(unknown) - MOST_NAMED} more" if len(unknown) > MOST_NAMED else ""
+        holds = f", with what this one does not know ({', '.join(unknown[:MOST_NAMED])}{more})" if unknown else ""
+        what = f"written by {by} as {value.get('schema_version', kind.name)}{holds}; this is harness {__version__}"
+        return Problem(str(path), what, f"upgrade the harness, or {kind.hints[1]}")
+    first = error.errors()[0]
+    what = f"not an {kind.name} that harness {__version__} reads ({_dotted(first['loc'])}: {first['msg'].lower()})"
+    return Problem(str(path), what, kind.hints[1])
+
+
+def _writer(value: dict[str, Any]) -> str:
+    """The version of the harness that wrote a value; empty if it does not say."""
+    provenance = value.get("provenance")
+    writer = provenance.get("harness") if isinstance(provenance, dict) else None
+    return writer if isinstance(writer, str) else ""
+
+
+def _later(version: str) -> bool:
+    """Whether a version is later than this one, by its numbers."""
+    theirs, ours = ([int(number) for number in re.findall(r"\d+", text)[:3]] for text in (version, __version__))
+    return theirs > ours
+
+
+def _dotted(at: tuple[int | str, ...]) -> str:
+    return ".".join(map(str, at)) or "the whole"
