@@ -18,7 +18,7 @@ SEARCH_CHUNK = 256
 
 
 class DenseIndex:
-    """Unit vectors of a corpus, searched exhaustively by inner product."""
+    """Vectors of a corpus, unit ones unless the model ranks by dot product, searched exhaustively by inner product."""
 
     def __init__(self, folder: Path) -> None:
         import numpy as np
