@@ -75,14 +75,16 @@ def _auto_class(role: Role, config: Any) -> Any:
         MODEL_FOR_CAUSAL_LM_MAPPING,
         MODEL_FOR_MASKED_LM_MAPPING,
         MODEL_FOR_TEXT_ENCODING_MAPPING,
+        MODEL_MAPPING,
     )
 
     if role == "cross-encoder":
         return transformers.AutoModelForSequenceClassification
     if role == "bi-encoder":
-        # Of an encoder-decoder the encoder alone makes vectors, where there is a class for it.
-        encoder = getattr(config, "is_encoder_decoder", False) and type(config) in MODEL_FOR_TEXT_ENCODING_MAPPING
-        return transformers.AutoModelForTextEncoding if encoder else transformers.AutoModel
+        # Of T5 and its like the encoder alone makes vectors.
+        encoder = MODEL_FOR_TEXT_ENCODING_MAPPING.get(type(config), None)
+        whole = MODEL_MAPPING.get(type(config), None)
+        return transformers.AutoModelForTextEncoding if encoder not in (None, whole) else transformers.AutoModel
     if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
         raise ValueError(f"{config.model_type!r} is no causal language model")
     if type(config) in MODEL_FOR_MASKED_LM_MAPPING and not getattr(config, "is_decoder", False):

@@ -94,7 +94,7 @@ def _asked(suite: Suite, use: requirements.Use) -> Iterator[tuple[str, int]]:
 
 
 def cut(rows: Iterable[LedgerRow]) -> list[str]:
-    """What the models did not see, where it is more than a fifth: a sentence for all indexes, and one for rerankings."""
+    """What the models did not see, where it is more than a fifth: a sentence for indexes, and one for rerankings."""
     passages: dict[int, tuple[int, int]] = {}
     pairs: dict[int, tuple[int, int]] = {}
     for row in rows:
