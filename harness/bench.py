@@ -17,6 +17,7 @@ from harness.plans.ledger import making_cost, unknown_costs
 from harness.plans.plan import build_plan
 from harness.remarks import answers, language
 from harness.remarks import endpoints as remarks_of_endpoints
+from harness.remarks import models as models_told
 from harness.running.carry_out import Execution, Watch, carry_out, no_watch
 from harness.running.executors import ChildExecutor, Executor, InlineExecutor
 from harness.running.latency import Latencies
@@ -27,7 +28,7 @@ from harness.statistics.summaries import summarise, worst_share
 from harness.store import FolderStore
 from harness.suite.files import load_suite
 from harness.suite.spec import Suite
-from harness.twins import Twins, twins
+from harness.twins import Twins, no_ops
 from harness.values.findings import Abstention, Outcome, Serving, SystemInfo
 from harness.values.records import Score
 
@@ -103,7 +104,8 @@ class Bench:
         serving = {
             system.label: latencies.measure(system) for system in plan.systems if self._served(system, execution)
         }
-        systems = self._systems(plan, execution, serving)
+        alike = no_ops(plan, execution, self.store)
+        systems = self._systems(plan, execution, serving, alike.twins)
         compared, unknown = Comparisons(plan, rows, cards.unproven()), self._unknown(plan, execution)
         summaries = [summary for system in plan.systems for summary in summarise(rows[system.label], self.split)]
         outcome = Outcome(
@@ -132,7 +134,9 @@ class Bench:
             paid=endpoints.paid(self.services),
             not_run=self._not_run(plan) | {f"probe {name}": why for name, why in latencies.failed.items()},
             notes=(
+                *models_told.before(self.suite),
                 *remarks_of_endpoints.dialects(self.written, self.services),
+                *models_told.cut(execution.rows.values()),
                 *answers.remarks(plan, execution.rows, self.store),
                 *self._notes(plan, rows),
                 *language.read_as(dataset),
@@ -141,6 +145,7 @@ class Bench:
                 *cards.remarks(),
                 *_untold(unknown),
                 *there.notes,
+                *alike.notes,
             ),
             missing_lists=self._missing_lists(plan, dataset, execution),
             calls_planned=len(plan.calls),
@@ -167,8 +172,9 @@ class Bench:
     def _served(system: SystemPlan, execution: Execution) -> bool:
         return not any(goal in execution.failed for goal in system.goals)
 
-    def _systems(self, plan: Plan, execution: Execution, serving: Mapping[str, Serving | None]) -> list[SystemInfo]:
-        alike = twins(plan, execution, self.store)
+    def _systems(
+        self, plan: Plan, execution: Execution, serving: Mapping[str, Serving | None], alike: Mapping[str, Twins]
+    ) -> list[SystemInfo]:
         found = []
         for system in plan.systems:
             seconds, dollars = making_cost(plan, system, execution.rows, self.suite.prices)
@@ -221,6 +227,7 @@ class Bench:
             "passages relevant for scored questions may be synthesized from": (
                 "yes" if data.synthesize.test_documents else "no"
             ),
+            **models_told.settings(self.suite),
             "training pairs": self._pairs_used(),
             "lists": f"{pipeline.depth} documents deep, exact search, ties by score and then by doc_id, descending",
             "intervals": f"{1 - ALPHA:.0%} simultaneous, sign flips by group, {RESAMPLES:,} times, single-step max-T",

@@ -1,22 +1,24 @@
 """What a suite needs of this machine, asked for before any work: models, a GPU, packages.
 
 Everything that is missing is found at once. Must not know how anything is computed: it looks for files, devices and
-distributions, and loads no model.
+distributions, inspects model folders, and loads no model.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from harness import provenance
 from harness.errors import ConfigError, ModelMissing, Problem
 from harness.models import loaders, prompting
+from harness.models.architecture import Role as ModelRole
+from harness.models.inspection import Inspection, inspect
 from harness.suite.recipes import PARTS, Data, Part
-from harness.suite.roles import Role
+from harness.suite.roles import EMBEDDED_PREFIX, Role
 from harness.suite.spec import Candidate, Suite
 
 PAGED = "paged_adamw_8bit"
@@ -36,21 +38,36 @@ def check(suite: Suite) -> None:
     """
     lost = {model: tuple(_located(model, keys)) for model, keys in models_named(suite).items()}
     missing = [problem for problems in lost.values() for problem in problems]
-    wrong = [*_device(suite), *_generator_recipes(suite)]
-    gone = {model for model, problems in lost.items() if problems}
-    wrong += [*_headless(suite, gone), *_unprompted(suite, gone)]
+    there = [use for use in uses(suite) if not lost[use.model]]
+    wrong = [*_device(suite), *_generator_recipes(suite), *_unusable(there), *_untrainable(suite, there)]
+    sound = {use.model for use in there} - {use.model for use in there if use.inspected().problems}
+    wrong += _unprompted(suite, sound)
     if wrong:
         raise ConfigError([*wrong, *missing])
     if missing:
         raise ModelMissing(missing)
 
 
+class Use(NamedTuple):
+    """A model that a suite names under a key, for a role; `as_is` says that it is used without being tuned first."""
+
+    key: str
+    model: str
+    role: ModelRole
+    as_is: bool = True
+
+    def inspected(self) -> Inspection:
+        """What its folder holds; the weights of embedded models, which are pinned, are not compared again."""
+        deep = not self.model.startswith(EMBEDDED_PREFIX)
+        return inspect(loaders.locate(self.model), self.role, deep=deep, headless_ok=not self.as_is)
+
+
 def models_named(suite: Suite) -> dict[str, list[str]]:
     """Models that this suite will use, each with the keys that name it."""
     found: dict[str, list[str]] = {}
-    for key, model in _named(suite):
-        if key not in found.setdefault(model, []):
-            found[model].append(key)
+    for use in uses(suite):
+        if use.key not in found.setdefault(use.model, []):
+            found[use.model].append(use.key)
     return found
 
 
@@ -116,25 +133,31 @@ def _strategies(suite: Suite) -> list[_Strategy]:
     return [_Strategy(suite, name, one, suite.making(one)) for name, one in suite.strategies.items()]
 
 
-def _named(suite: Suite) -> Iterator[tuple[str, str]]:
+def uses(suite: Suite) -> list[Use]:
+    """Every use of a model that runs here, each key and role once."""
+    return list(dict.fromkeys(_uses(suite)))
+
+
+def _uses(suite: Suite) -> Iterator[Use]:
     pipeline, strategies, generator = suite.pipeline, _strategies(suite), suite.generator
-    yield "pipeline.retriever.model", pipeline.retriever.model
+    yield Use("pipeline.retriever.model", pipeline.retriever.model, "bi-encoder")
     if pipeline.reranker is not None:
-        yield "pipeline.reranker.model", pipeline.reranker.model
+        yield Use("pipeline.reranker.model", pipeline.reranker.model, "cross-encoder")
     answers = any(not measure.is_rank for measure in suite.measures)
     served = suite.answerer is not None
     if generator is not None and not served and (answers or any(one.recipe("generator") for one in strategies)):
-        yield "pipeline.generator.model", generator.model
+        yield Use("pipeline.generator.model", generator.model, "generator")
     for one in strategies:
         for role in ("synthesizer", "labeler"):
             llm = suite.llm.roles[role]
             if one.asks(role) and llm.in_process:
-                yield f"llm.{role}.model", llm.model
+                yield Use(f"llm.{role}.model", llm.model, "generator")
         if one.recipe("reranker") and pipeline.reranker is None:
-            yield one.key("reranker", "model"), one.recipe("reranker").model
-        yield from one.judges()
+            yield Use(one.key("reranker", "model"), one.recipe("reranker").model, "cross-encoder", as_is=False)
+        for key, model in one.judges():
+            yield Use(key, model, "cross-encoder")
     if _judged(suite) and suite.llm.judge is not None and suite.llm.judge.in_process:
-        yield "llm.judge.model", suite.llm.judge.model
+        yield Use("llm.judge.model", suite.llm.judge.model, "generator")
 
 
 def endpoints(suite: Suite) -> list[Role]:
@@ -188,15 +211,45 @@ def _generator_recipes(suite: Suite) -> Iterator[Problem]:
     yield from found.values()
 
 
-def _headless(suite: Suite, lost: set[str]) -> Iterator[Problem]:
-    """Cross-encoders that are used as they are and have no trained head; `lost` ones cannot be looked at."""
-    used = {key: model for one in _strategies(suite) for key, model in one.judges()}
-    if suite.pipeline.reranker is not None:
-        used["pipeline.reranker.model"] = suite.pipeline.reranker.model
-    for key, model in used.items():
-        if model not in lost and not loaders.has_trained_head(loaders.locate(model)):
+def _unusable(there: Iterable[Use]) -> Iterator[Problem]:
+    """Models whose folders cannot be used as the suite asks, each told once with every key that names it."""
+    keys: dict[Problem, list[str]] = {}
+    for use in there:
+        found = use.inspected()
+        problems = list(found.problems)
+        if not problems and use.role == "cross-encoder" and use.as_is and not found.trained_head:
             hint = "name a trained cross-encoder, or take it as recipes.reranker.model and tune it"
-            yield Problem(key, f"{model!r} has no trained head, so it may be tuned but not used untuned", hint)
+            what = f"{use.model!r} has no trained head, so it may be tuned but not used untuned"
+            problems.append(Problem("", what, hint))
+        for problem in problems:
+            named = keys.setdefault(problem, [])
+            named += [use.key] if use.key not in named else []
+    for problem, named in keys.items():
+        what = f"{problem.where}: {problem.what}" if problem.where else problem.what
+        yield Problem(", ".join(named), what, problem.hint)
+
+
+def _untrainable(suite: Suite, there: Sequence[Use]) -> Iterator[Problem]:
+    """Recipes that do not fit the kind of the retriever, told once however many candidates share them."""
+    retriever = next((use.inspected() for use in there if use.key == "pipeline.retriever.model"), None)
+    if retriever is None or retriever.problems:
+        return
+    found: dict[str, Problem] = {}
+    made_of = ", ".join(retriever.modules) + (f" ({', '.join(retriever.pooling)})" if retriever.pooling else "")
+    for one in _strategies(suite):
+        recipe = one.recipe("retriever")
+        if recipe is None:
+            continue
+        if recipe.recipe == "raw" and not retriever.raw_trains:
+            where = one.key("retriever", "recipe")
+            what = f"raw knows a transformer with mean or cls pooling, and the retriever is made of {made_of}"
+            found[where] = Problem(where, what, "use recipe: mnrl")
+        for setting in ("lora_rank", "mini_batch"):
+            if retriever.static and getattr(recipe, setting):
+                where = one.key("retriever", setting)
+                what = "does not go with static embeddings, which are one table without layers"
+                found[where] = Problem(where, what, "leave it out")
+    yield from found.values()
 
 
 JUDGE_INSTRUCTION = "Judge by these rules."
@@ -215,10 +268,10 @@ def _chatting(suite: Suite) -> Iterator[tuple[str, str, str, bool | None]]:
         yield "llm.judge.model", judge.model, JUDGE_INSTRUCTION, False
 
 
-def _unprompted(suite: Suite, lost: set[str]) -> Iterator[Problem]:
-    """Models whose prompts cannot be made, or would not hold the instruction; `lost` ones cannot be looked at."""
+def _unprompted(suite: Suite, sound: set[str]) -> Iterator[Problem]:
+    """Those of the `sound` models whose prompts cannot be made, or would not hold the instruction."""
     for key, model, instruction, thinking in _chatting(suite):
-        if model in lost or not loaders.locate(model).is_dir():
+        if model not in sound or not loaders.locate(model).is_dir():
             continue
         try:
             prompting.look(loaders.locate(model), instruction, thinking)

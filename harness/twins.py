@@ -6,12 +6,13 @@ never keys alone.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from harness.errors import HarnessError
 from harness.models.loaders import locate
+from harness.models.tensors import weights_digest
 from harness.plans.graph import Plan, SystemPlan
 from harness.running.carry_out import Execution
 from harness.store import FolderStore
@@ -27,10 +28,18 @@ class Twins(NamedTuple):
     weights: str = ""
 
 
-def twins(plan: Plan, execution: Execution, store: FolderStore) -> dict[str, Twins]:
+class NoOps(NamedTuple):
+    """The twins of every system by its label, and sentences about what could not be compared."""
+
+    twins: dict[str, Twins]
+    notes: tuple[str, ...] = ()
+
+
+def no_ops(plan: Plan, execution: Execution, store: FolderStore) -> NoOps:
     """Look for the twins of every system that did not fail, among those before it."""
     lists, answers, weights = (_Seen() for _ in range(3))
-    for part, digest in _untuned_weights(plan.suite).items():
+    digests = _Digests()
+    for part, digest in _untuned_weights(plan.suite, digests).items():
         weights.first[digest] = ("", f"the untuned {part}")
     found = {}
     for system in plan.systems:
@@ -40,9 +49,24 @@ def twins(plan: Plan, execution: Execution, store: FolderStore) -> dict[str, Twi
         found[system.label] = Twins(
             lists.ask(run, store.content_digest(run), system.label) if run else "",
             answers.ask(system.answers, store.content_digest(system.answers), system.label) if system.answers else "",
-            _same_weights(system, store, weights),
+            _same_weights(system, store, weights, digests),
         )
-    return found
+    return NoOps(found, tuple(digests.notes))
+
+
+class _Digests:
+    """Digests of weights. What cannot be read is a note: no work that was done is lost for a comparison."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def of(self, folder: Path, whose: str) -> str | None:
+        try:
+            return weights_digest(folder)
+        except (HarnessError, OSError, ValueError, TypeError) as error:
+            said = " ".join(str(error).split())
+            self.notes.append(f"Whether {whose} equals another model was not checked: {said}.")
+            return None
 
 
 class _Seen:
@@ -57,33 +81,18 @@ class _Seen:
         return first_label if first_key != key else ""
 
 
-def _same_weights(system: SystemPlan, store: FolderStore, seen: _Seen) -> str:
+def _same_weights(system: SystemPlan, store: FolderStore, seen: _Seen, digests: _Digests) -> str:
     same = []
     for part, key in system.models.items():
-        place = store.get(key)
-        if place is not None and (other := seen.ask(key, weights_digest(place), f"the {part} of {system.label}")):
+        place, whose = store.get(key), f"the {part} of {system.label}"
+        digest = digests.of(place, whose) if place is not None else None
+        if digest is not None and (other := seen.ask(key, digest, whose)):
             same.append(other)
     return ", ".join(same)
 
 
-def _untuned_weights(suite: Suite) -> Mapping[Part, str]:
+def _untuned_weights(suite: Suite, digests: _Digests) -> Mapping[Part, str]:
     """Digests of what training starts from, where it is a whole model that could come out unchanged."""
     folder = locate(suite.pipeline.retriever.model)
-    return {"retriever": weights_digest(folder)} if folder.is_dir() and suite.strategies else {}
-
-
-def weights_digest(folder: Path) -> str:
-    """Digest of the tensors of a model, whatever their files are called and whatever else these say."""
-    from safetensors import safe_open
-
-    digest = hashlib.sha256()
-    tensors = {}
-    for path in sorted(folder.rglob("*.safetensors")):
-        with safe_open(path, framework="numpy") as file:
-            for name in file.keys():  # noqa: SIM118 - it is no mapping
-                tensors[name.removeprefix("model.")] = file.get_tensor(name)
-    for name in sorted(tensors):
-        value = tensors[name]
-        digest.update(f"{name} {value.dtype} {value.shape}".encode())
-        digest.update(value.tobytes())
-    return digest.hexdigest()[:32]
+    digest = digests.of(folder, "a tuned retriever") if folder.is_dir() and suite.strategies else None
+    return {"retriever": digest} if digest is not None else {}

@@ -19,6 +19,7 @@ from harness.data.datasets import Dataset, load_dataset
 from harness.errors import HarnessError
 from harness.models.loaders import EMBEDDED, locate
 from harness.plans.plan import build_plan
+from harness.remarks import models as told
 from harness.suite.files import load_suite
 from harness.suite.roles import EMBEDDED_PREFIX
 from harness.suite.secrets import mask
@@ -120,6 +121,10 @@ def _suite(name: str, store: Path) -> Iterator[Finding]:
         yield Finding(f"model {model}", "ok", f"found; named by {', '.join(keys)}")
     for model, said in requirements.prompt_notes(suite):
         yield Finding(f"model {model}", "note", said)
+    for name, used in told.settings(suite).items():
+        yield Finding(name, "ok", used)
+    for remark in told.before(suite):
+        yield Finding(what, "note", remark)
     yield from _endpoints(suite, store)
 
 

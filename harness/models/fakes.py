@@ -26,6 +26,7 @@ class FakeBiEncoder:
         self.dims = dims
         self.max_seq_length = 256
         self.prompts: dict[str, str] = {}
+        self.similarity_fn_name = "cosine"
 
     def get_embedding_dimension(self) -> int:
         return self.dims

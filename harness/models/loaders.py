@@ -8,17 +8,17 @@ file out of an embedded package). Knows nothing of stages; torch is imported ins
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
-import re
 from collections.abc import Callable
-from functools import cache
 from logging import ERROR, getLogger
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from harness.digests import digest_file, digest_of
 from harness.errors import ConfigError, ModelMissing, Problem, nearest
+from harness.models.inspection import Inspection, inspect, trained_head
+from harness.models.refusals import PICKLED, RERESAVE
+from harness.models.signatures import while_unchanged
 from harness.provenance import device_class
 from harness.suite.roles import EMBEDDED_PREFIX
 
@@ -50,11 +50,23 @@ def locate(name: str) -> Path:
     folder = Path(name).expanduser()
     if folder.is_dir():
         if not any(folder.rglob("*.safetensors")):
-            raise ModelMissing(
-                Problem(str(folder), "no model: no *.safetensors below it", "save the weights in that form")
-            )
+            raise ModelMissing(_without_weights(folder))
         return folder
+    if folder.is_file():
+        hint = "give the folder of a model; GGUF files are read out of embedded packages only"
+        raise ModelMissing(Problem(str(folder), "is a file, no model folder", hint))
     return _locate_on_hub(name)
+
+
+def _without_weights(folder: Path) -> Problem:
+    what = "no model: no *.safetensors below it"
+    pickled = sorted(path.name for pattern in PICKLED for path in folder.rglob(pattern))
+    if pickled:
+        what += f"; its weights are pickled ({pickled[0]}), which is never loaded"
+        return Problem(str(folder), what, RERESAVE)
+    if any(folder.rglob("*.gguf")):
+        what += ", and GGUF files are read out of embedded packages only"
+    return Problem(str(folder), what, "save the weights in that form")
 
 
 def _locate_embedded(name: str) -> Path:
@@ -70,12 +82,24 @@ def _locate_embedded(name: str) -> Path:
     return path
 
 
-@cache
+_FETCHED: dict[str, Path] = {}
+
+
 def _locate_on_hub(name: str) -> Path:
+    """The snapshot of a model on a hub, asked for once as long as it is there."""
+    known = _FETCHED.get(name)
+    if known is None or not any(known.rglob("*.safetensors")):
+        known = _FETCHED[name] = _fetched(name)
+    if not any(known.rglob("*.safetensors")):
+        raise ModelMissing(_without_weights(known))
+    return known
+
+
+def _fetched(name: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-    patterns = ["*.json", "*.txt", "*.model", "*.jinja", "*.safetensors"]
+    patterns = ["*.json", "*.txt", "*.model", "*.jinja", "*.safetensors", "README.md"]
     try:
         return Path(snapshot_download(name, allow_patterns=patterns))
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
@@ -89,7 +113,7 @@ def model_digest(name: str) -> str:
     return _digest_at(locate(name))
 
 
-@cache
+@while_unchanged
 def _digest_at(path: Path) -> str:
     if path.is_file():
         return digest_of(digest_file(path))
@@ -138,7 +162,13 @@ def quiet() -> None:
 
 
 def load_bi_encoder(folder: Path, max_length: int, query_prompt: str = "", document_prompt: str = "") -> Any:
-    """Load a bi-encoder in float32; `max_length` counts tokens of a text, and cannot exceed what the model can take."""
+    """Load a bi-encoder in float32; `max_length` counts tokens of a text, and cannot exceed what the model can take.
+
+    It carries what every stage goes by: ``prompts`` under the names ``query`` and ``document`` (those given, else the
+    model's own under any usual name, else empty), no default prompt, and ``similarity_fn_name`` ``cosine`` or ``dot``.
+    Raises ConfigError if the folder cannot be used as one.
+    """
+    found = inspect(folder, "bi-encoder").check()
     quiet()
     from sentence_transformers import SentenceTransformer
 
@@ -148,18 +178,23 @@ def load_bi_encoder(folder: Path, max_length: int, query_prompt: str = "", docum
         trust_remote_code=False,
         local_files_only=True,
         model_kwargs={"torch_dtype": "float32", "use_safetensors": True},
-        # Only what the suite gives: an empty text here would take the place of a model's own prompt.
-        prompts={name: text for name, text in (("query", query_prompt), ("document", document_prompt)) if text},
+        similarity_fn_name=found.similarity,
     )
-    longest = getattr(model[0].auto_model.config, "max_position_embeddings", max_length)
-    model.max_seq_length = min(max_length, longest)
+    # Modules beside the transformer keep the type that they were saved in.
+    model.float()
+    own = found.prompts
+    model.prompts = {**model.prompts, "query": query_prompt or own.query, "document": document_prompt or own.document}
+    model.default_prompt_name = None
+    limit_length(model, found, max_length)
     model.eval()
     return model
 
 
-HEAD_OUTPUT = re.compile(
-    r"(^|\.)(classifier|classifier\.out_proj|score|logits_proj|classification_head\.out_proj)\.weight$"
-)
+def limit_length(model: Any, found: Inspection, max_length: int) -> None:
+    """Let a loaded model read `max_length` tokens of a text, or as many as it can take; static embeddings read all."""
+    taken = found.takes(max_length)
+    if taken is not None:
+        model.max_seq_length = taken
 
 
 def has_trained_head(folder: Path) -> bool:
@@ -167,23 +202,7 @@ def has_trained_head(folder: Path) -> bool:
 
     Looks at configuration and names of weights, and loads none.
     """
-    scores = _head_scores(folder)
-    if scores is not None:
-        return scores == 1
-    config = folder / "config_sentence_transformers.json"
-    return config.is_file() and json.loads(config.read_text(encoding="utf-8")).get("model_type") == "CrossEncoder"
-
-
-def _head_scores(folder: Path) -> int | None:
-    """How many numbers the head of a classifier gives for a text; None if there is no head."""
-    from safetensors import safe_open
-
-    for file in sorted(folder.glob("*.safetensors")):
-        with safe_open(str(file), "np") as weights:
-            for name in weights.keys():  # noqa: SIM118
-                if HEAD_OUTPUT.search(name):
-                    return int(weights.get_slice(name).get_shape()[0])
-    return None
+    return trained_head(folder)
 
 
 def load_cross_encoder(folder: Path, max_length: int, untrained_ok: bool = False) -> Any:
@@ -192,14 +211,10 @@ def load_cross_encoder(folder: Path, max_length: int, untrained_ok: bool = False
     Raises ConfigError if it has no trained head; with `untrained_ok`, for tuning, the head is drawn from torch's global
     generator.
     """
-    if not has_trained_head(folder):
-        scores = _head_scores(folder)
-        if scores is not None:
-            hint = "give a reranker, whose head gives one"
-            raise ConfigError(Problem(str(folder), f"a classifier whose head gives {scores} scores, no reranker", hint))
-        if not untrained_ok:
-            what = "no cross-encoder with a trained head: it may be tuned but not used untuned, its head is random"
-            raise ConfigError(Problem(str(folder), what, "name a trained one, or tune the reranker"))
+    found = inspect(folder, "cross-encoder").check()
+    if not found.trained_head and not untrained_ok:
+        what = "no cross-encoder with a trained head: it may be tuned but not used untuned, its head is random"
+        raise ConfigError(Problem(str(folder), what, "name a trained one, or tune the reranker"))
     quiet()
     import torch
     from sentence_transformers import CrossEncoder
@@ -216,8 +231,7 @@ def load_cross_encoder(folder: Path, max_length: int, untrained_ok: bool = False
         activation_fn=torch.nn.Identity(),
         model_kwargs={"torch_dtype": "float32", "use_safetensors": True},
     )
-    longest = getattr(model[0].auto_model.config, "max_position_embeddings", max_length)
-    model.max_seq_length = min(max_length, longest)
+    limit_length(model, found, max_length)
     model.eval()
     return model
 

@@ -20,7 +20,7 @@ LANGUAGE_FILE = "language.json"
 
 
 class DenseIndex:
-    """Unit vectors of a corpus, searched exhaustively by inner product."""
+    """Vectors of a corpus, unit ones unless the model ranks by dot product, searched exhaustively by inner product."""
 
     def __init__(self, folder: Path) -> None:
         import numpy as np

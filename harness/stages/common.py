@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -108,7 +109,7 @@ def model_folder(spec_model: str, inputs: Mapping[str, Path], name: str = "model
 
 
 def encode(model: Any, texts: Sequence[str], role: str, progress: Progress = lambda done, total: None) -> Floats:
-    """Embed texts as unit vectors, float32, shape (len(texts), dims).
+    """Embed texts, float32, shape (len(texts), dims): as unit vectors, unless the model ranks by dot product.
 
     `role` is ``query`` or ``document``: it chooses the prompt. Chunks are made of texts of like length, so that little
     is padded and there is progress to show.
@@ -121,9 +122,10 @@ def encode(model: Any, texts: Sequence[str], role: str, progress: Progress = lam
         chunk = order[start : start + ENCODE_CHUNK]
         vectors[chunk] = model.encode(
             [texts[number] for number in chunk],
-            prompt_name=role if model.prompts.get(role) else None,
+            # Even an empty one: without it the model's default prompt would be put before the text.
+            prompt=model.prompts.get(role) or "",
             batch_size=ENCODE_BATCH,
-            normalize_embeddings=True,
+            normalize_embeddings=model.similarity_fn_name != "dot",
             show_progress_bar=False,
         )
         progress(min(start + ENCODE_CHUNK, len(order)), len(order))
@@ -136,6 +138,22 @@ def bi_encoder(spec: Any, inputs: Mapping[str, Path]) -> Any:
     """Load the bi-encoder that a spec with model, max_length and prompts asks for."""
     folder = model_folder(spec.model, inputs)
     return load_bi_encoder(folder, spec.max_length, spec.query_prompt, spec.document_prompt)
+
+
+def reads(model: Any) -> int | str:
+    """How many tokens of a text a model reads: a number, or ``all``."""
+    limit = model.max_seq_length
+    return int(limit) if limit is not None and math.isfinite(limit) else "all"
+
+
+def count_longer(model: Any, texts: Sequence[str], role: str) -> int:
+    """How many texts, with the prompt of their role, are longer than the model reads; 0 if it reads all of any."""
+    limit = reads(model)
+    if isinstance(limit, str) or not texts:
+        return 0
+    prompt = model.prompts.get(role) or ""
+    ids = model.tokenizer([prompt + text for text in texts], truncation=False, verbose=False)["input_ids"]
+    return sum(len(one) > limit for one in ids)
 
 
 @contextmanager

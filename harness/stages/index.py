@@ -1,4 +1,4 @@
-"""index: a corpus in, something that can be searched out: unit vectors (dense) or a bm25s index."""
+"""index: a corpus in, something that can be searched out: vectors (dense) or a bm25s index."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from harness.models.search import Bm25Index, DenseIndex
 from harness.stages import Inputs
-from harness.stages.common import bi_encoder, encode, read_corpus
+from harness.stages.common import bi_encoder, count_longer, encode, read_corpus, reads
 from harness.suite.fields import Quiet
 from harness.suite.spec import Retriever
 from harness.text import ENGLISH
@@ -35,6 +35,6 @@ def index(spec: Index, inputs: Inputs, out: Path, seed: int, progress: Progress)
     texts = [document.content for document in documents]
     vectors = encode(model, texts, "document", progress)
     DenseIndex.save(out, [document.doc_id for document in documents], vectors)
-    longest = [len(ids) for ids in model.tokenizer(texts, truncation=False, verbose=False)["input_ids"]]
-    cut = sum(length > model.max_seq_length for length in longest)
-    return Usage(units=len(documents), notes={"passages": len(documents), "cut at max_length": cut})
+    cut = count_longer(model, texts, "document")
+    notes = {"passages": len(documents), "cut at max_length": cut, "tokens read of a passage": reads(model)}
+    return Usage(units=len(documents), notes=notes)

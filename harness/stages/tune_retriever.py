@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from harness.data.formats import load_jsonl, read_run
+from harness.models.inspection import inspect
+from harness.models.loaders import limit_length
 from harness.stages import Inputs
-from harness.stages.common import bi_encoder, encode, read_corpus, read_judgements, read_queries, seeded
+from harness.stages.common import bi_encoder, encode, model_folder, read_corpus, read_judgements, read_queries, seeded
 from harness.stages.label import LABELS_FILE, by_query
 from harness.stages.looks import LOOK_CUTOFF, judged_sample, ndcg
 from harness.stages.mine import TRIPLETS_FILE
@@ -48,12 +50,12 @@ def tune_retriever(spec: TuneRetriever, inputs: Inputs, out: Path, seed: int, pr
         with seeded(seed):
             model = bi_encoder(retriever.model_copy(update={"max_length": length}), inputs)
             made.append(model)
-            prompts = Prompts(retriever.query_prompt, retriever.document_prompt)
+            prompts = Prompts(model.prompts["query"], model.prompts["document"])
             return train(model, lists, spec.recipe, prompts, seed, at_a_time, progress, measured_on_dev(model, inputs))
 
     fitted = until_it_fits(attempt, spec.recipe.batch_size)
     model = made[0]
-    model.max_seq_length = min(retriever.max_length, model[0].auto_model.config.max_position_embeddings)
+    limit_length(model, inspect(model_folder(retriever.model, inputs), "bi-encoder"), retriever.max_length)
     model.save_pretrained(str(out), create_model_card=False, safe_serialization=True)
     notes = {
         "lists": len(lists),

@@ -1,0 +1,154 @@
+"""The files of a model folder, parsed: configurations, modules, names of weights. Loads no weights and no torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from harness.errors import ConfigError, Problem
+from harness.models.tensors import Tensor, tensors_of
+
+OURS = "sentence_transformers."
+"""Where the classes of modules come from that are no code of a model's own."""
+LENGTHS = ("max_position_embeddings", "n_positions", "max_seq_len")
+POSITIONS = ("position_embeddings.weight", "wpe.weight")
+COUNT_FROM_PADDING = {
+    "camembert", "data2vec-text", "esm", "ibert", "layoutlmv3", "lilt", "longformer", "luke", "markuplm", "mluke",
+    "mpnet", "roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod",
+}  # fmt: skip
+"""Types that number positions from the padding token on, so that the first rows of their table stand for no token."""
+ENDLESS = 1_000_000
+"""A tokenizer without a limit says so by a number beyond all texts."""
+
+
+class Module(NamedTuple):
+    """One module of a sentence-transformers model: the class by its last name, as it is written, and its folder."""
+
+    name: str
+    written: str
+    folder: Path
+
+
+class ModelFolder:
+    """A folder with a model in it. What cannot be read raises ConfigError, with the file."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def read(self, path: Path) -> Any:
+        """Parse a JSON file; an empty mapping if there is none."""
+        if not path.is_file():
+            return {}
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:
+            raise ConfigError(Problem(str(path), "is no JSON", "download it again")) from None
+
+    def _mapping(self, path: Path) -> Mapping[str, Any]:
+        value = self.read(path)
+        if not isinstance(value, Mapping):
+            raise ConfigError(Problem(str(path), "holds no mapping", "download it again"))
+        return value
+
+    @cached_property
+    def saved(self) -> Mapping[str, Any]:
+        """What sentence-transformers wrote about the whole model."""
+        return self._mapping(self.folder / "config_sentence_transformers.json")
+
+    @property
+    def saved_as(self) -> str:
+        """The kind of model that sentence-transformers saved."""
+        return str(self.saved.get("model_type") or "SentenceTransformer")
+
+    @cached_property
+    def modules(self) -> tuple[Module, ...]:
+        """The modules as modules.json names them; empty if there is no such file."""
+        path = self.folder / "modules.json"
+        rows = self.read(path)
+        if not rows:
+            return ()
+        try:
+            return tuple(
+                Module(str(row["type"]).rsplit(".", 1)[-1], str(row["type"]), self.folder / str(row.get("path", "")))
+                for row in rows
+            )
+        except (TypeError, KeyError):
+            raise ConfigError(
+                Problem(str(path), "is no list of modules with their types", "download it again")
+            ) from None
+
+    @property
+    def root(self) -> Path:
+        """Where the configuration and the weights of the first module lie."""
+        return self.modules[0].folder if self.modules else self.folder
+
+    @cached_property
+    def config(self) -> Mapping[str, Any]:
+        """The configuration of the architecture."""
+        return self._mapping(self.root / "config.json")
+
+    @property
+    def text_config(self) -> Mapping[str, Any]:
+        """The part of the configuration that speaks of texts."""
+        part = self.config.get("text_config")
+        return part if isinstance(part, Mapping) else self.config
+
+    @property
+    def kind(self) -> str:
+        """The model type that the configuration names."""
+        return str(self.config.get("model_type") or "")
+
+    @property
+    def architecture(self) -> str:
+        """The class that wrote the weights, if the configuration names it."""
+        names = self.config.get("architectures")
+        return str(names[0]) if isinstance(names, list) and names else ""
+
+    @cached_property
+    def tokenizer_config(self) -> Mapping[str, Any]:
+        return self._mapping(self.root / "tokenizer_config.json")
+
+    @cached_property
+    def tensors(self) -> Mapping[str, Tensor]:
+        """The weights of the first module by name."""
+        return tensors_of(self.root)
+
+    @property
+    def card(self) -> str:
+        path = self.folder / "README.md"
+        return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+
+    @property
+    def usable_length(self) -> int | None:
+        """The most tokens of a text that the model takes, special ones included; None if nothing bounds them."""
+        limits = [self._positions(), *self._settings()]
+        found = [limit for limit in limits if limit is not None]
+        return min(found) if found else None
+
+    def _settings(self) -> list[int | None]:
+        """Limits that the tokenizer and sentence-transformers were given."""
+        names = ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
+        paths = (self.root / f"sentence_{name}_config.json" for name in names)
+        given = next((self._mapping(path) for path in paths if path.is_file()), {})
+        return [_count(self.tokenizer_config.get("model_max_length")), _count(given.get("max_seq_length"))]
+
+    def _positions(self) -> int | None:
+        """Tokens that have a position: of the configuration, and of the table where there is one."""
+        config = self.text_config
+        # T5 keeps a number under this name that bounds nothing: its positions are relative.
+        names = LENGTHS if self.kind not in ("t5", "mt5", "umt5") else LENGTHS[:1]
+        rows = [_count(config.get(name)) for name in names]
+        rows += [one.shape[0] for name, one in self.tensors.items() if name.endswith(POSITIONS) and len(one.shape) == 2]
+        found = [count for count in rows if count is not None]
+        if not found:
+            return None
+        padding = config.get("pad_token_id", 1) if self.kind in COUNT_FROM_PADDING else None
+        return min(found) - (padding + 1 if isinstance(padding, int) else 0)
+
+
+def _count(value: Any) -> int | None:
+    usable = isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < ENDLESS
+    return int(value) if usable else None

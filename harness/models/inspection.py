@@ -1,0 +1,196 @@
+"""One inspection of a model folder: what a model is, how it is used here, and why it cannot be.
+
+`doctor`, `run` before any work, and every stage that loads a model ask the same `inspect`. It reads configurations,
+tokenizer files and the headers of weights. With `deep`, weights are compared with their architecture, which imports
+torch; none are loaded.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from harness.errors import ConfigError, Problem
+from harness.models import architecture
+from harness.models.architecture import Role
+from harness.models.folders import ModelFolder
+from harness.models.prompts import Configured, Prompts, configured, wanted
+from harness.models.refusals import refusals
+from harness.models.signatures import while_unchanged
+
+HEAD_OUTPUT = re.compile(
+    r"(^|\.)(classifier|classifier\.out_proj|score|logits_proj|classification_head\.out_proj)\.weight$"
+)
+
+NO_PROMPTS = Prompts()
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What a model folder holds, for one role.
+
+    `modules` are class names, `pooling` its modes, `dtype` how most weights are stored. `length` is the most tokens of
+    a text that the model takes, None if nothing bounds them. `similarity` is ``cosine`` or ``dot``. `scores` counts the
+    numbers that a head gives, None if there is none. `problems` say why it cannot be used, `remarks` what a reader of
+    results should know.
+    """
+
+    folder: Path
+    role: Role
+    kind: str = ""
+    modules: tuple[str, ...] = ()
+    pooling: tuple[str, ...] = ()
+    dtype: str = ""
+    length: int | None = None
+    prompts: Prompts = NO_PROMPTS
+    similarity: str = "cosine"
+    scores: int | None = None
+    trained_head: bool = False
+    wants_prompts: str = ""
+    problems: tuple[Problem, ...] = ()
+    remarks: tuple[str, ...] = field(default=())
+
+    @property
+    def static(self) -> bool:
+        """Whether vectors are means of the tokens' own, which no transformer has read."""
+        return self.modules[:1] == ("StaticEmbedding",)
+
+    def check(self) -> Inspection:
+        """Return it; raises ConfigError with every problem if it cannot be used."""
+        if self.problems:
+            raise ConfigError(self.problems)
+        return self
+
+    def takes(self, asked: int) -> int | None:
+        """How many tokens of a text are read if `asked` are asked for; None if all are, whatever is asked for."""
+        if self.static:
+            return None
+        return asked if self.length is None else min(asked, self.length)
+
+    @property
+    def raw_trains(self) -> bool:
+        """Whether the recipe `raw` knows how vectors are made."""
+        simple = self.modules[:1] == ("Transformer",) and set(self.modules[1:]) <= {"Pooling", "Normalize"}
+        return simple and self.pooling in (("mean",), ("cls",))
+
+
+@while_unchanged
+def inspect(folder: Path, role: Role, deep: bool = False, headless_ok: bool = False) -> Inspection:
+    """Inspect a model folder, or the GGUF file of a package, for a role; never raises for what is wrong with it."""
+    if folder.is_file():
+        return Inspection(folder, role, kind="gguf")
+    files = ModelFolder(folder)
+    try:
+        found = _inspected(files, role)
+    except ConfigError as error:
+        return Inspection(folder, role, problems=error.problems)
+    if found.problems or not deep or found.static:
+        return found
+    fit = architecture.fit(files.root, role, files.tensors, headless_ok)
+    return replace(found, problems=fit.problems, remarks=(*found.remarks, *fit.remarks))
+
+
+def head_scores(folder: Path) -> int | None:
+    """How many numbers the head of a classifier gives for a text; None if there is no head."""
+    tensors = ModelFolder(folder).tensors
+    return next((one.shape[0] for name, one in tensors.items() if HEAD_OUTPUT.search(name) and one.shape), None)
+
+
+def trained_head(folder: Path) -> bool:
+    """Whether a folder holds a cross-encoder that was trained: weights of a head of one score, or saved as one."""
+    files, scores = ModelFolder(folder), head_scores(folder)
+    return scores == 1 if scores is not None else files.saved_as == "CrossEncoder" and bool(files.saved)
+
+
+def _inspected(files: ModelFolder, role: Role) -> Inspection:
+    folder = files.folder
+    problems = refusals(files, role)
+    if problems:
+        return Inspection(folder, role, files.kind, problems=tuple(problems))
+    stored = [one.dtype for one in files.tensors.values() if len(one.shape) > 1]
+    found = Inspection(
+        folder,
+        role,
+        files.kind,
+        dtype=max(sorted(set(stored)), key=stored.count, default=""),
+        length=files.usable_length,
+    )
+    if role == "bi-encoder":
+        return _bi_encoder(files, found)
+    if role == "cross-encoder":
+        return _cross_encoder(files, found)
+    return found
+
+
+def _bi_encoder(files: ModelFolder, found: Inspection) -> Inspection:
+    where, remarks = str(files.folder), []
+    problems = []
+    try:
+        given = configured(files.saved)
+    except ValueError as error:
+        problems.append(Problem(where, f"config_sentence_transformers.json: {error}", "mend it"))
+        given = Configured(Prompts())
+    if given.others and not given.prompts.query:
+        remarks.append(f"prompts that mean neither queries nor documents are not used ({', '.join(given.others)})")
+    modules = tuple(module.name for module in files.modules)
+    pooling = _pooling(files)
+    if not modules:
+        modules = ("Transformer", "Pooling")
+        how = "the last token" if pooling == ("lasttoken",) else "the mean of its tokens"
+        remarks.append(f"no pooling is configured (no modules.json): a text's vector is {how}")
+    elif modules == ("Transformer",):
+        problems.append(Problem(where, "modules.json has no pooling", "add a Pooling module, or remove modules.json"))
+    similarity, refused = _similarity(files, modules)
+    problems += refused
+    if not files.saved.get("similarity_fn_name") and "Normalize" not in modules and _speaks_of_dot(files.card):
+        remarks.append("its card ranks by dot product, and no similarity_fn_name is configured: cosine is used")
+    wants = wanted(files.card, f"{files.folder.name} {files.config.get('_name_or_path', '')}")
+    return replace(
+        found, modules=modules, pooling=pooling, prompts=given.prompts, similarity=similarity, problems=tuple(problems),
+        wants_prompts=wants, remarks=tuple(remarks), kind=found.kind or modules[0],
+    )  # fmt: skip
+
+
+def _pooling(files: ModelFolder) -> tuple[str, ...]:
+    """The modes of pooling; those of a plain transformer are the ones that sentence-transformers adds."""
+    if not files.modules:
+        return ("lasttoken",) if files.architecture.endswith("ForCausalLM") else ("mean",)
+    module = next((module for module in files.modules if module.name == "Pooling"), None)
+    config: Any = files.read(module.folder / "config.json") if module is not None else {}
+    if not isinstance(config, Mapping) or module is None:
+        return ()
+    mode = config.get("pooling_mode")
+    if mode:
+        return (mode,) if isinstance(mode, str) else tuple(mode)
+    legacy = {"cls_token": "cls", "max_tokens": "max", "mean_tokens": "mean"}
+    names = (
+        name.removeprefix("pooling_mode_") for name, on in config.items() if name.startswith("pooling_mode_") and on
+    )
+    return tuple(legacy.get(name, name) for name in names) or ("mean",)
+
+
+def _similarity(files: ModelFolder, modules: tuple[str, ...]) -> tuple[str, list[Problem]]:
+    """``cosine`` or ``dot``; of unit vectors, the nearest by Euclid are those of the highest cosine."""
+    name = files.saved.get("similarity_fn_name") or "cosine"
+    unit = modules[-1:] == ("Normalize",)
+    if name in ("cosine", "dot") or (name == "euclidean" and unit):
+        return ("dot" if name == "dot" else "cosine"), []
+    what = f"ranks by {name!r} (similarity_fn_name), and only 'cosine' and 'dot' are supported"
+    return "cosine", [Problem(str(files.folder), what, "give a model that was trained for one of these")]
+
+
+def _speaks_of_dot(card: str) -> bool:
+    return "dot_score" in card and "cos_sim" not in card
+
+
+def _cross_encoder(files: ModelFolder, found: Inspection) -> Inspection:
+    scores = head_scores(files.root)
+    problems = []
+    if scores not in (None, 1):
+        what = f"its head gives {scores} scores a text: a classifier of {scores} classes, and a reranker gives one"
+        hint = "give a cross-encoder with one score; to train one anew, start from a plain encoder"
+        problems.append(Problem(str(files.folder), what, hint))
+    return replace(found, scores=scores, trained_head=trained_head(files.root), problems=tuple(problems))

@@ -1,0 +1,130 @@
+"""Why a model folder cannot be used, whatever its weights say: code of its own, files, modules, tokenizer.
+
+Each function looks at one side of a folder and yields what is wrong with it, with what to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from harness.errors import Problem
+from harness.models.architecture import DTYPES, Role
+from harness.models.folders import OURS, ModelFolder
+from harness.models.tensors import tensors_of
+
+FIRST = ("Transformer", "StaticEmbedding")
+REST = ("Pooling", "Normalize", "Dense", "LayerNorm", "Dropout")
+"""Modules of a bi-encoder that every stage knows how to use."""
+PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+TOKENIZERS = (
+    "tokenizer.json", "vocab.txt", "vocab.json", "*.model", "sentencepiece*", "spiece.model", "tokenizer.model",
+)  # fmt: skip
+RERESAVE = "load it once elsewhere and save it again: save_pretrained writes safetensors"
+
+
+def refusals(files: ModelFolder, role: Role) -> list[Problem]:
+    """Return everything that keeps a folder from being used in a role; raises ConfigError for damaged files."""
+    return [*code(files), *weights(files), *made_of(files, role), *tokens(files)]
+
+
+def code(files: ModelFolder) -> Iterator[Problem]:
+    """Code that comes with the model."""
+    where, hint = str(files.folder), "give a model whose architecture is part of transformers"
+    for module in files.modules:
+        if not module.written.startswith(OURS):
+            what = f"needs code that comes with it ({module.written}), which is never run here"
+            yield Problem(where, what, hint)
+            return
+    for config in (files.config, files.tokenizer_config):
+        classes = config.get("auto_map")
+        if classes:
+            names = classes.values() if isinstance(classes, Mapping) else classes
+            first = next((str(name[0] if isinstance(name, list) else name) for name in names if name), "")
+            yield Problem(where, f"needs code that comes with it ({first}), which is never run here", hint)
+            return
+
+
+def weights(files: ModelFolder) -> Iterator[Problem]:
+    """Weights that are not there, are no safetensors, or are no floats."""
+    root, where = files.root, str(files.folder)
+    if (root / "adapter_config.json").is_file():
+        hint = "merge it (merge_and_unload) and save the whole model"
+        yield Problem(where, "is an adapter (adapter_config.json), not a whole model", hint)
+        return
+    tensors = files.tensors
+    pickled = sorted(path.name for pattern in PICKLED for path in root.glob(pattern))
+    if not tensors:
+        others = sorted(path.name for path in root.glob("*.safetensors"))
+        if others and not (root / "model.safetensors").is_file():
+            what = f"its weights are in {others[0]}, and model.safetensors is looked for"
+            yield Problem(where, what, "rename the file, or save the model again")
+        elif pickled:
+            yield Problem(where, f"its weights are pickled ({pickled[0]}), which is never loaded", RERESAVE)
+        else:
+            yield Problem(where, "has no weights (model.safetensors)", "download or save the model again")
+        return
+    for module in files.modules[1:]:
+        inside = sorted(path.name for pattern in PICKLED for path in module.folder.glob(pattern))
+        if inside and not tensors_of(module.folder):
+            what = f"the weights of its module {module.folder.name} are pickled ({inside[0]}), which is never loaded"
+            yield Problem(where, what, RERESAVE)
+        elif module.name in ("Dense", "LayerNorm") and not tensors_of(module.folder):
+            what = f"the weights of its module {module.folder.name} are missing"
+            yield Problem(where, what, "download or save the model again")
+    quantized = files.config.get("quantization_config")
+    whole = [one for one in tensors.values() if one.dtype in DTYPES]
+    if quantized or len(whole) * 2 < len(tensors):
+        how = quantized.get("quant_method", "") if isinstance(quantized, Mapping) else ""
+        what = f"its weights are quantized{f' ({how})' if how else ''}, which is not supported"
+        yield Problem(where, what, "give the model in bfloat16, float16 or float32")
+
+
+def made_of(files: ModelFolder, role: Role) -> Iterator[Problem]:
+    """Modules and architectures that no stage knows."""
+    where = str(files.folder)
+    names = [module.name for module in files.modules]
+    if role == "bi-encoder":
+        known = not names or (names[0] in FIRST and set(names[1:]) <= set(REST))
+        if files.saved_as != "SentenceTransformer":
+            what = f"was saved as a {files.saved_as}, which is no bi-encoder"
+            yield Problem(where, what, "give a SentenceTransformer")
+        elif not known:
+            what = f"is made of {', '.join(names)}, and no stage knows how to use that"
+            yield Problem(where, what, "give a transformer with pooling, or static embeddings")
+        elif not names and files.architecture.endswith("ForSequenceClassification"):
+            what = f"is a classifier or cross-encoder ({files.architecture}), no bi-encoder"
+            yield Problem(where, what, "give a bi-encoder, or take it as pipeline.reranker.model")
+    elif names[:1] == ["StaticEmbedding"] or files.kind == "model2vec":
+        yield Problem(where, f"is made of static embeddings, no {role}", f"give a {role} of a transformer")
+        return
+    elif role == "generator" and names:
+        yield Problem(where, "is a sentence-transformers model, which writes no text", "give a causal language model")
+        return
+    elif role == "cross-encoder" and files.saved_as == "CrossEncoder" and set(names) - {"Transformer"}:
+        what = f"is made of {', '.join(names)}, and only cross-encoders with a head of one score are known here"
+        yield Problem(where, what, "give another cross-encoder")
+    elif role == "cross-encoder" and files.architecture.endswith("ForCausalLM"):
+        what = f"is a causal language model ({files.architecture}), no cross-encoder with a head"
+        yield Problem(where, what, "give a cross-encoder, or an encoder to tune")
+    if names[:1] != ["StaticEmbedding"] and not files.kind:
+        what = "has no config.json that names a model_type" if files.root == files.folder else (
+            f"has no config.json with a model_type in {files.root.name}"
+        )  # fmt: skip
+        yield Problem(where, what, "download or save the model again")
+
+
+def tokens(files: ModelFolder) -> Iterator[Problem]:
+    """A tokenizer that is missing, or that numbers tokens beyond the table of embeddings."""
+    where = str(files.folder)
+    if not any(any(files.root.glob(pattern)) for pattern in TOKENIZERS):
+        yield Problem(where, "has no tokenizer (tokenizer.json)", "save the tokenizer into the same folder")
+        return
+    path = files.root / "tokenizer.json"
+    rows = files.text_config.get("vocab_size")
+    if path.is_file() and isinstance(rows, int):
+        vocabulary = files.read(path)
+        model = vocabulary.get("model") if isinstance(vocabulary, Mapping) else None
+        entries = model.get("vocab") if isinstance(model, Mapping) else None
+        if isinstance(entries, dict | list) and len(entries) > rows:
+            what = f"its tokenizer knows {len(entries):,} tokens and its weights {rows:,}"
+            yield Problem(where, what, "give the tokenizer that the model was trained with")

@@ -1,0 +1,33 @@
+"""Caches that do not outlive a change of the files they were made from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import update_wrapper
+from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Signature = tuple[tuple[str, int, int, int], ...]
+
+
+def signature(path: Path) -> Signature:
+    """Return what changes when a file, or one below a folder, is written: names, sizes, and the times of change."""
+    files = sorted(item for item in path.rglob("*") if item.is_file()) if path.is_dir() else [path]
+    states = ((item.as_posix(), item.stat()) for item in files)
+    return tuple((name, state.st_size, state.st_mtime_ns, state.st_ctime_ns) for name, state in states)
+
+
+def while_unchanged(function: Callable[Concatenate[Path, P], R]) -> Callable[Concatenate[Path, P], R]:
+    """Keep the result of a function of a path for the life of the process, as long as its files are not touched."""
+    kept: dict[object, tuple[Signature, R]] = {}
+
+    def found(path: Path, /, *args: P.args, **options: P.kwargs) -> R:
+        key, now = (path, args, tuple(sorted(options.items()))), signature(path)
+        if key not in kept or kept[key][0] != now:
+            kept[key] = (now, function(path, *args, **options))
+        return kept[key][1]
+
+    update_wrapper(found, function)
+    return found

@@ -1,0 +1,139 @@
+"""Safetensors files by their headers: which tensors a folder of weights holds, read without torch.
+
+A file begins with the length of its header (eight bytes, little-endian) and the header, a JSON object. Knows nothing of
+architectures.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from harness.errors import ConfigError, Problem
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+SINGLE = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+FLOATS = {"F64": "<f8", "F32": "<f4", "F16": "<f2"}
+LONGEST_HEADER = 100_000_000
+AGAIN = "copy or download the file again"
+
+
+class Tensor(NamedTuple):
+    """A tensor as the header of its file describes it: dtype as safetensors names it, and where its bytes lie."""
+
+    file: Path
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    start: int
+    end: int
+
+
+def read_header(file: Path) -> list[Tensor]:
+    """Return the tensors of a file; raises ConfigError if it is empty, cut short or no safetensors file."""
+    size = file.stat().st_size
+    try:
+        with file.open("rb") as stream:
+            length = int.from_bytes(stream.read(8), "little")
+            if not 2 <= length <= min(LONGEST_HEADER, size - 8):
+                raise ValueError("no header")
+            header = json.loads(stream.read(length))
+        begin = 8 + length
+        found = [
+            Tensor(
+                file, name, str(one["dtype"]), tuple(one["shape"]),
+                begin + one["data_offsets"][0], begin + one["data_offsets"][1],
+            )
+            for name, one in header.items() if name != "__metadata__"
+        ]  # fmt: skip
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+        what = (
+            "is empty" if size == 0 else "is a Git LFS pointer, not the weights" if _is_pointer(file) else "is damaged"
+        )
+        raise ConfigError(Problem(str(file), what, AGAIN)) from None
+    if found and max(one.end for one in found) != size:
+        raise ConfigError(Problem(str(file), "is cut short: its weights are not all there", AGAIN))
+    return found
+
+
+def _is_pointer(file: Path) -> bool:
+    with file.open("rb") as stream:
+        return stream.read(7) == b"version"
+
+
+def files_of(folder: Path) -> list[Path]:
+    """Return the files that hold the weights of a folder, as transformers looks for them; none where there are none.
+
+    Raises ConfigError where a file that the index names is missing.
+    """
+    if (folder / SINGLE).is_file():
+        return [folder / SINGLE]
+    index = folder / INDEX
+    if not index.is_file():
+        return []
+    try:
+        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    except (ValueError, KeyError, AttributeError, TypeError):
+        raise ConfigError(Problem(str(index), "is damaged", AGAIN)) from None
+    lost = [name for name in names if not (folder / name).is_file()]
+    if lost:
+        shown = ", ".join(lost[:3]) + (f" and {len(lost) - 3} more" if len(lost) > 3 else "")
+        what = f"{len(lost)} of {len(names)} files of weights are missing: {shown}"
+        raise ConfigError(Problem(str(folder), what, "download the model again"))
+    return [folder / name for name in names]
+
+
+def tensors_of(folder: Path) -> dict[str, Tensor]:
+    """Return the tensors of a folder of weights by name; raises ConfigError for files that are damaged or missing."""
+    return {one.name: one for file in files_of(folder) for one in read_header(file)}
+
+
+def weights_digest(folder: Path) -> str:
+    """Return the digest of the values of a model, whatever its files are called and however the numbers are stored.
+
+    Floats of every width are compared as float32, so that a model in bfloat16 equals what it is saved as after loading.
+    Prefixes that one way of saving adds (``model.``) make no difference.
+    """
+    parts = sorted(
+        (one.name.removeprefix("model."), _digest(one))
+        for path in folder.rglob("*.safetensors")
+        for one in read_header(path)
+    )
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
+
+
+def _digest(tensor: Tensor) -> str:
+    digest = hashlib.sha256()
+    kind = "F32" if tensor.dtype in ("BF16", *FLOATS) else tensor.dtype
+    digest.update(f"{kind} {list(tensor.shape)}".encode())
+    for part in _bytes(tensor):
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def _bytes(tensor: Tensor, step: int = 1 << 24) -> Iterator[bytes]:
+    """The values of a tensor in parts, floats as float32."""
+    import numpy as np
+
+    with tensor.file.open("rb") as stream:
+        stream.seek(tensor.start)
+        left = tensor.end - tensor.start
+        while left:
+            part = stream.read(min(step, left))
+            if not part:
+                raise OSError(f"{tensor.file}: ended early")
+            left -= len(part)
+            if tensor.dtype == "BF16":
+                halves: NDArray[np.uint32] = np.frombuffer(part, "<u2").astype("<u4")
+                yield (halves << 16).tobytes()
+            elif tensor.dtype in FLOATS:
+                yield np.frombuffer(part, FLOATS[tensor.dtype]).astype("<f4").tobytes()
+            else:
+                yield part

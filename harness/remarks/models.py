@@ -1,0 +1,124 @@
+"""What a reader must be told about the models: how they are used, what they lack, what they do not see."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+from harness import requirements
+from harness.models.inspection import Inspection
+from harness.suite.spec import Suite
+from harness.values.findings import LedgerRow
+
+MUCH = 0.2
+"""Above this share of cut passages or pairs, a reader is told in the front of a report."""
+STORED = {"BF16": "bfloat16", "F16": "float16", "F64": "float64"}
+CUT_PAIRS = re.compile(r"pairs cut at (\d+) tokens")
+
+
+def settings(suite: Suite) -> dict[str, str]:
+    """How the models that run here are used, in words: name of the setting -> what it is."""
+    found = {}
+    rule, reranker = suite.pipeline.retriever, suite.pipeline.reranker
+    for use in requirements.uses(suite):
+        seen = use.inspected()
+        if use.key == "pipeline.retriever.model":
+            prompts = (rule.query_prompt or seen.prompts.query, rule.document_prompt or seen.prompts.document)
+            found["retriever"] = ", ".join(
+                [
+                    f"reads {_tokens(seen, rule.max_length)} of a text",
+                    "ranks by dot product" if seen.similarity == "dot" else "ranks by cosine",
+                    *(f"{_prompt(text)} before every {kind}" for text, kind in zip(prompts, KINDS, strict=True)),
+                    *_stored(seen),
+                ]
+            )
+        elif use.key == "pipeline.reranker.model" and reranker is not None:
+            read = f"reads {_tokens(seen, reranker.max_length)} of query and passage"
+            found["reranker"] = ", ".join([read, *_stored(seen)])
+    return found
+
+
+KINDS = ("query", "document")
+
+
+def _tokens(seen: Inspection, asked: int) -> str:
+    taken = seen.takes(asked)
+    return "all tokens" if taken is None else f"{taken:,} tokens"
+
+
+def _prompt(text: str) -> str:
+    return repr(text) if text else "nothing"
+
+
+def _stored(seen: Inspection) -> Iterator[str]:
+    if seen.dtype in STORED:
+        yield f"weights stored in {STORED[seen.dtype]}, used in float32"
+
+
+def before(suite: Suite) -> list[str]:
+    """What can be said of the models before any work."""
+    return list(dict.fromkeys(_before(suite)))
+
+
+def _before(suite: Suite) -> Iterator[str]:
+    rule = suite.pipeline.retriever
+    for use in requirements.uses(suite):
+        seen = use.inspected()
+        yield from (f"{use.key}: {remark}." for remark in seen.remarks)
+        if use.role == "bi-encoder":
+            used = seen.prompts.query or seen.prompts.document or rule.query_prompt or rule.document_prompt
+            if seen.wants_prompts and not used:
+                yield (
+                    f"{use.key}: {seen.wants_prompts}, and no prompts are used; "
+                    "set pipeline.retriever.query_prompt and document_prompt."
+                )
+        for key, asked in _asked(suite, use):
+            taken = seen.takes(asked)
+            if taken is not None and taken < asked:
+                yield f"{key}: asked for {asked:,} tokens, the model takes {taken:,}."
+
+
+def _asked(suite: Suite, use: requirements.Use) -> Iterator[tuple[str, int]]:
+    """Lengths that a suite itself names for a model, with their keys."""
+    pipeline, recipes = suite.pipeline, suite.recipes
+    if use.key == "pipeline.retriever.model" and "max_length" in pipeline.retriever.model_fields_set:
+        yield "pipeline.retriever.max_length", pipeline.retriever.max_length
+    if (
+        use.key == "pipeline.reranker.model"
+        and pipeline.reranker
+        and "max_length" in pipeline.reranker.model_fields_set
+    ):
+        yield "pipeline.reranker.max_length", pipeline.reranker.max_length
+    if use.key == "recipes.reranker.model" and "max_length" in recipes.reranker.model_fields_set:
+        yield "recipes.reranker.max_length", recipes.reranker.max_length
+
+
+def cut(rows: Iterable[LedgerRow]) -> list[str]:
+    """What the models did not see, where it is more than a fifth: a sentence for indexes, and one for rerankings."""
+    passages: dict[int, tuple[int, int]] = {}
+    pairs: dict[int, tuple[int, int]] = {}
+    for row in rows:
+        if row.stage == "index" and isinstance(limit := row.notes.get("tokens read of a passage"), int):
+            _keep(passages, limit, row.notes.get("cut at max_length", 0), row.notes.get("passages", 0))
+        for key, count in row.notes.items() if row.stage == "rerank" else ():
+            if found := CUT_PAIRS.fullmatch(key):
+                _keep(pairs, int(found[1]), count, row.notes.get("pairs scored", 0))
+    return [
+        *_sentences(passages, "passages", "a retriever", "max_length"),
+        *_sentences(pairs, "pairs of query and passage", "a reranker", "max_length"),
+    ]
+
+
+def _keep(found: dict[int, tuple[int, int]], limit: int, count: int, of: int) -> None:
+    """Keep the largest share for each limit."""
+    before = found.get(limit, (0, 1))
+    if of and count / of > max(MUCH, before[0] / before[1]):
+        found[limit] = (count, of)
+
+
+def _sentences(found: dict[int, tuple[int, int]], what: str, whose: str, key: str) -> Iterator[str]:
+    for limit, (count, of) in sorted(found.items()):
+        yield (
+            f"{count:,} of {of:,} {what} are longer than the {limit:,} tokens that {whose} reads: their ends are not "
+            f"seen; raise {key} if the model takes more, or index shorter passages."
+        )
