@@ -78,6 +78,18 @@ def bar(spec: Toy, inputs: Inputs, out: Path, seed: int, progress: Progress) -> 
     return Usage()
 
 
+def environment(spec: Toy, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
+    """Note the device, the variables that `text` names, how libraries read some of them, and every secret in a file."""
+    import torch
+    from huggingface_hub import constants
+
+    from harness import provenance
+
+    notes = {name: os.environ.get(name) for name in spec.text.split()}
+    own = {"pid": os.getpid(), "device": provenance.device_class(), "threads": torch.get_num_threads()}
+    return Usage(notes={**notes, **own, "hub": constants.HF_HUB_CACHE, "variables": len(os.environ)})
+
+
 kept: list[object] = []
 """What must live as long as the process."""
 

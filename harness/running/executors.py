@@ -1,7 +1,9 @@
 """How stage calls are run: here, or each in a child process of its own.
 
 A fork server imports the heavy libraries once; each heavy call is then a fork of it. So its peak memory is its own, a
-crash is the failure of one call, and an executor for a cluster needs only ship the same small request.
+crash is the failure of one call, and an executor for a cluster needs only ship the same small request. The environment
+of a call comes with its request (see `environments`). Where it differs in what the libraries of the fork server read
+when they were imported, the call runs in a new interpreter instead, which takes some seconds more.
 """
 
 from __future__ import annotations
@@ -22,15 +24,20 @@ from typing import Any, NamedTuple, Protocol
 
 from harness.errors import HarnessError, StageFailed
 from harness.llm.services import Services, using
+from harness.running.environments import Environment, applied, apply, environment_now, read_at_import
 from harness.values.records import Progress, Usage
 
 PROGRESS_EVERY = 0.2
+PRELOADED = "harness.running.preload"
 GRACE = 10.0
 """Seconds that a child has to end by itself once its result is there."""
 
 
 class Request(NamedTuple):
-    """One call to be run. `function` and `spec_class` are written ``module:name``; `services` are what it may ask."""
+    """One call to be run. `function` and `spec_class` are written ``module:name``; `services` are what it may ask.
+
+    `environment` is that of the child; None is the one that this process has when the child is started.
+    """
 
     function: str
     spec_class: str
@@ -39,6 +46,7 @@ class Request(NamedTuple):
     out: Path
     seed: int
     services: Services | None = None
+    environment: Environment | None = None
 
 
 class Cost(NamedTuple):
@@ -92,12 +100,20 @@ class ChildExecutor:
             # The child of a script that has no guard runs the script again, and would wait for its own parent.
             raise HarnessError('call the harness below `if __name__ == "__main__":`; its stages run in child processes')
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["harness.running.preload"])
+        self._context.set_forkserver_preload([PRELOADED])
 
     def run(self, request: Request, progress: Progress) -> Cost:
-        here, there = self._context.Pipe(duplex=False)
-        child = self._context.Process(target=_child, args=(there, request), daemon=True)
-        child.start()
+        whole = request if request.environment is not None else request._replace(environment=environment_now())
+        try:
+            return self._run(whole, progress, self._context)
+        except _BornOtherwise:
+            return self._run(whole, progress, multiprocessing.get_context("spawn"))
+
+    def _run(self, request: Request, progress: Progress, context: Any) -> Cost:
+        here, there = context.Pipe(duplex=False)
+        child = context.Process(target=_child, args=(there, request), daemon=True)
+        with applied(request.environment or environment_now()):
+            child.start()
         there.close()
         try:
             return self._listen(request, here, progress, child)
@@ -121,8 +137,14 @@ class ChildExecutor:
             child.join(GRACE)
             if kind == "failed":
                 raise StageFailed(value)
+            if kind == "born otherwise":
+                raise _BornOtherwise
             cost: Cost = value
             return cost
+
+
+class _BornOtherwise(Exception):
+    """The fork server was started with other values of what its libraries read when they are imported."""
 
 
 def _death(request: Request, exitcode: int | None) -> str:
@@ -145,6 +167,13 @@ def _sentence(request: Request, error: BaseException) -> str:
 def _child(there: Connection, request: Request) -> None:
     """The child's whole life. Everything goes back through the pipe; the parent owns the terminal."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if request.environment is not None:
+        # The fork server's module says what its libraries were imported with; a new interpreter has no such module.
+        server = sys.modules.get(PRELOADED)
+        if server is not None and read_at_import(request.environment) != server.BORN_WITH:
+            _send(there, "born otherwise", None)
+            return
+        apply(request.environment)
     last = 0.0
 
     def progress(done: int, total: int) -> None:
