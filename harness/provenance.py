@@ -42,9 +42,14 @@ def device_class() -> str:
     return "cpu" if os.environ.get(DEVICE_VARIABLE) == "cpu" else _cuda_device()
 
 
-@cache
 def _cuda_device() -> str:
-    if not Path("/proc/driver/nvidia").exists() and "CUDA_VISIBLE_DEVICES" not in os.environ:
+    return _first_visible(os.environ.get("CUDA_VISIBLE_DEVICES"))
+
+
+@cache
+def _first_visible(visible: str | None) -> str:
+    """The first of the devices that are visible, looked for once for each value of the variable that says which."""
+    if not Path("/proc/driver/nvidia").exists() and visible is None:
         return "cpu"
     import torch
 

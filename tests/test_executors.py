@@ -9,10 +9,13 @@ import threading
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from toy_stages import request
 
 from harness.errors import StageFailed
-from harness.running.executors import ChildExecutor, Environment, Executor, InlineExecutor
+from harness.running.environments import Environment, environment_now, read_at_import
+from harness.running.executors import ChildExecutor, Executor, InlineExecutor
 
 HERE = Path(__file__).parent
 
@@ -123,61 +126,6 @@ def test_children_can_be_run_from_threads(children: ChildExecutor, tmp_path: Pat
     assert sorted(found) == [3, 4]
 
 
-def test_a_child_sees_the_environment_of_its_own_request(
-    children: ChildExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The fork server was started before any of these was set, changed or taken away."""
-    names = "HARNESS_DEVICE OPENAI_API_KEY HTTPS_PROXY"
-
-    def seen() -> dict[str, object]:
-        return dict(children.run(request("see", tmp_path, text=names), silent).usage.notes)
-
-    for name in names.split():
-        monkeypatch.delenv(name, raising=False)
-    assert [seen()[name] for name in names.split()] == [None, None, None]
-    monkeypatch.setenv("HARNESS_DEVICE", "cpu")
-    monkeypatch.setenv("OPENAI_API_KEY", "first")
-    assert [seen()[name] for name in names.split()] == ["cpu", "first", None]
-    monkeypatch.setenv("OPENAI_API_KEY", "second")
-    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
-    monkeypatch.delenv("HARNESS_DEVICE")
-    assert [seen()[name] for name in names.split()] == [None, "second", "http://127.0.0.1:9"]
-    monkeypatch.delenv("OPENAI_API_KEY")
-    assert seen()["OPENAI_API_KEY"] is None
-
-
-def test_each_suite_gets_its_own_device(
-    children: ChildExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What a suite asks for is in the environment when its calls are run; a GPU is played by the parent's variable."""
-    monkeypatch.setenv("HARNESS_DEVICE", "cpu")
-    assert children.run(request("see", tmp_path), silent).usage.notes["device"] == "cpu"
-    own = Environment({**os.environ, "HARNESS_DEVICE": "cuda"})
-    asked = request("see", tmp_path, text="HARNESS_DEVICE")._replace(environment=own)
-    assert children.run(asked, silent).usage.notes["HARNESS_DEVICE"] == "cuda"
-    assert os.environ["HARNESS_DEVICE"] == "cpu"
-
-
-def test_the_threads_of_a_child_are_those_that_its_request_allows(
-    children: ChildExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for threads in (1, 2):
-        monkeypatch.setenv("OMP_NUM_THREADS", str(threads))
-        assert children.run(request("see", tmp_path), silent).usage.notes["threads"] == threads
-
-
-def test_a_child_works_in_the_folder_of_its_request(
-    children: ChildExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert children.run(request("see", tmp_path), silent).usage.notes["folder"] == str(tmp_path)
-
-
-def test_an_environment_shows_no_value(tmp_path: Path) -> None:
-    asked = request("see", tmp_path)._replace(environment=Environment({"OPENAI_API_KEY": "sk-secret"}))
-    assert "sk-secret" not in f"{asked!r} {asked}"
-
-
 def test_no_named_semaphore_is_left_behind(tmp_path: Path) -> None:
     """A leak is told by Python's resource tracker on stderr, at the very end of the parent."""
     code = (
@@ -194,3 +142,78 @@ def test_no_named_semaphore_is_left_behind(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stderr) == (0, "")
     assert [line.split(" ")[:2] for line in done.stdout.splitlines()] == [["bar:", "failed"], ["bar:", "its"]]
+
+
+# The environment of a call
+
+
+def noted(children: ChildExecutor, out: Path, names: str, environment: Environment | None = None) -> dict[str, object]:
+    asked = request("environment", out, text=names)._replace(environment=environment)
+    return dict(children.run(asked, silent).usage.notes)
+
+
+def test_what_is_set_or_removed_between_two_calls_reaches_the_second(
+    children: ChildExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = "SOME_KEY OPENAI_API_KEY OPENAI_BASE_URL HTTP_PROXY HARNESS_DEBUGGED"
+    for name in names.split():
+        monkeypatch.delenv(name, raising=False)
+    assert set(noted(children, tmp_path, names).items()) >= {(name, None) for name in names.split()}
+    for name in names.split():
+        monkeypatch.setenv(name, f"value of {name}")
+    assert set(noted(children, tmp_path, names).items()) >= {(name, f"value of {name}") for name in names.split()}
+    monkeypatch.delenv("SOME_KEY")
+    assert noted(children, tmp_path, names)["SOME_KEY"] is None
+
+
+def test_two_suites_of_one_process_have_each_its_own_device(
+    children: ChildExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for device in ("cpu", "auto", "cpu"):
+        # Whatever the parent was told last.
+        monkeypatch.setenv("HARNESS_DEVICE", "auto" if device == "cpu" else "cpu")
+        found = noted(children, tmp_path, "HARNESS_DEVICE", environment_now(device))
+        assert found["HARNESS_DEVICE"] == device
+
+
+def test_what_libraries_read_when_they_are_imported_is_read_anew(
+    children: ChildExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = noted(children, tmp_path, "HF_HOME")
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "elsewhere"))
+    monkeypatch.delenv("HF_HUB_CACHE", raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", "2" if before["threads"] == 1 else "1")
+    after = noted(children, tmp_path, "HF_HOME")
+    assert str(after["hub"]).startswith(str(tmp_path / "elsewhere"))
+    assert not str(before["hub"]).startswith(str(tmp_path))
+    assert after["threads"] != before["threads"]
+    monkeypatch.undo()
+    assert noted(children, tmp_path, "HF_HOME")["hub"] == before["hub"]
+
+
+def test_the_parent_keeps_its_environment(children: ChildExecutor, tmp_path: Path) -> None:
+    before = dict(os.environ)
+    given = Environment({**before, "HF_HOME": str(tmp_path), "SOME_KEY": "secret"})
+    assert noted(children, tmp_path, "SOME_KEY", given)["SOME_KEY"] == "secret"
+    assert dict(os.environ) == before
+
+
+def test_an_environment_does_not_show_its_values(tmp_path: Path) -> None:
+    asked = request("copy", tmp_path)._replace(environment=Environment({"OPENAI_API_KEY": "sk-secret-value"}))
+    for text in (repr(asked), str(asked), f"{asked.environment}", repr({"request": asked})):
+        assert "sk-secret-value" not in text
+    with pytest.raises(StageFailed) as caught:
+        InlineExecutor().run(asked._replace(function="toy_stages:stumble"), silent)
+    assert "sk-secret" not in str(caught.value)
+
+
+VARIABLES = ["HF_HOME", "OMP_NUM_THREADS", "TOKENIZERS_PARALLELISM", "OPENAI_API_KEY", "PATH", "KMP_INIT_AT_FORK"]
+
+
+@given(st.dictionaries(st.sampled_from(VARIABLES), st.sampled_from(["false", "1", "2"])))
+def test_only_what_is_read_at_import_asks_for_a_new_interpreter(variables: dict[str, str]) -> None:
+    late = {name for name in variables if name in ("OPENAI_API_KEY", "PATH", "KMP_INIT_AT_FORK")}
+    rest = {name: value for name, value in variables.items() if name not in late}
+    assert read_at_import(variables) == read_at_import(rest)
+    changed = {**variables, "HF_HOME": "elsewhere"}
+    assert read_at_import(changed) != read_at_import(variables)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+import time
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -365,6 +366,78 @@ def test_what_a_model_finds_relevant_is_no_negative(tmp_path: Path, monkeypatch:
     assert usage.notes["found relevant after all"] > 0
     assert usage.notes["judgements that failed"] > 0
     assert (usage.llm_calls, usage.prompt_tokens, usage.new_tokens) == (usage.notes["negatives asked about"], 7, 3)
+
+
+def known_in(root: Path) -> dict[str, list[str]]:
+    return {row["query"]: row["doc_ids"] for row in load_jsonl(root / "out" / "known.jsonl")}
+
+
+def test_what_equals_a_positive_or_the_query_in_its_text_is_no_negative(tmp_path: Path) -> None:
+    texts = {
+        "d1": "lime kiln at night",
+        "d2": "Lime  kiln at NIGHT",
+        "d3": "lime kiln roof",
+        "d4": "ferry mail",
+        "d5": "ice",
+    }
+    inputs = indexes(tmp_path, documents(texts))
+    # The query stands in the corpus itself, as in ArguAna and Quora.
+    common.write_pairs(folder(tmp_path, "pairs"), [pair("Lime kiln roof", "d1"), pair("lime kiln roof", "d4")])
+    for number, rule in enumerate(({"hard": 3, "random": 0}, {"hard": 0, "random": 3}, {"hard": 1, "random": 2})):
+        spec = Mine(**rule, relative_margin=0.0, depth=5, pairs="synthetic", retriever=Retriever())
+        root = tmp_path / str(number)
+        usage = mine(spec, {**inputs, "pairs": tmp_path / "pairs"}, folder(root, "out"), 0, silent)
+        rows = load_jsonl(root / "out" / "triplets.jsonl")
+        assert [row["negatives"] for row in rows] == [["d5"], ["d5"]]
+        assert known_in(root) == {"lime kiln roof": ["d1", "d4"]}
+        assert usage.notes["pairs with fewer negatives, the corpus has no more"] == 2
+
+
+def test_dropped_pairs_and_what_a_model_found_relevant_stay_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def judge(by: str, model: str, items: Any, *rest: Any, **named: Any) -> Labelled:
+        return Labelled([Judged(float(doc_id == items[0][1]), "", "", "") for _, doc_id in items], 1, 1, len(items))
+
+    monkeypatch.setattr(mining, "judge", judge)
+    query, other = "lime kiln ferry", "mail slate roof"
+    near = sorted(random_corpus(30), key=lambda doc_id: -score(query, doc_id))
+    pairs = [pair(query, near[0]), pair(query, near[-1]), pair(other, near[2])]
+    rule = {"hard": 3, "random": 0, "depth": 20, "relabel": {"by": "llm"}, "llm_model": "some", "short": "drop"}
+    rows, usage = mined(tmp_path, pairs=pairs, **rule)
+    assert usage.notes["pairs dropped for want of hard negatives"] > 0
+    assert near[-1] not in {row["doc_id"] for row in rows if row["query"] == query}
+    known = known_in(tmp_path)
+    assert {near[0], near[-1]} < set(known[query])
+    assert (
+        len([doc_id for doc_ids in known.values() for doc_id in doc_ids]) == 3 + usage.notes["found relevant after all"]
+    )
+    for row in rows:
+        assert not set(known[row["query"]]) & set(row["negatives"])
+
+
+def test_pairs_about_documents_that_the_corpus_lacks_are_left_out_and_counted(tmp_path: Path) -> None:
+    rows, usage = mined(tmp_path / "some", pairs=[pair("lime kiln", "d1"), pair("lime kiln", "gone")])
+    assert [row["doc_id"] for row in rows] == ["d1"]
+    assert usage.notes["pairs left out, their document is not in the corpus"] == 1
+    assert usage.units == 1
+    with pytest.raises(ValueError, match="none of the documents of all 1 pairs is in the corpus"):
+        mined(tmp_path / "none", pairs=[pair("lime kiln", "gone")])
+
+
+def test_many_pairs_of_one_query_are_mined_in_a_time_that_grows_with_their_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is relevant for a query is gathered once, not for every pair: 3,000 queries of two, all relabelled."""
+    monkeypatch.setattr(
+        mining, "judge",
+        lambda by, model, items, *rest, **named: Labelled([Judged(1.0, "", "", "") for _ in items], 0, 0, 0),
+    )  # fmt: skip
+    corpus = list(random_corpus(30))
+    pairs = [pair(f"lime {number}", corpus[number % 30]) for number in range(3000)]
+    started = time.perf_counter()
+    mined(tmp_path, pairs=pairs, relabel={"by": "llm"}, llm_model="some", relative_margin=0.0)
+    assert time.perf_counter() - started < 10
 
 
 def test_random_negatives_go_by_the_seed_and_hard_ones_do_not(tmp_path: Path) -> None:

@@ -164,7 +164,7 @@ def test_lists_of_a_share_are_among_those_of_the_whole(tmp_path: Path) -> None:
     folders = retrievers.artifacts(tmp_path)
     for names in (("corpus", "triplets"), ("corpus", "labels")):
         inputs = {name: folders[name] for name in names}
-        whole, half = training_lists(inputs), training_lists(inputs, 0.5)
+        whole, half = training_lists(inputs)[0], training_lists(inputs, 0.5)[0]
         assert [item for item in whole if item in half] == half
         assert len(half) == len(whole) / 2
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 from pathlib import Path
 from typing import Any
@@ -10,11 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 import tiny
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.data.formats import write_jsonl, write_run
 from harness.stages import common
+from harness.stages import tune_retriever as stage_module
+from harness.stages.known import Known
 from harness.stages.label import LABELS_FILE
 from harness.stages.looks import ndcg
 from harness.stages.mine import TRIPLETS_FILE
@@ -23,6 +24,7 @@ from harness.stages.tune_retriever import TuneRetriever, tune_retriever
 from harness.suite.recipes import RetrieverRecipe
 from harness.suite.spec import Retriever
 from harness.training import raw, retrievers
+from harness.training.batches import Ranked
 from harness.training.checkpoints import Checkpoints, looks_at
 from harness.values.records import LOOK_SECONDS, Document, Usage
 
@@ -208,24 +210,6 @@ def test_looks_are_distinct_and_end_at_the_last_step(steps: int, times: int) -> 
     assert found[0] >= 1
 
 
-examples = st.lists(
-    st.tuples(st.integers(0, 8), st.integers(0, 8), st.integers(0, 8)).map(
-        lambda row: raw.Example(f"q{row[0]}", f"p{row[1]}", (f"n{row[2]}",))
-    ),
-    max_size=40,
-)
-
-
-@settings(deadline=None)
-@given(rows=examples, size=st.integers(1, 9), seed=st.integers(0, 5))
-def test_batches_hold_every_example_once_and_no_text_twice(rows: list[raw.Example], size: int, seed: int) -> None:
-    dealt = list(raw.batches(rows, size, random.Random(seed)))
-    assert sorted(item for batch in dealt for item in batch) == sorted(rows)
-    for batch in dealt:
-        assert 1 <= len(batch) <= size
-        assert sum(len(item.texts) for item in batch) == len(set().union(*(item.texts for item in batch)))
-
-
 @given(steps=st.integers(1, 200), warmup=st.integers(0, 50))
 def test_the_schedule_rises_then_falls_within_zero_and_one(steps: int, warmup: int) -> None:
     rates = [raw.schedule(step, steps, warmup) for step in range(steps)]
@@ -249,20 +233,14 @@ def test_raw_refuses_a_model_that_it_would_not_compute_rightly(tmp_path: Path) -
         retrievers.raw_encoder(model)
 
 
-def test_columns_are_anchor_positive_negatives_and_prompts_go_by_column() -> None:
-    lists = [retrievers.Ranked("q", ("p", "n1", "n2"), (1.0, 0.5, 0.0))]
-    columns = retrievers.training_columns(lists, RetrieverRecipe(recipe="distill"))
-    assert list(columns) == ["anchor", "positive", "negative_1", "negative_2", "label"]
-    prompts = retrievers.training_prompts(columns, retrievers.Prompts("query: ", ""))
-    assert prompts == {"anchor": "query: ", "positive": "", "negative_1": "", "negative_2": ""}
-    assert retrievers.training_prompts(columns, retrievers.Prompts("", "")) is None
-    rows = retrievers.training_columns(lists, RetrieverRecipe(recipe="triplet"))
-    assert rows == {"anchor": ["q", "q"], "positive": ["p", "p"], "negative_1": ["n1", "n2"]}
+def test_triplet_has_a_row_for_each_negative() -> None:
+    rows = retrievers.rows_of([Ranked("q", ("p", "n1", "n2")), Ranked("r", ("p",))], RetrieverRecipe(recipe="triplet"))
+    assert [row.passages for row in rows] == [("p", "n1"), ("p", "n2")]
 
 
 def test_triplet_without_negatives_is_refused() -> None:
     with pytest.raises(ValueError, match="none were mined"):
-        retrievers.training_columns([retrievers.Ranked("q", ("p",))], RetrieverRecipe(recipe="triplet"))
+        retrievers.rows_of([Ranked("q", ("p",))], RetrieverRecipe(recipe="triplet"))
 
 
 def test_half_of_a_batch_is_tried_when_memory_is_short_and_that_is_said() -> None:
@@ -293,3 +271,97 @@ def test_a_batch_in_parts_still_learns(recipe: str, tmp_path: Path, model: Path,
     monkeypatch.setattr(stage, "until_it_fits", lambda train, size: Fitted(train(size // 3), size // 3, {}))
     out, _ = tuned(tmp_path, model, recipe=recipe)
     assert right(out) > right(model) + 0.2
+
+
+# Lists of unequal length
+
+
+@pytest.mark.parametrize("recipe", ["mnrl", "raw", "triplet", "distill"])
+def test_one_short_list_shortens_no_other(recipe: str, tmp_path: Path, model: Path, monkeypatch: Any) -> None:
+    folders, given = artifacts(tmp_path), []
+    following = dict(zip(TOPICS, (*TOPICS[1:], TOPICS[0]), strict=True))
+    rows = [
+        {"query": query(topic), "doc_id": topic, "negatives": [other for other in TOPICS if other != topic][:place]}
+        for place, topic in enumerate(TOPICS[:4])
+    ]
+    write_jsonl(folders["triplets"] / TRIPLETS_FILE, rows)
+    labels = [
+        {"query": row["query"], "doc_id": doc_id, "score": 1.0 - place / 20, "positive": place == 0}
+        for row in rows
+        for place, doc_id in enumerate((row["doc_id"], *row["negatives"]))
+    ]
+    # A query whose positive could not be labelled.
+    labels.append({"query": "what of it", "doc_id": following["tin"], "score": 0.1, "positive": False})
+    write_jsonl(folders["labels"] / LABELS_FILE, labels)
+    plain = stage_module.train
+    monkeypatch.setattr(
+        stage_module, "train", lambda model, lists, *rest: (given.extend(lists), plain(model, lists, *rest))[1]
+    )
+    used = "labels" if recipe == "distill" else "triplets"
+    spec = TuneRetriever(
+        retriever=Retriever(model=str(model), max_length=32),
+        recipe=RetrieverRecipe(recipe=recipe, epochs=3, batch_size=3, checkpoints=1),
+    )
+    out = tmp_path / "out"
+    out.mkdir()
+    usage = tune_retriever(spec, {name: folders[name] for name in ("corpus", used)}, out, 0, silent)
+    lengths = [2, 3, 4] if recipe == "distill" else [1, 2, 3, 4]
+    assert [len(one.passages) for one in given] == lengths
+    assert usage.notes["lists"] == len(lengths)
+    assert (usage.notes["passages a list"], usage.notes["lists with fewer passages"]) == (4, len(lengths) - 1)
+    trained = 3 if recipe in ("distill", "triplet") else 4
+    assert usage.units == 3 * trained
+    assert usage.notes["rows trained on"] == 3 * (1 + 2 + 3 if recipe == "triplet" else trained)
+    left_out = usage.notes.get("queries left out, fewer than two passages are labelled")
+    assert left_out == (2 if recipe == "distill" else None)
+    assert usage.notes.get("lists left out, having no negative") == (1 if recipe == "triplet" else None)
+
+
+def test_what_is_known_beside_the_triplets_is_masked(tmp_path: Path, model: Path) -> None:
+    """A pair that mining dropped, and a document of another id with the same text."""
+    folders = artifacts(tmp_path)
+    documents = {topic: Document(topic, "", f"the {topic} is it") for topic in TOPICS}
+    documents["twin"] = Document("twin", "", "The  kiln is it")
+    common.write_corpus(folders["corpus"], documents)
+    rows = [
+        {"query": query("lime"), "doc_id": "lime", "negatives": []},
+        {"query": query("ferry"), "doc_id": "twin", "negatives": []},
+        {"query": query("slate"), "doc_id": "slate", "negatives": []},
+    ]
+    write_jsonl(folders["triplets"] / TRIPLETS_FILE, rows)
+    spec = TuneRetriever(
+        retriever=Retriever(model=str(model), max_length=32),
+        recipe=RetrieverRecipe(epochs=1, batch_size=3, checkpoints=1),
+    )
+    masked = {}
+    for name, pairs in {"none": [], "known": [("WHAT about lime", "kiln"), ("what about lime", "gone")]}.items():
+        Known(pairs).write(folders["triplets"])
+        out = tmp_path / name
+        out.mkdir()
+        usage = tune_retriever(spec, {key: folders[key] for key in ("corpus", "triplets")}, out, 0, silent)
+        masked[name] = usage.notes.get("known positives masked in batches", 0)
+    assert masked == {"none": 0, "known": 1}
+
+
+@pytest.mark.parametrize("recipe", ["mnrl", "raw", "triplet", "distill"])
+def test_a_pair_that_has_nothing_to_be_told_from_changes_nothing_and_is_said(
+    recipe: str, tmp_path: Path, model: Path
+) -> None:
+    """One document in the corpus: every row is trained on, and none has a negative."""
+    folders = artifacts(tmp_path)
+    rows = [{"query": f"what about {word}", "doc_id": "lime", "negatives": []} for word in WORDS[:5]]
+    write_jsonl(folders["triplets"] / TRIPLETS_FILE, rows)
+    spec = TuneRetriever(
+        retriever=Retriever(model=str(model), max_length=32),
+        recipe=RetrieverRecipe(recipe=recipe, epochs=1, batch_size=2, checkpoints=1),
+    )
+    if recipe in ("triplet", "distill"):
+        if recipe == "distill":
+            write_jsonl(folders["labels"] / LABELS_FILE, [{**row, "score": 1.0, "positive": True} for row in rows])
+        names = ("corpus", "labels" if recipe == "distill" else "triplets")
+        with pytest.raises(ValueError, match=r"none were mined|no pairs are left"):
+            tune_retriever(spec, {name: folders[name] for name in names}, tmp_path, 0, silent)
+        return
+    usage = tune_retriever(spec, {name: folders[name] for name in ("corpus", "triplets")}, tmp_path, 0, silent)
+    assert (usage.units, usage.notes["rows trained on"]) == (5, 5)
+    assert usage.notes["rows whose batch holds no negative for them"] == 5

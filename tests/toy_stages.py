@@ -8,7 +8,6 @@ import signal
 import time
 from pathlib import Path
 
-from harness.provenance import device_class
 from harness.running.executors import Request
 from harness.stages import Inputs
 from harness.suite.fields import Spec
@@ -48,15 +47,6 @@ def chatter(spec: Toy, inputs: Inputs, out: Path, seed: int, progress: Progress)
     return Usage()
 
 
-def see(spec: Toy, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
-    """Say what this process sees of its environment, and on which device it would compute."""
-    import torch
-
-    variables = {name: os.environ.get(name) for name in spec.text.split()}
-    facts = {"device": device_class(), "threads": torch.get_num_threads(), "folder": str(Path.cwd())}
-    return Usage(notes={**variables, **facts})
-
-
 def killed(spec: Toy, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
     """End as a process does that the kernel takes for its memory."""
     os.kill(os.getpid(), signal.Signals[spec.text])
@@ -86,6 +76,18 @@ def bar(spec: Toy, inputs: Inputs, out: Path, seed: int, progress: Progress) -> 
     if spec.text == "die":
         os.kill(os.getpid(), signal.SIGKILL)
     return Usage()
+
+
+def environment(spec: Toy, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
+    """Note the device, the variables that `text` names, how libraries read some of them, and every secret in a file."""
+    import torch
+    from huggingface_hub import constants
+
+    from harness import provenance
+
+    notes = {name: os.environ.get(name) for name in spec.text.split()}
+    own = {"pid": os.getpid(), "device": provenance.device_class(), "threads": torch.get_num_threads()}
+    return Usage(notes={**notes, **own, "hub": constants.HF_HUB_CACHE, "variables": len(os.environ)})
 
 
 kept: list[object] = []

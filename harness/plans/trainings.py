@@ -84,6 +84,7 @@ class Trainings(Calls):
         """Triplets mined with the chain's retriever, and a guess at how many they are."""
         rule, which, keys = data.mine, data.pairs, self.parts.keys
         inputs: dict[str, str | None] = {"dense": self.dense_index(chain), "model": chain.model("retriever")}
+        inputs["corpus"] = keys["corpus"]
         guess = 0
         if which != "judged":
             pairs = self.pairs()
@@ -109,7 +110,7 @@ class Trainings(Calls):
     def _relabeler(self, rule: Mine) -> dict[str, str | None]:
         if not _asks_llm(rule):
             return {}
-        return {"corpus": self.parts.keys["corpus"], "llm": self._unpacked_labeler()}
+        return {"llm": self._unpacked_labeler()}
 
     def _unpacked_labeler(self) -> str | None:
         return self.unpacked(self._labeler) if self.local("labeler") else None

@@ -15,6 +15,7 @@ from harness.errors import StageFailed
 from harness.llm.services import Services
 from harness.plans.graph import Plan, PlannedCall
 from harness.plans.ledger import facts_of, row_of
+from harness.running.environments import environment_now
 from harness.running.executors import Executor, Request
 from harness.stages import STAGES, load_stage
 from harness.store import FolderStore
@@ -62,7 +63,7 @@ def carry_out(
             try:
                 executor = heavy if STAGES[planned.call.stage].heavy else light
                 with watch(planned.label) as progress:
-                    done.rows[key] = make(planned, store, executor, progress, services, plan.calls)
+                    done.rows[key] = make(planned, store, executor, progress, services, plan)
             except StageFailed as error:
                 done.failed[key] = f"{planned.label}: {error}"
     return done
@@ -93,17 +94,20 @@ def _needed(plan: Plan, store: FolderStore) -> set[str]:
 
 def make(
     planned: PlannedCall, store: FolderStore, executor: Executor, progress: Progress, services: Services | None = None,
-    calls: Mapping[str, PlannedCall] = {},
+    plan: Plan | None = None,
 ) -> LedgerRow:  # fmt: skip
     """Make one artifact whose inputs are in the store, unless another process has made it meanwhile.
 
-    `calls` are those of the plan: they say what the time of this one tells of others.
+    The calls of `plan` say what the time of this one tells of others, its suite on which device this one runs.
     """
+    calls: Mapping[str, PlannedCall] = plan.calls if plan else {}
+    environment = environment_now(plan.suite.device if plan else None)
     with store.claim(planned.key) as folder:
         if store.get(planned.key) is not None:
             # Another process made it while this one waited for the lock.
             return row_of(planned, store.facts(planned.key), reused=True)
-        cost = executor.run(request_for(planned, store, folder)._replace(services=services), progress)
+        request = request_for(planned, store, folder)._replace(services=services, environment=environment)
+        cost = executor.run(request, progress)
         facts = facts_of(planned, cost.seconds, cost.peak_memory_mb, cost.usage, folder, calls)
         store.commit(planned.key, folder, facts)
     return row_of(planned, facts, reused=False)

@@ -1,7 +1,9 @@
 """How stage calls are run: here, or each in a child process of its own.
 
 A fork server imports the heavy libraries once; each heavy call is then a fork of it. So its peak memory is its own, a
-crash is the failure of one call, and an executor for a cluster needs only ship the same small request.
+crash is the failure of one call, and an executor for a cluster needs only ship the same small request. The environment
+of a call comes with its request (see `environments`). Where it differs in what the libraries of the fork server read
+when they were imported, the call runs in a new interpreter instead, which takes some seconds more.
 """
 
 from __future__ import annotations
@@ -15,64 +17,26 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from harness.errors import HarnessError, StageFailed
 from harness.llm.services import Services, using
+from harness.running.environments import Environment, applied, apply, environment_now, read_at_import
 from harness.values.records import Progress, Usage
 
 PROGRESS_EVERY = 0.2
+PRELOADED = "harness.running.preload"
 GRACE = 10.0
 """Seconds that a child has to end by itself once its result is there."""
-
-
-class Environment(Mapping[str, str]):
-    """The environment variables that a call sees, as they are when the call is asked for.
-
-    A fork server keeps the environment of its own start, so a device, a key or a proxy that is set later would not
-    reach its children. The values may be secrets: they are printed nowhere, and go to a child through a pipe.
-    """
-
-    def __init__(self, variables: Mapping[str, str]) -> None:
-        self._variables = dict(variables)
-
-    @classmethod
-    def here(cls) -> Environment:
-        """Return the environment of this process now."""
-        return cls(os.environ)
-
-    def __getitem__(self, name: str) -> str:
-        return self._variables[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._variables)
-
-    def __len__(self) -> int:
-        return len(self._variables)
-
-    def __repr__(self) -> str:
-        return f"Environment({len(self)} variables)"
-
-    def apply(self) -> None:
-        """Make this the environment of the process; what was set there before is gone.
-
-        A number of threads that OMP_NUM_THREADS bounds is set anew, as torch reads it only when it is imported.
-        """
-        for name in set(os.environ) - set(self._variables):
-            del os.environ[name]
-        os.environ.update(self._variables)
-        threads = self._variables.get("OMP_NUM_THREADS", "")
-        if threads.isdigit() and int(threads) > 0 and "torch" in sys.modules:
-            sys.modules["torch"].set_num_threads(int(threads))
 
 
 class Request(NamedTuple):
     """One call to be run. `function` and `spec_class` are written ``module:name``; `services` are what it may ask.
 
-    Without an `environment` it sees that of the process that asks for it, at the time of asking.
+    `environment` is that of the child; None is the one that this process has when the child is started.
     """
 
     function: str
@@ -136,13 +100,20 @@ class ChildExecutor:
             # The child of a script that has no guard runs the script again, and would wait for its own parent.
             raise HarnessError('call the harness below `if __name__ == "__main__":`; its stages run in child processes')
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["harness.running.preload"])
+        self._context.set_forkserver_preload([PRELOADED])
 
     def run(self, request: Request, progress: Progress) -> Cost:
-        here, there = self._context.Pipe(duplex=False)
-        request = request._replace(environment=request.environment or Environment.here())
-        child = self._context.Process(target=_child, args=(there, request), daemon=True)
-        child.start()
+        whole = request if request.environment is not None else request._replace(environment=environment_now())
+        try:
+            return self._run(whole, progress, self._context)
+        except _BornOtherwise:
+            return self._run(whole, progress, multiprocessing.get_context("spawn"))
+
+    def _run(self, request: Request, progress: Progress, context: Any) -> Cost:
+        here, there = context.Pipe(duplex=False)
+        child = context.Process(target=_child, args=(there, request), daemon=True)
+        with applied(request.environment or environment_now()):
+            child.start()
         there.close()
         try:
             return self._listen(request, here, progress, child)
@@ -166,8 +137,14 @@ class ChildExecutor:
             child.join(GRACE)
             if kind == "failed":
                 raise StageFailed(value)
+            if kind == "born otherwise":
+                raise _BornOtherwise
             cost: Cost = value
             return cost
+
+
+class _BornOtherwise(Exception):
+    """The fork server was started with other values of what its libraries read when they are imported."""
 
 
 def _death(request: Request, exitcode: int | None) -> str:
@@ -190,6 +167,13 @@ def _sentence(request: Request, error: BaseException) -> str:
 def _child(there: Connection, request: Request) -> None:
     """The child's whole life. Everything goes back through the pipe; the parent owns the terminal."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if request.environment is not None:
+        # The fork server's module says what its libraries were imported with; a new interpreter has no such module.
+        server = sys.modules.get(PRELOADED)
+        if server is not None and read_at_import(request.environment) != server.BORN_WITH:
+            _send(there, "born otherwise", None)
+            return
+        apply(request.environment)
     last = 0.0
 
     def progress(done: int, total: int) -> None:
@@ -199,8 +183,6 @@ def _child(there: Connection, request: Request) -> None:
             _send(there, "progress", (done, total))
 
     try:
-        if request.environment is not None:
-            request.environment.apply()
         with _silent():
             cost = perform(request, progress)
         _send(there, "done", cost)

@@ -21,6 +21,7 @@ from harness.llm.services import Services
 from harness.models.loaders import model_digest
 from harness.plans.graph import Plan, SystemPlan
 from harness.running.carry_out import Watch
+from harness.running.environments import environment_now
 from harness.running.executors import Executor, Request
 from harness.running.probe import PROBE_VERSION, TIMES_FILE, Probe, quantile
 from harness.stages import STAGES, common
@@ -187,8 +188,9 @@ class Latencies:
         with self.store.claim(key) as folder, self.watch(f"probe {name}") as progress:
             inputs = self._inputs(name, keys)
             request = Request(
-                "harness.running.probe:probe", "harness.running.probe:Probe", spec, inputs, folder, 0, self.services
-            )
+                "harness.running.probe:probe", "harness.running.probe:Probe", spec, inputs, folder, 0, self.services,
+                environment_now(self.plan.suite.device),
+            )  # fmt: skip
             cost = self.executor.run(request, progress)
             facts = {"stage": "probe", "label": name, "seconds": cost.seconds, "usage": asdict_usage(cost.usage)}
             self.store.commit(key, folder, facts)

@@ -2,8 +2,12 @@
 
 import os
 
-os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+from harness.running.environments import DEFAULTS, read_at_import
+
+for _name, _value in DEFAULTS.items():
+    os.environ.setdefault(_name, _value)
+BORN_WITH = read_at_import(os.environ)
+"""What the libraries below were imported with, and what they will go by in every child."""
 
 import logging
 import threading

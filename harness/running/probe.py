@@ -147,7 +147,7 @@ def _endpoint(spec: Probe, chat: Chat, inputs: Inputs, seed: int) -> Iterator[St
 
 
 def quantile(times: Sequence[float], share: float) -> float:
-    """Return the smallest time that at least this share of the times does not exceed (nearest rank)."""
+    """The smallest of the times that at least this share of them do not exceed (nearest rank): the 95th of 100."""
     import numpy as np
 
     return float(np.quantile(times, share, method="inverted_cdf"))

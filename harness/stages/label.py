@@ -14,13 +14,15 @@ from harness.data.formats import load_jsonl, write_jsonl
 from harness.models.search import Bm25Index, DenseIndex
 from harness.relevance import Judged
 from harness.stages import Inputs
-from harness.stages.common import bi_encoder, encode
+from harness.stages.common import bi_encoder, encode, read_corpus
 from harness.stages.endpoints import Served
 from harness.stages.fuse import reciprocal_rank_fusion
 from harness.stages.judging import judge
+from harness.stages.known import Known, Twins
 from harness.stages.mine import TRIPLETS_FILE
 from harness.suite.recipes import Labeler
 from harness.suite.spec import Retriever
+from harness.training.batches import text_key
 from harness.values.records import Progress, Usage
 
 if TYPE_CHECKING:
@@ -54,10 +56,11 @@ class Label(Served):
 
 
 class _List:
-    """A query with its known positives and the passages to be labelled."""
+    """A query with its known positives and the passages to be labelled; what is in `right` is none of the others."""
 
     def __init__(self, query: str) -> None:
         self.query = query
+        self.right: set[str] = set()
         self.positives: list[str] = []
         self.others: list[str] = []
 
@@ -70,8 +73,15 @@ class _List:
 
 
 def label(spec: Label, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
-    """Write `labels.jsonl`: query, doc_id, score, positive; and beside it what could not be labelled."""
+    """Write `labels.jsonl`: query, doc_id, score, positive; and beside it what could not be labelled.
+
+    What is known to be relevant is written on (see `known`); of it, only positives stand in a list.
+    """
+    known, twins = Known.read(inputs["triplets"]), Twins(read_corpus(inputs["corpus"]))
     lists = _lists(load_jsonl(inputs["triplets"] / TRIPLETS_FILE))
+    for one in lists:
+        one.right = twins.of([*known.of(one.query), *one.positives]) | twins.like(one.query)
+        one.others = [doc_id for doc_id in one.others if doc_id not in one.right]
     scorer = _Fusion(spec, lists, inputs, progress) if "bm25" in inputs else None
     if spec.depth and scorer is not None:
         scorer.fill(lists, spec.depth)
@@ -83,6 +93,7 @@ def label(spec: Label, inputs: Inputs, out: Path, seed: int, progress: Progress)
     notes: dict[str, Any] = {"queries": len(lists), "passages labelled": len(rows)}
     if spec.by in ("llm", "cross-encoder"):
         return _by_model(spec, rows, inputs, out, notes, progress)
+    known.write(out)
     found = scorer is not None and spec.by != "mined"
     scores = scorer.score(rows, dense=spec.by == "fusion") if found and scorer else [0.0] * len(rows)
     for row, score in zip(rows, scores, strict=True):
@@ -108,8 +119,6 @@ def _lists(triplets: Iterable[Mapping[str, Any]]) -> list[_List]:
         one = found.setdefault(row["query"], _List(row["query"]))
         one.positives += [row["doc_id"]] if row["doc_id"] not in one.positives else []
         one.others += [doc_id for doc_id in row["negatives"] if doc_id not in one.others]
-    for one in found.values():
-        one.others = [doc_id for doc_id in one.others if doc_id not in one.positives]
     return list(found.values())
 
 
@@ -133,8 +142,8 @@ class _Fusion:
         ]
         fused = reciprocal_rank_fusion(runs, FUSE_K, 3 * depth)
         for key, one in zip(keyed, lists, strict=True):
-            known = {*one.positives, *one.others}
-            one.others += [doc_id for doc_id, _ in fused[key] if doc_id not in known]
+            there = {*one.right, *one.others}
+            one.others += [doc_id for doc_id, _ in fused[key] if doc_id not in there]
 
     def score(self, rows: Sequence[Mapping[str, Any]], dense: bool) -> list[float]:
         """Scores of bm25, or the mean of both, each scaled to the range that it has over the query's list."""
@@ -186,15 +195,18 @@ def _by_model(
         if one.score is not None
     ]
     write_jsonl(out / LABELS_FILE, kept)
+    Known.read(inputs["triplets"]).renamed(suggested).write(out)
     notes |= {"known from the cache": found.known} if spec.endpoint else {}
     return Usage(len(rows), found.calls, found.prompt_tokens, found.new_tokens, notes, found.dollars)
 
 
 def _suggested(told: Sequence[tuple[Mapping[str, Any], Judged]]) -> dict[str, str]:
-    """Vague queries and the ones suggested for them; two vague queries may not become one."""
+    """Vague queries and the ones suggested for them; no two queries may become one."""
     found: dict[str, str] = {}
+    taken = {text_key(row["query"]) for row, _ in told}
     for row, one in told:
         vague = row["positive"] and one.score is not None and one.score < VAGUE
-        if vague and one.suggested_query and one.suggested_query not in found.values():
-            found.setdefault(row["query"], one.suggested_query)
+        if vague and row["query"] not in found and one.suggested_query and text_key(one.suggested_query) not in taken:
+            found[row["query"]] = one.suggested_query
+            taken.add(text_key(one.suggested_query))
     return found

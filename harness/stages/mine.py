@@ -2,23 +2,24 @@
 
 Hard negatives come from the retriever's first `depth` documents, without known positives and without those whose
 score is above (1 - margin) of the positive's: too good to be wrong (NV-Retriever, arXiv 2407.15831, TopK-PercPos).
-An LLM or a cross-encoder may be asked about those that are left, and what it finds relevant is dropped.
+An LLM or a cross-encoder may be asked about those that are left, and what it finds relevant is dropped. Documents whose
+text is that of a known positive, or of the query, are no negatives either.
 """
 
 from __future__ import annotations
 
 import random
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from harness.data.formats import write_jsonl
 from harness.models.search import DenseIndex
 from harness.stages import Inputs
-from harness.stages.common import bi_encoder, encode, read_judgements, read_pairs, read_queries
+from harness.stages.common import bi_encoder, encode, read_corpus, read_judgements, read_pairs, read_queries
 from harness.stages.endpoints import Served
 from harness.stages.judging import judge
+from harness.stages.known import Known, Twins
 from harness.suite.recipes import Pairs, Relabel
 from harness.suite.spec import Retriever
 from harness.values.records import Pair, Progress, Usage
@@ -55,29 +56,36 @@ class _Candidates(NamedTuple):
 def mine(spec: Mine, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
     """Write `triplets.jsonl`: query, doc_id, negatives (doc ids; hard ones first, as many for every pair).
 
-    The retriever is the input `model`, or the one that the spec names.
+    The retriever is the input `model`, or the one that the spec names. What is known to be relevant for each query is
+    written beside it (see `known`). Raises ValueError if no pair is left.
     """
-    pairs = gather(spec.pairs, inputs)
-    index = DenseIndex(inputs["dense"])
-    positives = known_positives(pairs)
-    candidates = _find(spec, pairs, positives, index, inputs, progress)
+    gathered = gather(spec.pairs, inputs)
+    index, twins = DenseIndex(inputs["dense"]), Twins(read_corpus(inputs["corpus"]))
+    searched = set(index.doc_ids)
+    pairs = [pair for pair in gathered if pair.doc_id in searched]
+    known = Known((pair.query, pair.doc_id) for pair in gathered)
+    candidates = _find(spec, pairs, _kept_out(pairs, known, twins), index, inputs, progress)
     relevant, asked = _relabelled(spec, pairs, candidates, inputs, progress)
+    for query, doc_id in relevant:
+        known.add(query, doc_id)
+    kept_out = _kept_out(pairs, known, twins)
     dice = random.Random(seed)
     rows: list[dict[str, Any]] = []
     filled = dropped = 0
     for pair, found in zip(pairs, candidates, strict=True):
-        hard = [doc_id for doc_id in found.doc_ids if (pair.query, doc_id) not in relevant][: spec.hard]
+        right = kept_out(pair.query)
+        hard = [doc_id for doc_id in found.doc_ids if doc_id not in right][: spec.hard]
         missing = spec.hard - len(hard)
         if missing and spec.short == "drop":
             dropped += 1
             continue
         filled += missing
-        without = positives[pair.query] | set(hard) | {key for query, key in relevant if query == pair.query}
-        easy = _draw(index.doc_ids, without, spec.hard + spec.random - len(hard), dice)
+        easy = _draw(index.doc_ids, right, hard, missing + spec.random, dice)
         rows.append({"query": pair.query, "doc_id": pair.doc_id, "negatives": hard + easy, "origin": pair.origin})
     if not rows:
-        raise ValueError(f"all {len(pairs)} pairs were dropped: too few hard negatives; use short: fill or more depth")
+        raise ValueError(_nothing_left(len(gathered), len(pairs)))
     write_jsonl(out / TRIPLETS_FILE, rows)
+    known.write(out)
     notes = {
         "pairs": len(pairs),
         "synthetic": sum(pair.origin == "synthetic" for pair in pairs),
@@ -88,11 +96,27 @@ def mine(spec: Mine, inputs: Inputs, out: Path, seed: int, progress: Progress) -
         "passed over, too near the positive": sum(found.refused for found in candidates),
         **asked.notes,
     }
+    short = sum(len(row["negatives"]) < spec.hard + spec.random for row in rows)
+    notes |= {"pairs with fewer negatives, the corpus has no more": short} if short else {}
+    lost = len(gathered) - len(pairs)
+    notes |= {"pairs left out, their document is not in the corpus": lost} if lost else {}
     return asked._replace(units=len(pairs), notes=notes)
 
 
+def _nothing_left(gathered: int, pairs: int) -> str:
+    if not pairs:
+        return f"none of the documents of all {gathered} pairs is in the corpus; judge documents that it holds"
+    return f"all {pairs} pairs were dropped: too few hard negatives; use short: fill or more depth"
+
+
+def _kept_out(pairs: Sequence[Pair], known: Known, twins: Twins) -> Callable[[str], Collection[str]]:
+    """What gives the documents that are no negatives of a query, each query's found once."""
+    found = {query: twins.of(known.of(query)) | twins.like(query) for query in {pair.query for pair in pairs}}
+    return found.__getitem__
+
+
 def _find(
-    spec: Mine, pairs: Sequence[Pair], positives: Mapping[str, set[str]], index: DenseIndex, inputs: Inputs,
+    spec: Mine, pairs: Sequence[Pair], kept_out: Callable[[str], Collection[str]], index: DenseIndex, inputs: Inputs,
     progress: Progress,
 ) -> list[_Candidates]:  # fmt: skip
     vectors = encode(bi_encoder(spec.retriever, inputs), [pair.query for pair in pairs], "query", progress)
@@ -101,7 +125,8 @@ def _find(
     for pair, vector, hits in zip(pairs, vectors, index.search(vectors, spec.depth), strict=True):
         bar = float(vector @ index.vectors[place[pair.doc_id]])
         bar -= spec.relative_margin * abs(bar)
-        wrong = [(doc_id, score) for doc_id, score in hits if doc_id not in positives[pair.query]]
+        right = kept_out(pair.query)
+        wrong = [(doc_id, score) for doc_id, score in hits if doc_id not in right]
         usable = [doc_id for doc_id, score in wrong if score <= bar]
         found.append(_Candidates(usable, len(wrong) - len(usable)))
     return found
@@ -147,27 +172,25 @@ def gather(which: Pairs, inputs: Inputs) -> list[Pair]:
             Pair(queries[query_id], doc_id, "judged", "judged", query_id)
             for query_id, docs in sorted(qrels.items())
             for doc_id, relevance in sorted(docs.items())
-            if relevance > 0
+            if relevance > 0 and query_id in queries
         ]
     if not pairs:
         raise ValueError(f"no pairs to train on ({which}); write more queries, loosen the filters, or judge some")
     return pairs
 
 
-def known_positives(pairs: Sequence[Pair]) -> dict[str, set[str]]:
-    """All documents that are known to be right for each query text."""
-    positives: dict[str, set[str]] = defaultdict(set)
-    for pair in pairs:
-        positives[pair.query].add(pair.doc_id)
-    return positives
-
-
-def _draw(doc_ids: Sequence[str], without: set[str], count: int, dice: random.Random) -> list[str]:
-    """Draw `count` documents that are not in `without`; fewer only if the corpus has no more."""
-    count = min(count, len(doc_ids) - len(without))
+def _draw(
+    doc_ids: Sequence[str], right: Collection[str], hard: Sequence[str], count: int, dice: random.Random
+) -> list[str]:
+    """Draw `count` documents that are neither in `right` nor in `hard`; fewer only if the corpus has no more."""
+    taken = set(hard)
+    if 2 * (len(right) + len(hard) + count) > len(doc_ids):
+        left = [doc_id for doc_id in doc_ids if doc_id not in right and doc_id not in taken]
+        return dice.sample(left, min(count, len(left)))
     drawn: list[str] = []
     while len(drawn) < count:
         doc_id = dice.choice(doc_ids)
-        if doc_id not in without and doc_id not in drawn:
+        if doc_id not in right and doc_id not in taken:
             drawn.append(doc_id)
+            taken.add(doc_id)
     return drawn

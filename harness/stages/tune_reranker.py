@@ -67,7 +67,7 @@ def tune_reranker(spec: TuneReranker, inputs: Inputs, out: Path, seed: int, prog
         **fitted.said,
         **share_notes(spec.recipe.train_share),
     }
-    return Usage(units=len(pairs) * spec.recipe.epochs, notes=notes)
+    return Usage(units=fitted.value.units, notes=notes)
 
 
 def graded_lists(rows: Sequence[Mapping[str, Any]], documents: Mapping[str, Document]) -> list[Graded]:

@@ -15,6 +15,7 @@ from harness.models.inspection import inspect
 from harness.models.loaders import limit_length
 from harness.stages import Inputs
 from harness.stages.common import bi_encoder, encode, model_folder, read_corpus, read_judgements, read_queries, seeded
+from harness.stages.known import Known, Twins
 from harness.stages.label import LABELS_FILE, by_query
 from harness.stages.looks import LOOK_CUTOFF, judged_sample, ndcg
 from harness.stages.mine import TRIPLETS_FILE
@@ -23,8 +24,9 @@ from harness.stages.train_share import sampled, share_notes
 from harness.suite.fields import Spec
 from harness.suite.recipes import RetrieverRecipe
 from harness.suite.spec import Retriever
+from harness.training.batches import Ranked
 from harness.training.memory import until_it_fits
-from harness.training.retrievers import Prompts, Ranked, train
+from harness.training.retrievers import train
 from harness.training.watch import loss_notes
 from harness.values.records import Document, Progress, Usage
 
@@ -40,7 +42,7 @@ class TuneRetriever(Spec):
 
 def tune_retriever(spec: TuneRetriever, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
     """Train and write the model (safetensors) as sentence-transformers saves it; LoRA is merged into the weights."""
-    lists = training_lists(inputs, spec.recipe.train_share)
+    lists, left_out = training_lists(inputs, spec.recipe.train_share)
     retriever = spec.retriever
     length = spec.recipe.max_length or retriever.max_length
     made: list[Any] = []
@@ -50,8 +52,7 @@ def tune_retriever(spec: TuneRetriever, inputs: Inputs, out: Path, seed: int, pr
         with seeded(seed):
             model = bi_encoder(retriever.model_copy(update={"max_length": length}), inputs)
             made.append(model)
-            prompts = Prompts(model.prompts["query"], model.prompts["document"])
-            return train(model, lists, spec.recipe, prompts, seed, at_a_time, progress, measured_on_dev(model, inputs))
+            return train(model, lists, spec.recipe, seed, at_a_time, progress, measured_on_dev(model, inputs))
 
     fitted = until_it_fits(attempt, spec.recipe.batch_size)
     model = made[0]
@@ -59,39 +60,60 @@ def tune_retriever(spec: TuneRetriever, inputs: Inputs, out: Path, seed: int, pr
     model.save_pretrained(str(out), create_model_card=False, safe_serialization=True)
     notes = {
         "lists": len(lists),
-        "passages a list": len(lists[0].passages),
+        **length_notes(lists),
+        **({"queries left out, fewer than two passages are labelled": left_out} if left_out else {}),
         **loss_notes(fitted.value.losses),
         **fitted.value.notes,
         **fitted.said,
         **share_notes(spec.recipe.train_share),
     }
-    return Usage(units=len(lists) * spec.recipe.epochs, notes=notes)
+    return Usage(units=fitted.value.units, notes=notes)
 
 
-def training_lists(inputs: Inputs, share: float = 1.0) -> list[Ranked]:
-    """Training queries with as many passages each, the positive first, with the teacher's scores if there are labels.
+def training_lists(inputs: Inputs, share: float = 1.0) -> tuple[list[Ranked], int]:
+    """Training queries with their passages, the positive first, with the teacher's scores if there are labels.
 
-    `share` of the queries are used. Raises ValueError if there is nothing to train on.
+    Lists keep their own lengths. The second value counts queries that were left out, as too few labels of them are
+    there. `share` of the queries are used. Raises ValueError if there is nothing to train on.
     """
     documents = read_corpus(inputs["corpus"])
+    twins, left_out = Twins(documents), 0
     if "labels" in inputs:
-        lists = _labelled(sampled(load_jsonl(inputs["labels"] / LABELS_FILE), share), documents)
+        rows = sampled(load_jsonl(inputs["labels"] / LABELS_FILE), share)
+        lists = _labelled(rows, documents, twins, Known.read(inputs["labels"]))
+        left_out = len(by_query(rows)) - len(lists)
     else:
-        lists = _mined(sampled(load_jsonl(inputs["triplets"] / TRIPLETS_FILE), share), documents)
+        rows = sampled(load_jsonl(inputs["triplets"] / TRIPLETS_FILE), share)
+        lists = _mined(rows, documents, twins, Known.read(inputs["triplets"]))
     if not lists:
         raise ValueError("no pairs are left to train on; write more queries, loosen the filters, or judge some")
-    fewest = min(len(item.passages) for item in lists)
-    return [Ranked(item.query, item.passages[:fewest], item.scores[:fewest]) for item in lists]
+    return lists, left_out
 
 
-def _mined(rows: Sequence[Mapping[str, Any]], documents: Mapping[str, Document]) -> list[Ranked]:
+def length_notes(lists: Sequence[Ranked]) -> dict[str, Any]:
+    """How many passages a list has, and how many lists have fewer than the longest."""
+    longest = max(len(item.passages) for item in lists)
+    short = sum(len(item.passages) < longest for item in lists)
+    return {"passages a list": longest, **({"lists with fewer passages": short} if short else {})}
+
+
+def _mined(
+    rows: Sequence[Mapping[str, Any]], documents: Mapping[str, Document], twins: Twins, known: Known
+) -> list[Ranked]:
+    texts = {query: twins.texts(known.of(query)) for query in {row["query"] for row in rows}}
     return [
-        Ranked(row["query"], tuple(documents[key].content for key in (row["doc_id"], *row["negatives"])))
+        Ranked(
+            row["query"],
+            tuple(documents[key].content for key in (row["doc_id"], *row["negatives"])),
+            known=texts[row["query"]],
+        )
         for row in rows
     ]
 
 
-def _labelled(rows: Sequence[Mapping[str, Any]], documents: Mapping[str, Document]) -> list[Ranked]:
+def _labelled(
+    rows: Sequence[Mapping[str, Any]], documents: Mapping[str, Document], twins: Twins, known: Known
+) -> list[Ranked]:
     """A list for each query: its best positive, then the others as labelled; a list of one teaches nothing."""
     found = []
     for query, own in by_query(rows).items():
@@ -100,7 +122,8 @@ def _labelled(rows: Sequence[Mapping[str, Any]], documents: Mapping[str, Documen
             continue
         ordered = [first, *(row for row in own if row is not first)]
         texts = tuple(documents[row["doc_id"]].content for row in ordered)
-        found.append(Ranked(query, texts, tuple(row["score"] for row in ordered)))
+        right = twins.texts([*known.of(query), *(row["doc_id"] for row in own if row["positive"])])
+        found.append(Ranked(query, texts, tuple(row["score"] for row in ordered), right))
     return found
 
 
@@ -113,8 +136,8 @@ def measured_on_dev(model: Any, inputs: Inputs) -> Callable[[], float] | None:
     chosen = judged_sample(queries, qrels, DEV_QUERIES)
     found = [doc_id for key in chosen for doc_id, _ in run.get(key, [])[:DEV_DEPTH]]
     relevant = [doc_id for key in chosen for doc_id, relevance in qrels[key].items() if relevance > 0]
-    pool = list(dict.fromkeys([*relevant, *found]))
     documents = read_corpus(inputs["corpus"])
+    pool = [doc_id for doc_id in dict.fromkeys([*relevant, *found]) if doc_id in documents]
 
     def measure() -> float:
         passages = encode(model, [documents[doc_id].content for doc_id in pool], "document")

@@ -167,7 +167,7 @@ def trainer_of(
         per_device_train_batch_size=recipe.batch_size // parts,
         gradient_accumulation_steps=parts,
         learning_rate=recipe.learning_rate,
-        warmup_steps=warmup_steps(len(examples), recipe.batch_size, 1, recipe.warmup),
+        warmup_steps=warmup_steps(math.ceil(len(examples) / recipe.batch_size), recipe.warmup),
         lr_scheduler_type="linear",
         weight_decay=0.0,
         optim=OPTIMIZERS[optimizer_of(recipe)],

@@ -1,18 +1,20 @@
-"""A bi-encoder tuned in plain PyTorch: pooling, loss, batches, optimizer and schedule, with nothing hidden.
+"""A bi-encoder tuned in plain PyTorch: pooling, loss, optimizer and schedule, with nothing hidden.
 
 The loss is InfoNCE (van den Oord et al. 2018, arXiv 1807.03748) over the positives of the whole batch and the mined
 negatives, the one that sentence-transformers calls MultipleNegativesRankingLoss. Batches beyond memory are read in
-parts whose gradients add up to those of the whole (GradCache; Gao et al. 2021, arXiv 2101.06983).
+parts whose gradients add up to those of the whole (GradCache; Gao et al. 2021, arXiv 2101.06983). Which rows make a
+batch is decided in `batches`, for `mnrl` as well.
 """
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from harness.training.batches import Batches, Seen
 from harness.training.checkpoints import Checkpoints
+from harness.training.watch import warmup_steps
 from harness.values.records import Progress
 
 if TYPE_CHECKING:
@@ -22,15 +24,19 @@ CLIP = 1.0
 
 
 class Encoder(NamedTuple):
-    """A transformer, its tokenizer, ``mean`` or ``cls`` pooling, and how many tokens of a text are read."""
+    """A transformer, its tokenizer, ``mean`` or ``cls`` pooling, and how many tokens of a text are read.
+
+    Vectors are scaled to length 1 if `unit_length`: a model that is searched by dot product has others.
+    """
 
     model: Any
     tokenizer: Any
     pooling: str
     max_length: int
+    unit_length: bool = True
 
     def embed(self, texts: Sequence[str]) -> Tensor:
-        """Unit vectors in float32, shape (len(texts), dims)."""
+        """Vectors in float32, shape (len(texts), dims)."""
         import torch
 
         device = self.model.device
@@ -39,7 +45,8 @@ class Encoder(NamedTuple):
         ).to(device)
         with autocast(device.type):
             states = self.model(**tokens).last_hidden_state
-        return torch.nn.functional.normalize(pool(states.float(), tokens["attention_mask"], self.pooling), dim=-1)
+        pooled = pool(states.float(), tokens["attention_mask"], self.pooling)
+        return torch.nn.functional.normalize(pooled, dim=-1) if self.unit_length else pooled
 
 
 def autocast(device: str) -> AbstractContextManager[Any]:
@@ -58,14 +65,19 @@ def pool(states: Tensor, mask: Tensor, pooling: str) -> Tensor:
     return (states * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1e-9)
 
 
-def info_nce(queries: Tensor, positives: Tensor, negatives: Tensor, temperature: float) -> Tensor:
+def info_nce(
+    queries: Tensor, positives: Tensor, negatives: Tensor, temperature: float, counts: Tensor | None = None
+) -> Tensor:
     """Cross-entropy of finding each query's positive among all positives and negatives of the batch.
 
-    Unit vectors of shapes (n, dims), (n, dims) and (m, dims); the i-th positive belongs to the i-th query.
+    Vectors of shapes (n, dims), (n, dims) and (m, dims); the i-th positive belongs to the i-th query. `counts`, of
+    shape (n, n + m), says which of these documents count for which query: known positives of a query do not.
     """
     import torch
 
     scores = queries @ torch.cat([positives, negatives]).T / temperature
+    if counts is not None:
+        scores = scores.masked_fill(~counts, float("-inf"))
     return torch.nn.functional.cross_entropy(scores, torch.arange(len(queries), device=scores.device))
 
 
@@ -73,31 +85,6 @@ class Example(NamedTuple):
     query: str
     positive: str
     negatives: tuple[str, ...]
-
-    @property
-    def texts(self) -> set[str]:
-        return {self.query, self.positive, *self.negatives}
-
-
-def batches(examples: Sequence[Example], size: int, dice: random.Random) -> Iterator[list[Example]]:
-    """Deal shuffled examples into batches in which no text stands twice: it would be its own negative."""
-    waiting = list(examples)
-    dice.shuffle(waiting)
-    while waiting:
-        batch: list[Example] = []
-        seen: set[str] = set()
-        later: list[Example] = []
-        for number, example in enumerate(waiting):
-            if len(batch) == size:
-                later += waiting[number:]
-                break
-            if seen & example.texts:
-                later.append(example)
-            else:
-                batch.append(example)
-                seen |= example.texts
-        yield batch
-        waiting = later
 
 
 def schedule(step: int, steps: int, warmup: int) -> float:
@@ -107,45 +94,52 @@ def schedule(step: int, steps: int, warmup: int) -> float:
     return max(0.0, (steps - step) / max(1, steps - warmup))
 
 
-def backward(encoder: Encoder, batch: Sequence[Example], temperature: float, at_a_time: int) -> float:
-    """Add the gradients of one batch to the weights and return its loss; `at_a_time` texts are in memory at once."""
+def backward(
+    encoder: Encoder, batch: Sequence[Example], temperature: float, at_a_time: int, counts: Tensor | None = None
+) -> float:
+    """Add the gradients of one batch to the weights and return its loss; `at_a_time` texts are in memory at once.
+
+    `counts` is as for `info_nce`.
+    """
     import torch
 
     texts = [*(item.query for item in batch), *(item.positive for item in batch)]
     texts += [text for item in batch for text in item.negatives]
     parts = [texts[start : start + at_a_time] for start in range(0, len(texts), at_a_time)]
     if len(parts) == 1:
-        loss = _loss(encoder.embed(texts), len(batch), temperature)
+        loss = _loss(encoder.embed(texts), len(batch), temperature, counts)
         loss.backward()
         return float(loss.detach())
     # First without a graph, to know the gradient at every vector; then part by part with one, under the same dropout.
     states, vectors = [], []
     with torch.no_grad():
         for part in parts:
-            states.append(_random_state())
+            states.append(random_state())
             vectors.append(encoder.embed(part))
     whole = torch.cat(vectors).requires_grad_()
-    loss = _loss(whole, len(batch), temperature)
+    loss = _loss(whole, len(batch), temperature, counts)
     (gradients,) = torch.autograd.grad(loss, whole)
-    after = _random_state()
+    after = random_state()
     for part, state, gradient in zip(parts, states, gradients.split([len(part) for part in parts]), strict=True):
-        _set_random_state(state)
+        set_random_state(state)
         encoder.embed(part).backward(gradient)
-    _set_random_state(after)
+    set_random_state(after)
     return float(loss.detach())
 
 
-def _loss(vectors: Tensor, size: int, temperature: float) -> Tensor:
-    return info_nce(vectors[:size], vectors[size : 2 * size], vectors[2 * size :], temperature)
+def _loss(vectors: Tensor, size: int, temperature: float, counts: Tensor | None) -> Tensor:
+    return info_nce(vectors[:size], vectors[size : 2 * size], vectors[2 * size :], temperature, counts)
 
 
-def _random_state() -> list[Any]:
+def random_state() -> list[Any]:
+    """The state of torch's global generators, which decide what dropout drops."""
     import torch
 
     return [torch.get_rng_state(), torch.cuda.get_rng_state() if torch.cuda.is_available() else None]
 
 
-def _set_random_state(state: list[Any]) -> None:
+def set_random_state(state: list[Any]) -> None:
+    """Put the state of torch's global generators back."""
     import torch
 
     torch.set_rng_state(state[0])
@@ -154,24 +148,34 @@ def _set_random_state(state: list[Any]) -> None:
 
 
 class Settings(NamedTuple):
+    """`temperature` divides the similarities; `at_a_time` texts are in memory at once."""
+
     epochs: int
     batch_size: int
     learning_rate: float
-    warmup_steps: int
+    warmup: float
     temperature: float
     at_a_time: int
     seed: int
 
 
+class Rows(NamedTuple):
+    """What is trained on: the texts of each row, how rows make batches, and where is counted what was done."""
+
+    examples: Sequence[Example]
+    batches: Batches
+    seen: Seen
+
+
 def train(
-    encoder: Encoder, examples: Sequence[Example], settings: Settings, progress: Progress,
-    checkpoints: Callable[[int], Checkpoints],
-) -> list[float]:  # fmt: skip
+    encoder: Encoder, rows: Rows, settings: Settings, progress: Progress, checkpoints: Callable[[int], Checkpoints]
+) -> list[float]:
     """Train in place and return the loss of every step; `checkpoints` is made once the number of steps is known."""
     import torch
 
-    dice = random.Random(settings.seed)
-    plan = [batch for _ in range(settings.epochs) for batch in batches(examples, settings.batch_size, dice)]
+    epochs = range(settings.epochs)
+    plan = [batch for epoch in epochs for batch in rows.batches.deal(settings.batch_size, settings.seed, epoch)]
+    warmup = warmup_steps(len(plan), settings.warmup)
     looks = checkpoints(len(plan))
     weights = [weight for weight in encoder.model.parameters() if weight.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=settings.learning_rate, weight_decay=0.0)
@@ -179,8 +183,13 @@ def train(
     encoder.model.train()
     for step, batch in enumerate(plan):
         for group in optimizer.param_groups:
-            group["lr"] = settings.learning_rate * schedule(step, len(plan), settings.warmup_steps)
-        losses.append(backward(encoder, batch, settings.temperature, settings.at_a_time))
+            group["lr"] = settings.learning_rate * schedule(step, len(plan), warmup)
+        mask = rows.batches.mask(batch)
+        counts = mask.tensor(encoder.model.device)
+        examples = [rows.examples[number] for number in batch]
+        losses.append(backward(encoder, examples, settings.temperature, settings.at_a_time, counts))
+        rows.seen.rows += len(batch)
+        rows.seen.add(mask)
         torch.nn.utils.clip_grad_norm_(weights, CLIP)
         optimizer.step()
         optimizer.zero_grad()

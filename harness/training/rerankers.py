@@ -64,7 +64,7 @@ def train(
     from datasets import Dataset
     from sentence_transformers.cross_encoder import CrossEncoderTrainer, CrossEncoderTrainingArguments
 
-    sizes = batching(lists, recipe, at_a_time)
+    sizes, listwise = batching(lists, recipe, at_a_time), recipe.recipe == "listwise"
     checkpoints = Checkpoints(model, sizes.steps, recipe.checkpoints, measure, recipe.patience)
     with tempfile.TemporaryDirectory() as scratch:
         arguments = CrossEncoderTrainingArguments(
@@ -73,14 +73,23 @@ def train(
             per_device_train_batch_size=sizes.at_once,
             gradient_accumulation_steps=sizes.parts,
             learning_rate=recipe.learning_rate,
-            warmup_steps=warmup_steps(sizes.rows, sizes.at_once * sizes.parts, recipe.epochs, recipe.warmup),
+            warmup_steps=warmup_steps(sizes.steps, recipe.warmup),
             lr_scheduler_type="linear",
             weight_decay=0.0,
             # What scoring puts before the texts, if the model has something of the kind.
             prompts=model.prompts.get(model.default_prompt_name),
             **quiet_arguments(seed),
         )
-        trainer = CrossEncoderTrainer(
+        trained_on = 0
+
+        class Counting(CrossEncoderTrainer):  # type: ignore[misc]
+            def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+                nonlocal trained_on
+                labels = inputs["label"]
+                trained_on += sum(map(len, labels)) if listwise else len(labels)
+                return super().compute_loss(model, inputs, *args, **kwargs)
+
+        trainer = Counting(
             model=model,
             args=arguments,
             train_dataset=Dataset.from_dict(training_columns(lists, recipe)),
@@ -90,7 +99,7 @@ def train(
         trainer.train()
     checkpoints.restore()
     early = {"stopped early": f"after {len(losses)} of {sizes.steps} steps"} if len(losses) < sizes.steps else {}
-    return Trained(losses, {**checkpoints.notes(), **early})
+    return Trained(losses, {**checkpoints.notes(), **early}, trained_on)
 
 
 def training_columns(lists: Sequence[Graded], recipe: RerankerRecipe) -> dict[str, list[Any]]:

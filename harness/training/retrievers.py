@@ -1,62 +1,78 @@
 """How a bi-encoder is tuned: the recipes `mnrl`, `triplet` and `distill` on sentence-transformers' trainer, and `raw`.
 
-Texts go in, the model is changed in place; this module must not know artifacts, keys or stages.
+Texts go in, the model is changed in place; this module must not know artifacts, keys or stages. Prompts and similarity
+are those of the model, as encoding uses them.
 """
 
 from __future__ import annotations
 
+import math
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from harness.suite.recipes import RetrieverRecipe
 from harness.training import raw
+from harness.training.batches import Batches, Ranked, Seen
 from harness.training.checkpoints import Checkpoints
+from harness.training.losses import Prompts, Task, loss_of, prompts_of, similarity_of, texts_of
 from harness.training.watch import quiet_arguments, warmup_steps, watch
 from harness.values.records import Progress
 
 
-class Ranked(NamedTuple):
-    """A training query with its passages, the positive first; `scores` are the teacher's, from 0 to 1, if there is one.
-
-    All lists of one training are equally long.
-    """
-
-    query: str
-    passages: tuple[str, ...]
-    scores: tuple[float, ...] = ()
-
-
 class Trained(NamedTuple):
-    """Losses by step, and what the choice of a checkpoint has to say."""
+    """Losses by step, what the ledger is told, and how many units (lists, pairs) were trained on in all epochs."""
 
     losses: list[float]
     notes: dict[str, Any]
+    units: int = 0
 
 
-class Prompts(NamedTuple):
-    query: str
-    document: str
+class _Run(NamedTuple):
+    """One training: how large it is, what is told of its progress, and what is looked at."""
+
+    seed: int
+    at_a_time: int
+    progress: Progress
+    checkpoints: Callable[[int], Checkpoints]
 
 
 def train(
-    model: Any, lists: Sequence[Ranked], recipe: RetrieverRecipe, prompts: Prompts, seed: int, at_a_time: int,
-    progress: Progress, measure: Callable[[], float] | None,
+    model: Any, lists: Sequence[Ranked], recipe: RetrieverRecipe, seed: int, at_a_time: int, progress: Progress,
+    measure: Callable[[], float] | None,
 ) -> Trained:  # fmt: skip
     """Tune a SentenceTransformer; `at_a_time` examples are in memory at once, `measure` scores it on dev.
 
-    Uses the global generators of the libraries: call it inside of `stages.common.seeded`.
+    Every list is trained on once an epoch; for ``triplet``, every one that has a negative. Uses the global generators
+    of the libraries: call it inside of `stages.common.seeded`. Raises ValueError if there is nothing to train on.
     """
+    rows = rows_of(lists, recipe)
+    used = [item for item in lists if len(item.passages) > 1] if recipe.recipe == "triplet" else lists
+    # The contrastive part of distill is over the positives of a batch.
+    dealt = [row._replace(passages=row.passages[:1]) for row in rows] if recipe.recipe == "distill" else rows
+    task = Task(rows, Batches(dealt), recipe, similarity_of(model, rows), Seen())
     adapted = _with_lora(model, recipe.lora_rank) if recipe.lora_rank else None
 
     def checkpoints(steps: int) -> Checkpoints:
         return Checkpoints(model, steps, recipe.checkpoints, measure)
 
     run = _train_raw if recipe.recipe == "raw" else _train_with_trainer
-    trained = run(model, lists, recipe, prompts, seed, at_a_time, progress, checkpoints)
+    trained = run(model, task, _Run(seed, at_a_time, progress, checkpoints))
     if adapted is not None:
         adapted.merge_and_unload()
-    return trained
+    left_out = {"lists left out, having no negative": len(lists) - len(used)} if len(used) < len(lists) else {}
+    notes = {**trained.notes, **task.seen.notes(), **left_out}
+    return Trained(trained.losses, notes, round(len(used) * task.seen.rows / len(rows)))
+
+
+def rows_of(lists: Sequence[Ranked], recipe: RetrieverRecipe) -> list[Ranked]:
+    """The rows that are dealt into batches: the lists; for ``triplet`` a row for each negative of a list."""
+    if recipe.recipe != "triplet":
+        return list(lists)
+    rows = [item._replace(passages=(item.passages[0], wrong)) for item in lists for wrong in item.passages[1:]]
+    if not rows:
+        raise ValueError("recipe triplet needs negatives, and none were mined; set mine.hard or mine.random")
+    return rows
 
 
 def _with_lora(model: Any, rank: int) -> Any:
@@ -73,35 +89,34 @@ def _with_lora(model: Any, rank: int) -> Any:
     return adapted
 
 
-def _train_raw(
-    model: Any, lists: Sequence[Ranked], recipe: RetrieverRecipe, prompts: Prompts, seed: int, at_a_time: int,
-    progress: Progress, checkpoints: Callable[[int], Checkpoints],
-) -> Trained:  # fmt: skip
+def _train_raw(model: Any, task: Task, run: _Run) -> Trained:
     """The loop of `raw`, on the transformer inside of the model."""
+    recipe, prompts = task.recipe, prompts_of(model)
+    encoder = raw_encoder(model, task.similarity.unit_length)
     examples = [
         raw.Example(
-            prompts.query + item.query,
-            prompts.document + item.passages[0],
-            tuple(prompts.document + text for text in item.passages[1:]),
+            prompts.query + row.query,
+            prompts.document + row.passages[0],
+            tuple(prompts.document + text for text in row.passages[1:]),
         )
-        for item in lists
+        for row in task.rows
     ]
     made: list[Checkpoints] = []
 
     def looks(steps: int) -> Checkpoints:
-        made.append(checkpoints(steps))
+        made.append(run.checkpoints(steps))
         return made[0]
 
-    texts = recipe.mini_batch or at_a_time * (1 + len(lists[0].passages))
+    longest = max(len(row.passages) for row in task.rows)
     settings = raw.Settings(
-        recipe.epochs, recipe.batch_size, recipe.learning_rate,
-        warmup_steps(len(examples), recipe.batch_size, recipe.epochs, recipe.warmup), recipe.temperature, texts, seed,
+        recipe.epochs, recipe.batch_size, recipe.learning_rate, recipe.warmup,
+        recipe.temperature * task.similarity.unit, recipe.mini_batch or run.at_a_time * (1 + longest), run.seed,
     )  # fmt: skip
-    losses = raw.train(raw_encoder(model), examples, settings, progress, looks)
+    losses = raw.train(encoder, raw.Rows(examples, task.batches, task.seen), settings, run.progress, looks)
     return Trained(losses, made[0].notes())
 
 
-def raw_encoder(model: Any) -> raw.Encoder:
+def raw_encoder(model: Any, unit_length: bool = True) -> raw.Encoder:
     """What `raw` needs of a SentenceTransformer: the transformer, its tokenizer, the pooling.
 
     Raises ValueError for a model that does something else between tokens and vector.
@@ -114,120 +129,92 @@ def raw_encoder(model: Any) -> raw.Encoder:
             f"recipe raw knows a transformer with mean or cls pooling, and the model is made of {', '.join(kinds)}"
             f"{f' ({mode})' if mode else ''}; use recipe mnrl"
         )
-    return raw.Encoder(model[0].auto_model, model.tokenizer, mode, model.max_seq_length)
+    if any(prompts_of(model)) and not getattr(model[1], "include_prompt", True):
+        raise ValueError("recipe raw pools all tokens, and the model leaves those of its prompt out; use recipe mnrl")
+    return raw.Encoder(
+        model[0].auto_model, model.tokenizer, mode, model.max_seq_length, unit_length or "Normalize" in kinds
+    )
 
 
-def _train_with_trainer(
-    model: Any, lists: Sequence[Ranked], recipe: RetrieverRecipe, prompts: Prompts, seed: int, at_a_time: int,
-    progress: Progress, checkpoints: Callable[[int], Checkpoints],
-) -> Trained:  # fmt: skip
+def _train_with_trainer(model: Any, task: Task, run: _Run) -> Trained:
     from datasets import Dataset
-    from sentence_transformers.base.sampler import BatchSamplers
-    from sentence_transformers.sentence_transformer.trainer import SentenceTransformerTrainer
     from sentence_transformers.sentence_transformer.training_args import SentenceTransformerTrainingArguments
 
-    columns = training_columns(lists, recipe)
-    rows = len(columns["anchor"])
-    in_batch = recipe.recipe == "mnrl"
-    # In-batch negatives come from the whole batch, so that one is cached; the others may be added up.
-    at_once = recipe.batch_size if in_batch else at_a_time
+    recipe, at_once = task.recipe, _at_once(task.recipe, run.at_a_time)
+    parts = max(1, recipe.batch_size // at_once)
+    steps = recipe.epochs * math.ceil(math.ceil(len(task.rows) / at_once) / parts)
     with tempfile.TemporaryDirectory() as scratch:
         arguments = SentenceTransformerTrainingArguments(
             output_dir=scratch,
             num_train_epochs=recipe.epochs,
             per_device_train_batch_size=at_once,
-            gradient_accumulation_steps=max(1, recipe.batch_size // at_once),
+            gradient_accumulation_steps=parts,
             learning_rate=recipe.learning_rate,
-            warmup_steps=warmup_steps(rows, recipe.batch_size, recipe.epochs, recipe.warmup),
+            warmup_steps=warmup_steps(steps, recipe.warmup),
             lr_scheduler_type="linear",
             weight_decay=0.0,
-            batch_sampler=BatchSamplers.NO_DUPLICATES,
-            prompts=training_prompts(columns, prompts),
-            **quiet_arguments(seed),
+            **quiet_arguments(run.seed),
         )
-        trainer = SentenceTransformerTrainer(
+        trainer = _trainer_class(task, at_once, run.seed)(
             model=model,
             args=arguments,
-            train_dataset=Dataset.from_dict(columns),
-            loss=_loss(model, recipe, at_a_time),
+            # Numbers of rows are all that the trainer sees; their texts are put in when a batch is made.
+            train_dataset=Dataset.from_dict({"label": list(range(len(task.rows)))}),
+            loss=loss_of(model, task),
+            data_collator=_collator(model, task, run.at_a_time),
         )
-        looks = checkpoints(steps_of(rows, recipe))
-        losses = watch(trainer, progress, looks)
+        looks = run.checkpoints(steps)
+        losses = watch(trainer, run.progress, looks)
         trainer.train()
     looks.restore()
     return Trained(losses, looks.notes())
 
 
-def steps_of(rows: int, recipe: RetrieverRecipe) -> int:
-    """Steps of a training: the last batch of an epoch may be smaller."""
-    return recipe.epochs * -(-rows // recipe.batch_size)
+def _at_once(recipe: RetrieverRecipe, at_a_time: int) -> int:
+    """Rows of a batch. In-batch negatives come from the whole of it, so that one is cached; others may be added up."""
+    return recipe.batch_size if recipe.recipe == "mnrl" else min(at_a_time, recipe.batch_size)
 
 
-def training_columns(lists: Sequence[Ranked], recipe: RetrieverRecipe) -> dict[str, list[Any]]:
-    """Columns of the data set. The trainer goes by their order: anchor, positive, then the negatives.
+def _trainer_class(task: Task, at_once: int, seed: int) -> Any:
+    """sentence-transformers' trainer with the batches of `Batches`: its samplers drop what they cannot place."""
+    from sentence_transformers.base.sampler import DefaultBatchSampler
+    from sentence_transformers.sentence_transformer.trainer import SentenceTransformerTrainer
 
-    `triplet` has a row for each negative, `distill` a column of teacher's scores.
-    """
-    if recipe.recipe == "triplet":
-        rows = [(item.query, item.passages[0], wrong) for item in lists for wrong in item.passages[1:]]
-        if not rows:
-            raise ValueError("recipe triplet needs negatives, and none were mined; set mine.hard or mine.random")
-        return {name: [row[place] for row in rows] for place, name in enumerate(("anchor", "positive", "negative_1"))}
-    columns: dict[str, list[Any]] = {"anchor": [item.query for item in lists]}
-    for place in range(len(lists[0].passages)):
-        columns[f"negative_{place}" if place else "positive"] = [item.passages[place] for item in lists]
-    if recipe.recipe == "distill":
-        columns["label"] = [list(item.scores) for item in lists]
-    return columns
+    class Dealt(DefaultBatchSampler):  # type: ignore[misc]
+        """Batches of the epoch that is begun; epochs are counted here."""
 
-
-def training_prompts(columns: Mapping[str, Sequence[Any]], prompts: Prompts) -> dict[str, str] | None:
-    """The prompts that encoding will use, by column; the trainer takes none from the model."""
-    texts = [name for name in columns if name != "label"]
-    found = {name: prompts.query if name == "anchor" else prompts.document for name in texts}
-    return found if any(found.values()) else None
-
-
-def _loss(model: Any, recipe: RetrieverRecipe, at_a_time: int) -> Any:
-    from sentence_transformers.sentence_transformer import losses
-
-    scale = 1 / recipe.temperature
-    if recipe.recipe == "triplet":
-        cosine = losses.TripletDistanceMetric.COSINE
-        return losses.TripletLoss(model, distance_metric=cosine, triplet_margin=recipe.triplet_margin)
-    if recipe.recipe == "distill":
-        return listwise_distillation(model, recipe)
-    part = recipe.mini_batch or (at_a_time if at_a_time < recipe.batch_size else None)
-    if part is not None:
-        return losses.CachedMultipleNegativesRankingLoss(model, scale=scale, mini_batch_size=part)
-    return losses.MultipleNegativesRankingLoss(model, scale=scale)
-
-
-def listwise_distillation(model: Any, recipe: RetrieverRecipe) -> Any:
-    """The loss of `distill`: what the student's ranking of a list lacks of the teacher's, with a little InfoNCE.
-
-    Kullback-Leibler divergence from the teacher's distribution over the list (softmax of its scores over
-    `teacher_temperature`) to the student's (of cosines over `temperature`), as Tamber et al. (2025, arXiv 2502.19712)
-    distil cross-encoders; plus `contrastive_weight` times InfoNCE over the batch's positives.
-    """
-    import torch
-    from torch.nn import functional
-
-    class ListwiseDistillation(torch.nn.Module):  # type: ignore[misc]
         def __init__(self) -> None:
-            super().__init__()
-            self.model = model
+            super().__init__(range(len(task.rows)), batch_size=at_once, drop_last=False)
+            self._begun = 0
 
-        def forward(self, features: Any, labels: torch.Tensor) -> torch.Tensor:
-            columns = [
-                functional.normalize(self.model(column)["sentence_embedding"].float(), dim=-1) for column in features
-            ]
-            queries, passages = columns[0], torch.stack(columns[1:], dim=1)
-            student = torch.einsum("qd,qpd->qp", queries, passages) / recipe.temperature
-            teacher = torch.softmax(labels.float().to(student.device) / recipe.teacher_temperature, dim=-1)
-            loss = functional.kl_div(torch.log_softmax(student, dim=-1), teacher, reduction="batchmean")
-            none = queries.new_zeros(0, queries.shape[1])
-            contrast = raw.info_nce(queries, passages[:, 0], none, recipe.temperature)
-            return loss + recipe.contrastive_weight * contrast
+        def __iter__(self) -> Any:
+            epoch, self._begun = self._begun, self._begun + 1
+            return iter(task.batches.deal(at_once, seed, epoch))
 
-    return ListwiseDistillation()
+    class RowTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
+        def get_batch_sampler(self, *args: Any, **kwargs: Any) -> Any:
+            return Dealt()
+
+    return RowTrainer
+
+
+def _collator(model: Any, task: Task, at_a_time: int) -> Any:
+    """What makes a batch of numbers of rows: their queries and passages, tokenised as encoding does it, in parts."""
+    import torch
+    from sentence_transformers.sentence_transformer.data_collator import SentenceTransformerDataCollator
+
+    recipe, prompts = task.recipe, prompts_of(model)
+    part = recipe.mini_batch or (at_a_time if at_a_time < recipe.batch_size else None)
+
+    class Collator(SentenceTransformerDataCollator):  # type: ignore[misc]
+        def __call__(self, features: list[dict[str, Any]]) -> dict[str, Any]:
+            numbers = [row["label"] for row in features]
+            batch: dict[str, Any] = {}
+            for role, texts in zip(Prompts._fields, texts_of([task.rows[one] for one in numbers]), strict=True):
+                size = part if part and recipe.recipe == "mnrl" else len(texts)
+                for start in range(0, len(texts), size):
+                    tokens = model.preprocess(texts[start : start + size], prompt=getattr(prompts, role) or None)
+                    batch |= {f"{role}{start}_{name}": value for name, value in tokens.items()}
+            return {**batch, "label": torch.tensor(numbers)}
+
+    return Collator(preprocess_fn=model.preprocess)

@@ -48,9 +48,9 @@ def loss_notes(losses: list[float]) -> dict[str, Any]:
     }
 
 
-def warmup_steps(examples: int, batch_size: int, epochs: int, share: float) -> int:
+def warmup_steps(steps: int, share: float) -> int:
     """Steps of warm-up, rounded down: the first of them has learning rate 0, which a training of few steps would miss.
 
     transformers rounds a share up, so that a training of one step would change nothing.
     """
-    return int(share * epochs * max(examples // batch_size, 1))
+    return int(share * steps)

@@ -205,6 +205,7 @@ def encoders(smoke: bool, device: str) -> Iterator[tuple[str, ...]]:
     from harness.stages import common
     from harness.suite.recipes import RetrieverRecipe
     from harness.training import raw, retrievers
+    from harness.training.batches import Ranked
 
     load = Load(4, 16, 6) if smoke else Load(64, 128, 20)
     dice = random.Random(0)
@@ -212,7 +213,7 @@ def encoders(smoke: bool, device: str) -> Iterator[tuple[str, ...]]:
     def text() -> str:
         return " ".join(dice.choices(WORDS, k=load.tokens - 2))
 
-    lists = [retrievers.Ranked(text(), (text(), text())) for _ in range(load.batch_size * load.steps)]
+    lists = [Ranked(text(), (text(), text())) for _ in range(load.batch_size * load.steps)]
     texts = [text() for _ in range(load.batch_size * load.steps)]
     plain = retrievers.quiet_arguments
     for size, shape in (SMOKE_BERTS if smoke else BERTS).items():
@@ -233,8 +234,7 @@ def encoders(smoke: bool, device: str) -> Iterator[tuple[str, ...]]:
                     recipe = RetrieverRecipe(recipe=name, epochs=1, batch_size=load.batch_size)
 
                     def train(progress: Any, model: Any = model, recipe: Any = recipe) -> None:
-                        prompts = retrievers.Prompts("", "")
-                        retrievers.train(model, lists, recipe, prompts, 0, load.batch_size, progress, None)
+                        retrievers.train(model, lists, recipe, 0, load.batch_size, progress, None)
 
                     with (
                         patch.object(retrievers, "quiet_arguments", arguments),

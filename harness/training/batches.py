@@ -1,0 +1,195 @@
+"""Which training rows make a batch, and which documents of a batch are no negatives of a query.
+
+Every row is dealt once an epoch, by seed and epoch alone, so that two recipes see the same batches. A row goes into a
+batch where nothing clashes with it if one can be found; otherwise it goes into one all the same, and what clashes is
+masked: a document that is known to be relevant for a query is never a negative of it.
+"""
+
+from __future__ import annotations
+
+import random
+import unicodedata
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+TRIES = 24
+"""So many batches with room are looked at for a row before the one with the fewest clashes is taken."""
+
+
+class Ranked(NamedTuple):
+    """A training query with its passages, the positive first; `scores` are the teacher's, from 0 to 1, if there is one.
+
+    `known` holds the texts of further documents that are known to be relevant for the query, by `text_key`. Lists of
+    one training may differ in length.
+    """
+
+    query: str
+    passages: tuple[str, ...]
+    scores: tuple[float, ...] = ()
+    known: Collection[str] = frozenset()
+
+
+def text_key(text: str) -> str:
+    """What equal texts share: the text without regard to case, to white space, or to how accents are coded."""
+    return " ".join(unicodedata.normalize("NFC", text).casefold().split())
+
+
+class Mask(NamedTuple):
+    """Which documents of a batch count for which query, and what was left out.
+
+    `counts` has a row for each query and a column for each document: the positives of the batch, then its negatives,
+    row by row. `known` is how many negatives were left out because they are known to be relevant for the query,
+    `repeated` how many documents of the batch stand in it already, `alone` how many queries have no negative left.
+    """
+
+    counts: list[list[bool]]
+    known: int
+    repeated: int
+    alone: int
+
+    def tensor(self, device: Any) -> Tensor:
+        import torch
+
+        return torch.tensor(self.counts, dtype=torch.bool, device=device)
+
+
+class Batches:
+    """The rows of a training: how they are dealt, and what is masked in a batch of them."""
+
+    def __init__(self, rows: Sequence[Ranked]) -> None:
+        numbers: dict[str, int] = {}
+
+        def number(key: str) -> int:
+            return numbers.setdefault(key, len(numbers))
+
+        # A passage stands in many lists: each text is normalised once.
+        keys = {text: text_key(text) for row in rows for text in (row.query, *row.passages)}
+        self.documents = [tuple(number(keys[text]) for text in row.passages) for row in rows]
+        relevant: dict[int, set[int]] = {}
+        queries = [number(keys[row.query]) for row in rows]
+        for query, row, documents in zip(queries, rows, self.documents, strict=True):
+            # The text of the query itself, where it stands in the corpus, is no example of what is wrong for it.
+            own = relevant.setdefault(query, {query})
+            own.add(documents[0])
+            own.update(number(key) for key in row.known)
+        self.relevant = [relevant[query] for query in queries]
+
+    def __len__(self) -> int:
+        return len(self.documents)
+
+    def deal(self, size: int, seed: int, epoch: int) -> list[list[int]]:
+        """Numbers of all rows in batches of at most `size`, which differ by one row at most."""
+        dice = random.Random(f"{seed} {epoch}")
+        order = list(range(len(self)))
+        dice.shuffle(order)
+        # Rows that share a positive come first, one after another, and so get into different batches.
+        shared = Counter(documents[0] for documents in self.documents)
+        place = {document: number for number, document in enumerate({self.documents[row][0]: None for row in order})}
+        order.sort(key=lambda row: (-shared[self.documents[row][0]], place[self.documents[row][0]]))
+        dealt = [_Open(room) for room in batch_sizes(len(self), size)]
+        dice.shuffle(dealt)
+        with_room, cursor = list(dealt), 0
+        for row in order:
+            chosen = self._place(row, with_room, cursor)
+            batch = with_room[chosen]
+            batch.add(row, self.documents[row], self.relevant[row])
+            cursor = chosen + 1
+            if not batch.room:
+                with_room.pop(chosen)
+                cursor = chosen
+        for batch in dealt:
+            dice.shuffle(batch.rows)
+        return [batch.rows for batch in dealt]
+
+    def _place(self, row: int, batches: Sequence[_Open], cursor: int) -> int:
+        """The place of the first batch from the cursor on that the row does not clash with, or of the best seen."""
+        best, least = cursor % len(batches), (len(self.documents) + 1, 0)
+        for step in range(min(TRIES, len(batches))):
+            number = (cursor + step) % len(batches)
+            clashes = batches[number].clashes(self.documents[row], self.relevant[row])
+            if clashes == (0, 0):
+                return number
+            if clashes < least:
+                best, least = number, clashes
+        return best
+
+    def mask(self, rows: Sequence[int]) -> Mask:
+        """What counts for the queries of a batch made of these rows."""
+        columns = [self.documents[row][0] for row in rows]
+        columns += [document for row in rows for document in self.documents[row][1:]]
+        at: dict[int, list[int]] = {}
+        for column, document in enumerate(columns):
+            at.setdefault(document, []).append(column)
+        # A document that stands in the batch twice is one negative.
+        first = [at[document][0] == column for column, document in enumerate(columns)]
+        counts, known, alone = [], 0, 0
+        for place, row in enumerate(rows):
+            mine, relevant = list(first), self.relevant[row]
+            for document in relevant if len(relevant) < len(at) else at:
+                if document in relevant:
+                    for column in at.get(document, ()):
+                        mine[column] = False
+                        known += column != place
+            alone += not any(mine)
+            mine[place] = True
+            counts.append(mine)
+        return Mask(counts, known, first.count(False), alone)
+
+
+class _Open:
+    """A batch while it is filled: what it holds, and what is relevant for its queries."""
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+        self.rows: list[int] = []
+        self.documents: Counter[int] = Counter()
+        self.relevant: set[int] = set()
+
+    def add(self, row: int, documents: Sequence[int], relevant: Collection[int]) -> None:
+        self.room -= 1
+        self.rows.append(row)
+        self.documents.update(documents)
+        self.relevant.update(relevant)
+
+    def clashes(self, documents: Sequence[int], relevant: Collection[int]) -> tuple[int, int]:
+        """How many documents would be masked as relevant, and how many stand here already."""
+        wrong = sum(document in self.relevant for document in documents)
+        few, many = sorted((relevant, self.documents), key=len)
+        wrong += sum(document in many for document in few)
+        return wrong, sum(document in self.documents for document in documents)
+
+
+def batch_sizes(rows: int, size: int) -> list[int]:
+    """As few batches of at most `size` rows as hold all, equally large but for one row: none has a row by itself."""
+    count = -(-rows // size)
+    return [rows // count + (number < rows % count) for number in range(count)]
+
+
+class Seen:
+    """What a training did with its rows, counted as it goes: rows trained on, and negatives that were left out."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self._known = self._repeated = self._alone = 0
+
+    def add(self, mask: Mask) -> None:
+        self._known += mask.known
+        self._repeated += mask.repeated
+        self._alone += mask.alone
+
+    def notes(self) -> Mapping[str, int]:
+        """Counts over all epochs, for the ledger; those of what did not happen are left out."""
+        found = {
+            KNOWN_MASKED: self._known,
+            "repeated documents counted once in batches": self._repeated,
+            NO_NEGATIVE: self._alone,
+        }
+        return {"rows trained on": self.rows, **{name: count for name, count in found.items() if count}}
+
+
+KNOWN_MASKED = "known positives masked in batches"
+NO_NEGATIVE = "rows whose batch holds no negative for them"

@@ -1,0 +1,207 @@
+"""The losses of `mnrl`, `triplet` and `distill`, as modules for sentence-transformers' trainer.
+
+A batch arrives as tokenised parts, the queries first and then the passages, with the numbers of its rows as labels:
+what a row is (its lists, what is known to be relevant, the teacher's scores) is looked up by number. So lists may
+differ in length, and no text has to be compared with another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from harness.suite.recipes import RetrieverRecipe
+from harness.training import raw
+from harness.training.batches import Batches, Ranked, Seen
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Features = Sequence[Mapping[str, Any]]
+SCALE_SAMPLE = 64
+"""So many rows say how large the dot products of an untuned model are."""
+
+
+class Prompts(NamedTuple):
+    """What is put before a query and before a document."""
+
+    query: str
+    document: str
+
+
+def prompts_of(model: Any) -> Prompts:
+    """The prompts of a loaded SentenceTransformer: those that encoding puts before queries and documents."""
+    default = model.prompts.get(model.default_prompt_name) or "" if model.default_prompt_name else ""
+    return Prompts(model.prompts.get("query") or default, model.prompts.get("document") or default)
+
+
+class Similarity(NamedTuple):
+    """How two vectors are compared: by their dot product over `unit`, after scaling both to length 1 if `unit_length`.
+
+    `unit` is 1 for the cosine.
+    """
+
+    unit_length: bool = True
+    unit: float = 1.0
+
+    def vectors(self, embeddings: Tensor) -> Tensor:
+        """Embeddings as they are compared, in float32."""
+        import torch
+
+        vectors = embeddings.float()
+        return torch.nn.functional.normalize(vectors, dim=-1) if self.unit_length else vectors
+
+
+def similarity_of(model: Any, rows: Sequence[Ranked]) -> Similarity:
+    """The similarity that the model is searched with: its dot product if it names that one, else the cosine.
+
+    Dot products have no scale of their own: temperature and margin are meant for cosines. They are divided by the mean
+    product of the lengths of query and positive, over some rows and before training, so that they are spread like
+    cosines when training begins.
+    """
+    import numpy as np
+
+    if model.similarity_fn_name != "dot":
+        return Similarity()
+    prompts, some = prompts_of(model), rows[:SCALE_SAMPLE]
+    lengths = [
+        np.linalg.norm(model.encode(texts, prompt=prompt or None, show_progress_bar=False), axis=1)
+        for texts, prompt in (
+            ([row.query for row in some], prompts.query),
+            ([row.passages[0] for row in some], prompts.document),
+        )
+    ]
+    unit = float((lengths[0] * lengths[1]).mean())
+    return Similarity(unit_length=False, unit=unit) if unit > 0 else Similarity()
+
+
+class Task(NamedTuple):
+    """What a loss has to know: the rows and their batches, the recipe, the similarity; and where it counts."""
+
+    rows: Sequence[Ranked]
+    batches: Batches
+    recipe: RetrieverRecipe
+    similarity: Similarity
+    seen: Seen
+
+
+def loss_of(model: Any, task: Task) -> Any:
+    """The loss of the recipe, a module that gets tokenised parts and numbers of rows."""
+    import torch
+
+    compute = {"mnrl": _in_batch, "triplet": _triplet, "distill": _distillation}[task.recipe.recipe]
+
+    class RowLoss(torch.nn.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, features: Features, labels: Tensor) -> Tensor:
+            numbers = labels.tolist()
+            task.seen.rows += len(numbers)
+
+            def whole(vectors: Tensor) -> Tensor:
+                return compute(task, numbers, vectors[: len(numbers)], vectors[len(numbers) :])
+
+            def embed(part: Mapping[str, Any]) -> Tensor:
+                # Pooling may change the tokens' mask in place, and a part may be read twice.
+                given = {name: value.clone() if torch.is_tensor(value) else value for name, value in part.items()}
+                return task.similarity.vectors(self.model(given)["sentence_embedding"])
+
+            cached = task.recipe.recipe == "mnrl" and len(features) > 2 and torch.is_grad_enabled()
+            return in_parts(features, embed, whole) if cached else whole(torch.cat(list(map(embed, features))))
+
+    return RowLoss()
+
+
+def in_parts(parts: Sequence[Any], embed: Callable[[Any], Tensor], whole: Callable[[Tensor], Tensor]) -> Tensor:
+    """The loss of all parts together, whose gradient is computed part by part once it is asked for.
+
+    First all parts are embedded without a graph, to know the gradient at every vector; in the backward pass each is
+    embedded once more with one, under the same dropout (GradCache; Gao et al. 2021, arXiv 2101.06983).
+    """
+    import torch
+
+    states, vectors = [], []
+    with torch.no_grad():
+        for part in parts:
+            states.append(raw.random_state())
+            vectors.append(embed(part))
+    joined = torch.cat(vectors).requires_grad_()
+    loss = whole(joined)
+    (gradients,) = torch.autograd.grad(loss, joined)
+    cached = gradients.split([len(part) for part in vectors])
+
+    def again(scale: Tensor) -> None:
+        after = raw.random_state()
+        with torch.enable_grad():
+            for part, state, gradient in zip(parts, states, cached, strict=True):
+                raw.set_random_state(state)
+                embed(part).backward(gradient * scale)
+        raw.set_random_state(after)
+
+    value: Tensor = loss.detach().requires_grad_()
+    value.register_hook(again)
+    return value
+
+
+def _in_batch(task: Task, numbers: Sequence[int], queries: Tensor, passages: Tensor) -> Tensor:
+    """InfoNCE over the positives and the mined negatives of the batch; known positives of a query are left out.
+
+    Passages come as `texts_of` lists them: all positives, then the negatives of each row.
+    """
+    mask = task.batches.mask(numbers)
+    task.seen.add(mask)
+    size, scale = len(numbers), task.recipe.temperature * task.similarity.unit
+    return raw.info_nce(queries, passages[:size], passages[size:], scale, mask.tensor(queries.device))
+
+
+def _triplet(task: Task, numbers: Sequence[int], queries: Tensor, passages: Tensor) -> Tensor:
+    """Mean of what each negative lacks of being `triplet_margin` less similar to the query than the positive."""
+    import torch
+
+    size = len(numbers)
+    gap = (queries * (passages[size:] - passages[:size])).sum(dim=-1) / task.similarity.unit
+    return torch.relu(gap + task.recipe.triplet_margin).mean()
+
+
+def _distillation(task: Task, numbers: Sequence[int], queries: Tensor, passages: Tensor) -> Tensor:
+    """What the student's ranking of a list lacks of the teacher's, with a little InfoNCE.
+
+    Kullback-Leibler divergence from the teacher's distribution over the list (softmax of its scores over
+    `teacher_temperature`) to the student's (of similarities over `temperature`), as Tamber et al. (2025, arXiv
+    2502.19712) distil cross-encoders; plus `contrastive_weight` times InfoNCE over the batch's positives.
+    """
+    import torch
+
+    rows, size, recipe = [task.rows[number] for number in numbers], len(numbers), task.recipe
+    scale = recipe.temperature * task.similarity.unit
+    longest = max(len(row.passages) for row in rows)
+    place = torch.zeros(size, longest, dtype=torch.long)
+    wanted = torch.full((size, longest), float("-inf"))
+    begin = size
+    for number, row in enumerate(rows):
+        length = len(row.passages)
+        place[number, :length] = torch.tensor([number, *range(begin, begin + length - 1)])
+        wanted[number, :length] = torch.tensor(row.scores)
+        begin += length - 1
+    place, wanted = place.to(queries.device), wanted.to(queries.device)
+    there = wanted.isfinite()
+    teacher = torch.softmax(wanted / recipe.teacher_temperature, dim=-1)
+    student = torch.einsum("qd,qpd->qp", queries, passages[place]) / scale
+    # Beyond the end of a list there is nothing: it has no part in either distribution.
+    logs = torch.log_softmax(student.masked_fill(~there, float("-inf")), dim=-1).masked_fill(~there, 0.0)
+    loss = torch.nn.functional.kl_div(logs, teacher, reduction="batchmean")
+    if not recipe.contrastive_weight:
+        return loss
+    mask = task.batches.mask(numbers)
+    task.seen.add(mask)
+    none = queries.new_zeros(0, queries.shape[1])
+    contrast = raw.info_nce(queries, passages[:size], none, scale, mask.tensor(queries.device))
+    return loss + recipe.contrastive_weight * contrast
+
+
+def texts_of(rows: Sequence[Ranked]) -> tuple[list[str], list[str]]:
+    """The queries of a batch, and its passages in the order of the losses: positives, then negatives row by row."""
+    passages = [row.passages[0] for row in rows]
+    return [row.query for row in rows], passages + [text for row in rows for text in row.passages[1:]]
