@@ -30,7 +30,7 @@ Slices = Mapping[str, Mapping[str, str]]
 def slices_of(suite: Suite, dataset: Dataset) -> Slices:
     """The slice of every scored question in each field that the suite names; ConfigError for a field there is not."""
     part = dataset.splits[suite.evaluate.split]
-    return {name: slice_values(name, part.queries, part.qrels, dataset.documents) for name in suite.slices}
+    return {name: slice_values(name, part.queries, part.usable, dataset.documents) for name in suite.slices}
 
 
 def complete(

@@ -15,6 +15,7 @@ from harness.data.formats import read_run
 from harness.plans.graph import Plan, SystemPlan
 from harness.plans.ledger import making_cost, unknown_costs
 from harness.plans.plan import build_plan
+from harness.remarks import data
 from harness.running.carry_out import Execution, Watch, carry_out, no_watch
 from harness.running.executors import ChildExecutor, Executor, InlineExecutor
 from harness.running.latency import Latencies
@@ -25,6 +26,7 @@ from harness.statistics.summaries import summarise, worst_share
 from harness.store import FolderStore
 from harness.suite.files import load_suite
 from harness.suite.spec import Suite
+from harness.suite.uses import reading_of
 from harness.twins import Twins, twins
 from harness.values.findings import Abstention, Outcome, Serving, SystemInfo
 from harness.values.records import Score
@@ -77,7 +79,7 @@ class Bench:
         started = time.perf_counter()
         requirements.apply_device(self.suite)
         requirements.check(self.suite)
-        dataset = load_dataset(self.suite.dataset, self.split)
+        dataset = load_dataset(self.suite.dataset, self.split, reading_of(self.suite))
         slices = aftermath.slices_of(self.suite, dataset)
         plan = build_plan(self.suite, dataset)
         elsewhere = forgetting.prepared(plan)
@@ -110,7 +112,7 @@ class Bench:
             provenance=provenance.collect(self.path),
             spec=self.suite.model_dump(mode="json", by_alias=True),
             dataset=dataset.describe(self.split, len(plan.sample)),
-            settings=self._settings(),
+            settings=self._settings() | data.settings(dataset.splits[self.split]),
             measures=tuple(map(str, self.suite.measures)),
             identities={str(measure): cards.identity(measure, self.split) for measure in self.suite.measures},
             measured={str(measure): cards.measured(measure) for measure in self.suite.measures},
@@ -126,7 +128,14 @@ class Bench:
             forgotten=there.forgotten,
             paid=endpoints.paid(self.services),
             not_run=self._not_run(plan) | {f"probe {name}": why for name, why in latencies.failed.items()},
-            notes=(*self._notes(plan, rows), *cards.remarks(), *_untold(unknown), *there.notes),
+            notes=(
+                *data.told(dataset, self.split),
+                *self._notes(plan, rows),
+                *cards.remarks(),
+                *_untold(unknown),
+                *there.notes,
+            ),
+            repairs=dataset.repairs,
             missing_lists=self._missing_lists(plan, dataset, execution),
             calls_planned=len(plan.calls),
             calls_without_sharing=plan.calls_without_sharing,
@@ -179,22 +188,24 @@ class Bench:
         return found
 
     def _missing_lists(self, plan: Plan, dataset: Dataset, execution: Execution) -> dict[str, int]:
-        qrels = dataset.splits[self.split].qrels
+        part = dataset.splits[self.split]
         found = {}
         for system in plan.systems:
             place = self.store.get(system.run) if system.run and system.scores_run else None
-            count = scoring.missing_lists(read_run(place / RUN_FILE, escaped=True), qrels) if place else 0
+            count = (
+                scoring.missing_lists(read_run(place / RUN_FILE, escaped=True), part.qrels, part.level) if place else 0
+            )
             if count:
                 found[system.label] = count
         return found
 
     def _settings(self) -> dict[str, str]:
         """What a reader must know to judge the numbers, in words."""
-        data, pipeline = self.suite.data, self.suite.pipeline
+        made, pipeline = self.suite.data, self.suite.pipeline
         settings = {
             "split scored": self.split,
             "passages relevant for scored questions may be synthesized from": (
-                "yes" if data.synthesize.test_documents else "no"
+                "yes" if made.synthesize.test_documents else "no"
             ),
             "training pairs": self._pairs_used(),
             "lists": f"{pipeline.depth} documents deep, exact search, ties by score and then by doc_id, descending",

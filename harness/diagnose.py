@@ -24,6 +24,7 @@ from harness.plans.calls import UNTUNED
 from harness.plans.graph import Plan
 from harness.plans.substitutions import build_diagnosis_plan, pipeline_identity, suite_for
 from harness.quotes import plan_of, quotes
+from harness.remarks import data
 from harness.running.carry_out import Watch, carry_out, no_watch
 from harness.running.executors import ChildExecutor, Executor, InlineExecutor
 from harness.running.latency import Latencies
@@ -33,6 +34,7 @@ from harness.store import FolderStore
 from harness.suite.files import load_suite
 from harness.suite.recipes import RerankerRecipe
 from harness.suite.spec import Candidate, Suite
+from harness.suite.uses import reading_of
 from harness.values.findings import Serving
 from harness.values.insights import Diagnosis, Quote, Sign
 from harness.values.records import Score
@@ -76,7 +78,7 @@ class _Diagnosing:
         started = time.perf_counter()
         requirements.apply_device(self.suite)
         requirements.check(self.suite.model_copy(update={"candidates": {}, "factorial": ()}))
-        dataset = load_dataset(self.suite.dataset, self.split)
+        dataset = load_dataset(self.suite.dataset, self.split, reading_of(self.given, self.split))
         if self.given.evaluate.split in dataset.splits:
             check_slices(self.given.slices, dataset.splits[self.given.evaluate.split].queries)
         plan = build_diagnosis_plan(self.suite, dataset)
@@ -113,7 +115,7 @@ class _Diagnosing:
             quotes=self._quotes(dataset, serving),
         )
         diagnosis = self._advised(diagnosis, dataset, frozenset(cards.unproven()))
-        notes = (*self._remarks(diagnosis), *cards.remarks(), *self.notes)
+        notes = (*data.told(dataset, self.split), *self._remarks(diagnosis), *cards.remarks(), *self.notes)
         update = {"seconds": time.perf_counter() - started, "notes": notes}
         diagnosis = diagnosis.model_copy(update=update)
         every = [row for found in rows.values() for row in found]
@@ -136,7 +138,7 @@ class _Diagnosing:
         part, documents = seen.part, seen.dataset.documents
         pieces = loaders.word_pieces(self.suite.pipeline.retriever.model)
         other, judged = seen.run_of(seen.systems["bm25"].run), {key: part.queries[key] for key in part.judged}
-        return domain_gap.signs(judged, part.qrels, documents, seen.pool, other, pieces)
+        return domain_gap.signs(judged, part.usable, documents, seen.pool, other, pieces)
 
     def _quotes(self, dataset: Dataset, serving: Serving | None) -> tuple[Quote, ...]:
         """What the candidates are estimated to cost; none where their plan cannot be made."""

@@ -18,6 +18,7 @@ from typing import Any
 
 from harness.errors import ConfigError, Problem
 from harness.suite.spec import DERIVED_SLICES
+from harness.values.grades import relevant_grades
 from harness.values.records import Document, Qrels, Query
 
 NOT_GIVEN, OTHER = "not given", "other"
@@ -55,8 +56,7 @@ def slice_values(
     what is missing or a list is ``not given``. Raises ConfigError if no query has the metadata field.
     """
     relevant = {
-        query_id: [documents[doc_id] for doc_id, relevance in qrels.get(query_id, {}).items() if relevance > 0]
-        for query_id in queries
+        query_id: [documents[doc_id] for doc_id in relevant_grades(qrels.get(query_id, {}))] for query_id in queries
     }
     if name == "query_length":
         return thirds({query_id: len(query.text.split()) for query_id, query in queries.items()}, "word")

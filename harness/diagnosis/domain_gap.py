@@ -12,6 +12,7 @@ from itertools import islice
 from statistics import fmean
 
 from harness.digests import by_hash
+from harness.values.grades import relevant_grades
 from harness.values.insights import Sign
 from harness.values.records import Document, Qrels, Query, Run
 
@@ -62,9 +63,7 @@ def shattered(texts: Iterable[str], pieces: Pieces) -> Sign:
 
 def no_shared_word(queries: Mapping[str, Query], qrels: Qrels, documents: Mapping[str, Document]) -> Sign:
     """Share of the questions that share no stemmed word with any relevant document of theirs."""
-    relevant = {
-        query_id: [doc_id for doc_id, grade in qrels.get(query_id, {}).items() if grade > 0] for query_id in queries
-    }
+    relevant = {query_id: list(relevant_grades(qrels.get(query_id, {}))) for query_id in queries}
     judged_ids = [query_id for query_id, doc_ids in relevant.items() if doc_ids]
     doc_ids = list(dict.fromkeys(doc_id for query_id in judged_ids for doc_id in relevant[query_id]))
     stems = dict(zip(doc_ids, _words([documents[key].content for key in doc_ids], stem=True), strict=True))

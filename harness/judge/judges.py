@@ -28,7 +28,14 @@ log = logging.getLogger(__name__)
 def settings_of(suite: Suite, root: Path) -> scoring.AnswerSettings:
     """What answer measures need beside answers; nobody is asked with it until `asked_by` names a chat."""
     model = suite.pipeline.retriever.model
-    settings = scoring.AnswerSettings(suite.utility, suite.answer_format, locate(model), model_digest(model))
+    settings = scoring.AnswerSettings(
+        suite.utility,
+        suite.answer_format,
+        locate(model),
+        model_digest(model),
+        level=suite.evaluate.relevance_level,
+        exclude_own=suite.evaluate.exclude_own,
+    )
     judge = suite.llm.judge
     if judge is None:
         return settings

@@ -61,7 +61,8 @@ class AnswerSettings(NamedTuple):
     """What answer measures need beside answers and references.
 
     `embedder` is the folder of the untuned bi-encoder. Without a `judge`, measures that an LLM judges are not to be
-    asked for; see `asks_judge`.
+    asked for; see `asks_judge`. Of rank measures, `level` is the grade from which on a document is relevant, and
+    `exclude_own` takes the document with the id of the query out of its list.
     """
 
     utility: Utility
@@ -69,6 +70,8 @@ class AnswerSettings(NamedTuple):
     embedder: Path | None
     embedder_digest: str
     judge: Judging | None = None
+    level: int = 1
+    exclude_own: bool = False
 
 
 class Asked(NamedTuple):
