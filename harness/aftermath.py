@@ -31,7 +31,7 @@ def slices_of(suite: Suite, dataset: Dataset) -> Slices:
     """The slice of every scored question in each field that the suite names; ConfigError for a field there is not."""
     part = dataset.splits[suite.evaluate.split]
     language = dataset.language
-    return {name: slice_values(name, part.queries, part.qrels, dataset.documents, language) for name in suite.slices}
+    return {name: slice_values(name, part.queries, part.usable, dataset.documents, language) for name in suite.slices}
 
 
 def complete(

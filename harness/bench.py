@@ -15,7 +15,7 @@ from harness.data.formats import read_run
 from harness.plans.graph import Plan, SystemPlan
 from harness.plans.ledger import making_cost, unknown_costs
 from harness.plans.plan import build_plan
-from harness.remarks import answers, language
+from harness.remarks import answers, data, language
 from harness.remarks import endpoints as remarks_of_endpoints
 from harness.remarks import models as models_told
 from harness.running.carry_out import Execution, Watch, carry_out, no_watch
@@ -28,6 +28,7 @@ from harness.statistics.summaries import summarise, worst_share
 from harness.store import FolderStore
 from harness.suite.files import load_suite
 from harness.suite.spec import Suite
+from harness.suite.uses import reading_of
 from harness.twins import Twins, no_ops
 from harness.values.findings import Abstention, Outcome, Serving, SystemInfo
 from harness.values.records import Score
@@ -82,7 +83,7 @@ class Bench:
         started = time.perf_counter()
         requirements.apply_device(self.suite)
         requirements.check(self.suite)
-        dataset = load_dataset(self.suite.dataset, self.split)
+        dataset = load_dataset(self.suite.dataset, self.split, reading_of(self.suite))
         slices = aftermath.slices_of(self.suite, dataset)
         plan, elsewhere, cards = self._planned(dataset)
         roles = endpoints.roles_needed(plan, self.store, cards.lacks_judgements())
@@ -117,7 +118,7 @@ class Bench:
             provenance=provenance.collect(self.path),
             spec=self.written.model_dump(mode="json", by_alias=True),
             dataset=dataset.describe(self.split, len(plan.sample)),
-            settings=self._settings(dataset),
+            settings=self._settings(dataset) | data.settings(dataset.splits[self.split]),
             measures=tuple(map(str, self.suite.measures)),
             identities={str(measure): cards.identity(measure, self.split) for measure in self.suite.measures},
             measured={str(measure): cards.measured(measure) for measure in self.suite.measures},
@@ -134,6 +135,7 @@ class Bench:
             paid=endpoints.paid(self.services),
             not_run=self._not_run(plan) | {f"probe {name}": why for name, why in latencies.failed.items()},
             notes=(
+                *data.told(dataset, self.split),
                 *models_told.before(self.suite),
                 *remarks_of_endpoints.dialects(self.written, self.services),
                 *models_told.cut(execution.rows.values()),
@@ -147,6 +149,7 @@ class Bench:
                 *there.notes,
                 *alike.notes,
             ),
+            repairs=dataset.repairs,
             missing_lists=self._missing_lists(plan, dataset, execution),
             calls_planned=len(plan.calls),
             calls_without_sharing=plan.calls_without_sharing,
@@ -208,24 +211,26 @@ class Bench:
         return found
 
     def _missing_lists(self, plan: Plan, dataset: Dataset, execution: Execution) -> dict[str, int]:
-        qrels = dataset.splits[self.split].qrels
+        part = dataset.splits[self.split]
         found = {}
         for system in plan.systems:
             place = self.store.get(system.run) if system.run and system.scores_run else None
-            count = scoring.missing_lists(read_run(place / RUN_FILE, escaped=True), qrels) if place else 0
+            count = (
+                scoring.missing_lists(read_run(place / RUN_FILE, escaped=True), part.qrels, part.level) if place else 0
+            )
             if count:
                 found[system.label] = count
         return found
 
     def _settings(self, dataset: Dataset) -> dict[str, str]:
         """What a reader must know to judge the numbers, in words."""
-        data, pipeline = self.suite.data, self.suite.pipeline
+        made, pipeline = self.suite.data, self.suite.pipeline
         settings = {
             "split scored": self.split,
             "language": language.setting(dataset),
             **language.abstention_setting(self.suite.abstention_sentences),
             "passages relevant for scored questions may be synthesized from": (
-                "yes" if data.synthesize.test_documents else "no"
+                "yes" if made.synthesize.test_documents else "no"
             ),
             **models_told.settings(self.suite),
             "training pairs": self._pairs_used(),

@@ -24,7 +24,7 @@ from harness.plans.calls import UNTUNED
 from harness.plans.graph import Plan
 from harness.plans.substitutions import build_diagnosis_plan, pipeline_identity, suite_for
 from harness.quotes import plan_of, quotes
-from harness.remarks import answers, language
+from harness.remarks import answers, data, language
 from harness.remarks import endpoints as remarks_of_endpoints
 from harness.running.carry_out import Watch, carry_out, no_watch
 from harness.running.executors import ChildExecutor, Executor, InlineExecutor
@@ -35,6 +35,7 @@ from harness.store import FolderStore
 from harness.suite.files import load_suite
 from harness.suite.recipes import RerankerRecipe
 from harness.suite.spec import Candidate, Suite
+from harness.suite.uses import reading_of
 from harness.values.findings import Serving
 from harness.values.insights import Diagnosis, Quote, Sign
 from harness.values.records import Score
@@ -79,7 +80,7 @@ class _Diagnosing:
         started = time.perf_counter()
         requirements.apply_device(self.suite)
         requirements.check(self.suite.model_copy(update={"candidates": {}, "factorial": ()}))
-        dataset = load_dataset(self.suite.dataset, self.split)
+        dataset = load_dataset(self.suite.dataset, self.split, reading_of(self.given, self.split))
         if self.given.evaluate.split in dataset.splits:
             check_slices(self.given.slices, dataset.splits[self.given.evaluate.split].queries)
         plan = self._planned(dataset)
@@ -116,8 +117,9 @@ class _Diagnosing:
             quotes=self._quotes(dataset, serving),
         )
         diagnosis = self._advised(diagnosis, dataset, frozenset(cards.unproven()))
-        told = (*remarks_of_endpoints.dialects(self.written, self.services), *language.read_as(dataset))
-        notes = (*told, *self._remarks(diagnosis), *cards.remarks(), *self.notes)
+        told = (*data.told(dataset, self.split), *remarks_of_endpoints.dialects(self.written, self.services))
+        read = language.read_as(dataset)
+        notes = (*told, *read, *self._remarks(diagnosis), *cards.remarks(), *self.notes)
         update = {"seconds": time.perf_counter() - started, "notes": notes}
         diagnosis = diagnosis.model_copy(update=update)
         every = [row for found in rows.values() for row in found]
@@ -154,7 +156,8 @@ class _Diagnosing:
         part, documents = seen.part, seen.dataset.documents
         pieces = loaders.word_pieces(self.suite.pipeline.retriever.model)
         other, judged = seen.run_of(seen.systems["bm25"].run), {key: part.queries[key] for key in part.judged}
-        return domain_gap.signs(judged, part.qrels, documents, seen.pool, other, pieces, seen.dataset.language)
+        language_of = seen.dataset.language
+        return domain_gap.signs(judged, part.usable, documents, seen.pool, other, pieces, language_of)
 
     def _quotes(self, dataset: Dataset, serving: Serving | None) -> tuple[Quote, ...]:
         """What the candidates are estimated to cost; none where their plan cannot be made."""

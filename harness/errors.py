@@ -16,6 +16,7 @@ nothing of files, models or measures.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -88,3 +89,29 @@ def nearest(word: str, choices: Iterable[str], phrase: str = "did you mean") -> 
     if close:
         return f"{phrase} {close[0]!r}?"
     return f"known here: {', '.join(known)}" if known else ""
+
+
+EACH, MOST = 5, 20
+"""So many problems of one kind are told, and so many kinds."""
+
+
+def few_of_each(problems: Sequence[Problem], each: int = EACH, most: int = MOST) -> list[Problem]:
+    """Return the first problems of each kind, each kind followed by the count of those that are left out.
+
+    Problems are of one kind where they stand in the same file and differ by numbers and quoted names only.
+    """
+    kinds: dict[tuple[str, str], list[Problem]] = {}
+    for problem in problems:
+        file = re.sub(r":[0-9]+$", "", problem.where)
+        kinds.setdefault((file, re.sub(r"'[^']*'|[0-9]+", "*", problem.what)), []).append(problem)
+    told: list[Problem] = []
+    for (file, _), alike in list(kinds.items())[:most]:
+        told += alike[:each]
+        if len(alike) > each:
+            told.append(Problem(file, f"{len(alike) - each:,} more of this kind ({len(alike):,} in all)"))
+    rest = sum(len(alike) for alike in list(kinds.values())[most:])
+    if rest:
+        told.append(
+            Problem("", f"{rest:,} more problems of {len(kinds) - most:,} other kinds", "mend those above first")
+        )
+    return told

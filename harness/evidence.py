@@ -20,6 +20,7 @@ from harness.stages.common import read_answers
 from harness.stages.retrieve import RUN_FILE
 from harness.store import FolderStore
 from harness.suite.spec import Suite
+from harness.suite.uses import reading_of
 from harness.values.findings import Outcome, SystemInfo
 from harness.values.records import Answer, Reference, Run, Score
 
@@ -57,7 +58,7 @@ def of_files(folder: Path, outcome: Outcome) -> Evidence:
             answers.setdefault(label, {})[row["query_id"]] = _answer(row)
     try:
         suite = Suite.model_validate(outcome.spec)
-        dataset = load_dataset(suite.dataset, outcome.split)
+        dataset = load_dataset(suite.dataset, outcome.split, reading_of(suite))
         references = contexts.choose(suite, dataset).references
     except (HarnessError, ValueError, OSError):
         return Evidence(rows, runs, answers)
@@ -71,7 +72,7 @@ def _evidence(
     split: str, references: Mapping[str, Reference],
 ) -> Evidence:  # fmt: skip
     part = dataset.splits[split]
-    return Evidence(list(rows), runs, answers, part.queries, part.qrels, references, dataset.documents)
+    return Evidence(list(rows), runs, answers, part.queries, part.binary, references, dataset.documents)
 
 
 def _slug(info: SystemInfo) -> str:

@@ -72,7 +72,7 @@ class Examined:
     def funnels(self) -> Iterator[Funnel]:
         """Of the retrieval over all judged questions, and of the answers over those sampled, if any are written."""
         suite, count = self.suite, self.suite.diagnose.examples
-        lists = funnel.Lists(self.run, self.part.qrels, self.depth, suite.pipeline.context, self.pool)
+        lists = funnel.Lists(self.run, self.part.binary, self.depth, suite.pipeline.context, self.pool)
         yield funnel.retrieval(UNTUNED, lists, self.groups, count)
         untuned = self.systems[UNTUNED]
         if untuned.answers is None or self.right not in suite.measures:
@@ -114,7 +114,7 @@ class Examined:
         deeper = self.systems.get(DEEP)
         run = (self.run_of(deeper.run) if deeper else {}) or self.pool
         longest = max(map(len, run.values()), default=self.depth)
-        args = (run, self.part.qrels, self.groups, longest, self.depth)
+        args = (run, self.part.binary, self.groups, longest, self.depth)
         yield loss_curves.depth_curve(*args)
         yield loss_curves.depth_curve(*args, "hit_rate", also=(min(self.suite.pipeline.rerank_depth, self.depth),))
         chosen = self.suite.pipeline.context

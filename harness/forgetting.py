@@ -20,6 +20,7 @@ from harness.llm.services import Services
 from harness.plans.calls import UNTUNED, Calls, chain_of
 from harness.plans.contexts import Given, sample_queries
 from harness.plans.graph import Plan, Serving, SystemPlan
+from harness.remarks import data
 from harness.running.carry_out import Execution, Watch, carry_out, no_watch
 from harness.running.executors import Executor, InlineExecutor
 from harness.scorecards import Scorecards
@@ -27,6 +28,7 @@ from harness.store import FolderStore
 from harness.suite.roles import Role
 from harness.suite.sources import Forgetting
 from harness.suite.spec import Suite
+from harness.suite.uses import reading_elsewhere
 from harness.values.findings import Comparison, LedgerRow
 from harness.values.gains import Forgotten
 from harness.values.measures import Measure
@@ -71,7 +73,7 @@ def prepared(plan: Plan) -> Elsewhere | None:
     rule = plan.suite.forgetting
     if rule is None or not any(system.role == "candidate" for system in plan.systems):
         return None
-    return plan_elsewhere(plan, load_dataset(rule.dataset, rule.split), rule)
+    return plan_elsewhere(plan, load_dataset(rule.dataset, rule.split, reading_elsewhere(rule)), rule)
 
 
 def plan_elsewhere(plan: Plan, dataset: Dataset, rule: Forgetting) -> Elsewhere:
@@ -89,12 +91,15 @@ def plan_elsewhere(plan: Plan, dataset: Dataset, rule: Forgetting) -> Elsewhere:
     for key, planned in there.calls.items():
         if key not in plan.calls:
             planned.label = f"{dataset.name}: {planned.label}"
-    return Elsewhere(there, dataset, notes)
+    told = (f"{dataset.name}: {line}" for line in data.told(dataset, rule.split))
+    return Elsewhere(there, dataset, (*notes, *told))
 
 
 def suite_for(suite: Suite, rule: Forgetting) -> Suite:
     """The suite on its other data set: the same pipeline, its gated measures, and nothing to train."""
-    evaluate = suite.evaluate.model_copy(update={"split": rule.split, "generation_queries": None, "contexts": None})
+    changes = {"split": rule.split, "generation_queries": None, "contexts": None}
+    rules = {"relevance_level": rule.relevance_level, "exclude_own": rule.exclude_own}
+    evaluate = suite.evaluate.model_copy(update={**changes, **rules})
     asked = bool(rule.generation_queries and suite.pipeline.generator)
     measures = tuple(measure for measure in suite.margins if asked or measure.is_rank)
     return suite.model_copy(update={"dataset": rule.dataset, "evaluate": evaluate, "measures": measures})

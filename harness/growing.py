@@ -29,6 +29,7 @@ from harness.store import FolderStore
 from harness.suite.files import load_suite
 from harness.suite.recipes import Part
 from harness.suite.spec import Candidate, Suite
+from harness.suite.uses import reading_of
 from harness.values.insights import Growth
 from harness.values.measures import Measure
 
@@ -64,7 +65,7 @@ def curve(
     derived = suite_for(spec, candidate, shares, split, seeds)
     requirements.apply_device(derived)
     requirements.check(derived)
-    dataset = load_dataset(derived.dataset, split)
+    dataset = load_dataset(derived.dataset, split, reading_of(derived))
     plan = build_plan(derived, dataset)
     # Dev is scored only if it is what was asked for.
     plan.systems = [replace(system, dev_run=None) for system in plan.systems]

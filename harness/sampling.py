@@ -24,6 +24,7 @@ from harness.stages import common
 from harness.store import FolderStore
 from harness.suite.recipes import Part
 from harness.suite.spec import Candidate, Suite
+from harness.values.grades import relevant_grades
 from harness.values.records import Qrels
 
 PAIRS = 64
@@ -126,7 +127,7 @@ def few(dataset: Dataset, scored: str) -> Dataset:
     kept = set(qrels)
     for query_id in by_hash(train.references):
         one = train.references[query_id]
-        relevant = {key: grade for key, grade in train.qrels.get(query_id, {}).items() if grade > 0}
+        relevant = relevant_grades(train.usable.get(query_id, {}))
         if one.answerable and one.answers and relevant and answered < EXAMPLES:
             qrels.setdefault(query_id, dict(list(relevant.items())[:1]))
             kept.add(query_id)
@@ -134,13 +135,14 @@ def few(dataset: Dataset, scored: str) -> Dataset:
         elif not one.answerable and declined < EXAMPLES:
             kept.add(query_id)
             declined += 1
-    pairs = sum(grade > 0 for grades in train.qrels.values() for grade in grades.values())
+    pairs = sum(len(relevant_grades(grades)) for grades in train.usable.values())
     if len(kept) == len(train.queries) and pairs <= PAIRS:
         return dataset
-    part = Split(
-        {key: query for key, query in train.queries.items() if key in kept},
-        {key: qrels[key] for key in train.queries if key in qrels},
-        {key: one for key, one in train.references.items() if key in kept},
+    part = replace(
+        train,
+        queries={key: query for key, query in train.queries.items() if key in kept},
+        qrels={key: qrels[key] for key in train.queries if key in qrels},
+        references={key: one for key, one in train.references.items() if key in kept},
     )
     return replace(dataset, splits={**dataset.splits, "train": part})
 
@@ -150,7 +152,7 @@ def _first_pairs(train: Split) -> Qrels:
     found: Qrels = {}
     left = PAIRS
     for query_id in by_hash(train.judged):
-        relevant = [(key, grade) for key, grade in train.qrels[query_id].items() if grade > 0][:left]
+        relevant = list(relevant_grades(train.usable[query_id]).items())[:left]
         if relevant:
             found[query_id] = dict(relevant)
             left -= len(relevant)

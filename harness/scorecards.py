@@ -137,10 +137,12 @@ class Scorecards:
         part = self.dataset.splits[split]
         if key in self.execution.failed:
             failed = scoring.Scored(None, "failed", self.execution.failed[key])
-            return {measure: dict.fromkeys(part.judged, failed) for measure in measures}
+            asked = {measure: scoring.population(part.qrels, measure, part.level) for measure in measures}
+            return {measure: dict.fromkeys(asked[measure], failed) for measure in measures}
 
         def compute(missing: list[Measure], place: Path, progress: Progress) -> Mapping[Measure, Values]:
-            found = scoring.score_run(read_run(place / RUN_FILE, escaped=True), part.qrels, missing)
+            run = read_run(place / RUN_FILE, escaped=True)
+            found = scoring.score_run(run, part.qrels, missing, part.level, part.exclude_own)
             return {m: {query: scoring.Scored(value) for query, value in found[m].items()} for m in missing}
 
         return self._cached(key, split, measures, compute)

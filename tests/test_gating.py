@@ -521,13 +521,18 @@ def test_a_run_is_judged(files: tuple[Path, Path], call: Callable[..., Left]) ->
     assert out.splitlines() == [
         "ndcg@10  0.5000  over 2 queries",
         "recall@5  0.5000  over 2 queries",
+        "1 judged query has no relevant document and is left out.",
         "1 of 2 judged queries have no list in the run: each scores 0.",
         "1 queries of the run are not judged, and are left out.",
     ]
     code, out, _ = call("score", "run.trec", "qrels.txt", "--measure", "ndcg@10", "--json")
-    assert json.loads(out) == {
+    found = json.loads(out)
+    assert len(found.pop("remarks")) == 3
+    assert found == {
         "means": {"ndcg@10": 0.5}, "queries": 2, "missing_lists": 1, "unjudged_queries": 1, "documents": 2,
-        "unknown_documents": 0, "per_query": {"ndcg@10": {"q1": 1.0, "q2": 0.0}},
+        "unknown_documents": 0, "left_out": 1, "own_documents": 0, "contradicted": 0, "tied": 0, "close": 0,
+        "lists": 1, "level": 1, "exclude_own": False, "repairs": [],
+        "per_query": {"ndcg@10": {"q1": 1.0, "q2": 0.0}},
     }  # fmt: skip
 
 
@@ -536,13 +541,21 @@ def test_judgements_in_the_form_of_beir(files: tuple[Path, Path], call: Callable
     assert call("score", "run.trec", "qrels.txt")[1].startswith("ndcg@10  0.5000  over 2 queries")
 
 
-def test_documents_that_nobody_judged_are_said_to_be_unknown(
-    files: tuple[Path, Path], call: Callable[..., Left]
-) -> None:
+def test_a_run_of_another_corpus_is_refused(files: tuple[Path, Path], call: Callable[..., Left]) -> None:
+    """As an empty run is: a row of zeros would read as the worst system there is."""
     files[0].write_text("q1 Q0 x1 1 3.0 x\n")
-    code, out, _ = call("score", "run.trec", "qrels.txt")
-    assert code == 0
-    assert "No listed document is named in any judgement: are these the ids of the same corpus?" in out
+    what = "run.trec: none of its 1 listed documents is named in qrels.txt, such as 'x1' and 'd1'"
+    hint = "give a run and judgements of the same corpus"
+    assert call("score", "run.trec", "qrels.txt") == (2, "", f"error: {what}; {hint}\n")
+    (files[0].parent / "good.trec").write_text(RUN)
+    assert call("compare", "good.trec", "run.trec", "--qrels", "qrels.txt") == (2, "", f"error: {what}; {hint}\n")
+
+
+def test_a_share_of_documents_that_nobody_judged_is_told(files: tuple[Path, Path], call: Callable[..., Left]) -> None:
+    files[0].write_text("q1 Q0 x1 1 3.0 x\nq1 Q0 d1 2 2.0 x\nq1 Q0 x2 3 1.0 x\n")
+    code, out, _ = call("score", "run.trec", "qrels.txt", "--measure", "mrr@10")
+    assert (code, out.splitlines()[0]) == (0, "mrr@10  0.2500  over 2 queries")
+    assert "2 of 3 listed documents (67%) are in no judgement, and count as not relevant." in out
 
 
 def test_a_run_of_the_harness_is_read_with_its_ids_unescaped(tmp_path: Path) -> None:
@@ -560,13 +573,17 @@ def test_a_run_of_the_harness_is_read_with_its_ids_unescaped(tmp_path: Path) -> 
         ("q1 Q0 d1 1 NaN x\n", QRELS, "run.trec:1: not 'query_id Q0 doc_id rank score tag' with a finite score"),
         ("q1 Q0 d1 1 inf x\n", QRELS, "run.trec:1: not 'query_id Q0 doc_id rank score tag' with a finite score"),
         ("q1 d1 1\n", QRELS, "run.trec:1: not 'query_id Q0 doc_id rank score tag' with a finite score"),
-        (RUN + RUN, QRELS, "run.trec:4: query 'q1' lists document 'd1' twice"),
+        (
+            RUN + "q1 Q0 d1 3 1.0 x\n",
+            QRELS,
+            "run.trec:4: query 'q1' lists document 'd1' twice, with the scores 3.0 (run.trec:1) and 1.0; remove one",
+        ),
         ("q7 Q0 d1 1 1 x\n", QRELS, "run.trec: no query in common with qrels.txt (such as 'q7' and 'q1')"),
         ("", QRELS, "run.trec: no query in common with qrels.txt (it is empty); give both of one set"),
         (RUN, "", "qrels.txt: no document is relevant to any query; give judgements above 0"),
         (RUN, "q1 0 d1 0\n", "qrels.txt: no document is relevant to any query; give judgements above 0"),
-        (RUN, "q1 0 d1 x\n", "qrels.txt:1: not 'query 0 document relevance' with a whole number"),
-        (RUN, "q1 0 d1 1\nq1 0 d1 2\n", "qrels.txt:2: query 'q1' judges document 'd1' twice"),
+        (RUN, "q1 0 d1 x\n", "qrels.txt:1: relevance 'x' is no whole number; use grades such as 0, 1, 2"),
+        (RUN, "q1 0 d1 1\nq1 0 d1 2\n", "qrels.txt:2: query 'q1' judges document 'd1' twice, with the grades 1 ("),
         (None, QRELS, "run.trec: cannot be read (No such file or directory); give a readable file"),
         (RUN, None, "qrels.txt: cannot be read (No such file or directory); give a readable file"),
     ],
@@ -616,7 +633,7 @@ def test_two_runs_are_compared(tmp_path: Path, call: Callable[..., Left]) -> Non
     assert (row["verdict"], row["measure"], row["n_groups"]) == ("improved", "mrr@10", 60)
     assert json.loads(out)["remarks"][-1].startswith("Every query stands for itself")
     # The same lists are known to be no different; other lists of the same scores are not.
-    (tmp_path / "qrels.txt").write_text("".join(f"{query} 0 d99 1\n" for query in queries))
+    (tmp_path / "qrels.txt").write_text("".join(f"{query} 0 d99 1\n{query} 0 d1 0\n" for query in queries))
     for other, verdict in (("a", "equivalent"), ("b", "inconclusive")):
         code, out, _ = call("compare", "a.trec", f"{other}.trec", "--qrels", "qrels.txt", "--margin", "0.01", "--json")
         (row,) = json.loads(out)["rows"]
@@ -636,7 +653,8 @@ def test_scores_of_run_files_full_of_ties_are_those_of_trec_eval(
 ) -> None:
     """Files with their lines in any order and wrong ranks, as other systems write them."""
     judged_queries = {query for query, grades in qrels.items() if any(grades.values())}
-    if not judged_queries & run.keys():
+    named = {doc for grades in qrels.values() for doc in grades}
+    if not any(named & run[query].keys() for query in judged_queries & run.keys()):
         return
     lines = [f"{query} Q0 {doc} 1 {value} x\n" for query, hits in run.items() for doc, value in hits.items()]
     dice.shuffle(lines)

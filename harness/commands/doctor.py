@@ -19,12 +19,15 @@ from harness.data.datasets import Dataset, load_dataset
 from harness.errors import HarnessError
 from harness.models.loaders import EMBEDDED, locate
 from harness.plans.plan import build_plan
+from harness.remarks import data
 from harness.remarks import models as told
 from harness.suite.files import load_suite
 from harness.suite.roles import EMBEDDED_PREFIX
 from harness.suite.secrets import mask
 from harness.suite.sources import Dataset as Rule
+from harness.suite.sources import Reading
 from harness.suite.spec import Suite
+from harness.suite.uses import reading_elsewhere, reading_of
 
 LEAST_DISK = 3.0
 LEAST_MEMORY = 4.0
@@ -105,10 +108,10 @@ def _suite(name: str, store: Path) -> Iterator[Finding]:
     except HarnessError as error:
         yield from _refused(what, error)
         return
-    dataset, found = _dataset(what, path.name, suite.dataset, suite.evaluate.split)
+    dataset, found = _dataset(what, path.name, suite.dataset, reading_of(suite))
     yield from found
     if suite.forgetting is not None:
-        yield from _dataset(what, "forgetting", suite.forgetting.dataset, suite.forgetting.split)[1]
+        yield from _dataset(what, "forgetting", suite.forgetting.dataset, reading_elsewhere(suite.forgetting))[1]
     requirements.apply_device(suite)
     try:
         requirements.check(suite)
@@ -128,13 +131,15 @@ def _suite(name: str, store: Path) -> Iterator[Finding]:
     yield from _endpoints(suite, store)
 
 
-def _dataset(what: str, where: str, rule: Rule, split: str) -> tuple[Dataset | None, list[Finding]]:
+def _dataset(what: str, where: str, rule: Rule, reading: Reading) -> tuple[Dataset | None, list[Finding]]:
     """The data set, if it can be read, and what is said of it."""
+    split = reading.scored or "test"
     try:
-        dataset = load_dataset(rule, split)
+        dataset = load_dataset(rule, split, reading)
     except HarnessError as error:
         return None, list(_refused(what, error))
-    return dataset, [Finding(what, "ok", f"{where}: {len(dataset.documents):,} documents")]
+    found = [Finding(what, "ok", f"{where}: {len(dataset.documents):,} documents")]
+    return dataset, found + [Finding(what, "note", line) for line in data.told(dataset, split)]
 
 
 def _endpoints(suite: Suite, store: Path) -> Iterator[Finding]:

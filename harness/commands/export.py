@@ -28,6 +28,7 @@ from harness.suite.files import load_suite
 from harness.suite.recipes import Part
 from harness.suite.roles import EMBEDDED_PREFIX
 from harness.suite.spec import Candidate, Suite
+from harness.suite.uses import reading_of
 from harness.values.findings import Outcome, SystemInfo
 
 FOLDERS: dict[Part, str] = {"retriever": "retriever", "reranker": "reranker", "generator": "generator-adapter"}
@@ -161,7 +162,7 @@ def _planned(found: _Found, system: SystemInfo) -> tuple[Plan, SystemPlan]:
     if system.name not in suite.strategies:
         raise ConfigError(differs)
     requirements.apply_device(suite)
-    plan = build_plan(suite, load_dataset(suite.dataset, suite.evaluate.split))
+    plan = build_plan(suite, load_dataset(suite.dataset, suite.evaluate.split, reading_of(suite)))
     planned = plan.system(system.label)
     if planned.identity != system.identity:
         raise ConfigError(differs)

@@ -54,6 +54,12 @@ OutcomeOption = Annotated[Path | None, typer.Option("--outcome", help="This outc
 MeasureOption = Annotated[
     list[str] | None, typer.Option("--measure", help="Such as ndcg@10, the default; may be repeated.")
 ]
+LevelOption = Annotated[
+    int, typer.Option("--relevance-level", "-l", min=1, help="A document is relevant from this grade on.")
+]
+OwnOption = Annotated[
+    bool, typer.Option("--exclude-own", help="Leave the document that has the query's id out of its list.")
+]
 DEFAULT_STORE = Path(".harness")
 INTERRUPTED = 130
 """What typer leaves with when Ctrl-C was pressed."""

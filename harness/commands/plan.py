@@ -24,6 +24,7 @@ from harness.suite import builtin
 from harness.suite.files import load_suite
 from harness.suite.recipes import PARTS, QUERY_KINDS, Recipes
 from harness.suite.spec import REFERENCE_ROWS, Suite
+from harness.suite.uses import reading_of
 from harness.values.measures import KINDS
 
 JUDGE_PROMPT, JUDGE_ANSWER = 1500, 250
@@ -38,7 +39,7 @@ def describe_plan(name: str, store_root: Path, seeds: tuple[int, ...], console: 
     apply_device(suite)
     if seeds:
         suite = suite.model_copy(update={"seeds": tuple(dict.fromkeys(seeds))})
-    plan = build_plan(suite, load_dataset(suite.dataset, suite.evaluate.split))
+    plan = build_plan(suite, load_dataset(suite.dataset, suite.evaluate.split, reading_of(suite)))
     store, there = FolderStore(store_root / "store"), forgetting.prepared(plan)
     rows = _rows(plan, store)
     rows += [row for row in _rows(there.plan, store) if row["key"] not in plan.calls] if there else []

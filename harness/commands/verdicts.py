@@ -12,8 +12,10 @@ from harness.commands.options import (
     DEFAULT_STORE,
     BaselinesOption,
     JsonOption,
+    LevelOption,
     MeasureOption,
     OutcomeOption,
+    OwnOption,
     QuietOption,
     ReplayOption,
     StoreOption,
@@ -108,12 +110,20 @@ def compare(
     qrels: Annotated[Path | None, typer.Option("--qrels", help="Judgements for two run files.")] = None,
     measure: MeasureOption = None,
     margin: Annotated[float | None, typer.Option("--margin", min=0, help="A difference too small to matter.")] = None,
+    relevance_level: LevelOption = 1,
+    exclude_own: OwnOption = False,
     as_json: JsonOption = False,
 ) -> None:  # fmt: skip
     """Show how two outcomes, systems or run files differ, and how surely."""
+    from harness.errors import ConfigError, Problem
     from harness.gates import gating
+    from harness.gates.run_files import Rules
 
-    found = gating.compare(first, second, store, qrels, measure or (), margin)
+    rules = Rules(relevance_level, exclude_own)
+    if qrels is None and rules != Rules():
+        hint = "set evaluate.relevance_level or evaluate.exclude_own in the suite, and run it"
+        raise ConfigError(Problem("", "--relevance-level and --exclude-own need run files and --qrels", hint))
+    found = gating.compare(first, second, store, qrels, measure or (), margin, rules)
     gating.show_compared(found, console(), as_json)
     if all(row.difference is None for row in found.rows):
         from harness.errors import Incomplete
@@ -126,12 +136,16 @@ def score(
     run: Annotated[Path, typer.Argument(help="A TREC run file, of any system.")],
     qrels: Annotated[Path, typer.Argument(help="Judgements, in the form of TREC or BEIR.")],
     measure: MeasureOption = None,
+    relevance_level: LevelOption = 1,
+    exclude_own: OwnOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Judge a run file of any system."""
     from harness.gates import gating
+    from harness.gates.run_files import Rules
 
-    gating.show_scores(gating.score(run, qrels, measure or ()), console(), as_json)
+    rules = Rules(relevance_level, exclude_own)
+    gating.show_scores(gating.score(run, qrels, measure or (), rules), console(), as_json)
 
 
 @app.command("leaderboard")

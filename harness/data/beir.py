@@ -1,21 +1,25 @@
 """A folder in BEIR layout, with the optional `answers.jsonl` and `splits.tsv`, read as it stands.
 
-What is wrong with a single line is found here; what the files say of each other is checked by `datasets`.
+What is wrong with a single line is found here; what the files say of each other is checked by `datasets`. Any file may
+be packed with gzip. A file that the suite does not use may be damaged: it is left out and counted.
 """
 
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harness.data.formats import read_jsonl, read_table
+from harness.data.folders import SPLITS, file_of, qrels_files, split_named
+from harness.data.formats import read_table
+from harness.data.judgements import add, read_judgements
+from harness.data.objects import Row, field_of, read_objects, text_of, typed
 from harness.errors import Problem
+from harness.suite.sources import Reading
 from harness.values.records import Document, Qrels, Query, Reference
+from harness.values.repairs import Repairing
 
-SPLITS = ("train", "dev", "test")
 Lines = dict[tuple[str, str], str]
 
 
@@ -31,78 +35,103 @@ class Raw(NamedTuple):
     lines: Lines
 
 
-def read_folder(folder: Path, problems: list[Problem]) -> Raw:
-    """Read every file of the folder; what cannot be read is added to `problems`."""
+class Splits(NamedTuple):
+    """Judgements of all splits, and the split of every query."""
+
+    qrels: Qrels
+    of: dict[str, str]
+
+
+def read_folder(folder: Path, problems: list[Problem], repairing: Repairing, reading: Reading) -> Raw:
+    """Read every file of the folder; what cannot be read is added to `problems`, what was repaired is counted."""
     lines: Lines = {}
-    documents = [
-        Document(key, str(row.get("title") or ""), str(row.get("text") or ""))
-        for key, row in _objects(folder / "corpus.jsonl", "document", lines, problems)
-    ]
-    queries = [
-        Query(key, str(row.get("text") or ""), key, _typed(row, "metadata", dict, lines["query", key], problems))
-        for key, row in _objects(folder / "queries.jsonl", "query", lines, problems)
-    ]
-    qrels, splits = _read_qrels(folder, lines, problems)
-    _read_splits(folder, splits, lines, problems)
-    return Raw(documents, queries, qrels, _read_answers(folder, lines, problems), splits, _read_source(folder), lines)
+    documents = _read_documents(file_of(folder, "corpus.jsonl", problems), lines, problems, repairing)
+    queries = _read_queries(file_of(folder, "queries.jsonl", problems), lines, problems, repairing)
+    splits = _read_qrels(folder, lines, problems, repairing, reading)
+    _read_splits(folder, splits.of, lines, problems)
+    references = _read_answers(folder, lines, problems, repairing, reading)
+    return Raw(documents, queries, splits.qrels, references, splits.of, _read_source(folder), lines)
 
 
-def _objects(path: Path, kind: str, lines: Lines, problems: list[Problem]) -> Iterator[tuple[str, dict[str, Any]]]:
-    for number, row in read_jsonl(path, problems):
-        if not isinstance(row.get("_id"), str) or not row["_id"]:
-            problems.append(Problem(f"{path}:{number}", "no '_id' in words", 'write {"_id": "...", ...}'))
+def _read_documents(path: Path, lines: Lines, problems: list[Problem], repairing: Repairing) -> list[Document]:
+    found: dict[str, Document] = {}
+    for row in read_objects(path, problems, repairing):
+        title = field_of(row, "title", problems, repairing)
+        document = Document(row.key, title, text_of(row, "document", problems, repairing))
+        if _first("document", row, found.get(row.key), document, lines, problems, repairing):
+            found[row.key] = document
+    return list(found.values())
+
+
+def _read_queries(path: Path, lines: Lines, problems: list[Problem], repairing: Repairing) -> list[Query]:
+    found: dict[str, Query] = {}
+    for row in read_objects(path, problems, repairing):
+        text = text_of(row, "query", problems, repairing)
+        query = Query(row.key, text, row.key, typed(row, "metadata", dict, problems))
+        if _first("query", row, found.get(row.key), query, lines, problems, repairing):
+            found[row.key] = query
+    return list(found.values())
+
+
+def _first(
+    kind: str, row: Row, before: Any, now: Any, lines: Lines, problems: list[Problem], repairing: Repairing
+) -> bool:
+    """Whether nothing of this id came before; the same again is counted, another is a problem."""
+    at = lines.setdefault((kind, row.key), row.where)
+    if before is None:
+        return True
+    if before == now:
+        repairing.note(f"same-{kind}", row.where, f"{row.key!r}, as {at}")
+    else:
+        problems.append(Problem(row.where, f"{kind} id {row.key!r} is used twice (first in {at})", "rename one"))
+    return False
+
+
+def _read_qrels(folder: Path, lines: Lines, problems: list[Problem], repairing: Repairing, reading: Reading) -> Splits:
+    splits = Splits({}, {})
+    files = qrels_files(folder, problems, repairing, reading)
+    # What is used comes first, so that a fault between two splits is the fault of the one that is not.
+    for name, path in sorted(files, key=lambda item: not reading.uses(item[0])):
+        if reading.uses(name):
+            _read_split(name, path, splits, lines, problems, repairing)
             continue
-        lines[kind, row["_id"]] = f"{path}:{number}"
-        yield row["_id"], row
+        aside, faults, made = Splits(dict(splits.qrels), dict(splits.of)), list[Problem](), Repairing()
+        noted = dict(lines)
+        _read_split(name, path, aside, noted, faults, made)
+        if faults:
+            repairing.note("unused-file", str(faults[0].where), faults[0].what)
+            continue
+        splits.qrels.update(aside.qrels)
+        splits.of.update(aside.of)
+        lines.update(noted)
+        repairing.add(made.made())
+    return splits
 
 
-def _typed(
-    row: Mapping[str, Any],
-    field: str,
-    kind: type[list[Any]] | type[dict[str, Any]],
-    where: str,
-    problems: list[Problem],
-) -> Any:
-    """The value of a field that may be left out; one of another type is a problem."""
-    value = row.get(field)
-    if value is not None and not isinstance(value, kind):
-        what, form = ("list", '["..."]') if kind is list else ("object", '{"...": ...}')
-        problems.append(Problem(where, f"{field!r} is no {what}", f'write "{field}": {form}'))
-        return kind()
-    return value or kind()
-
-
-def _read_qrels(folder: Path, lines: Lines, problems: list[Problem]) -> tuple[Qrels, dict[str, str]]:
-    qrels: Qrels = {}
-    splits: dict[str, str] = {}
-    paths = sorted((folder / "qrels").glob("*.tsv"))
-    if not paths:
-        problems.append(Problem(str(folder / "qrels"), "no judgements", "add qrels/test.tsv"))
-    for path in paths:
-        if path.stem not in SPLITS:
-            problems.append(Problem(str(path), f"split {path.stem!r}", "use train, dev or test"))
-        for number, (query_id, doc_id, grade) in read_table(path, ("query-id", "corpus-id", "score"), problems):
-            where = f"{path}:{number}"
-            if not re.fullmatch(r"-?[0-9]+", grade):
-                problems.append(Problem(where, f"relevance {grade!r} is no whole number", "use grades such as 0, 1, 2"))
-                continue
-            if doc_id in qrels.get(query_id, {}):
-                problems.append(Problem(where, f"query {query_id!r} judges document {doc_id!r} twice", "remove one"))
-            if splits.setdefault(query_id, path.stem) != path.stem:
-                what = f"query {query_id!r} is in two splits ({splits[query_id]}, {path.stem})"
-                problems.append(Problem(where, what, "keep it in one"))
-            qrels.setdefault(query_id, {})[doc_id] = max(int(grade), 0)
-            lines.setdefault(("judgement", query_id), where)
-            lines["judgement", f"{query_id}\t{doc_id}"] = where
-    return qrels, splits
+def _read_split(
+    name: str, path: Path, splits: Splits, lines: Lines, problems: list[Problem], repairing: Repairing
+) -> None:
+    """Add the judgements of a file to those of the other splits; a query belongs to one split."""
+    mine: Qrels = {}
+    places: dict[str, str] = {}
+    for item in read_judgements(path, problems, repairing):
+        if splits.of.setdefault(item.query_id, name) != name:
+            what = f"query {item.query_id!r} is in two splits ({splits.of[item.query_id]}, {name})"
+            problems.append(Problem(item.where, what, "keep it in one"))
+            continue
+        add(item, mine, places, problems, repairing)
+        lines.setdefault(("judgement", item.query_id), item.where)
+    lines.update({("judgement", pair): where for pair, where in places.items()})
+    splits.qrels.update(mine)
 
 
 def _read_splits(folder: Path, splits: dict[str, str], lines: Lines, problems: list[Problem]) -> None:
     """Add the splits of `splits.tsv` to those of the judgements, which they must not contradict."""
-    path = folder / "splits.tsv"
+    path = file_of(folder, "splits.tsv", [])
     if not path.exists():
         return
-    for number, (query_id, split) in read_table(path, ("query-id", "split"), problems):
+    for number, (query_id, given) in read_table(path, ("query-id", "split"), problems):
+        split = split_named(given)
         if split not in SPLITS:
             problems.append(Problem(f"{path}:{number}", f"split {split!r}", "use train, dev or test"))
         if splits.setdefault(query_id, split) != split:
@@ -111,22 +140,38 @@ def _read_splits(folder: Path, splits: dict[str, str], lines: Lines, problems: l
         lines["splits", query_id] = f"{path}:{number}"
 
 
-def _read_answers(folder: Path, lines: Lines, problems: list[Problem]) -> dict[str, Reference]:
-    path = folder / "answers.jsonl"
-    references: dict[str, Reference] = {}
+def _read_answers(
+    folder: Path, lines: Lines, problems: list[Problem], repairing: Repairing, reading: Reading
+) -> dict[str, Reference]:
+    path = file_of(folder, "answers.jsonl", [])
     if not path.exists():
-        return references
-    for key, row in _objects(path, "answers", lines, problems):
-        where = lines["answers", key]
-        answers, passages = (_typed(row, field, list, where, problems) for field in ("answers", "source_passages"))
-        answerable = bool(row.get("answerable", bool(answers)))
+        return {}
+    faults, made = list[Problem](), Repairing()
+    references = _references(path, lines, faults, made)
+    if faults and not reading.answers:
+        repairing.note("unused-file", str(faults[0].where), faults[0].what)
+        return {}
+    problems += faults
+    repairing.add(made.made())
+    return references
+
+
+def _references(path: Path, lines: Lines, problems: list[Problem], repairing: Repairing) -> dict[str, Reference]:
+    references: dict[str, Reference] = {}
+    for row in read_objects(path, problems, repairing):
+        answers, passages = (typed(row, field, list, problems) for field in ("answers", "source_passages"))
+        given = row.fields.get("answerable")
+        answerable = bool(answers) if given is None else bool(given)
         if answerable and not answers:
-            problems.append(Problem(where, "answerable, but without an answer", "add one"))
+            problems.append(Problem(row.where, "answerable, but without an answer", "add one"))
         if not all(isinstance(answer, str) and answer.strip() for answer in answers):
-            problems.append(Problem(where, "an answer without text", "remove it"))
-        if key in references:
-            problems.append(Problem(where, f"query {key!r} is answered twice", "join the answers"))
-        references[key] = Reference(key, tuple(map(str, answers)), answerable, tuple(map(str, passages)))
+            problems.append(Problem(row.where, "an answer without text", "remove it"))
+        reference = Reference(row.key, tuple(map(str, answers)), answerable, tuple(map(str, passages)))
+        at = lines.setdefault(("answers", row.key), row.where)
+        if references.setdefault(row.key, reference) != reference:
+            problems.append(Problem(row.where, f"query {row.key!r} is answered twice", "join the answers"))
+        elif at != row.where:
+            repairing.note("same-answer", row.where, f"{row.key!r}, as {at}")
     return references
 
 

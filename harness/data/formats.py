@@ -6,27 +6,40 @@ rows mean.
 
 from __future__ import annotations
 
+import gzip
+import itertools
 import json
 import os
 import tempfile
 import urllib.parse
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from harness.errors import DataError, Problem
 from harness.values.records import Qrels, Run
+from harness.values.repairs import Repairing
 
 TREC_TAG = "harness"
+PACKED = {"zstd": b"\x28\xb5\x2f\xfd", "bzip2": b"BZh", "xz": b"\xfd7zXZ\0", "zip": b"PK\x03\x04", "Parquet": b"PAR1"}
+"""What is packed in a way that is not read here, by its first bytes."""
 
 
-def read_lines(path: Path, problems: list[Problem]) -> Iterator[tuple[int, str]]:
-    """Yield (line number, line) of the lines that are not blank; note a line that is not UTF-8 and go on."""
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        problems.append(Problem(str(path), f"cannot be read ({error.strerror})", "give a readable file"))
-        return
+def read_lines(path: Path, problems: list[Problem], repairing: Repairing | None = None) -> Iterator[tuple[int, str]]:
+    """Yield (line number, line) of the lines that are not blank; note a line that is not UTF-8 and go on.
+
+    A file that gzip packed is unpacked, whatever its name; one that begins with the mark of UTF-16 is read as such.
+    """
+    raw = read_bytes(path, problems)
+    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
+        try:
+            raw = raw.decode("utf-16").encode()
+        except UnicodeDecodeError as error:
+            problems.append(Problem(str(path), f"not UTF-16 at byte {error.start}", "save the file as UTF-8"))
+            return
+        if repairing is not None:
+            repairing.note("utf-16", str(path))
     for number, line in enumerate(raw.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
         try:
             text = line.decode("utf-8").strip("\r")
@@ -37,13 +50,51 @@ def read_lines(path: Path, problems: list[Problem]) -> Iterator[tuple[int, str]]
             yield number, text
 
 
-def read_jsonl(path: Path, problems: list[Problem]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield (line number, object) of a JSON Lines file; note a line that is no JSON object and go on."""
-    for number, line in read_lines(path, problems):
+def read_bytes(path: Path, problems: list[Problem]) -> bytes:
+    """Return the bytes of a file, unpacked if they are gzip's; none, and a problem, if they cannot be had."""
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        problems.append(Problem(str(path), f"cannot be read ({error.strerror})", "give a readable file"))
+        return b""
+    if raw.startswith(b"\x1f\x8b"):
+        try:
+            return gzip.decompress(raw)
+        except (OSError, EOFError, zlib.error):
+            problems.append(Problem(str(path), "a gzip file that is damaged or cut off", "download or pack it again"))
+            return b""
+    packed = next((name for name, start in PACKED.items() if raw.startswith(start)), None)
+    if packed is not None:
+        problems.append(Problem(str(path), f"a file of {packed}", "unpack it, or pack it with gzip; both are read"))
+        return b""
+    return raw
+
+
+def read_jsonl(
+    path: Path, problems: list[Problem], repairing: Repairing | None = None
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield (line number, object) of a JSON Lines file; note a line that is no JSON object and go on.
+
+    With `repairing`, a file that is one JSON list of objects is read too, an item counting as a line.
+    """
+    lines = read_lines(path, problems, repairing)
+    if repairing is not None:
+        first = next(lines, None)
+        lines = lines if first is None else itertools.chain([first], lines)
+        if first is not None and first[1].lstrip().startswith("["):
+            kept = list(lines)
+            items = _items("\n".join(line for _, line in kept))
+            if items is not None:
+                repairing.note("json-list", str(path))
+                yield from enumerate(items, start=1)
+                return
+            lines = iter(kept)
+    for number, line in lines:
         try:
             value = json.loads(line)
-        except json.JSONDecodeError as error:
-            problems.append(Problem(f"{path}:{number}", f"not JSON: {error.msg} at column {error.colno}"))
+        except (json.JSONDecodeError, RecursionError) as error:
+            what = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else "too deep"
+            problems.append(Problem(f"{path}:{number}", f"not JSON: {what}"))
             continue
         if not isinstance(value, dict):
             problems.append(Problem(f"{path}:{number}", "not a JSON object", 'write {"_id": ...} on each line'))
@@ -51,6 +102,16 @@ def read_jsonl(path: Path, problems: list[Problem]) -> Iterator[tuple[int, dict[
             problems.append(Problem(f"{path}:{number}", "half of a surrogate pair (\\ud...)", "write whole characters"))
         else:
             yield number, value
+
+
+def _items(text: str) -> list[dict[str, Any]] | None:
+    """The objects of a text that is one JSON list of them; None if it is something else."""
+    try:
+        value = json.loads(text)
+    except (json.JSONDecodeError, RecursionError):
+        return None
+    good = isinstance(value, list) and all(isinstance(item, dict) for item in value) and _encodable(value)
+    return value if good else None
 
 
 def _encodable(value: Any) -> bool:
@@ -129,7 +190,7 @@ def read_run(path: Path, *, escaped: bool = False) -> Run:
     seen: set[tuple[str, str]] = set()
     for number, line in read_lines(path, problems):
         fields = line.split()
-        score = _finite(fields[4]) if len(fields) == 6 else None
+        score = finite(fields[4]) if len(fields) == 6 else None
         if score is None:
             what = "not 'query_id Q0 doc_id rank score tag' with a finite score"
             problems.append(Problem(f"{path}:{number}", what))
@@ -144,7 +205,8 @@ def read_run(path: Path, *, escaped: bool = False) -> Run:
     return run
 
 
-def _finite(text: str) -> float | None:
+def finite(text: str) -> float | None:
+    """Return the number that a text is; None for what is no number, NaN or infinite."""
     try:
         value = float(text)
     except ValueError:

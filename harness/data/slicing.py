@@ -20,6 +20,7 @@ from typing import Any
 from harness.errors import ConfigError, Problem
 from harness.suite.spec import DERIVED_SLICES
 from harness.text import ENGLISH, Texts, asks, text_of
+from harness.values.grades import relevant_grades
 from harness.values.records import Document, Qrels, Query
 
 NOT_GIVEN, OTHER = "not given", "other"
@@ -57,8 +58,7 @@ def slice_values(
     what is missing or a list is ``not given``. Raises ConfigError if no query has the metadata field.
     """
     relevant = {
-        query_id: [documents[doc_id] for doc_id, relevance in qrels.get(query_id, {}).items() if relevance > 0]
-        for query_id in queries
+        query_id: [documents[doc_id] for doc_id in relevant_grades(qrels.get(query_id, {}))] for query_id in queries
     }
     if name == "query_length":
         texts = text_of(language)

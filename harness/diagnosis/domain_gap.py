@@ -14,6 +14,7 @@ from statistics import fmean
 
 from harness.digests import by_hash
 from harness.text import ENGLISH, text_of
+from harness.values.grades import relevant_grades
 from harness.values.insights import Sign
 from harness.values.records import Document, Qrels, Query, Run
 
@@ -68,9 +69,7 @@ def no_shared_word(
     queries: Mapping[str, Query], qrels: Qrels, documents: Mapping[str, Document], language: str = ENGLISH
 ) -> Sign:
     """Share of the questions that share no stemmed word with any relevant document of theirs."""
-    relevant = {
-        query_id: [doc_id for doc_id, grade in qrels.get(query_id, {}).items() if grade > 0] for query_id in queries
-    }
+    relevant = {query_id: list(relevant_grades(qrels.get(query_id, {}))) for query_id in queries}
     judged_ids = [query_id for query_id, doc_ids in relevant.items() if doc_ids]
     doc_ids = list(dict.fromkeys(doc_id for query_id in judged_ids for doc_id in relevant[query_id]))
     texts = text_of(language)

@@ -14,6 +14,7 @@ from harness.digests import by_hash
 from harness.scoring import PLAIN, Rule, is_abstention, judged_queries
 from harness.scoring.answers import normalised_tokens
 from harness.statistics.shares import share_of
+from harness.values.grades import relevant_grades
 from harness.values.insights import Funnel, Place, PlaceName, Population
 from harness.values.measures import Measure
 from harness.values.records import Answer, Qrels, Reference, Run
@@ -155,7 +156,7 @@ def holds_reference(text: str, references: Sequence[str], question: str = "", ab
 
 
 def _judged_relevant(query_id: str, qrels: Qrels) -> list[str]:
-    return [doc_id for doc_id, relevance in qrels.get(query_id, {}).items() if relevance > 0]
+    return list(relevant_grades(qrels.get(query_id, {})))
 
 
 def _declined(answer: Answer | None, abstention: Rule) -> PlaceName:

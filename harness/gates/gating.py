@@ -14,7 +14,7 @@ from harness.errors import ConfigError, Incomplete, Problem
 from harness.gates import baselines, standing, versus
 from harness.gates.baselines import Accepted, Baseline, Damaged, accepted_system
 from harness.gates.gate import Terms, judge
-from harness.gates.run_files import RunScores, score_files
+from harness.gates.run_files import PLAIN, Rules, RunScores, score_files
 from harness.gates.score_tables import Table, Tables, scores_in, tables_of
 from harness.gates.side_outputs import STEP_SUMMARY as STEP_SUMMARY
 from harness.gates.side_outputs import write_files as write_files
@@ -234,8 +234,9 @@ def show(found: Gating, console: Console, verbose: bool = True) -> None:
 
 
 def compare(
-    first: str, second: str, store: Path, qrels: Path | None, measures: Sequence[str], margin: float | None
-) -> versus.Compared:
+    first: str, second: str, store: Path, qrels: Path | None, measures: Sequence[str], margin: float | None,
+    rules: Rules = PLAIN,
+) -> versus.Compared:  # fmt: skip
     """Compare two outcomes, two systems, or two run files with judgements: B minus A."""
     files = [Path(text) for text in (first, second) if Path(text).is_file()]
     if qrels is None and files:
@@ -244,14 +245,14 @@ def compare(
         sides = versus.side(first, store), versus.side(second, store)
         return versus.compare(*sides, margin)
     asked = _measures(measures)
-    a, b, remarks = versus.run_sides(Path(first), Path(second), qrels, asked)
+    a, b, remarks = versus.run_sides(Path(first), Path(second), qrels, asked, rules)
     found = versus.compare(a, b, margin)
     return found._replace(remarks=[*found.remarks, *remarks])
 
 
-def score(run: Path, qrels: Path, measures: Sequence[str]) -> RunScores:
+def score(run: Path, qrels: Path, measures: Sequence[str], rules: Rules = PLAIN) -> RunScores:
     """Judge a TREC run of any system."""
-    return score_files(run, qrels, _measures(measures))
+    return score_files(run, qrels, _measures(measures), rules)
 
 
 def _measures(names: Sequence[str]) -> list[Measure]:
@@ -279,8 +280,9 @@ def show_compared(found: versus.Compared, console: Console, as_json: bool) -> No
     from harness.report.terminal import print_lines, print_table
 
     title, margins = f"{found.second} minus {found.first} (exploratory)", any(row.margin for row in found.rows)
-    print_table(gates.compared(found.rows, found.labels, title, margins), console)
+    # What was applied stands above the verdicts, which cannot be read without it.
     print_lines(found.remarks, console)
+    print_table(gates.compared(found.rows, found.labels, title, margins), console)
 
 
 def show_scores(found: RunScores, console: Console, as_json: bool) -> None:
@@ -288,7 +290,5 @@ def show_scores(found: RunScores, console: Console, as_json: bool) -> None:
     if as_json:
         sys.stdout.write(json.dumps(found.as_json(), indent=1) + "\n")
         return
-    for measure, mean in found.means.items():
-        console.print(f"{measure}  {mean:.4f}  over {found.queries:,} queries", highlight=False, markup=False)
-    for line in found.remarks():
+    for line in found.lines():
         console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -2,16 +2,53 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from harness import scoring
-from harness.data import formats
-from harness.errors import DataError, Problem
+from harness.data.judgements import add, read_judgements
+from harness.errors import DataError, Problem, few_of_each
+from harness.gates.run_lines import RunFile, read_run
+from harness.values.grades import LEVEL, judged_queries, left_out_in_words, without_own
 from harness.values.measures import Measure
-from harness.values.records import Qrels, Run
+from harness.values.records import Qrels
+from harness.values.repairs import Repair, Repairing, in_words
+
+STANDARD = ("trec-judgement", "spaces")
+"""What is a repair in a folder is an accepted form of a file of judgements."""
+
+
+class Rules(NamedTuple):
+    """From which grade on a document is relevant, and whether the document with the query's own id is left out."""
+
+    level: int = LEVEL
+    exclude_own: bool = False
+
+    def remarks(self) -> list[str]:
+        told = []
+        if self.level != LEVEL:
+            told.append(f"A document is relevant from grade {self.level} on; ndcg alone reads lower grades, as gains.")
+        if self.exclude_own:
+            told.append("The document that has the id of its query is left out of every list.")
+        return told
+
+
+PLAIN = Rules()
+
+
+class QrelsFile(NamedTuple):
+    """Judgements as read, and what was repaired in them."""
+
+    qrels: Qrels
+    repairs: tuple[Repair, ...] = ()
+
+    def remarks(self, rules: Rules) -> list[str]:
+        told = rules.remarks()
+        if self.repairs:
+            told.append(in_words(self.repairs))
+        told += left_out_in_words(self.qrels, rules.level)
+        return told
 
 
 class RunScores(NamedTuple):
@@ -19,6 +56,8 @@ class RunScores(NamedTuple):
 
     `missing_lists`: judged queries that the run lacks (each an empty list: 0). `unjudged_queries`: queries of the run
     that nobody judged (left out). `unknown_documents`: listed documents, of `documents`, that no judgement names.
+    `left_out`: judged queries without a relevant document. `own_documents`: lists that held the document of their
+    query, and go without it. `contradicted`, `tied` and `close` count judged lists; see `RunFile`.
     """
 
     values: dict[Measure, dict[str, float]]
@@ -27,84 +66,156 @@ class RunScores(NamedTuple):
     unjudged_queries: int
     documents: int
     unknown_documents: int
+    left_out: int = 0
+    own_documents: int = 0
+    contradicted: int = 0
+    tied: int = 0
+    close: int = 0
+    lists: int = 0
+    rules: Rules = PLAIN
+    run_repairs: tuple[Repair, ...] = ()
+    judged: QrelsFile = QrelsFile({})
 
     @property
     def means(self) -> dict[str, float]:
-        return {str(measure): sum(found.values()) / len(found) for measure, found in self.values.items()}
+        return {str(measure): sum(found.values()) / len(found) for measure, found in self.values.items() if found}
+
+    def lines(self) -> list[str]:
+        """The means, and everything that a reader must know of them."""
+        means = self.means
+        counts = {str(measure): len(found) for measure, found in self.values.items()}
+        return [f"{name}  {means[name]:.4f}  over {counts[name]:,} queries" for name in means] + self.remarks()
 
     def remarks(self) -> list[str]:
+        """Everything that was applied: to the judgements, then to the run."""
+        return [*self.judged.remarks(self.rules), *self.run_remarks()]
+
+    def run_remarks(self) -> list[str]:
+        """What was applied to the run."""
         told = []
+        if self.run_repairs:
+            told.append(in_words(self.run_repairs))
         if self.missing_lists:
             told.append(
                 f"{self.missing_lists} of {self.queries} judged queries have no list in the run: each scores 0."
             )
         if self.unjudged_queries:
             told.append(f"{self.unjudged_queries} queries of the run are not judged, and are left out.")
-        if self.documents and self.unknown_documents == self.documents:
-            told.append("No listed document is named in any judgement: are these the ids of the same corpus?")
+        if self.contradicted:
+            told.append(
+                f"Ranks contradict scores in {self.contradicted:,} of {self.lists:,} lists; scores count, as in "
+                "trec_eval."
+            )
+        if self.tied:
+            told.append(
+                f"{self.tied:,} of {self.lists:,} lists hold equal scores, ordered by document id, descending, as in "
+                "trec_eval."
+            )
+        if self.close:
+            told.append(
+                f"{self.close:,} of {self.lists:,} lists hold scores that differ, but not in single precision: "
+                "ties for trec_eval, none here."
+            )
+        if self.own_documents:
+            told.append(f"{self.own_documents:,} lists held the document of their own query, and go without it.")
+        if self.unknown_documents:
+            share = self.unknown_documents / self.documents
+            told.append(
+                f"{self.unknown_documents:,} of {self.documents:,} listed documents ({share:.0%}) are in no judgement, "
+                "and count as not relevant."
+            )
         return told
 
     def as_json(self) -> dict[str, Any]:
-        counts = {name: value for name, value in self._asdict().items() if name != "values"}
+        """Everything as plain values."""
+        hidden = ("values", "rules", "run_repairs", "judged")
+        counts = {name: value for name, value in self._asdict().items() if name not in hidden}
         per_query = {str(measure): found for measure, found in self.values.items()}
-        return {"means": self.means, **counts, "per_query": per_query}
+        repairs = [repair.model_dump() for repair in (*self.judged.repairs, *self.run_repairs)]
+        told = {"repairs": repairs, "remarks": self.remarks()}
+        return {"means": self.means, **counts, **self.rules._asdict(), **told, "per_query": per_query}
 
 
-def score_files(run_file: Path, qrels_file: Path, measures: Sequence[Measure]) -> RunScores:
-    """Score a TREC run. Raises DataError for files that cannot be read, or that have no query in common."""
-    return score(read_run(run_file), read_qrels(qrels_file), measures, run_file, qrels_file)
+def score_files(
+    run_file: Path, qrels_file: Path, measures: Sequence[Measure], rules: Rules = PLAIN
+) -> RunScores:  # fmt: skip
+    """Score a TREC run. Raises DataError for files that cannot be read, or that have no query or document in common."""
+    problems: list[Problem] = []
+    read: list[Any] = []
+    for reader, path in ((read_run, run_file), (read_qrels_file, qrels_file)):
+        try:
+            read.append(reader(path))
+        except DataError as error:
+            problems += error.problems
+    if problems:
+        raise DataError(problems)
+    return score(read[0], read[1], measures, run_file, qrels_file, rules)
 
 
-def score(run: Run, qrels: Qrels, measures: Sequence[Measure], run_file: Path, qrels_file: Path) -> RunScores:
+def score(
+    file: RunFile, judged_by: QrelsFile, measures: Sequence[Measure], run_file: Path, qrels_file: Path,
+    rules: Rules = PLAIN,
+) -> RunScores:  # fmt: skip
     """Score lists that were read; the files are named in errors."""
-    judged = scoring.judged_queries(qrels)
-    if not judged:
-        raise DataError(Problem(str(qrels_file), "no document is relevant to any query", "give judgements above 0"))
-    if not set(judged) & run.keys():
-        like = f"such as {next(iter(run))!r} and {judged[0]!r}" if run else "it is empty"
-        raise DataError(
-            Problem(str(run_file), f"no query in common with {qrels_file} ({like})", "give both of one set")
-        )
-    named = {doc_id for documents in qrels.values() for doc_id in documents}
-    listed = [doc_id for query in judged for doc_id, _ in run.get(query, [])]
+    qrels = judged_by.qrels
+    lists = without_own(file.run) if rules.exclude_own else file.run
+    judged = judged_queries(qrels, rules.level)
+    _check(file, judged_by, rules, run_file, qrels_file)
+    named = dict.fromkeys(doc_id for documents in qrels.values() for doc_id in documents)
+    asked = dict.fromkeys([*judged, *judged_queries(qrels)])
+    listed = [doc_id for query in asked for doc_id, _ in lists.get(query, [])]
+    unknown = sum(doc_id not in named for doc_id in listed)
+    if listed and unknown == len(listed):
+        what = f"none of its {len(listed):,} listed documents is named in {qrels_file}, such as {listed[0]!r} "
+        what += f"and {next(iter(named))!r}"
+        raise DataError(Problem(str(run_file), what, "give a run and judgements of the same corpus"))
     return RunScores(
-        values=scoring.score_run(run, qrels, measures),
+        values=scoring.score_run(file.run, qrels, measures, rules.level, rules.exclude_own),
         queries=len(judged),
-        missing_lists=scoring.missing_lists(run, qrels),
-        unjudged_queries=len(run.keys() - qrels.keys()),
+        missing_lists=scoring.missing_lists(lists, qrels, rules.level),
+        unjudged_queries=len(file.run.keys() - qrels.keys()),
         documents=len(listed),
-        unknown_documents=sum(doc_id not in named for doc_id in listed),
+        unknown_documents=unknown,
+        left_out=len(qrels) - len(judged),
+        own_documents=sum(len(lists[query]) < len(file.run[query]) for query in asked.keys() & file.run.keys()),
+        contradicted=len(file.contradicted & asked.keys()),
+        tied=len(file.tied & asked.keys()),
+        close=len(file.close & asked.keys()),
+        lists=len(asked.keys() & file.run.keys()),
+        rules=rules,
+        run_repairs=file.repairs,
+        judged=judged_by,
     )
 
 
-def read_run(path: Path) -> Run:
-    """Read a TREC run; ids are unescaped only where the tag says that the harness wrote them."""
+def _check(file: RunFile, judged_by: QrelsFile, rules: Rules, run_file: Path, qrels_file: Path) -> None:
+    judged = judged_queries(judged_by.qrels, rules.level)
+    if not judged:
+        what = "no document is relevant to any query"
+        what += f" at grade {rules.level} or more" if rules.level != LEVEL else ""
+        raise DataError(Problem(str(qrels_file), what, "give judgements above 0"))
+    if not set(judged) & file.run.keys():
+        like = f"such as {next(iter(file.run))!r} and {judged[0]!r}" if file.run else "it is empty"
+        what = f"no query in common with {qrels_file} ({like})"
+        raise DataError(Problem(str(run_file), what, "give both of one set"))
+
+
+def read_qrels_file(path: Path) -> QrelsFile:
+    """Read judgements: TREC (``query 0 document relevance``), BEIR (``query document relevance``) or JSON Lines.
+
+    Raises DataError with file and line for every line that is none of these, or judges a pair twice by two grades.
+    """
     problems: list[Problem] = []
-    first = next((line.split() for _, line in formats.read_lines(path, problems)), [])
+    repairing = Repairing()
+    qrels: Qrels = {}
+    lines: dict[str, str] = {}
+    for item in read_judgements(path, problems, repairing):
+        add(item, qrels, lines, problems, repairing)
     if problems:
-        raise DataError(problems)
-    return formats.read_run(path, escaped=first[-1:] == [formats.TREC_TAG])
+        raise DataError(few_of_each(problems))
+    return QrelsFile(qrels, tuple(repair for repair in repairing.made() if repair.kind not in STANDARD))
 
 
 def read_qrels(path: Path) -> Qrels:
-    """Read judgements: TREC (``query 0 document relevance``) or BEIR (``query document relevance`` with tabs).
-
-    Raises DataError with file and line for every line that is neither, or judges a pair twice.
-    """
-    problems: list[Problem] = []
-    qrels: Qrels = {}
-    for number, line in formats.read_lines(path, problems):
-        fields = [field.strip() for field in line.split("\t")] if line.count("\t") == 2 else line.split()
-        if number == 1 and fields[0].lower().replace("_", "-") == "query-id":
-            continue
-        if len(fields) not in (3, 4) or not re.fullmatch(r"-?[0-9]+", fields[-1]):
-            what = "not 'query 0 document relevance' with a whole number"
-            problems.append(Problem(f"{path}:{number}", what, "give judgements in the form of TREC or BEIR"))
-            continue
-        query_id, doc_id, grade = fields[0], fields[-2], int(fields[-1])
-        if doc_id in qrels.get(query_id, {}):
-            problems.append(Problem(f"{path}:{number}", f"query {query_id!r} judges document {doc_id!r} twice"))
-        qrels.setdefault(query_id, {})[doc_id] = max(grade, 0)
-    if problems:
-        raise DataError(problems)
-    return qrels
+    """Read judgements alone; see `read_qrels_file`."""
+    return read_qrels_file(path).qrels

@@ -14,7 +14,8 @@ from harness import outcomes
 from harness.digests import digest_of
 from harness.errors import ConfigError, NotComparable, Problem, nearest
 from harness.gates import baselines
-from harness.gates.run_files import read_qrels, read_run, score
+from harness.gates.run_files import PLAIN, Rules, read_qrels_file, score
+from harness.gates.run_lines import read_run
 from harness.gates.score_tables import Key, Table, Tables, scores_in, tables_of
 from harness.statistics import stats
 from harness.values.findings import Comparison
@@ -101,18 +102,20 @@ def side(text: str, store: Path) -> Side:
     return _choose(found, ":".join(parts)) if parts else found
 
 
-def run_sides(first: Path, second: Path, qrels_file: Path, measures: Sequence[Measure]) -> tuple[Side, Side, list[str]]:
+def run_sides(
+    first: Path, second: Path, qrels_file: Path, measures: Sequence[Measure], rules: Rules = PLAIN
+) -> tuple[Side, Side, list[str]]:
     """Two run files judged by the same judgements; every query stands for itself."""
-    qrels = read_qrels(qrels_file)
-    sides, remarks = [], []
+    judged = read_qrels_file(qrels_file)
+    sides, remarks = [], judged.remarks(rules)
     for path in (first, second):
-        run = read_run(path)
-        found = score(run, qrels, measures, path, qrels_file)
+        file = read_run(path)
+        found = score(file, judged, measures, path, qrels_file, rules)
         values = {str(measure): column for measure, column in found.values.items()}
         groups = {query: query for column in values.values() for query in column}
-        made = {RUN: digest_of(["run", sorted(run.items())])}
+        made = {RUN: digest_of(["run", sorted(file.run.items())])}
         sides.append(Side(str(path), {RUN: Table(values, groups)}, {}, {}, {RUN: path.name}, made=made))
-        remarks += [f"{path}: {line}" for line in found.remarks()]
+        remarks += [f"{path}: {line}" for line in found.run_remarks()]
     remarks.append("Every query stands for itself: where several belong together, the intervals are too narrow.")
     return sides[0], sides[1], remarks
 

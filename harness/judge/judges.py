@@ -34,9 +34,15 @@ def settings_of(suite: Suite, root: Path, language: str | None = None) -> scorin
     model, named = suite.pipeline.retriever.model, suite.dataset.language
     language = language or (ENGLISH if named == "auto" else named)
     settings = scoring.AnswerSettings(
-        suite.utility, suite.answer_format, locate(model), model_digest(model), language=language,
+        suite.utility,
+        suite.answer_format,
+        locate(model),
+        model_digest(model),
+        language=language,
         abstention=scoring.Rule(suite.abstention_sentences, language),
-    )  # fmt: skip
+        level=suite.evaluate.relevance_level,
+        exclude_own=suite.evaluate.exclude_own,
+    )
     judge = suite.llm.judge
     if judge is None:
         return settings

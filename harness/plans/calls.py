@@ -132,13 +132,14 @@ class Calls:
         return models_of(self.untuned)
 
     def retrieved_bm25(self, split: str) -> str:
-        spec = {"kind": "bm25", "depth": self.depth}
+        spec = {"kind": "bm25", "depth": self.depth, "exclude_own": self.suite.evaluate.exclude_own}
         inputs = {"index": self.bm25_index(), "queries": self.parts.keys[f"{split}.queries"]}
         return self.call("retrieve", f"retrieve {split} with bm25", spec, inputs, Work(self._size(split)))
 
     def retrieved(self, chain: Chain, split: str, queries: str | None = None, depth: int | None = None) -> str:
         """Lists of the chain's retriever for a split, or for the `queries` of an artifact, then called `split`."""
         spec = {"kind": "dense", "depth": depth or self.depth, "retriever": self.untuned.model_dump()}
+        spec["exclude_own"] = self.suite.evaluate.exclude_own
         key = queries or self.parts.keys[f"{split}.queries"]
         inputs = {"index": self.dense_index(chain), "queries": key, "model": chain.model("retriever")}
         label = f"retrieve {split} with {chain.label('retriever')}" + (f", {depth} deep" if depth else "")

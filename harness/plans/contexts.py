@@ -16,6 +16,7 @@ from harness.digests import by_hash
 from harness.errors import ConfigError, Problem
 from harness.suite.sources import Contexts
 from harness.suite.spec import Suite
+from harness.values.grades import best_first
 from harness.values.records import Reference
 
 
@@ -87,8 +88,7 @@ def _usable(split: Split, rule: Contexts) -> dict[str, Reference]:
 
 
 def _relevant(split: Split, query_id: str) -> list[str]:
-    graded = sorted(split.qrels.get(query_id, {}).items(), key=lambda item: (-item[1], item[0]))
-    return [doc_id for doc_id, relevance in graded if relevance > 0]
+    return best_first(split.usable.get(query_id, {}))
 
 
 def _passage_without(split: Split, dataset: Dataset, query_id: str, separator: str) -> str | None:

@@ -14,12 +14,17 @@ from harness.digests import digest_of
 from harness.plans.contexts import Given
 from harness.stages import common
 from harness.store import Store
+from harness.values.records import Qrels
 
 Writer = Callable[[Path], None]
 
 
 class Parts:
-    """Keys and writers of all parts of a data set, by name: ``corpus``, ``test.queries``, ``sample``, ..."""
+    """Keys and writers of all parts of a data set, by name: ``corpus``, ``test.queries``, ``sample``, ...
+
+    ``test.qrels`` has grades below the relevance level as 0, ``test.graded`` has them all; both leave out documents
+    that are not in the corpus. Where nothing differs, the two are one part.
+    """
 
     def __init__(self, dataset: Dataset, split: str, given: Given) -> None:
         self.keys: dict[str, str] = {}
@@ -28,7 +33,10 @@ class Parts:
         for name, part in dataset.splits.items():
             self._add_queries(f"{name}.queries", {key: query.text for key, query in part.queries.items()})
             digests = dataset.digests
-            self._add(f"{name}.qrels", digests[f"{name}.qrels"], self._qrels(part))
+            for kind, qrels in (("qrels", part.usable), ("graded", part.graded)):
+                # Judgements that every stage may read as they are go by the digest that measures go by.
+                digest = digests[f"{name}.qrels"] if qrels == part.qrels else digest_of(qrels)
+                self._add(f"{name}.{kind}", digest, self._qrels(qrels), "qrels")
             self._add(f"{name}.references", digests[f"{name}.references"], self._references(part))
         chosen = dataset.splits[split].queries
         self.queries = {key: query.text for key, query in chosen.items()}
@@ -37,8 +45,8 @@ class Parts:
             contexts = given.contexts
             self._add("contexts", digest_of(list(contexts.items())), lambda out: common.write_contexts(out, contexts))
 
-    def _add(self, name: str, digest: str, writer: Writer) -> None:
-        self.keys[name] = digest_of(["part", name.split(".")[-1], digest])
+    def _add(self, name: str, digest: str, writer: Writer, kind: str = "") -> None:
+        self.keys[name] = digest_of(["part", kind or name.split(".")[-1], digest])
         self._writers[name] = writer
 
     def _add_queries(self, name: str, queries: Mapping[str, str]) -> None:
@@ -46,8 +54,8 @@ class Parts:
         self._writers[name] = lambda out: common.write_queries(out, queries)
 
     @staticmethod
-    def _qrels(part: Split) -> Writer:
-        return lambda out: common.write_judgements(out, part.qrels)
+    def _qrels(qrels: Qrels) -> Writer:
+        return lambda out: common.write_judgements(out, qrels)
 
     @staticmethod
     def _references(part: Split) -> Writer:

@@ -124,7 +124,7 @@ class _Planner(Calls):
     def substituted(self, part: Part, run: str, depth: int) -> str:
         """Lists as an ideal part would have made them."""
         spec = {"part": part, "depth": depth}
-        inputs = {"run": run, "qrels": self.parts.keys[f"{self.split}.qrels"]}
+        inputs = {"run": run, "qrels": self.parts.keys[f"{self.split}.graded"]}
         size = len(self.dataset.splits[self.split].queries)
         return self.call("substitute", f"an ideal {part} on {self.split}", spec, inputs, Work(size))
 

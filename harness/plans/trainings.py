@@ -54,7 +54,10 @@ class Trainings(Calls):
         name = "dev" if "dev" in self.dataset.splits and self.dataset.splits["dev"].judged else None
         if looks < 2 or name is None:
             return {}
-        return {f"dev_{part}": self.parts.keys[f"{name}.{part}"] for part in ("queries", "qrels")}
+        return {
+            "dev_queries": self.parts.keys[f"{name}.queries"],
+            "dev_qrels": self.parts.keys[f"{name}.graded"],
+        }
 
     def pairs(self) -> str:
         """Synthetic pairs that passed the filters."""
@@ -63,7 +66,7 @@ class Trainings(Calls):
         kept = {"round_trip", "test_documents", "leakage"}
         inputs = {"corpus": keys["corpus"], "model": None if endpoint else self.unpacked(model)}
         if not rule.test_documents:
-            inputs["barred"] = keys[f"{self.split}.qrels"]
+            inputs["barred"] = keys[f"{self.split}.graded"]
         documents = min(rule.max_documents or len(self.dataset.documents), len(self.dataset.documents))
         count = documents * rule.queries_per_document
         # An endpoint writes all queries of a kind about a passage at once.

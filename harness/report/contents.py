@@ -52,6 +52,7 @@ def contents(outcome: Outcome) -> Contents:
         answers=present(judged.advisory(seen), judged.spread(seen), details.abstention(seen)),
         data=present(
             details.dataset(seen),
+            details.repairs(seen),
             details.settings(seen),
             details.stage_notes(seen),
             details.not_run(seen),

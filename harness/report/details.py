@@ -141,6 +141,12 @@ def dataset(view: View) -> Table | None:
     )
 
 
+def repairs(view: View) -> Table | None:
+    """What was repaired in the data set, with the first places."""
+    rows = [(repair.text, "; ".join(repair.examples)) for repair in view.outcome.repairs]
+    return pairs("Repairs of the data", ("repair", "first places"), rows)
+
+
 def settings(view: View) -> Table | None:
     return pairs("Settings that bear on the numbers", ("setting", "value"), view.outcome.settings.items())
 

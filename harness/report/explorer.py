@@ -16,6 +16,7 @@ from harness.report import figures
 from harness.report.hostile import cut, plain
 from harness.report.view import BASELINE, less_is_better, view
 from harness.values.findings import Outcome
+from harness.values.grades import relevant_grades
 from harness.values.records import Answer, Document, Qrels, Query, Reference, Run, Score
 
 LISTED = 10
@@ -174,7 +175,7 @@ class _Details:
 
     def _detail(self, query_id: str) -> dict[str, Any]:
         judged = self.evidence.qrels.get(query_id, {})
-        relevant = [doc_id for doc_id, grade in judged.items() if grade > 0][:RELEVANT]
+        relevant = list(relevant_grades(judged))[:RELEVANT]
         runs = [self.evidence.runs.get(label) for label in self.labels]
         lists = [None if run is None else [doc_id for doc_id, _ in run.get(query_id, [])] for run in runs]
         answers = [self.evidence.answers.get(label, {}).get(query_id) for label in self.labels]

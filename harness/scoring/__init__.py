@@ -15,7 +15,7 @@ from harness.scoring.abstention import PLAIN, Rule, is_abstention
 from harness.scoring.answers import abstention_table
 from harness.scoring.judged import judge_answers, judge_settings, requests_per_answer
 from harness.scoring.ragas_measures import RAGAS_MEASURES, Case, score_cases
-from harness.scoring.rank import canonical_order, judged_queries, missing_lists, score_run
+from harness.scoring.rank import canonical_order, missing_lists, population, score_run
 from harness.scoring.values import (
     NO_ANSWER,
     NO_JUDGE,
@@ -30,6 +30,7 @@ from harness.scoring.values import (
     scored,
 )
 from harness.text import ENGLISH, WORDS_VERSION
+from harness.values.grades import LEVEL, judged_queries
 from harness.values.measures import Measure
 from harness.values.records import Answer, Progress, Reference
 
@@ -47,6 +48,8 @@ __all__ = [
     "judged_queries",
     "measurement_settings",
     "missing_lists",
+    "population",
+    "rank_settings",
     "requests_per_answer",
     "score_answers",
     "score_run",
@@ -87,7 +90,7 @@ def measurement_settings(measure: Measure, settings: AnswerSettings) -> dict[str
     """All that decides the values of a measure, apart from the data: two scores compare only if this is equal."""
     found: dict[str, Any] = {"measure": str(measure), "version": measure.kind.version}
     if measure.is_rank:
-        return found | {"ranx": version("ranx")}
+        return found | {"ranx": version("ranx")} | rank_settings(measure, settings.level, settings.exclude_own)
     if measure.name in RAGAS_MEASURES:
         found["ragas"] = version("ragas")
     if measure.name in ASK_ABSTENTION:
@@ -103,6 +106,16 @@ def measurement_settings(measure: Measure, settings: AnswerSettings) -> dict[str
     if measure.name == "utility":
         found["utility"] = settings.utility.model_dump()
         found["right"] = measurement_settings(Measure(settings.utility.right), settings)
+    return found
+
+
+def rank_settings(measure: Measure, level: int, exclude_own: bool) -> dict[str, Any]:
+    """What decides the values of a rank measure beside the data, where it is not the default."""
+    found: dict[str, Any] = {}
+    if level != LEVEL and not measure.kind.graded:
+        found["relevance_level"] = level
+    if exclude_own:
+        found["exclude_own"] = True
     return found
 
 

@@ -18,6 +18,7 @@ from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.values.grades import LEVEL, judged_queries, relevant_grades, without_own
 from harness.values.measures import Measure
 from harness.values.records import Qrels, Run
 
@@ -55,35 +56,50 @@ def canonical_order(hits: Iterable[tuple[str, float]]) -> list[tuple[str, float]
     return ordered
 
 
-def judged_queries(qrels: Qrels) -> list[str]:
-    """Return the population of rank measures: the queries with at least one relevance above 0.
-
-    A query with zeros only has no ideal list, hence no ndcg and no recall. It is left out for every system alike.
-    """
-    return [query_id for query_id, grades in qrels.items() if any(grade > 0 for grade in grades.values())]
-
-
-def missing_lists(run: Run, qrels: Qrels) -> int:
+def missing_lists(run: Run, qrels: Qrels, level: int = LEVEL) -> int:
     """Count the judged queries for which a run has no list, or an empty one: these score 0."""
-    return sum(not run.get(query_id) for query_id in judged_queries(qrels))
+    return sum(not run.get(query_id) for query_id in judged_queries(qrels, level))
 
 
-def score_run(run: Run, qrels: Qrels, measures: Sequence[Measure]) -> dict[Measure, dict[str, float]]:
-    """Score a run: measure -> query -> value, for every judged query, in the order of the qrels.
+def population(qrels: Qrels, measure: Measure, level: int = LEVEL) -> list[str]:
+    """Return the queries that a rank measure is defined on: those with a document that it calls relevant.
+
+    A measure of gains knows every grade above 0, a binary one those from the relevance level on.
+    """
+    return judged_queries(qrels, LEVEL if measure.kind.graded else level)
+
+
+def score_run(
+    run: Run, qrels: Qrels, measures: Sequence[Measure], level: int = LEVEL, exclude_own: bool = False
+) -> dict[Measure, dict[str, float]]:
+    """Score a run: measure -> query -> value, for every query of the measure's `population`, in the order of the qrels.
 
     A query that the run lacks has an empty list and scores 0. Queries of the run without judgements are ignored.
-    Raises ValueError on NaN scores, on documents listed twice and on relevance grades that are not whole numbers.
+    Documents are relevant from the grade `level` on; ndcg reads every grade above 0 as a gain. With `exclude_own`, a
+    list and its judgements go without the document that has the id of the query. Raises ValueError on NaN scores, on
+    documents listed twice and on relevance grades that are not whole numbers.
     """
     for measure in measures:
         if not measure.is_rank or measure.cutoff is None:
             raise ValueError(f"{str(measure)!r} is not a rank measure with a cutoff")
     _check_grades(qrels)
-    judged = judged_queries(qrels)
+    if exclude_own:
+        run = without_own(run)
+        qrels = {query: {key: one for key, one in grades.items() if key != query} for query, grades in qrels.items()}
+    scores: dict[Measure, dict[str, float]] = {}
+    for bound in dict.fromkeys(LEVEL if measure.kind.graded else level for measure in measures):
+        some = [measure for measure in measures if bound == (LEVEL if measure.kind.graded else level)]
+        scores |= _score_at(bound, run, qrels, some)
+    return {measure: scores[measure] for measure in measures}
+
+
+def _score_at(level: int, run: Run, qrels: Qrels, measures: Sequence[Measure]) -> dict[Measure, dict[str, float]]:
+    judged = judged_queries(qrels, level)
     depth = max((measure.cutoff or 0 for measure in measures), default=0)
     lists = {query_id: _top(query_id, run.get(query_id, []), depth) for query_id in judged}
     if not measures or not judged:
         return {measure: {} for measure in measures}
-    relevant = [_relevant(qrels[query_id]) for query_id in judged]
+    relevant = [_relevant(qrels[query_id], level) for query_id in judged]
     columns = _evaluate(_ideal(relevant), _ranked(list(lists.values()), relevant, depth), measures)
     return {measure: dict(zip(judged, columns[measure], strict=True)) for measure in measures}
 
@@ -104,9 +120,9 @@ def _top(query_id: str, hits: Sequence[tuple[str, float]], depth: int) -> list[s
         raise ValueError(f"query {query_id!r}: {error}") from None
 
 
-def _relevant(grades: Mapping[str, int]) -> list[tuple[str, int]]:
+def _relevant(grades: Mapping[str, int], level: int) -> list[tuple[str, int]]:
     """The relevant documents, best first: the ideal list."""
-    return sorted(((doc_id, grade) for doc_id, grade in grades.items() if grade > 0), key=lambda pair: -pair[1])
+    return sorted(relevant_grades(grades, level).items(), key=lambda pair: -pair[1])
 
 
 def _ideal(relevant: Sequence[Sequence[tuple[str, int]]]) -> NDArray[np.float64]:

@@ -63,7 +63,9 @@ class AnswerSettings(NamedTuple):
     """What answer measures need beside answers and references.
 
     `embedder` is the folder of the untuned bi-encoder. Without a `judge`, measures that an LLM judges are not to be
-    asked for; see `asks_judge`. `language` says what words are, `abstention` what counts as declining.
+    asked for; see `asks_judge`. `language` says what words are, `abstention` what counts as declining. Of rank
+    measures, `level` is the grade from which on a document is relevant, and `exclude_own` takes the document with the
+    id of the query out of its list.
     """
 
     utility: Utility
@@ -73,6 +75,8 @@ class AnswerSettings(NamedTuple):
     judge: Judging | None = None
     language: str = ENGLISH
     abstention: Rule = Rule()
+    level: int = 1
+    exclude_own: bool = False
 
 
 class Asked(NamedTuple):

@@ -31,6 +31,7 @@ from harness.stages.retrieve import RUN_FILE
 from harness.suite.recipes import ABSTENTION
 from harness.suite.spec import Generator
 from harness.values import records
+from harness.values.grades import best_first
 from harness.values.records import Document, Progress, Qrels, Reference, Usage
 
 FAILED_FILE = "failed.jsonl"
@@ -226,8 +227,7 @@ def choose_contexts(spec: Answer, queries: Mapping[str, str], inputs: Inputs) ->
 
 def relevant_passages(query_id: str, qrels: Qrels, references: Mapping[str, Reference]) -> list[str]:
     """Relevant passages, the most relevant first; else those that the question was written against."""
-    graded = sorted(qrels.get(query_id, {}).items(), key=lambda item: (-item[1], item[0]))
-    relevant = [doc_id for doc_id, relevance in graded if relevance > 0]
+    relevant = best_first(qrels.get(query_id, {}))
     reference = references.get(query_id)
     return relevant or list(reference.source_passages if reference else ())
 

@@ -24,6 +24,7 @@ from harness.stages.retrieve import RUN_FILE
 from harness.suite import recipes
 from harness.suite.recipes import ABSTENTION
 from harness.text import ENGLISH
+from harness.values.grades import relevant_grades
 from harness.values.records import Document, Progress, Qrels, Reference, Run, Usage
 
 INSTRUCTIONS_FILE = "instructions.jsonl"
@@ -105,7 +106,7 @@ class Material(NamedTuple):
 
     def retrieved(self, query_id: str) -> list[str]:
         """What the retriever found and nobody calls relevant, best first."""
-        known = {doc_id for doc_id, relevance in self.qrels.get(query_id, {}).items() if relevance > 0}
+        known = set(relevant_grades(self.qrels.get(query_id, {})))
         known |= set(self.references[query_id].source_passages if query_id in self.references else ())
         return [doc_id for doc_id, _ in self.run.get(query_id, []) if doc_id not in known]
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from harness.digests import by_hash
+from harness.values.grades import relevant_grades
 from harness.values.records import Qrels
 
 LOOK_CUTOFF = 10
@@ -13,7 +14,7 @@ LOOK_CUTOFF = 10
 
 def judged_sample(queries: Iterable[str], qrels: Qrels, count: int) -> list[str]:
     """At most so many of the queries that have a relevant document, in an order that their ids do not tell."""
-    return by_hash(key for key in queries if any(grade > 0 for grade in qrels.get(key, {}).values()))[:count]
+    return by_hash(key for key in queries if relevant_grades(qrels.get(key, {})))[:count]
 
 
 def ndcg(ranked: Sequence[str], relevance: Mapping[str, int], cutoff: int) -> float:

@@ -22,6 +22,7 @@ from harness.stages.judging import judge
 from harness.stages.known import Known, Twins
 from harness.suite.recipes import Pairs, Relabel
 from harness.suite.spec import Retriever
+from harness.values.grades import relevant_grades
 from harness.values.records import Pair, Progress, Usage
 
 TRIPLETS_FILE = "triplets.jsonl"
@@ -171,8 +172,8 @@ def gather(which: Pairs, inputs: Inputs) -> list[Pair]:
         pairs += [
             Pair(queries[query_id], doc_id, "judged", "judged", query_id)
             for query_id, docs in sorted(qrels.items())
-            for doc_id, relevance in sorted(docs.items())
-            if relevance > 0 and query_id in queries
+            if query_id in queries
+            for doc_id in sorted(relevant_grades(docs))
         ]
     if not pairs:
         raise ValueError(f"no pairs to train on ({which}); write more queries, loosen the filters, or judge some")

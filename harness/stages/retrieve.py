@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+
+from pydantic import SerializerFunctionWrapHandler, model_serializer
 
 from harness.data.formats import write_run
 from harness.models.search import Bm25Index, DenseIndex
@@ -11,29 +13,48 @@ from harness.stages import Inputs
 from harness.stages.common import bi_encoder, encode, read_queries
 from harness.suite.fields import Spec
 from harness.suite.spec import Retriever
+from harness.values.grades import without_own
 from harness.values.records import Progress, Usage
 
 RUN_FILE = "run.trec"
+OWN = "own documents left out"
+"""The note on how many lists held the document of their query."""
 
 
 class Retrieve(Spec):
-    """`depth` documents a query; `retriever` as in `index`."""
+    """`depth` documents a query; `retriever` as in `index`.
+
+    With `exclude_own`, the document that has the id of the query is in no list.
+    """
 
     kind: Literal["dense", "bm25"]
     depth: int
     retriever: Retriever | None = None
+    exclude_own: bool = False
+
+    @model_serializer(mode="wrap")
+    def _without_default(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what is not asked for, so that keys of calls without it are those of before it was known."""
+        values: dict[str, Any] = handler(self)
+        return values if self.exclude_own else {name: one for name, one in values.items() if name != "exclude_own"}
 
 
 def retrieve(spec: Retrieve, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
     """Search the input `index` for every query, exactly, ties in trec_eval's order."""
     queries = read_queries(inputs["queries"])
     texts = list(queries.values())
+    depth = spec.depth + spec.exclude_own
     if spec.kind == "bm25":
-        found = Bm25Index(inputs["index"]).search(texts, spec.depth)
+        found = Bm25Index(inputs["index"]).search(texts, depth)
     else:
         vectors = encode(bi_encoder(spec.retriever, inputs), texts, "query", progress)
-        found = DenseIndex(inputs["index"]).search(vectors, spec.depth)
-    write_run(out / RUN_FILE, dict(zip(queries, found, strict=True)))
+        found = DenseIndex(inputs["index"]).search(vectors, depth)
+    run = dict(zip(queries, found, strict=True))
+    own = 0
+    if spec.exclude_own:
+        own = sum(query_id in {doc_id for doc_id, _ in hits} for query_id, hits in run.items())
+        run = {query_id: hits[: spec.depth] for query_id, hits in without_own(run).items()}
+    write_run(out / RUN_FILE, run)
     progress(len(texts), len(texts))
-    empty = sum(not hits for hits in found)
-    return Usage(units=len(texts), notes={"queries": len(texts), "empty lists": empty})
+    notes = {"queries": len(texts), "empty lists": sum(not hits for hits in run.values())}
+    return Usage(units=len(texts), notes=notes | ({OWN: own} if spec.exclude_own else {}))

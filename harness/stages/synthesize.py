@@ -25,6 +25,7 @@ from harness.stages.endpoints import Served, check_failures, reasons, sound, usa
 from harness.stages.prompts import synthesis_head, synthesis_tail
 from harness.stages.wording import clean_query
 from harness.suite.recipes import QueryKind
+from harness.values.grades import relevant_grades
 from harness.values.records import Document, Pair, Progress, Usage
 
 Jobs = Mapping[QueryKind, Sequence[Document]]
@@ -56,7 +57,7 @@ def synthesize(spec: Synthesize, inputs: Inputs, out: Path, seed: int, progress:
     """
     documents = read_corpus(inputs["corpus"])
     barred = read_judgements(inputs["barred"]) if "barred" in inputs else {}
-    left_out = {doc_id for docs in barred.values() for doc_id, relevance in docs.items() if relevance}
+    left_out = {doc_id for docs in barred.values() for doc_id in relevant_grades(docs)}
     chosen = choose_documents([item for key, item in documents.items() if key not in left_out], spec, seed)
     jobs = assign_kinds(chosen, spec)
     ask = _in_process if spec.endpoint is None else _at_endpoint

@@ -28,6 +28,7 @@ from harness.training.batches import Ranked
 from harness.training.memory import until_it_fits
 from harness.training.retrievers import train
 from harness.training.watch import loss_notes
+from harness.values.grades import relevant_grades
 from harness.values.records import Document, Progress, Usage
 
 DEV_QUERIES, DEV_DEPTH = 50, 10
@@ -135,7 +136,7 @@ def measured_on_dev(model: Any, inputs: Inputs) -> Callable[[], float] | None:
     run = read_run(inputs["dev_run"] / RUN_FILE, escaped=True)
     chosen = judged_sample(queries, qrels, DEV_QUERIES)
     found = [doc_id for key in chosen for doc_id, _ in run.get(key, [])[:DEV_DEPTH]]
-    relevant = [doc_id for key in chosen for doc_id, relevance in qrels[key].items() if relevance > 0]
+    relevant = [doc_id for key in chosen for doc_id in relevant_grades(qrels[key])]
     documents = read_corpus(inputs["corpus"])
     pool = [doc_id for doc_id in dict.fromkeys([*relevant, *found]) if doc_id in documents]
 

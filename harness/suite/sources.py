@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
@@ -23,6 +23,17 @@ class Grouping(Spec):
         return self
 
 
+class Repairs(Spec):
+    """How much of a folder may be repaired while it is read, where that changes what is measured.
+
+    `share` is a share of the documents, the queries or the judgements, for each kind of repair; 0 allows no repair at
+    all, not even one of notation. `count` is a number of repairs of one kind.
+    """
+
+    share: Share = 0.5
+    count: Annotated[int, Field(ge=0, strict=True)] | None = None
+
+
 class Dataset(Spec):
     """A BEIR folder (`path`), or documentation built from an installed package (`builder`).
 
@@ -38,6 +49,7 @@ class Dataset(Spec):
     language: Annotated[
         str, BeforeValidator(lambda text: "no" if text is False else text), AfterValidator(parse_language)
     ] = "auto"
+    repairs: Repairs = Repairs()
     symbols: Positive | None = None
     unanswerable: Share = 0.15
     split_seed: Seed = 0
@@ -67,9 +79,15 @@ class Contexts(Spec):
 
 
 class Evaluate(Spec):
-    """Which split is scored; answers are written for a sample of `generation_queries` of it, all if not given."""
+    """Which split is scored; answers are written for a sample of `generation_queries` of it, all if not given.
+
+    A document counts as relevant from the grade `relevance_level` on; only ndcg reads lower grades, as gains. With
+    `exclude_own`, the document that has the id of the query is taken out of its list.
+    """
 
     split: Literal["dev", "test"] = "test"
+    relevance_level: Positive = 1
+    exclude_own: bool = False
     generation_queries: Positive | None = None
     contexts: Contexts | None = None
     probe_queries: Positive = 100
@@ -85,3 +103,23 @@ class Forgetting(Spec):
     dataset: Dataset
     split: Literal["dev", "test"] = "test"
     generation_queries: Annotated[int, Field(ge=0, strict=True)] = 0
+    relevance_level: Positive = 1
+    exclude_own: bool = False
+
+
+class Reading(NamedTuple):
+    """What is read of a data set, and by which rules.
+
+    `splits` are those that the suite uses, all of them if None, and `scored` is the one that is scored. A file that is
+    not used stops nothing. Without `answers`, no reference answer is used.
+    """
+
+    scored: str | None = None
+    splits: frozenset[str] | None = None
+    answers: bool = True
+    relevance_level: int = 1
+    exclude_own: bool = False
+
+    def uses(self, split: str) -> bool:
+        """Whether the suite uses a split."""
+        return self.splits is None or split in self.splits

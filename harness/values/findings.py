@@ -7,6 +7,7 @@ from typing import Any, Literal
 from harness.values.frozen import Frozen, Verdict
 from harness.values.gains import Forgotten, Return, SliceGain
 from harness.values.insights import Diagnosis, Prediction
+from harness.values.repairs import Repair
 
 Finding = Literal[
     "adds", "takes away", "too small to matter", "changes nothing",  # of one part
@@ -246,6 +247,8 @@ class Outcome(Frozen):
     ledger: tuple[LedgerRow, ...] = ()
     not_run: dict[str, str] = {}
     notes: tuple[str, ...] = ()
+    repairs: tuple[Repair, ...] = ()
+    """What was repaired in the data set while it was read."""
     times_scored: int = 1
     missing_lists: dict[str, int] = {}
     effects: tuple[Effect, ...] = ()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from harness.values.grades import best_first
+
 Hits = Sequence[tuple[str, float]]
 """A ranked list: (doc_id, score), best first."""
 
@@ -23,7 +25,7 @@ def ideal_pool(hits: Hits, judged: Mapping[str, int], depth: int) -> list[tuple[
 
     The list is `depth` documents long at most.
     """
-    relevant = sorted((doc_id for doc_id, grade in judged.items() if grade > 0), key=lambda key: (-judged[key], key))
+    relevant = best_first(judged)
     known = set(relevant)
     return _scored([*relevant, *(doc_id for doc_id, _ in hits if doc_id not in known)][:depth])
 

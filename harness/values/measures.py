@@ -21,7 +21,8 @@ Population = Literal["judged", "answerable", "all"]
 class Kind:
     """What is common to all measures of one name.
 
-    `judged`: an LLM judges it. Where `better` is lower, less is better: a gain is a negative difference.
+    `judged`: an LLM judges it. `graded`: it reads grades as gains, so the relevance level does not change it. Where
+    `better` is lower, less is better: a gain is a negative difference.
     """
 
     family: Literal["rank", "answer"]
@@ -31,6 +32,7 @@ class Kind:
     low: float = 0.0
     high: float = 1.0
     judged: bool = False
+    graded: bool = False
     better: Literal["higher", "lower"] = "higher"
 
 
@@ -38,7 +40,11 @@ _JUDGED = partial(Kind, family="answer", version=1, judged=True)
 
 KINDS: dict[str, Kind] = {
     "ndcg": Kind(
-        "rank", "judged", 1, "discounted cumulative gain, linear in relevance, over the ideal (Jarvelin 2002)"
+        "rank",
+        "judged",
+        1,
+        "discounted cumulative gain, linear in relevance, over the ideal (Jarvelin 2002)",
+        graded=True,
     ),
     "recall": Kind("rank", "judged", 1, "share of the relevant documents found"),
     "mrr": Kind("rank", "judged", 1, "one over the rank of the first relevant document"),

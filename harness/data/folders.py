@@ -1,0 +1,86 @@
+"""Which files of a folder are read: plain or packed, and the split that a file of judgements belongs to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness.data.formats import read_bytes
+from harness.errors import Problem
+from harness.suite.sources import Reading
+from harness.values.repairs import Repairing
+
+SPLITS = ("train", "dev", "test")
+SPLIT_NAMES = {
+    "training": "train",
+    "valid": "dev",
+    "validation": "dev",
+    "val": "dev",
+    "devel": "dev",
+    "development": "dev",
+    "testing": "test",
+}
+PACKED = (".gz", ".zst", ".bz2", ".xz")
+"""Of these only gzip is read; the others are found, so that the message can say what to do."""
+QRELS = (".tsv", ".txt", ".csv", ".trec", ".qrels", ".jsonl")
+
+
+def split_named(text: str) -> str:
+    """Return the split that a name means: ``validation`` is ``dev``; an unknown name as it is."""
+    return SPLIT_NAMES.get(text.lower(), text)
+
+
+def file_of(folder: Path, name: str, problems: list[Problem]) -> Path:
+    """Return the file of this name, or its packed form where there is only that.
+
+    Where there are both, they must hold the same: which one is meant would be a guess.
+    """
+    plain, packed = folder / name, [folder / f"{name}{ending}" for ending in PACKED]
+    there = [path for path in packed if path.exists()]
+    if not plain.exists():
+        return there[0] if there else plain
+    double = folder / f"{name}.gz"
+    if double in there and not _alike(plain, double):
+        what = f"{name} and {double.name} are both there and differ"
+        problems.append(Problem(str(folder), what, "remove the one that is not meant"))
+    return plain
+
+
+def qrels_files(
+    folder: Path, problems: list[Problem], repairing: Repairing, reading: Reading
+) -> list[tuple[str, Path]]:
+    """Return the files of judgements with the split of each: one file a split.
+
+    A file of no known split is left out and counted, if the one to be scored is there.
+    """
+    place = folder / "qrels"
+    found: dict[str, Path] = {}
+    others: list[tuple[str, Path]] = []
+    for path in sorted(place.iterdir()) if place.is_dir() else ():
+        name = path.name
+        for ending in PACKED:
+            name = name.removesuffix(ending)
+        stem, dot, suffix = name.rpartition(".")
+        if f"{dot}{suffix}" not in QRELS or name.startswith(".") or not path.is_file():
+            continue
+        split = split_named(stem)
+        if split not in SPLITS:
+            others.append((stem, path))
+        elif split not in found:
+            found[split] = path
+            if split != stem:
+                repairing.note("split-name", str(path), f"{stem!r}, read as {split!r}")
+        elif not _alike(found[split], path) and reading.uses(split):
+            what = f"{found[split].name} and {path.name} are both judgements of the split {split!r}, and differ"
+            problems.append(Problem(str(place), what, "keep one"))
+    if not found and not others:
+        problems.append(Problem(str(place), "no judgements", "add qrels/test.tsv"))
+    for stem, path in others:
+        if reading.scored is not None and reading.scored in found:
+            repairing.note("unused-file", str(path), f"of no split, but {stem!r}")
+        else:
+            problems.append(Problem(str(path), f"split {stem!r}", "use train, dev or test"))
+    return sorted(found.items())
+
+
+def _alike(one: Path, other: Path) -> bool:
+    return read_bytes(one, []) == read_bytes(other, [])

@@ -1,0 +1,178 @@
+"""Files of judgements in every common form: BEIR tables, TREC qrels, tables with other headers, JSON Lines.
+
+A line says a query, a document and a whole grade. Used for the folders of suites and for `harness score` alike.
+"""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import json
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from harness.data.formats import read_jsonl, read_lines
+from harness.errors import Problem
+from harness.values.records import Qrels
+from harness.values.repairs import Repairing
+
+COLUMNS = ("query-id", "corpus-id", "score")
+QUERY_NAMES = frozenset(["query-id", "queryid", "query", "qid", "q-id", "topic", "topic-id"])
+DOCUMENT_NAMES = frozenset(
+    ["corpus-id", "corpusid", "doc-id", "docid", "document-id", "doc", "document", "docno", "pid", "passage-id", "did"]
+)
+GRADE_NAMES = frozenset(["score", "relevance", "rel", "grade", "label", "judgement", "judgment", "relevance-score"])
+FORM = "query, document and relevance, split by tabs"
+
+
+class Judgement(NamedTuple):
+    """One line: who judged what how, and where it stands (``file:line``)."""
+
+    query_id: str
+    doc_id: str
+    grade: int
+    where: str
+
+
+class Layout(NamedTuple):
+    """Where a line has its query, its document and its grade, and what splits it; `fields` counts the columns."""
+
+    query: int
+    document: int
+    grade: int
+    fields: int
+    comma: bool = False
+
+
+def read_judgements(path: Path, problems: list[Problem], repairing: Repairing) -> Iterator[Judgement]:
+    """Yield the judgements of a file; note every line that is none, or whose grade is no whole number, and go on."""
+    if path.name.removesuffix(".gz").endswith((".jsonl", ".json")):
+        yield from _of_objects(path, problems, repairing)
+        return
+    lines = read_lines(path, problems, repairing)
+    first = next(lines, None)
+    if first is None:
+        return
+    layout = _layout(first[1])
+    if layout is None:
+        lines = itertools.chain([first], lines)
+    elif layout.comma:
+        repairing.note("commas", str(path))
+    elif tuple(_normal(name) for name in first[1].split("\t")) != COLUMNS:
+        repairing.note("header", f"{path}:{first[0]}", " ".join(first[1].split()))
+    for number, line in lines:
+        where = f"{path}:{number}"
+        fields = _fields(line, layout, where, problems, repairing)
+        if fields is None:
+            continue
+        query_id, doc_id, text = fields
+        grade = _grade(text, where, problems, repairing)
+        if not query_id or not doc_id:
+            problems.append(Problem(where, f"no {'document' if query_id else 'query'} id", f"write {FORM}"))
+        elif grade is not None:
+            yield Judgement(query_id, doc_id, grade, where)
+
+
+def add(item: Judgement, qrels: Qrels, lines: dict[str, str], problems: list[Problem], repairing: Repairing) -> None:
+    """Put a judgement among the others. The same again is counted; another grade for the same pair is a problem.
+
+    `lines` maps ``query<tab>document`` to where it stands.
+    """
+    grades, pair = qrels.setdefault(item.query_id, {}), f"{item.query_id}\t{item.doc_id}"
+    if item.doc_id not in grades:
+        grades[item.doc_id] = item.grade
+        lines[pair] = item.where
+    elif grades[item.doc_id] == item.grade:
+        repairing.note("same-judgement", item.where, f"as {lines[pair]}")
+    else:
+        what = f"query {item.query_id!r} judges document {item.doc_id!r} twice, with the grades "
+        what += f"{grades[item.doc_id]} ({lines[pair]}) and {item.grade}"
+        problems.append(Problem(item.where, what, "remove one"))
+
+
+def _normal(name: str) -> str:
+    return name.strip().strip('"').lower().replace("_", "-")
+
+
+def _layout(line: str) -> Layout | None:
+    """What the header of a table says; None if the line is no header."""
+    split_by = [("\t", False)] if "\t" in line else [(",", True), (None, False)]
+    for sign, comma in split_by:
+        names = [_normal(name) for name in line.split(sign)]
+        places = [
+            next((place for place, name in enumerate(names) if name in known), None)
+            for known in (QUERY_NAMES, DOCUMENT_NAMES, GRADE_NAMES)
+        ]
+        query, document, grade = places
+        if query is not None and document is not None and grade is not None:
+            return Layout(query, document, grade, len(names), comma)
+    return None
+
+
+def _fields(
+    line: str, layout: Layout | None, where: str, problems: list[Problem], repairing: Repairing
+) -> tuple[str, str, str] | None:
+    """Query, document and grade of a line; None, and a problem, if it does not have them."""
+    comma = layout is not None and layout.comma
+    by_tabs = "\t" in line
+    fields = next(csv.reader([line])) if comma else line.split("\t") if by_tabs else line.split()
+    fields = [field.strip() for field in fields]
+    if layout is not None and len(fields) == layout.fields:
+        if not comma and not by_tabs:
+            repairing.note("spaces", where)
+        return fields[layout.query], fields[layout.document], fields[layout.grade]
+    if layout is None or layout.fields == len(COLUMNS):
+        found = _by_count(fields, by_tabs, where, repairing)
+        if found is not None and not comma:
+            return found
+    wanted = len(COLUMNS) if layout is None else layout.fields
+    problems.append(Problem(where, f"{len(fields)} fields where {wanted} belong ({FORM})"))
+    return None
+
+
+def _by_count(fields: Sequence[str], by_tabs: bool, where: str, repairing: Repairing) -> tuple[str, str, str] | None:
+    if len(fields) == 3:
+        if not by_tabs:
+            repairing.note("spaces", where)
+        return fields[0], fields[1], fields[2]
+    if len(fields) == 4:
+        repairing.note("trec-judgement", where)
+        return fields[0], fields[2], fields[3]
+    return None
+
+
+def _grade(text: str, where: str, problems: list[Problem], repairing: Repairing) -> int | None:
+    """A grade as a whole number from 0 on; None, and a problem, if it is none."""
+    match = re.fullmatch(r'"?([-+]?[0-9]+)(\.0*)?"?', text)
+    if match is None:
+        problems.append(Problem(where, f"relevance {text!r} is no whole number", "use grades such as 0, 1, 2"))
+        return None
+    if match[2]:
+        repairing.note("decimal-grade", where, text)
+    grade = int(match[1])
+    if grade < 0:
+        repairing.note("negative-grade", where, text)
+    return max(grade, 0)
+
+
+def _of_objects(path: Path, problems: list[Problem], repairing: Repairing) -> Iterator[Judgement]:
+    """Judgements as JSON Lines: ``{"query-id": ..., "corpus-id": ..., "score": ...}``."""
+    for number, row in read_jsonl(path, problems, repairing):
+        where = f"{path}:{number}"
+        names = {_normal(name): name for name in row}
+        found = []
+        for known in (QUERY_NAMES, DOCUMENT_NAMES, GRADE_NAMES):
+            name = next((names[key] for key in names if key in known), None)
+            value = None if name is None else row[name]
+            good = isinstance(value, str | int | float) and not isinstance(value, bool)
+            found.append(value if isinstance(value, str) else json.dumps(value) if good else "")
+        query_id, doc_id, text = found
+        if not all(found):
+            hint = 'write {"query-id": "...", "corpus-id": "...", "score": 1}'
+            problems.append(Problem(where, "no query, document or relevance", hint))
+            continue
+        grade = _grade(text, where, problems, repairing)
+        if grade is not None:
+            yield Judgement(query_id, doc_id, grade, where)

@@ -1,0 +1,124 @@
+"""A checked data set as values: corpus, splits with their judgements, and what is relevant in them.
+
+Knows nothing of files, stages or stores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from harness.digests import digest_of
+from harness.text import Detected, detect
+from harness.values.findings import DatasetInfo
+from harness.values.grades import LEVEL, at_level, judged_queries
+from harness.values.records import Document, Qrels, Query, Reference
+from harness.values.repairs import Repair
+
+
+@dataclass(frozen=True)
+class Split:
+    """The questions of one split. `queries` holds every one, also those without qrels (unanswerable).
+
+    `qrels` are the judgements as people made them. A document is relevant from the grade `level` on; those in `absent`
+    are judged, and not in the corpus. With `exclude_own`, no query is given the document that has its own id.
+    """
+
+    queries: Mapping[str, Query]
+    qrels: Qrels
+    references: Mapping[str, Reference]
+    level: int = LEVEL
+    absent: frozenset[str] = frozenset()
+    exclude_own: bool = False
+
+    @property
+    def judged(self) -> list[str]:
+        """Queries with at least one relevant document, in file order."""
+        known = set(judged_queries(self.qrels, self.level))
+        return [query_id for query_id in self.queries if query_id in known]
+
+    @cached_property
+    def binary(self) -> Qrels:
+        """Judgements as binary measures read them: grades below the level are 0."""
+        return at_level(self.qrels, self.level)
+
+    @cached_property
+    def graded(self) -> Qrels:
+        """Judgements of documents that are in the corpus, with all their grades: what an ideal part can find."""
+        return self._present(self.qrels)
+
+    @cached_property
+    def usable(self) -> Qrels:
+        """Judgements of documents that are in the corpus, grades below the level being 0: what stages work with."""
+        return self._present(self.binary)
+
+    def _present(self, qrels: Qrels) -> Qrels:
+        if not self.absent:
+            return qrels
+        return {
+            query_id: {doc_id: grade for doc_id, grade in grades.items() if doc_id not in self.absent}
+            for query_id, grades in qrels.items()
+        }
+
+    @property
+    def groups(self) -> dict[str, str]:
+        return {query_id: query.group for query_id, query in self.queries.items()}
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A corpus and its splits, checked. `digests` names the content of each part, `repairs` what was mended in it."""
+
+    name: str
+    documents: Mapping[str, Document]
+    splits: Mapping[str, Split]
+    source: Mapping[str, Any]
+    repairs: tuple[Repair, ...] = ()
+    asked_language: str = "auto"
+
+    @cached_property
+    def detected(self) -> Detected:
+        """The language that the suite names, else the one that the corpus is in."""
+        if self.asked_language != "auto":
+            return Detected(self.asked_language, given=True)
+        return detect([document.content for document in self.documents.values()])
+
+    @property
+    def language(self) -> str:
+        """What words are read as: a code, or several joined by ``+``."""
+        return self.detected.language
+
+    @cached_property
+    def digests(self) -> dict[str, str]:
+        """Content digest of the corpus and, for each split, of queries, qrels, references and groups."""
+        found = {"corpus": digest_of([list(document) for document in self.documents.values()])}
+        for name, split in self.splits.items():
+            found[f"{name}.queries"] = digest_of([[query.query_id, query.text] for query in split.queries.values()])
+            found[f"{name}.qrels"] = digest_of(split.qrels)
+            found[f"{name}.references"] = digest_of([list(reference) for reference in split.references.values()])
+            found[f"{name}.groups"] = digest_of(split.groups)
+        return found
+
+    @property
+    def digest(self) -> str:
+        return digest_of(self.digests)
+
+    def describe(self, split_name: str, answered: int) -> DatasetInfo:
+        """Counts for the report; `answered` is the number of questions that generators are asked."""
+        split = self.splits[split_name]
+        unanswerable = sum(not reference.answerable for reference in split.references.values())
+        return DatasetInfo(
+            name=self.name,
+            digest=self.digest,
+            documents=len(self.documents),
+            queries={name: len(part.queries) for name, part in self.splits.items()},
+            groups=len(set(split.groups.values())),
+            judged=len(split.judged),
+            answerable=len(split.references) - unanswerable,
+            unanswerable=unanswerable,
+            answered=answered,
+            digests=self.digests,
+            source=dict(self.source),
+        )

@@ -1,0 +1,116 @@
+"""A TREC run of any system, line by line: lists, and what their writer may not have meant.
+
+Scores decide the order, as in trec_eval. Ranks that say otherwise are counted, and so are scores that trec_eval, which
+rounds to single precision, would take for equal.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+import urllib.parse
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+from harness.data import formats
+from harness.errors import DataError, Problem, few_of_each
+from harness.values.records import Run
+from harness.values.repairs import Repair, Repairing
+
+FORM = "not 'query_id Q0 doc_id rank score tag' with a finite score"
+
+
+class RunFile(NamedTuple):
+    """Lists as read. `contradicted`, `tied` and `close` name queries.
+
+    `contradicted`: the rank column says another order than the scores. `tied`: several documents have one score.
+    `close`: scores that differ are equal in single precision.
+    """
+
+    run: Run
+    contradicted: frozenset[str] = frozenset()
+    tied: frozenset[str] = frozenset()
+    close: frozenset[str] = frozenset()
+    repairs: tuple[Repair, ...] = ()
+
+
+class _Line(NamedTuple):
+    query_id: str
+    doc_id: str
+    rank: str
+    score: float
+
+
+def read_run(path: Path) -> RunFile:
+    """Read a TREC run, also one that gzip packed; ids are unescaped only where the tag says that the harness wrote it.
+
+    The same line twice is read once. Raises DataError with file and line for what is no line of a run, a score that is
+    no finite number, and a document that a list holds with two scores.
+    """
+    problems: list[Problem] = []
+    repairing = Repairing()
+    run: Run = {}
+    ranks: dict[str, list[str]] = {}
+    places: dict[tuple[str, str], tuple[float, str]] = {}
+    escaped: bool | None = None
+    for number, text in formats.read_lines(path, problems, repairing):
+        where, fields = f"{path}:{number}", text.split()
+        if escaped is None:
+            escaped = fields[-1:] == [formats.TREC_TAG]
+        line = _line(fields, escaped)
+        if line is None:
+            problems.append(Problem(where, FORM))
+            continue
+        if len(fields) == 5:
+            repairing.note("no-tag", where)
+        before = places.setdefault((line.query_id, line.doc_id), (line.score, where))
+        if before[1] == where:
+            run.setdefault(line.query_id, []).append((line.doc_id, line.score))
+            ranks.setdefault(line.query_id, []).append(line.rank)
+        elif before[0] == line.score:
+            repairing.note("same-line", where, f"as {before[1]}")
+        else:
+            what = f"query {line.query_id!r} lists document {line.doc_id!r} twice, with the scores "
+            problems.append(Problem(where, f"{what}{before[0]!r} ({before[1]}) and {line.score!r}", "remove one"))
+    if problems:
+        raise DataError(few_of_each(problems))
+    return RunFile(
+        run,
+        frozenset(query for query, hits in run.items() if _contradicted(ranks[query], [score for _, score in hits])),
+        frozenset(query for query, hits in run.items() if len({score for _, score in hits}) < len(hits)),
+        frozenset(query for query, hits in run.items() if _close({score for _, score in hits})),
+        repairing.made(),
+    )
+
+
+def _line(fields: Sequence[str], escaped: bool) -> _Line | None:
+    """The parts of a line, whose tag may be missing; None if it is no line of a run."""
+    if len(fields) not in (5, 6):
+        return None
+    score = formats.finite(fields[4])
+    if score is None:
+        return None
+    query_id, doc_id = map(urllib.parse.unquote if escaped else str, (fields[0], fields[2]))
+    return _Line(query_id, doc_id, fields[3], score)
+
+
+def _contradicted(ranks: Sequence[str], scores: Sequence[float]) -> bool:
+    """Whether a document has a better rank and a lower score than another one. What is no number says nothing."""
+    numbers = [formats.finite(rank) for rank in ranks]
+    known = sorted((rank, -score) for rank, score in zip(numbers, scores, strict=True) if rank is not None)
+    return any(one[0] < two[0] and one[1] > two[1] for one, two in pairwise(known))
+
+
+def _close(scores: Iterable[float]) -> bool:
+    """Whether two of these different numbers are one in single precision."""
+    kept = list(scores)
+    return len({_single(score) for score in kept}) < len(kept)
+
+
+def _single(score: float) -> float:
+    try:
+        return float(struct.unpack("f", struct.pack("f", score))[0])
+    except OverflowError:
+        return math.copysign(math.inf, score)

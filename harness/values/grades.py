@@ -1,0 +1,70 @@
+"""Which documents are relevant: the one place where a grade is compared with a relevance level.
+
+Binary measures, training pairs, ideal parts and loss places ask here. `ndcg` alone reads grades as gains, from 1 on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from harness.values.records import Qrels, Run
+
+LEVEL = 1
+"""The relevance level where none is set: every grade above 0 is relevant."""
+
+
+def is_relevant(grade: int, level: int = LEVEL) -> bool:
+    """Return whether a document of this grade is relevant."""
+    return grade >= level
+
+
+def relevant_grades(grades: Mapping[str, int], level: int = LEVEL) -> dict[str, int]:
+    """Return the relevant documents of one query with their grades, in the order given."""
+    return {doc_id: grade for doc_id, grade in grades.items() if is_relevant(grade, level)}
+
+
+def best_first(grades: Mapping[str, int], level: int = LEVEL) -> list[str]:
+    """Return the relevant documents of one query, the highest grade first, equal ones by id."""
+    found = relevant_grades(grades, level)
+    return sorted(found, key=lambda doc_id: (-found[doc_id], doc_id))
+
+
+def judged_queries(qrels: Qrels, level: int = LEVEL) -> list[str]:
+    """Return the queries with at least one relevant document: the population of binary rank measures.
+
+    A query with no relevant document has no ideal list, hence no recall. It is left out for every system alike.
+    """
+    return [query_id for query_id, grades in qrels.items() if any(is_relevant(one, level) for one in grades.values())]
+
+
+def at_level(qrels: Qrels, level: int = LEVEL) -> Qrels:
+    """Return judgements in which every grade below the level is 0; the very same ones at the default level."""
+    if level == LEVEL:
+        return qrels
+    return {
+        query_id: {doc_id: grade if is_relevant(grade, level) else 0 for doc_id, grade in grades.items()}
+        for query_id, grades in qrels.items()
+    }
+
+
+def without_own(run: Run) -> Run:
+    """Return the lists without the documents that have the id of their query."""
+    return {query_id: [hit for hit in hits if hit[0] != query_id] for query_id, hits in run.items()}
+
+
+def left_out_in_words(qrels: Qrels, level: int = LEVEL) -> list[str]:
+    """Return sentences on judged queries that no measure, or no binary measure, is defined on."""
+    told = []
+    nothing = len(qrels) - len(judged_queries(qrels))
+    if nothing:
+        told.append(f"{_left_out(nothing, 'no relevant document')}.")
+    below = len(judged_queries(qrels)) - len(judged_queries(qrels, level))
+    if below:
+        told.append(f"{_left_out(below, f'no document of grade {level} or more')} of every measure but ndcg.")
+    return told
+
+
+def _left_out(count: int, what: str) -> str:
+    if count == 1:
+        return f"1 judged query has {what} and is left out"
+    return f"{count:,} judged queries have {what} and are left out"

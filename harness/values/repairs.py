@@ -1,0 +1,150 @@
+"""What was repaired in a folder or a file: kinds, counts, places, and how a reader is told.
+
+A repair has one reading. `content` repairs change what is measured and are limited by `dataset.repairs`; the others
+only read another notation of the same content.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from harness.values.frozen import Frozen
+
+EXAMPLES = 3
+
+
+class RepairKind(NamedTuple):
+    """What was found, for one and for many, and what was done with it.
+
+    `content`: the repair changes what is measured, so `dataset.repairs` limits it.
+    """
+
+    one: str
+    many: str
+    done: str
+    content: bool = False
+
+
+KINDS: dict[str, RepairKind] = {
+    "empty-document": RepairKind(
+        "document has neither title nor text", "documents have neither title nor text", "kept as empty", True
+    ),
+    "absent-document": RepairKind(
+        "relevant judgement names a document that is not in the corpus",
+        "relevant judgements name documents that are not in the corpus",
+        "counted as relevant and not found",
+        True,
+    ),
+    "absent-query": RepairKind(
+        "judged query is not among the queries", "judged queries are not among the queries", "left out", True
+    ),
+    "absent-split-query": RepairKind(
+        "line of splits.tsv names an unknown query", "lines of splits.tsv name unknown queries", "left out", True
+    ),
+    "absent-answer-query": RepairKind(
+        "reference answer is to an unknown query", "reference answers are to unknown queries", "left out", True
+    ),
+    "absent-source": RepairKind(
+        "source passage is not in the corpus", "source passages are not in the corpus", "left out", True
+    ),
+    "same-document": RepairKind("document is repeated", "documents are repeated", "read once", True),
+    "same-query": RepairKind("query is repeated", "queries are repeated", "read once", True),
+    "same-answer": RepairKind("reference answer is repeated", "reference answers are repeated", "read once", True),
+    "same-judgement": RepairKind(
+        "judgement is repeated with the same grade", "judgements are repeated with the same grade", "read once", True
+    ),
+    "same-line": RepairKind("line of a run is repeated", "lines of a run are repeated", "read once", True),
+    "absent-irrelevant": RepairKind(
+        "judgement with grade 0 names a document that is not in the corpus",
+        "judgements with grade 0 name documents that are not in the corpus",
+        "without effect",
+    ),
+    "title-only": RepairKind(
+        "document has a title and no text", "documents have a title and no text", "read by the title"
+    ),
+    "unused-query": RepairKind(
+        "query without text is in no split in use", "queries without text are in no split in use", "left out"
+    ),
+    "unused-file": RepairKind(
+        "damaged file is not used by this suite", "damaged files are not used by this suite", "left out"
+    ),
+    "split-name": RepairKind(
+        "split has another name", "splits have other names", "read as train, dev or test, whichever is meant"
+    ),
+    "number-id": RepairKind("id is a number", "ids are numbers", "read as text"),
+    "decimal-id": RepairKind("id ends in '.0'", "ids end in '.0'", "read as whole numbers"),
+    "other-id-field": RepairKind("line has no '_id'", "lines have no '_id'", "read from 'id', 'docid' or the like"),
+    "other-text-field": RepairKind(
+        "line has no 'text'", "lines have no 'text'", "read from 'contents', 'query' or the like"
+    ),
+    "number-text": RepairKind("text is a number", "texts are numbers", "read as text"),
+    "text-list": RepairKind("text is a list", "texts are lists", "joined by spaces"),
+    "not-a-number": RepairKind("field is NaN", "fields are NaN", "read as empty"),
+    "json-list": RepairKind("file is one JSON list", "files are one JSON list each", "read as JSON Lines"),
+    "utf-16": RepairKind("file is UTF-16", "files are UTF-16", "read as such"),
+    "trec-judgement": RepairKind(
+        "judgement has the four columns of TREC", "judgements have the four columns of TREC", "read as such"
+    ),
+    "spaces": RepairKind("judgement is split by spaces", "judgements are split by spaces", "read as if by tabs"),
+    "commas": RepairKind("file is split by commas", "files are split by commas", "read as if by tabs"),
+    "header": RepairKind(
+        "header has other names or other columns", "headers have other names or other columns", "read by name"
+    ),
+    "decimal-grade": RepairKind("grade has decimals", "grades have decimals", "1.0 is read as 1"),
+    "negative-grade": RepairKind("grade is below 0", "grades are below 0", "counted as 0, not relevant"),
+    "no-tag": RepairKind("line of a run has no tag", "lines of a run have no tag", "read without it"),
+}
+
+
+class Repair(Frozen):
+    """Repairs of one kind: how many, and the first places with what was found there (``file:line: what``)."""
+
+    kind: str
+    count: int
+    examples: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """What was found and done: ``2 ids are numbers (read as text)``."""
+        kind = KINDS[self.kind]
+        return f"{self.count:,} {kind.one if self.count == 1 else kind.many} ({kind.done})"
+
+
+def in_words(repairs: Sequence[Repair]) -> str:
+    """Return all repairs as one sentence with their counts; empty if there are none."""
+    if not repairs:
+        return ""
+    return f"Repaired while reading: {'; '.join(repair.text for repair in repairs)}."
+
+
+class Repairing:
+    """Repairs as they are made: counts by kind and the first places."""
+
+    def __init__(self) -> None:
+        self.counts: dict[str, int] = {}
+        self.places: dict[str, list[str]] = {}
+
+    def note(self, kind: str, where: str, what: str = "", count: int = 1) -> None:
+        """Count a repair at ``file:line``; `what` names what was found there."""
+        assert kind in KINDS, kind
+        self.counts[kind] = self.counts.get(kind, 0) + count
+        places = self.places.setdefault(kind, [])
+        if len(places) < EXAMPLES:
+            places.append(f"{where}: {what}" if what else where)
+
+    def add(self, others: Iterable[Repair]) -> None:
+        """Count the repairs of another file too."""
+        for other in others:
+            self.note(other.kind, "", count=0)
+            self.counts[other.kind] += other.count
+            places = [place for place in self.places[other.kind] if place]
+            self.places[other.kind] = [*places, *other.examples][:EXAMPLES]
+
+    def made(self) -> tuple[Repair, ...]:
+        """All repairs, those that change what is measured first."""
+        return tuple(
+            Repair(kind=kind, count=self.counts[kind], examples=tuple(self.places[kind]))
+            for kind in KINDS
+            if self.counts.get(kind)
+        )
