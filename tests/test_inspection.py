@@ -33,7 +33,12 @@ from harness.values.records import Document
 DOCUMENTS = {
     f"d{number}": Document(f"d{number}", "", text)
     for number, text in enumerate(
-        [*(f"the {topic} is old and it is red" for topic in smallsuite.TOPICS), "lime kiln " * 50, "ferry", "mail slate"]
+        [
+            *(f"the {topic} is old and it is red" for topic in smallsuite.TOPICS),
+            "lime kiln " * 50,
+            "ferry",
+            "mail slate",
+        ]
     )
 }
 QUERIES = {f"q{number}": f"what is the {topic}?" for number, topic in enumerate(smallsuite.TOPICS)}
@@ -77,7 +82,9 @@ def own_ranking(folder: Path, queries: Sequence[str], texts: Sequence[str]) -> A
         return model.similarity(encoded("query", queries), encoded("document", texts)).numpy()
 
 
-def searched(root: Path, folder: Path, max_length: int = 64) -> tuple[dict[str, list[tuple[str, float]]], dict[str, Any]]:
+def searched(
+    root: Path, folder: Path, max_length: int = 64
+) -> tuple[dict[str, list[tuple[str, float]]], dict[str, Any]]:
     """The run of the stages `index` and `retrieve`, and what `index` noted."""
     for name in ("corpus", "queries", "index", "run"):
         (root / name).mkdir(parents=True)
