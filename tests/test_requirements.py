@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ import tiny
 
 from harness import provenance, requirements
 from harness.errors import ConfigError, HarnessError, ModelMissing, Problem
+from harness.models.inspection import Inspection
 from harness.suite.recipes import PARTS
 
+MODULES = ("Transformer", "Pooling")
 GENERATOR = {"candidates": {"answers": {"tune": ["generator"]}}}
 
 
@@ -23,8 +26,17 @@ def _machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(provenance.DEVICE_VARIABLE, "auto")
     monkeypatch.setattr(provenance, "_cuda_device", lambda: "cpu")
     monkeypatch.setattr("harness.models.loaders.locate", Path)
-    monkeypatch.setattr("harness.models.loaders.has_trained_head", lambda folder: True)
+    monkeypatch.setattr(requirements, "inspect", inspected())
     monkeypatch.setattr(requirements, "_installed", lambda package: True)
+
+
+def inspected(*headless: str) -> Callable[..., Inspection]:
+    """An inspection that finds nothing wrong, and a trained head everywhere but in these folders."""
+
+    def inspect(folder: Path, role: Any, deep: bool = False, headless_ok: bool = False) -> Inspection:
+        return Inspection(folder, role, "bert", MODULES, ("mean",), trained_head=str(folder) not in headless)
+
+    return inspect
 
 
 def lose(monkeypatch: pytest.MonkeyPatch, *names: str) -> list[str]:
@@ -61,7 +73,7 @@ def test_a_suite_that_can_be_run_is_let_pass() -> None:
 def test_everything_that_is_missing_comes_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     lose(monkeypatch, "org/encoder", "org/teacher")
     monkeypatch.setattr(requirements, "_installed", lambda package: False)
-    monkeypatch.setattr("harness.models.loaders.has_trained_head", lambda folder: False)
+    monkeypatch.setattr(requirements, "inspect", inspected("org/headless"))
     changes = {
         "device": "cuda",
         "pipeline": {"retriever": {"model": "org/encoder"}, "reranker": {"model": "org/headless"}},
@@ -225,7 +237,7 @@ def test_what_all_candidates_share_is_looked_for_once(monkeypatch: pytest.Monkey
 def test_a_cross_encoder_without_a_head_may_be_tuned_and_not_used(
     changes: dict[str, Any], key: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harness.models.loaders.has_trained_head", lambda folder: folder != Path("x"))
+    monkeypatch.setattr(requirements, "inspect", inspected("x"))
     if key is None:
         requirements.check(pocket.suite(changes))
     else:

@@ -194,9 +194,10 @@ def test_a_classifier_of_several_classes_is_no_reranker(tmp_path: Path) -> None:
         vocab_size=9, hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8, num_labels=3
     )
     BertForSequenceClassification(config).save_pretrained(tmp_path)
+    (tmp_path / "tokenizer.json").write_text("{}", encoding="utf-8")
     assert not has_trained_head(tmp_path)
     for untrained_ok in (False, True):
-        with pytest.raises(ConfigError, match="whose head gives 3 scores"):
+        with pytest.raises(ConfigError, match="its head gives 3 scores a text: a classifier of 3 classes"):
             load_cross_encoder(tmp_path, 64, untrained_ok)
 
 
