@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from pydantic import SerializerFunctionWrapHandler, model_serializer
+
 from harness.data.formats import write_jsonl
 from harness.models.search import DenseIndex
 from harness.stages import Inputs
@@ -32,7 +34,8 @@ RELABEL_SPARE = 2
 class Mine(Served):
     """See `recipes.Mine`; `pairs` says which pairs are used, `retriever` is the untuned one.
 
-    An LLM that relabels is `llm_model`, in process, or the one behind `endpoint`.
+    An LLM that relabels is `llm_model`, in process, or the one behind `endpoint`. With `exclude_own`, the document that
+    has the id of a query is no negative for it.
     """
 
     hard: int
@@ -44,6 +47,13 @@ class Mine(Served):
     short: Literal["fill", "drop"] = "fill"
     relabel: Relabel | None = None
     llm_model: str | None = None
+    exclude_own: bool = False
+
+    @model_serializer(mode="wrap")
+    def _only_if_served(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what is not asked for, so that it changes no key; pydantic calls one serializer of a class only."""
+        unset = {name for name in ("endpoint", "exclude_own") if not getattr(self, name)}
+        return {name: value for name, value in whole(self).items() if name not in unset}
 
 
 class _Candidates(NamedTuple):
@@ -61,6 +71,9 @@ def mine(spec: Mine, inputs: Inputs, out: Path, seed: int, progress: Progress) -
     pairs = gather(spec.pairs, inputs)
     index = DenseIndex(inputs["dense"])
     positives = known_positives(pairs)
+    known = set(index.doc_ids) if spec.exclude_own else set()
+    for pair in pairs:
+        positives[pair.query] |= {pair.query_id} & known
     candidates = _find(spec, pairs, positives, index, inputs, progress)
     relevant, asked = _relabelled(spec, pairs, candidates, inputs, progress)
     dice = random.Random(seed)

@@ -5,7 +5,16 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 
 from harness.values.measures import Measure, parse
 
@@ -48,3 +57,15 @@ class Spec(BaseModel):
     """Base of all specs: nothing unknown, nothing changed afterwards."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False)
+
+
+class LeavesOwn(Spec):
+    """Base of the specs of stages that can leave out the document that has the id of its query."""
+
+    exclude_own: bool = False
+
+    @model_serializer(mode="wrap")
+    def _without_default(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what is not asked for, so that keys of calls without it are those of before it was known."""
+        values: dict[str, Any] = handler(self)
+        return values if self.exclude_own else {name: one for name, one in values.items() if name != "exclude_own"}
