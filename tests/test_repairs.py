@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import random
+import re
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from folders import ANSWERS, CORPUS, QRELS, QUERIES, SPLITS, Rows, lines, write
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,7 +23,7 @@ from harness.data.datasets import Dataset, load_dataset
 from harness.errors import DataError
 from harness.remarks import data
 from harness.suite.sources import Dataset as DatasetSpec
-from harness.suite.sources import Reading, Repairs
+from harness.suite.sources import Evaluate, Reading, Repairs
 from harness.values.repairs import KINDS, Repair, Repairing, in_words
 
 HEADER = "query-id\tcorpus-id\tscore\n"
@@ -443,6 +445,14 @@ def test_repairs_of_several_files_are_added_up() -> None:
     one.add(two.made())
     assert [(repair.kind, repair.count) for repair in one.made()] == [("number-id", 6), ("utf-16", 1)]
     assert one.made()[0].examples == ("a:1", "b:0: 3", "b:1: 3")
+
+
+def test_the_page_about_data_shows_keys_that_there_are() -> None:
+    text = (Path(__file__).resolve().parent.parent / "docs" / "data.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```yaml\n(.*?)```", text, flags=re.DOTALL)
+    assert Evaluate.model_validate(yaml.safe_load(example)["evaluate"]).relevance_level == 2
+    assert f"(default {Repairs().share}" in text
+    assert Repairs.model_validate({"share": 0}).share == 0
 
 
 def test_every_kind_of_repair_reads_as_a_sentence() -> None:
