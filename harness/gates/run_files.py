@@ -131,7 +131,7 @@ class RunScores(NamedTuple):
         hidden = ("values", "rules", "run_repairs", "judged")
         counts = {name: value for name, value in self._asdict().items() if name not in hidden}
         per_query = {str(measure): found for measure, found in self.values.items()}
-        repairs = [repair.model_dump() for repair in (*self.judged.repairs, *self.run_repairs)]
+        repairs = [repair.model_dump(mode="json") for repair in (*self.judged.repairs, *self.run_repairs)]
         told = {"repairs": repairs, "remarks": self.remarks()}
         return {"means": self.means, **counts, **self.rules._asdict(), **told, "per_query": per_query}
 

@@ -99,6 +99,7 @@ class Trainings(Calls):
             guess += sum(map(len, self.dataset.splits["train"].qrels.values()))
         spec = {**rule.model_dump(), "pairs": which, "retriever": self.untuned.model_dump()}
         spec |= {"llm_model": self._labeler if _asks_llm(rule) else None}
+        spec["exclude_own"] = self.suite.evaluate.exclude_own
         if _asks_llm(rule) and (endpoint := self.endpoint("labeler", "label")):
             spec["endpoint"] = endpoint
         inputs |= self._relabeler(rule)

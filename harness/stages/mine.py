@@ -20,6 +20,7 @@ from harness.stages.common import bi_encoder, encode, read_corpus, read_judgemen
 from harness.stages.endpoints import Served
 from harness.stages.judging import judge
 from harness.stages.known import Known, Twins
+from harness.suite.fields import LeavesOwn
 from harness.suite.recipes import Pairs, Relabel
 from harness.suite.spec import Retriever
 from harness.values.grades import relevant_grades
@@ -30,10 +31,11 @@ RELABEL_SPARE = 2
 """So many times the negatives wanted are asked about, so that some are left when others turn out relevant."""
 
 
-class Mine(Served):
+class Mine(LeavesOwn, Served):
     """See `recipes.Mine`; `pairs` says which pairs are used, `retriever` is the untuned one.
 
-    An LLM that relabels is `llm_model`, in process, or the one behind `endpoint`.
+    An LLM that relabels is `llm_model`, in process, or the one behind `endpoint`. With `exclude_own`, the document that
+    has the id of a query is no negative for it.
     """
 
     hard: int
@@ -65,6 +67,10 @@ def mine(spec: Mine, inputs: Inputs, out: Path, seed: int, progress: Progress) -
     searched = set(index.doc_ids)
     pairs = [pair for pair in gathered if pair.doc_id in searched]
     known = Known((pair.query, pair.doc_id) for pair in gathered)
+    if spec.exclude_own:
+        for pair in pairs:
+            if pair.query_id in searched:
+                known.add(pair.query, pair.query_id)
     candidates = _find(spec, pairs, _kept_out(pairs, known, twins), index, inputs, progress)
     relevant, asked = _relabelled(spec, pairs, candidates, inputs, progress)
     for query, doc_id in relevant:

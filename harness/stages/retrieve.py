@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
-
-from pydantic import SerializerFunctionWrapHandler, model_serializer
+from typing import Literal
 
 from harness.data.formats import write_run
 from harness.models.search import Bm25Index, DenseIndex
 from harness.stages import Inputs
 from harness.stages.common import bi_encoder, encode, read_queries
-from harness.suite.fields import Spec
+from harness.suite.fields import LeavesOwn
 from harness.suite.spec import Retriever
 from harness.values.grades import without_own
 from harness.values.records import Progress, Usage
@@ -21,7 +19,7 @@ OWN = "own documents left out"
 """The note on how many lists held the document of their query."""
 
 
-class Retrieve(Spec):
+class Retrieve(LeavesOwn):
     """`depth` documents a query; `retriever` as in `index`.
 
     With `exclude_own`, the document that has the id of the query is in no list.
@@ -30,13 +28,6 @@ class Retrieve(Spec):
     kind: Literal["dense", "bm25"]
     depth: int
     retriever: Retriever | None = None
-    exclude_own: bool = False
-
-    @model_serializer(mode="wrap")
-    def _without_default(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out what is not asked for, so that keys of calls without it are those of before it was known."""
-        values: dict[str, Any] = handler(self)
-        return values if self.exclude_own else {name: one for name, one in values.items() if name != "exclude_own"}
 
 
 def retrieve(spec: Retrieve, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:

@@ -62,7 +62,7 @@ class Spec(BaseModel):
 class Quiet(Spec):
     """Base of specs some of whose fields, those of `QUIET`, are written out only where they are not at their default.
 
-    So a field that came later changes no key of what is made as before.
+    So a field that came later changes no key of what is made as before. The names of all base classes count.
     """
 
     QUIET: ClassVar[tuple[str, ...]] = ()
@@ -70,8 +70,17 @@ class Quiet(Spec):
     @model_serializer(mode="wrap")
     def _without_defaults(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
         fields = type(self).model_fields
+        quiet = {name for base in type(self).__mro__ for name in vars(base).get("QUIET", ())}
         return {
             name: value
             for name, value in whole(self).items()
-            if name not in self.QUIET or getattr(self, name) != fields[name].get_default(call_default_factory=True)
+            if name not in quiet or getattr(self, name) != fields[name].get_default(call_default_factory=True)
         }
+
+
+class LeavesOwn(Quiet):
+    """Base of the specs of stages that can leave out the document that has the id of its query."""
+
+    QUIET: ClassVar[tuple[str, ...]] = ("exclude_own",)
+
+    exclude_own: bool = False
