@@ -100,7 +100,7 @@ def _unwrapped(line: str) -> str:
 # ---- what is no query
 
 _CODE = re.compile(
-    r"```|^(?:json|python|sql)\b\W*$|^[{\[]\s*[\"'\]}]|[\"']\s*(?::\s*[\[{\"]|[\]}])|^[\W_]*$|</?\w+>$|^<\w+>"
+    r"```|^(?:json|python|sql)\b\W*$|^[{\[]\s*[\"'\]}]|[\"']\s*(?::\s*[\[{\"]|[\]}])|^[\W_]*$|^</?\w+>|</\w+>$"
 )
 _REFUSALS = re.compile(
     r"(?:(?:i['’]m|i am|we are) (?:so |very |really )?(?:sorry|unable|not able)|sorry(?:,| but\b|[.!]| i\b)|apologies\b|i apologi[sz]e|"
