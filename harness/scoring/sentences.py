@@ -35,6 +35,7 @@ PHRASES = {
         rf"{_DE_IT} ist (?:mir )?nicht (?:bekannt|angegeben|enthalten)$",
         rf"(?:in |im )?(?:(?:der|die|das|den|dem|diese[mnr]?) )?(?:\w+ )?{_DE} (?:enth\w+|geben|gibt|nenn\w+|sag\w+|"
         rf"mach\w+|erwähn\w+|steh\w+|find\w+)(?: es| sich| dazu| darüber| hierzu)* (?:nichts\b|{_DE_NEWS})",
+        rf"(?:dazu|darüber|hierzu) (?:enth\w+|geben|gibt|nenn\w+|sag\w+|mach\w+|steh\w+|find\w+) .*(?:nichts\b|{_DE_NEWS})",
         rf"(?:der|die|das) (?:\w+ )?{_DE} (?:erwähn\w+|nenn\w+) .*\bnicht$",
         r"(?:ich|wir) (?:weiss|wissen) (?:es |das )?(?:leider )?nicht$",
         r"(?:ich|wir) (?:kann|können) (?:das|die frage|diese frage|es)\b.*\bnicht (?:beantworten|sagen|finden)$",

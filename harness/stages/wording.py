@@ -61,7 +61,7 @@ def clean_query(text: str, passage: str = "") -> str:
     line = _unwrapped(" ".join(text.split()))
     while True:
         # Signs are only stripped from the front where something else follows them than a number of their own (-5).
-        match = _SIGNS.match(line)
+        match = None if re.match(rf"#\s?{_DIGITS}\b", line) else _SIGNS.match(line)
         if match and not (
             match[0].strip() in ("-", "–") and re.match(r"\d", line[match.end() :]) and match[0][-1] != " "
         ):
@@ -100,7 +100,7 @@ def _unwrapped(line: str) -> str:
 # ---- what is no query
 
 _CODE = re.compile(
-    r"```|^(?:json|python|sql)\b\W*$|^[{\[]\s*[\"'\]}]|[\"']\s*(?::\s*[\[{\"]|[\]}])|^[\W_]*$|</?\w+>$|^<\w+>"
+    r"```|^(?:json|python|sql)\b\W*$|^[{\[]\s*[\"'\]}]|[\"']\s*(?::\s*[\[{\"]|[\]}])|^[\W_]*$|^</?\w+>|</\w+>$"
 )
 _REFUSALS = re.compile(
     r"(?:(?:i['’]m|i am|we are) (?:so |very |really )?(?:sorry|unable|not able)|sorry(?:,| but\b|[.!]| i\b)|apologies\b|i apologi[sz]e|"
@@ -114,7 +114,7 @@ _REFUSALS = re.compile(
     r"(?:mi dispiace|desculpe|sinto muito)\b|к сожалению|извините|как (?:ии|языковая модель)|я не могу|"
     r"(?:很?抱歉|对不起|不好意思)|我(?:无法|不能|没有办法)|(?:作为|身为)(?:一个|一名)?(?:ai|人工智能|大?语言模型)|无法(?:生成|提供|创建|根据)|"
     r"申し訳|すみませんが|ごめんなさい|(?:私は)?aiとして|(?:質問|クエリ)を(?:生成|作成)でき|生成できません|"
-    r"(?:عذرا|آسف|اسف|أعتذر|اعتذر)|لا (?:أستطيع|استطيع|يمكنني)|(?:بصفتي|كنموذج|بوصفي)|죄송|저는 ai|ai로서|ขออภัย|माफ़? ?करें|क्षमा करें|מצטער)",
+    r"(?:عذر\S*|آسف|اسف|أعتذر|اعتذر)|لا (?:أستطيع|استطيع|يمكنني)|(?:بصفتي|كنموذج|بوصفي)|죄송|저는 ai|ai로서|ขออภัย|माफ़? ?करें|क्षमा करें|מצטער)",
     re.IGNORECASE,
 )
 _TALK = re.compile(

@@ -28,6 +28,8 @@ CHARACTER = 0.75
 CHARACTERS_IN_WORD = 2
 """Of a script without spaces, when words are only counted."""
 ARABIC_ARTICLE = re.compile(r"^ال(?=\w{3})")
+ARABIC_PREFIXES = re.compile(r"^(?:[وفبك]ال|لل)(?=\w{2})|^و(?=\w{4})")
+"""Conjunctions and prepositions that are written on to a word, which Snowball leaves there."""
 
 Shingle = tuple[str, ...]
 
@@ -129,7 +131,8 @@ class OtherTexts(Texts):
             short = len(token.text) == 1 and not token.text.isdigit()
             if short or token.text in stops:
                 continue
-            yield stemmed.stem(stemmer, token.text) if stemmed is not None and stemmer else token.text
+            word = ARABIC_PREFIXES.sub("", token.text) if language and language.code == "ar" else token.text
+            yield stemmed.stem(stemmer, word) if stemmed is not None and stemmer else word
 
     def words(self, text: str) -> list[str]:
         """Words and, of scripts without spaces and Hangul, characters; of a text without either, what it is made of."""
