@@ -24,6 +24,7 @@ MARKS = [
     ('<thinking effort="3">', "</thinking>"),
     ("[THINK]", "[/THINK]"),
     ("◁think▷", "◁/think▷"),
+    ("|startthink|", "|endthink|"),
     ("<unused94>thought\n", "<unused95>"),
     ("<|channel>thought\n", "<channel|>"),
     ("<|begin_of_thought|>", "<|end_of_thought|>"),
@@ -115,6 +116,10 @@ def test_a_tag_in_the_middle_of_a_line_belongs_to_the_answer(tag: str, before: s
         ("Okay, the user asks about it. </think> nine hours", "nine hours"),
         ("let me see</think>nine hours", "nine hours"),
         ("Sure.\n<think>\nlet me see\n</think>\nnine", "Sure.\nnine"),
+        ("Let's write it.</think>The root cause is red.", "The root cause is red."),
+        ("</think>The user wants a summary.\n</think>\nI have it.", "I have it."),
+        ("<think>Mind the ` and `</think>` in it.\n</think>\nnine", "nine"),
+        ("Use `<think>draft</think>` as the example.", "Use `<think>draft</think>` as the example."),
         # Answers in a wrapping of their own, after a thought.
         ("<think>a</think>\n<answer>nine</answer>", "nine"),
         ("<Thought>a</Thought>\n<Output>\nnine\n</Output>", "nine"),

@@ -23,6 +23,7 @@ _NAME = rf"(?:[\w.-]+[:_])?(?:{_HARD}|{_SOFT})(?:_\w+)?"
 _PAIRS: tuple[tuple[str, str, str], ...] = (
     (r"\[THINK\]", r"\[/THINK\]", "[/THINK]"),
     ("◁think▷", "◁/think▷", "◁/think▷"),
+    (r"\|startthink\|", r"\|endthink\|", "|endthink|"),
     (r"<unused94>(?:thought)?", "<unused95>", "<unused95>"),
     (r"<\|channel>(?:thought|analysis)", r"<channel\|>", "<channel|>"),
     (r"<[|\uff5c]begin_of_thought[|\uff5c]>", r"<[|\uff5c]end_of_thought[|\uff5c]>", "<|end_of_thought|>"),
