@@ -79,6 +79,7 @@ PARTS = (
     "{% for m in messages %}<|{{ m.role }}|>{% for part in m.content %}{% if part.type == 'text' %}{{ part.text }}"
     "{% endif %}{% endfor %}<|end|>{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
+ALWAYS = CHATML.partition("{% if add")[0] + "{{ '<|im_start|>assistant\n' }}"
 GRANITE = (
     "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>\n{% endfor %}{% if add_generation_prompt %}"
     "{% if thinking is defined and thinking %}<|assistant|>Think first.{% else %}<|assistant|>{% endif %}{% endif %}"
@@ -86,7 +87,7 @@ GRANITE = (
 TEMPLATES: Mapping[str, str] = {
     "chatml": CHATML, "llama3": LLAMA3, "gemma1": GEMMA1, "gemma3": GEMMA3, "mistral1": MISTRAL1, "mistral3": MISTRAL3,
     "silent": SILENT, "qwen3": QWEN3, "r1": R1, "zephyr": ZEPHYR, "phi": PHI, "headless": HEADLESS, "parts": PARTS,
-    "granite": GRANITE,
+    "granite": GRANITE, "always": ALWAYS,
 }  # fmt: skip
 IN_USER_TURN = {"gemma1", "mistral1", "silent"}
 """Templates that refuse a system turn, or drop it."""

@@ -38,7 +38,7 @@ ROWS = [
     for key, text in QUERIES.items()
 ]
 MARKS = {"gemma1": "<end_of_turn>", "gemma3": "<end_of_turn>", "chatml": "<|im_end|>", "qwen3": "<|im_end|>"}
-MARKS |= {"llama3": "<|eot|>", "phi": "<|end|>", "parts": "<|end|>", "granite": "<|end|>"}
+MARKS |= {"always": "<|im_end|>", "llama3": "<|eot|>", "phi": "<|end|>", "parts": "<|end|>", "granite": "<|end|>"}
 
 
 def part(root: Path, name: str) -> Path:
@@ -163,6 +163,9 @@ def test_what_is_trained_on_is_the_templates_own_conversation(name: str) -> None
     content: Any = (lambda text: [{"type": "text", "text": text}]) if name == "parts" else str
     messages = [{"role": role, "content": content(text)} for role, text in [*shaped, ("assistant", "So.")]]
     own = coder.apply_chat_template(messages, tokenize=False, date_string="26 Jul 2024")
+    if name == "always":
+        # It begins a turn of its own after every conversation, also after one that is finished.
+        own = own.removesuffix("<|im_start|>assistant\n")
     if name == "r1":
         assert whole.endswith("<|Assistant|><think>\n\n</think>\n\nSo.</s>")
     elif name == "mistral3":

@@ -218,12 +218,12 @@ def test_an_unanswerable_question_without_a_source_is_shown_what_was_found(tmp_p
     assert row["context"] == ["d005", "d004"]
 
 
-def test_an_answer_of_several_lines_is_put_on_one(tmp_path: Path) -> None:
+def test_an_answer_of_several_lines_keeps_them(tmp_path: Path) -> None:
     inputs = artifacts(tmp_path, 1)
     reference = Reference("q000", ("two\n lines", "one"), True, ())
     common.write_references(inputs["references"], {"q000": reference})
     rows, _ = made(Instruct(without_oracle=0.0), inputs, tmp_path / "out")
-    assert rows[0]["answer"] == "two lines"
+    assert rows[0]["answer"] == "two\nlines"
 
 
 def test_nothing_to_answer_is_refused_in_one_sentence(tmp_path: Path) -> None:

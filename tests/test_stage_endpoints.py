@@ -468,11 +468,19 @@ def test_the_endpoint_is_shown_what_a_local_generator_is_shown(tmp_path: Path, s
     assert {ask.max_tokens for ask in chat.asks} == {6}
     found = common.read_answers(tmp_path / "out")
     assert {key: (one.text, one.context) for key, one in found.items()} == {
-        "q1": ("in a kiln", ("d1", "d4")), "q2": ("in a kiln", ("d2",)), "q3": ("in a kiln", ()),
+        "q1": ("in a kiln \nand more", ("d1", "d4")), "q2": ("in a kiln \nand more", ("d2",)),
+        "q3": ("in a kiln \nand more", ()),
     }  # fmt: skip
     assert found["q1"].prompt_tokens > found["q3"].prompt_tokens > 0
-    assert found["q1"].new_tokens == 4
+    assert found["q1"].new_tokens == 6
     accounted(usage, chat)
+
+
+def test_what_follows_a_stop_string_is_cut_off_at_an_endpoint_too(tmp_path: Path, scripted: Scripted) -> None:
+    scripted(lambda ask: "\n in a kiln \nand more")
+    answer(reply_spec().model_copy(update={"stop": ("\n",)}), asking(tmp_path), folder(tmp_path, "out"), 0, silent)
+    found = common.read_answers(tmp_path / "out")
+    assert {(one.text, one.new_tokens) for one in found.values()} == {("in a kiln", 4)}
 
 
 def test_answers_do_not_depend_on_what_the_cache_knew(tmp_path: Path, scripted: Scripted) -> None:

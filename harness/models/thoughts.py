@@ -23,6 +23,7 @@ _NAME = rf"(?:[\w.-]+[:_])?(?:{_HARD}|{_SOFT})(?:_\w+)?"
 _PAIRS: tuple[tuple[str, str, str], ...] = (
     (r"\[THINK\]", r"\[/THINK\]", "[/THINK]"),
     ("◁think▷", "◁/think▷", "◁/think▷"),
+    (r"\|startthink\|", r"\|endthink\|", "|endthink|"),
     (r"<unused94>(?:thought)?", "<unused95>", "<unused95>"),
     (r"<\|channel>(?:thought|analysis)", r"<channel\|>", "<channel|>"),
     (r"<[|\uff5c]begin_of_thought[|\uff5c]>", r"<[|\uff5c]end_of_thought[|\uff5c]>", "<|end_of_thought|>"),
@@ -80,6 +81,7 @@ class _Mark(NamedTuple):
     opens: bool
     start: int
     end: int
+    quoted: bool = False
 
 
 def part(text: str, begun: str = "") -> Parted:
@@ -121,7 +123,7 @@ def before_json(text: str) -> str:
     A mark inside of a string of the JSON itself is a part of it.
     """
     rest = part(text).answer
-    marks = [mark for mark in _marks(rest) if not _in_json(rest, mark)]
+    marks = [mark for mark in _marks(rest) if not mark.quoted and not _in_json(rest, mark)]
     last = max((mark.end for mark in marks if not mark.opens), default=0)
     left = min((mark.start for mark in marks if mark.opens and mark.start >= last), default=len(rest))
     return rest[last:left]
@@ -135,9 +137,8 @@ def holds_mark(text: str) -> bool:
 def _marks(text: str) -> Iterator[_Mark]:
     """The marks of thoughts in a text, in their order."""
     found = [
-        _Mark(match["name"].casefold(), not match["close"], match.start(), match.end())
+        _Mark(match["name"].casefold(), not match["close"], *match.span(), _quoted(text, *match.span()))
         for match in _TAG.finditer(text)
-        if not _quoted(text, match.start(), match.end())
     ]
     for number, (opens, closes) in enumerate(_OTHERS):
         found += [_Mark(str(number), True, one.start(), one.end()) for one in opens.finditer(text)]
@@ -169,13 +170,20 @@ def _channels(text: str) -> Parted | None:
 def _opening_at(text: str, marks: list[_Mark], at: int) -> _Mark | None:
     """The opening mark that is the next thing but white space."""
     start = at + len(text[at:]) - len(text[at:].lstrip("\ufeff \t\r\n"))
-    return next((mark for mark in marks if mark.opens and mark.start == start), None)
+    return next((mark for mark in marks if mark.opens and mark.start == start and not mark.quoted), None)
 
 
 def _closing(marks: list[_Mark], opening: _Mark) -> _Mark | None:
-    """The mark that ends a thought: the one that balances it, else the last of its kind, else the last of any."""
-    depth = 1
+    """The mark that ends a thought: the one that balances it, else the last of its kind, else the last of any.
+
+    One in quotes is told of, unless there is no other.
+    """
     later = [mark for mark in marks if mark.start >= opening.end]
+    return _ending([mark for mark in later if not mark.quoted], opening) or _ending(later, opening)
+
+
+def _ending(later: list[_Mark], opening: _Mark) -> _Mark | None:
+    depth = 1
     for mark in later:
         if mark.kind == opening.kind:
             depth += 1 if mark.opens else -1
@@ -191,7 +199,7 @@ def _lone_closing(text: str, marks: list[_Mark], at: int) -> _Mark | None:
     opened: set[str] = set()
     found = None
     for mark in marks:
-        if mark.start < at:
+        if mark.start < at or mark.quoted:
             continue
         if mark.opens:
             opened.add(mark.kind)
@@ -232,7 +240,7 @@ def _without_blocks(text: str, marks: list[_Mark], at: int) -> Parted:
     for mark in marks:
         only = mark.kind.isdigit() or _ONLY_MODELS.fullmatch(mark.kind)
         starts = not text[: mark.start].rpartition("\n")[2].strip()
-        if not (mark.opens and mark.start >= here and only and starts) or _in_code(text, at, mark):
+        if mark.quoted or not (mark.opens and mark.start >= here and only and starts) or _in_code(text, at, mark):
             continue
         closing = _closing(marks, mark)
         if closing is None:

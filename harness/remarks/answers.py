@@ -17,6 +17,7 @@ from harness.plans.graph import Plan, SystemPlan
 from harness.scoring.abstention import is_abstention
 from harness.stages.answer import DATE_PINNED, FAILED_FILE, IN_USER_TURN, THINKING_OFF
 from harness.stages.common import read_answers
+from harness.stages.tune_generator import base_name
 from harness.store import FolderStore
 from harness.values.findings import LedgerRow
 from harness.values.records import Answer
@@ -62,7 +63,7 @@ def _written(system: SystemPlan, store: FolderStore) -> _Written | None:
 
 def _prompts(plan: Plan, notes: Sequence[Mapping[str, object]]) -> Iterator[str]:
     """What was done to prompts; it is the same in every system, as all have the same chat template."""
-    model = plan.suite.generator.model if plan.suite.generator else ""
+    model = base_name(plan.suite.generator.model) if plan.suite.generator else ""
     if any(note.get(IN_USER_TURN) for note in notes):
         yield (
             f"The chat template of {model} takes no system turn: the instruction stands in the user turn, before the "
@@ -106,11 +107,14 @@ def _looks_wrong(written: Sequence[_Written]) -> Iterator[str]:
         yield f"Answers begin with a tag, as in {_short(first)}: {told}. See whether it belongs to the answer."
     if told := _counted(written, lambda one: not _TAG.match(one.text.lstrip()) and holds_mark(one.text)):
         yield f"Answers hold a mark of thoughts further down, and were left as they are: {told}."
-    if alike := {one.label: found for one in written if (found := _alike(one)) is not None}:
-        systems = "; ".join(
-            f"{label} {count} of {asked}: {_short(text)}" for label, (text, count, asked) in alike.items()
-        )
-        yield f"Nearly all answers of a system are the same ({systems}). See its prompt and its model."
+    alike: dict[str, list[str]] = {}
+    for one in written:
+        if (found := _alike(one)) is not None:
+            text, count, asked = found
+            alike.setdefault(text, []).append(f"{one.label} {count} of {asked}")
+    if alike:
+        told = "; ".join(f"{_short(text)}: {', '.join(systems)}" for text, systems in alike.items())
+        yield f"Nearly all answers of a system are the same ({told}). See its prompt and its model."
 
 
 def _alike(one: _Written) -> tuple[str, int, int] | None:

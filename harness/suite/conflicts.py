@@ -36,6 +36,13 @@ def conflicts(suite: Suite) -> Iterator[Conflict]:
             yield Conflict(at, f"{measure} needs a generator", "add pipeline.generator", (("pipeline", "generator"),))
         if measure.name in ("key_match", "format") and suite.answer_format is None:
             yield Conflict(at, f"{measure} needs a pattern", add_pattern, (("answer_format",),))
+    if (
+        suite.answerer is not None
+        and suite.pipeline.generator
+        and "thinking" in suite.pipeline.generator.model_fields_set
+    ):
+        what = "switches the chat template of a model that runs here, and this one is asked at an endpoint"
+        yield Conflict(("pipeline", "generator", "thinking"), what, "switch it in llm.generator", (("llm",),))
     if suite.pipeline.context > depth:
         yield Conflict(("pipeline", "context"), f"more than pipeline.depth {depth}", raise_depth, read_depth)
     if "rerank_depth" in suite.pipeline.model_fields_set and suite.pipeline.rerank_depth > depth:
