@@ -64,7 +64,7 @@ def run(
 
 def _what_was_done(done: object) -> str:
     made, scored, seconds = (getattr(done, name) for name in ("calls_made", "scores_computed", "seconds"))
-    if not made and not scored and done.failed_share:
+    if not made and not scored and getattr(done, "failed_share", 0.0) > 0:
         return (
             f"Nothing new was computed: what is missing failed, and is tried again by the next run ({seconds:.0f} s)."
         )
