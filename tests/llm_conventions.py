@@ -43,7 +43,8 @@ def openai(seen: Seen, text: str) -> Served:
     if seen.headers.get("authorization") != f"bearer {KEY.lower()}":
         return error(401, message="Incorrect API key provided", type="invalid_request_error", code="invalid_api_key")
     return plain(text, {
-        "prompt_tokens": 100, "completion_tokens": 5, "total_tokens": 105, "prompt_tokens_details": {"cached_tokens": 60},
+        "prompt_tokens": 100, "completion_tokens": 5, "total_tokens": 105,
+        "prompt_tokens_details": {"cached_tokens": 60},
         "completion_tokens_details": {"reasoning_tokens": 0},
     })  # fmt: skip
 

@@ -38,8 +38,12 @@ class Mended(NamedTuple):
     end: int
 
 
+class CutOff(ValueError):
+    """The text ends before the value does."""
+
+
 def mend(text: str, start: int) -> Mended | None:
-    """The object or list that begins at `start`, as JSON; None if it does not end, or has no single reading."""
+    """The object or list that begins at `start`, as JSON; None if it has no single reading. Raises CutOff."""
     return _Reader(text, start).whole()
 
 
@@ -58,7 +62,7 @@ class _Reader:
                 return None
             if not self.open:
                 return Mended("".join(self.written), self.at)
-        return None
+        raise CutOff("it is cut off")
 
     def _step(self) -> bool:
         """Take the next token; False if it can be none."""
@@ -131,7 +135,7 @@ class _Reader:
             else:
                 made.append(_plain(letter))
                 self.at += 1
-        return False
+        return True
 
     def _escape(self, quote: str) -> str:
         """What begins with a backslash, as JSON writes it."""

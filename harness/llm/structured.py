@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import BaseModel, RootModel, ValidationError
 
 from harness.llm.asking import Message
-from harness.llm.lenient import mend
+from harness.llm.lenient import CutOff, Mended, mend
 
 SHOWN = 4000
 """Characters of a wrong answer that are shown to the model which is to repair it."""
@@ -97,16 +97,27 @@ def _decoded(text: str, start: int) -> tuple[Any, int]:
     """The value at a place and where it ends, with the damage mended that has one reading."""
     try:
         return _DECODER.raw_decode(text, start)
-    except json.JSONDecodeError:
-        mended = mend(text, start) if _MEANT.match(text, start) else None
+    except json.JSONDecodeError as error:
+        mended = _mended(text, start, error)
         if mended is None:
             raise
         try:
             return _DECODER.decode(mended.text), mended.end
         except json.JSONDecodeError:
-            mended = None
-        # What was wrong with the text itself is said, and not what is wrong with what was made of it.
-        raise
+            # What is wrong with the text itself is said, and not what is wrong with what was made of it.
+            raise error from None
+
+
+def _mended(text: str, start: int, error: json.JSONDecodeError) -> Mended | None:
+    if not _MEANT.match(text, start):
+        return None
+    try:
+        return mend(text, start)
+    except CutOff:
+        if error.msg.startswith("Invalid"):
+            # An escape or a line break that JSON does not know hid that the text does not end.
+            raise
+        return None
 
 
 def _opening(text: str, at: int) -> int | None:
