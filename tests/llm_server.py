@@ -104,10 +104,10 @@ class Faulty:
 
 
 class Server:
-    """Serves in a thread for as long as its context lasts."""
+    """Serves in a thread for as long as its context lasts; what `gate` gives for a request is sent in its place."""
 
-    def __init__(self, answering: Answering) -> None:
-        self.answering = answering
+    def __init__(self, answering: Answering, gate: Callable[[Seen], Served | None] = lambda seen: None) -> None:
+        self.answering, self.gate = answering, gate
         self.seen: list[Seen] = []
         self.billed = 0
         self.in_flight = self.most_in_flight = 0
@@ -167,7 +167,7 @@ class Server:
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
-            return await self._answer(self.answering(body), reader, writer)
+            return await self._answer(self.gate(self.seen[-1]) or self.answering(body), reader, writer)
         finally:
             self.in_flight -= 1
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
 from urllib.request import getproxies, proxy_bypass
 
 from harness.suite.roles import Llm
@@ -91,7 +91,8 @@ def carries_key(llm: Llm) -> bool:
 
 def query_of(llm: Llm) -> dict[str, str]:
     """What is added to the address, with its variables filled in."""
-    return {name: filled(value) for name, value in llm.parameters.items()}
+    given = "" if llm.base_url else urlsplit(os.environ.get("OPENAI_BASE_URL") or "").query
+    return dict(parse_qsl(given)) | {name: filled(value) for name, value in llm.parameters.items()}
 
 
 def filled(value: Any) -> Any:

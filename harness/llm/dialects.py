@@ -39,7 +39,7 @@ _REFUSES = (
     r"(?:invalid|illegal|unsupported)\s+(?:field|param\w*|arg\w*|key|value|temperature|seed)|deprecated|unavailable|"
     r"can(?:not|'t)\s+(?:both\s+)?be|only\s.{0,40}(?:allowed|supported|accepted|support)|"
     r"does\s?n[o']t\s+(?:accept|have|allow|recogni[sz]e|take|know|support)|must\s+(?:not\s+)?be|no\s+longer|incompatible|"
-    r"got\s+an\s+unexpected|(?:use|please use)\s+.{0,3}max_completion_tokens"
+    r"got\s+an\s+unexpected|no\s+endpoints?\s+found|(?:use|please use)\s+.{0,3}max_completion_tokens"
 )
 _TOO_MUCH = re.compile(
     r"context|too\s+(?:large|long|many|high|big)|at\s+(?:most|least)|maximum\s+(?:value|allowed|of|number)|exceed|"

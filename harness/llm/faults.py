@@ -179,6 +179,10 @@ def status_of(found: Complaint) -> int:
     return next((status for pattern, status in WORDS if pattern.search(found.said)), 0)
 
 
+def _names(model: str, said: str) -> bool:
+    return re.search(rf"(?<![\w-]){re.escape(model)}(?![\w-])", said) is not None
+
+
 class Asked(NamedTuple):
     """What a sentence about a fault names: the model, and what holds the key."""
 
@@ -192,7 +196,7 @@ def fault_of(status: int, found: Complaint, told: str, asked: Asked, retry_after
     if status in (401, 403):
         return Fault("stop", f"refuses the key ({told})", f"set {asked.key} to a valid key", status)
     if status == 404:
-        if any("model" in code for code in found.codes) or asked.model in said:
+        if any("model" in code for code in found.codes) or _names(asked.model, said):
             what = f"knows no model {asked.model!r} ({told})"
             return Fault("stop", what, "correct the model's name", status, about=about, said=said)
         advice = "correct base_url (it usually ends in /v1)"

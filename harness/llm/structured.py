@@ -1,7 +1,7 @@
 """JSON of a form, out of what a language model wrote: asked for by a schema, found in chatter, checked, repaired once.
 
-A form is any pydantic model. Nothing is guessed: what is cut off, contradicts itself, or is a number only by courtesy
-(true, NaN, Infinity) is wrong. Must not know endpoints.
+A form is any pydantic model. Damage with one reading is mended (see `lenient`). Nothing is guessed: what is cut off,
+contradicts itself, or is a number only by courtesy (true, NaN, Infinity) is wrong. Must not know endpoints.
 """
 
 from __future__ import annotations
@@ -16,13 +16,15 @@ from typing import Any
 from pydantic import BaseModel, RootModel, ValidationError
 
 from harness.llm.asking import Message
+from harness.llm.lenient import CutOff, Mended, mend
 from harness.models.thoughts import before_json
 
 SHOWN = 4000
 """Characters of a wrong answer that are shown to the model which is to repair it."""
 COMPLAINTS = 5
+_NUMBER_CUT = re.compile(r"[-+.\deE]*\s*")
 _BRACKET = re.compile(r"[{\[]")
-_MEANT = re.compile(r"\{\s*(?:[\"'}]|\Z)|\[\s*(?:[\[{\"\]]|\Z)")
+_MEANT = re.compile(r"\{\s*(?:[\"'}]|\Z|[A-Za-z_]\w*\s*:)|\[\s*(?:[\[{\"\]]|\Z)")
 """What opens JSON rather than a remark in brackets."""
 
 
@@ -42,11 +44,10 @@ def values_in(text: str) -> Iterator[Any]:
 
     Raises ValueError at JSON that is cut off or broken: what is inside of it, or behind it, is not the answer.
     """
-    text = before_json(text)
-    at = 0
+    text, at = answer_in(text), 0
     while (start := _opening(text, at)) is not None:
         try:
-            value, at = _DECODER.raw_decode(text, start)
+            value, at = _decoded(text, start)
         except ValueError as error:
             if _MEANT.match(text, start):
                 raise ValueError(f"broken JSON: {_fault(error, text, start)}") from None
@@ -57,6 +58,51 @@ def values_in(text: str) -> Iterator[Any]:
             yield value
 
 
+def answer_in(text: str) -> str:
+    """What stands behind the thoughts of a text: nothing before the last of them ends is the answer.
+
+    A text that is JSON as a whole is itself, whatever its texts hold; of a thought that does not end nothing is.
+    """
+    whole = _whole(text)
+    return before_json(text) if whole is None else whole
+
+
+def _whole(text: str) -> str | None:
+    """The text if all of it is JSON, or a text in JSON that holds JSON; None if it is not."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, str) else text
+
+
+def _decoded(text: str, start: int) -> tuple[Any, int]:
+    """The value at a place and where it ends, with the damage mended that has one reading."""
+    try:
+        return _DECODER.raw_decode(text, start)
+    except json.JSONDecodeError as error:
+        mended = _mended(text, start, error)
+        if mended is None:
+            raise
+        try:
+            return _DECODER.decode(mended.text), mended.end
+        except json.JSONDecodeError:
+            # What is wrong with the text itself is said, and not what is wrong with what was made of it.
+            raise error from None
+
+
+def _mended(text: str, start: int, error: json.JSONDecodeError) -> Mended | None:
+    if not _MEANT.match(text, start):
+        return None
+    try:
+        return mend(text, start)
+    except CutOff:
+        if error.msg.startswith("Invalid"):
+            # An escape or a line break that JSON does not know hid that the text does not end.
+            raise
+        return None
+
+
 def _opening(text: str, at: int) -> int | None:
     found = _BRACKET.search(text, at)
     return found.start() if found else None
@@ -65,7 +111,11 @@ def _opening(text: str, at: int) -> int | None:
 def _fault(error: ValueError, text: str, start: int) -> str:
     if not isinstance(error, json.JSONDecodeError):
         return str(error)
-    cut_off = error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated string")
+    cut_off = (
+        error.pos >= len(text.rstrip())
+        or _NUMBER_CUT.fullmatch(text, error.pos)
+        or error.msg.startswith("Unterminated string")
+    )
     return "it is cut off" if cut_off else f"{error.msg} at character {error.pos - start}"
 
 

@@ -72,7 +72,7 @@ class Line:
             return f"the environment variable {lacking[0]} is not set, which the suite sends to {self.where}", (
                 f"export {lacking[0]}=..., or leave it out of headers, query and extra_body"
             )
-        if self._address.deployment and "api-version" not in llm.parameters:
+        if self._address.deployment and "api-version" not in query_of(llm):
             where = f"{self.where} is a deployment at Azure, which wants the version of its API"
             return where, "add ?api-version=... to base_url, or query: {api-version: ...}"
         if not key and self._default and not carries_key(llm):

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from harness.errors import ConfigError, Problem, nearest
-from harness.suite import builtin
+from harness.suite import builtin, secrets
 from harness.suite.conflicts import Path_, conflicts
 from harness.suite.spec import SCHEMA, Suite
 
@@ -55,7 +55,7 @@ def parse_suite(text: str, path: Path) -> Suite:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}:{mark.line + 1}" if mark else str(path)
         what = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise ConfigError(Problem(where, f"not YAML: {what}")) from error
+        raise ConfigError(Problem(where, f"not YAML: {secrets.mask(what)}")) from error
     if not isinstance(node, yaml.MappingNode):
         raise ConfigError(Problem(str(path), "a suite is a mapping", f"start it with 'schema: {SCHEMA}'"))
     lines: dict[Path_, int] = {}
@@ -66,15 +66,35 @@ def parse_suite(text: str, path: Path) -> Suite:
     wrong = set(items)
     problems += [*_expand(value, lines, path), *_expand(value, lines, path, ("forgetting", "dataset"))]
     problems += _expand_prompts(value, lines, path)
+    given_away = list(_secrets(node, (), lines, path))
     suite, details = _readable(value, wrong)
     problems += [_problem(detail, lines, path) for detail in details]
     for conflict in conflicts(suite):
         at, *read = (_as_written(key, wrong) for key in (conflict.at, *conflict.read))
         if not any(_overlap(key, other) for key in (at, *read) for other in wrong - items):
             problems.append(Problem(_where(at, lines, path), conflict.what, conflict.hint))
+    problems = [*given_away, *problems]
     if problems:
-        raise ConfigError(problems)
+        raise ConfigError(
+            [Problem(*(secrets.mask(text) for text in (one.where, one.what, one.hint))) for one in problems]
+        )
     return suite
+
+
+def _secrets(node: yaml.Node, at: Path_, lines: dict[Path_, int], path: Path) -> Iterator[Problem]:
+    """Every text of the file, a key or a value, that gives a secret away: what a suite says is printed and kept."""
+    hint = "take it out, and name the environment variable that holds it (llm.<role>.api_key_env)"
+    # Of these two keys of a role the specs say more.
+    known = at[:1] == ("llm",) and at[-1:] in (("api_key_env",), ("base_url",))
+    if isinstance(node, yaml.ScalarNode) and not known and (wrong := secrets.revealed(node.value)):
+        yield Problem(_where(at, lines, path), f"{wrong}, which would be written into reports and caches", hint)
+    if isinstance(node, yaml.SequenceNode):
+        for number, item in enumerate(node.value):
+            yield from _secrets(item, (*at, number), lines, path)
+    if isinstance(node, yaml.MappingNode):
+        for key, item in node.value:
+            yield from _secrets(key, at, lines, path)
+            yield from _secrets(item, (*at, key.value), lines, path)
 
 
 def _repeated(node: yaml.Node, at: Path_, lines: dict[Path_, int], path: Path) -> Iterator[tuple[Path_, str]]:
@@ -197,11 +217,20 @@ def _problem(detail: ErrorDetails, lines: dict[Path_, int], path: Path) -> Probl
         return Problem(where, "missing", f"add '{at[-1]}:'")
     if kind == "literal_error":
         expected = re.findall(r"'([^']*)'", detail["msg"])
-        return Problem(where, f"{given!r} is not allowed", nearest(str(given), expected))
+        return Problem(where, f"{_shown(given, at)} is not allowed", nearest(str(given), expected))
     if kind == "value_error":
         return Problem(where, detail["msg"].removeprefix("Value error, "))
     wanted = f"should be {SHAPES[kind]}" if kind in SHAPES else detail["msg"].removeprefix("Input ")
-    return Problem(where, f"{wanted[0].lower()}{wanted[1:]}, not {given!r}")
+    return Problem(where, f"{wanted[0].lower()}{wanted[1:]}, not {_shown(given, at)}")
+
+
+def _shown(given: Any, at: Path_) -> str:
+    """What was given, as it may be printed: of a role neither a whole section nor what may be a key."""
+    if at[:1] == ("llm",) and isinstance(given, dict | list):
+        return "a list" if isinstance(given, list) else "a mapping"
+    if at[:1] == ("llm",) and isinstance(given, str) and secrets.looks_like_key(given):
+        return f"{given[: secrets.SHOWN]}{secrets.MASK}"
+    return repr(given)
 
 
 def _keys_at(at: Path_) -> list[str]:

@@ -101,7 +101,7 @@ class Llm(Spec):
     @classmethod
     def _gives_nothing_away(cls, url: str | None) -> str | None:
         if url is not None and (wrong := secrets.wrong_in_address(url)):
-            raise ValueError(f"{wrong}; use 'api_key_env', or 'query' or 'headers' with a ${{VARIABLE}}")
+            raise ValueError(f"'base_url' {wrong}; use 'api_key_env', or 'query' or 'headers' with a ${{VARIABLE}}")
         return url
 
     @field_validator("headers", "query")

@@ -15,6 +15,7 @@ MASK = "***"
 SHOWN = 3
 """Characters of a key that its mask shows, so that its owner knows which one is meant."""
 LONG = 16
+SURE, CHANGES = 20, 4
 _TAIL = r"(?=[A-Za-z0-9_-]*[0-9A-Z])[A-Za-z0-9_-]"
 _PREFIXED = re.compile(
     rf"""(?<![A-Za-z0-9_]) (?:
@@ -34,6 +35,7 @@ _PREFIXED = re.compile(
     re.VERBOSE,
 )
 _PIECE = re.compile(rf"[A-Za-z0-9]{{{LONG},}}")
+_CHANGE = re.compile(r"(?<=[0-9])(?=[A-Za-z])|(?<=[A-Za-z])(?=[0-9])")
 _USER = re.compile(r"(?<=://)[^/\s@?#]+(?=@)")
 _QUERY = re.compile(r"(?<=[?&])([\w.-]+)=([^&\s#\"']+)")
 _SECRET_WORDS = frozenset(
@@ -56,13 +58,22 @@ def looks_like_key(text: str) -> bool:
 
 def _random(piece: str) -> bool:
     """Whether digits stand among the letters, and not only at an end as in a date or a version."""
-    changes = len(re.findall(r"(?<=[0-9])(?=[A-Za-z])|(?<=[A-Za-z])(?=[0-9])", piece))
-    return changes >= 3
+    return len(_CHANGE.findall(piece)) >= 3
+
+
+def _surely(piece: str) -> bool:
+    """Whether a piece is a key wherever it stands: capitals, small letters and digits, thrown together.
+
+    Digests have no capitals, and names of models few changes between letters and digits.
+    """
+    mixed = any(map(str.isupper, piece)) and any(map(str.islower, piece)) and any(map(str.isdigit, piece))
+    return len(piece) >= SURE and mixed and len(_CHANGE.findall(piece)) >= CHANGES
 
 
 def mask(text: str) -> str:
     """The text with everything that looks like a key of a known service, or is a secret of an address, masked."""
     text = _PREFIXED.sub(lambda found: found[0][:SHOWN] + MASK, text)
+    text = _PIECE.sub(lambda found: found[0][:SHOWN] + MASK if _surely(found[0]) else found[0], text)
     text = _USER.sub(MASK, text)
     return _QUERY.sub(lambda found: f"{found[1]}={MASK}" if _secret(found[1], found[2]) else found[0], text)
 
@@ -119,7 +130,7 @@ def in_body(value: Any, name: str = "") -> Iterator[str]:
 
 def revealed(text: str) -> str:
     """What a text anywhere in a suite gives away, in words; empty if nothing."""
-    if _PREFIXED.search(text):
+    if _PREFIXED.search(text) or any(map(_surely, _PIECE.findall(text))):
         return "holds what looks like a key"
     if _USER.search(text):
         return "holds an address with a user or a password"

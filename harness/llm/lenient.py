@@ -1,0 +1,176 @@
+r"""JSON with small damage that has one reading, rewritten as JSON.
+
+What is mended: a backslash that begins no escape (as in LaTeX), raw line breaks and other control characters in a text,
+a comma before a closing bracket, comments, True, False and None, texts in single quotes, keys without quotes, numbers
+such as ``.5`` and ``+1``, spaces of other kinds. What has two readings, or none, is left as it is, and JSON's own rules
+refuse it: a quote inside of a text, a comma or a bracket that lacks, two values, NaN. No value is ever guessed.
+
+In a text with a backslash that begins no escape the writer did not escape backslashes: there ``\b`` and ``\f`` before
+a letter are no backspace and no form feed, and ``\n``, ``\r`` and ``\t`` begin a command where one of LaTeX's stands.
+Everywhere else an escape is what JSON says it is.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+ESCAPES = '"\\/bfnrt'
+LITERALS = {"True": "true", "False": "false", "None": "null", "true": "true", "false": "false", "null": "null"}
+COMMANDS = frozenset(
+    ("nu", "nabla", "neq", "neg", "not", "notin", "ni", "nmid", "nearrow", "rho", "right", "rightarrow", "rangle",
+     "rceil", "rfloor", "rm", "tau", "theta", "times", "text", "textbf", "textit", "textrm", "tan", "tanh", "tfrac",
+     "tilde", "to", "top", "triangle")
+)  # fmt: skip
+"""Commands of LaTeX that begin as a line break, a return or a tab does in JSON."""
+_LONE = re.compile(r"(?<!\\)(?:\\\\)*\\(?!u[0-9a-fA-F]{4})[^\"\\/bfnrt']")
+_WORD = re.compile(r"[A-Za-z_$][\w$]*")
+_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
+_LETTERS = re.compile(r"[A-Za-z]+")
+_SPACE = re.compile(r"\s+|\ufeff")
+_COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/|#[^\n]*", re.DOTALL)
+
+
+class Mended(NamedTuple):
+    """JSON, and where what it was made of ends."""
+
+    text: str
+    end: int
+
+
+class CutOff(ValueError):
+    """The text ends before the value does."""
+
+
+def mend(text: str, start: int) -> Mended | None:
+    """The object or list that begins at `start`, as JSON; None if it has no single reading. Raises CutOff."""
+    return _Reader(text, start).whole()
+
+
+class _Reader:
+    """Reads one value and writes it anew, token by token."""
+
+    def __init__(self, text: str, start: int) -> None:
+        self.text, self.at = text, start
+        self.written: list[str] = []
+        self.open: list[str] = []
+        self.unescaped = _LONE.search(text, start) is not None
+
+    def whole(self) -> Mended | None:
+        while self.at < len(self.text):
+            if not self._step():
+                return None
+            if not self.open:
+                return Mended("".join(self.written), self.at)
+        raise CutOff("it is cut off")
+
+    def _step(self) -> bool:
+        """Take the next token; False if it can be none."""
+        letter = self.text[self.at]
+        space = _SPACE.match(self.text, self.at) or _COMMENT.match(self.text, self.at)
+        if space is not None:
+            self.at = space.end()
+            self.written.append(" ")
+            return True
+        if letter in "{[":
+            self.open.append("}" if letter == "{" else "]")
+        elif letter in "}]":
+            if self.open.pop() != letter:
+                return False
+            self._without_last_comma()
+        elif letter in "\"'":
+            return self._string(letter)
+        elif letter not in ",:":
+            return self._bare()
+        self.written.append(letter)
+        self.at += 1
+        return True
+
+    def _without_last_comma(self) -> None:
+        """A comma before a closing bracket separates nothing; one alone in brackets is no list."""
+        told = [number for number, token in enumerate(self.written) if token != " "]
+        if len(told) >= 2 and self.written[told[-1]] == "," and self.written[told[-2]] not in ("{", "[", ",", ":"):
+            self.written[told[-1]] = " "
+
+    def _bare(self) -> bool:
+        """A number, a literal, or a key without quotes."""
+        number = _NUMBER.match(self.text, self.at)
+        if number is not None and not self._goes_on(number.end()):
+            self.at = number.end()
+            self.written.append(_number(number[0]))
+            return True
+        word = _WORD.match(self.text, self.at)
+        if word is None:
+            return False
+        self.at = word.end()
+        if self._is_key():
+            self.written.append(f'"{word[0]}"')
+        else:
+            # Others, such as NaN, are for JSON's own rules to refuse.
+            self.written.append(LITERALS.get(word[0], word[0]))
+        return True
+
+    def _goes_on(self, end: int) -> bool:
+        return end < len(self.text) and (self.text[end].isalnum() or self.text[end] in "._+-%/")
+
+    def _is_key(self) -> bool:
+        """Whether what was just read is a key: in an object, after its start or a comma, before a colon."""
+        before = next((token for token in reversed(self.written) if token != " "), "")
+        after = re.compile(r"\s*:").match(self.text, self.at)
+        return self.open[-1:] == ["}"] and before in ("{", ",") and after is not None
+
+    def _string(self, quote: str) -> bool:
+        made = ['"']
+        self.at += 1
+        while self.at < len(self.text):
+            letter = self.text[self.at]
+            if letter == quote:
+                self.at += 1
+                made.append('"')
+                self.written.append("".join(made))
+                # A text in single quotes may hold apostrophes: it ends only where a text can end.
+                return quote == '"' or re.compile(r"\s*[,:\]}]").match(self.text, self.at) is not None
+            if letter == "\\":
+                made.append(self._escape(quote))
+            else:
+                made.append(_plain(letter))
+                self.at += 1
+        return True
+
+    def _escape(self, quote: str) -> str:
+        """What begins with a backslash, as JSON writes it."""
+        after = self.text[self.at + 1 : self.at + 2]
+        if after == "'":
+            self.at += 2
+            return "'"
+        whole_u = re.compile(r"\\u[0-9a-fA-F]{4}").match(self.text, self.at)
+        if whole_u is not None:
+            self.at = whole_u.end()
+            return whole_u[0]
+        if after and after in ESCAPES and not self._is_command(after):
+            self.at += 2
+            return f"\\{after}"
+        self.at += 1
+        return "\\\\"
+
+    def _is_command(self, after: str) -> bool:
+        """Whether an escape is none, but the beginning of a command of LaTeX."""
+        letters = _LETTERS.match(self.text, self.at + 1)
+        if not self.unescaped or letters is None:
+            return False
+        return (after in "bf" and len(letters[0]) > 1) or letters[0] in COMMANDS
+
+
+def _plain(letter: str) -> str:
+    """A letter of a text, escaped where JSON wants it."""
+    if letter == '"':
+        return '\\"'
+    known = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+    return known.get(letter, f"\\u{ord(letter):04x}") if ord(letter) < 0x20 else letter
+
+
+def _number(text: str) -> str:
+    """A number as JSON writes it; one that begins with a zero is for JSON's own rules to refuse."""
+    sign, digits = ("-" if text[0] == "-" else ""), text.lstrip("+-")
+    digits = f"0{digits}" if digits.startswith(".") else digits
+    return sign + re.sub(r"\.(?=$|[eE])", "", digits)

@@ -1,0 +1,422 @@
+"""Every role against every server's convention; what is refused is left out, remembered, told; usage; errors in 200."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import llm_server
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from llm_conventions import CONVENTIONS, KEY, completion, openai_reasoning, plain, stream, wrapping, xai
+from llm_server import Body, Seen, Served, Server
+from pydantic import BaseModel
+
+from harness.llm import Ask, Message, preflight
+from harness.llm.breaker import Pace
+from harness.llm.dialects import FILE, Dialect
+from harness.llm.endpoint import EndpointChat
+from harness.llm.faults import Fault
+from harness.llm.services import Services
+from harness.llm.usage import Counted, counted
+from harness.scoring.ragas_judge import RubricVerdict
+from harness.stages.synthesize import Queries
+from harness.suite.roles import ROLES, Judge, Llm, Role
+
+PACE = Pace(scale=0.002)
+FORMS: dict[Role, type[BaseModel] | None] = {
+    "synthesizer": Queries, "labeler": RubricVerdict, "judge": RubricVerdict, "generator": None,
+}  # fmt: skip
+SAID: dict[Role, str] = {
+    "synthesizer": json.dumps({"queries": ["how long does a kiln cool?"]}),
+    "labeler": json.dumps({"explanation": "it says so", "score": 0.9}),
+    "judge": json.dumps({"explanation": "it says so", "score": 0.9}),
+    "generator": "nine hours",
+}
+
+
+def ask_of(role: Role, text: str = "How long?", **changes: Any) -> Ask:
+    messages = (Message("system", "Be brief."), Message("user", text))
+    return Ask(messages, FORMS[role], **changes)
+
+
+def silently(done: int, total: int) -> None:
+    """Tell nobody."""
+
+
+def role_at(server: Server, path: str = "/v1", **changes: Any) -> Judge:
+    url = f"http://127.0.0.1:{server.port}{path}"
+    return Judge(**{"model": "m", "base_url": url, "price_in": 10.0, "price_out": 10.0, "timeout": 10.0} | changes)
+
+
+def services_of(llm: Llm, folder: Path, **changes: Any) -> Services:
+    return Services(roles=dict.fromkeys(ROLES, llm), folder=folder, run="now", **changes)
+
+
+@pytest.fixture
+def key(monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    return KEY
+
+
+@pytest.mark.parametrize("name", CONVENTIONS)
+def test_every_role_works_with_every_server(name: str, key: str, tmp_path: Path) -> None:
+    convention, said = CONVENTIONS[name](), {"text": ""}
+    gate = lambda seen: convention.serve(seen, said["text"])  # noqa: E731
+    with Server(lambda body: llm_server.says("never"), gate) as server:
+        services = services_of(role_at(server, convention.path, **convention.role), tmp_path)
+        for role in ROLES:
+            said["text"] = SAID[role]
+            shape = preflight.Shape(system=True, form=FORMS[role] is not None)
+            assert preflight.check(role, services, shape) is None, "the check before a run refuses what works"
+            before = server.requests
+            chat = EndpointChat(role, services, PACE)
+            (reply,) = chat.ask_all([ask_of(role, f"How long, {role}?")], silently)
+            assert reply.failure == ""
+            assert (reply.value is not None) == (FORMS[role] is not None)
+            assert "nine hours" in reply.text or reply.value is not None
+            assert "Be brief." in str(server.seen[-1].body["messages"]), "the instruction was lost"
+            # What the check learned is not asked for again; a gateway that was busy let it learn nothing.
+            assert server.requests == before + (2 if "wraps" in name and role == ROLES[0] else 1)
+            (again,) = chat.ask_all([ask_of(role, f"How long, {role}?")], silently)
+            assert (again.text, again.requests) == (reply.text, 0), "what was answered was asked again"
+
+
+REFUSALS: dict[str, tuple[int, Any, str]] = {
+    "OpenAI's o3": (400, {"error": {"message": "Unsupported parameter: 'temperature' is not supported with this model.",
+                                    "param": "temperature", "code": "unsupported_parameter"}}, "temperature"),
+    "pydantic": (422, {"detail": [{"type": "extra_forbidden", "loc": ["body", "seed"],
+                                   "msg": "Extra inputs are not permitted", "input": 0}]}, "seed"),
+    "Groq": (400, {"error": {"message": "property 'seed' is unsupported", "type": "invalid_request_error"}}, "seed"),
+    "Cohere": (422, {"message": "unknown field: parameter 'seed' is not a valid field"}, "seed"),
+    "Moonshot": (400, {"error": {"message": "invalid temperature: only 1 is allowed for this model",
+                                 "type": "invalid_request_error"}}, "temperature"),
+    "Claude with top_p": (400, {"error": {"message": "`temperature` and `top_p` cannot both be specified for this "
+                                                     "model. Please use only one."}}, "temperature"),
+    "SGLang": (400, {"object": "error", "message": "Unrecognized request argument supplied: seed"}, "seed"),
+    "Bedrock": (400, {"message": "Malformed input request: extraneous key [seed] is not permitted, please reformat"},
+                "seed"),
+    "Perplexity": (400, {"error": {"message": "response_format is not supported for this model", "code": 400}},
+                   "response_format"),
+    "OpenRouter": (404, {"error": {"message": "No endpoints found that support the parameter response_format",
+                                   "code": 404}}, "response_format"),
+    "a gateway's 500": (500, {"error": {"message": "got an unexpected keyword argument 'seed'"}}, "seed"),
+    "Gemini's camels": (400, [{"error": {"code": 400, "message": "Invalid JSON payload received. Unknown name "
+                                         "\"responseFormat\": Cannot find field."}}], "response_format"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("wording", REFUSALS)
+def test_a_refused_parameter_is_left_out_in_any_wording(wording: str, key: str, tmp_path: Path) -> None:
+    status, content, name = REFUSALS[wording]
+
+    def gate(seen: Seen) -> Served | None:
+        refused = name in seen.body and not (wording == "Moonshot" and seen.body[name] == 1)
+        return Served(status, content) if refused else None
+
+    with Server(lambda body: llm_server.says(SAID["judge"]), gate) as server:
+        chat = EndpointChat("judge", services_of(role_at(server), tmp_path), PACE)
+        (reply,) = chat.ask_all([ask_of("judge")], silently)
+        assert reply.failure == ""
+        assert server.requests == 2
+        assert server.seen[-1].body.get(name) == (1 if wording == "Moonshot" else None)
+        others = {"temperature", "seed", "response_format", "max_tokens"} - {name}
+        assert others <= set(server.seen[-1].body), "more was left out than was refused"
+        chat.ask_all([ask_of("judge", "And now?")], silently)
+        assert server.requests == 3, "it was not remembered"
+
+
+CONTENT = {
+    "a filter": "The response was filtered due to the prompt triggering content management policy.",
+    "a window": "This model's maximum context length is 8192 tokens. However, you requested 9000 tokens (8000 in the "
+    "messages, 1024 in max_tokens). Please reduce the length of the messages.",
+    "a limit": "'max_tokens' or 'max_completion_tokens' is too large: 1024. This model's maximum context length is "
+    "512 tokens and your request has 100 input tokens",
+    "a question that is quoted": "Invalid prompt: 'what temperature is not supported by clay?' was flagged",
+    "nothing": "",
+}
+
+
+@pytest.mark.parametrize("why", CONTENT)
+def test_a_400_about_content_teaches_nothing(why: str, key: str, tmp_path: Path) -> None:
+    gate = lambda seen: llm_server.error(400, CONTENT[why])  # noqa: E731
+    with Server(lambda body: llm_server.says("never"), gate) as server:
+        chat = EndpointChat("generator", services_of(role_at(server), tmp_path), PACE)
+        (reply,) = chat.ask_all([ask_of("generator")], silently)
+        assert reply.failure.startswith("answers 400")
+        assert server.requests <= 2
+        server.gate = lambda seen: None
+        server.answering = lambda body: llm_server.says("nine hours")
+        assert chat.ask_all([ask_of("generator", "Other?")], silently)[0].text == "nine hours"
+        assert {"temperature", "seed", "max_tokens"} <= set(server.seen[-1].body), "something was left out"
+    assert not (tmp_path / FILE).exists()
+
+
+@given(st.text(max_size=200), st.sampled_from([400, 404, 422, 500]), st.booleans())
+def test_asking_anew_ends_whatever_a_server_says(said: str, status: int, named: bool) -> None:
+    """A server that refuses everything, always, is asked no more often than there is something to leave out."""
+    said += " unsupported: temperature seed max_tokens max_completion_tokens response_format" if named else ""
+    dialect, body = Dialect(), dict.fromkeys(("temperature", "seed", "max_tokens", "response_format"), 1)
+    body["messages"] = [{"role": "system", "content": "x"}]  # type: ignore[assignment]
+    for _ in range(12):
+        other = dialect.hearing(Fault("question", said, status=status, said=said), body)
+        if other is None:
+            break
+        assert set(other.instead) > set(dialect.instead)
+        dialect = other
+        body = {name: value for name, value in body.items() if name not in dialect.instead}
+    else:
+        pytest.fail("it never ends")
+
+
+def test_answers_at_a_servers_own_temperature_are_not_answers_at_0(key: str, tmp_path: Path) -> None:
+    """The cache knows an answer by what was sent: a server that takes a temperature later is asked again."""
+    with Server(lambda body: llm_server.says("never"), lambda seen: openai_reasoning(seen, "nine hours")) as server:
+        services = services_of(role_at(server), tmp_path)
+        EndpointChat("generator", services, PACE).ask_all([ask_of("generator")], silently)
+        asked = server.requests
+        null = services_of(role_at(server, temperature=None), tmp_path)
+        EndpointChat("generator", null, PACE).ask_all([ask_of("generator")], silently)
+        assert server.requests == asked, "it is the same question as that of a role without a temperature"
+        server.gate = lambda seen: None
+        server.answering = lambda body: llm_server.says("eight hours")
+        assert preflight.check("generator", services, anew=True) is None
+        (reply,) = EndpointChat("generator", services, PACE).ask_all([ask_of("generator")], silently)
+        assert reply.text == "eight hours"
+        assert server.seen[-1].body["temperature"] == 0
+
+
+def test_what_was_refused_is_known_to_the_next_process(key: str, tmp_path: Path) -> None:
+    from harness.llm import dialects
+
+    with Server(lambda body: llm_server.says("never"), lambda seen: openai_reasoning(seen, "nine hours")) as server:
+        services = services_of(role_at(server), tmp_path)
+        EndpointChat("generator", services, PACE).ask_all([ask_of("generator")], silently)
+        dialects._speeches.clear()
+        before = server.requests
+        EndpointChat("judge", services, PACE).ask_all([ask_of("judge", "Other?")], silently)
+        assert "temperature" not in server.seen[before].body
+    assert KEY not in (tmp_path / FILE).read_text()
+
+
+def test_new_settings_of_a_role_change_no_key_unless_they_are_set(tmp_path: Path) -> None:
+    """The identities of before: those of every answer, score and stage that is kept."""
+    plain_role = Llm(model="m", base_url="http://h/v1")
+    assert plain_role.identity == {"model": "m", "temperature": 0.0, "seed": 0, "max_tokens": 1024}
+    changes: list[dict[str, Any]] = [
+        {"extra_body": {"top_p": 0.5}}, {"headers": {"x-route": "b"}}, {"query": {"api-version": "1"}},
+        {"reasoning_effort": "low"}, {"system_turn": False}, {"temperature": None},
+    ]  # fmt: skip
+    identities = [json.dumps(plain_role.model_copy(update=change).identity) for change in [{}, *changes]]
+    assert len(set(identities)) == len(identities)
+    same: list[dict[str, Any]] = [{"price_cached": 1.0}, {"stream": True}, {"key_header": "api-key"}]
+    for change in same:
+        assert plain_role.model_copy(update=change).identity == plain_role.identity
+
+
+# Usage
+
+USAGES: dict[str, tuple[Body, Counted]] = {
+    "OpenAI": ({"prompt_tokens": 100, "completion_tokens": 50, "total_tokens": 150,
+                "completion_tokens_details": {"reasoning_tokens": 40}, "prompt_tokens_details": {"cached_tokens": 60}},
+               Counted(100, 50, 60, 40)),
+    "xAI": ({"prompt_tokens": 1000, "completion_tokens": 10, "total_tokens": 1510,
+             "completion_tokens_details": {"reasoning_tokens": 500}}, Counted(1000, 510, 0, 500)),
+    "xAI without a total": ({"prompt_tokens": 1000, "completion_tokens": 10,
+                             "completion_tokens_details": {"reasoning_tokens": 500}}, Counted(1000, 510, 0, 500)),
+    "DeepSeek": ({"prompt_tokens": 1000, "completion_tokens": 5, "total_tokens": 1005, "prompt_cache_hit_tokens": 900,
+                  "prompt_cache_miss_tokens": 100}, Counted(1000, 5, 900)),
+    "DeepSeek without a sum": ({"completion_tokens": 5, "prompt_cache_hit_tokens": 900,
+                                "prompt_cache_miss_tokens": 100}, Counted(1000, 5, 900)),
+    "Anthropic": ({"input_tokens": 100, "output_tokens": 5, "cache_read_input_tokens": 800,
+                   "cache_creation_input_tokens": 50}, Counted(950, 5, 800)),
+    "Anthropic in a gateway's words": ({"prompt_tokens": 950, "completion_tokens": 5, "total_tokens": 955,
+                                        "cache_read_input_tokens": 800, "cache_creation_input_tokens": 50},
+                                       Counted(950, 5, 800)),
+    "Gemini behind a gateway": ({"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 115},
+                                Counted(10, 105)),
+    "Gemini itself": ({"promptTokenCount": 10, "candidatesTokenCount": 5, "thoughtsTokenCount": 100,
+                       "totalTokenCount": 115, "cachedContentTokenCount": 4}, Counted(10, 105, 4, 100)),
+    "OpenAI's responses": ({"input_tokens": 100, "output_tokens": 50, "total_tokens": 150,
+                            "input_tokens_details": {"cached_tokens": 20}}, Counted(100, 50, 20)),
+    "no answer counted": ({"prompt_tokens": 100, "total_tokens": 130}, Counted(100, 30)),
+    "no prompt counted": ({"completion_tokens": 30, "total_tokens": 130}, Counted(100, 30)),
+    "a total too small": ({"prompt_tokens": 100, "completion_tokens": 30, "total_tokens": 30}, Counted(100, 30)),
+    "zeros of who counts nothing": ({"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}, Counted()),
+    "texts": ({"prompt_tokens": "100", "completion_tokens": "30"}, Counted(100, 30)),
+    "fractions": ({"prompt_tokens": 100.0, "completion_tokens": 30.5}, Counted(100, None)),
+    "nulls": ({"prompt_tokens": None, "completion_tokens": None, "prompt_tokens_details": None}, Counted()),
+    "below 0": ({"prompt_tokens": -5, "completion_tokens": True}, Counted()),
+    "more cached than there was": ({"prompt_tokens": 10, "completion_tokens": 5,
+                                    "prompt_tokens_details": {"cached_tokens": 90}}, Counted(90, 5, 90)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("convention", USAGES)
+def test_usage_is_counted_by_the_convention_of_its_server(convention: str) -> None:
+    usage, wanted = USAGES[convention]
+    assert counted(usage) == wanted
+
+
+counts = st.one_of(st.integers(-10, 10**6), st.none(), st.floats(), st.text(max_size=3), st.booleans())
+NAMES = ["prompt_tokens", "completion_tokens", "total_tokens", "input_tokens", "output_tokens",
+         "prompt_cache_hit_tokens", "cache_read_input_tokens", "prompt_tokens_details"]  # fmt: skip
+
+
+@given(st.dictionaries(st.sampled_from(NAMES), counts))
+def test_no_usage_is_counted_below_what_it_says(usage: Body) -> None:
+    found = counted(usage)
+    for name, value in (("prompt_tokens", found.prompt), ("completion_tokens", found.new)):
+        said = usage.get(name)
+        if isinstance(said, int) and not isinstance(said, bool) and said > 0:
+            assert value is not None
+            assert value >= said
+    assert found.cached <= (found.prompt or found.cached)
+
+
+def test_tokens_of_thought_beside_the_answer_trip_the_budget(key: str, tmp_path: Path) -> None:
+    """16 answers of 10 + 510 tokens at $10 a million cost 0.0832 dollars, and not 0.0024."""
+    with Server(lambda body: llm_server.says("never"), lambda seen: xai(seen, "nine hours")) as server:
+        chat = EndpointChat("generator", services_of(role_at(server), tmp_path), PACE)
+        chat.ask_all([ask_of("generator", str(number)) for number in range(16)], silently)
+        assert chat.spent.dollars == pytest.approx(16 * (10 + 505) * 10 / 1e6)
+        tight = services_of(role_at(server), tmp_path / "other", max_tokens=5000)
+        from harness.errors import LlmStopped
+
+        with pytest.raises(LlmStopped, match=r"llm\.max_tokens"):
+            EndpointChat("generator", tight, PACE).ask_all(
+                [ask_of("generator", str(number)) for number in range(16)], silently
+            )
+
+
+def test_cached_tokens_are_priced_as_such(key: str, tmp_path: Path) -> None:
+    usage = {"prompt_tokens": 1000, "completion_tokens": 10, "prompt_tokens_details": {"cached_tokens": 900}}
+    with Server(lambda body: llm_server.says("never"), lambda seen: plain("nine hours", usage)) as server:
+        for price, wanted in ((None, 1000 * 10 + 100), (1.0, 100 * 10 + 900 * 1 + 100), (0.0, 100 * 10 + 100)):
+            llm = role_at(server, price_cached=price)
+            chat = EndpointChat("generator", services_of(llm, tmp_path / str(price)), PACE)
+            chat.ask_all([ask_of("generator")], silently)
+            assert chat.spent.dollars == pytest.approx(wanted / 1e6)
+
+
+# Errors in 200
+
+WRAPPED: dict[str, tuple[Any, str]] = {
+    "OpenRouter, rate": ({"error": {"message": "Rate limit exceeded", "code": 429}}, "busy"),
+    "a text for a number": ({"error": {"message": "slow down", "code": "429"}}, "busy"),
+    "a code in words": ({"error": {"message": "x", "type": "rate_limit_error"}}, "busy"),
+    "words alone": ({"message": "Too many requests, please slow down"}, "busy"),
+    "DashScope": ({"code": "Throttling.RateQuota", "message": "Requests rate limit exceeded"}, "busy"),
+    "Gemini": ([{"error": {"code": 429, "status": "RESOURCE_EXHAUSTED", "message": "Quota"}}], "busy"),
+    "MiniMax": ({"choices": None, "base_resp": {"status_code": 1002, "status_msg": "rate limit"}}, "busy"),
+    "a key": ({"error": {"message": "Invalid API key", "code": 401}}, "stop"),
+    "a key in words": ({"detail": "Unauthorized"}, "stop"),
+    "no such model": ({"error": {"message": "The model `m` does not exist", "code": "model_not_found"}}, "stop"),
+    "credit": ({"error": {"code": "1113", "message": "Insufficient balance or no resource package"}}, "stop"),
+    "a path": ({"detail": "Not Found"}, "stop"),
+    "upstream": ({"error": {"message": "Internal Server Error", "code": 500}}, "dead"),
+    "overloaded": ({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}, "dead"),
+    "in the choice": ({"choices": [{"error": {"code": 502, "message": "Provider returned error"},
+                                    "message": {"content": ""}, "finish_reason": "error"}]}, "dead"),
+    "the question": ({"error": {"message": "maximum context length exceeded", "code": 400}}, "question"),
+    "in a stream": (b'data: {"error": {"message": "Rate limit exceeded", "code": 429}}\n\n', "busy"),
+    "a page": (b"<!doctype html><html>Sign in</html>", "dead"),
+    "a list of models": ({"object": "list", "data": []}, "dead"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("why", WRAPPED)
+def test_an_error_wrapped_in_200_is_of_its_kind(why: str, key: str, tmp_path: Path) -> None:
+    from harness.llm import background
+    from harness.llm.transport import Line
+
+    content, kind = WRAPPED[why]
+    with Server(lambda body: Served(200, content)) as server:
+        line = Line(role_at(server))
+        body = {"model": "m", "messages": [{"role": "user", "content": "x"}]}
+        outcome = background.submit(line.send(body)).result()
+        assert isinstance(outcome, Fault)
+        assert outcome.kind == kind, outcome
+        background.submit(line.close()).result()
+
+
+def test_a_rate_limit_in_200_is_no_reason_not_to_begin(key: str, tmp_path: Path) -> None:
+    with Server(lambda body: llm_server.says("never"), lambda seen: wrapping(99)(seen, "x")) as server:
+        assert preflight.check("judge", services_of(role_at(server), tmp_path)) is None
+
+
+# Shapes of answers
+
+SHAPES: dict[str, tuple[Served, str]] = {
+    "parts": (completion({"content": [{"type": "text", "text": "nine "}, {"type": "text", "text": "hours"}]}, None),
+              "nine hours"),
+    "one part": (completion({"content": {"type": "text", "text": "nine hours"}}, None), "nine hours"),
+    "an older completion": (Served(content={"choices": [{"text": "nine hours"}]}), "nine hours"),
+    "a stream that nobody asked for": (stream("nine hours"), "nine hours"),
+    "a byte order mark": (Served(content=b"\xef\xbb\xbf" + json.dumps(
+        completion({"content": "nine hours"}, None).content).encode()), "nine hours"),
+}  # fmt: skip
+FAILURES: dict[str, tuple[Served, str]] = {
+    "only a thought": (completion({"content": "", "reasoning": "The answer is nine hours"}, None),
+                       "the model only thought and wrote no answer; raise max_tokens"),
+    "only a thought, in another field": (completion({"content": None, "reasoning_content": "so"}, None, "length"),
+                                         "the model only thought"),
+    "only a part of thought": (completion({"content": [{"type": "thinking", "thinking": "so"}]}, None), "only thought"),
+    "thoughts that only usage tells of": (
+        completion({"content": ""}, {"prompt_tokens": 9, "completion_tokens": 48,
+                                     "completion_tokens_details": {"reasoning_tokens": 48}}, "length"), "only thought"),
+    "a tool": (completion({"content": None, "tool_calls": [{"function": {"name": "search", "arguments": "{}"}}]}, None,
+                          "tool_calls"), "called the tool 'search'"),
+    "a refusal": (completion({"content": None, "refusal": "I will not."}, None), "refused: I will not."),
+    "a filter": (completion({"content": ""}, None, "content_filter"), "refused: by a filter of content"),
+    "a stream that breaks off": (Served(content=b'data: {"choices": [{"delta": {"content": "nin"}}]}\n\n'),
+                                 "stream ended"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_an_answer_is_read_in_any_shape(shape: str, key: str, tmp_path: Path) -> None:
+    served, text = SHAPES[shape]
+    with Server(lambda body: served) as server:
+        chat = EndpointChat("generator", services_of(role_at(server), tmp_path), PACE)
+        assert chat.ask_all([ask_of("generator")], silently)[0].text == text
+
+
+@pytest.mark.parametrize("shape", FAILURES)
+def test_what_is_no_answer_says_why(shape: str, key: str, tmp_path: Path) -> None:
+    served, told = FAILURES[shape]
+    with Server(lambda body: served) as server:
+        chat = EndpointChat("generator", services_of(role_at(server, retries=1), tmp_path), PACE)
+        (reply,) = chat.ask_all([ask_of("generator")], silently)
+        assert told in reply.failure
+        assert not reply.text
+
+
+def test_the_check_before_a_run_tells_of_a_model_that_only_thinks(key: str, tmp_path: Path) -> None:
+    with Server(lambda body: completion({"content": "", "reasoning": "so"}, None)) as server:
+        problem = preflight.check("judge", services_of(role_at(server), tmp_path))
+    assert "only thought" in str(problem)
+    assert "reasoning_effort" in str(problem)
+
+
+def test_everything_that_a_suite_sets_is_sent(key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROUTE_TOKEN", "t0ken-of-the-route")
+    changes = {
+        "headers": {"X-Route": "${ROUTE_TOKEN}", "X-Title": "bench"}, "query": {"api-version": "2024-10-21"},
+        "extra_body": {"enable_thinking": False, "nested": {"a": ["${ROUTE_TOKEN}"]}}, "reasoning_effort": "low",
+        "temperature": None, "seed": None, "stream": True,
+    }  # fmt: skip
+    with Server(lambda body: stream("nine hours")) as server:
+        chat = EndpointChat("generator", services_of(role_at(server, **changes), tmp_path), PACE)
+        assert chat.ask_all([ask_of("generator")], silently)[0].text == "nine hours"
+        (seen,) = server.seen
+    assert seen.path == "/v1/chat/completions?api-version=2024-10-21"
+    assert (seen.headers["x-route"], seen.headers["x-title"]) == ("t0ken-of-the-route", "bench")
+    assert seen.body["nested"] == {"a": ["t0ken-of-the-route"]}
+    assert (seen.body["enable_thinking"], seen.body["reasoning_effort"], seen.body["stream"]) == (False, "low", True)
+    assert not {"temperature", "seed"} & set(seen.body)
+    assert b"t0ken-of-the-route" not in b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
