@@ -8,8 +8,8 @@ errors and never skipped. Nothing of the harness is imported before a suite file
 from __future__ import annotations
 
 import json
-import os
 import re
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -44,6 +44,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--harness-replay", action="store_true", help="ask no endpoint: answer out of the cache, or fail by name"
     )
     group.addoption("--harness-latest", action="store_true", help="judge the latest outcome and run nothing")
+    group.addoption(
+        "--harness-require-baseline", action="store_true", help="a suite for which nothing is accepted is an error"
+    )
+    parser.addini("harness_require_baseline", "the same, for all sessions", type="bool", default=False)
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
@@ -161,7 +165,7 @@ class HarnessSession:
     """The suites that this session has run."""
 
     def __init__(self, config: pytest.Config) -> None:
-        self.config = config
+        self.config, self._own = config, f"alone-{uuid.uuid4().hex}"
         self.store = config.rootpath / config.getoption("--harness-store")
         compare = config.getoption("--harness-compare")
         self.baselines = config.rootpath / compare if compare else None
@@ -190,19 +194,37 @@ class HarnessSession:
             folder = self.store / "outcomes" / spec.name / "latest"
         else:
             folder = self._once(suite, spec.name)
-        outcome = outcomes.read(folder)
-        return Judged(outcome, gating.gate(suite, self.store, self.baselines, folder), folder)
+        return Judged(outcomes.read(folder), self.gating(suite, folder), folder)
+
+    def gating(self, suite: str | Path, folder: Path) -> Gating:
+        """All gates of a suite on an outcome, whichever of their items are chosen. Raises HarnessError if none judges.
+
+        A baseline that is to be saved cannot be required, and its folder may be new.
+        """
+        from harness.errors import ConfigError
+        from harness.gates import gating
+
+        config, saving = self.config, bool(self.config.getoption("--harness-save"))
+        required = config.getoption("--harness-require-baseline") or config.getini("harness_require_baseline")
+        if saving and self.baselines is not None:
+            self.baselines.mkdir(parents=True, exist_ok=True)
+        found = gating.gate(suite, self.store, self.baselines, folder, bool(required) and not saving)
+        if not found.verdicts or not found.measured:
+            raise ConfigError(f"{suite}: nothing was judged: no score of the outcome in {folder} has a value")
+        return found
 
     def _once(self, suite: str | Path, name: str) -> Path:
         """Run in the first of xdist's workers that comes here; the others wait for its outcome."""
         from filelock import FileLock
+
+        from harness.data import formats
 
         pointer = self.store / POINTERS / f"{self._id()}-{name}.json"
         pointer.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(pointer.with_suffix(".lock")):
             if not pointer.exists():
                 told = self._run(suite)
-                pointer.write_text(json.dumps({"suite": str(suite), **told}), encoding="utf-8")
+                formats.write_atomically(pointer, json.dumps({"suite": str(suite), **told}))
         told = json.loads(pointer.read_text(encoding="utf-8"))
         if "error" in told:
             from harness.errors import HarnessError
@@ -227,7 +249,7 @@ class HarnessSession:
     def _id(self) -> str:
         """The same in a controller and its workers. The environment may be that of a session around this one."""
         uid = getattr(self.config, "workerinput", {}).get("testrunuid") or _run_of(self.config)
-        return uid or f"alone-{os.getpid()}"
+        return uid or self._own
 
 
 def _run_of(config: pytest.Config) -> str:
@@ -258,14 +280,17 @@ def harness_outcome(request: pytest.FixtureRequest) -> Callable[[str | Path], Ou
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """Accept what was run, if that was asked for and nothing failed."""
+    """Accept what was run, if that was asked for, nothing failed, and every gate lets it through, chosen or not."""
     config = session.config
     if hasattr(config, "workerinput"):
         return
     found = _session(config).pointers() if _ran(config) else []
     reason = config.getoption("--harness-save")
-    if reason and exitstatus == 0:
-        config.stash[_SAVED] = [_accept(config, json.loads(path.read_text(encoding="utf-8")), reason) for path in found]
+    if reason:
+        saved = _save(config, found, reason, exitstatus)
+        config.stash[_SAVED] = [line for line, _ in saved]
+        if exitstatus == 0 and not all(done for _, done in saved):
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
     for path in found:
         path.unlink(missing_ok=True)
         path.with_suffix(".lock").unlink(missing_ok=True)
@@ -278,12 +303,32 @@ def _ran(config: pytest.Config) -> bool:
     return _KEY in config.stash or bool(_run_of(config))
 
 
-def _accept(config: pytest.Config, told: dict[str, str], reason: str) -> str:
+def _save(config: pytest.Config, found: list[Path], reason: str, exitstatus: int) -> list[tuple[str, bool]]:
+    """Accept the outcome of every suite that was run; return a line for each, and whether it was accepted."""
+    if exitstatus != 0:
+        return [("Nothing was accepted: the session did not pass.", False)]
+    if not found:
+        return [("Nothing was accepted: this session ran no suite.", False)]
+    return [_accept(config, json.loads(path.read_text(encoding="utf-8")), reason) for path in found]
+
+
+def _accept(config: pytest.Config, told: dict[str, str], reason: str) -> tuple[str, bool]:
+    from harness.errors import HarnessError
     from harness.gates import gating
+    from harness.report.gates import heading
 
     session = _session(config)
-    done = gating.accept(told["suite"], reason, session.store, session.baselines, Path(told["folder"]))
-    return gating.what_changed(done)[0]
+    suite = told["suite"]
+    if "folder" not in told:
+        return f"Not accepted, {suite}: {told.get('error', 'it was not run to its end')}", False
+    try:
+        found = session.gating(suite, Path(told["folder"]))
+        if found.exit_code:
+            return f"Not accepted, {suite}: {heading(found)}", False
+        done = gating.accept(suite, reason, session.store, session.baselines, Path(told["folder"]))
+    except (HarnessError, OSError) as error:
+        return f"Not accepted, {suite}: {error}", False
+    return gating.what_changed(done)[0], True
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
