@@ -8,13 +8,14 @@ errors and never skipped. Nothing of the harness is imported before a suite file
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from harness.pytest_session import HarnessSession, run_of
 
 if TYPE_CHECKING:
     from harness.statistics.verdicts import Gated, Gating
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 MARKER = re.compile(r"^schema:\s*[\"']?harness/suite-\d", re.MULTILINE)
 READ_FOR_MARKER = 4096
 GONE = "accepted systems"
-POINTERS = "pytest"
-"""Below the store: which outcome a session's run of a suite made, so that xdist's workers share it."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -44,6 +43,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--harness-replay", action="store_true", help="ask no endpoint: answer out of the cache, or fail by name"
     )
     group.addoption("--harness-latest", action="store_true", help="judge the latest outcome and run nothing")
+    group.addoption(
+        "--harness-require-baseline", action="store_true", help="a suite for which nothing is accepted is an error"
+    )
+    parser.addini("harness_require_baseline", "the same, for all sessions", type="bool", default=False)
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
@@ -149,94 +152,6 @@ def _names(one: Gated) -> set[str]:
     )
 
 
-class Judged(NamedTuple):
-    """A suite that was run, and what its gates found."""
-
-    outcome: Outcome
-    gating: Gating
-    folder: Path
-
-
-class HarnessSession:
-    """The suites that this session has run."""
-
-    def __init__(self, config: pytest.Config) -> None:
-        self.config = config
-        self.store = config.rootpath / config.getoption("--harness-store")
-        compare = config.getoption("--harness-compare")
-        self.baselines = config.rootpath / compare if compare else None
-        self._known: dict[str, Judged | Exception] = {}
-
-    def judged(self, suite: str | Path) -> Judged:
-        """Run a suite, or take what this session made of it. Raises the same error for each who asks."""
-        key = str(suite)
-        if key not in self._known:
-            try:
-                self._known[key] = self._judge(suite)
-            except Exception as error:
-                self._known[key] = error
-        found = self._known[key]
-        if isinstance(found, Exception):
-            raise found
-        return found
-
-    def _judge(self, suite: str | Path) -> Judged:
-        from harness import outcomes
-        from harness.gates import gating
-        from harness.suite.files import load_suite
-
-        spec, _ = load_suite(suite)
-        if self.config.getoption("--harness-latest"):
-            folder = self.store / "outcomes" / spec.name / "latest"
-        else:
-            folder = self._once(suite, spec.name)
-        outcome = outcomes.read(folder)
-        return Judged(outcome, gating.gate(suite, self.store, self.baselines, folder), folder)
-
-    def _once(self, suite: str | Path, name: str) -> Path:
-        """Run in the first of xdist's workers that comes here; the others wait for its outcome."""
-        from filelock import FileLock
-
-        pointer = self.store / POINTERS / f"{self._id()}-{name}.json"
-        pointer.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(pointer.with_suffix(".lock")):
-            if not pointer.exists():
-                told = self._run(suite)
-                pointer.write_text(json.dumps({"suite": str(suite), **told}), encoding="utf-8")
-        told = json.loads(pointer.read_text(encoding="utf-8"))
-        if "error" in told:
-            from harness.errors import HarnessError
-
-            raise HarnessError(told["error"])
-        return Path(told["folder"])
-
-    def _run(self, suite: str | Path) -> dict[str, str]:
-        from harness import bench
-        from harness.errors import HarnessError
-
-        try:
-            done = bench.run(suite, self.store, replay=self.config.getoption("--harness-replay"))
-        except HarnessError as error:
-            return {"error": str(error)}
-        return {"folder": str(done.folder.resolve())}
-
-    def pointers(self) -> list[Path]:
-        """What this session ran; the controller of xdist's workers sees theirs."""
-        return sorted((self.store / POINTERS).glob(f"{self._id()}-*.json"))
-
-    def _id(self) -> str:
-        """The same in a controller and its workers. The environment may be that of a session around this one."""
-        uid = getattr(self.config, "workerinput", {}).get("testrunuid") or _run_of(self.config)
-        return uid or f"alone-{os.getpid()}"
-
-
-def _run_of(config: pytest.Config) -> str:
-    """The id of a run whose workers are xdist's, seen from their controller."""
-    distributing = config.pluginmanager.getplugin("dsession")
-    manager = getattr(distributing, "nodemanager", None)
-    return str(getattr(manager, "testrunuid", "") or "")
-
-
 _KEY = pytest.StashKey[HarnessSession]()
 
 
@@ -258,14 +173,17 @@ def harness_outcome(request: pytest.FixtureRequest) -> Callable[[str | Path], Ou
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """Accept what was run, if that was asked for and nothing failed."""
+    """Accept what was run, if that was asked for, nothing failed, and every gate lets it through, chosen or not."""
     config = session.config
     if hasattr(config, "workerinput"):
         return
     found = _session(config).pointers() if _ran(config) else []
     reason = config.getoption("--harness-save")
-    if reason and exitstatus == 0:
-        config.stash[_SAVED] = [_accept(config, json.loads(path.read_text(encoding="utf-8")), reason) for path in found]
+    if reason:
+        saved = _save(config, found, reason, exitstatus)
+        config.stash[_SAVED] = [line for line, _ in saved]
+        if exitstatus == 0 and not all(done for _, done in saved):
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
     for path in found:
         path.unlink(missing_ok=True)
         path.with_suffix(".lock").unlink(missing_ok=True)
@@ -275,15 +193,16 @@ _SAVED = pytest.StashKey[list[str]]()
 
 
 def _ran(config: pytest.Config) -> bool:
-    return _KEY in config.stash or bool(_run_of(config))
+    return _KEY in config.stash or bool(run_of(config))
 
 
-def _accept(config: pytest.Config, told: dict[str, str], reason: str) -> str:
-    from harness.gates import gating
-
-    session = _session(config)
-    done = gating.accept(told["suite"], reason, session.store, session.baselines, Path(told["folder"]))
-    return gating.what_changed(done)[0]
+def _save(config: pytest.Config, found: list[Path], reason: str, exitstatus: int) -> list[tuple[str, bool]]:
+    """Accept the outcome of every suite that was run; return a line for each, and whether it was accepted."""
+    if exitstatus != 0:
+        return [("Nothing was accepted: the session did not pass.", False)]
+    if not found:
+        return [("Nothing was accepted: this session ran no suite.", False)]
+    return [_session(config).accept(json.loads(path.read_text(encoding="utf-8")), reason) for path in found]
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

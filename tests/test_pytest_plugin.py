@@ -193,3 +193,122 @@ def test_the_fixture_gives_an_outcome_to_assertions_of_ones_own(project: Project
     )
     project.test().assert_outcomes(passed=5)
     assert len(project.noted()) == 1
+
+
+# ---- what is accepted, and what a session takes for its own
+
+TWO_GATES = SUITE.replace("measures: [ndcg@10]", "measures: [ndcg@10, recall@10]").replace(
+    "margin: 0.01}]", "margin: 0.01}, {measure: recall@10, margin: 0.01}]"
+)
+
+
+def head(project: Project) -> bytes:
+    return (project.path / "baselines" / "toy" / "accepted.json").read_bytes()
+
+
+def two_gates(project: Project) -> None:
+    """Two gated measures, of which a run moves one alone."""
+    (project.path / "suites" / "toy" / "suite.yaml").write_text(TWO_GATES, encoding="utf-8")
+    conftest = project.path / "conftest.py"
+    text = conftest.read_text(encoding="utf-8").replace('("ndcg@10",)', '("ndcg@10", "recall@10")')
+    text = text.replace('{"ndcg@10": told.get("identity", "same")}', '{"ndcg@10": "a", "recall@10": "b"}')
+    text = text.replace("folder = invented.put(", "folder = put_two(told, ")
+    conftest.write_text(
+        text.replace(
+            "bench.run = run",
+            textwrap.dedent(
+                """
+                def put_two(told, store, outcome, means):
+                    from harness.data import formats
+                    from harness.outcomes import SCORE_COLUMNS
+                    folder = invented.put(store, outcome, means)
+                    rows = formats.read_parquet(folder / "scores.parquet")
+                    ndcg = [row for row in rows if row["measure"] == "ndcg@10"]
+                    lost = told.get("lost", 0.0)
+                    recall = [{**row, "measure": "recall@10", "value": row["value"] - lost} for row in ndcg]
+                    formats.write_parquet(folder / "scores.parquet", ndcg + recall, SCORE_COLUMNS)
+                    return folder
+
+                bench.run = run
+                """
+            ),
+        ),
+        encoding="utf-8",
+    )
+
+
+@pytest.mark.parametrize("options", [("-k", "ndcg"), ("-k", "untuned and ndcg"), ("-k", "ndcg", "-n", "2"), ()])
+def test_what_a_gate_that_was_not_chosen_refuses_is_not_saved(options: tuple[str, ...], project: Project) -> None:
+    two_gates(project)
+    assert project.test("--harness-save", "the first").ret == 0
+    before = head(project)
+    project.next(lost=0.4)
+    saved = project.test("--harness-save", "should not be", *options)
+    assert head(project) == before
+    assert saved.ret == 1
+    text = saved.stdout.str()
+    assert "ot accepted" in text or "Nothing was accepted: the session did not pass." in text
+    if options:
+        saved.stdout.fnmatch_lines(["Not accepted, *suite.yaml: Gate of toy failed: *recall@10: regressed*"])
+    project.next()
+    assert project.test("--harness-save", "better", "-k", "ndcg").ret == 0
+    assert head(project) != before
+
+
+def test_nothing_run_is_nothing_saved_and_told(project: Project) -> None:
+    project.test()
+    latest = project.test("--harness-latest", "--harness-save", "of before")
+    assert latest.ret == 1
+    latest.stdout.fnmatch_lines(["Nothing was accepted: this session ran no suite."])
+    nothing = project.test("-k", "no such item", "--harness-save", "nothing")
+    assert nothing.ret == 5, "pytest's own code for a session that collects nothing"
+    assert not (project.path / "baselines").exists()
+
+
+def test_what_a_killed_session_left_is_taken_for_nobodys(project: Project) -> None:
+    """Process ids come again in containers: what lies there under any of them is not what this session ran."""
+    import json
+
+    pointers = project.path / ".harness" / "pytest"
+    pointers.mkdir(parents=True)
+    for number in range(1, 5000):
+        told = {"suite": "suites/toy", "error": "left by another session"}
+        (pointers / f"alone-{number}-toy.json").write_text(json.dumps(told), encoding="utf-8")
+    project.test().assert_outcomes(passed=4)
+    assert len(project.noted()) == 1
+    assert len(list(pointers.iterdir())) == 4999
+
+
+@pytest.mark.parametrize("how", ["option", "ini"])
+def test_a_baseline_may_be_required(how: str, project: Project) -> None:
+    options = ("--harness-require-baseline",) if how == "option" else ("-o", "harness_require_baseline=true")
+    lacking = project.test(*options)
+    lacking.assert_outcomes(errors=4)
+    assert "nothing is accepted for toy, and a baseline is required" in lacking.stdout.str()
+    assert project.test(*options, "--harness-save", "the first").ret == 0
+    project.test(*options).assert_outcomes(passed=4)
+
+
+def test_a_mistyped_folder_of_baselines_is_an_error(project: Project) -> None:
+    project.test("--harness-save", "the first")
+    mistyped = project.test("--harness-compare", "baseline")
+    mistyped.assert_outcomes(errors=4)
+    assert "no such folder; did you mean 'baselines'?" in mistyped.stdout.str()
+
+
+def test_last_failed_and_exit_first_judge_by_one_run(project: Project) -> None:
+    project.test("--harness-save", "the first")
+    project.next(means={"retriever": 0.4, "bm25": 0.1})
+    first = project.pytester.runpytest_subprocess("suites", "-x", timeout=120)
+    first.assert_outcomes(failed=1)
+    again = project.pytester.runpytest_subprocess("suites", "--lf", "--harness-save", "no", timeout=120)
+    assert again.ret == 1
+    again.stdout.fnmatch_lines(["Nothing was accepted: the session did not pass."])
+    assert len(project.noted()) == 3
+
+
+def test_an_outcome_in_which_all_failed_fails_the_session(project: Project) -> None:
+    conftest = project.path / "conftest.py"
+    text = conftest.read_text(encoding="utf-8")
+    conftest.write_text(text.replace('means", {}))', 'means", {}), failed="all")'), encoding="utf-8")
+    assert project.test().ret == 1

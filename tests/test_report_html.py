@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import hashlib
+import itertools
 import json
 import math
 import re
@@ -26,7 +27,7 @@ from harness import report
 from harness.data import formats
 from harness.errors import ConfigError
 from harness.outcomes import ANSWER_COLUMNS, SCORE_COLUMNS, write_page
-from harness.report import charts, figures
+from harness.report import amounts, charts, figures
 from harness.report.cellparts import difference, sort_key
 from harness.report.contents import contents
 from harness.report.explorer import ANSWER, LISTED, PASSAGE, Evidence, pack
@@ -520,3 +521,48 @@ def test_a_folder_without_an_outcome_gives_no_page(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no outcome here"):
         write_page(tmp_path, tmp_path / "page.html")
     assert not (tmp_path / "page.html").exists()
+
+
+# ---- columns sort by numbers and not by what their text looks like
+
+WRITERS = {
+    "signed": figures.signed, "fixed": figures.fixed, "p": figures.p_value, "ms": figures.milliseconds,
+    "duration": figures.duration, "dollars": figures.dollars, "ratio": amounts.ratio, "whole": amounts.whole,
+    "added dollars": lambda value: amounts.added(value, figures.dollars),
+    "added ms": lambda value: amounts.added(value, lambda one: figures.milliseconds(one) + " ms"),
+    "added time": lambda value: amounts.added(value, figures.duration),
+    "share": lambda value: amounts.share(value, value - 0.1, value + 0.1),
+    "mean": lambda value: amounts.mean(value, value - 0.1, value + 0.1),
+    "gain": lambda value: amounts.gain(value, value - 0.1, value + 0.1, "improved"),
+    "between": lambda value: amounts.between(value, value - 1, value + 1, amounts.ratio),
+    "once": lambda value: amounts.once(value, 0.5),
+    "marked": lambda value: figures.fixed(value) + "\N{DAGGER}",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WRITERS)
+@given(st.lists(st.floats(-1e6, 1e6), min_size=3, max_size=8, unique=True))
+def test_a_column_sorts_by_its_numbers(name: str, values: list[float]) -> None:
+    """Also where two texts are alike, have other units, or have a sign before that of the dollar."""
+    rows = tuple((Cell(str(number)), Cell(WRITERS[name](value))) for number, value in enumerate(values))
+    table = page_table(Table("T", (Column("system", "left"), Column("x")), rows), {})
+    keys = [float(row[1].sort) for row in (*table.upper, *table.lower)]
+    order = sorted(range(len(values)), key=lambda number: keys[number])
+    found = [values[number] for number in order]
+    assert all(one <= other or math.isclose(one, other, rel_tol=1e-8) for one, other in itertools.pairwise(found))
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [("+$0.0057", 0.0057), ("-$0.0057", -0.0057), ("-3.1 ms", -3.1), ("-1 h 05 min", -3900), ("-12 %", -12),
+     ("-5 kB", -5000), ("<$0.0001", 0.0001), (">-0.000001", -0.000001), ("$1,225", 1225)],
+)  # fmt: skip
+def test_texts_without_a_number_of_their_own_keep_their_sign(text: str, key: float) -> None:
+    assert sort_key(text) == pytest.approx(key)
+
+
+def test_a_number_in_a_longer_text_is_no_number() -> None:
+    assert not isinstance(f"{figures.fixed(0.5)} of it", figures.Shown)
+    assert isinstance(figures.fixed(0.5) + " of it", figures.Shown)
+    assert figures.fixed(None) == figures.NONE
+    assert not isinstance(figures.fixed(float("nan")), figures.Shown)

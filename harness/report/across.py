@@ -47,6 +47,8 @@ def seeds(view: View) -> Table | None:
 def _row(claim: RecipeClaim) -> tuple[Cell, ...]:
     gains = ", ".join(figures.signed(gain) for gain in claim.gains) or figures.NONE
     recipe = sentences(_numbers(claim), claim.verdict or "no claim")
+    known = figures.finite(claim.difference)
+    recipe = recipe if known is None else figures.Shown(recipe, known)
     spread = figures.fixed(claim.between_seeds)
     return (
         *cells((claim.system, claim.measure, gains, spread)),

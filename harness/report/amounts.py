@@ -19,7 +19,7 @@ def percent(share: float | None) -> str:
     if number is None:
         return figures.NONE
     text = f"{100 * number:.0f}"
-    return "<1 %" if number > 0 and text == "0" else f"{text} %"
+    return figures.Shown("<1 %" if number > 0 and text == "0" else f"{text} %", 100 * number)
 
 
 def share(value: float | None, low: float | None, high: float | None) -> str:
@@ -27,20 +27,22 @@ def share(value: float | None, low: float | None, high: float | None) -> str:
     bounds = figures.finite(low), figures.finite(high)
     if bounds[0] is None or bounds[1] is None:
         return percent(value)
-    return f"{percent(value)} [{100 * bounds[0]:.0f}, {100 * bounds[1]:.0f}]"
+    return percent(value) + f" [{100 * bounds[0]:.0f}, {100 * bounds[1]:.0f}]"
 
 
 def mean(value: float | None, low: float | None, high: float | None) -> str:
     """``0.812 [0.760, 0.861]``: a mean with its interval."""
     if figures.finite(low) is None or figures.finite(high) is None:
         return figures.fixed(value)
-    return f"{figures.fixed(value)} [{figures.fixed(low)}, {figures.fixed(high)}]"
+    return figures.fixed(value) + f" [{figures.fixed(low)}, {figures.fixed(high)}]"
 
 
 def gain(value: float | None, low: float | None, high: float | None, *words: str) -> str:
     """``+0.041 [+0.012, +0.070] improved``: a difference, its interval, and what is said of it."""
     shown = (figures.signed(value), figures.interval(low, high), *words)
-    return " ".join(text for text in shown if text and text != figures.NONE) or figures.NONE
+    text = " ".join(part for part in shown if part and part != figures.NONE) or figures.NONE
+    number = figures.finite(value)
+    return text if number is None else figures.Shown(text, number)
 
 
 def added(value: float | None, write: Callable[[float | None], str]) -> str:
@@ -48,7 +50,7 @@ def added(value: float | None, write: Callable[[float | None], str]) -> str:
     number = figures.finite(value)
     if number is None:
         return figures.NONE
-    return f"{'-' if number < 0 else '+'}{write(abs(number))}" if number else "none"
+    return figures.Shown(f"{'-' if number < 0 else '+'}{write(abs(number))}" if number else "none", number)
 
 
 def ratio(value: float | None) -> str:
@@ -56,6 +58,10 @@ def ratio(value: float | None) -> str:
     number = figures.finite(value)
     if number is None:
         return figures.NONE
+    return figures.Shown(_ratio(number), number)
+
+
+def _ratio(number: float) -> str:
     if number == 0:
         return "0"
     if abs(number) < 1e-6:
@@ -66,7 +72,7 @@ def ratio(value: float | None) -> str:
 def whole(value: float | None) -> str:
     """A number of queries."""
     number = figures.finite(value)
-    return figures.NONE if number is None else f"{number:,.0f}"
+    return figures.NONE if number is None else figures.Shown(f"{number:,.0f}", number)
 
 
 def between(value: float | None, low: float | None, high: float | None, write: Callable[[float | None], str]) -> str:
@@ -74,16 +80,16 @@ def between(value: float | None, low: float | None, high: float | None, write: C
     shown, least, most = write(value), figures.finite(low), figures.finite(high)
     if least is not None and most is not None:
         # Where a cell has to be broken, the bounds stay together.
-        return f"{shown} ({write(least)}{KEPT}to{KEPT}{write(most)})"
+        return shown + f" ({write(least)}{KEPT}to{KEPT}{write(most)})"
     if least is not None:
-        return f"{shown} (at least {write(least)})"
-    return shown if most is None else f"{shown} (at most {write(most)})"
+        return shown + f" (at least {write(least)})"
+    return shown if most is None else shown + f" (at most {write(most)})"
 
 
 def once(seconds: float | None, dollars: float | None) -> str:
     """A cost that is paid once: ``37 min 40 s ($0.033)``."""
     shown = [text for text in (figures.duration(seconds), figures.dollars(dollars)) if text != figures.NONE]
-    return f"{shown[0]} ({shown[1]})" if len(shown) > 1 else (shown or [figures.NONE])[0]
+    return shown[0] + f" ({shown[1]})" if len(shown) > 1 else (shown or [figures.NONE])[0]
 
 
 def sentence(text: str) -> str:

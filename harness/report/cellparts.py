@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 _NUMBER = r"[+-]\d[\d,]*\.?\d*"
 _DIFFERENCE = re.compile(rf"({_NUMBER})(?: \[({_NUMBER}), ({_NUMBER})\])?(?: (.+))?")
-_PLAIN = re.compile(r"<?([$]?)([+-]?\d[\d,]*(?:\.\d+)?)")
+_PLAIN = re.compile(r"[<>]?([+-]?)[$]?([+-]?\d[\d,]*(?:\.\d+)?)")
 _UNITS = {
     "s": 1.0, "min": 60.0, "h": 3600.0, "B": 1.0, "kB": 1e3, "MB": 1e6, "GB": 1e9, "%": 1.0, "ms": 1.0,
 }  # fmt: skip
@@ -43,12 +43,14 @@ def sort_key(text: str) -> float | None:
     """The number that a cell is sorted by; None for a cell of words. Durations in seconds, sizes in bytes."""
     quantities = _QUANTITY.findall(text)
     if quantities and not text[0].isalpha():
-        return sum(_float(number) * _UNITS[unit] for number, unit in quantities)
+        size = sum(_float(number) * _UNITS[unit] for number, unit in quantities)
+        return -size if text.lstrip("<>").startswith(("-", "\N{MINUS SIGN}")) else size
     found = _PLAIN.match(text)
     if found is None:
         return None
     rest = text[found.end() :]
-    return _float(found[2]) if not rest or rest[0] in " †" else None
+    number = -_float(found[2]) if found[1] == "-" else _float(found[2])
+    return number if not rest or rest[0] in " †" else None
 
 
 def _float(text: str) -> float:

@@ -13,6 +13,25 @@ NONE = "\N{EN DASH}"
 """What a cell shows where there is no number."""
 
 
+class Shown(str):
+    """The text of a number, with the number: a page sorts by it, and nothing has to be read back out of the text.
+
+    What is added after it leaves the number as it is; put into a longer text, it is text alone.
+    """
+
+    value: float
+
+    def __new__(cls, text: str, value: float) -> Shown:
+        """Return the text, with the number that it shows."""
+        made = super().__new__(cls, text)
+        made.value = float(value)
+        return made
+
+    def __add__(self, more: str) -> Shown:
+        """Return the text with more behind it, for the same number."""
+        return Shown(str.__add__(self, more), self.value)
+
+
 def finite(value: float | None) -> float | None:
     """The value, or None if it is absent, NaN or infinite."""
     return value if value is not None and math.isfinite(value) else None
@@ -24,7 +43,7 @@ def fixed(value: float | None, digits: int = 3) -> str:
     if number is None:
         return NONE
     text = f"{number:.{digits}f}"
-    return text.removeprefix("-") if float(text) == 0 else text
+    return Shown(text.removeprefix("-") if float(text) == 0 else text, number)
 
 
 def signed(value: float | None) -> str:
@@ -33,11 +52,11 @@ def signed(value: float | None) -> str:
     if number is None:
         return NONE
     if abs(number) < 5e-7:
-        return "+0.000"
+        return Shown("+0.000", number)
     decimals = 3
     while abs(number) < 0.5 * 10**-decimals:
         decimals += 1
-    return f"{number:+.{decimals}f}"
+    return Shown(f"{number:+.{decimals}f}", number)
 
 
 def interval(low: float | None, high: float | None) -> str:
@@ -50,11 +69,11 @@ def p_value(value: float | None) -> str:
     number = finite(value)
     if number is None:
         return NONE
-    return "<0.001" if number < 0.001 else f"{number:.3f}"
+    return Shown("<0.001" if number < 0.001 else f"{number:.3f}", number)
 
 
 def percent(part: int, whole: int) -> str:
-    return f"{100 * part / whole:.0f} %" if whole else NONE
+    return Shown(f"{100 * part / whole:.0f} %", 100 * part / whole) if whole else NONE
 
 
 def duration(seconds: float | None) -> str:
@@ -62,6 +81,10 @@ def duration(seconds: float | None) -> str:
     number = finite(seconds)
     if number is None:
         return NONE
+    return Shown(_duration(number), number)
+
+
+def _duration(number: float) -> str:
     if number < 9.95:
         return f"{number:.1f} s" if number >= 0.05 else ("0 s" if number == 0 else "<0.1 s")
     whole = round(number)
@@ -78,6 +101,10 @@ def dollars(value: float | None) -> str:
     number = finite(value)
     if number is None:
         return NONE
+    return Shown(_dollars(number), number)
+
+
+def _dollars(number: float) -> str:
     if number == 0:
         return "$0"
     if number >= 0.095:
@@ -91,7 +118,7 @@ def milliseconds(value: float | None) -> str:
     number = finite(value)
     if number is None:
         return NONE
-    return f"{number:.1f}" if number < 99.95 else f"{number:,.0f}"
+    return Shown(f"{number:.1f}" if number < 99.95 else f"{number:,.0f}", number)
 
 
 def size(count: int) -> str:
@@ -99,23 +126,23 @@ def size(count: int) -> str:
     number = float(count)
     for unit in ("B", "kB", "MB"):
         if number < 999.5:
-            return f"{number:.0f} {unit}"
+            return Shown(f"{number:.0f} {unit}", count)
         number /= 1000
-    return f"{number:,.1f} GB"
+    return Shown(f"{number:,.1f} GB", count)
 
 
 def memory(megabytes: float | None) -> str:
     number = finite(megabytes)
-    return NONE if number is None or number == 0 else f"{number:,.0f} MB"
+    return NONE if number is None or number == 0 else Shown(f"{number:,.0f} MB", 1e6 * number)
 
 
 def count(number: int) -> str:
-    return f"{number:,}"
+    return Shown(f"{number:,}", number)
 
 
 def counted(number: int, one: str, many: str = "") -> str:
     """``1 query``, ``12 queries``."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
+    return Shown(f"{number:,} {one if number == 1 else many or one + 's'}", number)
 
 
 def listed(words: list[str]) -> str:

@@ -1,6 +1,7 @@
 """Tables as a page draws them: each cell with what it is sorted by, its verdict apart, its interval as a small plot.
 
-Everything is read off the cells' own text, so that the page shows what the terminal shows. Must not know outcomes.
+A cell is sorted by the number that its text carries (`figures.Shown`); where it carries none, by what stands in the
+text. Must not know outcomes.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from harness.report.cellparts import Difference, difference, sort_key
+from harness.report.figures import Shown
 from harness.report.tables import BEST_NOTE
 from harness.report.values import Cell, Column, Table, Tone
 
@@ -97,6 +99,7 @@ class _Scale:
 
 def _cell(cell: Cell, scale: _Scale) -> PageCell:
     parts = difference(cell.text) if cell.tone or "[" in cell.text else None
-    number = sort_key(cell.text) if parts is None else parts.number
+    carried = cell.text.value if isinstance(cell.text, Shown) else None
+    number = carried if carried is not None else sort_key(cell.text) if parts is None else parts.number
     key = "" if number is None else f"{number:.10g}"
     return PageCell(cell.text, cell.tone, key, parts, scale.plot(parts) if parts else None)

@@ -129,9 +129,10 @@ def difference_text(comparison: Comparison) -> str:
         count = f" ({figures.count(comparison.failed)})" if comparison.verdict == "failed" and comparison.failed else ""
         return comparison.verdict + count
     bounds = figures.interval(comparison.low, comparison.high)
-    return sentences(
+    text = sentences(
         figures.signed(comparison.difference), bounds if bounds != figures.NONE else "", comparison.verdict
     )
+    return figures.Shown(text, comparison.difference or 0.0)
 
 
 def cost(view: View) -> Table:
