@@ -1,18 +1,25 @@
 """Artifacts: folders that are written once, found again by key, and checked before they are used.
 
-Three verbs. ``get(key)`` returns the folder of a committed artifact or None; ``claim(key)`` is a lock for the one who
-makes it; ``commit`` moves a folder written aside into its place. A reader therefore never sees a part of an artifact,
-and processes can share a store. What an artifact means is none of this module's business.
+``get(key)`` returns the folder of a committed artifact or None; ``claim(key)`` is a lock for the one who makes it;
+``commit`` moves a folder written aside into its place. A reader therefore never sees a part of an artifact, and
+processes can share a store. What an artifact means is none of this module's business.
+
+``get`` is for who reads the files: it compares the digest of every file with the manifest, once in the life of a
+process. ``has`` is for who only asks whether an artifact is there: while size, time of change and time of writing of
+every file are those that were noted when the digests were last right, no file is read. A file that was written to has
+other times and is read; one that decays on the disk without a trace is found by ``get``, before anything is made of it.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -31,6 +38,9 @@ class Store(Protocol):
     def get(self, key: str) -> Path | None:
         """Return the folder of an intact artifact; None if there is none."""
 
+    def has(self, key: str) -> bool:
+        """Whether there is an artifact, as far as can be told without reading all of it."""
+
     def claim(self, key: str) -> AbstractContextManager[Path]:
         """Hold the key's lock; give an empty folder to write into, which is thrown away if not committed."""
 
@@ -44,6 +54,7 @@ class FolderStore:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._intact: set[str] = set()
+        self._unchanged: set[str] = set()
 
     def _place(self, key: str) -> Path:
         return self.root / key[:2] / key
@@ -61,13 +72,25 @@ class FolderStore:
             return None
         damage = _damage(place)
         if damage:
+            self._unchanged.discard(key)
             log.warning("artifact %s is damaged (%s); it will be made again", key, damage)
             with self._lock(key):
                 if place.is_dir() and _damage(place):
                     shutil.rmtree(place)
             return None
+        _note_times(place)
         self._intact.add(key)
         return place
+
+    def has(self, key: str) -> bool:
+        """Whether there is an artifact none of whose files was written to since its digests were last right.
+
+        Where a file was, or was copied here, all are read as by `get`. A manifest alone is read otherwise.
+        """
+        place = self._place(key)
+        if key not in self._intact | self._unchanged and place.is_dir() and _unchanged(place):
+            self._unchanged.add(key)
+        return (key in self._unchanged and place.is_dir()) or self.get(key) is not None
 
     @contextmanager
     def claim(self, key: str) -> Iterator[Path]:
@@ -85,7 +108,8 @@ class FolderStore:
         place = self._place(key)
         if place.is_dir():
             return place
-        manifest = {"key": key, "created": now(), "files": _contents(folder), "facts": dict(facts)}
+        files = _contents(folder)
+        manifest = {"key": key, "created": now(), "files": files, "times": _times(folder, files), "facts": dict(facts)}
         (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True), encoding="utf-8")
         folder.chmod(0o755)
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -97,6 +121,7 @@ class FolderStore:
         """Throw an artifact away, so that it is made again."""
         with self._lock(key):
             self._intact.discard(key)
+            self._unchanged.discard(key)
             if self._place(key).is_dir():
                 shutil.rmtree(self._place(key))
 
@@ -155,3 +180,38 @@ def _damage(place: Path) -> str:
         if digest_file(path) != digest:
             return f"{name} has another content"
     return ""
+
+
+def _times(folder: Path, names: Iterable[str]) -> dict[str, list[int]]:
+    """When each file was last written to and last changed, in nanoseconds; the second cannot be set by a program."""
+    found = {name: (folder / name).stat() for name in names}
+    return {name: [status.st_mtime_ns, status.st_ctime_ns] for name, status in found.items()}
+
+
+def _unchanged(place: Path) -> bool:
+    """Whether sizes and times of all files are those of the manifest; False if it cannot be told."""
+    try:
+        manifest = _manifest(place)
+        dict(manifest["facts"])
+        sizes = {name: size for name, (size, _) in manifest["files"].items()}
+        return bool(
+            _times(place, sizes) == manifest.get("times")
+            and all((place / name).stat().st_size == size for name, size in sizes.items())
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+
+
+def _note_times(place: Path) -> None:
+    """Write the times of files whose digests are right into the manifest, if others stand there.
+
+    So a store that was copied or restored is read once. In a store that cannot be written to nothing is noted.
+    """
+    with suppress(OSError):
+        manifest = _manifest(place)
+        times = _times(place, manifest["files"])
+        if times != manifest.get("times"):
+            # Written beside the artifact, so that nobody sees a part of it.
+            written = place.parent / f".{place.name}.{os.getpid()}.{threading.get_ident()}"
+            written.write_text(json.dumps({**manifest, "times": times}, indent=1, sort_keys=True), encoding="utf-8")
+            written.replace(place / MANIFEST)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import harness.store
 from harness.store import MANIFEST, FolderStore
 
 KEY = "ab" + "0" * 62
@@ -137,6 +139,95 @@ def test_no_flipped_bit_of_a_file_goes_unseen(where: int, bit: int, store: Folde
     content[where % len(content)] ^= 1 << bit
     path.write_bytes(content)
     assert again(store).get(KEY) is None
+
+
+class Counted:
+    """How often a file was read for its digest."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.files: list[str] = []
+        plain = harness.store.digest_file
+
+        def digest_file(path: Path) -> str:
+            self.files.append(path.name)
+            return plain(path)
+
+        monkeypatch.setattr(harness.store, "digest_file", digest_file)
+
+
+def test_asking_whether_it_is_there_reads_no_file_of_it(store: FolderStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(store)
+    read = Counted(monkeypatch)
+    fresh = again(store)
+    assert fresh.has(KEY)
+    assert not fresh.has(OTHER)
+    assert read.files == []
+    # Whoever reads it has it checked to the last byte, once.
+    assert fresh.get(KEY) is not None
+    assert fresh.get(KEY) is not None
+    assert sorted(read.files) == ["empty", "file.txt"]
+
+
+def test_a_copied_store_is_read_once_and_then_known(
+    store: FolderStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(store)
+    shutil.copytree(store.root, tmp_path / "copy")
+    read = Counted(monkeypatch)
+    for expected in (2, 2, 2):
+        assert FolderStore(tmp_path / "copy").has(KEY)
+        assert len(read.files) == expected
+    copied, first = FolderStore(tmp_path / "copy"), again(store)
+    assert copied.facts(KEY) == first.facts(KEY)
+    assert copied.content_digest(KEY) == first.content_digest(KEY)
+    assert [path.name for path in (tmp_path / "copy" / KEY[:2]).iterdir()] == [KEY]
+
+
+def test_a_store_that_nobody_may_write_to_is_read(store: FolderStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = put(store)
+    os.utime(place / "empty", ns=(1, 1))
+
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(Path, "write_text", refused)
+    assert again(store).has(KEY)
+    assert again(store).get(KEY) == place
+
+
+def test_an_artifact_of_an_older_harness_has_no_times_and_is_read(store: FolderStore) -> None:
+    place = put(store)
+    written = json.loads((place / MANIFEST).read_text())
+    del written["times"]
+    (place / MANIFEST).write_text(json.dumps(written))
+    assert again(store).has(KEY)
+    assert set(json.loads((place / MANIFEST).read_text())["times"]) == {"part/file.txt", "empty"}
+    flip(place)
+    assert not again(store).has(KEY)
+
+
+@pytest.mark.parametrize(("damage", "words"), DAMAGES)
+def test_damage_that_was_written_is_seen_by_asking_alone(
+    damage: Callable[[Path], None], words: str, store: FolderStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    place = put(store)
+    times = (place / "part" / "file.txt").stat()
+    damage(place)
+    if (place / "part" / "file.txt").exists():
+        # Whoever wrote it may have put the time of writing back; the time of the change tells.
+        os.utime(place / "part" / "file.txt", ns=(times.st_atime_ns, times.st_mtime_ns))
+    with caplog.at_level(logging.WARNING):
+        assert not again(store).has(KEY)
+    assert words in caplog.text
+    assert not place.exists()
+
+
+def test_what_was_thrown_away_is_not_there(store: FolderStore) -> None:
+    put(store)
+    fresh = again(store)
+    assert fresh.has(KEY)
+    fresh.discard(KEY)
+    assert not fresh.has(KEY)
 
 
 def test_an_artifact_that_vanishes_is_absent(store: FolderStore) -> None:
