@@ -43,7 +43,7 @@ def services_of(suite: Suite, root: Path, replay: bool = False) -> Services:
 
 def roles_needed(plan: Plan, store: FolderStore, judging: bool) -> list[Role]:
     """The roles whose endpoints this run will ask: of calls that are not in the store, and the judge if scores lack."""
-    missing = {planned.work.role for key, planned in plan.calls.items() if store.get(key) is None}
+    missing = {planned.work.role for key, planned in plan.calls.items() if not store.has(key)}
     missing |= {"judge"} if judging else set()
     return [role for role in requirements.endpoints(plan.suite) if role in missing]
 

@@ -99,7 +99,7 @@ def _unpacked(suite: Suite, root: Path) -> Path | None:
     if planned is None:
         return None
     store = FolderStore(root / "store")
-    if store.get(planned.key) is None:
+    if not store.has(planned.key):
         make(planned, store, ChildExecutor(), lambda done, total: None)
     return store.get(planned.key)
 

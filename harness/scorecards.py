@@ -61,7 +61,7 @@ class Scorecards:
         judged = [measure for measure in self.measures if self._judged(measure)]
         answers = {system.answers for system in self.plan.systems if system.answers}
         return any(
-            self.store.get(key) is None or self.store.get(self._key(key, self.split, measure)) is None
+            not self.store.has(key) or not self.store.has(self._key(key, self.split, measure))
             for key in answers
             for measure in judged
         )

@@ -1,21 +1,25 @@
 """Artifacts: folders that are written once, found again by key, and checked before they are used.
 
-Three verbs. ``get(key)`` returns the folder of a committed artifact or None; ``claim(key)`` is a lock for the one who
-makes it; ``commit`` moves a folder written aside into its place. A reader therefore never sees a part of an artifact,
-and processes can share a store. What an artifact means is none of this module's business.
+``get(key)`` returns the folder of a committed artifact or None; ``claim(key)`` is a lock for the one who makes it;
+``commit`` moves a folder written aside into its place. A reader therefore never sees a part of an artifact, and
+processes can share a store. What an artifact means is none of this module's business.
+
+``get`` is for who reads the files: it compares the digest of every file with the manifest, once in the life of a
+process. ``has`` is for who only asks whether an artifact is there: while size, time of change and time of writing of
+every file are those that were noted when the digests were last right, no file is read. A file that was written to has
+other times and is read; one that decays on the disk without a trace is found by ``get``, before anything is made of it.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import os
 import shutil
 import tempfile
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -25,10 +29,6 @@ from harness.digests import digest_file, digest_of
 from harness.provenance import now
 
 MANIFEST = "manifest.json"
-CHECKED = "checked"
-"""Folder of the notes that artifacts were read whole and found intact, a file each."""
-SETTLED = 2.0
-"""Seconds after its last change from which a file's times tell that it was changed again; some disks count in two."""
 log = logging.getLogger(__name__)
 
 
@@ -37,6 +37,9 @@ class Store(Protocol):
 
     def get(self, key: str) -> Path | None:
         """Return the folder of an intact artifact; None if there is none."""
+
+    def has(self, key: str) -> bool:
+        """Whether there is an artifact, as far as can be told without reading all of it."""
 
     def claim(self, key: str) -> AbstractContextManager[Path]:
         """Hold the key's lock; give an empty folder to write into, which is thrown away if not committed."""
@@ -51,6 +54,7 @@ class FolderStore:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._intact: set[str] = set()
+        self._unchanged: set[str] = set()
 
     def _place(self, key: str) -> Path:
         return self.root / key[:2] / key
@@ -58,49 +62,35 @@ class FolderStore:
     def get(self, key: str) -> Path | None:
         """Return the artifact's folder if every file has the digest of the manifest.
 
-        A damaged artifact is set aside with a warning, so that it is made again. An artifact is read and checked by
-        the first process that asks for it; others go by the size, inode and times of its files, which every change
-        of a file changes too.
+        A damaged artifact is set aside with a warning, so that it is made again. Each artifact is read and checked
+        once in the life of a process.
         """
         place = self._place(key)
         if key in self._intact and place.is_dir():
             return place
         if not place.is_dir():
             return None
-        signature = _signature(place)
-        if signature and signature == self._checked(key):
-            self._intact.add(key)
-            return place
         damage = _damage(place)
         if damage:
+            self._unchanged.discard(key)
             log.warning("artifact %s is damaged (%s); it will be made again", key, damage)
             with self._lock(key):
                 if place.is_dir() and _damage(place):
                     shutil.rmtree(place)
             return None
-        self._note_checked(key, place, signature)
+        _note_times(place)
         self._intact.add(key)
         return place
 
-    def _checked(self, key: str) -> str:
-        """The signature that an artifact had when it was last read whole; empty if none did, or nobody knows."""
-        try:
-            return (self.root / CHECKED / key).read_text(encoding="utf-8")
-        except (OSError, ValueError):
-            return ""
+    def has(self, key: str) -> bool:
+        """Whether there is an artifact none of whose files was written to since its digests were last right.
 
-    def _note_checked(self, key: str, place: Path, signature: str) -> None:
-        """Remember that an artifact is intact, unless it was changed while it was read, or too short a time ago."""
-        if not signature or signature != _signature(place) or time.time() - _last_change(place) < SETTLED:
-            return
-        note = self.root / CHECKED / key
-        with contextlib.suppress(OSError):
-            # Who may only read the store does without.
-            note.parent.mkdir(parents=True, exist_ok=True)
-            handle, aside = tempfile.mkstemp(dir=note.parent, prefix=".")
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(signature)
-            Path(aside).replace(note)
+        Where a file was, or was copied here, all are read as by `get`. A manifest alone is read otherwise.
+        """
+        place = self._place(key)
+        if key not in self._intact | self._unchanged and place.is_dir() and _unchanged(place):
+            self._unchanged.add(key)
+        return (key in self._unchanged and place.is_dir()) or self.get(key) is not None
 
     @contextmanager
     def claim(self, key: str) -> Iterator[Path]:
@@ -118,7 +108,8 @@ class FolderStore:
         place = self._place(key)
         if place.is_dir():
             return place
-        manifest = {"key": key, "created": now(), "files": _contents(folder), "facts": dict(facts)}
+        files = _contents(folder)
+        manifest = {"key": key, "created": now(), "files": files, "times": _times(folder, files), "facts": dict(facts)}
         (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True), encoding="utf-8")
         folder.chmod(0o755)
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -130,6 +121,7 @@ class FolderStore:
         """Throw an artifact away, so that it is made again."""
         with self._lock(key):
             self._intact.discard(key)
+            self._unchanged.discard(key)
             if self._place(key).is_dir():
                 shutil.rmtree(self._place(key))
 
@@ -173,20 +165,6 @@ def _contents(folder: Path) -> dict[str, list[Any]]:
     return {path.relative_to(folder).as_posix(): [path.stat().st_size, digest_file(path)] for path in files}
 
 
-def _signature(place: Path) -> str:
-    """A digest of the names, sizes, inodes and times of all files of an artifact; empty if they cannot be looked at."""
-    try:
-        found = [(path.relative_to(place).as_posix(), path.stat()) for path in sorted(place.rglob("*"))]
-    except OSError:
-        return ""
-    return digest_of([[name, at.st_size, at.st_ino, at.st_mtime_ns, at.st_ctime_ns] for name, at in found])
-
-
-def _last_change(place: Path) -> float:
-    """When anything in an artifact was last changed, in seconds; times in the future count as just now."""
-    return max((at.stat().st_ctime for at in (place, *place.rglob("*"))), default=time.time())
-
-
 def _damage(place: Path) -> str:
     """Say what is wrong with an artifact; empty if nothing is."""
     try:
@@ -202,3 +180,38 @@ def _damage(place: Path) -> str:
         if digest_file(path) != digest:
             return f"{name} has another content"
     return ""
+
+
+def _times(folder: Path, names: Iterable[str]) -> dict[str, list[int]]:
+    """When each file was last written to and last changed, in nanoseconds; the second cannot be set by a program."""
+    found = {name: (folder / name).stat() for name in names}
+    return {name: [status.st_mtime_ns, status.st_ctime_ns] for name, status in found.items()}
+
+
+def _unchanged(place: Path) -> bool:
+    """Whether sizes and times of all files are those of the manifest; False if it cannot be told."""
+    try:
+        manifest = _manifest(place)
+        dict(manifest["facts"])
+        sizes = {name: size for name, (size, _) in manifest["files"].items()}
+        return bool(
+            _times(place, sizes) == manifest.get("times")
+            and all((place / name).stat().st_size == size for name, size in sizes.items())
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+
+
+def _note_times(place: Path) -> None:
+    """Write the times of files whose digests are right into the manifest, if others stand there.
+
+    So a store that was copied or restored is read once. In a store that cannot be written to nothing is noted.
+    """
+    with suppress(OSError):
+        manifest = _manifest(place)
+        times = _times(place, manifest["files"])
+        if times != manifest.get("times"):
+            # Written beside the artifact, so that nobody sees a part of it.
+            written = place.parent / f".{place.name}.{os.getpid()}.{threading.get_ident()}"
+            written.write_text(json.dumps({**manifest, "times": times}, indent=1, sort_keys=True), encoding="utf-8")
+            written.replace(place / MANIFEST)

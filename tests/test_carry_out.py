@@ -9,11 +9,13 @@ import pocket
 import pytest
 from pocket import Pretender, failing
 
+import harness.store
 from harness.plans.graph import Plan
+from harness.plans.ledger import estimate
 from harness.plans.plan import build_plan
 from harness.running.carry_out import Execution, carry_out
 from harness.running.executors import Request
-from harness.store import FolderStore
+from harness.store import MANIFEST, FolderStore
 
 
 @pytest.fixture
@@ -165,6 +167,72 @@ def test_a_damaged_artifact_is_made_again(plan: Plan, store: FolderStore) -> Non
     executor = Pretender()
     assert go(plan, store, executor).made == 1
     assert executor.asked == ["answer"]
+
+
+def rot(plan: Plan, store: FolderStore, label: str) -> None:
+    """Change a byte as a disk does that decays: neither sizes nor times tell."""
+    (key,) = [key for key, planned in plan.calls.items() if planned.label == label]
+    place = store.get(key)
+    assert place is not None
+    path = next(path for path in sorted(place.iterdir()) if path.name != MANIFEST and path.stat().st_size)
+    path.write_bytes(bytes([path.read_bytes()[0] ^ 1]) + path.read_bytes()[1:])
+
+
+def test_what_decayed_without_a_trace_is_made_again_before_anything_is_made_of_it(
+    plan: Plan, store: FolderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go(plan, store, Pretender())
+    monkeypatch.setattr(harness.store, "_unchanged", lambda place: True)
+    # Nothing is made of the model, so it is left as it is.
+    rot(plan, store, "tune retriever of judged, seed 0")
+    executor = Pretender()
+    go(plan, store, executor)
+    assert executor.asked == []
+    lose(plan, store, "index with judged, seed 0")
+    lose(plan, store, "retrieve test with judged, seed 0")
+    executor = Pretender()
+    done = go(plan, store, executor)
+    assert executor.asked == ["tune_retriever", "index", "retrieve"]
+    assert done.failed == {}
+    # Lists are read by scoring.
+    rot(plan, store, "retrieve test with judged, seed 0")
+    executor = Pretender()
+    go(plan, store, executor)
+    assert "retrieve" in executor.asked
+
+
+def test_a_plan_and_its_estimate_read_no_artifact(
+    plan: Plan, store: FolderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go(plan, store, Pretender())
+    read: list[Path] = []
+    monkeypatch.setattr(harness.store, "digest_file", lambda path: read.append(path) or "")
+    assert all(guess.stored for guess in estimate(plan, FolderStore(store.root)).values())
+    assert read == []
+
+
+def test_requests_hold_the_environment_of_their_time_and_the_device_of_their_suite(
+    store: FolderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two suites in one process, the second prepared before the first is carried out."""
+    monkeypatch.setenv("HARNESS_DEVICE", "cpu")
+    found: dict[str, set[tuple[str | None, str | None]]] = {}
+    plans = {device: build_plan(pocket.suite({"device": device}), pocket.dataset()) for device in ("auto", "cpu")}
+    for number, (device, plan) in enumerate(plans.items()):
+        monkeypatch.setenv("OPENAI_API_KEY", f"key {number}")
+        root = store.root / device
+        plan.parts.publish(FolderStore(root))
+
+        def note(stage: str, request: Request, device: str = device) -> None:
+            told = request.environment or {}
+            found.setdefault(device, set()).add((told.get("HARNESS_DEVICE"), told.get("OPENAI_API_KEY")))
+
+        executor = Pretender(note)
+        assert carry_out(plan, FolderStore(root), executor, executor).failed == {}
+    assert found == {"auto": {("auto", "key 0")}, "cpu": {("cpu", "key 1")}}
+    for path in store.root.rglob("*"):
+        if path.is_file():
+            assert b"key 0" not in path.read_bytes()
 
 
 def test_a_part_that_is_missing_fails_what_reads_it_with_advice(plan: Plan, store: FolderStore) -> None:

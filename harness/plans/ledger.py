@@ -227,7 +227,7 @@ def estimate(plan: Plan, store: FolderStore) -> dict[str, Estimate]:
     }
     found = {}
     for key, planned in plan.calls.items():
-        if store.get(key) is not None:
+        if store.has(key):
             found[key] = Estimate(True, 0.0, 0, 0)
         else:
             work = planned.work

@@ -53,7 +53,7 @@ def carry_out(
         _ask_again(plan, store)
     needed = _needed(plan, store)
     for key, planned in plan.calls.items():
-        if store.get(key) is not None:
+        if store.has(key):
             done.rows[key] = row_of(planned, store.facts(key), reused=True)
         elif key in needed:
             broken = next((done.failed[item] for item in planned.call.inputs.values() if item in done.failed), None)
@@ -75,20 +75,26 @@ def _ask_again(plan: Plan, store: FolderStore) -> None:
     Nothing else is: what was trained on an artifact would no longer be what its key says.
     """
     for key, planned in plan.calls.items():
-        if planned.call.stage == "answer" and store.get(key) is not None and store.facts(key).get("failed"):
+        if planned.call.stage == "answer" and store.has(key) and store.facts(key).get("failed"):
             store.discard(key)
 
 
 def _needed(plan: Plan, store: FolderStore) -> set[str]:
-    """Calls that are not in the store and that something not in the store, a goal, or serving depends on."""
+    """Calls that are not in the store and that something not in the store, a goal, or serving depends on.
+
+    What will be read, goals and inputs of calls that are made, has to be intact to the last byte; of the rest it is
+    enough that it is there.
+    """
     needed: set[str] = set()
-    waiting = [key for system in plan.systems for key in (*system.goals, *system.serving.keys)]
-    waiting += [plan.judge] if plan.judge else []
+    read = [key for system in plan.systems for key in system.goals] + ([plan.judge] if plan.judge else [])
+    served = [key for system in plan.systems for key in system.serving.keys]
+    waiting = [*((key, True) for key in read), *((key, False) for key in served)]
     while waiting:
-        key = waiting.pop()
-        if key in plan.calls and key not in needed and store.get(key) is None:
+        key, is_read = waiting.pop()
+        there = store.get(key) is not None if is_read else store.has(key)
+        if key in plan.calls and key not in needed and not there:
             needed.add(key)
-            waiting += plan.calls[key].call.inputs.values()
+            waiting += [(above, True) for above in plan.calls[key].call.inputs.values()]
     return needed
 
 
@@ -103,7 +109,7 @@ def make(
     calls: Mapping[str, PlannedCall] = plan.calls if plan else {}
     environment = environment_now(plan.suite.device if plan else None)
     with store.claim(planned.key) as folder:
-        if store.get(planned.key) is not None:
+        if store.has(planned.key):
             # Another process made it while this one waited for the lock.
             return row_of(planned, store.facts(planned.key), reused=True)
         request = request_for(planned, store, folder)._replace(services=services, environment=environment)

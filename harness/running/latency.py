@@ -141,7 +141,7 @@ class Latencies:
     def _plainest(self, alike: Sequence[SystemPlan]) -> SystemPlan:
         """Of systems that serve a part of one shape, the plainest whose models and lists were made."""
         needed = {one.label: [one.serving.dense, one.serving.reranked, *one.models.values()] for one in alike}
-        made = [one for one in alike if all(self.store.get(key) is not None for key in needed[one.label] if key)]
+        made = [one for one in alike if all(self.store.has(key) for key in needed[one.label] if key)]
         return min(made or alike, key=lambda system: len(system.tunes))
 
     def _reranker(self, system: SystemPlan) -> tuple[Any, ...] | None:
