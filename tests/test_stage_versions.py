@@ -15,7 +15,10 @@ from harness.stages import STAGES
 
 PACKAGE = Path(__file__).parent.parent / "harness"
 GOLDEN = Path(__file__).parent / "golden" / "stage_sources.json"
-SHARED = {"models.generation", "models.search", "models.loaders", "relevance", "llm.templates"}
+SHARED = {
+    "models.generation", "models.search", "models.loaders", "models.inspection", "models.folders", "models.prompts",
+    "relevance", "llm.templates",
+}  # fmt: skip
 """Modules whose code is part of what a stage computes, beside those of stages and of training."""
 
 
