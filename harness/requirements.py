@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from harness import provenance
@@ -36,9 +37,9 @@ def check(suite: Suite) -> None:
     Models on a hub are fetched. Raises ModelMissing if all that is wrong is that models cannot be found, else
     ConfigError.
     """
-    lost = {model: tuple(_located(model, keys)) for model, keys in models_named(suite).items()}
-    missing = [problem for problems in lost.values() for problem in problems]
-    there = [use for use in uses(suite) if not lost[use.model]]
+    places: dict[str, Path] = {}
+    missing = [problem for model, keys in models_named(suite).items() for problem in _located(model, keys, places)]
+    there = {use: use.inspected(places[use.model]) for use in uses(suite) if use.model in places}
     wrong = [*_device(suite), *_generator_recipes(suite), *_unusable(there), *_untrainable(suite, there)]
     sound = {use.model for use in there} - {use.model for use in there if use.inspected().problems}
     wrong += _unprompted(suite, sound)
@@ -56,10 +57,10 @@ class Use(NamedTuple):
     role: ModelRole
     as_is: bool = True
 
-    def inspected(self) -> Inspection:
+    def inspected(self, folder: Path | None = None) -> Inspection:
         """What its folder holds; the weights of embedded models, which are pinned, are not compared again."""
         deep = not self.model.startswith(EMBEDDED_PREFIX)
-        return inspect(loaders.locate(self.model), self.role, deep=deep, headless_ok=not self.as_is)
+        return inspect(folder or loaders.locate(self.model), self.role, deep=deep, headless_ok=not self.as_is)
 
 
 def models_named(suite: Suite) -> dict[str, list[str]]:
@@ -175,9 +176,10 @@ def _judged(suite: Suite) -> bool:
     return any(measure.is_judged for measure in suite.measures)
 
 
-def _located(model: str, keys: list[str]) -> Iterator[Problem]:
+def _located(model: str, keys: list[str], places: dict[str, Path]) -> Iterator[Problem]:
+    """What is said of a model that is not found; the folder of one that is, is put into `places`."""
     try:
-        loaders.locate(model)
+        places[model] = loaders.locate(model)
     except ModelMissing as error:
         for problem in error.problems:
             what = f"{problem.where}: {problem.what}" if problem.where else problem.what
@@ -211,11 +213,10 @@ def _generator_recipes(suite: Suite) -> Iterator[Problem]:
     yield from found.values()
 
 
-def _unusable(there: Iterable[Use]) -> Iterator[Problem]:
+def _unusable(there: Mapping[Use, Inspection]) -> Iterator[Problem]:
     """Models whose folders cannot be used as the suite asks, each told once with every key that names it."""
     keys: dict[Problem, list[str]] = {}
-    for use in there:
-        found = use.inspected()
+    for use, found in there.items():
         problems = list(found.problems)
         if not problems and use.role == "cross-encoder" and use.as_is and not found.trained_head:
             hint = "name a trained cross-encoder, or take it as recipes.reranker.model and tune it"
@@ -229,9 +230,9 @@ def _unusable(there: Iterable[Use]) -> Iterator[Problem]:
         yield Problem(", ".join(named), what, problem.hint)
 
 
-def _untrainable(suite: Suite, there: Sequence[Use]) -> Iterator[Problem]:
+def _untrainable(suite: Suite, there: Mapping[Use, Inspection]) -> Iterator[Problem]:
     """Recipes that do not fit the kind of the retriever, told once however many candidates share them."""
-    retriever = next((use.inspected() for use in there if use.key == "pipeline.retriever.model"), None)
+    retriever = next((seen for use, seen in there.items() if use.key == "pipeline.retriever.model"), None)
     if retriever is None or retriever.problems:
         return
     found: dict[str, Problem] = {}

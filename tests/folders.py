@@ -290,7 +290,8 @@ BAD: dict[str, tuple[Callable[[Path], Path], str]] = {
         "ranks by 'manhattan' (similarity_fn_name), and only 'cosine' and 'dot' are supported",
     ),
     "a sparse encoder": (
-        st(lambda config: {**config, "model_type": "SparseEncoder"}), "was saved as a SparseEncoder, which is no bi-encoder",
+        st(lambda config: {**config, "model_type": "SparseEncoder"}),
+        "was saved as a SparseEncoder, which is no bi-encoder",
     ),
     "a router": (
         lambda folder: edited(

@@ -17,6 +17,7 @@ import pytest
 from harness import __version__, cli, provenance
 from harness.commands import doctor
 from harness.errors import ModelMissing
+from harness.models.inspection import Inspection
 from harness.models.loaders import EMBEDDED
 from harness.suite import builtin
 from harness.suite.recipes import PARTS
@@ -221,6 +222,7 @@ def test_doctor_finds_what_is_there(leave: Leave, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(doctor, "LEAST_DISK", 0.0)
     monkeypatch.setattr(doctor, "locate", lambda name: Path(name))
     monkeypatch.setattr("harness.models.loaders.locate", lambda name: Path(name))
+    monkeypatch.setattr("harness.requirements.inspect", lambda folder, role, **rule: Inspection(folder, role))
     monkeypatch.setenv(provenance.DEVICE_VARIABLE, "auto")
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     code, out, _ = leave("doctor", "pocket")

@@ -82,9 +82,10 @@ def own_ranking(folder: Path, queries: Sequence[str], texts: Sequence[str]) -> A
         return model.similarity(encoded("query", queries), encoded("document", texts)).numpy()
 
 
-def searched(
-    root: Path, folder: Path, max_length: int = 64
-) -> tuple[dict[str, list[tuple[str, float]]], dict[str, Any]]:
+Found = dict[str, list[tuple[str, float]]]
+
+
+def searched(root: Path, folder: Path, max_length: int = 64) -> tuple[Found, dict[str, Any]]:
     """The run of the stages `index` and `retrieve`, and what `index` noted."""
     for name in ("corpus", "queries", "index", "run"):
         (root / name).mkdir(parents=True)
@@ -97,7 +98,7 @@ def searched(
     return read_run(root / "run" / RUN_FILE, escaped=True), used.notes
 
 
-def check_ranking(found: dict[str, list[tuple[str, float]]], folder: Path) -> None:
+def check_ranking(found: Found, folder: Path) -> None:
     """The lists hold the best by the model's own scores, best first; what is as good as equal may change places."""
     scores = own_ranking(folder, list(QUERIES.values()), [document.content for document in DOCUMENTS.values()])
     places = {doc_id: place for place, doc_id in enumerate(DOCUMENTS)}
@@ -222,7 +223,7 @@ def test_what_doctor_accepts_is_run_untuned_and_tuned(name: str, made: Any, tmp_
     outcome = bench.run(suite, tmp_path / "store", executor=smallsuite.Here()).outcome
     assert [system.failed for system in outcome.systems] == [""] * len(outcome.systems)
     assert {system.name for system in outcome.systems} == {"bm25", "untuned", "judged"}
-    scores = {(one.system, one.measure): one.value for one in outcome.summaries}
+    scores = {(one.system, one.measure): one.mean for one in outcome.summaries}
     assert scores["judged", "ndcg@10"] != scores["untuned", "ndcg@10"]
     assert outcome.settings["retriever"]
 

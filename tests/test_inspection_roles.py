@@ -90,7 +90,8 @@ NO_JUDGES: dict[str, tuple[Callable[[Path], Path], str]] = {
         "that a BertForSequenceClassification needs are missing",
     ),
     "a language model": (
-        lambda folder: tiny.generator(folder, ["lime"]), "is a causal language model (LlamaForCausalLM), no cross-encoder",
+        lambda folder: tiny.generator(folder, ["lime"]),
+        "is a causal language model (LlamaForCausalLM), no cross-encoder",
     ),
     "pickled": (lambda folder: folders.pickled(judge(folder)), "its weights are pickled (pytorch_model.bin)"),
 }  # fmt: skip

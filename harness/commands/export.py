@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from harness import outcomes, requirements
 from harness.data.datasets import load_dataset
 from harness.errors import ConfigError, Problem, nearest
+from harness.models.inspection import inspect
 from harness.plans.graph import Plan, SystemPlan
 from harness.plans.plan import build_plan
 from harness.report.card import Card, Place, TunedPart, render_card
@@ -255,11 +256,8 @@ def _lengths(plan: Plan, planned: SystemPlan, out: Path) -> dict[Part, int]:
             asked["reranker"] = one.call.spec["max_length"]
     found: dict[Part, int] = {}
     for part, length in asked.items():
-        config = out / FOLDERS[part] / "config.json"
-        limit = (
-            json.loads(config.read_text(encoding="utf-8")).get("max_position_embeddings") if config.exists() else None
-        )
-        found[part] = min(length, limit or length)
+        seen = inspect(out / FOLDERS[part], "bi-encoder" if part == "retriever" else "cross-encoder")
+        found[part] = seen.takes(length) or length
     return found
 
 

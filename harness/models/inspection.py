@@ -89,7 +89,9 @@ def inspect(folder: Path, role: Role, deep: bool = False, headless_ok: bool = Fa
         return Inspection(folder, role, problems=error.problems)
     if found.problems or not deep or found.static:
         return found
-    fit = architecture.fit(files.root, role, files.tensors, headless_ok)
+    # A head that nobody trained is told of by name, and not as weights that are missing.
+    headless = role == "cross-encoder" and (headless_ok or not found.trained_head)
+    fit = architecture.fit(files.root, role, files.tensors, headless)
     return replace(found, problems=fit.problems, remarks=(*found.remarks, *fit.remarks))
 
 

@@ -12,10 +12,10 @@ import os
 from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
+from harness.models.signatures import while_unchanged
 from harness.text import ENGLISH, OtherTexts, Texts, text_of
 from harness.values.measures import Measure
 
@@ -202,15 +202,21 @@ def embed_all(embeddings: Embeddings, texts: Iterable[str]) -> dict[str, Sequenc
     return known | {text: embeddings.embed_text(text, show_progress_bar=False) for text in distinct if not text.strip()}
 
 
-@lru_cache(maxsize=1)
 def load_embedder(folder: Path) -> Embeddings:
-    """Load the bi-encoder; on the CPU everywhere, so that a score does not depend on the machine."""
+    """Load the bi-encoder in float32; on the CPU everywhere, so that a score does not depend on the machine."""
     if not folder.is_dir():
         raise FileNotFoundError(f"no bi-encoder at {folder}")
+    return _load_embedder(folder)
+
+
+@while_unchanged
+def _load_embedder(folder: Path) -> Embeddings:
     from ragas.embeddings import HuggingFaceEmbeddings
 
     with _quiet():
-        embeddings: Embeddings = HuggingFaceEmbeddings(model=str(folder), device="cpu")
+        embeddings: Embeddings = HuggingFaceEmbeddings(
+            model=str(folder), device="cpu", model_kwargs={"torch_dtype": "float32"}
+        )
     return embeddings
 
 

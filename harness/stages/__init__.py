@@ -45,10 +45,10 @@ STAGES: dict[str, Stage] = {
     "tune_retriever": Stage(4, True, (*TRAINING, "peft"), 3.0, "lists"),
     "tune_reranker": Stage(2, True, TRAINING, 5.0, "passages"),
     "tune_generator": Stage(2, True, ("transformers", "torch", "accelerate", "datasets", "peft", "trl"), 0.5, "rows"),
-    "index": Stage(1, True, ("sentence-transformers", "torch", "bm25s"), 25.0, "passages"),
-    "retrieve": Stage(1, True, ("sentence-transformers", "torch", "bm25s"), 60.0, "queries"),
+    "index": Stage(2, True, ("sentence-transformers", "torch", "bm25s"), 25.0, "passages"),
+    "retrieve": Stage(2, True, ("sentence-transformers", "torch", "bm25s"), 60.0, "queries"),
     "fuse": Stage(1, False, (), 2000.0, "queries"),
-    "rerank": Stage(1, True, ENCODING, 20.0, "passages"),
+    "rerank": Stage(2, True, ENCODING, 20.0, "passages"),
     "substitute": Stage(1, False, (), 2000.0, "questions"),
     "answer": Stage(2, True, ("transformers", "torch"), 0.6, "answers"),
 }
