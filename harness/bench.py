@@ -15,6 +15,7 @@ from harness.data.formats import read_run
 from harness.plans.graph import Plan, SystemPlan
 from harness.plans.ledger import making_cost, unknown_costs
 from harness.plans.plan import build_plan
+from harness.remarks.training import training_remarks
 from harness.running.carry_out import Execution, Watch, carry_out, no_watch
 from harness.running.executors import ChildExecutor, Executor, InlineExecutor
 from harness.running.latency import Latencies
@@ -126,7 +127,13 @@ class Bench:
             forgotten=there.forgotten,
             paid=endpoints.paid(self.services),
             not_run=self._not_run(plan) | {f"probe {name}": why for name, why in latencies.failed.items()},
-            notes=(*self._notes(plan, rows), *cards.remarks(), *_untold(unknown), *there.notes),
+            notes=(
+                *training_remarks(execution.rows.values()),
+                *self._notes(plan, rows),
+                *cards.remarks(),
+                *_untold(unknown),
+                *there.notes,
+            ),
             missing_lists=self._missing_lists(plan, dataset, execution),
             calls_planned=len(plan.calls),
             calls_without_sharing=plan.calls_without_sharing,
