@@ -18,6 +18,7 @@ from harness.plans.plan import build_plan
 from harness.remarks import answers, data, language
 from harness.remarks import endpoints as remarks_of_endpoints
 from harness.remarks import models as models_told
+from harness.remarks.training import training_remarks
 from harness.running.carry_out import Execution, Watch, carry_out, no_watch
 from harness.running.executors import ChildExecutor, Executor, InlineExecutor
 from harness.running.latency import Latencies
@@ -140,6 +141,7 @@ class Bench:
                 *remarks_of_endpoints.dialects(self.written, self.services),
                 *models_told.cut(execution.rows.values()),
                 *answers.remarks(plan, execution.rows, self.store),
+                *training_remarks(execution.rows.values()),
                 *self._notes(plan, rows),
                 *language.read_as(dataset),
                 *language.unfair_bm25(self.suite, execution.rows.values()),

@@ -195,7 +195,7 @@ def test_every_row_is_trained_on_once_an_epoch(
     assert told == [(step, made[0]) for step in range(1, made[0] + 1)]
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(rows=rows_lists, size=st.integers(2, 9), parts=st.integers(1, 9))
 def test_each_row_is_seen_exactly_once_in_every_epoch_of_the_trainer(
     rows: list[Ranked], size: int, parts: int, folder: Path

@@ -20,6 +20,14 @@ TRIES = 24
 """So many batches with room are looked at for a row before the one with the fewest clashes is taken."""
 
 
+ROWS = "rows trained on"
+KNOWN_MASKED = "known positives masked in batches"
+REPEATED = "repeated documents counted once in batches"
+NO_NEGATIVE = "rows whose batch holds no negative for them"
+LISTS_WITHOUT_NEGATIVES = "lists left out, having no negative"
+"""Names of counts in the notes of a training."""
+
+
 class Ranked(NamedTuple):
     """A training query with its passages, the positive first; `scores` are the teacher's, from 0 to 1, if there is one.
 
@@ -185,11 +193,7 @@ class Seen:
         """Counts over all epochs, for the ledger; those of what did not happen are left out."""
         found = {
             KNOWN_MASKED: self._known,
-            "repeated documents counted once in batches": self._repeated,
+            REPEATED: self._repeated,
             NO_NEGATIVE: self._alone,
         }
-        return {"rows trained on": self.rows, **{name: count for name, count in found.items() if count}}
-
-
-KNOWN_MASKED = "known positives masked in batches"
-NO_NEGATIVE = "rows whose batch holds no negative for them"
+        return {ROWS: self.rows, **{name: count for name, count in found.items() if count}}

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 from harness.suite.recipes import RetrieverRecipe
 from harness.training import raw
-from harness.training.batches import Batches, Ranked, Seen
+from harness.training.batches import LISTS_WITHOUT_NEGATIVES, Batches, Ranked, Seen
 from harness.training.checkpoints import Checkpoints
-from harness.training.losses import Prompts, Task, loss_of, prompts_of, similarity_of, texts_of
+from harness.training.losses import Prompts, Similarity, Task, loss_of, prompts_of, similarity_of, texts_of
 from harness.training.watch import quiet_arguments, warmup_steps, watch
 from harness.values.records import Progress
 
@@ -60,9 +60,15 @@ def train(
     trained = run(model, task, _Run(seed, at_a_time, progress, checkpoints))
     if adapted is not None:
         adapted.merge_and_unload()
-    left_out = {"lists left out, having no negative": len(lists) - len(used)} if len(used) < len(lists) else {}
-    notes = {**trained.notes, **task.seen.notes(), **left_out}
+    left_out = {LISTS_WITHOUT_NEGATIVES: len(lists) - len(used)} if len(used) < len(lists) else {}
+    notes = {**trained.notes, **task.seen.notes(), **left_out, **_texts_compared(prompts_of(model), task.similarity)}
     return Trained(trained.losses, notes, round(len(used) * task.seen.rows / len(rows)))
+
+
+def _texts_compared(prompts: Prompts, similarity: Similarity) -> dict[str, str]:
+    """What stood before the texts, and how they were compared if not by cosine."""
+    told = {f"prompt before a {role}": repr(text) for role, text in prompts._asdict().items() if text}
+    return told | ({} if similarity.unit_length else {"similarity": f"dot product over {similarity.unit:.4g}"})
 
 
 def rows_of(lists: Sequence[Ranked], recipe: RetrieverRecipe) -> list[Ranked]:
