@@ -162,6 +162,15 @@ def _datasets_export(folder: Path) -> None:
     (folder / "corpus.jsonl").write_text(lines(corpus))
 
 
+def _miracl(folder: Path) -> None:
+    """Topics and collections of MS MARCO and MIRACL: id, tab, text."""
+    (folder / "queries.jsonl").unlink()
+    (folder / "topics.tsv").write_text("".join(f"{row['_id']}\t{row['text']}\n" for row in QUERIES))
+    (folder / "corpus.jsonl").unlink()
+    rows = "".join(f"{row['_id']}\t{row.get('title', '')}\t{row['text']}\n" for row in CORPUS)
+    (folder / "collection.tsv").write_text("docid\ttitle\ttext\n" + rows)
+
+
 def _nan(folder: Path) -> None:
     rows = lines([{**row, "title": row.get("title") or float("nan")} for row in CORPUS])
     (folder / "corpus.jsonl").write_text(rows)
@@ -204,6 +213,7 @@ FORMS: list[tuple[str, Callable[[Path], None], dict[str, int]]] = [
     ("one JSON list", _json_list, {"json-list": 1}),
     ("pyserini's corpus", _pyserini, {"other-id-field": 3, "other-text-field": 3}),
     ("null everywhere", _datasets_export, {}),
+    ("topics of MIRACL", _miracl, {"table": 2, "other-id-field": 3}),
     ("NaN for a title", _nan, {"not-a-number": 2}),
 ]  # fmt: skip
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harness.data.folders import SPLITS, file_of, qrels_files, split_named
+from harness.data.folders import CORPUS, QUERIES, SPLITS, file_of, first_of, qrels_files, split_named
 from harness.data.formats import read_table
 from harness.data.judgements import add, read_judgements
 from harness.data.objects import Row, field_of, read_objects, text_of, typed
@@ -45,8 +45,8 @@ class Splits(NamedTuple):
 def read_folder(folder: Path, problems: list[Problem], repairing: Repairing, reading: Reading) -> Raw:
     """Read every file of the folder; what cannot be read is added to `problems`, what was repaired is counted."""
     lines: Lines = {}
-    documents = _read_documents(file_of(folder, "corpus.jsonl", problems), lines, problems, repairing)
-    queries = _read_queries(file_of(folder, "queries.jsonl", problems), lines, problems, repairing)
+    documents = _read_documents(first_of(folder, CORPUS, problems), lines, problems, repairing)
+    queries = _read_queries(first_of(folder, QUERIES, problems), lines, problems, repairing)
     splits = _read_qrels(folder, lines, problems, repairing, reading)
     _read_splits(folder, splits.of, lines, problems)
     references = _read_answers(folder, lines, problems, repairing, reading)

@@ -81,6 +81,7 @@ KINDS: dict[str, RepairKind] = {
     "number-text": RepairKind("text is a number", "texts are numbers", "read as text"),
     "text-list": RepairKind("text is a list", "texts are lists", "joined by spaces"),
     "not-a-number": RepairKind("field is NaN", "fields are NaN", "read as empty"),
+    "table": RepairKind("file is a table", "files are tables", "read as ids and texts"),
     "json-list": RepairKind("file is one JSON list", "files are one JSON list each", "read as JSON Lines"),
     "utf-16": RepairKind("file is UTF-16", "files are UTF-16", "read as such"),
     "trec-judgement": RepairKind(
