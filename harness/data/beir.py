@@ -60,7 +60,14 @@ def _read_documents(path: Path, lines: Lines, problems: list[Problem], repairing
         document = Document(row.key, title, text_of(row, "document", problems, repairing))
         if _first("document", row, found.get(row.key), document, lines, problems, repairing):
             found[row.key] = document
+    _check_any(path, "document", found, problems)
     return list(found.values())
+
+
+def _check_any(path: Path, kind: str, found: Mapping[str, object], problems: list[Problem]) -> None:
+    """Note a file that can be read and holds nothing, from which only riddles would follow."""
+    if not found and not any(problem.where.startswith(str(path)) for problem in problems):
+        problems.append(Problem(str(path), f"holds no {kind}", 'write {"_id": "...", "text": "..."} on each line'))
 
 
 def _read_queries(path: Path, lines: Lines, problems: list[Problem], repairing: Repairing) -> list[Query]:
@@ -70,6 +77,7 @@ def _read_queries(path: Path, lines: Lines, problems: list[Problem], repairing: 
         query = Query(row.key, text, row.key, typed(row, "metadata", dict, problems))
         if _first("query", row, found.get(row.key), query, lines, problems, repairing):
             found[row.key] = query
+    _check_any(path, "query", found, problems)
     return list(found.values())
 
 

@@ -29,8 +29,9 @@ QRELS = (".tsv", ".txt", ".csv", ".trec", ".qrels", ".jsonl")
 
 
 def split_named(text: str) -> str:
-    """Return the split that a name means: ``validation`` is ``dev``; an unknown name as it is."""
-    return SPLIT_NAMES.get(text.lower(), text)
+    """Return the split that a name means: ``validation`` is ``dev``, ``Test`` is ``test``; an unknown name as it is."""
+    low = text.lower()
+    return low if low in SPLITS else SPLIT_NAMES.get(low, text)
 
 
 def file_of(folder: Path, name: str, problems: list[Problem]) -> Path:

@@ -86,7 +86,9 @@ def _id_of(fields: Mapping[str, Any], where: str, problems: list[Problem], repai
         name = others[0]
     value = fields[name]
     if isinstance(value, str) and value.strip():
-        key = value
+        key = value.strip()
+        if key != value:
+            repairing.note("id-spaces", where, f"{value!r}")
     elif _whole(value):
         key = str(int(value))
         repairing.note("number-id", where, f"{name!r} is {value!r}, read as {json.dumps(key)}")
@@ -138,7 +140,7 @@ def field_of(row: Row, name: str, problems: list[Problem], repairing: Repairing)
     if isinstance(value, float) and math.isnan(value):
         repairing.note("not-a-number", row.where, f"{name!r}")
         return ""
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
         repairing.note("number-text", row.where, f"{name!r} is {value!r}")
         return str(value)
     if isinstance(value, list) and all(isinstance(item, str) for item in value):
