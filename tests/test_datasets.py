@@ -82,6 +82,10 @@ def test_the_counts_that_a_report_shows(tmp_path: Path) -> None:
             ],
         ),
         (
+            {"corpus": []},
+            ["corpus.jsonl: holds no document; write {\"_id\": \"...\", \"text\": \"...\"} on each line"],
+        ),
+        (
             {"corpus": [*CORPUS, {"_id": "x", "text": {"en": "x"}}, {"_id": "y", "title": True, "text": "x"}]},
             [
                 "corpus.jsonl:4: 'text' is an object; write \"text\": \"...\"",

@@ -144,6 +144,19 @@ def _json_list(folder: Path) -> None:
     (folder / "queries.jsonl").write_text(json.dumps(QUERIES, indent=2))
 
 
+def _pretty(folder: Path) -> None:
+    """Objects over several lines, as an editor formats them."""
+    (folder / "corpus.jsonl").write_text("\n".join(json.dumps(row, indent=2) for row in CORPUS))
+
+
+def _by_id(folder: Path) -> None:
+    """BEIR's own dictionary of documents, dumped, and a table of pandas with ``orient="index"``."""
+    corpus = {row["_id"]: {name: value for name, value in row.items() if name != "_id"} for row in CORPUS}
+    (folder / "corpus.jsonl").unlink()
+    (folder / "corpus.json").write_text(json.dumps(corpus))
+    (folder / "queries.jsonl").write_text(json.dumps(dict(enumerate(QUERIES))))
+
+
 def _windows(folder: Path) -> None:
     for path in (*folder.glob("*.jsonl"), *folder.glob("qrels/*.tsv")):
         path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
@@ -160,6 +173,15 @@ def _datasets_export(folder: Path) -> None:
     (folder / "queries.jsonl").write_text(lines(queries))
     corpus = [{"_id": row["_id"], "title": row.get("title"), "text": row["text"]} for row in CORPUS]
     (folder / "corpus.jsonl").write_text(lines(corpus))
+
+
+def _miracl(folder: Path) -> None:
+    """Topics and collections of MS MARCO and MIRACL: id, tab, text."""
+    (folder / "queries.jsonl").unlink()
+    (folder / "topics.tsv").write_text("".join(f"{row['_id']}\t{row['text']}\n" for row in QUERIES))
+    (folder / "corpus.jsonl").unlink()
+    rows = "".join(f"{row['_id']}\t{row.get('title', '')}\t{row['text']}\n" for row in CORPUS)
+    (folder / "collection.tsv").write_text("docid\ttitle\ttext\n" + rows)
 
 
 def _nan(folder: Path) -> None:
@@ -202,8 +224,17 @@ FORMS: list[tuple[str, Callable[[Path], None], dict[str, int]]] = [
     ("Windows files", _windows, {}),
     ("UTF-16 of PowerShell", _utf16, {"utf-16": 1}),
     ("one JSON list", _json_list, {"json-list": 1}),
+    ("objects over several lines", _pretty, {"json-list": 1}),
+    ("objects by id", _by_id, {"json-list": 2}),
+    ("all fields in quotes", _qrels('"query-id"\t"corpus-id"\t"score"\n"q1"\t"loom-1"\t"1"\n"q2"\t"dye-1"\t"2"\n'
+                                    '"q2"\t"loom-2"\t"0"\n'), {}),
+    ("two files put together", _qrels(f"{HEADER}q1\tloom-1\t1\n{HEADER}q2\tdye-1\t2\nq2\tloom-2\t0\n"),
+     {"same-header": 1}),
+    ("a tab at the end", _qrels("q1\tloom-1\t1\t\nq2\tdye-1\t2\t\nq2\tloom-2\t0\t\n"), {}),
+    ("Test.tsv", _qrels(f"{HEADER}q1\tloom-1\t1\nq2\tdye-1\t2\nq2\tloom-2\t0\n", "Test.tsv"), {"split-name": 1}),
     ("pyserini's corpus", _pyserini, {"other-id-field": 3, "other-text-field": 3}),
     ("null everywhere", _datasets_export, {}),
+    ("topics of MIRACL", _miracl, {"table": 2, "other-id-field": 3}),
     ("NaN for a title", _nan, {"not-a-number": 2}),
 ]  # fmt: skip
 
@@ -303,6 +334,11 @@ def test_a_file_that_is_there_plain_and_packed_must_be_one(tmp_path: Path) -> No
         (".zst", b"\x28\xb5\x2f\xfd", "a file of zstd; unpack it, or pack it with gzip; both are read"),
         (".bz2", b"BZh9", "a file of bzip2; unpack it, or pack it with gzip; both are read"),
         ("", b"PK\x03\x04", "a file of zip; unpack it, or pack it with gzip; both are read"),
+        (
+            "",
+            b"version https://git-lfs.github.com/spec/v1\n",
+            "a pointer of Git LFS, not the file itself; run 'git lfs pull'",
+        ),
         (".gz", b"\x1f\x8b\x08\x00", "a gzip file that is damaged or cut off; download or pack it again"),
     ],
 )
@@ -502,3 +538,29 @@ def test_reading_is_linear_in_faulty_lines(tmp_path: Path) -> None:
         ["number-id", "other-id-field", "other-text-field", "trec-judgement", "decimal-grade"], 20_000
     )
     assert all(len(repair.examples) == 3 for repair in dataset.repairs)
+
+
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [
+        ('{"_id": "x", "text": "a", "text": "b"}', "corpus.jsonl:4: 'text' is named twice in one object; keep one"),
+        ('{"_id": "x", "metadata": {"id": 1, "id": 2}}', "corpus.jsonl:4: 'id' is named twice in one object; keep one"),
+        (
+            '{"_id": "x", "text": "a"},',
+            "corpus.jsonl:4: not JSON: Extra data at column 26; remove the comma at its end",
+        ),
+        ('{"_id": "x", "text": Infinity}', 'corpus.jsonl:4: \'text\' is the number inf; write "text": "..."'),
+        ("[" * 100_000, "corpus.jsonl:4: not JSON: too deep"),
+    ],
+)
+def test_what_has_two_readings_is_refused_with_its_line(tmp_path: Path, line: str, what: str) -> None:
+    with (write(tmp_path) / "corpus.jsonl").open("a") as file:
+        file.write(line + "\n")
+    assert refused(tmp_path) == [what]
+
+
+def test_a_text_that_speaks_of_fields_is_no_doubled_field(tmp_path: Path) -> None:
+    text = 'Write "text": "..." and "text": "..." with "_id" and "_id".'
+    dataset = load(write(tmp_path, [*CORPUS, {"_id": " x ", "text": text}]))
+    assert dataset.documents["x"].text == text
+    assert counts(dataset) == {"id-spaces": 1}

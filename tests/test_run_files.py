@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import DataError
-from harness.gates.run_files import RunScores, read_qrels, read_qrels_file, score_files
+from harness.gates.run_files import Rules, RunScores, read_qrels, read_qrels_file, score_files
 from harness.gates.run_lines import read_run
+from harness.gates.versus import Judging, compare_runs
 from harness.values.measures import parse
 
 MRR = parse("mrr@10")
@@ -153,3 +154,41 @@ def test_lines_that_are_no_judgements_are_named(tmp_path: Path, text: str, what:
     with pytest.raises(DataError) as caught:
         read_qrels_file(tmp_path / "qrels")
     assert what in str(caught.value)
+
+
+def test_two_runs_are_compared_by_the_same_rules_and_told_so(tmp_path: Path) -> None:
+    """What was applied to judgements is told once, what was applied to a run with its name."""
+    (tmp_path / "qrels.gz").write_bytes(gzip.compress((QRELS + QRELS + "q3 0 d1 0\n").encode()))
+    (tmp_path / "a").write_text(RUN)
+    (tmp_path / "b").write_text(RUN.replace("1 3.0", "9 3.0"))
+    by = Judging(tmp_path / "qrels.gz", [MRR], Rules(exclude_own=True))
+    found = compare_runs(tmp_path / "a", tmp_path / "b", by)
+    assert [(repair.kind, repair.count) for repair in found.repairs] == [("same-judgement", 3)]
+    told = "\n".join(found.remarks)
+    assert told.count("1 judged query has no relevant document and is left out.") == 1
+    assert told.count("The document that has the id of its query is left out") == 1
+    assert f"{tmp_path / 'b'}: Ranks contradict scores in 1 of 2 lists" in told
+    assert f"{tmp_path / 'a'}: Ranks" not in told
+
+
+def test_what_is_wrong_in_three_files_comes_at_once(tmp_path: Path) -> None:
+    for name in ("a", "b", "qrels"):
+        (tmp_path / name).write_text("?\n")
+    with pytest.raises(DataError) as caught:
+        compare_runs(tmp_path / "a", tmp_path / "b", Judging(tmp_path / "qrels", [MRR]))
+    assert [Path(problem.where.rpartition(":")[0]).name for problem in caught.value.problems] == ["qrels", "a", "b"]
+
+
+def test_remarks_stand_above_the_verdicts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from rich.console import Console
+
+    from harness.gates import gating
+
+    for name, text in (("a", RUN), ("b", RUN), ("qrels", QRELS)):
+        (tmp_path / name).write_text(text)
+    found = compare_runs(tmp_path / "a", tmp_path / "b", Judging(tmp_path / "qrels", [MRR]))
+    gating.show_compared(found, Console(width=200), as_json=False)
+    out = capsys.readouterr().out
+    assert out.index("Every query stands for itself") < out.index("(exploratory)")
+    gating.show_compared(found, Console(width=200), as_json=True)
+    assert json.loads(capsys.readouterr().out)["repairs"] == []

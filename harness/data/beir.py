@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harness.data.folders import SPLITS, file_of, qrels_files, split_named
+from harness.data.folders import CORPUS, QUERIES, SPLITS, file_of, first_of, qrels_files, split_named
 from harness.data.formats import read_table
 from harness.data.judgements import add, read_judgements
 from harness.data.objects import Row, field_of, read_objects, text_of, typed
@@ -45,8 +45,8 @@ class Splits(NamedTuple):
 def read_folder(folder: Path, problems: list[Problem], repairing: Repairing, reading: Reading) -> Raw:
     """Read every file of the folder; what cannot be read is added to `problems`, what was repaired is counted."""
     lines: Lines = {}
-    documents = _read_documents(file_of(folder, "corpus.jsonl", problems), lines, problems, repairing)
-    queries = _read_queries(file_of(folder, "queries.jsonl", problems), lines, problems, repairing)
+    documents = _read_documents(first_of(folder, CORPUS, problems), lines, problems, repairing)
+    queries = _read_queries(first_of(folder, QUERIES, problems), lines, problems, repairing)
     splits = _read_qrels(folder, lines, problems, repairing, reading)
     _read_splits(folder, splits.of, lines, problems)
     references = _read_answers(folder, lines, problems, repairing, reading)
@@ -60,7 +60,14 @@ def _read_documents(path: Path, lines: Lines, problems: list[Problem], repairing
         document = Document(row.key, title, text_of(row, "document", problems, repairing))
         if _first("document", row, found.get(row.key), document, lines, problems, repairing):
             found[row.key] = document
+    _check_any(path, "document", found, problems)
     return list(found.values())
+
+
+def _check_any(path: Path, kind: str, found: Mapping[str, object], problems: list[Problem]) -> None:
+    """Note a file that can be read and holds nothing, from which only riddles would follow."""
+    if not found and not any(problem.where.startswith(str(path)) for problem in problems):
+        problems.append(Problem(str(path), f"holds no {kind}", 'write {"_id": "...", "text": "..."} on each line'))
 
 
 def _read_queries(path: Path, lines: Lines, problems: list[Problem], repairing: Repairing) -> list[Query]:
@@ -70,6 +77,7 @@ def _read_queries(path: Path, lines: Lines, problems: list[Problem], repairing: 
         query = Query(row.key, text, row.key, typed(row, "metadata", dict, problems))
         if _first("query", row, found.get(row.key), query, lines, problems, repairing):
             found[row.key] = query
+    _check_any(path, "query", found, problems)
     return list(found.values())
 
 

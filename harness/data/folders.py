@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from harness.data.formats import read_bytes
@@ -21,12 +22,16 @@ SPLIT_NAMES = {
 }
 PACKED = (".gz", ".zst", ".bz2", ".xz")
 """Of these only gzip is read; the others are found, so that the message can say what to do."""
+CORPUS = ("corpus.jsonl", "corpus.json", "corpus.tsv", "collection.tsv")
+QUERIES = ("queries.jsonl", "queries.json", "queries.tsv", "topics.tsv")
+"""Names that a file may have, the usual one first; others are looked for only if it is not there."""
 QRELS = (".tsv", ".txt", ".csv", ".trec", ".qrels", ".jsonl")
 
 
 def split_named(text: str) -> str:
-    """Return the split that a name means: ``validation`` is ``dev``; an unknown name as it is."""
-    return SPLIT_NAMES.get(text.lower(), text)
+    """Return the split that a name means: ``validation`` is ``dev``, ``Test`` is ``test``; an unknown name as it is."""
+    low = text.lower()
+    return low if low in SPLITS else SPLIT_NAMES.get(low, text)
 
 
 def file_of(folder: Path, name: str, problems: list[Problem]) -> Path:
@@ -43,6 +48,12 @@ def file_of(folder: Path, name: str, problems: list[Problem]) -> Path:
         what = f"{name} and {double.name} are both there and differ"
         problems.append(Problem(str(folder), what, "remove the one that is not meant"))
     return plain
+
+
+def first_of(folder: Path, names: Sequence[str], problems: list[Problem]) -> Path:
+    """Return the file under the first of these names that is there; under the first name, if none is."""
+    found = [path for name in names if (path := file_of(folder, name, problems)).exists()]
+    return found[0] if found else folder / names[0]
 
 
 def qrels_files(

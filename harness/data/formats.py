@@ -24,6 +24,7 @@ from harness.values.repairs import Repairing
 TREC_TAG = "harness"
 PACKED = {"zstd": b"\x28\xb5\x2f\xfd", "bzip2": b"BZh", "xz": b"\xfd7zXZ\0", "zip": b"PK\x03\x04", "Parquet": b"PAR1"}
 """What is packed in a way that is not read here, by its first bytes."""
+LFS = b"version https://git-lfs"
 
 
 def read_lines(path: Path, problems: list[Problem], repairing: Repairing | None = None) -> Iterator[tuple[int, str]]:
@@ -63,6 +64,9 @@ def read_bytes(path: Path, problems: list[Problem]) -> bytes:
         except (OSError, EOFError, zlib.error):
             problems.append(Problem(str(path), "a gzip file that is damaged or cut off", "download or pack it again"))
             return b""
+    if raw.startswith(LFS):
+        problems.append(Problem(str(path), "a pointer of Git LFS, not the file itself", "run 'git lfs pull'"))
+        return b""
     packed = next((name for name, start in PACKED.items() if raw.startswith(start)), None)
     if packed is not None:
         problems.append(Problem(str(path), f"a file of {packed}", "unpack it, or pack it with gzip; both are read"))
@@ -75,15 +79,15 @@ def read_jsonl(
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield (line number, object) of a JSON Lines file; note a line that is no JSON object and go on.
 
-    With `repairing`, a file that is one JSON list of objects is read too, an item counting as a line.
+    With `repairing`, other JSON that holds objects is read too (see `json_objects`), an object counting as a line.
     """
     lines = read_lines(path, problems, repairing)
     if repairing is not None:
         first = next(lines, None)
         lines = lines if first is None else itertools.chain([first], lines)
-        if first is not None and first[1].lstrip().startswith("["):
+        if first is not None and not _is_row(first[1]):
             kept = list(lines)
-            items = _items("\n".join(line for _, line in kept))
+            items = json_objects("\n".join(line for _, line in kept))
             if items is not None:
                 repairing.note("json-list", str(path))
                 yield from enumerate(items, start=1)
@@ -94,24 +98,64 @@ def read_jsonl(
             value = json.loads(line)
         except (json.JSONDecodeError, RecursionError) as error:
             what = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else "too deep"
-            problems.append(Problem(f"{path}:{number}", f"not JSON: {what}"))
+            hint = "remove the comma at its end" if line.rstrip().endswith("},") else ""
+            problems.append(Problem(f"{path}:{number}", f"not JSON: {what}", hint))
             continue
         if not isinstance(value, dict):
             problems.append(Problem(f"{path}:{number}", "not a JSON object", 'write {"_id": ...} on each line'))
         elif "\\ud" in line.lower() and not _encodable(value):
             problems.append(Problem(f"{path}:{number}", "half of a surrogate pair (\\ud...)", "write whole characters"))
+        elif repairing is not None and (twice := _named_twice(line)):
+            problems.append(Problem(f"{path}:{number}", f"{twice!r} is named twice in one object", "keep one"))
         else:
             yield number, value
 
 
-def _items(text: str) -> list[dict[str, Any]] | None:
-    """The objects of a text that is one JSON list of them; None if it is something else."""
+def _is_row(line: str) -> bool:
+    """Whether a line is an object that holds more than other objects."""
     try:
-        value = json.loads(text)
+        value = json.loads(line)
+    except (json.JSONDecodeError, RecursionError):
+        return False
+    return isinstance(value, dict) and not (value and all(isinstance(item, dict) for item in value.values()))
+
+
+def _named_twice(line: str) -> str | None:
+    """A key that one object of a line has twice, of which JSON readers keep the last in silence; None if there is none.
+
+    Only a line in which a name that matters stands twice is looked at again.
+    """
+    if all(line.count(f'"{name}"') < 2 for name in ("_id", "id", "title", "text", "answers", "score")):
+        return None
+    found: list[str] = []
+
+    def check(pairs: list[tuple[str, Any]]) -> None:
+        names = [name for name, _ in pairs]
+        found.extend(name for place, name in enumerate(names) if name in names[:place])
+
+    json.loads(line, object_pairs_hook=check)
+    return found[0] if found else None
+
+
+def json_objects(text: str) -> list[dict[str, Any]] | None:
+    """The objects of a text that is one JSON list of them, several over many lines, or an object of them by their id.
+
+    None if it is something else.
+    """
+    decoder, values, place = json.JSONDecoder(), [], 0
+    try:
+        while place < len(text):
+            value, place = decoder.raw_decode(text, place)
+            values.append(value)
+            while place < len(text) and text[place].isspace():
+                place += 1
     except (json.JSONDecodeError, RecursionError):
         return None
-    good = isinstance(value, list) and all(isinstance(item, dict) for item in value) and _encodable(value)
-    return value if good else None
+    whole = values[0] if len(values) == 1 else values
+    if isinstance(whole, dict) and whole and all(isinstance(item, dict) for item in whole.values()):
+        whole = [item if "_id" in item else {"_id": key, **item} for key, item in whole.items()]
+    good = isinstance(whole, list) and all(isinstance(item, dict) for item in whole) and _encodable(whole)
+    return whole if good else None
 
 
 def _encodable(value: Any) -> bool:

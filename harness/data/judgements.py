@@ -37,13 +37,14 @@ class Judgement(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """Where a line has its query, its document and its grade, and what splits it; `fields` counts the columns."""
+    """Where a line has its query, its document and its grade, and how it is split; `fields` counts the columns."""
 
     query: int
     document: int
     grade: int
     fields: int
     comma: bool = False
+    quoted: bool = False
 
 
 def read_judgements(path: Path, problems: list[Problem], repairing: Repairing) -> Iterator[Judgement]:
@@ -64,6 +65,9 @@ def read_judgements(path: Path, problems: list[Problem], repairing: Repairing) -
         repairing.note("header", f"{path}:{first[0]}", " ".join(first[1].split()))
     for number, line in lines:
         where = f"{path}:{number}"
+        if layout is not None and line == first[1]:
+            repairing.note("same-header", where)
+            continue
         fields = _fields(line, layout, where, problems, repairing)
         if fields is None:
             continue
@@ -107,7 +111,7 @@ def _layout(line: str) -> Layout | None:
         ]
         query, document, grade = places
         if query is not None and document is not None and grade is not None:
-            return Layout(query, document, grade, len(names), comma)
+            return Layout(query, document, grade, len(names), comma, line.startswith('"'))
     return None
 
 
@@ -117,8 +121,13 @@ def _fields(
     """Query, document and grade of a line; None, and a problem, if it does not have them."""
     comma = layout is not None and layout.comma
     by_tabs = "\t" in line
-    fields = next(csv.reader([line])) if comma else line.split("\t") if by_tabs else line.split()
+    if comma or (layout is not None and layout.quoted and by_tabs):
+        fields = next(csv.reader([line], delimiter="," if comma else "\t"))
+    else:
+        fields = line.split("\t") if by_tabs else line.split()
     fields = [field.strip() for field in fields]
+    if not fields[-1] and len(fields) > (len(COLUMNS) if layout is None else layout.fields):
+        fields.pop()
     if layout is not None and len(fields) == layout.fields:
         if not comma and not by_tabs:
             repairing.note("spaces", where)
@@ -137,7 +146,7 @@ def _by_count(fields: Sequence[str], by_tabs: bool, where: str, repairing: Repai
         if not by_tabs:
             repairing.note("spaces", where)
         return fields[0], fields[1], fields[2]
-    if len(fields) == 4:
+    if len(fields) == 4 and re.fullmatch(r"[Qq]?[0-9]+", fields[1]):
         repairing.note("trec-judgement", where)
         return fields[0], fields[2], fields[3]
     return None

@@ -5,13 +5,14 @@ What has one reading is read and counted; what has two, or none, is a problem wi
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harness.data.formats import read_jsonl
+from harness.data.formats import read_jsonl, read_lines
 from harness.errors import Problem
 from harness.values.repairs import Repairing
 
@@ -36,12 +37,36 @@ class Row(NamedTuple):
 
 
 def read_objects(path: Path, problems: list[Problem], repairing: Repairing) -> Iterator[Row]:
-    """Yield the objects of a JSON Lines file that have an id."""
-    for number, fields in read_jsonl(path, problems, repairing):
+    """Yield the objects of a JSON Lines file that have an id; a line of a table is one too, see `_table`."""
+    packed = path.name.removesuffix(".gz")
+    rows = _table if packed.endswith(".tsv") else read_jsonl
+    for number, fields in rows(path, problems, repairing):
         where = f"{path}:{number}"
         key = _id_of(fields, where, problems, repairing)
         if key is not None:
             yield Row(key, fields, where)
+
+
+def _table(path: Path, problems: list[Problem], repairing: Repairing) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Lines of ``id<tab>text``, as in MS MARCO and MIRACL; a header may name other columns."""
+    lines = read_lines(path, problems, repairing)
+    repairing.note("table", str(path))
+    columns = ["_id", "text"]
+    for place, (number, line) in enumerate(lines):
+        cells = [cell.strip() for cell in line.split("\t")]
+        if place == 0 and _is_header(cells):
+            columns = cells
+        elif len(cells) == len(columns):
+            yield number, dict(zip(columns, cells, strict=True))
+        else:
+            what = f"{len(cells)} fields where {len(columns)} belong ({', '.join(columns)}, split by tabs)"
+            problems.append(Problem(f"{path}:{number}", what, "name the columns in a header line"))
+
+
+def _is_header(cells: Sequence[str]) -> bool:
+    """Whether a line names columns: an id and a text."""
+    texts = {"text", "title", *itertools.chain(*TEXT_FIELDS.values())}
+    return bool({"_id", *ID_FIELDS} & set(cells)) and bool(texts & set(cells))
 
 
 def _id_of(fields: Mapping[str, Any], where: str, problems: list[Problem], repairing: Repairing) -> str | None:
@@ -61,7 +86,9 @@ def _id_of(fields: Mapping[str, Any], where: str, problems: list[Problem], repai
         name = others[0]
     value = fields[name]
     if isinstance(value, str) and value.strip():
-        key = value
+        key = value.strip()
+        if key != value:
+            repairing.note("id-spaces", where, f"{value!r}")
     elif _whole(value):
         key = str(int(value))
         repairing.note("number-id", where, f"{name!r} is {value!r}, read as {json.dumps(key)}")
@@ -113,7 +140,7 @@ def field_of(row: Row, name: str, problems: list[Problem], repairing: Repairing)
     if isinstance(value, float) and math.isnan(value):
         repairing.note("not-a-number", row.where, f"{name!r}")
         return ""
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
         repairing.note("number-text", row.where, f"{name!r} is {value!r}")
         return str(value)
     if isinstance(value, list) and all(isinstance(item, str) for item in value):

@@ -244,10 +244,7 @@ def compare(
     if qrels is None:
         sides = versus.side(first, store), versus.side(second, store)
         return versus.compare(*sides, margin)
-    asked = _measures(measures)
-    a, b, remarks = versus.run_sides(Path(first), Path(second), qrels, asked, rules)
-    found = versus.compare(a, b, margin)
-    return found._replace(remarks=[*found.remarks, *remarks])
+    return versus.compare_runs(Path(first), Path(second), versus.Judging(qrels, _measures(measures), rules, margin))
 
 
 def score(run: Path, qrels: Path, measures: Sequence[str], rules: Rules = PLAIN) -> RunScores:
@@ -275,6 +272,7 @@ def show_compared(found: versus.Compared, console: Console, as_json: bool) -> No
     if as_json:
         rows = [{"label": found.labels[row.system, row.seed], **row.model_dump(mode="json")} for row in found.rows]
         value = {"first": found.first, "second": found.second, "rows": rows, "remarks": found.remarks}
+        value["repairs"] = [repair.model_dump(mode="json") for repair in found.repairs]
         sys.stdout.write(json.dumps(value, indent=1) + "\n")
         return
     from harness.report.terminal import print_lines, print_table

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -140,16 +140,22 @@ def score_files(
     run_file: Path, qrels_file: Path, measures: Sequence[Measure], rules: Rules = PLAIN
 ) -> RunScores:  # fmt: skip
     """Score a TREC run. Raises DataError for files that cannot be read, or that have no query or document in common."""
+    run, judged = read_all((read_run, run_file), (read_qrels_file, qrels_file))
+    return score(run, judged, measures, run_file, qrels_file, rules)
+
+
+def read_all(*files: tuple[Callable[[Path], Any], Path]) -> list[Any]:
+    """Read every file with its reader; raise DataError with the problems of all of them."""
     problems: list[Problem] = []
-    read: list[Any] = []
-    for reader, path in ((read_run, run_file), (read_qrels_file, qrels_file)):
+    read = []
+    for reader, path in files:
         try:
             read.append(reader(path))
         except DataError as error:
             problems += error.problems
     if problems:
         raise DataError(problems)
-    return score(read[0], read[1], measures, run_file, qrels_file, rules)
+    return read
 
 
 def score(

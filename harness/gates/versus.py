@@ -14,12 +14,13 @@ from harness import outcomes
 from harness.digests import digest_of
 from harness.errors import ConfigError, NotComparable, Problem, nearest
 from harness.gates import baselines
-from harness.gates.run_files import PLAIN, Rules, read_qrels_file, score
+from harness.gates.run_files import PLAIN, QrelsFile, Rules, read_all, read_qrels_file, score
 from harness.gates.run_lines import read_run
 from harness.gates.score_tables import Key, Table, Tables, scores_in, tables_of
 from harness.statistics import stats
 from harness.values.findings import Comparison
 from harness.values.measures import Measure, parse
+from harness.values.repairs import Repair
 
 SCORES_FILE = "scores.parquet"
 RUN: Key = ("run", 0)
@@ -44,13 +45,14 @@ class Side(NamedTuple):
 
 
 class Compared(NamedTuple):
-    """Differences of B minus A, as one family, and what a reader must know."""
+    """Differences of B minus A, as one family, and what a reader must know; `repairs` were made in run files."""
 
     first: str
     second: str
     rows: list[Comparison]
     labels: Mapping[Key, str]
     remarks: list[str]
+    repairs: Sequence[Repair] = ()
 
 
 def compare(first: Side, second: Side, margin: float | None = None) -> Compared:
@@ -102,22 +104,34 @@ def side(text: str, store: Path) -> Side:
     return _choose(found, ":".join(parts)) if parts else found
 
 
-def run_sides(
-    first: Path, second: Path, qrels_file: Path, measures: Sequence[Measure], rules: Rules = PLAIN
-) -> tuple[Side, Side, list[str]]:
-    """Two run files judged by the same judgements; every query stands for itself."""
-    judged = read_qrels_file(qrels_file)
-    sides, remarks = [], judged.remarks(rules)
-    for path in (first, second):
-        file = read_run(path)
-        found = score(file, judged, measures, path, qrels_file, rules)
+class Judging(NamedTuple):
+    """By what run files are judged: a file of judgements, measures, the rules of relevance, and a margin."""
+
+    qrels: Path
+    measures: Sequence[Measure]
+    rules: Rules = PLAIN
+    margin: float | None = None
+
+
+def compare_runs(first: Path, second: Path, by: Judging) -> Compared:
+    """Compare two run files judged by the same judgements; every query stands for itself.
+
+    Raises DataError with what is wrong in any of the files, and as `compare` does.
+    """
+    files = read_all((read_qrels_file, by.qrels), (read_run, first), (read_run, second))
+    judged: QrelsFile = files[0]
+    sides, remarks, repairs = [], judged.remarks(by.rules), list(judged.repairs)
+    for path, file in ((first, files[1]), (second, files[2])):
+        found = score(file, judged, by.measures, path, by.qrels, by.rules)
         values = {str(measure): column for measure, column in found.values.items()}
         groups = {query: query for column in values.values() for query in column}
         made = {RUN: digest_of(["run", sorted(file.run.items())])}
         sides.append(Side(str(path), {RUN: Table(values, groups)}, {}, {}, {RUN: path.name}, made=made))
         remarks += [f"{path}: {line}" for line in found.run_remarks()]
+        repairs += file.repairs
     remarks.append("Every query stands for itself: where several belong together, the intervals are too narrow.")
-    return sides[0], sides[1], remarks
+    compared = compare(sides[0], sides[1], by.margin)
+    return compared._replace(remarks=[*compared.remarks, *remarks], repairs=repairs)
 
 
 def _whole(text: str, store: Path) -> Side | None:

@@ -73,6 +73,7 @@ KINDS: dict[str, RepairKind] = {
         "split has another name", "splits have other names", "read as train, dev or test, whichever is meant"
     ),
     "number-id": RepairKind("id is a number", "ids are numbers", "read as text"),
+    "id-spaces": RepairKind("id has spaces around it", "ids have spaces around them", "read without"),
     "decimal-id": RepairKind("id ends in '.0'", "ids end in '.0'", "read as whole numbers"),
     "other-id-field": RepairKind("line has no '_id'", "lines have no '_id'", "read from 'id', 'docid' or the like"),
     "other-text-field": RepairKind(
@@ -81,13 +82,15 @@ KINDS: dict[str, RepairKind] = {
     "number-text": RepairKind("text is a number", "texts are numbers", "read as text"),
     "text-list": RepairKind("text is a list", "texts are lists", "joined by spaces"),
     "not-a-number": RepairKind("field is NaN", "fields are NaN", "read as empty"),
-    "json-list": RepairKind("file is one JSON list", "files are one JSON list each", "read as JSON Lines"),
+    "table": RepairKind("file is a table", "files are tables", "read as ids and texts"),
+    "json-list": RepairKind("file is other JSON", "files are other JSON", "its objects are read as JSON Lines"),
     "utf-16": RepairKind("file is UTF-16", "files are UTF-16", "read as such"),
     "trec-judgement": RepairKind(
         "judgement has the four columns of TREC", "judgements have the four columns of TREC", "read as such"
     ),
     "spaces": RepairKind("judgement is split by spaces", "judgements are split by spaces", "read as if by tabs"),
     "commas": RepairKind("file is split by commas", "files are split by commas", "read as if by tabs"),
+    "same-header": RepairKind("header is repeated", "headers are repeated", "passed over"),
     "header": RepairKind(
         "header has other names or other columns", "headers have other names or other columns", "read by name"
     ),
