@@ -74,7 +74,7 @@ def test_a_quoted_sentence_is_found_and_counts(sentence: str) -> None:
 
 @pytest.mark.parametrize(("answer", "counts"), [
     ("Keine Angabe in den Unterlagen.", True), ("keine angabe in den unterlagen", True), ("**Keine Angabe in den Unterlagen**", True),
-    ("Antwort: Keine Angabe", False), ("Keine Angabe in den Unterlagen\nDie Passagen handeln von Öfen.", True), ("NO_ANSWER_FOUND", True), ("no answer found.", True),
+    ("Antwort: Keine Angabe", False), ("Antwort: Keine Angabe in den Unterlagen.", True), ("**Antwort:** Keine Angabe in den Unterlagen.", True), ("Keine Angabe in den Unterlagen\nDie Passagen handeln von Öfen.", True), ("NO_ANSWER_FOUND", True), ("no answer found.", True),
     ("NO_ANSWER_FOUND: the passages are silent", True), ("Unknown Pleasures", False), ("Unknown", True), ("N/A", True),
     ("Es gibt keine Angabe in den Unterlagen über Blei, sondern über Zinn.", False), ("neun Stunden", False),
 ])  # fmt: skip

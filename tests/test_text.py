@@ -182,7 +182,11 @@ def test_thai_is_read_in_characters_with_their_marks() -> None:
 @pytest.mark.parametrize(("code", "one", "other"), [
     ("de", "Die Öfen kühlen ab", "Ofen kühlt"), ("ru", "печи остывают", "печь остыла"), ("fr", "les fours refroidissent", "four"),
     ("ar", "الأفران والطين", "الطين"), ("zh", "四号窑炉必须冷却", "窑炉"), ("ja", "四号窯は冷ます", "四号窯の温度"),
-    ("ko", "가마는 식혀야 한다", "가마를 식힌다"), ("th", "เตาเผาต้องเย็น", "เตาเผา"), ("hi", "घंटे ठंडा", "घंटों"),
+    ("ko", "가마는 식혀야 한다", "가마를 식힌다"), ("ko", "물은 끓는다", "물"),
+        ("ko", "서울은 수도이다", "서울"),
+        ("ja", "国際標準化に関する動向", "国際標準化"),
+        ("ar", "والطين الجاف", "الطين"),
+        ("th", "เตาเผาต้องเย็น", "เตาเผา"), ("hi", "घंटे ठंडा", "घंटों"),
     ("es", "los hornos eléctricos", "horno eléctrico"), ("zh", "用 scipy.linalg.inv 求逆", "scipy.linalg.inv"),
     ("en+zh", "The kilns 窑炉", "窑炉"), ("en+zh", "The kilns 窑炉", "kiln"), ("zh", "温度１２８０度", "1280度"),
 ])  # fmt: skip

@@ -74,7 +74,9 @@ BAD = {
         "Désolé, je ne peux pas", "Извините, я не могу", "죄송하지만 만들 수 없습니다",
     ],
     META: [
-        "Here are two questions:", "Here is the question you asked for", "Sure!", "Sure, here are two search queries", "Certainly! I will write it.",
+        "Here are two questions:",
+        "Here's a question that can be formed from the given context:",
+        "Here are two potential questions based on the provided context information:", "Here is the question you asked for", "Sure!", "Sure, here are two search queries", "Certainly! I will write it.",
         "Below are the keywords:", "The following are questions about the passage:", "Let me know if you need more.", "Questions:", "Output:",
         "Hier sind zwei Fragen:", "以下是两个问题：", "好的，", "以下は質問です：", "إليك سؤالين:", "Voici deux questions :", "Aquí tienes dos preguntas:",
     ],

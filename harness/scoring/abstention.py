@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from harness.scoring.sentences import declines, stands_first
+from harness.scoring.sentences import LABEL, declines, stands_first
 from harness.text import ENGLISH
 
 RULE_VERSION = 1
@@ -149,7 +149,8 @@ def _by_sentence(text: str, sentences: Sequence[str]) -> bool:
     """Whether a text begins with one of the sentences, after an apology or "Answer:" at most."""
     if not sentences:
         return False
-    rests = [text, *(text[match.end() :] for match in [_LEAD_IN.match(text.casefold())] if match)]
+    folded = text.casefold()
+    rests = [folded, *(folded[match.end() :] for lead_in in (_LEAD_IN, LABEL) if (match := lead_in.match(folded)))]
     return any(stands_first(sentence, rest) for sentence in sentences for rest in rests)
 
 

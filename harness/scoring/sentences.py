@@ -15,6 +15,10 @@ from harness.text.scripts import canonical
 
 _END = r"[\"'»”’」』*_`)\]]*\s*(?:$|[.!?。！？…;；:：(（\n])"
 
+LABEL = re.compile(
+    r"[*\W_]*(?:answer|antwort|réponse|respuesta|risposta|ответ|答案|回答|答え?|الجواب|الإجابة|답변?)[*_]*\s*[:：][*_]*\s*"
+)
+"""What a model may put in front of an answer."""
 _DE = r"(?:unterlagen|passagen?|texte?n?|kontext|dokumente?n?|quellen?|abschnitte?n?|auszügen?|textstellen?)"
 _DE_NEWS = r"keine(?:n|rlei)? (?:\w+ ){0,2}?(?:information|angabe|antwort|hinweis|aussage|auskunft|detail)\w*"
 _DE_IT = r"(?:das|dies|diese information|die information|die antwort(?: auf (?:die|diese) frage)?)"

@@ -224,9 +224,9 @@ class _Stemmers:
 
 
 def _grams(token: _Token) -> Iterator[str]:
-    """Single characters and pairs of ideographs; pairs and threes of syllables, which say less; pairs of Hangul."""
+    """Single characters and pairs of ideographs and of Hangul; pairs and threes of other syllables, which say less."""
     parts = clusters(token.text)
-    if len(parts) == 1 or token.kind == "ideographs":
+    if len(parts) == 1 or token.kind != "syllables":
         yield from parts
     yield from (one + two for one, two in pairwise(parts))
     if token.kind == "syllables":
