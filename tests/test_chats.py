@@ -176,6 +176,13 @@ def test_what_is_trained_on_is_the_templates_own_conversation(name: str) -> None
         assert not own.removeprefix(whole).replace("</s>", "").strip()
 
 
+@pytest.mark.parametrize(("thinking", "taught"), [(None, True), (True, True), (False, False)])
+def test_training_a_model_that_thinks_on_plain_answers_is_noted(thinking: bool | None, taught: bool) -> None:
+    shown = tuning.Prompted(model="tiny", instruction=INSTRUCTION, passage_tokens=9, thinking=thinking)
+    assert tuning._thinks(chatty.tokenizer(chatty.QWEN3), shown) == taught
+    assert not tuning._thinks(chatty.tokenizer(chatty.CHATML), shown)
+
+
 def test_a_date_is_pinned_whatever_the_day_is(monkeypatch: pytest.MonkeyPatch) -> None:
     class Later(datetime):
         @classmethod

@@ -14,6 +14,7 @@ from harness.models.thoughts import NEVER_ENDED, ONLY_THOUGHT, STILL_THINKING
 from harness.remarks import answers as remarks
 from harness.stages import common
 from harness.stages.answer import DATE_PINNED, FAILED_FILE, IN_USER_TURN, THINKING_OFF
+from harness.stages.tune_generator import TAUGHT_NO_THOUGHTS
 from harness.suite.recipes import ABSTENTION
 from harness.values.records import Answer
 
@@ -113,6 +114,11 @@ def test_what_was_done_to_prompts_is_told_once_and_without_a_path(said: Any) -> 
     assert "takes no system turn" in first
     assert "26 July 2024" in second
     assert "switched off (pipeline.generator.thinking: false)" in third
+
+
+def test_a_generator_that_learned_not_to_think_is_told(said: Any) -> None:
+    (told,) = said({"a": PLAIN}, notes={TAUGHT_NO_THOUGHTS: True})
+    assert "tuned on answers without thoughts" in told
 
 
 def test_answers_from_before_these_flags_are_read(tmp_path: Path) -> None:
