@@ -223,6 +223,23 @@ SWITCHES = {
 }
 
 
+def test_a_switch_takes_the_words_that_the_template_takes() -> None:
+    """Mistral's newer ones know `none` and `high`, and refuse others."""
+    text = (
+        "{% set effort = reasoning_effort | default('high') %}{% if effort not in ['none', 'high'] %}"
+        "{{ raise_exception('reasoning_effort must be none or high') }}{% endif %}" + chatty.CHATML + "{{ effort }}"
+    )
+    assert ChatTemplate(chatty.tokenizer(text), False).prompt([("user", "Why?")]).endswith("none")
+    assert ChatTemplate(chatty.tokenizer(text), True).prompt([("user", "Why?")]).endswith("high")
+
+
+@pytest.mark.parametrize("name", chatty.TEMPLATES)
+def test_an_empty_instruction_is_no_turn_to_refuse(name: str) -> None:
+    template = ChatTemplate(chatty.tokenizer(chatty.TEMPLATES[name]))
+    template.check("")
+    assert "Why?" in template.prompt([("system", ""), ("user", "Why?")])
+
+
 @pytest.mark.parametrize("name", SWITCHES)
 def test_the_switch_is_known_under_the_names_that_templates_use(name: str) -> None:
     text = SWITCHES[name] + chatty.CHATML + "{% if add_generation_prompt and enable_thinking %}<think>{% endif %}"

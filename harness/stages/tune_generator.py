@@ -25,7 +25,6 @@ from harness.suite.roles import EMBEDDED_PREFIX
 from harness.training.generators import Example, load_base, load_tokenizer, optimizer_of, save_adapter, tune
 from harness.values.records import Document, Progress, Usage
 
-
 TAUGHT_NO_THOUGHTS = "trained on answers without thoughts"
 
 
