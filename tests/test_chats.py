@@ -176,6 +176,13 @@ def test_what_is_trained_on_is_the_templates_own_conversation(name: str) -> None
         assert not own.removeprefix(whole).replace("</s>", "").strip()
 
 
+@pytest.mark.parametrize(("thinking", "taught"), [(None, True), (True, True), (False, False)])
+def test_training_a_model_that_thinks_on_plain_answers_is_noted(thinking: bool | None, taught: bool) -> None:
+    shown = tuning.Prompted(model="tiny", instruction=INSTRUCTION, passage_tokens=9, thinking=thinking)
+    assert tuning._thinks(chatty.tokenizer(chatty.QWEN3), shown) == taught
+    assert not tuning._thinks(chatty.tokenizer(chatty.CHATML), shown)
+
+
 def test_a_date_is_pinned_whatever_the_day_is(monkeypatch: pytest.MonkeyPatch) -> None:
     class Later(datetime):
         @classmethod
@@ -214,6 +221,23 @@ SWITCHES = {
     "reasoning": "{% if reasoning is undefined %}{% set reasoning = true %}{% endif %}"
     "{% set enable_thinking = reasoning %}",
 }
+
+
+def test_a_switch_takes_the_words_that_the_template_takes() -> None:
+    """Mistral's newer ones know `none` and `high`, and refuse others."""
+    text = (
+        "{% set effort = reasoning_effort | default('high') %}{% if effort not in ['none', 'high'] %}"
+        "{{ raise_exception('reasoning_effort must be none or high') }}{% endif %}" + chatty.CHATML + "{{ effort }}"
+    )
+    assert ChatTemplate(chatty.tokenizer(text), False).prompt([("user", "Why?")]).endswith("none")
+    assert ChatTemplate(chatty.tokenizer(text), True).prompt([("user", "Why?")]).endswith("high")
+
+
+@pytest.mark.parametrize("name", chatty.TEMPLATES)
+def test_an_empty_instruction_is_no_turn_to_refuse(name: str) -> None:
+    template = ChatTemplate(chatty.tokenizer(chatty.TEMPLATES[name]))
+    template.check("")
+    assert "Why?" in template.prompt([("system", ""), ("user", "Why?")])
 
 
 @pytest.mark.parametrize("name", SWITCHES)
@@ -361,3 +385,35 @@ def test_answers_are_whole_up_to_a_stop_string_and_thoughts_are_no_part_of_them(
     assert usage.notes.get("answers cut at max_new_tokens", 0) == (2 if cut else 0)
     assert usage.notes["answers without their thoughts"] == 2
     assert load_jsonl(tmp_path / "out" / answering.FAILED_FILE) == []
+
+
+def test_a_run_tells_what_was_done_to_prompts_and_answers(tmp_path: Path) -> None:
+    """A whole run: the generator is untuned, few-shot and tuned; the report's front and its notes say the rest."""
+    import pocket
+    import smallsuite
+
+    from harness import bench
+
+    chain = ("<think>", "let me see", "</think>", "kelp", "\n- and peat", "<end_of_turn>")
+    model = chatty.generator(tmp_path / "model", chatty.GEMMA1, chain)
+    changes = smallsuite.changes(
+        smallsuite.bi_encoder(tmp_path / "encoder"),
+        {
+            "pipeline.generator": {"model": str(model), "max_new_tokens": 5},
+            "candidates": {"answers": {"tune": ["generator"]}},
+            "recipes": {"generator": {"batch_size": 8, "learning_rate": 1e-5, "rank": 2, "alpha": 4}},
+            "reference_rows": ["untuned", "few-shot"],
+            "measures": ["ndcg@10", "token_f1"],
+            "gates": [],
+            "answer": {"stop": ["\n\n"]},
+        },
+    )
+    (tmp_path / "suite.yaml").write_text(pocket.suite_text(changes), encoding="utf-8")
+    done = bench.run(tmp_path / "suite.yaml", tmp_path / "store", executor=smallsuite.Here())
+    assert done.failed_share == 0
+    told = "\n".join(done.outcome.notes)
+    assert "The chat template of model takes no system turn: the instruction stands in the user turn" in told
+    counts = "untuned 6 of 6, few-shot 6 of 6, answers (seed 0) 6 of 6"
+    assert f"Answers were cut at pipeline.generator.max_new_tokens, and are scored as they stand: {counts}" in told
+    assert f"Thoughts were removed from answers before they were scored: {counts}" in told
+    assert f"Nearly all answers of a system are the same ('kelp - and peat': {counts})" in told

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -219,3 +220,57 @@ def test_what_prompts_share_is_the_longest_that_leaves_each_a_token(coded: list[
 
 def test_texts_are_cut_after_so_many_tokens(tokenizer: Any) -> None:
     assert generation.cut(tokenizer, ["w1 w2 w3 w4", "w5", "w6 w7"], 2) == ["w1 w2", "w5", "w6 w7"]
+
+
+# where an answer ends
+
+
+class Pieces:
+    """A tokenizer whose tokens are the pieces of a text, in the order of a list."""
+
+    all_special_ids: tuple[int, ...] = ()
+
+    def __init__(self, pieces: Sequence[str]) -> None:
+        self.pieces = pieces
+
+    def decode(self, tokens: Sequence[int], skip_special_tokens: bool = True) -> str:
+        return "".join(self.pieces[token] for token in tokens)
+
+    def convert_ids_to_tokens(self, tokens: Sequence[int]) -> list[str]:
+        return [self.pieces[token] for token in tokens]
+
+
+letters = st.text(st.sampled_from("ab \n."), max_size=4)
+
+
+@given(st.lists(letters, min_size=1, max_size=12), st.lists(letters.filter(bool), min_size=1, max_size=3))
+def test_a_stop_string_ends_an_answer_however_tokens_divide_it(pieces: list[str], stop: list[str]) -> None:
+    """Token by token, the first prefix that holds a stop string is where generation ends; and nothing before."""
+    reading = generation.Reading(stop=tuple(stop))
+    coder = Pieces(pieces)
+    over = generation._over(coder, reading)
+    for size in range(1, len(pieces) + 1):
+        whole = "".join(pieces[:size]).lstrip()
+        assert over(list(range(size))) == any(one in whole for one in stop if whole.strip())
+        if over(list(range(size))):
+            break
+    read = generation._parted(coder, list(range(size)), reading).answer
+    assert read == generation.before_stop("".join(pieces), stop)
+    assert not any(one in read for one in stop)
+
+
+@given(st.text(st.sampled_from("ab \n."), max_size=20), st.lists(letters.filter(bool), max_size=3))
+def test_what_is_before_a_stop_string_is_the_longest_beginning_without_one(text: str, stop: list[str]) -> None:
+    found = generation.before_stop(text, stop)
+    assert text.strip().startswith(found)
+    assert not any(one in found for one in stop)
+    if not any(one in text.lstrip() for one in stop):
+        assert found == text.strip()
+
+
+def test_stop_strings_do_not_count_within_a_thought() -> None:
+    pieces = ["<think>", "a\n", "b\n", "</think>", "\n\n", "nine", "\n", "ten"]
+    over = generation._over(Pieces(pieces), generation.Reading(stop=("\n",)))
+    assert [over(list(range(size))) for size in range(1, 8)] == [False] * 6 + [True]
+    over = generation._over(Pieces(pieces[1:]), generation.Reading(stop=("\n",), begun="<think>"))
+    assert [over(list(range(size))) for size in range(1, 7)] == [False] * 5 + [True]

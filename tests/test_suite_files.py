@@ -463,6 +463,11 @@ def test_mistakes_in_the_roles_of_language_models(llm: dict[str, Any], told: str
             },
             "a generator behind an endpoint cannot be tuned here",
         ),
+        (
+            {"llm": {"generator": {"model": "m"}}, "pipeline.generator": {"model": "llm:generator", "thinking": True},
+             "candidates": {}},
+            "pipeline.generator.thinking: switches the chat template of a model that runs here, and this one is asked",
+        ),
     ],
 )  # fmt: skip
 def test_what_does_not_go_together_with_language_models(changes: dict[str, Any], told: str) -> None:

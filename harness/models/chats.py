@@ -23,15 +23,15 @@ Shape = Literal["text", "parts"]
 PINNED = datetime(2024, 7, 26)
 """What templates that ask for today's date are told; Llama 3 names this day itself where there is no clock."""
 CLOCK = "strftime_now"
-SWITCHES: Mapping[str, tuple[object, object]] = {
-    "enable_thinking": (False, True),
-    "thinking": (False, True),
-    "enable_reasoning": (False, True),
-    "reasoning": (False, True),
-    "reasoning_effort": ("low", "medium"),
-    "thinking_budget": (0, -1),
+SWITCHES: Mapping[str, tuple[Sequence[object], Sequence[object]]] = {
+    "enable_thinking": ((False,), (True,)),
+    "thinking": ((False,), (True,)),
+    "enable_reasoning": ((False,), (True,)),
+    "reasoning": ((False,), (True,)),
+    "reasoning_effort": (("low", "none"), ("medium", "high")),
+    "thinking_budget": ((0,), (-1,)),
 }
-"""Variables by which templates switch thinking: what each is for off and on."""
+"""Variables by which templates switch thinking: what each may be for off and for on, the first that is taken."""
 _SYSTEM, _ASKED, _ANSWERED, _LAST = "S5ystem", "A5ked", "A5nswered", "L5ast"
 NO_TEMPLATE = Problem(
     "", "has no chat template: a base model, not one that was taught to answer",
@@ -72,7 +72,8 @@ class ChatTemplate:
             self._text = pinned_clock() + self._text
         self._options: dict[str, Any] = {}
         if thinking is not None:
-            self._options |= {name: values[thinking] for name, values in SWITCHES.items() if name in known}
+            for name in (name for name in SWITCHES if name in known):
+                self._options[name] = self._setting(name, SWITCHES[name][thinking])
         self._folds, self._shape = self._manner()
         self._header = self._missing_header()
 
@@ -185,6 +186,18 @@ class ChatTemplate:
             Problem("", f"{what} ({said or 'it leaves texts out'})", "correct the template beside the tokenizer")
         )
 
+    def _setting(self, name: str, choices: Sequence[object]) -> object:
+        """The first value of a variable that the template takes; some refuse what others call by another name."""
+        for value in choices:
+            try:
+                self.tokenizer.apply_chat_template(
+                    [{"role": "user", "content": _LAST}], chat_template=self._text, tokenize=False, **{name: value}
+                )
+            except Exception:
+                continue
+            return value
+        return choices[0]
+
     def _missing_header(self) -> str:
         """What begins an answer where the template does not say so in a prompt; white space belongs to the answer."""
         turns: list[Turn] = [("user", _LAST)]
@@ -221,7 +234,7 @@ def _folded(turns: Sequence[Turn]) -> list[Turn]:
     system = "\n\n".join(text for role, text in turns if role == "system")
     rest = [turn for turn in turns if turn[0] != "system"]
     if not system or not rest or rest[0][0] != "user":
-        return list(turns)
+        return rest
     return [("user", f"{system}\n\n{rest[0][1]}"), *rest[1:]]
 
 

@@ -45,7 +45,14 @@ SIZES: Mapping[str, tuple[str, ...]] = {
     "index": ("retriever.max_length",),
     "retrieve": ("retriever.max_length",),
     "rerank": ("max_length",),
-    "answer": ("context", "few_shot", "generator.passage_tokens", "generator.max_new_tokens"),
+    "answer": (
+        "context",
+        "few_shot",
+        "generator.passage_tokens",
+        "generator.max_new_tokens",
+        "generator.thinking",
+        "stop",
+    ),
 }
 """Keys that say how large a unit is; the models matter too."""
 LIKE_A_LOOK = ("index", "rerank")

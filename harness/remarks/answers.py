@@ -17,7 +17,7 @@ from harness.plans.graph import Plan, SystemPlan
 from harness.scoring.abstention import is_abstention
 from harness.stages.answer import DATE_PINNED, FAILED_FILE, IN_USER_TURN, THINKING_OFF
 from harness.stages.common import read_answers
-from harness.stages.tune_generator import base_name
+from harness.stages.tune_generator import TAUGHT_NO_THOUGHTS, base_name
 from harness.store import FolderStore
 from harness.values.findings import LedgerRow
 from harness.values.records import Answer
@@ -49,7 +49,7 @@ def remarks(plan: Plan, rows: Mapping[str, LedgerRow], store: FolderStore) -> li
     answered = [system for system in plan.systems if system.answers]
     notes = [rows[key].notes for system in answered if (key := system.answers or "") in rows]
     written = [one for system in answered if (one := _written(system, store)) is not None]
-    return [*_prompts(plan, notes), *_taken_off(written), *_failed(written), *_looks_wrong(written)]
+    return [*_prompts(plan, notes), *_taught(rows), *_taken_off(written), *_failed(written), *_looks_wrong(written)]
 
 
 def _written(system: SystemPlan, store: FolderStore) -> _Written | None:
@@ -76,6 +76,14 @@ def _prompts(plan: Plan, notes: Sequence[Mapping[str, object]]) -> Iterator[str]
         )
     if any(note.get(THINKING_OFF) for note in notes):
         yield f"{model} thinks by default; that is switched off ({GENERATOR}.thinking: false), untuned and tuned alike."
+
+
+def _taught(rows: Mapping[str, LedgerRow]) -> Iterator[str]:
+    if any(row.notes.get(TAUGHT_NO_THOUGHTS) for row in rows.values()):
+        yield (
+            "Generators that think were tuned on answers without thoughts: a gain, or a loss, may be that of not "
+            f"thinking. Compare with {GENERATOR}.thinking: false."
+        )
 
 
 def _taken_off(written: Sequence[_Written]) -> Iterator[str]:

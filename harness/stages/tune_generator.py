@@ -26,6 +26,8 @@ from harness.text import ENGLISH
 from harness.training.generators import Example, load_base, load_tokenizer, optimizer_of, save_adapter, tune
 from harness.values.records import Document, Progress, Usage
 
+TAUGHT_NO_THOUGHTS = "trained on answers without thoughts"
+
 
 class Prompted(Spec):
     """What decides how a prompt of the generator reads; see `spec.Generator`."""
@@ -68,6 +70,7 @@ def tune_generator(spec: TuneGenerator, inputs: Inputs, out: Path, seed: int, pr
         "answers cut off with their passage": answers_cut_off(rows, documents, spec, tokenizer),
         "prompt tokens": sum(len(one.prompt) for one in examples),
         "answer tokens": sum(len(one.completion) for one in examples),
+        **({TAUGHT_NO_THOUGHTS: True} if _thinks(tokenizer, spec.generator) else {}),
         **tuned.notes,
         **share_notes(spec.recipe.train_share),
     }
@@ -96,6 +99,11 @@ def examples_of(
         Example(prompt, _ended(_after(prompt, both, apart), ends | template.ends, tokenizer))
         for prompt, apart, both in zip(*coded, strict=True)
     ]
+
+
+def _thinks(tokenizer: Any, shown: Prompted) -> bool:
+    """Whether the untuned generator thinks before it answers, as far as its template says."""
+    return shown.thinking is not False and ChatTemplate(tokenizer, shown.thinking).facts().thinks
 
 
 def wanted(answer: str, stop: Sequence[str] = ()) -> str:
