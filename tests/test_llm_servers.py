@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import llm_server
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from llm_conventions import CONVENTIONS, KEY, completion, openai_reasoning, plain, stream, wrapping, xai
@@ -23,7 +25,7 @@ from harness.llm.services import Services
 from harness.llm.usage import Counted, counted
 from harness.scoring.ragas_judge import RubricVerdict
 from harness.stages.synthesize import Queries
-from harness.suite.roles import ROLES, Judge, Llm, Role
+from harness.suite.roles import ROLES, Judge, Llm, Llms, Role
 
 PACE = Pace(scale=0.002)
 FORMS: dict[Role, type[BaseModel] | None] = {
@@ -420,3 +422,12 @@ def test_everything_that_a_suite_sets_is_sent(key: str, tmp_path: Path, monkeypa
     assert (seen.body["enable_thinking"], seen.body["reasoning_effort"], seen.body["stream"]) == (False, "low", True)
     assert not {"temperature", "seed"} & set(seen.body)
     assert b"t0ken-of-the-route" not in b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+
+
+def test_what_the_documents_show_is_taken() -> None:
+    text = (Path(__file__).parent.parent / "docs" / "endpoints.md").read_text(encoding="utf-8")
+    shown = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)]
+    roles = [one["llm"] for one in shown if "llm" in one and "prompts" not in one["llm"]]
+    assert len(roles) >= 3
+    for one in roles:
+        Llms.model_validate(one)

@@ -16,8 +16,9 @@ from harness.llm.usage import Counted, counted
 THOUGHTS = ("reasoning_content", "reasoning", "thinking", "reasoning_text")
 THINKING_PARTS = ("thinking", "reasoning", "redacted_thinking")
 ONLY_THOUGHT = (
-    "the model only thought and wrote no answer; raise max_tokens, or let it think less: reasoning_effort, or "
-    "extra_body as its server wants it, such as {chat_template_kwargs: {enable_thinking: false}}"
+    "the model only thought and wrote no answer; raise max_tokens (of a generator: pipeline.generator.max_new_tokens), "
+    "or let it think less: reasoning_effort, or extra_body as its server wants it, such as "
+    "{chat_template_kwargs: {enable_thinking: false}}"
 )
 STREAM_ENDED = "the stream ended before the answer did"
 CUT = ("length", "max_tokens", "MAX_TOKENS")
