@@ -24,6 +24,7 @@ from harness.stages.retrieve import RUN_FILE
 from harness.statistics.summaries import summarise, worst_share
 from harness.store import FolderStore
 from harness.suite.files import load_suite
+from harness.suite.resolved import resolved
 from harness.suite.spec import Suite
 from harness.twins import Twins, twins
 from harness.values.findings import Abstention, Outcome, Serving, SystemInfo
@@ -131,6 +132,7 @@ class Bench:
             missing_lists=self._missing_lists(plan, dataset, execution),
             calls_planned=len(plan.calls),
             calls_without_sharing=plan.calls_without_sharing,
+            resolved=resolved(self.suite),
         )
         outcome = aftermath.complete(outcome, self.suite, compared, slices, self.root, unknown)
         every = [row for found in rows.values() for row in found]

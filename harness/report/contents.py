@@ -53,6 +53,7 @@ def contents(outcome: Outcome) -> Contents:
         data=present(
             details.dataset(seen),
             details.settings(seen),
+            details.resolved(seen),
             details.stage_notes(seen),
             details.not_run(seen),
         ),
