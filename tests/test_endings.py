@@ -96,7 +96,10 @@ def test_a_bug_is_no_verdict_and_has_a_code_of_its_own(
 
 @pytest.mark.parametrize(
     ("error", "code"),
-    [(ConfigError("a"), 2), (Incomplete("a"), 3), (LlmStopped("a"), 3), (NotComparable("a"), 4), (KeyboardInterrupt(), 130)],
+    [
+        (ConfigError("a"), 2), (Incomplete("a"), 3), (LlmStopped("a"), 3), (NotComparable("a"), 4),
+        (KeyboardInterrupt(), 130),
+    ],
     ids=lambda value: getattr(type(value), "__name__", value),
 )  # fmt: skip
 def test_each_kind_of_error_has_its_code(
@@ -155,7 +158,10 @@ def test_a_pipe_that_must_not_be_waited_for_loses_nothing() -> None:
     """Some CI tools set the pipe of a child not to block."""
     read, write = os.pipe()
     os.set_blocking(write, False)
-    text = "import sys; from harness.commands import endings; endings.settle_streams(); print('x' * 300_000); endings.flush()"
+    text = (
+        "import sys; from harness.commands import endings; "
+        "endings.settle_streams(); print('x' * 300_000); endings.flush()"
+    )
     with subprocess.Popen([sys.executable, "-c", text], stdout=write, stderr=subprocess.PIPE) as process:
         os.close(write)
         with os.fdopen(read, "rb") as pipe:
