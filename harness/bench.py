@@ -28,6 +28,7 @@ from harness.stages.retrieve import RUN_FILE
 from harness.statistics.summaries import summarise, worst_share
 from harness.store import FolderStore
 from harness.suite.files import load_suite
+from harness.suite.resolved import resolved
 from harness.suite.spec import Suite
 from harness.suite.uses import reading_of
 from harness.twins import Twins, no_ops
@@ -155,6 +156,7 @@ class Bench:
             missing_lists=self._missing_lists(plan, dataset, execution),
             calls_planned=len(plan.calls),
             calls_without_sharing=plan.calls_without_sharing,
+            resolved=resolved(self.suite),
         )
         outcome = aftermath.complete(outcome, self.suite, compared, slices, self.root, unknown)
         every = [row for found in rows.values() for row in found]

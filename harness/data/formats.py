@@ -189,8 +189,15 @@ def write_atomically(path: Path, text: str) -> None:
             file.write(text)
         aside.chmod(0o644)
         aside.replace(path)
+    except OSError as error:
+        raise _placed(error, path) from error
     finally:
         aside.unlink(missing_ok=True)
+
+
+def _placed(error: OSError, path: Path) -> OSError:
+    """The error with the path that was to be written: a disk that is full names none by itself."""
+    return error if error.filename or error.errno is None else OSError(error.errno, error.strerror, str(path))
 
 
 def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -272,8 +279,13 @@ def write_parquet(path: Path, rows: Sequence[Mapping[str, Any]], columns: Mappin
     schema = pa.schema([(name, pa.type_for_alias(kind)) for name, kind in columns.items()])
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.part")
-    pq.write_table(pa.Table.from_pylist([dict(row) for row in rows], schema=schema), aside)
-    aside.replace(path)
+    try:
+        pq.write_table(pa.Table.from_pylist([dict(row) for row in rows], schema=schema), aside)
+        aside.replace(path)
+    except OSError as error:
+        raise _placed(error, path) from error
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 def read_parquet(path: Path) -> list[dict[str, Any]]:

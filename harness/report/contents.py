@@ -54,6 +54,7 @@ def contents(outcome: Outcome) -> Contents:
             details.dataset(seen),
             details.repairs(seen),
             details.settings(seen),
+            details.resolved(seen),
             details.stage_notes(seen),
             details.not_run(seen),
         ),

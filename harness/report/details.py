@@ -11,7 +11,7 @@ from typing import Any
 from harness.report import figures
 from harness.report.values import Cell, Column, Table, cells, left
 from harness.report.view import View, row_label
-from harness.values.findings import Abstention, LedgerRow, SystemInfo
+from harness.values.findings import Abstention, LedgerRow, Resolved, SystemInfo
 
 KEY_SHOWN = 12
 
@@ -149,6 +149,30 @@ def repairs(view: View) -> Table | None:
 
 def settings(view: View) -> Table | None:
     return pairs("Settings that bear on the numbers", ("setting", "value"), view.outcome.settings.items())
+
+
+def resolved(view: View) -> Table | None:
+    """What each candidate was made with; candidates that share a section share its row."""
+    shared: dict[tuple[str, str], list[Resolved]] = {}
+    for one in view.outcome.resolved:
+        shared.setdefault((one.section, figures.anything(one.settings)), []).append(one)
+    rows = []
+    for (section, _), found in shared.items():
+        first = found[0]
+        parts = [
+            {name: value for name, value in first.settings.items() if (name in first.changed) is changed}
+            for changed in (True, False)
+        ]
+        texts = (figures.anything(part) if part else figures.NONE for part in parts)
+        rows.append(cells((", ".join(one.candidate for one in found), section, *texts)))
+    columns = (
+        Column("candidate", "left", wraps=True),
+        *left("section"),
+        Column("set otherwise than by default", "left", wraps=True),
+        Column("at their defaults", "left", wraps=True),
+    )
+    caption = "The suite with the changes of each candidate; `recipes` and `data` of the suite as written stand below."
+    return Table("What candidates are made with, as resolved", columns, tuple(rows), caption) if rows else None
 
 
 def not_run(view: View) -> Table | None:

@@ -220,6 +220,15 @@ class Paid(Frozen):
     dollars: float
 
 
+class Resolved(Frozen):
+    """One section that a candidate was made with, as resolved; `changed` names the settings that are not defaults."""
+
+    candidate: str
+    section: str
+    settings: dict[str, Any]
+    changed: tuple[str, ...] = ()
+
+
 class Outcome(Frozen):
     """All of one `harness run` but the rows, which stand beside it in Parquet."""
 
@@ -262,3 +271,5 @@ class Outcome(Frozen):
     calls_planned: int = 0
     """Distinct stage calls of the plan; the next field counts them as if no two systems shared one."""
     calls_without_sharing: int = 0
+    resolved: tuple[Resolved, ...] = ()
+    """What each candidate was made with; `spec` has the suite as it was written."""

@@ -1,0 +1,53 @@
+"""What every candidate is made with, as resolved: the suite's sections with the candidate's changes in them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from harness.suite.fields import Spec
+from harness.suite.recipes import Data
+from harness.suite.spec import Candidate, Suite
+from harness.values.findings import Resolved
+
+OF_LISTS = ("mine", "label")
+OF_ANSWERS = ("instruct",)
+
+
+def resolved(suite: Suite) -> tuple[Resolved, ...]:
+    """The settings of every candidate of a suite, a value for each section that makes it, in the order of making."""
+    return tuple(
+        _section(name, at, section, default)
+        for name, candidate in suite.strategies.items()
+        for at, section, default in _sections(suite, candidate)
+    )
+
+
+def _sections(suite: Suite, candidate: Candidate) -> Iterator[tuple[str, Spec, Spec]]:
+    """Each section with what it is where a suite says nothing."""
+    making, default = suite.making(candidate), Data()
+    names = OF_LISTS if {"retriever", "reranker"} & {*candidate.tune} else ()
+    for name in (*names, *(OF_ANSWERS if "generator" in candidate.tune else ())):
+        yield f"data.{name}", getattr(making, name), getattr(default, name)
+    for part in candidate.tune:
+        recipe = suite.recipe(candidate, part)
+        yield f"recipes.{part}", recipe, type(recipe)()
+    yield "data", _Pairs(pairs=making.pairs), _Pairs(pairs=default.pairs)
+
+
+class _Pairs(Spec):
+    """The one key of `data` that a candidate sets by itself."""
+
+    pairs: str
+
+
+def _section(candidate: str, at: str, section: Spec, default: Spec) -> Resolved:
+    settings, unset = _whole(section), _whole(default)
+    changed = tuple(name for name, value in settings.items() if value != unset.get(name))
+    return Resolved(candidate=candidate, section=at, settings=settings, changed=changed)
+
+
+def _whole(section: Spec) -> dict[str, Any]:
+    """Every setting of a section, also those that are left out where keys are made of it."""
+    written = section.model_dump(mode="json")
+    return {name: written.get(name, getattr(section, name)) for name in type(section).model_fields}
