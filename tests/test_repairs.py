@@ -56,7 +56,7 @@ def test_a_title_without_text_is_a_document(tmp_path: Path) -> None:
     """R12b: abstracts that are missing are empty texts in many corpora; index and generator see the title anyway."""
     corpus = [*CORPUS, {"_id": "t1", "title": "Claw hammer", "text": ""}]
     dataset = load(write(tmp_path, corpus, qrels={"test": ["q1 t1 1"]}))
-    assert dataset.documents["t1"].content == "Claw hammer\n"
+    assert dataset.documents["t1"].content == "Claw hammer"
     assert dataset.splits["test"].judged == ["q1"]
     assert counts(dataset) == {"title-only": 1}
 
@@ -564,3 +564,51 @@ def test_a_text_that_speaks_of_fields_is_no_doubled_field(tmp_path: Path) -> Non
     dataset = load(write(tmp_path, [*CORPUS, {"_id": " x ", "text": text}]))
     assert dataset.documents["x"].text == text
     assert counts(dataset) == {"id-spaces": 1}
+
+
+def test_answers_as_tables_write_them(tmp_path: Path) -> None:
+    answers: Rows = [
+        {"_id": "q1", "answers": [1984, "MCMLXXXIV"], "answerable": 1.0},
+        {"_id": "q2", "answers": ["blue"], "answerable": None},
+        {"_id": "q3", "answers": None, "answerable": float("nan"), "source_passages": ["dye-1"]},
+    ]
+    dataset = load(write(tmp_path, answers=answers))
+    found = dataset.splits["test"].references
+    assert found["q1"].answers == ("1984", "MCMLXXXIV")
+    assert {key: one.answerable for key, one in found.items()} == {"q1": True, "q2": True, "q3": False}
+    assert counts(dataset) == {"number-text": 1}
+    (problem,) = refused(write(tmp_path, answers=[{"_id": "q1", "answers": ["x"], "answerable": "false"}]))
+    assert problem == "answers.jsonl:1: 'answerable' is 'false'; write true or false"
+
+
+def test_a_document_is_read_by_what_it_has() -> None:
+    from harness.values.records import Document
+
+    assert Document("a", "Title", " \n").content == "Title"
+    assert Document("a", "", "").content == ""
+    assert Document("a", "Title", "text").content == "Title\ntext"
+
+
+def test_no_query_is_written_about_a_document_without_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from harness.stages import common, synthesize
+    from harness.values.records import Document, Usage
+
+    asked: list[str] = []
+
+    def write_none(spec: Any, jobs: Any, *rest: Any) -> tuple[list[Any], Usage]:
+        asked.extend(document.doc_id for documents in jobs.values() for document in documents)
+        return [], Usage()
+
+    monkeypatch.setattr(synthesize, "_in_process", write_none)
+    for name in ("corpus", "out"):
+        (tmp_path / name).mkdir()
+    documents = [Document("a", "", "Woad."), Document("b", "", ""), Document("c", "Only a title", "")]
+    common.write_corpus(tmp_path / "corpus", {one.doc_id: one for one in documents})
+    spec = synthesize.Synthesize.model_validate(
+        {"model": "m", "kinds": ["question"], "queries_per_document": 1, "max_documents": None, "passage_tokens": 50,
+         "max_new_tokens": 9, "temperature": 0.0, "batch_size": 1}
+    )  # fmt: skip
+    inputs = {"corpus": tmp_path / "corpus"}
+    usage = synthesize.synthesize(spec, inputs, tmp_path / "out", 0, lambda done, total: None)
+    assert asked == ["a", "c"]
+    assert usage.notes["left out, having no text"] == 1

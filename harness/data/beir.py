@@ -7,6 +7,7 @@ be packed with gzip. A file that the suite does not use may be damaged: it is le
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -168,8 +169,8 @@ def _references(path: Path, lines: Lines, problems: list[Problem], repairing: Re
     references: dict[str, Reference] = {}
     for row in read_objects(path, problems, repairing):
         answers, passages = (typed(row, field, list, problems) for field in ("answers", "source_passages"))
-        given = row.fields.get("answerable")
-        answerable = bool(answers) if given is None else bool(given)
+        answers = [_answer(answer, row, repairing) for answer in answers]
+        answerable = _answerable(row, bool(answers), problems)
         if answerable and not answers:
             problems.append(Problem(row.where, "answerable, but without an answer", "add one"))
         if not all(isinstance(answer, str) and answer.strip() for answer in answers):
@@ -181,6 +182,24 @@ def _references(path: Path, lines: Lines, problems: list[Problem], repairing: Re
         elif at != row.where:
             repairing.note("same-answer", row.where, f"{row.key!r}, as {at}")
     return references
+
+
+def _answer(answer: Any, row: Row, repairing: Repairing) -> Any:
+    """A number as text; anything else as it is."""
+    if isinstance(answer, int | float) and not isinstance(answer, bool) and math.isfinite(answer):
+        repairing.note("number-text", row.where, f"the answer {answer!r}")
+        return str(answer)
+    return answer
+
+
+def _answerable(row: Row, answered: bool, problems: list[Problem]) -> bool:
+    """What the line says, or whether it has an answer where it does not say; a text says neither."""
+    given = row.fields.get("answerable")
+    if given is None or (isinstance(given, float) and math.isnan(given)):
+        return answered
+    if given not in (0, 1):
+        problems.append(Problem(row.where, f"'answerable' is {given!r}", "write true or false"))
+    return bool(given)
 
 
 def _read_source(folder: Path) -> dict[str, Any]:

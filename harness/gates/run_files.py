@@ -10,7 +10,7 @@ from harness import scoring
 from harness.data.judgements import add, read_judgements
 from harness.errors import DataError, Problem, few_of_each
 from harness.gates.run_lines import RunFile, read_run
-from harness.values.grades import LEVEL, judged_queries, left_out_in_words, without_own
+from harness.values.grades import LEVEL, judged_queries, left_out_in_words, without_own, without_own_judgement
 from harness.values.measures import Measure
 from harness.values.records import Qrels
 from harness.values.repairs import Repair, Repairing, in_words
@@ -163,8 +163,10 @@ def score(
     rules: Rules = PLAIN,
 ) -> RunScores:  # fmt: skip
     """Score lists that were read; the files are named in errors."""
-    qrels = judged_by.qrels
     lists = without_own(file.run) if rules.exclude_own else file.run
+    if rules.exclude_own:
+        judged_by = judged_by._replace(qrels=without_own_judgement(judged_by.qrels))
+    qrels = judged_by.qrels
     judged = judged_queries(qrels, rules.level)
     _check(file, judged_by, rules, run_file, qrels_file)
     named = dict.fromkeys(doc_id for documents in qrels.values() for doc_id in documents)

@@ -120,13 +120,14 @@ def compare_runs(first: Path, second: Path, by: Judging) -> Compared:
     """
     files = read_all((read_qrels_file, by.qrels), (read_run, first), (read_run, second))
     judged: QrelsFile = files[0]
-    sides, remarks, repairs = [], judged.remarks(by.rules), list(judged.repairs)
+    sides, remarks, repairs = [], list[str](), list(judged.repairs)
     for path, file in ((first, files[1]), (second, files[2])):
         found = score(file, judged, by.measures, path, by.qrels, by.rules)
         values = {str(measure): column for measure, column in found.values.items()}
         groups = {query: query for column in values.values() for query in column}
         made = {RUN: digest_of(["run", sorted(file.run.items())])}
         sides.append(Side(str(path), {RUN: Table(values, groups)}, {}, {}, {RUN: path.name}, made=made))
+        remarks = remarks or found.judged.remarks(by.rules)
         remarks += [f"{path}: {line}" for line in found.run_remarks()]
         repairs += file.repairs
     remarks.append("Every query stands for itself: where several belong together, the intervals are too narrow.")

@@ -18,7 +18,7 @@ from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.values.grades import LEVEL, judged_queries, relevant_grades, without_own
+from harness.values.grades import LEVEL, judged_queries, relevant_grades, without_own, without_own_judgement
 from harness.values.measures import Measure
 from harness.values.records import Qrels, Run
 
@@ -85,7 +85,7 @@ def score_run(
     _check_grades(qrels)
     if exclude_own:
         run = without_own(run)
-        qrels = {query: {key: one for key, one in grades.items() if key != query} for query, grades in qrels.items()}
+        qrels = without_own_judgement(qrels)
     scores: dict[Measure, dict[str, float]] = {}
     for bound in dict.fromkeys(LEVEL if measure.kind.graded else level for measure in measures):
         some = [measure for measure in measures if bound == (LEVEL if measure.kind.graded else level)]

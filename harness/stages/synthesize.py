@@ -58,7 +58,9 @@ def synthesize(spec: Synthesize, inputs: Inputs, out: Path, seed: int, progress:
     documents = read_corpus(inputs["corpus"])
     barred = read_judgements(inputs["barred"]) if "barred" in inputs else {}
     left_out = {doc_id for docs in barred.values() for doc_id in relevant_grades(docs)}
-    chosen = choose_documents([item for key, item in documents.items() if key not in left_out], spec, seed)
+    empty = {key for key, item in documents.items() if not item.content.strip()}
+    skipped = left_out | empty
+    chosen = choose_documents([item for key, item in documents.items() if key not in skipped], spec, seed)
     jobs = assign_kinds(chosen, spec)
     ask = _in_process if spec.endpoint is None else _at_endpoint
     pairs, used = ask(spec, jobs, inputs, seed, progress)
@@ -69,6 +71,7 @@ def synthesize(spec: Synthesize, inputs: Inputs, out: Path, seed: int, progress:
         "written about": len(chosen),
         "queries written": len(pairs),
         **{f"of kind {kind}": count for kind, count in sorted(Counter(pair.kind for pair in pairs).items())},
+        **({"left out, having no text": len(empty)} if empty else {}),
         **used.notes,
     }
     return used._replace(notes=notes)

@@ -68,3 +68,11 @@ def _left_out(count: int, what: str) -> str:
     if count == 1:
         return f"1 judged query has {what} and is left out"
     return f"{count:,} judged queries have {what} and are left out"
+
+
+def without_own_judgement(qrels: Qrels) -> Qrels:
+    """Return the judgements without those of the documents that have the id of their query."""
+    return {
+        query_id: {doc_id: grade for doc_id, grade in grades.items() if doc_id != query_id}
+        for query_id, grades in qrels.items()
+    }

@@ -24,7 +24,9 @@ class Document(NamedTuple):
 
     @property
     def content(self) -> str:
-        """Title and text, as every retriever and generator sees the document."""
+        """Title and text, as every retriever and generator sees the document; the title alone if that is all."""
+        if not self.text.strip():
+            return self.title
         return f"{self.title}\n{self.text}" if self.title else self.text
 
 
