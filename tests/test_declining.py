@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from harness.plans.plan import build_plan
 from harness.scoring import Rule, is_abstention
 from harness.scoring.answers import abstention_table, has_format, utility
 from harness.suite.declining import Abstention, own_sentences
+from harness.suite.files import load_suite
 from harness.suite.recipes import ABSTENTION
 from harness.suite.spec import Generator, Utility
 from harness.values.records import Answer, Reference
@@ -140,6 +142,16 @@ def of(**changes: Any) -> Any:
 
 def test_the_default_instruction_names_no_sentence_of_its_own() -> None:
     suite = of()
+    assert (suite.abstention_sentences, suite.abstention_sentence) == ((), ABSTENTION)
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in (Path(__file__).parent.parent / "suites").iterdir()))
+def test_shipped_suites_count_as_they_did(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder in ("covidqa", "scifact", "squad2"):
+        (tmp_path / folder).mkdir()
+    monkeypatch.setenv("HARNESS_DATA", str(tmp_path))
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://localhost/v1")
+    suite, _ = load_suite(name)
     assert (suite.abstention_sentences, suite.abstention_sentence) == ((), ABSTENTION)
 
 

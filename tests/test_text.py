@@ -69,6 +69,8 @@ def test_a_language_is_told_by_one_sentence(code: str) -> None:
     # A few texts of another language with the same letters change nothing.
     ([TEXTS["en"]] * 18 + [TEXTS["fr"]] * 2, "en"),
     ([TEXTS["en"]] * 6 + [TEXTS["de"]] * 4, "en+de"),
+    # A parts list in which one text happens to have foreign words.
+    ([f"KX-{n} SR-{n}" for n in range(20)] + [TEXTS["fr"]] * 2, "en"),
     # Titles without kana in a Japanese corpus.
     ([TEXTS["ja"]] * 5 + ["会社概要"] * 5, "ja"),
     # Code in Chinese documents, and Chinese names in English ones.

@@ -206,7 +206,9 @@ class Suite(Spec):
     def abstention_sentences(self) -> tuple[str, ...]:
         """What counts as declining beside the common phrases: what the instruction says, then what the suite names."""
         told = own_sentences(self.pipeline.generator.instruction) if self.pipeline.generator else ()
-        return tuple(one for one in dict.fromkeys((*told, *self.abstention.sentences)) if one != ABSTENTION)
+        agreed = ABSTENTION.casefold().rstrip(".")
+        sentences = dict.fromkeys((*told, *self.abstention.sentences))
+        return tuple(one for one in sentences if one.casefold().rstrip(".") != agreed)
 
     @property
     def abstention_sentence(self) -> str:
