@@ -131,6 +131,7 @@ class Bench:
             not_run=self._not_run(plan) | {f"probe {name}": why for name, why in latencies.failed.items()},
             notes=(
                 *remarks_of_endpoints.dialects(self.written, self.services),
+                *remarks_of_endpoints.mended((*execution.rows.values(), *cards.judgements)),
                 *self._notes(plan, rows),
                 *cards.remarks(),
                 *_untold(unknown),

@@ -35,7 +35,7 @@ class Reply(NamedTuple):
     """A checked text, and its `value` where a form was asked for; or the reason of the failure, and an empty text.
 
     Tokens and dollars are those of every request that was made for it, failed ones and the repair included; `requests`
-    counts these, and is 0 if the answer was known already.
+    counts these, and is 0 if the answer was known already. `mended` says that its JSON had damage with one reading.
     """
 
     text: str
@@ -45,10 +45,14 @@ class Reply(NamedTuple):
     new_tokens: int = 0
     dollars: float = 0.0
     requests: int = 0
+    mended: bool = False
 
 
 class Spent(NamedTuple):
-    """What a chat has used: questions asked, of these failed and known already; requests made, tokens, dollars."""
+    """What a chat has used: questions asked, of these failed and known already; requests made, tokens, dollars.
+
+    `mended` counts answers whose JSON had damage with one reading.
+    """
 
     asked: int = 0
     failed: int = 0
@@ -57,6 +61,7 @@ class Spent(NamedTuple):
     prompt_tokens: int = 0
     new_tokens: int = 0
     dollars: float = 0.0
+    mended: int = 0
 
     def plus(self, reply: Reply) -> Spent:
         """With one more reply."""
@@ -64,6 +69,7 @@ class Spent(NamedTuple):
         return Spent(
             self.asked + 1, self.failed + bool(reply.failure), self.known + known, self.requests + reply.requests,
             self.prompt_tokens + reply.prompt_tokens, self.new_tokens + reply.new_tokens, self.dollars + reply.dollars,
+            self.mended + reply.mended,
         )  # fmt: skip
 
 

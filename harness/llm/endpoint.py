@@ -25,7 +25,7 @@ from harness.llm.requests import Question
 from harness.llm.responses import Responses, Stored
 from harness.llm.sending import Sender, Tally
 from harness.llm.services import Services
-from harness.llm.structured import read, repairing, schema_of
+from harness.llm.structured import is_mended, read, repairing, schema_of
 from harness.suite.roles import Role
 from harness.values.records import Progress
 
@@ -36,11 +36,12 @@ Give = Callable[[int, Reply], None]
 
 
 class Checked(NamedTuple):
-    """A text that can be used, with its value; or what is wrong with it."""
+    """A text that can be used, with its value and whether its JSON was mended; or what is wrong with it."""
 
     text: str
     value: Any = None
     wrong: str = ""
+    mended: bool = False
 
 
 class EndpointChat:
@@ -109,7 +110,7 @@ class EndpointChat:
         if (text := (await self._known([question.key])).get(question.key)) is not None:
             checked = _checked(text, question.form)
             if not checked.wrong:
-                return Reply(checked.text, checked.value)
+                return Reply(checked.text, checked.value, mended=checked.mended)
         if self.services.replay:
             return Reply("", failure=self._lacking(question))
         return await self._once(question)
@@ -143,7 +144,7 @@ class EndpointChat:
         for key, text in (await self._known(list(questions))).items():
             checked = _checked(text, questions[key].form)
             if not checked.wrong:
-                settle(key, Reply(checked.text, checked.value))
+                settle(key, Reply(checked.text, checked.value, mended=checked.mended))
                 del questions[key]
         if self.services.replay and questions:
             first, more = self._lacking(next(iter(questions.values()))), len(questions) - 1
@@ -219,7 +220,8 @@ class EndpointChat:
             kept = self._responses.write(self.services.run, self.role, tally.closed(), stored)
         prompt, new, dollars, _ = tally.cost
         text, value = (checked.text, checked.value) if good else ("", None)
-        reply = Reply(text, value, checked.wrong, prompt, new, dollars, len(tally.paid))
+        mended = good and checked.mended
+        reply = Reply(text, value, checked.wrong, prompt, new, dollars, len(tally.paid), mended)
         return reply, asyncio.wrap_future(kept)
 
     def _key(self, question: Question, tally: Tally) -> str:
@@ -246,7 +248,9 @@ class EndpointChat:
 def _checked(text: str, form: type[BaseModel] | None) -> Checked:
     try:
         text.encode()
-        return Checked(text.strip(), read(text, form) if form is not None else None)
+        if form is None:
+            return Checked(text.strip())
+        return Checked(text.strip(), read(text, form), mended=is_mended(text, form))
     except UnicodeEncodeError:
         return Checked("", wrong="the answer holds half of a surrogate pair")
     except ValueError as error:
