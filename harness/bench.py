@@ -143,6 +143,7 @@ class Bench:
                 *models_told.cut(execution.rows.values()),
                 *answers.remarks(plan, execution.rows, self.store),
                 *training_remarks(execution.rows.values()),
+                *remarks_of_endpoints.mended((*execution.rows.values(), *cards.judgements)),
                 *self._notes(plan, rows),
                 *language.read_as(dataset),
                 *language.unfair_bm25(self.suite, execution.rows.values()),

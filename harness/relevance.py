@@ -37,7 +37,7 @@ class Judged(NamedTuple):
 class Labelled(NamedTuple):
     """Judgements in the order of what was asked, and what they cost: tokens, requests to an LLM, dollars.
 
-    `known` counts those that an endpoint's cache held.
+    `known` counts those that an endpoint's cache held, `mended` those whose JSON had damage with one reading.
     """
 
     judged: list[Judged]
@@ -46,6 +46,7 @@ class Labelled(NamedTuple):
     calls: int = 0
     known: int = 0
     dollars: float = 0.0
+    mended: int = 0
 
 
 def _no_bool(value: object) -> object:
@@ -197,7 +198,9 @@ def by_chat(
     ]
     judged = [_replied(reply) for reply in chat.ask_all(asks, progress)]
     spent = chat.spent
-    return Labelled(judged, spent.prompt_tokens, spent.new_tokens, spent.requests, spent.known, spent.dollars)
+    return Labelled(
+        judged, spent.prompt_tokens, spent.new_tokens, spent.requests, spent.known, spent.dollars, spent.mended
+    )
 
 
 def _replied(reply: Reply) -> Judged:

@@ -19,6 +19,7 @@ from harness.llm.services import Services
 from harness.plans.graph import Plan, SystemPlan
 from harness.running.carry_out import Execution, Watch
 from harness.stages.common import read_answers
+from harness.stages.endpoints import MENDED
 from harness.stages.retrieve import RUN_FILE
 from harness.store import FolderStore
 from harness.values.findings import LedgerRow, Measured
@@ -236,11 +237,13 @@ class Scorecards:
     def _facts(self, label: str, before: Spent, seconds: float) -> dict[str, Any]:
         """What judging cost, as a row of the ledger has it."""
         after = self._spent()
+        mended = after.mended - before.mended
         return {
             "stage": "judge", "label": label, "role": "judge", "seconds": seconds, "device": "any",
             "peak_memory_mb": 0.0, "units": after.asked - before.asked, "llm_calls": after.requests - before.requests,
             "prompt_tokens": after.prompt_tokens - before.prompt_tokens,
             "new_tokens": after.new_tokens - before.new_tokens, "llm_dollars": after.dollars - before.dollars,
+            "notes": {MENDED: mended} if mended else {},
         }  # fmt: skip
 
 

@@ -21,11 +21,15 @@ from harness.llm.breaker import Pace
 from harness.llm.dialects import FILE, Dialect
 from harness.llm.endpoint import EndpointChat
 from harness.llm.faults import Fault
+from harness.llm.requests import without_system
 from harness.llm.services import Services
 from harness.llm.usage import Counted, counted
+from harness.remarks import endpoints as remarks
 from harness.scoring.ragas_judge import RubricVerdict
+from harness.stages.endpoints import MENDED
 from harness.stages.synthesize import Queries
 from harness.suite.roles import ROLES, Judge, Llm, Llms, Role
+from harness.values.findings import LedgerRow
 
 PACE = Pace(scale=0.002)
 FORMS: dict[Role, type[BaseModel] | None] = {
@@ -107,6 +111,9 @@ REFUSALS: dict[str, tuple[int, Any, str]] = {
     "OpenRouter": (404, {"error": {"message": "No endpoints found that support the parameter response_format",
                                    "code": 404}}, "response_format"),
     "a gateway's 500": (500, {"error": {"message": "got an unexpected keyword argument 'seed'"}}, "seed"),
+    "a wrapper of wrappers": (400, {"error": {"message": json.dumps({"error": {
+        "message": "Invalid input", "param": "response_format"}})}}, "response_format"),
+    "LM Studio": (400, {"error": "'response_format.type' must be 'text'"}, "response_format"),
     "Gemini's camels": (400, [{"error": {"code": 400, "message": "Invalid JSON payload received. Unknown name "
                                          "\"responseFormat\": Cannot find field."}}], "response_format"),
 }  # fmt: skip
@@ -326,6 +333,7 @@ WRAPPED: dict[str, tuple[Any, str]] = {
                                     "message": {"content": ""}, "finish_reason": "error"}]}, "dead"),
     "the question": ({"error": {"message": "maximum context length exceeded", "code": 400}}, "question"),
     "in a stream": (b'data: {"error": {"message": "Rate limit exceeded", "code": 429}}\n\n', "busy"),
+    "nothing": (b"", "again"),
     "a page": (b"<!doctype html><html>Sign in</html>", "dead"),
     "a list of models": ({"object": "list", "data": []}, "dead"),
 }  # fmt: skip
@@ -403,6 +411,66 @@ def test_the_check_before_a_run_tells_of_a_model_that_only_thinks(key: str, tmp_
         problem = preflight.check("judge", services_of(role_at(server), tmp_path))
     assert "only thought" in str(problem)
     assert "reasoning_effort" in str(problem)
+
+
+def test_an_answer_at_once_where_a_stream_is_refused(key: str, tmp_path: Path) -> None:
+    said = "Unsupported value: 'stream' does not support true. Only the default (false) value is supported."
+
+    def gate(seen: Seen) -> Served | None:
+        return llm_server.error(400, said, "unsupported_value") if seen.body.get("stream") else None
+
+    with Server(lambda body: llm_server.says("nine hours"), gate) as server:
+        chat = EndpointChat("generator", services_of(role_at(server, stream=True), tmp_path), PACE)
+        assert chat.ask_all([ask_of("generator")], silently)[0].text == "nine hours"
+        assert server.requests == 2
+
+
+SYSTEMS = [
+    "System role not supported", "Conversation roles must alternate user/assistant/user/assistant/...",
+    "Only user, assistant and tool roles are supported, got system",
+    "Only user and assistant roles are supported!", "Developer instruction is not enabled for models/gemma-3-1b-it",
+    "Unsupported value: 'messages[0].role' does not support 'system' with this model.",
+    "Unexpected role 'system' after role 'user'", "system messages are not allowed",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("status", [400, 500])
+@pytest.mark.parametrize("said", SYSTEMS)
+def test_a_turn_of_the_system_that_is_refused_goes_in_front_of_the_question(said: str, status: int) -> None:
+    body = {"messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "How long?"}]}
+    other = Dialect().hearing(Fault("question", said, status=status, said=said), body)
+    assert other is not None
+    assert set(other.instead) == {"system"}
+    few_shot = [*body["messages"], {"role": "assistant", "content": "nine"}, {"role": "user", "content": "And?"}]
+    asked = without_system(few_shot)
+    assert [one["role"] for one in asked] == ["user", "assistant", "user"]
+    assert asked[0]["content"] == "Be brief.\n\nHow long?"
+
+
+def test_json_that_was_mended_is_counted_and_told(key: str, tmp_path: Path) -> None:
+    texts = {"one": r'{"explanation": "\(x\)", "score": 0.9}', "two": '{"explanation": "fine", "score": 0.9}'}
+    with Server(lambda body: llm_server.says(texts[llm_server.asked(body)])) as server:
+        for _ in range(2):
+            chat = EndpointChat("judge", services_of(role_at(server), tmp_path), PACE)
+            replies = chat.ask_all([ask_of("judge", text) for text in texts], silently)
+            assert [reply.mended for reply in replies] == [True, False]
+            assert chat.spent.mended == 1
+    row = LedgerRow(key="k", stage="judge", label="x", seconds=0, device="any", peak_memory_mb=0, role="judge",
+                    notes={MENDED: 1200})  # fmt: skip
+    assert remarks.mended([row, row]) == [
+        "The JSON of answers had damage with one reading and was mended: 2,400 of the judge."
+    ]
+    assert remarks.mended([row.model_copy(update={"notes": {}})]) == []
+
+
+def test_a_deployment_at_azure_that_is_not_found_is_told_as_such(key: str, tmp_path: Path) -> None:
+    with Server(lambda body: llm_server.error(404, "Resource not found", "404")) as server:
+        services = services_of(role_at(server, "/openai/deployments/gpt?api-version=1"), tmp_path)
+        said = str(preflight.check("judge", services))
+        lacking = str(preflight.check("judge", services_of(role_at(server, "/openai/deployments/gpt"), tmp_path)))
+    assert "see that the deployment is there" in said
+    assert "api-version" in lacking
+    assert "wants the version of its API" in lacking
 
 
 def test_everything_that_a_suite_sets_is_sent(key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,7 +36,7 @@ class Reply(NamedTuple):
 
     Tokens and dollars are those of every request that was made for it, failed ones and the repair included; `requests`
     counts these, and is 0 if the answer was known already. `thought` was removed from the text; `cut` says that it was
-    cut at `max_tokens`.
+    cut at `max_tokens`, `mended` that its JSON had damage with one reading.
     """
 
     text: str
@@ -48,10 +48,14 @@ class Reply(NamedTuple):
     requests: int = 0
     thought: str = ""
     cut: bool = False
+    mended: bool = False
 
 
 class Spent(NamedTuple):
-    """What a chat has used: questions asked, of these failed and known already; requests made, tokens, dollars."""
+    """What a chat has used: questions asked, of these failed and known already; requests made, tokens, dollars.
+
+    `mended` counts answers whose JSON had damage with one reading.
+    """
 
     asked: int = 0
     failed: int = 0
@@ -60,6 +64,7 @@ class Spent(NamedTuple):
     prompt_tokens: int = 0
     new_tokens: int = 0
     dollars: float = 0.0
+    mended: int = 0
 
     def plus(self, reply: Reply) -> Spent:
         """With one more reply."""
@@ -67,6 +72,7 @@ class Spent(NamedTuple):
         return Spent(
             self.asked + 1, self.failed + bool(reply.failure), self.known + known, self.requests + reply.requests,
             self.prompt_tokens + reply.prompt_tokens, self.new_tokens + reply.new_tokens, self.dollars + reply.dollars,
+            self.mended + reply.mended,
         )  # fmt: skip
 
 

@@ -78,6 +78,8 @@ def _answer(text: str, ended: Any, usage: Counted) -> Answer:
 def _no_completion(content: bytes, asked: Asked, clean: Cleaner) -> Fault:
     """An error wrapped in a status of 200, or something else altogether."""
     text = content.decode("utf-8", "replace")
+    if not text.strip():
+        return Fault("again", "answers nothing at all in a status of 200")
     try:
         body = json.loads(text)
     except (ValueError, RecursionError):

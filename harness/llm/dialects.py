@@ -123,6 +123,8 @@ class Dialect(NamedTuple):
             return self.knowing("stream", True, fault.said)
         if body["messages"][0]["role"] == "system" and _SYSTEM.search(fault.said):
             return self.knowing("system", None, fault.said)
+        if body.get("stream") and _names("stream", fault):
+            return self.knowing("stream", False, fault.said)
         for name in ("stream_options", "response_format", "seed", "temperature", *LIMITS):
             if name in body and (found := self._without(name, fault, body)) is not None:
                 return found
@@ -160,7 +162,7 @@ def _names(name: str, fault: Fault) -> bool:
     said = fault.said
     about = {re.split(r"[.\[]", one)[0] for one in fault.about}
     if any(_snake(one) == name for one in about):
-        return bool(re.search(_REFUSES, said, re.IGNORECASE)) or name in LIMITS
+        return bool(re.search(rf"{_REFUSES}|invalid\s+(?:input|request)", said, re.IGNORECASE)) or name in LIMITS
     if about & {"messages", "contents", "prompt", "input", "model"}:
         return False
     spelled = {name, re.sub(r"_(\w)", lambda found: found[1].upper(), name)}

@@ -19,14 +19,14 @@ from harness.errors import LlmStopped
 from harness.llm import background
 from harness.llm.asking import Ask, Reply, Spent
 from harness.llm.breaker import Pace
+from harness.llm.checking import Checked, checked_answer
 from harness.llm.dialects import Dialect
 from harness.llm.faults import Answer, Fault
 from harness.llm.requests import Question
 from harness.llm.responses import Known, Responses, Stored
 from harness.llm.sending import Sender, Tally
 from harness.llm.services import Services
-from harness.llm.structured import read, repairing, schema_of
-from harness.models.thoughts import part
+from harness.llm.structured import repairing, schema_of
 from harness.suite.roles import Role
 from harness.values.records import Progress
 
@@ -35,26 +35,6 @@ GENERATOR_LIMIT = "pipeline.generator.max_new_tokens"
 SEEDS = 2**31
 HALF_PAIR = "the question holds half of a surrogate pair, which cannot be sent"
 Give = Callable[[int, Reply], None]
-
-
-class Checked(NamedTuple):
-    """A text that can be used, with its value; or what is wrong with it.
-
-    `said` is the text without its thought; `cut` says that it was cut at `max_tokens`.
-    """
-
-    text: str
-    value: Any = None
-    wrong: str = ""
-    said: str = ""
-    thought: str = ""
-    cut: bool = False
-
-    def reply(self) -> Reply:
-        """What is told of it where nothing was paid."""
-        if self.wrong:
-            return Reply("", failure=self.wrong)
-        return Reply(self.said, self.value, thought=self.thought, cut=self.cut)
 
 
 class EndpointChat:
@@ -186,20 +166,8 @@ class EndpointChat:
             raise LlmStopped(self.stopped)
 
     def _checked(self, text: str, cut: bool, form: type[BaseModel] | None) -> Checked:
-        """An answer without its thoughts, and its value; what is kept is all of it."""
-        try:
-            text.encode()
-            if form is not None:
-                return Checked(text.strip(), read(text, form), said=text.strip(), cut=cut)
-            parted = part(text)
-            limit = GENERATOR_LIMIT if self.role == "generator" else f"llm.{self.role}.max_tokens"
-            if wrong := parted.fault(cut, limit):
-                return Checked("", wrong=wrong)
-            return Checked(text.strip(), said=parted.answer, thought=parted.thought, cut=cut)
-        except UnicodeEncodeError:
-            return Checked("", wrong="the answer holds half of a surrogate pair")
-        except ValueError as error:
-            return Checked("", wrong=str(error))
+        limit = GENERATOR_LIMIT if self.role == "generator" else f"llm.{self.role}.max_tokens"
+        return checked_answer(text, cut, form, limit)
 
     def _question(self, ask: Ask, dialect: Dialect | None = None) -> Question | None:
         """What is asked, every default filled in; None if it cannot be written as UTF-8.

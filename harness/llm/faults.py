@@ -107,6 +107,8 @@ def complaint_in(body: Any) -> Complaint | None:
         # Mistral wraps the details of pydantic once more.
         source = {**source, **source["message"]}
     said = inner if isinstance(inner, str) and inner else _words(source)
+    if said.startswith("{") and (wrapped := _wrapped(said)) is not None:
+        return wrapped
     both = (source, body) if source is not body else (body,)
     codes = [value for one in both for name in ("code", "type", "status", "error_code") if (value := one.get(name))]
     if not said and not inner:
@@ -118,6 +120,15 @@ def complaint_in(body: Any) -> Complaint | None:
         next((status for number in numbers if (status := _status(number))), 0),
         tuple(dict.fromkeys(_about(source))),
     )
+
+
+def _wrapped(said: str) -> Complaint | None:
+    """The error of somebody else that a gateway gives as a text."""
+    try:
+        body = json.loads(said)
+    except (ValueError, RecursionError):
+        return None
+    return complaint_in(body) if isinstance(body, Mapping) and body.get("error") else None
 
 
 def _words(source: Mapping[str, Any]) -> str:

@@ -43,7 +43,7 @@ def body_of(llm: Llm, dialect: Dialect, question: Question, schema: bool) -> dic
     if schema and question.form is not None and "response_format" not in dialect.instead:
         rule = response_format(question.form)
         body |= {"response_format": rule} if rule is not None else {}
-    if llm.stream is True or (llm.stream == "auto" and "stream" in dialect.instead):
+    if dialect.instead.get("stream", llm.stream) is True and llm.stream is not False:
         body["stream"] = True
         body |= {} if "stream_options" in dialect.instead else {"stream_options": {"include_usage": True}}
     return body

@@ -28,10 +28,13 @@ _MEANT = re.compile(r"\{\s*(?:[\"'}]|\Z|[A-Za-z_]\w*\s*:)|\[\s*(?:[\[{\"\]]|\Z)"
 """What opens JSON rather than a remark in brackets."""
 
 
-def read(text: str, form: type[BaseModel]) -> Any:
-    """The first JSON value in a text that is of this form. Raises ValueError that says what is wrong with the text."""
+def read(text: str, form: type[BaseModel], strictly: bool = False) -> Any:
+    """The first JSON value in a text that is of this form. Raises ValueError that says what is wrong with the text.
+
+    Damage is mended unless it is read `strictly`.
+    """
     wrong = ""
-    for value in values_in(text):
+    for value in values_in(text, strictly):
         try:
             return _checked(value, form)
         except ValueError as error:
@@ -39,15 +42,24 @@ def read(text: str, form: type[BaseModel]) -> Any:
     raise ValueError(wrong or "no JSON")
 
 
-def values_in(text: str) -> Iterator[Any]:
-    """JSON objects and lists in a text, from the first on; thoughts and chatter are passed over.
+def is_mended(text: str, form: type[BaseModel]) -> bool:
+    """Whether a text that can be read can be read only because damage is mended."""
+    try:
+        read(text, form, strictly=True)
+    except ValueError:
+        return True
+    return False
+
+
+def values_in(text: str, strictly: bool = False) -> Iterator[Any]:
+    """JSON objects and lists in a text, from the first on; thoughts before the answer and chatter are passed over.
 
     Raises ValueError at JSON that is cut off or broken: what is inside of it, or behind it, is not the answer.
     """
     text, at = answer_in(text), 0
     while (start := _opening(text, at)) is not None:
         try:
-            value, at = _decoded(text, start)
+            value, at = _DECODER.raw_decode(text, start) if strictly else _decoded(text, start)
         except ValueError as error:
             if _MEANT.match(text, start):
                 raise ValueError(f"broken JSON: {_fault(error, text, start)}") from None

@@ -40,6 +40,10 @@ NO_KEY = "none"
 """Sent where no key is set: servers of one's own need none, and the client wants one."""
 SHOWN = 200
 CONNECTING = 15.0
+AZURE = (
+    "see that the deployment is there, and write base_url as "
+    "https://NAME.openai.azure.com/openai/deployments/DEPLOYMENT?api-version=... or as .../openai/v1"
+)
 PROXIES = (403, 407, 502, 503, 504)
 """Statuses that a proxy may answer in place of the server."""
 _NOISY = ("openai", "httpx", "httpcore")
@@ -159,7 +163,9 @@ class Line:
             if self._address.local:
                 return Fault("dead", told, f"set NO_PROXY={self._address.host}", status)
         retry_after = _retry_after(error.response.headers)
-        return fault_of(status, found._replace(said=said), told, self._asked, retry_after)
+        fault = fault_of(status, found._replace(said=said), told, self._asked, retry_after)
+        lost = status == 404 and self._address.azure and fault.what.startswith("knows no such path")
+        return fault._replace(advice=AZURE) if lost else fault
 
     def _short(self, text: str) -> str:
         text = " ".join(self.scrub(text).split())

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 
 from harness import requirements
 from harness.llm.address import address_of
 from harness.llm.dialects import Dialect, speech_of
 from harness.llm.services import Services
+from harness.stages.endpoints import MENDED
 from harness.suite.roles import Llm, Role
 from harness.suite.spec import Suite
+from harness.values.findings import LedgerRow
 
 PLAIN = {
     "seed": "no seed was sent, so that repeats are drawn apart by the server alone",
@@ -29,6 +32,17 @@ def dialects(suite: Suite, services: Services) -> list[str]:
             found.setdefault(place, []).append(role)
             told[place] = place
     return [f"As {_listed(roles)}, {told[place]}" for place, roles in found.items()]
+
+
+def mended(ledger: Iterable[LedgerRow]) -> list[str]:
+    """One sentence on the answers whose JSON was read though it had damage, by who wrote them."""
+    counts = Counter[str]()
+    for row in ledger:
+        counts[row.role or row.stage] += int(row.notes.get(MENDED, 0))
+    if not (counts := +counts):
+        return []
+    who = _listed([f"{count:,} of the {role}" for role, count in counts.items()])
+    return [f"The JSON of answers had damage with one reading and was mended: {who}."]
 
 
 def changed(llm: Llm, dialect: Dialect) -> Iterator[str]:

@@ -18,6 +18,7 @@ from harness.values.records import Usage
 
 REASONS_SHOWN = 6
 FAILED_SHARE = 0.5
+MENDED = "answers whose JSON was mended"
 
 
 class Endpoint(Quiet):
@@ -88,6 +89,7 @@ def usage(units: int, chat: Chat, notes: Mapping[str, Any]) -> Usage:
     """What a stage used of a chat that only it has asked."""
     spent = chat.spent
     counted = {"asked of the endpoint": spent.asked, "of these known from the cache": spent.known}
+    counted |= {MENDED: spent.mended} if spent.mended else {}
     return Usage(
         units, spent.requests, spent.prompt_tokens, spent.new_tokens, {**notes, **counted}, dollars=spent.dollars
     )

@@ -15,7 +15,7 @@ from harness.models.search import Bm25Index, DenseIndex
 from harness.relevance import Judged
 from harness.stages import Inputs
 from harness.stages.common import bi_encoder, encode, read_corpus
-from harness.stages.endpoints import Served
+from harness.stages.endpoints import MENDED, Served
 from harness.stages.fuse import reciprocal_rank_fusion
 from harness.stages.judging import judge
 from harness.stages.known import Known, Twins
@@ -197,6 +197,7 @@ def _by_model(
     write_jsonl(out / LABELS_FILE, kept)
     Known.read(inputs["triplets"]).renamed(suggested).write(out)
     notes |= {"known from the cache": found.known} if spec.endpoint else {}
+    notes |= {MENDED: found.mended} if found.mended else {}
     return Usage(len(rows), found.calls, found.prompt_tokens, found.new_tokens, notes, found.dollars)
 
 

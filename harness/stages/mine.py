@@ -17,7 +17,7 @@ from harness.data.formats import write_jsonl
 from harness.models.search import DenseIndex
 from harness.stages import Inputs
 from harness.stages.common import bi_encoder, encode, read_corpus, read_judgements, read_pairs, read_queries
-from harness.stages.endpoints import Served
+from harness.stages.endpoints import MENDED, Served
 from harness.stages.judging import judge
 from harness.stages.known import Known, Twins
 from harness.suite.fields import LeavesOwn
@@ -167,6 +167,7 @@ def _relabelled(
         "judgements that failed": sum(one.score is None for one in judged.judged),
     }
     notes |= {"judgements known from the cache": judged.known} if spec.endpoint else {}
+    notes |= {MENDED: judged.mended} if judged.mended else {}
     return relevant, Usage(0, judged.calls, judged.prompt_tokens, judged.new_tokens, notes, judged.dollars)
 
 
