@@ -72,7 +72,8 @@ def _evidence(
     split: str, references: Mapping[str, Reference],
 ) -> Evidence:  # fmt: skip
     part = dataset.splits[split]
-    return Evidence(list(rows), runs, answers, part.queries, part.binary, references, dataset.documents)
+    documents = dataset.documents
+    return Evidence(list(rows), runs, answers, part.queries, part.qrels, references, documents, part.level)
 
 
 def _slug(info: SystemInfo) -> str:

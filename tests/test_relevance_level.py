@@ -173,6 +173,16 @@ def test_what_a_suite_reads_follows_from_it() -> None:
     assert reading_elsewhere(rule) == Reading("test", frozenset(["test"]), False, 2)
 
 
+def test_the_explorer_shows_true_grades_and_what_is_relevant() -> None:
+    from harness.report.explorer import Evidence, _Details
+
+    evidence = Evidence([], qrels=DL, level=2)
+    details = _Details([], evidence)
+    assert details.take(["t2"], 1000) == 1
+    shown = [details.documents[number][0] for number in details.of["t2"]["relevant"]]
+    assert shown == ["f", "h"]
+
+
 # ---- the document of the query itself
 
 

@@ -16,7 +16,7 @@ from harness.report import figures
 from harness.report.hostile import cut, plain
 from harness.report.view import BASELINE, less_is_better, view
 from harness.values.findings import Outcome
-from harness.values.grades import relevant_grades
+from harness.values.grades import LEVEL, relevant_grades
 from harness.values.records import Answer, Document, Qrels, Query, Reference, Run, Score
 
 LISTED = 10
@@ -34,6 +34,7 @@ class Evidence:
     """What an outcome rests on, query by query; every part may be empty.
 
     `runs` and `answers` go by the label of the system; `queries`, `qrels` and `references` are of the scored split.
+    A document is relevant from the grade `level` on.
     """
 
     rows: Sequence[Score]
@@ -43,6 +44,7 @@ class Evidence:
     qrels: Qrels = field(default_factory=dict)
     references: Mapping[str, Reference] = field(default_factory=dict)
     documents: Mapping[str, Document] = field(default_factory=dict)
+    level: int = LEVEL
 
 
 class Packed(NamedTuple):
@@ -175,7 +177,7 @@ class _Details:
 
     def _detail(self, query_id: str) -> dict[str, Any]:
         judged = self.evidence.qrels.get(query_id, {})
-        relevant = list(relevant_grades(judged))[:RELEVANT]
+        relevant = list(relevant_grades(judged, self.evidence.level))[:RELEVANT]
         runs = [self.evidence.runs.get(label) for label in self.labels]
         lists = [None if run is None else [doc_id for doc_id, _ in run.get(query_id, [])] for run in runs]
         answers = [self.evidence.answers.get(label, {}).get(query_id) for label in self.labels]
