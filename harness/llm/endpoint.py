@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from queue import SimpleQueue
-from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
