@@ -24,6 +24,7 @@ from harness.plans.calls import UNTUNED
 from harness.plans.graph import Plan
 from harness.plans.substitutions import build_diagnosis_plan, pipeline_identity, suite_for
 from harness.quotes import plan_of, quotes
+from harness.remarks import models as told
 from harness.running.carry_out import Watch, carry_out, no_watch
 from harness.running.executors import ChildExecutor, Executor, InlineExecutor
 from harness.running.latency import Latencies
@@ -204,7 +205,7 @@ class _Diagnosing:
 
     def _remarks(self, seen: Diagnosis) -> list[str]:
         """What a reader must know of how this was measured."""
-        found = []
+        found = told.before(self.suite)
         if self.given.evaluate.contexts is not None:
             found.append(
                 "The suite fixes the passages that generators are shown; here they are those that the retriever found. "
