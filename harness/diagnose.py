@@ -26,6 +26,7 @@ from harness.plans.substitutions import build_diagnosis_plan, pipeline_identity,
 from harness.quotes import plan_of, quotes
 from harness.remarks import answers, data, language
 from harness.remarks import endpoints as remarks_of_endpoints
+from harness.remarks import models as models_told
 from harness.running.carry_out import Watch, carry_out, no_watch
 from harness.running.executors import ChildExecutor, Executor, InlineExecutor
 from harness.running.latency import Latencies
@@ -225,7 +226,7 @@ class _Diagnosing:
 
     def _remarks(self, seen: Diagnosis) -> list[str]:
         """What a reader must know of how this was measured."""
-        found = []
+        found = models_told.before(self.suite)
         if self.given.evaluate.contexts is not None:
             found.append(
                 "The suite fixes the passages that generators are shown; here they are those that the retriever found. "

@@ -93,6 +93,7 @@ NO_JUDGES: dict[str, tuple[Callable[[Path], Path], str]] = {
         lambda folder: tiny.generator(folder, ["lime"]),
         "is a causal language model (LlamaForCausalLM), no cross-encoder",
     ),
+    "the encoder of T5": (folders.t5, "that a T5ForSequenceClassification needs are missing (transformer.decoder."),
     "pickled": (lambda folder: folders.pickled(judge(folder)), "its weights are pickled (pytorch_model.bin)"),
 }  # fmt: skip
 

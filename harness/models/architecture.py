@@ -25,6 +25,10 @@ HEADS = re.compile(
     r"token_type_ids|masked_bias|rotary_emb|num_batches_tracked|visual|vision_tower|vision_model|mtp)(\.|$)|\.attn\.bias$"
 )
 """Weights that a checkpoint may hold beyond those that are used: heads of its training, and constants."""
+NEW_HEAD = re.compile(
+    r"(^|\.)(classifier|classification_head|score|pooler|pre_classifier|head|logits_proj|position_ids|inv_freq)(\.|$)"
+)
+"""Weights that a cross-encoder may lack that is going to be trained."""
 ADAPTER = re.compile(r"lora_[AB]|\.base_layer\.|^base_model\.")
 
 
@@ -102,11 +106,11 @@ def _problems(root: Path, role: Role, name: str, info: Mapping[str, Any], headle
         return
     for key, found, wanted in sorted(info["mismatched_keys"], key=str):
         shapes = " and ".join("x".join(map(str, shape)) for shape in (found, wanted))
-        if not (role == "cross-encoder" and headless_ok and HEADS.search(key)):
+        if not (role == "cross-encoder" and headless_ok and NEW_HEAD.search(key)):
             what = f"{key} has another shape than config.json says ({shapes.replace(' and ', ', not ')})"
             yield Problem(where, what, "restore the config.json that belongs to the weights")
             return
-    free = UNUSED if role == "bi-encoder" else HEADS if headless_ok else re.compile(r"position_ids|inv_freq")
+    free = UNUSED if role == "bi-encoder" else NEW_HEAD if headless_ok else re.compile(r"position_ids|inv_freq")
     lost = sorted(key for key in missing if not free.search(key))
     if lost:
         what = (

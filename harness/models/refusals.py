@@ -106,6 +106,9 @@ def made_of(files: ModelFolder, role: Role) -> Iterator[Problem]:
     elif role == "cross-encoder" and files.architecture.endswith("ForCausalLM"):
         what = f"is a causal language model ({files.architecture}), no cross-encoder with a head"
         yield Problem(where, what, "give a cross-encoder, or an encoder to tune")
+    elif role == "cross-encoder" and files.root != files.folder:
+        what = f"keeps its transformer in {files.root.name}, where no cross-encoder looks for it"
+        yield Problem(where, what, f"name the folder {files.root}")
     if names[:1] != ["StaticEmbedding"] and not files.kind:
         what = "has no config.json that names a model_type" if files.root == files.folder else (
             f"has no config.json with a model_type in {files.root.name}"
@@ -121,6 +124,9 @@ def tokens(files: ModelFolder) -> Iterator[Problem]:
         return
     path = files.root / "tokenizer.json"
     rows = files.text_config.get("vocab_size")
+    table = files.tensors.get("embedding.weight") if files.modules[:1] else None
+    if table is not None and files.modules[0].name == "StaticEmbedding":
+        rows = table.shape[0]
     if path.is_file() and isinstance(rows, int):
         vocabulary = files.read(path)
         model = vocabulary.get("model") if isinstance(vocabulary, Mapping) else None

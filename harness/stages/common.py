@@ -130,7 +130,10 @@ def encode(model: Any, texts: Sequence[str], role: str, progress: Progress = lam
         )
         progress(min(start + ENCODE_CHUNK, len(order)), len(order))
     if not np.isfinite(vectors).all():
-        raise ValueError("the bi-encoder gives vectors that are no numbers; its training diverged: lower the rate")
+        raise ValueError(
+            "the bi-encoder gives vectors that are no numbers; its weights are damaged, or training diverged: lower "
+            "the rate"
+        )
     return vectors
 
 
