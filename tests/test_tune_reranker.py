@@ -167,6 +167,8 @@ def test_training_stops_when_dev_does_not_gain(tmp_path: Path, monkeypatch: pyte
     assert looks == [0.5, 0.9, 0.8, 0.8]
     assert usage.notes["steps"] == 8
     assert usage.notes["stopped early"] == "after 8 of 20 steps"
+    # A step has all pairs, and what was not trained on is not counted.
+    assert usage.units == 8 * usage.notes["pairs"]
     assert usage.notes["checkpoint"] == "step 4"
     assert usage.notes["ndcg@10 on dev without a reranker"] == 0.25
 
