@@ -88,7 +88,7 @@ def test_every_system_is_scored_and_every_repair_told(ran: tuple[Outcome, Path])
 
 
 def test_scores_are_those_of_trec_eval_on_the_same_lists(ran: tuple[Outcome, Path], folder: Path) -> None:
-    """Judgements with the document that is not there, at level 2; gains with all grades; no own document in any list."""
+    """Judgements with the document that is not there, at level 2; gains by all grades; no own document in a list."""
     _, place = ran
     qrels: dict[str, dict[str, int]] = {}
     for line in (folder / "qrels" / "test.tsv").read_text().splitlines()[1:]:
