@@ -40,6 +40,12 @@ IF = "If the passages do not hold the answer, "
     ("إذا لم تكن الإجابة في السياق، اكتب بالضبط: لا توجد معلومات كافية.", "لا توجد معلومات كافية."),
     ("Si le contexte ne contient pas la réponse, réponds « Je ne sais pas ».", "Je ne sais pas"),
     ("Si la respuesta no está en el contexto, responde exactamente: No consta.", "No consta."), ("Если ответа нет, напиши «Нет данных».", "Нет данных"),
+        ("When they do not answer it, your answer must be exactly: No answer.", "No answer."),
+        ("Keep answers to one word. If unanswerable: UNANSWERABLE", "UNANSWERABLE"),
+        (f'{IF}write: "Keine Antwort" (without quotes).', "Keine Antwort"),
+        ("Als het antwoord niet in de tekst staat, antwoord dan met 'Niet vermeld'.", "Niet vermeld"),
+        ("Ist die Antwort nicht enthalten, antworte ausschließlich mit: Nicht enthalten.", "Nicht enthalten."),
+        ("If you don't know the answer, just say that you don't know, don't try to make up an answer.", None),
     # What an instruction quotes for another reason.
     ("Be short.", None), ('Answer in JSON: {"answer": "..."}. Do not add text.', None), ('Answer yes or no. Do not write "maybe".', None),
     ('Begin with "Answer:" and cite.', None), ("Copy the name exactly: no abbreviations.", None), ('Reply "yes" if supported, "no" if not.', None),

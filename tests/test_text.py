@@ -154,6 +154,12 @@ def test_english_lists_are_what_bm25s_alone_gives(tmp_path: Path) -> None:
     assert not (tmp_path / "language.json").exists()
 
 
+@pytest.mark.parametrize(("code", "text"), [("zh", "👍"), ("en", "the"), ("de", "")])
+def test_a_corpus_without_a_word_is_searched_in_vain(code: str, text: str, tmp_path: Path) -> None:
+    Bm25Index.save(tmp_path, [Document("a", "", text), Document("b", "", text)], code)
+    assert Bm25Index(tmp_path).search(["kiln", text, ""], 5) == [[], [], []]
+
+
 # words
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 Hits = list[tuple[str, float]]
 SEARCH_CHUNK = 256
+NO_WORD = "\0"
 LANGUAGE_FILE = "language.json"
 
 
@@ -82,7 +83,8 @@ class Bm25Index:
 
         retriever = bm25s.BM25()
         tokens = text_of(language).search([document.content for document in documents])
-        retriever.index(tokens, show_progress=False)
+        # bm25s cannot index nothing; nobody asks for this word.
+        retriever.index(tokens if any(tokens) else [[NO_WORD] for _ in documents], show_progress=False)
         if language != ENGLISH:
             (folder / LANGUAGE_FILE).write_text(json.dumps(language), encoding="utf-8")
         retriever.save(str(folder / "bm25"), corpus=None, show_progress=False)

@@ -23,14 +23,14 @@ FAULTS = (NO_QUERY, REFUSAL, META, REFERENCE, ANSWER)
 # ---- what is stripped
 
 _LABEL_WORD = (
-    r"questions?|quer(?:y|ies)|search (?:words|quer(?:y|ies)|terms?)|key ?words?|statements?|claims?|prompts?|fragen?|"
+    r"questions?|quer(?:y|ies)|search(?: (?:words|quer(?:y|ies)|terms?))?|key ?words?(?: quer(?:y|ies))?|statements?|claims?|prompts?|fragen?|"
     r"suchworte|suchbegriffe|suchanfrage|stichworte|aussage|question|requête|mots-clés|pregunta|consulta|palabras clave|"
     r"domanda|pergunta|vraag|zoekwoorden|вопрос|запрос|سؤال|السؤال|질문|검색어|คำถาม|प्रश्न|שאלה|"
     r"问题|问|查询|关键词|搜索词|質問|問題|問い?|検索語|キーワード|q"
 )
 _DIGITS = r"[0-9０-９٠-٩①-⑳]{1,2}"
 _LABEL = re.compile(
-    rf"(?:{_LABEL_WORD})\s*(?:(?:no\.?|nr\.?|number|nummer|第|#|№)?\s*{_DIGITS}|[a-d])?\s*(?:[:：]|\.(?=\s)|\)|-(?=\s)|、)\s*|"
+    rf"(?:第\s*{_DIGITS}\s*[問问题題][:：]\s*)|(?:{_LABEL_WORD})\s*(?:(?:no\.?|nr\.?|number|nummer|第|#|№)?\s*{_DIGITS}|[a-d]|[一二三四五六七八九十]{{1,2}})?(?:\s*\([^()]{{1,20}}\))?\s*(?:[:：]|\.(?=\s)|\)|-(?=\s)|、)\s*|"
     rf"q{_DIGITS}\s+(?=(?:what|which|who|when|where|why|how|is|are|do|does|can)\b)",
     re.IGNORECASE,
 )
@@ -38,6 +38,7 @@ _NUMBER = re.compile(
     rf"[(（\[【]\s*(?:{_DIGITS}|[a-h]|i{{1,3}}|iv|vi{{0,3}})\s*[)）\]】][.:：]?\s*"
     rf"|#\s?{_DIGITS}\s*[.:)]?\s+"
     rf"|[①-⑳]\s*"
+    r"|[一二三四五六七八九十]{1,2}、"
     rf"|{_DIGITS}\s*[)）]\s*"
     rf"|{_DIGITS}\s*[、．]\s*"
     rf"|{_DIGITS}\s*[.:：](?:\s+|(?=[^\W\d_]{{2}}|[\"'“「¿]))"
@@ -152,7 +153,7 @@ _SAYS = (
     r"tell|define|emphasi[sz]e|highlight|compare|refer|conclude|report|cover|indicate|specify|point out|use|consider|want)s?"
 )
 _ENGLISH = (
-    rf"\b(?:the|this|that|these|your|our|an?) (?:{_SHOWN} )?{_STRONG}\b(?! (?:of|through|from|between|into|to|via|over|along|back|rate|time|number|way|width)\b)",
+    rf"\b(?:the|this|that|these|your|our|an?) (?:{_SHOWN} )?(?:code |text )?{_STRONG}\b(?! (?:of|through|from|between|into|to|via|over|along|back|rate|time|number|way|width)\b)",
     rf"\b(?:in|from|of|by|to|on) {_STRONG} [0-9]+\b",
     rf"\b(?:the|this) {_SHOWN} {_WEAK}\b",
     rf"\bthe {_WEAK} (?:above|below|provided|given|supplied)\b",
@@ -171,11 +172,14 @@ _ENGLISH = (
     r"\b(?:main|central|key|primary) (?:idea|topic|point|purpose|theme|focus|subject|message|argument)s? of (?:the|this) (?:text|document|article|paragraph|section|essay|story|chapter)\b",
     r"\b(?:title|summary|purpose|tone) of this (?:text|document|article|paragraph|section|essay|story|chapter)\b",
     r"\b(?:mentioned|described|stated|listed|shown|given|discussed) (?:above|below|here)\b",
-    r"\bin the (?:text|paragraph|excerpt) (?:above|below)?\s*[?,.]?$",
+    r"\b(?:provided|mentioned|given|described|discussed|stated|listed|said|presented|covered)\b.*\bin the (?:text|paragraph|document|article|context|section)\W*$",
+    r"^\W*(?:from|in|within|given|considering|as per|per|after reading) (?:the|this) (?:text|document|article|paragraph|context|story|essay|study|report|abstract|information|section)\s*,",
+    r"\b(?:as per|given|considering) (?:the|this) (?:text|document|article|paragraph|context|abstract)\b(?! of\b)|^\W*(?:based on|given) (?:this|that|the above)\s*,",
+    rf"\bas (?:the|this) (?:text|document|article|paragraph|section|essay|story|report|study|{_WRITER}) (?:notes?|says?|states?|mentions?|explains?|describes?|points? out)\b",
 )
 _DE_NOUN = r"(?:text|textabschnitt|textausschnitt|abschnitt|absatz|passage|textpassage|auszug|dokument|artikel|kontext|ausschnitt|beitrag|textstelle|unterlagen|quelle)(?:e?s|n)?"
 _DE_SHOWN = r"(?:obig|vorliegend|gegeben|folgend|genannt|obenstehend|angegeben|bereitgestellt|vorstehend)e[nmrs]?"
-_ZH_NOUN = r"(?:文章|文本|段落|短文|文档|文件|材料|资料|内容|片段|段文字|篇文章|上下文|语境|摘录|报告|文献)"
+_ZH_NOUN = r"(?:文章|文本|段落|短文|文档|文件|材料|资料|内容|片段|段话|段文字|话|篇文章|上下文|语境|摘录|报告|文献)"
 _JA_NOUN = r"(?:文章|文書|本文|テキスト|段落|パッセージ|記事|資料|抜粋|文脈|ドキュメント|節|論文)"
 _AR_NOUN = r"(?:النص|المقطع|الفقرة|المقال|المقالة|الوثيقة|المستند|السياق|القطعة|الكاتب|المؤلف)"
 _OTHERS = (
@@ -183,7 +187,7 @@ _OTHERS = (
     rf"\b(?:dem|der|diesem|dieser) (?:{_DE_NOUN}|autor|verfasser) (?:zufolge|nach)\b",
     rf"\b(?:in|aus|von|über) (?:diesem|dieser|diesen) {_DE_NOUN}\b",
     rf"\b(?:im|in|aus|vom|des|der|dem|die|das) (?:\w+ )?{_DE_SHOWN} {_DE_NOUN}\b",
-    rf"\b(?:im|in der|in dem|in den|vom|aus dem) {_DE_NOUN} (?:\w+ )?(?:genannt|erwähnt|beschrieben|aufgeführt|angegeben|erläutert|erklärt|dargestellt|behandelt|steht|vorgestellt)\w*",
+    rf"\b(?:im|in der|in dem|in den|vom|aus dem) {_DE_NOUN} (?:\w+ ){{0,3}}(?:genannt|erwähnt|beschrieben|aufgeführt|angegeben|erläutert|erklärt|dargestellt|behandelt|steht|vorgestellt)\w*",
     rf"\b(?:genannt|erwähnt|beschrieben|aufgeführt|angegeben|erläutert|dargestellt|behandelt)\w* (?:wird |werden |ist |sind )?(?:im|in der|in dem|in den|in diesem) {_DE_NOUN}\b",
     rf"\b(?:sagt|beschreibt|erwähnt|nennt|meint|erklärt|behandelt|erläutert) (?:der|die|das|dieser|diese|dieses) (?:{_DE_NOUN}|autor(?:in)?|verfasser(?:in)?)\b",
     rf"\b(?:der|die|das) (?:{_DE_SHOWN}) {_DE_NOUN}\b|\b(?:der|die|das|dieser|dieses) {_DE_NOUN} (?:sagt|beschreibt|erwähnt|nennt|behandelt)\b",
@@ -195,9 +199,9 @@ _OTHERS = (
     rf"(?:この|上記の?|以下の|与えられた|提供された|次の|当該|前述の){_JA_NOUN}(?:によ|で|に|の|は|が|から|を|中|内)|(?:本文|文中|上の文章?|{_JA_NOUN}中)(?:によ|で|に|の|から)|(?:文章|本文|パッセージ|テキスト|記事|資料)によ(?:る|れ)",
     r"(?<!の)(?:著者|筆者|作者)(?:は|が|の(?:主張|意見|考え)|によ)",
     rf"(?:وفقا?|وفقًا|طبقا|طبقًا|حسب|بحسب|بناء على|بناءً على|استنادا إلى|استنادًا إلى)\s*(?:ل|لـ|إلى |على |ما (?:ورد|جاء|ذكر) في )?\s*(?:هذا |هذه |لهذا |لهذه )?(?:ل)?{_AR_NOUN.replace('ال', '(?:ال|ل)', 1)}",
-    rf"(?:وفقا?|وفقًا|طبقا|طبقًا) (?:لل|لهذا ال|لهذه ال)(?:نص|مقطع|فقرة|مقال|وثيقة|مستند|سياق|كاتب|مؤلف)|(?:هذا|هذه) {_AR_NOUN}|(?:المذكور\w*|مذكور\w*|ذكر\w*|ورد\w*) في {_AR_NOUN}|{_AR_NOUN} (?:أعلاه|السابق\w*|التالي\w*|المعطى|المقدم)|يذكر {_AR_NOUN}|يقول (?:الكاتب|المؤلف|النص)",
-    r"\b(?:selon|d['’]après|suivant) (?:le|la|les|l['’]|ce|cet|cette|ces)\s?(?:texte|passage|extrait|paragraphe|document|article|auteur|contexte)s?\b(?! (?:de|du|des)\b)|\bdans (?:ce|cet|cette) (?:texte|passage|extrait|paragraphe|document|article|section)\b|\b(?:mentionné|cité|décrit|indiqué|évoqué)e?s? dans (?:le|la|l['’]|ce|cet) ?(?:texte|passage|extrait|paragraphe|document|article)\b|\b(?:texte|passage|extrait|paragraphe) (?:ci-dessus|fourni|donné)\b|\b(?:le|ce) passage (?:dit|décrit|mentionne|explique)",
-    r"\b(?:según|de acuerdo con|conforme a|basado en) (?:el|la|este|esta) (?:texto|pasaje|fragmento|extracto|párrafo|documento|artículo|autora?|contexto|pasaje)\b(?! (?:de|del)\b)|\ben est[ea] (?:texto|pasaje|fragmento|extracto|párrafo|documento|artículo|sección)\b|\b(?:mencionad|citad|descrit|indicad)[oa]s? en (?:el|la|este|esta) (?:texto|pasaje|fragmento|extracto|párrafo|documento|artículo)\b|\b(?:texto|pasaje|fragmento|párrafo) (?:anterior|proporcionado|dado)\b",
+    rf"(?:وفقا?|وفقًا|طبقا|طبقًا) (?:لل|لهذا ال|لهذه ال)(?:نص|مقطع|فقرة|مقال|وثيقة|مستند|سياق|كاتب|مؤلف)|(?:هذا|هذه) {_AR_NOUN}|(?:المذكور\w*|مذكور\w*|ذكر\w*|ورد\w*) في {_AR_NOUN}|{_AR_NOUN} (?:أعلاه|السابق\w*|التالي\w*|المعطى|المقدم)|(?:يتحدث|يتناول|يدور|يشرح|يصف)\w* (?:عنه |حوله )?(?:هذا |هذه )?{_AR_NOUN}|يذكر {_AR_NOUN}|يقول (?:الكاتب|المؤلف|النص)",
+    r"\b(?:selon|d['’]après|suivant) (?:le|la|les|l['’]|ce|cet|cette|ces)\s?(?:texte|passage|extrait|paragraphe|document|article|auteur|contexte)s?\b(?! (?:de|du|des)\b)|\bdans (?:ce|cet|cette) (?:texte|passage|extrait|paragraphe|document|article|section)\b|\b(?:mentionné|cité|décrit|indiqué|évoqué)e?s? dans (?:le|la|l['’]|ce|cet) ?(?:texte|passage|extrait|paragraphe|document|article)\b|\b(?:texte|passage|extrait|paragraphe) (?:ci-dessus|fourni|donné)\b|\b(?:parle|traite|dit|explique|décrit) (?:ce|cet|cette|le|la) (?:texte|passage|extrait|paragraphe|document|article)\b|\b(?:le|ce) passage (?:dit|décrit|mentionne|explique)",
+    r"\b(?:según|de acuerdo con|conforme a|basado en) (?:el|la|este|esta) (?:texto|pasaje|fragmento|extracto|párrafo|documento|artículo|autora?|contexto|pasaje)\b(?! (?:de|del)\b)|\b(?:trata|dice|habla|describe|explica|menciona) (?:el|la|este|esta) (?:texto|pasaje|fragmento|párrafo|documento|artículo)\b|\ben est[ea] (?:texto|pasaje|fragmento|extracto|párrafo|documento|artículo|sección)\b|\b(?:mencionad|citad|descrit|indicad)[oa]s? en (?:el|la|este|esta) (?:texto|pasaje|fragmento|extracto|párrafo|documento|artículo)\b|\b(?:texto|pasaje|fragmento|párrafo) (?:anterior|proporcionado|dado)\b",
     r"\b(?:secondo|in base a) (?:il|la|lo|l['’]|questo|questa|quest['’])\s?(?:testo|passaggio|brano|paragrafo|documento|articolo|autore)\b|\b(?:segundo|de acordo com) (?:o|a|este|esta) (?:texto|passagem|trecho|parágrafo|documento|artigo|autor)\b|\bvolgens (?:de|het|deze|dit) (?:tekst|passage|fragment|alinea|document|artikel|auteur)\b",
     r"\b(?:согласно|исходя из|по|на основе) (?:этому |данному |приведённому |этого |данного )?(?:тексту|отрывку|документу|статье|абзацу|автору|текста|отрывка|документа)\b|\bв (?:этом|данном|приведённом) (?:тексте|отрывке|документе|абзаце|статье)\b|\b(?:упомянут|описан|указан)\w* в (?:тексте|отрывке|документе|статье)\b|\bавтор (?:считает|утверждает|говорит|текста|статьи)\b",
     r"(?:이|본|위|주어진|해당|다음) ?(?:지문|글|문서|본문|단락|구절|텍스트|기사|문맥|자료)(?:에|의|은|는|에서|을|과|에 따르면)|(?:지문|본문|글|텍스트|문서)에 (?:따르면|의하면)|글쓴이|(?<!의 )저자(?:는|가|에)",

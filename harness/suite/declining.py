@@ -70,6 +70,7 @@ _QUOTED = (
     r"|『(?P<e>[^』\n]+)』|\*\*(?P<f>[^*\n]+)\*\*"
 )
 _VERB = (
+    r"\b(?:your|the) (?:answer|reply|response) (?:must be|should be|is|shall be)\b|"
     r"\b(?:write|say|reply|respond|answer|output|return|state|use|print|give|schreib(?:e|en)?|antworte(?:n)?|sag(?:e|en)?|"
     r"gib|geben|erwider(?:e|n)|écri(?:s|vez|re)|répond(?:s|ez|re)|di(?:s|tes)|escrib[ea]n?|escribir|respond[ea]n?|"
     r"conteste?|contesta|di|scrivi|rispondi|escreva|responda|напиши(?:те)?|ответь(?:те)?|skriv|svara|svar|schrijf|antwoord)\b"
@@ -81,7 +82,7 @@ _FILL = (
     r"words?|phrase|text|string|token|message|in|your|answer|answers|response|mit|nur|genau|exakt|wörtlich|wortwörtlich|"
     r"diesen|dem|den|einfach|lediglich|stattdessen|satz|folgenden|folgendes|als|antwort|exactement|simplement|seulement|par|"
     r"la|le|phrase|uniquement|exactamente|solo|simplemente|frase|con|esattamente|exatamente|точно|только|это|так|"
-    r"exakt|precis|exact|instead|als|：|准确地?|以下|句子|这句话|一句|下面|أن|بالضبط|فقط|الجملة|التالية|ما|يلي))*"
+    r"exakt|precis|exact|instead|als|then|always|stets|ausschließlich|dann|dan|met|med|bara|alleen|：|准确地?|以下|句子|这句话|一句|下面|أن|بالضبط|فقط|الجملة|التالية|ما|يلي))*"
 )
 _NEGATION = (
     r"\b(?:not|no|n't|cannot|can't|don't|doesn't|isn't|aren't|without|lacks?|missing|unable|unanswerable|insufficient|unknown|"
@@ -103,7 +104,8 @@ _CONDITION = re.compile(_NEGATION, re.IGNORECASE)
 _CUE = re.compile(
     rf"(?:{_VERB}){_FILL}[ \t]*(?::|：)?[ \t]*\n?[ \t]*(?:{_QUOTED})"
     rf"|(?:{_VERB}){_FILL}[ \t]*(?::|：)[ \t]*\n?[ \t]*(?P<rest>[^\n]+)"
-    rf"|(?:{_VERB}){_FILL}[ \t]+(?P<token>[A-Z][A-Z0-9]*(?:[_/ -][A-Z0-9]+)*(?![\w'’-]))",
+    rf"|(?:{_VERB}){_FILL}[ \t]+(?-i:(?P<token>[A-Z][A-Z0-9]*(?:[_/ -][A-Z0-9]+)*))(?![\w'’-])"
+    r"|\b(?:if|when|wenn|falls)\b[^.:\n]{0,80}:[ \t]*(?-i:(?P<alone>[A-Z][A-Z0-9]+(?:[_/ -][A-Z0-9]+)*))(?![\w'’-])",
     re.IGNORECASE,
 )
 _BEFORE = re.compile(rf"(?:{_QUOTED})(?:と|라고|を|로)[^。.\n]{{0,12}}(?:書|答え|回答|出力|返|쓰|답|대답)")
@@ -136,16 +138,16 @@ def own_sentences(instruction: str) -> tuple[str, ...]:
         for match in (*_CUE.finditer(sentence + following), *_BEFORE.finditer(sentence)):
             if match.start() >= len(sentence):
                 continue
-            before = f"{previous} {sentence[: match.start()]}"
-            behind = sentence[match.end() :]
-            condition = _IF.match(behind)
+            groups = match.groupdict()
+            start = match.start("alone") if groups.get("alone") else match.start()
+            before = f"{previous} {sentence[:start]}"
+            condition = _IF.match(sentence[match.end() :])
             strict = _EXACTLY.search(match[0]) and re.search(
                 r"\b(?:if|when|wenn|falls|si|cuando)\b", before, re.IGNORECASE
             )
             missing = _CONDITION.search(before) or (condition and _CONDITION.search(condition[0]))
             if _FORBIDDEN.search(before) or not (missing or strict):
                 continue
-            groups = match.groupdict()
             text = next((value for value in groups.values() if value), "")
             if groups.get("token") and (not text.isupper() or len(text) < 2):
                 continue

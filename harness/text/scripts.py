@@ -82,11 +82,18 @@ def canonical(text: str) -> str:
     return " ".join(plain.split())
 
 
+@cache
+def _is_mark(character: str) -> bool:
+    return unicodedata.category(character)[0] == "M"
+
+
 def clusters(run: str) -> list[str]:
     """The characters of a run, each with the marks that belong to it."""
+    if not any(map(_is_mark, run)):
+        return list(run)
     found: list[str] = []
     for character in run:
-        if found and unicodedata.category(character)[0] == "M":
+        if found and _is_mark(character):
             found[-1] += character
         else:
             found.append(character)

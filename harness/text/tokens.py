@@ -117,7 +117,9 @@ class OtherTexts(Texts):
         """See `Texts`. Stop words are those of the language of each word; a list of words is used beside them."""
         extra = frozenset(stop_words) if isinstance(stop_words, list) else frozenset()
         stemmed = _Stemmers() if stem else None
-        return [list(self._searched(text, extra, stemmed)) for text in texts]
+        # Equal tokens are one object: a large corpus has few distinct ones.
+        shared: dict[str, str] = {}
+        return [[shared.setdefault(token, token) for token in self._searched(text, extra, stemmed)] for text in texts]
 
     def _searched(self, text: str, extra: frozenset[str], stemmed: _Stemmers | None) -> Iterator[str]:
         for token in self._tokens(text):
