@@ -19,7 +19,7 @@ from harness.errors import LlmStopped
 from harness.llm import background
 from harness.llm.asking import Ask, Reply, Spent
 from harness.llm.breaker import Pace
-from harness.llm.responses import Known, Responses, Stored
+from harness.llm.responses import Responses, Stored
 from harness.llm.sending import Question, Sender, Tally
 from harness.llm.services import Services
 from harness.llm.structured import read, repairing, schema_of
@@ -126,7 +126,7 @@ class EndpointChat:
             return Reply("", failure=self._lacking(question))
         return await self._once(question)
 
-    async def _known(self, keys: Sequence[str]) -> dict[str, Known]:
+    async def _known(self, keys: Sequence[str]) -> dict[str, tuple[str, bool]]:
         return await asyncio.wrap_future(self._responses.find(keys))
 
     def _lacking(self, question: Question) -> str:
