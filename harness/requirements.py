@@ -18,6 +18,7 @@ from harness.errors import ConfigError, ModelMissing, Problem
 from harness.models import loaders, prompting
 from harness.models.architecture import Role as ModelRole
 from harness.models.inspection import Inspection, inspect
+from harness.models.prompting import Prompting
 from harness.suite.recipes import PARTS, Data, Part
 from harness.suite.roles import EMBEDDED_PREFIX, Role
 from harness.suite.spec import Candidate, Suite
@@ -257,40 +258,38 @@ JUDGE_INSTRUCTION = "Judge by these rules."
 """What stands for the texts of a judge, which are another for each measure."""
 
 
-def _chatting(suite: Suite) -> Iterator[tuple[str, str, str, bool | None]]:
-    """Models that answer chats here: the key that names each, its name, its instruction, its switch for thinking.
+def _chatting(suite: Suite) -> Iterator[tuple[str, str, str, Prompting]]:
+    """Models that answer chats here: the key that names each, its name, its instruction, and how it is prompted.
 
     Embedded ones are left out: their templates are known, and reading them takes long.
     """
     used, generator, judge = models_named(suite), suite.generator, suite.llm.judge
+    found = []
     if generator is not None and "pipeline.generator.model" in used.get(generator.model, []):
-        yield "pipeline.generator.model", generator.model, generator.instruction, generator.thinking
+        rule = Prompting(generator.thinking, generator.max_new_tokens, "pipeline.generator")
+        found.append((generator.model, generator.instruction, rule))
     if judge is not None and "llm.judge.model" in used.get(judge.model, []):
-        yield "llm.judge.model", judge.model, JUDGE_INSTRUCTION, False
+        found.append((judge.model, JUDGE_INSTRUCTION, Prompting(False, judge.max_tokens, "llm.judge")))
+    for model, instruction, rule in found:
+        if not model.startswith(EMBEDDED_PREFIX):
+            yield f"{rule.where}.model", model, instruction, rule
 
 
 def _unprompted(suite: Suite, sound: set[str]) -> Iterator[Problem]:
     """Those of the `sound` models whose prompts cannot be made, or would not hold the instruction."""
-    for key, model, instruction, thinking in _chatting(suite):
-        if model not in sound or not loaders.locate(model).is_dir():
-            continue
-        try:
-            prompting.look(loaders.locate(model), instruction, thinking)
-        except ConfigError as error:
-            for problem in error.problems:
-                yield Problem(key, f"{model!r}: {problem.what}", problem.hint)
+    for key, model, instruction, rule in _chatting(suite):
+        if model in sound:
+            try:
+                prompting.look(loaders.locate(model), instruction, rule.thinking)
+            except ConfigError as error:
+                yield from (Problem(key, f"{model!r}: {one.what}", one.hint) for one in error.problems)
 
 
 def prompt_notes(suite: Suite) -> Iterator[tuple[str, str]]:
     """What is worth knowing of the prompts of models that answer here, with the model's name; `check` comes first."""
-    generator = suite.generator
-    for key, model, instruction, thinking in _chatting(suite):
-        if not loaders.locate(model).is_dir():
-            continue
-        facts = prompting.look(loaders.locate(model), instruction, thinking)
-        where = key.removesuffix(".model")
-        limit = generator.max_new_tokens if generator and key.startswith("pipeline") else suite.llm.judge.max_tokens  # type: ignore[union-attr]
-        yield from ((model, said) for said in prompting.told(facts, prompting.Prompting(thinking, limit, where)))
+    for _, model, instruction, rule in _chatting(suite):
+        facts = prompting.look(loaders.locate(model), instruction, rule.thinking)
+        yield from ((model, said) for said in prompting.told(facts, rule))
 
 
 def _installed(package: str) -> bool:

@@ -28,7 +28,7 @@ from harness.errors import HarnessError, LlmStopped
 from harness.llm import Ask, Message, Reply, preflight
 from harness.llm.breaker import Pace
 from harness.llm.endpoint import EndpointChat
-from harness.llm.responses import FILE, Cost, Known, Paid, Responses, RoleSpent, Stored, spent_by_role
+from harness.llm.responses import FILE, Cost, Paid, Responses, RoleSpent, Stored, spent_by_role
 from harness.llm.services import Services, chat, using
 from harness.llm.structured import read, response_format
 from harness.suite.roles import Judge, Llm, Role
@@ -550,7 +550,7 @@ def test_an_answer_and_its_spending_are_one_transaction(tmp_path: Path) -> None:
         kept.write("now", "judge", [paid], Stored("k", "text", Cost(1, 2, 3.0))).result()
         with pytest.raises(HarnessError):
             kept.write("now", "judge", [broken], Stored("l", "text", Cost(1, 2, 3.0))).result()
-        assert kept.find(["k", "l"]).result() == {"k": Known("text")}
+        assert kept.find(["k", "l"]).result() == {"k": ("text", False)}
         assert kept.by_role("now") == {"judge": RoleSpent(1, 1, 2, 3.0, 0)}
 
 

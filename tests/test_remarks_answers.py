@@ -35,7 +35,7 @@ def said(tmp_path: Path) -> Any:
             write_jsonl(tmp_path / label / FAILED_FILE, rows)
         plan = SimpleNamespace(
             systems=[SimpleNamespace(label=label, answers=label) for label in systems],
-            suite=SimpleNamespace(generator=SimpleNamespace(model="org/model")),
+            suite=SimpleNamespace(generator=SimpleNamespace(model="org/model", max_new_tokens=48)),
         )
         rows_ = {label: SimpleNamespace(notes=dict(notes)) for label in systems}
         store = SimpleNamespace(get=lambda key: tmp_path / key)
@@ -54,7 +54,7 @@ def test_answers_that_are_as_they_should_be_raise_no_remark(said: Any) -> None:
 
 def test_cut_answers_are_counted_in_one_sentence_for_all_systems(said: Any) -> None:
     (told,) = said({"untuned": with_(PLAIN, 4, cut=True), "few-shot": PLAIN, "tuned": with_(PLAIN, 1, cut=True)})
-    assert "max_new_tokens" in told
+    assert told.startswith("Answers were cut at 48 tokens (pipeline.generator.max_new_tokens)")
     assert "untuned 4 of 6, tuned 1 of 6" in told
 
 

@@ -22,7 +22,7 @@ from harness.llm.checking import Checked, checked_answer
 from harness.llm.dialects import Dialect
 from harness.llm.faults import Answer, Fault
 from harness.llm.requests import Question
-from harness.llm.responses import Known, Responses, Stored
+from harness.llm.responses import Responses, Stored
 from harness.llm.sending import Sender, Tally
 from harness.llm.services import Services
 from harness.llm.structured import repairing, schema_of
@@ -107,7 +107,7 @@ class EndpointChat:
             return Reply("", failure=self._lacking(question))
         return await self._once(question)
 
-    async def _known(self, keys: Sequence[str]) -> dict[str, Known]:
+    async def _known(self, keys: Sequence[str]) -> dict[str, tuple[str, bool]]:
         return await asyncio.wrap_future(self._responses.find(keys))
 
     def _lacking(self, question: Question) -> str:

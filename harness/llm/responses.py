@@ -74,13 +74,6 @@ class Stored(NamedTuple):
     cut: bool = False
 
 
-class Known(NamedTuple):
-    """The text of an answer that is known, and whether it was cut."""
-
-    text: str
-    cut: bool = False
-
-
 class Written(NamedTuple):
     """What waits to be written."""
 
@@ -126,8 +119,8 @@ class Responses:
         self._closing: Callable[[], object] = lambda: None
         self._thread.submit(self._guarded, self._open).result()
 
-    def find(self, keys: Iterable[str]) -> Future[dict[str, Known]]:
-        """The answers that are known, by key."""
+    def find(self, keys: Iterable[str]) -> Future[dict[str, tuple[str, bool]]]:
+        """The answers that are known, by key: the text, and whether it was cut."""
         return self._thread.submit(self._transaction, lambda: self._find(list(keys)), "BEGIN")
 
     def write(self, run: str, role: Role, paid: Sequence[Paid], answer: Stored | None = None) -> Future[None]:
@@ -158,17 +151,13 @@ class Responses:
             rows, self._waiting, self._commit = self._waiting, [], None
         self._transaction(lambda: self._write(rows))
 
-    def _find(self, keys: list[str]) -> dict[str, Known]:
-        found: dict[str, Known] = {}
+    def _find(self, keys: list[str]) -> dict[str, tuple[str, bool]]:
+        found: dict[str, tuple[str, bool]] = {}
         for start in range(0, len(keys), BATCH):
             some = keys[start : start + BATCH]
             marks = ",".join("?" * len(some))
-            rows = self._db.execute(
-                "SELECT answers.key, text, cut_answers.key IS NOT NULL FROM answers LEFT JOIN cut_answers "
-                f"ON answers.key = cut_answers.key WHERE answers.key IN ({marks})",
-                some,
-            )
-            found |= {key: Known(text, bool(cut)) for key, text, cut in rows}
+            rows = self._db.execute(f"SELECT key, text, key IN cut_answers FROM answers WHERE key IN ({marks})", some)
+            found |= {key: (text, bool(cut)) for key, text, cut in rows}
         return found
 
     def _write(self, rows: Sequence[Written]) -> None:

@@ -49,7 +49,13 @@ def remarks(plan: Plan, rows: Mapping[str, LedgerRow], store: FolderStore) -> li
     answered = [system for system in plan.systems if system.answers]
     notes = [rows[key].notes for system in answered if (key := system.answers or "") in rows]
     written = [one for system in answered if (one := _written(system, store)) is not None]
-    return [*_prompts(plan, notes), *_taught(rows), *_taken_off(written), *_failed(written), *_looks_wrong(written)]
+    return [
+        *_prompts(plan, notes),
+        *_taught(rows),
+        *_taken_off(plan, written),
+        *_failed(written),
+        *_looks_wrong(written),
+    ]
 
 
 def _written(system: SystemPlan, store: FolderStore) -> _Written | None:
@@ -86,9 +92,10 @@ def _taught(rows: Mapping[str, LedgerRow]) -> Iterator[str]:
         )
 
 
-def _taken_off(written: Sequence[_Written]) -> Iterator[str]:
+def _taken_off(plan: Plan, written: Sequence[_Written]) -> Iterator[str]:
     if told := _counted(written, lambda one: one.cut):
-        limit = f"{GENERATOR}.max_new_tokens"
+        tokens = plan.suite.generator.max_new_tokens if plan.suite.generator else 0
+        limit = f"{tokens} tokens ({GENERATOR}.max_new_tokens)"
         yield f"Answers were cut at {limit}, and are scored as they stand: {told}. Raise it for whole answers."
     if told := _counted(written, lambda one: one.thought):
         yield f"Thoughts were removed from answers before they were scored: {told}."

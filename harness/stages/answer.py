@@ -144,7 +144,7 @@ def _answered(
     """A reply up to the first stop string, as of a local generator; thoughts are counted as they were written."""
     text = before_stop(endpoints.sound(reply.text), stop)
     prompt_tokens = sum(rough_tokens(message.content) for message in ask.messages)
-    new_tokens = rough_tokens(text) + rough_tokens(reply.thought)
+    new_tokens = rough_tokens(text) + (rough_tokens(reply.thought) if reply.thought else 0)
     cut = reply.cut and len(text) == len(reply.text.strip())
     return records.Answer(query_id, text, prompt_tokens, new_tokens, tuple(context), cut, bool(reply.thought))
 
