@@ -184,7 +184,7 @@ class Server:
         writer.write("\r\n".join([*lines, "", ""]).encode() + content)
         await writer.drain()
         if isinstance(served.content, dict):
-            self.billed += served.content.get("usage", {}).get("total_tokens", 0)
+            self.billed += (served.content.get("usage") or {}).get("total_tokens", 0)
         return True
 
 

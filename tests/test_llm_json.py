@@ -45,6 +45,7 @@ ONE_READING: dict[str, tuple[str, str]] = {
     "a plus": ('{"explanation": "fine", "score": +0.9}', "fine"),
     "a fence": ('```json\n{"explanation": "fine", "score": 0.9,}\n```', "fine"),
     "chatter": ('Sure {as asked}: {"explanation": "fine", "score": 0.9,} Anything else?', "fine"),
+    "a remark with a colon": ('{note: see above} {"explanation": "fine", "score": 0.9}', "fine"),
     "JSON in a text of JSON": (json.dumps('{"explanation": "fine", "score": 0.9}'), "fine"),
     "a space that does not break": ('{"explanation":\u00a0"fine",\u00a0"score": 0.9}', "fine"),
     "a draft in a thought": ('<think>{"explanation": "d", "score": 0.1}</think>{"explanation": "fine", "score": 0.9}',

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import yaml
 from pydantic import ValidationError
 
-from harness import outcomes, requirements
+from harness import endpoints, outcomes, requirements
 from harness.data.datasets import load_dataset
 from harness.errors import ConfigError, Problem, nearest
 from harness.models.inspection import inspect
@@ -57,6 +57,7 @@ def export(
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(Problem(str(folder), "is not empty", "name a new folder"))
     found = _find(candidate, store, suite)
+    found = found._replace(suite=endpoints.spoken(found.suite, store))
     system = _system(found.outcome, candidate, seed)
     plan, planned = _planned(found, system)
     models = _models(planned, FolderStore(store / "store"))

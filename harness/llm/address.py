@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, urlsplit, urlunsplit
 from urllib.request import getproxies, proxy_bypass
 
 from harness.suite.roles import Llm
-from harness.suite.secrets import REFERENCE
+from harness.suite.secrets import REFERENCE, looks_like_key
 
 DEFAULT_URL = "https://api.openai.com/v1"
 COMPLETIONS = "/chat/completions"
@@ -64,7 +64,8 @@ def address_of(llm: Llm) -> Address:
     host, path = parts.hostname or "", parts.path.rstrip("/").removesuffix(COMPLETIONS)
     place = f"[{host}]" if ":" in host else host
     place += f":{port}" if port is not None else ""
-    shown = f"{parts.scheme}://{place}{path}"
+    # A suite's own address was checked when it was read; one of the environment was not.
+    shown = f"{parts.scheme}://{place}" + ("" if looks_like_key(path) else path)
     base = urlunsplit((parts.scheme, parts.netloc, path, "", ""))
     return Address(base, shown, host, path, parts.scheme, "@" in parts.netloc)
 

@@ -116,14 +116,22 @@ class Dialect(NamedTuple):
         return llm.model_copy(update=changes) if changes else llm
 
     def hearing(self, fault: Fault, body: Mapping[str, Any]) -> Dialect | None:
-        """The dialect in which to ask again after a refusal; None if the fault speaks of nothing that is optional."""
+        """The dialect in which to ask again after a refusal; None if the fault speaks of nothing that is optional.
+
+        It always knows more than this one, so that asking anew comes to an end.
+        """
         if not 400 <= fault.status < 600 or fault.status in NEVER:
             return None
-        if "stream" not in body and _STREAM.search(fault.said):
+        other = self._hearing(fault, body)
+        return other if other is not None and other.instead != self.instead else None
+
+    def _hearing(self, fault: Fault, body: Mapping[str, Any]) -> Dialect | None:
+        settled = "stream" in self.instead
+        if not settled and "stream" not in body and _STREAM.search(fault.said):
             return self.knowing("stream", True, fault.said)
         if body["messages"][0]["role"] == "system" and _SYSTEM.search(fault.said):
             return self.knowing("system", None, fault.said)
-        if body.get("stream") and _names("stream", fault):
+        if not settled and body.get("stream") and _names("stream", fault):
             return self.knowing("stream", False, fault.said)
         for name in ("stream_options", "response_format", "seed", "temperature", *LIMITS):
             if name in body and (found := self._without(name, fault, body)) is not None:
@@ -149,7 +157,7 @@ class Dialect(NamedTuple):
     def _warmer(self, said: str, sent: float) -> Dialect | None:
         """Without a temperature, or with the one that the server takes."""
         only = _ONLY.search(said)
-        if only is not None:
+        if only is not None and "temperature" not in self.instead:
             return self.knowing("temperature", float(only[1]), said)
         if _RANGE.search(said):
             wanted = sent == 0 and _ABOVE_0.search(said)
@@ -191,6 +199,10 @@ class Speech:
         if joined != self.dialect:
             self.dialect = joined
             self.write()
+
+    def now(self) -> Dialect:
+        """What is known, with what other processes learned meanwhile."""
+        return _read(self.path).get(self.place, Dialect()).joined(self.dialect)
 
     def replace(self, dialect: Dialect) -> None:
         """Remember this, and nothing of what was known before."""

@@ -24,7 +24,9 @@ SHOWN = 4000
 COMPLAINTS = 5
 _NUMBER_CUT = re.compile(r"[-+.\deE]*\s*")
 _BRACKET = re.compile(r"[{\[]")
-_MEANT = re.compile(r"\{\s*(?:[\"'}]|\Z|[A-Za-z_]\w*\s*:)|\[\s*(?:[\[{\"\]]|\Z)")
+_LOOSE = re.compile(r"\{\s*[A-Za-z_]\w*\s*:")
+"""What opens JSON whose keys have no quotes, or a remark."""
+_MEANT = re.compile(r"\{\s*(?:[\"'}]|\Z)|\[\s*(?:[\[{\"\]]|\Z)")
 """What opens JSON rather than a remark in brackets."""
 
 
@@ -104,7 +106,7 @@ def _decoded(text: str, start: int) -> tuple[Any, int]:
 
 
 def _mended(text: str, start: int, error: json.JSONDecodeError) -> Mended | None:
-    if not _MEANT.match(text, start):
+    if not (_MEANT.match(text, start) or _LOOSE.match(text, start)):
         return None
     try:
         return mend(text, start)

@@ -26,7 +26,7 @@ def dialects(suite: Suite, services: Services) -> list[str]:
     told: dict[str, str] = {}
     for role in requirements.endpoints(suite):
         llm = suite.llm.roles[role]
-        dialect = speech_of(llm, services.folder).dialect
+        dialect = speech_of(llm, services.folder).now()
         if changes := list(changed(llm, dialect)):
             place = f"{llm.model} at {address_of(llm).shown} refuses {_refused(llm, dialect)}: {'; '.join(changes)}."
             found.setdefault(place, []).append(role)

@@ -34,6 +34,15 @@ OWN_KEYS = {
 """What of a request is set by a key of the role itself."""
 
 
+SERVED_KEYS = ("headers", "query", "extra_body", "reasoning_effort", "key_header", "price_cached")
+"""What only a model at an endpoint can be given."""
+
+
+def is_local(model: str) -> bool:
+    """Whether a model runs in process."""
+    return model.startswith(EMBEDDED_PREFIX) or Path(model).expanduser().is_dir()
+
+
 def _texts(value: object) -> object:
     """YAML reads ``api-version: 2024-10-21`` as a date, and a number as a number; both are sent as texts."""
     if not isinstance(value, Mapping):
@@ -136,6 +145,8 @@ class Llm(Spec):
     def _served(self) -> Llm:
         if self.base_url is not None and self.model.startswith(EMBEDDED_PREFIX):
             raise ValueError(f"{self.model!r} runs in process, so it has no 'base_url'")
+        if self.in_process and (given := [name for name in SERVED_KEYS if getattr(self, name)]):
+            raise ValueError(f"{self.model!r} runs in process, so it has no {given[0]!r}")
         return self
 
     @property
@@ -209,8 +220,3 @@ class Llms(Spec):
     def roles(self) -> dict[Role, Llm]:
         """The roles that are given."""
         return {role: one for role in ROLES if (one := getattr(self, role)) is not None}
-
-
-def is_local(model: str) -> bool:
-    """Whether a model runs in process."""
-    return model.startswith(EMBEDDED_PREFIX) or Path(model).expanduser().is_dir()
