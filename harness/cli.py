@@ -106,10 +106,10 @@ def report(
     folder = store / "outcomes" / suite / "latest"
     if not folder.is_dir():
         folder = store / "outcomes" / load_suite(suite)[0].name / "latest"
-    outcome = outcomes.read(folder)
-    written = outcomes.rewrite_reports(folder, outcome)
-    if written:
-        warn(f"the report files of this outcome were not all there; wrote them again in {folder.resolve()}")
+    outcome, told = outcomes.read(folder), list[Path]()
+    lost = outcomes.guarded(lambda: told.extend(outcomes.rewrite_reports(folder, outcome)), "the report", folder)
+    if told and not lost:
+        warn(f"the report files of this outcome were not all there; wrote them again in {folder}")
     if html is not None:
         say(f"Wrote {outcomes.write_page(folder, html)}.")
     elif as_json:
@@ -118,6 +118,7 @@ def report(
         screen = Console(record=True, width=110) if svg else console()
         render(outcome, screen, verbose=verbose, folder=None if svg else folder)
         if svg:
+            svg.parent.mkdir(parents=True, exist_ok=True)
             picture = screen.export_svg(title=f"harness run {outcome.suite}")
             # rich asks a server for its font; a picture that is looked at should tell nobody.
             svg.write_text(re.sub(r"@font-face \{.*?\}", "", picture, flags=re.DOTALL), encoding="utf-8")

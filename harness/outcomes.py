@@ -14,7 +14,7 @@ from typing import Any
 from harness import evidence, looks
 from harness.data import formats
 from harness.data.datasets import Dataset
-from harness.errors import ConfigError
+from harness.errors import ConfigError, HarnessError
 from harness.plans.graph import Plan
 from harness.report import PAGE_FILE, REPORT_FILE, write_html, write_reports
 from harness.report.explorer import Evidence
@@ -117,7 +117,16 @@ def rewrite_reports(folder: Path, outcome: Outcome) -> list[Path]:
     """Write the report files of an outcome again, if one is not there; return what was written."""
     if (folder / REPORT_FILE).is_file() and (folder / PAGE_FILE).is_file():
         return []
-    return write_reports(outcome, folder, evidence.of_files(folder, outcome))
+    return write_reports(outcome, folder, _kept_evidence(folder, outcome))
+
+
+def _kept_evidence(folder: Path, outcome: Outcome) -> Evidence | None:
+    """What the page shows of single queries; None, and a warning, where the rows are no longer all there."""
+    try:
+        return evidence.of_files(folder, outcome)
+    except (HarnessError, OSError, ValueError, KeyError, TypeError) as error:
+        log.warning("%s: the page has no single queries, for its rows cannot be read (%s)", folder, error)
+        return None
 
 
 def read(folder: Path) -> Outcome:
@@ -132,7 +141,8 @@ def write_page(folder: Path, target: Path) -> Path:
     left out, and the page says so, where the data set cannot be read or is another one by now.
     """
     outcome = read(folder)
-    return write_html(outcome, target, evidence.of_files(folder, outcome))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    return write_html(outcome, target, _kept_evidence(folder, outcome))
 
 
 def _answers(plan: Plan, answers: Mapping[str, Mapping[str, Answer]]) -> Iterator[dict[str, Any]]:

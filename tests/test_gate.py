@@ -673,3 +673,17 @@ def test_power(accepted: int, now: int, drop: float) -> None:
     """Prints the power; bounds it only at both ends."""
     found = simulate(200, accepted, now, between_seeds=0.005, drop=drop).found
     assert found >= 0.75 or drop < 0.1
+
+
+# ---- many at once
+
+
+@pytest.mark.parametrize("count", [2, 8, 17])
+def test_what_is_new_is_said_together(count: int) -> None:
+    rows = {("untuned", 0): {"ndcg@10": BASE}} | {(f"c{number}", 0): {"ndcg@10": BASE} for number in range(count - 1)}
+    found = gated(rows)
+    assert [one.verdict for one in found.verdicts] == ["new"] * count
+    (line,) = told(found.verdicts)
+    assert line.startswith(f"{count} systems are new on ndcg@10 (untuned, c0" if count > 2 else "2 systems are new on")
+    assert line.endswith("): nothing was accepted for them.")
+    assert ("9 more)" in line) == (count == 17)

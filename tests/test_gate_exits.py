@@ -17,6 +17,7 @@ import judged
 import pytest
 from test_gating import BASE, Project, call, project  # noqa: F401
 
+from harness.gates import baselines, versus
 from harness.gates.side_outputs import MOST_BYTES, STEP_SUMMARY
 from harness.gates.standing import stale
 from harness.report import gates
@@ -337,3 +338,17 @@ def test_two_gates_at_once_agree(project: Project) -> None:  # noqa: F811
     told = [process.communicate(timeout=120)[0] for process in both]
     assert [process.returncode for process in both] == [1, 1]
     assert told[0] == told[1]
+
+
+# ---- accepted scores against accepted scores
+
+
+@pytest.mark.parametrize(("served", "answers"), [(True, "inconclusive"), (None, "inconclusive"), (False, "equivalent")])
+def test_answers_of_an_endpoint_are_not_made_alike(served: bool | None, answers: str, tmp_path: Path) -> None:
+    """Equal answers of two accepted folders say nothing where another model may have served them; lists do."""
+    rows = judged.rows_of({("untuned", 0): {"ndcg@10": BASE[:6], "utility": [1.0, 0.0, 1.0, 1.0, 0.0, 1.0]}})
+    for name in ("one", "other"):
+        baseline = judged.baseline_of(judged.outcome_of(rows), rows, served=served)
+        baselines.write(tmp_path / name, baseline.accepted, baseline.tables)
+    found = versus.compare(*(versus.side(str(tmp_path / name), tmp_path) for name in ("one", "other")), 0.02)
+    assert {row.measure: row.verdict for row in found.rows} == {"ndcg@10": "equivalent", "utility": answers}

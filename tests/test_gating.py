@@ -297,7 +297,7 @@ def test_a_file_that_cannot_be_written_is_no_pass(project: Project) -> None:
     ("trouble", "what"),
     [
         ("none", "no outcome here; run the suite first"),
-        ("cut off", " at column 1); run the suite again"),
+        ("cut off", "); run the suite again"),
         ("later", "; upgrade the harness, or run the suite again"),
         ("not text", "not the text of an outcome; run the suite again"),
         ("other suite", "an outcome of the suite 'other', not of 'toy'; give an outcome of this suite"),

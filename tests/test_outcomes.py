@@ -100,6 +100,37 @@ def test_the_report_is_written_again_when_asked(
     assert leave("report", outcome.suite)[2] == ""
 
 
+def test_a_report_is_shown_though_rows_are_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, leave: Leave  # noqa: F811
+) -> None:  # fmt: skip
+    outcome, folder = write(Path(".harness"), monkeypatch)
+    for name in ("answers.parquet", "report.md"):
+        (folder / name).unlink()
+    code, _, error = leave("report", outcome.suite)
+    assert (code, "Traceback" in error) == (0, False)
+    assert (folder / "report.md").is_file()
+    code, out, _ = leave("report", outcome.suite, "--html", "new/folder/page.html")
+    assert (code, out) == (0, "Wrote new/folder/page.html.\n")
+    assert (tmp_path / "new" / "folder" / "page.html").is_file()
+
+
+def test_a_report_that_raises_on_the_screen_changes_no_exit_code(
+    monkeypatch: pytest.MonkeyPatch, leave: Leave, caplog: pytest.LogCaptureFixture  # noqa: F811
+) -> None:  # fmt: skip
+    from harness.bench import Finished
+
+    outcome, folder = write(Path(".harness"), monkeypatch)
+    for share, code in ((0.0, 0), (0.5, 3)):
+        done = Finished(outcome, folder, 3, 2, share, 0.0, 1.0)
+        monkeypatch.setattr("harness.bench.run", lambda *_, _done=done, **__: _done)
+        monkeypatch.setattr("harness.report.terminal.render", raising)
+        left, out, _ = leave("run", "toy")
+        assert left == code
+        assert "3 stage calls made" in out
+        assert "ZeroDivisionError" in caplog.text
+        caplog.clear()
+
+
 def test_a_diagnosis_is_pointed_at_before_it_is_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import diagnosed
 

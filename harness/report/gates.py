@@ -17,6 +17,8 @@ from harness.values.findings import Comparison
 
 SCHEMA = "harness/gate-1"
 TONES: dict[str, Tone] = {**VERDICT_TONES, "within bound": "equivalent", "over bound": "regressed"}
+MOST_NAMES = 8
+"""Systems of which a sentence about many names no more; the table has them all."""
 NO_EVIDENCE = "this is no evidence that nothing changed"
 
 
@@ -113,10 +115,16 @@ def _unchanged(one: Gated, row: Comparison) -> bool:
 
 
 def _of_many(group: Sequence[Gated]) -> str:
-    first, names = group[0], figures.listed([one.label for one in group])
+    first = group[0]
     if first.comparison is None:
-        said = f"{len(group)} systems are new on {first.gate} ({names}): {_bare(first.reason)}."
+        shown = [one.label for one in group[:MOST_NAMES]]
+        more = [f"{len(group) - MOST_NAMES} more"] if len(group) > MOST_NAMES else []
+        said = (
+            f"{len(group)} systems are new on {first.gate} ({figures.listed([*shown, *more])}): "
+            f"{_bare(first.reason).removesuffix(' for it')}{' for them' if first.reason.endswith(' for it') else ''}."
+        )
         return sentences(said, "Advisory: it fails nothing." if first.advisory else "")
+    names = figures.listed([one.label for one in group])
     said = f"{names} are unchanged on {first.gate}: no group of queries differs ({_rests_on(first.comparison)})."
     return sentences(said, "Advisory: it fails nothing." if first.advisory else "")
 
