@@ -5,20 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import fmean
 from typing import NamedTuple
 
 from harness import aftermath, endpoints, forgetting, outcomes, provenance, requirements, scoring
-from harness.comparing import ALPHA, BOUNDS, RESAMPLES, Comparisons, values_of
+from harness.comparing import Comparisons
 from harness.data.datasets import Dataset, load_dataset
 from harness.data.formats import read_run
 from harness.plans.graph import Plan, SystemPlan
 from harness.plans.ledger import making_cost, unknown_costs
 from harness.plans.plan import build_plan
-from harness.remarks import answers, data, language
-from harness.remarks import endpoints as remarks_of_endpoints
-from harness.remarks import models as models_told
-from harness.remarks.training import training_remarks
+from harness.remarks.front import Ran, front
+from harness.remarks.settings import not_run, settings
 from harness.running.carry_out import Execution, Watch, carry_out, no_watch
 from harness.running.executors import ChildExecutor, Executor, InlineExecutor
 from harness.running.latency import Latencies
@@ -33,11 +30,8 @@ from harness.suite.spec import Suite
 from harness.suite.uses import reading_of
 from harness.twins import Twins, no_ops
 from harness.values.findings import Abstention, Outcome, Serving, SystemInfo
-from harness.values.records import Score
 
 STORE = Path(".harness")
-NO_JUDGE = "no judge configured"
-NOT_MEASURED = "the suite words it and does not measure it; add 'rubric' to measures"
 
 
 class Finished(NamedTuple):
@@ -111,6 +105,7 @@ class Bench:
         systems = self._systems(plan, execution, serving, alike.twins)
         compared, unknown = Comparisons(plan, rows, cards.unproven()), self._unknown(plan, execution)
         summaries = [summary for system in plan.systems for summary in summarise(rows[system.label], self.split)]
+        ran = Ran(self.written, dataset, plan, execution.rows, cards.judgements, rows, unknown)
         outcome = Outcome(
             suite=self.suite.name,
             split=self.split,
@@ -120,7 +115,7 @@ class Bench:
             provenance=provenance.collect(self.path),
             spec=self.written.model_dump(mode="json", by_alias=True),
             dataset=dataset.describe(self.split, len(plan.sample)),
-            settings=self._settings(dataset) | data.settings(dataset.splits[self.split]),
+            settings=settings(self.suite, dataset),
             measures=tuple(map(str, self.suite.measures)),
             identities={str(measure): cards.identity(measure, self.split) for measure in self.suite.measures},
             measured={str(measure): cards.measured(measure) for measure in self.suite.measures},
@@ -135,24 +130,8 @@ class Bench:
             ledger=(*execution.rows.values(), *cards.judgements, *there.ledger),
             forgotten=there.forgotten,
             paid=endpoints.paid(self.services),
-            not_run=self._not_run(plan) | {f"probe {name}": why for name, why in latencies.failed.items()},
-            notes=(
-                *data.told(dataset, self.split),
-                *models_told.before(self.suite),
-                *remarks_of_endpoints.dialects(self.written, self.services),
-                *models_told.cut(execution.rows.values()),
-                *answers.remarks(plan, execution.rows, self.store),
-                *training_remarks(execution.rows.values()),
-                *remarks_of_endpoints.mended((*execution.rows.values(), *cards.judgements)),
-                *self._notes(plan, rows),
-                *language.read_as(dataset),
-                *language.unfair_bm25(self.suite, execution.rows.values()),
-                *language.dropped_queries(execution.rows.values()),
-                *cards.remarks(),
-                *_untold(unknown),
-                *there.notes,
-                *alike.notes,
-            ),
+            not_run=not_run(self.suite, plan) | {f"probe {name}": why for name, why in latencies.failed.items()},
+            notes=(*front(ran, self.store, self.services), *cards.remarks(), *there.notes, *alike.notes),
             repairs=dataset.repairs,
             missing_lists=self._missing_lists(plan, dataset, execution),
             calls_planned=len(plan.calls),
@@ -227,90 +206,9 @@ class Bench:
                 found[system.label] = count
         return found
 
-    def _settings(self, dataset: Dataset) -> dict[str, str]:
-        """What a reader must know to judge the numbers, in words."""
-        made, pipeline = self.suite.data, self.suite.pipeline
-        settings = {
-            "split scored": self.split,
-            "language": language.setting(dataset),
-            **language.abstention_setting(self.suite.abstention_sentences),
-            "passages relevant for scored questions may be synthesized from": (
-                "yes" if made.synthesize.test_documents else "no"
-            ),
-            **models_told.settings(self.suite),
-            "training pairs": self._pairs_used(),
-            "lists": f"{pipeline.depth} documents deep, exact search, ties by score and then by doc_id, descending",
-            "intervals": f"{1 - ALPHA:.0%} simultaneous, sign flips by group, {RESAMPLES:,} times, single-step max-T",
-            "family of gains": f"gated measures of every system but untuned, {' and '.join(BOUNDS)}",
-        }
-        if pipeline.generator is not None:
-            settings["passages shown to the generator"] = (
-                f"{pipeline.context}, each cut after {pipeline.generator.passage_tokens} tokens"
-            )
-        rule = self.suite.evaluate.contexts
-        if rule is not None:
-            settings["passages shown to the generator"] = (
-                f"the same to every system, chosen by the judgements; {rule.lacking:.0%} of the answerable questions "
-                "are shown another passage of the same group, and count as unanswerable"
-            )
-        if self.suite.seeds and len(self.suite.seeds) < 3:
-            settings["claims"] = "about these checkpoints; a claim about a recipe needs three seeds or more"
-        return settings
-
-    def _pairs_used(self) -> str:
-        """Which pairs candidates are trained on: in a word if they agree."""
-        used = {name: one.pairs or self.suite.data.pairs for name, one in self.suite.strategies.items()}
-        if len(set(used.values())) == 1:
-            return next(iter(used.values()))
-        return "; ".join(f"{name}: {pairs}" for name, pairs in used.items()) or "none"
-
-    def _not_run(self, plan: Plan) -> dict[str, str]:
-        judged = [str(measure) for measure in self.suite.measures if measure.is_judged]
-        # What nobody asked for is named too, so that a reader sees what a judge would add.
-        unjudged = judged or ["LLM-judged measures of ragas"]
-        reasons = dict.fromkeys(unjudged, NO_JUDGE) if self.suite.llm.judge is None else {}
-        if self.suite.rubric and "rubric" not in judged:
-            reasons[f"rubric ({self.suite.rubric})"] = NO_JUDGE if self.suite.llm.judge is None else NOT_MEASURED
-        if not plan.sample:
-            answers = [str(m) for m in self.suite.measures if not m.is_rank and str(m) not in reasons]
-            reasons |= dict.fromkeys(answers, "the data set has no reference answers")
-        skipped = set(self.suite.reference_rows) - {system.name for system in plan.systems}
-        reasons |= dict.fromkeys(sorted(skipped), "the data set or the suite has not what it needs")
-        return reasons
-
     @staticmethod
     def _unknown(plan: Plan, execution: Execution) -> dict[str, list[str]]:
         """Calls whose cost is not known, by the system that needed them."""
         found = {system.label: unknown_costs(plan, system, execution.rows) for system in plan.systems}
         failed = {system.label for system in plan.systems if any(goal in execution.failed for goal in system.goals)}
         return {label: calls for label, calls in found.items() if calls and label not in failed}
-
-    def _notes(self, plan: Plan, rows: Mapping[str, list[Score]]) -> list[str]:
-        notes = []
-        for measure in self.suite.margins:
-            if measure.is_rank:
-                means = [
-                    f"{system.label} {fmean(values):.3f}"
-                    for system in plan.systems
-                    if (
-                        values := [
-                            v for v in values_of(rows[system.label], str(measure), "dev").values() if v is not None
-                        ]
-                    )
-                    and system.dev_run
-                ]
-                if means:
-                    notes.append(f"{measure} on dev, where recipes are chosen: {', '.join(means)}.")
-        if self.split == "dev" and any("dev_run" in planned.call.inputs for planned in plan.calls.values()):
-            notes.append(
-                "Checkpoints were chosen on the very questions that are scored here, which flatters the candidates; "
-                "set recipes...checkpoints: 1, or confirm on test."
-            )
-        return notes
-
-
-def _untold(unknown: Mapping[str, Sequence[str]]) -> list[str]:
-    return [
-        f"The cost to make {label} leaves out: {', '.join(calls)} (no longer in the store)."
-        for label, calls in unknown.items()
-    ]

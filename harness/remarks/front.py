@@ -1,0 +1,80 @@
+"""The remarks of a run together, in the order in which a reader wants them: data, models, answers, training, scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import NamedTuple
+
+from harness.comparing import values_of
+from harness.data.datasets import Dataset
+from harness.llm.services import Services
+from harness.plans.graph import Plan
+from harness.remarks import answers, data, endpoints, language, models
+from harness.remarks.training import training_remarks
+from harness.store import FolderStore
+from harness.suite.spec import Suite
+from harness.values.findings import LedgerRow
+from harness.values.records import Score
+
+
+class Ran(NamedTuple):
+    """What a run was made of, and what it made.
+
+    `written` is the suite as its file has it, `judgements` are the ledger rows of the judge, `scores` has the rows of
+    every system by its label, `unknown` the calls whose cost is not known.
+    """
+
+    written: Suite
+    dataset: Dataset
+    plan: Plan
+    ledger: Mapping[str, LedgerRow]
+    judgements: Sequence[LedgerRow]
+    scores: Mapping[str, list[Score]]
+    unknown: Mapping[str, Sequence[str]]
+
+
+def front(ran: Ran, store: FolderStore, services: Services) -> list[str]:
+    """Return the sentences for the front of a report."""
+    suite, ledger = ran.plan.suite, ran.ledger.values()
+    return [
+        *data.told(ran.dataset, suite.evaluate.split),
+        *models.before(suite),
+        *endpoints.dialects(ran.written, services),
+        *models.cut(ledger),
+        *answers.remarks(ran.plan, ran.ledger, store),
+        *training_remarks(ledger),
+        *endpoints.mended((*ledger, *ran.judgements)),
+        *_on_dev(suite, ran.plan, ran.scores),
+        *language.read_as(ran.dataset),
+        *language.unfair_bm25(suite, ledger),
+        *language.dropped_queries(ledger),
+        *_unknown_costs(ran.unknown),
+    ]
+
+
+def _on_dev(suite: Suite, plan: Plan, rows: Mapping[str, list[Score]]) -> list[str]:
+    notes = []
+    for measure in suite.margins:
+        if measure.is_rank:
+            means = [
+                f"{system.label} {fmean(values):.3f}"
+                for system in plan.systems
+                if (values := [v for v in values_of(rows[system.label], str(measure), "dev").values() if v is not None])
+                and system.dev_run
+            ]
+            if means:
+                notes.append(f"{measure} on dev, where recipes are chosen: {', '.join(means)}.")
+    if suite.evaluate.split == "dev" and any("dev_run" in planned.call.inputs for planned in plan.calls.values()):
+        notes.append(
+            "Checkpoints were chosen on the very questions that are scored here, which flatters the candidates; "
+            "set recipes...checkpoints: 1, or confirm on test."
+        )
+    return notes
+
+
+def _unknown_costs(unknown: Mapping[str, Sequence[str]]) -> list[str]:
+    return [
+        f"The cost to make {label} leaves out: {', '.join(calls)} (no longer in the store)."
+        for label, calls in unknown.items()
+    ]
