@@ -42,8 +42,8 @@ def check(suite: Suite) -> None:
     missing = [problem for model, keys in models_named(suite).items() for problem in _located(model, keys, places)]
     there = {use: use.inspected(places[use.model]) for use in uses(suite) if use.model in places}
     wrong = [*_device(suite), *_generator_recipes(suite), *_unusable(there), *_untrainable(suite, there)]
-    sound = {use.model for use in there} - {use.model for use in there if use.inspected().problems}
-    wrong += _unprompted(suite, sound)
+    unsound = {use.model for use, found in there.items() if found.problems}
+    wrong += _unprompted(suite, {model: place for model, place in places.items() if model not in unsound})
     if wrong:
         raise ConfigError([*wrong, *missing])
     if missing:
@@ -275,12 +275,12 @@ def _chatting(suite: Suite) -> Iterator[tuple[str, str, str, Prompting]]:
             yield f"{rule.where}.model", model, instruction, rule
 
 
-def _unprompted(suite: Suite, sound: set[str]) -> Iterator[Problem]:
-    """Those of the `sound` models whose prompts cannot be made, or would not hold the instruction."""
+def _unprompted(suite: Suite, sound: Mapping[str, Path]) -> Iterator[Problem]:
+    """Those of the `sound` models, by their places, whose prompts cannot be made or would lack the instruction."""
     for key, model, instruction, rule in _chatting(suite):
         if model in sound:
             try:
-                prompting.look(loaders.locate(model), instruction, rule.thinking)
+                prompting.look(sound[model], instruction, rule.thinking)
             except ConfigError as error:
                 yield from (Problem(key, f"{model!r}: {one.what}", one.hint) for one in error.problems)
 

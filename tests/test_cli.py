@@ -218,10 +218,10 @@ def test_a_report_before_a_run(leave: Leave) -> None:
     assert error.endswith("no outcome here; run the suite first\n")
 
 
-def test_doctor_finds_what_is_there(leave: Leave, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_finds_what_is_there(leave: Leave, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(doctor, "LEAST_DISK", 0.0)
-    monkeypatch.setattr(doctor, "locate", lambda name: Path(name))
-    monkeypatch.setattr("harness.models.loaders.locate", lambda name: Path(name))
+    monkeypatch.setattr(doctor, "locate", lambda name: tmp_path)
+    monkeypatch.setattr("harness.models.loaders.locate", lambda name: tmp_path)
     monkeypatch.setattr("harness.requirements.inspect", lambda folder, role, **rule: Inspection(folder, role))
     monkeypatch.setenv(provenance.DEVICE_VARIABLE, "auto")
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
