@@ -14,7 +14,7 @@ Signature = tuple[tuple[str, int, int, int], ...]
 
 def signature(path: Path) -> Signature:
     """Return what changes when a file, or one below a folder, is written: names, sizes, and the times of change."""
-    files = sorted(item for item in path.rglob("*") if item.is_file()) if path.is_dir() else [path]
+    files = sorted(item for item in (path, *path.rglob("*")) if item.is_file())
     states = ((item.as_posix(), item.stat()) for item in files)
     return tuple((name, state.st_size, state.st_mtime_ns, state.st_ctime_ns) for name, state in states)
 
