@@ -14,6 +14,7 @@ from llm_server import Seen, Served, Server
 
 from harness import bench, cli
 from harness.commands import doctor
+from harness.commands.last_words import what_was_done
 from harness.llm import preflight
 from harness.llm.services import Services
 from harness.running.executors import InlineExecutor
@@ -90,7 +91,7 @@ def test_a_run_with_a_model_that_takes_no_temperature_is_right_and_told(
         assert outcome["spec"]["llm"]["generator"]["temperature"] == 0.0, "the suite is kept as it is written"
         assert not [row for row in outcome["summaries"] if row["failed"]]
         asked = server.requests
-        assert "Nothing had to be computed again" in cli._what_was_done(run(path, store))
+        assert "Nothing had to be computed again" in what_was_done(run(path, store))
         assert server.requests == asked, "the second run asked again"
         assert note in " ".join(latest(store)["notes"])
         # A server that takes what it refused before is another one to ask: doctor finds it, and the answers are new.
@@ -184,7 +185,7 @@ def test_the_last_line_of_a_run_does_not_contradict_its_failures(tmp_path: Path)
         for _ in range(2):
             done = run(path, tmp_path / "store")
             assert done.failed_share == 1
-            assert "Nothing had to be computed again" not in cli._what_was_done(done)
+            assert "Nothing had to be computed again" not in what_was_done(done)
             server.gate = judge_after_the_check(answer)
     assert "the prompt is not liked" in str(done.outcome.systems)
 

@@ -400,9 +400,8 @@ def test_prompts_of_the_model_are_trained_with_as_those_of_the_suite_are(
 
 def test_a_default_prompt_stands_before_what_has_no_prompt_of_its_own(folder: Path, tmp_path: Path) -> None:
     own = configured(
-        folder, tmp_path / "own", prompts={"query": "", "document": "passage: ", "all": "what: "},
-        default_prompt_name="all",
-    )  # fmt: skip
+        folder, tmp_path / "own", prompts={"document": "passage: ", "all": "what: "}, default_prompt_name="all"
+    )
     assert prompts_of(load_bi_encoder(own, 32)) == ("what: ", "passage: ")
     assert prompts_of(load_bi_encoder(folder, 32)) == ("", "")
 

@@ -42,6 +42,8 @@ def load_dataset(spec: DatasetSpec, split: str, reading: Reading | None = None) 
     checked = checking.check(raw, where, reading, problems, repairing)
     dataset = checking.assembled(raw, checked, name, where, spec.group, reading, problems)
     dataset = replace(dataset, repairs=repairing.made(), asked_language=spec.language)
+    if not problems:
+        problems += checking.too_many(dataset, checked, spec.repairs, split, where)
     if not problems and not dataset.splits.get(split, Split({}, {}, {})).judged:
         known = [part for part in dataset.splits if dataset.splits[part].judged]
         what = f"no judged query in split {split!r}"

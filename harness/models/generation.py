@@ -58,10 +58,13 @@ class Reading(NamedTuple):
 
 
 def before_stop(text: str, stop: Sequence[str]) -> str:
-    """The text before the first of the stop strings; white space before the text and after it does not count."""
+    """The text before the stop string that ends first; white space before the text and after it does not count.
+
+    The one that ends first, and not the one that begins first: it is where a text that is written token by token ends.
+    """
     begun = text.lstrip()
-    places = [place for one in stop if (place := begun.find(one)) >= 0]
-    return begun[: min(places)].rstrip() if places else begun.rstrip()
+    found = [(place + len(one), place) for one in stop if (place := begun.find(one)) >= 0]
+    return begun[: min(found)[1]].rstrip() if found else begun.rstrip()
 
 
 def cut(tokenizer: Any, texts: Sequence[str], max_tokens: int) -> list[str]:
