@@ -20,7 +20,7 @@ from harness.stages.answering import Form, fault, holds
 from harness.stages.sift import LeakageAudit, Sift, sift
 from harness.suite.sources import Dataset as DatasetSpec
 from harness.suite.spec import Retriever, Utility
-from harness.text import text_of
+from harness.text import detect, text_of
 from harness.values.findings import LedgerRow
 from harness.values.measures import Measure, parse
 from harness.values.records import Answer, Document, Pair
@@ -211,6 +211,24 @@ def test_a_corpus_in_another_language_is_told_and_a_named_or_english_one_is_not(
     assert remarks.read_as(named) == []
     assert remarks.setting(named) == "German (de), as the suite says"
     assert remarks.setting(loaded("ja")) == "Japanese (ja), told from the corpus"
+
+
+@pytest.mark.parametrize(
+    ("language", "texts"),
+    [
+        ("es", ["El horno de cal", "La puerta y la llave", "Los tornos que giran", "Qué es el barniz", "Por la noche"]),
+        ("de", ["Der Ofen", "Die Tür und das Schloss", "Wie lange", "Nicht öffnen", "Mit Kalk", "Das ist die Glasur"]),
+        ("en", ["The kiln", "What is glaze", "Of clay and lime", "How to fire", "It is the wheel"]),
+    ],
+)
+def test_short_texts_tell_their_language_together(language: str, texts: list[str]) -> None:
+    assert detect(texts).language == language
+    assert detect(texts).certain
+
+
+def test_names_and_numbers_tell_nothing_together_either() -> None:
+    parts = [f"Bosch GSR {number} V-{number % 7}" for number in range(200)]
+    assert (detect(parts).language, detect(parts).certain) == ("en", False)
 
 
 def test_an_uncertain_and_a_mixed_corpus_are_told() -> None:

@@ -24,6 +24,8 @@ PASSAGE = "1. FC Köln won the cup. 2. Bundesliga. Beethoven wrote the 7. Sinfon
     ("2) what happens?", "what happens?"), ("(3) what happens?", "what happens?"), ("[4] What?", "What?"),
     ("Question 1: what happens when it opens?", "what happens when it opens?"), ("Q1: What?", "What?"), ("Q1. What?", "What?"),
     ("Q2 What is it?", "What is it?"), ("**Question:** What is it?", "What is it?"), ("**1. What is it?**", "What is it?"),
+    ("**Q2.** How long?", "How long?"), ("**2.** How long?", "How long?"), ("*Question 3* - How long?", "How long?"),
+    ("**kiln** temperature", "kiln temperature"), ("2 ** 3 in Python", "2 ** 3 in Python"),
     ("Question: 1. What is it?", "What is it?"), ("- What is X?", "What is X?"), ("• ash glaze recipe", "ash glaze recipe"),
     ("> What is X?", "What is X?"), ("### What is X?", "What is X?"), ("a) What is glaze?", "What is glaze?"),
     ("ii) What is glaze?", "What is glaze?"), ("1.What is x?", "What is x?"), ("1 - What is?", "What is?"), ("#1 What is?", "What is?"),

@@ -46,6 +46,8 @@ _NUMBER = re.compile(
     r"|(?:[a-hA-H]|i{1,3}|iv|vi{0,3})\)\s*",
 )
 _SIGNS = re.compile(r"[-*•·–—>#\s\"'“”„«»「『`]+|__+")
+_EMPHASIS = re.compile(r"^(\*{1,3}|__)([^*_]{1,40})\1(?=\s)")
+"""Emphasis of Markdown around a label or the first words."""
 _TRAILING = " \t\"'“”„«»*`,」』_"
 _LEADING_TALK = re.compile(
     r"(?:(?:sure|certainly|of course|okay|ok|great)\s*[,!.]\s*)?(?:here(?:'s| is| are)|below (?:is|are)|the following (?:is|are))"
@@ -59,7 +61,7 @@ def clean_query(text: str, passage: str = "") -> str:
 
     A number is left where the passage has it before the same word: "1. FC Köln" is a name.
     """
-    line = _unwrapped(" ".join(text.split()))
+    line = _EMPHASIS.sub(r"\2", _unwrapped(" ".join(text.split())), count=1)
     while True:
         # Signs are only stripped from the front where something else follows them than a number of their own (-5).
         match = None if re.match(rf"#\s?{_DIGITS}\b", line) else _SIGNS.match(line)

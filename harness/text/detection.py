@@ -13,6 +13,8 @@ from harness.text.scripts import canonical, script_of, word_pattern
 LOOKED_AT = 1000
 CHARACTERS = 800
 """So much of so many texts, evenly spaced, is looked at."""
+POOLED = 50 * CHARACTERS
+"""So much is looked at of texts none of which tells by itself."""
 WEIGHT = {"CJK": 2.5, "KANA": 2.0, "HANGUL": 2.0}
 """Letters of Latin that say as much as one of these."""
 KANA_SHARE = 0.1
@@ -65,7 +67,9 @@ def detect(texts: Sequence[str]) -> Detected:
         found["ja"] += found.pop("zh", 0)
     known = found.total()
     if not known:
-        return Detected(ENGLISH, {}, 0.0)
+        # Titles and short sentences may tell nothing one by one, and yet together.
+        together = of_text(" ".join(sample), POOLED)
+        return Detected(together, {together: 1.0}, TOLD) if together else Detected(ENGLISH, {}, 0.0)
     shares = {code: count / known for code, count in sorted(found.items(), key=lambda item: (-item[1], item[0]))}
     first = next(iter(shares))
     if LANGUAGES[first].script == LANGUAGES[ENGLISH].script and known < FEW * len(sample):
@@ -78,9 +82,9 @@ def detect(texts: Sequence[str]) -> Detected:
     return Detected("+".join(chosen), shares, known / len(sample))
 
 
-def of_text(text: str) -> str | None:
-    """The language of one text; None where nothing tells."""
-    plain = canonical(text[:CHARACTERS]).lower()
+def of_text(text: str, characters: int = CHARACTERS) -> str | None:
+    """The language of one text, by its first `characters`; None where nothing tells."""
+    plain = canonical(text[:characters]).lower()
     letters = Counter(script for character in plain if (script := script_of(character)))
     weights = {script: count * WEIGHT.get(script, 1.0) for script, count in letters.items()}
     if not weights:
