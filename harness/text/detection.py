@@ -14,7 +14,9 @@ LOOKED_AT = 1000
 CHARACTERS = 800
 """So much of so many texts, evenly spaced, is looked at."""
 POOLED = 50 * CHARACTERS
-"""So much is looked at of texts none of which tells by itself."""
+"""So much is looked at of texts that do not tell by themselves."""
+POOLED_KINDS = 4
+"""One sign of a part number may be a frequent word somewhere."""
 WEIGHT = {"CJK": 2.5, "KANA": 2.0, "HANGUL": 2.0}
 """Letters of Latin that say as much as one of these."""
 KANA_SHARE = 0.1
@@ -66,9 +68,9 @@ def detect(texts: Sequence[str]) -> Detected:
         # Japanese titles and lists may hold no kana.
         found["ja"] += found.pop("zh", 0)
     known = found.total()
+    # Titles and short sentences may tell nothing one by one, and yet together.
+    together = of_text(" ".join(sample), POOLED, POOLED_KINDS) if known < TOLD * len(sample) else None
     if not known:
-        # Titles and short sentences may tell nothing one by one, and yet together.
-        together = of_text(" ".join(sample), POOLED)
         return Detected(together, {together: 1.0}, TOLD) if together else Detected(ENGLISH, {}, 0.0)
     shares = {code: count / known for code, count in sorted(found.items(), key=lambda item: (-item[1], item[0]))}
     first = next(iter(shares))
@@ -79,11 +81,15 @@ def detect(texts: Sequence[str]) -> Detected:
         same = LANGUAGES[code].script == LANGUAGES[first].script
         if code != first and found[code] > 1 and share >= (SAME_SCRIPT if same else SECOND):
             chosen.append(code)
-    return Detected("+".join(chosen), shares, known / len(sample))
+    told = known / len(sample)
+    return Detected("+".join(chosen), shares, max(told, TOLD) if together == first else told)
 
 
-def of_text(text: str, characters: int = CHARACTERS) -> str | None:
-    """The language of one text, by its first `characters`; None where nothing tells."""
+def of_text(text: str, characters: int = CHARACTERS, kinds: int = 1) -> str | None:
+    """The language of one text, by its first `characters`; None where nothing tells.
+
+    `kinds` is the number of different frequent words that it must have, where words tell.
+    """
     plain = canonical(text[:characters]).lower()
     letters = Counter(script for character in plain if (script := script_of(character)))
     weights = {script: count * WEIGHT.get(script, 1.0) for script, count in letters.items()}
@@ -96,7 +102,7 @@ def of_text(text: str, characters: int = CHARACTERS) -> str | None:
     codes = [code for code, language in LANGUAGES.items() if language.script == script]
     if len(codes) < 2:
         return codes[0] if codes else None
-    return _by_words(plain, script) or _by_letters(text.lower(), script)
+    return _by_words(plain, script, kinds) or _by_letters(text.lower(), script)
 
 
 def _by_letters(text: str, script: str) -> str | None:
@@ -107,7 +113,7 @@ def _by_letters(text: str, script: str) -> str | None:
     return None if script == "LATIN" else next(code for code in LANGUAGES if LANGUAGES[code].script == script)
 
 
-def _by_words(plain: str, script: str) -> str | None:
+def _by_words(plain: str, script: str, kinds: int) -> str | None:
     words = Counter(match[0] for match in word_pattern().finditer(plain))
     hits = {
         code: sum(words[word] for word in frequent)
@@ -118,7 +124,8 @@ def _by_words(plain: str, script: str) -> str | None:
     second = max((count for code, count in hits.items() if code != best), default=0)
     share = hits[best] / max(words.total(), 1)
     ahead = hits[best] >= LEAD * second or (share >= SURE_SHARE and hits[best] > second)
-    return best if hits[best] >= 2 and share >= FREQUENT_SHARE and ahead else None
+    varied = len(_frequent()[best] & set(words)) >= kinds
+    return best if hits[best] >= 2 and share >= FREQUENT_SHARE and ahead and varied else None
 
 
 @cache
