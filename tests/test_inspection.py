@@ -223,8 +223,8 @@ def test_what_doctor_accepts_is_run_untuned_and_tuned(name: str, made: Any, tmp_
     outcome = bench.run(suite, tmp_path / "store", executor=smallsuite.Here()).outcome
     assert [system.failed for system in outcome.systems] == [""] * len(outcome.systems)
     assert {system.name for system in outcome.systems} == {"bm25", "untuned", "judged"}
-    scores = {(one.system, one.measure): one.mean for one in outcome.summaries}
-    assert scores["judged", "ndcg@10"] != scores["untuned", "ndcg@10"]
+    # Two steps change weights and lists; the mean of a measure may be the same by chance.
+    assert [(system.same_weights_as, system.same_as) for system in outcome.systems] == [("", "")] * 3
     assert outcome.settings["retriever"]
 
 
