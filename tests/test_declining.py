@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pocket
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,7 +19,6 @@ from harness.suite.files import load_suite
 from harness.suite.recipes import ABSTENTION
 from harness.suite.spec import Generator, Utility
 from harness.values.records import Answer, Reference
-from tests import pocket
 
 quick = settings(max_examples=60, deadline=None)
 IF = "If the passages do not hold the answer, "

@@ -7,7 +7,9 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import pocket
 import pytest
+from languages import WORKSHOPS, write
 
 from harness.data.datasets import Dataset, load_dataset
 from harness.data.slicing import slice_values
@@ -24,8 +26,6 @@ from harness.text import detect, text_of
 from harness.values.findings import LedgerRow
 from harness.values.measures import Measure, parse
 from harness.values.records import Answer, Document, Pair
-from tests import pocket
-from tests.languages import WORKSHOPS, write
 
 CODES = list(WORKSHOPS)
 ANSWER_MEASURES = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pocket
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,7 +21,6 @@ from harness.text.detection import of_text
 from harness.text.scripts import canonical
 from harness.values.measures import Measure
 from harness.values.records import Document
-from tests import pocket
 
 GOLDEN = Path(__file__).parent / "golden" / "english.json"
 quick = settings(max_examples=60, deadline=None)
