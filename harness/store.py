@@ -25,7 +25,7 @@ from typing import Any, Protocol
 
 from filelock import BaseFileLock, FileLock
 
-from harness.digests import digest_file, digest_of
+from harness.hashing import digest_file, digest_of
 from harness.provenance import now
 
 MANIFEST = "manifest.json"

@@ -10,10 +10,10 @@ import numpy as np
 import outcomes as invented
 import pocket
 
-from harness import outcomes
 from harness.data import formats
-from harness.gates.baselines import Accepted, Baseline, accepted_system
-from harness.gates.score_tables import Table, tables_of
+from harness.results import outcomes
+from harness.results.baselines import Accepted, Baseline, accepted_system
+from harness.results.score_tables import Table, tables_of
 from harness.suite.files import load_suite
 from harness.values.findings import Measured, Outcome, Serving, Summary, SystemInfo, Timing
 from harness.values.records import Score, Status

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from harness.data import formats
-from harness.outcomes import SCORE_COLUMNS
+from harness.results.outcomes import SCORE_COLUMNS
 from harness.values.findings import (
     Abstention,
     Comparison,

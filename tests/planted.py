@@ -11,8 +11,8 @@ from typing import Any
 import yaml
 
 from harness.data.formats import read_run, write_run
-from harness.running.executors import Cost, Request
-from harness.running.probe import TIMES_FILE
+from harness.execution.executors import Cost, Request
+from harness.execution.probe import TIMES_FILE
 from harness.stages import common
 from harness.stages.answer import Answer as AnswerSpec
 from harness.stages.answer import choose_contexts

@@ -13,7 +13,7 @@ import yaml
 
 from harness.data.datasets import Dataset, load_dataset
 from harness.errors import StageFailed
-from harness.running.executors import Cost, Request
+from harness.execution.executors import Cost, Request
 from harness.suite.files import parse_suite
 from harness.suite.sources import Dataset as DatasetSpec
 from harness.suite.spec import Suite

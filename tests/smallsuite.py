@@ -15,8 +15,8 @@ import pocket
 import tiny
 
 from harness.errors import StageFailed
+from harness.execution.executors import Cost, InlineExecutor, Request
 from harness.models.fakes import words
-from harness.running.executors import Cost, InlineExecutor, Request
 from harness.values.records import Progress
 
 TOPICS = ("lime", "kiln", "ferry", "mail", "slate", "roof", "bell", "tower", "wheat", "mill", "tin", "mine")

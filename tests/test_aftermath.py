@@ -10,12 +10,12 @@ import planted
 import pytest
 from rich.console import Console
 
-from harness import bench
-from harness.commands.doctor import examine
-from harness.commands.plan import describe_plan
+from harness.cli.doctor import examine
+from harness.cli.plan import describe_plan
 from harness.data.formats import write_run
-from harness.diagnose import diagnose
 from harness.errors import ConfigError
+from harness.experiments import benchmark
+from harness.experiments.diagnose import diagnose
 from harness.stages import common
 from harness.stages.retrieve import RUN_FILE
 from harness.values.findings import Outcome
@@ -49,7 +49,7 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     }
     path = planted.write_suite(folder, **changes)
     diagnose(path, folder / "store", executor=planted.Planted(planted.shuffled))
-    return bench.run(path, folder / "store", executor=Tuned(planted.shuffled)).outcome
+    return benchmark.run(path, folder / "store", executor=Tuned(planted.shuffled)).outcome
 
 
 def test_the_prediction_stands_beside_the_outcome(outcome: Outcome) -> None:
@@ -113,7 +113,7 @@ def test_a_diagnosis_of_another_pipeline_predicts_nothing(tmp_path: Path) -> Non
     planted.write_dataset(tmp_path / "data")
     diagnose(planted.write_suite(tmp_path), tmp_path / "store", executor=planted.Planted(planted.shuffled))
     path = planted.write_suite(tmp_path, pipeline={"depth": 20, "context": 2}, factorial=["retriever", "reranker"])
-    found = bench.run(path, tmp_path / "store", executor=Tuned(planted.shuffled)).outcome
+    found = benchmark.run(path, tmp_path / "store", executor=Tuned(planted.shuffled)).outcome
     assert not found.predictions
     assert found.diagnosis is None
     assert any("another pipeline" in note for note in found.notes)
@@ -128,7 +128,7 @@ def test_a_measure_that_is_worded_anew_is_not_predicted(tmp_path: Path) -> None:
         tmp_path, candidates={"retriever": {"tune": ["retriever"], "retriever": {"epochs": 5}}}, factorial=[],
         utility={"right": "exact_match", "wrong_cost": 0},
     )  # fmt: skip
-    found = bench.run(after, tmp_path / "store", executor=Tuned(planted.shuffled)).outcome
+    found = benchmark.run(after, tmp_path / "store", executor=Tuned(planted.shuffled)).outcome
     assert {one.measure for one in found.predictions} == {"ndcg@10"}
     assert [one.quoted_seconds for one in found.predictions] == [None]
     assert any("Nothing was predicted of utility" in note for note in found.notes)
@@ -139,14 +139,14 @@ def test_a_look_at_test_is_counted_whoever_took_it(tmp_path: Path) -> None:
     planted.write_dataset(tmp_path / "data")
     path = planted.write_suite(tmp_path, factorial=["retriever"])
     diagnose(path, tmp_path / "store", executor=planted.Planted())
-    assert bench.run(path, tmp_path / "store", executor=Tuned()).outcome.times_scored == 1
+    assert benchmark.run(path, tmp_path / "store", executor=Tuned()).outcome.times_scored == 1
     diagnose(path, tmp_path / "store", split="test", executor=planted.Planted())
-    assert bench.run(path, tmp_path / "store", executor=Tuned()).outcome.times_scored == 2
+    assert benchmark.run(path, tmp_path / "store", executor=Tuned()).outcome.times_scored == 2
 
 
 def test_an_unknown_slice_is_told_before_any_work(tmp_path: Path) -> None:
     planted.write_dataset(tmp_path / "data")
     executor = Tuned()
     with pytest.raises(ConfigError, match="colour"):
-        bench.run(planted.write_suite(tmp_path, slices=["colour"]), tmp_path / "store", executor=executor)
+        benchmark.run(planted.write_suite(tmp_path, slices=["colour"]), tmp_path / "store", executor=executor)
     assert not executor.asked

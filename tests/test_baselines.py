@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import ConfigError, DataError
-from harness.gates import baselines, damage, score_tables
-from harness.gates.baselines import Baseline, Damaged, accepted_system, folder_for, read, what_differs, write
-from harness.gates.score_tables import Table, digest_of_table, kept, read_table, scores_in, tables_of, text_of
+from harness.results import baselines, damage, score_tables
+from harness.results.baselines import Baseline, Damaged, accepted_system, folder_for, read, what_differs, write
+from harness.results.score_tables import Table, digest_of_table, kept, read_table, scores_in, tables_of, text_of
 from harness.suite import builtin
 from harness.values.findings import Measured
 from harness.values.records import Score
@@ -105,8 +105,8 @@ def test_lines_may_end_as_on_windows(folder: Path) -> None:
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_score_that_is_no_number_is_refused(value: float, tmp_path: Path) -> None:
-    from harness import outcomes
     from harness.data import formats
+    from harness.results import outcomes
 
     path = tmp_path / "scores.parquet"
     rows = [Score("s", 0, "test", "a", "g", "ndcg@10", value)._asdict()]

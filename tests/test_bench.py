@@ -13,12 +13,14 @@ from typing import Any
 import pocket
 import pytest
 
-from harness import bench, cli, outcomes
+from harness.cli import main as cli
 from harness.data import formats
 from harness.errors import StageFailed
-from harness.plans.graph import Plan
-from harness.plans.plan import build_plan
-from harness.running.executors import ChildExecutor, Cost, Executor, InlineExecutor, Request
+from harness.execution.executors import ChildExecutor, Cost, Executor, InlineExecutor, Request
+from harness.experiments import benchmark
+from harness.planning.graph import Plan
+from harness.planning.plan import build_plan
+from harness.results import outcomes
 from harness.store import FolderStore
 from harness.values.records import Progress
 
@@ -70,9 +72,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def first(suite: Path, store: Path) -> bench.Finished:
+def first(suite: Path, store: Path) -> benchmark.Finished:
     """The only run of this module whose training has a process of its own."""
-    return bench.run(suite, store, executor=Here(children=ChildExecutor()))
+    return benchmark.run(suite, store, executor=Here(children=ChildExecutor()))
 
 
 @pytest.fixture(scope="module")
@@ -80,18 +82,18 @@ def plan() -> Plan:
     return build_plan(pocket.suite(CHANGES), pocket.dataset())
 
 
-def scores(done: bench.Finished) -> list[dict[str, Any]]:
+def scores(done: benchmark.Finished) -> list[dict[str, Any]]:
     return formats.read_parquet(done.folder / "scores.parquet")
 
 
-def test_every_call_was_made_and_nothing_failed(first: bench.Finished, plan: Plan) -> None:
+def test_every_call_was_made_and_nothing_failed(first: benchmark.Finished, plan: Plan) -> None:
     assert first.calls_made == len(plan.calls) == len(first.outcome.ledger)
     assert first.failed_share == 0.0
     assert first.outcome.not_run == {"LLM-judged measures of ragas": "no judge configured"}
     assert not [system.failed for system in first.outcome.systems if system.failed]
 
 
-def test_the_outcome_is_written_whole(first: bench.Finished, store: Path) -> None:
+def test_the_outcome_is_written_whole(first: benchmark.Finished, store: Path) -> None:
     names = {path.relative_to(first.folder).as_posix() for path in first.folder.rglob("*") if path.is_file()}
     assert {
         "outcome.json", "report.md", "scores.parquet", "failures.parquet", "ledger.parquet", "answers.parquet",
@@ -105,7 +107,7 @@ def test_the_outcome_is_written_whole(first: bench.Finished, store: Path) -> Non
     assert len(formats.read_parquet(first.folder / "ledger.parquet")) == first.calls_made
 
 
-def test_every_measure_has_a_row_for_every_query(first: bench.Finished) -> None:
+def test_every_measure_has_a_row_for_every_query(first: benchmark.Finished) -> None:
     splits = pocket.dataset().splits
     wanted = {
         (system, split, measure, query_id)
@@ -127,7 +129,7 @@ def test_every_measure_has_a_row_for_every_query(first: bench.Finished) -> None:
         assert row["group"] == splits[row["split"]].queries[row["query_id"]].group
 
 
-def test_the_table_says_what_the_rows_say(first: bench.Finished) -> None:
+def test_the_table_says_what_the_rows_say(first: benchmark.Finished) -> None:
     for summary in first.outcome.summaries:
         values = [
             row["value"]
@@ -140,13 +142,13 @@ def test_the_table_says_what_the_rows_say(first: bench.Finished) -> None:
     assert len(first.outcome.summaries) == 4 * 3
 
 
-def test_gains_are_one_family_against_untuned(first: bench.Finished) -> None:
+def test_gains_are_one_family_against_untuned(first: benchmark.Finished) -> None:
     assert {(one.system, one.measure, one.family) for one in first.outcome.comparisons} == {
         (name, "ndcg@10", "gain") for name in ("bm25", "hybrid", "judged")
     }
 
 
-def test_what_serves_was_timed_and_what_was_made_has_its_cost(first: bench.Finished) -> None:
+def test_what_serves_was_timed_and_what_was_made_has_its_cost(first: benchmark.Finished) -> None:
     systems = {system.name: system for system in first.outcome.systems}
     serving = {name: system.serving for name, system in systems.items()}
     assert all(one is not None and one.total is not None and one.total.n == 5 for one in serving.values())
@@ -157,14 +159,14 @@ def test_what_serves_was_timed_and_what_was_made_has_its_cost(first: bench.Finis
     assert all(row.peak_memory_mb > 10 for row in first.outcome.ledger)
 
 
-def test_nobody_was_asked_where_there_is_no_generator(first: bench.Finished) -> None:
+def test_nobody_was_asked_where_there_is_no_generator(first: benchmark.Finished) -> None:
     assert first.outcome.dataset.answered == 0
     assert first.outcome.abstentions == ()
 
 
-def test_a_second_run_computes_nothing_and_says_the_same(first: bench.Finished, suite: Path, store: Path) -> None:
+def test_a_second_run_computes_nothing_and_says_the_same(first: benchmark.Finished, suite: Path, store: Path) -> None:
     executor = Here()
-    second = bench.run(suite, store, executor=executor)
+    second = benchmark.run(suite, store, executor=executor)
     assert executor.asked == []
     assert (second.calls_made, second.scores_computed) == (0, 0)
     assert scores(second) == scores(first)
@@ -175,22 +177,22 @@ def test_a_second_run_computes_nothing_and_says_the_same(first: bench.Finished, 
 
 
 @pytest.fixture(scope="module")
-def elsewhere(suite: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[bench.Finished, Path]:
+def elsewhere(suite: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[benchmark.Finished, Path]:
     """The same run in an empty store, with two seeds."""
     root = tmp_path_factory.mktemp("elsewhere")
-    return bench.run(suite, root, seeds=[0, 1], executor=Here()), root
+    return benchmark.run(suite, root, seeds=[0, 1], executor=Here()), root
 
 
 def test_the_same_seed_in_an_empty_store_gives_identical_rows(
-    first: bench.Finished, elsewhere: tuple[bench.Finished, Path]
+    first: benchmark.Finished, elsewhere: tuple[benchmark.Finished, Path]
 ) -> None:
     assert [row for row in scores(elsewhere[0]) if row["seed"] == 0] == scores(first)
 
 
 def test_another_seed_gives_another_model(
-    first: bench.Finished, elsewhere: tuple[bench.Finished, Path], store: Path
+    first: benchmark.Finished, elsewhere: tuple[benchmark.Finished, Path], store: Path
 ) -> None:
-    def models(done: bench.Finished, root: Path) -> dict[str, str]:
+    def models(done: benchmark.Finished, root: Path) -> dict[str, str]:
         store = FolderStore(root / "store")
         return {
             row.label: store.content_digest(row.key) for row in done.outcome.ledger if row.stage == "tune_retriever"
@@ -202,17 +204,17 @@ def test_another_seed_gives_another_model(
 
 
 def test_a_look_at_the_split_is_counted_once_for_each_set_of_systems(
-    first: bench.Finished, suite: Path, store: Path, tmp_path: Path
+    first: benchmark.Finished, suite: Path, store: Path, tmp_path: Path
 ) -> None:
     assert first.outcome.times_scored == 1
     fewer = tmp_path / "suite.yaml"
     fewer.write_text(pocket.suite_text({**CHANGES, "candidates": {}}), encoding="utf-8")
-    done = bench.run(fewer, store, executor=Here())
+    done = benchmark.run(fewer, store, executor=Here())
     assert done.calls_made == 0
     assert done.outcome.times_scored == 2
 
 
-def test_a_candidate_that_changes_nothing_is_told(elsewhere: tuple[bench.Finished, Path]) -> None:
+def test_a_candidate_that_changes_nothing_is_told(elsewhere: tuple[benchmark.Finished, Path]) -> None:
     """Lists of equal content: the second system is the same as the first."""
     done, root = elsewhere
     lists = {system.label: (done.folder / "runs").glob("*") for system in done.outcome.systems}
@@ -227,7 +229,7 @@ def test_a_candidate_that_changes_nothing_is_told(elsewhere: tuple[bench.Finishe
 
 
 def run_cli(monkeypatch: pytest.MonkeyPatch, executor: Here, *arguments: object) -> int:
-    monkeypatch.setattr(bench, "ChildExecutor", lambda: executor)
+    monkeypatch.setattr(benchmark, "ChildExecutor", lambda: executor)
     monkeypatch.setattr(sys, "argv", ["harness", *map(str, arguments)])
     with pytest.raises(SystemExit) as left:
         cli.main()
@@ -235,7 +237,11 @@ def run_cli(monkeypatch: pytest.MonkeyPatch, executor: Here, *arguments: object)
 
 
 def test_a_failed_training_is_failed_rows_a_verdict_and_exit_code_3(
-    first: bench.Finished, suite: Path, store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    first: benchmark.Finished,
+    suite: Path,
+    store: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     code = run_cli(
         monkeypatch, Here("tune_retriever"), "run", suite, "--store", store, "--seed", 8, "--seed", 0, "--quiet",
@@ -273,11 +279,11 @@ def changed(folder: Path, changes: dict[str, Any]) -> Path:
 
 @pytest.mark.parametrize("stage", ["index", "retrieve"])
 def test_if_everything_fails_there_is_an_outcome_all_the_same(
-    stage: str, first: bench.Finished, store: Path, tmp_path: Path
+    stage: str, first: benchmark.Finished, store: Path, tmp_path: Path
 ) -> None:
     changes = {"index": {"pipeline.retriever": {"max_length": 63}}, "retrieve": {"pipeline.depth": 19}}[stage]
     executor = Here(stage)
-    done = bench.run(changed(tmp_path, changes), store, executor=executor)
+    done = benchmark.run(changed(tmp_path, changes), store, executor=executor)
     assert set(executor.asked) - {"probe"} == {stage}
     assert (done.folder / "report.md").is_file()
     failed = {row["system"] for row in scores(done) if row["status"] == "failed"}
@@ -286,8 +292,8 @@ def test_if_everything_fails_there_is_an_outcome_all_the_same(
     assert {one.verdict for one in done.outcome.comparisons} == {"failed"}
 
 
-def test_a_failed_probe_costs_the_times_and_no_score(first: bench.Finished, store: Path, tmp_path: Path) -> None:
-    done = bench.run(changed(tmp_path, {"evaluate": {"probe_queries": 4}}), store, executor=Here("probe"))
+def test_a_failed_probe_costs_the_times_and_no_score(first: benchmark.Finished, store: Path, tmp_path: Path) -> None:
+    done = benchmark.run(changed(tmp_path, {"evaluate": {"probe_queries": 4}}), store, executor=Here("probe"))
     assert scores(done) == scores(first)
     assert done.outcome.timings == ()
     assert {system.serving for system in done.outcome.systems} == {None}
@@ -297,10 +303,10 @@ def test_a_failed_probe_costs_the_times_and_no_score(first: bench.Finished, stor
 
 @pytest.mark.parametrize(("limit", "over"), [(0.9, True), (1.0, False)])
 def test_one_failed_system_counts_whole_against_the_limit(
-    limit: float, over: bool, first: bench.Finished, store: Path, tmp_path: Path
+    limit: float, over: bool, first: benchmark.Finished, store: Path, tmp_path: Path
 ) -> None:
     patient = tmp_path / "suite.yaml"
     patient.write_text(pocket.suite_text({**CHANGES, "failure_limit": limit}), encoding="utf-8")
-    done = bench.run(patient, store, seeds=[9], executor=Here("tune_retriever"))
+    done = benchmark.run(patient, store, seeds=[9], executor=Here("tune_retriever"))
     assert done.failed_share == 1.0
     assert (done.failed_share > done.limit) is over

@@ -10,11 +10,11 @@ import pytest
 from pocket import Pretender, failing
 
 import harness.store
-from harness.plans.graph import Plan
-from harness.plans.ledger import estimate
-from harness.plans.plan import build_plan
-from harness.running.carry_out import Execution, carry_out
-from harness.running.executors import Request
+from harness.execution.executors import Request
+from harness.execution.scheduler import Execution, carry_out
+from harness.planning.graph import Plan
+from harness.planning.ledger import estimate
+from harness.planning.plan import build_plan
 from harness.store import MANIFEST, FolderStore
 
 

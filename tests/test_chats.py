@@ -15,12 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from harness import requirements
 from harness.data.formats import load_jsonl, write_jsonl
 from harness.errors import ConfigError
 from harness.models import generation
 from harness.models.chats import ChatTemplate, Turn
 from harness.models.prompting import Prompting, look, told
+from harness.planning import requirements
 from harness.stages import answer as answering
 from harness.stages import common
 from harness.stages import tune_generator as tuning
@@ -90,7 +90,7 @@ def suite_text(model: Path, **generator: Any) -> str:
 
 
 def doctor(suite: Path, root: Path) -> tuple[bool, str]:
-    from harness.commands.doctor import examine
+    from harness.cli.doctor import examine
 
     told = io.StringIO()
     fine = examine(str(suite), root, Console(file=told, width=400))
@@ -275,12 +275,12 @@ def test_a_model_that_cannot_be_asked_is_refused_in_one_sentence(
 
 
 def test_doctor_and_run_refuse_a_base_model_with_the_same_sentence(tmp_path: Path) -> None:
-    from harness import bench
+    from harness.experiments import benchmark
 
     model = chatty.generator(tmp_path / "model", None)
     (tmp_path / "suite.yaml").write_text(suite_text(model), encoding="utf-8")
     with pytest.raises(ConfigError) as caught:
-        bench.run(tmp_path / "suite.yaml", tmp_path / "store")
+        benchmark.run(tmp_path / "suite.yaml", tmp_path / "store")
     sentence = str(caught.value)
     assert sentence == (
         f"pipeline.generator.model: {str(model)!r}: has no chat template: a base model, not one that was taught to "
@@ -392,7 +392,7 @@ def test_a_run_tells_what_was_done_to_prompts_and_answers(tmp_path: Path) -> Non
     import pocket
     import smallsuite
 
-    from harness import bench
+    from harness.experiments import benchmark
 
     chain = ("<think>", "let me see", "</think>", "kelp", "\n- and peat", "<end_of_turn>")
     model = chatty.generator(tmp_path / "model", chatty.GEMMA1, chain)
@@ -409,7 +409,7 @@ def test_a_run_tells_what_was_done_to_prompts_and_answers(tmp_path: Path) -> Non
         },
     )
     (tmp_path / "suite.yaml").write_text(pocket.suite_text(changes), encoding="utf-8")
-    done = bench.run(tmp_path / "suite.yaml", tmp_path / "store", executor=smallsuite.Here())
+    done = benchmark.run(tmp_path / "suite.yaml", tmp_path / "store", executor=smallsuite.Here())
     assert done.failed_share == 0
     told = "\n".join(done.outcome.notes)
     assert "The chat template of model takes no system turn: the instruction stands in the user turn" in told

@@ -14,8 +14,9 @@ from typing import Any
 import pocket
 import pytest
 
-from harness import __version__, cli, provenance
-from harness.commands import doctor
+from harness import __version__, provenance
+from harness.cli import doctor
+from harness.cli import main as cli
 from harness.errors import ModelMissing
 from harness.models.inspection import Inspection
 from harness.models.loaders import EMBEDDED
@@ -63,14 +64,15 @@ def imported_by(code: str) -> set[str]:
 
 def test_help_imports_next_to_nothing() -> None:
     """`harness --help` answers at once: not even what checks a suite is imported."""
-    modules = imported_by("import sys; sys.argv[1:] = ['--help']; import harness.cli; harness.cli.main()")
-    assert "harness.cli" in modules
+    modules = imported_by("import sys; sys.argv[1:] = ['--help']; import harness.cli.main; harness.cli.main.main()")
+    assert "harness.cli.main" in modules
     assert not modules & SLOW
 
 
 ENTRIES = (
-    "bench scoring statistics.stats commands.plan commands.doctor outcomes report.terminal report.markdown stages "
-    "models.loaders running.probe models.search requirements commands.init commands.export report.card"
+    "experiments.benchmark scoring statistics.stats cli.plan cli.doctor results.outcomes report.terminal "
+    "report.markdown stages models.loaders execution.probe models.search planning.requirements "
+    "cli.init cli.export report.card"
 )
 
 
@@ -222,7 +224,7 @@ def test_doctor_finds_what_is_there(leave: Leave, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(doctor, "LEAST_DISK", 0.0)
     monkeypatch.setattr(doctor, "locate", lambda name: tmp_path)
     monkeypatch.setattr("harness.models.loaders.locate", lambda name: tmp_path)
-    monkeypatch.setattr("harness.requirements.inspect", lambda folder, role, **rule: Inspection(folder, role))
+    monkeypatch.setattr("harness.planning.requirements.inspect", lambda folder, role, **rule: Inspection(folder, role))
     monkeypatch.setenv(provenance.DEVICE_VARIABLE, "auto")
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     code, out, _ = leave("doctor", "pocket")
@@ -305,7 +307,7 @@ def test_export_says_what_it_wrote(leave: Leave, monkeypatch: pytest.MonkeyPatch
         asked.extend(arguments)
         return "README.md", "retriever"
 
-    monkeypatch.setattr("harness.commands.export.export", export)
+    monkeypatch.setattr("harness.cli.export.export", export)
     code, out, _ = leave("export", "staged", "out", "--suite", "pocket", "--seed", "3", "--store", "kept")
     assert (code, out) == (0, "Wrote README.md, retriever in out.\n")
     assert asked == ["staged", Path("out"), Path("kept"), "pocket", 3]
@@ -346,7 +348,7 @@ def test_ctrl_c_says_that_nothing_is_lost(leave: Leave, monkeypatch: pytest.Monk
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("harness.commands.plan.describe_all", stop)
+    monkeypatch.setattr("harness.cli.plan.describe_all", stop)
     code, _, error = leave("list")
     assert code == 130
     assert "what was finished is kept" in error

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from harness.data.datasets import Dataset, Split
 from harness.errors import ConfigError
-from harness.plans.contexts import choose
+from harness.planning.contexts import choose
 from harness.values.records import Document, Query, Reference
 
 
@@ -92,7 +92,7 @@ def test_without_measures_of_answers_nothing_is_asked() -> None:
 
 
 def test_fixed_contexts_are_what_every_system_answers_from() -> None:
-    from harness.plans.plan import build_plan
+    from harness.planning.plan import build_plan
 
     changes = {"measures": ["ndcg@10", "abstention"], "evaluate": {"contexts": {"lacking": 0.5}}}
     plan = build_plan(pocket.suite(changes), pocket.dataset())
@@ -108,7 +108,7 @@ def test_the_probe_asks_what_has_passages_where_they_are_fixed(tmp_path: Path) -
     import tiny
     from test_bench import Here
 
-    from harness import bench
+    from harness.experiments import benchmark
 
     words = sorted({word for one in pocket.dataset().documents.values() for word in one.content.lower().split()})
     models = {name: str(getattr(tiny, name)(tmp_path / name, words)) for name in ("bi_encoder", "generator")}
@@ -125,7 +125,7 @@ def test_the_probe_asks_what_has_passages_where_they_are_fixed(tmp_path: Path) -
         "candidates": {}, "reference_rows": ["untuned"], "gates": [], "measures": ["abstention"],
     })  # fmt: skip
     suite.write_text(text, encoding="utf-8")
-    outcome = bench.run(suite, tmp_path / "store", executor=Here()).outcome
+    outcome = benchmark.run(suite, tmp_path / "store", executor=Here()).outcome
     assert [timing.n for timing in outcome.timings if timing.part == "generator"] == [9]
     assert not [name for name in outcome.not_run if name.startswith("probe")]
     assert "the same to every system" in outcome.settings["passages shown to the generator"]

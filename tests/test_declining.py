@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from harness.plans.plan import build_plan
+from harness.planning.plan import build_plan
 from harness.scoring import Rule, is_abstention
 from harness.scoring.answers import abstention_table, has_format, utility
 from harness.suite.declining import Abstention, own_sentences

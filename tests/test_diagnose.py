@@ -8,9 +8,9 @@ from typing import Any
 import planted
 import pytest
 
-from harness.diagnose import diagnose
-from harness.diagnoses import latest, read
 from harness.errors import ConfigError, Incomplete, StageFailed
+from harness.experiments.diagnose import diagnose
+from harness.results.diagnoses import latest, read
 from harness.values.insights import Advice, Diagnosis, PlaceName
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.digests import KEY_LENGTH, canonical_json, digest_file, digest_folder, digest_of
+from harness.hashing import KEY_LENGTH, canonical_json, digest_file, digest_folder, digest_of
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text("aé€")
 VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("abc"), inner))

@@ -13,13 +13,13 @@ import outcomes as invented
 import pytest
 from test_cli import Leave, leave  # noqa: F401
 
-from harness.bench import Finished
-from harness.commands import endings
-from harness.commands.last_words import check_whole, what_was_done
+from harness.cli import endings
+from harness.cli.last_words import check_whole, what_was_done
 from harness.errors import ConfigError, Incomplete, LlmStopped, NotComparable
+from harness.experiments.benchmark import Finished
 from harness.values.findings import Outcome, Summary
 
-DESCRIBE = "harness.commands.plan.describe_all"
+DESCRIBE = "harness.cli.plan.describe_all"
 
 
 def ends(leave: Leave, monkeypatch: pytest.MonkeyPatch, error: BaseException, *more: str) -> tuple[int, str]:  # noqa: F811
@@ -127,7 +127,7 @@ def test_a_full_disk_without_a_path_names_the_place(monkeypatch: pytest.MonkeyPa
 def command(code: str, **options: Any) -> subprocess.CompletedProcess[bytes]:
     """Run `harness list` in a process of its own, whose listing is what the code writes."""
     text = (
-        "import sys; from harness import cli; from harness.commands import plan\n"
+        "import sys; from harness.cli import main as cli, plan\n"
         f"def describe_all(screen, as_json):\n    {code}\n"
         "plan.describe_all = describe_all\nsys.argv = ['harness', 'list']\ncli.main()"
     )
@@ -159,8 +159,7 @@ def test_a_pipe_that_must_not_be_waited_for_loses_nothing() -> None:
     read, write = os.pipe()
     os.set_blocking(write, False)
     text = (
-        "import sys; from harness.commands import endings; "
-        "endings.settle_streams(); print('x' * 300_000); endings.flush()"
+        "import sys; from harness.cli import endings; endings.settle_streams(); print('x' * 300_000); endings.flush()"
     )
     with subprocess.Popen([sys.executable, "-c", text], stdout=write, stderr=subprocess.PIPE) as process:
         os.close(write)

@@ -13,11 +13,12 @@ import pocket
 import pytest
 from llm_server import Body, Served, Server
 
-from harness import bench, cli
+from harness.cli import main as cli
 from harness.data import formats
 from harness.errors import ConfigError
-from harness.running.executors import InlineExecutor
-from harness.running.probe import WARM_UP
+from harness.execution.executors import InlineExecutor
+from harness.execution.probe import WARM_UP
+from harness.experiments import benchmark
 
 KEY = "sk-sentinel-endpoints-4711"
 SERVED: dict[str, Any] = {"model": "m", "timeout": 5.0, "price_in": 1.0, "price_out": 2.0}
@@ -64,11 +65,11 @@ def suite_file(folder: Path, server: Server, **changes: Any) -> Path:
     return path
 
 
-def run(path: Path, store: Path, **options: Any) -> bench.Finished:
-    return bench.run(path, store=store, executor=InlineExecutor(), **options)
+def run(path: Path, store: Path, **options: Any) -> benchmark.Finished:
+    return benchmark.run(path, store=store, executor=InlineExecutor(), **options)
 
 
-def scores_of(done: bench.Finished, measure: str, system: str) -> dict[str, Any]:
+def scores_of(done: benchmark.Finished, measure: str, system: str) -> dict[str, Any]:
     rows = formats.read_parquet(done.folder / "scores.parquet")
     return {row["query_id"]: row for row in rows if (row["measure"], row["system"]) == (measure, system)}
 

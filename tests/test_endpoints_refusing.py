@@ -12,12 +12,13 @@ import pytest
 from llm_conventions import o1_mini, openai_reasoning
 from llm_server import Seen, Served, Server
 
-from harness import bench, cli
-from harness.commands import doctor
-from harness.commands.last_words import what_was_done
+from harness.cli import doctor
+from harness.cli import main as cli
+from harness.cli.last_words import what_was_done
+from harness.execution.executors import InlineExecutor
+from harness.experiments import benchmark
 from harness.llm import preflight
 from harness.llm.services import Services
-from harness.running.executors import InlineExecutor
 from harness.suite.files import load_suite
 from harness.suite.roles import Llm
 
@@ -53,8 +54,8 @@ def left_with(monkeypatch: pytest.MonkeyPatch, *command: str | Path) -> int:
     return int(left.value.code or 0)
 
 
-def run(path: Path, store: Path) -> bench.Finished:
-    return bench.run(path, store=store, executor=InlineExecutor())
+def run(path: Path, store: Path) -> benchmark.Finished:
+    return benchmark.run(path, store=store, executor=InlineExecutor())
 
 
 def examined(path: Path, store: Path) -> list[doctor.Finding]:

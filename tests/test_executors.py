@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from toy_stages import request
 
 from harness.errors import StageFailed
-from harness.running.environments import Environment, environment_now, read_at_import
-from harness.running.executors import ChildExecutor, Executor, InlineExecutor
+from harness.execution.environments import Environment, environment_now, read_at_import
+from harness.execution.executors import ChildExecutor, Executor, InlineExecutor
 
 HERE = Path(__file__).parent
 
@@ -133,7 +133,7 @@ def test_no_named_semaphore_is_left_behind(tmp_path: Path) -> None:
         "from pathlib import Path\n"
         "from toy_stages import request\n"
         "from harness.errors import StageFailed\n"
-        "from harness.running.executors import ChildExecutor\n"
+        "from harness.execution.executors import ChildExecutor\n"
         "for then in ('', 'lock', 'fail', 'die'):\n"
         "    try:\n"
         f"        ChildExecutor().run(request('bar', Path({str(tmp_path)!r}), text=then), lambda *_: None)\n"

@@ -19,12 +19,12 @@ import tiny
 import yaml
 
 from harness import provenance
-from harness.commands.export import export
-from harness.digests import digest_of
+from harness.cli.export import export
 from harness.errors import ConfigError
+from harness.hashing import digest_of
 from harness.models.loaders import EMBEDDED, EMBEDDED_PREFIX, load_bi_encoder, load_cross_encoder, load_generator
-from harness.plans.graph import Plan
-from harness.plans.plan import build_plan
+from harness.planning.graph import Plan
+from harness.planning.plan import build_plan
 from harness.report.card import UPSTREAM
 from harness.stages.common import encode
 from harness.stages.prompts import question_turn
@@ -371,7 +371,7 @@ def test_a_failure_while_writing_leaves_the_folder_empty(trial: Trial, monkeypat
     def full(*_: object) -> str:
         raise OSError("no space left")
 
-    monkeypatch.setattr("harness.commands.export.render_card", full)
+    monkeypatch.setattr("harness.cli.export.render_card", full)
     with pytest.raises(OSError, match="no space"):
         trial.export()
     assert list((trial.root / "out").iterdir()) == []

@@ -11,15 +11,16 @@ import pytest
 import smallsuite
 import tiny
 
-from harness import endpoints, forgetting
 from harness.data.datasets import load_dataset
 from harness.data.formats import read_run
 from harness.errors import ConfigError, DataError
-from harness.forgetting import Elsewhere, Scored, plan_elsewhere, prepared
-from harness.plans.graph import Plan
-from harness.plans.plan import build_plan
-from harness.running.carry_out import Execution, carry_out, no_watch
-from harness.running.executors import Cost, InlineExecutor, Request
+from harness.execution import endpoints
+from harness.execution.executors import Cost, InlineExecutor, Request
+from harness.execution.scheduler import Execution, carry_out, no_watch
+from harness.experiments import forgetting
+from harness.experiments.forgetting import Elsewhere, Scored, plan_elsewhere, prepared
+from harness.planning.graph import Plan
+from harness.planning.plan import build_plan
 from harness.stages.retrieve import RUN_FILE
 from harness.statistics import stats
 from harness.store import FolderStore

@@ -15,11 +15,11 @@ import pytest
 
 from harness.errors import ConfigError
 from harness.gates import gate as gate_module
-from harness.gates.baselines import Baseline
 from harness.gates.gate import Terms, judge
-from harness.gates.score_tables import tables_of
 from harness.report.gates import as_json, heading, markdown, remarks, sentence, table, told
 from harness.report.junit import junit
+from harness.results.baselines import Baseline
+from harness.results.score_tables import tables_of
 from harness.statistics.verdicts import Gated, Gating, Standing
 from harness.suite.bounds import Gate
 from harness.values.findings import Comparison, Outcome, Serving, Timing

@@ -16,7 +16,7 @@ import pytest
 import yaml
 from typer.main import get_command
 
-from harness.cli import app
+from harness.cli.main import app
 from harness.models.loaders import EMBEDDED
 from harness.suite.bounds import Gate
 from harness.suite.spec import Suite
@@ -28,7 +28,8 @@ FAKE = """\
 import sys
 sys.path.insert(0, {tests!r})
 import judged
-from harness import bench, cli
+from harness.cli import main as cli
+from harness.experiments import benchmark
 from harness.data.datasets import load_dataset
 from harness.suite.files import load_suite
 
@@ -46,7 +47,7 @@ def run(suite, store, *rest, **more):
     )
     raise SystemExit(0)
 
-bench.run = run
+benchmark.run = run
 cli.main()
 """
 

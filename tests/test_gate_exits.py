@@ -17,10 +17,11 @@ import judged
 import pytest
 from test_gating import BASE, Project, call, project  # noqa: F401
 
-from harness.gates import baselines, versus
+from harness.gates import versus
 from harness.gates.side_outputs import MOST_BYTES, STEP_SUMMARY
 from harness.gates.standing import stale
 from harness.report import gates
+from harness.results import baselines
 from harness.statistics.verdicts import FAILING, Gated, Gating, Standing
 from harness.suite.files import load_suite
 from harness.suite.sources import Forgetting
@@ -29,7 +30,7 @@ STANDINGS: tuple[Standing, ...] = (
     "improved", "equivalent", "inconclusive", "regressed", "new", "missing", "failed", "not comparable",
     "within bound", "over bound", "not compared",
 )  # fmt: skip
-FAKE = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); from harness import cli; cli.main()"
+FAKE = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); from harness.cli import main; main.main()"
 
 
 def one(verdict: Standing, advisory: bool = False, strict: bool = False) -> Gated:

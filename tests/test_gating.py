@@ -15,9 +15,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness import cli
-from harness.gates import baselines, gating
+from harness.cli import main as cli
+from harness.gates import gating
 from harness.gates.run_files import RunScores, read_qrels, score_files
+from harness.results import baselines
 from harness.values.findings import OUTCOME_SCHEMA
 from harness.values.measures import parse
 from harness.values.records import Qrels

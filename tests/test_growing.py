@@ -16,11 +16,12 @@ import smallsuite
 import yaml
 from typer.main import get_command
 
-from harness import bench, cli, growing
+from harness.cli import main as cli
 from harness.data import formats
 from harness.data.datasets import load_dataset
 from harness.errors import ConfigError, DataError
-from harness.plans.plan import build_plan
+from harness.experiments import benchmark, curve
+from harness.planning.plan import build_plan
 from harness.suite.files import load_suite
 from harness.suite.spec import Suite
 from harness.values.insights import Growth
@@ -46,15 +47,15 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def grew(suite: Path, store: Path) -> growing.Grew:
-    return growing.curve(suite, "judged", store, executor=smallsuite.Here())
+def grew(suite: Path, store: Path) -> curve.Grew:
+    return curve.curve(suite, "judged", store, executor=smallsuite.Here())
 
 
 # The suite that is run
 
 
 def derived(changes: dict[str, Any], name: str, *shares: float) -> Suite:
-    return growing.suite_for(pocket.suite(changes), name, shares or growing.SHARES, "dev")
+    return curve.suite_for(pocket.suite(changes), name, shares or curve.SHARES, "dev")
 
 
 def test_the_suite_holds_one_candidate_at_every_share_and_untuned_alone() -> None:
@@ -89,9 +90,9 @@ def test_the_whole_is_the_candidate_of_the_suite_itself(suite: Path) -> None:
     """So a curve on the split of the suite trains nothing again for it."""
     spec, _ = load_suite(suite)
     dataset = load_dataset(spec.dataset, "test")
-    curve = build_plan(growing.suite_for(spec, "judged", [0.5, 1], "test"), dataset)
+    shares = build_plan(curve.suite_for(spec, "judged", [0.5, 1], "test"), dataset)
     own = build_plan(spec, dataset)
-    models = {system.name: system.models["retriever"] for system in (*curve.systems, *own.systems) if system.models}
+    models = {system.name: system.models["retriever"] for system in (*shares.systems, *own.systems) if system.models}
     assert models["judged-at-100"] == models["judged"]
     assert models["judged-at-50"] != models["judged"]
 
@@ -99,7 +100,7 @@ def test_the_whole_is_the_candidate_of_the_suite_itself(suite: Path) -> None:
 @pytest.mark.parametrize("shares", [[1.0], [], [0.5, 0.5], [0.0, 1.0], [0.5, 1.5], [-0.5, 1.0], [float("nan"), 1.0]])
 def test_shares_that_make_no_curve_are_refused(shares: list[float]) -> None:
     with pytest.raises(ConfigError, match=r"--shares: a curve needs two shares or more, above 0 and at most 1"):
-        growing.suite_for(pocket.suite(), "written", shares, "dev")
+        curve.suite_for(pocket.suite(), "written", shares, "dev")
 
 
 def test_a_candidate_that_there_is_not_is_answered_with_the_nearest() -> None:
@@ -122,7 +123,7 @@ def test_a_measure_that_what_is_tuned_cannot_move_is_no_answer() -> None:
 # What comes of it
 
 
-def test_points_are_what_the_scores_say(grew: growing.Grew) -> None:
+def test_points_are_what_the_scores_say(grew: curve.Grew) -> None:
     rows = formats.read_parquet(grew.folder / "scores.parquet")
     assert {row["split"] for row in rows} == {"dev"}
     scores: dict[str, dict[str, float]] = {}
@@ -143,7 +144,7 @@ def test_points_are_what_the_scores_say(grew: growing.Grew) -> None:
         before = point.system
 
 
-def test_shares_are_of_the_examples_that_there_are(grew: growing.Grew) -> None:
+def test_shares_are_of_the_examples_that_there_are(grew: curve.Grew) -> None:
     judged = load_dataset(pocket.suite(ALONE).dataset, "dev").splits["train"].judged
     assert len(judged) == 13
     quarter, half, whole = grew.growth.points
@@ -152,9 +153,9 @@ def test_shares_are_of_the_examples_that_there_are(grew: growing.Grew) -> None:
     assert min(point.seconds for point in grew.growth.points) > 0
 
 
-def test_the_curve_is_written_whole_and_is_no_outcome(grew: growing.Grew, store: Path) -> None:
+def test_the_curve_is_written_whole_and_is_no_outcome(grew: curve.Grew, store: Path) -> None:
     assert grew.folder.parent == store / "curves" / "toy" / "judged"
-    written = (grew.folder / growing.GROWTH_FILE).read_text(encoding="utf-8")
+    written = (grew.folder / curve.GROWTH_FILE).read_text(encoding="utf-8")
     assert Growth.model_validate_json(written) == grew.growth
     assert (grew.folder.parent / "latest").resolve() == grew.folder.resolve()
     assert any(path.suffix == ".md" for path in grew.folder.iterdir())
@@ -164,9 +165,9 @@ def test_the_curve_is_written_whole_and_is_no_outcome(grew: growing.Grew, store:
     assert grew.growth.margins == {"ndcg@10": 0.02}
 
 
-def test_a_second_curve_makes_nothing_and_says_the_same(grew: growing.Grew, suite: Path, store: Path) -> None:
+def test_a_second_curve_makes_nothing_and_says_the_same(grew: curve.Grew, suite: Path, store: Path) -> None:
     executor = smallsuite.Here()
-    again = growing.curve(suite, "judged", store, [1, 0.5, 0.25], executor=executor)
+    again = curve.curve(suite, "judged", store, [1, 0.5, 0.25], executor=executor)
     assert executor.asked == []
     assert again.calls_made == 0
     same = {"created", "seconds"}
@@ -174,24 +175,24 @@ def test_a_second_curve_makes_nothing_and_says_the_same(grew: growing.Grew, suit
     assert again.folder != grew.folder
 
 
-def test_only_a_new_share_is_trained(grew: growing.Grew, suite: Path, store: Path) -> None:
+def test_only_a_new_share_is_trained(grew: curve.Grew, suite: Path, store: Path) -> None:
     executor = smallsuite.Here()
-    growing.curve(suite, "judged", store, [0.75, 1], executor=executor)
+    curve.curve(suite, "judged", store, [0.75, 1], executor=executor)
     assert executor.asked == ["tune_retriever", "index", "retrieve"]
 
 
-def test_an_outcome_counts_the_look_that_a_curve_took(grew: growing.Grew, suite: Path, store: Path) -> None:
-    curve = growing.curve(suite, "judged", store, [0.5, 1], "test", executor=smallsuite.Here())
-    assert any("test split" in note for note in curve.growth.notes)
-    done = bench.run(suite, store, executor=smallsuite.Here())
+def test_an_outcome_counts_the_look_that_a_curve_took(grew: curve.Grew, suite: Path, store: Path) -> None:
+    found = curve.curve(suite, "judged", store, [0.5, 1], "test", executor=smallsuite.Here())
+    assert any("test split" in note for note in found.growth.notes)
+    done = benchmark.run(suite, store, executor=smallsuite.Here())
     assert done.outcome.times_scored == 2
     assert {system.name for system in done.outcome.systems} == {"bm25", "untuned", "judged"}
     assert [path.name for path in (store / "outcomes").iterdir()] == ["toy"]
 
 
-def test_several_seeds_are_averaged(grew: growing.Grew, suite: Path, store: Path) -> None:
+def test_several_seeds_are_averaged(grew: curve.Grew, suite: Path, store: Path) -> None:
     one, both = (
-        growing.curve(suite, "judged", store, [0.5, 1], seeds=seeds, executor=smallsuite.Here())
+        curve.curve(suite, "judged", store, [0.5, 1], seeds=seeds, executor=smallsuite.Here())
         for seeds in ([1], [0, 1])
     )
     means = [{point.share: point.mean for point in found.growth.points} for found in (grew, one, both)]
@@ -204,8 +205,8 @@ def test_several_seeds_are_averaged(grew: growing.Grew, suite: Path, store: Path
     assert any("with seed 1" in note for note in one.growth.notes)
 
 
-def test_a_training_that_fails_is_named_and_has_no_numbers(suite: Path, store: Path, grew: growing.Grew) -> None:
-    found = growing.curve(suite, "judged", store, [0.4, 1], executor=smallsuite.Here("tune_retriever"), seeds=[0])
+def test_a_training_that_fails_is_named_and_has_no_numbers(suite: Path, store: Path, grew: curve.Grew) -> None:
+    found = curve.curve(suite, "judged", store, [0.4, 1], executor=smallsuite.Here("tune_retriever"), seeds=[0])
     broken, whole = found.growth.points
     assert (broken.mean, broken.gain, broken.step, broken.seconds) == (None, None, None, 0.0)
     assert whole.mean == grew.growth.points[-1].mean
@@ -217,11 +218,11 @@ def test_a_training_that_fails_is_named_and_has_no_numbers(suite: Path, store: P
 
 @pytest.mark.parametrize(("checkpoints", "split", "told"), [(3, "dev", True), (1, "dev", False), (3, "test", False)])
 def test_checkpoints_chosen_on_the_questions_scored_are_told(
-    checkpoints: int, split: growing.Where, told: bool, model: Path, tmp_path: Path
+    checkpoints: int, split: curve.Where, told: bool, model: Path, tmp_path: Path
 ) -> None:
     recipe = {"epochs": 1, "batch_size": 8, "checkpoints": checkpoints}
     path = smallsuite.write(tmp_path, model, {**ALONE, "recipes": {"retriever": recipe}})
-    found = growing.curve(path, "judged", tmp_path / "store", [0.5, 1], split, executor=smallsuite.Here())
+    found = curve.curve(path, "judged", tmp_path / "store", [0.5, 1], split, executor=smallsuite.Here())
     assert any(note.startswith("Checkpoints were chosen") for note in found.growth.notes) is told
 
 
@@ -229,14 +230,14 @@ def test_a_split_without_judged_questions_is_refused(model: Path, tmp_path: Path
     smallsuite.other_dataset(tmp_path / "other")
     path = smallsuite.write(tmp_path / "suite", model, {"dataset": {"path": "../other"}})
     with pytest.raises(DataError, match="no judged query in split 'dev'"):
-        growing.curve(path, "judged", tmp_path / "store", executor=smallsuite.Here())
+        curve.curve(path, "judged", tmp_path / "store", executor=smallsuite.Here())
 
 
 # The command
 
 
 def left(monkeypatch: pytest.MonkeyPatch, executor: smallsuite.Here, *arguments: object) -> int:
-    monkeypatch.setattr(growing, "ChildExecutor", lambda: executor)
+    monkeypatch.setattr(curve, "ChildExecutor", lambda: executor)
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setattr(sys, "argv", ["harness", "curve", *map(str, arguments)])
     with pytest.raises(SystemExit) as caught:
@@ -245,7 +246,7 @@ def left(monkeypatch: pytest.MonkeyPatch, executor: smallsuite.Here, *arguments:
 
 
 def test_the_command_prints_the_answer(
-    grew: growing.Grew, suite: Path, store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    grew: curve.Grew, suite: Path, store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert left(monkeypatch, smallsuite.Here(), suite, "judged", "--store", store, "--quiet") == 0
     out = capsys.readouterr().out
@@ -255,7 +256,7 @@ def test_the_command_prints_the_answer(
 
 
 def test_the_command_prints_json(
-    grew: growing.Grew, suite: Path, store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    grew: curve.Grew, suite: Path, store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     more = ("--json", "--shares", "0.5,1", "--quiet")
     assert left(monkeypatch, smallsuite.Here(), suite, "judged", "--store", store, *more) == 0
@@ -280,7 +281,7 @@ def test_the_command_refuses_in_one_sentence(
 
 
 def test_the_command_leaves_with_3_if_the_curve_has_a_hole(
-    grew: growing.Grew, suite: Path, store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    grew: curve.Grew, suite: Path, store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     broken = smallsuite.Here("tune_retriever")
     assert left(monkeypatch, broken, suite, "judged", "--store", store, "--shares", "0.3,1", "--quiet") == 3

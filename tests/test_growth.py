@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.growth import Trained, answers, averaged, grow, step_words
+from harness.experiments.learning_curve import Trained, answers, averaged, grow, step_words
 from harness.statistics import stats
 from harness.values.insights import Grown
 from harness.values.measures import Measure, parse

@@ -13,11 +13,11 @@ import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from harness.commands.init import FILES, begin
+from harness.cli.init import FILES, begin
 from harness.data.datasets import load_dataset
 from harness.errors import ConfigError
 from harness.models.loaders import EMBEDDED
-from harness.plans.plan import build_plan
+from harness.planning.plan import build_plan
 from harness.suite import builtin
 from harness.suite.files import load_suite, parse_suite
 from harness.suite.recipes import PARTS
@@ -195,7 +195,7 @@ def test_a_copy_can_be_planned_as_it_is(tmp_path: Path) -> None:
 def test_the_readme_names_keys_and_commands_that_exist() -> None:
     from typer.main import get_command
 
-    from harness.cli import app
+    from harness.cli.main import app
 
     readme = (TEMPLATE.parent / "README.md").read_text(encoding="utf-8")
     commands = set(re.findall(r"harness (\w+) ", readme)) - {"would"}
@@ -209,11 +209,11 @@ def test_the_readme_names_keys_and_commands_that_exist() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_a_copy_runs_as_it_is_and_what_it_makes_can_be_exported(tmp_path: Path) -> None:
-    from harness import bench
-    from harness.commands.export import export
+    from harness.cli.export import export
+    from harness.experiments import benchmark
 
     begin(tmp_path / "mine")
-    done = bench.run(tmp_path / "mine", tmp_path / "store")
+    done = benchmark.run(tmp_path / "mine", tmp_path / "store")
     assert done.failed_share == 0.0
     assert not [info.label for info in done.outcome.systems if info.failed]
     written = export("staged", tmp_path / "out", tmp_path / "store")

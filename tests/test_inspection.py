@@ -16,12 +16,13 @@ import pocket
 import pytest
 import smallsuite
 
-from harness import bench, requirements
-from harness.commands import doctor
+from harness.cli import doctor
 from harness.data.formats import read_run
 from harness.errors import HarnessError
+from harness.experiments import benchmark
 from harness.models.inspection import inspect
 from harness.models.loaders import load_bi_encoder
+from harness.planning import requirements
 from harness.stages import common
 from harness.stages.index import Index, index
 from harness.stages.retrieve import RUN_FILE, Retrieve, retrieve
@@ -158,7 +159,7 @@ def test_what_is_refused_is_refused_by_all_with_one_sentence(name: str, made: An
     folder, said = made(name), folders.BAD[name][1]
     suite = suite_of(folder, tmp_path)
     with pytest.raises(HarnessError) as caught:
-        bench.run(suite, tmp_path / "store", executor=smallsuite.Here())
+        benchmark.run(suite, tmp_path / "store", executor=smallsuite.Here())
     (problem,) = caught.value.problems
     assert said in str(problem)
     assert str(problem).startswith("pipeline.retriever.model: ")
@@ -220,7 +221,7 @@ def test_what_doctor_accepts_is_run_untuned_and_tuned(name: str, made: Any, tmp_
     folder = made(name)
     suite = suite_of(folder, tmp_path)
     assert not [finding for finding in findings(suite) if finding.state == "missing"]
-    outcome = bench.run(suite, tmp_path / "store", executor=smallsuite.Here()).outcome
+    outcome = benchmark.run(suite, tmp_path / "store", executor=smallsuite.Here()).outcome
     assert [system.failed for system in outcome.systems] == [""] * len(outcome.systems)
     assert {system.name for system in outcome.systems} == {"bm25", "untuned", "judged"}
     # Two steps change weights and lists; the mean of a measure may be the same by chance.

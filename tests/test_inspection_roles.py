@@ -12,10 +12,10 @@ import pytest
 import smallsuite
 import tiny
 
-from harness import requirements
 from harness.errors import HarnessError
 from harness.models.inspection import inspect
 from harness.models.loaders import load_cross_encoder, load_generator
+from harness.planning import requirements
 
 HEAD = {"task": "ForSequenceClassification", "num_labels": 1}
 PAIRS = [("what is the lime?", "the lime is old"), ("what is the lime?", "the mill is red " * 60)]

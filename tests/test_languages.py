@@ -175,7 +175,7 @@ def test_english_changes_no_identity() -> None:
 
 
 def test_only_what_reads_words_has_the_language_in_its_key() -> None:
-    from harness.plans.plan import build_plan
+    from harness.planning.plan import build_plan
 
     changes: dict[str, Any] = {
         "candidates": {"all": {"tune": ["retriever", "generator"]}},

@@ -18,14 +18,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ranked import a_board, placed
 
-from harness import cli, leaderboard
-from harness.comparing import Comparisons
+from harness.cli import main as cli
 from harness.errors import ConfigError, DataError
-from harness.gates import baselines, gating
-from harness.plans.plan import build_plan
+from harness.experiments import leaderboard
+from harness.gates import gating
+from harness.planning.comparisons import Comparisons
+from harness.planning.plan import build_plan
 from harness.report.boardpage import BAR, LINE, _bar, _line, render_page
 from harness.report.boards import cost_class, render_boards, standing
 from harness.report.hostile import plain
+from harness.results import baselines
 from harness.suite import builtin
 from harness.values.boards import Board, Past
 

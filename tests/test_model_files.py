@@ -13,14 +13,14 @@ import smallsuite
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness import requirements
 from harness.errors import ConfigError
+from harness.experiments.noops import _Digests
 from harness.models.inspection import inspect
 from harness.models.loaders import model_digest
 from harness.models.prompts import DOCUMENT_NAMES, QUERY_NAMES, configured, wanted
 from harness.models.tensors import read_header, weights_digest
+from harness.planning import requirements
 from harness.remarks import models as told
-from harness.twins import _Digests
 from harness.values.findings import LedgerRow
 
 SEPARATORS = st.sampled_from(["_", "-", ".", " "])

@@ -13,10 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_cli import Leave, leave  # noqa: F401
 
-from harness import __version__, diagnoses, looks, outcomes
+from harness import __version__
 from harness.errors import ConfigError
-from harness.gates.score_tables import scores_in
 from harness.report.explorer import Evidence
+from harness.results import diagnoses, outcomes, reuse
+from harness.results.score_tables import scores_in
 from harness.values.findings import OUTCOME_SCHEMA, Outcome
 from harness.values.records import Score
 
@@ -30,7 +31,7 @@ class NoPlan:
 
 
 def write(root: Path, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> tuple[Outcome, Path]:
-    monkeypatch.setattr(outcomes.evidence, "of_plan", lambda *_: Evidence(ROWS, {}, {}))
+    monkeypatch.setattr(outcomes.query_details, "of_plan", lambda *_: Evidence(ROWS, {}, {}))
     plan: Any = NoPlan()
     nothing: Any = None
     return outcomes.write(invented.normal(**changes), root, ROWS, plan, nothing, nothing)
@@ -79,7 +80,7 @@ def test_it_is_the_latest_before_anything_is_drawn(tmp_path: Path, monkeypatch: 
 def test_what_cannot_be_gathered_loses_no_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plan: Any = NoPlan()
     nothing: Any = None
-    monkeypatch.setattr(outcomes.evidence, "of_plan", raising)
+    monkeypatch.setattr(outcomes.query_details, "of_plan", raising)
     outcome, folder = outcomes.write(invented.normal(), tmp_path, ROWS, plan, nothing, nothing)
     assert (folder / "report.md").is_file()
     assert "What the systems put out could not be written in full" in outcome.notes[-1]
@@ -117,12 +118,12 @@ def test_a_report_is_shown_though_rows_are_gone(
 def test_a_report_that_raises_on_the_screen_changes_no_exit_code(
     monkeypatch: pytest.MonkeyPatch, leave: Leave, caplog: pytest.LogCaptureFixture  # noqa: F811
 ) -> None:  # fmt: skip
-    from harness.bench import Finished
+    from harness.experiments.benchmark import Finished
 
     outcome, folder = write(Path(".harness"), monkeypatch)
     for share, code in ((0.0, 0), (0.5, 3)):
         done = Finished(outcome, folder, 3, 2, share, 0.0, 1.0)
-        monkeypatch.setattr("harness.bench.run", lambda *_, _done=done, **__: _done)
+        monkeypatch.setattr("harness.experiments.benchmark.run", lambda *_, _done=done, **__: _done)
         monkeypatch.setattr("harness.report.terminal.render", raising)
         left, out, _ = leave("run", "toy")
         assert left == code
@@ -212,7 +213,7 @@ def fewer() -> Outcome:
 
 
 def counted(root: Path, outcome: Outcome) -> int:
-    return looks.count(root, root / "outcomes" / outcome.suite, outcome)
+    return reuse.count(root, root / "outcomes" / outcome.suite, outcome)
 
 
 def test_looks_are_counted_from_small_files_and_from_outcomes_of_before(

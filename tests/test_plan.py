@@ -11,9 +11,9 @@ import tiny
 
 from harness import provenance
 from harness.data.datasets import Dataset, Split
-from harness.plans import calls as planning
-from harness.plans.graph import Plan
-from harness.plans.plan import build_plan
+from harness.planning import calls as planning
+from harness.planning.graph import Plan
+from harness.planning.plan import build_plan
 from harness.stages import STAGES
 
 DATA_STAGES = {"synthesize", "sift", "mine"}

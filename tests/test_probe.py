@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.running.probe import quantile
+from harness.execution.probe import quantile
 
 SHARES = (Fraction(1, 2), Fraction(19, 20), Fraction(99, 100))
 

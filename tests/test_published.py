@@ -48,9 +48,9 @@ def independent(folder: Path) -> dict[str, dict[str, float]]:
 def test_agrees_with_an_independent_computation(folder: Path, tmp_path: Path) -> None:
     import pyarrow.parquet as pq
 
-    from harness import bench
+    from harness.experiments import benchmark
 
-    done = bench.run("scifact", Path(os.environ.get("HARNESS_STORE", tmp_path)))
+    done = benchmark.run("scifact", Path(os.environ.get("HARNESS_STORE", tmp_path)))
     rows = pq.read_table(done.folder / "scores.parquet").to_pylist()
     theirs = independent(folder)
     for ours_name, their_name in COMPARED.items():

@@ -26,7 +26,7 @@ from pathlib import Path
 
 sys.path.insert(0, {here!r})
 import outcomes as invented
-from harness import bench
+from harness.experiments import benchmark
 from harness.errors import ConfigError
 
 MEANS = {{"bm25": 0.3, "untuned": 0.5, "retriever": 0.7}}
@@ -50,7 +50,7 @@ def run(suite, store, replay=False):
     return type("Done", (), {{"folder": folder}})()
 
 
-bench.run = run
+benchmark.run = run
 """
 
 
@@ -215,12 +215,12 @@ def two_gates(project: Project) -> None:
     text = text.replace("folder = invented.put(", "folder = put_two(told, ")
     conftest.write_text(
         text.replace(
-            "bench.run = run",
+            "benchmark.run = run",
             textwrap.dedent(
                 """
                 def put_two(told, store, outcome, means):
                     from harness.data import formats
-                    from harness.outcomes import SCORE_COLUMNS
+                    from harness.results.outcomes import SCORE_COLUMNS
                     folder = invented.put(store, outcome, means)
                     rows = formats.read_parquet(folder / "scores.parquet")
                     ndcg = [row for row in rows if row["measure"] == "ndcg@10"]
@@ -229,7 +229,7 @@ def two_gates(project: Project) -> None:
                     formats.write_parquet(folder / "scores.parquet", ndcg + recall, SCORE_COLUMNS)
                     return folder
 
-                bench.run = run
+                benchmark.run = run
                 """
             ),
         ),

@@ -12,13 +12,13 @@ import pocket
 import pytest
 
 from harness import provenance
-from harness.digests import digest_of
 from harness.errors import ConfigError
-from harness.plans.graph import Plan, PlannedCall
-from harness.plans.ledger import Speed, dollars, estimate, making_cost, measured, rates, speed_of
-from harness.plans.plan import build_plan
-from harness.quotes import plan_of, quotes, recipe_identity
-from harness.running.carry_out import carry_out
+from harness.execution.scheduler import carry_out
+from harness.hashing import digest_of
+from harness.planning.estimates import plan_of, quotes, recipe_identity
+from harness.planning.graph import Plan, PlannedCall
+from harness.planning.ledger import Speed, dollars, estimate, making_cost, measured, rates, speed_of
+from harness.planning.plan import build_plan
 from harness.store import FolderStore
 from harness.suite.spec import Candidate
 from harness.values.findings import LedgerRow, Timing
@@ -245,7 +245,7 @@ def test_the_model_the_device_and_the_machine_make_another_class(monkeypatch: py
     monkeypatch.setattr(provenance, "device_class", lambda: "H100")
     assert {one.kind for one in speeds(planned()).values()}.isdisjoint(one.kind for one in first.values())
     monkeypatch.undo()
-    monkeypatch.setattr("harness.plans.calls.model_digest", lambda name: "f" * 32)
+    monkeypatch.setattr("harness.planning.calls.model_digest", lambda name: "f" * 32)
     larger = speeds(planned())
     # A tuned reranker names no model: it is known by the one that it was tuned from.
     assert all(first[label] != larger[label] for label in first if "with" in label or "tune" in label)

@@ -9,8 +9,8 @@ import pytest
 import yaml
 from typer.main import get_command
 
-from harness.cli import app
-from harness.plans.plan import build_plan
+from harness.cli.main import app
+from harness.planning.plan import build_plan
 from harness.suite.files import parse_suite
 from harness.suite.recipes import RetrieverRecipe
 

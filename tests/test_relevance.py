@@ -14,12 +14,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import relevance
 from harness.errors import ConfigError
 from harness.models import generation
 from harness.models.generation import Written
 from harness.models.loaders import load_cross_encoder, load_generator, locate, unpack_gguf
-from harness.relevance import Judged, by_cross_encoder, by_llm, count_cut, parse_judgement, score_pairs
+from harness.stages import relevance
+from harness.stages.relevance import Judged, by_cross_encoder, by_llm, count_cut, parse_judgement, score_pairs
 
 WORDS = ["lime", "kiln", "ferry", "mail", "slate", "roof", "night", "ice", "burn", "lay"]
 

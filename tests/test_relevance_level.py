@@ -14,11 +14,12 @@ from beir_folders import CORPUS, write
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness import cli, scoring
+from harness import scoring
+from harness.cli import main as cli
 from harness.data.datasets import load_dataset
 from harness.errors import DataError
-from harness.plans.parts import Parts
-from harness.plans.plan import build_plan
+from harness.planning.dataset_artifacts import Parts
+from harness.planning.plan import build_plan
 from harness.scoring import measurement_settings, score_run
 from harness.scoring.values import AnswerSettings
 from harness.stages.retrieve import Retrieve
@@ -142,7 +143,7 @@ def test_a_level_changes_the_keys_of_what_reads_judgements(tmp_path: Path) -> No
     made = {}
     for level in (1, 2):
         dataset = load_dataset(DatasetSpec(path=str(folder)), "test", Reading(relevance_level=level))
-        from harness.plans.contexts import choose
+        from harness.planning.contexts import choose
 
         made[level] = Parts(dataset, "test", choose(suite, dataset)).keys
     changed = {name for name in made[1] if made[1][name] != made[2][name]}

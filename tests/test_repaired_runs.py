@@ -11,9 +11,10 @@ import pytest
 import pytrec_eval
 import smallsuite
 
-from harness import bench, outcomes
 from harness.data.formats import read_parquet, read_run
-from harness.diagnose import diagnose
+from harness.experiments import benchmark
+from harness.experiments.diagnose import diagnose
+from harness.results import outcomes
 from harness.values.findings import Outcome
 
 LEVEL = 2
@@ -62,7 +63,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def ran(suite: Path, store: Path) -> tuple[Outcome, Path]:
-    done = bench.run(suite, store, executor=smallsuite.Here())
+    done = benchmark.run(suite, store, executor=smallsuite.Here())
     return done.outcome, done.folder
 
 

@@ -22,11 +22,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import evidence as gathered
 from harness import report
 from harness.data import formats
 from harness.errors import ConfigError
-from harness.outcomes import ANSWER_COLUMNS, SCORE_COLUMNS, write_page
 from harness.report import amounts, charts, figures
 from harness.report.cellparts import difference, sort_key
 from harness.report.contents import contents
@@ -41,6 +39,8 @@ from harness.report.ticks import ticks
 from harness.report.tradeoff import Picture, Point, _fronted, pictures
 from harness.report.values import Cell, Column, Table
 from harness.report.view import view
+from harness.results import query_details as gathered
+from harness.results.outcomes import ANSWER_COLUMNS, SCORE_COLUMNS, write_page
 from harness.values.findings import Outcome
 from harness.values.records import Score
 

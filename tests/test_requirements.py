@@ -11,9 +11,10 @@ import pocket
 import pytest
 import tiny
 
-from harness import provenance, requirements
+from harness import provenance
 from harness.errors import ConfigError, HarnessError, ModelMissing, Problem
 from harness.models.inspection import Inspection
+from harness.planning import requirements
 from harness.suite.recipes import PARTS
 
 MODULES = ("Transformer", "Pooling")

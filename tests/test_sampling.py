@@ -11,12 +11,8 @@ import pocket
 import pytest
 
 from harness.data.datasets import Dataset, Split
-from harness.plans.graph import Plan
-from harness.plans.ledger import measured, speed_of
-from harness.plans.plan import build_plan
-from harness.quotes import quotes
-from harness.running.carry_out import carry_out
-from harness.sampling import (
+from harness.execution.scheduler import carry_out
+from harness.execution.timing_runs import (
     EXAMPLES,
     PAIRS,
     PASSAGES,
@@ -29,6 +25,10 @@ from harness.sampling import (
     few,
     take_samples,
 )
+from harness.planning.estimates import quotes
+from harness.planning.graph import Plan
+from harness.planning.ledger import measured, speed_of
+from harness.planning.plan import build_plan
 from harness.store import FolderStore
 from harness.values.records import Query, Reference
 

@@ -191,7 +191,7 @@ DIGEST = """
 import warnings
 warnings.simplefilter("error")
 from harness.data.builders.scipy_api import build
-from harness.digests import digest_of
+from harness.hashing import digest_of
 built = build(60, 0.15, 0)
 queries = [[q.query_id, q.text, q.group, dict(q.metadata)] for q in built.queries]
 print(digest_of([built.documents, queries, list(built.qrels.items()), list(built.references.items()),

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.digests import canonical_json
 from harness.errors import ConfigError
+from harness.hashing import canonical_json
 from harness.scoring import AnswerSettings, Scored, abstention_table, measurement_settings, score_answers
 from harness.scoring import ragas_measures as ragas
 from harness.scoring.abstention import is_abstention

@@ -18,8 +18,8 @@ from hypothesis import settings as trying
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
-from harness.digests import canonical_json
 from harness.errors import ConfigError
+from harness.hashing import canonical_json
 from harness.llm.asking import Ask, Chat, Reply
 from harness.llm.breaker import Pace
 from harness.llm.endpoint import EndpointChat

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from llm_server import Server
 
-from harness import cli
+from harness.cli import main as cli
 from harness.errors import ConfigError
 from harness.suite import builtin, secrets
 from harness.suite.files import parse_suite

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import bench
 from harness.data import formats
+from harness.experiments import benchmark
 from harness.models.loaders import locate, unpack_gguf
 
 MODEL = "smollm2-135m-instruct"
@@ -65,7 +65,7 @@ def test_a_suite_synthesizes_labels_answers_and_judges_over_http(
 ) -> None:
     monkeypatch.setenv("OPENAI_BASE_URL", endpoint)
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    done = bench.run("pocket-served", store=tmp_path)
+    done = benchmark.run("pocket-served", store=tmp_path)
     rows = {row.stage: row for row in done.outcome.ledger}
     for stage in ("synthesize", "label", "answer"):
         assert rows[stage].llm_calls, f"{stage} asked nobody"
@@ -80,5 +80,5 @@ def test_a_suite_synthesizes_labels_answers_and_judges_over_http(
     assert judged
     assert all((row["status"] == "ok") == (row["value"] is not None) for row in judged)
     assert all(row["reason"] for row in judged if row["status"] != "ok")
-    again = bench.run("pocket-served", store=tmp_path, replay=True)
+    again = benchmark.run("pocket-served", store=tmp_path, replay=True)
     assert not again.outcome.paid

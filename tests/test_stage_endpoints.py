@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from harness.data.formats import load_jsonl, write_jsonl, write_run
-from harness.digests import digest_of
 from harness.errors import LlmStopped
+from harness.execution.probe import TIMES_FILE, WARM_UP, Probe, probe
+from harness.hashing import digest_of
 from harness.llm import Ask, Message, Reply, Spent, templates
 from harness.models.fakes import FakeBiEncoder
-from harness.running.probe import TIMES_FILE, WARM_UP, Probe, probe
 from harness.stages import common
 from harness.stages.answer import FAILED_FILE, Answer, answer
 from harness.stages.endpoints import Endpoint, Served, check_failures, reasons

@@ -64,7 +64,7 @@ def moved(changed: dict[str, str]) -> set[str]:
     # The four that the guard did not see, and others that are reached on the way.
     ("values.ideals", "1.0 / rank", "2.0 / rank", {"substitute"}),
     ("data.formats", "def load_jsonl(path", "def load_jsonl(path, odd=1, *rest", {"mine", "label", "tune_retriever"}),
-    ("digests", "hashlib.sha256(text.encode())", "hashlib.md5(text.encode())", {"tune_retriever", "tune_reranker"}),
+    ("hashing", "hashlib.sha256(text.encode())", "hashlib.md5(text.encode())", {"tune_retriever", "tune_reranker"}),
     ("llm.structured", "_DECODER = ", "_DECODER = None or ", {"label", "synthesize"}),
     ("training.batches", "TRIES = 24", "TRIES = 25", {"tune_retriever"}),
     ("training.raw", "CLIP = 1.0", "CLIP = 2.0", {"tune_retriever"}),
@@ -83,10 +83,10 @@ def test_a_change_is_not_seen_by_stages_that_do_not_reach_it() -> None:
 
 def test_what_cannot_change_a_result_moves_nothing() -> None:
     quiet = altered(
-        "digests", "def digest_of(value: Any) -> str:", "# A word more.\ndef digest_of(value: object) -> str:"
+        "hashing", "def digest_of(value: Any) -> str:", "# A word more.\ndef digest_of(value: object) -> str:"
     )
     assert moved(quiet) == set()
-    assert moved(altered("digests", '"""Return the full SHA-256', '"""Return the whole SHA-256')) == set()
+    assert moved(altered("hashing", '"""Return the full SHA-256', '"""Return the whole SHA-256')) == set()
     assert moved(altered("training.retrievers", "and none were mined;", "and there are none;")) == set()
 
 

@@ -11,13 +11,13 @@ import pytest
 import tiny
 from test_bench import Here
 
-from harness import bench
 from harness.data.datasets import load_dataset
 from harness.data.formats import read_run
-from harness.plans.plan import build_plan
+from harness.execution.latency import Latencies
+from harness.execution.scheduler import no_watch
+from harness.experiments import benchmark
+from harness.planning.plan import build_plan
 from harness.report.markdown import pictures_of, render_markdown
-from harness.running.carry_out import no_watch
-from harness.running.latency import Latencies
 from harness.store import FolderStore
 from harness.suite.files import load_suite
 from harness.values.findings import Outcome
@@ -76,15 +76,15 @@ def executor() -> Here:
 
 
 @pytest.fixture(scope="module")
-def done(suite: Path, executor: Here, tmp_path_factory: pytest.TempPathFactory) -> bench.Finished:
-    return bench.run(suite, tmp_path_factory.mktemp("store"), executor=executor)
+def done(suite: Path, executor: Here, tmp_path_factory: pytest.TempPathFactory) -> benchmark.Finished:
+    return benchmark.run(suite, tmp_path_factory.mktemp("store"), executor=executor)
 
 
 def names(outcome: Outcome) -> dict[str, Any]:
     return {info.name: info for info in outcome.systems}
 
 
-def test_every_combination_was_made_and_nothing_failed(done: bench.Finished, executor: Here) -> None:
+def test_every_combination_was_made_and_nothing_failed(done: benchmark.Finished, executor: Here) -> None:
     outcome = done.outcome
     candidates = {info.name: info.tunes for info in outcome.systems if info.role == "candidate"}
     assert len(candidates) == 8
@@ -102,7 +102,7 @@ def test_every_training_was_made_once(executor: Here) -> None:
     assert (asked["tune_retriever"], asked["tune_reranker"], asked["tune_generator"]) == (1, 2, 4)
 
 
-def test_a_reranked_list_holds_the_same_documents(done: bench.Finished) -> None:
+def test_a_reranked_list_holds_the_same_documents(done: benchmark.Finished) -> None:
     runs = done.folder / "runs"
     for before, after in (("untuned", "reranker-0"), ("retriever-0", "retriever-reranker-0")):
         one, other = read_run(runs / f"{before}.trec"), read_run(runs / f"{after}.trec")
@@ -114,7 +114,7 @@ def test_a_reranked_list_holds_the_same_documents(done: bench.Finished) -> None:
         assert one != other
 
 
-def test_effects_are_told_for_all_parts_and_pairs(done: bench.Finished) -> None:
+def test_effects_are_told_for_all_parts_and_pairs(done: benchmark.Finished) -> None:
     found = {(one.kind, one.parts, one.measure) for one in done.outcome.effects if one.finding != "not computed"}
     for part in PARTS:
         assert ("main", (part,), "ndcg@10") in found
@@ -123,7 +123,7 @@ def test_effects_are_told_for_all_parts_and_pairs(done: bench.Finished) -> None:
     assert [one.finding for one in inert if one.kind == "main"] == ["changes nothing"]
 
 
-def test_only_what_is_made_alike_is_known_not_to_differ(done: bench.Finished) -> None:
+def test_only_what_is_made_alike_is_known_not_to_differ(done: benchmark.Finished) -> None:
     rows = {(row.system, row.measure): row for row in done.outcome.comparisons}
     lists = rows["generator", "ndcg@10"]
     assert (lists.low, lists.high, lists.reason) == (0.0, 0.0, "it puts out the same as the baseline")
@@ -133,7 +133,7 @@ def test_only_what_is_made_alike_is_known_not_to_differ(done: bench.Finished) ->
     assert answers.low != 0
 
 
-def test_serving_times_each_shape_once(done: bench.Finished) -> None:
+def test_serving_times_each_shape_once(done: benchmark.Finished) -> None:
     """What tuning changes in an encoder takes no time; what a generator writes does."""
     parts = {name: info.serving.parts for name, info in names(done.outcome).items() if info.serving}
     assert parts["untuned"] == ("dense", "generator")
@@ -162,7 +162,7 @@ def test_a_shape_is_timed_with_what_was_made(suite: Path, tmp_path: Path) -> Non
     assert latencies._plainest(alike) is made
 
 
-def test_what_a_tuned_part_costs_is_in_the_cost_to_make_of_those_that_have_it(done: bench.Finished) -> None:
+def test_what_a_tuned_part_costs_is_in_the_cost_to_make_of_those_that_have_it(done: benchmark.Finished) -> None:
     cost = {name: info.make_seconds for name, info in names(done.outcome).items()}
     spent: dict[str, float] = {}
     for row in done.outcome.ledger:
@@ -177,15 +177,15 @@ def test_what_a_tuned_part_costs_is_in_the_cost_to_make_of_those_that_have_it(do
     assert cost["retriever-reranker-generator"] > cost["retriever-reranker"]
 
 
-def test_the_report_says_whether_gains_add_up(done: bench.Finished) -> None:
+def test_the_report_says_whether_gains_add_up(done: benchmark.Finished) -> None:
     text = render_markdown(done.outcome, pictures_of(done.outcome, "charts"))
     assert "Do the gains add up?" in text
     assert f"{done.outcome.calls_planned} distinct" in text
     assert (done.folder / "report.md").read_text(encoding="utf-8") == text
 
 
-def test_the_same_again_makes_nothing(done: bench.Finished, suite: Path) -> None:
-    again = bench.run(suite, done.folder.parents[2], executor=Here())
+def test_the_same_again_makes_nothing(done: benchmark.Finished, suite: Path) -> None:
+    again = benchmark.run(suite, done.folder.parents[2], executor=Here())
     assert (again.calls_made, again.scores_computed) == (0, 0)
     assert again.outcome.summaries == done.outcome.summaries
     assert again.outcome.effects == done.outcome.effects

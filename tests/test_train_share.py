@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from harness.data.formats import write_jsonl
-from harness.digests import digest_folder
 from harness.errors import ConfigError
-from harness.plans.plan import build_plan
+from harness.hashing import digest_folder
+from harness.planning.plan import build_plan
 from harness.stages import common
 from harness.stages.instruct import INSTRUCTIONS_FILE
 from harness.stages.train_share import sampled

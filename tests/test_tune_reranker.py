@@ -11,12 +11,12 @@ import tiny
 import torch
 
 from harness.data.formats import write_jsonl, write_run
-from harness.digests import digest_file
+from harness.hashing import digest_file
 from harness.models.loaders import has_trained_head, load_cross_encoder
-from harness.relevance import score_pairs
 from harness.stages import common
 from harness.stages import tune_reranker as tuning
 from harness.stages.label import LABELS_FILE
+from harness.stages.relevance import score_pairs
 from harness.stages.retrieve import RUN_FILE
 from harness.stages.tune_reranker import TuneReranker, dev_lists, tune_reranker, usable
 from harness.suite.fields import Spec

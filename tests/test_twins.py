@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
-from harness.twins import _Seen, weights_digest
+from harness.experiments.noops import _Seen, weights_digest
 
 
 def test_what_is_the_same_artifact_is_no_twin() -> None:

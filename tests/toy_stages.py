@@ -8,7 +8,7 @@ import signal
 import time
 from pathlib import Path
 
-from harness.running.executors import Request
+from harness.execution.executors import Request
 from harness.stages import Inputs
 from harness.suite.fields import Spec
 from harness.values.records import Progress, Usage

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from harness.digests import digest_of
+from harness.hashing import digest_of
 from harness.text import Detected, detect
 from harness.values.findings import DatasetInfo
 from harness.values.grades import LEVEL, at_level, judged_queries

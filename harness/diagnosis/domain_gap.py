@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 from statistics import fmean
 
-from harness.digests import by_hash
+from harness.hashing import by_hash
 from harness.text import ENGLISH, text_of
 from harness.values.grades import relevant_grades
 from harness.values.insights import Sign

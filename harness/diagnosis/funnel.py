@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
-from harness.digests import by_hash
+from harness.hashing import by_hash
 from harness.scoring import PLAIN, Rule, is_abstention, judged_queries
 from harness.scoring.answers import normalised_tokens
 from harness.statistics.shares import share_of

@@ -18,9 +18,9 @@ from typing import NamedTuple
 
 from harness.errors import ConfigError, Problem
 from harness.gates import reseeded
-from harness.gates.baselines import Baseline, answers_elsewhere, what_differs
 from harness.gates.probe_gates import judge_probe
-from harness.gates.score_tables import Key, Tables
+from harness.results.baselines import Baseline, answers_elsewhere, what_differs
+from harness.results.score_tables import Key, Tables
 from harness.statistics import stats
 from harness.statistics.verdicts import BOUNDS, About, Gated, Gating, Standing, label_of
 from harness.suite.bounds import Gate, OnInconclusive

@@ -9,16 +9,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from harness import outcomes, provenance
+from harness import provenance
 from harness.errors import ConfigError, Incomplete, Problem
-from harness.gates import baselines, standing, versus
-from harness.gates.baselines import Accepted, Baseline, Damaged, accepted_system
+from harness.gates import standing, versus
 from harness.gates.gate import Terms, judge
 from harness.gates.run_files import PLAIN, Rules, RunScores, score_files
-from harness.gates.score_tables import Table, Tables, scores_in, tables_of
 from harness.gates.side_outputs import STEP_SUMMARY as STEP_SUMMARY
 from harness.gates.side_outputs import write_files as write_files
 from harness.report import figures, gates
+from harness.results import baselines, outcomes
+from harness.results.baselines import Accepted, Baseline, Damaged, accepted_system
+from harness.results.score_tables import Table, Tables, scores_in, tables_of
 from harness.statistics.verdicts import Gating
 from harness.suite.files import load_suite
 from harness.suite.spec import Suite

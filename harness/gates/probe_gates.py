@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from harness.gates.score_tables import Key
+from harness.results.score_tables import Key
 from harness.statistics.verdicts import BOUNDS, Gated, Standing, label_of
 from harness.suite.bounds import Gate
 from harness.values.findings import Outcome, SystemInfo

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import ConfigError, Problem, nearest
-from harness.gates.baselines import ACCEPTED_FILE
-from harness.gates.damage import Unreadable, read_object
+from harness.results.baselines import ACCEPTED_FILE
+from harness.results.damage import Unreadable, read_object
 from harness.statistics.verdicts import Gated, Gating
 from harness.suite import builtin
 from harness.suite.spec import Suite

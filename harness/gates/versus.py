@@ -10,13 +10,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from harness import outcomes
-from harness.digests import digest_of
 from harness.errors import ConfigError, NotComparable, Problem, nearest
-from harness.gates import baselines
 from harness.gates.run_files import PLAIN, QrelsFile, Rules, read_all, read_qrels_file, score
 from harness.gates.run_lines import read_run
-from harness.gates.score_tables import Key, Table, Tables, scores_in, tables_of
+from harness.hashing import digest_of
+from harness.results import baselines, outcomes
+from harness.results.score_tables import Key, Table, Tables, scores_in, tables_of
 from harness.statistics import stats
 from harness.values.findings import Comparison
 from harness.values.measures import Measure, parse

@@ -10,7 +10,7 @@ import logging
 from pathlib import Path
 
 from harness import scoring
-from harness.digests import digest_of
+from harness.hashing import digest_of
 from harness.judge.calibration import Calibration
 from harness.llm import Chat
 from harness.llm.services import Services

@@ -13,8 +13,8 @@ from queue import SimpleQueue
 
 from pydantic import BaseModel
 
-from harness.digests import digest_of
 from harness.errors import LlmStopped
+from harness.hashing import digest_of
 from harness.llm import background
 from harness.llm.asking import Ask, Reply, Spent
 from harness.llm.breaker import Pace

@@ -14,8 +14,8 @@ from logging import ERROR, getLogger
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from harness.digests import digest_file, digest_of
 from harness.errors import ConfigError, ModelMissing, Problem, nearest
+from harness.hashing import digest_file, digest_of
 from harness.models.inspection import Inspection, inspect, trained_head
 from harness.models.refusals import PICKLED, RERESAVE
 from harness.models.signatures import while_unchanged

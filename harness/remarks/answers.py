@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from harness.data.formats import load_jsonl
 from harness.models.chats import PINNED
 from harness.models.thoughts import holds_mark
-from harness.plans.graph import Plan, SystemPlan
+from harness.planning.graph import Plan, SystemPlan
 from harness.scoring.abstention import is_abstention
 from harness.stages.answer import DATE_PINNED, FAILED_FILE, IN_USER_TURN, THINKING_OFF
 from harness.stages.common import read_answers

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
-from harness import requirements
 from harness.llm.address import address_of
 from harness.llm.dialects import Dialect, speech_of
 from harness.llm.services import Services
+from harness.planning import requirements
 from harness.stages.endpoints import MENDED
 from harness.suite.roles import Llm, Role
 from harness.suite.spec import Suite

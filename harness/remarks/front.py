@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import NamedTuple
 
-from harness.comparing import values_of
 from harness.data.datasets import Dataset
 from harness.llm.services import Services
-from harness.plans.graph import Plan
+from harness.planning.comparisons import values_of
+from harness.planning.graph import Plan
 from harness.remarks import answers, data, endpoints, language, models
 from harness.remarks.training import training_remarks
 from harness.store import FolderStore

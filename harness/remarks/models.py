@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from harness import requirements
 from harness.models.inspection import Inspection
+from harness.planning import requirements
 from harness.suite.spec import Suite
 from harness.values.findings import LedgerRow
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from harness.comparing import ALPHA, BOUNDS, RESAMPLES
 from harness.data.datasets import Dataset
-from harness.plans.graph import Plan
+from harness.planning.comparisons import ALPHA, BOUNDS, RESAMPLES
+from harness.planning.graph import Plan
 from harness.remarks import data, language, models
 from harness.suite.spec import Suite
 

@@ -16,7 +16,7 @@ from typing import Annotated, Any, NamedTuple, get_origin
 
 from pydantic import BaseModel, Field, create_model, model_validator
 
-from harness.digests import digest_of
+from harness.hashing import digest_of
 from harness.llm import templates
 from harness.llm.asking import Ask, Chat, Message
 from harness.scoring.ragas_measures import Embeddings

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from harness import relevance
 from harness.llm import services
 from harness.models.loaders import load_generator, locate
-from harness.relevance import Judged, Labelled
-from harness.stages import Inputs
+from harness.stages import Inputs, relevance
 from harness.stages.common import model_folder, read_corpus
 from harness.stages.endpoints import Endpoint
+from harness.stages.relevance import Judged, Labelled
 from harness.values.records import Progress
 
 PASSAGE_TOKENS, NEW_TOKENS, BATCH = 160, 80, 16

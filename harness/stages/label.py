@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from harness.data.formats import load_jsonl, write_jsonl
 from harness.models.search import Bm25Index, DenseIndex
-from harness.relevance import Judged
 from harness.stages import Inputs
 from harness.stages.common import bi_encoder, encode, read_corpus
 from harness.stages.endpoints import MENDED, Served
@@ -20,6 +19,7 @@ from harness.stages.fuse import reciprocal_rank_fusion
 from harness.stages.judging import judge
 from harness.stages.known import Known, Twins
 from harness.stages.mine import TRIPLETS_FILE
+from harness.stages.relevance import Judged
 from harness.suite.recipes import Labeler
 from harness.suite.spec import Retriever
 from harness.training.batches import text_key

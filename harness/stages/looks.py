@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-from harness.digests import by_hash
+from harness.hashing import by_hash
 from harness.values.grades import relevant_grades
 from harness.values.records import Qrels
 

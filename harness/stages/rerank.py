@@ -13,9 +13,9 @@ from typing import Any
 from harness.data.formats import read_run, write_run
 from harness.models.loaders import load_cross_encoder
 from harness.models.search import Hits
-from harness.relevance import count_cut, score_pairs
 from harness.stages import Inputs
 from harness.stages.common import model_folder, read_corpus, read_queries
+from harness.stages.relevance import count_cut, score_pairs
 from harness.stages.retrieve import RUN_FILE
 from harness.suite.fields import Positive, Spec
 from harness.values.records import Document, Progress, Run, Usage

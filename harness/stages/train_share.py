@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
-from harness.digests import by_hash
+from harness.hashing import by_hash
 
 Row = TypeVar("Row", bound=Mapping[str, Any])
 

@@ -1,1 +1,0 @@
-"""What the subcommands of `harness` are: options in, printing out."""

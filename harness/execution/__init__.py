@@ -1,0 +1,1 @@
+"""How planned calls are carried out: executors, the session, the score cache, and the latency probe."""

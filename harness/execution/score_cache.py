@@ -1,0 +1,257 @@
+"""Score rows of the systems of a plan, each computed once for equal content under an equal measurement identity."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from harness import scoring
+from harness.data.datasets import Dataset
+from harness.data.formats import read_run
+from harness.execution.scheduler import Execution, Watch
+from harness.hashing import digest_of
+from harness.judge import judges
+from harness.llm import Chat, Spent
+from harness.llm.services import Services
+from harness.planning.graph import Plan, SystemPlan
+from harness.stages.common import read_answers
+from harness.stages.endpoints import MENDED
+from harness.stages.retrieve import RUN_FILE
+from harness.store import FolderStore
+from harness.values.findings import LedgerRow, Measured
+from harness.values.measures import Measure
+from harness.values.records import Answer, Progress, Score
+
+SCORES_FILE = "scores.json"
+Values = Mapping[str, scoring.Scored]
+Compute = Callable[[list[Measure], Path, Progress], Mapping[Measure, Values]]
+
+
+class Scorecards:
+    """Scores systems on the plan's split (and, for rank measures, on dev)."""
+
+    def __init__(
+        self, plan: Plan, dataset: Dataset, store: FolderStore, watch: Watch, services: Services, root: Path
+    ) -> None:
+        self.plan, self.dataset, self.store, self.watch = plan, dataset, store, watch
+        self.services, self.root = services, root
+        self.split = plan.suite.evaluate.split
+        self.execution = Execution()
+        self.computed = 0
+        self.references = plan.given.references
+        self.judgements: list[LedgerRow] = []
+        asked = plan.suite.measures
+        self.measures = [one for one in asked if plan.suite.llm.judge is not None or not one.is_judged]
+
+    @cached_property
+    def settings(self) -> scoring.AnswerSettings:
+        return judges.settings_of(self.plan.suite, self.root, self.dataset.language)
+
+    @cached_property
+    def chat(self) -> Chat:
+        """The judge; a model in this process is loaded with the first question."""
+        packed = self.plan.judge
+        return judges.chat_of(self.plan.suite, self.services, self.store.get(packed) if packed else None)
+
+    def lacks_judgements(self) -> bool:
+        """Whether the judge has to be asked: any answer or any judged score is not in the store."""
+        judged = [measure for measure in self.measures if self._judged(measure)]
+        answers = {system.answers for system in self.plan.systems if system.answers}
+        return any(
+            not self.store.has(key) or not self.store.has(self._key(key, self.split, measure))
+            for key in answers
+            for measure in judged
+        )
+
+    def _judged(self, measure: Measure) -> bool:
+        """Whether an LLM judges it, or decides it."""
+        return not measure.is_rank and scoring.asks_judge(measure, self.settings)
+
+    def unproven(self) -> tuple[str, ...]:
+        """Measures that rest on a judge who is not calibrated: advisory."""
+        right = self.plan.suite.utility.right
+        judge = self.settings.judge
+        return ("utility",) if Measure(right).is_judged and not (judge and right in judge.calibrated) else ()
+
+    def identity(self, measure: Measure, split: str) -> str:
+        """Measurement identity: data, sample, and the measure with its version and settings."""
+        digests = self.dataset.digests
+        parts = ["queries", "qrels", "groups"] if measure.is_rank else ["queries", "references", "groups"]
+        data = {"corpus": digests["corpus"], **{part: digests[f"{split}.{part}"] for part in parts}}
+        made = self.measured(measure)
+        return digest_of([data, made.sample, made.settings])
+
+    def measured(self, measure: Measure) -> Measured:
+        """What a measurement identity is made of beside the data."""
+        given = self.plan.given
+        sample = None if measure.is_rank else digest_of(given.sample)
+        if given.contexts and not measure.is_rank:
+            shown = [list(given.contexts.items()), [list(reference) for reference in given.references.values()]]
+            sample = digest_of([sample, shown])
+        return Measured(sample=sample, settings=scoring.measurement_settings(measure, self.settings))
+
+    def remarks(self) -> list[str]:
+        """What a reader must know of the judge, if one is asked."""
+        suite = self.plan.suite
+        if suite.llm.judge is None or not any(map(self._judged, self.measures)):
+            return []
+        unproven = [
+            f"{name} rests on {suite.utility.right}, for which the judge {suite.llm.judge.model} is not calibrated, so "
+            f"it is advisory and gates nothing; 'harness judge {suite.name} --labels FILE' compares it with people."
+            for name in self.unproven()
+        ]
+        return [*unproven, *judges.kin(suite)]
+
+    def rows(self, system: SystemPlan) -> list[Score]:
+        """All score rows of a system: a row for every (measure, query of the split)."""
+        rows: list[Score] = []
+        measures = self.measures
+        ranked = [measure for measure in measures if measure.is_rank]
+        if system.run and system.scores_run:
+            rows += self._rows(system, self.split, ranked, self._rank_values(system.run, self.split, ranked))
+        if system.dev_run:
+            rows += self._rows(system, "dev", ranked, self._rank_values(system.dev_run, "dev", ranked))
+        written = [measure for measure in measures if not measure.is_rank]
+        if system.answers:
+            rows += self._rows(system, self.split, written, self._answer_values(system.answers, written))
+        return rows
+
+    def _rows(
+        self, system: SystemPlan, split: str, measures: list[Measure], values: Mapping[Measure, Values]
+    ) -> list[Score]:
+        part = self.dataset.splits[split]
+        asked = {True: list(part.queries), False: list(self.references)}
+        rows = []
+        for measure in measures:
+            for query_id in asked[measure.is_rank]:
+                found = values[measure].get(query_id)
+                found = found or scoring.Scored(None, "not_applicable", f"not one of the {measure.population} queries")
+                group = part.queries[query_id].group
+                rows.append(Score(system.name, system.seed, split, query_id, group, str(measure), *found))
+        return rows
+
+    def _rank_values(self, key: str, split: str, measures: list[Measure]) -> Mapping[Measure, Values]:
+        part = self.dataset.splits[split]
+        if key in self.execution.failed:
+            failed = scoring.Scored(None, "failed", self.execution.failed[key])
+            asked = {measure: scoring.population(part.qrels, measure, part.level) for measure in measures}
+            return {measure: dict.fromkeys(asked[measure], failed) for measure in measures}
+
+        def compute(missing: list[Measure], place: Path, progress: Progress) -> Mapping[Measure, Values]:
+            run = read_run(place / RUN_FILE, escaped=True)
+            found = scoring.score_run(run, part.qrels, missing, part.level, part.exclude_own)
+            return {m: {query: scoring.Scored(value) for query, value in found[m].items()} for m in missing}
+
+        return self._cached(key, split, measures, compute)
+
+    def _answer_values(self, key: str, measures: list[Measure]) -> Mapping[Measure, Values]:
+        if key in self.execution.failed:
+            failed = scoring.Scored(None, "failed", self.execution.failed[key])
+            return {
+                measure: {
+                    query_id: failed
+                    for query_id, reference in self.references.items()
+                    if measure.population == "all" or reference.answerable
+                }
+                for measure in measures
+            }
+        return self._cached(key, self.split, measures, self._score_answers)
+
+    def _score_answers(self, missing: list[Measure], place: Path, progress: Progress) -> Mapping[Measure, Values]:
+        answers, settings = read_answers(place), self.settings
+        if any(map(self._judged, missing)):
+            settings = judges.asked_by(settings, self.chat)
+        return scoring.score_answers(answers, self.references, missing, settings, self._shown(answers), progress)
+
+    def _shown(self, answers: Mapping[str, Answer]) -> dict[str, scoring.Shown]:
+        """What each generator saw: the question and the passages, whole."""
+        part = self.dataset.splits[self.split].queries
+        return {
+            query_id: scoring.Shown(
+                part[query_id].text, tuple(self.dataset.documents[key].content for key in answer.context)
+            )
+            for query_id, answer in answers.items()
+        }
+
+    def _cached(self, key: str, split: str, measures: list[Measure], compute: Compute) -> Mapping[Measure, Values]:
+        """Take from the store what is there; compute the rest together and put it there."""
+        keys = {measure: self._key(key, split, measure) for measure in measures}
+        found = {measure: place for measure in measures if (place := self.store.get(keys[measure])) is not None}
+        missing = [measure for measure in measures if measure not in found]
+        values: dict[Measure, Values] = {measure: _read(place) for measure, place in found.items()}
+        if missing:
+            place = self.store.get(key)
+            assert place is not None
+            label = self.execution.rows[key].label
+            # Apart, so that what judging took is known.
+            for verb, judged in (("judge", True), ("score", False)):
+                some = [measure for measure in missing if self._judged(measure) == judged]
+                if some:
+                    values |= self._computed(some, keys, f"{verb} {label}", place, compute)
+        self._note_judgements(keys, found)
+        return values
+
+    def _computed(
+        self, some: list[Measure], keys: Mapping[Measure, str], label: str, place: Path, compute: Compute
+    ) -> Mapping[Measure, Values]:
+        """Compute measures together and keep them; a judge's row of the ledger goes by the first of them."""
+        before, started = self._spent(), time.perf_counter()
+        with self.watch(label) as progress:
+            values = compute(some, place, progress)
+            progress(1, 1)
+        facts = self._facts(label, before, time.perf_counter() - started)
+        for measure in some:
+            self._keep(keys[measure], measure, values[measure], facts if measure == some[0] else {})
+        self.computed += len(some)
+        return values
+
+    def _key(self, key: str, split: str, measure: Measure) -> str:
+        return digest_of(["scores", self.store.content_digest(key), self.identity(measure, split)])
+
+    def _keep(self, key: str, measure: Measure, values: Values, facts: Mapping[str, Any]) -> None:
+        """Put scores into the store, unless some failed: those are tried again."""
+        costs = facts if self._judged(measure) else {}
+        with self.store.claim(key) as folder:
+            _write(folder, values)
+            if not any(one.status == "failed" for one in values.values()):
+                self.store.commit(key, folder, {"scores": str(measure), **costs})
+        self._note(key, costs, reused=False)
+
+    def _note_judgements(self, keys: Mapping[Measure, str], found: Mapping[Measure, Path]) -> None:
+        """Ledger rows of judgements that came out of the store."""
+        for measure in found:
+            self._note(keys[measure], self.store.facts(keys[measure]), reused=True)
+
+    def _note(self, key: str, facts: Mapping[str, Any], reused: bool) -> None:
+        known = {name: value for name, value in facts.items() if name in LedgerRow.model_fields}
+        if known and key not in {row.key for row in self.judgements}:
+            self.judgements.append(LedgerRow(key=key, reused=reused, **known))
+
+    def _spent(self) -> Spent:
+        return self.chat.spent if "chat" in self.__dict__ else Spent()
+
+    def _facts(self, label: str, before: Spent, seconds: float) -> dict[str, Any]:
+        """What judging cost, as a row of the ledger has it."""
+        after = self._spent()
+        mended = after.mended - before.mended
+        return {
+            "stage": "judge", "label": label, "role": "judge", "seconds": seconds, "device": "any",
+            "peak_memory_mb": 0.0, "units": after.asked - before.asked, "llm_calls": after.requests - before.requests,
+            "prompt_tokens": after.prompt_tokens - before.prompt_tokens,
+            "new_tokens": after.new_tokens - before.new_tokens, "llm_dollars": after.dollars - before.dollars,
+            "notes": {MENDED: mended} if mended else {},
+        }  # fmt: skip
+
+
+def _write(folder: Path, values: Values) -> None:
+    rows = {query_id: list(one) for query_id, one in values.items()}
+    (folder / SCORES_FILE).write_text(json.dumps(rows), encoding="utf-8")
+
+
+def _read(place: Path) -> Values:
+    rows = json.loads((place / SCORES_FILE).read_text(encoding="utf-8"))
+    return {query_id: scoring.Scored(*one) for query_id, one in rows.items()}

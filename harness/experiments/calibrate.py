@@ -1,0 +1,139 @@
+"""`harness judge`: a suite's judge against people, and the calibration put where the suite will look for it."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from harness import scoring
+from harness.data.formats import write_atomically, write_jsonl
+from harness.errors import ConfigError, Incomplete, Problem
+from harness.execution import endpoints
+from harness.execution.executors import ChildExecutor
+from harness.execution.scheduler import Watch, make, no_watch
+from harness.hashing import digest_file
+from harness.judge import calibration, judges
+from harness.judge.calibration import Calibration, Terms
+from harness.judge.labels import Labelled, read_labels, sample_rows, scale_of
+from harness.llm import Chat
+from harness.planning import requirements
+from harness.planning.calls import unpacking
+from harness.remarks import endpoints as remarks_of_endpoints
+from harness.stages.endpoints import FAILED_SHARE, remedy
+from harness.store import FolderStore
+from harness.suite.files import load_suite
+from harness.suite.roles import Judge
+from harness.suite.spec import Suite
+from harness.values.findings import Paid
+from harness.values.measures import Measure, parse
+
+ROWS_FILE = "judged.jsonl"
+
+
+class Judgement(NamedTuple):
+    """A calibration, the file that keeps it, the file of the single judgements, what it cost, and remarks."""
+
+    calibration: Calibration
+    place: Path
+    rows: Path
+    paid: tuple[Paid, ...]
+    seconds: float
+    remarks: tuple[str, ...]
+
+
+def judge(
+    suite: str | Path, labels: Path, root: Path, measure: str = "faithfulness", sample: int | None = None,
+    seed: int = 0, watch: Watch = no_watch, replay: bool = False,
+) -> Judgement:  # fmt: skip
+    """Calibrate the judge of a suite for a measure on rated answers, `sample` of them if given.
+
+    Raises HarnessError for anything wrong with the suite, its judge, its endpoint or the file of labels.
+    """
+    started = time.perf_counter()
+    written, _ = load_suite(suite)
+    spec = endpoints.spoken(written, root)
+    judge, asked = _judge_of(spec, measure)
+    rows = read_labels(labels, asked)
+    scale = scale_of(rows)
+    chosen = sample_rows(rows, sample, seed) if sample is not None else rows
+    requirements.apply_device(spec)
+    services = endpoints.services_of(spec, root, replay)
+    if not judge.in_process:
+        endpoints.check(["judge"], services, spec)
+        spec = endpoints.spoken(written, root)
+        services = endpoints.adapted(services, spec)
+    settings = judges.settings_of(spec, root)
+    chat = judges.chat_of(spec, services, _unpacked(spec, root))
+    with watch(f"judge {len(chosen)} answers") as progress:
+        scores = calibration.judge_rows(chosen, asked, judges.asked_by(settings, chat), progress)
+    _refuse_failures(chat, scores, root)
+    told = scoring.measurement_settings(asked, settings)
+    terms = Terms(scale, judge.cut, judge.bar, seed=seed)
+    found = calibration.calibrate(chosen, scores, told, terms, digest_file(labels))
+    place = judges.place_of(root, asked, settings)
+    _write(place, found, chosen, scores)
+    remarks = (*remarks_of_endpoints.dialects(written, services), *judges.kin(spec))
+    seconds = time.perf_counter() - started
+    return Judgement(found, place, _rows_of(place), endpoints.paid(services), seconds, remarks)
+
+
+def _judge_of(suite: Suite, measure: str) -> tuple[Judge, Measure]:
+    if suite.llm.judge is None:
+        raise ConfigError(Problem(f"suite {suite.name}", "no judge to calibrate", "add llm.judge"))
+    try:
+        asked = parse(measure)
+    except ValueError as error:
+        raise ConfigError(Problem("--measure", str(error))) from error
+    if not asked.is_judged:
+        raise ConfigError(Problem("--measure", f"no LLM judges {measure}", "name one such as faithfulness"))
+    if asked.name == "rubric" and not suite.rubric:
+        raise ConfigError(Problem(f"suite {suite.name}", "rubric needs words", "add 'rubric: ...'"))
+    return suite.llm.judge, asked
+
+
+def _unpacked(suite: Suite, root: Path) -> Path | None:
+    """The plain form of a judge that runs here and comes packed; made once and kept."""
+    judge = suite.llm.judge
+    planned = unpacking(judge.model) if judge is not None and judge.in_process else None
+    if planned is None:
+        return None
+    store = FolderStore(root / "store")
+    if not store.has(planned.key):
+        make(planned, store, ChildExecutor(), lambda done, total: None)
+    return store.get(planned.key)
+
+
+def _write(place: Path, found: Calibration, rows: Sequence[Labelled], scores: dict[str, scoring.Scored]) -> None:
+    """Keep the calibration, and beside it every single judgement with what people said."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    lines = (
+        {"id": row.row_id, "turn": row.turn, "ratings": list(row.ratings), **scores[row.row_id]._asdict()}
+        for row in rows
+    )
+    write_jsonl(_rows_of(place), lines)
+    write_atomically(place, found.model_dump_json(indent=1))
+
+
+def _rows_of(place: Path) -> Path:
+    return place.with_name(f"{place.stem}.{ROWS_FILE}")
+
+
+def _refuse_failures(chat: Chat, scores: Mapping[str, scoring.Scored], root: Path) -> None:
+    """Raise Incomplete, with nothing kept but the answers, if judging was stopped, or more than half of it failed."""
+    asked = [one for one in scores.values() if one.status != "not_applicable"]
+    failed = Counter(one.reason for one in asked if one.status == "failed")
+    if chat.stopped:
+        raise Incomplete(f"judging was stopped, and nothing is calibrated: {chat.stopped}")
+    if asked and failed.total() > FAILED_SHARE * len(asked):
+        (reason, count), *_ = failed.most_common(1)
+        raise Incomplete(
+            f"{failed.total()} of {len(asked)} judgements failed, so nothing is calibrated; {count} of them: {reason}; "
+            f"{remedy(reason)}. Judgements that came are kept in {root / endpoints.FOLDER}"
+        )
+    if not asked:
+        reasons = Counter(one.reason for one in scores.values())
+        why = "; ".join(f"{count} of them: {reason}" for reason, count in reasons.most_common(3))
+        raise Incomplete(f"none of {len(scores)} answers is for the judge to judge, so nothing is calibrated; {why}")

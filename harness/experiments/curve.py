@@ -1,0 +1,248 @@
+"""`harness curve`: a candidate trained on shares of its data, to see whether more of it would pay.
+
+The suite is run with that candidate alone, once for each share, beside the untuned pipeline. What comes of it is no
+outcome of the suite: it lies apart, no gate or leaderboard sees it, and nothing is timed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from statistics import fmean
+from typing import Any, Literal, NamedTuple
+
+from harness import provenance
+from harness.data import formats
+from harness.data.datasets import load_dataset
+from harness.errors import ConfigError, Problem, nearest
+from harness.execution import endpoints
+from harness.execution.executors import ChildExecutor, Executor, InlineExecutor
+from harness.execution.scheduler import Execution, Watch, carry_out, no_watch
+from harness.execution.score_cache import Scorecards
+from harness.experiments import learning_curve
+from harness.planning import requirements
+from harness.planning.calls import UNTUNED
+from harness.planning.comparisons import ALPHA, RESAMPLES, Rows, values_of
+from harness.planning.graph import Plan, SystemPlan
+from harness.planning.plan import build_plan
+from harness.results.outcomes import SCORE_COLUMNS, guarded, new_folder, point_to
+from harness.store import FolderStore
+from harness.suite.files import load_suite
+from harness.suite.recipes import Part
+from harness.suite.spec import Candidate, Suite
+from harness.suite.uses import reading_of
+from harness.values.insights import Growth
+from harness.values.measures import Measure
+
+STORE = Path(".harness")
+SHARES = (0.25, 0.5, 1.0)
+GROWTH_FILE = "growth.json"
+CALIBRATE = "calibrate it with 'harness judge', or gate another measure"
+RETRIEVAL: tuple[Part, ...] = ("retriever", "reranker")
+Where = Literal["dev", "test"]
+
+
+class Grew(NamedTuple):
+    """A curve, where it was written, and how much of it had to be computed."""
+
+    growth: Growth
+    folder: Path
+    calls_made: int
+    failed: Mapping[str, str]
+
+
+def curve(
+    suite: str | Path, candidate: str, store: Path = STORE, shares: Sequence[float] = SHARES, split: Where = "dev",
+    seeds: Sequence[int] = (), watch: Watch = no_watch, executor: Executor | None = None, replay: bool = False,
+) -> Grew:  # fmt: skip
+    """Train a candidate of a suite on each share of its data, score it on `split`, and write what came of it.
+
+    `seeds` replaces those of the suite; scores of several are averaged by question. Raises HarnessError for anything
+    wrong with the suite, its data, its models or what was asked for; a training that fails is part of the curve.
+    """
+    started = time.perf_counter()
+    written, _ = load_suite(suite)
+    spec = endpoints.spoken(written, store)
+    derived = suite_for(spec, candidate, shares, split, seeds)
+    requirements.apply_device(derived)
+    requirements.check(derived)
+    dataset = load_dataset(derived.dataset, split, reading_of(derived))
+    plan = build_plan(derived, dataset)
+    # Dev is scored only if it is what was asked for.
+    plan.systems = [replace(system, dev_run=None) for system in plan.systems]
+    kept, services = FolderStore(store / "store"), endpoints.services_of(derived, store, replay)
+    plan.parts.publish(kept)
+    cards = Scorecards(plan, dataset, kept, watch, services, store)
+    unproven = cards.unproven()
+    cards.measures = [measure for measure in cards.measures if str(measure) not in unproven]
+    if not cards.measures:
+        raise ConfigError(Problem("gates", f"{', '.join(unproven)} rests on a judge who is not calibrated", CALIBRATE))
+    endpoints.check(endpoints.roles_needed(plan, kept, cards.lacks_judgements()), services, derived)
+    if endpoints.spoken(written, store) != spec:
+        # What its servers refuse is known now: everything is planned by it.
+        return curve(suite, candidate, store, shares, split, seeds, watch, executor, replay)
+    execution = carry_out(plan, kept, executor or ChildExecutor(), InlineExecutor(), watch, services)
+    cards.execution = execution
+    rows = {system.label: cards.rows(system) for system in plan.systems}
+    found = _growth(spec, candidate, sorted(set(shares)), plan, execution, rows, cards.measures)
+    found = found.model_copy(update={"seconds": time.perf_counter() - started})
+    folder = new_folder(store / "curves" / spec.name / candidate, found.created)
+    formats.write_parquet(
+        folder / "scores.parquet", [row._asdict() for some in rows.values() for row in some], SCORE_COLUMNS
+    )
+    _write(found, folder)
+    return Grew(found, folder, execution.made, execution.failed)
+
+
+def suite_for(suite: Suite, name: str, shares: Sequence[float], split: Where, seeds: Sequence[int] = ()) -> Suite:
+    """The suite with one candidate at every share beside the untuned pipeline, under a name of its own.
+
+    Raises ConfigError for an unknown candidate, for shares that make no curve, and if no gated measure could move.
+    """
+    candidate = suite.strategies.get(name)
+    if candidate is None:
+        raise ConfigError(Problem("", f"{suite.name} has no candidate {name!r}", nearest(name, suite.strategies)))
+    ordered = sorted(set(shares))
+    if len(ordered) < 2 or not all(0 < share <= 1 for share in ordered):
+        what = "a curve needs two shares or more, above 0 and at most 1"
+        raise ConfigError(Problem("--shares", what, "try 0.25,0.5,1"))
+    measures = moved(suite, candidate)
+    if not measures:
+        what = f"no gated measure can tell what tuning the {' and the '.join(candidate.tune)} buys"
+        raise ConfigError(Problem("gates", what, "gate one that does"))
+    return suite.model_copy(
+        update={
+            "name": f"{suite.name}-curve-{name}",
+            "evaluate": suite.evaluate.model_copy(update={"split": split}),
+            "candidates": {label_of(name, share): at_share(suite, candidate, share) for share in ordered},
+            "factorial": (),
+            "reference_rows": (UNTUNED,),
+            "seeds": tuple(dict.fromkeys(seeds)) or suite.seeds,
+            "measures": measures,
+            "gates": tuple(gate for gate in suite.gates if gate.measure in measures),
+            "slices": (),
+            "forgetting": None,
+        }
+    )
+
+
+def moved(suite: Suite, candidate: Candidate) -> tuple[Measure, ...]:
+    """Gated measures that depend on what the candidate tunes: lists do not depend on the generator."""
+    ranks = bool({*RETRIEVAL} & {*candidate.tune})
+    return tuple(measure for measure in suite.margins if ranks or not measure.is_rank)
+
+
+def label_of(name: str, share: float) -> str:
+    """What a candidate is called at a share: ``retriever-at-25``, ``retriever-at-12-5``."""
+    return f"{name}-at-{100 * share:.10g}".replace(".", "-")
+
+
+def at_share(suite: Suite, candidate: Candidate, share: float) -> Candidate:
+    """The candidate with each of its parts trained on a share of what it is trained on now; itself for the whole."""
+    if share == 1:
+        return candidate
+    update: dict[str, Any] = {}
+    for part in candidate.tune:
+        whole = suite.recipe(candidate, part).train_share
+        update[part] = getattr(candidate, part).model_copy(update={"train_share": share * whole})
+    return candidate.model_copy(update=update)
+
+
+def _growth(
+    suite: Suite, name: str, shares: Sequence[float], plan: Plan, execution: Execution, rows: Rows,
+    measures: Sequence[Measure],
+) -> Growth:  # fmt: skip
+    split, untuned = plan.suite.evaluate.split, rows[UNTUNED]
+    margins = {measure: plan.suite.margins[measure] for measure in measures}
+    named = {str(measure): margin for measure, margin in margins.items()}
+    points = learning_curve.grow(
+        [_trained(label_of(name, share), share, plan, execution, rows, measures) for share in shares],
+        {measure: values_of(untuned, str(measure), split) for measure in measures},
+        {row.query_id: row.group for row in untuned},
+        margins, failure_limit=suite.failure_limit, alpha=ALPHA, resamples=RESAMPLES,
+    )  # fmt: skip
+    return Growth(
+        suite=suite.name,
+        candidate=name,
+        split=split,
+        created=provenance.now(),
+        margins=named,
+        points=tuple(points),
+        said=learning_curve.answers(points, named),
+        notes=tuple(_notes(suite, name, plan, execution, measures)),
+    )
+
+
+def _trained(
+    name: str, share: float, plan: Plan, execution: Execution, rows: Rows, measures: Sequence[Measure]
+) -> learning_curve.Trained:
+    """A share with all its seeds: scores averaged by question, examples and seconds of one seed on the average."""
+    systems = [system for system in plan.systems if system.name == name]
+    split = plan.suite.evaluate.split
+    made = [_making(system, plan, execution) for system in systems]
+    return learning_curve.Trained(
+        share=share,
+        system=name,
+        examples=round(fmean(examples for examples, _ in made)),
+        seconds=fmean(seconds for _, seconds in made),
+        values={
+            measure: learning_curve.averaged([values_of(rows[system.label], str(measure), split) for system in systems])
+            for measure in measures
+        },
+    )
+
+
+def _making(system: SystemPlan, plan: Plan, execution: Execution) -> tuple[int, float]:
+    """Examples (of all parts together, each as often as it is tuned) and seconds of a system's trainings.
+
+    An example is what the stage counts: a list of a retriever, a pair of a reranker, a prompt of a generator.
+    """
+    examples, seconds = 0, 0.0
+    for part, key in system.models.items():
+        row = execution.rows.get(key)
+        if row is not None:
+            examples += row.units // plan.suite.recipe(plan.suite.candidates[system.name], part).epochs
+            seconds += row.seconds
+    return examples, seconds
+
+
+def _notes(suite: Suite, name: str, plan: Plan, execution: Execution, measures: Sequence[Measure]) -> Iterator[str]:
+    """What a reader must know to judge the curve."""
+    failed = {
+        system.label: next(execution.failed[goal] for goal in system.goals if goal in execution.failed)
+        for system in plan.systems
+        if any(goal in execution.failed for goal in system.goals)
+    }
+    yield from (f"{label} failed: {why}" for label, why in failed.items())
+    split = plan.suite.evaluate.split
+    if split == "dev" and any("dev_run" in planned.call.inputs for planned in plan.calls.values()):
+        yield (
+            "Checkpoints were chosen on the very questions that are scored here, which flatters every share; "
+            "set recipes...checkpoints: 1, or look once with --split test"
+        )
+    if split == "test":
+        yield "This was a look at the test split, and the outcomes of the suite count it"
+    seeds = plan.suite.seeds
+    yield (
+        f"Each share was trained once, with seed {seeds[0]}: another seed would move every point; give --seed again"
+        if len(seeds) == 1
+        else f"Scores are averaged over {len(seeds)} seeds, and the intervals are about these trainings"
+    )
+    yield "Every share is trained for as many epochs, so less data also means fewer steps"
+    left_out = [str(measure) for measure in suite.margins if measure not in measures]
+    if left_out:
+        tuned = " and the ".join(suite.strategies[name].tune)
+        yield (
+            f"Left out: {', '.join(left_out)}; tuning the {tuned} cannot move it, or a judge decides it who is not "
+            "calibrated"
+        )
+
+
+def _write(found: Growth, folder: Path) -> None:
+    from harness.report import write_growth
+
+    formats.write_atomically(folder / GROWTH_FILE, found.model_dump_json(indent=1))
+    point_to(folder.parent / "latest", folder)
+    guarded(lambda: write_growth(found, folder), "the report", folder)

@@ -1,0 +1,249 @@
+"""The leaderboard: over suites, systems and time, from the outcomes of a store or from accepted scores.
+
+Each suite is shown as its latest outcome saw it, or as it was accepted. Systems are ranked on every gated measure,
+among those that could be served and have no failed score. Earlier outcomes enter only as history, and only where they
+measured the same thing; what is accepted has no history here, for a board of it must follow from the files alone.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from harness.data.formats import write_atomically
+from harness.errors import ConfigError, HarnessError
+from harness.planning.calls import UNTUNED
+from harness.planning.comparisons import ALPHA, BOUNDS, RESAMPLES
+from harness.report.boardpage import render_page
+from harness.report.boards import render_boards
+from harness.results import baselines, outcomes
+from harness.results.baselines import Accepted, Baseline
+from harness.results.score_tables import Tables, scores_in, tables_of
+from harness.statistics import stats
+from harness.statistics.alike import same_lists
+from harness.statistics.ranks import Ranked, ranks
+from harness.values.boards import Board, Past, Placed
+from harness.values.findings import Comparison, Outcome, Serving, SystemInfo
+from harness.values.measures import parse
+
+FILE, PAGE_FILE = "LEADERBOARD.md", "leaderboard.html"
+SCORES_FILE = "scores.parquet"
+log = logging.getLogger(__name__)
+
+
+class Written(NamedTuple):
+    """The files of a leaderboard, Markdown and page, and how many boards they have."""
+
+    files: tuple[Path, Path]
+    boards: int
+
+
+class Ranking(NamedTuple):
+    """What the boards of a suite are made from; `history` has what was measured before, and now, oldest first."""
+
+    made: Outcome | Accepted
+    systems: tuple[SystemInfo, ...]
+    tables: Tables
+    gains: Sequence[Comparison]
+    history: Sequence[Outcome] = ()
+
+    @property
+    def measures(self) -> list[str]:
+        """The gated measures that this version knows, in the order of the suite."""
+        gated = {row.measure for row in self.gains}
+        return [name for name in self.made.measures if name in gated and _is_known(name)]
+
+
+def _is_known(measure: str) -> bool:
+    try:
+        parse(measure)
+    except ValueError:
+        return False
+    return True
+
+
+def write(store: Path, folder: Path) -> Written:
+    """Write the leaderboard of a store's outcomes into a folder.
+
+    Raises ConfigError if the store holds no outcome that can be read; nothing is written then.
+    """
+    boards = [board for history in _suites(store) for board in boards_of(history)]
+    if not boards:
+        raise ConfigError(f"{store}: no outcome with a gated measure to rank systems by; run a suite first")
+    return _write(boards, folder)
+
+
+def write_accepted(accepted: Path, folder: Path) -> Written:
+    """Write the leaderboard of accepted scores (a folder with one for each suite) into a folder.
+
+    Raises ConfigError if nothing is accepted there, and DataError for what cannot be read; nothing is written then.
+    """
+    boards = [board for baseline in baselines.read_all(accepted) for board in accepted_boards(baseline)]
+    if not boards:
+        raise ConfigError(
+            f"{accepted}: nothing is accepted to rank systems by; run a suite and accept its outcome first"
+        )
+    return _write(boards, folder)
+
+
+def _write(boards: Sequence[Board], folder: Path) -> Written:
+    files = folder / FILE, folder / PAGE_FILE
+    for path, text in zip(files, (render_boards(boards), render_page(boards)), strict=True):
+        write_atomically(path, text)
+    return Written(files, len(boards))
+
+
+# ---- out of a store
+
+
+def _suites(store: Path) -> Iterator[list[tuple[Path, Outcome]]]:
+    """The readable outcomes of each suite, oldest first."""
+    for base in sorted(path for path in (store / "outcomes").glob("*") if path.is_dir()):
+        found = []
+        for place in sorted(base.glob(f"*/{outcomes.OUTCOME_FILE}")):
+            if place.parent.is_symlink():
+                continue
+            try:
+                found.append((place.parent, outcomes.read(place.parent)))
+            except HarnessError as error:
+                log.warning("%s is left out of the leaderboard", error)
+        if found:
+            yield found
+
+
+def boards_of(history: Sequence[tuple[Path, Outcome]]) -> list[Board]:
+    """A board for every gated measure of the latest outcome; `history` is of one suite, the latest last."""
+    folder, outcome = history[-1]
+    gains = [row for row in outcome.comparisons if row.family == "gain"]
+    if not gains:
+        return []
+    try:
+        tables = tables_of(scores_in(folder / SCORES_FILE), outcome.split)
+    except HarnessError as error:
+        log.warning("%s is left out of the leaderboard", error)
+        return []
+    return _boards(Ranking(outcome, outcome.systems, tables, gains, [past for _, past in history]))
+
+
+# ---- out of accepted scores
+
+
+def accepted_boards(baseline: Baseline) -> list[Board]:
+    """A board for every measure that was gated when the scores were accepted."""
+    systems = tuple(one.info for one in baseline.accepted.systems)
+    return _boards(Ranking(baseline.accepted, systems, baseline.tables, gains_of(baseline)))
+
+
+def gains_of(baseline: Baseline) -> list[Comparison]:
+    """Every accepted system that could be served against `untuned`, as one family, as in the outcome it comes from.
+
+    No share of failures is too large here: `harness accept` let through what the suite allows.
+    """
+    pairs = []
+    for measure, margin in baseline.accepted.margins.items():
+        untuned = _column(baseline.tables, (UNTUNED, 0), measure)
+        for one in baseline.accepted.systems:
+            key = one.info.name, one.info.seed
+            values = _column(baseline.tables, key, measure)
+            if one.info.name not in (UNTUNED, *BOUNDS) and values and values.keys() == untuned.keys():
+                groups, same = baseline.tables[key].groups, same_lists(parse(measure), one.info.tunes)
+                pairs.append(stats.Paired(*key, parse(measure), margin, values, untuned, groups, same))
+    return stats.compare("gain", pairs, failure_limit=1.0, alpha=ALPHA, resamples=RESAMPLES) if pairs else []
+
+
+def _column(tables: Tables, key: tuple[str, int], measure: str) -> Mapping[str, float | None]:
+    return tables[key].values.get(measure, {}) if key in tables else {}
+
+
+# ---- boards
+
+
+def _boards(ranking: Ranking) -> list[Board]:
+    found = (board(ranking, measure) for measure in ranking.measures)
+    return [one for one in found if one is not None]
+
+
+def board(ranking: Ranking, measure: str) -> Board | None:
+    """Systems ranked by one measure; None if fewer than two can be."""
+    values = {}
+    groups: dict[str, str] = {}
+    for info in ranking.systems:
+        column = _column(ranking.tables, (info.name, info.seed), measure)
+        if info.name not in BOUNDS and column:
+            values[info.label] = column
+            of_all = ranking.tables[info.name, info.seed].groups
+            groups |= {query: of_all[query] for query in column}
+    whole = {
+        label: found for label, found in values.items() if found.keys() == groups.keys() and None not in found.values()
+    }
+    if len(whole) < 2:
+        return None
+    made = ranking.made
+    git = made.provenance.get("git", {})
+    return Board(
+        suite=made.suite,
+        title=made.title,
+        split=made.split,
+        measure=measure,
+        margin=next(row.margin for row in ranking.gains if row.measure == measure),
+        queries=len(groups),
+        groups=len(set(groups.values())),
+        created=made.created,
+        commit=_text(git.get("commit")),
+        dirty=bool(git.get("dirty")),
+        machine=_text(made.provenance.get("machine")),
+        times_scored=made.times_scored,
+        accepted=made.accepted if isinstance(made, Accepted) else "",
+        reason=made.reason if isinstance(made, Accepted) else "",
+        rows=tuple(_placed(ranking, measure, one) for one in ranks(whole, groups, parse(measure))),
+        unranked=tuple(sorted(values.keys() - whole.keys())),
+    )
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _placed(ranking: Ranking, measure: str, one: Ranked) -> Placed:
+    info = next(info for info in ranking.systems if info.label == one.name)
+    gain = next(
+        (row for row in ranking.gains if (row.system, row.seed, row.measure) == (info.name, info.seed, measure)), None
+    )
+    return Placed(
+        label=one.name,
+        role=info.role,
+        mean=one.mean,
+        place=one.place,
+        best=one.best,
+        worst=one.worst,
+        gain=gain.difference if gain else None,
+        low=gain.low if gain else None,
+        high=gain.high if gain else None,
+        verdict=gain.verdict if gain else None,
+        make_dollars=info.make_dollars,
+        make_seconds=info.make_seconds,
+        p95_ms=_p95(info.serving, measure),
+        dollars_per_1000=info.serving.dollars_per_1000 if info.serving else None,
+        history=tuple(_past(ranking, measure, one.name)),
+    )
+
+
+def _p95(serving: Serving | None, measure: str) -> float | None:
+    """Latency of the parts that the measure judges."""
+    timing = getattr(serving, "retrieval" if parse(measure).is_rank else "total", None)
+    return timing.p95_ms if timing else None
+
+
+def _past(ranking: Ranking, measure: str, label: str) -> Iterator[Past]:
+    """Means of the system of this name, wherever the same was measured; also of an earlier recipe of that name."""
+    for past in ranking.history:
+        if past.identities.get(measure) != ranking.made.identities.get(measure):
+            continue
+        info = next((info for info in past.systems if info.label == label), None)
+        if info is None:
+            continue
+        for row in past.summaries:
+            if (row.system, row.seed, row.measure) == (info.name, info.seed, measure) and row.mean is not None:
+                yield Past(created=past.created, mean=row.mean, identity=info.identity)

@@ -1,0 +1,148 @@
+"""What the scored rows of a diagnosis say: funnels, headroom, curves, times of parts. Knows no rules and no files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+
+from harness.data.datasets import Dataset
+from harness.data.formats import read_run
+from harness.diagnosis import funnel, loss_curves
+from harness.diagnosis.headroom import Substituted, headroom
+from harness.planning.calls import UNTUNED
+from harness.planning.comparisons import ALPHA, RESAMPLES, values_of
+from harness.planning.graph import Plan, SystemPlan
+from harness.planning.oracles import CONTEXT, DEEP
+from harness.scoring import Rule
+from harness.stages.common import read_answers
+from harness.stages.retrieve import RUN_FILE
+from harness.store import FolderStore
+from harness.values.findings import Serving, Timing
+from harness.values.insights import Curve, Funnel, Headroom, Ideal, PartTime
+from harness.values.measures import Measure
+from harness.values.records import Answer, Run, Score
+
+IDEALS: tuple[Ideal, ...] = (
+    "ideal-retriever", "ideal-reranker", "without-reranker", "oracle-context", "ideal-generator",
+)  # fmt: skip
+Values = Mapping[str, float | None]
+
+
+class Examined:
+    """Reads what a plan of `diagnosis_plan` made; `rows` are its scores by the label of the system."""
+
+    def __init__(self, plan: Plan, dataset: Dataset, store: FolderStore, rows: Mapping[str, Sequence[Score]]) -> None:
+        self.plan, self.dataset, self.store, self.rows = plan, dataset, store, rows
+        self.suite, self.split = plan.suite, plan.suite.evaluate.split
+        self.part = dataset.splits[self.split]
+        self.groups = {key: query.group for key, query in self.part.queries.items()}
+        self.systems = {system.name: system for system in plan.systems}
+        self.depth = min(self.suite.pipeline.depth, len(dataset.documents))
+
+    @property
+    def measures(self) -> list[Measure]:
+        """Those that headroom is told for."""
+        return [measure for measure in self.suite.measures if measure.name != "format"]
+
+    @property
+    def right(self) -> Measure:
+        return Measure(self.suite.utility.right)
+
+    def values(self, name: str, measure: Measure) -> Values:
+        return values_of(self.rows.get(name, ()), str(measure), self.split)
+
+    def run_of(self, key: str | None) -> Run:
+        place = self.store.get(key) if key else None
+        return read_run(place / RUN_FILE, escaped=True) if place else {}
+
+    @cached_property
+    def run(self) -> Run:
+        """The lists of the untuned pipeline."""
+        return self.run_of(self.systems[UNTUNED].run)
+
+    @cached_property
+    def pool(self) -> Run:
+        """The lists before a reranker, and where there is none the lists."""
+        return self.run_of(self.systems[UNTUNED].serving.reranked) or self.run
+
+    def answers_of(self, system: SystemPlan) -> dict[str, Answer]:
+        place = self.store.get(system.answers) if system.answers else None
+        return read_answers(place) if place else {}
+
+    def funnels(self) -> Iterator[Funnel]:
+        """Of the retrieval over all judged questions, and of the answers over those sampled, if any are written."""
+        suite, count = self.suite, self.suite.diagnose.examples
+        lists = funnel.Lists(self.run, self.part.binary, self.depth, suite.pipeline.context, self.pool)
+        yield funnel.retrieval(UNTUNED, lists, self.groups, count)
+        untuned = self.systems[UNTUNED]
+        if untuned.answers is None or self.right not in suite.measures:
+            return
+        kept = self.values(UNTUNED, Measure("format")) if suite.answer_format else None
+        written = funnel.Written(
+            self.answers_of(untuned), self.plan.given.references, self.values(UNTUNED, self.right), self.right,
+            suite.utility.threshold, kept, {key: query.text for key, query in self.part.queries.items()},
+            Rule(suite.abstention_sentences, self.dataset.language),
+        )  # fmt: skip
+        yield funnel.answers(UNTUNED, lists, written, self.groups, count)
+
+    def headroom(self) -> list[Headroom]:
+        """What each ideal part would buy on every measure that it can change."""
+        reranked = self.suite.pipeline.reranker is not None
+        ideals = [
+            Substituted(ideal, measure, real, self._of_retrieval(ideal, values, real), reranked)
+            for ideal in IDEALS
+            for measure in self.measures
+            if (values := self.values(ideal, measure)) and (real := self.values(UNTUNED, measure))
+        ]
+        if not ideals:
+            return []
+        limit = self.suite.failure_limit
+        return headroom(ideals, self.groups, failure_limit=limit, alpha=ALPHA, resamples=RESAMPLES)
+
+    def _of_retrieval(self, ideal: Ideal, values: Values, real: Values) -> Values:
+        """What retrieval can change: `oracle-context` shows unanswerable questions what no retriever would find."""
+        if ideal != "oracle-context":
+            return values
+        asked = self.plan.given.references
+        changed = {key: value for key, value in values.items() if key not in asked or asked[key].answerable}
+        if all(value is None for value in changed.values()):
+            return values
+        return {key: value if key in changed else real.get(key) for key, value in values.items()}
+
+    def curves(self) -> Iterator[Curve]:
+        """Recall against the depth of the pool, and every answer measure against the passages shown."""
+        deeper = self.systems.get(DEEP)
+        run = (self.run_of(deeper.run) if deeper else {}) or self.pool
+        longest = max(map(len, run.values()), default=self.depth)
+        args = (run, self.part.binary, self.groups, longest, self.depth)
+        yield loss_curves.depth_curve(*args)
+        yield loss_curves.depth_curve(*args, "hit_rate", also=(min(self.suite.pipeline.rerank_depth, self.depth),))
+        chosen = self.suite.pipeline.context
+        shown = {chosen: UNTUNED} | {int(name.rpartition("-")[2]): name for name in self.systems if _is_context(name)}
+        for measure in self.measures:
+            by_context = {count: self.values(name, measure) for count, name in sorted(shown.items())}
+            if not measure.is_rank and any(by_context.values()):
+                yield loss_curves.context_curve(by_context, self.groups, measure, chosen)
+
+
+def _is_context(name: str) -> bool:
+    return name.startswith(f"{CONTEXT}-")
+
+
+def part_times(serving: Serving | None, timings: Sequence[Timing]) -> tuple[PartTime, ...]:
+    """The parts behind a system with their shares of the sum; nothing if any was not timed."""
+    known = {timing.part: timing for timing in timings}
+    parts = [known[name] for name in serving.parts if name in known] if serving else []
+    p50, p95 = sum(part.p50_ms for part in parts), sum(part.p95_ms for part in parts)
+    if not parts or not p50 or not p95:
+        return ()
+    return tuple(
+        PartTime(
+            part=part.part.split(":")[0],
+            p50_ms=part.p50_ms,
+            p95_ms=part.p95_ms,
+            share_p50=part.p50_ms / p50,
+            share_p95=part.p95_ms / p95,
+        )
+        for part in parts
+    )

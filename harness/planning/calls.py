@@ -1,0 +1,264 @@
+"""Stage calls added to a graph: each method returns the key of the call that makes what it is named after.
+
+A call that is asked for twice is there once. Decides what a call depends on, and nothing about which systems there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
+
+from harness import provenance
+from harness.data.datasets import Dataset
+from harness.errors import ConfigError
+from harness.hashing import digest_of
+from harness.llm import templates
+from harness.models.loaders import locate, model_digest
+from harness.planning.contexts import Given
+from harness.planning.dataset_artifacts import Parts
+from harness.planning.graph import PlannedCall, SystemPlan, Work
+from harness.stages import STAGES, load_stage
+from harness.suite.recipes import Part, RerankerRecipe
+from harness.suite.roles import PromptName, Role
+from harness.suite.spec import Retriever, Suite
+from harness.values.records import StageCall
+
+UNTUNED = "untuned"
+
+
+@dataclass(frozen=True)
+class Chain:
+    """A pipeline some of whose parts are tuned: the keys of the tuned models, and what each part is called in words.
+
+    A tuned reranker reads as many tokens as it was trained with.
+    """
+
+    models: Mapping[Part, str] = field(default_factory=dict)
+    labels: Mapping[Part, str] = field(default_factory=dict)
+    reranker_length: int | None = None
+
+    def model(self, part: Part) -> str | None:
+        return self.models.get(part)
+
+    def label(self, part: Part) -> str:
+        return self.labels.get(part, UNTUNED)
+
+    def tuned(self, part: Part, key: str, label: str) -> Chain:
+        """The chain with one more part tuned."""
+        return replace(self, models={**self.models, part: key}, labels={**self.labels, part: label})
+
+
+def chain_of(system: SystemPlan, suite: Suite) -> Chain:
+    """The chain that a planned system has tuned."""
+    who = system.name if system.role == "reference" else f"{system.name}, seed {system.seed}"
+    length = None
+    if "reranker" in system.models and suite.pipeline.reranker is None:
+        recipe = suite.recipe(suite.strategies[system.name], "reranker")
+        assert isinstance(recipe, RerankerRecipe)
+        length = recipe.max_length
+    return Chain(system.models, dict.fromkeys(system.models, who), length)
+
+
+class Calls:
+    """The graph in the making."""
+
+    def __init__(self, suite: Suite, dataset: Dataset, given: Given) -> None:
+        self.suite, self.dataset, self.given = suite, dataset, given
+        self.split = suite.evaluate.split
+        self.parts = Parts(dataset, self.split, given)
+        self.calls: dict[str, PlannedCall] = {}
+        self.untuned = suite.pipeline.retriever
+        self.depth = min(suite.pipeline.depth, len(dataset.documents))
+        self.rerank_depth = min(suite.pipeline.rerank_depth, self.depth)
+
+    def call(
+        self, stage: str, label: str, spec: Mapping[str, Any], inputs: Mapping[str, str | None], work: Work,
+        seed: int = 0, models: Sequence[str] = (), packages: Sequence[str] = (), remote: bool = False,
+    ) -> str:  # fmt: skip
+        """Add a call, checked against the stage's spec class, unless the same one is there already.
+
+        `packages` are distributions that only this call depends on, beside those of its stage. What a `remote` model
+        does depends on no device and on none of them.
+        """
+        found = planned(stage, label, spec, inputs, work, seed, models, packages, remote)
+        self.calls.setdefault(found.key, found)
+        return found.key
+
+    def unpacked(self, model: str) -> str | None:
+        """The plain form of a model that comes as one packed file; None for a folder, which needs no unpacking."""
+        found = unpacking(model)
+        if found is None:
+            return None
+        self.calls.setdefault(found.key, found)
+        return found.key
+
+    def asked(self, role: Role, count: int, prompt_tokens: int, new_tokens: int, units: int | None = None) -> Work:
+        """The work of asking an LLM `count` times, with the tokens that a prompt and an answer are guessed to have."""
+        llm = self.suite.llm.roles.get(role)
+        dollars = llm.dollars(count * prompt_tokens, count * new_tokens) if llm else 0.0
+        return Work(count if units is None else units, count, count * (prompt_tokens + new_tokens), dollars, role)
+
+    def endpoint(self, role: Role, *prompts: PromptName) -> dict[str, Any] | None:
+        """What of an endpoint can change its answers, with the texts it is asked by; None if the model runs here."""
+        llm = self.suite.llm.roles[role]
+        if llm.in_process:
+            return None
+        texts = {name: templates.load(name, self.suite.llm.prompts.get(name)) for name in prompts}
+        problems = [problem for name, text in texts.items() if (problem := templates.check(name, text))]
+        if problems:
+            raise ConfigError(problems)
+        return {**llm.identity, "prompts": texts}
+
+    def local(self, role: Role) -> list[str]:
+        """The model of a role, if it runs here."""
+        llm = self.suite.llm.roles[role]
+        return [llm.model] if llm.in_process else []
+
+    def bm25_index(self) -> str:
+        size = len(self.dataset.documents)
+        inputs = {"corpus": self.parts.keys["corpus"]}
+        spec = {"kind": "bm25", "language": self.dataset.language}
+        return self.call("index", "index for bm25", spec, inputs, Work(size))
+
+    def dense_index(self, chain: Chain = Chain()) -> str:
+        spec = {"kind": "dense", "retriever": self.untuned.model_dump()}
+        inputs = {"corpus": self.parts.keys["corpus"], "model": chain.model("retriever")}
+        work = Work(len(self.dataset.documents))
+        return self.call("index", f"index with {chain.label('retriever')}", spec, inputs, work, models=self._retriever)
+
+    @property
+    def _retriever(self) -> list[str]:
+        return models_of(self.untuned)
+
+    def retrieved_bm25(self, split: str) -> str:
+        spec = {"kind": "bm25", "depth": self.depth, "exclude_own": self.suite.evaluate.exclude_own}
+        inputs = {"index": self.bm25_index(), "queries": self.parts.keys[f"{split}.queries"]}
+        return self.call("retrieve", f"retrieve {split} with bm25", spec, inputs, Work(self._size(split)))
+
+    def retrieved(self, chain: Chain, split: str, queries: str | None = None, depth: int | None = None) -> str:
+        """Lists of the chain's retriever for a split, or for the `queries` of an artifact, then called `split`."""
+        spec = {"kind": "dense", "depth": depth or self.depth, "retriever": self.untuned.model_dump()}
+        spec["exclude_own"] = self.suite.evaluate.exclude_own
+        key = queries or self.parts.keys[f"{split}.queries"]
+        inputs = {"index": self.dense_index(chain), "queries": key, "model": chain.model("retriever")}
+        label = f"retrieve {split} with {chain.label('retriever')}" + (f", {depth} deep" if depth else "")
+        work = Work(self._size(split, queries))
+        return self.call("retrieve", label, spec, inputs, work, models=self._retriever)
+
+    def ranked(self, chain: Chain, split: str, queries: str | None = None) -> str:
+        """Lists of the chain, reranked if the chain or the pipeline has a reranker."""
+        return self.reranked(chain, split, self.retrieved(chain, split, queries), queries)
+
+    def reranked(self, chain: Chain, split: str, run: str, queries: str | None = None, ideal: str = "") -> str:
+        """The lists `run` (those of `ideal`) as the chain's reranker orders them; unchanged if there is none."""
+        model, given = chain.model("reranker"), self.suite.pipeline.reranker
+        length = chain.reranker_length or (given.max_length if given else None)
+        if length is None:
+            return run
+        spec = {
+            "depth": self.rerank_depth,
+            "max_length": length,
+            "model": given.model if given and model is None else None,
+        }
+        inputs = {
+            "run": run,
+            "queries": queries or self.parts.keys[f"{split}.queries"],
+            "corpus": self.parts.keys["corpus"],
+            "model": model,
+        }
+        work = Work(self._size(split, queries) * self.rerank_depth)
+        label = f"rerank {split} with {_joined(chain, ('retriever', 'reranker'))}" + (f" from {ideal}" if ideal else "")
+        return self.call("rerank", label, spec, inputs, work, models=[given.model] if spec["model"] and given else [])
+
+    def _size(self, split: str, queries: str | None = None) -> int:
+        """How many queries: those of a split, or at most those of the call that makes them."""
+        if queries is not None and queries in self.calls:
+            return self.calls[queries].work.units
+        return len(self.dataset.splits[split].queries)
+
+    def fused(self, runs: Sequence[str], split: str) -> str:
+        spec = {"depth": self.depth, "k": self.suite.pipeline.fuse_k}
+        inputs = {f"run{number}": key for number, key in enumerate(runs)}
+        return self.call("fuse", f"fuse bm25 and untuned on {split}", spec, inputs, Work(self._size(split)))
+
+    def answered(
+        self, source: Literal["run", "none", "relevant"], label: str, run: str | None = None, few_shot: bool = False,
+        adapter: str | None = None, context: int | None = None,
+    ) -> str | None:  # fmt: skip
+        """Answers to the sampled questions; None if there is no generator, or nothing to ask.
+
+        `context` passages are shown, the pipeline's number of them if not given.
+        """
+        generator, remote = self.suite.generator, self.suite.answerer is not None
+        if generator is None or not self.given.sample:
+            return None
+        keys = self.parts.keys
+        shown = "given" if source == "run" and self.given.contexts else source
+        unpacked = None if remote else self.unpacked(generator.model)
+        inputs = {"queries": keys["sample"], "corpus": keys["corpus"], "model": unpacked}
+        inputs |= {"adapter": adapter} if adapter else {}
+        if shown == "run":
+            inputs["run"] = run
+        if shown == "given":
+            inputs["contexts"] = keys["contexts"]
+        if shown == "relevant":
+            inputs |= {"qrels": keys[f"{self.split}.qrels"], "references": keys[f"{self.split}.references"]}
+        if few_shot:
+            inputs |= {f"train_{part}": keys[f"train.{part}"] for part in ("queries", "qrels", "references")}
+        spec = {
+            "generator": generator.model_dump(exclude={"few_shot"}),
+            "context": context or self.suite.pipeline.context,
+            "source": shown,
+            "few_shot": generator.few_shot if few_shot else 0,
+            "stop": self.suite.answer.stop,
+        }
+        if few_shot:
+            spec["sentence"] = self.suite.abstention_sentence
+        if remote:
+            spec["endpoint"] = self.endpoint("generator")
+        passages = 0 if source == "none" else context or self.suite.pipeline.context
+        prompt_tokens = 80 + passages * generator.passage_tokens
+        work = self.asked("generator", len(self.given.sample), prompt_tokens, generator.max_new_tokens // 2)
+        return self.call(
+            "answer", f"answer as {label}", spec, inputs, work, models=[] if remote else [generator.model],
+            packages=("peft",) if adapter else (), remote=remote,
+        )  # fmt: skip
+
+
+def planned(
+    stage: str, label: str, spec: Mapping[str, Any], inputs: Mapping[str, str | None], work: Work, seed: int = 0,
+    models: Sequence[str] = (), packages: Sequence[str] = (), remote: bool = False,
+) -> PlannedCall:  # fmt: skip
+    """A call with its key, checked against the stage's spec class; see `Calls.call`."""
+    entry = STAGES[stage]
+    needed = () if remote else (*entry.packages, *packages)
+    call = StageCall(
+        stage=stage,
+        version=entry.version,
+        spec=load_stage(stage)[1].model_validate(spec).model_dump(mode="json"),
+        inputs={name: key for name, key in inputs.items() if key is not None},
+        seed=seed,
+        device=provenance.device_class() if entry.heavy and not remote else "any",
+        models={name: model_digest(name) for name in models},
+        packages={name: provenance.package_version(name) for name in needed},
+    )
+    return PlannedCall(digest_of(asdict(call)), call, label, work)
+
+
+def unpacking(model: str) -> PlannedCall | None:
+    """The call that makes the plain form of a packed model; None for a folder, which needs no unpacking."""
+    if locate(model).is_dir():
+        return None
+    return planned("unpack", f"unpack {model}", {"model": model}, {}, Work(1), models=[model])
+
+
+def models_of(*retrievers: Retriever) -> list[str]:
+    """Names of the models that these sections name, each once."""
+    return sorted({retriever.model for retriever in retrievers})
+
+
+def _joined(chain: Chain, parts: Sequence[Part]) -> str:
+    """``untuned``, ``staged, seed 0``, or the labels of the parts that are tuned, each once."""
+    labels = list(dict.fromkeys(chain.label(part) for part in parts if part in chain.models))
+    return " and ".join(labels) or UNTUNED

@@ -1,0 +1,70 @@
+"""The parts of a data set as artifacts, so that a stage call depends on what it reads and on nothing else.
+
+A changed test question does not make the corpus be indexed again, and relevant documents are given to no stage that
+has no business with them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from harness.data.datasets import Dataset, Split
+from harness.hashing import digest_of
+from harness.planning.contexts import Given
+from harness.stages import common
+from harness.store import Store
+from harness.values.records import Qrels
+
+Writer = Callable[[Path], None]
+
+
+class Parts:
+    """Keys and writers of all parts of a data set, by name: ``corpus``, ``test.queries``, ``sample``, ...
+
+    ``test.qrels`` has grades below the relevance level as 0, ``test.graded`` has them all; both leave out documents
+    that are not in the corpus. Where nothing differs, the two are one part.
+    """
+
+    def __init__(self, dataset: Dataset, split: str, given: Given) -> None:
+        self.keys: dict[str, str] = {}
+        self._writers: dict[str, Writer] = {}
+        self._add("corpus", dataset.digests["corpus"], lambda out: common.write_corpus(out, dataset.documents))
+        for name, part in dataset.splits.items():
+            self._add_queries(f"{name}.queries", {key: query.text for key, query in part.queries.items()})
+            digests = dataset.digests
+            for kind, qrels in (("qrels", part.usable), ("graded", part.graded)):
+                # Judgements that every stage may read as they are go by the digest that measures go by.
+                digest = digests[f"{name}.qrels"] if qrels == part.qrels else digest_of(qrels)
+                self._add(f"{name}.{kind}", digest, self._qrels(qrels), "qrels")
+            self._add(f"{name}.references", digests[f"{name}.references"], self._references(part))
+        chosen = dataset.splits[split].queries
+        self.queries = {key: query.text for key, query in chosen.items()}
+        self._add_queries("sample", {key: chosen[key].text for key in given.sample})
+        if given.contexts:
+            contexts = given.contexts
+            self._add("contexts", digest_of(list(contexts.items())), lambda out: common.write_contexts(out, contexts))
+
+    def _add(self, name: str, digest: str, writer: Writer, kind: str = "") -> None:
+        self.keys[name] = digest_of(["part", kind or name.split(".")[-1], digest])
+        self._writers[name] = writer
+
+    def _add_queries(self, name: str, queries: Mapping[str, str]) -> None:
+        self.keys[name] = digest_of(["part", "queries", list(queries.items())])
+        self._writers[name] = lambda out: common.write_queries(out, queries)
+
+    @staticmethod
+    def _qrels(qrels: Qrels) -> Writer:
+        return lambda out: common.write_judgements(out, qrels)
+
+    @staticmethod
+    def _references(part: Split) -> Writer:
+        return lambda out: common.write_references(out, part.references)
+
+    def publish(self, store: Store) -> None:
+        """Put every part into the store that is not there yet."""
+        for name, key in self.keys.items():
+            if store.get(key) is None:
+                with store.claim(key) as folder:
+                    self._writers[name](folder)
+                    store.commit(key, folder, {"part": name})

@@ -1,0 +1,164 @@
+"""What candidates are estimated to cost, once and per query, before any of them is made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+from harness.data.datasets import Dataset
+from harness.errors import ConfigError, ModelMissing
+from harness.hashing import digest_of
+from harness.llm import templates
+from harness.planning.graph import Plan, PlannedCall, SystemPlan
+from harness.planning.ledger import Estimate, Rates, estimate, hourly, rates
+from harness.planning.plan import build_plan
+from harness.store import FolderStore
+from harness.suite.recipes import Data, RetrieverRecipe
+from harness.suite.roles import Role
+from harness.suite.spec import Candidate, Suite
+from harness.values.findings import Timing
+from harness.values.insights import Quote
+
+TAIL = 1.1
+"""A guess at p95 over the mean for reranking, which reads the same number of passages for every query."""
+Basis = Literal["measured", "guessed"]
+
+
+class Planned(NamedTuple):
+    """The plan of all candidates that can be planned, and why the others (by name) cannot."""
+
+    plan: Plan
+    left_out: Mapping[str, str]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return tuple(f"What {name} costs is not estimated: {why}" for name, why in self.left_out.items())
+
+
+def plan_of(suite: Suite, dataset: Dataset) -> Planned:
+    """Plan a suite without those of its candidates that cannot be planned: what they ask for is not there.
+
+    Raises ConfigError or ModelMissing if it cannot be planned without any of them either.
+    """
+    try:
+        return Planned(build_plan(suite, dataset), {})
+    except (ConfigError, ModelMissing):
+        kept, left_out = {}, {}
+    for name, candidate in suite.strategies.items():
+        alone = {"candidates": {name: candidate}, "factorial": (), "reference_rows": ()}
+        try:
+            build_plan(suite.model_copy(update=alone), dataset)
+            kept[name] = candidate
+        except (ConfigError, ModelMissing) as error:
+            left_out[name] = str(error)
+    return Planned(build_plan(suite.model_copy(update={"candidates": kept, "factorial": ()}), dataset), left_out)
+
+
+def quotes(plan: Plan, store: FolderStore, untuned: Timing | None) -> tuple[Quote, ...]:
+    """Estimate what every candidate of a plan costs; `untuned` is the latency of the pipeline as it is.
+
+    The one-time cost counts what stands upstream of what serves, as the ledger does afterwards. Only a reranker where
+    there was none adds to the latency: tuning changes weights, not shapes.
+    """
+    known, guesses = rates(store), estimate(plan, store)
+    found: dict[str, Quote] = {}
+    for system in plan.systems:
+        if system.role == "candidate" and system.name not in found:
+            keys = plan.upstream(system.serving.keys)
+            added = _reranks(plan, system)
+            adds = _mean_ms(added, plan, known) if added else 0.0
+            hour = hourly(added.call.device, plan.suite.prices) if added else 0.0
+            found[system.name] = Quote(
+                candidate=system.name,
+                identity=recipe_identity(plan.suite, plan.suite.strategies[system.name]),
+                tunes=system.tunes,
+                seconds=sum(guesses[key].seconds for key in keys),
+                seconds_in_full=sum(_whole(guesses[key], store, key) for key in keys),
+                dollars=sum(_dollars(plan, store, guesses[key], key) for key in keys),
+                added_p95_ms=TAIL * adds if untuned is not None or not adds else None,
+                # The seconds of 1,000 queries are as many as the milliseconds of one.
+                added_dollars_per_1000=adds / 3600 * hour,
+                basis=_basis(plan, [*keys, *([added.key] if added else [])], guesses, known),
+            )
+    return tuple(found.values())
+
+
+def recipe_identity(suite: Suite, candidate: Candidate) -> str:
+    """Digest of a candidate with its resolved recipes and data, the LLMs that it asks, and the pipeline's models.
+
+    What it does not use is not in it, nor is what only changes the scores: seeds, splits, measures.
+    """
+    recipes = {part: suite.recipe(candidate, part) for part in candidate.tune}
+    data, pipeline = suite.making(candidate), suite.pipeline
+    roles = sorted(_roles(suite, candidate, data))
+    asked = {role: suite.llm.roles[role].identity for role in roles}
+    served = any(not suite.llm.roles[role].in_process for role in roles)
+    parts = (pipeline.retriever, pipeline.reranker, suite.generator)
+    return digest_of(
+        {
+            "tune": candidate.tune,
+            "recipes": {part: recipe.model_dump(mode="json") for part, recipe in recipes.items()},
+            "data": _data(candidate, data),
+            "llm": asked,
+            "prompts": {name: templates.load(name, path) for name, path in suite.llm.prompts.items()} if served else {},
+            "models": [part.model if part is not None else None for part in parts],
+        }
+    )
+
+
+def _data(candidate: Candidate, data: Data) -> dict[str, Any]:
+    """The keys of `data` that making a candidate reads."""
+    learns, writes = {"retriever", "reranker"} & {*candidate.tune}, "generator" in candidate.tune
+    sections = {"pairs", "data_seed"} | ({"mine", "label"} if learns else set()) | ({"instruct"} if writes else set())
+    if data.pairs != "judged":
+        sections.add("synthesize")
+    return data.model_dump(mode="json", include=sections)
+
+
+def _roles(suite: Suite, candidate: Candidate, data: Data) -> set[Role]:
+    """The roles whose LLM is asked while a candidate is made."""
+    found: set[Role] = set()
+    learns, writes = {"retriever", "reranker"} & {*candidate.tune}, "generator" in candidate.tune
+    if (learns and data.pairs != "judged") or (writes and data.instruct.answers == "llm"):
+        found.add("synthesizer")
+    recipe = suite.recipe(candidate, "retriever")
+    assert isinstance(recipe, RetrieverRecipe)
+    teaches = "retriever" in candidate.tune and (recipe.recipe, recipe.teacher) == ("distill", "llm")
+    labels = "reranker" in candidate.tune and data.label.by == "llm"
+    relabels = learns and data.mine.relabel is not None and data.mine.relabel.by == "llm"
+    return found | ({"labeler"} if teaches or labels or relabels else set())
+
+
+def _whole(guess: Estimate, store: FolderStore, key: str) -> float:
+    return float(store.facts(key).get("seconds", 0.0)) if guess.stored else guess.seconds
+
+
+def _dollars(plan: Plan, store: FolderStore, guess: Estimate, key: str) -> float:
+    """As the ledger counts them: the machine's time, and what an endpoint is paid."""
+    paid = float(store.facts(key).get("llm_dollars", 0.0)) if guess.stored else guess.dollars
+    return _whole(guess, store, key) / 3600 * hourly(plan.calls[key].call.device, plan.suite.prices) + paid
+
+
+def _reranks(plan: Plan, system: SystemPlan) -> PlannedCall | None:
+    """The call that reranks with a candidate's reranker; None if it has none, or the pipeline had one before."""
+    if "reranker" not in system.tunes or plan.suite.pipeline.reranker is not None or system.run is None:
+        return None
+    return plan.calls[system.run]
+
+
+def _mean_ms(added: PlannedCall, plan: Plan, known: Rates) -> float:
+    """Milliseconds that a reranker takes for the list of a query."""
+    return 1000 * float(added.call.spec["depth"]) / known.of(added.call, plan.calls).units
+
+
+def _basis(plan: Plan, keys: Sequence[str], guesses: dict[str, Estimate], known: Rates) -> dict[str, Basis]:
+    """How the speed of each stage is known: guessed as soon as that of one of its calls is.
+
+    What is in the store was measured when it was made.
+    """
+    found: dict[str, Basis] = {}
+    for key in dict.fromkeys(keys):
+        call = plan.calls[key].call
+        sure = guesses[key].stored or known.of(call, plan.calls).measured
+        found[call.stage] = "measured" if sure and found.get(call.stage) != "guessed" else "guessed"
+    return found

@@ -1,0 +1,145 @@
+"""The graph of a diagnosis: the untuned pipeline, and the same with an ideal part in the place of each real one.
+
+Substitutions are rows of a plan like any other: their lists and answers are artifacts, scored as those of every system.
+"""
+
+from __future__ import annotations
+
+from harness.data.datasets import Dataset
+from harness.hashing import digest_of
+from harness.models.loaders import model_digest
+from harness.planning.calls import UNTUNED, Calls, Chain
+from harness.planning.contexts import choose
+from harness.planning.graph import Plan, Serving, SystemPlan, Work
+from harness.suite.bounds import Diagnose
+from harness.suite.recipes import Part
+from harness.suite.spec import SERVED, Suite
+from harness.values.measures import Measure
+
+DEEPER = 2
+"""The pool is looked at this many times as deep as the pipeline's, to see what more depth would find."""
+DEEP, CONTEXT = "deeper-pool", "context"
+DEFAULT_RANK = Measure("ndcg", 10)
+
+
+def suite_for(suite: Suite, split: str) -> Suite:
+    """The suite as a diagnosis asks it: on `split`, with the measures that the funnel and the headroom need.
+
+    The retriever finds the passages, also where the suite fixes them for its runs. Nothing is told by slice.
+    """
+    rule: Diagnose = suite.diagnose
+    evaluate = suite.evaluate.model_copy(
+        update={"split": split, "generation_queries": rule.generation_queries, "contexts": None}
+    )
+    return suite.model_copy(update={"evaluate": evaluate, "measures": measures_of(suite), "slices": ()})
+
+
+def measures_of(suite: Suite) -> tuple[Measure, ...]:
+    """Gated measures, at least one of them of ranks, and what decides whether an answer is right."""
+    judge = suite.llm.judge is not None
+    gated = [measure for measure in suite.margins if judge or not measure.is_judged]
+    rank = [measure for measure in gated if measure.is_rank]
+    rank = rank or [measure for measure in suite.measures if measure.is_rank][:1] or [DEFAULT_RANK]
+    if suite.pipeline.generator is None:
+        return tuple(rank)
+    right = Measure(suite.utility.right)
+    needed = [right, Measure("utility")] if judge or not right.is_judged else []
+    needed += [Measure("format")] if suite.answer_format else []
+    return tuple(dict.fromkeys([*rank, *(measure for measure in gated if not measure.is_rank), *needed]))
+
+
+def pipeline_identity(suite: Suite) -> str:
+    """Digest of the untuned pipeline, with the content of its models: a diagnosis speaks of no other."""
+    pipeline = suite.pipeline
+    parts = (pipeline.retriever, pipeline.reranker, suite.generator)
+    models = {part.model for part in parts if part is not None and part.model != SERVED}
+    served = suite.answerer.identity if suite.answerer else None
+    return digest_of([pipeline.model_dump(mode="json"), {name: model_digest(name) for name in sorted(models)}, served])
+
+
+def build_diagnosis_plan(suite: Suite, dataset: Dataset) -> Plan:
+    """Plan the untuned pipeline and its substitutions; `suite` is one that `suite_for` made."""
+    planner = _Planner(suite, dataset, choose(suite, dataset))
+    systems = planner.systems()
+    plan = Plan(suite, planner.parts, planner.given, planner.calls, systems, planner.judge())
+    for system in systems:
+        for key in plan.upstream([*system.goals, *system.serving.keys]):
+            plan.calls[key].systems.append(system.label)
+    plan.calls = {key: planned for key, planned in plan.calls.items() if planned.systems or key == plan.judge}
+    return plan
+
+
+class _Planner(Calls):
+    """Puts calls together to the rows of a diagnosis."""
+
+    def judge(self) -> str | None:
+        """The call that unpacks the judge, if it runs here, is asked anything and comes packed."""
+        judge = self.suite.llm.judge
+        asked = judge is not None and any(measure.is_judged for measure in self.suite.measures)
+        return self.unpacked(judge.model) if judge and asked and judge.in_process else None
+
+    def systems(self) -> list[SystemPlan]:
+        pool = self.retrieved(Chain(), self.split)
+        run = self.ranked(Chain(), self.split)
+        answers = self.answered("run", UNTUNED, run)
+        rows = [
+            SystemPlan(UNTUNED, 0, "reference", (), run, answers, None, self._serving(answers, pool)),
+            SystemPlan("bm25", 0, "reference", (), self.retrieved_bm25(self.split), None, None, Serving()),
+            self._ideal("retriever", self.reranked(Chain(), self.split, self._filled(pool), ideal="an ideal pool")),
+            self._ideal("reranker", self.substituted("reranker", pool, self.rerank_depth)),
+        ]
+        if run != pool:
+            answers_without = self.answered("run", "untuned without its reranker", pool)
+            name = "without-reranker"
+            rows.append(SystemPlan(name, 0, "reference", (), pool, answers_without, None, Serving()))
+        depth = min(DEEPER * self.depth, len(self.dataset.documents))
+        if depth > self.depth:
+            deeper = self.retrieved(Chain(), self.split, depth=depth)
+            rows.append(SystemPlan(DEEP, 0, "reference", (), deeper, None, None, Serving()))
+        if answers is not None:
+            recited = self.recited(answers)
+            oracle = self.answered("relevant", "oracle-context")
+            rows.append(SystemPlan("oracle-context", 0, "reference", (), None, oracle, None, Serving()))
+            rows.append(SystemPlan("ideal-generator", 0, "reference", (), None, recited, None, Serving()))
+            rows += [self._with_context(count, run) for count in self._contexts()]
+        return rows
+
+    def _contexts(self) -> list[int]:
+        depth, chosen = self.depth, self.suite.pipeline.context
+        return sorted({min(count, depth) for count in self.suite.diagnose.contexts} - {chosen})
+
+    def _with_context(self, count: int, run: str) -> SystemPlan:
+        name = f"{CONTEXT}-{count}"
+        answers = self.answered("run", f"untuned with {count} passages", run, context=count)
+        return SystemPlan(name, 0, "reference", (), None, answers, None, Serving())
+
+    def _ideal(self, part: Part, run: str) -> SystemPlan:
+        name = f"ideal-{part}"
+        answers = self.answered("run", f"untuned with an ideal {part}", run)
+        return SystemPlan(name, 0, "reference", (), run, answers, None, Serving())
+
+    def _filled(self, pool: str) -> str:
+        return self.substituted("retriever", pool, self.depth)
+
+    def substituted(self, part: Part, run: str, depth: int) -> str:
+        """Lists as an ideal part would have made them."""
+        spec = {"part": part, "depth": depth}
+        inputs = {"run": run, "qrels": self.parts.keys[f"{self.split}.graded"]}
+        size = len(self.dataset.splits[self.split].queries)
+        return self.call("substitute", f"an ideal {part} on {self.split}", spec, inputs, Work(size))
+
+    def recited(self, answers: str) -> str:
+        """Answers as an ideal generator would have written them from the same passages."""
+        keys = self.parts.keys
+        inputs = {"answers": answers} | {part: keys[f"{self.split}.{part}"] for part in ("qrels", "references")}
+        spec = {"part": "generator", "depth": self.depth}
+        return self.call("substitute", "an ideal generator", spec, inputs, Work(len(self.given.sample)))
+
+    def _serving(self, answers: str | None, pool: str) -> Serving:
+        generator = None if self.suite.answerer else self.suite.generator
+        return Serving(
+            dense=self.dense_index(),
+            generator=self.unpacked(generator.model) if generator and answers else None,
+            reranked=pool if self.suite.pipeline.reranker is not None else None,
+            prompt="run",
+        )

@@ -1,0 +1,127 @@
+"""The graph of stage calls of all systems, each distinct call once.
+
+Building a plan computes keys and nothing else: no model is loaded, nothing is written. It decides what to call; where
+results live is the store's business, how calls are run the executors'.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from harness.data.datasets import Dataset
+from harness.data.slicing import check_slices
+from harness.planning.calls import Chain
+from harness.planning.contexts import choose
+from harness.planning.graph import Plan, Serving, SystemPlan
+from harness.planning.trainings import Training, Trainings
+from harness.suite.spec import Candidate, ReferenceRow, Suite
+
+Prompt = Literal["run", "few-shot", "none", "relevant"]
+PROMPTS: dict[ReferenceRow, Prompt] = {
+    "closed-book": "none",
+    "bm25": "run",
+    "hybrid": "run",
+    "untuned": "run",
+    "few-shot": "few-shot",
+    "oracle-context": "relevant",
+}
+
+
+def build_plan(suite: Suite, dataset: Dataset) -> Plan:
+    """Plan every reference row and every candidate with every seed.
+
+    Raises ModelMissing if a model cannot be found, ConfigError if a candidate or a slice asks for data that there are
+    not.
+    """
+    check_slices(suite.slices, dataset.splits[suite.evaluate.split].queries)
+    planner = _Planner(suite, dataset, choose(suite, dataset))
+    systems = planner.reference_rows()
+    for name, candidate in suite.strategies.items():
+        systems += [planner.candidate(name, candidate, seed) for seed in suite.seeds]
+    plan = Plan(suite, planner.parts, planner.given, planner.calls, systems, planner.judge())
+    for system in systems:
+        for key in plan.upstream([*system.goals, *system.serving.keys]):
+            plan.calls[key].systems.append(system.label)
+    if plan.judge is not None:
+        plan.calls[plan.judge].systems.append("the judge")
+    plan.calls = {key: planned for key, planned in plan.calls.items() if planned.systems}
+    return plan
+
+
+class _Planner(Trainings):
+    """Puts calls together to systems."""
+
+    def judge(self) -> str | None:
+        """The call that unpacks the judge, if it runs here, is asked anything and comes packed."""
+        judge = self.suite.llm.judge
+        asked = judge is not None and any(measure.is_judged for measure in self.suite.measures)
+        return self.unpacked(judge.model) if judge and asked and judge.in_process else None
+
+    def reference_rows(self) -> list[SystemPlan]:
+        rows = (self._reference_row(name) for name in self.suite.reference_rows)
+        return [row for row in rows if row is not None]
+
+    def _reference_row(self, name: ReferenceRow) -> SystemPlan | None:
+        """The row; None if there is nothing to show: no answers are written, or no examples can be shown."""
+        few_shot = name == "few-shot"
+        if few_shot and not self._has_examples():
+            return None
+        if name == "oracle-context" and self.given.contexts:
+            # Everybody is shown the passages that the suite chose, some of which must lack the answer.
+            return None
+        run = self._lists(name)
+        prompt = PROMPTS[name]
+        source: Literal["run", "none", "relevant"] = "run" if prompt == "few-shot" else prompt
+        answers = self.answered(source, name, run, few_shot=few_shot)
+        scores_run = run is not None and not few_shot
+        if answers is None and not scores_run:
+            return None
+        dev = self.dev()
+        dev_run = self.ranked(Chain(), dev) if dev and name == "untuned" else None
+        serving = self._serving(Chain(), prompt, answers)
+        if name in ("closed-book", "oracle-context"):
+            serving = Serving(generator=serving.generator, prompt=prompt)
+        elif name in ("bm25", "hybrid"):
+            dense = serving.dense if name == "hybrid" else None
+            serving = Serving(dense=dense, bm25=self.bm25_index(), generator=serving.generator, prompt=prompt)
+        return SystemPlan(name, 0, "reference", (), run, answers, dev_run, serving, scores_run)
+
+    def _lists(self, name: ReferenceRow) -> str | None:
+        """Key of the lists of a reference row: ``untuned`` and ``few-shot`` are the pipeline as given."""
+        if name in ("closed-book", "oracle-context"):
+            return None
+        if name == "bm25":
+            return self.retrieved_bm25(self.split)
+        if name == "hybrid":
+            return self.fused([self.retrieved_bm25(self.split), self.retrieved(Chain(), self.split)], self.split)
+        return self.ranked(Chain(), self.split)
+
+    def _has_examples(self) -> bool:
+        """Whether the train split has an answered question with a relevant passage to show."""
+        train = self.dataset.splits.get("train")
+        return train is not None and any(
+            key in train.references and train.references[key].answers for key in train.judged
+        )
+
+    def candidate(self, name: str, candidate: Candidate, seed: int) -> SystemPlan:
+        training = Training(name, candidate, self.suite.making(candidate), seed)
+        chain = Chain()
+        for part in candidate.tune:
+            chain = self.tuned(chain, part, training)
+        run = self.ranked(chain, self.split)
+        dev = self.dev()
+        dev_run = self.ranked(chain, dev) if dev else None
+        answers = self.answered("run", f"{name}, seed {seed}", run, adapter=chain.model("generator"))
+        serving = self._serving(chain, "run", answers)
+        return SystemPlan(name, seed, "candidate", candidate.tune, run, answers, dev_run, serving)
+
+    def _serving(self, chain: Chain, prompt: Prompt, answers: str | None) -> Serving:
+        generator = None if self.suite.answerer else self.suite.generator
+        reranks = chain.model("reranker") is not None or self.suite.pipeline.reranker is not None
+        return Serving(
+            dense=self.dense_index(chain),
+            models=chain.models,
+            generator=self.unpacked(generator.model) if generator and answers else None,
+            reranked=self.retrieved(chain, self.split) if reranks else None,
+            prompt=prompt,
+        )

@@ -1,0 +1,264 @@
+"""Stage calls that make training data and tune the parts of a chain, each on what the chain so far produces."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+from harness.errors import ConfigError, Problem
+from harness.planning.calls import UNTUNED, Calls, Chain, models_of
+from harness.planning.graph import Work
+from harness.stages.tune_retriever import DEV_DEPTH, DEV_QUERIES
+from harness.suite.recipes import Data as DataRule
+from harness.suite.recipes import GeneratorRecipe, Mine, Part, RerankerRecipe, RetrieverRecipe
+from harness.suite.spec import Candidate
+
+CANDIDATE_SHARE = 2 / 3
+"""A guess at how many synthetic queries pass the filters."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """A candidate with a seed, about to have a part tuned."""
+
+    name: str
+    candidate: Candidate
+    data: DataRule
+    seed: int
+
+    def label(self, part: Part) -> str:
+        return f"{self.name}, seed {self.seed}" if self.candidate.tune else UNTUNED
+
+
+class Trainings(Calls):
+    """Calls that end in a tuned model."""
+
+    def tuned(self, chain: Chain, part: Part, training: Training) -> Chain:
+        """The chain with one more part tuned on what it produces so far."""
+        make = {
+            "retriever": self._tuned_retriever,
+            "reranker": self._tuned_reranker,
+            "generator": self._tuned_generator,
+        }
+        tuned = chain.tuned(part, make[part](chain, training), training.label(part))
+        return replace(tuned, reranker_length=self._reranker_start(training)[1]) if part == "reranker" else tuned
+
+    def dev(self) -> str | None:
+        """The split that choices are made on, if it is another than the one scored."""
+        dev = self.dataset.splits.get("dev")
+        return "dev" if dev is not None and dev.judged and self.split != "dev" else None
+
+    def _dev_parts(self, looks: int) -> dict[str, str]:
+        """Inputs for choosing a checkpoint: none if dev is not looked at, so that no key depends on it."""
+        name = "dev" if "dev" in self.dataset.splits and self.dataset.splits["dev"].judged else None
+        if looks < 2 or name is None:
+            return {}
+        return {
+            "dev_queries": self.parts.keys[f"{name}.queries"],
+            "dev_qrels": self.parts.keys[f"{name}.graded"],
+        }
+
+    def pairs(self) -> str:
+        """Synthetic pairs that passed the filters."""
+        rule, model = self.suite.data.synthesize, self.suite.llm.synthesizer.model
+        keys, seed, endpoint = self.parts.keys, self.suite.data.data_seed, self.endpoint("synthesizer", *rule.kinds)
+        kept = {"round_trip", "test_documents", "leakage"}
+        inputs = {"corpus": keys["corpus"], "model": None if endpoint else self.unpacked(model)}
+        if not rule.test_documents:
+            inputs["barred"] = keys[f"{self.split}.graded"]
+        documents = min(rule.max_documents or len(self.dataset.documents), len(self.dataset.documents))
+        count = documents * rule.queries_per_document
+        # An endpoint writes all queries of a kind about a passage at once.
+        asked = documents * min(len(rule.kinds), rule.queries_per_document) if endpoint else count
+        new_tokens = rule.max_new_tokens * count // (2 * asked)
+        work = self.asked("synthesizer", asked, 250 + rule.passage_tokens, new_tokens, units=count)
+        spec = {"model": model, **rule.model_dump(exclude=kept)} | ({"endpoint": endpoint} if endpoint else {})
+        models, remote = self.local("synthesizer"), endpoint is not None
+        written = self.call("synthesize", "synthesize", spec, inputs, work, seed, models, remote=remote)
+        spec = {"leakage": rule.leakage, "round_trip": rule.round_trip, "retriever": self.untuned}
+        spec["language"] = self.dataset.language
+        inputs = {"pairs": written, "corpus": keys["corpus"], "bm25": self.bm25_index(), "dense": self.dense_index()}
+        for split in ("dev", "test"):
+            inputs[f"heldout_{split}"] = keys.get(f"{split}.queries")
+        return self.call("sift", "sift", spec, inputs, Work(count), models=models_of(self.untuned))
+
+    def triplets(self, chain: Chain, data: DataRule) -> tuple[str, int]:
+        """Triplets mined with the chain's retriever, and a guess at how many they are."""
+        rule, which, keys = data.mine, data.pairs, self.parts.keys
+        inputs: dict[str, str | None] = {"dense": self.dense_index(chain), "model": chain.model("retriever")}
+        inputs["corpus"] = keys["corpus"]
+        guess = 0
+        if which != "judged":
+            pairs = self.pairs()
+            inputs["pairs"] = pairs
+            guess += round(self.calls[pairs].work.units * CANDIDATE_SHARE)
+        if which != "synthetic":
+            self._needs_train(f"pairs: {which}", "use pairs: synthetic, or judge some")
+            inputs |= {"train_queries": keys["train.queries"], "train_qrels": keys["train.qrels"]}
+            guess += sum(map(len, self.dataset.splits["train"].qrels.values()))
+        spec = {**rule.model_dump(), "pairs": which, "retriever": self.untuned.model_dump()}
+        spec |= {"llm_model": self._labeler if _asks_llm(rule) else None}
+        spec["exclude_own"] = self.suite.evaluate.exclude_own
+        if _asks_llm(rule) and (endpoint := self.endpoint("labeler", "label")):
+            spec["endpoint"] = endpoint
+        inputs |= self._relabeler(rule)
+        models = [*models_of(self.untuned), *self._relabel_models(rule)]
+        label = f"mine ({which} pairs)" + ("" if not chain.model("retriever") else f" with {chain.label('retriever')}")
+        return self.call("mine", label, spec, inputs, Work(guess), data.data_seed, models), guess
+
+    @property
+    def _labeler(self) -> str:
+        return self.suite.llm.labeler.model
+
+    def _relabeler(self, rule: Mine) -> dict[str, str | None]:
+        if not _asks_llm(rule):
+            return {}
+        return {"llm": self._unpacked_labeler()}
+
+    def _unpacked_labeler(self) -> str | None:
+        return self.unpacked(self._labeler) if self.local("labeler") else None
+
+    def _relabel_models(self, rule: Mine) -> list[str]:
+        if rule.relabel is None:
+            return []
+        return [rule.relabel.model] if rule.relabel.model else self.local("labeler")
+
+    def _needs_train(self, what: str, hint: str) -> None:
+        if "train" not in self.dataset.splits or not self.dataset.splits["train"].judged:
+            said = f"{what} needs judged queries in split 'train', and there are none"
+            raise ConfigError(Problem(self.dataset.name, said, hint))
+
+    def labels(self, triplets: tuple[str, int], data: DataRule, depth: int = 0) -> str:
+        """Relevance of passages from 0 to 1; up to `depth` passages a query if the labeler finds more."""
+        rule, keys = data.label, self.parts.keys
+        model = rule.model if rule.by == "cross-encoder" else self._labeler if rule.by == "llm" else None
+        inputs: dict[str, str | None] = {"triplets": triplets[0], "corpus": keys["corpus"]}
+        if rule.by in ("bm25", "fusion") or depth:
+            inputs |= {"bm25": self.bm25_index(), "dense": self.dense_index()}
+        endpoint = None
+        if rule.by == "llm":
+            inputs["model"], endpoint = self._unpacked_labeler(), self.endpoint("labeler", "label")
+        spec = {**rule.model_dump(), "model": model, "retriever": self.untuned.model_dump(), "depth": depth}
+        count = triplets[1] * max(depth, 1 + data.mine.hard + data.mine.random)
+        spec |= {"endpoint": endpoint} if endpoint else {}
+        work = Work(count)
+        if rule.by == "llm":
+            work = self.asked("labeler", count, 300 + rule.passage_tokens, rule.max_new_tokens)
+        models = [*models_of(self.untuned), *([model] if model and not endpoint else [])]
+        # Two labels of one kind differ by what they were mined with; the triplets' label says so.
+        label = self.calls[triplets[0]].label.replace("mine", f"label by {rule.by}", 1)
+        label += f", {depth} deep" if depth else ""
+        return self.call("label", label, spec, inputs, work, 0, models)
+
+    def _tuned_retriever(self, chain: Chain, training: Training) -> str:
+        recipe = self.suite.recipe(training.candidate, "retriever")
+        assert isinstance(recipe, RetrieverRecipe)
+        # Negatives are those of the untuned retriever: it is what this training starts from.
+        triplets, guess = self.triplets(Chain(), training.data)
+        inputs = {"corpus": self.parts.keys["corpus"]}
+        dev = self._dev_parts(recipe.checkpoints)
+        inputs |= {"dev_run": self.retrieved(Chain(), "dev"), **dev} if dev else {}
+        if recipe.recipe == "distill":
+            rule = training.data.label.model_copy(update={"by": recipe.teacher, "model": recipe.teacher_model})
+            data = training.data.model_copy(update={"label": rule})
+            inputs["labels"] = self.labels((triplets, guess), data, recipe.candidates)
+        else:
+            inputs["triplets"] = triplets
+        spec = {"retriever": self.untuned.model_dump(), "recipe": recipe.model_dump()}
+        work, label = _training(guess, recipe), f"tune retriever of {training.label('retriever')}"
+        work = replace(work, looks=self._looks(work, recipe) if dev else 0)
+        return self.call("tune_retriever", label, spec, inputs, work, training.seed, models_of(self.untuned))
+
+    def _looks(self, work: Work, recipe: RetrieverRecipe | RerankerRecipe) -> int:
+        """What all looks at dev encode or score; of a pool, as many passages as lists drawn by chance would hold."""
+        times = min(recipe.checkpoints, work.units // recipe.batch_size)
+        judged = len(self.dataset.splits["dev"].judged)
+        if times < 2:
+            return 0
+        if isinstance(recipe, RerankerRecipe):
+            return times * min(judged, recipe.dev_queries) * min(self.depth, recipe.dev_depth)
+        queries, size = min(judged, DEV_QUERIES), len(self.dataset.documents)
+        return times * (queries + round(size * -math.expm1(-queries * (1 + DEV_DEPTH) / size)))
+
+    def _tuned_reranker(self, chain: Chain, training: Training) -> str:
+        recipe = self.suite.recipe(training.candidate, "reranker")
+        assert isinstance(recipe, RerankerRecipe)
+        triplets = self.triplets(chain, training.data)
+        inputs = {"labels": self.labels(triplets, training.data), "corpus": self.parts.keys["corpus"]}
+        dev = self._dev_parts(recipe.checkpoints)
+        inputs |= {"dev_run": self.retrieved(chain, "dev"), **dev} if dev else {}
+        model, length = self._reranker_start(training)
+        spec = {"recipe": recipe.model_dump(), "model": model, "max_length": length}
+        work = _training(self.calls[inputs["labels"]].work.units, recipe)
+        work = replace(work, looks=self._looks(work, recipe) if dev else 0)
+        label = f"tune reranker of {training.label('reranker')}"
+        return self.call("tune_reranker", label, spec, inputs, work, training.seed, [model])
+
+    def _reranker_start(self, training: Training) -> tuple[str, int]:
+        """What a reranker's training starts from, and how many tokens it reads: the pipeline's, or the recipe's."""
+        recipe, given = self.suite.recipe(training.candidate, "reranker"), self.suite.pipeline.reranker
+        assert isinstance(recipe, RerankerRecipe)
+        return (given.model, given.max_length) if given else (recipe.model, recipe.max_length)
+
+    def _tuned_generator(self, chain: Chain, training: Training) -> str:
+        recipe, generator = self.suite.recipe(training.candidate, "generator"), self.suite.generator
+        assert isinstance(recipe, GeneratorRecipe)
+        assert generator is not None
+        instructions, count = self.instructions(chain, training.data)
+        inputs = {
+            "instructions": instructions,
+            "corpus": self.parts.keys["corpus"],
+            "model": self.unpacked(generator.model),
+        }
+        kept = {"model", "instruction", "passage_tokens", "thinking"}
+        spec = {
+            "generator": generator.model_dump(include=kept),
+            "recipe": recipe.model_dump(),
+            "language": self.dataset.language,
+            "stop": self.suite.answer.stop,
+        }
+        work, label = _training(count, recipe), f"tune generator of {training.label('generator')}"
+        packages = ("bitsandbytes",) if recipe.recipe == "qlora" else ()
+        return self.call("tune_generator", label, spec, inputs, work, training.seed, [generator.model], packages)
+
+    def instructions(self, chain: Chain, data: DataRule) -> tuple[str, int]:
+        """Examples for the generator out of the chain's own lists, and a guess at how many they are."""
+        rule, keys = data.instruct, self.parts.keys
+        written = rule.answers == "llm" and data.pairs == "synthetic"
+        inputs: dict[str, str | None] = {"corpus": keys["corpus"]}
+        if written:
+            pairs = self.pairs()
+            inputs |= {"queries": pairs, "qrels": pairs, "run": self.ranked(chain, "pairs", pairs)}
+            count = round(self.calls[pairs].work.units * CANDIDATE_SHARE)
+        else:
+            self._needs_train(f"instruct.answers: {rule.answers}", "use answers: llm with pairs: synthetic")
+            train = self.dataset.splits["train"]
+            if rule.answers == "references" and not any(one.answers for one in train.references.values()):
+                said = "instruct.answers: references needs reference answers in split 'train', and there are none"
+                raise ConfigError(Problem(self.dataset.name, said, "use answers: llm, or write some"))
+            inputs |= {part: keys[f"train.{part}"] for part in ("queries", "qrels", "references")}
+            inputs["run"] = self.ranked(chain, "train")
+            count = len(train.references)
+        model = self.suite.llm.synthesizer.model if rule.answers == "llm" else None
+        endpoint = self.endpoint("synthesizer", "instruct") if model else None
+        if model and not endpoint:
+            inputs["model"] = self.unpacked(model)
+        count = min(rule.examples or count, count)
+        spec: dict[str, Any] = {**rule.model_dump(), "model": model} | ({"endpoint": endpoint} if endpoint else {})
+        spec |= {"language": self.dataset.language, "sentence": self.suite.abstention_sentence}
+        work = Work(count)
+        if model:
+            work = self.asked("synthesizer", count, 250 + rule.passage_tokens, rule.max_new_tokens // 2)
+        label = f"instruct with {' and '.join(dict.fromkeys(chain.labels.values())) or UNTUNED}"
+        models, remote = [model] if model and not endpoint else [], endpoint is not None
+        return self.call("instruct", label, spec, inputs, work, data.data_seed, models, remote=remote), count
+
+
+def _training(examples: int, recipe: RetrieverRecipe | RerankerRecipe | GeneratorRecipe) -> Work:
+    """The work of a training on the recipe's share of the examples that there are."""
+    return Work(round(examples * recipe.train_share) * recipe.epochs)
+
+
+def _asks_llm(rule: Mine) -> bool:
+    return rule.relabel is not None and rule.relabel.by == "llm"

@@ -1,1 +1,0 @@
-"""The graph of stage calls: what each depends on, the systems that they add up to, and what they cost."""

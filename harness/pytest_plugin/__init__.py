@@ -1,0 +1,210 @@
+"""The pytest plugin: `pytest suites/quickstart` runs a suite and turns each of its gates into a test.
+
+A suite file (with the schema marker) is collected as one item for each system and gate, and one for what was accepted
+and is gone. A suite runs once a session, also under xdist, before its first item; if it cannot run, its items are
+errors and never skipped. Nothing of the harness is imported before a suite file is met.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from harness.pytest_plugin.session import HarnessSession, run_of
+
+if TYPE_CHECKING:
+    from harness.statistics.verdicts import Gated, Gating
+    from harness.suite.spec import Suite
+    from harness.values.findings import Outcome
+
+MARKER = re.compile(r"^schema:\s*[\"']?harness/suite-\d", re.MULTILINE)
+READ_FOR_MARKER = 4096
+GONE = "accepted systems"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("harness", "benchmarks of RAG tuning")
+    group.addoption("--harness-store", metavar="DIR", default=".harness", help="where artifacts and outcomes are kept")
+    group.addoption(
+        "--harness-compare", metavar="DIR", default=None, help="where accepted scores lie (default: beside the suite)"
+    )
+    group.addoption(
+        "--harness-save",
+        metavar="REASON",
+        default=None,
+        help="accept the outcomes of this session, if all gates passed",
+    )
+    group.addoption(
+        "--harness-replay", action="store_true", help="ask no endpoint: answer out of the cache, or fail by name"
+    )
+    group.addoption("--harness-latest", action="store_true", help="judge the latest outcome and run nothing")
+    group.addoption(
+        "--harness-require-baseline", action="store_true", help="a suite for which nothing is accepted is an error"
+    )
+    parser.addini("harness_require_baseline", "the same, for all sessions", type="bool", default=False)
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    if file_path.suffix not in (".yaml", ".yml") or not _is_suite(file_path):
+        return None
+    found: SuiteFile = SuiteFile.from_parent(parent, path=file_path)
+    return found
+
+
+def _is_suite(path: Path) -> bool:
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            return MARKER.search(file.read(READ_FOR_MARKER)) is not None
+    except OSError:
+        return False
+
+
+class SuiteFile(pytest.File):
+    """A suite: items for every system and gate."""
+
+    def collect(self) -> Iterator[GateItem]:
+        from harness.errors import HarnessError
+        from harness.suite.files import load_suite
+
+        try:
+            suite, _ = load_suite(self.path)
+        except HarnessError as error:
+            raise self.CollectError(str(error)) from error
+        if not suite.gates:
+            raise self.CollectError(f"{self.path}: nothing is gated, so there is nothing to test; add gates")
+        for label in labels_of(suite):
+            for gate in suite.gates:
+                if _can_have(label, gate.measure):
+                    yield GateItem.from_parent(self, name=f"{label}-{gate.name}", label=label, gate=gate.name)
+        yield GateItem.from_parent(self, name=GONE, label=None, gate=None)
+
+
+def labels_of(suite: Suite) -> list[str]:
+    """What a suite's systems are called: reference rows that could be served, and candidates with their seeds."""
+    from harness.statistics.verdicts import BOUNDS
+
+    rows = [name for name in suite.reference_rows if name not in BOUNDS]
+    return rows + [f"{name} (seed {seed})" for name in suite.strategies for seed in suite.seeds]
+
+
+def _can_have(label: str, measure: Any) -> bool:
+    """Whether there can be a verdict: examples in the prompt change no list, so `few-shot` is in no rank measure."""
+    return not (label == "few-shot" and measure is not None and measure.is_rank)
+
+
+class GateFailed(Exception):
+    """A gate failed; the message is the sentence of its verdict."""
+
+
+class GateItem(pytest.Item):
+    """One system under one gate; without a label, everything that failed and has no item of its own."""
+
+    def __init__(self, *, label: str | None, gate: str | None, **options: Any) -> None:
+        super().__init__(**options)
+        self.label, self.gate = label, gate
+
+    def setup(self) -> None:
+        """Run the suite, once a session. What is raised here is an error of the test, not a failure."""
+        self.judged = _session(self.config).judged(self.path)
+
+    def runtest(self) -> None:
+        from harness.report.gates import sentence
+
+        found = self._mine(self.judged.gating)
+        for one in found:
+            self.add_report_section("call", "harness", sentence(one))
+        failing = [one for one in found if one.fails]
+        if failing:
+            raise GateFailed("\n".join(map(sentence, failing)))
+        if not found and self.label is not None:
+            why = self.judged.outcome.not_run.get(self.label, "this data set gives it no such score")
+            pytest.skip(f"{self.label} has no {self.gate}: {why}")
+
+    def _mine(self, gating: Gating) -> list[Gated]:
+        if self.label is not None:
+            return [one for one in gating.verdicts if one.gate == self.gate and self.label in _names(one)]
+        siblings = [item for item in self.session.items if isinstance(item, GateItem) and item.path == self.path]
+        told = {(item.label, item.gate) for item in siblings}
+        return [
+            one for one in gating.verdicts if one.fails and not any((name, one.gate) in told for name in _names(one))
+        ]
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> str | Any:
+        from harness.errors import HarnessError
+
+        if isinstance(excinfo.value, GateFailed | HarnessError):
+            return str(excinfo.value)
+        return super().repr_failure(excinfo, style)
+
+    def reportinfo(self) -> tuple[Path, int | None, str]:
+        return self.path, None, f"{self.path.parent.name}: {self.name}"
+
+
+def _names(one: Gated) -> set[str]:
+    """The items that a verdict belongs to: a verdict on a recipe belongs to each of its seeds."""
+    return {one.label, one.system, *(f"{one.system} (seed {seed})" for seed in one.seeds)} - (
+        {one.system} if one.about != "system" else set()
+    )
+
+
+_KEY = pytest.StashKey[HarnessSession]()
+
+
+def _session(config: pytest.Config) -> HarnessSession:
+    if _KEY not in config.stash:
+        config.stash[_KEY] = HarnessSession(config)
+    return config.stash[_KEY]
+
+
+@pytest.fixture(scope="session")
+def harness_outcome(request: pytest.FixtureRequest) -> Callable[[str | Path], Outcome]:
+    """Give the outcome of a suite (a shipped name, a file or a folder), which is run once a session."""
+
+    def outcome_of(suite: str | Path) -> Outcome:
+        return _session(request.config).judged(suite).outcome
+
+    return outcome_of
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Accept what was run, if that was asked for, nothing failed, and every gate lets it through, chosen or not."""
+    config = session.config
+    if hasattr(config, "workerinput"):
+        return
+    found = _session(config).pointers() if _ran(config) else []
+    reason = config.getoption("--harness-save")
+    if reason:
+        saved = _save(config, found, reason, exitstatus)
+        config.stash[_SAVED] = [line for line, _ in saved]
+        if exitstatus == 0 and not all(done for _, done in saved):
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    for path in found:
+        path.unlink(missing_ok=True)
+        path.with_suffix(".lock").unlink(missing_ok=True)
+
+
+_SAVED = pytest.StashKey[list[str]]()
+
+
+def _ran(config: pytest.Config) -> bool:
+    return _KEY in config.stash or bool(run_of(config))
+
+
+def _save(config: pytest.Config, found: list[Path], reason: str, exitstatus: int) -> list[tuple[str, bool]]:
+    """Accept the outcome of every suite that was run; return a line for each, and whether it was accepted."""
+    if exitstatus != 0:
+        return [("Nothing was accepted: the session did not pass.", False)]
+    if not found:
+        return [("Nothing was accepted: this session ran no suite.", False)]
+    return [_session(config).accept(json.loads(path.read_text(encoding="utf-8")), reason) for path in found]
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    for line in config.stash.get(_SAVED, []):
+        terminalreporter.write_line(line)

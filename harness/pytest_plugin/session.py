@@ -1,0 +1,143 @@
+"""What one session of pytest has run and judged: each suite once, also where xdist's workers share the session.
+
+Nothing of the harness is imported before a suite is met.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+if TYPE_CHECKING:
+    from harness.statistics.verdicts import Gating
+    from harness.values.findings import Outcome
+
+POINTERS = "pytest"
+"""Below the store: which outcome a session's run of a suite made, so that xdist's workers share it."""
+
+
+class Judged(NamedTuple):
+    """A suite that was run, and what its gates found."""
+
+    outcome: Outcome
+    gating: Gating
+    folder: Path
+
+
+class HarnessSession:
+    """The suites that this session has run."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config, self._own = config, f"alone-{uuid.uuid4().hex}"
+        self.store = config.rootpath / config.getoption("--harness-store")
+        compare = config.getoption("--harness-compare")
+        self.baselines = config.rootpath / compare if compare else None
+        self._known: dict[str, Judged | Exception] = {}
+
+    def judged(self, suite: str | Path) -> Judged:
+        """Run a suite, or take what this session made of it. Raises the same error for each who asks."""
+        key = str(suite)
+        if key not in self._known:
+            try:
+                self._known[key] = self._judge(suite)
+            except Exception as error:
+                self._known[key] = error
+        found = self._known[key]
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def _judge(self, suite: str | Path) -> Judged:
+        from harness.results import outcomes
+        from harness.suite.files import load_suite
+
+        spec, _ = load_suite(suite)
+        if self.config.getoption("--harness-latest"):
+            folder = self.store / "outcomes" / spec.name / "latest"
+        else:
+            folder = self._once(suite, spec.name)
+        return Judged(outcomes.read(folder), self.gating(suite, folder), folder)
+
+    def gating(self, suite: str | Path, folder: Path) -> Gating:
+        """All gates of a suite on an outcome, whichever of their items are chosen. Raises HarnessError if none judges.
+
+        A baseline that is to be saved cannot be required, and its folder may be new.
+        """
+        from harness.errors import ConfigError
+        from harness.gates import gating
+
+        config, saving = self.config, bool(self.config.getoption("--harness-save"))
+        required = config.getoption("--harness-require-baseline") or config.getini("harness_require_baseline")
+        if saving and self.baselines is not None:
+            self.baselines.mkdir(parents=True, exist_ok=True)
+        found = gating.gate(suite, self.store, self.baselines, folder, bool(required) and not saving)
+        if not found.verdicts or not found.measured:
+            raise ConfigError(f"{suite}: nothing was judged: no score of the outcome in {folder} has a value")
+        return found
+
+    def _once(self, suite: str | Path, name: str) -> Path:
+        """Run in the first of xdist's workers that comes here; the others wait for its outcome."""
+        from filelock import FileLock
+
+        from harness.data import formats
+
+        pointer = self.store / POINTERS / f"{self._id()}-{name}.json"
+        pointer.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(pointer.with_suffix(".lock")):
+            if not pointer.exists():
+                told = self._run(suite)
+                formats.write_atomically(pointer, json.dumps({"suite": str(suite), **told}))
+        told = json.loads(pointer.read_text(encoding="utf-8"))
+        if "error" in told:
+            from harness.errors import HarnessError
+
+            raise HarnessError(told["error"])
+        return Path(told["folder"])
+
+    def _run(self, suite: str | Path) -> dict[str, str]:
+        from harness.errors import HarnessError
+        from harness.experiments import benchmark
+
+        try:
+            done = benchmark.run(suite, self.store, replay=self.config.getoption("--harness-replay"))
+        except HarnessError as error:
+            return {"error": str(error)}
+        return {"folder": str(done.folder.resolve())}
+
+    def pointers(self) -> list[Path]:
+        """What this session ran; the controller of xdist's workers sees theirs."""
+        return sorted((self.store / POINTERS).glob(f"{self._id()}-*.json"))
+
+    def _id(self) -> str:
+        """The same in a controller and its workers. The environment may be that of a session around this one."""
+        uid = getattr(self.config, "workerinput", {}).get("testrunuid") or run_of(self.config)
+        return uid or self._own
+
+    def accept(self, told: dict[str, str], reason: str) -> tuple[str, bool]:
+        """Accept an outcome that every gate lets through; return a sentence, and whether it was accepted."""
+        from harness.errors import HarnessError
+        from harness.gates import gating
+        from harness.report.gates import heading
+
+        suite = told["suite"]
+        if "folder" not in told:
+            return f"Not accepted, {suite}: {told.get('error', 'it was not run to its end')}", False
+        try:
+            found = self.gating(suite, Path(told["folder"]))
+            if found.exit_code:
+                return f"Not accepted, {suite}: {heading(found)}", False
+            done = gating.accept(suite, reason, self.store, self.baselines, Path(told["folder"]))
+        except (HarnessError, OSError) as error:
+            return f"Not accepted, {suite}: {error}", False
+        return gating.what_changed(done)[0], True
+
+
+def run_of(config: pytest.Config) -> str:
+    """The id of a run whose workers are xdist's, seen from their controller."""
+    distributing = config.pluginmanager.getplugin("dsession")
+    manager = getattr(distributing, "nodemanager", None)
+    return str(getattr(manager, "testrunuid", "") or "")

@@ -1,0 +1,136 @@
+"""What can be wrong with the text of an accepted file, named by its line, and the digest that finds the rest.
+
+Such files are merged, checked out and edited like code, so conflict markers, byte order marks, other line ends and
+halves of files are met. Nothing here knows what the files mean.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from harness.errors import Problem
+from harness.hashing import digest_of
+
+HINT = "restore the folder from version control, or accept again"
+CONFLICT_HINT = "resolve the merge conflict, or run 'harness accept' again"
+BOM = b"\xef\xbb\xbf"
+_MARKER = re.compile(r"(<{7}|>{7}|\|{7})( [^\t]*)?|={7}")
+_KEY = re.compile(r'( *)"((?:[^"\\]|\\.)*)"\s*:')
+
+
+class Unreadable(Exception):
+    """A text is no JSON object of one meaning; `problem` says where and why."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(str(problem))
+        self.problem = problem
+
+
+def conflict(path: Path, lines: Iterable[tuple[int, str]]) -> Problem | None:
+    """The first marker that a merge left behind; None if there is none."""
+    for number, line in lines:
+        if _MARKER.fullmatch(line.rstrip("\r\n")):
+            what = f"a merge conflict that was not resolved ({line.strip()[:7]})"
+            return Problem(f"{path}:{number}", what, CONFLICT_HINT)
+    return None
+
+
+def marked(path: Path) -> bool:
+    """Whether a file begins with the byte order mark of UTF-8, which some editors put there."""
+    try:
+        with path.open("rb") as file:
+            return file.read(3) == BOM
+    except OSError:
+        return False
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Read a JSON object; raise Unreadable, with the line, for what is none or has two readings.
+
+    A byte order mark and other line ends change nothing. NaN, infinities and keys given twice are refused.
+    """
+    try:
+        raw = path.read_bytes().removeprefix(BOM)
+    except OSError as error:
+        raise Unreadable(Problem(str(path), f"cannot be read ({error.strerror})", HINT)) from error
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = raw[: error.start].count(b"\n") + 1
+        raise Unreadable(Problem(f"{path}:{line}", "damaged: not UTF-8", HINT)) from error
+    found = conflict(path, enumerate(text.split("\n"), start=1))
+    if found is not None:
+        raise Unreadable(found)
+    try:
+        value = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_unique)
+    except json.JSONDecodeError as error:
+        cut = "cut off" if not text[error.pos :].strip() else "not JSON"
+        what = f"damaged: {cut} ({error.msg} at column {error.colno})"
+        raise Unreadable(Problem(f"{path}:{error.lineno}", what, HINT)) from error
+    except _Constant as error:
+        line = _line_of(text, rf"(?<![\w\"])-?{error.args[0].lstrip('-')}(?![\w\"])")
+        raise Unreadable(Problem(f"{path}:{line}", f"damaged: {error.args[0]} is no number", HINT)) from error
+    except _Twice as error:
+        what = f"damaged: {error.args[0]!r} is named twice, as a merge by halves leaves it"
+        line = _line_of_second(text)
+        raise Unreadable(Problem(f"{path}:{line}" if line else str(path), what, HINT)) from error
+    except (ValueError, RecursionError) as error:
+        raise Unreadable(Problem(str(path), "damaged: not JSON", HINT)) from error
+    if not isinstance(value, dict):
+        raise Unreadable(Problem(str(path), "damaged: not the accepted scores of a suite", HINT))
+    return value
+
+
+def seal(value: dict[str, Any]) -> str:
+    """The digest of a JSON object, however it is laid out; empty where it holds what has no one form."""
+    try:
+        return digest_of(value)
+    except ValueError:
+        return ""
+
+
+class _Constant(ValueError):
+    """A constant that JSON has not."""
+
+
+class _Twice(ValueError):
+    """A key that an object holds twice."""
+
+
+def _refuse_constant(name: str) -> Any:
+    raise _Constant(name)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise _Twice(key)
+        found[key] = value
+    return found
+
+
+def _line_of(text: str, pattern: str) -> int:
+    match = re.search(pattern, text)
+    return text[: match.start()].count("\n") + 1 if match else 1
+
+
+def _line_of_second(text: str) -> int:
+    """The line of the first key that stands twice in one object, by how far lines are set in; 0 if it is not seen."""
+    seen: dict[int, set[str]] = {}
+    for number, line in enumerate(text.split("\n"), start=1):
+        depth = len(line) - len(line.lstrip(" "))
+        seen = {level: keys for level, keys in seen.items() if level <= depth}
+        found = _KEY.match(line)
+        if found is None:
+            # The end of an object: the next one at this depth has keys of its own.
+            seen.pop(depth + 1, None)
+            continue
+        if found[2] in seen.setdefault(depth, set()):
+            return number
+        seen[depth].add(found[2])
+    return 0

@@ -1,0 +1,45 @@
+"""Diagnoses on disk: `diagnosis.json`, the rows it rests on, and its reports, in one folder for each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness.data import formats
+from harness.errors import ConfigError
+from harness.report import write_diagnosis
+from harness.results.outcomes import SCORE_COLUMNS, guarded, new_folder, point_to
+from harness.values.insights import Diagnosis
+from harness.values.records import Score
+from harness.values.versions import Kind, read_value
+
+DIAGNOSIS_FILE = "diagnosis.json"
+KIND = Kind("diagnosis", "harness/diagnosis-", 1, ("run 'harness diagnose' first", "diagnose again"))
+
+
+def write(diagnosis: Diagnosis, root: Path, rows: Sequence[Score]) -> Path:
+    """Write a diagnosis below `root`, and return its folder."""
+    base = root / "diagnoses" / diagnosis.suite
+    folder = new_folder(base, diagnosis.created)
+    formats.write_parquet(folder / "scores.parquet", [row._asdict() for row in rows], SCORE_COLUMNS)
+    formats.write_atomically(folder / DIAGNOSIS_FILE, diagnosis.model_dump_json(indent=1))
+    point_to(base / "latest", folder)
+    lost = guarded(lambda: write_diagnosis(diagnosis, folder), "the report", folder)
+    if lost:
+        noted = diagnosis.model_copy(update={"notes": (*diagnosis.notes, lost)})
+        formats.write_atomically(folder / DIAGNOSIS_FILE, noted.model_dump_json(indent=1))
+    return folder
+
+
+def read(folder: Path) -> Diagnosis:
+    """Read a diagnosis; raise ConfigError if the folder holds none that this version can read."""
+    return read_value(folder / DIAGNOSIS_FILE, Diagnosis, KIND)
+
+
+def latest(root: Path, suite: str) -> Diagnosis | None:
+    """The last diagnosis of a suite in a store; None if there is none that can be read."""
+    folder = root / "diagnoses" / suite / "latest"
+    try:
+        return read(folder) if folder.is_dir() else None
+    except ConfigError:
+        return None

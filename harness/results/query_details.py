@@ -1,0 +1,85 @@
+"""What a report shows of single queries, gathered for it: of a plan that was carried out, or again from files.
+
+Knows nothing of how it is shown.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from harness.data import formats
+from harness.data.datasets import Dataset, load_dataset
+from harness.errors import HarnessError
+from harness.planning import contexts
+from harness.planning.graph import Plan
+from harness.report.explorer import Evidence
+from harness.stages.common import read_answers
+from harness.stages.retrieve import RUN_FILE
+from harness.store import FolderStore
+from harness.suite.spec import Suite
+from harness.suite.uses import reading_of
+from harness.values.findings import Outcome, SystemInfo
+from harness.values.records import Answer, Reference, Run, Score
+
+
+def of_plan(rows: Iterable[Score], plan: Plan, dataset: Dataset, store: FolderStore) -> Evidence:
+    """Gather from the store what the systems of a plan retrieved and wrote."""
+    runs: dict[str, Run] = {}
+    answers: dict[str, Mapping[str, Answer]] = {}
+    for system in plan.systems:
+        place = store.get(system.run) if system.run and system.scores_run else None
+        if place is not None:
+            runs[system.label] = formats.read_run(place / RUN_FILE, escaped=True)
+        place = store.get(system.answers) if system.answers else None
+        if place is not None:
+            answers[system.label] = read_answers(place)
+    return _evidence(rows, runs, answers, dataset, plan.suite.evaluate.split, plan.given.references)
+
+
+def of_files(folder: Path, outcome: Outcome) -> Evidence:
+    """Gather it again from the folder of an outcome.
+
+    Texts and judgements come from the data set of the suite; they are left out if it cannot be read or has changed.
+    """
+    rows = [Score(**row) for row in formats.read_parquet(folder / "scores.parquet")]
+    runs = {
+        info.label: formats.read_run(path, escaped=True)
+        for info in outcome.systems
+        if (path := folder / "runs" / f"{_slug(info)}.trec").is_file()
+    }
+    labels = {(info.name, info.seed): info.label for info in outcome.systems}
+    answers: dict[str, dict[str, Answer]] = {}
+    for row in formats.read_parquet(folder / "answers.parquet"):
+        label = labels.get((row["system"], row["seed"]))
+        if label is not None:
+            answers.setdefault(label, {})[row["query_id"]] = _answer(row)
+    try:
+        suite = Suite.model_validate(outcome.spec)
+        dataset = load_dataset(suite.dataset, outcome.split, reading_of(suite))
+        references = contexts.choose(suite, dataset).references
+    except (HarnessError, ValueError, OSError):
+        return Evidence(rows, runs, answers)
+    if dataset.digests != outcome.dataset.digests:
+        return Evidence(rows, runs, answers)
+    return _evidence(rows, runs, answers, dataset, outcome.split, references)
+
+
+def _evidence(
+    rows: Iterable[Score], runs: Mapping[str, Run], answers: Mapping[str, Mapping[str, Answer]], dataset: Dataset,
+    split: str, references: Mapping[str, Reference],
+) -> Evidence:  # fmt: skip
+    part = dataset.splits[split]
+    documents = dataset.documents
+    return Evidence(list(rows), runs, answers, part.queries, part.qrels, references, documents, part.level)
+
+
+def _slug(info: SystemInfo) -> str:
+    return info.name if info.role == "reference" else f"{info.name}-{info.seed}"
+
+
+def _answer(row: Mapping[str, Any]) -> Answer:
+    context = tuple(json.loads(row["context"]))
+    return Answer(row["query_id"], row["text"], row["prompt_tokens"], row["new_tokens"], context)
