@@ -11,23 +11,23 @@ import outcomes
 
 from harness.values.findings import Outcome
 from harness.values.frozen import Verdict
-from harness.values.gains import Forgotten, Return, SliceGain
+from harness.values.gains import Forgotten, Roi, SliceGain
 from harness.values.insights import (
     Advice,
+    CostEstimate,
     Curve,
+    CurvePoint,
     Diagnosis,
     Funnel,
-    Grown,
-    Growth,
-    Headroom,
-    Ideal,
+    LearningCurve,
+    Oracle,
+    OracleGain,
     PartTime,
     Place,
     PlaceName,
     Point,
     Population,
     Prediction,
-    Quote,
     Sign,
     Worth,
 )
@@ -57,7 +57,7 @@ UNANSWERABLE: tuple[tuple[PlaceName, int, float, float, tuple[str, ...]], ...] =
     ("invented",            10, 0.516, 0.979, ("u3", "u7", "u9")),
     ("abstained",            2, 0.021, 0.484, ("u1", "u4")),
 )
-ROOM: tuple[tuple[Ideal, str, bool, float, float, float, float], ...] = (
+ROOM: tuple[tuple[Oracle, str, bool, float, float, float, float], ...] = (
     # ideal part, measure, bound, real, best, interval of the difference
     ("ideal-retriever", "ndcg@10",     True,   0.5512, 1.0000,  0.3904, 0.5072),
     ("ideal-reranker",  "ndcg@10",     True,   0.5512, 0.9012,  0.2945, 0.4055),
@@ -100,17 +100,17 @@ def funnels() -> tuple[Funnel, ...]:
     )
 
 
-def headroom() -> tuple[Headroom, ...]:
+def oracle_gains() -> tuple[OracleGain, ...]:
     rank = {"n_queries": 172, "n_groups": GROUPS, "detectable": 0.031}
     answers = {"n_queries": 99, "n_groups": 58, "detectable": 0.081}
     found = [
-        Headroom(
+        OracleGain(
             ideal=ideal, measure=measure, bound=bound, real=real, best=best, difference=best - real, low=low, high=high,
             **(rank if "@" in measure else answers),
         )
         for ideal, measure, bound, real, best, low, high in ROOM
     ]  # fmt: skip
-    lost = Headroom(
+    lost = OracleGain(
         ideal="ideal-generator", measure="ndcg@10", bound=True, real=0.5512, best=None,
         reason="a generator changes no ranks",
     )  # fmt: skip
@@ -153,7 +153,7 @@ def signs() -> tuple[Sign, ...]:
     )  # fmt: skip
 
 
-def quote(candidate: str, tunes: tuple[str, ...], seconds: float, **changes: Any) -> Quote:
+def estimate(candidate: str, tunes: tuple[str, ...], seconds: float, **changes: Any) -> CostEstimate:
     values: dict[str, Any] = {
         "candidate": candidate,
         "tunes": tunes,
@@ -164,24 +164,24 @@ def quote(candidate: str, tunes: tuple[str, ...], seconds: float, **changes: Any
         "added_dollars_per_1000": 0.0,
         "basis": {"synthesize": "measured", "index": "measured", f"tune_{tunes[0]}": "guessed"},
     }
-    return Quote(**values | changes)
+    return CostEstimate(**values | changes)
 
 
-def quotes() -> tuple[Quote, ...]:
+def estimates() -> tuple[CostEstimate, ...]:
     served = {"added_p95_ms": 412.5, "added_dollars_per_1000": 0.0057}
     return (
-        quote("retriever", ("retriever",), 812.0),
-        quote("reranker", ("reranker",), 1150.0, **served),
-        quote("generator", ("generator",), 2260.0),
-        quote("retriever-reranker-generator", ("retriever", "reranker", "generator"), 4390.0, **served),
+        estimate("retriever", ("retriever",), 812.0),
+        estimate("reranker", ("reranker",), 1150.0, **served),
+        estimate("generator", ("generator",), 2260.0),
+        estimate("retriever-reranker-generator", ("retriever", "reranker", "generator"), 4390.0, **served),
     )
 
 
 def advice() -> tuple[Advice, ...]:
-    by_name = {one.candidate: one for one in quotes()}
+    by_name = {one.candidate: one for one in estimates()}
 
-    def worth(ideal: Ideal, *measures: str) -> tuple[Worth, ...]:
-        rows = [row for row in headroom() if row.ideal == ideal and row.measure in measures]
+    def worth(ideal: Oracle, *measures: str) -> tuple[Worth, ...]:
+        rows = [row for row in oracle_gains() if row.ideal == ideal and row.measure in measures]
         return tuple(
             Worth(measure=row.measure, difference=row.difference or 0.0, low=row.low, high=row.high, bound=row.bound)
             for row in rows
@@ -196,14 +196,14 @@ def advice() -> tuple[Advice, ...]:
                 "10 of 12 unanswerable questions got an invented answer",
             ),
             would_change=("a share of wrong answers under 15 %", "a limit of $0.02: the estimate is $0.033"),
-            quote=by_name["generator"],
+            estimate=by_name["generator"],
         ),
         Advice(
             rank=2, rule="reranker", kind="tune", action="Add and tune a reranker", tunes=("reranker",),
             candidates=("reranker",), could_buy=worth("ideal-reranker", "ndcg@10", "exact_match"),
             why=("the pool holds a relevant document for 90 % of the questions, the context for 58 %",),
             would_change=("a limit on latency under 1,750 ms", "a recall of the context over 85 %"),
-            quote=by_name["reranker"],
+            estimate=by_name["reranker"],
         ),
         Advice(
             rank=3, rule="more-context", kind="change", action="Show 5 passages instead of 3",
@@ -219,7 +219,7 @@ def advice() -> tuple[Advice, ...]:
             rank=5, rule="retriever", kind="tune", action="Do not tune the retriever for its recall", against=True,
             tunes=("retriever",), candidates=("retriever",), could_buy=worth("ideal-retriever", "ndcg@10"),
             why=("17 of 172 questions have no relevant document in the pool (10 %)",),
-            would_change=("a recall@100 under 0.8",), quote=by_name["retriever"],
+            would_change=("a recall@100 under 0.8",), estimate=by_name["retriever"],
         ),
     )  # fmt: skip
 
@@ -244,7 +244,7 @@ def diagnosis(**changes: Any) -> Diagnosis:
         "groups": GROUPS,
         "measures": ("ndcg@10", "exact_match", "utility"),
         "funnels": funnels(),
-        "headroom": headroom(),
+        "oracle_gains": oracle_gains(),
         "curves": curves(),
         "signs": signs(),
         "times": (
@@ -253,7 +253,7 @@ def diagnosis(**changes: Any) -> Diagnosis:
         ),
         "p95_ms": 1334.5,
         "dollars_per_1000": 0.0131,
-        "quotes": quotes(),
+        "estimates": estimates(),
         "advice": advice(),
         "facts": {"not_in_pool": 0.0988, "not_in_context": 0.3198, "wrong": 0.3523, "judged@10": 0.121, "gap": None},
         "notes": ("1 answer failed and is counted as failed", "answers are sampled: 100 of 187 questions"),
@@ -268,10 +268,10 @@ def retrieval_only() -> Diagnosis:
         unanswerable=0,
         measures=("ndcg@10",),
         funnels=funnels()[:1],
-        headroom=tuple(row for row in headroom() if row.measure == "ndcg@10" and row.best is not None),
+        oracle_gains=tuple(row for row in oracle_gains() if row.measure == "ndcg@10" and row.best is not None),
         curves=curves()[:1],
         times=(PartTime(part="retrieve", p50_ms=17.92, p95_ms=22.74, share_p50=1.0, share_p95=1.0),),
-        quotes=quotes()[:2],
+        estimates=estimates()[:2],
         advice=tuple(
             row.model_copy(update={"rank": rank, "could_buy": row.could_buy[:1]})
             for rank, row in enumerate((advice()[1], advice()[4]), start=1)
@@ -285,8 +285,8 @@ def nothing_lost() -> Diagnosis:
     right = (("right", 40, 0.912, 1.0, ("q1",)),)
     funnel = funnels()[1].model_copy(update={"places": places(right, "answerable"), "right_without": 0})
     return diagnosis(
-        title="", funnels=(funnel,), headroom=(), curves=(), signs=(), times=(), p95_ms=None, dollars_per_1000=None,
-        quotes=(), facts={}, notes=(), digests={}, provenance={}, answered=40, unanswerable=0,
+        title="", funnels=(funnel,), oracle_gains=(), curves=(), signs=(), times=(), p95_ms=None, dollars_per_1000=None,
+        estimates=(), facts={}, notes=(), digests={}, provenance={}, answered=40, unanswerable=0,
         advice=(Advice(rank=1, rule="good", kind="leave", action="Leave the pipeline as it is"),),
     )  # fmt: skip
 
@@ -304,8 +304,8 @@ def too_small() -> Diagnosis:
 def empty() -> Diagnosis:
     """A diagnosis in which every part is missing."""
     return diagnosis(
-        title="", measures=(), funnels=(), headroom=(), curves=(), signs=(), times=(), p95_ms=None,
-        dollars_per_1000=None, quotes=(), advice=(), facts={}, notes=(), digests={}, provenance={}, spec={},
+        title="", measures=(), funnels=(), oracle_gains=(), curves=(), signs=(), times=(), p95_ms=None,
+        dollars_per_1000=None, estimates=(), advice=(), facts={}, notes=(), digests={}, provenance={}, spec={},
         machine="",
     )  # fmt: skip
 
@@ -336,10 +336,10 @@ def hostile(attacks: tuple[str, ...]) -> Diagnosis:
                 )
                 for row in base.funnels
             ),
-            "headroom": tuple(row.model_copy(update={"reason": attacks[1]}) for row in base.headroom),
+            "oracle_gains": tuple(row.model_copy(update={"reason": attacks[1]}) for row in base.oracle_gains),
             "signs": tuple(attacked(row, "name", "about") for row in base.signs),
             "times": tuple(attacked(row, "part") for row in base.times),
-            "quotes": tuple(attacked(row, "candidate") for row in base.quotes),
+            "estimates": tuple(attacked(row, "candidate") for row in base.estimates),
             "advice": tuple(
                 row.model_copy(update={"action": attacks[2], "why": attacks, "would_change": attacks})
                 for row in base.advice
@@ -381,21 +381,21 @@ def predictions(outcome: Outcome) -> tuple[Prediction, ...]:
             Prediction(
                 system=row.system, seed=row.seed, measure=row.measure, rank=rank, against=rank == 5,
                 could_buy=could, bound=bound, bought=row.difference, low=row.low, high=row.high,
-                verdict=row.verdict, quoted_seconds=quoted.get(info.name),
-                paid_seconds=info.make_seconds, paid_dollars=info.make_dollars,
-                quoted_dollars=quoted[info.name] / 3600 * 0.05 if info.name in quoted else None, said=said,
+                verdict=row.verdict, estimated_seconds=quoted.get(info.name),
+                paid_seconds=info.build_seconds, paid_dollars=info.build_dollars,
+                estimated_dollars=quoted[info.name] / 3600 * 0.05 if info.name in quoted else None, said=said,
             )
         )  # fmt: skip
     return tuple(rows)
 
 
-def returns(outcome: Outcome) -> tuple[Return, ...]:
+def roi(outcome: Outcome) -> tuple[Roi, ...]:
     rows = []
     for row in outcome.comparisons:
         info = next(one for one in outcome.systems if (one.name, one.seed) == (row.system, row.seed))
         if info.role != "candidate" or row.family != "gain" or row.difference is None:
             continue
-        dollars = info.make_dollars
+        dollars = info.build_dollars
         slow = 412.5 if "reranker" in info.tunes else 0.0
         low, high = row.low or 0.0, row.high or 0.0
         ratio = {f"per_dollar{end}": value / dollars for end, value in _ends(row.difference, low, high)}
@@ -406,9 +406,9 @@ def returns(outcome: Outcome) -> tuple[Return, ...]:
         if paid and low > 0:
             paid["break_even_high"] = dollars / (2.0 * low / 1000)
         rows.append(
-            Return(
+            Roi(
                 system=row.system, seed=row.seed, measure=row.measure, gain=row.difference, low=row.low, high=row.high,
-                make_dollars=dollars, added_p95_ms=slow, added_dollars_per_1000=0.0057 if slow else 0.0,
+                build_dollars=dollars, added_p95_ms=slow, added_dollars_per_1000=0.0057 if slow else 0.0,
                 front=front, dominated_by=() if front else ("retriever (seed 0)", "generator (seed 0)"),
                 reason="" if slow else "it adds no latency", **ratio, **per_ms, **paid,
             )
@@ -467,7 +467,7 @@ def outcome(**changes: Any) -> Outcome:
     values: dict[str, Any] = {
         "diagnosis": diagnosis(),
         "predictions": predictions(base),
-        "returns": returns(base),
+        "roi": roi(base),
         "slices": slices(),
         "forgotten": forgotten(),
     }
@@ -477,7 +477,7 @@ def outcome(**changes: Any) -> Outcome:
 # ---- more data
 
 
-def growth(**changes: Any) -> Growth:
+def curve(**changes: Any) -> LearningCurve:
     """A retriever that gains by more data up to half of it, and then no more; of answers nothing is known."""
     rows: tuple[tuple[Any, ...], ...] = (
         (0.25, 105, "ndcg@10", 0.5741, (0.0138, -0.0101, 0.0377), None, None, 121.0),
@@ -488,7 +488,7 @@ def growth(**changes: Any) -> Growth:
         (1.0, 419, "utility", None, (None, None, None), (None, None, None), "failed", 402.0),
     )
     points = tuple(
-        Grown(
+        CurvePoint(
             share=share, examples=examples, system=f"retriever-{int(100 * share)}", measure=measure, mean=mean,
             gain=gain[0], gain_low=gain[1], gain_high=gain[2], step=step[0] if step else None,
             step_low=step[1] if step else None, step_high=step[2] if step else None, step_verdict=verdict,
@@ -510,4 +510,4 @@ def growth(**changes: Any) -> Growth:
         },
         "notes": ("one seed: what is said holds for these checkpoints",),
     }
-    return Growth(**values | changes)
+    return LearningCurve(**values | changes)

@@ -51,7 +51,7 @@ def info(name: str, seed: int = 0, **changes: Any) -> SystemInfo:
     candidate = name not in invented.ROWS
     total = Timing(part="total", n=100, p50_ms=10.0, p95_ms=20.0)
     values: dict[str, Any] = {
-        "name": name, "seed": seed, "role": "candidate" if candidate else "reference", "identity": f"{name}{seed}",
+        "name": name, "seed": seed, "role": "candidate" if candidate else "baseline", "identity": f"{name}{seed}",
         "tunes": ("retriever",) if candidate else (),
         "serving": Serving(parts=("dense",), retrieval=total, total=total, dollars_per_1000=0.4),
     }  # fmt: skip

@@ -83,11 +83,11 @@ def system(name: str, seed: int = 0, **changes: Any) -> SystemInfo:
     values: dict[str, Any] = {
         "name": name,
         "seed": seed,
-        "role": "candidate" if candidate else "reference",
+        "role": "candidate" if candidate else "baseline",
         "tunes": ("retriever",) if candidate else (),
         "identity": digest(7 * len(name) + seed + 1),
-        "make_seconds": seconds,
-        "make_dollars": seconds / 3600 * 0.05,
+        "build_seconds": seconds,
+        "build_dollars": seconds / 3600 * 0.05,
         "serving": Serving(
             parts=parts,
             retrieval=Timing(part="retrieval", n=100, p50_ms=p50, p95_ms=p95) if p50 and p95 else None,
@@ -297,7 +297,7 @@ def failed_candidate() -> Outcome:
         ),
         comparisons=tuple(_failed(row) if row.system == "retriever-judged" else row for row in base.comparisons),
         abstentions=tuple(row for row in base.abstentions if row.system != "retriever-judged"),
-        missing_lists={"bm25": 3, "untuned": 0},
+        queries_without_run={"bm25": 3, "untuned": 0},
         times_scored=4,
     )
 
@@ -338,7 +338,7 @@ def no_op() -> Outcome:
     zero = {"difference": 0.0, "low": 0.0, "high": 0.0, "p_value": 1.0, "verdict": "equivalent"}
     return normal(
         systems=tuple(
-            info.model_copy(update={"same_as": "untuned"}) if info.name == "retriever" else info
+            info.model_copy(update={"same_run_as": "untuned"}) if info.name == "retriever" else info
             for info in base.systems
         ),
         summaries=tuple(
@@ -454,7 +454,7 @@ def effects() -> tuple[Effect, ...]:
 def _combination(name: str) -> tuple[SystemInfo, list[Summary], list[Comparison]]:
     rank, (gain, low, high, verdict), seconds = COMBINATIONS[name]
     changes = {"name": name, "tunes": tuple(name.split("-")), "identity": digest(50 + len(name))}
-    costs = {"make_seconds": seconds, "make_dollars": seconds / 3600 * 0.05}
+    costs = {"build_seconds": seconds, "build_dollars": seconds / 3600 * 0.05}
     info = system("retriever").model_copy(update=changes | costs)
     means = (*rank, *(mean + gain / 3 for mean in (0.15, 0.232, 0.4251)), -0.275 + gain)
     rows = [
@@ -484,7 +484,7 @@ def factorial(**changes: Any) -> Outcome:
     made = [_combination(name) for name in COMBINATIONS]
     values: dict[str, Any] = {
         "title": "Which parts should be tuned on COVID-QA?",
-        "systems": (*(row for row in base.systems if row.role == "reference"), *(info for info, _, _ in made)),
+        "systems": (*(row for row in base.systems if row.role == "baseline"), *(info for info, _, _ in made)),
         "summaries": (
             *(row for row in base.summaries if row.system in ROWS),
             *(row for _, rows, _ in made for row in rows),
@@ -525,7 +525,7 @@ def several_seeds() -> Outcome:
     return normal(
         title="Does the gain hold for another training?",
         systems=(
-            *(row for row in base.systems if row.role == "reference"),
+            *(row for row in base.systems if row.role == "baseline"),
             *(system(name, seed) for name in CANDIDATES for seed in seeds),
         ),
         summaries=(

@@ -17,7 +17,7 @@ def a_board(**changes: Any) -> Board:
     now = Past(created="2026-11-03T10:00:00Z", mean=0.54, identity="new")
     bounds: Any = {"gain": 0.041, "low": 0.012, "high": 0.07, "verdict": "improved"}
     rows = (
-        placed("first", 1, 1, 2, history=(*past, now), make_dollars=0.012, make_seconds=75.0, **bounds),
+        placed("first", 1, 1, 2, history=(*past, now), build_dollars=0.012, build_seconds=75.0, **bounds),
         placed("untuned", 2, 1, 3, history=(now.model_copy(update={"mean": 0.4}),)),
         placed("last", 3, 2, 3),
     )

@@ -56,7 +56,7 @@ def changes(model: Path, more: Mapping[str, Any] = {}) -> dict[str, Any]:
         "data": {"pairs": "judged"},
         "candidates": {"judged": {"tune": ["retriever"]}},
         "recipes": {"retriever": {"epochs": 1, "batch_size": 8, "learning_rate": 0.01, "checkpoints": 1}},
-        "reference_rows": ["bm25", "untuned"],
+        "baseline_rows": ["bm25", "untuned"],
         "measures": ["ndcg@10", "recall@10"],
         "gates": [{"measure": "ndcg@10", "margin": 0.02}],
         **more,

@@ -19,7 +19,7 @@ from harness.diagnosis.rules import Condition, Rules, load_rules, parse_conditio
 from harness.errors import ConfigError
 from harness.suite.bounds import Limits
 from harness.suite.recipes import Part
-from harness.values.insights import Advice, Headroom, Quote
+from harness.values.insights import Advice, CostEstimate, OracleGain
 
 RULES = load_rules()
 CANDIDATES: dict[str, tuple[Part, ...]] = {
@@ -45,13 +45,13 @@ def advised(
     rules: Rules = RULES,
     **changes: Any,
 ) -> dict[str, Advice]:
-    seen = diagnosed.diagnosis(**{"facts": dict(facts), "quotes": ()} | changes)
+    seen = diagnosed.diagnosis(**{"facts": dict(facts), "estimates": ()} | changes)
     found = advise(seen, rules, CANDIDATES if candidates is None else candidates)
     return {one.rule: one for one in found}
 
 
-def quote(name: str, dollars: float = 1.0, added: float | None = 0.0) -> Quote:
-    return Quote(
+def estimate(name: str, dollars: float = 1.0, added: float | None = 0.0) -> CostEstimate:
+    return CostEstimate(
         candidate=name, tunes=CANDIDATES[name], seconds=60, seconds_in_full=60, dollars=dollars, added_p95_ms=added
     )
 
@@ -212,8 +212,12 @@ def test_behind_a_reranker_that_does_harm_the_pool_still_wants_its_documents() -
 
 
 def test_leaving_the_reranker_out_buys_what_was_measured_without_it() -> None:
-    rooms = (*diagnosed.headroom(), room("without-reranker", "ndcg@10", 0.2), room("without-reranker", "utility", -0.1))
-    found = advised(WITHOUT | {"share.p95.rerank": 0.4}, headroom=rooms)["reranker-does-harm"]
+    rooms = (
+        *diagnosed.oracle_gains(),
+        room("without-reranker", "ndcg@10", 0.2),
+        room("without-reranker", "utility", -0.1),
+    )
+    found = advised(WITHOUT | {"share.p95.rerank": 0.4}, oracle_gains=rooms)["reranker-does-harm"]
     assert [(worth.measure, worth.difference) for worth in found.could_buy] == [("ndcg@10", 0.2), ("utility", -0.1)]
     assert found.why[:2] == ("Without it ranks gain +0.200 [+0.200, +0.200].", "It takes 40 % of the time.")
 
@@ -296,9 +300,9 @@ def test_a_guess_is_called_one() -> None:
         assert any("guess" in why for why in advised(facts)["reranker-too-slow"].why) == guessed
         fast = surely(lost__context=0.3) | TRAINED | facts | {"limit.p95_ms": 900.0}
         assert any("guess" in why for why in advised(fast)["reranker"].why) == guessed
-    slow = quote("reranker", added=700.0).model_copy(update={"basis": {"rerank": "guessed"}})
+    slow = estimate("reranker", added=700.0).model_copy(update={"basis": {"rerank": "guessed"}})
     facts = surely(lost__context=0.3) | TRAINED | {"p95_ms": 500.0, "limit.p95_ms": 900.0}
-    found = advised(facts, {"reranker": ("reranker",)}, quotes=(slow,))["reranker"]
+    found = advised(facts, {"reranker": ("reranker",)}, estimates=(slow,))["reranker"]
     assert found.why[-1] == "reranker is estimated by a guess to take 1,200 ms (p95), over max_p95_ms (900 ms)."
 
 
@@ -319,10 +323,10 @@ def test_the_curve_of_an_unproven_measure_is_not_what_a_context_buys() -> None:
     depth, context = diagnosed.curves()
     other = context.model_copy(update={"measure": "token_f1"})
     seen = diagnosed.diagnosis(
-        facts=MORE, quotes=(), curves=(depth, context, other), measures=("ndcg@10", "exact_match", "token_f1")
+        facts=MORE, estimates=(), curves=(depth, context, other), measures=("ndcg@10", "exact_match", "token_f1")
     )
-    for unproven, measure in (((), "exact_match"), (("exact_match",), "token_f1")):
-        (found,) = advise(seen, RULES, CANDIDATES, unproven)
+    for uncalibrated, measure in (((), "exact_match"), (("exact_match",), "token_f1")):
+        (found,) = advise(seen, RULES, CANDIDATES, uncalibrated)
         assert [worth.measure for worth in found.could_buy] == [measure]
 
 
@@ -370,8 +374,8 @@ def test_a_rule_that_would_stop_it_is_named_where_it_lacks_one_condition() -> No
 # ---- what it could buy
 
 
-def room(ideal: Any, measure: str, difference: float | None, real: float = 0.4) -> Headroom:
-    return Headroom(
+def room(ideal: Any, measure: str, difference: float | None, real: float = 0.4) -> OracleGain:
+    return OracleGain(
         ideal=ideal,
         measure=measure,
         bound="@" in measure,
@@ -449,7 +453,7 @@ def test_settings_could_buy_what_their_curves_say() -> None:
 
 def test_what_is_left_alone_could_buy_the_most_that_one_of_its_parts_could() -> None:
     facts = {"room.known": 2.0, "room.possible": 0.0}
-    found = advised(facts, headroom=ROOMS)["leave-all"].could_buy
+    found = advised(facts, oracle_gains=ROOMS)["leave-all"].could_buy
     assert {worth.measure: worth.difference for worth in found} == {"ndcg@10": 0.5, "utility": 0.61}
 
 
@@ -458,19 +462,23 @@ def test_what_is_left_alone_could_buy_the_most_that_one_of_its_parts_could() -> 
 
 def test_the_cheapest_candidate_for_exactly_these_parts_is_quoted() -> None:
     names: dict[str, tuple[Part, ...]] = {"dear": ("retriever",), "cheap": ("retriever",), **CANDIDATES}
-    quotes = [
-        Quote(candidate=name, tunes=names[name], seconds=1, seconds_in_full=1, dollars=dollars)
+    estimates = [
+        CostEstimate(candidate=name, tunes=names[name], seconds=1, seconds_in_full=1, dollars=dollars)
         for name, dollars in (("dear", 3.0), ("cheap", 0.5), ("all", 0.1))
     ]
-    found = advised(surely(lost__pool=0.2), names, quotes=tuple(quotes))["retriever-finds-too-little"]
+    found = advised(surely(lost__pool=0.2), names, estimates=tuple(estimates))["retriever-finds-too-little"]
     assert found.candidates == ("dear", "cheap", "retriever")
-    assert found.quote == quotes[1]
+    assert found.estimate == estimates[1]
 
 
 def test_candidates_over_a_limit_are_named_and_where_all_are_it_is_advised_against() -> None:
     facts = surely(lost__pool=0.2, lost__wrong=0.2) | {"limit.usd": 2.0, "limit.p95_ms": 900.0, "p95_ms": 1000.0}
-    quotes = (quote("retriever", 3.0), quote("generator", 1.0, 50.0), quote("retriever-generator", 1.0, 0.0))
-    found = advised(facts, quotes=quotes)
+    estimates = (
+        estimate("retriever", 3.0),
+        estimate("generator", 1.0, 50.0),
+        estimate("retriever-generator", 1.0, 0.0),
+    )
+    found = advised(facts, estimates=estimates)
     assert found["retriever-finds-too-little"].against
     assert found["retriever-finds-too-little"].why[-1] == (
         "retriever is estimated to cost $3.00 to make, over max_usd ($2.00)."
@@ -479,25 +487,25 @@ def test_candidates_over_a_limit_are_named_and_where_all_are_it_is_advised_again
     assert found["generator"].why[-1] == "generator is estimated to take 1,050 ms (p95), over max_p95_ms (900 ms)."
     # What adds no time is not to blame for a pipeline that is too slow already; what is not affordable is not staged.
     assert list(found) == ["slower-than-the-limit", "retriever-finds-too-little", "generator"]
-    fast = advised(facts | {"p95_ms": 700.0, "limit.usd": 4.0}, quotes=quotes)
+    fast = advised(facts | {"p95_ms": 700.0, "limit.usd": 4.0}, estimates=estimates)
     assert [one.against for one in fast.values()] == [False, False, False]
     assert list(fast)[-1] == "in-stages"
 
 
 def test_one_affordable_candidate_is_enough() -> None:
     names: dict[str, tuple[Part, ...]] = {"dear": ("generator",), "cheap": ("generator",)}
-    dear = Quote(candidate="dear", tunes=("generator",), seconds=1, seconds_in_full=1, dollars=3)
+    dear = CostEstimate(candidate="dear", tunes=("generator",), seconds=1, seconds_in_full=1, dollars=3)
     facts = surely(lost__wrong=0.2) | {"limit.usd": 2.0}
     cheap = dear.model_copy(update={"candidate": "cheap", "dollars": 1.9})
-    found = advised(facts, names, quotes=(dear, cheap))["generator"]
-    assert (found.against, found.quote) == (False, cheap)
+    found = advised(facts, names, estimates=(dear, cheap))["generator"]
+    assert (found.against, found.estimate) == (False, cheap)
     assert "dear" in found.why[-1]
     slow = facts | {"limit.p95_ms": 900.0, "p95_ms": 800.0}
     fitting = dear.model_copy(update={"dollars": 1.95})
-    found = advised(slow, names, quotes=(fitting, cheap.model_copy(update={"added_p95_ms": 200.0})))["generator"]
-    assert (found.against, found.quote) == (False, fitting)
-    assert not advised(facts, names, quotes=(dear,))["generator"].against  # nothing is known of the other
-    assert advised(facts, {"dear": ("generator",)}, quotes=(dear,))["generator"].against
+    found = advised(slow, names, estimates=(fitting, cheap.model_copy(update={"added_p95_ms": 200.0})))["generator"]
+    assert (found.against, found.estimate) == (False, fitting)
+    assert not advised(facts, names, estimates=(dear,))["generator"].against  # nothing is known of the other
+    assert advised(facts, {"dear": ("generator",)}, estimates=(dear,))["generator"].against
 
 
 # ---- laws
@@ -512,20 +520,22 @@ COSTS = st.lists(st.sampled_from([0.5, 5.0]), min_size=6, max_size=6)
 
 
 def places(facts: Mapping[str, float | None], costs: list[float]) -> tuple[Advice, ...]:
-    quotes = tuple(quote(name, dollars, dollars) for name, dollars in zip(CANDIDATES, costs, strict=True))
-    return tuple(advised(facts, quotes=quotes).values())
+    estimates = tuple(estimate(name, dollars, dollars) for name, dollars in zip(CANDIDATES, costs, strict=True))
+    return tuple(advised(facts, estimates=estimates).values())
 
 
 @settings(max_examples=150, deadline=None)
 @given(FACTS, COSTS)
 def test_ranks_count_up_and_no_rule_comes_twice(facts: dict[str, float | None], costs: list[float]) -> None:
-    seen = diagnosed.diagnosis(facts=facts, quotes=tuple(quote(*pair) for pair in zip(CANDIDATES, costs, strict=True)))
+    seen = diagnosed.diagnosis(
+        facts=facts, estimates=tuple(estimate(*pair) for pair in zip(CANDIDATES, costs, strict=True))
+    )
     found = advise(seen, RULES, CANDIDATES)
     assert [one.rank for one in found] == list(range(1, len(found) + 1))
     assert len({one.rule for one in found}) == len(found)
     assert [one.against for one in found] == sorted(one.against for one in found)
     assert found == advise(seen, RULES, CANDIDATES)
-    shuffled = seen.model_copy(update={"facts": dict(reversed(facts.items())), "quotes": seen.quotes[::-1]})
+    shuffled = seen.model_copy(update={"facts": dict(reversed(facts.items())), "estimates": seen.estimates[::-1]})
     assert [one.rule for one in advise(shuffled, RULES, CANDIDATES)] == [one.rule for one in found]
 
 

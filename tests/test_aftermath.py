@@ -62,13 +62,13 @@ def test_the_prediction_stands_beside_the_outcome(outcome: Outcome) -> None:
     assert held.said.startswith("the advice held")
     assert held.could_buy is not None
     assert held.could_buy > 0.9
-    assert held.quoted_seconds is not None
-    assert held.paid_seconds == next(one.make_seconds for one in outcome.systems if one.name == "retriever")
+    assert held.estimated_seconds is not None
+    assert held.paid_seconds == next(one.build_seconds for one in outcome.systems if one.name == "retriever")
     assert told["reranker", "ndcg@10"].against
 
 
 def test_a_return_says_when_it_has_paid(outcome: Outcome) -> None:
-    told = {(one.system, one.measure): one for one in outcome.returns}
+    told = {(one.system, one.measure): one for one in outcome.roi}
     paid = told["retriever", "utility"]
     assert paid.per_dollar is not None
     assert paid.break_even is not None
@@ -130,7 +130,7 @@ def test_a_measure_that_is_worded_anew_is_not_predicted(tmp_path: Path) -> None:
     )  # fmt: skip
     found = benchmark.run(after, tmp_path / "store", executor=Tuned(planted.shuffled)).outcome
     assert {one.measure for one in found.predictions} == {"ndcg@10"}
-    assert [one.quoted_seconds for one in found.predictions] == [None]
+    assert [one.estimated_seconds for one in found.predictions] == [None]
     assert any("Nothing was predicted of utility" in note for note in found.notes)
     assert any("another recipe" in note for note in found.notes)
 

@@ -241,7 +241,7 @@ EDITED = "accepted.json: not what was accepted: it was edited, or merged by halv
         ("[]", NO_SCORES),
         ("{}", NO_SCORES),
         ('{"schema_version": "harness/accepted-1"}', NO_SCORES),
-        ('{"schema_version": "harness/accepted-2"}', EDITED),
+        ('{"schema_version": "harness/accepted-3"}', EDITED),
         ("\x00", "accepted.json:1: damaged: not JSON (Expecting value at column 1)"),
         ('{"a": 1,\n "b": NaN}', "accepted.json:2: damaged: NaN is no number"),
         ('{"a": 1,\n "b": -Infinity}', "accepted.json:2: damaged: -Infinity is no number"),
@@ -267,7 +267,7 @@ def test_a_head_that_is_cut_off(folder: Path) -> None:
 
 
 def test_a_later_form_is_not_taken_for_damage(folder: Path) -> None:
-    edit(folder / "accepted.json", "harness/accepted-2", "harness/accepted-13")
+    edit(folder / "accepted.json", "harness/accepted-3", "harness/accepted-13")
     edit(folder / "accepted.json", '"harness": "', '"harness": "9')
     found = problem(folder)
     assert found.startswith("accepted.json: written by harness 9")

@@ -31,7 +31,7 @@ CHANGES: dict[str, Any] = {
     "data": {"pairs": "judged"},
     "candidates": {"judged": {"tune": ["retriever"]}},
     "recipes": {"retriever": {"epochs": 1, "batch_size": 8}},
-    "reference_rows": ["bm25", "hybrid", "untuned"],
+    "baseline_rows": ["bm25", "hybrid", "untuned"],
     "measures": ["ndcg@10", "recall@10", "mrr@10"],
 }
 
@@ -155,7 +155,7 @@ def test_what_serves_was_timed_and_what_was_made_has_its_cost(first: benchmark.F
     assert {name: len(one.parts) for name, one in serving.items() if one} == {
         "bm25": 1, "hybrid": 3, "untuned": 1, "judged": 1,
     }  # fmt: skip
-    assert systems["judged"].make_seconds > systems["untuned"].make_seconds > 0
+    assert systems["judged"].build_seconds > systems["untuned"].build_seconds > 0
     assert all(row.peak_memory_mb > 10 for row in first.outcome.ledger)
 
 
@@ -222,7 +222,7 @@ def test_a_candidate_that_changes_nothing_is_told(elsewhere: tuple[benchmark.Fin
     store = FolderStore(root / "store")
     assert store.root.is_dir()
     contents = [path.read_bytes() for path in sorted((done.folder / "runs").iterdir())]
-    assert sum(bool(system.same_as) for system in done.outcome.systems) == len(contents) - len(set(contents))
+    assert sum(bool(system.same_run_as) for system in done.outcome.systems) == len(contents) - len(set(contents))
 
 
 # Failures. Each starts from a store that the first run filled, with other seeds.

@@ -402,7 +402,7 @@ def test_a_run_tells_what_was_done_to_prompts_and_answers(tmp_path: Path) -> Non
             "pipeline.generator": {"model": str(model), "max_new_tokens": 5},
             "candidates": {"answers": {"tune": ["generator"]}},
             "recipes": {"generator": {"batch_size": 8, "learning_rate": 1e-5, "rank": 2, "alpha": 4}},
-            "reference_rows": ["untuned", "few-shot"],
+            "baseline_rows": ["untuned", "few-shot"],
             "measures": ["ndcg@10", "token_f1"],
             "gates": [],
             "answer": {"stop": ["\n\n"]},

@@ -161,7 +161,7 @@ def test_list_as_json(leave: Leave, monkeypatch: pytest.MonkeyPatch) -> None:
         "retriever": ["mnrl", "triplet", "distill", "raw"], "reranker": ["bce", "listwise"],
         "generator": ["lora", "qlora"],
     }  # fmt: skip
-    assert value["reference_rows"] == list(REFERENCE_ROWS)
+    assert value["baseline_rows"] == list(REFERENCE_ROWS)
 
 
 def test_a_shipped_suite_that_is_wrong_is_not_hidden(

@@ -122,7 +122,7 @@ def test_the_probe_asks_what_has_passages_where_they_are_fixed(tmp_path: Path) -
             "depth": 10, "context": 1,
         },
         "evaluate": {"generation_queries": 4, "probe_queries": 9, "probe_generations": 9, "contexts": {"lacking": 0.5}},
-        "candidates": {}, "reference_rows": ["untuned"], "gates": [], "measures": ["abstention"],
+        "candidates": {}, "baseline_rows": ["untuned"], "gates": [], "measures": ["abstention"],
     })  # fmt: skip
     suite.write_text(text, encoding="utf-8")
     outcome = benchmark.run(suite, tmp_path / "store", executor=Here()).outcome

@@ -40,10 +40,10 @@ def tuning(found: Diagnosis) -> list[Advice]:
 
 
 def room(found: Diagnosis, ideal: Any, measure: str) -> float:
-    headroom = found.room(ideal, measure)
-    assert headroom is not None
-    assert headroom.difference is not None
-    return headroom.difference
+    oracle_gains = found.oracle_gain(ideal, measure)
+    assert oracle_gains is not None
+    assert oracle_gains.difference is not None
+    return oracle_gains.difference
 
 
 def trained(data: Path) -> dict[str, Any]:
@@ -140,7 +140,7 @@ def test_a_reranker_that_ruins_a_perfect_pool(data: Path, tmp_path: Path) -> Non
 def test_a_pipeline_without_a_fault(data: Path, tmp_path: Path) -> None:
     found = diagnosed(data, tmp_path, planted.first, planted.attentive)
     assert share(found, "answers", "right") == 1
-    assert all(one.difference == one.low == one.high == 0 for one in found.headroom if one.bound)
+    assert all(one.difference == one.low == one.high == 0 for one in found.oracle_gains if one.bound)
     assert not tuning(found)
     assert found.advice[0].kind == "leave"
 
@@ -156,10 +156,10 @@ def test_what_is_written_can_be_read_and_is_not_made_twice(data: Path, tmp_path:
     assert [one.rule for one in second.diagnosis.advice] == [one.rule for one in done.diagnosis.advice]
     names = {path.name for path in done.folder.iterdir()}
     assert {"diagnosis.json", "scores.parquet"} < names
-    quotes = {quote.candidate: quote for quote in done.diagnosis.quotes}
-    assert quotes["retriever-reranker"].seconds_in_full > quotes["retriever"].seconds_in_full > 0
-    assert set(quotes["retriever"].basis.values()) == {"measured"}
-    assert quotes["reranker"].added_p95_ms
+    estimates = {estimate.candidate: estimate for estimate in done.diagnosis.estimates}
+    assert estimates["retriever-reranker"].seconds_in_full > estimates["retriever"].seconds_in_full > 0
+    assert set(estimates["retriever"].basis.values()) == {"measured"}
+    assert estimates["reranker"].added_p95_ms
 
 
 def test_a_suite_without_answers_has_the_retrieval_steps(data: Path, tmp_path: Path) -> None:
@@ -170,7 +170,7 @@ def test_a_suite_without_answers_has_the_retrieval_steps(data: Path, tmp_path: P
     }
     found = diagnosed(data, tmp_path, planted.shuffled, planted.attentive, **changes, gates=[])
     assert [funnel.kind for funnel in found.funnels] == ["retrieval"]
-    assert {one.ideal for one in found.headroom} == {"ideal-retriever", "ideal-reranker"}
+    assert {one.ideal for one in found.oracle_gains} == {"ideal-retriever", "ideal-reranker"}
     assert found.advice[0].tunes == ("retriever",)
 
 
@@ -183,7 +183,7 @@ def test_an_ideal_that_fails_is_left_out_and_said(data: Path, tmp_path: Path) ->
 
     found = diagnose(planted.write_suite(data), tmp_path, executor=Broken()).diagnosis
     assert any("out of memory" in note for note in found.notes)
-    failed = found.room("oracle-context", "utility")
+    failed = found.oracle_gain("oracle-context", "utility")
     assert failed is not None
     assert (failed.difference, failed.low) == (None, None)
     assert failed.reason

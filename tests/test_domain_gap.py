@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.diagnosis.domain_gap import VOCABULARY, agreement, judged, no_shared_word, shattered, signs
+from harness.diagnosis.domain_gap import VOCABULARY, agreement, fragmented, judged, no_shared_word, signs
 from harness.values.records import Document, Query, Run
 
 
@@ -31,15 +31,15 @@ def test_shattered_counts_distinct_words_with_a_letter_and_no_stop_words() -> No
         asked.append(word)
         return 4 if word == "quasispecies" else 3
 
-    sign = shattered(["The quasispecies of Quasispecies, 1999", "and matrix, vector and spline"], pieces)
+    sign = fragmented(["The quasispecies of Quasispecies, 1999", "and matrix, vector and spline"], pieces)
     assert asked == ["quasispecies", "matrix", "vector", "spline"]
     assert (sign.value, sign.n, sign.worrying) == (0.25, 4, True)
-    assert not shattered(["matrix vector"], pieces).worrying
+    assert not fragmented(["matrix vector"], pieces).worrying
 
 
 def test_shattered_looks_at_so_many_words_and_no_more() -> None:
     texts = [f"known{number}" for number in range(VOCABULARY)]
-    sign = shattered([*texts, *(f"strange{number}" for number in range(VOCABULARY))], lambda w: 9 * ("strange" in w))
+    sign = fragmented([*texts, *(f"strange{number}" for number in range(VOCABULARY))], lambda w: 9 * ("strange" in w))
     assert (sign.value, sign.n) == (0.0, VOCABULARY)
 
 

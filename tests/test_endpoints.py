@@ -29,7 +29,7 @@ CHANGES: dict[str, Any] = {
     "pipeline.generator": {"model": "llm:generator", "max_new_tokens": 12},
     "evaluate.generation_queries": 6,
     "candidates": {},
-    "reference_rows": ["closed-book", "bm25", "untuned"],
+    "baseline_rows": ["closed-book", "bm25", "untuned"],
     "pipeline.retriever": {"max_length": 64},
     "measures": ["ndcg@10", "exact_match", "utility", "faithfulness", "context_recall"],
 }

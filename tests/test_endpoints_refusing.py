@@ -25,7 +25,7 @@ from harness.suite.roles import Llm
 KEY = "k3yForTests0123456789abc"
 SMALL: dict[str, Any] = {
     "pipeline.generator": {"model": "llm:generator", "max_new_tokens": 12}, "evaluate.generation_queries": 4,
-    "candidates": {}, "reference_rows": ["untuned"], "pipeline.retriever": {"max_length": 64},
+    "candidates": {}, "baseline_rows": ["untuned"], "pipeline.retriever": {"max_length": 64},
     "evaluate.probe_queries": 2, "evaluate.probe_generations": 1,
     "measures": ["exact_match"], "gates": [{"measure": "exact_match", "margin": 0.1}], "rubric": "short",
 }  # fmt: skip

@@ -115,7 +115,7 @@ def outcome_of(suite: Suite, plan: Plan) -> Outcome:
     for number, one in enumerate(plan.systems):
         systems.append(
             SystemInfo(
-                name=one.name, seed=one.seed, role=one.role, tunes=one.tunes, make_seconds=61.0,
+                name=one.name, seed=one.seed, role=one.role, tunes=one.tunes, build_seconds=61.0,
                 identity=digest_of([one.run, one.answers]), serving=invented.system("untuned").serving,
             )
         )  # fmt: skip
@@ -332,7 +332,7 @@ def test_other_seeds_and_no_ops_are_told(trial: Trial) -> None:
     bounds = {"difference": 0.02, "low": -0.01, "high": 0.05}
     claim = RecipeClaim(system="whole", measure="ndcg@10", seeds=(1, 2, 3), verdict="inconclusive", **bounds)
     systems = tuple(
-        info.model_copy(update={"same_as": "untuned"}) if info.name == "whole" else info for info in outcome.systems
+        info.model_copy(update={"same_run_as": "untuned"}) if info.name == "whole" else info for info in outcome.systems
     )
     trial.tell(recipe_claims=(claim,), systems=systems, split="dev")
     text = card_of(trial.export())[1]

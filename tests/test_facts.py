@@ -10,7 +10,7 @@ import pytest
 from harness.diagnosis.facts import Setting, facts
 from harness.diagnosis.meanings import MEANINGS, in_words, meaning, number
 from harness.suite.bounds import Limits
-from harness.values.insights import Curve, Diagnosis, Headroom, PartTime, Point, Quote, Sign
+from harness.values.insights import CostEstimate, Curve, Diagnosis, OracleGain, PartTime, Point, Sign
 
 SETTING = Setting({"ndcg@10": 0.02, "utility": 0.05})
 
@@ -19,8 +19,8 @@ def of(setting: Setting = SETTING, **changes: Any) -> dict[str, float | None]:
     return facts(diagnosed.diagnosis(**changes), setting)
 
 
-def room(ideal: Any, measure: str, low: float | None, high: float | None, difference: float = 0.1) -> Headroom:
-    return Headroom(
+def room(ideal: Any, measure: str, low: float | None, high: float | None, difference: float = 0.1) -> OracleGain:
+    return OracleGain(
         ideal=ideal, measure=measure, bound=True, real=0.5, best=0.5 + difference, difference=difference, low=low,
         high=high,
     )  # fmt: skip
@@ -91,40 +91,42 @@ def test_rooms_are_those_of_the_first_rank_measure_and_of_utility() -> None:
 def test_a_room_is_clear_or_possible_by_its_interval(
     low: float | None, high: float | None, clear: int, possible: int
 ) -> None:
-    found = of(headroom=(room("ideal-retriever", "ndcg@10", low, high),))
+    found = of(oracle_gains=(room("ideal-retriever", "ndcg@10", low, high),))
     assert (found["room.known"], found["room.clear"], found["room.possible"]) == (1, clear, possible)
 
 
 def test_a_room_without_an_interval_rules_nothing_out() -> None:
-    found = of(headroom=(room("oracle-context", "utility", None, None, 0.0),))
+    found = of(oracle_gains=(room("oracle-context", "utility", None, None, 0.0),))
     assert (found["room.known"], found["room.clear"], found["room.possible"]) == (1, 0, 1)
 
 
 def test_a_part_counts_once_and_a_measure_without_a_gate_has_no_margin() -> None:
     both = (room("ideal-retriever", "ndcg@10", 0.01, 0.1), room("ideal-retriever", "utility", 0.01, 0.1))
-    found = of(headroom=both)
+    found = of(oracle_gains=both)
     assert (found["room.known"], found["room.clear"], found["room.possible"]) == (1, 0, 1)
-    found = of(Setting({}), headroom=both)
+    found = of(Setting({}), oracle_gains=both)
     assert (found["room.known"], found["room.clear"], found["margin.rank"]) == (1, 1, 0.0)
     assert found["detectable.margins"] is None
 
 
 def test_leaving_the_reranker_out_is_no_ideal_part() -> None:
-    found = of(headroom=(room("without-reranker", "ndcg@10", 0.1, 0.3, 0.2), room("without-reranker", "utility", 0, 1)))
+    found = of(
+        oracle_gains=(room("without-reranker", "ndcg@10", 0.1, 0.3, 0.2), room("without-reranker", "utility", 0, 1))
+    )
     assert (found["room.without_reranker"], found["room.without_reranker.low"]) == (0.2, 0.1)
     assert found["room.without_reranker.answers.high"] == 1
     assert (found["room.known"], found["room.clear"], found["room.possible"]) == (0, 0, 0)
 
 
 def test_what_can_be_shown_is_the_median_over_the_ideal_parts() -> None:
-    def shows(ideal: Any, detectable: float | None) -> Headroom:
+    def shows(ideal: Any, detectable: float | None) -> OracleGain:
         return room(ideal, "ndcg@10", 0.0, 1.0).model_copy(update={"detectable": detectable})
 
     several = (shows("ideal-retriever", 0.03), shows("ideal-reranker", 0.05), shows("without-reranker", 0.9))
-    assert of(headroom=several)["detectable"] == 0.05
-    assert of(headroom=several[:1])["detectable"] == 0.03
-    assert of(headroom=(several[0], shows("ideal-reranker", None)))["detectable"] == 0.03
-    assert of(headroom=several[2:])["detectable"] is None
+    assert of(oracle_gains=several)["detectable"] == 0.05
+    assert of(oracle_gains=several[:1])["detectable"] == 0.03
+    assert of(oracle_gains=(several[0], shows("ideal-reranker", None)))["detectable"] == 0.03
+    assert of(oracle_gains=several[2:])["detectable"] is None
 
 
 def test_groups_of_answers_are_told_apart_from_those_of_retrieval() -> None:
@@ -214,7 +216,7 @@ def test_a_wrong_format_that_nothing_was_shown_for_is_a_question_without_a_passa
 
 def test_nothing_is_concluded_from_what_an_uncalibrated_judge_decides() -> None:
     known = of()
-    found = of(SETTING._replace(unproven=frozenset({"utility", "exact_match", "rubric"})))
+    found = of(SETTING._replace(uncalibrated=frozenset({"utility", "exact_match", "rubric"})))
     assert found["answers.unproven"] == 2
     gone = {name for name, value in known.items() if value is not None and found[name] is None}
     assert {name for name in known if name.startswith("lost.") and ".answers" not in name} - gone == {
@@ -228,7 +230,7 @@ def test_nothing_is_concluded_from_what_an_uncalibrated_judge_decides() -> None:
 
 
 def test_another_measure_of_answers_takes_the_place_of_an_unproven_one() -> None:
-    setting = Setting({"exact_match": 0.04}, unproven=frozenset({"utility"}))
+    setting = Setting({"exact_match": 0.04}, uncalibrated=frozenset({"utility"}))
     both = (curve("context", 3, (3, 0.2), (5, 0.9)), curve("context", 3, (1, 0.3), (3, 0.2), measure="exact_match"))
     found = of(setting, curves=both)
     assert (found["margin.answers"], found["room.generator.answers.low"]) == (0.04, 0.3121)
@@ -237,9 +239,9 @@ def test_another_measure_of_answers_takes_the_place_of_an_unproven_one() -> None
 
 
 def test_the_funnel_rests_on_the_measure_that_its_rule_names() -> None:
-    assert of(SETTING._replace(unproven=frozenset({"exact_match"})))["lost.wrong"] is None
-    assert of(SETTING._replace(unproven=frozenset({"utility"})))["lost.wrong"] is None
-    assert of(SETTING._replace(unproven=frozenset({"rubric"})))["lost.wrong"] == pytest.approx(31 / 88)
+    assert of(SETTING._replace(uncalibrated=frozenset({"exact_match"})))["lost.wrong"] is None
+    assert of(SETTING._replace(uncalibrated=frozenset({"utility"})))["lost.wrong"] is None
+    assert of(SETTING._replace(uncalibrated=frozenset({"rubric"})))["lost.wrong"] == pytest.approx(31 / 88)
 
 
 def test_context_gains_what_the_best_number_of_passages_does() -> None:
@@ -266,14 +268,14 @@ def test_signs_times_and_limits() -> None:
     sign = Sign(name="agreement", value=0.1, bar=0.2, worrying=True, about="")
     times = (PartTime(part="generator", p50_ms=90.0, p95_ms=100.0, share_p50=0.9, share_p95=0.95),)
     setting = Setting({}, Limits(max_p95_ms=900.0, max_usd=2.0), False, True, True, 750)
-    quotes = [
-        Quote(
+    estimates = [
+        CostEstimate(
             candidate=str(ms), tunes=("retriever", "reranker"), seconds=1, seconds_in_full=1, dollars=1,
             added_p95_ms=ms, basis=basis,
         )
         for ms, basis in ((300.0, {}), (200.0, {"rerank": "guessed"}), (None, {"rerank": "measured"}))
     ]  # fmt: skip
-    found = of(setting, signs=(sign,), times=times, p95_ms=500.0, quotes=tuple(quotes))
+    found = of(setting, signs=(sign,), times=times, p95_ms=500.0, estimates=tuple(estimates))
     assert (found["sign.agreement"], found["sign.agreement.bar"], found["sign.agreement.worrying"]) == (0.1, 0.2, 1)
     assert found["share.p95.generator"] == 0.95
     assert (found["p95_ms"], found["added.p95.reranker"], found["p95.reranker"]) == (500, 200, 700)
@@ -281,9 +283,9 @@ def test_signs_times_and_limits() -> None:
     assert (found["reranker.planned"], found["reranker.tuned"], found["reranker.untrained"]) == (1, 1, 1)
     assert found["train.judged"] == 750
     assert found["added.p95.reranker.guessed"] == 1
-    assert of(setting, quotes=quotes[:1])["added.p95.reranker.guessed"] is None
-    timed = quotes[1].model_copy(update={"basis": {"rerank": "measured"}})
-    assert of(setting, quotes=(timed,))["added.p95.reranker.guessed"] == 0
+    assert of(setting, estimates=estimates[:1])["added.p95.reranker.guessed"] is None
+    timed = estimates[1].model_copy(update={"basis": {"rerank": "measured"}})
+    assert of(setting, estimates=(timed,))["added.p95.reranker.guessed"] == 0
     assert of(setting, p95_ms=None)["p95.reranker"] is None
     assert (found["reranker.real"], found["generator.served"]) == (0, 0)
     served = of(setting._replace(has_reranker=True, served_generator=True))

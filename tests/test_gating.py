@@ -231,7 +231,7 @@ def test_a_damaged_baseline_can_be_accepted_over_and_a_later_or_a_foreign_one_no
     head.write_text("{")
     assert project.gate()[0] == 2
     assert project.accept()[0] == 0
-    for old, new in (("harness/accepted-2", "harness/accepted-9"), ('"suite": "toy"', '"suite": "other"')):
+    for old, new in (("harness/accepted-3", "harness/accepted-9"), ('"suite": "toy"', '"suite": "other"')):
         head.write_text(whole.replace(old, new, 1))
         before = project.content()
         for code, out, error in (project.accept(), project.gate()):
@@ -530,7 +530,7 @@ def test_a_run_is_judged(files: tuple[Path, Path], call: Callable[..., Left]) ->
     found = json.loads(out)
     assert len(found.pop("remarks")) == 3
     assert found == {
-        "means": {"ndcg@10": 0.5}, "queries": 2, "missing_lists": 1, "unjudged_queries": 1, "documents": 2,
+        "means": {"ndcg@10": 0.5}, "queries": 2, "queries_without_run": 1, "unjudged_queries": 1, "documents": 2,
         "unknown_documents": 0, "left_out": 1, "own_documents": 0, "contradicted": 0, "tied": 0, "close": 0,
         "lists": 1, "level": 1, "exclude_own": False, "repairs": [],
         "per_query": {"ndcg@10": {"q1": 1.0, "q2": 0.0}},

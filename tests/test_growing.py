@@ -24,7 +24,7 @@ from harness.experiments import benchmark, curve
 from harness.planning.plan import build_plan
 from harness.suite.files import load_suite
 from harness.suite.spec import Suite
-from harness.values.insights import Growth
+from harness.values.insights import LearningCurve
 
 DOC = Path(__file__).resolve().parent.parent / "docs" / "curve.md"
 ALONE = {"dataset": {"path": "fixture:pocket"}}
@@ -47,7 +47,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def grew(suite: Path, store: Path) -> curve.Grew:
+def grew(suite: Path, store: Path) -> curve.CurveResult:
     return curve.curve(suite, "judged", store, executor=smallsuite.Here())
 
 
@@ -61,9 +61,9 @@ def derived(changes: dict[str, Any], name: str, *shares: float) -> Suite:
 def test_the_suite_holds_one_candidate_at_every_share_and_untuned_alone() -> None:
     found = derived({"slices": ["query_length"], "seeds": [0, 3]}, "written", 1, 0.125, 0.5)
     assert found.name == "toy-curve-written"
-    assert list(found.strategies) == ["written-at-12-5", "written-at-50", "written-at-100"]
-    assert [found.recipe(one, "retriever").train_share for one in found.strategies.values()] == [0.125, 0.5, 1.0]
-    assert (found.reference_rows, found.slices, found.forgetting) == (("untuned",), (), None)
+    assert list(found.all_candidates) == ["written-at-12-5", "written-at-50", "written-at-100"]
+    assert [found.recipe(one, "retriever").train_share for one in found.all_candidates.values()] == [0.125, 0.5, 1.0]
+    assert (found.baseline_rows, found.slices, found.forgetting) == (("untuned",), (), None)
     assert (found.evaluate.split, found.seeds) == ("dev", (0, 3))
     assert found.measures == tuple(found.margins)
     assert found == Suite.model_validate(found.model_dump(by_alias=True))
@@ -123,7 +123,7 @@ def test_a_measure_that_what_is_tuned_cannot_move_is_no_answer() -> None:
 # What comes of it
 
 
-def test_points_are_what_the_scores_say(grew: curve.Grew) -> None:
+def test_points_are_what_the_scores_say(grew: curve.CurveResult) -> None:
     rows = formats.read_parquet(grew.folder / "scores.parquet")
     assert {row["split"] for row in rows} == {"dev"}
     scores: dict[str, dict[str, float]] = {}
@@ -134,9 +134,9 @@ def test_points_are_what_the_scores_say(grew: curve.Grew) -> None:
     judged = load_dataset(pocket.suite(ALONE).dataset, "dev").splits["dev"].judged
     assert all(set(found) == set(judged) for found in scores.values())
     means = {name: fmean(found.values()) for name, found in scores.items()}
-    assert [point.system for point in grew.growth.points] == ["judged-at-25", "judged-at-50", "judged-at-100"]
+    assert [point.system for point in grew.curve.points] == ["judged-at-25", "judged-at-50", "judged-at-100"]
     before = None
-    for point in grew.growth.points:
+    for point in grew.curve.points:
         assert point.mean == pytest.approx(means[point.system])
         assert point.gain == pytest.approx(means[point.system] - means["untuned"])
         assert point.step == (None if before is None else pytest.approx(means[point.system] - means[before]))
@@ -144,75 +144,75 @@ def test_points_are_what_the_scores_say(grew: curve.Grew) -> None:
         before = point.system
 
 
-def test_shares_are_of_the_examples_that_there_are(grew: curve.Grew) -> None:
+def test_shares_are_of_the_examples_that_there_are(grew: curve.CurveResult) -> None:
     judged = load_dataset(pocket.suite(ALONE).dataset, "dev").splits["train"].judged
     assert len(judged) == 13
-    quarter, half, whole = grew.growth.points
+    quarter, half, whole = grew.curve.points
     assert whole.examples == sum(len(docs) for docs in pocket.dataset().splits["train"].qrels.values())
     assert quarter.examples < half.examples < whole.examples
-    assert min(point.seconds for point in grew.growth.points) > 0
+    assert min(point.seconds for point in grew.curve.points) > 0
 
 
-def test_the_curve_is_written_whole_and_is_no_outcome(grew: curve.Grew, store: Path) -> None:
+def test_the_curve_is_written_whole_and_is_no_outcome(grew: curve.CurveResult, store: Path) -> None:
     assert grew.folder.parent == store / "curves" / "toy" / "judged"
-    written = (grew.folder / curve.GROWTH_FILE).read_text(encoding="utf-8")
-    assert Growth.model_validate_json(written) == grew.growth
+    written = (grew.folder / curve.CURVE_FILE).read_text(encoding="utf-8")
+    assert LearningCurve.model_validate_json(written) == grew.curve
     assert (grew.folder.parent / "latest").resolve() == grew.folder.resolve()
     assert any(path.suffix == ".md" for path in grew.folder.iterdir())
     assert not (store / "outcomes").exists()
     assert not grew.failed
-    assert grew.growth.said.keys() == {"ndcg@10"}
-    assert grew.growth.margins == {"ndcg@10": 0.02}
+    assert grew.curve.said.keys() == {"ndcg@10"}
+    assert grew.curve.margins == {"ndcg@10": 0.02}
 
 
-def test_a_second_curve_makes_nothing_and_says_the_same(grew: curve.Grew, suite: Path, store: Path) -> None:
+def test_a_second_curve_makes_nothing_and_says_the_same(grew: curve.CurveResult, suite: Path, store: Path) -> None:
     executor = smallsuite.Here()
     again = curve.curve(suite, "judged", store, [1, 0.5, 0.25], executor=executor)
     assert executor.asked == []
     assert again.calls_made == 0
     same = {"created", "seconds"}
-    assert again.growth.model_dump(exclude=same) == grew.growth.model_dump(exclude=same)
+    assert again.curve.model_dump(exclude=same) == grew.curve.model_dump(exclude=same)
     assert again.folder != grew.folder
 
 
-def test_only_a_new_share_is_trained(grew: curve.Grew, suite: Path, store: Path) -> None:
+def test_only_a_new_share_is_trained(grew: curve.CurveResult, suite: Path, store: Path) -> None:
     executor = smallsuite.Here()
     curve.curve(suite, "judged", store, [0.75, 1], executor=executor)
     assert executor.asked == ["tune_retriever", "index", "retrieve"]
 
 
-def test_an_outcome_counts_the_look_that_a_curve_took(grew: curve.Grew, suite: Path, store: Path) -> None:
+def test_an_outcome_counts_the_look_that_a_curve_took(grew: curve.CurveResult, suite: Path, store: Path) -> None:
     found = curve.curve(suite, "judged", store, [0.5, 1], "test", executor=smallsuite.Here())
-    assert any("test split" in note for note in found.growth.notes)
+    assert any("test split" in note for note in found.curve.notes)
     done = benchmark.run(suite, store, executor=smallsuite.Here())
     assert done.outcome.times_scored == 2
     assert {system.name for system in done.outcome.systems} == {"bm25", "untuned", "judged"}
     assert [path.name for path in (store / "outcomes").iterdir()] == ["toy"]
 
 
-def test_several_seeds_are_averaged(grew: curve.Grew, suite: Path, store: Path) -> None:
+def test_several_seeds_are_averaged(grew: curve.CurveResult, suite: Path, store: Path) -> None:
     one, both = (
         curve.curve(suite, "judged", store, [0.5, 1], seeds=seeds, executor=smallsuite.Here())
         for seeds in ([1], [0, 1])
     )
-    means = [{point.share: point.mean for point in found.growth.points} for found in (grew, one, both)]
+    means = [{point.share: point.mean for point in found.curve.points} for found in (grew, one, both)]
     for share in (0.5, 1.0):
         first, second, mean = (found[share] for found in means)
         assert first is not None
         assert second is not None
         assert mean == pytest.approx((first + second) / 2)
-    assert any("averaged over 2 seeds" in note for note in both.growth.notes)
-    assert any("with seed 1" in note for note in one.growth.notes)
+    assert any("averaged over 2 seeds" in note for note in both.curve.notes)
+    assert any("with seed 1" in note for note in one.curve.notes)
 
 
-def test_a_training_that_fails_is_named_and_has_no_numbers(suite: Path, store: Path, grew: curve.Grew) -> None:
+def test_a_training_that_fails_is_named_and_has_no_numbers(suite: Path, store: Path, grew: curve.CurveResult) -> None:
     found = curve.curve(suite, "judged", store, [0.4, 1], executor=smallsuite.Here("tune_retriever"), seeds=[0])
-    broken, whole = found.growth.points
+    broken, whole = found.curve.points
     assert (broken.mean, broken.gain, broken.step, broken.seconds) == (None, None, None, 0.0)
-    assert whole.mean == grew.growth.points[-1].mean
+    assert whole.mean == grew.curve.points[-1].mean
     assert whole.step_verdict == "failed"
-    assert found.growth.said["ndcg@10"].startswith("cannot be told")
-    assert any(note.startswith("judged-at-40 (seed 0) failed: tune retriever") for note in found.growth.notes)
+    assert found.curve.said["ndcg@10"].startswith("cannot be told")
+    assert any(note.startswith("judged-at-40 (seed 0) failed: tune retriever") for note in found.curve.notes)
     assert found.failed
 
 
@@ -223,7 +223,7 @@ def test_checkpoints_chosen_on_the_questions_scored_are_told(
     recipe = {"epochs": 1, "batch_size": 8, "checkpoints": checkpoints}
     path = smallsuite.write(tmp_path, model, {**ALONE, "recipes": {"retriever": recipe}})
     found = curve.curve(path, "judged", tmp_path / "store", [0.5, 1], split, executor=smallsuite.Here())
-    assert any(note.startswith("Checkpoints were chosen") for note in found.growth.notes) is told
+    assert any(note.startswith("Checkpoints were chosen") for note in found.curve.notes) is told
 
 
 def test_a_split_without_judged_questions_is_refused(model: Path, tmp_path: Path) -> None:
@@ -246,17 +246,25 @@ def left(monkeypatch: pytest.MonkeyPatch, executor: smallsuite.Here, *arguments:
 
 
 def test_the_command_prints_the_answer(
-    grew: curve.Grew, suite: Path, store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    grew: curve.CurveResult,
+    suite: Path,
+    store: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert left(monkeypatch, smallsuite.Here(), suite, "judged", "--store", store, "--quiet") == 0
     out = capsys.readouterr().out
     assert "ndcg@10" in out
-    assert " ".join(grew.growth.said["ndcg@10"].split()[:4]).lower() in " ".join(out.split()).lower()
+    assert " ".join(grew.curve.said["ndcg@10"].split()[:4]).lower() in " ".join(out.split()).lower()
     assert "25 %" in out
 
 
 def test_the_command_prints_json(
-    grew: curve.Grew, suite: Path, store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    grew: curve.CurveResult,
+    suite: Path,
+    store: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     more = ("--json", "--shares", "0.5,1", "--quiet")
     assert left(monkeypatch, smallsuite.Here(), suite, "judged", "--store", store, *more) == 0
@@ -281,7 +289,11 @@ def test_the_command_refuses_in_one_sentence(
 
 
 def test_the_command_leaves_with_3_if_the_curve_has_a_hole(
-    grew: curve.Grew, suite: Path, store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    grew: curve.CurveResult,
+    suite: Path,
+    store: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     broken = smallsuite.Here("tune_retriever")
     assert left(monkeypatch, broken, suite, "judged", "--store", store, "--shares", "0.3,1", "--quiet") == 3

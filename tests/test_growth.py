@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from harness.experiments.learning_curve import Trained, answers, averaged, grow, step_words
 from harness.statistics import stats
-from harness.values.insights import Grown
+from harness.values.insights import CurvePoint
 from harness.values.measures import Measure, parse
 
 NDCG, UTILITY = parse("ndcg@10"), parse("utility")
@@ -154,7 +154,7 @@ def test_too_few_groups_are_said_to_be_too_few() -> None:
 
 
 def test_one_point_is_no_curve() -> None:
-    point = Grown(share=1.0, examples=1, system="s", measure="ndcg@10", mean=0.5)
+    point = CurvePoint(share=1.0, examples=1, system="s", measure="ndcg@10", mean=0.5)
     assert answers([point], {"ndcg@10": 0.02}) == {}
 
 

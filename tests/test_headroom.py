@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.diagnosis.headroom import Substituted, Values, headroom
+from harness.diagnosis.oracle_gains import Substituted, Values, oracle_gains
 from harness.scoring import score_run
 from harness.statistics.stats import Paired, compare
 from harness.values.ideals import ideal_order, ideal_pool
-from harness.values.insights import Headroom, Ideal
+from harness.values.insights import Oracle, OracleGain
 from harness.values.measures import Measure, parse
 from harness.values.records import Qrels, Run
 
@@ -29,8 +29,8 @@ def one_each(values: Mapping[str, object]) -> dict[str, str]:
     return {query_id: f"g{query_id}" for query_id in values}
 
 
-def one(ideal: Ideal, measure: Measure, real: Values, substituted: Values, **options: float) -> Headroom:
-    (found,) = headroom([Substituted(ideal, measure, real, substituted)], one_each(real), **options)  # type: ignore[arg-type]
+def one(ideal: Oracle, measure: Measure, real: Values, substituted: Values, **options: float) -> OracleGain:
+    (found,) = oracle_gains([Substituted(ideal, measure, real, substituted)], one_each(real), **options)  # type: ignore[arg-type]
     return found
 
 
@@ -55,7 +55,7 @@ BETTER = by_query([1.0, 0.9, 0.6, 0.5] * 5)  # the last of each four is worse
     ],
 )
 def test_an_ideal_part_may_do_as_the_real_one_where_it_makes_what_is_scored(
-    ideal: Ideal, measure: Measure, best: float, bound: bool
+    ideal: Oracle, measure: Measure, best: float, bound: bool
 ) -> None:
     found = one(ideal, measure, REAL, BETTER)
     assert (found.ideal, found.measure, found.bound) == (ideal, str(measure), bound)
@@ -96,12 +96,12 @@ def test_intervals_are_those_of_stats_for_all_of_the_call_together() -> None:
         Substituted("oracle-context", F1, real, other),
     ]
     pairs = [Paired(row.ideal, 0, row.measure, 0.0, row.substituted, row.real, groups) for row in ideals]
-    for found, expected in zip(headroom(ideals, groups), compare("exploratory", pairs), strict=True):
+    for found, expected in zip(oracle_gains(ideals, groups), compare("exploratory", pairs), strict=True):
         assert (found.difference, found.low, found.high) == (expected.difference, expected.low, expected.high)
         assert (found.n_groups, found.detectable) == (20, expected.detectable)
         assert found.reason == ""
-    (alone,) = headroom(ideals[1:], groups)
-    together = headroom(ideals, groups)[1]
+    (alone,) = oracle_gains(ideals[1:], groups)
+    together = oracle_gains(ideals, groups)[1]
     assert (together.high or 0) - (together.low or 0) > (alone.high or 0) - (alone.low or 0)
 
 
@@ -115,7 +115,7 @@ def test_what_no_question_can_lose_has_no_negative_end() -> None:
 
 
 @pytest.mark.parametrize("ideal", ["ideal-retriever", "ideal-reranker", "ideal-generator", "oracle-context"])
-def test_a_part_that_already_is_ideal_has_exactly_no_headroom(ideal: Ideal) -> None:
+def test_a_part_that_already_is_ideal_has_exactly_no_headroom(ideal: Oracle) -> None:
     for measure in (NDCG, F1) if ideal == "ideal-generator" else (NDCG,):
         found = one(ideal, measure, REAL, dict(REAL))
         assert (found.difference, found.low, found.high) == (0, 0, 0)
@@ -149,7 +149,7 @@ def test_few_groups_give_a_difference_without_an_interval() -> None:
 
 
 def test_nothing_substituted_nothing_found() -> None:
-    assert headroom([], {}) == []
+    assert oracle_gains([], {}) == []
 
 
 def test_other_questions_on_one_side_are_refused() -> None:
@@ -204,7 +204,7 @@ def test_a_bound_is_at_least_the_real_score(cases: list[tuple[list[str], dict[st
 def test_the_ideal_of_an_ideal_has_no_headroom(cases: list[tuple[list[str], dict[str, int]]], first: int) -> None:
     run, qrels = world(cases)
     ideals: list[Substituted] = []
-    makers: dict[Ideal, object] = {
+    makers: dict[Oracle, object] = {
         "ideal-reranker": lambda hits, judged: ideal_order(hits, judged, first),
         "ideal-retriever": lambda hits, judged: ideal_pool(hits, judged, DEPTH),
     }
@@ -214,7 +214,7 @@ def test_the_ideal_of_an_ideal_has_no_headroom(cases: list[tuple[list[str], dict
         assert twice == once
         real, best = score_run(once, qrels, MEASURES), score_run(twice, qrels, MEASURES)
         ideals += [Substituted(name, measure, real[measure], best[measure]) for measure in MEASURES if real[measure]]
-    for found in headroom(ideals, {query_id: query_id for query_id in run}):
+    for found in oracle_gains(ideals, {query_id: query_id for query_id in run}):
         assert (found.difference, found.low, found.high) == (0, 0, 0)
 
 

@@ -129,13 +129,13 @@ def test_the_template_with_every_key_set_is_a_suite() -> None:
 
 def test_the_template_shows_every_kind_of_candidate() -> None:
     suite, _ = load_suite("template")
-    tuned = {candidate.tune for candidate in suite.strategies.values()}
+    tuned = {candidate.tune for candidate in suite.all_candidates.values()}
     assert {
         ("retriever",), ("reranker",), ("generator",), ("reranker", "retriever"), ("retriever", "reranker"), PARTS,
     } <= tuned  # fmt: skip
     recipes = {
         suite.recipe(candidate, "retriever").recipe
-        for candidate in suite.strategies.values() if "retriever" in candidate.tune
+        for candidate in suite.all_candidates.values() if "retriever" in candidate.tune
     }  # fmt: skip
     assert recipes == {"mnrl", "triplet", "distill", "raw"}
 
@@ -188,7 +188,7 @@ def test_a_copy_can_be_planned_as_it_is(tmp_path: Path) -> None:
     begin(tmp_path)
     suite, _ = load_suite(tmp_path)
     plan = build_plan(suite, load_dataset(suite.dataset, suite.evaluate.split))
-    assert {system.name for system in plan.systems} == {*suite.strategies, *suite.reference_rows}
+    assert {system.name for system in plan.systems} == {*suite.all_candidates, *suite.baseline_rows}
     assert len(plan.calls) < plan.calls_without_sharing / 2
 
 

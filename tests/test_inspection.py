@@ -225,7 +225,7 @@ def test_what_doctor_accepts_is_run_untuned_and_tuned(name: str, made: Any, tmp_
     assert [system.failed for system in outcome.systems] == [""] * len(outcome.systems)
     assert {system.name for system in outcome.systems} == {"bm25", "untuned", "judged"}
     # Two steps change weights and lists; the mean of a measure may be the same by chance.
-    assert [(system.same_weights_as, system.same_as) for system in outcome.systems] == [("", "")] * 3
+    assert [(system.same_weights_as, system.same_run_as) for system in outcome.systems] == [("", "")] * 3
     assert outcome.settings["retriever"]
 
 
@@ -237,7 +237,7 @@ def test_what_doctor_accepts_is_run_untuned_and_tuned(name: str, made: Any, tmp_
     [
         ("static", {"recipe": "raw"}, "recipes.retriever.recipe: raw knows a transformer with mean or cls pooling"),
         ("static", {"lora_rank": 4}, "recipes.retriever.lora_rank: does not go with static embeddings"),
-        ("static", {"mini_batch": 4}, "recipes.retriever.mini_batch: does not go with static embeddings"),
+        ("static", {"micro_batch_size": 4}, "recipes.retriever.micro_batch_size: does not go with static embeddings"),
         ("max pooling", {"recipe": "raw"}, "the retriever is made of Transformer, Pooling (max)"),
         ("Dense", {"recipe": "raw"}, "the retriever is made of Transformer, Pooling, Dense (mean)"),
         ("CLS pooling", {"recipe": "raw"}, None),

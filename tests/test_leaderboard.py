@@ -150,7 +150,7 @@ def test_cost_is_told_by_its_power_of_ten(dollars: float, told: str) -> None:
 
 WORDED: dict[str, Any] = {
     "pipeline.generator": None,
-    "reference_rows": ["bm25", "hybrid", "untuned"],
+    "baseline_rows": ["bm25", "hybrid", "untuned"],
     "measures": ["ndcg@10", "recall@10"],
     "gates": [{"measure": "ndcg@10", "margin": 0.02}, {"measure": "recall@10", "margin": 0.03}],
     "seeds": [0, 1],

@@ -160,13 +160,13 @@ def on_disk(folder: Path, change: Callable[[dict[str, Any]], None]) -> str:
 
 
 def test_an_outcome_says_which_form_and_which_harness_wrote_it() -> None:
-    assert invented.normal().schema_version == OUTCOME_SCHEMA == "harness/outcome-2"
+    assert invented.normal().schema_version == OUTCOME_SCHEMA == "harness/outcome-3"
 
 
 def test_older_outcomes_are_read(tmp_path: Path) -> None:
     def older(value: dict[str, Any]) -> None:
         value["schema_version"] = "harness/outcome-1"
-        del value["resolved"], value["calls_planned"], value["missing_lists"]
+        del value["resolved"], value["calls_planned"], value["queries_without_run"]
 
     assert on_disk(tmp_path, older) == ""
 

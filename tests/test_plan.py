@@ -61,7 +61,7 @@ def test_calls_that_systems_share_are_planned_once_and_know_their_systems() -> N
     # Two candidates with two seeds; mining once for each kind of pairs; 6 reference rows.
     assert counts["tune_retriever"] == 4
     assert counts["mine"] == 2
-    assert counts["synthesize"] == counts["sift"] == counts["unpack"] == counts["fuse"] == 1
+    assert counts["synthesize"] == counts["sift"] == counts["convert"] == counts["fuse"] == 1
     assert counts["index"] == 1 + 1 + 4
     assert counts["retrieve"] == 1 + 2 + 2 * 4
     assert counts["answer"] == 6 + 4
@@ -117,7 +117,7 @@ def test_the_data_seed_changes_the_data_and_what_is_trained_on_it() -> None:
     first, second = plan(), plan({"data.data_seed": 1})
     differing = changed(first, second)
     assert stages(first, differing) == DATA_STAGES | TRAINED
-    assert not {label for label in differing if "untuned" in label or "bm25" in label or "unpack" in label}
+    assert not {label for label in differing if "untuned" in label or "bm25" in label or "convert" in label}
     assert first.calls[keys(first)["tune retriever of judged, seed 0"]].call.seed == 0
 
 
@@ -174,7 +174,7 @@ def test_the_content_of_a_model_changes_what_uses_it(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(planning, "model_digest", lambda name: "new" if "minilm" in name else digest(name))
     differing = changed(first, plan())
     assert keys(first).keys() - differing == {
-        "unpack embedded:smollm2-135m-instruct", "synthesize", "index for bm25", "retrieve test with bm25",
+        "convert embedded:smollm2-135m-instruct", "synthesize", "index for bm25", "retrieve test with bm25",
         "answer as bm25", "answer as closed-book", "answer as oracle-context",
     }  # fmt: skip
 
@@ -225,8 +225,8 @@ def test_judgements_of_the_scored_split_reach_only_the_row_that_is_shown_them() 
 
 
 def test_if_test_documents_are_barred_their_judgements_reach_synthesis() -> None:
-    barred = {"data.synthesize": {"max_documents": 10, "test_documents": False}}
-    found = plan(barred)
+    excluded = {"data.synthesize": {"max_documents": 10, "test_documents": False}}
+    found = plan(excluded)
     call = found.calls[keys(found)["synthesize"]].call
     assert call.inputs["barred"] == found.parts.keys["test.qrels"]
     assert "barred" not in plan().calls[keys(plan())["synthesize"]].call.inputs
@@ -240,7 +240,7 @@ def test_without_a_generator_only_rows_that_rank_are_planned() -> None:
 
 
 def test_calls_that_no_system_needs_are_left_out() -> None:
-    found = plan({"reference_rows": ["untuned"], "candidates": {}, "pipeline.generator": None, "measures": ["ndcg@10"]})
+    found = plan({"baseline_rows": ["untuned"], "candidates": {}, "pipeline.generator": None, "measures": ["ndcg@10"]})
     labels = set(keys(found))
     assert labels == {"index with untuned", "retrieve test with untuned", "retrieve dev with untuned"}
 

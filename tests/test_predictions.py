@@ -11,7 +11,7 @@ import pytest
 from harness.diagnosis.predictions import advice_on, predict_outcome
 from harness.values.findings import Comparison, Outcome, Serving, SystemInfo, Timing
 from harness.values.frozen import Verdict
-from harness.values.insights import Advice, Diagnosis, Headroom, Prediction
+from harness.values.insights import Advice, Diagnosis, OracleGain, Prediction
 
 ENDS: dict[str, tuple[float | None, float | None]] = {
     "improved": (0.01, 0.09), "equivalent": (-0.01, 0.01), "regressed": (-0.3, -0.1), "inconclusive": (-0.02, 0.12),
@@ -23,13 +23,13 @@ def advice(rank: int, *tunes: Any, **changes: Any) -> Advice:
     return Advice(**{"rank": rank, "rule": f"r{rank}", "kind": "tune", "action": "", "tunes": tunes} | changes)
 
 
-def room(difference: float, ideal: Any = "ideal-retriever", measure: str = "ndcg@10") -> Headroom:
-    return Headroom(ideal=ideal, measure=measure, bound="@" in measure, real=0.5, best=None, difference=difference)
+def room(difference: float, ideal: Any = "ideal-retriever", measure: str = "ndcg@10") -> OracleGain:
+    return OracleGain(ideal=ideal, measure=measure, bound="@" in measure, real=0.5, best=None, difference=difference)
 
 
 def seen(*rows: Advice, **changes: Any) -> Diagnosis:
     rooms = (room(0.3), room(0.2, "ideal-generator", "utility"), room(0.01, "oracle-context", "utility"))
-    return diagnosed.diagnosis(**{"advice": rows, "headroom": rooms, "facts": {}} | changes)
+    return diagnosed.diagnosis(**{"advice": rows, "oracle_gains": rooms, "facts": {}} | changes)
 
 
 def after(
@@ -44,7 +44,14 @@ def after(
     }  # fmt: skip
     row = Comparison(**values | changes)
     system = SystemInfo(
-        name="it", seed=0, role="candidate", tunes=tunes, identity="x", make_seconds=90, make_dollars=0.3, **info or {}
+        name="it",
+        seed=0,
+        role="candidate",
+        tunes=tunes,
+        identity="x",
+        build_seconds=90,
+        build_dollars=0.3,
+        **info or {},
     )
     return outcomes.normal().model_copy(update={"systems": (system,), "comparisons": (row,), "split": "test"})
 
@@ -122,7 +129,7 @@ def test_where_no_ideal_part_says_anything_nothing_was_predicted(row: Advice) ->
         (found,) = predict_outcome(seen(row), after(verdict, tunes=("generator",)))  # type: ignore[arg-type]
         assert (found.said, found.could_buy) == (f"nothing was predicted, and {what}", None)
     failed = room(0.1).model_copy(update={"difference": None})
-    assert said(seen(FIRST, headroom=(failed,)), after("improved")) == "nothing was predicted, and it gained"
+    assert said(seen(FIRST, oracle_gains=(failed,)), after("improved")) == "nothing was predicted, and it gained"
 
 
 @pytest.mark.parametrize(
@@ -203,16 +210,16 @@ def test_parts_of_stages_and_parts_left_alone() -> None:
 
 
 def test_figures_stand_side_by_side() -> None:
-    quote = diagnosed.quote("it", ("retriever",), 100.0, dollars=0.25)
-    (found,) = predict_outcome(seen(FIRST, quotes=(quote,)), after("improved", difference=0.05))
+    estimate = diagnosed.estimate("it", ("retriever",), 100.0, dollars=0.25)
+    (found,) = predict_outcome(seen(FIRST, estimates=(estimate,)), after("improved", difference=0.05))
     assert found == Prediction(
         system="it", seed=0, measure="ndcg@10", rank=1, could_buy=0.3, bound=True, bought=0.05, low=0.01, high=0.09,
-        verdict="improved", quoted_seconds=quote.seconds_in_full, paid_seconds=90, quoted_dollars=0.25,
+        verdict="improved", estimated_seconds=estimate.seconds_in_full, paid_seconds=90, estimated_dollars=0.25,
         paid_dollars=0.3, said="the advice held",
     )  # fmt: skip
 
 
-def test_every_candidate_seed_and_gated_measure_has_one_prediction_and_reference_rows_have_none() -> None:
+def test_every_candidate_seed_and_gated_measure_has_one_prediction_and_baseline_rows_have_none() -> None:
     outcome = outcomes.normal()
     found = predict_outcome(seen(FIRST), outcome)
     candidates = {(info.name, info.seed) for info in outcome.systems if info.role == "candidate"}

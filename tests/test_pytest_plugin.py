@@ -15,7 +15,7 @@ schema: harness/suite-1
 name: toy
 dataset: {path: "fixture:pocket"}
 pipeline: {generator: null}
-reference_rows: [bm25, untuned]
+baseline_rows: [bm25, untuned]
 candidates: {retriever: {tune: [retriever], pairs: judged}}
 measures: [ndcg@10]
 gates: [{measure: ndcg@10, margin: 0.01}]

@@ -15,15 +15,15 @@ from harness import provenance
 from harness.errors import ConfigError
 from harness.execution.scheduler import carry_out
 from harness.hashing import digest_of
-from harness.planning.estimates import plan_of, quotes, recipe_identity
+from harness.planning.estimates import estimates, plan_of, recipe_identity
 from harness.planning.graph import Plan, PlannedCall
-from harness.planning.ledger import Speed, dollars, estimate, making_cost, measured, rates, speed_of
+from harness.planning.ledger import Speed, build_cost, dollars, estimate, measured, rates, speed_of
 from harness.planning.plan import build_plan
 from harness.store import FolderStore
 from harness.suite.spec import Candidate
 from harness.values.findings import LedgerRow, Timing
-from harness.values.insights import Quote
-from harness.values.records import LOOK_SECONDS
+from harness.values.insights import CostEstimate
+from harness.values.records import DEV_EVALUATION_SECONDS
 
 ENDPOINT = {"model": "large", "base_url": "http://localhost:1/v1", "price_in": 100.0, "price_out": 200.0}
 UNTUNED = Timing(part="total", p50_ms=10.0, p95_ms=20.0, n=5)
@@ -63,7 +63,7 @@ def timed(store: FolderStore, plan: Plan, label: str, units: int, seconds: float
     plant(store, digest_of(["other", label, units, seconds]), **known)
 
 
-def by_name(found: tuple[Quote, ...]) -> dict[str, Quote]:
+def by_name(found: tuple[CostEstimate, ...]) -> dict[str, CostEstimate]:
     return {one.candidate: one for one in found}
 
 
@@ -85,7 +85,7 @@ def test_a_quote_by_hand(store: FolderStore) -> None:
     # An artifact from before there were classes says something of trainings here.
     plant(store, "0" * 32, stage="tune_retriever", device="cpu", units=20, seconds=12.0)
     plant(store, "1" * 32, stage="tune_retriever", device="H100", units=20_000, seconds=12.0)
-    found = by_name(quotes(plan, store, UNTUNED))["retriever"]
+    found = by_name(estimates(plan, store, UNTUNED))["retriever"]
     mine, train, again = 2 + 15 / 60, 2 + 30 / 2, 2 + 60 / 10
     assert found.seconds == pytest.approx(mine + train + again)
     assert found.seconds_in_full == pytest.approx(12 + mine + train + again)
@@ -103,68 +103,68 @@ def test_looks_at_dev_are_as_fast_as_the_tuned_model_is_used(store: FolderStore)
     trained = call(plan, "tune retriever of retriever, seed 0"), call(plan, "tune reranker of reranker, seed 0")
     queries = len(pocket.dataset().splits["dev"].judged)
     pool = 60 * (1 - math.exp(-11 * queries / 60))
-    assert [one.work.looks for one in trained] == [3 * (queries + round(pool)), 2 * min(queries, 5) * 4]
+    assert [one.work.evaluations for one in trained] == [3 * (queries + round(pool)), 2 * min(queries, 5) * 4]
     timed(store, plan, "index with retriever, seed 0", 120, 12.0)
     timed(store, plan, "rerank test with reranker, seed 0", 50, 12.0)
     # What a training looked at dev says nothing of how fast it trains.
-    noted = {"notes": {LOOK_SECONDS: 100.0}}
+    noted = {"notes": {DEV_EVALUATION_SECONDS: 100.0}}
     timed(store, plan, "tune retriever of retriever, seed 0", 20, 112.0, **noted)
     timed(store, plan, "tune reranker of reranker, seed 0", 40, 112.0, **noted)
     guesses = [estimate(plan, store)[one.key].seconds for one in trained]
     works = [one.work for one in trained]
-    assert guesses[0] == pytest.approx(2 + works[0].units / 2 + works[0].looks / 12)
-    assert guesses[1] == pytest.approx(2 + works[1].units / 4 + works[1].looks / 5)
+    assert guesses[0] == pytest.approx(2 + works[0].units / 2 + works[0].evaluations / 12)
+    assert guesses[1] == pytest.approx(2 + works[1].units / 4 + works[1].evaluations / 5)
 
 
 def test_a_training_of_one_look_or_one_step_looks_at_nothing() -> None:
     for rules in ({"checkpoints": 1}, {"checkpoints": 3, "batch_size": 64}):
         plan = planned(recipes={"retriever": rules, "reranker": rules})
-        assert {one.work.looks for one in plan.calls.values()} == {0}
+        assert {one.work.evaluations for one in plan.calls.values()} == {0}
 
 
 def test_a_reranker_adds_its_mean_in_dollars_and_its_tail_in_time(store: FolderStore) -> None:
     plan = planned()
     timed(store, plan, "rerank test with reranker, seed 0", 400, 12.0)
-    found = by_name(quotes(plan, store, UNTUNED))["reranker"]
+    found = by_name(estimates(plan, store, UNTUNED))["reranker"]
     # 30 passages (the pool is no deeper) at 40 a second; a second costs a cent.
     assert found.added_p95_ms == pytest.approx(1.1 * 750)
     assert found.added_dollars_per_1000 == pytest.approx(750 / 100)
     assert found.basis["rerank"] == "measured"
-    assert by_name(quotes(plan, store, None))["reranker"].added_p95_ms is None
+    assert by_name(estimates(plan, store, None))["reranker"].added_p95_ms is None
 
 
 def test_what_is_added_is_a_guess_until_this_reranker_was_timed(store: FolderStore) -> None:
     plan = with_candidates(short={"tune": ["reranker"], "reranker": {"max_length": 64}}, long={"tune": ["reranker"]})
     timed(store, plan, "rerank test with short, seed 0", 400, 12.0)
-    found = by_name(quotes(plan, store, UNTUNED))
+    found = by_name(estimates(plan, store, UNTUNED))
     assert {name: one.basis["rerank"] for name, one in found.items()} == {"short": "measured", "long": "guessed"}
-    assert "rerank" not in by_name(quotes(planned(), store, UNTUNED))["retriever"].basis
+    assert "rerank" not in by_name(estimates(planned(), store, UNTUNED))["retriever"].basis
 
 
 def test_one_guessed_call_makes_a_stage_a_guess(store: FolderStore) -> None:
     plan = planned(candidates={"both": {"tune": ["retriever"], "pairs": "both"}})
     timed(store, plan, "index with untuned", 100, 12.0)
-    assert by_name(quotes(plan, store, UNTUNED))["both"].basis["index"] == "guessed"  # that of bm25 is not known
+    assert by_name(estimates(plan, store, UNTUNED))["both"].basis["index"] == "guessed"  # that of bm25 is not known
     timed(store, plan, "index for bm25", 100, 12.0)
-    assert by_name(quotes(plan, store, UNTUNED))["both"].basis["index"] == "measured"
+    assert by_name(estimates(plan, store, UNTUNED))["both"].basis["index"] == "measured"
 
 
 def test_what_an_older_artifact_took_was_measured(store: FolderStore) -> None:
     plan = planned()
     key = call(plan, "mine (judged pairs)").key
     plant(store, key, stage="mine", device="cpu", units=15, seconds=5.0)
-    found = by_name(quotes(plan, store, UNTUNED))["retriever"]
+    found = by_name(estimates(plan, store, UNTUNED))["retriever"]
     assert (found.basis["mine"], found.basis["tune_retriever"]) == ("measured", "guessed")
     assert found.seconds_in_full == pytest.approx(found.seconds + 5)
 
 
 def test_before_anything_is_made_the_same_calls_are_counted_as_afterwards(tmp_path: Path, store: FolderStore) -> None:
     plan = planned(seeds=[3, 4])
-    before = by_name(quotes(plan, store, UNTUNED))
+    before = by_name(estimates(plan, store, UNTUNED))
     guesses = estimate(plan, store)
     plan.parts.publish(store)
     rows = carry_out(plan, store, pocket.Pretender(), pocket.Pretender()).rows
-    after = by_name(quotes(plan, store, UNTUNED))
+    after = by_name(estimates(plan, store, UNTUNED))
     for name in ("retriever", "reranker"):
         system = plan.system(f"{name} (seed 3)")
         guessed = {
@@ -172,10 +172,10 @@ def test_before_anything_is_made_the_same_calls_are_counted_as_afterwards(tmp_pa
             for key in rows
         }
         cost = (before[name].seconds_in_full, before[name].dollars)
-        assert cost == pytest.approx(making_cost(plan, system, guessed, plan.suite.prices))
+        assert cost == pytest.approx(build_cost(plan, system, guessed, plan.suite.prices))
         assert before[name].seconds == before[name].seconds_in_full
         cost = (after[name].seconds_in_full, after[name].dollars)
-        assert cost == pytest.approx(making_cost(plan, system, rows, plan.suite.prices))
+        assert cost == pytest.approx(build_cost(plan, system, rows, plan.suite.prices))
         assert after[name].seconds == 0
         assert set(after[name].basis.values()) == {"measured"}
 
@@ -198,7 +198,7 @@ def test_dollars_are_those_of_the_ledger_where_a_call_needs_no_gpu(
         )
         for key in keys
     ]  # fmt: skip
-    found = by_name(quotes(plan, store, UNTUNED))["written"]
+    found = by_name(estimates(plan, store, UNTUNED))["written"]
     assert found.dollars == pytest.approx(sum(dollars(row, plan.suite.prices) for row in rows))
     assert sum(row.llm_dollars for row in rows) > 0
 
@@ -301,7 +301,7 @@ def test_a_candidate_that_cannot_be_planned_leaves_the_others_their_quotes(store
     broken = Candidate.model_validate(lost)
     suite = suite.model_copy(update={"candidates": {"lost": broken, **suite.candidates}})
     found = plan_of(suite, pocket.dataset())
-    assert list(by_name(quotes(found.plan, store, UNTUNED))) == ["retriever", "reranker"]
+    assert list(by_name(estimates(found.plan, store, UNTUNED))) == ["retriever", "reranker"]
     (note,) = found.notes
     assert note.startswith("What lost costs is not estimated: ")
     assert "no-such" in note
@@ -311,7 +311,7 @@ def test_a_candidate_that_cannot_be_planned_leaves_the_others_their_quotes(store
 def test_without_train_no_candidate_is_planned_and_the_reason_is_told() -> None:
     dataset = pocket.dataset()
     dataset = replace(dataset, splits={name: part for name, part in dataset.splits.items() if name != "train"})
-    suite = pocket.suite({**BASE, "reference_rows": ["untuned"]})
+    suite = pocket.suite({**BASE, "baseline_rows": ["untuned"]})
     with pytest.raises(ConfigError):
         build_plan(suite, dataset)
     found = plan_of(suite, dataset)
@@ -360,5 +360,5 @@ def test_the_llm_that_is_asked_is_part_of_a_candidate() -> None:
 
 def test_a_quote_names_the_candidate_it_is_of(store: FolderStore) -> None:
     plan = planned()
-    for name, quote in by_name(quotes(plan, store, UNTUNED)).items():
-        assert quote.identity == recipe_identity(plan.suite, plan.suite.candidates[name])
+    for name, one in by_name(estimates(plan, store, UNTUNED)).items():
+        assert one.identity == recipe_identity(plan.suite, plan.suite.candidates[name])

@@ -162,13 +162,13 @@ def test_what_a_suite_reads_follows_from_it() -> None:
     alone = {
         "candidates": {},
         "pipeline.generator": None,
-        "reference_rows": ["bm25", "untuned"],
+        "baseline_rows": ["bm25", "untuned"],
         "measures": ["ndcg@10"],
         "gates": [],
     }
     assert reading_of(pocket.suite(alone)) == Reading("test", frozenset(["test"]), False)
     assert reading_of(pocket.suite(alone), "dev").splits == frozenset(["dev", "test"])
-    shots = {"candidates": {}, "reference_rows": ["untuned", "few-shot"]}
+    shots = {"candidates": {}, "baseline_rows": ["untuned", "few-shot"]}
     assert reading_of(pocket.suite(shots)).splits == frozenset(["train", "test"])
     rule = Forgetting(dataset=DatasetSpec(path="x"), relevance_level=2)
     assert reading_elsewhere(rule) == Reading("test", frozenset(["test"]), False, 2)

@@ -63,7 +63,7 @@ def with_nan() -> Outcome:
             for row in base.summaries
         ),
         comparisons=tuple(row.model_copy(update=none | {"verdict": "failed"}) for row in base.comparisons),
-        systems=tuple(row.model_copy(update={"make_seconds": nan, "make_dollars": nan}) for row in base.systems),
+        systems=tuple(row.model_copy(update={"build_seconds": nan, "build_dollars": nan}) for row in base.systems),
     )
 
 
@@ -137,7 +137,7 @@ def test_systems_are_ordered_references_first() -> None:
     outcome = outcomes.normal()
     turned = outcome.model_copy(update={"systems": outcome.systems[::-1]})
     roles = [info.role for info in view(turned).systems]
-    assert roles == ["reference"] * 6 + ["candidate"] * 2
+    assert roles == ["baseline"] * 6 + ["candidate"] * 2
     assert view(turned).systems[0].name == "oracle-context"
 
 
@@ -198,7 +198,7 @@ def test_what_fails_a_gate_is_in_the_headline() -> None:
 def test_identical_lists_are_no_noop_if_the_answers_differ() -> None:
     base = outcomes.normal()
     systems = tuple(
-        row.model_copy(update={"same_as": "untuned"}) if row.name == "retriever" else row for row in base.systems
+        row.model_copy(update={"same_run_as": "untuned"}) if row.name == "retriever" else row for row in base.systems
     )
     told = headline(view(outcomes.normal(systems=systems)))[0]
     assert "no-op" not in told
@@ -210,7 +210,7 @@ def test_identical_lists_are_no_noop_if_the_answers_differ() -> None:
     [
         ({"same_answers_as": "untuned"}, ("generator",), "identical answers to untuned: a no-op."),
         (
-            {"same_as": "untuned", "same_answers_as": "untuned", "same_weights_as": "the untuned retriever"},
+            {"same_run_as": "untuned", "same_answers_as": "untuned", "same_weights_as": "the untuned retriever"},
             ("retriever",),
             "identical lists and answers to untuned: a no-op. Its weights are identical to those of the untuned "
             "retriever: training changed nothing.",
@@ -220,7 +220,7 @@ def test_identical_lists_are_no_noop_if_the_answers_differ() -> None:
 def test_a_no_op_is_told_by_what_is_identical(changes: dict[str, str], tunes: tuple[str, ...], said: str) -> None:
     base = outcomes.no_op()
     systems = tuple(
-        row.model_copy(update={"same_as": "", "tunes": tunes, **changes}) if row.name == "retriever" else row
+        row.model_copy(update={"same_run_as": "", "tunes": tunes, **changes}) if row.name == "retriever" else row
         for row in base.systems
     )
     told = headline(view(base.model_copy(update={"systems": systems})))[0]

@@ -28,7 +28,6 @@ from harness import report
 from harness.report import advice, aftermath, amounts, diagnosis_pictures, elsewhere, figures, loss, plots
 from harness.report.contents import contents
 from harness.report.diagnosis import diagnosed
-from harness.report.growth import grown, growth_pictures
 from harness.report.html import render_html
 from harness.report.insight_files import (
     diagnosis_pictures_of,
@@ -37,14 +36,15 @@ from harness.report.insight_files import (
     render_diagnosis_markdown,
     render_growth_markdown,
 )
+from harness.report.learning_curve import grown, growth_pictures
 from harness.report.markdown import escaped, pictures_of, render_markdown
 from harness.report.plots import LONGEST, Bar, Bars, Dot, Line, draw
 from harness.report.sections import Section
-from harness.report.terminal import print_section, render, render_diagnosis, render_growth
+from harness.report.terminal import print_section, render, render_diagnosis, render_learning_curve
 from harness.report.view import view
 from harness.values.findings import Outcome
 from harness.values.frozen import Frozen
-from harness.values.insights import Diagnosis, Funnel, Growth, Place, Prediction
+from harness.values.insights import Diagnosis, Funnel, LearningCurve, Place, Prediction
 
 CASES: dict[str, Callable[[], Diagnosis]] = {
     "whole": built.diagnosis,
@@ -144,7 +144,7 @@ def test_terminal_markdown_and_page_show_the_same_words(case: str) -> None:
 
 def test_the_sections_stand_in_the_order_of_a_readers_questions() -> None:
     ids = re.findall(r'<section id="(\w+)"', page_of("whole"))
-    assert ids == ["answer", "advice", "funnel", "headroom", "curves", "costs", "signs", "data", "suite"]
+    assert ids == ["answer", "advice", "funnel", "oracle_gains", "curves", "costs", "signs", "data", "suite"]
 
 
 @each_case
@@ -223,9 +223,9 @@ def with_nan(value: Any) -> Any:
 
 
 def test_no_nan_is_shown() -> None:
-    diagnosis, growth = with_nan(built.diagnosis(spec={})), with_nan(built.growth())
+    diagnosis, curve = with_nan(built.diagnosis(spec={})), with_nan(built.curve())
     texts = [on_terminal(diagnosis, verbose=True), markdown(diagnosis), render_diagnosis_html(diagnosis)]
-    texts += [shown(lambda console: render_growth(growth, console)), render_growth_markdown(growth)]
+    texts += [shown(lambda console: render_learning_curve(curve, console)), render_growth_markdown(curve)]
     sections = aftermath.sections(view(with_nan(built.outcome())))
     texts += [shown(lambda console: [print_section(one, console, True) for one in sections] and None)]
     for text in texts:
@@ -295,7 +295,7 @@ def test_the_largest_loss_is_named_wherever_it_is(name: str) -> None:
 
 
 def test_candidates_without_a_quote_and_other_measures_are_told_as_they_are() -> None:
-    first = built.advice()[0].model_copy(update={"quote": None})
+    first = built.advice()[0].model_copy(update={"estimate": None})
     assert "Making" not in lede(built.diagnosis(advice=(first,)))
     assert "It needs no training" not in lede(built.diagnosis(advice=(first,)))
     only = built.diagnosis(advice=built.advice()[1:2], measures=("utility",))
@@ -317,8 +317,8 @@ def test_candidates_without_a_quote_and_other_measures_are_told_as_they_are() ->
 )
 def test_what_a_candidate_adds_to_a_query(changes: dict[str, Any], said: str, cell: str) -> None:
     row = built.advice()[0]
-    assert row.quote is not None
-    changed = built.diagnosis(advice=(row.model_copy(update={"quote": row.quote.model_copy(update=changes)}),))
+    assert row.estimate is not None
+    changed = built.diagnosis(advice=(row.model_copy(update={"estimate": row.estimate.model_copy(update=changes)}),))
     assert said in lede(changed)
     assert advice.advice(changed).tables[0].rows[0][-1].text == cell
 
@@ -381,7 +381,7 @@ def test_bounds_and_estimates_are_drawn_apart_and_what_is_not_known_is_left_out(
 
 def test_measures_that_do_not_decide_are_folded_and_not_drawn() -> None:
     diagnosis = built.diagnosis(measures=("utility",))
-    section = loss.headroom(diagnosis)
+    section = loss.oracle_gains(diagnosis)
     assert {row[0].text for row in section.tables[0].rows} == {"utility"}
     assert {row[0].text for row in section.in_full[0].rows} == {"ndcg@10", "exact_match"}
     assert [picture.name for picture in diagnosis_pictures.headroom_pictures(diagnosis)] == ["headroom-utility"]
@@ -408,7 +408,7 @@ def test_of_many_answer_measures_only_those_that_decide_are_drawn() -> None:
 
 PICTURES = {
     **{one.name: one for one in diagnosis_pictures.pictures(built.diagnosis())},
-    **{one.name: one for one in growth_pictures(built.growth())},
+    **{one.name: one for one in growth_pictures(built.curve())},
 }
 
 
@@ -487,7 +487,7 @@ def test_a_diagnosis_is_written_with_its_pictures_beside_it(tmp_path: Path) -> N
 
 
 def test_a_growth_is_written_with_its_pictures_beside_it(tmp_path: Path) -> None:
-    written = report.write_growth(built.growth(), tmp_path)
+    written = report.write_learning_curve(built.curve(), tmp_path)
     names = [path.relative_to(tmp_path).as_posix() for path in written]
     assert names == ["curve.md", "charts/growth-ndcg-10.svg", "charts/growth-utility.svg"]
     text = written[0].read_text(encoding="utf-8")
@@ -538,12 +538,12 @@ def test_an_outcome_without_an_aftermath_shows_nothing_of_it() -> None:
     assert ids == ["answer", "systems", "cost", "interactions", "verdicts", "ledger", "queries", "data", "reading"]
 
 
-@pytest.mark.parametrize("field", ["diagnosis", "predictions", "returns", "slices", "forgotten"])
+@pytest.mark.parametrize("field", ["diagnosis", "predictions", "roi", "slices", "forgotten"])
 def test_what_is_empty_has_no_section(field: str) -> None:
-    slugs = {"diagnosis": "loss", "predictions": "worth", "returns": "returns", "slices": "slices",
+    slugs = {"diagnosis": "loss", "predictions": "worth", "roi": "roi", "slices": "slices",
              "forgotten": "forgetting"}  # fmt: skip
     every = [section.slug for section in contents(built.outcome()).after]
-    assert every == ["returns", "loss", "worth", "slices", "forgetting"]
+    assert every == ["roi", "loss", "worth", "slices", "forgetting"]
     less = built.outcome(**{field: None if field == "diagnosis" else ()})
     assert [section.slug for section in contents(less).after] == [one for one in every if one != slugs[field]]
 
@@ -556,7 +556,7 @@ def page() -> str:
 def test_the_page_has_the_sections_in_the_order_of_a_readers_questions(page: str) -> None:
     ids = re.findall(r'<section id="(\w+)"', page)
     assert ids == [
-        "answer", "systems", "cost", "returns", "loss", "worth", "slices", "forgetting", "interactions", "verdicts",
+        "answer", "systems", "cost", "roi", "loss", "worth", "slices", "forgetting", "interactions", "verdicts",
         "ledger", "queries", "data", "reading",
     ]  # fmt: skip
 
@@ -643,7 +643,7 @@ def test_a_prediction_that_failed_says_so() -> None:
 
 
 def test_returns_say_who_is_beaten_by_whom() -> None:
-    (section,) = (one for one in contents(built.outcome()).after if one.slug == "returns")
+    (section,) = (one for one in contents(built.outcome()).after if one.slug == "roi")
     ndcg, _ = section.tables
     fronts = {row[0].text: row[-1].text for row in ndcg.rows}
     assert fronts["retriever (seed 0)"] == "on the front"
@@ -668,32 +668,32 @@ def test_hostile_names_of_slices_and_data_become_no_element(page: str) -> None:
 
 
 def test_growth_on_a_terminal(snapshot: SnapshotAssertion) -> None:
-    assert shown(lambda console: render_growth(built.growth(), console, FOLDER)) == snapshot
+    assert shown(lambda console: render_learning_curve(built.curve(), console, FOLDER)) == snapshot
 
 
 def test_growth_in_markdown(snapshot: SnapshotAssertion) -> None:
-    text = render_growth_markdown(built.growth(), growth_pictures_of(built.growth(), "charts"))
+    text = render_growth_markdown(built.curve(), growth_pictures_of(built.curve(), "charts"))
     assert text == snapshot
     whole_tables(text)
 
 
 def test_the_curve_of_a_growth_has_a_dot_for_every_share_that_was_scored() -> None:
-    ndcg, utility = growth_pictures(built.growth())
+    ndcg, utility = growth_pictures(built.curve())
     assert [(dot.tick, dot.value, dot.low, dot.high) for dot in ndcg.dots] == [
         ("25 %", 0.0138, -0.0101, 0.0377), ("50 %", 0.0363, 0.0114, 0.0612), ("100 %", 0.0411, 0.0159, 0.0663),
     ]  # fmt: skip
     assert [dot.tick for dot in utility.dots] == ["25 %", "50 %"]
-    assert growth_pictures(built.growth(points=built.growth().points[:1])) == ()
+    assert growth_pictures(built.curve(points=built.curve().points[:1])) == ()
 
 
 def test_points_of_a_growth_are_ordered_by_measure_and_share() -> None:
-    turned = built.growth(points=built.growth().points[::-1])
-    assert grown(turned).table == grown(built.growth()).table
+    turned = built.curve(points=built.curve().points[::-1])
+    assert grown(turned).table == grown(built.curve()).table
 
 
 def test_an_empty_growth_can_be_shown() -> None:
-    empty = Growth(suite="s", candidate="c", split="dev", created="2025-11-24T20:01:13Z")
-    assert "Would more training data pay for c?" in shown(lambda console: render_growth(empty, console))
+    empty = LearningCurve(suite="s", candidate="c", split="dev", created="2025-11-24T20:01:13Z")
+    assert "Would more training data pay for c?" in shown(lambda console: render_learning_curve(empty, console))
     assert render_growth_markdown(empty)
 
 

@@ -81,7 +81,7 @@ class Page(HTMLParser):
         return " ".join(" ".join(self.texts).split())
 
 
-def unpacked(text: str) -> Any:
+def converted(text: str) -> Any:
     return json.loads(gzip.decompress(base64.b64decode(text)))
 
 
@@ -177,7 +177,7 @@ def test_plain_text_has_no_control_character_and_cutting_keeps_the_start(text: s
 def test_the_explorer_holds_the_scores_of_every_system_and_query() -> None:
     outcome = outcomes.normal()
     evidence = explored.evidence(outcome)
-    data = unpacked(pack(outcome, evidence).text)
+    data = converted(pack(outcome, evidence).text)
     names = [measure["name"] for measure in data["measures"]]
     ids = [key for key, _, _ in data["queries"]]
     labels = {(info.name, info.seed): info.label for info in outcome.systems}
@@ -197,7 +197,7 @@ def test_the_explorer_holds_the_scores_of_every_system_and_query() -> None:
 def test_the_explorer_holds_lists_judgements_answers_and_reference_of_a_query() -> None:
     outcome = outcomes.normal()
     evidence = explored.evidence(outcome)
-    data = unpacked(pack(outcome, evidence).text)
+    data = converted(pack(outcome, evidence).text)
     number = [key for key, _, _ in data["queries"]].index("q5")
     detail = data["details"][str(number)]
 
@@ -224,7 +224,7 @@ def test_the_measures_of_another_split_stay_out() -> None:
 def test_texts_are_cut_and_the_page_says_where() -> None:
     outcome, evidence = explored.hostile(outcomes.normal())
     packed = pack(outcome, evidence)
-    data = unpacked(packed.text)
+    data = converted(packed.text)
     assert max(len(text) for _, _, text in data["documents"]) == PASSAGE + 1
     assert f"passages up to {PASSAGE} characters" in packed.remarks[0]
     assert f"answers up to {ANSWER:,}" in packed.remarks[0]
@@ -237,7 +237,7 @@ def test_a_budget_keeps_the_queries_on_which_systems_differ_most() -> None:
     rows = [row if row.query_id == "q17" or row.status == "failed" else row._replace(value=0.5) for row in base.rows]
     evidence = Evidence(rows, base.runs, base.answers, base.queries, base.qrels, base.references, base.documents)
     packed = pack(outcome, evidence, budget=40_000)
-    data = unpacked(packed.text)
+    data = converted(packed.text)
     kept = [data["queries"][int(number)][0] for number in data["details"]]
     assert 2 <= len(kept) < 30
     assert set(kept[:2]) == {"q0", "q17"}
@@ -322,7 +322,7 @@ def test_a_reference_row_that_gained_more_is_named() -> None:
 
 def test_without_a_candidate_nothing_is_claimed() -> None:
     base = outcomes.normal()
-    systems = tuple(info for info in base.systems if info.role == "reference")
+    systems = tuple(info for info in base.systems if info.role == "baseline")
     assert lede(view(base.model_copy(update={"systems": systems}))).first.startswith("Nothing was tested here")
 
 
@@ -497,7 +497,7 @@ def folder(tmp_path: Path) -> Path:
 def test_a_page_can_be_made_again_from_the_folder_of_an_outcome(folder: Path, tmp_path: Path) -> None:
     page = write_page(folder, tmp_path / "again.html")
     (packed,) = re.findall(r'id="explorer-data">(.+?)<', page.read_text(encoding="utf-8"))
-    data = unpacked(packed)
+    data = converted(packed)
     queries = pocket.dataset().splits["test"].queries
     assert [text for _, text, _ in data["queries"]] == [query.text for query in queries.values()]
     assert data["systems"] == ["untuned", "retriever (seed 0)"]

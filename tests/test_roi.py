@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from harness.report import tradeoff
 from harness.report.view import view
-from harness.statistics.roi import Place, dominated_by, returns
+from harness.statistics.roi import Place, dominated_by, roi
 from harness.statistics.stats import verdict
 from harness.suite.bounds import Prices
 from harness.values.findings import Comparison, Outcome, Serving, SystemInfo, Timing
-from harness.values.gains import Return
+from harness.values.gains import Roi
 
 FREE = Prices()
 WORTH = Prices(right_answer=0.5)
@@ -31,7 +31,7 @@ def system(
         for part, p95 in (("retrieval", retrieval), ("total", total))
     }
     values: dict[str, Any] = {
-        "name": name, "seed": 0, "role": "reference", "identity": name, "make_dollars": dollars,
+        "name": name, "seed": 0, "role": "baseline", "identity": name, "build_dollars": dollars,
         "serving": Serving(parts=(), dollars_per_1000=per_1000, **timings),
     }  # fmt: skip
     return SystemInfo(**values | changes)
@@ -53,12 +53,12 @@ def gain(
     return Comparison(**values | changes)
 
 
-def one(info: SystemInfo, row: Comparison, prices: Prices = FREE, **options: Any) -> Return:
-    (found,) = returns([UNTUNED, info], [row], prices, **options)
+def one(info: SystemInfo, row: Comparison, prices: Prices = FREE, **options: Any) -> Roi:
+    (found,) = roi([UNTUNED, info], [row], prices, **options)
     return found
 
 
-def ratios(row: Return, name: str) -> tuple[float | None, float | None, float | None]:
+def ratios(row: Roi, name: str) -> tuple[float | None, float | None, float | None]:
     return getattr(row, f"{name}_low"), getattr(row, name), getattr(row, f"{name}_high")
 
 
@@ -68,7 +68,7 @@ def ratios(row: Return, name: str) -> tuple[float | None, float | None, float | 
 def test_ratios_by_hand() -> None:
     row = one(system(dollars=4.0, total=1250.0, per_1000=0.03), gain(0.1, 0.05, 0.2))
     assert (row.system, row.seed, row.measure, row.gain, row.low, row.high) == ("tuned", 0, "utility", 0.1, 0.05, 0.2)
-    assert (row.make_dollars, row.added_p95_ms, row.added_dollars_per_1000) == (4.0, 250.0, pytest.approx(0.02))
+    assert (row.build_dollars, row.added_p95_ms, row.added_dollars_per_1000) == (4.0, 250.0, pytest.approx(0.02))
     assert ratios(row, "per_dollar") == pytest.approx((0.0125, 0.025, 0.05))
     assert ratios(row, "per_ms") == pytest.approx((0.0002, 0.0004, 0.0008))
     assert ratios(row, "break_even") == (None, None, None)
@@ -124,7 +124,7 @@ def test_who_has_no_row() -> None:
     rows = [gain(0.1, 0.05, 0.2, system=info.name) for info in systems]
     rows += [gain(0.1, 0.05, 0.2, system="gone"), gain(0.1, 0.05, 0.2, family="regression")]
     nothing = gain(0.0, None, None).model_copy(update={"difference": None, "verdict": "failed"})
-    assert returns([*systems, system()], [*rows, nothing], FREE) == []
+    assert roi([*systems, system()], [*rows, nothing], FREE) == []
 
 
 # ---- break-even
@@ -164,11 +164,11 @@ def test_a_cheaper_system_that_loses_nothing_breaks_even_without_a_price() -> No
 def test_cheap_is_not_enough_where_another_measure_may_have_lost() -> None:
     cheap = system(dollars=4.0, per_1000=0.006)
     rows = [gain(0.0, 0.0, 0.0, measure="ndcg@10"), gain(-0.1, -0.2, 0.0)]
-    assert [row.break_even for row in returns([UNTUNED, cheap], rows, FREE)] == [None, None]
+    assert [row.break_even for row in roi([UNTUNED, cheap], rows, FREE)] == [None, None]
     rows[1] = gain(0.1, 0.0, 0.2)
-    assert [row.break_even for row in returns([UNTUNED, cheap], rows, FREE)] == pytest.approx([1e6, 1e6])
+    assert [row.break_even for row in roi([UNTUNED, cheap], rows, FREE)] == pytest.approx([1e6, 1e6])
     # Where a price says what the answers are worth, the row of the answers has it alone.
-    assert [row.break_even for row in returns([UNTUNED, cheap], rows, WORTH)] == [None, pytest.approx(4 / 0.050004)]
+    assert [row.break_even for row in roi([UNTUNED, cheap], rows, WORTH)] == [None, pytest.approx(4 / 0.050004)]
 
 
 def test_the_measure_of_right_answers_can_be_another() -> None:
@@ -205,10 +205,10 @@ def test_bounds_enclose_the_point(
 def test_ratios_scale_as_prices_do(drawn: tuple[float, float, float], dollars: float, value: float, times: int) -> None:
     """All prices times k: a dollar buys a k-th, and the queries to break-even stay."""
 
-    def priced(factor: int) -> Return:
+    def priced(factor: int) -> Roi:
         base = system("untuned", dollars=factor, per_1000=0.01 * factor)
         info = system(dollars=dollars * factor, per_1000=0.03 * factor, total=2e3)
-        (found,) = returns([base, info], [gain(*drawn)], Prices(right_answer=value * factor))
+        (found,) = roi([base, info], [gain(*drawn)], Prices(right_answer=value * factor))
         return found
 
     once, more = priced(1), priced(times)
@@ -269,7 +269,7 @@ def test_the_front_by_hand() -> None:
     differences = {"good": 0.1, "dear": 0.1, "slow": 0.1, "bad": -0.1, "best": 0.2, "twin": 0.1}
     rows = {
         row.system: row
-        for row in returns(systems, [gain(d, d - 0.05, d + 0.05, system=name) for name, d in differences.items()], FREE)
+        for row in roi(systems, [gain(d, d - 0.05, d + 0.05, system=name) for name, d in differences.items()], FREE)
     }
     assert {name: row.dominated_by for name, row in rows.items()} == {
         "good": (), "dear": ("good", "twin"), "slow": ("good", "twin"), "bad": ("untuned",), "best": (), "twin": (),
@@ -280,19 +280,19 @@ def test_the_front_by_hand() -> None:
 def test_a_system_without_a_cost_that_others_have_has_no_place() -> None:
     systems = [UNTUNED, system("good", dollars=2.0), system("hidden", dollars=0.5, serving=None)]
     rows = [gain(0.1, 0.05, 0.15, system="good"), gain(0.2, 0.15, 0.25, system="hidden")]
-    good, hidden = returns(systems, rows, FREE)
+    good, hidden = roi(systems, rows, FREE)
     assert (good.front, hidden.front, hidden.dominated_by) == (True, False, ())
     assert "not all of its costs are known, so it has no place on the front" in hidden.reason
     assert "place" not in good.reason
     untimed = [info.model_copy(update={"serving": None}) for info in systems]
-    assert [row.front for row in returns(untimed, rows, FREE)] == [False, True]
+    assert [row.front for row in roi(untimed, rows, FREE)] == [False, True]
 
 
 @pytest.mark.parametrize("name", ["normal", "no_op", "factorial", "several_seeds", "no_generator"])
 def test_the_front_does_not_contradict_the_pictures_of_a_report(name: str) -> None:
     """Who stands alone on the front of a picture is beaten by nobody; who is beaten is beaten in every picture."""
     outcome: Outcome = getattr(outcomes, name)()
-    found = returns(outcome.systems, outcome.comparisons, FREE)
+    found = roi(outcome.systems, outcome.comparisons, FREE)
     assert found
     rows = {(row.measure, _label(outcome, row)): row for row in found}
     for picture in tradeoff.pictures(view(outcome)):
@@ -309,18 +309,18 @@ def test_the_front_does_not_contradict_the_pictures_of_a_report(name: str) -> No
                 assert row.front
 
 
-def _label(outcome: Outcome, row: Return) -> str:
+def _label(outcome: Outcome, row: Roi) -> str:
     (info,) = [info for info in outcome.systems if (info.name, info.seed) == (row.system, row.seed)]
     return info.label
 
 
 def test_the_returns_of_a_usual_outcome() -> None:
     outcome = outcomes.normal()
-    rows = returns(outcome.systems, outcome.comparisons, WORTH)
+    rows = roi(outcome.systems, outcome.comparisons, WORTH)
     names: Sequence[str] = ("bm25", "hybrid", "few-shot", "retriever", "retriever-judged")
     assert [(row.system, row.measure) for row in rows] == [
         (name, measure) for name in names for measure in outcomes.MARGINS
     ]
     retriever = next(row for row in rows if (row.system, row.measure) == ("retriever", "utility"))
-    assert retriever.break_even == pytest.approx(retriever.make_dollars / (0.025 * 0.5), rel=1e-3)
+    assert retriever.break_even == pytest.approx(retriever.build_dollars / (0.025 * 0.5), rel=1e-3)
     assert (retriever.break_even_high, retriever.reason) == (None, "it may never pay")

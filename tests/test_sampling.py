@@ -25,7 +25,7 @@ from harness.execution.timing_runs import (
     few,
     take_samples,
 )
-from harness.planning.estimates import quotes
+from harness.planning.estimates import estimates
 from harness.planning.graph import Plan
 from harness.planning.ledger import measured, speed_of
 from harness.planning.plan import build_plan
@@ -43,7 +43,7 @@ CANDIDATES: dict[str, Any] = {
 
 
 def planned(dataset: Dataset | None = None, changes: dict[str, Any] | None = None, **candidates: Any) -> Plan:
-    value = {"candidates": candidates or CANDIDATES, "data": {"pairs": "judged"}, "reference_rows": ["untuned"]}
+    value = {"candidates": candidates or CANDIDATES, "data": {"pairs": "judged"}, "baseline_rows": ["untuned"]}
     value |= changes or {}
     return build_plan(pocket.suite(value), dataset or pocket.dataset())
 
@@ -79,7 +79,7 @@ def store(tmp_path: Path) -> FolderStore:
 
 def guessed(plan: Plan, store: FolderStore) -> set[str]:
     """Stages whose speed is a guess in any quote."""
-    return {stage for one in quotes(plan, store, None) for stage, how in one.basis.items() if how == "guessed"}
+    return {stage for one in estimates(plan, store, None) for stage, how in one.basis.items() if how == "guessed"}
 
 
 def test_every_class_that_a_quote_rests_on_is_timed_and_each_once(store: FolderStore) -> None:
@@ -121,7 +121,7 @@ def test_samples_are_small_however_large_the_data(names: list[str], store: Folde
     bounds = {
         "label": PAIRS * 2 if "taught" not in names else PAIRS * 8, "mine": PAIRS, "tune_retriever": PAIRS,
         "tune_reranker": PASSAGES, "tune_generator": EXAMPLES, "instruct": EXAMPLES, "synthesize": 32, "sift": 32,
-        "index": len(dataset.documents), "unpack": 1, "retrieve": PAIRS + 2 * EXAMPLES, "rerank": 22 * 30,
+        "index": len(dataset.documents), "convert": 1, "retrieve": PAIRS + 2 * EXAMPLES, "rerank": 22 * 30,
     }  # fmt: skip
     assert {stage for stage, _ in made} <= bounds.keys()
     assert [(stage, units) for stage, units in made if units > bounds[stage]] == []

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.scoring import canonical_order, judged_queries, missing_lists, score_run
+from harness.scoring import canonical_order, judged_queries, queries_without_run, score_run
 from harness.scoring.rank import numba_cache_folder
 from harness.values.measures import Measure, parse
 from harness.values.records import Qrels, Run
@@ -141,7 +141,7 @@ def test_population_is_every_query_with_a_relevant_document() -> None:
     (recall,) = measures("recall@5")
     assert judged_queries(qrels) == ["listed", "missing", "empty"]
     assert score_run(run, qrels, [recall]) == {recall: {"listed": 1.0, "missing": 0.0, "empty": 0.0}}
-    assert missing_lists(run, qrels) == 2
+    assert queries_without_run(run, qrels) == 2
 
 
 def test_nothing_to_score() -> None:

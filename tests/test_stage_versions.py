@@ -68,9 +68,9 @@ def moved(changed: dict[str, str]) -> set[str]:
     ("llm.structured", "_DECODER = ", "_DECODER = None or ", {"label", "synthesize"}),
     ("training.batches", "TRIES = 24", "TRIES = 25", {"tune_retriever"}),
     ("training.raw", "CLIP = 1.0", "CLIP = 2.0", {"tune_retriever"}),
-    ("stages.known", 'KNOWN_FILE = "known', 'KNOWN_FILE = "unknown', {"mine", "label", "tune_retriever"}),
+    ("stages.known_positives", 'KNOWN_FILE = "known', 'KNOWN_FILE = "unknown', {"mine", "label", "tune_retriever"}),
     ("models.search", "SEARCH_CHUNK = 256", "SEARCH_CHUNK = 255", {"mine", "retrieve"}),
-    ("stages.looks", "place + 2", "place + 3", {"tune_retriever", "tune_reranker"}),
+    ("stages.dev_evaluation", "place + 2", "place + 3", {"tune_retriever", "tune_reranker"}),
 ])  # fmt: skip
 def test_a_change_is_seen_by_the_stages_that_reach_it(module: str, old: str, new: str, stages: set[str]) -> None:
     assert stages <= moved(altered(module, old, new))

@@ -143,7 +143,7 @@ def test_serving_times_each_shape_once(done: benchmark.Finished) -> None:
     own = "generator:retriever-reranker-generator (seed 0)"
     assert parts["retriever-reranker-generator"] == ("dense", "rerank:reranker (seed 0)", own)
     assert parts["bm25"] == ("bm25", "generator")
-    added = {one.system: one.added_p95_ms for one in done.outcome.returns if one.measure == "ndcg@10"}
+    added = {one.system: one.added_p95_ms for one in done.outcome.roi if one.measure == "ndcg@10"}
     assert added["retriever"] == 0
 
 
@@ -163,7 +163,7 @@ def test_a_shape_is_timed_with_what_was_made(suite: Path, tmp_path: Path) -> Non
 
 
 def test_what_a_tuned_part_costs_is_in_the_cost_to_make_of_those_that_have_it(done: benchmark.Finished) -> None:
-    cost = {name: info.make_seconds for name, info in names(done.outcome).items()}
+    cost = {name: info.build_seconds for name, info in names(done.outcome).items()}
     spent: dict[str, float] = {}
     for row in done.outcome.ledger:
         if "reranker (seed 0)" in row.systems and row.stage == "tune_reranker":

@@ -43,7 +43,7 @@ def test_a_good_suite_has_defaults() -> None:
     suite = parse_suite(GOOD, FILE)
     assert suite.measures == (parse("ndcg@10"),)
     assert (suite.pipeline.depth, suite.seeds, suite.candidates) == (100, (0,), {})
-    assert suite.reference_rows == ("closed-book", "bm25", "hybrid", "untuned", "few-shot", "oracle-context")
+    assert suite.baseline_rows == ("closed-book", "bm25", "hybrid", "untuned", "few-shot", "oracle-context")
 
 
 def test_all_mistakes_of_a_file_come_at_once() -> None:
@@ -151,7 +151,7 @@ def test_an_unknown_key_near_to_none_is_answered_with_those_there_are() -> None:
         ("failure_limit: 2", "failure_limit: should be less than or equal to 1, not 2"),
         ("prices: {gpu_hour: .inf}", "prices.gpu_hour: should be a finite number, not inf"),
         ("data: {pairs: judge}", "data.pairs: 'judge' is not allowed; did you mean 'judged'?"),
-        ("reference_rows: [untuned, bm52]", "reference_rows.1: 'bm52' is not allowed; did you mean 'bm25'?"),
+        ("baseline_rows: [untuned, bm52]", "baseline_rows.1: 'bm52' is not allowed; did you mean 'bm25'?"),
         ("published: {x: {mpa@9: 1}}", "published.x.mpa@9: unknown measure 'mpa@9'; did you mean 'map'?"),
         ("candidates: {a: {pairs: both}}", "candidates.a.tune: missing; add 'tune:'"),
         ("seeds: []", "seeds: should be a list that is not empty, not []"),
@@ -173,8 +173,8 @@ def test_a_value_of_a_wrong_type_or_size(more: str, problem: str) -> None:
             ["5: gates.1.probe: p50_ms has two gates; keep one"],
         ),
         (
-            "reference_rows: [bm25]",
-            ["5: reference_rows: 'untuned' is missing: gains are measured against it; add it"],
+            "baseline_rows: [bm25]",
+            ["5: baseline_rows: 'untuned' is missing: gains are measured against it; add it"],
         ),
         (
             "data: {synthesize: {queries_per_document: 3}}",
@@ -415,7 +415,7 @@ def test_a_candidates_change_is_checked_with_what_it_changes() -> None:
 
 def test_a_factorial_expands_to_all_combinations() -> None:
     suite = parse_suite(GOOD + "factorial: [retriever, generator]\n", FILE)
-    assert {name: one.tune for name, one in suite.strategies.items()} == {
+    assert {name: one.tune for name, one in suite.all_candidates.items()} == {
         "retriever": ("retriever",), "generator": ("generator",), "retriever-generator": ("retriever", "generator"),
     }  # fmt: skip
 

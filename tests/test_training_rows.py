@@ -160,7 +160,7 @@ FAQS = {
 }
 
 
-def trained(folder: Path, rows: list[Ranked], seed: int = 0, at_a_time: int = 4, **changes: Any) -> Any:
+def trained(folder: Path, rows: list[Ranked], seed: int = 0, micro_batch: int = 4, **changes: Any) -> Any:
     from harness.stages.common import seeded
 
     recipe = RetrieverRecipe.model_validate(
@@ -168,7 +168,7 @@ def trained(folder: Path, rows: list[Ranked], seed: int = 0, at_a_time: int = 4,
     )
     with seeded(seed):
         model = load_bi_encoder(folder, 32)
-        return retrievers.train(model, rows, recipe, seed, at_a_time, silent, None), model
+        return retrievers.train(model, rows, recipe, seed, micro_batch, silent, None), model
 
 
 @pytest.mark.parametrize("name", FAQS)
@@ -179,11 +179,11 @@ def test_every_row_is_trained_on_once_an_epoch(
     rows = FAQS[name]
     told: list[tuple[int, int]] = []
     made: list[int] = []
-    looks = retrievers.Checkpoints
+    evaluations = retrievers.Checkpoints
 
     def checkpoints(module: Any, steps: int, *rest: Any) -> Any:
         made.append(steps)
-        return looks(module, steps, *rest)
+        return evaluations(module, steps, *rest)
 
     monkeypatch.setattr(retrievers, "Checkpoints", checkpoints)
     monkeypatch.setattr("test_training_rows.silent", lambda done, total: told.append((done, total)))
@@ -219,7 +219,7 @@ def test_each_row_is_seen_exactly_once_in_every_epoch_of_the_trainer(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(retrievers, "loss_of", listening)
-        found, _ = trained(folder, scored, recipe=recipe, batch_size=size, at_a_time=min(parts, size))
+        found, _ = trained(folder, scored, recipe=recipe, batch_size=size, micro_batch=min(parts, size))
     half = len(numbers) // 2
     assert sorted(numbers[:half]) == sorted(numbers[half:]) == list(range(len(rows)))
     assert all(np.isfinite(found.losses))
@@ -304,7 +304,7 @@ def test_loss_and_gradients_are_those_of_plain_pytorch_for_lists_of_unequal_leng
 ) -> None:
     import torch
 
-    given = RetrieverRecipe(recipe=recipe, mini_batch=part)
+    given = RetrieverRecipe(recipe=recipe, micro_batch_size=part)
     lists = unequal()
     rows = retrievers.rows_of(lists, given)
     dealt = [row._replace(passages=row.passages[:1]) for row in rows] if recipe == "distill" else rows

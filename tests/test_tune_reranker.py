@@ -161,10 +161,10 @@ def scored_on_dev(monkeypatch: pytest.MonkeyPatch, values: Sequence[float]) -> l
 
 
 def test_training_stops_when_dev_does_not_gain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    looks = scored_on_dev(monkeypatch, [0.5, 0.9, 0.8])
+    evaluations = scored_on_dev(monkeypatch, [0.5, 0.9, 0.8])
     recipe = long_recipe("bce", epochs=20, checkpoints=10, patience=2)
     _, usage = tuned(tmp_path, recipe)
-    assert looks == [0.5, 0.9, 0.8, 0.8]
+    assert evaluations == [0.5, 0.9, 0.8, 0.8]
     assert usage.notes["steps"] == 8
     assert usage.notes["stopped early"] == "after 8 of 20 steps"
     # A step has all pairs, and what was not trained on is not counted.
@@ -224,9 +224,9 @@ def test_dev_is_not_looked_at_without_judged_queries(tmp_path: Path) -> None:
 
 def test_a_training_with_dev_looks_at_it(tmp_path: Path) -> None:
     _, usage = tuned(tmp_path, long_recipe("listwise", epochs=6, checkpoints=3), dev=True)
-    looks = [look.split() for look in usage.notes["ndcg@10 on dev"].split(", ")]
-    assert [look[1] for look in looks] == ["2", "4", "6"]
-    assert all(0 < float(look[2]) <= 1 for look in looks)
+    evaluations = [look.split() for look in usage.notes["ndcg@10 on dev"].split(", ")]
+    assert [look[1] for look in evaluations] == ["2", "4", "6"]
+    assert all(0 < float(look[2]) <= 1 for look in evaluations)
 
 
 # batches
@@ -247,22 +247,22 @@ def test_a_training_with_dev_looks_at_it(tmp_path: Path) -> None:
     ],
 )
 def test_batches_are_kept_when_less_is_in_memory(
-    name: Any, batch_size: int, at_a_time: int, right: tuple[int, int, int, int]
+    name: Any, batch_size: int, micro_batch: int, right: tuple[int, int, int, int]
 ) -> None:
     lists = [Graded("q", ("a", "b", "c", "d"), (1.0, 0.0, 0.0, 0.0))] * 4
-    found = batching(lists, RerankerRecipe(recipe=name, batch_size=batch_size, epochs=2), at_a_time)
+    found = batching(lists, RerankerRecipe(recipe=name, batch_size=batch_size, epochs=2), micro_batch)
     assert (found.at_once, found.parts, found.rows, found.steps) == right
 
 
 @pytest.mark.parametrize("at_a_time", [12, 6])
 @pytest.mark.parametrize("name", ["bce", "listwise"])
-def test_the_trainer_makes_as_many_steps_as_are_announced(name: str, at_a_time: int, tmp_path: Path) -> None:
+def test_the_trainer_makes_as_many_steps_as_are_announced(name: str, micro_batch: int, tmp_path: Path) -> None:
     recipe = long_recipe(name, epochs=2, batch_size=12)
     model = load_cross_encoder(tiny.cross_encoder(tmp_path, WORDS), 32)
     lists = tuning.graded_lists(labels(), DOCUMENTS)
     seen: list[tuple[int, int]] = []
-    trained = rerankers.train(model, lists, recipe, 0, at_a_time, lambda *at: seen.append(at), None)
-    steps = batching(lists, recipe, at_a_time).steps
+    trained = rerankers.train(model, lists, recipe, 0, micro_batch, lambda *at: seen.append(at), None)
+    steps = batching(lists, recipe, micro_batch).steps
     assert (len(trained.losses), seen[-1]) == (steps, (steps, steps))
 
 
@@ -275,11 +275,11 @@ def test_when_memory_is_short_the_same_batches_are_made_of_smaller_parts(
     tried: list[int] = []
     train = rerankers.train
 
-    def short(model: Any, lists: Any, recipe: Any, seed: int, at_a_time: int, *rest: Any) -> Any:
-        tried.append(at_a_time)
-        if at_a_time > 4:
+    def short(model: Any, lists: Any, recipe: Any, seed: int, micro_batch: int, *rest: Any) -> Any:
+        tried.append(micro_batch)
+        if micro_batch > 4:
             raise torch.OutOfMemoryError("too much")
-        return train(model, lists, recipe, seed, at_a_time, *rest)
+        return train(model, lists, recipe, seed, micro_batch, *rest)
 
     monkeypatch.setattr(tuning, "train", short)
     parts, usage = tuned(tmp_path, recipe, out="parts")

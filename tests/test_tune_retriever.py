@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from harness.data.formats import write_jsonl, write_run
 from harness.stages import common
 from harness.stages import tune_retriever as stage_module
-from harness.stages.known import Known
+from harness.stages.dev_evaluation import ndcg
+from harness.stages.known_positives import Known
 from harness.stages.label import LABELS_FILE
-from harness.stages.looks import ndcg
 from harness.stages.mine import TRIPLETS_FILE
 from harness.stages.retrieve import RUN_FILE
 from harness.stages.tune_retriever import TuneRetriever, tune_retriever
@@ -26,7 +26,7 @@ from harness.suite.spec import Retriever
 from harness.training import raw, retrievers
 from harness.training.batches import Ranked
 from harness.training.checkpoints import Checkpoints, looks_at
-from harness.values.records import LOOK_SECONDS, Document, Usage
+from harness.values.records import DEV_EVALUATION_SECONDS, Document, Usage
 
 TOPICS = ("lime", "kiln", "ferry", "mail", "slate", "roof", "bell", "tower", "wheat", "mill", "tin", "mine")
 WORDS = [*TOPICS, "what", "of", "about", "is", "the", "it"]
@@ -104,14 +104,14 @@ def right(folder: Path) -> float:
     "changes",
     [
         {"recipe": "mnrl"},
-        {"recipe": "mnrl", "mini_batch": 2},
+        {"recipe": "mnrl", "micro_batch_size": 2},
         {"recipe": "raw"},
-        {"recipe": "raw", "mini_batch": 5},
+        {"recipe": "raw", "micro_batch_size": 5},
         {"recipe": "triplet"},
         {"recipe": "distill"},
         {"recipe": "mnrl", "lora_rank": 4, "learning_rate": 0.02},
         {"recipe": "raw", "lora_rank": 4, "learning_rate": 0.02},
-        {"recipe": "mnrl", "lora_rank": 4, "learning_rate": 0.02, "mini_batch": 2},
+        {"recipe": "mnrl", "lora_rank": 4, "learning_rate": 0.02, "micro_batch_size": 2},
     ],
     ids=lambda changes: "-".join(map(str, changes.values())),
 )
@@ -170,11 +170,11 @@ def test_raw_and_mnrl_agree_in_loss_and_gradients(pooling: str, tmp_path: Path) 
 def test_the_best_checkpoint_on_dev_is_taken_and_every_look_is_told(tmp_path: Path, model: Path) -> None:
     # A rate this high ruins the model in the end; the best look must not be the last by default.
     out, usage = tuned(tmp_path, model, checkpoints=4, learning_rate=0.02)
-    looks = [float(part.split()[-1]) for part in usage.notes["ndcg@10 on dev"].split(", ")]
+    evaluations = [float(part.split()[-1]) for part in usage.notes["ndcg@10 on dev"].split(", ")]
     steps = [int(part.split()[1]) for part in usage.notes["ndcg@10 on dev"].split(", ")]
     taken = int(usage.notes["checkpoint"].split()[-1])
-    assert len(looks) == 4
-    assert steps[int(np.argmax(looks))] == taken
+    assert len(evaluations) == 4
+    assert steps[int(np.argmax(evaluations))] == taken
     assert right(out) > 0.5
 
 
@@ -188,17 +188,17 @@ def test_checkpoints_restore_the_best_weights_and_stop_without_gain() -> None:
         time.sleep(0.05)
         return next(scores)
 
-    looks = Checkpoints(module, 10, 5, measure, patience=2)
+    evaluations = Checkpoints(module, 10, 5, measure, patience=2)
     stopped = None
     for step in range(1, 11):
         with torch.no_grad():
             module.weight.fill_(float(step))
-        if looks.after(step):
+        if evaluations.after(step):
             stopped = step
             break
-    looks.restore()
-    assert (looks.best_step, stopped) == (4, 8)
-    assert looks.notes()[LOOK_SECONDS] >= 4 * 0.05
+    evaluations.restore()
+    assert (evaluations.best_step, stopped) == (4, 8)
+    assert evaluations.notes()[DEV_EVALUATION_SECONDS] >= 4 * 0.05
     assert float(module.weight.item()) == 4.0
 
 
@@ -250,17 +250,17 @@ def test_half_of_a_batch_is_tried_when_memory_is_short_and_that_is_said() -> Non
 
     tried = []
 
-    def train(at_a_time: int) -> str:
-        tried.append(at_a_time)
-        if at_a_time > 5:
+    def train(micro_batch: int) -> str:
+        tried.append(micro_batch)
+        if micro_batch > 5:
             raise torch.OutOfMemoryError("no room")
         return "done"
 
     fitted = until_it_fits(train, 32)
-    assert (tried, fitted.value, fitted.at_a_time) == ([32, 16, 8, 4], "done", 4)
+    assert (tried, fitted.value, fitted.micro_batch) == ([32, 16, 8, 4], "done", 4)
     assert "32 at a time were too many" in str(fitted.said)
     with pytest.raises(torch.OutOfMemoryError):
-        until_it_fits(lambda at_a_time: (_ for _ in ()).throw(torch.OutOfMemoryError("none")), 4)
+        until_it_fits(lambda micro_batch: (_ for _ in ()).throw(torch.OutOfMemoryError("none")), 4)
 
 
 @pytest.mark.parametrize("recipe", ["mnrl", "raw", "triplet", "distill"])

@@ -37,7 +37,7 @@ recipes:
     batch_size: 8
     checkpoints: 1
     learning_rate: 2.0e-5
-reference_rows: [bm25, untuned]
+baseline_rows: [bm25, untuned]
 measures: [ndcg@10, recall@10]
 gates:
   - {measure: ndcg@10, margin: 0.05}

@@ -40,7 +40,7 @@ def curve(
     from harness.execution.scheduler import no_watch
     from harness.experiments import curve
     from harness.report.progress import Steps
-    from harness.report.terminal import render_growth
+    from harness.report.terminal import render_learning_curve
     from harness.results.outcomes import guarded
 
     parts = _shares(shares)
@@ -49,9 +49,9 @@ def curve(
         watch = no_watch if quiet else steps.watch
         done = curve.curve(suite, candidate, store, parts, split, seed or (), watch, replay=replay)
     if as_json:
-        sys.stdout.write(done.growth.model_dump_json(indent=1) + "\n")
+        sys.stdout.write(done.curve.model_dump_json(indent=1) + "\n")
     else:
-        guarded(lambda: render_growth(done.growth, screen, folder=done.folder), "the report", done.folder)
+        guarded(lambda: render_learning_curve(done.curve, screen, folder=done.folder), "the report", done.folder)
     if done.failed:
         from harness.errors import Incomplete
 

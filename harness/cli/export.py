@@ -134,7 +134,7 @@ def _candidates(outcome: Outcome) -> set[str]:
 def _system(outcome: Outcome, candidate: str, seed: int | None) -> SystemInfo:
     where = f"suite {outcome.suite}"
     rows = {one.seed: one for one in outcome.systems if one.name == candidate}
-    if any(one.role == "reference" for one in rows.values()):
+    if any(one.role == "baseline" for one in rows.values()):
         raise ConfigError(
             Problem(where, f"{candidate!r} is a reference row: nothing is tuned in it", "name a candidate")
         )
@@ -163,7 +163,7 @@ def _planned(found: _Found, system: SystemInfo) -> tuple[Plan, SystemPlan]:
         f"{system.label} is no longer what was measured: its settings, data, models, libraries or device have changed",
         "run the suite again",
     )
-    if system.name not in suite.strategies:
+    if system.name not in suite.all_candidates:
         raise ConfigError(differs)
     requirements.apply_device(suite)
     plan = build_plan(suite, load_dataset(suite.dataset, suite.evaluate.split, reading_of(suite)))
@@ -187,7 +187,7 @@ def _write(
     out: Path, found: _Found, system: SystemInfo, plan: Plan, planned: SystemPlan, models: Mapping[Part, Path]
 ) -> None:
     suite = found.suite
-    candidate = suite.strategies[system.name]
+    candidate = suite.all_candidates[system.name]
     for part, place in models.items():
         _copy_model(place, out / FOLDERS[part], _public(_base(suite, candidate, part))[0])
     lengths = _lengths(plan, planned, out)

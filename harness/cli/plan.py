@@ -147,8 +147,8 @@ def describe_all(console: Console, as_json: bool) -> None:
     recipes = {part: list(get_args(type(one).model_fields["recipe"].annotation)) for part, one in sections.items()}
     if as_json:
         value = {
-            "suites": {name: list(suite.strategies) if suite else None for name, suite in suites.items()},
-            "measures": list(KINDS), "recipes": recipes, "reference_rows": list(REFERENCE_ROWS),
+            "suites": {name: list(suite.all_candidates) if suite else None for name, suite in suites.items()},
+            "measures": list(KINDS), "recipes": recipes, "baseline_rows": list(REFERENCE_ROWS),
             "query_kinds": list(QUERY_KINDS),
         }  # fmt: skip
         print(json.dumps(value, indent=1))
@@ -160,7 +160,7 @@ def describe_all(console: Console, as_json: bool) -> None:
         if suite is None:
             table.add_row(name, "needs HARNESS_DATA: the folder that holds its data set", "")
         else:
-            table.add_row(name, ", ".join(suite.strategies), ", ".join(map(str, suite.measures)))
+            table.add_row(name, ", ".join(suite.all_candidates), ", ".join(map(str, suite.measures)))
     console.print(table)
     table = Table(title="Measures (rank measures are written with a cutoff, such as ndcg@10)", box=SIMPLE_HEAD)
     for column in ("measure", "over", "meaning"):

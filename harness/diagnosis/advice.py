@@ -14,18 +14,18 @@ from harness.diagnosis.facts import curve_of
 from harness.diagnosis.meanings import Facts, in_words, meaning, number
 from harness.diagnosis.rules import QUOTED, TUNES, Condition, Rule, Rules
 from harness.suite.recipes import Part
-from harness.values.insights import Advice, Diagnosis, Headroom, Ideal, Quote, Worth
+from harness.values.insights import Advice, CostEstimate, Diagnosis, Oracle, OracleGain, Worth
 from harness.values.measures import parse
 
 PARTS: tuple[Part, ...] = get_args(Part)
-IDEALS: dict[Part, Ideal] = {
+IDEALS: dict[Part, Oracle] = {
     "retriever": "ideal-retriever", "reranker": "ideal-reranker", "generator": "ideal-generator",
 }  # fmt: skip
 SIGNS = {">=": "at least", ">": "over", "<=": "at most", "<": "under"}
 
 
 def advise(
-    seen: Diagnosis, rules: Rules, candidates: Mapping[str, Sequence[Part]], unproven: Collection[str] = ()
+    seen: Diagnosis, rules: Rules, candidates: Mapping[str, Sequence[Part]], uncalibrated: Collection[str] = ()
 ) -> tuple[Advice, ...]:
     """Return what the rules advise, best first; each rule once at most.
 
@@ -33,7 +33,7 @@ def advise(
     `unproven` the measures that the facts leave out. Tuning is advised against where every candidate for it is quoted
     over a limit.
     """
-    book = _Book(rules, seen, candidates, unproven)
+    book = _Book(rules, seen, candidates, uncalibrated)
     found = {rule.id: book.advice(rule, rule.tunes) for rule in book.rules.values() if book.fires(rule)}
     single = [one for one in found.values() if one.kind == "tune" and not one.against and len(one.tunes) == 1]
     parts = tuple(part for part in PARTS if any(part in one.tunes for one in single))
@@ -43,7 +43,7 @@ def advise(
     return tuple(one.model_copy(update={"rank": rank}) for rank, one in enumerate(ranked, start=1))
 
 
-def could_buy(headroom: Iterable[Headroom], tunes: Iterable[str]) -> tuple[Worth, ...]:
+def could_buy(oracle_gains: Iterable[OracleGain], tunes: Iterable[str]) -> tuple[Worth, ...]:
     """What tuning these parts together could buy, on every measure that they can change.
 
     Of rank measures: what the ideal retriever gained, if it is among them, else the ideal reranker; a generator changes
@@ -51,8 +51,8 @@ def could_buy(headroom: Iterable[Headroom], tunes: Iterable[str]) -> tuple[Worth
     Of answers: one part buys what its ideal did, retriever and reranker what `oracle-context` did. If the generator is
     tuned with either, nothing but a perfect score bounds them.
     """
-    by_measure: dict[str, dict[Ideal, Headroom]] = {}
-    for room in headroom:
+    by_measure: dict[str, dict[Oracle, OracleGain]] = {}
+    for room in oracle_gains:
         if room.difference is not None:
             by_measure.setdefault(room.measure, {})[room.ideal] = room
     parts, found = frozenset(tunes), []
@@ -65,7 +65,7 @@ def could_buy(headroom: Iterable[Headroom], tunes: Iterable[str]) -> tuple[Worth
     return tuple(found)
 
 
-def _only_perfect(parts: frozenset[str], rooms: Mapping[Ideal, Headroom], *, is_rank: bool) -> bool:
+def _only_perfect(parts: frozenset[str], rooms: Mapping[Oracle, OracleGain], *, is_rank: bool) -> bool:
     """Whether no ideal part says what these could buy together."""
     if not is_rank:
         return "generator" in parts and len(parts) > 1
@@ -73,9 +73,9 @@ def _only_perfect(parts: frozenset[str], rooms: Mapping[Ideal, Headroom], *, is_
     return parts >= {"retriever", "reranker"} and ideal is not None and not ideal.bound
 
 
-def _ideals(parts: frozenset[str], *, is_rank: bool) -> Sequence[Ideal]:
+def _ideals(parts: frozenset[str], *, is_rank: bool) -> Sequence[Oracle]:
     """The ideals that say what parts could buy, the best one first; parts of retrieval, or the generator alone."""
-    single: list[Ideal] = [ideal for part, ideal in IDEALS.items() if part in parts]
+    single: list[Oracle] = [ideal for part, ideal in IDEALS.items() if part in parts]
     if is_rank:
         return [ideal for ideal in single if ideal != "ideal-generator"][:1]
     if parts <= {"generator"}:
@@ -83,12 +83,12 @@ def _ideals(parts: frozenset[str], *, is_rank: bool) -> Sequence[Ideal]:
     return [*single, "oracle-context"] if len(parts) == 1 else ["oracle-context"]
 
 
-def _worth(room: Headroom) -> Worth:
+def _worth(room: OracleGain) -> Worth:
     difference = room.difference or 0.0
     return Worth(measure=room.measure, difference=difference, low=room.low, high=room.high, bound=room.bound)
 
 
-def _perfect(measure: str, rooms: Iterable[Headroom]) -> list[Worth]:
+def _perfect(measure: str, rooms: Iterable[OracleGain]) -> list[Worth]:
     kind = parse(measure).kind
     perfect = kind.low if kind.better == "lower" else kind.high
     return [Worth(measure=measure, difference=abs(perfect - room.real)) for room in rooms if room.real is not None][:1]
@@ -98,10 +98,10 @@ class _Book:
     """The rules against one diagnosis: which hold, what each advises, and what would turn it."""
 
     def __init__(
-        self, rules: Rules, seen: Diagnosis, candidates: Mapping[str, Sequence[Part]], unproven: Collection[str]
+        self, rules: Rules, seen: Diagnosis, candidates: Mapping[str, Sequence[Part]], uncalibrated: Collection[str]
     ) -> None:
         self.rules, self.seen, self.facts, self.candidates = rules.rules, seen, seen.facts, candidates
-        self.unproven = unproven
+        self.uncalibrated = uncalibrated
         self.classes = {rule.id: number for number, group in enumerate(rules.classes) for rule in group.rules}
 
     def fires(self, rule: Rule) -> bool:
@@ -122,9 +122,11 @@ class _Book:
     def advice(self, rule: Rule, tunes: tuple[Part, ...]) -> Advice:
         """What a rule advises, with its rank left open."""
         doing = [name for name, parts in self.candidates.items() if _does(rule, frozenset(tunes), frozenset(parts))]
-        quotes = [quote for quote in self.seen.quotes if quote.candidate in doing] if rule.kind == "tune" else []
-        trouble = {quote.candidate: list(_over(quote, self.facts)) for quote in quotes}
-        within = [quote for quote in quotes if not trouble[quote.candidate]]
+        estimates = (
+            [estimate for estimate in self.seen.estimates if estimate.candidate in doing] if rule.kind == "tune" else []
+        )
+        trouble = {estimate.candidate: list(_over(estimate, self.facts)) for estimate in estimates}
+        within = [estimate for estimate in estimates if not trouble[estimate.candidate]]
         return Advice(
             rank=0,
             rule=rule.id,
@@ -132,11 +134,11 @@ class _Book:
             action=_filled(rule.action, self.facts, tunes) or rule.id,
             tunes=tunes,
             candidates=tuple(doing),
-            against=rule.against or (bool(quotes) and not within and len(quotes) == len(doing)),
-            could_buy=_buys(rule, tunes, self.seen, self.unproven),
+            against=rule.against or (bool(estimates) and not within and len(estimates) == len(doing)),
+            could_buy=_buys(rule, tunes, self.seen, self.uncalibrated),
             why=(*_reasons(rule, self.facts, tunes), *(text for said in trouble.values() for text in said)),
             would_change=tuple(dict.fromkeys(self._turning(rule))),
-            quote=_cheapest(within or quotes),
+            estimate=_cheapest(within or estimates),
         )
 
     def in_stages(self, rule: Rule, parts: tuple[Part, ...], single: Sequence[Advice]) -> Advice:
@@ -187,39 +189,46 @@ def _does(rule: Rule, tunes: frozenset[Part], parts: frozenset[Part]) -> bool:
     return bool(tunes) and (tunes <= parts if rule.against else tunes == parts)
 
 
-def _cheapest(quotes: Sequence[Quote]) -> Quote | None:
-    return min(quotes, key=lambda quote: (quote.dollars, quote.seconds_in_full, quote.candidate), default=None)
+def _cheapest(estimates: Sequence[CostEstimate]) -> CostEstimate | None:
+    return min(
+        estimates, key=lambda estimate: (estimate.dollars, estimate.seconds_in_full, estimate.candidate), default=None
+    )
 
 
-def _over(quote: Quote, facts: Facts) -> Iterator[str]:
+def _over(estimate: CostEstimate, facts: Facts) -> Iterator[str]:
     """Which limits a candidate is over. One that adds no time is not to blame for a pipeline that is too slow."""
     usd, limit, now = (facts.get(name) for name in ("limit.usd", "limit.p95_ms", "p95_ms"))
-    if usd is not None and quote.dollars > usd:
-        cost = number(quote.dollars, "dollars")
-        yield f"{quote.candidate} is estimated to cost {cost} to make, over max_usd ({number(usd, 'dollars')})."
-    if limit is not None and now is not None and quote.added_p95_ms and now + max(0.0, quote.added_p95_ms) > limit:
-        time = number(now + quote.added_p95_ms, "ms")
-        guess = " by a guess" * (quote.basis.get("rerank") == "guessed")
-        yield f"{quote.candidate} is estimated{guess} to take {time} (p95), over max_p95_ms ({number(limit, 'ms')})."
+    if usd is not None and estimate.dollars > usd:
+        cost = number(estimate.dollars, "dollars")
+        yield f"{estimate.candidate} is estimated to cost {cost} to make, over max_usd ({number(usd, 'dollars')})."
+    if (
+        limit is not None
+        and now is not None
+        and estimate.added_p95_ms
+        and now + max(0.0, estimate.added_p95_ms) > limit
+    ):
+        time = number(now + estimate.added_p95_ms, "ms")
+        guess = " by a guess" * (estimate.basis.get("rerank") == "guessed")
+        yield f"{estimate.candidate} is estimated{guess} to take {time} (p95), over max_p95_ms ({number(limit, 'ms')})."
 
 
-def _buys(rule: Rule, tunes: Sequence[Part], seen: Diagnosis, unproven: Collection[str]) -> tuple[Worth, ...]:
+def _buys(rule: Rule, tunes: Sequence[Part], seen: Diagnosis, uncalibrated: Collection[str]) -> tuple[Worth, ...]:
     """What following a rule could buy; of what is left alone, the most that any one part could."""
     if rule.buys == "depth" or rule.buys == "context":
-        return _of_curve(rule.buys, seen, unproven)
+        return _of_curve(rule.buys, seen, uncalibrated)
     if rule.buys == "without-reranker":
-        found = (room for room in seen.headroom if room.ideal == rule.buys and room.difference is not None)
+        found = (room for room in seen.oracle_gains if room.ideal == rule.buys and room.difference is not None)
         return tuple(map(_worth, found))
     if rule.kind != "leave":
-        return could_buy(seen.headroom, (rule.buys,) if rule.buys else tunes)
+        return could_buy(seen.oracle_gains, (rule.buys,) if rule.buys else tunes)
     most: dict[str, Worth] = {}
-    for worth in (worth for part in tunes for worth in could_buy(seen.headroom, (part,))):
+    for worth in (worth for part in tunes for worth in could_buy(seen.oracle_gains, (part,))):
         most[worth.measure] = max(most.get(worth.measure, worth), worth, key=lambda one: one.difference)
     return tuple(most.values())
 
 
-def _of_curve(kind: Literal["depth", "context"], seen: Diagnosis, unproven: Collection[str]) -> tuple[Worth, ...]:
-    curve, name = curve_of(seen, kind, unproven), f"gain.{kind}"
+def _of_curve(kind: Literal["depth", "context"], seen: Diagnosis, uncalibrated: Collection[str]) -> tuple[Worth, ...]:
+    curve, name = curve_of(seen, kind, uncalibrated), f"gain.{kind}"
     gain, low, high = (seen.facts.get(name + end) for end in ("", ".low", ".high"))
     if curve is None or gain is None:
         return ()

@@ -47,14 +47,14 @@ def signs(
     """
     texts = [query.text for query in queries.values()] + [documents[key].content for key in by_hash(documents)]
     return (
-        *((shattered(texts, pieces, language),) if pieces is not None else ()),
+        *((fragmented(texts, pieces, language),) if pieces is not None else ()),
         no_shared_word(queries, qrels, documents, language),
         *((agreement(run, other, queries),) if other else ()),
         judged(run, {query_id: qrels.get(query_id, {}) for query_id in queries}),
     )
 
 
-def shattered(texts: Iterable[str], pieces: Pieces, language: str = ENGLISH) -> Sign:
+def fragmented(texts: Iterable[str], pieces: Pieces, language: str = ENGLISH) -> Sign:
     """Share of the first `VOCABULARY` distinct words of the texts that a tokenizer breaks into 4 pieces or more."""
     words = list(islice(_distinct(texts, language), VOCABULARY))
     broken = sum(pieces(word) >= SHATTERED for word in words)

@@ -11,11 +11,11 @@ from typing import Literal, NamedTuple
 
 from harness.diagnosis.meanings import NAMES
 from harness.suite.bounds import Limits
-from harness.values.insights import Curve, Diagnosis, Funnel, Headroom, Ideal, PlaceName, Point, Population, Sign
+from harness.values.insights import Curve, Diagnosis, Funnel, Oracle, OracleGain, PlaceName, Point, Population, Sign
 from harness.values.measures import parse
 
 MAIN_ANSWER, HITS = "utility", "hit_rate"
-PARTS: dict[Ideal, str] = {
+PARTS: dict[Oracle, str] = {
     "ideal-retriever": "retriever",
     "ideal-reranker": "reranker",
     "oracle-context": "retrieval",
@@ -50,22 +50,22 @@ class Setting(NamedTuple):
     untrained_reranker: bool | None = None
     train_judged: int | None = None
     served_generator: bool = False
-    unproven: frozenset[str] = frozenset()
+    uncalibrated: frozenset[str] = frozenset()
     rerank_depth: int | None = None
 
 
 def facts(seen: Diagnosis, setting: Setting) -> dict[str, float | None]:
     """All facts of a diagnosis; its own `facts` and `advice` are not read."""
-    rank, answers = measures_of(seen, setting.unproven)
+    rank, answers = measures_of(seen, setting.uncalibrated)
     found: dict[str, float | None] = dict.fromkeys(NAMES)
     found |= {"n.judged": seen.judged, "n.groups": seen.groups, "train.judged": setting.train_judged}
-    found["answers.unproven"] = len(setting.unproven.intersection(seen.measures))
+    found["answers.unproven"] = len(setting.uncalibrated.intersection(seen.measures))
     for part in (
-        _losses(seen, setting.unproven),
+        _losses(seen, setting.uncalibrated),
         _rooms(seen, {"": rank, ".answers": answers}, setting.margins),
         _depths(seen),
         _rerank_depths(seen, setting.rerank_depth),
-        _contexts(seen, setting.unproven),
+        _contexts(seen, setting.uncalibrated),
         _signs(seen.signs),
         _times(seen, setting),
         _parts(setting),
@@ -74,20 +74,20 @@ def facts(seen: Diagnosis, setting: Setting) -> dict[str, float | None]:
     return found
 
 
-def measures_of(seen: Diagnosis, unproven: Collection[str] = ()) -> tuple[str | None, str | None]:
+def measures_of(seen: Diagnosis, uncalibrated: Collection[str] = ()) -> tuple[str | None, str | None]:
     """The measures that facts are about: the first of ranks; `utility`, or the first other one of answers.
 
     None of them is `unproven`.
     """
     rank = [name for name in seen.measures if parse(name).is_rank]
-    answers = [name for name in seen.measures if not parse(name).is_rank and name not in unproven]
+    answers = [name for name in seen.measures if not parse(name).is_rank and name not in uncalibrated]
     return next(iter(rank), None), MAIN_ANSWER if MAIN_ANSWER in answers else next(iter(answers), None)
 
 
-def _losses(seen: Diagnosis, unproven: Collection[str]) -> Iterator[tuple[str, float | None]]:
+def _losses(seen: Diagnosis, uncalibrated: Collection[str]) -> Iterator[tuple[str, float | None]]:
     answers = seen.funnel("answers")
     # Whether an answer is invented shows in the answer itself: no judge is asked for it.
-    proven = answers is not None and not _rests_on(answers, unproven)
+    proven = answers is not None and not _rests_on(answers, uncalibrated)
     for name, (kind, place_name, population) in PLACES.items():
         funnel = seen.funnel(kind)
         told = kind == "retrieval" or population == "unanswerable" or proven
@@ -98,9 +98,9 @@ def _losses(seen: Diagnosis, unproven: Collection[str]) -> Iterator[tuple[str, f
         yield from _of_answers(answers) if proven else ()
 
 
-def _rests_on(answers: Funnel, unproven: Collection[str]) -> bool:
+def _rests_on(answers: Funnel, uncalibrated: Collection[str]) -> bool:
     """Whether an unproven measure decided what is right: the one of `utility`, which the rule of the funnel names."""
-    return MAIN_ANSWER in unproven or any(f"right: {name} of" in answers.rule for name in unproven)
+    return MAIN_ANSWER in uncalibrated or any(f"right: {name} of" in answers.rule for name in uncalibrated)
 
 
 def _of_answers(funnel: Funnel) -> Iterator[tuple[str, float | None]]:
@@ -122,7 +122,7 @@ def _rooms(
     for suffix, measure in measures.items():
         margin = margins.get(measure, 0.0) if measure else None
         yield f"margin{suffix or '.rank'}", margin
-        rooms = {part: room for ideal, part in PARTS.items() if measure and (room := seen.room(ideal, measure))}
+        rooms = {part: room for ideal, part in PARTS.items() if measure and (room := seen.oracle_gain(ideal, measure))}
         for part, room in rooms.items():
             name = f"room.{part}{suffix}"
             yield from ((name, room.difference), (f"{name}.low", room.low), (f"{name}.high", room.high))
@@ -139,7 +139,7 @@ def _rooms(
     yield from (("room.known", len(known)), ("room.clear", len(clear)), ("room.possible", len(possible)))
 
 
-def _detectable(rooms: Iterable[Headroom]) -> float | None:
+def _detectable(rooms: Iterable[OracleGain]) -> float | None:
     """The median over the ideal parts, of two the larger: the smallest would be that of the part that changes least."""
     found = [room.detectable for room in rooms if room.detectable and room.ideal != "without-reranker"]
     return median_high(found) if found else None
@@ -197,9 +197,9 @@ def _rerank_depths(seen: Diagnosis, rerank_depth: int | None) -> Iterator[tuple[
         yield "gain.rerank_depth.high", high
 
 
-def _contexts(seen: Diagnosis, unproven: Collection[str]) -> Iterator[tuple[str, float | None]]:
+def _contexts(seen: Diagnosis, uncalibrated: Collection[str]) -> Iterator[tuple[str, float | None]]:
     """The best number of passages against the present one; of equal ones the nearest, and of these the fewer."""
-    curve = curve_of(seen, "context", unproven)
+    curve = curve_of(seen, "context", uncalibrated)
     if curve and (here := _at(curve, curve.chosen)):
         best = max(curve.points, key=lambda point: (point.mean, -abs(point.at - curve.chosen), -point.at))
         yield from (("context", here.at), ("context.best", best.at), ("gain.context", best.mean - here.mean))
@@ -212,10 +212,10 @@ def _at(curve: Curve, at: int) -> Point | None:
     return next((point for point in curve.points if point.at == at), None)
 
 
-def curve_of(seen: Diagnosis, kind: Literal["depth", "context"], unproven: Collection[str] = ()) -> Curve | None:
+def curve_of(seen: Diagnosis, kind: Literal["depth", "context"], uncalibrated: Collection[str] = ()) -> Curve | None:
     """The curve of that kind that facts are about, None if there is none: of depths, hit rates come before recall."""
-    found = [curve for curve in seen.curves if curve.kind == kind and curve.measure not in unproven]
-    wanted = HITS if kind == "depth" else measures_of(seen, unproven)[1]
+    found = [curve for curve in seen.curves if curve.kind == kind and curve.measure not in uncalibrated]
+    wanted = HITS if kind == "depth" else measures_of(seen, uncalibrated)[1]
     return next((curve for curve in found if curve.measure == wanted), next(iter(found), None))
 
 
@@ -229,9 +229,9 @@ def _times(seen: Diagnosis, setting: Setting) -> Iterator[tuple[str, float | Non
     yield from ((f"share.p95.{time.part}", time.share_p95) for time in seen.times)
     yield from (("limit.p95_ms", setting.limits.max_p95_ms), ("limit.usd", setting.limits.max_usd))
     added = [
-        (quote.added_p95_ms, quote.basis.get("rerank"))
-        for quote in seen.quotes
-        if "reranker" in quote.tunes and quote.added_p95_ms is not None
+        (estimate.added_p95_ms, estimate.basis.get("rerank"))
+        for estimate in seen.estimates
+        if "reranker" in estimate.tunes and estimate.added_p95_ms is not None
     ]
     least, basis = min(added, key=lambda one: one[0], default=(None, None))
     yield from (("p95_ms", seen.p95_ms), ("added.p95.reranker", least))

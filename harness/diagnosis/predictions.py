@@ -74,8 +74,8 @@ def advice_on(diagnosis: Diagnosis, tunes: tuple[str, ...]) -> Advice | None:
 
 def _prediction(diagnosis: Diagnosis, outcome: Outcome, info: SystemInfo, row: Comparison) -> Prediction:
     advice = advice_on(diagnosis, info.tunes)
-    worth = next((one for one in could_buy(diagnosis.headroom, info.tunes) if one.measure == row.measure), None)
-    quote = next((one for one in diagnosis.quotes if one.candidate == info.name), None)
+    worth = next((one for one in could_buy(diagnosis.oracle_gains, info.tunes) if one.measure == row.measure), None)
+    estimate = next((one for one in diagnosis.estimates if one.candidate == info.name), None)
     standing = _standing(advice, worth, row)
     said = [_said(standing, row, _over_limit(diagnosis, info)), *_exceeded(worth, row, diagnosis.split, outcome.split)]
     return Prediction(
@@ -90,10 +90,10 @@ def _prediction(diagnosis: Diagnosis, outcome: Outcome, info: SystemInfo, row: C
         low=row.low,
         high=row.high,
         verdict=row.verdict,
-        quoted_seconds=quote.seconds_in_full if quote else None,
-        paid_seconds=info.make_seconds,
-        quoted_dollars=quote.dollars if quote else None,
-        paid_dollars=info.make_dollars,
+        estimated_seconds=estimate.seconds_in_full if estimate else None,
+        paid_seconds=info.build_seconds,
+        estimated_dollars=estimate.dollars if estimate else None,
+        paid_dollars=info.build_dollars,
         said="; ".join(said),
     )
 
@@ -140,7 +140,7 @@ def _untold(row: Comparison) -> str:
 def _over_limit(diagnosis: Diagnosis, info: SystemInfo) -> str:
     """The limit that a system was measured to be over; empty if it is over none."""
     usd, p95 = diagnosis.facts.get("limit.usd"), diagnosis.facts.get("limit.p95_ms")
-    if usd is not None and info.make_dollars > usd:
+    if usd is not None and info.build_dollars > usd:
         return "max_usd"
     total = info.serving.total if info.serving else None
     return "max_p95_ms" if p95 is not None and total is not None and total.p95_ms > p95 else ""

@@ -71,7 +71,7 @@ class Scorecards:
         """Whether an LLM judges it, or decides it."""
         return not measure.is_rank and scoring.asks_judge(measure, self.settings)
 
-    def unproven(self) -> tuple[str, ...]:
+    def uncalibrated(self) -> tuple[str, ...]:
         """Measures that rest on a judge who is not calibrated: advisory."""
         right = self.plan.suite.utility.right
         judge = self.settings.judge
@@ -99,12 +99,12 @@ class Scorecards:
         suite = self.plan.suite
         if suite.llm.judge is None or not any(map(self._judged, self.measures)):
             return []
-        unproven = [
+        uncalibrated = [
             f"{name} rests on {suite.utility.right}, for which the judge {suite.llm.judge.model} is not calibrated, so "
             f"it is advisory and gates nothing; 'harness judge {suite.name} --labels FILE' compares it with people."
-            for name in self.unproven()
+            for name in self.uncalibrated()
         ]
-        return [*unproven, *judges.kin(suite)]
+        return [*uncalibrated, *judges.kin(suite)]
 
     def rows(self, system: SystemPlan) -> list[Score]:
         """All score rows of a system: a row for every (measure, query of the split)."""

@@ -163,7 +163,7 @@ def _sample_of(full: Plan) -> Suite:
     """The suite with each part of each candidate tuned alone, in small; those that come out alike once."""
     suite = full.suite
     samples: list[Candidate] = []
-    for candidate in suite.strategies.values():
+    for candidate in suite.all_candidates.values():
         for part in candidate.tune:
             small = _small(suite, _offline(suite, candidate), part)
             samples += [small] if small not in samples else []
@@ -171,7 +171,7 @@ def _sample_of(full: Plan) -> Suite:
         update={"synthesize": suite.data.synthesize.model_copy(update={"max_documents": DOCUMENTS})}
     )
     named = {f"sample-{number}-{one.tune[0]}": one for number, one in enumerate(samples, start=1)}
-    update = {"candidates": named, "factorial": (), "data": data, "seeds": (0,), "reference_rows": ("untuned",)}
+    update = {"candidates": named, "factorial": (), "data": data, "seeds": (0,), "baseline_rows": ("untuned",)}
     return suite.model_copy(update=update)
 
 

@@ -16,11 +16,11 @@ from harness.execution.latency import Latencies
 from harness.execution.scheduler import Execution, Watch, carry_out, no_watch
 from harness.execution.score_cache import Scorecards
 from harness.experiments import followup, forgetting
-from harness.experiments.noops import Twins, no_ops
+from harness.experiments.noops import Duplicates, no_ops
 from harness.planning import requirements
 from harness.planning.comparisons import Comparisons
 from harness.planning.graph import Plan, SystemPlan
-from harness.planning.ledger import making_cost, unknown_costs
+from harness.planning.ledger import build_cost, unknown_costs
 from harness.planning.plan import build_plan
 from harness.remarks.front import Ran, front
 from harness.remarks.settings import not_run, settings
@@ -106,8 +106,8 @@ class Bench:
             system.label: latencies.measure(system) for system in plan.systems if self._served(system, execution)
         }
         alike = no_ops(plan, execution, self.store)
-        systems = self._systems(plan, execution, serving, alike.twins)
-        compared, unknown = Comparisons(plan, rows, cards.unproven()), self._unknown(plan, execution)
+        systems = self._systems(plan, execution, serving, alike.duplicates)
+        compared, unknown = Comparisons(plan, rows, cards.uncalibrated()), self._unknown(plan, execution)
         summaries = [summary for system in plan.systems for summary in summarise(rows[system.label], self.split)]
         ran = Ran(self.written, dataset, plan, execution.rows, cards.judgements, rows, unknown)
         outcome = Outcome(
@@ -123,7 +123,7 @@ class Bench:
             measures=tuple(map(str, self.suite.measures)),
             identities={str(measure): cards.identity(measure, self.split) for measure in self.suite.measures},
             measured={str(measure): cards.measured(measure) for measure in self.suite.measures},
-            advisory=cards.unproven(),
+            advisory=cards.uncalibrated(),
             systems=tuple(systems),
             summaries=tuple(summaries),
             comparisons=(*compared.gains(), *compared.advisory()),
@@ -137,7 +137,7 @@ class Bench:
             not_run=not_run(self.suite, plan) | {f"probe {name}": why for name, why in latencies.failed.items()},
             notes=(*front(ran, self.store, self.services), *cards.remarks(), *there.notes, *alike.notes),
             repairs=dataset.repairs,
-            missing_lists=self._missing_lists(plan, dataset, execution),
+            queries_without_run=self._queries_without_run(plan, dataset, execution),
             calls_planned=len(plan.calls),
             calls_without_sharing=plan.calls_without_sharing,
             resolved=resolved(self.suite),
@@ -164,13 +164,13 @@ class Bench:
         return not any(goal in execution.failed for goal in system.goals)
 
     def _systems(
-        self, plan: Plan, execution: Execution, serving: Mapping[str, Serving | None], alike: Mapping[str, Twins]
+        self, plan: Plan, execution: Execution, serving: Mapping[str, Serving | None], alike: Mapping[str, Duplicates]
     ) -> list[SystemInfo]:
         found = []
         for system in plan.systems:
-            seconds, dollars = making_cost(plan, system, execution.rows, self.suite.prices)
+            seconds, dollars = build_cost(plan, system, execution.rows, self.suite.prices)
             failed = next((execution.failed[goal] for goal in system.goals if goal in execution.failed), "")
-            same = alike.get(system.label, Twins())
+            same = alike.get(system.label, Duplicates())
             found.append(
                 SystemInfo(
                     name=system.name,
@@ -178,11 +178,11 @@ class Bench:
                     role=system.role,
                     tunes=system.tunes,
                     identity=system.identity,
-                    make_seconds=seconds,
-                    make_dollars=dollars,
+                    build_seconds=seconds,
+                    build_dollars=dollars,
                     serving=serving.get(system.label),
                     failed=failed,
-                    same_as=same.lists,
+                    same_run_as=same.lists,
                     same_answers_as=same.answers,
                     same_weights_as=same.weights,
                 )
@@ -198,13 +198,15 @@ class Bench:
                 found.append(scoring.abstention_table(system.name, system.seed, written, cards.references, rule))
         return found
 
-    def _missing_lists(self, plan: Plan, dataset: Dataset, execution: Execution) -> dict[str, int]:
+    def _queries_without_run(self, plan: Plan, dataset: Dataset, execution: Execution) -> dict[str, int]:
         part = dataset.splits[self.split]
         found = {}
         for system in plan.systems:
             place = self.store.get(system.run) if system.run and system.scores_run else None
             count = (
-                scoring.missing_lists(read_run(place / RUN_FILE, escaped=True), part.qrels, part.level) if place else 0
+                scoring.queries_without_run(read_run(place / RUN_FILE, escaped=True), part.qrels, part.level)
+                if place
+                else 0
             )
             if count:
                 found[system.label] = count

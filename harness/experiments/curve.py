@@ -33,21 +33,21 @@ from harness.suite.files import load_suite
 from harness.suite.recipes import Part
 from harness.suite.spec import Candidate, Suite
 from harness.suite.uses import reading_of
-from harness.values.insights import Growth
+from harness.values.insights import LearningCurve
 from harness.values.measures import Measure
 
 STORE = Path(".harness")
 SHARES = (0.25, 0.5, 1.0)
-GROWTH_FILE = "growth.json"
+CURVE_FILE = "curve.json"
 CALIBRATE = "calibrate it with 'harness judge', or gate another measure"
 RETRIEVAL: tuple[Part, ...] = ("retriever", "reranker")
 Where = Literal["dev", "test"]
 
 
-class Grew(NamedTuple):
+class CurveResult(NamedTuple):
     """A curve, where it was written, and how much of it had to be computed."""
 
-    growth: Growth
+    curve: LearningCurve
     folder: Path
     calls_made: int
     failed: Mapping[str, str]
@@ -56,7 +56,7 @@ class Grew(NamedTuple):
 def curve(
     suite: str | Path, candidate: str, store: Path = STORE, shares: Sequence[float] = SHARES, split: Where = "dev",
     seeds: Sequence[int] = (), watch: Watch = no_watch, executor: Executor | None = None, replay: bool = False,
-) -> Grew:  # fmt: skip
+) -> CurveResult:  # fmt: skip
     """Train a candidate of a suite on each share of its data, score it on `split`, and write what came of it.
 
     `seeds` replaces those of the suite; scores of several are averaged by question. Raises HarnessError for anything
@@ -75,10 +75,12 @@ def curve(
     kept, services = FolderStore(store / "store"), endpoints.services_of(derived, store, replay)
     plan.parts.publish(kept)
     cards = Scorecards(plan, dataset, kept, watch, services, store)
-    unproven = cards.unproven()
-    cards.measures = [measure for measure in cards.measures if str(measure) not in unproven]
+    uncalibrated = cards.uncalibrated()
+    cards.measures = [measure for measure in cards.measures if str(measure) not in uncalibrated]
     if not cards.measures:
-        raise ConfigError(Problem("gates", f"{', '.join(unproven)} rests on a judge who is not calibrated", CALIBRATE))
+        raise ConfigError(
+            Problem("gates", f"{', '.join(uncalibrated)} rests on a judge who is not calibrated", CALIBRATE)
+        )
     endpoints.check(endpoints.roles_needed(plan, kept, cards.lacks_judgements()), services, derived)
     if endpoints.spoken(written, store) != spec:
         # What its servers refuse is known now: everything is planned by it.
@@ -93,7 +95,7 @@ def curve(
         folder / "scores.parquet", [row._asdict() for some in rows.values() for row in some], SCORE_COLUMNS
     )
     _write(found, folder)
-    return Grew(found, folder, execution.made, execution.failed)
+    return CurveResult(found, folder, execution.made, execution.failed)
 
 
 def suite_for(suite: Suite, name: str, shares: Sequence[float], split: Where, seeds: Sequence[int] = ()) -> Suite:
@@ -101,9 +103,9 @@ def suite_for(suite: Suite, name: str, shares: Sequence[float], split: Where, se
 
     Raises ConfigError for an unknown candidate, for shares that make no curve, and if no gated measure could move.
     """
-    candidate = suite.strategies.get(name)
+    candidate = suite.all_candidates.get(name)
     if candidate is None:
-        raise ConfigError(Problem("", f"{suite.name} has no candidate {name!r}", nearest(name, suite.strategies)))
+        raise ConfigError(Problem("", f"{suite.name} has no candidate {name!r}", nearest(name, suite.all_candidates)))
     ordered = sorted(set(shares))
     if len(ordered) < 2 or not all(0 < share <= 1 for share in ordered):
         what = "a curve needs two shares or more, above 0 and at most 1"
@@ -118,7 +120,7 @@ def suite_for(suite: Suite, name: str, shares: Sequence[float], split: Where, se
             "evaluate": suite.evaluate.model_copy(update={"split": split}),
             "candidates": {label_of(name, share): at_share(suite, candidate, share) for share in ordered},
             "factorial": (),
-            "reference_rows": (UNTUNED,),
+            "baseline_rows": (UNTUNED,),
             "seeds": tuple(dict.fromkeys(seeds)) or suite.seeds,
             "measures": measures,
             "gates": tuple(gate for gate in suite.gates if gate.measure in measures),
@@ -153,7 +155,7 @@ def at_share(suite: Suite, candidate: Candidate, share: float) -> Candidate:
 def _growth(
     suite: Suite, name: str, shares: Sequence[float], plan: Plan, execution: Execution, rows: Rows,
     measures: Sequence[Measure],
-) -> Growth:  # fmt: skip
+) -> LearningCurve:  # fmt: skip
     split, untuned = plan.suite.evaluate.split, rows[UNTUNED]
     margins = {measure: plan.suite.margins[measure] for measure in measures}
     named = {str(measure): margin for measure, margin in margins.items()}
@@ -163,7 +165,7 @@ def _growth(
         {row.query_id: row.group for row in untuned},
         margins, failure_limit=suite.failure_limit, alpha=ALPHA, resamples=RESAMPLES,
     )  # fmt: skip
-    return Growth(
+    return LearningCurve(
         suite=suite.name,
         candidate=name,
         split=split,
@@ -233,16 +235,16 @@ def _notes(suite: Suite, name: str, plan: Plan, execution: Execution, measures: 
     yield "Every share is trained for as many epochs, so less data also means fewer steps"
     left_out = [str(measure) for measure in suite.margins if measure not in measures]
     if left_out:
-        tuned = " and the ".join(suite.strategies[name].tune)
+        tuned = " and the ".join(suite.all_candidates[name].tune)
         yield (
             f"Left out: {', '.join(left_out)}; tuning the {tuned} cannot move it, or a judge decides it who is not "
             "calibrated"
         )
 
 
-def _write(found: Growth, folder: Path) -> None:
-    from harness.report import write_growth
+def _write(found: LearningCurve, folder: Path) -> None:
+    from harness.report import write_learning_curve
 
-    formats.write_atomically(folder / GROWTH_FILE, found.model_dump_json(indent=1))
+    formats.write_atomically(folder / CURVE_FILE, found.model_dump_json(indent=1))
     point_to(folder.parent / "latest", folder)
-    guarded(lambda: write_growth(found, folder), "the report", folder)
+    guarded(lambda: write_learning_curve(found, folder), "the report", folder)

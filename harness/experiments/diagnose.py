@@ -28,7 +28,7 @@ from harness.hashing import digest_of
 from harness.models import loaders
 from harness.planning import requirements
 from harness.planning.calls import UNTUNED
-from harness.planning.estimates import plan_of, quotes
+from harness.planning.estimates import estimates, plan_of
 from harness.planning.graph import Plan
 from harness.planning.oracles import build_diagnosis_plan, pipeline_identity, suite_for
 from harness.remarks import answers, data, language
@@ -41,7 +41,7 @@ from harness.suite.recipes import RerankerRecipe
 from harness.suite.spec import Candidate, Suite
 from harness.suite.uses import reading_of
 from harness.values.findings import Serving
-from harness.values.insights import Diagnosis, Quote, Sign
+from harness.values.insights import CostEstimate, Diagnosis, Sign
 from harness.values.records import Score
 
 Split = Literal["dev", "test"]
@@ -112,15 +112,15 @@ class _Diagnosing:
             groups=len({part.queries[key].group for key in part.judged}),
             measures=tuple(map(str, seen.measures)),
             funnels=tuple(seen.funnels()),
-            headroom=tuple(seen.headroom()),
+            oracle_gains=tuple(seen.oracle_gains()),
             curves=tuple(seen.curves()),
             signs=self._signs(seen),
             times=part_times(serving, latencies.timings()),
             p95_ms=serving.total.p95_ms if serving and serving.total else None,
             dollars_per_1000=serving.dollars_per_1000 if serving else None,
-            quotes=self._quotes(dataset, serving),
+            estimates=self._quotes(dataset, serving),
         )
-        diagnosis = self._advised(diagnosis, dataset, frozenset(cards.unproven()))
+        diagnosis = self._advised(diagnosis, dataset, frozenset(cards.uncalibrated()))
         told = (*data.told(dataset, self.split), *remarks_of_endpoints.dialects(self.written, self.services))
         read = language.read_as(dataset)
         notes = (*told, *read, *self._remarks(diagnosis), *cards.remarks(), *self.notes)
@@ -163,7 +163,7 @@ class _Diagnosing:
         language_of = seen.dataset.language
         return domain_gap.signs(judged, part.usable, documents, seen.pool, other, pieces, language_of)
 
-    def _quotes(self, dataset: Dataset, serving: Serving | None) -> tuple[Quote, ...]:
+    def _quotes(self, dataset: Dataset, serving: Serving | None) -> tuple[CostEstimate, ...]:
         """What the candidates are estimated to cost; none where their plan cannot be made."""
         suite = self.given if self.given.evaluate.split in dataset.splits else self.suite
         try:
@@ -174,25 +174,25 @@ class _Diagnosing:
             return ()
         self.notes += [f"What {name} costs is not estimated: {why}" for name, why in left_out.items()]
         self.notes += [f"Not timed on a sample: {why}" for why in dict.fromkeys(failed.values())]
-        return quotes(full, self.store, serving.total if serving else None)
+        return estimates(full, self.store, serving.total if serving else None)
 
-    def _advised(self, seen: Diagnosis, dataset: Dataset, unproven: frozenset[str]) -> Diagnosis:
-        told = seen.model_copy(update={"facts": facts(seen, self._setting(dataset, unproven))})
+    def _advised(self, seen: Diagnosis, dataset: Dataset, uncalibrated: frozenset[str]) -> Diagnosis:
+        told = seen.model_copy(update={"facts": facts(seen, self._setting(dataset, uncalibrated))})
         able = self._able()
-        found = advice.advise(told, rules.load_rules(), {name: one.tune for name, one in able.items()}, unproven)
+        found = advice.advise(told, rules.load_rules(), {name: one.tune for name, one in able.items()}, uncalibrated)
         return told.model_copy(update={"advice": found})
 
-    def _setting(self, dataset: Dataset, unproven: frozenset[str]) -> Setting:
+    def _setting(self, dataset: Dataset, uncalibrated: frozenset[str]) -> Setting:
         train = dataset.splits.get("train")
         return Setting(
             margins={str(measure): margin for measure, margin in self.given.margins.items()},
             limits=self.given.limits,
             has_reranker=self.given.pipeline.reranker is not None,
-            tunes_reranker=any("reranker" in one.tune for one in self.given.strategies.values()),
+            tunes_reranker=any("reranker" in one.tune for one in self.given.all_candidates.values()),
             untrained_reranker=self._untrained_reranker(),
             train_judged=len(train.judged) if train else 0,
             served_generator=self.given.answerer is not None,
-            unproven=unproven,
+            uncalibrated=uncalibrated,
             rerank_depth=self.given.pipeline.rerank_depth,
         )
 
@@ -200,7 +200,7 @@ class _Diagnosing:
         """The model that the reranker of each candidate starts from, by candidate; only of those that tune one."""
         given = self.given.pipeline.reranker
         found = {}
-        for name, candidate in self.given.strategies.items():
+        for name, candidate in self.given.all_candidates.items():
             recipe = self.given.recipe(candidate, "reranker")
             if "reranker" in candidate.tune and isinstance(recipe, RerankerRecipe):
                 found[name] = given.model if given else recipe.model
@@ -215,7 +215,7 @@ class _Diagnosing:
             f"{name} is not advised: its reranker starts from {starts[name]}, which has no trained head."
             for name in sorted(hopeless)
         ]
-        return {name: one for name, one in self.given.strategies.items() if name not in hopeless}
+        return {name: one for name, one in self.given.all_candidates.items() if name not in hopeless}
 
     def _untrained_reranker(self) -> bool | None:
         """Whether no reranker that could be tuned starts from a trained head; None where that cannot be seen.

@@ -16,7 +16,7 @@ from harness.planning.comparisons import ALPHA, RESAMPLES, Comparisons
 from harness.planning.estimates import recipe_identity
 from harness.planning.oracles import pipeline_identity
 from harness.results import diagnoses
-from harness.statistics.roi import returns
+from harness.statistics.roi import roi
 from harness.statistics.slices import slice_gains
 from harness.suite.spec import Suite
 from harness.values.findings import Outcome
@@ -49,7 +49,7 @@ def complete(
         update={
             "slices": tuple(found),
             "notes": (*outcome.notes, *_one_slice(slices)),
-            "returns": tuple(returns(outcome.systems, outcome.comparisons, suite.prices, unknown=unknown)),
+            "roi": tuple(roi(outcome.systems, outcome.comparisons, suite.prices, unknown=unknown)),
         }
     )
     diagnosis = diagnoses.latest(root, suite.name)
@@ -66,10 +66,14 @@ def _predicted(outcome: Outcome, suite: Suite, diagnosis: Diagnosis) -> Outcome:
     """The outcome beside what a diagnosis said, as far as that speaks of the same pipeline, data and measures."""
     if trouble := _other(diagnosis, outcome, suite):
         return outcome.model_copy(update={"notes": (*outcome.notes, trouble)})
-    changed = [quote.candidate for quote in diagnosis.quotes if quote.identity != _identity(suite, quote.candidate)]
-    quotes = tuple(quote for quote in diagnosis.quotes if quote.candidate not in changed)
+    changed = [
+        estimate.candidate
+        for estimate in diagnosis.estimates
+        if estimate.identity != _identity(suite, estimate.candidate)
+    ]
+    estimates = tuple(estimate for estimate in diagnosis.estimates if estimate.candidate not in changed)
     # What the diagnosis was made with stands in its own files.
-    kept = diagnosis.model_copy(update={"spec": {}, "provenance": {}, "quotes": quotes})
+    kept = diagnosis.model_copy(update={"spec": {}, "provenance": {}, "estimates": estimates})
     told = predict_outcome(kept, outcome)
     unlike = {
         measure: why
@@ -89,7 +93,7 @@ def _predicted(outcome: Outcome, suite: Suite, diagnosis: Diagnosis) -> Outcome:
 
 
 def _identity(suite: Suite, name: str) -> str:
-    return recipe_identity(suite, suite.strategies[name]) if name in suite.strategies else ""
+    return recipe_identity(suite, suite.all_candidates[name]) if name in suite.all_candidates else ""
 
 
 def _unlike(measure: str, diagnosis: Diagnosis, outcome: Outcome, suite: Suite) -> str:

@@ -45,8 +45,8 @@ class Elsewhere:
     def cards(self, store: FolderStore, watch: Watch, services: Services, root: Path) -> Scorecards:
         """What scores the second plan. A judge who is not calibrated decides nothing here, and is not asked."""
         cards = Scorecards(self.plan, self.dataset, store, watch, services, root)
-        unproven = cards.unproven()
-        cards.measures = [measure for measure in cards.measures if str(measure) not in unproven]
+        uncalibrated = cards.uncalibrated()
+        cards.measures = [measure for measure in cards.measures if str(measure) not in uncalibrated]
         return cards
 
     def roles(self, store: FolderStore, services: Services, root: Path) -> list[Role]:
@@ -150,14 +150,14 @@ def scored(
     cards = Elsewhere(whole, there.dataset).cards(store, watch, services, root)
     cards.execution = done
     rows: Rows = {system.label: cards.rows(system) for system in whole.systems}
-    unproven = cards.unproven()
-    found = {(row.system, row.seed, row.measure): row for row in Comparisons(whole, rows, unproven).gains()}
+    uncalibrated = cards.uncalibrated()
+    found = {(row.system, row.seed, row.measure): row for row in Comparisons(whole, rows, uncalibrated).gains()}
     return Scored(
         forgotten=tuple(_told(there, cards.measures, found, rows, broken | done.failed)),
         ledger=(*(row for key, row in done.rows.items() if key not in execution.rows), *cards.judgements),
         calls_made=done.made,
         scores_computed=cards.computed,
-        notes=(*there.notes, *_unproven(unproven, whole.suite), *_unasked(whole, cards.measures, rows)),
+        notes=(*there.notes, *_uncalibrated(uncalibrated, whole.suite), *_unasked(whole, cards.measures, rows)),
     )
 
 
@@ -225,7 +225,7 @@ def _forgotten(
     return Forgotten.model_validate({**about, **said, "tuned": means[0], "untuned": means[1]})
 
 
-def _unproven(names: Sequence[str], suite: Suite) -> Iterator[str]:
+def _uncalibrated(names: Sequence[str], suite: Suite) -> Iterator[str]:
     asked = [str(measure) for measure in suite.measures]
     for name in names:
         if name in asked:

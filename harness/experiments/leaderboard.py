@@ -22,7 +22,7 @@ from harness.results import baselines, outcomes
 from harness.results.baselines import Accepted, Baseline
 from harness.results.score_tables import Tables, scores_in, tables_of
 from harness.statistics import stats
-from harness.statistics.alike import same_lists
+from harness.statistics.alike import same_runs
 from harness.statistics.ranks import Ranked, ranks
 from harness.values.boards import Board, Past, Placed
 from harness.values.findings import Comparison, Outcome, Serving, SystemInfo
@@ -148,7 +148,7 @@ def gains_of(baseline: Baseline) -> list[Comparison]:
             key = one.info.name, one.info.seed
             values = _column(baseline.tables, key, measure)
             if one.info.name not in (UNTUNED, *BOUNDS) and values and values.keys() == untuned.keys():
-                groups, same = baseline.tables[key].groups, same_lists(parse(measure), one.info.tunes)
+                groups, same = baseline.tables[key].groups, same_runs(parse(measure), one.info.tunes)
                 pairs.append(stats.Paired(*key, parse(measure), margin, values, untuned, groups, same))
     return stats.compare("gain", pairs, failure_limit=1.0, alpha=ALPHA, resamples=RESAMPLES) if pairs else []
 
@@ -222,8 +222,8 @@ def _placed(ranking: Ranking, measure: str, one: Ranked) -> Placed:
         low=gain.low if gain else None,
         high=gain.high if gain else None,
         verdict=gain.verdict if gain else None,
-        make_dollars=info.make_dollars,
-        make_seconds=info.make_seconds,
+        build_dollars=info.build_dollars,
+        build_seconds=info.build_seconds,
         p95_ms=_p95(info.serving, measure),
         dollars_per_1000=info.serving.dollars_per_1000 if info.serving else None,
         history=tuple(_past(ranking, measure, one.name)),

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from harness.report import figures
 from harness.statistics import stats
 from harness.values.findings import Comparison
-from harness.values.insights import Grown
+from harness.values.insights import CurvePoint
 from harness.values.measures import Measure
 
 Column = Mapping[str, float | None]
@@ -50,7 +50,7 @@ def averaged(columns: Sequence[Column]) -> dict[str, float | None]:
 def grow(
     trained: Sequence[Trained], untuned: Mapping[Measure, Column], groups: Mapping[str, str],
     margins: Mapping[Measure, float], *, failure_limit: float = 0.0, alpha: float = 0.05, resamples: int = 10_000,
-) -> list[Grown]:  # fmt: skip
+) -> list[CurvePoint]:  # fmt: skip
     """The points of a curve, measure by measure, each from the smallest share to the largest.
 
     Measures are those of `margins`. Raises ValueError for what no caller should send, as `stats.compare` does.
@@ -72,11 +72,11 @@ def grow(
     return [_point(one, measure, gains, steps) for measure in margins for one in ordered]
 
 
-def _point(one: Trained, measure: Measure, gains: Found, steps: Found) -> Grown:
+def _point(one: Trained, measure: Measure, gains: Found, steps: Found) -> CurvePoint:
     key = one.system, str(measure)
     gain, step = gains[key], steps.get(key)
     values = [value for value in one.values[measure].values() if value is not None]
-    return Grown(
+    return CurvePoint(
         share=one.share,
         examples=one.examples,
         system=one.system,
@@ -93,7 +93,7 @@ def _point(one: Trained, measure: Measure, gains: Found, steps: Found) -> Grown:
     )
 
 
-def answers(points: Sequence[Grown], margins: Mapping[str, float]) -> dict[str, str]:
+def answers(points: Sequence[CurvePoint], margins: Mapping[str, float]) -> dict[str, str]:
     """Whether more data would pay, in a sentence for each measure that has a step."""
     found = {}
     for measure, margin in margins.items():
@@ -103,7 +103,7 @@ def answers(points: Sequence[Grown], margins: Mapping[str, float]) -> dict[str, 
     return found
 
 
-def _words(before: Grown, last: Grown, margin: float) -> Iterator[str]:
+def _words(before: CurvePoint, last: CurvePoint, margin: float) -> Iterator[str]:
     step = step_words(before.share, last.share)
     if last.step is None or last.step_verdict == "failed":
         yield "cannot be told: a training failed, or too many of its scores did"

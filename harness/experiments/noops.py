@@ -20,7 +20,7 @@ from harness.suite.recipes import Part
 from harness.suite.spec import Suite
 
 
-class Twins(NamedTuple):
+class Duplicates(NamedTuple):
     """Labels of the first systems with the same lists, answers and weights; empty where there is none."""
 
     lists: str = ""
@@ -31,7 +31,7 @@ class Twins(NamedTuple):
 class NoOps(NamedTuple):
     """The twins of every system by its label, and sentences about what could not be compared."""
 
-    twins: dict[str, Twins]
+    duplicates: dict[str, Duplicates]
     notes: tuple[str, ...] = ()
 
 
@@ -46,7 +46,7 @@ def no_ops(plan: Plan, execution: Execution, store: FolderStore) -> NoOps:
         if any(goal in execution.failed for goal in system.goals):
             continue
         run = system.run if system.scores_run else None
-        found[system.label] = Twins(
+        found[system.label] = Duplicates(
             lists.ask(run, store.content_digest(run), system.label) if run else "",
             answers.ask(system.answers, store.content_digest(system.answers), system.label) if system.answers else "",
             _same_weights(system, store, weights, digests),
@@ -94,5 +94,5 @@ def _same_weights(system: SystemPlan, store: FolderStore, seen: _Seen, digests: 
 def _untuned_weights(suite: Suite, digests: _Digests) -> Mapping[Part, str]:
     """Digests of what training starts from, where it is a whole model that could come out unchanged."""
     folder = locate(suite.pipeline.retriever.model)
-    digest = digests.of(folder, "a tuned retriever") if folder.is_dir() and suite.strategies else None
+    digest = digests.of(folder, "a tuned retriever") if folder.is_dir() and suite.all_candidates else None
     return {"retriever": digest} if digest is not None else {}

@@ -8,7 +8,7 @@ from functools import cached_property
 from harness.data.datasets import Dataset
 from harness.data.formats import read_run
 from harness.diagnosis import funnel, loss_curves
-from harness.diagnosis.headroom import Substituted, headroom
+from harness.diagnosis.oracle_gains import Substituted, oracle_gains
 from harness.planning.calls import UNTUNED
 from harness.planning.comparisons import ALPHA, RESAMPLES, values_of
 from harness.planning.graph import Plan, SystemPlan
@@ -18,11 +18,11 @@ from harness.stages.common import read_answers
 from harness.stages.retrieve import RUN_FILE
 from harness.store import FolderStore
 from harness.values.findings import Serving, Timing
-from harness.values.insights import Curve, Funnel, Headroom, Ideal, PartTime
+from harness.values.insights import Curve, Funnel, Oracle, OracleGain, PartTime
 from harness.values.measures import Measure
 from harness.values.records import Answer, Run, Score
 
-IDEALS: tuple[Ideal, ...] = (
+IDEALS: tuple[Oracle, ...] = (
     "ideal-retriever", "ideal-reranker", "without-reranker", "oracle-context", "ideal-generator",
 )  # fmt: skip
 Values = Mapping[str, float | None]
@@ -85,7 +85,7 @@ class Examined:
         )  # fmt: skip
         yield funnel.answers(UNTUNED, lists, written, self.groups, count)
 
-    def headroom(self) -> list[Headroom]:
+    def oracle_gains(self) -> list[OracleGain]:
         """What each ideal part would buy on every measure that it can change."""
         reranked = self.suite.pipeline.reranker is not None
         ideals = [
@@ -97,9 +97,9 @@ class Examined:
         if not ideals:
             return []
         limit = self.suite.failure_limit
-        return headroom(ideals, self.groups, failure_limit=limit, alpha=ALPHA, resamples=RESAMPLES)
+        return oracle_gains(ideals, self.groups, failure_limit=limit, alpha=ALPHA, resamples=RESAMPLES)
 
-    def _of_retrieval(self, ideal: Ideal, values: Values, real: Values) -> Values:
+    def _of_retrieval(self, ideal: Oracle, values: Values, real: Values) -> Values:
         """What retrieval can change: `oracle-context` shows unanswerable questions what no retriever would find."""
         if ideal != "oracle-context":
             return values

@@ -117,8 +117,8 @@ class _Judging:
 
     def advisory(self, gate: Gate) -> bool:
         """Whether a gate on a measure is only shown: it says so, or its measure rests on a judge not calibrated."""
-        unproven = {row.measure for row in self.outcome.comparisons if row.family == "advisory"}
-        return gate.advisory or str(gate.measure) in (*self.outcome.advisory, *unproven)
+        uncalibrated = {row.measure for row in self.outcome.comparisons if row.family == "advisory"}
+        return gate.advisory or str(gate.measure) in (*self.outcome.advisory, *uncalibrated)
 
     def differs(self, gate: Gate) -> tuple[str, ...]:
         return what_differs(self.baseline.accepted, self.outcome, str(gate.measure)) if self.baseline else ()

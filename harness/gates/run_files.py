@@ -62,7 +62,7 @@ class RunScores(NamedTuple):
 
     values: dict[Measure, dict[str, float]]
     queries: int
-    missing_lists: int
+    queries_without_run: int
     unjudged_queries: int
     documents: int
     unknown_documents: int
@@ -95,9 +95,9 @@ class RunScores(NamedTuple):
         told = []
         if self.run_repairs:
             told.append(in_words(self.run_repairs))
-        if self.missing_lists:
+        if self.queries_without_run:
             told.append(
-                f"{self.missing_lists} of {self.queries} judged queries have no list in the run: each scores 0."
+                f"{self.queries_without_run} of {self.queries} judged queries have no list in the run: each scores 0."
             )
         if self.unjudged_queries:
             told.append(f"{self.unjudged_queries} queries of the run are not judged, and are left out.")
@@ -180,7 +180,7 @@ def score(
     return RunScores(
         values=scoring.score_run(file.run, qrels, measures, rules.level, rules.exclude_own),
         queries=len(judged),
-        missing_lists=scoring.missing_lists(lists, qrels, rules.level),
+        queries_without_run=scoring.queries_without_run(lists, qrels, rules.level),
         unjudged_queries=len(file.run.keys() - qrels.keys()),
         documents=len(listed),
         unknown_documents=unknown,

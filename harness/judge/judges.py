@@ -59,7 +59,7 @@ def asked_by(settings: scoring.AnswerSettings, chat: Chat) -> scoring.AnswerSett
     return settings._replace(judge=settings.judge._replace(chat=chat))
 
 
-def chat_of(suite: Suite, services: Services, unpacked: Path | None) -> Chat:
+def chat_of(suite: Suite, services: Services, converted: Path | None) -> Chat:
     """Who judges: an endpoint, or a model in this process whose plain form is `unpacked`, if it was packed."""
     judge = suite.llm.judge
     assert judge is not None
@@ -69,7 +69,7 @@ def chat_of(suite: Suite, services: Services, unpacked: Path | None) -> Chat:
         return EndpointChat("judge", services)
     from harness.llm.local import LocalChat
 
-    folder = unpacked or locate(judge.model)
+    folder = converted or locate(judge.model)
     return LocalChat(folder, judge.model, judge.max_tokens, judge.temperature or 0.0, judge.seed or 0)
 
 

@@ -51,10 +51,10 @@ class Chain:
 
 def chain_of(system: SystemPlan, suite: Suite) -> Chain:
     """The chain that a planned system has tuned."""
-    who = system.name if system.role == "reference" else f"{system.name}, seed {system.seed}"
+    who = system.name if system.role == "baseline" else f"{system.name}, seed {system.seed}"
     length = None
     if "reranker" in system.models and suite.pipeline.reranker is None:
-        recipe = suite.recipe(suite.strategies[system.name], "reranker")
+        recipe = suite.recipe(suite.all_candidates[system.name], "reranker")
         assert isinstance(recipe, RerankerRecipe)
         length = recipe.max_length
     return Chain(system.models, dict.fromkeys(system.models, who), length)
@@ -85,7 +85,7 @@ class Calls:
         self.calls.setdefault(found.key, found)
         return found.key
 
-    def unpacked(self, model: str) -> str | None:
+    def converted(self, model: str) -> str | None:
         """The plain form of a model that comes as one packed file; None for a folder, which needs no unpacking."""
         found = unpacking(model)
         if found is None:
@@ -195,8 +195,8 @@ class Calls:
             return None
         keys = self.parts.keys
         shown = "given" if source == "run" and self.given.contexts else source
-        unpacked = None if remote else self.unpacked(generator.model)
-        inputs = {"queries": keys["sample"], "corpus": keys["corpus"], "model": unpacked}
+        converted = None if remote else self.converted(generator.model)
+        inputs = {"queries": keys["sample"], "corpus": keys["corpus"], "model": converted}
         inputs |= {"adapter": adapter} if adapter else {}
         if shown == "run":
             inputs["run"] = run
@@ -250,7 +250,7 @@ def unpacking(model: str) -> PlannedCall | None:
     """The call that makes the plain form of a packed model; None for a folder, which needs no unpacking."""
     if locate(model).is_dir():
         return None
-    return planned("unpack", f"unpack {model}", {"model": model}, {}, Work(1), models=[model])
+    return planned("convert", f"convert {model}", {"model": model}, {}, Work(1), models=[model])
 
 
 def models_of(*retrievers: Retriever) -> list[str]:

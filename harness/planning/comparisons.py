@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from harness.planning.calls import UNTUNED
 from harness.planning.graph import Plan, SystemPlan
 from harness.statistics import effects, seeds, stats
-from harness.statistics.alike import same_lists
+from harness.statistics.alike import same_runs
 from harness.suite.spec import combinations_of
 from harness.values.findings import Comparison, Effect, RecipeClaim
 from harness.values.measures import Measure
@@ -36,8 +36,8 @@ class Comparisons:
     Measures in `unproven` rest on a judge that is not calibrated, and are advisory whatever the suite says.
     """
 
-    def __init__(self, plan: Plan, rows: Rows, unproven: Collection[str] = ()) -> None:
-        self.plan, self.rows, self.unproven = plan, rows, unproven
+    def __init__(self, plan: Plan, rows: Rows, uncalibrated: Collection[str] = ()) -> None:
+        self.plan, self.rows, self.uncalibrated = plan, rows, uncalibrated
         self.suite = plan.suite
         self.split = plan.suite.evaluate.split
 
@@ -57,19 +57,21 @@ class Comparisons:
         """What LLMs judged, against `untuned`, on the questions that both answered: a family of its own."""
         served = [system for system in self.plan.systems if system.name != UNTUNED and system.name not in BOUNDS]
         judged = {measure: 0.0 for measure in self.suite.measures if measure.is_judged}
-        pairs = [_on_common(pair) for pair in self._pairs(served, judged | self._unproven())]
+        pairs = [_on_common(pair) for pair in self._pairs(served, judged | self._uncalibrated())]
         pairs = [pair for pair in pairs if pair.values]
         if not pairs:
             return []
         limit = self.suite.failure_limit
         return stats.compare("advisory", pairs, failure_limit=limit, alpha=ALPHA, resamples=RESAMPLES)
 
-    def _unproven(self) -> dict[Measure, float]:
+    def _uncalibrated(self) -> dict[Measure, float]:
         """Gated measures that a judge decides who is not calibrated."""
-        return {measure: margin for measure, margin in self.suite.margins.items() if str(measure) in self.unproven}
+        return {measure: margin for measure, margin in self.suite.margins.items() if str(measure) in self.uncalibrated}
 
     def _gated(self) -> dict[Measure, float]:
-        return {measure: margin for measure, margin in self.suite.margins.items() if str(measure) not in self.unproven}
+        return {
+            measure: margin for measure, margin in self.suite.margins.items() if str(measure) not in self.uncalibrated
+        }
 
     def claims(self) -> list[RecipeClaim]:
         """What several seeds of a candidate say about its recipe."""
@@ -110,7 +112,7 @@ class Comparisons:
                 values = self._values(system, measure)
                 if values:
                     groups = {row.query_id: row.group for row in self.rows[system.label]}
-                    same = same_lists(measure, system.tunes)
+                    same = same_runs(measure, system.tunes)
                     found.append(
                         stats.Paired(system.name, system.seed, measure, margin, values, baseline, groups, same)
                     )

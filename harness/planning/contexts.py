@@ -96,8 +96,8 @@ def _passage_without(split: Split, dataset: Dataset, query_id: str, separator: s
     relevant = _relevant(split, query_id)
     prefixes = {doc_id.split(separator)[0] for doc_id in relevant}
     answers = [answer.casefold() for answer in split.references[query_id].answers]
-    fellows = [key for key in dataset.documents if key.split(separator)[0] in prefixes and key not in relevant]
-    for doc_id in sorted(fellows, key=lambda key: hashlib.sha256(f"{query_id}\0{key}".encode()).digest()):
+    same_group = [key for key in dataset.documents if key.split(separator)[0] in prefixes and key not in relevant]
+    for doc_id in sorted(same_group, key=lambda key: hashlib.sha256(f"{query_id}\0{key}".encode()).digest()):
         text = dataset.documents[doc_id].content.casefold()
         if not any(answer in text for answer in answers):
             return doc_id

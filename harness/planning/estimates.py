@@ -17,7 +17,7 @@ from harness.suite.recipes import Data, RetrieverRecipe
 from harness.suite.roles import Role
 from harness.suite.spec import Candidate, Suite
 from harness.values.findings import Timing
-from harness.values.insights import Quote
+from harness.values.insights import CostEstimate
 
 TAIL = 1.1
 """A guess at p95 over the mean for reranking, which reads the same number of passages for every query."""
@@ -44,8 +44,8 @@ def plan_of(suite: Suite, dataset: Dataset) -> Planned:
         return Planned(build_plan(suite, dataset), {})
     except (ConfigError, ModelMissing):
         kept, left_out = {}, {}
-    for name, candidate in suite.strategies.items():
-        alone = {"candidates": {name: candidate}, "factorial": (), "reference_rows": ()}
+    for name, candidate in suite.all_candidates.items():
+        alone = {"candidates": {name: candidate}, "factorial": (), "baseline_rows": ()}
         try:
             build_plan(suite.model_copy(update=alone), dataset)
             kept[name] = candidate
@@ -54,23 +54,23 @@ def plan_of(suite: Suite, dataset: Dataset) -> Planned:
     return Planned(build_plan(suite.model_copy(update={"candidates": kept, "factorial": ()}), dataset), left_out)
 
 
-def quotes(plan: Plan, store: FolderStore, untuned: Timing | None) -> tuple[Quote, ...]:
+def estimates(plan: Plan, store: FolderStore, untuned: Timing | None) -> tuple[CostEstimate, ...]:
     """Estimate what every candidate of a plan costs; `untuned` is the latency of the pipeline as it is.
 
     The one-time cost counts what stands upstream of what serves, as the ledger does afterwards. Only a reranker where
     there was none adds to the latency: tuning changes weights, not shapes.
     """
     known, guesses = rates(store), estimate(plan, store)
-    found: dict[str, Quote] = {}
+    found: dict[str, CostEstimate] = {}
     for system in plan.systems:
         if system.role == "candidate" and system.name not in found:
             keys = plan.upstream(system.serving.keys)
             added = _reranks(plan, system)
             adds = _mean_ms(added, plan, known) if added else 0.0
             hour = hourly(added.call.device, plan.suite.prices) if added else 0.0
-            found[system.name] = Quote(
+            found[system.name] = CostEstimate(
                 candidate=system.name,
-                identity=recipe_identity(plan.suite, plan.suite.strategies[system.name]),
+                identity=recipe_identity(plan.suite, plan.suite.all_candidates[system.name]),
                 tunes=system.tunes,
                 seconds=sum(guesses[key].seconds for key in keys),
                 seconds_in_full=sum(_whole(guesses[key], store, key) for key in keys),

@@ -28,7 +28,7 @@ class Work:
     tokens: int = 0
     dollars: float = 0.0
     role: Role | None = None
-    looks: int = 0
+    evaluations: int = 0
 
 
 @dataclass
@@ -69,7 +69,7 @@ class SystemPlan:
 
     name: str
     seed: int
-    role: Literal["reference", "candidate"]
+    role: Literal["baseline", "candidate"]
     tunes: tuple[Part, ...]
     run: str | None
     answers: str | None
@@ -84,12 +84,12 @@ class SystemPlan:
 
     @property
     def label(self) -> str:
-        return self.name if self.role == "reference" else f"{self.name} (seed {self.seed})"
+        return self.name if self.role == "baseline" else f"{self.name} (seed {self.seed})"
 
     @property
     def slug(self) -> str:
         """The label as part of a file name."""
-        return self.name if self.role == "reference" else f"{self.name}-{self.seed}"
+        return self.name if self.role == "baseline" else f"{self.name}-{self.seed}"
 
     @property
     def identity(self) -> str:

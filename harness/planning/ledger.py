@@ -17,7 +17,7 @@ from harness.stages import STAGES
 from harness.store import FolderStore
 from harness.suite.bounds import Prices
 from harness.values.findings import LedgerRow
-from harness.values.records import LOOK_SECONDS, StageCall
+from harness.values.records import DEV_EVALUATION_SECONDS, StageCall
 
 STARTUP_SECONDS = 2.0
 """A guess at what the child of a call needs before it begins to work."""
@@ -190,7 +190,7 @@ def rates(store: FolderStore) -> Rates:
     """
     counted: dict[Any, list[float]] = defaultdict(lambda: [0.0, 0.0])
     for facts in _timed(store):
-        worked = max(facts["seconds"] - facts.get("notes", {}).get(LOOK_SECONDS, 0.0), 0.0)
+        worked = max(facts["seconds"] - facts.get("notes", {}).get(DEV_EVALUATION_SECONDS, 0.0), 0.0)
         seconds = max(worked - STARTUP_SECONDS, worked / 2)
         speed = _speed_in(facts)
         for name in (speed, speed.kind) if speed else ((facts["stage"], str(facts.get("device"))),):
@@ -239,13 +239,13 @@ def estimate(plan: Plan, store: FolderStore) -> dict[str, Estimate]:
         else:
             work = planned.work
             seconds = STARTUP_SECONDS + work.units / known.of(planned.call, plan.calls).units
-            if work.looks and key in uses:
-                seconds += work.looks / known.of(uses[key].call, plan.calls).units
+            if work.evaluations and key in uses:
+                seconds += work.evaluations / known.of(uses[key].call, plan.calls).units
             found[key] = Estimate(False, seconds, work.llm_calls, work.tokens, work.dollars)
     return found
 
 
-def making_cost(plan: Plan, system: SystemPlan, rows: Mapping[str, LedgerRow], prices: Prices) -> tuple[float, float]:
+def build_cost(plan: Plan, system: SystemPlan, rows: Mapping[str, LedgerRow], prices: Prices) -> tuple[float, float]:
     """Seconds and dollars spent once until a system can serve (data, training, index); what is shared counts whole."""
     made = [rows[key] for key in plan.upstream(system.serving.keys) if key in rows]
     return sum(row.seconds for row in made), sum(dollars(row, prices) for row in made)

@@ -76,31 +76,31 @@ class _Planner(Calls):
         """The call that unpacks the judge, if it runs here, is asked anything and comes packed."""
         judge = self.suite.llm.judge
         asked = judge is not None and any(measure.is_judged for measure in self.suite.measures)
-        return self.unpacked(judge.model) if judge and asked and judge.in_process else None
+        return self.converted(judge.model) if judge and asked and judge.in_process else None
 
     def systems(self) -> list[SystemPlan]:
         pool = self.retrieved(Chain(), self.split)
         run = self.ranked(Chain(), self.split)
         answers = self.answered("run", UNTUNED, run)
         rows = [
-            SystemPlan(UNTUNED, 0, "reference", (), run, answers, None, self._serving(answers, pool)),
-            SystemPlan("bm25", 0, "reference", (), self.retrieved_bm25(self.split), None, None, Serving()),
+            SystemPlan(UNTUNED, 0, "baseline", (), run, answers, None, self._serving(answers, pool)),
+            SystemPlan("bm25", 0, "baseline", (), self.retrieved_bm25(self.split), None, None, Serving()),
             self._ideal("retriever", self.reranked(Chain(), self.split, self._filled(pool), ideal="an ideal pool")),
             self._ideal("reranker", self.substituted("reranker", pool, self.rerank_depth)),
         ]
         if run != pool:
             answers_without = self.answered("run", "untuned without its reranker", pool)
             name = "without-reranker"
-            rows.append(SystemPlan(name, 0, "reference", (), pool, answers_without, None, Serving()))
+            rows.append(SystemPlan(name, 0, "baseline", (), pool, answers_without, None, Serving()))
         depth = min(DEEPER * self.depth, len(self.dataset.documents))
         if depth > self.depth:
             deeper = self.retrieved(Chain(), self.split, depth=depth)
-            rows.append(SystemPlan(DEEP, 0, "reference", (), deeper, None, None, Serving()))
+            rows.append(SystemPlan(DEEP, 0, "baseline", (), deeper, None, None, Serving()))
         if answers is not None:
             recited = self.recited(answers)
             oracle = self.answered("relevant", "oracle-context")
-            rows.append(SystemPlan("oracle-context", 0, "reference", (), None, oracle, None, Serving()))
-            rows.append(SystemPlan("ideal-generator", 0, "reference", (), None, recited, None, Serving()))
+            rows.append(SystemPlan("oracle-context", 0, "baseline", (), None, oracle, None, Serving()))
+            rows.append(SystemPlan("ideal-generator", 0, "baseline", (), None, recited, None, Serving()))
             rows += [self._with_context(count, run) for count in self._contexts()]
         return rows
 
@@ -111,12 +111,12 @@ class _Planner(Calls):
     def _with_context(self, count: int, run: str) -> SystemPlan:
         name = f"{CONTEXT}-{count}"
         answers = self.answered("run", f"untuned with {count} passages", run, context=count)
-        return SystemPlan(name, 0, "reference", (), None, answers, None, Serving())
+        return SystemPlan(name, 0, "baseline", (), None, answers, None, Serving())
 
     def _ideal(self, part: Part, run: str) -> SystemPlan:
         name = f"ideal-{part}"
         answers = self.answered("run", f"untuned with an ideal {part}", run)
-        return SystemPlan(name, 0, "reference", (), run, answers, None, Serving())
+        return SystemPlan(name, 0, "baseline", (), run, answers, None, Serving())
 
     def _filled(self, pool: str) -> str:
         return self.substituted("retriever", pool, self.depth)
@@ -139,7 +139,7 @@ class _Planner(Calls):
         generator = None if self.suite.answerer else self.suite.generator
         return Serving(
             dense=self.dense_index(),
-            generator=self.unpacked(generator.model) if generator and answers else None,
+            generator=self.converted(generator.model) if generator and answers else None,
             reranked=pool if self.suite.pipeline.reranker is not None else None,
             prompt="run",
         )

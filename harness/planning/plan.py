@@ -35,8 +35,8 @@ def build_plan(suite: Suite, dataset: Dataset) -> Plan:
     """
     check_slices(suite.slices, dataset.splits[suite.evaluate.split].queries)
     planner = _Planner(suite, dataset, choose(suite, dataset))
-    systems = planner.reference_rows()
-    for name, candidate in suite.strategies.items():
+    systems = planner.baseline_rows()
+    for name, candidate in suite.all_candidates.items():
         systems += [planner.candidate(name, candidate, seed) for seed in suite.seeds]
     plan = Plan(suite, planner.parts, planner.given, planner.calls, systems, planner.judge())
     for system in systems:
@@ -55,10 +55,10 @@ class _Planner(Trainings):
         """The call that unpacks the judge, if it runs here, is asked anything and comes packed."""
         judge = self.suite.llm.judge
         asked = judge is not None and any(measure.is_judged for measure in self.suite.measures)
-        return self.unpacked(judge.model) if judge and asked and judge.in_process else None
+        return self.converted(judge.model) if judge and asked and judge.in_process else None
 
-    def reference_rows(self) -> list[SystemPlan]:
-        rows = (self._reference_row(name) for name in self.suite.reference_rows)
+    def baseline_rows(self) -> list[SystemPlan]:
+        rows = (self._reference_row(name) for name in self.suite.baseline_rows)
         return [row for row in rows if row is not None]
 
     def _reference_row(self, name: ReferenceRow) -> SystemPlan | None:
@@ -84,7 +84,7 @@ class _Planner(Trainings):
         elif name in ("bm25", "hybrid"):
             dense = serving.dense if name == "hybrid" else None
             serving = Serving(dense=dense, bm25=self.bm25_index(), generator=serving.generator, prompt=prompt)
-        return SystemPlan(name, 0, "reference", (), run, answers, dev_run, serving, scores_run)
+        return SystemPlan(name, 0, "baseline", (), run, answers, dev_run, serving, scores_run)
 
     def _lists(self, name: ReferenceRow) -> str | None:
         """Key of the lists of a reference row: ``untuned`` and ``few-shot`` are the pipeline as given."""
@@ -121,7 +121,7 @@ class _Planner(Trainings):
         return Serving(
             dense=self.dense_index(chain),
             models=chain.models,
-            generator=self.unpacked(generator.model) if generator and answers else None,
+            generator=self.converted(generator.model) if generator and answers else None,
             reranked=self.retrieved(chain, self.split) if reranks else None,
             prompt=prompt,
         )

@@ -132,7 +132,7 @@ def synthesizes(suite: Suite, candidate: Candidate) -> bool:
 
 
 def _strategies(suite: Suite) -> list[_Strategy]:
-    return [_Strategy(suite, name, one, suite.making(one)) for name, one in suite.strategies.items()]
+    return [_Strategy(suite, name, one, suite.making(one)) for name, one in suite.all_candidates.items()]
 
 
 def uses(suite: Suite) -> list[Use]:
@@ -141,15 +141,15 @@ def uses(suite: Suite) -> list[Use]:
 
 
 def _uses(suite: Suite) -> Iterator[Use]:
-    pipeline, strategies, generator = suite.pipeline, _strategies(suite), suite.generator
+    pipeline, all_candidates, generator = suite.pipeline, _strategies(suite), suite.generator
     yield Use("pipeline.retriever.model", pipeline.retriever.model, "bi-encoder")
     if pipeline.reranker is not None:
         yield Use("pipeline.reranker.model", pipeline.reranker.model, "cross-encoder")
     answers = any(not measure.is_rank for measure in suite.measures)
     served = suite.answerer is not None
-    if generator is not None and not served and (answers or any(one.recipe("generator") for one in strategies)):
+    if generator is not None and not served and (answers or any(one.recipe("generator") for one in all_candidates)):
         yield Use("pipeline.generator.model", generator.model, "generator")
-    for one in strategies:
+    for one in all_candidates:
         for role in ("synthesizer", "labeler"):
             llm = suite.llm.roles[role]
             if one.asks(role) and llm.in_process:
@@ -246,7 +246,7 @@ def _untrainable(suite: Suite, there: Mapping[Use, Inspection]) -> Iterator[Prob
             where = one.key("retriever", "recipe")
             what = f"raw knows a transformer with mean or cls pooling, and the retriever is made of {made_of}"
             found[where] = Problem(where, what, "use recipe: mnrl")
-        for setting in ("lora_rank", "mini_batch"):
+        for setting in ("lora_rank", "micro_batch_size"):
             if retriever.static and getattr(recipe, setting):
                 where = one.key("retriever", setting)
                 what = "does not go with static embeddings, which are one table without layers"

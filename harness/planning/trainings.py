@@ -49,10 +49,10 @@ class Trainings(Calls):
         dev = self.dataset.splits.get("dev")
         return "dev" if dev is not None and dev.judged and self.split != "dev" else None
 
-    def _dev_parts(self, looks: int) -> dict[str, str]:
+    def _dev_parts(self, evaluations: int) -> dict[str, str]:
         """Inputs for choosing a checkpoint: none if dev is not looked at, so that no key depends on it."""
         name = "dev" if "dev" in self.dataset.splits and self.dataset.splits["dev"].judged else None
-        if looks < 2 or name is None:
+        if evaluations < 2 or name is None:
             return {}
         return {
             "dev_queries": self.parts.keys[f"{name}.queries"],
@@ -64,7 +64,7 @@ class Trainings(Calls):
         rule, model = self.suite.data.synthesize, self.suite.llm.synthesizer.model
         keys, seed, endpoint = self.parts.keys, self.suite.data.data_seed, self.endpoint("synthesizer", *rule.kinds)
         kept = {"round_trip", "test_documents", "leakage"}
-        inputs = {"corpus": keys["corpus"], "model": None if endpoint else self.unpacked(model)}
+        inputs = {"corpus": keys["corpus"], "model": None if endpoint else self.converted(model)}
         if not rule.test_documents:
             inputs["barred"] = keys[f"{self.split}.graded"]
         documents = min(rule.max_documents or len(self.dataset.documents), len(self.dataset.documents))
@@ -117,7 +117,7 @@ class Trainings(Calls):
         return {"llm": self._unpacked_labeler()}
 
     def _unpacked_labeler(self) -> str | None:
-        return self.unpacked(self._labeler) if self.local("labeler") else None
+        return self.converted(self._labeler) if self.local("labeler") else None
 
     def _relabel_models(self, rule: Mine) -> list[str]:
         if rule.relabel is None:
@@ -167,7 +167,7 @@ class Trainings(Calls):
             inputs["triplets"] = triplets
         spec = {"retriever": self.untuned.model_dump(), "recipe": recipe.model_dump()}
         work, label = _training(guess, recipe), f"tune retriever of {training.label('retriever')}"
-        work = replace(work, looks=self._looks(work, recipe) if dev else 0)
+        work = replace(work, evaluations=self._looks(work, recipe) if dev else 0)
         return self.call("tune_retriever", label, spec, inputs, work, training.seed, models_of(self.untuned))
 
     def _looks(self, work: Work, recipe: RetrieverRecipe | RerankerRecipe) -> int:
@@ -191,7 +191,7 @@ class Trainings(Calls):
         model, length = self._reranker_start(training)
         spec = {"recipe": recipe.model_dump(), "model": model, "max_length": length}
         work = _training(self.calls[inputs["labels"]].work.units, recipe)
-        work = replace(work, looks=self._looks(work, recipe) if dev else 0)
+        work = replace(work, evaluations=self._looks(work, recipe) if dev else 0)
         label = f"tune reranker of {training.label('reranker')}"
         return self.call("tune_reranker", label, spec, inputs, work, training.seed, [model])
 
@@ -209,7 +209,7 @@ class Trainings(Calls):
         inputs = {
             "instructions": instructions,
             "corpus": self.parts.keys["corpus"],
-            "model": self.unpacked(generator.model),
+            "model": self.converted(generator.model),
         }
         kept = {"model", "instruction", "passage_tokens", "thinking"}
         spec = {
@@ -243,7 +243,7 @@ class Trainings(Calls):
         model = self.suite.llm.synthesizer.model if rule.answers == "llm" else None
         endpoint = self.endpoint("synthesizer", "instruct") if model else None
         if model and not endpoint:
-            inputs["model"] = self.unpacked(model)
+            inputs["model"] = self.converted(model)
         count = min(rule.examples or count, count)
         spec: dict[str, Any] = {**rule.model_dump(), "model": model} | ({"endpoint": endpoint} if endpoint else {})
         spec |= {"language": self.dataset.language, "sentence": self.suite.abstention_sentence}

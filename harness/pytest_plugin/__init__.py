@@ -88,8 +88,8 @@ def labels_of(suite: Suite) -> list[str]:
     """What a suite's systems are called: reference rows that could be served, and candidates with their seeds."""
     from harness.statistics.verdicts import BOUNDS
 
-    rows = [name for name in suite.reference_rows if name not in BOUNDS]
-    return rows + [f"{name} (seed {seed})" for name in suite.strategies for seed in suite.seeds]
+    rows = [name for name in suite.baseline_rows if name not in BOUNDS]
+    return rows + [f"{name} (seed {seed})" for name in suite.all_candidates for seed in suite.seeds]
 
 
 def _can_have(label: str, measure: Any) -> bool:

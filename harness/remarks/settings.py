@@ -45,7 +45,7 @@ def settings(suite: Suite, dataset: Dataset) -> dict[str, str]:
 
 def _pairs_used(suite: Suite) -> str:
     """Which pairs candidates are trained on: in a word if they agree."""
-    used = {name: one.pairs or suite.data.pairs for name, one in suite.strategies.items()}
+    used = {name: one.pairs or suite.data.pairs for name, one in suite.all_candidates.items()}
     if len(set(used.values())) == 1:
         return next(iter(used.values()))
     return "; ".join(f"{name}: {pairs}" for name, pairs in used.items()) or "none"
@@ -62,6 +62,6 @@ def not_run(suite: Suite, plan: Plan) -> dict[str, str]:
     if not plan.sample:
         answers = [str(m) for m in suite.measures if not m.is_rank and str(m) not in reasons]
         reasons |= dict.fromkeys(answers, "the data set has no reference answers")
-    skipped = set(suite.reference_rows) - {system.name for system in plan.systems}
+    skipped = set(suite.baseline_rows) - {system.name for system in plan.systems}
     reasons |= dict.fromkeys(sorted(skipped), "the data set or the suite has not what it needs")
     return reasons

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.values.findings import Outcome
-from harness.values.insights import Diagnosis, Growth
+from harness.values.insights import Diagnosis, LearningCurve
 
 if TYPE_CHECKING:
     from harness.report.explorer import Evidence
     from harness.report.markdown import File
 
 REPORT_FILE, PAGE_FILE, CHARTS = "report.md", "report.html", "charts"
-DIAGNOSIS_FILE, DIAGNOSIS_PAGE, GROWTH_FILE = "diagnosis.md", "diagnosis.html", "curve.md"
+DIAGNOSIS_FILE, DIAGNOSIS_PAGE, CURVE_FILE = "diagnosis.md", "diagnosis.html", "curve.md"
 
 
 def write_reports(outcome: Outcome, folder: Path, evidence: Evidence | None = None) -> list[Path]:
@@ -50,14 +50,14 @@ def write_diagnosis(diagnosis: Diagnosis, folder: Path) -> list[Path]:
     ]
 
 
-def write_growth(growth: Growth, folder: Path) -> list[Path]:
+def write_learning_curve(curve: LearningCurve, folder: Path) -> list[Path]:
     """Write what a curve says into a folder, each file whole or not at all, and return their paths."""
     from harness.report import insight_files as made
 
-    pictures = made.growth_pictures_of(growth, CHARTS)
+    pictures = made.growth_pictures_of(curve, CHARTS)
     _make(folder, pictures)
     return [
-        _write(folder / GROWTH_FILE, made.render_growth_markdown(growth, pictures)),
+        _write(folder / CURVE_FILE, made.render_growth_markdown(curve, pictures)),
         *(_write(folder / picture.path, picture.svg) for picture in pictures),
     ]
 

@@ -11,7 +11,7 @@ from harness.report import amounts, figures, loss
 from harness.report.lede import Lede
 from harness.report.sections import Item, Section
 from harness.report.values import Cell, Column, Table, Tone, cells, left, sentences
-from harness.values.insights import Advice, Diagnosis, Funnel, Place, Quote, Worth
+from harness.values.insights import Advice, CostEstimate, Diagnosis, Funnel, Place, Worth
 
 WHERE = {
     "not in the pool": "in the first search",
@@ -90,20 +90,19 @@ def _worth(worth: Worth) -> str:
 
 
 def _costs(advice: Advice) -> str:
-    if advice.quote is None:
+    if advice.estimate is None:
         return "It needs no training." if advice.kind in NO_TRAINING else ""
-    made = amounts.once(advice.quote.seconds_in_full, advice.quote.dollars)
-    guessed = [name for name, basis in advice.quote.basis.items() if basis == "guessed"]
+    made = amounts.once(advice.estimate.seconds_in_full, advice.estimate.dollars)
+    guessed = [name for name, basis in advice.estimate.basis.items() if basis == "guessed"]
     how = f", with the speed of {figures.listed(guessed)} guessed" if guessed else ""
-    less = figures.duration(advice.quote.seconds)
+    less = figures.duration(advice.estimate.seconds)
     stored = f", of which {less} are not in the store yet" if not made.startswith(less) else ""
-    return (
-        f"Making the candidate {advice.quote.candidate} would take about {made}{stored}{how}; {_served(advice.quote)}."
-    )
+    name, later = advice.estimate.candidate, _served(advice.estimate)
+    return f"Making the candidate {name} would take about {made}{stored}{how}; {later}."
 
 
-def _served(quote: Quote) -> str:
-    later = figures.finite(quote.added_p95_ms)
+def _served(estimate: CostEstimate) -> str:
+    later = figures.finite(estimate.added_p95_ms)
     if later is None:
         return "what it adds to a query is not known"
     if not later:
@@ -178,17 +177,17 @@ def _worth_cell(worth: Worth | None) -> Cell:
 
 
 def _cost_cells(row: Advice) -> tuple[str, str]:
-    quote = row.quote
-    if quote is None:
+    estimate = row.estimate
+    if estimate is None:
         # Judging takes people, whose time nobody priced.
         free = row.kind in NO_TRAINING and row.kind != "measure"
         return ("none" if free else figures.NONE), figures.NONE
-    later = amounts.added(quote.added_p95_ms, figures.milliseconds)
-    dearer = amounts.added(quote.added_dollars_per_1000, figures.dollars)
+    later = amounts.added(estimate.added_p95_ms, figures.milliseconds)
+    dearer = amounts.added(estimate.added_dollars_per_1000, figures.dollars)
     known = {"ms": later, "$": dearer}
     if set(known.values()) <= {"none", figures.NONE}:
-        return amounts.once(quote.seconds_in_full, quote.dollars), "none" if later == "none" else figures.NONE
-    return amounts.once(quote.seconds_in_full, quote.dollars), f"{later} ms, {dearer}"
+        return amounts.once(estimate.seconds_in_full, estimate.dollars), "none" if later == "none" else figures.NONE
+    return amounts.once(estimate.seconds_in_full, estimate.dollars), f"{later} ms, {dearer}"
 
 
 def _lines(row: Advice, measures: Sequence[str]) -> tuple[tuple[str, tuple[str, ...]], ...]:
@@ -218,7 +217,7 @@ def again(diagnosis: Diagnosis) -> Section:
         # What the next run would do, it has done.
         told=(sentences(said, answer.first, *answer.rest[:-1]),),
         tables=made.tables, items=made.items,
-        in_full=(*loss.funnel(diagnosis).tables, *loss.headroom(diagnosis).tables),
+        in_full=(*loss.funnel(diagnosis).tables, *loss.oracle_gains(diagnosis).tables),
         folded="The funnel and the headroom as tables", brief=False,
     )  # fmt: skip
 

@@ -16,10 +16,10 @@ from harness.report.sections import Section, filled
 from harness.report.values import VERDICT_TONES, Cell, Column, Table, cells, left, sentences
 from harness.report.view import BASELINE, View, row_label
 from harness.values.findings import Outcome
-from harness.values.gains import Return
+from harness.values.gains import Roi
 from harness.values.insights import Prediction
 
-Row = TypeVar("Row", Prediction, Return)
+Row = TypeVar("Row", Prediction, Roi)
 
 
 def sections(view: View) -> tuple[Section, ...]:
@@ -78,7 +78,7 @@ def _paid(outcome: Outcome, rows: Sequence[Prediction]) -> Table:
     """What each candidate was thought to cost, and cost."""
     costs = {
         row_label(outcome, row.system, row.seed): (
-            amounts.once(row.quoted_seconds, row.quoted_dollars),
+            amounts.once(row.estimated_seconds, row.estimated_dollars),
             amounts.once(row.paid_seconds, row.paid_dollars),
         )
         for row in rows
@@ -121,14 +121,14 @@ def returned(outcome: Outcome) -> Section:
         f"Break-even: after so many queries the gains have paid for the making; {figures.NONE} where that never comes, "
         "or where the suite does not price a right answer. On the front: no other system gains as much for less."
     )
-    tables = [_returns(outcome, measure, rows) for measure, rows in _by_measure(outcome.returns)]
+    tables = [_returns(outcome, measure, rows) for measure, rows in _by_measure(outcome.roi)]
     return Section(
-        "returns", "Return", "What the gains return for their cost", tuple(_fronts(outcome)),
+        "roi", "Return", "What the gains return for their cost", tuple(_fronts(outcome)),
         tuple(_captioned(tables, caption)), brief=False,
     )  # fmt: skip
 
 
-def _returns(outcome: Outcome, measure: str, rows: Sequence[Return]) -> Table:
+def _returns(outcome: Outcome, measure: str, rows: Sequence[Roi]) -> Table:
     columns = (
         *left("system"), Column("gain"), Column("gain per $", wraps=True), Column("added p95 ms"),
         Column("gain per added 100 ms", wraps=True), Column("break-even, queries", wraps=True),
@@ -142,7 +142,7 @@ def _returns(outcome: Outcome, measure: str, rows: Sequence[Return]) -> Table:
     )
 
 
-def _return(outcome: Outcome, row: Return) -> tuple[Cell, ...]:
+def _return(outcome: Outcome, row: Roi) -> tuple[Cell, ...]:
     beaten = figures.listed(first(row.dominated_by))
     value, low, high = (None if end is None else 100 * end for end in (row.per_ms, row.per_ms_low, row.per_ms_high))
     return cells(
@@ -159,7 +159,7 @@ def _return(outcome: Outcome, row: Return) -> tuple[Cell, ...]:
 
 
 def _fronts(outcome: Outcome) -> Iterable[str]:
-    for measure, rows in _by_measure(outcome.returns):
+    for measure, rows in _by_measure(outcome.roi):
         front = [row_label(outcome, row.system, row.seed) for row in rows if row.front]
         beaten = sum(1 for row in rows if row.dominated_by)
         rest = f" {figures.counted(beaten, 'system is', 'systems are')} beaten by one that gains as much for less."

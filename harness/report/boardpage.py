@@ -119,7 +119,7 @@ def _row(board: Board, columns: Sequence[Column], placed: Placed, cells: Sequenc
     costs = [column.name == "cost to make" for column in columns]
     # A class of costs is sorted by the cost itself.
     sorts = [
-        f"{placed.make_dollars:.10g}" if is_cost else cell.sort for is_cost, cell in zip(costs, cells, strict=True)
+        f"{placed.build_dollars:.10g}" if is_cost else cell.sort for is_cost, cell in zip(costs, cells, strict=True)
     ]
     sorted_by = [cell._replace(sort=sort) for cell, sort in zip(cells, sorts, strict=True)]
     pairs = tuple(zip(columns, sorted_by, strict=True))[2:]

@@ -89,8 +89,8 @@ def _row(row: Placed) -> tuple[Cell, ...]:
         Cell(row.label),
         Cell(figures.fixed(row.mean)),
         _gain(row),
-        Cell(cost_class(row.make_dollars)),
-        Cell(figures.duration(row.make_seconds)),
+        Cell(cost_class(row.build_dollars)),
+        Cell(figures.duration(row.build_seconds)),
         Cell(figures.milliseconds(row.p95_ms)),
         Cell(figures.dollars(row.dollars_per_1000)),
     )

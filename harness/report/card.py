@@ -185,7 +185,7 @@ def _cautions(card: Card) -> Iterable[str]:
             seeds = figures.counted(len(claim.seeds), "seed")
             said = f"{figures.signed(claim.difference)} {figures.interval(claim.low, claim.high)}"
             yield f"Over {seeds} of the recipe, {claim.measure}: {said}, {claim.verdict or 'too few for a verdict'}."
-    for what, other in (("lists", card.system.same_as), ("answers", card.system.same_answers_as)):
+    for what, other in (("lists", card.system.same_run_as), ("answers", card.system.same_answers_as)):
         if other:
             yield f"Its {what} are identical to those of {other}."
     if outcome.split != "test":
@@ -210,8 +210,8 @@ def _costs(card: Card) -> Table:
     serving = card.system.serving
     retrieval, total = (serving.retrieval, serving.total) if serving else (None, None)
     rows = [
-        ("to make, with its data and its index", figures.duration(card.system.make_seconds)),
-        ("to make, in dollars", figures.dollars(card.system.make_dollars)),
+        ("to make, with its data and its index", figures.duration(card.system.build_seconds)),
+        ("to make, in dollars", figures.dollars(card.system.build_dollars)),
         ("retrieval of one query, p50 and p95", _times(retrieval)),
         ("one query from question to answer, p50 and p95", _times(total)),
         ("1,000 queries, in dollars", figures.dollars(serving.dollars_per_1000 if serving else None)),

@@ -134,7 +134,7 @@ def _labels(axes: Axes, picture: Picture) -> None:
     taken = [Box(x - 5, y - 5, x + 5, y + 5) for x, y in places.values()]
     faint = [box for point in picture.points if (box := _bar(axes, point)) is not None]
     for number, point in enumerate(
-        sorted(picture.points, key=lambda point: (not point.front, point.role == "reference"))
+        sorted(picture.points, key=lambda point: (not point.front, point.role == "baseline"))
     ):
         text = _shortened(point.short)
         probe = figure.text(0, 0, text, fontsize=SMALL, parse_math=False)

@@ -13,7 +13,7 @@ from harness.report.lede import Lede
 from harness.report.sections import Section, filled, present
 from harness.report.values import Cell, Column, Table, cells, left, sentences
 from harness.report.words import FEW_GROUPS
-from harness.values.insights import Diagnosis, Quote, Sign
+from harness.values.insights import CostEstimate, Diagnosis, Sign
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def diagnosed(diagnosis: Diagnosis) -> DiagnosisContents:
             (
                 advice(diagnosis),
                 loss.funnel(diagnosis),
-                loss.headroom(diagnosis),
+                loss.oracle_gains(diagnosis),
                 loss.curves(diagnosis),
                 costs(diagnosis),
                 signs(diagnosis),
@@ -101,7 +101,7 @@ def _times(diagnosis: Diagnosis) -> Table | None:
 
 
 def _quotes(diagnosis: Diagnosis) -> Table | None:
-    if not diagnosis.quotes:
+    if not diagnosis.estimates:
         return None
     columns = (
         *left("candidate", "tunes"),
@@ -112,10 +112,10 @@ def _quotes(diagnosis: Diagnosis) -> Table | None:
         "Estimated before anything is made; dollars per 1,000 queries. Still to make: without what the store holds. "
         "The speed of the other stages was measured on this machine."
     )
-    return Table("What each candidate would cost", columns, tuple(map(_quote, diagnosis.quotes)), caption)
+    return Table("What each candidate would cost", columns, tuple(map(_quote, diagnosis.estimates)), caption)
 
 
-def _quote(row: Quote) -> tuple[Cell, ...]:
+def _quote(row: CostEstimate) -> tuple[Cell, ...]:
     return cells(
         (
             row.candidate,

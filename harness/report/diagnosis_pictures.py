@@ -11,7 +11,7 @@ from harness.report import amounts, figures
 from harness.report.loss import STEPS, deciding, is_good, name_of, place_said, told_curves
 from harness.report.plots import Bar, Bars, Dot, Line, Plot
 from harness.values.findings import Outcome
-from harness.values.insights import Curve, Diagnosis, Funnel, Headroom, Place, Population
+from harness.values.insights import Curve, Diagnosis, Funnel, OracleGain, Place, Population
 
 TONES = {
     "not in the pool": "front", "not in the context": "front",
@@ -62,14 +62,14 @@ def _steps(places: Sequence[Place], funnel: Funnel) -> Iterable[Bar]:
         start = end
 
 
-def headroom_pictures(diagnosis: Diagnosis, section: str = "headroom") -> tuple[Bars, ...]:
+def headroom_pictures(diagnosis: Diagnosis, section: str = "oracle_gains") -> tuple[Bars, ...]:
     """What each ideal part could buy, a picture for each measure that decides."""
-    known = [row for row in diagnosis.headroom if figures.finite(row.difference) is not None]
+    known = [row for row in diagnosis.oracle_gains if figures.finite(row.difference) is not None]
     found = ((name, [row for row in known if row.measure == name]) for name in deciding(diagnosis))
     return tuple(_room(name, rows, section) for name, rows in found if rows)
 
 
-def _room(measure: str, rows: Sequence[Headroom], section: str) -> Bars:
+def _room(measure: str, rows: Sequence[OracleGain], section: str) -> Bars:
     bounds, estimates = (tuple(_bar(row) for row in rows if row.bound is kind) for kind in (True, False))
     groups = (("bounds (no part can buy more)", bounds), ("estimates (a real part may buy more)", estimates))
     slug = "".join(sign if sign.isalnum() else "-" for sign in measure)
@@ -79,7 +79,7 @@ def _room(measure: str, rows: Sequence[Headroom], section: str) -> Bars:
     )  # fmt: skip
 
 
-def _bar(row: Headroom) -> Bar:
+def _bar(row: OracleGain) -> Bar:
     kind = "bound" if row.bound else "estimate"
     name = row.ideal.replace("-", " ")
     told = f"{name}: {row.measure} {amounts.gain(row.difference, row.low, row.high)} ({kind})"

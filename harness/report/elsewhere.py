@@ -13,7 +13,7 @@ from harness.report.sections import Section
 from harness.report.values import VERDICT_TONES, Cell, Column, Table, cells, left
 from harness.report.view import BASELINE, View, row_label
 from harness.values.findings import Outcome
-from harness.values.gains import Forgotten, Return, SliceGain
+from harness.values.gains import Forgotten, Roi, SliceGain
 
 MOST_NAMED = 3
 MOST_TOLD = 8
@@ -32,7 +32,7 @@ def _few(lines: Sequence[str], where: str) -> Iterable[str]:
         yield f"{len(lines) - MOST_TOLD} more of this kind: see {where}."
 
 
-def reasons(outcome: Outcome, rows: Sequence[Return | SliceGain | Forgotten]) -> Iterable[str]:
+def reasons(outcome: Outcome, rows: Sequence[Roi | SliceGain | Forgotten]) -> Iterable[str]:
     """Reasons, each once, with whom they are about, and the measure if there are several."""
     about: dict[str, list[str]] = {}
     several = len({row.measure for row in rows}) > 1

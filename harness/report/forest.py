@@ -62,7 +62,7 @@ class Forest:
 
     name: str
     labels: tuple[str, ...]
-    roles: tuple[Literal["reference", "candidate"], ...]
+    roles: tuple[Literal["baseline", "candidate"], ...]
     panels: tuple[Panel, ...]
 
     @property

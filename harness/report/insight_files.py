@@ -9,11 +9,11 @@ from collections.abc import Iterable, Sequence
 
 from harness.report import diagnosis_pictures, figures, plots
 from harness.report.diagnosis import diagnosed
-from harness.report.growth import grown, growth_pictures
 from harness.report.html import STYLES, page, page_sections
+from harness.report.learning_curve import grown, growth_pictures
 from harness.report.markdown import File, environment
 from harness.report.sources import source, yaml_text
-from harness.values.insights import Diagnosis, Growth
+from harness.values.insights import Diagnosis, LearningCurve
 
 DIAGNOSIS_TEMPLATE, DIAGNOSIS_PAGE, GROWTH_TEMPLATE = "diagnosis.md.j2", "diagnosis.html.j2", "growth.md.j2"
 SCRIPTS = ("report.js",)
@@ -24,9 +24,9 @@ def diagnosis_pictures_of(diagnosis: Diagnosis, folder: str) -> list[File]:
     return _files(diagnosis_pictures.pictures(diagnosis), folder)
 
 
-def growth_pictures_of(growth: Growth, folder: str) -> list[File]:
+def growth_pictures_of(curve: LearningCurve, folder: str) -> list[File]:
     """Draw the pictures of a growth, to be put into a folder beside its Markdown."""
-    return _files(growth_pictures(growth), folder)
+    return _files(growth_pictures(curve), folder)
 
 
 def _files(found: Iterable[plots.Plot], folder: str) -> list[File]:
@@ -55,7 +55,7 @@ def render_diagnosis_html(diagnosis: Diagnosis) -> str:
     )  # fmt: skip
 
 
-def render_growth_markdown(growth: Growth, pictures: Sequence[File] = ()) -> str:
+def render_growth_markdown(curve: LearningCurve, pictures: Sequence[File] = ()) -> str:
     """Return a growth as one Markdown text; `pictures` lie beside it."""
     template = environment().get_template(GROWTH_TEMPLATE)
-    return template.render(growth=growth, report=grown(growth), pictures=pictures)
+    return template.render(curve=curve, report=grown(curve), pictures=pictures)

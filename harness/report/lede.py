@@ -112,7 +112,7 @@ def _gains(subject: _Subject) -> str:
 def _cost(view: View, subject: _Subject) -> str:
     """What it takes to make, and how serving it differs from serving the baseline."""
     info = subject.info
-    made = f"It took {figures.duration(info.make_seconds)} ({figures.dollars(info.make_dollars)}) to make"
+    made = f"It took {figures.duration(info.build_seconds)} ({figures.dollars(info.build_dollars)}) to make"
     base = next((one for one in view.systems if one.name == BASELINE), None)
     ours, theirs = (one.serving if one else None for one in (info, base))
     if not (ours and theirs and ours.total and theirs.total):
@@ -124,17 +124,17 @@ def _cost(view: View, subject: _Subject) -> str:
 
 
 def _cheapest(paid: Sequence[_Subject]) -> Iterable[str]:
-    least = min(paid, key=lambda one: one.info.make_seconds)
+    least = min(paid, key=lambda one: one.info.build_seconds)
     if least is not paid[0]:
-        took = figures.duration(least.info.make_seconds)
+        took = figures.duration(least.info.build_seconds)
         yield f"The quickest to make of those that improved is {least.label}: {took}."
 
 
 def _spent(subjects: Sequence[_Subject]) -> Iterable[str]:
     """What it took to make candidates of which none paid."""
-    least, most = (pick(subjects, key=lambda one: one.info.make_seconds).info for pick in (min, max))
+    least, most = (pick(subjects, key=lambda one: one.info.build_seconds).info for pick in (min, max))
     bounds = dict.fromkeys(
-        f"{figures.duration(info.make_seconds)} ({figures.dollars(info.make_dollars)})" for info in (least, most)
+        f"{figures.duration(info.build_seconds)} ({figures.dollars(info.build_dollars)})" for info in (least, most)
     )
     yield f"Each took {' to '.join(bounds)} to make."
 
@@ -189,7 +189,7 @@ def _rows_above(view: View, measure: str, gain: float) -> list[tuple[SystemInfo,
     return [
         (info, row)
         for info, row in rows
-        if info.role == "reference" and row.verdict == "improved" and (row.difference or 0.0) > gain
+        if info.role == "baseline" and row.verdict == "improved" and (row.difference or 0.0) > gain
     ]
 
 

@@ -11,7 +11,7 @@ from harness.report import amounts, figures
 from harness.report.hostile import cut
 from harness.report.sections import Section, present
 from harness.report.values import Cell, Column, Table, cells, left, sentences
-from harness.values.insights import Curve, Diagnosis, Funnel, Headroom, Place, Population
+from harness.values.insights import Curve, Diagnosis, Funnel, OracleGain, Place, Population
 
 GOOD = (("in the context", "answerable"), ("right", "answerable"), ("abstained", "unanswerable"))
 """The places where nothing is lost."""
@@ -134,7 +134,7 @@ def _right_without(funnel: Funnel) -> Iterable[str]:
 # ---- headroom
 
 
-def headroom(diagnosis: Diagnosis) -> Section:
+def oracle_gains(diagnosis: Diagnosis) -> Section:
     """What each part could buy, on the measures that decide; the others are folded."""
     rows = _by_measure(diagnosis)
     title = "Headroom: an ideal part in the place of the real one"
@@ -142,7 +142,7 @@ def headroom(diagnosis: Diagnosis) -> Section:
     told = [f"{_plain(name)}: {said}." for name, said in IDEALS.items() if name in seen]
     chosen, others = ([row for row in rows if (row.measure in deciding(diagnosis)) is kind] for kind in (True, False))
     return Section(
-        "headroom", "Headroom", "What each part could buy", tuple(told),
+        "oracle_gains", "Headroom", "What each part could buy", tuple(told),
         tables=present(_headroom(title, chosen, len(rows))),
         in_full=present(_headroom("Headroom on the other measures", others, len(rows))),
         folded="The other measures",
@@ -151,11 +151,11 @@ def headroom(diagnosis: Diagnosis) -> Section:
 
 def deciding(diagnosis: Diagnosis) -> tuple[str, ...]:
     """The measures that are told of first: those that gate and the one that calls an answer right, or all."""
-    known = [row.measure for row in diagnosis.headroom]
+    known = [row.measure for row in diagnosis.oracle_gains]
     return tuple(name for name in diagnosis.measures if name in known) or tuple(dict.fromkeys(known))
 
 
-def _headroom(title: str, rows: Sequence[Headroom], family: int) -> Table | None:
+def _headroom(title: str, rows: Sequence[OracleGain], family: int) -> Table | None:
     if not rows:
         return None
     bounds = "No part can buy more than a bound. An estimate may be exceeded: a real part may lead to better answers."
@@ -167,9 +167,9 @@ def _headroom(title: str, rows: Sequence[Headroom], family: int) -> Table | None
     return Table(title, columns, tuple(map(_room, rows)), sentences(bounds, held), tuple(_reasons(rows)), keys=2)
 
 
-def _by_measure(diagnosis: Diagnosis) -> list[Headroom]:
-    order = [*diagnosis.measures, *(row.measure for row in diagnosis.headroom)]
-    return sorted(diagnosis.headroom, key=lambda row: order.index(row.measure))
+def _by_measure(diagnosis: Diagnosis) -> list[OracleGain]:
+    order = [*diagnosis.measures, *(row.measure for row in diagnosis.oracle_gains)]
+    return sorted(diagnosis.oracle_gains, key=lambda row: order.index(row.measure))
 
 
 def _plain(ideal: str) -> str:
@@ -177,7 +177,7 @@ def _plain(ideal: str) -> str:
     return ideal.replace("-", " ").capitalize()
 
 
-def _room(row: Headroom) -> tuple[Cell, ...]:
+def _room(row: OracleGain) -> tuple[Cell, ...]:
     kind = "bound" if row.bound else "estimate"
     known = figures.finite(row.difference) is not None
     told = amounts.gain(row.difference, row.low, row.high, kind) if known else "not computed"
@@ -189,7 +189,7 @@ def _room(row: Headroom) -> tuple[Cell, ...]:
     )
 
 
-def _reasons(rows: Iterable[Headroom]) -> Iterable[str]:
+def _reasons(rows: Iterable[OracleGain]) -> Iterable[str]:
     for row in rows:
         if row.reason:
             place = row.ideal.replace("-", " ")

@@ -113,7 +113,7 @@ def gains(view: View) -> Table | None:
 
 
 def _references(systems: Iterable[SystemInfo]) -> int:
-    return sum(info.role == "reference" for info in systems)
+    return sum(info.role == "baseline" for info in systems)
 
 
 def gain_cell(view: View, info: SystemInfo, measure: str) -> Cell:
@@ -177,7 +177,7 @@ def _cost_row(view: View, info: SystemInfo, first: str) -> tuple[Cell, ...]:
         Cell(figures.signed(comparison.difference), VERDICT_TONES.get(comparison.verdict, "")) if comparison else None
     )
     return (
-        *cells((info.label, figures.duration(info.make_seconds), figures.dollars(info.make_dollars))),
+        *cells((info.label, figures.duration(info.build_seconds), figures.dollars(info.build_dollars))),
         *((gain or gain_cell(view, info, first),) if first else ()),
         Cell(figures.milliseconds(retrieval.p50_ms if retrieval else None)),
         Cell(figures.milliseconds(retrieval.p95_ms if retrieval else None)),

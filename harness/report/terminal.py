@@ -17,13 +17,13 @@ from rich.text import Text
 
 from harness.report.contents import Contents, contents
 from harness.report.diagnosis import diagnosed
-from harness.report.growth import grown
 from harness.report.hostile import plain
+from harness.report.learning_curve import grown
 from harness.report.sections import Section
 from harness.report.tables import BEST_NOTE
 from harness.report.values import Table, Tone
 from harness.values.findings import Outcome
-from harness.values.insights import Diagnosis, Growth
+from harness.values.insights import Diagnosis, LearningCurve
 
 STYLES: dict[Tone, str] = {
     "": "",
@@ -65,9 +65,9 @@ def render_diagnosis(diagnosis: Diagnosis, console: Console, verbose: bool = Fal
     _print_foot(report.warnings, console, folder)
 
 
-def render_growth(growth: Growth, console: Console, folder: Path | None = None) -> None:
+def render_learning_curve(curve: LearningCurve, console: Console, folder: Path | None = None) -> None:
     """Print whether more training data would pay; `folder` is where its files lie."""
-    report = grown(growth)
+    report = grown(curve)
     _print_head(report.title, report.subject, console)
     print_lines(report.said, console)
     print_table(report.table, console)

@@ -28,7 +28,7 @@ class Point:
 
     label: str
     short: str
-    role: Literal["reference", "candidate"]
+    role: Literal["baseline", "candidate"]
     gain: float
     low: float | None
     high: float | None
@@ -85,9 +85,9 @@ def _costs(view: View, measure: str) -> tuple[_Cost, ...]:
     """Once: dollars if an endpoint was paid, else seconds. Latency: of the parts that the measure judges."""
     in_dollars = any(row.llm_dollars for row in view.outcome.ledger)
     once = (
-        _Cost("make", "one-time cost", "dollars to make", "dollars", lambda info: info.make_dollars)
+        _Cost("make", "one-time cost", "dollars to make", "dollars", lambda info: info.build_dollars)
         if in_dollars
-        else _Cost("make", "one-time cost", "time to make", "seconds", lambda info: info.make_seconds)
+        else _Cost("make", "one-time cost", "time to make", "seconds", lambda info: info.build_seconds)
     )
     part = "retrieval" if is_rank(measure) else "total"
     return (

@@ -43,7 +43,7 @@ def less_is_better(measure: str) -> bool:
 
 def identical(info: SystemInfo) -> tuple[tuple[str, str], ...]:
     """What of a system equals another's, though it was made apart: ``("lists", "untuned")``."""
-    found = (("lists", info.same_as), ("answers", info.same_answers_as), ("weights", info.same_weights_as))
+    found = (("lists", info.same_run_as), ("answers", info.same_answers_as), ("weights", info.same_weights_as))
     return tuple((what, whom) for what, whom in found if whom)
 
 

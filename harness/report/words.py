@@ -68,7 +68,7 @@ def _claimed(view: View) -> set[str]:
 
 
 def _candidate(view: View, info: SystemInfo) -> str:
-    made = f"It took {figures.duration(info.make_seconds)} ({figures.dollars(info.make_dollars)}) to make."
+    made = f"It took {figures.duration(info.build_seconds)} ({figures.dollars(info.build_dollars)}) to make."
     if info.failed:
         return f"{info.label} failed: {_bare(info.failed)}."
     rows = [row for name in view.gated if (row := view.gain(info, name))]
@@ -160,7 +160,7 @@ def _stronger_reference(view: View) -> Iterable[str]:
     measure = view.gated[0]
     means = [(mean, info) for info in view.deployable() if (mean := view.mean(info, measure)) is not None]
     ours = [mean for mean, info in means if info.role == "candidate"]
-    others = [(mean, info.label) for mean, info in means if info.role == "reference" and info.name != BASELINE]
+    others = [(mean, info.label) for mean, info in means if info.role == "baseline" and info.name != BASELINE]
     if ours and others and max(others)[0] > max(ours):
         mean, label = max(others)
         yield (
@@ -211,7 +211,7 @@ def _failed(view: View, info: SystemInfo) -> Iterable[int]:
 
 
 def _missing(view: View) -> Iterable[str]:
-    for system, number in view.outcome.missing_lists.items():
+    for system, number in view.outcome.queries_without_run.items():
         if number:
             lists = figures.counted(number, "query has no list", "queries have no list")
             yield f"{system}: {lists}; an empty list scores 0."

@@ -27,9 +27,10 @@ from harness.suite import builtin
 from harness.values.findings import DatasetInfo, Measured, Outcome, Summary, SystemInfo
 from harness.values.frozen import Frozen
 from harness.values.measures import parse
+from harness.values.upgrades import upgraded
 
-VERSION = 2
-SCHEMA = "harness/accepted-2"
+VERSION = 3
+SCHEMA = "harness/accepted-3"
 DIGEST = "digest"
 """Key of the digest over all else in the file; the first version of the form had none."""
 ACCEPTED_FILE = "accepted.json"
@@ -50,7 +51,7 @@ class AcceptedSystem(Frozen):
 class Accepted(Frozen):
     """What `accepted.json` says: who accepted what and why, how it was measured, and all figures but single scores."""
 
-    schema_version: Literal["harness/accepted-1", "harness/accepted-2"] = "harness/accepted-2"
+    schema_version: Literal["harness/accepted-1", "harness/accepted-2", "harness/accepted-3"] = "harness/accepted-3"
     suite: str
     title: str = ""
     split: str
@@ -176,7 +177,7 @@ def remarks_on(folder: Path, accepted: Accepted) -> list[str]:
         for name in (ACCEPTED_FILE, *sorted({system.file for system in accepted.systems}))
         if damage.marked(place / name)
     ]
-    if accepted.schema_version != SCHEMA:
+    if accepted.schema_version == "harness/accepted-1":
         found.append(
             f"{place / ACCEPTED_FILE}: accepted by an older harness, without a digest of the whole: an edit of its "
             "means and costs would not be noticed; the next 'harness accept' adds it."
@@ -203,13 +204,13 @@ def _read_accepted(path: Path, suite: str | None) -> Accepted:
         what = "not what was accepted: it was edited, or merged by halves"
         raise Damaged(Problem(str(path), what, HINT))
     try:
-        return Accepted.model_validate_json(json.dumps(value))
+        return Accepted.model_validate_json(json.dumps(upgraded(value)))
     except ValueError as error:
         raise Damaged(Problem(str(path), "damaged: not the accepted scores of a suite", HINT)) from error
 
 
 def file_of(info: SystemInfo) -> str:
-    return f"{info.name}.tsv" if info.role == "reference" else f"{info.name}-{info.seed}.tsv"
+    return f"{info.name}.tsv" if info.role == "baseline" else f"{info.name}-{info.seed}.tsv"
 
 
 def accepted_system(info: SystemInfo, table: Table) -> AcceptedSystem:

@@ -77,7 +77,7 @@ def _evidence(
 
 
 def _slug(info: SystemInfo) -> str:
-    return info.name if info.role == "reference" else f"{info.name}-{info.seed}"
+    return info.name if info.role == "baseline" else f"{info.name}-{info.seed}"
 
 
 def _answer(row: Mapping[str, Any]) -> Answer:

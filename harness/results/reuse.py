@@ -31,14 +31,18 @@ def count(root: Path, base: Path, outcome: Outcome) -> int:
     Every diagnosis and every curve that asked it counts too. What cannot be read counts for nothing.
     """
     now = _of(outcome)
-    looks: set[object] = {now}
+    evaluations: set[object] = {now}
     for place in sorted(base.glob("*")):
         look = _earlier(place) if place.is_dir() and not place.is_symlink() else None
         if look is not None and look[:2] == now[:2]:
-            looks.add(look)
-    for pattern in (f"diagnoses/{outcome.suite}/*/diagnosis.json", f"curves/{outcome.suite}/*/*/growth.json"):
-        looks |= {path for path in root.glob(pattern) if not path.parent.is_symlink() and _split(path) == outcome.split}
-    return len(looks)
+            evaluations.add(look)
+    curves = f"curves/{outcome.suite}/*/*"
+    # Earlier versions wrote `growth.json`.
+    for pattern in (f"diagnoses/{outcome.suite}/*/diagnosis.json", f"{curves}/curve.json", f"{curves}/growth.json"):
+        evaluations |= {
+            path for path in root.glob(pattern) if not path.parent.is_symlink() and _split(path) == outcome.split
+        }
+    return len(evaluations)
 
 
 def note(folder: Path, outcome: Outcome) -> None:

@@ -15,7 +15,7 @@ from harness.scoring.abstention import PLAIN, Rule, is_abstention
 from harness.scoring.answers import abstention_table
 from harness.scoring.judged import judge_answers, judge_settings, requests_per_answer
 from harness.scoring.ragas_measures import RAGAS_MEASURES, Case, score_cases
-from harness.scoring.rank import canonical_order, missing_lists, population, score_run
+from harness.scoring.rank import canonical_order, population, queries_without_run, score_run
 from harness.scoring.values import (
     NO_ANSWER,
     NO_JUDGE,
@@ -47,8 +47,8 @@ __all__ = [
     "is_abstention",
     "judged_queries",
     "measurement_settings",
-    "missing_lists",
     "population",
+    "queries_without_run",
     "rank_settings",
     "requests_per_answer",
     "score_answers",

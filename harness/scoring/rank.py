@@ -56,7 +56,7 @@ def canonical_order(hits: Iterable[tuple[str, float]]) -> list[tuple[str, float]
     return ordered
 
 
-def missing_lists(run: Run, qrels: Qrels, level: int = LEVEL) -> int:
+def queries_without_run(run: Run, qrels: Qrels, level: int = LEVEL) -> int:
     """Count the judged queries for which a run has no list, or an empty one: these score 0."""
     return sum(not run.get(query_id) for query_id in judged_queries(qrels, level))
 

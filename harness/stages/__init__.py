@@ -36,7 +36,7 @@ ENCODING = ("sentence-transformers", "transformers", "torch")
 TRAINING = (*ENCODING, "accelerate", "datasets")
 
 STAGES: dict[str, Stage] = {
-    "unpack": Stage(1, True, ("transformers", "gguf"), 0.03, "models"),
+    "convert": Stage(1, True, ("transformers", "gguf"), 0.03, "models"),
     "synthesize": Stage(2, True, ("transformers", "torch"), 1.5, "queries"),
     "sift": Stage(4, True, ("sentence-transformers", "torch", "bm25s"), 60.0, "queries"),
     "mine": Stage(4, True, ("sentence-transformers", "torch"), 60.0, "pairs"),

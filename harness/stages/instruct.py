@@ -204,8 +204,8 @@ def mix(rule: recipes.Instruct, answered: Sequence[str], lackable: Sequence[str]
 
 
 def _except(ids: Sequence[str], others: Collection[str]) -> list[str]:
-    barred = set(others)
-    return [key for key in ids if key not in barred]
+    excluded = set(others)
+    return [key for key in ids if key not in excluded]
 
 
 def _written(

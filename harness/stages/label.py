@@ -17,7 +17,7 @@ from harness.stages.common import bi_encoder, encode, read_corpus
 from harness.stages.endpoints import MENDED, Served
 from harness.stages.fuse import reciprocal_rank_fusion
 from harness.stages.judging import judge
-from harness.stages.known import Known, Twins
+from harness.stages.known_positives import Duplicates, Known
 from harness.stages.mine import TRIPLETS_FILE
 from harness.stages.relevance import Judged
 from harness.suite.recipes import Labeler
@@ -77,10 +77,10 @@ def label(spec: Label, inputs: Inputs, out: Path, seed: int, progress: Progress)
 
     What is known to be relevant is written on (see `known`); of it, only positives stand in a list.
     """
-    known, twins = Known.read(inputs["triplets"]), Twins(read_corpus(inputs["corpus"]))
+    known, duplicates = Known.read(inputs["triplets"]), Duplicates(read_corpus(inputs["corpus"]))
     lists = _lists(load_jsonl(inputs["triplets"] / TRIPLETS_FILE))
     for one in lists:
-        one.right = twins.of([*known.of(one.query), *one.positives]) | twins.like(one.query)
+        one.right = duplicates.of([*known.of(one.query), *one.positives]) | duplicates.like(one.query)
         one.others = [doc_id for doc_id in one.others if doc_id not in one.right]
     scorer = _Fusion(spec, lists, inputs, progress) if "bm25" in inputs else None
     if spec.depth and scorer is not None:

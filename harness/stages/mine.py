@@ -19,7 +19,7 @@ from harness.stages import Inputs
 from harness.stages.common import bi_encoder, encode, read_corpus, read_judgements, read_pairs, read_queries
 from harness.stages.endpoints import MENDED, Served
 from harness.stages.judging import judge
-from harness.stages.known import Known, Twins
+from harness.stages.known_positives import Duplicates, Known
 from harness.suite.fields import LeavesOwn
 from harness.suite.recipes import Pairs, Relabel
 from harness.suite.spec import Retriever
@@ -63,7 +63,7 @@ def mine(spec: Mine, inputs: Inputs, out: Path, seed: int, progress: Progress) -
     written beside it (see `known`). Raises ValueError if no pair is left.
     """
     gathered = gather(spec.pairs, inputs)
-    index, twins = DenseIndex(inputs["dense"]), Twins(read_corpus(inputs["corpus"]))
+    index, duplicates = DenseIndex(inputs["dense"]), Duplicates(read_corpus(inputs["corpus"]))
     searched = set(index.doc_ids)
     pairs = [pair for pair in gathered if pair.doc_id in searched]
     known = Known((pair.query, pair.doc_id) for pair in gathered)
@@ -71,11 +71,11 @@ def mine(spec: Mine, inputs: Inputs, out: Path, seed: int, progress: Progress) -
         for pair in pairs:
             if pair.query_id in searched:
                 known.add(pair.query, pair.query_id)
-    candidates = _find(spec, pairs, _kept_out(pairs, known, twins), index, inputs, progress)
+    candidates = _find(spec, pairs, _kept_out(pairs, known, duplicates), index, inputs, progress)
     relevant, asked = _relabelled(spec, pairs, candidates, inputs, progress)
     for query, doc_id in relevant:
         known.add(query, doc_id)
-    kept_out = _kept_out(pairs, known, twins)
+    kept_out = _kept_out(pairs, known, duplicates)
     dice = random.Random(seed)
     rows: list[dict[str, Any]] = []
     filled = dropped = 0
@@ -116,9 +116,9 @@ def _nothing_left(gathered: int, pairs: int) -> str:
     return f"all {pairs} pairs were dropped: too few hard negatives; use short: fill or more depth"
 
 
-def _kept_out(pairs: Sequence[Pair], known: Known, twins: Twins) -> Callable[[str], Collection[str]]:
+def _kept_out(pairs: Sequence[Pair], known: Known, duplicates: Duplicates) -> Callable[[str], Collection[str]]:
     """What gives the documents that are no negatives of a query, each query's found once."""
-    found = {query: twins.of(known.of(query)) | twins.like(query) for query in {pair.query for pair in pairs}}
+    found = {query: duplicates.of(known.of(query)) | duplicates.like(query) for query in {pair.query for pair in pairs}}
     return found.__getitem__
 
 

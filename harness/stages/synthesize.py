@@ -56,8 +56,8 @@ def synthesize(spec: Synthesize, inputs: Inputs, out: Path, seed: int, progress:
     about.
     """
     documents = read_corpus(inputs["corpus"])
-    barred = read_judgements(inputs["barred"]) if "barred" in inputs else {}
-    left_out = {doc_id for docs in barred.values() for doc_id in relevant_grades(docs)}
+    excluded = read_judgements(inputs["barred"]) if "barred" in inputs else {}
+    left_out = {doc_id for docs in excluded.values() for doc_id in relevant_grades(docs)}
     empty = {key for key, item in documents.items() if not item.content.strip()}
     skipped = left_out | empty
     chosen = choose_documents([item for key, item in documents.items() if key not in skipped], spec, seed)

@@ -14,8 +14,8 @@ from harness.data.formats import load_jsonl, read_run
 from harness.models.loaders import load_cross_encoder, locate
 from harness.stages import Inputs
 from harness.stages.common import read_corpus, read_judgements, read_queries, seeded
+from harness.stages.dev_evaluation import LOOK_CUTOFF, judged_sample, ndcg
 from harness.stages.label import LABELS_FILE, by_query
-from harness.stages.looks import LOOK_CUTOFF, judged_sample, ndcg
 from harness.stages.relevance import count_cut, score_pairs
 from harness.stages.rerank import pairs_of, reordered
 from harness.stages.retrieve import RUN_FILE
@@ -44,13 +44,13 @@ def tune_reranker(spec: TuneReranker, inputs: Inputs, out: Path, seed: int, prog
     dev = dev_lists(spec.recipe, documents, inputs)
     made: list[Any] = []
 
-    def attempt(at_a_time: int) -> Any:
+    def attempt(micro_batch: int) -> Any:
         made.clear()
         with seeded(seed):
             model = load_cross_encoder(locate(spec.model), spec.max_length, untrained_ok=True)
             made.append(model)
             measure = (lambda: dev.reranked(model)) if dev is not None else None
-            return train(model, lists, spec.recipe, seed, at_a_time, progress, measure)
+            return train(model, lists, spec.recipe, seed, micro_batch, progress, measure)
 
     fitted = until_it_fits(attempt, spec.recipe.batch_size)
     model = made[0]

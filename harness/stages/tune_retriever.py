@@ -15,9 +15,9 @@ from harness.models.inspection import inspect
 from harness.models.loaders import limit_length
 from harness.stages import Inputs
 from harness.stages.common import bi_encoder, encode, model_folder, read_corpus, read_judgements, read_queries, seeded
-from harness.stages.known import Known, Twins
+from harness.stages.dev_evaluation import LOOK_CUTOFF, judged_sample, ndcg
+from harness.stages.known_positives import Duplicates, Known
 from harness.stages.label import LABELS_FILE, by_query
-from harness.stages.looks import LOOK_CUTOFF, judged_sample, ndcg
 from harness.stages.mine import TRIPLETS_FILE
 from harness.stages.retrieve import RUN_FILE
 from harness.stages.train_share import sampled, share_notes
@@ -48,12 +48,12 @@ def tune_retriever(spec: TuneRetriever, inputs: Inputs, out: Path, seed: int, pr
     length = spec.recipe.max_length or retriever.max_length
     made: list[Any] = []
 
-    def attempt(at_a_time: int) -> Any:
+    def attempt(micro_batch: int) -> Any:
         made.clear()
         with seeded(seed):
             model = bi_encoder(retriever.model_copy(update={"max_length": length}), inputs)
             made.append(model)
-            return train(model, lists, spec.recipe, seed, at_a_time, progress, measured_on_dev(model, inputs))
+            return train(model, lists, spec.recipe, seed, micro_batch, progress, measured_on_dev(model, inputs))
 
     fitted = until_it_fits(attempt, spec.recipe.batch_size)
     model = made[0]
@@ -78,14 +78,14 @@ def training_lists(inputs: Inputs, share: float = 1.0) -> tuple[list[Ranked], in
     there. `share` of the queries are used. Raises ValueError if there is nothing to train on.
     """
     documents = read_corpus(inputs["corpus"])
-    twins, left_out = Twins(documents), 0
+    duplicates, left_out = Duplicates(documents), 0
     if "labels" in inputs:
         rows = sampled(load_jsonl(inputs["labels"] / LABELS_FILE), share)
-        lists = _labelled(rows, documents, twins, Known.read(inputs["labels"]))
+        lists = _labelled(rows, documents, duplicates, Known.read(inputs["labels"]))
         left_out = len(by_query(rows)) - len(lists)
     else:
         rows = sampled(load_jsonl(inputs["triplets"] / TRIPLETS_FILE), share)
-        lists = _mined(rows, documents, twins, Known.read(inputs["triplets"]))
+        lists = _mined(rows, documents, duplicates, Known.read(inputs["triplets"]))
     if not lists:
         raise ValueError("no pairs are left to train on; write more queries, loosen the filters, or judge some")
     return lists, left_out
@@ -99,9 +99,9 @@ def length_notes(lists: Sequence[Ranked]) -> dict[str, Any]:
 
 
 def _mined(
-    rows: Sequence[Mapping[str, Any]], documents: Mapping[str, Document], twins: Twins, known: Known
+    rows: Sequence[Mapping[str, Any]], documents: Mapping[str, Document], duplicates: Duplicates, known: Known
 ) -> list[Ranked]:
-    texts = {query: twins.texts(known.of(query)) for query in {row["query"] for row in rows}}
+    texts = {query: duplicates.texts(known.of(query)) for query in {row["query"] for row in rows}}
     return [
         Ranked(
             row["query"],
@@ -113,7 +113,7 @@ def _mined(
 
 
 def _labelled(
-    rows: Sequence[Mapping[str, Any]], documents: Mapping[str, Document], twins: Twins, known: Known
+    rows: Sequence[Mapping[str, Any]], documents: Mapping[str, Document], duplicates: Duplicates, known: Known
 ) -> list[Ranked]:
     """A list for each query: its best positive, then the others as labelled; a list of one teaches nothing."""
     found = []
@@ -123,7 +123,7 @@ def _labelled(
             continue
         ordered = [first, *(row for row in own if row is not first)]
         texts = tuple(documents[row["doc_id"]].content for row in ordered)
-        right = twins.texts([*known.of(query), *(row["doc_id"] for row in own if row["positive"])])
+        right = duplicates.texts([*known.of(query), *(row["doc_id"] for row in own if row["positive"])])
         found.append(Ranked(query, texts, tuple(row["score"] for row in ordered), right))
     return found
 

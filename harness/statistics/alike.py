@@ -11,6 +11,6 @@ from collections.abc import Sequence
 from harness.values.measures import Measure
 
 
-def same_lists(measure: Measure, tunes: Sequence[str]) -> bool:
+def same_runs(measure: Measure, tunes: Sequence[str]) -> bool:
     """Whether `measure` judges lists, and a system that tunes these parts has those of the untuned one."""
     return measure.is_rank and tuple(tunes) == ("generator",)

@@ -16,7 +16,7 @@ from itertools import combinations
 from statistics import fmean
 from typing import Literal, NamedTuple
 
-from harness.statistics.alike import same_lists
+from harness.statistics.alike import same_runs
 from harness.statistics.stats import DECIMALS, Paired, compare, verdict
 from harness.values.findings import Comparison, Effect, Finding
 from harness.values.measures import Measure
@@ -120,7 +120,7 @@ class _Table:
              for query in self.queries}
             for sign in (1, -1)
         )  # fmt: skip
-        same, scale = same_lists(measure, contrast.parts), sum(weight for weight in weights.values() if weight > 0)
+        same, scale = same_runs(measure, contrast.parts), sum(weight for weight in weights.values() if weight > 0)
         return Paired(" ".join(contrast.parts), 0, measure, margin, plus, minus, groups, same, scale)
 
     def _name(self, cell: frozenset[str]) -> str:

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from harness.statistics.verdicts import BOUNDS
 from harness.suite.bounds import Prices
 from harness.values.findings import Comparison, SystemInfo
-from harness.values.gains import Return
+from harness.values.gains import Roi
 from harness.values.measures import parse
 
 UNTUNED = "untuned"
@@ -56,14 +56,14 @@ class _Bounded(NamedTuple):
         return {name: self.value, f"{name}_low": self.low, f"{name}_high": self.high}
 
 
-def returns(
+def roi(
     systems: Sequence[SystemInfo],
     gains: Sequence[Comparison],
     prices: Prices,
     *,
     right_measure: str = RIGHT_MEASURE,
     unknown: Collection[str] = (),
-) -> list[Return]:
+) -> list[Roi]:
     """Return what each gain over `untuned` costs, for every system that could be served, in the order of `gains`.
 
     Latency is the p95 of retrieval for rank measures, of the whole for answers. A ratio is given for a positive gain
@@ -118,7 +118,7 @@ class _Reckoning:
         """For each measure, who beats whom, by label."""
         return {measure: self._front(measure) for measure in {row.measure for row in self.rows}}
 
-    def of_gain(self, row: Comparison) -> Return:
+    def of_gain(self, row: Comparison) -> Roi:
         info = self.served[_key(row)]
         costs = self._costs(info, row.measure)
         base = self._costs(self.untuned, row.measure) if self.untuned else _Costs()
@@ -130,14 +130,14 @@ class _Reckoning:
         unplaced = "" if beaten is not None else "not all of its costs are known, so it has no place on the front"
         failed = f"failed: {row.reason}" if row.verdict == "failed" else row.reason
         reasons = (failed, per_dollar.reason, per_ms.reason, breaks.reason, unplaced)
-        return Return(
+        return Roi(
             system=row.system,
             seed=row.seed,
             measure=row.measure,
             gain=row.difference or 0.0,
             low=row.low,
             high=row.high,
-            make_dollars=info.make_dollars,
+            build_dollars=info.build_dollars,
             added_p95_ms=added_ms,
             added_dollars_per_1000=added_per_1000,
             **per_dollar.named("per_dollar"),
@@ -149,7 +149,7 @@ class _Reckoning:
         )
 
     def _costs(self, info: SystemInfo, measure: str) -> _Costs:
-        once = None if info.label in self.unknown else info.make_dollars
+        once = None if info.label in self.unknown else info.build_dollars
         if info.serving is None:
             return _Costs(once)
         timing = info.serving.retrieval if parse(measure).is_rank else info.serving.total

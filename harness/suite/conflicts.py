@@ -66,9 +66,9 @@ def conflicts(suite: Suite) -> Iterator[Conflict]:
         yield Conflict((*section, "queries_per_document"), what, "add kinds or raise the temperature", read)
     if suite.utility.right == "key_match" and parse("utility") in suite.measures and suite.answer_format is None:
         yield Conflict(("utility", "right"), "key_match needs a pattern", add_pattern, (("answer_format",),))
-    if "untuned" not in suite.reference_rows:
+    if "untuned" not in suite.baseline_rows:
         what = "'untuned' is missing: gains are measured against it"
-        yield Conflict(("reference_rows",), what, "add it")
+        yield Conflict(("baseline_rows",), what, "add it")
     yield from _forgetting_conflicts(suite)
     yield from _llm_conflicts(suite)
     yield from _strategy_conflicts(suite)

@@ -161,9 +161,9 @@ class RetrieverRecipe(Recipe):
 
     ``mnrl``: in-batch and mined negatives; ``raw``: the same loss and its training in plain PyTorch; ``triplet``: a
     margin between positive and mined negatives; ``distill``: the teacher's ranking of the positive and its `candidates`
-    (so many passages a list, the positive included), with `contrastive_weight` of ``mnrl`` in it. `mini_batch` is how
-    many texts are in memory at a time, for batches beyond it. `lora_rank` 0 tunes all weights. `checkpoints` says how
-    often dev is looked at to choose a checkpoint; at 1 the last one is taken.
+    (so many passages a list, the positive included), with `contrastive_weight` of ``mnrl`` in it. `micro_batch_size`
+    is how many texts are in memory at once, for batches beyond it. `lora_rank` 0 tunes all weights. `checkpoints` is
+    how often dev is scored to choose a checkpoint; at 1 the last one is taken.
     """
 
     recipe: Literal["mnrl", "triplet", "distill", "raw"] = "mnrl"
@@ -173,7 +173,7 @@ class RetrieverRecipe(Recipe):
     warmup: Share = 0.1
     max_length: Positive | None = None
     temperature: Above0 = 0.05
-    mini_batch: Positive | None = None
+    micro_batch_size: Positive | None = None
     triplet_margin: Above0 = 0.2
     lora_rank: Count = 0
     checkpoints: Positive = 3

@@ -18,7 +18,7 @@ def resolved(suite: Suite) -> tuple[Resolved, ...]:
     """The settings of every candidate of a suite, a value for each section that makes it, in the order of making."""
     return tuple(
         _section(name, at, section, default)
-        for name, candidate in suite.strategies.items()
+        for name, candidate in suite.all_candidates.items()
         for at, section, default in _sections(suite, candidate)
     )
 

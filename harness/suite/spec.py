@@ -167,7 +167,7 @@ class Suite(Spec):
     candidates: dict[Annotated[Name, AfterValidator(_free)], Candidate] = Field(default_factory=dict)
     factorial: Annotated[tuple[Part, ...], Unique] = ()
     recipes: Recipes = Recipes()
-    reference_rows: Annotated[tuple[ReferenceRow, ...], Unique] = REFERENCE_ROWS
+    baseline_rows: Annotated[tuple[ReferenceRow, ...], Unique] = REFERENCE_ROWS
     seeds: Annotated[tuple[Seed, ...], Unique, Field(min_length=1)] = (0,)
     measures: Annotated[tuple[MeasureField, ...], Unique, Field(min_length=1)]
     answer: Answer = Answer()
@@ -222,7 +222,7 @@ class Suite(Spec):
         return {gate.measure: gate.margin for gate in self.gates if gate.measure and gate.margin is not None}
 
     @property
-    def strategies(self) -> dict[str, Candidate]:
+    def all_candidates(self) -> dict[str, Candidate]:
         """The candidates as written, and all combinations of the parts that `factorial` names."""
         return self.candidates | combinations_of(self.factorial)
 

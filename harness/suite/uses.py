@@ -13,9 +13,9 @@ def reading_of(suite: Suite, *also: str) -> Reading:
     """
     evaluate = suite.evaluate
     splits = {evaluate.split, *also}
-    if suite.strategies:
+    if suite.all_candidates:
         splits |= {"train", "dev", "test"}
-    if suite.generator is not None and "few-shot" in suite.reference_rows:
+    if suite.generator is not None and "few-shot" in suite.baseline_rows:
         splits.add("train")
     answers = suite.generator is not None
     return Reading(evaluate.split, frozenset(splits), answers, evaluate.relevance_level, evaluate.exclude_own)

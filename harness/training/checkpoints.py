@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from harness.values.records import LOOK_SECONDS
+from harness.values.records import DEV_EVALUATION_SECONDS
 
 
 def looks_at(steps: int, times: int) -> list[int]:
@@ -62,9 +62,9 @@ class Checkpoints:
         """What to write into the ledger: every look, which was taken, and how long the looks took."""
         if not self.scores:
             return {"checkpoint": "the last: dev was not looked at"}
-        looks = ", ".join(f"step {step} {score:.4f}" for step, score in self.scores.items())
+        evaluations = ", ".join(f"step {step} {score:.4f}" for step, score in self.scores.items())
         taken = f"step {self.best_step}"
-        return {"ndcg@10 on dev": looks, "checkpoint": taken, LOOK_SECONDS: round(self.seconds, 1)}
+        return {"ndcg@10 on dev": evaluations, "checkpoint": taken, DEV_EVALUATION_SECONDS: round(self.seconds, 1)}
 
     def _trainable(self) -> list[tuple[str, Any]]:
         return [(name, value) for name, value in self.module.named_parameters() if value.requires_grad]

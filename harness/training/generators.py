@@ -109,8 +109,8 @@ def tune(
     first = recipe.batch_size if torch_device() == "cuda" else AT_A_TIME_ON_CPU
     optimizer = optimizer_of(recipe)
 
-    def attempt(at_a_time: int) -> Tuned:
-        parts = recipe.batch_size // _divisor(recipe.batch_size, at_a_time)
+    def attempt(micro_batch: int) -> Tuned:
+        parts = recipe.batch_size // _divisor(recipe.batch_size, micro_batch)
         return _train(load(), tokenizer, [examples[place] for place in order], recipe, seed, parts, progress)
 
     fitted = until_it_fits(attempt, first)

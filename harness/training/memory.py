@@ -10,7 +10,7 @@ class Fitted(NamedTuple):
     """What a training gave, and how many examples were in memory at a time; `said` is a note for the ledger."""
 
     value: Any
-    at_a_time: int
+    micro_batch: int
     said: dict[str, Any]
 
 
@@ -22,16 +22,16 @@ def until_it_fits(train: Callable[[int], Any], batch_size: int) -> Fitted:
     """
     import torch
 
-    at_a_time = batch_size
+    micro_batch = batch_size
     while True:
         try:
-            value = train(at_a_time)
+            value = train(micro_batch)
         except torch.OutOfMemoryError:
-            if at_a_time == 1:
+            if micro_batch == 1:
                 raise
-            at_a_time = max(1, at_a_time // 2)
+            micro_batch = max(1, micro_batch // 2)
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
             continue
-        short = {"out of GPU memory": f"{batch_size} at a time were too many, trained {at_a_time} at a time"}
-        return Fitted(value, at_a_time, short if at_a_time < batch_size else {})
+        short = {"out of GPU memory": f"{batch_size} at a time were too many, trained {micro_batch} at a time"}
+        return Fitted(value, micro_batch, short if micro_batch < batch_size else {})

@@ -95,7 +95,7 @@ def schedule(step: int, steps: int, warmup: int) -> float:
 
 
 def backward(
-    encoder: Encoder, batch: Sequence[Example], temperature: float, at_a_time: int, counts: Tensor | None = None
+    encoder: Encoder, batch: Sequence[Example], temperature: float, micro_batch: int, counts: Tensor | None = None
 ) -> float:
     """Add the gradients of one batch to the weights and return its loss; `at_a_time` texts are in memory at once.
 
@@ -105,7 +105,7 @@ def backward(
 
     texts = [*(item.query for item in batch), *(item.positive for item in batch)]
     texts += [text for item in batch for text in item.negatives]
-    parts = [texts[start : start + at_a_time] for start in range(0, len(texts), at_a_time)]
+    parts = [texts[start : start + micro_batch] for start in range(0, len(texts), micro_batch)]
     if len(parts) == 1:
         loss = _loss(encoder.embed(texts), len(batch), temperature, counts)
         loss.backward()
@@ -155,7 +155,7 @@ class Settings(NamedTuple):
     learning_rate: float
     warmup: float
     temperature: float
-    at_a_time: int
+    micro_batch: int
     seed: int
 
 
@@ -176,7 +176,7 @@ def train(
     epochs = range(settings.epochs)
     plan = [batch for epoch in epochs for batch in rows.batches.deal(settings.batch_size, settings.seed, epoch)]
     warmup = warmup_steps(len(plan), settings.warmup)
-    looks = checkpoints(len(plan))
+    evaluations = checkpoints(len(plan))
     weights = [weight for weight in encoder.model.parameters() if weight.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=settings.learning_rate, weight_decay=0.0)
     losses = []
@@ -187,14 +187,14 @@ def train(
         mask = rows.batches.mask(batch)
         counts = mask.tensor(encoder.model.device)
         examples = [rows.examples[number] for number in batch]
-        losses.append(backward(encoder, examples, settings.temperature, settings.at_a_time, counts))
+        losses.append(backward(encoder, examples, settings.temperature, settings.micro_batch, counts))
         rows.seen.rows += len(batch)
         rows.seen.add(mask)
         torch.nn.utils.clip_grad_norm_(weights, CLIP)
         optimizer.step()
         optimizer.zero_grad()
         progress(step + 1, len(plan))
-        if looks.after(step + 1):
+        if evaluations.after(step + 1):
             break
-    looks.restore()
+    evaluations.restore()
     return losses

@@ -40,7 +40,7 @@ class Batching(NamedTuple):
         return self.epochs * math.ceil(parts / self.parts)
 
 
-def batching(lists: Sequence[Graded], recipe: RerankerRecipe, at_a_time: int) -> Batching:
+def batching(lists: Sequence[Graded], recipe: RerankerRecipe, micro_batch: int) -> Batching:
     """How `at_a_time` pairs in memory make batches of `batch_size` pairs.
 
     A row of ``bce`` is a pair; one of ``listwise`` is a list, which is read whole, so that at least one is in memory.
@@ -49,12 +49,12 @@ def batching(lists: Sequence[Graded], recipe: RerankerRecipe, at_a_time: int) ->
     listwise = recipe.recipe == "listwise"
     length = max(1, round(pairs / len(lists))) if listwise else 1
     whole = max(1, recipe.batch_size // length)
-    at_once = min(whole, max(1, at_a_time // length))
+    at_once = min(whole, max(1, micro_batch // length))
     return Batching(at_once, max(1, round(whole / at_once)), len(lists) if listwise else pairs, recipe.epochs)
 
 
 def train(
-    model: Any, lists: Sequence[Graded], recipe: RerankerRecipe, seed: int, at_a_time: int, progress: Progress,
+    model: Any, lists: Sequence[Graded], recipe: RerankerRecipe, seed: int, micro_batch: int, progress: Progress,
     measure: Callable[[], float] | None,
 ) -> Trained:  # fmt: skip
     """Tune a CrossEncoder; `at_a_time` pairs are in memory at once, `measure` scores it on dev.
@@ -64,7 +64,7 @@ def train(
     from datasets import Dataset
     from sentence_transformers.cross_encoder import CrossEncoderTrainer, CrossEncoderTrainingArguments
 
-    sizes, listwise = batching(lists, recipe, at_a_time), recipe.recipe == "listwise"
+    sizes, listwise = batching(lists, recipe, micro_batch), recipe.recipe == "listwise"
     checkpoints = Checkpoints(model, sizes.steps, recipe.checkpoints, measure, recipe.patience)
     with tempfile.TemporaryDirectory() as scratch:
         arguments = CrossEncoderTrainingArguments(

@@ -32,13 +32,13 @@ class _Run(NamedTuple):
     """One training: how large it is, what is told of its progress, and what is looked at."""
 
     seed: int
-    at_a_time: int
+    micro_batch: int
     progress: Progress
     checkpoints: Callable[[int], Checkpoints]
 
 
 def train(
-    model: Any, lists: Sequence[Ranked], recipe: RetrieverRecipe, seed: int, at_a_time: int, progress: Progress,
+    model: Any, lists: Sequence[Ranked], recipe: RetrieverRecipe, seed: int, micro_batch: int, progress: Progress,
     measure: Callable[[], float] | None,
 ) -> Trained:  # fmt: skip
     """Tune a SentenceTransformer; `at_a_time` examples are in memory at once, `measure` scores it on dev.
@@ -57,7 +57,7 @@ def train(
         return Checkpoints(model, steps, recipe.checkpoints, measure)
 
     run = _train_raw if recipe.recipe == "raw" else _train_with_trainer
-    trained = run(model, task, _Run(seed, at_a_time, progress, checkpoints))
+    trained = run(model, task, _Run(seed, micro_batch, progress, checkpoints))
     if adapted is not None:
         adapted.merge_and_unload()
     left_out = {LISTS_WITHOUT_NEGATIVES: len(lists) - len(used)} if len(used) < len(lists) else {}
@@ -109,16 +109,16 @@ def _train_raw(model: Any, task: Task, run: _Run) -> Trained:
     ]
     made: list[Checkpoints] = []
 
-    def looks(steps: int) -> Checkpoints:
+    def evaluations(steps: int) -> Checkpoints:
         made.append(run.checkpoints(steps))
         return made[0]
 
     longest = max(len(row.passages) for row in task.rows)
     settings = raw.Settings(
         recipe.epochs, recipe.batch_size, recipe.learning_rate, recipe.warmup,
-        recipe.temperature * task.similarity.unit, recipe.mini_batch or run.at_a_time * (1 + longest), run.seed,
+        recipe.temperature * task.similarity.unit, recipe.micro_batch_size or run.micro_batch * (1 + longest), run.seed,
     )  # fmt: skip
-    losses = raw.train(encoder, raw.Rows(examples, task.batches, task.seen), settings, run.progress, looks)
+    losses = raw.train(encoder, raw.Rows(examples, task.batches, task.seen), settings, run.progress, evaluations)
     return Trained(losses, made[0].notes())
 
 
@@ -146,7 +146,7 @@ def _train_with_trainer(model: Any, task: Task, run: _Run) -> Trained:
     from datasets import Dataset
     from sentence_transformers.sentence_transformer.training_args import SentenceTransformerTrainingArguments
 
-    recipe, at_once = task.recipe, _at_once(task.recipe, run.at_a_time)
+    recipe, at_once = task.recipe, _at_once(task.recipe, run.micro_batch)
     parts = max(1, recipe.batch_size // at_once)
     steps = recipe.epochs * math.ceil(math.ceil(len(task.rows) / at_once) / parts)
     with tempfile.TemporaryDirectory() as scratch:
@@ -167,18 +167,18 @@ def _train_with_trainer(model: Any, task: Task, run: _Run) -> Trained:
             # Numbers of rows are all that the trainer sees; their texts are put in when a batch is made.
             train_dataset=Dataset.from_dict({"label": list(range(len(task.rows)))}),
             loss=loss_of(model, task),
-            data_collator=_collator(model, task, run.at_a_time),
+            data_collator=_collator(model, task, run.micro_batch),
         )
-        looks = run.checkpoints(steps)
-        losses = watch(trainer, run.progress, looks)
+        evaluations = run.checkpoints(steps)
+        losses = watch(trainer, run.progress, evaluations)
         trainer.train()
-    looks.restore()
-    return Trained(losses, looks.notes())
+    evaluations.restore()
+    return Trained(losses, evaluations.notes())
 
 
-def _at_once(recipe: RetrieverRecipe, at_a_time: int) -> int:
+def _at_once(recipe: RetrieverRecipe, micro_batch: int) -> int:
     """Rows of a batch. In-batch negatives come from the whole of it, so that one is cached; others may be added up."""
-    return recipe.batch_size if recipe.recipe == "mnrl" else min(at_a_time, recipe.batch_size)
+    return recipe.batch_size if recipe.recipe == "mnrl" else min(micro_batch, recipe.batch_size)
 
 
 def _trainer_class(task: Task, at_once: int, seed: int) -> Any:
@@ -204,13 +204,13 @@ def _trainer_class(task: Task, at_once: int, seed: int) -> Any:
     return RowTrainer
 
 
-def _collator(model: Any, task: Task, at_a_time: int) -> Any:
+def _collator(model: Any, task: Task, micro_batch: int) -> Any:
     """What makes a batch of numbers of rows: their queries and passages, tokenised as encoding does it, in parts."""
     import torch
     from sentence_transformers.sentence_transformer.data_collator import SentenceTransformerDataCollator
 
     recipe, prompts = task.recipe, prompts_of(model)
-    part = recipe.mini_batch or (at_a_time if at_a_time < recipe.batch_size else None)
+    part = recipe.micro_batch_size or (micro_batch if micro_batch < recipe.batch_size else None)
 
     class Collator(SentenceTransformerDataCollator):  # type: ignore[misc]
         def __call__(self, features: list[dict[str, Any]]) -> dict[str, Any]:

@@ -23,7 +23,7 @@ class Placed(Frozen):
     """
 
     label: str
-    role: Literal["reference", "candidate"]
+    role: Literal["baseline", "candidate"]
     mean: float
     place: int
     best: int
@@ -32,8 +32,8 @@ class Placed(Frozen):
     low: float | None = None
     high: float | None = None
     verdict: Verdict | None = None
-    make_dollars: float = 0.0
-    make_seconds: float = 0.0
+    build_dollars: float = 0.0
+    build_seconds: float = 0.0
     p95_ms: float | None = None
     dollars_per_1000: float | None = None
     history: tuple[Past, ...] = ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from harness.values.frozen import Frozen, Verdict
-from harness.values.gains import Forgotten, Return, SliceGain
+from harness.values.gains import Forgotten, Roi, SliceGain
 from harness.values.insights import Diagnosis, Prediction
 from harness.values.repairs import Repair
 
@@ -14,8 +14,8 @@ Finding = Literal[
     "absorb", "reinforce", "add up",  # of two
     "could not tell", "not computed",
 ]  # fmt: skip
-OUTCOME_SCHEMA = "harness/outcome-2"
-OUTCOME_VERSION = 2
+OUTCOME_SCHEMA = "harness/outcome-3"
+OUTCOME_VERSION = 3
 """Of the form of an outcome, the number at the end of its schema. It is raised where a field goes or changes its
 meaning, and where an older harness should be told to upgrade; fields with defaults need none. See `values.versions`."""
 
@@ -71,20 +71,20 @@ class SystemInfo(Frozen):
 
     name: str
     seed: int
-    role: Literal["reference", "candidate"]
+    role: Literal["baseline", "candidate"]
     tunes: tuple[str, ...] = ()
     identity: str
-    make_seconds: float = 0.0
-    make_dollars: float = 0.0
+    build_seconds: float = 0.0
+    build_dollars: float = 0.0
     serving: Serving | None = None
-    same_as: str = ""
+    same_run_as: str = ""
     same_answers_as: str = ""
     same_weights_as: str = ""
     failed: str = ""
 
     @property
     def label(self) -> str:
-        return self.name if self.role == "reference" else f"{self.name} (seed {self.seed})"
+        return self.name if self.role == "baseline" else f"{self.name} (seed {self.seed})"
 
 
 class Summary(Frozen):
@@ -232,7 +232,7 @@ class Resolved(Frozen):
 class Outcome(Frozen):
     """All of one `harness run` but the rows, which stand beside it in Parquet."""
 
-    schema_version: Literal["harness/outcome-1", "harness/outcome-2"] = "harness/outcome-2"
+    schema_version: Literal["harness/outcome-3"] = "harness/outcome-3"
     suite: str
     split: str
     title: str = ""
@@ -259,12 +259,12 @@ class Outcome(Frozen):
     repairs: tuple[Repair, ...] = ()
     """What was repaired in the data set while it was read."""
     times_scored: int = 1
-    missing_lists: dict[str, int] = {}
+    queries_without_run: dict[str, int] = {}
     effects: tuple[Effect, ...] = ()
     recipe_claims: tuple[RecipeClaim, ...] = ()
     paid: tuple[Paid, ...] = ()
     slices: tuple[SliceGain, ...] = ()
-    returns: tuple[Return, ...] = ()
+    roi: tuple[Roi, ...] = ()
     forgotten: tuple[Forgotten, ...] = ()
     predictions: tuple[Prediction, ...] = ()
     diagnosis: Diagnosis | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from harness.values.frozen import Frozen, Verdict
 
 
-class Return(Frozen):
+class Roi(Frozen):
     """What a system's gain in one measure costs; each ratio with the bounds that the gain's interval gives it.
 
     `break_even` is the number of queries after which the gains have paid the one-time cost; None where it never comes,
@@ -18,7 +18,7 @@ class Return(Frozen):
     gain: float
     low: float | None = None
     high: float | None = None
-    make_dollars: float = 0.0
+    build_dollars: float = 0.0
     added_p95_ms: float | None = None
     added_dollars_per_1000: float | None = None
     per_dollar: float | None = None

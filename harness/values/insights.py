@@ -6,13 +6,14 @@ from typing import Any, Literal
 
 from harness.values.frozen import Frozen, Verdict
 
-DIAGNOSIS_SCHEMA = "harness/diagnosis-1"
+DIAGNOSIS_SCHEMA = "harness/diagnosis-2"
+DIAGNOSIS_VERSION = 2
 PlaceName = Literal[
     "not in the pool", "not in the context", "in the context",  # "in the context": where no answers are written
     "answered wrongly", "abstained", "wrong format", "right", "invented", "failed",
 ]  # fmt: skip
 Population = Literal["answerable", "unanswerable"]
-Ideal = Literal["ideal-retriever", "ideal-reranker", "ideal-generator", "oracle-context", "without-reranker"]
+Oracle = Literal["ideal-retriever", "ideal-reranker", "ideal-generator", "oracle-context", "without-reranker"]
 """What stands in the place of a part: an ideal one, or, for a reranker that does harm, nothing."""
 
 
@@ -54,13 +55,13 @@ class Funnel(Frozen):
         return sum(one.count for one in self.places if one.population == population)
 
 
-class Headroom(Frozen):
+class OracleGain(Frozen):
     """What a part could buy: the ideal part in its place, minus the pipeline as it is, with a simultaneous interval.
 
     `bound`: no part can buy more. Otherwise it is an estimate, and real answers may well exceed it.
     """
 
-    ideal: Ideal
+    ideal: Oracle
     measure: str
     bound: bool
     real: float | None
@@ -124,7 +125,7 @@ class PartTime(Frozen):
     share_p95: float
 
 
-class Quote(Frozen):
+class CostEstimate(Frozen):
     """What a candidate is estimated to cost, once and per query, before any of it is made.
 
     `identity` is the digest of the candidate with its recipes and its data: a candidate of that name may change.
@@ -169,7 +170,7 @@ class Advice(Frozen):
     could_buy: tuple[Worth, ...] = ()
     why: tuple[str, ...] = ()
     would_change: tuple[str, ...] = ()
-    quote: Quote | None = None
+    estimate: CostEstimate | None = None
 
 
 class Diagnosis(Frozen):
@@ -179,7 +180,7 @@ class Diagnosis(Frozen):
     `unanswerable` those of them that have no answer.
     """
 
-    schema_version: Literal["harness/diagnosis-1"] = "harness/diagnosis-1"
+    schema_version: Literal["harness/diagnosis-2"] = "harness/diagnosis-2"
     suite: str
     title: str = ""
     split: str
@@ -200,13 +201,13 @@ class Diagnosis(Frozen):
     measures: tuple[str, ...]
     """Gated measures, and what `utility` calls right: those that headroom is told for."""
     funnels: tuple[Funnel, ...] = ()
-    headroom: tuple[Headroom, ...] = ()
+    oracle_gains: tuple[OracleGain, ...] = ()
     curves: tuple[Curve, ...] = ()
     signs: tuple[Sign, ...] = ()
     times: tuple[PartTime, ...] = ()
     p95_ms: float | None = None
     dollars_per_1000: float | None = None
-    quotes: tuple[Quote, ...] = ()
+    estimates: tuple[CostEstimate, ...] = ()
     advice: tuple[Advice, ...] = ()
     facts: dict[str, float | None] = {}
     """What the rules were evaluated on, by name."""
@@ -215,8 +216,8 @@ class Diagnosis(Frozen):
     def funnel(self, kind: Literal["retrieval", "answers"]) -> Funnel | None:
         return next((one for one in self.funnels if one.kind == kind), None)
 
-    def room(self, ideal: Ideal, measure: str) -> Headroom | None:
-        return next((one for one in self.headroom if (one.ideal, one.measure) == (ideal, measure)), None)
+    def oracle_gain(self, ideal: Oracle, measure: str) -> OracleGain | None:
+        return next((one for one in self.oracle_gains if (one.ideal, one.measure) == (ideal, measure)), None)
 
 
 class Prediction(Frozen):
@@ -236,15 +237,15 @@ class Prediction(Frozen):
     low: float | None = None
     high: float | None = None
     verdict: Verdict
-    quoted_seconds: float | None = None
+    estimated_seconds: float | None = None
     paid_seconds: float | None = None
-    quoted_dollars: float | None = None
+    estimated_dollars: float | None = None
     paid_dollars: float | None = None
     said: str = ""
     """In words: whether the advice was right, wrong, or cannot be told."""
 
 
-class Grown(Frozen):
+class CurvePoint(Frozen):
     """A candidate trained on a share of its data: mean and gain over `untuned`, and the step from the share before."""
 
     share: float
@@ -262,7 +263,7 @@ class Grown(Frozen):
     seconds: float = 0.0
 
 
-class Growth(Frozen):
+class LearningCurve(Frozen):
     """All of one `harness curve`: does more training data pay? `said` is the answer in words, by measure."""
 
     schema_version: Literal["harness/curve-1"] = "harness/curve-1"
@@ -272,6 +273,6 @@ class Growth(Frozen):
     created: str
     seconds: float = 0.0
     margins: dict[str, float] = {}
-    points: tuple[Grown, ...] = ()
+    points: tuple[CurvePoint, ...] = ()
     said: dict[str, str] = {}
     notes: tuple[str, ...] = ()

@@ -89,7 +89,7 @@ class Score(NamedTuple):
     spread: float | None = None
 
 
-LOOK_SECONDS = "seconds of looks at dev"
+DEV_EVALUATION_SECONDS = "seconds of looks at dev"
 """The note of a training on how long it did not train."""
 
 

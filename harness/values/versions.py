@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from harness import __version__
 from harness.errors import ConfigError, Problem
+from harness.values.upgrades import upgraded
 
 Value = TypeVar("Value", bound=BaseModel)
 MOST_NAMED = 3
@@ -41,9 +42,27 @@ def read_value(path: Path, model: type[Value], kind: Kind) -> Value:
     except UnicodeDecodeError as error:
         raise ConfigError(Problem(str(path), f"not the text of an {kind.name}", kind.hints[1])) from error
     try:
-        return model.model_validate_json(text)
+        return model.model_validate_json(_in_names_of_today(text, kind))
     except ValidationError as error:
         raise ConfigError(_why(path, text, error, kind)) from error
+
+
+def _in_names_of_today(text: str, kind: Kind) -> str:
+    """The text of a value, upgraded if an earlier version of the form wrote it."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return text  # the caller says what is wrong with it
+    stated = _stated(value, kind) if isinstance(value, dict) else None
+    if stated is None or stated >= kind.newest:
+        return text
+    return json.dumps({**upgraded(value), "schema_version": f"{kind.schema}{kind.newest}"})
+
+
+def _stated(value: dict[str, Any], kind: Kind) -> int | None:
+    """The version of the form that a value says it has; 1 if it says nothing, None if it is of another kind."""
+    stated = re.fullmatch(re.escape(kind.schema) + r"(\d{1,6})", str(value.get("schema_version", f"{kind.schema}1")))
+    return int(stated[1]) if stated else None
 
 
 def _why(path: Path, text: str, error: ValidationError, kind: Kind) -> Problem:
@@ -56,9 +75,8 @@ def _why(path: Path, text: str, error: ValidationError, kind: Kind) -> Problem:
         value = None
     if not isinstance(value, dict):
         return Problem(str(path), f"not the text of an {kind.name}", kind.hints[1])
-    stated = re.fullmatch(re.escape(kind.schema) + r"(\d{1,6})", str(value.get("schema_version", f"{kind.schema}1")))
-    writer = _writer(value)
-    newer = stated is not None and int(stated[1]) > kind.newest
+    stated, writer = _stated(value, kind), _writer(value)
+    newer = stated is not None and stated > kind.newest
     unknown = [_dotted(one["loc"]) for one in error.errors() if one["type"] == "extra_forbidden"]
     if newer or _later(writer) or (unknown and len(unknown) == error.error_count()):
         by = f"harness {writer}" if writer else "another harness"

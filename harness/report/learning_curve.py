@@ -12,7 +12,7 @@ from harness.report import amounts, figures
 from harness.report.plots import Dot, Line
 from harness.report.values import VERDICT_TONES, Cell, Column, Table, cells, left
 from harness.report.view import BASELINE
-from harness.values.insights import Grown, Growth
+from harness.values.insights import CurvePoint, LearningCurve
 
 
 class GrowthContents(NamedTuple):
@@ -25,40 +25,40 @@ class GrowthContents(NamedTuple):
     table: Table
 
 
-def grown(growth: Growth) -> GrowthContents:
+def grown(curve: LearningCurve) -> GrowthContents:
     """Make everything that is said of a growth."""
     return GrowthContents(
-        title=f"Would more training data pay for {growth.candidate}?",
-        subject=f"Suite {growth.suite}, candidate {growth.candidate}, split {growth.split}, took "
-        f"{figures.duration(growth.seconds)}",
-        said=tuple(f"{measure}: {amounts.sentence(text)}" for measure, text in growth.said.items()),
-        warnings=tuple(map(amounts.sentence, growth.notes)),
-        table=_table(growth),
+        title=f"Would more training data pay for {curve.candidate}?",
+        subject=f"Suite {curve.suite}, candidate {curve.candidate}, split {curve.split}, took "
+        f"{figures.duration(curve.seconds)}",
+        said=tuple(f"{measure}: {amounts.sentence(text)}" for measure, text in curve.said.items()),
+        warnings=tuple(map(amounts.sentence, curve.notes)),
+        table=_table(curve),
     )
 
 
-def _table(growth: Growth) -> Table:
+def _table(curve: LearningCurve) -> Table:
     columns = (
         *left("measure"), Column("share"), Column("examples"), Column("mean"),
         Column(f"gain over {BASELINE}", "left"), Column("step from the share before", "left"), Column("took"),
     )  # fmt: skip
-    margins = [f"{name} {figures.fixed(margin)}" for name, margin in growth.margins.items()]
+    margins = [f"{name} {figures.fixed(margin)}" for name, margin in curve.margins.items()]
     return Table(
         "By share of the training data",
         columns,
-        tuple(_row(row) for row in _ordered(growth)),
+        tuple(_row(row) for row in _ordered(curve)),
         "Intervals are simultaneous." + (f" Margins: {', '.join(margins)}." if margins else ""),
         keys=2,
     )
 
 
-def _ordered(growth: Growth) -> list[Grown]:
+def _ordered(curve: LearningCurve) -> list[CurvePoint]:
     """Measure by measure, each from the least share to the largest."""
-    measures = list(dict.fromkeys((*growth.said, *(row.measure for row in growth.points))))
-    return sorted(growth.points, key=lambda row: (measures.index(row.measure), row.share))
+    measures = list(dict.fromkeys((*curve.said, *(row.measure for row in curve.points))))
+    return sorted(curve.points, key=lambda row: (measures.index(row.measure), row.share))
 
 
-def _row(row: Grown) -> tuple[Cell, ...]:
+def _row(row: CurvePoint) -> tuple[Cell, ...]:
     verdict = row.step_verdict or ""
     return (
         *cells((row.measure, amounts.percent(row.share), figures.count(row.examples), figures.fixed(row.mean))),
@@ -71,14 +71,14 @@ def _row(row: Grown) -> tuple[Cell, ...]:
 # ---- pictures
 
 
-def growth_pictures(growth: Growth) -> tuple[Line, ...]:
+def growth_pictures(curve: LearningCurve) -> tuple[Line, ...]:
     """One picture for each measure that has two shares with a gain, in the order of the table."""
-    rows = _ordered(growth)
+    rows = _ordered(curve)
     found = (_line([row for row in rows if row.measure == name]) for name in dict.fromkeys(row.measure for row in rows))
     return tuple(line for line in found if len(line.dots) > 1)
 
 
-def _line(rows: Sequence[Grown]) -> Line:
+def _line(rows: Sequence[CurvePoint]) -> Line:
     """The gain with its interval: the mean, but for the mean of the untuned pipeline."""
     measure = rows[0].measure
     dots = [
@@ -100,7 +100,7 @@ def _line(rows: Sequence[Grown]) -> Line:
     )  # fmt: skip
 
 
-def _told(row: Grown) -> str:
+def _told(row: CurvePoint) -> str:
     gain = amounts.gain(row.gain, row.gain_low, row.gain_high)
     examples = figures.counted(row.examples, "example")
     return (

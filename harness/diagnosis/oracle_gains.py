@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from harness.statistics.stats import Paired, compare
 from harness.values.findings import Comparison
-from harness.values.insights import Headroom, Ideal
+from harness.values.insights import Oracle, OracleGain
 from harness.values.measures import Measure
 
 Values = Mapping[str, float | None]
@@ -29,7 +29,7 @@ class Substituted(NamedTuple):
     `reranked`: a real reranker orders what the ideal retriever found.
     """
 
-    ideal: Ideal
+    ideal: Oracle
     measure: Measure
     real: Values
     substituted: Values
@@ -71,7 +71,7 @@ class Substituted(NamedTuple):
         return max(value, real) if self.made_by_ideal and value is not None and real is not None else value
 
 
-def headroom(
+def oracle_gains(
     ideals: Sequence[Substituted],
     groups: Mapping[str, str],
     *,
@@ -79,7 +79,7 @@ def headroom(
     alpha: float = 0.05,
     resamples: int = 10_000,
     seed: int = 0,
-) -> list[Headroom]:
+) -> list[OracleGain]:
     """Return what each ideal part would buy, with intervals by group that hold for all of them together.
 
     Means and difference are those of the questions with a value on both sides; with a share of failures over
@@ -93,7 +93,7 @@ def headroom(
     return [_headroom(one, pair, row) for one, pair, row in zip(ideals, pairs, rows, strict=True)]
 
 
-def _headroom(one: Substituted, pair: Paired, row: Comparison) -> Headroom:
+def _headroom(one: Substituted, pair: Paired, row: Comparison) -> OracleGain:
     both = [
         (best, real)
         for key, best in pair.values.items()
@@ -102,7 +102,7 @@ def _headroom(one: Substituted, pair: Paired, row: Comparison) -> Headroom:
     low = row.low
     if low is not None and one.made_by_ideal:
         low = max(low, 0.0)  # no question can lose
-    return Headroom(
+    return OracleGain(
         ideal=one.ideal,
         measure=str(one.measure),
         bound=one.bound,

@@ -1,4 +1,4 @@
-"""unpack: a GGUF file in, a plain model with its tokenizer out."""
+"""convert: a GGUF file in, a plain model with its tokenizer out."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from harness.suite.fields import Spec
 from harness.values.records import Progress, Usage
 
 
-class Unpack(Spec):
+class Convert(Spec):
     """The model whose GGUF file is unpacked."""
 
     model: str
 
 
-def unpack(spec: Unpack, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
+def convert(spec: Convert, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
     """Write the model's weights as safetensors, once, because reading GGUF takes half a minute each time."""
     progress(0, 1)
     unpack_gguf(locate(spec.model), out)

@@ -1,0 +1,34 @@
+"""Values that earlier versions wrote, in the names of today. Renames keys; changes no number."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+RENAMED: Mapping[str, str] = {
+    "make_seconds": "build_seconds",
+    "make_dollars": "build_dollars",
+    "same_as": "same_run_as",
+    "missing_lists": "queries_without_run",
+    "returns": "roi",
+    "headroom": "oracle_gains",
+    "quote": "estimate",
+    "quotes": "estimates",
+    "quoted_seconds": "estimated_seconds",
+    "quoted_dollars": "estimated_dollars",
+}
+"""Field names of `outcome-2`, `diagnosis-1` and `accepted-2`, and what they are called since."""
+OWN_NAMES = frozenset({"spec", "provenance", "settings", "source", "facts", "queries", "digests", "identities"})
+"""Fields whose keys are names of users, measures or packages: nothing below them is renamed."""
+
+
+def upgraded(value: Any) -> Any:
+    """Return a value read from JSON with the field names of today; what has these already comes back equal."""
+    if isinstance(value, list):
+        return [upgraded(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    renamed = {RENAMED.get(key, key): item if key in OWN_NAMES else upgraded(item) for key, item in value.items()}
+    if renamed.get("role") == "reference":
+        renamed["role"] = "baseline"
+    return renamed

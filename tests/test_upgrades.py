@@ -1,0 +1,48 @@
+"""Values of earlier versions: their field names are read, and nothing else about them changes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import diagnosed
+import outcomes as invented
+import pytest
+
+from harness.results import diagnoses, outcomes
+from harness.values.upgrades import OWN_NAMES, RENAMED, upgraded
+
+EARLIER = {new: old for old, new in RENAMED.items()}
+
+
+def downgraded(value: Any) -> Any:
+    """A value in the names of version 2 of an outcome."""
+    if isinstance(value, list):
+        return [downgraded(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    older = {EARLIER.get(key, key): item if key in OWN_NAMES else downgraded(item) for key, item in value.items()}
+    return older | ({"role": "reference"} if older.get("role") == "baseline" else {})
+
+
+@pytest.mark.parametrize("make", [invented.normal, diagnosed.outcome])
+def test_an_outcome_of_version_2_is_read_whole(make: Any, tmp_path: Path) -> None:
+    outcome = make()
+    older = downgraded(json.loads(outcome.model_dump_json())) | {"schema_version": "harness/outcome-2"}
+    assert any(name in json.dumps(older) for name in ("make_seconds", "make_dollars"))
+    (tmp_path / "outcome.json").write_text(json.dumps(older), encoding="utf-8")
+    assert outcomes.read(tmp_path).model_dump_json() == outcome.model_dump_json()
+
+
+def test_a_diagnosis_of_version_1_is_read_whole(tmp_path: Path) -> None:
+    diagnosis = diagnosed.diagnosis()
+    older = downgraded(json.loads(diagnosis.model_dump_json())) | {"schema_version": "harness/diagnosis-1"}
+    assert {"headroom", "quotes"} <= older.keys()
+    (tmp_path / "diagnosis.json").write_text(json.dumps(older), encoding="utf-8")
+    assert diagnoses.read(tmp_path) == diagnosis
+
+
+def test_names_of_users_are_left_alone() -> None:
+    value = {"spec": {"candidates": {"returns": {"role": "reference"}}}, "facts": {"headroom": 1.0}}
+    assert upgraded(value) == value
