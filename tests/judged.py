@@ -101,10 +101,14 @@ def baseline_of(outcome: Outcome, rows: Sequence[Score], **changes: Any) -> Base
 
 
 def write_suite(root: Path, changes: dict[str, Any] | None = None) -> Path:
-    """The suite `toy` in a project's folder `suites`; nothing in it needs a model."""
+    """The suite `toy` in a project's folder `suites`, with one candidate; nothing in it needs a model."""
     path = root / "suites" / "toy" / "suite.yaml"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(pocket.suite_text({"measures": ["ndcg@10", "recall@10", "utility"]} | (changes or {})))
+    toy = {
+        "measures": ["ndcg@10", "recall@10", "utility"], "baseline_rows": ["untuned"],
+        "candidates": {CANDIDATE: {"tune": ["retriever"]}},
+    }  # fmt: skip
+    path.write_text(pocket.suite_text(toy | (changes or {})))
     return path
 
 

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import io
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import chatty
+import pocket
 import pytest
+import tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rich.console import Console
 
+from harness import provenance
+from harness.cli import main as cli
 from harness.data.formats import load_jsonl, write_jsonl
 from harness.errors import ConfigError
 from harness.models import generation
 from harness.models.chats import ChatTemplate, Turn
 from harness.models.prompting import Prompting, look, told
-from harness.planning import requirements
 from harness.stages import answer as answering
 from harness.stages import common
 from harness.stages import tune_generator as tuning
@@ -82,36 +83,62 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
     return found
 
 
-def suite_text(model: Path, **generator: Any) -> str:
-    import pocket
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A retriever, so that no model of a suite is an embedded one."""
+    return tiny.bi_encoder(tmp_path_factory.mktemp("encoder"), ["wall"])
 
-    rule = {"model": str(model), "instruction": INSTRUCTION, **generator}
-    return pocket.suite_text({"pipeline.generator": rule, "measures": ["exact_match"], "gates": [], "candidates": {}})
+
+@pytest.fixture
+def leave(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
+    """Run the command; return its exit code and all that it printed. Neither disk nor embedded models are looked at."""
+    monkeypatch.setenv("COLUMNS", "900")
+    monkeypatch.setenv(provenance.DEVICE_VARIABLE, "auto")
+    monkeypatch.setattr("harness.cli.doctor.EMBEDDED", {})
+    monkeypatch.setattr("harness.cli.doctor.LEAST_DISK", 0.0)
+
+    def run(*arguments: object) -> tuple[int, str]:
+        capsys.readouterr()
+        monkeypatch.setattr("sys.argv", ["harness", *map(str, arguments)])
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        return int(caught.value.code or 0), "".join(capsys.readouterr())
+
+    return run
 
 
-def doctor(suite: Path, root: Path) -> tuple[bool, str]:
-    from harness.cli.doctor import examine
+def write_suite(root: Path, model: Path, encoder: Path, **generator: Any) -> Path:
+    changes = {
+        "pipeline.generator": {"model": str(model), "instruction": INSTRUCTION, **generator},
+        "pipeline.retriever": {"model": str(encoder)},
+        "measures": ["exact_match"], "gates": [], "candidates": {},
+    }  # fmt: skip
+    (root / "suite.yaml").write_text(pocket.suite_text(changes), encoding="utf-8")
+    return root / "suite.yaml"
 
-    told = io.StringIO()
-    fine = examine(str(suite), root, Console(file=told, width=400))
-    return fine, told.getvalue()
+
+HELD = "its prompts hold the instruction, "
+IN_A_SYSTEM_TURN, IN_THE_USER_TURN = "as its chat template writes a system turn", "in the user turn"
 
 
 @pytest.mark.parametrize("name", chatty.TEMPLATES)
 def test_every_template_works_from_doctor_to_tuned_answers(
-    name: str, tmp_path: Path, read: list[list[int]], monkeypatch: pytest.MonkeyPatch
+    name: str,
+    encoder: Path,
+    leave: Callable[..., tuple[int, str]],
+    tmp_path: Path,
+    read: list[list[int]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     chain = ("nine hours", chatty.SPECIAL[1] if name not in MARKS else MARKS[name])
     model = chatty.generator(tmp_path / "model", chatty.TEMPLATES[name], chain)
-    (tmp_path / "suite.yaml").write_text(suite_text(model), encoding="utf-8")
-    # The checks alone, as the rest of `doctor` asks for models that are embedded.
-    suite = _suite(tmp_path / "suite.yaml")
-    assert list(requirements._unprompted(suite, set())) == []
-    notes = [said for _, said in requirements.prompt_notes(suite)]
-    assert any("takes no system turn" in said for said in notes) == (name in chatty.IN_USER_TURN)
-    assert any("26 July 2024" in said for said in notes) == (name == "llama3")
-    assert any("thinks by default" in said for said in notes) == (name == "qwen3")
-    assert any("closed at once" in said for said in notes) == (name == "r1")
+    code, told = leave("doctor", write_suite(tmp_path, model, encoder), "--store", tmp_path)
+    assert code == 0, told
+    assert f"{HELD}{IN_THE_USER_TURN if name in chatty.IN_USER_TURN else IN_A_SYSTEM_TURN}" in told
+    assert ("takes no system turn" in told) == (name in chatty.IN_USER_TURN)
+    assert ("26 July 2024" in told) == (name == "llama3")
+    assert ("thinks by default" in told) == (name == "qwen3")
+    assert ("closed at once" in told) == (name == "r1")
 
     inputs, rule = inputs_of(tmp_path, model), Generator(model="tiny", instruction=INSTRUCTION, max_new_tokens=8)
     coder = load_tokenizer(model)[0]
@@ -144,12 +171,6 @@ def test_every_template_works_from_doctor_to_tuned_answers(
         text = coder.decode(one.completion)
         assert text.lstrip().startswith("red\n- very red")
         assert text.removeprefix(" ") == f"red\n- very red{chain[1]}"
-
-
-def _suite(path: Path) -> Any:
-    from harness.suite.files import load_suite
-
-    return load_suite(str(path))[0]
 
 
 @pytest.mark.parametrize("name", chatty.TEMPLATES)
@@ -251,44 +272,41 @@ def test_the_switch_is_known_under_the_names_that_templates_use(name: str) -> No
     assert ChatTemplate(chatty.tokenizer(text)).facts().thinks
 
 
-@pytest.mark.parametrize(
-    ("template", "said"),
-    [
-        (None, "has no chat template: a base model"),
-        ("{{ raise_exception('no chats here') }}", r"takes no conversation .* \(no chats here\)"),
-        ("{% for m in messages %}{{ m.role }}{% endfor %}", "it leaves texts out"),
-        ("{% for m in messages %}{{ m.content | upper }}{% endfor %}", "it leaves texts out"),
-        ("{% for m in messages %}{{ m.content | e }}{% endfor %}", "leaves out the instruction, or changes it"),
-        (chatty.CHATML + "{{ range(99999) | random }}{{ range(99999) | random }}", "another text each time"),
-        ("{% for m in messages %}{{ m.content }}", "takes no conversation"),
-        ({"rag": chatty.CHATML, "tool_use": chatty.CHATML}, "has chat templates 'rag', 'tool_use' and none named"),
-    ],
-)
-def test_a_model_that_cannot_be_asked_is_refused_in_one_sentence(
-    template: Any, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+REFUSED: dict[str, tuple[Any, str]] = {
+    "base model": (None, "has no chat template: a base model"),
+    "raises": ("{{ raise_exception('no chats here') }}", r"takes no conversation .* \(no chats here\)"),
+    "no texts": ("{% for m in messages %}{{ m.role }}{% endfor %}", "it leaves texts out"),
+    "changed texts": ("{% for m in messages %}{{ m.content | upper }}{% endfor %}", "it leaves texts out"),
+    "escaped": (
+        "{% for m in messages %}{{ m.content | e }}{% endfor %}", "leaves out the instruction, or changes it",
+    ),
+    "by chance": (chatty.CHATML + "{{ range(99999) | random }}{{ range(99999) | random }}", "another text each time"),
+    "cut off": ("{% for m in messages %}{{ m.content }}", "takes no conversation"),
+    "none named": (
+        {"rag": chatty.CHATML, "tool_use": chatty.CHATML}, "has chat templates 'rag', 'tool_use' and none named",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_doctor_and_run_refuse_a_model_that_cannot_be_asked_with_the_same_sentence(
+    name: str, encoder: Path, leave: Callable[..., tuple[int, str]], tmp_path: Path
 ) -> None:
-    chatty.tokenizer(template).save_pretrained(tmp_path)
+    template, said = REFUSED[name]
+    model = chatty.generator(tmp_path / "model", template)
     with pytest.raises(ConfigError, match=said) as caught:
-        look(tmp_path, INSTRUCTION, False)
-    assert len(caught.value.problems) == 1
-    assert caught.value.problems[0].hint
-
-
-def test_doctor_and_run_refuse_a_base_model_with_the_same_sentence(tmp_path: Path) -> None:
-    from harness.experiments import benchmark
-
-    model = chatty.generator(tmp_path / "model", None)
-    (tmp_path / "suite.yaml").write_text(suite_text(model), encoding="utf-8")
-    with pytest.raises(ConfigError) as caught:
-        benchmark.run(tmp_path / "suite.yaml", tmp_path / "store")
-    sentence = str(caught.value)
-    assert sentence == (
-        f"pipeline.generator.model: {str(model)!r}: has no chat template: a base model, not one that was taught to "
-        "answer; name its instruct version, or put a chat_template.jinja beside its tokenizer"
-    )
-    fine, said = doctor(tmp_path / "suite.yaml", tmp_path)
-    assert not fine
-    assert sentence in said
+        look(model, INSTRUCTION, False)
+    (problem,) = caught.value.problems
+    assert problem.hint
+    suite = write_suite(tmp_path, model, encoder)
+    sentence = f"pipeline.generator.model: {str(model)!r}: {problem}"
+    code, told = leave("doctor", suite, "--store", tmp_path)
+    assert code == 2
+    assert told.count(" missing ") == 1
+    assert sentence in told
+    assert HELD not in told
+    assert leave("run", suite, "--store", tmp_path / "store") == (2, f"error: {sentence}\n")
+    assert not (tmp_path / "store").exists()
 
 
 @pytest.mark.parametrize("kind", ["jinja", "named", "json"])
@@ -389,7 +407,6 @@ def test_answers_are_whole_up_to_a_stop_string_and_thoughts_are_no_part_of_them(
 
 def test_a_run_tells_what_was_done_to_prompts_and_answers(tmp_path: Path) -> None:
     """A whole run: the generator is untuned, few-shot and tuned; the report's front and its notes say the rest."""
-    import pocket
     import smallsuite
 
     from harness.experiments import benchmark

@@ -146,7 +146,10 @@ def test_a_system_or_a_measure_that_was_not_accepted_is_new() -> None:
     now: Values = {UNTUNED: {"ndcg@10": BASE, "utility": BASE}, WRITTEN: {"ndcg@10": BASE}}
     found = gated(now, column(BASE), [NDCG, UTILITY])
     expected = {"untuned, ndcg@10": "equivalent", "written (seed 0), ndcg@10": "new", "untuned, utility": "new"}
-    assert verdicts(found) == expected
+    assert verdicts(found) == expected | {"written (seed 0), utility": "missing"}
+    assert found.exit_code == 1
+    found = gated({**now, WRITTEN: now[UNTUNED]}, column(BASE), [NDCG, UTILITY])
+    assert verdicts(found) == expected | {"written (seed 0), utility": "new"}
     assert found.exit_code == 0
 
 
@@ -164,8 +167,9 @@ def test_a_measure_that_vanished_from_a_system_fails() -> None:
 
 def test_rows_that_nobody_would_serve_gate_nothing() -> None:
     then: Values = {UNTUNED: {"ndcg@10": BASE}, ("oracle-context", 0): {"utility": BASE}}
-    now: Values = {UNTUNED: {"ndcg@10": BASE}, ("closed-book", 0): {"utility": BASE}}
-    assert verdicts(gated(now, then, [NDCG, UTILITY])) == {"untuned, ndcg@10": "equivalent"}
+    now: Values = {UNTUNED: {"ndcg@10": BASE, "utility": BASE}, ("closed-book", 0): {"utility": BASE}}
+    expected = {"untuned, ndcg@10": "equivalent", "untuned, utility": "new"}
+    assert verdicts(gated(now, then, [NDCG, UTILITY])) == expected
 
 
 def test_failures_over_the_limit_are_incomplete() -> None:
@@ -202,11 +206,11 @@ def test_other_queries_under_one_identity_are_not_compared() -> None:
 
 def test_the_gravest_finding_decides_the_exit_code() -> None:
     then: Values = {
-        UNTUNED: {"ndcg@10": BASE, "utility": BASE, "mrr@10": BASE}, ("bm25", 0): {"ndcg@10": BASE},
+        UNTUNED: {"ndcg@10": BASE, "utility": BASE, "mrr@10": BASE}, ("bm25", 0): {"ndcg@10": BASE, "mrr@10": BASE},
     }  # fmt: skip
     now: Values = {
         UNTUNED: {"ndcg@10": shifted(-0.1), "utility": [None, *BASE[1:]], "mrr@10": BASE},
-        ("bm25", 0): {"ndcg@10": BASE},
+        ("bm25", 0): {"ndcg@10": BASE, "mrr@10": BASE},
     }
     mrr = Gate(measure=parse("mrr@10"), margin=0.02)
     moved = {"identities": {"mrr@10": "other", "ndcg@10": "id of ndcg@10", "utility": "id of utility"}}

@@ -38,6 +38,7 @@ def run(suite, store, *rest, **more):
     dataset = load_dataset(spec.dataset, "test")
     worse = spec.recipes.retriever.learning_rate > 1e-3
     values = {{
+        ("bm25", 0): {{name: judged.scores() for name in ("ndcg@10", "recall@10")}},
         ("untuned", 0): {{name: judged.scores() for name in ("ndcg@10", "recall@10")}},
         ("tuned", 0): {{name: judged.scores(1, mean=0.1 if worse else 0.5) for name in ("ndcg@10", "recall@10")}},
     }}

@@ -124,8 +124,9 @@ def _suite(name: str, store: Path) -> Iterator[Finding]:
         return
     for model, keys in requirements.models_named(suite).items():
         yield Finding(f"model {model}", "ok", f"found; named by {', '.join(keys)}")
-    for model, said in requirements.prompt_notes(suite):
-        yield Finding(f"model {model}", "note", said)
+    for seen in requirements.prompted(suite):
+        yield Finding(f"model {seen.model}", "ok", seen.placed)
+        yield from (Finding(f"model {seen.model}", "note", said) for said in seen.notes)
     for name, used in told.settings(suite).items():
         yield Finding(name, "ok", used)
     for remark in told.before(suite):

@@ -13,11 +13,13 @@ from __future__ import annotations
 import errno
 import io
 import os
+import re
 import select
 import shutil
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -94,6 +96,23 @@ def _drop(stream: Any) -> None:
         os.close(nowhere)
     except (OSError, ValueError):
         pass
+
+
+# ---- what was typed
+
+
+def refuse_empty(arguments: Sequence[str]) -> int:
+    """Print which arguments are empty, as a variable that is not set leaves them, and return 2; else return 0.
+
+    An empty path would be taken for the folder that the command is run in. An empty reason has a sentence of its own.
+    """
+    empty = [argument[:-1] for argument in arguments if re.fullmatch(r"--(?!reason=)[a-z-]+=", argument)]
+    for before, argument in pairwise(["", *arguments]):
+        if not argument and before != "--reason":
+            empty.append(before if before.startswith("-") and "=" not in before else "an argument")
+    for name in empty:
+        tell(f"{name}: empty; give a value (is a variable of the shell not set?)")
+    return USAGE if empty else 0
 
 
 # ---- errors

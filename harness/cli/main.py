@@ -186,6 +186,8 @@ def _code_of(arguments: Sequence[str]) -> int:
     from harness.cli import endings
     from harness.errors import HarnessError
 
+    if code := endings.refuse_empty(arguments):
+        return code
     try:
         app(prog_name="harness")
     except HarnessError as error:

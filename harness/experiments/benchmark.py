@@ -64,7 +64,8 @@ def run(
     spec, path = load_suite(suite)
     if seeds:
         spec = spec.model_copy(update={"seeds": tuple(dict.fromkeys(seeds))})
-    return Bench(spec, path, store, watch, executor or ChildExecutor(), replay).run()
+    with outcomes.attempted(store, spec.name):
+        return Bench(spec, path, store, watch, executor or ChildExecutor(), replay).run()
 
 
 class Bench:

@@ -20,24 +20,27 @@ from harness.errors import ConfigError, Problem
 from harness.gates import reseeded
 from harness.gates.probe_gates import judge_probe
 from harness.results.baselines import Baseline, answers_elsewhere, what_differs
-from harness.results.score_tables import Key, Tables
+from harness.results.score_tables import Column, Key, Tables, columns
 from harness.statistics import stats
 from harness.statistics.verdicts import BOUNDS, About, Gated, Gating, Standing, label_of
 from harness.suite.bounds import Gate, OnInconclusive
 from harness.values.findings import Comparison, Outcome, SystemInfo
 from harness.values.measures import Measure
 
-Column = Mapping[str, float | None]
+ACCEPTED_ONLY = "accepted, and not in this outcome"
+UNSCORED = "the outcome names it and has no score of it; run the suite again"
+UNMEASURED = "the suite names it, and it is not in this outcome; run the suite again"
 BY_SEEDS = "one checkpoint is worse, and not surely by more than the margin, which another seed may be too"
 
 
 class Terms(NamedTuple):
-    """By what rules it is judged."""
+    """By what rules it is judged; `expected` names systems that must be there, candidates with their seeds."""
 
     on_inconclusive: OnInconclusive = "pass"
     failure_limit: float = 0.0
     alpha: float = 0.05
     resamples: int = 10_000
+    expected: Mapping[str, Sequence[int]] = {}
 
 
 class _Single(NamedTuple):
@@ -92,6 +95,11 @@ def judge(
         ),
         differs={str(gate.measure): found for gate in gates if gate.measure and (found := judging.differs(gate))},
     )
+
+
+def acceptable(found: Gating) -> bool:
+    """Whether an outcome may be accepted, as far as its verdicts tell: no system failed or was left out."""
+    return not any(one.verdict == "failed" or one.reason in (UNMEASURED, UNSCORED) for one in found.verdicts)
 
 
 def _check(gates: Sequence[Gate], outcome: Outcome, tables: Tables) -> None:
@@ -173,18 +181,35 @@ class _Judging:
     def _items(self, gate: Gate) -> Iterator[Item]:
         """What is to be compared under a gate, and what needs no comparison."""
         measure = str(gate.measure)
-        before = _columns(self.baseline.tables, measure) if self.baseline else {}
-        now = _columns(self.tables, measure)
-        for name in dict.fromkeys((*now, *before)):
-            if name in BOUNDS:
+        before = columns(self.baseline.tables, measure) if self.baseline else {}
+        now = columns(self.tables, measure)
+        for name in dict.fromkeys((*now, *before, *self._seeds(), *self.terms.expected)):
+            if name in BOUNDS or (name not in now and name not in before and _without(name, gate)):
                 continue
-            if self.differs(gate):
+            if self.differs(gate) and (name in now or name in before):
                 seeds = tuple(now.get(name) or before[name])
                 yield self._blank(gate, name, seeds, "not comparable", "it was measured in another way")
-            elif name not in now:
-                yield self._blank(gate, name, tuple(before[name]), "missing", "accepted, and not in this outcome")
-            else:
+                continue
+            yield from self._lost(gate, name, now.get(name, {}), before.get(name, {}))
+            if name in now:
                 yield from self._of_system(gate, name, now[name], before.get(name, {}))
+            elif name not in self._seeds():
+                why = ACCEPTED_ONLY if name in before else UNMEASURED
+                yield self._blank(gate, name, tuple(before.get(name) or self.terms.expected[name]), "missing", why)
+
+    def _seeds(self) -> dict[str, list[int]]:
+        """The systems of the outcome, with their seeds, whether it has scores of them or not."""
+        found: dict[str, list[int]] = {}
+        for info in self.outcome.systems:
+            found.setdefault(info.name, []).append(info.seed)
+        return found
+
+    def _lost(self, gate: Gate, name: str, now: Mapping[int, Column], before: Mapping[int, Column]) -> Iterator[Item]:
+        """What the outcome names and has no score of: it crashed, or its scores were lost."""
+        for info in self.outcome.systems:
+            if info.name == name and info.seed not in now:
+                why = info.failed or (ACCEPTED_ONLY if info.seed in before else UNSCORED)
+                yield self._blank(gate, name, (info.seed,), "failed" if info.failed else "missing", why)
 
     def _of_system(
         self, gate: Gate, name: str, now: Mapping[int, Column], before: Mapping[int, Column]
@@ -200,7 +225,7 @@ class _Judging:
                 yield self._of_seed(gate, name, seed, now[seed], before.get(seed))
             # A seed less is no system less, as long as there is one to compare.
             left_out: Standing = "not compared" if now.keys() & before.keys() else "missing"
-            for seed in before.keys() - now.keys():
+            for seed in sorted(before.keys() - now.keys() - {*self._seeds()[name]}):
                 yield self._blank(gate, name, (seed,), left_out, "accepted with this seed, which was not run")
 
     def _of_seed(self, gate: Gate, name: str, seed: int, now: Column, before: Column | None) -> Item:
@@ -233,7 +258,8 @@ class _Judging:
 
     def _trained(self, name: str) -> bool:
         known = (*self.outcome.systems, *self._accepted().values())
-        return any(info.name == name and info.role == "candidate" for info in known)
+        wanted = bool(self.terms.expected.get(name))
+        return wanted or any(info.name == name and info.role == "candidate" for info in known)
 
     def _blank(
         self, gate: Gate, name: str, seeds: tuple[int, ...], verdict: Standing, reason: str = "",
@@ -246,18 +272,14 @@ class _Judging:
         )  # fmt: skip
 
 
+def _without(name: str, gate: Gate) -> bool:
+    """Whether there can be no score: examples in the prompt change no list."""
+    return name == "few-shot" and _bound(gate)[0].is_rank
+
+
 def _bound(gate: Gate) -> tuple[Measure, float]:
     assert gate.measure is not None
     return gate.measure, gate.margin or 0.0
-
-
-def _columns(tables: Tables, measure: str) -> dict[str, dict[int, Column]]:
-    """Values of a measure by system and seed."""
-    found: dict[str, dict[int, Column]] = {}
-    for (name, seed), table in tables.items():
-        if measure in table.values:
-            found.setdefault(name, {})[seed] = table.values[measure]
-    return found
 
 
 def _decided(blank: Gated, row: Comparison) -> Gated:

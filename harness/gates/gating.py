@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import getpass
 import json
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from harness import provenance
-from harness.errors import ConfigError, Incomplete, Problem
+from harness.errors import ConfigError, Problem
 from harness.gates import standing, versus
-from harness.gates.gate import Terms, judge
+from harness.gates.gate import Terms, acceptable, judge
 from harness.gates.run_files import PLAIN, Rules, RunScores, score_files
 from harness.gates.side_outputs import STEP_SUMMARY as STEP_SUMMARY
 from harness.gates.side_outputs import write_files as write_files
@@ -65,7 +66,7 @@ def accept(
     if not reason:
         raise ConfigError(Problem("--reason", "empty", "say why these scores are the ones to hold on to"))
     found = measured(suite, store, outcome)
-    _check_complete(found)
+    standing.check_complete(found.suite, found.outcome, found.folder)
     folder = _folder(found, baselines_folder)
     try:
         before = baselines.read(folder, found.suite.name)
@@ -79,24 +80,6 @@ def accept(
         hint = "see that the folder can be written; what was accepted before is as it was"
         raise ConfigError(Problem(str(folder), what, hint)) from error
     return Acceptance(accepted, folder, before.accepted if before else None)
-
-
-def _check_complete(found: Measured) -> None:
-    limit, problems = found.suite.failure_limit, []
-    for info in found.outcome.systems:
-        if info.failed:
-            problems.append(Problem(info.label, f"failed ({info.failed})", "run the suite again"))
-    failed = {info.label for info in found.outcome.systems if info.failed}
-    labels = {(info.name, info.seed): info.label for info in found.outcome.systems}
-    for row in found.outcome.summaries:
-        label = labels.get((row.system, row.seed), row.system)
-        if label not in failed and row.failed and (not row.n or row.failed / (row.n + row.failed) > limit):
-            what = f"{row.failed} of {row.n + row.failed} scores of {row.measure} failed (failure_limit {limit:.1%})"
-            problems.append(Problem(label, what, "run the suite again"))
-    if not problems and not any(row.n for row in found.outcome.summaries):
-        problems.append(Problem(str(found.folder), "nothing was measured", "run the suite again"))
-    if problems:
-        raise Incomplete(problems)
 
 
 def _tables(found: Measured) -> dict[tuple[str, int], Table]:
@@ -183,7 +166,7 @@ def gate(
     )
     return judged.model_copy(
         update={
-            "command": _command(suite, store, baselines_folder),
+            "command": _command(suite, store, baselines_folder) if acceptable(judged) else "",
             "notes": (*standing.stale(found.suite, found.outcome.spec), *told),
         }
     )
@@ -191,7 +174,7 @@ def gate(
 
 def gated(found: Measured, baseline: Baseline | None) -> Gating:
     """Judge an outcome that was read against what was accepted."""
-    terms = Terms(found.suite.on_inconclusive, found.suite.failure_limit)
+    terms = Terms(found.suite.on_inconclusive, found.suite.failure_limit, expected=standing.named(found.suite))
     return judge(found.suite.gates, found.outcome, found.tables, baseline, terms)
 
 
@@ -199,6 +182,8 @@ def measured(suite: str | Path, store: Path, outcome: Path | None = None) -> Mea
     """Read a suite with its latest outcome, or the one in a folder. Raises ConfigError for what cannot be used."""
     spec, path = load_suite(suite)
     folder = outcome or store / "outcomes" / spec.name / "latest"
+    if outcome is None:
+        outcomes.check_latest(folder.parent)
     found = outcomes.read(folder)
     if found.suite != spec.name:
         what = f"an outcome of the suite {found.suite!r}, not of {spec.name!r}"
@@ -239,6 +224,8 @@ def compare(
     rules: Rules = PLAIN,
 ) -> versus.Compared:  # fmt: skip
     """Compare two outcomes, two systems, or two run files with judgements: B minus A."""
+    if margin is not None and not math.isfinite(margin):
+        raise ConfigError(Problem("--margin", f"should be a finite number, not {margin}"))
     files = [Path(text) for text in (first, second) if Path(text).is_file()]
     if qrels is None and files:
         raise ConfigError(Problem(str(files[0]), "a run file needs judgements", "add --qrels FILE"))

@@ -13,16 +13,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.errors import ConfigError, Problem, nearest
+from harness.errors import ConfigError, Incomplete, Problem, nearest
 from harness.results.baselines import ACCEPTED_FILE
 from harness.results.damage import Unreadable, read_object
-from harness.statistics.verdicts import Gated, Gating
+from harness.statistics.verdicts import BOUNDS, Gated, Gating
 from harness.suite import builtin
 from harness.suite.spec import Suite
+from harness.values.findings import Outcome
 
 _SUITE = re.compile(r"^schema:\s*[\"']?harness/suite-\d", re.MULTILINE)
 _NAME = re.compile(r"^name:\s*[\"']?([^\s\"'#]+)", re.MULTILINE)
 MOST_NAMED = 5
+AGAIN = "run the suite again"
 NO_PART_OF_A_RUN = (
     "gates", "on_inconclusive", "require_baseline", "failure_limit", "published", "title", "seeds", "prices",
 )  # fmt: skip
@@ -114,6 +116,37 @@ def _by_gate(verdicts: Sequence[Gated]) -> dict[str, list[Gated]]:
     for one in verdicts:
         found.setdefault(one.gate, []).append(one)
     return found
+
+
+def named(suite: Suite) -> dict[str, tuple[int, ...]]:
+    """The systems that every outcome of a suite has, candidates with their seeds.
+
+    Left out are bounds, and `few-shot`, which is there only where the data set has examples to show.
+    """
+    rows = [name for name in suite.baseline_rows if name not in (*BOUNDS, "few-shot")]
+    return {**dict.fromkeys(rows, ()), **dict.fromkeys(suite.all_candidates, suite.seeds)}
+
+
+def check_complete(suite: Suite, outcome: Outcome, folder: Path) -> None:
+    """Raise Incomplete for an outcome that must not be accepted: something failed, was not run or not measured."""
+    limit, problems = suite.failure_limit, []
+    for info in outcome.systems:
+        if info.failed:
+            problems.append(Problem(info.label, f"failed ({info.failed})", AGAIN))
+    there = {info.name for info in outcome.systems}
+    lacking = [name for name in named(suite) if name not in there] if there else []
+    problems += [Problem(name, "the suite names it, and it is not in this outcome", AGAIN) for name in lacking]
+    failed = {info.label for info in outcome.systems if info.failed}
+    labels = {(info.name, info.seed): info.label for info in outcome.systems}
+    for row in outcome.summaries:
+        label = labels.get((row.system, row.seed), row.system)
+        if label not in failed and row.failed and (not row.n or row.failed / (row.n + row.failed) > limit):
+            what = f"{row.failed} of {row.n + row.failed} scores of {row.measure} failed (failure_limit {limit:.1%})"
+            problems.append(Problem(label, what, AGAIN))
+    if not problems and not any(row.n for row in outcome.summaries):
+        problems.append(Problem(str(folder), "nothing was measured", AGAIN))
+    if problems:
+        raise Incomplete(problems)
 
 
 def stale(suite: Suite, spec: Mapping[str, Any]) -> tuple[str, ...]:

@@ -45,6 +45,12 @@ def look(folder: Path, instruction: str, thinking: bool | None) -> Facts:
     return template.facts()
 
 
+def placed(facts: Facts) -> str:
+    """Where prompts hold the instruction, of a template that `look` let pass."""
+    where = "in the user turn" if facts.system == "user" else "as its chat template writes a system turn"
+    return f"its prompts hold the instruction, {where}"
+
+
 def told(facts: Facts, rule: Prompting) -> Iterator[str]:
     """What a user should know of a template before a run, in sentences."""
     if facts.system == "user":

@@ -285,11 +285,19 @@ def _unprompted(suite: Suite, sound: Mapping[str, Path]) -> Iterator[Problem]:
                 yield from (Problem(key, f"{model!r}: {one.what}", one.hint) for one in error.problems)
 
 
-def prompt_notes(suite: Suite) -> Iterator[tuple[str, str]]:
-    """What is worth knowing of the prompts of models that answer here, with the model's name; `check` comes first."""
+class Prompted(NamedTuple):
+    """What was found of the prompts of a model that answers here: where the instruction is, and what else to know."""
+
+    model: str
+    placed: str
+    notes: tuple[str, ...]
+
+
+def prompted(suite: Suite) -> Iterator[Prompted]:
+    """What the prompts of models that answer here hold; `check` comes first, and refuses those that lack something."""
     for _, model, instruction, rule in _chatting(suite):
         facts = prompting.look(loaders.locate(model), instruction, rule.thinking)
-        yield from ((model, said) for said in prompting.told(facts, rule))
+        yield Prompted(model, prompting.placed(facts), tuple(prompting.told(facts, rule)))
 
 
 def _installed(package: str) -> bool:

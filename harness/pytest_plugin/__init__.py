@@ -7,6 +7,7 @@ errors and never skipped. Nothing of the harness is imported before a suite file
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -29,14 +30,21 @@ GONE = "accepted systems"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("harness", "benchmarks of RAG tuning")
-    group.addoption("--harness-store", metavar="DIR", default=".harness", help="where artifacts and outcomes are kept")
     group.addoption(
-        "--harness-compare", metavar="DIR", default=None, help="where accepted scores lie (default: beside the suite)"
+        "--harness-store", metavar="DIR", default=".harness", type=_given, help="where artifacts and outcomes are kept"
+    )
+    group.addoption(
+        "--harness-compare",
+        metavar="DIR",
+        default=None,
+        type=_given,
+        help="where accepted scores lie (default: beside the suite)",
     )
     group.addoption(
         "--harness-save",
         metavar="REASON",
         default=None,
+        type=_given,
         help="accept the outcomes of this session, if all gates passed",
     )
     group.addoption(
@@ -47,6 +55,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--harness-require-baseline", action="store_true", help="a suite for which nothing is accepted is an error"
     )
     parser.addini("harness_require_baseline", "the same, for all sessions", type="bool", default=False)
+
+
+def _given(text: str) -> str:
+    """The value of an option; refused where it is empty, as a variable that is not set leaves it."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("empty; give a value (is a variable of the shell not set?)")
+    return text
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
@@ -110,7 +125,13 @@ class GateItem(pytest.Item):
 
     def setup(self) -> None:
         """Run the suite, once a session. What is raised here is an error of the test, not a failure."""
-        self.judged = _session(self.config).judged(self.path)
+        from harness.errors import HarnessError
+
+        try:
+            self.judged = _session(self.config).judged(self.path)
+        except HarnessError as error:
+            # pytest asks `repr_failure` for failures of the call alone.
+            pytest.fail(str(error), pytrace=False)
 
     def runtest(self) -> None:
         from harness.report.gates import sentence

@@ -8,6 +8,7 @@ This module must not know gates, statistics or how a suite is run.
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import tempfile
@@ -121,17 +122,22 @@ def read(folder: Path, suite: str | None = None) -> Baseline | None:
     """Read what was accepted (for a suite, if one is given); None if nothing was.
 
     Raises Damaged, with every problem, for what cannot be read, and DataError for what must not be replaced unseen:
-    another version of the form, another suite. Nothing is written or moved.
+    another version of the form, another suite, something else in its place. Nothing is written or moved.
     """
+    in_the_way = damage.blocked(folder.parent) or damage.blocked(folder)
+    if in_the_way is not None:
+        raise DataError(in_the_way)
     with replacing.locked(folder.parent, alone=False):
         place = replacing.place_of(folder)
         path = place / ACCEPTED_FILE
         strays = sorted(found for found in place.glob("*.tsv") if not found.name.startswith("."))
-        if not path.exists():
+        if not os.path.lexists(path):
             if strays:
                 raise Damaged(Problem(str(path), "not there, though tables of accepted scores are", HINT))
             return None
         accepted = _read_accepted(path, suite)
+        if not accepted.systems:
+            raise Damaged(Problem(str(path), "holds the scores of no system", HINT))
         problems: list[Problem] = []
         tables = {}
         for system in accepted.systems:

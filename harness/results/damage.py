@@ -7,11 +7,13 @@ halves of files are met. Nothing here knows what the files mean.
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from harness.data.formats import LFS
 from harness.errors import Problem
 from harness.hashing import digest_of
 
@@ -28,6 +30,14 @@ class Unreadable(Exception):
     def __init__(self, problem: Problem) -> None:
         super().__init__(str(problem))
         self.problem = problem
+
+
+def blocked(place: Path) -> Problem | None:
+    """What lies where a folder belongs and is none: a file, or a link to nothing; None if there is no such thing."""
+    if place.is_dir() or not os.path.lexists(place):
+        return None
+    what = "a link to nothing" if place.is_symlink() and not place.exists() else "a file where a folder belongs"
+    return Problem(str(place), what, "restore it from version control, or remove it")
 
 
 def conflict(path: Path, lines: Iterable[tuple[int, str]]) -> Problem | None:
@@ -57,6 +67,8 @@ def read_object(path: Path) -> dict[str, Any]:
         raw = path.read_bytes().removeprefix(BOM)
     except OSError as error:
         raise Unreadable(Problem(str(path), f"cannot be read ({error.strerror})", HINT)) from error
+    if raw.startswith(LFS):
+        raise Unreadable(Problem(str(path), "a pointer of Git LFS, not the file itself", "run 'git lfs pull'"))
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:

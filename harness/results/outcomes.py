@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from harness import provenance
 from harness.data import formats
 from harness.data.datasets import Dataset
-from harness.errors import ConfigError, HarnessError
+from harness.errors import ConfigError, HarnessError, Problem
 from harness.planning.graph import Plan
 from harness.report import PAGE_FILE, REPORT_FILE, write_html, write_reports
 from harness.report.explorer import Evidence
@@ -24,6 +25,7 @@ from harness.values.records import Answer, Score
 from harness.values.versions import Kind, read_value
 
 OUTCOME_FILE = "outcome.json"
+ATTEMPT_FILE = ".attempt.json"
 ERROR_FILE = "report.error.txt"
 RUN_IT = "run the suite first", "run the suite again"
 log = logging.getLogger(__name__)
@@ -41,6 +43,44 @@ ANSWER_COLUMNS = {
     "system": "string", "seed": "int64", "query_id": "string", "text": "string", "prompt_tokens": "int64",
     "new_tokens": "int64", "context": "string",
 }  # fmt: skip
+
+
+@contextlib.contextmanager
+def attempted(root: Path, suite: str) -> Iterator[None]:
+    """Note beside the latest outcome of a suite that a run is on its way, until it has ended in an outcome.
+
+    A gate that read the latest after a run that failed would judge what was there before.
+    """
+    base = root / "outcomes" / suite
+    if not (base / "latest").exists():
+        yield
+        return
+    started = provenance.now()
+    _note_attempt(base, started, "it may still be running, or was killed")
+    try:
+        yield
+    except BaseException as error:
+        why = str(error).strip().splitlines()
+        _note_attempt(base, started, why[0] if why else type(error).__name__)
+        raise
+    with contextlib.suppress(OSError):
+        (base / ATTEMPT_FILE).unlink(missing_ok=True)
+
+
+def _note_attempt(base: Path, started: str, why: str) -> None:
+    with contextlib.suppress(OSError):
+        formats.write_atomically(base / ATTEMPT_FILE, json.dumps({"started": started, "why": why}))
+
+
+def check_latest(base: Path) -> None:
+    """Raise ConfigError if a run of a suite was started after its latest outcome and has not ended in one."""
+    try:
+        told = json.loads((base / ATTEMPT_FILE).read_text(encoding="utf-8"))
+        started, why = str(told["started"]), str(told["why"]).rstrip(".")
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    what = f"older than the last run, which was started at {started} and has not ended in an outcome ({why})"
+    raise ConfigError(Problem(str(base / "latest"), what, f"run the suite again, or add --outcome {base / 'latest'}"))
 
 
 def write(

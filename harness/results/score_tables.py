@@ -27,12 +27,13 @@ DECIMALS = 9
 NOT_APPLICABLE, FAILED = "-", "failed"
 Key = tuple[str, int]
 """Name and seed of a system."""
+Column = Mapping[str, float | None]
 
 
 class Table(NamedTuple):
     """Scores of one system: measure -> query -> value (None if it failed), over its population; and the groups."""
 
-    values: Mapping[str, Mapping[str, float | None]]
+    values: Mapping[str, Column]
     groups: Mapping[str, str]
 
 
@@ -55,6 +56,15 @@ def tables_of(rows: Iterable[Score], split: str) -> dict[Key, Table]:
             values.setdefault(key, {}).setdefault(row.measure, {})[row.query_id] = value
             groups.setdefault(key, {})[row.query_id] = row.group
     return {key: Table(found, groups[key]) for key, found in values.items()}
+
+
+def columns(tables: Tables, measure: str) -> dict[str, dict[int, Column]]:
+    """Values of a measure by system and seed."""
+    found: dict[str, dict[int, Column]] = {}
+    for (name, seed), table in tables.items():
+        if measure in table.values:
+            found.setdefault(name, {})[seed] = table.values[measure]
+    return found
 
 
 def digest_of_table(table: Table) -> str:
