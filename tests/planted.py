@@ -13,10 +13,10 @@ import yaml
 from harness.data.formats import read_run, write_run
 from harness.execution.executors import Cost, Request
 from harness.execution.probe import TIMES_FILE
-from harness.stages import common
 from harness.stages.answer import Answer as AnswerSpec
 from harness.stages.answer import choose_contexts
 from harness.stages.retrieve import RUN_FILE
+from harness.stages.shared import common
 from harness.suite.recipes import ABSTENTION
 from harness.values.records import Answer, Progress, Usage
 

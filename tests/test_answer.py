@@ -9,9 +9,9 @@ import pytest
 import tiny
 
 from harness.models import generation
-from harness.stages import common
 from harness.stages.answer import Answer, answer, choose_contexts, turns_of
-from harness.stages.prompts import question_turn
+from harness.stages.shared import common
+from harness.stages.shared.prompts import question_turn
 from harness.suite.spec import Generator
 from harness.values.records import Document
 

@@ -22,9 +22,9 @@ from harness.models.chats import ChatTemplate, Turn
 from harness.models.prompting import Prompting, look, told
 from harness.planning import requirements
 from harness.stages import answer as answering
-from harness.stages import common
 from harness.stages import tune_generator as tuning
 from harness.stages.instruct import INSTRUCTIONS_FILE
+from harness.stages.shared import common
 from harness.suite.recipes import GeneratorRecipe
 from harness.suite.spec import Generator
 from harness.training.generators import load_tokenizer

@@ -26,8 +26,8 @@ from harness.models.loaders import EMBEDDED, EMBEDDED_PREFIX, load_bi_encoder, l
 from harness.planning.graph import Plan
 from harness.planning.plan import build_plan
 from harness.report.card import UPSTREAM
-from harness.stages.common import encode
-from harness.stages.prompts import question_turn
+from harness.stages.shared.common import encode
+from harness.stages.shared.prompts import question_turn
 from harness.store import MANIFEST, FolderStore
 from harness.suite import builtin
 from harness.suite.files import load_suite, parse_suite

@@ -23,9 +23,9 @@ from harness.experiments import benchmark
 from harness.models.inspection import inspect
 from harness.models.loaders import load_bi_encoder
 from harness.planning import requirements
-from harness.stages import common
 from harness.stages.index import Index, index
 from harness.stages.retrieve import RUN_FILE, Retrieve, retrieve
+from harness.stages.shared import common
 from harness.stages.tune_retriever import TuneRetriever, tune_retriever
 from harness.suite.recipes import RetrieverRecipe
 from harness.suite.spec import Retriever

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from harness.data.formats import load_jsonl, write_run
-from harness.stages import common
-from harness.stages.answering import LocalAnswerer, Settings, fault, holds, words_of
 from harness.stages.instruct import INSTRUCTIONS_FILE, Instruct, Material, instruct, mix
-from harness.stages.prompts import answering_head
 from harness.stages.retrieve import RUN_FILE
+from harness.stages.shared import common
+from harness.stages.shared.answer_writers import LocalAnswerer, Settings, fault, holds, words_of
+from harness.stages.shared.prompts import answering_head
 from harness.suite import recipes
 from harness.suite.recipes import ABSTENTION
 from harness.values.records import Document, Reference, Usage

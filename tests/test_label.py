@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from harness.data.formats import load_jsonl, write_jsonl
 from harness.models.fakes import FakeBiEncoder
-from harness.stages import common
 from harness.stages import label as labelling
 from harness.stages.index import Index, index
 from harness.stages.label import FAILED_FILE, LABELS_FILE, Label, by_query, label
 from harness.stages.mine import TRIPLETS_FILE
-from harness.stages.relevance import Judged, Labelled
+from harness.stages.shared import common
+from harness.stages.shared.relevance_models import Judged, Labelled
 from harness.suite.spec import Retriever
 from harness.values.records import Document, Usage
 

@@ -17,8 +17,8 @@ from harness.diagnosis import domain_gap
 from harness.models.search import Bm25Index
 from harness.remarks import language as remarks
 from harness.scoring import PLAIN, AnswerSettings, Rule, measurement_settings, score_answers, score_run
-from harness.stages import common
-from harness.stages.answering import Form, fault, holds
+from harness.stages.shared import common
+from harness.stages.shared.answer_writers import Form, fault, holds
 from harness.stages.sift import LeakageAudit, Sift, sift
 from harness.suite.sources import Dataset as DatasetSpec
 from harness.suite.spec import Retriever, Utility

@@ -18,8 +18,15 @@ from harness.errors import ConfigError
 from harness.models import generation
 from harness.models.generation import Written
 from harness.models.loaders import load_cross_encoder, load_generator, locate, unpack_gguf
-from harness.stages import relevance
-from harness.stages.relevance import Judged, by_cross_encoder, by_llm, count_cut, parse_judgement, score_pairs
+from harness.stages.shared import relevance_models as relevance
+from harness.stages.shared.relevance_models import (
+    Judged,
+    by_cross_encoder,
+    by_llm,
+    count_cut,
+    parse_judgement,
+    score_pairs,
+)
 
 WORDS = ["lime", "kiln", "ferry", "mail", "slate", "roof", "night", "ice", "burn", "lay"]
 

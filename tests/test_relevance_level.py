@@ -212,8 +212,8 @@ def test_lists_are_as_deep_without_the_own_document(tmp_path: Path) -> None:
     """bm25 finds the query's own document first; without it a list of two still has two."""
     from harness.data.formats import read_run
     from harness.models.search import Bm25Index
-    from harness.stages.common import write_queries
     from harness.stages.retrieve import OWN, RUN_FILE, retrieve
+    from harness.stages.shared.common import write_queries
     from harness.values.records import Document
 
     documents = [Document(f"d{number}", "", f"woad dye number {number}") for number in range(4)]

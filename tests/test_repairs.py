@@ -590,7 +590,8 @@ def test_a_document_is_read_by_what_it_has() -> None:
 
 
 def test_no_query_is_written_about_a_document_without_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from harness.stages import common, synthesize
+    from harness.stages import synthesize
+    from harness.stages.shared import common
     from harness.values.records import Document, Usage
 
     asked: list[str] = []

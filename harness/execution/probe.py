@@ -20,9 +20,10 @@ from harness.llm import Chat, services
 from harness.models.generation import Sampling
 from harness.models.loaders import load_cross_encoder
 from harness.models.search import Bm25Index, DenseIndex
-from harness.stages import Inputs, answer, common, endpoints
+from harness.stages import Inputs, answer
 from harness.stages.rerank import Rerank, rerank_hits
 from harness.stages.retrieve import RUN_FILE
+from harness.stages.shared import common, remote
 from harness.suite.fields import Spec
 from harness.suite.spec import Generator, Retriever
 from harness.values.records import Progress, Usage
@@ -53,7 +54,7 @@ def probe(spec: Probe, inputs: Inputs, out: Path, seed: int, progress: Progress)
         chat = services.chat("generator")
         with _endpoint(spec, chat, inputs, seed) as step:
             times = _timed(step, asked, progress)
-        used = endpoints.usage(len(times), chat, {})
+        used = remote.usage(len(times), chat, {})
     else:
         parts = {"dense": _dense, "bm25": _bm25, "fuse": _fuse, "rerank": _rerank, "generator": _generator}
         times = _timed(parts[spec.part](spec, inputs, seed), asked, progress)

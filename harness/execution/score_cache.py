@@ -18,9 +18,9 @@ from harness.judge import judges
 from harness.llm import Chat, Spent
 from harness.llm.services import Services
 from harness.planning.graph import Plan, SystemPlan
-from harness.stages.common import read_answers
-from harness.stages.endpoints import MENDED
 from harness.stages.retrieve import RUN_FILE
+from harness.stages.shared.common import read_answers
+from harness.stages.shared.remote import MENDED
 from harness.store import FolderStore
 from harness.values.findings import LedgerRow, Measured
 from harness.values.measures import Measure

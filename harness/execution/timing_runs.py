@@ -20,7 +20,7 @@ from harness.planning.calls import Calls, chain_of
 from harness.planning.estimates import plan_of
 from harness.planning.graph import Plan, Serving, SystemPlan
 from harness.planning.ledger import Speed, asks_endpoint, measured, speed_of
-from harness.stages import common
+from harness.stages.shared import common
 from harness.store import FolderStore
 from harness.suite.recipes import Part
 from harness.suite.spec import Candidate, Suite

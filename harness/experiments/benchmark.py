@@ -25,8 +25,8 @@ from harness.planning.plan import build_plan
 from harness.remarks.front import Ran, front
 from harness.remarks.settings import not_run, settings
 from harness.results import outcomes
-from harness.stages.common import read_answers
 from harness.stages.retrieve import RUN_FILE
+from harness.stages.shared.common import read_answers
 from harness.statistics.summaries import summarise, worst_share
 from harness.store import FolderStore
 from harness.suite.files import load_suite

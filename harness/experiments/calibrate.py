@@ -22,7 +22,7 @@ from harness.llm import Chat
 from harness.planning import requirements
 from harness.planning.calls import unpacking
 from harness.remarks import endpoints as remarks_of_endpoints
-from harness.stages.endpoints import FAILED_SHARE, remedy
+from harness.stages.shared.remote import FAILED_SHARE, remedy
 from harness.store import FolderStore
 from harness.suite.files import load_suite
 from harness.suite.roles import Judge

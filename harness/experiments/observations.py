@@ -14,8 +14,8 @@ from harness.planning.comparisons import ALPHA, RESAMPLES, values_of
 from harness.planning.graph import Plan, SystemPlan
 from harness.planning.oracles import CONTEXT, DEEP
 from harness.scoring import Rule
-from harness.stages.common import read_answers
 from harness.stages.retrieve import RUN_FILE
+from harness.stages.shared.common import read_answers
 from harness.store import FolderStore
 from harness.values.findings import Serving, Timing
 from harness.values.insights import Curve, Funnel, Oracle, OracleGain, PartTime

@@ -233,17 +233,19 @@ def planned(
     """A call with its key, checked against the stage's spec class; see `Calls.call`."""
     entry = STAGES[stage]
     needed = () if remote else (*entry.packages, *packages)
+    checked = load_stage(stage)[1].model_validate(spec)
     call = StageCall(
         stage=stage,
         version=entry.version,
-        spec=load_stage(stage)[1].model_validate(spec).model_dump(mode="json"),
+        spec=checked.model_dump(mode="json"),
         inputs={name: key for name, key in inputs.items() if key is not None},
         seed=seed,
         device=provenance.device_class() if entry.heavy and not remote else "any",
         models={name: model_digest(name) for name in models},
         packages={name: provenance.package_version(name) for name in needed},
     )
-    return PlannedCall(digest_of(asdict(call)), call, label, work)
+    key = digest_of({**asdict(call), "spec": checked.key_settings()})
+    return PlannedCall(key, call, label, work)
 
 
 def unpacking(model: str) -> PlannedCall | None:

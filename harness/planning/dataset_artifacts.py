@@ -12,7 +12,7 @@ from pathlib import Path
 from harness.data.datasets import Dataset, Split
 from harness.hashing import digest_of
 from harness.planning.contexts import Given
-from harness.stages import common
+from harness.stages.shared import common
 from harness.store import Store
 from harness.values.records import Qrels
 

@@ -97,7 +97,7 @@ def recipe_identity(suite: Suite, candidate: Candidate) -> str:
     return digest_of(
         {
             "tune": candidate.tune,
-            "recipes": {part: recipe.model_dump(mode="json") for part, recipe in recipes.items()},
+            "recipes": {part: recipe.key_settings() for part, recipe in recipes.items()},
             "data": _data(candidate, data),
             "llm": asked,
             "prompts": {name: templates.load(name, path) for name, path in suite.llm.prompts.items()} if served else {},
@@ -112,7 +112,7 @@ def _data(candidate: Candidate, data: Data) -> dict[str, Any]:
     sections = {"pairs", "data_seed"} | ({"mine", "label"} if learns else set()) | ({"instruct"} if writes else set())
     if data.pairs != "judged":
         sections.add("synthesize")
-    return data.model_dump(mode="json", include=sections)
+    return data.model_dump(mode="json", include=sections, exclude_defaults=True)
 
 
 def _roles(suite: Suite, candidate: Candidate, data: Data) -> set[Role]:

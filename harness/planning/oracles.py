@@ -54,7 +54,7 @@ def pipeline_identity(suite: Suite) -> str:
     parts = (pipeline.retriever, pipeline.reranker, suite.generator)
     models = {part.model for part in parts if part is not None and part.model != SERVED}
     served = suite.answerer.identity if suite.answerer else None
-    return digest_of([pipeline.model_dump(mode="json"), {name: model_digest(name) for name in sorted(models)}, served])
+    return digest_of([pipeline.key_settings(), {name: model_digest(name) for name in sorted(models)}, served])
 
 
 def build_diagnosis_plan(suite: Suite, dataset: Dataset) -> Plan:

@@ -9,7 +9,7 @@ from harness.llm.address import address_of
 from harness.llm.dialects import Dialect, speech_of
 from harness.llm.services import Services
 from harness.planning import requirements
-from harness.stages.endpoints import MENDED
+from harness.stages.shared.remote import MENDED
 from harness.suite.roles import Llm, Role
 from harness.suite.spec import Suite
 from harness.values.findings import LedgerRow

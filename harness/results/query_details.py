@@ -16,8 +16,8 @@ from harness.errors import HarnessError
 from harness.planning import contexts
 from harness.planning.graph import Plan
 from harness.report.explorer import Evidence
-from harness.stages.common import read_answers
 from harness.stages.retrieve import RUN_FILE
+from harness.stages.shared.common import read_answers
 from harness.store import FolderStore
 from harness.suite.spec import Suite
 from harness.suite.uses import reading_of

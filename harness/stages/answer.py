@@ -16,7 +16,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from harness.data.formats import read_run, write_jsonl
 from harness.llm import Ask, Message, Reply, services
@@ -25,9 +25,10 @@ from harness.models import generation
 from harness.models.chats import ChatTemplate, Turn
 from harness.models.generation import before_stop
 from harness.models.loaders import load_generator
-from harness.stages import Inputs, common, endpoints
-from harness.stages.prompts import question_turn
+from harness.stages import Inputs
 from harness.stages.retrieve import RUN_FILE
+from harness.stages.shared import common, remote
+from harness.stages.shared.prompts import question_turn
 from harness.suite.recipes import ABSTENTION
 from harness.suite.spec import Generator
 from harness.values import records
@@ -42,7 +43,7 @@ Cutter = Callable[[Sequence[str]], list[str]]
 """Cuts passages to the length at which a prompt shows them."""
 
 
-class Answer(endpoints.Served):
+class Answer(remote.MayAskEndpoint):
     """`few_shot` examples from the train split stand in the prompt; 0 for every row but `few-shot`.
 
     One of them is declined by `sentence`, the one that the suite's instruction names.
@@ -50,8 +51,6 @@ class Answer(endpoints.Served):
     With `endpoint`, which has no prompts, the generator is the one of the role `generator`. There, what follows a
     string of `stop` is cut off after the fact: a server would stop in a thought.
     """
-
-    QUIET: ClassVar[tuple[str, ...]] = ("endpoint", "sentence")
 
     generator: Generator
     context: int
@@ -77,7 +76,7 @@ def answer(spec: Answer, inputs: Inputs, out: Path, seed: int, progress: Progres
     faults = {query_id: fault for query_id, one in written.items() if (fault := one.fault(LIMIT))}
     answers = [
         records.Answer(
-            query_id, endpoints.sound(one.text), one.prompt_tokens, one.new_tokens, tuple(contexts[query_id]), one.cut,
+            query_id, remote.sound(one.text), one.prompt_tokens, one.new_tokens, tuple(contexts[query_id]), one.cut,
             bool(one.thought),
         )
         for query_id, one in written.items()
@@ -101,7 +100,7 @@ def _write(out: Path, answers: Sequence[records.Answer], faults: Mapping[str, st
         "answers without their thoughts": sum(one.thought for one in answers),
     }
     notes: dict[str, Any] = {"answers": len(answers), **{name: count for name, count in counts.items() if count}}
-    return notes | endpoints.reasons("answers that failed", Counter(faults.values()))
+    return notes | remote.reasons("answers that failed", Counter(faults.values()))
 
 
 def _told_of(template: ChatTemplate, thinking: bool | None) -> dict[str, Any]:
@@ -135,14 +134,14 @@ def _at_endpoint(
         if not reply.failure
     ]
     notes = {"answers that failed": 0, **_write(out, answers, faults)}
-    return endpoints.usage(len(queries), chat, notes)._replace(failed=len(faults))
+    return remote.usage(len(queries), chat, notes)._replace(failed=len(faults))
 
 
 def _answered(
     query_id: str, ask: Ask, reply: Reply, context: Sequence[str], stop: Sequence[str]
 ) -> records.Answer:  # fmt: skip
     """A reply up to the first stop string, as of a local generator; thoughts are counted as they were written."""
-    text = before_stop(endpoints.sound(reply.text), stop)
+    text = before_stop(remote.sound(reply.text), stop)
     prompt_tokens = sum(rough_tokens(message.content) for message in ask.messages)
     new_tokens = rough_tokens(text) + (rough_tokens(reply.thought) if reply.thought else 0)
     cut = reply.cut and len(text) == len(reply.text.strip())

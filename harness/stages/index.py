@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Literal
 
 from harness.models.search import Bm25Index, DenseIndex
 from harness.stages import Inputs
-from harness.stages.common import bi_encoder, count_longer, encode, read_corpus, reads
-from harness.suite.fields import Quiet
+from harness.stages.shared.common import bi_encoder, count_longer, encode, read_corpus, reads
+from harness.suite.fields import Spec
 from harness.suite.spec import Retriever
 from harness.text import ENGLISH
 from harness.values.records import Progress, Usage
 
 
-class Index(Quiet):
+class Index(Spec):
     """`retriever` is only used, and must be given, for a dense index; `language` for bm25."""
-
-    QUIET: ClassVar[tuple[str, ...]] = ("language",)
 
     kind: Literal["dense", "bm25"]
     retriever: Retriever | None = None

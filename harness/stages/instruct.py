@@ -11,16 +11,17 @@ import random
 from collections.abc import Collection, Sequence
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 from pydantic import model_validator
 
 from harness.data.formats import read_run, write_jsonl
-from harness.stages import Inputs, common
+from harness.stages import Inputs
 from harness.stages.answer import relevant_passages
-from harness.stages.answering import Answerer, Form, LocalAnswerer, ServedAnswerer, Settings, holds
-from harness.stages.endpoints import Served
 from harness.stages.retrieve import RUN_FILE
+from harness.stages.shared import common
+from harness.stages.shared.answer_writers import Answerer, Form, LocalAnswerer, ServedAnswerer, Settings, holds
+from harness.stages.shared.remote import MayAskEndpoint
 from harness.suite import recipes
 from harness.suite.recipes import ABSTENTION
 from harness.text import ENGLISH
@@ -30,13 +31,11 @@ from harness.values.records import Document, Progress, Qrels, Reference, Run, Us
 INSTRUCTIONS_FILE = "instructions.jsonl"
 
 
-class Instruct(recipes.Instruct, Served):
+class Instruct(recipes.Instruct, MayAskEndpoint):
     """See `recipes.Instruct`; `model` is the LLM that writes the answers, if one does: in process, or at `endpoint`.
 
     `language` says what the words of an answer are, `sentence` what is written where there is none.
     """
-
-    QUIET: ClassVar[tuple[str, ...]] = ("endpoint", "language", "sentence")
 
     model: str | None = None
     language: str = ENGLISH

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 from harness.data.formats import load_jsonl, write_jsonl
 from harness.models.search import Bm25Index, DenseIndex
 from harness.stages import Inputs
-from harness.stages.common import bi_encoder, encode, read_corpus
-from harness.stages.endpoints import MENDED, Served
 from harness.stages.fuse import reciprocal_rank_fusion
-from harness.stages.judging import judge
-from harness.stages.known_positives import Duplicates, Known
 from harness.stages.mine import TRIPLETS_FILE
-from harness.stages.relevance import Judged
+from harness.stages.shared.common import bi_encoder, encode, read_corpus
+from harness.stages.shared.known_positives import Duplicates, Known
+from harness.stages.shared.relevance_labels import judge
+from harness.stages.shared.relevance_models import Judged
+from harness.stages.shared.remote import MENDED, MayAskEndpoint
 from harness.suite.recipes import Labeler
 from harness.suite.spec import Retriever
 from harness.training.batches import text_key
@@ -38,7 +38,7 @@ VAGUE = 0.5
 """A query whose positive is labelled lower is vague, and may be replaced by the one that the LLM suggests."""
 
 
-class Label(Served):
+class Label(MayAskEndpoint):
     """See `recipes.Label`; with `depth`, lists are filled up to so many passages from what bm25 and dense find.
 
     With `endpoint`, ``by: llm`` asks it; `max_new_tokens` and `batch_size` then mean nothing.

@@ -16,11 +16,10 @@ from typing import Any, Literal, NamedTuple
 from harness.data.formats import write_jsonl
 from harness.models.search import DenseIndex
 from harness.stages import Inputs
-from harness.stages.common import bi_encoder, encode, read_corpus, read_judgements, read_pairs, read_queries
-from harness.stages.endpoints import MENDED, Served
-from harness.stages.judging import judge
-from harness.stages.known_positives import Duplicates, Known
-from harness.suite.fields import LeavesOwn
+from harness.stages.shared.common import bi_encoder, encode, read_corpus, read_judgements, read_pairs, read_queries
+from harness.stages.shared.known_positives import Duplicates, Known
+from harness.stages.shared.relevance_labels import judge
+from harness.stages.shared.remote import MENDED, MayAskEndpoint
 from harness.suite.recipes import Pairs, Relabel
 from harness.suite.spec import Retriever
 from harness.values.grades import relevant_grades
@@ -31,7 +30,7 @@ RELABEL_SPARE = 2
 """So many times the negatives wanted are asked about, so that some are left when others turn out relevant."""
 
 
-class Mine(LeavesOwn, Served):
+class Mine(MayAskEndpoint):
     """See `recipes.Mine`; `pairs` says which pairs are used, `retriever` is the untuned one.
 
     An LLM that relabels is `llm_model`, in process, or the one behind `endpoint`. With `exclude_own`, the document that
@@ -47,6 +46,7 @@ class Mine(LeavesOwn, Served):
     short: Literal["fill", "drop"] = "fill"
     relabel: Relabel | None = None
     llm_model: str | None = None
+    exclude_own: bool = False
 
 
 class _Candidates(NamedTuple):

@@ -14,9 +14,9 @@ from harness.data.formats import read_run, write_run
 from harness.models.loaders import load_cross_encoder
 from harness.models.search import Hits
 from harness.stages import Inputs
-from harness.stages.common import model_folder, read_corpus, read_queries
-from harness.stages.relevance import count_cut, score_pairs
 from harness.stages.retrieve import RUN_FILE
+from harness.stages.shared.common import model_folder, read_corpus, read_queries
+from harness.stages.shared.relevance_models import count_cut, score_pairs
 from harness.suite.fields import Positive, Spec
 from harness.values.records import Document, Progress, Run, Usage
 

@@ -8,8 +8,8 @@ from typing import Literal
 from harness.data.formats import write_run
 from harness.models.search import Bm25Index, DenseIndex
 from harness.stages import Inputs
-from harness.stages.common import bi_encoder, encode, read_queries
-from harness.suite.fields import LeavesOwn
+from harness.stages.shared.common import bi_encoder, encode, read_queries
+from harness.suite.fields import Spec
 from harness.suite.spec import Retriever
 from harness.values.grades import without_own
 from harness.values.records import Progress, Usage
@@ -19,7 +19,7 @@ OWN = "own documents left out"
 """The note on how many lists held the document of their query."""
 
 
-class Retrieve(LeavesOwn):
+class Retrieve(Spec):
     """`depth` documents a query; `retriever` as in `index`.
 
     With `exclude_own`, the document that has the id of the query is in no list.
@@ -28,6 +28,7 @@ class Retrieve(LeavesOwn):
     kind: Literal["dense", "bm25"]
     depth: int
     retriever: Retriever | None = None
+    exclude_own: bool = False
 
 
 def retrieve(spec: Retrieve, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:

@@ -10,12 +10,11 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
 
 from harness.data.formats import write_jsonl
 from harness.models.search import Bm25Index, DenseIndex, Hits
 from harness.stages import Inputs
-from harness.stages.common import (
+from harness.stages.shared.common import (
     bi_encoder,
     encode,
     read_corpus,
@@ -25,8 +24,8 @@ from harness.stages.common import (
     write_pairs,
     write_queries,
 )
-from harness.stages.wording import FAULTS, fault_of
-from harness.suite.fields import Quiet
+from harness.stages.shared.wording import FAULTS, fault_of
+from harness.suite.fields import Spec
 from harness.suite.recipes import RoundTrip
 from harness.suite.spec import Retriever
 from harness.text import ENGLISH, Texts, text_of
@@ -40,10 +39,8 @@ REASONS = ("too short", "copied from the title", "written twice", "too near a de
 ENGLISH_TEXTS = text_of(ENGLISH)
 
 
-class Sift(Quiet):
+class Sift(Spec):
     """`leakage` and `round_trip` as in `spec.Synthesize`; `retriever` is the untuned one."""
-
-    QUIET: ClassVar[tuple[str, ...]] = ("language",)
 
     leakage: float
     round_trip: RoundTrip | None

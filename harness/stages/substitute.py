@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Literal
 
 from harness.data.formats import read_run, write_run
-from harness.stages import Inputs, common
+from harness.stages import Inputs
 from harness.stages.answer import relevant_passages
 from harness.stages.retrieve import RUN_FILE
+from harness.stages.shared import common
 from harness.suite.fields import Spec
 from harness.suite.recipes import ABSTENTION
 from harness.values.ideals import ideal_order, ideal_pool

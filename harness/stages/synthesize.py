@@ -20,10 +20,10 @@ from harness.llm.templates import messages, shorten
 from harness.models import generation
 from harness.models.loaders import load_generator
 from harness.stages import Inputs
-from harness.stages.common import model_folder, read_corpus, read_judgements, write_pairs
-from harness.stages.endpoints import Served, check_failures, reasons, sound, usage
-from harness.stages.prompts import synthesis_head, synthesis_tail
-from harness.stages.wording import clean_query
+from harness.stages.shared.common import model_folder, read_corpus, read_judgements, write_pairs
+from harness.stages.shared.prompts import synthesis_head, synthesis_tail
+from harness.stages.shared.remote import MayAskEndpoint, check_failures, reasons, sound, usage
+from harness.stages.shared.wording import clean_query
 from harness.suite.recipes import QueryKind
 from harness.values.grades import relevant_grades
 from harness.values.records import Document, Pair, Progress, Usage
@@ -32,7 +32,7 @@ Jobs = Mapping[QueryKind, Sequence[Document]]
 """The passages that each kind of query is written about; one that stands there twice gets two queries."""
 
 
-class Synthesize(Served):
+class Synthesize(MayAskEndpoint):
     """See `recipes.Synthesize`; here are only the settings that change what is written.
 
     Of `endpoint`, the prompts are named by kind. There `max_new_tokens` and `batch_size` mean nothing, and a

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from harness.data.formats import load_jsonl
 from harness.models import generation
 from harness.models.chats import ChatTemplate
 from harness.stages import Inputs
 from harness.stages.answer import turns_of
-from harness.stages.answering import holds
-from harness.stages.common import model_folder, read_corpus, seeded
 from harness.stages.instruct import INSTRUCTIONS_FILE
-from harness.stages.train_share import sampled, share_notes
-from harness.suite.fields import Quiet, Spec
+from harness.stages.shared.answer_writers import holds
+from harness.stages.shared.common import model_folder, read_corpus, seeded
+from harness.stages.shared.train_share import sampled, share_notes
+from harness.suite.fields import Spec
 from harness.suite.recipes import GeneratorRecipe
 from harness.suite.roles import EMBEDDED_PREFIX
 from harness.text import ENGLISH
@@ -38,13 +38,11 @@ class Prompted(Spec):
     thinking: bool | None = False
 
 
-class TuneGenerator(Quiet):
+class TuneGenerator(Spec):
     """The untuned generator, the recipe, and the strings before which answers end; see `answer.Answer`.
 
     `language` says what the words of an answer are.
     """
-
-    QUIET: ClassVar[tuple[str, ...]] = ("language",)
 
     generator: Prompted
     recipe: GeneratorRecipe

@@ -13,13 +13,13 @@ from typing import Any
 from harness.data.formats import load_jsonl, read_run
 from harness.models.loaders import load_cross_encoder, locate
 from harness.stages import Inputs
-from harness.stages.common import read_corpus, read_judgements, read_queries, seeded
-from harness.stages.dev_evaluation import LOOK_CUTOFF, judged_sample, ndcg
 from harness.stages.label import LABELS_FILE, by_query
-from harness.stages.relevance import count_cut, score_pairs
 from harness.stages.rerank import pairs_of, reordered
 from harness.stages.retrieve import RUN_FILE
-from harness.stages.train_share import sampled, share_notes
+from harness.stages.shared.common import read_corpus, read_judgements, read_queries, seeded
+from harness.stages.shared.dev_evaluation import LOOK_CUTOFF, judged_sample, ndcg
+from harness.stages.shared.relevance_models import count_cut, score_pairs
+from harness.stages.shared.train_share import sampled, share_notes
 from harness.suite.fields import Positive, Spec
 from harness.suite.recipes import RerankerRecipe
 from harness.training.memory import until_it_fits

@@ -14,13 +14,21 @@ from harness.data.formats import load_jsonl, read_run
 from harness.models.inspection import inspect
 from harness.models.loaders import limit_length
 from harness.stages import Inputs
-from harness.stages.common import bi_encoder, encode, model_folder, read_corpus, read_judgements, read_queries, seeded
-from harness.stages.dev_evaluation import LOOK_CUTOFF, judged_sample, ndcg
-from harness.stages.known_positives import Duplicates, Known
 from harness.stages.label import LABELS_FILE, by_query
 from harness.stages.mine import TRIPLETS_FILE
 from harness.stages.retrieve import RUN_FILE
-from harness.stages.train_share import sampled, share_notes
+from harness.stages.shared.common import (
+    bi_encoder,
+    encode,
+    model_folder,
+    read_corpus,
+    read_judgements,
+    read_queries,
+    seeded,
+)
+from harness.stages.shared.dev_evaluation import LOOK_CUTOFF, judged_sample, ndcg
+from harness.stages.shared.known_positives import Duplicates, Known
+from harness.stages.shared.train_share import sampled, share_notes
 from harness.suite.fields import Spec
 from harness.suite.recipes import RetrieverRecipe
 from harness.suite.spec import Retriever

@@ -146,14 +146,10 @@ class Recipe(Spec):
     """What the recipes of all parts have in common.
 
     `train_share` is the share of the training questions that is used, chosen by a hash of the question: a smaller share
-    lies inside a larger one. The whole, 1, is not written out, so that no key of a training depends on it.
+    lies inside a larger one.
     """
 
     train_share: Annotated[float, Field(gt=0, le=1)] = 1.0
-
-    @model_serializer(mode="wrap")
-    def _without_the_whole(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return {name: value for name, value in whole(self).items() if (name, value) != ("train_share", 1.0)}
 
 
 class RetrieverRecipe(Recipe):

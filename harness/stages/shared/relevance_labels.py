@@ -7,10 +7,11 @@ from typing import Literal
 
 from harness.llm import services
 from harness.models.loaders import load_generator, locate
-from harness.stages import Inputs, relevance
-from harness.stages.common import model_folder, read_corpus
-from harness.stages.endpoints import Endpoint
-from harness.stages.relevance import Judged, Labelled
+from harness.stages import Inputs
+from harness.stages.shared import relevance_models
+from harness.stages.shared.common import model_folder, read_corpus
+from harness.stages.shared.relevance_models import Judged, Labelled
+from harness.stages.shared.remote import Endpoint
 from harness.values.records import Progress
 
 PASSAGE_TOKENS, NEW_TOKENS, BATCH = 160, 80, 16
@@ -29,10 +30,10 @@ def judge(
     documents = read_corpus(inputs["corpus"])
     texts = [(query, documents[doc_id].content) for query, doc_id in items]
     if by == "cross-encoder":
-        scores = relevance.by_cross_encoder(locate(model), texts, CROSS_ENCODER_LENGTH, progress)
+        scores = relevance_models.by_cross_encoder(locate(model), texts, CROSS_ENCODER_LENGTH, progress)
         return Labelled([Judged(score, "", "", "") for score in scores])
     if endpoint is not None:
         chat = services.chat("labeler")
-        return relevance.by_chat(chat, endpoint.prompts["label"], texts, passage_tokens, progress)
+        return relevance_models.by_chat(chat, endpoint.prompts["label"], texts, passage_tokens, progress)
     generator, tokenizer = load_generator(model_folder(model, inputs, name))
-    return relevance.by_llm(generator, tokenizer, texts, passage_tokens, max_new_tokens, batch_size, progress)
+    return relevance_models.by_llm(generator, tokenizer, texts, passage_tokens, max_new_tokens, batch_size, progress)

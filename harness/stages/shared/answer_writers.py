@@ -18,8 +18,8 @@ from harness.llm.templates import messages, rough_tokens, shorten
 from harness.models import generation
 from harness.models.loaders import load_generator
 from harness.scoring.sentences import declines, stands_first
-from harness.stages import endpoints
-from harness.stages.prompts import answering_head, answering_tail
+from harness.stages.shared import remote
+from harness.stages.shared.prompts import answering_head, answering_tail
 from harness.suite.recipes import ABSTENTION
 from harness.text import ENGLISH, text_of
 from harness.values.records import Progress, Usage
@@ -172,13 +172,13 @@ class ServedAnswerer:
         ]
         answers: list[str | None] = []
         for (question, passage), reply in zip(shown, self.chat.ask_all(asks, progress), strict=True):
-            text = _lines(endpoints.sound(reply.text))
+            text = _lines(remote.sound(reply.text))
             reason = None if reply.failure else self._fault(text, question, passage)
             self.failed.update([reply.failure] if reply.failure else [])
             self.dropped.update([reason] if reason else [])
             answers.append(None if reply.failure or reason else text)
         self.asked += len(asked)
-        endpoints.check_failures("answers", self.failed, self.asked)
+        remote.check_failures("answers", self.failed, self.asked)
         return answers
 
     def _fault(self, text: str, question: str, passage: str) -> str | None:
@@ -193,9 +193,9 @@ class ServedAnswerer:
             "answers written": self.asked - failed,
             **_by_reason(self.dropped),
             "answers that failed": failed,
-            **endpoints.reasons("answers that failed", self.failed),
+            **remote.reasons("answers that failed", self.failed),
         }
-        return endpoints.usage(0, self.chat, notes)
+        return remote.usage(0, self.chat, notes)
 
 
 def _line(text: str) -> str:
