@@ -14,7 +14,7 @@ from harness.data.datasets import Dataset, Split
 from harness.planning import calls as planning
 from harness.planning.graph import Plan
 from harness.planning.plan import build_plan
-from harness.stages import STAGES
+from harness.stages import STAGES, load_stage
 
 DATA_STAGES = {"synthesize", "sift", "mine"}
 TRAINED = {"tune_retriever", "index", "retrieve", "answer"}
@@ -145,7 +145,8 @@ def test_the_count_of_examples_changes_the_row_few_shot_only() -> None:
 @pytest.mark.parametrize("stage", ["mine", "index", "answer"])
 def test_the_version_of_a_stage_changes_it_and_what_follows(stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
     first = plan()
-    monkeypatch.setitem(STAGES, stage, STAGES[stage]._replace(version=99))
+    declared = load_stage(stage)
+    monkeypatch.setattr(f"{STAGES[stage]}.STAGE", dataclasses.replace(declared, version=99))
     differing = changed(first, plan())
     own = {planned.label for planned in first.calls.values() if planned.call.stage == stage}
     assert own <= differing

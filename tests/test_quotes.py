@@ -17,8 +17,9 @@ from harness.execution.scheduler import carry_out
 from harness.hashing import digest_of
 from harness.planning.estimates import estimates, plan_of, recipe_identity
 from harness.planning.graph import Plan, PlannedCall
-from harness.planning.ledger import Speed, build_cost, dollars, estimate, measured, rates, speed_of
+from harness.planning.ledger import build_cost, dollars, estimate
 from harness.planning.plan import build_plan
+from harness.planning.speed import Speed, rates, speed_of, timed_classes
 from harness.store import FolderStore
 from harness.suite.spec import Candidate
 from harness.values.findings import LedgerRow, Timing
@@ -255,7 +256,7 @@ def test_a_run_keeps_the_class_of_what_it_made(store: FolderStore) -> None:
     plan = planned()
     plan.parts.publish(store)
     carry_out(plan, store, pocket.Pretender(), pocket.Pretender())
-    assert measured(store) == {speed_of(one.call, plan.calls) for one in plan.calls.values()}
+    assert timed_classes(store) == {speed_of(one.call, plan.calls) for one in plan.calls.values()}
     assert all(rates(store).of(one.call, plan.calls).measured for one in plan.calls.values())
 
 

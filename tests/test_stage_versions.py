@@ -1,6 +1,6 @@
 """Nobody changes what a stage computes and forgets its version: old artifacts would pass for new ones.
 
-If this fails, either raise the version in `harness.stages.STAGES`, or see that the result cannot have changed; then
+If this fails, either raise the version in the ``STAGE`` of its module, or see that the result cannot have changed; then
 write the golden file anew: ``python tests/test_stage_versions.py``. It holds, for every stage, its version, a digest of
 what the stage reaches in each module of the package, so that the failure says where the change is, and the defaults of
 its settings. Keys are made of settings that differ from their defaults, so a changed default needs another version in
@@ -27,8 +27,8 @@ PLAINLY = TypeAdapter(Any)
 
 def roots(stage: str) -> list[Name]:
     """The function of a stage, and its spec class."""
-    module = f"harness.stages.{stage}"
-    return [(module, stage), (module, "".join(part.capitalize() for part in stage.split("_")))]
+    declared = load_stage(stage)
+    return [(one.__module__, one.__name__) for one in (declared.run, declared.spec)]
 
 
 def defaults_of(kind: Any, at: str = "") -> dict[str, Any]:
@@ -48,11 +48,12 @@ def defaults_of(kind: Any, at: str = "") -> dict[str, Any]:
 def current(sources: Sources) -> dict[str, dict[str, Any]]:
     return {
         name: {
-            "version": stage.version, "defaults": defaults_of(load_stage(name)[1]),
+            "version": load_stage(name).version,
+            "defaults": defaults_of(load_stage(name).spec),
             "modules": sources.digests(roots(name)),
         }
-        for name, stage in STAGES.items()
-    }  # fmt: skip
+        for name in STAGES
+    }
 
 
 def changed_defaults(golden: dict[str, Any], now: dict[str, Any]) -> list[str]:

@@ -24,7 +24,7 @@ from harness.hashing import by_hash, digest_of
 from harness.llm.services import Services
 from harness.models.loaders import model_digest
 from harness.planning.graph import Plan, SystemPlan
-from harness.stages import STAGES
+from harness.stages import load_stage
 from harness.stages.shared import common
 from harness.store import FolderStore
 from harness.suite.recipes import Part
@@ -161,7 +161,7 @@ class Latencies:
         resolved = checked.model_dump(mode="json")
         models = sorted({value["model"] for value in _models(resolved)})
         stage = {"generator": "answer", "rerank": "rerank"}.get(resolved["part"], "retrieve")
-        packages = STAGES[stage].packages
+        packages = load_stage(stage).packages
         versions = {package: provenance.package_version(package) for package in packages}
         identity = [
             PROBE_VERSION,

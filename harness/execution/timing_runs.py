@@ -19,7 +19,7 @@ from harness.llm.services import Services
 from harness.planning.calls import Calls, chain_of
 from harness.planning.estimates import plan_of
 from harness.planning.graph import Plan, Serving, SystemPlan
-from harness.planning.ledger import Speed, asks_endpoint, measured, speed_of
+from harness.planning.speed import Speed, asks_endpoint, speed_of, timed_classes
 from harness.stages.shared import common
 from harness.store import FolderStore
 from harness.suite.recipes import Part
@@ -47,7 +47,7 @@ def take_samples(
 
     Return what was not timed, and why, under a name: what failed, and what an endpoint would have to be asked for.
     """
-    wanted, served = _wanted(full, measured(store))
+    wanted, served = _wanted(full, timed_classes(store))
     said = {stage: f"{stage}, as it asks an endpoint; its speed is a guess" for stage in served}
     suite = _sample_of(full)
     if not wanted or not suite.candidates:

@@ -20,7 +20,7 @@ from harness.judge.calibration import Calibration, Terms
 from harness.judge.labels import Labelled, read_labels, sample_rows, scale_of
 from harness.llm import Chat
 from harness.planning import requirements
-from harness.planning.calls import unpacking
+from harness.planning.calls import conversion
 from harness.remarks import endpoints as remarks_of_endpoints
 from harness.stages.shared.remote import FAILED_SHARE, remedy
 from harness.store import FolderStore
@@ -97,7 +97,7 @@ def _judge_of(suite: Suite, measure: str) -> tuple[Judge, Measure]:
 def _unpacked(suite: Suite, root: Path) -> Path | None:
     """The plain form of a judge that runs here and comes packed; made once and kept."""
     judge = suite.llm.judge
-    planned = unpacking(judge.model) if judge is not None and judge.in_process else None
+    planned = conversion(judge.model) if judge is not None and judge.in_process else None
     if planned is None:
         return None
     store = FolderStore(root / "store")

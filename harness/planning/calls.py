@@ -18,7 +18,7 @@ from harness.models.loaders import locate, model_digest
 from harness.planning.contexts import Given
 from harness.planning.dataset_artifacts import Parts
 from harness.planning.graph import PlannedCall, SystemPlan, Work
-from harness.stages import STAGES, load_stage
+from harness.stages import load_stage
 from harness.suite.recipes import Part, RerankerRecipe
 from harness.suite.roles import PromptName, Role
 from harness.suite.spec import Retriever, Suite
@@ -73,25 +73,26 @@ class Calls:
         self.rerank_depth = min(suite.pipeline.rerank_depth, self.depth)
 
     def call(
-        self, stage: str, label: str, spec: Mapping[str, Any], inputs: Mapping[str, str | None], work: Work,
-        seed: int = 0, models: Sequence[str] = (), packages: Sequence[str] = (), remote: bool = False,
-    ) -> str:  # fmt: skip
-        """Add a call, checked against the stage's spec class, unless the same one is there already.
+        self,
+        stage: str,
+        label: str,
+        spec: Mapping[str, Any],
+        inputs: Mapping[str, str | None],
+        work: Work,
+        seed: int = 0,
+        models: Sequence[str] = (),
+    ) -> str:
+        """Add a call unless the same one is there already; return its key. See `planned`."""
+        return self._add(planned(stage, label, spec, inputs, work, seed, models))
 
-        `packages` are distributions that only this call depends on, beside those of its stage. What a `remote` model
-        does depends on no device and on none of them.
-        """
-        found = planned(stage, label, spec, inputs, work, seed, models, packages, remote)
-        self.calls.setdefault(found.key, found)
-        return found.key
+    def _add(self, call: PlannedCall) -> str:
+        self.calls.setdefault(call.key, call)
+        return call.key
 
     def converted(self, model: str) -> str | None:
-        """The plain form of a model that comes as one packed file; None for a folder, which needs no unpacking."""
-        found = unpacking(model)
-        if found is None:
-            return None
-        self.calls.setdefault(found.key, found)
-        return found.key
+        """Return the key of a GGUF model's plain form; None for a folder, which needs no conversion."""
+        call = conversion(model)
+        return None if call is None else self._add(call)
 
     def asked(self, role: Role, count: int, prompt_tokens: int, new_tokens: int, units: int | None = None) -> Work:
         """The work of asking an LLM `count` times, with the tokens that a prompt and an answer are guessed to have."""
@@ -220,36 +221,47 @@ class Calls:
         passages = 0 if source == "none" else context or self.suite.pipeline.context
         prompt_tokens = 80 + passages * generator.passage_tokens
         work = self.asked("generator", len(self.given.sample), prompt_tokens, generator.max_new_tokens // 2)
-        return self.call(
-            "answer", f"answer as {label}", spec, inputs, work, models=[] if remote else [generator.model],
-            packages=("peft",) if adapter else (), remote=remote,
-        )  # fmt: skip
+        models = [] if remote else [generator.model]
+        return self.call("answer", f"answer as {label}", spec, inputs, work, models=models)
 
 
 def planned(
-    stage: str, label: str, spec: Mapping[str, Any], inputs: Mapping[str, str | None], work: Work, seed: int = 0,
-    models: Sequence[str] = (), packages: Sequence[str] = (), remote: bool = False,
-) -> PlannedCall:  # fmt: skip
-    """A call with its key, checked against the stage's spec class; see `Calls.call`."""
-    entry = STAGES[stage]
-    needed = () if remote else (*entry.packages, *packages)
-    checked = load_stage(stage)[1].model_validate(spec)
+    stage: str,
+    label: str,
+    spec: Mapping[str, Any],
+    inputs: Mapping[str, str | None],
+    work: Work,
+    seed: int = 0,
+    models: Sequence[str] = (),
+) -> PlannedCall:
+    """Return a call with its key, checked against what its stage declares; inputs that are None are left out.
+
+    The key holds the settings that differ from their defaults (see `Spec.key_settings`). Raises ValueError for an input
+    that the stage does not take, or that is missing.
+    """
+    declared = load_stage(stage)
+    checked = declared.spec.model_validate(spec)
+    settings = checked.model_dump(mode="json")
+    keys = {name: key for name, key in inputs.items() if key is not None}
+    if problem := declared.takes.problem(keys):
+        raise ValueError(f"stage {stage} {problem}")
+    remote = declared.is_remote(settings)
+    packages = () if remote else (*declared.packages, *declared.more_packages(checked, keys))
     call = StageCall(
         stage=stage,
-        version=entry.version,
-        spec=checked.model_dump(mode="json"),
-        inputs={name: key for name, key in inputs.items() if key is not None},
+        version=declared.version,
+        spec=settings,
+        inputs=keys,
         seed=seed,
-        device=provenance.device_class() if entry.heavy and not remote else "any",
+        device=provenance.device_class() if declared.heavy and not remote else "any",
         models={name: model_digest(name) for name in models},
-        packages={name: provenance.package_version(name) for name in needed},
+        packages={name: provenance.package_version(name) for name in packages},
     )
-    key = digest_of({**asdict(call), "spec": checked.key_settings()})
-    return PlannedCall(key, call, label, work)
+    return PlannedCall(digest_of({**asdict(call), "spec": checked.key_settings()}), call, label, work)
 
 
-def unpacking(model: str) -> PlannedCall | None:
-    """The call that makes the plain form of a packed model; None for a folder, which needs no unpacking."""
+def conversion(model: str) -> PlannedCall | None:
+    """Return the call that converts a GGUF model to its plain form; None for a folder, which needs none."""
     if locate(model).is_dir():
         return None
     return planned("convert", f"convert {model}", {"model": model}, {}, Work(1), models=[model])

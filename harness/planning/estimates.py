@@ -10,8 +10,9 @@ from harness.errors import ConfigError, ModelMissing
 from harness.hashing import digest_of
 from harness.llm import templates
 from harness.planning.graph import Plan, PlannedCall, SystemPlan
-from harness.planning.ledger import Estimate, Rates, estimate, hourly, rates
+from harness.planning.ledger import Estimate, estimate, hourly
 from harness.planning.plan import build_plan
+from harness.planning.speed import Rates, rates
 from harness.store import FolderStore
 from harness.suite.recipes import Data, RetrieverRecipe
 from harness.suite.roles import Role

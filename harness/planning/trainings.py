@@ -66,7 +66,7 @@ class Trainings(Calls):
         kept = {"round_trip", "test_documents", "leakage"}
         inputs = {"corpus": keys["corpus"], "model": None if endpoint else self.converted(model)}
         if not rule.test_documents:
-            inputs["barred"] = keys[f"{self.split}.graded"]
+            inputs["excluded"] = keys[f"{self.split}.graded"]
         documents = min(rule.max_documents or len(self.dataset.documents), len(self.dataset.documents))
         count = documents * rule.queries_per_document
         # An endpoint writes all queries of a kind about a passage at once.
@@ -74,8 +74,7 @@ class Trainings(Calls):
         new_tokens = rule.max_new_tokens * count // (2 * asked)
         work = self.asked("synthesizer", asked, 250 + rule.passage_tokens, new_tokens, units=count)
         spec = {"model": model, **rule.model_dump(exclude=kept)} | ({"endpoint": endpoint} if endpoint else {})
-        models, remote = self.local("synthesizer"), endpoint is not None
-        written = self.call("synthesize", "synthesize", spec, inputs, work, seed, models, remote=remote)
+        written = self.call("synthesize", "synthesize", spec, inputs, work, seed, self.local("synthesizer"))
         spec = {"leakage": rule.leakage, "round_trip": rule.round_trip, "retriever": self.untuned}
         spec["language"] = self.dataset.language
         inputs = {"pairs": written, "corpus": keys["corpus"], "bm25": self.bm25_index(), "dense": self.dense_index()}
@@ -219,8 +218,7 @@ class Trainings(Calls):
             "stop": self.suite.answer.stop,
         }
         work, label = _training(count, recipe), f"tune generator of {training.label('generator')}"
-        packages = ("bitsandbytes",) if recipe.recipe == "qlora" else ()
-        return self.call("tune_generator", label, spec, inputs, work, training.seed, [generator.model], packages)
+        return self.call("tune_generator", label, spec, inputs, work, training.seed, [generator.model])
 
     def instructions(self, chain: Chain, data: DataRule) -> tuple[str, int]:
         """Examples for the generator out of the chain's own lists, and a guess at how many they are."""
@@ -251,8 +249,8 @@ class Trainings(Calls):
         if model:
             work = self.asked("synthesizer", count, 250 + rule.passage_tokens, rule.max_new_tokens // 2)
         label = f"instruct with {' and '.join(dict.fromkeys(chain.labels.values())) or UNTUNED}"
-        models, remote = [model] if model and not endpoint else [], endpoint is not None
-        return self.call("instruct", label, spec, inputs, work, data.data_seed, models, remote=remote), count
+        models = [model] if model and not endpoint else []
+        return self.call("instruct", label, spec, inputs, work, data.data_seed, models), count
 
 
 def _training(examples: int, recipe: RetrieverRecipe | RerankerRecipe | GeneratorRecipe) -> Work:

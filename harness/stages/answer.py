@@ -25,7 +25,7 @@ from harness.models import generation
 from harness.models.chats import ChatTemplate, Turn
 from harness.models.generation import before_stop
 from harness.models.loaders import load_generator
-from harness.stages import Inputs
+from harness.stages import Inputs, SpeedRule, Stage, Takes
 from harness.stages.retrieve import RUN_FILE
 from harness.stages.shared import common, remote
 from harness.stages.shared.prompts import question_turn
@@ -259,3 +259,42 @@ def _examples(
         reply = references[query_id].answers[0] if references[query_id].answerable else spec.sentence
         turns.append((question_turn(queries[query_id], texts), reply))
     return turns
+
+
+STAGE = Stage(
+    run=answer,
+    spec=Answer,
+    version=2,
+    takes=Takes(
+        ("queries", "corpus"),
+        (
+            "model",
+            "adapter",
+            "run",
+            "contexts",
+            "qrels",
+            "references",
+            "train_queries",
+            "train_qrels",
+            "train_references",
+        ),
+    ),
+    heavy=True,
+    packages=("transformers", "torch"),
+    rate=0.6,
+    unit="answers",
+    speed=SpeedRule(
+        kind=("source",),
+        size=(
+            "context",
+            "few_shot",
+            "generator.passage_tokens",
+            "generator.max_new_tokens",
+            "generator.thinking",
+            "stop",
+        ),
+    ),
+    role="generator",
+    all_at_endpoint=True,
+    more_packages=lambda spec, inputs: ("peft",) if "adapter" in inputs else (),
+)

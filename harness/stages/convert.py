@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.models.loaders import locate, unpack_gguf
-from harness.stages import Inputs
+from harness.stages import Inputs, Stage, Takes
 from harness.suite.fields import Spec
 from harness.values.records import Progress, Usage
 
@@ -22,3 +22,15 @@ def convert(spec: Convert, inputs: Inputs, out: Path, seed: int, progress: Progr
     unpack_gguf(locate(spec.model), out)
     progress(1, 1)
     return Usage(units=1)
+
+
+STAGE = Stage(
+    run=convert,
+    spec=Convert,
+    version=1,
+    takes=Takes(),
+    heavy=True,
+    packages=("transformers", "gguf"),
+    rate=0.03,
+    unit="models",
+)

@@ -6,7 +6,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from harness.data.formats import read_run, write_run
-from harness.stages import Inputs
+from harness.stages import Inputs, Stage, Takes
 from harness.stages.retrieve import RUN_FILE
 from harness.suite.fields import Spec
 from harness.values.records import Progress, Run, Usage
@@ -41,3 +41,14 @@ def reciprocal_rank_fusion(runs: list[Run], k: int, depth: int) -> Run:
         ranked.sort(key=lambda hit: -hit[1])
         fused[query_id] = ranked[:depth]
     return fused
+
+
+STAGE = Stage(
+    run=fuse,
+    spec=Fuse,
+    version=1,
+    takes=Takes(numbered="run"),
+    heavy=False,
+    rate=2000.0,
+    unit="queries",
+)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from harness.models.search import Bm25Index, DenseIndex
-from harness.stages import Inputs
+from harness.stages import Inputs, SpeedRule, Stage, Takes
 from harness.stages.shared.common import bi_encoder, count_longer, encode, read_corpus, reads
 from harness.suite.fields import Spec
 from harness.suite.spec import Retriever
@@ -36,3 +36,16 @@ def index(spec: Index, inputs: Inputs, out: Path, seed: int, progress: Progress)
     cut = count_longer(model, texts, "document")
     notes = {"passages": len(documents), "cut at max_length": cut, "tokens read of a passage": reads(model)}
     return Usage(units=len(documents), notes=notes)
+
+
+STAGE = Stage(
+    run=index,
+    spec=Index,
+    version=2,
+    takes=Takes(("corpus",), ("model",)),
+    heavy=True,
+    packages=("sentence-transformers", "torch", "bm25s"),
+    rate=25.0,
+    unit="passages",
+    speed=SpeedRule(kind=("kind",), size=("retriever.max_length",), like_dev_evaluation=True),
+)

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from pydantic import model_validator
 
 from harness.data.formats import read_run, write_jsonl
-from harness.stages import Inputs
+from harness.stages import Inputs, SpeedRule, Stage, Takes
 from harness.stages.answer import relevant_passages
 from harness.stages.retrieve import RUN_FILE
 from harness.stages.shared import common
@@ -258,3 +258,18 @@ def rows_of(
         "fewer passages than asked": short,
         "passages skipped, holding the answer": skipped,
     }
+
+
+STAGE = Stage(
+    run=instruct,
+    spec=Instruct,
+    version=2,
+    takes=Takes(("corpus", "queries", "qrels", "run"), ("references", "model")),
+    heavy=True,
+    packages=("transformers", "torch"),
+    rate=100.0,
+    unit="examples",
+    speed=SpeedRule(kind=("answers",), size=("passage_tokens", "max_new_tokens")),
+    role="synthesizer",
+    all_at_endpoint=True,
+)

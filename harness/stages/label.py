@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.data.formats import load_jsonl, write_jsonl
 from harness.models.search import Bm25Index, DenseIndex
-from harness.stages import Inputs
+from harness.stages import ENCODING, Inputs, SpeedRule, Stage, Takes
 from harness.stages.fuse import reciprocal_rank_fusion
 from harness.stages.mine import TRIPLETS_FILE
 from harness.stages.shared.common import bi_encoder, encode, read_corpus
@@ -211,3 +211,17 @@ def _suggested(told: Sequence[tuple[Mapping[str, Any], Judged]]) -> dict[str, st
             found[row["query"]] = one.suggested_query
             taken.add(text_key(one.suggested_query))
     return found
+
+
+STAGE = Stage(
+    run=label,
+    spec=Label,
+    version=2,
+    takes=Takes(("triplets", "corpus"), ("bm25", "dense", "model")),
+    heavy=True,
+    packages=(*ENCODING, "bm25s"),
+    rate=100.0,
+    unit="passages",
+    speed=SpeedRule(kind=("by",), size=("passage_tokens", "max_new_tokens")),
+    role="labeler",
+)

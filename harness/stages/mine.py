@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple
 
 from harness.data.formats import write_jsonl
 from harness.models.search import DenseIndex
-from harness.stages import Inputs
+from harness.stages import Inputs, SpeedRule, Stage, Takes
 from harness.stages.shared.common import bi_encoder, encode, read_corpus, read_judgements, read_pairs, read_queries
 from harness.stages.shared.known_positives import Duplicates, Known
 from harness.stages.shared.relevance_labels import judge
@@ -202,3 +202,17 @@ def _draw(
             drawn.append(doc_id)
             taken.add(doc_id)
     return drawn
+
+
+STAGE = Stage(
+    run=mine,
+    spec=Mine,
+    version=4,
+    takes=Takes(("dense", "corpus"), ("model", "pairs", "train_queries", "train_qrels", "llm")),
+    heavy=True,
+    packages=("sentence-transformers", "torch"),
+    rate=60.0,
+    unit="pairs",
+    speed=SpeedRule(kind=("relabel.by",), size=("retriever.max_length",)),
+    role="labeler",
+)

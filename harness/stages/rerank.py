@@ -13,7 +13,7 @@ from typing import Any
 from harness.data.formats import read_run, write_run
 from harness.models.loaders import load_cross_encoder
 from harness.models.search import Hits
-from harness.stages import Inputs
+from harness.stages import ENCODING, Inputs, SpeedRule, Stage, Takes
 from harness.stages.retrieve import RUN_FILE
 from harness.stages.shared.common import model_folder, read_corpus, read_queries
 from harness.stages.shared.relevance_models import count_cut, score_pairs
@@ -86,3 +86,16 @@ def check_pool(before: Hits, after: Hits, depth: int) -> None:
     old, new = [doc_id for doc_id, _ in before], [doc_id for doc_id, _ in after]
     if sorted(old[:depth]) != sorted(new[:depth]) or old[depth:] != new[depth:]:
         raise ValueError("reranking changed which documents a list holds, which it must not; please report this")
+
+
+STAGE = Stage(
+    run=rerank,
+    spec=Rerank,
+    version=2,
+    takes=Takes(("run", "queries", "corpus"), ("model",)),
+    heavy=True,
+    packages=ENCODING,
+    rate=20.0,
+    unit="passages",
+    speed=SpeedRule(size=("max_length",), like_dev_evaluation=True),
+)

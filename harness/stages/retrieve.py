@@ -7,7 +7,7 @@ from typing import Literal
 
 from harness.data.formats import write_run
 from harness.models.search import Bm25Index, DenseIndex
-from harness.stages import Inputs
+from harness.stages import Inputs, SpeedRule, Stage, Takes
 from harness.stages.shared.common import bi_encoder, encode, read_queries
 from harness.suite.fields import Spec
 from harness.suite.spec import Retriever
@@ -50,3 +50,16 @@ def retrieve(spec: Retrieve, inputs: Inputs, out: Path, seed: int, progress: Pro
     progress(len(texts), len(texts))
     notes = {"queries": len(texts), "empty lists": sum(not hits for hits in run.values())}
     return Usage(units=len(texts), notes=notes | ({OWN: own} if spec.exclude_own else {}))
+
+
+STAGE = Stage(
+    run=retrieve,
+    spec=Retrieve,
+    version=2,
+    takes=Takes(("index", "queries"), ("model",)),
+    heavy=True,
+    packages=("sentence-transformers", "torch", "bm25s"),
+    rate=60.0,
+    unit="queries",
+    speed=SpeedRule(kind=("kind",), size=("retriever.max_length",)),
+)

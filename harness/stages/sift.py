@@ -13,7 +13,7 @@ from pathlib import Path
 
 from harness.data.formats import write_jsonl
 from harness.models.search import Bm25Index, DenseIndex, Hits
-from harness.stages import Inputs
+from harness.stages import Inputs, SpeedRule, Stage, Takes
 from harness.stages.shared.common import (
     bi_encoder,
     encode,
@@ -160,3 +160,16 @@ def _found_again(pairs: Sequence[Pair], spec: Sift, rule: RoundTrip, inputs: Inp
     return [
         any(pair.doc_id == doc_id for run in runs for doc_id, _ in run[number]) for number, pair in enumerate(pairs)
     ]
+
+
+STAGE = Stage(
+    run=sift,
+    spec=Sift,
+    version=4,
+    takes=Takes(("pairs", "corpus", "bm25", "dense"), ("heldout_dev", "heldout_test")),
+    heavy=True,
+    packages=("sentence-transformers", "torch", "bm25s"),
+    rate=60.0,
+    unit="queries",
+    speed=SpeedRule(size=("retriever.max_length",)),
+)

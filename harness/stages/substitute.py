@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from harness.data.formats import read_run, write_run
-from harness.stages import Inputs
+from harness.stages import Inputs, Stage, Takes
 from harness.stages.answer import relevant_passages
 from harness.stages.retrieve import RUN_FILE
 from harness.stages.shared import common
@@ -55,3 +55,14 @@ def recited(answers: Mapping[str, Answer], qrels: Qrels, references: Mapping[str
         text = reference.answers[0] if holds and reference.answers else ABSTENTION
         found.append(answer._replace(text=text, new_tokens=len(text.split())))
     return found
+
+
+STAGE = Stage(
+    run=substitute,
+    spec=Substitute,
+    version=1,
+    takes=Takes(("qrels",), ("run", "answers", "references")),
+    heavy=False,
+    rate=2000.0,
+    unit="questions",
+)

@@ -19,7 +19,7 @@ from harness.llm import Ask, services
 from harness.llm.templates import messages, shorten
 from harness.models import generation
 from harness.models.loaders import load_generator
-from harness.stages import Inputs
+from harness.stages import Inputs, SpeedRule, Stage, Takes
 from harness.stages.shared.common import model_folder, read_corpus, read_judgements, write_pairs
 from harness.stages.shared.prompts import synthesis_head, synthesis_tail
 from harness.stages.shared.remote import MayAskEndpoint, check_failures, reasons, sound, usage
@@ -52,11 +52,11 @@ class Synthesize(MayAskEndpoint):
 def synthesize(spec: Synthesize, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
     """Write queries about passages, kind by kind, and leave them as pairs.
 
-    The input `barred`, if given, holds the judgements of the scored split, whose relevant passages are not written
+    The input `excluded`, if given, holds the judgements of the scored split, whose relevant passages are not written
     about.
     """
     documents = read_corpus(inputs["corpus"])
-    excluded = read_judgements(inputs["barred"]) if "barred" in inputs else {}
+    excluded = read_judgements(inputs["excluded"]) if "excluded" in inputs else {}
     left_out = {doc_id for docs in excluded.values() for doc_id in relevant_grades(docs)}
     empty = {key for key, item in documents.items() if not item.content.strip()}
     skipped = left_out | empty
@@ -179,3 +179,18 @@ def assign_kinds(documents: list[Document], spec: Synthesize) -> dict[QueryKind,
         # A document with as many queries as there are kinds would else always begin with the same kind.
         turn += spec.queries_per_document % len(spec.kinds) == 0
     return jobs
+
+
+STAGE = Stage(
+    run=synthesize,
+    spec=Synthesize,
+    version=2,
+    takes=Takes(("corpus",), ("model", "excluded")),
+    heavy=True,
+    packages=("transformers", "torch"),
+    rate=1.5,
+    unit="queries",
+    speed=SpeedRule(size=("passage_tokens", "max_new_tokens")),
+    role="synthesizer",
+    all_at_endpoint=True,
+)

@@ -13,7 +13,7 @@ from typing import Any
 from harness.data.formats import load_jsonl
 from harness.models import generation
 from harness.models.chats import ChatTemplate
-from harness.stages import Inputs
+from harness.stages import Inputs, SpeedRule, Stage, Takes
 from harness.stages.answer import turns_of
 from harness.stages.instruct import INSTRUCTIONS_FILE
 from harness.stages.shared.answer_writers import holds
@@ -155,3 +155,17 @@ def base_name(model: str) -> str:
         return model
     folder = Path(model).expanduser()
     return folder.resolve().name if folder.is_dir() else model
+
+
+STAGE = Stage(
+    run=tune_generator,
+    spec=TuneGenerator,
+    version=2,
+    takes=Takes(("instructions", "corpus"), ("model",)),
+    heavy=True,
+    packages=("transformers", "torch", "accelerate", "datasets", "peft", "trl"),
+    rate=0.5,
+    unit="rows",
+    speed=SpeedRule(kind=("recipe.recipe",), size=("generator.passage_tokens", "recipe.max_length")),
+    more_packages=lambda spec, inputs: ("bitsandbytes",) if spec.recipe.recipe == "qlora" else (),
+)

@@ -12,7 +12,7 @@ from typing import Any
 
 from harness.data.formats import load_jsonl, read_run
 from harness.models.loaders import load_cross_encoder, locate
-from harness.stages import Inputs
+from harness.stages import TRAINING, Inputs, SpeedRule, Stage, Takes
 from harness.stages.label import LABELS_FILE, by_query
 from harness.stages.rerank import pairs_of, reordered
 from harness.stages.retrieve import RUN_FILE
@@ -125,3 +125,16 @@ class DevLists:
     def _mean(self, lists: Run) -> float:
         gains = (ndcg([doc_id for doc_id, _ in hits], self.qrels[key], LOOK_CUTOFF) for key, hits in lists.items())
         return sum(gains) / len(lists)
+
+
+STAGE = Stage(
+    run=tune_reranker,
+    spec=TuneReranker,
+    version=2,
+    takes=Takes(("labels", "corpus"), ("dev_run", "dev_queries", "dev_qrels")),
+    heavy=True,
+    packages=TRAINING,
+    rate=5.0,
+    unit="passages",
+    speed=SpeedRule(kind=("recipe.recipe",), size=("max_length",)),
+)

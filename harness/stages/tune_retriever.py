@@ -13,7 +13,7 @@ from typing import Any
 from harness.data.formats import load_jsonl, read_run
 from harness.models.inspection import inspect
 from harness.models.loaders import limit_length
-from harness.stages import Inputs
+from harness.stages import TRAINING, Inputs, SpeedRule, Stage, Takes
 from harness.stages.label import LABELS_FILE, by_query
 from harness.stages.mine import TRIPLETS_FILE
 from harness.stages.retrieve import RUN_FILE
@@ -158,3 +158,20 @@ def measured_on_dev(model: Any, inputs: Inputs) -> Callable[[], float] | None:
         return total / len(chosen)
 
     return measure
+
+
+STAGE = Stage(
+    run=tune_retriever,
+    spec=TuneRetriever,
+    version=4,
+    takes=Takes(("corpus",), ("triplets", "labels", "dev_run", "dev_queries", "dev_qrels")),
+    heavy=True,
+    packages=(*TRAINING, "peft"),
+    rate=3.0,
+    unit="lists",
+    speed=SpeedRule(
+        kind=("recipe.recipe",),
+        size=("retriever.max_length", "recipe.max_length", "recipe.lora_rank", "recipe.candidates"),
+        inputs={"triplets": ("hard", "random")},
+    ),
+)
