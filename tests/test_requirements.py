@@ -15,6 +15,7 @@ from harness import provenance
 from harness.errors import ConfigError, HarnessError, ModelMissing, Problem
 from harness.models.inspection import Inspection
 from harness.planning import requirements
+from harness.suite import uses
 from harness.suite.recipes import PARTS
 
 MODULES = ("Transformer", "Pooling")
@@ -64,7 +65,7 @@ def problems(changes: dict[str, Any], kind: type[HarnessError] = ConfigError) ->
 
 
 def named(changes: dict[str, Any]) -> dict[str, list[str]]:
-    return requirements.models_named(pocket.suite(changes))
+    return uses.models_named(pocket.suite(changes))
 
 
 def test_a_suite_that_can_be_run_is_let_pass() -> None:

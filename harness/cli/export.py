@@ -31,7 +31,7 @@ from harness.suite.files import load_suite
 from harness.suite.recipes import Part
 from harness.suite.roles import EMBEDDED_PREFIX
 from harness.suite.spec import Candidate, Suite
-from harness.suite.uses import reading_of
+from harness.suite.uses import CandidateUses, reading_of
 from harness.values.findings import Outcome, SystemInfo
 
 FOLDERS: dict[Part, str] = {"retriever": "retriever", "reranker": "reranker", "generator": "generator-adapter"}
@@ -206,15 +206,8 @@ def _write(
 
 def _data(suite: Suite, candidate: Candidate) -> dict[str, Any]:
     """How the training data was made: the sections that this candidate used."""
-    making, tune = suite.making(candidate), set(candidate.tune)
-    distills = "retriever" in tune and suite.recipe(candidate, "retriever").recipe == "distill"
-    used = {
-        "synthesize": requirements.synthesizes(suite, candidate),
-        "mine": bool({"retriever", "reranker"} & tune),
-        "label": "reranker" in tune or distills,
-        "instruct": "generator" in tune,
-    }
-    return making.model_dump(mode="json", exclude={name for name, wanted in used.items() if not wanted})
+    uses = CandidateUses(suite, "", candidate)
+    return uses.data.model_dump(mode="json", include={*uses.sections, "pairs", "data_seed"})
 
 
 def _base(suite: Suite, candidate: Candidate, part: Part) -> str:

@@ -24,6 +24,7 @@ from harness.stages.shared import common
 from harness.store import FolderStore
 from harness.suite.recipes import Part
 from harness.suite.spec import Candidate, Suite
+from harness.suite.uses import CandidateUses
 from harness.values.grades import relevant_grades
 from harness.values.records import Qrels
 
@@ -177,13 +178,12 @@ def _sample_of(full: Plan) -> Suite:
 
 def _offline(suite: Suite, candidate: Candidate) -> Candidate:
     """The candidate with data that no endpoint is asked for: what is trained on it takes the same time."""
-    data, update = suite.making(candidate), dict[str, dict[str, Any]]()
-    found = candidate
-    if not suite.llm.labeler.in_process:
+    uses, update = CandidateUses(suite, "", candidate), dict[str, dict[str, Any]]()
+    data, found = uses.data, candidate
+    if "labeler" in uses.roles and not suite.llm.labeler.in_process:
         update["label"] = {"by": "mined"} if data.label.by == "llm" else {}
         update["mine"] = {"relabel": None} if data.mine.relabel is not None and data.mine.relabel.by == "llm" else {}
-        teacher = getattr(suite.recipe(candidate, "retriever"), "teacher", "")
-        update["retriever"] = {"teacher": "fusion"} if teacher == "llm" else {}
+        update["retriever"] = {"teacher": "fusion"} if uses.retriever and uses.retriever.teacher == "llm" else {}
     if not suite.llm.synthesizer.in_process:
         found = candidate.model_copy(update={"pairs": "judged"})
         update["instruct"] = {"answers": "references"}

@@ -19,9 +19,10 @@ from harness.planning.contexts import Given
 from harness.planning.dataset_artifacts import Parts
 from harness.planning.graph import PlannedCall, SystemPlan, Work
 from harness.stages import load_stage
-from harness.suite.recipes import Part, RerankerRecipe
+from harness.suite.recipes import Part
 from harness.suite.roles import PromptName, Role
 from harness.suite.spec import Retriever, Suite
+from harness.suite.uses import CandidateUses
 from harness.values.records import StageCall
 
 UNTUNED = "untuned"
@@ -54,9 +55,8 @@ def chain_of(system: SystemPlan, suite: Suite) -> Chain:
     who = system.name if system.role == "baseline" else f"{system.name}, seed {system.seed}"
     length = None
     if "reranker" in system.models and suite.pipeline.reranker is None:
-        recipe = suite.recipe(suite.all_candidates[system.name], "reranker")
-        assert isinstance(recipe, RerankerRecipe)
-        length = recipe.max_length
+        recipe = CandidateUses(suite, system.name, suite.all_candidates[system.name]).reranker
+        length = recipe.max_length if recipe is not None else None
     return Chain(system.models, dict.fromkeys(system.models, who), length)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from harness.data.datasets import Dataset
 from harness.errors import ConfigError, ModelMissing
@@ -14,9 +14,8 @@ from harness.planning.ledger import Estimate, estimate, hourly
 from harness.planning.plan import build_plan
 from harness.planning.speed import Rates, rates
 from harness.store import FolderStore
-from harness.suite.recipes import Data, RetrieverRecipe
-from harness.suite.roles import Role
 from harness.suite.spec import Candidate, Suite
+from harness.suite.uses import CandidateUses
 from harness.values.findings import Timing
 from harness.values.insights import CostEstimate
 
@@ -89,45 +88,21 @@ def recipe_identity(suite: Suite, candidate: Candidate) -> str:
 
     What it does not use is not in it, nor is what only changes the scores: seeds, splits, measures.
     """
-    recipes = {part: suite.recipe(candidate, part) for part in candidate.tune}
-    data, pipeline = suite.making(candidate), suite.pipeline
-    roles = sorted(_roles(suite, candidate, data))
-    asked = {role: suite.llm.roles[role].identity for role in roles}
-    served = any(not suite.llm.roles[role].in_process for role in roles)
+    uses, pipeline = CandidateUses(suite, "", candidate), suite.pipeline
+    asked = {role: suite.llm.roles[role].identity for role in sorted(uses.roles)}
+    remote = any(not suite.llm.roles[role].in_process for role in uses.roles)
+    data = {*uses.sections, "pairs", "data_seed"}
     parts = (pipeline.retriever, pipeline.reranker, suite.generator)
     return digest_of(
         {
             "tune": candidate.tune,
-            "recipes": {part: recipe.key_settings() for part, recipe in recipes.items()},
-            "data": _data(candidate, data),
+            "recipes": {part: suite.recipe(candidate, part).key_settings() for part in candidate.tune},
+            "data": uses.data.model_dump(mode="json", include=data, exclude_defaults=True),
             "llm": asked,
-            "prompts": {name: templates.load(name, path) for name, path in suite.llm.prompts.items()} if served else {},
+            "prompts": {name: templates.load(name, path) for name, path in suite.llm.prompts.items()} if remote else {},
             "models": [part.model if part is not None else None for part in parts],
         }
     )
-
-
-def _data(candidate: Candidate, data: Data) -> dict[str, Any]:
-    """The keys of `data` that making a candidate reads."""
-    learns, writes = {"retriever", "reranker"} & {*candidate.tune}, "generator" in candidate.tune
-    sections = {"pairs", "data_seed"} | ({"mine", "label"} if learns else set()) | ({"instruct"} if writes else set())
-    if data.pairs != "judged":
-        sections.add("synthesize")
-    return data.model_dump(mode="json", include=sections, exclude_defaults=True)
-
-
-def _roles(suite: Suite, candidate: Candidate, data: Data) -> set[Role]:
-    """The roles whose LLM is asked while a candidate is made."""
-    found: set[Role] = set()
-    learns, writes = {"retriever", "reranker"} & {*candidate.tune}, "generator" in candidate.tune
-    if (learns and data.pairs != "judged") or (writes and data.instruct.answers == "llm"):
-        found.add("synthesizer")
-    recipe = suite.recipe(candidate, "retriever")
-    assert isinstance(recipe, RetrieverRecipe)
-    teaches = "retriever" in candidate.tune and (recipe.recipe, recipe.teacher) == ("distill", "llm")
-    labels = "reranker" in candidate.tune and data.label.by == "llm"
-    relabels = learns and data.mine.relabel is not None and data.mine.relabel.by == "llm"
-    return found | ({"labeler"} if teaches or labels or relabels else set())
 
 
 def _whole(guess: Estimate, store: FolderStore, key: str) -> float:

@@ -15,6 +15,7 @@ from harness.planning.contexts import choose
 from harness.planning.graph import Plan, Serving, SystemPlan
 from harness.planning.trainings import Training, Trainings
 from harness.suite.spec import Candidate, ReferenceRow, Suite
+from harness.suite.uses import CandidateUses
 
 Prompt = Literal["run", "few-shot", "none", "relevant"]
 PROMPTS: dict[ReferenceRow, Prompt] = {
@@ -104,7 +105,7 @@ class _Planner(Trainings):
         )
 
     def candidate(self, name: str, candidate: Candidate, seed: int) -> SystemPlan:
-        training = Training(name, candidate, self.suite.making(candidate), seed)
+        training = Training(CandidateUses(self.suite, name, candidate), seed)
         chain = Chain()
         for part in candidate.tune:
             chain = self.tuned(chain, part, training)

@@ -12,7 +12,7 @@ from harness.planning.graph import Work
 from harness.stages.tune_retriever import DEV_DEPTH, DEV_QUERIES
 from harness.suite.recipes import Data as DataRule
 from harness.suite.recipes import GeneratorRecipe, Mine, Part, RerankerRecipe, RetrieverRecipe
-from harness.suite.spec import Candidate
+from harness.suite.uses import CandidateUses
 
 CANDIDATE_SHARE = 2 / 3
 """A guess at how many synthetic queries pass the filters."""
@@ -22,13 +22,17 @@ CANDIDATE_SHARE = 2 / 3
 class Training:
     """A candidate with a seed, about to have a part tuned."""
 
-    name: str
-    candidate: Candidate
-    data: DataRule
+    uses: CandidateUses
     seed: int
 
-    def label(self, part: Part) -> str:
-        return f"{self.name}, seed {self.seed}" if self.candidate.tune else UNTUNED
+    @property
+    def data(self) -> DataRule:
+        """The section `data` with the candidate's changes."""
+        return self.uses.data
+
+    @property
+    def label(self) -> str:
+        return f"{self.uses.name}, seed {self.seed}"
 
 
 class Trainings(Calls):
@@ -41,7 +45,7 @@ class Trainings(Calls):
             "reranker": self._tuned_reranker,
             "generator": self._tuned_generator,
         }
-        tuned = chain.tuned(part, make[part](chain, training), training.label(part))
+        tuned = chain.tuned(part, make[part](chain, training), training.label)
         return replace(tuned, reranker_length=self._reranker_start(training)[1]) if part == "reranker" else tuned
 
     def dev(self) -> str | None:
@@ -151,21 +155,20 @@ class Trainings(Calls):
         return self.call("label", label, spec, inputs, work, 0, models)
 
     def _tuned_retriever(self, chain: Chain, training: Training) -> str:
-        recipe = self.suite.recipe(training.candidate, "retriever")
-        assert isinstance(recipe, RetrieverRecipe)
+        recipe = training.uses.retriever
+        assert recipe is not None
         # Negatives are those of the untuned retriever: it is what this training starts from.
         triplets, guess = self.triplets(Chain(), training.data)
         inputs = {"corpus": self.parts.keys["corpus"]}
         dev = self._dev_parts(recipe.checkpoints)
         inputs |= {"dev_run": self.retrieved(Chain(), "dev"), **dev} if dev else {}
-        if recipe.recipe == "distill":
-            rule = training.data.label.model_copy(update={"by": recipe.teacher, "model": recipe.teacher_model})
+        if rule := training.uses.labels_for("retriever"):
             data = training.data.model_copy(update={"label": rule})
             inputs["labels"] = self.labels((triplets, guess), data, recipe.candidates)
         else:
             inputs["triplets"] = triplets
         spec = {"retriever": self.untuned.model_dump(), "recipe": recipe.model_dump()}
-        work, label = _training(guess, recipe), f"tune retriever of {training.label('retriever')}"
+        work, label = _training(guess, recipe), f"tune retriever of {training.label}"
         work = replace(work, evaluations=self._looks(work, recipe) if dev else 0)
         return self.call("tune_retriever", label, spec, inputs, work, training.seed, models_of(self.untuned))
 
@@ -181,8 +184,8 @@ class Trainings(Calls):
         return times * (queries + round(size * -math.expm1(-queries * (1 + DEV_DEPTH) / size)))
 
     def _tuned_reranker(self, chain: Chain, training: Training) -> str:
-        recipe = self.suite.recipe(training.candidate, "reranker")
-        assert isinstance(recipe, RerankerRecipe)
+        recipe = training.uses.reranker
+        assert recipe is not None
         triplets = self.triplets(chain, training.data)
         inputs = {"labels": self.labels(triplets, training.data), "corpus": self.parts.keys["corpus"]}
         dev = self._dev_parts(recipe.checkpoints)
@@ -191,18 +194,18 @@ class Trainings(Calls):
         spec = {"recipe": recipe.model_dump(), "model": model, "max_length": length}
         work = _training(self.calls[inputs["labels"]].work.units, recipe)
         work = replace(work, evaluations=self._looks(work, recipe) if dev else 0)
-        label = f"tune reranker of {training.label('reranker')}"
+        label = f"tune reranker of {training.label}"
         return self.call("tune_reranker", label, spec, inputs, work, training.seed, [model])
 
     def _reranker_start(self, training: Training) -> tuple[str, int]:
         """What a reranker's training starts from, and how many tokens it reads: the pipeline's, or the recipe's."""
-        recipe, given = self.suite.recipe(training.candidate, "reranker"), self.suite.pipeline.reranker
-        assert isinstance(recipe, RerankerRecipe)
+        recipe, given = training.uses.reranker, self.suite.pipeline.reranker
+        assert recipe is not None
         return (given.model, given.max_length) if given else (recipe.model, recipe.max_length)
 
     def _tuned_generator(self, chain: Chain, training: Training) -> str:
-        recipe, generator = self.suite.recipe(training.candidate, "generator"), self.suite.generator
-        assert isinstance(recipe, GeneratorRecipe)
+        recipe, generator = training.uses.generator, self.suite.generator
+        assert recipe is not None
         assert generator is not None
         instructions, count = self.instructions(chain, training.data)
         inputs = {
@@ -217,7 +220,7 @@ class Trainings(Calls):
             "language": self.dataset.language,
             "stop": self.suite.answer.stop,
         }
-        work, label = _training(count, recipe), f"tune generator of {training.label('generator')}"
+        work, label = _training(count, recipe), f"tune generator of {training.label}"
         return self.call("tune_generator", label, spec, inputs, work, training.seed, [generator.model])
 
     def instructions(self, chain: Chain, data: DataRule) -> tuple[str, int]:

@@ -179,9 +179,14 @@ class RetrieverRecipe(Recipe):
     candidates: Several = 8
     contrastive_weight: Share = 0.1
 
+    @property
+    def distills(self) -> bool:
+        """Whether a teacher's labels are learned from."""
+        return self.recipe == "distill"
+
     @model_validator(mode="after")
     def _named(self) -> RetrieverRecipe:
-        if (self.recipe, self.teacher) == ("distill", "cross-encoder") and self.teacher_model is None:
+        if self.distills and self.teacher == "cross-encoder" and self.teacher_model is None:
             raise ValueError("'teacher: cross-encoder' needs 'teacher_model'")
         return self
 

@@ -49,7 +49,7 @@ def train(
     rows = rows_of(lists, recipe)
     used = [item for item in lists if len(item.passages) > 1] if recipe.recipe == "triplet" else lists
     # The contrastive part of distill is over the positives of a batch.
-    dealt = [row._replace(passages=row.passages[:1]) for row in rows] if recipe.recipe == "distill" else rows
+    dealt = [row._replace(passages=row.passages[:1]) for row in rows] if recipe.distills else rows
     task = Task(rows, Batches(dealt), recipe, similarity_of(model, rows), Seen())
     adapted = _with_lora(model, recipe.lora_rank) if recipe.lora_rank else None
 
