@@ -72,7 +72,7 @@ def write_dataset(folder: Path, word: str = "Passage") -> Path:
 def write_suite(folder: Path, **changes: Any) -> Path:
     """A suite on that data set, in a file beside it."""
     value = {
-        "schema": "harness/suite-1",
+        "schema": "harness/suite-2",
         "name": "planted",
         "dataset": {"path": "data", "group": {"doc_id_prefix": "-"}},
         "evaluate": {"split": "test", "generation_queries": 20, "probe_queries": 5, "probe_generations": 2},

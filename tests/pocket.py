@@ -21,7 +21,7 @@ from harness.values.records import Progress, Usage
 
 FOLDER = Path(__file__).resolve().parent.parent / "fixtures" / "pocket"
 SUITE: dict[str, Any] = {
-    "schema": "harness/suite-1",
+    "schema": "harness/suite-2",
     "name": "toy",
     "dataset": {"path": "fixture:pocket", "group": {"doc_id_prefix": "-"}},
     "evaluate": {"split": "test", "generation_queries": 6, "probe_queries": 5, "probe_generations": 2},

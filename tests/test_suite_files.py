@@ -18,7 +18,7 @@ from harness.suite.spec import Suite
 from harness.values.measures import parse
 
 GOOD = """\
-schema: harness/suite-1
+schema: harness/suite-2
 name: good
 dataset: {builder: scipy-api}
 measures: [ndcg@10]
@@ -48,7 +48,7 @@ def test_a_good_suite_has_defaults() -> None:
 
 def test_all_mistakes_of_a_file_come_at_once() -> None:
     text = """\
-        schema: harness/suite-1
+        schema: harness/suite-2
         name: Bad Name
         nmae: x
         dataset: {path: "${HARNESS_NOWHERE}/a", grup: {doc_id_prefix: "-"}}
@@ -87,7 +87,7 @@ def test_all_mistakes_of_a_file_come_at_once() -> None:
             "s.yaml:12: data.synthesize.kinds.2: 'kyword' is not allowed; did you mean 'keyword'?",
             "s.yaml:12: data.synthesize.round_trip.kk: unknown key; did you mean 'k'?",
             "s.yaml:14: candidates.retriever.retriever.epoch: unknown key; did you mean 'epochs'?",
-            "s.yaml:15: candidates.bm25: 'bm25' is the name of a reference row; rename the candidate",
+            "s.yaml:15: candidates.bm25: 'bm25' is the name of a baseline row; rename the candidate",
             "s.yaml:16: candidates.staged.tune: should be a list, not 'retriever'",
             "s.yaml:18: candidates.x: 'x' is named twice (first in line 17); keep one",
             "s.yaml:19: measures.0: unknown measure 'ndgc@10'; did you mean 'ndcg'?",
@@ -185,7 +185,7 @@ def test_a_value_of_a_wrong_type_or_size(more: str, problem: str) -> None:
         ),
         (
             "candidates: {few-shot: {tune: [retriever]}}",
-            ["5: candidates.few-shot: 'few-shot' is the name of a reference row; rename the candidate"],
+            ["5: candidates.few-shot: 'few-shot' is the name of a baseline row; rename the candidate"],
         ),
         ("seeds: [0, 1, 0]", ["5: seeds.2: '0' is named twice (first in line 5); keep one"]),
         ("seeds: [1, 01]", ["5: seeds: named twice: 1"]),
@@ -258,7 +258,7 @@ def test_what_is_missing_is_named() -> None:
         f"s.yaml:1: {key}: missing; add '{key}:'" for key in ("schema", "name", "dataset", "measures")
     ]
     assert problems_of(GOOD.replace("suite-1", "suite-2")) == [
-        "s.yaml:1: schema: 'harness/suite-2' is not allowed; did you mean 'harness/suite-1'?"
+        "s.yaml:1: schema: 'harness/suite-2' is not allowed; did you mean 'harness/suite-2'?"
     ]
 
 
@@ -281,8 +281,8 @@ def test_a_data_set_is_a_folder_or_a_builder(dataset: str, said: str) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "s.yaml: a suite is a mapping; start it with 'schema: harness/suite-1'"),
-        ("- a\n- b", "s.yaml: a suite is a mapping; start it with 'schema: harness/suite-1'"),
+        ("", "s.yaml: a suite is a mapping; start it with 'schema: harness/suite-2'"),
+        ("- a\n- b", "s.yaml: a suite is a mapping; start it with 'schema: harness/suite-2'"),
         ("name: [a\nb: c", "s.yaml:2: not YAML: did not find expected ',' or ']'"),
         ("a: 1\n\tb: 2", "s.yaml:2: not YAML: found character"),
         ("? [a, b]\n: c", "s.yaml:1: not YAML: found unhashable key"),
@@ -352,7 +352,7 @@ def test_a_shipped_suite_survives_being_written_as_json(
     suite = shipped(name, monkeypatch, tmp_path)
     assert suite.name == name
     dumped: dict[str, Any] = suite.model_dump(mode="json", by_alias=True)
-    assert dumped["schema"] == "harness/suite-1"
+    assert dumped["schema"] == "harness/suite-2"
     assert dumped["measures"] == [str(measure) for measure in suite.measures]
     assert Suite.model_validate(dumped) == suite
     assert Suite.model_validate_json(suite.model_dump_json(by_alias=True)) == suite

@@ -71,7 +71,7 @@ def judge(
         scores = calibration.judge_rows(chosen, asked, judges.asked_by(settings, chat), progress)
     _refuse_failures(chat, scores, root)
     told = scoring.measurement_settings(asked, settings)
-    terms = Terms(scale, judge.cut, judge.bar, seed=seed)
+    terms = Terms(scale, judge.accepted_from, judge.min_auroc, seed=seed)
     found = calibration.calibrate(chosen, scores, told, terms, digest_file(labels))
     place = judges.place_of(root, asked, settings)
     _write(place, found, chosen, scores)

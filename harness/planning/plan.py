@@ -14,11 +14,11 @@ from harness.planning.calls import Chain
 from harness.planning.contexts import choose
 from harness.planning.graph import Plan, Serving, SystemPlan
 from harness.planning.trainings import Training, Trainings
-from harness.suite.spec import Candidate, ReferenceRow, Suite
+from harness.suite.spec import BaselineRow, Candidate, Suite
 from harness.suite.uses import CandidateUses
 
 Prompt = Literal["run", "few-shot", "none", "relevant"]
-PROMPTS: dict[ReferenceRow, Prompt] = {
+PROMPTS: dict[BaselineRow, Prompt] = {
     "closed-book": "none",
     "bm25": "run",
     "hybrid": "run",
@@ -62,7 +62,7 @@ class _Planner(Trainings):
         rows = (self._reference_row(name) for name in self.suite.baseline_rows)
         return [row for row in rows if row is not None]
 
-    def _reference_row(self, name: ReferenceRow) -> SystemPlan | None:
+    def _reference_row(self, name: BaselineRow) -> SystemPlan | None:
         """The row; None if there is nothing to show: no answers are written, or no examples can be shown."""
         few_shot = name == "few-shot"
         if few_shot and not self._has_examples():
@@ -87,7 +87,7 @@ class _Planner(Trainings):
             serving = Serving(dense=dense, bm25=self.bm25_index(), generator=serving.generator, prompt=prompt)
         return SystemPlan(name, 0, "baseline", (), run, answers, dev_run, serving, scores_run)
 
-    def _lists(self, name: ReferenceRow) -> str | None:
+    def _lists(self, name: BaselineRow) -> str | None:
         """Key of the lists of a reference row: ``untuned`` and ``few-shot`` are the pipeline as given."""
         if name in ("closed-book", "oracle-context"):
             return None

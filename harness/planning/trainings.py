@@ -164,7 +164,7 @@ class Trainings(Calls):
         inputs |= {"dev_run": self.retrieved(Chain(), "dev"), **dev} if dev else {}
         if rule := training.uses.labels_for("retriever"):
             data = training.data.model_copy(update={"label": rule})
-            inputs["labels"] = self.labels((triplets, guess), data, recipe.candidates)
+            inputs["labels"] = self.labels((triplets, guess), data, recipe.list_size)
         else:
             inputs["triplets"] = triplets
         spec = {"retriever": self.untuned.model_dump(), "recipe": recipe.model_dump()}

@@ -171,7 +171,7 @@ STAGE = Stage(
     unit="lists",
     speed=SpeedRule(
         kind=("recipe.recipe",),
-        size=("retriever.max_length", "recipe.max_length", "recipe.lora_rank", "recipe.candidates"),
+        size=("retriever.max_length", "recipe.max_length", "recipe.lora_rank", "recipe.list_size"),
         inputs={"triplets": ("hard", "random")},
     ),
 )

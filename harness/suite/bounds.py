@@ -59,10 +59,10 @@ class Gate(Spec):
 
 
 class Limits(Spec):
-    """What a user can afford: `max_p95_ms` for one query from end to end, `max_usd` once, for making a candidate."""
+    """What a user can afford: `max_p95_ms` for one query from end to end, `max_build_usd` once for a candidate."""
 
     max_p95_ms: Above0 | None = None
-    max_usd: Above0 | None = None
+    max_build_usd: Above0 | None = None
 
 
 class Prices(Spec):

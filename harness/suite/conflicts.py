@@ -8,20 +8,18 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from harness.suite.recipes import PARTS, changed
+from harness.suite.renamed import KeyPath
 from harness.suite.spec import SERVED, Candidate, Suite, combinations_of
 from harness.values.measures import Measure, parse
-
-Path_ = tuple[str | int, ...]
-"""Keys and numbers from the top of a suite to a setting."""
 
 
 class Conflict(NamedTuple):
     """Settings that do not go together: where that is reported, what it is, and what else was looked at."""
 
-    at: Path_
+    at: KeyPath
     what: str
     hint: str
-    read: tuple[Path_, ...] = ()
+    read: tuple[KeyPath, ...] = ()
 
 
 def conflicts(suite: Suite) -> Iterator[Conflict]:
@@ -29,7 +27,7 @@ def conflicts(suite: Suite) -> Iterator[Conflict]:
     depth, read_depth = suite.pipeline.depth, (("pipeline", "depth"),)
     raise_depth, add_pattern = "raise the depth", "add answer_format: {pattern: ...}"
     for number, measure in enumerate(suite.measures):
-        at: Path_ = ("measures", number)
+        at: KeyPath = ("measures", number)
         if measure.cutoff is not None and measure.cutoff > depth:
             yield Conflict(at, f"{measure} looks deeper than pipeline.depth {depth}", raise_depth, read_depth)
         if not measure.is_rank and suite.pipeline.generator is None:
@@ -60,9 +58,9 @@ def conflicts(suite: Suite) -> Iterator[Conflict]:
     # An endpoint is asked for all queries of a kind at once, and told to make them differ.
     alike = rule.temperature == 0 and suite.llm.synthesizer.in_process
     if alike and rule.queries_per_document > len(rule.kinds):
-        section: Path_ = ("data", "synthesize")
+        section: KeyPath = ("data", "synthesize")
         what = f"{rule.queries_per_document} queries of {len(rule.kinds)} kinds would be alike at temperature 0"
-        read: tuple[Path_, ...] = ((*section, "kinds"), (*section, "temperature"))
+        read: tuple[KeyPath, ...] = ((*section, "kinds"), (*section, "temperature"))
         yield Conflict((*section, "queries_per_document"), what, "add kinds or raise the temperature", read)
     if suite.utility.right == "key_match" and parse("utility") in suite.measures and suite.answer_format is None:
         yield Conflict(("utility", "right"), "key_match needs a pattern", add_pattern, (("answer_format",),))
@@ -96,7 +94,7 @@ def _llm_conflicts(suite: Suite) -> Iterator[Conflict]:
     """What does not go together where language models play roles."""
     generator = suite.pipeline.generator
     if generator is not None and generator.model == SERVED and suite.llm.generator is None:
-        at: Path_ = ("pipeline", "generator", "model")
+        at: KeyPath = ("pipeline", "generator", "model")
         yield Conflict(at, f"{SERVED!r} names a role that is not given", "add llm.generator", (("llm", "generator"),))
     if Measure("rubric") in suite.measures and not suite.rubric:
         yield Conflict(("measures",), "rubric needs words", "add 'rubric: ...'", (("rubric",),))
@@ -106,7 +104,7 @@ def _llm_conflicts(suite: Suite) -> Iterator[Conflict]:
             yield Conflict(("gates", number, "measure"), what, "gate utility, and let it decide utility.right")
     right = Measure(suite.utility.right)
     if right.is_judged and Measure("utility") in suite.measures:
-        read: tuple[Path_, ...] = (("llm", "judge"), ("measures",))
+        read: tuple[KeyPath, ...] = (("llm", "judge"), ("measures",))
         if suite.llm.judge is None:
             what = f"{right} decides, and there is no judge"
             yield Conflict(("utility", "right"), what, "add llm.judge, or let another measure decide", read)
@@ -125,7 +123,7 @@ def _strategy_conflicts(suite: Suite) -> Iterator[Conflict]:
         yield Conflict(("factorial",), served, name_one, read)
     made = combinations_of(suite.factorial)
     for name, candidate in suite.candidates.items():
-        at: Path_ = ("candidates", name)
+        at: KeyPath = ("candidates", name)
         if no_generator and "generator" in candidate.tune:
             yield Conflict((*at, "tune"), need, add, read)
         if suite.answerer is not None and "generator" in candidate.tune:
@@ -141,7 +139,7 @@ def _strategy_conflicts(suite: Suite) -> Iterator[Conflict]:
         yield from _recipe_conflicts(suite, ("factorial",), Candidate(tune=suite.factorial))
 
 
-def _recipe_conflicts(suite: Suite, at: Path_, candidate: Candidate) -> Iterator[Conflict]:
+def _recipe_conflicts(suite: Suite, at: KeyPath, candidate: Candidate) -> Iterator[Conflict]:
     """What the recipes and the data of a candidate come to once its changes are made."""
     whole: dict[str, Any] = {}
     for section in ("retriever", "reranker", "generator", "mine", "label", "instruct"):
@@ -154,5 +152,5 @@ def _recipe_conflicts(suite: Suite, at: Path_, candidate: Candidate) -> Iterator
     retriever, mine = whole.get("retriever"), whole.get("mine")
     triplets = "retriever" in candidate.tune and retriever is not None and retriever.recipe == "triplet"
     if mine is not None and triplets and mine.hard + mine.random == 0:
-        seen: tuple[Path_, ...] = (("recipes", "retriever"), ("data", "mine"), (*at, "mine"))
+        seen: tuple[KeyPath, ...] = (("recipes", "retriever"), ("data", "mine"), (*at, "mine"))
         yield Conflict(at, "recipe triplet needs negatives, and none are mined", "set mine.hard or mine.random", seen)

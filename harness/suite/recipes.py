@@ -156,9 +156,9 @@ class RetrieverRecipe(Recipe):
     """How a bi-encoder is tuned.
 
     ``mnrl``: in-batch and mined negatives; ``raw``: the same loss and its training in plain PyTorch; ``triplet``: a
-    margin between positive and mined negatives; ``distill``: the teacher's ranking of the positive and its `candidates`
-    (so many passages a list, the positive included), with `contrastive_weight` of ``mnrl`` in it. `micro_batch_size`
-    is how many texts are in memory at once, for batches beyond it. `lora_rank` 0 tunes all weights. `checkpoints` is
+    margin between positive and mined negatives; ``distill``: the teacher's ranking of a list of `list_size`
+    passages, the positive among them, with `contrastive_weight` of ``mnrl`` in it. `micro_batch_size` is how many texts
+    are in memory at once, for batches beyond it. `lora_rank` 0 tunes all weights. `checkpoints` is
     how often dev is scored to choose a checkpoint; at 1 the last one is taken.
     """
 
@@ -176,7 +176,7 @@ class RetrieverRecipe(Recipe):
     teacher: Teacher = "fusion"
     teacher_model: str | None = None
     teacher_temperature: Above0 = 0.3
-    candidates: Several = 8
+    list_size: Several = 8
     contrastive_weight: Share = 0.1
 
     @property

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import combinations
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from harness.suite.bounds import Diagnose, Gate, Limits, OnInconclusive, Prices
 from harness.suite.declining import Abstention, own_sentences
@@ -32,15 +32,15 @@ from harness.suite.recipes import (
     RetrieverRecipe,
     changed,
 )
+from harness.suite.renamed import upgraded
 from harness.suite.roles import Llm, Llms
 from harness.suite.sources import Dataset, Evaluate, Forgetting
 from harness.values.measures import Measure
 
-SCHEMA = "harness/suite-1"
 SERVED = "llm:generator"
 """Name of the generator that `llm.generator` describes."""
-ReferenceRow = Literal["closed-book", "bm25", "hybrid", "untuned", "few-shot", "oracle-context"]
-REFERENCE_ROWS: tuple[ReferenceRow, ...] = ("closed-book", "bm25", "hybrid", "untuned", "few-shot", "oracle-context")
+BaselineRow = Literal["closed-book", "bm25", "hybrid", "untuned", "few-shot", "oracle-context"]
+BASELINE_ROWS: tuple[BaselineRow, ...] = ("closed-book", "bm25", "hybrid", "untuned", "few-shot", "oracle-context")
 Device = Literal["auto", "cpu", "cuda"]
 DERIVED_SLICES = ("query_length", "query_kind", "document_length", "lexical_overlap")
 """Slices that need no metadata; any other name is a field of the queries' metadata."""
@@ -48,8 +48,8 @@ SliceName = Annotated[str, Field(min_length=1)]
 
 
 def _free(name: str) -> str:
-    if name in REFERENCE_ROWS:
-        raise ValueError(f"{name!r} is the name of a reference row; rename the candidate")
+    if name in BASELINE_ROWS:
+        raise ValueError(f"{name!r} is the name of a baseline row; rename the candidate")
     return name
 
 
@@ -154,9 +154,9 @@ class Utility(Spec):
 
 
 class Suite(Spec):
-    """A benchmark: data set, pipeline, candidates, measures, gates."""
+    """A benchmark: data set, pipeline, candidates, measures, gates. The keys of suite-1 are read too."""
 
-    schema_: Literal["harness/suite-1"] = Field(alias="schema")
+    schema_: Literal["harness/suite-2"] = Field(alias="schema")
     name: Name
     title: str = ""
     dataset: Dataset
@@ -167,7 +167,7 @@ class Suite(Spec):
     candidates: dict[Annotated[Name, AfterValidator(_free)], Candidate] = Field(default_factory=dict)
     factorial: Annotated[tuple[Part, ...], Unique] = ()
     recipes: Recipes = Recipes()
-    baseline_rows: Annotated[tuple[ReferenceRow, ...], Unique] = REFERENCE_ROWS
+    baseline_rows: Annotated[tuple[BaselineRow, ...], Unique] = BASELINE_ROWS
     seeds: Annotated[tuple[Seed, ...], Unique, Field(min_length=1)] = (0,)
     measures: Annotated[tuple[MeasureField, ...], Unique, Field(min_length=1)]
     answer: Answer = Answer()
@@ -187,6 +187,11 @@ class Suite(Spec):
     device: Device = "auto"
     published: dict[Name, dict[MeasureName, float]] = Field(default_factory=dict)
     """Figures from elsewhere, shown beside ours: row -> measure -> value."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_earlier_schema(cls, value: Any) -> Any:
+        return upgraded(value)[0]
 
     @property
     def generator(self) -> Generator | None:
