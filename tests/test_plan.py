@@ -225,12 +225,12 @@ def test_judgements_of_the_scored_split_reach_only_the_row_that_is_shown_them() 
     assert changed(plan(), second) == {"answer as oracle-context"}
 
 
-def test_if_test_documents_are_barred_their_judgements_reach_synthesis() -> None:
+def test_if_test_documents_are_excluded_their_judgements_reach_synthesis() -> None:
     excluded = {"data.synthesize": {"max_documents": 10, "test_documents": False}}
     found = plan(excluded)
     call = found.calls[keys(found)["synthesize"]].call
-    assert call.inputs["barred"] == found.parts.keys["test.qrels"]
-    assert "barred" not in plan().calls[keys(plan())["synthesize"]].call.inputs
+    assert call.inputs["excluded"] == found.parts.keys["test.qrels"]
+    assert "excluded" not in plan().calls[keys(plan())["synthesize"]].call.inputs
 
 
 def test_without_a_generator_only_rows_that_rank_are_planned() -> None:

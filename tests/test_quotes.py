@@ -83,11 +83,11 @@ def test_a_quote_by_hand(store: FolderStore) -> None:
     facts = {"stage": "index", "device": "cpu", "speed": list(speed_of(index.call, plan.calls)), "llm_dollars": 0.5}
     plant(store, index.key, units=100, seconds=12.0, **facts)
     timed(store, plan, "index for bm25", 1_000_000, 3.0)
-    # An artifact from before there were classes says something of trainings here.
+    # An artifact of a version that knew no classes, or other ones, says nothing.
     plant(store, "0" * 32, stage="tune_retriever", device="cpu", units=20, seconds=12.0)
-    plant(store, "1" * 32, stage="tune_retriever", device="H100", units=20_000, seconds=12.0)
+    plant(store, "1" * 32, stage="tune_retriever", device="cpu", units=20, seconds=12.0, speed=["kind", "detail"])
     found = by_name(estimates(plan, store, UNTUNED))["retriever"]
-    mine, train, again = 2 + 15 / 60, 2 + 30 / 2, 2 + 60 / 10
+    mine, train, again = 2 + 15 / 60, 2 + 30 / 3, 2 + 60 / 10
     assert found.seconds == pytest.approx(mine + train + again)
     assert found.seconds_in_full == pytest.approx(12 + mine + train + again)
     assert found.dollars == pytest.approx((12 + mine + train + again) / 100 + 0.5)

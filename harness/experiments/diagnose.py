@@ -27,7 +27,6 @@ from harness.experiments.observations import Examined, part_times
 from harness.hashing import digest_of
 from harness.models import loaders
 from harness.planning import requirements
-from harness.planning.calls import UNTUNED
 from harness.planning.estimates import estimates, plan_of
 from harness.planning.graph import Plan
 from harness.planning.oracles import build_diagnosis_plan, pipeline_identity, suite_for
@@ -43,6 +42,7 @@ from harness.suite.uses import reading_of
 from harness.values.findings import Serving
 from harness.values.insights import CostEstimate, Diagnosis, Sign
 from harness.values.records import Score
+from harness.values.systems import UNTUNED
 
 Split = Literal["dev", "test"]
 

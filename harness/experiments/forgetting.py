@@ -19,11 +19,11 @@ from harness.execution.executors import Executor, InlineExecutor
 from harness.execution.scheduler import Execution, Watch, carry_out, no_watch
 from harness.execution.score_cache import Scorecards
 from harness.llm.services import Services
-from harness.planning.calls import UNTUNED, Calls, chain_of
-from harness.planning.comparisons import Comparisons, Rows, values_of
+from harness.planning.calls import Calls, chain_of
 from harness.planning.contexts import Given, sample_queries
 from harness.planning.graph import Plan, Serving, SystemPlan
 from harness.remarks import data
+from harness.statistics.comparisons import Comparisons, Rows, values_of
 from harness.store import FolderStore
 from harness.suite.roles import Role
 from harness.suite.sources import Forgetting
@@ -32,6 +32,7 @@ from harness.suite.uses import reading_elsewhere
 from harness.values.findings import Comparison, LedgerRow
 from harness.values.gains import Forgotten
 from harness.values.measures import Measure
+from harness.values.systems import UNTUNED
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,8 @@ def scored(
     cards.execution = done
     rows: Rows = {system.label: cards.rows(system) for system in whole.systems}
     uncalibrated = cards.uncalibrated()
-    found = {(row.system, row.seed, row.measure): row for row in Comparisons(whole, rows, uncalibrated).gains()}
+    compared = Comparisons(whole.suite, whole.systems, rows, uncalibrated)
+    found = {(row.system, row.seed, row.measure): row for row in compared.gains()}
     return Scored(
         forgotten=tuple(_told(there, cards.measures, found, rows, broken | done.failed)),
         ledger=(*(row for key, row in done.rows.items() if key not in execution.rows), *cards.judgements),

@@ -9,18 +9,18 @@ from harness.data.datasets import Dataset
 from harness.data.formats import read_run
 from harness.diagnosis import funnel, loss_curves
 from harness.diagnosis.oracle_gains import Substituted, oracle_gains
-from harness.planning.calls import UNTUNED
-from harness.planning.comparisons import ALPHA, RESAMPLES, values_of
 from harness.planning.graph import Plan, SystemPlan
 from harness.planning.oracles import CONTEXT, DEEP
 from harness.scoring import Rule
 from harness.stages.retrieve import RUN_FILE
 from harness.stages.shared.common import read_answers
+from harness.statistics.comparisons import ALPHA, RESAMPLES, values_of
 from harness.store import FolderStore
 from harness.values.findings import Serving, Timing
 from harness.values.insights import Curve, Funnel, Oracle, OracleGain, PartTime
 from harness.values.measures import Measure
 from harness.values.records import Answer, Run, Score
+from harness.values.systems import UNTUNED
 
 IDEALS: tuple[Oracle, ...] = (
     "ideal-retriever", "ideal-reranker", "without-reranker", "oracle-context", "ideal-generator",

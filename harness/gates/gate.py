@@ -22,10 +22,11 @@ from harness.gates.probe_gates import judge_probe
 from harness.results.baselines import Baseline, answers_elsewhere, what_differs
 from harness.results.score_tables import Key, Tables
 from harness.statistics import stats
-from harness.statistics.verdicts import BOUNDS, About, Gated, Gating, Standing, label_of
+from harness.statistics.verdicts import About, Gated, Gating, Standing, label_of
 from harness.suite.bounds import Gate, OnInconclusive
 from harness.values.findings import Comparison, Outcome, SystemInfo
 from harness.values.measures import Measure
+from harness.values.systems import BOUNDS
 
 Column = Mapping[str, float | None]
 BY_SEEDS = "one checkpoint is worse, and not surely by more than the margin, which another seed may be too"

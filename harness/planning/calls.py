@@ -24,8 +24,7 @@ from harness.suite.roles import PromptName, Role
 from harness.suite.spec import Retriever, Suite
 from harness.suite.uses import CandidateUses
 from harness.values.records import StageCall
-
-UNTUNED = "untuned"
+from harness.values.systems import UNTUNED
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,12 @@ from typing import Literal
 from harness.hashing import digest_of
 from harness.planning.contexts import Given
 from harness.planning.dataset_artifacts import Parts
+from harness.stages.shared.dev_evaluation import DEV_INPUTS
 from harness.suite.recipes import Part
 from harness.suite.roles import Role
 from harness.suite.spec import Suite
 from harness.values.records import StageCall
+from harness.values.systems import System
 
 
 @dataclass(frozen=True)
@@ -64,12 +66,9 @@ class Serving:
 
 
 @dataclass(frozen=True)
-class SystemPlan:
+class SystemPlan(System):
     """A system and the keys of its results; None where the system has no such result."""
 
-    name: str
-    seed: int
-    role: Literal["baseline", "candidate"]
     tunes: tuple[Part, ...]
     run: str | None
     answers: str | None
@@ -81,15 +80,6 @@ class SystemPlan:
     def models(self) -> Mapping[Part, str]:
         """Keys of the parts that are tuned."""
         return self.serving.models
-
-    @property
-    def label(self) -> str:
-        return self.name if self.role == "baseline" else f"{self.name} (seed {self.seed})"
-
-    @property
-    def slug(self) -> str:
-        """The label as part of a file name."""
-        return self.name if self.role == "baseline" else f"{self.name}-{self.seed}"
 
     @property
     def identity(self) -> str:
@@ -117,6 +107,11 @@ class Plan:
     def sample(self) -> list[str]:
         """The questions that generators are asked."""
         return self.given.sample
+
+    @property
+    def chooses_on_dev(self) -> bool:
+        """Whether any training chooses its checkpoint on dev."""
+        return any(not {*DEV_INPUTS}.isdisjoint(planned.call.inputs) for planned in self.calls.values())
 
     @property
     def calls_without_sharing(self) -> int:

@@ -8,13 +8,14 @@ from __future__ import annotations
 from harness.data.datasets import Dataset
 from harness.hashing import digest_of
 from harness.models.loaders import model_digest
-from harness.planning.calls import UNTUNED, Calls, Chain
+from harness.planning.calls import Calls, Chain
 from harness.planning.contexts import choose
 from harness.planning.graph import Plan, Serving, SystemPlan, Work
 from harness.suite.bounds import Diagnose
 from harness.suite.recipes import Part
 from harness.suite.spec import SERVED, Suite
 from harness.values.measures import Measure
+from harness.values.systems import UNTUNED
 
 DEEPER = 2
 """The pool is looked at this many times as deep as the pipeline's, to see what more depth would find."""

@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from harness.errors import ConfigError, Problem
-from harness.planning.calls import UNTUNED, Calls, Chain, models_of
+from harness.planning.calls import Calls, Chain, models_of
 from harness.planning.graph import Work
 from harness.stages.tune_retriever import DEV_DEPTH, DEV_QUERIES
 from harness.suite.recipes import Data as DataRule
 from harness.suite.recipes import GeneratorRecipe, Mine, Part, RerankerRecipe, RetrieverRecipe
 from harness.suite.uses import CandidateUses
+from harness.values.systems import UNTUNED
 
 CANDIDATE_SHARE = 2 / 3
 """A guess at how many synthetic queries pass the filters."""

@@ -17,7 +17,7 @@ from harness.stages.label import LABELS_FILE, by_query
 from harness.stages.rerank import pairs_of, reordered
 from harness.stages.retrieve import RUN_FILE
 from harness.stages.shared.common import read_corpus, read_judgements, read_queries, seeded
-from harness.stages.shared.dev_evaluation import LOOK_CUTOFF, judged_sample, ndcg
+from harness.stages.shared.dev_evaluation import DEV_CUTOFF, DEV_INPUTS, judged_sample, ndcg
 from harness.stages.shared.relevance_models import count_cut, score_pairs
 from harness.stages.shared.train_share import sampled, share_notes
 from harness.suite.fields import Positive, Spec
@@ -123,7 +123,7 @@ class DevLists:
         return self._mean(self.lists)
 
     def _mean(self, lists: Run) -> float:
-        gains = (ndcg([doc_id for doc_id, _ in hits], self.qrels[key], LOOK_CUTOFF) for key, hits in lists.items())
+        gains = (ndcg([doc_id for doc_id, _ in hits], self.qrels[key], DEV_CUTOFF) for key, hits in lists.items())
         return sum(gains) / len(lists)
 
 
@@ -131,7 +131,7 @@ STAGE = Stage(
     run=tune_reranker,
     spec=TuneReranker,
     version=2,
-    takes=Takes(("labels", "corpus"), ("dev_run", "dev_queries", "dev_qrels")),
+    takes=Takes(("labels", "corpus"), (*DEV_INPUTS)),
     heavy=True,
     packages=TRAINING,
     rate=5.0,

@@ -26,7 +26,7 @@ from harness.stages.shared.common import (
     read_queries,
     seeded,
 )
-from harness.stages.shared.dev_evaluation import LOOK_CUTOFF, judged_sample, ndcg
+from harness.stages.shared.dev_evaluation import DEV_CUTOFF, DEV_INPUTS, judged_sample, ndcg
 from harness.stages.shared.known_positives import Duplicates, Known
 from harness.stages.shared.train_share import sampled, share_notes
 from harness.suite.fields import Spec
@@ -154,7 +154,7 @@ def measured_on_dev(model: Any, inputs: Inputs) -> Callable[[], float] | None:
         total = 0.0
         for key, scores in zip(chosen, vectors @ passages.T, strict=True):
             ranked = [pool[place] for place in scores.argsort()[::-1]]
-            total += ndcg(ranked, qrels[key], LOOK_CUTOFF)
+            total += ndcg(ranked, qrels[key], DEV_CUTOFF)
         return total / len(chosen)
 
     return measure
@@ -164,7 +164,7 @@ STAGE = Stage(
     run=tune_retriever,
     spec=TuneRetriever,
     version=4,
-    takes=Takes(("corpus",), ("triplets", "labels", "dev_run", "dev_queries", "dev_qrels")),
+    takes=Takes(("corpus",), ("triplets", "labels", *DEV_INPUTS)),
     heavy=True,
     packages=(*TRAINING, "peft"),
     rate=3.0,

@@ -9,7 +9,9 @@ from harness.hashing import by_hash
 from harness.values.grades import relevant_grades
 from harness.values.records import Qrels
 
-LOOK_CUTOFF = 10
+DEV_CUTOFF = 10
+DEV_INPUTS = ("dev_run", "dev_queries", "dev_qrels")
+"""Inputs of a training that chooses a checkpoint on dev."""
 
 
 def judged_sample(queries: Iterable[str], qrels: Qrels, count: int) -> list[str]:
