@@ -87,13 +87,13 @@ def test_an_old_name_is_unknown_today_and_the_new_one_is_named() -> None:
 
 
 def test_a_mistake_in_an_old_suite_is_told_by_the_names_and_lines_of_the_file() -> None:
-    wrong = {"reference_rows": ["bm25", "bm25"], "recipes": {"retriever": {"mini_batch": 0, "epoch": 3}}}
+    wrong = {"reference_rows": ["untuned", "untuned"], "recipes": {"retriever": {"mini_batch": 0, "epoch": 3}}}
     text = old_suite(wrong)
     with pytest.raises(ConfigError) as caught:
         parse_suite(text, Path("suite.yaml"))
     lines = {line.split(":")[0].strip(): number for number, line in enumerate(text.splitlines(), start=1)}
     assert [str(problem) for problem in caught.value.problems] == [
-        f"suite.yaml:{lines['reference_rows'] + 2}: reference_rows.1: 'bm25' is named twice "
+        f"suite.yaml:{lines['reference_rows'] + 2}: reference_rows.1: 'untuned' is named twice "
         f"(first in line {lines['reference_rows'] + 1}); keep one",
         f"suite.yaml:{lines['mini_batch']}: recipes.retriever.mini_batch: should be greater than or equal to 1, not 0",
         f"suite.yaml:{lines['epoch']}: recipes.retriever.epoch: unknown key; did you mean 'epochs'?",

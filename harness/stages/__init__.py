@@ -35,7 +35,8 @@ class Takes(NamedTuple):
         stem = self.numbered
         several = {name for name in names if stem and name.startswith(stem) and name.removeprefix(stem).isdecimal()}
         if unknown := sorted({*names} - {*self.required, *self.optional, *several}):
-            return f"takes no input {unknown[0]!r}; it takes {', '.join((*self.required, *self.optional, stem or '-'))}"
+            known = [*self.required, *self.optional, *([f"{stem}0", f"{stem}1", "..."] if stem else [])]
+            return f"takes no input {unknown[0]!r}; it takes {', '.join(known) or 'none'}"
         missing = [name for name in self.required if name not in names]
         missing += [f"{stem}0"] if stem and not several else []
         return f"needs the input {missing[0]!r}" if missing else ""
