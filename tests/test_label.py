@@ -99,11 +99,11 @@ def test_lists_are_filled_to_the_depth_as_far_as_the_corpus_goes(depth: int, tmp
 def judged(monkeypatch: pytest.MonkeyPatch, *answers: Judged) -> list[tuple[str, str]]:
     asked: list[tuple[str, str]] = []
 
-    def judge(by: str, model: str, items: Any, *rest: Any) -> Labelled:
+    def judge(labeler: Any, items: Any, *rest: Any) -> Labelled:
         asked.extend(items)
         return Labelled([answers[number % len(answers)] for number in range(len(items))], 70, 30, len(items))
 
-    monkeypatch.setattr(labelling, "judge", judge)
+    monkeypatch.setattr(labelling, "label_pairs", judge)
     return asked
 
 

@@ -355,11 +355,11 @@ def test_what_a_model_finds_relevant_is_no_negative(tmp_path: Path, monkeypatch:
     plain, _ = mined(tmp_path / "plain")
     worst = plain[0]["negatives"][0]
 
-    def judge(by: str, model: str, items: Any, *rest: Any, **named: Any) -> Labelled:
+    def judge(labeler: Any, items: Any, *rest: Any) -> Labelled:
         scores = [None if query == plain[1]["query"] else float(doc_id == worst) for query, doc_id in items]
         return Labelled([Judged(one, "", "", "" if one is not None else "odd") for one in scores], 7, 3, len(items))
 
-    monkeypatch.setattr(mining, "judge", judge)
+    monkeypatch.setattr(mining, "label_pairs", judge)
     rows, usage = mined(tmp_path / "asked", relabel={"by": "llm", "threshold": 0.5}, llm_model="some")
     assert any(worst in row["negatives"][:2] for row in plain)
     assert all(worst not in row["negatives"][:2] for row in rows)
@@ -396,10 +396,10 @@ def test_what_equals_a_positive_or_the_query_in_its_text_is_no_negative(tmp_path
 def test_dropped_pairs_and_what_a_model_found_relevant_stay_known(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def judge(by: str, model: str, items: Any, *rest: Any, **named: Any) -> Labelled:
+    def judge(labeler: Any, items: Any, *rest: Any) -> Labelled:
         return Labelled([Judged(float(doc_id == items[0][1]), "", "", "") for _, doc_id in items], 1, 1, len(items))
 
-    monkeypatch.setattr(mining, "judge", judge)
+    monkeypatch.setattr(mining, "label_pairs", judge)
     query, other = "lime kiln ferry", "mail slate roof"
     near = sorted(random_corpus(30), key=lambda doc_id: -score(query, doc_id))
     pairs = [pair(query, near[0]), pair(query, near[-1]), pair(other, near[2])]
@@ -430,8 +430,8 @@ def test_many_pairs_of_one_query_are_mined_in_a_time_that_grows_with_their_numbe
 ) -> None:
     """What is relevant for a query is gathered once, not for every pair: 3,000 queries of two, all relabelled."""
     monkeypatch.setattr(
-        mining, "judge",
-        lambda by, model, items, *rest, **named: Labelled([Judged(1.0, "", "", "") for _ in items], 0, 0, 0),
+        mining, "label_pairs",
+        lambda labeler, items, *rest: Labelled([Judged(1.0, "", "", "") for _ in items], 0, 0, 0),
     )  # fmt: skip
     corpus = list(random_corpus(30))
     pairs = [pair(f"lime {number}", corpus[number % 30]) for number in range(3000)]

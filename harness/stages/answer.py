@@ -69,7 +69,9 @@ def answer(spec: Answer, inputs: Inputs, out: Path, seed: int, progress: Progres
     documents = common.read_corpus(inputs["corpus"])
     contexts = choose_contexts(spec, queries, inputs)
     if spec.endpoint is not None:
-        return _at_endpoint(spec, queries, documents, contexts, inputs, out, seed, progress)
+        prompts = Prompts(spec, documents, inputs, seed)
+        asked = [(query_id, prompts.ask(text, contexts[query_id])) for query_id, text in queries.items()]
+        return _at_endpoint(asked, contexts, spec.stop, out, progress)
     chat, template = conversations(spec, queries, documents, contexts, inputs, seed)
     sampling = generation.Sampling(spec.generator.max_new_tokens, spec.generator.batch_size)
     written = dict(zip(queries, chat.write(sampling, progress), strict=True))
@@ -115,26 +117,28 @@ def _told_of(template: ChatTemplate, thinking: bool | None) -> dict[str, Any]:
 
 
 def _at_endpoint(
-    spec: Answer, queries: Mapping[str, str], documents: Mapping[str, Document], contexts: Mapping[str, Sequence[str]],
-    inputs: Inputs, out: Path, seed: int, progress: Progress,
-) -> Usage:  # fmt: skip
+    asked: Sequence[tuple[str, Ask]],
+    contexts: Mapping[str, Sequence[str]],
+    stop: Sequence[str],
+    out: Path,
+    progress: Progress,
+) -> Usage:
     """Answer through an endpoint. A question that failed has no answer; `failed.jsonl` has its id and the reason.
 
     Raises ValueError if all failed. The tokens of an answer are counted in words, so that they do not depend on what
     the cache knew; those that were paid for are in the usage.
     """
-    prompts = Prompts(spec, documents, inputs, seed)
     chat = services.chat("generator")
-    asks = [prompts.ask(text, contexts[query_id]) for query_id, text in queries.items()]
-    replied = list(zip(queries, asks, chat.ask_all(asks, progress), strict=True))
+    replies = chat.ask_all([ask for _, ask in asked], progress)
+    replied = [(query_id, ask, reply) for (query_id, ask), reply in zip(asked, replies, strict=True)]
     faults = {query_id: reply.failure for query_id, _, reply in replied if reply.failure}
     answers = [
-        _answered(query_id, ask, reply, contexts[query_id], spec.stop)
+        _answered(query_id, ask, reply, contexts[query_id], stop)
         for query_id, ask, reply in replied
         if not reply.failure
     ]
     notes = {"answers that failed": 0, **_write(out, answers, faults)}
-    return remote.usage(len(queries), chat, notes)._replace(failed=len(faults))
+    return remote.usage(len(asked), chat, notes)._replace(failed=len(faults))
 
 
 def _answered(

@@ -17,7 +17,7 @@ from harness.stages.fuse import reciprocal_rank_fusion
 from harness.stages.mine import TRIPLETS_FILE
 from harness.stages.shared.common import bi_encoder, encode, read_corpus
 from harness.stages.shared.known_positives import Duplicates, Known
-from harness.stages.shared.relevance_labels import judge
+from harness.stages.shared.relevance_labels import RelevanceModel, label_pairs
 from harness.stages.shared.relevance_models import Judged
 from harness.stages.shared.remote import MENDED, MayAskEndpoint
 from harness.suite.recipes import Labeler
@@ -173,10 +173,9 @@ def _by_model(
     """Labels of a cross-encoder or an LLM. What cannot be read is a failure: counted, kept aside, limited."""
     assert spec.by in ("cross-encoder", "llm")
     items = [(row["query"], row["doc_id"]) for row in rows]
-    found = judge(
-        spec.by, spec.model or "", items, inputs, "model", progress, spec.passage_tokens, spec.max_new_tokens,
-        spec.batch_size, spec.endpoint,
-    )  # fmt: skip
+    sizes = spec.passage_tokens, spec.max_new_tokens, spec.batch_size
+    labeler = RelevanceModel(spec.by, spec.model or "", "model", spec.endpoint, *sizes)
+    found = label_pairs(labeler, items, inputs, progress)
     told = list(zip(rows, found.judged, strict=True))
     failed = [{**row, "reason": one.failure} for row, one in told if one.score is None]
     write_jsonl(out / FAILED_FILE, failed)

@@ -18,7 +18,7 @@ from harness.models.search import DenseIndex
 from harness.stages import Inputs, SpeedRule, Stage, Takes
 from harness.stages.shared.common import bi_encoder, encode, read_corpus, read_judgements, read_pairs, read_queries
 from harness.stages.shared.known_positives import Duplicates, Known
-from harness.stages.shared.relevance_labels import judge
+from harness.stages.shared.relevance_labels import RelevanceModel, label_pairs
 from harness.stages.shared.remote import MENDED, MayAskEndpoint
 from harness.suite.recipes import Pairs, Relabel
 from harness.suite.spec import Retriever
@@ -156,7 +156,7 @@ def _relabelled(
         )
     )
     named = rule.model or spec.llm_model or ""
-    judged = judge(rule.by, named, asked, inputs, "llm", progress, endpoint=spec.endpoint)
+    judged = label_pairs(RelevanceModel(rule.by, named, "llm", spec.endpoint), asked, inputs, progress)
     relevant = {
         item for item, one in zip(asked, judged.judged, strict=True)
         if one.score is not None and one.score >= rule.threshold

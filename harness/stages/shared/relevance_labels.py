@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from harness.llm import services
 from harness.models.loaders import load_generator, locate
@@ -14,26 +14,38 @@ from harness.stages.shared.relevance_models import Judged, Labelled
 from harness.stages.shared.remote import Endpoint
 from harness.values.records import Progress
 
-PASSAGE_TOKENS, NEW_TOKENS, BATCH = 160, 80, 16
 CROSS_ENCODER_LENGTH = 256
 
 
-def judge(
-    by: Literal["cross-encoder", "llm"], model: str, items: Sequence[tuple[str, str]], inputs: Inputs, name: str,
-    progress: Progress, passage_tokens: int = PASSAGE_TOKENS, max_new_tokens: int = NEW_TOKENS, batch_size: int = BATCH,
-    endpoint: Endpoint | None = None,
-) -> Labelled:  # fmt: skip
-    """Judge pairs of a query's text and a document's id; `name` is the input that holds the unpacked LLM, if any.
+class RelevanceModel(NamedTuple):
+    """The model that labels: a cross-encoder, an LLM in process, or the one of the role `labeler` behind `endpoint`.
 
-    With `endpoint`, the LLM is the one of the role `labeler`, asked by the prompt `label`.
+    `input_name` is the input that holds the plain form of an LLM that comes as GGUF. The three numbers are for LLMs in
+    process; at an endpoint only `passage_tokens` counts.
     """
+
+    by: Literal["cross-encoder", "llm"]
+    model: str
+    input_name: str = "model"
+    endpoint: Endpoint | None = None
+    passage_tokens: int = 160
+    max_new_tokens: int = 80
+    batch_size: int = 16
+
+
+def label_pairs(
+    labeler: RelevanceModel, pairs: Sequence[tuple[str, str]], inputs: Inputs, progress: Progress
+) -> Labelled:
+    """Label pairs of a query's text and a document's id, in their order."""
     documents = read_corpus(inputs["corpus"])
-    texts = [(query, documents[doc_id].content) for query, doc_id in items]
-    if by == "cross-encoder":
-        scores = relevance_models.by_cross_encoder(locate(model), texts, CROSS_ENCODER_LENGTH, progress)
+    texts = [(query, documents[doc_id].content) for query, doc_id in pairs]
+    if labeler.by == "cross-encoder":
+        folder = locate(labeler.model)
+        scores = relevance_models.by_cross_encoder(folder, texts, CROSS_ENCODER_LENGTH, progress)
         return Labelled([Judged(score, "", "", "") for score in scores])
-    if endpoint is not None:
-        chat = services.chat("labeler")
-        return relevance_models.by_chat(chat, endpoint.prompts["label"], texts, passage_tokens, progress)
-    generator, tokenizer = load_generator(model_folder(model, inputs, name))
-    return relevance_models.by_llm(generator, tokenizer, texts, passage_tokens, max_new_tokens, batch_size, progress)
+    if labeler.endpoint is not None:
+        chat, prompt = services.chat("labeler"), labeler.endpoint.prompts["label"]
+        return relevance_models.by_chat(chat, prompt, texts, labeler.passage_tokens, progress)
+    generator, tokenizer = load_generator(model_folder(labeler.model, inputs, labeler.input_name))
+    sizes = labeler.passage_tokens, labeler.max_new_tokens, labeler.batch_size
+    return relevance_models.by_llm(generator, tokenizer, texts, *sizes, progress)
