@@ -47,7 +47,7 @@ def test_planning_twice_gives_the_same_plan() -> None:
 
 def test_calls_come_after_their_inputs() -> None:
     found = plan({"seeds": [0, 1]})
-    seen = set(found.parts.keys.values())
+    seen = set(found.artifacts.keys.values())
     for key, planned in found.calls.items():
         assert set(planned.call.inputs.values()) <= seen, planned.label
         seen.add(key)
@@ -229,7 +229,7 @@ def test_if_test_documents_are_excluded_their_judgements_reach_synthesis() -> No
     excluded = {"data.synthesize": {"max_documents": 10, "test_documents": False}}
     found = plan(excluded)
     call = found.calls[keys(found)["synthesize"]].call
-    assert call.inputs["excluded"] == found.parts.keys["test.qrels"]
+    assert call.inputs["excluded"] == found.artifacts.keys["test.qrels"]
     assert "excluded" not in plan().calls[keys(plan())["synthesize"]].call.inputs
 
 
@@ -314,7 +314,7 @@ def upstream(found: Plan, goal: str, stage: str) -> set[str]:
 
 def test_no_training_sees_the_scored_split() -> None:
     found = plan(WHOLE)
-    secret = {key for name, key in found.parts.keys.items() if name.startswith("test.")}
+    secret = {key for name, key in found.artifacts.keys.items() if name.startswith("test.")}
     for one in found.systems:
         for key in found.upstream(list(one.models.values())):
             assert not secret & set(found.calls[key].call.inputs.values()), found.calls[key].label

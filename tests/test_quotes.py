@@ -163,7 +163,7 @@ def test_before_anything_is_made_the_same_calls_are_counted_as_afterwards(tmp_pa
     plan = planned(seeds=[3, 4])
     before = by_name(estimates(plan, store, UNTUNED))
     guesses = estimate(plan, store)
-    plan.parts.publish(store)
+    plan.artifacts.publish(store)
     rows = carry_out(plan, store, pocket.Pretender(), pocket.Pretender()).rows
     after = by_name(estimates(plan, store, UNTUNED))
     for name in ("retriever", "reranker"):
@@ -254,7 +254,7 @@ def test_the_model_the_device_and_the_machine_make_another_class(monkeypatch: py
 
 def test_a_run_keeps_the_class_of_what_it_made(store: FolderStore) -> None:
     plan = planned()
-    plan.parts.publish(store)
+    plan.artifacts.publish(store)
     carry_out(plan, store, pocket.Pretender(), pocket.Pretender())
     assert timed_classes(store) == {speed_of(one.call, plan.calls) for one in plan.calls.values()}
     assert all(rates(store).of(one.call, plan.calls).measured for one in plan.calls.values())

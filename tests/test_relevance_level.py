@@ -18,7 +18,7 @@ from harness import scoring
 from harness.cli import main as cli
 from harness.data.datasets import load_dataset
 from harness.errors import DataError
-from harness.planning.dataset_artifacts import Parts
+from harness.planning.dataset_artifacts import DatasetArtifacts
 from harness.planning.plan import build_plan
 from harness.scoring import measurement_settings, score_run
 from harness.scoring.values import AnswerSettings
@@ -130,7 +130,7 @@ def test_stages_read_what_is_relevant_at_the_level(tmp_path: Path) -> None:
 def test_parts_of_a_clean_data_set_at_level_one_keep_their_keys() -> None:
     dataset = pocket.dataset()
     plan = build_plan(pocket.suite(), dataset)
-    keys = plan.parts.keys
+    keys = plan.artifacts.keys
     for split in dataset.splits:
         assert keys[f"{split}.graded"] == keys[f"{split}.qrels"]
     assert "exclude_own" not in Retrieve(kind="bm25", depth=3).model_dump()
@@ -145,7 +145,7 @@ def test_a_level_changes_the_keys_of_what_reads_judgements(tmp_path: Path) -> No
         dataset = load_dataset(DatasetSpec(path=str(folder)), "test", Reading(relevance_level=level))
         from harness.planning.contexts import choose
 
-        made[level] = Parts(dataset, "test", choose(suite, dataset)).keys
+        made[level] = DatasetArtifacts(dataset, "test", choose(suite, dataset)).keys
     changed = {name for name in made[1] if made[1][name] != made[2][name]}
     assert changed == {"test.qrels"}
 

@@ -106,7 +106,7 @@ def test_what_is_known_is_not_sampled_again(store: FolderStore) -> None:
 
 def test_a_run_leaves_nothing_to_sample(store: FolderStore) -> None:
     plan, executor = planned(), pocket.Pretender()
-    plan.parts.publish(store)
+    plan.artifacts.publish(store)
     carry_out(plan, store, pocket.Pretender(), pocket.Pretender())
     take_samples(plan, pocket.dataset(), store, executor)
     assert executor.asked == []

@@ -16,7 +16,7 @@ from harness.data.formats import read_run
 from harness.execution.executors import Cost, InlineExecutor, Request
 from harness.experiments import benchmark
 from harness.planning import plan as planning
-from harness.planning.graph import Plan, Work
+from harness.planning.graph import ExpectedWork, Plan
 from harness.planning.ledger import estimate
 from harness.planning.plan import build_plan
 from harness.planning.speed import STARTUP_SECONDS, rates, speed_of
@@ -54,7 +54,7 @@ def inputs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         run = plain(self, name)
         if name != "bm25" or run is None:
             return run
-        key: str = self.call("shorten", LABEL, {"depth": 3}, dict.fromkeys(names, run), Work(20))
+        key: str = self.call("shorten", LABEL, {"depth": 3}, dict.fromkeys(names, run), ExpectedWork(20))
         return key
 
     monkeypatch.setitem(STAGES, "shorten", "toy_stages")

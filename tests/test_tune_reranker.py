@@ -251,7 +251,7 @@ def test_batches_are_kept_when_less_is_in_memory(
 ) -> None:
     lists = [Graded("q", ("a", "b", "c", "d"), (1.0, 0.0, 0.0, 0.0))] * 4
     found = batching(lists, RerankerRecipe(recipe=name, batch_size=batch_size, epochs=2), micro_batch)
-    assert (found.at_once, found.parts, found.rows, found.steps) == right
+    assert (found.at_once, found.artifacts, found.rows, found.steps) == right
 
 
 @pytest.mark.parametrize("at_a_time", [12, 6])

@@ -49,7 +49,7 @@ class Latencies:
 
     def _publish_queries(self) -> str:
         """Probe queries: those of the scored split, in an order that has nothing to do with their ids."""
-        part = self.plan.parts.queries
+        part = self.plan.artifacts.queries
         wanted = by_hash(list(part))
         queries = {query_id: part[query_id] for query_id in wanted}
         key = digest_of(["part", "queries", list(queries.items())])

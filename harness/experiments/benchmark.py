@@ -157,7 +157,7 @@ class Bench:
         """The plan, that on another data set, and what scores them."""
         plan = build_plan(self.suite, dataset)
         elsewhere = forgetting.prepared(plan)
-        plan.parts.publish(self.store)
+        plan.artifacts.publish(self.store)
         return plan, elsewhere, Scorecards(plan, dataset, self.store, self.watch, self.services, self.root)
 
     @staticmethod

@@ -73,7 +73,7 @@ def curve(
     # Dev is scored only if it is what was asked for.
     plan.systems = [replace(system, dev_run=None) for system in plan.systems]
     kept, services = FolderStore(store / "store"), endpoints.services_of(derived, store, replay)
-    plan.parts.publish(kept)
+    plan.artifacts.publish(kept)
     cards = Scorecards(plan, dataset, kept, watch, services, store)
     uncalibrated = cards.uncalibrated()
     cards.measures = [measure for measure in cards.measures if str(measure) not in uncalibrated]

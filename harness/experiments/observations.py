@@ -79,8 +79,8 @@ class Examined:
             return
         kept = self.values(UNTUNED, Measure("format")) if suite.answer_format else None
         written = funnel.Written(
-            self.answers_of(untuned), self.plan.given.references, self.values(UNTUNED, self.right), self.right,
-            suite.utility.threshold, kept, {key: query.text for key, query in self.part.queries.items()},
+            self.answers_of(untuned), self.plan.generation_sample.references, self.values(UNTUNED, self.right),
+            self.right, suite.utility.threshold, kept, {key: query.text for key, query in self.part.queries.items()},
             Rule(suite.abstention_sentences, self.dataset.language),
         )  # fmt: skip
         yield funnel.answers(UNTUNED, lists, written, self.groups, count)
@@ -103,7 +103,7 @@ class Examined:
         """What retrieval can change: `oracle-context` shows unanswerable questions what no retriever would find."""
         if ideal != "oracle-context":
             return values
-        asked = self.plan.given.references
+        asked = self.plan.generation_sample.references
         changed = {key: value for key, value in values.items() if key not in asked or asked[key].answerable}
         if all(value is None for value in changed.values()):
             return values

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from harness.data.datasets import Dataset, Split
 from harness.hashing import digest_of
-from harness.planning.contexts import Given
+from harness.planning.contexts import GenerationSample
 from harness.stages.shared import common
 from harness.store import Store
 from harness.values.records import Qrels
@@ -19,14 +19,14 @@ from harness.values.records import Qrels
 Writer = Callable[[Path], None]
 
 
-class Parts:
+class DatasetArtifacts:
     """Keys and writers of all parts of a data set, by name: ``corpus``, ``test.queries``, ``sample``, ...
 
     ``test.qrels`` has grades below the relevance level as 0, ``test.graded`` has them all; both leave out documents
     that are not in the corpus. Where nothing differs, the two are one part.
     """
 
-    def __init__(self, dataset: Dataset, split: str, given: Given) -> None:
+    def __init__(self, dataset: Dataset, split: str, generation_sample: GenerationSample) -> None:
         self.keys: dict[str, str] = {}
         self._writers: dict[str, Writer] = {}
         self._add("corpus", dataset.digests["corpus"], lambda out: common.write_corpus(out, dataset.documents))
@@ -40,9 +40,9 @@ class Parts:
             self._add(f"{name}.references", digests[f"{name}.references"], self._references(part))
         chosen = dataset.splits[split].queries
         self.queries = {key: query.text for key, query in chosen.items()}
-        self._add_queries("sample", {key: chosen[key].text for key in given.sample})
-        if given.contexts:
-            contexts = given.contexts
+        self._add_queries("sample", {key: chosen[key].text for key in generation_sample.query_ids})
+        if generation_sample.contexts:
+            contexts = generation_sample.contexts
             self._add("contexts", digest_of(list(contexts.items())), lambda out: common.write_contexts(out, contexts))
 
     def _add(self, name: str, digest: str, writer: Writer, kind: str = "") -> None:

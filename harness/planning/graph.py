@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from harness.hashing import digest_of
-from harness.planning.contexts import Given
-from harness.planning.dataset_artifacts import Parts
+from harness.planning.contexts import GenerationSample
+from harness.planning.dataset_artifacts import DatasetArtifacts
 from harness.stages.shared.dev_evaluation import DEV_INPUTS
 from harness.suite.recipes import Part
 from harness.suite.roles import Role
@@ -18,7 +18,7 @@ from harness.values.systems import System
 
 
 @dataclass(frozen=True)
-class Work:
+class ExpectedWork:
     """What a call is expected to do, for estimates: units of its stage, LLM calls, their tokens and what they cost.
 
     `role` is the one whose LLM is asked. `looks` are what a training does to look at dev, in units of the call that
@@ -40,12 +40,12 @@ class PlannedCall:
     key: str
     call: StageCall
     label: str
-    work: Work
+    work: ExpectedWork
     systems: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
-class Serving:
+class ServingKeys:
     """What stands behind a system when it serves.
 
     `models` holds the keys of the parts that are tuned, `generator` is the plain form of a packed generator;
@@ -73,7 +73,7 @@ class SystemPlan(System):
     run: str | None
     answers: str | None
     dev_run: str | None
-    serving: Serving
+    serving: ServingKeys
     scores_run: bool = True
 
     @property
@@ -96,8 +96,8 @@ class Plan:
     """All calls, in an order in which inputs come first, and the systems that they add up to."""
 
     suite: Suite
-    parts: Parts
-    given: Given
+    artifacts: DatasetArtifacts
+    generation_sample: GenerationSample
     calls: dict[str, PlannedCall]
     systems: list[SystemPlan]
     judge: str | None = None
@@ -106,7 +106,7 @@ class Plan:
     @property
     def sample(self) -> list[str]:
         """The questions that generators are asked."""
-        return self.given.sample
+        return self.generation_sample.query_ids
 
     @property
     def chooses_on_dev(self) -> bool:

@@ -10,9 +10,9 @@ from typing import Literal
 
 from harness.data.datasets import Dataset
 from harness.data.slicing import check_slices
-from harness.planning.calls import Chain
+from harness.planning.calls import TunedPipeline
 from harness.planning.contexts import choose
-from harness.planning.graph import Plan, Serving, SystemPlan
+from harness.planning.graph import Plan, ServingKeys, SystemPlan
 from harness.planning.trainings import Training, Trainings
 from harness.suite.spec import BaselineRow, Candidate, Suite
 from harness.suite.uses import CandidateUses
@@ -39,7 +39,7 @@ def build_plan(suite: Suite, dataset: Dataset) -> Plan:
     systems = planner.baseline_rows()
     for name, candidate in suite.all_candidates.items():
         systems += [planner.candidate(name, candidate, seed) for seed in suite.seeds]
-    plan = Plan(suite, planner.parts, planner.given, planner.calls, systems, planner.judge())
+    plan = Plan(suite, planner.artifacts, planner.generation_sample, planner.calls, systems, planner.judge())
     for system in systems:
         for key in plan.upstream([*system.goals, *system.serving.keys]):
             plan.calls[key].systems.append(system.label)
@@ -67,7 +67,7 @@ class _Planner(Trainings):
         few_shot = name == "few-shot"
         if few_shot and not self._has_examples():
             return None
-        if name == "oracle-context" and self.given.contexts:
+        if name == "oracle-context" and self.generation_sample.contexts:
             # Everybody is shown the passages that the suite chose, some of which must lack the answer.
             return None
         run = self._lists(name)
@@ -78,13 +78,13 @@ class _Planner(Trainings):
         if answers is None and not scores_run:
             return None
         dev = self.dev()
-        dev_run = self.ranked(Chain(), dev) if dev and name == "untuned" else None
-        serving = self._serving(Chain(), prompt, answers)
+        dev_run = self.ranked(TunedPipeline(), dev) if dev and name == "untuned" else None
+        serving = self._serving(TunedPipeline(), prompt, answers)
         if name in ("closed-book", "oracle-context"):
-            serving = Serving(generator=serving.generator, prompt=prompt)
+            serving = ServingKeys(generator=serving.generator, prompt=prompt)
         elif name in ("bm25", "hybrid"):
             dense = serving.dense if name == "hybrid" else None
-            serving = Serving(dense=dense, bm25=self.bm25_index(), generator=serving.generator, prompt=prompt)
+            serving = ServingKeys(dense=dense, bm25=self.bm25_index(), generator=serving.generator, prompt=prompt)
         return SystemPlan(name, 0, "baseline", (), run, answers, dev_run, serving, scores_run)
 
     def _lists(self, name: BaselineRow) -> str | None:
@@ -94,8 +94,10 @@ class _Planner(Trainings):
         if name == "bm25":
             return self.retrieved_bm25(self.split)
         if name == "hybrid":
-            return self.fused([self.retrieved_bm25(self.split), self.retrieved(Chain(), self.split)], self.split)
-        return self.ranked(Chain(), self.split)
+            return self.fused(
+                [self.retrieved_bm25(self.split), self.retrieved(TunedPipeline(), self.split)], self.split
+            )
+        return self.ranked(TunedPipeline(), self.split)
 
     def _has_examples(self) -> bool:
         """Whether the train split has an answered question with a relevant passage to show."""
@@ -106,23 +108,23 @@ class _Planner(Trainings):
 
     def candidate(self, name: str, candidate: Candidate, seed: int) -> SystemPlan:
         training = Training(CandidateUses(self.suite, name, candidate), seed)
-        chain = Chain()
+        tuned = TunedPipeline()
         for part in candidate.tune:
-            chain = self.tuned(chain, part, training)
-        run = self.ranked(chain, self.split)
+            tuned = self.tuned(tuned, part, training)
+        run = self.ranked(tuned, self.split)
         dev = self.dev()
-        dev_run = self.ranked(chain, dev) if dev else None
-        answers = self.answered("run", f"{name}, seed {seed}", run, adapter=chain.model("generator"))
-        serving = self._serving(chain, "run", answers)
+        dev_run = self.ranked(tuned, dev) if dev else None
+        answers = self.answered("run", f"{name}, seed {seed}", run, adapter=tuned.model("generator"))
+        serving = self._serving(tuned, "run", answers)
         return SystemPlan(name, seed, "candidate", candidate.tune, run, answers, dev_run, serving)
 
-    def _serving(self, chain: Chain, prompt: Prompt, answers: str | None) -> Serving:
+    def _serving(self, tuned: TunedPipeline, prompt: Prompt, answers: str | None) -> ServingKeys:
         generator = None if self.suite.answerer else self.suite.generator
-        reranks = chain.model("reranker") is not None or self.suite.pipeline.reranker is not None
-        return Serving(
-            dense=self.dense_index(chain),
-            models=chain.models,
+        reranks = tuned.model("reranker") is not None or self.suite.pipeline.reranker is not None
+        return ServingKeys(
+            dense=self.dense_index(tuned),
+            models=tuned.models,
             generator=self.converted(generator.model) if generator and answers else None,
-            reranked=self.retrieved(chain, self.split) if reranks else None,
+            reranked=self.retrieved(tuned, self.split) if reranks else None,
             prompt=prompt,
         )

@@ -36,7 +36,7 @@ def of_plan(rows: Iterable[Score], plan: Plan, dataset: Dataset, store: FolderSt
         place = store.get(system.answers) if system.answers else None
         if place is not None:
             answers[system.label] = read_answers(place)
-    return _evidence(rows, runs, answers, dataset, plan.suite.evaluate.split, plan.given.references)
+    return _evidence(rows, runs, answers, dataset, plan.suite.evaluate.split, plan.generation_sample.references)
 
 
 def of_files(folder: Path, outcome: Outcome) -> Evidence:

@@ -1,7 +1,7 @@
 """tune_reranker: labelled passages in, a tuned cross-encoder out.
 
-The recipes are in `harness.training.rerankers`. A checkpoint is chosen on dev by reranking the lists that the chain's
-retriever finds there, as they are: a relevant passage that it missed is not put in.
+The recipes are in `harness.training.rerankers`. A checkpoint is chosen on dev by reranking the runs of the pipeline's
+retriever there, as they are: a relevant passage that it missed is not put in.
 """
 
 from __future__ import annotations
