@@ -187,7 +187,10 @@ def test_a_data_set_without_references_is_told_of(whole: Plan, place: Path) -> N
 def test_passages_that_a_suite_fixes_are_fixed_on_its_own_data_alone(whole: Plan) -> None:
     fixed = whole.suite.evaluate.model_copy(update={"contexts": {"lacking": 0.5}})
     whole = Plan(
-        whole.suite.model_copy(update={"evaluate": fixed}), whole.artifacts, whole.generation_sample, whole.calls,
+        whole.suite.model_copy(update={"evaluate": fixed}),
+        whole.artifacts,
+        whole.generation_sample,
+        whole.calls,
         whole.systems,
     )
     there = elsewhere(whole)
