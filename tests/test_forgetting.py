@@ -455,11 +455,11 @@ def test_an_unknown_key_is_named() -> None:
     [
         (
             {"forgetting": {"dataset": {"path": "fixture:pocket"}}},
-            "forgetting.dataset: the suite's own data set: forgetting shows on another; name another",
+            "forgetting.dataset: forgetting needs another data set than the suite's own; name another",
         ),
         (
             {"forgetting": {"dataset": {"builder": "scipy-api"}}, "gates": []},
-            "forgetting: it is told by gated measures, and none of them is measured there; "
+            "forgetting: forgetting is measured by gated measures, and none of them applies there; "
             "gate a rank measure, or set generation_queries",
         ),
         (
@@ -467,7 +467,7 @@ def test_an_unknown_key_is_named() -> None:
                 "forgetting": {"dataset": {"builder": "scipy-api"}},
                 "gates": [{"measure": "exact_match", "margin": 0.1}],
             },
-            "forgetting: it is told by gated measures, and none of them is measured there; "
+            "forgetting: forgetting is measured by gated measures, and none of them applies there; "
             "gate a rank measure, or set generation_queries",
         ),
         (

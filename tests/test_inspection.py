@@ -235,11 +235,11 @@ def test_what_doctor_accepts_is_run_untuned_and_tuned(name: str, made: Any, tmp_
 @pytest.mark.parametrize(
     ("name", "recipe", "said"),
     [
-        ("static", {"recipe": "raw"}, "recipes.retriever.recipe: raw knows a transformer with mean or cls pooling"),
-        ("static", {"lora_rank": 4}, "recipes.retriever.lora_rank: does not go with static embeddings"),
-        ("static", {"micro_batch_size": 4}, "recipes.retriever.micro_batch_size: does not go with static embeddings"),
-        ("max pooling", {"recipe": "raw"}, "the retriever is made of Transformer, Pooling (max)"),
-        ("Dense", {"recipe": "raw"}, "the retriever is made of Transformer, Pooling, Dense (mean)"),
+        ("static", {"recipe": "raw"}, "recipes.retriever.recipe: raw supports a transformer with mean or cls pooling"),
+        ("static", {"lora_rank": 4}, "recipes.retriever.lora_rank: is not possible with static embeddings"),
+        ("static", {"micro_batch_size": 4}, "recipes.retriever.micro_batch_size: is not possible with static"),
+        ("max pooling", {"recipe": "raw"}, "the retriever consists of Transformer, Pooling (max)"),
+        ("Dense", {"recipe": "raw"}, "the retriever consists of Transformer, Pooling, Dense (mean)"),
         ("CLS pooling", {"recipe": "raw"}, None),
         ("T5", {"lora_rank": 4}, None),
     ],

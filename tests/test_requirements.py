@@ -330,7 +330,7 @@ def test_the_device_of_one_suite_is_not_that_of_the_next(device: str, monkeypatc
         (
             {"candidates": {"a": {"tune": ["retriever"], "reranker": {"epochs": 2}}}},
             [
-                "candidates.a.reranker: changes a recipe that this candidate does not use: it does not tune the "
+                "candidates.a.reranker: changes a recipe that is not used: this candidate does not tune the "
                 "reranker; add it to 'tune', or remove this"
             ],
         ),
@@ -347,7 +347,10 @@ def test_the_device_of_one_suite_is_not_that_of_the_next(device: str, monkeypatc
         ),
         (
             {"candidates": {"a": {"tune": ["generator"], "instruct": {"without_oracle": 1.0}}}},
-            ["candidates.a.instruct: 'without_oracle' and 'unanswerable' leave no example that is answered"],
+            [
+                "candidates.a.instruct: 'without_oracle' and 'unanswerable' must add up to less than 1, "
+                "or no example is answered"
+            ],
         ),
         (
             {"candidates": {"a": {"tune": ["retriever"], "retriever": {"recipe": "triplet"}, "mine": {"hard": 0}}}},

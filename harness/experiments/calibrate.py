@@ -90,7 +90,7 @@ def _judge_of(suite: Suite, measure: str) -> tuple[Judge, Measure]:
     if not asked.is_judged:
         raise ConfigError(Problem("--measure", f"no LLM judges {measure}", "name one such as faithfulness"))
     if asked.name == "rubric" and not suite.rubric:
-        raise ConfigError(Problem(f"suite {suite.name}", "rubric needs words", "add 'rubric: ...'"))
+        raise ConfigError(Problem(f"suite {suite.name}", "rubric needs a text", "add 'rubric: ...'"))
     return suite.llm.judge, asked
 
 

@@ -172,7 +172,7 @@ class _Diagnosing:
         except HarnessError as error:
             self.notes.append(f"What candidates cost is not estimated: {error}")
             return ()
-        self.notes += [f"What {name} costs is not estimated: {why}" for name, why in left_out.items()]
+        self.notes += [f"No cost estimate for {name}: {why}" for name, why in left_out.items()]
         self.notes += [f"Not timed on a sample: {why}" for why in dict.fromkeys(failed.values())]
         return estimates(full, self.store, serving.total if serving else None)
 

@@ -1,6 +1,6 @@
-"""Stage calls added to a graph: each method returns the key of the call that makes what it is named after.
+"""Stage calls, added to a graph: each method returns the key of the call that makes what the method is named after.
 
-A call that is asked for twice is there once. Decides what a call depends on, and nothing about which systems there are.
+Equal calls are added once. This module decides what a call depends on, and nothing about which systems there are.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def tuned_pipeline_of(system: SystemPlan, suite: Suite) -> TunedPipeline:
 
 
 class Calls:
-    """The graph in the making."""
+    """A graph that calls are added to."""
 
     def __init__(self, suite: Suite, dataset: Dataset, generation_sample: GenerationSample) -> None:
         self.suite, self.dataset, self.generation_sample = suite, dataset, generation_sample

@@ -1,4 +1,4 @@
-"""Which questions generators are asked, and, where the suite says so, which passages they are shown.
+"""The questions that generators are asked, and the passages they are shown where the suite fixes them.
 
 By default each system shows what it retrieved. With `evaluate.contexts` every system shows the same passages, chosen
 from the judgements: ones that hold the answer and ones that lack it, so that generators are tested apart from
@@ -22,7 +22,7 @@ from harness.values.records import Reference
 
 @dataclass(frozen=True)
 class GenerationSample:
-    """The questions asked, with their references; `contexts` are the passages shown, if they are the same for all."""
+    """The queries that generators answer, with references, and with passages (`contexts`) if the suite fixes them."""
 
     query_ids: list[str]
     references: Mapping[str, Reference] = field(default_factory=dict)

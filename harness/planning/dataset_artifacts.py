@@ -1,7 +1,6 @@
-"""The parts of a data set as artifacts, so that a stage call depends on what it reads and on nothing else.
+"""A data set as artifacts: corpus, queries and judgements apart, so that a stage call depends only on what it reads.
 
-A changed test question does not make the corpus be indexed again, and relevant documents are given to no stage that
-has no business with them.
+A changed test question does not make the corpus be indexed again, and only stages that need judgements get them.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ Writer = Callable[[Path], None]
 
 
 class DatasetArtifacts:
-    """Keys and writers of all parts of a data set, by name: ``corpus``, ``test.queries``, ``sample``, ...
+    """Keys and writers of the artifacts of a data set, by name: ``corpus``, ``test.queries``, ``sample``, ...
 
     ``test.qrels`` has grades below the relevance level as 0, ``test.graded`` has them all; both leave out documents
     that are not in the corpus. Where nothing differs, the two are one part.
@@ -62,7 +61,7 @@ class DatasetArtifacts:
         return lambda out: common.write_references(out, part.references)
 
     def publish(self, store: Store) -> None:
-        """Put every part into the store that is not there yet."""
+        """Put every artifact into the store that is not there yet."""
         for name, key in self.keys.items():
             if store.get(key) is None:
                 with store.claim(key) as folder:

@@ -1,4 +1,4 @@
-"""What candidates are estimated to cost, once and per query, before any of them is made."""
+"""Cost estimates of candidates, once and per query, before any of them is built."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class Planned(NamedTuple):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        return tuple(f"What {name} costs is not estimated: {why}" for name, why in self.left_out.items())
+        return tuple(f"No cost estimate for {name}: {why}" for name, why in self.left_out.items())
 
 
 def plan_of(suite: Suite, dataset: Dataset) -> Planned:
-    """Plan a suite without those of its candidates that cannot be planned: what they ask for is not there.
+    """Plan a suite without the candidates that cannot be planned because models or data are missing.
 
     Raises ConfigError or ModelMissing if it cannot be planned without any of them either.
     """
@@ -55,9 +55,9 @@ def plan_of(suite: Suite, dataset: Dataset) -> Planned:
 
 
 def estimates(plan: Plan, store: FolderStore, untuned: Timing | None) -> tuple[CostEstimate, ...]:
-    """Estimate what every candidate of a plan costs; `untuned` is the latency of the pipeline as it is.
+    """Estimate the cost of every candidate of a plan; `untuned` is the latency of the pipeline as it is.
 
-    The one-time cost counts what stands upstream of what serves, as the ledger does afterwards. Only a reranker where
+    The build cost counts every call upstream of what serves, as the ledger does afterwards. Only a reranker where
     there was none adds to the latency: tuning changes weights, not shapes.
     """
     known, guesses = rates(store), estimate(plan, store)

@@ -1,4 +1,4 @@
-"""The graph as a value: planned calls, the systems that they add up to, and what a goal needs. It computes no key."""
+"""The graph as a value: planned calls, the systems they make up, and what a goal needs. No key is made here."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from harness.values.systems import System
 
 @dataclass(frozen=True)
 class ExpectedWork:
-    """What a call is expected to do, for estimates: units of its stage, LLM calls, their tokens and what they cost.
+    """The expected work of a call, for estimates: units of its stage, LLM calls, their tokens and dollars.
 
-    `role` is the one whose LLM is asked. `looks` are what a training does to look at dev, in units of the call that
-    uses what it makes: passages indexed, pairs reranked.
+    `role` is the one whose LLM is asked. `evaluations` is the work of a training's dev evaluations, in units of the
+    stage that uses the tuned model: passages indexed, pairs reranked.
     """
 
     units: int
@@ -35,7 +35,7 @@ class ExpectedWork:
 
 @dataclass
 class PlannedCall:
-    """A call with its key, what it is called in words, what it is expected to do, and who needs it."""
+    """A call with its key, its label for people, its expected work, and the labels of the systems that need it."""
 
     key: str
     call: StageCall
@@ -46,10 +46,10 @@ class PlannedCall:
 
 @dataclass(frozen=True)
 class ServingKeys:
-    """What stands behind a system when it serves.
+    """Keys of the artifacts that a system needs when it serves queries.
 
-    `models` holds the keys of the parts that are tuned, `generator` is the plain form of a packed generator;
-    `reranked` is the run whose lists a reranker orders anew, None if there is no reranker.
+    `models` holds the tuned parts, `generator` the plain form of a GGUF generator, `reranked` the run that a reranker
+    orders; each is None (or missing) where a system has no such part.
     """
 
     dense: str | None = None
@@ -61,7 +61,7 @@ class ServingKeys:
 
     @property
     def keys(self) -> list[str]:
-        """Keys of what must have been made before the system can serve."""
+        """Keys of the artifacts that must exist before the system can serve."""
         return [key for key in (self.dense, self.bm25, self.generator, *self.models.values()) if key]
 
 
@@ -83,7 +83,7 @@ class SystemPlan(System):
 
     @property
     def identity(self) -> str:
-        """System identity: the keys of its results hold all that makes them what they are."""
+        """System identity: a digest of the keys of its results, which hold all their settings and inputs."""
         return digest_of([self.run, self.answers])
 
     @property
@@ -101,7 +101,7 @@ class Plan:
     calls: dict[str, PlannedCall]
     systems: list[SystemPlan]
     judge: str | None = None
-    """The plain form of a judge that comes packed and runs in process."""
+    """Key of the plain form of a GGUF judge that runs in process."""
 
     @property
     def sample(self) -> list[str]:

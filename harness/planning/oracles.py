@@ -1,6 +1,6 @@
-"""The graph of a diagnosis: the untuned pipeline, and the same with an ideal part in the place of each real one.
+"""The graph of a diagnosis: the untuned pipeline, and the same with each part replaced by an oracle in turn.
 
-Substitutions are rows of a plan like any other: their lists and answers are artifacts, scored as those of every system.
+Oracles are rows of a plan like any other: their runs and answers are artifacts, and scored like those of every system.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from harness.values.measures import Measure
 from harness.values.systems import UNTUNED
 
 DEEPER = 2
-"""The pool is looked at this many times as deep as the pipeline's, to see what more depth would find."""
+"""The pool is also retrieved this many times deeper, to see what more depth would find."""
 DEEP, CONTEXT = "deeper-pool", "context"
 DEFAULT_RANK = Measure("ndcg", 10)
 
 
 def suite_for(suite: Suite, split: str) -> Suite:
-    """The suite as a diagnosis asks it: on `split`, with the measures that the funnel and the headroom need.
+    """The suite as a diagnosis asks it: on `split`, with the measures that the funnel and the oracle gains need.
 
-    The retriever finds the passages, also where the suite fixes them for its runs. Nothing is told by slice.
+    Passages are always retrieved, also where the suite fixes them for its runs. There are no slices.
     """
     rule: Diagnose = suite.diagnose
     evaluate = suite.evaluate.model_copy(
@@ -74,7 +74,7 @@ class _Planner(Calls):
     """Puts calls together to the rows of a diagnosis."""
 
     def judge(self) -> str | None:
-        """The call that unpacks the judge, if it runs here, is asked anything and comes packed."""
+        """Return the call that converts the judge, if it is a GGUF model that runs here and is asked anything."""
         judge = self.suite.llm.judge
         asked = judge is not None and any(measure.is_judged for measure in self.suite.measures)
         return self.converted(judge.model) if judge and asked and judge.in_process else None
@@ -125,14 +125,14 @@ class _Planner(Calls):
         return self.substituted("retriever", pool, self.depth)
 
     def substituted(self, part: Part, run: str, depth: int) -> str:
-        """Lists as an ideal part would have made them."""
+        """The run that an oracle in the place of a part gives."""
         spec = {"part": part, "depth": depth}
         inputs = {"run": run, "qrels": self.artifacts.keys[f"{self.split}.graded"]}
         size = len(self.dataset.splits[self.split].queries)
         return self.call("substitute", f"an ideal {part} on {self.split}", spec, inputs, ExpectedWork(size))
 
     def recited(self, answers: str) -> str:
-        """Answers as an ideal generator would have written them from the same passages."""
+        """The answers of an oracle generator to the same passages."""
         keys = self.artifacts.keys
         inputs = {"answers": answers} | {part: keys[f"{self.split}.{part}"] for part in ("qrels", "references")}
         spec = {"part": "generator", "depth": self.depth}

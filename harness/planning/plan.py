@@ -29,10 +29,10 @@ PROMPTS: dict[BaselineRow, Prompt] = {
 
 
 def build_plan(suite: Suite, dataset: Dataset) -> Plan:
-    """Plan every reference row and every candidate with every seed.
+    """Plan every baseline row and every candidate with every seed.
 
-    Raises ModelMissing if a model cannot be found, ConfigError if a candidate or a slice asks for data that there are
-    not.
+    Raises ModelMissing if a model cannot be found, ConfigError if a candidate or a slice needs data that
+    are missing.
     """
     check_slices(suite.slices, dataset.splits[suite.evaluate.split].queries)
     planner = _Planner(suite, dataset, choose(suite, dataset))
@@ -53,16 +53,16 @@ class _Planner(Trainings):
     """Puts calls together to systems."""
 
     def judge(self) -> str | None:
-        """The call that unpacks the judge, if it runs here, is asked anything and comes packed."""
+        """Return the call that converts the judge, if it is a GGUF model that runs here and is asked anything."""
         judge = self.suite.llm.judge
         asked = judge is not None and any(measure.is_judged for measure in self.suite.measures)
         return self.converted(judge.model) if judge and asked and judge.in_process else None
 
     def baseline_rows(self) -> list[SystemPlan]:
-        rows = (self._reference_row(name) for name in self.suite.baseline_rows)
+        rows = (self._baseline_row(name) for name in self.suite.baseline_rows)
         return [row for row in rows if row is not None]
 
-    def _reference_row(self, name: BaselineRow) -> SystemPlan | None:
+    def _baseline_row(self, name: BaselineRow) -> SystemPlan | None:
         """The row; None if there is nothing to show: no answers are written, or no examples can be shown."""
         few_shot = name == "few-shot"
         if few_shot and not self._has_examples():
@@ -70,7 +70,7 @@ class _Planner(Trainings):
         if name == "oracle-context" and self.generation_sample.contexts:
             # Everybody is shown the passages that the suite chose, some of which must lack the answer.
             return None
-        run = self._lists(name)
+        run = self._run(name)
         prompt = PROMPTS[name]
         source: Literal["run", "none", "relevant"] = "run" if prompt == "few-shot" else prompt
         answers = self.answered(source, name, run, few_shot=few_shot)
@@ -87,8 +87,8 @@ class _Planner(Trainings):
             serving = ServingKeys(dense=dense, bm25=self.bm25_index(), generator=serving.generator, prompt=prompt)
         return SystemPlan(name, 0, "baseline", (), run, answers, dev_run, serving, scores_run)
 
-    def _lists(self, name: BaselineRow) -> str | None:
-        """Key of the lists of a reference row: ``untuned`` and ``few-shot`` are the pipeline as given."""
+    def _run(self, name: BaselineRow) -> str | None:
+        """Key of the run of a baseline row; ``untuned`` and ``few-shot`` are the pipeline as it is."""
         if name in ("closed-book", "oracle-context"):
             return None
         if name == "bm25":

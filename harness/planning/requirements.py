@@ -120,12 +120,12 @@ def _untrainable(suite: Suite, there: Mapping[ModelUse, Inspection]) -> Iterator
             continue
         if recipe.recipe == "raw" and not retriever.raw_trains:
             where = one.key("retriever", "recipe")
-            what = f"raw knows a transformer with mean or cls pooling, and the retriever is made of {made_of}"
+            what = f"raw supports a transformer with mean or cls pooling, and the retriever consists of {made_of}"
             found[where] = Problem(where, what, "use recipe: mnrl")
         for setting in ("lora_rank", "micro_batch_size"):
             if retriever.static and getattr(recipe, setting):
                 where = one.key("retriever", setting)
-                what = "does not go with static embeddings, which are one table without layers"
+                what = "is not possible with static embeddings, which have no layers"
                 found[where] = Problem(where, what, "leave it out")
     yield from found.values()
 

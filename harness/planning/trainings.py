@@ -55,7 +55,7 @@ class Trainings(Calls):
         return "dev" if dev is not None and dev.judged and self.split != "dev" else None
 
     def _dev_parts(self, evaluations: int) -> dict[str, str]:
-        """Inputs for choosing a checkpoint: none if dev is not looked at, so that no key depends on it."""
+        """Inputs for choosing a checkpoint; none if dev is not used, so that no key depends on it."""
         name = "dev" if "dev" in self.dataset.splits and self.dataset.splits["dev"].judged else None
         if evaluations < 2 or name is None:
             return {}
@@ -120,9 +120,9 @@ class Trainings(Calls):
     def _relabeler(self, rule: Mine) -> dict[str, str | None]:
         if not _asks_llm(rule):
             return {}
-        return {"llm": self._unpacked_labeler()}
+        return {"llm": self._converted_labeler()}
 
-    def _unpacked_labeler(self) -> str | None:
+    def _converted_labeler(self) -> str | None:
         return self.converted(self._labeler) if self.local("labeler") else None
 
     def _relabel_models(self, rule: Mine) -> list[str]:
@@ -144,7 +144,7 @@ class Trainings(Calls):
             inputs |= {"bm25": self.bm25_index(), "dense": self.dense_index()}
         endpoint = None
         if rule.by == "llm":
-            inputs["model"], endpoint = self._unpacked_labeler(), self.endpoint("labeler", "label")
+            inputs["model"], endpoint = self._converted_labeler(), self.endpoint("labeler", "label")
         spec = {**rule.model_dump(), "model": model, "retriever": self.untuned.model_dump(), "depth": depth}
         count = triplets[1] * max(depth, 1 + data.mine.hard + data.mine.random)
         spec |= {"endpoint": endpoint} if endpoint else {}
@@ -172,11 +172,11 @@ class Trainings(Calls):
             inputs["triplets"] = triplets
         spec = {"retriever": self.untuned.model_dump(), "recipe": recipe.model_dump()}
         work, label = _training(guess, recipe), f"tune retriever of {training.label}"
-        work = replace(work, evaluations=self._looks(work, recipe) if dev else 0)
+        work = replace(work, evaluations=self._dev_work(work, recipe) if dev else 0)
         return self.call("tune_retriever", label, spec, inputs, work, training.seed, models_of(self.untuned))
 
-    def _looks(self, work: ExpectedWork, recipe: RetrieverRecipe | RerankerRecipe) -> int:
-        """What all looks at dev encode or score; of a pool, as many passages as lists drawn by chance would hold."""
+    def _dev_work(self, work: ExpectedWork, recipe: RetrieverRecipe | RerankerRecipe) -> int:
+        """Texts that all dev evaluations encode or score; a pool is taken to be as large as that of random runs."""
         times = min(recipe.checkpoints, work.units // recipe.batch_size)
         judged = len(self.dataset.splits["dev"].judged)
         if times < 2:
@@ -196,7 +196,7 @@ class Trainings(Calls):
         model, length = self._reranker_start(training)
         spec = {"recipe": recipe.model_dump(), "model": model, "max_length": length}
         work = _training(self.calls[inputs["labels"]].work.units, recipe)
-        work = replace(work, evaluations=self._looks(work, recipe) if dev else 0)
+        work = replace(work, evaluations=self._dev_work(work, recipe) if dev else 0)
         label = f"tune reranker of {training.label}"
         return self.call("tune_reranker", label, spec, inputs, work, training.seed, [model])
 
@@ -227,7 +227,7 @@ class Trainings(Calls):
         return self.call("tune_generator", label, spec, inputs, work, training.seed, [generator.model])
 
     def instructions(self, pipeline: TunedPipeline, data: DataRule) -> tuple[str, int]:
-        """Examples for the generator out of the pipeline's own lists, and a guess at how many they are."""
+        """Examples for the generator from the pipeline's own runs, and a guess at how many they are."""
         rule, keys = data.instruct, self.artifacts.keys
         written = rule.answers == "llm" and data.pairs == "synthetic"
         inputs: dict[str, str | None] = {"corpus": keys["corpus"]}

@@ -29,7 +29,7 @@ def conflicts(suite: Suite) -> Iterator[Conflict]:
     for number, measure in enumerate(suite.measures):
         at: KeyPath = ("measures", number)
         if measure.cutoff is not None and measure.cutoff > depth:
-            yield Conflict(at, f"{measure} looks deeper than pipeline.depth {depth}", raise_depth, read_depth)
+            yield Conflict(at, f"{measure} has a cutoff above pipeline.depth {depth}", raise_depth, read_depth)
         if not measure.is_rank and suite.pipeline.generator is None:
             yield Conflict(at, f"{measure} needs a generator", "add pipeline.generator", (("pipeline", "generator"),))
         if measure.name in ("key_match", "format") and suite.answer_format is None:
@@ -39,7 +39,7 @@ def conflicts(suite: Suite) -> Iterator[Conflict]:
         and suite.pipeline.generator
         and "thinking" in suite.pipeline.generator.model_fields_set
     ):
-        what = "switches the chat template of a model that runs here, and this one is asked at an endpoint"
+        what = "applies to a model that runs here, and the generator is at an endpoint"
         yield Conflict(("pipeline", "generator", "thinking"), what, "switch it in llm.generator", (("llm",),))
     if suite.pipeline.context > depth:
         yield Conflict(("pipeline", "context"), f"more than pipeline.depth {depth}", raise_depth, read_depth)
@@ -53,7 +53,9 @@ def conflicts(suite: Suite) -> Iterator[Conflict]:
         if any(gate.bounds == other.bounds for other in suite.gates[:number]):
             yield Conflict(("gates", number, key), f"{gate.measure or gate.probe} has two gates", "keep one")
         if gate.advisory and gate.on_inconclusive == "fail":
-            yield Conflict(("gates", number, "on_inconclusive"), "an advisory gate never fails", "remove one of both")
+            yield Conflict(
+                ("gates", number, "on_inconclusive"), "an advisory gate never fails", "remove one of the two"
+            )
     rule = suite.data.synthesize
     # An endpoint is asked for all queries of a kind at once, and told to make them differ.
     alike = rule.temperature == 0 and suite.llm.synthesizer.in_process
@@ -80,13 +82,13 @@ def _forgetting_conflicts(suite: Suite) -> Iterator[Conflict]:
     at, data = ("forgetting",), ("dataset",)
     if (rule.dataset.path, rule.dataset.builder) == (own.path, own.builder):
         yield Conflict(
-            (*at, "dataset"), "the suite's own data set: forgetting shows on another", "name another", (data,)
+            (*at, "dataset"), "forgetting needs another data set than the suite's own", "name another", (data,)
         )
     if rule.generation_queries and no_generator:
         answers, read = (*at, "generation_queries"), (("pipeline", "generator"),)
         yield Conflict(answers, "there is no generator to ask", "add pipeline.generator, or set it to 0", read)
     if not any(measure.is_rank or rule.generation_queries for measure in suite.margins):
-        what = "it is told by gated measures, and none of them is measured there"
+        what = "forgetting is measured by gated measures, and none of them applies there"
         yield Conflict(at, what, "gate a rank measure, or set generation_queries", (("gates",),))
 
 
@@ -97,19 +99,19 @@ def _llm_conflicts(suite: Suite) -> Iterator[Conflict]:
         at: KeyPath = ("pipeline", "generator", "model")
         yield Conflict(at, f"{SERVED!r} names a role that is not given", "add llm.generator", (("llm", "generator"),))
     if Measure("rubric") in suite.measures and not suite.rubric:
-        yield Conflict(("measures",), "rubric needs words", "add 'rubric: ...'", (("rubric",),))
+        yield Conflict(("measures",), "rubric needs a text", "add 'rubric: ...'", (("rubric",),))
     for number, gate in enumerate(suite.gates):
         if gate.measure is not None and gate.measure.is_judged:
-            what = f"{gate.measure} is judged by an LLM and exists only where an answer was given: it cannot gate"
+            what = f"{gate.measure} is judged by an LLM and scores answered questions only, so it cannot gate"
             yield Conflict(("gates", number, "measure"), what, "gate utility, and let it decide utility.right")
     right = Measure(suite.utility.right)
     if right.is_judged and Measure("utility") in suite.measures:
         read: tuple[KeyPath, ...] = (("llm", "judge"), ("measures",))
         if suite.llm.judge is None:
-            what = f"{right} decides, and there is no judge"
+            what = f"utility.right is {right}, and there is no judge"
             yield Conflict(("utility", "right"), what, "add llm.judge, or let another measure decide", read)
         if right.name == "rubric" and not suite.rubric:
-            yield Conflict(("utility", "right"), "rubric needs words", "add 'rubric: ...'", (("rubric",),))
+            yield Conflict(("utility", "right"), "rubric needs a text", "add 'rubric: ...'", (("rubric",),))
 
 
 def _strategy_conflicts(suite: Suite) -> Iterator[Conflict]:
@@ -132,7 +134,7 @@ def _strategy_conflicts(suite: Suite) -> Iterator[Conflict]:
             yield Conflict(at, f"'factorial' makes a candidate {name!r} too", "rename this one", (("factorial",),))
         for section in candidate.changes:
             if section in PARTS and section not in candidate.tune:
-                what = f"changes a recipe that this candidate does not use: it does not tune the {section}"
+                what = f"changes a recipe that is not used: this candidate does not tune the {section}"
                 yield Conflict((*at, section), what, "add it to 'tune', or remove this", ((*at, "tune"),))
         yield from _recipe_conflicts(suite, at, candidate)
     if suite.factorial:

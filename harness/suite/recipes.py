@@ -129,7 +129,9 @@ class Instruct(Spec):
     @model_validator(mode="after")
     def _some_answered(self) -> Instruct:
         if self.without_oracle + self.unanswerable >= 1:
-            raise ValueError("'without_oracle' and 'unanswerable' leave no example that is answered")
+            raise ValueError(
+                "'without_oracle' and 'unanswerable' must add up to less than 1, or no example is answered"
+            )
         return self
 
 

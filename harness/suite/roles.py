@@ -213,7 +213,7 @@ class Llms(Spec):
     def _priced(self) -> Llms:
         served = [one for one in self.roles.values() if not one.in_process]
         if self.max_usd is not None and served and not any(one.price_in or one.price_out for one in served):
-            raise ValueError("'max_usd' bounds nothing as no role has 'price_in' or 'price_out'")
+            raise ValueError("'max_usd' needs 'price_in' or 'price_out' of a role at an endpoint")
         return self
 
     @property
