@@ -13,7 +13,7 @@ import yaml
 from harness.data.formats import read_run, write_run
 from harness.execution.executors import Cost, Request
 from harness.execution.probe import TIMES_FILE
-from harness.stages.answer import Answer as AnswerSpec
+from harness.stages.answer import AnswerSpec as AnswerSpec
 from harness.stages.answer import choose_contexts
 from harness.stages.retrieve import RUN_FILE
 from harness.stages.shared import common

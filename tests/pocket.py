@@ -15,7 +15,7 @@ from harness.data.datasets import Dataset, load_dataset
 from harness.errors import StageFailed
 from harness.execution.executors import Cost, Request
 from harness.suite.files import parse_suite
-from harness.suite.sources import Dataset as DatasetSpec
+from harness.suite.sources import DatasetSource as DatasetSpec
 from harness.suite.spec import Suite
 from harness.values.records import Progress, Usage
 

@@ -20,16 +20,16 @@ from harness.execution.probe import TIMES_FILE, WARM_UP, Probe, probe
 from harness.hashing import digest_of
 from harness.llm import Ask, Message, Reply, Spent, templates
 from harness.models.fakes import FakeBiEncoder
-from harness.stages.answer import FAILED_FILE, Answer, answer
-from harness.stages.index import Index, index
-from harness.stages.instruct import INSTRUCTIONS_FILE, Instruct, instruct
-from harness.stages.label import LABELS_FILE, Label, label
-from harness.stages.mine import TRIPLETS_FILE, Mine, mine
+from harness.stages.answer import FAILED_FILE, AnswerSpec, answer
+from harness.stages.index import IndexSpec, index
+from harness.stages.instruct import INSTRUCTIONS_FILE, InstructSpec, instruct
+from harness.stages.label import LABELS_FILE, LabelSpec, label
+from harness.stages.mine import TRIPLETS_FILE, MineSpec, mine
 from harness.stages.retrieve import RUN_FILE
 from harness.stages.shared import common
 from harness.stages.shared.prompts import question_turn
 from harness.stages.shared.remote import Endpoint, MayAskEndpoint, check_failures, reasons
-from harness.stages.synthesize import Synthesize, synthesize
+from harness.stages.synthesize import SynthesizeSpec, synthesize
 from harness.suite import recipes
 from harness.suite.recipes import ABSTENTION, Relabel
 from harness.suite.roles import PromptName
@@ -127,11 +127,11 @@ def accounted(usage: Usage, chat: ScriptedChat) -> None:
 
 KEPT = {"round_trip", "test_documents", "leakage"}
 SPECS: dict[str, MayAskEndpoint] = {
-    "synthesize": Synthesize(model="m", **recipes.Synthesize().model_dump(exclude=KEPT)),
-    "label": Label(**recipes.Label().model_dump(), retriever=RETRIEVER),
-    "mine": Mine(**recipes.Mine().model_dump(), pairs="synthetic", retriever=RETRIEVER),
-    "instruct": Instruct(),
-    "answer": Answer(generator=Generator().model_dump(exclude={"few_shot"}), context=3, source="run"),
+    "synthesize": SynthesizeSpec(model="m", **recipes.Synthesize().model_dump(exclude=KEPT)),
+    "label": LabelSpec(**recipes.Label().model_dump(), retriever=RETRIEVER),
+    "mine": MineSpec(**recipes.Mine().model_dump(), pairs="synthetic", retriever=RETRIEVER),
+    "instruct": InstructSpec(),
+    "answer": AnswerSpec(generator=Generator().model_dump(exclude={"few_shot"}), context=3, source="run"),
 }
 
 
@@ -184,7 +184,7 @@ def test_more_than_half_is_too_much_and_the_first_reason_is_said() -> None:
 
 def synthesis(root: Path, seed: int = 0, **changes: Any) -> tuple[list[Pair], Usage]:
     rule = {**recipes.Synthesize().model_dump(exclude=KEPT), **changes}
-    given = Synthesize(model="large", endpoint=ENDPOINT, **rule)
+    given = SynthesizeSpec(model="large", endpoint=ENDPOINT, **rule)
     usage = synthesize(given, corpus(root), folder(root, "out"), seed, silent)
     return common.read_pairs(root / "out"), usage
 
@@ -302,7 +302,7 @@ def labelled(root: Path, **changes: Any) -> tuple[list[Any], list[Any], Usage]:
     inputs = corpus(root) | {"triplets": folder(root, "triplets")}
     write_jsonl(root / "triplets" / TRIPLETS_FILE, TRIPLETS)
     rule = {**recipes.Label(by="llm").model_dump(), "model": "large", "retriever": RETRIEVER, **changes}
-    usage = label(Label(**rule, endpoint=ENDPOINT), inputs, folder(root, "out"), 0, silent)
+    usage = label(LabelSpec(**rule, endpoint=ENDPOINT), inputs, folder(root, "out"), 0, silent)
     rows, failed = (load_jsonl(root / "out" / name) for name in (LABELS_FILE, "failed.jsonl"))
     return list(rows), list(failed), usage
 
@@ -346,11 +346,11 @@ def test_an_endpoint_relabels_negatives(tmp_path: Path, scripted: Scripted, monk
         {"relevance_score": 0.9 if "bread" in ask.messages[0].content else 0.1}
     ))  # fmt: skip
     inputs = corpus(tmp_path)
-    index(Index(kind="dense", retriever=Retriever()), inputs, folder(tmp_path, "dense"), 0, silent)
+    index(IndexSpec(kind="dense", retriever=Retriever()), inputs, folder(tmp_path, "dense"), 0, silent)
     common.write_pairs(folder(tmp_path, "pairs"), [Pair("lime burned at night", "d1", "question", "synthetic")])
     inputs |= {"dense": tmp_path / "dense", "pairs": tmp_path / "pairs"}
     rule = recipes.Mine(hard=2, relative_margin=0.0, relabel=Relabel(by="llm")).model_dump()
-    given = Mine(**rule, pairs="synthetic", retriever=RETRIEVER, llm_model="large", endpoint=ENDPOINT)
+    given = MineSpec(**rule, pairs="synthetic", retriever=RETRIEVER, llm_model="large", endpoint=ENDPOINT)
     usage = mine(given, inputs, folder(tmp_path, "out"), 0, silent)
     (row,) = load_jsonl(tmp_path / "out" / TRIPLETS_FILE)
     assert sorted(row["negatives"]) == ["d2", "d3"]
@@ -371,7 +371,7 @@ def instructed(root: Path, count: int = 8, **changes: Any) -> tuple[list[Any], U
     run = {f"q{n}": [(f"d{(n + step) % count}", 9.0 - step) for step in range(4)] for n in range(count)}
     write_run(folder(root, "run") / RUN_FILE, run)
     inputs = {name: root / name for name in ("corpus", "queries", "qrels", "run")}
-    rule = Instruct(**{"answers": "llm", "model": "large", "endpoint": ENDPOINT, "without_oracle": 0.25, **changes})
+    rule = InstructSpec(**{"answers": "llm", "model": "large", "endpoint": ENDPOINT, "without_oracle": 0.25, **changes})
     usage = instruct(rule, inputs, folder(root, "out"), 0, silent)
     return list(load_jsonl(root / "out" / INSTRUCTIONS_FILE)), usage
 
@@ -414,10 +414,10 @@ def test_answers_to_train_on_come_from_the_endpoint_and_bad_ones_are_dropped(
     ],
 )
 def test_each_bad_answer_is_dropped_for_its_reason(text: str, reason: str, tmp_path: Path, scripted: Scripted) -> None:
-    from harness.stages.shared.answer_writers import ServedAnswerer, Settings
+    from harness.stages.shared.answer_writers import ServedAnswerer, WritingSettings
 
     scripted(lambda ask: text)
-    answerer = ServedAnswerer(PROMPTS["instruct"], Settings(passage_tokens=50, max_new_tokens=16, batch_size=2))
+    answerer = ServedAnswerer(PROMPTS["instruct"], WritingSettings(passage_tokens=50, max_new_tokens=16, batch_size=2))
     assert answerer.write([("what is 1", "the answer number 1 is thing1 here")], silent) == [None]
     assert answerer.usage().notes[f"answers dropped: {reason}"] == 1
 
@@ -430,7 +430,7 @@ def test_an_endpoint_that_fails_most_answers_ends_the_stage(tmp_path: Path, scri
 
 def test_an_endpoint_belongs_to_answers_by_an_llm() -> None:
     with pytest.raises(ValidationError, match="'endpoint' belongs to 'answers: llm'"):
-        Instruct(answers="references", endpoint=ENDPOINT)
+        InstructSpec(answers="references", endpoint=ENDPOINT)
 
 
 # answer
@@ -445,9 +445,9 @@ def asking(root: Path) -> dict[str, Path]:
     return corpus(root) | {name: root / name for name in ("queries", "contexts")}
 
 
-def reply_spec(**changes: Any) -> Answer:
+def reply_spec(**changes: Any) -> AnswerSpec:
     bare = ENDPOINT.model_copy(update={"prompts": {}})
-    return Answer(**{"generator": GENERATOR, "context": 2, "source": "given", "endpoint": bare, **changes})
+    return AnswerSpec(**{"generator": GENERATOR, "context": 2, "source": "given", "endpoint": bare, **changes})
 
 
 def test_the_endpoint_is_shown_what_a_local_generator_is_shown(tmp_path: Path, scripted: Scripted) -> None:

@@ -20,18 +20,18 @@ from harness.hashing import by_hash
 from harness.models.fakes import FakeBiEncoder
 from harness.planning.contexts import sample_queries
 from harness.stages import mine as mining
-from harness.stages.answer import Answer, choose_contexts, relevant_passages
-from harness.stages.fuse import Fuse, fuse, reciprocal_rank_fusion
-from harness.stages.index import Index, index
-from harness.stages.mine import Mine, mine
-from harness.stages.retrieve import RUN_FILE, Retrieve, retrieve
+from harness.stages.answer import AnswerSpec, choose_contexts, relevant_passages
+from harness.stages.fuse import FuseSpec, fuse, reciprocal_rank_fusion
+from harness.stages.index import IndexSpec, index
+from harness.stages.mine import MineSpec, mine
+from harness.stages.retrieve import RUN_FILE, RetrieveSpec, retrieve
 from harness.stages.shared import common
-from harness.stages.shared.relevance_models import Judged, Labelled
+from harness.stages.shared.relevance_models import RelevanceLabel, RelevanceLabels
 from harness.stages.shared.wording import clean_query
-from harness.stages.sift import ENGLISH_TEXTS, LeakageAudit, Sift, sift
-from harness.stages.synthesize import Synthesize, assign_kinds, choose_documents
+from harness.stages.sift import ENGLISH_TEXTS, LeakageAudit, SiftSpec, sift
+from harness.stages.synthesize import SynthesizeSpec, assign_kinds, choose_documents
 from harness.suite.recipes import RoundTrip
-from harness.suite.recipes import Synthesize as SynthesizeRule
+from harness.suite.recipes import SynthesizeSpec as SynthesizeRule
 from harness.suite.spec import Retriever
 from harness.values.records import Document, Pair, Query, Reference, Usage
 
@@ -61,8 +61,8 @@ def indexes(root: Path, corpus: Mapping[str, Document]) -> dict[str, Path]:
     """A corpus with both indexes of it, as artifacts."""
     common.write_corpus(folder(root, "corpus"), corpus)
     inputs = {"corpus": root / "corpus"}
-    index(Index(kind="dense", retriever=Retriever()), inputs, folder(root, "dense"), 0, silent)
-    index(Index(kind="bm25"), inputs, folder(root, "bm25"), 0, silent)
+    index(IndexSpec(kind="dense", retriever=Retriever()), inputs, folder(root, "dense"), 0, silent)
+    index(IndexSpec(kind="bm25"), inputs, folder(root, "bm25"), 0, silent)
     return {"corpus": root / "corpus", "dense": root / "dense", "bm25": root / "bm25"}
 
 
@@ -96,7 +96,7 @@ def test_a_small_k_lets_the_first_rank_win() -> None:
 def test_the_stage_fuses_queries_that_only_one_run_has(tmp_path: Path) -> None:
     write_run(folder(tmp_path, "a") / RUN_FILE, {"q1": [("d1", 1.0)]})
     write_run(folder(tmp_path, "b") / RUN_FILE, {"q2": [("d 2", 1.0)]})
-    usage = fuse(Fuse(depth=5, k=60), {"run0": tmp_path / "a", "run1": tmp_path / "b"}, tmp_path, 0, silent)
+    usage = fuse(FuseSpec(depth=5, k=60), {"run0": tmp_path / "a", "run1": tmp_path / "b"}, tmp_path, 0, silent)
     assert read_run(tmp_path / RUN_FILE, escaped=True) == {"q1": [("d1", 1 / 61)], "q2": [("d 2", 1 / 61)]}
     assert usage.units == 2
 
@@ -110,7 +110,7 @@ def test_a_document_is_found_by_its_own_words(kind: str, tmp_path: Path) -> None
     inputs = indexes(tmp_path, corpus)
     common.write_queries(folder(tmp_path, "queries"), {"q1": "mail by ferry", "q2": "roof slate", "q3": "zzyzx"})
     given = {"index": inputs[kind], "queries": tmp_path / "queries"}
-    usage = retrieve(Retrieve(kind=kind, depth=2, retriever=Retriever()), given, folder(tmp_path, "out"), 0, silent)
+    usage = retrieve(RetrieveSpec(kind=kind, depth=2, retriever=Retriever()), given, folder(tmp_path, "out"), 0, silent)
     found = read_run(tmp_path / "out" / RUN_FILE, escaped=True)
     assert [found[query_id][0][0] for query_id in ("q1", "q2")] == ["d2", "d3"]
     assert usage.notes == {"queries": 3, "empty lists": int(kind == "bm25")}
@@ -188,7 +188,7 @@ def sifted(
     common.write_pairs(folder(root, "pairs"), pairs)
     common.write_queries(folder(root, "heldout"), heldout)
     given = {**inputs, "pairs": root / "pairs", "heldout_test": root / "heldout"}
-    spec = Sift(leakage=0.6, round_trip=rule, retriever=Retriever())
+    spec = SiftSpec(leakage=0.6, round_trip=rule, retriever=Retriever())
     usage = sift(spec, given, folder(root, "out"), 0, silent)
     dropped = {row["query"]: row["reason"] for row in load_jsonl(root / "out" / "dropped.jsonl")}
     return common.read_pairs(root / "out"), dropped, usage
@@ -288,7 +288,7 @@ def mined(root: Path, seed: int = 0, pairs: list[Pair] | None = None, **changes:
     written = pairs or [pair(" ".join(one.text.split()[:3]), doc_id) for doc_id, one in list(corpus.items())[:12]]
     common.write_pairs(folder(root, "pairs"), written)
     rule = {"hard": 2, "random": 1, "relative_margin": 0.05, "depth": 10, "pairs": "synthetic", **changes}
-    spec = Mine(retriever=Retriever(), **rule)
+    spec = MineSpec(retriever=Retriever(), **rule)
     usage = mine(spec, {**inputs, "pairs": root / "pairs"}, folder(root, "out"), seed, silent)
     return load_jsonl(root / "out" / "triplets.jsonl"), usage
 
@@ -355,9 +355,11 @@ def test_what_a_model_finds_relevant_is_no_negative(tmp_path: Path, monkeypatch:
     plain, _ = mined(tmp_path / "plain")
     worst = plain[0]["negatives"][0]
 
-    def judge(labeler: Any, items: Any, *rest: Any) -> Labelled:
+    def judge(labeler: Any, items: Any, *rest: Any) -> RelevanceLabels:
         scores = [None if query == plain[1]["query"] else float(doc_id == worst) for query, doc_id in items]
-        return Labelled([Judged(one, "", "", "" if one is not None else "odd") for one in scores], 7, 3, len(items))
+        return RelevanceLabels(
+            [RelevanceLabel(one, "", "", "" if one is not None else "odd") for one in scores], 7, 3, len(items)
+        )
 
     monkeypatch.setattr(mining, "label_pairs", judge)
     rows, usage = mined(tmp_path / "asked", relabel={"by": "llm", "threshold": 0.5}, llm_model="some")
@@ -384,7 +386,7 @@ def test_what_equals_a_positive_or_the_query_in_its_text_is_no_negative(tmp_path
     # The query stands in the corpus itself, as in ArguAna and Quora.
     common.write_pairs(folder(tmp_path, "pairs"), [pair("Lime kiln roof", "d1"), pair("lime kiln roof", "d4")])
     for number, rule in enumerate(({"hard": 3, "random": 0}, {"hard": 0, "random": 3}, {"hard": 1, "random": 2})):
-        spec = Mine(**rule, relative_margin=0.0, depth=5, pairs="synthetic", retriever=Retriever())
+        spec = MineSpec(**rule, relative_margin=0.0, depth=5, pairs="synthetic", retriever=Retriever())
         root = tmp_path / str(number)
         usage = mine(spec, {**inputs, "pairs": tmp_path / "pairs"}, folder(root, "out"), 0, silent)
         rows = load_jsonl(root / "out" / "triplets.jsonl")
@@ -396,8 +398,10 @@ def test_what_equals_a_positive_or_the_query_in_its_text_is_no_negative(tmp_path
 def test_dropped_pairs_and_what_a_model_found_relevant_stay_known(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def judge(labeler: Any, items: Any, *rest: Any) -> Labelled:
-        return Labelled([Judged(float(doc_id == items[0][1]), "", "", "") for _, doc_id in items], 1, 1, len(items))
+    def judge(labeler: Any, items: Any, *rest: Any) -> RelevanceLabels:
+        return RelevanceLabels(
+            [RelevanceLabel(float(doc_id == items[0][1]), "", "", "") for _, doc_id in items], 1, 1, len(items)
+        )
 
     monkeypatch.setattr(mining, "label_pairs", judge)
     query, other = "lime kiln ferry", "mail slate roof"
@@ -431,7 +435,7 @@ def test_many_pairs_of_one_query_are_mined_in_a_time_that_grows_with_their_numbe
     """What is relevant for a query is gathered once, not for every pair: 3,000 queries of two, all relabelled."""
     monkeypatch.setattr(
         mining, "label_pairs",
-        lambda labeler, items, *rest: Labelled([Judged(1.0, "", "", "") for _ in items], 0, 0, 0),
+        lambda labeler, items, *rest: RelevanceLabels([RelevanceLabel(1.0, "", "", "") for _ in items], 0, 0, 0),
     )  # fmt: skip
     corpus = list(random_corpus(30))
     pairs = [pair(f"lime {number}", corpus[number % 30]) for number in range(3000)]
@@ -449,7 +453,7 @@ def test_random_negatives_go_by_the_seed_and_hard_ones_do_not(tmp_path: Path) ->
 def test_a_small_corpus_gives_what_it_has(tmp_path: Path) -> None:
     inputs = indexes(tmp_path, CORPUS)
     common.write_pairs(folder(tmp_path, "pairs"), [pair("how is lime burned")])
-    spec = Mine(hard=5, random=5, relative_margin=0.0, depth=3, pairs="synthetic", retriever=Retriever())
+    spec = MineSpec(hard=5, random=5, relative_margin=0.0, depth=3, pairs="synthetic", retriever=Retriever())
     mine(spec, {**inputs, "pairs": tmp_path / "pairs"}, folder(tmp_path, "out"), 0, silent)
     (row,) = load_jsonl(tmp_path / "out" / "triplets.jsonl")
     assert sorted(row["negatives"]) == ["d2", "d3"]
@@ -475,9 +479,9 @@ def test_no_pairs_are_refused_with_advice(tmp_path: Path) -> None:
 # synthesize
 
 
-def rule(**changes: Any) -> Synthesize:
+def rule(**changes: Any) -> SynthesizeSpec:
     kept = {"round_trip", "test_documents", "leakage"}
-    return Synthesize(model="m", **{**SynthesizeRule().model_dump(exclude=kept), **changes})
+    return SynthesizeSpec(model="m", **{**SynthesizeRule().model_dump(exclude=kept), **changes})
 
 
 @quick
@@ -525,8 +529,8 @@ def test_labels_and_quotes_are_stripped(written: str, query: str) -> None:
 # answer
 
 
-def context_spec(source: Any, context: int = 2) -> Answer:
-    return Answer(generator={}, context=context, source=source)
+def context_spec(source: Any, context: int = 2) -> AnswerSpec:
+    return AnswerSpec(generator={}, context=context, source=source)
 
 
 def test_contexts_are_the_first_passages_of_the_run(tmp_path: Path) -> None:

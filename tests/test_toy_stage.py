@@ -48,7 +48,7 @@ class Here:
 def inputs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The pipeline with the stage behind bm25; names of the inputs that it is given."""
     names = ["run"]
-    plain = planning._Planner._run
+    plain = planning._SuitePlanner._run
 
     def lists(self: Any, name: Any) -> str | None:
         run = plain(self, name)
@@ -58,7 +58,7 @@ def inputs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return key
 
     monkeypatch.setitem(STAGES, "shorten", "toy_stages")
-    monkeypatch.setattr(planning._Planner, "_run", lists)
+    monkeypatch.setattr(planning._SuitePlanner, "_run", lists)
     return names
 
 

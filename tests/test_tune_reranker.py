@@ -18,7 +18,7 @@ from harness.stages.label import LABELS_FILE
 from harness.stages.retrieve import RUN_FILE
 from harness.stages.shared import common
 from harness.stages.shared.relevance_models import score_pairs
-from harness.stages.tune_reranker import TuneReranker, dev_lists, tune_reranker, usable
+from harness.stages.tune_reranker import TuneRerankerSpec, dev_lists, tune_reranker, usable
 from harness.suite.fields import Spec
 from harness.suite.recipes import RerankerRecipe
 from harness.training import rerankers
@@ -72,7 +72,7 @@ def tuned(
     rows: Sequence[dict[str, Any]] | None = None,
 ) -> tuple[Path, Usage]:  # fmt: skip
     start = start or tiny.cross_encoder(root / "start", WORDS)
-    spec = TuneReranker(recipe=recipe, model=str(start), max_length=32)
+    spec = TuneRerankerSpec(recipe=recipe, model=str(start), max_length=32)
     usage = tune_reranker(spec, inputs(root, rows, dev), folder(root, out), seed, silent)
     return root / out, usage
 
@@ -323,7 +323,7 @@ def test_labels_that_teach_nothing_are_refused(lists: list[Graded], name: Any, s
 
 
 def test_the_spec_is_what_the_plan_asks_for() -> None:
-    given: Spec = TuneReranker.model_validate(
+    given: Spec = TuneRerankerSpec.model_validate(
         {"recipe": RerankerRecipe().model_dump(), "model": "embedded:all-minilm-l6-v2", "max_length": 256}
     )
     assert given.model_dump()["recipe"]["recipe"] == "bce"

@@ -26,8 +26,8 @@ from harness.remarks import models as told
 from harness.suite.files import load_suite
 from harness.suite.roles import EMBEDDED_PREFIX
 from harness.suite.secrets import mask
-from harness.suite.sources import Dataset as Rule
-from harness.suite.sources import Reading
+from harness.suite.sources import DatasetSource as Rule
+from harness.suite.sources import ReadingRule
 from harness.suite.spec import Suite
 from harness.suite.uses import endpoint_roles, models_named, reading_elsewhere, reading_of
 
@@ -133,7 +133,7 @@ def _suite(name: str, store: Path) -> Iterator[Finding]:
     yield from _endpoints(suite, store)
 
 
-def _dataset(what: str, where: str, rule: Rule, reading: Reading) -> tuple[Dataset | None, list[Finding]]:
+def _dataset(what: str, where: str, rule: Rule, reading: ReadingRule) -> tuple[Dataset | None, list[Finding]]:
     """The data set, if it can be read, and what is said of it."""
     split = reading.scored or "test"
     try:

@@ -10,7 +10,7 @@ from harness.errors import ConfigError, ModelMissing
 from harness.hashing import digest_of
 from harness.llm import templates
 from harness.planning.graph import Plan, PlannedCall, SystemPlan
-from harness.planning.ledger import Estimate, estimate, hourly
+from harness.planning.ledger import CallEstimate, estimate, hourly
 from harness.planning.plan import build_plan
 from harness.planning.speed import Rates, rates
 from harness.store import FolderStore
@@ -105,11 +105,11 @@ def recipe_identity(suite: Suite, candidate: Candidate) -> str:
     )
 
 
-def _whole(guess: Estimate, store: FolderStore, key: str) -> float:
+def _whole(guess: CallEstimate, store: FolderStore, key: str) -> float:
     return float(store.facts(key).get("seconds", 0.0)) if guess.stored else guess.seconds
 
 
-def _dollars(plan: Plan, store: FolderStore, guess: Estimate, key: str) -> float:
+def _dollars(plan: Plan, store: FolderStore, guess: CallEstimate, key: str) -> float:
     """As the ledger counts them: the machine's time, and what an endpoint is paid."""
     paid = float(store.facts(key).get("llm_dollars", 0.0)) if guess.stored else guess.dollars
     return _whole(guess, store, key) / 3600 * hourly(plan.calls[key].call.device, plan.suite.prices) + paid
@@ -127,7 +127,7 @@ def _mean_ms(added: PlannedCall, plan: Plan, known: Rates) -> float:
     return 1000 * float(added.call.spec["depth"]) / known.of(added.call, plan.calls).units
 
 
-def _basis(plan: Plan, keys: Sequence[str], guesses: dict[str, Estimate], known: Rates) -> dict[str, Basis]:
+def _basis(plan: Plan, keys: Sequence[str], guesses: dict[str, CallEstimate], known: Rates) -> dict[str, Basis]:
     """How the speed of each stage is known: guessed as soon as that of one of its calls is.
 
     What is in the store was measured when it was made.

@@ -14,7 +14,7 @@ from harness.suite.bounds import Prices
 from harness.values.findings import LedgerRow
 
 
-class Estimate(NamedTuple):
+class CallEstimate(NamedTuple):
     """What a planned call is expected to take; nothing if it is in the store already."""
 
     stored: bool
@@ -56,7 +56,7 @@ def row_of(planned: PlannedCall, facts: Mapping[str, Any], reused: bool) -> Ledg
     )
 
 
-def estimate(plan: Plan, store: FolderStore) -> dict[str, Estimate]:
+def estimate(plan: Plan, store: FolderStore) -> dict[str, CallEstimate]:
     """What each call of the plan will take; of a training that stops early it is too much.
 
     A look at dev does what the call does that uses the tuned model, and is taken to be as fast.
@@ -71,13 +71,13 @@ def estimate(plan: Plan, store: FolderStore) -> dict[str, Estimate]:
     found = {}
     for key, planned in plan.calls.items():
         if store.has(key):
-            found[key] = Estimate(True, 0.0, 0, 0)
+            found[key] = CallEstimate(True, 0.0, 0, 0)
         else:
             work = planned.work
             seconds = STARTUP_SECONDS + work.units / known.of(planned.call, plan.calls).units
             if work.evaluations and key in uses:
                 seconds += work.evaluations / known.of(uses[key].call, plan.calls).units
-            found[key] = Estimate(False, seconds, work.llm_calls, work.tokens, work.dollars)
+            found[key] = CallEstimate(False, seconds, work.llm_calls, work.tokens, work.dollars)
     return found
 
 

@@ -60,7 +60,7 @@ def pipeline_identity(suite: Suite) -> str:
 
 def build_diagnosis_plan(suite: Suite, dataset: Dataset) -> Plan:
     """Plan the untuned pipeline and its substitutions; `suite` is one that `suite_for` made."""
-    planner = _Planner(suite, dataset, choose(suite, dataset))
+    planner = _DiagnosisPlanner(suite, dataset, choose(suite, dataset))
     systems = planner.systems()
     plan = Plan(suite, planner.artifacts, planner.generation_sample, planner.calls, systems, planner.judge())
     for system in systems:
@@ -70,7 +70,7 @@ def build_diagnosis_plan(suite: Suite, dataset: Dataset) -> Plan:
     return plan
 
 
-class _Planner(Calls):
+class _DiagnosisPlanner(Calls):
     """Puts calls together to the rows of a diagnosis."""
 
     def judge(self) -> str | None:

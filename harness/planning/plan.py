@@ -35,7 +35,7 @@ def build_plan(suite: Suite, dataset: Dataset) -> Plan:
     are missing.
     """
     check_slices(suite.slices, dataset.splits[suite.evaluate.split].queries)
-    planner = _Planner(suite, dataset, choose(suite, dataset))
+    planner = _SuitePlanner(suite, dataset, choose(suite, dataset))
     systems = planner.baseline_rows()
     for name, candidate in suite.all_candidates.items():
         systems += [planner.candidate(name, candidate, seed) for seed in suite.seeds]
@@ -49,7 +49,7 @@ def build_plan(suite: Suite, dataset: Dataset) -> Plan:
     return plan
 
 
-class _Planner(Trainings):
+class _SuitePlanner(Trainings):
     """Puts calls together to systems."""
 
     def judge(self) -> str | None:

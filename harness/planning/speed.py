@@ -22,7 +22,7 @@ MODEL_INPUTS = ("model", "adapter")
 """Inputs that are models: how fast a tuned one is depends on what it was tuned from."""
 
 
-class Rate(NamedTuple):
+class UnitRate(NamedTuple):
     """Units a second. `measured`: on calls of the same speed class; otherwise it is a guess."""
 
     units: float
@@ -88,7 +88,7 @@ class Rates:
     classes: Mapping[Speed, float]
     kinds: Mapping[str, float]
 
-    def of(self, call: StageCall, calls: Mapping[str, PlannedCall]) -> Rate:
+    def of(self, call: StageCall, calls: Mapping[str, PlannedCall]) -> UnitRate:
         """Return the rate of a planned call: that of its class if it was timed.
 
         Otherwise it is a guess: the same kind of work with other models or on another machine, or the first guess that
@@ -96,8 +96,8 @@ class Rates:
         """
         speed = speed_of(call, calls)
         if speed in self.classes:
-            return Rate(self.classes[speed], True)
-        return Rate(self.kinds.get(speed.kind) or load_stage(call.stage).rate, False)
+            return UnitRate(self.classes[speed], True)
+        return UnitRate(self.kinds.get(speed.kind) or load_stage(call.stage).rate, False)
 
 
 def rates(store: FolderStore) -> Rates:

@@ -43,7 +43,7 @@ Cutter = Callable[[Sequence[str]], list[str]]
 """Cuts passages to the length at which a prompt shows them."""
 
 
-class Answer(remote.MayAskEndpoint):
+class AnswerSpec(remote.MayAskEndpoint):
     """`few_shot` examples from the train split stand in the prompt; 0 for every row but `few-shot`.
 
     One of them is declined by `sentence`, the one that the suite's instruction names.
@@ -63,13 +63,13 @@ class Answer(remote.MayAskEndpoint):
 LIMIT = "pipeline.generator.max_new_tokens"
 
 
-def answer(spec: Answer, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
+def answer(spec: AnswerSpec, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
     """Answer every query of the input `queries`."""
     queries = common.read_queries(inputs["queries"])
     documents = common.read_corpus(inputs["corpus"])
     contexts = choose_contexts(spec, queries, inputs)
     if spec.endpoint is not None:
-        prompts = Prompts(spec, documents, inputs, seed)
+        prompts = EndpointPrompts(spec, documents, inputs, seed)
         asked = [(query_id, prompts.ask(text, contexts[query_id])) for query_id, text in queries.items()]
         return _at_endpoint(asked, contexts, spec.stop, out, progress)
     chat, template = conversations(spec, queries, documents, contexts, inputs, seed)
@@ -152,14 +152,14 @@ def _answered(
     return records.Answer(query_id, text, prompt_tokens, new_tokens, tuple(context), cut, bool(reply.thought))
 
 
-class Prompts:
+class EndpointPrompts:
     """What an endpoint is asked: the instruction, the examples, and the question below its passages.
 
     Passages are cut in words, as no tokenizer is at hand. Raises ValueError if there is an adapter, which only a local
     generator can take.
     """
 
-    def __init__(self, spec: Answer, documents: Mapping[str, Document], inputs: Inputs, seed: int) -> None:
+    def __init__(self, spec: AnswerSpec, documents: Mapping[str, Document], inputs: Inputs, seed: int) -> None:
         if "adapter" in inputs:
             raise ValueError("a generator at an endpoint takes no adapter; tune one that runs here")
         self.rule, self.documents = spec.generator, documents
@@ -196,7 +196,7 @@ def turns_of(
 
 
 def conversations(
-    spec: Answer, queries: Mapping[str, str], documents: Mapping[str, Document],
+    spec: AnswerSpec, queries: Mapping[str, str], documents: Mapping[str, Document],
     contexts: Mapping[str, Sequence[str]], inputs: Inputs, seed: int,
 ) -> tuple[generation.Chatting, ChatTemplate]:  # fmt: skip
     """The generator with all its prompts, in the order of the queries, and its chat template."""
@@ -214,7 +214,7 @@ def conversations(
     return generation.Chatting(model, template, turns, spec.stop), template
 
 
-def choose_contexts(spec: Answer, queries: Mapping[str, str], inputs: Inputs) -> dict[str, list[str]]:
+def choose_contexts(spec: AnswerSpec, queries: Mapping[str, str], inputs: Inputs) -> dict[str, list[str]]:
     """The ids of the passages that each query's prompt shows, best first."""
     if spec.source == "none":
         return {query_id: [] for query_id in queries}
@@ -236,7 +236,7 @@ def relevant_passages(query_id: str, qrels: Qrels, references: Mapping[str, Refe
 
 
 def _examples(
-    spec: Answer, documents: Mapping[str, Document], inputs: Inputs, cut: Cutter, seed: int
+    spec: AnswerSpec, documents: Mapping[str, Document], inputs: Inputs, cut: Cutter, seed: int
 ) -> list[tuple[str, str]]:
     """Draw examples from the train split: answered ones, and one that must be declined where the split has any."""
     if not spec.few_shot:
@@ -267,7 +267,7 @@ def _examples(
 
 STAGE = Stage(
     run=answer,
-    spec=Answer,
+    spec=AnswerSpec,
     version=2,
     takes=Takes(
         ("queries", "corpus"),

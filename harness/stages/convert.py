@@ -10,13 +10,13 @@ from harness.suite.fields import Spec
 from harness.values.records import Progress, Usage
 
 
-class Convert(Spec):
+class ConvertSpec(Spec):
     """The model whose GGUF file is unpacked."""
 
     model: str
 
 
-def convert(spec: Convert, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
+def convert(spec: ConvertSpec, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
     """Write the model's weights as safetensors, once, because reading GGUF takes half a minute each time."""
     progress(0, 1)
     unpack_gguf(locate(spec.model), out)
@@ -26,7 +26,7 @@ def convert(spec: Convert, inputs: Inputs, out: Path, seed: int, progress: Progr
 
 STAGE = Stage(
     run=convert,
-    spec=Convert,
+    spec=ConvertSpec,
     version=1,
     takes=Takes(),
     heavy=True,

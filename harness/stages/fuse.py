@@ -12,14 +12,14 @@ from harness.suite.fields import Spec
 from harness.values.records import Progress, Run, Usage
 
 
-class Fuse(Spec):
+class FuseSpec(Spec):
     """`k` damps the weight of the first ranks; 60 in the source."""
 
     depth: int
     k: int
 
 
-def fuse(spec: Fuse, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
+def fuse(spec: FuseSpec, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
     """Fuse every input run, in the order of their names."""
     runs = [read_run(inputs[name] / RUN_FILE, escaped=True) for name in sorted(inputs)]
     fused = reciprocal_rank_fusion(runs, spec.k, spec.depth)
@@ -45,7 +45,7 @@ def reciprocal_rank_fusion(runs: list[Run], k: int, depth: int) -> Run:
 
 STAGE = Stage(
     run=fuse,
-    spec=Fuse,
+    spec=FuseSpec,
     version=1,
     takes=Takes(numbered="run"),
     heavy=False,

@@ -14,7 +14,7 @@ from harness.text import ENGLISH
 from harness.values.records import Progress, Usage
 
 
-class Index(Spec):
+class IndexSpec(Spec):
     """`retriever` is only used, and must be given, for a dense index; `language` for bm25."""
 
     kind: Literal["dense", "bm25"]
@@ -22,7 +22,7 @@ class Index(Spec):
     language: str = ENGLISH
 
 
-def index(spec: Index, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
+def index(spec: IndexSpec, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
     """Index every document by title and text; the model is the input `model`, or the one the spec names."""
     documents = list(read_corpus(inputs["corpus"]).values())
     if spec.kind == "bm25":
@@ -40,7 +40,7 @@ def index(spec: Index, inputs: Inputs, out: Path, seed: int, progress: Progress)
 
 STAGE = Stage(
     run=index,
-    spec=Index,
+    spec=IndexSpec,
     version=2,
     takes=Takes(("corpus",), ("model",)),
     heavy=True,

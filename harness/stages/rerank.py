@@ -24,7 +24,7 @@ RELATIVE_STEP = 1e-6
 """Least distance of the scores below `depth`, as a share: large enough that no two of them are rounded to one."""
 
 
-class Rerank(Spec):
+class RerankSpec(Spec):
     """`model` is the pipeline's reranker, None if the input `model` is a tuned one; `max_length` counts tokens."""
 
     depth: Positive
@@ -32,7 +32,7 @@ class Rerank(Spec):
     model: str | None = None
 
 
-def rerank(spec: Rerank, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
+def rerank(spec: RerankSpec, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
     """Score the first `depth` documents of every list and order them by it."""
     run, queries = read_run(inputs["run"] / RUN_FILE, escaped=True), read_queries(inputs["queries"])
     documents = read_corpus(inputs["corpus"])
@@ -90,7 +90,7 @@ def check_pool(before: Hits, after: Hits, depth: int) -> None:
 
 STAGE = Stage(
     run=rerank,
-    spec=Rerank,
+    spec=RerankSpec,
     version=2,
     takes=Takes(("run", "queries", "corpus"), ("model",)),
     heavy=True,

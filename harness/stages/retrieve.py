@@ -19,7 +19,7 @@ OWN = "own documents left out"
 """The note on how many lists held the document of their query."""
 
 
-class Retrieve(Spec):
+class RetrieveSpec(Spec):
     """`depth` documents a query; `retriever` as in `index`.
 
     With `exclude_own`, the document that has the id of the query is in no list.
@@ -31,7 +31,7 @@ class Retrieve(Spec):
     exclude_own: bool = False
 
 
-def retrieve(spec: Retrieve, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
+def retrieve(spec: RetrieveSpec, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
     """Search the input `index` for every query, exactly, ties in trec_eval's order."""
     queries = read_queries(inputs["queries"])
     texts = list(queries.values())
@@ -54,7 +54,7 @@ def retrieve(spec: Retrieve, inputs: Inputs, out: Path, seed: int, progress: Pro
 
 STAGE = Stage(
     run=retrieve,
-    spec=Retrieve,
+    spec=RetrieveSpec,
     version=2,
     takes=Takes(("index", "queries"), ("model",)),
     heavy=True,

@@ -39,7 +39,7 @@ REASONS = ("too short", "copied from the title", "written twice", "too near a de
 ENGLISH_TEXTS = text_of(ENGLISH)
 
 
-class Sift(Spec):
+class SiftSpec(Spec):
     """`leakage` and `round_trip` as in `spec.Synthesize`; `retriever` is the untuned one."""
 
     leakage: float
@@ -48,7 +48,7 @@ class Sift(Spec):
     language: str = ENGLISH
 
 
-def sift(spec: Sift, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
+def sift(spec: SiftSpec, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
     """Decide on every pair of the input `pairs`; inputs named ``heldout...`` hold dev and test queries."""
     pairs = read_pairs(inputs["pairs"])
     heldout = [text for name in sorted(inputs) if name.startswith("heldout") for text in _texts(inputs[name])]
@@ -148,7 +148,9 @@ class LeakageAudit:
         return None
 
 
-def _found_again(pairs: Sequence[Pair], spec: Sift, rule: RoundTrip, inputs: Inputs, progress: Progress) -> list[bool]:
+def _found_again(
+    pairs: Sequence[Pair], spec: SiftSpec, rule: RoundTrip, inputs: Inputs, progress: Progress
+) -> list[bool]:
     """Whether each pair's document is among the first k of the retrievers that the rule names."""
     texts = [pair.query for pair in pairs]
     runs: list[list[Hits]] = []
@@ -164,7 +166,7 @@ def _found_again(pairs: Sequence[Pair], spec: Sift, rule: RoundTrip, inputs: Inp
 
 STAGE = Stage(
     run=sift,
-    spec=Sift,
+    spec=SiftSpec,
     version=4,
     takes=Takes(("pairs", "corpus", "bm25", "dense"), ("heldout_dev", "heldout_test")),
     heavy=True,

@@ -22,14 +22,14 @@ from harness.values.ideals import ideal_order, ideal_pool
 from harness.values.records import Answer, Progress, Qrels, Reference, Usage
 
 
-class Substitute(Spec):
+class SubstituteSpec(Spec):
     """`depth`: length of the list for a retriever, how much of it is ordered anew for a reranker."""
 
     part: Literal["retriever", "reranker", "generator"]
     depth: int
 
 
-def substitute(spec: Substitute, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
+def substitute(spec: SubstituteSpec, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
     """Put an ideal part in place: of the input `run`, or, for a generator, of the input `answers`."""
     qrels = common.read_judgements(inputs["qrels"])
     if spec.part == "generator":
@@ -59,7 +59,7 @@ def recited(answers: Mapping[str, Answer], qrels: Qrels, references: Mapping[str
 
 STAGE = Stage(
     run=substitute,
-    spec=Substitute,
+    spec=SubstituteSpec,
     version=1,
     takes=Takes(("qrels",), ("run", "answers", "references")),
     heavy=False,

@@ -38,7 +38,7 @@ class Prompted(Spec):
     thinking: bool | None = False
 
 
-class TuneGenerator(Spec):
+class TuneGeneratorSpec(Spec):
     """The untuned generator, the recipe, and the strings before which answers end; see `answer.Answer`.
 
     `language` says what the words of an answer are.
@@ -50,7 +50,7 @@ class TuneGenerator(Spec):
     stop: tuple[str, ...] = ()
 
 
-def tune_generator(spec: TuneGenerator, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
+def tune_generator(spec: TuneGeneratorSpec, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
     """Train and write the adapter (safetensors); raises ValueError if too many examples are too long."""
     optimizer_of(spec.recipe)
     rows = sampled(load_jsonl(inputs["instructions"] / INSTRUCTIONS_FILE), spec.recipe.train_share)
@@ -135,7 +135,7 @@ def short_enough(examples: Sequence[Example], recipe: GeneratorRecipe, window: i
 
 
 def answers_cut_off(
-    rows: Sequence[Mapping[str, Any]], documents: Mapping[str, Document], spec: TuneGenerator, tokenizer: Any
+    rows: Sequence[Mapping[str, Any]], documents: Mapping[str, Document], spec: TuneGeneratorSpec, tokenizer: Any
 ) -> int:
     """How many answers stand in a whole passage of their example, but not in what `passage_tokens` leaves of it."""
     answered = [row for row in rows if row["kind"] == "oracle"]
@@ -159,7 +159,7 @@ def base_name(model: str) -> str:
 
 STAGE = Stage(
     run=tune_generator,
-    spec=TuneGenerator,
+    spec=TuneGeneratorSpec,
     version=2,
     takes=Takes(("instructions", "corpus"), ("model",)),
     heavy=True,

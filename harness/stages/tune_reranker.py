@@ -28,7 +28,7 @@ from harness.training.watch import loss_notes
 from harness.values.records import Document, Progress, Run, Usage
 
 
-class TuneReranker(Spec):
+class TuneRerankerSpec(Spec):
     """The cross-encoder to start from, which need not have a trained head, and the recipe."""
 
     recipe: RerankerRecipe
@@ -36,7 +36,7 @@ class TuneReranker(Spec):
     max_length: Positive
 
 
-def tune_reranker(spec: TuneReranker, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
+def tune_reranker(spec: TuneRerankerSpec, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
     """Train and write the model (safetensors) as sentence-transformers saves it."""
     documents = read_corpus(inputs["corpus"])
     labelled = graded_lists(sampled(load_jsonl(inputs["labels"] / LABELS_FILE), spec.recipe.train_share), documents)
@@ -129,7 +129,7 @@ class DevLists:
 
 STAGE = Stage(
     run=tune_reranker,
-    spec=TuneReranker,
+    spec=TuneRerankerSpec,
     version=2,
     takes=Takes(("labels", "corpus"), DEV_INPUTS),
     heavy=True,

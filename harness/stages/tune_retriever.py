@@ -27,7 +27,7 @@ from harness.stages.shared.common import (
     seeded,
 )
 from harness.stages.shared.dev_evaluation import DEV_CUTOFF, DEV_INPUTS, judged_sample, ndcg
-from harness.stages.shared.known_positives import Duplicates, Known
+from harness.stages.shared.known_positives import EqualTexts, Known
 from harness.stages.shared.train_share import sampled, share_notes
 from harness.suite.fields import Spec
 from harness.suite.recipes import RetrieverRecipe
@@ -42,14 +42,14 @@ from harness.values.records import Document, Progress, Usage
 DEV_QUERIES, DEV_DEPTH = 50, 10
 
 
-class TuneRetriever(Spec):
+class TuneRetrieverSpec(Spec):
     """The untuned bi-encoder and the recipe."""
 
     retriever: Retriever
     recipe: RetrieverRecipe
 
 
-def tune_retriever(spec: TuneRetriever, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
+def tune_retriever(spec: TuneRetrieverSpec, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
     """Train and write the model (safetensors) as sentence-transformers saves it; LoRA is merged into the weights."""
     lists, left_out = training_lists(inputs, spec.recipe.train_share)
     retriever = spec.retriever
@@ -86,7 +86,7 @@ def training_lists(inputs: Inputs, share: float = 1.0) -> tuple[list[Ranked], in
     there. `share` of the queries are used. Raises ValueError if there is nothing to train on.
     """
     documents = read_corpus(inputs["corpus"])
-    duplicates, left_out = Duplicates(documents), 0
+    duplicates, left_out = EqualTexts(documents), 0
     if "labels" in inputs:
         rows = sampled(load_jsonl(inputs["labels"] / LABELS_FILE), share)
         lists = _labelled(rows, documents, duplicates, Known.read(inputs["labels"]))
@@ -107,7 +107,7 @@ def length_notes(lists: Sequence[Ranked]) -> dict[str, Any]:
 
 
 def _mined(
-    rows: Sequence[Mapping[str, Any]], documents: Mapping[str, Document], duplicates: Duplicates, known: Known
+    rows: Sequence[Mapping[str, Any]], documents: Mapping[str, Document], duplicates: EqualTexts, known: Known
 ) -> list[Ranked]:
     texts = {query: duplicates.texts(known.of(query)) for query in {row["query"] for row in rows}}
     return [
@@ -121,7 +121,7 @@ def _mined(
 
 
 def _labelled(
-    rows: Sequence[Mapping[str, Any]], documents: Mapping[str, Document], duplicates: Duplicates, known: Known
+    rows: Sequence[Mapping[str, Any]], documents: Mapping[str, Document], duplicates: EqualTexts, known: Known
 ) -> list[Ranked]:
     """A list for each query: its best positive, then the others as labelled; a list of one teaches nothing."""
     found = []
@@ -162,7 +162,7 @@ def measured_on_dev(model: Any, inputs: Inputs) -> Callable[[], float] | None:
 
 STAGE = Stage(
     run=tune_retriever,
-    spec=TuneRetriever,
+    spec=TuneRetrieverSpec,
     version=4,
     takes=Takes(("corpus",), ("triplets", "labels", *DEV_INPUTS)),
     heavy=True,

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, Field, model_validator
 
 from harness.suite.bounds import Diagnose, Gate, Limits, OnInconclusive, Prices
-from harness.suite.declining import Abstention, own_sentences
+from harness.suite.declining import AbstentionSentences, own_sentences
 from harness.suite.fields import MeasureField, MeasureName, Name, Pattern, Positive, Seed, Share, Spec, Unique
 from harness.suite.recipes import (
     ABSTENTION,
@@ -34,7 +34,7 @@ from harness.suite.recipes import (
 )
 from harness.suite.renamed import upgraded
 from harness.suite.roles import Llm, Llms
-from harness.suite.sources import Dataset, Evaluate, Forgetting
+from harness.suite.sources import DatasetSource, Evaluate, Forgetting
 from harness.values.measures import Measure
 
 SERVED = "llm:generator"
@@ -86,7 +86,7 @@ class Generator(Spec):
     )
 
 
-class Answer(Spec):
+class AnswerEnd(Spec):
     """How much of what a generator writes is its answer: all, or what stands before the first string of `stop`."""
 
     stop: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Unique] = ()
@@ -159,7 +159,7 @@ class Suite(Spec):
     schema_: Literal["harness/suite-2"] = Field(alias="schema")
     name: Name
     title: str = ""
-    dataset: Dataset
+    dataset: DatasetSource
     evaluate: Evaluate = Evaluate()
     pipeline: Pipeline = Pipeline()
     llm: Llms = Llms()
@@ -170,9 +170,9 @@ class Suite(Spec):
     baseline_rows: Annotated[tuple[BaselineRow, ...], Unique] = BASELINE_ROWS
     seeds: Annotated[tuple[Seed, ...], Unique, Field(min_length=1)] = (0,)
     measures: Annotated[tuple[MeasureField, ...], Unique, Field(min_length=1)]
-    answer: Answer = Answer()
+    answer: AnswerEnd = AnswerEnd()
     answer_format: AnswerFormat | None = None
-    abstention: Abstention = Abstention()
+    abstention: AbstentionSentences = AbstentionSentences()
     utility: Utility = Utility()
     gates: tuple[Gate, ...] = ()
     on_inconclusive: OnInconclusive = "pass"

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 
 from harness.suite.recipes import PARTS, Data, GeneratorRecipe, Label, Part, RerankerRecipe, RetrieverRecipe
 from harness.suite.roles import Role
-from harness.suite.sources import Forgetting, Reading
+from harness.suite.sources import Forgetting, ReadingRule
 from harness.suite.spec import Candidate, Suite
 
 DataSection = Literal["synthesize", "mine", "label", "instruct"]
@@ -180,7 +180,7 @@ def judges(suite: Suite) -> bool:
     return any(measure.is_judged for measure in suite.measures)
 
 
-def reading_of(suite: Suite, *also: str) -> Reading:
+def reading_of(suite: Suite, *also: str) -> ReadingRule:
     """Return what a suite reads of its data set; `also` names splits that are used beside those of the suite.
 
     Candidates are trained on train and chosen on dev; examples of the row `few-shot` come from train.
@@ -192,10 +192,10 @@ def reading_of(suite: Suite, *also: str) -> Reading:
     if suite.generator is not None and "few-shot" in suite.baseline_rows:
         splits.add("train")
     answers = suite.generator is not None
-    return Reading(evaluate.split, frozenset(splits), answers, evaluate.relevance_level, evaluate.exclude_own)
+    return ReadingRule(evaluate.split, frozenset(splits), answers, evaluate.relevance_level, evaluate.exclude_own)
 
 
-def reading_elsewhere(rule: Forgetting) -> Reading:
+def reading_elsewhere(rule: Forgetting) -> ReadingRule:
     """Return what is read of the data set that must not be forgotten."""
     answers = bool(rule.generation_queries)
-    return Reading(rule.split, frozenset([rule.split]), answers, rule.relevance_level, rule.exclude_own)
+    return ReadingRule(rule.split, frozenset([rule.split]), answers, rule.relevance_level, rule.exclude_own)

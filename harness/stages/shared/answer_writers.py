@@ -44,7 +44,7 @@ AGREED = Form()
 """English, and the sentence of the default instruction."""
 
 
-class Settings(NamedTuple):
+class WritingSettings(NamedTuple):
     """How long a passage of the prompt and an answer may be, in tokens, and how many are written at a time."""
 
     passage_tokens: int
@@ -116,7 +116,7 @@ class Answerer(Protocol):
 class LocalAnswerer:
     """Answers by a model in process: plain text that continues a few examples."""
 
-    def __init__(self, folder: Path, settings: Settings) -> None:
+    def __init__(self, folder: Path, settings: WritingSettings) -> None:
         self.settings = settings
         model, self.tokenizer = load_generator(folder)
         self._head = generation.Head(model, self.tokenizer, answering_head())
@@ -156,7 +156,7 @@ class ServedAnswerer:
     itself is bounded by the role, so that an answer is never cut off. Passages are cut in words.
     """
 
-    def __init__(self, prompt: str, settings: Settings) -> None:
+    def __init__(self, prompt: str, settings: WritingSettings) -> None:
         self.prompt, self.settings = prompt, settings
         self.chat = services.chat("synthesizer")
         self.asked = 0

@@ -60,7 +60,7 @@ class Known:
         return self._keys[query]
 
 
-class Duplicates:
+class EqualTexts:
     """Which documents of a corpus have equal texts: where one is relevant, none of the others is wrong."""
 
     def __init__(self, documents: Mapping[str, Document]) -> None:

@@ -10,7 +10,7 @@ from harness.models.loaders import load_generator, locate
 from harness.stages import Inputs
 from harness.stages.shared import relevance_models
 from harness.stages.shared.common import model_folder, read_corpus
-from harness.stages.shared.relevance_models import Judged, Labelled
+from harness.stages.shared.relevance_models import RelevanceLabel, RelevanceLabels
 from harness.stages.shared.remote import Endpoint
 from harness.values.records import Progress
 
@@ -35,14 +35,14 @@ class RelevanceModel(NamedTuple):
 
 def label_pairs(
     labeler: RelevanceModel, pairs: Sequence[tuple[str, str]], inputs: Inputs, progress: Progress
-) -> Labelled:
+) -> RelevanceLabels:
     """Label pairs of a query's text and a document's id, in their order."""
     documents = read_corpus(inputs["corpus"])
     texts = [(query, documents[doc_id].content) for query, doc_id in pairs]
     if labeler.by == "cross-encoder":
         folder = locate(labeler.model)
         scores = relevance_models.by_cross_encoder(folder, texts, CROSS_ENCODER_LENGTH, progress)
-        return Labelled([Judged(score, "", "", "") for score in scores])
+        return RelevanceLabels([RelevanceLabel(score, "", "", "") for score in scores])
     if labeler.endpoint is not None:
         chat, prompt = services.chat("labeler"), labeler.endpoint.prompts["label"]
         return relevance_models.by_chat(chat, prompt, texts, labeler.passage_tokens, progress)
