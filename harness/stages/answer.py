@@ -32,8 +32,7 @@ from harness.stages.shared.prompts import question_turn
 from harness.suite.recipes import ABSTENTION
 from harness.suite.spec import Generator
 from harness.values import records
-from harness.values.grades import best_first
-from harness.values.records import Document, Progress, Qrels, Reference, Usage
+from harness.values.records import Document, Progress, Usage
 
 FAILED_FILE = "failed.jsonl"
 IN_USER_TURN = "instruction put into the user turn"
@@ -225,14 +224,7 @@ def choose_contexts(spec: AnswerSpec, queries: Mapping[str, str], inputs: Inputs
         given = common.read_contexts(inputs["contexts"])
         return {query_id: given[query_id] for query_id in queries}
     qrels, references = common.read_judgements(inputs["qrels"]), common.read_references(inputs["references"])
-    return {query_id: relevant_passages(query_id, qrels, references)[: spec.context] for query_id in queries}
-
-
-def relevant_passages(query_id: str, qrels: Qrels, references: Mapping[str, Reference]) -> list[str]:
-    """Relevant passages, the most relevant first; else those that the question was written against."""
-    relevant = best_first(qrels.get(query_id, {}))
-    reference = references.get(query_id)
-    return relevant or list(reference.source_passages if reference else ())
+    return {query_id: common.relevant_passages(query_id, qrels, references)[: spec.context] for query_id in queries}
 
 
 def _examples(
@@ -257,7 +249,7 @@ def _examples(
     chosen = (answered[:kept] + declined[:1])[: spec.few_shot]
     turns = []
     for query_id in chosen:
-        passages = relevant_passages(query_id, qrels, references)[:1]
+        passages = common.relevant_passages(query_id, qrels, references)[:1]
         passages = passages or [dice.choice(sorted(documents))]
         texts = cut([documents[key].content for key in passages])
         reply = references[query_id].answers[0] if references[query_id].answerable else spec.sentence

@@ -17,7 +17,6 @@ from pydantic import model_validator
 
 from harness.data.formats import read_run, write_jsonl
 from harness.stages import Inputs, SpeedRule, Stage, Takes
-from harness.stages.answer import relevant_passages
 from harness.stages.retrieve import RUN_FILE
 from harness.stages.shared import common
 from harness.stages.shared.answer_writers import Answerer, Form, LocalAnswerer, ServedAnswerer, WritingSettings, holds
@@ -91,7 +90,7 @@ class Material(NamedTuple):
         )
 
     def relevant(self, query_id: str) -> list[str]:
-        return relevant_passages(query_id, self.qrels, self.references)
+        return common.relevant_passages(query_id, self.qrels, self.references)
 
     def answers(self, query_id: str) -> list[str]:
         """Reference answers in their lines, each with single spaces; those without a word are left out."""

@@ -13,7 +13,6 @@ from typing import Literal
 
 from harness.data.formats import read_run, write_run
 from harness.stages import Inputs, Stage, Takes
-from harness.stages.answer import relevant_passages
 from harness.stages.retrieve import RUN_FILE
 from harness.stages.shared import common
 from harness.suite.fields import Spec
@@ -51,7 +50,9 @@ def recited(answers: Mapping[str, Answer], qrels: Qrels, references: Mapping[str
     found = []
     for query_id, answer in answers.items():
         reference = references[query_id]
-        holds = reference.answerable and set(answer.context) & set(relevant_passages(query_id, qrels, references))
+        holds = reference.answerable and set(answer.context) & set(
+            common.relevant_passages(query_id, qrels, references)
+        )
         text = reference.answers[0] if holds and reference.answers else ABSTENTION
         found.append(answer._replace(text=text, new_tokens=len(text.split())))
     return found
