@@ -20,12 +20,13 @@ from harness.hashing import by_hash
 from harness.models.fakes import FakeBiEncoder
 from harness.planning.contexts import sample_queries
 from harness.stages import mine as mining
-from harness.stages.answer import AnswerSpec, choose_contexts, relevant_passages
+from harness.stages.answer import AnswerSpec, choose_contexts
 from harness.stages.fuse import FuseSpec, fuse, reciprocal_rank_fusion
 from harness.stages.index import IndexSpec, index
 from harness.stages.mine import MineSpec, mine
 from harness.stages.retrieve import RUN_FILE, RetrieveSpec, retrieve
 from harness.stages.shared import common
+from harness.stages.shared.common import relevant_passages
 from harness.stages.shared.relevance_models import RelevanceLabel, RelevanceLabels
 from harness.stages.shared.wording import clean_query
 from harness.stages.sift import ENGLISH_TEXTS, LeakageAudit, SiftSpec, sift
