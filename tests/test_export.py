@@ -381,7 +381,7 @@ def test_a_failure_while_writing_leaves_the_folder_empty(trial: Trial, monkeypat
     ("name", "said"),
     [
         ("wohle", "suite trial: no candidate 'wohle' in the latest outcome; did you mean 'whole'?"),
-        ("untuned", "suite trial: 'untuned' is a reference row: nothing is tuned in it; name a candidate"),
+        ("untuned", "suite trial: 'untuned' is a baseline row: nothing in it is tuned; name a candidate"),
     ],
 )
 def test_what_is_no_candidate(name: str, said: str, trial: Trial) -> None:

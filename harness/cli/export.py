@@ -136,7 +136,7 @@ def _system(outcome: Outcome, candidate: str, seed: int | None) -> SystemInfo:
     rows = {one.seed: one for one in outcome.systems if one.name == candidate}
     if any(one.role == "baseline" for one in rows.values()):
         raise ConfigError(
-            Problem(where, f"{candidate!r} is a reference row: nothing is tuned in it", "name a candidate")
+            Problem(where, f"{candidate!r} is a baseline row: nothing in it is tuned", "name a candidate")
         )
     if not rows:
         what = f"no candidate {candidate!r} in the latest outcome"

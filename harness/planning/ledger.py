@@ -15,7 +15,7 @@ from harness.values.findings import LedgerRow
 
 
 class CallEstimate(NamedTuple):
-    """What a planned call is expected to take; nothing if it is in the store already."""
+    """The estimated cost of a planned call; zero if it is in the store already."""
 
     stored: bool
     seconds: float
@@ -57,9 +57,9 @@ def row_of(planned: PlannedCall, facts: Mapping[str, Any], reused: bool) -> Ledg
 
 
 def estimate(plan: Plan, store: FolderStore) -> dict[str, CallEstimate]:
-    """What each call of the plan will take; of a training that stops early it is too much.
+    """Return the estimated cost of each call of a plan; too much for a training that stops early.
 
-    A look at dev does what the call does that uses the tuned model, and is taken to be as fast.
+    A dev evaluation is taken to be as fast as the stage that uses the tuned model.
     """
     known = rates(store)
     uses = {
@@ -82,18 +82,18 @@ def estimate(plan: Plan, store: FolderStore) -> dict[str, CallEstimate]:
 
 
 def build_cost(plan: Plan, system: SystemPlan, rows: Mapping[str, LedgerRow], prices: Prices) -> tuple[float, float]:
-    """Seconds and dollars spent once until a system can serve (data, training, index); what is shared counts whole."""
+    """Return the build cost of a system in seconds and dollars (data, training, index); shared calls count in full."""
     made = [rows[key] for key in plan.upstream(system.serving.keys) if key in rows]
     return sum(row.seconds for row in made), sum(dollars(row, prices) for row in made)
 
 
 def unknown_costs(plan: Plan, system: SystemPlan, rows: Mapping[str, LedgerRow]) -> list[str]:
-    """Calls that a system needed and whose cost is not known: made earlier, and no longer in the store."""
+    """Labels of the calls of a system whose cost is unknown: they were made earlier and are no longer in the store."""
     return [plan.calls[key].label for key in plan.upstream(system.serving.keys) if key not in rows]
 
 
 def dollars(row: LedgerRow, prices: Prices) -> float:
-    """Price of the machine for the time of a call, and what an endpoint was paid."""
+    """Return the dollars for a call: the machine's time, and what an endpoint was paid."""
     return row.seconds / 3600 * hourly(row.device, prices) + row.llm_dollars
 
 

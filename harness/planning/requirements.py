@@ -1,4 +1,4 @@
-"""What a suite needs of this machine, asked for before any work: models, a GPU, packages.
+"""What a suite needs of this machine, checked before any work: models, a GPU, packages.
 
 Everything that is missing is found at once. Must not know how anything is computed: it looks for files, devices and
 distributions, inspects model folders, and loads no model.
@@ -54,7 +54,7 @@ def inspected(use: ModelUse, folder: Path | None = None) -> Inspection:
 
 
 def _located(model: str, keys: list[str], places: dict[str, Path]) -> Iterator[Problem]:
-    """What is said of a model that is not found; the folder of one that is, is put into `places`."""
+    """Yield what is wrong with a model that is not found; the folder of one that is found goes into `places`."""
     try:
         places[model] = loaders.locate(model)
     except ModelMissing as error:
@@ -73,7 +73,7 @@ def _has_cuda(suite: Suite) -> bool:
 
 
 def _generator_recipes(suite: Suite) -> Iterator[Problem]:
-    """Each setting that this machine cannot follow, told once however many candidates share it."""
+    """Yield each setting that this machine cannot follow, once however many candidates share it."""
     found: dict[str, Problem] = {}
     for one in candidates_of(suite):
         recipe = one.generator
@@ -91,7 +91,7 @@ def _generator_recipes(suite: Suite) -> Iterator[Problem]:
 
 
 def _unusable(there: Mapping[ModelUse, Inspection]) -> Iterator[Problem]:
-    """Models whose folders cannot be used as the suite asks, each told once with every key that names it."""
+    """Yield models whose folders cannot be used as the suite asks, once, with every key that names them."""
     keys: dict[Problem, list[str]] = {}
     for use, found in there.items():
         problems = list(found.problems)
@@ -108,7 +108,7 @@ def _unusable(there: Mapping[ModelUse, Inspection]) -> Iterator[Problem]:
 
 
 def _untrainable(suite: Suite, there: Mapping[ModelUse, Inspection]) -> Iterator[Problem]:
-    """Recipes that do not fit the kind of the retriever, told once however many candidates share them."""
+    """Yield recipes that do not fit the kind of retriever, once however many candidates share them."""
     retriever = next((seen for use, seen in there.items() if use.key == "pipeline.retriever.model"), None)
     if retriever is None or retriever.problems:
         return
@@ -131,7 +131,7 @@ def _untrainable(suite: Suite, there: Mapping[ModelUse, Inspection]) -> Iterator
 
 
 JUDGE_INSTRUCTION = "Judge by these rules."
-"""What stands for the texts of a judge, which are another for each measure."""
+"""Stands for the texts of a judge, which differ by measure."""
 
 
 def _chatting(suite: Suite) -> Iterator[tuple[str, str, str, Prompting]]:

@@ -6,8 +6,8 @@ row `oracle-context`; for an unanswerable question the passage it was written ag
 gives what the input `contexts` says. The input `adapter`, if there is one, is what tuning made of the generator. A
 generator at an endpoint is shown the same, as a chat.
 
-Answers are kept whole, without thoughts, up to the first of the strings in `stop`. What is only a thought is no answer:
-its question failed.
+Answers are kept whole, without thoughts, up to the first of the strings in `stop`. Where a model wrote nothing but a
+thought, the question failed.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def answer(spec: AnswerSpec, inputs: Inputs, out: Path, seed: int, progress: Pro
         for query_id, one in written.items()
         if query_id not in faults
     ]  # fmt: skip
-    notes = _write(out, answers, faults) | _told_of(template, spec.generator.thinking)
+    notes = _write(out, answers, faults) | _template_notes(template, spec.generator.thinking)
     tokens = sum(one.prompt_tokens for one in written.values()), sum(one.new_tokens for one in written.values())
     # The same model would fail at the same questions again, so they do not count as open.
     return Usage(len(queries), len(queries), *tokens, notes)
@@ -104,8 +104,8 @@ def _write(out: Path, answers: Sequence[records.Answer], faults: Mapping[str, st
     return notes | remote.reasons("answers that failed", Counter(faults.values()))
 
 
-def _told_of(template: ChatTemplate, thinking: bool | None) -> dict[str, Any]:
-    """What was done to prompts on account of the template, for the ledger."""
+def _template_notes(template: ChatTemplate, thinking: bool | None) -> dict[str, Any]:
+    """Notes for the ledger: how prompts were changed to suit the chat template."""
     facts = template.facts()
     told = {
         IN_USER_TURN: facts.system == "user",

@@ -11,7 +11,7 @@ from harness.values.records import Progress, Usage
 
 
 class ConvertSpec(Spec):
-    """The model whose GGUF file is unpacked."""
+    """The model whose GGUF file is converted."""
 
     model: str
 

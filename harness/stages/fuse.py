@@ -13,7 +13,7 @@ from harness.values.records import Progress, Run, Usage
 
 
 class FuseSpec(Spec):
-    """`k` damps the weight of the first ranks; 60 in the source."""
+    """`k` dampens the weight of the first ranks; it is 60 in the source."""
 
     depth: int
     k: int

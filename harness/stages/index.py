@@ -1,4 +1,4 @@
-"""index: a corpus in, something that can be searched out: vectors (dense) or a bm25s index."""
+"""index: a corpus in, a search index out: vectors (dense), or a bm25s index."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ from harness.values.records import Pair, Progress, Usage
 
 TRIPLETS_FILE = "triplets.jsonl"
 RELABEL_SPARE = 2
-"""So many times the negatives wanted are asked about, so that some are left when others turn out relevant."""
+"""Times as many negatives as wanted are checked, so that enough are left when some turn out relevant."""
 
 
 class MineSpec(MayAskEndpoint):

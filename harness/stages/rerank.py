@@ -1,4 +1,4 @@
-"""rerank: a run and a cross-encoder in, a run with the same documents out, the first of each list in a better order.
+"""rerank: a run and a cross-encoder in, a run of the same documents out, the first of each list reordered.
 
 What lies below `depth` follows in its old order. Scores fall strictly from there on, so that the list is the same
 however it is read again.
@@ -21,7 +21,7 @@ from harness.suite.fields import Positive, Spec
 from harness.values.records import Document, Progress, Run, Usage
 
 RELATIVE_STEP = 1e-6
-"""Least distance of the scores below `depth`, as a share: large enough that no two of them are rounded to one."""
+"""Least relative distance of scores below `depth`: large enough that no two of them are rounded to one."""
 
 
 class RerankSpec(Spec):

@@ -1,8 +1,8 @@
-"""sift: queries as written in, training pairs out. Each one that is dropped is kept beside them with the reason.
+"""sift: the filter of synthetic queries. Queries in, training pairs out; dropped ones are kept apart with the reason.
 
-In this order: no query at all (see `wording`), too short, copied from the passage's title, written twice, too near a
-dev or test query (the leakage audit), not found again (the round-trip filter). A query that was written about different
-passages goes wherever it stands: it is one that fits everything. Words are those of the data set's language.
+Filters in this order: no query at all (see `wording`), too short, copied from the passage's title, written twice, too
+near a dev or test query (the leakage audit), not found again (the round-trip filter). A query that was written about
+several passages is dropped everywhere, as it fits everything. Words are those of the data set's language.
 """
 
 from __future__ import annotations

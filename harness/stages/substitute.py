@@ -1,8 +1,8 @@
-"""substitute: what an ideal part would have made, in the place of what the real one made.
+"""substitute: the output of an oracle in the place of a real part.
 
-``retriever``: relevant documents are put into the pool, before the others. ``reranker``: the first `depth` documents of
-the pool are ordered by the judgements. ``generator``: the first reference answer wherever a relevant passage was shown,
-else an abstention. Judgements of the scored split go in, so nothing that is tuned or served may read this.
+``retriever``: relevant documents are put in front of the pool. ``reranker``: the first `depth` documents of the pool
+are ordered by the judgements. ``generator``: the first reference answer where a relevant passage was shown, else an
+abstention. Judgements of the scored split go in, so nothing that is tuned or served may read the result.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class SubstituteSpec(Spec):
 
 
 def substitute(spec: SubstituteSpec, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
-    """Put an ideal part in place: of the input `run`, or, for a generator, of the input `answers`."""
+    """Replace the input `run`, or for a generator the input `answers`, by the output of an oracle."""
     qrels = common.read_judgements(inputs["qrels"])
     if spec.part == "generator":
         answers = common.read_answers(inputs["answers"])
@@ -46,7 +46,7 @@ def substitute(spec: SubstituteSpec, inputs: Inputs, out: Path, seed: int, progr
 
 
 def recited(answers: Mapping[str, Answer], qrels: Qrels, references: Mapping[str, Reference]) -> list[Answer]:
-    """The reference where the passages shown hold it; a question whose passages do not is declined."""
+    """Return the reference answer where a shown passage is relevant, and an abstention elsewhere."""
     found = []
     for query_id, answer in answers.items():
         reference = references[query_id]

@@ -83,7 +83,7 @@ def graded_lists(rows: Sequence[Mapping[str, Any]], documents: Mapping[str, Docu
 
 
 def usable(lists: Sequence[Graded], recipe: RerankerRecipe) -> list[Graded]:
-    """Lists that there is something to learn from: ``listwise`` learns nothing where all labels are equal.
+    """Return the lists that something can be learned from: ``listwise`` learns nothing where all labels are equal.
 
     Raises ValueError if there are no labels, or if no two differ.
     """
@@ -104,7 +104,7 @@ def dev_lists(recipe: RerankerRecipe, documents: Mapping[str, Document], inputs:
 
 
 class DevLists:
-    """The lists that a look at dev reranks, with their texts and judgements."""
+    """The lists that a dev evaluation reranks, with their texts and judgements."""
 
     def __init__(self, recipe: RerankerRecipe, documents: Mapping[str, Document], inputs: Inputs) -> None:
         queries, self.qrels = read_queries(inputs["dev_queries"]), read_judgements(inputs["dev_qrels"])
@@ -119,7 +119,7 @@ class DevLists:
         return self._mean({key: reordered(hits, [next(scores) for _ in hits]) for key, hits in self.lists.items()})
 
     def as_they_come(self) -> float:
-        """Mean ndcg@10 of the lists before reranking: what a reranker has to beat."""
+        """Return the mean ndcg@10 of the lists before reranking."""
         return self._mean(self.lists)
 
     def _mean(self, lists: Run) -> float:

@@ -1,7 +1,7 @@
 """tune_retriever: triplets or labelled lists in, a tuned bi-encoder out.
 
 The recipes are in `harness.training.retrievers`. A checkpoint is chosen on dev by ranking the passages that the
-untuned retriever finds there: a small corpus of the likely mistakes, so that a look costs seconds.
+untuned retriever finds there: a small corpus of likely mistakes, so that a dev evaluation takes seconds.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ def _labelled(
 
 
 def measured_on_dev(model: Any, inputs: Inputs) -> Callable[[], float] | None:
-    """What scores the model on dev: mean ndcg@10 over up to 50 queries; None if dev was not given."""
+    """Return a function that scores the model on dev (mean ndcg@10 of up to 50 queries); None without dev."""
     if "dev_run" not in inputs:
         return None
     queries, qrels = read_queries(inputs["dev_queries"]), read_judgements(inputs["dev_qrels"])

@@ -1,7 +1,4 @@
-"""Bounds that verdicts and advice rest on: the form of a suite's `gates`, `limits` and `prices`.
-
-Knows nothing of what is measured or compared.
-"""
+"""Bounds for verdicts and advice: a suite's `gates`, `limits`, `prices` and `diagnose`."""
 
 from __future__ import annotations
 
@@ -47,7 +44,7 @@ class Gate(Spec):
 
     @property
     def bounds(self) -> tuple[str, ...]:
-        """What is bounded and how: two gates of a suite must not be alike in it."""
+        """What is bounded and how; no two gates of a suite may be equal in it."""
         return (str(self.measure),) if self.measure else (str(self.probe), "relative" if self.ceiling is None else "")
 
     @property
@@ -78,9 +75,9 @@ class Prices(Spec):
 
 
 class Diagnose(Spec):
-    """How `harness diagnose` looks: answers to `generation_queries` questions, with each of `contexts` passages shown.
+    """Settings of `harness diagnose`: `generation_queries` answers for each number of passages in `contexts`.
 
-    `examples` questions are named for each place in the funnel.
+    The report names `examples` questions for each place in the funnel.
     """
 
     generation_queries: Positive = 100

@@ -1,4 +1,4 @@
-"""Settings of a suite that do not go together. Knows what specs mean, and nothing of files and lines."""
+"""Conflicts between settings of a suite. Knows what specs mean, and nothing of files and lines."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from harness.values.measures import Measure, parse
 
 
 class Conflict(NamedTuple):
-    """Settings that do not go together: where that is reported, what it is, and what else was looked at."""
+    """A conflict: the key it is reported at, what it is, what to do, and the other keys it was read from."""
 
     at: KeyPath
     what: str
@@ -23,7 +23,7 @@ class Conflict(NamedTuple):
 
 
 def conflicts(suite: Suite) -> Iterator[Conflict]:
-    """What does not go together; each is looked for in what could be read of the suite."""
+    """Yield every conflict in what could be read of a suite."""
     depth, read_depth = suite.pipeline.depth, (("pipeline", "depth"),)
     raise_depth, add_pattern = "raise the depth", "add answer_format: {pattern: ...}"
     for number, measure in enumerate(suite.measures):
@@ -71,11 +71,11 @@ def conflicts(suite: Suite) -> Iterator[Conflict]:
         yield Conflict(("baseline_rows",), what, "add it")
     yield from _forgetting_conflicts(suite)
     yield from _llm_conflicts(suite)
-    yield from _strategy_conflicts(suite)
+    yield from _candidate_conflicts(suite)
 
 
 def _forgetting_conflicts(suite: Suite) -> Iterator[Conflict]:
-    """What does not go together with the other data set that tuned models are scored on."""
+    """Yield conflicts of the section `forgetting`."""
     rule, own, no_generator = suite.forgetting, suite.dataset, suite.pipeline.generator is None
     if rule is None:
         return
@@ -93,7 +93,7 @@ def _forgetting_conflicts(suite: Suite) -> Iterator[Conflict]:
 
 
 def _llm_conflicts(suite: Suite) -> Iterator[Conflict]:
-    """What does not go together where language models play roles."""
+    """Yield conflicts of the roles of language models."""
     generator = suite.pipeline.generator
     if generator is not None and generator.model == SERVED and suite.llm.generator is None:
         at: KeyPath = ("pipeline", "generator", "model")
@@ -114,8 +114,8 @@ def _llm_conflicts(suite: Suite) -> Iterator[Conflict]:
             yield Conflict(("utility", "right"), "rubric needs a text", "add 'rubric: ...'", (("rubric",),))
 
 
-def _strategy_conflicts(suite: Suite) -> Iterator[Conflict]:
-    """What does not go together in the candidates and in `factorial`."""
+def _candidate_conflicts(suite: Suite) -> Iterator[Conflict]:
+    """Yield conflicts of the candidates and of `factorial`."""
     no_generator = suite.pipeline.generator is None
     need, add, read = "there is no generator to tune", "add pipeline.generator", (("pipeline", "generator"),)
     served, name_one = "a generator behind an endpoint cannot be tuned here", "name a folder or an embedded model"
@@ -142,7 +142,7 @@ def _strategy_conflicts(suite: Suite) -> Iterator[Conflict]:
 
 
 def _recipe_conflicts(suite: Suite, at: KeyPath, candidate: Candidate) -> Iterator[Conflict]:
-    """What the recipes and the data of a candidate come to once its changes are made."""
+    """Yield conflicts of the recipes and the data of a candidate, with its changes applied."""
     whole: dict[str, Any] = {}
     for section in ("retriever", "reranker", "generator", "mine", "label", "instruct"):
         home = "recipes" if section in PARTS else "data"

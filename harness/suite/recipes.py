@@ -31,7 +31,7 @@ def _check_model(by: str, model: str | None) -> None:
 
 
 class RoundTrip(Spec):
-    """Keep a synthetic query if one of these finds its document among the first k."""
+    """Keep a synthetic query if one of these retrievers has its document among the first k."""
 
     k: Positive = 20
     by: Literal["bm25", "untuned", "either"] = "either"
@@ -194,10 +194,11 @@ class RetrieverRecipe(Recipe):
 
 
 class RerankerRecipe(Recipe):
-    """How a cross-encoder is tuned; it starts from the pipeline's reranker, or from `model` if there is none.
+    """How a cross-encoder is tuned: from the pipeline's reranker, or from `model` if there is none.
 
-    ``bce``: each label on its own; ``listwise``: the order of the labels of a query (LambdaLoss). Dev is looked at
-    `checkpoints` times, on `dev_queries` lists, and training stops after `patience` looks without a gain.
+    ``bce``: each label on its own; ``listwise``: the order of the labels of a query (LambdaLoss). Dev is evaluated
+    `checkpoints` times, on the runs of `dev_queries` queries; training stops after `patience` evaluations without a
+    gain.
     """
 
     recipe: Literal["bce", "listwise"] = "bce"

@@ -1,4 +1,4 @@
-"""What every candidate is made with, as resolved: the suite's sections with the candidate's changes in them."""
+"""The resolved settings of every candidate: the suite's sections with the candidate's changes applied."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """A suite as frozen values.
 
-The classes below are the form of `suite.yaml`; `suite_files` reads it. A stage's section has the stage's name, its
-class the stage's name in CamelCase. This module must not know how anything is computed.
+The classes below are the schema of `suite.yaml`; `files` reads it. This module must not know how anything is computed.
 """
 
 from __future__ import annotations
@@ -87,7 +86,7 @@ class Generator(Spec):
 
 
 class AnswerEnd(Spec):
-    """How much of what a generator writes is its answer: all, or what stands before the first string of `stop`."""
+    """Where an answer ends: before the first of the strings in `stop`, if there are any."""
 
     stop: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Unique] = ()
 
@@ -101,8 +100,8 @@ class AnswerFormat(Spec):
 class Pipeline(Spec):
     """The untuned parts that every candidate starts from.
 
-    Lists are `depth` documents long; a reranker orders the first `rerank_depth` of them anew; the generator is shown
-    the first `context`.
+    Runs have `depth` documents for a query; a reranker reorders the first `rerank_depth` of them; the generator is
+    shown the first `context`.
     """
 
     retriever: Retriever = Retriever()
@@ -118,10 +117,10 @@ C = TypeVar("C", bound=Spec)
 
 
 class Candidate(Spec):
-    """A tuning strategy: the parts it tunes, in this order, and what it changes in their recipes and their data.
+    """A set of changes to the pipeline: the parts that are tuned, in this order, and changes of their recipes and data.
 
-    Each part is trained on what the ones before it produce: ``[retriever, reranker]`` trains the reranker on the lists
-    of the tuned retriever, ``[reranker, retriever]`` on those of the untuned one.
+    Each part is trained on the output of the parts before it: ``[retriever, reranker]`` trains the reranker on runs of
+    the tuned retriever, ``[reranker, retriever]`` on runs of the untuned one.
     """
 
     tune: Annotated[tuple[Part, ...], Unique, Field(min_length=1)]

@@ -1,6 +1,6 @@
-"""Answers to train on: written by an LLM from a passage, what is no answer thrown away; and whether a text holds one.
+"""Answers to train on: an LLM writes them from a passage, and those that are no use are dropped.
 
-Beside `instruct`, as `judging` is beside `label`. The LLM runs in process or behind an endpoint; what is thrown away is
+For the stage `instruct`. The LLM runs in process or behind an endpoint; what is thrown away is
 the same. Must not know which questions are asked or why.
 """
 

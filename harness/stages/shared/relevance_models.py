@@ -1,4 +1,4 @@
-"""How relevant a passage is to a query, from 0 to 1: asked of an LLM, or of a cross-encoder. Knows no stages.
+"""The relevance of a passage to a query, from 0 to 1, by an LLM or a cross-encoder. Knows no stages.
 
 An LLM answers with a JSON object. What cannot be read as one is a failure with its reason, never a guess.
 """

@@ -1,4 +1,4 @@
-"""What stages share that ask a model at an endpoint: what of it enters the key, and how failures are counted.
+"""Asking a model at an endpoint from a stage: which settings enter the key, and how failures are counted.
 
 Must not know where a model is served; see `llm.services`.
 """
@@ -22,7 +22,7 @@ MENDED = "answers whose JSON was mended"
 
 
 class Endpoint(Spec):
-    """All of a role that can change what is written: its identity, and the full texts that it is asked by."""
+    """The settings of a role that can change its answers: its identity, and the full texts of its prompts."""
 
     model: str
     temperature: float | None
