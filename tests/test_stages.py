@@ -32,7 +32,7 @@ from harness.stages.shared.wording import clean_query
 from harness.stages.sift import ENGLISH_TEXTS, LeakageAudit, SiftSpec, sift
 from harness.stages.synthesize import SynthesizeSpec, assign_kinds, choose_documents
 from harness.suite.recipes import RoundTrip
-from harness.suite.recipes import SynthesizeSpec as SynthesizeRule
+from harness.suite.recipes import Synthesize as SynthesizeRule
 from harness.suite.spec import Retriever
 from harness.values.records import Document, Pair, Query, Reference, Usage
 

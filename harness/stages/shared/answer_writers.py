@@ -1,7 +1,7 @@
 """Answers to train on: an LLM writes them from a passage, and those that are no use are dropped.
 
-For the stage `instruct`. The LLM runs in process or behind an endpoint; what is thrown away is
-the same. Must not know which questions are asked or why.
+For the stage `instruct`. The LLM runs in process or behind an endpoint; what is dropped is the same in both cases. Must
+not know which questions are asked or why.
 """
 
 from __future__ import annotations
