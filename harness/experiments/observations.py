@@ -10,7 +10,7 @@ from harness.data.formats import read_run
 from harness.diagnosis import funnel, loss_curves
 from harness.diagnosis.oracle_gains import Substituted, oracle_gains
 from harness.planning.graph import Plan, SystemPlan
-from harness.planning.oracles import CONTEXT, DEEP
+from harness.planning.oracles import DEEP, context_row, other_contexts
 from harness.scoring import Rule
 from harness.stages.retrieve import RUN_FILE
 from harness.stages.shared.common import read_answers
@@ -118,15 +118,12 @@ class Examined:
         yield loss_curves.depth_curve(*args)
         yield loss_curves.depth_curve(*args, "hit_rate", also=(min(self.suite.pipeline.rerank_depth, self.depth),))
         chosen = self.suite.pipeline.context
-        shown = {chosen: UNTUNED} | {int(name.rpartition("-")[2]): name for name in self.systems if _is_context(name)}
+        shown = {chosen: UNTUNED} | {count: context_row(count) for count in other_contexts(self.suite, self.depth)}
+        shown = {count: name for count, name in shown.items() if name in self.systems}
         for measure in self.measures:
             by_context = {count: self.values(name, measure) for count, name in sorted(shown.items())}
             if not measure.is_rank and any(by_context.values()):
                 yield loss_curves.context_curve(by_context, self.groups, measure, chosen)
-
-
-def _is_context(name: str) -> bool:
-    return name.startswith(f"{CONTEXT}-")
 
 
 def part_times(serving: Serving | None, timings: Sequence[Timing]) -> tuple[PartTime, ...]:

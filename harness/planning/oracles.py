@@ -19,7 +19,7 @@ from harness.values.systems import UNTUNED
 
 DEEPER = 2
 """The pool is also retrieved this many times deeper, to see what more depth would find."""
-DEEP, CONTEXT = "deeper-pool", "context"
+DEEP = "deeper-pool"
 DEFAULT_RANK = Measure("ndcg", 10)
 
 
@@ -56,6 +56,16 @@ def pipeline_identity(suite: Suite) -> str:
     models = {part.model for part in parts if part is not None and part.model != SERVED}
     served = suite.answerer.identity if suite.answerer else None
     return digest_of([pipeline.key_settings(), {name: model_digest(name) for name in sorted(models)}, served])
+
+
+def other_contexts(suite: Suite, depth: int) -> list[int]:
+    """Numbers of passages that answers are also written with, beside that of the pipeline; `depth` is the run's."""
+    return sorted({min(count, depth) for count in suite.diagnose.contexts} - {suite.pipeline.context})
+
+
+def context_row(passages: int) -> str:
+    """The name of the row whose answers are written with so many passages."""
+    return f"context-{passages}"
 
 
 def build_diagnosis_plan(suite: Suite, dataset: Dataset) -> Plan:
@@ -108,13 +118,11 @@ class _DiagnosisPlanner(Calls):
         return rows
 
     def _contexts(self) -> list[int]:
-        depth, chosen = self.depth, self.suite.pipeline.context
-        return sorted({min(count, depth) for count in self.suite.diagnose.contexts} - {chosen})
+        return other_contexts(self.suite, self.depth)
 
     def _with_context(self, count: int, run: str) -> SystemPlan:
-        name = f"{CONTEXT}-{count}"
         answers = self.answered("run", f"untuned with {count} passages", run, context=count)
-        return SystemPlan(name, 0, "baseline", (), None, answers, None, ServingKeys())
+        return SystemPlan(context_row(count), 0, "baseline", (), None, answers, None, ServingKeys())
 
     def _ideal(self, part: Part, run: str) -> SystemPlan:
         name = f"ideal-{part}"
