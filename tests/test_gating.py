@@ -380,7 +380,7 @@ def test_a_gate_on_an_unknown_measure(project: Project) -> None:
             {"probe": "p95_ms", "ceiling": 1, "on_inconclusive": "fail"},
             "'on_inconclusive' is for measures: a probe is never inconclusive",
         ),
-        ({"measure": "faithfulness", "margin": 0.1}, "is judged by an LLM and exists only where an answer was given"),
+        ({"measure": "faithfulness", "margin": 0.1}, "is judged by an LLM and scores answered questions only"),
     ],
 )
 def test_a_gate_that_is_wrong_is_told_from_the_file(gate: dict[str, Any], what: str, project: Project) -> None:

@@ -260,8 +260,8 @@ def test_what_is_missing_is_named() -> None:
     assert problems_of("title: x") == [
         f"s.yaml:1: {key}: missing; add '{key}:'" for key in ("schema", "name", "dataset", "measures")
     ]
-    assert problems_of(GOOD.replace("suite-1", "suite-2")) == [
-        "s.yaml:1: schema: 'harness/suite-2' is not allowed; did you mean 'harness/suite-2'?"
+    assert problems_of(GOOD.replace("suite-2", "suite-3")) == [
+        "s.yaml:1: schema: 'harness/suite-3' is not allowed; did you mean 'harness/suite-2'?"
     ]
 
 
@@ -469,7 +469,7 @@ def test_mistakes_in_the_roles_of_language_models(llm: dict[str, Any], told: str
         (
             {"llm": {"generator": {"model": "m"}}, "pipeline.generator": {"model": "llm:generator", "thinking": True},
              "candidates": {}},
-            "pipeline.generator.thinking: switches the chat template of a model that runs here, and this one is asked",
+            "pipeline.generator.thinking: applies to a model that runs here, and the generator is at an endpoint",
         ),
     ],
 )  # fmt: skip
