@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
+import inspect
 import io
 import warnings
 from pathlib import Path
@@ -111,9 +113,6 @@ def test_inputs_with_numbers_are_any_number_of_them() -> None:
 
 
 def test_every_stage_declares_the_inputs_that_it_reads() -> None:
-    import ast
-    import inspect
-
     for name in STAGES:
         declared = load_stage(name)
         tree = ast.parse(inspect.getsource(inspect.getmodule(declared.run) or toy_stages))
@@ -124,3 +123,10 @@ def test_every_stage_declares_the_inputs_that_it_reads() -> None:
             and isinstance(node.slice, ast.Constant)
         }  # fmt: skip
         assert read <= {*declared.takes.required, *declared.takes.optional}, name
+
+
+def test_every_module_beside_what_is_shared_is_a_stage() -> None:
+    folder = Path(inspect.getfile(load_stage)).parent
+    assert {f"harness.stages.{path.stem}" for path in folder.glob("*.py")} - {"harness.stages.__init__"} == {
+        *STAGES.values()
+    }
