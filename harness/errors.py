@@ -2,6 +2,7 @@
 
     HarnessError                 anything a user can act on
     |-- ConfigError       (2)    a suite or a command line is wrong; carries every problem found
+    |   |-- DatasetMissing (2)  the folder of a suite's data set is not here, and nothing else is wrong
     |   `-- DataError     (2)    a data set is wrong: file, line, what to do
     |-- ModelMissing      (2)    a model or its package is not installed
     |-- StageFailed       (3)    one stage call raised, crashed or ran out of memory
@@ -48,6 +49,10 @@ class HarnessError(Exception):
 
 class ConfigError(HarnessError):
     """A suite file or a command line cannot be used as it stands."""
+
+
+class DatasetMissing(ConfigError):
+    """A suite can be read, and its data set is not on this machine."""
 
 
 class DataError(ConfigError):

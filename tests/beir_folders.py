@@ -11,7 +11,7 @@ import pytest
 
 from harness.data.datasets import Dataset, load_dataset
 from harness.errors import DataError
-from harness.suite.sources import Dataset as DatasetSpec
+from harness.suite.sources import DatasetSource as DatasetSpec
 from harness.suite.sources import Grouping
 
 Rows = list[dict[str, Any]]

@@ -194,7 +194,7 @@ def ledger() -> tuple[LedgerRow, ...]:
 
 def spec() -> dict[str, Any]:
     return {
-        "schema": "harness/suite-1",
+        "schema": "harness/suite-2",
         "name": "covidqa",
         "dataset": {"path": "/data/covidqa", "group": {"doc_id_prefix": "-"}},
         "evaluate": {"split": "test", "generation_queries": 120},

@@ -13,10 +13,10 @@ import yaml
 from harness.data.formats import read_run, write_run
 from harness.execution.executors import Cost, Request
 from harness.execution.probe import TIMES_FILE
-from harness.stages import common
-from harness.stages.answer import Answer as AnswerSpec
+from harness.stages.answer import AnswerSpec as AnswerSpec
 from harness.stages.answer import choose_contexts
 from harness.stages.retrieve import RUN_FILE
+from harness.stages.shared import common
 from harness.suite.recipes import ABSTENTION
 from harness.values.records import Answer, Progress, Usage
 
@@ -72,7 +72,7 @@ def write_dataset(folder: Path, word: str = "Passage") -> Path:
 def write_suite(folder: Path, **changes: Any) -> Path:
     """A suite on that data set, in a file beside it."""
     value = {
-        "schema": "harness/suite-1",
+        "schema": "harness/suite-2",
         "name": "planted",
         "dataset": {"path": "data", "group": {"doc_id_prefix": "-"}},
         "evaluate": {"split": "test", "generation_queries": 20, "probe_queries": 5, "probe_generations": 2},

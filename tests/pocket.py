@@ -15,13 +15,13 @@ from harness.data.datasets import Dataset, load_dataset
 from harness.errors import StageFailed
 from harness.execution.executors import Cost, Request
 from harness.suite.files import parse_suite
-from harness.suite.sources import Dataset as DatasetSpec
+from harness.suite.sources import DatasetSource as DatasetSpec
 from harness.suite.spec import Suite
 from harness.values.records import Progress, Usage
 
 FOLDER = Path(__file__).resolve().parent.parent / "fixtures" / "pocket"
 SUITE: dict[str, Any] = {
-    "schema": "harness/suite-1",
+    "schema": "harness/suite-2",
     "name": "toy",
     "dataset": {"path": "fixture:pocket", "group": {"doc_id_prefix": "-"}},
     "evaluate": {"split": "test", "generation_queries": 6, "probe_queries": 5, "probe_generations": 2},

@@ -16,8 +16,8 @@ from harness.data.formats import write_run
 from harness.errors import ConfigError
 from harness.experiments import benchmark
 from harness.experiments.diagnose import diagnose
-from harness.stages import common
 from harness.stages.retrieve import RUN_FILE
+from harness.stages.shared import common
 from harness.values.findings import Outcome
 
 

@@ -9,9 +9,9 @@ import pytest
 import tiny
 
 from harness.models import generation
-from harness.stages import common
-from harness.stages.answer import Answer, answer, choose_contexts, turns_of
-from harness.stages.prompts import question_turn
+from harness.stages.answer import AnswerSpec, answer, choose_contexts, turns_of
+from harness.stages.shared import common
+from harness.stages.shared.prompts import question_turn
 from harness.suite.spec import Generator
 from harness.values.records import Document
 
@@ -43,8 +43,8 @@ def inputs(tmp_path: Path) -> dict[str, Path]:
     return {name: tmp_path / name for name in ("corpus", "queries", "contexts", "model")}
 
 
-def asked(source: str) -> Answer:
-    return Answer(generator=GENERATOR, context=1, source=source)
+def asked(source: str) -> AnswerSpec:
+    return AnswerSpec(generator=GENERATOR, context=1, source=source)
 
 
 def adapter(folder: Path, model: Path, seed: int) -> Path:

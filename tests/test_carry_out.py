@@ -26,7 +26,7 @@ def plan() -> Plan:
 @pytest.fixture
 def store(tmp_path: Path, plan: Plan) -> FolderStore:
     store = FolderStore(tmp_path / "store")
-    plan.parts.publish(store)
+    plan.artifacts.publish(store)
     return store
 
 
@@ -95,7 +95,7 @@ def test_a_failed_call_takes_along_what_needs_it_and_nothing_else(plan: Plan, st
 def test_a_failed_seed_leaves_the_other_seed_alone(tmp_path: Path) -> None:
     plan = build_plan(pocket.suite({"seeds": [3, 4]}), pocket.dataset())
     store = FolderStore(tmp_path / "store")
-    plan.parts.publish(store)
+    plan.artifacts.publish(store)
     done = go(plan, store, Pretender(failing("tune_retriever", seed=3)))
     assert {plan.calls[key].label for key in done.failed} == {
         planned.label for planned in plan.calls.values() if "seed 3" in planned.label
@@ -221,7 +221,7 @@ def test_requests_hold_the_environment_of_their_time_and_the_device_of_their_sui
     for number, (device, plan) in enumerate(plans.items()):
         monkeypatch.setenv("OPENAI_API_KEY", f"key {number}")
         root = store.root / device
-        plan.parts.publish(FolderStore(root))
+        plan.artifacts.publish(FolderStore(root))
 
         def note(stage: str, request: Request, device: str = device) -> None:
             told = request.environment or {}
@@ -236,7 +236,7 @@ def test_requests_hold_the_environment_of_their_time_and_the_device_of_their_sui
 
 
 def test_a_part_that_is_missing_fails_what_reads_it_with_advice(plan: Plan, store: FolderStore) -> None:
-    place = store.get(plan.parts.keys["dev.queries"])
+    place = store.get(plan.artifacts.keys["dev.queries"])
     assert place is not None
     shutil.rmtree(place)
     done = go(plan, store, Pretender())
@@ -265,6 +265,6 @@ def test_what_another_process_made_meanwhile_is_taken(plan: Plan, store: FolderS
 
 def test_publishing_parts_twice_writes_them_once(plan: Plan, store: FolderStore) -> None:
     before = {path: path.stat().st_mtime_ns for path in store.root.glob("??/*/*")}
-    plan.parts.publish(store)
+    plan.artifacts.publish(store)
     assert {path: path.stat().st_mtime_ns for path in store.root.glob("??/*/*")} == before
-    assert len(before) >= 2 * len(set(plan.parts.keys.values()))
+    assert len(before) >= 2 * len(set(plan.artifacts.keys.values()))

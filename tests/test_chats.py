@@ -23,9 +23,9 @@ from harness.models import generation
 from harness.models.chats import ChatTemplate, Turn
 from harness.models.prompting import Prompting, look, told
 from harness.stages import answer as answering
-from harness.stages import common
 from harness.stages import tune_generator as tuning
 from harness.stages.instruct import INSTRUCTIONS_FILE
+from harness.stages.shared import common
 from harness.suite.recipes import GeneratorRecipe
 from harness.suite.spec import Generator
 from harness.training.generators import load_tokenizer
@@ -144,7 +144,7 @@ def test_every_template_works_from_doctor_to_tuned_answers(
     coder = load_tokenizer(model)[0]
     for kind, few_shot, source in (("untuned", 0, "given"), ("few-shot", 2, "given"), ("closed-book", 0, "none")):
         read.clear()
-        spec = answering.Answer(generator=rule, context=2, source=source, few_shot=few_shot)
+        spec = answering.AnswerSpec(generator=rule, context=2, source=source, few_shot=few_shot)
         usage = answering.answer(spec, inputs, part(tmp_path, kind), 0, silent)
         assert [one.text for one in common.read_answers(tmp_path / kind).values()] == ["nine hours"] * 2
         assert usage.notes["answers"] == 2
@@ -162,9 +162,9 @@ def test_every_template_works_from_doctor_to_tuned_answers(
     monkeypatch.setattr(tuning, "tune", lambda *rest: (trained.extend(rest[2]), real(*rest))[1])
     shown = tuning.Prompted(model="tiny", instruction=INSTRUCTION, passage_tokens=rule.passage_tokens)
     tuning.tune_generator(
-        tuning.TuneGenerator(generator=shown, recipe=recipe), inputs, part(tmp_path, "adapter"), 0, silent
+        tuning.TuneGeneratorSpec(generator=shown, recipe=recipe), inputs, part(tmp_path, "adapter"), 0, silent
     )
-    spec = answering.Answer(generator=rule, context=2, source="given")
+    spec = answering.AnswerSpec(generator=rule, context=2, source="given")
     answering.answer(spec, {**inputs, "adapter": tmp_path / "adapter"}, part(tmp_path, "tuned"), 0, silent)
     assert sorted(one.prompt for one in trained) == sorted(read)
     for one in trained:
@@ -363,7 +363,7 @@ def test_failures_name_the_setting_and_are_no_answers(tmp_path: Path) -> None:
     chain = ("<think>", "let me see")
     model = chatty.generator(tmp_path / "model", chatty.CHATML, chain)
     inputs, rule = inputs_of(tmp_path, model), Generator(model="tiny", instruction=INSTRUCTION, max_new_tokens=3)
-    spec = answering.Answer(generator=rule, context=2, source="given")
+    spec = answering.AnswerSpec(generator=rule, context=2, source="given")
     with pytest.raises(ValueError, match=r"none of 2 questions was answered \(the first: the model was still thinking"):
         answering.answer(spec, inputs, part(tmp_path, "out"), 0, silent)
     assert not (tmp_path / "out" / "answers.jsonl").exists()
@@ -396,7 +396,7 @@ def test_answers_are_whole_up_to_a_stop_string_and_thoughts_are_no_part_of_them(
 ) -> None:
     model = chatty.generator(tmp_path / "model", chatty.CHATML, chain)
     inputs, rule = inputs_of(tmp_path, model), Generator(model="tiny", instruction=INSTRUCTION, max_new_tokens=limit)
-    spec = answering.Answer(generator=rule, context=2, source="given", stop=stop)
+    spec = answering.AnswerSpec(generator=rule, context=2, source="given", stop=stop)
     usage = answering.answer(spec, inputs, part(tmp_path, "out"), 0, silent)
     found = common.read_answers(tmp_path / "out")
     assert {(one.text, one.cut, one.thought) for one in found.values()} == {(text, cut, True)}

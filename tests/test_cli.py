@@ -22,7 +22,7 @@ from harness.models.inspection import Inspection
 from harness.models.loaders import EMBEDDED
 from harness.suite import builtin
 from harness.suite.recipes import PARTS
-from harness.suite.spec import REFERENCE_ROWS
+from harness.suite.spec import BASELINE_ROWS
 from harness.values.measures import KINDS
 
 HEAVY = {"torch", "transformers", "sentence_transformers", "ranx", "ragas", "pandas", "bm25s", "datasets", "scipy"}
@@ -101,7 +101,7 @@ def test_a_suite_that_there_is_not(command: str, leave: Leave) -> None:
 
 def test_each_problem_of_a_suite_is_one_line(leave: Leave, tmp_path: Path) -> None:
     (tmp_path / "suite.yaml").write_text(
-        "schema: harness/suite-1\nname: a\ndataset: {builder: scipy-api}\nmeasure: [a]\n"
+        "schema: harness/suite-2\nname: a\ndataset: {builder: scipy-api}\nmeasure: [a]\n"
     )
     code, out, error = leave("plan", "suite.yaml")
     assert (code, out) == (2, "")
@@ -139,7 +139,7 @@ def test_list(leave: Leave, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HARNESS_DATA", raising=False)
     code, out, _ = leave("list")
     assert code == 0
-    for word in [*builtin.suite_names(), *KINDS, *REFERENCE_ROWS, "mnrl", "retriever-judged", "reranker-first"]:
+    for word in [*builtin.suite_names(), *KINDS, *BASELINE_ROWS, "mnrl", "retriever-judged", "reranker-first"]:
         assert word in out
     for part in PARTS:
         assert f"Recipes for the {part}: " in out
@@ -161,7 +161,7 @@ def test_list_as_json(leave: Leave, monkeypatch: pytest.MonkeyPatch) -> None:
         "retriever": ["mnrl", "triplet", "distill", "raw"], "reranker": ["bce", "listwise"],
         "generator": ["lora", "qlora"],
     }  # fmt: skip
-    assert value["baseline_rows"] == list(REFERENCE_ROWS)
+    assert value["baseline_rows"] == list(BASELINE_ROWS)
 
 
 def test_a_shipped_suite_that_is_wrong_is_not_hidden(

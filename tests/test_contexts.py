@@ -97,7 +97,7 @@ def test_fixed_contexts_are_what_every_system_answers_from() -> None:
     changes = {"measures": ["ndcg@10", "abstention"], "evaluate": {"contexts": {"lacking": 0.5}}}
     plan = build_plan(pocket.suite(changes), pocket.dataset())
     answers = {one.name: plan.calls[one.answers].call for one in plan.systems if one.answers}
-    assert answers["untuned"].inputs["contexts"] == plan.parts.keys["contexts"]
+    assert answers["untuned"].inputs["contexts"] == plan.artifacts.keys["contexts"]
     assert answers["untuned"].spec["source"] == "given"
     assert answers["closed-book"].spec["source"] == "none"
     assert "oracle-context" not in answers

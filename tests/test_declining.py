@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from harness.planning.plan import build_plan
 from harness.scoring import Rule, is_abstention
 from harness.scoring.answers import abstention_table, has_format, utility
-from harness.suite.declining import Abstention, own_sentences
+from harness.suite.declining import AbstentionSentences, own_sentences
 from harness.suite.files import load_suite
 from harness.suite.recipes import ABSTENTION
 from harness.suite.spec import Generator, Utility
@@ -180,7 +180,7 @@ def test_a_suite_s_sentences() -> None:
 @pytest.mark.parametrize("sentences", [["..."], [""], ["a", "a"]])
 def test_a_sentence_that_is_none_is_refused(sentences: list[str]) -> None:
     with pytest.raises(ValidationError):
-        Abstention(sentences=sentences)
+        AbstentionSentences(sentences=sentences)
 
 
 def test_examples_and_training_decline_by_the_suite_s_sentence() -> None:

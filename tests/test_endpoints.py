@@ -147,7 +147,7 @@ def calibrate(path: Path, store: Path, bar: float) -> None:
     found = Calibration(
         measure="faithfulness", judge={}, settings=scoring.measurement_settings(measure, settings), rows=100,
         scored=100, failed=0, reasons={}, not_applicable={}, turns=100, raters=3, accepted=50, refused=50,
-        scale=(1.0, 4.0), cut=suite.llm.judge.cut, bar=bar, agreement=Agreement(), ceiling=Agreement(),
+        scale=(1.0, 4.0), cut=suite.llm.judge.accepted_from, bar=bar, agreement=Agreement(), ceiling=Agreement(),
         failures_against=sure, resamples=10, seed=0,
     )  # fmt: skip
     place = judges.place_of(store, measure, settings)

@@ -9,6 +9,7 @@ from harness.errors import ConfigError, DataError, HarnessError, Problem, neares
 
 CODES = {
     "ConfigError": 2,
+    "DatasetMissing": 2,
     "DataError": 2,
     "ModelMissing": 2,
     "StageFailed": 3,

@@ -26,8 +26,8 @@ from harness.models.loaders import EMBEDDED, EMBEDDED_PREFIX, load_bi_encoder, l
 from harness.planning.graph import Plan
 from harness.planning.plan import build_plan
 from harness.report.card import UPSTREAM
-from harness.stages.common import encode
-from harness.stages.prompts import question_turn
+from harness.stages.shared.common import encode
+from harness.stages.shared.prompts import question_turn
 from harness.store import MANIFEST, FolderStore
 from harness.suite import builtin
 from harness.suite.files import load_suite, parse_suite
@@ -381,7 +381,7 @@ def test_a_failure_while_writing_leaves_the_folder_empty(trial: Trial, monkeypat
     ("name", "said"),
     [
         ("wohle", "suite trial: no candidate 'wohle' in the latest outcome; did you mean 'whole'?"),
-        ("untuned", "suite trial: 'untuned' is a reference row: nothing is tuned in it; name a candidate"),
+        ("untuned", "suite trial: 'untuned' is a baseline row: nothing in it is tuned; name a candidate"),
     ],
 )
 def test_what_is_no_candidate(name: str, said: str, trial: Trial) -> None:

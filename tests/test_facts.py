@@ -267,7 +267,7 @@ def test_the_curve_is_that_of_the_main_answer_measure() -> None:
 def test_signs_times_and_limits() -> None:
     sign = Sign(name="agreement", value=0.1, bar=0.2, worrying=True, about="")
     times = (PartTime(part="generator", p50_ms=90.0, p95_ms=100.0, share_p50=0.9, share_p95=0.95),)
-    setting = Setting({}, Limits(max_p95_ms=900.0, max_usd=2.0), False, True, True, 750)
+    setting = Setting({}, Limits(max_p95_ms=900.0, max_build_usd=2.0), False, True, True, 750)
     estimates = [
         CostEstimate(
             candidate=str(ms), tunes=("retriever", "reranker"), seconds=1, seconds_in_full=1, dollars=1,

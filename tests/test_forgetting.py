@@ -42,7 +42,7 @@ class Trial:
         self.plan = build_plan(self.suite, self.dataset)
         self.store = FolderStore(root / "store")
         self.services = endpoints.services_of(self.suite, root)
-        self.plan.parts.publish(self.store)
+        self.plan.artifacts.publish(self.store)
         self.execution: Execution = carry_out(
             self.plan, self.store, executor or smallsuite.Here(), InlineExecutor(), no_watch, self.services
         )
@@ -115,7 +115,7 @@ def test_the_plan_trains_nothing_and_takes_the_models_of_the_first(trial: Trial)
 
 
 def test_calls_come_after_their_inputs(trial: Trial) -> None:
-    seen = {*trial.there.plan.parts.keys.values(), *trial.plan.calls}
+    seen = {*trial.there.plan.artifacts.keys.values(), *trial.plan.calls}
     for key, planned in trial.there.plan.calls.items():
         assert set(planned.call.inputs.values()) <= seen, planned.label
         seen.add(key)
@@ -187,10 +187,14 @@ def test_a_data_set_without_references_is_told_of(whole: Plan, place: Path) -> N
 def test_passages_that_a_suite_fixes_are_fixed_on_its_own_data_alone(whole: Plan) -> None:
     fixed = whole.suite.evaluate.model_copy(update={"contexts": {"lacking": 0.5}})
     whole = Plan(
-        whole.suite.model_copy(update={"evaluate": fixed}), whole.parts, whole.given, whole.calls, whole.systems
+        whole.suite.model_copy(update={"evaluate": fixed}),
+        whole.artifacts,
+        whole.generation_sample,
+        whole.calls,
+        whole.systems,
     )
     there = elsewhere(whole)
-    assert there.plan.given.contexts == {}
+    assert there.plan.generation_sample.contexts == {}
     assert there.plan.suite.evaluate.contexts is None
     assert {planned.call.spec["source"] for planned in there.plan.calls.values() if planned.call.stage == "answer"} == {
         "run"
@@ -451,11 +455,11 @@ def test_an_unknown_key_is_named() -> None:
     [
         (
             {"forgetting": {"dataset": {"path": "fixture:pocket"}}},
-            "forgetting.dataset: the suite's own data set: forgetting shows on another; name another",
+            "forgetting.dataset: forgetting needs another data set than the suite's own; name another",
         ),
         (
             {"forgetting": {"dataset": {"builder": "scipy-api"}}, "gates": []},
-            "forgetting: it is told by gated measures, and none of them is measured there; "
+            "forgetting: forgetting is measured by gated measures, and none of them applies there; "
             "gate a rank measure, or set generation_queries",
         ),
         (
@@ -463,7 +467,7 @@ def test_an_unknown_key_is_named() -> None:
                 "forgetting": {"dataset": {"builder": "scipy-api"}},
                 "gates": [{"measure": "exact_match", "margin": 0.1}],
             },
-            "forgetting: it is told by gated measures, and none of them is measured there; "
+            "forgetting: forgetting is measured by gated measures, and none of them applies there; "
             "gate a rank measure, or set generation_queries",
         ),
         (

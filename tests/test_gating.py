@@ -349,7 +349,7 @@ def test_a_gate_on_an_unknown_measure(project: Project) -> None:
     judged.write_suite(project.root, {"gates": [{"measure": "ndgc@10", "margin": 0.1}]})
     code, _, error = project.gate()
     assert code == 2
-    assert "gates.0.measure: unknown measure 'ndgc@10'; did you mean 'ndcg'?" in error
+    assert "gates.0.measure: unknown measure 'ndgc@10'; did you mean 'ndcg@10'?" in error
 
 
 # ---- the form of gates
@@ -358,12 +358,15 @@ def test_a_gate_on_an_unknown_measure(project: Project) -> None:
 @pytest.mark.parametrize(
     ("gate", "what"),
     [
-        ({"probe": "p95_ms"}, "'margin' belongs to a measure, 'relative' to a probe"),
+        ({"probe": "p95_ms"}, "a gate on a measure needs 'margin'; on a probe, 'relative' or 'ceiling'"),
         (
             {"probe": "p95_ms", "relative": 0.1, "ceiling": 5},
             "a probe has either 'relative' or 'ceiling'; write two gates",
         ),
-        ({"measure": "ndcg@10", "margin": 0.1, "ceiling": 5}, "'margin' belongs to a measure, 'relative' to a probe"),
+        (
+            {"measure": "ndcg@10", "margin": 0.1, "ceiling": 5},
+            "a gate on a measure needs 'margin'; on a probe, 'relative' or 'ceiling'",
+        ),
         ({"probe": "p95_ms", "ceiling": 0}, "gates.0.ceiling: should be greater than 0, not 0"),
         ({"probe": "p99_ms", "ceiling": 1}, "gates.0.probe: 'p99_ms' is not allowed; did you mean 'p95_ms'?"),
         (
@@ -372,13 +375,13 @@ def test_a_gate_on_an_unknown_measure(project: Project) -> None:
         ),
         (
             {"measure": "ndcg@10", "margin": 0.1, "on_inconclusive": "fail", "advisory": True},
-            "gates.0.on_inconclusive: an advisory gate never fails; remove one of both",
+            "gates.0.on_inconclusive: an advisory gate never fails; remove one of the two",
         ),
         (
             {"probe": "p95_ms", "ceiling": 1, "on_inconclusive": "fail"},
-            "'on_inconclusive' belongs to a measure: a probe is never inconclusive",
+            "'on_inconclusive' is for measures: a probe is never inconclusive",
         ),
-        ({"measure": "faithfulness", "margin": 0.1}, "is judged by an LLM and exists only where an answer was given"),
+        ({"measure": "faithfulness", "margin": 0.1}, "is judged by an LLM and scores answered questions only"),
     ],
 )
 def test_a_gate_that_is_wrong_is_told_from_the_file(gate: dict[str, Any], what: str, project: Project) -> None:
@@ -608,7 +611,7 @@ def test_files_that_cannot_be_judged(
 @pytest.mark.parametrize(
     ("measure", "what"),
     [
-        ("ndgc@10", "unknown measure 'ndgc@10'; did you mean 'ndcg'?"),
+        ("ndgc@10", "unknown measure 'ndgc@10'; did you mean 'ndcg@10'?"),
         ("ndcg", "measure 'ndcg' should be written like 'ndcg@10'"),
         ("exact_match", "exact_match needs answers; take one such as ndcg@10"),
     ],

@@ -23,10 +23,10 @@ from harness.experiments import benchmark
 from harness.models.inspection import inspect
 from harness.models.loaders import load_bi_encoder
 from harness.planning import requirements
-from harness.stages import common
-from harness.stages.index import Index, index
-from harness.stages.retrieve import RUN_FILE, Retrieve, retrieve
-from harness.stages.tune_retriever import TuneRetriever, tune_retriever
+from harness.stages.index import IndexSpec, index
+from harness.stages.retrieve import RUN_FILE, RetrieveSpec, retrieve
+from harness.stages.shared import common
+from harness.stages.tune_retriever import TuneRetrieverSpec, tune_retriever
 from harness.suite.recipes import RetrieverRecipe
 from harness.suite.spec import Retriever
 from harness.values.records import Document
@@ -93,9 +93,9 @@ def searched(root: Path, folder: Path, max_length: int = 64) -> tuple[Found, dic
     common.write_corpus(root / "corpus", DOCUMENTS)
     common.write_queries(root / "queries", QUERIES)
     rule = Retriever(model=str(folder), max_length=max_length)
-    used = index(Index(kind="dense", retriever=rule), {"corpus": root / "corpus"}, root / "index", 0, silent)
+    used = index(IndexSpec(kind="dense", retriever=rule), {"corpus": root / "corpus"}, root / "index", 0, silent)
     inputs = {"index": root / "index", "queries": root / "queries"}
-    retrieve(Retrieve(kind="dense", depth=9, retriever=rule), inputs, root / "run", 0, silent)
+    retrieve(RetrieveSpec(kind="dense", depth=9, retriever=rule), inputs, root / "run", 0, silent)
     return read_run(root / "run" / RUN_FILE, escaped=True), used.notes
 
 
@@ -185,7 +185,7 @@ def tuned(root: Path, folder: Path, recipe: dict[str, Any]) -> Path:
     text = "".join(json.dumps(row) + "\n" for row in rows)
     (root / "triplets" / "triplets.jsonl").write_text(text, encoding="utf-8")
     rule = {"epochs": 1, "batch_size": 4, "learning_rate": 0.01, "checkpoints": 1, **recipe}
-    spec = TuneRetriever(retriever=Retriever(model=str(folder), max_length=64), recipe=RetrieverRecipe(**rule))
+    spec = TuneRetrieverSpec(retriever=Retriever(model=str(folder), max_length=64), recipe=RetrieverRecipe(**rule))
     inputs = {"corpus": root / "corpus", "triplets": root / "triplets"}
     tune_retriever(spec, inputs, root / "out", 0, silent)
     return root / "out"
@@ -235,11 +235,11 @@ def test_what_doctor_accepts_is_run_untuned_and_tuned(name: str, made: Any, tmp_
 @pytest.mark.parametrize(
     ("name", "recipe", "said"),
     [
-        ("static", {"recipe": "raw"}, "recipes.retriever.recipe: raw knows a transformer with mean or cls pooling"),
-        ("static", {"lora_rank": 4}, "recipes.retriever.lora_rank: does not go with static embeddings"),
-        ("static", {"micro_batch_size": 4}, "recipes.retriever.micro_batch_size: does not go with static embeddings"),
-        ("max pooling", {"recipe": "raw"}, "the retriever is made of Transformer, Pooling (max)"),
-        ("Dense", {"recipe": "raw"}, "the retriever is made of Transformer, Pooling, Dense (mean)"),
+        ("static", {"recipe": "raw"}, "recipes.retriever.recipe: raw supports a transformer with mean or cls pooling"),
+        ("static", {"lora_rank": 4}, "recipes.retriever.lora_rank: is not possible with static embeddings"),
+        ("static", {"micro_batch_size": 4}, "recipes.retriever.micro_batch_size: is not possible with static"),
+        ("max pooling", {"recipe": "raw"}, "the retriever consists of Transformer, Pooling (max)"),
+        ("Dense", {"recipe": "raw"}, "the retriever consists of Transformer, Pooling, Dense (mean)"),
         ("CLS pooling", {"recipe": "raw"}, None),
         ("T5", {"lora_rank": 4}, None),
     ],

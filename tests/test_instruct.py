@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from harness.data.formats import load_jsonl, write_run
-from harness.stages import common
-from harness.stages.answering import LocalAnswerer, Settings, fault, holds, words_of
-from harness.stages.instruct import INSTRUCTIONS_FILE, Instruct, Material, instruct, mix
-from harness.stages.prompts import answering_head
+from harness.stages.instruct import INSTRUCTIONS_FILE, InstructSpec, Material, instruct, mix
 from harness.stages.retrieve import RUN_FILE
+from harness.stages.shared import common
+from harness.stages.shared.answer_writers import LocalAnswerer, WritingSettings, fault, holds, words_of
+from harness.stages.shared.prompts import answering_head
 from harness.suite import recipes
 from harness.suite.recipes import ABSTENTION
 from harness.values.records import Document, Reference, Usage
@@ -60,7 +60,9 @@ def artifacts(root: Path, answerable: int, unanswerable: int = 0, backwards: boo
     return {name: root / name for name in ("corpus", "queries", "qrels", "references", "run")}
 
 
-def made(spec: Instruct, inputs: Mapping[str, Path], out: Path, seed: int = 0) -> tuple[list[dict[str, Any]], Usage]:
+def made(
+    spec: InstructSpec, inputs: Mapping[str, Path], out: Path, seed: int = 0
+) -> tuple[list[dict[str, Any]], Usage]:
     out.mkdir(parents=True, exist_ok=True)
     usage = instruct(spec, inputs, out, seed, silent)
     return load_jsonl(out / INSTRUCTIONS_FILE), usage
@@ -140,7 +142,7 @@ def test_an_example_shows_what_its_kind_says(
 ) -> None:
     root = tmp_path_factory.mktemp("instruct")
     inputs = artifacts(root, known + 2, declined)
-    spec = Instruct(distractors=distractors, without_oracle=0.3, unanswerable=0.2)
+    spec = InstructSpec(distractors=distractors, without_oracle=0.3, unanswerable=0.2)
     rows, usage = made(spec, inputs, root / "out", seed)
     material = Material.read(inputs)
     for row in rows:
@@ -160,14 +162,14 @@ def test_an_example_shows_what_its_kind_says(
 
 
 def test_the_relevant_passage_stands_in_every_place_alike(tmp_path: Path) -> None:
-    rows, _ = made(Instruct(distractors=2, without_oracle=0.0), artifacts(tmp_path, 300), tmp_path / "out")
+    rows, _ = made(InstructSpec(distractors=2, without_oracle=0.0), artifacts(tmp_path, 300), tmp_path / "out")
     places = Counter(row["context"].index(f"d{int(row['query_id'][1:]):03}") for row in rows)
     assert sorted(places) == [0, 1, 2]
     assert all(70 <= count <= 130 for count in places.values())
 
 
 def test_the_order_of_the_files_changes_nothing_and_the_seed_does(tmp_path: Path) -> None:
-    spec = Instruct(examples=12, without_oracle=0.25, unanswerable=0.25)
+    spec = InstructSpec(examples=12, without_oracle=0.25, unanswerable=0.25)
     first, _ = made(spec, artifacts(tmp_path / "a", 20, 8), tmp_path / "a" / "out")
     again, _ = made(spec, artifacts(tmp_path / "b", 20, 8, backwards=True), tmp_path / "b" / "out")
     other, _ = made(spec, artifacts(tmp_path / "a", 20, 8), tmp_path / "a" / "other", seed=1)
@@ -183,7 +185,7 @@ def test_a_passage_in_which_the_answer_stands_does_not_lack_it(tmp_path: Path) -
         key = f"d{number + 1:03}"
         corpus[key] = corpus[key]._replace(text=f"{corpus[key].text}; THING{number}, and thing{number}x")
     common.write_corpus(inputs["corpus"], corpus)
-    rows, usage = made(Instruct(distractors=1, without_oracle=0.5), inputs, tmp_path / "out")
+    rows, usage = made(InstructSpec(distractors=1, without_oracle=0.5), inputs, tmp_path / "out")
     lacking = [row for row in rows if row["kind"] == "without_oracle"]
     assert len(lacking) == 3
     for row in lacking:
@@ -199,7 +201,7 @@ def test_lists_too_short_and_questions_without_use_are_counted(tmp_path: Path) -
     references = common.read_references(inputs["references"])
     references["q003"] = references["q003"]._replace(answers=(" \n",))
     common.write_references(inputs["references"], references)
-    rows, usage = made(Instruct(distractors=2, without_oracle=0.9), inputs, tmp_path / "out")
+    rows, usage = made(InstructSpec(distractors=2, without_oracle=0.9), inputs, tmp_path / "out")
     assert {row["query_id"]: (row["kind"], len(row["context"])) for row in rows} == {
         "q000": ("oracle", 1), "q001": ("without_oracle", 1), "q002": ("without_oracle", 1),
     }  # fmt: skip
@@ -213,7 +215,7 @@ def test_an_unanswerable_question_without_a_source_is_shown_what_was_found(tmp_p
     references = common.read_references(inputs["references"])
     references["q004"] = references["q004"]._replace(source_passages=())
     common.write_references(inputs["references"], references)
-    rows, _ = made(Instruct(distractors=1, unanswerable=0.3, without_oracle=0.0), inputs, tmp_path / "out")
+    rows, _ = made(InstructSpec(distractors=1, unanswerable=0.3, without_oracle=0.0), inputs, tmp_path / "out")
     (row,) = [row for row in rows if row["kind"] == "unanswerable"]
     assert row["context"] == ["d005", "d004"]
 
@@ -222,19 +224,19 @@ def test_an_answer_of_several_lines_keeps_them(tmp_path: Path) -> None:
     inputs = artifacts(tmp_path, 1)
     reference = Reference("q000", ("two\n lines", "one"), True, ())
     common.write_references(inputs["references"], {"q000": reference})
-    rows, _ = made(Instruct(without_oracle=0.0), inputs, tmp_path / "out")
+    rows, _ = made(InstructSpec(without_oracle=0.0), inputs, tmp_path / "out")
     assert rows[0]["answer"] == "two\nlines"
 
 
 def test_nothing_to_answer_is_refused_in_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"no training question has both .*; judge some"):
-        made(Instruct(), artifacts(tmp_path, 0, 3), tmp_path / "out")
+        made(InstructSpec(), artifacts(tmp_path, 0, 3), tmp_path / "out")
 
 
 def test_a_model_goes_with_answers_by_an_llm_and_with_nothing_else() -> None:
     for given_keys in ({"answers": "llm"}, {"answers": "references", "model": "m"}):
         with pytest.raises(ValidationError, match="needs 'model'"):
-            Instruct.model_validate(given_keys)
+            InstructSpec.model_validate(given_keys)
 
 
 # answers by an LLM
@@ -261,7 +263,7 @@ class FakeAnswerer:
 
 
 def with_llm(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, bad: set[str], spec: Instruct
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, bad: set[str], spec: InstructSpec
 ) -> tuple[list[dict[str, Any]], Usage, FakeAnswerer]:
     fake = FakeAnswerer(bad)
     monkeypatch.setattr("harness.stages.instruct.LocalAnswerer", lambda folder, settings: fake)
@@ -274,7 +276,7 @@ def with_llm(
 def test_an_answer_thrown_away_is_made_good_by_another_question(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    spec = Instruct(answers="llm", model="m", examples=10, without_oracle=0.3)
+    spec = InstructSpec(answers="llm", model="m", examples=10, without_oracle=0.3)
     good, _, _ = with_llm(monkeypatch, tmp_path / "a", set(), spec)
     bad = {row["query_id"] for row in good if row["kind"] == "oracle"}
     rows, usage, fake = with_llm(monkeypatch, tmp_path / "b", set(sorted(bad)[:4]), spec)
@@ -288,7 +290,7 @@ def test_an_answer_thrown_away_is_made_good_by_another_question(
 
 def test_shares_hold_when_too_few_answers_are_good(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     bad = {f"q{number:03}" for number in range(13)}
-    spec = Instruct(answers="llm", model="m", without_oracle=0.3)
+    spec = InstructSpec(answers="llm", model="m", without_oracle=0.3)
     rows, _, _ = with_llm(monkeypatch, tmp_path, bad, spec)
     kinds = Counter(row["kind"] for row in rows)
     assert kinds["without_oracle"] == round(0.3 * len(rows)) > 0
@@ -333,7 +335,7 @@ def test_an_answer_stands_in_a_text_in_whole_words(text: str, answer: str, found
 
 def test_a_model_writes_answers_and_everything_is_counted(tmp_path: Path) -> None:
     model = tiny.generator(part(tmp_path, "model"), words_of(answering_head()))
-    answerer = LocalAnswerer(model, Settings(passage_tokens=16, max_new_tokens=4, batch_size=2))
+    answerer = LocalAnswerer(model, WritingSettings(passage_tokens=16, max_new_tokens=4, batch_size=2))
     asked = [(f"what is {number}", f"passage {number}") for number in range(5)]
     texts = answerer.write(asked, silent)
     usage = answerer.usage()
@@ -344,6 +346,6 @@ def test_a_model_writes_answers_and_everything_is_counted(tmp_path: Path) -> Non
 
 
 def test_the_examples_are_one_json_object_a_line(tmp_path: Path) -> None:
-    made(Instruct(), artifacts(tmp_path, 5), tmp_path / "out")
+    made(InstructSpec(), artifacts(tmp_path, 5), tmp_path / "out")
     lines = (tmp_path / "out" / INSTRUCTIONS_FILE).read_text(encoding="utf-8").splitlines()
     assert [sorted(json.loads(line)) for line in lines] == [["answer", "context", "kind", "query", "query_id"]] * 5

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from harness.data.formats import load_jsonl, write_jsonl
 from harness.models.fakes import FakeBiEncoder
-from harness.stages import common
 from harness.stages import label as labelling
-from harness.stages.index import Index, index
-from harness.stages.label import FAILED_FILE, LABELS_FILE, Label, by_query, label
+from harness.stages.index import IndexSpec, index
+from harness.stages.label import FAILED_FILE, LABELS_FILE, LabelSpec, by_query, label
 from harness.stages.mine import TRIPLETS_FILE
-from harness.stages.relevance import Judged, Labelled
+from harness.stages.shared import common
+from harness.stages.shared.relevance_models import RelevanceLabel, RelevanceLabels
 from harness.suite.spec import Retriever
 from harness.values.records import Document, Usage
 
@@ -60,10 +60,10 @@ def labelled(root: Path, **changes: Any) -> tuple[dict[str, list[Any]], Usage]:
         "batch_size": 2, "failure_limit": 0.5, **changes,
     }  # fmt: skip
     if given["by"] in ("bm25", "fusion") or given.get("depth"):
-        index(Index(kind="dense", retriever=Retriever()), inputs, folder(root, "dense"), 0, silent)
-        index(Index(kind="bm25"), inputs, folder(root, "bm25"), 0, silent)
+        index(IndexSpec(kind="dense", retriever=Retriever()), inputs, folder(root, "dense"), 0, silent)
+        index(IndexSpec(kind="bm25"), inputs, folder(root, "bm25"), 0, silent)
         inputs |= {"dense": root / "dense", "bm25": root / "bm25"}
-    usage = label(Label.model_validate({"retriever": Retriever(), **given}), inputs, folder(root, "out"), 0, silent)
+    usage = label(LabelSpec.model_validate({"retriever": Retriever(), **given}), inputs, folder(root, "out"), 0, silent)
     return {query: list(rows) for query, rows in by_query(load_jsonl(root / "out" / LABELS_FILE)).items()}, usage
 
 
@@ -96,21 +96,26 @@ def test_lists_are_filled_to_the_depth_as_far_as_the_corpus_goes(depth: int, tmp
     assert usage.units == sum(map(len, rows.values()))
 
 
-def judged(monkeypatch: pytest.MonkeyPatch, *answers: Judged) -> list[tuple[str, str]]:
+def judged(monkeypatch: pytest.MonkeyPatch, *answers: RelevanceLabel) -> list[tuple[str, str]]:
     asked: list[tuple[str, str]] = []
 
-    def judge(by: str, model: str, items: Any, *rest: Any) -> Labelled:
+    def judge(labeler: Any, items: Any, *rest: Any) -> RelevanceLabels:
         asked.extend(items)
-        return Labelled([answers[number % len(answers)] for number in range(len(items))], 70, 30, len(items))
+        return RelevanceLabels([answers[number % len(answers)] for number in range(len(items))], 70, 30, len(items))
 
-    monkeypatch.setattr(labelling, "judge", judge)
+    monkeypatch.setattr(labelling, "label_pairs", judge)
     return asked
 
 
 def test_what_a_model_says_is_the_label_and_failures_are_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = judged(monkeypatch, Judged(0.7, "why", "", ""), Judged(0.2, "", "", ""), Judged(None, "", "", "no JSON"))
+    asked = judged(
+        monkeypatch,
+        RelevanceLabel(0.7, "why", "", ""),
+        RelevanceLabel(0.2, "", "", ""),
+        RelevanceLabel(None, "", "", "no JSON"),
+    )
     rows, usage = labelled(tmp_path, by="llm")
     assert len(asked) == 7
     assert usage.notes["labels that failed"] == 2
@@ -122,19 +127,19 @@ def test_what_a_model_says_is_the_label_and_failures_are_counted(
 
 
 def test_more_failures_than_the_limit_end_the_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    judged(monkeypatch, Judged(0.7, "", "", ""), Judged(None, "", "", "no JSON"))
+    judged(monkeypatch, RelevanceLabel(0.7, "", "", ""), RelevanceLabel(None, "", "", "no JSON"))
     labelled(tmp_path / "some", by="llm", failure_limit=0.5)
     with pytest.raises(ValueError, match=r"3 of 7 labels could not be read, more than failure_limit 40%.*no JSON"):
         labelled(tmp_path / "more", by="llm", failure_limit=0.4)
 
 
 def test_a_vague_query_may_be_replaced_by_the_one_suggested(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    judged(monkeypatch, Judged(0.3, "", "how hot is a lime kiln", ""))
+    judged(monkeypatch, RelevanceLabel(0.3, "", "how hot is a lime kiln", ""))
     rows, usage = labelled(tmp_path, by="llm", use_suggested=True)
     # The second vague query is not made equal to the first.
     assert list(rows) == ["how hot is a lime kiln", "mail on ice"]
     assert usage.notes["vague queries replaced"] == 1
-    judged(monkeypatch, Judged(0.9, "", "how hot is a lime kiln", ""))
+    judged(monkeypatch, RelevanceLabel(0.9, "", "how hot is a lime kiln", ""))
     assert list(labelled(tmp_path, by="llm", use_suggested=True)[0]) == ["kiln for lime", "mail on ice"]
 
 

@@ -17,10 +17,10 @@ from harness.diagnosis import domain_gap
 from harness.models.search import Bm25Index
 from harness.remarks import language as remarks
 from harness.scoring import PLAIN, AnswerSettings, Rule, measurement_settings, score_answers, score_run
-from harness.stages import common
-from harness.stages.answering import Form, fault, holds
-from harness.stages.sift import LeakageAudit, Sift, sift
-from harness.suite.sources import Dataset as DatasetSpec
+from harness.stages.shared import common
+from harness.stages.shared.answer_writers import Form, fault, holds
+from harness.stages.sift import LeakageAudit, SiftSpec, sift
+from harness.suite.sources import DatasetSource as DatasetSpec
 from harness.suite.spec import Retriever, Utility
 from harness.text import detect, text_of
 from harness.values.findings import LedgerRow
@@ -124,7 +124,7 @@ def test_good_synthetic_queries_are_kept_and_others_are_not(code: str, loaded: A
     pairs += [Pair(workshop.near, "d0", "question", "synthetic"), Pair(title, "d1", "keyword", "synthetic"),
               Pair(workshop.declined, "d2", "question", "synthetic"), Pair(workshop.good[0], "d0", "question", "synthetic")]  # fmt: skip
     common.write_pairs(parts["pairs"], pairs)
-    spec = Sift(leakage=0.6, round_trip=None, retriever=Retriever(), language=code)
+    spec = SiftSpec(leakage=0.6, round_trip=None, retriever=Retriever(), language=code)
     usage = sift(spec, parts, parts["out"], 0, lambda done, total: None)
     assert [pair.query for pair in common.read_pairs(parts["out"])] == list(workshop.good)
     found = {reason: usage.notes[reason] for reason in ("too near a dev or test query", "a refusal", "written twice")}

@@ -22,12 +22,12 @@ from harness.cli import main as cli
 from harness.errors import ConfigError, DataError
 from harness.experiments import leaderboard
 from harness.gates import gating
-from harness.planning.comparisons import Comparisons
 from harness.planning.plan import build_plan
 from harness.report.boardpage import BAR, LINE, _bar, _line, render_page
 from harness.report.boards import cost_class, render_boards, standing
 from harness.report.hostile import plain
 from harness.results import baselines
+from harness.statistics.comparisons import Comparisons
 from harness.suite import builtin
 from harness.values.boards import Board, Past
 
@@ -175,7 +175,7 @@ def run_and_accept(root: Path, failed: Sequence[str] = ()) -> tuple[list[Board],
     by_label = {
         one.label: [row for row in rows if (row.system, row.seed) == (one.name, one.seed)] for one in plan.systems
     }
-    made = {"comparisons": tuple(Comparisons(plan, by_label).gains()), "times_scored": 4}
+    made = {"comparisons": tuple(Comparisons(plan.suite, plan.systems, by_label).gains()), "times_scored": 4}
     judged.write_outcome(suite_file, root / ".harness", rows, **made)
     gating.accept(suite_file, "the first of its kind", root / ".harness")
     stored = [board for history in leaderboard._suites(root / ".harness") for board in leaderboard.boards_of(history)]

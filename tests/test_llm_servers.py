@@ -26,7 +26,7 @@ from harness.llm.services import Services
 from harness.llm.usage import Counted, counted
 from harness.remarks import endpoints as remarks
 from harness.scoring.ragas_judge import RubricVerdict
-from harness.stages.endpoints import MENDED
+from harness.stages.shared.remote import MENDED
 from harness.stages.synthesize import Queries
 from harness.suite.roles import ROLES, Judge, Llm, Llms, Role
 from harness.values.findings import LedgerRow

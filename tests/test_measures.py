@@ -39,9 +39,9 @@ def test_str_undoes_parse(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("ndgc@10", "unknown measure 'ndgc@10'; did you mean 'ndcg'?"),
-        ("nDCG@10", "unknown measure 'nDCG@10'; did you mean 'ndcg'?"),
-        ("recal@100", "unknown measure 'recal@100'; did you mean 'recall'?"),
+        ("ndgc@10", "unknown measure 'ndgc@10'; did you mean 'ndcg@10'?"),
+        ("nDCG@10", "unknown measure 'nDCG@10'; did you mean 'ndcg@10'?"),
+        ("recal@100", "unknown measure 'recal@100'; did you mean 'recall@100'?"),
         ("token-f1", "unknown measure 'token-f1'; did you mean 'token_f1'?"),
         ("zzz", "unknown measure 'zzz'; known here: abstention, answer_relevancy, "),
         ("ndcg", "measure 'ndcg' should be written like 'ndcg@10'"),

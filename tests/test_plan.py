@@ -14,7 +14,7 @@ from harness.data.datasets import Dataset, Split
 from harness.planning import calls as planning
 from harness.planning.graph import Plan
 from harness.planning.plan import build_plan
-from harness.stages import STAGES
+from harness.stages import STAGES, load_stage
 
 DATA_STAGES = {"synthesize", "sift", "mine"}
 TRAINED = {"tune_retriever", "index", "retrieve", "answer"}
@@ -47,7 +47,7 @@ def test_planning_twice_gives_the_same_plan() -> None:
 
 def test_calls_come_after_their_inputs() -> None:
     found = plan({"seeds": [0, 1]})
-    seen = set(found.parts.keys.values())
+    seen = set(found.artifacts.keys.values())
     for key, planned in found.calls.items():
         assert set(planned.call.inputs.values()) <= seen, planned.label
         seen.add(key)
@@ -145,7 +145,8 @@ def test_the_count_of_examples_changes_the_row_few_shot_only() -> None:
 @pytest.mark.parametrize("stage", ["mine", "index", "answer"])
 def test_the_version_of_a_stage_changes_it_and_what_follows(stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
     first = plan()
-    monkeypatch.setitem(STAGES, stage, STAGES[stage]._replace(version=99))
+    declared = load_stage(stage)
+    monkeypatch.setattr(f"{STAGES[stage]}.STAGE", dataclasses.replace(declared, version=99))
     differing = changed(first, plan())
     own = {planned.label for planned in first.calls.values() if planned.call.stage == stage}
     assert own <= differing
@@ -224,12 +225,12 @@ def test_judgements_of_the_scored_split_reach_only_the_row_that_is_shown_them() 
     assert changed(plan(), second) == {"answer as oracle-context"}
 
 
-def test_if_test_documents_are_barred_their_judgements_reach_synthesis() -> None:
+def test_if_test_documents_are_excluded_their_judgements_reach_synthesis() -> None:
     excluded = {"data.synthesize": {"max_documents": 10, "test_documents": False}}
     found = plan(excluded)
     call = found.calls[keys(found)["synthesize"]].call
-    assert call.inputs["barred"] == found.parts.keys["test.qrels"]
-    assert "barred" not in plan().calls[keys(plan())["synthesize"]].call.inputs
+    assert call.inputs["excluded"] == found.artifacts.keys["test.qrels"]
+    assert "excluded" not in plan().calls[keys(plan())["synthesize"]].call.inputs
 
 
 def test_without_a_generator_only_rows_that_rank_are_planned() -> None:
@@ -313,7 +314,7 @@ def upstream(found: Plan, goal: str, stage: str) -> set[str]:
 
 def test_no_training_sees_the_scored_split() -> None:
     found = plan(WHOLE)
-    secret = {key for name, key in found.parts.keys.items() if name.startswith("test.")}
+    secret = {key for name, key in found.artifacts.keys.items() if name.startswith("test.")}
     for one in found.systems:
         for key in found.upstream(list(one.models.values())):
             assert not secret & set(found.calls[key].call.inputs.values()), found.calls[key].label

@@ -144,7 +144,7 @@ def test_what_was_left_alone_is_held_against_the_margin(low: float, high: float,
     assert said(seen(LEFT), after("improved", low=low, high=high)) == words
     assert said(seen(AGAINST), after("improved", low=low, high=high)) == "the advice was wrong: it gained"
     dear = seen(LEFT, facts={"limit.usd": 0.2})
-    assert said(dear, after("improved", low=low, high=high)).endswith("is over max_usd")
+    assert said(dear, after("improved", low=low, high=high)).endswith("is over max_build_usd")
 
 
 def test_more_than_a_bound_or_an_estimate_is_noted() -> None:
@@ -159,7 +159,7 @@ def test_more_than_a_bound_or_an_estimate_is_noted() -> None:
 
 def test_what_gained_over_a_limit_was_rightly_advised_against() -> None:
     dear = seen(AGAINST, facts={"limit.usd": 0.2})
-    assert said(dear, after("improved")) == "the advice held: it gained, and is over max_usd"
+    assert said(dear, after("improved")) == "the advice held: it gained, and is over max_build_usd"
     assert said(seen(AGAINST, facts={"limit.usd": 0.4}), after("improved")) == "the advice was wrong: it gained"
     total = Timing(part="total", n=9, p50_ms=1, p95_ms=900)
     slow = after("improved", info={"serving": Serving(parts=("x",), total=total)})

@@ -11,7 +11,7 @@ pytest_plugins = ["pytester"]
 
 HERE = Path(__file__).parent
 SUITE = """
-schema: harness/suite-1
+schema: harness/suite-2
 name: toy
 dataset: {path: "fixture:pocket"}
 pipeline: {generator: null}

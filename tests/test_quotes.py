@@ -17,8 +17,9 @@ from harness.execution.scheduler import carry_out
 from harness.hashing import digest_of
 from harness.planning.estimates import estimates, plan_of, recipe_identity
 from harness.planning.graph import Plan, PlannedCall
-from harness.planning.ledger import Speed, build_cost, dollars, estimate, measured, rates, speed_of
+from harness.planning.ledger import build_cost, dollars, estimate
 from harness.planning.plan import build_plan
+from harness.planning.speed import Speed, rates, speed_of, timed_classes
 from harness.store import FolderStore
 from harness.suite.spec import Candidate
 from harness.values.findings import LedgerRow, Timing
@@ -82,11 +83,11 @@ def test_a_quote_by_hand(store: FolderStore) -> None:
     facts = {"stage": "index", "device": "cpu", "speed": list(speed_of(index.call, plan.calls)), "llm_dollars": 0.5}
     plant(store, index.key, units=100, seconds=12.0, **facts)
     timed(store, plan, "index for bm25", 1_000_000, 3.0)
-    # An artifact from before there were classes says something of trainings here.
+    # An artifact of a version that knew no classes, or other ones, says nothing.
     plant(store, "0" * 32, stage="tune_retriever", device="cpu", units=20, seconds=12.0)
-    plant(store, "1" * 32, stage="tune_retriever", device="H100", units=20_000, seconds=12.0)
+    plant(store, "1" * 32, stage="tune_retriever", device="cpu", units=20, seconds=12.0, speed=["kind", "detail"])
     found = by_name(estimates(plan, store, UNTUNED))["retriever"]
-    mine, train, again = 2 + 15 / 60, 2 + 30 / 2, 2 + 60 / 10
+    mine, train, again = 2 + 15 / 60, 2 + 30 / 3, 2 + 60 / 10
     assert found.seconds == pytest.approx(mine + train + again)
     assert found.seconds_in_full == pytest.approx(12 + mine + train + again)
     assert found.dollars == pytest.approx((12 + mine + train + again) / 100 + 0.5)
@@ -162,7 +163,7 @@ def test_before_anything_is_made_the_same_calls_are_counted_as_afterwards(tmp_pa
     plan = planned(seeds=[3, 4])
     before = by_name(estimates(plan, store, UNTUNED))
     guesses = estimate(plan, store)
-    plan.parts.publish(store)
+    plan.artifacts.publish(store)
     rows = carry_out(plan, store, pocket.Pretender(), pocket.Pretender()).rows
     after = by_name(estimates(plan, store, UNTUNED))
     for name in ("retriever", "reranker"):
@@ -253,9 +254,9 @@ def test_the_model_the_device_and_the_machine_make_another_class(monkeypatch: py
 
 def test_a_run_keeps_the_class_of_what_it_made(store: FolderStore) -> None:
     plan = planned()
-    plan.parts.publish(store)
+    plan.artifacts.publish(store)
     carry_out(plan, store, pocket.Pretender(), pocket.Pretender())
-    assert measured(store) == {speed_of(one.call, plan.calls) for one in plan.calls.values()}
+    assert timed_classes(store) == {speed_of(one.call, plan.calls) for one in plan.calls.values()}
     assert all(rates(store).of(one.call, plan.calls).measured for one in plan.calls.values())
 
 
@@ -303,7 +304,7 @@ def test_a_candidate_that_cannot_be_planned_leaves_the_others_their_quotes(store
     found = plan_of(suite, pocket.dataset())
     assert list(by_name(estimates(found.plan, store, UNTUNED))) == ["retriever", "reranker"]
     (note,) = found.notes
-    assert note.startswith("What lost costs is not estimated: ")
+    assert note.startswith("No cost estimate for lost: ")
     assert "no-such" in note
     assert found.plan.calls.keys() == planned().calls.keys()
 

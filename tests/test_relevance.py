@@ -18,19 +18,26 @@ from harness.errors import ConfigError
 from harness.models import generation
 from harness.models.generation import Written
 from harness.models.loaders import load_cross_encoder, load_generator, locate, unpack_gguf
-from harness.stages import relevance
-from harness.stages.relevance import Judged, by_cross_encoder, by_llm, count_cut, parse_judgement, score_pairs
+from harness.stages.shared import relevance_models as relevance
+from harness.stages.shared.relevance_models import (
+    RelevanceLabel,
+    by_cross_encoder,
+    by_llm,
+    count_cut,
+    parse_judgement,
+    score_pairs,
+)
 
 WORDS = ["lime", "kiln", "ferry", "mail", "slate", "roof", "night", "ice", "burn", "lay"]
 
 GOOD = {
-    '{"relevance_score": 0.7, "explanation": "e", "suggested_query": "q"}': Judged(0.7, "e", "q", ""),
-    '{"relevance_score": 1}': Judged(1.0, "", "", ""),
-    '{"relevance_score": "0.25"}': Judged(0.25, "", "", ""),
-    '{"relevance_score": 0, "explanation": null}': Judged(0.0, "", "", ""),
-    '```json\n{\n "relevance_score": 0.5\n}\n```': Judged(0.5, "", "", ""),
-    'Here {it} is: {"relevance_score": 0.5} and {"relevance_score": 0.9}': Judged(0.5, "", "", ""),
-    '{"relevance_score": 0.5, "confidence": {"of": 3}, "suggested_query": " two\\n words "}': Judged(
+    '{"relevance_score": 0.7, "explanation": "e", "suggested_query": "q"}': RelevanceLabel(0.7, "e", "q", ""),
+    '{"relevance_score": 1}': RelevanceLabel(1.0, "", "", ""),
+    '{"relevance_score": "0.25"}': RelevanceLabel(0.25, "", "", ""),
+    '{"relevance_score": 0, "explanation": null}': RelevanceLabel(0.0, "", "", ""),
+    '```json\n{\n "relevance_score": 0.5\n}\n```': RelevanceLabel(0.5, "", "", ""),
+    'Here {it} is: {"relevance_score": 0.5} and {"relevance_score": 0.9}': RelevanceLabel(0.5, "", "", ""),
+    '{"relevance_score": 0.5, "confidence": {"of": 3}, "suggested_query": " two\\n words "}': RelevanceLabel(
         0.5, "", "two words", ""
     ),
 }
@@ -61,7 +68,7 @@ BAD = {
 
 
 @pytest.mark.parametrize(("text", "judged"), GOOD.items())
-def test_a_judgement_is_read(text: str, judged: Judged) -> None:
+def test_a_judgement_is_read(text: str, judged: RelevanceLabel) -> None:
     assert parse_judgement(text) == judged
 
 
@@ -106,7 +113,7 @@ def test_an_llm_is_asked_about_every_pair_in_order(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(generation, "write", write)
     items = [("burn\nlime", "lime kiln at night"), ("mail", "ferry")]
     found = by_llm(model, tokenizer, items, 2, 9, 4)
-    assert found.judged == [Judged(0.5, "", "", ""), Judged(None, "", "", "no JSON object")]
+    assert found.judged == [RelevanceLabel(0.5, "", "", ""), RelevanceLabel(None, "", "", "no JSON object")]
     assert (found.prompt_tokens, found.new_tokens) == (15, 3)
     assert asked[0] == [relevance.tail("burn lime", "lime kiln"), relevance.tail("mail", "ferry")]
     assert asked[1] == generation.Sampling(9, 4, 0.0, one_line=True)

@@ -18,13 +18,13 @@ from harness import scoring
 from harness.cli import main as cli
 from harness.data.datasets import load_dataset
 from harness.errors import DataError
-from harness.planning.dataset_artifacts import Parts
+from harness.planning.dataset_artifacts import DatasetArtifacts
 from harness.planning.plan import build_plan
 from harness.scoring import measurement_settings, score_run
 from harness.scoring.values import AnswerSettings
-from harness.stages.retrieve import Retrieve
-from harness.suite.sources import Dataset as DatasetSpec
-from harness.suite.sources import Forgetting, Reading
+from harness.stages.retrieve import RetrieveSpec
+from harness.suite.sources import DatasetSource as DatasetSpec
+from harness.suite.sources import Forgetting, ReadingRule
 from harness.suite.spec import Utility
 from harness.suite.uses import reading_elsewhere, reading_of
 from harness.values.grades import at_level, best_first, is_relevant, judged_queries
@@ -120,7 +120,7 @@ def graded_folder(folder: Path) -> Path:
 def test_stages_read_what_is_relevant_at_the_level(tmp_path: Path) -> None:
     """Pairs, prompts and ideal generators see relevant documents; ideal lists and dev evaluations see every grade."""
     spec = DatasetSpec(path=str(graded_folder(tmp_path)))
-    part = load_dataset(spec, "test", Reading(relevance_level=2)).splits["test"]
+    part = load_dataset(spec, "test", ReadingRule(relevance_level=2)).splits["test"]
     assert part.judged == ["q1", "q3"]
     assert part.binary == {"q1": {"loom-1": 2, "loom-2": 0}, "q2": {"dye-1": 0}, "q3": {"gone": 2}}
     assert part.usable == {"q1": {"loom-1": 2, "loom-2": 0}, "q2": {"dye-1": 0}, "q3": {}}
@@ -130,11 +130,11 @@ def test_stages_read_what_is_relevant_at_the_level(tmp_path: Path) -> None:
 def test_parts_of_a_clean_data_set_at_level_one_keep_their_keys() -> None:
     dataset = pocket.dataset()
     plan = build_plan(pocket.suite(), dataset)
-    keys = plan.parts.keys
+    keys = plan.artifacts.keys
     for split in dataset.splits:
         assert keys[f"{split}.graded"] == keys[f"{split}.qrels"]
-    assert "exclude_own" not in Retrieve(kind="bm25", depth=3).model_dump()
-    assert Retrieve(kind="bm25", depth=3, exclude_own=True).model_dump()["exclude_own"] is True
+    assert "exclude_own" not in RetrieveSpec(kind="bm25", depth=3).model_dump()
+    assert RetrieveSpec(kind="bm25", depth=3, exclude_own=True).model_dump()["exclude_own"] is True
 
 
 def test_a_level_changes_the_keys_of_what_reads_judgements(tmp_path: Path) -> None:
@@ -142,10 +142,10 @@ def test_a_level_changes_the_keys_of_what_reads_judgements(tmp_path: Path) -> No
     folder = graded_folder(tmp_path)
     made = {}
     for level in (1, 2):
-        dataset = load_dataset(DatasetSpec(path=str(folder)), "test", Reading(relevance_level=level))
+        dataset = load_dataset(DatasetSpec(path=str(folder)), "test", ReadingRule(relevance_level=level))
         from harness.planning.contexts import choose
 
-        made[level] = Parts(dataset, "test", choose(suite, dataset)).keys
+        made[level] = DatasetArtifacts(dataset, "test", choose(suite, dataset)).keys
     changed = {name for name in made[1] if made[1][name] != made[2][name]}
     assert changed == {"test.qrels"}
 
@@ -153,12 +153,12 @@ def test_a_level_changes_the_keys_of_what_reads_judgements(tmp_path: Path) -> No
 def test_a_level_that_no_judgement_reaches_is_refused(tmp_path: Path) -> None:
     spec = DatasetSpec(path=str(graded_folder(tmp_path)))
     with pytest.raises(DataError, match="no judged query in split 'test' with a grade of 3 or more"):
-        load_dataset(spec, "test", Reading(relevance_level=3))
+        load_dataset(spec, "test", ReadingRule(relevance_level=3))
 
 
 def test_what_a_suite_reads_follows_from_it() -> None:
     everything = pocket.suite({"evaluate.relevance_level": 2, "evaluate.exclude_own": True})
-    assert reading_of(everything) == Reading("test", frozenset(["train", "dev", "test"]), True, 2, True)
+    assert reading_of(everything) == ReadingRule("test", frozenset(["train", "dev", "test"]), True, 2, True)
     alone = {
         "candidates": {},
         "pipeline.generator": None,
@@ -166,12 +166,12 @@ def test_what_a_suite_reads_follows_from_it() -> None:
         "measures": ["ndcg@10"],
         "gates": [],
     }
-    assert reading_of(pocket.suite(alone)) == Reading("test", frozenset(["test"]), False)
+    assert reading_of(pocket.suite(alone)) == ReadingRule("test", frozenset(["test"]), False)
     assert reading_of(pocket.suite(alone), "dev").splits == frozenset(["dev", "test"])
     shots = {"candidates": {}, "baseline_rows": ["untuned", "few-shot"]}
     assert reading_of(pocket.suite(shots)).splits == frozenset(["train", "test"])
     rule = Forgetting(dataset=DatasetSpec(path="x"), relevance_level=2)
-    assert reading_elsewhere(rule) == Reading("test", frozenset(["test"]), False, 2)
+    assert reading_elsewhere(rule) == ReadingRule("test", frozenset(["test"]), False, 2)
 
 
 def test_the_explorer_shows_true_grades_and_what_is_relevant() -> None:
@@ -203,7 +203,7 @@ def test_judgements_of_a_querys_own_document_are_left_out(tmp_path: Path) -> Non
     queries = [{"_id": row["_id"], "text": row["text"]} for row in CORPUS]
     write(tmp_path, queries=queries, qrels={"test": ["loom-1 loom-1 1", "loom-1 dye-1 1", "dye-1 dye-1 1"]},
           answers=None, splits=None)  # fmt: skip
-    part = load_dataset(DatasetSpec(path=str(tmp_path)), "test", Reading(exclude_own=True)).splits["test"]
+    part = load_dataset(DatasetSpec(path=str(tmp_path)), "test", ReadingRule(exclude_own=True)).splits["test"]
     assert part.qrels == {"loom-1": {"dye-1": 1}, "dye-1": {}}
     assert part.judged == ["loom-1"]
 
@@ -212,8 +212,8 @@ def test_lists_are_as_deep_without_the_own_document(tmp_path: Path) -> None:
     """bm25 finds the query's own document first; without it a list of two still has two."""
     from harness.data.formats import read_run
     from harness.models.search import Bm25Index
-    from harness.stages.common import write_queries
     from harness.stages.retrieve import OWN, RUN_FILE, retrieve
+    from harness.stages.shared.common import write_queries
     from harness.values.records import Document
 
     documents = [Document(f"d{number}", "", f"woad dye number {number}") for number in range(4)]
@@ -222,7 +222,7 @@ def test_lists_are_as_deep_without_the_own_document(tmp_path: Path) -> None:
     Bm25Index.save(tmp_path / "index", documents)
     write_queries(tmp_path / "queries", {"d1": "woad dye number 1", "q": "woad dye"})
     inputs = {"index": tmp_path / "index", "queries": tmp_path / "queries"}
-    spec = Retrieve(kind="bm25", depth=2, exclude_own=True)
+    spec = RetrieveSpec(kind="bm25", depth=2, exclude_own=True)
     usage = retrieve(spec, inputs, tmp_path / "out", 0, lambda done, total: None)
     run = read_run(tmp_path / "out" / RUN_FILE, escaped=True)
     assert {query: len(hits) for query, hits in run.items()} == {"d1": 2, "q": 2}

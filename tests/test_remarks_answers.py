@@ -12,8 +12,8 @@ import pytest
 from harness.data.formats import write_jsonl
 from harness.models.thoughts import NEVER_ENDED, ONLY_THOUGHT, STILL_THINKING
 from harness.remarks import answers as remarks
-from harness.stages import common
 from harness.stages.answer import DATE_PINNED, FAILED_FILE, IN_USER_TURN, THINKING_OFF
+from harness.stages.shared import common
 from harness.stages.tune_generator import TAUGHT_NO_THOUGHTS
 from harness.suite.recipes import ABSTENTION
 from harness.values.records import Answer

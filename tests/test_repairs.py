@@ -22,14 +22,14 @@ from hypothesis import strategies as st
 from harness.data.datasets import Dataset, load_dataset
 from harness.errors import DataError
 from harness.remarks import data
-from harness.suite.sources import Dataset as DatasetSpec
-from harness.suite.sources import Evaluate, Reading, Repairs
+from harness.suite.sources import DatasetSource as DatasetSpec
+from harness.suite.sources import Evaluate, ReadingRule, Repairs
 from harness.values.repairs import KINDS, Repair, Repairing, in_words
 
 HEADER = "query-id\tcorpus-id\tscore\n"
 
 
-def load(folder: Path, reading: Reading | None = None, **repairs: Any) -> Dataset:
+def load(folder: Path, reading: ReadingRule | None = None, **repairs: Any) -> Dataset:
     return load_dataset(DatasetSpec(path=str(folder), repairs=Repairs(**repairs)), "test", reading)
 
 
@@ -37,7 +37,7 @@ def counts(dataset: Dataset) -> dict[str, int]:
     return {repair.kind: repair.count for repair in dataset.repairs}
 
 
-def refused(folder: Path, reading: Reading | None = None, **repairs: Any) -> list[str]:
+def refused(folder: Path, reading: ReadingRule | None = None, **repairs: Any) -> list[str]:
     with pytest.raises(DataError) as caught:
         load(folder, reading, **repairs)
     return [str(problem).replace(f"{folder}/", "") for problem in caught.value.problems]
@@ -293,7 +293,7 @@ def test_a_query_without_text_stops_only_who_asks_it(tmp_path: Path) -> None:
     queries = [*QUERIES, {"_id": "q5", "text": ""}]
     assert counts(load(write(tmp_path, queries=queries))) == {"unused-query": 1}
     write(tmp_path, queries=queries, qrels={**QRELS, "train": ["q4 loom-2 1", "q5 loom-2 1"]})
-    assert counts(load(tmp_path, Reading(splits=frozenset(["test"])))) == {"unused-query": 1}
+    assert counts(load(tmp_path, ReadingRule(splits=frozenset(["test"])))) == {"unused-query": 1}
     assert refused(tmp_path) == [
         "queries.jsonl:5: query 'q5' has no text; write it, or remove the query from the split 'train'"
     ]
@@ -308,7 +308,7 @@ def test_a_damaged_file_that_is_not_used_stops_nothing(tmp_path: Path) -> None:
     (tmp_path / "qrels" / "hard.tsv").write_text("what?\n")
     (tmp_path / "answers.jsonl").write_text('{"_id": "q1", "answers": "a loom"}\n{')
     (tmp_path / "qrels" / "notes.md").write_text("# not judgements")
-    dataset = load(tmp_path, Reading(splits=frozenset(["test"]), answers=False))
+    dataset = load(tmp_path, ReadingRule(splits=frozenset(["test"]), answers=False))
     clean = load(write(tmp_path / "clean"))
     assert counts(dataset) == {"unused-file": 3}
     assert dataset.splits["test"].qrels == clean.splits["test"].qrels
@@ -521,7 +521,7 @@ def test_queries_that_are_documents_are_pointed_out(tmp_path: Path) -> None:
     others = [{**row, "text": "Something else?"} for row in queries]
     dataset = load(write(tmp_path / "other", queries=others, qrels=qrels, answers=None, splits=None))
     assert data.told(dataset, "test") == []
-    dataset = load(tmp_path / "own", Reading(exclude_own=True))
+    dataset = load(tmp_path / "own", ReadingRule(exclude_own=True))
     assert data.told(dataset, "test") == []
     assert list(data.settings(dataset.splits["test"])) == ["own documents"]
 
@@ -590,7 +590,8 @@ def test_a_document_is_read_by_what_it_has() -> None:
 
 
 def test_no_query_is_written_about_a_document_without_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from harness.stages import common, synthesize
+    from harness.stages import synthesize
+    from harness.stages.shared import common
     from harness.values.records import Document, Usage
 
     asked: list[str] = []
@@ -604,7 +605,7 @@ def test_no_query_is_written_about_a_document_without_text(tmp_path: Path, monke
         (tmp_path / name).mkdir()
     documents = [Document("a", "", "Woad."), Document("b", "", ""), Document("c", "Only a title", "")]
     common.write_corpus(tmp_path / "corpus", {one.doc_id: one for one in documents})
-    spec = synthesize.Synthesize.model_validate(
+    spec = synthesize.SynthesizeSpec.model_validate(
         {"model": "m", "kinds": ["question"], "queries_per_document": 1, "max_documents": None, "passage_tokens": 50,
          "max_new_tokens": 9, "temperature": 0.0, "batch_size": 1}
     )  # fmt: skip

@@ -15,6 +15,7 @@ from harness import provenance
 from harness.errors import ConfigError, HarnessError, ModelMissing, Problem
 from harness.models.inspection import Inspection
 from harness.planning import requirements
+from harness.suite import uses
 from harness.suite.recipes import PARTS
 
 MODULES = ("Transformer", "Pooling")
@@ -64,7 +65,7 @@ def problems(changes: dict[str, Any], kind: type[HarnessError] = ConfigError) ->
 
 
 def named(changes: dict[str, Any]) -> dict[str, list[str]]:
-    return requirements.models_named(pocket.suite(changes))
+    return uses.models_named(pocket.suite(changes))
 
 
 def test_a_suite_that_can_be_run_is_let_pass() -> None:
@@ -329,7 +330,7 @@ def test_the_device_of_one_suite_is_not_that_of_the_next(device: str, monkeypatc
         (
             {"candidates": {"a": {"tune": ["retriever"], "reranker": {"epochs": 2}}}},
             [
-                "candidates.a.reranker: changes a recipe that this candidate does not use: it does not tune the "
+                "candidates.a.reranker: changes a recipe that is not used: this candidate does not tune the "
                 "reranker; add it to 'tune', or remove this"
             ],
         ),
@@ -346,7 +347,10 @@ def test_the_device_of_one_suite_is_not_that_of_the_next(device: str, monkeypatc
         ),
         (
             {"candidates": {"a": {"tune": ["generator"], "instruct": {"without_oracle": 1.0}}}},
-            ["candidates.a.instruct: 'without_oracle' and 'unanswerable' leave no example that is answered"],
+            [
+                "candidates.a.instruct: 'without_oracle' and 'unanswerable' must add up to less than 1, "
+                "or no example is answered"
+            ],
         ),
         (
             {"candidates": {"a": {"tune": ["retriever"], "retriever": {"recipe": "triplet"}, "mine": {"hard": 0}}}},

@@ -15,9 +15,9 @@ from harness.data.formats import read_run, write_run
 from harness.errors import ConfigError
 from harness.models.loaders import has_trained_head, load_cross_encoder, locate
 from harness.models.search import Hits
-from harness.stages import common
-from harness.stages.rerank import Rerank, check_pool, reordered, rerank, rerank_hits
+from harness.stages.rerank import RerankSpec, check_pool, reordered, rerank, rerank_hits
 from harness.stages.retrieve import RUN_FILE
+from harness.stages.shared import common
 from harness.values.records import Document
 
 WORDS = ["lime", "kiln", "ferry", "mail", "slate", "roof", "night", "ice", "burn", "lay"]
@@ -113,7 +113,7 @@ def inputs(root: Path) -> dict[str, Path]:
 def test_the_stage_orders_the_first_of_every_list_by_the_cross_encoder(tmp_path: Path) -> None:
     folder = tiny.cross_encoder(tmp_path / "model", WORDS)
     seen: list[tuple[int, int]] = []
-    spec = Rerank(depth=3, max_length=8, model=str(folder))
+    spec = RerankSpec(depth=3, max_length=8, model=str(folder))
     usage = rerank(spec, inputs(tmp_path), tmp_path / "out", 0, lambda *at: seen.append(at))
     found = read_run(tmp_path / "out" / RUN_FILE, escaped=True)
     model = load_cross_encoder(folder, 8)
@@ -129,7 +129,7 @@ def test_the_stage_orders_the_first_of_every_list_by_the_cross_encoder(tmp_path:
 
 def test_a_single_list_is_reranked_as_the_stage_does(tmp_path: Path) -> None:
     folder = tiny.cross_encoder(tmp_path / "model", WORDS)
-    rerank(Rerank(depth=3, max_length=64, model=str(folder)), inputs(tmp_path), tmp_path / "out", 0, silent)
+    rerank(RerankSpec(depth=3, max_length=64, model=str(folder)), inputs(tmp_path), tmp_path / "out", 0, silent)
     found = read_run(tmp_path / "out" / RUN_FILE, escaped=True)
     single = rerank_hits(load_cross_encoder(folder, 64), QUERIES["q1"], RUN["q1"], DOCUMENTS, 3)
     assert [doc_id for doc_id, _ in single] == [doc_id for doc_id, _ in found["q1"]]
@@ -139,7 +139,7 @@ def test_a_single_list_is_reranked_as_the_stage_does(tmp_path: Path) -> None:
 def test_a_tuned_model_among_the_inputs_is_the_one_used(tmp_path: Path) -> None:
     other = tiny.cross_encoder(tmp_path / "other", WORDS, seed=1)
     given_inputs = {**inputs(tmp_path), "model": other}
-    rerank(Rerank(depth=3, max_length=64), given_inputs, tmp_path / "out", 0, silent)
+    rerank(RerankSpec(depth=3, max_length=64), given_inputs, tmp_path / "out", 0, silent)
     found = read_run(tmp_path / "out" / RUN_FILE, escaped=True)["q1"]
     single = rerank_hits(load_cross_encoder(other, 64), QUERIES["q1"], RUN["q1"], DOCUMENTS, 3)
     assert dict(found) == pytest.approx(dict(single), abs=1e-6)
@@ -147,7 +147,7 @@ def test_a_tuned_model_among_the_inputs_is_the_one_used(tmp_path: Path) -> None:
 
 def test_no_model_at_all_is_said(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"neither a tuned one nor pipeline\.reranker"):
-        rerank(Rerank(depth=3, max_length=64), inputs(tmp_path), tmp_path / "out", 0, silent)
+        rerank(RerankSpec(depth=3, max_length=64), inputs(tmp_path), tmp_path / "out", 0, silent)
 
 
 # heads

@@ -27,8 +27,8 @@ from harness.execution.timing_runs import (
 )
 from harness.planning.estimates import estimates
 from harness.planning.graph import Plan
-from harness.planning.ledger import measured, speed_of
 from harness.planning.plan import build_plan
+from harness.planning.speed import speed_of, timed_classes
 from harness.store import FolderStore
 from harness.values.records import Query, Reference
 
@@ -67,7 +67,7 @@ def stages_and_units(plan: Plan, dataset: Dataset, store: FolderStore) -> list[t
     """What samples would make, with the units that are planned."""
     small = few(dataset, "test")
     sample = build_plan(_sample_of(plan), small)
-    chosen = _chosen(sample, small, _publish_queries(sample, store), _wanted(plan, measured(store))[0])
+    chosen = _chosen(sample, small, _publish_queries(sample, store), _wanted(plan, timed_classes(store))[0])
     keys = sample.upstream([key for system in chosen for key in system.goals])
     return [(sample.calls[key].call.stage, sample.calls[key].work.units) for key in keys]
 
@@ -86,7 +86,7 @@ def test_every_class_that_a_quote_rests_on_is_timed_and_each_once(store: FolderS
     plan, executor = planned(), pocket.Pretender()
     wanted = {speed_of(one.call, plan.calls) for one in plan.calls.values() if one.call.stage != "answer"}
     assert take_samples(plan, pocket.dataset(), store, executor) == {}
-    assert measured(store) == wanted
+    assert timed_classes(store) == wanted
     counted = Counter(executor.asked)
     assert (counted["label"], counted["tune_reranker"], counted["rerank"], counted["tune_generator"]) == (3, 1, 1, 1)
     assert counted["tune_retriever"] == 2
@@ -106,7 +106,7 @@ def test_what_is_known_is_not_sampled_again(store: FolderStore) -> None:
 
 def test_a_run_leaves_nothing_to_sample(store: FolderStore) -> None:
     plan, executor = planned(), pocket.Pretender()
-    plan.parts.publish(store)
+    plan.artifacts.publish(store)
     carry_out(plan, store, pocket.Pretender(), pocket.Pretender())
     take_samples(plan, pocket.dataset(), store, executor)
     assert executor.asked == []

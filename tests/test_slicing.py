@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from harness.data.slicing import MOST_SLICES, NOT_GIVEN, OTHER, kind_of, slice_values, thirds
 from harness.errors import ConfigError
-from harness.stages.prompts import SYNTHESIS
+from harness.stages.shared.prompts import SYNTHESIS
 from harness.suite.spec import DERIVED_SLICES
 from harness.values.records import Document, Query
 

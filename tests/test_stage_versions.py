@@ -1,48 +1,100 @@
 """Nobody changes what a stage computes and forgets its version: old artifacts would pass for new ones.
 
-If this fails, either raise the version in `harness.stages.STAGES`, or see that the result cannot have changed; then
-write the golden file anew: ``python tests/test_stage_versions.py``. It holds, for every stage, its version and a digest
-of what the stage reaches in each module of the package, so that the failure says where the change is.
+If this fails, either raise the version in the ``STAGE`` of its module, or see that the result cannot have changed; then
+write the golden file anew: ``python tests/test_stage_versions.py``. It holds, for every stage, its version, a digest of
+what the stage reaches in each module of the package, so that the failure says where the change is, and the defaults of
+its settings. Keys are made of settings that differ from their defaults, so a changed default needs another version in
+any case: the file is not written without it. A new setting needs none.
 """
 
+import copy
 import json
 from pathlib import Path
+from typing import Any, get_args
 
 import pytest
+from pydantic import BaseModel, TypeAdapter
 from sources import Name, Sources
 
-from harness.stages import STAGES
+from harness.stages import STAGES, load_stage
 
 PACKAGE = Path(__file__).parent.parent / "harness"
 GOLDEN = Path(__file__).parent / "golden" / "stage_sources.json"
 
 
+PLAINLY = TypeAdapter(Any)
+
+
 def roots(stage: str) -> list[Name]:
     """The function of a stage, and its spec class."""
-    module = f"harness.stages.{stage}"
-    return [(module, stage), (module, "".join(part.capitalize() for part in stage.split("_")))]
+    declared = load_stage(stage)
+    return [(one.__module__, one.__name__) for one in (declared.run, declared.spec)]
 
 
-def current(sources: Sources) -> dict[str, dict[str, object]]:
-    return {name: {"version": stage.version, "modules": sources.digests(roots(name))} for name, stage in STAGES.items()}
+def defaults_of(kind: Any, at: str = "") -> dict[str, Any]:
+    """The default of every setting of a spec class, at every depth, by its dotted name."""
+    if not (isinstance(kind, type) and issubclass(kind, BaseModel)):
+        return {name: value for inner in get_args(kind) for name, value in defaults_of(inner, at).items()}
+    found: dict[str, Any] = {}
+    for name, info in kind.model_fields.items():
+        if not info.is_required():
+            found[at + name] = PLAINLY.dump_python(
+                info.get_default(call_default_factory=True), mode="json", exclude_defaults=True
+            )
+        found |= defaults_of(info.annotation, f"{at}{name}.")
+    return found
+
+
+def current(sources: Sources) -> dict[str, dict[str, Any]]:
+    return {
+        name: {
+            "version": load_stage(name).version,
+            "defaults": defaults_of(load_stage(name).spec),
+            "modules": sources.digests(roots(name)),
+        }
+        for name in STAGES
+    }
+
+
+def changed_defaults(golden: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Settings whose defaults changed though the version of their stage did not."""
+    return [
+        f"{stage}: {name}"
+        for stage, entry in golden.items()
+        if stage in now and now[stage]["version"] == entry["version"]
+        for name, value in entry.get("defaults", {}).items()
+        if name in now[stage]["defaults"] and now[stage]["defaults"][name] != value
+    ]
 
 
 PLAIN = Sources(PACKAGE)
 
 
 @pytest.fixture(scope="module")
-def now() -> dict[str, dict[str, object]]:
+def now() -> dict[str, dict[str, Any]]:
     return current(PLAIN)
 
 
+def test_a_changed_default_has_another_version(now: dict[str, dict[str, Any]]) -> None:
+    golden = json.loads(GOLDEN.read_text(encoding="utf-8"))
+    assert changed_defaults(golden, now) == []
+    was = copy.deepcopy(golden)
+    assert was["tune_retriever"]["defaults"].pop("recipe.epochs") == 2
+    assert changed_defaults(was, now) == [], "a new setting needs no other version"
+    was["tune_retriever"]["defaults"]["recipe.epochs"] = 3
+    assert changed_defaults(was, now) == ["tune_retriever: recipe.epochs"]
+    was["tune_retriever"]["version"] -= 1
+    assert changed_defaults(was, now) == []
+
+
 @pytest.mark.parametrize("name", STAGES)
-def test_a_changed_stage_has_another_version(name: str, now: dict[str, dict[str, object]]) -> None:
+def test_a_changed_stage_has_another_version(name: str, now: dict[str, dict[str, Any]]) -> None:
     golden = json.loads(GOLDEN.read_text(encoding="utf-8")).get(name, {"version": 0, "modules": {}})
     changed = {
         module
-        for module in {**golden["modules"], **now[name]["modules"]}  # type: ignore[dict-item]
+        for module in {**golden["modules"], **now[name]["modules"]}
         if golden["modules"].get(module) != now[name]["modules"].get(module)
-    }  # type: ignore[attr-defined]
+    }
     assert not changed, f"what {name} reaches in {', '.join(sorted(changed))} changed: see the top of this file"
     assert golden["version"] == now[name]["version"], "write the golden file anew: see the top of this file"
 
@@ -68,9 +120,9 @@ def moved(changed: dict[str, str]) -> set[str]:
     ("llm.structured", "_DECODER = ", "_DECODER = None or ", {"label", "synthesize"}),
     ("training.batches", "TRIES = 24", "TRIES = 25", {"tune_retriever"}),
     ("training.raw", "CLIP = 1.0", "CLIP = 2.0", {"tune_retriever"}),
-    ("stages.known_positives", 'KNOWN_FILE = "known', 'KNOWN_FILE = "unknown', {"mine", "label", "tune_retriever"}),
+    ("stages.shared.known_positives", "\"known.jsonl\"", "\"other.jsonl\"", {"mine", "label", "tune_retriever"}),
     ("models.search", "SEARCH_CHUNK = 256", "SEARCH_CHUNK = 255", {"mine", "retrieve"}),
-    ("stages.dev_evaluation", "place + 2", "place + 3", {"tune_retriever", "tune_reranker"}),
+    ("stages.shared.dev_evaluation", "place + 2", "place + 3", {"tune_retriever", "tune_reranker"}),
 ])  # fmt: skip
 def test_a_change_is_seen_by_the_stages_that_reach_it(module: str, old: str, new: str, stages: set[str]) -> None:
     assert stages <= moved(altered(module, old, new))
@@ -129,4 +181,6 @@ def test_names_are_followed_through_every_form_of_import(module: str, old: str, 
 
 
 if __name__ == "__main__":
+    if odd := changed_defaults(json.loads(GOLDEN.read_text(encoding="utf-8")), current(PLAIN)):
+        raise SystemExit(f"a default changed: raise the version of its stage first ({', '.join(odd)})")
     GOLDEN.write_text(json.dumps(current(PLAIN), indent=1) + "\n", encoding="utf-8")

@@ -18,7 +18,7 @@ from harness.suite.spec import Suite
 from harness.values.measures import parse
 
 GOOD = """\
-schema: harness/suite-1
+schema: harness/suite-2
 name: good
 dataset: {builder: scipy-api}
 measures: [ndcg@10]
@@ -48,7 +48,7 @@ def test_a_good_suite_has_defaults() -> None:
 
 def test_all_mistakes_of_a_file_come_at_once() -> None:
     text = """\
-        schema: harness/suite-1
+        schema: harness/suite-2
         name: Bad Name
         nmae: x
         dataset: {path: "${HARNESS_NOWHERE}/a", grup: {doc_id_prefix: "-"}}
@@ -87,15 +87,15 @@ def test_all_mistakes_of_a_file_come_at_once() -> None:
             "s.yaml:12: data.synthesize.kinds.2: 'kyword' is not allowed; did you mean 'keyword'?",
             "s.yaml:12: data.synthesize.round_trip.kk: unknown key; did you mean 'k'?",
             "s.yaml:14: candidates.retriever.retriever.epoch: unknown key; did you mean 'epochs'?",
-            "s.yaml:15: candidates.bm25: 'bm25' is the name of a reference row; rename the candidate",
+            "s.yaml:15: candidates.bm25: 'bm25' is the name of a baseline row; rename the candidate",
             "s.yaml:16: candidates.staged.tune: should be a list, not 'retriever'",
             "s.yaml:18: candidates.x: 'x' is named twice (first in line 17); keep one",
-            "s.yaml:19: measures.0: unknown measure 'ndgc@10'; did you mean 'ndcg'?",
+            "s.yaml:19: measures.0: unknown measure 'ndgc@10'; did you mean 'ndcg@10'?",
             "s.yaml:19: measures.2: 'ndcg@10' is named twice (first in line 19); keep one",
-            "s.yaml:19: measures.3: recall@100 looks deeper than pipeline.depth 50; raise the depth",
+            "s.yaml:19: measures.3: recall@100 has a cutoff above pipeline.depth 50; raise the depth",
             "s.yaml:19: measures.4: token_f1 needs a generator; add pipeline.generator",
             "s.yaml:21: gates.0.measur: unknown key; did you mean 'measure'?",
-            "s.yaml:22: gates.1: 'margin' belongs to a measure, 'relative' to a probe",
+            "s.yaml:22: gates.1: a gate on a measure needs 'margin'; on a probe, 'relative' or 'ceiling'",
             "s.yaml:24: gates.3.measure: ndcg@10 has two gates; keep one",
             "s.yaml:25: seeds.1: should be a valid integer, not 1.5",
             "s.yaml:25: seeds.2: should be greater than or equal to 0, not -1",
@@ -152,7 +152,7 @@ def test_an_unknown_key_near_to_none_is_answered_with_those_there_are() -> None:
         ("prices: {gpu_hour: .inf}", "prices.gpu_hour: should be a finite number, not inf"),
         ("data: {pairs: judge}", "data.pairs: 'judge' is not allowed; did you mean 'judged'?"),
         ("baseline_rows: [untuned, bm52]", "baseline_rows.1: 'bm52' is not allowed; did you mean 'bm25'?"),
-        ("published: {x: {mpa@9: 1}}", "published.x.mpa@9: unknown measure 'mpa@9'; did you mean 'map'?"),
+        ("published: {x: {mpa@9: 1}}", "published.x.mpa@9: unknown measure 'mpa@9'; did you mean 'map@9'?"),
         ("candidates: {a: {pairs: both}}", "candidates.a.tune: missing; add 'tune:'"),
         ("seeds: []", "seeds: should be a list that is not empty, not []"),
         ("data: {data_seed: -1}", "data.data_seed: should be greater than or equal to 0, not -1"),
@@ -165,7 +165,7 @@ def test_a_value_of_a_wrong_type_or_size(more: str, problem: str) -> None:
 @pytest.mark.parametrize(
     ("more", "problems"),
     [
-        ("pipeline: {depth: 9}", ["4: measures.0: ndcg@10 looks deeper than pipeline.depth 9; raise the depth"]),
+        ("pipeline: {depth: 9}", ["4: measures.0: ndcg@10 has a cutoff above pipeline.depth 9; raise the depth"]),
         ("pipeline: {depth: 10, context: 11}", ["5: pipeline.context: more than pipeline.depth 10; raise the depth"]),
         ("gates: [{measure: mrr@3, margin: 0}]", ["5: gates.0.measure: mrr@3 is not measured; add it to 'measures'"]),
         (
@@ -185,12 +185,15 @@ def test_a_value_of_a_wrong_type_or_size(more: str, problem: str) -> None:
         ),
         (
             "candidates: {few-shot: {tune: [retriever]}}",
-            ["5: candidates.few-shot: 'few-shot' is the name of a reference row; rename the candidate"],
+            ["5: candidates.few-shot: 'few-shot' is the name of a baseline row; rename the candidate"],
         ),
         ("seeds: [0, 1, 0]", ["5: seeds.2: '0' is named twice (first in line 5); keep one"]),
         ("seeds: [1, 01]", ["5: seeds: named twice: 1"]),
         ("dataset: {builder: scipy-api}", ["5: dataset: 'dataset' is named twice (first in line 3); keep one"]),
-        ("gates: [{measure: ndcg@10}]", ["5: gates.0: 'margin' belongs to a measure, 'relative' to a probe"]),
+        (
+            "gates: [{measure: ndcg@10}]",
+            ["5: gates.0: a gate on a measure needs 'margin'; on a probe, 'relative' or 'ceiling'"],
+        ),
         (
             "answer_format: {pattern: '('}",
             ["5: answer_format.pattern: not a regular expression: missing ), unterminated subpattern at position 0"],
@@ -239,9 +242,9 @@ def test_conflicts_are_found_beside_other_mistakes() -> None:
     text = GOOD.replace("[ndcg@10]", "[ndgc@1, mrr@2, mrr@2, recall@100]") + "pipeline: {depth: 20}\nextra: 1\n"
     assert problems_of(text) == [
         "s.yaml:4: measures.2: 'mrr@2' is named twice (first in line 4); keep one",
-        "s.yaml:4: measures.0: unknown measure 'ndgc@1'; did you mean 'ndcg'?",
+        "s.yaml:4: measures.0: unknown measure 'ndgc@1'; did you mean 'ndcg@1'?",
         "s.yaml:6: extra: unknown key; known here: " + ", ".join(sorted({*Suite.model_fields, "schema"} - {"schema_"})),
-        "s.yaml:4: measures.3: recall@100 looks deeper than pipeline.depth 20; raise the depth",
+        "s.yaml:4: measures.3: recall@100 has a cutoff above pipeline.depth 20; raise the depth",
     ]
 
 
@@ -257,8 +260,8 @@ def test_what_is_missing_is_named() -> None:
     assert problems_of("title: x") == [
         f"s.yaml:1: {key}: missing; add '{key}:'" for key in ("schema", "name", "dataset", "measures")
     ]
-    assert problems_of(GOOD.replace("suite-1", "suite-2")) == [
-        "s.yaml:1: schema: 'harness/suite-2' is not allowed; did you mean 'harness/suite-1'?"
+    assert problems_of(GOOD.replace("suite-2", "suite-3")) == [
+        "s.yaml:1: schema: 'harness/suite-3' is not allowed; did you mean 'harness/suite-2'?"
     ]
 
 
@@ -281,8 +284,8 @@ def test_a_data_set_is_a_folder_or_a_builder(dataset: str, said: str) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "s.yaml: a suite is a mapping; start it with 'schema: harness/suite-1'"),
-        ("- a\n- b", "s.yaml: a suite is a mapping; start it with 'schema: harness/suite-1'"),
+        ("", "s.yaml: a suite is a mapping; start it with 'schema: harness/suite-2'"),
+        ("- a\n- b", "s.yaml: a suite is a mapping; start it with 'schema: harness/suite-2'"),
         ("name: [a\nb: c", "s.yaml:2: not YAML: did not find expected ',' or ']'"),
         ("a: 1\n\tb: 2", "s.yaml:2: not YAML: found character"),
         ("? [a, b]\n: c", "s.yaml:1: not YAML: found unhashable key"),
@@ -352,7 +355,7 @@ def test_a_shipped_suite_survives_being_written_as_json(
     suite = shipped(name, monkeypatch, tmp_path)
     assert suite.name == name
     dumped: dict[str, Any] = suite.model_dump(mode="json", by_alias=True)
-    assert dumped["schema"] == "harness/suite-1"
+    assert dumped["schema"] == "harness/suite-2"
     assert dumped["measures"] == [str(measure) for measure in suite.measures]
     assert Suite.model_validate(dumped) == suite
     assert Suite.model_validate_json(suite.model_dump_json(by_alias=True)) == suite
@@ -430,7 +433,7 @@ def test_margins_are_those_of_the_gated_measures() -> None:
     [
         ({"judge": {"model": "m", "base_url": "https://me:secret@host/v1"}}, "'base_url' holds a user or a password"),
         ({"judge": {"model": "embedded:x", "base_url": "https://host/v1"}}, "runs in process, so it has no 'base_url'"),
-        ({"judge": {"model": "m"}, "max_usd": 1.0}, "'max_usd' bounds nothing"),
+        ({"judge": {"model": "m"}, "max_usd": 1.0}, "'max_usd' needs 'price_in'"),
         ({"prompts": {"question": "none.txt"}}, "llm.prompts.question: no file"),
         ({"prompts": {"answer": "none.txt"}}, "llm.prompts"),
         ({"judge": {"modell": "m"}}, "did you mean 'model'?"),
@@ -447,14 +450,14 @@ def test_mistakes_in_the_roles_of_language_models(llm: dict[str, Any], told: str
     ("changes", "told"),
     [
         ({"pipeline.generator": {"model": "llm:generator"}}, "'llm:generator' names a role that is not given"),
-        ({"measures": ["ndcg@10", "rubric"]}, "rubric needs words"),
+        ({"measures": ["ndcg@10", "rubric"]}, "rubric needs a text"),
         (
             {"measures": ["faithfulness"], "gates": [{"measure": "faithfulness", "margin": 0.1}]},
-            "is judged by an LLM and exists only where an answer was given: it cannot gate",
+            "is judged by an LLM and scores answered questions only, so it cannot gate",
         ),
         (
             {"measures": ["ndcg@10", "utility"], "utility": {"right": "faithfulness", "threshold": 0.7}},
-            "faithfulness decides, and there is no judge",
+            "utility.right is faithfulness, and there is no judge",
         ),
         (
             {
@@ -466,7 +469,7 @@ def test_mistakes_in_the_roles_of_language_models(llm: dict[str, Any], told: str
         (
             {"llm": {"generator": {"model": "m"}}, "pipeline.generator": {"model": "llm:generator", "thinking": True},
              "candidates": {}},
-            "pipeline.generator.thinking: switches the chat template of a model that runs here, and this one is asked",
+            "pipeline.generator.thinking: applies to a model that runs here, and the generator is at an endpoint",
         ),
     ],
 )  # fmt: skip

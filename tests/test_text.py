@@ -15,7 +15,7 @@ from harness.data.datasets import load_dataset
 from harness.models.search import Bm25Index
 from harness.scoring.answers import normalised_tokens, token_f1
 from harness.scoring.ragas_measures import Case, score_cases
-from harness.suite.sources import Dataset as DatasetSpec
+from harness.suite.sources import DatasetSource as DatasetSpec
 from harness.text import asks, detect, name_of, parse_language, text_of
 from harness.text.detection import of_text
 from harness.text.scripts import canonical

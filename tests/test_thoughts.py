@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from harness.llm.structured import read
 from harness.models import thoughts
 from harness.models.thoughts import Parted, before_json, begun_by, closing_of, part
-from harness.stages.relevance import parse_judgement
+from harness.stages.shared.relevance_models import parse_judgement
 
 TAGS = (
     "think", "thinking", "thought", "thoughts", "reasoning", "reason", "reflection", "seed:think", "Thought", "THINK",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +19,9 @@ from harness.data.formats import write_jsonl
 from harness.errors import ConfigError
 from harness.hashing import digest_folder
 from harness.planning.plan import build_plan
-from harness.stages import common
 from harness.stages.instruct import INSTRUCTIONS_FILE
-from harness.stages.train_share import sampled
+from harness.stages.shared import common
+from harness.stages.shared.train_share import sampled
 from harness.stages.tune_retriever import training_lists
 from harness.suite.recipes import GeneratorRecipe, Recipe, RerankerRecipe, RetrieverRecipe, changed
 
@@ -69,15 +68,10 @@ def test_which_questions_are_taken_does_not_hang_on_their_order(asked: list[str]
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_the_whole_is_not_written_out_so_no_key_holds_it(recipe: type[Recipe]) -> None:
-    assert "train_share" in recipe.model_fields
+def test_the_whole_is_in_no_key(recipe: type[Recipe]) -> None:
     for whole in (recipe(), recipe(train_share=1.0), recipe.model_validate({"train_share": 1})):
-        assert "train_share" not in whole.model_dump()
-        assert "train_share" not in json.loads(whole.model_dump_json())
-        assert recipe.model_validate(whole.model_dump()) == whole
-    half = recipe(train_share=0.5)
-    assert half.model_dump()["train_share"] == 0.5
-    assert recipe.model_validate_json(half.model_dump_json()) == half
+        assert whole.key_settings() == {}
+    assert recipe(train_share=0.5).key_settings() == {"train_share": 0.5}
 
 
 def specs(changes: dict[str, Any]) -> dict[str, Any]:
@@ -106,7 +100,6 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 def test_a_plan_of_the_whole_has_the_keys_that_it_had(base: dict[str, Any]) -> None:
     assert specs(base).keys() == {"tune_retriever", "tune_reranker", "tune_generator"}
-    assert not [recipe for recipe in specs(base).values() if "train_share" in recipe]
     said = {"tune": ["retriever", "reranker", "generator"], "retriever": {"train_share": 1.0}}
     assert keys({**base, "candidates": {"all": said}}) == keys(base)
 
@@ -114,7 +107,7 @@ def test_a_plan_of_the_whole_has_the_keys_that_it_had(base: dict[str, Any]) -> N
 def test_a_share_changes_the_training_and_what_follows_from_it_and_no_data(base: dict[str, Any]) -> None:
     less = {**base, "recipes.retriever": {"train_share": 0.5}}
     assert specs(less)["tune_retriever"]["train_share"] == 0.5
-    assert "train_share" not in specs(less)["tune_reranker"]
+    assert specs(less)["tune_reranker"]["train_share"] == 1.0
     before, after = (build_plan(pocket.suite(changes), pocket.dataset()) for changes in (base, less))
     shared = {after.calls[key].call.stage for key in before.calls.keys() & after.calls.keys()}
     assert {"mine", "index", "retrieve"} <= shared

@@ -161,7 +161,7 @@ FAQS = {
 
 
 def trained(folder: Path, rows: list[Ranked], seed: int = 0, micro_batch: int = 4, **changes: Any) -> Any:
-    from harness.stages.common import seeded
+    from harness.stages.shared.common import seeded
 
     recipe = RetrieverRecipe.model_validate(
         {"epochs": 2, "batch_size": 4, "learning_rate": 1e-3, "checkpoints": 1, **changes}

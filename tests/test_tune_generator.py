@@ -18,12 +18,12 @@ from harness.data.formats import write_jsonl
 from harness.models import generation
 from harness.models.chats import ChatTemplate
 from harness.stages import answer as answering
-from harness.stages import common
-from harness.stages.answering import words_of
 from harness.stages.instruct import INSTRUCTIONS_FILE
+from harness.stages.shared import common
+from harness.stages.shared.answer_writers import words_of
 from harness.stages.tune_generator import (
     Prompted,
-    TuneGenerator,
+    TuneGeneratorSpec,
     base_name,
     examples_of,
     short_enough,
@@ -74,7 +74,7 @@ def tuned(
     inputs: dict[str, Path], out: Path, recipe: GeneratorRecipe = QUICK, seed: int = 0, shown: Prompted = SHOWN
 ) -> Usage:
     out.mkdir(parents=True)
-    return tune_generator(TuneGenerator(generator=shown, recipe=recipe), inputs, out, seed, silent)
+    return tune_generator(TuneGeneratorSpec(generator=shown, recipe=recipe), inputs, out, seed, silent)
 
 
 # what is trained on
@@ -98,7 +98,7 @@ def test_prompts_are_token_for_token_what_answering_reads(
     rule = Generator(
         model="tiny", instruction=INSTRUCTION, passage_tokens=SHOWN.passage_tokens, batch_size=3, max_new_tokens=2
     )
-    spec = answering.Answer(generator=rule, context=5, source="given")
+    spec = answering.AnswerSpec(generator=rule, context=5, source="given")
     given_inputs = {**inputs, "queries": tmp_path / "queries", "contexts": tmp_path / "contexts"}
     answering.answer(spec, given_inputs, part(tmp_path, "out"), 0, silent)
     shown = [one.prompt for one in examples_of(ROWS, CORPUS, SHOWN, tokenizer, ends)]

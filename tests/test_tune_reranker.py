@@ -13,12 +13,12 @@ import torch
 from harness.data.formats import write_jsonl, write_run
 from harness.hashing import digest_file
 from harness.models.loaders import has_trained_head, load_cross_encoder
-from harness.stages import common
 from harness.stages import tune_reranker as tuning
 from harness.stages.label import LABELS_FILE
-from harness.stages.relevance import score_pairs
 from harness.stages.retrieve import RUN_FILE
-from harness.stages.tune_reranker import TuneReranker, dev_lists, tune_reranker, usable
+from harness.stages.shared import common
+from harness.stages.shared.relevance_models import score_pairs
+from harness.stages.tune_reranker import TuneRerankerSpec, dev_lists, tune_reranker, usable
 from harness.suite.fields import Spec
 from harness.suite.recipes import RerankerRecipe
 from harness.training import rerankers
@@ -72,7 +72,7 @@ def tuned(
     rows: Sequence[dict[str, Any]] | None = None,
 ) -> tuple[Path, Usage]:  # fmt: skip
     start = start or tiny.cross_encoder(root / "start", WORDS)
-    spec = TuneReranker(recipe=recipe, model=str(start), max_length=32)
+    spec = TuneRerankerSpec(recipe=recipe, model=str(start), max_length=32)
     usage = tune_reranker(spec, inputs(root, rows, dev), folder(root, out), seed, silent)
     return root / out, usage
 
@@ -233,7 +233,7 @@ def test_a_training_with_dev_looks_at_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "batch_size", "at_a_time", "right"),
+    ("name", "batch_size", "micro_batch", "right"),
     [
         ("bce", 8, 8, (8, 1, 16, 2 * 2)),
         ("bce", 8, 4, (4, 2, 16, 2 * 2)),
@@ -254,7 +254,7 @@ def test_batches_are_kept_when_less_is_in_memory(
     assert (found.at_once, found.parts, found.rows, found.steps) == right
 
 
-@pytest.mark.parametrize("at_a_time", [12, 6])
+@pytest.mark.parametrize("micro_batch", [12, 6])
 @pytest.mark.parametrize("name", ["bce", "listwise"])
 def test_the_trainer_makes_as_many_steps_as_are_announced(name: str, micro_batch: int, tmp_path: Path) -> None:
     recipe = long_recipe(name, epochs=2, batch_size=12)
@@ -323,7 +323,7 @@ def test_labels_that_teach_nothing_are_refused(lists: list[Graded], name: Any, s
 
 
 def test_the_spec_is_what_the_plan_asks_for() -> None:
-    given: Spec = TuneReranker.model_validate(
+    given: Spec = TuneRerankerSpec.model_validate(
         {"recipe": RerankerRecipe().model_dump(), "model": "embedded:all-minilm-l6-v2", "max_length": 256}
     )
     assert given.model_dump()["recipe"]["recipe"] == "bce"

@@ -13,14 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.data.formats import write_jsonl, write_run
-from harness.stages import common
 from harness.stages import tune_retriever as stage_module
-from harness.stages.dev_evaluation import ndcg
-from harness.stages.known_positives import Known
 from harness.stages.label import LABELS_FILE
 from harness.stages.mine import TRIPLETS_FILE
 from harness.stages.retrieve import RUN_FILE
-from harness.stages.tune_retriever import TuneRetriever, tune_retriever
+from harness.stages.shared import common
+from harness.stages.shared.dev_evaluation import ndcg
+from harness.stages.shared.known_positives import Known
+from harness.stages.tune_retriever import TuneRetrieverSpec, tune_retriever
 from harness.suite.recipes import RetrieverRecipe
 from harness.suite.spec import Retriever
 from harness.training import raw, retrievers
@@ -76,7 +76,7 @@ def tuned(root: Path, model: Path, seed: int = 0, name: str = "out", **changes: 
     recipe = RetrieverRecipe.model_validate(given)
     used = "labels" if recipe.recipe == "distill" else "triplets"
     names = ["corpus", used, *(name for name in folders if name.startswith("dev") and recipe.checkpoints > 1)]
-    spec = TuneRetriever(retriever=Retriever(model=str(model), max_length=32), recipe=recipe)
+    spec = TuneRetrieverSpec(retriever=Retriever(model=str(model), max_length=32), recipe=recipe)
     out = root / name
     out.mkdir()
     usage = tune_retriever(spec, {key: folders[key] for key in names}, out, seed, silent)
@@ -298,7 +298,7 @@ def test_one_short_list_shortens_no_other(recipe: str, tmp_path: Path, model: Pa
         stage_module, "train", lambda model, lists, *rest: (given.extend(lists), plain(model, lists, *rest))[1]
     )
     used = "labels" if recipe == "distill" else "triplets"
-    spec = TuneRetriever(
+    spec = TuneRetrieverSpec(
         retriever=Retriever(model=str(model), max_length=32),
         recipe=RetrieverRecipe(recipe=recipe, epochs=3, batch_size=3, checkpoints=1),
     )
@@ -329,7 +329,7 @@ def test_what_is_known_beside_the_triplets_is_masked(tmp_path: Path, model: Path
         {"query": query("slate"), "doc_id": "slate", "negatives": []},
     ]
     write_jsonl(folders["triplets"] / TRIPLETS_FILE, rows)
-    spec = TuneRetriever(
+    spec = TuneRetrieverSpec(
         retriever=Retriever(model=str(model), max_length=32),
         recipe=RetrieverRecipe(epochs=1, batch_size=3, checkpoints=1),
     )
@@ -351,7 +351,7 @@ def test_a_pair_that_has_nothing_to_be_told_from_changes_nothing_and_is_said(
     folders = artifacts(tmp_path)
     rows = [{"query": f"what about {word}", "doc_id": "lime", "negatives": []} for word in WORDS[:5]]
     write_jsonl(folders["triplets"] / TRIPLETS_FILE, rows)
-    spec = TuneRetriever(
+    spec = TuneRetrieverSpec(
         retriever=Retriever(model=str(model), max_length=32),
         recipe=RetrieverRecipe(recipe=recipe, epochs=1, batch_size=2, checkpoints=1),
     )

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.stages import common
-from harness.stages.sift import Sift, copies, sift
-from harness.stages.wording import ANSWER, FAULTS, META, NO_QUERY, REFERENCE, REFUSAL, clean_query, fault_of
+from harness.stages.shared import common
+from harness.stages.shared.wording import ANSWER, FAULTS, META, NO_QUERY, REFERENCE, REFUSAL, clean_query, fault_of
+from harness.stages.sift import SiftSpec, copies, sift
 from harness.suite.spec import Retriever
 from harness.text import text_of
 from harness.values.records import Document, Pair
@@ -186,7 +186,7 @@ def test_the_ledger_counts_by_reason_and_the_file_names_each(tmp_path: Path) -> 
         "ash",
     ]
     common.write_pairs(parts["pairs"], [Pair(clean_query(text), "d", "question", "synthetic") for text in texts])
-    spec = Sift(leakage=0.6, round_trip=None, retriever=Retriever())
+    spec = SiftSpec(leakage=0.6, round_trip=None, retriever=Retriever())
     usage = sift(spec, parts, parts["out"], 0, lambda done, total: None)
     wanted = dict.fromkeys(FAULTS, 1) | {
         "written": 9,

@@ -8,8 +8,10 @@ import signal
 import time
 from pathlib import Path
 
+from harness.data.formats import read_run, write_run
 from harness.execution.executors import Request
-from harness.stages import Inputs
+from harness.stages import Inputs, SpeedRule, Stage, Takes
+from harness.stages.retrieve import RUN_FILE
 from harness.suite.fields import Spec
 from harness.values.records import Progress, Usage
 
@@ -97,3 +99,29 @@ kept: list[object] = []
 def request(name: str, out: Path, inputs: Inputs | None = None, seed: int = 0, **spec: object) -> Request:
     """A request for one of these, as the plan would write it."""
     return Request(f"{__name__}:{name}", f"{__name__}:Toy", spec, inputs or {}, out, seed)
+
+
+class Shorten(Spec):
+    """How many documents are left of each list."""
+
+    depth: int
+    upside_down: bool = False
+
+
+def shorten(spec: Shorten, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
+    """A stage that may stand in a pipeline: it cuts the lists of a run."""
+    run = read_run(inputs["run"] / RUN_FILE, escaped=True)
+    write_run(out / RUN_FILE, {query_id: hits[: spec.depth] for query_id, hits in run.items()})
+    return Usage(units=len(run), notes={"queries": len(run)})
+
+
+STAGE = Stage(
+    run=shorten,
+    spec=Shorten,
+    version=1,
+    takes=Takes(("run",), ("spare",)),
+    heavy=False,
+    rate=50.0,
+    unit="queries",
+    speed=SpeedRule(kind=("upside_down",), size=("depth",)),
+)

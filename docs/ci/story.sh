@@ -20,7 +20,7 @@ expect() { # expect CODE COMMAND...: run the command; stop unless it leaves with
 cp -r "$data" data
 mkdir -p suites/story
 cat >suites/story/suite.yaml <<'END'
-schema: harness/suite-1
+schema: harness/suite-2
 name: story
 dataset: {path: ../../data}
 evaluate: {split: test, probe_queries: 10}

@@ -26,10 +26,10 @@ from harness.remarks import models as told
 from harness.suite.files import load_suite
 from harness.suite.roles import EMBEDDED_PREFIX
 from harness.suite.secrets import mask
-from harness.suite.sources import Dataset as Rule
-from harness.suite.sources import Reading
+from harness.suite.sources import DatasetSource as Rule
+from harness.suite.sources import ReadingRule
 from harness.suite.spec import Suite
-from harness.suite.uses import reading_elsewhere, reading_of
+from harness.suite.uses import endpoint_roles, models_named, reading_elsewhere, reading_of
 
 LEAST_DISK = 3.0
 LEAST_MEMORY = 4.0
@@ -122,7 +122,7 @@ def _suite(name: str, store: Path) -> Iterator[Finding]:
     except HarnessError as error:
         yield from _refused(what, error)
         return
-    for model, keys in requirements.models_named(suite).items():
+    for model, keys in models_named(suite).items():
         yield Finding(f"model {model}", "ok", f"found; named by {', '.join(keys)}")
     for seen in requirements.prompted(suite):
         yield Finding(f"model {seen.model}", "ok", seen.placed)
@@ -134,7 +134,7 @@ def _suite(name: str, store: Path) -> Iterator[Finding]:
     yield from _endpoints(suite, store)
 
 
-def _dataset(what: str, where: str, rule: Rule, reading: Reading) -> tuple[Dataset | None, list[Finding]]:
+def _dataset(what: str, where: str, rule: Rule, reading: ReadingRule) -> tuple[Dataset | None, list[Finding]]:
     """The data set, if it can be read, and what is said of it."""
     split = reading.scored or "test"
     try:
@@ -152,7 +152,7 @@ def _endpoints(suite: Suite, store: Path) -> Iterator[Finding]:
     from harness.remarks import endpoints as remarks
 
     services, seen = endpoints.services_of(suite, store), set[str]()
-    for role in requirements.endpoints(suite):
+    for role in endpoint_roles(suite):
         what, llm = f"llm.{role}", services.roles[role]
         speech = speech_of(llm, services.folder)
         problem = preflight.check(role, services, endpoints.shape_of(role, suite), speech.place not in seen)

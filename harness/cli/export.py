@@ -25,13 +25,13 @@ from harness.planning.graph import Plan, SystemPlan
 from harness.planning.plan import build_plan
 from harness.report.card import Card, Place, TunedPart, render_card
 from harness.results import outcomes
-from harness.stages.prompts import question_turn
+from harness.stages.shared.prompts import question_turn
 from harness.store import MANIFEST, FolderStore
 from harness.suite.files import load_suite
 from harness.suite.recipes import Part
 from harness.suite.roles import EMBEDDED_PREFIX
 from harness.suite.spec import Candidate, Suite
-from harness.suite.uses import reading_of
+from harness.suite.uses import CandidateUses, reading_of
 from harness.values.findings import Outcome, SystemInfo
 
 FOLDERS: dict[Part, str] = {"retriever": "retriever", "reranker": "reranker", "generator": "generator-adapter"}
@@ -136,7 +136,7 @@ def _system(outcome: Outcome, candidate: str, seed: int | None) -> SystemInfo:
     rows = {one.seed: one for one in outcome.systems if one.name == candidate}
     if any(one.role == "baseline" for one in rows.values()):
         raise ConfigError(
-            Problem(where, f"{candidate!r} is a reference row: nothing is tuned in it", "name a candidate")
+            Problem(where, f"{candidate!r} is a baseline row: nothing in it is tuned", "name a candidate")
         )
     if not rows:
         what = f"no candidate {candidate!r} in the latest outcome"
@@ -206,15 +206,8 @@ def _write(
 
 def _data(suite: Suite, candidate: Candidate) -> dict[str, Any]:
     """How the training data was made: the sections that this candidate used."""
-    making, tune = suite.making(candidate), set(candidate.tune)
-    distills = "retriever" in tune and suite.recipe(candidate, "retriever").recipe == "distill"
-    used = {
-        "synthesize": requirements.synthesizes(suite, candidate),
-        "mine": bool({"retriever", "reranker"} & tune),
-        "label": "reranker" in tune or distills,
-        "instruct": "generator" in tune,
-    }
-    return making.model_dump(mode="json", exclude={name for name, wanted in used.items() if not wanted})
+    uses = CandidateUses(suite, "", candidate)
+    return uses.data.model_dump(mode="json", include={*uses.sections, "pairs", "data_seed"})
 
 
 def _base(suite: Suite, candidate: Candidate, part: Part) -> str:

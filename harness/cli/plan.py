@@ -13,6 +13,7 @@ from rich.table import Table
 
 from harness import scoring
 from harness.data.datasets import load_dataset
+from harness.errors import DatasetMissing
 from harness.execution import endpoints
 from harness.execution.probe import WARM_UP
 from harness.experiments import forgetting
@@ -25,7 +26,7 @@ from harness.store import FolderStore
 from harness.suite import builtin
 from harness.suite.files import load_suite
 from harness.suite.recipes import PARTS, QUERY_KINDS, Recipes
-from harness.suite.spec import REFERENCE_ROWS, Suite
+from harness.suite.spec import BASELINE_ROWS, Suite
 from harness.suite.uses import reading_of
 from harness.values.measures import KINDS
 
@@ -148,7 +149,7 @@ def describe_all(console: Console, as_json: bool) -> None:
     if as_json:
         value = {
             "suites": {name: list(suite.all_candidates) if suite else None for name, suite in suites.items()},
-            "measures": list(KINDS), "recipes": recipes, "baseline_rows": list(REFERENCE_ROWS),
+            "measures": list(KINDS), "recipes": recipes, "baseline_rows": list(BASELINE_ROWS),
             "query_kinds": list(QUERY_KINDS),
         }  # fmt: skip
         print(json.dumps(value, indent=1))
@@ -170,16 +171,12 @@ def describe_all(console: Console, as_json: bool) -> None:
     console.print(table)
     for part, names in recipes.items():
         console.print(f"Recipes for the {part}: {', '.join(names)}", highlight=False)
-    console.print(f"Reference rows: {', '.join(REFERENCE_ROWS)}", highlight=False)
+    console.print(f"Reference rows: {', '.join(BASELINE_ROWS)}", highlight=False)
 
 
 def _suite(name: str) -> Suite | None:
     """A shipped suite; None if its data set lies in a folder that the environment does not name."""
-    from harness.errors import ConfigError
-
     try:
         return load_suite(name)[0]
-    except ConfigError as error:
-        if all("environment variable" in problem.what or "no folder" in problem.what for problem in error.problems):
-            return None
-        raise
+    except DatasetMissing:
+        return None

@@ -17,7 +17,7 @@ from harness.data.formats import read_table
 from harness.data.judgements import add, read_judgements
 from harness.data.objects import Row, field_of, read_objects, text_of, typed
 from harness.errors import Problem
-from harness.suite.sources import Reading
+from harness.suite.sources import ReadingRule
 from harness.values.records import Document, Qrels, Query, Reference
 from harness.values.repairs import Repairing
 
@@ -43,7 +43,7 @@ class Splits(NamedTuple):
     of: dict[str, str]
 
 
-def read_folder(folder: Path, problems: list[Problem], repairing: Repairing, reading: Reading) -> Raw:
+def read_folder(folder: Path, problems: list[Problem], repairing: Repairing, reading: ReadingRule) -> Raw:
     """Read every file of the folder; what cannot be read is added to `problems`, what was repaired is counted."""
     lines: Lines = {}
     documents = _read_documents(first_of(folder, CORPUS, problems), lines, problems, repairing)
@@ -96,7 +96,9 @@ def _first(
     return False
 
 
-def _read_qrels(folder: Path, lines: Lines, problems: list[Problem], repairing: Repairing, reading: Reading) -> Splits:
+def _read_qrels(
+    folder: Path, lines: Lines, problems: list[Problem], repairing: Repairing, reading: ReadingRule
+) -> Splits:
     splits = Splits({}, {})
     files = qrels_files(folder, problems, repairing, reading)
     # What is used comes first, so that a fault between two splits is the fault of the one that is not.
@@ -150,7 +152,7 @@ def _read_splits(folder: Path, splits: dict[str, str], lines: Lines, problems: l
 
 
 def _read_answers(
-    folder: Path, lines: Lines, problems: list[Problem], repairing: Repairing, reading: Reading
+    folder: Path, lines: Lines, problems: list[Problem], repairing: Repairing, reading: ReadingRule
 ) -> dict[str, Reference]:
     path = file_of(folder, "answers.jsonl", [])
     if not path.exists():

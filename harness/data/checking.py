@@ -15,7 +15,7 @@ from harness.data.beir import Raw
 from harness.data.folders import SPLITS
 from harness.data.splits import Dataset, Split
 from harness.errors import Problem, nearest
-from harness.suite.sources import Grouping, Reading, Repairs
+from harness.suite.sources import Grouping, ReadingRule, Repairs
 from harness.values.grades import relevant_grades
 from harness.values.records import Document, Qrels, Query, Reference
 from harness.values.repairs import KINDS, Repairing
@@ -37,7 +37,7 @@ class Checked(NamedTuple):
     shares: Mapping[str, tuple[int, int]]
 
 
-def check(raw: Raw, where: str, reading: Reading, problems: list[Problem], repairing: Repairing) -> Checked:
+def check(raw: Raw, where: str, reading: ReadingRule, problems: list[Problem], repairing: Repairing) -> Checked:
     """Check documents, queries, judgements and answers against each other; where a file is missing, nothing is."""
     documents = {document.doc_id: document for document in raw.documents}
     queries = {query.query_id: query for query in raw.queries}
@@ -86,7 +86,12 @@ def _at(raw: Raw, kind: str, key: str, where: str) -> str:
 
 
 def _with_text(
-    queries: Mapping[str, Query], raw: Raw, where: str, reading: Reading, problems: list[Problem], repairing: Repairing
+    queries: Mapping[str, Query],
+    raw: Raw,
+    where: str,
+    reading: ReadingRule,
+    problems: list[Problem],
+    repairing: Repairing,
 ) -> dict[str, Query]:
     """Queries that can be asked. One without text is left out where no split in use has it, and else is a problem."""
     kept = {}
@@ -103,7 +108,7 @@ def _with_text(
 
 
 def _judged(
-    raw: Raw, queries: Mapping[str, Query], documents: Mapping[str, Document], where: str, reading: Reading,
+    raw: Raw, queries: Mapping[str, Query], documents: Mapping[str, Document], where: str, reading: ReadingRule,
     repairing: Repairing,
 ) -> tuple[Qrels, int]:  # fmt: skip
     """Judgements of the queries that are there, and how many judged queries of the scored split are not."""
@@ -201,7 +206,7 @@ def too_many(dataset: Dataset, checked: Checked, allowed: Repairs, split: str, w
 
 
 def assembled(
-    raw: Raw, checked: Checked, name: str, where: str, grouping: Grouping | None, reading: Reading,
+    raw: Raw, checked: Checked, name: str, where: str, grouping: Grouping | None, reading: ReadingRule,
     problems: list[Problem],
 ) -> Dataset:  # fmt: skip
     """Put the parts together and sort the queries into splits and groups."""

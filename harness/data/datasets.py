@@ -13,22 +13,22 @@ from harness.data import beir, checking
 from harness.data.builders import load_builder
 from harness.data.splits import Dataset, Split
 from harness.errors import DataError, Problem, few_of_each, nearest
-from harness.suite.sources import Dataset as DatasetSpec
-from harness.suite.sources import Reading
+from harness.suite.sources import DatasetSource as DatasetSpec
+from harness.suite.sources import ReadingRule
 from harness.values.grades import LEVEL
 from harness.values.repairs import Repair, Repairing
 
 __all__ = ["Dataset", "Split", "load_dataset"]
 
 
-def load_dataset(spec: DatasetSpec, split: str, reading: Reading | None = None) -> Dataset:
+def load_dataset(spec: DatasetSpec, split: str, reading: ReadingRule | None = None) -> Dataset:
     """Load and check the data set of a suite; `split` is the one to be scored, `reading` what the suite uses of it.
 
     Raises DataError with every problem found (the first of each kind in words, the rest as counts).
     """
     problems: list[Problem] = []
     repairing = Repairing()
-    reading = (reading or Reading())._replace(scored=split)
+    reading = (reading or ReadingRule())._replace(scored=split)
     if spec.builder is not None:
         built = load_builder(spec.builder).build(spec.symbols, spec.unanswerable, spec.split_seed)
         raw = beir.Raw(

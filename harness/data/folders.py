@@ -7,7 +7,7 @@ from pathlib import Path
 
 from harness.data.formats import read_bytes
 from harness.errors import Problem
-from harness.suite.sources import Reading
+from harness.suite.sources import ReadingRule
 from harness.values.repairs import Repairing
 
 SPLITS = ("train", "dev", "test")
@@ -57,7 +57,7 @@ def first_of(folder: Path, names: Sequence[str], problems: list[Problem]) -> Pat
 
 
 def qrels_files(
-    folder: Path, problems: list[Problem], repairing: Repairing, reading: Reading
+    folder: Path, problems: list[Problem], repairing: Repairing, reading: ReadingRule
 ) -> list[tuple[str, Path]]:
     """Return the files of judgements with the split of each: one file a split.
 

@@ -200,7 +200,8 @@ def _over(estimate: CostEstimate, facts: Facts) -> Iterator[str]:
     usd, limit, now = (facts.get(name) for name in ("limit.usd", "limit.p95_ms", "p95_ms"))
     if usd is not None and estimate.dollars > usd:
         cost = number(estimate.dollars, "dollars")
-        yield f"{estimate.candidate} is estimated to cost {cost} to make, over max_usd ({number(usd, 'dollars')})."
+        limit_text = number(usd, "dollars")
+        yield f"{estimate.candidate} is estimated to cost {cost} to make, over max_build_usd ({limit_text})."
     if (
         limit is not None
         and now is not None

@@ -227,7 +227,7 @@ def _signs(signs: Iterable[Sign]) -> Iterator[tuple[str, float | None]]:
 
 def _times(seen: Diagnosis, setting: Setting) -> Iterator[tuple[str, float | None]]:
     yield from ((f"share.p95.{time.part}", time.share_p95) for time in seen.times)
-    yield from (("limit.p95_ms", setting.limits.max_p95_ms), ("limit.usd", setting.limits.max_usd))
+    yield from (("limit.p95_ms", setting.limits.max_p95_ms), ("limit.usd", setting.limits.max_build_usd))
     added = [
         (estimate.added_p95_ms, estimate.basis.get("rerank"))
         for estimate in seen.estimates

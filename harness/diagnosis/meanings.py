@@ -68,7 +68,7 @@ MEANINGS: dict[str, Meaning] = {
     "added.p95.reranker.guessed": Meaning("the time that a reranker adds is a guess", "yes"),
     "p95.reranker": Meaning("the time of the slowest twentieth of queries with a reranker", "ms"),
     "limit.p95_ms": Meaning("the limit max_p95_ms", "ms"),
-    "limit.usd": Meaning("the limit max_usd", "dollars"),
+    "limit.usd": Meaning("the limit max_build_usd", "dollars"),
     "generator.served": Meaning("the generator is served at an endpoint, where it cannot be tuned", "yes"),
     "reranker.real": Meaning("the pipeline has a reranker", "yes"),
     "reranker.planned": Meaning("the pipeline or a candidate has a reranker", "yes"),

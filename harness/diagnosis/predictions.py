@@ -141,7 +141,7 @@ def _over_limit(diagnosis: Diagnosis, info: SystemInfo) -> str:
     """The limit that a system was measured to be over; empty if it is over none."""
     usd, p95 = diagnosis.facts.get("limit.usd"), diagnosis.facts.get("limit.p95_ms")
     if usd is not None and info.build_dollars > usd:
-        return "max_usd"
+        return "max_build_usd"
     total = info.serving.total if info.serving else None
     return "max_p95_ms" if p95 is not None and total is not None and total.p95_ms > p95 else ""
 

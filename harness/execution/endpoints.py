@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 from harness.errors import ConfigError, Problem
 from harness.llm import templates
 from harness.llm.services import Services
-from harness.planning import requirements
 from harness.planning.graph import Plan
+from harness.planning.speed import asks_endpoint
 from harness.provenance import now
+from harness.stages import load_stage
 from harness.store import FolderStore
 from harness.suite.roles import Llm, PromptName, Role
 from harness.suite.spec import Suite
+from harness.suite.uses import endpoint_roles
 from harness.values.findings import Paid
 
 if TYPE_CHECKING:
@@ -43,9 +45,10 @@ def services_of(suite: Suite, root: Path, replay: bool = False) -> Services:
 
 def roles_needed(plan: Plan, store: FolderStore, judging: bool) -> list[Role]:
     """The roles whose endpoints this run will ask: of calls that are not in the store, and the judge if scores lack."""
-    missing = {planned.work.role for key, planned in plan.calls.items() if not store.has(key)}
+    calls = [planned.call for key, planned in plan.calls.items() if not store.has(key)]
+    missing = {load_stage(call.stage).role for call in calls if asks_endpoint(call)}
     missing |= {"judge"} if judging else set()
-    return [role for role in requirements.endpoints(plan.suite) if role in missing]
+    return [role for role in endpoint_roles(plan.suite) if role in missing]
 
 
 def spoken(suite: Suite, root: Path) -> Suite:

@@ -24,7 +24,8 @@ from harness.hashing import by_hash, digest_of
 from harness.llm.services import Services
 from harness.models.loaders import model_digest
 from harness.planning.graph import Plan, SystemPlan
-from harness.stages import STAGES, common
+from harness.stages import load_stage
+from harness.stages.shared import common
 from harness.store import FolderStore
 from harness.suite.recipes import Part
 from harness.suite.spec import SERVED
@@ -48,7 +49,7 @@ class Latencies:
 
     def _publish_queries(self) -> str:
         """Probe queries: those of the scored split, in an order that has nothing to do with their ids."""
-        part = self.plan.parts.queries
+        part = self.plan.artifacts.queries
         wanted = by_hash(list(part))
         queries = {query_id: part[query_id] for query_id in wanted}
         key = digest_of(["part", "queries", list(queries.items())])
@@ -156,14 +157,15 @@ class Latencies:
         if name in self.times or name in self.failed:
             return name
         keys = {label: key for label, key in {"queries": self._queries, **inputs}.items() if key is not None}
-        resolved = Probe.model_validate(spec).model_dump(mode="json")
+        checked = Probe.model_validate(spec)
+        resolved = checked.model_dump(mode="json")
         models = sorted({value["model"] for value in _models(resolved)})
         stage = {"generator": "answer", "rerank": "rerank"}.get(resolved["part"], "retrieve")
-        packages = STAGES[stage].packages
+        packages = load_stage(stage).packages
         versions = {package: provenance.package_version(package) for package in packages}
         identity = [
             PROBE_VERSION,
-            resolved,
+            checked.key_settings(),
             keys,
             {model: model_digest(model) for model in models if model != SERVED},
             versions,

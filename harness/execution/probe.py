@@ -20,9 +20,10 @@ from harness.llm import Chat, services
 from harness.models.generation import Sampling
 from harness.models.loaders import load_cross_encoder
 from harness.models.search import Bm25Index, DenseIndex
-from harness.stages import Inputs, answer, common, endpoints
-from harness.stages.rerank import Rerank, rerank_hits
+from harness.stages import Inputs, answer
+from harness.stages.rerank import RerankSpec, rerank_hits
 from harness.stages.retrieve import RUN_FILE
+from harness.stages.shared import common, remote
 from harness.suite.fields import Spec
 from harness.suite.spec import Generator, Retriever
 from harness.values.records import Progress, Usage
@@ -41,8 +42,8 @@ class Probe(Spec):
     depth: int = 100
     fuse_k: int = 60
     retriever: Retriever | None = None
-    rerank: Rerank | None = None
-    reply: answer.Answer | None = None
+    rerank: RerankSpec | None = None
+    reply: answer.AnswerSpec | None = None
 
 
 def probe(spec: Probe, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
@@ -53,7 +54,7 @@ def probe(spec: Probe, inputs: Inputs, out: Path, seed: int, progress: Progress)
         chat = services.chat("generator")
         with _endpoint(spec, chat, inputs, seed) as step:
             times = _timed(step, asked, progress)
-        used = endpoints.usage(len(times), chat, {})
+        used = remote.usage(len(times), chat, {})
     else:
         parts = {"dense": _dense, "bm25": _bm25, "fuse": _fuse, "rerank": _rerank, "generator": _generator}
         times = _timed(parts[spec.part](spec, inputs, seed), asked, progress)
@@ -133,7 +134,7 @@ def _endpoint(spec: Probe, chat: Chat, inputs: Inputs, seed: int) -> Iterator[St
     assert spec.reply is not None
     queries = common.read_queries(inputs["queries"])
     contexts = answer.choose_contexts(spec.reply, queries, inputs)
-    prompts = answer.Prompts(spec.reply, common.read_corpus(inputs["corpus"]), inputs, seed)
+    prompts = answer.EndpointPrompts(spec.reply, common.read_corpus(inputs["corpus"]), inputs, seed)
     with asyncio.Runner() as runner:
 
         def step(query_id: str, text: str) -> Any:

@@ -17,7 +17,7 @@ from harness.execution.executors import Executor, Request
 from harness.llm.services import Services
 from harness.planning.graph import Plan, PlannedCall
 from harness.planning.ledger import facts_of, row_of
-from harness.stages import STAGES, load_stage
+from harness.stages import load_stage
 from harness.store import FolderStore
 from harness.values.findings import LedgerRow
 from harness.values.records import Progress
@@ -61,7 +61,7 @@ def carry_out(
                 done.failed[key] = broken
                 continue
             try:
-                executor = heavy if STAGES[planned.call.stage].heavy else light
+                executor = heavy if load_stage(planned.call.stage).heavy else light
                 with watch(planned.label) as progress:
                     done.rows[key] = make(planned, store, executor, progress, services, plan)
             except StageFailed as error:
@@ -121,12 +121,11 @@ def make(
 
 def request_for(planned: PlannedCall, store: FolderStore, out: Path) -> Request:
     """The request that makes a call's artifact in `out`."""
-    function, spec_class = load_stage(planned.call.stage)
+    stage = load_stage(planned.call.stage)
     inputs = {}
     for name, key in planned.call.inputs.items():
         found = store.get(key)
         if found is None:
             raise StageFailed(f"its input {name} is not in the store any more; run again")
         inputs[name] = found
-    names = f"{function.__module__}:{function.__name__}", f"{spec_class.__module__}:{spec_class.__name__}"
-    return Request(*names, planned.call.spec, inputs, out, planned.call.seed)
+    return Request(stage.function_path, stage.spec_path, planned.call.spec, inputs, out, planned.call.seed)

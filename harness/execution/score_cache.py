@@ -18,9 +18,9 @@ from harness.judge import judges
 from harness.llm import Chat, Spent
 from harness.llm.services import Services
 from harness.planning.graph import Plan, SystemPlan
-from harness.stages.common import read_answers
-from harness.stages.endpoints import MENDED
 from harness.stages.retrieve import RUN_FILE
+from harness.stages.shared.common import read_answers
+from harness.stages.shared.remote import MENDED
 from harness.store import FolderStore
 from harness.values.findings import LedgerRow, Measured
 from harness.values.measures import Measure
@@ -42,7 +42,7 @@ class Scorecards:
         self.split = plan.suite.evaluate.split
         self.execution = Execution()
         self.computed = 0
-        self.references = plan.given.references
+        self.references = plan.generation_sample.references
         self.judgements: list[LedgerRow] = []
         asked = plan.suite.measures
         self.measures = [one for one in asked if plan.suite.llm.judge is not None or not one.is_judged]
@@ -87,8 +87,8 @@ class Scorecards:
 
     def measured(self, measure: Measure) -> Measured:
         """What a measurement identity is made of beside the data."""
-        given = self.plan.given
-        sample = None if measure.is_rank else digest_of(given.sample)
+        given = self.plan.generation_sample
+        sample = None if measure.is_rank else digest_of(given.query_ids)
         if given.contexts and not measure.is_rank:
             shown = [list(given.contexts.items()), [list(reference) for reference in given.references.values()]]
             sample = digest_of([sample, shown])

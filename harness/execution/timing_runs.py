@@ -16,14 +16,15 @@ from harness.execution.executors import Executor, InlineExecutor
 from harness.execution.scheduler import Watch, carry_out, no_watch
 from harness.hashing import by_hash, digest_of
 from harness.llm.services import Services
-from harness.planning.calls import Calls, chain_of
+from harness.planning.calls import Calls, tuned_pipeline_of
 from harness.planning.estimates import plan_of
-from harness.planning.graph import Plan, Serving, SystemPlan
-from harness.planning.ledger import Speed, asks_endpoint, measured, speed_of
-from harness.stages import common
+from harness.planning.graph import Plan, ServingKeys, SystemPlan
+from harness.planning.speed import Speed, asks_endpoint, speed_of, timed_classes
+from harness.stages.shared import common
 from harness.store import FolderStore
 from harness.suite.recipes import Part
 from harness.suite.spec import Candidate, Suite
+from harness.suite.uses import CandidateUses
 from harness.values.grades import relevant_grades
 from harness.values.records import Qrels
 
@@ -47,7 +48,7 @@ def take_samples(
 
     Return what was not timed, and why, under a name: what failed, and what an endpoint would have to be asked for.
     """
-    wanted, served = _wanted(full, measured(store))
+    wanted, served = _wanted(full, timed_classes(store))
     said = {stage: f"{stage}, as it asks an endpoint; its speed is a guess" for stage in served}
     suite = _sample_of(full)
     if not wanted or not suite.candidates:
@@ -56,7 +57,7 @@ def take_samples(
     plan, left_out = plan_of(suite, small)
     queries = _publish_queries(plan, store)
     plan.systems = _chosen(plan, small, queries, wanted)
-    plan.parts.publish(store)
+    plan.artifacts.publish(store)
     plan.judge = None
     failed = carry_out(plan, store, heavy, InlineExecutor(), watch, services).failed
     return said | {name: f"{name}: {why}" for name, why in left_out.items()} | failed
@@ -90,13 +91,13 @@ def _chosen(plan: Plan, dataset: Dataset, queries: str, wanted: set[Speed]) -> l
             speed = speed_of(plan.calls[key].call, plan.calls)
             if speed in left:
                 left.remove(speed)
-                chosen.append(replace(system, run=key, answers=None, dev_run=None, serving=Serving()))
+                chosen.append(replace(system, run=key, answers=None, dev_run=None, serving=ServingKeys()))
     return chosen
 
 
 def _publish_queries(plan: Plan, store: FolderStore) -> str:
     """A few questions of the split, in an order that has nothing to do with their ids."""
-    part = plan.parts.queries
+    part = plan.artifacts.queries
     queries = {query_id: part[query_id] for query_id in by_hash(list(part))[:RERANKED]}
     key = digest_of(["part", "queries", list(queries.items())])
     if store.get(key) is None:
@@ -110,9 +111,9 @@ def _reranked(plan: Plan, dataset: Dataset, system: SystemPlan, queries: str) ->
     """The call that reranks a few lists with a sample's reranker; None if it has none."""
     if "reranker" not in system.tunes:
         return None
-    calls = Calls(plan.suite, dataset, plan.given)
+    calls = Calls(plan.suite, dataset, plan.generation_sample)
     calls.calls = plan.calls
-    return calls.ranked(chain_of(system, plan.suite), calls.split, queries)
+    return calls.ranked(tuned_pipeline_of(system, plan.suite), calls.split, queries)
 
 
 def few(dataset: Dataset, scored: str) -> Dataset:
@@ -177,13 +178,12 @@ def _sample_of(full: Plan) -> Suite:
 
 def _offline(suite: Suite, candidate: Candidate) -> Candidate:
     """The candidate with data that no endpoint is asked for: what is trained on it takes the same time."""
-    data, update = suite.making(candidate), dict[str, dict[str, Any]]()
-    found = candidate
-    if not suite.llm.labeler.in_process:
+    uses, update = CandidateUses(suite, "", candidate), dict[str, dict[str, Any]]()
+    data, found = uses.data, candidate
+    if "labeler" in uses.roles and not suite.llm.labeler.in_process:
         update["label"] = {"by": "mined"} if data.label.by == "llm" else {}
         update["mine"] = {"relabel": None} if data.mine.relabel is not None and data.mine.relabel.by == "llm" else {}
-        teacher = getattr(suite.recipe(candidate, "retriever"), "teacher", "")
-        update["retriever"] = {"teacher": "fusion"} if teacher == "llm" else {}
+        update["retriever"] = {"teacher": "fusion"} if uses.retriever and uses.retriever.teacher == "llm" else {}
     if not suite.llm.synthesizer.in_process:
         found = candidate.model_copy(update={"pairs": "judged"})
         update["instruct"] = {"answers": "references"}

@@ -18,15 +18,15 @@ from harness.execution.score_cache import Scorecards
 from harness.experiments import followup, forgetting
 from harness.experiments.noops import Duplicates, no_ops
 from harness.planning import requirements
-from harness.planning.comparisons import Comparisons
 from harness.planning.graph import Plan, SystemPlan
 from harness.planning.ledger import build_cost, unknown_costs
 from harness.planning.plan import build_plan
 from harness.remarks.front import Ran, front
 from harness.remarks.settings import not_run, settings
 from harness.results import outcomes
-from harness.stages.common import read_answers
 from harness.stages.retrieve import RUN_FILE
+from harness.stages.shared.common import read_answers
+from harness.statistics.comparisons import Comparisons
 from harness.statistics.summaries import summarise, worst_share
 from harness.store import FolderStore
 from harness.suite.files import load_suite
@@ -108,7 +108,8 @@ class Bench:
         }
         alike = no_ops(plan, execution, self.store)
         systems = self._systems(plan, execution, serving, alike.duplicates)
-        compared, unknown = Comparisons(plan, rows, cards.uncalibrated()), self._unknown(plan, execution)
+        compared = Comparisons(plan.suite, plan.systems, rows, cards.uncalibrated())
+        unknown = self._unknown(plan, execution)
         summaries = [summary for system in plan.systems for summary in summarise(rows[system.label], self.split)]
         ran = Ran(self.written, dataset, plan, execution.rows, cards.judgements, rows, unknown)
         outcome = Outcome(
@@ -157,7 +158,7 @@ class Bench:
         """The plan, that on another data set, and what scores them."""
         plan = build_plan(self.suite, dataset)
         elsewhere = forgetting.prepared(plan)
-        plan.parts.publish(self.store)
+        plan.artifacts.publish(self.store)
         return plan, elsewhere, Scorecards(plan, dataset, self.store, self.watch, self.services, self.root)
 
     @staticmethod

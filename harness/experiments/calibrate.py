@@ -20,9 +20,9 @@ from harness.judge.calibration import Calibration, Terms
 from harness.judge.labels import Labelled, read_labels, sample_rows, scale_of
 from harness.llm import Chat
 from harness.planning import requirements
-from harness.planning.calls import unpacking
+from harness.planning.calls import conversion
 from harness.remarks import endpoints as remarks_of_endpoints
-from harness.stages.endpoints import FAILED_SHARE, remedy
+from harness.stages.shared.remote import FAILED_SHARE, remedy
 from harness.store import FolderStore
 from harness.suite.files import load_suite
 from harness.suite.roles import Judge
@@ -71,7 +71,7 @@ def judge(
         scores = calibration.judge_rows(chosen, asked, judges.asked_by(settings, chat), progress)
     _refuse_failures(chat, scores, root)
     told = scoring.measurement_settings(asked, settings)
-    terms = Terms(scale, judge.cut, judge.bar, seed=seed)
+    terms = Terms(scale, judge.accepted_from, judge.min_auroc, seed=seed)
     found = calibration.calibrate(chosen, scores, told, terms, digest_file(labels))
     place = judges.place_of(root, asked, settings)
     _write(place, found, chosen, scores)
@@ -90,14 +90,14 @@ def _judge_of(suite: Suite, measure: str) -> tuple[Judge, Measure]:
     if not asked.is_judged:
         raise ConfigError(Problem("--measure", f"no LLM judges {measure}", "name one such as faithfulness"))
     if asked.name == "rubric" and not suite.rubric:
-        raise ConfigError(Problem(f"suite {suite.name}", "rubric needs words", "add 'rubric: ...'"))
+        raise ConfigError(Problem(f"suite {suite.name}", "rubric needs a text", "add 'rubric: ...'"))
     return suite.llm.judge, asked
 
 
 def _unpacked(suite: Suite, root: Path) -> Path | None:
     """The plain form of a judge that runs here and comes packed; made once and kept."""
     judge = suite.llm.judge
-    planned = unpacking(judge.model) if judge is not None and judge.in_process else None
+    planned = conversion(judge.model) if judge is not None and judge.in_process else None
     if planned is None:
         return None
     store = FolderStore(root / "store")

@@ -23,11 +23,10 @@ from harness.execution.scheduler import Execution, Watch, carry_out, no_watch
 from harness.execution.score_cache import Scorecards
 from harness.experiments import learning_curve
 from harness.planning import requirements
-from harness.planning.calls import UNTUNED
-from harness.planning.comparisons import ALPHA, RESAMPLES, Rows, values_of
 from harness.planning.graph import Plan, SystemPlan
 from harness.planning.plan import build_plan
 from harness.results.outcomes import SCORE_COLUMNS, guarded, new_folder, point_to
+from harness.statistics.comparisons import ALPHA, RESAMPLES, Rows, values_of
 from harness.store import FolderStore
 from harness.suite.files import load_suite
 from harness.suite.recipes import Part
@@ -35,6 +34,7 @@ from harness.suite.spec import Candidate, Suite
 from harness.suite.uses import reading_of
 from harness.values.insights import LearningCurve
 from harness.values.measures import Measure
+from harness.values.systems import UNTUNED
 
 STORE = Path(".harness")
 SHARES = (0.25, 0.5, 1.0)
@@ -73,7 +73,7 @@ def curve(
     # Dev is scored only if it is what was asked for.
     plan.systems = [replace(system, dev_run=None) for system in plan.systems]
     kept, services = FolderStore(store / "store"), endpoints.services_of(derived, store, replay)
-    plan.parts.publish(kept)
+    plan.artifacts.publish(kept)
     cards = Scorecards(plan, dataset, kept, watch, services, store)
     uncalibrated = cards.uncalibrated()
     cards.measures = [measure for measure in cards.measures if str(measure) not in uncalibrated]
@@ -219,7 +219,7 @@ def _notes(suite: Suite, name: str, plan: Plan, execution: Execution, measures: 
     }
     yield from (f"{label} failed: {why}" for label, why in failed.items())
     split = plan.suite.evaluate.split
-    if split == "dev" and any("dev_run" in planned.call.inputs for planned in plan.calls.values()):
+    if split == "dev" and plan.chooses_on_dev:
         yield (
             "Checkpoints were chosen on the very questions that are scored here, which flatters every share; "
             "set recipes...checkpoints: 1, or look once with --split test"

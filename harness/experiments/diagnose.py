@@ -27,7 +27,6 @@ from harness.experiments.observations import Examined, part_times
 from harness.hashing import digest_of
 from harness.models import loaders
 from harness.planning import requirements
-from harness.planning.calls import UNTUNED
 from harness.planning.estimates import estimates, plan_of
 from harness.planning.graph import Plan
 from harness.planning.oracles import build_diagnosis_plan, pipeline_identity, suite_for
@@ -43,6 +42,7 @@ from harness.suite.uses import reading_of
 from harness.values.findings import Serving
 from harness.values.insights import CostEstimate, Diagnosis, Sign
 from harness.values.records import Score
+from harness.values.systems import UNTUNED
 
 Split = Literal["dev", "test"]
 
@@ -93,7 +93,7 @@ class _Diagnosing:
         latencies = Latencies(plan, self.store, self.executor, self.watch, self.services)
         serving = latencies.measure(plan.system(UNTUNED))
         self.notes += [f"Not timed: {name} ({why})." for name, why in latencies.failed.items()]
-        part, references = dataset.splits[self.split], plan.given.references.values()
+        part, references = dataset.splits[self.split], plan.generation_sample.references.values()
         diagnosis = Diagnosis(
             suite=self.given.name,
             title=self.given.title,
@@ -132,7 +132,7 @@ class _Diagnosing:
     def _planned(self, dataset: Dataset) -> Plan:
         """The plan, by what the servers take: each endpoint that it needs is asked one small question first."""
         plan = build_diagnosis_plan(self.suite, dataset)
-        plan.parts.publish(self.store)
+        plan.artifacts.publish(self.store)
         cards = Scorecards(plan, dataset, self.store, self.watch, self.services, self.root)
         roles = endpoints.roles_needed(plan, self.store, cards.lacks_judgements())
         endpoints.check(roles, self.services, self.suite)
@@ -145,7 +145,7 @@ class _Diagnosing:
 
     def _scored(self, plan: Plan, dataset: Dataset) -> tuple[Scorecards, dict[str, list[Score]]]:
         """What scored, and the rows by the label of the system; raises Incomplete if the untuned pipeline failed."""
-        plan.parts.publish(self.store)
+        plan.artifacts.publish(self.store)
         cards = Scorecards(plan, dataset, self.store, self.watch, self.services, self.root)
         execution = carry_out(plan, self.store, self.executor, InlineExecutor(), self.watch, self.services)
         cards.execution = execution
@@ -172,7 +172,7 @@ class _Diagnosing:
         except HarnessError as error:
             self.notes.append(f"What candidates cost is not estimated: {error}")
             return ()
-        self.notes += [f"What {name} costs is not estimated: {why}" for name, why in left_out.items()]
+        self.notes += [f"No cost estimate for {name}: {why}" for name, why in left_out.items()]
         self.notes += [f"Not timed on a sample: {why}" for why in dict.fromkeys(failed.values())]
         return estimates(full, self.store, serving.total if serving else None)
 

@@ -12,10 +12,10 @@ from harness.data.datasets import Dataset
 from harness.data.slicing import slice_values
 from harness.diagnosis.predictions import predict_outcome
 from harness.hashing import digest_of
-from harness.planning.comparisons import ALPHA, RESAMPLES, Comparisons
 from harness.planning.estimates import recipe_identity
 from harness.planning.oracles import pipeline_identity
 from harness.results import diagnoses
+from harness.statistics.comparisons import ALPHA, RESAMPLES, Comparisons
 from harness.statistics.roi import roi
 from harness.statistics.slices import slice_gains
 from harness.suite.spec import Suite
@@ -43,7 +43,7 @@ def complete(
     """
     told = {field: values for field, values in slices.items() if len(set(values.values())) > 1}
     found = slice_gains(
-        compared.served(), told, failure_limit=suite.failure_limit, alpha=ALPHA, resamples=RESAMPLES
+        compared.deployable(), told, failure_limit=suite.failure_limit, alpha=ALPHA, resamples=RESAMPLES
     ) if told else []  # fmt: skip
     outcome = outcome.model_copy(
         update={

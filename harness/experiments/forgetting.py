@@ -19,11 +19,11 @@ from harness.execution.executors import Executor, InlineExecutor
 from harness.execution.scheduler import Execution, Watch, carry_out, no_watch
 from harness.execution.score_cache import Scorecards
 from harness.llm.services import Services
-from harness.planning.calls import UNTUNED, Calls, chain_of
-from harness.planning.comparisons import Comparisons, Rows, values_of
-from harness.planning.contexts import Given, sample_queries
-from harness.planning.graph import Plan, Serving, SystemPlan
+from harness.planning.calls import Calls, tuned_pipeline_of
+from harness.planning.contexts import GenerationSample, sample_queries
+from harness.planning.graph import Plan, ServingKeys, SystemPlan
 from harness.remarks import data
+from harness.statistics.comparisons import Comparisons, Rows, values_of
 from harness.store import FolderStore
 from harness.suite.roles import Role
 from harness.suite.sources import Forgetting
@@ -32,6 +32,7 @@ from harness.suite.uses import reading_elsewhere
 from harness.values.findings import Comparison, LedgerRow
 from harness.values.gains import Forgotten
 from harness.values.measures import Measure
+from harness.values.systems import UNTUNED
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def plan_elsewhere(plan: Plan, dataset: Dataset, rule: Forgetting) -> Elsewhere:
     planner = _Planner(suite, dataset, given)
     chosen = [system for system in plan.systems if system.name == UNTUNED or system.role == "candidate"]
     systems = [planner.system(system) for system in chosen]
-    there = Plan(suite, planner.parts, given, planner.calls, systems, _judge(plan, suite))
+    there = Plan(suite, planner.artifacts, given, planner.calls, systems, _judge(plan, suite))
     for system in systems:
         for key in there.upstream(system.goals):
             there.calls[key].systems.append(system.label)
@@ -105,16 +106,16 @@ def suite_for(suite: Suite, rule: Forgetting) -> Suite:
     return suite.model_copy(update={"dataset": rule.dataset, "evaluate": evaluate, "measures": measures})
 
 
-def _given(suite: Suite, dataset: Dataset, rule: Forgetting) -> tuple[Given, tuple[str, ...]]:
+def _given(suite: Suite, dataset: Dataset, rule: Forgetting) -> tuple[GenerationSample, tuple[str, ...]]:
     """The questions that are answered there, and what a reader must know of them."""
     if all(measure.is_rank for measure in suite.measures):
-        return Given([]), ()
+        return GenerationSample([]), ()
     split = dataset.splits[rule.split]
     sample = sample_queries(split, rule.generation_queries)
     if not sample:
         what = f"{dataset.name} has no reference answers in split {rule.split}: forgetting is told of retrieval alone."
-        return Given([]), (what,)
-    return Given(sample, {key: split.references[key] for key in sample}), ()
+        return GenerationSample([]), (what,)
+    return GenerationSample(sample, {key: split.references[key] for key in sample}), ()
 
 
 def _judge(plan: Plan, suite: Suite) -> str | None:
@@ -127,10 +128,10 @@ class _Planner(Calls):
 
     def system(self, main: SystemPlan) -> SystemPlan:
         """A system of the first plan, with its models, here."""
-        chain = chain_of(main, self.suite)
-        run, who = self.ranked(chain, self.split), next(iter(chain.labels.values()), UNTUNED)
-        answers = self.answered("run", who, run, adapter=chain.model("generator"))
-        serving = Serving(models=main.models)
+        pipeline = tuned_pipeline_of(main, self.suite)
+        run, who = self.ranked(pipeline, self.split), next(iter(pipeline.labels.values()), UNTUNED)
+        answers = self.answered("run", who, run, adapter=pipeline.model("generator"))
+        serving = ServingKeys(models=main.models)
         return SystemPlan(main.name, main.seed, main.role, main.tunes, run, answers, None, serving)
 
 
@@ -143,7 +144,7 @@ def scored(
     A measure that a system cannot have moved, because its lists or answers are those of `untuned` by their key, is left
     out. Where a call failed, here or in the first plan, the verdict is ``failed`` and says which.
     """
-    there.plan.parts.publish(store)
+    there.plan.artifacts.publish(store)
     broken = _broken(plan, execution, there.plan)
     whole = _without(there.plan, broken)
     done = carry_out(whole, store, heavy, InlineExecutor(), watch, services)
@@ -151,7 +152,8 @@ def scored(
     cards.execution = done
     rows: Rows = {system.label: cards.rows(system) for system in whole.systems}
     uncalibrated = cards.uncalibrated()
-    found = {(row.system, row.seed, row.measure): row for row in Comparisons(whole, rows, uncalibrated).gains()}
+    compared = Comparisons(whole.suite, whole.systems, rows, uncalibrated)
+    found = {(row.system, row.seed, row.measure): row for row in compared.gains()}
     return Scored(
         forgotten=tuple(_told(there, cards.measures, found, rows, broken | done.failed)),
         ledger=(*(row for key, row in done.rows.items() if key not in execution.rows), *cards.judgements),

@@ -14,8 +14,6 @@ from typing import NamedTuple
 
 from harness.data.formats import write_atomically
 from harness.errors import ConfigError, HarnessError
-from harness.planning.calls import UNTUNED
-from harness.planning.comparisons import ALPHA, BOUNDS, RESAMPLES
 from harness.report.boardpage import render_page
 from harness.report.boards import render_boards
 from harness.results import baselines, outcomes
@@ -23,10 +21,12 @@ from harness.results.baselines import Accepted, Baseline
 from harness.results.score_tables import Tables, scores_in, tables_of
 from harness.statistics import stats
 from harness.statistics.alike import same_runs
+from harness.statistics.comparisons import ALPHA, RESAMPLES
 from harness.statistics.ranks import Ranked, ranks
 from harness.values.boards import Board, Past, Placed
 from harness.values.findings import Comparison, Outcome, Serving, SystemInfo
 from harness.values.measures import parse
+from harness.values.systems import BOUNDS, UNTUNED
 
 FILE, PAGE_FILE = "LEADERBOARD.md", "leaderboard.html"
 SCORES_FILE = "scores.parquet"

@@ -9,18 +9,18 @@ from harness.data.datasets import Dataset
 from harness.data.formats import read_run
 from harness.diagnosis import funnel, loss_curves
 from harness.diagnosis.oracle_gains import Substituted, oracle_gains
-from harness.planning.calls import UNTUNED
-from harness.planning.comparisons import ALPHA, RESAMPLES, values_of
 from harness.planning.graph import Plan, SystemPlan
-from harness.planning.oracles import CONTEXT, DEEP
+from harness.planning.oracles import DEEP, context_row, other_contexts
 from harness.scoring import Rule
-from harness.stages.common import read_answers
 from harness.stages.retrieve import RUN_FILE
+from harness.stages.shared.common import read_answers
+from harness.statistics.comparisons import ALPHA, RESAMPLES, values_of
 from harness.store import FolderStore
 from harness.values.findings import Serving, Timing
 from harness.values.insights import Curve, Funnel, Oracle, OracleGain, PartTime
 from harness.values.measures import Measure
 from harness.values.records import Answer, Run, Score
+from harness.values.systems import UNTUNED
 
 IDEALS: tuple[Oracle, ...] = (
     "ideal-retriever", "ideal-reranker", "without-reranker", "oracle-context", "ideal-generator",
@@ -79,8 +79,8 @@ class Examined:
             return
         kept = self.values(UNTUNED, Measure("format")) if suite.answer_format else None
         written = funnel.Written(
-            self.answers_of(untuned), self.plan.given.references, self.values(UNTUNED, self.right), self.right,
-            suite.utility.threshold, kept, {key: query.text for key, query in self.part.queries.items()},
+            self.answers_of(untuned), self.plan.generation_sample.references, self.values(UNTUNED, self.right),
+            self.right, suite.utility.threshold, kept, {key: query.text for key, query in self.part.queries.items()},
             Rule(suite.abstention_sentences, self.dataset.language),
         )  # fmt: skip
         yield funnel.answers(UNTUNED, lists, written, self.groups, count)
@@ -103,7 +103,7 @@ class Examined:
         """What retrieval can change: `oracle-context` shows unanswerable questions what no retriever would find."""
         if ideal != "oracle-context":
             return values
-        asked = self.plan.given.references
+        asked = self.plan.generation_sample.references
         changed = {key: value for key, value in values.items() if key not in asked or asked[key].answerable}
         if all(value is None for value in changed.values()):
             return values
@@ -118,15 +118,12 @@ class Examined:
         yield loss_curves.depth_curve(*args)
         yield loss_curves.depth_curve(*args, "hit_rate", also=(min(self.suite.pipeline.rerank_depth, self.depth),))
         chosen = self.suite.pipeline.context
-        shown = {chosen: UNTUNED} | {int(name.rpartition("-")[2]): name for name in self.systems if _is_context(name)}
+        shown = {chosen: UNTUNED} | {count: context_row(count) for count in other_contexts(self.suite, self.depth)}
+        shown = {count: name for count, name in shown.items() if name in self.systems}
         for measure in self.measures:
             by_context = {count: self.values(name, measure) for count, name in sorted(shown.items())}
             if not measure.is_rank and any(by_context.values()):
                 yield loss_curves.context_curve(by_context, self.groups, measure, chosen)
-
-
-def _is_context(name: str) -> bool:
-    return name.startswith(f"{CONTEXT}-")
 
 
 def part_times(serving: Serving | None, timings: Sequence[Timing]) -> tuple[PartTime, ...]:

@@ -22,10 +22,11 @@ from harness.gates.probe_gates import judge_probe
 from harness.results.baselines import Baseline, answers_elsewhere, what_differs
 from harness.results.score_tables import Column, Key, Tables, columns
 from harness.statistics import stats
-from harness.statistics.verdicts import BOUNDS, About, Gated, Gating, Standing, label_of
+from harness.statistics.verdicts import About, Gated, Gating, Standing, label_of
 from harness.suite.bounds import Gate, OnInconclusive
 from harness.values.findings import Comparison, Outcome, SystemInfo
 from harness.values.measures import Measure
+from harness.values.systems import BOUNDS
 
 ACCEPTED_ONLY = "accepted, and not in this outcome"
 UNSCORED = "the outcome names it and has no score of it; run the suite again"

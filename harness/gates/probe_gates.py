@@ -10,9 +10,10 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from harness.results.score_tables import Key
-from harness.statistics.verdicts import BOUNDS, Gated, Standing, label_of
+from harness.statistics.verdicts import Gated, Standing, label_of
 from harness.suite.bounds import Gate
 from harness.values.findings import Outcome, SystemInfo
+from harness.values.systems import BOUNDS
 
 
 class _Figure(NamedTuple):

@@ -94,7 +94,7 @@ def calibration_of(root: Path, measure: Measure, settings: scoring.AnswerSetting
 def passed(root: Path, measure: Measure, settings: scoring.AnswerSettings, judge: Judge) -> bool:
     """Whether the judge was calibrated for a measure and reached the bar of the suite."""
     found = calibration_of(root, measure, settings)
-    return found is not None and found.reaches(judge.bar, judge.cut)
+    return found is not None and found.reaches(judge.min_auroc, judge.accepted_from)
 
 
 def family_of(model: str) -> str:

@@ -1,6 +1,6 @@
-"""Stage calls added to a graph: each method returns the key of the call that makes what it is named after.
+"""Stage calls, added to a graph: each method returns the key of the call that makes what the method is named after.
 
-A call that is asked for twice is there once. Decides what a call depends on, and nothing about which systems there are.
+Equal calls are added once. This module decides what a call depends on, and nothing about which systems there are.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from harness.errors import ConfigError
 from harness.hashing import digest_of
 from harness.llm import templates
 from harness.models.loaders import locate, model_digest
-from harness.planning.contexts import Given
-from harness.planning.dataset_artifacts import Parts
-from harness.planning.graph import PlannedCall, SystemPlan, Work
-from harness.stages import STAGES, load_stage
-from harness.suite.recipes import Part, RerankerRecipe
+from harness.planning.contexts import GenerationSample
+from harness.planning.dataset_artifacts import DatasetArtifacts
+from harness.planning.graph import ExpectedWork, PlannedCall, SystemPlan
+from harness.stages import load_stage
+from harness.suite.recipes import Part
 from harness.suite.roles import PromptName, Role
 from harness.suite.spec import Retriever, Suite
+from harness.suite.uses import CandidateUses
 from harness.values.records import StageCall
-
-UNTUNED = "untuned"
+from harness.values.systems import UNTUNED
 
 
 @dataclass(frozen=True)
-class Chain:
+class TunedPipeline:
     """A pipeline some of whose parts are tuned: the keys of the tuned models, and what each part is called in words.
 
     A tuned reranker reads as many tokens as it was trained with.
@@ -44,60 +44,64 @@ class Chain:
     def label(self, part: Part) -> str:
         return self.labels.get(part, UNTUNED)
 
-    def tuned(self, part: Part, key: str, label: str) -> Chain:
-        """The chain with one more part tuned."""
+    def tuned(self, part: Part, key: str, label: str) -> TunedPipeline:
+        """The pipeline with one more part tuned."""
         return replace(self, models={**self.models, part: key}, labels={**self.labels, part: label})
 
 
-def chain_of(system: SystemPlan, suite: Suite) -> Chain:
-    """The chain that a planned system has tuned."""
+def tuned_pipeline_of(system: SystemPlan, suite: Suite) -> TunedPipeline:
+    """The pipeline that a planned system has tuned."""
     who = system.name if system.role == "baseline" else f"{system.name}, seed {system.seed}"
     length = None
     if "reranker" in system.models and suite.pipeline.reranker is None:
-        recipe = suite.recipe(suite.all_candidates[system.name], "reranker")
-        assert isinstance(recipe, RerankerRecipe)
-        length = recipe.max_length
-    return Chain(system.models, dict.fromkeys(system.models, who), length)
+        recipe = CandidateUses(suite, system.name, suite.all_candidates[system.name]).reranker
+        length = recipe.max_length if recipe is not None else None
+    return TunedPipeline(system.models, dict.fromkeys(system.models, who), length)
 
 
 class Calls:
-    """The graph in the making."""
+    """A graph that calls are added to."""
 
-    def __init__(self, suite: Suite, dataset: Dataset, given: Given) -> None:
-        self.suite, self.dataset, self.given = suite, dataset, given
+    def __init__(self, suite: Suite, dataset: Dataset, generation_sample: GenerationSample) -> None:
+        self.suite, self.dataset, self.generation_sample = suite, dataset, generation_sample
         self.split = suite.evaluate.split
-        self.parts = Parts(dataset, self.split, given)
+        self.artifacts = DatasetArtifacts(dataset, self.split, generation_sample)
         self.calls: dict[str, PlannedCall] = {}
         self.untuned = suite.pipeline.retriever
         self.depth = min(suite.pipeline.depth, len(dataset.documents))
         self.rerank_depth = min(suite.pipeline.rerank_depth, self.depth)
 
     def call(
-        self, stage: str, label: str, spec: Mapping[str, Any], inputs: Mapping[str, str | None], work: Work,
-        seed: int = 0, models: Sequence[str] = (), packages: Sequence[str] = (), remote: bool = False,
-    ) -> str:  # fmt: skip
-        """Add a call, checked against the stage's spec class, unless the same one is there already.
+        self,
+        stage: str,
+        label: str,
+        spec: Mapping[str, Any],
+        inputs: Mapping[str, str | None],
+        work: ExpectedWork,
+        seed: int = 0,
+        models: Sequence[str] = (),
+    ) -> str:
+        """Add a call unless the same one is there already; return its key. See `planned`."""
+        return self._add(planned(stage, label, spec, inputs, work, seed, models))
 
-        `packages` are distributions that only this call depends on, beside those of its stage. What a `remote` model
-        does depends on no device and on none of them.
-        """
-        found = planned(stage, label, spec, inputs, work, seed, models, packages, remote)
-        self.calls.setdefault(found.key, found)
-        return found.key
+    def _add(self, call: PlannedCall) -> str:
+        self.calls.setdefault(call.key, call)
+        return call.key
 
     def converted(self, model: str) -> str | None:
-        """The plain form of a model that comes as one packed file; None for a folder, which needs no unpacking."""
-        found = unpacking(model)
-        if found is None:
-            return None
-        self.calls.setdefault(found.key, found)
-        return found.key
+        """Return the key of a GGUF model's plain form; None for a folder, which needs no conversion."""
+        call = conversion(model)
+        return None if call is None else self._add(call)
 
-    def asked(self, role: Role, count: int, prompt_tokens: int, new_tokens: int, units: int | None = None) -> Work:
+    def llm_work(
+        self, role: Role, count: int, prompt_tokens: int, new_tokens: int, units: int | None = None
+    ) -> ExpectedWork:
         """The work of asking an LLM `count` times, with the tokens that a prompt and an answer are guessed to have."""
         llm = self.suite.llm.roles.get(role)
         dollars = llm.dollars(count * prompt_tokens, count * new_tokens) if llm else 0.0
-        return Work(count if units is None else units, count, count * (prompt_tokens + new_tokens), dollars, role)
+        return ExpectedWork(
+            count if units is None else units, count, count * (prompt_tokens + new_tokens), dollars, role
+        )
 
     def endpoint(self, role: Role, *prompts: PromptName) -> dict[str, Any] | None:
         """What of an endpoint can change its answers, with the texts it is asked by; None if the model runs here."""
@@ -117,15 +121,17 @@ class Calls:
 
     def bm25_index(self) -> str:
         size = len(self.dataset.documents)
-        inputs = {"corpus": self.parts.keys["corpus"]}
+        inputs = {"corpus": self.artifacts.keys["corpus"]}
         spec = {"kind": "bm25", "language": self.dataset.language}
-        return self.call("index", "index for bm25", spec, inputs, Work(size))
+        return self.call("index", "index for bm25", spec, inputs, ExpectedWork(size))
 
-    def dense_index(self, chain: Chain = Chain()) -> str:
+    def dense_index(self, pipeline: TunedPipeline = TunedPipeline()) -> str:
         spec = {"kind": "dense", "retriever": self.untuned.model_dump()}
-        inputs = {"corpus": self.parts.keys["corpus"], "model": chain.model("retriever")}
-        work = Work(len(self.dataset.documents))
-        return self.call("index", f"index with {chain.label('retriever')}", spec, inputs, work, models=self._retriever)
+        inputs = {"corpus": self.artifacts.keys["corpus"], "model": pipeline.model("retriever")}
+        work = ExpectedWork(len(self.dataset.documents))
+        return self.call(
+            "index", f"index with {pipeline.label('retriever')}", spec, inputs, work, models=self._retriever
+        )
 
     @property
     def _retriever(self) -> list[str]:
@@ -133,27 +139,31 @@ class Calls:
 
     def retrieved_bm25(self, split: str) -> str:
         spec = {"kind": "bm25", "depth": self.depth, "exclude_own": self.suite.evaluate.exclude_own}
-        inputs = {"index": self.bm25_index(), "queries": self.parts.keys[f"{split}.queries"]}
-        return self.call("retrieve", f"retrieve {split} with bm25", spec, inputs, Work(self._size(split)))
+        inputs = {"index": self.bm25_index(), "queries": self.artifacts.keys[f"{split}.queries"]}
+        return self.call("retrieve", f"retrieve {split} with bm25", spec, inputs, ExpectedWork(self._size(split)))
 
-    def retrieved(self, chain: Chain, split: str, queries: str | None = None, depth: int | None = None) -> str:
-        """Lists of the chain's retriever for a split, or for the `queries` of an artifact, then called `split`."""
+    def retrieved(
+        self, pipeline: TunedPipeline, split: str, queries: str | None = None, depth: int | None = None
+    ) -> str:
+        """Lists of the pipeline's retriever for a split, or for the `queries` of an artifact, then called `split`."""
         spec = {"kind": "dense", "depth": depth or self.depth, "retriever": self.untuned.model_dump()}
         spec["exclude_own"] = self.suite.evaluate.exclude_own
-        key = queries or self.parts.keys[f"{split}.queries"]
-        inputs = {"index": self.dense_index(chain), "queries": key, "model": chain.model("retriever")}
-        label = f"retrieve {split} with {chain.label('retriever')}" + (f", {depth} deep" if depth else "")
-        work = Work(self._size(split, queries))
+        key = queries or self.artifacts.keys[f"{split}.queries"]
+        inputs = {"index": self.dense_index(pipeline), "queries": key, "model": pipeline.model("retriever")}
+        label = f"retrieve {split} with {pipeline.label('retriever')}" + (f", {depth} deep" if depth else "")
+        work = ExpectedWork(self._size(split, queries))
         return self.call("retrieve", label, spec, inputs, work, models=self._retriever)
 
-    def ranked(self, chain: Chain, split: str, queries: str | None = None) -> str:
-        """Lists of the chain, reranked if the chain or the pipeline has a reranker."""
-        return self.reranked(chain, split, self.retrieved(chain, split, queries), queries)
+    def ranked(self, pipeline: TunedPipeline, split: str, queries: str | None = None) -> str:
+        """Lists of the pipeline, reranked if the pipeline or the pipeline has a reranker."""
+        return self.reranked(pipeline, split, self.retrieved(pipeline, split, queries), queries)
 
-    def reranked(self, chain: Chain, split: str, run: str, queries: str | None = None, ideal: str = "") -> str:
-        """The lists `run` (those of `ideal`) as the chain's reranker orders them; unchanged if there is none."""
-        model, given = chain.model("reranker"), self.suite.pipeline.reranker
-        length = chain.reranker_length or (given.max_length if given else None)
+    def reranked(
+        self, pipeline: TunedPipeline, split: str, run: str, queries: str | None = None, ideal: str = ""
+    ) -> str:
+        """The lists `run` (those of `ideal`) as the pipeline's reranker orders them; unchanged if there is none."""
+        model, given = pipeline.model("reranker"), self.suite.pipeline.reranker
+        length = pipeline.reranker_length or (given.max_length if given else None)
         if length is None:
             return run
         spec = {
@@ -163,12 +173,14 @@ class Calls:
         }
         inputs = {
             "run": run,
-            "queries": queries or self.parts.keys[f"{split}.queries"],
-            "corpus": self.parts.keys["corpus"],
+            "queries": queries or self.artifacts.keys[f"{split}.queries"],
+            "corpus": self.artifacts.keys["corpus"],
             "model": model,
         }
-        work = Work(self._size(split, queries) * self.rerank_depth)
-        label = f"rerank {split} with {_joined(chain, ('retriever', 'reranker'))}" + (f" from {ideal}" if ideal else "")
+        work = ExpectedWork(self._size(split, queries) * self.rerank_depth)
+        label = f"rerank {split} with {_joined(pipeline, ('retriever', 'reranker'))}" + (
+            f" from {ideal}" if ideal else ""
+        )
         return self.call("rerank", label, spec, inputs, work, models=[given.model] if spec["model"] and given else [])
 
     def _size(self, split: str, queries: str | None = None) -> int:
@@ -180,7 +192,7 @@ class Calls:
     def fused(self, runs: Sequence[str], split: str) -> str:
         spec = {"depth": self.depth, "k": self.suite.pipeline.fuse_k}
         inputs = {f"run{number}": key for number, key in enumerate(runs)}
-        return self.call("fuse", f"fuse bm25 and untuned on {split}", spec, inputs, Work(self._size(split)))
+        return self.call("fuse", f"fuse bm25 and untuned on {split}", spec, inputs, ExpectedWork(self._size(split)))
 
     def answered(
         self, source: Literal["run", "none", "relevant"], label: str, run: str | None = None, few_shot: bool = False,
@@ -191,10 +203,10 @@ class Calls:
         `context` passages are shown, the pipeline's number of them if not given.
         """
         generator, remote = self.suite.generator, self.suite.answerer is not None
-        if generator is None or not self.given.sample:
+        if generator is None or not self.generation_sample.query_ids:
             return None
-        keys = self.parts.keys
-        shown = "given" if source == "run" and self.given.contexts else source
+        keys = self.artifacts.keys
+        shown = "given" if source == "run" and self.generation_sample.contexts else source
         converted = None if remote else self.converted(generator.model)
         inputs = {"queries": keys["sample"], "corpus": keys["corpus"], "model": converted}
         inputs |= {"adapter": adapter} if adapter else {}
@@ -219,38 +231,53 @@ class Calls:
             spec["endpoint"] = self.endpoint("generator")
         passages = 0 if source == "none" else context or self.suite.pipeline.context
         prompt_tokens = 80 + passages * generator.passage_tokens
-        work = self.asked("generator", len(self.given.sample), prompt_tokens, generator.max_new_tokens // 2)
-        return self.call(
-            "answer", f"answer as {label}", spec, inputs, work, models=[] if remote else [generator.model],
-            packages=("peft",) if adapter else (), remote=remote,
-        )  # fmt: skip
+        work = self.llm_work(
+            "generator", len(self.generation_sample.query_ids), prompt_tokens, generator.max_new_tokens // 2
+        )
+        models = [] if remote else [generator.model]
+        return self.call("answer", f"answer as {label}", spec, inputs, work, models=models)
 
 
 def planned(
-    stage: str, label: str, spec: Mapping[str, Any], inputs: Mapping[str, str | None], work: Work, seed: int = 0,
-    models: Sequence[str] = (), packages: Sequence[str] = (), remote: bool = False,
-) -> PlannedCall:  # fmt: skip
-    """A call with its key, checked against the stage's spec class; see `Calls.call`."""
-    entry = STAGES[stage]
-    needed = () if remote else (*entry.packages, *packages)
+    stage: str,
+    label: str,
+    spec: Mapping[str, Any],
+    inputs: Mapping[str, str | None],
+    work: ExpectedWork,
+    seed: int = 0,
+    models: Sequence[str] = (),
+) -> PlannedCall:
+    """Return a call with its key, checked against what its stage declares; inputs that are None are left out.
+
+    The key holds the settings that differ from their defaults (see `Spec.key_settings`). Raises ValueError for an input
+    that the stage does not take, or that is missing.
+    """
+    declared = load_stage(stage)
+    checked = declared.spec.model_validate(spec)
+    settings = checked.model_dump(mode="json")
+    keys = {name: key for name, key in inputs.items() if key is not None}
+    if problem := declared.takes.problem(keys):
+        raise ValueError(f"stage {stage} {problem}")
+    remote = declared.is_remote(settings)
+    packages = () if remote else (*declared.packages, *declared.more_packages(checked, keys))
     call = StageCall(
         stage=stage,
-        version=entry.version,
-        spec=load_stage(stage)[1].model_validate(spec).model_dump(mode="json"),
-        inputs={name: key for name, key in inputs.items() if key is not None},
+        version=declared.version,
+        spec=settings,
+        inputs=keys,
         seed=seed,
-        device=provenance.device_class() if entry.heavy and not remote else "any",
+        device=provenance.device_class() if declared.heavy and not remote else "any",
         models={name: model_digest(name) for name in models},
-        packages={name: provenance.package_version(name) for name in needed},
+        packages={name: provenance.package_version(name) for name in packages},
     )
-    return PlannedCall(digest_of(asdict(call)), call, label, work)
+    return PlannedCall(digest_of({**asdict(call), "spec": checked.key_settings()}), call, label, work)
 
 
-def unpacking(model: str) -> PlannedCall | None:
-    """The call that makes the plain form of a packed model; None for a folder, which needs no unpacking."""
+def conversion(model: str) -> PlannedCall | None:
+    """Return the call that converts a GGUF model to its plain form; None for a folder, which needs none."""
     if locate(model).is_dir():
         return None
-    return planned("convert", f"convert {model}", {"model": model}, {}, Work(1), models=[model])
+    return planned("convert", f"convert {model}", {"model": model}, {}, ExpectedWork(1), models=[model])
 
 
 def models_of(*retrievers: Retriever) -> list[str]:
@@ -258,7 +285,7 @@ def models_of(*retrievers: Retriever) -> list[str]:
     return sorted({retriever.model for retriever in retrievers})
 
 
-def _joined(chain: Chain, parts: Sequence[Part]) -> str:
+def _joined(pipeline: TunedPipeline, parts: Sequence[Part]) -> str:
     """``untuned``, ``staged, seed 0``, or the labels of the parts that are tuned, each once."""
-    labels = list(dict.fromkeys(chain.label(part) for part in parts if part in chain.models))
+    labels = list(dict.fromkeys(pipeline.label(part) for part in parts if part in pipeline.models))
     return " and ".join(labels) or UNTUNED

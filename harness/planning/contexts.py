@@ -1,4 +1,4 @@
-"""Which questions generators are asked, and, where the suite says so, which passages they are shown.
+"""The questions that generators are asked, and the passages they are shown where the suite fixes them.
 
 By default each system shows what it retrieved. With `evaluate.contexts` every system shows the same passages, chosen
 from the judgements: ones that hold the answer and ones that lack it, so that generators are tested apart from
@@ -21,15 +21,15 @@ from harness.values.records import Reference
 
 
 @dataclass(frozen=True)
-class Given:
-    """The questions asked, with their references; `contexts` are the passages shown, if they are the same for all."""
+class GenerationSample:
+    """The queries that generators answer, with references, and with passages (`contexts`) if the suite fixes them."""
 
-    sample: list[str]
+    query_ids: list[str]
     references: Mapping[str, Reference] = field(default_factory=dict)
     contexts: Mapping[str, list[str]] = field(default_factory=dict)
 
 
-def choose(suite: Suite, dataset: Dataset) -> Given:
+def choose(suite: Suite, dataset: Dataset) -> GenerationSample:
     """Choose the questions of the scored split that have a reference, and their passages if the suite fixes them."""
     split = dataset.splits[suite.evaluate.split]
     asked = suite.pipeline.generator is not None and any(not measure.is_rank for measure in suite.measures)
@@ -37,7 +37,7 @@ def choose(suite: Suite, dataset: Dataset) -> Given:
     rule = suite.evaluate.contexts
     if rule is None:
         sample = sample_queries(split, count)
-        return Given(sample, {key: split.references[key] for key in sample})
+        return GenerationSample(sample, {key: split.references[key] for key in sample})
     return _fixed(split, dataset, rule, count, suite)
 
 
@@ -53,7 +53,7 @@ def sample_queries(split: Split, count: int | None) -> list[str]:
     return [query_id for query_id in asked if query_id in chosen]
 
 
-def _fixed(split: Split, dataset: Dataset, rule: Contexts, count: int | None, suite: Suite) -> Given:
+def _fixed(split: Split, dataset: Dataset, rule: Contexts, count: int | None, suite: Suite) -> GenerationSample:
     grouping = suite.dataset.group
     separator = grouping.doc_id_prefix if grouping else None
     if rule.lacking and separator is None:
@@ -74,7 +74,7 @@ def _fixed(split: Split, dataset: Dataset, rule: Contexts, count: int | None, su
             contexts[key] = [other]
             references[key] = Reference(key, (), False, (other,))
             lacking += 1
-    return Given(sample, references, contexts)
+    return GenerationSample(sample, references, contexts)
 
 
 def _usable(split: Split, rule: Contexts) -> dict[str, Reference]:

@@ -1,7 +1,6 @@
-"""The parts of a data set as artifacts, so that a stage call depends on what it reads and on nothing else.
+"""A data set as artifacts: corpus, queries and judgements apart, so that a stage call depends only on what it reads.
 
-A changed test question does not make the corpus be indexed again, and relevant documents are given to no stage that
-has no business with them.
+A changed test question does not make the corpus be indexed again, and only stages that need judgements get them.
 """
 
 from __future__ import annotations
@@ -11,22 +10,22 @@ from pathlib import Path
 
 from harness.data.datasets import Dataset, Split
 from harness.hashing import digest_of
-from harness.planning.contexts import Given
-from harness.stages import common
+from harness.planning.contexts import GenerationSample
+from harness.stages.shared import common
 from harness.store import Store
 from harness.values.records import Qrels
 
 Writer = Callable[[Path], None]
 
 
-class Parts:
-    """Keys and writers of all parts of a data set, by name: ``corpus``, ``test.queries``, ``sample``, ...
+class DatasetArtifacts:
+    """Keys and writers of the artifacts of a data set, by name: ``corpus``, ``test.queries``, ``sample``, ...
 
     ``test.qrels`` has grades below the relevance level as 0, ``test.graded`` has them all; both leave out documents
     that are not in the corpus. Where nothing differs, the two are one part.
     """
 
-    def __init__(self, dataset: Dataset, split: str, given: Given) -> None:
+    def __init__(self, dataset: Dataset, split: str, generation_sample: GenerationSample) -> None:
         self.keys: dict[str, str] = {}
         self._writers: dict[str, Writer] = {}
         self._add("corpus", dataset.digests["corpus"], lambda out: common.write_corpus(out, dataset.documents))
@@ -40,9 +39,9 @@ class Parts:
             self._add(f"{name}.references", digests[f"{name}.references"], self._references(part))
         chosen = dataset.splits[split].queries
         self.queries = {key: query.text for key, query in chosen.items()}
-        self._add_queries("sample", {key: chosen[key].text for key in given.sample})
-        if given.contexts:
-            contexts = given.contexts
+        self._add_queries("sample", {key: chosen[key].text for key in generation_sample.query_ids})
+        if generation_sample.contexts:
+            contexts = generation_sample.contexts
             self._add("contexts", digest_of(list(contexts.items())), lambda out: common.write_contexts(out, contexts))
 
     def _add(self, name: str, digest: str, writer: Writer, kind: str = "") -> None:
@@ -62,7 +61,7 @@ class Parts:
         return lambda out: common.write_references(out, part.references)
 
     def publish(self, store: Store) -> None:
-        """Put every part into the store that is not there yet."""
+        """Put every artifact into the store that is not there yet."""
         for name, key in self.keys.items():
             if store.get(key) is None:
                 with store.claim(key) as folder:

@@ -1,21 +1,21 @@
-"""What candidates are estimated to cost, once and per query, before any of them is made."""
+"""Cost estimates of candidates, once and per query, before any of them is built."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from harness.data.datasets import Dataset
 from harness.errors import ConfigError, ModelMissing
 from harness.hashing import digest_of
 from harness.llm import templates
 from harness.planning.graph import Plan, PlannedCall, SystemPlan
-from harness.planning.ledger import Estimate, Rates, estimate, hourly, rates
+from harness.planning.ledger import CallEstimate, estimate, hourly
 from harness.planning.plan import build_plan
+from harness.planning.speed import Rates, rates
 from harness.store import FolderStore
-from harness.suite.recipes import Data, RetrieverRecipe
-from harness.suite.roles import Role
 from harness.suite.spec import Candidate, Suite
+from harness.suite.uses import CandidateUses
 from harness.values.findings import Timing
 from harness.values.insights import CostEstimate
 
@@ -32,11 +32,11 @@ class Planned(NamedTuple):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        return tuple(f"What {name} costs is not estimated: {why}" for name, why in self.left_out.items())
+        return tuple(f"No cost estimate for {name}: {why}" for name, why in self.left_out.items())
 
 
 def plan_of(suite: Suite, dataset: Dataset) -> Planned:
-    """Plan a suite without those of its candidates that cannot be planned: what they ask for is not there.
+    """Plan a suite without the candidates that cannot be planned because models or data are missing.
 
     Raises ConfigError or ModelMissing if it cannot be planned without any of them either.
     """
@@ -55,9 +55,9 @@ def plan_of(suite: Suite, dataset: Dataset) -> Planned:
 
 
 def estimates(plan: Plan, store: FolderStore, untuned: Timing | None) -> tuple[CostEstimate, ...]:
-    """Estimate what every candidate of a plan costs; `untuned` is the latency of the pipeline as it is.
+    """Estimate the cost of every candidate of a plan; `untuned` is the latency of the pipeline as it is.
 
-    The one-time cost counts what stands upstream of what serves, as the ledger does afterwards. Only a reranker where
+    The build cost counts every call upstream of what serves, as the ledger does afterwards. Only a reranker where
     there was none adds to the latency: tuning changes weights, not shapes.
     """
     known, guesses = rates(store), estimate(plan, store)
@@ -88,52 +88,28 @@ def recipe_identity(suite: Suite, candidate: Candidate) -> str:
 
     What it does not use is not in it, nor is what only changes the scores: seeds, splits, measures.
     """
-    recipes = {part: suite.recipe(candidate, part) for part in candidate.tune}
-    data, pipeline = suite.making(candidate), suite.pipeline
-    roles = sorted(_roles(suite, candidate, data))
-    asked = {role: suite.llm.roles[role].identity for role in roles}
-    served = any(not suite.llm.roles[role].in_process for role in roles)
+    uses, pipeline = CandidateUses(suite, "", candidate), suite.pipeline
+    asked = {role: suite.llm.roles[role].identity for role in sorted(uses.roles)}
+    remote = any(not suite.llm.roles[role].in_process for role in uses.roles)
+    data = {*uses.sections, "pairs", "data_seed"}
     parts = (pipeline.retriever, pipeline.reranker, suite.generator)
     return digest_of(
         {
             "tune": candidate.tune,
-            "recipes": {part: recipe.model_dump(mode="json") for part, recipe in recipes.items()},
-            "data": _data(candidate, data),
+            "recipes": {part: suite.recipe(candidate, part).key_settings() for part in candidate.tune},
+            "data": uses.data.model_dump(mode="json", include=data, exclude_defaults=True),
             "llm": asked,
-            "prompts": {name: templates.load(name, path) for name, path in suite.llm.prompts.items()} if served else {},
+            "prompts": {name: templates.load(name, path) for name, path in suite.llm.prompts.items()} if remote else {},
             "models": [part.model if part is not None else None for part in parts],
         }
     )
 
 
-def _data(candidate: Candidate, data: Data) -> dict[str, Any]:
-    """The keys of `data` that making a candidate reads."""
-    learns, writes = {"retriever", "reranker"} & {*candidate.tune}, "generator" in candidate.tune
-    sections = {"pairs", "data_seed"} | ({"mine", "label"} if learns else set()) | ({"instruct"} if writes else set())
-    if data.pairs != "judged":
-        sections.add("synthesize")
-    return data.model_dump(mode="json", include=sections)
-
-
-def _roles(suite: Suite, candidate: Candidate, data: Data) -> set[Role]:
-    """The roles whose LLM is asked while a candidate is made."""
-    found: set[Role] = set()
-    learns, writes = {"retriever", "reranker"} & {*candidate.tune}, "generator" in candidate.tune
-    if (learns and data.pairs != "judged") or (writes and data.instruct.answers == "llm"):
-        found.add("synthesizer")
-    recipe = suite.recipe(candidate, "retriever")
-    assert isinstance(recipe, RetrieverRecipe)
-    teaches = "retriever" in candidate.tune and (recipe.recipe, recipe.teacher) == ("distill", "llm")
-    labels = "reranker" in candidate.tune and data.label.by == "llm"
-    relabels = learns and data.mine.relabel is not None and data.mine.relabel.by == "llm"
-    return found | ({"labeler"} if teaches or labels or relabels else set())
-
-
-def _whole(guess: Estimate, store: FolderStore, key: str) -> float:
+def _whole(guess: CallEstimate, store: FolderStore, key: str) -> float:
     return float(store.facts(key).get("seconds", 0.0)) if guess.stored else guess.seconds
 
 
-def _dollars(plan: Plan, store: FolderStore, guess: Estimate, key: str) -> float:
+def _dollars(plan: Plan, store: FolderStore, guess: CallEstimate, key: str) -> float:
     """As the ledger counts them: the machine's time, and what an endpoint is paid."""
     paid = float(store.facts(key).get("llm_dollars", 0.0)) if guess.stored else guess.dollars
     return _whole(guess, store, key) / 3600 * hourly(plan.calls[key].call.device, plan.suite.prices) + paid
@@ -151,7 +127,7 @@ def _mean_ms(added: PlannedCall, plan: Plan, known: Rates) -> float:
     return 1000 * float(added.call.spec["depth"]) / known.of(added.call, plan.calls).units
 
 
-def _basis(plan: Plan, keys: Sequence[str], guesses: dict[str, Estimate], known: Rates) -> dict[str, Basis]:
+def _basis(plan: Plan, keys: Sequence[str], guesses: dict[str, CallEstimate], known: Rates) -> dict[str, Basis]:
     """How the speed of each stage is known: guessed as soon as that of one of its calls is.
 
     What is in the store was measured when it was made.

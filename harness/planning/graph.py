@@ -1,4 +1,4 @@
-"""The graph as a value: planned calls, the systems that they add up to, and what a goal needs. It computes no key."""
+"""The graph as a value: planned calls, the systems they make up, and what a goal needs. No key is made here."""
 
 from __future__ import annotations
 
@@ -7,20 +7,22 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from harness.hashing import digest_of
-from harness.planning.contexts import Given
-from harness.planning.dataset_artifacts import Parts
+from harness.planning.contexts import GenerationSample
+from harness.planning.dataset_artifacts import DatasetArtifacts
+from harness.stages.shared.dev_evaluation import DEV_INPUTS
 from harness.suite.recipes import Part
 from harness.suite.roles import Role
 from harness.suite.spec import Suite
 from harness.values.records import StageCall
+from harness.values.systems import System
 
 
 @dataclass(frozen=True)
-class Work:
-    """What a call is expected to do, for estimates: units of its stage, LLM calls, their tokens and what they cost.
+class ExpectedWork:
+    """The expected work of a call, for estimates: units of its stage, LLM calls, their tokens and dollars.
 
-    `role` is the one whose LLM is asked. `looks` are what a training does to look at dev, in units of the call that
-    uses what it makes: passages indexed, pairs reranked.
+    `role` is the one whose LLM is asked. `evaluations` is the work of a training's dev evaluations, in units of the
+    stage that uses the tuned model: passages indexed, pairs reranked.
     """
 
     units: int
@@ -33,21 +35,21 @@ class Work:
 
 @dataclass
 class PlannedCall:
-    """A call with its key, what it is called in words, what it is expected to do, and who needs it."""
+    """A call with its key, its label for people, its expected work, and the labels of the systems that need it."""
 
     key: str
     call: StageCall
     label: str
-    work: Work
+    work: ExpectedWork
     systems: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
-class Serving:
-    """What stands behind a system when it serves.
+class ServingKeys:
+    """Keys of the artifacts that a system needs when it serves queries.
 
-    `models` holds the keys of the parts that are tuned, `generator` is the plain form of a packed generator;
-    `reranked` is the run whose lists a reranker orders anew, None if there is no reranker.
+    `models` holds the tuned parts, `generator` the plain form of a GGUF generator, `reranked` the run that a reranker
+    orders; each is None (or missing) where a system has no such part.
     """
 
     dense: str | None = None
@@ -59,22 +61,19 @@ class Serving:
 
     @property
     def keys(self) -> list[str]:
-        """Keys of what must have been made before the system can serve."""
+        """Keys of the artifacts that must exist before the system can serve."""
         return [key for key in (self.dense, self.bm25, self.generator, *self.models.values()) if key]
 
 
 @dataclass(frozen=True)
-class SystemPlan:
+class SystemPlan(System):
     """A system and the keys of its results; None where the system has no such result."""
 
-    name: str
-    seed: int
-    role: Literal["baseline", "candidate"]
     tunes: tuple[Part, ...]
     run: str | None
     answers: str | None
     dev_run: str | None
-    serving: Serving
+    serving: ServingKeys
     scores_run: bool = True
 
     @property
@@ -83,17 +82,8 @@ class SystemPlan:
         return self.serving.models
 
     @property
-    def label(self) -> str:
-        return self.name if self.role == "baseline" else f"{self.name} (seed {self.seed})"
-
-    @property
-    def slug(self) -> str:
-        """The label as part of a file name."""
-        return self.name if self.role == "baseline" else f"{self.name}-{self.seed}"
-
-    @property
     def identity(self) -> str:
-        """System identity: the keys of its results hold all that makes them what they are."""
+        """System identity: a digest of the keys of its results, which hold all their settings and inputs."""
         return digest_of([self.run, self.answers])
 
     @property
@@ -106,17 +96,22 @@ class Plan:
     """All calls, in an order in which inputs come first, and the systems that they add up to."""
 
     suite: Suite
-    parts: Parts
-    given: Given
+    artifacts: DatasetArtifacts
+    generation_sample: GenerationSample
     calls: dict[str, PlannedCall]
     systems: list[SystemPlan]
     judge: str | None = None
-    """The plain form of a judge that comes packed and runs in process."""
+    """Key of the plain form of a GGUF judge that runs in process."""
 
     @property
     def sample(self) -> list[str]:
         """The questions that generators are asked."""
-        return self.given.sample
+        return self.generation_sample.query_ids
+
+    @property
+    def chooses_on_dev(self) -> bool:
+        """Whether any training chooses its checkpoint on dev."""
+        return any(not {*DEV_INPUTS}.isdisjoint(planned.call.inputs) for planned in self.calls.values())
 
     @property
     def calls_without_sharing(self) -> int:

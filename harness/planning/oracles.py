@@ -1,6 +1,6 @@
-"""The graph of a diagnosis: the untuned pipeline, and the same with an ideal part in the place of each real one.
+"""The graph of a diagnosis: the untuned pipeline, and the same with each part replaced by an oracle in turn.
 
-Substitutions are rows of a plan like any other: their lists and answers are artifacts, scored as those of every system.
+Oracles are rows of a plan like any other: their runs and answers are artifacts, and scored like those of every system.
 """
 
 from __future__ import annotations
@@ -8,24 +8,25 @@ from __future__ import annotations
 from harness.data.datasets import Dataset
 from harness.hashing import digest_of
 from harness.models.loaders import model_digest
-from harness.planning.calls import UNTUNED, Calls, Chain
+from harness.planning.calls import Calls, TunedPipeline
 from harness.planning.contexts import choose
-from harness.planning.graph import Plan, Serving, SystemPlan, Work
+from harness.planning.graph import ExpectedWork, Plan, ServingKeys, SystemPlan
 from harness.suite.bounds import Diagnose
 from harness.suite.recipes import Part
 from harness.suite.spec import SERVED, Suite
 from harness.values.measures import Measure
+from harness.values.systems import UNTUNED
 
 DEEPER = 2
-"""The pool is looked at this many times as deep as the pipeline's, to see what more depth would find."""
-DEEP, CONTEXT = "deeper-pool", "context"
+"""The pool is also retrieved this many times deeper, to see what more depth would find."""
+DEEP = "deeper-pool"
 DEFAULT_RANK = Measure("ndcg", 10)
 
 
 def suite_for(suite: Suite, split: str) -> Suite:
-    """The suite as a diagnosis asks it: on `split`, with the measures that the funnel and the headroom need.
+    """The suite as a diagnosis asks it: on `split`, with the measures that the funnel and the oracle gains need.
 
-    The retriever finds the passages, also where the suite fixes them for its runs. Nothing is told by slice.
+    Passages are always retrieved, also where the suite fixes them for its runs. There are no slices.
     """
     rule: Diagnose = suite.diagnose
     evaluate = suite.evaluate.model_copy(
@@ -54,14 +55,24 @@ def pipeline_identity(suite: Suite) -> str:
     parts = (pipeline.retriever, pipeline.reranker, suite.generator)
     models = {part.model for part in parts if part is not None and part.model != SERVED}
     served = suite.answerer.identity if suite.answerer else None
-    return digest_of([pipeline.model_dump(mode="json"), {name: model_digest(name) for name in sorted(models)}, served])
+    return digest_of([pipeline.key_settings(), {name: model_digest(name) for name in sorted(models)}, served])
+
+
+def other_contexts(suite: Suite, depth: int) -> list[int]:
+    """Numbers of passages that answers are also written with, beside that of the pipeline; `depth` is the run's."""
+    return sorted({min(count, depth) for count in suite.diagnose.contexts} - {suite.pipeline.context})
+
+
+def context_row(passages: int) -> str:
+    """The name of the row whose answers are written with so many passages."""
+    return f"context-{passages}"
 
 
 def build_diagnosis_plan(suite: Suite, dataset: Dataset) -> Plan:
     """Plan the untuned pipeline and its substitutions; `suite` is one that `suite_for` made."""
-    planner = _Planner(suite, dataset, choose(suite, dataset))
+    planner = _DiagnosisPlanner(suite, dataset, choose(suite, dataset))
     systems = planner.systems()
-    plan = Plan(suite, planner.parts, planner.given, planner.calls, systems, planner.judge())
+    plan = Plan(suite, planner.artifacts, planner.generation_sample, planner.calls, systems, planner.judge())
     for system in systems:
         for key in plan.upstream([*system.goals, *system.serving.keys]):
             plan.calls[key].systems.append(system.label)
@@ -69,75 +80,77 @@ def build_diagnosis_plan(suite: Suite, dataset: Dataset) -> Plan:
     return plan
 
 
-class _Planner(Calls):
+class _DiagnosisPlanner(Calls):
     """Puts calls together to the rows of a diagnosis."""
 
     def judge(self) -> str | None:
-        """The call that unpacks the judge, if it runs here, is asked anything and comes packed."""
+        """Return the call that converts the judge, if it is a GGUF model that runs here and is asked anything."""
         judge = self.suite.llm.judge
         asked = judge is not None and any(measure.is_judged for measure in self.suite.measures)
         return self.converted(judge.model) if judge and asked and judge.in_process else None
 
     def systems(self) -> list[SystemPlan]:
-        pool = self.retrieved(Chain(), self.split)
-        run = self.ranked(Chain(), self.split)
+        pool = self.retrieved(TunedPipeline(), self.split)
+        run = self.ranked(TunedPipeline(), self.split)
         answers = self.answered("run", UNTUNED, run)
         rows = [
             SystemPlan(UNTUNED, 0, "baseline", (), run, answers, None, self._serving(answers, pool)),
-            SystemPlan("bm25", 0, "baseline", (), self.retrieved_bm25(self.split), None, None, Serving()),
-            self._ideal("retriever", self.reranked(Chain(), self.split, self._filled(pool), ideal="an ideal pool")),
+            SystemPlan("bm25", 0, "baseline", (), self.retrieved_bm25(self.split), None, None, ServingKeys()),
+            self._ideal(
+                "retriever", self.reranked(TunedPipeline(), self.split, self._filled(pool), ideal="an ideal pool")
+            ),
             self._ideal("reranker", self.substituted("reranker", pool, self.rerank_depth)),
         ]
         if run != pool:
             answers_without = self.answered("run", "untuned without its reranker", pool)
             name = "without-reranker"
-            rows.append(SystemPlan(name, 0, "baseline", (), pool, answers_without, None, Serving()))
+            rows.append(SystemPlan(name, 0, "baseline", (), pool, answers_without, None, ServingKeys()))
         depth = min(DEEPER * self.depth, len(self.dataset.documents))
         if depth > self.depth:
-            deeper = self.retrieved(Chain(), self.split, depth=depth)
-            rows.append(SystemPlan(DEEP, 0, "baseline", (), deeper, None, None, Serving()))
+            deeper = self.retrieved(TunedPipeline(), self.split, depth=depth)
+            rows.append(SystemPlan(DEEP, 0, "baseline", (), deeper, None, None, ServingKeys()))
         if answers is not None:
             recited = self.recited(answers)
             oracle = self.answered("relevant", "oracle-context")
-            rows.append(SystemPlan("oracle-context", 0, "baseline", (), None, oracle, None, Serving()))
-            rows.append(SystemPlan("ideal-generator", 0, "baseline", (), None, recited, None, Serving()))
+            rows.append(SystemPlan("oracle-context", 0, "baseline", (), None, oracle, None, ServingKeys()))
+            rows.append(SystemPlan("ideal-generator", 0, "baseline", (), None, recited, None, ServingKeys()))
             rows += [self._with_context(count, run) for count in self._contexts()]
         return rows
 
     def _contexts(self) -> list[int]:
-        depth, chosen = self.depth, self.suite.pipeline.context
-        return sorted({min(count, depth) for count in self.suite.diagnose.contexts} - {chosen})
+        return other_contexts(self.suite, self.depth)
 
     def _with_context(self, count: int, run: str) -> SystemPlan:
-        name = f"{CONTEXT}-{count}"
         answers = self.answered("run", f"untuned with {count} passages", run, context=count)
-        return SystemPlan(name, 0, "baseline", (), None, answers, None, Serving())
+        return SystemPlan(context_row(count), 0, "baseline", (), None, answers, None, ServingKeys())
 
     def _ideal(self, part: Part, run: str) -> SystemPlan:
         name = f"ideal-{part}"
         answers = self.answered("run", f"untuned with an ideal {part}", run)
-        return SystemPlan(name, 0, "baseline", (), run, answers, None, Serving())
+        return SystemPlan(name, 0, "baseline", (), run, answers, None, ServingKeys())
 
     def _filled(self, pool: str) -> str:
         return self.substituted("retriever", pool, self.depth)
 
     def substituted(self, part: Part, run: str, depth: int) -> str:
-        """Lists as an ideal part would have made them."""
+        """The run that an oracle in the place of a part gives."""
         spec = {"part": part, "depth": depth}
-        inputs = {"run": run, "qrels": self.parts.keys[f"{self.split}.graded"]}
+        inputs = {"run": run, "qrels": self.artifacts.keys[f"{self.split}.graded"]}
         size = len(self.dataset.splits[self.split].queries)
-        return self.call("substitute", f"an ideal {part} on {self.split}", spec, inputs, Work(size))
+        return self.call("substitute", f"an ideal {part} on {self.split}", spec, inputs, ExpectedWork(size))
 
     def recited(self, answers: str) -> str:
-        """Answers as an ideal generator would have written them from the same passages."""
-        keys = self.parts.keys
+        """The answers of an oracle generator to the same passages."""
+        keys = self.artifacts.keys
         inputs = {"answers": answers} | {part: keys[f"{self.split}.{part}"] for part in ("qrels", "references")}
         spec = {"part": "generator", "depth": self.depth}
-        return self.call("substitute", "an ideal generator", spec, inputs, Work(len(self.given.sample)))
+        return self.call(
+            "substitute", "an ideal generator", spec, inputs, ExpectedWork(len(self.generation_sample.query_ids))
+        )
 
-    def _serving(self, answers: str | None, pool: str) -> Serving:
+    def _serving(self, answers: str | None, pool: str) -> ServingKeys:
         generator = None if self.suite.answerer else self.suite.generator
-        return Serving(
+        return ServingKeys(
             dense=self.dense_index(),
             generator=self.converted(generator.model) if generator and answers else None,
             reranked=pool if self.suite.pipeline.reranker is not None else None,

@@ -10,14 +10,15 @@ from typing import Literal
 
 from harness.data.datasets import Dataset
 from harness.data.slicing import check_slices
-from harness.planning.calls import Chain
+from harness.planning.calls import TunedPipeline
 from harness.planning.contexts import choose
-from harness.planning.graph import Plan, Serving, SystemPlan
+from harness.planning.graph import Plan, ServingKeys, SystemPlan
 from harness.planning.trainings import Training, Trainings
-from harness.suite.spec import Candidate, ReferenceRow, Suite
+from harness.suite.spec import BaselineRow, Candidate, Suite
+from harness.suite.uses import CandidateUses
 
 Prompt = Literal["run", "few-shot", "none", "relevant"]
-PROMPTS: dict[ReferenceRow, Prompt] = {
+PROMPTS: dict[BaselineRow, Prompt] = {
     "closed-book": "none",
     "bm25": "run",
     "hybrid": "run",
@@ -28,17 +29,17 @@ PROMPTS: dict[ReferenceRow, Prompt] = {
 
 
 def build_plan(suite: Suite, dataset: Dataset) -> Plan:
-    """Plan every reference row and every candidate with every seed.
+    """Plan every baseline row and every candidate with every seed.
 
-    Raises ModelMissing if a model cannot be found, ConfigError if a candidate or a slice asks for data that there are
-    not.
+    Raises ModelMissing if a model cannot be found, ConfigError if a candidate or a slice needs data that
+    are missing.
     """
     check_slices(suite.slices, dataset.splits[suite.evaluate.split].queries)
-    planner = _Planner(suite, dataset, choose(suite, dataset))
+    planner = _SuitePlanner(suite, dataset, choose(suite, dataset))
     systems = planner.baseline_rows()
     for name, candidate in suite.all_candidates.items():
         systems += [planner.candidate(name, candidate, seed) for seed in suite.seeds]
-    plan = Plan(suite, planner.parts, planner.given, planner.calls, systems, planner.judge())
+    plan = Plan(suite, planner.artifacts, planner.generation_sample, planner.calls, systems, planner.judge())
     for system in systems:
         for key in plan.upstream([*system.goals, *system.serving.keys]):
             plan.calls[key].systems.append(system.label)
@@ -48,28 +49,28 @@ def build_plan(suite: Suite, dataset: Dataset) -> Plan:
     return plan
 
 
-class _Planner(Trainings):
+class _SuitePlanner(Trainings):
     """Puts calls together to systems."""
 
     def judge(self) -> str | None:
-        """The call that unpacks the judge, if it runs here, is asked anything and comes packed."""
+        """Return the call that converts the judge, if it is a GGUF model that runs here and is asked anything."""
         judge = self.suite.llm.judge
         asked = judge is not None and any(measure.is_judged for measure in self.suite.measures)
         return self.converted(judge.model) if judge and asked and judge.in_process else None
 
     def baseline_rows(self) -> list[SystemPlan]:
-        rows = (self._reference_row(name) for name in self.suite.baseline_rows)
+        rows = (self._baseline_row(name) for name in self.suite.baseline_rows)
         return [row for row in rows if row is not None]
 
-    def _reference_row(self, name: ReferenceRow) -> SystemPlan | None:
+    def _baseline_row(self, name: BaselineRow) -> SystemPlan | None:
         """The row; None if there is nothing to show: no answers are written, or no examples can be shown."""
         few_shot = name == "few-shot"
         if few_shot and not self._has_examples():
             return None
-        if name == "oracle-context" and self.given.contexts:
+        if name == "oracle-context" and self.generation_sample.contexts:
             # Everybody is shown the passages that the suite chose, some of which must lack the answer.
             return None
-        run = self._lists(name)
+        run = self._run(name)
         prompt = PROMPTS[name]
         source: Literal["run", "none", "relevant"] = "run" if prompt == "few-shot" else prompt
         answers = self.answered(source, name, run, few_shot=few_shot)
@@ -77,24 +78,26 @@ class _Planner(Trainings):
         if answers is None and not scores_run:
             return None
         dev = self.dev()
-        dev_run = self.ranked(Chain(), dev) if dev and name == "untuned" else None
-        serving = self._serving(Chain(), prompt, answers)
+        dev_run = self.ranked(TunedPipeline(), dev) if dev and name == "untuned" else None
+        serving = self._serving(TunedPipeline(), prompt, answers)
         if name in ("closed-book", "oracle-context"):
-            serving = Serving(generator=serving.generator, prompt=prompt)
+            serving = ServingKeys(generator=serving.generator, prompt=prompt)
         elif name in ("bm25", "hybrid"):
             dense = serving.dense if name == "hybrid" else None
-            serving = Serving(dense=dense, bm25=self.bm25_index(), generator=serving.generator, prompt=prompt)
+            serving = ServingKeys(dense=dense, bm25=self.bm25_index(), generator=serving.generator, prompt=prompt)
         return SystemPlan(name, 0, "baseline", (), run, answers, dev_run, serving, scores_run)
 
-    def _lists(self, name: ReferenceRow) -> str | None:
-        """Key of the lists of a reference row: ``untuned`` and ``few-shot`` are the pipeline as given."""
+    def _run(self, name: BaselineRow) -> str | None:
+        """Key of the run of a baseline row; ``untuned`` and ``few-shot`` are the pipeline as it is."""
         if name in ("closed-book", "oracle-context"):
             return None
         if name == "bm25":
             return self.retrieved_bm25(self.split)
         if name == "hybrid":
-            return self.fused([self.retrieved_bm25(self.split), self.retrieved(Chain(), self.split)], self.split)
-        return self.ranked(Chain(), self.split)
+            return self.fused(
+                [self.retrieved_bm25(self.split), self.retrieved(TunedPipeline(), self.split)], self.split
+            )
+        return self.ranked(TunedPipeline(), self.split)
 
     def _has_examples(self) -> bool:
         """Whether the train split has an answered question with a relevant passage to show."""
@@ -104,24 +107,24 @@ class _Planner(Trainings):
         )
 
     def candidate(self, name: str, candidate: Candidate, seed: int) -> SystemPlan:
-        training = Training(name, candidate, self.suite.making(candidate), seed)
-        chain = Chain()
+        training = Training(CandidateUses(self.suite, name, candidate), seed)
+        tuned = TunedPipeline()
         for part in candidate.tune:
-            chain = self.tuned(chain, part, training)
-        run = self.ranked(chain, self.split)
+            tuned = self.tuned(tuned, part, training)
+        run = self.ranked(tuned, self.split)
         dev = self.dev()
-        dev_run = self.ranked(chain, dev) if dev else None
-        answers = self.answered("run", f"{name}, seed {seed}", run, adapter=chain.model("generator"))
-        serving = self._serving(chain, "run", answers)
+        dev_run = self.ranked(tuned, dev) if dev else None
+        answers = self.answered("run", f"{name}, seed {seed}", run, adapter=tuned.model("generator"))
+        serving = self._serving(tuned, "run", answers)
         return SystemPlan(name, seed, "candidate", candidate.tune, run, answers, dev_run, serving)
 
-    def _serving(self, chain: Chain, prompt: Prompt, answers: str | None) -> Serving:
+    def _serving(self, tuned: TunedPipeline, prompt: Prompt, answers: str | None) -> ServingKeys:
         generator = None if self.suite.answerer else self.suite.generator
-        reranks = chain.model("reranker") is not None or self.suite.pipeline.reranker is not None
-        return Serving(
-            dense=self.dense_index(chain),
-            models=chain.models,
+        reranks = tuned.model("reranker") is not None or self.suite.pipeline.reranker is not None
+        return ServingKeys(
+            dense=self.dense_index(tuned),
+            models=tuned.models,
             generator=self.converted(generator.model) if generator and answers else None,
-            reranked=self.retrieved(chain, self.split) if reranks else None,
+            reranked=self.retrieved(tuned, self.split) if reranks else None,
             prompt=prompt,
         )

@@ -1,4 +1,4 @@
-"""Stage calls that make training data and tune the parts of a chain, each on what the chain so far produces."""
+"""Stage calls that make training data and tune the parts of a pipeline, each on what the pipeline so far produces."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from harness.errors import ConfigError, Problem
-from harness.planning.calls import UNTUNED, Calls, Chain, models_of
-from harness.planning.graph import Work
+from harness.planning.calls import Calls, TunedPipeline, models_of
+from harness.planning.graph import ExpectedWork
 from harness.stages.tune_retriever import DEV_DEPTH, DEV_QUERIES
 from harness.suite.recipes import Data as DataRule
 from harness.suite.recipes import GeneratorRecipe, Mine, Part, RerankerRecipe, RetrieverRecipe
-from harness.suite.spec import Candidate
+from harness.suite.uses import CandidateUses
+from harness.values.systems import UNTUNED
 
 CANDIDATE_SHARE = 2 / 3
 """A guess at how many synthetic queries pass the filters."""
@@ -22,26 +23,30 @@ CANDIDATE_SHARE = 2 / 3
 class Training:
     """A candidate with a seed, about to have a part tuned."""
 
-    name: str
-    candidate: Candidate
-    data: DataRule
+    uses: CandidateUses
     seed: int
 
-    def label(self, part: Part) -> str:
-        return f"{self.name}, seed {self.seed}" if self.candidate.tune else UNTUNED
+    @property
+    def data(self) -> DataRule:
+        """The section `data` with the candidate's changes."""
+        return self.uses.data
+
+    @property
+    def label(self) -> str:
+        return f"{self.uses.name}, seed {self.seed}"
 
 
 class Trainings(Calls):
     """Calls that end in a tuned model."""
 
-    def tuned(self, chain: Chain, part: Part, training: Training) -> Chain:
-        """The chain with one more part tuned on what it produces so far."""
+    def tuned(self, pipeline: TunedPipeline, part: Part, training: Training) -> TunedPipeline:
+        """The pipeline with one more part tuned on what it produces so far."""
         make = {
             "retriever": self._tuned_retriever,
             "reranker": self._tuned_reranker,
             "generator": self._tuned_generator,
         }
-        tuned = chain.tuned(part, make[part](chain, training), training.label(part))
+        tuned = pipeline.tuned(part, make[part](pipeline, training), training.label)
         return replace(tuned, reranker_length=self._reranker_start(training)[1]) if part == "reranker" else tuned
 
     def dev(self) -> str | None:
@@ -50,43 +55,42 @@ class Trainings(Calls):
         return "dev" if dev is not None and dev.judged and self.split != "dev" else None
 
     def _dev_parts(self, evaluations: int) -> dict[str, str]:
-        """Inputs for choosing a checkpoint: none if dev is not looked at, so that no key depends on it."""
+        """Inputs for choosing a checkpoint; none if dev is not used, so that no key depends on it."""
         name = "dev" if "dev" in self.dataset.splits and self.dataset.splits["dev"].judged else None
         if evaluations < 2 or name is None:
             return {}
         return {
-            "dev_queries": self.parts.keys[f"{name}.queries"],
-            "dev_qrels": self.parts.keys[f"{name}.graded"],
+            "dev_queries": self.artifacts.keys[f"{name}.queries"],
+            "dev_qrels": self.artifacts.keys[f"{name}.graded"],
         }
 
     def pairs(self) -> str:
         """Synthetic pairs that passed the filters."""
         rule, model = self.suite.data.synthesize, self.suite.llm.synthesizer.model
-        keys, seed, endpoint = self.parts.keys, self.suite.data.data_seed, self.endpoint("synthesizer", *rule.kinds)
+        keys, seed, endpoint = self.artifacts.keys, self.suite.data.data_seed, self.endpoint("synthesizer", *rule.kinds)
         kept = {"round_trip", "test_documents", "leakage"}
         inputs = {"corpus": keys["corpus"], "model": None if endpoint else self.converted(model)}
         if not rule.test_documents:
-            inputs["barred"] = keys[f"{self.split}.graded"]
+            inputs["excluded"] = keys[f"{self.split}.graded"]
         documents = min(rule.max_documents or len(self.dataset.documents), len(self.dataset.documents))
         count = documents * rule.queries_per_document
         # An endpoint writes all queries of a kind about a passage at once.
         asked = documents * min(len(rule.kinds), rule.queries_per_document) if endpoint else count
         new_tokens = rule.max_new_tokens * count // (2 * asked)
-        work = self.asked("synthesizer", asked, 250 + rule.passage_tokens, new_tokens, units=count)
+        work = self.llm_work("synthesizer", asked, 250 + rule.passage_tokens, new_tokens, units=count)
         spec = {"model": model, **rule.model_dump(exclude=kept)} | ({"endpoint": endpoint} if endpoint else {})
-        models, remote = self.local("synthesizer"), endpoint is not None
-        written = self.call("synthesize", "synthesize", spec, inputs, work, seed, models, remote=remote)
+        written = self.call("synthesize", "synthesize", spec, inputs, work, seed, self.local("synthesizer"))
         spec = {"leakage": rule.leakage, "round_trip": rule.round_trip, "retriever": self.untuned}
         spec["language"] = self.dataset.language
         inputs = {"pairs": written, "corpus": keys["corpus"], "bm25": self.bm25_index(), "dense": self.dense_index()}
         for split in ("dev", "test"):
             inputs[f"heldout_{split}"] = keys.get(f"{split}.queries")
-        return self.call("sift", "sift", spec, inputs, Work(count), models=models_of(self.untuned))
+        return self.call("sift", "sift", spec, inputs, ExpectedWork(count), models=models_of(self.untuned))
 
-    def triplets(self, chain: Chain, data: DataRule) -> tuple[str, int]:
-        """Triplets mined with the chain's retriever, and a guess at how many they are."""
-        rule, which, keys = data.mine, data.pairs, self.parts.keys
-        inputs: dict[str, str | None] = {"dense": self.dense_index(chain), "model": chain.model("retriever")}
+    def triplets(self, pipeline: TunedPipeline, data: DataRule) -> tuple[str, int]:
+        """Triplets mined with the pipeline's retriever, and a guess at how many they are."""
+        rule, which, keys = data.mine, data.pairs, self.artifacts.keys
+        inputs: dict[str, str | None] = {"dense": self.dense_index(pipeline), "model": pipeline.model("retriever")}
         inputs["corpus"] = keys["corpus"]
         guess = 0
         if which != "judged":
@@ -104,8 +108,10 @@ class Trainings(Calls):
             spec["endpoint"] = endpoint
         inputs |= self._relabeler(rule)
         models = [*models_of(self.untuned), *self._relabel_models(rule)]
-        label = f"mine ({which} pairs)" + ("" if not chain.model("retriever") else f" with {chain.label('retriever')}")
-        return self.call("mine", label, spec, inputs, Work(guess), data.data_seed, models), guess
+        label = f"mine ({which} pairs)" + (
+            "" if not pipeline.model("retriever") else f" with {pipeline.label('retriever')}"
+        )
+        return self.call("mine", label, spec, inputs, ExpectedWork(guess), data.data_seed, models), guess
 
     @property
     def _labeler(self) -> str:
@@ -114,9 +120,9 @@ class Trainings(Calls):
     def _relabeler(self, rule: Mine) -> dict[str, str | None]:
         if not _asks_llm(rule):
             return {}
-        return {"llm": self._unpacked_labeler()}
+        return {"llm": self._converted_labeler()}
 
-    def _unpacked_labeler(self) -> str | None:
+    def _converted_labeler(self) -> str | None:
         return self.converted(self._labeler) if self.local("labeler") else None
 
     def _relabel_models(self, rule: Mine) -> list[str]:
@@ -131,47 +137,46 @@ class Trainings(Calls):
 
     def labels(self, triplets: tuple[str, int], data: DataRule, depth: int = 0) -> str:
         """Relevance of passages from 0 to 1; up to `depth` passages a query if the labeler finds more."""
-        rule, keys = data.label, self.parts.keys
+        rule, keys = data.label, self.artifacts.keys
         model = rule.model if rule.by == "cross-encoder" else self._labeler if rule.by == "llm" else None
         inputs: dict[str, str | None] = {"triplets": triplets[0], "corpus": keys["corpus"]}
         if rule.by in ("bm25", "fusion") or depth:
             inputs |= {"bm25": self.bm25_index(), "dense": self.dense_index()}
         endpoint = None
         if rule.by == "llm":
-            inputs["model"], endpoint = self._unpacked_labeler(), self.endpoint("labeler", "label")
+            inputs["model"], endpoint = self._converted_labeler(), self.endpoint("labeler", "label")
         spec = {**rule.model_dump(), "model": model, "retriever": self.untuned.model_dump(), "depth": depth}
         count = triplets[1] * max(depth, 1 + data.mine.hard + data.mine.random)
         spec |= {"endpoint": endpoint} if endpoint else {}
-        work = Work(count)
+        work = ExpectedWork(count)
         if rule.by == "llm":
-            work = self.asked("labeler", count, 300 + rule.passage_tokens, rule.max_new_tokens)
+            work = self.llm_work("labeler", count, 300 + rule.passage_tokens, rule.max_new_tokens)
         models = [*models_of(self.untuned), *([model] if model and not endpoint else [])]
         # Two labels of one kind differ by what they were mined with; the triplets' label says so.
         label = self.calls[triplets[0]].label.replace("mine", f"label by {rule.by}", 1)
         label += f", {depth} deep" if depth else ""
         return self.call("label", label, spec, inputs, work, 0, models)
 
-    def _tuned_retriever(self, chain: Chain, training: Training) -> str:
-        recipe = self.suite.recipe(training.candidate, "retriever")
-        assert isinstance(recipe, RetrieverRecipe)
+    def _tuned_retriever(self, pipeline: TunedPipeline, training: Training) -> str:
+        recipe = training.uses.retriever
+        assert recipe is not None
         # Negatives are those of the untuned retriever: it is what this training starts from.
-        triplets, guess = self.triplets(Chain(), training.data)
-        inputs = {"corpus": self.parts.keys["corpus"]}
+        triplets, guess = self.triplets(TunedPipeline(), training.data)
+        inputs = {"corpus": self.artifacts.keys["corpus"]}
         dev = self._dev_parts(recipe.checkpoints)
-        inputs |= {"dev_run": self.retrieved(Chain(), "dev"), **dev} if dev else {}
-        if recipe.recipe == "distill":
-            rule = training.data.label.model_copy(update={"by": recipe.teacher, "model": recipe.teacher_model})
+        inputs |= {"dev_run": self.retrieved(TunedPipeline(), "dev"), **dev} if dev else {}
+        if rule := training.uses.labels_for("retriever"):
             data = training.data.model_copy(update={"label": rule})
-            inputs["labels"] = self.labels((triplets, guess), data, recipe.candidates)
+            inputs["labels"] = self.labels((triplets, guess), data, recipe.list_size)
         else:
             inputs["triplets"] = triplets
         spec = {"retriever": self.untuned.model_dump(), "recipe": recipe.model_dump()}
-        work, label = _training(guess, recipe), f"tune retriever of {training.label('retriever')}"
-        work = replace(work, evaluations=self._looks(work, recipe) if dev else 0)
+        work, label = _training(guess, recipe), f"tune retriever of {training.label}"
+        work = replace(work, evaluations=self._dev_work(work, recipe) if dev else 0)
         return self.call("tune_retriever", label, spec, inputs, work, training.seed, models_of(self.untuned))
 
-    def _looks(self, work: Work, recipe: RetrieverRecipe | RerankerRecipe) -> int:
-        """What all looks at dev encode or score; of a pool, as many passages as lists drawn by chance would hold."""
+    def _dev_work(self, work: ExpectedWork, recipe: RetrieverRecipe | RerankerRecipe) -> int:
+        """Texts that all dev evaluations encode or score; a pool is taken to be as large as that of random runs."""
         times = min(recipe.checkpoints, work.units // recipe.batch_size)
         judged = len(self.dataset.splits["dev"].judged)
         if times < 2:
@@ -181,34 +186,34 @@ class Trainings(Calls):
         queries, size = min(judged, DEV_QUERIES), len(self.dataset.documents)
         return times * (queries + round(size * -math.expm1(-queries * (1 + DEV_DEPTH) / size)))
 
-    def _tuned_reranker(self, chain: Chain, training: Training) -> str:
-        recipe = self.suite.recipe(training.candidate, "reranker")
-        assert isinstance(recipe, RerankerRecipe)
-        triplets = self.triplets(chain, training.data)
-        inputs = {"labels": self.labels(triplets, training.data), "corpus": self.parts.keys["corpus"]}
+    def _tuned_reranker(self, pipeline: TunedPipeline, training: Training) -> str:
+        recipe = training.uses.reranker
+        assert recipe is not None
+        triplets = self.triplets(pipeline, training.data)
+        inputs = {"labels": self.labels(triplets, training.data), "corpus": self.artifacts.keys["corpus"]}
         dev = self._dev_parts(recipe.checkpoints)
-        inputs |= {"dev_run": self.retrieved(chain, "dev"), **dev} if dev else {}
+        inputs |= {"dev_run": self.retrieved(pipeline, "dev"), **dev} if dev else {}
         model, length = self._reranker_start(training)
         spec = {"recipe": recipe.model_dump(), "model": model, "max_length": length}
         work = _training(self.calls[inputs["labels"]].work.units, recipe)
-        work = replace(work, evaluations=self._looks(work, recipe) if dev else 0)
-        label = f"tune reranker of {training.label('reranker')}"
+        work = replace(work, evaluations=self._dev_work(work, recipe) if dev else 0)
+        label = f"tune reranker of {training.label}"
         return self.call("tune_reranker", label, spec, inputs, work, training.seed, [model])
 
     def _reranker_start(self, training: Training) -> tuple[str, int]:
         """What a reranker's training starts from, and how many tokens it reads: the pipeline's, or the recipe's."""
-        recipe, given = self.suite.recipe(training.candidate, "reranker"), self.suite.pipeline.reranker
-        assert isinstance(recipe, RerankerRecipe)
+        recipe, given = training.uses.reranker, self.suite.pipeline.reranker
+        assert recipe is not None
         return (given.model, given.max_length) if given else (recipe.model, recipe.max_length)
 
-    def _tuned_generator(self, chain: Chain, training: Training) -> str:
-        recipe, generator = self.suite.recipe(training.candidate, "generator"), self.suite.generator
-        assert isinstance(recipe, GeneratorRecipe)
+    def _tuned_generator(self, pipeline: TunedPipeline, training: Training) -> str:
+        recipe, generator = training.uses.generator, self.suite.generator
+        assert recipe is not None
         assert generator is not None
-        instructions, count = self.instructions(chain, training.data)
+        instructions, count = self.instructions(pipeline, training.data)
         inputs = {
             "instructions": instructions,
-            "corpus": self.parts.keys["corpus"],
+            "corpus": self.artifacts.keys["corpus"],
             "model": self.converted(generator.model),
         }
         kept = {"model", "instruction", "passage_tokens", "thinking"}
@@ -218,18 +223,17 @@ class Trainings(Calls):
             "language": self.dataset.language,
             "stop": self.suite.answer.stop,
         }
-        work, label = _training(count, recipe), f"tune generator of {training.label('generator')}"
-        packages = ("bitsandbytes",) if recipe.recipe == "qlora" else ()
-        return self.call("tune_generator", label, spec, inputs, work, training.seed, [generator.model], packages)
+        work, label = _training(count, recipe), f"tune generator of {training.label}"
+        return self.call("tune_generator", label, spec, inputs, work, training.seed, [generator.model])
 
-    def instructions(self, chain: Chain, data: DataRule) -> tuple[str, int]:
-        """Examples for the generator out of the chain's own lists, and a guess at how many they are."""
-        rule, keys = data.instruct, self.parts.keys
+    def instructions(self, pipeline: TunedPipeline, data: DataRule) -> tuple[str, int]:
+        """Examples for the generator from the pipeline's own runs, and a guess at how many they are."""
+        rule, keys = data.instruct, self.artifacts.keys
         written = rule.answers == "llm" and data.pairs == "synthetic"
         inputs: dict[str, str | None] = {"corpus": keys["corpus"]}
         if written:
             pairs = self.pairs()
-            inputs |= {"queries": pairs, "qrels": pairs, "run": self.ranked(chain, "pairs", pairs)}
+            inputs |= {"queries": pairs, "qrels": pairs, "run": self.ranked(pipeline, "pairs", pairs)}
             count = round(self.calls[pairs].work.units * CANDIDATE_SHARE)
         else:
             self._needs_train(f"instruct.answers: {rule.answers}", "use answers: llm with pairs: synthetic")
@@ -238,7 +242,7 @@ class Trainings(Calls):
                 said = "instruct.answers: references needs reference answers in split 'train', and there are none"
                 raise ConfigError(Problem(self.dataset.name, said, "use answers: llm, or write some"))
             inputs |= {part: keys[f"train.{part}"] for part in ("queries", "qrels", "references")}
-            inputs["run"] = self.ranked(chain, "train")
+            inputs["run"] = self.ranked(pipeline, "train")
             count = len(train.references)
         model = self.suite.llm.synthesizer.model if rule.answers == "llm" else None
         endpoint = self.endpoint("synthesizer", "instruct") if model else None
@@ -247,17 +251,17 @@ class Trainings(Calls):
         count = min(rule.examples or count, count)
         spec: dict[str, Any] = {**rule.model_dump(), "model": model} | ({"endpoint": endpoint} if endpoint else {})
         spec |= {"language": self.dataset.language, "sentence": self.suite.abstention_sentence}
-        work = Work(count)
+        work = ExpectedWork(count)
         if model:
-            work = self.asked("synthesizer", count, 250 + rule.passage_tokens, rule.max_new_tokens // 2)
-        label = f"instruct with {' and '.join(dict.fromkeys(chain.labels.values())) or UNTUNED}"
-        models, remote = [model] if model and not endpoint else [], endpoint is not None
-        return self.call("instruct", label, spec, inputs, work, data.data_seed, models, remote=remote), count
+            work = self.llm_work("synthesizer", count, 250 + rule.passage_tokens, rule.max_new_tokens // 2)
+        label = f"instruct with {' and '.join(dict.fromkeys(pipeline.labels.values())) or UNTUNED}"
+        models = [model] if model and not endpoint else []
+        return self.call("instruct", label, spec, inputs, work, data.data_seed, models), count
 
 
-def _training(examples: int, recipe: RetrieverRecipe | RerankerRecipe | GeneratorRecipe) -> Work:
+def _training(examples: int, recipe: RetrieverRecipe | RerankerRecipe | GeneratorRecipe) -> ExpectedWork:
     """The work of a training on the recipe's share of the examples that there are."""
-    return Work(round(examples * recipe.train_share) * recipe.epochs)
+    return ExpectedWork(round(examples * recipe.train_share) * recipe.epochs)
 
 
 def _asks_llm(rule: Mine) -> bool:

@@ -101,7 +101,7 @@ class SuiteFile(pytest.File):
 
 def labels_of(suite: Suite) -> list[str]:
     """What a suite's systems are called: reference rows that could be served, and candidates with their seeds."""
-    from harness.statistics.verdicts import BOUNDS
+    from harness.values.systems import BOUNDS
 
     rows = [name for name in suite.baseline_rows if name not in BOUNDS]
     return rows + [f"{name} (seed {seed})" for name in suite.all_candidates for seed in suite.seeds]

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from harness.llm.address import address_of
 from harness.llm.dialects import Dialect, speech_of
 from harness.llm.services import Services
-from harness.planning import requirements
-from harness.stages.endpoints import MENDED
+from harness.stages.shared.remote import MENDED
 from harness.suite.roles import Llm, Role
 from harness.suite.spec import Suite
+from harness.suite.uses import endpoint_roles
 from harness.values.findings import LedgerRow
 
 PLAIN = {
@@ -24,7 +24,7 @@ def dialects(suite: Suite, services: Services) -> list[str]:
     """One sentence for every model whose server refused something of what the suite as it is written asks for."""
     found: dict[str, list[Role]] = {}
     told: dict[str, str] = {}
-    for role in requirements.endpoints(suite):
+    for role in endpoint_roles(suite):
         llm = suite.llm.roles[role]
         dialect = speech_of(llm, services.folder).now()
         if changes := list(changed(llm, dialect)):

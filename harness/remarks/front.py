@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 from harness.data.datasets import Dataset
 from harness.llm.services import Services
-from harness.planning.comparisons import values_of
 from harness.planning.graph import Plan
 from harness.remarks import answers, data, endpoints, language, models
 from harness.remarks.training import training_remarks
+from harness.statistics.comparisons import values_of
 from harness.store import FolderStore
 from harness.suite.spec import Suite
 from harness.values.findings import LedgerRow
@@ -65,7 +65,7 @@ def _on_dev(suite: Suite, plan: Plan, rows: Mapping[str, list[Score]]) -> list[s
             ]
             if means:
                 notes.append(f"{measure} on dev, where recipes are chosen: {', '.join(means)}.")
-    if suite.evaluate.split == "dev" and any("dev_run" in planned.call.inputs for planned in plan.calls.values()):
+    if suite.evaluate.split == "dev" and plan.chooses_on_dev:
         notes.append(
             "Checkpoints were chosen on the very questions that are scored here, which flatters the candidates; "
             "set recipes...checkpoints: 1, or confirm on test."

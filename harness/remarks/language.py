@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from harness.data.datasets import Dataset
-from harness.stages.wording import FAULTS
+from harness.stages.shared.wording import FAULTS
 from harness.suite.spec import Suite
 from harness.text import ENGLISH, Detected, name_of
 from harness.values.findings import LedgerRow

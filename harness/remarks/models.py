@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from harness.models.inspection import Inspection
 from harness.planning import requirements
 from harness.suite.spec import Suite
+from harness.suite.uses import ModelUse, models_used
 from harness.values.findings import LedgerRow
 
 MUCH = 0.2
@@ -20,8 +21,8 @@ def settings(suite: Suite) -> dict[str, str]:
     """How the models that run here are used, in words: name of the setting -> what it is."""
     found = {}
     rule, reranker = suite.pipeline.retriever, suite.pipeline.reranker
-    for use in requirements.uses(suite):
-        seen = use.inspected()
+    for use in models_used(suite):
+        seen = requirements.inspected(use)
         if use.key == "pipeline.retriever.model":
             prompts = (rule.query_prompt or seen.prompts.query, rule.document_prompt or seen.prompts.document)
             found["retriever"] = ", ".join(
@@ -62,10 +63,10 @@ def before(suite: Suite) -> list[str]:
 
 def _before(suite: Suite) -> Iterator[str]:
     rule = suite.pipeline.retriever
-    for use in requirements.uses(suite):
-        seen = use.inspected()
+    for use in models_used(suite):
+        seen = requirements.inspected(use)
         yield from (f"{use.key}: {remark}." for remark in seen.remarks)
-        if use.role == "bi-encoder":
+        if use.kind == "bi-encoder":
             used = seen.prompts.query or seen.prompts.document or rule.query_prompt or rule.document_prompt
             if seen.wants_prompts and not used:
                 yield (
@@ -78,7 +79,7 @@ def _before(suite: Suite) -> Iterator[str]:
                 yield f"{key}: asked for {asked:,} tokens, the model takes {taken:,}."
 
 
-def _asked(suite: Suite, use: requirements.Use) -> Iterator[tuple[str, int]]:
+def _asked(suite: Suite, use: ModelUse) -> Iterator[tuple[str, int]]:
     """Lengths that a suite itself names for a model, with their keys."""
     pipeline, recipes = suite.pipeline, suite.recipes
     if use.key == "pipeline.retriever.model" and "max_length" in pipeline.retriever.model_fields_set:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from harness.data.datasets import Dataset
-from harness.planning.comparisons import ALPHA, BOUNDS, RESAMPLES
 from harness.planning.graph import Plan
 from harness.remarks import data, language, models
+from harness.statistics.comparisons import ALPHA, RESAMPLES
 from harness.suite.spec import Suite
+from harness.values.systems import BOUNDS
 
 NO_JUDGE = "no judge configured"
 NOT_MEASURED = "the suite words it and does not measure it; add 'rubric' to measures"

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from harness.report.figures import finite
 from harness.values.findings import Comparison, Outcome, Summary, SystemInfo
 from harness.values.measures import parse
+from harness.values.systems import BOUNDS, UNTUNED
 
-BASELINE = "untuned"
-NOT_DEPLOYABLE = ("closed-book", "oracle-context")
-"""Rows that are bounds to read against; they are never called the best."""
+BASELINE, NOT_DEPLOYABLE = UNTUNED, BOUNDS
 
 Row = tuple[str, int]
 """Name and seed of a system."""

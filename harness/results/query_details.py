@@ -16,8 +16,8 @@ from harness.errors import HarnessError
 from harness.planning import contexts
 from harness.planning.graph import Plan
 from harness.report.explorer import Evidence
-from harness.stages.common import read_answers
 from harness.stages.retrieve import RUN_FILE
+from harness.stages.shared.common import read_answers
 from harness.store import FolderStore
 from harness.suite.spec import Suite
 from harness.suite.uses import reading_of
@@ -36,7 +36,7 @@ def of_plan(rows: Iterable[Score], plan: Plan, dataset: Dataset, store: FolderSt
         place = store.get(system.answers) if system.answers else None
         if place is not None:
             answers[system.label] = read_answers(place)
-    return _evidence(rows, runs, answers, dataset, plan.suite.evaluate.split, plan.given.references)
+    return _evidence(rows, runs, answers, dataset, plan.suite.evaluate.split, plan.generation_sample.references)
 
 
 def of_files(folder: Path, outcome: Outcome) -> Evidence:

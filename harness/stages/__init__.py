@@ -1,62 +1,132 @@
-"""The stages, in the order of the pipeline.
+"""The stages, in the order of the pipeline, and how one is declared.
 
-A stage is a plain function ``stage(spec, inputs, out, seed, progress) -> Usage``: it reads the input artifacts
-(folders by name), writes into the folder `out`, and says what it used. It does no caching, chooses no paths and
-sets up no logging. Change a stage's version whenever its result may change.
+A stage is a plain function ``stage(spec, inputs, out, seed, progress) -> Usage``: it reads the input artifacts (folders
+by name), writes into the folder `out`, and says what it used. It does no caching, chooses no paths and sets up no
+logging. Beside it, its module declares in ``STAGE`` all that plans, estimates and the ledger have to know of it.
 """
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from harness.suite.fields import Spec
+from harness.suite.roles import Role
 from harness.values.records import Progress, Usage
 
 Inputs = Mapping[str, Path]
 StageFunction = Callable[[Any, Inputs, Path, int, Progress], Usage]
-
-
-class Stage(NamedTuple):
-    """What is known of a stage without importing it.
-
-    `packages` are the distributions whose version enters the key; `rate` is a first guess at units a second on two
-    cores, used for estimates until the store knows better; `unit` says what is counted.
-    """
-
-    version: int
-    heavy: bool
-    packages: tuple[str, ...]
-    rate: float
-    unit: str
-
-
 ENCODING = ("sentence-transformers", "transformers", "torch")
 TRAINING = (*ENCODING, "accelerate", "datasets")
 
-STAGES: dict[str, Stage] = {
-    "convert": Stage(1, True, ("transformers", "gguf"), 0.03, "models"),
-    "synthesize": Stage(2, True, ("transformers", "torch"), 1.5, "queries"),
-    "sift": Stage(4, True, ("sentence-transformers", "torch", "bm25s"), 60.0, "queries"),
-    "mine": Stage(4, True, ("sentence-transformers", "torch"), 60.0, "pairs"),
-    "label": Stage(2, True, (*ENCODING, "bm25s"), 100.0, "passages"),
-    "instruct": Stage(2, True, ("transformers", "torch"), 100.0, "examples"),
-    "tune_retriever": Stage(4, True, (*TRAINING, "peft"), 3.0, "lists"),
-    "tune_reranker": Stage(2, True, TRAINING, 5.0, "passages"),
-    "tune_generator": Stage(2, True, ("transformers", "torch", "accelerate", "datasets", "peft", "trl"), 0.5, "rows"),
-    "index": Stage(2, True, ("sentence-transformers", "torch", "bm25s"), 25.0, "passages"),
-    "retrieve": Stage(2, True, ("sentence-transformers", "torch", "bm25s"), 60.0, "queries"),
-    "fuse": Stage(1, False, (), 2000.0, "queries"),
-    "rerank": Stage(2, True, ENCODING, 20.0, "passages"),
-    "substitute": Stage(1, False, (), 2000.0, "questions"),
-    "answer": Stage(2, True, ("transformers", "torch"), 0.6, "answers"),
+
+class Takes(NamedTuple):
+    """Names of the input artifacts of a stage; `numbered` is the stem of any number of them: run0, run1, ..."""
+
+    required: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
+    numbered: str = ""
+
+    def problem(self, names: Collection[str]) -> str:
+        """Return what is wrong with the names of inputs; an empty text if nothing is."""
+        stem = self.numbered
+        several = {name for name in names if stem and name.startswith(stem) and name.removeprefix(stem).isdecimal()}
+        if unknown := sorted({*names} - {*self.required, *self.optional, *several}):
+            known = [*self.required, *self.optional, *([f"{stem}0", f"{stem}1", "..."] if stem else [])]
+            return f"takes no input {unknown[0]!r}; it takes {', '.join(known) or 'none'}"
+        missing = [name for name in self.required if name not in names]
+        missing += [f"{stem}0"] if stem and not several else []
+        return f"needs the input {missing[0]!r}" if missing else ""
+
+
+class SpeedRule(NamedTuple):
+    """What the time of a call depends on beside its device and its models: dotted keys of its spec.
+
+    Calls that differ in one of `kind` do another kind of work, and say nothing of each other's time. `size` says how
+    large a unit of work is. `inputs` names, for an input, keys of the spec of the call that makes it. A stage that is
+    `like_dev_evaluation` uses a tuned model as its dev evaluations do.
+    """
+
+    kind: tuple[str, ...] = ()
+    size: tuple[str, ...] = ()
+    inputs: Mapping[str, tuple[str, ...]] = {}
+    like_dev_evaluation: bool = False
+
+
+ANY_SPEED = SpeedRule()
+
+
+def _no_more_packages(spec: Any, inputs: Collection[str]) -> tuple[str, ...]:
+    return ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """The declaration of a stage. Raise `version` whenever a result may change, or a default of its spec.
+
+    `packages` are distributions whose version enters the key; `more_packages` gives those that only some calls need, by
+    their spec and the names of their inputs. `rate` is a first guess at units a second on two cores, used until the
+    store knows better; `unit` says what is counted. A `heavy` stage runs in a process of its own, and its result
+    depends on the device. `role` is the one whose endpoint the stage may ask: it does where its spec has an `endpoint`.
+    If it then does `all_at_endpoint`, neither device nor packages matter.
+    """
+
+    run: StageFunction
+    spec: type[Spec]
+    version: int
+    takes: Takes
+    heavy: bool
+    packages: tuple[str, ...] = ()
+    rate: float
+    unit: str
+    speed: SpeedRule = ANY_SPEED
+    role: Role | None = None
+    all_at_endpoint: bool = False
+    more_packages: Callable[[Any, Collection[str]], tuple[str, ...]] = _no_more_packages
+
+    @property
+    def function_path(self) -> str:
+        """The function as ``module:name``, for another process."""
+        return f"{self.run.__module__}:{self.run.__name__}"
+
+    @property
+    def spec_path(self) -> str:
+        """The spec class as ``module:name``, for another process."""
+        return f"{self.spec.__module__}:{self.spec.__name__}"
+
+    def asks_endpoint(self, spec: Mapping[str, Any]) -> bool:
+        """Whether a call with this spec asks a model that runs elsewhere."""
+        return self.role is not None and bool(spec.get("endpoint"))
+
+    def is_remote(self, spec: Mapping[str, Any]) -> bool:
+        """Whether all work of a call with this spec is done elsewhere."""
+        return self.all_at_endpoint and self.asks_endpoint(spec)
+
+
+STAGES: dict[str, str] = {
+    "convert": "harness.stages.convert",
+    "synthesize": "harness.stages.synthesize",
+    "sift": "harness.stages.sift",
+    "mine": "harness.stages.mine",
+    "label": "harness.stages.label",
+    "instruct": "harness.stages.instruct",
+    "tune_retriever": "harness.stages.tune_retriever",
+    "tune_reranker": "harness.stages.tune_reranker",
+    "tune_generator": "harness.stages.tune_generator",
+    "index": "harness.stages.index",
+    "retrieve": "harness.stages.retrieve",
+    "fuse": "harness.stages.fuse",
+    "rerank": "harness.stages.rerank",
+    "substitute": "harness.stages.substitute",
+    "answer": "harness.stages.answer",
 }
+"""The module of each stage, which is imported when it is needed."""
 
 
-def load_stage(name: str) -> tuple[StageFunction, type[Any]]:
-    """Import a stage; return its function and its spec class."""
-    module = importlib.import_module(f"harness.stages.{name}")
-    function: StageFunction = getattr(module, name)
-    spec: type[Any] = getattr(module, "".join(part.capitalize() for part in name.split("_")))
-    return function, spec
+def load_stage(name: str) -> Stage:
+    """Import the module of a stage and return what it declares."""
+    stage: Stage = importlib.import_module(STAGES[name]).STAGE
+    return stage

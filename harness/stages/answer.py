@@ -6,8 +6,8 @@ row `oracle-context`; for an unanswerable question the passage it was written ag
 gives what the input `contexts` says. The input `adapter`, if there is one, is what tuning made of the generator. A
 generator at an endpoint is shown the same, as a chat.
 
-Answers are kept whole, without thoughts, up to the first of the strings in `stop`. What is only a thought is no answer:
-its question failed.
+Answers are kept whole, without thoughts, up to the first of the strings in `stop`. Where a model wrote nothing but a
+thought, the question failed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from harness.data.formats import read_run, write_jsonl
 from harness.llm import Ask, Message, Reply, services
@@ -25,14 +25,14 @@ from harness.models import generation
 from harness.models.chats import ChatTemplate, Turn
 from harness.models.generation import before_stop
 from harness.models.loaders import load_generator
-from harness.stages import Inputs, common, endpoints
-from harness.stages.prompts import question_turn
+from harness.stages import Inputs, SpeedRule, Stage, Takes
 from harness.stages.retrieve import RUN_FILE
+from harness.stages.shared import common, remote
+from harness.stages.shared.prompts import question_turn
 from harness.suite.recipes import ABSTENTION
 from harness.suite.spec import Generator
 from harness.values import records
-from harness.values.grades import best_first
-from harness.values.records import Document, Progress, Qrels, Reference, Usage
+from harness.values.records import Document, Progress, Usage
 
 FAILED_FILE = "failed.jsonl"
 IN_USER_TURN = "instruction put into the user turn"
@@ -42,7 +42,7 @@ Cutter = Callable[[Sequence[str]], list[str]]
 """Cuts passages to the length at which a prompt shows them."""
 
 
-class Answer(endpoints.Served):
+class AnswerSpec(remote.MayAskEndpoint):
     """`few_shot` examples from the train split stand in the prompt; 0 for every row but `few-shot`.
 
     One of them is declined by `sentence`, the one that the suite's instruction names.
@@ -50,8 +50,6 @@ class Answer(endpoints.Served):
     With `endpoint`, which has no prompts, the generator is the one of the role `generator`. There, what follows a
     string of `stop` is cut off after the fact: a server would stop in a thought.
     """
-
-    QUIET: ClassVar[tuple[str, ...]] = ("endpoint", "sentence")
 
     generator: Generator
     context: int
@@ -64,26 +62,28 @@ class Answer(endpoints.Served):
 LIMIT = "pipeline.generator.max_new_tokens"
 
 
-def answer(spec: Answer, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
+def answer(spec: AnswerSpec, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
     """Answer every query of the input `queries`."""
     queries = common.read_queries(inputs["queries"])
     documents = common.read_corpus(inputs["corpus"])
     contexts = choose_contexts(spec, queries, inputs)
     if spec.endpoint is not None:
-        return _at_endpoint(spec, queries, documents, contexts, inputs, out, seed, progress)
+        prompts = EndpointPrompts(spec, documents, inputs, seed)
+        asked = [(query_id, prompts.ask(text, contexts[query_id])) for query_id, text in queries.items()]
+        return _at_endpoint(asked, contexts, spec.stop, out, progress)
     chat, template = conversations(spec, queries, documents, contexts, inputs, seed)
     sampling = generation.Sampling(spec.generator.max_new_tokens, spec.generator.batch_size)
     written = dict(zip(queries, chat.write(sampling, progress), strict=True))
     faults = {query_id: fault for query_id, one in written.items() if (fault := one.fault(LIMIT))}
     answers = [
         records.Answer(
-            query_id, endpoints.sound(one.text), one.prompt_tokens, one.new_tokens, tuple(contexts[query_id]), one.cut,
+            query_id, remote.sound(one.text), one.prompt_tokens, one.new_tokens, tuple(contexts[query_id]), one.cut,
             bool(one.thought),
         )
         for query_id, one in written.items()
         if query_id not in faults
     ]  # fmt: skip
-    notes = _write(out, answers, faults) | _told_of(template, spec.generator.thinking)
+    notes = _write(out, answers, faults) | _template_notes(template, spec.generator.thinking)
     tokens = sum(one.prompt_tokens for one in written.values()), sum(one.new_tokens for one in written.values())
     # The same model would fail at the same questions again, so they do not count as open.
     return Usage(len(queries), len(queries), *tokens, notes)
@@ -101,11 +101,11 @@ def _write(out: Path, answers: Sequence[records.Answer], faults: Mapping[str, st
         "answers without their thoughts": sum(one.thought for one in answers),
     }
     notes: dict[str, Any] = {"answers": len(answers), **{name: count for name, count in counts.items() if count}}
-    return notes | endpoints.reasons("answers that failed", Counter(faults.values()))
+    return notes | remote.reasons("answers that failed", Counter(faults.values()))
 
 
-def _told_of(template: ChatTemplate, thinking: bool | None) -> dict[str, Any]:
-    """What was done to prompts on account of the template, for the ledger."""
+def _template_notes(template: ChatTemplate, thinking: bool | None) -> dict[str, Any]:
+    """Notes for the ledger: how prompts were changed to suit the chat template."""
     facts = template.facts()
     told = {
         IN_USER_TURN: facts.system == "user",
@@ -116,47 +116,49 @@ def _told_of(template: ChatTemplate, thinking: bool | None) -> dict[str, Any]:
 
 
 def _at_endpoint(
-    spec: Answer, queries: Mapping[str, str], documents: Mapping[str, Document], contexts: Mapping[str, Sequence[str]],
-    inputs: Inputs, out: Path, seed: int, progress: Progress,
-) -> Usage:  # fmt: skip
+    asked: Sequence[tuple[str, Ask]],
+    contexts: Mapping[str, Sequence[str]],
+    stop: Sequence[str],
+    out: Path,
+    progress: Progress,
+) -> Usage:
     """Answer through an endpoint. A question that failed has no answer; `failed.jsonl` has its id and the reason.
 
     Raises ValueError if all failed. The tokens of an answer are counted in words, so that they do not depend on what
     the cache knew; those that were paid for are in the usage.
     """
-    prompts = Prompts(spec, documents, inputs, seed)
     chat = services.chat("generator")
-    asks = [prompts.ask(text, contexts[query_id]) for query_id, text in queries.items()]
-    replied = list(zip(queries, asks, chat.ask_all(asks, progress), strict=True))
+    replies = chat.ask_all([ask for _, ask in asked], progress)
+    replied = [(query_id, ask, reply) for (query_id, ask), reply in zip(asked, replies, strict=True)]
     faults = {query_id: reply.failure for query_id, _, reply in replied if reply.failure}
     answers = [
-        _answered(query_id, ask, reply, contexts[query_id], spec.stop)
+        _answered(query_id, ask, reply, contexts[query_id], stop)
         for query_id, ask, reply in replied
         if not reply.failure
     ]
     notes = {"answers that failed": 0, **_write(out, answers, faults)}
-    return endpoints.usage(len(queries), chat, notes)._replace(failed=len(faults))
+    return remote.usage(len(asked), chat, notes)._replace(failed=len(faults))
 
 
 def _answered(
     query_id: str, ask: Ask, reply: Reply, context: Sequence[str], stop: Sequence[str]
 ) -> records.Answer:  # fmt: skip
     """A reply up to the first stop string, as of a local generator; thoughts are counted as they were written."""
-    text = before_stop(endpoints.sound(reply.text), stop)
+    text = before_stop(remote.sound(reply.text), stop)
     prompt_tokens = sum(rough_tokens(message.content) for message in ask.messages)
     new_tokens = rough_tokens(text) + (rough_tokens(reply.thought) if reply.thought else 0)
     cut = reply.cut and len(text) == len(reply.text.strip())
     return records.Answer(query_id, text, prompt_tokens, new_tokens, tuple(context), cut, bool(reply.thought))
 
 
-class Prompts:
+class EndpointPrompts:
     """What an endpoint is asked: the instruction, the examples, and the question below its passages.
 
     Passages are cut in words, as no tokenizer is at hand. Raises ValueError if there is an adapter, which only a local
     generator can take.
     """
 
-    def __init__(self, spec: Answer, documents: Mapping[str, Document], inputs: Inputs, seed: int) -> None:
+    def __init__(self, spec: AnswerSpec, documents: Mapping[str, Document], inputs: Inputs, seed: int) -> None:
         if "adapter" in inputs:
             raise ValueError("a generator at an endpoint takes no adapter; tune one that runs here")
         self.rule, self.documents = spec.generator, documents
@@ -193,7 +195,7 @@ def turns_of(
 
 
 def conversations(
-    spec: Answer, queries: Mapping[str, str], documents: Mapping[str, Document],
+    spec: AnswerSpec, queries: Mapping[str, str], documents: Mapping[str, Document],
     contexts: Mapping[str, Sequence[str]], inputs: Inputs, seed: int,
 ) -> tuple[generation.Chatting, ChatTemplate]:  # fmt: skip
     """The generator with all its prompts, in the order of the queries, and its chat template."""
@@ -211,7 +213,7 @@ def conversations(
     return generation.Chatting(model, template, turns, spec.stop), template
 
 
-def choose_contexts(spec: Answer, queries: Mapping[str, str], inputs: Inputs) -> dict[str, list[str]]:
+def choose_contexts(spec: AnswerSpec, queries: Mapping[str, str], inputs: Inputs) -> dict[str, list[str]]:
     """The ids of the passages that each query's prompt shows, best first."""
     if spec.source == "none":
         return {query_id: [] for query_id in queries}
@@ -222,18 +224,11 @@ def choose_contexts(spec: Answer, queries: Mapping[str, str], inputs: Inputs) ->
         given = common.read_contexts(inputs["contexts"])
         return {query_id: given[query_id] for query_id in queries}
     qrels, references = common.read_judgements(inputs["qrels"]), common.read_references(inputs["references"])
-    return {query_id: relevant_passages(query_id, qrels, references)[: spec.context] for query_id in queries}
-
-
-def relevant_passages(query_id: str, qrels: Qrels, references: Mapping[str, Reference]) -> list[str]:
-    """Relevant passages, the most relevant first; else those that the question was written against."""
-    relevant = best_first(qrels.get(query_id, {}))
-    reference = references.get(query_id)
-    return relevant or list(reference.source_passages if reference else ())
+    return {query_id: common.relevant_passages(query_id, qrels, references)[: spec.context] for query_id in queries}
 
 
 def _examples(
-    spec: Answer, documents: Mapping[str, Document], inputs: Inputs, cut: Cutter, seed: int
+    spec: AnswerSpec, documents: Mapping[str, Document], inputs: Inputs, cut: Cutter, seed: int
 ) -> list[tuple[str, str]]:
     """Draw examples from the train split: answered ones, and one that must be declined where the split has any."""
     if not spec.few_shot:
@@ -254,9 +249,48 @@ def _examples(
     chosen = (answered[:kept] + declined[:1])[: spec.few_shot]
     turns = []
     for query_id in chosen:
-        passages = relevant_passages(query_id, qrels, references)[:1]
+        passages = common.relevant_passages(query_id, qrels, references)[:1]
         passages = passages or [dice.choice(sorted(documents))]
         texts = cut([documents[key].content for key in passages])
         reply = references[query_id].answers[0] if references[query_id].answerable else spec.sentence
         turns.append((question_turn(queries[query_id], texts), reply))
     return turns
+
+
+STAGE = Stage(
+    run=answer,
+    spec=AnswerSpec,
+    version=2,
+    takes=Takes(
+        ("queries", "corpus"),
+        (
+            "model",
+            "adapter",
+            "run",
+            "contexts",
+            "qrels",
+            "references",
+            "train_queries",
+            "train_qrels",
+            "train_references",
+        ),
+    ),
+    heavy=True,
+    packages=("transformers", "torch"),
+    rate=0.6,
+    unit="answers",
+    speed=SpeedRule(
+        kind=("source",),
+        size=(
+            "context",
+            "few_shot",
+            "generator.passage_tokens",
+            "generator.max_new_tokens",
+            "generator.thinking",
+            "stop",
+        ),
+    ),
+    role="generator",
+    all_at_endpoint=True,
+    more_packages=lambda spec, inputs: ("peft",) if "adapter" in inputs else (),
+)

@@ -6,20 +6,20 @@ from collections import defaultdict
 from pathlib import Path
 
 from harness.data.formats import read_run, write_run
-from harness.stages import Inputs
+from harness.stages import Inputs, Stage, Takes
 from harness.stages.retrieve import RUN_FILE
 from harness.suite.fields import Spec
 from harness.values.records import Progress, Run, Usage
 
 
-class Fuse(Spec):
-    """`k` damps the weight of the first ranks; 60 in the source."""
+class FuseSpec(Spec):
+    """`k` dampens the weight of the first ranks; it is 60 in the source."""
 
     depth: int
     k: int
 
 
-def fuse(spec: Fuse, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
+def fuse(spec: FuseSpec, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
     """Fuse every input run, in the order of their names."""
     runs = [read_run(inputs[name] / RUN_FILE, escaped=True) for name in sorted(inputs)]
     fused = reciprocal_rank_fusion(runs, spec.k, spec.depth)
@@ -41,3 +41,14 @@ def reciprocal_rank_fusion(runs: list[Run], k: int, depth: int) -> Run:
         ranked.sort(key=lambda hit: -hit[1])
         fused[query_id] = ranked[:depth]
     return fused
+
+
+STAGE = Stage(
+    run=fuse,
+    spec=FuseSpec,
+    version=1,
+    takes=Takes(numbered="run"),
+    heavy=False,
+    rate=2000.0,
+    unit="queries",
+)

@@ -11,16 +11,16 @@ import random
 from collections.abc import Collection, Sequence
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 from pydantic import model_validator
 
 from harness.data.formats import read_run, write_jsonl
-from harness.stages import Inputs, common
-from harness.stages.answer import relevant_passages
-from harness.stages.answering import Answerer, Form, LocalAnswerer, ServedAnswerer, Settings, holds
-from harness.stages.endpoints import Served
+from harness.stages import Inputs, SpeedRule, Stage, Takes
 from harness.stages.retrieve import RUN_FILE
+from harness.stages.shared import common
+from harness.stages.shared.answer_writers import Answerer, Form, LocalAnswerer, ServedAnswerer, WritingSettings, holds
+from harness.stages.shared.remote import MayAskEndpoint
 from harness.suite import recipes
 from harness.suite.recipes import ABSTENTION
 from harness.text import ENGLISH
@@ -30,20 +30,18 @@ from harness.values.records import Document, Progress, Qrels, Reference, Run, Us
 INSTRUCTIONS_FILE = "instructions.jsonl"
 
 
-class Instruct(recipes.Instruct, Served):
+class InstructSpec(recipes.Instruct, MayAskEndpoint):
     """See `recipes.Instruct`; `model` is the LLM that writes the answers, if one does: in process, or at `endpoint`.
 
     `language` says what the words of an answer are, `sentence` what is written where there is none.
     """
-
-    QUIET: ClassVar[tuple[str, ...]] = ("endpoint", "language", "sentence")
 
     model: str | None = None
     language: str = ENGLISH
     sentence: str = ABSTENTION
 
     @model_validator(mode="after")
-    def _named(self) -> Instruct:
+    def _named(self) -> InstructSpec:
         if (self.answers == "llm") != (self.model is not None):
             raise ValueError("'answers: llm' needs 'model', and 'answers: references' takes none")
         if self.endpoint is not None and self.model is None:
@@ -63,7 +61,7 @@ class Mix(NamedTuple):
         return sum(map(len, self))
 
 
-class Shown(NamedTuple):
+class ShownPassages(NamedTuple):
     """Ids of passages in the order shown; `skipped` were passed over because the answer stands in them."""
 
     context: list[str]
@@ -92,7 +90,7 @@ class Material(NamedTuple):
         )
 
     def relevant(self, query_id: str) -> list[str]:
-        return relevant_passages(query_id, self.qrels, self.references)
+        return common.relevant_passages(query_id, self.qrels, self.references)
 
     def answers(self, query_id: str) -> list[str]:
         """Reference answers in their lines, each with single spaces; those without a word are left out."""
@@ -110,7 +108,7 @@ class Material(NamedTuple):
         known |= set(self.references[query_id].source_passages if query_id in self.references else ())
         return [doc_id for doc_id, _ in self.run.get(query_id, []) if doc_id not in known]
 
-    def lacking(self, query_id: str, count: int) -> Shown:
+    def lacking(self, query_id: str, count: int) -> ShownPassages:
         """The first passages retrieved that are not relevant and in which no reference answer stands."""
         kept: list[str] = []
         skipped = 0
@@ -122,17 +120,17 @@ class Material(NamedTuple):
                 skipped += 1
             else:
                 kept.append(doc_id)
-        return Shown(kept, skipped)
+        return ShownPassages(kept, skipped)
 
-    def around(self, query_id: str, distractors: int, seed: int) -> Shown:
+    def around(self, query_id: str, distractors: int, seed: int) -> ShownPassages:
         """The relevant passage (or the one the question was written against) somewhere among distractors."""
         context = self.retrieved(query_id)[:distractors]
         chosen = self.relevant(query_id)[:1]
         place = random.Random(f"place {seed} {query_id}").randrange(len(context) + 1)
-        return Shown([*context[:place], *chosen, *context[place:]])
+        return ShownPassages([*context[:place], *chosen, *context[place:]])
 
 
-def instruct(spec: Instruct, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
+def instruct(spec: InstructSpec, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
     """Write the examples; raises ValueError if there is none whose answer is known.
 
     The inputs `queries` and `qrels` are those of the train split, or both the folder of synthetic pairs; `references`
@@ -163,16 +161,16 @@ def instruct(spec: Instruct, inputs: Inputs, out: Path, seed: int, progress: Pro
     )
 
 
-def _answerer(spec: Instruct, inputs: Inputs) -> Answerer:
+def _answerer(spec: InstructSpec, inputs: Inputs) -> Answerer:
     assert spec.model is not None
     form = Form(spec.language, spec.sentence)
-    settings = Settings(spec.passage_tokens, spec.max_new_tokens, spec.batch_size, form)
+    settings = WritingSettings(spec.passage_tokens, spec.max_new_tokens, spec.batch_size, form)
     if spec.endpoint is not None:
         return ServedAnswerer(spec.endpoint.prompts["instruct"], settings)
     return LocalAnswerer(common.model_folder(spec.model, inputs), settings)
 
 
-def pools(material: Material, spec: Instruct, seed: int) -> tuple[list[str], list[str]]:
+def pools(material: Material, spec: InstructSpec, seed: int) -> tuple[list[str], list[str]]:
     """Questions that can be answered, and those that the data set calls unanswerable, in an order drawn by the seed."""
     answerable, unanswerable = [], []
     order = sorted(material.queries, key=lambda key: (random.Random(f"order {seed} {key}").random(), key))
@@ -209,7 +207,7 @@ def _except(ids: Sequence[str], others: Collection[str]) -> list[str]:
 
 
 def _written(
-    spec: Instruct, material: Material, pool: Mix, answerer: Answerer, progress: Progress
+    spec: InstructSpec, material: Material, pool: Mix, answerer: Answerer, progress: Progress
 ) -> tuple[Mix, dict[str, str]]:
     """Let the LLM answer until every answered example of the mix has an answer worth training on."""
     answers: dict[str, str] = {}
@@ -229,7 +227,7 @@ def _written(
 
 
 def rows_of(
-    spec: Instruct, material: Material, mixed: Mix, answers: dict[str, str], seed: int
+    spec: InstructSpec, material: Material, mixed: Mix, answers: dict[str, str], seed: int
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """The examples in an order that does not tell their kinds, and what the ledger is told of them."""
     kinds = {key: kind for kind, keys in zip(Mix._fields, mixed, strict=True) for key in keys}
@@ -241,7 +239,7 @@ def rows_of(
         elif material.relevant(query_id):
             shown = material.around(query_id, spec.distractors, seed)
         else:
-            shown = Shown(material.retrieved(query_id)[:wanted])
+            shown = ShownPassages(material.retrieved(query_id)[:wanted])
         skipped += shown.skipped
         short += len(shown.context) < wanted
         answer = answers[query_id] if kind == "oracle" else spec.sentence
@@ -259,3 +257,18 @@ def rows_of(
         "fewer passages than asked": short,
         "passages skipped, holding the answer": skipped,
     }
+
+
+STAGE = Stage(
+    run=instruct,
+    spec=InstructSpec,
+    version=2,
+    takes=Takes(("corpus", "queries", "qrels", "run"), ("references", "model")),
+    heavy=True,
+    packages=("transformers", "torch"),
+    rate=100.0,
+    unit="examples",
+    speed=SpeedRule(kind=("answers",), size=("passage_tokens", "max_new_tokens")),
+    role="synthesizer",
+    all_at_endpoint=True,
+)

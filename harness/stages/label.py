@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from harness.data.formats import load_jsonl, write_jsonl
 from harness.models.search import Bm25Index, DenseIndex
-from harness.stages import Inputs
-from harness.stages.common import bi_encoder, encode, read_corpus
-from harness.stages.endpoints import MENDED, Served
+from harness.stages import ENCODING, Inputs, SpeedRule, Stage, Takes
 from harness.stages.fuse import reciprocal_rank_fusion
-from harness.stages.judging import judge
-from harness.stages.known_positives import Duplicates, Known
 from harness.stages.mine import TRIPLETS_FILE
-from harness.stages.relevance import Judged
+from harness.stages.shared.common import bi_encoder, encode, read_corpus
+from harness.stages.shared.known_positives import EqualTexts, Known
+from harness.stages.shared.relevance_labels import RelevanceModel, label_pairs
+from harness.stages.shared.relevance_models import RelevanceLabel
+from harness.stages.shared.remote import MENDED, MayAskEndpoint
 from harness.suite.recipes import Labeler
 from harness.suite.spec import Retriever
 from harness.training.batches import text_key
@@ -38,7 +38,7 @@ VAGUE = 0.5
 """A query whose positive is labelled lower is vague, and may be replaced by the one that the LLM suggests."""
 
 
-class Label(Served):
+class LabelSpec(MayAskEndpoint):
     """See `recipes.Label`; with `depth`, lists are filled up to so many passages from what bm25 and dense find.
 
     With `endpoint`, ``by: llm`` asks it; `max_new_tokens` and `batch_size` then mean nothing.
@@ -72,12 +72,12 @@ class _List:
         return [*positives, *self.others][:depth]
 
 
-def label(spec: Label, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
+def label(spec: LabelSpec, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
     """Write `labels.jsonl`: query, doc_id, score, positive; and beside it what could not be labelled.
 
     What is known to be relevant is written on (see `known`); of it, only positives stand in a list.
     """
-    known, duplicates = Known.read(inputs["triplets"]), Duplicates(read_corpus(inputs["corpus"]))
+    known, duplicates = Known.read(inputs["triplets"]), EqualTexts(read_corpus(inputs["corpus"]))
     lists = _lists(load_jsonl(inputs["triplets"] / TRIPLETS_FILE))
     for one in lists:
         one.right = duplicates.of([*known.of(one.query), *one.positives]) | duplicates.like(one.query)
@@ -125,7 +125,7 @@ def _lists(triplets: Iterable[Mapping[str, Any]]) -> list[_List]:
 class _Fusion:
     """bm25 and the untuned retriever: what they find, and how they score."""
 
-    def __init__(self, spec: Label, lists: Sequence[_List], inputs: Inputs, progress: Progress) -> None:
+    def __init__(self, spec: LabelSpec, lists: Sequence[_List], inputs: Inputs, progress: Progress) -> None:
         self.queries = [one.query for one in lists]
         self.bm25, self.dense = Bm25Index(inputs["bm25"]), DenseIndex(inputs["dense"])
         # The lists may have been mined with a tuned retriever; the teacher is the untuned one.
@@ -168,15 +168,14 @@ def _scaled(scores: Any) -> Floats:
 
 
 def _by_model(
-    spec: Label, rows: list[dict[str, Any]], inputs: Inputs, out: Path, notes: dict[str, Any], progress: Progress
+    spec: LabelSpec, rows: list[dict[str, Any]], inputs: Inputs, out: Path, notes: dict[str, Any], progress: Progress
 ) -> Usage:
     """Labels of a cross-encoder or an LLM. What cannot be read is a failure: counted, kept aside, limited."""
     assert spec.by in ("cross-encoder", "llm")
     items = [(row["query"], row["doc_id"]) for row in rows]
-    found = judge(
-        spec.by, spec.model or "", items, inputs, "model", progress, spec.passage_tokens, spec.max_new_tokens,
-        spec.batch_size, spec.endpoint,
-    )  # fmt: skip
+    sizes = spec.passage_tokens, spec.max_new_tokens, spec.batch_size
+    labeler = RelevanceModel(spec.by, spec.model or "", "model", spec.endpoint, *sizes)
+    found = label_pairs(labeler, items, inputs, progress)
     told = list(zip(rows, found.judged, strict=True))
     failed = [{**row, "reason": one.failure} for row, one in told if one.score is None]
     write_jsonl(out / FAILED_FILE, failed)
@@ -201,7 +200,7 @@ def _by_model(
     return Usage(len(rows), found.calls, found.prompt_tokens, found.new_tokens, notes, found.dollars)
 
 
-def _suggested(told: Sequence[tuple[Mapping[str, Any], Judged]]) -> dict[str, str]:
+def _suggested(told: Sequence[tuple[Mapping[str, Any], RelevanceLabel]]) -> dict[str, str]:
     """Vague queries and the ones suggested for them; no two queries may become one."""
     found: dict[str, str] = {}
     taken = {text_key(row["query"]) for row, _ in told}
@@ -211,3 +210,17 @@ def _suggested(told: Sequence[tuple[Mapping[str, Any], Judged]]) -> dict[str, st
             found[row["query"]] = one.suggested_query
             taken.add(text_key(one.suggested_query))
     return found
+
+
+STAGE = Stage(
+    run=label,
+    spec=LabelSpec,
+    version=2,
+    takes=Takes(("triplets", "corpus"), ("bm25", "dense", "model")),
+    heavy=True,
+    packages=(*ENCODING, "bm25s"),
+    rate=100.0,
+    unit="passages",
+    speed=SpeedRule(kind=("by",), size=("passage_tokens", "max_new_tokens")),
+    role="labeler",
+)

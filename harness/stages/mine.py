@@ -15,12 +15,11 @@ from typing import Any, Literal, NamedTuple
 
 from harness.data.formats import write_jsonl
 from harness.models.search import DenseIndex
-from harness.stages import Inputs
-from harness.stages.common import bi_encoder, encode, read_corpus, read_judgements, read_pairs, read_queries
-from harness.stages.endpoints import MENDED, Served
-from harness.stages.judging import judge
-from harness.stages.known_positives import Duplicates, Known
-from harness.suite.fields import LeavesOwn
+from harness.stages import Inputs, SpeedRule, Stage, Takes
+from harness.stages.shared.common import bi_encoder, encode, read_corpus, read_judgements, read_pairs, read_queries
+from harness.stages.shared.known_positives import EqualTexts, Known
+from harness.stages.shared.relevance_labels import RelevanceModel, label_pairs
+from harness.stages.shared.remote import MENDED, MayAskEndpoint
 from harness.suite.recipes import Pairs, Relabel
 from harness.suite.spec import Retriever
 from harness.values.grades import relevant_grades
@@ -28,10 +27,10 @@ from harness.values.records import Pair, Progress, Usage
 
 TRIPLETS_FILE = "triplets.jsonl"
 RELABEL_SPARE = 2
-"""So many times the negatives wanted are asked about, so that some are left when others turn out relevant."""
+"""Times as many negatives as wanted are checked, so that enough are left when some turn out relevant."""
 
 
-class Mine(LeavesOwn, Served):
+class MineSpec(MayAskEndpoint):
     """See `recipes.Mine`; `pairs` says which pairs are used, `retriever` is the untuned one.
 
     An LLM that relabels is `llm_model`, in process, or the one behind `endpoint`. With `exclude_own`, the document that
@@ -47,6 +46,7 @@ class Mine(LeavesOwn, Served):
     short: Literal["fill", "drop"] = "fill"
     relabel: Relabel | None = None
     llm_model: str | None = None
+    exclude_own: bool = False
 
 
 class _Candidates(NamedTuple):
@@ -56,14 +56,14 @@ class _Candidates(NamedTuple):
     refused: int
 
 
-def mine(spec: Mine, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
+def mine(spec: MineSpec, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
     """Write `triplets.jsonl`: query, doc_id, negatives (doc ids; hard ones first, as many for every pair).
 
     The retriever is the input `model`, or the one that the spec names. What is known to be relevant for each query is
     written beside it (see `known`). Raises ValueError if no pair is left.
     """
     gathered = gather(spec.pairs, inputs)
-    index, duplicates = DenseIndex(inputs["dense"]), Duplicates(read_corpus(inputs["corpus"]))
+    index, duplicates = DenseIndex(inputs["dense"]), EqualTexts(read_corpus(inputs["corpus"]))
     searched = set(index.doc_ids)
     pairs = [pair for pair in gathered if pair.doc_id in searched]
     known = Known((pair.query, pair.doc_id) for pair in gathered)
@@ -116,15 +116,15 @@ def _nothing_left(gathered: int, pairs: int) -> str:
     return f"all {pairs} pairs were dropped: too few hard negatives; use short: fill or more depth"
 
 
-def _kept_out(pairs: Sequence[Pair], known: Known, duplicates: Duplicates) -> Callable[[str], Collection[str]]:
+def _kept_out(pairs: Sequence[Pair], known: Known, duplicates: EqualTexts) -> Callable[[str], Collection[str]]:
     """What gives the documents that are no negatives of a query, each query's found once."""
     found = {query: duplicates.of(known.of(query)) | duplicates.like(query) for query in {pair.query for pair in pairs}}
     return found.__getitem__
 
 
 def _find(
-    spec: Mine, pairs: Sequence[Pair], kept_out: Callable[[str], Collection[str]], index: DenseIndex, inputs: Inputs,
-    progress: Progress,
+    spec: MineSpec, pairs: Sequence[Pair], kept_out: Callable[[str], Collection[str]], index: DenseIndex,
+    inputs: Inputs, progress: Progress,
 ) -> list[_Candidates]:  # fmt: skip
     vectors = encode(bi_encoder(spec.retriever, inputs), [pair.query for pair in pairs], "query", progress)
     place = {doc_id: number for number, doc_id in enumerate(index.doc_ids)}
@@ -140,7 +140,7 @@ def _find(
 
 
 def _relabelled(
-    spec: Mine, pairs: Sequence[Pair], candidates: Sequence[_Candidates], inputs: Inputs, progress: Progress
+    spec: MineSpec, pairs: Sequence[Pair], candidates: Sequence[_Candidates], inputs: Inputs, progress: Progress
 ) -> tuple[set[tuple[str, str]], Usage]:
     """Pairs of query and passage that turn out relevant, and what asking for them used.
 
@@ -156,7 +156,7 @@ def _relabelled(
         )
     )
     named = rule.model or spec.llm_model or ""
-    judged = judge(rule.by, named, asked, inputs, "llm", progress, endpoint=spec.endpoint)
+    judged = label_pairs(RelevanceModel(rule.by, named, "llm", spec.endpoint), asked, inputs, progress)
     relevant = {
         item for item, one in zip(asked, judged.judged, strict=True)
         if one.score is not None and one.score >= rule.threshold
@@ -202,3 +202,17 @@ def _draw(
             drawn.append(doc_id)
             taken.add(doc_id)
     return drawn
+
+
+STAGE = Stage(
+    run=mine,
+    spec=MineSpec,
+    version=4,
+    takes=Takes(("dense", "corpus"), ("model", "pairs", "train_queries", "train_qrels", "llm")),
+    heavy=True,
+    packages=("sentence-transformers", "torch"),
+    rate=60.0,
+    unit="pairs",
+    speed=SpeedRule(kind=("relabel.by",), size=("retriever.max_length",)),
+    role="labeler",
+)

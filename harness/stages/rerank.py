@@ -1,4 +1,4 @@
-"""rerank: a run and a cross-encoder in, a run with the same documents out, the first of each list in a better order.
+"""rerank: a run and a cross-encoder in, a run of the same documents out, the first of each list reordered.
 
 What lies below `depth` follows in its old order. Scores fall strictly from there on, so that the list is the same
 however it is read again.
@@ -13,18 +13,18 @@ from typing import Any
 from harness.data.formats import read_run, write_run
 from harness.models.loaders import load_cross_encoder
 from harness.models.search import Hits
-from harness.stages import Inputs
-from harness.stages.common import model_folder, read_corpus, read_queries
-from harness.stages.relevance import count_cut, score_pairs
+from harness.stages import ENCODING, Inputs, SpeedRule, Stage, Takes
 from harness.stages.retrieve import RUN_FILE
+from harness.stages.shared.common import model_folder, read_corpus, read_queries
+from harness.stages.shared.relevance_models import count_cut, score_pairs
 from harness.suite.fields import Positive, Spec
 from harness.values.records import Document, Progress, Run, Usage
 
 RELATIVE_STEP = 1e-6
-"""Least distance of the scores below `depth`, as a share: large enough that no two of them are rounded to one."""
+"""Least relative distance of scores below `depth`: large enough that no two of them are rounded to one."""
 
 
-class Rerank(Spec):
+class RerankSpec(Spec):
     """`model` is the pipeline's reranker, None if the input `model` is a tuned one; `max_length` counts tokens."""
 
     depth: Positive
@@ -32,7 +32,7 @@ class Rerank(Spec):
     model: str | None = None
 
 
-def rerank(spec: Rerank, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
+def rerank(spec: RerankSpec, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
     """Score the first `depth` documents of every list and order them by it."""
     run, queries = read_run(inputs["run"] / RUN_FILE, escaped=True), read_queries(inputs["queries"])
     documents = read_corpus(inputs["corpus"])
@@ -86,3 +86,16 @@ def check_pool(before: Hits, after: Hits, depth: int) -> None:
     old, new = [doc_id for doc_id, _ in before], [doc_id for doc_id, _ in after]
     if sorted(old[:depth]) != sorted(new[:depth]) or old[depth:] != new[depth:]:
         raise ValueError("reranking changed which documents a list holds, which it must not; please report this")
+
+
+STAGE = Stage(
+    run=rerank,
+    spec=RerankSpec,
+    version=2,
+    takes=Takes(("run", "queries", "corpus"), ("model",)),
+    heavy=True,
+    packages=ENCODING,
+    rate=20.0,
+    unit="passages",
+    speed=SpeedRule(size=("max_length",), like_dev_evaluation=True),
+)

@@ -7,9 +7,9 @@ from typing import Literal
 
 from harness.data.formats import write_run
 from harness.models.search import Bm25Index, DenseIndex
-from harness.stages import Inputs
-from harness.stages.common import bi_encoder, encode, read_queries
-from harness.suite.fields import LeavesOwn
+from harness.stages import Inputs, SpeedRule, Stage, Takes
+from harness.stages.shared.common import bi_encoder, encode, read_queries
+from harness.suite.fields import Spec
 from harness.suite.spec import Retriever
 from harness.values.grades import without_own
 from harness.values.records import Progress, Usage
@@ -19,7 +19,7 @@ OWN = "own documents left out"
 """The note on how many lists held the document of their query."""
 
 
-class Retrieve(LeavesOwn):
+class RetrieveSpec(Spec):
     """`depth` documents a query; `retriever` as in `index`.
 
     With `exclude_own`, the document that has the id of the query is in no list.
@@ -28,9 +28,10 @@ class Retrieve(LeavesOwn):
     kind: Literal["dense", "bm25"]
     depth: int
     retriever: Retriever | None = None
+    exclude_own: bool = False
 
 
-def retrieve(spec: Retrieve, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
+def retrieve(spec: RetrieveSpec, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
     """Search the input `index` for every query, exactly, ties in trec_eval's order."""
     queries = read_queries(inputs["queries"])
     texts = list(queries.values())
@@ -49,3 +50,16 @@ def retrieve(spec: Retrieve, inputs: Inputs, out: Path, seed: int, progress: Pro
     progress(len(texts), len(texts))
     notes = {"queries": len(texts), "empty lists": sum(not hits for hits in run.values())}
     return Usage(units=len(texts), notes=notes | ({OWN: own} if spec.exclude_own else {}))
+
+
+STAGE = Stage(
+    run=retrieve,
+    spec=RetrieveSpec,
+    version=2,
+    takes=Takes(("index", "queries"), ("model",)),
+    heavy=True,
+    packages=("sentence-transformers", "torch", "bm25s"),
+    rate=60.0,
+    unit="queries",
+    speed=SpeedRule(kind=("kind",), size=("retriever.max_length",)),
+)

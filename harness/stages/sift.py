@@ -1,8 +1,8 @@
-"""sift: queries as written in, training pairs out. Each one that is dropped is kept beside them with the reason.
+"""sift: the filter of synthetic queries. Queries in, training pairs out; dropped ones are kept apart with the reason.
 
-In this order: no query at all (see `wording`), too short, copied from the passage's title, written twice, too near a
-dev or test query (the leakage audit), not found again (the round-trip filter). A query that was written about different
-passages goes wherever it stands: it is one that fits everything. Words are those of the data set's language.
+Filters in this order: no query at all (see `wording`), too short, copied from the passage's title, written twice, too
+near a dev or test query (the leakage audit), not found again (the round-trip filter). A query that was written about
+several passages is dropped everywhere, as it fits everything. Words are those of the data set's language.
 """
 
 from __future__ import annotations
@@ -10,12 +10,11 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
 
 from harness.data.formats import write_jsonl
 from harness.models.search import Bm25Index, DenseIndex, Hits
-from harness.stages import Inputs
-from harness.stages.common import (
+from harness.stages import Inputs, SpeedRule, Stage, Takes
+from harness.stages.shared.common import (
     bi_encoder,
     encode,
     read_corpus,
@@ -25,8 +24,8 @@ from harness.stages.common import (
     write_pairs,
     write_queries,
 )
-from harness.stages.wording import FAULTS, fault_of
-from harness.suite.fields import Quiet
+from harness.stages.shared.wording import FAULTS, fault_of
+from harness.suite.fields import Spec
 from harness.suite.recipes import RoundTrip
 from harness.suite.spec import Retriever
 from harness.text import ENGLISH, Texts, text_of
@@ -40,10 +39,8 @@ REASONS = ("too short", "copied from the title", "written twice", "too near a de
 ENGLISH_TEXTS = text_of(ENGLISH)
 
 
-class Sift(Quiet):
+class SiftSpec(Spec):
     """`leakage` and `round_trip` as in `spec.Synthesize`; `retriever` is the untuned one."""
-
-    QUIET: ClassVar[tuple[str, ...]] = ("language",)
 
     leakage: float
     round_trip: RoundTrip | None
@@ -51,7 +48,7 @@ class Sift(Quiet):
     language: str = ENGLISH
 
 
-def sift(spec: Sift, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
+def sift(spec: SiftSpec, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
     """Decide on every pair of the input `pairs`; inputs named ``heldout...`` hold dev and test queries."""
     pairs = read_pairs(inputs["pairs"])
     heldout = [text for name in sorted(inputs) if name.startswith("heldout") for text in _texts(inputs[name])]
@@ -151,7 +148,9 @@ class LeakageAudit:
         return None
 
 
-def _found_again(pairs: Sequence[Pair], spec: Sift, rule: RoundTrip, inputs: Inputs, progress: Progress) -> list[bool]:
+def _found_again(
+    pairs: Sequence[Pair], spec: SiftSpec, rule: RoundTrip, inputs: Inputs, progress: Progress
+) -> list[bool]:
     """Whether each pair's document is among the first k of the retrievers that the rule names."""
     texts = [pair.query for pair in pairs]
     runs: list[list[Hits]] = []
@@ -163,3 +162,16 @@ def _found_again(pairs: Sequence[Pair], spec: Sift, rule: RoundTrip, inputs: Inp
     return [
         any(pair.doc_id == doc_id for run in runs for doc_id, _ in run[number]) for number, pair in enumerate(pairs)
     ]
+
+
+STAGE = Stage(
+    run=sift,
+    spec=SiftSpec,
+    version=4,
+    takes=Takes(("pairs", "corpus", "bm25", "dense"), ("heldout_dev", "heldout_test")),
+    heavy=True,
+    packages=("sentence-transformers", "torch", "bm25s"),
+    rate=60.0,
+    unit="queries",
+    speed=SpeedRule(size=("retriever.max_length",)),
+)

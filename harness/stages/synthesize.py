@@ -19,11 +19,11 @@ from harness.llm import Ask, services
 from harness.llm.templates import messages, shorten
 from harness.models import generation
 from harness.models.loaders import load_generator
-from harness.stages import Inputs
-from harness.stages.common import model_folder, read_corpus, read_judgements, write_pairs
-from harness.stages.endpoints import Served, check_failures, reasons, sound, usage
-from harness.stages.prompts import synthesis_head, synthesis_tail
-from harness.stages.wording import clean_query
+from harness.stages import Inputs, SpeedRule, Stage, Takes
+from harness.stages.shared.common import model_folder, read_corpus, read_judgements, write_pairs
+from harness.stages.shared.prompts import synthesis_head, synthesis_tail
+from harness.stages.shared.remote import MayAskEndpoint, check_failures, reasons, sound, usage
+from harness.stages.shared.wording import clean_query
 from harness.suite.recipes import QueryKind
 from harness.values.grades import relevant_grades
 from harness.values.records import Document, Pair, Progress, Usage
@@ -32,7 +32,7 @@ Jobs = Mapping[QueryKind, Sequence[Document]]
 """The passages that each kind of query is written about; one that stands there twice gets two queries."""
 
 
-class Synthesize(Served):
+class SynthesizeSpec(MayAskEndpoint):
     """See `recipes.Synthesize`; here are only the settings that change what is written.
 
     Of `endpoint`, the prompts are named by kind. There `max_new_tokens` and `batch_size` mean nothing, and a
@@ -49,14 +49,14 @@ class Synthesize(Served):
     batch_size: int
 
 
-def synthesize(spec: Synthesize, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
+def synthesize(spec: SynthesizeSpec, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
     """Write queries about passages, kind by kind, and leave them as pairs.
 
-    The input `barred`, if given, holds the judgements of the scored split, whose relevant passages are not written
+    The input `excluded`, if given, holds the judgements of the scored split, whose relevant passages are not written
     about.
     """
     documents = read_corpus(inputs["corpus"])
-    excluded = read_judgements(inputs["barred"]) if "barred" in inputs else {}
+    excluded = read_judgements(inputs["excluded"]) if "excluded" in inputs else {}
     left_out = {doc_id for docs in excluded.values() for doc_id in relevant_grades(docs)}
     empty = {key for key, item in documents.items() if not item.content.strip()}
     skipped = left_out | empty
@@ -78,7 +78,7 @@ def synthesize(spec: Synthesize, inputs: Inputs, out: Path, seed: int, progress:
 
 
 def _in_process(
-    spec: Synthesize, jobs: Jobs, inputs: Inputs, seed: int, progress: Progress
+    spec: SynthesizeSpec, jobs: Jobs, inputs: Inputs, seed: int, progress: Progress
 ) -> tuple[list[Pair], Usage]:
     """Pairs written by a model that runs here."""
     model, tokenizer = load_generator(model_folder(spec.model, inputs))
@@ -124,7 +124,7 @@ class _Job(NamedTuple):
 
 
 def _at_endpoint(
-    spec: Synthesize, jobs: Jobs, inputs: Inputs, seed: int, progress: Progress
+    spec: SynthesizeSpec, jobs: Jobs, inputs: Inputs, seed: int, progress: Progress
 ) -> tuple[list[Pair], Usage]:
     """Pairs written through an endpoint: one question for each kind and passage, by the kind's own prompt.
 
@@ -160,7 +160,7 @@ def _counted(documents: Sequence[Document]) -> list[tuple[Document, int]]:
     return [(document, counts[key]) for key, document in {one.doc_id: one for one in documents}.items()]
 
 
-def choose_documents(documents: list[Document], spec: Synthesize, seed: int) -> list[Document]:
+def choose_documents(documents: list[Document], spec: SynthesizeSpec, seed: int) -> list[Document]:
     """Return all documents, or a seeded sample of `max_documents` of them, in corpus order."""
     if spec.max_documents is None or spec.max_documents >= len(documents):
         return documents
@@ -168,7 +168,7 @@ def choose_documents(documents: list[Document], spec: Synthesize, seed: int) -> 
     return [document for number, document in enumerate(documents) if number in chosen]
 
 
-def assign_kinds(documents: list[Document], spec: Synthesize) -> dict[QueryKind, list[Document]]:
+def assign_kinds(documents: list[Document], spec: SynthesizeSpec) -> dict[QueryKind, list[Document]]:
     """Deal the kinds out in turn, so that one query a document still gives every kind its share."""
     jobs: dict[QueryKind, list[Document]] = {kind: [] for kind in spec.kinds}
     turn = 0
@@ -179,3 +179,18 @@ def assign_kinds(documents: list[Document], spec: Synthesize) -> dict[QueryKind,
         # A document with as many queries as there are kinds would else always begin with the same kind.
         turn += spec.queries_per_document % len(spec.kinds) == 0
     return jobs
+
+
+STAGE = Stage(
+    run=synthesize,
+    spec=SynthesizeSpec,
+    version=2,
+    takes=Takes(("corpus",), ("model", "excluded")),
+    heavy=True,
+    packages=("transformers", "torch"),
+    rate=1.5,
+    unit="queries",
+    speed=SpeedRule(size=("passage_tokens", "max_new_tokens")),
+    role="synthesizer",
+    all_at_endpoint=True,
+)

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from harness.data.formats import load_jsonl
 from harness.models import generation
 from harness.models.chats import ChatTemplate
-from harness.stages import Inputs
+from harness.stages import Inputs, SpeedRule, Stage, Takes
 from harness.stages.answer import turns_of
-from harness.stages.answering import holds
-from harness.stages.common import model_folder, read_corpus, seeded
 from harness.stages.instruct import INSTRUCTIONS_FILE
-from harness.stages.train_share import sampled, share_notes
-from harness.suite.fields import Quiet, Spec
+from harness.stages.shared.answer_writers import holds
+from harness.stages.shared.common import model_folder, read_corpus, seeded
+from harness.stages.shared.train_share import sampled, share_notes
+from harness.suite.fields import Spec
 from harness.suite.recipes import GeneratorRecipe
 from harness.suite.roles import EMBEDDED_PREFIX
 from harness.text import ENGLISH
@@ -38,13 +38,11 @@ class Prompted(Spec):
     thinking: bool | None = False
 
 
-class TuneGenerator(Quiet):
+class TuneGeneratorSpec(Spec):
     """The untuned generator, the recipe, and the strings before which answers end; see `answer.Answer`.
 
     `language` says what the words of an answer are.
     """
-
-    QUIET: ClassVar[tuple[str, ...]] = ("language",)
 
     generator: Prompted
     recipe: GeneratorRecipe
@@ -52,7 +50,7 @@ class TuneGenerator(Quiet):
     stop: tuple[str, ...] = ()
 
 
-def tune_generator(spec: TuneGenerator, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
+def tune_generator(spec: TuneGeneratorSpec, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
     """Train and write the adapter (safetensors); raises ValueError if too many examples are too long."""
     optimizer_of(spec.recipe)
     rows = sampled(load_jsonl(inputs["instructions"] / INSTRUCTIONS_FILE), spec.recipe.train_share)
@@ -137,7 +135,7 @@ def short_enough(examples: Sequence[Example], recipe: GeneratorRecipe, window: i
 
 
 def answers_cut_off(
-    rows: Sequence[Mapping[str, Any]], documents: Mapping[str, Document], spec: TuneGenerator, tokenizer: Any
+    rows: Sequence[Mapping[str, Any]], documents: Mapping[str, Document], spec: TuneGeneratorSpec, tokenizer: Any
 ) -> int:
     """How many answers stand in a whole passage of their example, but not in what `passage_tokens` leaves of it."""
     answered = [row for row in rows if row["kind"] == "oracle"]
@@ -157,3 +155,17 @@ def base_name(model: str) -> str:
         return model
     folder = Path(model).expanduser()
     return folder.resolve().name if folder.is_dir() else model
+
+
+STAGE = Stage(
+    run=tune_generator,
+    spec=TuneGeneratorSpec,
+    version=2,
+    takes=Takes(("instructions", "corpus"), ("model",)),
+    heavy=True,
+    packages=("transformers", "torch", "accelerate", "datasets", "peft", "trl"),
+    rate=0.5,
+    unit="rows",
+    speed=SpeedRule(kind=("recipe.recipe",), size=("generator.passage_tokens", "recipe.max_length")),
+    more_packages=lambda spec, inputs: ("bitsandbytes",) if spec.recipe.recipe == "qlora" else (),
+)

@@ -1,7 +1,7 @@
 """tune_reranker: labelled passages in, a tuned cross-encoder out.
 
-The recipes are in `harness.training.rerankers`. A checkpoint is chosen on dev by reranking the lists that the chain's
-retriever finds there, as they are: a relevant passage that it missed is not put in.
+The recipes are in `harness.training.rerankers`. A checkpoint is chosen on dev by reranking the runs of the pipeline's
+retriever there, as they are: a relevant passage that it missed is not put in.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from typing import Any
 
 from harness.data.formats import load_jsonl, read_run
 from harness.models.loaders import load_cross_encoder, locate
-from harness.stages import Inputs
-from harness.stages.common import read_corpus, read_judgements, read_queries, seeded
-from harness.stages.dev_evaluation import LOOK_CUTOFF, judged_sample, ndcg
+from harness.stages import TRAINING, Inputs, SpeedRule, Stage, Takes
 from harness.stages.label import LABELS_FILE, by_query
-from harness.stages.relevance import count_cut, score_pairs
 from harness.stages.rerank import pairs_of, reordered
 from harness.stages.retrieve import RUN_FILE
-from harness.stages.train_share import sampled, share_notes
+from harness.stages.shared.common import read_corpus, read_judgements, read_queries, seeded
+from harness.stages.shared.dev_evaluation import DEV_CUTOFF, DEV_INPUTS, judged_sample, ndcg
+from harness.stages.shared.relevance_models import count_cut, score_pairs
+from harness.stages.shared.train_share import sampled, share_notes
 from harness.suite.fields import Positive, Spec
 from harness.suite.recipes import RerankerRecipe
 from harness.training.memory import until_it_fits
@@ -28,7 +28,7 @@ from harness.training.watch import loss_notes
 from harness.values.records import Document, Progress, Run, Usage
 
 
-class TuneReranker(Spec):
+class TuneRerankerSpec(Spec):
     """The cross-encoder to start from, which need not have a trained head, and the recipe."""
 
     recipe: RerankerRecipe
@@ -36,7 +36,7 @@ class TuneReranker(Spec):
     max_length: Positive
 
 
-def tune_reranker(spec: TuneReranker, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
+def tune_reranker(spec: TuneRerankerSpec, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
     """Train and write the model (safetensors) as sentence-transformers saves it."""
     documents = read_corpus(inputs["corpus"])
     labelled = graded_lists(sampled(load_jsonl(inputs["labels"] / LABELS_FILE), spec.recipe.train_share), documents)
@@ -83,7 +83,7 @@ def graded_lists(rows: Sequence[Mapping[str, Any]], documents: Mapping[str, Docu
 
 
 def usable(lists: Sequence[Graded], recipe: RerankerRecipe) -> list[Graded]:
-    """Lists that there is something to learn from: ``listwise`` learns nothing where all labels are equal.
+    """Return the lists that something can be learned from: ``listwise`` learns nothing where all labels are equal.
 
     Raises ValueError if there are no labels, or if no two differ.
     """
@@ -104,7 +104,7 @@ def dev_lists(recipe: RerankerRecipe, documents: Mapping[str, Document], inputs:
 
 
 class DevLists:
-    """The lists that a look at dev reranks, with their texts and judgements."""
+    """The lists that a dev evaluation reranks, with their texts and judgements."""
 
     def __init__(self, recipe: RerankerRecipe, documents: Mapping[str, Document], inputs: Inputs) -> None:
         queries, self.qrels = read_queries(inputs["dev_queries"]), read_judgements(inputs["dev_qrels"])
@@ -119,9 +119,22 @@ class DevLists:
         return self._mean({key: reordered(hits, [next(scores) for _ in hits]) for key, hits in self.lists.items()})
 
     def as_they_come(self) -> float:
-        """Mean ndcg@10 of the lists before reranking: what a reranker has to beat."""
+        """Return the mean ndcg@10 of the lists before reranking."""
         return self._mean(self.lists)
 
     def _mean(self, lists: Run) -> float:
-        gains = (ndcg([doc_id for doc_id, _ in hits], self.qrels[key], LOOK_CUTOFF) for key, hits in lists.items())
+        gains = (ndcg([doc_id for doc_id, _ in hits], self.qrels[key], DEV_CUTOFF) for key, hits in lists.items())
         return sum(gains) / len(lists)
+
+
+STAGE = Stage(
+    run=tune_reranker,
+    spec=TuneRerankerSpec,
+    version=2,
+    takes=Takes(("labels", "corpus"), DEV_INPUTS),
+    heavy=True,
+    packages=TRAINING,
+    rate=5.0,
+    unit="passages",
+    speed=SpeedRule(kind=("recipe.recipe",), size=("max_length",)),
+)

@@ -1,7 +1,7 @@
 """tune_retriever: triplets or labelled lists in, a tuned bi-encoder out.
 
 The recipes are in `harness.training.retrievers`. A checkpoint is chosen on dev by ranking the passages that the
-untuned retriever finds there: a small corpus of the likely mistakes, so that a look costs seconds.
+untuned retriever finds there: a small corpus of likely mistakes, so that a dev evaluation takes seconds.
 """
 
 from __future__ import annotations
@@ -13,14 +13,22 @@ from typing import Any
 from harness.data.formats import load_jsonl, read_run
 from harness.models.inspection import inspect
 from harness.models.loaders import limit_length
-from harness.stages import Inputs
-from harness.stages.common import bi_encoder, encode, model_folder, read_corpus, read_judgements, read_queries, seeded
-from harness.stages.dev_evaluation import LOOK_CUTOFF, judged_sample, ndcg
-from harness.stages.known_positives import Duplicates, Known
+from harness.stages import TRAINING, Inputs, SpeedRule, Stage, Takes
 from harness.stages.label import LABELS_FILE, by_query
 from harness.stages.mine import TRIPLETS_FILE
 from harness.stages.retrieve import RUN_FILE
-from harness.stages.train_share import sampled, share_notes
+from harness.stages.shared.common import (
+    bi_encoder,
+    encode,
+    model_folder,
+    read_corpus,
+    read_judgements,
+    read_queries,
+    seeded,
+)
+from harness.stages.shared.dev_evaluation import DEV_CUTOFF, DEV_INPUTS, judged_sample, ndcg
+from harness.stages.shared.known_positives import EqualTexts, Known
+from harness.stages.shared.train_share import sampled, share_notes
 from harness.suite.fields import Spec
 from harness.suite.recipes import RetrieverRecipe
 from harness.suite.spec import Retriever
@@ -34,14 +42,14 @@ from harness.values.records import Document, Progress, Usage
 DEV_QUERIES, DEV_DEPTH = 50, 10
 
 
-class TuneRetriever(Spec):
+class TuneRetrieverSpec(Spec):
     """The untuned bi-encoder and the recipe."""
 
     retriever: Retriever
     recipe: RetrieverRecipe
 
 
-def tune_retriever(spec: TuneRetriever, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
+def tune_retriever(spec: TuneRetrieverSpec, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
     """Train and write the model (safetensors) as sentence-transformers saves it; LoRA is merged into the weights."""
     lists, left_out = training_lists(inputs, spec.recipe.train_share)
     retriever = spec.retriever
@@ -78,7 +86,7 @@ def training_lists(inputs: Inputs, share: float = 1.0) -> tuple[list[Ranked], in
     there. `share` of the queries are used. Raises ValueError if there is nothing to train on.
     """
     documents = read_corpus(inputs["corpus"])
-    duplicates, left_out = Duplicates(documents), 0
+    duplicates, left_out = EqualTexts(documents), 0
     if "labels" in inputs:
         rows = sampled(load_jsonl(inputs["labels"] / LABELS_FILE), share)
         lists = _labelled(rows, documents, duplicates, Known.read(inputs["labels"]))
@@ -99,7 +107,7 @@ def length_notes(lists: Sequence[Ranked]) -> dict[str, Any]:
 
 
 def _mined(
-    rows: Sequence[Mapping[str, Any]], documents: Mapping[str, Document], duplicates: Duplicates, known: Known
+    rows: Sequence[Mapping[str, Any]], documents: Mapping[str, Document], duplicates: EqualTexts, known: Known
 ) -> list[Ranked]:
     texts = {query: duplicates.texts(known.of(query)) for query in {row["query"] for row in rows}}
     return [
@@ -113,7 +121,7 @@ def _mined(
 
 
 def _labelled(
-    rows: Sequence[Mapping[str, Any]], documents: Mapping[str, Document], duplicates: Duplicates, known: Known
+    rows: Sequence[Mapping[str, Any]], documents: Mapping[str, Document], duplicates: EqualTexts, known: Known
 ) -> list[Ranked]:
     """A list for each query: its best positive, then the others as labelled; a list of one teaches nothing."""
     found = []
@@ -129,7 +137,7 @@ def _labelled(
 
 
 def measured_on_dev(model: Any, inputs: Inputs) -> Callable[[], float] | None:
-    """What scores the model on dev: mean ndcg@10 over up to 50 queries; None if dev was not given."""
+    """Return a function that scores the model on dev (mean ndcg@10 of up to 50 queries); None without dev."""
     if "dev_run" not in inputs:
         return None
     queries, qrels = read_queries(inputs["dev_queries"]), read_judgements(inputs["dev_qrels"])
@@ -146,7 +154,24 @@ def measured_on_dev(model: Any, inputs: Inputs) -> Callable[[], float] | None:
         total = 0.0
         for key, scores in zip(chosen, vectors @ passages.T, strict=True):
             ranked = [pool[place] for place in scores.argsort()[::-1]]
-            total += ndcg(ranked, qrels[key], LOOK_CUTOFF)
+            total += ndcg(ranked, qrels[key], DEV_CUTOFF)
         return total / len(chosen)
 
     return measure
+
+
+STAGE = Stage(
+    run=tune_retriever,
+    spec=TuneRetrieverSpec,
+    version=4,
+    takes=Takes(("corpus",), ("triplets", "labels", *DEV_INPUTS)),
+    heavy=True,
+    packages=(*TRAINING, "peft"),
+    rate=3.0,
+    unit="lists",
+    speed=SpeedRule(
+        kind=("recipe.recipe",),
+        size=("retriever.max_length", "recipe.max_length", "recipe.lora_rank", "recipe.list_size"),
+        inputs={"triplets": ("hard", "random")},
+    ),
+)

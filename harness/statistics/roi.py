@@ -15,13 +15,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
-from harness.statistics.verdicts import BOUNDS
 from harness.suite.bounds import Prices
 from harness.values.findings import Comparison, SystemInfo
 from harness.values.gains import Roi
 from harness.values.measures import parse
+from harness.values.systems import BOUNDS, UNTUNED
 
-UNTUNED = "untuned"
 RIGHT_MEASURE = "utility"
 """The measure whose unit is one more right answer."""
 

@@ -13,8 +13,6 @@ Standing = Verdict | Literal["within bound", "over bound", "not compared"]
 """A verdict on a measure, or what became of a figure of the probe."""
 About = Literal["system", "checkpoint", "recipe"]
 FAILING: tuple[Standing, ...] = ("regressed", "missing", "failed", "over bound", "not comparable")
-BOUNDS = ("closed-book", "oracle-context")
-"""Reference rows that nobody would serve: no gate rests on them."""
 
 
 class Gated(Frozen):

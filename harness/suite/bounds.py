@@ -1,7 +1,4 @@
-"""Bounds that verdicts and advice rest on: the form of a suite's `gates`, `limits` and `prices`.
-
-Knows nothing of what is measured or compared.
-"""
+"""Bounds for verdicts and advice: a suite's `gates`, `limits`, `prices` and `diagnose`."""
 
 from __future__ import annotations
 
@@ -38,16 +35,16 @@ class Gate(Spec):
             raise ValueError("give either 'measure' with 'margin' or 'probe' with 'relative' or 'ceiling'")
         bounded = self.relative is not None or self.ceiling is not None
         if (self.measure is None) != (self.margin is None) or (self.probe is None) == bounded:
-            raise ValueError("'margin' belongs to a measure, 'relative' to a probe")
+            raise ValueError("a gate on a measure needs 'margin'; on a probe, 'relative' or 'ceiling'")
         if self.relative is not None and self.ceiling is not None:
             raise ValueError("a probe has either 'relative' or 'ceiling'; write two gates")
         if self.probe is not None and self.on_inconclusive is not None:
-            raise ValueError("'on_inconclusive' belongs to a measure: a probe is never inconclusive")
+            raise ValueError("'on_inconclusive' is for measures: a probe is never inconclusive")
         return self
 
     @property
     def bounds(self) -> tuple[str, ...]:
-        """What is bounded and how: two gates of a suite must not be alike in it."""
+        """What is bounded and how; no two gates of a suite may be equal in it."""
         return (str(self.measure),) if self.measure else (str(self.probe), "relative" if self.ceiling is None else "")
 
     @property
@@ -59,10 +56,10 @@ class Gate(Spec):
 
 
 class Limits(Spec):
-    """What a user can afford: `max_p95_ms` for one query from end to end, `max_usd` once, for making a candidate."""
+    """What a user can afford: `max_p95_ms` for one query from end to end, `max_build_usd` once for a candidate."""
 
     max_p95_ms: Above0 | None = None
-    max_usd: Above0 | None = None
+    max_build_usd: Above0 | None = None
 
 
 class Prices(Spec):
@@ -78,9 +75,9 @@ class Prices(Spec):
 
 
 class Diagnose(Spec):
-    """How `harness diagnose` looks: answers to `generation_queries` questions, with each of `contexts` passages shown.
+    """Settings of `harness diagnose`: `generation_queries` answers for each number of passages in `contexts`.
 
-    `examples` questions are named for each place in the funnel.
+    The report names `examples` questions for each place in the funnel.
     """
 
     generation_queries: Positive = 100

@@ -119,7 +119,7 @@ def _worded(text: str) -> str:
     return " ".join(text.split())
 
 
-class Abstention(Spec):
+class AbstentionSentences(Spec):
     """`sentences` by which a generator declines, beside the one in its instruction and the common phrases."""
 
     sentences: Annotated[tuple[Annotated[str, Field(min_length=1), AfterValidator(_worded)], ...], Unique] = ()

@@ -3,18 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-    SerializerFunctionWrapHandler,
-    model_serializer,
-)
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
 from harness.values.measures import Measure, parse
 
@@ -54,33 +45,14 @@ MeasureName = Annotated[str, AfterValidator(lambda text: str(parse(text)))]
 
 
 class Spec(BaseModel):
-    """Base of all specs: nothing unknown, nothing changed afterwards."""
+    """Base of all specs: unknown keys are errors, and values are frozen."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False)
 
+    def key_settings(self) -> dict[str, Any]:
+        """Return the settings that differ from their defaults, at every depth, as JSON: what keys are made of.
 
-class Quiet(Spec):
-    """Base of specs some of whose fields, those of `QUIET`, are written out only where they are not at their default.
-
-    So a field that came later changes no key of what is made as before. The names of all base classes count.
-    """
-
-    QUIET: ClassVar[tuple[str, ...]] = ()
-
-    @model_serializer(mode="wrap")
-    def _without_defaults(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        fields = type(self).model_fields
-        quiet = {name for base in type(self).__mro__ for name in vars(base).get("QUIET", ())}
-        return {
-            name: value
-            for name, value in whole(self).items()
-            if name not in quiet or getattr(self, name) != fields[name].get_default(call_default_factory=True)
-        }
-
-
-class LeavesOwn(Quiet):
-    """Base of the specs of stages that can leave out the document that has the id of its query."""
-
-    QUIET: ClassVar[tuple[str, ...]] = ("exclude_own",)
-
-    exclude_own: bool = False
+        A new setting with a default therefore changes no key. A default that is changed later gives old keys another
+        meaning: raise the version of each stage whose spec has it (tests/test_stage_versions.py insists on it).
+        """
+        return self.model_dump(mode="json", exclude_defaults=True)

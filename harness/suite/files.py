@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from itertools import count, islice
 from pathlib import Path
 from typing import Any, get_args, get_origin
@@ -17,10 +18,11 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from harness.errors import ConfigError, Problem, nearest
+from harness.errors import ConfigError, DatasetMissing, Problem, nearest
 from harness.suite import builtin, secrets
-from harness.suite.conflicts import Path_, conflicts
-from harness.suite.spec import SCHEMA, Suite
+from harness.suite.conflicts import conflicts
+from harness.suite.renamed import SCHEMA, KeyPath, new_name, upgraded
+from harness.suite.spec import Suite
 
 SHAPES = {
     "model_type": "a mapping",
@@ -58,50 +60,71 @@ def parse_suite(text: str, path: Path) -> Suite:
         raise ConfigError(Problem(where, f"not YAML: {secrets.mask(what)}")) from error
     if not isinstance(node, yaml.MappingNode):
         raise ConfigError(Problem(str(path), "a suite is a mapping", f"start it with 'schema: {SCHEMA}'"))
-    lines: dict[Path_, int] = {}
+    value, written = upgraded(value)
+    file = _File(path, written)
     problems: list[Problem] = []
-    repeated = dict(_repeated(node, (), lines, path))
-    problems += [Problem(_where(at, lines, path), what, "keep one") for at, what in repeated.items()]
+    repeated = {file.key_today(at): what for at, what in _repeated(node, (), file)}
+    problems += [Problem(file.where(at), what, "keep one") for at, what in repeated.items()]
     items = {at for at in repeated if isinstance(at[-1], int)}
     wrong = set(items)
-    problems += [*_expand(value, lines, path), *_expand(value, lines, path, ("forgetting", "dataset"))]
-    problems += _expand_prompts(value, lines, path)
-    given_away = list(_secrets(node, (), lines, path))
+    no_data = [*_expand(value, file), *_expand(value, file, ("forgetting", "dataset"))]
+    problems += [*no_data, *_expand_prompts(value, file)]
+    given_away = list(_secrets(node, (), file))
     suite, details = _readable(value, wrong)
-    problems += [_problem(detail, lines, path) for detail in details]
+    problems += [_problem(detail, file) for detail in details]
     for conflict in conflicts(suite):
         at, *read = (_as_written(key, wrong) for key in (conflict.at, *conflict.read))
         if not any(_overlap(key, other) for key in (at, *read) for other in wrong - items):
-            problems.append(Problem(_where(at, lines, path), conflict.what, conflict.hint))
+            problems.append(Problem(file.where(at), conflict.what, conflict.hint))
     problems = [*given_away, *problems]
     if problems:
-        raise ConfigError(
-            [Problem(*(secrets.mask(text) for text in (one.where, one.what, one.hint))) for one in problems]
-        )
+        masked = [Problem(*(secrets.mask(text) for text in (one.where, one.what, one.hint))) for one in problems]
+        raise (DatasetMissing if problems == no_data else ConfigError)(masked)
     return suite
 
 
-def _secrets(node: yaml.Node, at: Path_, lines: dict[Path_, int], path: Path) -> Iterator[Problem]:
+@dataclass
+class _File:
+    """A suite file: its path, which key is written under which name there, and the line of each key as written."""
+
+    path: Path
+    written: Mapping[KeyPath, KeyPath]
+    lines: dict[KeyPath, int] = field(default_factory=dict)
+
+    def where(self, at: KeyPath) -> str:
+        """``suite.yaml:7: candidates.staged.tune``, as the file has it."""
+        key = next((old + at[len(new) :] for new, old in self.written.items() if at[: len(new)] == new), at)
+        known = key
+        while known and known not in self.lines:
+            known = known[:-1]
+        return f"{self.path}:{self.lines.get(known, 1)}: {_dotted(key)}" if key else f"{self.path}"
+
+    def key_today(self, at: KeyPath) -> KeyPath:
+        """The path in the suite as it is read of what the file has at `at`."""
+        return next((new + at[len(old) :] for new, old in self.written.items() if at[: len(old)] == old), at)
+
+
+def _secrets(node: yaml.Node, at: KeyPath, file: _File) -> Iterator[Problem]:
     """Every text of the file, a key or a value, that gives a secret away: what a suite says is printed and kept."""
     hint = "take it out, and name the environment variable that holds it (llm.<role>.api_key_env)"
     # Of these two keys of a role the specs say more.
     known = at[:1] == ("llm",) and at[-1:] in (("api_key_env",), ("base_url",))
     if isinstance(node, yaml.ScalarNode) and not known and (wrong := secrets.revealed(node.value)):
-        yield Problem(_where(at, lines, path), f"{wrong}, which would be written into reports and caches", hint)
+        yield Problem(file.where(at), f"{wrong}, which would be written into reports and caches", hint)
     if isinstance(node, yaml.SequenceNode):
         for number, item in enumerate(node.value):
-            yield from _secrets(item, (*at, number), lines, path)
+            yield from _secrets(item, (*at, number), file)
     if isinstance(node, yaml.MappingNode):
         for key, item in node.value:
-            yield from _secrets(key, at, lines, path)
-            yield from _secrets(item, (*at, key.value), lines, path)
+            yield from _secrets(key, at, file)
+            yield from _secrets(item, (*at, key.value), file)
 
 
-def _repeated(node: yaml.Node, at: Path_, lines: dict[Path_, int], path: Path) -> Iterator[tuple[Path_, str]]:
+def _repeated(node: yaml.Node, at: KeyPath, file: _File) -> Iterator[tuple[KeyPath, str]]:
     """Note the line of every key; yield keys and list items given twice (of keys, YAML loaders keep one in silence)."""
     if len(at) > MAX_DEPTH:
-        raise ConfigError(Problem(_where(at[:3], lines, path), "nested too deeply, or holds itself", "write it flat"))
-    lines.setdefault(at, node.start_mark.line + 1)
+        raise ConfigError(Problem(file.where(at[:3]), "nested too deeply, or holds itself", "write it flat"))
+    file.lines.setdefault(at, node.start_mark.line + 1)
     parts: list[tuple[str | int, yaml.Node, yaml.Node]] = []
     if isinstance(node, yaml.SequenceNode):
         parts = [(number, item, item) for number, item in enumerate(node.value)]
@@ -109,15 +132,15 @@ def _repeated(node: yaml.Node, at: Path_, lines: dict[Path_, int], path: Path) -
         parts = [(key.value, key, item) for key, item in node.value]
     seen: dict[str, int] = {}
     for part, name, item in parts:
-        line = lines[(*at, part)] = name.start_mark.line + 1
+        line = file.lines[(*at, part)] = name.start_mark.line + 1
         if isinstance(name, yaml.ScalarNode):
             if name.value in seen:
                 yield (*at, part), f"{name.value!r} is named twice (first in line {seen[name.value]})"
             seen.setdefault(name.value, line)
-        yield from _repeated(item, (*at, part), lines, path)
+        yield from _repeated(item, (*at, part), file)
 
 
-def _readable(value: dict[str, Any], wrong: set[Path_]) -> tuple[Suite, list[ErrorDetails]]:
+def _readable(value: dict[str, Any], wrong: set[KeyPath]) -> tuple[Suite, list[ErrorDetails]]:
     """Return what can be read of a suite, and what is wrong with it; the paths left out are added to `wrong`.
 
     What is left out can break other rules in its turn, so only what the whole file breaks is returned.
@@ -138,7 +161,7 @@ def _readable(value: dict[str, Any], wrong: set[Path_]) -> tuple[Suite, list[Err
         wrong |= faults
 
 
-def _without(value: Any, wrong: set[Path_], at: Path_ = ()) -> Any:
+def _without(value: Any, wrong: set[KeyPath], at: KeyPath = ()) -> Any:
     """Return the value without the keys and list items at these paths."""
     if isinstance(value, dict):
         return {key: _without(item, wrong, (*at, key)) for key, item in value.items() if (*at, key) not in wrong}
@@ -148,9 +171,9 @@ def _without(value: Any, wrong: set[Path_], at: Path_ = ()) -> Any:
     return value
 
 
-def _as_written(at: Path_, wrong: set[Path_]) -> Path_:
+def _as_written(at: KeyPath, wrong: set[KeyPath]) -> KeyPath:
     """Return the path in the file of what stands at `at` once the wrong list items are left out."""
-    written: Path_ = ()
+    written: KeyPath = ()
     for part in at:
         if isinstance(part, int):
             numbers = (number for number in count() if (*written, number) not in wrong)
@@ -159,12 +182,12 @@ def _as_written(at: Path_, wrong: set[Path_]) -> Path_:
     return written
 
 
-def _overlap(one: Path_, other: Path_) -> bool:
+def _overlap(one: KeyPath, other: KeyPath) -> bool:
     shorter = min(len(one), len(other))
     return one[:shorter] == other[:shorter]
 
 
-def _expand(value: Any, lines: dict[Path_, int], path: Path, at: Path_ = ("dataset",)) -> list[Problem]:
+def _expand(value: Any, file: _File, at: KeyPath = ("dataset",)) -> list[Problem]:
     """Replace ${VARIABLES} in the path of the data set that stands at `at`, and make it relative to the suite file."""
     dataset = value
     for key in at:
@@ -173,46 +196,44 @@ def _expand(value: Any, lines: dict[Path_, int], path: Path, at: Path_ = ("datas
         return []
     text: str = dataset["path"]
     missing = [name for name in re.findall(r"\$\{(\w+)\}", text) if name not in os.environ]
-    where = _where((*at, "path"), lines, path)
+    where = file.where((*at, "path"))
     if missing:
         return [Problem(where, f"the environment variable {name} is not set", f"export {name}=...") for name in missing]
     text = re.sub(r"\$\{(\w+)\}", lambda match: os.environ[match[1]], text)
-    folder = builtin.find_fixture(text) or (path.parent / text)
+    folder = builtin.find_fixture(text) or (file.path.parent / text)
     dataset["path"] = str(folder)
     if not folder.is_dir():
         return [Problem(where, f"no folder {folder}", "give a folder in BEIR layout, relative to the suite file")]
     return []
 
 
-def _expand_prompts(value: Any, lines: dict[Path_, int], path: Path) -> Iterator[Problem]:
+def _expand_prompts(value: Any, file: _File) -> Iterator[Problem]:
     """Make the paths of prompts relative to the suite file."""
     llm = value.get("llm")
     given = llm.get("prompts") if isinstance(llm, dict) else None
     prompts: dict[Any, Any] = given if isinstance(given, dict) else {}
     for name, text in prompts.items():
         if isinstance(text, str):
-            prompts[name] = str(path.parent / text)
-            if not (path.parent / text).is_file():
-                where = _where(("llm", "prompts", name), lines, path)
-                yield Problem(where, f"no file {path.parent / text}", "give a text file, relative to the suite file")
+            prompts[name] = str(file.path.parent / text)
+            if not (file.path.parent / text).is_file():
+                where = file.where(("llm", "prompts", name))
+                yield Problem(
+                    where, f"no file {file.path.parent / text}", "give a text file, relative to the suite file"
+                )
 
 
-def _dotted(at: Path_) -> str:
+def _dotted(at: KeyPath) -> str:
     return ".".join(str(part) for part in at)
 
 
-def _where(at: Path_, lines: dict[Path_, int], path: Path) -> str:
-    known = at
-    while known and known not in lines:
-        known = known[:-1]
-    return f"{path}:{lines.get(known, 1)}: {_dotted(at)}" if at else f"{path}"
-
-
-def _problem(detail: ErrorDetails, lines: dict[Path_, int], path: Path) -> Problem:
+def _problem(detail: ErrorDetails, file: _File) -> Problem:
     at, kind, given = detail["loc"], detail["type"], detail.get("input")
-    where = _where(at, lines, path)
+    where = file.where(at)
     if kind == "extra_forbidden":
-        return Problem(where, "unknown key", nearest(str(at[-1]), _keys_at(at[:-1])))
+        name = new_name(at[:-1], str(at[-1]))
+        return Problem(
+            where, "unknown key", f"did you mean {name!r}?" if name else nearest(str(at[-1]), _keys_at(at[:-1]))
+        )
     if kind == "missing":
         return Problem(where, "missing", f"add '{at[-1]}:'")
     if kind == "literal_error":
@@ -224,7 +245,7 @@ def _problem(detail: ErrorDetails, lines: dict[Path_, int], path: Path) -> Probl
     return Problem(where, f"{wanted[0].lower()}{wanted[1:]}, not {_shown(given, at)}")
 
 
-def _shown(given: Any, at: Path_) -> str:
+def _shown(given: Any, at: KeyPath) -> str:
     """What was given, as it may be printed: of a role neither a whole section nor what may be a key."""
     if at[:1] == ("llm",) and isinstance(given, dict | list):
         return "a list" if isinstance(given, list) else "a mapping"
@@ -233,7 +254,7 @@ def _shown(given: Any, at: Path_) -> str:
     return repr(given)
 
 
-def _keys_at(at: Path_) -> list[str]:
+def _keys_at(at: KeyPath) -> list[str]:
     """The keys that are known at a path of a suite."""
     kind: Any = Suite
     for part in at:

@@ -31,7 +31,7 @@ def _check_model(by: str, model: str | None) -> None:
 
 
 class RoundTrip(Spec):
-    """Keep a synthetic query if one of these finds its document among the first k."""
+    """Keep a synthetic query if one of these retrievers has its document among the first k."""
 
     k: Positive = 20
     by: Literal["bm25", "untuned", "either"] = "either"
@@ -129,7 +129,9 @@ class Instruct(Spec):
     @model_validator(mode="after")
     def _some_answered(self) -> Instruct:
         if self.without_oracle + self.unanswerable >= 1:
-            raise ValueError("'without_oracle' and 'unanswerable' leave no example that is answered")
+            raise ValueError(
+                "'without_oracle' and 'unanswerable' must add up to less than 1, or no example is answered"
+            )
         return self
 
 
@@ -146,23 +148,19 @@ class Recipe(Spec):
     """What the recipes of all parts have in common.
 
     `train_share` is the share of the training questions that is used, chosen by a hash of the question: a smaller share
-    lies inside a larger one. The whole, 1, is not written out, so that no key of a training depends on it.
+    lies inside a larger one.
     """
 
     train_share: Annotated[float, Field(gt=0, le=1)] = 1.0
-
-    @model_serializer(mode="wrap")
-    def _without_the_whole(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return {name: value for name, value in whole(self).items() if (name, value) != ("train_share", 1.0)}
 
 
 class RetrieverRecipe(Recipe):
     """How a bi-encoder is tuned.
 
     ``mnrl``: in-batch and mined negatives; ``raw``: the same loss and its training in plain PyTorch; ``triplet``: a
-    margin between positive and mined negatives; ``distill``: the teacher's ranking of the positive and its `candidates`
-    (so many passages a list, the positive included), with `contrastive_weight` of ``mnrl`` in it. `micro_batch_size`
-    is how many texts are in memory at once, for batches beyond it. `lora_rank` 0 tunes all weights. `checkpoints` is
+    margin between positive and mined negatives; ``distill``: the teacher's ranking of a list of `list_size`
+    passages, the positive among them, with `contrastive_weight` of ``mnrl`` in it. `micro_batch_size` is how many texts
+    are in memory at once, for batches beyond it. `lora_rank` 0 tunes all weights. `checkpoints` is
     how often dev is scored to choose a checkpoint; at 1 the last one is taken.
     """
 
@@ -180,21 +178,27 @@ class RetrieverRecipe(Recipe):
     teacher: Teacher = "fusion"
     teacher_model: str | None = None
     teacher_temperature: Above0 = 0.3
-    candidates: Several = 8
+    list_size: Several = 8
     contrastive_weight: Share = 0.1
+
+    @property
+    def distills(self) -> bool:
+        """Whether a teacher's labels are learned from."""
+        return self.recipe == "distill"
 
     @model_validator(mode="after")
     def _named(self) -> RetrieverRecipe:
-        if (self.recipe, self.teacher) == ("distill", "cross-encoder") and self.teacher_model is None:
+        if self.distills and self.teacher == "cross-encoder" and self.teacher_model is None:
             raise ValueError("'teacher: cross-encoder' needs 'teacher_model'")
         return self
 
 
 class RerankerRecipe(Recipe):
-    """How a cross-encoder is tuned; it starts from the pipeline's reranker, or from `model` if there is none.
+    """How a cross-encoder is tuned: from the pipeline's reranker, or from `model` if there is none.
 
-    ``bce``: each label on its own; ``listwise``: the order of the labels of a query (LambdaLoss). Dev is looked at
-    `checkpoints` times, on `dev_queries` lists, and training stops after `patience` looks without a gain.
+    ``bce``: each label on its own; ``listwise``: the order of the labels of a query (LambdaLoss). Dev is evaluated
+    `checkpoints` times, on the runs of `dev_queries` queries; training stops after `patience` evaluations without a
+    gain.
     """
 
     recipe: Literal["bce", "listwise"] = "bce"

@@ -1,9 +1,8 @@
-"""What every candidate is made with, as resolved: the suite's sections with the candidate's changes in them."""
+"""The resolved settings of every candidate: the suite's sections with the candidate's changes applied."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from harness.suite.fields import Spec
 from harness.suite.recipes import Data
@@ -42,12 +41,6 @@ class _Pairs(Spec):
 
 
 def _section(candidate: str, at: str, section: Spec, default: Spec) -> Resolved:
-    settings, unset = _whole(section), _whole(default)
+    settings, unset = section.model_dump(mode="json"), default.model_dump(mode="json")
     changed = tuple(name for name, value in settings.items() if value != unset.get(name))
     return Resolved(candidate=candidate, section=at, settings=settings, changed=changed)
-
-
-def _whole(section: Spec) -> dict[str, Any]:
-    """Every setting of a section, also those that are left out where keys are made of it."""
-    written = section.model_dump(mode="json")
-    return {name: written.get(name, getattr(section, name)) for name in type(section).model_fields}

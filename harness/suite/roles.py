@@ -187,12 +187,12 @@ class Judge(Llm):
     """The LLM that judges answers; every answer `repeats` times, apart from one another.
 
     It may decide what is right in `utility` only if it was calibrated (`harness judge`): the AUROC at telling what
-    people accepted, at `cut` of their scale (0 to 1), from what they did not must surely (its interval) reach `bar`.
+    people accepted, which is from `accepted_from` of their scale (0 to 1) on, must reach `min_auroc` with its interval.
     """
 
     repeats: Positive = 1
-    bar: Share = 0.7
-    cut: Share = 0.75
+    min_auroc: Share = 0.7
+    accepted_from: Share = 0.75
 
 
 class Llms(Spec):
@@ -213,7 +213,7 @@ class Llms(Spec):
     def _priced(self) -> Llms:
         served = [one for one in self.roles.values() if not one.in_process]
         if self.max_usd is not None and served and not any(one.price_in or one.price_out for one in served):
-            raise ValueError("'max_usd' bounds nothing as no role has 'price_in' or 'price_out'")
+            raise ValueError("'max_usd' needs 'price_in' or 'price_out' of a role at an endpoint")
         return self
 
     @property

@@ -34,7 +34,7 @@ class Repairs(Spec):
     count: Annotated[int, Field(ge=0, strict=True)] | None = None
 
 
-class Dataset(Spec):
+class DatasetSource(Spec):
     """A BEIR folder (`path`), or documentation built from an installed package (`builder`).
 
     `language` is a code of ISO 639, several joined by ``+``, or ``auto``: told from the corpus.
@@ -55,7 +55,7 @@ class Dataset(Spec):
     split_seed: Seed = 0
 
     @model_validator(mode="after")
-    def _one(self) -> Dataset:
+    def _one(self) -> DatasetSource:
         if (self.path is None) == (self.builder is None):
             raise ValueError("give either 'path' or 'builder'")
         if self.path is not None:
@@ -100,14 +100,14 @@ class Forgetting(Spec):
     Retrieval is measured on all judged questions of `split`, answers on `generation_queries` of them; 0 writes none.
     """
 
-    dataset: Dataset
+    dataset: DatasetSource
     split: Literal["dev", "test"] = "test"
     generation_queries: Annotated[int, Field(ge=0, strict=True)] = 0
     relevance_level: Positive = 1
     exclude_own: bool = False
 
 
-class Reading(NamedTuple):
+class ReadingRule(NamedTuple):
     """What is read of a data set, and by which rules.
 
     `splits` are those that the suite uses, all of them if None, and `scored` is the one that is scored. A file that is

@@ -1,19 +1,18 @@
 """A suite as frozen values.
 
-The classes below are the form of `suite.yaml`; `suite_files` reads it. A stage's section has the stage's name, its
-class the stage's name in CamelCase. This module must not know how anything is computed.
+The classes below are the schema of `suite.yaml`; `files` reads it. This module must not know how anything is computed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import combinations
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from harness.suite.bounds import Diagnose, Gate, Limits, OnInconclusive, Prices
-from harness.suite.declining import Abstention, own_sentences
+from harness.suite.declining import AbstentionSentences, own_sentences
 from harness.suite.fields import MeasureField, MeasureName, Name, Pattern, Positive, Seed, Share, Spec, Unique
 from harness.suite.recipes import (
     ABSTENTION,
@@ -32,15 +31,15 @@ from harness.suite.recipes import (
     RetrieverRecipe,
     changed,
 )
+from harness.suite.renamed import upgraded
 from harness.suite.roles import Llm, Llms
-from harness.suite.sources import Dataset, Evaluate, Forgetting
+from harness.suite.sources import DatasetSource, Evaluate, Forgetting
 from harness.values.measures import Measure
 
-SCHEMA = "harness/suite-1"
 SERVED = "llm:generator"
 """Name of the generator that `llm.generator` describes."""
-ReferenceRow = Literal["closed-book", "bm25", "hybrid", "untuned", "few-shot", "oracle-context"]
-REFERENCE_ROWS: tuple[ReferenceRow, ...] = ("closed-book", "bm25", "hybrid", "untuned", "few-shot", "oracle-context")
+BaselineRow = Literal["closed-book", "bm25", "hybrid", "untuned", "few-shot", "oracle-context"]
+BASELINE_ROWS: tuple[BaselineRow, ...] = ("closed-book", "bm25", "hybrid", "untuned", "few-shot", "oracle-context")
 Device = Literal["auto", "cpu", "cuda"]
 DERIVED_SLICES = ("query_length", "query_kind", "document_length", "lexical_overlap")
 """Slices that need no metadata; any other name is a field of the queries' metadata."""
@@ -48,8 +47,8 @@ SliceName = Annotated[str, Field(min_length=1)]
 
 
 def _free(name: str) -> str:
-    if name in REFERENCE_ROWS:
-        raise ValueError(f"{name!r} is the name of a reference row; rename the candidate")
+    if name in BASELINE_ROWS:
+        raise ValueError(f"{name!r} is the name of a baseline row; rename the candidate")
     return name
 
 
@@ -86,8 +85,8 @@ class Generator(Spec):
     )
 
 
-class Answer(Spec):
-    """How much of what a generator writes is its answer: all, or what stands before the first string of `stop`."""
+class AnswerEnd(Spec):
+    """Where an answer ends: before the first of the strings in `stop`, if there are any."""
 
     stop: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Unique] = ()
 
@@ -101,8 +100,8 @@ class AnswerFormat(Spec):
 class Pipeline(Spec):
     """The untuned parts that every candidate starts from.
 
-    Lists are `depth` documents long; a reranker orders the first `rerank_depth` of them anew; the generator is shown
-    the first `context`.
+    Runs have `depth` documents for a query; a reranker reorders the first `rerank_depth` of them; the generator is
+    shown the first `context`.
     """
 
     retriever: Retriever = Retriever()
@@ -118,10 +117,10 @@ C = TypeVar("C", bound=Spec)
 
 
 class Candidate(Spec):
-    """A tuning strategy: the parts it tunes, in this order, and what it changes in their recipes and their data.
+    """A set of changes to the pipeline: the parts that are tuned, in this order, and changes of their recipes and data.
 
-    Each part is trained on what the ones before it produce: ``[retriever, reranker]`` trains the reranker on the lists
-    of the tuned retriever, ``[reranker, retriever]`` on those of the untuned one.
+    Each part is trained on the output of the parts before it: ``[retriever, reranker]`` trains the reranker on runs of
+    the tuned retriever, ``[reranker, retriever]`` on runs of the untuned one.
     """
 
     tune: Annotated[tuple[Part, ...], Unique, Field(min_length=1)]
@@ -154,12 +153,12 @@ class Utility(Spec):
 
 
 class Suite(Spec):
-    """A benchmark: data set, pipeline, candidates, measures, gates."""
+    """A benchmark: data set, pipeline, candidates, measures, gates. The keys of suite-1 are read too."""
 
-    schema_: Literal["harness/suite-1"] = Field(alias="schema")
+    schema_: Literal["harness/suite-2"] = Field(alias="schema")
     name: Name
     title: str = ""
-    dataset: Dataset
+    dataset: DatasetSource
     evaluate: Evaluate = Evaluate()
     pipeline: Pipeline = Pipeline()
     llm: Llms = Llms()
@@ -167,12 +166,12 @@ class Suite(Spec):
     candidates: dict[Annotated[Name, AfterValidator(_free)], Candidate] = Field(default_factory=dict)
     factorial: Annotated[tuple[Part, ...], Unique] = ()
     recipes: Recipes = Recipes()
-    baseline_rows: Annotated[tuple[ReferenceRow, ...], Unique] = REFERENCE_ROWS
+    baseline_rows: Annotated[tuple[BaselineRow, ...], Unique] = BASELINE_ROWS
     seeds: Annotated[tuple[Seed, ...], Unique, Field(min_length=1)] = (0,)
     measures: Annotated[tuple[MeasureField, ...], Unique, Field(min_length=1)]
-    answer: Answer = Answer()
+    answer: AnswerEnd = AnswerEnd()
     answer_format: AnswerFormat | None = None
-    abstention: Abstention = Abstention()
+    abstention: AbstentionSentences = AbstentionSentences()
     utility: Utility = Utility()
     gates: tuple[Gate, ...] = ()
     on_inconclusive: OnInconclusive = "pass"
@@ -187,6 +186,11 @@ class Suite(Spec):
     device: Device = "auto"
     published: dict[Name, dict[MeasureName, float]] = Field(default_factory=dict)
     """Figures from elsewhere, shown beside ours: row -> measure -> value."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_earlier_schema(cls, value: Any) -> Any:
+        return upgraded(value)[0]
 
     @property
     def generator(self) -> Generator | None:

@@ -1,12 +1,186 @@
-"""What a suite uses of its data sets: which splits, whether reference answers, and by which rules."""
+"""What a suite and its candidates use: sections of data, roles of language models, models, splits of data sets.
+
+This module is the one answer to that; requirements, estimates, trainings, timing runs and exports read it.
+"""
 
 from __future__ import annotations
 
-from harness.suite.sources import Forgetting, Reading
-from harness.suite.spec import Suite
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, NamedTuple
+
+from harness.suite.recipes import PARTS, Data, GeneratorRecipe, Label, Part, RerankerRecipe, RetrieverRecipe
+from harness.suite.roles import Role
+from harness.suite.sources import Forgetting, ReadingRule
+from harness.suite.spec import Candidate, Suite
+
+DataSection = Literal["synthesize", "mine", "label", "instruct"]
+ModelKind = Literal["bi-encoder", "cross-encoder", "generator"]
 
 
-def reading_of(suite: Suite, *also: str) -> Reading:
+class ModelUse(NamedTuple):
+    """A model that runs here, the key of the suite that names it, and its kind; `as_is`: used without being tuned."""
+
+    key: str
+    model: str
+    kind: ModelKind
+    as_is: bool = True
+
+
+@dataclass(frozen=True)
+class CandidateUses:
+    """What making one candidate uses, with its settings as resolved."""
+
+    suite: Suite
+    name: str
+    candidate: Candidate
+
+    @cached_property
+    def data(self) -> Data:
+        """The section `data` with the candidate's changes."""
+        return self.suite.making(self.candidate)
+
+    @cached_property
+    def retriever(self) -> RetrieverRecipe | None:
+        """The recipe of the retriever; None if it is not tuned."""
+        recipe = self.suite.recipe(self.candidate, "retriever")
+        assert isinstance(recipe, RetrieverRecipe)
+        return recipe if "retriever" in self.candidate.tune else None
+
+    @cached_property
+    def reranker(self) -> RerankerRecipe | None:
+        """The recipe of the reranker; None if it is not tuned."""
+        recipe = self.suite.recipe(self.candidate, "reranker")
+        assert isinstance(recipe, RerankerRecipe)
+        return recipe if "reranker" in self.candidate.tune else None
+
+    @cached_property
+    def generator(self) -> GeneratorRecipe | None:
+        """The recipe of the generator; None if it is not tuned."""
+        recipe = self.suite.recipe(self.candidate, "generator")
+        assert isinstance(recipe, GeneratorRecipe)
+        return recipe if "generator" in self.candidate.tune else None
+
+    def labels_for(self, part: Part) -> Label | None:
+        """Return how the passages that a part is trained on are labelled; None if it reads no labels.
+
+        The teacher of a retriever takes the place of the suite's labeler.
+        """
+        if part == "retriever" and self.retriever is not None and self.retriever.distills:
+            teacher = {"by": self.retriever.teacher, "model": self.retriever.teacher_model}
+            return self.data.label.model_copy(update=teacher)
+        return self.data.label if part == "reranker" and self.reranker is not None else None
+
+    @property
+    def mines(self) -> bool:
+        """Whether negatives are mined: for a retriever or a reranker."""
+        return self.retriever is not None or self.reranker is not None
+
+    @property
+    def writes_answers(self) -> bool:
+        """Whether an LLM writes the answers that the generator is trained on."""
+        return self.generator is not None and self.data.instruct.answers == "llm"
+
+    @property
+    def synthesizes(self) -> bool:
+        """Whether it is trained on synthetic queries."""
+        return (self.mines and self.data.pairs != "judged") or (self.writes_answers and self.data.pairs == "synthetic")
+
+    @property
+    def sections(self) -> tuple[DataSection, ...]:
+        """The sections of `data` that are read."""
+        used: dict[DataSection, bool] = {
+            "synthesize": self.synthesizes,
+            "mine": self.mines,
+            "label": any(self.labels_for(part) for part in PARTS),
+            "instruct": self.generator is not None,
+        }
+        return tuple(name for name, wanted in used.items() if wanted)
+
+    @property
+    def roles(self) -> tuple[Role, ...]:
+        """The roles whose LLM is asked, in process or at an endpoint."""
+        rules = [rule for part in PARTS if (rule := self.labels_for(part))]
+        relabel = self.data.mine.relabel if self.mines else None
+        labeler = any(rule.by == "llm" for rule in rules) or (relabel is not None and relabel.by == "llm")
+        asked: dict[Role, bool] = {"synthesizer": self.synthesizes or self.writes_answers, "labeler": labeler}
+        return tuple(role for role, wanted in asked.items() if wanted)
+
+    def key(self, section: str, setting: str) -> str:
+        """Return the key of the suite file under which a setting is written."""
+        if setting in getattr(self.candidate, section).model_fields_set:
+            return f"candidates.{self.name}.{section}.{setting}"
+        return f"{'recipes' if section in PARTS else 'data'}.{section}.{setting}"
+
+    def models(self) -> Iterator[ModelUse]:
+        """Yield every use of a model that runs here, beside those of the pipeline."""
+        for role in self.roles:
+            llm = self.suite.llm.roles[role]
+            if llm.in_process:
+                yield ModelUse(f"llm.{role}.model", llm.model, "generator")
+        if self.reranker is not None and self.suite.pipeline.reranker is None:
+            yield ModelUse(self.key("reranker", "model"), self.reranker.model, "cross-encoder", as_is=False)
+        named: dict[Part, tuple[str, str]] = {
+            "retriever": ("retriever", "teacher_model"),
+            "reranker": ("label", "model"),
+        }
+        for part, key in named.items():
+            rule = self.labels_for(part)
+            if rule is not None and rule.by == "cross-encoder":
+                yield ModelUse(self.key(*key), str(rule.model), "cross-encoder")
+        relabel = self.data.mine.relabel if self.mines else None
+        if relabel is not None and relabel.by == "cross-encoder":
+            yield ModelUse(f"{self.key('mine', 'relabel')}.model", str(relabel.model), "cross-encoder")
+
+
+def candidates_of(suite: Suite) -> list[CandidateUses]:
+    """Return what every candidate of a suite uses."""
+    return [CandidateUses(suite, name, candidate) for name, candidate in suite.all_candidates.items()]
+
+
+def models_used(suite: Suite) -> list[ModelUse]:
+    """Return every use of a model that runs here, each key and kind once."""
+    return list(dict.fromkeys(_models(suite)))
+
+
+def _models(suite: Suite) -> Iterator[ModelUse]:
+    pipeline, generator, candidates = suite.pipeline, suite.generator, candidates_of(suite)
+    yield ModelUse("pipeline.retriever.model", pipeline.retriever.model, "bi-encoder")
+    if pipeline.reranker is not None:
+        yield ModelUse("pipeline.reranker.model", pipeline.reranker.model, "cross-encoder")
+    answers = any(not measure.is_rank for measure in suite.measures) or any(one.generator for one in candidates)
+    if generator is not None and suite.answerer is None and answers:
+        yield ModelUse("pipeline.generator.model", generator.model, "generator")
+    for candidate in candidates:
+        yield from candidate.models()
+    if judges(suite) and suite.llm.judge is not None and suite.llm.judge.in_process:
+        yield ModelUse("llm.judge.model", suite.llm.judge.model, "generator")
+
+
+def models_named(suite: Suite) -> dict[str, list[str]]:
+    """Return the models that a suite uses here, each with the keys that name it."""
+    keys: dict[str, list[str]] = {}
+    for use in models_used(suite):
+        if use.key not in keys.setdefault(use.model, []):
+            keys[use.model].append(use.key)
+    return keys
+
+
+def endpoint_roles(suite: Suite) -> list[Role]:
+    """Return the roles of a suite that ask an endpoint."""
+    asked = {role for candidate in candidates_of(suite) for role in candidate.roles}
+    asked |= {"judge"} if judges(suite) else set()
+    asked |= {"generator"} if suite.answerer is not None else set()
+    return [role for role, llm in suite.llm.roles.items() if role in asked and not llm.in_process]
+
+
+def judges(suite: Suite) -> bool:
+    """Whether an LLM judges any measure of a suite."""
+    return any(measure.is_judged for measure in suite.measures)
+
+
+def reading_of(suite: Suite, *also: str) -> ReadingRule:
     """Return what a suite reads of its data set; `also` names splits that are used beside those of the suite.
 
     Candidates are trained on train and chosen on dev; examples of the row `few-shot` come from train.
@@ -18,10 +192,10 @@ def reading_of(suite: Suite, *also: str) -> Reading:
     if suite.generator is not None and "few-shot" in suite.baseline_rows:
         splits.add("train")
     answers = suite.generator is not None
-    return Reading(evaluate.split, frozenset(splits), answers, evaluate.relevance_level, evaluate.exclude_own)
+    return ReadingRule(evaluate.split, frozenset(splits), answers, evaluate.relevance_level, evaluate.exclude_own)
 
 
-def reading_elsewhere(rule: Forgetting) -> Reading:
+def reading_elsewhere(rule: Forgetting) -> ReadingRule:
     """Return what is read of the data set that must not be forgotten."""
     answers = bool(rule.generation_queries)
-    return Reading(rule.split, frozenset([rule.split]), answers, rule.relevance_level, rule.exclude_own)
+    return ReadingRule(rule.split, frozenset([rule.split]), answers, rule.relevance_level, rule.exclude_own)

@@ -102,7 +102,7 @@ def tune(
 ) -> Tuned:  # fmt: skip
     """Train an adapter for what `load` gives; `load` is called again after a shortage of GPU memory.
 
-    Uses the global generators of the libraries: call it inside of `stages.common.seeded`. Raises ValueError if the
+    Uses the global generators of the libraries: call it inside of `common.seeded`. Raises ValueError if the
     loss ceases to be a number.
     """
     order = training_order([len(example) for example in examples], recipe, seed)

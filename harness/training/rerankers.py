@@ -59,7 +59,7 @@ def train(
 ) -> Trained:  # fmt: skip
     """Tune a CrossEncoder; `at_a_time` pairs are in memory at once, `measure` scores it on dev.
 
-    Uses the global generators of the libraries: call it inside of `stages.common.seeded`.
+    Uses the global generators of the libraries: call it inside of `common.seeded`.
     """
     from datasets import Dataset
     from sentence_transformers.cross_encoder import CrossEncoderTrainer, CrossEncoderTrainingArguments

@@ -44,12 +44,12 @@ def train(
     """Tune a SentenceTransformer; `at_a_time` examples are in memory at once, `measure` scores it on dev.
 
     Every list is trained on once an epoch; for ``triplet``, every one that has a negative. Uses the global generators
-    of the libraries: call it inside of `stages.common.seeded`. Raises ValueError if there is nothing to train on.
+    of the libraries: call it inside of `common.seeded`. Raises ValueError if there is nothing to train on.
     """
     rows = rows_of(lists, recipe)
     used = [item for item in lists if len(item.passages) > 1] if recipe.recipe == "triplet" else lists
     # The contrastive part of distill is over the positives of a batch.
-    dealt = [row._replace(passages=row.passages[:1]) for row in rows] if recipe.recipe == "distill" else rows
+    dealt = [row._replace(passages=row.passages[:1]) for row in rows] if recipe.distills else rows
     task = Task(rows, Batches(dealt), recipe, similarity_of(model, rows), Seen())
     adapted = _with_lora(model, recipe.lora_rank) if recipe.lora_rank else None
 

@@ -123,7 +123,11 @@ def parse(text: str) -> Measure:
     match = re.fullmatch(r"([a-z0-9_]+)(?:@([1-9][0-9]*))?", text)
     name, cutoff = match.groups() if match else (text.partition("@")[0], None)
     if name not in KINDS:
-        raise ValueError(f"unknown measure {text!r}; {nearest(name.lower(), KINDS)}")
+        # With the cutoff as it was written, so that the hint can be copied.
+        written = text.partition("@")[2]
+        at = f"@{written}" if written.isdecimal() else ""
+        known = [f"{other}{at}" if kind.family == "rank" else other for other, kind in KINDS.items()]
+        raise ValueError(f"unknown measure {text!r}; {nearest(name.lower() + at, known)}")
     if match is None or (KINDS[name].family == "rank") != (cutoff is not None):
         wanted = f"{name}@10" if KINDS[name].family == "rank" else name
         raise ValueError(f"measure {text!r} should be written like {wanted!r}")

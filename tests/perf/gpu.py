@@ -202,7 +202,7 @@ def encoders(smoke: bool, device: str) -> Iterator[tuple[str, ...]]:
     import torch
 
     from harness.models.loaders import load_bi_encoder
-    from harness.stages import common
+    from harness.stages.shared import common
     from harness.suite.recipes import RetrieverRecipe
     from harness.training import raw, retrievers
     from harness.training.batches import Ranked

@@ -95,7 +95,7 @@ def search() -> Iterator[tuple[str, float]]:
 def writing() -> Iterator[tuple[str, float]]:
     """16 synthetic queries: shared head kept, against the whole prompt read anew for each."""
     from harness.models import generation, loaders
-    from harness.stages.prompts import EXAMPLE_PASSAGES, synthesis_head, synthesis_tail
+    from harness.stages.shared.prompts import EXAMPLE_PASSAGES, synthesis_head, synthesis_tail
 
     with tempfile.TemporaryDirectory() as folder:
         loaders.unpack_gguf(loaders.locate("embedded:smollm2-135m-instruct"), Path(folder))

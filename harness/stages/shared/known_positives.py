@@ -1,4 +1,4 @@
-"""What is known to be relevant for training queries: a file beside triplets and labels, so that no stage forgets it.
+"""Known positives of training queries: a file beside triplets and labels, so that no stage forgets them.
 
 A pair may be dropped on the way (too few negatives, a label that cannot be read); its document stays relevant. Only
 what training may see is in it: training pairs, judgements of the split train, and what relabelling found. Judgements of
@@ -60,7 +60,7 @@ class Known:
         return self._keys[query]
 
 
-class Duplicates:
+class EqualTexts:
     """Which documents of a corpus have equal texts: where one is relevant, none of the others is wrong."""
 
     def __init__(self, documents: Mapping[str, Document]) -> None:

@@ -24,5 +24,5 @@ def sampled(rows: Sequence[Row], share: float) -> Sequence[Row]:
 
 
 def share_notes(share: float) -> dict[str, Any]:
-    """What the ledger is told of a share; nothing of the whole."""
+    """Notes for the ledger on a share of the training questions; none if all are used."""
     return {"share of the questions": share} if share < 1 else {}

@@ -1,4 +1,4 @@
-"""What stages share that ask a model at an endpoint: what of it enters the key, and how failures are counted.
+"""Asking a model at an endpoint from a stage: which settings enter the key, and how failures are counted.
 
 Must not know where a model is served; see `llm.services`.
 """
@@ -8,12 +8,12 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 from pydantic import Field
 
 from harness.llm import Chat
-from harness.suite.fields import Quiet
+from harness.suite.fields import Spec
 from harness.values.records import Usage
 
 REASONS_SHOWN = 6
@@ -21,10 +21,8 @@ FAILED_SHARE = 0.5
 MENDED = "answers whose JSON was mended"
 
 
-class Endpoint(Quiet):
-    """All of a role that can change what is written: its identity, and the full texts that it is asked by."""
-
-    QUIET: ClassVar[tuple[str, ...]] = ("reasoning_effort", "extra_body", "headers", "query", "system_turn")
+class Endpoint(Spec):
+    """The settings of a role that can change its answers: its identity, and the full texts of its prompts."""
 
     model: str
     temperature: float | None
@@ -38,13 +36,8 @@ class Endpoint(Quiet):
     system_turn: bool = True
 
 
-class Served(Quiet):
-    """Base of the specs of stages that may ask an endpoint; None asks a model in process.
-
-    Written out, the field is there only if it is set, so that it changes no key of what is done in process.
-    """
-
-    QUIET: ClassVar[tuple[str, ...]] = ("endpoint",)
+class MayAskEndpoint(Spec):
+    """Base of the specs of stages that may ask an endpoint; without one, they ask a model in process."""
 
     endpoint: Endpoint | None = None
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.data.formats import load_jsonl, write_jsonl
 from harness.models.loaders import load_bi_encoder, locate
+from harness.values.grades import best_first
 from harness.values.records import Answer, Document, Pair, Progress, Qrels, Reference
 
 if TYPE_CHECKING:
@@ -101,6 +102,13 @@ def write_contexts(folder: Path, contexts: Mapping[str, Sequence[str]]) -> None:
 def read_contexts(folder: Path) -> dict[str, list[str]]:
     """Read the part `contexts`: query_id -> doc_ids in the order shown."""
     return {row["query_id"]: row["context"] for row in load_jsonl(folder / "contexts.jsonl")}
+
+
+def relevant_passages(query_id: str, qrels: Qrels, references: Mapping[str, Reference]) -> list[str]:
+    """Relevant passages, the most relevant first; else those that the question was written against."""
+    relevant = best_first(qrels.get(query_id, {}))
+    reference = references.get(query_id)
+    return relevant or list(reference.source_passages if reference else ())
 
 
 def model_folder(spec_model: str, inputs: Mapping[str, Path], name: str = "model") -> Path:

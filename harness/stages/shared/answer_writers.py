@@ -1,7 +1,7 @@
-"""Answers to train on: written by an LLM from a passage, what is no answer thrown away; and whether a text holds one.
+"""Answers to train on: an LLM writes them from a passage, and those that are no use are dropped.
 
-Beside `instruct`, as `judging` is beside `label`. The LLM runs in process or behind an endpoint; what is thrown away is
-the same. Must not know which questions are asked or why.
+For the stage `instruct`. The LLM runs in process or behind an endpoint; what is dropped is the same in both cases. Must
+not know which questions are asked or why.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from harness.llm.templates import messages, rough_tokens, shorten
 from harness.models import generation
 from harness.models.loaders import load_generator
 from harness.scoring.sentences import declines, stands_first
-from harness.stages import endpoints
-from harness.stages.prompts import answering_head, answering_tail
+from harness.stages.shared import remote
+from harness.stages.shared.prompts import answering_head, answering_tail
 from harness.suite.recipes import ABSTENTION
 from harness.text import ENGLISH, text_of
 from harness.values.records import Progress, Usage
@@ -44,7 +44,7 @@ AGREED = Form()
 """English, and the sentence of the default instruction."""
 
 
-class Settings(NamedTuple):
+class WritingSettings(NamedTuple):
     """How long a passage of the prompt and an answer may be, in tokens, and how many are written at a time."""
 
     passage_tokens: int
@@ -116,7 +116,7 @@ class Answerer(Protocol):
 class LocalAnswerer:
     """Answers by a model in process: plain text that continues a few examples."""
 
-    def __init__(self, folder: Path, settings: Settings) -> None:
+    def __init__(self, folder: Path, settings: WritingSettings) -> None:
         self.settings = settings
         model, self.tokenizer = load_generator(folder)
         self._head = generation.Head(model, self.tokenizer, answering_head())
@@ -156,7 +156,7 @@ class ServedAnswerer:
     itself is bounded by the role, so that an answer is never cut off. Passages are cut in words.
     """
 
-    def __init__(self, prompt: str, settings: Settings) -> None:
+    def __init__(self, prompt: str, settings: WritingSettings) -> None:
         self.prompt, self.settings = prompt, settings
         self.chat = services.chat("synthesizer")
         self.asked = 0
@@ -172,13 +172,13 @@ class ServedAnswerer:
         ]
         answers: list[str | None] = []
         for (question, passage), reply in zip(shown, self.chat.ask_all(asks, progress), strict=True):
-            text = _lines(endpoints.sound(reply.text))
+            text = _lines(remote.sound(reply.text))
             reason = None if reply.failure else self._fault(text, question, passage)
             self.failed.update([reply.failure] if reply.failure else [])
             self.dropped.update([reason] if reason else [])
             answers.append(None if reply.failure or reason else text)
         self.asked += len(asked)
-        endpoints.check_failures("answers", self.failed, self.asked)
+        remote.check_failures("answers", self.failed, self.asked)
         return answers
 
     def _fault(self, text: str, question: str, passage: str) -> str | None:
@@ -193,9 +193,9 @@ class ServedAnswerer:
             "answers written": self.asked - failed,
             **_by_reason(self.dropped),
             "answers that failed": failed,
-            **endpoints.reasons("answers that failed", self.failed),
+            **remote.reasons("answers that failed", self.failed),
         }
-        return endpoints.usage(0, self.chat, notes)
+        return remote.usage(0, self.chat, notes)
 
 
 def _line(text: str) -> str:

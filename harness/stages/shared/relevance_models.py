@@ -1,4 +1,4 @@
-"""How relevant a passage is to a query, from 0 to 1: asked of an LLM, or of a cross-encoder. Knows no stages.
+"""The relevance of a passage to a query, from 0 to 1, by an LLM or a cross-encoder. Knows no stages.
 
 An LLM answers with a JSON object. What cannot be read as one is a failure with its reason, never a guess.
 """
@@ -25,7 +25,7 @@ SCORE_CHUNK = 256
 OBJECT = re.compile(r'\{\s*["}]')
 
 
-class Judged(NamedTuple):
+class RelevanceLabel(NamedTuple):
     """A relevance from 0 to 1 with its explanation, or the reason why there is none."""
 
     score: float | None
@@ -34,13 +34,13 @@ class Judged(NamedTuple):
     failure: str
 
 
-class Labelled(NamedTuple):
+class RelevanceLabels(NamedTuple):
     """Judgements in the order of what was asked, and what they cost: tokens, requests to an LLM, dollars.
 
     `known` counts those that an endpoint's cache held, `mended` those whose JSON had damage with one reading.
     """
 
-    judged: list[Judged]
+    judged: list[RelevanceLabel]
     prompt_tokens: int = 0
     new_tokens: int = 0
     calls: int = 0
@@ -71,7 +71,7 @@ class _Judgement(BaseModel):
     suggested_query: _Text | None = None
 
 
-def parse_judgement(text: str) -> Judged:
+def parse_judgement(text: str) -> RelevanceLabel:
     """Read the first JSON object of a text; thoughts and whatever stands around it are passed over."""
     text = before_json(text)
     found = OBJECT.search(text)
@@ -88,12 +88,12 @@ def parse_judgement(text: str) -> Judged:
     return _told(read)
 
 
-def _told(read: _Judgement) -> Judged:
-    return Judged(read.relevance_score, _line(read.explanation), _line(read.suggested_query), "")
+def _told(read: _Judgement) -> RelevanceLabel:
+    return RelevanceLabel(read.relevance_score, _line(read.explanation), _line(read.suggested_query), "")
 
 
-def _failed(reason: str) -> Judged:
-    return Judged(None, "", "", reason)
+def _failed(reason: str) -> RelevanceLabel:
+    return RelevanceLabel(None, "", "", reason)
 
 
 def _line(text: str | None) -> str:
@@ -106,7 +106,7 @@ INTRO = (
 )
 
 
-class Example(NamedTuple):
+class LabelExample(NamedTuple):
     query: str
     passage: str
     score: float
@@ -121,30 +121,30 @@ class Example(NamedTuple):
 
 
 EXAMPLES = (
-    Example(
+    LabelExample(
         "How often must a bell rope be waxed?",
         "A bell rope is plaited from hemp and waxed twice a year, in May and before the first frost. An unwaxed rope "
         "drinks the damp of the tower and shrinks until the bell hangs crooked.",
         1.0, "Twice a year.", "When is a bell rope waxed?",
     ),
-    Example(
+    LabelExample(
         "What is the floor of a bakery swept with?",
         "Saffron is picked at dawn, while the flowers are closed. Three red threads are pinched out of each and dried "
         "over embers the same day.",
         0.0, "Only about saffron.", "When is saffron picked?",
     ),
-    Example(
+    LabelExample(
         "Which wood is an oar made of and how long does it last?",
         "Oars for the lake are cut from ash. The blade is left thick at the neck, where a lever always breaks first.",
         0.5, "The wood, not how long it lasts.", "Which wood are oars made of?",
     ),
-    Example(
+    LabelExample(
         "Why do the keepers paint hives in different colours?",
         "A hive is opened on a still day towards noon, when most of the bees are out. Smoke is blown in at the door "
         "first, and the lid is lifted a minute later.",
         0.0, "Opening hives, not painting them.", "When is a hive opened?",
     ),
-    Example(
+    LabelExample(
         "grindstone speed for scissors",
         "grind(tool, speed=90)\nGrinds a tool on the wet stone. speed: turns a minute; 60 for scissors, 90 for axes, "
         "120 for spades. Slower stones leave a finer edge.",
@@ -171,13 +171,13 @@ def _silent(done: int, total: int) -> None:
 def by_llm(
     model: Any, tokenizer: Any, items: Sequence[tuple[str, str]], passage_tokens: int, max_new_tokens: int,
     batch_size: int, progress: Progress = _silent,
-) -> Labelled:  # fmt: skip
+) -> RelevanceLabels:  # fmt: skip
     """Ask a causal language model about pairs of query and passage; passages are cut after `passage_tokens`."""
     passages = generation.cut(tokenizer, [passage for _, passage in items], passage_tokens)
     tails = [tail(query, passage) for (query, _), passage in zip(items, passages, strict=True)]
     sampling = generation.Sampling(max_new_tokens, batch_size, one_line=True)
     written = generation.write(generation.Head(model, tokenizer, head()), tails, sampling, progress)
-    return Labelled(
+    return RelevanceLabels(
         [parse_judgement(one.text) for one in written],
         sum(one.prompt_tokens for one in written),
         sum(one.new_tokens for one in written),
@@ -187,7 +187,7 @@ def by_llm(
 
 def by_chat(
     chat: Chat, prompt: str, items: Sequence[tuple[str, str]], passage_tokens: int, progress: Progress = _silent
-) -> Labelled:
+) -> RelevanceLabels:
     """Ask a chat, that nobody else has asked, about pairs of query and passage; `prompt` is the text of `label`.
 
     Passages are cut in words, after about `passage_tokens`.
@@ -198,12 +198,12 @@ def by_chat(
     ]
     judged = [_replied(reply) for reply in chat.ask_all(asks, progress)]
     spent = chat.spent
-    return Labelled(
+    return RelevanceLabels(
         judged, spent.prompt_tokens, spent.new_tokens, spent.requests, spent.known, spent.dollars, spent.mended
     )
 
 
-def _replied(reply: Reply) -> Judged:
+def _replied(reply: Reply) -> RelevanceLabel:
     return _failed(reply.failure) if reply.failure else _told(reply.value)
 
 

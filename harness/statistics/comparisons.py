@@ -1,21 +1,18 @@
-"""Differences between the systems of a plan: gains over `untuned`, effects of a factorial, claims by seeds."""
+"""Comparisons between the systems of a suite: gains over `untuned`, effects of a factorial, claims by seeds."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from harness.planning.calls import UNTUNED
-from harness.planning.graph import Plan, SystemPlan
 from harness.statistics import effects, seeds, stats
 from harness.statistics.alike import same_runs
-from harness.suite.spec import combinations_of
+from harness.suite.spec import Suite, combinations_of
 from harness.values.findings import Comparison, Effect, RecipeClaim
 from harness.values.measures import Measure
 from harness.values.records import Score
+from harness.values.systems import UNTUNED, System
 
 ALPHA, RESAMPLES = 0.05, 10_000
-BOUNDS = ("closed-book", "oracle-context")
-"""Reference rows that nobody would serve: they bound the others and take no part in the family of gains."""
 
 Rows = Mapping[str, Sequence[Score]]
 """Score rows by the label of the system."""
@@ -31,33 +28,34 @@ def values_of(rows: Sequence[Score], measure: str, split: str) -> dict[str, floa
 
 
 class Comparisons:
-    """All that is said of differences between the systems of a plan, on the gated measures.
+    """All comparisons between systems, on the gated measures of a suite.
 
-    Measures in `unproven` rest on a judge that is not calibrated, and are advisory whatever the suite says.
+    Measures in `uncalibrated` rest on a judge that is not calibrated, and are advisory whatever the suite says.
     """
 
-    def __init__(self, plan: Plan, rows: Rows, uncalibrated: Collection[str] = ()) -> None:
-        self.plan, self.rows, self.uncalibrated = plan, rows, uncalibrated
-        self.suite = plan.suite
-        self.split = plan.suite.evaluate.split
+    def __init__(self, suite: Suite, systems: Sequence[System], rows: Rows, uncalibrated: Collection[str] = ()) -> None:
+        self.suite, self.systems, self.rows, self.uncalibrated = suite, systems, rows, uncalibrated
+        self.split = suite.evaluate.split
 
     def gains(self) -> list[Comparison]:
-        """Every system that could be served against `untuned`, on every gated measure, as one family."""
-        pairs = self.served()
+        """Compare every deployable system with `untuned`, on every gated measure, as one family."""
+        pairs = self.deployable()
         if not pairs:
             return []
         limit = self.suite.failure_limit
         return stats.compare("gain", pairs, failure_limit=limit, alpha=ALPHA, resamples=RESAMPLES)
 
-    def served(self) -> list[stats.Paired]:
-        """Every system that could be served beside `untuned`, on every gated measure."""
-        return self._pairs([one for one in self.plan.systems if one.name != UNTUNED and one.name not in BOUNDS])
+    def deployable(self) -> list[stats.Paired]:
+        """Pair every deployable system with `untuned`, on every gated measure."""
+        return self._pairs(self._deployable())
+
+    def _deployable(self) -> list[System]:
+        return [system for system in self.systems if system.name != UNTUNED and not system.is_bound]
 
     def advisory(self) -> list[Comparison]:
         """What LLMs judged, against `untuned`, on the questions that both answered: a family of its own."""
-        served = [system for system in self.plan.systems if system.name != UNTUNED and system.name not in BOUNDS]
         judged = {measure: 0.0 for measure in self.suite.measures if measure.is_judged}
-        pairs = [_on_common(pair) for pair in self._pairs(served, judged | self._uncalibrated())]
+        pairs = [_on_common(pair) for pair in self._pairs(self._deployable(), judged | self._uncalibrated())]
         pairs = [pair for pair in pairs if pair.values]
         if not pairs:
             return []
@@ -75,7 +73,7 @@ class Comparisons:
 
     def claims(self) -> list[RecipeClaim]:
         """What several seeds of a candidate say about its recipe."""
-        candidates = [system for system in self.plan.systems if system.role == "candidate"]
+        candidates = [system for system in self.systems if system.role == "candidate"]
         return seeds.recipe_claims(self._pairs(candidates), failure_limit=self.suite.failure_limit, alpha=ALPHA)
 
     def effects(self) -> list[Effect]:
@@ -94,17 +92,15 @@ class Comparisons:
     def _cells(self, measure: Measure) -> dict[frozenset[str], list[dict[str, float | None]]]:
         cells: dict[frozenset[str], list[dict[str, float | None]]] = {}
         names = combinations_of(self.suite.factorial)
-        for system in self.plan.systems:
+        for system in self.systems:
             if system.name == UNTUNED or system.name in names:
                 values = self._values(system, measure)
                 if values:
                     cells.setdefault(frozenset(system.tunes), []).append(values)
         return cells
 
-    def _pairs(
-        self, systems: Sequence[SystemPlan], margins: Mapping[Measure, float] | None = None
-    ) -> list[stats.Paired]:
-        untuned = self.plan.system(UNTUNED)
+    def _pairs(self, systems: Sequence[System], margins: Mapping[Measure, float] | None = None) -> list[stats.Paired]:
+        untuned = next(system for system in self.systems if system.name == UNTUNED)
         found = []
         for measure, margin in (self._gated() if margins is None else margins).items():
             baseline = self._values(untuned, measure)
@@ -118,7 +114,7 @@ class Comparisons:
                     )
         return found
 
-    def _values(self, system: SystemPlan, measure: Measure) -> dict[str, float | None]:
+    def _values(self, system: System, measure: Measure) -> dict[str, float | None]:
         return values_of(self.rows[system.label], str(measure), self.split)
 
 

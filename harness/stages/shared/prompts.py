@@ -20,7 +20,7 @@ EXAMPLE_PASSAGES = (
 )
 
 
-class Kind(NamedTuple):
+class QueryPrompt(NamedTuple):
     """How one kind of query is asked for: what the prompt says first, the label of a query, and three examples."""
 
     intro: str
@@ -28,8 +28,8 @@ class Kind(NamedTuple):
     examples: tuple[str, str, str]
 
 
-SYNTHESIS: dict[str, Kind] = {
-    "question": Kind(
+SYNTHESIS: dict[str, QueryPrompt] = {
+    "question": QueryPrompt(
         "Each passage is followed by one question that it answers, asked by somebody who has not read it.",
         "Question",
         (
@@ -38,7 +38,7 @@ SYNTHESIS: dict[str, Kind] = {
             "How long did letters to the islands take when the harbour was frozen?",
         ),
     ),
-    "keyword": Kind(
+    "keyword": QueryPrompt(
         "Each passage is followed by the few search words with which somebody would look for it.",
         "Search words",
         (
@@ -47,7 +47,7 @@ SYNTHESIS: dict[str, Kind] = {
             "winter island mail delay 1911 ferry",
         ),
     ),
-    "claim": Kind(
+    "claim": QueryPrompt(
         "Each passage is followed by one short statement of what it says.",
         "Statement",
         (

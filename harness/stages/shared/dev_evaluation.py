@@ -1,4 +1,4 @@
-"""What a look at dev is made of, for the choice of checkpoints only: what is reported comes from `scoring`."""
+"""Dev evaluations, for choosing checkpoints only; reported scores come from `scoring`."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from harness.hashing import by_hash
 from harness.values.grades import relevant_grades
 from harness.values.records import Qrels
 
-LOOK_CUTOFF = 10
+DEV_CUTOFF = 10
+DEV_INPUTS = ("dev_run", "dev_queries", "dev_qrels")
+"""Inputs of a training that chooses a checkpoint on dev."""
 
 
 def judged_sample(queries: Iterable[str], qrels: Qrels, count: int) -> list[str]:
-    """At most so many of the queries that have a relevant document, in an order that their ids do not tell."""
+    """Return at most `count` of the queries with a relevant document, in an order independent of their ids."""
     return by_hash(key for key in queries if relevant_grades(qrels.get(key, {})))[:count]
 
 

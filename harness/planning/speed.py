@@ -1,0 +1,137 @@
+"""How fast stage calls are: the speed class of a call, and the rates that a store has measured by class.
+
+What the time of a call depends on is declared by its stage; see `stages.SpeedRule`.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from harness import provenance
+from harness.planning.graph import PlannedCall
+from harness.stages import STAGES, load_stage
+from harness.store import FolderStore
+from harness.values.records import DEV_EVALUATION_SECONDS, StageCall
+
+STARTUP_SECONDS = 2.0
+"""A guess at what the child of a call needs before it begins to work."""
+MODEL_INPUTS = ("model", "adapter")
+"""Inputs that are models: how fast a tuned one is depends on what it was tuned from."""
+
+
+class UnitRate(NamedTuple):
+    """Units a second. `measured`: on calls of the same speed class; otherwise it is a guess."""
+
+    units: float
+    measured: bool
+
+
+class Speed(NamedTuple):
+    """The speed class of a call: calls that are equal in all of it take the same time for a unit.
+
+    `kind` holds stage, device, and what kind of work it is; `detail` the machine, the models, and the size of a unit;
+    `endpoint` says whether a model that runs elsewhere is asked.
+    """
+
+    kind: str
+    detail: str
+    endpoint: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.kind} | {self.detail}"
+
+
+def speed_of(call: StageCall, calls: Mapping[str, PlannedCall]) -> Speed:
+    """Return the speed class of a call; `calls` are those of its plan."""
+    stage, rule = load_stage(call.stage), load_stage(call.stage).speed
+    models, sizes = set(call.models.values()), _settings(call.spec, rule.size)
+    for name in MODEL_INPUTS:
+        if maker := calls.get(call.inputs.get(name, "")):
+            models |= set(maker.call.models.values())
+    for name, keys in rule.inputs.items():
+        if maker := calls.get(call.inputs.get(name, "")):
+            sizes += [f"{name}.{text}" for text in _settings(maker.call.spec, keys)]
+    kind, endpoint = [call.stage, call.device, *_settings(call.spec, rule.kind)], stage.asks_endpoint(call.spec)
+    if endpoint:
+        kind.append("endpoint")
+        sizes.append(f"model {call.spec['endpoint']['model']}")
+    elif call.device != "any":
+        sizes.insert(0, provenance.machine_class())
+    detail = "; ".join([*sizes, *(model[:12] for model in sorted(models))])
+    return Speed("; ".join(kind), detail, endpoint)
+
+
+def asks_endpoint(call: StageCall) -> bool:
+    """Whether a call asks a model that runs elsewhere."""
+    return load_stage(call.stage).asks_endpoint(call.spec)
+
+
+def _settings(spec: Mapping[str, Any], keys: Sequence[str]) -> list[str]:
+    """What a spec says under these dotted keys, as far as it has them."""
+    found = []
+    for dotted in keys:
+        value: Any = spec
+        for key in dotted.split("."):
+            value = value.get(key) if isinstance(value, Mapping) else None
+        if value is not None:
+            found.append(f"{dotted} {value}")
+    return found
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Units a second that a store has measured, by speed class and by kind of work."""
+
+    classes: Mapping[Speed, float]
+    kinds: Mapping[str, float]
+
+    def of(self, call: StageCall, calls: Mapping[str, PlannedCall]) -> UnitRate:
+        """Return the rate of a planned call: that of its class if it was timed.
+
+        Otherwise it is a guess: the same kind of work with other models or on another machine, or the first guess that
+        the stage declares.
+        """
+        speed = speed_of(call, calls)
+        if speed in self.classes:
+            return UnitRate(self.classes[speed], True)
+        return UnitRate(self.kinds.get(speed.kind) or load_stage(call.stage).rate, False)
+
+
+def rates(store: FolderStore) -> Rates:
+    """Return the units a second of what this store has timed, all calls of a class taken together.
+
+    The start of a child and the dev evaluations of a training are taken off, so that a small sample speaks for a large
+    call; never more than half of the rest, as a call that is over at once would seem infinitely fast.
+    """
+    classes: dict[Speed, tuple[float, float]] = defaultdict(lambda: (0.0, 0.0))
+    kinds: dict[str, tuple[float, float]] = defaultdict(lambda: (0.0, 0.0))
+    for speed, facts in _timed(store):
+        worked = max(facts["seconds"] - facts.get("notes", {}).get(DEV_EVALUATION_SECONDS, 0.0), 0.0)
+        seconds = max(worked - STARTUP_SECONDS, worked / 2)
+        classes[speed] = (classes[speed][0] + facts["units"], classes[speed][1] + seconds)
+        kinds[speed.kind] = (kinds[speed.kind][0] + facts["units"], kinds[speed.kind][1] + seconds)
+    return Rates(
+        {speed: units / seconds for speed, (units, seconds) in classes.items()},
+        {kind: units / seconds for kind, (units, seconds) in kinds.items()},
+    )
+
+
+def timed_classes(store: FolderStore) -> set[Speed]:
+    """Return the speed classes that this store has timed."""
+    return {speed for speed, _ in _timed(store)}
+
+
+def _timed(store: FolderStore) -> Iterator[tuple[Speed, dict[str, Any]]]:
+    """Facts of calls that say how fast a stage is, with their class; answers that came from a cache do not.
+
+    Artifacts of versions that wrote two values instead of three say nothing: their classes were others.
+    """
+    for facts in store.all_facts():
+        values = facts.get("speed", ())
+        if facts.get("units") and facts.get("seconds", 0) > 0 and facts.get("stage") in STAGES and len(values) == 3:
+            speed = Speed(*values)
+            if not speed.endpoint or facts.get("llm_calls"):
+                yield speed, facts

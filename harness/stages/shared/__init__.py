@@ -1,0 +1,1 @@
+"""What several stages need. Every module beside this package is a stage."""

@@ -1,0 +1,57 @@
+"""Keys of `harness/suite-1` and their names since `harness/suite-2`. Values and meanings are the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+SCHEMA, OLD_SCHEMA = "harness/suite-2", "harness/suite-1"
+EACH = "*"
+"""Stands for every key: the names of candidates."""
+KeyPath = tuple[str | int, ...]
+"""Keys and numbers from the top of a suite to a setting."""
+_RETRIEVER = {"mini_batch": "micro_batch_size", "candidates": "list_size"}
+RENAMED: Mapping[KeyPath, Mapping[str, str]] = {
+    (): {"reference_rows": "baseline_rows"},
+    ("recipes", "retriever"): _RETRIEVER,
+    ("candidates", EACH, "retriever"): _RETRIEVER,
+    ("limits",): {"max_usd": "max_build_usd"},
+    ("llm", "judge"): {"bar": "min_auroc", "cut": "accepted_from"},
+}
+"""New names by old ones, by the section that they stand in."""
+
+
+def upgraded(suite: Any) -> tuple[Any, dict[KeyPath, KeyPath]]:
+    """Return a suite with the keys of today, and which path of it was written as which; only suite-1 is changed.
+
+    A key that is there under both names stays as it is, so that the old one is found to be unknown.
+    """
+    if not isinstance(suite, Mapping) or suite.get("schema") != OLD_SCHEMA:
+        return suite, {}
+    written: dict[KeyPath, KeyPath] = {}
+    return _renamed({**suite, "schema": SCHEMA}, (), written), written
+
+
+def new_name(section: KeyPath, key: str) -> str | None:
+    """Return the name that a key of suite-1 has today; None if it was not renamed."""
+    return next((names[key] for at, names in RENAMED.items() if _matches(at, section) and key in names), None)
+
+
+def _renamed(value: Any, at: KeyPath, written: dict[KeyPath, KeyPath]) -> Any:
+    if not isinstance(value, Mapping):
+        return value
+    return dict(_items(value, at, written))
+
+
+def _items(value: Mapping[Any, Any], at: KeyPath, written: dict[KeyPath, KeyPath]) -> Iterator[tuple[Any, Any]]:
+    for key, item in value.items():
+        name = new_name(at, key) if isinstance(key, str) else None
+        if name is not None and name not in value:
+            written[(*at, name)] = (*at, key)
+            yield name, item
+        else:
+            yield key, _renamed(item, (*at, key), written)
+
+
+def _matches(pattern: Sequence[str | int], at: Sequence[str | int]) -> bool:
+    return len(pattern) == len(at) and all(one in (EACH, key) for one, key in zip(pattern, at, strict=True))
