@@ -24,9 +24,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
-from harness.report.boardpage import render_page
-from harness.report.html import render_html
-from harness.report.insight_files import render_diagnosis_html
+from harness.report.render.boards import render_page
+from harness.report.render.html import render_diagnosis_html, render_html
 
 pytestmark = pytest.mark.browser
 

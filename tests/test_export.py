@@ -25,7 +25,7 @@ from harness.hashing import digest_of
 from harness.models.loaders import EMBEDDED, EMBEDDED_PREFIX, load_bi_encoder, load_cross_encoder, load_generator
 from harness.planning.graph import Plan
 from harness.planning.plan import build_plan
-from harness.report.card import UPSTREAM
+from harness.report.render.card import UPSTREAM
 from harness.stages.common import encode
 from harness.stages.prompts import question_turn
 from harness.store import MANIFEST, FolderStore

@@ -8,12 +8,12 @@ from xml.etree.ElementTree import Element
 
 import outcomes
 import pytest
-
 from harness.report.forest import PANELS, Forest, draw, forests
-from harness.report.markdown import pictures_of
-from harness.report.sources import source
-from harness.report.svg import SVG, XLINK
 from harness.report.tables import difference_text
+
+from harness.report.charts.svg import SVG, XLINK
+from harness.report.render.markdown import outcome_pictures
+from harness.report.render.templates import source
 from harness.report.view import NOT_DEPLOYABLE, view
 from harness.values.findings import Outcome
 
@@ -149,7 +149,7 @@ def test_without_a_comparison_there_is_no_picture() -> None:
 
 
 def test_it_is_the_first_picture_beside_the_text_and_stands_alone() -> None:
-    first, *others = pictures_of(outcomes.normal(), "charts")
+    first, *others = outcome_pictures(outcomes.normal(), "charts")
     assert first.path == "charts/gains.svg"
     assert first.svg == draw(only(outcomes.normal()), source("chart.css"))
     assert "prefers-color-scheme: dark" in first.svg

@@ -16,8 +16,8 @@ import pytest
 from harness.errors import ConfigError
 from harness.gates import gate as gate_module
 from harness.gates.gate import Terms, judge
-from harness.report.gates import as_json, heading, markdown, remarks, sentence, table, told
-from harness.report.junit import junit
+from harness.report.content.gates import as_json, heading, remarks, sentence, table
+from harness.report.render.junit import junit
 from harness.results.baselines import Baseline
 from harness.results.score_tables import tables_of
 from harness.statistics.verdicts import Gated, Gating, Standing

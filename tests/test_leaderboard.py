@@ -24,9 +24,10 @@ from harness.experiments import leaderboard
 from harness.gates import gating
 from harness.planning.comparisons import Comparisons
 from harness.planning.plan import build_plan
-from harness.report.boardpage import BAR, LINE, _bar, _line, render_page
-from harness.report.boards import cost_class, render_boards, standing
-from harness.report.hostile import plain
+from harness.report.content.boards import cost_class, standing
+from harness.report.render.boards import BAR, LINE, _bar, _line, render_page
+from harness.report.render.markdown import render_boards
+from harness.report.untrusted import plain
 from harness.results import baselines
 from harness.suite import builtin
 from harness.values.boards import Board, Past

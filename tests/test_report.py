@@ -17,13 +17,14 @@ from rich.console import Console
 from syrupy.assertion import SnapshotAssertion
 
 from harness import report
-from harness.report import figures
-from harness.report.markdown import escaped, fenced, pictures_of, render_markdown
-from harness.report.tables import quality
-from harness.report.terminal import render, split
-from harness.report.values import Cell, Column, Table
+from harness.report import format as figures
+from harness.report.content.outcome import quality
+from harness.report.content.reading import warnings
+from harness.report.model import Cell, Column, Table
+from harness.report.render.markdown import outcome_pictures, render_markdown
+from harness.report.render.templates import escaped, fenced
+from harness.report.render.terminal import render, split
 from harness.report.view import view
-from harness.report.words import headline, warnings
 from harness.values.findings import Outcome
 
 CASES: dict[str, Callable[[], Outcome]] = {
@@ -463,7 +464,7 @@ def test_write_reports_replaces_the_file_whole(tmp_path: Path) -> None:
     folder = tmp_path / "new" / "folder"
     assert report.write_reports(outcomes.normal(), folder)[:2] == [folder / "report.md", folder / "report.html"]
     report.write_reports(outcomes.no_op(), folder)
-    text = render_markdown(outcomes.no_op(), pictures_of(outcomes.no_op(), "charts"))
+    text = render_markdown(outcomes.no_op(), outcome_pictures(outcomes.no_op(), "charts"))
     assert (folder / "report.md").read_text(encoding="utf-8") == text
     assert {path.name for path in folder.iterdir()} == {"report.md", "report.html", "charts"}
 

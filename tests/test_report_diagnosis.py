@@ -16,6 +16,13 @@ import diagnosed as built
 import explored
 import outcomes
 import pytest
+from harness.report.insight_files import (
+    render_diagnosis_html,
+    render_diagnosis_markdown,
+    render_growth_markdown,
+)
+from harness.report.learning_curve import grown, growth_pictures
+from harness.report.plots import LONGEST, Bar, Bars, Dot, Line, draw
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
@@ -26,21 +33,13 @@ from test_report_html import Page, squeezed
 
 from harness import report
 from harness.report import advice, aftermath, amounts, diagnosis_pictures, elsewhere, figures, loss, plots
-from harness.report.contents import contents
-from harness.report.diagnosis import diagnosed
-from harness.report.html import render_html
-from harness.report.insight_files import (
-    diagnosis_pictures_of,
-    growth_pictures_of,
-    render_diagnosis_html,
-    render_diagnosis_markdown,
-    render_growth_markdown,
-)
-from harness.report.learning_curve import grown, growth_pictures
-from harness.report.markdown import escaped, pictures_of, render_markdown
-from harness.report.plots import LONGEST, Bar, Bars, Dot, Line, draw
-from harness.report.sections import Section
-from harness.report.terminal import print_section, render, render_diagnosis, render_learning_curve
+from harness.report.content.diagnosis import diagnosed
+from harness.report.content.outcome import contents
+from harness.report.model import Section
+from harness.report.render.html import render_html
+from harness.report.render.markdown import outcome_pictures, render_markdown
+from harness.report.render.templates import escaped
+from harness.report.render.terminal import print_section, render, render_diagnosis, render_learning_curve
 from harness.report.view import view
 from harness.values.findings import Outcome
 from harness.values.frozen import Frozen
@@ -69,7 +68,7 @@ def on_terminal(diagnosis: Diagnosis, width: int = 120, verbose: bool = False) -
 
 
 def markdown(diagnosis: Diagnosis) -> str:
-    return render_diagnosis_markdown(diagnosis, diagnosis_pictures_of(diagnosis, "charts"))
+    return render_diagnosis_markdown(diagnosis, diagnosis_outcome_pictures(diagnosis, "charts"))
 
 
 @cache
@@ -207,7 +206,7 @@ def test_hostile_text_becomes_no_link_and_no_tag_of_markdown() -> None:
     inner = [one for token in tokens for one in token.children or ()]
     assert [one for one in inner if one.type in ("link_open", "html_inline")] == []
     assert {one.attrs["src"] for one in inner if one.type == "image"} == {
-        file.path for file in diagnosis_pictures_of(built.diagnosis(), "charts")
+        file.path for file in diagnosis_outcome_pictures(built.diagnosis(), "charts")
     }
 
 
@@ -519,7 +518,7 @@ def test_aftermath_on_a_terminal(verbose: bool, snapshot: SnapshotAssertion) -> 
 
 
 def test_aftermath_in_markdown(snapshot: SnapshotAssertion) -> None:
-    text = render_markdown(built.outcome(), pictures_of(built.outcome(), "charts"))
+    text = render_markdown(built.outcome(), outcome_pictures(built.outcome(), "charts"))
     begins, ends = (text.index(title) for title in ("## What the gains return", "## Tuning several parts"))
     assert text[begins:ends] == snapshot
     whole_tables(text)
@@ -672,7 +671,7 @@ def test_growth_on_a_terminal(snapshot: SnapshotAssertion) -> None:
 
 
 def test_growth_in_markdown(snapshot: SnapshotAssertion) -> None:
-    text = render_growth_markdown(built.curve(), growth_pictures_of(built.curve(), "charts"))
+    text = render_growth_markdown(built.curve(), growth_outcome_pictures(built.curve(), "charts"))
     assert text == snapshot
     whole_tables(text)
 

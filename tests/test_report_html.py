@@ -19,6 +19,10 @@ import explored
 import outcomes
 import pocket
 import pytest
+from harness.report.cellparts import difference, sort_key
+from harness.report.pagetables import PAD, WIDTH, page_table
+from harness.report.ticks import ticks
+from harness.report.tradeoff import Picture, Point, _fronted, pictures
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -26,18 +30,14 @@ from harness import report
 from harness.data import formats
 from harness.errors import ConfigError
 from harness.report import amounts, charts, figures
-from harness.report.cellparts import difference, sort_key
-from harness.report.contents import contents
+from harness.report.content.outcome import contents
+from harness.report.content.summary import summarise
 from harness.report.explorer import ANSWER, LISTED, PASSAGE, Evidence, pack
-from harness.report.hostile import cut, plain
-from harness.report.html import render_html
-from harness.report.lede import lede
-from harness.report.markdown import pictures_of, render_markdown
-from harness.report.pagetables import PAD, WIDTH, page_table
-from harness.report.sources import source
-from harness.report.ticks import ticks
-from harness.report.tradeoff import Picture, Point, _fronted, pictures
-from harness.report.values import Cell, Column, Table
+from harness.report.model import Cell, Column, Table
+from harness.report.render.html import render_html
+from harness.report.render.markdown import outcome_pictures, render_markdown
+from harness.report.render.templates import source
+from harness.report.untrusted import cut, plain
 from harness.report.view import view
 from harness.results import query_details as gathered
 from harness.results.outcomes import ANSWER_COLUMNS, SCORE_COLUMNS, write_page
@@ -260,7 +260,7 @@ def test_without_texts_the_page_says_what_is_missing() -> None:
 
 
 def test_the_answer_names_what_paid_its_cost_and_what_it_holds_for() -> None:
-    said = lede(view(outcomes.normal()))
+    said = summarise(view(outcomes.normal()))
     assert said.tone == "improved"
     assert said.first == "Tuning the retriever paid: retriever (seed 0) improved ndcg@10 by +0.041 [+0.012, +0.070]."
     assert "14 min 05 s" in said.rest[0]
@@ -268,7 +268,7 @@ def test_the_answer_names_what_paid_its_cost_and_what_it_holds_for() -> None:
 
 
 def test_the_answer_claims_nothing_where_nothing_was_told() -> None:
-    said = lede(view(outcomes.few_groups()))
+    said = summarise(view(outcomes.few_groups()))
     assert said.tone == "inconclusive"
     assert said.first == "No candidate is shown to improve on untuned."
     assert "2 inconclusive" in said.rest[0]
@@ -276,7 +276,7 @@ def test_the_answer_claims_nothing_where_nothing_was_told() -> None:
 
 
 def test_the_answer_speaks_of_recipes_where_seeds_allow_it() -> None:
-    said = lede(view(outcomes.several_seeds()))
+    said = summarise(view(outcomes.several_seeds()))
     assert "over 3 seeds" in said.first
     assert "about the recipes" in said.rest[-1]
 
@@ -288,7 +288,7 @@ def test_a_gain_with_a_loss_is_not_called_paid() -> None:
         row.model_copy(update=lost) if (row.system, row.measure) == ("retriever", "utility") else row
         for row in base.comparisons
     ]
-    said = lede(view(base.model_copy(update={"comparisons": tuple(rows)})))
+    said = summarise(view(base.model_copy(update={"comparisons": tuple(rows)})))
     assert said.first == "No candidate is shown to improve on untuned without a loss elsewhere."
     assert any("but lost utility by -0.200" in line for line in said.rest)
 
@@ -300,14 +300,14 @@ def test_several_that_paid_are_counted_and_not_ranked_as_tested() -> None:
         row.model_copy(update=better) if (row.system, row.measure) == ("retriever-judged", "ndcg@10") else row
         for row in base.comparisons
     ]
-    said = lede(view(base.model_copy(update={"comparisons": tuple(rows)})))
+    said = summarise(view(base.model_copy(update={"comparisons": tuple(rows)})))
     start = "2 of 2 candidates improved on untuned, retriever-judged (seed 0) the most: ndcg@10 by +0.100"
     assert said.first.startswith(start)
     assert any("not tested against each other" in line for line in said.rest)
     # What nobody has to tune and gained more stands in the same sentence.
     more = {"difference": 0.2, "low": 0.1, "high": 0.3, "verdict": "improved"}
     rows = [row.model_copy(update=more) if (row.system, row.measure) == ("bm25", "ndcg@10") else row for row in rows]
-    said = lede(view(base.model_copy(update={"comparisons": tuple(rows)})))
+    said = summarise(view(base.model_copy(update={"comparisons": tuple(rows)})))
     assert said.first.startswith(start)
     assert said.first.endswith("; without any tuning bm25 improved ndcg@10 by +0.200 [+0.100, +0.300].")
 
@@ -316,14 +316,14 @@ def test_a_reference_row_that_gained_more_is_named() -> None:
     base = outcomes.few_groups()
     better = {"difference": 0.2, "low": 0.1, "high": 0.3, "verdict": "improved"}
     rows = [row.model_copy(update=better) if row.system == "bm25" else row for row in base.comparisons]
-    said = lede(view(base.model_copy(update={"comparisons": tuple(rows)})))
+    said = summarise(view(base.model_copy(update={"comparisons": tuple(rows)})))
     assert "Without any tuning, ndcg@10 was improved: bm25 by +0.200 [+0.100, +0.300]." in said.rest
 
 
 def test_without_a_candidate_nothing_is_claimed() -> None:
     base = outcomes.normal()
     systems = tuple(info for info in base.systems if info.role == "baseline")
-    assert lede(view(base.model_copy(update={"systems": systems}))).first.startswith("Nothing was tested here")
+    assert summarise(view(base.model_copy(update={"systems": systems}))).first.startswith("Nothing was tested here")
 
 
 # ---- pictures
@@ -404,7 +404,7 @@ def test_markdown_shows_the_same_pictures_as_files(tmp_path: Path) -> None:
         root = ElementTree.fromstring((tmp_path / path).read_text(encoding="utf-8"))
         assert root.get("width")
         assert "prefers-color-scheme: dark" in (root.findtext("{http://www.w3.org/2000/svg}style") or "")
-    assert text == render_markdown(outcome, pictures_of(outcome, "charts"))
+    assert text == render_markdown(outcome, outcome_pictures(outcome, "charts"))
 
 
 # ---- cells

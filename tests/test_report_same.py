@@ -14,7 +14,7 @@ import pytest
 import renderings
 from rich.console import Console
 
-from harness.report.terminal import render
+from harness.report.render.terminal import render
 from harness.results import outcomes
 
 GOLDEN = Path(__file__).parent / "golden"

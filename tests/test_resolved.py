@@ -6,8 +6,8 @@ import outcomes as invented
 import pocket
 import pytest
 
-from harness.report.details import resolved as table
-from harness.report.markdown import render_markdown
+from harness.report.content.details import resolved as table
+from harness.report.render.markdown import render_markdown
 from harness.report.view import view
 from harness.suite.recipes import RerankerRecipe, RetrieverRecipe
 from harness.suite.resolved import resolved

@@ -113,7 +113,7 @@ class GateItem(pytest.Item):
         self.judged = _session(self.config).judged(self.path)
 
     def runtest(self) -> None:
-        from harness.report.gates import sentence
+        from harness.report.content.gates import sentence
 
         found = self._mine(self.judged.gating)
         for one in found:
