@@ -16,8 +16,9 @@ import pytest
 from harness.errors import ConfigError
 from harness.gates import gate as gate_module
 from harness.gates.gate import Terms, judge
-from harness.report.content.gates import as_json, heading, remarks, sentence, table
+from harness.report.content.gates import as_json, heading, remarks, sentence, sentences, table
 from harness.report.render.junit import junit
+from harness.report.render.markdown import render_gating
 from harness.results.baselines import Baseline
 from harness.results.score_tables import tables_of
 from harness.statistics.verdicts import Gated, Gating, Standing
@@ -499,13 +500,13 @@ def test_the_table_has_a_row_for_each_verdict() -> None:
 def test_what_is_unchanged_is_said_together() -> None:
     side = {**column(BASE), **column(shifted(0.1), WRITTEN), **column(BASE, ("bm25", 0))}
     found = gated({**side, **column(shifted(0.4), ("bm25", 0))}, side)
-    lines = told(found.verdicts)
+    lines = sentences(found.verdicts)
     assert len(lines) == 2
     assert lines[0].startswith(
         "untuned and written (seed 0) are unchanged on ndcg@10: no group of queries differs (margin"
     )
     assert lines[1].startswith("bm25 improved on ndcg@10")
-    assert told([only(gated(column(BASE), column(BASE)))]) == [sentence(only(gated(column(BASE), column(BASE))))]
+    assert sentences([only(gated(column(BASE), column(BASE)))]) == [sentence(only(gated(column(BASE), column(BASE))))]
 
 
 def test_junit_has_a_case_for_each_system_and_gate() -> None:
@@ -541,7 +542,7 @@ def test_json_holds_every_verdict_with_its_sentence() -> None:
 
 def test_markdown_holds_the_table_and_the_sentences() -> None:
     found = story()
-    text = markdown(found)
+    text = render_gating(found)
     assert text.startswith("## Gate of toy cannot compare: ")
     assert text.count("\n| ") == len(found.verdicts) + 2
     assert text.count("\n- ") == len(found.verdicts) + len(remarks(found))
@@ -683,7 +684,7 @@ def test_what_is_new_is_said_together(count: int) -> None:
     rows = {("untuned", 0): {"ndcg@10": BASE}} | {(f"c{number}", 0): {"ndcg@10": BASE} for number in range(count - 1)}
     found = gated(rows)
     assert [one.verdict for one in found.verdicts] == ["new"] * count
-    (line,) = told(found.verdicts)
+    (line,) = sentences(found.verdicts)
     assert line.startswith(f"{count} systems are new on ndcg@10 (untuned, c0" if count > 2 else "2 systems are new on")
     assert line.endswith("): nothing was accepted for them.")
     assert ("9 more)" in line) == (count == 17)

@@ -57,7 +57,8 @@ def summarise(view: View) -> Headline:
     subjects = _subjects(view)
     if not subjects:
         return Headline("", "Nothing was tested: no candidate has a verdict on a gated measure.", ())
-    paid = sorted((one for one in subjects if one.paid), key=lambda one: finite(one.lead.difference) or 0.0)[::-1]
+    improved = [one for one in subjects if one.paid]
+    paid = sorted(improved, key=lambda one: finite(one.lead.difference) or 0.0, reverse=True)
     tail = (*_mixed(subjects), *_untuned_better(view, paid), _certainty(subjects))
     if not paid:
         all_regressed = all(one.on("regressed") for one in subjects)
