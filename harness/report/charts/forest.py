@@ -120,12 +120,7 @@ def _legend(figure: Figure, forest: Forest, place: Places) -> None:
     for verdict in sorted(verdicts, key=_order):
         axes = figure.add_axes((at / place.width, 8 / place.height, 10 / place.width, 10 / place.height))
         axes.set_axis_off()
-        look: dict[str, Any] = {
-            "markersize": SIZE,
-            "markeredgecolor": "none",
-            "color": tone_of(verdict),
-            "clip_on": False,
-        }
+        look: dict[str, Any] = {"markersize": SIZE, "markeredgecolor": "none", "clip_on": False}
         axes.plot([0], [0], MARKERS.get(verdict, "o"), color=tone_of(verdict), **look)
         x, y = (at + 13) / place.width, 13 / place.height
         figure.text(x, y, verdict, fontsize=SMALL, color=colour("muted"), va="center")

@@ -74,13 +74,8 @@ def _mark(axes: Axes, point: ScatterPoint, number: int) -> None:
         axes.vlines(point.cost, point.low, point.high, color=tone, linewidth=1.25, alpha=0.35, zorder=2)
     place = [point.cost], [point.gain]
     if point.front:
-        ring: dict[str, Any] = {
-            "markersize": 15,
-            "markerfacecolor": "none",
-            "markeredgecolor": colour("front"),
-            "alpha": 0.55,
-        }
-        axes.plot(*place, "o", markeredgecolor=colour("front"), **ring, zorder=3)
+        look: dict[str, Any] = {"markersize": 15, "markerfacecolor": "none", "alpha": 0.55, "markeredgewidth": 1.5}
+        axes.plot(*place, "o", markeredgecolor=colour("front"), **look, zorder=3)
     axes.plot(
         *place,
         MARKERS.get(point.verdict, "o"),
