@@ -14,10 +14,7 @@ from xml.etree import ElementTree
 
 import diagnosed as built
 import explored
-import outcomes
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from rich.console import Console
 from syrupy.assertion import SnapshotAssertion
@@ -26,31 +23,22 @@ from test_report_html import Page, squeezed
 
 from harness import report
 from harness.report import format as fmt
-from harness.report.charts import bars as drawing
 from harness.report.charts import diagnosis as charts
-from harness.report.charts.bars import LONGEST
-from harness.report.charts.draw import draw
-from harness.report.charts.values import Bar, Bars, Dot, Line
-from harness.report.content import advice, extras, loss, roi
+from harness.report.content import advice, loss, roi
 from harness.report.content.curve import curve_contents
 from harness.report.content.diagnosis import diagnosed
-from harness.report.content.outcome import contents
-from harness.report.model import Section, within
-from harness.report.render.html import render_diagnosis_html, render_html
+from harness.report.render.html import render_diagnosis_html
 from harness.report.render.markdown import (
     diagnosis_pictures,
     learning_curve_pictures,
-    outcome_pictures,
     render_diagnosis_markdown,
     render_learning_curve_markdown,
-    render_markdown,
 )
 from harness.report.render.templates import escaped
-from harness.report.render.terminal import print_section, render, render_diagnosis, render_learning_curve
+from harness.report.render.terminal import print_section, render_diagnosis, render_learning_curve
 from harness.report.view import view
-from harness.values.findings import Outcome
 from harness.values.frozen import Frozen
-from harness.values.insights import Diagnosis, Funnel, LearningCurve, Place, Prediction
+from harness.values.insights import Diagnosis, LearningCurve, Place
 
 CASES: dict[str, Callable[[], Diagnosis]] = {
     "whole": built.diagnosis,
@@ -328,39 +316,6 @@ def test_what_a_candidate_adds_to_a_query(changes: dict[str, Any], said: str, ce
     assert fmt.cell_text(advice.advice(changed).tables[0].rows[0][-1]) == cell
 
 
-# ---- funnel, headroom, curves
-
-counts = st.lists(st.integers(0, 50), min_size=3, max_size=3).filter(any)
-
-
-@given(counts)
-@settings(max_examples=25)
-def test_the_steps_of_a_funnel_follow_each_other_and_add_up_to_the_whole(numbers: list[int]) -> None:
-    total = sum(numbers)
-    names = ("not in the pool", "not in the context", "in the context")
-    places = tuple(
-        Place(name=name, population="answerable", count=number, share=number / total, low=0.0, high=1.0)
-        for name, number in zip(names, numbers, strict=True)
-    )
-    funnel = Funnel(kind="retrieval", system="untuned", rule="", depth=9, context=3, groups=4, places=places)
-    (picture,) = charts.funnel_pictures(built.diagnosis(funnels=(funnel,)))
-    ((heading, bars),) = picture.groups
-    assert heading == fmt.counted(total, "judged question")
-    assert bars[0].start == 0
-    assert [bar.end for bar in bars[:-1]] == [bar.start for bar in bars[1:]]
-    assert bars[-1].end == pytest.approx(1)
-
-
-def test_places_are_coloured_by_whether_and_where_a_question_is_lost() -> None:
-    answers, retrieval = charts.funnel_pictures(built.diagnosis())
-    tones = {bar.name: bar.tone for _, bars in (*answers.groups, *retrieval.groups) for bar in bars}
-    assert {label for label, tone in tones.items() if tone == "improved"} == {
-        "right", "in the context", "correctly abstained",
-    }  # fmt: skip
-    assert tones["not in the pool"] == tones["not in the context"] == "front"
-    assert tones["abstained"] == "inconclusive"
-
-
 def test_right_answers_without_a_passage_are_told() -> None:
     text = on_terminal(built.diagnosis())
     assert "1 answer with the right content came without any relevant passage" in text
@@ -372,103 +327,6 @@ def test_long_ids_are_cut() -> None:
     funnel = built.funnels()[1].model_copy(update={"places": (place,)})
     cells = loss.funnel(built.diagnosis(funnels=(funnel,))).tables[0].rows[0]
     assert fmt.cell_text(cells[-1]) == "q" * loss.LONGEST_ID + "…"
-
-
-def test_bounds_and_estimates_are_drawn_apart_and_what_is_not_known_is_left_out() -> None:
-    by_name = {picture.name: picture for picture in charts.oracle_pictures(built.diagnosis())}
-    bars = {name: [bar for _, bars in picture.groups for bar in bars] for name, picture in by_name.items()}
-    assert [bar.name for bar in bars["oracle-gains-ndcg-10"]] == ["ideal retriever", "ideal reranker"]
-    assert not any(bar.hollow for bar in bars["oracle-gains-ndcg-10"])
-    assert all(bar.hollow for bar in bars["oracle-gains-exact-match"])
-    assert "not computed" in on_terminal(built.diagnosis())
-    assert "ndcg@10 with an ideal generator: a generator changes no ranks." in on_terminal(built.diagnosis())
-
-
-def test_measures_that_do_not_decide_are_folded_and_not_drawn() -> None:
-    diagnosis = built.diagnosis(measures=("utility",))
-    section = loss.oracle_gains(diagnosis)
-    assert {fmt.cell_text(row[0]) for row in section.tables[0].rows} == {"utility"}
-    assert {fmt.cell_text(row[0]) for row in section.in_full[0].rows} == {"ndcg@10", "exact_match"}
-    assert [picture.name for picture in charts.oracle_pictures(diagnosis)] == ["oracle-gains-utility"]
-    assert "hold for all 11 oracle gains" in section.tables[0].caption
-
-
-def test_the_present_setting_is_marked_in_curve_and_table() -> None:
-    depth, context = charts.curve_pictures(built.diagnosis())
-    assert [dot.tick for dot in depth.dots if dot.now] == ["100"]
-    assert [dot.tick for dot in context.dots if dot.now] == ["3"]
-    texts = [fmt.cell_text(row[0]) for table in loss.curves(built.diagnosis()).in_full for row in table.rows]
-    assert [text for text in texts if "now" in text] == ["100 (now)", "3 (now)"]
-
-
-def test_of_many_answer_measures_only_those_that_decide_are_drawn() -> None:
-    depth, context = built.curves()
-    others = tuple(context.model_copy(update={"measure": name}) for name in ("token_f1", "utility"))
-    many = built.diagnosis(curves=(depth, context, *others))
-    names = [one.name for one in charts.curve_pictures(many)]
-    assert names == ["curve-depth-recall", "curve-context-exact-match", "curve-context-utility"]
-    unknown = built.diagnosis(curves=(depth, others[0]), measures=("ndcg@10",))
-    assert len(charts.curve_pictures(unknown)) == 2
-
-
-PICTURES = {
-    **{one.name: one for one in charts.diagnosis_charts(built.diagnosis())},
-    **{one.name: one for one in charts.learning_charts(built.curve())},
-}
-
-
-@pytest.mark.parametrize("name", PICTURES)
-def test_a_picture_is_clean_svg_with_every_mark_named(name: str) -> None:
-    picture = PICTURES[name]
-    text = draw(picture)
-    assert text == draw(picture)
-    assert "style" not in text
-    root = ElementTree.fromstring(text)
-    ids = [element.get("id") for element in root.iter() if element.get("id")]
-    assert len(ids) == len(set(ids))
-    assert all(one and one.startswith(picture.name) for one in ids)
-    marks = [element.get("aria-label") for element in root.iter() if element.get("class") == "mark"]
-    assert marks == picture.marks
-    painted = [element for element in root.iter() if element.get("fill", "none") not in ("none",) and element.get("d")]
-    assert all((element.get("class") or "").startswith(("f-", "s-")) for element in painted)
-
-
-def test_bars_lie_where_their_numbers_say() -> None:
-    """Read back from the drawing, by the scale that two known bars give."""
-    bars = (
-        Bar("a", 0.0, 0.25, "front", "", "a"), Bar("b", 0.25, 0.75, "improved", "", "b"),
-        Bar("c", 0.75, 0.75, "muted", "", "none"), Bar("d", 0.75, 1.0, "regressed", "", "d"),
-    )  # fmt: skip
-    root = ElementTree.fromstring(draw(Bars("funnel", "s", "t", (("", bars),), shares=True)))
-    found = []
-    for group in root.iter(f"{SVG}g"):
-        if group.get("class") == "mark":
-            (path,) = group.iter(f"{SVG}path")
-            xs = [float(x) for x in re.findall(r"[ML] ([\d.]+)", path.get("d") or "")]
-            found.append((min(xs), max(xs)))
-    width = drawing.WIDTH - drawing.LEFT - drawing.RIGHT
-    assert len(found) == 3
-    for (left, right), bar in zip(found, (bars[0], bars[1], bars[3]), strict=True):
-        assert (left - drawing.LEFT) / width == pytest.approx(bar.start, abs=1e-3)
-        assert (right - drawing.LEFT) / width == pytest.approx(bar.end, abs=1e-3)
-
-
-def test_a_curve_over_orders_of_magnitude_has_few_ticks_and_shows_where_things_stand() -> None:
-    dots = tuple(Dot(at, 0.5, None, None, str(at), str(at), now=at == 90) for at in (1, 2, 3, 5, 10, 50, 90, 100, 500))
-    root = ElementTree.fromstring(draw(Line("curve", "s", "recall", "depth", dots)))
-    texts = [text.text for text in root.iter(f"{SVG}text")]
-    assert "depth, log scale" in texts
-    assert "90" in texts
-    assert "now" in texts
-    assert "100" not in texts
-    assert len([text for text in texts if text and text.isdigit()]) < 9
-
-
-def test_long_names_in_a_picture_are_cut() -> None:
-    bar = Bar("x" * 60, 0.0, 0.5, "front", "1", "told")
-    root = ElementTree.fromstring(draw(Bars("n", "s", "t", (("", (bar,)),))))
-    names = [text.text for text in root.iter(f"{SVG}text") if "x" in (text.text or "")]
-    assert names == ["x" * (LONGEST - 1) + "…"]
 
 
 # ---- files
@@ -507,166 +365,6 @@ def test_the_report_of_an_outcome_shows_its_pictures_where_they_belong(tmp_path:
     assert "![" not in rest
 
 
-# ---- what came after
-
-
-def after(outcome: Outcome, verbose: bool = True, width: int = 120) -> str:
-    sections = contents(outcome).after
-    return shown(lambda console: [print_section(one, console, verbose) for one in sections] and None, width)
-
-
-def test_aftermath_on_a_terminal(snapshot: SnapshotAssertion) -> None:
-    for name, block in blocks(after(built.outcome(), verbose=False, width=80)):
-        assert block == snapshot(name=name)
-
-
-def test_aftermath_in_markdown(snapshot: SnapshotAssertion) -> None:
-    text = render_markdown(built.outcome(), outcome_pictures(built.outcome(), "charts"))
-    whole_tables(text)
-    begins, ends = (text.index(title) for title in ("## Predictions of the diagnosis", "## Tuning several parts"))
-    for name, block in blocks(text[begins:ends].replace("<details>", "")):
-        assert block == snapshot(name=name)
-
-
-@pytest.mark.parametrize("width", [120, 80, 60])
-def test_no_line_of_the_aftermath_is_wider_than_the_terminal(width: int) -> None:
-    assert [line for line in after(built.outcome(), width=width).splitlines() if len(line) > width] == []
-
-
-def test_an_outcome_without_an_aftermath_shows_nothing_of_it() -> None:
-    plain = outcomes.factorial()
-    assert contents(plain).after == ()
-    assert extras.cautions(view(plain)) == ()
-    ids = re.findall(r'<section id="(\w+)"', render_html(plain))
-    assert ids == ["answer", "systems", "cost", "interactions", "verdicts", "ledger", "queries", "data", "reading"]
-
-
-@pytest.mark.parametrize("field", ["diagnosis", "predictions", "roi", "slices", "forgotten"])
-def test_what_is_empty_has_no_section(field: str) -> None:
-    slugs = {"diagnosis": "loss", "predictions": "worth", "roi": "roi", "slices": "slices",
-             "forgotten": "forgetting"}  # fmt: skip
-    every = [section.slug for section in contents(built.outcome()).after]
-    assert every == ["roi", "loss", "worth", "slices", "forgetting"]
-    less = built.outcome(**{field: None if field == "diagnosis" else ()})
-    assert [section.slug for section in contents(less).after] == [one for one in every if one != slugs[field]]
-
-
-@pytest.fixture(scope="module")
-def page() -> str:
-    return render_html(built.outcome())
-
-
-def test_the_page_has_the_sections_in_the_order_of_a_readers_questions(page: str) -> None:
-    ids = re.findall(r'<section id="(\w+)"', page)
-    assert ids == [
-        "answer", "systems", "cost", "roi", "loss", "worth", "slices", "forgetting", "interactions", "verdicts",
-        "ledger", "queries", "data", "reading",
-    ]  # fmt: skip
-
-
-def test_the_page_shows_every_word_of_the_aftermath(page: str) -> None:
-    outcome = built.outcome()
-    words = squeezed(Page(page).words)
-    text = render_markdown(outcome)
-    for one in words_of(contents(outcome).after):
-        assert squeezed(one) in words or all(squeezed(part) in words for part in one.split()), one
-        assert escaped(one) in text, one
-
-
-def test_a_winner_on_average_that_loses_a_slice_is_said_so_at_once() -> None:
-    said = (
-        "On ndcg@10, retriever (seed 0) improved on average (+0.040), but regressed on the slice query kind: keyword "
-        "(-0.061 [-0.102, -0.021] on 58 queries)."
-    )
-    made = contents(built.outcome())
-    assert made.warnings[0] == said
-    (slices,) = (section for section in made.after if section.slug == "slices")
-    assert slices.sentences == (said,)
-    assert fmt.cell_text(slices.tables[0].rows[0][1]) == "query kind: keyword"
-    assert {row[4].tone for row in slices.tables[0].rows} == {"improved", "regressed"}
-    assert len(slices.in_full[0].rows) == len(built.outcome().slices)
-
-
-def test_a_loser_on_average_is_not_said_to_win() -> None:
-    lost = tuple(row.model_copy(update={"verdict": "inconclusive"}) for row in built.outcome().comparisons)
-    (said, *_) = contents(built.outcome(comparisons=lost)).warnings
-    assert said.startswith("On ndcg@10, retriever (seed 0) regressed on the slice query kind: keyword")
-
-
-def test_where_no_slice_tells_anything_there_is_no_first_table() -> None:
-    rows = tuple(row.model_copy(update={"verdict": "inconclusive"}) for row in built.slices())
-    (section,) = (one for one in contents(built.outcome(slices=rows)).after if one.slug == "slices")
-    assert section.tables == ()
-    assert section.sentences == ("No system loses significantly on a slice.",)
-
-
-def test_many_losses_are_named_and_counted() -> None:
-    (lost,) = (row for row in built.slices() if row.verdict == "regressed")
-    many = tuple(lost.model_copy(update={"value": f"v{number}"}) for number in range(7))
-    (said,) = extras.cautions(view(built.outcome(slices=many, forgotten=())))
-    assert "regressed on the slices query kind: v0" in said
-    assert said.endswith("query kind: v2 (-0.061 [-0.102, -0.021] on 58 queries) and 4 more.")
-    systems = tuple(lost.model_copy(update={"system": f"s{number}"}) for number in range(11))
-    told = extras.cautions(view(built.outcome(slices=systems, forgotten=())))
-    assert len(told) == extras.MOST_SENTENCES + 1
-    assert told[-1] == "3 more of this kind: see Slices and forgetting."
-
-
-def test_what_is_forgotten_is_said_and_what_is_not_claims_no_more_than_it_may() -> None:
-    (section,) = (one for one in contents(built.outcome()).after if one.slug == "forgetting")
-    assert section.sentences == (
-        "retriever (seed 0) regressed on other data: ndcg@10 on scifact (test) changed by -0.049 [-0.081, -0.017].",
-    )
-    kept = built.outcome(forgotten=built.forgotten()[1:])
-    (section,) = (one for one in contents(kept).after if one.slug == "forgetting")
-    assert section.sentences[0].startswith("No significant loss on scifact (test); only 'equivalent'")
-
-
-def test_predictions_stand_in_the_order_of_the_advice() -> None:
-    (section,) = (one for one in contents(built.outcome()).after if one.slug == "worth")
-    ndcg, utility, costs = section.tables
-    assert [fmt.cell_text(row[0]) for row in ndcg.rows] == ["1", "2", "5, against", *4 * [fmt.NONE]]
-    assert ndcg.title.endswith("ndcg@10")
-    assert [fmt.cell_text(cell) for cell in utility.rows[0]] == [
-        "1", "generator (seed 0)", "about +0.859", "+0.142 [+0.056, +0.227] improved", "The advice held.",
-    ]  # fmt: skip
-    assert "Predicted on the split dev, gained on test." in ndcg.caption
-    assert utility.caption == ""
-    assert [fmt.cell_text(cell) for cell in costs.rows[0]] == [
-        "generator (seed 0)", "39 min 17 s ($0.033)", "39 min 44 s ($0.033)",
-    ]  # fmt: skip
-
-
-def test_a_prediction_that_failed_says_so() -> None:
-    row = Prediction(system="retriever", seed=0, measure="ndcg@10", verdict="failed", said="cannot be told: no scores")
-    (section,) = (one for one in contents(built.outcome(predictions=(row,))).after if one.slug == "worth")
-    assert [fmt.cell_text(cell) for cell in section.tables[0].rows[0]][2:] == [
-        fmt.NONE, "failed", "Cannot be told: no scores.",
-    ]  # fmt: skip
-
-
-def test_returns_say_who_is_beaten_by_whom() -> None:
-    (section,) = (one for one in contents(built.outcome()).after if one.slug == "roi")
-    ndcg, _ = section.tables
-    fronts = {fmt.cell_text(row[0]): fmt.cell_text(row[-1]) for row in ndcg.rows}
-    assert fronts["retriever (seed 0)"] == "yes"
-    assert fronts["reranker-generator (seed 0)"] == "dominated by retriever (seed 0) and generator (seed 0)"
-    assert section.sentences[0].startswith("ndcg@10: on the front retriever (seed 0), reranker (seed 0)")
-    assert ndcg.notes[-1].startswith("It adds no latency: retriever (seed 0), generator (seed 0) and")
-
-
-def test_hostile_names_of_slices_and_data_become_no_element(page: str) -> None:
-    rows = tuple(row.model_copy(update={"field": explored.ATTACKS[0], "value": explored.ATTACKS[2]})
-                 for row in built.slices())  # fmt: skip
-    lost = tuple(row.model_copy(update={"dataset": explored.ATTACKS[1], "reason": explored.ATTACKS[5]})
-                 for row in built.forgotten())  # fmt: skip
-    outcome = built.outcome(slices=rows, forgotten=lost, diagnosis=built.hostile(explored.ATTACKS))
-    tags = {tag for tag, _ in Page(render_html(outcome)).tags}
-    assert tags == {tag for tag, _ in Page(page).tags}
-    on_screen = shown(lambda console: render(outcome, console, verbose=True))
-    assert not re.search("[\x00-\x08\x0b-\x1f\x7f\u202e\u2066]", on_screen)
-
-
 # ---- more data
 
 
@@ -698,64 +396,6 @@ def test_an_empty_growth_can_be_shown() -> None:
     assert render_learning_curve_markdown(empty)
 
 
-# ---- amounts
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (0.0, "0 %"),
-        (0.0004, "<1 %"),
-        (0.005, "<1 %"),
-        (0.006, "1 %"),
-        (0.351, "35 %"),
-        (1.0, "100 %"),
-        (None, fmt.NONE),
-    ],
-)
-def test_percent(value: float | None, text: str) -> None:
-    assert fmt.percent(value) == text
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [(0.0, "0"), (4.1234, "4.12"), (-0.012345, "-0.0123"), (123456.7, "123,457"), (1e-9, "<0.000001"),
-     (-1e-9, ">-0.000001"), (float("inf"), fmt.NONE)],
-)  # fmt: skip
-def test_ratio(value: float, text: str) -> None:
-    assert fmt.ratio(value) == text
-
-
-@given(st.floats(1e-6, 1e12))
-def test_a_ratio_keeps_three_digits_and_no_exponent(value: float) -> None:
-    text = fmt.ratio(value)
-    assert "e" not in text
-    assert float(text.replace(",", "")) == pytest.approx(value, rel=0.006)
-
-
-@pytest.mark.parametrize(
-    ("bounds", "text"),
-    [((4.0, 1.0, 7.0), f"4 (1{fmt.GLUE}to{fmt.GLUE}7)"), ((4.0, 1.0, None), "4 (at least 1)"),
-     ((4.0, None, 7.0), "4 (at most 7)"), ((4.0, None, None), "4"), ((None, None, None), fmt.NONE)],
-)  # fmt: skip
-def test_a_number_between_bounds(bounds: tuple[float | None, float | None, float | None], text: str) -> None:
-    assert fmt.cell_text(within(*bounds, "queries")) == text
-
-
-@pytest.mark.parametrize(
-    ("text", "shown_text"),
-    [("tune it", "Tune it."), ("is it?", "Is it?"), ("ndcg@10 is low", "ndcg@10 is low."), ("", ""),
-     ("exact_match: more", "exact_match: more."), ("right: all", "Right: all."), (" two\n lines ", "Two lines.")],
-)  # fmt: skip
-def test_sentence(text: str, shown_text: str) -> None:
-    assert fmt.sentence(text) == shown_text
-
-
-def test_a_section_that_says_nothing_is_none() -> None:
-    assert not Section("s", "s", "s")
-    assert Section("s", "s", "s", sentences=("a",))
-
-
 def test_hit_rate_is_shown_where_it_is_not_recall() -> None:
     """Where every question has one relevant document, the two are one."""
     seen = built.diagnosis()
@@ -766,16 +406,3 @@ def test_hit_rate_is_shown_where_it_is_not_recall() -> None:
     for curve, shown in ((alike, False), (other, True)):
         text = markdown(seen.model_copy(update={"curves": (*seen.curves, curve)}))
         assert ("hit_rate" in text) is shown
-
-
-def test_the_slices_of_who_loses_over_all_questions_are_no_news() -> None:
-    seen = built.outcome()
-    lost = next(row for row in seen.slices if row.verdict == "regressed")
-    key = (lost.system, lost.seed, lost.measure)
-    comparisons = tuple(
-        row.model_copy(update={"verdict": "regressed"}) if (row.system, row.seed, row.measure) == key else row
-        for row in seen.comparisons
-    )
-    told = extras.slices(view(seen.model_copy(update={"comparisons": comparisons}))).sentences
-    assert any("regressed over all queries" in line and lost.system in line for line in told)
-    assert not any("regressed on the slice" in line and lost.system in line and lost.measure in line for line in told)

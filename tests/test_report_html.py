@@ -5,9 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import hashlib
-import itertools
 import json
-import math
 import re
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -26,20 +24,12 @@ from harness import report
 from harness.data import formats
 from harness.errors import ConfigError
 from harness.report import format as fmt
-from harness.report.charts.canvas import LOG_FROM, cost_ticks
-from harness.report.charts.draw import draw
-from harness.report.charts.outcome import scatters, with_front
-from harness.report.charts.values import Scatter, ScatterPoint
 from harness.report.content.outcome import contents
-from harness.report.content.summary import summarise
 from harness.report.explorer import ANSWER, LISTED, PASSAGE, Evidence, pack
-from harness.report.model import Cell, Column, Table, Unit, difference, number
 from harness.report.render.html import render_html
 from harness.report.render.markdown import outcome_pictures, render_markdown
-from harness.report.render.page_tables import PAD, WIDTH, page_table
 from harness.report.render.templates import source
 from harness.report.untrusted import cut, plain
-from harness.report.view import view
 from harness.results import query_details as gathered
 from harness.results.outcomes import ANSWER_COLUMNS, SCORE_COLUMNS, write_page
 from harness.values.findings import Outcome
@@ -257,143 +247,6 @@ def test_without_texts_the_page_says_what_is_missing() -> None:
     assert "texts and judgements are missing" in words
 
 
-# ---- the answer
-
-
-def test_the_answer_names_what_paid_its_cost_and_what_it_holds_for() -> None:
-    said = summarise(view(outcomes.normal()))
-    assert said.tone == "improved"
-    assert said.first == "Tuning the retriever paid: retriever (seed 0) improved ndcg@10 by +0.041 [+0.012, +0.070]."
-    assert "14 min 05 s" in said.rest[0]
-    assert "these checkpoints, not about their recipes" in said.rest[-1]
-
-
-def test_the_answer_claims_nothing_where_nothing_was_told() -> None:
-    said = summarise(view(outcomes.few_groups()))
-    assert said.tone == "inconclusive"
-    assert said.first == "No candidate is shown to improve on untuned."
-    assert "2 inconclusive" in said.rest[0]
-    assert "minimum detectable difference" in said.rest[0]
-
-
-def test_the_answer_speaks_of_recipes_where_seeds_allow_it() -> None:
-    said = summarise(view(outcomes.several_seeds()))
-    assert "over 3 seeds" in said.first
-    assert "about the recipes" in said.rest[-1]
-
-
-def test_a_gain_with_a_loss_is_not_called_paid() -> None:
-    base = outcomes.normal()
-    lost = {"difference": -0.2, "low": -0.3, "high": -0.1, "verdict": "regressed"}
-    rows = [
-        row.model_copy(update=lost) if (row.system, row.measure) == ("retriever", "utility") else row
-        for row in base.comparisons
-    ]
-    said = summarise(view(base.model_copy(update={"comparisons": tuple(rows)})))
-    assert said.first == "No candidate is shown to improve on untuned without a loss on another measure."
-    assert any("but lost utility by -0.200" in line for line in said.rest)
-
-
-def test_several_that_paid_are_counted_and_not_ranked_as_tested() -> None:
-    base = outcomes.normal()
-    better = {"difference": 0.1, "low": 0.05, "high": 0.15, "verdict": "improved"}
-    rows = [
-        row.model_copy(update=better) if (row.system, row.measure) == ("retriever-judged", "ndcg@10") else row
-        for row in base.comparisons
-    ]
-    said = summarise(view(base.model_copy(update={"comparisons": tuple(rows)})))
-    start = "2 of 2 candidates improved on untuned, retriever-judged (seed 0) most: ndcg@10 by +0.100"
-    assert said.first.startswith(start)
-    assert any("not tested against each other" in line for line in said.rest)
-    # What nobody has to tune and gained more stands in the same sentence.
-    more = {"difference": 0.2, "low": 0.1, "high": 0.3, "verdict": "improved"}
-    rows = [row.model_copy(update=more) if (row.system, row.measure) == ("bm25", "ndcg@10") else row for row in rows]
-    said = summarise(view(base.model_copy(update={"comparisons": tuple(rows)})))
-    assert said.first.startswith(start)
-    assert said.first.endswith("; without tuning, bm25 improved ndcg@10 by +0.200 [+0.100, +0.300].")
-
-
-def test_a_reference_row_that_gained_more_is_named() -> None:
-    base = outcomes.few_groups()
-    better = {"difference": 0.2, "low": 0.1, "high": 0.3, "verdict": "improved"}
-    rows = [row.model_copy(update=better) if row.system == "bm25" else row for row in base.comparisons]
-    said = summarise(view(base.model_copy(update={"comparisons": tuple(rows)})))
-    assert "Without tuning, ndcg@10 improved: bm25 by +0.200 [+0.100, +0.300]." in said.rest
-
-
-def test_without_a_candidate_nothing_is_claimed() -> None:
-    base = outcomes.normal()
-    systems = tuple(info for info in base.systems if info.role == "baseline")
-    assert summarise(view(base.model_copy(update={"systems": systems}))).first.startswith("Nothing was tested")
-
-
-# ---- pictures
-
-gain_and_cost = st.tuples(st.integers(-9, 9), st.integers(0, 9))
-
-
-@given(st.lists(gain_and_cost, min_size=1, max_size=12))
-def test_the_front_is_what_no_point_beats(numbers: list[tuple[int, int]]) -> None:
-    points = [
-        ScatterPoint(str(n), str(n), "candidate", gain / 10, None, None, "inconclusive", float(cost), "")
-        for n, (gain, cost) in enumerate(numbers)
-    ]
-
-    def beaten(point: ScatterPoint) -> bool:
-        return any(
-            (one.gain >= point.gain and one.cost < point.cost) or (one.gain > point.gain and one.cost <= point.cost)
-            for one in points
-        )
-
-    assert [point.front for point in with_front(points)] == [not beaten(point) for point in points]
-
-
-def drawn(case: str) -> list[Scatter]:
-    return list(scatters(view(CASES[case]())))
-
-
-@each_case
-def test_a_picture_is_clean_svg_with_every_system_named(case: str) -> None:
-    for picture in drawn(case):
-        text = draw(picture)
-        assert text == draw(picture)
-        assert "style" not in text
-        root = ElementTree.fromstring(text)
-        ids = [element.get("id") for element in root.iter() if element.get("id")]
-        assert len(ids) == len(set(ids))
-        assert all(one and one.startswith(picture.name) for one in ids)
-        marks = [element.get("aria-label") for element in root.iter() if element.get("class") == "mark"]
-        assert marks == [point.label for point in picture.points]
-
-
-def test_pictures_take_the_latency_of_what_the_measure_judges() -> None:
-    axes = {picture.name: picture.axis for picture in drawn("normal")}
-    assert axes["ndcg-10-p95"] == "retrieval p95"
-    assert axes["utility-p95"] == "total p95"
-    assert axes["ndcg-10-make"] == "build time"
-
-
-def test_a_paid_endpoint_turns_the_cost_into_dollars() -> None:
-    base = outcomes.normal()
-    rows = tuple(row.model_copy(update={"llm_dollars": 0.5}) for row in base.ledger)
-    found = scatters(view(base.model_copy(update={"ledger": rows})))
-    assert {picture.axis for picture in found if picture.name.endswith("make")} == {"build cost in dollars"}
-
-
-def test_bounds_that_nobody_would_serve_are_not_drawn() -> None:
-    for picture in drawn("normal"):
-        assert not {"closed-book", "oracle-context"} & {point.system for point in picture.points}
-
-
-@given(st.floats(1e-3, 1e5), st.floats(1.05, 1e5), st.sampled_from(["seconds", "milliseconds", "dollars"]))
-def test_ticks_are_few_and_differ(low: float, times: float, unit: Any) -> None:
-    for by_logarithm in (False, times >= LOG_FROM):
-        found = cost_ticks(low, low * times, unit, by_logarithm)
-        assert len(found) <= 7
-        assert len({text for _, text in found}) == len(found)
-        assert all(low * 0.999 <= place <= low * times for place, _ in found)
-
-
 def test_markdown_shows_the_same_pictures_as_files(tmp_path: Path) -> None:
     outcome = outcomes.normal()
     written = report.write_reports(outcome, tmp_path, explored.evidence(outcome))
@@ -406,34 +259,6 @@ def test_markdown_shows_the_same_pictures_as_files(tmp_path: Path) -> None:
         assert root.get("width")
         assert "prefers-color-scheme: dark" in (root.findtext("{http://www.w3.org/2000/svg}style") or "")
     assert text == render_markdown(outcome, outcome_pictures(outcome, "charts"))
-
-
-# ---- cells
-
-
-def test_a_difference_is_drawn_in_parts() -> None:
-    cells = (difference(0.0512, 0.01, 0.09, "improved"), difference(-0.1, None, None, "no claim"), Cell("baseline"))
-    table = page_table(Table("T", (Column("x"),), tuple((cell,) for cell in cells), keys=0), {})
-    parts = [row[0].parts for row in table.lower]
-    assert parts == [("+0.051", "[+0.010, +0.090]", "improved"), None, None]
-    assert [row[0].text for row in table.lower] == ["+0.051 [+0.010, +0.090] improved", "-0.100 no claim", "baseline"]
-
-
-def test_intervals_of_a_column_share_a_scale_and_lie_inside_the_plot() -> None:
-    gains = (difference(0.1, 0.05, 0.15, "improved"), difference(-0.2, -0.4, 0.0, "inconclusive"))
-    columns = (Column("system", "left"), Column("ndcg@10", "left"))
-    table = Table("Gains", columns, tuple((Cell(name), gain) for name, gain in zip("ab", gains, strict=True)))
-    made = page_table(table, {"ndcg@10": 0.02})
-    first, second = (row[1].plot for row in made.lower)
-    assert first is not None
-    assert second is not None
-    assert second.low == PAD
-    assert first.high == WIDTH - PAD
-    assert first.zero == second.zero == second.high
-    assert second.low < second.point < second.high < first.low < first.point < first.high
-    assert first.band is not None
-    assert first.band[0] < first.zero < first.band[1]
-    assert math.isclose(first.band[1] - first.zero, first.zero - first.band[0], abs_tol=0.2)
 
 
 # ---- made again from files
@@ -495,26 +320,3 @@ def test_a_folder_without_an_outcome_gives_no_page(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no outcome here"):
         write_page(tmp_path, tmp_path / "page.html")
     assert not (tmp_path / "page.html").exists()
-
-
-# ---- columns sort by numbers and not by their text
-
-UNITS = [*fmt.WRITERS]
-
-
-@pytest.mark.parametrize("unit", UNITS)
-@given(st.lists(st.floats(-1e6, 1e6), min_size=3, max_size=8, unique=True))
-def test_a_column_sorts_by_its_numbers(unit: Unit, values: list[float]) -> None:
-    """Also where two texts are equal, have different units, or a sign before that of the dollar."""
-    rows = tuple((Cell(str(place)), number(value, unit, " more")) for place, value in enumerate(values))
-    table = page_table(Table("T", (Column("system", "left"), Column("x")), rows), {})
-    keys = [float(row[1].sort) for row in (*table.upper, *table.lower)]
-    ordered = [values[place] for place in sorted(range(len(values)), key=keys.__getitem__)]
-    assert all(one <= other or math.isclose(one, other, rel_tol=1e-8) for one, other in itertools.pairwise(ordered))
-
-
-def test_a_cell_of_words_or_without_a_number_has_no_key() -> None:
-    cells = (Cell("12 apples"), number(None, "ms"), number(float("nan"), "dollars"))
-    table = page_table(Table("T", (Column("x"),), tuple((cell,) for cell in cells), keys=0), {})
-    assert [row[0].sort for row in table.lower] == ["", "", ""]
-    assert [row[0].text for row in table.lower] == ["12 apples", fmt.NONE, fmt.NONE]
