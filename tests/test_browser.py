@@ -303,7 +303,7 @@ def test_an_outcome_that_was_predicted_shows_the_pictures_of_the_loss(opened: OP
     driver = opened(checked, "")
     heads = " ".join(texts(driver, "h2"))
     assert "Where the loss was" in heads
-    assert "What the advice was worth" in heads
+    assert "Predictions of the diagnosis, checked" in heads
     assert driver.get_log("browser") == []
     for width in (1400, 500):
         driver.set_window_size(width, 1000)

@@ -271,7 +271,7 @@ def test_the_change_under_test_is_named() -> None:
     changed = judged.info("untuned", identity="another")
     found = gated(column(BASE), column(BASE), systems=(changed,))
     assert found.changed == ("untuned",)
-    assert remarks(found)[0] == "The change under test, by system identity: untuned."
+    assert remarks(found)[0] == "Changed since the scores were accepted, by system identity: untuned."
     assert remarks(gated(column(BASE), column(BASE)))[0].startswith("No system identity changed")
 
 
@@ -465,14 +465,14 @@ def test_a_sentence_says_all_that_its_verdict_rests_on() -> None:
     assert row is not None
     assert sentence(found) == (
         f"untuned regressed on ndcg@10: {row.difference:+.3f} [{row.low:+.3f}, {row.high:+.3f}] (margin 0.020, "
-        f"120 queries in 40 groups, smallest detectable difference {row.detectable:.3f})."
+        f"120 queries in 40 groups, minimum detectable difference {row.detectable:.3f})."
     )
 
 
 def test_what_could_not_be_told_is_said_not_to_be_evidence() -> None:
     line = sentence(only(gated(column(shifted(0.0, noise=0.3)), column(BASE))))
-    assert line.startswith("untuned, ndcg@10: could not tell: ")
-    assert line.endswith("; this is no evidence that nothing changed.")
+    assert line.startswith("untuned is inconclusive on ndcg@10: ")
+    assert line.endswith("; this is not evidence that nothing changed.")
 
 
 def test_the_heading_names_what_fails() -> None:

@@ -48,6 +48,7 @@ def render(outcome: Outcome, console: Console, verbose: bool = False, folder: Pa
     report = contents(outcome)
     _print_head(report.title, report.subject, console)
     _print_headline(report.headline, console)
+    console.print()
     print_lines(report.by_candidate, console)
     for table in report.answer:
         print_table(table, console, verbose)
