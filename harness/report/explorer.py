@@ -27,7 +27,7 @@ RELEVANT = 20
 PASSAGE, ANSWER, QUESTION, NAME = 400, 1200, 600, 200
 """Where a text is cut, in characters."""
 BUDGET = 2_500_000
-"""Characters of lists, answers and texts, before they are compressed."""
+"""Characters of rankings, answers and texts, before compression."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Packed(NamedTuple):
 
 
 def pack(outcome: Outcome, evidence: Evidence, budget: int = BUDGET) -> Packed:
-    """Gather and compress; queries on which systems differ most get their lists and texts first."""
+    """Gather and compress; queries on which systems differ most get their rankings and texts first."""
     scores = _Scores(outcome, evidence.rows)
     details = _Details(scores.labels, evidence)
     order = sorted(range(len(scores.ids)), key=scores.unrest, reverse=True)

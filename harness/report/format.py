@@ -198,7 +198,7 @@ WRITERS: Mapping[Unit, Callable[[float | None], str]] = {
 
 
 def cell_text(cell: Cell) -> str:
-    """Return a cell as text: its words, or its number with what stands around it."""
+    """Return a cell as text: its words, or its number with the texts around it."""
     if not cell.unit:
         return cell.text
     shown = value_text(cell)

@@ -80,7 +80,7 @@ def _scale(axes: Axes, plot: Bars) -> list[float]:
 
 
 def _grid(axes: Axes, ticks: Sequence[float], top: float, bottom: float) -> None:
-    """Lines behind the bars of a group; its heading stands free of them."""
+    """Draw lines behind the bars of a group, not behind its heading."""
     axes.vlines(ticks, top, bottom, color=colour("grid"), linewidth=1, zorder=0.5)
     axes.vlines(0, top, bottom, color=colour("muted"), linewidth=1, zorder=2.5)
 

@@ -160,7 +160,7 @@ def _of_measure(one: Gated, row: Comparison) -> str:
     why = fmt.bare(one.reason)
     if one.verdict == "inconclusive":
         why = "; ".join(part for part in (why, NO_EVIDENCE) if part)
-    return f"{opening}: {_numbers(row)} ({_rests_on(row)}{_speaks_of(one)}){'; ' + why if why else ''}."
+    return f"{opening}: {_numbers(row)} ({_rests_on(row)}{_about(one)}){'; ' + why if why else ''}."
 
 
 def _numbers(row: Comparison) -> str:
@@ -180,7 +180,7 @@ def _rests_on(row: Comparison) -> str:
     return ", ".join(parts)
 
 
-def _speaks_of(one: Gated) -> str:
+def _about(one: Gated) -> str:
     return {"recipe": ", with the variance between seeds", "checkpoint": ", this checkpoint only"}.get(one.about, "")
 
 

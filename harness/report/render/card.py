@@ -148,8 +148,8 @@ def _gain_table(card: Card, gains: list[Comparison]) -> Table | None:
 def _gains_said(card: Card, gains: list[Comparison]) -> str:
     if not gains:
         return "No gain was tested: the suite gates no measure that was run."
-    told = [f"{row.verdict} on {row.measure}" for row in gains]
-    return f"Against the same pipeline untuned, on the same queries: {fmt.listed(told)}."
+    verdicts = [f"{row.verdict} on {row.measure}" for row in gains]
+    return f"Against the same pipeline untuned, on the same queries: {fmt.listed(verdicts)}."
 
 
 def _scores(card: Card, seen: View) -> Table:

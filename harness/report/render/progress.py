@@ -58,7 +58,7 @@ class Steps:
 
     @contextmanager
     def watch(self, label: str) -> Iterator[Told]:
-        """Show one step: told of its progress until it ends, then a line with its time."""
+        """Show the progress of one step until it ends, then a line with its time."""
         started = time.perf_counter()
         task = self._bar.add_task(label, total=None)
         ended = "failed"
