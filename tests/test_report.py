@@ -126,7 +126,7 @@ def test_no_nan_is_shown() -> None:
 
 def test_best_is_never_a_bound_nor_a_mean_with_failures() -> None:
     table = quality(view(outcomes.failed_candidate()))
-    best = {row[0].text: [cell.text for cell in row if cell.tone == "best"] for row in table.rows}
+    best = {row[0].text: [fmt.cell_text(cell) for cell in row if cell.tone == "best"] for row in table.rows}
     assert best["oracle-context"] == best["closed-book"] == best["few-shot"] == []
     assert best["retriever (seed 0)"] == ["0.601", "0.943", "0.563", "0.167", "0.247", "0.438", "-0.250"]
 
