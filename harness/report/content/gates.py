@@ -130,8 +130,12 @@ def _said_of(groups: Sequence[list[Gated]]) -> str:
         verdict = first.verdict if first.verdict == "failed" else f"{are} {first.verdict}"
         why = fmt.bare(first.reason)
         which = "" if count == 1 else f" ({names})"
-        said = f"{who} {verdict} on {gates}{which}: {why if count == 1 else why.removesuffix(' for it')}."
+        said = f"{who} {verdict} on {gates}{which}: {why if count == 1 else _plural(why)}."
     return join(said, "Advisory: it fails nothing." if first.advisory else "")
+
+
+def _plural(reason: str) -> str:
+    return f"{reason.removesuffix(' it')} them" if reason.endswith(" for it") else reason
 
 
 def _named(names: Sequence[str]) -> str:
