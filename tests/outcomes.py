@@ -10,6 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from outcome_ledger import ANSWER as ANSWER
+from outcome_ledger import MARGINS as MARGINS
+from outcome_ledger import MEASURES as MEASURES
+from outcome_ledger import RANK as RANK
+from outcome_ledger import digest as digest
+from outcome_ledger import ledger as ledger
+from outcome_ledger import ledger_row as ledger_row
+from outcome_ledger import provenance as provenance
+from outcome_ledger import spec as spec
 
 from harness.data import formats
 from harness.results.outcomes import SCORE_COLUMNS
@@ -18,7 +27,6 @@ from harness.values.findings import (
     Comparison,
     DatasetInfo,
     Effect,
-    LedgerRow,
     Outcome,
     RecipeClaim,
     Serving,
@@ -28,10 +36,6 @@ from harness.values.findings import (
 )
 from harness.values.frozen import Verdict
 
-RANK = ("ndcg@10", "recall@100", "mrr@10")
-ANSWER = ("exact_match", "token_f1", "semantic_similarity", "utility")
-MEASURES = RANK + ANSWER
-MARGINS = {"ndcg@10": 0.01, "utility": 0.02}
 DETECTABLE = {"ndcg@10": 0.0273, "utility": 0.0741}
 QUERIES = {"judged": 246, "answers": 120}
 
@@ -69,11 +73,6 @@ COSTS: dict[str, tuple[float, float | None, float | None, float | None]] = {
     "retriever-judged": (412.9, 17.88, 22.69, 1334.4),
 }
 # fmt: on
-
-
-def digest(number: int) -> str:
-    """A digest that is none, but looks like one."""
-    return f"{number * 0x9E3779B97F4A7C15 % 2**64:016x}" * 2
 
 
 def system(name: str, seed: int = 0, **changes: Any) -> SystemInfo:
@@ -132,93 +131,6 @@ def gains(name: str, seed: int = 0) -> list[Comparison]:
             )
         )
     return found
-
-
-def ledger_row(number: int, stage: str, label: str, seconds: float, **changes: Any) -> LedgerRow:
-    values = {"device": "cpu", "peak_memory_mb": 1184.0, "bytes": 40_817_221, "systems": ("untuned",)}
-    return LedgerRow(key=digest(number), stage=stage, label=label, seconds=seconds, **values | changes)
-
-
-def ledger() -> tuple[LedgerRow, ...]:
-    tuned = ("retriever (seed 0)", "retriever-judged (seed 0)")
-    return (
-        ledger_row(11, "index", "index bm25", 3.8, bytes=2_611_040, systems=("bm25", "hybrid"), reused=True),
-        ledger_row(12, "index", "index untuned", 93.6, systems=("hybrid", "untuned", "few-shot"), reused=True),
-        ledger_row(
-            13,
-            "synthesize",
-            "synthesize",
-            431.5,
-            bytes=214_551,
-            llm_calls=612,
-            prompt_tokens=118_204,
-            new_tokens=9_873,
-            systems=tuned[:1],
-            notes={"written": 612, "duplicates": 31, "leaked": 4, "round_trip_dropped": 158, "kept": 419},
-        ),
-        ledger_row(
-            14,
-            "mine",
-            "mine synthetic",
-            12.2,
-            bytes=301_877,
-            systems=tuned[:1],
-            notes={"pairs": 419, "hard": 402, "random": 17, "dropped": 9},
-        ),
-        ledger_row(
-            15,
-            "tune_retriever",
-            "tune_retriever retriever (seed 0)",
-            304.3,
-            peak_memory_mb=3121.4,
-            bytes=90_912_404,
-            systems=tuned[:1],
-            notes={
-                "steps": 28,
-                "loss": {"first": 1.8213, "last": 0.6127},
-                "dev ndcg@10": {"before": 0.5512, "after": 0.5871},
-            },
-        ),
-        ledger_row(
-            16,
-            "tune_retriever",
-            "tune_retriever retriever-judged (seed 0)",
-            309.1,
-            peak_memory_mb=3119.8,
-            bytes=90_912_404,
-            systems=tuned[1:],
-            notes={"steps": 22, "loss": {"first": 1.2034, "last": float("nan")}},
-        ),
-    )
-
-
-def spec() -> dict[str, Any]:
-    return {
-        "schema": "harness/suite-2",
-        "name": "covidqa",
-        "dataset": {"path": "/data/covidqa", "group": {"doc_id_prefix": "-"}},
-        "evaluate": {"split": "test", "generation_queries": 120},
-        "candidates": {
-            "retriever": {"tune": ["retriever"], "pairs": "synthetic"},
-            "retriever-judged": {"tune": ["retriever"], "pairs": "judged"},
-        },
-        "data": {"data_seed": 0},
-        "seeds": [0],
-        "measures": list(MEASURES),
-        "gates": [{"measure": name, "margin": margin} for name, margin in MARGINS.items()],
-        "published": {"untuned": {"ndcg@10": 0.561}, "paper-mnrl": {"ndcg@10": 0.612, "recall@100": 0.951}},
-    }
-
-
-def provenance() -> dict[str, Any]:
-    return {
-        "commit": "3f1c2d9a7b604e5188aa0d3e6a2b9c4f5d6e7081",
-        "dirty": True,
-        "harness": "0.1.0",
-        "command": "harness run covidqa",
-        "machine": {"class": "cpu-2", "cpu": "AMD EPYC 7B13", "cores": 2, "memory": "24 GiB", "gpu": None},
-        "packages": {"torch": "2.9.1", "sentence-transformers": "5.2.0", "ranx": "0.3.21"},
-    }
 
 
 def normal(**changes: Any) -> Outcome:

@@ -24,9 +24,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
-from harness.report.boardpage import render_page
-from harness.report.html import render_html
-from harness.report.insight_files import render_diagnosis_html
+from harness.report.render.boards import render_page
+from harness.report.render.html import render_diagnosis_html, render_html
 
 pytestmark = pytest.mark.browser
 
@@ -304,7 +303,7 @@ def test_an_outcome_that_was_predicted_shows_the_pictures_of_the_loss(opened: OP
     driver = opened(checked, "")
     heads = " ".join(texts(driver, "h2"))
     assert "Where the loss was" in heads
-    assert "What the advice was worth" in heads
+    assert "Predictions of the diagnosis, checked" in heads
     assert driver.get_log("browser") == []
     for width in (1400, 500):
         driver.set_window_size(width, 1000)

@@ -36,7 +36,7 @@ from harness.judge.calibration import Calibration, Terms, calibrate, judge_rows
 from harness.judge.labels import Labelled, read_labels, sample_rows, scale_of
 from harness.llm.asking import Reply
 from harness.llm.scripted import ScriptedChat
-from harness.report.calibrated import render
+from harness.report.render.calibration import render
 from harness.scoring import AnswerSettings, Judging, Scored, measurement_settings
 from harness.suite.spec import Utility
 from harness.values.measures import parse
@@ -542,9 +542,9 @@ def test_a_calibration_is_shown_in_sentences() -> None:
     values = planted(rows, SCALE, 0.1)
     good = printed(calibrated(rows, scripted(rows, values)))
     assert "faithfulness: scripted against people" in good
-    assert "180 rated answers: 162 judged, to 54 turns; 0 failed; 18 not for this measure to judge" in good
+    assert "180 rated answers: 162 judged, to 54 turns; 0 failed; 18 not applicable to this measure" in good
     assert "People accept an answer from 3.25 on their scale of 1 to 4" in good
-    assert "Calibrated: by its interval the AUROC is 0.75 or more" in good
+    assert "Calibrated: the interval of the AUROC lies at or above 0.75" in good
     assert "counted against" not in good
     bad = printed(calibrated(rows, scripted(rows, values, frozenset(one.row_id for one in rows[:60]))))
     assert "54 failed (the answer was empty: 54)" in bad

@@ -25,7 +25,7 @@ from harness.hashing import digest_of
 from harness.models.loaders import EMBEDDED, EMBEDDED_PREFIX, load_bi_encoder, load_cross_encoder, load_generator
 from harness.planning.graph import Plan
 from harness.planning.plan import build_plan
-from harness.report.card import UPSTREAM
+from harness.report.render.card import UPSTREAM
 from harness.stages.shared.common import encode
 from harness.stages.shared.prompts import question_turn
 from harness.store import MANIFEST, FolderStore
@@ -299,8 +299,8 @@ def test_the_card_says_what_was_measured(trial: Trial) -> None:
     assert re.search(rf"\| ndcg@10 \| 0\.\d+ \| {mean:.3f} \| 17 \|", text)
     assert "lists" not in re.findall(r"\| ndcg@10.*", text)[0]
     for wanted in (
-        "One seed speaks for one checkpoint: this one, trained with seed 3",
-        "The test split had been scored 4 times",
+        "The scores are of one checkpoint, trained with seed 3",
+        "The test split has been scored 4 times",
         outcome.dataset.digest, outcome.provenance["git"]["commit"] + " with changes", "1 min 01 s", "steps: 28",
         next(info.identity for info in outcome.systems if info.name == "whole"), "torch | 2.13.0", "17.9 and 22.7 ms",
         "(the data: Apache-2.0)", "rank: 4", "pairs: judged", "A processor, 2 cores",
@@ -337,7 +337,7 @@ def test_other_seeds_and_no_ops_are_told(trial: Trial) -> None:
     trial.tell(recipe_claims=(claim,), systems=systems, split="dev")
     text = card_of(trial.export())[1]
     assert "Over 3 seeds of the recipe, ndcg@10: +0.020 [-0.010, +0.050], inconclusive." in text
-    assert "Its lists are identical to those of untuned." in text
+    assert "Its rankings are identical to those of untuned." in text
     assert "Scored on the split dev" in text
 
 

@@ -9,12 +9,16 @@ from xml.etree.ElementTree import Element
 import outcomes
 import pytest
 
-from harness.report.forest import PANELS, Forest, draw, forests
-from harness.report.markdown import pictures_of
-from harness.report.sources import source
-from harness.report.svg import SVG, XLINK
-from harness.report.tables import difference_text
-from harness.report.view import NOT_DEPLOYABLE, view
+from harness.report.charts.draw import draw
+from harness.report.charts.outcome import PANELS, forests
+from harness.report.charts.svg import SVG, XLINK
+from harness.report.charts.values import Forest
+from harness.report.content.comparisons import comparison_cell
+from harness.report.format import cell_text
+from harness.report.render.markdown import outcome_pictures
+from harness.report.render.templates import source
+from harness.report.view import view
+from harness.statistics.verdicts import BOUNDS
 from harness.values.findings import Outcome
 
 CASES = {
@@ -40,9 +44,9 @@ def marks_of(text: str) -> list[Element]:
 @each_case
 def test_every_gain_of_the_tables_is_a_mark(case: str) -> None:
     outcome = CASES[case]()
-    labels = {(info.name, info.seed): info.label for info in outcome.systems if info.name not in NOT_DEPLOYABLE}
+    labels = {(info.name, info.seed): info.label for info in outcome.systems if info.name not in BOUNDS}
     rows = [row for row in outcome.comparisons if (row.system, row.seed) in labels]
-    wanted = {f"{labels[row.system, row.seed]}: {row.measure} {difference_text(row)}" for row in rows}
+    wanted = {f"{labels[row.system, row.seed]}: {row.measure} {cell_text(comparison_cell(row))}" for row in rows}
     assert wanted
     told = [str(mark.get("aria-label")) for mark in marks_of(draw(only(outcome)))]
     assert len(told) == len(rows)
@@ -60,7 +64,7 @@ def test_the_picture_is_clean_svg_and_the_same_each_time(case: str) -> None:
     assert len(ids) == len(set(ids))
     assert all(one and one.startswith("gains-") for one in ids)
     words = " ".join(text for element in root.iter() if (text := element.text) is not None)
-    assert all(label in words for label in found.labels)
+    assert all(label in words for label in found.systems)
     assert all(panel.measure in words for panel in found.panels)
 
 
@@ -108,7 +112,7 @@ def test_the_words_for_the_picture_name_who_improved_and_who_regressed() -> None
         row.model_copy(update=worse) if (row.system, row.measure) == ("bm25", "ndcg@10") else row
         for row in base.comparisons
     )
-    assert only(base.model_copy(update={"comparisons": rows})).told == (
+    assert only(base.model_copy(update={"comparisons": rows})).description == (
         "Gains over untuned with simultaneous intervals. ndcg@10: hybrid and retriever (seed 0) improved; bm25 "
         "regressed. utility: none improved or regressed."
     )
@@ -149,7 +153,7 @@ def test_without_a_comparison_there_is_no_picture() -> None:
 
 
 def test_it_is_the_first_picture_beside_the_text_and_stands_alone() -> None:
-    first, *others = pictures_of(outcomes.normal(), "charts")
+    first, *others = outcome_pictures(outcomes.normal(), "charts")
     assert first.path == "charts/gains.svg"
     assert first.svg == draw(only(outcomes.normal()), source("chart.css"))
     assert "prefers-color-scheme: dark" in first.svg

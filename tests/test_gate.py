@@ -16,8 +16,9 @@ import pytest
 from harness.errors import ConfigError
 from harness.gates import gate as gate_module
 from harness.gates.gate import Terms, judge
-from harness.report.gates import as_json, heading, markdown, remarks, sentence, table, told
-from harness.report.junit import junit
+from harness.report.content.gates import as_json, heading, remarks, sentence, sentences, table
+from harness.report.render.junit import junit
+from harness.report.render.markdown import render_gating
 from harness.results.baselines import Baseline
 from harness.results.score_tables import tables_of
 from harness.statistics.verdicts import Gated, Gating, Standing
@@ -274,7 +275,7 @@ def test_the_change_under_test_is_named() -> None:
     changed = judged.info("untuned", identity="another")
     found = gated(column(BASE), column(BASE), systems=(changed,))
     assert found.changed == ("untuned",)
-    assert remarks(found)[0] == "The change under test, by system identity: untuned."
+    assert remarks(found)[0] == "Changed since the scores were accepted, by system identity: untuned."
     assert remarks(gated(column(BASE), column(BASE)))[0].startswith("No system identity changed")
 
 
@@ -468,14 +469,14 @@ def test_a_sentence_says_all_that_its_verdict_rests_on() -> None:
     assert row is not None
     assert sentence(found) == (
         f"untuned regressed on ndcg@10: {row.difference:+.3f} [{row.low:+.3f}, {row.high:+.3f}] (margin 0.020, "
-        f"120 queries in 40 groups, smallest detectable difference {row.detectable:.3f})."
+        f"120 queries in 40 groups, minimum detectable difference {row.detectable:.3f})."
     )
 
 
 def test_what_could_not_be_told_is_said_not_to_be_evidence() -> None:
     line = sentence(only(gated(column(shifted(0.0, noise=0.3)), column(BASE))))
-    assert line.startswith("untuned, ndcg@10: could not tell: ")
-    assert line.endswith("; this is no evidence that nothing changed.")
+    assert line.startswith("untuned is inconclusive on ndcg@10: ")
+    assert line.endswith("; this is not evidence that nothing changed.")
 
 
 def test_the_heading_names_what_fails() -> None:
@@ -503,13 +504,13 @@ def test_the_table_has_a_row_for_each_verdict() -> None:
 def test_what_is_unchanged_is_said_together() -> None:
     side = {**column(BASE), **column(shifted(0.1), WRITTEN), **column(BASE, ("bm25", 0))}
     found = gated({**side, **column(shifted(0.4), ("bm25", 0))}, side)
-    lines = told(found.verdicts)
+    lines = sentences(found.verdicts)
     assert len(lines) == 2
     assert lines[0].startswith(
         "untuned and written (seed 0) are unchanged on ndcg@10: no group of queries differs (margin"
     )
     assert lines[1].startswith("bm25 improved on ndcg@10")
-    assert told([only(gated(column(BASE), column(BASE)))]) == [sentence(only(gated(column(BASE), column(BASE))))]
+    assert sentences([only(gated(column(BASE), column(BASE)))]) == [sentence(only(gated(column(BASE), column(BASE))))]
 
 
 def test_junit_has_a_case_for_each_system_and_gate() -> None:
@@ -545,7 +546,7 @@ def test_json_holds_every_verdict_with_its_sentence() -> None:
 
 def test_markdown_holds_the_table_and_the_sentences() -> None:
     found = story()
-    text = markdown(found)
+    text = render_gating(found)
     assert text.startswith("## Gate of toy cannot compare: ")
     assert text.count("\n| ") == len(found.verdicts) + 2
     assert text.count("\n- ") == len(found.verdicts) + len(remarks(found))
@@ -687,7 +688,7 @@ def test_what_is_new_is_said_together(count: int) -> None:
     rows = {("untuned", 0): {"ndcg@10": BASE}} | {(f"c{number}", 0): {"ndcg@10": BASE} for number in range(count - 1)}
     found = gated(rows)
     assert [one.verdict for one in found.verdicts] == ["new"] * count
-    (line,) = told(found.verdicts)
+    (line,) = sentences(found.verdicts)
     assert line.startswith(f"{count} systems are new on ndcg@10 (untuned, c0" if count > 2 else "2 systems are new on")
     assert line.endswith("): nothing was accepted for them.")
     assert ("9 more)" in line) == (count == 17)

@@ -20,7 +20,7 @@ from test_gating import BASE, Project, call, project  # noqa: F401
 from harness.gates import versus
 from harness.gates.side_outputs import MOST_BYTES, STEP_SUMMARY
 from harness.gates.standing import stale
-from harness.report import gates
+from harness.report.content import gates
 from harness.results import baselines
 from harness.statistics.verdicts import FAILING, Gated, Gating, Standing
 from harness.suite.files import load_suite

@@ -104,7 +104,7 @@ def test_the_whole_story(project: Project) -> None:
     code, out, _ = project.gate()
     assert code == 1
     assert out.startswith("Gate of toy failed: written (seed 0) (ndcg@10: regressed).")
-    assert "The change under test, by system identity: written (seed 0)." in out
+    assert "Changed since the scores were accepted, by system identity: written (seed 0)." in out
 
     moved = {"ndcg@10": "other", "recall@10": "other"}
     project.ran(identities=moved, dataset=dataset_with(corpus="another"))

@@ -23,9 +23,10 @@ from harness.errors import ConfigError, DataError
 from harness.experiments import leaderboard
 from harness.gates import gating
 from harness.planning.plan import build_plan
-from harness.report.boardpage import BAR, LINE, _bar, _line, render_page
-from harness.report.boards import cost_class, render_boards, standing
-from harness.report.hostile import plain
+from harness.report.content.boards import cost_class, standing
+from harness.report.render.boards import BAR, LINE, _bar, _line, render_page
+from harness.report.render.markdown import render_boards
+from harness.report.untrusted import plain
 from harness.results import baselines
 from harness.statistics.comparisons import Comparisons
 from harness.suite import builtin
@@ -46,7 +47,7 @@ def row_of(text: str, system: str) -> list[str]:
 def test_a_clear_winner_is_called_first(tmp_path: Path) -> None:
     invented.put(tmp_path, invented.normal(), MEANS)
     text = text_of(tmp_path, tmp_path / "out")
-    assert "retriever (seed 0) is first: every other system is surely worse." in text
+    assert "retriever (seed 0) is first: it is significantly better than every other system." in text
     assert row_of(text, "retriever (seed 0)")[0] == "1"
     assert row_of(text, "bm25")[0] == "6"
     assert row_of(text, "untuned")[0] == "2\N{EN DASH}5"
@@ -65,7 +66,7 @@ def test_noise_makes_a_top_group(tmp_path: Path) -> None:
 def test_a_system_with_a_failed_score_is_named_and_not_ranked(tmp_path: Path) -> None:
     invented.put(tmp_path, invented.normal(), MEANS, failed="retriever")
     text = text_of(tmp_path, tmp_path / "out")
-    assert "Not ranked, as some of their scores failed: retriever (seed 0)." in text
+    assert "Not ranked, because scores failed: retriever (seed 0)." in text
 
 
 def test_history_shows_only_what_measured_the_same_and_marks_another_recipe(tmp_path: Path) -> None:

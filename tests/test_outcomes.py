@@ -41,8 +41,8 @@ def raising(*_: object, **__: object) -> Any:
     raise ZeroDivisionError("a chart of one point")
 
 
-RENDERERS = ("harness.report.markdown.render_markdown", "harness.report.html.render_html",
-             "harness.report.markdown.pictures_of", "harness.report.charts.draw")  # fmt: skip
+RENDERERS = ("harness.report.render.markdown.render_markdown", "harness.report.render.html.render_html",
+             "harness.report.render.markdown.outcome_pictures", "harness.report.charts.draw.draw")  # fmt: skip
 
 
 @pytest.mark.parametrize("renderer", RENDERERS)
@@ -90,7 +90,7 @@ def test_the_report_is_written_again_when_asked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, leave: Leave  # noqa: F811
 ) -> None:  # fmt: skip
     with monkeypatch.context() as patched:
-        patched.setattr("harness.report.html.render_html", raising)
+        patched.setattr("harness.report.render.html.render_html", raising)
         outcome, folder = write(Path(".harness"), patched)
     assert not (folder / "report.html").exists()
     code, out, error = leave("report", outcome.suite)
@@ -124,7 +124,7 @@ def test_a_report_that_raises_on_the_screen_changes_no_exit_code(
     for share, code in ((0.0, 0), (0.5, 3)):
         done = Finished(outcome, folder, 3, 2, share, 0.0, 1.0)
         monkeypatch.setattr("harness.experiments.benchmark.run", lambda *_, _done=done, **__: _done)
-        monkeypatch.setattr("harness.report.terminal.render", raising)
+        monkeypatch.setattr("harness.report.render.terminal.render", raising)
         left, out, _ = leave("run", "toy")
         assert left == code
         assert "3 stage calls made" in out

@@ -5,9 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import hashlib
-import itertools
 import json
-import math
 import re
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -25,20 +23,13 @@ from hypothesis import strategies as st
 from harness import report
 from harness.data import formats
 from harness.errors import ConfigError
-from harness.report import amounts, charts, figures
-from harness.report.cellparts import difference, sort_key
-from harness.report.contents import contents
+from harness.report import format as fmt
+from harness.report.content.outcome import contents
 from harness.report.explorer import ANSWER, LISTED, PASSAGE, Evidence, pack
-from harness.report.hostile import cut, plain
-from harness.report.html import render_html
-from harness.report.lede import lede
-from harness.report.markdown import pictures_of, render_markdown
-from harness.report.pagetables import PAD, WIDTH, page_table
-from harness.report.sources import source
-from harness.report.ticks import ticks
-from harness.report.tradeoff import Picture, Point, _fronted, pictures
-from harness.report.values import Cell, Column, Table
-from harness.report.view import view
+from harness.report.render.html import render_html
+from harness.report.render.markdown import outcome_pictures, render_markdown
+from harness.report.render.templates import source
+from harness.report.untrusted import cut, plain
 from harness.results import query_details as gathered
 from harness.results.outcomes import ANSWER_COLUMNS, SCORE_COLUMNS, write_page
 from harness.values.findings import Outcome
@@ -94,14 +85,14 @@ def test_the_page_shows_every_number_of_the_other_reports(case: str) -> None:
     outcome = CASES[case]()
     words = squeezed(Page(render_html(outcome)).words)
     made = contents(outcome)
-    groups = (made.answer, made.together, made.together_in_full, made.surely, made.costs, made.answers, made.data)
+    groups = (made.answer, made.together, made.together_in_full, made.verdicts, made.costs, made.answers, made.data)
     tables = [table for group in groups for table in group]
     assert tables
     for table in tables:
-        for text in (table.title, *(cell.text for row in table.rows for cell in row)):
+        for text in (table.title, *(fmt.cell_text(cell) for row in table.rows for cell in row)):
             # A glyph may stand before a verdict.
             assert squeezed(text) in words or all(squeezed(part) in words for part in text.split()), text
-    for line in (*made.headline, *made.warnings):
+    for line in (*made.by_candidate, made.headline.first, *made.headline.rest, *made.warnings):
         assert squeezed(line) in words
 
 
@@ -247,150 +238,13 @@ def test_a_budget_keeps_the_queries_on_which_systems_differ_most() -> None:
 
 def test_without_evidence_the_page_says_that_it_has_no_queries() -> None:
     words = Page(render_html(outcomes.normal())).words
-    assert "made without the scores of single queries" in words
+    assert "has no scores of single queries" in words
 
 
 def test_without_texts_the_page_says_what_is_missing() -> None:
     outcome = outcomes.normal()
     words = Page(render_html(outcome, Evidence(explored.evidence(outcome).rows))).words
     assert "texts and judgements are missing" in words
-
-
-# ---- the answer
-
-
-def test_the_answer_names_what_paid_its_cost_and_what_it_holds_for() -> None:
-    said = lede(view(outcomes.normal()))
-    assert said.tone == "improved"
-    assert said.first == "Tuning the retriever paid: retriever (seed 0) improved ndcg@10 by +0.041 [+0.012, +0.070]."
-    assert "14 min 05 s" in said.rest[0]
-    assert "these checkpoints, not about their recipes" in said.rest[-1]
-
-
-def test_the_answer_claims_nothing_where_nothing_was_told() -> None:
-    said = lede(view(outcomes.few_groups()))
-    assert said.tone == "inconclusive"
-    assert said.first == "No candidate is shown to improve on untuned."
-    assert "2 inconclusive" in said.rest[0]
-    assert "would not have shown" in said.rest[0]
-
-
-def test_the_answer_speaks_of_recipes_where_seeds_allow_it() -> None:
-    said = lede(view(outcomes.several_seeds()))
-    assert "over 3 seeds" in said.first
-    assert "about the recipes" in said.rest[-1]
-
-
-def test_a_gain_with_a_loss_is_not_called_paid() -> None:
-    base = outcomes.normal()
-    lost = {"difference": -0.2, "low": -0.3, "high": -0.1, "verdict": "regressed"}
-    rows = [
-        row.model_copy(update=lost) if (row.system, row.measure) == ("retriever", "utility") else row
-        for row in base.comparisons
-    ]
-    said = lede(view(base.model_copy(update={"comparisons": tuple(rows)})))
-    assert said.first == "No candidate is shown to improve on untuned without a loss elsewhere."
-    assert any("but lost utility by -0.200" in line for line in said.rest)
-
-
-def test_several_that_paid_are_counted_and_not_ranked_as_tested() -> None:
-    base = outcomes.normal()
-    better = {"difference": 0.1, "low": 0.05, "high": 0.15, "verdict": "improved"}
-    rows = [
-        row.model_copy(update=better) if (row.system, row.measure) == ("retriever-judged", "ndcg@10") else row
-        for row in base.comparisons
-    ]
-    said = lede(view(base.model_copy(update={"comparisons": tuple(rows)})))
-    start = "2 of 2 candidates improved on untuned, retriever-judged (seed 0) the most: ndcg@10 by +0.100"
-    assert said.first.startswith(start)
-    assert any("not tested against each other" in line for line in said.rest)
-    # What nobody has to tune and gained more stands in the same sentence.
-    more = {"difference": 0.2, "low": 0.1, "high": 0.3, "verdict": "improved"}
-    rows = [row.model_copy(update=more) if (row.system, row.measure) == ("bm25", "ndcg@10") else row for row in rows]
-    said = lede(view(base.model_copy(update={"comparisons": tuple(rows)})))
-    assert said.first.startswith(start)
-    assert said.first.endswith("; without any tuning bm25 improved ndcg@10 by +0.200 [+0.100, +0.300].")
-
-
-def test_a_reference_row_that_gained_more_is_named() -> None:
-    base = outcomes.few_groups()
-    better = {"difference": 0.2, "low": 0.1, "high": 0.3, "verdict": "improved"}
-    rows = [row.model_copy(update=better) if row.system == "bm25" else row for row in base.comparisons]
-    said = lede(view(base.model_copy(update={"comparisons": tuple(rows)})))
-    assert "Without any tuning, ndcg@10 was improved: bm25 by +0.200 [+0.100, +0.300]." in said.rest
-
-
-def test_without_a_candidate_nothing_is_claimed() -> None:
-    base = outcomes.normal()
-    systems = tuple(info for info in base.systems if info.role == "baseline")
-    assert lede(view(base.model_copy(update={"systems": systems}))).first.startswith("Nothing was tested here")
-
-
-# ---- pictures
-
-gain_and_cost = st.tuples(st.integers(-9, 9), st.integers(0, 9))
-
-
-@given(st.lists(gain_and_cost, min_size=1, max_size=12))
-def test_the_front_is_what_no_point_beats(numbers: list[tuple[int, int]]) -> None:
-    points = [
-        Point(str(n), str(n), "candidate", gain / 10, None, None, "inconclusive", float(cost), "")
-        for n, (gain, cost) in enumerate(numbers)
-    ]
-
-    def beaten(point: Point) -> bool:
-        return any(
-            (one.gain >= point.gain and one.cost < point.cost) or (one.gain > point.gain and one.cost <= point.cost)
-            for one in points
-        )
-
-    assert [point.front for point in _fronted(points)] == [not beaten(point) for point in points]
-
-
-def drawn(case: str) -> list[Picture]:
-    return list(pictures(view(CASES[case]())))
-
-
-@each_case
-def test_a_picture_is_clean_svg_with_every_system_named(case: str) -> None:
-    for picture in drawn(case):
-        text = charts.draw(picture)
-        assert text == charts.draw(picture)
-        assert "style" not in text
-        root = ElementTree.fromstring(text)
-        ids = [element.get("id") for element in root.iter() if element.get("id")]
-        assert len(ids) == len(set(ids))
-        assert all(one and one.startswith(picture.name) for one in ids)
-        marks = [element.get("aria-label") for element in root.iter() if element.get("class") == "mark"]
-        assert marks == [point.told for point in picture.points]
-
-
-def test_pictures_take_the_latency_of_what_the_measure_judges() -> None:
-    axes = {picture.name: picture.axis for picture in drawn("normal")}
-    assert axes["ndcg-10-p95"] == "retrieval p95"
-    assert axes["utility-p95"] == "total p95"
-    assert axes["ndcg-10-make"] == "time to make"
-
-
-def test_a_paid_endpoint_turns_the_cost_into_dollars() -> None:
-    base = outcomes.normal()
-    rows = tuple(row.model_copy(update={"llm_dollars": 0.5}) for row in base.ledger)
-    found = pictures(view(base.model_copy(update={"ledger": rows})))
-    assert {picture.axis for picture in found if picture.name.endswith("make")} == {"dollars to make"}
-
-
-def test_bounds_that_nobody_would_serve_are_not_drawn() -> None:
-    for picture in drawn("normal"):
-        assert not {"closed-book", "oracle-context"} & {point.label for point in picture.points}
-
-
-@given(st.floats(1e-3, 1e5), st.floats(1.05, 1e5), st.sampled_from(["seconds", "milliseconds", "dollars"]))
-def test_ticks_are_few_and_differ(low: float, times: float, unit: Any) -> None:
-    for by_logarithm in (False, times >= charts.LOG_FROM):
-        found = ticks(low, low * times, unit, by_logarithm)
-        assert len(found) <= 7
-        assert len({text for _, text in found}) == len(found)
-        assert all(low * 0.999 <= place <= low * times for place, _ in found)
 
 
 def test_markdown_shows_the_same_pictures_as_files(tmp_path: Path) -> None:
@@ -404,62 +258,7 @@ def test_markdown_shows_the_same_pictures_as_files(tmp_path: Path) -> None:
         root = ElementTree.fromstring((tmp_path / path).read_text(encoding="utf-8"))
         assert root.get("width")
         assert "prefers-color-scheme: dark" in (root.findtext("{http://www.w3.org/2000/svg}style") or "")
-    assert text == render_markdown(outcome, pictures_of(outcome, "charts"))
-
-
-# ---- cells
-
-
-@given(st.floats(-5, 5), st.floats(0, 3), st.sampled_from(["improved", "could not tell", "add up"]))
-def test_a_difference_is_taken_apart_as_it_was_written(value: float, reach: float, word: str) -> None:
-    low, high = value - reach, value + reach
-    parts = difference(f"{figures.signed(value)} {figures.interval(low, high)} {word}")
-    assert parts is not None
-    assert (parts.value, parts.interval, parts.word) == (figures.signed(value), figures.interval(low, high), word)
-    assert parts.number == pytest.approx(value, abs=5.1e-4)
-    assert parts.low == pytest.approx(low, abs=5.1e-4)
-
-
-@pytest.mark.parametrize("text", ["baseline", figures.NONE, "failed (3)", "0.560", "2026-11-24", ""])
-def test_other_cells_are_no_differences(text: str) -> None:
-    assert difference(text) is None
-
-
-@given(st.floats(0, 1e7), st.floats(0, 1e7))
-def test_durations_sizes_and_dollars_sort_by_what_they_say(one: float, other: float) -> None:
-    for write in (figures.duration, figures.milliseconds, figures.dollars, lambda value: figures.size(int(value))):
-        keys = [sort_key(write(value)) for value in (one, other)]
-        assert None not in keys
-        if write(one) != write(other) and abs(one - other) > 0.01 * max(one, other) and min(one, other) > 1:
-            assert ((keys[0] or 0) < (keys[1] or 0)) == (one < other)
-
-
-@pytest.mark.parametrize(
-    ("text", "key"),
-    [("1 h 05 min", 3900), ("<0.001", 0.001), ("0.560†", 0.56), ("83 / 78", 83), ("5 %", 5), ("$0.00025", 0.00025),
-     ("-0.150", -0.15), ("1,225", 1225), ("8f41ac", None), ("ndcg@10", None), ("2026-11-24", None), ("h 5 min", None)],
-)  # fmt: skip
-def test_what_a_cell_is_sorted_by(text: str, key: float | None) -> None:
-    assert sort_key(text) == (None if key is None else pytest.approx(key))
-
-
-def test_intervals_of_a_column_share_a_scale_and_lie_inside_the_plot() -> None:
-    rows = (("a", "+0.100 [+0.050, +0.150] improved"), ("b", "-0.200 [-0.400, +0.000] inconclusive"))
-    table = Table(
-        "Gains", (Column("system", "left"), Column("ndcg@10", "left")),
-        tuple((Cell(name), Cell(text, "improved")) for name, text in rows),
-    )  # fmt: skip
-    made = page_table(table, {"ndcg@10": 0.02})
-    first, second = (row[1].plot for row in made.lower)
-    assert first is not None
-    assert second is not None
-    assert second.low == PAD
-    assert first.high == WIDTH - PAD
-    assert first.zero == second.zero == second.high
-    assert second.low < second.point < second.high < first.low < first.point < first.high
-    assert first.band is not None
-    assert first.band[0] < first.zero < first.band[1]
-    assert math.isclose(first.band[1] - first.zero, first.zero - first.band[0], abs_tol=0.2)
+    assert text == render_markdown(outcome, outcome_pictures(outcome, "charts"))
 
 
 # ---- made again from files
@@ -521,48 +320,3 @@ def test_a_folder_without_an_outcome_gives_no_page(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no outcome here"):
         write_page(tmp_path, tmp_path / "page.html")
     assert not (tmp_path / "page.html").exists()
-
-
-# ---- columns sort by numbers and not by what their text looks like
-
-WRITERS = {
-    "signed": figures.signed, "fixed": figures.fixed, "p": figures.p_value, "ms": figures.milliseconds,
-    "duration": figures.duration, "dollars": figures.dollars, "ratio": amounts.ratio, "whole": amounts.whole,
-    "added dollars": lambda value: amounts.added(value, figures.dollars),
-    "added ms": lambda value: amounts.added(value, lambda one: figures.milliseconds(one) + " ms"),
-    "added time": lambda value: amounts.added(value, figures.duration),
-    "share": lambda value: amounts.share(value, value - 0.1, value + 0.1),
-    "mean": lambda value: amounts.mean(value, value - 0.1, value + 0.1),
-    "gain": lambda value: amounts.gain(value, value - 0.1, value + 0.1, "improved"),
-    "between": lambda value: amounts.between(value, value - 1, value + 1, amounts.ratio),
-    "once": lambda value: amounts.once(value, 0.5),
-    "marked": lambda value: figures.fixed(value) + "\N{DAGGER}",
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", WRITERS)
-@given(st.lists(st.floats(-1e6, 1e6), min_size=3, max_size=8, unique=True))
-def test_a_column_sorts_by_its_numbers(name: str, values: list[float]) -> None:
-    """Also where two texts are alike, have other units, or have a sign before that of the dollar."""
-    rows = tuple((Cell(str(number)), Cell(WRITERS[name](value))) for number, value in enumerate(values))
-    table = page_table(Table("T", (Column("system", "left"), Column("x")), rows), {})
-    keys = [float(row[1].sort) for row in (*table.upper, *table.lower)]
-    order = sorted(range(len(values)), key=lambda number: keys[number])
-    found = [values[number] for number in order]
-    assert all(one <= other or math.isclose(one, other, rel_tol=1e-8) for one, other in itertools.pairwise(found))
-
-
-@pytest.mark.parametrize(
-    ("text", "key"),
-    [("+$0.0057", 0.0057), ("-$0.0057", -0.0057), ("-3.1 ms", -3.1), ("-1 h 05 min", -3900), ("-12 %", -12),
-     ("-5 kB", -5000), ("<$0.0001", 0.0001), (">-0.000001", -0.000001), ("$1,225", 1225)],
-)  # fmt: skip
-def test_texts_without_a_number_of_their_own_keep_their_sign(text: str, key: float) -> None:
-    assert sort_key(text) == pytest.approx(key)
-
-
-def test_a_number_in_a_longer_text_is_no_number() -> None:
-    assert not isinstance(f"{figures.fixed(0.5)} of it", figures.Shown)
-    assert isinstance(figures.fixed(0.5) + " of it", figures.Shown)
-    assert figures.fixed(None) == figures.NONE
-    assert not isinstance(figures.fixed(float("nan")), figures.Shown)

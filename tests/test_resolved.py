@@ -1,4 +1,4 @@
-"""What candidates are made with, as resolved: in the outcome, and in the full report with what was set marked."""
+"""Settings of the candidates, as resolved: in the outcome, and in the full report with what was set marked."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import outcomes as invented
 import pocket
 import pytest
 
-from harness.report.details import resolved as table
-from harness.report.markdown import render_markdown
+from harness.report.content.details import resolved as table
+from harness.report.render.markdown import render_markdown
 from harness.report.view import view
 from harness.suite.recipes import RerankerRecipe, RetrieverRecipe
 from harness.suite.resolved import resolved
@@ -51,7 +51,7 @@ def test_the_report_marks_what_is_no_default_and_shares_rows() -> None:
     assert "epochs" not in rows["quick", "recipes.retriever"][1]
     assert ("plain, both", "recipes.retriever") in mine, "candidates that share a section share its row"
     text = render_markdown(outcome)
-    assert "What candidates are made with, as resolved" in text
+    assert "Settings of the candidates, as resolved" in text
     assert "epochs: 7" in text
 
 

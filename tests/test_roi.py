@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.report import tradeoff
+from harness.report.charts.outcome import scatters
 from harness.report.view import view
 from harness.statistics.roi import Place, dominated_by, roi
 from harness.statistics.stats import verdict
@@ -295,7 +295,7 @@ def test_the_front_does_not_contradict_the_pictures_of_a_report(name: str) -> No
     found = roi(outcome.systems, outcome.comparisons, FREE)
     assert found
     rows = {(row.measure, _label(outcome, row)): row for row in found}
-    for picture in tradeoff.pictures(view(outcome)):
+    for picture in scatters(view(outcome)):
         points = {point.label: point for point in picture.points}
         for label, point in points.items():
             if label == "untuned":

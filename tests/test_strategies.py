@@ -17,7 +17,7 @@ from harness.execution.latency import Latencies
 from harness.execution.scheduler import no_watch
 from harness.experiments import benchmark
 from harness.planning.plan import build_plan
-from harness.report.markdown import pictures_of, render_markdown
+from harness.report.render.markdown import outcome_pictures, render_markdown
 from harness.store import FolderStore
 from harness.suite.files import load_suite
 from harness.values.findings import Outcome
@@ -178,7 +178,7 @@ def test_what_a_tuned_part_costs_is_in_the_cost_to_make_of_those_that_have_it(do
 
 
 def test_the_report_says_whether_gains_add_up(done: benchmark.Finished) -> None:
-    text = render_markdown(done.outcome, pictures_of(done.outcome, "charts"))
+    text = render_markdown(done.outcome, outcome_pictures(done.outcome, "charts"))
     assert "Do the gains add up?" in text
     assert f"{done.outcome.calls_planned} distinct" in text
     assert (done.folder / "report.md").read_text(encoding="utf-8") == text

@@ -39,8 +39,8 @@ def curve(
     """Train a candidate on shares of its data, and say whether more data would pay."""
     from harness.execution.scheduler import no_watch
     from harness.experiments import curve
-    from harness.report.progress import Steps
-    from harness.report.terminal import render_learning_curve
+    from harness.report.render.progress import Steps
+    from harness.report.render.terminal import render_learning_curve
     from harness.results.outcomes import guarded
 
     parts = _shares(shares)

@@ -35,8 +35,8 @@ def diagnose(
     """Say where the untuned pipeline loses, what tuning each part could buy, and what to do first."""
     from harness.execution.scheduler import no_watch
     from harness.experiments import diagnose as diagnosing
-    from harness.report.progress import Steps
-    from harness.report.terminal import render_diagnosis
+    from harness.report.render.progress import Steps
+    from harness.report.render.terminal import render_diagnosis
     from harness.results.outcomes import guarded
 
     screen = console(stderr=as_json)

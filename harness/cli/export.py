@@ -23,7 +23,7 @@ from harness.models.inspection import inspect
 from harness.planning import requirements
 from harness.planning.graph import Plan, SystemPlan
 from harness.planning.plan import build_plan
-from harness.report.card import Card, Place, TunedPart, render_card
+from harness.report.render.card import Card, Place, TunedPart, render_card
 from harness.results import outcomes
 from harness.stages.shared.prompts import question_turn
 from harness.store import MANIFEST, FolderStore

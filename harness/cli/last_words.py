@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from harness.errors import Incomplete
 from harness.experiments.benchmark import Finished
-from harness.report import figures
+from harness.report import format as figures
 
 MOST_REASONS = 2
 

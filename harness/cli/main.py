@@ -42,8 +42,8 @@ def run(
     from harness.cli.last_words import check_whole, what_was_done
     from harness.execution.scheduler import no_watch
     from harness.experiments import benchmark
-    from harness.report.progress import Steps
-    from harness.report.terminal import render
+    from harness.report.render.progress import Steps
+    from harness.report.render.terminal import render
     from harness.results.outcomes import guarded
 
     screen = console(stderr=as_json)
@@ -99,7 +99,7 @@ def report(
     """Show the latest outcome of a suite again."""
     from rich.console import Console
 
-    from harness.report.terminal import render
+    from harness.report.render.terminal import render
     from harness.results import outcomes
     from harness.suite.files import load_suite
 

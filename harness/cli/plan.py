@@ -21,7 +21,7 @@ from harness.planning.graph import Plan
 from harness.planning.ledger import estimate
 from harness.planning.plan import build_plan
 from harness.planning.requirements import apply_device
-from harness.report import figures
+from harness.report import format as figures
 from harness.store import FolderStore
 from harness.suite import builtin
 from harness.suite.files import load_suite

@@ -44,8 +44,8 @@ def judge(
     """Compare a suite's judge with people, and record whether it may decide what is right."""
     from harness.execution.scheduler import no_watch
     from harness.experiments.calibrate import judge as calibrate
-    from harness.report.calibrated import render
-    from harness.report.progress import Steps
+    from harness.report.render.calibration import render
+    from harness.report.render.progress import Steps
 
     screen = console(stderr=as_json)
     with Steps(screen) as steps:
@@ -161,7 +161,7 @@ def leaderboard_(
 ) -> None:
     """Rank the systems of every suite in the store, as surely as their scores allow."""
     from harness.experiments import leaderboard
-    from harness.report import figures
+    from harness.report import format as figures
 
     done = leaderboard.write_accepted(accepted, folder) if accepted else leaderboard.write(store, folder)
     say(f"Wrote {figures.listed(list(map(str, done.files)))}: {figures.counted(done.boards, 'board')}.")

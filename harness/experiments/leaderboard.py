@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 from harness.data.formats import write_atomically
 from harness.errors import ConfigError, HarnessError
-from harness.report.boardpage import render_page
-from harness.report.boards import render_boards
+from harness.report.render.boards import render_page
+from harness.report.render.markdown import render_boards
 from harness.results import baselines, outcomes
 from harness.results.baselines import Accepted, Baseline
 from harness.results.score_tables import Tables, scores_in, tables_of

@@ -15,7 +15,7 @@ from itertools import pairwise
 from statistics import fmean
 from typing import NamedTuple
 
-from harness.report import figures
+from harness.report import format as figures
 from harness.statistics import stats
 from harness.values.findings import Comparison
 from harness.values.insights import CurvePoint

@@ -17,7 +17,9 @@ from harness.gates.gate import Terms, acceptable, judge
 from harness.gates.run_files import PLAIN, Rules, RunScores, score_files
 from harness.gates.side_outputs import STEP_SUMMARY as STEP_SUMMARY
 from harness.gates.side_outputs import write_files as write_files
-from harness.report import figures, gates
+from harness.report import format as figures
+from harness.report.content import gates
+from harness.report.content.comparisons import compared
 from harness.results import baselines, outcomes
 from harness.results.baselines import Accepted, Baseline, Damaged, accepted_system
 from harness.results.score_tables import Table, Tables, scores_in, tables_of
@@ -206,14 +208,14 @@ def show(found: Gating, console: Console, verbose: bool = True) -> None:
     """Print the heading, the table and a sentence for each verdict."""
     from rich.text import Text
 
-    from harness.report.terminal import print_lines, print_table
+    from harness.report.render.terminal import print_lines, print_table
 
     console.print(Text(gates.heading(found), style="bold"), soft_wrap=True)
     console.print(Text(gates.subject(found), style="dim"), soft_wrap=True)
     print_table(gates.table(found), console)
     console.print()
     shown = found.verdicts if verbose else found.failing
-    print_lines([*gates.told(shown), *gates.remarks(found)], console)
+    print_lines([*gates.sentences(shown), *gates.remarks(found)], console)
 
 
 # ---- compare and score
@@ -263,12 +265,12 @@ def show_compared(found: versus.Compared, console: Console, as_json: bool) -> No
         value["repairs"] = [repair.model_dump(mode="json") for repair in found.repairs]
         sys.stdout.write(json.dumps(value, indent=1) + "\n")
         return
-    from harness.report.terminal import print_lines, print_table
+    from harness.report.render.terminal import print_lines, print_table
 
-    title, margins = f"{found.second} minus {found.first} (exploratory)", any(row.margin for row in found.rows)
+    title = f"{found.second} minus {found.first} (exploratory)"
     # What was applied stands above the verdicts, which cannot be read without it.
     print_lines(found.remarks, console)
-    print_table(gates.compared(found.rows, found.labels, title, margins), console)
+    print_table(compared(found.rows, found.labels, title), console)
 
 
 def show_scores(found: RunScores, console: Console, as_json: bool) -> None:

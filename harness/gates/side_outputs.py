@@ -13,8 +13,8 @@ from pathlib import Path
 
 from harness.data.formats import write_atomically
 from harness.errors import ConfigError, Problem
-from harness.report import gates
-from harness.report.junit import junit
+from harness.report.content import gates
+from harness.report.render.junit import junit
 from harness.statistics.verdicts import Gating
 
 STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
@@ -76,9 +76,11 @@ def _json(found: Gating) -> str:
 
 
 def _append(path: Path, found: Gating) -> None:
-    text = gates.markdown(found)
+    from harness.report.render.markdown import render_gating
+
+    text = render_gating(found)
     there = path.stat().st_size if path.exists() else 0
     if there + len(text.encode("utf-8", "replace")) > MOST_BYTES:
-        text = gates.markdown(found, brief=True)
+        text = render_gating(found, brief=True)
     with path.open("a", encoding="utf-8", errors="replace") as file:
         file.write(text)

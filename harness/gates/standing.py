@@ -16,10 +16,11 @@ from typing import Any
 from harness.errors import ConfigError, Incomplete, Problem, nearest
 from harness.results.baselines import ACCEPTED_FILE
 from harness.results.damage import Unreadable, read_object
-from harness.statistics.verdicts import BOUNDS, Gated, Gating
+from harness.statistics.verdicts import Gated, Gating
 from harness.suite import builtin
 from harness.suite.spec import Suite
 from harness.values.findings import Outcome
+from harness.values.systems import BOUNDS
 
 _SUITE = re.compile(r"^schema:\s*[\"']?harness/suite-\d", re.MULTILINE)
 _NAME = re.compile(r"^name:\s*[\"']?([^\s\"'#]+)", re.MULTILINE)

@@ -10,6 +10,7 @@ import importlib.util
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from harness import provenance
 from harness.errors import ConfigError, ModelMissing, Problem

@@ -134,7 +134,7 @@ class GateItem(pytest.Item):
             pytest.fail(str(error), pytrace=False)
 
     def runtest(self) -> None:
-        from harness.report.gates import sentence
+        from harness.report.content.gates import sentence
 
         found = self._mine(self.judged.gating)
         for one in found:

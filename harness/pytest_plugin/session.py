@@ -122,7 +122,7 @@ class HarnessSession:
         """Accept an outcome that every gate lets through; return a sentence, and whether it was accepted."""
         from harness.errors import HarnessError
         from harness.gates import gating
-        from harness.report.gates import heading
+        from harness.report.content.gates import heading
 
         suite = told["suite"]
         if "folder" not in told:

@@ -1,11 +1,13 @@
-"""What an outcome, a diagnosis or a curve says, for people: on a terminal (`report.terminal`) and as files.
+"""Reports of outcomes, diagnoses and learning curves: on a terminal (`report.render.terminal`) and as files.
 
 A report reads values and computes nothing. Importing this package is cheap: what draws is imported when it draws.
+
+`model` has the values that a report is made of, `format` makes text of numbers, `content` decides what is shown,
+`charts` draws pictures, and `render` writes for the terminal, as Markdown, HTML and JUnit.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +17,7 @@ from harness.values.insights import Diagnosis, LearningCurve
 
 if TYPE_CHECKING:
     from harness.report.explorer import Evidence
-    from harness.report.markdown import File
+    from harness.report.render.markdown import Picture
 
 REPORT_FILE, PAGE_FILE, CHARTS = "report.md", "report.html", "charts"
 DIAGNOSIS_FILE, DIAGNOSIS_PAGE, CURVE_FILE = "diagnosis.md", "diagnosis.html", "curve.md"
@@ -26,61 +28,47 @@ def write_reports(outcome: Outcome, folder: Path, evidence: Evidence | None = No
 
     The pictures of the Markdown lie below it, in `charts`. Without `evidence` the page has no query explorer.
     """
-    from harness.report.markdown import pictures_of, render_markdown
+    from harness.report.render import html, markdown
 
-    pictures = pictures_of(outcome, CHARTS)
-    _make(folder, pictures)
-    return [
-        _write(folder / REPORT_FILE, render_markdown(outcome, pictures)),
-        write_html(outcome, folder / PAGE_FILE, evidence),
-        *(_write(folder / picture.path, picture.svg) for picture in pictures),
-    ]
+    pictures = markdown.outcome_pictures(outcome, CHARTS)
+    texts = {REPORT_FILE: markdown.render_markdown(outcome, pictures), PAGE_FILE: html.render_html(outcome, evidence)}
+    return _write(folder, texts, pictures)
 
 
 def write_diagnosis(diagnosis: Diagnosis, folder: Path) -> list[Path]:
     """Write the report files of a diagnosis into a folder, each whole or not at all, and return their paths."""
-    from harness.report import insight_files as made
+    from harness.report.render import html, markdown
 
-    pictures = made.diagnosis_pictures_of(diagnosis, CHARTS)
-    _make(folder, pictures)
-    return [
-        _write(folder / DIAGNOSIS_FILE, made.render_diagnosis_markdown(diagnosis, pictures)),
-        _write(folder / DIAGNOSIS_PAGE, made.render_diagnosis_html(diagnosis)),
-        *(_write(folder / picture.path, picture.svg) for picture in pictures),
-    ]
+    pictures = markdown.diagnosis_pictures(diagnosis, CHARTS)
+    texts = {
+        DIAGNOSIS_FILE: markdown.render_diagnosis_markdown(diagnosis, pictures),
+        DIAGNOSIS_PAGE: html.render_diagnosis_html(diagnosis),
+    }
+    return _write(folder, texts, pictures)
 
 
 def write_learning_curve(curve: LearningCurve, folder: Path) -> list[Path]:
-    """Write what a curve says into a folder, each file whole or not at all, and return their paths."""
-    from harness.report import insight_files as made
+    """Write the report of a learning curve into a folder, each file whole or not at all, and return their paths."""
+    from harness.report.render import markdown
 
-    pictures = made.growth_pictures_of(curve, CHARTS)
-    _make(folder, pictures)
-    return [
-        _write(folder / CURVE_FILE, made.render_growth_markdown(curve, pictures)),
-        *(_write(folder / picture.path, picture.svg) for picture in pictures),
-    ]
-
-
-def _make(folder: Path, pictures: Sequence[File]) -> None:
-    """Make a folder for files, and one for pictures below it if there are any."""
-    folder.mkdir(parents=True, exist_ok=True)
-    if pictures:
-        (folder / CHARTS).mkdir(exist_ok=True)
+    pictures = markdown.learning_curve_pictures(curve, CHARTS)
+    return _write(folder, {CURVE_FILE: markdown.render_learning_curve_markdown(curve, pictures)}, pictures)
 
 
 def write_html(outcome: Outcome, path: Path, evidence: Evidence | None = None) -> Path:
     """Write the page of an outcome, whole or not at all, and return its path."""
-    from harness.report.html import render_html
+    from harness.report.render.html import render_html
 
-    return _write(path, render_html(outcome, evidence))
+    return _write(path.parent, {path.name: render_html(outcome, evidence)}, ())[0]
 
 
-def _write(path: Path, text: str) -> Path:
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        aside.write_text(text, encoding="utf-8", newline="\n")
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
-    return path
+def _write(folder: Path, texts: dict[str, str], pictures: Sequence[Picture]) -> list[Path]:
+    from harness.data.formats import write_atomically
+
+    folder.mkdir(parents=True, exist_ok=True)
+    if pictures:
+        (folder / CHARTS).mkdir(exist_ok=True)
+    contents = {**texts, **{picture.path: picture.svg for picture in pictures}}
+    for name, text in contents.items():
+        write_atomically(folder / name, text)
+    return [folder / name for name in contents]

@@ -1,6 +1,6 @@
-"""What the query explorer of a page knows: scores of every query, and lists, answers and texts of as many as fit.
+"""The data of a page's query explorer: scores of every query; rankings, answers and texts of as many as fit.
 
-The page reads it as one compressed text. This module must not know how an outcome is made, nor how the page shows it.
+The page reads it as one compressed text.
 """
 
 from __future__ import annotations
@@ -12,21 +12,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from harness.report import figures
-from harness.report.hostile import cut, plain
+from harness.report import format as fmt
+from harness.report.model import finite
+from harness.report.untrusted import cut, plain
 from harness.report.view import BASELINE, less_is_better, view
 from harness.values.findings import Outcome
 from harness.values.grades import LEVEL, relevant_grades
 from harness.values.records import Answer, Document, Qrels, Query, Reference, Run, Score
 
 LISTED = 10
-"""Documents shown of each list."""
+"""Documents shown of each ranking."""
 RELEVANT = 20
 """Relevant documents of a query that are looked for further down."""
 PASSAGE, ANSWER, QUESTION, NAME = 400, 1200, 600, 200
 """Where a text is cut, in characters."""
 BUDGET = 2_500_000
-"""Characters of lists, answers and texts, before they are compressed."""
+"""Characters of rankings, answers and texts, before compression."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Packed(NamedTuple):
 
 
 def pack(outcome: Outcome, evidence: Evidence, budget: int = BUDGET) -> Packed:
-    """Gather and compress; queries on which systems differ most get their lists and texts first."""
+    """Gather and compress; queries on which systems differ most get their rankings and texts first."""
     scores = _Scores(outcome, evidence.rows)
     details = _Details(scores.labels, evidence)
     order = sorted(range(len(scores.ids)), key=scores.unrest, reverse=True)
@@ -78,13 +79,13 @@ def pack(outcome: Outcome, evidence: Evidence, budget: int = BUDGET) -> Packed:
 
 
 def _remarks(queries: int, kept: int, evidence: Evidence) -> Iterable[str]:
-    parts = [f"the first {LISTED} documents of each list", f"passages up to {PASSAGE} characters"]
+    parts = [f"the first {LISTED} documents of each ranking", f"passages up to {PASSAGE} characters"]
     parts += [f"answers up to {ANSWER:,}"] if evidence.answers else []
-    yield f"To keep this file small it holds {figures.listed(parts)}."
+    yield f"To keep this file small it holds {fmt.listed(parts)}."
     if kept < queries:
         yield (
-            f"Lists, answers and texts are here for the {kept:,} of {queries:,} queries on which the systems differ "
-            "most; of the others, the scores. The outcome's folder holds all of them."
+            f"Rankings, answers and texts are here for the {kept:,} of {queries:,} queries on which the systems differ "
+            "most; for the others, the scores. The outcome's folder holds all of them."
         )
     if not evidence.queries:
         yield "The data set could not be read when this page was made, so texts and judgements are missing."
@@ -97,7 +98,7 @@ def _first_candidate(outcome: Outcome, labels: Sequence[str]) -> int:
         (gain.difference, -labels.index(info.label))
         for info in seen.candidates
         if seen.gated and info.label in labels
-        if (gain := seen.gain(info, seen.gated[0])) and figures.finite(gain.difference) is not None
+        if (gain := seen.gain(info, seen.gated[0])) and finite(gain.difference) is not None
     ]
     ranked = sorted(((number or 0.0, place) for number, place in gains), reverse=True)
     return -ranked[0][1] if ranked else len(labels) - 1
@@ -136,7 +137,7 @@ class _Scores:
                 self.table[place][measures[row.measure]][self.numbers[row.query_id]] = self._value(row)
 
     def _value(self, row: Score) -> float | str | None:
-        value = figures.finite(row.value)
+        value = finite(row.value)
         if row.status == "failed":
             return str(self.reasons.setdefault(cut(row.reason, QUESTION), len(self.reasons)))
         return round(value, 4) if value is not None else None
@@ -157,7 +158,7 @@ def _place(name: str, order: Sequence[str]) -> tuple[int, str]:
 
 
 class _Details:
-    """Lists, answers, judgements and references by query, with each document's text once."""
+    """Rankings, answers, judgements and references by query, with each document's text once."""
 
     def __init__(self, labels: Sequence[str], evidence: Evidence) -> None:
         self.labels, self.evidence = labels, evidence

@@ -1,31 +1,29 @@
-"""An outcome as the report reads it: its systems and measures in order, and what belongs to each looked up once.
+"""An outcome as the report reads it: its systems and measures in order, with an index of what belongs to each.
 
-It computes no number: everything shown was computed by those who measured it.
+It computes no number.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.report.figures import finite
+from harness.report.model import finite
 from harness.values.findings import Comparison, Outcome, Summary, SystemInfo
 from harness.values.measures import parse
 from harness.values.systems import BOUNDS, UNTUNED
 
-BASELINE, NOT_DEPLOYABLE = UNTUNED, BOUNDS
-
-Row = tuple[str, int]
-"""Name and seed of a system."""
+BASELINE = UNTUNED
+__all__ = ["BASELINE", "View", "identical", "is_rank", "less_is_better", "row_label", "view"]
 
 
 def row_label(outcome: Outcome, system: str, seed: int) -> str:
-    """How the system of a row is written, also where the outcome does not list it (an accepted system now missing)."""
-    known = [info.label for info in outcome.systems if (info.name, info.seed) == (system, seed)]
-    return known[0] if known else f"{system} (seed {seed})"
+    """Return the label of a row's system, also where the outcome does not list it (an accepted system now missing)."""
+    labels = (info.label for info in outcome.systems if (info.name, info.seed) == (system, seed))
+    return next(labels, f"{system} (seed {seed})")
 
 
 def is_rank(measure: str) -> bool:
-    """Whether it is a measure of retrieval; one that this version does not know is taken for a measure of answers."""
+    """Return whether it is a measure of retrieval; a measure unknown to this version counts as one of answers."""
     try:
         return parse(measure).is_rank
     except ValueError:
@@ -33,7 +31,7 @@ def is_rank(measure: str) -> bool:
 
 
 def less_is_better(measure: str) -> bool:
-    """Whether a lower value is a better one; one that this version does not know is taken for the usual kind."""
+    """Return whether lower values are better; for a measure that this version does not know, False."""
     try:
         return parse(measure).kind.better == "lower"
     except ValueError:
@@ -41,9 +39,9 @@ def less_is_better(measure: str) -> bool:
 
 
 def identical(info: SystemInfo) -> tuple[tuple[str, str], ...]:
-    """What of a system equals another's, though it was made apart: ``("lists", "untuned")``."""
-    found = (("lists", info.same_run_as), ("answers", info.same_answers_as), ("weights", info.same_weights_as))
-    return tuple((what, whom) for what, whom in found if whom)
+    """Return what of a system equals another's, though it was made apart: ``("rankings", "untuned")``."""
+    same = (("rankings", info.same_run_as), ("answers", info.same_answers_as), ("weights", info.same_weights_as))
+    return tuple((what, other) for what, other in same if other)
 
 
 @dataclass(frozen=True)
@@ -72,16 +70,17 @@ class View:
         return self.gains.get((info.name, info.seed, measure))
 
     def mean(self, info: SystemInfo, measure: str) -> float | None:
-        """The mean if it stands for every query of its population, so that it can be ranked among others."""
+        """Return the mean if it is over every query of its population, so that it can be ranked among others."""
         summary = self.summary(info, measure)
         return finite(summary.mean) if summary and not summary.failed else None
 
     def deployable(self) -> list[SystemInfo]:
-        return [info for info in self.systems if info.name not in NOT_DEPLOYABLE and not info.failed]
+        """Return the systems that could be served: no bounds, and none that failed."""
+        return [info for info in self.systems if info.name not in BOUNDS and not info.failed]
 
 
 def view(outcome: Outcome) -> View:
-    """Index an outcome; reference rows come first, each role in the order of the outcome."""
+    """Index an outcome; baseline rows come first, each role in the order of the outcome."""
     summaries = {(row.system, row.seed, row.measure): row for row in outcome.summaries}
     gains = {(row.system, row.seed, row.measure): row for row in outcome.comparisons if row.family == "gain"}
     measured = {row.measure for row in outcome.summaries if finite(row.mean) is not None or row.failed}

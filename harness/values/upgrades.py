@@ -31,4 +31,6 @@ def upgraded(value: Any) -> Any:
     renamed = {RENAMED.get(key, key): item if key in OWN_NAMES else upgraded(item) for key, item in value.items()}
     if renamed.get("role") == "reference":
         renamed["role"] = "baseline"
+    if renamed.get("schema_version") == "harness/diagnosis-1":  # within an outcome
+        renamed["schema_version"] = "harness/diagnosis-2"
     return renamed

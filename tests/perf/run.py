@@ -116,7 +116,7 @@ def pages() -> Iterator[tuple[str, float]]:
     import explored
     import outcomes
 
-    from harness.report.html import render_html
+    from harness.report.render.html import render_html
 
     base = outcomes.factorial()
     outcome = base.model_copy(update={"systems": base.systems[-10:]})

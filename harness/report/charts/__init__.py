@@ -1,0 +1,1 @@
+"""Pictures: their values, and how matplotlib draws them as SVG."""

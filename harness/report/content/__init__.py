@@ -1,0 +1,1 @@
+"""What is shown: sentences and tables as values, built once for every rendering."""

@@ -1,0 +1,279 @@
+"""The tables behind the answer: abstention, latency, stage calls, LLM costs, data, provenance.
+
+All of it is exploratory: no verdict rests on these tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from harness.report import format as fmt
+from harness.report.model import Cell, Column, Table, cells, left, number
+from harness.report.view import View, row_label
+from harness.values.findings import Abstention, LedgerRow, Paid, Resolved
+
+KEY_SHOWN = 12
+PAID = ("requests", "prompt_tokens", "new_tokens", "dollars")
+
+
+def pairs(title: str, names: tuple[str, str], rows: Iterable[tuple[str, str]], caption: str = "") -> Table | None:
+    """Return a table of two columns of words; None if it is empty."""
+    body = tuple(cells(*row) for row in rows)
+    columns = (Column(names[0], "left"), Column(names[1], "left", wraps=True))
+    return Table(title, columns, body, caption) if body else None
+
+
+def abstention(view: View) -> Table | None:
+    """Return the 2x2 table of every system, and its two rates."""
+    if not view.outcome.abstentions:
+        return None
+    columns = [
+        *left("system"),
+        Column("answerable, answered"),
+        Column("answerable, abstained"),
+        Column("unanswerable, answered"),
+        Column("unanswerable, abstained"),
+        Column("wrongly abstained"),
+        Column("correctly abstained"),
+    ]
+    return Table(
+        "Abstention",
+        tuple(columns),
+        tuple(_abstention_row(view, row) for row in view.outcome.abstentions),
+        "Counts of queries (exploratory). Wrongly: share of the answerable queries; correctly: of the unanswerable.",
+    )
+
+
+def _abstention_row(view: View, row: Abstention) -> tuple[Cell, ...]:
+    table = (row.answerable_answered, row.answerable_abstained, row.unanswerable_answered, row.unanswerable_abstained)
+    shares = ((table[1], table[0] + table[1]), (table[3], table[2] + table[3]))
+    return cells(
+        row_label(view.outcome, row.system, row.seed),
+        *(number(count, "count") for count in table),
+        *(number(part / whole if whole else None, "percent") for part, whole in shares),
+    )
+
+
+def latency(view: View) -> Table | None:
+    """Return the latency of every part that was timed, with the systems that use it."""
+    if not view.outcome.timings:
+        return None
+    rows = []
+    for timing in view.outcome.timings:
+        users = [info.label for info in view.systems if info.serving and timing.part in info.serving.parts]
+        numbers = (number(timing.n, "count"), number(timing.p50_ms, "ms"), number(timing.p95_ms, "ms"))
+        rows.append(cells(timing.part, *numbers, ", ".join(users) or fmt.NONE))
+    columns = (*left("part"), Column("n"), Column("p50 ms"), Column("p95 ms"), Column("used by", "left", wraps=True))
+    return Table(
+        "Latency by part",
+        columns,
+        tuple(rows),
+        "One query at a time through the assembled pipeline after a warm-up (exploratory; this machine class only).",
+    )
+
+
+def spread(view: View) -> Table | None:
+    """Return how far repeated judgements of one answer lie apart."""
+    rows = [
+        cells(info.label, name, number(row.mean, "mean"), number(row.spread, "mean"), number(row.n, "count"))
+        for info in view.systems
+        for name in view.measures
+        if (row := view.summary(info, name)) and row.spread is not None
+    ]
+    caption = "Standard deviation of repeated judgements of one answer: root mean square over answers (exploratory)."
+    columns = (*left("system", "measure"), *(Column(name) for name in ("mean", "SD of the judge", "answers")))
+    return Table("Repeatability of the judge", columns, tuple(rows), caption, keys=2) if rows else None
+
+
+def paid(view: View) -> Table | None:
+    """Return what this run asked of endpoints, by role."""
+    rows = list(view.outcome.paid)
+    if len(rows) > 1:
+        sums = {name: sum(getattr(row, name) for row in rows) for name in PAID}
+        rows.append(Paid(role="all", model="", **sums))
+    columns = (*left("role", "model"), *(Column(name) for name in ("requests", "tokens in", "tokens out", "paid")))
+    caption = "Requests of this run to endpoints, failed ones included; answers from the cache cost nothing."
+    return Table("Paid to endpoints", columns, tuple(map(_paid, rows)), caption) if rows else None
+
+
+def _paid(row: Paid) -> tuple[Cell, ...]:
+    numbers = (number(count, "count") for count in (row.requests, row.prompt_tokens, row.new_tokens))
+    return cells(row.role, row.model or fmt.NONE, *numbers, number(row.dollars, "dollars"))
+
+
+def ledger(view: View) -> Table | None:
+    """Return what each stage call cost, and whether this run computed it."""
+    rows = view.outcome.ledger
+    if not rows:
+        return None
+    columns = [
+        *left("stage call"),
+        Column("took"),
+        *(Column(name, minor=True) for name in ("peak memory", "LLM calls", "tokens in", "tokens out", "on disk")),
+        Column("here", "left"),
+        Column("device", "left", minor=True),
+        Column("key", "left", minor=True),
+        Column("used by", "left", wraps=True),
+    ]
+    made, reused = (sum(row.seconds for row in rows if row.reused == state) for state in (False, True))
+    return Table(
+        "Ledger: what each stage call cost",
+        tuple(columns),
+        tuple(_ledger_row(view, row) for row in rows),
+        f"Computed in this run: {fmt.duration(made)}; reused from the cache: {fmt.duration(reused)}.",
+    )
+
+
+def _ledger_row(view: View, row: LedgerRow) -> tuple[Cell, ...]:
+    tokens = (row.llm_calls, row.prompt_tokens, row.new_tokens)
+    users = "all systems" if len(row.systems) > 2 and len(row.systems) == len(view.systems) else ", ".join(row.systems)
+    return cells(
+        row.label or row.stage,
+        number(row.seconds, "seconds"),
+        number(row.peak_memory_mb, "megabytes"),
+        *(number(count or None, "count") for count in tokens),
+        number(row.bytes, "bytes"),
+        "reused" if row.reused else "computed",
+        row.device,
+        row.key[:KEY_SHOWN],
+        users or fmt.NONE,
+    )
+
+
+def stage_notes(view: View) -> Table | None:
+    """Return what the stages counted."""
+    rows = [(row.label or row.stage, fmt.anything(row.notes)) for row in view.outcome.ledger if row.notes]
+    return pairs("What the stages counted", ("stage call", "counts"), rows)
+
+
+def dataset(view: View) -> Table | None:
+    data = view.outcome.dataset
+    rows = [
+        ("name", data.name),
+        ("documents", fmt.count(data.documents)),
+        *((f"queries, {split}", fmt.count(size)) for split, size in data.queries.items()),
+        ("groups", fmt.count(data.groups)),
+        ("with judgements", fmt.count(data.judged)),
+        ("answerable", fmt.count(data.answerable)),
+        ("unanswerable", fmt.count(data.unanswerable)),
+        ("with a reference answer", fmt.count(data.answered)),
+        *((f"source: {name}", fmt.anything(value)) for name, value in data.source.items()),
+        ("digest", data.digest),
+        *((f"digest of {name}", value) for name, value in data.digests.items()),
+    ]
+    return pairs(
+        "Data", ("what", "value"), rows, f"Counts of queries are of the split {view.outcome.split}, unless named."
+    )
+
+
+def repairs(view: View) -> Table | None:
+    """Return what was repaired in the data set, with the first places."""
+    rows = [(repair.text, "; ".join(repair.examples)) for repair in view.outcome.repairs]
+    return pairs("Repairs of the data", ("repair", "first places"), rows)
+
+
+def settings(view: View) -> Table | None:
+    return pairs("Settings that affect the numbers", ("setting", "value"), view.outcome.settings.items())
+
+
+def resolved(view: View) -> Table | None:
+    """Return the settings of each candidate; candidates that share a section share its row."""
+    shared: dict[tuple[str, str], list[Resolved]] = {}
+    for entry in view.outcome.resolved:
+        shared.setdefault((entry.section, fmt.anything(entry.settings)), []).append(entry)
+    rows = []
+    for (section, _), entries in shared.items():
+        first = entries[0]
+        parts = [
+            {name: value for name, value in first.settings.items() if (name in first.changed) is changed}
+            for changed in (True, False)
+        ]
+        texts = (fmt.anything(part) if part else fmt.NONE for part in parts)
+        rows.append(cells(", ".join(entry.candidate for entry in entries), section, *texts))
+    columns = (
+        Column("candidate", "left", wraps=True),
+        *left("section"),
+        Column("changed settings", "left", wraps=True),
+        Column("at their defaults", "left", wraps=True),
+    )
+    caption = "The suite with the changes of each candidate. The sections `recipes` and `data` as written are below."
+    return Table("Settings of the candidates, as resolved", columns, tuple(rows), caption) if rows else None
+
+
+def not_run(view: View) -> Table | None:
+    """Return the measures that the suite asks for and no system has."""
+    reasons = dict(view.outcome.not_run)
+    for name in view.outcome.measures:
+        if name not in view.measures:
+            reasons.setdefault(name, "no system has a score")
+    return pairs("Measures not run", ("measure", "why"), reasons.items())
+
+
+def failures(view: View) -> Table | None:
+    """Return the failed scores by system and measure."""
+    rows = [
+        cells(info.label, name, number(row.failed, "count"), number(row.n + row.failed, "count"))
+        for info in view.systems
+        for name in view.measures
+        if (row := view.summary(info, name)) and row.failed
+    ]
+    columns = (*left("system", "measure"), Column("failed"), Column("of"))
+    caption = "A failed score is not a zero: the means leave it out and carry a †."
+    return Table("Failed scores", columns, tuple(rows), caption) if rows else None
+
+
+def published(view: View) -> Table | None:
+    """Return published figures beside those of this outcome."""
+    published_figures: Mapping[str, Mapping[str, float]] = view.outcome.spec.get("published") or {}
+    rows = [
+        cells(name, measure, number(value, "figure"), _ours(view, name, measure))
+        for name, by_measure in published_figures.items()
+        for measure, value in by_measure.items()
+    ]
+    columns = (*left("row", "measure"), Column("published"), Column("here"))
+    caption = "Published figures were measured by others, in their way: for orientation only (exploratory)."
+    return Table("Published figures", columns, tuple(rows), caption) if rows else None
+
+
+def _ours(view: View, name: str, measure: str) -> Cell:
+    """Return the mean of the row of that name; of each seed if there are several."""
+    rows = [info for info in view.systems if info.name == name]
+    means = [summary.mean if (summary := view.summary(info, measure)) else None for info in rows]
+    if len(rows) == 1:
+        return number(means[0], "figure")
+    texts = [f"{fmt.fixed(mean, 4)} (seed {info.seed})" for info, mean in zip(rows, means, strict=True)]
+    return Cell(", ".join(texts) or fmt.NONE)
+
+
+def identities(view: View) -> Table | None:
+    """Return the digests of how each measure measured: two scores compare only if these are equal."""
+    return pairs("Measurement identities", ("measure", "digest"), view.outcome.identities.items())
+
+
+def system_identities(view: View) -> Table | None:
+    """Return the digests of what was measured."""
+    rows = [(info.label, info.identity) for info in view.systems]
+    return pairs("System identities", ("system", "digest"), rows)
+
+
+def provenance(view: View) -> Table | None:
+    """Return who ran it, where and with what, without the list of packages."""
+    rows = flat({key: value for key, value in view.outcome.provenance.items() if key != "packages"})
+    return pairs("Provenance", ("what", "value"), rows)
+
+
+def packages(view: View) -> Table | None:
+    versions = view.outcome.provenance.get("packages")
+    rows = sorted(versions.items()) if isinstance(versions, Mapping) else []
+    return pairs("Packages", ("package", "version"), ((str(name), str(version)) for name, version in rows))
+
+
+def flat(value: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
+    """Return pairs of words out of a mapping that may hold others."""
+    for key, item in value.items():
+        name = f"{prefix}{str(key).replace('_', ' ')}"
+        if isinstance(item, Mapping):
+            yield from flat(item, f"{name}: ")
+        else:
+            yield name, str(item) if isinstance(item, int) and not isinstance(item, bool) else fmt.anything(item)

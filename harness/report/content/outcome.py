@@ -1,0 +1,265 @@
+"""All that the report of an outcome says, built once; the renderings only write and draw it.
+
+Here are the tables that answer the suite's question: quality, gain, cost, and how certain each is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from harness.report import format as fmt
+from harness.report.content import details, effects, extras, reading, roi, summary
+from harness.report.content.comparisons import advisory, comparison_cell, comparisons
+from harness.report.model import (
+    VERDICT_TONES,
+    Cell,
+    Column,
+    Headline,
+    Section,
+    Table,
+    cells,
+    finite,
+    join,
+    left,
+    number,
+    present,
+)
+from harness.report.view import BASELINE, View, identical, is_rank, less_is_better, view
+from harness.values.findings import Outcome, SystemInfo
+
+EXPLORATORY = "°"
+PARTIAL = "†"
+COST = "cost"
+"""The name of the table of costs, which a page draws below its pictures."""
+
+
+@dataclass(frozen=True)
+class Contents:
+    """Sentences and tables, in the order in which a reader wants them; a table with nothing in it is left out."""
+
+    title: str
+    subject: str
+    headline: Headline
+    by_candidate: tuple[str, ...]
+    warnings: tuple[str, ...]
+    answer: tuple[Table, ...]
+    after: tuple[Section, ...]
+    together: tuple[Table, ...]
+    together_in_full: tuple[Table, ...]
+    verdicts: tuple[Table, ...]
+    costs: tuple[Table, ...]
+    answers: tuple[Table, ...]
+    data: tuple[Table, ...]
+    provenance: tuple[Table, ...]
+    packages: Table | None
+    identities: tuple[Table, ...]
+
+
+def contents(outcome: Outcome) -> Contents:
+    """Return everything that is said of an outcome."""
+    seen = view(outcome)
+    return Contents(
+        title=outcome.title or outcome.suite,
+        subject=_subject(seen),
+        headline=summary.summarise(seen),
+        by_candidate=summary.by_candidate(seen),
+        warnings=(*extras.cautions(seen), *reading.warnings(seen)),
+        answer=present(quality(seen), gains(seen), effects.seeds(seen), details.published(seen), cost(seen)),
+        after=roi.sections(seen),
+        together=present(effects.effects(seen)),
+        together_in_full=present(effects.absorbed(seen), effects.in_full(seen)),
+        verdicts=present(comparisons(seen, "gain"), comparisons(seen, "regression"), details.failures(seen)),
+        costs=present(details.paid(seen), details.ledger(seen), details.latency(seen)),
+        answers=present(advisory(seen), details.spread(seen), details.abstention(seen)),
+        data=present(
+            details.dataset(seen),
+            details.repairs(seen),
+            details.settings(seen),
+            details.resolved(seen),
+            details.stage_notes(seen),
+            details.not_run(seen),
+        ),
+        provenance=present(details.provenance(seen)),
+        packages=details.packages(seen),
+        identities=present(details.identities(seen), details.system_identities(seen)),
+    )
+
+
+def _subject(view: View) -> str:
+    """Return what was measured on, in one line."""
+    outcome = view.outcome
+    queries = outcome.dataset.queries.get(outcome.split)
+    parts = [
+        f"Suite {outcome.suite}",
+        f"split {outcome.split}" + (f" ({fmt.counted(queries, 'query', 'queries')})" if queries else ""),
+        fmt.counted(outcome.dataset.documents, "document"),
+        fmt.counted(len({info.name for info in view.candidates}), "candidate"),
+        fmt.counted(len(view.seeds), "seed"),
+    ]
+    if all(is_rank(name) for name in view.measures):
+        parts.append("retrieval only")
+    return ", ".join(parts)
+
+
+# ---- quality
+
+
+def quality(view: View) -> Table:
+    """Return the means: one row per system, one column per measure."""
+    rank, answers = ([name for name in view.measures if is_rank(name) == wanted] for wanted in (True, False))
+    columns = left("system") + [
+        Column(
+            name if name in view.gated else name + EXPLORATORY,
+            starts=bool(rank) and name in answers[:1],
+            minor=name not in view.gated,
+        )
+        for name in view.measures
+    ]
+    best = {name: _best(view, name) for name in view.measures}
+    rows = [
+        (Cell(info.label), *(_mean_cell(view, info, name, best[name]) for name in view.measures))
+        for info in view.systems
+    ]
+    gated = f"Gated: {fmt.listed(view.gated)}." if view.gated else "No measure is gated."
+    exploratory = f"{EXPLORATORY} exploratory: no verdict rests on it." if set(view.measures) - set(view.gated) else ""
+    return Table(
+        "Does tuning pay?",
+        tuple(columns),
+        tuple(rows),
+        join(f"Means over {_populations(view)}.", gated, exploratory) if view.measures else "Nothing was measured.",
+        tuple(_partial_notes(view)),
+        upper=_baselines(view.systems),
+    )
+
+
+def _best(view: View, measure: str) -> str:
+    """Return the best mean as it is shown, or nothing if all read the same."""
+    means = [mean for info in view.deployable() if (mean := view.mean(info, measure)) is not None]
+    best = min if less_is_better(measure) else max
+    return fmt.fixed(best(means)) if len(set(map(fmt.fixed, means))) > 1 else ""
+
+
+def _mean_cell(view: View, info: SystemInfo, measure: str, best: str) -> Cell:
+    row = view.summary(info, measure)
+    if row is None:
+        return Cell("failed", "failed") if info.failed else Cell(fmt.NONE)
+    if finite(row.mean) is None:
+        return Cell(f"failed ({fmt.count(row.failed)})", "failed") if row.failed else Cell(fmt.NONE)
+    if row.failed:
+        return number(row.mean, "mean", PARTIAL)
+    is_best = fmt.fixed(row.mean) == best and info in view.deployable()
+    return number(row.mean, "mean", tone="best" if is_best else "")
+
+
+def _populations(view: View) -> str:
+    """Return ``246 queries (ndcg@10, mrr@10) and 120 queries (utility)``."""
+    groups: dict[int, list[str]] = {}
+    for name in view.measures:
+        size = max(row.n + row.failed for row in view.outcome.summaries if row.measure == name)
+        groups.setdefault(size, []).append(name)
+    return fmt.listed([f"{fmt.counted(n, 'query', 'queries')} ({', '.join(names)})" for n, names in groups.items()])
+
+
+def _partial_notes(view: View) -> Iterable[str]:
+    for info in view.systems:
+        parts = [
+            f"{name} {fmt.count(row.failed)} of {fmt.count(row.n + row.failed)}"
+            for name in view.measures
+            if (row := view.summary(info, name)) and row.failed and finite(row.mean) is not None
+        ]
+        if parts:
+            yield f"{PARTIAL} mean over the queries that have a score; {info.label} failed on: {', '.join(parts)}."
+
+
+def _baselines(systems: Iterable[SystemInfo]) -> int:
+    return sum(info.role == "baseline" for info in systems)
+
+
+# ---- gains and costs
+
+
+def gains(view: View) -> Table | None:
+    """Return the gain of every system on every gated measure, with interval and verdict."""
+    if not view.gains:
+        return None
+    shown = [
+        info
+        for info in view.systems
+        if any(view.gain(info, name) for name in view.gated) or info.name == BASELINE or info.failed
+    ]
+    rows = [(Cell(info.label), *(_gain_cell(view, info, name) for name in view.gated)) for info in shown]
+    notes = [f"{info.label}: identical {what} to {other}." for info in view.systems for what, other in identical(info)]
+    return Table(
+        f"Gain over {BASELINE}, with verdict",
+        (Column("system", "left"), *(Column(name, "left") for name in view.gated)),
+        tuple(rows),
+        "Intervals are simultaneous: they hold for all gains of this table at once.",
+        tuple(notes),
+        upper=_baselines(shown),
+    )
+
+
+def _gain_cell(view: View, info: SystemInfo, measure: str) -> Cell:
+    comparison = view.gain(info, measure)
+    if comparison is None:
+        return Cell("failed", "failed") if info.failed else Cell("baseline" if info.name == BASELINE else fmt.NONE)
+    return comparison_cell(comparison)
+
+
+def cost(view: View) -> Table:
+    """Return what each system costs to build and to serve, beside its gain."""
+    first = view.gated[0] if view.gains else ""
+    columns = [
+        *left("system"),
+        Column("build time"),
+        Column("build $"),
+        *([Column(f"gain {first}")] if first else []),
+        Column("retrieval p50 ms", starts=True, minor=True),
+        Column("retrieval p95 ms"),
+        Column("total p95 ms"),
+        Column("$ per 1,000 queries"),
+    ]
+    return Table(
+        "What it costs, beside the gain",
+        tuple(columns),
+        tuple(_cost_row(view, info, first) for info in view.systems),
+        join(
+            "The build cost is paid once, the rest per query (exploratory, this machine only).",
+            _probe_sizes(view),
+            _sharing(view),
+        ),
+        upper=_baselines(view.systems),
+        name=COST,
+    )
+
+
+def _sharing(view: View) -> str:
+    planned, alone = view.outcome.calls_planned, view.outcome.calls_without_sharing
+    return f"Stage calls: {fmt.count(planned)} distinct; {fmt.count(alone)} without sharing." if planned else ""
+
+
+def _cost_row(view: View, info: SystemInfo, first: str) -> tuple[Cell, ...]:
+    serving = info.serving
+    retrieval, total = (serving.retrieval, serving.total) if serving else (None, None)
+    row = view.gain(info, first)
+    gain = number(row.difference, "difference", tone=VERDICT_TONES.get(row.verdict, "")) if row else None
+    return (
+        *cells(info.label, number(info.build_seconds, "seconds"), number(info.build_dollars, "dollars")),
+        *((gain or _gain_cell(view, info, first),) if first else ()),
+        number(retrieval.p50_ms if retrieval else None, "ms"),
+        number(retrieval.p95_ms if retrieval else None, "ms"),
+        number(total.p95_ms if total else None, "ms"),
+        number(serving.dollars_per_1000 if serving else None, "dollars"),
+    )
+
+
+def _probe_sizes(view: View) -> str:
+    """Return how many single queries each latency was measured on."""
+    servings = [info.serving for info in view.systems if info.serving]
+    timings = {
+        "retrieval": [serving.retrieval.n for serving in servings if serving.retrieval],
+        "total": [serving.total.n for serving in servings if serving.total],
+    }
+    parts = [f"{name} {fmt.span(sizes, fmt.count)}" for name, sizes in timings.items() if sizes]
+    return f"Single queries timed: {', '.join(parts)}." if parts else "No latency was measured."

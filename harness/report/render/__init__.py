@@ -1,0 +1,1 @@
+"""Renderings of what `report.content` says. Only these modules make text of cells."""
