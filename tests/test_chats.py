@@ -18,8 +18,8 @@ from rich.console import Console
 from harness.data.formats import load_jsonl, write_jsonl
 from harness.errors import ConfigError
 from harness.models import generation
-from harness.models.chats import ChatTemplate, Turn
-from harness.models.prompting import Prompting, look, told
+from harness.models.chat_templates import ChatTemplate, Turn
+from harness.models.template_checks import Prompting, look, told
 from harness.planning import requirements
 from harness.stages import answer as answering
 from harness.stages import common

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.models import generation
-from harness.models.chats import ChatTemplate
+from harness.models.chat_templates import ChatTemplate
 from harness.models.generation import Chatting, Head, Sampling, Written, write
 
 WORDS = [f"w{number}" for number in range(150)]

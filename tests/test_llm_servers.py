@@ -354,17 +354,17 @@ WRAPPED: dict[str, tuple[Any, str]] = {
 
 @pytest.mark.parametrize("why", WRAPPED)
 def test_an_error_wrapped_in_200_is_of_its_kind(why: str, key: str, tmp_path: Path) -> None:
-    from harness.llm import background
+    from harness.llm import event_loop
     from harness.llm.transport import Line
 
     content, kind = WRAPPED[why]
     with Server(lambda body: Served(200, content)) as server:
         line = Line(role_at(server))
         body = {"model": "m", "messages": [{"role": "user", "content": "x"}]}
-        outcome = background.submit(line.send(body)).result()
+        outcome = event_loop.submit(line.send(body)).result()
         assert isinstance(outcome, Fault)
         assert outcome.kind == kind, outcome
-        background.submit(line.close()).result()
+        event_loop.submit(line.close()).result()
 
 
 def test_a_rate_limit_in_200_is_no_reason_not_to_begin(key: str, tmp_path: Path) -> None:

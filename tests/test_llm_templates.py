@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import ConfigError
-from harness.llm.templates import PLACEHOLDERS, check, fill, load, messages, rough_tokens, shorten, version
+from harness.llm.prompt_templates import PLACEHOLDERS, check, fill, load, messages, rough_tokens, shorten, version
 from harness.suite.roles import PromptName
 
 WORDINGS = {

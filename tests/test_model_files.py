@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from harness.errors import ConfigError
 from harness.experiments.noops import _Digests
+from harness.models.encoder_prompts import DOCUMENT_NAMES, QUERY_NAMES, configured, wanted
 from harness.models.inspection import inspect
 from harness.models.loaders import model_digest
-from harness.models.prompts import DOCUMENT_NAMES, QUERY_NAMES, configured, wanted
 from harness.models.tensors import read_header, weights_digest
 from harness.planning import requirements
 from harness.remarks import models as told

@@ -20,9 +20,9 @@ from pydantic import BaseModel, ValidationError
 
 from harness.errors import ConfigError
 from harness.hashing import canonical_json
-from harness.llm.asking import Ask, Chat, Reply
 from harness.llm.breaker import Pace
 from harness.llm.endpoint import EndpointChat
+from harness.llm.protocol import Ask, Chat, Reply
 from harness.llm.scripted import ScriptedChat
 from harness.llm.services import Services
 from harness.scoring import (

@@ -18,7 +18,7 @@ from harness.data.formats import load_jsonl, write_jsonl, write_run
 from harness.errors import LlmStopped
 from harness.execution.probe import TIMES_FILE, WARM_UP, Probe, probe
 from harness.hashing import digest_of
-from harness.llm import Ask, Message, Reply, Spent, templates
+from harness.llm import Ask, Message, Reply, Spent, prompt_templates
 from harness.models.fakes import FakeBiEncoder
 from harness.stages import common
 from harness.stages.answer import FAILED_FILE, Answer, answer
@@ -37,7 +37,7 @@ from harness.suite.spec import Generator, Retriever
 from harness.values.records import Document, Pair, Progress, Reference, Usage
 
 quick = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-PROMPTS = {name: templates.load(name) for name in get_args(PromptName)}
+PROMPTS = {name: prompt_templates.load(name) for name in get_args(PromptName)}
 ENDPOINT = Endpoint(model="large", temperature=0.0, seed=0, max_tokens=500, prompts=PROMPTS)
 RETRIEVER = Retriever().model_dump()
 CORPUS = {
@@ -222,7 +222,7 @@ def test_the_passage_stands_in_the_prompt_as_it_is_and_cut(tmp_path: Path, scrip
     chat = scripted(queries_of)
     synthesis(tmp_path, queries_per_document=1, kinds=("question",), passage_tokens=200)
     assert [ask.messages[0].content for ask in chat.asks] == [
-        templates.fill(PROMPTS["question"], passage=document.content, count="1") for document in CORPUS.values()
+        prompt_templates.fill(PROMPTS["question"], passage=document.content, count="1") for document in CORPUS.values()
     ]
     synthesis(tmp_path, queries_per_document=1, kinds=("question",), passage_tokens=8)
     assert "<passage>\nLime\nlime is burned in a\n</passage>" in chat.asks[4].messages[0].content
@@ -335,7 +335,7 @@ def test_labels_are_what_the_endpoint_says_and_failures_are_rows(tmp_path: Path,
     assert usage.notes["labels that failed"] == 2
     assert usage.notes["known from the cache"] == 0
     assert chat.asks[0].messages == (
-        Message("user", templates.fill(PROMPTS["label"], query="kiln for lime", passage=CORPUS["d1"].content)),
+        Message("user", prompt_templates.fill(PROMPTS["label"], query="kiln for lime", passage=CORPUS["d1"].content)),
     )
     accounted(usage, chat)
 

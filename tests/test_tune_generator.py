@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from harness.data.formats import write_jsonl
 from harness.models import generation
-from harness.models.chats import ChatTemplate
+from harness.models.chat_templates import ChatTemplate
 from harness.stages import answer as answering
 from harness.stages import common
 from harness.stages.answering import words_of

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.errors import ConfigError, Problem
-from harness.llm import templates
+from harness.llm import prompt_templates
 from harness.llm.services import Services
 from harness.planning import requirements
 from harness.planning.graph import Plan
@@ -71,8 +71,8 @@ def shape_of(role: Role, suite: Suite) -> Shape:
         return GENERATOR._replace(limit=suite.generator.max_new_tokens if suite.generator else None)
     if role == "judge":
         return Shape()
-    texts = [templates.load(name, suite.llm.prompts.get(name)) for name in PROMPTS[role]]
-    system = any(turn.role == "system" for text in texts for turn in templates.turns(text))
+    texts = [prompt_templates.load(name, suite.llm.prompts.get(name)) for name in PROMPTS[role]]
+    system = any(turn.role == "system" for text in texts for turn in prompt_templates.turns(text))
     warmth = suite.data.synthesize.temperature if role == "synthesizer" else None
     return Shape(system=system, temperature=warmth or None)
 

@@ -4,6 +4,6 @@ What is asked is an `Ask`, what comes of it a `Reply`: a text that was checked, 
 of an endpoint is never an exception and never an empty text. This package must not know stages, suites or measures.
 """
 
-from harness.llm.asking import Ask, Chat, Message, Reply, Spent
+from harness.llm.protocol import Ask, Chat, Message, Reply, Spent
 
 __all__ = ["Ask", "Chat", "Message", "Reply", "Spent"]

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
-from harness.llm.asking import Reply
+from harness.llm.protocol import Reply
 from harness.llm.structured import is_mended, read
 from harness.models.thoughts import part
 

@@ -1,7 +1,7 @@
 """A role's model at an OpenAI-compatible endpoint: the `Chat` that stages and judged measures ask.
 
 What was answered before comes from the cache; equal questions are asked once; what comes back is checked, repaired
-once, and kept. How requests are made, retried and paid is in `sending`; this module must not know HTTP.
+once, and kept. How requests are made, retried and paid is in `sender`; this module must not know HTTP.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from pydantic import BaseModel
 
 from harness.errors import LlmStopped
 from harness.hashing import digest_of
-from harness.llm import background
-from harness.llm.asking import Ask, Reply, Spent
+from harness.llm import event_loop
 from harness.llm.breaker import Pace
 from harness.llm.checking import Checked, checked_answer
 from harness.llm.dialects import Dialect
 from harness.llm.faults import Answer, Fault
+from harness.llm.protocol import Ask, Reply, Spent
 from harness.llm.requests import Question
 from harness.llm.responses import Responses, Stored
-from harness.llm.sending import Sender, Tally
+from harness.llm.sender import Sender, Tally
 from harness.llm.services import Services
 from harness.llm.structured import repairing, schema_of
 from harness.suite.roles import Role
@@ -68,13 +68,13 @@ class EndpointChat:
 
     async def ask(self, ask: Ask) -> Reply:
         """See `Chat`."""
-        return await asyncio.wrap_future(background.submit(self._ask(ask)))
+        return await asyncio.wrap_future(event_loop.submit(self._ask(ask)))
 
     def ask_all(self, asks: Sequence[Ask], progress: Progress) -> list[Reply]:
         """See `Chat`; the progress is told in the thread of the caller."""
         replies: list[Reply | None] = [None] * len(asks)
         told: SimpleQueue[tuple[int, Reply] | None] = SimpleQueue()
-        asking = background.submit(self._ask_all(asks, lambda place, reply: told.put((place, reply))))
+        asking = event_loop.submit(self._ask_all(asks, lambda place, reply: told.put((place, reply))))
         asking.add_done_callback(lambda _: told.put(None))
         done = 0
         try:
@@ -89,7 +89,7 @@ class EndpointChat:
 
     def close(self) -> None:
         """Close connections and files; happens by itself when the chat is no longer used."""
-        background.submit(self._sender.line.close()).result()
+        event_loop.submit(self._sender.line.close()).result()
         self._responses.close()
 
     async def _ask(self, ask: Ask) -> Reply:

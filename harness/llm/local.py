@@ -13,10 +13,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from harness.llm.asking import Ask, Message, Reply, Spent
+from harness.llm.protocol import Ask, Message, Reply, Spent
 from harness.llm.structured import read, schema_of
 from harness.models import generation
-from harness.models.chats import ChatTemplate
+from harness.models.chat_templates import ChatTemplate
 from harness.models.generation import Head, Reading, Sampling, Written
 from harness.models.loaders import load_generator
 from harness.models.thoughts import begun_by

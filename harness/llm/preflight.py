@@ -12,11 +12,11 @@ from typing import NamedTuple
 from pydantic import BaseModel
 
 from harness.errors import Problem
-from harness.llm import background
-from harness.llm.asking import Message
+from harness.llm import event_loop
 from harness.llm.completions import ONLY_THOUGHT
 from harness.llm.dialects import Dialect, Speech, speech_of
 from harness.llm.faults import Answer, Fault
+from harness.llm.protocol import Message
 from harness.llm.requests import Question, body_of
 from harness.llm.services import Services
 from harness.llm.transport import Line
@@ -62,7 +62,7 @@ def check(role: Role, services: Services, shape: Shape | None = None, anew: bool
     if problem := line.problem():
         return Problem(f"llm.{role}", *problem)
     shape = shape or (GENERATOR if role == "generator" else Shape())
-    outcome = background.submit(_probe(line, llm, speech_of(llm, services.folder), shape, anew)).result()
+    outcome = event_loop.submit(_probe(line, llm, speech_of(llm, services.folder), shape, anew)).result()
     if isinstance(outcome, Answer) or outcome.kind == "busy":
         return None
     thoughtful = outcome.what == ONLY_THOUGHT or outcome.advice == "raise max_tokens"

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel
 
 from harness.llm.address import filled
-from harness.llm.asking import Ask, Message
 from harness.llm.dialects import Dialect
+from harness.llm.protocol import Ask, Message
 from harness.llm.structured import response_format
 from harness.suite.roles import Llm
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pydantic import BaseModel, ValidationError
 
 from harness.errors import LlmStopped
-from harness.llm.asking import Ask, Reply, Spent
+from harness.llm.protocol import Ask, Reply, Spent
 from harness.values.records import Progress
 
 

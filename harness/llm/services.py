@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextvars import ContextVar
 from pathlib import Path
 
-from harness.llm.asking import Chat
+from harness.llm.protocol import Chat
 from harness.suite.fields import Spec
 from harness.suite.roles import Judge, Llm, Role
 

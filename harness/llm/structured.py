@@ -1,6 +1,6 @@
 """JSON of a form, out of what a language model wrote: asked for by a schema, found in chatter, checked, repaired once.
 
-A form is any pydantic model. Damage with one reading is mended (see `lenient`). Nothing is guessed: what is cut off,
+A form is any pydantic model. Damage with one reading is mended (see `lenient_json`). Nothing is guessed: what is cut off,
 contradicts itself, or is a number only by courtesy (true, NaN, Infinity) is wrong. Must not know endpoints.
 """
 
@@ -15,8 +15,8 @@ from typing import Any
 
 from pydantic import BaseModel, RootModel, ValidationError
 
-from harness.llm.asking import Message
-from harness.llm.lenient import CutOff, Mended, mend
+from harness.llm.lenient_json import CutOff, Mended, mend
+from harness.llm.protocol import Message
 from harness.models.thoughts import before_json
 
 SHOWN = 4000

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
-from harness.llm import background, completions
+from harness.llm import completions, event_loop
 from harness.llm.address import (
     COMPLETIONS,
     address_of,
@@ -50,7 +50,7 @@ _NOISY = ("openai", "httpx", "httpcore")
 
 
 class Line:
-    """The way to the endpoint of a role. Usable in the loop of `background` only, except for `problem` and `where`."""
+    """The way to the endpoint of a role. Usable in the loop of `event_loop` only, except for `problem` and `where`."""
 
     def __init__(self, llm: Llm) -> None:
         self._llm = llm
@@ -180,7 +180,7 @@ class Line:
 
 def _close(client: AsyncOpenAI, process: int) -> None:
     if process == os.getpid():
-        background.submit(client.close())
+        event_loop.submit(client.close())
 
 
 def _body(error: APIStatusError) -> Any:

@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from harness.models import thoughts
-from harness.models.chats import ChatTemplate, Turn
+from harness.models.chat_templates import ChatTemplate, Turn
 from harness.values.records import Progress
 
 LONGEST_PIECE = 8

@@ -16,9 +16,9 @@ from typing import Any
 from harness.errors import ConfigError, Problem
 from harness.models import architecture
 from harness.models.architecture import Role
+from harness.models.encoder_prompts import Configured, Prompts, configured, wanted
+from harness.models.folder_problems import refusals
 from harness.models.folders import ModelFolder
-from harness.models.prompts import Configured, Prompts, configured, wanted
-from harness.models.refusals import refusals
 from harness.models.signatures import while_unchanged
 
 HEAD_OUTPUT = re.compile(

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from harness.errors import ConfigError, ModelMissing, Problem, nearest
 from harness.hashing import digest_file, digest_of
+from harness.models.folder_problems import PICKLED, RERESAVE
 from harness.models.inspection import Inspection, inspect, trained_head
-from harness.models.refusals import PICKLED, RERESAVE
 from harness.models.signatures import while_unchanged
 from harness.provenance import device_class
 from harness.suite.roles import EMBEDDED_PREFIX

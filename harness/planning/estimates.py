@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 from harness.data.datasets import Dataset
 from harness.errors import ConfigError, ModelMissing
 from harness.hashing import digest_of
-from harness.llm import templates
+from harness.llm import prompt_templates
 from harness.planning.graph import Plan, PlannedCall, SystemPlan
 from harness.planning.ledger import Estimate, Rates, estimate, hourly, rates
 from harness.planning.plan import build_plan
@@ -100,7 +100,9 @@ def recipe_identity(suite: Suite, candidate: Candidate) -> str:
             "recipes": {part: recipe.model_dump(mode="json") for part, recipe in recipes.items()},
             "data": _data(candidate, data),
             "llm": asked,
-            "prompts": {name: templates.load(name, path) for name, path in suite.llm.prompts.items()} if served else {},
+            "prompts": {name: prompt_templates.load(name, path) for name, path in suite.llm.prompts.items()}
+            if served
+            else {},
             "models": [part.model if part is not None else None for part in parts],
         }
     )

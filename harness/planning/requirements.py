@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 
 from harness import provenance
 from harness.errors import ConfigError, ModelMissing, Problem
-from harness.models import loaders, prompting
+from harness.models import loaders, template_checks
 from harness.models.architecture import Role as ModelRole
 from harness.models.inspection import Inspection, inspect
-from harness.models.prompting import Prompting
+from harness.models.template_checks import Prompting
 from harness.suite.recipes import PARTS, Data, Part
 from harness.suite.roles import EMBEDDED_PREFIX, Role
 from harness.suite.spec import Candidate, Suite
@@ -280,7 +280,7 @@ def _unprompted(suite: Suite, sound: Mapping[str, Path]) -> Iterator[Problem]:
     for key, model, instruction, rule in _chatting(suite):
         if model in sound:
             try:
-                prompting.look(sound[model], instruction, rule.thinking)
+                template_checks.look(sound[model], instruction, rule.thinking)
             except ConfigError as error:
                 yield from (Problem(key, f"{model!r}: {one.what}", one.hint) for one in error.problems)
 
@@ -288,8 +288,8 @@ def _unprompted(suite: Suite, sound: Mapping[str, Path]) -> Iterator[Problem]:
 def prompt_notes(suite: Suite) -> Iterator[tuple[str, str]]:
     """What is worth knowing of the prompts of models that answer here, with the model's name; `check` comes first."""
     for _, model, instruction, rule in _chatting(suite):
-        facts = prompting.look(loaders.locate(model), instruction, rule.thinking)
-        yield from ((model, said) for said in prompting.told(facts, rule))
+        facts = template_checks.look(loaders.locate(model), instruction, rule.thinking)
+        yield from ((model, said) for said in template_checks.told(facts, rule))
 
 
 def _installed(package: str) -> bool:

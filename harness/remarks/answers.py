@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.data.formats import load_jsonl
-from harness.models.chats import PINNED
+from harness.models.chat_templates import PINNED
 from harness.models.thoughts import holds_mark
 from harness.planning.graph import Plan, SystemPlan
 from harness.scoring.abstention import is_abstention

@@ -20,9 +20,9 @@ from typing import Any, ClassVar, Literal
 
 from harness.data.formats import read_run, write_jsonl
 from harness.llm import Ask, Message, Reply, services
-from harness.llm.templates import rough_tokens, shorten
+from harness.llm.prompt_templates import rough_tokens, shorten
 from harness.models import generation
-from harness.models.chats import ChatTemplate, Turn
+from harness.models.chat_templates import ChatTemplate, Turn
 from harness.models.generation import before_stop
 from harness.models.loaders import load_generator
 from harness.stages import Inputs, common, endpoints

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from harness.llm import Ask, services
-from harness.llm.templates import messages, rough_tokens, shorten
+from harness.llm.prompt_templates import messages, rough_tokens, shorten
 from harness.models import generation
 from harness.models.loaders import load_generator
 from harness.scoring.sentences import declines, stands_first

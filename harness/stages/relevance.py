@@ -14,7 +14,7 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
 
 from harness.llm import Ask, Chat, Reply
-from harness.llm.templates import messages, shorten
+from harness.llm.prompt_templates import messages, shorten
 from harness.models import generation
 from harness.models.loaders import load_cross_encoder
 from harness.models.thoughts import before_json

@@ -16,7 +16,7 @@ from typing import Annotated, NamedTuple
 from pydantic import AfterValidator, BaseModel
 
 from harness.llm import Ask, services
-from harness.llm.templates import messages, shorten
+from harness.llm.prompt_templates import messages, shorten
 from harness.models import generation
 from harness.models.loaders import load_generator
 from harness.stages import Inputs

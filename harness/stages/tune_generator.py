@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from harness.data.formats import load_jsonl
 from harness.models import generation
-from harness.models.chats import ChatTemplate
+from harness.models.chat_templates import ChatTemplate
 from harness.stages import Inputs
 from harness.stages.answer import turns_of
 from harness.stages.answering import holds

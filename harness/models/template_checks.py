@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from harness.errors import ConfigError, Problem
-from harness.models.chats import PINNED, ChatTemplate, Facts
+from harness.models.chat_templates import PINNED, ChatTemplate, Facts
 from harness.models.loaders import quiet
 
 SHORT_FOR_A_THOUGHT = 512

@@ -14,7 +14,7 @@ from string import Template
 from typing import Literal
 
 from harness.errors import ConfigError, Problem
-from harness.llm.asking import Message
+from harness.llm.protocol import Message
 from harness.suite.roles import PromptName
 
 _QUERIES = frozenset({"passage", "count"})

@@ -1,6 +1,6 @@
 """Asking a question at an endpoint until there is an answer: retries, budget, circuit breaker, what servers differ in.
 
-Everything here happens in the loop of `background`. Must not know what a good answer is, and keeps none.
+Everything here happens in the loop of `event_loop`. Must not know what a good answer is, and keeps none.
 """
 
 from __future__ import annotations
