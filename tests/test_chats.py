@@ -19,7 +19,7 @@ from harness.data.formats import load_jsonl, write_jsonl
 from harness.errors import ConfigError
 from harness.models import generation
 from harness.models.chat_templates import ChatTemplate, Turn
-from harness.models.template_checks import Prompting, look, told
+from harness.models.template_checks import ThinkingSettings, template_facts, template_remarks
 from harness.planning import requirements
 from harness.stages import answer as answering
 from harness.stages import common
@@ -92,9 +92,9 @@ def suite_text(model: Path, **generator: Any) -> str:
 def doctor(suite: Path, root: Path) -> tuple[bool, str]:
     from harness.cli.doctor import examine
 
-    told = io.StringIO()
-    fine = examine(str(suite), root, Console(file=told, width=400))
-    return fine, told.getvalue()
+    output = io.StringIO()
+    fine = examine(str(suite), root, Console(file=output, width=400))
+    return fine, template_remarks.getvalue()
 
 
 @pytest.mark.parametrize("name", chatty.TEMPLATES)
@@ -269,7 +269,7 @@ def test_a_model_that_cannot_be_asked_is_refused_in_one_sentence(
 ) -> None:
     chatty.tokenizer(template).save_pretrained(tmp_path)
     with pytest.raises(ConfigError, match=said) as caught:
-        look(tmp_path, INSTRUCTION, False)
+        template_facts(tmp_path, INSTRUCTION, False)
     assert len(caught.value.problems) == 1
     assert caught.value.problems[0].hint
 
@@ -300,17 +300,19 @@ def test_a_template_is_found_wherever_it_lies(kind: str, tmp_path: Path) -> None
         (tmp_path / "chat_template.jinja").write_text(chatty.CHATML, encoding="utf-8")
     if kind == "json":
         (tmp_path / "chat_template.json").write_text(json.dumps({"chat_template": chatty.CHATML}), encoding="utf-8")
-    assert look(tmp_path, INSTRUCTION, False).system == "native"
+    assert template_facts(tmp_path, INSTRUCTION, False).system == "native"
 
 
 def test_what_a_template_does_with_thoughts_is_told_with_what_to_set(tmp_path: Path) -> None:
     chatty.tokenizer(chatty.QWEN3).save_pretrained(tmp_path)
-    rule = Prompting(None, 48, "pipeline.generator")
-    (said,) = told(look(tmp_path, INSTRUCTION, None), rule)
+    rule = ThinkingSettings(None, 48, "pipeline.generator")
+    (said,) = template_remarks(template_facts(tmp_path, INSTRUCTION, None), rule)
     assert "pipeline.generator.max_new_tokens (48) may end it" in said
-    assert list(told(look(tmp_path, INSTRUCTION, None), rule._replace(max_new_tokens=2048))) == []
+    assert list(template_remarks(template_facts(tmp_path, INSTRUCTION, None), rule._replace(max_new_tokens=2048))) == []
     chatty.tokenizer(chatty.CHATML).save_pretrained(tmp_path)
-    (said,) = told(look(tmp_path, INSTRUCTION, True), rule._replace(thinking=True, max_new_tokens=2048))
+    (said,) = template_remarks(
+        template_facts(tmp_path, INSTRUCTION, True), rule._replace(thinking=True, max_new_tokens=2048)
+    )
     assert "no switch for thinking" in said
 
 
@@ -333,8 +335,8 @@ def test_no_text_is_lost_and_a_shared_prefix_is_exact(
     for text, prompt in zip(asked, prompts, strict=True):
         assert squeezed(instruction) in squeezed(prompt)
         assert squeezed(text) in squeezed(prompt)
-    coded = generation.code(coder, prompts)
-    size = generation.shared(coded)
+    coded = generation.tokenize(coder, prompts)
+    size = generation.shared_prefix_length(coded)
     assert all(coder.decode(one[:size] + one[size:]) == prompt for one, prompt in zip(coded, prompts, strict=True))
     assert all(one[:size] == coded[0][:size] for one in coded)
     for turns in conversations:
@@ -411,12 +413,12 @@ def test_a_run_tells_what_was_done_to_prompts_and_answers(tmp_path: Path) -> Non
     (tmp_path / "suite.yaml").write_text(pocket.suite_text(changes), encoding="utf-8")
     done = benchmark.run(tmp_path / "suite.yaml", tmp_path / "store", executor=smallsuite.Here())
     assert done.failed_share == 0
-    told = "\n".join(done.outcome.notes)
-    assert "The chat template of model takes no system turn: the instruction stands in the user turn" in told
+    output = "\n".join(done.outcome.notes)
+    assert "The chat template of model takes no system turn: the instruction stands in the user turn" in output
     counts = "untuned 6 of 6, few-shot 6 of 6, answers (seed 0) 6 of 6"
     assert (
         f"Answers were cut at 5 tokens (pipeline.generator.max_new_tokens), and are scored as they stand: {counts}"
-        in told
+        in output
     )
-    assert f"Thoughts were removed from answers before they were scored: {counts}" in told
-    assert f"Nearly all answers of a system are the same ('kelp - and peat': {counts})" in told
+    assert f"Thoughts were removed from answers before they were scored: {counts}" in output
+    assert f"Nearly all answers of a system are the same ('kelp - and peat': {counts})" in output

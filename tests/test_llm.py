@@ -26,16 +26,16 @@ from pydantic import BaseModel, Field, RootModel, field_validator
 
 from harness.errors import HarnessError, LlmStopped
 from harness.llm import Ask, Message, Reply, preflight
-from harness.llm.breaker import Pace
+from harness.llm.breaker import RetryPolicy
 from harness.llm.endpoint import EndpointChat
-from harness.llm.responses import FILE, Cost, Paid, Responses, RoleSpent, Stored, spent_by_role
+from harness.llm.responses import FILE, PaidRequest, RequestCost, Responses, RoleSpent, StoredAnswer, spent_by_role
 from harness.llm.services import Services, chat, using
 from harness.llm.structured import read, response_format
-from harness.models.thoughts import holds_mark, part
+from harness.models.thoughts import holds_mark, split_thoughts
 from harness.suite.roles import Judge, Llm, Role
 
 KEY = "sk-sentinel-0123456789abcdef"
-PACE = Pace(scale=0.002)
+PACE = RetryPolicy(scale=0.002)
 
 
 class Grade(BaseModel):
@@ -199,7 +199,7 @@ def test_json_is_asked_for_by_a_schema_unless_told_otherwise(
     structured: str, kinds: list[str], server: Server, tmp_path: Path
 ) -> None:
     server.answering = lambda body: llm_server.says('{"score": 0.5}')
-    (reply,) = chat_of(server, tmp_path, structured=structured).ask_all(texts("x", form=Grade), silently)
+    (reply,) = chat_of(server, tmp_path, structured=structured).ask_all(texts("x", schema=Grade), silently)
     assert reply.value == Grade(score=0.5)
     assert [form_of(one.body) for one in server.seen] == kinds
 
@@ -213,10 +213,10 @@ def test_a_server_that_knows_no_schemas_is_asked_without_from_then_on(
 
     server.answering = answering
     endpoint = chat_of(server, tmp_path, max_concurrency=1)
-    replies = endpoint.ask_all(texts("x", "y", "z", form=Grade), silently)
+    replies = endpoint.ask_all(texts("x", "y", "z", schema=Grade), silently)
     assert [reply.value for reply in replies] == [Grade(score=0.5)] * 3
     assert [form_of(one.body) for one in server.seen] == ["strict", "plain", "plain", "plain"]
-    (reply,) = chat_of(server, tmp_path / "2", structured="schema").ask_all(texts("x", form=Grade), silently)
+    (reply,) = chat_of(server, tmp_path / "2", structured="schema").ask_all(texts("x", schema=Grade), silently)
     assert reply.failure == f"answers {status}: what?"
 
 
@@ -226,7 +226,7 @@ def test_a_question_that_is_wrong_anyway_does_not_speak_against_schemas(server: 
         return llm_server.error(400, "too long") if wrong else llm_server.says('{"score": 0.5}')
 
     server.answering = answering
-    replies = chat_of(server, tmp_path, max_concurrency=1).ask_all(texts("too long", "x", form=Grade), silently)
+    replies = chat_of(server, tmp_path, max_concurrency=1).ask_all(texts("too long", "x", schema=Grade), silently)
     assert [reply.failure for reply in replies] == ["answers 400: too long", ""]
     assert form_of(server.seen[-1].body) == "strict"
 
@@ -265,7 +265,7 @@ class Items(RootModel[list[int]]):
 @given(values, words, words, st.booleans(), st.sampled_from([None, 2]))
 def test_json_is_found_in_any_chatter(value: Any, before: str, after: str, fenced: bool, indent: int | None) -> None:
     # Of chatter that holds marks of thoughts, some is no chatter; see test_thoughts.
-    assume(not holds_mark(before + after) and not part(before + after).thought)
+    assume(not holds_mark(before + after) and not split_thoughts(before + after).thought)
     text = json.dumps({"value": value}, indent=indent)
     text = f"{before}\n```json\n{text}\n```\n{after}" if fenced else f"{before}{text}{after}"
     assert read(text, Anything).value == value
@@ -359,7 +359,7 @@ def test_the_key_is_made_of_all_that_can_change_an_answer_and_of_nothing_else(se
         score: float
 
     server.answering = lambda body: llm_server.says('{"score": 0.5}')
-    (ask,) = texts("a", form=Grade)
+    (ask,) = texts("a", schema=Grade)
     same = [
         chat_of(server, tmp_path, timeout=5.0, max_concurrency=2, retries=1, price_in=9.0, structured="plain"),
         chat_of(server, tmp_path, role="labeler"),
@@ -369,9 +369,9 @@ def test_the_key_is_made_of_all_that_can_change_an_answer_and_of_nothing_else(se
         endpoint.ask_all([ask], silently)
     assert server.requests == 1
     different = [
-        Ask(ask.messages, form=Grade, repeat=1), Ask(ask.messages, form=Grade, max_tokens=5),
-        Ask(ask.messages, form=Grade, temperature=0.1), Ask(ask.messages, form=Other), Ask(ask.messages),
-        Ask((Message("system", "a"),), form=Grade),
+        Ask(ask.messages, schema=Grade, repeat=1), Ask(ask.messages, schema=Grade, max_tokens=5),
+        Ask(ask.messages, schema=Grade, temperature=0.1), Ask(ask.messages, schema=Other), Ask(ask.messages),
+        Ask((Message("system", "a"),), schema=Grade),
     ]  # fmt: skip
     chat_of(server, tmp_path).ask_all(different, silently)
     assert server.requests == 1 + len(different)
@@ -412,10 +412,10 @@ def test_who_waits_for_an_equal_question_asks_himself_if_the_other_is_cancelled(
 
 def test_an_answer_that_no_longer_fits_its_form_is_asked_for_again(server: Server, tmp_path: Path) -> None:
     server.answering = lambda body: llm_server.says('{"score": 0.5}')
-    chat_of(server, tmp_path).ask_all(texts("a", form=Grade), silently)
+    chat_of(server, tmp_path).ask_all(texts("a", schema=Grade), silently)
     with closing(sqlite3.connect(tmp_path / FILE)) as db, db:
         db.execute("UPDATE answers SET text = '{}'")
-    (reply,) = chat_of(server, tmp_path).ask_all(texts("a", form=Grade), silently)
+    (reply,) = chat_of(server, tmp_path).ask_all(texts("a", schema=Grade), silently)
     assert (reply.value, reply.requests) == (Grade(score=0.5), 1)
 
 
@@ -538,7 +538,7 @@ def test_each_run_has_a_budget_of_its_own(server: Server, tmp_path: Path) -> Non
 
 def test_what_a_dead_process_reserved_is_free_again_after_a_time(tmp_path: Path) -> None:
     with closing(Responses(tmp_path)) as kept:
-        worst = Cost(10, 10)
+        worst = RequestCost(10, 10)
         assert kept.reserve("now", worst, 30, None, seconds=0.05).result().id is not None
         assert kept.reserve("now", worst, 30, None, seconds=60).result()[0::3] == (None, 1)
         threading.Event().wait(0.06)
@@ -547,12 +547,12 @@ def test_what_a_dead_process_reserved_is_free_again_after_a_time(tmp_path: Path)
 
 def test_an_answer_and_its_spending_are_one_transaction(tmp_path: Path) -> None:
     with closing(Responses(tmp_path)) as kept:
-        paid = Paid("k", Cost(1, 2, 3.0))
+        paid = PaidRequest("k", RequestCost(1, 2, 3.0))
         # What cannot be written takes the answer beside it along.
-        broken = Paid("k", Cost(1, 2, None))  # type: ignore[arg-type]
-        kept.write("now", "judge", [paid], Stored("k", "text", Cost(1, 2, 3.0))).result()
+        broken = PaidRequest("k", RequestCost(1, 2, None))  # type: ignore[arg-type]
+        kept.write("now", "judge", [paid], StoredAnswer("k", "text", RequestCost(1, 2, 3.0))).result()
         with pytest.raises(HarnessError):
-            kept.write("now", "judge", [broken], Stored("l", "text", Cost(1, 2, 3.0))).result()
+            kept.write("now", "judge", [broken], StoredAnswer("l", "text", RequestCost(1, 2, 3.0))).result()
         assert kept.find(["k", "l"]).result() == {"k": ("text", False)}
         assert kept.by_role("now") == {"judge": RoleSpent(1, 1, 2, 3.0, 0)}
 

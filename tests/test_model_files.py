@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from harness.errors import ConfigError
 from harness.experiments.noops import _Digests
-from harness.models.encoder_prompts import DOCUMENT_NAMES, QUERY_NAMES, configured, wanted
+from harness.models.encoder_prompts import DOCUMENT_NAMES, QUERY_NAMES, configured_prompts, wanted_prompts
 from harness.models.inspection import inspect
 from harness.models.loaders import model_digest
 from harness.models.tensors import read_header, weights_digest
@@ -34,7 +34,7 @@ def test_prompts_are_found_under_every_usual_name(
     names = [
         name.replace("_", separator).upper() if upper else name.replace("_", separator) for name in (query, document)
     ]
-    found = configured({"prompts": {names[0]: one, names[1]: other, "clustering": "cluster: "}})
+    found = configured_prompts({"prompts": {names[0]: one, names[1]: other, "clustering": "cluster: "}})
     assert found.prompts == (one, other)
     assert found.others == ("clustering",)
 
@@ -53,7 +53,7 @@ def test_prompts_are_found_under_every_usual_name(
     ],
 )
 def test_prompts_of_a_configuration(config: dict[str, Any], prompts: tuple[str, str]) -> None:
-    assert configured(config).prompts == prompts
+    assert configured_prompts(config).prompts == prompts
 
 
 @pytest.mark.parametrize("given_prompts", [["query: "], {"query": 3}, "query: "])
@@ -78,7 +78,7 @@ def test_prompts_that_are_no_texts_are_refused(given_prompts: Any, tmp_path: Pat
     ],
 )
 def test_a_model_that_wants_prompts_says_so_in_its_card_or_name(card: str, name: str, asks: bool) -> None:
-    assert bool(wanted(card, name)) is asks
+    assert bool(wanted_prompts(card, name)) is asks
 
 
 # tensors

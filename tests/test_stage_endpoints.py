@@ -79,9 +79,9 @@ class ScriptedChat:
         reply = Reply(str(text), None, "", *cost)
         if isinstance(text, Exception):
             reply = Reply("", None, str(text), *cost)
-        elif ask.form is not None:
+        elif ask.schema is not None:
             try:
-                reply = reply._replace(value=ask.form.model_validate_json(str(text)))
+                reply = reply._replace(value=ask.schema.model_validate_json(str(text)))
             except ValidationError as error:
                 reply = Reply("", None, error.errors()[0]["msg"], *cost)
         self.known |= set() if reply.failure else {ask}

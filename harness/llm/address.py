@@ -62,10 +62,10 @@ def address_of(llm: Llm) -> Address:
     if not named:
         return Address("", "", "", "", "")
     host, path = parts.hostname or "", parts.path.rstrip("/").removesuffix(COMPLETIONS)
-    place = f"[{host}]" if ":" in host else host
-    place += f":{port}" if port is not None else ""
+    netloc = f"[{host}]" if ":" in host else host
+    netloc += f":{port}" if port is not None else ""
     # A suite's own address was checked when it was read; one of the environment was not.
-    shown = f"{parts.scheme}://{place}" + ("" if looks_like_key(path) else path)
+    shown = f"{parts.scheme}://{netloc}" + ("" if looks_like_key(path) else path)
     base = urlunsplit((parts.scheme, parts.netloc, path, "", ""))
     return Address(base, shown, host, path, parts.scheme, "@" in parts.netloc)
 
@@ -77,12 +77,12 @@ def key_of(llm: Llm) -> str:
 
 def headers_of(llm: Llm, address: Address) -> dict[str, str]:
     """The headers of a role with their variables filled in, the key in the one that the server wants."""
-    given = {name: filled(value) for name, value in llm.headers.items()}
+    headers = {name: filled(value) for name, value in llm.headers.items()}
     key = key_of(llm)
-    if not {name.casefold() for name in given} & set(KEY_HEADERS) and key:
+    if not {name.casefold() for name in headers} & set(KEY_HEADERS) and key:
         name = llm.key_header or (AZURE_KEY if address.azure else "Authorization")
-        given[name] = f"Bearer {key}" if name.casefold() == "authorization" else key
-    return given
+        headers[name] = f"Bearer {key}" if name.casefold() == "authorization" else key
+    return headers
 
 
 def carries_key(llm: Llm) -> bool:
@@ -92,14 +92,14 @@ def carries_key(llm: Llm) -> bool:
 
 def query_of(llm: Llm) -> dict[str, str]:
     """What is added to the address, with its variables filled in."""
-    given = "" if llm.base_url else urlsplit(os.environ.get("OPENAI_BASE_URL") or "").query
-    return dict(parse_qsl(given)) | {name: filled(value) for name, value in llm.parameters.items()}
+    query = "" if llm.base_url else urlsplit(os.environ.get("OPENAI_BASE_URL") or "").query
+    return dict(parse_qsl(query)) | {name: filled(value) for name, value in llm.parameters.items()}
 
 
 def filled(value: Any) -> Any:
     """The value with ``${NAME}`` in its texts replaced by the variables of the environment."""
     if isinstance(value, str):
-        return REFERENCE.sub(lambda found: os.environ.get(found[1], "").strip(), value)
+        return REFERENCE.sub(lambda match: os.environ.get(match[1], "").strip(), value)
     if isinstance(value, Mapping):
         return {name: filled(one) for name, one in value.items()}
     return [filled(one) for one in value] if isinstance(value, list | tuple) else value
@@ -121,15 +121,15 @@ def secrets_of(llm: Llm) -> list[str]:
     """The texts that no message may hold: the key, and what the environment fills in or adds."""
     names = dict.fromkeys(variables([llm.headers, llm.parameters, llm.extra_body]))
     lines = os.environ.get("OPENAI_CUSTOM_HEADERS", "").splitlines()
-    found = [key_of(llm), *(os.environ.get(name, "").strip() for name in names)]
-    found += [line.partition(":")[2].strip() for line in lines]
+    secrets = [key_of(llm), *(os.environ.get(name, "").strip() for name in names)]
+    secrets += [line.partition(":")[2].strip() for line in lines]
     for url in (os.environ.get("OPENAI_BASE_URL") or "", *getproxies().values()):
         try:
             parts = urlsplit(url)
         except ValueError:
             continue
-        found += [parts.password or "", *(text.partition("=")[2] for text in parts.query.split("&"))]
-    return [text for text in found if text]
+        secrets += [parts.password or "", *(text.partition("=")[2] for text in parts.query.split("&"))]
+    return [text for text in secrets if text]
 
 
 def proxy_of(address: Address) -> str:

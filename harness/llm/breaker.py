@@ -20,7 +20,7 @@ LATER = 3
 """A server that says 'too many requests' is asked this many times as often as one that fails."""
 
 
-class Pace(NamedTuple):
+class RetryPolicy(NamedTuple):
     """Seconds, all multiplied by `scale`.
 
     The first wait is up to `first`, then up to twice that, and so on up to `longest`. A `Retry-After` is obeyed up to
@@ -36,13 +36,13 @@ class Pace(NamedTuple):
     busy: float = 120.0
     scale: float = 1.0
 
-    def wait(self, attempt: int, retry_after: float | None, dice: random.Random) -> float:
+    def wait(self, attempt: int, retry_after: float | None, rng: random.Random) -> float:
         """How long to wait after attempt number `attempt` (from 0): full jitter, on top of what the server asks for.
 
         Full jitter: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
         """
         ceiling = self.first if retry_after is not None else min(self.longest, self.first * 2 ** min(attempt, 30))
-        return self.scale * ((retry_after or 0.0) + dice.uniform(0, ceiling))
+        return self.scale * ((retry_after or 0.0) + rng.uniform(0, ceiling))
 
 
 class Breaker:
@@ -51,8 +51,8 @@ class Breaker:
     `in_flight` is how many requests there are at once, at most: a timeout says as much for all of them as five do.
     """
 
-    def __init__(self, pace: Pace, in_flight: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._pace, self._enough, self._clock = pace, min(ENOUGH, in_flight), clock
+    def __init__(self, policy: RetryPolicy, in_flight: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._policy, self._enough, self._clock = policy, min(ENOUGH, in_flight), clock
         self._slowest = 0.0
         self._rested: float | None = None
         self.alive(0.0)
@@ -101,9 +101,9 @@ class Breaker:
         return max(0.0, self._allowed() - self.silent)
 
     def _allowed(self) -> float:
-        pace = self._pace
+        policy = self._policy
         if 2 * self._busy > self.failures:
-            return pace.scale * (pace.busy + self._asked_to_wait)
-        patience = pace.scale * (pace.hung if self._timeouts == self.failures else pace.patience)
+            return policy.scale * (policy.busy + self._asked_to_wait)
+        patience = policy.scale * (policy.hung if self._timeouts == self.failures else policy.patience)
         # An endpoint that was seen to be slow is given the time for two answers.
         return min(max(patience, 2 * self._slowest), 2 * patience)

@@ -10,8 +10,8 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from harness.llm.faults import Answer, Asked, Complaint, Fault, complaint_in, fault_of, status_of
-from harness.llm.usage import Counted, counted
+from harness.llm.faults import Completion, Fault, RequestContext, ServerError, error_in, fault_of, status_of
+from harness.llm.usage import TokenCounts, token_counts
 
 THOUGHTS = ("reasoning_content", "reasoning", "thinking", "reasoning_text")
 THINKING_PARTS = ("thinking", "reasoning", "redacted_thinking")
@@ -25,14 +25,14 @@ CUT = ("length", "max_tokens", "MAX_TOKENS")
 FILTERED = ("content_filter", "SAFETY", "RECITATION", "PROHIBITED_CONTENT", "sensitive")
 
 
-class Cleaner(NamedTuple):
+class Redaction(NamedTuple):
     """What makes texts of a server fit to print: `scrub` removes secrets, `short` cuts as well."""
 
     scrub: Callable[[str], str]
     short: Callable[[str], str]
 
 
-class Said(NamedTuple):
+class MessageContent(NamedTuple):
     """What a message holds: its text, its thoughts, a refusal, and the name of a tool that was called instead."""
 
     text: str = ""
@@ -41,7 +41,7 @@ class Said(NamedTuple):
     tool: str = ""
 
 
-def read(content: bytes, asked: Asked, clean: Cleaner) -> Answer | Fault:
+def read(content: bytes, asked: RequestContext, clean: Redaction) -> Completion | Fault:
     """The answer in the body of a response that says it is one, or which fault it is."""
     try:
         whole = _whole(content.decode("utf-8", "replace").removeprefix("\ufeff"))
@@ -50,9 +50,9 @@ def read(content: bytes, asked: Asked, clean: Cleaner) -> Answer | Fault:
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
         return _no_completion(content, asked, clean)
     ended = choice.get("finish_reason")
-    if not message.text.strip() and (error := complaint_in(choice.get("error") or whole.get("error"))):
+    if not message.text.strip() and (error := error_in(choice.get("error") or whole.get("error"))):
         return _wrapped(error, asked, clean)
-    usage = counted(whole.get("usage") or choice.get("usage") or whole.get("usageMetadata") or whole)
+    usage = token_counts(whole.get("usage") or choice.get("usage") or whole.get("usageMetadata") or whole)
     answer = _answer(clean.scrub(message.text), ended, usage)
     if message.refusal or ended in FILTERED:
         why = clean.short(message.refusal) if message.refusal else "by a filter of content"
@@ -64,18 +64,19 @@ def read(content: bytes, asked: Asked, clean: Cleaner) -> Answer | Fault:
     if message.thought.strip() or (answer.cut and usage.thought):
         return Fault("question", ONLY_THOUGHT, paid=answer)
     if message.tool:
-        return Fault("question", f"the model called the tool {clean.short(message.tool)!r} and wrote no answer",
-                     paid=answer)  # fmt: skip
+        return Fault(
+            "question", f"the model called the tool {clean.short(message.tool)!r} and wrote no answer", paid=answer
+        )
     if answer.cut:
         return Fault("question", "no text within max_tokens", "raise max_tokens", paid=answer)
     return Fault("again", "the answer is empty", paid=answer)
 
 
-def _answer(text: str, ended: Any, usage: Counted) -> Answer:
-    return Answer(text, ended in CUT, usage.prompt, usage.new, usage.cached, usage.thought)
+def _answer(text: str, ended: Any, usage: TokenCounts) -> Completion:
+    return Completion(text, ended in CUT, usage.prompt, usage.new, usage.cached, usage.thought)
 
 
-def _no_completion(content: bytes, asked: Asked, clean: Cleaner) -> Fault:
+def _no_completion(content: bytes, asked: RequestContext, clean: Redaction) -> Fault:
     """An error wrapped in a status of 200, or something else altogether."""
     text = content.decode("utf-8", "replace")
     if not text.strip():
@@ -85,16 +86,16 @@ def _no_completion(content: bytes, asked: Asked, clean: Cleaner) -> Fault:
     except (ValueError, RecursionError):
         body = None
     known = isinstance(body, Mapping | list)
-    error = complaint_in(body) if known and not (isinstance(body, Mapping) and body.get("choices")) else None
+    error = error_in(body) if known and not (isinstance(body, Mapping) and body.get("choices")) else None
     if error is not None:
         return _wrapped(error, asked, clean)
     return Fault("dead", f"answers what is no chat completion: {clean.short(text)}")
 
 
-def _wrapped(error: Complaint, asked: Asked, clean: Cleaner) -> Fault:
+def _wrapped(error: ServerError, asked: RequestContext, clean: Redaction) -> Fault:
     status = status_of(error)
-    told = f"answers an error of {status}" if status else "answers an error"
-    return fault_of(status, error, f"{told} in a status of 200: {clean.short(error.said)}", asked)
+    description = f"answers an error of {status}" if status else "answers an error"
+    return fault_of(status, error, f"{description} in a status of 200: {clean.short(error.message)}", asked)
 
 
 def _choice(whole: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -104,14 +105,14 @@ def _choice(whole: Mapping[str, Any]) -> Mapping[str, Any]:
     return choice
 
 
-def _said(choice: Mapping[str, Any]) -> Said:
+def _said(choice: Mapping[str, Any]) -> MessageContent:
     message = choice.get("message")
     if message is None and isinstance(choice.get("text"), str):
         # The older kind of completion, which some gateways give.
-        return Said(choice["text"])
+        return MessageContent(choice["text"])
     if not isinstance(message, Mapping):
         if choice.get("error"):
-            return Said()
+            return MessageContent()
         raise TypeError("no message")
     texts: list[str] = []
     thoughts: list[str] = []
@@ -119,7 +120,7 @@ def _said(choice: Mapping[str, Any]) -> Said:
         (thoughts if is_thought else texts).append(text)
     thoughts += [found for name in THOUGHTS if isinstance(found := message.get(name), str)]
     calls, refusal = message.get("tool_calls") or [message.get("function_call")], message.get("refusal")
-    return Said(
+    return MessageContent(
         "".join(texts), "\n".join(thoughts), refusal if isinstance(refusal, str) else "refused" if refusal else "",
         next((_tool(call) for call in calls if isinstance(call, Mapping)), ""),
     )  # fmt: skip

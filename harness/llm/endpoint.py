@@ -16,16 +16,16 @@ from pydantic import BaseModel
 from harness.errors import LlmStopped
 from harness.hashing import digest_of
 from harness.llm import event_loop
-from harness.llm.breaker import Pace
-from harness.llm.checking import Checked, checked_answer
+from harness.llm.breaker import RetryPolicy
+from harness.llm.checking import CheckedAnswer, check_answer
 from harness.llm.dialects import Dialect
-from harness.llm.faults import Answer, Fault
+from harness.llm.faults import Completion, Fault
 from harness.llm.protocol import Ask, Reply, Spent
 from harness.llm.requests import Question
-from harness.llm.responses import Responses, Stored
+from harness.llm.responses import Responses, StoredAnswer
 from harness.llm.sender import Sender, Tally
 from harness.llm.services import Services
-from harness.llm.structured import repairing, schema_of
+from harness.llm.structured import json_schema_of, repair_messages
 from harness.suite.roles import Role
 from harness.values.records import Progress
 
@@ -44,13 +44,13 @@ class EndpointChat:
     services cannot be used.
     """
 
-    def __init__(self, role: Role, services: Services, pace: Pace = Pace()) -> None:  # noqa: B008
+    def __init__(self, role: Role, services: Services, policy: RetryPolicy = RetryPolicy()) -> None:  # noqa: B008
         self.role, self.services = role, services
         self.name = services.roles[role].model
         self.spent = Spent()
         self._llm = services.roles[role]
         self._responses = Responses(services.folder)
-        self._sender = Sender(role, services, self._responses, pace)
+        self._sender = Sender(role, services, self._responses, policy)
         self._slots = asyncio.Semaphore(self._llm.max_concurrency)
         self._asking: dict[str, asyncio.Future[Reply | None]] = {}
 
@@ -73,12 +73,12 @@ class EndpointChat:
     def ask_all(self, asks: Sequence[Ask], progress: Progress) -> list[Reply]:
         """See `Chat`; the progress is told in the thread of the caller."""
         replies: list[Reply | None] = [None] * len(asks)
-        told: SimpleQueue[tuple[int, Reply] | None] = SimpleQueue()
-        asking = event_loop.submit(self._ask_all(asks, lambda place, reply: told.put((place, reply))))
-        asking.add_done_callback(lambda _: told.put(None))
+        results: SimpleQueue[tuple[int, Reply] | None] = SimpleQueue()
+        asking = event_loop.submit(self._ask_all(asks, lambda place, reply: results.put((place, reply))))
+        asking.add_done_callback(lambda _: results.put(None))
         done = 0
         try:
-            while (one := told.get()) is not None:
+            while (one := results.get()) is not None:
                 replies[one[0]] = one[1]
                 done += 1
                 progress(done, len(asks))
@@ -89,7 +89,7 @@ class EndpointChat:
 
     def close(self) -> None:
         """Close connections and files; happens by itself when the chat is no longer used."""
-        event_loop.submit(self._sender.line.close()).result()
+        event_loop.submit(self._sender.client.close()).result()
         self._responses.close()
 
     async def _ask(self, ask: Ask) -> Reply:
@@ -100,7 +100,7 @@ class EndpointChat:
 
     async def _answered(self, question: Question) -> Reply:
         if (known := (await self._known([question.key])).get(question.key)) is not None:
-            checked = self._checked(*known, question.form)
+            checked = self._checked(*known, question.schema)
             if not checked.wrong:
                 return checked.reply()
         if self.services.replay:
@@ -134,7 +134,7 @@ class EndpointChat:
             else:
                 questions[key] = question
         for key, known in (await self._known(list(questions))).items():
-            checked = self._checked(*known, questions[key].form)
+            checked = self._checked(*known, questions[key].schema)
             if not checked.wrong:
                 settle(key, checked.reply())
                 del questions[key]
@@ -164,29 +164,29 @@ class EndpointChat:
         if unasked:
             raise LlmStopped(self.stopped)
 
-    def _checked(self, text: str, cut: bool, form: type[BaseModel] | None) -> Checked:
+    def _checked(self, text: str, cut: bool, schema: type[BaseModel] | None) -> CheckedAnswer:
         limit = GENERATOR_LIMIT if self.role == "generator" else f"llm.{self.role}.max_tokens"
-        return checked_answer(text, cut, form, limit)
+        return check_answer(text, cut, schema, limit)
 
     def _question(self, ask: Ask, dialect: Dialect | None = None) -> Question | None:
         """What is asked, every default filled in; None if it cannot be written as UTF-8.
 
         Its key is made of what is really sent: a server that takes no temperature answers at its own.
         """
-        spoken = self._sender.speech.dialect if dialect is None else dialect
-        rule = spoken.adapted(self._llm)
+        known = self._sender.known_dialect.dialect if dialect is None else dialect
+        rule = known.adapted(self._llm)
         limit = rule.max_tokens if ask.max_tokens is None else ask.max_tokens
         wanted = rule.temperature if ask.temperature is None else ask.temperature
-        warmth = None if rule.temperature is None or wanted is None else spoken.temperature(float(wanted))
+        temperature = None if rule.temperature is None or wanted is None else known.temperature(float(wanted))
         seed = None if rule.seed is None else (rule.seed + ask.repeat) % SEEDS
-        form = None if ask.form is None else _digest_of_form(ask.form)
-        bound = None if spoken.limit is None else limit
-        named = [rule.model, ask.messages, warmth, bound, rule.seed, form, ask.repeat]
+        schema = None if ask.schema is None else _digest_of_schema(ask.schema)
+        bound = None if known.limit is None else limit
+        named = [rule.model, ask.messages, temperature, bound, rule.seed, schema, ask.repeat]
         try:
             key = digest_of([*named, rule.extras] if rule.extras else named)
         except UnicodeEncodeError:
             return None
-        return Question(key, ask.messages, ask.form, limit, warmth, seed, ask)
+        return Question(key, ask.messages, ask.schema, limit, temperature, seed, ask)
 
     async def _once(self, question: Question) -> Reply:
         """Ask, or wait for the same question that is being asked."""
@@ -197,8 +197,8 @@ class EndpointChat:
         reply = None
         try:
             async with self._slots:
-                reply, kept = await self._asked(question)
-            await asyncio.shield(kept)
+                reply, written = await self._asked(question)
+            await asyncio.shield(written)
         finally:
             del self._asking[question.key]
             asking.set_result(reply)
@@ -207,40 +207,40 @@ class EndpointChat:
     async def _asked(self, question: Question) -> tuple[Reply, asyncio.Future[None]]:
         """A reply, and the future of its being written."""
         tally = Tally()
-        checked: Checked | None = None
+        checked: CheckedAnswer | None = None
         try:
             checked = await self._checked_answer(question, tally)
         finally:
             good = checked is not None and not checked.wrong
             stored = None
             if checked is not None and good:
-                stored = Stored(self._key(question, tally), checked.text, tally.cost, checked.cut)
-            kept = self._responses.write(self.services.run, self.role, tally.closed(), stored)
+                stored = StoredAnswer(self._key(question, tally), checked.text, tally.cost, checked.cut)
+            written = self._responses.write(self.services.run, self.role, tally.closed(), stored)
         prompt, new, dollars, _ = tally.cost
         reply = checked.reply()._replace(
             prompt_tokens=prompt, new_tokens=new, dollars=dollars, requests=len(tally.paid)
         )
-        return reply, asyncio.wrap_future(kept)
+        return reply, asyncio.wrap_future(written)
 
     def _key(self, question: Question, tally: Tally) -> str:
         """The key of what was sent in the end, if a server wanted to be asked in another way."""
         sent = self._question(question.ask, tally.dialect) if question.ask is not None else None
         return question.key if sent is None else sent.key
 
-    async def _checked_answer(self, question: Question, tally: Tally) -> Checked:
+    async def _checked_answer(self, question: Question, tally: Tally) -> CheckedAnswer:
         outcome = await self._sender.answer(question, tally)
         if isinstance(outcome, Fault):
-            return Checked("", wrong=outcome.what)
-        checked = self._checked(outcome.text, outcome.cut, question.form)
-        if not checked.wrong or question.form is None:
+            return CheckedAnswer("", wrong=outcome.what)
+        checked = self._checked(outcome.text, outcome.cut, question.schema)
+        if not checked.wrong or question.schema is None:
             return checked
-        again = repairing(question.messages, outcome.text, checked.wrong, question.form)
+        again = repair_messages(question.messages, outcome.text, checked.wrong, question.schema)
         repaired = await self._sender.answer(question._replace(messages=again), tally)
-        if isinstance(repaired, Answer):
-            checked = self._checked(repaired.text, repaired.cut, question.form)
+        if isinstance(repaired, Completion):
+            checked = self._checked(repaired.text, repaired.cut, question.schema)
             return checked._replace(wrong=f"{checked.wrong}, after one repair") if checked.wrong else checked
         stops = repaired.kind == "stop"
-        return Checked("", wrong=repaired.what if stops else f"{checked.wrong}; its repair: {repaired.what}")
+        return CheckedAnswer("", wrong=repaired.what if stops else f"{checked.wrong}; its repair: {repaired.what}")
 
 
 def _again(reply: Reply) -> Reply:
@@ -249,5 +249,5 @@ def _again(reply: Reply) -> Reply:
 
 
 @lru_cache(maxsize=256)
-def _digest_of_form(form: type[BaseModel]) -> str:
-    return digest_of(schema_of(form))
+def _digest_of_schema(schema: type[BaseModel]) -> str:
+    return digest_of(json_schema_of(schema))

@@ -20,7 +20,7 @@ Kind = Literal["again", "dead", "hung", "busy", "question", "refused", "stop"]
 cannot be asked so; the model declines; no question will be answered."""
 
 
-class Answer(NamedTuple):
+class Completion(NamedTuple):
     """A text, whether it was cut at `max_tokens`, and the tokens that the server counted, where it did.
 
     Of the tokens of the prompt `cached_tokens` came out of a cache; of the new ones `thought_tokens` are no part of the
@@ -38,7 +38,7 @@ class Answer(NamedTuple):
 class Fault(NamedTuple):
     """Why there is no answer. `paid` holds the counts of an answer that cannot be used, `advice` what a user can do.
 
-    `said` holds the server's words in full, and `about` names what of the request they say is at fault.
+    `message` holds the server's words in full, and `about` names what of the request they say is at fault.
     """
 
     kind: Kind
@@ -46,15 +46,15 @@ class Fault(NamedTuple):
     advice: str = ""
     status: int = 0
     retry_after: float | None = None
-    paid: Answer | None = None
+    paid: Completion | None = None
     about: tuple[str, ...] = ()
-    said: str = ""
+    message: str = ""
 
 
-class Complaint(NamedTuple):
+class ServerError(NamedTuple):
     """An error in a body: its words, its codes in words, a status if one of them is one, and what it is about."""
 
-    said: str
+    message: str
     codes: frozenset[str] = frozenset()
     status: int = 0
     about: tuple[str, ...] = ()
@@ -91,12 +91,12 @@ WORDS: tuple[tuple[re.Pattern[str], int], ...] = tuple(
 )
 
 
-def complaint_in(body: Any) -> Complaint | None:
+def error_in(body: Any) -> ServerError | None:
     """The error in the body of a response, in any of the shapes that servers give it; None if it holds none."""
     if isinstance(body, list):
-        return next((found for one in body if (found := complaint_in(one)) is not None), None)
+        return next((error for one in body if (error := error_in(one)) is not None), None)
     if isinstance(body, str):
-        return Complaint(body) if body.strip() else None
+        return ServerError(body) if body.strip() else None
     if not isinstance(body, Mapping):
         return None
     inner = body.get("error") or body.get("errors") or body.get("base_resp")
@@ -106,29 +106,29 @@ def complaint_in(body: Any) -> Complaint | None:
     if isinstance(source.get("message"), Mapping):
         # Mistral wraps the details of pydantic once more.
         source = {**source, **source["message"]}
-    said = inner if isinstance(inner, str) and inner else _words(source)
-    if said.startswith("{") and (wrapped := _wrapped(said)) is not None:
+    message = inner if isinstance(inner, str) and inner else _words(source)
+    if message.startswith("{") and (wrapped := _wrapped(message)) is not None:
         return wrapped
     both = (source, body) if source is not body else (body,)
     codes = [value for one in both for name in ("code", "type", "status", "error_code") if (value := one.get(name))]
-    if not said and not inner:
+    if not message and not inner:
         return None
     numbers = [one.get(name) for one in both for name in ("code", "status_code", "status", "http_status")]
-    return Complaint(
-        said or json.dumps(inner, default=str),
+    return ServerError(
+        message or json.dumps(inner, default=str),
         frozenset(_plain(code) for code in codes if isinstance(code, str)),
         next((status for number in numbers if (status := _status(number))), 0),
         tuple(dict.fromkeys(_about(source))),
     )
 
 
-def _wrapped(said: str) -> Complaint | None:
+def _wrapped(message: str) -> ServerError | None:
     """The error of somebody else that a gateway gives as a text."""
     try:
-        body = json.loads(said)
+        body = json.loads(message)
     except (ValueError, RecursionError):
         return None
-    return complaint_in(body) if isinstance(body, Mapping) and body.get("error") else None
+    return error_in(body) if isinstance(body, Mapping) and body.get("error") else None
 
 
 def _words(source: Mapping[str, Any]) -> str:
@@ -179,45 +179,47 @@ def _status(value: Any) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) and 400 <= value < 600 else 0
 
 
-def status_of(found: Complaint) -> int:
+def status_of(error: ServerError) -> int:
     """The status that an error in a response of 200 stands for; 0 if neither code nor words tell."""
-    if found.status:
-        return found.status
-    for code in sorted(found.codes):
+    if error.status:
+        return error.status
+    for code in sorted(error.codes):
         for beginning, status in CODES.items():
             if code.startswith(beginning) or code.replace("_", "").startswith(beginning.replace("_", "")):
                 return status
-    return next((status for pattern, status in WORDS if pattern.search(found.said)), 0)
+    return next((status for pattern, status in WORDS if pattern.search(error.message)), 0)
 
 
-def _names(model: str, said: str) -> bool:
-    return re.search(rf"(?<![\w-]){re.escape(model)}(?![\w-])", said) is not None
+def _names(model: str, message: str) -> bool:
+    return re.search(rf"(?<![\w-]){re.escape(model)}(?![\w-])", message) is not None
 
 
-class Asked(NamedTuple):
+class RequestContext(NamedTuple):
     """What a sentence about a fault names: the model, and what holds the key."""
 
     model: str
     key: str
 
 
-def fault_of(status: int, found: Complaint, told: str, asked: Asked, retry_after: float | None = None) -> Fault:
-    """Which fault a status is; `told` says what the server answered, in words."""
-    about, said = found.about, found.said
+def fault_of(
+    status: int, error: ServerError, description: str, asked: RequestContext, retry_after: float | None = None
+) -> Fault:
+    """Which fault a status is; `description` says what the server answered, in words."""
+    about, message = error.about, error.message
     if status in (401, 403):
-        return Fault("stop", f"refuses the key ({told})", f"set {asked.key} to a valid key", status)
+        return Fault("stop", f"refuses the key ({description})", f"set {asked.key} to a valid key", status)
     if status == 404:
-        if any("model" in code for code in found.codes) or _names(asked.model, said):
-            what = f"knows no model {asked.model!r} ({told})"
-            return Fault("stop", what, "correct the model's name", status, about=about, said=said)
+        if any("model" in code for code in error.codes) or _names(asked.model, message):
+            what = f"knows no model {asked.model!r} ({description})"
+            return Fault("stop", what, "correct the model's name", status, about=about, message=message)
         advice = "correct base_url (it usually ends in /v1)"
-        return Fault("stop", f"knows no such path ({told})", advice, status, about=about, said=said)
-    if status == 402 or any(code.startswith("insufficient") for code in found.codes):
-        return Fault("stop", f"has no credit left ({told})", "top it up", status)
+        return Fault("stop", f"knows no such path ({description})", advice, status, about=about, message=message)
+    if status == 402 or any(code.startswith("insufficient") for code in error.codes):
+        return Fault("stop", f"has no credit left ({description})", "top it up", status)
     if status == 429:
-        return Fault("busy", told, "lower max_concurrency", status, retry_after)
+        return Fault("busy", description, "lower max_concurrency", status, retry_after)
     if status in AGAIN or not status:
-        return Fault("again", told, "", status, retry_after)
+        return Fault("again", description, "", status, retry_after)
     if status >= 500 or status < 400:
-        return Fault("dead", told, "", status, retry_after, about=about, said=said)
-    return Fault("question", told, "", status, about=about, said=said)
+        return Fault("dead", description, "", status, retry_after, about=about, message=message)
+    return Fault("question", description, "", status, about=about, message=message)

@@ -88,9 +88,13 @@ class _Reader:
 
     def _without_last_comma(self) -> None:
         """A comma before a closing bracket separates nothing; one alone in brackets is no list."""
-        told = [number for number, token in enumerate(self.written) if token != " "]
-        if len(told) >= 2 and self.written[told[-1]] == "," and self.written[told[-2]] not in ("{", "[", ",", ":"):
-            self.written[told[-1]] = " "
+        places = [number for number, token in enumerate(self.written) if token != " "]
+        if (
+            len(places) >= 2
+            and self.written[places[-1]] == ","
+            and self.written[places[-2]] not in ("{", "[", ",", ":")
+        ):
+            self.written[places[-1]] = " "
 
     def _bare(self) -> bool:
         """A number, a literal, or a key without quotes."""
@@ -120,20 +124,20 @@ class _Reader:
         return self.open[-1:] == ["}"] and before in ("{", ",") and after is not None
 
     def _string(self, quote: str) -> bool:
-        made = ['"']
+        parts = ['"']
         self.at += 1
         while self.at < len(self.text):
             letter = self.text[self.at]
             if letter == quote:
                 self.at += 1
-                made.append('"')
-                self.written.append("".join(made))
+                parts.append('"')
+                self.written.append("".join(parts))
                 # A text in single quotes may hold apostrophes: it ends only where a text can end.
                 return quote == '"' or re.compile(r"\s*[,:\]}]").match(self.text, self.at) is not None
             if letter == "\\":
-                made.append(self._escape(quote))
+                parts.append(self._escape(quote))
             else:
-                made.append(_plain(letter))
+                parts.append(_plain(letter))
                 self.at += 1
         return True
 

@@ -48,8 +48,8 @@ def load(name: str, path: str | Path | None = None) -> str:
 
 def version(name: str, path: str | Path | None = None) -> int | None:
     """The number in the first line of a prompt's file; None if it has none."""
-    found = _VERSION.match(_read(name, path))
-    return int(found[1]) if found else None
+    match = _VERSION.match(_read(name, path))
+    return int(match[1]) if match else None
 
 
 def _read(name: str, path: str | Path | None) -> str:
@@ -71,11 +71,11 @@ def check(name: PromptName, text: str) -> Problem | None:
         return Problem(f"llm.prompts.{name}", what, "write '$$' for a plain dollar sign")
     if _TURN.findall(text)[-1:] not in ([], ["user"]):
         return Problem(f"llm.prompts.{name}", "the last turn of the prompt is not the user's", "end it with a question")
-    found = set(template.get_identifiers())
+    used = set(template.get_identifiers())
     known = f"it takes {_named(needed)}"
-    if unknown := found - needed:
+    if unknown := used - needed:
         return Problem(f"llm.prompts.{name}", f"the prompt has an unknown placeholder {_named(unknown)}", known)
-    if missing := needed - found:
+    if missing := needed - used:
         return Problem(f"llm.prompts.{name}", f"the prompt lacks the placeholder {_named(missing)}", known)
     return None
 
@@ -102,7 +102,7 @@ def turns(text: str) -> list[Message]:
     """The turns of a text, its placeholders as they are."""
     first, *rest = _TURN.split(text)
     cut = [("user", first), *zip(rest[::2], rest[1::2], strict=True)]
-    return [Message(_ROLES[role], said.strip()) for role, said in cut if said.strip()]
+    return [Message(_ROLES[role], content.strip()) for role, content in cut if content.strip()]
 
 
 def shorten(text: str, tokens: int) -> str:

@@ -20,12 +20,12 @@ class Message(NamedTuple):
 class Ask:
     """One question.
 
-    With `form`, the answer must be JSON of this form. `max_tokens` and `temperature` default to those of the role.
+    With `schema`, the answer must be JSON of this form. `max_tokens` and `temperature` default to those of the role.
     Equal questions are asked once, unless `repeat` tells them apart.
     """
 
     messages: tuple[Message, ...]
-    form: type[BaseModel] | None = None
+    schema: type[BaseModel] | None = None
     max_tokens: int | None = None
     temperature: float | None = None
     repeat: int = 0

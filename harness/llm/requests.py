@@ -18,15 +18,15 @@ class Question(NamedTuple):
 
     key: str
     messages: tuple[Message, ...]
-    form: type[BaseModel] | None
+    schema: type[BaseModel] | None
     max_tokens: int
     temperature: float | None
     seed: int | None
     ask: Ask | None = None
 
 
-def body_of(llm: Llm, dialect: Dialect, question: Question, schema: bool) -> dict[str, Any]:
-    """What is sent; with `schema`, the form of the answer is."""
+def request_body(llm: Llm, dialect: Dialect, question: Question, send_schema: bool) -> dict[str, Any]:
+    """What is sent; with `send_schema`, the form of the answer is."""
     messages = [message._asdict() for message in question.messages]
     if not llm.system_turn or "system" in dialect.instead:
         messages = without_system(messages)
@@ -40,8 +40,8 @@ def body_of(llm: Llm, dialect: Dialect, question: Question, schema: bool) -> dic
         body["seed"] = question.seed
     if llm.reasoning_effort is not None:
         body["reasoning_effort"] = llm.reasoning_effort
-    if schema and question.form is not None and "response_format" not in dialect.instead:
-        rule = response_format(question.form)
+    if send_schema and question.schema is not None and "response_format" not in dialect.instead:
+        rule = response_format(question.schema)
         body |= {"response_format": rule} if rule is not None else {}
     if dialect.instead.get("stream", llm.stream) is True and llm.stream is not False:
         body["stream"] = True
@@ -51,12 +51,12 @@ def body_of(llm: Llm, dialect: Dialect, question: Question, schema: bool) -> dic
 
 def without_system(messages: list[dict[str, str]]) -> list[dict[str, str]]:
     """The chat with what its system turns say in front of the first turn of the user."""
-    told = [one["content"] for one in messages if one["role"] == "system"]
-    rest = [one for one in messages if one["role"] != "system"]
-    if not told:
+    instructions = [one["content"] for one in messages if one["role"] == "system"]
+    others = [one for one in messages if one["role"] != "system"]
+    if not instructions:
         return messages
-    first = next((number for number, one in enumerate(rest) if one["role"] == "user"), None)
+    first = next((number for number, one in enumerate(others) if one["role"] == "user"), None)
     if first is None:
-        return [{"role": "user", "content": "\n\n".join(told)}, *rest]
-    asked = {"role": "user", "content": "\n\n".join([*told, rest[first]["content"]])}
-    return [*rest[:first], asked, *rest[first + 1 :]]
+        return [{"role": "user", "content": "\n\n".join(instructions)}, *others]
+    merged = {"role": "user", "content": "\n\n".join([*instructions, others[first]["content"]])}
+    return [*others[:first], merged, *others[first + 1 :]]

@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-class Cost(NamedTuple):
+class RequestCost(NamedTuple):
     """Tokens of prompt and answer, and what they cost; `counted` if the server counted the tokens itself."""
 
     prompt_tokens: int = 0
@@ -57,30 +57,30 @@ class Cost(NamedTuple):
         return self.prompt_tokens + self.new_tokens
 
 
-class Paid(NamedTuple):
+class PaidRequest(NamedTuple):
     """One request that was made; `reserved` is what held the budget for it."""
 
     key: str
-    cost: Cost
+    cost: RequestCost
     reserved: int | None = None
 
 
-class Stored(NamedTuple):
+class StoredAnswer(NamedTuple):
     """The checked answer to a question, what all requests for it cost, and whether it was cut at `max_tokens`."""
 
     key: str
     text: str
-    cost: Cost
+    cost: RequestCost
     cut: bool = False
 
 
-class Written(NamedTuple):
+class PendingWrite(NamedTuple):
     """What waits to be written."""
 
     run: str
     role: Role
-    paid: Sequence[Paid]
-    answer: Stored | None
+    paid: Sequence[PaidRequest]
+    answer: StoredAnswer | None
 
 
 class RoleSpent(NamedTuple):
@@ -93,7 +93,7 @@ class RoleSpent(NamedTuple):
     uncounted: int = 0
 
 
-class Held(NamedTuple):
+class Reservation(NamedTuple):
     """What came of a reservation: its id, or None if it does not fit; what is spent, and how many others hold some."""
 
     id: int | None
@@ -113,7 +113,7 @@ class Responses:
         self.path = folder / FILE
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="llm-responses")
         self._lock = threading.Lock()
-        self._waiting: list[Written] = []
+        self._waiting: list[PendingWrite] = []
         self._commit: Future[None] | None = None
         self._seen: dict[str, tuple[int, int, float]] = {}
         self._closing: Callable[[], object] = lambda: None
@@ -123,17 +123,19 @@ class Responses:
         """The answers that are known, by key: the text, and whether it was cut."""
         return self._thread.submit(self._transaction, lambda: self._find(list(keys)), "BEGIN")
 
-    def write(self, run: str, role: Role, paid: Sequence[Paid], answer: Stored | None = None) -> Future[None]:
+    def write(
+        self, run: str, role: Role, paid: Sequence[PaidRequest], answer: StoredAnswer | None = None
+    ) -> Future[None]:
         """Keep what was paid, and an answer if there is one; done when the future is. Never cancel it: it is shared."""
         with self._lock:
-            self._waiting.append(Written(run, role, tuple(paid), answer))
+            self._waiting.append(PendingWrite(run, role, tuple(paid), answer))
             if self._commit is None:
                 self._commit = self._thread.submit(self._write_waiting)
             return self._commit
 
     def reserve(
-        self, run: str, worst: Cost, max_tokens: int | None, max_usd: float | None, seconds: float
-    ) -> Future[Held]:
+        self, run: str, worst: RequestCost, max_tokens: int | None, max_usd: float | None, seconds: float
+    ) -> Future[Reservation]:
         """Hold the worst that a request may cost, for at most so many seconds, if it fits the budget of the run."""
         return self._thread.submit(self._transaction, lambda: self._reserve(run, worst, max_tokens, max_usd, seconds))
 
@@ -160,7 +162,7 @@ class Responses:
             found |= {key: (text, bool(cut)) for key, text, cut in rows}
         return found
 
-    def _write(self, rows: Sequence[Written]) -> None:
+    def _write(self, rows: Sequence[PendingWrite]) -> None:
         at = time.time()
         paid = [(row, one) for row in rows for one in row.paid]
         spending = [(row.run, row.role, one.key, *one.cost, at) for row, one in paid]
@@ -172,14 +174,14 @@ class Responses:
             spending,
         )
         self._db.executemany("INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?)", answers)
-        kept = [row.answer for row in rows if row.answer is not None]
-        self._db.executemany("DELETE FROM cut_answers WHERE key = ?", [(one.key,) for one in kept])
-        self._db.executemany("INSERT INTO cut_answers VALUES (?)", [(one.key,) for one in kept if one.cut])
+        answers_written = [row.answer for row in rows if row.answer is not None]
+        self._db.executemany("DELETE FROM cut_answers WHERE key = ?", [(one.key,) for one in answers_written])
+        self._db.executemany("INSERT INTO cut_answers VALUES (?)", [(one.key,) for one in answers_written if one.cut])
         self._db.executemany("DELETE FROM reserved WHERE id = ?", freed)
 
     def _reserve(
-        self, run: str, worst: Cost, max_tokens: int | None, max_usd: float | None, seconds: float
-    ) -> Held:  # fmt: skip
+        self, run: str, worst: RequestCost, max_tokens: int | None, max_usd: float | None, seconds: float
+    ) -> Reservation:
         self._db.execute("DELETE FROM reserved WHERE until < ?", (time.time(),))
         tokens, dollars = self._spent(run)
         others, held_tokens, held_dollars = self._db.execute(
@@ -188,12 +190,12 @@ class Responses:
         over = max_tokens is not None and tokens + held_tokens + worst.tokens > max_tokens
         over |= max_usd is not None and dollars + held_dollars + worst.dollars > max_usd
         if over:
-            return Held(None, tokens, dollars, others)
+            return Reservation(None, tokens, dollars, others)
         made = self._db.execute(
             "INSERT INTO reserved (run, tokens, dollars, until) VALUES (?, ?, ?, ?)",
             (run, worst.tokens, worst.dollars, time.time() + seconds),
         )
-        return Held(made.lastrowid, tokens, dollars, others)
+        return Reservation(made.lastrowid, tokens, dollars, others)
 
     def _spent(self, run: str) -> tuple[int, float]:
         """What a run has spent so far; only rows that are new since the last time are read."""

@@ -50,14 +50,14 @@ class ScriptedChat:
         return replies
 
 
-def _checked(ask: Ask, said: str | BaseModel | Reply) -> Reply:
+def _checked(ask: Ask, answer: str | BaseModel | Reply) -> Reply:
     """A reply as an endpoint's client gives it: of the form that was asked for, or a failure."""
-    if isinstance(said, Reply):
-        return said
-    text = said.model_dump_json() if isinstance(said, BaseModel) else said
-    if ask.form is None:
+    if isinstance(answer, Reply):
+        return answer
+    text = answer.model_dump_json() if isinstance(answer, BaseModel) else answer
+    if ask.schema is None:
         return Reply(text, requests=1)
     try:
-        return Reply(text, ask.form.model_validate_json(text), requests=1)
+        return Reply(text, ask.schema.model_validate_json(text), requests=1)
     except ValidationError as error:
         return Reply("", failure=f"not of the form asked for: {error.errors()[0]['msg']}", requests=1)

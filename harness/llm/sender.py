@@ -14,13 +14,13 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from harness.llm.breaker import LATER, Breaker, Pace
-from harness.llm.dialects import Dialect, speech_of
-from harness.llm.faults import Answer, Fault
-from harness.llm.requests import Question, body_of
-from harness.llm.responses import Cost, Held, Paid, Responses
+from harness.llm.breaker import LATER, Breaker, RetryPolicy
+from harness.llm.dialects import Dialect, known_dialect
+from harness.llm.faults import Completion, Fault
+from harness.llm.requests import Question, request_body
+from harness.llm.responses import PaidRequest, RequestCost, Reservation, Responses
 from harness.llm.services import Services
-from harness.llm.transport import Line
+from harness.llm.transport import EndpointClient
 from harness.suite.roles import Role
 
 BYTES_PER_TOKEN = 3
@@ -44,25 +44,25 @@ class Tally:
     `dialect` is that of the last one: the answer was given to what it sends.
     """
 
-    paid: list[Paid] = field(default_factory=list)
-    open: list[Paid] = field(default_factory=list)
+    paid: list[PaidRequest] = field(default_factory=list)
+    open: list[PaidRequest] = field(default_factory=list)
     dialect: Dialect | None = None
 
-    def add(self, paid: Paid) -> None:
+    def add(self, paid: PaidRequest) -> None:
         """Count one request."""
         self.paid.append(paid)
         self.open.append(paid)
 
-    def closed(self) -> list[Paid]:
+    def closed(self) -> list[PaidRequest]:
         """What is to be written now."""
         rows, self.open = self.open, []
         return rows
 
     @property
-    def cost(self) -> Cost:
+    def cost(self) -> RequestCost:
         """Of all requests together."""
         costs = [one.cost for one in self.paid]
-        return Cost(
+        return RequestCost(
             sum(one.prompt_tokens for one in costs), sum(one.new_tokens for one in costs),
             sum(one.dollars for one in costs), all(one.counted for one in costs),
         )  # fmt: skip
@@ -71,24 +71,24 @@ class Tally:
 class Sender:
     """Asks the endpoint of one role; `stopped` is the sentence why nothing more is asked, or empty."""
 
-    def __init__(self, role: Role, services: Services, responses: Responses, pace: Pace) -> None:
-        self._role, self._services, self._responses, self._pace = role, services, responses, pace
+    def __init__(self, role: Role, services: Services, responses: Responses, policy: RetryPolicy) -> None:
+        self._role, self._services, self._responses, self._policy = role, services, responses, policy
         self._llm = services.roles[role]
-        self.line = Line(self._llm)
+        self.client = EndpointClient(self._llm)
         self.stopped = ""
         self._stop = asyncio.Event()
-        self._breaker = Breaker(pace, self._llm.max_concurrency)
-        self._dice = random.Random()
+        self._breaker = Breaker(policy, self._llm.max_concurrency)
+        self._rng = random.Random()
         self._budget = asyncio.Lock()
-        self._flights: set[asyncio.Task[Answer | Fault]] = set()
+        self._requests_in_flight: set[asyncio.Task[Completion | Fault]] = set()
         self._asking = 0
         self._timer: asyncio.TimerHandle | None = None
-        self.speech = speech_of(self._llm, services.folder)
+        self.known_dialect = known_dialect(self._llm, services.folder)
         self._plain: set[type[BaseModel]] = set()
 
-    async def answer(self, question: Question, tally: Tally) -> Answer | Fault:
+    async def answer(self, question: Question, tally: Tally) -> Completion | Fault:
         """Ask until there is an answer, the attempts are used up, or all is stopped."""
-        if problem := self.line.problem():
+        if problem := self.client.problem():
             self.stop(*problem)
         self._asking += 1
         self._breaker.resume()
@@ -99,46 +99,48 @@ class Sender:
             if not self._asking:
                 self._breaker.rest()
 
-    async def _persist(self, question: Question, tally: Tally) -> Answer | Fault:
+    async def _persist(self, question: Question, tally: Tally) -> Completion | Fault:
         tries: Counter[bool] = Counter()
-        schema = question.form is not None and self._llm.structured != "plain" and question.form not in self._plain
+        send_schema = (
+            question.schema is not None and self._llm.structured != "plain" and question.schema not in self._plain
+        )
         refused_schema = False
-        dialect = self.speech.dialect
+        dialect = self.known_dialect.dialect
         while True:
             tally.dialect = dialect
-            body = body_of(self._llm, dialect, question, schema)
+            body = request_body(self._llm, dialect, question, send_schema)
             outcome = await self._attempt(question, body, tally)
-            if isinstance(outcome, Answer) or outcome.paid is not None:
-                self.speech.learn(dialect)
-            if isinstance(outcome, Answer):
-                if refused_schema and question.form is not None:
-                    self._plain.add(question.form)
+            if isinstance(outcome, Completion) or outcome.paid is not None:
+                self.known_dialect.learn(dialect)
+            if isinstance(outcome, Completion):
+                if refused_schema and question.schema is not None:
+                    self._plain.add(question.schema)
                 return outcome
-            if (other := dialect.hearing(outcome, body)) is not None:
+            if (other := dialect.after_refusal(outcome, body)) is not None:
                 # Bounded by how much can be left out; believed once the server takes the question.
                 dialect = other
                 continue
             if outcome.status in (400, 422) and "response_format" in body and self._llm.structured == "auto":
-                schema, refused_schema = False, True
+                send_schema, refused_schema = False, True
                 continue
             busy = outcome.kind == "busy"
             if outcome.kind not in RETRIED or tries[busy] >= self._llm.retries * (LATER if busy else 1):
                 return outcome
-            if (outcome.retry_after or 0) > self._pace.obeyed:
+            if (outcome.retry_after or 0) > self._policy.obeyed:
                 self.stop(f"asks to wait {outcome.retry_after:.0f} s ({outcome.what})", "wait as long")
-            await self._pause(self._pace.wait(tries.total(), outcome.retry_after, self._dice))
+            await self._pause(self._policy.wait(tries.total(), outcome.retry_after, self._rng))
             tries[busy] += 1
 
-    async def _attempt(self, question: Question, body: dict[str, Any], tally: Tally) -> Answer | Fault:
+    async def _attempt(self, question: Question, body: dict[str, Any], tally: Tally) -> Completion | Fault:
         if tally.open:
             # What an attempt before this one held must not be in the way of this one.
             await self.settled(tally)
-        held = await self._hold(question, body)
+        reservation = await self._reserve(question, body)
         if self.stopped:
             return Fault("stop", self.stopped)
         started = time.monotonic()
-        outcome = _sized(await self._fly(body), question.max_tokens)
-        tally.add(Paid(question.key, self._cost(outcome, body), held))
+        outcome = _sized(await self._send(body), question.max_tokens)
+        tally.add(PaidRequest(question.key, self._cost(outcome, body), reservation))
         self._learn(outcome, time.monotonic() - started, isinstance(outcome, Fault) and _adapts(tally, outcome, body))
         return outcome
 
@@ -147,58 +149,60 @@ class Sender:
         done = self._responses.write(self._services.run, self._role, tally.closed())
         await asyncio.shield(asyncio.wrap_future(done))
 
-    async def _fly(self, body: dict[str, Any]) -> Answer | Fault:
-        flight = asyncio.ensure_future(self.line.send(body))
-        self._flights.add(flight)
-        flight.add_done_callback(self._flights.discard)
+    async def _send(self, body: dict[str, Any]) -> Completion | Fault:
+        request = asyncio.ensure_future(self.client.send(body))
+        self._requests_in_flight.add(request)
+        request.add_done_callback(self._requests_in_flight.discard)
         try:
-            await asyncio.wait([flight])
+            await asyncio.wait([request])
         except asyncio.CancelledError:
-            flight.cancel()
+            request.cancel()
             raise
-        return Fault("stop", self.stopped) if flight.cancelled() else flight.result()
+        return Fault("stop", self.stopped) if request.cancelled() else request.result()
 
-    def _cost(self, outcome: Answer | Fault, body: dict[str, Any]) -> Cost:
+    def _cost(self, outcome: Completion | Fault, body: dict[str, Any]) -> RequestCost:
         """Of one request. Tokens that the server did not count are estimated; a request without an answer has none."""
-        answer = outcome if isinstance(outcome, Answer) else outcome.paid
+        answer = outcome if isinstance(outcome, Completion) else outcome.paid
         if answer is None:
-            return Cost()
+            return RequestCost()
         prompt, new = answer.prompt_tokens, answer.new_tokens
         counted = prompt is not None and new is not None
         prompt = _prompt_tokens(body) if prompt is None else prompt
         new = _tokens(answer.text) if new is None else new
-        return Cost(prompt, new, self._llm.dollars(prompt, new, answer.cached_tokens), counted)
+        return RequestCost(prompt, new, self._llm.dollars(prompt, new, answer.cached_tokens), counted)
 
-    async def _hold(self, question: Question, body: dict[str, Any]) -> int | None:
+    async def _reserve(self, question: Question, body: dict[str, Any]) -> int | None:
         """Hold the worst case of one request in the budget; waits for others in flight, and stops all if none are."""
         limits = self._services.max_tokens, self._services.max_usd
         if limits == (None, None) or self.stopped:
             return None
         prompt, new = _prompt_tokens(body), question.max_tokens
-        worst = Cost(prompt, new, self._llm.dollars(prompt, new))
+        worst = RequestCost(prompt, new, self._llm.dollars(prompt, new))
         seconds = self._llm.timeout + LEASE
         async with self._budget:
             while not self.stopped:
-                held = await asyncio.wrap_future(self._responses.reserve(self._services.run, worst, *limits, seconds))
-                if held.id is not None:
-                    return held.id
-                if not held.others:
-                    self._stop_spent(held, worst)
+                reservation = await asyncio.wrap_future(
+                    self._responses.reserve(self._services.run, worst, *limits, seconds)
+                )
+                if reservation.id is not None:
+                    return reservation.id
+                if not reservation.others:
+                    self._stop_spent(reservation, worst)
                 await self._pause(POLL)
         return None
 
-    def _stop_spent(self, held: Held, worst: Cost) -> None:
+    def _stop_spent(self, reservation: Reservation, worst: RequestCost) -> None:
         limit, usd = self._services.max_tokens, self._services.max_usd
-        if limit is not None and held.tokens + worst.tokens > limit:
-            spent = f"llm.max_tokens: {held.tokens} of {limit} tokens are spent, and one more request may take"
+        if limit is not None and reservation.tokens + worst.tokens > limit:
+            spent = f"llm.max_tokens: {reservation.tokens} of {limit} tokens are spent, and one more request may take"
             self._halt(f"{spent} {worst.tokens}; raise llm.max_tokens and {KEPT}")
         else:
-            spent = f"llm.max_usd: ${held.dollars:.4f} of ${usd:g} are spent, and one more request may cost"
+            spent = f"llm.max_usd: ${reservation.dollars:.4f} of ${usd:g} are spent, and one more request may cost"
             self._halt(f"{spent} ${worst.dollars:.4f}; raise llm.max_usd and {KEPT}")
 
-    def _learn(self, outcome: Answer | Fault, seconds: float, adapts: bool = False) -> None:
+    def _learn(self, outcome: Completion | Fault, seconds: float, adapts: bool = False) -> None:
         """What one outcome says about the endpoint; nothing is wrong with one that wants to be asked otherwise."""
-        if isinstance(outcome, Answer) or outcome.kind in ("again", "question", "refused") or adapts:
+        if isinstance(outcome, Completion) or outcome.kind in ("again", "question", "refused") or adapts:
             self._breaker.alive(seconds)
         elif outcome.kind == "stop":
             self.stop(outcome.what, outcome.advice)
@@ -220,13 +224,13 @@ class Sender:
         if breaker.left() == 0 and self._asking and breaker.last is not None:
             times = f"{breaker.failures} requests in a row over {breaker.silent:.0f} s failed"
             self.stop(f"{breaker.last.what}; {times}", breaker.last.advice or "see that it is up")
-            for flight in self._flights:
-                flight.cancel()
+            for request in self._requests_in_flight:
+                request.cancel()
         self._watch()
 
     def stop(self, what: str, advice: str) -> None:
         """Ask nothing more, and say why in one sentence; the first reason counts."""
-        place = f" at {self.line.where}" if self.line.where else ""
+        place = f" at {self.client.where}" if self.client.where else ""
         self._halt(f"llm.{self._role}{place}: {what}; {advice}, and {KEPT}")
 
     def _halt(self, sentence: str) -> None:
@@ -243,12 +247,12 @@ class Sender:
 
 
 def _adapts(tally: Tally, outcome: Fault, body: dict[str, Any]) -> bool:
-    return tally.dialect is not None and tally.dialect.hearing(outcome, body) is not None
+    return tally.dialect is not None and tally.dialect.after_refusal(outcome, body) is not None
 
 
-def _sized(outcome: Answer | Fault, max_tokens: int) -> Answer | Fault:
+def _sized(outcome: Completion | Fault, max_tokens: int) -> Completion | Fault:
     """A failure in place of an answer that is far longer than was allowed."""
-    if not isinstance(outcome, Answer):
+    if not isinstance(outcome, Completion):
         return outcome
     tokens, characters = (outcome.new_tokens or 0) - outcome.thought_tokens, len(outcome.text)
     if tokens <= LONGEST * max_tokens and characters <= LONGEST * max_tokens + SLACK:

@@ -1,7 +1,7 @@
-"""JSON of a form, out of what a language model wrote: asked for by a schema, found in chatter, checked, repaired once.
+"""Read JSON of a schema out of the text that a language model wrote, and ask once more where it is wrong.
 
-A form is any pydantic model. Damage with one reading is mended (see `lenient_json`). Nothing is guessed: what is cut off,
-contradicts itself, or is a number only by courtesy (true, NaN, Infinity) is wrong. Must not know endpoints.
+A schema is any pydantic model. Damage with one reading is repaired (see `lenient_json`). Nothing is guessed: JSON that
+is cut off, contradicts itself, or gives true, NaN or Infinity for a number is an error. Must not know endpoints.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _MEANT = re.compile(r"\{\s*(?:[\"'}]|\Z)|\[\s*(?:[\[{\"\]]|\Z)")
 """What opens JSON rather than a remark in brackets."""
 
 
-def read(text: str, form: type[BaseModel], strictly: bool = False) -> Any:
+def read(text: str, schema: type[BaseModel], strictly: bool = False) -> Any:
     """The first JSON value in a text that is of this form. Raises ValueError that says what is wrong with the text.
 
     Damage is mended unless it is read `strictly`.
@@ -38,16 +38,16 @@ def read(text: str, form: type[BaseModel], strictly: bool = False) -> Any:
     wrong = ""
     for value in values_in(text, strictly):
         try:
-            return _checked(value, form)
+            return _checked(value, schema)
         except ValueError as error:
             wrong = wrong or str(error)
     raise ValueError(wrong or "no JSON")
 
 
-def is_mended(text: str, form: type[BaseModel]) -> bool:
+def is_mended(text: str, schema: type[BaseModel]) -> bool:
     """Whether a text that can be read can be read only because damage is mended."""
     try:
-        read(text, form, strictly=True)
+        read(text, schema, strictly=True)
     except ValueError:
         return True
     return False
@@ -156,9 +156,9 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 _DECODER = json.JSONDecoder(parse_constant=_no_number, parse_float=_finite, object_pairs_hook=_once)
 
 
-def _checked(value: Any, form: type[BaseModel]) -> Any:
+def _checked(value: Any, schema: type[BaseModel]) -> Any:
     try:
-        made = form.model_validate(value)
+        made = schema.model_validate(value)
         _compare(value, made, "")
     except ValidationError as error:
         raise ValueError("; ".join(_complaint(one) for one in error.errors()[:COMPLAINTS])) from None
@@ -168,7 +168,7 @@ def _checked(value: Any, form: type[BaseModel]) -> Any:
         raise
     except Exception as error:
         # Validators of forms that are not ours may raise anything.
-        raise ValueError(f"not of the form {form.__name__} ({type(error).__name__})") from None
+        raise ValueError(f"not of the form {schema.__name__} ({type(error).__name__})") from None
     return made
 
 
@@ -210,51 +210,53 @@ def _member(made: Any, key: str) -> Any:
 
 
 @lru_cache(maxsize=256)
-def schema_of(form: type[BaseModel]) -> dict[str, Any]:
+def json_schema_of(schema: type[BaseModel]) -> dict[str, Any]:
     """The JSON schema of a form, part of the identity of a question; only the form's name where it has none."""
     try:
-        return form.model_json_schema()
+        return schema.model_json_schema()
     except Exception:
         # Forms that are not ours may hold types for which pydantic knows no schema.
-        return {"title": form.__name__}
+        return {"title": schema.__name__}
 
 
 @lru_cache(maxsize=256)
-def response_format(form: type[BaseModel]) -> dict[str, Any] | None:
+def response_format(schema: type[BaseModel]) -> dict[str, Any] | None:
     """What to send as `response_format`; None if the form has no schema.
 
     Strict where the rules of strict schemas allow it: each key of each object is known.
     """
     from openai import pydantic_function_tool
 
-    schema, strict = schema_of(form), False
-    if "properties" not in schema:
+    json_schema, strict = json_schema_of(schema), False
+    if "properties" not in json_schema:
         return None
-    if not _open(schema):
+    if not _open(json_schema):
         try:
-            schema, strict = dict(pydantic_function_tool(form)["function"]["parameters"]), True
+            json_schema, strict = dict(pydantic_function_tool(schema)["function"]["parameters"]), True
         except (TypeError, ValueError, KeyError, AssertionError):
             strict = False
-    name = re.sub(r"[^a-zA-Z0-9_-]", "_", form.__name__)[:64]
-    return {"type": "json_schema", "json_schema": {"name": name, "schema": schema, "strict": strict}}
+    name = re.sub(r"[^a-zA-Z0-9_-]", "_", schema.__name__)[:64]
+    return {"type": "json_schema", "json_schema": {"name": name, "schema": json_schema, "strict": strict}}
 
 
-def _open(schema: Any) -> bool:
+def _open(json_schema: Any) -> bool:
     """Whether an object of a schema may have keys that the schema does not name."""
-    if isinstance(schema, list):
-        return any(_open(one) for one in schema)
-    if not isinstance(schema, dict):
+    if isinstance(json_schema, list):
+        return any(_open(one) for one in json_schema)
+    if not isinstance(json_schema, dict):
         return False
-    unnamed = schema.get("type") == "object" and "properties" not in schema
-    return unnamed or bool(schema.get("additionalProperties")) or any(_open(one) for one in schema.values())
+    unnamed = json_schema.get("type") == "object" and "properties" not in json_schema
+    return unnamed or bool(json_schema.get("additionalProperties")) or any(_open(one) for one in json_schema.values())
 
 
-def repairing(messages: tuple[Message, ...], answer: str, wrong: str, form: type[BaseModel]) -> tuple[Message, ...]:
+def repair_messages(
+    messages: tuple[Message, ...], answer: str, wrong: str, schema: type[BaseModel]
+) -> tuple[Message, ...]:
     """The chat that asks once more, showing the wrong answer and what was wrong with it."""
-    schema = json.dumps(schema_of(form), ensure_ascii=False)
+    json_schema = json.dumps(json_schema_of(schema), ensure_ascii=False)
     shown = answer.encode("utf-8", "replace").decode()[:SHOWN]
     again = (
         f"That answer cannot be used: {wrong}. Answer once more, with one JSON object of this schema and with nothing "
-        f"else:\n{schema}"
+        f"else:\n{json_schema}"
     )
     return (*messages, Message("assistant", shown), Message("user", again.encode("utf-8", "replace").decode()))

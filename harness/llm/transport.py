@@ -28,8 +28,8 @@ from harness.llm.address import (
     secrets_of,
     variables,
 )
-from harness.llm.completions import Cleaner
-from harness.llm.faults import Answer, Asked, Complaint, Fault, complaint_in, fault_of
+from harness.llm.completions import Redaction
+from harness.llm.faults import Completion, Fault, RequestContext, ServerError, error_in, fault_of
 from harness.suite import secrets
 from harness.suite.roles import Llm
 
@@ -49,7 +49,7 @@ PROXIES = (403, 407, 502, 503, 504)
 _NOISY = ("openai", "httpx", "httpcore")
 
 
-class Line:
+class EndpointClient:
     """The way to the endpoint of a role. Usable in the loop of `event_loop` only, except for `problem` and `where`."""
 
     def __init__(self, llm: Llm) -> None:
@@ -58,8 +58,8 @@ class Line:
         self._address = address_of(llm)
         self._default = not (llm.base_url or os.environ.get("OPENAI_BASE_URL"))
         self._proxy = proxy_of(self._address)
-        self._asked = Asked(llm.model, llm.api_key_env)
-        self._clean = Cleaner(self.scrub, self._short)
+        self._asked = RequestContext(llm.model, llm.api_key_env)
+        self._clean = Redaction(self.scrub, self._short)
         self.where = self._address.shown
 
     def __repr__(self) -> str:
@@ -110,7 +110,7 @@ class Line:
             weakref.finalize(self, _close, self._client, os.getpid())
         return self._client
 
-    async def send(self, body: Mapping[str, Any], timeout: float | None = None) -> Answer | Fault:
+    async def send(self, body: Mapping[str, Any], timeout: float | None = None) -> Completion | Fault:
         """Make one request; `timeout` (seconds, for all of it) defaults to that of the role."""
         from httpx import Response
         from openai import APIConnectionError, APIStatusError, APITimeoutError, Omit
@@ -143,27 +143,27 @@ class Line:
         if not self._proxy:
             return Fault("dead", f"no connection ({cause})")
         status = _tunnel_status(error)
-        said = f"it answers {status}" if status else cause
+        message = f"it answers {status}" if status else cause
         local = self._address.local
         advice = (
             f"set NO_PROXY={self._address.host}, as it is no address of the outside"
             if local
             else ("see that the proxy is up and lets this address through, or unset HTTP_PROXY and HTTPS_PROXY")
         )
-        return Fault("dead", f"no connection through the proxy {self._proxy} of the environment ({said})", advice)
+        return Fault("dead", f"no connection through the proxy {self._proxy} of the environment ({message})", advice)
 
     def _refusal(self, error: APIStatusError) -> Fault:
         """What a status other than 200 says."""
         status = error.status_code
-        found = complaint_in(_body(error)) or Complaint("")
-        said = self.scrub(found.said).replace("\u2019", "'")
-        told = f"answers {status}" + (f": {self._short(said)}" if said else "")
+        refusal = error_in(_body(error)) or ServerError("")
+        message = self.scrub(refusal.message).replace("\u2019", "'")
+        description = f"answers {status}" + (f": {self._short(message)}" if message else "")
         if self._proxy and status in PROXIES:
-            told += f" (through the proxy {self._proxy} of the environment)"
+            description += f" (through the proxy {self._proxy} of the environment)"
             if self._address.local:
-                return Fault("dead", told, f"set NO_PROXY={self._address.host}", status)
+                return Fault("dead", description, f"set NO_PROXY={self._address.host}", status)
         retry_after = _retry_after(error.response.headers)
-        fault = fault_of(status, found._replace(said=said), told, self._asked, retry_after)
+        fault = fault_of(status, refusal._replace(message=message), description, self._asked, retry_after)
         lost = status == 404 and self._address.azure and fault.what.startswith("knows no such path")
         return fault._replace(advice=AZURE) if lost else fault
 

@@ -39,7 +39,7 @@ NO_TEMPLATE = Problem(
 )  # fmt: skip
 
 
-class Facts(NamedTuple):
+class TemplateFacts(NamedTuple):
     """What is worth telling of a template, and holds for every prompt.
 
     `system` is ``native``, or ``user`` where instructions stand in the first user turn. `switch` is the variable that
@@ -80,8 +80,8 @@ class ChatTemplate:
     def prompt(self, turns: Sequence[Turn]) -> str:
         """The text that the model continues with its answer to the last turn, which is a user's."""
         text = self._render(turns, generate=True) + self._header
-        begun = thoughts.begun_by(text) if self._thinking is False else ""
-        return f"{text.rstrip()}\n\n{thoughts.closing_of(begun)}\n\n" if begun else text
+        opening = thoughts.begun_by(text) if self._thinking is False else ""
+        return f"{text.rstrip()}\n\n{thoughts.closing_of(opening)}\n\n" if opening else text
 
     def completion(self, turns: Sequence[Turn], answer: str) -> str:
         """What the model should write after the prompt of these turns: the answer, and what ends its turn.
@@ -92,9 +92,9 @@ class ChatTemplate:
         prompt = self.prompt(turns)
         whole = self._render([*turns, ("assistant", _ANSWERED)], generate=False)
         before, _, _ = whole.rpartition(_ANSWERED)
-        begun = thoughts.begun_by(prompt)
-        if begun:
-            between = f"\n{thoughts.closing_of(begun)}\n\n"
+        opening = thoughts.begun_by(prompt)
+        if opening:
+            between = f"\n{thoughts.closing_of(opening)}\n\n"
         else:
             # Some templates show the instruction only while the question is the last turn.
             between = before.removeprefix(prompt) if before.startswith(prompt) else self._between
@@ -126,15 +126,15 @@ class ChatTemplate:
         whole = self._render([("user", _LAST), ("assistant", _ANSWERED)], generate=False)
         return whole.rpartition(_ANSWERED)[2]
 
-    def facts(self) -> Facts:
-        """What is worth telling; see `Facts`."""
+    def facts(self) -> TemplateFacts:
+        """What is worth telling; see `TemplateFacts`."""
         default = ChatTemplate(self.tokenizer, None) if self._thinking is not None else self
         plain = default.prompt([("user", _LAST)])
         thinks = bool(thoughts.begun_by(plain)) or (
             bool(default.switch) and plain != ChatTemplate(self.tokenizer, False).prompt([("user", _LAST)])
         )
         closed = self._thinking is False and bool(thoughts.begun_by(self._render([("user", _LAST)], generate=True)))
-        return Facts("user" if self._folds else "native", self.dated, self.switch, thinks, closed)
+        return TemplateFacts("user" if self._folds else "native", self.dated, self.switch, thinks, closed)
 
     def check(self, instruction: str) -> None:
         """Raise ConfigError if an instruction or a question is not in the prompts, or a prompt is never the same."""
@@ -145,11 +145,11 @@ class ChatTemplate:
             lost = [part for part in wanted if part not in _squeezed(text)]
             if lost:
                 what = "the instruction" if lost[0] != _LAST else "the question"
-                said = f"the chat template leaves out {what}, or changes it"
-                raise ConfigError(Problem("", said, "correct the template beside the model's tokenizer"))
+                reason = f"the chat template leaves out {what}, or changes it"
+                raise ConfigError(Problem("", reason, "correct the template beside the model's tokenizer"))
             if text != self.prompt(some):
-                said = "the chat template writes another text each time, so no result could be repeated"
-                raise ConfigError(Problem("", said, "correct the template beside the model's tokenizer"))
+                reason = "the chat template writes another text each time, so no result could be repeated"
+                raise ConfigError(Problem("", reason, "correct the template beside the model's tokenizer"))
 
     def _render(self, turns: Sequence[Turn], generate: bool, folds: bool | None = None, shape: Shape = "") -> str:  # type: ignore[assignment]
         shown = _folded(turns) if (self._folds if folds is None else folds) else turns
@@ -170,20 +170,20 @@ class ChatTemplate:
         """
         short: list[Turn] = [("system", _SYSTEM), ("user", _LAST)]
         long: list[Turn] = [("system", _SYSTEM), ("user", _ASKED), ("assistant", _ANSWERED), ("user", _LAST)]
-        said = ""
+        reason = ""
         manners: tuple[tuple[bool, Shape], ...] = ((False, "text"), (True, "text"), (False, "parts"), (True, "parts"))
         for folds, shape in manners:
             try:
                 rendered = [(turns, self._render(turns, True, folds, shape)) for turns in (short, long)]
             except Exception as error:
                 # Templates are code: they raise what they like.
-                said = " ".join(str(error).split())
+                reason = " ".join(str(error).split())
                 continue
             if all(mark in text for turns, text in rendered for _, mark in turns):
                 return folds, shape
         what = "the chat template takes no conversation of an instruction, a question, an answer and a question"
         raise ConfigError(
-            Problem("", f"{what} ({said or 'it leaves texts out'})", "correct the template beside the tokenizer")
+            Problem("", f"{what} ({reason or 'it leaves texts out'})", "correct the template beside the tokenizer")
         )
 
     def _setting(self, name: str, choices: Sequence[object]) -> object:
@@ -243,20 +243,20 @@ def template_text(tokenizer: Any) -> str:
 
     Raises ConfigError if there is none, or none for plain chats.
     """
-    found = getattr(tokenizer, "chat_template", None) or _beside(getattr(tokenizer, "name_or_path", ""))
-    if isinstance(found, list):
-        found = {str(one["name"]): one["template"] for one in found}
-    if isinstance(found, dict):
-        chosen = found.get("default") or (next(iter(found.values())) if len(found) == 1 else None)
-        if chosen is None and found:
-            names = ", ".join(map(repr, sorted(found)))
+    template = getattr(tokenizer, "chat_template", None) or _beside(getattr(tokenizer, "name_or_path", ""))
+    if isinstance(template, list):
+        template = {str(one["name"]): one["template"] for one in template}
+    if isinstance(template, dict):
+        chosen = template.get("default") or (next(iter(template.values())) if len(template) == 1 else None)
+        if chosen is None and template:
+            names = ", ".join(map(repr, sorted(template)))
             raise ConfigError(
                 Problem("", f"has chat templates {names} and none named 'default'", "name one of them so")
             )
-        found = chosen
-    if not found:
+        template = chosen
+    if not template:
         raise ConfigError(NO_TEMPLATE)
-    return str(found)
+    return str(template)
 
 
 def _beside(folder: str) -> str:

@@ -37,40 +37,42 @@ FAMILIES: tuple[tuple[str, str], ...] = (
 """Families of models that are known by their names, with the prompts that their authors ask for."""
 
 
-class Prompts(NamedTuple):
+class EncoderPrompts(NamedTuple):
     """What is put before every query and every document; empty for nothing."""
 
     query: str = ""
     document: str = ""
 
 
-class Configured(NamedTuple):
+class ConfiguredPrompts(NamedTuple):
     """The prompts of a configuration, and the names of others that mean neither a query nor a document."""
 
-    prompts: Prompts
+    prompts: EncoderPrompts
     others: tuple[str, ...] = ()
 
 
-def configured(config: Mapping[str, Any]) -> Configured:
+def configured_prompts(config: Mapping[str, Any]) -> ConfiguredPrompts:
     """Resolve the prompts of a ``config_sentence_transformers.json``.
 
     A name of a role that is given with an empty text means none. Where no name speaks of a role, the default prompt is
     taken, as the model's own `encode` does, unless it is the one of the other role. Raises ValueError for what is not
     a mapping of names to texts.
     """
-    given = config.get("prompts") or {}
-    if not isinstance(given, Mapping) or not all(isinstance(text, str | None) for text in given.values()):
+    prompts_by_name = config.get("prompts") or {}
+    if not isinstance(prompts_by_name, Mapping) or not all(
+        isinstance(text, str | None) for text in prompts_by_name.values()
+    ):
         raise ValueError("'prompts' is no mapping of names to texts")
     default = config.get("default_prompt_name")
-    if default is not None and default not in given:
+    if default is not None and default not in prompts_by_name:
         raise ValueError(f"'default_prompt_name' is {default!r}, and there is no prompt of that name")
-    texts = {_plain(name): text or "" for name, text in given.items()}
+    texts = {_plain(name): text or "" for name, text in prompts_by_name.items()}
     fallback = _plain(default) if default is not None else ""
     query = _of_role(texts, QUERY_NAMES, "" if fallback in DOCUMENT_NAMES else fallback)
     document = _of_role(texts, DOCUMENT_NAMES, "" if fallback in QUERY_NAMES else fallback)
     known = {*QUERY_NAMES, *DOCUMENT_NAMES, fallback}
-    others = tuple(name for name, text in given.items() if text and _plain(name) not in known)
-    return Configured(Prompts(query, document), others)
+    others = tuple(name for name, text in prompts_by_name.items() if text and _plain(name) not in known)
+    return ConfiguredPrompts(EncoderPrompts(query, document), others)
 
 
 def _plain(name: str) -> str:
@@ -81,7 +83,7 @@ def _of_role(texts: Mapping[str, str], names: tuple[str, ...], default: str) -> 
     return next((texts[name] for name in (*names, default) if name in texts), "")
 
 
-def wanted(card: str, name: str) -> str:
+def wanted_prompts(card: str, name: str) -> str:
     """Return in words where a model's card, or its name, asks for prompts; empty where neither does."""
     for pattern, text in CARD_PROMPTS:
         if re.search(pattern, card, re.IGNORECASE):

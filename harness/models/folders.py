@@ -125,15 +125,15 @@ class ModelFolder:
     def usable_length(self) -> int | None:
         """The most tokens of a text that the model takes, special ones included; None if nothing bounds them."""
         limits = [self._positions(), *self._settings()]
-        found = [limit for limit in limits if limit is not None]
-        return min(found) if found else None
+        limits_found = [limit for limit in limits if limit is not None]
+        return min(limits_found) if limits_found else None
 
     def _settings(self) -> list[int | None]:
         """Limits that the tokenizer and sentence-transformers were given."""
         names = ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
         paths = (self.root / f"sentence_{name}_config.json" for name in names)
-        given = next((self._mapping(path) for path in paths if path.is_file()), {})
-        return [_count(self.tokenizer_config.get("model_max_length")), _count(given.get("max_seq_length"))]
+        length_config = next((self._mapping(path) for path in paths if path.is_file()), {})
+        return [_count(self.tokenizer_config.get("model_max_length")), _count(length_config.get("max_seq_length"))]
 
     def _positions(self) -> int | None:
         """Tokens that have a position: of the configuration, and of the table where there is one."""
@@ -142,11 +142,11 @@ class ModelFolder:
         names = LENGTHS if self.kind not in ("t5", "mt5", "umt5") else LENGTHS[:1]
         rows = [_count(config.get(name)) for name in names]
         rows += [one.shape[0] for name, one in self.tensors.items() if name.endswith(POSITIONS) and len(one.shape) == 2]
-        found = [count for count in rows if count is not None]
-        if not found:
+        limits_found = [count for count in rows if count is not None]
+        if not limits_found:
             return None
         padding = config.get("pad_token_id", 1) if self.kind in COUNT_FROM_PADDING else None
-        return min(found) - (padding + 1 if isinstance(padding, int) else 0)
+        return min(limits_found) - (padding + 1 if isinstance(padding, int) else 0)
 
 
 def _count(value: Any) -> int | None:

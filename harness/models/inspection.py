@@ -16,7 +16,7 @@ from typing import Any
 from harness.errors import ConfigError, Problem
 from harness.models import architecture
 from harness.models.architecture import Role
-from harness.models.encoder_prompts import Configured, Prompts, configured, wanted
+from harness.models.encoder_prompts import ConfiguredPrompts, EncoderPrompts, configured_prompts, wanted_prompts
 from harness.models.folder_problems import refusals
 from harness.models.folders import ModelFolder
 from harness.models.signatures import while_unchanged
@@ -25,7 +25,7 @@ HEAD_OUTPUT = re.compile(
     r"(^|\.)(classifier|classifier\.out_proj|score|logits_proj|classification_head\.out_proj)\.weight$"
 )
 
-NO_PROMPTS = Prompts()
+NO_PROMPTS = EncoderPrompts()
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Inspection:
     pooling: tuple[str, ...] = ()
     dtype: str = ""
     length: int | None = None
-    prompts: Prompts = NO_PROMPTS
+    prompts: EncoderPrompts = NO_PROMPTS
     similarity: str = "cosine"
     scores: int | None = None
     trained_head: bool = False
@@ -84,15 +84,15 @@ def inspect(folder: Path, role: Role, deep: bool = False, headless_ok: bool = Fa
         return Inspection(folder, role, kind="gguf")
     files = ModelFolder(folder)
     try:
-        found = _inspected(files, role)
+        inspection = _inspected(files, role)
     except ConfigError as error:
         return Inspection(folder, role, problems=error.problems)
-    if found.problems or not deep or found.static:
-        return found
+    if inspection.problems or not deep or inspection.static:
+        return inspection
     # A head that nobody trained is told of by name, and not as weights that are missing.
-    headless = role == "cross-encoder" and (headless_ok or not found.trained_head)
+    headless = role == "cross-encoder" and (headless_ok or not inspection.trained_head)
     fit = architecture.fit(files.root, role, files.tensors, headless)
-    return replace(found, problems=fit.problems, remarks=(*found.remarks, *fit.remarks))
+    return replace(inspection, problems=fit.problems, remarks=(*inspection.remarks, *fit.remarks))
 
 
 def head_scores(folder: Path) -> int | None:
@@ -113,7 +113,7 @@ def _inspected(files: ModelFolder, role: Role) -> Inspection:
     if problems:
         return Inspection(folder, role, files.kind, problems=tuple(problems))
     stored = [one.dtype for one in files.tensors.values() if len(one.shape) > 1]
-    found = Inspection(
+    inspection = Inspection(
         folder,
         role,
         files.kind,
@@ -121,22 +121,22 @@ def _inspected(files: ModelFolder, role: Role) -> Inspection:
         length=files.usable_length,
     )
     if role == "bi-encoder":
-        return _bi_encoder(files, found)
+        return _bi_encoder(files, inspection)
     if role == "cross-encoder":
-        return _cross_encoder(files, found)
-    return found
+        return _cross_encoder(files, inspection)
+    return inspection
 
 
-def _bi_encoder(files: ModelFolder, found: Inspection) -> Inspection:
+def _bi_encoder(files: ModelFolder, inspection: Inspection) -> Inspection:
     where, remarks = str(files.folder), []
     problems = []
     try:
-        given = configured(files.saved)
+        configured = configured_prompts(files.saved)
     except ValueError as error:
         problems.append(Problem(where, f"config_sentence_transformers.json: {error}", "mend it"))
-        given = Configured(Prompts())
-    if given.others and not given.prompts.query:
-        remarks.append(f"prompts that mean neither queries nor documents are not used ({', '.join(given.others)})")
+        configured = ConfiguredPrompts(EncoderPrompts())
+    if configured.others and not configured.prompts.query:
+        remarks.append(f"prompts that mean neither queries nor documents are not used ({', '.join(configured.others)})")
     modules = tuple(module.name for module in files.modules)
     pooling = _pooling(files)
     if not modules:
@@ -149,11 +149,18 @@ def _bi_encoder(files: ModelFolder, found: Inspection) -> Inspection:
     problems += refused
     if not files.saved.get("similarity_fn_name") and "Normalize" not in modules and _speaks_of_dot(files.card):
         remarks.append("its card ranks by dot product, and no similarity_fn_name is configured: cosine is used")
-    wants = wanted(files.card, f"{files.folder.name} {files.config.get('_name_or_path', '')}")
+    wants = wanted_prompts(files.card, f"{files.folder.name} {files.config.get('_name_or_path', '')}")
     return replace(
-        found, modules=modules, pooling=pooling, prompts=given.prompts, similarity=similarity, problems=tuple(problems),
-        wants_prompts=wants, remarks=tuple(remarks), kind=found.kind or modules[0],
-    )  # fmt: skip
+        inspection,
+        modules=modules,
+        pooling=pooling,
+        prompts=configured.prompts,
+        similarity=similarity,
+        problems=tuple(problems),
+        wants_prompts=wants,
+        remarks=tuple(remarks),
+        kind=inspection.kind or modules[0],
+    )
 
 
 def _pooling(files: ModelFolder) -> tuple[str, ...]:
@@ -188,11 +195,11 @@ def _speaks_of_dot(card: str) -> bool:
     return "dot_score" in card and "cos_sim" not in card
 
 
-def _cross_encoder(files: ModelFolder, found: Inspection) -> Inspection:
+def _cross_encoder(files: ModelFolder, inspection: Inspection) -> Inspection:
     scores = head_scores(files.root)
     problems = []
     if scores not in (None, 1):
         what = f"its head gives {scores} scores a text: a classifier of {scores} classes, and a reranker gives one"
         hint = "give a cross-encoder with one score; to train one anew, start from a plain encoder"
         problems.append(Problem(str(files.folder), what, hint))
-    return replace(found, scores=scores, trained_head=trained_head(files.root), problems=tuple(problems))
+    return replace(inspection, scores=scores, trained_head=trained_head(files.root), problems=tuple(problems))

@@ -117,12 +117,12 @@ def model_digest(name: str) -> str:
 def _digest_at(path: Path) -> str:
     if path.is_file():
         return digest_of(digest_file(path))
-    kept = {".json", ".txt", ".model", ".jinja", ".safetensors"}
-    files = sorted(item for item in path.rglob("*") if item.is_file() and item.suffix in kept)
+    suffixes = {".json", ".txt", ".model", ".jinja", ".safetensors"}
+    files = sorted(item for item in path.rglob("*") if item.is_file() and item.suffix in suffixes)
     return digest_of([[item.relative_to(path).as_posix(), digest_file(item)] for item in files])
 
 
-def word_pieces(name: str) -> Callable[[str], int] | None:
+def token_counter(name: str) -> Callable[[str], int] | None:
     """Return what says into how many pieces the tokenizer of a model breaks a word; None if it has no tokenizer.json.
 
     The file is read without transformers, whose import would take longer than all the counting.
@@ -168,7 +168,7 @@ def load_bi_encoder(folder: Path, max_length: int, query_prompt: str = "", docum
     model's own under any usual name, else empty), no default prompt, and ``similarity_fn_name`` ``cosine`` or ``dot``.
     Raises ConfigError if the folder cannot be used as one.
     """
-    found = inspect(folder, "bi-encoder").check()
+    inspection = inspect(folder, "bi-encoder").check()
     quiet()
     from sentence_transformers import SentenceTransformer
 
@@ -178,21 +178,21 @@ def load_bi_encoder(folder: Path, max_length: int, query_prompt: str = "", docum
         trust_remote_code=False,
         local_files_only=True,
         model_kwargs={"torch_dtype": "float32", "use_safetensors": True},
-        similarity_fn_name=found.similarity,
+        similarity_fn_name=inspection.similarity,
     )
     # Modules beside the transformer keep the type that they were saved in.
     model.float()
-    own = found.prompts
+    own = inspection.prompts
     model.prompts = {**model.prompts, "query": query_prompt or own.query, "document": document_prompt or own.document}
     model.default_prompt_name = None
-    limit_length(model, found, max_length)
+    limit_length(model, inspection, max_length)
     model.eval()
     return model
 
 
-def limit_length(model: Any, found: Inspection, max_length: int) -> None:
+def limit_length(model: Any, inspection: Inspection, max_length: int) -> None:
     """Let a loaded model read `max_length` tokens of a text, or as many as it can take; static embeddings read all."""
-    taken = found.takes(max_length)
+    taken = inspection.takes(max_length)
     if taken is not None:
         model.max_seq_length = taken
 
@@ -211,8 +211,8 @@ def load_cross_encoder(folder: Path, max_length: int, untrained_ok: bool = False
     Raises ConfigError if it has no trained head; with `untrained_ok`, for tuning, the head is drawn from torch's global
     generator.
     """
-    found = inspect(folder, "cross-encoder").check()
-    if not found.trained_head and not untrained_ok:
+    inspection = inspect(folder, "cross-encoder").check()
+    if not inspection.trained_head and not untrained_ok:
         what = "no cross-encoder with a trained head: it may be tuned but not used untuned, its head is random"
         raise ConfigError(Problem(str(folder), what, "name a trained one, or tune the reranker"))
     quiet()
@@ -231,7 +231,7 @@ def load_cross_encoder(folder: Path, max_length: int, untrained_ok: bool = False
         activation_fn=torch.nn.Identity(),
         model_kwargs={"torch_dtype": "float32", "use_safetensors": True},
     )
-    limit_length(model, found, max_length)
+    limit_length(model, inspection, max_length)
     model.eval()
     return model
 
@@ -259,7 +259,7 @@ def load_generator(folder: Path, adapter: Path | None = None) -> tuple[Any, Any]
     return model, tokenizer
 
 
-def unpack_gguf(file: Path, folder: Path) -> None:
+def convert_gguf(file: Path, folder: Path) -> None:
     """Write the weights of a GGUF file as a plain model (safetensors) with its tokenizer.
 
     transformers reads a GGUF file but refuses to save the model it made of it, so the weights are copied into a plain
@@ -269,11 +269,11 @@ def unpack_gguf(file: Path, folder: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    packed = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32)
-    plain = AutoModelForCausalLM.from_config(packed.config, dtype=torch.float32)
-    plain.load_state_dict(packed.state_dict())
+    gguf = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32)
+    plain = AutoModelForCausalLM.from_config(gguf.config, dtype=torch.float32)
+    plain.load_state_dict(gguf.state_dict())
     plain.tie_weights()
-    plain.generation_config = packed.generation_config
+    plain.generation_config = gguf.generation_config
     for config in (plain.config, plain.generation_config):
         if hasattr(config, "quantization_config"):
             del config.quantization_config

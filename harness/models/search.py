@@ -46,7 +46,7 @@ class DenseIndex:
         """Return the `depth` nearest documents of each query vector (shape (n, dims)), best first."""
         import torch
 
-        found: list[Hits] = []
+        results: list[Hits] = []
         k = min(depth, len(self.doc_ids))
         for start in range(0, len(queries), SEARCH_CHUNK):
             scores = torch.from_numpy(queries[start : start + SEARCH_CHUNK]) @ self._matrix.T
@@ -54,8 +54,8 @@ class DenseIndex:
             borders = torch.topk(scores, k, dim=1).values[:, -1]
             for row, border in zip(scores, borders, strict=True):
                 places = torch.nonzero(row >= border).squeeze(1).numpy()
-                found.append(self._ordered(places, row.numpy()[places], k))
-        return found
+                results.append(self._ordered(places, row.numpy()[places], k))
+        return results
 
     def _ordered(self, places: Any, scores: Any, k: int) -> Hits:
         import numpy as np
@@ -106,8 +106,8 @@ class Bm25Index:
         known = [token for token in tokens if token in self._bm25.vocab_dict]
         if not known:
             return np.zeros(len(self.doc_ids), dtype=np.float32)
-        found: NDArray[np.float32] = self._bm25.get_scores(known)
-        return found
+        results: NDArray[np.float32] = self._bm25.get_scores(known)
+        return results
 
     def _search_one(self, tokens: list[str], depth: int) -> Hits:
         import numpy as np

@@ -21,13 +21,13 @@ def signature(path: Path) -> Signature:
 
 def while_unchanged(function: Callable[Concatenate[Path, P], R]) -> Callable[Concatenate[Path, P], R]:
     """Keep the result of a function of a path for the life of the process, as long as its files are not touched."""
-    kept: dict[object, tuple[Signature, R]] = {}
+    results: dict[object, tuple[Signature, R]] = {}
 
-    def found(path: Path, /, *args: P.args, **options: P.kwargs) -> R:
-        key, now = (path, args, tuple(sorted(options.items()))), signature(path)
-        if key not in kept or kept[key][0] != now:
-            kept[key] = (now, function(path, *args, **options))
-        return kept[key][1]
+    def cached(path: Path, /, *args: P.args, **options: P.kwargs) -> R:
+        key, current = (path, args, tuple(sorted(options.items()))), signature(path)
+        if key not in results or results[key][0] != current:
+            results[key] = (current, function(path, *args, **options))
+        return results[key][1]
 
-    update_wrapper(found, function)
-    return found
+    update_wrapper(cached, function)
+    return cached

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from harness.errors import ConfigError, Problem
-from harness.models.chat_templates import PINNED, ChatTemplate, Facts
+from harness.models.chat_templates import PINNED, ChatTemplate, TemplateFacts
 from harness.models.loaders import quiet
 
 SHORT_FOR_A_THOUGHT = 512
 """Tokens below which a model that thinks often ends before it answers."""
 
 
-class Prompting(NamedTuple):
+class ThinkingSettings(NamedTuple):
     """How a generator is prompted: its switch for thinking, and the most tokens that it may write."""
 
     thinking: bool | None
@@ -25,7 +25,7 @@ class Prompting(NamedTuple):
     where: str
 
 
-def look(folder: Path, instruction: str, thinking: bool | None) -> Facts:
+def template_facts(folder: Path, instruction: str, thinking: bool | None) -> TemplateFacts:
     """What is to be told of a model's chat template.
 
     Raises ConfigError if its tokenizer cannot be read, has no chat template, or one that loses the instruction.
@@ -37,15 +37,15 @@ def look(folder: Path, instruction: str, thinking: bool | None) -> Facts:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:
         # Whatever is wrong with its files is told in the words of many libraries.
-        said = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         hint = "save the tokenizer beside the weights"
-        raise ConfigError(Problem("", f"its tokenizer cannot be read ({said})", hint)) from error
+        raise ConfigError(Problem("", f"its tokenizer cannot be read ({reason})", hint)) from error
     template = ChatTemplate(tokenizer, thinking)
     template.check(instruction)
     return template.facts()
 
 
-def told(facts: Facts, rule: Prompting) -> Iterator[str]:
+def template_remarks(facts: TemplateFacts, rule: ThinkingSettings) -> Iterator[str]:
     """What a user should know of a template before a run, in sentences."""
     if facts.system == "user":
         yield "its chat template takes no system turn: the instruction stands in the user turn, in every system alike"

@@ -46,7 +46,7 @@ def read_header(file: Path) -> list[Tensor]:
                 raise ValueError("no header")
             header = json.loads(stream.read(length))
         begin = 8 + length
-        found = [
+        tensors = [
             Tensor(
                 file, name, str(one["dtype"]), tuple(one["shape"]),
                 begin + one["data_offsets"][0], begin + one["data_offsets"][1],
@@ -58,9 +58,9 @@ def read_header(file: Path) -> list[Tensor]:
             "is empty" if size == 0 else "is a Git LFS pointer, not the weights" if _is_pointer(file) else "is damaged"
         )
         raise ConfigError(Problem(str(file), what, AGAIN)) from None
-    if found and max(one.end for one in found) != size:
+    if tensors and max(one.end for one in tensors) != size:
         raise ConfigError(Problem(str(file), "is cut short: its weights are not all there", AGAIN))
-    return found
+    return tensors
 
 
 def _is_pointer(file: Path) -> bool:

@@ -59,7 +59,7 @@ _BEGINS_THINKING = re.compile(
 _SENTENCE_ENDS = ".!?…:;)]}\"'\u3002\uff01\uff1f"
 
 
-class Parted(NamedTuple):
+class SplitText(NamedTuple):
     """An answer without its thoughts, and these; if the last thought was never ended (`open`), there is no answer."""
 
     answer: str
@@ -84,9 +84,9 @@ class _Mark(NamedTuple):
     quoted: bool = False
 
 
-def part(text: str, begun: str = "") -> Parted:
-    """Tell the answer from its thoughts; `begun` is the opening mark with which the prompt ended, if it did."""
-    whole = begun + text
+def split_thoughts(text: str, opening: str = "") -> SplitText:
+    """Tell the answer from its thoughts; `opening` is the opening mark with which the prompt ended, if it did."""
+    whole = opening + text
     channels = _channels(whole)
     if channels is not None:
         return channels
@@ -95,7 +95,7 @@ def part(text: str, begun: str = "") -> Parted:
     while (mark := _opening_at(whole, marks, at)) is not None:
         closing = _closing(marks, mark)
         if closing is None:
-            return Parted("", whole[at:].strip(), True)
+            return SplitText("", whole[at:].strip(), True)
         at = closing.end
     lone = _lone_closing(whole, marks, at)
     at = lone.end if lone is not None else at
@@ -122,7 +122,7 @@ def before_json(text: str) -> str:
 
     A mark inside of a string of the JSON itself is a part of it.
     """
-    rest = part(text).answer
+    rest = split_thoughts(text).answer
     marks = [mark for mark in _marks(rest) if not mark.quoted and not _in_json(rest, mark)]
     last = max((mark.end for mark in marks if not mark.opens), default=0)
     left = min((mark.start for mark in marks if mark.opens and mark.start >= last), default=len(rest))
@@ -136,14 +136,14 @@ def holds_mark(text: str) -> bool:
 
 def _marks(text: str) -> Iterator[_Mark]:
     """The marks of thoughts in a text, in their order."""
-    found = [
+    marks = [
         _Mark(match["name"].casefold(), not match["close"], *match.span(), _quoted(text, *match.span()))
         for match in _TAG.finditer(text)
     ]
     for number, (opens, closes) in enumerate(_OTHERS):
-        found += [_Mark(str(number), True, one.start(), one.end()) for one in opens.finditer(text)]
-        found += [_Mark(str(number), False, one.start(), one.end()) for one in closes.finditer(text)]
-    yield from sorted(found, key=lambda mark: mark.start)
+        marks += [_Mark(str(number), True, one.start(), one.end()) for one in opens.finditer(text)]
+        marks += [_Mark(str(number), False, one.start(), one.end()) for one in closes.finditer(text)]
+    yield from sorted(marks, key=lambda mark: mark.start)
 
 
 def _quoted(text: str, start: int, end: int) -> bool:
@@ -151,20 +151,20 @@ def _quoted(text: str, start: int, end: int) -> bool:
     return (before, after) in (("`", "`"), ('"', '"'), ("'", "'"), ("\u201c", "\u201d"), ("\u2018", "\u2019"))
 
 
-def _channels(text: str) -> Parted | None:
+def _channels(text: str) -> SplitText | None:
     """The answer in the channels of gpt-oss ("harmony"), with their marks or without; None where there are none."""
-    found = list(_CHANNEL.finditer(text))
-    if found and text[: found[0].start()].replace("<|start|>assistant", "").strip() == "":
-        bodies = [(one["name"], _CHANNEL_END.split(text[one.end() :], maxsplit=1)[0].strip()) for one in found]
-        said = [body for name, body in bodies if name == "final"]
+    marks = list(_CHANNEL.finditer(text))
+    if marks and text[: marks[0].start()].replace("<|start|>assistant", "").strip() == "":
+        bodies = [(one["name"], _CHANNEL_END.split(text[one.end() :], maxsplit=1)[0].strip()) for one in marks]
+        finals = [body for name, body in bodies if name == "final"]
         thought = "\n".join(body for name, body in bodies if name != "final")
-        return Parted(said[-1], thought) if said else Parted("", thought or text.strip(), True)
-    if text.lstrip().startswith("<|channel|>") and not found:
-        return Parted("", text.strip(), True)
+        return SplitText(finals[-1], thought) if finals else SplitText("", thought or text.strip(), True)
+    if text.lstrip().startswith("<|channel|>") and not marks:
+        return SplitText("", text.strip(), True)
     bare = _BARE_CHANNELS.match(text)
     if bare is not None:
-        return Parted(bare["answer"].strip(), bare["thought"].strip())
-    return Parted("", text.strip(), True) if _BARE_ANALYSIS.match(text) else None
+        return SplitText(bare["answer"].strip(), bare["thought"].strip())
+    return SplitText("", text.strip(), True) if _BARE_ANALYSIS.match(text) else None
 
 
 def _opening_at(text: str, marks: list[_Mark], at: int) -> _Mark | None:
@@ -197,15 +197,15 @@ def _ending(later: list[_Mark], opening: _Mark) -> _Mark | None:
 def _lone_closing(text: str, marks: list[_Mark], at: int) -> _Mark | None:
     """The last closing mark that no opening one belongs to and that ends a thought rather than being told of."""
     opened: set[str] = set()
-    found = None
+    last = None
     for mark in marks:
         if mark.start < at or mark.quoted:
             continue
         if mark.opens:
             opened.add(mark.kind)
         elif mark.kind not in opened and not _in_code(text, at, mark) and _ends_thought(text, at, mark):
-            found = mark
-    return found
+            last = mark
+    return last
 
 
 def _ends_thought(text: str, at: int, mark: _Mark) -> bool:
@@ -234,25 +234,25 @@ def _in_code(text: str, at: int, mark: _Mark) -> bool:
     return len(fences) % 2 == 1 or before.rpartition("\n")[2].count("`") % 2 == 1
 
 
-def _without_blocks(text: str, marks: list[_Mark], at: int) -> Parted:
+def _without_blocks(text: str, marks: list[_Mark], at: int) -> SplitText:
     """The rest of a text without thoughts that stand on lines of their own, marked as only models mark them."""
-    thoughts, kept, here = [text[:at].strip()] if at else [], [], at
+    thoughts, answer_parts, start = [text[:at].strip()] if at else [], [], at
     for mark in marks:
         only = mark.kind.isdigit() or _ONLY_MODELS.fullmatch(mark.kind)
         starts = not text[: mark.start].rpartition("\n")[2].strip()
-        if mark.quoted or not (mark.opens and mark.start >= here and only and starts) or _in_code(text, at, mark):
+        if mark.quoted or not (mark.opens and mark.start >= start and only and starts) or _in_code(text, at, mark):
             continue
         closing = _closing(marks, mark)
         if closing is None:
-            return Parted("", text.strip(), True)
+            return SplitText("", text.strip(), True)
         if _on_edge(text, closing) or closing.end == len(text.rstrip()):
-            kept.append(text[here : mark.start].rstrip())
+            answer_parts.append(text[start : mark.start].rstrip())
             thoughts.append(text[mark.start : closing.end])
-            here = closing.end
-    kept.append(text[here:])
-    answer = "".join(kept).strip()
+            start = closing.end
+    answer_parts.append(text[start:])
+    answer = "".join(answer_parts).strip()
     wrapped = _WRAPPED.match(answer) if thoughts else None
-    return Parted(wrapped["inner"].strip() if wrapped else answer, "\n".join(thoughts))
+    return SplitText(wrapped["inner"].strip() if wrapped else answer, "\n".join(thoughts))
 
 
 def _in_json(text: str, mark: _Mark) -> bool:

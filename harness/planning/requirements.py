@@ -18,7 +18,7 @@ from harness.errors import ConfigError, ModelMissing, Problem
 from harness.models import loaders, template_checks
 from harness.models.architecture import Role as ModelRole
 from harness.models.inspection import Inspection, inspect
-from harness.models.template_checks import Prompting
+from harness.models.template_checks import ThinkingSettings
 from harness.suite.recipes import PARTS, Data, Part
 from harness.suite.roles import EMBEDDED_PREFIX, Role
 from harness.suite.spec import Candidate, Suite
@@ -258,7 +258,7 @@ JUDGE_INSTRUCTION = "Judge by these rules."
 """What stands for the texts of a judge, which are another for each measure."""
 
 
-def _chatting(suite: Suite) -> Iterator[tuple[str, str, str, Prompting]]:
+def _chatting(suite: Suite) -> Iterator[tuple[str, str, str, ThinkingSettings]]:
     """Models that answer chats here: the key that names each, its name, its instruction, and how it is prompted.
 
     Embedded ones are left out: their templates are known, and reading them takes long.
@@ -266,10 +266,10 @@ def _chatting(suite: Suite) -> Iterator[tuple[str, str, str, Prompting]]:
     used, generator, judge = models_named(suite), suite.generator, suite.llm.judge
     found = []
     if generator is not None and "pipeline.generator.model" in used.get(generator.model, []):
-        rule = Prompting(generator.thinking, generator.max_new_tokens, "pipeline.generator")
+        rule = ThinkingSettings(generator.thinking, generator.max_new_tokens, "pipeline.generator")
         found.append((generator.model, generator.instruction, rule))
     if judge is not None and "llm.judge.model" in used.get(judge.model, []):
-        found.append((judge.model, JUDGE_INSTRUCTION, Prompting(False, judge.max_tokens, "llm.judge")))
+        found.append((judge.model, JUDGE_INSTRUCTION, ThinkingSettings(False, judge.max_tokens, "llm.judge")))
     for model, instruction, rule in found:
         if not model.startswith(EMBEDDED_PREFIX):
             yield f"{rule.where}.model", model, instruction, rule
@@ -280,7 +280,7 @@ def _unprompted(suite: Suite, sound: Mapping[str, Path]) -> Iterator[Problem]:
     for key, model, instruction, rule in _chatting(suite):
         if model in sound:
             try:
-                template_checks.look(sound[model], instruction, rule.thinking)
+                template_checks.template_facts(sound[model], instruction, rule.thinking)
             except ConfigError as error:
                 yield from (Problem(key, f"{model!r}: {one.what}", one.hint) for one in error.problems)
 
@@ -288,8 +288,8 @@ def _unprompted(suite: Suite, sound: Mapping[str, Path]) -> Iterator[Problem]:
 def prompt_notes(suite: Suite) -> Iterator[tuple[str, str]]:
     """What is worth knowing of the prompts of models that answer here, with the model's name; `check` comes first."""
     for _, model, instruction, rule in _chatting(suite):
-        facts = template_checks.look(loaders.locate(model), instruction, rule.thinking)
-        yield from ((model, said) for said in template_checks.told(facts, rule))
+        facts = template_checks.template_facts(loaders.locate(model), instruction, rule.thinking)
+        yield from ((model, said) for said in template_checks.template_remarks(facts, rule))
 
 
 def _installed(package: str) -> bool:

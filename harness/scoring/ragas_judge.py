@@ -70,7 +70,7 @@ class JudgeLlm:
         self.times[prompt] += 1
         form = checked_form(response_model, getattr(prompt, "statements", None))
         message = Message("user", str(prompt))
-        reply = await self.chat.ask(Ask((message,), form=form, repeat=self.repeat * self.draws + draw))
+        reply = await self.chat.ask(Ask((message,), schema=form, repeat=self.repeat * self.draws + draw))
         if reply.failure:
             raise Unanswered(reply.failure)
         return reply.value

@@ -119,14 +119,14 @@ class LocalAnswerer:
     def __init__(self, folder: Path, settings: Settings) -> None:
         self.settings = settings
         model, self.tokenizer = load_generator(folder)
-        self._head = generation.Head(model, self.tokenizer, answering_head())
+        self._head = generation.PromptPrefix(model, self.tokenizer, answering_head())
         self.dropped: Counter[str] = Counter()
         self.calls = self.prompt_tokens = self.new_tokens = 0
 
     def write(self, asked: Sequence[tuple[str, str]], progress: Progress) -> list[str | None]:
         """See `Answerer`."""
         rule = self.settings
-        passages = generation.cut(self.tokenizer, [passage for _, passage in asked], rule.passage_tokens)
+        passages = generation.truncate(self.tokenizer, [passage for _, passage in asked], rule.passage_tokens)
         tails = [answering_tail(passage, question) for (question, _), passage in zip(asked, passages, strict=True)]
         sampling = generation.Sampling(rule.max_new_tokens, rule.batch_size, one_line=True)
         answers: list[str | None] = []

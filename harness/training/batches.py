@@ -28,7 +28,7 @@ LISTS_WITHOUT_NEGATIVES = "lists left out, having no negative"
 """Names of counts in the notes of a training."""
 
 
-class Ranked(NamedTuple):
+class RankedPassages(NamedTuple):
     """A training query with its passages, the positive first; `scores` are the teacher's, from 0 to 1, if there is one.
 
     `known` holds the texts of further documents that are known to be relevant for the query, by `text_key`. Lists of
@@ -49,26 +49,26 @@ def text_key(text: str) -> str:
 class Mask(NamedTuple):
     """Which documents of a batch count for which query, and what was left out.
 
-    `counts` has a row for each query and a column for each document: the positives of the batch, then its negatives,
+    `included` has a row for each query and a column for each document: the positives of the batch, then its negatives,
     row by row. `known` is how many negatives were left out because they are known to be relevant for the query,
-    `repeated` how many documents of the batch stand in it already, `alone` how many queries have no negative left.
+    `repeated` how many documents of the batch are repetitions, `without_negative` how many queries have no negative.
     """
 
-    counts: list[list[bool]]
+    included: list[list[bool]]
     known: int
     repeated: int
-    alone: int
+    without_negative: int
 
     def tensor(self, device: Any) -> Tensor:
         import torch
 
-        return torch.tensor(self.counts, dtype=torch.bool, device=device)
+        return torch.tensor(self.included, dtype=torch.bool, device=device)
 
 
 class Batches:
     """The rows of a training: how they are dealt, and what is masked in a batch of them."""
 
-    def __init__(self, rows: Sequence[Ranked]) -> None:
+    def __init__(self, rows: Sequence[RankedPassages]) -> None:
         numbers: dict[str, int] = {}
 
         def number(key: str) -> int:
@@ -91,15 +91,15 @@ class Batches:
 
     def deal(self, size: int, seed: int, epoch: int) -> list[list[int]]:
         """Numbers of all rows in batches of at most `size`, which differ by one row at most."""
-        dice = random.Random(f"{seed} {epoch}")
+        rng = random.Random(f"{seed} {epoch}")
         order = list(range(len(self)))
-        dice.shuffle(order)
+        rng.shuffle(order)
         # Rows that share a positive come first, one after another, and so get into different batches.
         shared = Counter(documents[0] for documents in self.documents)
         place = {document: number for number, document in enumerate({self.documents[row][0]: None for row in order})}
         order.sort(key=lambda row: (-shared[self.documents[row][0]], place[self.documents[row][0]]))
         dealt = [_Open(room) for room in batch_sizes(len(self), size)]
-        dice.shuffle(dealt)
+        rng.shuffle(dealt)
         with_room, cursor = list(dealt), 0
         for row in order:
             chosen = self._place(row, with_room, cursor)
@@ -110,7 +110,7 @@ class Batches:
                 with_room.pop(chosen)
                 cursor = chosen
         for batch in dealt:
-            dice.shuffle(batch.rows)
+            rng.shuffle(batch.rows)
         return [batch.rows for batch in dealt]
 
     def _place(self, row: int, batches: Sequence[_Open], cursor: int) -> int:
@@ -134,7 +134,7 @@ class Batches:
             at.setdefault(document, []).append(column)
         # A document that stands in the batch twice is one negative.
         first = [at[document][0] == column for column, document in enumerate(columns)]
-        counts, known, alone = [], 0, 0
+        included, known, without_negative = [], 0, 0
         for place, row in enumerate(rows):
             mine, relevant = list(first), self.relevant[row]
             for document in relevant if len(relevant) < len(at) else at:
@@ -142,10 +142,10 @@ class Batches:
                     for column in at.get(document, ()):
                         mine[column] = False
                         known += column != place
-            alone += not any(mine)
+            without_negative += not any(mine)
             mine[place] = True
-            counts.append(mine)
-        return Mask(counts, known, first.count(False), alone)
+            included.append(mine)
+        return Mask(included, known, first.count(False), without_negative)
 
 
 class _Open:
@@ -177,23 +177,23 @@ def batch_sizes(rows: int, size: int) -> list[int]:
     return [rows // count + (number < rows % count) for number in range(count)]
 
 
-class Seen:
+class TrainingTotals:
     """What a training did with its rows, counted as it goes: rows trained on, and negatives that were left out."""
 
     def __init__(self) -> None:
         self.rows = 0
-        self._known = self._repeated = self._alone = 0
+        self._known = self._repeated = self._without_negative = 0
 
     def add(self, mask: Mask) -> None:
         self._known += mask.known
         self._repeated += mask.repeated
-        self._alone += mask.alone
+        self._without_negative += mask.without_negative
 
     def notes(self) -> Mapping[str, int]:
         """Counts over all epochs, for the ledger; those of what did not happen are left out."""
-        found = {
+        counts = {
             KNOWN_MASKED: self._known,
             REPEATED: self._repeated,
-            NO_NEGATIVE: self._alone,
+            NO_NEGATIVE: self._without_negative,
         }
-        return {ROWS: self.rows, **{name: count for name, count in found.items() if count}}
+        return {ROWS: self.rows, **{name: count for name, count in counts.items() if count}}

@@ -9,7 +9,7 @@ from typing import Any
 from harness.values.records import DEV_EVALUATION_SECONDS
 
 
-def looks_at(steps: int, times: int) -> list[int]:
+def evaluation_steps(steps: int, times: int) -> list[int]:
     """The steps (from 1) after which dev is looked at, evenly spread; the last step is one of them."""
     times = min(times, steps)
     return [round(steps * number / times) for number in range(1, times + 1)]
@@ -26,7 +26,7 @@ class Checkpoints:
         self, module: Any, steps: int, times: int, measure: Callable[[], float] | None, patience: int | None = None
     ) -> None:
         self.module, self.measure, self.patience = module, measure, patience
-        self._at = set(looks_at(steps, times)) if measure is not None and times > 1 and steps > 1 else set()
+        self._at = set(evaluation_steps(steps, times)) if measure is not None and times > 1 and steps > 1 else set()
         self.scores: dict[int, float] = {}
         self.seconds = 0.0
         self._best: dict[str, Any] = {}

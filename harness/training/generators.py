@@ -20,12 +20,12 @@ from harness.training.memory import until_it_fits
 from harness.training.watch import loss_notes, quiet_arguments, warmup_steps, watch
 from harness.values.records import Progress
 
-AT_A_TIME_ON_CPU = 1
+MICRO_BATCH_ON_CPU = 1
 IGNORED = -100
 OPTIMIZERS = {"adamw": "adamw_torch", "paged_adamw_8bit": "paged_adamw_8bit"}
 
 
-class Example(NamedTuple):
+class TokenizedExample(NamedTuple):
     """Tokens of a prompt, which carry no loss, and of what is to be written after it, its end included."""
 
     prompt: list[int]
@@ -35,7 +35,7 @@ class Example(NamedTuple):
         return len(self.prompt) + len(self.completion)
 
 
-class Tuned(NamedTuple):
+class TunedGenerator(NamedTuple):
     """The model with its adapter, not merged; the loss of every step; what the ledger is told."""
 
     model: Any
@@ -97,25 +97,29 @@ def optimizer_of(recipe: GeneratorRecipe) -> str:
 
 
 def tune(
-    load: Callable[[], Any], tokenizer: Any, examples: Sequence[Example], recipe: GeneratorRecipe, seed: int,
+    load: Callable[[], Any],
+    tokenizer: Any,
+    examples: Sequence[TokenizedExample],
+    recipe: GeneratorRecipe,
+    seed: int,
     progress: Progress,
-) -> Tuned:  # fmt: skip
+) -> TunedGenerator:
     """Train an adapter for what `load` gives; `load` is called again after a shortage of GPU memory.
 
     Uses the global generators of the libraries: call it inside of `stages.common.seeded`. Raises ValueError if the
     loss ceases to be a number.
     """
     order = training_order([len(example) for example in examples], recipe, seed)
-    first = recipe.batch_size if torch_device() == "cuda" else AT_A_TIME_ON_CPU
+    first = recipe.batch_size if torch_device() == "cuda" else MICRO_BATCH_ON_CPU
     optimizer = optimizer_of(recipe)
 
-    def attempt(micro_batch: int) -> Tuned:
+    def attempt(micro_batch: int) -> TunedGenerator:
         parts = recipe.batch_size // _divisor(recipe.batch_size, micro_batch)
         return _train(load(), tokenizer, [examples[place] for place in order], recipe, seed, parts, progress)
 
     fitted = until_it_fits(attempt, first)
-    notes = {**fitted.value.notes, "optimizer": optimizer, **fitted.said}
-    return Tuned(fitted.value.model, fitted.value.losses, notes)
+    notes = {**fitted.value.notes, "optimizer": optimizer, **fitted.notes}
+    return TunedGenerator(fitted.value.model, fitted.value.losses, notes)
 
 
 def training_order(lengths: Sequence[int], recipe: GeneratorRecipe, seed: int) -> list[int]:
@@ -124,8 +128,8 @@ def training_order(lengths: Sequence[int], recipe: GeneratorRecipe, seed: int) -
     Within a step of `batch_size` the longest come first, so that parts of a step are padded little; which examples make
     a step does not depend on how many are in memory at a time.
     """
-    dice = random.Random(seed)
-    drawn = [place for _ in range(recipe.epochs) for place in dice.sample(range(len(lengths)), len(lengths))]
+    rng = random.Random(seed)
+    drawn = [place for _ in range(recipe.epochs) for place in rng.sample(range(len(lengths)), len(lengths))]
     size = recipe.batch_size
     steps = (drawn[start : start + size] for start in range(0, len(drawn), size))
     return [place for step in steps for place in sorted(step, key=lambda place: (-lengths[place], place))]
@@ -147,9 +151,14 @@ def adapter_settings(recipe: GeneratorRecipe) -> Any:
 
 
 def trainer_of(
-    model: Any, tokenizer: Any, examples: Sequence[Example], recipe: GeneratorRecipe, seed: int, parts: int,
+    model: Any,
+    tokenizer: Any,
+    examples: Sequence[TokenizedExample],
+    recipe: GeneratorRecipe,
+    seed: int,
+    parts: int,
     scratch: str,
-) -> Any:  # fmt: skip
+) -> Any:
     """TRL's trainer over the examples in the order given, each step in so many parts."""
     from datasets import Dataset
     from trl import SFTConfig
@@ -223,9 +232,14 @@ def completion_loss(model: Any, inputs: Any, tokens: Any = None) -> Any:
 
 
 def _train(
-    model: Any, tokenizer: Any, examples: Sequence[Example], recipe: GeneratorRecipe, seed: int, parts: int,
+    model: Any,
+    tokenizer: Any,
+    examples: Sequence[TokenizedExample],
+    recipe: GeneratorRecipe,
+    seed: int,
+    parts: int,
     progress: Progress,
-) -> Tuned:  # fmt: skip
+) -> TunedGenerator:
     with tempfile.TemporaryDirectory() as scratch:
         trainer = trainer_of(model, tokenizer, examples, recipe, seed, parts, scratch)
         losses = watch(trainer, progress)
@@ -240,7 +254,7 @@ def _train(
         "trainable parameters": sum(one.numel() for one in adapted.parameters() if one.requires_grad),
         "tokens a second": round(sum(map(len, examples)) / seconds),
     }
-    return Tuned(adapted, losses, notes)
+    return TunedGenerator(adapted, losses, notes)
 
 
 def save_adapter(model: Any, folder: Path, base: str) -> None:

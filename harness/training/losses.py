@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from harness.models.encoder_prompts import EncoderPrompts
 from harness.suite.recipes import RetrieverRecipe
 from harness.training import raw
-from harness.training.batches import Batches, Ranked, Seen
+from harness.training.batches import Batches, RankedPassages, TrainingTotals
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,17 +23,10 @@ SCALE_SAMPLE = 64
 """So many rows say how large the dot products of an untuned model are."""
 
 
-class Prompts(NamedTuple):
-    """What is put before a query and before a document."""
-
-    query: str
-    document: str
-
-
-def prompts_of(model: Any) -> Prompts:
+def prompts_of(model: Any) -> EncoderPrompts:
     """The prompts of a loaded SentenceTransformer: those that encoding puts before queries and documents."""
     default = model.prompts.get(model.default_prompt_name) or "" if model.default_prompt_name else ""
-    return Prompts(model.prompts.get("query") or default, model.prompts.get("document") or default)
+    return EncoderPrompts(model.prompts.get("query") or default, model.prompts.get("document") or default)
 
 
 class Similarity(NamedTuple):
@@ -52,7 +46,7 @@ class Similarity(NamedTuple):
         return torch.nn.functional.normalize(vectors, dim=-1) if self.unit_length else vectors
 
 
-def similarity_of(model: Any, rows: Sequence[Ranked]) -> Similarity:
+def similarity_of(model: Any, rows: Sequence[RankedPassages]) -> Similarity:
     """The similarity that the model is searched with: its dot product if it names that one, else the cosine.
 
     Dot products have no scale of their own: temperature and margin are meant for cosines. They are divided by the mean
@@ -78,11 +72,11 @@ def similarity_of(model: Any, rows: Sequence[Ranked]) -> Similarity:
 class Task(NamedTuple):
     """What a loss has to know: the rows and their batches, the recipe, the similarity; and where it counts."""
 
-    rows: Sequence[Ranked]
+    rows: Sequence[RankedPassages]
     batches: Batches
     recipe: RetrieverRecipe
     similarity: Similarity
-    seen: Seen
+    totals: TrainingTotals
 
 
 def loss_of(model: Any, task: Task) -> Any:
@@ -98,15 +92,17 @@ def loss_of(model: Any, task: Task) -> Any:
 
         def forward(self, features: Features, labels: Tensor) -> Tensor:
             numbers = labels.tolist()
-            task.seen.rows += len(numbers)
+            task.totals.rows += len(numbers)
 
             def whole(vectors: Tensor) -> Tensor:
                 return compute(task, numbers, vectors[: len(numbers)], vectors[len(numbers) :])
 
             def embed(part: Mapping[str, Any]) -> Tensor:
                 # Pooling may change the tokens' mask in place, and a part may be read twice.
-                given = {name: value.clone() if torch.is_tensor(value) else value for name, value in part.items()}
-                return task.similarity.vectors(self.model(given)["sentence_embedding"])
+                features_copy = {
+                    name: value.clone() if torch.is_tensor(value) else value for name, value in part.items()
+                }
+                return task.similarity.vectors(self.model(features_copy)["sentence_embedding"])
 
             cached = task.recipe.recipe == "mnrl" and len(features) > 2 and torch.is_grad_enabled()
             return in_parts(features, embed, whole) if cached else whole(torch.cat(list(map(embed, features))))
@@ -151,7 +147,7 @@ def _in_batch(task: Task, numbers: Sequence[int], queries: Tensor, passages: Ten
     Passages come as `texts_of` lists them: all positives, then the negatives of each row.
     """
     mask = task.batches.mask(numbers)
-    task.seen.add(mask)
+    task.totals.add(mask)
     size, scale = len(numbers), task.recipe.temperature * task.similarity.unit
     return raw.info_nce(queries, passages[:size], passages[size:], scale, mask.tensor(queries.device))
 
@@ -177,31 +173,31 @@ def _distillation(task: Task, numbers: Sequence[int], queries: Tensor, passages:
     rows, size, recipe = [task.rows[number] for number in numbers], len(numbers), task.recipe
     scale = recipe.temperature * task.similarity.unit
     longest = max(len(row.passages) for row in rows)
-    place = torch.zeros(size, longest, dtype=torch.long)
-    wanted = torch.full((size, longest), float("-inf"))
+    columns = torch.zeros(size, longest, dtype=torch.long)
+    teacher_scores = torch.full((size, longest), float("-inf"))
     begin = size
     for number, row in enumerate(rows):
         length = len(row.passages)
-        place[number, :length] = torch.tensor([number, *range(begin, begin + length - 1)])
-        wanted[number, :length] = torch.tensor(row.scores)
+        columns[number, :length] = torch.tensor([number, *range(begin, begin + length - 1)])
+        teacher_scores[number, :length] = torch.tensor(row.scores)
         begin += length - 1
-    place, wanted = place.to(queries.device), wanted.to(queries.device)
-    there = wanted.isfinite()
-    teacher = torch.softmax(wanted / recipe.teacher_temperature, dim=-1)
-    student = torch.einsum("qd,qpd->qp", queries, passages[place]) / scale
+    columns, teacher_scores = columns.to(queries.device), teacher_scores.to(queries.device)
+    present = teacher_scores.isfinite()
+    teacher = torch.softmax(teacher_scores / recipe.teacher_temperature, dim=-1)
+    student = torch.einsum("qd,qpd->qp", queries, passages[columns]) / scale
     # Beyond the end of a list there is nothing: it has no part in either distribution.
-    logs = torch.log_softmax(student.masked_fill(~there, float("-inf")), dim=-1).masked_fill(~there, 0.0)
+    logs = torch.log_softmax(student.masked_fill(~present, float("-inf")), dim=-1).masked_fill(~present, 0.0)
     loss = torch.nn.functional.kl_div(logs, teacher, reduction="batchmean")
     if not recipe.contrastive_weight:
         return loss
     mask = task.batches.mask(numbers)
-    task.seen.add(mask)
+    task.totals.add(mask)
     none = queries.new_zeros(0, queries.shape[1])
     contrast = raw.info_nce(queries, passages[:size], none, scale, mask.tensor(queries.device))
     return loss + recipe.contrastive_weight * contrast
 
 
-def texts_of(rows: Sequence[Ranked]) -> tuple[list[str], list[str]]:
+def texts_of(rows: Sequence[RankedPassages]) -> tuple[list[str], list[str]]:
     """The queries of a batch, and its passages in the order of the losses: positives, then negatives row by row."""
     passages = [row.passages[0] for row in rows]
     return [row.query for row in rows], passages + [text for row in rows for text in row.passages[1:]]

@@ -7,15 +7,15 @@ from typing import Any, NamedTuple
 
 
 class Fitted(NamedTuple):
-    """What a training gave, and how many examples were in memory at a time; `said` is a note for the ledger."""
+    """What a training gave, and how many examples were in memory at a time; `notes` is a note for the ledger."""
 
     value: Any
     micro_batch: int
-    said: dict[str, Any]
+    notes: dict[str, Any]
 
 
 def until_it_fits(train: Callable[[int], Any], batch_size: int) -> Fitted:
-    """Call ``train(at_a_time)``, beginning with the whole batch, with half of it after each shortage of GPU memory.
+    """Call ``train(micro_batch)``, beginning with the whole batch, with half of it after each shortage of GPU memory.
 
     `train` starts from the beginning each time and must give the same batch, computed in smaller parts. Raises the
     error of the library once a single example is too much.

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from harness.training.batches import Batches, Seen
+from harness.training.batches import Batches, TrainingTotals
 from harness.training.checkpoints import Checkpoints
 from harness.training.watch import warmup_steps
 from harness.values.records import Progress
@@ -66,22 +66,22 @@ def pool(states: Tensor, mask: Tensor, pooling: str) -> Tensor:
 
 
 def info_nce(
-    queries: Tensor, positives: Tensor, negatives: Tensor, temperature: float, counts: Tensor | None = None
+    queries: Tensor, positives: Tensor, negatives: Tensor, temperature: float, included: Tensor | None = None
 ) -> Tensor:
     """Cross-entropy of finding each query's positive among all positives and negatives of the batch.
 
-    Vectors of shapes (n, dims), (n, dims) and (m, dims); the i-th positive belongs to the i-th query. `counts`, of
+    Vectors of shapes (n, dims), (n, dims) and (m, dims); the i-th positive belongs to the i-th query. `included`, of
     shape (n, n + m), says which of these documents count for which query: known positives of a query do not.
     """
     import torch
 
     scores = queries @ torch.cat([positives, negatives]).T / temperature
-    if counts is not None:
-        scores = scores.masked_fill(~counts, float("-inf"))
+    if included is not None:
+        scores = scores.masked_fill(~included, float("-inf"))
     return torch.nn.functional.cross_entropy(scores, torch.arange(len(queries), device=scores.device))
 
 
-class Example(NamedTuple):
+class ContrastiveExample(NamedTuple):
     query: str
     positive: str
     negatives: tuple[str, ...]
@@ -95,11 +95,15 @@ def schedule(step: int, steps: int, warmup: int) -> float:
 
 
 def backward(
-    encoder: Encoder, batch: Sequence[Example], temperature: float, micro_batch: int, counts: Tensor | None = None
+    encoder: Encoder,
+    batch: Sequence[ContrastiveExample],
+    temperature: float,
+    micro_batch: int,
+    included: Tensor | None = None,
 ) -> float:
-    """Add the gradients of one batch to the weights and return its loss; `at_a_time` texts are in memory at once.
+    """Add the gradients of one batch to the weights and return its loss; `micro_batch` texts are in memory at once.
 
-    `counts` is as for `info_nce`.
+    `included` is as for `info_nce`.
     """
     import torch
 
@@ -107,7 +111,7 @@ def backward(
     texts += [text for item in batch for text in item.negatives]
     parts = [texts[start : start + micro_batch] for start in range(0, len(texts), micro_batch)]
     if len(parts) == 1:
-        loss = _loss(encoder.embed(texts), len(batch), temperature, counts)
+        loss = _loss(encoder.embed(texts), len(batch), temperature, included)
         loss.backward()
         return float(loss.detach())
     # First without a graph, to know the gradient at every vector; then part by part with one, under the same dropout.
@@ -117,7 +121,7 @@ def backward(
             states.append(random_state())
             vectors.append(encoder.embed(part))
     whole = torch.cat(vectors).requires_grad_()
-    loss = _loss(whole, len(batch), temperature, counts)
+    loss = _loss(whole, len(batch), temperature, included)
     (gradients,) = torch.autograd.grad(loss, whole)
     after = random_state()
     for part, state, gradient in zip(parts, states, gradients.split([len(part) for part in parts]), strict=True):
@@ -127,8 +131,8 @@ def backward(
     return float(loss.detach())
 
 
-def _loss(vectors: Tensor, size: int, temperature: float, counts: Tensor | None) -> Tensor:
-    return info_nce(vectors[:size], vectors[size : 2 * size], vectors[2 * size :], temperature, counts)
+def _loss(vectors: Tensor, size: int, temperature: float, included: Tensor | None) -> Tensor:
+    return info_nce(vectors[:size], vectors[size : 2 * size], vectors[2 * size :], temperature, included)
 
 
 def random_state() -> list[Any]:
@@ -147,8 +151,8 @@ def set_random_state(state: list[Any]) -> None:
         torch.cuda.set_rng_state(state[1])
 
 
-class Settings(NamedTuple):
-    """`temperature` divides the similarities; `at_a_time` texts are in memory at once."""
+class LoopSettings(NamedTuple):
+    """`temperature` divides the similarities; `micro_batch` texts are in memory at once."""
 
     epochs: int
     batch_size: int
@@ -162,13 +166,13 @@ class Settings(NamedTuple):
 class Rows(NamedTuple):
     """What is trained on: the texts of each row, how rows make batches, and where is counted what was done."""
 
-    examples: Sequence[Example]
+    examples: Sequence[ContrastiveExample]
     batches: Batches
-    seen: Seen
+    totals: TrainingTotals
 
 
 def train(
-    encoder: Encoder, rows: Rows, settings: Settings, progress: Progress, checkpoints: Callable[[int], Checkpoints]
+    encoder: Encoder, rows: Rows, settings: LoopSettings, progress: Progress, checkpoints: Callable[[int], Checkpoints]
 ) -> list[float]:
     """Train in place and return the loss of every step; `checkpoints` is made once the number of steps is known."""
     import torch
@@ -185,11 +189,11 @@ def train(
         for group in optimizer.param_groups:
             group["lr"] = settings.learning_rate * schedule(step, len(plan), warmup)
         mask = rows.batches.mask(batch)
-        counts = mask.tensor(encoder.model.device)
+        included = mask.tensor(encoder.model.device)
         examples = [rows.examples[number] for number in batch]
-        losses.append(backward(encoder, examples, settings.temperature, settings.micro_batch, counts))
-        rows.seen.rows += len(batch)
-        rows.seen.add(mask)
+        losses.append(backward(encoder, examples, settings.temperature, settings.micro_batch, included))
+        rows.totals.rows += len(batch)
+        rows.totals.add(mask)
         torch.nn.utils.clip_grad_norm_(weights, CLIP)
         optimizer.step()
         optimizer.zero_grad()

@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 
 from harness.suite.recipes import RerankerRecipe
 from harness.training.checkpoints import Checkpoints
-from harness.training.retrievers import Trained
+from harness.training.retrievers import TrainingResult
 from harness.training.watch import quiet_arguments, warmup_steps, watch
 from harness.values.records import Progress
 
 
-class Graded(NamedTuple):
+class GradedPassages(NamedTuple):
     """A training query with passages, and how relevant each of them is, from 0 to 1."""
 
     query: str
@@ -40,8 +40,8 @@ class Batching(NamedTuple):
         return self.epochs * math.ceil(parts / self.parts)
 
 
-def batching(lists: Sequence[Graded], recipe: RerankerRecipe, micro_batch: int) -> Batching:
-    """How `at_a_time` pairs in memory make batches of `batch_size` pairs.
+def batching(lists: Sequence[GradedPassages], recipe: RerankerRecipe, micro_batch: int) -> Batching:
+    """How `micro_batch` pairs in memory make batches of `batch_size` pairs.
 
     A row of ``bce`` is a pair; one of ``listwise`` is a list, which is read whole, so that at least one is in memory.
     """
@@ -54,10 +54,15 @@ def batching(lists: Sequence[Graded], recipe: RerankerRecipe, micro_batch: int) 
 
 
 def train(
-    model: Any, lists: Sequence[Graded], recipe: RerankerRecipe, seed: int, micro_batch: int, progress: Progress,
+    model: Any,
+    lists: Sequence[GradedPassages],
+    recipe: RerankerRecipe,
+    seed: int,
+    micro_batch: int,
+    progress: Progress,
     measure: Callable[[], float] | None,
-) -> Trained:  # fmt: skip
-    """Tune a CrossEncoder; `at_a_time` pairs are in memory at once, `measure` scores it on dev.
+) -> TrainingResult:
+    """Tune a CrossEncoder; `micro_batch` pairs are in memory at once, `measure` scores it on dev.
 
     Uses the global generators of the libraries: call it inside of `stages.common.seeded`.
     """
@@ -99,10 +104,10 @@ def train(
         trainer.train()
     checkpoints.restore()
     early = {"stopped early": f"after {len(losses)} of {sizes.steps} steps"} if len(losses) < sizes.steps else {}
-    return Trained(losses, {**checkpoints.notes(), **early}, trained_on)
+    return TrainingResult(losses, {**checkpoints.notes(), **early}, trained_on)
 
 
-def training_columns(lists: Sequence[Graded], recipe: RerankerRecipe) -> dict[str, list[Any]]:
+def training_columns(lists: Sequence[GradedPassages], recipe: RerankerRecipe) -> dict[str, list[Any]]:
     """Columns of the data set; the trainer goes by their order. ``bce`` has a row a pair, ``listwise`` one a list."""
     if recipe.recipe == "listwise":
         return {

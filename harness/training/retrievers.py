@@ -11,16 +11,17 @@ import tempfile
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from harness.models.encoder_prompts import EncoderPrompts
 from harness.suite.recipes import RetrieverRecipe
 from harness.training import raw
-from harness.training.batches import LISTS_WITHOUT_NEGATIVES, Batches, Ranked, Seen
+from harness.training.batches import LISTS_WITHOUT_NEGATIVES, Batches, RankedPassages, TrainingTotals
 from harness.training.checkpoints import Checkpoints
-from harness.training.losses import Prompts, Similarity, Task, loss_of, prompts_of, similarity_of, texts_of
+from harness.training.losses import Similarity, Task, loss_of, prompts_of, similarity_of, texts_of
 from harness.training.watch import quiet_arguments, warmup_steps, watch
 from harness.values.records import Progress
 
 
-class Trained(NamedTuple):
+class TrainingResult(NamedTuple):
     """Losses by step, what the ledger is told, and how many units (lists, pairs) were trained on in all epochs."""
 
     losses: list[float]
@@ -38,10 +39,15 @@ class _Run(NamedTuple):
 
 
 def train(
-    model: Any, lists: Sequence[Ranked], recipe: RetrieverRecipe, seed: int, micro_batch: int, progress: Progress,
+    model: Any,
+    lists: Sequence[RankedPassages],
+    recipe: RetrieverRecipe,
+    seed: int,
+    micro_batch: int,
+    progress: Progress,
     measure: Callable[[], float] | None,
-) -> Trained:  # fmt: skip
-    """Tune a SentenceTransformer; `at_a_time` examples are in memory at once, `measure` scores it on dev.
+) -> TrainingResult:
+    """Tune a SentenceTransformer; `micro_batch` examples are in memory at once, `measure` scores it on dev.
 
     Every list is trained on once an epoch; for ``triplet``, every one that has a negative. Uses the global generators
     of the libraries: call it inside of `stages.common.seeded`. Raises ValueError if there is nothing to train on.
@@ -50,7 +56,7 @@ def train(
     used = [item for item in lists if len(item.passages) > 1] if recipe.recipe == "triplet" else lists
     # The contrastive part of distill is over the positives of a batch.
     dealt = [row._replace(passages=row.passages[:1]) for row in rows] if recipe.recipe == "distill" else rows
-    task = Task(rows, Batches(dealt), recipe, similarity_of(model, rows), Seen())
+    task = Task(rows, Batches(dealt), recipe, similarity_of(model, rows), TrainingTotals())
     adapted = _with_lora(model, recipe.lora_rank) if recipe.lora_rank else None
 
     def checkpoints(steps: int) -> Checkpoints:
@@ -61,17 +67,17 @@ def train(
     if adapted is not None:
         adapted.merge_and_unload()
     left_out = {LISTS_WITHOUT_NEGATIVES: len(lists) - len(used)} if len(used) < len(lists) else {}
-    notes = {**trained.notes, **task.seen.notes(), **left_out, **_texts_compared(prompts_of(model), task.similarity)}
-    return Trained(trained.losses, notes, round(len(used) * task.seen.rows / len(rows)))
+    notes = {**trained.notes, **task.totals.notes(), **left_out, **_texts_compared(prompts_of(model), task.similarity)}
+    return TrainingResult(trained.losses, notes, round(len(used) * task.totals.rows / len(rows)))
 
 
-def _texts_compared(prompts: Prompts, similarity: Similarity) -> dict[str, str]:
+def _texts_compared(prompts: EncoderPrompts, similarity: Similarity) -> dict[str, str]:
     """What stood before the texts, and how they were compared if not by cosine."""
-    told = {f"prompt before a {role}": repr(text) for role, text in prompts._asdict().items() if text}
-    return told | ({} if similarity.unit_length else {"similarity": f"dot product over {similarity.unit:.4g}"})
+    notes = {f"prompt before a {role}": repr(text) for role, text in prompts._asdict().items() if text}
+    return notes | ({} if similarity.unit_length else {"similarity": f"dot product over {similarity.unit:.4g}"})
 
 
-def rows_of(lists: Sequence[Ranked], recipe: RetrieverRecipe) -> list[Ranked]:
+def rows_of(lists: Sequence[RankedPassages], recipe: RetrieverRecipe) -> list[RankedPassages]:
     """The rows that are dealt into batches: the lists; for ``triplet`` a row for each negative of a list."""
     if recipe.recipe != "triplet":
         return list(lists)
@@ -95,12 +101,12 @@ def _with_lora(model: Any, rank: int) -> Any:
     return adapted
 
 
-def _train_raw(model: Any, task: Task, run: _Run) -> Trained:
+def _train_raw(model: Any, task: Task, run: _Run) -> TrainingResult:
     """The loop of `raw`, on the transformer inside of the model."""
     recipe, prompts = task.recipe, prompts_of(model)
     encoder = raw_encoder(model, task.similarity.unit_length)
     examples = [
-        raw.Example(
+        raw.ContrastiveExample(
             prompts.query + row.query,
             prompts.document + row.passages[0],
             tuple(prompts.document + text for text in row.passages[1:]),
@@ -114,12 +120,12 @@ def _train_raw(model: Any, task: Task, run: _Run) -> Trained:
         return made[0]
 
     longest = max(len(row.passages) for row in task.rows)
-    settings = raw.Settings(
+    settings = raw.LoopSettings(
         recipe.epochs, recipe.batch_size, recipe.learning_rate, recipe.warmup,
         recipe.temperature * task.similarity.unit, recipe.micro_batch_size or run.micro_batch * (1 + longest), run.seed,
     )  # fmt: skip
-    losses = raw.train(encoder, raw.Rows(examples, task.batches, task.seen), settings, run.progress, evaluations)
-    return Trained(losses, made[0].notes())
+    losses = raw.train(encoder, raw.Rows(examples, task.batches, task.totals), settings, run.progress, evaluations)
+    return TrainingResult(losses, made[0].notes())
 
 
 def raw_encoder(model: Any, unit_length: bool = True) -> raw.Encoder:
@@ -142,7 +148,7 @@ def raw_encoder(model: Any, unit_length: bool = True) -> raw.Encoder:
     )
 
 
-def _train_with_trainer(model: Any, task: Task, run: _Run) -> Trained:
+def _train_with_trainer(model: Any, task: Task, run: _Run) -> TrainingResult:
     from datasets import Dataset
     from sentence_transformers.sentence_transformer.training_args import SentenceTransformerTrainingArguments
 
@@ -173,7 +179,7 @@ def _train_with_trainer(model: Any, task: Task, run: _Run) -> Trained:
         losses = watch(trainer, run.progress, evaluations)
         trainer.train()
     evaluations.restore()
-    return Trained(losses, evaluations.notes())
+    return TrainingResult(losses, evaluations.notes())
 
 
 def _at_once(recipe: RetrieverRecipe, micro_batch: int) -> int:
@@ -216,7 +222,7 @@ def _collator(model: Any, task: Task, micro_batch: int) -> Any:
         def __call__(self, features: list[dict[str, Any]]) -> dict[str, Any]:
             numbers = [row["label"] for row in features]
             batch: dict[str, Any] = {}
-            for role, texts in zip(Prompts._fields, texts_of([task.rows[one] for one in numbers]), strict=True):
+            for role, texts in zip(EncoderPrompts._fields, texts_of([task.rows[one] for one in numbers]), strict=True):
                 size = part if part and recipe.recipe == "mnrl" else len(texts)
                 for start in range(0, len(texts), size):
                     tokens = model.preprocess(texts[start : start + size], prompt=getattr(prompts, role) or None)
