@@ -233,7 +233,7 @@ def test_a_training_with_dev_looks_at_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "batch_size", "at_a_time", "right"),
+    ("name", "batch_size", "micro_batch", "right"),
     [
         ("bce", 8, 8, (8, 1, 16, 2 * 2)),
         ("bce", 8, 4, (4, 2, 16, 2 * 2)),
@@ -254,7 +254,7 @@ def test_batches_are_kept_when_less_is_in_memory(
     assert (found.at_once, found.parts, found.rows, found.steps) == right
 
 
-@pytest.mark.parametrize("at_a_time", [12, 6])
+@pytest.mark.parametrize("micro_batch", [12, 6])
 @pytest.mark.parametrize("name", ["bce", "listwise"])
 def test_the_trainer_makes_as_many_steps_as_are_announced(name: str, micro_batch: int, tmp_path: Path) -> None:
     recipe = long_recipe(name, epochs=2, batch_size=12)

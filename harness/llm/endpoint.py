@@ -18,13 +18,13 @@ from harness.hashing import digest_of
 from harness.llm import event_loop
 from harness.llm.breaker import RetryPolicy
 from harness.llm.checking import CheckedAnswer, check_answer
+from harness.llm.configuration import Services
 from harness.llm.dialects import Dialect
 from harness.llm.faults import Completion, Fault
 from harness.llm.protocol import Ask, Reply, Spent
 from harness.llm.requests import Question
 from harness.llm.responses import Responses, StoredAnswer
 from harness.llm.sender import Sender, Tally
-from harness.llm.services import Services
 from harness.llm.structured import json_schema_of, repair_messages
 from harness.suite.roles import Role
 from harness.values.records import Progress

@@ -14,11 +14,11 @@ from pydantic import BaseModel
 from harness.errors import Problem
 from harness.llm import event_loop
 from harness.llm.completions import ONLY_THOUGHT
+from harness.llm.configuration import Services
 from harness.llm.dialects import Dialect, KnownDialect, known_dialect
 from harness.llm.faults import Completion, Fault
 from harness.llm.protocol import Message
 from harness.llm.requests import Question, request_body
-from harness.llm.services import Services
 from harness.llm.transport import EndpointClient
 from harness.suite.roles import Llm, Role
 

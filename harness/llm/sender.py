@@ -15,11 +15,11 @@ from typing import Any
 from pydantic import BaseModel
 
 from harness.llm.breaker import LATER, Breaker, RetryPolicy
+from harness.llm.configuration import Services
 from harness.llm.dialects import Dialect, known_dialect
 from harness.llm.faults import Completion, Fault
 from harness.llm.requests import Question, request_body
 from harness.llm.responses import PaidRequest, RequestCost, Reservation, Responses
-from harness.llm.services import Services
 from harness.llm.transport import EndpointClient
 from harness.suite.roles import Role
 

@@ -12,8 +12,7 @@ from typing import Any, NamedTuple
 
 from harness.suite.recipes import RerankerRecipe
 from harness.training.checkpoints import Checkpoints
-from harness.training.retrievers import TrainingResult
-from harness.training.watch import quiet_arguments, warmup_steps, watch
+from harness.training.watch import TrainingResult, quiet_arguments, warmup_steps, watch
 from harness.values.records import Progress
 
 

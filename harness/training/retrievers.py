@@ -17,16 +17,8 @@ from harness.training import raw
 from harness.training.batches import LISTS_WITHOUT_NEGATIVES, Batches, RankedPassages, TrainingTotals
 from harness.training.checkpoints import Checkpoints
 from harness.training.losses import Similarity, Task, loss_of, prompts_of, similarity_of, texts_of
-from harness.training.watch import quiet_arguments, warmup_steps, watch
+from harness.training.watch import TrainingResult, quiet_arguments, warmup_steps, watch
 from harness.values.records import Progress
-
-
-class TrainingResult(NamedTuple):
-    """Losses by step, what the ledger is told, and how many units (lists, pairs) were trained on in all epochs."""
-
-    losses: list[float]
-    notes: dict[str, Any]
-    units: int = 0
 
 
 class _Run(NamedTuple):

@@ -1,12 +1,20 @@
-"""What a transformers trainer is told to report: progress, losses, looks at dev; nothing on the terminal."""
+"""What all trainers share: their result, the arguments that keep them silent, and the callback that reports steps."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from harness.models.loaders import torch_device
 from harness.training.checkpoints import Checkpoints
 from harness.values.records import Progress
+
+
+class TrainingResult(NamedTuple):
+    """The loss of every step, notes for the ledger, and how many units (lists, pairs) were trained on in all epochs."""
+
+    losses: list[float]
+    notes: dict[str, Any]
+    units: int = 0
 
 
 def quiet_arguments(seed: int) -> dict[str, Any]:
