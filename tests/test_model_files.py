@@ -235,3 +235,23 @@ def test_the_configured_prompts_and_the_similarity_are_told(tmp_path: Path) -> N
         "'it is ' before every document, weights stored in bfloat16, used in float32"
     )
     assert json.loads((folder / "config.json").read_text())["dtype"] == "bfloat16"
+
+
+@pytest.mark.parametrize(("value", "kind"), [(float("nan"), "float32"), (float("inf"), "bfloat16"), (1.0, "float16")])
+def test_weights_of_a_training_that_diverged_are_refused_before_any_work(
+    value: float, kind: str, tmp_path: Path
+) -> None:
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    folder = folders.bert(tmp_path / "model")
+    (file,) = folder.rglob("model.safetensors")
+    weights = {name: tensor.to(getattr(torch, kind)) for name, tensor in load_file(file).items()}
+    broken = sorted(weights)[-1]
+    weights[broken].view(-1)[-1] = value
+    save_file(weights, file, metadata={"format": "pt"})
+    inspection = inspect(folder, "bi-encoder", deep=True)
+    what = (
+        f"{folder}: its weights hold NaN or infinite values ({broken}); give weights from before the training diverged"
+    )
+    assert [str(problem) for problem in inspection.problems] == ([] if value == 1.0 else [what])

@@ -125,6 +125,12 @@ def test_a_tag_in_the_middle_of_a_line_belongs_to_the_answer(tag: str, before: s
         ("<Thought>a</Thought>\n<Output>\nnine\n</Output>", "nine"),
         ("<|begin_of_thought|>a<|end_of_thought|>\n<|begin_of_solution|>nine<|end_of_solution|>", "nine"),
         ("<answer>nine</answer>", "<answer>nine</answer>"),
+        # A thought behind the answer, on its line.
+        ("nine hours <think>I should check the table once more.</think>", "nine hours"),
+        ("nine\nhours. <think>Is that right? It is.</think>\n", "nine\nhours."),
+        ("nine hours [THINK]let me check it[/THINK]", "nine hours"),
+        ("Models write <think> and </think>", "Models write <think> and </think>"),
+        ("nine hours <think>I should check", "nine hours <think>I should check"),
         # What is told of thoughts is an answer.
         ("The tag </think> closes it.", "The tag </think> closes it."),
         ("`<think>` opens it and `</think>` closes it.", "`<think>` opens it and `</think>` closes it."),

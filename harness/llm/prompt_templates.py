@@ -7,6 +7,7 @@ says which wording it is and is not part of the text. Must not know what is aske
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
@@ -31,6 +32,8 @@ the passage holds no answer."""
 WORDS_A_TOKEN = 0.75
 CHARACTERS_A_TOKEN = 6
 """Where words are long or not set apart by spaces, characters are counted instead."""
+_DENSE = re.compile(r"[\u2e80-\u2fff\u3001-\u9fff\uac00-\ud7a3\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff]")
+"""Characters of Chinese, Japanese and Korean, their punctuation included: about one token each."""
 _TURN = re.compile(r"^### (user|assistant|system)[ \t]*$", re.MULTILINE)
 _ROLES: Mapping[str, Literal["system", "user", "assistant"]] = {
     "system": "system", "user": "user", "assistant": "assistant",
@@ -106,7 +109,12 @@ def turns(text: str) -> list[Message]:
 
 
 def shorten(text: str, tokens: int) -> str:
-    """Cut a text after about so many tokens, counted in words, as no tokenizer of an endpoint is at hand."""
+    """Return the beginning of a text that has about `tokens` tokens, estimated as `rough_tokens` does.
+
+    The tokenizer of an endpoint is not known here.
+    """
+    if _DENSE.search(text):
+        return _shorten_dense(text, tokens)
     most = int(tokens * WORDS_A_TOKEN)
     for number, word in enumerate(re.finditer(r"\S+", text)):
         if number == most:
@@ -115,6 +123,24 @@ def shorten(text: str, tokens: int) -> str:
     return text[: tokens * CHARACTERS_A_TOKEN].strip()
 
 
+def _shorten_dense(text: str, tokens: int) -> str:
+    """Cut a text with Chinese, Japanese or Korean in it between two of its characters or words."""
+    text = text.strip()
+    ends = [
+        unit.end()
+        for unit in re.finditer(rf"{_DENSE.pattern}|(?:(?!{_DENSE.pattern})\S){{1,{CHARACTERS_A_TOKEN}}}", text)
+    ]
+    # The estimate grows with the beginning of a text, so that the longest one that fits can be bisected.
+    fitting = bisect_right(ends, tokens, key=lambda end: rough_tokens(text[:end]))
+    return text[: ends[fitting - 1]] if fitting else ""
+
+
 def rough_tokens(text: str) -> int:
-    """About how many tokens a text has, in the measure of `shorten`: the same whoever counts, and never 0."""
-    return max(1, round(len(text.split()) / WORDS_A_TOKEN), round(len(text) / CHARACTERS_A_TOKEN))
+    """Estimate the tokens of a text by its script, at least 1; the same whichever tokenizer a model has.
+
+    A character of Chinese, Japanese or Korean counts as one token. Of other scripts, a word counts as 4/3 tokens or six
+    characters as one, whichever gives more.
+    """
+    other, dense = _DENSE.subn(" ", text)
+    words, characters = len(other.split()), len(other) - dense
+    return max(1, dense + max(round(words / WORDS_A_TOKEN), round(characters / CHARACTERS_A_TOKEN)))

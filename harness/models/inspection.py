@@ -20,6 +20,7 @@ from harness.models.encoder_prompts import ConfiguredPrompts, EncoderPrompts, co
 from harness.models.folder_problems import refusals
 from harness.models.folders import ModelFolder
 from harness.models.signatures import while_unchanged
+from harness.models.tensors import not_finite
 
 HEAD_OUTPUT = re.compile(
     r"(^|\.)(classifier|classifier\.out_proj|score|logits_proj|classification_head\.out_proj)\.weight$"
@@ -87,7 +88,13 @@ def inspect(folder: Path, role: Role, deep: bool = False, headless_ok: bool = Fa
         inspection = _inspected(files, role)
     except ConfigError as error:
         return Inspection(folder, role, problems=error.problems)
-    if inspection.problems or not deep or inspection.static:
+    if inspection.problems or not deep:
+        return inspection
+    if (name := not_finite(files.tensors.values())) is not None:
+        what = f"its weights hold NaN or infinite values ({name})"
+        problem = Problem(str(folder), what, "give weights from before the training diverged")
+        return replace(inspection, problems=(problem,))
+    if inspection.static:
         return inspection
     # A head that nobody trained is told of by name, and not as weights that are missing.
     headless = role == "cross-encoder" and (headless_ok or not inspection.trained_head)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -23,6 +24,9 @@ INDEX = "model.safetensors.index.json"
 FLOATS = {"F64": "<f8", "F32": "<f4", "F16": "<f2"}
 LONGEST_HEADER = 100_000_000
 AGAIN = "copy or download the file again"
+FLOAT_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
+SAMPLED = 1024
+MASKS = re.compile(r"(^|[._])masked_bias$|\.attn\.bias$|mask")
 
 
 class Tensor(NamedTuple):
@@ -93,6 +97,27 @@ def files_of(folder: Path) -> list[Path]:
 def tensors_of(folder: Path) -> dict[str, Tensor]:
     """Return the tensors of a folder of weights by name; raises ConfigError for files that are damaged or missing."""
     return {one.name: one for file in files_of(folder) for one in read_header(file)}
+
+
+def not_finite(tensors: Iterable[Tensor]) -> str | None:
+    """Return the name of the first tensor with NaN or an infinity among its first and last `SAMPLED` values, or None.
+
+    A training that diverged leaves such values nearly everywhere, so that a sample of every tensor finds them without
+    reading the weights. Masks, which hold infinities by design, are left out.
+    """
+    return next((tensor.name for tensor in tensors if not MASKS.search(tensor.name) and not _finite(tensor)), None)
+
+
+def _finite(tensor: Tensor) -> bool:
+    import numpy as np
+
+    width = FLOAT_BYTES.get(tensor.dtype)
+    if width is None:
+        return True
+    size = min(tensor.end - tensor.start, SAMPLED * width)
+    starts = {tensor.start, tensor.end - size}
+    parts = (part for start in starts for part in _bytes(tensor._replace(start=start, end=start + size)))
+    return all(bool(np.isfinite(np.frombuffer(part, "<f4")).all()) for part in parts)
 
 
 def weights_digest(folder: Path) -> str:

@@ -2,8 +2,8 @@
 
 The rule: a thought stands at the beginning of what was written, up to its closing mark; others may follow it. A closing
 mark without an opening one ends a thought that began in the prompt. A tag further down is the answer's own text (a
-document on XML), unless it is one that only models write, on a line of its own and outside of code. What was begun and
-never ended is no answer. Must not know models, endpoints or forms.
+document on XML), unless it is one that only models write, outside of code, on a line of its own or at the very end.
+What was begun and never ended is no answer. Must not know models, endpoints or forms.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ STILL_THINKING = "the model was still thinking at {limit}; raise it or switch th
 NEVER_ENDED = "the model began a thought and never ended it; switch thinking off"
 ONLY_THOUGHT = "the model wrote a thought and no answer"
 
+FEWEST_WORDS = 3
+"""Words of a thought behind an answer on the same line: "<think> and </think>" tells of marks."""
 _HARD = r"think(?:ing)?|thoughts?"
 _SOFT = r"reason(?:ing)?|reflect(?:ion)?|analysis|scratchpad|cot|monologue|rationale"
 _NAME = rf"(?:[\w.-]+[:_])?(?:{_HARD}|{_SOFT})(?:_\w+)?"
@@ -239,11 +241,14 @@ def _without_blocks(text: str, marks: list[_Mark], at: int) -> SplitText:
     thoughts, answer_parts, start = [text[:at].strip()] if at else [], [], at
     for mark in marks:
         only = mark.kind.isdigit() or _ONLY_MODELS.fullmatch(mark.kind)
-        starts = not text[: mark.start].rpartition("\n")[2].strip()
-        if mark.quoted or not (mark.opens and mark.start >= start and only and starts) or _in_code(text, at, mark):
+        if mark.quoted or not (mark.opens and mark.start >= start and only) or _in_code(text, at, mark):
             continue
         closing = _closing(marks, mark)
-        if closing is None:
+        if text[: mark.start].rpartition("\n")[2].strip():
+            # Text before it on its line may be about marks: only a thought that ends the whole text is removed.
+            if closing is None or not _ends_text(text, mark, closing):
+                continue
+        elif closing is None:
             return SplitText("", text.strip(), True)
         if _on_edge(text, closing) or closing.end == len(text.rstrip()):
             answer_parts.append(text[start : mark.start].rstrip())
@@ -253,6 +258,12 @@ def _without_blocks(text: str, marks: list[_Mark], at: int) -> SplitText:
     answer = "".join(answer_parts).strip()
     wrapped = _WRAPPED.match(answer) if thoughts else None
     return SplitText(wrapped["inner"].strip() if wrapped else answer, "\n".join(thoughts))
+
+
+def _ends_text(text: str, opening: _Mark, closing: _Mark) -> bool:
+    """Whether a thought of at least `FEWEST_WORDS` words is the last thing in a text."""
+    words = text[opening.end : closing.start].split()
+    return closing.end == len(text.rstrip()) and len(words) >= FEWEST_WORDS and not text[opening.start - 1].isalnum()
 
 
 def _in_json(text: str, mark: _Mark) -> bool:
