@@ -414,7 +414,7 @@ def test_a_run_tells_what_was_done_to_prompts_and_answers(tmp_path: Path) -> Non
     done = benchmark.run(tmp_path / "suite.yaml", tmp_path / "store", executor=smallsuite.Here())
     assert done.failed_share == 0
     output = "\n".join(done.outcome.notes)
-    assert "The chat template of model takes no system turn: the instruction stands in the user turn" in output
+    assert "The chat template of model has no system turn: the instruction goes into the user turn" in output
     counts = "untuned 6 of 6, few-shot 6 of 6, answers (seed 0) 6 of 6"
     assert (
         f"Answers were cut at 5 tokens (pipeline.generator.max_new_tokens), and are scored as they stand: {counts}"

@@ -426,7 +426,7 @@ def test_a_replay_asks_nothing_and_names_what_is_missing(server: Server, tmp_pat
     assert [reply.text for reply in endpoint.ask_all(texts("b", "a"), silently)] == ["you said b", "you said a"]
     with pytest.raises(LlmStopped) as stopped:
         endpoint.ask_all(texts("a", "what is it?", "and this?", "x" * 100), silently)
-    first = "llm.judge: no answer is stored to 'what is it?'; run it once without replay"
+    first = "llm.judge: no answer is cached for 'what is it?'; run once without replay"
     assert str(stopped.value) == f"{first} (2 more are missing)"
     reply = asyncio.run(endpoint.ask(texts("what is it?")[0]))
     assert (reply.failure, endpoint.stopped) == (first, "")
@@ -497,7 +497,7 @@ def test_a_budget_is_never_exceeded_and_a_higher_one_goes_on(concurrency: int, s
     assert first.stopped.startswith(
         f"llm.max_usd: ${20 * price:.4f} of $0.41 are spent, and one more request may cost $"
     )
-    assert first.stopped.endswith("; raise llm.max_usd and run again: what is paid for is kept")
+    assert first.stopped.endswith("; raise llm.max_usd and run again: paid answers come from the cache")
     assert server.requests == 20
     assert (first.spent.asked, first.spent.failed) == (60, 40)
 
@@ -579,26 +579,26 @@ def test_a_good_endpoint_has_no_problem_and_is_asked_one_small_question(server: 
         ),
         (
             llm_server.error(404, "The model `m` does not exist", "model_not_found"),
-            "knows no model 'm' (answers 404: The model `m` does not exist); correct the model's name",
+            "has no model 'm' (answers 404: The model `m` does not exist); correct the model's name",
         ),
         (
             Served(404, b"<h1>Not Found</h1>", {"content-type": "text/html"}),
-            "knows no such path (answers 404: <h1>Not Found</h1>); correct base_url (it usually ends in /v1)",
+            "has no such path (answers 404: <h1>Not Found</h1>); correct base_url (it usually ends in /v1)",
         ),
         (
             Served(200, b"<html>Welcome</html>", {"content-type": "text/html"}),
-            "answers what is no chat completion: <html>Welcome</html>; see that it is up, and that base_url is right "
+            "does not answer with a chat completion: <html>Welcome</html>; check that it is up and that base_url is right "
             "(it usually ends in /v1)",
         ),
         (
             Served(200, {"choices": []}),
-            'answers what is no chat completion: {"choices": []}; see that it is up, and that base_url is right '
+            'does not answer with a chat completion: {"choices": []}; check that it is up, and that base_url is right '
             "(it usually ends in /v1)",
         ),
-        (llm_server.error(503, "loading"), "answers 503: loading; see that it is up"),
-        (llm_server.error(400, "bad"), "answers 400: bad; see what it says, and correct the model or base_url"),
-        (Served(hang=True), "no answer within 0.5 s; raise its timeout if the model is slow"),
-        (Served(drop=True), "no connection (RemoteProtocolError); see that it is up"),
+        (llm_server.error(503, "loading"), "answers 503: loading; check that it is up"),
+        (llm_server.error(400, "bad"), "answers 400: bad; correct the model or base_url as it says"),
+        (Served(hang=True), "no answer within 0.5 s; raise timeout if the model is slow"),
+        (Served(drop=True), "no connection (RemoteProtocolError); check that it is up"),
         (llm_server.error(429, "no money", "insufficient_quota"), "has no credit left (answers 429: no money); top it"),
     ],
 )
@@ -633,11 +633,11 @@ def test_what_is_configured_wrongly_is_told_without_a_request(
     assert problem(server, tmp_path, base_url=None).startswith(missing)
     with pytest.raises(LlmStopped, match="the environment variable MY_KEY is not set"):
         chat_of(server, tmp_path, base_url=None, api_key_env="MY_KEY").ask_all(texts("a"), silently)
-    assert "base_url is no address" in problem(server, tmp_path, base_url="localhost:8000/v1")
-    refused = "llm.judge: http://127.0.0.1:1/v1: no connection (Connection refused); see that it is up"
+    assert "base_url is not a valid URL" in problem(server, tmp_path, base_url="localhost:8000/v1")
+    refused = "llm.judge: http://127.0.0.1:1/v1: no connection (Connection refused); check that it is up"
     assert problem(server, tmp_path, base_url="http://127.0.0.1:1/v1").startswith(refused)
     monkeypatch.setenv("OPENAI_API_KEY", "schlüssel")
-    assert "OPENAI_API_KEY holds characters that no key has" in problem(server, tmp_path)
+    assert "OPENAI_API_KEY holds characters that a key cannot have" in problem(server, tmp_path)
     assert server.requests == 0
 
 

@@ -154,8 +154,8 @@ def test_a_question_that_the_server_refuses_fails_alone(tmp_path: Path) -> None:
     [
         (llm_server.error(401, "no"), "refuses the key (answers 401: no); set OPENAI_API_KEY to a valid key"),
         (llm_server.error(403, "no"), "refuses the key (answers 403: no)"),
-        (llm_server.error(404, "no model m here"), "knows no model 'm' (answers 404: no model m here)"),
-        (llm_server.error(404, "lost"), "knows no such path (answers 404: lost); correct base_url"),
+        (llm_server.error(404, "no model m here"), "has no model 'm' (answers 404: no model m here)"),
+        (llm_server.error(404, "lost"), "has no such path (answers 404: lost); correct base_url"),
         (llm_server.error(429, "pay", "insufficient_quota"), "has no credit left (answers 429: pay); top it up"),
         (llm_server.error(429, "later", headers={"retry-after": "3600"}), "asks to wait 3600 s (answers 429: later)"),
     ],
@@ -202,7 +202,7 @@ def test_a_dead_endpoint_ends_a_run_of_10_000_questions(fault: str, concurrency:
             server, tmp_path, RetryPolicy(scale=scale), timeout=40 * scale, max_concurrency=concurrency, **changes
         )
         started = time.monotonic()
-        with pytest.raises(LlmStopped, match="run again: what is paid for is kept") as stopped:
+        with pytest.raises(LlmStopped, match="run again: paid answers come from the cache") as stopped:
             chat.ask_all(questions(10_000), silently)
         took = time.monotonic() - started
         assert "in a row" in str(stopped.value)

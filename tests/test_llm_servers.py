@@ -395,7 +395,7 @@ FAILURES: dict[str, tuple[Served, str]] = {
     "a tool": (completion({"content": None, "tool_calls": [{"function": {"name": "search", "arguments": "{}"}}]}, None,
                           "tool_calls"), "called the tool 'search'"),
     "a refusal": (completion({"content": None, "refusal": "I will not."}, None), "refused: I will not."),
-    "a filter": (completion({"content": ""}, None, "content_filter"), "refused: by a filter of content"),
+    "a filter": (completion({"content": ""}, None, "content_filter"), "refused: by a content filter"),
     "a stream that breaks off": (Served(content=b'data: {"choices": [{"delta": {"content": "nin"}}]}\n\n'),
                                  "stream ended"),
 }  # fmt: skip

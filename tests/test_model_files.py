@@ -60,7 +60,7 @@ def test_prompts_of_a_configuration(config: dict[str, Any], prompts: tuple[str, 
 def test_prompts_that_are_no_texts_are_refused(given_prompts: Any, tmp_path: Path) -> None:
     folder = folders.st(lambda config: {**config, "prompts": given_prompts})(tmp_path / "model")
     (problem,) = inspect(folder, "bi-encoder").problems
-    assert "'prompts' is no mapping of names to texts" in str(problem)
+    assert "'prompts' is not a mapping of names to texts" in str(problem)
 
 
 @pytest.mark.parametrize(

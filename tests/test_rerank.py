@@ -159,7 +159,7 @@ def test_a_bi_encoder_has_no_head_and_is_refused_untuned(tmp_path: Path) -> None
     with pytest.raises(ConfigError) as caught:
         load_cross_encoder(folder, 64)
     assert str(caught.value) == (
-        f"{folder}: no cross-encoder with a trained head: it may be tuned but not used untuned, its head is random; "
+        f"{folder}: has no trained head: its scores would be random until it is tuned; "
         "name a trained one, or tune the reranker"
     )
 

@@ -135,7 +135,7 @@ def test_a_start_without_a_head_becomes_a_model_with_one(tmp_path: Path) -> None
     assert usage.units == 16
     assert usage.notes == {
         "queries": 4, "pairs": 16, "queries left out, whose passages are labelled alike": 0,
-        "pairs cut at 32 tokens": 0, "steps": 1, "checkpoint": "the last: dev was not looked at",
+        "pairs cut at 32 tokens": 0, "steps": 1, "checkpoint": "the last: dev was not evaluated",
         "mean loss, first third": usage.notes["mean loss, first third"],
         "mean loss, last third": usage.notes["mean loss, last third"],
     }  # fmt: skip

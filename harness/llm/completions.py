@@ -55,7 +55,7 @@ def read(content: bytes, asked: RequestContext, clean: Redaction) -> Completion 
     usage = token_counts(whole.get("usage") or choice.get("usage") or whole.get("usageMetadata") or whole)
     answer = _answer(clean.scrub(message.text), ended, usage)
     if message.refusal or ended in FILTERED:
-        why = clean.short(message.refusal) if message.refusal else "by a filter of content"
+        why = clean.short(message.refusal) if message.refusal else "by a content filter"
         return Fault("refused", f"refused: {why}", paid=answer)
     if answer.text.strip():
         if ended == "error" or whole.get("ended early"):
@@ -80,7 +80,7 @@ def _no_completion(content: bytes, asked: RequestContext, clean: Redaction) -> F
     """An error wrapped in a status of 200, or something else altogether."""
     text = content.decode("utf-8", "replace")
     if not text.strip():
-        return Fault("again", "answers nothing at all in a status of 200")
+        return Fault("again", "answers with an empty body in a status of 200")
     try:
         body = json.loads(text)
     except (ValueError, RecursionError):
@@ -89,7 +89,7 @@ def _no_completion(content: bytes, asked: RequestContext, clean: Redaction) -> F
     error = error_in(body) if known and not (isinstance(body, Mapping) and body.get("choices")) else None
     if error is not None:
         return _wrapped(error, asked, clean)
-    return Fault("dead", f"answers what is no chat completion: {clean.short(text)}")
+    return Fault("dead", f"does not answer with a chat completion: {clean.short(text)}")
 
 
 def _wrapped(error: ServerError, asked: RequestContext, clean: Redaction) -> Fault:

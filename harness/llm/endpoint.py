@@ -113,7 +113,7 @@ class EndpointChat:
     def _lacking(self, question: Question) -> str:
         words = " ".join(question.messages[-1].content.split()) if question.messages else ""
         words = words if len(words) <= SHOWN else f"{words[:SHOWN]}..."
-        return f"llm.{self.role}: no answer is stored to {words!r}; run it once without replay"
+        return f"llm.{self.role}: no answer is cached for {words!r}; run once without replay"
 
     async def _ask_all(self, asks: Sequence[Ask], give: Give) -> None:
         places: dict[str, list[int]] = {}

@@ -210,12 +210,12 @@ def fault_of(
         return Fault("stop", f"refuses the key ({description})", f"set {asked.key} to a valid key", status)
     if status == 404:
         if any("model" in code for code in error.codes) or _names(asked.model, message):
-            what = f"knows no model {asked.model!r} ({description})"
+            what = f"has no model {asked.model!r} ({description})"
             return Fault("stop", what, "correct the model's name", status, about=about, message=message)
         advice = "correct base_url (it usually ends in /v1)"
-        return Fault("stop", f"knows no such path ({description})", advice, status, about=about, message=message)
+        return Fault("stop", f"has no such path ({description})", advice, status, about=about, message=message)
     if status == 402 or any(code.startswith("insufficient") for code in error.codes):
-        return Fault("stop", f"has no credit left ({description})", "top it up", status)
+        return Fault("stop", f"has no credit left ({description})", "add credit", status)
     if status == 429:
         return Fault("busy", description, "lower max_concurrency", status, retry_after)
     if status in AGAIN or not status:

@@ -25,8 +25,8 @@ from harness.suite.roles import Llm, Role
 LONGEST = 60.0
 """Seconds for the answer, if the role allows as many: a server on a small machine may still be at what it was asked."""
 ADVICE = {
-    "dead": "see that it is up, and that base_url is right (it usually ends in /v1)",
-    "again": "see that it is up",
+    "dead": "check that it is up and that base_url is right (it usually ends in /v1)",
+    "again": "check that it is up",
 }
 
 
@@ -82,7 +82,7 @@ def _correct(llm: Llm, outcome: Fault) -> str:
             return f"the suite asks for it: correct {place}, or leave it out"
     if "enable_thinking" in outcome.message:
         return "set extra_body: {enable_thinking: false}, or stream: true"
-    return "see what it says, and correct the model or base_url"
+    return "correct the model or base_url as it says"
 
 
 def _question(llm: Llm, shape: ProbeShape) -> Question:

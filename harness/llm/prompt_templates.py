@@ -63,7 +63,9 @@ def _read(name: str, path: str | Path | None) -> str:
         what = f"the prompt's file {str(file)!r} cannot be read ({error.strerror or type(error).__name__})"
         raise ConfigError(Problem(f"llm.prompts.{name}", what, "correct its path, or leave the key out")) from error
     except UnicodeDecodeError as error:
-        raise ConfigError(Problem(f"llm.prompts.{name}", f"{str(file)!r} is no text in UTF-8", "save it so")) from error
+        raise ConfigError(
+            Problem(f"llm.prompts.{name}", f"{str(file)!r} is not UTF-8 text", "save it as UTF-8")
+        ) from error
 
 
 def check(name: PromptName, text: str) -> Problem | None:

@@ -34,7 +34,7 @@ LEASE = 60.0
 """Seconds beyond the timeout for which a budget is held for a request; so long does one of a dead process count."""
 POLL = 0.05
 RETRIED = ("again", "dead", "hung", "busy")
-KEPT = "run again: what is paid for is kept"
+KEPT = "run again: paid answers come from the cache"
 
 
 @dataclass
@@ -223,7 +223,7 @@ class Sender:
         breaker = self._breaker
         if breaker.left() == 0 and self._asking and breaker.last is not None:
             times = f"{breaker.failures} requests in a row over {breaker.silent:.0f} s failed"
-            self.stop(f"{breaker.last.what}; {times}", breaker.last.advice or "see that it is up")
+            self.stop(f"{breaker.last.what}; {times}", breaker.last.advice or "check that it is up")
             for request in self._requests_in_flight:
                 request.cancel()
         self._watch()

@@ -41,7 +41,7 @@ NO_KEY = "none"
 SHOWN = 200
 CONNECTING = 15.0
 AZURE = (
-    "see that the deployment is there, and write base_url as "
+    "check that the deployment exists, and write base_url as "
     "https://NAME.openai.azure.com/openai/deployments/DEPLOYMENT?api-version=... or as .../openai/v1"
 )
 PROXIES = (403, 407, 502, 503, 504)
@@ -70,21 +70,21 @@ class EndpointClient:
         llm, key = self._llm, key_of(self._llm)
         name = llm.api_key_env
         if not self.where:
-            return "base_url is no address", "write it as http://host:port/v1"
+            return "base_url is not a valid URL", "write it as http://host:port/v1"
         lacking = [one for one in variables([llm.headers, llm.parameters, llm.extra_body]) if not os.environ.get(one)]
         if lacking:
             return f"the environment variable {lacking[0]} is not set, which the suite sends to {self.where}", (
                 f"export {lacking[0]}=..., or leave it out of headers, query and extra_body"
             )
         if self._address.deployment and "api-version" not in query_of(llm):
-            where = f"{self.where} is a deployment at Azure, which wants the version of its API"
+            where = f"{self.where} is an Azure deployment, which needs an API version"
             return where, "add ?api-version=... to base_url, or query: {api-version: ...}"
         if not key and self._default and not carries_key(llm):
             advice = f"set {name}, or name a server of your own by base_url or OPENAI_BASE_URL"
             return f"no key for {self.where}: the environment variable {name} is not set", advice
         values = {**headers_of(llm, self._address), name: key}
         if not all(value.isascii() and value.isprintable() for value in values.values()):
-            return f"the environment variable {name} holds characters that no key has", "set it anew"
+            return f"the environment variable {name} holds characters that a key cannot have", "set it again"
         return None
 
     def scrub(self, text: str) -> str:
@@ -128,14 +128,14 @@ class EndpointClient:
                 raw = await client.post(COMPLETIONS, cast_to=Response, body=dict(body), options=options)
             return completions.read(raw.content, self._asked, self._clean)
         except (TimeoutError, APITimeoutError):
-            return Fault("hung", f"no answer within {limit:g} s", "raise its timeout if the model is slow")
+            return Fault("hung", f"no answer within {limit:g} s", "raise timeout if the model is slow")
         except APIStatusError as error:
             return self._refusal(error)
         except APIConnectionError as error:
             return self._unreached(error)
         except Exception as error:
             # Whatever else the client raises, at its own checks for example, may hold what was to be sent.
-            return Fault("question", f"the request cannot be made ({type(error).__name__})")
+            return Fault("question", f"the request could not be made ({type(error).__name__})")
 
     def _unreached(self, error: Exception) -> Fault:
         """No connection: whose fault that is, if a proxy stands between."""
@@ -146,9 +146,9 @@ class EndpointClient:
         message = f"it answers {status}" if status else cause
         local = self._address.local
         advice = (
-            f"set NO_PROXY={self._address.host}, as it is no address of the outside"
+            f"set NO_PROXY={self._address.host}, as the address is local"
             if local
-            else ("see that the proxy is up and lets this address through, or unset HTTP_PROXY and HTTPS_PROXY")
+            else ("check that the proxy is up and allows this address, or unset HTTP_PROXY and HTTPS_PROXY")
         )
         return Fault("dead", f"no connection through the proxy {self._proxy} of the environment ({message})", advice)
 
@@ -164,7 +164,7 @@ class EndpointClient:
                 return Fault("dead", description, f"set NO_PROXY={self._address.host}", status)
         retry_after = _retry_after(error.response.headers)
         fault = fault_of(status, refusal._replace(message=message), description, self._asked, retry_after)
-        lost = status == 404 and self._address.azure and fault.what.startswith("knows no such path")
+        lost = status == 404 and self._address.azure and fault.what.startswith("has no such path")
         return fault._replace(advice=AZURE) if lost else fault
 
     def _short(self, text: str) -> str:

@@ -47,8 +47,8 @@ def fit(root: Path, role: Role, tensors: Mapping[str, Tensor], headless_ok: bool
     try:
         name, info = _loaded(root, role, tensors)
     except Exception as error:
-        what = f"transformers cannot make a {role} of it: {_sentence(error)}"
-        return Fit((Problem(str(root), what, "give a model of a type that it has, whose config.json is whole"),))
+        what = f"transformers cannot load it as a {role}: {_sentence(error)}"
+        return Fit((Problem(str(root), what, "use a model type that transformers has, with a complete config.json"),))
     return Fit(tuple(_problems(root, role, name, info, headless_ok)), tuple(_remarks(info)))
 
 
@@ -90,9 +90,9 @@ def _auto_class(role: Role, config: Any) -> Any:
         whole = MODEL_MAPPING.get(type(config), None)
         return transformers.AutoModelForTextEncoding if encoder not in (None, whole) else transformers.AutoModel
     if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
-        raise ValueError(f"{config.model_type!r} is no causal language model")
+        raise ValueError(f"{config.model_type!r} is not a causal language model")
     if type(config) in MODEL_FOR_MASKED_LM_MAPPING and not getattr(config, "is_decoder", False):
-        raise ValueError(f"{config.model_type!r} is an encoder, which writes no text")
+        raise ValueError(f"{config.model_type!r} is an encoder, which cannot generate text")
     return transformers.AutoModelForCausalLM
 
 
@@ -107,7 +107,7 @@ def _problems(root: Path, role: Role, name: str, info: Mapping[str, Any], headle
     for key, found, wanted in sorted(info["mismatched_keys"], key=str):
         shapes = " and ".join("x".join(map(str, shape)) for shape in (found, wanted))
         if not (role == "cross-encoder" and headless_ok and NEW_HEAD.search(key)):
-            what = f"{key} has another shape than config.json says ({shapes.replace(' and ', ', not ')})"
+            what = f"{key} has a different shape from config.json ({shapes.replace(' and ', ', not ')})"
             yield Problem(where, what, "restore the config.json that belongs to the weights")
             return
     free = UNUSED if role == "bi-encoder" else NEW_HEAD if headless_ok else re.compile(r"position_ids|inv_freq")
@@ -134,7 +134,7 @@ def _like_known(unknown: Iterable[str], info: Mapping[str, Any]) -> list[str]:
 def _remarks(info: Mapping[str, Any]) -> Iterable[str]:
     left = sorted(key for key in info["unexpected_keys"] if not HEADS.search(key))
     if left:
-        yield f"{_count(left, 'weight')} that the architecture does not know: left out ({left[0]}, ...)"
+        yield f"{_count(left, 'weight')} that the architecture does not have: not loaded ({left[0]}, ...)"
 
 
 def _count(keys: list[str], noun: str) -> str:

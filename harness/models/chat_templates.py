@@ -34,7 +34,7 @@ SWITCHES: Mapping[str, tuple[Sequence[object], Sequence[object]]] = {
 """Variables by which templates switch thinking: what each may be for off and for on, the first that is taken."""
 _SYSTEM, _ASKED, _ANSWERED, _LAST = "S5ystem", "A5ked", "A5nswered", "L5ast"
 NO_TEMPLATE = Problem(
-    "", "has no chat template: a base model, not one that was taught to answer",
+    "", "has no chat template: it is a base model, not an instruct model",
     "name its instruct version, or put a chat_template.jinja beside its tokenizer",
 )  # fmt: skip
 
@@ -148,7 +148,7 @@ class ChatTemplate:
                 reason = f"the chat template leaves out {what}, or changes it"
                 raise ConfigError(Problem("", reason, "correct the template beside the model's tokenizer"))
             if text != self.prompt(some):
-                reason = "the chat template writes another text each time, so no result could be repeated"
+                reason = "the chat template renders another text each time, so results cannot be repeated"
                 raise ConfigError(Problem("", reason, "correct the template beside the model's tokenizer"))
 
     def _render(self, turns: Sequence[Turn], generate: bool, folds: bool | None = None, shape: Shape = "") -> str:  # type: ignore[assignment]
@@ -181,7 +181,7 @@ class ChatTemplate:
                 continue
             if all(mark in text for turns, text in rendered for _, mark in turns):
                 return folds, shape
-        what = "the chat template takes no conversation of an instruction, a question, an answer and a question"
+        what = "the chat template cannot render a conversation of an instruction, a question, an answer and a question"
         raise ConfigError(
             Problem("", f"{what} ({reason or 'it leaves texts out'})", "correct the template beside the tokenizer")
         )

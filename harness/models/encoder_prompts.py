@@ -62,7 +62,7 @@ def configured_prompts(config: Mapping[str, Any]) -> ConfiguredPrompts:
     if not isinstance(prompts_by_name, Mapping) or not all(
         isinstance(text, str | None) for text in prompts_by_name.values()
     ):
-        raise ValueError("'prompts' is no mapping of names to texts")
+        raise ValueError("'prompts' is not a mapping of names to texts")
     default = config.get("default_prompt_name")
     if default is not None and default not in prompts_by_name:
         raise ValueError(f"'default_prompt_name' is {default!r}, and there is no prompt of that name")

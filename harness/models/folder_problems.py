@@ -29,10 +29,10 @@ def refusals(files: ModelFolder, role: Role) -> list[Problem]:
 
 def code(files: ModelFolder) -> Iterator[Problem]:
     """Code that comes with the model."""
-    where, hint = str(files.folder), "give a model whose architecture is part of transformers"
+    where, hint = str(files.folder), "use a model whose architecture is part of transformers"
     for module in files.modules:
         if not module.written.startswith(OURS):
-            what = f"needs code that comes with it ({module.written}), which is never run here"
+            what = f"needs code that ships with it ({module.written}), which is never run"
             yield Problem(where, what, hint)
             return
     for config in (files.config, files.tokenizer_config):
@@ -40,7 +40,7 @@ def code(files: ModelFolder) -> Iterator[Problem]:
         if classes:
             names = classes.values() if isinstance(classes, Mapping) else classes
             first = next((str(name[0] if isinstance(name, list) else name) for name in names if name), "")
-            yield Problem(where, f"needs code that comes with it ({first}), which is never run here", hint)
+            yield Problem(where, f"needs code that ships with it ({first}), which is never run", hint)
             return
 
 
@@ -56,7 +56,7 @@ def weights(files: ModelFolder) -> Iterator[Problem]:
     if not tensors:
         others = sorted(path.name for path in root.glob("*.safetensors"))
         if others and not (root / "model.safetensors").is_file():
-            what = f"its weights are in {others[0]}, and model.safetensors is looked for"
+            what = f"its weights are in {others[0]}, not in model.safetensors"
             yield Problem(where, what, "rename the file, or save the model again")
         elif pickled:
             yield Problem(where, f"its weights are pickled ({pickled[0]}), which is never loaded", RERESAVE)
@@ -76,7 +76,7 @@ def weights(files: ModelFolder) -> Iterator[Problem]:
     if quantized or len(whole) * 2 < len(tensors):
         how = quantized.get("quant_method", "") if isinstance(quantized, Mapping) else ""
         what = f"its weights are quantized{f' ({how})' if how else ''}, which is not supported"
-        yield Problem(where, what, "give the model in bfloat16, float16 or float32")
+        yield Problem(where, what, "use the model in bfloat16, float16 or float32")
 
 
 def made_of(files: ModelFolder, role: Role) -> Iterator[Problem]:
@@ -86,28 +86,30 @@ def made_of(files: ModelFolder, role: Role) -> Iterator[Problem]:
     if role == "bi-encoder":
         known = not names or (names[0] in FIRST and set(names[1:]) <= set(REST))
         if files.saved_as != "SentenceTransformer":
-            what = f"was saved as a {files.saved_as}, which is no bi-encoder"
-            yield Problem(where, what, "give a SentenceTransformer")
+            what = f"was saved as a {files.saved_as}, not as a bi-encoder"
+            yield Problem(where, what, "use a SentenceTransformer")
         elif not known:
-            what = f"is made of {', '.join(names)}, and no stage knows how to use that"
-            yield Problem(where, what, "give a transformer with pooling, or static embeddings")
+            what = f"is made of {', '.join(names)}, which is not supported"
+            yield Problem(where, what, "use a transformer with pooling, or static embeddings")
         elif not names and files.architecture.endswith("ForSequenceClassification"):
-            what = f"is a classifier or cross-encoder ({files.architecture}), no bi-encoder"
-            yield Problem(where, what, "give a bi-encoder, or take it as pipeline.reranker.model")
+            what = f"is a classifier or cross-encoder ({files.architecture}), not a bi-encoder"
+            yield Problem(where, what, "use a bi-encoder, or name this one as pipeline.reranker.model")
     elif names[:1] == ["StaticEmbedding"] or files.kind == "model2vec":
-        yield Problem(where, f"is made of static embeddings, no {role}", f"give a {role} of a transformer")
+        yield Problem(where, f"is made of static embeddings and is not a {role}", f"use a {role} that is a transformer")
         return
     elif role == "generator" and names:
-        yield Problem(where, "is a sentence-transformers model, which writes no text", "give a causal language model")
+        yield Problem(
+            where, "is a sentence-transformers model, which cannot generate text", "use a causal language model"
+        )
         return
     elif role == "cross-encoder" and files.saved_as == "CrossEncoder" and set(names) - {"Transformer"}:
-        what = f"is made of {', '.join(names)}, and only cross-encoders with a head of one score are known here"
-        yield Problem(where, what, "give another cross-encoder")
+        what = f"is made of {', '.join(names)}; only cross-encoders with a head of one score are supported"
+        yield Problem(where, what, "use another cross-encoder")
     elif role == "cross-encoder" and files.architecture.endswith("ForCausalLM"):
-        what = f"is a causal language model ({files.architecture}), no cross-encoder with a head"
-        yield Problem(where, what, "give a cross-encoder, or an encoder to tune")
+        what = f"is a causal language model ({files.architecture}), not a cross-encoder with a head"
+        yield Problem(where, what, "use a cross-encoder, or an encoder to tune")
     elif role == "cross-encoder" and files.root != files.folder:
-        what = f"keeps its transformer in {files.root.name}, where no cross-encoder looks for it"
+        what = f"keeps its transformer in {files.root.name}, where cross-encoders do not look"
         yield Problem(where, what, f"name the folder {files.root}")
     if names[:1] != ["StaticEmbedding"] and not files.kind:
         what = "has no config.json that names a model_type" if files.root == files.folder else (
@@ -132,5 +134,5 @@ def tokens(files: ModelFolder) -> Iterator[Problem]:
         model = vocabulary.get("model") if isinstance(vocabulary, Mapping) else None
         entries = model.get("vocab") if isinstance(model, Mapping) else None
         if isinstance(entries, dict | list) and len(entries) > rows:
-            what = f"its tokenizer knows {len(entries):,} tokens and its weights {rows:,}"
-            yield Problem(where, what, "give the tokenizer that the model was trained with")
+            what = f"its tokenizer has {len(entries):,} tokens and its embedding table {rows:,}"
+            yield Problem(where, what, "use the tokenizer that the model was trained with")

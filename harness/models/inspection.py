@@ -143,7 +143,9 @@ def _bi_encoder(files: ModelFolder, inspection: Inspection) -> Inspection:
         problems.append(Problem(where, f"config_sentence_transformers.json: {error}", "mend it"))
         configured = ConfiguredPrompts(EncoderPrompts())
     if configured.others and not configured.prompts.query:
-        remarks.append(f"prompts that mean neither queries nor documents are not used ({', '.join(configured.others)})")
+        remarks.append(
+            f"prompts for other tasks than queries and documents are not used ({', '.join(configured.others)})"
+        )
     modules = tuple(module.name for module in files.modules)
     pooling = _pooling(files)
     if not modules:
@@ -195,7 +197,7 @@ def _similarity(files: ModelFolder, modules: tuple[str, ...]) -> tuple[str, list
     if name in ("cosine", "dot") or (name == "euclidean" and unit):
         return ("dot" if name == "dot" else "cosine"), []
     what = f"ranks by {name!r} (similarity_fn_name), and only 'cosine' and 'dot' are supported"
-    return "cosine", [Problem(str(files.folder), what, "give a model that was trained for one of these")]
+    return "cosine", [Problem(str(files.folder), what, "use a model that was trained for one of these")]
 
 
 def _speaks_of_dot(card: str) -> bool:
@@ -206,7 +208,7 @@ def _cross_encoder(files: ModelFolder, inspection: Inspection) -> Inspection:
     scores = head_scores(files.root)
     problems = []
     if scores not in (None, 1):
-        what = f"its head gives {scores} scores a text: a classifier of {scores} classes, and a reranker gives one"
-        hint = "give a cross-encoder with one score; to train one anew, start from a plain encoder"
+        what = f"its head gives {scores} scores a text; it is a classifier, and a reranker gives one"
+        hint = "use a cross-encoder with one score, or tune one from a plain encoder"
         problems.append(Problem(str(files.folder), what, hint))
     return replace(inspection, scores=scores, trained_head=trained_head(files.root), problems=tuple(problems))

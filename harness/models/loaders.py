@@ -53,8 +53,8 @@ def locate(name: str) -> Path:
             raise ModelMissing(_without_weights(folder))
         return folder
     if folder.is_file():
-        hint = "give the folder of a model; GGUF files are read out of embedded packages only"
-        raise ModelMissing(Problem(str(folder), "is a file, no model folder", hint))
+        hint = "name the folder of a model; GGUF files are read from embedded packages only"
+        raise ModelMissing(Problem(str(folder), "is a file, not a model folder", hint))
     return _locate_on_hub(name)
 
 
@@ -65,8 +65,8 @@ def _without_weights(folder: Path) -> Problem:
         what += f"; its weights are pickled ({pickled[0]}), which is never loaded"
         return Problem(str(folder), what, RERESAVE)
     if any(folder.rglob("*.gguf")):
-        what += ", and GGUF files are read out of embedded packages only"
-    return Problem(str(folder), what, "save the weights in that form")
+        what += ", and GGUF files are read from embedded packages only"
+    return Problem(str(folder), what, "save the weights as safetensors")
 
 
 def _locate_embedded(name: str) -> Path:
@@ -103,7 +103,7 @@ def _fetched(name: str) -> Path:
     try:
         return Path(snapshot_download(name, allow_patterns=patterns))
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        hint = "give a folder, the name of a model on a hub that can be reached, or an embedded one: "
+        hint = "name a folder, a model on a hub that can be reached, or an embedded model: "
         known = ", ".join(EMBEDDED_PREFIX + key for key in EMBEDDED)
         raise ModelMissing(Problem("", f"no model {name!r} ({type(error).__name__})", hint + known)) from error
 
@@ -213,7 +213,7 @@ def load_cross_encoder(folder: Path, max_length: int, untrained_ok: bool = False
     """
     inspection = inspect(folder, "cross-encoder").check()
     if not inspection.trained_head and not untrained_ok:
-        what = "no cross-encoder with a trained head: it may be tuned but not used untuned, its head is random"
+        what = "has no trained head: its scores would be random until it is tuned"
         raise ConfigError(Problem(str(folder), what, "name a trained one, or tune the reranker"))
     quiet()
     import torch

@@ -48,7 +48,7 @@ def template_facts(folder: Path, instruction: str, thinking: bool | None) -> Tem
 def template_remarks(facts: TemplateFacts, rule: ThinkingSettings) -> Iterator[str]:
     """What a user should know of a template before a run, in sentences."""
     if facts.system == "user":
-        yield "its chat template takes no system turn: the instruction stands in the user turn, in every system alike"
+        yield "its chat template has no system turn: the instruction goes into the user turn, in every system alike"
     if facts.dated:
         yield f"its chat template writes today's date: prompts say {PINNED:%d %B %Y} instead, so that they never change"
     short = rule.max_new_tokens < SHORT_FOR_A_THOUGHT

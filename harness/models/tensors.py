@@ -63,7 +63,7 @@ def read_header(file: Path) -> list[Tensor]:
         )
         raise ConfigError(Problem(str(file), what, AGAIN)) from None
     if tensors and max(one.end for one in tensors) != size:
-        raise ConfigError(Problem(str(file), "is cut short: its weights are not all there", AGAIN))
+        raise ConfigError(Problem(str(file), "is cut short: some of its weights are missing", AGAIN))
     return tensors
 
 

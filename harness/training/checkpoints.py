@@ -61,7 +61,7 @@ class Checkpoints:
     def notes(self) -> dict[str, Any]:
         """What to write into the ledger: every look, which was taken, and how long the looks took."""
         if not self.scores:
-            return {"checkpoint": "the last: dev was not looked at"}
+            return {"checkpoint": "the last: dev was not evaluated"}
         evaluations = ", ".join(f"step {step} {score:.4f}" for step, score in self.scores.items())
         taken = f"step {self.best_step}"
         return {"ndcg@10 on dev": evaluations, "checkpoint": taken, DEV_EVALUATION_SECONDS: round(self.seconds, 1)}

@@ -247,7 +247,7 @@ def _train(
         trainer.train()
         seconds = time.perf_counter() - started
     if not all(map(math.isfinite, losses)):
-        raise ValueError("the generator's loss ceased to be a number; lower recipes.generator.learning_rate")
+        raise ValueError("the generator's loss became NaN or infinite; lower recipes.generator.learning_rate")
     adapted = trainer.model.eval()
     notes = {
         **loss_notes(losses),

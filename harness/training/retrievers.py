@@ -130,7 +130,7 @@ def raw_encoder(model: Any, unit_length: bool = True) -> raw.Encoder:
     mode = mode[0] if isinstance(mode, tuple | list) and len(mode) == 1 else mode
     if kinds[0] != "Transformer" or mode not in ("mean", "cls") or not set(kinds[2:]) <= {"Normalize"}:
         raise ValueError(
-            f"recipe raw knows a transformer with mean or cls pooling, and the model is made of {', '.join(kinds)}"
+            f"recipe raw supports a transformer with mean or cls pooling, and the model has {', '.join(kinds)}"
             f"{f' ({mode})' if mode else ''}; use recipe mnrl"
         )
     if any(prompts_of(model)) and not getattr(model[1], "include_prompt", True):
