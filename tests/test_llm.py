@@ -587,13 +587,13 @@ def test_a_good_endpoint_has_no_problem_and_is_asked_one_small_question(server: 
         ),
         (
             Served(200, b"<html>Welcome</html>", {"content-type": "text/html"}),
-            "does not answer with a chat completion: <html>Welcome</html>; check that it is up and that base_url is right "
-            "(it usually ends in /v1)",
+            "does not answer with a chat completion: <html>Welcome</html>; check that it is up and that base_url is "
+            "right (it usually ends in /v1)",
         ),
         (
             Served(200, {"choices": []}),
-            'does not answer with a chat completion: {"choices": []}; check that it is up, and that base_url is right '
-            "(it usually ends in /v1)",
+            'does not answer with a chat completion: {"choices": []}; check that it is up and that base_url is '
+            "right (it usually ends in /v1)",
         ),
         (llm_server.error(503, "loading"), "answers 503: loading; check that it is up"),
         (llm_server.error(400, "bad"), "answers 400: bad; correct the model or base_url as it says"),
