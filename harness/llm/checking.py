@@ -1,6 +1,6 @@
-"""What an endpoint said, as it can be used: without its thoughts, with its value where a form was asked for.
+"""Check a completion: remove its thoughts, and read its value where a schema was asked for.
 
-Must not know how anything was asked.
+Must not know how it was asked for.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from harness.models.thoughts import split_thoughts
 
 
 class CheckedAnswer(NamedTuple):
-    """A text that can be used, with its value; or what is wrong with it.
+    """A usable answer with its value, or what is `wrong` with it.
 
-    `answer` is the text without its thought; `cut` says that it was cut at `max_tokens`, `mended` that its JSON had
-    damage with one reading.
+    `text` is the whole completion, `answer` the text without its `thought`. `cut` says that it ended at `max_tokens`,
+    `mended` that damage in its JSON was repaired.
     """
 
     text: str
@@ -30,16 +30,16 @@ class CheckedAnswer(NamedTuple):
     mended: bool = False
 
     def reply(self) -> Reply:
-        """What is told of it where nothing was paid."""
+        """Return it as a reply that cost nothing."""
         if self.wrong:
             return Reply("", failure=self.wrong)
         return Reply(self.answer, self.value, thought=self.thought, cut=self.cut, mended=self.mended)
 
 
 def check_answer(text: str, cut: bool, schema: type[BaseModel] | None, limit: str) -> CheckedAnswer:
-    """Return an answer without its thoughts, and its value; `text` stays whole, as it is what the cache keeps.
+    """Check a completion that was `cut` at the setting named `limit`, or was not.
 
-    `limit` names the setting at which it was cut, if it was.
+    The result keeps the whole text, as the cache stores it.
     """
     try:
         text.encode()

@@ -1,7 +1,7 @@
-"""The answer in the body of a response of 200, in whichever shape a server gives it: at once or as a stream of pieces.
+"""Read the completion in a response of status 200, in any of the shapes that servers give it, whole or streamed.
 
-A content may be a text or a list of parts; thoughts may stand beside it; an error may be wrapped in it. Must not know
-how requests are made.
+The content may be a text or a list of parts, thoughts may lie beside it, and it may wrap an error. Must not know how
+requests are made.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ FILTERED = ("content_filter", "SAFETY", "RECITATION", "PROHIBITED_CONTENT", "sen
 
 
 class Redaction(NamedTuple):
-    """What makes texts of a server fit to print: `scrub` removes secrets, `short` cuts as well."""
+    """How texts of a server are made fit to print: `scrub` removes secrets; `short` also shortens."""
 
     scrub: Callable[[str], str]
     short: Callable[[str], str]
 
 
 class MessageContent(NamedTuple):
-    """What a message holds: its text, its thoughts, a refusal, and the name of a tool that was called instead."""
+    """The content of a message: text, thoughts, a refusal, and the name of a tool that was called instead."""
 
     text: str = ""
     thought: str = ""
@@ -42,7 +42,7 @@ class MessageContent(NamedTuple):
 
 
 def read(content: bytes, asked: RequestContext, clean: Redaction) -> Completion | Fault:
-    """The answer in the body of a response that says it is one, or which fault it is."""
+    """Return the completion in the body of a response of status 200, or the fault that it is."""
     try:
         whole = _whole(content.decode("utf-8", "replace").removeprefix("\ufeff"))
         choice = _choice(whole)

@@ -1,9 +1,8 @@
-"""What a server was seen to refuse of a request, and how it is asked since: remembered, and written down to be told.
+"""The dialect of a server: which optional parts of a request it refuses, and what is sent instead.
 
-Only what is optional is left out or sent in another way: temperature, seed, the schema of an answer, the name of the
-limit, a turn of the system, an answer at once. It is known by what the server says, and believed only if the server
-then takes the question. Kept in a file beside the answers: plans are made by it, so that answers which were drawn at a
-server's own temperature are never taken for answers at 0.
+Optional are temperature, seed, the schema of an answer, the name of the token limit, the system turn, and streaming. A
+refusal is recognised by the words of the server, and believed only if the server then answers. Dialects are stored
+beside the cache of answers. Plans depend on them: an answer at a server's own temperature is never taken for one at 0.
 """
 
 from __future__ import annotations
@@ -75,21 +74,24 @@ log = logging.getLogger(__name__)
 
 
 class Dialect(NamedTuple):
-    """How a server is asked: for each part of a request that it refused, what is sent instead (None: nothing)."""
+    """What is sent `instead` of each part of a request that a server refused (None: nothing), and its `reasons`.
+
+    The reasons are the words of the server.
+    """
 
     instead: Mapping[str, Any] = {}
     reasons: Mapping[str, str] = {}
 
     def with_refusal(self, name: str, instead: Any, message: str) -> Dialect:
-        """With one more refusal."""
+        """Return the dialect with one more refusal, for which the server gave `message`."""
         return Dialect({**self.instead, name: instead}, {**self.reasons, name: message[:SHOWN]})
 
     def merged(self, other: Dialect) -> Dialect:
-        """With all that another one knows."""
+        """Return the dialect with the refusals of another one added."""
         return Dialect({**self.instead, **other.instead}, {**self.reasons, **other.reasons})
 
     def temperature(self, wanted: float | None) -> float | None:
-        """The temperature that is sent where this one is wanted."""
+        """Return the temperature to send where `wanted` is asked for; None to send none."""
         if wanted is None:
             return None
         if "temperature" in self.instead:
@@ -99,13 +101,13 @@ class Dialect(NamedTuple):
 
     @property
     def limit(self) -> str | None:
-        """The name by which the longest answer is asked for; None if by none."""
+        """The name of the parameter that limits new tokens; None if the server takes neither."""
         if LIMITS[0] not in self.instead:
             return LIMITS[0]
         return None if LIMITS[1] in self.instead else LIMITS[1]
 
     def adapted(self, llm: Llm) -> Llm:
-        """The role as it is really asked: by this, answers are known, and all that is made with them."""
+        """Return the role as it is really asked. Cached answers and artifacts are keyed by this one."""
         changes: dict[str, Any] = {}
         if self.temperature(llm.temperature) != llm.temperature:
             changes["temperature"] = self.temperature(llm.temperature)
@@ -116,9 +118,9 @@ class Dialect(NamedTuple):
         return llm.model_copy(update=changes) if changes else llm
 
     def after_refusal(self, fault: Fault, body: Mapping[str, Any]) -> Dialect | None:
-        """The dialect in which to ask again after a refusal; None if the fault speaks of nothing that is optional.
+        """Return the dialect in which to ask again after a fault; None if the fault is about nothing optional.
 
-        It always knows more than this one, so that asking anew comes to an end.
+        It always has more refusals than this one, so that retries end.
         """
         if not 400 <= fault.status < 600 or fault.status in NEVER:
             return None
@@ -155,7 +157,7 @@ class Dialect(NamedTuple):
         return self.with_refusal(name, None, message)
 
     def _with_other_temperature(self, message: str, sent: float) -> Dialect | None:
-        """Without a temperature, or with the one that the server takes."""
+        """Return the dialect without a temperature, or with the one that the server takes."""
         only = _ONLY.search(message)
         if only is not None and "temperature" not in self.instead:
             return self.with_refusal("temperature", float(only[1]), message)
@@ -166,7 +168,7 @@ class Dialect(NamedTuple):
 
 
 def _names(name: str, fault: Fault) -> bool:
-    """Whether a fault says that this parameter is refused: the server names it, or its words do beside a refusal."""
+    """Whether a fault refuses this parameter: by the field it names, or by a refusal near the name in its words."""
     message = fault.message
     about = {re.split(r"[.\[]", one)[0] for one in fault.about}
     if any(_snake(one) == name for one in about):
@@ -187,31 +189,31 @@ def _snake(name: str) -> str:
 
 
 class KnownDialect:
-    """What is known of one model at one address by all who ask it in this process; written down if it changes."""
+    """The dialect of one model at one address, shared by all who ask it in this process and stored when it changes."""
 
     def __init__(self, path: Path, place: str) -> None:
         self.path, self.place = path, place
         self.dialect = _read(path).get(place, Dialect())
 
     def learn(self, dialect: Dialect) -> None:
-        """Remember what was believed."""
+        """Add the refusals of a dialect in which the server answered."""
         merged = self.dialect.merged(dialect)
         if merged != self.dialect:
             self.dialect = merged
             self.write()
 
     def now(self) -> Dialect:
-        """What is known, with what other processes learned meanwhile."""
+        """Return the dialect, with what other processes have learned meanwhile."""
         return _read(self.path).get(self.place, Dialect()).merged(self.dialect)
 
     def replace(self, dialect: Dialect) -> None:
-        """Remember this, and nothing of what was known before."""
+        """Replace the dialect, and forget earlier refusals."""
         if dialect != self.dialect:
             self.dialect = dialect
             self.write()
 
     def write(self) -> None:
-        """Keep what is known; where that cannot be done, it is learned again by the next process."""
+        """Store the dialect. If it cannot be written, the next process learns it again."""
         if not self.dialect.instead and not self.path.exists():
             return
         try:
@@ -245,7 +247,7 @@ _lock = threading.Lock()
 
 
 def known_dialect(llm: Llm, folder: Path) -> KnownDialect:
-    """What is known of a role's server, the same for all who ask it."""
+    """Return the shared dialect of the server of a role."""
     path, place = folder / FILE, f"{llm.model} at {address_of(llm).shown}"
     with _lock:
         found = _known_dialects.get((path, place))

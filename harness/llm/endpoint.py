@@ -1,7 +1,7 @@
-"""A role's model at an OpenAI-compatible endpoint: the `Chat` that stages and judged measures ask.
+"""The model of a role at an OpenAI-compatible endpoint: the `Chat` that stages and judged measures ask.
 
-What was answered before comes from the cache; equal questions are asked once; what comes back is checked, repaired
-once, and kept. How requests are made, retried and paid is in `sender`; this module must not know HTTP.
+Answers come from the cache where they are known. Equal questions are asked once; answers are checked, repaired once,
+and cached. How requests are made, retried and paid is in `sender`; this module must not know HTTP.
 """
 
 from __future__ import annotations
@@ -37,11 +37,10 @@ Give = Callable[[int, Reply], None]
 
 
 class EndpointChat:
-    """Implements `Chat`. May be asked from any thread and any event loop; requests are made in one loop of their own.
+    """Implements `Chat`. It may be asked from any thread and any event loop; requests run in a loop of their own.
 
     The seed that is sent is the role's plus the question's `repeat`, so that repeats differ where a server obeys seeds.
-    Tokens that a server does not count are estimated from the texts. Raises HarnessError where the folder of the
-    services cannot be used.
+    Tokens that a server does not count are estimated. Raises HarnessError if the folder of the services cannot be used.
     """
 
     def __init__(self, role: Role, services: Services, policy: RetryPolicy = RetryPolicy()) -> None:  # noqa: B008
@@ -71,7 +70,7 @@ class EndpointChat:
         return await asyncio.wrap_future(event_loop.submit(self._ask(ask)))
 
     def ask_all(self, asks: Sequence[Ask], progress: Progress) -> list[Reply]:
-        """See `Chat`; the progress is told in the thread of the caller."""
+        """See `Chat`; `progress` is called in the thread of the caller."""
         replies: list[Reply | None] = [None] * len(asks)
         results: SimpleQueue[tuple[int, Reply] | None] = SimpleQueue()
         asking = event_loop.submit(self._ask_all(asks, lambda place, reply: results.put((place, reply))))
@@ -88,7 +87,7 @@ class EndpointChat:
         return [reply for reply in replies if reply is not None]
 
     def close(self) -> None:
-        """Close connections and files; happens by itself when the chat is no longer used."""
+        """Close connections and files; this also happens when the chat is garbage-collected."""
         event_loop.submit(self._sender.client.close()).result()
         self._responses.close()
 
@@ -144,7 +143,7 @@ class EndpointChat:
         await self._work_off(list(questions.values()), settle)
 
     async def _work_off(self, questions: Sequence[Question], settle: Callable[[str, Reply], None]) -> None:
-        """Ask with as many workers as requests may be in flight."""
+        """Ask with `max_concurrency` workers."""
         left = iter(questions)
         unasked: set[str] = set()
 
@@ -169,7 +168,7 @@ class EndpointChat:
         return check_answer(text, cut, schema, limit)
 
     def _question(self, ask: Ask, dialect: Dialect | None = None) -> Question | None:
-        """What is asked, every default filled in; None if it cannot be written as UTF-8.
+        """Return the question with every default filled in; None if it cannot be encoded as UTF-8.
 
         Its key is made of what is really sent: a server that takes no temperature answers at its own.
         """
@@ -189,7 +188,7 @@ class EndpointChat:
         return Question(key, ask.messages, ask.schema, limit, temperature, seed, ask)
 
     async def _once(self, question: Question) -> Reply:
-        """Ask, or wait for the same question that is being asked."""
+        """Ask, or wait for the answer if an equal question is being asked."""
         while (same := self._asking.get(question.key)) is not None:
             if (other := await asyncio.shield(same)) is not None:
                 return _again(other)
@@ -205,7 +204,7 @@ class EndpointChat:
         return reply
 
     async def _asked(self, question: Question) -> tuple[Reply, asyncio.Future[None]]:
-        """A reply, and the future of its being written."""
+        """Return a reply, and the future that is done once it is stored."""
         tally = Tally()
         checked: CheckedAnswer | None = None
         try:
@@ -223,7 +222,7 @@ class EndpointChat:
         return reply, asyncio.wrap_future(written)
 
     def _key(self, question: Question, tally: Tally) -> str:
-        """The key of what was sent in the end, if a server wanted to be asked in another way."""
+        """Return the key of what was sent in the end, which differs where the server refused a part of it."""
         sent = self._question(question.ask, tally.dialect) if question.ask is not None else None
         return question.key if sent is None else sent.key
 
@@ -244,7 +243,7 @@ class EndpointChat:
 
 
 def _again(reply: Reply) -> Reply:
-    """For one who asked the same: nothing more was paid."""
+    """Return the reply to an equal question: it cost nothing more."""
     return reply._replace(prompt_tokens=0, new_tokens=0, dollars=0.0, requests=0)
 
 

@@ -1,7 +1,7 @@
-"""What an endpoint answers in place of a completion, and which kind of fault that is: by its status, code and words.
+"""Classify what an endpoint answers in place of a completion: by its status, error code and words.
 
-Gateways wrap errors of others in a status of 200, as numbers, texts or words. Must not make requests, and knows no
-secrets: what it is given was cleaned.
+Gateways wrap errors of other servers in a status of 200, as numbers, texts or words. Must not make requests, and sees
+no secrets: texts were cleaned before.
 """
 
 from __future__ import annotations
@@ -13,18 +13,26 @@ from typing import Any, Literal, NamedTuple
 
 AGAIN = {408, 409, 425, 499}
 NOISE = ("input", "url", "ctx", "body")
-"""Of pydantic's details: what repeats the request."""
+"""Keys of pydantic's details that repeat the request."""
 
 Kind = Literal["again", "dead", "hung", "busy", "question", "refused", "stop"]
-"""What a fault says: ask again; the endpoint does not work; does not answer at all; is asked too often; this question
-cannot be asked so; the model declines; no question will be answered."""
+"""What a fault means.
+
+again     temporary: ask again
+dead      the endpoint does not work
+hung      the endpoint does not answer
+busy      the endpoint rate-limits
+question  this question cannot be answered as it was asked
+refused   the model declines
+stop      no question will be answered (key, model, credit, budget)
+"""
 
 
 class Completion(NamedTuple):
-    """A text, whether it was cut at `max_tokens`, and the tokens that the server counted, where it did.
+    """The text of an answer, whether it was `cut` at `max_tokens`, and the tokens that the server counted.
 
-    Of the tokens of the prompt `cached_tokens` came out of a cache; of the new ones `thought_tokens` are no part of the
-    text.
+    `cached_tokens` are a part of the prompt's; `thought_tokens` are a part of the new ones, and not in the text. A count
+    that the server did not give is None.
     """
 
     text: str
@@ -36,9 +44,10 @@ class Completion(NamedTuple):
 
 
 class Fault(NamedTuple):
-    """Why there is no answer. `paid` holds the counts of an answer that cannot be used, `advice` what a user can do.
+    """Why there is no answer: its kind, `what` happened, and `advice` for the user.
 
-    `message` holds the server's words in full, and `about` names what of the request they say is at fault.
+    `status` is that of the response, `retry_after` in seconds. `paid` holds an answer that was charged but cannot be
+    used. `message` holds the words of the server in full, `about` the fields of the request that they name.
     """
 
     kind: Kind
@@ -52,7 +61,7 @@ class Fault(NamedTuple):
 
 
 class ServerError(NamedTuple):
-    """An error in a body: its words, its codes in words, a status if one of them is one, and what it is about."""
+    """An error in a response body: its message, its codes, the status if it names one, and the fields it is about."""
 
     message: str
     codes: frozenset[str] = frozenset()
@@ -74,7 +83,7 @@ CODES: Mapping[str, int] = {
     "overloaded": 503, "unavailable": 503, "server_error": 500, "internal_error": 500, "internalerror": 500,
     "internal": 500, "api_error": 500, "timeout": 504, "deadline_exceeded": 504,
 }  # fmt: skip
-"""Beginnings of codes in words, and the status that they stand for."""
+"""Prefixes of error codes, and the status that they stand for."""
 WORDS: tuple[tuple[re.Pattern[str], int], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE), status)
     for pattern, status in (
@@ -92,7 +101,7 @@ WORDS: tuple[tuple[re.Pattern[str], int], ...] = tuple(
 
 
 def error_in(body: Any) -> ServerError | None:
-    """The error in the body of a response, in any of the shapes that servers give it; None if it holds none."""
+    """Return the error in the body of a response, in any of the shapes that servers use; None if there is none."""
     if isinstance(body, list):
         return next((error for one in body if (error := error_in(one)) is not None), None)
     if isinstance(body, str):
@@ -123,7 +132,7 @@ def error_in(body: Any) -> ServerError | None:
 
 
 def _wrapped(message: str) -> ServerError | None:
-    """The error of somebody else that a gateway gives as a text."""
+    """Return the error of another server that a gateway passes on as a text."""
     try:
         body = json.loads(message)
     except (ValueError, RecursionError):
@@ -132,7 +141,7 @@ def _wrapped(message: str) -> ServerError | None:
 
 
 def _words(source: Mapping[str, Any]) -> str:
-    """The words of an error; the details of pydantic without what repeats the request."""
+    """Return the message of an error; pydantic's details without what repeats the request."""
     for name in ("message", "detail", "details", "error_msg", "status_msg", "msg", "title"):
         value = source.get(name)
         if isinstance(value, str) and value.strip():
@@ -153,7 +162,7 @@ def _without_noise(value: Any) -> Any:
 
 
 def _about(source: Mapping[str, Any]) -> Iterator[str]:
-    """What of the request an error names: OpenAI's `param`, pydantic's `loc`, Gemini's `field`."""
+    """Yield the fields of the request that an error names: OpenAI's `param`, pydantic's `loc`, Gemini's `field`."""
     if isinstance(param := source.get("param"), str) and param:
         yield param
     for name in ("detail", "details", "errors"):
@@ -180,7 +189,7 @@ def _status(value: Any) -> int:
 
 
 def status_of(error: ServerError) -> int:
-    """The status that an error in a response of 200 stands for; 0 if neither code nor words tell."""
+    """Return the status that an error in a response of 200 stands for; 0 if neither code nor words tell."""
     if error.status:
         return error.status
     for code in sorted(error.codes):
@@ -195,7 +204,7 @@ def _names(model: str, message: str) -> bool:
 
 
 class RequestContext(NamedTuple):
-    """What a sentence about a fault names: the model, and what holds the key."""
+    """Names for sentences about faults: the model, and the environment variable that holds the key."""
 
     model: str
     key: str
@@ -204,7 +213,7 @@ class RequestContext(NamedTuple):
 def fault_of(
     status: int, error: ServerError, description: str, asked: RequestContext, retry_after: float | None = None
 ) -> Fault:
-    """Which fault a status is; `description` says what the server answered, in words."""
+    """Return the fault that a status stands for; `description` says what the server answered, for people."""
     about, message = error.about, error.message
     if status in (401, 403):
         return Fault("stop", f"refuses the key ({description})", f"set {asked.key} to a valid key", status)

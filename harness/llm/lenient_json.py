@@ -1,13 +1,13 @@
-r"""JSON with small damage that has one reading, rewritten as JSON.
+r"""Rewrite JSON that has small damage with a single reading as valid JSON.
 
-What is mended: a backslash that begins no escape (as in LaTeX), raw line breaks and other control characters in a text,
-a comma before a closing bracket, comments, True, False and None, texts in single quotes, keys without quotes, numbers
-such as ``.5`` and ``+1``, spaces of other kinds. What has two readings, or none, is left as it is, and JSON's own rules
-refuse it: a quote inside of a text, a comma or a bracket that lacks, two values, NaN. No value is ever guessed.
+Repaired are: a backslash that begins no escape (as in LaTeX), raw line breaks and other control characters in a string,
+a comma before a closing bracket, comments, True, False and None, strings in single quotes, keys without quotes, numbers
+such as ``.5`` and ``+1``, and other kinds of spaces. Damage with two readings or none is left as it is, and JSON's own
+rules refuse it: a quote inside a string, a missing comma or bracket, two values, NaN. No value is ever guessed.
 
-In a text with a backslash that begins no escape the writer did not escape backslashes: there ``\b`` and ``\f`` before
-a letter are no backspace and no form feed, and ``\n``, ``\r`` and ``\t`` begin a command where one of LaTeX's stands.
-Everywhere else an escape is what JSON says it is.
+A text with a backslash that begins no escape was written without escaping backslashes. In it, ``\b`` and ``\f`` before
+a letter are no backspace and no form feed, and ``\n``, ``\r`` and ``\t`` begin a command where LaTeX has one. In all
+other texts an escape means what JSON says.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/|#[^\n]*", re.DOTALL)
 
 
 class Mended(NamedTuple):
-    """JSON, and where what it was made of ends."""
+    """Valid JSON, and the place in the original text where the value ends."""
 
     text: str
     end: int
@@ -43,12 +43,15 @@ class CutOff(ValueError):
 
 
 def mend(text: str, start: int) -> Mended | None:
-    """The object or list that begins at `start`, as JSON; None if it has no single reading. Raises CutOff."""
+    """Return the object or list that begins at `start` as valid JSON; None if it has no single reading.
+
+    Raises CutOff if the text ends before the value does.
+    """
     return _Reader(text, start).whole()
 
 
 class _Reader:
-    """Reads one value and writes it anew, token by token."""
+    """Reads one value and rewrites it token by token."""
 
     def __init__(self, text: str, start: int) -> None:
         self.text, self.at = text, start

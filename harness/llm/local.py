@@ -1,7 +1,7 @@
-"""A model in process that answers chats, as an endpoint would: for a judge that needs no server.
+"""A model in this process that answers chats as an endpoint would: for a judge that needs no server.
 
-Must not know roles, caches or budgets. Small models write poor JSON: what does not fit the form asked for is a failure
-with its reason.
+Must not know roles, caches or budgets. Small models write poor JSON: an answer that does not match its schema is a
+failure with its reason.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from harness.values.records import Progress
 
 
 class LocalChat:
-    """Implements `Chat` with a causal language model out of a folder, by its own chat template.
+    """Implements `Chat` with a causal language model from a folder, by its own chat template.
 
-    At temperature 0 the likeliest token is taken, and every repeat of a question has the same answer; above it, repeats
-    are drawn apart by `seed` and their number. `max_tokens` bounds an answer and counts against the model's window.
+    At temperature 0 decoding is greedy, and every repeat of a question has the same answer. Above it, the random seed of
+    a repeat is `seed` plus its number. `max_tokens` limits an answer and counts against the context window.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class LocalChat:
         self._lock = threading.Lock()
 
     async def ask(self, ask: Ask) -> Reply:
-        """Answer one question in a thread; questions that come meanwhile wait for their turn."""
+        """Answer one question in a thread; concurrent questions wait for their turn."""
         (reply,) = await asyncio.to_thread(self.ask_all, [ask], lambda done, total: None)
         return reply
 
@@ -94,7 +94,7 @@ class LocalChat:
         return Sampling(limit, self._batch_size, temperature, seed=self._seed + ask.repeat if temperature else 0)
 
     def _prompt(self, ask: Ask, sampling: Sampling) -> str:
-        """The text that the model continues; raises ValueError if its template or its window does not take it."""
+        """Return the text that the model continues; raises ValueError if its template or its window does not take it."""
         from jinja2 import TemplateError
 
         try:
@@ -111,7 +111,7 @@ class LocalChat:
 
 
 def _with_schema(ask: Ask) -> Iterable[Message]:
-    """The messages; the last one says what form the answer must have, if it must have one."""
+    """Return the messages; the last one gives the schema of the answer, if there is one."""
     if ask.schema is None:
         return ask.messages
     json_schema = json.dumps(json_schema_of(ask.schema), ensure_ascii=False)
@@ -121,7 +121,7 @@ def _with_schema(ask: Ask) -> Iterable[Message]:
 
 
 def _reply(ask: Ask, written: GeneratedText) -> Reply:
-    """What was written, checked."""
+    """Return the checked reply of a generated text."""
     counted = Reply("", None, "", written.prompt_tokens, written.new_tokens, requests=1, cut=written.cut)
     counted = counted._replace(thought=written.thought)
     text = written.text.strip()

@@ -1,8 +1,8 @@
-"""One small question to an endpoint before any work, so that what is configured wrongly is told at once.
+"""Ask an endpoint one small question before any work, so that a wrong configuration is reported at once.
 
-It is asked as the role will ask: with its parameters, its turns, its form and its limit. Nothing of it is cached or
-counted, and no fault is tried twice; what the server refuses and can do without is left out, and remembered. Must not
-know what the endpoint will be asked.
+It is asked as the role will ask: with its parameters, turns, schema and token limit. It is not cached, not counted and
+not retried; optional parts that the server refuses are left out, and remembered. Must not know what the endpoint will
+be asked later.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from harness.llm.transport import EndpointClient
 from harness.suite.roles import Llm, Role
 
 LONGEST = 60.0
-"""Seconds for the answer, if the role allows as many: a server on a small machine may still be at what it was asked."""
+"""Longest wait for the answer in seconds: a small machine may still work on an earlier request."""
 ADVICE = {
     "dead": "check that it is up and that base_url is right (it usually ends in /v1)",
     "again": "check that it is up",
@@ -31,13 +31,13 @@ ADVICE = {
 
 
 class ProbeAnswer(BaseModel):
-    """The form of the answer to the question, for roles that ask for one."""
+    """The schema of the answer, for roles that ask for one."""
 
     answer: str
 
 
 class ProbeShape(NamedTuple):
-    """How a role asks: with a turn of the system, for JSON of a form, for at most so many tokens, at a temperature."""
+    """How a role asks: with a system turn or not, for JSON or text, its token limit and its temperature."""
 
     system: bool = False
     schema: bool = True
@@ -49,11 +49,11 @@ GENERATOR = ProbeShape(system=True, schema=False)
 
 
 def check(role: Role, services: Services, shape: ProbeShape | None = None, forget: bool = False) -> Problem | None:
-    """What is wrong with the endpoint of a role, None if it answers; neither key nor headers are in it.
+    """Return the problem of the endpoint of a role, without key and headers; None if it answers.
 
-    None too where nothing will be asked: the model runs in process, or the run is a replay. An endpoint that says it is
-    asked too often is there and knows the key: that is no problem of the configuration. With `forget`, what the server
-    refused before is tried again.
+    None as well if nothing will be asked: the model runs in this process, or the run is a replay. An endpoint that
+    rate-limits is up and accepts the key: that is no problem of the configuration. With `forget`, parameters that the
+    server refused before are tried again.
     """
     llm = services.roles[role]
     if llm.in_process or services.replay:
@@ -75,7 +75,7 @@ def check(role: Role, services: Services, shape: ProbeShape | None = None, forge
 
 
 def _correct(llm: Llm, outcome: Fault) -> str:
-    """What to do about a refusal of something that the suite itself asks for."""
+    """Return the advice for a refusal of something that the suite itself asks for."""
     for name in ("reasoning_effort", "enable_thinking", *llm.extra_body):
         if name in outcome.message and (name in llm.extra_body or getattr(llm, name, None) is not None):
             place = f"extra_body.{name}" if name in llm.extra_body else name
@@ -98,7 +98,7 @@ def _question(llm: Llm, shape: ProbeShape) -> Question:
 async def _probe(
     client: EndpointClient, llm: Llm, known: KnownDialect, shape: ProbeShape, forget: bool
 ) -> Completion | Fault:
-    """Ask until the server refuses nothing more that can be done without; as many times as there is to leave out."""
+    """Ask until the server refuses no more optional parts."""
     question, send_schema = _question(llm, shape), llm.structured != "plain"
     dialect = Dialect() if forget else known.dialect
     try:

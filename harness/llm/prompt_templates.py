@@ -1,7 +1,7 @@
-"""Texts that an endpoint is asked by: loading one, checking its placeholders, filling it; and cutting what goes in.
+"""Prompt templates for endpoints: load one, check its placeholders, fill it; and shorten the passages that fill it.
 
-The shipped texts are ``harness/prompts/<name>.txt``; a suite may name files of its own. A first line ``# version: n``
-says which wording it is and is not part of the text. Must not know what is asked, or of whom.
+The shipped templates are ``harness/prompts/<name>.txt``; a suite may name its own files. A first line ``# version: n``
+numbers the wording and is not part of the text. Must not know which stage or endpoint uses them.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ PLACEHOLDERS: Mapping[PromptName, frozenset[str]] = {
     "label": frozenset({"query", "passage"}),
     "instruct": frozenset({"question", "passage", "sentence"}),
 }
-"""What each text must hold, and all that it may. `count` is how many queries are wanted, `sentence` what to reply where
-the passage holds no answer."""
+"""The placeholders that each template must and may have. `count` is the number of queries wanted, `sentence` the reply
+where the passage holds no answer."""
 
 WORDS_A_TOKEN = 0.75
 CHARACTERS_A_TOKEN = 6
@@ -42,7 +42,7 @@ _VERSION = re.compile(r"# version: (\d+)[ \t]*(?:\r?\n|\Z)")
 
 
 def load(name: str, path: str | Path | None = None) -> str:
-    """The text of a prompt, without its version: the shipped one, or the one in a file of the suite's own.
+    """Return the text of a template without its version line: the shipped one, or that of a file of the suite.
 
     Raises ConfigError if the file cannot be read.
     """
@@ -50,7 +50,7 @@ def load(name: str, path: str | Path | None = None) -> str:
 
 
 def version(name: str, path: str | Path | None = None) -> int | None:
-    """The number in the first line of a prompt's file; None if it has none."""
+    """Return the version in the first line of a template's file; None if it has none."""
     match = _VERSION.match(_read(name, path))
     return int(match[1]) if match else None
 
@@ -69,7 +69,7 @@ def _read(name: str, path: str | Path | None) -> str:
 
 
 def check(name: PromptName, text: str) -> Problem | None:
-    """What is wrong with the placeholders of a text, if anything."""
+    """Return the problem with the placeholders of a template, None if there is none."""
     template, needed = Template(text), PLACEHOLDERS[name]
     if not template.is_valid():
         what = "a '$' in the prompt begins no placeholder"
@@ -90,21 +90,21 @@ def _named(names: set[str] | frozenset[str]) -> str:
 
 
 def fill(text: str, **values: str) -> str:
-    """The text with its placeholders filled; a '$' inside a value stays what it is."""
+    """Return the template with its placeholders filled; a '$' inside a value is left as it is."""
     return Template(text).substitute(values)
 
 
 def messages(text: str, **values: str) -> tuple[Message, ...]:
-    """The chat that a text asks with, its placeholders filled: what a user says, unless it is cut into turns.
+    """Return the messages of a filled template: one user message, unless the template has turns.
 
-    A line ``### user``, ``### assistant`` or ``### system`` begins a turn: examples given as finished turns are
-    followed by models that follow no rule. What fills a placeholder cannot begin one.
+    A line ``### user``, ``### assistant`` or ``### system`` begins a turn: small models follow examples that are given
+    as finished turns better than rules. A value that fills a placeholder cannot begin a turn.
     """
     return tuple(turn._replace(content=fill(turn.content, **values)) for turn in turns(text))
 
 
 def turns(text: str) -> list[Message]:
-    """The turns of a text, its placeholders as they are."""
+    """Return the turns of a template, its placeholders not filled."""
     first, *rest = _TURN.split(text)
     cut = [("user", first), *zip(rest[::2], rest[1::2], strict=True)]
     return [Message(_ROLES[role], content.strip()) for role, content in cut if content.strip()]

@@ -1,4 +1,4 @@
-"""The body of a request: what a role sends, in the dialect of its server. Must not make requests."""
+"""The JSON body of a request: what a role sends, in the dialect of its server. Must not make requests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from harness.suite.roles import Llm
 
 
 class Question(NamedTuple):
-    """What is asked, with every default filled in; `key` names it. A setting of None is not sent."""
+    """A question with every default filled in; `key` is its key in the cache. A setting of None is not sent."""
 
     key: str
     messages: tuple[Message, ...]
@@ -26,7 +26,7 @@ class Question(NamedTuple):
 
 
 def request_body(llm: Llm, dialect: Dialect, question: Question, send_schema: bool) -> dict[str, Any]:
-    """What is sent; with `send_schema`, the form of the answer is."""
+    """Return the body of a request; with `send_schema` it holds the schema of the answer."""
     messages = [message._asdict() for message in question.messages]
     if not llm.system_turn or "system" in dialect.instead:
         messages = without_system(messages)
@@ -50,7 +50,7 @@ def request_body(llm: Llm, dialect: Dialect, question: Question, send_schema: bo
 
 
 def without_system(messages: list[dict[str, str]]) -> list[dict[str, str]]:
-    """The chat with what its system turns say in front of the first turn of the user."""
+    """Return the messages with their system turns moved to the front of the first user turn."""
     instructions = [one["content"] for one in messages if one["role"] == "system"]
     others = [one for one in messages if one["role"] != "system"]
     if not instructions:

@@ -1,6 +1,6 @@
-"""Asking a question at an endpoint until there is an answer: retries, budget, circuit breaker, what servers differ in.
+"""Ask an endpoint one question until it is answered: retries, budget, circuit breaker, dialects.
 
-Everything here happens in the loop of `event_loop`. Must not know what a good answer is, and keeps none.
+Everything here runs in the loop of `event_loop`. Must not know what a good answer is, and stores none.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from harness.llm.transport import EndpointClient
 from harness.suite.roles import Role
 
 BYTES_PER_TOKEN = 3
-"""Of UTF-8; English has four to five, Chinese about three. On the safe side, as it bounds what is spent."""
+"""Bytes of UTF-8 per token: English has four to five, Chinese about three. Low, as the estimate bounds spending."""
 TOKENS_PER_MESSAGE = 8
 LONGEST = 8
-"""Characters per token that an answer may have before its server is held to ignore `max_tokens`; words of some
-languages and runs of spaces are tokens of about this length."""
+"""Characters per token of an answer, at most; beyond it the server ignores `max_tokens`. Words of some languages and
+runs of spaces are tokens of about this length."""
 SLACK = 200
 LEASE = 60.0
-"""Seconds beyond the timeout for which a budget is held for a request; so long does one of a dead process count."""
+"""Seconds beyond the timeout after which the reservation of a request expires, as that of a dead process must."""
 POLL = 0.05
 RETRIED = ("again", "dead", "hung", "busy")
 KEPT = "run again: paid answers come from the cache"
@@ -39,9 +39,9 @@ KEPT = "run again: paid answers come from the cache"
 
 @dataclass
 class Tally:
-    """The requests that were made for one question; those in `open` are not written yet.
+    """The requests that were made for one question; those in `open` are not stored yet.
 
-    `dialect` is that of the last one: the answer was given to what it sends.
+    `dialect` is that of the last request, whose answer is used.
     """
 
     paid: list[PaidRequest] = field(default_factory=list)
@@ -49,18 +49,18 @@ class Tally:
     dialect: Dialect | None = None
 
     def add(self, paid: PaidRequest) -> None:
-        """Count one request."""
+        """Add one request."""
         self.paid.append(paid)
         self.open.append(paid)
 
     def closed(self) -> list[PaidRequest]:
-        """What is to be written now."""
+        """Return the requests to store now."""
         rows, self.open = self.open, []
         return rows
 
     @property
     def cost(self) -> RequestCost:
-        """Of all requests together."""
+        """The cost of all requests together."""
         costs = [one.cost for one in self.paid]
         return RequestCost(
             sum(one.prompt_tokens for one in costs), sum(one.new_tokens for one in costs),
@@ -69,7 +69,7 @@ class Tally:
 
 
 class Sender:
-    """Asks the endpoint of one role; `stopped` is the sentence why nothing more is asked, or empty."""
+    """Asks the endpoint of one role; `stopped` is empty, or says why nothing more is asked."""
 
     def __init__(self, role: Role, services: Services, responses: Responses, policy: RetryPolicy) -> None:
         self._role, self._services, self._responses, self._policy = role, services, responses, policy
@@ -87,7 +87,7 @@ class Sender:
         self._plain: set[type[BaseModel]] = set()
 
     async def answer(self, question: Question, tally: Tally) -> Completion | Fault:
-        """Ask until there is an answer, the attempts are used up, or all is stopped."""
+        """Ask until there is an answer, no attempt is left, or the sender is stopped."""
         if problem := self.client.problem():
             self.stop(*problem)
         self._asking += 1
@@ -117,7 +117,7 @@ class Sender:
                     self._plain.add(question.schema)
                 return outcome
             if (other := dialect.after_refusal(outcome, body)) is not None:
-                # Bounded by how much can be left out; believed once the server takes the question.
+                # Ends, as each dialect leaves more out; believed only once the server answers.
                 dialect = other
                 continue
             if outcome.status in (400, 422) and "response_format" in body and self._llm.structured == "auto":
@@ -133,7 +133,7 @@ class Sender:
 
     async def _attempt(self, question: Question, body: dict[str, Any], tally: Tally) -> Completion | Fault:
         if tally.open:
-            # What an attempt before this one held must not be in the way of this one.
+            # The reservation of the attempt before must not block this one.
             await self.settled(tally)
         reservation = await self._reserve(question, body)
         if self.stopped:
@@ -145,7 +145,7 @@ class Sender:
         return outcome
 
     async def settled(self, tally: Tally) -> None:
-        """Write what was paid."""
+        """Store the requests of a tally."""
         done = self._responses.write(self._services.run, self._role, tally.closed())
         await asyncio.shield(asyncio.wrap_future(done))
 
@@ -161,7 +161,7 @@ class Sender:
         return Fault("stop", self.stopped) if request.cancelled() else request.result()
 
     def _cost(self, outcome: Completion | Fault, body: dict[str, Any]) -> RequestCost:
-        """Of one request. Tokens that the server did not count are estimated; a request without an answer has none."""
+        """Return the cost of one request. Tokens that the server did not count are estimated; no answer costs nothing."""
         answer = outcome if isinstance(outcome, Completion) else outcome.paid
         if answer is None:
             return RequestCost()
@@ -172,7 +172,10 @@ class Sender:
         return RequestCost(prompt, new, self._llm.dollars(prompt, new, answer.cached_tokens), counted)
 
     async def _reserve(self, question: Question, body: dict[str, Any]) -> int | None:
-        """Hold the worst case of one request in the budget; waits for others in flight, and stops all if none are."""
+        """Reserve the worst case of one request in the budget.
+
+        If it does not fit, wait for other requests in flight; if there are none, stop.
+        """
         limits = self._services.max_tokens, self._services.max_usd
         if limits == (None, None) or self.stopped:
             return None
@@ -201,7 +204,7 @@ class Sender:
             self._halt(f"{spent} ${worst.dollars:.4f}; raise llm.max_usd and {KEPT}")
 
     def _learn(self, outcome: Completion | Fault, seconds: float, adapts: bool = False) -> None:
-        """What one outcome says about the endpoint; nothing is wrong with one that wants to be asked otherwise."""
+        """Update the breaker by one outcome; a server that only refuses an optional part is alive."""
         if isinstance(outcome, Completion) or outcome.kind in ("again", "question", "refused") or adapts:
             self._breaker.alive(seconds)
         elif outcome.kind == "stop":
@@ -213,7 +216,7 @@ class Sender:
         self._watch()
 
     def _watch(self) -> None:
-        """Open the breaker when it is time, though no request may end at that time."""
+        """Open the breaker when it is time, even if no request ends then."""
         left = self._breaker.left()
         if self._timer is None and left is not None and not self.stopped and self._asking:
             self._timer = asyncio.get_running_loop().call_later(left, self._look)
@@ -229,7 +232,7 @@ class Sender:
         self._watch()
 
     def stop(self, what: str, advice: str) -> None:
-        """Ask nothing more, and say why in one sentence; the first reason counts."""
+        """Ask nothing more, and keep the first reason as one sentence."""
         place = f" at {self.client.where}" if self.client.where else ""
         self._halt(f"llm.{self._role}{place}: {what}; {advice}, and {KEPT}")
 
@@ -238,7 +241,7 @@ class Sender:
         self._stop.set()
 
     async def _pause(self, seconds: float) -> None:
-        """Wait, but not longer than until all is stopped."""
+        """Wait, but not beyond a stop."""
         try:
             async with asyncio.timeout(seconds):
                 await self._stop.wait()
@@ -251,7 +254,7 @@ def _adapts(tally: Tally, outcome: Fault, body: dict[str, Any]) -> bool:
 
 
 def _sized(outcome: Completion | Fault, max_tokens: int) -> Completion | Fault:
-    """A failure in place of an answer that is far longer than was allowed."""
+    """Return a fault in place of an answer that is far longer than was allowed."""
     if not isinstance(outcome, Completion):
         return outcome
     tokens, characters = (outcome.new_tokens or 0) - outcome.thought_tokens, len(outcome.text)
@@ -266,7 +269,7 @@ def _tokens(text: str) -> int:
 
 
 def _prompt_tokens(body: dict[str, Any]) -> int:
-    """An estimate that is rather too high."""
+    """Estimate the tokens of a prompt, rather too high."""
     messages = body["messages"]
     extra = _tokens(str(body["response_format"])) if "response_format" in body else 0
     return sum(_tokens(message["content"]) + TOKENS_PER_MESSAGE for message in messages) + extra

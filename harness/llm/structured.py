@@ -20,7 +20,7 @@ from harness.llm.protocol import Message
 from harness.models.thoughts import before_json
 
 SHOWN = 4000
-"""Characters of a wrong answer that are shown to the model which is to repair it."""
+"""Characters of a wrong answer that the model is shown to repair it."""
 COMPLAINTS = 5
 _NUMBER_CUT = re.compile(r"[-+.\deE]*\s*")
 _BRACKET = re.compile(r"[{\[]")
@@ -31,9 +31,9 @@ _MEANT = re.compile(r"\{\s*(?:[\"'}]|\Z)|\[\s*(?:[\[{\"\]]|\Z)")
 
 
 def read(text: str, schema: type[BaseModel], strictly: bool = False) -> Any:
-    """The first JSON value in a text that is of this form. Raises ValueError that says what is wrong with the text.
+    """Return the first JSON value in a text that matches the schema, validated.
 
-    Damage is mended unless it is read `strictly`.
+    Damage is repaired unless it is read `strictly`. Raises ValueError that says what is wrong with the text.
     """
     wrong = ""
     for value in values_in(text, strictly):
@@ -45,7 +45,7 @@ def read(text: str, schema: type[BaseModel], strictly: bool = False) -> Any:
 
 
 def is_mended(text: str, schema: type[BaseModel]) -> bool:
-    """Whether a text that can be read can be read only because damage is mended."""
+    """Whether a text can be read only because damage is repaired."""
     try:
         read(text, schema, strictly=True)
     except ValueError:
@@ -54,9 +54,9 @@ def is_mended(text: str, schema: type[BaseModel]) -> bool:
 
 
 def values_in(text: str, strictly: bool = False) -> Iterator[Any]:
-    """JSON objects and lists in a text, from the first on; thoughts before the answer and chatter are passed over.
+    """Yield the JSON objects and lists in a text in order, without thoughts and chatter.
 
-    Raises ValueError at JSON that is cut off or broken: what is inside of it, or behind it, is not the answer.
+    Raises ValueError at JSON that is cut off or broken: nothing inside it or behind it is the answer.
     """
     text, at = answer_in(text), 0
     while (start := _opening(text, at)) is not None:
@@ -73,16 +73,17 @@ def values_in(text: str, strictly: bool = False) -> Iterator[Any]:
 
 
 def answer_in(text: str) -> str:
-    """What stands behind the thoughts of a text: nothing before the last of them ends is the answer.
+    """Return the part of a text behind its last thought, which may hold the answer.
 
-    A text that is JSON as a whole is itself, whatever its texts hold; of a thought that does not end nothing is.
+    A text that is JSON as a whole is returned whole, whatever its strings hold. Behind a thought that does not end there
+    is nothing.
     """
     whole = _whole(text)
     return before_json(text) if whole is None else whole
 
 
 def _whole(text: str) -> str | None:
-    """The text if all of it is JSON, or a text in JSON that holds JSON; None if it is not."""
+    """Return the text if all of it is JSON, or the string if it is one JSON string; None if it is no JSON."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
@@ -91,7 +92,7 @@ def _whole(text: str) -> str | None:
 
 
 def _decoded(text: str, start: int) -> tuple[Any, int]:
-    """The value at a place and where it ends, with the damage mended that has one reading."""
+    """Return the value at a place and where it ends; damage with one reading is repaired."""
     try:
         return _DECODER.raw_decode(text, start)
     except json.JSONDecodeError as error:
@@ -211,7 +212,7 @@ def _member(made: Any, key: str) -> Any:
 
 @lru_cache(maxsize=256)
 def json_schema_of(schema: type[BaseModel]) -> dict[str, Any]:
-    """The JSON schema of a form, part of the identity of a question; only the form's name where it has none."""
+    """Return the JSON schema of a pydantic model, which is part of a question's key; only its name if it has none."""
     try:
         return schema.model_json_schema()
     except Exception:
@@ -221,9 +222,9 @@ def json_schema_of(schema: type[BaseModel]) -> dict[str, Any]:
 
 @lru_cache(maxsize=256)
 def response_format(schema: type[BaseModel]) -> dict[str, Any] | None:
-    """What to send as `response_format`; None if the form has no schema.
+    """Return the `response_format` to send; None if the model has no JSON schema.
 
-    Strict where the rules of strict schemas allow it: each key of each object is known.
+    It is strict where the rules of strict schemas allow it: every key of every object is named.
     """
     from openai import pydantic_function_tool
 
@@ -252,7 +253,7 @@ def _open(json_schema: Any) -> bool:
 def repair_messages(
     messages: tuple[Message, ...], answer: str, wrong: str, schema: type[BaseModel]
 ) -> tuple[Message, ...]:
-    """The chat that asks once more, showing the wrong answer and what was wrong with it."""
+    """Return the messages that ask once more, with the wrong answer and what is wrong with it."""
     json_schema = json.dumps(json_schema_of(schema), ensure_ascii=False)
     shown = answer.encode("utf-8", "replace").decode()[:SHOWN]
     again = (

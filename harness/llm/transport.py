@@ -1,7 +1,7 @@
-"""One request to an OpenAI-compatible endpoint: what came back, or which kind of fault it was. Nothing is raised.
+"""One HTTP request to an OpenAI-compatible endpoint: a completion or a fault, never an exception.
 
-Exceptions of the client hold the request, and with it the key: none leaves this module, only sentences from which the
-key is removed. Must not know caches, budgets or forms, and does not ask twice.
+Exceptions of the client hold the request, and with it the key. None leaves this module, only sentences from which the
+key is removed. Must not know caches, budgets or schemas, and does not retry.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from openai import APIStatusError, AsyncOpenAI
 
 NO_KEY = "none"
-"""Sent where no key is set: servers of one's own need none, and the client wants one."""
+"""Sent where no key is set: local servers need none, but the client requires one."""
 SHOWN = 200
 CONNECTING = 15.0
 AZURE = (
@@ -50,7 +50,7 @@ _NOISY = ("openai", "httpx", "httpcore")
 
 
 class EndpointClient:
-    """The way to the endpoint of a role. Usable in the loop of `event_loop` only, except for `problem` and `where`."""
+    """An HTTP client for the endpoint of a role. Use it in the loop of `event_loop` only, except `problem` and `where`."""
 
     def __init__(self, llm: Llm) -> None:
         self._llm = llm
@@ -63,10 +63,10 @@ class EndpointClient:
         self.where = self._address.shown
 
     def __repr__(self) -> str:
-        return f"Line({self.where})"
+        return f"EndpointClient({self.where})"
 
     def problem(self) -> tuple[str, str] | None:
-        """What is wrong with address or key before anything is asked, and what to do about it."""
+        """Return what is wrong with address or key before anything is asked, and what to do; None if nothing is."""
         llm, key = self._llm, key_of(self._llm)
         name = llm.api_key_env
         if not self.where:
@@ -88,7 +88,7 @@ class EndpointClient:
         return None
 
     def scrub(self, text: str) -> str:
-        """The text without the key, and without what the environment adds to a request."""
+        """Return a text without the key and without what the environment adds to a request."""
         for secret in secrets_of(self._llm):
             if len(secret) > len(NO_KEY) and secret in text:
                 text = text.replace(secret, secrets.MASK)
@@ -111,7 +111,7 @@ class EndpointClient:
         return self._client
 
     async def send(self, body: Mapping[str, Any], timeout: float | None = None) -> Completion | Fault:
-        """Make one request; `timeout` (seconds, for all of it) defaults to that of the role."""
+        """Make one request; `timeout` in seconds covers all of it, and defaults to that of the role."""
         from httpx import Response
         from openai import APIConnectionError, APIStatusError, APITimeoutError, Omit
 
@@ -138,7 +138,7 @@ class EndpointClient:
             return Fault("question", f"the request could not be made ({type(error).__name__})")
 
     def _unreached(self, error: Exception) -> Fault:
-        """No connection: whose fault that is, if a proxy stands between."""
+        """Return the fault of a failed connection: of the endpoint, or of the proxy."""
         cause = _cause(error)
         if not self._proxy:
             return Fault("dead", f"no connection ({cause})")
@@ -153,7 +153,7 @@ class EndpointClient:
         return Fault("dead", f"no connection through the proxy {self._proxy} of the environment ({message})", advice)
 
     def _refusal(self, error: APIStatusError) -> Fault:
-        """What a status other than 200 says."""
+        """Return the fault of a status other than 200."""
         status = error.status_code
         refusal = error_in(_body(error)) or ServerError("")
         message = self.scrub(refusal.message).replace("\u2019", "'")

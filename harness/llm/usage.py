@@ -1,9 +1,9 @@
-"""How many tokens a server says it counted, by whichever convention it counts.
+"""Read the token counts in the `usage` of a response, by whichever convention the server counts.
 
-What servers differ in: whether tokens of thought stand in the tokens of the answer (OpenAI) or beside them (xAI,
-Gemini); whether cached tokens stand in those of the prompt (OpenAI, DeepSeek) or beside them (Anthropic); the names.
-Where numbers contradict each other the larger counts, so that a budget trips too early rather than too late. A count
-that lacks, or is 0 where there was something to count, is None.
+Servers differ in three things: whether thought tokens are a part of the answer's (OpenAI) or beside them (xAI, Gemini);
+whether cached tokens are a part of the prompt's (OpenAI, DeepSeek) or beside them (Anthropic); and the names. Where
+numbers contradict each other the larger one counts, so that a budget stops too early rather than too late. A missing
+count, or a 0 where there was something to count, is None.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ DETAILS = (
 
 
 class TokenCounts(NamedTuple):
-    """Tokens of the prompt, of these `cached`; of the answer, of these `thought`."""
+    """Tokens of the prompt, of which some are `cached`; new tokens, of which some are `thought`."""
 
     prompt: int | None = None
     new: int | None = None
@@ -34,7 +34,7 @@ class TokenCounts(NamedTuple):
 
 
 def token_counts(usage: Any) -> TokenCounts:
-    """The counts in the `usage` of a response; nothing is counted if it is none."""
+    """Return the counts in the `usage` of a response; all are None or 0 if it is not a mapping."""
     if not isinstance(usage, Mapping):
         return TokenCounts()
     flat = _flat(usage)
