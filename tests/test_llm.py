@@ -599,7 +599,7 @@ def test_a_good_endpoint_has_no_problem_and_is_asked_one_small_question(server: 
         (llm_server.error(400, "bad"), "answers 400: bad; correct the model or base_url as it says"),
         (Served(hang=True), "no answer within 0.5 s; raise timeout if the model is slow"),
         (Served(drop=True), "no connection (RemoteProtocolError); check that it is up"),
-        (llm_server.error(429, "no money", "insufficient_quota"), "has no credit left (answers 429: no money); top it"),
+        (llm_server.error(429, "gone", "insufficient_quota"), "has no credit left (answers 429: gone); add credit"),
     ],
 )
 def test_what_is_wrong_with_an_endpoint_is_one_sentence(
@@ -687,7 +687,7 @@ def test_the_key_is_in_no_file_log_message_or_traceback(
             shown.append(traceback.format_exc())
         shown += [repr(endpoint), endpoint.stopped, problem(server, tmp_path)]
         # What a traceback may show that prints local variables.
-        assert KEY not in f"{vars(endpoint)} {vars(endpoint._sender)} {vars(endpoint._sender.line)}"
+        assert KEY not in f"{vars(endpoint)} {vars(endpoint._sender)} {vars(endpoint._sender.client)}"
     assert all(header in one.headers.values() for one in server.seen)
     gc.collect()
     written = b"".join(place.read_bytes() for place in tmp_path.rglob("*") if place.is_file())

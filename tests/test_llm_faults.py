@@ -156,7 +156,7 @@ def test_a_question_that_the_server_refuses_fails_alone(tmp_path: Path) -> None:
         (llm_server.error(403, "no"), "refuses the key (answers 403: no)"),
         (llm_server.error(404, "no model m here"), "has no model 'm' (answers 404: no model m here)"),
         (llm_server.error(404, "lost"), "has no such path (answers 404: lost); correct base_url"),
-        (llm_server.error(429, "pay", "insufficient_quota"), "has no credit left (answers 429: pay); top it up"),
+        (llm_server.error(429, "pay", "insufficient_quota"), "has no credit left (answers 429: pay); add credit"),
         (llm_server.error(429, "later", headers={"retry-after": "3600"}), "asks to wait 3600 s (answers 429: later)"),
     ],
 )

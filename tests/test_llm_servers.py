@@ -185,7 +185,7 @@ def test_asking_anew_ends_whatever_a_server_says(said: list[str], status: int, s
     question, dialect = Question("", messages, RubricVerdict, 10, 0.0, 0), Dialect()
     for times in range(16):
         told = said[times % len(said)]
-        body = request_body(llm, dialect, question, schema=True)
+        body = request_body(llm, dialect, question, send_schema=True)
         other = dialect.after_refusal(Fault("question", told, status=status, message=told), body)
         if other is None:
             return
@@ -481,7 +481,7 @@ def test_a_deployment_at_azure_that_is_not_found_is_told_as_such(key: str, tmp_p
         services = services_of(role_at(server, "/openai/deployments/gpt?api-version=1"), tmp_path)
         said = str(preflight.check("judge", services))
         lacking = str(preflight.check("judge", services_of(role_at(server, "/openai/deployments/gpt"), tmp_path)))
-    assert "see that the deployment is there" in said
+    assert "check that the deployment exists" in said
     assert "api-version" in lacking
     assert "wants the version of its API" in lacking
 

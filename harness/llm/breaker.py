@@ -95,7 +95,7 @@ class Breaker:
         return 0.0 if self._since is None else self._clock() - self._since
 
     def left(self) -> float | None:
-        """Return the seconds until the breaker opens without a success, 0 if it is open; None while failures are few."""
+        """Return the seconds until the breaker opens without success, 0 if it is open; None while failures are few."""
         enough = self._enough if self._timeouts == self.failures else ENOUGH
         if self.failures < enough:
             return None

@@ -31,8 +31,8 @@ stop      no question will be answered (key, model, credit, budget)
 class Completion(NamedTuple):
     """The text of an answer, whether it was `cut` at `max_tokens`, and the tokens that the server counted.
 
-    `cached_tokens` are a part of the prompt's; `thought_tokens` are a part of the new ones, and not in the text. A count
-    that the server did not give is None.
+    `cached_tokens` are a part of the prompt's; `thought_tokens` are a part of the new ones, and not in the text.
+    `prompt_tokens` and `new_tokens` are None where the server did not count them.
     """
 
     text: str

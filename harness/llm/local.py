@@ -26,8 +26,8 @@ from harness.values.records import Progress
 class LocalChat:
     """Implements `Chat` with a causal language model from a folder, by its own chat template.
 
-    At temperature 0 decoding is greedy, and every repeat of a question has the same answer. Above it, the random seed of
-    a repeat is `seed` plus its number. `max_tokens` limits an answer and counts against the context window.
+    At temperature 0 decoding is greedy, and every repeat of a question has the same answer. Above it, a repeat is drawn
+    with `seed` plus its number. `max_tokens` limits an answer and counts against the context window.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class LocalChat:
         return Sampling(limit, self._batch_size, temperature, seed=self._seed + ask.repeat if temperature else 0)
 
     def _prompt(self, ask: Ask, sampling: Sampling) -> str:
-        """Return the text that the model continues; raises ValueError if its template or its window does not take it."""
+        """Return the prompt of a question; raises ValueError if the template or the context window does not take it."""
         from jinja2 import TemplateError
 
         try:

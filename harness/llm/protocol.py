@@ -34,7 +34,7 @@ class Ask:
 class Reply(NamedTuple):
     """A checked text with its `value` where a schema was given; or an empty text and the reason of the `failure`.
 
-    Tokens and dollars are those of all requests for it, failed ones and the repair included. `requests` counts them, and
+    Tokens and dollars are those of all requests for it, failed ones and the repair included. `requests` counts them; it
     is 0 if the answer came from the cache. `thought` was removed from the text. `cut` says that the answer ended at
     `max_tokens`, `mended` that damage in its JSON was repaired.
     """

@@ -15,8 +15,8 @@ from harness.values.records import Progress
 class ScriptedChat:
     """Answers as a function says, and records the questions in `asks`.
 
-    The function returns a text, a value of the schema, or a whole reply (a failure, say). A text that does not match the
-    schema is a failure. `most_at_once` is the largest number of concurrent questions.
+    The function returns a text, a value of the schema, or a whole reply (a failure, say). A text that does not match
+    the schema is a failure. `most_at_once` is the largest number of concurrent questions.
     """
 
     def __init__(self, answer: Callable[[Ask], str | BaseModel | Reply], name: str = "scripted") -> None:

@@ -161,7 +161,7 @@ class Sender:
         return Fault("stop", self.stopped) if request.cancelled() else request.result()
 
     def _cost(self, outcome: Completion | Fault, body: dict[str, Any]) -> RequestCost:
-        """Return the cost of one request. Tokens that the server did not count are estimated; no answer costs nothing."""
+        """Return the cost of one request, 0 without an answer. Tokens that the server did not count are estimated."""
         answer = outcome if isinstance(outcome, Completion) else outcome.paid
         if answer is None:
             return RequestCost()

@@ -50,7 +50,7 @@ _NOISY = ("openai", "httpx", "httpcore")
 
 
 class EndpointClient:
-    """An HTTP client for the endpoint of a role. Use it in the loop of `event_loop` only, except `problem` and `where`."""
+    """An HTTP client for the endpoint of a role; all but `problem` and `where` must run in the loop of `event_loop`."""
 
     def __init__(self, llm: Llm) -> None:
         self._llm = llm

@@ -1,6 +1,6 @@
-"""Whether the weights of a folder are those of its architecture: compared by name and shape, no weight is loaded.
+"""Compare the weights of a folder with its architecture, by name and shape; no weight is loaded.
 
-transformers itself loads a model of empty tensors, so that prefixes, renamed and tied weights are its own affair.
+transformers itself loads a model of empty tensors, so that it handles prefixes, renamed and tied weights.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ Role = Literal["bi-encoder", "cross-encoder", "generator"]
 
 DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 UNUSED = re.compile(r"(^|\.)(pooler|position_ids|token_type_ids|inv_freq|masked_bias)(\.|$)|\.attn\.bias$")
-"""Weights that may be missing: no vector is made of them, or they are constants."""
+"""Weights of a bi-encoder that may be missing: vectors do not depend on them, or they are constants."""
 HEADS = re.compile(
     r"(^|\.)(cls|lm_head|mlm|lm_loss|qa_outputs|classifier|classification_head|score|decoder|seq_relationship|pooler|"
     r"discriminator_predictions|generator_predictions|generator_lm_head|vocab_projector|vocab_transform|"
     r"vocab_layer_norm|pre_classifier|predictions|sop_classifier|mask_predictions|position_ids|inv_freq|head|"
     r"token_type_ids|masked_bias|rotary_emb|num_batches_tracked|visual|vision_tower|vision_model|mtp)(\.|$)|\.attn\.bias$"
 )
-"""Weights that a checkpoint may hold beyond those that are used: heads of its training, and constants."""
+"""Weights of a checkpoint that may be unused: heads of its training, and constants."""
 NEW_HEAD = re.compile(
     r"(^|\.)(classifier|classification_head|score|pooler|pre_classifier|head|logits_proj|position_ids|inv_freq)(\.|$)"
 )
-"""Weights that a cross-encoder may lack that is going to be trained."""
+"""Weights that a cross-encoder may lack if it is going to be trained."""
 ADAPTER = re.compile(r"lora_[AB]|\.base_layer\.|^base_model\.")
 
 
 class Fit(NamedTuple):
-    """What is wrong with the weights, and what a reader should know of them."""
+    """Problems that keep the weights from being used, and remarks for the readers of results."""
 
     problems: tuple[Problem, ...] = ()
     remarks: tuple[str, ...] = ()
@@ -53,7 +53,7 @@ def fit(root: Path, role: Role, tensors: Mapping[str, Tensor], headless_ok: bool
 
 
 def _loaded(root: Path, role: Role, tensors: Mapping[str, Tensor]) -> tuple[str, Mapping[str, Any]]:
-    """The name of the class, and what transformers says of the names and shapes of the weights."""
+    """Return the name of the class, and the report of transformers on names and shapes of the weights."""
     import torch
     from transformers import AutoConfig
 

@@ -1,4 +1,4 @@
-"""What a bi-encoder wants before its texts: prompts by the names of its configuration, and what its card says of them.
+"""Which prompts a bi-encoder expects before its texts: by its configuration, its model card and its name.
 
 Reads configurations and cards; loads nothing.
 """
@@ -26,7 +26,7 @@ CARD_PROMPTS: tuple[tuple[str, str], ...] = (
     (r"""["'`]represent the (?:\w+ )?(?:question|query|document)""", "Represent the ...: "),
     (r"""["'`]instruct:""", "Instruct: ... Query: "),
 )
-"""How cards show that a model was trained with prompts: what is looked for, and what a reader is told."""
+"""Patterns in model cards of models that were trained with prompts, and the prompt to report."""
 
 FAMILIES: tuple[tuple[str, str], ...] = (
     (r"(?:^|[-_/])e5(?:[-_]|$)", "query: / passage: "),
@@ -34,18 +34,18 @@ FAMILIES: tuple[tuple[str, str], ...] = (
     (r"(?:^|[-_/])bge-(?:small|base|large)-en", "Represent this sentence for searching relevant passages: "),
     (r"(?:^|[-_/])instructor-(?:base|large|xl)", "Represent the ...: "),
 )
-"""Families of models that are known by their names, with the prompts that their authors ask for."""
+"""Families of models by their names, with the prompts that their authors ask for."""
 
 
 class EncoderPrompts(NamedTuple):
-    """What is put before every query and every document; empty for nothing."""
+    """The texts that are put before every query and every document; empty for none."""
 
     query: str = ""
     document: str = ""
 
 
 class ConfiguredPrompts(NamedTuple):
-    """The prompts of a configuration, and the names of others that mean neither a query nor a document."""
+    """The prompts for queries and documents, and the names of prompts for other tasks."""
 
     prompts: EncoderPrompts
     others: tuple[str, ...] = ()
@@ -84,7 +84,7 @@ def _of_role(texts: Mapping[str, str], names: tuple[str, ...], default: str) -> 
 
 
 def wanted_prompts(card: str, name: str) -> str:
-    """Return in words where a model's card, or its name, asks for prompts; empty where neither does."""
+    """Return a sentence if a model's card or name asks for prompts; empty if neither does."""
     for pattern, text in CARD_PROMPTS:
         if re.search(pattern, card, re.IGNORECASE):
             return f"its card shows texts that begin with {text!r}"

@@ -1,6 +1,6 @@
-"""Why a model folder cannot be used, whatever its weights say: code of its own, files, modules, tokenizer.
+"""Problems of a model folder apart from the values of its weights: code, files, modules, tokenizer.
 
-Each function looks at one side of a folder and yields what is wrong with it, with what to do.
+Each function checks one part of a folder and yields its problems, each with what to do.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from harness.models.tensors import tensors_of
 
 FIRST = ("Transformer", "StaticEmbedding")
 REST = ("Pooling", "Normalize", "Dense", "LayerNorm", "Dropout")
-"""Modules of a bi-encoder that every stage knows how to use."""
+"""Modules of a bi-encoder that all stages support."""
 PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 TOKENIZERS = (
     "tokenizer.json", "vocab.txt", "vocab.json", "*.model", "sentencepiece*", "spiece.model", "tokenizer.model",
@@ -23,12 +23,12 @@ RERESAVE = "load it once elsewhere and save it again: save_pretrained writes saf
 
 
 def refusals(files: ModelFolder, role: Role) -> list[Problem]:
-    """Return everything that keeps a folder from being used in a role; raises ConfigError for damaged files."""
+    """Return all problems that keep a folder from being used in a role; raises ConfigError for damaged files."""
     return [*code(files), *weights(files), *made_of(files, role), *tokens(files)]
 
 
 def code(files: ModelFolder) -> Iterator[Problem]:
-    """Code that comes with the model."""
+    """Yield a problem if the model needs code that ships with it."""
     where, hint = str(files.folder), "use a model whose architecture is part of transformers"
     for module in files.modules:
         if not module.written.startswith(OURS):
@@ -45,7 +45,7 @@ def code(files: ModelFolder) -> Iterator[Problem]:
 
 
 def weights(files: ModelFolder) -> Iterator[Problem]:
-    """Weights that are not there, are no safetensors, or are no floats."""
+    """Yield problems of weights that are missing, not in safetensors, or quantized."""
     root, where = files.root, str(files.folder)
     if (root / "adapter_config.json").is_file():
         hint = "merge it (merge_and_unload) and save the whole model"
@@ -80,7 +80,7 @@ def weights(files: ModelFolder) -> Iterator[Problem]:
 
 
 def made_of(files: ModelFolder, role: Role) -> Iterator[Problem]:
-    """Modules and architectures that no stage knows."""
+    """Yield problems of modules and architectures that do not fit the role."""
     where = str(files.folder)
     names = [module.name for module in files.modules]
     if role == "bi-encoder":
@@ -119,7 +119,7 @@ def made_of(files: ModelFolder, role: Role) -> Iterator[Problem]:
 
 
 def tokens(files: ModelFolder) -> Iterator[Problem]:
-    """A tokenizer that is missing, or that numbers tokens beyond the table of embeddings."""
+    """Yield a problem if the tokenizer is missing, or has tokens beyond the embedding table."""
     where = str(files.folder)
     if not any(any(files.root.glob(pattern)) for pattern in TOKENIZERS):
         yield Problem(where, "has no tokenizer (tokenizer.json)", "save the tokenizer into the same folder")

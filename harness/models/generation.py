@@ -1,8 +1,8 @@
-"""Writing with a local causal language model: batched, sorted by length, the shared prefix computed once.
+"""Generate text with a local causal language model: batched, sorted by length, the shared prefix computed once.
 
-The prompts of one stage begin alike (instruction, examples) and differ in a short tail. The prefix's keys and values
-are computed once and copied to each batch, so a prompt costs its tail only; finished rows leave the batch. Batches
-are cut from the list as given, so the same list gives the same texts on the same machine.
+The prompts of one stage share a prefix (instruction, examples) and differ in a short suffix. Keys and values of the
+prefix are computed once and copied to each batch, so a prompt costs its suffix only; finished rows leave the batch.
+Batches depend on the list of prompts alone: the same list gives the same texts on the same machine.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from harness.models.chat_templates import ChatTemplate, Turn
 from harness.values.records import Progress
 
 LONGEST_PIECE = 8
-"""Tokens beyond its own bytes in which a stop string is looked for."""
+"""Tokens beyond the bytes of a stop string that are searched for it."""
 
 
 class GeneratedText(NamedTuple):
-    """A text, with the tokens of its prompt (prefix included) and of all that was written.
+    """A generated text, the tokens of its prompt (prefix included), and all new tokens (thoughts included).
 
-    `cut` says that no end came within the limit. `thought` was removed from the text; `open` says that it was never
-    ended, so that there is no answer.
+    `cut` says that it did not end within the limit. `thought` was removed from the text; `open` says that the thought
+    did not end, so that there is no answer.
     """
 
     text: str
@@ -35,12 +35,12 @@ class GeneratedText(NamedTuple):
     open: bool = False
 
     def fault(self, limit: str) -> str:
-        """Why this is no answer, in words; empty if it is one. `limit` names the setting that bounds it."""
+        """Return why this is no answer; empty if it is one. `limit` names the setting that limits its length."""
         return thoughts.SplitText(self.text, self.thought, self.open).fault(self.cut, limit)
 
 
 class Sampling(NamedTuple):
-    """How to write. Temperature 0 takes the likeliest token; `one_line` ends a text at the first line break."""
+    """Settings of generation. Temperature 0 is greedy; `one_line` ends a text at the first line break."""
 
     max_new_tokens: int
     batch_size: int = 8
@@ -50,7 +50,11 @@ class Sampling(NamedTuple):
 
 
 class StopRules(NamedTuple):
-    """How an answer in a chat is read: further tokens that end it, texts before which it ends, a thought begun."""
+    """Where an answer in a chat ends and begins.
+
+    `ends` are ids of further tokens that end it, `stop` strings before which it ends. `opening` is the opening mark of
+    the thought that the prompt began, if it did.
+    """
 
     ends: frozenset[int] = frozenset()
     stop: tuple[str, ...] = ()
@@ -58,9 +62,9 @@ class StopRules(NamedTuple):
 
 
 def before_stop(text: str, stop: Sequence[str]) -> str:
-    """The text before the stop string that ends first; white space before the text and after it does not count.
+    """Return the text before the stop string that ends first, without white space around it.
 
-    The one that ends first, and not the one that begins first: it is where a text that is written token by token ends.
+    The one that ends first, not the one that begins first: there a text that is generated token by token ends.
     """
     text = text.lstrip()
     places = [(place + len(string), place) for string in stop if (place := text.find(string)) >= 0]
@@ -68,7 +72,7 @@ def before_stop(text: str, stop: Sequence[str]) -> str:
 
 
 def truncate(tokenizer: Any, texts: Sequence[str], max_tokens: int) -> list[str]:
-    """Cut each text after `max_tokens` tokens."""
+    """Return each text cut after `max_tokens` tokens."""
     if not texts:
         return []
     coded = tokenizer(list(texts), add_special_tokens=False, truncation=True, max_length=max_tokens)["input_ids"]
@@ -76,12 +80,12 @@ def truncate(tokenizer: Any, texts: Sequence[str], max_tokens: int) -> list[str]
 
 
 def tokenize(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
-    """Tokens of texts, and nothing that a tokenizer likes to put around them."""
+    """Return the token ids of texts, without the special tokens that a tokenizer adds."""
     return [list(row) for row in tokenizer(list(texts), add_special_tokens=False)["input_ids"]] if texts else []
 
 
 def shared_prefix_length(coded: Sequence[list[int]]) -> int:
-    """How many tokens all prompts begin with alike; each keeps at least one of its own."""
+    """Return the length of the prefix that all prompts share, in tokens; each keeps at least one token of its own."""
     if not coded:
         return 0
     first, last = min(coded), max(coded)
@@ -90,7 +94,7 @@ def shared_prefix_length(coded: Sequence[list[int]]) -> int:
 
 
 class PromptPrefix:
-    """The shared beginning of prompts, read by the model once. Hold on to it to write from it again."""
+    """The shared prefix of prompts and its keys and values, computed once; reuse it for further prompts."""
 
     def __init__(self, model: Any, tokenizer: Any, prefix: str | Sequence[int]) -> None:
         import torch
@@ -109,7 +113,7 @@ class PromptPrefix:
 
 
 class Conversations:
-    """Conversations of one stage: rendered whole and coded whole; what all begin with is read by the model once."""
+    """The conversations of one stage, rendered and tokenized whole; their shared prefix is computed once."""
 
     def __init__(
         self, model: Any, template: ChatTemplate, conversations: Sequence[Sequence[Turn]], stop: Sequence[str] = ()
@@ -124,7 +128,7 @@ class Conversations:
     def write(
         self, sampling: Sampling, progress: Progress = lambda done, total: None, places: Sequence[int] | None = None
     ) -> list[GeneratedText]:
-        """Answers to the conversations, or to those at `places`, in their order; see `write`."""
+        """Return the answers to the conversations, or to those at `places`, in their order; see `write`."""
         chosen = range(len(self.coded)) if places is None else places
         suffixes = [self.coded[place][len(self.prefix.tokens) :] for place in chosen]
         return write(self.prefix, suffixes, sampling, progress, self.rules)
@@ -171,7 +175,7 @@ def write(
 
 
 def _parted(tokenizer: Any, tokens: Sequence[int], rules: StopRules | None) -> thoughts.SplitText:
-    """What was written, as text; the marks of thoughts may be special tokens, which plain decoding leaves out."""
+    """Decode new tokens and split off thoughts; their marks may be special tokens, which plain decoding drops."""
     plain = str(tokenizer.decode(tokens, skip_special_tokens=True))
     if rules is None:
         return thoughts.SplitText(plain.strip())
@@ -193,7 +197,7 @@ def _specials(tokenizer: Any) -> set[int]:
 
 
 def _over(tokenizer: Any, rules: StopRules | None) -> Callable[[list[int]], bool]:
-    """What says whether an answer holds a stop string, thoughts apart, given all of its tokens."""
+    """Return a function that says whether the new tokens of an answer hold a stop string outside of thoughts."""
     if rules is None or not rules.stop:
         return lambda tokens: False
     stop = rules.stop
@@ -220,7 +224,7 @@ def _check_window(model: Any, longest: int) -> None:
 
 
 def _end_tokens(model: Any, tokenizer: Any, one_line: bool) -> set[int]:
-    """Tokens that end a text: the model's own, and all that hold a line break if a text is one line."""
+    """Return the ids of tokens that end a text: the model's own, and for `one_line` all that hold a line break."""
     own = model.generation_config.eos_token_id
     ends = set(own) if isinstance(own, list) else {own, tokenizer.eos_token_id} - {None}
     return ends | _line_breaks(tokenizer) if one_line else ends
@@ -228,7 +232,7 @@ def _end_tokens(model: Any, tokenizer: Any, one_line: bool) -> set[int]:
 
 @lru_cache(maxsize=4)
 def _line_breaks(tokenizer: Any) -> frozenset[int]:
-    """Tokens that hold a line break: looked for once, in the whole vocabulary."""
+    """Return the ids of tokens that hold a line break, found once in the whole vocabulary."""
     pieces = tokenizer.batch_decode([[token] for token in range(len(tokenizer))])
     return frozenset(token for token, piece in enumerate(pieces) if "\n" in piece)
 
@@ -241,7 +245,7 @@ def _continue(
     rng: Any,
     over: Callable[[list[int]], bool] = lambda tokens: False,
 ) -> tuple[list[list[int]], set[int]]:
-    """Write on from one batch of tails until a token of `ends`, or until `over` says of the tokens that it is enough.
+    """Generate one batch until each row has a token of `ends` or `over` is true of its tokens.
 
     Return the new tokens of each row, without the one that ended it, and the places of rows that did not end.
     """

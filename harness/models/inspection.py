@@ -1,8 +1,8 @@
-"""One inspection of a model folder: what a model is, how it is used here, and why it cannot be.
+"""Inspect a model folder: what the model is, how it is used here, and why it cannot be used.
 
-`doctor`, `run` before any work, and every stage that loads a model ask the same `inspect`. It reads configurations,
-tokenizer files and the headers of weights. With `deep`, weights are compared with their architecture, which imports
-torch; none are loaded.
+`doctor`, `run` before any work, and every stage that loads a model call the same `inspect`. It reads configurations,
+tokenizer files and the headers of weights. With `deep` it also samples the weights for NaN and compares them with their
+architecture, which imports torch; no weights are loaded.
 """
 
 from __future__ import annotations
@@ -31,12 +31,11 @@ NO_PROMPTS = EncoderPrompts()
 
 @dataclass(frozen=True)
 class Inspection:
-    """What a model folder holds, for one role.
+    """The findings about a model folder, for one role.
 
-    `modules` are class names, `pooling` its modes, `dtype` how most weights are stored. `length` is the most tokens of
-    a text that the model takes, None if nothing bounds them. `similarity` is ``cosine`` or ``dot``. `scores` counts the
-    numbers that a head gives, None if there is none. `problems` say why it cannot be used, `remarks` what a reader of
-    results should know.
+    `modules` are class names, `pooling` its modes, `dtype` that of most weights. `length` is the limit of tokens of a
+    text, None if there is none. `similarity` is ``cosine`` or ``dot``. `scores` is the number of outputs of a head,
+    None if there is no head. `problems` say why the model cannot be used, `remarks` what readers should know.
     """
 
     folder: Path
@@ -56,7 +55,7 @@ class Inspection:
 
     @property
     def static(self) -> bool:
-        """Whether vectors are means of the tokens' own, which no transformer has read."""
+        """Whether vectors are means of static token embeddings, without a transformer."""
         return self.modules[:1] == ("StaticEmbedding",)
 
     def check(self) -> Inspection:
@@ -66,21 +65,25 @@ class Inspection:
         return self
 
     def takes(self, asked: int) -> int | None:
-        """How many tokens of a text are read if `asked` are asked for; None if all are, whatever is asked for."""
+        """Return how many tokens of a text are read where `asked` are configured; None if there is no limit."""
         if self.static:
             return None
         return asked if self.length is None else min(asked, self.length)
 
     @property
     def raw_trains(self) -> bool:
-        """Whether the recipe `raw` knows how vectors are made."""
+        """Whether the recipe `raw` supports the modules."""
         simple = self.modules[:1] == ("Transformer",) and set(self.modules[1:]) <= {"Pooling", "Normalize"}
         return simple and self.pooling in (("mean",), ("cls",))
 
 
 @while_unchanged
 def inspect(folder: Path, role: Role, deep: bool = False, headless_ok: bool = False) -> Inspection:
-    """Inspect a model folder, or the GGUF file of a package, for a role; never raises for what is wrong with it."""
+    """Inspect a model folder, or the GGUF file of a package, for a role.
+
+    With `headless_ok` the head of a cross-encoder may be missing, as it will be trained. Problems of the model are in
+    the result, and are not raised.
+    """
     if folder.is_file():
         return Inspection(folder, role, kind="gguf")
     files = ModelFolder(folder)
@@ -96,14 +99,14 @@ def inspect(folder: Path, role: Role, deep: bool = False, headless_ok: bool = Fa
         return replace(inspection, problems=(problem,))
     if inspection.static:
         return inspection
-    # A head that nobody trained is told of by name, and not as weights that are missing.
+    # An untrained head has its own message; it is not reported as missing weights.
     headless = role == "cross-encoder" and (headless_ok or not inspection.trained_head)
     fit = architecture.fit(files.root, role, files.tensors, headless)
     return replace(inspection, problems=fit.problems, remarks=(*inspection.remarks, *fit.remarks))
 
 
 def head_scores(folder: Path) -> int | None:
-    """How many numbers the head of a classifier gives for a text; None if there is no head."""
+    """Return how many scores the head of a classifier gives for a text; None if there is no head."""
     tensors = ModelFolder(folder).tensors
     return next((one.shape[0] for name, one in tensors.items() if HEAD_OUTPUT.search(name) and one.shape), None)
 
@@ -173,7 +176,7 @@ def _bi_encoder(files: ModelFolder, inspection: Inspection) -> Inspection:
 
 
 def _pooling(files: ModelFolder) -> tuple[str, ...]:
-    """The modes of pooling; those of a plain transformer are the ones that sentence-transformers adds."""
+    """Return the pooling modes; for a plain transformer, those that sentence-transformers uses by default."""
     if not files.modules:
         return ("lasttoken",) if files.architecture.endswith("ForCausalLM") else ("mean",)
     module = next((module for module in files.modules if module.name == "Pooling"), None)
@@ -191,7 +194,7 @@ def _pooling(files: ModelFolder) -> tuple[str, ...]:
 
 
 def _similarity(files: ModelFolder, modules: tuple[str, ...]) -> tuple[str, list[Problem]]:
-    """``cosine`` or ``dot``; of unit vectors, the nearest by Euclid are those of the highest cosine."""
+    """Return ``cosine`` or ``dot``, and problems; on unit vectors, Euclidean distance ranks like the cosine."""
     name = files.saved.get("similarity_fn_name") or "cosine"
     unit = modules[-1:] == ("Normalize",)
     if name in ("cosine", "dot") or (name == "euclidean" and unit):

@@ -1,8 +1,8 @@
-"""Models by name: where their files are, what digest their content has, how they are loaded.
+"""Find models by name, digest their content, and load them.
 
-A name is ``embedded:<model>`` (out of a package), a folder, or the name of a model on a hub. Loaded models are in
-float32 and evaluation mode; no code that comes with a model is ever run, and weights are safetensors only (or a GGUF
-file out of an embedded package). Knows nothing of stages; torch is imported inside the functions that need it.
+A name is ``embedded:<model>`` (from a package), a folder, or the name of a model on a hub. Loaded models are in float32
+and evaluation mode. Code that ships with a model is never run, and weights are safetensors only (or a GGUF file from an
+embedded package). Must not know stages; torch is imported inside the functions that need it.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ _FETCHED: dict[str, Path] = {}
 
 
 def _locate_on_hub(name: str) -> Path:
-    """The snapshot of a model on a hub, asked for once as long as it is there."""
+    """Return the snapshot of a model on a hub; the hub is asked once, as long as the snapshot exists."""
     known = _FETCHED.get(name)
     if known is None or not any(known.rglob("*.safetensors")):
         known = _FETCHED[name] = _fetched(name)
@@ -123,7 +123,7 @@ def _digest_at(path: Path) -> str:
 
 
 def token_counter(name: str) -> Callable[[str], int] | None:
-    """Return what says into how many pieces the tokenizer of a model breaks a word; None if it has no tokenizer.json.
+    """Return a function that counts the tokens of a word with a model's tokenizer; None without a tokenizer.json.
 
     The file is read without transformers, whose import would take longer than all the counting.
     """
@@ -136,7 +136,7 @@ def token_counter(name: str) -> Callable[[str], int] | None:
     if path is None:
         return None
     tokenizer = Tokenizer.from_file(str(path))
-    # Many files say that every text is to be filled up to one length.
+    # Many tokenizer files configure padding to a fixed length.
     tokenizer.no_padding()
     tokenizer.no_truncation()
 
@@ -147,12 +147,12 @@ def token_counter(name: str) -> Callable[[str], int] | None:
 
 
 def torch_device() -> str:
-    """``cuda`` where there is one, else ``cpu``."""
+    """Return ``cuda`` where there is a CUDA device, else ``cpu``."""
     return "cpu" if device_class() == "cpu" else "cuda"
 
 
 def quiet() -> None:
-    """Keep libraries from reaching for a hub's telemetry, forking tokenizers, or drawing bars over our own."""
+    """Turn off telemetry of the hub, parallel tokenizers, and progress bars of libraries."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     from transformers.utils import logging
@@ -162,7 +162,7 @@ def quiet() -> None:
 
 
 def load_bi_encoder(folder: Path, max_length: int, query_prompt: str = "", document_prompt: str = "") -> Any:
-    """Load a bi-encoder in float32; `max_length` counts tokens of a text, and cannot exceed what the model can take.
+    """Load a bi-encoder in float32 that reads `max_length` tokens of a text, or as many as the model can.
 
     It carries what every stage goes by: ``prompts`` under the names ``query`` and ``document`` (those given, else the
     model's own under any usual name, else empty), no default prompt, and ``similarity_fn_name`` ``cosine`` or ``dot``.
@@ -191,7 +191,7 @@ def load_bi_encoder(folder: Path, max_length: int, query_prompt: str = "", docum
 
 
 def limit_length(model: Any, inspection: Inspection, max_length: int) -> None:
-    """Let a loaded model read `max_length` tokens of a text, or as many as it can take; static embeddings read all."""
+    """Limit a loaded model to `max_length` tokens of a text, or its own limit; static embeddings have none."""
     taken = inspection.takes(max_length)
     if taken is not None:
         model.max_seq_length = taken
@@ -206,7 +206,7 @@ def has_trained_head(folder: Path) -> bool:
 
 
 def load_cross_encoder(folder: Path, max_length: int, untrained_ok: bool = False) -> Any:
-    """Load a cross-encoder in float32 that gives one logit a pair; `max_length` counts tokens of query and passage.
+    """Load a cross-encoder in float32 that gives one logit per pair; `max_length` counts tokens of both texts.
 
     Raises ConfigError if it has no trained head; with `untrained_ok`, for tuning, the head is drawn from torch's global
     generator.
@@ -263,7 +263,7 @@ def convert_gguf(file: Path, folder: Path) -> None:
     """Write the weights of a GGUF file as a plain model (safetensors) with its tokenizer.
 
     transformers reads a GGUF file but refuses to save the model it made of it, so the weights are copied into a plain
-    model of the same configuration. Reading takes some 30 s for 135 M parameters, the plain copy loads in one.
+    model of the same configuration. Reading takes about 30 s for 135 M parameters; the copy loads in 1 s.
     """
     quiet()
     import torch

@@ -1,4 +1,4 @@
-"""Search in the two kinds of index, dense and bm25, with ties in trec_eval's order. Exact: nothing is approximated."""
+"""Exact search in dense and BM25 indexes, with ties in trec_eval's order (score, then document id, descending)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ LANGUAGE_FILE = "language.json"
 
 
 class DenseIndex:
-    """Vectors of a corpus, unit ones unless the model ranks by dot product, searched exhaustively by inner product."""
+    """Vectors of a corpus, shape (documents, dim), searched exhaustively by inner product.
+
+    Vectors have length 1 unless the model ranks by dot product.
+    """
 
     def __init__(self, folder: Path) -> None:
         import numpy as np
@@ -43,7 +46,7 @@ class DenseIndex:
         (folder / "doc_ids.json").write_text(json.dumps(list(doc_ids)), encoding="utf-8")
 
     def search(self, queries: NDArray[np.float32], depth: int) -> list[Hits]:
-        """Return the `depth` nearest documents of each query vector (shape (n, dims)), best first."""
+        """Return the `depth` nearest documents of each query vector (shape (queries, dim)), best first."""
         import torch
 
         results: list[Hits] = []
@@ -65,7 +68,7 @@ class DenseIndex:
 
 
 class Bm25Index:
-    """A bm25s index over stemmed words of a language, which it remembers; see `harness.text.tokens`."""
+    """A bm25s index over the stemmed words of a language, which is stored with it; see `harness.text.tokens`."""
 
     def __init__(self, folder: Path) -> None:
         import bm25s
@@ -95,7 +98,7 @@ class Bm25Index:
         return [self._search_one(tokens, depth) for tokens in text_of(self.language).search(queries)]
 
     def scores(self, query: str) -> NDArray[np.float32]:
-        """Score of every document, in the order of `doc_ids`; 0 where no word is shared."""
+        """Return the score of every document, shape (documents,), as `doc_ids` are ordered; 0 without a shared word."""
         (tokens,) = text_of(self.language).search([query])
         return self._scores(tokens)
 

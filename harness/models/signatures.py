@@ -1,4 +1,4 @@
-"""Caches that do not outlive a change of the files they were made from."""
+"""Caches of results about files that end when the files change."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ Signature = tuple[tuple[str, int, int, int], ...]
 
 
 def signature(path: Path) -> Signature:
-    """Return what changes when a file, or one below a folder, is written: names, sizes, and the times of change."""
+    """Return names, sizes and times of change of a file, or of all files below a folder."""
     files = sorted(item for item in (path, *path.rglob("*")) if item.is_file())
     states = ((item.as_posix(), item.stat()) for item in files)
     return tuple((name, state.st_size, state.st_mtime_ns, state.st_ctime_ns) for name, state in states)
 
 
 def while_unchanged(function: Callable[Concatenate[Path, P], R]) -> Callable[Concatenate[Path, P], R]:
-    """Keep the result of a function of a path for the life of the process, as long as its files are not touched."""
+    """Cache the results of a function of a path in this process, as long as the files below the path do not change."""
     results: dict[object, tuple[Signature, R]] = {}
 
     def cached(path: Path, /, *args: P.args, **options: P.kwargs) -> R:

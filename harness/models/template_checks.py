@@ -1,6 +1,6 @@
-"""Whether a generator's prompts hold what they must, looked at before any work: by its tokenizer alone.
+"""Check the prompts of a generator before any work, by its tokenizer alone.
 
-Must not know suites: it is given a folder, an instruction and a switch.
+Must not know suites.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from harness.models.chat_templates import PINNED, ChatTemplate, TemplateFacts
 from harness.models.loaders import quiet
 
 SHORT_FOR_A_THOUGHT = 512
-"""Tokens below which a model that thinks often ends before it answers."""
+"""New tokens below which a thinking model often ends before it answers."""
 
 
 class ThinkingSettings(NamedTuple):
-    """How a generator is prompted: its switch for thinking, and the most tokens that it may write."""
+    """The switch for thinking of a generator and its limit of new tokens; `where` is the suite's section."""
 
     thinking: bool | None
     max_new_tokens: int
@@ -26,7 +26,7 @@ class ThinkingSettings(NamedTuple):
 
 
 def template_facts(folder: Path, instruction: str, thinking: bool | None) -> TemplateFacts:
-    """What is to be told of a model's chat template.
+    """Return the properties of a model's chat template.
 
     Raises ConfigError if its tokenizer cannot be read, has no chat template, or one that loses the instruction.
     """
@@ -46,7 +46,7 @@ def template_facts(folder: Path, instruction: str, thinking: bool | None) -> Tem
 
 
 def template_remarks(facts: TemplateFacts, rule: ThinkingSettings) -> Iterator[str]:
-    """What a user should know of a template before a run, in sentences."""
+    """Yield sentences about a template that users should know before a run."""
     if facts.system == "user":
         yield "its chat template has no system turn: the instruction goes into the user turn, in every system alike"
     if facts.dated:

@@ -1,6 +1,6 @@
-"""Safetensors files by their headers: which tensors a folder of weights holds, read without torch.
+"""Read safetensors files without torch: which tensors a folder holds, their digest, whether they are finite.
 
-A file begins with the length of its header (eight bytes, little-endian) and the header, a JSON object. Knows nothing of
+A file begins with the length of its header (eight bytes, little-endian) and the header, a JSON object. Must not know
 architectures.
 """
 
@@ -30,7 +30,7 @@ MASKS = re.compile(r"(^|[._])masked_bias$|\.attn\.bias$|mask")
 
 
 class Tensor(NamedTuple):
-    """A tensor as the header of its file describes it: dtype as safetensors names it, and where its bytes lie."""
+    """A tensor in a file: `dtype` as safetensors names it, its bytes from `start` to `end`."""
 
     file: Path
     name: str
@@ -73,7 +73,7 @@ def _is_pointer(file: Path) -> bool:
 
 
 def files_of(folder: Path) -> list[Path]:
-    """Return the files that hold the weights of a folder, as transformers looks for them; none where there are none.
+    """Return the files with the weights of a folder, as transformers looks for them; empty if there are none.
 
     Raises ConfigError where a file that the index names is missing.
     """
@@ -121,7 +121,7 @@ def _finite(tensor: Tensor) -> bool:
 
 
 def weights_digest(folder: Path) -> str:
-    """Return the digest of the values of a model, whatever its files are called and however the numbers are stored.
+    """Return a digest of the values of all weights, independent of file names and of how floats are stored.
 
     Floats of every width are compared as float32, so that a model in bfloat16 equals what it is saved as after loading.
     Prefixes that one way of saving adds (``model.``) make no difference.
@@ -144,7 +144,7 @@ def _digest(tensor: Tensor) -> str:
 
 
 def _bytes(tensor: Tensor, step: int = 1 << 24) -> Iterator[bytes]:
-    """The values of a tensor in parts, floats as float32."""
+    """Yield the values of a tensor in parts, floats as float32."""
     import numpy as np
 
     with tensor.file.open("rb") as stream:

@@ -1,4 +1,4 @@
-"""Thoughts of a language model, told from its answer, however they are marked and wherever they end.
+"""Split the text of a language model into thoughts and answer, for all common marks of thoughts.
 
 The rule: a thought stands at the beginning of what was written, up to its closing mark; others may follow it. A closing
 mark without an opening one ends a thought that began in the prompt. A tag further down is the answer's own text (a
@@ -40,7 +40,7 @@ _PAIRS: tuple[tuple[str, str, str], ...] = (
 )
 """Marks that are no tags in pointed brackets: opening, closing, and the closing one as text."""
 _ONLY_MODELS = re.compile(r"(?:[\w.-]+[:_])?think", re.I)
-"""Names of tags that nobody but a model writes."""
+"""Names of tags that only models write."""
 _TAG = re.compile(rf"<(?P<close>/?)(?P<name>{_NAME})(?:\s[^<>\n]*)?>", re.I)
 _OTHERS = tuple((re.compile(opens, re.M), re.compile(closes, re.M)) for opens, closes, _ in _PAIRS)
 _CHANNEL = re.compile(r"<\|channel\|>\s*(?P<name>\w+)[^<]*(?:<\|[a-z_]+\|>[^<]*)*?<\|message\|>")
@@ -62,14 +62,14 @@ _SENTENCE_ENDS = ".!?…:;)]}\"'\u3002\uff01\uff1f"
 
 
 class SplitText(NamedTuple):
-    """An answer without its thoughts, and these; if the last thought was never ended (`open`), there is no answer."""
+    """An answer and the thoughts that were removed; if the last thought did not end (`open`), there is no answer."""
 
     answer: str
     thought: str = ""
     open: bool = False
 
     def fault(self, cut: bool, limit: str) -> str:
-        """Why this is no answer, in words; empty if it is one, or has no thought.
+        """Return why this is no answer; empty if it is one.
 
         `cut` says that it was cut at the setting `limit`.
         """
@@ -87,7 +87,7 @@ class _Mark(NamedTuple):
 
 
 def split_thoughts(text: str, opening: str = "") -> SplitText:
-    """Tell the answer from its thoughts; `opening` is the opening mark with which the prompt ended, if it did."""
+    """Split a text into answer and thoughts; `opening` is the opening mark at the end of the prompt, if any."""
     whole = opening + text
     channels = _channels(whole)
     if channels is not None:
@@ -105,14 +105,14 @@ def split_thoughts(text: str, opening: str = "") -> SplitText:
 
 
 def begun_by(prompt: str) -> str:
-    """The opening mark of a thought with which a prompt ends, white space apart; empty if it ends with none."""
+    """Return the opening mark of a thought at the end of a prompt, before white space; empty if there is none."""
     end = len(prompt.rstrip())
     mark = next((one for one in _marks(prompt) if one.opens and one.end == end), None)
     return prompt[mark.start : mark.end] if mark is not None else ""
 
 
 def closing_of(opening: str) -> str:
-    """The mark that ends the thought which `opening` begins."""
+    """Return the closing mark that belongs to an opening one."""
     tag = _TAG.fullmatch(opening)
     if tag is not None:
         return f"</{tag['name']}>"
@@ -120,7 +120,7 @@ def closing_of(opening: str) -> str:
 
 
 def before_json(text: str) -> str:
-    """What may hold JSON that is meant: nothing up to the last closing mark of a thought, none of one never ended.
+    """Return the part of a text that may hold the JSON of the answer: behind the last thought, before an open one.
 
     A mark inside of a string of the JSON itself is a part of it.
     """
@@ -132,12 +132,12 @@ def before_json(text: str) -> str:
 
 
 def holds_mark(text: str) -> bool:
-    """Whether a mark of a thought stands anywhere in a text, quoted or not."""
+    """Whether a text holds a mark of a thought, quoted or not."""
     return next(_marks(text), None) is not None
 
 
 def _marks(text: str) -> Iterator[_Mark]:
-    """The marks of thoughts in a text, in their order."""
+    """Yield the marks of thoughts in a text in order."""
     marks = [
         _Mark(match["name"].casefold(), not match["close"], *match.span(), _quoted(text, *match.span()))
         for match in _TAG.finditer(text)
@@ -154,7 +154,7 @@ def _quoted(text: str, start: int, end: int) -> bool:
 
 
 def _channels(text: str) -> SplitText | None:
-    """The answer in the channels of gpt-oss ("harmony"), with their marks or without; None where there are none."""
+    """Split the channels of gpt-oss ("harmony"), with or without their marks; None if there are none."""
     marks = list(_CHANNEL.finditer(text))
     if marks and text[: marks[0].start()].replace("<|start|>assistant", "").strip() == "":
         bodies = [(one["name"], _CHANNEL_END.split(text[one.end() :], maxsplit=1)[0].strip()) for one in marks]
@@ -170,15 +170,15 @@ def _channels(text: str) -> SplitText | None:
 
 
 def _opening_at(text: str, marks: list[_Mark], at: int) -> _Mark | None:
-    """The opening mark that is the next thing but white space."""
+    """Return the opening mark that comes next, after white space only."""
     start = at + len(text[at:]) - len(text[at:].lstrip("\ufeff \t\r\n"))
     return next((mark for mark in marks if mark.opens and mark.start == start and not mark.quoted), None)
 
 
 def _closing(marks: list[_Mark], opening: _Mark) -> _Mark | None:
-    """The mark that ends a thought: the one that balances it, else the last of its kind, else the last of any.
+    """Return the mark that ends a thought: the balancing one, else the last of its kind, else the last of any kind.
 
-    One in quotes is told of, unless there is no other.
+    A mark in quotes counts only if there is no other.
     """
     later = [mark for mark in marks if mark.start >= opening.end]
     return _ending([mark for mark in later if not mark.quoted], opening) or _ending(later, opening)
@@ -197,7 +197,7 @@ def _ending(later: list[_Mark], opening: _Mark) -> _Mark | None:
 
 
 def _lone_closing(text: str, marks: list[_Mark], at: int) -> _Mark | None:
-    """The last closing mark that no opening one belongs to and that ends a thought rather than being told of."""
+    """Return the last closing mark without an opening one that ends a thought and is not a part of the prose."""
     opened: set[str] = set()
     last = None
     for mark in marks:
@@ -237,7 +237,7 @@ def _in_code(text: str, at: int, mark: _Mark) -> bool:
 
 
 def _without_blocks(text: str, marks: list[_Mark], at: int) -> SplitText:
-    """The rest of a text without thoughts that stand on lines of their own, marked as only models mark them."""
+    """Remove the later thoughts of a text: on lines of their own or at its end, with marks that only models write."""
     thoughts, answer_parts, start = [text[:at].strip()] if at else [], [], at
     for mark in marks:
         only = mark.kind.isdigit() or _ONLY_MODELS.fullmatch(mark.kind)

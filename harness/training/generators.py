@@ -1,6 +1,6 @@
-"""How a generator is tuned: LoRA on all linear layers over a base in full or in 4 bits, with TRL's trainer.
+"""Tune a generator: LoRA on all linear layers over a frozen base (full precision or 4 bits), with TRL's trainer.
 
-Tokens go in, an adapter comes out; this module must not know prompts, artifacts, keys or stages.
+Tokens go in, an adapter comes out. This module must not know prompts, artifacts, keys or stages.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ OPTIMIZERS = {"adamw": "adamw_torch", "paged_adamw_8bit": "paged_adamw_8bit"}
 
 
 class TokenizedExample(NamedTuple):
-    """Tokens of a prompt, which carry no loss, and of what is to be written after it, its end included."""
+    """Token ids of a prompt, which carry no loss, and of the completion, its end token included."""
 
     prompt: list[int]
     completion: list[int]
@@ -36,7 +36,7 @@ class TokenizedExample(NamedTuple):
 
 
 class TunedGenerator(NamedTuple):
-    """The model with its adapter, not merged; the loss of every step; what the ledger is told."""
+    """The model with its adapter, not merged; the loss of every step; notes for the ledger."""
 
     model: Any
     losses: list[float]
@@ -44,7 +44,7 @@ class TunedGenerator(NamedTuple):
 
 
 def load_base(folder: Path, recipe: GeneratorRecipe) -> Any:
-    """Load what is tuned: frozen weights in float32 on a CPU, in bf16 on CUDA, in 4 bits for ``qlora``.
+    """Load the frozen base: in float32 on a CPU, in bf16 on CUDA, in 4 bits for ``qlora``.
 
     QLoRA: NF4 with double quantisation (Dettmers et al. 2023, arXiv 2305.14314), computing in bf16 on CUDA and in
     float32 on a CPU, where it works slowly. Raises ValueError if bitsandbytes is missing.
@@ -61,7 +61,7 @@ def load_base(folder: Path, recipe: GeneratorRecipe) -> Any:
 
 
 def load_tokenizer(folder: Path) -> tuple[Any, set[int], int | None]:
-    """The tokenizer of a generator, the tokens at which it stops writing, and its window in tokens, if it has one."""
+    """Return the tokenizer, the ids of end tokens, and the context window in tokens (None if there is no limit)."""
     quiet()
     from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 
@@ -87,7 +87,7 @@ def _four_bits(kind: str) -> Any:
 
 
 def optimizer_of(recipe: GeneratorRecipe) -> str:
-    """``adamw`` or ``paged_adamw_8bit``; raises ValueError if the recipe asks for what the machine lacks."""
+    """Return ``adamw`` or ``paged_adamw_8bit``; raises ValueError if the machine cannot run the recipe's optimizer."""
     cuda = torch_device() == "cuda"
     if recipe.optimizer == "paged_adamw_8bit" and not cuda:
         raise ValueError("optimizer paged_adamw_8bit needs CUDA, and there is none; use optimizer: auto or adamw")
@@ -104,10 +104,10 @@ def tune(
     seed: int,
     progress: Progress,
 ) -> TunedGenerator:
-    """Train an adapter for what `load` gives; `load` is called again after a shortage of GPU memory.
+    """Train an adapter for the model that `load` returns; `load` is called again after a shortage of GPU memory.
 
     Uses the global generators of the libraries: call it inside of `stages.common.seeded`. Raises ValueError if the
-    loss ceases to be a number.
+    loss becomes NaN or infinite.
     """
     order = training_order([len(example) for example in examples], recipe, seed)
     first = recipe.batch_size if torch_device() == "cuda" else MICRO_BATCH_ON_CPU
@@ -123,7 +123,7 @@ def tune(
 
 
 def training_order(lengths: Sequence[int], recipe: GeneratorRecipe, seed: int) -> list[int]:
-    """Places of the examples in the order of training: every one once an epoch, drawn anew for each.
+    """Return the places of the examples in the order of training: each once per epoch, shuffled for every epoch.
 
     Within a step of `batch_size` the longest come first, so that parts of a step are padded little; which examples make
     a step does not depend on how many are in memory at a time.
@@ -136,12 +136,12 @@ def training_order(lengths: Sequence[int], recipe: GeneratorRecipe, seed: int) -
 
 
 def _divisor(batch_size: int, at_most: int) -> int:
-    """The largest part of a batch, at most so large, that the batch is a multiple of."""
+    """Return the largest divisor of a batch size that is not above `at_most`."""
     return next(size for size in range(min(at_most, batch_size), 0, -1) if batch_size % size == 0)
 
 
 def adapter_settings(recipe: GeneratorRecipe) -> Any:
-    """LoRA (Hu et al. 2021, arXiv 2106.09685) on all linear layers but the output's."""
+    """Return the settings of LoRA (Hu et al. 2021, arXiv 2106.09685) on all linear layers but the output layer."""
     from peft import LoraConfig, TaskType
 
     return LoraConfig(
@@ -159,7 +159,7 @@ def trainer_of(
     parts: int,
     scratch: str,
 ) -> Any:
-    """TRL's trainer over the examples in the order given, each step in so many parts."""
+    """Return TRL's trainer over the examples in the given order; each step is computed in `parts` micro-batches."""
     from datasets import Dataset
     from trl import SFTConfig
 
@@ -204,7 +204,7 @@ def _trainer_class() -> Any:
     from trl import SFTTrainer
 
     class CompletionTrainer(SFTTrainer):  # type: ignore[misc]
-        """On a CPU, TRL scores every token of the prompt too, only to drop it: a third of the work, left out here."""
+        """Computes no logits of prompt tokens on a CPU: TRL does and drops them, a third of the work."""
 
         def compute_loss(
             self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
@@ -217,7 +217,11 @@ def _trainer_class() -> Any:
 
 
 def completion_loss(model: Any, inputs: Any, tokens: Any = None) -> Any:
-    """Cross-entropy of the labelled tokens alone, summed and divided by `tokens`, or by how many they are."""
+    """Return the cross-entropy of the labelled tokens, summed and divided by `tokens`, by default by their number.
+
+    `inputs` holds `input_ids`, `attention_mask` and `labels`, each of shape (batch, tokens); labels of `IGNORED` carry
+    no loss. Logits are computed only at places where some row has a label.
+    """
     from torch.nn import functional
 
     labels = inputs["labels"][:, 1:]
@@ -258,7 +262,7 @@ def _train(
 
 
 def save_adapter(model: Any, folder: Path, base: str) -> None:
-    """Write the adapter as peft loads it, and nothing that depends on this machine; `base` is the name of its base."""
+    """Save the adapter in peft's format, without anything that depends on this machine; `base` names its base."""
     from peft import get_peft_model_state_dict
     from safetensors.torch import save_file
 

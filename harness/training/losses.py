@@ -1,8 +1,8 @@
-"""The losses of `mnrl`, `triplet` and `distill`, as modules for sentence-transformers' trainer.
+"""The losses of the recipes `mnrl`, `triplet` and `distill`, as modules for sentence-transformers' trainer.
 
-A batch arrives as tokenised parts, the queries first and then the passages, with the numbers of its rows as labels:
-what a row is (its lists, what is known to be relevant, the teacher's scores) is looked up by number. So lists may
-differ in length, and no text has to be compared with another.
+A batch arrives as tokenized parts, queries first and then passages, with the numbers of its rows as labels. Everything
+else about a row (its passages, known positives, scores of a teacher) is looked up by number. So lists may differ in
+length, and no texts are compared. In the shapes below, `n` is the number of queries of a batch.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 
 Features = Sequence[Mapping[str, Any]]
 SCALE_SAMPLE = 64
-"""So many rows say how large the dot products of an untuned model are."""
+"""Rows whose dot products set the scale of an untuned model."""
 
 
 def prompts_of(model: Any) -> EncoderPrompts:
-    """The prompts of a loaded SentenceTransformer: those that encoding puts before queries and documents."""
+    """Return the prompts that a loaded SentenceTransformer puts before queries and documents."""
     default = model.prompts.get(model.default_prompt_name) or "" if model.default_prompt_name else ""
     return EncoderPrompts(model.prompts.get("query") or default, model.prompts.get("document") or default)
 
 
 class Similarity(NamedTuple):
-    """How two vectors are compared: by their dot product over `unit`, after scaling both to length 1 if `unit_length`.
+    """Similarity of two vectors: their dot product over `unit`, after scaling both to length 1 if `unit_length`.
 
     `unit` is 1 for the cosine.
     """
@@ -39,7 +39,7 @@ class Similarity(NamedTuple):
     unit: float = 1.0
 
     def vectors(self, embeddings: Tensor) -> Tensor:
-        """Embeddings as they are compared, in float32."""
+        """Return embeddings as they are compared, in float32; the shape (texts, dim) is kept."""
         import torch
 
         vectors = embeddings.float()
@@ -47,7 +47,7 @@ class Similarity(NamedTuple):
 
 
 def similarity_of(model: Any, rows: Sequence[RankedPassages]) -> Similarity:
-    """The similarity that the model is searched with: its dot product if it names that one, else the cosine.
+    """Return the similarity of the model: the dot product if its configuration names that one, else the cosine.
 
     Dot products have no scale of their own: temperature and margin are meant for cosines. They are divided by the mean
     product of the lengths of query and positive, over some rows and before training, so that they are spread like
@@ -70,7 +70,7 @@ def similarity_of(model: Any, rows: Sequence[RankedPassages]) -> Similarity:
 
 
 class Task(NamedTuple):
-    """What a loss has to know: the rows and their batches, the recipe, the similarity; and where it counts."""
+    """Inputs of a loss: the rows and their batches, the recipe, the similarity; and the totals that it adds to."""
 
     rows: Sequence[RankedPassages]
     batches: Batches
@@ -80,7 +80,7 @@ class Task(NamedTuple):
 
 
 def loss_of(model: Any, task: Task) -> Any:
-    """The loss of the recipe, a module that gets tokenised parts and numbers of rows."""
+    """Return the loss of a recipe: a module that takes tokenized parts and the numbers of rows, shape (n,)."""
     import torch
 
     compute = {"mnrl": _in_batch, "triplet": _triplet, "distill": _distillation}[task.recipe.recipe]
@@ -98,7 +98,7 @@ def loss_of(model: Any, task: Task) -> Any:
                 return compute(task, numbers, vectors[: len(numbers)], vectors[len(numbers) :])
 
             def embed(part: Mapping[str, Any]) -> Tensor:
-                # Pooling may change the tokens' mask in place, and a part may be read twice.
+                # Pooling may change the attention mask in place, and a part may be embedded twice.
                 features_copy = {
                     name: value.clone() if torch.is_tensor(value) else value for name, value in part.items()
                 }
@@ -111,10 +111,11 @@ def loss_of(model: Any, task: Task) -> Any:
 
 
 def in_parts(parts: Sequence[Any], embed: Callable[[Any], Tensor], whole: Callable[[Tensor], Tensor]) -> Tensor:
-    """The loss of all parts together, whose gradient is computed part by part once it is asked for.
+    """Return the loss of all parts together; its backward pass computes gradients part by part.
 
-    First all parts are embedded without a graph, to know the gradient at every vector; in the backward pass each is
-    embedded once more with one, under the same dropout (GradCache; Gao et al. 2021, arXiv 2101.06983).
+    First all parts are embedded without a graph, to get the gradient at every vector. The backward pass embeds each
+    part again with a graph, under the same dropout (GradCache; Gao et al. 2021, arXiv 2101.06983). `embed` returns
+    vectors of shape (texts, dim); `whole` maps all of them to the loss.
     """
     import torch
 
@@ -142,9 +143,10 @@ def in_parts(parts: Sequence[Any], embed: Callable[[Any], Tensor], whole: Callab
 
 
 def _in_batch(task: Task, numbers: Sequence[int], queries: Tensor, passages: Tensor) -> Tensor:
-    """InfoNCE over the positives and the mined negatives of the batch; known positives of a query are left out.
+    """Return InfoNCE over the positives and mined negatives of the batch, without known positives of each query.
 
-    Passages come as `texts_of` lists them: all positives, then the negatives of each row.
+    `queries` has shape (n, dim). `passages`, of shape (n + negatives, dim), holds all positives, then the
+    negatives of each row, as `texts_of` lists them.
     """
     mask = task.batches.mask(numbers)
     task.totals.add(mask)
@@ -153,7 +155,10 @@ def _in_batch(task: Task, numbers: Sequence[int], queries: Tensor, passages: Ten
 
 
 def _triplet(task: Task, numbers: Sequence[int], queries: Tensor, passages: Tensor) -> Tensor:
-    """Mean of what each negative lacks of being `triplet_margin` less similar to the query than the positive."""
+    """Return the triplet loss: the mean of max(0, margin + sim(query, negative) - sim(query, positive)).
+
+    `queries` has shape (n, dim), `passages` (2n, dim): the positives, then one negative per query.
+    """
     import torch
 
     size = len(numbers)
@@ -162,11 +167,11 @@ def _triplet(task: Task, numbers: Sequence[int], queries: Tensor, passages: Tens
 
 
 def _distillation(task: Task, numbers: Sequence[int], queries: Tensor, passages: Tensor) -> Tensor:
-    """What the student's ranking of a list lacks of the teacher's, with a little InfoNCE.
+    """Return the distillation loss of the lists of a batch, plus a weighted InfoNCE over its positives.
 
-    Kullback-Leibler divergence from the teacher's distribution over the list (softmax of its scores over
-    `teacher_temperature`) to the student's (of similarities over `temperature`), as Tamber et al. (2025, arXiv
-    2502.19712) distil cross-encoders; plus `contrastive_weight` times InfoNCE over the batch's positives.
+    It is the Kullback-Leibler divergence from the teacher's distribution over a list (softmax of scores over
+    `teacher_temperature`) to the student's (softmax of similarities over `temperature`), as Tamber et al. (2025, arXiv
+    2502.19712) distil cross-encoders. InfoNCE is weighted by `contrastive_weight`. Shapes are those of `_in_batch`.
     """
     import torch
 
@@ -185,7 +190,7 @@ def _distillation(task: Task, numbers: Sequence[int], queries: Tensor, passages:
     present = teacher_scores.isfinite()
     teacher = torch.softmax(teacher_scores / recipe.teacher_temperature, dim=-1)
     student = torch.einsum("qd,qpd->qp", queries, passages[columns]) / scale
-    # Beyond the end of a list there is nothing: it has no part in either distribution.
+    # Shorter lists are padded to (n, longest): padding has no probability in either distribution.
     logs = torch.log_softmax(student.masked_fill(~present, float("-inf")), dim=-1).masked_fill(~present, 0.0)
     loss = torch.nn.functional.kl_div(logs, teacher, reduction="batchmean")
     if not recipe.contrastive_weight:
@@ -198,6 +203,6 @@ def _distillation(task: Task, numbers: Sequence[int], queries: Tensor, passages:
 
 
 def texts_of(rows: Sequence[RankedPassages]) -> tuple[list[str], list[str]]:
-    """The queries of a batch, and its passages in the order of the losses: positives, then negatives row by row."""
+    """Return the queries of a batch, and its passages: all positives, then the negatives row by row."""
     passages = [row.passages[0] for row in rows]
     return [row.query for row in rows], passages + [text for row in rows for text in row.passages[1:]]

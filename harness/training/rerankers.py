@@ -1,6 +1,6 @@
-"""How a cross-encoder is tuned: the recipes `bce` and `listwise` on sentence-transformers' trainer.
+"""Tune a cross-encoder: the recipes `bce` and `listwise` with sentence-transformers' trainer.
 
-Texts and labels go in, the model is changed in place; this module must not know artifacts, keys or stages.
+Texts and labels go in, the model is changed in place. This module must not know artifacts, keys or stages.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from harness.values.records import Progress
 
 
 class GradedPassages(NamedTuple):
-    """A training query with passages, and how relevant each of them is, from 0 to 1."""
+    """A training query with passages, and the relevance of each passage from 0 to 1."""
 
     query: str
     passages: tuple[str, ...]
@@ -25,7 +25,7 @@ class GradedPassages(NamedTuple):
 
 
 class Batching(NamedTuple):
-    """So many rows of the data set are in memory at once, so many such parts make a step."""
+    """Sizes of a training: `at_once` rows are a micro-batch, and `parts` micro-batches are a step."""
 
     at_once: int
     parts: int
@@ -34,15 +34,15 @@ class Batching(NamedTuple):
 
     @property
     def steps(self) -> int:
-        """Steps of a training: the last part of an epoch, and its last step, may be smaller."""
+        """The number of steps; the last micro-batch and the last step of an epoch may be smaller."""
         parts = math.ceil(self.rows / self.at_once)
         return self.epochs * math.ceil(parts / self.parts)
 
 
 def batching(lists: Sequence[GradedPassages], recipe: RerankerRecipe, micro_batch: int) -> Batching:
-    """How `micro_batch` pairs in memory make batches of `batch_size` pairs.
+    """Return how micro-batches of `micro_batch` pairs make batches of `batch_size` pairs.
 
-    A row of ``bce`` is a pair; one of ``listwise`` is a list, which is read whole, so that at least one is in memory.
+    A row of ``bce`` is a pair. A row of ``listwise`` is a list, of which at least one is in memory.
     """
     pairs = sum(len(item.passages) for item in lists)
     listwise = recipe.recipe == "listwise"
@@ -61,7 +61,7 @@ def train(
     progress: Progress,
     measure: Callable[[], float] | None,
 ) -> TrainingResult:
-    """Tune a CrossEncoder; `micro_batch` pairs are in memory at once, `measure` scores it on dev.
+    """Tune a CrossEncoder in place; `micro_batch` pairs are in memory at once, `measure` scores it on dev.
 
     Uses the global generators of the libraries: call it inside of `stages.common.seeded`.
     """
@@ -80,7 +80,7 @@ def train(
             warmup_steps=warmup_steps(sizes.steps, recipe.warmup),
             lr_scheduler_type="linear",
             weight_decay=0.0,
-            # What scoring puts before the texts, if the model has something of the kind.
+            # The prompt that scoring puts before the texts, if the model has one.
             prompts=model.prompts.get(model.default_prompt_name),
             **quiet_arguments(seed),
         )
@@ -107,7 +107,10 @@ def train(
 
 
 def training_columns(lists: Sequence[GradedPassages], recipe: RerankerRecipe) -> dict[str, list[Any]]:
-    """Columns of the data set; the trainer goes by their order. ``bce`` has a row a pair, ``listwise`` one a list."""
+    """Return the columns of the training set, in the order that the trainer expects.
+
+    ``bce`` has a row per pair, ``listwise`` a row per list.
+    """
     if recipe.recipe == "listwise":
         return {
             "query": [item.query for item in lists],
@@ -122,10 +125,10 @@ def training_columns(lists: Sequence[GradedPassages], recipe: RerankerRecipe) ->
 
 
 def _loss(model: Any, recipe: RerankerRecipe) -> Any:
-    """Cross-entropy on soft labels, or LambdaLoss (NDCG-Loss2++; Wang et al. 2018, CIKM) over each query's list."""
+    """Return cross-entropy on soft labels, or LambdaLoss (NDCG-Loss2++; Wang et al. 2018, CIKM) over lists."""
     from sentence_transformers.cross_encoder import losses
 
     if recipe.recipe == "listwise":
-        # Below 1 the whole batch is one call: by default it is read a few pairs at a time, and none is let go.
+        # Below 1 the whole batch is one call: the default splits it, but keeps the memory of all parts anyway.
         return losses.LambdaLoss(model, weighting_scheme=losses.NDCGLoss2PPScheme(), mini_batch_size=-1)
     return losses.BinaryCrossEntropyLoss(model)

@@ -1,6 +1,6 @@
-"""How a bi-encoder is tuned: the recipes `mnrl`, `triplet` and `distill` on sentence-transformers' trainer, and `raw`.
+"""Tune a bi-encoder: the recipes `mnrl`, `triplet` and `distill` with sentence-transformers' trainer, and `raw`.
 
-Texts go in, the model is changed in place; this module must not know artifacts, keys or stages. Prompts and similarity
+Texts go in, the model is changed in place. This module must not know artifacts, keys or stages. Prompts and similarity
 are those of the model, as encoding uses them.
 """
 
@@ -22,7 +22,7 @@ from harness.values.records import Progress
 
 
 class _Run(NamedTuple):
-    """One training: how large it is, what is told of its progress, and what is looked at."""
+    """Settings of one training: seed, micro-batch, progress and checkpoints."""
 
     seed: int
     micro_batch: int
@@ -39,9 +39,9 @@ def train(
     progress: Progress,
     measure: Callable[[], float] | None,
 ) -> TrainingResult:
-    """Tune a SentenceTransformer; `micro_batch` examples are in memory at once, `measure` scores it on dev.
+    """Tune a SentenceTransformer in place; `micro_batch` rows are in memory at once, `measure` scores it on dev.
 
-    Every list is trained on once an epoch; for ``triplet``, every one that has a negative. Uses the global generators
+    Every list is used once per epoch; for ``triplet``, every list with a negative. Uses the global generators
     of the libraries: call it inside of `stages.common.seeded`. Raises ValueError if there is nothing to train on.
     """
     rows = rows_of(lists, recipe)
@@ -64,13 +64,16 @@ def train(
 
 
 def _texts_compared(prompts: EncoderPrompts, similarity: Similarity) -> dict[str, str]:
-    """What stood before the texts, and how they were compared if not by cosine."""
+    """Return notes on the prompts before texts, and on the similarity if it is not the cosine."""
     notes = {f"prompt before a {role}": repr(text) for role, text in prompts._asdict().items() if text}
     return notes | ({} if similarity.unit_length else {"similarity": f"dot product over {similarity.unit:.4g}"})
 
 
 def rows_of(lists: Sequence[RankedPassages], recipe: RetrieverRecipe) -> list[RankedPassages]:
-    """The rows that are dealt into batches: the lists; for ``triplet`` a row for each negative of a list."""
+    """Return the rows that batches are made of: the lists; for ``triplet`` a row for each negative of a list.
+
+    Raises ValueError if ``triplet`` has no negatives.
+    """
     if recipe.recipe != "triplet":
         return list(lists)
     rows = [item._replace(passages=(item.passages[0], wrong)) for item in lists for wrong in item.passages[1:]]
@@ -88,13 +91,13 @@ def _with_lora(model: Any, rank: int) -> Any:
     )
     adapted = get_peft_model(model[0].auto_model, settings)
     if hasattr(model[0].auto_model, "enable_input_require_grads"):
-        # The cached loss reads the batch again in parts, and a frozen embedding would leave nothing to go back to.
+        # The cached loss embeds the batch again in parts; gradients need an input that requires them.
         model[0].auto_model.enable_input_require_grads()
     return adapted
 
 
 def _train_raw(model: Any, task: Task, run: _Run) -> TrainingResult:
-    """The loop of `raw`, on the transformer inside of the model."""
+    """Train with the loop of `raw` on the transformer inside the model."""
     recipe, prompts = task.recipe, prompts_of(model)
     encoder = raw_encoder(model, task.similarity.unit_length)
     examples = [
@@ -121,7 +124,7 @@ def _train_raw(model: Any, task: Task, run: _Run) -> TrainingResult:
 
 
 def raw_encoder(model: Any, unit_length: bool = True) -> raw.Encoder:
-    """What `raw` needs of a SentenceTransformer: the transformer, its tokenizer, the pooling.
+    """Return the transformer, tokenizer and pooling of a SentenceTransformer for the recipe `raw`.
 
     Raises ValueError for a model that does something else between tokens and vector.
     """
@@ -162,7 +165,7 @@ def _train_with_trainer(model: Any, task: Task, run: _Run) -> TrainingResult:
         trainer = _trainer_class(task, at_once, run.seed)(
             model=model,
             args=arguments,
-            # Numbers of rows are all that the trainer sees; their texts are put in when a batch is made.
+            # The trainer sees numbers of rows only; the collator looks up their texts.
             train_dataset=Dataset.from_dict({"label": list(range(len(task.rows)))}),
             loss=loss_of(model, task),
             data_collator=_collator(model, task, run.micro_batch),
@@ -175,17 +178,17 @@ def _train_with_trainer(model: Any, task: Task, run: _Run) -> TrainingResult:
 
 
 def _at_once(recipe: RetrieverRecipe, micro_batch: int) -> int:
-    """Rows of a batch. In-batch negatives come from the whole of it, so that one is cached; others may be added up."""
+    """Return the rows of one call of the loss: the whole batch for in-batch negatives, else a micro-batch."""
     return recipe.batch_size if recipe.recipe == "mnrl" else min(micro_batch, recipe.batch_size)
 
 
 def _trainer_class(task: Task, at_once: int, seed: int) -> Any:
-    """sentence-transformers' trainer with the batches of `Batches`: its samplers drop what they cannot place."""
+    """Return the trainer with batches of `Batches`: its own samplers drop rows that they cannot place."""
     from sentence_transformers.base.sampler import DefaultBatchSampler
     from sentence_transformers.sentence_transformer.trainer import SentenceTransformerTrainer
 
     class Dealt(DefaultBatchSampler):  # type: ignore[misc]
-        """Batches of the epoch that is begun; epochs are counted here."""
+        """Yields the batches of the current epoch; each iteration is one epoch."""
 
         def __init__(self) -> None:
             super().__init__(range(len(task.rows)), batch_size=at_once, drop_last=False)
@@ -203,7 +206,7 @@ def _trainer_class(task: Task, at_once: int, seed: int) -> Any:
 
 
 def _collator(model: Any, task: Task, micro_batch: int) -> Any:
-    """What makes a batch of numbers of rows: their queries and passages, tokenised as encoding does it, in parts."""
+    """Return the collator: from numbers of rows to their tokenized queries and passages, in parts."""
     import torch
     from sentence_transformers.sentence_transformer.data_collator import SentenceTransformerDataCollator
 
