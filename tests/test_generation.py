@@ -254,7 +254,7 @@ def test_a_stop_string_ends_an_answer_however_tokens_divide_it(pieces: list[str]
         assert over(list(range(size))) == any(one in whole for one in stop if whole.strip())
         if over(list(range(size))):
             break
-    read = generation._parted(coder, list(range(size)), reading).answer
+    read = generation._split_thoughts(coder, list(range(size)), reading).answer
     assert read == generation.before_stop("".join(pieces), stop)
     assert not any(one in read for one in stop)
 

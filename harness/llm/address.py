@@ -105,8 +105,8 @@ def filled(value: Any) -> Any:
     if isinstance(value, str):
         return REFERENCE.sub(lambda match: os.environ.get(match[1], "").strip(), value)
     if isinstance(value, Mapping):
-        return {name: filled(one) for name, one in value.items()}
-    return [filled(one) for one in value] if isinstance(value, list | tuple) else value
+        return {name: filled(inner) for name, inner in value.items()}
+    return [filled(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def variables(value: Any) -> Iterator[str]:
@@ -114,11 +114,11 @@ def variables(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield from REFERENCE.findall(value)
     elif isinstance(value, Mapping):
-        for one in value.values():
-            yield from variables(one)
+        for inner in value.values():
+            yield from variables(inner)
     elif isinstance(value, list | tuple):
-        for one in value:
-            yield from variables(one)
+        for inner in value:
+            yield from variables(inner)
 
 
 def secrets_of(llm: Llm) -> list[str]:

@@ -118,7 +118,7 @@ def _said(choice: Mapping[str, Any]) -> MessageContent:
     thoughts: list[str] = []
     for text, is_thought in _parts(message.get("content")):
         (thoughts if is_thought else texts).append(text)
-    thoughts += [found for name in THOUGHTS if isinstance(found := message.get(name), str)]
+    thoughts += [thought for name in THOUGHTS if isinstance(thought := message.get(name), str)]
     calls, refusal = message.get("tool_calls") or [message.get("function_call")], message.get("refusal")
     return MessageContent(
         "".join(texts), "\n".join(thoughts), refusal if isinstance(refusal, str) else "refused" if refusal else "",

@@ -136,8 +136,8 @@ class Dialect(NamedTuple):
         if not settled and body.get("stream") and _names("stream", fault):
             return self.with_refusal("stream", False, fault.message)
         for name in ("stream_options", "response_format", "seed", "temperature", *LIMITS):
-            if name in body and (found := self._without(name, fault, body)) is not None:
-                return found
+            if name in body and (changed := self._without(name, fault, body)) is not None:
+                return changed
         return None
 
     def _without(self, name: str, fault: Fault, body: Mapping[str, Any]) -> Dialect | None:
@@ -170,8 +170,8 @@ class Dialect(NamedTuple):
 def _names(name: str, fault: Fault) -> bool:
     """Whether a fault refuses this parameter: by the field it names, or by a refusal near the name in its words."""
     message = fault.message
-    about = {re.split(r"[.\[]", one)[0] for one in fault.about}
-    if any(_snake(one) == name for one in about):
+    about = {re.split(r"[.\[]", field)[0] for field in fault.about}
+    if any(_snake(field) == name for field in about):
         return bool(re.search(rf"{_REFUSES}|invalid\s+(?:input|request)", message, re.IGNORECASE)) or name in LIMITS
     if about & {"messages", "contents", "prompt", "input", "model"}:
         return False
@@ -179,8 +179,8 @@ def _names(name: str, fault: Fault) -> bool:
     if name == "response_format":
         spelled |= {"json_schema", "response format", "structured output", "structured outputs", "guided_json"}
     words = "|".join(sorted(map(re.escape, spelled), key=len, reverse=True))
-    one = rf"(?<![\w-])(?:{words})(?![\w-])"
-    near = rf"{one}.{{0,{NEAR}}}?(?:{_REFUSES})|(?:{_REFUSES}).{{0,{NEAR}}}?{one}"
+    parameter = rf"(?<![\w-])(?:{words})(?![\w-])"
+    near = rf"{parameter}.{{0,{NEAR}}}?(?:{_REFUSES})|(?:{_REFUSES}).{{0,{NEAR}}}?{parameter}"
     return bool(re.search(near, message, re.IGNORECASE | re.DOTALL))
 
 
@@ -250,7 +250,7 @@ def known_dialect(llm: Llm, folder: Path) -> KnownDialect:
     """Return the shared dialect of the server of a role."""
     path, place = folder / FILE, f"{llm.model} at {address_of(llm).shown}"
     with _lock:
-        found = _known_dialects.get((path, place))
-        if found is None or (found.dialect.instead and not path.exists()):
-            found = _known_dialects[path, place] = KnownDialect(path, place)
-        return found
+        known = _known_dialects.get((path, place))
+        if known is None or (known.dialect.instead and not path.exists()):
+            known = _known_dialects[path, place] = KnownDialect(path, place)
+        return known

@@ -77,8 +77,8 @@ class EndpointChat:
         asking.add_done_callback(lambda _: results.put(None))
         done = 0
         try:
-            while (one := results.get()) is not None:
-                replies[one[0]] = one[1]
+            while (result := results.get()) is not None:
+                replies[result[0]] = result[1]
                 done += 1
                 progress(done, len(asks))
         finally:

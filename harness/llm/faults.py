@@ -103,7 +103,7 @@ WORDS: tuple[tuple[re.Pattern[str], int], ...] = tuple(
 def error_in(body: Any) -> ServerError | None:
     """Return the error in the body of a response, in any of the shapes that servers use; None if there is none."""
     if isinstance(body, list):
-        return next((error for one in body if (error := error_in(one)) is not None), None)
+        return next((error for item in body if (error := error_in(item)) is not None), None)
     if isinstance(body, str):
         return ServerError(body) if body.strip() else None
     if not isinstance(body, Mapping):
@@ -119,10 +119,12 @@ def error_in(body: Any) -> ServerError | None:
     if message.startswith("{") and (wrapped := _wrapped(message)) is not None:
         return wrapped
     both = (source, body) if source is not body else (body,)
-    codes = [value for one in both for name in ("code", "type", "status", "error_code") if (value := one.get(name))]
+    codes = [
+        value for mapping in both for name in ("code", "type", "status", "error_code") if (value := mapping.get(name))
+    ]
     if not message and not inner:
         return None
-    numbers = [one.get(name) for one in both for name in ("code", "status_code", "status", "http_status")]
+    numbers = [mapping.get(name) for mapping in both for name in ("code", "status_code", "status", "http_status")]
     return ServerError(
         message or json.dumps(inner, default=str),
         frozenset(_plain(code) for code in codes if isinstance(code, str)),
@@ -155,9 +157,9 @@ def _words(source: Mapping[str, Any]) -> str:
 
 def _without_noise(value: Any) -> Any:
     if isinstance(value, list):
-        return [_without_noise(one) for one in value]
+        return [_without_noise(item) for item in value]
     if isinstance(value, Mapping):
-        return {name: one for name, one in value.items() if name not in NOISE}
+        return {name: item for name, item in value.items() if name not in NOISE}
     return value
 
 
@@ -167,12 +169,12 @@ def _about(source: Mapping[str, Any]) -> Iterator[str]:
         yield param
     for name in ("detail", "details", "errors"):
         details = source.get(name)
-        for one in details if isinstance(details, list) else []:
-            if not isinstance(one, Mapping):
+        for detail in details if isinstance(details, list) else []:
+            if not isinstance(detail, Mapping):
                 continue
-            if isinstance(one.get("loc"), list) and one["loc"]:
-                yield ".".join(str(part) for part in one["loc"] if part != "body")
-            violations = one.get("fieldViolations")
+            if isinstance(detail.get("loc"), list) and detail["loc"]:
+                yield ".".join(str(part) for part in detail["loc"] if part != "body")
+            violations = detail.get("fieldViolations")
             for violation in violations if isinstance(violations, list) else []:
                 if isinstance(violation, Mapping) and violation.get("field"):
                     yield str(violation["field"])

@@ -84,7 +84,7 @@ class LocalChat:
                 lambda done, _, base=base: progress(base + done, len(asks)),  # type: ignore[misc]
                 StopRules(frozenset(self._template.ends), opening=opening),
             )  # fmt: skip
-            replies_by_ask |= {ask: _reply(ask, one) for ask, one in zip(prompts, written, strict=True)}
+            replies_by_ask |= {ask: _reply(ask, text) for ask, text in zip(prompts, written, strict=True)}
         progress(len(asks), len(asks))
         return replies_by_ask
 

@@ -51,11 +51,11 @@ def request_body(llm: Llm, dialect: Dialect, question: Question, send_schema: bo
 
 def without_system(messages: list[dict[str, str]]) -> list[dict[str, str]]:
     """Return the messages with their system turns moved to the front of the first user turn."""
-    instructions = [one["content"] for one in messages if one["role"] == "system"]
-    others = [one for one in messages if one["role"] != "system"]
+    instructions = [message["content"] for message in messages if message["role"] == "system"]
+    others = [message for message in messages if message["role"] != "system"]
     if not instructions:
         return messages
-    first = next((number for number, one in enumerate(others) if one["role"] == "user"), None)
+    first = next((number for number, message in enumerate(others) if message["role"] == "user"), None)
     if first is None:
         return [{"role": "user", "content": "\n\n".join(instructions)}, *others]
     merged = {"role": "user", "content": "\n\n".join([*instructions, others[first]["content"]])}

@@ -61,10 +61,10 @@ class Tally:
     @property
     def cost(self) -> RequestCost:
         """The cost of all requests together."""
-        costs = [one.cost for one in self.paid]
+        costs = [request.cost for request in self.paid]
         return RequestCost(
-            sum(one.prompt_tokens for one in costs), sum(one.new_tokens for one in costs),
-            sum(one.dollars for one in costs), all(one.counted for one in costs),
+            sum(cost.prompt_tokens for cost in costs), sum(cost.new_tokens for cost in costs),
+            sum(cost.dollars for cost in costs), all(cost.counted for cost in costs),
         )  # fmt: skip
 
 

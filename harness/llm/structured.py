@@ -119,8 +119,8 @@ def _mended(text: str, start: int, error: json.JSONDecodeError) -> Mended | None
 
 
 def _opening(text: str, at: int) -> int | None:
-    found = _BRACKET.search(text, at)
-    return found.start() if found else None
+    bracket = _BRACKET.search(text, at)
+    return bracket.start() if bracket else None
 
 
 def _fault(error: ValueError, text: str, start: int) -> str:
@@ -162,7 +162,7 @@ def _checked(value: Any, schema: type[BaseModel]) -> Any:
         made = schema.model_validate(value)
         _compare(value, made, "")
     except ValidationError as error:
-        raise ValueError("; ".join(_complaint(one) for one in error.errors()[:COMPLAINTS])) from None
+        raise ValueError("; ".join(_complaint(detail) for detail in error.errors()[:COMPLAINTS])) from None
     except UnicodeEncodeError:
         raise ValueError("a text holds half of a surrogate pair") from None
     except ValueError:
@@ -243,11 +243,13 @@ def response_format(schema: type[BaseModel]) -> dict[str, Any] | None:
 def _open(json_schema: Any) -> bool:
     """Whether an object of a schema may have keys that the schema does not name."""
     if isinstance(json_schema, list):
-        return any(_open(one) for one in json_schema)
+        return any(_open(inner) for inner in json_schema)
     if not isinstance(json_schema, dict):
         return False
     unnamed = json_schema.get("type") == "object" and "properties" not in json_schema
-    return unnamed or bool(json_schema.get("additionalProperties")) or any(_open(one) for one in json_schema.values())
+    return (
+        unnamed or bool(json_schema.get("additionalProperties")) or any(_open(inner) for inner in json_schema.values())
+    )
 
 
 def repair_messages(

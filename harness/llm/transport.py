@@ -71,7 +71,9 @@ class EndpointClient:
         name = llm.api_key_env
         if not self.where:
             return "base_url is not a valid URL", "write it as http://host:port/v1"
-        lacking = [one for one in variables([llm.headers, llm.parameters, llm.extra_body]) if not os.environ.get(one)]
+        lacking = [
+            name for name in variables([llm.headers, llm.parameters, llm.extra_body]) if not os.environ.get(name)
+        ]
         if lacking:
             return f"the environment variable {lacking[0]} is not set, which the suite sends to {self.where}", (
                 f"export {lacking[0]}=..., or leave it out of headers, query and extra_body"

@@ -63,8 +63,8 @@ def _loaded(root: Path, role: Role, tensors: Mapping[str, Tensor]) -> tuple[str,
     with torch.device("meta"):
         kind = type(_auto_class(role, config).from_config(config, trust_remote_code=False))
     state = {
-        name: torch.empty(one.shape, dtype=getattr(torch, DTYPES.get(one.dtype, "float32")), device="meta")
-        for name, one in tensors.items()
+        name: torch.empty(tensor.shape, dtype=getattr(torch, DTYPES.get(tensor.dtype, "float32")), device="meta")
+        for name, tensor in tensors.items()
     }
     _, info = kind.from_pretrained(
         None, config=config, state_dict=state, output_loading_info=True, device_map="meta", dtype="float32",

@@ -211,7 +211,7 @@ class ChatTemplate:
 
     def _specials(self) -> list[int]:
         added = getattr(self.tokenizer, "added_tokens_decoder", {})
-        return [token for token, one in added.items() if getattr(one, "special", False)]
+        return [token for token, added_token in added.items() if getattr(added_token, "special", False)]
 
     def _string(self, token: int) -> str:
         return str(self.tokenizer.convert_ids_to_tokens(token))
@@ -245,7 +245,7 @@ def template_text(tokenizer: Any) -> str:
     """
     template = getattr(tokenizer, "chat_template", None) or _beside(getattr(tokenizer, "name_or_path", ""))
     if isinstance(template, list):
-        template = {str(one["name"]): one["template"] for one in template}
+        template = {str(entry["name"]): entry["template"] for entry in template}
     if isinstance(template, dict):
         chosen = template.get("default") or (next(iter(template.values())) if len(template) == 1 else None)
         if chosen is None and template:

@@ -72,7 +72,7 @@ def weights(files: ModelFolder) -> Iterator[Problem]:
             what = f"the weights of its module {module.folder.name} are missing"
             yield Problem(where, what, "download or save the model again")
     quantized = files.config.get("quantization_config")
-    whole = [one for one in tensors.values() if one.dtype in DTYPES]
+    whole = [tensor for tensor in tensors.values() if tensor.dtype in DTYPES]
     if quantized or len(whole) * 2 < len(tensors):
         how = quantized.get("quant_method", "") if isinstance(quantized, Mapping) else ""
         what = f"its weights are quantized{f' ({how})' if how else ''}, which is not supported"

@@ -141,7 +141,11 @@ class ModelFolder:
         # T5 keeps a number under this name that bounds nothing: its positions are relative.
         names = LENGTHS if self.kind not in ("t5", "mt5", "umt5") else LENGTHS[:1]
         rows = [_count(config.get(name)) for name in names]
-        rows += [one.shape[0] for name, one in self.tensors.items() if name.endswith(POSITIONS) and len(one.shape) == 2]
+        rows += [
+            tensor.shape[0]
+            for name, tensor in self.tensors.items()
+            if name.endswith(POSITIONS) and len(tensor.shape) == 2
+        ]
         limits_found = [count for count in rows if count is not None]
         if not limits_found:
             return None

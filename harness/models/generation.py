@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 from harness.models import thoughts
 from harness.models.chat_templates import ChatTemplate, Turn
+from harness.models.decoding import choose, end_tokens, left_padded
 from harness.values.records import Progress
 
 LONGEST_PIECE = 8
@@ -90,7 +90,7 @@ def shared_prefix_length(coded: Sequence[list[int]]) -> int:
         return 0
     first, last = min(coded), max(coded)
     alike = next((place for place, (one, other) in enumerate(zip(first, last, strict=False)) if one != other), None)
-    return max(min(len(first) if alike is None else alike, *(len(one) - 1 for one in coded)), 0)
+    return max(min(len(first) if alike is None else alike, *(len(tokens) - 1 for tokens in coded)), 0)
 
 
 class PromptPrefix:
@@ -153,12 +153,9 @@ def write(
     texts = [suffix for suffix in suffixes if isinstance(suffix, str)]
     coded = tokenize(tokenizer, texts) or [suffix for suffix in suffixes if not isinstance(suffix, str)]
     _check_window(model, len(prefix.tokens) + max(map(len, coded), default=0) + sampling.max_new_tokens)
-    jobs: dict[tuple[Any, ...], list[int]] = {}
-    for number, suffix in enumerate(coded):
-        jobs.setdefault((tuple(suffix), 0 if sampling.temperature == 0 else number), []).append(number)
-    order = sorted(jobs.values(), key=lambda numbers: (-len(coded[numbers[0]]), numbers[0]))
+    order = _longest_first(coded, merge=sampling.temperature == 0)
     rng = torch.Generator().manual_seed(sampling.seed)
-    ends = _end_tokens(model, tokenizer, sampling.one_line) | (rules.ends if rules else frozenset())
+    ends = end_tokens(model, tokenizer, sampling.one_line) | (rules.ends if rules else frozenset())
     over = _over(tokenizer, rules)
     written: dict[int, GeneratedText] = {}
     with torch.inference_mode():
@@ -166,34 +163,45 @@ def write(
             batch = order[start : start + sampling.batch_size]
             rows, cut_off = _continue(prefix, [coded[numbers[0]] for numbers in batch], sampling, ends, rng, over)
             for place, (numbers, tokens) in enumerate(zip(batch, rows, strict=True)):
-                found = _parted(tokenizer, tokens, rules)
+                split = _split_thoughts(tokenizer, tokens, rules)
                 size = len(prefix.tokens) + len(coded[numbers[0]])
-                one = GeneratedText(found.answer, size, len(tokens), place in cut_off, found.thought, found.open)
-                written.update(dict.fromkeys(numbers, one))
+                generated = GeneratedText(split.answer, size, len(tokens), place in cut_off, split.thought, split.open)
+                written.update(dict.fromkeys(numbers, generated))
             progress(len(written), len(suffixes))
     return [written[number] for number in range(len(suffixes))]
 
 
-def _parted(tokenizer: Any, tokens: Sequence[int], rules: StopRules | None) -> thoughts.SplitText:
+def _longest_first(coded: Sequence[list[int]], merge: bool) -> list[list[int]]:
+    """Return the numbers of the prompts, longest first; with `merge`, equal prompts are one entry."""
+    entries: dict[tuple[Any, ...], list[int]] = {}
+    for number, suffix in enumerate(coded):
+        entries.setdefault((tuple(suffix), 0 if merge else number), []).append(number)
+    return sorted(entries.values(), key=lambda numbers: (-len(coded[numbers[0]]), numbers[0]))
+
+
+def _split_thoughts(tokenizer: Any, tokens: Sequence[int], rules: StopRules | None) -> thoughts.SplitText:
     """Decode new tokens and split off thoughts; their marks may be special tokens, which plain decoding drops."""
     plain = str(tokenizer.decode(tokens, skip_special_tokens=True))
     if rules is None:
         return thoughts.SplitText(plain.strip())
     special = _specials(tokenizer) & set(tokens)
     with_marks = str(tokenizer.decode(tokens, skip_special_tokens=False)) if special else plain
-    found = thoughts.split_thoughts(with_marks, rules.opening)
-    answer = found.answer
-    if not found.thought and not found.open:
+    split = thoughts.split_thoughts(with_marks, rules.opening)
+    answer = split.answer
+    if not split.thought and not split.open:
         answer = plain
     else:
         for mark in tokenizer.convert_ids_to_tokens(sorted(special)):
             answer = answer.replace(mark, "")
-    return found._replace(answer=before_stop(answer, rules.stop))
+    return split._replace(answer=before_stop(answer, rules.stop))
 
 
 def _specials(tokenizer: Any) -> set[int]:
     added = getattr(tokenizer, "added_tokens_decoder", {})
-    return {*tokenizer.all_special_ids, *(token for token, one in added.items() if getattr(one, "special", False))}
+    return {
+        *tokenizer.all_special_ids,
+        *(token for token, added_token in added.items() if getattr(added_token, "special", False)),
+    }
 
 
 def _over(tokenizer: Any, rules: StopRules | None) -> Callable[[list[int]], bool]:
@@ -201,17 +209,17 @@ def _over(tokenizer: Any, rules: StopRules | None) -> Callable[[list[int]], bool
     if rules is None or not rules.stop:
         return lambda tokens: False
     stop = rules.stop
-    window = max(len(one.encode()) for one in stop) + LONGEST_PIECE
+    window = max(len(string.encode()) for string in stop) + LONGEST_PIECE
 
     def over(tokens: list[int]) -> bool:
         # A stop string may be spread over tokens: the last ones are looked at first, as all would take long.
         end = str(tokenizer.decode(tokens[-window:], skip_special_tokens=True))
-        if not any(one in end for one in stop):
+        if not any(string in end for string in stop):
             return False
-        answer = _parted(tokenizer, tokens, rules._replace(stop=())).answer
+        answer = _split_thoughts(tokenizer, tokens, rules._replace(stop=())).answer
         # Space at the end was taken off, and may be what is looked for.
         whole = answer + end[len(end.rstrip()) :] if answer else ""
-        return any(one in whole for one in stop)
+        return any(string in whole for string in stop)
 
     return over
 
@@ -221,20 +229,6 @@ def _check_window(model: Any, longest: int) -> None:
     window = getattr(config, "max_position_embeddings", None)
     if window is not None and longest > window:
         raise ValueError(f"a prompt of {longest} tokens does not fit the model's window of {window}; pass shorter text")
-
-
-def _end_tokens(model: Any, tokenizer: Any, one_line: bool) -> set[int]:
-    """Return the ids of tokens that end a text: the model's own, and for `one_line` all that hold a line break."""
-    own = model.generation_config.eos_token_id
-    ends = set(own) if isinstance(own, list) else {own, tokenizer.eos_token_id} - {None}
-    return ends | _line_breaks(tokenizer) if one_line else ends
-
-
-@lru_cache(maxsize=4)
-def _line_breaks(tokenizer: Any) -> frozenset[int]:
-    """Return the ids of tokens that hold a line break, found once in the whole vocabulary."""
-    pieces = tokenizer.batch_decode([[token] for token in range(len(tokenizer))])
-    return frozenset(token for token, piece in enumerate(pieces) if "\n" in piece)
 
 
 def _continue(
@@ -251,24 +245,21 @@ def _continue(
     """
     import torch
 
-    model, size = prefix.model, len(prefix.tokens)
-    width = max(map(len, suffixes))
-    ids = torch.tensor([[0] * (width - len(suffix)) + suffix for suffix in suffixes], device=model.device)
-    real = torch.tensor([[0] * (width - len(suffix)) + [1] * len(suffix) for suffix in suffixes], device=model.device)
-    mask = torch.cat([torch.ones(len(suffixes), size, dtype=real.dtype, device=model.device), real], dim=1)
+    model = prefix.model
+    ids, mask = left_padded(suffixes, len(prefix.tokens), model.device)
     cache = copy.deepcopy(prefix.cache)
     if cache is not None:
         cache.batch_repeat_interleave(len(suffixes))
     rows: list[list[int]] = [[] for _ in suffixes]
     live = list(range(len(suffixes)))
-    positions = (mask.cumsum(dim=1) - 1).clamp(min=0)[:, size:]
+    positions = (mask.cumsum(dim=1) - 1).clamp(min=0)[:, len(prefix.tokens) :]
     for _ in range(sampling.max_new_tokens):
         output = model(
             input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True,
             logits_to_keep=1,
         )  # fmt: skip
         cache = output.past_key_values
-        tokens = _choose(output.logits[:, -1].float(), sampling.temperature, rng)
+        tokens = choose(output.logits[:, -1].float(), sampling.temperature, rng)
         unfinished = [place for place, token in enumerate(tokens) if token not in ends]
         for place in unfinished:
             rows[live[place]].append(tokens[place])
@@ -285,15 +276,3 @@ def _continue(
         mask = torch.cat([mask, torch.ones_like(mask[:, :1])], dim=1)
         positions = positions[:, -1:] + 1
     return rows, set(live)
-
-
-def _choose(logits: Any, temperature: float, rng: Any) -> list[int]:
-    import torch
-
-    if temperature == 0:
-        chosen = logits.argmax(dim=-1)
-    else:
-        weights = torch.softmax(logits / temperature, dim=-1).cpu()
-        chosen = torch.multinomial(weights, 1, generator=rng).squeeze(-1)
-    tokens: list[int] = chosen.tolist()
-    return tokens

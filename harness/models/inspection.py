@@ -108,7 +108,9 @@ def inspect(folder: Path, role: Role, deep: bool = False, headless_ok: bool = Fa
 def head_scores(folder: Path) -> int | None:
     """Return how many scores the head of a classifier gives for a text; None if there is no head."""
     tensors = ModelFolder(folder).tensors
-    return next((one.shape[0] for name, one in tensors.items() if HEAD_OUTPUT.search(name) and one.shape), None)
+    return next(
+        (tensor.shape[0] for name, tensor in tensors.items() if HEAD_OUTPUT.search(name) and tensor.shape), None
+    )
 
 
 def trained_head(folder: Path) -> bool:
@@ -122,7 +124,7 @@ def _inspected(files: ModelFolder, role: Role) -> Inspection:
     problems = refusals(files, role)
     if problems:
         return Inspection(folder, role, files.kind, problems=tuple(problems))
-    stored = [one.dtype for one in files.tensors.values() if len(one.shape) > 1]
+    stored = [tensor.dtype for tensor in files.tensors.values() if len(tensor.shape) > 1]
     inspection = Inspection(
         folder,
         role,
@@ -143,7 +145,7 @@ def _bi_encoder(files: ModelFolder, inspection: Inspection) -> Inspection:
     try:
         configured = configured_prompts(files.saved)
     except ValueError as error:
-        problems.append(Problem(where, f"config_sentence_transformers.json: {error}", "mend it"))
+        problems.append(Problem(where, f"config_sentence_transformers.json: {error}", "correct it"))
         configured = ConfiguredPrompts(EncoderPrompts())
     if configured.others and not configured.prompts.query:
         remarks.append(

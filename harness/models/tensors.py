@@ -52,17 +52,17 @@ def read_header(file: Path) -> list[Tensor]:
         begin = 8 + length
         tensors = [
             Tensor(
-                file, name, str(one["dtype"]), tuple(one["shape"]),
-                begin + one["data_offsets"][0], begin + one["data_offsets"][1],
+                file, name, str(entry["dtype"]), tuple(entry["shape"]),
+                begin + entry["data_offsets"][0], begin + entry["data_offsets"][1],
             )
-            for name, one in header.items() if name != "__metadata__"
+            for name, entry in header.items() if name != "__metadata__"
         ]  # fmt: skip
     except (ValueError, KeyError, TypeError, AttributeError, IndexError):
         what = (
             "is empty" if size == 0 else "is a Git LFS pointer, not the weights" if _is_pointer(file) else "is damaged"
         )
         raise ConfigError(Problem(str(file), what, AGAIN)) from None
-    if tensors and max(one.end for one in tensors) != size:
+    if tensors and max(tensor.end for tensor in tensors) != size:
         raise ConfigError(Problem(str(file), "is cut short: some of its weights are missing", AGAIN))
     return tensors
 
@@ -96,7 +96,7 @@ def files_of(folder: Path) -> list[Path]:
 
 def tensors_of(folder: Path) -> dict[str, Tensor]:
     """Return the tensors of a folder of weights by name; raises ConfigError for files that are damaged or missing."""
-    return {one.name: one for file in files_of(folder) for one in read_header(file)}
+    return {tensor.name: tensor for file in files_of(folder) for tensor in read_header(file)}
 
 
 def not_finite(tensors: Iterable[Tensor]) -> str | None:
@@ -127,9 +127,9 @@ def weights_digest(folder: Path) -> str:
     Prefixes that one way of saving adds (``model.``) make no difference.
     """
     parts = sorted(
-        (one.name.removeprefix("model."), _digest(one))
+        (tensor.name.removeprefix("model."), _digest(tensor))
         for path in folder.rglob("*.safetensors")
-        for one in read_header(path)
+        for tensor in read_header(path)
     )
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 

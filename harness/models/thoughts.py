@@ -107,7 +107,7 @@ def split_thoughts(text: str, opening: str = "") -> SplitText:
 def begun_by(prompt: str) -> str:
     """Return the opening mark of a thought at the end of a prompt, before white space; empty if there is none."""
     end = len(prompt.rstrip())
-    mark = next((one for one in _marks(prompt) if one.opens and one.end == end), None)
+    mark = next((mark for mark in _marks(prompt) if mark.opens and mark.end == end), None)
     return prompt[mark.start : mark.end] if mark is not None else ""
 
 
@@ -143,8 +143,8 @@ def _marks(text: str) -> Iterator[_Mark]:
         for match in _TAG.finditer(text)
     ]
     for number, (opens, closes) in enumerate(_OTHERS):
-        marks += [_Mark(str(number), True, one.start(), one.end()) for one in opens.finditer(text)]
-        marks += [_Mark(str(number), False, one.start(), one.end()) for one in closes.finditer(text)]
+        marks += [_Mark(str(number), True, match.start(), match.end()) for match in opens.finditer(text)]
+        marks += [_Mark(str(number), False, match.start(), match.end()) for match in closes.finditer(text)]
     yield from sorted(marks, key=lambda mark: mark.start)
 
 
@@ -157,7 +157,7 @@ def _channels(text: str) -> SplitText | None:
     """Split the channels of gpt-oss ("harmony"), with or without their marks; None if there are none."""
     marks = list(_CHANNEL.finditer(text))
     if marks and text[: marks[0].start()].replace("<|start|>assistant", "").strip() == "":
-        bodies = [(one["name"], _CHANNEL_END.split(text[one.end() :], maxsplit=1)[0].strip()) for one in marks]
+        bodies = [(match["name"], _CHANNEL_END.split(text[match.end() :], maxsplit=1)[0].strip()) for match in marks]
         finals = [body for name, body in bodies if name == "final"]
         thought = "\n".join(body for name, body in bodies if name != "final")
         return SplitText(finals[-1], thought) if finals else SplitText("", thought or text.strip(), True)

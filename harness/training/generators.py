@@ -161,34 +161,17 @@ def trainer_of(
 ) -> Any:
     """Return TRL's trainer over the examples in the given order; each step is computed in `parts` micro-batches."""
     from datasets import Dataset
-    from trl import SFTConfig
 
-    # transformers gave the setting another name on its way through version 5.
-    fields = SFTConfig.__dataclass_fields__
-    checkpointing = "activation_checkpointing" if "activation_checkpointing" in fields else "gradient_checkpointing"
     rows = [
-        {"input_ids": one.prompt + one.completion, "labels": [IGNORED] * len(one.prompt) + one.completion}
-        for one in examples
+        {
+            "input_ids": example.prompt + example.completion,
+            "labels": [IGNORED] * len(example.prompt) + example.completion,
+        }
+        for example in examples
     ]
-    arguments = SFTConfig(
-        output_dir=scratch,
-        num_train_epochs=1,
-        per_device_train_batch_size=recipe.batch_size // parts,
-        gradient_accumulation_steps=parts,
-        learning_rate=recipe.learning_rate,
-        warmup_steps=warmup_steps(math.ceil(len(examples) / recipe.batch_size), recipe.warmup),
-        lr_scheduler_type="linear",
-        weight_decay=0.0,
-        optim=OPTIMIZERS[optimizer_of(recipe)],
-        max_length=None,
-        train_sampling_strategy="sequential",
-        logging_nan_inf_filter=False,
-        **{checkpointing: torch_device() == "cuda"},
-        **quiet_arguments(seed),
-    )
     trainer = _trainer_class()(
         model=model,
-        args=arguments,
+        args=_arguments(len(examples), recipe, seed, parts, scratch),
         train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer,
         peft_config=adapter_settings(recipe),
@@ -198,6 +181,33 @@ def trainer_of(
         if weights.requires_grad:
             weights.data = weights.data.float()
     return trainer
+
+
+def _arguments(examples: int, recipe: GeneratorRecipe, seed: int, parts: int, scratch: str) -> Any:
+    """Return the arguments of one pass over the examples, which hold every epoch."""
+    from trl import SFTConfig
+
+    # transformers renamed the setting in version 5.
+    fields = SFTConfig.__dataclass_fields__
+    checkpointing = "activation_checkpointing" if "activation_checkpointing" in fields else "gradient_checkpointing"
+    return SFTConfig(
+        output_dir=scratch,
+        num_train_epochs=1,
+        per_device_train_batch_size=recipe.batch_size // parts,
+        gradient_accumulation_steps=parts,
+        learning_rate=recipe.learning_rate,
+        warmup_steps=warmup_steps(math.ceil(examples / recipe.batch_size), recipe.warmup),
+        lr_scheduler_type="linear",
+        weight_decay=0.0,
+        optim=OPTIMIZERS[optimizer_of(recipe)],
+        max_length=None,
+        # The order of the examples is that of `training_order`.
+        train_sampling_strategy="sequential",
+        # A loss that is NaN must be seen, as it ends the training.
+        logging_nan_inf_filter=False,
+        **{checkpointing: torch_device() == "cuda"},
+        **quiet_arguments(seed),
+    )
 
 
 def _trainer_class() -> Any:
@@ -255,7 +265,7 @@ def _train(
     adapted = trainer.model.eval()
     notes = {
         **loss_notes(losses),
-        "trainable parameters": sum(one.numel() for one in adapted.parameters() if one.requires_grad),
+        "trainable parameters": sum(weights.numel() for weights in adapted.parameters() if weights.requires_grad),
         "tokens a second": round(sum(map(len, examples)) / seconds),
     }
     return TunedGenerator(adapted, losses, notes)

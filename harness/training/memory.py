@@ -33,5 +33,5 @@ def until_it_fits(train: Callable[[int], Any], batch_size: int) -> Fitted:
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
             continue
-        short = {"out of GPU memory": f"{batch_size} at a time were too many, trained {micro_batch} at a time"}
+        short = {"out of GPU memory": f"a micro-batch of {batch_size} did not fit, trained with {micro_batch}"}
         return Fitted(value, micro_batch, short if micro_batch < batch_size else {})

@@ -66,36 +66,13 @@ def train(
     Uses the global generators of the libraries: call it inside of `stages.common.seeded`.
     """
     from datasets import Dataset
-    from sentence_transformers.cross_encoder import CrossEncoderTrainer, CrossEncoderTrainingArguments
 
-    sizes, listwise = batching(lists, recipe, micro_batch), recipe.recipe == "listwise"
+    sizes = batching(lists, recipe, micro_batch)
     checkpoints = Checkpoints(model, sizes.steps, recipe.checkpoints, measure, recipe.patience)
     with tempfile.TemporaryDirectory() as scratch:
-        arguments = CrossEncoderTrainingArguments(
-            output_dir=scratch,
-            num_train_epochs=recipe.epochs,
-            per_device_train_batch_size=sizes.at_once,
-            gradient_accumulation_steps=sizes.parts,
-            learning_rate=recipe.learning_rate,
-            warmup_steps=warmup_steps(sizes.steps, recipe.warmup),
-            lr_scheduler_type="linear",
-            weight_decay=0.0,
-            # The prompt that scoring puts before the texts, if the model has one.
-            prompts=model.prompts.get(model.default_prompt_name),
-            **quiet_arguments(seed),
-        )
-        trained_on = 0
-
-        class Counting(CrossEncoderTrainer):  # type: ignore[misc]
-            def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
-                nonlocal trained_on
-                labels = inputs["label"]
-                trained_on += sum(map(len, labels)) if listwise else len(labels)
-                return super().compute_loss(model, inputs, *args, **kwargs)
-
-        trainer = Counting(
+        trainer = _trainer_class(recipe.recipe == "listwise")(
             model=model,
-            args=arguments,
+            args=_arguments(model, recipe, sizes, seed, scratch),
             train_dataset=Dataset.from_dict(training_columns(lists, recipe)),
             loss=_loss(model, recipe),
         )
@@ -103,7 +80,40 @@ def train(
         trainer.train()
     checkpoints.restore()
     early = {"stopped early": f"after {len(losses)} of {sizes.steps} steps"} if len(losses) < sizes.steps else {}
-    return TrainingResult(losses, {**checkpoints.notes(), **early}, trained_on)
+    return TrainingResult(losses, {**checkpoints.notes(), **early}, trainer.pairs)
+
+
+def _arguments(model: Any, recipe: RerankerRecipe, sizes: Batching, seed: int, scratch: str) -> Any:
+    from sentence_transformers.cross_encoder import CrossEncoderTrainingArguments
+
+    return CrossEncoderTrainingArguments(
+        output_dir=scratch,
+        num_train_epochs=recipe.epochs,
+        per_device_train_batch_size=sizes.at_once,
+        gradient_accumulation_steps=sizes.parts,
+        learning_rate=recipe.learning_rate,
+        warmup_steps=warmup_steps(sizes.steps, recipe.warmup),
+        lr_scheduler_type="linear",
+        weight_decay=0.0,
+        # The prompt that scoring puts before the texts, if the model has one.
+        prompts=model.prompts.get(model.default_prompt_name),
+        **quiet_arguments(seed),
+    )
+
+
+def _trainer_class(listwise: bool) -> Any:
+    """Return sentence-transformers' trainer, which counts in `pairs` what it was trained on."""
+    from sentence_transformers.cross_encoder import CrossEncoderTrainer
+
+    class CountingTrainer(CrossEncoderTrainer):  # type: ignore[misc]
+        pairs = 0
+
+        def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+            labels = inputs["label"]
+            self.pairs += sum(map(len, labels)) if listwise else len(labels)
+            return super().compute_loss(model, inputs, *args, **kwargs)
+
+    return CountingTrainer
 
 
 def training_columns(lists: Sequence[GradedPassages], recipe: RerankerRecipe) -> dict[str, list[Any]]:

@@ -217,7 +217,9 @@ def _collator(model: Any, task: Task, micro_batch: int) -> Any:
         def __call__(self, features: list[dict[str, Any]]) -> dict[str, Any]:
             numbers = [row["label"] for row in features]
             batch: dict[str, Any] = {}
-            for role, texts in zip(EncoderPrompts._fields, texts_of([task.rows[one] for one in numbers]), strict=True):
+            for role, texts in zip(
+                EncoderPrompts._fields, texts_of([task.rows[number] for number in numbers]), strict=True
+            ):
                 size = part if part and recipe.recipe == "mnrl" else len(texts)
                 for start in range(0, len(texts), size):
                     tokens = model.preprocess(texts[start : start + size], prompt=getattr(prompts, role) or None)
