@@ -108,7 +108,7 @@ def test_every_template_works_from_doctor_to_tuned_answers(
     suite = _suite(tmp_path / "suite.yaml")
     assert list(requirements._unprompted(suite, set())) == []
     notes = [said for _, said in requirements.prompt_notes(suite)]
-    assert any("takes no system turn" in said for said in notes) == (name in chatty.IN_USER_TURN)
+    assert any("has no system turn" in said for said in notes) == (name in chatty.IN_USER_TURN)
     assert any("26 July 2024" in said for said in notes) == (name == "llama3")
     assert any("thinks by default" in said for said in notes) == (name == "qwen3")
     assert any("closed at once" in said for said in notes) == (name == "r1")
@@ -254,13 +254,13 @@ def test_the_switch_is_known_under_the_names_that_templates_use(name: str) -> No
 @pytest.mark.parametrize(
     ("template", "said"),
     [
-        (None, "has no chat template: a base model"),
-        ("{{ raise_exception('no chats here') }}", r"takes no conversation .* \(no chats here\)"),
+        (None, "has no chat template: it is a base model"),
+        ("{{ raise_exception('no chats here') }}", r"cannot render a conversation .* \(no chats here\)"),
         ("{% for m in messages %}{{ m.role }}{% endfor %}", "it leaves texts out"),
         ("{% for m in messages %}{{ m.content | upper }}{% endfor %}", "it leaves texts out"),
         ("{% for m in messages %}{{ m.content | e }}{% endfor %}", "leaves out the instruction, or changes it"),
         (chatty.CHATML + "{{ range(99999) | random }}{{ range(99999) | random }}", "another text each time"),
-        ("{% for m in messages %}{{ m.content }}", "takes no conversation"),
+        ("{% for m in messages %}{{ m.content }}", "cannot render a conversation"),
         ({"rag": chatty.CHATML, "tool_use": chatty.CHATML}, "has chat templates 'rag', 'tool_use' and none named"),
     ],
 )
@@ -283,8 +283,8 @@ def test_doctor_and_run_refuse_a_base_model_with_the_same_sentence(tmp_path: Pat
         benchmark.run(tmp_path / "suite.yaml", tmp_path / "store")
     sentence = str(caught.value)
     assert sentence == (
-        f"pipeline.generator.model: {str(model)!r}: has no chat template: a base model, not one that was taught to "
-        "answer; name its instruct version, or put a chat_template.jinja beside its tokenizer"
+        f"pipeline.generator.model: {str(model)!r}: has no chat template: it is a base model, not an instruct "
+        "model; name its instruct version, or put a chat_template.jinja beside its tokenizer"
     )
     fine, said = doctor(tmp_path / "suite.yaml", tmp_path)
     assert not fine

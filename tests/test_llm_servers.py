@@ -397,7 +397,7 @@ def test_a_deployment_at_azure_that_is_not_found_is_told_as_such(key: str, tmp_p
         lacking = str(preflight.check("judge", services_of(role_at(server, "/openai/deployments/gpt"), tmp_path)))
     assert "check that the deployment exists" in said
     assert "api-version" in lacking
-    assert "wants the version of its API" in lacking
+    assert "which needs an API version" in lacking
 
 
 def test_everything_that_a_suite_sets_is_sent(key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
