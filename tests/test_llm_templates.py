@@ -56,7 +56,7 @@ def test_a_file_that_cannot_be_read_is_named_in_one_sentence(tmp_path: Path) -> 
     with pytest.raises(ConfigError, match=r"llm\.prompts\.label: .*missing\.txt.*No such file.*; correct its path"):
         load("label", tmp_path / "missing.txt")
     (tmp_path / "latin.txt").write_bytes(b"caf\xe9")
-    with pytest.raises(ConfigError, match="is no text in UTF-8"):
+    with pytest.raises(ConfigError, match="is not UTF-8 text"):
         load("label", tmp_path / "latin.txt")
 
 

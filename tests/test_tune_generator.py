@@ -284,7 +284,7 @@ def test_a_shortage_of_gpu_memory_halves_what_is_in_memory_and_is_said(
             raise torch.OutOfMemoryError
         return real(*arguments)
 
-    monkeypatch.setattr(generators, "AT_A_TIME_ON_CPU", 4)
+    monkeypatch.setattr(generators, "MICRO_BATCH_ON_CPU", 4)
     monkeypatch.setattr(generators, "_train", short_of_memory)
     with common.seeded(0):
         done = tune(lambda: load_base(inputs["model"], QUICK), tokenizer, examples, QUICK, 0, silent)
@@ -304,7 +304,7 @@ def test_a_loss_that_is_no_number_ends_the_training(inputs: dict[str, Path], loa
     tokenizer, ends, _ = loaded
     with (
         common.seeded(0),
-        pytest.raises(ValueError, match=r"ceased to be a number; lower recipes\.generator\.learning_rate"),
+        pytest.raises(ValueError, match=r"became NaN or infinite; lower recipes\.generator\.learning_rate"),
     ):
         tune(broken, tokenizer, examples_of(ROWS, CORPUS, SHOWN, tokenizer, ends), QUICK, 0, silent)
 
