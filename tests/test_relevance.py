@@ -139,7 +139,7 @@ def test_a_cross_encoder_gives_shares_that_do_not_depend_on_the_order(tmp_path: 
 
 
 def test_a_cross_encoder_without_a_head_judges_nothing(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no cross-encoder with a trained head"):
+    with pytest.raises(ConfigError, match="has no trained head"):
         by_cross_encoder(tiny.bi_encoder(tmp_path, WORDS), PAIRS, 64)
 
 
