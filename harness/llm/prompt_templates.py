@@ -115,8 +115,10 @@ def shorten(text: str, tokens: int) -> str:
 
     The tokenizer of an endpoint is not known here.
     """
-    if _DENSE.search(text):
-        return _shorten_dense(text, tokens)
+    return _shorten_dense(text, tokens) if _DENSE.search(text) else _shorten_words(text, tokens)
+
+
+def _shorten_words(text: str, tokens: int) -> str:
     most = int(tokens * WORDS_A_TOKEN)
     for number, word in enumerate(re.finditer(r"\S+", text)):
         if number == most:
@@ -134,7 +136,8 @@ def _shorten_dense(text: str, tokens: int) -> str:
     ]
     # The estimate grows with the beginning of a text, so that the longest one that fits can be bisected.
     fitting = bisect_right(ends, tokens, key=lambda end: rough_tokens(text[:end]))
-    return text[: ends[fitting - 1]] if fitting else ""
+    beginning = text[: ends[fitting - 1]] if fitting else ""
+    return beginning if _DENSE.search(beginning) else _shorten_words(beginning, tokens)
 
 
 def rough_tokens(text: str) -> int:
