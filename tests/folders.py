@@ -238,22 +238,22 @@ GOOD: dict[str, Callable[[Path], Path]] = {
 BAD: dict[str, tuple[Callable[[Path], Path], str]] = {
     "own code, known type": (
         lambda folder: own_code(bert(folder), "bert"),
-        "needs code that comes with it (configuration_x.XConfig), which is never run here",
+        "needs code that ships with it (configuration_x.XConfig), which is never run",
     ),
     "own code, unknown type": (
         lambda folder: own_code(bert(folder), "grommet_bert"),
-        "needs code that comes with it (configuration_x.XConfig), which is never run here",
+        "needs code that ships with it (configuration_x.XConfig), which is never run",
     ),
     "a module of its own": (
         lambda folder: edited(
             bert(folder), "modules.json",
             lambda rows: [{**rows[0], "type": "custom_st.Transformer"}, *rows[1:]],
         ),
-        "needs code that comes with it (custom_st.Transformer), which is never run here",
+        "needs code that ships with it (custom_st.Transformer), which is never run",
     ),
     "unknown type": (
         lambda folder: edited(bert(folder), "config.json", lambda config: {**config, "model_type": "grommet_bert"}),
-        "transformers cannot make a bi-encoder of it",
+        "transformers cannot load it as a bi-encoder",
     ),
     "lost weights": (
         lambda folder: renamed(bert(folder), lambda name: f"student.encoder_q.{name}"),
@@ -272,14 +272,14 @@ BAD: dict[str, tuple[Callable[[Path], Path], str]] = {
     ),
     "another width in the configuration": (
         lambda folder: edited(bert(folder), "config.json", lambda config: {**config, "intermediate_size": 32}),
-        "has another shape than config.json says",
+        "has a different shape from config.json",
     ),
     "pickled": (lambda folder: pickled(bert(folder)), "its weights are pickled (pytorch_model.bin)"),
     "a lost shard": (
         lambda folder: sharded(bert(folder), lose=True),
         "1 of 2 files of weights are missing: model-00002-of-00002.safetensors",
     ),
-    "cut short": (lambda folder: cut_short(bert(folder)), "is cut short: its weights are not all there"),
+    "cut short": (lambda folder: cut_short(bert(folder)), "is cut short: some of its weights are missing"),
     "empty": (lambda folder: emptied(bert(folder)), "model.safetensors: is empty"),
     "no tokenizer": (
         lambda folder: without(bert(folder), "tokenizer.json", "tokenizer_config.json"),
@@ -291,18 +291,18 @@ BAD: dict[str, tuple[Callable[[Path], Path], str]] = {
     ),
     "a sparse encoder": (
         st(lambda config: {**config, "model_type": "SparseEncoder"}),
-        "was saved as a SparseEncoder, which is no bi-encoder",
+        "was saved as a SparseEncoder, not as a bi-encoder",
     ),
     "a router": (
         lambda folder: edited(
             bert(folder), "modules.json",
             lambda rows: [{**rows[0], "type": "sentence_transformers.models.Router"}, *rows[1:]],
         ),
-        "is made of Router, Pooling, and no stage knows how to use that",
+        "is made of Router, Pooling, which is not supported",
     ),
     "a cross-encoder": (
         lambda folder: plain(folder, task="ForSequenceClassification"),
-        "is a classifier or cross-encoder (BertForSequenceClassification), no bi-encoder",
+        "is a classifier or cross-encoder (BertForSequenceClassification), not a bi-encoder",
     ),
     "quantized": (
         lambda folder: edited(

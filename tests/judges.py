@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from harness.llm.asking import Ask, Reply
+from harness.llm.protocol import Ask, Reply
 from harness.llm.scripted import ScriptedChat
 
 MARK = "Now perform the same with the following input\ninput: "

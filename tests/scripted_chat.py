@@ -10,14 +10,14 @@ import pytest
 from pydantic import ValidationError
 
 from harness.errors import LlmStopped
-from harness.llm import Ask, Reply, Spent, templates
+from harness.llm import Ask, Reply, Spent, prompt_templates
 from harness.stages.shared import common
 from harness.stages.shared.remote import Endpoint
 from harness.suite.roles import PromptName
 from harness.suite.spec import Retriever
 from harness.values.records import Document, Progress, Usage
 
-PROMPTS = {name: templates.load(name) for name in get_args(PromptName)}
+PROMPTS = {name: prompt_templates.load(name) for name in get_args(PromptName)}
 ENDPOINT = Endpoint(model="large", temperature=0.0, seed=0, max_tokens=500, prompts=PROMPTS)
 RETRIEVER = Retriever().model_dump()
 CORPUS = {
@@ -59,9 +59,9 @@ class ScriptedChat:
         reply = Reply(str(text), None, "", *cost)
         if isinstance(text, Exception):
             reply = Reply("", None, str(text), *cost)
-        elif ask.form is not None:
+        elif ask.schema is not None:
             try:
-                reply = reply._replace(value=ask.form.model_validate_json(str(text)))
+                reply = reply._replace(value=ask.schema.model_validate_json(str(text)))
             except ValidationError as error:
                 reply = Reply("", None, error.errors()[0]["msg"], *cost)
         self.known |= set() if reply.failure else {ask}

@@ -85,7 +85,7 @@ def test_a_passage_is_cut_alike_wherever_it_is_shown(inputs: dict[str, Path]) ->
 
     tokenizer = AutoTokenizer.from_pretrained(inputs["model"])
     first, second = turns_of(tokenizer, "be short", [], [("what", ["d2", "d3"]), ("is", ["d2"])], CORPUS, 12)
-    (cut,) = generation.cut(tokenizer, [CORPUS["d2"].content], 12)
+    (cut,) = generation.truncate(tokenizer, [CORPUS["d2"].content], 12)
     assert len(cut) < len(CORPUS["d2"].content)
     assert first == [("system", "be short"), ("user", question_turn("what", [cut, "ice"]))]
     assert second == [("system", "be short"), ("user", question_turn("is", [cut]))]

@@ -34,7 +34,7 @@ from harness.judge.agreement import (
 )
 from harness.judge.calibration import Calibration, Terms, calibrate, judge_rows
 from harness.judge.labels import Labelled, read_labels, sample_rows, scale_of
-from harness.llm.asking import Reply
+from harness.llm.protocol import Reply
 from harness.llm.scripted import ScriptedChat
 from harness.report.render.calibration import render
 from harness.scoring import AnswerSettings, Judging, Scored, measurement_settings

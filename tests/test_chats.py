@@ -20,8 +20,8 @@ from harness.cli import main as cli
 from harness.data.formats import load_jsonl, write_jsonl
 from harness.errors import ConfigError
 from harness.models import generation
-from harness.models.chats import ChatTemplate, Turn
-from harness.models.prompting import Prompting, look, told
+from harness.models.chat_templates import ChatTemplate, Turn
+from harness.models.template_checks import ThinkingSettings, template_facts, template_remarks
 from harness.stages import answer as answering
 from harness.stages import tune_generator as tuning
 from harness.stages.instruct import INSTRUCTIONS_FILE
@@ -132,13 +132,13 @@ def test_every_template_works_from_doctor_to_tuned_answers(
 ) -> None:
     chain = ("nine hours", chatty.SPECIAL[1] if name not in MARKS else MARKS[name])
     model = chatty.generator(tmp_path / "model", chatty.TEMPLATES[name], chain)
-    code, told = leave("doctor", write_suite(tmp_path, model, encoder), "--store", tmp_path)
-    assert code == 0, told
-    assert f"{HELD}{IN_THE_USER_TURN if name in chatty.IN_USER_TURN else IN_A_SYSTEM_TURN}" in told
-    assert ("takes no system turn" in told) == (name in chatty.IN_USER_TURN)
-    assert ("26 July 2024" in told) == (name == "llama3")
-    assert ("thinks by default" in told) == (name == "qwen3")
-    assert ("closed at once" in told) == (name == "r1")
+    code, output = leave("doctor", write_suite(tmp_path, model, encoder), "--store", tmp_path)
+    assert code == 0, output
+    assert f"{HELD}{IN_THE_USER_TURN if name in chatty.IN_USER_TURN else IN_A_SYSTEM_TURN}" in output
+    assert ("has no system turn" in output) == (name in chatty.IN_USER_TURN)
+    assert ("26 July 2024" in output) == (name == "llama3")
+    assert ("thinks by default" in output) == (name == "qwen3")
+    assert ("closed at once" in output) == (name == "r1")
 
     inputs, rule = inputs_of(tmp_path, model), Generator(model="tiny", instruction=INSTRUCTION, max_new_tokens=8)
     coder = load_tokenizer(model)[0]
@@ -273,15 +273,15 @@ def test_the_switch_is_known_under_the_names_that_templates_use(name: str) -> No
 
 
 REFUSED: dict[str, tuple[Any, str]] = {
-    "base model": (None, "has no chat template: a base model"),
-    "raises": ("{{ raise_exception('no chats here') }}", r"takes no conversation .* \(no chats here\)"),
+    "base model": (None, "has no chat template: it is a base model"),
+    "raises": ("{{ raise_exception('no chats here') }}", r"cannot render a conversation .* \(no chats here\)"),
     "no texts": ("{% for m in messages %}{{ m.role }}{% endfor %}", "it leaves texts out"),
     "changed texts": ("{% for m in messages %}{{ m.content | upper }}{% endfor %}", "it leaves texts out"),
     "escaped": (
         "{% for m in messages %}{{ m.content | e }}{% endfor %}", "leaves out the instruction, or changes it",
     ),
     "by chance": (chatty.CHATML + "{{ range(99999) | random }}{{ range(99999) | random }}", "another text each time"),
-    "cut off": ("{% for m in messages %}{{ m.content }}", "takes no conversation"),
+    "cut off": ("{% for m in messages %}{{ m.content }}", "cannot render a conversation"),
     "none named": (
         {"rag": chatty.CHATML, "tool_use": chatty.CHATML}, "has chat templates 'rag', 'tool_use' and none named",
     ),
@@ -295,16 +295,16 @@ def test_doctor_and_run_refuse_a_model_that_cannot_be_asked_with_the_same_senten
     template, said = REFUSED[name]
     model = chatty.generator(tmp_path / "model", template)
     with pytest.raises(ConfigError, match=said) as caught:
-        look(model, INSTRUCTION, False)
+        template_facts(model, INSTRUCTION, False)
     (problem,) = caught.value.problems
     assert problem.hint
     suite = write_suite(tmp_path, model, encoder)
     sentence = f"pipeline.generator.model: {str(model)!r}: {problem}"
-    code, told = leave("doctor", suite, "--store", tmp_path)
+    code, output = leave("doctor", suite, "--store", tmp_path)
     assert code == 2
-    assert told.count(" missing ") == 1
-    assert sentence in told
-    assert HELD not in told
+    assert output.count(" missing ") == 1
+    assert sentence in output
+    assert HELD not in output
     assert leave("run", suite, "--store", tmp_path / "store") == (2, f"error: {sentence}\n")
     assert not (tmp_path / "store").exists()
 
@@ -318,17 +318,19 @@ def test_a_template_is_found_wherever_it_lies(kind: str, tmp_path: Path) -> None
         (tmp_path / "chat_template.jinja").write_text(chatty.CHATML, encoding="utf-8")
     if kind == "json":
         (tmp_path / "chat_template.json").write_text(json.dumps({"chat_template": chatty.CHATML}), encoding="utf-8")
-    assert look(tmp_path, INSTRUCTION, False).system == "native"
+    assert template_facts(tmp_path, INSTRUCTION, False).system == "native"
 
 
 def test_what_a_template_does_with_thoughts_is_told_with_what_to_set(tmp_path: Path) -> None:
     chatty.tokenizer(chatty.QWEN3).save_pretrained(tmp_path)
-    rule = Prompting(None, 48, "pipeline.generator")
-    (said,) = told(look(tmp_path, INSTRUCTION, None), rule)
+    rule = ThinkingSettings(None, 48, "pipeline.generator")
+    (said,) = template_remarks(template_facts(tmp_path, INSTRUCTION, None), rule)
     assert "pipeline.generator.max_new_tokens (48) may end it" in said
-    assert list(told(look(tmp_path, INSTRUCTION, None), rule._replace(max_new_tokens=2048))) == []
+    assert list(template_remarks(template_facts(tmp_path, INSTRUCTION, None), rule._replace(max_new_tokens=2048))) == []
     chatty.tokenizer(chatty.CHATML).save_pretrained(tmp_path)
-    (said,) = told(look(tmp_path, INSTRUCTION, True), rule._replace(thinking=True, max_new_tokens=2048))
+    (said,) = template_remarks(
+        template_facts(tmp_path, INSTRUCTION, True), rule._replace(thinking=True, max_new_tokens=2048)
+    )
     assert "no switch for thinking" in said
 
 
@@ -351,8 +353,8 @@ def test_no_text_is_lost_and_a_shared_prefix_is_exact(
     for text, prompt in zip(asked, prompts, strict=True):
         assert squeezed(instruction) in squeezed(prompt)
         assert squeezed(text) in squeezed(prompt)
-    coded = generation.code(coder, prompts)
-    size = generation.shared(coded)
+    coded = generation.tokenize(coder, prompts)
+    size = generation.shared_prefix_length(coded)
     assert all(coder.decode(one[:size] + one[size:]) == prompt for one, prompt in zip(coded, prompts, strict=True))
     assert all(one[:size] == coded[0][:size] for one in coded)
     for turns in conversations:
@@ -428,12 +430,12 @@ def test_a_run_tells_what_was_done_to_prompts_and_answers(tmp_path: Path) -> Non
     (tmp_path / "suite.yaml").write_text(pocket.suite_text(changes), encoding="utf-8")
     done = benchmark.run(tmp_path / "suite.yaml", tmp_path / "store", executor=smallsuite.Here())
     assert done.failed_share == 0
-    told = "\n".join(done.outcome.notes)
-    assert "The chat template of model takes no system turn: the instruction stands in the user turn" in told
+    output = "\n".join(done.outcome.notes)
+    assert "The chat template of model has no system turn: the instruction goes into the user turn" in output
     counts = "untuned 6 of 6, few-shot 6 of 6, answers (seed 0) 6 of 6"
     assert (
         f"Answers were cut at 5 tokens (pipeline.generator.max_new_tokens), and are scored as they stand: {counts}"
-        in told
+        in output
     )
-    assert f"Thoughts were removed from answers before they were scored: {counts}" in told
-    assert f"Nearly all answers of a system are the same ('kelp - and peat': {counts})" in told
+    assert f"Thoughts were removed from answers before they were scored: {counts}" in output
+    assert f"Nearly all answers of a system are the same ('kelp - and peat': {counts})" in output

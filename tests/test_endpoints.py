@@ -187,7 +187,7 @@ def test_a_replay_asks_nobody_and_names_what_is_missing(tmp_path: Path, key: str
     missing = run(path, tmp_path / "empty", replay=True)
     assert missing.failed_share == 1.0
     reasons = {row["reason"] for row in scores_of(missing, "exact_match", "untuned").values()}
-    assert any("no answer is stored to" in reason for reason in reasons)
+    assert any("no answer is cached for" in reason for reason in reasons)
 
 
 def test_a_budget_stops_a_run_that_goes_on_when_it_is_raised(tmp_path: Path, key: str) -> None:

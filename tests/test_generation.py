@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.models import generation
-from harness.models.chats import ChatTemplate
-from harness.models.generation import Chatting, Head, Sampling, Written, write
+from harness.models.chat_templates import ChatTemplate
+from harness.models.generation import Conversations, GeneratedText, PromptPrefix, Sampling, write
 
 WORDS = [f"w{number}" for number in range(150)]
 TEMPLATE = (
@@ -73,13 +73,13 @@ def one_by_one(model: Any, tokenizer: Any, prompt: str, count: int) -> list[int]
     return new[: new.index(3)] if 3 in new else new
 
 
-def expected(model: Any, tokenizer: Any, head: str, tails: list[str], count: int) -> list[Written]:
+def expected(model: Any, tokenizer: Any, head: str, tails: list[str], count: int) -> list[GeneratedText]:
     found = []
     for tail in tails:
         prompt = f"{head} {tail}".strip()
         tokens = one_by_one(model, tokenizer, prompt, count)
         text, cut = tokenizer.decode(tokens, skip_special_tokens=True), len(tokens) == count
-        found.append(Written(text, len(prompt.split()), len(tokens), cut))
+        found.append(GeneratedText(text, len(prompt.split()), len(tokens), cut))
     return found
 
 
@@ -87,42 +87,42 @@ def expected(model: Any, tokenizer: Any, head: str, tails: list[str], count: int
 def test_batches_from_a_shared_head_are_what_generate_gives(head: str, model: Any, tokenizer: Any) -> None:
     right = expected(model, tokenizer, head, TAILS, 16)
     for batch_size in (1, 2, 4, 8):
-        assert write(Head(model, tokenizer, head), TAILS, Sampling(16, batch_size)) == right
+        assert write(PromptPrefix(model, tokenizer, head), TAILS, Sampling(16, batch_size)) == right
     assert len({one.text for one in right}) == len(TAILS)
 
 
 def test_rows_that_end_early_leave_the_batch_and_the_others_go_on(model: Any, tokenizer: Any) -> None:
     """Many tails in one batch, of which some end by themselves and at different times."""
     tails = [f"w{number}" for number in range(0, 150, 8)]
-    found = write(Head(model, tokenizer, HEAD), tails, Sampling(24, len(tails)))
+    found = write(PromptPrefix(model, tokenizer, HEAD), tails, Sampling(24, len(tails)))
     assert found == expected(model, tokenizer, HEAD, tails, 24)
     assert len({one.new_tokens for one in found}) > 3
 
 
 def test_a_head_can_be_written_from_again(model: Any, tokenizer: Any) -> None:
-    head = Head(model, tokenizer, HEAD)
+    head = PromptPrefix(model, tokenizer, HEAD)
     first = write(head, TAILS, Sampling(10, 4))
     assert write(head, TAILS[::-1], Sampling(10, 3)) == first[::-1]
 
 
 def test_no_tails_are_nothing_to_write(model: Any, tokenizer: Any) -> None:
-    assert write(Head(model, tokenizer, HEAD), [], Sampling(10)) == []
+    assert write(PromptPrefix(model, tokenizer, HEAD), [], Sampling(10)) == []
 
 
 def test_sampling_goes_by_its_seed_and_not_by_global_state(model: Any, tokenizer: Any) -> None:
     import torch
 
-    def sample(seed: int) -> list[Written]:
+    def sample(seed: int) -> list[GeneratedText]:
         torch.rand(seed + 1)
-        return write(Head(model, tokenizer, HEAD), TAILS, Sampling(12, 4, temperature=1.0, seed=seed))
+        return write(PromptPrefix(model, tokenizer, HEAD), TAILS, Sampling(12, 4, temperature=1.0, seed=seed))
 
     assert sample(1) == sample(1)
     assert sample(1) != sample(2)
-    assert sample(1) != write(Head(model, tokenizer, HEAD), TAILS, Sampling(12, 4))
+    assert sample(1) != write(PromptPrefix(model, tokenizer, HEAD), TAILS, Sampling(12, 4))
 
 
 def test_a_temperature_near_zero_is_greedy(model: Any, tokenizer: Any) -> None:
-    head = Head(model, tokenizer, HEAD)
+    head = PromptPrefix(model, tokenizer, HEAD)
     assert write(head, TAILS, Sampling(6, 4, temperature=1e-5)) == write(head, TAILS, Sampling(6, 4))
 
 
@@ -146,11 +146,11 @@ class Counting:
 def test_equal_tails_are_written_once_unless_they_are_sampled(model: Any, tokenizer: Any) -> None:
     tails = ["w10 w11", "w12", "w10 w11", "w10 w11"]
     counting = Counting(model)
-    found = write(Head(counting, tokenizer, HEAD), tails, Sampling(8, 8))
+    found = write(PromptPrefix(counting, tokenizer, HEAD), tails, Sampling(8, 8))
     assert counting.rows == 2
     assert found[0] == found[2] == found[3] != found[1]
     counting = Counting(model)
-    sampled = write(Head(counting, tokenizer, HEAD), tails, Sampling(8, 8, temperature=1.5))
+    sampled = write(PromptPrefix(counting, tokenizer, HEAD), tails, Sampling(8, 8, temperature=1.5))
     assert counting.rows == 4
     assert len({sampled[0], sampled[2], sampled[3]}) == 3
 
@@ -158,7 +158,7 @@ def test_equal_tails_are_written_once_unless_they_are_sampled(model: Any, tokeni
 def test_progress_counts_texts_up_to_all(model: Any, tokenizer: Any) -> None:
     seen: list[tuple[int, int]] = []
     tails = [*TAILS, TAILS[0]]
-    write(Head(model, tokenizer, HEAD), tails, Sampling(2, 2), lambda done, total: seen.append((done, total)))
+    write(PromptPrefix(model, tokenizer, HEAD), tails, Sampling(2, 2), lambda done, total: seen.append((done, total)))
     assert seen == sorted(seen)
     assert len(seen) == 3
     assert seen[-1] == (7, 7)
@@ -170,14 +170,14 @@ def test_one_line_ends_at_any_token_with_a_line_break(model: Any, tokenizer: Any
 
     import torch
 
-    plain = write(Head(model, tokenizer, HEAD), TAILS[:1], Sampling(6))[0]
+    plain = write(PromptPrefix(model, tokenizer, HEAD), TAILS[:1], Sampling(6))[0]
     words = plain.text.split()
     bent = copy.deepcopy(model)
     second = tokenizer.convert_tokens_to_ids(words[1])
     with torch.no_grad():
         bent.lm_head.weight[[4, second]] = bent.lm_head.weight[[second, 4]]
-    whole = write(Head(bent, tokenizer, HEAD), TAILS[:1], Sampling(6))[0]
-    line = write(Head(bent, tokenizer, HEAD), TAILS[:1], Sampling(6, one_line=True))[0]
+    whole = write(PromptPrefix(bent, tokenizer, HEAD), TAILS[:1], Sampling(6))[0]
+    line = write(PromptPrefix(bent, tokenizer, HEAD), TAILS[:1], Sampling(6, one_line=True))[0]
     assert words[0] != words[1]
     assert whole.text.startswith(f"{words[0]} line\nbreak ")
     assert (line.text, line.new_tokens) == (words[0], 1)
@@ -186,7 +186,7 @@ def test_one_line_ends_at_any_token_with_a_line_break(model: Any, tokenizer: Any
 def test_a_prompt_that_does_not_fit_the_window_is_refused_before_anything_is_written(
     model: Any, tokenizer: Any
 ) -> None:
-    head = Head(model, tokenizer, HEAD)
+    head = PromptPrefix(model, tokenizer, HEAD)
     fits = " ".join(WORDS[: 96 - len(HEAD.split()) - 10])
     assert write(head, [fits], Sampling(10))[0].prompt_tokens == 86
     with pytest.raises(ValueError, match="a prompt of 97 tokens does not fit the model's window of 96"):
@@ -196,30 +196,30 @@ def test_a_prompt_that_does_not_fit_the_window_is_refused_before_anything_is_wri
 def test_conversations_are_coded_whole_and_what_all_begin_with_is_read_once(model: Any, tokenizer: Any) -> None:
     begun = [("system", "w7"), ("user", "w1 w2"), ("assistant", "w3")]
     asked = [[*begun, ("user", "w8 w9")], [*begun, ("user", "w8 w10 w11")]]
-    chat = Chatting(model, ChatTemplate(tokenizer), asked)
+    chat = Conversations(model, ChatTemplate(tokenizer), asked)
     for turns, coded in zip(asked, chat.coded, strict=True):
         messages = [{"role": role, "content": text} for role, text in turns]
         whole = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
         assert coded == tokenizer(whole, add_special_tokens=False)["input_ids"]
-    assert tokenizer.decode(chat.head.tokens).endswith("user w8")
+    assert tokenizer.decode(chat.prefix.tokens).endswith("user w8")
     assert (
         chat.write(Sampling(8, 1))
         == chat.write(Sampling(8, 2))
-        == [Chatting(model, ChatTemplate(tokenizer), [turns]).write(Sampling(8))[0] for turns in asked]
+        == [Conversations(model, ChatTemplate(tokenizer), [turns]).write(Sampling(8))[0] for turns in asked]
     )
     assert chat.write(Sampling(8), places=[1]) == chat.write(Sampling(8))[1:]
 
 
 @given(st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=6), min_size=1, max_size=5))
 def test_what_prompts_share_is_the_longest_that_leaves_each_a_token(coded: list[list[int]]) -> None:
-    size = generation.shared(coded)
+    size = generation.shared_prefix_length(coded)
     assert len({tuple(one[:size]) for one in coded}) == 1
     assert all(len(one) > size for one in coded)
     assert any(len(one) == size + 1 for one in coded) or len({tuple(one[: size + 1]) for one in coded}) > 1
 
 
 def test_texts_are_cut_after_so_many_tokens(tokenizer: Any) -> None:
-    assert generation.cut(tokenizer, ["w1 w2 w3 w4", "w5", "w6 w7"], 2) == ["w1 w2", "w5", "w6 w7"]
+    assert generation.truncate(tokenizer, ["w1 w2 w3 w4", "w5", "w6 w7"], 2) == ["w1 w2", "w5", "w6 w7"]
 
 
 # where an answer ends
@@ -246,7 +246,7 @@ letters = st.text(st.sampled_from("ab \n."), max_size=4)
 @given(st.lists(letters, min_size=1, max_size=12), st.lists(letters.filter(bool), min_size=1, max_size=3))
 def test_a_stop_string_ends_an_answer_however_tokens_divide_it(pieces: list[str], stop: list[str]) -> None:
     """Token by token, the first prefix that holds a stop string is where generation ends; and nothing before."""
-    reading = generation.Reading(stop=tuple(stop))
+    reading = generation.StopRules(stop=tuple(stop))
     coder = Pieces(pieces)
     over = generation._over(coder, reading)
     for size in range(1, len(pieces) + 1):
@@ -254,7 +254,7 @@ def test_a_stop_string_ends_an_answer_however_tokens_divide_it(pieces: list[str]
         assert over(list(range(size))) == any(one in whole for one in stop if whole.strip())
         if over(list(range(size))):
             break
-    read = generation._parted(coder, list(range(size)), reading).answer
+    read = generation._split_thoughts(coder, list(range(size)), reading).answer
     assert read == generation.before_stop("".join(pieces), stop)
     assert not any(one in read for one in stop)
 
@@ -270,7 +270,7 @@ def test_what_is_before_a_stop_string_is_the_longest_beginning_without_one(text:
 
 def test_stop_strings_do_not_count_within_a_thought() -> None:
     pieces = ["<think>", "a\n", "b\n", "</think>", "\n\n", "nine", "\n", "ten"]
-    over = generation._over(Pieces(pieces), generation.Reading(stop=("\n",)))
+    over = generation._over(Pieces(pieces), generation.StopRules(stop=("\n",)))
     assert [over(list(range(size))) for size in range(1, 8)] == [False] * 6 + [True]
-    over = generation._over(Pieces(pieces[1:]), generation.Reading(stop=("\n",), begun="<think>"))
+    over = generation._over(Pieces(pieces[1:]), generation.StopRules(stop=("\n",), opening="<think>"))
     assert [over(list(range(size))) for size in range(1, 7)] == [False] * 5 + [True]

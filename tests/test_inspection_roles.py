@@ -80,18 +80,18 @@ def refused(given: Any) -> str:
     return str(problem)
 
 
-TWO = "its head gives 2 scores a text: a classifier of 2 classes, and a reranker gives one; give a cross-encoder"
+TWO = "its head gives 2 scores a text; it is a classifier, and a reranker gives one; use a cross-encoder"
 NO_JUDGES: dict[str, tuple[Callable[[Path], Path], str]] = {
     "two classes": (lambda folder: judge(folder, num_labels=2), TWO),
-    "static": (folders.static, "is made of static embeddings, no cross-encoder"),
-    "own code": (lambda folder: folders.own_code(judge(folder), "bert"), "needs code that comes with it"),
+    "static": (folders.static, "is made of static embeddings and is not a cross-encoder"),
+    "own code": (lambda folder: folders.own_code(judge(folder), "bert"), "needs code that ships with it"),
     "lost weights": (
         lambda folder: folders.renamed(judge(folder), lambda name: None if ".encoder." in name else name),
         "that a BertForSequenceClassification needs are missing",
     ),
     "a language model": (
         lambda folder: tiny.generator(folder, ["lime"]),
-        "is a causal language model (LlamaForCausalLM), no cross-encoder",
+        "is a causal language model (LlamaForCausalLM), not a cross-encoder",
     ),
     "the encoder of T5": (folders.t5, "that a T5ForSequenceClassification needs are missing (transformer.decoder."),
     "pickled": (lambda folder: folders.pickled(judge(folder)), "its weights are pickled (pytorch_model.bin)"),
@@ -144,9 +144,9 @@ def test_a_generator_is_accepted_and_loaded(make: Callable[[Path], Path], tmp_pa
 
 
 NO_GENERATORS: dict[str, tuple[Callable[[Path], Path], str]] = {
-    "an encoder": (folders.plain, "'bert' is an encoder, which writes no text"),
-    "a bi-encoder": (folders.bert, "is a sentence-transformers model, which writes no text"),
-    "own code": (lambda folder: folders.own_code(llama(folder), "llama"), "needs code that comes with it"),
+    "an encoder": (folders.plain, "'bert' is an encoder, which cannot generate text"),
+    "a bi-encoder": (folders.bert, "is a sentence-transformers model, which cannot generate text"),
+    "own code": (lambda folder: folders.own_code(llama(folder), "llama"), "needs code that ships with it"),
     "no head": (
         lambda folder: folders.renamed(llama(folder), lambda name: None if name == "lm_head.weight" else name),
         "1 weight that a LlamaForCausalLM needs is missing (lm_head.weight",
@@ -155,7 +155,7 @@ NO_GENERATORS: dict[str, tuple[Callable[[Path], Path], str]] = {
         lambda folder: folders.renamed(llama(folder), lambda name: f"policy.{name}"), "needs are missing",
     ),
     "pickled": (lambda folder: folders.pickled(llama(folder)), "its weights are pickled (pytorch_model.bin)"),
-    "T5": (folders.t5, "'t5' is no causal language model"),
+    "T5": (folders.t5, "'t5' is not a causal language model"),
 }  # fmt: skip
 
 

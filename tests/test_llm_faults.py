@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 
 from harness.errors import LlmStopped
 from harness.llm import Ask, Message, Reply
-from harness.llm.breaker import Breaker, Pace
+from harness.llm.breaker import Breaker, RetryPolicy
 from harness.llm.endpoint import EndpointChat
 from harness.llm.responses import spent_by_role
 from harness.llm.services import Services
@@ -22,7 +22,7 @@ from harness.llm.transport import Fault
 from harness.suite.roles import Llm
 
 COUNT = 60
-FAST = Pace(scale=0.002)
+FAST = RetryPolicy(scale=0.002)
 """Waits a fifth of a percent as long; the breaker then opens after 40 ms, which faults of a half do not reach."""
 CALM = FAST._replace(patience=5_000.0, hung=5_000.0, busy=5_000.0)
 
@@ -42,13 +42,13 @@ def right(body: Body) -> Served:
     return llm_server.says(json.dumps({"score": right_score(int(text.split()[-1])), "why": f"because of {text}"}))
 
 
-def chat_of(server: Server, folder: Path, pace: Pace = CALM, **changes: Any) -> EndpointChat:
+def chat_of(server: Server, folder: Path, policy: RetryPolicy = CALM, **changes: Any) -> EndpointChat:
     role = Llm(**{"model": "m", "base_url": server.url, "price_in": 1.0, "price_out": 2.0, "timeout": 10.0} | changes)
-    return EndpointChat("judge", Services(roles={"judge": role}, folder=folder, run="now"), pace)
+    return EndpointChat("judge", Services(roles={"judge": role}, folder=folder, run="now"), policy)
 
 
 def questions(count: int = COUNT) -> list[Ask]:
-    return [Ask((Message("user", f"Grade number {number}"),), form=Grade) for number in range(count)]
+    return [Ask((Message("user", f"Grade number {number}"),), schema=Grade) for number in range(count)]
 
 
 def silently(done: int, total: int) -> None:
@@ -154,9 +154,9 @@ def test_a_question_that_the_server_refuses_fails_alone(tmp_path: Path) -> None:
     [
         (llm_server.error(401, "no"), "refuses the key (answers 401: no); set OPENAI_API_KEY to a valid key"),
         (llm_server.error(403, "no"), "refuses the key (answers 403: no)"),
-        (llm_server.error(404, "no model m here"), "knows no model 'm' (answers 404: no model m here)"),
-        (llm_server.error(404, "lost"), "knows no such path (answers 404: lost); correct base_url"),
-        (llm_server.error(429, "pay", "insufficient_quota"), "has no credit left (answers 429: pay); top it up"),
+        (llm_server.error(404, "no model m here"), "has no model 'm' (answers 404: no model m here)"),
+        (llm_server.error(404, "lost"), "has no such path (answers 404: lost); correct base_url"),
+        (llm_server.error(429, "pay", "insufficient_quota"), "has no credit left (answers 429: pay); add credit"),
         (llm_server.error(429, "later", headers={"retry-after": "3600"}), "asks to wait 3600 s (answers 429: later)"),
     ],
 )
@@ -185,7 +185,7 @@ def test_a_retry_after_is_obeyed_and_may_be_a_date(tmp_path: Path) -> None:
         return right(body) if headers is None else llm_server.error(429, "later", headers=headers)
 
     with Server(answering) as server:
-        (reply,) = chat_of(server, tmp_path, Pace(scale=0.05)).ask_all(questions(1), silently)
+        (reply,) = chat_of(server, tmp_path, RetryPolicy(scale=0.05)).ask_all(questions(1), silently)
     assert not reply.failure
     assert times[1] - times[0] >= 2 * 0.05
     assert times[2] - times[1] >= 2.9 * 0.05
@@ -198,9 +198,11 @@ def test_a_dead_endpoint_ends_a_run_of_10_000_questions(fault: str, concurrency:
     scale = 0.01
     with Server(Faulty(right, "500" if fault == "refused" else fault, 1.0)) as server:
         changes: dict[str, Any] = {"base_url": "http://127.0.0.1:1/v1"} if fault == "refused" else {}
-        chat = chat_of(server, tmp_path, Pace(scale=scale), timeout=40 * scale, max_concurrency=concurrency, **changes)
+        chat = chat_of(
+            server, tmp_path, RetryPolicy(scale=scale), timeout=40 * scale, max_concurrency=concurrency, **changes
+        )
         started = time.monotonic()
-        with pytest.raises(LlmStopped, match="run again: what is paid for is kept") as stopped:
+        with pytest.raises(LlmStopped, match="run again: paid answers come from the cache") as stopped:
             chat.ask_all(questions(10_000), silently)
         took = time.monotonic() - started
         assert "in a row" in str(stopped.value)
@@ -224,7 +226,7 @@ class Clock:
 
 def test_the_breaker_opens_at_default_settings_within_a_minute() -> None:
     clock = Clock()
-    breaker = Breaker(Pace(), 8, clock)
+    breaker = Breaker(RetryPolicy(), 8, clock)
     for _ in range(5):
         breaker.failed(Fault("dead", "no connection"))
     assert breaker.left() == 20
@@ -232,7 +234,7 @@ def test_the_breaker_opens_at_default_settings_within_a_minute() -> None:
     assert breaker.left() == 0
 
     clock.now = 0
-    breaker = Breaker(Pace(), 8, clock)
+    breaker = Breaker(RetryPolicy(), 8, clock)
     clock.now = Llm().timeout
     for _ in range(8):
         breaker.failed(Fault("hung", "no answer"))
@@ -243,7 +245,7 @@ def test_the_breaker_opens_at_default_settings_within_a_minute() -> None:
 
 def test_a_success_closes_the_breaker_and_idle_time_does_not_count() -> None:
     clock = Clock()
-    breaker = Breaker(Pace(), 8, clock)
+    breaker = Breaker(RetryPolicy(), 8, clock)
     for _ in range(6):
         breaker.failed(Fault("dead", "no connection"))
     clock.now = 10
@@ -257,19 +259,19 @@ def test_a_success_closes_the_breaker_and_idle_time_does_not_count() -> None:
 
 def test_few_failures_and_servers_that_are_only_busy_have_more_time() -> None:
     clock = Clock()
-    breaker = Breaker(Pace(), 8, clock)
+    breaker = Breaker(RetryPolicy(), 8, clock)
     for _ in range(4):
         breaker.failed(Fault("dead", "no connection"))
     clock.now = 1000
     assert breaker.left() is None
-    breaker = Breaker(Pace(), 1, clock)
+    breaker = Breaker(RetryPolicy(), 1, clock)
     for _ in range(5):
         breaker.busy(Fault("busy", "later", retry_after=30))
     assert breaker.left() == 150
 
 
 def test_an_endpoint_that_was_seen_to_be_slow_has_the_time_for_two_answers() -> None:
-    breaker = Breaker(Pace(), 8, Clock())
+    breaker = Breaker(RetryPolicy(), 8, Clock())
     breaker.alive(13.0)
     for _ in range(5):
         breaker.failed(Fault("dead", "no connection"))
@@ -278,6 +280,6 @@ def test_an_endpoint_that_was_seen_to_be_slow_has_the_time_for_two_answers() -> 
 
 def test_an_endpoint_that_only_says_later_stops_the_run_with_what_to_do(tmp_path: Path) -> None:
     with Server(Faulty(right, "429 without Retry-After", 1.0)) as server:
-        chat = chat_of(server, tmp_path, Pace(scale=0.001))
+        chat = chat_of(server, tmp_path, RetryPolicy(scale=0.001))
         with pytest.raises(LlmStopped, match="lower max_concurrency"):
             chat.ask_all(questions(2000), silently)

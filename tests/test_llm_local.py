@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from harness.llm import Ask, Chat, Message, Reply
 from harness.llm.local import LocalChat
 from harness.models import generation
-from harness.models.generation import Written
+from harness.models.generation import GeneratedText
 
 WORDS = ["stone", "wall", "ferry", "mail", "ice", "what", "is", "the", "be", "short", "user", "assistant", "system"]
 YES = Reply("yes", None, "", 7, 2, 0.0, 1)
@@ -46,10 +46,12 @@ def writes(monkeypatch: pytest.MonkeyPatch) -> Callable[[Answers], list[tuple[An
     """Let the model write by a function of its prompt; the list tells what it was asked, batch by batch."""
 
     def scripted(answers: Answers) -> list[tuple[Any, list[str]]]:
-        def write(head: Any, tails: Sequence[str], sampling: Any, progress: Any, reading: Any) -> list[Written]:
-            asked.append((sampling, list(tails)))
-            progress(len(tails), len(tails))
-            return [Written(answers(tail), 7, 2) for tail in tails]
+        def write(
+            prefix: Any, suffixes: Sequence[str], sampling: Any, progress: Any, rules: Any
+        ) -> list[GeneratedText]:
+            asked.append((sampling, list(suffixes)))
+            progress(len(suffixes), len(suffixes))
+            return [GeneratedText(answers(suffix), 7, 2) for suffix in suffixes]
 
         monkeypatch.setattr(generation, "write", write)
         return asked
@@ -120,7 +122,7 @@ def test_a_form_is_described_and_checked(
     written: str, value: int | None, failure: str, folder: Path, writes: Any
 ) -> None:
     asked = writes(lambda prompt: written)
-    (reply,) = LocalChat(folder, "small", max_tokens=8).ask_all([ask("what", form=Verdict)], silent)
+    (reply,) = LocalChat(folder, "small", max_tokens=8).ask_all([ask("what", schema=Verdict)], silent)
     assert '"verdict"' in asked[0][1][0]
     assert (reply.value.verdict if reply.value else None) == value
     assert failure in reply.failure

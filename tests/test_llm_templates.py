@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import ConfigError
-from harness.llm.templates import PLACEHOLDERS, check, fill, load, messages, rough_tokens, shorten, version
+from harness.llm.prompt_templates import PLACEHOLDERS, check, fill, load, messages, rough_tokens, shorten, version
 from harness.suite.roles import PromptName
 
 WORDINGS = {
@@ -56,7 +56,7 @@ def test_a_file_that_cannot_be_read_is_named_in_one_sentence(tmp_path: Path) -> 
     with pytest.raises(ConfigError, match=r"llm\.prompts\.label: .*missing\.txt.*No such file.*; correct its path"):
         load("label", tmp_path / "missing.txt")
     (tmp_path / "latin.txt").write_bytes(b"caf\xe9")
-    with pytest.raises(ConfigError, match="is no text in UTF-8"):
+    with pytest.raises(ConfigError, match="is not UTF-8 text"):
         load("label", tmp_path / "latin.txt")
 
 
@@ -91,8 +91,15 @@ def test_a_shortened_text_is_a_beginning_of_about_so_many_tokens(text: str, toke
 
 def test_layout_is_kept_and_text_without_spaces_is_cut_too() -> None:
     assert shorten("def f(x):\n    return x + 1", 7) == "def f(x):\n    return x +"
-    assert len(shorten("蒸" * 1000, 10)) == 60
+    assert shorten("x" * 1000, 10) == "x" * 60
     assert rough_tokens("") == 1
+
+
+def test_characters_of_chinese_japanese_and_korean_are_about_a_token_each() -> None:
+    assert [rough_tokens(text) for text in ("蒸" * 30, "きおんは", "기온은", "hello world, again")] == [30, 4, 3, 4]
+    assert shorten("蒸" * 1000, 10) == "蒸" * 10
+    assert shorten("気温は 23 degrees です。 Fine weather", 8) == "気温は 23 degrees です"
+    assert shorten("蒸気\u3000圧", 3) == "蒸気\u3000圧"
 
 
 def test_a_text_may_be_cut_into_turns_and_what_fills_it_begins_none() -> None:

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from harness.errors import ConfigError
 from harness.experiments.noops import _Digests
+from harness.models.encoder_prompts import DOCUMENT_NAMES, QUERY_NAMES, configured_prompts, wanted_prompts
 from harness.models.inspection import inspect
 from harness.models.loaders import model_digest
-from harness.models.prompts import DOCUMENT_NAMES, QUERY_NAMES, configured, wanted
 from harness.models.tensors import read_header, weights_digest
 from harness.planning import requirements
 from harness.remarks import models as told
@@ -34,7 +34,7 @@ def test_prompts_are_found_under_every_usual_name(
     names = [
         name.replace("_", separator).upper() if upper else name.replace("_", separator) for name in (query, document)
     ]
-    found = configured({"prompts": {names[0]: one, names[1]: other, "clustering": "cluster: "}})
+    found = configured_prompts({"prompts": {names[0]: one, names[1]: other, "clustering": "cluster: "}})
     assert found.prompts == (one, other)
     assert found.others == ("clustering",)
 
@@ -53,14 +53,14 @@ def test_prompts_are_found_under_every_usual_name(
     ],
 )
 def test_prompts_of_a_configuration(config: dict[str, Any], prompts: tuple[str, str]) -> None:
-    assert configured(config).prompts == prompts
+    assert configured_prompts(config).prompts == prompts
 
 
 @pytest.mark.parametrize("given_prompts", [["query: "], {"query": 3}, "query: "])
 def test_prompts_that_are_no_texts_are_refused(given_prompts: Any, tmp_path: Path) -> None:
     folder = folders.st(lambda config: {**config, "prompts": given_prompts})(tmp_path / "model")
     (problem,) = inspect(folder, "bi-encoder").problems
-    assert "'prompts' is no mapping of names to texts" in str(problem)
+    assert "'prompts' is not a mapping of names to texts" in str(problem)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_prompts_that_are_no_texts_are_refused(given_prompts: Any, tmp_path: Pat
     ],
 )
 def test_a_model_that_wants_prompts_says_so_in_its_card_or_name(card: str, name: str, asks: bool) -> None:
-    assert bool(wanted(card, name)) is asks
+    assert bool(wanted_prompts(card, name)) is asks
 
 
 # tensors
@@ -235,3 +235,23 @@ def test_the_configured_prompts_and_the_similarity_are_told(tmp_path: Path) -> N
         "'it is ' before every document, weights stored in bfloat16, used in float32"
     )
     assert json.loads((folder / "config.json").read_text())["dtype"] == "bfloat16"
+
+
+@pytest.mark.parametrize(("value", "kind"), [(float("nan"), "float32"), (float("inf"), "bfloat16"), (1.0, "float16")])
+def test_weights_of_a_training_that_diverged_are_refused_before_any_work(
+    value: float, kind: str, tmp_path: Path
+) -> None:
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    folder = folders.bert(tmp_path / "model")
+    (file,) = folder.rglob("model.safetensors")
+    weights = {name: tensor.to(getattr(torch, kind)) for name, tensor in load_file(file).items()}
+    broken = sorted(weights)[-1]
+    weights[broken].view(-1)[-1] = value
+    save_file(weights, file, metadata={"format": "pt"})
+    inspection = inspect(folder, "bi-encoder", deep=True)
+    what = (
+        f"{folder}: its weights hold NaN or infinite values ({broken}); give weights from before the training diverged"
+    )
+    assert [str(problem) for problem in inspection.problems] == ([] if value == 1.0 else [what])

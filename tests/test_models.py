@@ -77,7 +77,7 @@ def test_a_model_that_no_hub_has(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(huggingface_hub, "snapshot_download", unreachable)
     with pytest.raises(ModelMissing) as caught:
         locate("someone/something")
-    assert str(caught.value).startswith("no model 'someone/something' (LocalEntryNotFoundError); give a folder, ")
+    assert str(caught.value).startswith("no model 'someone/something' (LocalEntryNotFoundError); name a folder, ")
     assert "embedded:all-minilm-l6-v2, embedded:smollm2-135m-instruct" in str(caught.value)
 
 

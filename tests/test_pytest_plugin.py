@@ -131,10 +131,10 @@ def test_a_system_that_is_gone_fails_an_item_of_its_own(project: Project) -> Non
 
 
 def test_a_suite_that_cannot_run_is_an_error_and_never_skipped(project: Project) -> None:
-    project.next(error="llm.judge: no connection; see that it is up")
+    project.next(error="llm.judge: no connection; check that it is up")
     broken = project.test()
     broken.assert_outcomes(errors=4)
-    assert "llm.judge: no connection; see that it is up" in broken.stdout.str()
+    assert "llm.judge: no connection; check that it is up" in broken.stdout.str()
     assert "Traceback" not in broken.stdout.str()
     assert len(project.noted()) == 1, "it was tried once"
 

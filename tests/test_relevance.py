@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from harness.errors import ConfigError
 from harness.models import generation
-from harness.models.generation import Written
-from harness.models.loaders import load_cross_encoder, load_generator, locate, unpack_gguf
+from harness.models.generation import GeneratedText
+from harness.models.loaders import convert_gguf, load_cross_encoder, load_generator, locate
 from harness.stages.shared import relevance_models as relevance
 from harness.stages.shared.relevance_models import (
     RelevanceLabel,
@@ -106,9 +106,9 @@ def test_an_llm_is_asked_about_every_pair_in_order(tmp_path: Path, monkeypatch: 
     model, tokenizer = load_generator(tiny.generator(tmp_path, WORDS))
     asked: list[Any] = []
 
-    def write(head: Any, tails: Any, sampling: Any, progress: Any) -> list[Written]:
+    def write(head: Any, tails: Any, sampling: Any, progress: Any) -> list[GeneratedText]:
         asked.extend([tails, sampling])
-        return [Written('{"relevance_score": 0.5}', 7, 2), Written("well", 8, 1)]
+        return [GeneratedText('{"relevance_score": 0.5}', 7, 2), GeneratedText("well", 8, 1)]
 
     monkeypatch.setattr(generation, "write", write)
     items = [("burn\nlime", "lime kiln at night"), ("mail", "ferry")]
@@ -146,7 +146,7 @@ def test_a_cross_encoder_gives_shares_that_do_not_depend_on_the_order(tmp_path: 
 
 
 def test_a_cross_encoder_without_a_head_judges_nothing(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no cross-encoder with a trained head"):
+    with pytest.raises(ConfigError, match="has no trained head"):
         by_cross_encoder(tiny.bi_encoder(tmp_path, WORDS), PAIRS, 64)
 
 
@@ -183,7 +183,7 @@ def test_pairs_longer_than_the_model_reads_are_counted(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_embedded_llm_keeps_to_the_form(tmp_path: Path) -> None:
     """To the form only: a model of this size knows nothing of relevance."""
-    unpack_gguf(locate("embedded:smollm2-135m-instruct"), tmp_path)
+    convert_gguf(locate("embedded:smollm2-135m-instruct"), tmp_path)
     items = [
         (one.query.replace("How", "Why"), other.passage)
         for one in relevance.EXAMPLES[:3]

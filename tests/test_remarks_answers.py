@@ -111,7 +111,7 @@ def test_what_was_done_to_prompts_is_told_once_and_without_a_path(said: Any) -> 
     first, second, third = said(
         {"a": PLAIN, "b": PLAIN}, notes={IN_USER_TURN: True, DATE_PINNED: True, THINKING_OFF: 1}
     )
-    assert "takes no system turn" in first
+    assert "has no system turn" in first
     assert "26 July 2024" in second
     assert "switched off (pipeline.generator.thinking: false)" in third
 

@@ -20,9 +20,9 @@ from pydantic import BaseModel, ValidationError
 
 from harness.errors import ConfigError
 from harness.hashing import canonical_json
-from harness.llm.asking import Ask, Chat, Reply
-from harness.llm.breaker import Pace
+from harness.llm.breaker import RetryPolicy
 from harness.llm.endpoint import EndpointChat
+from harness.llm.protocol import Ask, Chat, Reply
 from harness.llm.scripted import ScriptedChat
 from harness.llm.services import Services
 from harness.scoring import (
@@ -75,8 +75,8 @@ def by_form(**replies: Any) -> ScriptedChat:
     """Answers by the name of the form; a function is given the input of the prompt."""
 
     def answer(ask: Ask) -> str:
-        assert ask.form is not None
-        reply = replies[ask.form.__name__]
+        assert ask.schema is not None
+        reply = replies[ask.schema.__name__]
         value = reply(judges.given(ask)) if callable(reply) else reply
         return value if isinstance(value, str) else json.dumps(value)
 
@@ -213,8 +213,8 @@ def anything_goes() -> ScriptedChat:
     """A judge that says yes to everything."""
 
     def answer(ask: Ask) -> str:
-        assert ask.form is not None
-        name = ask.form.__name__
+        assert ask.schema is not None
+        name = ask.schema.__name__
         if name == "RubricVerdict":
             return json.dumps({"explanation": "e", "score": 1})
         data = judges.given(ask)
@@ -409,7 +409,7 @@ def test_over_http_nothing_is_lost_invented_or_paid_for_twice(fault: str, share:
     with llm_server.Server(faulty) as server:
         role = Llm(model="m", base_url=server.url, retries=1)
         services = Services(roles={"judge": role}, folder=tmp_path, run="now")
-        patient = Pace(scale=0.002, patience=5_000.0, hung=5_000.0, busy=5_000.0)
+        patient = RetryPolicy(scale=0.002, patience=5_000.0, hung=5_000.0, busy=5_000.0)
         chat = EndpointChat("judge", services, patient)
         first = score_all("faithfulness", settings(chat), answers)
         assert first.keys() == expected.keys()
@@ -616,20 +616,20 @@ class Tree(BaseModel):
 
 
 def test_a_checked_form_has_the_schema_of_the_form() -> None:
-    form = ragas_judge.checked_form(Tree, 2)
-    assert form.model_json_schema() == Tree.model_json_schema()
-    assert form.__name__ == "Tree"
-    assert issubclass(form, Tree)
-    assert ragas_judge.checked_form(Tree, 2) is form
+    schema = ragas_judge.checked_form(Tree, 2)
+    assert schema.model_json_schema() == Tree.model_json_schema()
+    assert schema.__name__ == "Tree"
+    assert issubclass(schema, Tree)
+    assert ragas_judge.checked_form(Tree, 2) is schema
 
 
 @trying(deadline=None)
 @each(st.lists(st.integers(-1, 2), max_size=4), st.none() | st.integers(0, 4))
 def test_a_checked_form_takes_judgements_only(values: list[int], wanted: int | None) -> None:
     text = json.dumps({"statements": [{"verdict": value} for value in values]})
-    form = ragas_judge.checked_form(Tree, wanted)
+    schema = ragas_judge.checked_form(Tree, wanted)
     if values and set(values) <= {0, 1} and wanted in (None, len(values)):
-        assert form.model_validate_json(text).model_dump() == json.loads(text)
+        assert schema.model_validate_json(text).model_dump() == json.loads(text)
     else:
         with pytest.raises(ValidationError):
-            form.model_validate_json(text)
+            schema.model_validate_json(text)

@@ -19,7 +19,7 @@ import pytest
 
 from harness.data import formats
 from harness.experiments import benchmark
-from harness.models.loaders import locate, unpack_gguf
+from harness.models.loaders import convert_gguf, locate
 
 MODEL = "smollm2-135m-instruct"
 STARTUP = 180.0
@@ -31,7 +31,7 @@ pytestmark = [pytest.mark.llm, pytest.mark.timeout(3600)]
 def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a server that knows the model by the name of its folder."""
     folder = tmp_path_factory.mktemp("served")
-    unpack_gguf(locate(f"embedded:{MODEL}"), folder / MODEL)
+    convert_gguf(locate(f"embedded:{MODEL}"), folder / MODEL)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -28,7 +28,7 @@ from scripted_chat import (
 from harness.data.formats import load_jsonl, write_jsonl
 from harness.errors import LlmStopped
 from harness.hashing import digest_of
-from harness.llm import Ask, Message, Spent, templates
+from harness.llm import Ask, Message, Spent, prompt_templates
 from harness.models.fakes import FakeBiEncoder
 from harness.stages.answer import AnswerSpec
 from harness.stages.index import IndexSpec, index
@@ -139,7 +139,7 @@ def test_the_passage_stands_in_the_prompt_as_it_is_and_cut(tmp_path: Path, scrip
     chat = scripted(queries_of)
     synthesis(tmp_path, queries_per_document=1, kinds=("question",), passage_tokens=200)
     assert [ask.messages[0].content for ask in chat.asks] == [
-        templates.fill(PROMPTS["question"], passage=document.content, count="1") for document in CORPUS.values()
+        prompt_templates.fill(PROMPTS["question"], passage=document.content, count="1") for document in CORPUS.values()
     ]
     synthesis(tmp_path, queries_per_document=1, kinds=("question",), passage_tokens=8)
     assert "<passage>\nLime\nlime is burned in a\n</passage>" in chat.asks[4].messages[0].content
@@ -252,7 +252,7 @@ def test_labels_are_what_the_endpoint_says_and_failures_are_rows(tmp_path: Path,
     assert usage.notes["labels that failed"] == 2
     assert usage.notes["known from the cache"] == 0
     assert chat.asks[0].messages == (
-        Message("user", templates.fill(PROMPTS["label"], query="kiln for lime", passage=CORPUS["d1"].content)),
+        Message("user", prompt_templates.fill(PROMPTS["label"], query="kiln for lime", passage=CORPUS["d1"].content)),
     )
     accounted(usage, chat)
 

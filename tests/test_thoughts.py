@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from harness.llm.structured import read
 from harness.models import thoughts
-from harness.models.thoughts import Parted, before_json, begun_by, closing_of, part
+from harness.models.thoughts import SplitText, before_json, begun_by, closing_of, split_thoughts
 from harness.stages.shared.relevance_models import parse_judgement
 
 TAGS = (
@@ -49,7 +49,7 @@ words = plain.filter(lambda text: any(letter.isalnum() for letter in text))
 def test_a_thought_at_the_beginning_is_no_part_of_the_answer(
     opening: str, closing: str, thought: str, answer: str, between: str, before: str
 ) -> None:
-    found = part(f"{before}{opening}{thought}{closing}{between}{answer}")
+    found = split_thoughts(f"{before}{opening}{thought}{closing}{between}{answer}")
     assert found.answer == answer.strip()
     assert found.thought.strip() or not thought.strip()
     assert not found.open
@@ -63,7 +63,7 @@ def test_a_thought_that_is_never_ended_is_no_answer(opening: str, closing: str, 
     if opening == "analysis":
         # Without marks there is only the capital after the name of the channel.
         thought = f"We {thought}"
-    found = part(f"{opening}{thought}")
+    found = split_thoughts(f"{opening}{thought}")
     assert (found.answer, found.open) == ("", True)
     assert found.fault(True, "max_new_tokens") == (
         "the model was still thinking at max_new_tokens; raise it or switch thinking off"
@@ -79,15 +79,15 @@ def test_a_closing_mark_on_a_line_of_its_own_ends_what_the_prompt_began(
 ) -> None:
     # Marks within code are told of, and an odd ` would make the rest of its line code.
     thought = thought.replace("`", "")
-    assert part(f"{thought}\n{closing}\n\n{answer}").answer == answer.strip()
-    assert part(f"{thought}{closing}{answer}", begun=opening).answer == answer.strip()
-    assert part(thought, begun=opening).open
+    assert split_thoughts(f"{thought}\n{closing}\n\n{answer}").answer == answer.strip()
+    assert split_thoughts(f"{thought}{closing}{answer}", opening=opening).answer == answer.strip()
+    assert split_thoughts(thought, opening=opening).open
 
 
 @settings(max_examples=25, deadline=None)
 @given(words)
 def test_a_text_without_marks_is_left_as_it_is(text: str) -> None:
-    assert part(text) == Parted(text.strip())
+    assert split_thoughts(text) == SplitText(text.strip())
     assert before_json(text) == text.strip()
 
 
@@ -97,7 +97,7 @@ def test_a_text_without_marks_is_left_as_it_is(text: str) -> None:
 def test_a_tag_in_the_middle_of_a_line_belongs_to_the_answer(tag: str, before: str, inside: str, after: str) -> None:
     before, inside = before.replace("\n", " "), inside.replace("\n", " ")
     text = f"Wrap {before} as <{tag}>{inside}</{tag}> and {after}"
-    assert part(text).answer == text.strip()
+    assert split_thoughts(text).answer == text.strip()
     assert thoughts.holds_mark(text)
 
 
@@ -138,12 +138,12 @@ def test_a_tag_in_the_middle_of_a_line_belongs_to_the_answer(tag: str, before: s
     ],
 )
 def test_what_is_a_thought_and_what_is_not(text: str, answer: str) -> None:
-    assert part(text).answer == answer
+    assert split_thoughts(text).answer == answer
 
 
 @pytest.mark.parametrize("text", ["<think></think>", "<think>nine hours</think>\n", "[THINK]nine[/THINK]"])
 def test_a_thought_alone_is_a_failure_with_its_reason(text: str) -> None:
-    assert part(text).fault(False, "max_tokens") == "the model wrote a thought and no answer"
+    assert split_thoughts(text).fault(False, "max_tokens") == "the model wrote a thought and no answer"
 
 
 @pytest.mark.parametrize(

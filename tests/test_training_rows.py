@@ -15,7 +15,15 @@ from hypothesis import strategies as st
 from harness.models.loaders import load_bi_encoder
 from harness.suite.recipes import RetrieverRecipe
 from harness.training import raw, retrievers
-from harness.training.batches import KNOWN_MASKED, NO_NEGATIVE, Batches, Ranked, Seen, batch_sizes, text_key
+from harness.training.batches import (
+    KNOWN_MASKED,
+    NO_NEGATIVE,
+    Batches,
+    RankedPassages,
+    TrainingTotals,
+    batch_sizes,
+    text_key,
+)
 from harness.training.losses import (
     Similarity,
     Task,
@@ -44,11 +52,11 @@ def text_of(number: int) -> str:
     return " ".join(WORDS[number // 12**place % 12] for place in range(3))
 
 
-def faq(documents: int, queries: int, negatives: int = 0) -> list[Ranked]:
+def faq(documents: int, queries: int, negatives: int = 0) -> list[RankedPassages]:
     """Many queries about each of a few documents, whose negatives are the documents that follow."""
     shown = [text_of(number) for number in range(documents)]
     return [
-        Ranked(
+        RankedPassages(
             f"{text_of(100 + number * queries + one)} {one}",
             tuple(shown[(number + step) % documents] for step in range(1 + negatives)),
             tuple(1.0 - step / 10 for step in range(1 + negatives)),
@@ -62,7 +70,7 @@ rows_lists = st.lists(
     st.tuples(
         st.integers(0, 9), st.integers(0, 9), st.lists(st.integers(0, 9), max_size=3), st.sets(st.integers(0, 9))
     ).map(
-        lambda row: Ranked(
+        lambda row: RankedPassages(
             f"q{row[0]}", tuple(f"D{one}" for one in (row[1], *row[2])), known={f"d{one}" for one in row[3]}
         )
     ),
@@ -74,7 +82,7 @@ rows_lists = st.lists(
 @settings(deadline=None)
 @given(rows=rows_lists, size=st.integers(1, 12), seed=st.integers(0, 3), epoch=st.integers(0, 3))
 def test_every_row_is_dealt_once_an_epoch_into_batches_of_like_size(
-    rows: list[Ranked], size: int, seed: int, epoch: int
+    rows: list[RankedPassages], size: int, seed: int, epoch: int
 ) -> None:
     dealt = Batches(rows).deal(size, seed, epoch)
     assert sorted(row for batch in dealt for row in batch) == list(range(len(rows)))
@@ -88,7 +96,7 @@ def test_every_row_is_dealt_once_an_epoch_into_batches_of_like_size(
 @settings(deadline=None)
 @given(rows=rows_lists, size=st.integers(1, 12), seed=st.integers(0, 3))
 def test_what_counts_in_a_batch_is_what_a_plain_reading_of_the_rule_gives(
-    rows: list[Ranked], size: int, seed: int
+    rows: list[RankedPassages], size: int, seed: int
 ) -> None:
     right: dict[str, set[str]] = {}
     for row in rows:
@@ -103,10 +111,10 @@ def test_what_counts_in_a_batch_is_what_a_plain_reading_of_the_rule_gives(
                 column == place or (text.lower() not in relevant and text not in texts[:column])
                 for column, text in enumerate(texts)
             ]
-            assert mask.counts[place] == expected
+            assert mask.included[place] == expected
             alone += sum(expected) == 1
             known += sum(text.lower() in relevant for column, text in enumerate(texts) if column != place)
-        assert (mask.known, mask.alone) == (known, alone)
+        assert (mask.known, mask.without_negative) == (known, alone)
         assert mask.repeated == len(texts) - len(set(texts))
 
 
@@ -128,7 +136,7 @@ def test_epochs_and_seeds_deal_anew() -> None:
 def test_many_rows_about_a_few_documents_are_dealt_in_seconds() -> None:
     import time
 
-    rows = [Ranked(f"q{number}", (f"d{number % 20}", f"n{number % 7}")) for number in range(10_000)]
+    rows = [RankedPassages(f"q{number}", (f"d{number % 20}", f"n{number % 7}")) for number in range(10_000)]
     batches, started = Batches(rows), time.perf_counter()
     dealt = batches.deal(32, 0, 0)
     assert sum(map(len, dealt)) == len(rows)
@@ -160,7 +168,7 @@ FAQS = {
 }
 
 
-def trained(folder: Path, rows: list[Ranked], seed: int = 0, micro_batch: int = 4, **changes: Any) -> Any:
+def trained(folder: Path, rows: list[RankedPassages], seed: int = 0, micro_batch: int = 4, **changes: Any) -> Any:
     from harness.stages.shared.common import seeded
 
     recipe = RetrieverRecipe.model_validate(
@@ -198,7 +206,7 @@ def test_every_row_is_trained_on_once_an_epoch(
 @settings(max_examples=8, deadline=None)
 @given(rows=rows_lists, size=st.integers(2, 9), parts=st.integers(1, 9))
 def test_each_row_is_seen_exactly_once_in_every_epoch_of_the_trainer(
-    rows: list[Ranked], size: int, parts: int, folder: Path
+    rows: list[RankedPassages], size: int, parts: int, folder: Path
 ) -> None:
     """Row by row, whatever the pairs are, whichever recipe, and in however many parts a batch is read."""
     recipe = random.Random(len(rows)).choice(["mnrl", "distill"])
@@ -239,7 +247,7 @@ def test_mnrl_and_raw_see_the_same_batches_and_end_at_the_same_weights(folder: P
 
 def test_masked_negatives_are_counted(folder: Path) -> None:
     known = {text_key(text_of(number)) for number in range(4)}
-    rows = [Ranked("what is lime", (text_of(number),), known=known) for number in range(4)]
+    rows = [RankedPassages("what is lime", (text_of(number),), known=known) for number in range(4)]
     found, _ = trained(folder, rows, recipe="mnrl")
     # Each batch has four rows, and three negatives of each are relevant; two epochs.
     assert found.notes[KNOWN_MASKED] == 2 * 4 * 3
@@ -250,19 +258,19 @@ def test_masked_negatives_are_counted(folder: Path) -> None:
 # Gradients
 
 
-def unequal() -> list[Ranked]:
+def unequal() -> list[RankedPassages]:
     """Lists of unequal length, of which two ask the same and two share a positive."""
     shown = [text_of(number * 7) for number in range(8)]
     return [
-        Ranked("what is lime", (shown[0], shown[3]), (1.0, 0.2)),
-        Ranked("What is  lime", (shown[1],), (0.9,), {text_key(shown[3])}),
-        Ranked("what is mail", (shown[1], shown[2], shown[0], shown[5]), (0.7, 0.4, 0.3, 0.1)),
-        Ranked("bell tower", (shown[4], shown[6]), (1.0, 0.0)),
-        Ranked("slate roof", (shown[7], shown[2], shown[6]), (0.8, 0.7, 0.1)),
+        RankedPassages("what is lime", (shown[0], shown[3]), (1.0, 0.2)),
+        RankedPassages("What is  lime", (shown[1],), (0.9,), {text_key(shown[3])}),
+        RankedPassages("what is mail", (shown[1], shown[2], shown[0], shown[5]), (0.7, 0.4, 0.3, 0.1)),
+        RankedPassages("bell tower", (shown[4], shown[6]), (1.0, 0.0)),
+        RankedPassages("slate roof", (shown[7], shown[2], shown[6]), (0.8, 0.7, 0.1)),
     ]
 
 
-def by_hand(model: Any, rows: list[Ranked], recipe: RetrieverRecipe) -> Any:
+def by_hand(model: Any, rows: list[RankedPassages], recipe: RetrieverRecipe) -> Any:
     """The loss in plain PyTorch, query by query, over texts compared as texts."""
     import torch
 
@@ -310,7 +318,7 @@ def test_loss_and_gradients_are_those_of_plain_pytorch_for_lists_of_unequal_leng
     dealt = [row._replace(passages=row.passages[:1]) for row in rows] if recipe == "distill" else rows
     model = load_bi_encoder(folder, 32)
     model.train()
-    task = Task(rows, Batches(dealt), given, Similarity(), Seen())
+    task = Task(rows, Batches(dealt), given, Similarity(), TrainingTotals())
     batch = retrievers._collator(model, task, 32)([{"label": number} for number in range(len(rows))])
     features = [
         {name.removeprefix(f"{prefix}_"): value for name, value in batch.items() if name.startswith(f"{prefix}_")}
@@ -336,7 +344,7 @@ def test_loss_and_gradients_are_those_of_plain_pytorch_for_lists_of_unequal_leng
 def test_raw_masks_as_mnrl_does(folder: Path) -> None:
     rows, model = unequal(), load_bi_encoder(folder, 32)
     mask = Batches(rows).mask(range(len(rows)))
-    examples = [raw.Example(row.query, row.passages[0], row.passages[1:]) for row in rows]
+    examples = [raw.ContrastiveExample(row.query, row.passages[0], row.passages[1:]) for row in rows]
     expected = float(by_hand(model, rows, RetrieverRecipe()).detach())
     for part in (100, 3):
         loss = raw.backward(retrievers.raw_encoder(model), examples, 0.05, part, mask.tensor("cpu"))

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from harness.data.formats import write_jsonl
 from harness.models import generation
-from harness.models.chats import ChatTemplate
+from harness.models.chat_templates import ChatTemplate
 from harness.stages import answer as answering
 from harness.stages.instruct import INSTRUCTIONS_FILE
 from harness.stages.shared import common
@@ -32,7 +32,7 @@ from harness.stages.tune_generator import (
 from harness.suite.recipes import ABSTENTION, GeneratorRecipe
 from harness.suite.spec import Generator
 from harness.training import generators
-from harness.training.generators import Example, load_base, load_tokenizer, training_order, tune
+from harness.training.generators import TokenizedExample, load_base, load_tokenizer, training_order, tune
 from harness.values.records import Document, Usage
 
 INSTRUCTION = f"answer from the passages or write exactly: {ABSTENTION}"
@@ -137,7 +137,7 @@ def test_the_loss_is_the_mean_over_answer_tokens_whatever_else_is_scored(inputs:
 
     tokenizer, ends, _ = loaded
     examples = examples_of(ROWS[:3], CORPUS, SHOWN, tokenizer, ends)
-    examples[1] = Example(examples[1].prompt[:-9], examples[1].completion)
+    examples[1] = TokenizedExample(examples[1].prompt[:-9], examples[1].completion)
     model, width = load_base(inputs["model"], QUICK), max(map(len, examples))
     rows = [[*one.prompt, *one.completion] for one in examples]
     batch = {
@@ -158,7 +158,7 @@ def test_the_loss_is_the_mean_over_answer_tokens_whatever_else_is_scored(inputs:
 
 
 def test_examples_over_the_limit_are_dropped_and_too_many_are_refused() -> None:
-    examples = [Example([1] * size, [2, 3]) for size in (5, 8, 3, 20)]
+    examples = [TokenizedExample([1] * size, [2, 3]) for size in (5, 8, 3, 20)]
     kept = short_enough(examples, GeneratorRecipe(max_length=10, drop_limit=0.25), None)
     assert [len(one) for one in kept] == [7, 10, 5]
     assert short_enough(examples, GeneratorRecipe(max_length=100, drop_limit=0.25), 10) == kept
@@ -250,7 +250,7 @@ def test_what_was_trained_is_what_the_generator_then_writes(inputs: dict[str, Pa
     model, tokenizer = load_generator(inputs["model"], tmp_path / "out")
     asked = [(row["query"], row["context"]) for row in rows]
     turns = answering.turns_of(tokenizer, INSTRUCTION, [], asked, CORPUS, SHOWN.passage_tokens)
-    chat = generation.Chatting(model, ChatTemplate(tokenizer), turns)
+    chat = generation.Conversations(model, ChatTemplate(tokenizer), turns)
     written = chat.write(generation.Sampling(12, 4))
     assert [one.text for one in written] == ["red wall"] * len(rows)
 
@@ -258,7 +258,7 @@ def test_what_was_trained_is_what_the_generator_then_writes(inputs: dict[str, Pa
 def test_parts_of_a_step_add_up_to_the_step(inputs: dict[str, Path], loaded: Any) -> None:
     tokenizer, ends, _ = loaded
     examples = examples_of(ROWS, CORPUS, SHOWN, tokenizer, ends)
-    short = [Example(one.prompt[: -number or None], one.completion) for number, one in enumerate(examples)]
+    short = [TokenizedExample(one.prompt[: -number or None], one.completion) for number, one in enumerate(examples)]
     found = {}
     for parts in (1, 2, 4):
         with common.seeded(0):
@@ -284,12 +284,12 @@ def test_a_shortage_of_gpu_memory_halves_what_is_in_memory_and_is_said(
             raise torch.OutOfMemoryError
         return real(*arguments)
 
-    monkeypatch.setattr(generators, "AT_A_TIME_ON_CPU", 4)
+    monkeypatch.setattr(generators, "MICRO_BATCH_ON_CPU", 4)
     monkeypatch.setattr(generators, "_train", short_of_memory)
     with common.seeded(0):
         done = tune(lambda: load_base(inputs["model"], QUICK), tokenizer, examples, QUICK, 0, silent)
     assert tried == [1, 2, 4]
-    assert done.notes["out of GPU memory"] == "4 at a time were too many, trained 1 at a time"
+    assert done.notes["out of GPU memory"] == "a micro-batch of 4 did not fit, trained with 1"
 
 
 def test_a_loss_that_is_no_number_ends_the_training(inputs: dict[str, Path], loaded: Any) -> None:
@@ -304,7 +304,7 @@ def test_a_loss_that_is_no_number_ends_the_training(inputs: dict[str, Path], loa
     tokenizer, ends, _ = loaded
     with (
         common.seeded(0),
-        pytest.raises(ValueError, match=r"ceased to be a number; lower recipes\.generator\.learning_rate"),
+        pytest.raises(ValueError, match=r"became NaN or infinite; lower recipes\.generator\.learning_rate"),
     ):
         tune(broken, tokenizer, examples_of(ROWS, CORPUS, SHOWN, tokenizer, ends), QUICK, 0, silent)
 

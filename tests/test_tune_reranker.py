@@ -22,7 +22,7 @@ from harness.stages.tune_reranker import TuneRerankerSpec, dev_lists, tune_reran
 from harness.suite.fields import Spec
 from harness.suite.recipes import RerankerRecipe
 from harness.training import rerankers
-from harness.training.rerankers import Graded, batching, training_columns
+from harness.training.rerankers import GradedPassages, batching, training_columns
 from harness.values.records import Document, Usage
 
 WORDS = ["lime", "kiln", "ferry", "mail", "slate", "roof", "night", "ice", "burn", "lay", "about"]
@@ -135,7 +135,7 @@ def test_a_start_without_a_head_becomes_a_model_with_one(tmp_path: Path) -> None
     assert usage.units == 16
     assert usage.notes == {
         "queries": 4, "pairs": 16, "queries left out, whose passages are labelled alike": 0,
-        "pairs cut at 32 tokens": 0, "steps": 1, "checkpoint": "the last: dev was not looked at",
+        "pairs cut at 32 tokens": 0, "steps": 1, "checkpoint": "the last: dev was not evaluated",
         "mean loss, first third": usage.notes["mean loss, first third"],
         "mean loss, last third": usage.notes["mean loss, last third"],
     }  # fmt: skip
@@ -249,7 +249,7 @@ def test_a_training_with_dev_looks_at_it(tmp_path: Path) -> None:
 def test_batches_are_kept_when_less_is_in_memory(
     name: Any, batch_size: int, micro_batch: int, right: tuple[int, int, int, int]
 ) -> None:
-    lists = [Graded("q", ("a", "b", "c", "d"), (1.0, 0.0, 0.0, 0.0))] * 4
+    lists = [GradedPassages("q", ("a", "b", "c", "d"), (1.0, 0.0, 0.0, 0.0))] * 4
     found = batching(lists, RerankerRecipe(recipe=name, batch_size=batch_size, epochs=2), micro_batch)
     assert (found.at_once, found.parts, found.rows, found.steps) == right
 
@@ -284,7 +284,7 @@ def test_when_memory_is_short_the_same_batches_are_made_of_smaller_parts(
     monkeypatch.setattr(tuning, "train", short)
     parts, usage = tuned(tmp_path, recipe, out="parts")
     assert tried == [8, 4]
-    assert usage.notes["out of GPU memory"] == "8 at a time were too many, trained 4 at a time"
+    assert usage.notes["out of GPU memory"] == "a micro-batch of 8 did not fit, trained with 4"
     assert usage.notes["steps"] == 6
     for one, other in zip(scores_of(whole).values(), scores_of(parts).values(), strict=True):
         assert one == pytest.approx(other, abs=0.02)
@@ -294,7 +294,7 @@ def test_when_memory_is_short_the_same_batches_are_made_of_smaller_parts(
 
 
 def test_columns_stand_in_the_order_that_the_losses_expect() -> None:
-    lists = [Graded("q", ("a", "b"), (0.5, 0.0)), Graded("r", ("c",), (1.0,))]
+    lists = [GradedPassages("q", ("a", "b"), (0.5, 0.0)), GradedPassages("r", ("c",), (1.0,))]
     pairs = training_columns(lists, RerankerRecipe(recipe="bce"))
     assert list(pairs) == ["query", "passage", "label"]
     assert list(zip(*pairs.values(), strict=True)) == [("q", "a", 0.5), ("q", "b", 0.0), ("r", "c", 1.0)]
@@ -304,7 +304,7 @@ def test_columns_stand_in_the_order_that_the_losses_expect() -> None:
 
 
 def test_lists_with_nothing_to_order_are_left_out_of_listwise_only() -> None:
-    mixed, alike = Graded("q", ("a", "b"), (1.0, 0.0)), Graded("r", ("a", "b"), (0.5, 0.5))
+    mixed, alike = GradedPassages("q", ("a", "b"), (1.0, 0.0)), GradedPassages("r", ("a", "b"), (0.5, 0.5))
     assert usable([mixed, alike], RerankerRecipe(recipe="listwise")) == [mixed]
     assert usable([mixed, alike], RerankerRecipe(recipe="bce")) == [mixed, alike]
 
@@ -313,11 +313,11 @@ def test_lists_with_nothing_to_order_are_left_out_of_listwise_only() -> None:
     ("lists", "name", "said"),
     [
         ([], "bce", "no two labels differ"),
-        ([Graded("q", ("a", "b"), (1.0, 1.0))], "bce", "no two labels differ"),
-        ([Graded("q", ("a",), (1.0,)), Graded("r", ("b",), (0.0,))], "listwise", "use bce"),
+        ([GradedPassages("q", ("a", "b"), (1.0, 1.0))], "bce", "no two labels differ"),
+        ([GradedPassages("q", ("a",), (1.0,)), GradedPassages("r", ("b",), (0.0,))], "listwise", "use bce"),
     ],
 )
-def test_labels_that_teach_nothing_are_refused(lists: list[Graded], name: Any, said: str) -> None:
+def test_labels_that_teach_nothing_are_refused(lists: list[GradedPassages], name: Any, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         usable(lists, RerankerRecipe(recipe=name))
 

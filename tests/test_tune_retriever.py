@@ -24,8 +24,8 @@ from harness.stages.tune_retriever import TuneRetrieverSpec, tune_retriever
 from harness.suite.recipes import RetrieverRecipe
 from harness.suite.spec import Retriever
 from harness.training import raw, retrievers
-from harness.training.batches import Ranked
-from harness.training.checkpoints import Checkpoints, looks_at
+from harness.training.batches import RankedPassages
+from harness.training.checkpoints import Checkpoints, evaluation_steps
 from harness.values.records import DEV_EVALUATION_SECONDS, Document, Usage
 
 TOPICS = ("lime", "kiln", "ferry", "mail", "slate", "roof", "bell", "tower", "wheat", "mill", "tin", "mine")
@@ -141,7 +141,7 @@ def test_raw_and_mnrl_agree_in_loss_and_gradients(pooling: str, tmp_path: Path) 
 
     folder = tiny.bi_encoder(tmp_path, WORDS, pooling=pooling)
     batch = [
-        raw.Example(query(topic), f"the {topic} is it of the {topic}", (f"about {TOPICS[place - 1]}",))
+        raw.ContrastiveExample(query(topic), f"the {topic} is it of the {topic}", (f"about {TOPICS[place - 1]}",))
         for place, topic in enumerate(TOPICS[:5])
     ]
     found = {}
@@ -204,7 +204,7 @@ def test_checkpoints_restore_the_best_weights_and_stop_without_gain() -> None:
 
 @given(steps=st.integers(1, 500), times=st.integers(1, 20))
 def test_looks_are_distinct_and_end_at_the_last_step(steps: int, times: int) -> None:
-    found = looks_at(steps, times)
+    found = evaluation_steps(steps, times)
     assert found == sorted(set(found))
     assert found[-1] == steps
     assert found[0] >= 1
@@ -234,13 +234,15 @@ def test_raw_refuses_a_model_that_it_would_not_compute_rightly(tmp_path: Path) -
 
 
 def test_triplet_has_a_row_for_each_negative() -> None:
-    rows = retrievers.rows_of([Ranked("q", ("p", "n1", "n2")), Ranked("r", ("p",))], RetrieverRecipe(recipe="triplet"))
+    rows = retrievers.rows_of(
+        [RankedPassages("q", ("p", "n1", "n2")), RankedPassages("r", ("p",))], RetrieverRecipe(recipe="triplet")
+    )
     assert [row.passages for row in rows] == [("p", "n1"), ("p", "n2")]
 
 
 def test_triplet_without_negatives_is_refused() -> None:
     with pytest.raises(ValueError, match="none were mined"):
-        retrievers.rows_of([Ranked("q", ("p",))], RetrieverRecipe(recipe="triplet"))
+        retrievers.rows_of([RankedPassages("q", ("p",))], RetrieverRecipe(recipe="triplet"))
 
 
 def test_half_of_a_batch_is_tried_when_memory_is_short_and_that_is_said() -> None:
@@ -258,7 +260,7 @@ def test_half_of_a_batch_is_tried_when_memory_is_short_and_that_is_said() -> Non
 
     fitted = until_it_fits(train, 32)
     assert (tried, fitted.value, fitted.micro_batch) == ([32, 16, 8, 4], "done", 4)
-    assert "32 at a time were too many" in str(fitted.said)
+    assert "a micro-batch of 32 did not fit" in str(fitted.notes)
     with pytest.raises(torch.OutOfMemoryError):
         until_it_fits(lambda micro_batch: (_ for _ in ()).throw(torch.OutOfMemoryError("none")), 4)
 

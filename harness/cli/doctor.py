@@ -148,18 +148,18 @@ def _dataset(what: str, where: str, rule: Rule, reading: ReadingRule) -> tuple[D
 def _endpoints(suite: Suite, store: Path) -> Iterator[Finding]:
     """Every role that asks an endpoint, asked one small question."""
     from harness.llm import preflight
-    from harness.llm.dialects import speech_of
+    from harness.llm.dialects import known_dialect
     from harness.remarks import endpoints as remarks
 
     services, seen = endpoints.services_of(suite, store), set[str]()
     for role in endpoint_roles(suite):
         what, llm = f"llm.{role}", services.roles[role]
-        speech = speech_of(llm, services.folder)
-        problem = preflight.check(role, services, endpoints.shape_of(role, suite), speech.place not in seen)
-        seen.add(speech.place)
-        told = [*remarks.changed(llm, speech.dialect), *remarks.quiet(llm, speech.dialect)]
+        known = known_dialect(llm, services.folder)
+        problem = preflight.check(role, services, endpoints.shape_of(role, suite), known.place not in seen)
+        seen.add(known.place)
+        told = [*remarks.changed(llm, known.dialect), *remarks.quiet(llm, known.dialect)]
         said = str(problem) if problem else "; ".join([f"{llm.model} answers", *told])
-        kept = dict.fromkeys(speech.dialect.said.values()) if told and not problem else {}
+        kept = dict.fromkeys(known.dialect.reasons.values()) if told and not problem else {}
         said += f" (the server said: {'; '.join(kept)})" if kept else ""
         yield Finding(what, "missing" if problem else "note" if told else "ok", said)
     if any(measure.is_judged for measure in suite.measures) and suite.llm.judge is None:

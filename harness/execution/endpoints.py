@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.errors import ConfigError, Problem
-from harness.llm import templates
+from harness.llm import prompt_templates
 from harness.llm.services import Services
 from harness.planning.graph import Plan
 from harness.planning.speed import asks_endpoint
@@ -22,7 +22,7 @@ from harness.suite.uses import endpoint_roles
 from harness.values.findings import Paid
 
 if TYPE_CHECKING:
-    from harness.llm.preflight import Shape
+    from harness.llm.preflight import ProbeShape
 
 PROMPTS: dict[Role, tuple[PromptName, ...]] = {
     "synthesizer": ("question", "keyword", "claim", "instruct"), "labeler": ("label",), "judge": (), "generator": (),
@@ -56,28 +56,30 @@ def spoken(suite: Suite, root: Path) -> Suite:
 
     What is made with a role is known by what is really sent: without a temperature where the server takes none.
     """
-    from harness.llm.dialects import speech_of
+    from harness.llm.dialects import known_dialect
 
     folder = (root / FOLDER).absolute()
     roles = {
-        role: speech_of(llm, folder).dialect.adapted(llm) for role, llm in suite.llm.roles.items() if not llm.in_process
+        role: known_dialect(llm, folder).dialect.adapted(llm)
+        for role, llm in suite.llm.roles.items()
+        if not llm.in_process
     }
     changed: dict[str, Llm] = {str(role): llm for role, llm in roles.items() if llm != suite.llm.roles[role]}
     return suite.model_copy(update={"llm": suite.llm.model_copy(update=changed)}) if changed else suite
 
 
-def shape_of(role: Role, suite: Suite) -> Shape:
+def shape_of(role: Role, suite: Suite) -> ProbeShape:
     """How a role will ask, as far as a server could mind: turns of the system, JSON, the longest answer."""
-    from harness.llm.preflight import GENERATOR, Shape
+    from harness.llm.preflight import GENERATOR, ProbeShape
 
     if role == "generator":
         return GENERATOR._replace(limit=suite.generator.max_new_tokens if suite.generator else None)
     if role == "judge":
-        return Shape()
-    texts = [templates.load(name, suite.llm.prompts.get(name)) for name in PROMPTS[role]]
-    system = any(turn.role == "system" for text in texts for turn in templates.turns(text))
+        return ProbeShape()
+    texts = [prompt_templates.load(name, suite.llm.prompts.get(name)) for name in PROMPTS[role]]
+    system = any(turn.role == "system" for text in texts for turn in prompt_templates.turns(text))
     warmth = suite.data.synthesize.temperature if role == "synthesizer" else None
-    return Shape(system=system, temperature=warmth or None)
+    return ProbeShape(system=system, temperature=warmth or None)
 
 
 def check(roles: Iterable[Role], services: Services, suite: Suite) -> None:

@@ -158,7 +158,7 @@ class _Diagnosing:
 
     def _signs(self, seen: Examined) -> tuple[Sign, ...]:
         part, documents = seen.part, seen.dataset.documents
-        pieces = loaders.word_pieces(self.suite.pipeline.retriever.model)
+        pieces = loaders.token_counter(self.suite.pipeline.retriever.model)
         other, judged = seen.run_of(seen.systems["bm25"].run), {key: part.queries[key] for key in part.judged}
         language_of = seen.dataset.language
         return domain_gap.signs(judged, part.usable, documents, seen.pool, other, pieces, language_of)

@@ -1,7 +1,7 @@
-"""Where an endpoint is and how it is entered: its address, what is added to it, the header of the key, the proxy.
+"""The address of an endpoint: base URL, query, headers with the key, proxy; and which of its texts are secret.
 
-Azure differs from others in three things: a deployment is part of the path, the version of the API is a parameter of
-the address, and the key stands in a header of its own. Must not make requests.
+Azure differs from other servers: the path names a deployment, the query holds the version of the API, and the key has a
+header of its own. Must not make requests.
 """
 
 from __future__ import annotations
@@ -25,7 +25,11 @@ KEY_HEADERS = ("authorization", "api-key", "x-api-key", "x-goog-api-key")
 
 
 class Address(NamedTuple):
-    """`base` without user, password, query and end; `shown` is it as it may be printed, and is empty if it is none."""
+    """A parsed base URL, without query and without the path of completions.
+
+    `base` is what requests are sent to, `shown` what may be printed; both are empty if the URL is not valid. `secret`
+    says that it holds a user or password.
+    """
 
     base: str
     shown: str
@@ -36,22 +40,22 @@ class Address(NamedTuple):
 
     @property
     def azure(self) -> bool:
-        """Whether the key belongs into Azure's own header."""
+        """Whether the key goes into Azure's own header."""
         return self.host.endswith(AZURE_HOSTS) or DEPLOYMENTS in self.path
 
     @property
     def deployment(self) -> bool:
-        """Whether it is a deployment at Azure, which needs the version of the API."""
+        """Whether it is an Azure deployment, which needs the version of the API."""
         return DEPLOYMENTS in self.path
 
     @property
     def local(self) -> bool:
-        """Whether it is on this machine, or beside it."""
+        """Whether it is on this machine or in a private network."""
         return self.host.startswith(LOCAL)
 
 
 def address_of(llm: Llm) -> Address:
-    """Where a role's endpoint is, by its suite or by the environment."""
+    """Return the address of a role: its `base_url`, else that of the environment, else OpenAI's."""
     url = llm.base_url or os.environ.get("OPENAI_BASE_URL") or DEFAULT_URL
     try:
         parts = urlsplit(url.strip())
@@ -62,78 +66,78 @@ def address_of(llm: Llm) -> Address:
     if not named:
         return Address("", "", "", "", "")
     host, path = parts.hostname or "", parts.path.rstrip("/").removesuffix(COMPLETIONS)
-    place = f"[{host}]" if ":" in host else host
-    place += f":{port}" if port is not None else ""
+    netloc = f"[{host}]" if ":" in host else host
+    netloc += f":{port}" if port is not None else ""
     # A suite's own address was checked when it was read; one of the environment was not.
-    shown = f"{parts.scheme}://{place}" + ("" if looks_like_key(path) else path)
+    shown = f"{parts.scheme}://{netloc}" + ("" if looks_like_key(path) else path)
     base = urlunsplit((parts.scheme, parts.netloc, path, "", ""))
     return Address(base, shown, host, path, parts.scheme, "@" in parts.netloc)
 
 
 def key_of(llm: Llm) -> str:
-    """The key out of the environment; keys read out of files often end in a newline, which no header may hold."""
+    """Return the key of a role from the environment, stripped: keys read from files end in a newline."""
     return os.environ.get(llm.api_key_env, "").strip()
 
 
 def headers_of(llm: Llm, address: Address) -> dict[str, str]:
-    """The headers of a role with their variables filled in, the key in the one that the server wants."""
-    given = {name: filled(value) for name, value in llm.headers.items()}
+    """Return the headers of a role with their variables filled in, the key in the one that the server expects."""
+    headers = {name: filled(value) for name, value in llm.headers.items()}
     key = key_of(llm)
-    if not {name.casefold() for name in given} & set(KEY_HEADERS) and key:
+    if not {name.casefold() for name in headers} & set(KEY_HEADERS) and key:
         name = llm.key_header or (AZURE_KEY if address.azure else "Authorization")
-        given[name] = f"Bearer {key}" if name.casefold() == "authorization" else key
-    return given
+        headers[name] = f"Bearer {key}" if name.casefold() == "authorization" else key
+    return headers
 
 
 def carries_key(llm: Llm) -> bool:
-    """Whether a header of the suite's own lets the role in, so that no key is needed beside it."""
+    """Whether the suite sets a header for the key itself, so that no other key is needed."""
     return bool({name.casefold() for name in llm.headers} & set(KEY_HEADERS))
 
 
 def query_of(llm: Llm) -> dict[str, str]:
-    """What is added to the address, with its variables filled in."""
-    given = "" if llm.base_url else urlsplit(os.environ.get("OPENAI_BASE_URL") or "").query
-    return dict(parse_qsl(given)) | {name: filled(value) for name, value in llm.parameters.items()}
+    """Return the query parameters of a role, with their variables filled in."""
+    query = "" if llm.base_url else urlsplit(os.environ.get("OPENAI_BASE_URL") or "").query
+    return dict(parse_qsl(query)) | {name: filled(value) for name, value in llm.parameters.items()}
 
 
 def filled(value: Any) -> Any:
-    """The value with ``${NAME}`` in its texts replaced by the variables of the environment."""
+    """Return a value with each ``${NAME}`` in its texts replaced by that environment variable."""
     if isinstance(value, str):
-        return REFERENCE.sub(lambda found: os.environ.get(found[1], "").strip(), value)
+        return REFERENCE.sub(lambda match: os.environ.get(match[1], "").strip(), value)
     if isinstance(value, Mapping):
-        return {name: filled(one) for name, one in value.items()}
-    return [filled(one) for one in value] if isinstance(value, list | tuple) else value
+        return {name: filled(inner) for name, inner in value.items()}
+    return [filled(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def variables(value: Any) -> Iterator[str]:
-    """Names of the variables that stand in the texts of a value."""
+    """Yield the names of the environment variables in the texts of a value."""
     if isinstance(value, str):
         yield from REFERENCE.findall(value)
     elif isinstance(value, Mapping):
-        for one in value.values():
-            yield from variables(one)
+        for inner in value.values():
+            yield from variables(inner)
     elif isinstance(value, list | tuple):
-        for one in value:
-            yield from variables(one)
+        for inner in value:
+            yield from variables(inner)
 
 
 def secrets_of(llm: Llm) -> list[str]:
-    """The texts that no message may hold: the key, and what the environment fills in or adds."""
+    """Return the texts that no message may hold: the key, and what the environment fills in or adds."""
     names = dict.fromkeys(variables([llm.headers, llm.parameters, llm.extra_body]))
     lines = os.environ.get("OPENAI_CUSTOM_HEADERS", "").splitlines()
-    found = [key_of(llm), *(os.environ.get(name, "").strip() for name in names)]
-    found += [line.partition(":")[2].strip() for line in lines]
+    secrets = [key_of(llm), *(os.environ.get(name, "").strip() for name in names)]
+    secrets += [line.partition(":")[2].strip() for line in lines]
     for url in (os.environ.get("OPENAI_BASE_URL") or "", *getproxies().values()):
         try:
             parts = urlsplit(url)
         except ValueError:
             continue
-        found += [parts.password or "", *(text.partition("=")[2] for text in parts.query.split("&"))]
-    return [text for text in found if text]
+        secrets += [parts.password or "", *(text.partition("=")[2] for text in parts.query.split("&"))]
+    return [text for text in secrets if text]
 
 
 def proxy_of(address: Address) -> str:
-    """Host and port of the proxy that the environment puts before an address; empty if there is none."""
+    """Return host and port of the proxy that the environment sets for an address; empty if there is none."""
     known = getproxies()
     url = known.get(address.scheme) or known.get("all") or ""
     try:

@@ -1,8 +1,8 @@
-"""When to ask again, and when to ask no more: the waits between attempts, and the circuit breaker.
+"""The retry policy and the circuit breaker: how long to wait between attempts, and when an endpoint is dead.
 
-A dead endpoint ends a run within a minute, however many questions are left: whether it refuses connections, answers
-with errors, or takes requests and never answers (a timeout of 40 s, and then `hung` more seconds of silence). Knows
-clocks and faults, and makes no requests.
+A dead endpoint ends a run within a minute, however many questions are left. It may refuse connections, answer with
+errors, or accept requests and never answer (a timeout of 40 s, then `hung` more seconds of silence). Must not make
+requests.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from typing import NamedTuple
 from harness.llm.faults import Fault
 
 ENOUGH = 5
-"""Failures in a row before anything is concluded from them, fewer where fewer requests are in flight."""
+"""Failures in a row before the breaker may open; fewer where fewer requests are in flight."""
 LATER = 3
-"""A server that says 'too many requests' is asked this many times as often as one that fails."""
+"""Factor on the number of retries where a server answers 'too many requests'."""
 
 
-class Pace(NamedTuple):
-    """Seconds, all multiplied by `scale`.
+class RetryPolicy(NamedTuple):
+    """Waits between attempts and patience of the breaker, in seconds, all multiplied by `scale`.
 
-    The first wait is up to `first`, then up to twice that, and so on up to `longest`. A `Retry-After` is obeyed up to
-    `obeyed`. The breaker opens after `patience` without any success since the first failure; `hung` if requests were
-    not answered at all, as these have cost their timeout before; `busy` if the server says it is asked too often.
+    The first wait is at most `first`; each later one at most twice the one before, up to `longest`. A `Retry-After` is
+    obeyed up to `obeyed`. The breaker opens after `patience` without a success since the first failure. It opens after
+    `hung` if no request was answered, as each has cost its timeout already, and after `busy` if the server rate-limits.
     """
 
     first: float = 1.0
@@ -36,29 +36,30 @@ class Pace(NamedTuple):
     busy: float = 120.0
     scale: float = 1.0
 
-    def wait(self, attempt: int, retry_after: float | None, dice: random.Random) -> float:
-        """How long to wait after attempt number `attempt` (from 0): full jitter, on top of what the server asks for.
+    def wait(self, attempt: int, retry_after: float | None, rng: random.Random) -> float:
+        """Return the seconds to wait after attempt `attempt` (from 0): full jitter, on top of what the server asks for.
 
         Full jitter: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
         """
         ceiling = self.first if retry_after is not None else min(self.longest, self.first * 2 ** min(attempt, 30))
-        return self.scale * ((retry_after or 0.0) + dice.uniform(0, ceiling))
+        return self.scale * ((retry_after or 0.0) + rng.uniform(0, ceiling))
 
 
 class Breaker:
-    """Counts failures of an endpoint since its last sign of life.
+    """Counts the failures of an endpoint since its last success.
 
-    `in_flight` is how many requests there are at once, at most: a timeout says as much for all of them as five do.
+    `in_flight` is the largest number of requests at once. If it is below `ENOUGH`, as many timeouts are enough: all
+    requests hang.
     """
 
-    def __init__(self, pace: Pace, in_flight: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._pace, self._enough, self._clock = pace, min(ENOUGH, in_flight), clock
+    def __init__(self, policy: RetryPolicy, in_flight: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._policy, self._enough, self._clock = policy, min(ENOUGH, in_flight), clock
         self._slowest = 0.0
         self._rested: float | None = None
         self.alive(0.0)
 
     def alive(self, seconds: float) -> None:
-        """The endpoint answered, after so many seconds, whatever it said."""
+        """Record that the endpoint answered, with whatever content, after `seconds`."""
         self._slowest = max(self._slowest, seconds)
         self._since: float | None = None
         self._asked_to_wait = 0.0
@@ -66,24 +67,24 @@ class Breaker:
         self.last: Fault | None = None
 
     def failed(self, fault: Fault) -> None:
-        """A request had no usable answer, or none at all before its timeout."""
+        """Record a request without a usable answer, or without any before its timeout."""
         self._since = self._clock() if self._since is None else self._since
         self.failures += 1
         self._timeouts += fault.kind == "hung"
         self.last = fault
 
     def busy(self, fault: Fault) -> None:
-        """The endpoint is there and says that it is asked too often."""
+        """Record that the endpoint rate-limits: it is up, and asks to wait."""
         self.failed(fault)
         self._busy += 1
         self._asked_to_wait = max(self._asked_to_wait, fault.retry_after or 0.0)
 
     def rest(self) -> None:
-        """Nothing is asked from now on: time does not count."""
+        """Stop the clock: no question is being asked."""
         self._rested = self._clock()
 
     def resume(self) -> None:
-        """Something is asked again."""
+        """Start the clock again."""
         if self._rested is not None and self._since is not None:
             self._since += self._clock() - self._rested
         self._rested = None
@@ -94,16 +95,16 @@ class Breaker:
         return 0.0 if self._since is None else self._clock() - self._since
 
     def left(self) -> float | None:
-        """Seconds until the breaker opens if nothing succeeds, 0 if it is open; None as long as failures are few."""
+        """Return the seconds until the breaker opens without success, 0 if it is open; None while failures are few."""
         enough = self._enough if self._timeouts == self.failures else ENOUGH
         if self.failures < enough:
             return None
         return max(0.0, self._allowed() - self.silent)
 
     def _allowed(self) -> float:
-        pace = self._pace
+        policy = self._policy
         if 2 * self._busy > self.failures:
-            return pace.scale * (pace.busy + self._asked_to_wait)
-        patience = pace.scale * (pace.hung if self._timeouts == self.failures else pace.patience)
+            return policy.scale * (policy.busy + self._asked_to_wait)
+        patience = policy.scale * (policy.hung if self._timeouts == self.failures else policy.patience)
         # An endpoint that was seen to be slow is given the time for two answers.
         return min(max(patience, 2 * self._slowest), 2 * patience)

@@ -1,6 +1,6 @@
-"""What an endpoint said, as it can be used: without its thoughts, with its value where a form was asked for.
+"""Check a completion: remove its thoughts, and read its value where a schema was asked for.
 
-Must not know how anything was asked.
+Must not know how it was asked for.
 """
 
 from __future__ import annotations
@@ -9,48 +9,48 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
-from harness.llm.asking import Reply
+from harness.llm.protocol import Reply
 from harness.llm.structured import is_mended, read
-from harness.models.thoughts import part
+from harness.models.thoughts import split_thoughts
 
 
-class Checked(NamedTuple):
-    """A text that can be used, with its value; or what is wrong with it.
+class CheckedAnswer(NamedTuple):
+    """A usable answer with its value, or what is `wrong` with it.
 
-    `said` is the text without its thought; `cut` says that it was cut at `max_tokens`, `mended` that its JSON had
-    damage with one reading.
+    `text` is the whole completion, `answer` the text without its `thought`. `cut` says that it ended at `max_tokens`,
+    `mended` that damage in its JSON was repaired.
     """
 
     text: str
     value: Any = None
     wrong: str = ""
-    said: str = ""
+    answer: str = ""
     thought: str = ""
     cut: bool = False
     mended: bool = False
 
     def reply(self) -> Reply:
-        """What is told of it where nothing was paid."""
+        """Return it as a reply that cost nothing."""
         if self.wrong:
             return Reply("", failure=self.wrong)
-        return Reply(self.said, self.value, thought=self.thought, cut=self.cut, mended=self.mended)
+        return Reply(self.answer, self.value, thought=self.thought, cut=self.cut, mended=self.mended)
 
 
-def checked_answer(text: str, cut: bool, form: type[BaseModel] | None, limit: str) -> Checked:
-    """Return an answer without its thoughts, and its value; `text` stays whole, as it is what the cache keeps.
+def check_answer(text: str, cut: bool, schema: type[BaseModel] | None, limit: str) -> CheckedAnswer:
+    """Check a completion that was `cut` at the setting named `limit`, or was not.
 
-    `limit` names the setting at which it was cut, if it was.
+    The result keeps the whole text, as the cache stores it.
     """
     try:
         text.encode()
-        if form is not None:
-            value, mended = read(text, form), is_mended(text, form)
-            return Checked(text.strip(), value, said=text.strip(), cut=cut, mended=mended)
-        parted = part(text)
+        if schema is not None:
+            value, mended = read(text, schema), is_mended(text, schema)
+            return CheckedAnswer(text.strip(), value, answer=text.strip(), cut=cut, mended=mended)
+        parted = split_thoughts(text)
         if wrong := parted.fault(cut, limit):
-            return Checked("", wrong=wrong)
-        return Checked(text.strip(), said=parted.answer, thought=parted.thought, cut=cut)
+            return CheckedAnswer("", wrong=wrong)
+        return CheckedAnswer(text.strip(), answer=parted.answer, thought=parted.thought, cut=cut)
     except UnicodeEncodeError:
-        return Checked("", wrong="the answer holds half of a surrogate pair")
+        return CheckedAnswer("", wrong="the answer holds half of a surrogate pair")
     except ValueError as error:
-        return Checked("", wrong=str(error))
+        return CheckedAnswer("", wrong=str(error))

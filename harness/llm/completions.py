@@ -1,7 +1,7 @@
-"""The answer in the body of a response of 200, in whichever shape a server gives it: at once or as a stream of pieces.
+"""Read the completion in a response of status 200, in any of the shapes that servers give it, whole or streamed.
 
-A content may be a text or a list of parts; thoughts may stand beside it; an error may be wrapped in it. Must not know
-how requests are made.
+The content may be a text or a list of parts, thoughts may lie beside it, and it may wrap an error. Must not know how
+requests are made.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from harness.llm.faults import Answer, Asked, Complaint, Fault, complaint_in, fault_of, status_of
-from harness.llm.usage import Counted, counted
+from harness.llm.faults import Completion, Fault, RequestContext, ServerError, error_in, fault_of, status_of
+from harness.llm.usage import TokenCounts, token_counts
 
 THOUGHTS = ("reasoning_content", "reasoning", "thinking", "reasoning_text")
 THINKING_PARTS = ("thinking", "reasoning", "redacted_thinking")
@@ -25,15 +25,15 @@ CUT = ("length", "max_tokens", "MAX_TOKENS")
 FILTERED = ("content_filter", "SAFETY", "RECITATION", "PROHIBITED_CONTENT", "sensitive")
 
 
-class Cleaner(NamedTuple):
-    """What makes texts of a server fit to print: `scrub` removes secrets, `short` cuts as well."""
+class Redaction(NamedTuple):
+    """How texts of a server are made fit to print: `scrub` removes secrets; `short` also shortens."""
 
     scrub: Callable[[str], str]
     short: Callable[[str], str]
 
 
-class Said(NamedTuple):
-    """What a message holds: its text, its thoughts, a refusal, and the name of a tool that was called instead."""
+class MessageContent(NamedTuple):
+    """The content of a message: text, thoughts, a refusal, and the name of a tool that was called instead."""
 
     text: str = ""
     thought: str = ""
@@ -41,8 +41,8 @@ class Said(NamedTuple):
     tool: str = ""
 
 
-def read(content: bytes, asked: Asked, clean: Cleaner) -> Answer | Fault:
-    """The answer in the body of a response that says it is one, or which fault it is."""
+def read(content: bytes, asked: RequestContext, clean: Redaction) -> Completion | Fault:
+    """Return the completion in the body of a response of status 200, or the fault that it is."""
     try:
         whole = _whole(content.decode("utf-8", "replace").removeprefix("\ufeff"))
         choice = _choice(whole)
@@ -50,12 +50,12 @@ def read(content: bytes, asked: Asked, clean: Cleaner) -> Answer | Fault:
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
         return _no_completion(content, asked, clean)
     ended = choice.get("finish_reason")
-    if not message.text.strip() and (error := complaint_in(choice.get("error") or whole.get("error"))):
+    if not message.text.strip() and (error := error_in(choice.get("error") or whole.get("error"))):
         return _wrapped(error, asked, clean)
-    usage = counted(whole.get("usage") or choice.get("usage") or whole.get("usageMetadata") or whole)
+    usage = token_counts(whole.get("usage") or choice.get("usage") or whole.get("usageMetadata") or whole)
     answer = _answer(clean.scrub(message.text), ended, usage)
     if message.refusal or ended in FILTERED:
-        why = clean.short(message.refusal) if message.refusal else "by a filter of content"
+        why = clean.short(message.refusal) if message.refusal else "by a content filter"
         return Fault("refused", f"refused: {why}", paid=answer)
     if answer.text.strip():
         if ended == "error" or whole.get("ended early"):
@@ -64,37 +64,38 @@ def read(content: bytes, asked: Asked, clean: Cleaner) -> Answer | Fault:
     if message.thought.strip() or (answer.cut and usage.thought):
         return Fault("question", ONLY_THOUGHT, paid=answer)
     if message.tool:
-        return Fault("question", f"the model called the tool {clean.short(message.tool)!r} and wrote no answer",
-                     paid=answer)  # fmt: skip
+        return Fault(
+            "question", f"the model called the tool {clean.short(message.tool)!r} and wrote no answer", paid=answer
+        )
     if answer.cut:
         return Fault("question", "no text within max_tokens", "raise max_tokens", paid=answer)
     return Fault("again", "the answer is empty", paid=answer)
 
 
-def _answer(text: str, ended: Any, usage: Counted) -> Answer:
-    return Answer(text, ended in CUT, usage.prompt, usage.new, usage.cached, usage.thought)
+def _answer(text: str, ended: Any, usage: TokenCounts) -> Completion:
+    return Completion(text, ended in CUT, usage.prompt, usage.new, usage.cached, usage.thought)
 
 
-def _no_completion(content: bytes, asked: Asked, clean: Cleaner) -> Fault:
+def _no_completion(content: bytes, asked: RequestContext, clean: Redaction) -> Fault:
     """An error wrapped in a status of 200, or something else altogether."""
     text = content.decode("utf-8", "replace")
     if not text.strip():
-        return Fault("again", "answers nothing at all in a status of 200")
+        return Fault("again", "answers with an empty body in a status of 200")
     try:
         body = json.loads(text)
     except (ValueError, RecursionError):
         body = None
     known = isinstance(body, Mapping | list)
-    error = complaint_in(body) if known and not (isinstance(body, Mapping) and body.get("choices")) else None
+    error = error_in(body) if known and not (isinstance(body, Mapping) and body.get("choices")) else None
     if error is not None:
         return _wrapped(error, asked, clean)
-    return Fault("dead", f"answers what is no chat completion: {clean.short(text)}")
+    return Fault("dead", f"does not answer with a chat completion: {clean.short(text)}")
 
 
-def _wrapped(error: Complaint, asked: Asked, clean: Cleaner) -> Fault:
+def _wrapped(error: ServerError, asked: RequestContext, clean: Redaction) -> Fault:
     status = status_of(error)
-    told = f"answers an error of {status}" if status else "answers an error"
-    return fault_of(status, error, f"{told} in a status of 200: {clean.short(error.said)}", asked)
+    description = f"answers an error of {status}" if status else "answers an error"
+    return fault_of(status, error, f"{description} in a status of 200: {clean.short(error.message)}", asked)
 
 
 def _choice(whole: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -104,22 +105,22 @@ def _choice(whole: Mapping[str, Any]) -> Mapping[str, Any]:
     return choice
 
 
-def _said(choice: Mapping[str, Any]) -> Said:
+def _said(choice: Mapping[str, Any]) -> MessageContent:
     message = choice.get("message")
     if message is None and isinstance(choice.get("text"), str):
         # The older kind of completion, which some gateways give.
-        return Said(choice["text"])
+        return MessageContent(choice["text"])
     if not isinstance(message, Mapping):
         if choice.get("error"):
-            return Said()
+            return MessageContent()
         raise TypeError("no message")
     texts: list[str] = []
     thoughts: list[str] = []
     for text, is_thought in _parts(message.get("content")):
         (thoughts if is_thought else texts).append(text)
-    thoughts += [found for name in THOUGHTS if isinstance(found := message.get(name), str)]
+    thoughts += [thought for name in THOUGHTS if isinstance(thought := message.get(name), str)]
     calls, refusal = message.get("tool_calls") or [message.get("function_call")], message.get("refusal")
-    return Said(
+    return MessageContent(
         "".join(texts), "\n".join(thoughts), refusal if isinstance(refusal, str) else "refused" if refusal else "",
         next((_tool(call) for call in calls if isinstance(call, Mapping)), ""),
     )  # fmt: skip

@@ -1,9 +1,8 @@
-"""What a server was seen to refuse of a request, and how it is asked since: remembered, and written down to be told.
+"""The dialect of a server: which optional parts of a request it refuses, and what is sent instead.
 
-Only what is optional is left out or sent in another way: temperature, seed, the schema of an answer, the name of the
-limit, a turn of the system, an answer at once. It is known by what the server says, and believed only if the server
-then takes the question. Kept in a file beside the answers: plans are made by it, so that answers which were drawn at a
-server's own temperature are never taken for answers at 0.
+Optional are temperature, seed, the schema of an answer, the name of the token limit, the system turn, and streaming. A
+refusal is recognised by the words of the server, and believed only if the server then answers. Dialects are stored
+beside the cache of answers. Plans depend on them: an answer at a server's own temperature is never taken for one at 0.
 """
 
 from __future__ import annotations
@@ -75,21 +74,24 @@ log = logging.getLogger(__name__)
 
 
 class Dialect(NamedTuple):
-    """How a server is asked: for each part of a request that it refused, what is sent instead (None: nothing)."""
+    """What is sent `instead` of each part of a request that a server refused (None: nothing), and its `reasons`.
+
+    The reasons are the words of the server.
+    """
 
     instead: Mapping[str, Any] = {}
-    said: Mapping[str, str] = {}
+    reasons: Mapping[str, str] = {}
 
-    def knowing(self, name: str, instead: Any, said: str) -> Dialect:
-        """With one more refusal."""
-        return Dialect({**self.instead, name: instead}, {**self.said, name: said[:SHOWN]})
+    def with_refusal(self, name: str, instead: Any, message: str) -> Dialect:
+        """Return the dialect with one more refusal, for which the server gave `message`."""
+        return Dialect({**self.instead, name: instead}, {**self.reasons, name: message[:SHOWN]})
 
-    def joined(self, other: Dialect) -> Dialect:
-        """With all that another one knows."""
-        return Dialect({**self.instead, **other.instead}, {**self.said, **other.said})
+    def merged(self, other: Dialect) -> Dialect:
+        """Return the dialect with the refusals of another one added."""
+        return Dialect({**self.instead, **other.instead}, {**self.reasons, **other.reasons})
 
     def temperature(self, wanted: float | None) -> float | None:
-        """The temperature that is sent where this one is wanted."""
+        """Return the temperature to send where `wanted` is asked for; None to send none."""
         if wanted is None:
             return None
         if "temperature" in self.instead:
@@ -99,13 +101,13 @@ class Dialect(NamedTuple):
 
     @property
     def limit(self) -> str | None:
-        """The name by which the longest answer is asked for; None if by none."""
+        """The name of the parameter that limits new tokens; None if the server takes neither."""
         if LIMITS[0] not in self.instead:
             return LIMITS[0]
         return None if LIMITS[1] in self.instead else LIMITS[1]
 
     def adapted(self, llm: Llm) -> Llm:
-        """The role as it is really asked: by this, answers are known, and all that is made with them."""
+        """Return the role as it is really asked. Cached answers and artifacts are keyed by this one."""
         changes: dict[str, Any] = {}
         if self.temperature(llm.temperature) != llm.temperature:
             changes["temperature"] = self.temperature(llm.temperature)
@@ -115,112 +117,117 @@ class Dialect(NamedTuple):
             changes["system_turn"] = False
         return llm.model_copy(update=changes) if changes else llm
 
-    def hearing(self, fault: Fault, body: Mapping[str, Any]) -> Dialect | None:
-        """The dialect in which to ask again after a refusal; None if the fault speaks of nothing that is optional.
+    def after_refusal(self, fault: Fault, body: Mapping[str, Any]) -> Dialect | None:
+        """Return the dialect in which to ask again after a fault; None if the fault is about nothing optional.
 
-        It always knows more than this one, so that asking anew comes to an end.
+        It always has more refusals than this one, so that retries end.
         """
         if not 400 <= fault.status < 600 or fault.status in NEVER:
             return None
-        other = self._hearing(fault, body)
+        other = self._after_refusal(fault, body)
         return other if other is not None and other.instead != self.instead else None
 
-    def _hearing(self, fault: Fault, body: Mapping[str, Any]) -> Dialect | None:
+    def _after_refusal(self, fault: Fault, body: Mapping[str, Any]) -> Dialect | None:
         settled = "stream" in self.instead
-        if not settled and "stream" not in body and _STREAM.search(fault.said):
-            return self.knowing("stream", True, fault.said)
-        if body["messages"][0]["role"] == "system" and _SYSTEM.search(fault.said):
-            return self.knowing("system", None, fault.said)
+        if not settled and "stream" not in body and _STREAM.search(fault.message):
+            return self.with_refusal("stream", True, fault.message)
+        if body["messages"][0]["role"] == "system" and _SYSTEM.search(fault.message):
+            return self.with_refusal("system", None, fault.message)
         if not settled and body.get("stream") and _names("stream", fault):
-            return self.knowing("stream", False, fault.said)
+            return self.with_refusal("stream", False, fault.message)
         for name in ("stream_options", "response_format", "seed", "temperature", *LIMITS):
-            if name in body and (found := self._without(name, fault, body)) is not None:
-                return found
+            if name in body and (changed := self._without(name, fault, body)) is not None:
+                return changed
         return None
 
     def _without(self, name: str, fault: Fault, body: Mapping[str, Any]) -> Dialect | None:
-        said = fault.said
+        message = fault.message
         if not _names(name, fault):
             return None
         if name in LIMITS:
             renamed = name == LIMITS[0] and re.search(
-                r"max_completion_tokens['\"`]?\s+instead|use\s+.{0,3}max_comp", said
+                r"max_completion_tokens['\"`]?\s+instead|use\s+.{0,3}max_comp", message
             )
-            return None if _TOO_MUCH.search(said) and not renamed else self.knowing(name, None, said)
+            return None if _TOO_MUCH.search(message) and not renamed else self.with_refusal(name, None, message)
         if name == "temperature":
-            return self._warmer(said, body[name])
-        if name == "response_format" and re.search(r"invalid.{0,3}schema|schema.{0,40}(?:invalid|must)", said, re.I):
+            return self._with_other_temperature(message, body[name])
+        if name == "response_format" and re.search(r"invalid.{0,3}schema|schema.{0,40}(?:invalid|must)", message, re.I):
             # One schema, and not all of them.
             return None
-        return self.knowing(name, None, said)
+        return self.with_refusal(name, None, message)
 
-    def _warmer(self, said: str, sent: float) -> Dialect | None:
-        """Without a temperature, or with the one that the server takes."""
-        only = _ONLY.search(said)
+    def _with_other_temperature(self, message: str, sent: float) -> Dialect | None:
+        """Return the dialect without a temperature, or with the one that the server takes."""
+        only = _ONLY.search(message)
         if only is not None and "temperature" not in self.instead:
-            return self.knowing("temperature", float(only[1]), said)
-        if _RANGE.search(said):
-            wanted = sent == 0 and _ABOVE_0.search(said)
-            return self.knowing("temperature of 0", SMALLEST, said) if wanted else None
-        return self.knowing("temperature", None, said)
+            return self.with_refusal("temperature", float(only[1]), message)
+        if _RANGE.search(message):
+            wanted = sent == 0 and _ABOVE_0.search(message)
+            return self.with_refusal("temperature of 0", SMALLEST, message) if wanted else None
+        return self.with_refusal("temperature", None, message)
 
 
 def _names(name: str, fault: Fault) -> bool:
-    """Whether a fault says that this parameter is refused: the server names it, or its words do beside a refusal."""
-    said = fault.said
-    about = {re.split(r"[.\[]", one)[0] for one in fault.about}
-    if any(_snake(one) == name for one in about):
-        return bool(re.search(rf"{_REFUSES}|invalid\s+(?:input|request)", said, re.IGNORECASE)) or name in LIMITS
+    """Whether a fault refuses this parameter: by the field it names, or by a refusal near the name in its words."""
+    message = fault.message
+    about = {re.split(r"[.\[]", field)[0] for field in fault.about}
+    if any(_snake(field) == name for field in about):
+        return bool(re.search(rf"{_REFUSES}|invalid\s+(?:input|request)", message, re.IGNORECASE)) or name in LIMITS
     if about & {"messages", "contents", "prompt", "input", "model"}:
         return False
     spelled = {name, re.sub(r"_(\w)", lambda found: found[1].upper(), name)}
     if name == "response_format":
         spelled |= {"json_schema", "response format", "structured output", "structured outputs", "guided_json"}
     words = "|".join(sorted(map(re.escape, spelled), key=len, reverse=True))
-    one = rf"(?<![\w-])(?:{words})(?![\w-])"
-    near = rf"{one}.{{0,{NEAR}}}?(?:{_REFUSES})|(?:{_REFUSES}).{{0,{NEAR}}}?{one}"
-    return bool(re.search(near, said, re.IGNORECASE | re.DOTALL))
+    parameter = rf"(?<![\w-])(?:{words})(?![\w-])"
+    near = rf"{parameter}.{{0,{NEAR}}}?(?:{_REFUSES})|(?:{_REFUSES}).{{0,{NEAR}}}?{parameter}"
+    return bool(re.search(near, message, re.IGNORECASE | re.DOTALL))
 
 
 def _snake(name: str) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).casefold()
 
 
-class Speech:
-    """What is known of one model at one address by all who ask it in this process; written down if it changes."""
+class KnownDialect:
+    """The dialect of one model at one address, shared by all who ask it in this process and stored when it changes."""
 
     def __init__(self, path: Path, place: str) -> None:
         self.path, self.place = path, place
         self.dialect = _read(path).get(place, Dialect())
 
     def learn(self, dialect: Dialect) -> None:
-        """Remember what was believed."""
-        joined = self.dialect.joined(dialect)
-        if joined != self.dialect:
-            self.dialect = joined
+        """Add the refusals of a dialect in which the server answered."""
+        merged = self.dialect.merged(dialect)
+        if merged != self.dialect:
+            self.dialect = merged
             self.write()
 
     def now(self) -> Dialect:
-        """What is known, with what other processes learned meanwhile."""
-        return _read(self.path).get(self.place, Dialect()).joined(self.dialect)
+        """Return the dialect, with what other processes have learned meanwhile."""
+        return _read(self.path).get(self.place, Dialect()).merged(self.dialect)
 
     def replace(self, dialect: Dialect) -> None:
-        """Remember this, and nothing of what was known before."""
+        """Replace the dialect, and forget earlier refusals."""
         if dialect != self.dialect:
             self.dialect = dialect
             self.write()
 
     def write(self) -> None:
-        """Keep what is known; where that cannot be done, it is learned again by the next process."""
+        """Store the dialect. If it cannot be written, the next process learns it again."""
         if not self.dialect.instead and not self.path.exists():
             return
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(self.path.with_suffix(".lock")):
                 whole = {**_read(self.path), self.place: self.dialect}
-                kept = {place: one._asdict() for place, one in whole.items() if one.instead}
+                # Files of earlier versions have the reasons under this name, too.
+                entries = {
+                    place: {"instead": dialect.instead, "said": dialect.reasons}
+                    for place, dialect in whole.items()
+                    if dialect.instead
+                }
                 aside = self.path.with_suffix(f".{os.getpid()}.tmp")
-                aside.write_text(json.dumps(kept, indent=1, sort_keys=True), encoding="utf-8")
+                aside.write_text(json.dumps(entries, indent=1, sort_keys=True), encoding="utf-8")
                 aside.replace(self.path)
         except OSError as error:
             log.warning("%s: cannot be written (%s)", self.path, error.strerror)
@@ -229,21 +236,21 @@ class Speech:
 def _read(path: Path) -> dict[str, Dialect]:
     try:
         whole = json.loads(path.read_text(encoding="utf-8"))
-        return {place: Dialect(dict(one["instead"]), dict(one["said"])) for place, one in whole.items()}
+        return {place: Dialect(dict(entry["instead"]), dict(entry["said"])) for place, entry in whole.items()}
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         # It is learned again from the servers.
         return {}
 
 
-_speeches: dict[tuple[Path, str], Speech] = {}
+_known_dialects: dict[tuple[Path, str], KnownDialect] = {}
 _lock = threading.Lock()
 
 
-def speech_of(llm: Llm, folder: Path) -> Speech:
-    """What is known of a role's server, the same for all who ask it."""
+def known_dialect(llm: Llm, folder: Path) -> KnownDialect:
+    """Return the shared dialect of the server of a role."""
     path, place = folder / FILE, f"{llm.model} at {address_of(llm).shown}"
     with _lock:
-        found = _speeches.get((path, place))
-        if found is None or (found.dialect.instead and not path.exists()):
-            found = _speeches[path, place] = Speech(path, place)
-        return found
+        known = _known_dialects.get((path, place))
+        if known is None or (known.dialect.instead and not path.exists()):
+            known = _known_dialects[path, place] = KnownDialect(path, place)
+        return known

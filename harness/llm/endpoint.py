@@ -1,7 +1,7 @@
-"""A role's model at an OpenAI-compatible endpoint: the `Chat` that stages and judged measures ask.
+"""The model of a role at an OpenAI-compatible endpoint: the `Chat` that stages and judged measures ask.
 
-What was answered before comes from the cache; equal questions are asked once; what comes back is checked, repaired
-once, and kept. How requests are made, retried and paid is in `sending`; this module must not know HTTP.
+Answers come from the cache where they are known. Equal questions are asked once; answers are checked, repaired once,
+and cached. How requests are made, retried and paid is in `sender`; this module must not know HTTP.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from pydantic import BaseModel
 
 from harness.errors import LlmStopped
 from harness.hashing import digest_of
-from harness.llm import background
-from harness.llm.asking import Ask, Reply, Spent
-from harness.llm.breaker import Pace
-from harness.llm.checking import Checked, checked_answer
+from harness.llm import event_loop
+from harness.llm.breaker import RetryPolicy
+from harness.llm.checking import CheckedAnswer, check_answer
+from harness.llm.configuration import Services
 from harness.llm.dialects import Dialect
-from harness.llm.faults import Answer, Fault
+from harness.llm.faults import Completion, Fault
+from harness.llm.protocol import Ask, Reply, Spent
 from harness.llm.requests import Question
-from harness.llm.responses import Responses, Stored
-from harness.llm.sending import Sender, Tally
-from harness.llm.services import Services
-from harness.llm.structured import repairing, schema_of
+from harness.llm.responses import Responses, StoredAnswer
+from harness.llm.sender import Sender, Tally
+from harness.llm.structured import json_schema_of, repair_messages
 from harness.suite.roles import Role
 from harness.values.records import Progress
 
@@ -37,20 +37,19 @@ Give = Callable[[int, Reply], None]
 
 
 class EndpointChat:
-    """Implements `Chat`. May be asked from any thread and any event loop; requests are made in one loop of their own.
+    """Implements `Chat`. It may be asked from any thread and any event loop; requests run in a loop of their own.
 
     The seed that is sent is the role's plus the question's `repeat`, so that repeats differ where a server obeys seeds.
-    Tokens that a server does not count are estimated from the texts. Raises HarnessError where the folder of the
-    services cannot be used.
+    Tokens that a server does not count are estimated. Raises HarnessError if the folder of the services cannot be used.
     """
 
-    def __init__(self, role: Role, services: Services, pace: Pace = Pace()) -> None:  # noqa: B008
+    def __init__(self, role: Role, services: Services, policy: RetryPolicy = RetryPolicy()) -> None:  # noqa: B008
         self.role, self.services = role, services
         self.name = services.roles[role].model
         self.spent = Spent()
         self._llm = services.roles[role]
         self._responses = Responses(services.folder)
-        self._sender = Sender(role, services, self._responses, pace)
+        self._sender = Sender(role, services, self._responses, policy)
         self._slots = asyncio.Semaphore(self._llm.max_concurrency)
         self._asking: dict[str, asyncio.Future[Reply | None]] = {}
 
@@ -68,18 +67,18 @@ class EndpointChat:
 
     async def ask(self, ask: Ask) -> Reply:
         """See `Chat`."""
-        return await asyncio.wrap_future(background.submit(self._ask(ask)))
+        return await asyncio.wrap_future(event_loop.submit(self._ask(ask)))
 
     def ask_all(self, asks: Sequence[Ask], progress: Progress) -> list[Reply]:
-        """See `Chat`; the progress is told in the thread of the caller."""
+        """See `Chat`; `progress` is called in the thread of the caller."""
         replies: list[Reply | None] = [None] * len(asks)
-        told: SimpleQueue[tuple[int, Reply] | None] = SimpleQueue()
-        asking = background.submit(self._ask_all(asks, lambda place, reply: told.put((place, reply))))
-        asking.add_done_callback(lambda _: told.put(None))
+        results: SimpleQueue[tuple[int, Reply] | None] = SimpleQueue()
+        asking = event_loop.submit(self._ask_all(asks, lambda place, reply: results.put((place, reply))))
+        asking.add_done_callback(lambda _: results.put(None))
         done = 0
         try:
-            while (one := told.get()) is not None:
-                replies[one[0]] = one[1]
+            while (result := results.get()) is not None:
+                replies[result[0]] = result[1]
                 done += 1
                 progress(done, len(asks))
         finally:
@@ -88,8 +87,8 @@ class EndpointChat:
         return [reply for reply in replies if reply is not None]
 
     def close(self) -> None:
-        """Close connections and files; happens by itself when the chat is no longer used."""
-        background.submit(self._sender.line.close()).result()
+        """Close connections and files; this also happens when the chat is garbage-collected."""
+        event_loop.submit(self._sender.client.close()).result()
         self._responses.close()
 
     async def _ask(self, ask: Ask) -> Reply:
@@ -100,7 +99,7 @@ class EndpointChat:
 
     async def _answered(self, question: Question) -> Reply:
         if (known := (await self._known([question.key])).get(question.key)) is not None:
-            checked = self._checked(*known, question.form)
+            checked = self._checked(*known, question.schema)
             if not checked.wrong:
                 return checked.reply()
         if self.services.replay:
@@ -113,7 +112,7 @@ class EndpointChat:
     def _lacking(self, question: Question) -> str:
         words = " ".join(question.messages[-1].content.split()) if question.messages else ""
         words = words if len(words) <= SHOWN else f"{words[:SHOWN]}..."
-        return f"llm.{self.role}: no answer is stored to {words!r}; run it once without replay"
+        return f"llm.{self.role}: no answer is cached for {words!r}; run once without replay"
 
     async def _ask_all(self, asks: Sequence[Ask], give: Give) -> None:
         places: dict[str, list[int]] = {}
@@ -134,7 +133,7 @@ class EndpointChat:
             else:
                 questions[key] = question
         for key, known in (await self._known(list(questions))).items():
-            checked = self._checked(*known, questions[key].form)
+            checked = self._checked(*known, questions[key].schema)
             if not checked.wrong:
                 settle(key, checked.reply())
                 del questions[key]
@@ -144,7 +143,7 @@ class EndpointChat:
         await self._work_off(list(questions.values()), settle)
 
     async def _work_off(self, questions: Sequence[Question], settle: Callable[[str, Reply], None]) -> None:
-        """Ask with as many workers as requests may be in flight."""
+        """Ask with `max_concurrency` workers."""
         left = iter(questions)
         unasked: set[str] = set()
 
@@ -164,32 +163,32 @@ class EndpointChat:
         if unasked:
             raise LlmStopped(self.stopped)
 
-    def _checked(self, text: str, cut: bool, form: type[BaseModel] | None) -> Checked:
+    def _checked(self, text: str, cut: bool, schema: type[BaseModel] | None) -> CheckedAnswer:
         limit = GENERATOR_LIMIT if self.role == "generator" else f"llm.{self.role}.max_tokens"
-        return checked_answer(text, cut, form, limit)
+        return check_answer(text, cut, schema, limit)
 
     def _question(self, ask: Ask, dialect: Dialect | None = None) -> Question | None:
-        """What is asked, every default filled in; None if it cannot be written as UTF-8.
+        """Return the question with every default filled in; None if it cannot be encoded as UTF-8.
 
         Its key is made of what is really sent: a server that takes no temperature answers at its own.
         """
-        spoken = self._sender.speech.dialect if dialect is None else dialect
-        rule = spoken.adapted(self._llm)
+        known = self._sender.known_dialect.dialect if dialect is None else dialect
+        rule = known.adapted(self._llm)
         limit = rule.max_tokens if ask.max_tokens is None else ask.max_tokens
         wanted = rule.temperature if ask.temperature is None else ask.temperature
-        warmth = None if rule.temperature is None or wanted is None else spoken.temperature(float(wanted))
+        temperature = None if rule.temperature is None or wanted is None else known.temperature(float(wanted))
         seed = None if rule.seed is None else (rule.seed + ask.repeat) % SEEDS
-        form = None if ask.form is None else _digest_of_form(ask.form)
-        bound = None if spoken.limit is None else limit
-        named = [rule.model, ask.messages, warmth, bound, rule.seed, form, ask.repeat]
+        schema = None if ask.schema is None else _digest_of_schema(ask.schema)
+        bound = None if known.limit is None else limit
+        named = [rule.model, ask.messages, temperature, bound, rule.seed, schema, ask.repeat]
         try:
             key = digest_of([*named, rule.extras] if rule.extras else named)
         except UnicodeEncodeError:
             return None
-        return Question(key, ask.messages, ask.form, limit, warmth, seed, ask)
+        return Question(key, ask.messages, ask.schema, limit, temperature, seed, ask)
 
     async def _once(self, question: Question) -> Reply:
-        """Ask, or wait for the same question that is being asked."""
+        """Ask, or wait for the answer if an equal question is being asked."""
         while (same := self._asking.get(question.key)) is not None:
             if (other := await asyncio.shield(same)) is not None:
                 return _again(other)
@@ -197,57 +196,57 @@ class EndpointChat:
         reply = None
         try:
             async with self._slots:
-                reply, kept = await self._asked(question)
-            await asyncio.shield(kept)
+                reply, written = await self._asked(question)
+            await asyncio.shield(written)
         finally:
             del self._asking[question.key]
             asking.set_result(reply)
         return reply
 
     async def _asked(self, question: Question) -> tuple[Reply, asyncio.Future[None]]:
-        """A reply, and the future of its being written."""
+        """Return a reply, and the future that is done once it is stored."""
         tally = Tally()
-        checked: Checked | None = None
+        checked: CheckedAnswer | None = None
         try:
             checked = await self._checked_answer(question, tally)
         finally:
             good = checked is not None and not checked.wrong
             stored = None
             if checked is not None and good:
-                stored = Stored(self._key(question, tally), checked.text, tally.cost, checked.cut)
-            kept = self._responses.write(self.services.run, self.role, tally.closed(), stored)
+                stored = StoredAnswer(self._key(question, tally), checked.text, tally.cost, checked.cut)
+            written = self._responses.write(self.services.run, self.role, tally.closed(), stored)
         prompt, new, dollars, _ = tally.cost
         reply = checked.reply()._replace(
             prompt_tokens=prompt, new_tokens=new, dollars=dollars, requests=len(tally.paid)
         )
-        return reply, asyncio.wrap_future(kept)
+        return reply, asyncio.wrap_future(written)
 
     def _key(self, question: Question, tally: Tally) -> str:
-        """The key of what was sent in the end, if a server wanted to be asked in another way."""
+        """Return the key of what was sent in the end, which differs where the server refused a part of it."""
         sent = self._question(question.ask, tally.dialect) if question.ask is not None else None
         return question.key if sent is None else sent.key
 
-    async def _checked_answer(self, question: Question, tally: Tally) -> Checked:
+    async def _checked_answer(self, question: Question, tally: Tally) -> CheckedAnswer:
         outcome = await self._sender.answer(question, tally)
         if isinstance(outcome, Fault):
-            return Checked("", wrong=outcome.what)
-        checked = self._checked(outcome.text, outcome.cut, question.form)
-        if not checked.wrong or question.form is None:
+            return CheckedAnswer("", wrong=outcome.what)
+        checked = self._checked(outcome.text, outcome.cut, question.schema)
+        if not checked.wrong or question.schema is None:
             return checked
-        again = repairing(question.messages, outcome.text, checked.wrong, question.form)
+        again = repair_messages(question.messages, outcome.text, checked.wrong, question.schema)
         repaired = await self._sender.answer(question._replace(messages=again), tally)
-        if isinstance(repaired, Answer):
-            checked = self._checked(repaired.text, repaired.cut, question.form)
+        if isinstance(repaired, Completion):
+            checked = self._checked(repaired.text, repaired.cut, question.schema)
             return checked._replace(wrong=f"{checked.wrong}, after one repair") if checked.wrong else checked
         stops = repaired.kind == "stop"
-        return Checked("", wrong=repaired.what if stops else f"{checked.wrong}; its repair: {repaired.what}")
+        return CheckedAnswer("", wrong=repaired.what if stops else f"{checked.wrong}; its repair: {repaired.what}")
 
 
 def _again(reply: Reply) -> Reply:
-    """For one who asked the same: nothing more was paid."""
+    """Return the reply to an equal question: it cost nothing more."""
     return reply._replace(prompt_tokens=0, new_tokens=0, dollars=0.0, requests=0)
 
 
 @lru_cache(maxsize=256)
-def _digest_of_form(form: type[BaseModel]) -> str:
-    return digest_of(schema_of(form))
+def _digest_of_schema(schema: type[BaseModel]) -> str:
+    return digest_of(json_schema_of(schema))

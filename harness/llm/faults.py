@@ -1,7 +1,7 @@
-"""What an endpoint answers in place of a completion, and which kind of fault that is: by its status, code and words.
+"""Classify what an endpoint answers in place of a completion: by its status, error code and words.
 
-Gateways wrap errors of others in a status of 200, as numbers, texts or words. Must not make requests, and knows no
-secrets: what it is given was cleaned.
+Gateways wrap errors of other servers in a status of 200, as numbers, texts or words. Must not make requests, and sees
+no secrets: texts were cleaned before.
 """
 
 from __future__ import annotations
@@ -13,18 +13,26 @@ from typing import Any, Literal, NamedTuple
 
 AGAIN = {408, 409, 425, 499}
 NOISE = ("input", "url", "ctx", "body")
-"""Of pydantic's details: what repeats the request."""
+"""Keys of pydantic's details that repeat the request."""
 
 Kind = Literal["again", "dead", "hung", "busy", "question", "refused", "stop"]
-"""What a fault says: ask again; the endpoint does not work; does not answer at all; is asked too often; this question
-cannot be asked so; the model declines; no question will be answered."""
+"""What a fault means.
+
+again     temporary: ask again
+dead      the endpoint does not work
+hung      the endpoint does not answer
+busy      the endpoint rate-limits
+question  this question cannot be answered as it was asked
+refused   the model declines
+stop      no question will be answered (key, model, credit, budget)
+"""
 
 
-class Answer(NamedTuple):
-    """A text, whether it was cut at `max_tokens`, and the tokens that the server counted, where it did.
+class Completion(NamedTuple):
+    """The text of an answer, whether it was `cut` at `max_tokens`, and the tokens that the server counted.
 
-    Of the tokens of the prompt `cached_tokens` came out of a cache; of the new ones `thought_tokens` are no part of the
-    text.
+    `cached_tokens` are a part of the prompt's; `thought_tokens` are a part of the new ones, and not in the text.
+    `prompt_tokens` and `new_tokens` are None where the server did not count them.
     """
 
     text: str
@@ -36,9 +44,10 @@ class Answer(NamedTuple):
 
 
 class Fault(NamedTuple):
-    """Why there is no answer. `paid` holds the counts of an answer that cannot be used, `advice` what a user can do.
+    """Why there is no answer: its kind, `what` happened, and `advice` for the user.
 
-    `said` holds the server's words in full, and `about` names what of the request they say is at fault.
+    `status` is that of the response, `retry_after` in seconds. `paid` holds an answer that was charged but cannot be
+    used. `message` holds the words of the server in full, `about` the fields of the request that they name.
     """
 
     kind: Kind
@@ -46,15 +55,15 @@ class Fault(NamedTuple):
     advice: str = ""
     status: int = 0
     retry_after: float | None = None
-    paid: Answer | None = None
+    paid: Completion | None = None
     about: tuple[str, ...] = ()
-    said: str = ""
+    message: str = ""
 
 
-class Complaint(NamedTuple):
-    """An error in a body: its words, its codes in words, a status if one of them is one, and what it is about."""
+class ServerError(NamedTuple):
+    """An error in a response body: its message, its codes, the status if it names one, and the fields it is about."""
 
-    said: str
+    message: str
     codes: frozenset[str] = frozenset()
     status: int = 0
     about: tuple[str, ...] = ()
@@ -74,7 +83,7 @@ CODES: Mapping[str, int] = {
     "overloaded": 503, "unavailable": 503, "server_error": 500, "internal_error": 500, "internalerror": 500,
     "internal": 500, "api_error": 500, "timeout": 504, "deadline_exceeded": 504,
 }  # fmt: skip
-"""Beginnings of codes in words, and the status that they stand for."""
+"""Prefixes of error codes, and the status that they stand for."""
 WORDS: tuple[tuple[re.Pattern[str], int], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE), status)
     for pattern, status in (
@@ -91,12 +100,12 @@ WORDS: tuple[tuple[re.Pattern[str], int], ...] = tuple(
 )
 
 
-def complaint_in(body: Any) -> Complaint | None:
-    """The error in the body of a response, in any of the shapes that servers give it; None if it holds none."""
+def error_in(body: Any) -> ServerError | None:
+    """Return the error in the body of a response, in any of the shapes that servers use; None if there is none."""
     if isinstance(body, list):
-        return next((found for one in body if (found := complaint_in(one)) is not None), None)
+        return next((error for item in body if (error := error_in(item)) is not None), None)
     if isinstance(body, str):
-        return Complaint(body) if body.strip() else None
+        return ServerError(body) if body.strip() else None
     if not isinstance(body, Mapping):
         return None
     inner = body.get("error") or body.get("errors") or body.get("base_resp")
@@ -106,33 +115,35 @@ def complaint_in(body: Any) -> Complaint | None:
     if isinstance(source.get("message"), Mapping):
         # Mistral wraps the details of pydantic once more.
         source = {**source, **source["message"]}
-    said = inner if isinstance(inner, str) and inner else _words(source)
-    if said.startswith("{") and (wrapped := _wrapped(said)) is not None:
+    message = inner if isinstance(inner, str) and inner else _words(source)
+    if message.startswith("{") and (wrapped := _wrapped(message)) is not None:
         return wrapped
     both = (source, body) if source is not body else (body,)
-    codes = [value for one in both for name in ("code", "type", "status", "error_code") if (value := one.get(name))]
-    if not said and not inner:
+    codes = [
+        value for mapping in both for name in ("code", "type", "status", "error_code") if (value := mapping.get(name))
+    ]
+    if not message and not inner:
         return None
-    numbers = [one.get(name) for one in both for name in ("code", "status_code", "status", "http_status")]
-    return Complaint(
-        said or json.dumps(inner, default=str),
+    numbers = [mapping.get(name) for mapping in both for name in ("code", "status_code", "status", "http_status")]
+    return ServerError(
+        message or json.dumps(inner, default=str),
         frozenset(_plain(code) for code in codes if isinstance(code, str)),
         next((status for number in numbers if (status := _status(number))), 0),
         tuple(dict.fromkeys(_about(source))),
     )
 
 
-def _wrapped(said: str) -> Complaint | None:
-    """The error of somebody else that a gateway gives as a text."""
+def _wrapped(message: str) -> ServerError | None:
+    """Return the error of another server that a gateway passes on as a text."""
     try:
-        body = json.loads(said)
+        body = json.loads(message)
     except (ValueError, RecursionError):
         return None
-    return complaint_in(body) if isinstance(body, Mapping) and body.get("error") else None
+    return error_in(body) if isinstance(body, Mapping) and body.get("error") else None
 
 
 def _words(source: Mapping[str, Any]) -> str:
-    """The words of an error; the details of pydantic without what repeats the request."""
+    """Return the message of an error; pydantic's details without what repeats the request."""
     for name in ("message", "detail", "details", "error_msg", "status_msg", "msg", "title"):
         value = source.get(name)
         if isinstance(value, str) and value.strip():
@@ -146,24 +157,24 @@ def _words(source: Mapping[str, Any]) -> str:
 
 def _without_noise(value: Any) -> Any:
     if isinstance(value, list):
-        return [_without_noise(one) for one in value]
+        return [_without_noise(item) for item in value]
     if isinstance(value, Mapping):
-        return {name: one for name, one in value.items() if name not in NOISE}
+        return {name: item for name, item in value.items() if name not in NOISE}
     return value
 
 
 def _about(source: Mapping[str, Any]) -> Iterator[str]:
-    """What of the request an error names: OpenAI's `param`, pydantic's `loc`, Gemini's `field`."""
+    """Yield the fields of the request that an error names: OpenAI's `param`, pydantic's `loc`, Gemini's `field`."""
     if isinstance(param := source.get("param"), str) and param:
         yield param
     for name in ("detail", "details", "errors"):
         details = source.get(name)
-        for one in details if isinstance(details, list) else []:
-            if not isinstance(one, Mapping):
+        for detail in details if isinstance(details, list) else []:
+            if not isinstance(detail, Mapping):
                 continue
-            if isinstance(one.get("loc"), list) and one["loc"]:
-                yield ".".join(str(part) for part in one["loc"] if part != "body")
-            violations = one.get("fieldViolations")
+            if isinstance(detail.get("loc"), list) and detail["loc"]:
+                yield ".".join(str(part) for part in detail["loc"] if part != "body")
+            violations = detail.get("fieldViolations")
             for violation in violations if isinstance(violations, list) else []:
                 if isinstance(violation, Mapping) and violation.get("field"):
                     yield str(violation["field"])
@@ -179,45 +190,47 @@ def _status(value: Any) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) and 400 <= value < 600 else 0
 
 
-def status_of(found: Complaint) -> int:
-    """The status that an error in a response of 200 stands for; 0 if neither code nor words tell."""
-    if found.status:
-        return found.status
-    for code in sorted(found.codes):
+def status_of(error: ServerError) -> int:
+    """Return the status that an error in a response of 200 stands for; 0 if neither code nor words tell."""
+    if error.status:
+        return error.status
+    for code in sorted(error.codes):
         for beginning, status in CODES.items():
             if code.startswith(beginning) or code.replace("_", "").startswith(beginning.replace("_", "")):
                 return status
-    return next((status for pattern, status in WORDS if pattern.search(found.said)), 0)
+    return next((status for pattern, status in WORDS if pattern.search(error.message)), 0)
 
 
-def _names(model: str, said: str) -> bool:
-    return re.search(rf"(?<![\w-]){re.escape(model)}(?![\w-])", said) is not None
+def _names(model: str, message: str) -> bool:
+    return re.search(rf"(?<![\w-]){re.escape(model)}(?![\w-])", message) is not None
 
 
-class Asked(NamedTuple):
-    """What a sentence about a fault names: the model, and what holds the key."""
+class RequestContext(NamedTuple):
+    """Names for sentences about faults: the model, and the environment variable that holds the key."""
 
     model: str
     key: str
 
 
-def fault_of(status: int, found: Complaint, told: str, asked: Asked, retry_after: float | None = None) -> Fault:
-    """Which fault a status is; `told` says what the server answered, in words."""
-    about, said = found.about, found.said
+def fault_of(
+    status: int, error: ServerError, description: str, asked: RequestContext, retry_after: float | None = None
+) -> Fault:
+    """Return the fault that a status stands for; `description` says what the server answered, for people."""
+    about, message = error.about, error.message
     if status in (401, 403):
-        return Fault("stop", f"refuses the key ({told})", f"set {asked.key} to a valid key", status)
+        return Fault("stop", f"refuses the key ({description})", f"set {asked.key} to a valid key", status)
     if status == 404:
-        if any("model" in code for code in found.codes) or _names(asked.model, said):
-            what = f"knows no model {asked.model!r} ({told})"
-            return Fault("stop", what, "correct the model's name", status, about=about, said=said)
+        if any("model" in code for code in error.codes) or _names(asked.model, message):
+            what = f"has no model {asked.model!r} ({description})"
+            return Fault("stop", what, "correct the model's name", status, about=about, message=message)
         advice = "correct base_url (it usually ends in /v1)"
-        return Fault("stop", f"knows no such path ({told})", advice, status, about=about, said=said)
-    if status == 402 or any(code.startswith("insufficient") for code in found.codes):
-        return Fault("stop", f"has no credit left ({told})", "top it up", status)
+        return Fault("stop", f"has no such path ({description})", advice, status, about=about, message=message)
+    if status == 402 or any(code.startswith("insufficient") for code in error.codes):
+        return Fault("stop", f"has no credit left ({description})", "add credit", status)
     if status == 429:
-        return Fault("busy", told, "lower max_concurrency", status, retry_after)
+        return Fault("busy", description, "lower max_concurrency", status, retry_after)
     if status in AGAIN or not status:
-        return Fault("again", told, "", status, retry_after)
+        return Fault("again", description, "", status, retry_after)
     if status >= 500 or status < 400:
-        return Fault("dead", told, "", status, retry_after, about=about, said=said)
-    return Fault("question", told, "", status, about=about, said=said)
+        return Fault("dead", description, "", status, retry_after, about=about, message=message)
+    return Fault("question", description, "", status, about=about, message=message)

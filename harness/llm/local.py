@@ -1,7 +1,7 @@
-"""A model in process that answers chats, as an endpoint would: for a judge that needs no server.
+"""A model in this process that answers chats as an endpoint would: for a judge that needs no server.
 
-Must not know roles, caches or budgets. Small models write poor JSON: what does not fit the form asked for is a failure
-with its reason.
+Must not know roles, caches or budgets. Small models write poor JSON: an answer that does not match its schema is a
+failure with its reason.
 """
 
 from __future__ import annotations
@@ -13,87 +13,92 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from harness.llm.asking import Ask, Message, Reply, Spent
-from harness.llm.structured import read, schema_of
+from harness.llm.protocol import Ask, Message, Reply, Spent
+from harness.llm.structured import json_schema_of, read
 from harness.models import generation
-from harness.models.chats import ChatTemplate
-from harness.models.generation import Head, Reading, Sampling, Written
+from harness.models.chat_templates import ChatTemplate
+from harness.models.generation import GeneratedText, PromptPrefix, Sampling, StopRules
 from harness.models.loaders import load_generator
 from harness.models.thoughts import begun_by
 from harness.values.records import Progress
 
 
 class LocalChat:
-    """Implements `Chat` with a causal language model out of a folder, by its own chat template.
+    """Implements `Chat` with a causal language model from a folder, by its own chat template.
 
-    At temperature 0 the likeliest token is taken, and every repeat of a question has the same answer; above it, repeats
-    are drawn apart by `seed` and their number. `max_tokens` bounds an answer and counts against the model's window.
+    At temperature 0 decoding is greedy, and every repeat of a question has the same answer. Above it, a repeat is drawn
+    with `seed` plus its number. `max_tokens` limits an answer and counts against the context window.
     """
 
     def __init__(
-        self, folder: Path, name: str, max_tokens: int = 1024, temperature: float = 0.0, seed: int = 0,
+        self,
+        folder: Path,
+        name: str,
+        max_tokens: int = 1024,
+        temperature: float = 0.0,
+        seed: int = 0,
         batch_size: int = 8,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.name = name
         self.spent = Spent()
         self.stopped = ""
         self._max_tokens, self._temperature, self._seed, self._batch_size = max_tokens, temperature, seed, batch_size
         model, self._tokenizer = load_generator(folder)
         self._template = ChatTemplate(self._tokenizer)
-        self._head = Head(model, self._tokenizer, "")
+        self._head = PromptPrefix(model, self._tokenizer, "")
         self._window: int | None = getattr(model.config, "max_position_embeddings", None)
         self._lock = threading.Lock()
 
     async def ask(self, ask: Ask) -> Reply:
-        """Answer one question in a thread; questions that come meanwhile wait for their turn."""
+        """Answer one question in a thread; concurrent questions wait for their turn."""
         (reply,) = await asyncio.to_thread(self.ask_all, [ask], lambda done, total: None)
         return reply
 
     def ask_all(self, asks: Sequence[Ask], progress: Progress) -> list[Reply]:
         """Answer questions in their order, in batches; equal ones once."""
         with self._lock:
-            found = self._answer(list(dict.fromkeys(asks)), progress)
+            replies_by_ask = self._answer(list(dict.fromkeys(asks)), progress)
             replies: list[Reply] = []
-            seen: set[Ask] = set()
+            answered: set[Ask] = set()
             for ask in asks:
-                reply = found[ask]
-                replies.append(reply._replace(prompt_tokens=0, new_tokens=0, requests=0) if ask in seen else reply)
-                seen.add(ask)
+                reply = replies_by_ask[ask]
+                replies.append(reply._replace(prompt_tokens=0, new_tokens=0, requests=0) if ask in answered else reply)
+                answered.add(ask)
                 self.spent = self.spent.plus(replies[-1])
         return replies
 
     def _answer(self, asks: Sequence[Ask], progress: Progress) -> dict[Ask, Reply]:
-        found: dict[Ask, Reply] = {}
+        replies_by_ask: dict[Ask, Reply] = {}
         jobs: dict[Sampling, dict[Ask, str]] = defaultdict(dict)
         for ask in asks:
             sampling = self._sampling(ask)
             try:
                 jobs[sampling][ask] = self._prompt(ask, sampling)
             except ValueError as error:
-                found[ask] = Reply("", failure=str(error))
+                replies_by_ask[ask] = Reply("", failure=str(error))
         for sampling, prompts in jobs.items():
-            base = len(found)
-            begun = begun_by(next(iter(prompts.values())))
+            base = len(replies_by_ask)
+            opening = begun_by(next(iter(prompts.values())))
             written = generation.write(
                 self._head, list(prompts.values()), sampling,
                 lambda done, _, base=base: progress(base + done, len(asks)),  # type: ignore[misc]
-                Reading(frozenset(self._template.ends), begun=begun),
+                StopRules(frozenset(self._template.ends), opening=opening),
             )  # fmt: skip
-            found |= {ask: _reply(ask, one) for ask, one in zip(prompts, written, strict=True)}
+            replies_by_ask |= {ask: _reply(ask, text) for ask, text in zip(prompts, written, strict=True)}
         progress(len(asks), len(asks))
-        return found
+        return replies_by_ask
 
     def _sampling(self, ask: Ask) -> Sampling:
-        warmth = self._temperature if ask.temperature is None else ask.temperature
+        temperature = self._temperature if ask.temperature is None else ask.temperature
         limit = self._max_tokens if ask.max_tokens is None else ask.max_tokens
-        return Sampling(limit, self._batch_size, warmth, seed=self._seed + ask.repeat if warmth else 0)
+        return Sampling(limit, self._batch_size, temperature, seed=self._seed + ask.repeat if temperature else 0)
 
     def _prompt(self, ask: Ask, sampling: Sampling) -> str:
-        """The text that the model continues; raises ValueError if its template or its window does not take it."""
+        """Return the prompt of a question; raises ValueError if the template or the context window does not take it."""
         from jinja2 import TemplateError
 
         try:
-            text = self._template.prompt([(message.role, message.content) for message in _with_form(ask)])
+            text = self._template.prompt([(message.role, message.content) for message in _with_schema(ask)])
         except TemplateError as error:
             raise ValueError(f"the chat template of {self.name} does not take this chat: {error}") from error
         size = len(self._tokenizer(text, add_special_tokens=False)["input_ids"])
@@ -105,18 +110,18 @@ class LocalChat:
         return text
 
 
-def _with_form(ask: Ask) -> Iterable[Message]:
-    """The messages; the last one says what form the answer must have, if it must have one."""
-    if ask.form is None:
+def _with_schema(ask: Ask) -> Iterable[Message]:
+    """Return the messages; the last one gives the schema of the answer, if there is one."""
+    if ask.schema is None:
         return ask.messages
-    schema = json.dumps(schema_of(ask.form), ensure_ascii=False)
+    json_schema = json.dumps(json_schema_of(ask.schema), ensure_ascii=False)
     *before, last = ask.messages
-    asked = f"{last.content}\n\nAnswer with one JSON object of this schema, and with nothing else:\n{schema}"
+    asked = f"{last.content}\n\nAnswer with one JSON object of this schema, and with nothing else:\n{json_schema}"
     return (*before, last._replace(content=asked))
 
 
-def _reply(ask: Ask, written: Written) -> Reply:
-    """What was written, checked."""
+def _reply(ask: Ask, written: GeneratedText) -> Reply:
+    """Return the checked reply of a generated text."""
     counted = Reply("", None, "", written.prompt_tokens, written.new_tokens, requests=1, cut=written.cut)
     counted = counted._replace(thought=written.thought)
     text = written.text.strip()
@@ -124,9 +129,9 @@ def _reply(ask: Ask, written: Written) -> Reply:
         return counted._replace(failure=fault)
     if not text:
         return counted._replace(failure="the answer is empty")
-    if ask.form is None:
+    if ask.schema is None:
         return counted._replace(text=text)
     try:
-        return counted._replace(text=text, value=read(text, ask.form))
+        return counted._replace(text=text, value=read(text, ask.schema))
     except ValueError as error:
         return counted._replace(failure=str(error))

@@ -1,8 +1,8 @@
-"""One small question to an endpoint before any work, so that what is configured wrongly is told at once.
+"""Ask an endpoint one small question before any work, so that a wrong configuration is reported at once.
 
-It is asked as the role will ask: with its parameters, its turns, its form and its limit. Nothing of it is cached or
-counted, and no fault is tried twice; what the server refuses and can do without is left out, and remembered. Must not
-know what the endpoint will be asked.
+It is asked as the role will ask: with its parameters, turns, schema and token limit. It is not cached, not counted and
+not retried; optional parts that the server refuses are left out, and remembered. Must not know what the endpoint will
+be asked later.
 """
 
 from __future__ import annotations
@@ -12,103 +12,107 @@ from typing import NamedTuple
 from pydantic import BaseModel
 
 from harness.errors import Problem
-from harness.llm import background
-from harness.llm.asking import Message
+from harness.llm import event_loop
 from harness.llm.completions import ONLY_THOUGHT
-from harness.llm.dialects import Dialect, Speech, speech_of
-from harness.llm.faults import Answer, Fault
-from harness.llm.requests import Question, body_of
-from harness.llm.services import Services
-from harness.llm.transport import Line
+from harness.llm.configuration import Services
+from harness.llm.dialects import Dialect, KnownDialect, known_dialect
+from harness.llm.faults import Completion, Fault
+from harness.llm.protocol import Message
+from harness.llm.requests import Question, request_body
+from harness.llm.transport import EndpointClient
 from harness.suite.roles import Llm, Role
 
 LONGEST = 60.0
-"""Seconds for the answer, if the role allows as many: a server on a small machine may still be at what it was asked."""
+"""Longest wait for the answer in seconds: a small machine may still work on an earlier request."""
 ADVICE = {
-    "dead": "see that it is up, and that base_url is right (it usually ends in /v1)",
-    "again": "see that it is up",
+    "dead": "check that it is up and that base_url is right (it usually ends in /v1)",
+    "again": "check that it is up",
 }
 
 
-class Agreed(BaseModel):
-    """The form of the answer to the question, for roles that ask for one."""
+class ProbeAnswer(BaseModel):
+    """The schema of the answer, for roles that ask for one."""
 
     answer: str
 
 
-class Shape(NamedTuple):
-    """How a role asks: with a turn of the system, for JSON of a form, for at most so many tokens, at a temperature."""
+class ProbeShape(NamedTuple):
+    """How a role asks: with a system turn or not, for JSON or text, its token limit and its temperature."""
 
     system: bool = False
-    form: bool = True
+    schema: bool = True
     limit: int | None = None
     temperature: float | None = None
 
 
-GENERATOR = Shape(system=True, form=False)
+GENERATOR = ProbeShape(system=True, schema=False)
 
 
-def check(role: Role, services: Services, shape: Shape | None = None, anew: bool = False) -> Problem | None:
-    """What is wrong with the endpoint of a role, None if it answers; neither key nor headers are in it.
+def check(role: Role, services: Services, shape: ProbeShape | None = None, forget: bool = False) -> Problem | None:
+    """Return the problem of the endpoint of a role, without key and headers; None if it answers.
 
-    None too where nothing will be asked: the model runs in process, or the run is a replay. An endpoint that says it is
-    asked too often is there and knows the key: that is no problem of the configuration. With `anew`, what the server
-    refused before is tried again.
+    None as well if nothing will be asked: the model runs in this process, or the run is a replay. An endpoint that
+    rate-limits is up and accepts the key: that is no problem of the configuration. With `forget`, parameters that the
+    server refused before are tried again.
     """
     llm = services.roles[role]
     if llm.in_process or services.replay:
         return None
-    line = Line(llm)
-    if problem := line.problem():
+    client = EndpointClient(llm)
+    if problem := client.problem():
         return Problem(f"llm.{role}", *problem)
-    shape = shape or (GENERATOR if role == "generator" else Shape())
-    outcome = background.submit(_probe(line, llm, speech_of(llm, services.folder), shape, anew)).result()
-    if isinstance(outcome, Answer) or outcome.kind == "busy":
+    shape = shape or (GENERATOR if role == "generator" else ProbeShape())
+    outcome = event_loop.submit(_probe(client, llm, known_dialect(llm, services.folder), shape, forget)).result()
+    if isinstance(outcome, Completion) or outcome.kind == "busy":
         return None
     thoughtful = outcome.what == ONLY_THOUGHT or outcome.advice == "raise max_tokens"
     if outcome.paid is not None and not thoughtful:
         return None
     advice = outcome.advice or ADVICE.get(outcome.kind, _correct(llm, outcome))
     if outcome.what == ONLY_THOUGHT:
-        return Problem(f"llm.{role}", f"{line.where}: {outcome.what}")
-    return Problem(f"llm.{role}", f"{line.where}: {outcome.what}", advice)
+        return Problem(f"llm.{role}", f"{client.where}: {outcome.what}")
+    return Problem(f"llm.{role}", f"{client.where}: {outcome.what}", advice)
 
 
 def _correct(llm: Llm, outcome: Fault) -> str:
-    """What to do about a refusal of something that the suite itself asks for."""
+    """Return the advice for a refusal of something that the suite itself asks for."""
     for name in ("reasoning_effort", "enable_thinking", *llm.extra_body):
-        if name in outcome.said and (name in llm.extra_body or getattr(llm, name, None) is not None):
+        if name in outcome.message and (name in llm.extra_body or getattr(llm, name, None) is not None):
             place = f"extra_body.{name}" if name in llm.extra_body else name
             return f"the suite asks for it: correct {place}, or leave it out"
-    if "enable_thinking" in outcome.said:
+    if "enable_thinking" in outcome.message:
         return "set extra_body: {enable_thinking: false}, or stream: true"
-    return "see what it says, and correct the model or base_url"
+    return "correct the model or base_url as it says"
 
 
-def _question(llm: Llm, shape: Shape) -> Question:
+def _question(llm: Llm, shape: ProbeShape) -> Question:
     turns = [Message("system", "You answer in one word.")] if shape.system else []
-    said = 'Answer with this JSON and nothing else: {"answer": "yes"}' if shape.form else "Say yes."
-    warmth = shape.temperature if shape.temperature and llm.temperature is not None else llm.temperature
-    form = Agreed if shape.form else None
-    return Question("", (*turns, Message("user", said)), form, shape.limit or llm.max_tokens, warmth, llm.seed)
+    message = 'Answer with this JSON and nothing else: {"answer": "yes"}' if shape.schema else "Say yes."
+    temperature = shape.temperature if shape.temperature and llm.temperature is not None else llm.temperature
+    schema = ProbeAnswer if shape.schema else None
+    return Question(
+        "", (*turns, Message("user", message)), schema, shape.limit or llm.max_tokens, temperature, llm.seed
+    )
 
 
-async def _probe(line: Line, llm: Llm, speech: Speech, shape: Shape, anew: bool) -> Answer | Fault:
-    """Ask until the server refuses nothing more that can be done without; as many times as there is to leave out."""
-    question, schema = _question(llm, shape), llm.structured != "plain"
-    dialect = Dialect() if anew else speech.dialect
+async def _probe(
+    client: EndpointClient, llm: Llm, known: KnownDialect, shape: ProbeShape, forget: bool
+) -> Completion | Fault:
+    """Ask until the server refuses no more optional parts."""
+    question, send_schema = _question(llm, shape), llm.structured != "plain"
+    dialect = Dialect() if forget else known.dialect
     try:
         while True:
-            body = body_of(llm, dialect, question, schema)
-            outcome = await line.send(body, min(llm.timeout, LONGEST))
-            if isinstance(outcome, Answer) or outcome.paid is not None:
-                speech.replace(dialect) if anew else speech.learn(dialect)
+            body = request_body(llm, dialect, question, send_schema)
+            outcome = await client.send(body, min(llm.timeout, LONGEST))
+            if isinstance(outcome, Completion) or outcome.paid is not None:
+                known.replace(dialect) if forget else known.learn(dialect)
                 return outcome
-            if (other := dialect.hearing(outcome, body)) is not None:
+            if (other := dialect.after_refusal(outcome, body)) is not None:
                 dialect = other
             elif outcome.status in (400, 422) and "response_format" in body and llm.structured == "auto":
-                schema = False
+                send_schema = False
             else:
                 return outcome
     finally:
-        await line.close()
+        await client.close()

@@ -1,4 +1,4 @@
-"""The body of a request: what a role sends, in the dialect of its server. Must not make requests."""
+"""The JSON body of a request: what a role sends, in the dialect of its server. Must not make requests."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel
 
 from harness.llm.address import filled
-from harness.llm.asking import Ask, Message
 from harness.llm.dialects import Dialect
+from harness.llm.protocol import Ask, Message
 from harness.llm.structured import response_format
 from harness.suite.roles import Llm
 
 
 class Question(NamedTuple):
-    """What is asked, with every default filled in; `key` names it. A setting of None is not sent."""
+    """A question with every default filled in; `key` is its key in the cache. A setting of None is not sent."""
 
     key: str
     messages: tuple[Message, ...]
-    form: type[BaseModel] | None
+    schema: type[BaseModel] | None
     max_tokens: int
     temperature: float | None
     seed: int | None
     ask: Ask | None = None
 
 
-def body_of(llm: Llm, dialect: Dialect, question: Question, schema: bool) -> dict[str, Any]:
-    """What is sent; with `schema`, the form of the answer is."""
+def request_body(llm: Llm, dialect: Dialect, question: Question, send_schema: bool) -> dict[str, Any]:
+    """Return the body of a request; with `send_schema` it holds the schema of the answer."""
     messages = [message._asdict() for message in question.messages]
     if not llm.system_turn or "system" in dialect.instead:
         messages = without_system(messages)
@@ -40,8 +40,8 @@ def body_of(llm: Llm, dialect: Dialect, question: Question, schema: bool) -> dic
         body["seed"] = question.seed
     if llm.reasoning_effort is not None:
         body["reasoning_effort"] = llm.reasoning_effort
-    if schema and question.form is not None and "response_format" not in dialect.instead:
-        rule = response_format(question.form)
+    if send_schema and question.schema is not None and "response_format" not in dialect.instead:
+        rule = response_format(question.schema)
         body |= {"response_format": rule} if rule is not None else {}
     if dialect.instead.get("stream", llm.stream) is True and llm.stream is not False:
         body["stream"] = True
@@ -50,13 +50,13 @@ def body_of(llm: Llm, dialect: Dialect, question: Question, schema: bool) -> dic
 
 
 def without_system(messages: list[dict[str, str]]) -> list[dict[str, str]]:
-    """The chat with what its system turns say in front of the first turn of the user."""
-    told = [one["content"] for one in messages if one["role"] == "system"]
-    rest = [one for one in messages if one["role"] != "system"]
-    if not told:
+    """Return the messages with their system turns moved to the front of the first user turn."""
+    instructions = [message["content"] for message in messages if message["role"] == "system"]
+    others = [message for message in messages if message["role"] != "system"]
+    if not instructions:
         return messages
-    first = next((number for number, one in enumerate(rest) if one["role"] == "user"), None)
+    first = next((number for number, message in enumerate(others) if message["role"] == "user"), None)
     if first is None:
-        return [{"role": "user", "content": "\n\n".join(told)}, *rest]
-    asked = {"role": "user", "content": "\n\n".join([*told, rest[first]["content"]])}
-    return [*rest[:first], asked, *rest[first + 1 :]]
+        return [{"role": "user", "content": "\n\n".join(instructions)}, *others]
+    merged = {"role": "user", "content": "\n\n".join([*instructions, others[first]["content"]])}
+    return [*others[:first], merged, *others[first + 1 :]]

@@ -1,4 +1,4 @@
-"""A deterministic stand-in for a language model that is asked, for tests and examples."""
+"""A deterministic stand-in for a language model, for tests and examples."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from collections.abc import Callable, Sequence
 from pydantic import BaseModel, ValidationError
 
 from harness.errors import LlmStopped
-from harness.llm.asking import Ask, Reply, Spent
+from harness.llm.protocol import Ask, Reply, Spent
 from harness.values.records import Progress
 
 
 class ScriptedChat:
-    """Answers as a function says, and keeps what it was asked.
+    """Answers as a function says, and records the questions in `asks`.
 
-    The function gives a text, a value of the form asked for, or a whole reply (a failure, say). A text that does not
-    fit the form is a failure. `most_at_once` is how many questions were ever under way together.
+    The function returns a text, a value of the schema, or a whole reply (a failure, say). A text that does not match
+    the schema is a failure. `most_at_once` is the largest number of concurrent questions.
     """
 
     def __init__(self, answer: Callable[[Ask], str | BaseModel | Reply], name: str = "scripted") -> None:
@@ -50,14 +50,14 @@ class ScriptedChat:
         return replies
 
 
-def _checked(ask: Ask, said: str | BaseModel | Reply) -> Reply:
-    """A reply as an endpoint's client gives it: of the form that was asked for, or a failure."""
-    if isinstance(said, Reply):
-        return said
-    text = said.model_dump_json() if isinstance(said, BaseModel) else said
-    if ask.form is None:
+def _checked(ask: Ask, answer: str | BaseModel | Reply) -> Reply:
+    """Return the reply that an endpoint would give: of the schema that was asked for, or a failure."""
+    if isinstance(answer, Reply):
+        return answer
+    text = answer.model_dump_json() if isinstance(answer, BaseModel) else answer
+    if ask.schema is None:
         return Reply(text, requests=1)
     try:
-        return Reply(text, ask.form.model_validate_json(text), requests=1)
+        return Reply(text, ask.schema.model_validate_json(text), requests=1)
     except ValidationError as error:
         return Reply("", failure=f"not of the form asked for: {error.errors()[0]['msg']}", requests=1)

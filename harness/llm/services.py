@@ -1,7 +1,6 @@
-"""Which endpoints a process may ask, and who answers in a role: handed to a stage beside its spec, never in a key.
+"""The way into this package for stages: the endpoints that the current request may ask, and a chat with one of them.
 
-A spec says what can change an answer (model, temperature, prompt). Where the model is served, how fast it may be asked
-and what may be spent is in `Services`, which travels with a request into the process that runs it.
+An executor calls `using` around a stage; the stage calls `chat`.
 """
 
 from __future__ import annotations
@@ -9,33 +8,19 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from contextvars import ContextVar
-from pathlib import Path
 
-from harness.llm.asking import Chat
-from harness.suite.fields import Spec
-from harness.suite.roles import Judge, Llm, Role
+from harness.llm.configuration import Services
+from harness.llm.protocol import Chat
+from harness.suite.roles import Role
 
-
-class Services(Spec):
-    """Roles as the suite has them; `folder` holds the cache of answers and what was spent, `run` names this run.
-
-    With `replay`, nothing is asked: what the cache lacks is a failure that names it.
-    """
-
-    roles: dict[Role, Llm | Judge]
-    folder: Path
-    run: str = ""
-    max_usd: float | None = None
-    max_tokens: int | None = None
-    replay: bool = False
-
+__all__ = ["Services", "chat", "using"]
 
 _current: ContextVar[Services | None] = ContextVar("services", default=None)
 
 
 @contextlib.contextmanager
 def using(services: Services | None) -> Iterator[None]:
-    """Let what runs inside ask these endpoints."""
+    """Let the code inside ask these endpoints; None lets it ask none."""
     token = _current.set(services)
     try:
         yield
@@ -44,7 +29,10 @@ def using(services: Services | None) -> Iterator[None]:
 
 
 def chat(role: Role) -> Chat:
-    """Who answers in a role, by the services in use. Raises ValueError if there is none, or if it runs in process."""
+    """Return a chat with the endpoint of a role, by the services in use.
+
+    Raises ValueError if the role has no endpoint: none is configured, or its model runs in this process.
+    """
     services = _current.get()
     if services is None or role not in services.roles or services.roles[role].in_process:
         raise ValueError(f"no endpoint is configured for the role {role}; add llm.{role} to the suite")

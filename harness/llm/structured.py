@@ -1,7 +1,7 @@
-"""JSON of a form, out of what a language model wrote: asked for by a schema, found in chatter, checked, repaired once.
+"""Read JSON of a schema out of the text that a language model wrote, and ask once more where it is wrong.
 
-A form is any pydantic model. Damage with one reading is mended (see `lenient`). Nothing is guessed: what is cut off,
-contradicts itself, or is a number only by courtesy (true, NaN, Infinity) is wrong. Must not know endpoints.
+A schema is any pydantic model. Damage with one reading is repaired (see `lenient_json`). Nothing is guessed: JSON that
+is cut off, contradicts itself, or gives true, NaN or Infinity for a number is an error. Must not know endpoints.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from typing import Any
 
 from pydantic import BaseModel, RootModel, ValidationError
 
-from harness.llm.asking import Message
-from harness.llm.lenient import CutOff, Mended, mend
+from harness.llm.lenient_json import CutOff, Mended, mend
+from harness.llm.protocol import Message
 from harness.models.thoughts import before_json
 
 SHOWN = 4000
-"""Characters of a wrong answer that are shown to the model which is to repair it."""
+"""Characters of a wrong answer that the model is shown to repair it."""
 COMPLAINTS = 5
 _NUMBER_CUT = re.compile(r"[-+.\deE]*\s*")
 _BRACKET = re.compile(r"[{\[]")
@@ -30,33 +30,33 @@ _MEANT = re.compile(r"\{\s*(?:[\"'}]|\Z)|\[\s*(?:[\[{\"\]]|\Z)")
 """What opens JSON rather than a remark in brackets."""
 
 
-def read(text: str, form: type[BaseModel], strictly: bool = False) -> Any:
-    """The first JSON value in a text that is of this form. Raises ValueError that says what is wrong with the text.
+def read(text: str, schema: type[BaseModel], strictly: bool = False) -> Any:
+    """Return the first JSON value in a text that matches the schema, validated.
 
-    Damage is mended unless it is read `strictly`.
+    Damage is repaired unless it is read `strictly`. Raises ValueError that says what is wrong with the text.
     """
     wrong = ""
     for value in values_in(text, strictly):
         try:
-            return _checked(value, form)
+            return _checked(value, schema)
         except ValueError as error:
             wrong = wrong or str(error)
     raise ValueError(wrong or "no JSON")
 
 
-def is_mended(text: str, form: type[BaseModel]) -> bool:
-    """Whether a text that can be read can be read only because damage is mended."""
+def is_mended(text: str, schema: type[BaseModel]) -> bool:
+    """Whether a text can be read only because damage is repaired."""
     try:
-        read(text, form, strictly=True)
+        read(text, schema, strictly=True)
     except ValueError:
         return True
     return False
 
 
 def values_in(text: str, strictly: bool = False) -> Iterator[Any]:
-    """JSON objects and lists in a text, from the first on; thoughts before the answer and chatter are passed over.
+    """Yield the JSON objects and lists in a text in order, without thoughts and chatter.
 
-    Raises ValueError at JSON that is cut off or broken: what is inside of it, or behind it, is not the answer.
+    Raises ValueError at JSON that is cut off or broken: nothing inside it or behind it is the answer.
     """
     text, at = answer_in(text), 0
     while (start := _opening(text, at)) is not None:
@@ -73,16 +73,17 @@ def values_in(text: str, strictly: bool = False) -> Iterator[Any]:
 
 
 def answer_in(text: str) -> str:
-    """What stands behind the thoughts of a text: nothing before the last of them ends is the answer.
+    """Return the part of a text behind its last thought, which may hold the answer.
 
-    A text that is JSON as a whole is itself, whatever its texts hold; of a thought that does not end nothing is.
+    A text that is JSON as a whole is returned whole, whatever its strings hold. A thought that does not end has nothing
+    behind it.
     """
     whole = _whole(text)
     return before_json(text) if whole is None else whole
 
 
 def _whole(text: str) -> str | None:
-    """The text if all of it is JSON, or a text in JSON that holds JSON; None if it is not."""
+    """Return the text if all of it is JSON, or the string if it is one JSON string; None if it is no JSON."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
@@ -91,7 +92,7 @@ def _whole(text: str) -> str | None:
 
 
 def _decoded(text: str, start: int) -> tuple[Any, int]:
-    """The value at a place and where it ends, with the damage mended that has one reading."""
+    """Return the value at a place and where it ends; damage with one reading is repaired."""
     try:
         return _DECODER.raw_decode(text, start)
     except json.JSONDecodeError as error:
@@ -118,8 +119,8 @@ def _mended(text: str, start: int, error: json.JSONDecodeError) -> Mended | None
 
 
 def _opening(text: str, at: int) -> int | None:
-    found = _BRACKET.search(text, at)
-    return found.start() if found else None
+    bracket = _BRACKET.search(text, at)
+    return bracket.start() if bracket else None
 
 
 def _fault(error: ValueError, text: str, start: int) -> str:
@@ -156,19 +157,19 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 _DECODER = json.JSONDecoder(parse_constant=_no_number, parse_float=_finite, object_pairs_hook=_once)
 
 
-def _checked(value: Any, form: type[BaseModel]) -> Any:
+def _checked(value: Any, schema: type[BaseModel]) -> Any:
     try:
-        made = form.model_validate(value)
+        made = schema.model_validate(value)
         _compare(value, made, "")
     except ValidationError as error:
-        raise ValueError("; ".join(_complaint(one) for one in error.errors()[:COMPLAINTS])) from None
+        raise ValueError("; ".join(_complaint(detail) for detail in error.errors()[:COMPLAINTS])) from None
     except UnicodeEncodeError:
         raise ValueError("a text holds half of a surrogate pair") from None
     except ValueError:
         raise
     except Exception as error:
         # Validators of forms that are not ours may raise anything.
-        raise ValueError(f"not of the form {form.__name__} ({type(error).__name__})") from None
+        raise ValueError(f"not of the form {schema.__name__} ({type(error).__name__})") from None
     return made
 
 
@@ -210,51 +211,55 @@ def _member(made: Any, key: str) -> Any:
 
 
 @lru_cache(maxsize=256)
-def schema_of(form: type[BaseModel]) -> dict[str, Any]:
-    """The JSON schema of a form, part of the identity of a question; only the form's name where it has none."""
+def json_schema_of(schema: type[BaseModel]) -> dict[str, Any]:
+    """Return the JSON schema of a pydantic model, which is part of a question's key; only its name if it has none."""
     try:
-        return form.model_json_schema()
+        return schema.model_json_schema()
     except Exception:
         # Forms that are not ours may hold types for which pydantic knows no schema.
-        return {"title": form.__name__}
+        return {"title": schema.__name__}
 
 
 @lru_cache(maxsize=256)
-def response_format(form: type[BaseModel]) -> dict[str, Any] | None:
-    """What to send as `response_format`; None if the form has no schema.
+def response_format(schema: type[BaseModel]) -> dict[str, Any] | None:
+    """Return the `response_format` to send; None if the model has no JSON schema.
 
-    Strict where the rules of strict schemas allow it: each key of each object is known.
+    It is strict where the rules of strict schemas allow it: every key of every object is named.
     """
     from openai import pydantic_function_tool
 
-    schema, strict = schema_of(form), False
-    if "properties" not in schema:
+    json_schema, strict = json_schema_of(schema), False
+    if "properties" not in json_schema:
         return None
-    if not _open(schema):
+    if not _open(json_schema):
         try:
-            schema, strict = dict(pydantic_function_tool(form)["function"]["parameters"]), True
+            json_schema, strict = dict(pydantic_function_tool(schema)["function"]["parameters"]), True
         except (TypeError, ValueError, KeyError, AssertionError):
             strict = False
-    name = re.sub(r"[^a-zA-Z0-9_-]", "_", form.__name__)[:64]
-    return {"type": "json_schema", "json_schema": {"name": name, "schema": schema, "strict": strict}}
+    name = re.sub(r"[^a-zA-Z0-9_-]", "_", schema.__name__)[:64]
+    return {"type": "json_schema", "json_schema": {"name": name, "schema": json_schema, "strict": strict}}
 
 
-def _open(schema: Any) -> bool:
+def _open(json_schema: Any) -> bool:
     """Whether an object of a schema may have keys that the schema does not name."""
-    if isinstance(schema, list):
-        return any(_open(one) for one in schema)
-    if not isinstance(schema, dict):
+    if isinstance(json_schema, list):
+        return any(_open(inner) for inner in json_schema)
+    if not isinstance(json_schema, dict):
         return False
-    unnamed = schema.get("type") == "object" and "properties" not in schema
-    return unnamed or bool(schema.get("additionalProperties")) or any(_open(one) for one in schema.values())
+    unnamed = json_schema.get("type") == "object" and "properties" not in json_schema
+    return (
+        unnamed or bool(json_schema.get("additionalProperties")) or any(_open(inner) for inner in json_schema.values())
+    )
 
 
-def repairing(messages: tuple[Message, ...], answer: str, wrong: str, form: type[BaseModel]) -> tuple[Message, ...]:
-    """The chat that asks once more, showing the wrong answer and what was wrong with it."""
-    schema = json.dumps(schema_of(form), ensure_ascii=False)
+def repair_messages(
+    messages: tuple[Message, ...], answer: str, wrong: str, schema: type[BaseModel]
+) -> tuple[Message, ...]:
+    """Return the messages that ask once more, with the wrong answer and what is wrong with it."""
+    json_schema = json.dumps(json_schema_of(schema), ensure_ascii=False)
     shown = answer.encode("utf-8", "replace").decode()[:SHOWN]
     again = (
         f"That answer cannot be used: {wrong}. Answer once more, with one JSON object of this schema and with nothing "
-        f"else:\n{schema}"
+        f"else:\n{json_schema}"
     )
     return (*messages, Message("assistant", shown), Message("user", again.encode("utf-8", "replace").decode()))

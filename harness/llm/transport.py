@@ -1,7 +1,7 @@
-"""One request to an OpenAI-compatible endpoint: what came back, or which kind of fault it was. Nothing is raised.
+"""One HTTP request to an OpenAI-compatible endpoint: a completion or a fault, never an exception.
 
-Exceptions of the client hold the request, and with it the key: none leaves this module, only sentences from which the
-key is removed. Must not know caches, budgets or forms, and does not ask twice.
+Exceptions of the client hold the request, and with it the key. None leaves this module, only sentences from which the
+key is removed. Must not know caches, budgets or schemas, and does not retry.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
-from harness.llm import background, completions
+from harness.llm import completions, event_loop
 from harness.llm.address import (
     COMPLETIONS,
     address_of,
@@ -28,8 +28,8 @@ from harness.llm.address import (
     secrets_of,
     variables,
 )
-from harness.llm.completions import Cleaner
-from harness.llm.faults import Answer, Asked, Complaint, Fault, complaint_in, fault_of
+from harness.llm.completions import Redaction
+from harness.llm.faults import Completion, Fault, RequestContext, ServerError, error_in, fault_of
 from harness.suite import secrets
 from harness.suite.roles import Llm
 
@@ -37,11 +37,11 @@ if TYPE_CHECKING:
     from openai import APIStatusError, AsyncOpenAI
 
 NO_KEY = "none"
-"""Sent where no key is set: servers of one's own need none, and the client wants one."""
+"""Sent where no key is set: local servers need none, but the client requires one."""
 SHOWN = 200
 CONNECTING = 15.0
 AZURE = (
-    "see that the deployment is there, and write base_url as "
+    "check that the deployment exists, and write base_url as "
     "https://NAME.openai.azure.com/openai/deployments/DEPLOYMENT?api-version=... or as .../openai/v1"
 )
 PROXIES = (403, 407, 502, 503, 504)
@@ -49,8 +49,8 @@ PROXIES = (403, 407, 502, 503, 504)
 _NOISY = ("openai", "httpx", "httpcore")
 
 
-class Line:
-    """The way to the endpoint of a role. Usable in the loop of `background` only, except for `problem` and `where`."""
+class EndpointClient:
+    """An HTTP client for the endpoint of a role; all but `problem` and `where` must run in the loop of `event_loop`."""
 
     def __init__(self, llm: Llm) -> None:
         self._llm = llm
@@ -58,37 +58,39 @@ class Line:
         self._address = address_of(llm)
         self._default = not (llm.base_url or os.environ.get("OPENAI_BASE_URL"))
         self._proxy = proxy_of(self._address)
-        self._asked = Asked(llm.model, llm.api_key_env)
-        self._clean = Cleaner(self.scrub, self._short)
+        self._asked = RequestContext(llm.model, llm.api_key_env)
+        self._clean = Redaction(self.scrub, self._short)
         self.where = self._address.shown
 
     def __repr__(self) -> str:
-        return f"Line({self.where})"
+        return f"EndpointClient({self.where})"
 
     def problem(self) -> tuple[str, str] | None:
-        """What is wrong with address or key before anything is asked, and what to do about it."""
+        """Return what is wrong with address or key before anything is asked, and what to do; None if nothing is."""
         llm, key = self._llm, key_of(self._llm)
         name = llm.api_key_env
         if not self.where:
-            return "base_url is no address", "write it as http://host:port/v1"
-        lacking = [one for one in variables([llm.headers, llm.parameters, llm.extra_body]) if not os.environ.get(one)]
+            return "base_url is not a valid URL", "write it as http://host:port/v1"
+        lacking = [
+            name for name in variables([llm.headers, llm.parameters, llm.extra_body]) if not os.environ.get(name)
+        ]
         if lacking:
             return f"the environment variable {lacking[0]} is not set, which the suite sends to {self.where}", (
                 f"export {lacking[0]}=..., or leave it out of headers, query and extra_body"
             )
         if self._address.deployment and "api-version" not in query_of(llm):
-            where = f"{self.where} is a deployment at Azure, which wants the version of its API"
+            where = f"{self.where} is an Azure deployment, which needs an API version"
             return where, "add ?api-version=... to base_url, or query: {api-version: ...}"
         if not key and self._default and not carries_key(llm):
             advice = f"set {name}, or name a server of your own by base_url or OPENAI_BASE_URL"
             return f"no key for {self.where}: the environment variable {name} is not set", advice
         values = {**headers_of(llm, self._address), name: key}
         if not all(value.isascii() and value.isprintable() for value in values.values()):
-            return f"the environment variable {name} holds characters that no key has", "set it anew"
+            return f"the environment variable {name} holds characters that a key cannot have", "set it again"
         return None
 
     def scrub(self, text: str) -> str:
-        """The text without the key, and without what the environment adds to a request."""
+        """Return a text without the key and without what the environment adds to a request."""
         for secret in secrets_of(self._llm):
             if len(secret) > len(NO_KEY) and secret in text:
                 text = text.replace(secret, secrets.MASK)
@@ -110,8 +112,8 @@ class Line:
             weakref.finalize(self, _close, self._client, os.getpid())
         return self._client
 
-    async def send(self, body: Mapping[str, Any], timeout: float | None = None) -> Answer | Fault:
-        """Make one request; `timeout` (seconds, for all of it) defaults to that of the role."""
+    async def send(self, body: Mapping[str, Any], timeout: float | None = None) -> Completion | Fault:
+        """Make one request; `timeout` in seconds covers all of it, and defaults to that of the role."""
         from httpx import Response
         from openai import APIConnectionError, APIStatusError, APITimeoutError, Omit
 
@@ -128,43 +130,43 @@ class Line:
                 raw = await client.post(COMPLETIONS, cast_to=Response, body=dict(body), options=options)
             return completions.read(raw.content, self._asked, self._clean)
         except (TimeoutError, APITimeoutError):
-            return Fault("hung", f"no answer within {limit:g} s", "raise its timeout if the model is slow")
+            return Fault("hung", f"no answer within {limit:g} s", "raise timeout if the model is slow")
         except APIStatusError as error:
             return self._refusal(error)
         except APIConnectionError as error:
             return self._unreached(error)
         except Exception as error:
             # Whatever else the client raises, at its own checks for example, may hold what was to be sent.
-            return Fault("question", f"the request cannot be made ({type(error).__name__})")
+            return Fault("question", f"the request could not be made ({type(error).__name__})")
 
     def _unreached(self, error: Exception) -> Fault:
-        """No connection: whose fault that is, if a proxy stands between."""
+        """Return the fault of a failed connection: of the endpoint, or of the proxy."""
         cause = _cause(error)
         if not self._proxy:
             return Fault("dead", f"no connection ({cause})")
         status = _tunnel_status(error)
-        said = f"it answers {status}" if status else cause
+        message = f"it answers {status}" if status else cause
         local = self._address.local
         advice = (
-            f"set NO_PROXY={self._address.host}, as it is no address of the outside"
+            f"set NO_PROXY={self._address.host}, as the address is local"
             if local
-            else ("see that the proxy is up and lets this address through, or unset HTTP_PROXY and HTTPS_PROXY")
+            else ("check that the proxy is up and allows this address, or unset HTTP_PROXY and HTTPS_PROXY")
         )
-        return Fault("dead", f"no connection through the proxy {self._proxy} of the environment ({said})", advice)
+        return Fault("dead", f"no connection through the proxy {self._proxy} of the environment ({message})", advice)
 
     def _refusal(self, error: APIStatusError) -> Fault:
-        """What a status other than 200 says."""
+        """Return the fault of a status other than 200."""
         status = error.status_code
-        found = complaint_in(_body(error)) or Complaint("")
-        said = self.scrub(found.said).replace("\u2019", "'")
-        told = f"answers {status}" + (f": {self._short(said)}" if said else "")
+        refusal = error_in(_body(error)) or ServerError("")
+        message = self.scrub(refusal.message).replace("\u2019", "'")
+        description = f"answers {status}" + (f": {self._short(message)}" if message else "")
         if self._proxy and status in PROXIES:
-            told += f" (through the proxy {self._proxy} of the environment)"
+            description += f" (through the proxy {self._proxy} of the environment)"
             if self._address.local:
-                return Fault("dead", told, f"set NO_PROXY={self._address.host}", status)
+                return Fault("dead", description, f"set NO_PROXY={self._address.host}", status)
         retry_after = _retry_after(error.response.headers)
-        fault = fault_of(status, found._replace(said=said), told, self._asked, retry_after)
-        lost = status == 404 and self._address.azure and fault.what.startswith("knows no such path")
+        fault = fault_of(status, refusal._replace(message=message), description, self._asked, retry_after)
+        lost = status == 404 and self._address.azure and fault.what.startswith("has no such path")
         return fault._replace(advice=AZURE) if lost else fault
 
     def _short(self, text: str) -> str:
@@ -180,7 +182,7 @@ class Line:
 
 def _close(client: AsyncOpenAI, process: int) -> None:
     if process == os.getpid():
-        background.submit(client.close())
+        event_loop.submit(client.close())
 
 
 def _body(error: APIStatusError) -> Any:

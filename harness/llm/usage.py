@@ -1,9 +1,9 @@
-"""How many tokens a server says it counted, by whichever convention it counts.
+"""Read the token counts in the `usage` of a response, by whichever convention the server counts.
 
-What servers differ in: whether tokens of thought stand in the tokens of the answer (OpenAI) or beside them (xAI,
-Gemini); whether cached tokens stand in those of the prompt (OpenAI, DeepSeek) or beside them (Anthropic); the names.
-Where numbers contradict each other the larger counts, so that a budget trips too early rather than too late. A count
-that lacks, or is 0 where there was something to count, is None.
+Servers differ in three things: whether thought tokens are a part of the answer's (OpenAI) or beside them (xAI, Gemini);
+whether cached tokens are a part of the prompt's (OpenAI, DeepSeek) or beside them (Anthropic); and the names. Where
+numbers contradict each other the larger one counts, so that a budget stops too early rather than too late. A missing
+count, or a 0 where there was something to count, is None.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ DETAILS = (
 )  # fmt: skip
 
 
-class Counted(NamedTuple):
-    """Tokens of the prompt, of these `cached`; of the answer, of these `thought`."""
+class TokenCounts(NamedTuple):
+    """Tokens of the prompt, of which some are `cached`; new tokens, of which some are `thought`."""
 
     prompt: int | None = None
     new: int | None = None
@@ -33,10 +33,10 @@ class Counted(NamedTuple):
     thought: int = 0
 
 
-def counted(usage: Any) -> Counted:
-    """The counts in the `usage` of a response; nothing is counted if it is none."""
+def token_counts(usage: Any) -> TokenCounts:
+    """Return the counts in the `usage` of a response; all are None or 0 if it is not a mapping."""
     if not isinstance(usage, Mapping):
-        return Counted()
+        return TokenCounts()
     flat = _flat(usage)
     prompt, new, total = _first(flat, PROMPT), _first(flat, NEW), _first(flat, TOTAL)
     thought, cached = _first(flat, THOUGHT) or 0, _first(flat, CACHED) or 0
@@ -52,17 +52,17 @@ def counted(usage: Any) -> Counted:
     elif total is not None and new is not None:
         prompt = total - new if total > new else None
     prompt = None if not prompt else max(prompt, cached)
-    return Counted(prompt, new or None, cached, min(thought, new or 0))
+    return TokenCounts(prompt, new or None, cached, min(thought, new or 0))
 
 
 def _flat(usage: Mapping[str, Any]) -> dict[str, Any]:
     """All counts by name; those of the details are added where no name is taken."""
-    found = dict(usage)
+    counts = dict(usage)
     for name in DETAILS:
         inner = usage.get(name)
         if isinstance(inner, Mapping):
-            found = {**{key: value for key, value in inner.items() if key not in found}, **found}
-    return found
+            counts = {**{key: value for key, value in inner.items() if key not in counts}, **counts}
+    return counts
 
 
 def _with_those_beside(flat: Mapping[str, Any], prompt: int | None, cached: int) -> tuple[int | None, int]:
@@ -78,8 +78,8 @@ def _with_those_beside(flat: Mapping[str, Any], prompt: int | None, cached: int)
 
 def _first(flat: Mapping[str, Any], names: tuple[str, ...]) -> int | None:
     """The largest count under these names."""
-    found = [count for name in names if (count := _count(flat.get(name))) is not None]
-    return max(found, default=None)
+    counts = [count for name in names if (count := _count(flat.get(name))) is not None]
+    return max(counts, default=None)
 
 
 def _count(value: Any) -> int | None:

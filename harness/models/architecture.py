@@ -1,6 +1,6 @@
-"""Whether the weights of a folder are those of its architecture: compared by name and shape, no weight is loaded.
+"""Compare the weights of a folder with its architecture, by name and shape; no weight is loaded.
 
-transformers itself loads a model of empty tensors, so that prefixes, renamed and tied weights are its own affair.
+transformers itself loads a model of empty tensors, so that it handles prefixes, renamed and tied weights.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ Role = Literal["bi-encoder", "cross-encoder", "generator"]
 
 DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 UNUSED = re.compile(r"(^|\.)(pooler|position_ids|token_type_ids|inv_freq|masked_bias)(\.|$)|\.attn\.bias$")
-"""Weights that may be missing: no vector is made of them, or they are constants."""
+"""Weights of a bi-encoder that may be missing: vectors do not depend on them, or they are constants."""
 HEADS = re.compile(
     r"(^|\.)(cls|lm_head|mlm|lm_loss|qa_outputs|classifier|classification_head|score|decoder|seq_relationship|pooler|"
     r"discriminator_predictions|generator_predictions|generator_lm_head|vocab_projector|vocab_transform|"
     r"vocab_layer_norm|pre_classifier|predictions|sop_classifier|mask_predictions|position_ids|inv_freq|head|"
     r"token_type_ids|masked_bias|rotary_emb|num_batches_tracked|visual|vision_tower|vision_model|mtp)(\.|$)|\.attn\.bias$"
 )
-"""Weights that a checkpoint may hold beyond those that are used: heads of its training, and constants."""
+"""Weights of a checkpoint that may be unused: heads of its training, and constants."""
 NEW_HEAD = re.compile(
     r"(^|\.)(classifier|classification_head|score|pooler|pre_classifier|head|logits_proj|position_ids|inv_freq)(\.|$)"
 )
-"""Weights that a cross-encoder may lack that is going to be trained."""
+"""Weights that a cross-encoder may lack if it is going to be trained."""
 ADAPTER = re.compile(r"lora_[AB]|\.base_layer\.|^base_model\.")
 
 
 class Fit(NamedTuple):
-    """What is wrong with the weights, and what a reader should know of them."""
+    """Problems that keep the weights from being used, and remarks for the readers of results."""
 
     problems: tuple[Problem, ...] = ()
     remarks: tuple[str, ...] = ()
@@ -47,13 +47,13 @@ def fit(root: Path, role: Role, tensors: Mapping[str, Tensor], headless_ok: bool
     try:
         name, info = _loaded(root, role, tensors)
     except Exception as error:
-        what = f"transformers cannot make a {role} of it: {_sentence(error)}"
-        return Fit((Problem(str(root), what, "give a model of a type that it has, whose config.json is whole"),))
+        what = f"transformers cannot load it as a {role}: {_sentence(error)}"
+        return Fit((Problem(str(root), what, "use a model type that transformers has, with a complete config.json"),))
     return Fit(tuple(_problems(root, role, name, info, headless_ok)), tuple(_remarks(info)))
 
 
 def _loaded(root: Path, role: Role, tensors: Mapping[str, Tensor]) -> tuple[str, Mapping[str, Any]]:
-    """The name of the class, and what transformers says of the names and shapes of the weights."""
+    """Return the name of the class, and the report of transformers on names and shapes of the weights."""
     import torch
     from transformers import AutoConfig
 
@@ -63,8 +63,8 @@ def _loaded(root: Path, role: Role, tensors: Mapping[str, Tensor]) -> tuple[str,
     with torch.device("meta"):
         kind = type(_auto_class(role, config).from_config(config, trust_remote_code=False))
     state = {
-        name: torch.empty(one.shape, dtype=getattr(torch, DTYPES.get(one.dtype, "float32")), device="meta")
-        for name, one in tensors.items()
+        name: torch.empty(tensor.shape, dtype=getattr(torch, DTYPES.get(tensor.dtype, "float32")), device="meta")
+        for name, tensor in tensors.items()
     }
     _, info = kind.from_pretrained(
         None, config=config, state_dict=state, output_loading_info=True, device_map="meta", dtype="float32",
@@ -90,9 +90,9 @@ def _auto_class(role: Role, config: Any) -> Any:
         whole = MODEL_MAPPING.get(type(config), None)
         return transformers.AutoModelForTextEncoding if encoder not in (None, whole) else transformers.AutoModel
     if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
-        raise ValueError(f"{config.model_type!r} is no causal language model")
+        raise ValueError(f"{config.model_type!r} is not a causal language model")
     if type(config) in MODEL_FOR_MASKED_LM_MAPPING and not getattr(config, "is_decoder", False):
-        raise ValueError(f"{config.model_type!r} is an encoder, which writes no text")
+        raise ValueError(f"{config.model_type!r} is an encoder, which cannot generate text")
     return transformers.AutoModelForCausalLM
 
 
@@ -107,7 +107,7 @@ def _problems(root: Path, role: Role, name: str, info: Mapping[str, Any], headle
     for key, found, wanted in sorted(info["mismatched_keys"], key=str):
         shapes = " and ".join("x".join(map(str, shape)) for shape in (found, wanted))
         if not (role == "cross-encoder" and headless_ok and NEW_HEAD.search(key)):
-            what = f"{key} has another shape than config.json says ({shapes.replace(' and ', ', not ')})"
+            what = f"{key} has a different shape from config.json ({shapes.replace(' and ', ', not ')})"
             yield Problem(where, what, "restore the config.json that belongs to the weights")
             return
     free = UNUSED if role == "bi-encoder" else NEW_HEAD if headless_ok else re.compile(r"position_ids|inv_freq")
@@ -134,7 +134,7 @@ def _like_known(unknown: Iterable[str], info: Mapping[str, Any]) -> list[str]:
 def _remarks(info: Mapping[str, Any]) -> Iterable[str]:
     left = sorted(key for key in info["unexpected_keys"] if not HEADS.search(key))
     if left:
-        yield f"{_count(left, 'weight')} that the architecture does not know: left out ({left[0]}, ...)"
+        yield f"{_count(left, 'weight')} that the architecture does not have: not loaded ({left[0]}, ...)"
 
 
 def _count(keys: list[str], noun: str) -> str:

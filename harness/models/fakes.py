@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 class FakeBiEncoder:
-    """Embeds a text as the normed sum of a fixed random direction for each of its words.
+    """Embeds a text as the normalised sum of a fixed random vector for each of its words.
 
-    Texts are near in the measure in which they share words, whatever the machine. It offers what the stages use of a
+    Texts are similar if they share words, on every machine. It offers what the stages use of a
     SentenceTransformer.
     """
 
@@ -32,7 +32,7 @@ class FakeBiEncoder:
         return self.dims
 
     def encode(self, texts: Sequence[str], **options: Any) -> Floats:
-        """Embed texts as unit vectors (zero for a text without words); options are taken and change nothing."""
+        """Embed texts as unit vectors (zero for a text without words); options are ignored."""
         import numpy as np
 
         vectors: Floats = np.zeros((len(texts), self.dims), dtype=np.float32)

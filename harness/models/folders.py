@@ -1,4 +1,4 @@
-"""The files of a model folder, parsed: configurations, modules, names of weights. Loads no weights and no torch."""
+"""Parse the files of a model folder: configurations, modules, names of weights. Loads no weights and no torch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from harness.errors import ConfigError, Problem
 from harness.models.tensors import Tensor, tensors_of
 
 OURS = "sentence_transformers."
-"""Where the classes of modules come from that are no code of a model's own."""
+"""The package of modules whose code does not come with a model."""
 LENGTHS = ("max_position_embeddings", "n_positions", "max_seq_len")
 POSITIONS = ("position_embeddings.weight", "wpe.weight")
 COUNT_FROM_PADDING = {
@@ -33,7 +33,7 @@ class Module(NamedTuple):
 
 
 class ModelFolder:
-    """A folder with a model in it. What cannot be read raises ConfigError, with the file."""
+    """A model folder. A file that cannot be read raises ConfigError with its path."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -82,7 +82,7 @@ class ModelFolder:
 
     @property
     def root(self) -> Path:
-        """Where the configuration and the weights of the first module lie."""
+        """The folder with the configuration and the weights of the first module."""
         return self.modules[0].folder if self.modules else self.folder
 
     @cached_property
@@ -92,7 +92,7 @@ class ModelFolder:
 
     @property
     def text_config(self) -> Mapping[str, Any]:
-        """The part of the configuration that speaks of texts."""
+        """The part of the configuration for texts; the whole one if there is no such part."""
         part = self.config.get("text_config")
         return part if isinstance(part, Mapping) else self.config
 
@@ -123,30 +123,34 @@ class ModelFolder:
 
     @property
     def usable_length(self) -> int | None:
-        """The most tokens of a text that the model takes, special ones included; None if nothing bounds them."""
+        """The largest number of tokens of a text, special tokens included; None if there is no limit."""
         limits = [self._positions(), *self._settings()]
-        found = [limit for limit in limits if limit is not None]
-        return min(found) if found else None
+        limits_found = [limit for limit in limits if limit is not None]
+        return min(limits_found) if limits_found else None
 
     def _settings(self) -> list[int | None]:
-        """Limits that the tokenizer and sentence-transformers were given."""
+        """Return the limits that tokenizer and sentence-transformers configure."""
         names = ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
         paths = (self.root / f"sentence_{name}_config.json" for name in names)
-        given = next((self._mapping(path) for path in paths if path.is_file()), {})
-        return [_count(self.tokenizer_config.get("model_max_length")), _count(given.get("max_seq_length"))]
+        length_config = next((self._mapping(path) for path in paths if path.is_file()), {})
+        return [_count(self.tokenizer_config.get("model_max_length")), _count(length_config.get("max_seq_length"))]
 
     def _positions(self) -> int | None:
-        """Tokens that have a position: of the configuration, and of the table where there is one."""
+        """Return how many tokens have a position, by the configuration and the embedding table of positions."""
         config = self.text_config
         # T5 keeps a number under this name that bounds nothing: its positions are relative.
         names = LENGTHS if self.kind not in ("t5", "mt5", "umt5") else LENGTHS[:1]
         rows = [_count(config.get(name)) for name in names]
-        rows += [one.shape[0] for name, one in self.tensors.items() if name.endswith(POSITIONS) and len(one.shape) == 2]
-        found = [count for count in rows if count is not None]
-        if not found:
+        rows += [
+            tensor.shape[0]
+            for name, tensor in self.tensors.items()
+            if name.endswith(POSITIONS) and len(tensor.shape) == 2
+        ]
+        limits_found = [count for count in rows if count is not None]
+        if not limits_found:
             return None
         padding = config.get("pad_token_id", 1) if self.kind in COUNT_FROM_PADDING else None
-        return min(found) - (padding + 1 if isinstance(padding, int) else 0)
+        return min(limits_found) - (padding + 1 if isinstance(padding, int) else 0)
 
 
 def _count(value: Any) -> int | None:

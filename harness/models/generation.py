@@ -1,30 +1,30 @@
-"""Writing with a local causal language model: batched, sorted by length, the shared prefix computed once.
+"""Generate text with a local causal language model: batched, sorted by length, the shared prefix computed once.
 
-The prompts of one stage begin alike (instruction, examples) and differ in a short tail. The prefix's keys and values
-are computed once and copied to each batch, so a prompt costs its tail only; finished rows leave the batch. Batches
-are cut from the list as given, so the same list gives the same texts on the same machine.
+The prompts of one stage share a prefix (instruction, examples) and differ in a short suffix. Keys and values of the
+prefix are computed once and copied to each batch, so a prompt costs its suffix only; finished rows leave the batch.
+Batches depend on the list of prompts alone: the same list gives the same texts on the same machine.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 from harness.models import thoughts
-from harness.models.chats import ChatTemplate, Turn
+from harness.models.chat_templates import ChatTemplate, Turn
+from harness.models.decoding import choose, end_tokens, left_padded
 from harness.values.records import Progress
 
 LONGEST_PIECE = 8
-"""Tokens beyond its own bytes in which a stop string is looked for."""
+"""Tokens beyond the bytes of a stop string that are searched for it."""
 
 
-class Written(NamedTuple):
-    """A text, with the tokens of its prompt (prefix included) and of all that was written.
+class GeneratedText(NamedTuple):
+    """A generated text, the tokens of its prompt (prefix included), and all new tokens (thoughts included).
 
-    `cut` says that no end came within the limit. `thought` was removed from the text; `open` says that it was never
-    ended, so that there is no answer.
+    `cut` says that it did not end within the limit. `thought` was removed from the text; `open` says that the thought
+    did not end, so that there is no answer.
     """
 
     text: str
@@ -35,12 +35,12 @@ class Written(NamedTuple):
     open: bool = False
 
     def fault(self, limit: str) -> str:
-        """Why this is no answer, in words; empty if it is one. `limit` names the setting that bounds it."""
-        return thoughts.Parted(self.text, self.thought, self.open).fault(self.cut, limit)
+        """Return why this is no answer; empty if it is one. `limit` names the setting that limits its length."""
+        return thoughts.SplitText(self.text, self.thought, self.open).fault(self.cut, limit)
 
 
 class Sampling(NamedTuple):
-    """How to write. Temperature 0 takes the likeliest token; `one_line` ends a text at the first line break."""
+    """Settings of generation. Temperature 0 is greedy; `one_line` ends a text at the first line break."""
 
     max_new_tokens: int
     batch_size: int = 8
@@ -49,55 +49,62 @@ class Sampling(NamedTuple):
     seed: int = 0
 
 
-class Reading(NamedTuple):
-    """How an answer in a chat is read: further tokens that end it, texts before which it ends, a thought begun."""
+class StopRules(NamedTuple):
+    """Where an answer in a chat ends and begins.
+
+    `ends` are ids of further tokens that end it, `stop` strings before which it ends. `opening` is the opening mark of
+    the thought that the prompt began, if it did.
+    """
 
     ends: frozenset[int] = frozenset()
     stop: tuple[str, ...] = ()
-    begun: str = ""
+    opening: str = ""
 
 
 def before_stop(text: str, stop: Sequence[str]) -> str:
-    """The text before the stop string that ends first; white space before the text and after it does not count.
+    """Return the text before the stop string that ends first, without white space around it.
 
-    The one that ends first, and not the one that begins first: it is where a text that is written token by token ends.
+    The one that ends first, not the one that begins first: there a text that is generated token by token ends.
     """
-    begun = text.lstrip()
-    found = [(place + len(one), place) for one in stop if (place := begun.find(one)) >= 0]
-    return begun[: min(found)[1]].rstrip() if found else begun.rstrip()
+    text = text.lstrip()
+    places = [(place + len(string), place) for string in stop if (place := text.find(string)) >= 0]
+    return text[: min(places)[1]].rstrip() if places else text.rstrip()
 
 
-def cut(tokenizer: Any, texts: Sequence[str], max_tokens: int) -> list[str]:
-    """Cut each text after `max_tokens` tokens."""
+def truncate(tokenizer: Any, texts: Sequence[str], max_tokens: int) -> list[str]:
+    """Return each text cut after `max_tokens` tokens."""
     if not texts:
         return []
     coded = tokenizer(list(texts), add_special_tokens=False, truncation=True, max_length=max_tokens)["input_ids"]
     return [text.strip() for text in tokenizer.batch_decode(coded, skip_special_tokens=True)]
 
 
-def code(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
-    """Tokens of texts, and nothing that a tokenizer likes to put around them."""
+def tokenize(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
+    """Return the token ids of texts, without the special tokens that a tokenizer adds."""
     return [list(row) for row in tokenizer(list(texts), add_special_tokens=False)["input_ids"]] if texts else []
 
 
-def shared(coded: Sequence[list[int]]) -> int:
-    """How many tokens all prompts begin with alike; each keeps at least one of its own."""
+def shared_prefix_length(coded: Sequence[list[int]]) -> int:
+    """Return the length of the prefix that all prompts share, in tokens; each keeps at least one token of its own."""
     if not coded:
         return 0
     first, last = min(coded), max(coded)
     alike = next((place for place, (one, other) in enumerate(zip(first, last, strict=False)) if one != other), None)
-    return max(min(len(first) if alike is None else alike, *(len(one) - 1 for one in coded)), 0)
+    return max(min(len(first) if alike is None else alike, *(len(tokens) - 1 for tokens in coded)), 0)
 
 
-class Head:
-    """The shared beginning of prompts, read by the model once. Hold on to it to write from it again."""
+class PromptPrefix:
+    """The shared prefix of prompts and its keys and values, computed once; reuse it for further prompts."""
 
     def __init__(self, model: Any, tokenizer: Any, prefix: str | Sequence[int]) -> None:
         import torch
 
         self.model = model
         self.tokenizer = tokenizer
-        self.tokens: list[int] = code(tokenizer, [prefix])[0] if isinstance(prefix, str) and prefix else list(prefix)  # type: ignore[arg-type]
+        if isinstance(prefix, str):
+            self.tokens = tokenize(tokenizer, [prefix])[0] if prefix else []
+        else:
+            self.tokens = list(prefix)
         self.cache = None
         if self.tokens:
             with torch.inference_mode():
@@ -105,101 +112,114 @@ class Head:
             self.cache = read.past_key_values
 
 
-class Chatting:
-    """Conversations of one stage: rendered whole and coded whole; what all begin with is read by the model once."""
+class Conversations:
+    """The conversations of one stage, rendered and tokenized whole; their shared prefix is computed once."""
 
     def __init__(
         self, model: Any, template: ChatTemplate, conversations: Sequence[Sequence[Turn]], stop: Sequence[str] = ()
     ) -> None:
         prompts = [template.prompt(turns) for turns in conversations]
-        self.coded = code(template.tokenizer, prompts)
-        self.reading = Reading(frozenset(template.ends), tuple(stop), thoughts.begun_by(prompts[0]) if prompts else "")
-        self.head = Head(model, template.tokenizer, self.coded[0][: shared(self.coded)] if self.coded else [])
+        self.coded = tokenize(template.tokenizer, prompts)
+        self.rules = StopRules(frozenset(template.ends), tuple(stop), thoughts.begun_by(prompts[0]) if prompts else "")
+        self.prefix = PromptPrefix(
+            model, template.tokenizer, self.coded[0][: shared_prefix_length(self.coded)] if self.coded else []
+        )
 
     def write(
         self, sampling: Sampling, progress: Progress = lambda done, total: None, places: Sequence[int] | None = None
-    ) -> list[Written]:
-        """Answers to the conversations, or to those at `places`, in their order; see `write`."""
+    ) -> list[GeneratedText]:
+        """Return the answers to the conversations, or to those at `places`, in their order; see `write`."""
         chosen = range(len(self.coded)) if places is None else places
-        tails = [self.coded[place][len(self.head.tokens) :] for place in chosen]
-        return write(self.head, tails, sampling, progress, self.reading)
+        suffixes = [self.coded[place][len(self.prefix.tokens) :] for place in chosen]
+        return write(self.prefix, suffixes, sampling, progress, self.rules)
 
 
 def write(
-    head: Head, tails: Sequence[str] | Sequence[list[int]], sampling: Sampling,
-    progress: Progress = lambda done, total: None, reading: Reading | None = None,
-) -> list[Written]:  # fmt: skip
-    """Continue ``head + tail`` for every tail, a text or tokens.
+    prefix: PromptPrefix,
+    suffixes: Sequence[str] | Sequence[list[int]],
+    sampling: Sampling,
+    progress: Progress = lambda done, total: None,
+    rules: StopRules | None = None,
+) -> list[GeneratedText]:
+    """Continue ``prefix + suffix`` for every suffix, a text or tokens; return the new texts in the same order.
 
-    With `reading`, what is written is an answer in a chat: thoughts are removed, and it ends before the first stop
-    string that stands in no thought. Tails that are equal are written once if the temperature is 0. Raises ValueError
+    With `rules`, what is written is an answer in a chat: thoughts are removed, and it ends before the first stop
+    string that stands in no thought. Equal suffixes are written once if the temperature is 0. Raises ValueError
     if a prompt is longer than the model's window.
     """
     import torch
 
-    model, tokenizer = head.model, head.tokenizer
-    texts = [tail for tail in tails if isinstance(tail, str)]
-    coded = code(tokenizer, texts) or [tail for tail in tails if not isinstance(tail, str)]
-    _check_window(model, len(head.tokens) + max(map(len, coded), default=0) + sampling.max_new_tokens)
-    jobs: dict[tuple[Any, ...], list[int]] = {}
-    for number, tail in enumerate(coded):
-        jobs.setdefault((tuple(tail), 0 if sampling.temperature == 0 else number), []).append(number)
-    order = sorted(jobs.values(), key=lambda numbers: (-len(coded[numbers[0]]), numbers[0]))
-    dice = torch.Generator().manual_seed(sampling.seed)
-    ends = _end_tokens(model, tokenizer, sampling.one_line) | (reading.ends if reading else frozenset())
-    over = _over(tokenizer, reading)
-    written: dict[int, Written] = {}
+    model, tokenizer = prefix.model, prefix.tokenizer
+    texts = [suffix for suffix in suffixes if isinstance(suffix, str)]
+    coded = tokenize(tokenizer, texts) or [suffix for suffix in suffixes if not isinstance(suffix, str)]
+    _check_window(model, len(prefix.tokens) + max(map(len, coded), default=0) + sampling.max_new_tokens)
+    order = _longest_first(coded, merge=sampling.temperature == 0)
+    rng = torch.Generator().manual_seed(sampling.seed)
+    ends = end_tokens(model, tokenizer, sampling.one_line) | (rules.ends if rules else frozenset())
+    over = _over(tokenizer, rules)
+    written: dict[int, GeneratedText] = {}
     with torch.inference_mode():
         for start in range(0, len(order), sampling.batch_size):
             batch = order[start : start + sampling.batch_size]
-            rows, cut_off = _continue(head, [coded[numbers[0]] for numbers in batch], sampling, ends, dice, over)
+            rows, cut_off = _continue(prefix, [coded[numbers[0]] for numbers in batch], sampling, ends, rng, over)
             for place, (numbers, tokens) in enumerate(zip(batch, rows, strict=True)):
-                found = _parted(tokenizer, tokens, reading)
-                size = len(head.tokens) + len(coded[numbers[0]])
-                one = Written(found.answer, size, len(tokens), place in cut_off, found.thought, found.open)
-                written.update(dict.fromkeys(numbers, one))
-            progress(len(written), len(tails))
-    return [written[number] for number in range(len(tails))]
+                split = _split_thoughts(tokenizer, tokens, rules)
+                size = len(prefix.tokens) + len(coded[numbers[0]])
+                generated = GeneratedText(split.answer, size, len(tokens), place in cut_off, split.thought, split.open)
+                written.update(dict.fromkeys(numbers, generated))
+            progress(len(written), len(suffixes))
+    return [written[number] for number in range(len(suffixes))]
 
 
-def _parted(tokenizer: Any, tokens: Sequence[int], reading: Reading | None) -> thoughts.Parted:
-    """What was written, as text; the marks of thoughts may be special tokens, which plain decoding leaves out."""
+def _longest_first(coded: Sequence[list[int]], merge: bool) -> list[list[int]]:
+    """Return the numbers of the prompts, longest first; with `merge`, equal prompts are one entry."""
+    entries: dict[tuple[Any, ...], list[int]] = {}
+    for number, suffix in enumerate(coded):
+        entries.setdefault((tuple(suffix), 0 if merge else number), []).append(number)
+    return sorted(entries.values(), key=lambda numbers: (-len(coded[numbers[0]]), numbers[0]))
+
+
+def _split_thoughts(tokenizer: Any, tokens: Sequence[int], rules: StopRules | None) -> thoughts.SplitText:
+    """Decode new tokens and split off thoughts; their marks may be special tokens, which plain decoding drops."""
     plain = str(tokenizer.decode(tokens, skip_special_tokens=True))
-    if reading is None:
-        return thoughts.Parted(plain.strip())
+    if rules is None:
+        return thoughts.SplitText(plain.strip())
     special = _specials(tokenizer) & set(tokens)
-    seen = str(tokenizer.decode(tokens, skip_special_tokens=False)) if special else plain
-    found = thoughts.part(seen, reading.begun)
-    answer = found.answer
-    if not found.thought and not found.open:
+    with_marks = str(tokenizer.decode(tokens, skip_special_tokens=False)) if special else plain
+    split = thoughts.split_thoughts(with_marks, rules.opening)
+    answer = split.answer
+    if not split.thought and not split.open:
         answer = plain
     else:
         for mark in tokenizer.convert_ids_to_tokens(sorted(special)):
             answer = answer.replace(mark, "")
-    return found._replace(answer=before_stop(answer, reading.stop))
+    return split._replace(answer=before_stop(answer, rules.stop))
 
 
 def _specials(tokenizer: Any) -> set[int]:
     added = getattr(tokenizer, "added_tokens_decoder", {})
-    return {*tokenizer.all_special_ids, *(token for token, one in added.items() if getattr(one, "special", False))}
+    return {
+        *tokenizer.all_special_ids,
+        *(token for token, added_token in added.items() if getattr(added_token, "special", False)),
+    }
 
 
-def _over(tokenizer: Any, reading: Reading | None) -> Callable[[list[int]], bool]:
-    """What says whether an answer holds a stop string, thoughts apart, given all of its tokens."""
-    if reading is None or not reading.stop:
+def _over(tokenizer: Any, rules: StopRules | None) -> Callable[[list[int]], bool]:
+    """Return a function that says whether the new tokens of an answer hold a stop string outside of thoughts."""
+    if rules is None or not rules.stop:
         return lambda tokens: False
-    stop = reading.stop
-    window = max(len(one.encode()) for one in stop) + LONGEST_PIECE
+    stop = rules.stop
+    window = max(len(string.encode()) for string in stop) + LONGEST_PIECE
 
     def over(tokens: list[int]) -> bool:
         # A stop string may be spread over tokens: the last ones are looked at first, as all would take long.
         end = str(tokenizer.decode(tokens[-window:], skip_special_tokens=True))
-        if not any(one in end for one in stop):
+        if not any(string in end for string in stop):
             return False
-        answer = _parted(tokenizer, tokens, reading._replace(stop=())).answer
+        answer = _split_thoughts(tokenizer, tokens, rules._replace(stop=())).answer
         # Space at the end was taken off, and may be what is looked for.
         whole = answer + end[len(end.rstrip()) :] if answer else ""
-        return any(one in whole for one in stop)
+        return any(string in whole for string in stop)
 
     return over
 
@@ -211,73 +231,48 @@ def _check_window(model: Any, longest: int) -> None:
         raise ValueError(f"a prompt of {longest} tokens does not fit the model's window of {window}; pass shorter text")
 
 
-def _end_tokens(model: Any, tokenizer: Any, one_line: bool) -> set[int]:
-    """Tokens that end a text: the model's own, and all that hold a line break if a text is one line."""
-    own = model.generation_config.eos_token_id
-    ends = set(own) if isinstance(own, list) else {own, tokenizer.eos_token_id} - {None}
-    return ends | _line_breaks(tokenizer) if one_line else ends
-
-
-@lru_cache(maxsize=4)
-def _line_breaks(tokenizer: Any) -> frozenset[int]:
-    """Tokens that hold a line break: looked for once, in the whole vocabulary."""
-    pieces = tokenizer.batch_decode([[token] for token in range(len(tokenizer))])
-    return frozenset(token for token, piece in enumerate(pieces) if "\n" in piece)
-
-
 def _continue(
-    head: Head, tails: list[list[int]], sampling: Sampling, ends: set[int], dice: Any,
+    prefix: PromptPrefix,
+    suffixes: list[list[int]],
+    sampling: Sampling,
+    ends: set[int],
+    rng: Any,
     over: Callable[[list[int]], bool] = lambda tokens: False,
-) -> tuple[list[list[int]], set[int]]:  # fmt: skip
-    """Write on from one batch of tails until a token of `ends`, or until `over` says of the tokens that it is enough.
+) -> tuple[list[list[int]], set[int]]:
+    """Generate one batch until each row has a token of `ends` or `over` is true of its tokens.
 
     Return the new tokens of each row, without the one that ended it, and the places of rows that did not end.
     """
     import torch
 
-    model, size = head.model, len(head.tokens)
-    width = max(map(len, tails))
-    ids = torch.tensor([[0] * (width - len(tail)) + tail for tail in tails], device=model.device)
-    real = torch.tensor([[0] * (width - len(tail)) + [1] * len(tail) for tail in tails], device=model.device)
-    mask = torch.cat([torch.ones(len(tails), size, dtype=real.dtype, device=model.device), real], dim=1)
-    cache = copy.deepcopy(head.cache)
+    model = prefix.model
+    ids, mask = left_padded(suffixes, len(prefix.tokens), model.device)
+    cache = copy.deepcopy(prefix.cache)
     if cache is not None:
-        cache.batch_repeat_interleave(len(tails))
-    rows: list[list[int]] = [[] for _ in tails]
-    live = list(range(len(tails)))
-    positions = (mask.cumsum(dim=1) - 1).clamp(min=0)[:, size:]
+        cache.batch_repeat_interleave(len(suffixes))
+    rows: list[list[int]] = [[] for _ in suffixes]
+    live = list(range(len(suffixes)))
+    positions = (mask.cumsum(dim=1) - 1).clamp(min=0)[:, len(prefix.tokens) :]
     for _ in range(sampling.max_new_tokens):
         output = model(
             input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True,
             logits_to_keep=1,
         )  # fmt: skip
         cache = output.past_key_values
-        tokens = _choose(output.logits[:, -1].float(), sampling.temperature, dice)
-        going = [place for place, token in enumerate(tokens) if token not in ends]
-        for place in going:
+        tokens = choose(output.logits[:, -1].float(), sampling.temperature, rng)
+        unfinished = [place for place, token in enumerate(tokens) if token not in ends]
+        for place in unfinished:
             rows[live[place]].append(tokens[place])
-        going = [place for place in going if not over(rows[live[place]])]
-        if not going:
+        unfinished = [place for place in unfinished if not over(rows[live[place]])]
+        if not unfinished:
             live = []
             break
-        if len(going) < len(live):
-            chosen = torch.tensor(going, device=model.device)
+        if len(unfinished) < len(live):
+            chosen = torch.tensor(unfinished, device=model.device)
             cache.batch_select_indices(chosen)
             mask, positions = mask[chosen], positions[chosen]
-            live = [live[place] for place in going]
-        ids = torch.tensor([[tokens[place]] for place in going], device=model.device)
+            live = [live[place] for place in unfinished]
+        ids = torch.tensor([[tokens[place]] for place in unfinished], device=model.device)
         mask = torch.cat([mask, torch.ones_like(mask[:, :1])], dim=1)
         positions = positions[:, -1:] + 1
     return rows, set(live)
-
-
-def _choose(logits: Any, temperature: float, dice: Any) -> list[int]:
-    import torch
-
-    if temperature == 0:
-        chosen = logits.argmax(dim=-1)
-    else:
-        weights = torch.softmax(logits / temperature, dim=-1).cpu()
-        chosen = torch.multinomial(weights, 1, generator=dice).squeeze(-1)
-    tokens: list[int] = chosen.tolist()
-    return tokens

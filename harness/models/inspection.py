@@ -1,8 +1,8 @@
-"""One inspection of a model folder: what a model is, how it is used here, and why it cannot be.
+"""Inspect a model folder: what the model is, how it is used here, and why it cannot be used.
 
-`doctor`, `run` before any work, and every stage that loads a model ask the same `inspect`. It reads configurations,
-tokenizer files and the headers of weights. With `deep`, weights are compared with their architecture, which imports
-torch; none are loaded.
+`doctor`, `run` before any work, and every stage that loads a model call the same `inspect`. It reads configurations,
+tokenizer files and the headers of weights. With `deep` it also samples the weights for NaN and compares them with their
+architecture, which imports torch; no weights are loaded.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ from typing import Any
 from harness.errors import ConfigError, Problem
 from harness.models import architecture
 from harness.models.architecture import Role
+from harness.models.encoder_prompts import ConfiguredPrompts, EncoderPrompts, configured_prompts, wanted_prompts
+from harness.models.folder_problems import refusals
 from harness.models.folders import ModelFolder
-from harness.models.prompts import Configured, Prompts, configured, wanted
-from harness.models.refusals import refusals
 from harness.models.signatures import while_unchanged
+from harness.models.tensors import not_finite
 
 HEAD_OUTPUT = re.compile(
     r"(^|\.)(classifier|classifier\.out_proj|score|logits_proj|classification_head\.out_proj)\.weight$"
 )
 
-NO_PROMPTS = Prompts()
+NO_PROMPTS = EncoderPrompts()
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """What a model folder holds, for one role.
+    """The findings about a model folder, for one role.
 
-    `modules` are class names, `pooling` its modes, `dtype` how most weights are stored. `length` is the most tokens of
-    a text that the model takes, None if nothing bounds them. `similarity` is ``cosine`` or ``dot``. `scores` counts the
-    numbers that a head gives, None if there is none. `problems` say why it cannot be used, `remarks` what a reader of
-    results should know.
+    `modules` are class names, `pooling` its modes, `dtype` that of most weights. `length` is the limit of tokens of a
+    text, None if there is none. `similarity` is ``cosine`` or ``dot``. `scores` is the number of outputs of a head,
+    None if there is no head. `problems` say why the model cannot be used, `remarks` what readers should know.
     """
 
     folder: Path
@@ -45,7 +45,7 @@ class Inspection:
     pooling: tuple[str, ...] = ()
     dtype: str = ""
     length: int | None = None
-    prompts: Prompts = NO_PROMPTS
+    prompts: EncoderPrompts = NO_PROMPTS
     similarity: str = "cosine"
     scores: int | None = None
     trained_head: bool = False
@@ -55,7 +55,7 @@ class Inspection:
 
     @property
     def static(self) -> bool:
-        """Whether vectors are means of the tokens' own, which no transformer has read."""
+        """Whether vectors are means of static token embeddings, without a transformer."""
         return self.modules[:1] == ("StaticEmbedding",)
 
     def check(self) -> Inspection:
@@ -65,40 +65,52 @@ class Inspection:
         return self
 
     def takes(self, asked: int) -> int | None:
-        """How many tokens of a text are read if `asked` are asked for; None if all are, whatever is asked for."""
+        """Return how many tokens of a text are read where `asked` are configured; None if there is no limit."""
         if self.static:
             return None
         return asked if self.length is None else min(asked, self.length)
 
     @property
     def raw_trains(self) -> bool:
-        """Whether the recipe `raw` knows how vectors are made."""
+        """Whether the recipe `raw` supports the modules."""
         simple = self.modules[:1] == ("Transformer",) and set(self.modules[1:]) <= {"Pooling", "Normalize"}
         return simple and self.pooling in (("mean",), ("cls",))
 
 
 @while_unchanged
 def inspect(folder: Path, role: Role, deep: bool = False, headless_ok: bool = False) -> Inspection:
-    """Inspect a model folder, or the GGUF file of a package, for a role; never raises for what is wrong with it."""
+    """Inspect a model folder, or the GGUF file of a package, for a role.
+
+    With `headless_ok` the head of a cross-encoder may be missing, as it will be trained. Problems of the model are in
+    the result, and are not raised.
+    """
     if folder.is_file():
         return Inspection(folder, role, kind="gguf")
     files = ModelFolder(folder)
     try:
-        found = _inspected(files, role)
+        inspection = _inspected(files, role)
     except ConfigError as error:
         return Inspection(folder, role, problems=error.problems)
-    if found.problems or not deep or found.static:
-        return found
-    # A head that nobody trained is told of by name, and not as weights that are missing.
-    headless = role == "cross-encoder" and (headless_ok or not found.trained_head)
+    if inspection.problems or not deep:
+        return inspection
+    if (name := not_finite(files.tensors.values())) is not None:
+        what = f"its weights hold NaN or infinite values ({name})"
+        problem = Problem(str(folder), what, "give weights from before the training diverged")
+        return replace(inspection, problems=(problem,))
+    if inspection.static:
+        return inspection
+    # An untrained head has its own message; it is not reported as missing weights.
+    headless = role == "cross-encoder" and (headless_ok or not inspection.trained_head)
     fit = architecture.fit(files.root, role, files.tensors, headless)
-    return replace(found, problems=fit.problems, remarks=(*found.remarks, *fit.remarks))
+    return replace(inspection, problems=fit.problems, remarks=(*inspection.remarks, *fit.remarks))
 
 
 def head_scores(folder: Path) -> int | None:
-    """How many numbers the head of a classifier gives for a text; None if there is no head."""
+    """Return how many scores the head of a classifier gives for a text; None if there is no head."""
     tensors = ModelFolder(folder).tensors
-    return next((one.shape[0] for name, one in tensors.items() if HEAD_OUTPUT.search(name) and one.shape), None)
+    return next(
+        (tensor.shape[0] for name, tensor in tensors.items() if HEAD_OUTPUT.search(name) and tensor.shape), None
+    )
 
 
 def trained_head(folder: Path) -> bool:
@@ -112,8 +124,8 @@ def _inspected(files: ModelFolder, role: Role) -> Inspection:
     problems = refusals(files, role)
     if problems:
         return Inspection(folder, role, files.kind, problems=tuple(problems))
-    stored = [one.dtype for one in files.tensors.values() if len(one.shape) > 1]
-    found = Inspection(
+    stored = [tensor.dtype for tensor in files.tensors.values() if len(tensor.shape) > 1]
+    inspection = Inspection(
         folder,
         role,
         files.kind,
@@ -121,22 +133,24 @@ def _inspected(files: ModelFolder, role: Role) -> Inspection:
         length=files.usable_length,
     )
     if role == "bi-encoder":
-        return _bi_encoder(files, found)
+        return _bi_encoder(files, inspection)
     if role == "cross-encoder":
-        return _cross_encoder(files, found)
-    return found
+        return _cross_encoder(files, inspection)
+    return inspection
 
 
-def _bi_encoder(files: ModelFolder, found: Inspection) -> Inspection:
+def _bi_encoder(files: ModelFolder, inspection: Inspection) -> Inspection:
     where, remarks = str(files.folder), []
     problems = []
     try:
-        given = configured(files.saved)
+        configured = configured_prompts(files.saved)
     except ValueError as error:
-        problems.append(Problem(where, f"config_sentence_transformers.json: {error}", "mend it"))
-        given = Configured(Prompts())
-    if given.others and not given.prompts.query:
-        remarks.append(f"prompts that mean neither queries nor documents are not used ({', '.join(given.others)})")
+        problems.append(Problem(where, f"config_sentence_transformers.json: {error}", "correct it"))
+        configured = ConfiguredPrompts(EncoderPrompts())
+    if configured.others and not configured.prompts.query:
+        remarks.append(
+            f"prompts for other tasks than queries and documents are not used ({', '.join(configured.others)})"
+        )
     modules = tuple(module.name for module in files.modules)
     pooling = _pooling(files)
     if not modules:
@@ -149,15 +163,22 @@ def _bi_encoder(files: ModelFolder, found: Inspection) -> Inspection:
     problems += refused
     if not files.saved.get("similarity_fn_name") and "Normalize" not in modules and _speaks_of_dot(files.card):
         remarks.append("its card ranks by dot product, and no similarity_fn_name is configured: cosine is used")
-    wants = wanted(files.card, f"{files.folder.name} {files.config.get('_name_or_path', '')}")
+    wants = wanted_prompts(files.card, f"{files.folder.name} {files.config.get('_name_or_path', '')}")
     return replace(
-        found, modules=modules, pooling=pooling, prompts=given.prompts, similarity=similarity, problems=tuple(problems),
-        wants_prompts=wants, remarks=tuple(remarks), kind=found.kind or modules[0],
-    )  # fmt: skip
+        inspection,
+        modules=modules,
+        pooling=pooling,
+        prompts=configured.prompts,
+        similarity=similarity,
+        problems=tuple(problems),
+        wants_prompts=wants,
+        remarks=tuple(remarks),
+        kind=inspection.kind or modules[0],
+    )
 
 
 def _pooling(files: ModelFolder) -> tuple[str, ...]:
-    """The modes of pooling; those of a plain transformer are the ones that sentence-transformers adds."""
+    """Return the pooling modes; for a plain transformer, those that sentence-transformers uses by default."""
     if not files.modules:
         return ("lasttoken",) if files.architecture.endswith("ForCausalLM") else ("mean",)
     module = next((module for module in files.modules if module.name == "Pooling"), None)
@@ -175,24 +196,24 @@ def _pooling(files: ModelFolder) -> tuple[str, ...]:
 
 
 def _similarity(files: ModelFolder, modules: tuple[str, ...]) -> tuple[str, list[Problem]]:
-    """``cosine`` or ``dot``; of unit vectors, the nearest by Euclid are those of the highest cosine."""
+    """Return ``cosine`` or ``dot``, and problems; on unit vectors, Euclidean distance ranks like the cosine."""
     name = files.saved.get("similarity_fn_name") or "cosine"
     unit = modules[-1:] == ("Normalize",)
     if name in ("cosine", "dot") or (name == "euclidean" and unit):
         return ("dot" if name == "dot" else "cosine"), []
     what = f"ranks by {name!r} (similarity_fn_name), and only 'cosine' and 'dot' are supported"
-    return "cosine", [Problem(str(files.folder), what, "give a model that was trained for one of these")]
+    return "cosine", [Problem(str(files.folder), what, "use a model that was trained for one of these")]
 
 
 def _speaks_of_dot(card: str) -> bool:
     return "dot_score" in card and "cos_sim" not in card
 
 
-def _cross_encoder(files: ModelFolder, found: Inspection) -> Inspection:
+def _cross_encoder(files: ModelFolder, inspection: Inspection) -> Inspection:
     scores = head_scores(files.root)
     problems = []
     if scores not in (None, 1):
-        what = f"its head gives {scores} scores a text: a classifier of {scores} classes, and a reranker gives one"
-        hint = "give a cross-encoder with one score; to train one anew, start from a plain encoder"
+        what = f"its head gives {scores} scores a text; it is a classifier, and a reranker gives one"
+        hint = "use a cross-encoder with one score, or tune one from a plain encoder"
         problems.append(Problem(str(files.folder), what, hint))
-    return replace(found, scores=scores, trained_head=trained_head(files.root), problems=tuple(problems))
+    return replace(inspection, scores=scores, trained_head=trained_head(files.root), problems=tuple(problems))

@@ -1,8 +1,8 @@
-"""Models by name: where their files are, what digest their content has, how they are loaded.
+"""Find models by name, digest their content, and load them.
 
-A name is ``embedded:<model>`` (out of a package), a folder, or the name of a model on a hub. Loaded models are in
-float32 and evaluation mode; no code that comes with a model is ever run, and weights are safetensors only (or a GGUF
-file out of an embedded package). Knows nothing of stages; torch is imported inside the functions that need it.
+A name is ``embedded:<model>`` (from a package), a folder, or the name of a model on a hub. Loaded models are in float32
+and evaluation mode. Code that ships with a model is never run, and weights are safetensors only (or a GGUF file from an
+embedded package). Must not know stages; torch is imported inside the functions that need it.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from harness.errors import ConfigError, ModelMissing, Problem, nearest
 from harness.hashing import digest_file, digest_of
+from harness.models.folder_problems import PICKLED, RERESAVE
 from harness.models.inspection import Inspection, inspect, trained_head
-from harness.models.refusals import PICKLED, RERESAVE
 from harness.models.signatures import while_unchanged
 from harness.provenance import device_class
 from harness.suite.roles import EMBEDDED_PREFIX
@@ -53,8 +53,8 @@ def locate(name: str) -> Path:
             raise ModelMissing(_without_weights(folder))
         return folder
     if folder.is_file():
-        hint = "give the folder of a model; GGUF files are read out of embedded packages only"
-        raise ModelMissing(Problem(str(folder), "is a file, no model folder", hint))
+        hint = "name the folder of a model; GGUF files are read from embedded packages only"
+        raise ModelMissing(Problem(str(folder), "is a file, not a model folder", hint))
     return _locate_on_hub(name)
 
 
@@ -65,8 +65,8 @@ def _without_weights(folder: Path) -> Problem:
         what += f"; its weights are pickled ({pickled[0]}), which is never loaded"
         return Problem(str(folder), what, RERESAVE)
     if any(folder.rglob("*.gguf")):
-        what += ", and GGUF files are read out of embedded packages only"
-    return Problem(str(folder), what, "save the weights in that form")
+        what += ", and GGUF files are read from embedded packages only"
+    return Problem(str(folder), what, "save the weights as safetensors")
 
 
 def _locate_embedded(name: str) -> Path:
@@ -86,7 +86,7 @@ _FETCHED: dict[str, Path] = {}
 
 
 def _locate_on_hub(name: str) -> Path:
-    """The snapshot of a model on a hub, asked for once as long as it is there."""
+    """Return the snapshot of a model on a hub; the hub is asked once, as long as the snapshot exists."""
     known = _FETCHED.get(name)
     if known is None or not any(known.rglob("*.safetensors")):
         known = _FETCHED[name] = _fetched(name)
@@ -103,7 +103,7 @@ def _fetched(name: str) -> Path:
     try:
         return Path(snapshot_download(name, allow_patterns=patterns))
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        hint = "give a folder, the name of a model on a hub that can be reached, or an embedded one: "
+        hint = "name a folder, a model on a hub that can be reached, or an embedded model: "
         known = ", ".join(EMBEDDED_PREFIX + key for key in EMBEDDED)
         raise ModelMissing(Problem("", f"no model {name!r} ({type(error).__name__})", hint + known)) from error
 
@@ -117,13 +117,13 @@ def model_digest(name: str) -> str:
 def _digest_at(path: Path) -> str:
     if path.is_file():
         return digest_of(digest_file(path))
-    kept = {".json", ".txt", ".model", ".jinja", ".safetensors"}
-    files = sorted(item for item in path.rglob("*") if item.is_file() and item.suffix in kept)
+    suffixes = {".json", ".txt", ".model", ".jinja", ".safetensors"}
+    files = sorted(item for item in path.rglob("*") if item.is_file() and item.suffix in suffixes)
     return digest_of([[item.relative_to(path).as_posix(), digest_file(item)] for item in files])
 
 
-def word_pieces(name: str) -> Callable[[str], int] | None:
-    """Return what says into how many pieces the tokenizer of a model breaks a word; None if it has no tokenizer.json.
+def token_counter(name: str) -> Callable[[str], int] | None:
+    """Return a function that counts the tokens of a word with a model's tokenizer; None without a tokenizer.json.
 
     The file is read without transformers, whose import would take longer than all the counting.
     """
@@ -136,7 +136,7 @@ def word_pieces(name: str) -> Callable[[str], int] | None:
     if path is None:
         return None
     tokenizer = Tokenizer.from_file(str(path))
-    # Many files say that every text is to be filled up to one length.
+    # Many tokenizer files configure padding to a fixed length.
     tokenizer.no_padding()
     tokenizer.no_truncation()
 
@@ -147,12 +147,12 @@ def word_pieces(name: str) -> Callable[[str], int] | None:
 
 
 def torch_device() -> str:
-    """``cuda`` where there is one, else ``cpu``."""
+    """Return ``cuda`` where there is a CUDA device, else ``cpu``."""
     return "cpu" if device_class() == "cpu" else "cuda"
 
 
 def quiet() -> None:
-    """Keep libraries from reaching for a hub's telemetry, forking tokenizers, or drawing bars over our own."""
+    """Turn off telemetry of the hub, parallel tokenizers, and progress bars of libraries."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     from transformers.utils import logging
@@ -162,13 +162,13 @@ def quiet() -> None:
 
 
 def load_bi_encoder(folder: Path, max_length: int, query_prompt: str = "", document_prompt: str = "") -> Any:
-    """Load a bi-encoder in float32; `max_length` counts tokens of a text, and cannot exceed what the model can take.
+    """Load a bi-encoder in float32 that reads `max_length` tokens of a text, or as many as the model can.
 
     It carries what every stage goes by: ``prompts`` under the names ``query`` and ``document`` (those given, else the
     model's own under any usual name, else empty), no default prompt, and ``similarity_fn_name`` ``cosine`` or ``dot``.
     Raises ConfigError if the folder cannot be used as one.
     """
-    found = inspect(folder, "bi-encoder").check()
+    inspection = inspect(folder, "bi-encoder").check()
     quiet()
     from sentence_transformers import SentenceTransformer
 
@@ -178,21 +178,21 @@ def load_bi_encoder(folder: Path, max_length: int, query_prompt: str = "", docum
         trust_remote_code=False,
         local_files_only=True,
         model_kwargs={"torch_dtype": "float32", "use_safetensors": True},
-        similarity_fn_name=found.similarity,
+        similarity_fn_name=inspection.similarity,
     )
     # Modules beside the transformer keep the type that they were saved in.
     model.float()
-    own = found.prompts
+    own = inspection.prompts
     model.prompts = {**model.prompts, "query": query_prompt or own.query, "document": document_prompt or own.document}
     model.default_prompt_name = None
-    limit_length(model, found, max_length)
+    limit_length(model, inspection, max_length)
     model.eval()
     return model
 
 
-def limit_length(model: Any, found: Inspection, max_length: int) -> None:
-    """Let a loaded model read `max_length` tokens of a text, or as many as it can take; static embeddings read all."""
-    taken = found.takes(max_length)
+def limit_length(model: Any, inspection: Inspection, max_length: int) -> None:
+    """Limit a loaded model to `max_length` tokens of a text, or its own limit; static embeddings have none."""
+    taken = inspection.takes(max_length)
     if taken is not None:
         model.max_seq_length = taken
 
@@ -206,14 +206,14 @@ def has_trained_head(folder: Path) -> bool:
 
 
 def load_cross_encoder(folder: Path, max_length: int, untrained_ok: bool = False) -> Any:
-    """Load a cross-encoder in float32 that gives one logit a pair; `max_length` counts tokens of query and passage.
+    """Load a cross-encoder in float32 that gives one logit per pair; `max_length` counts tokens of both texts.
 
     Raises ConfigError if it has no trained head; with `untrained_ok`, for tuning, the head is drawn from torch's global
     generator.
     """
-    found = inspect(folder, "cross-encoder").check()
-    if not found.trained_head and not untrained_ok:
-        what = "no cross-encoder with a trained head: it may be tuned but not used untuned, its head is random"
+    inspection = inspect(folder, "cross-encoder").check()
+    if not inspection.trained_head and not untrained_ok:
+        what = "has no trained head: its scores would be random until it is tuned"
         raise ConfigError(Problem(str(folder), what, "name a trained one, or tune the reranker"))
     quiet()
     import torch
@@ -231,7 +231,7 @@ def load_cross_encoder(folder: Path, max_length: int, untrained_ok: bool = False
         activation_fn=torch.nn.Identity(),
         model_kwargs={"torch_dtype": "float32", "use_safetensors": True},
     )
-    limit_length(model, found, max_length)
+    limit_length(model, inspection, max_length)
     model.eval()
     return model
 
@@ -259,21 +259,21 @@ def load_generator(folder: Path, adapter: Path | None = None) -> tuple[Any, Any]
     return model, tokenizer
 
 
-def unpack_gguf(file: Path, folder: Path) -> None:
+def convert_gguf(file: Path, folder: Path) -> None:
     """Write the weights of a GGUF file as a plain model (safetensors) with its tokenizer.
 
     transformers reads a GGUF file but refuses to save the model it made of it, so the weights are copied into a plain
-    model of the same configuration. Reading takes some 30 s for 135 M parameters, the plain copy loads in one.
+    model of the same configuration. Reading takes about 30 s for 135 M parameters; the copy loads in 1 s.
     """
     quiet()
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    packed = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32)
-    plain = AutoModelForCausalLM.from_config(packed.config, dtype=torch.float32)
-    plain.load_state_dict(packed.state_dict())
+    gguf = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32)
+    plain = AutoModelForCausalLM.from_config(gguf.config, dtype=torch.float32)
+    plain.load_state_dict(gguf.state_dict())
     plain.tie_weights()
-    plain.generation_config = packed.generation_config
+    plain.generation_config = gguf.generation_config
     for config in (plain.config, plain.generation_config):
         if hasattr(config, "quantization_config"):
             del config.quantization_config

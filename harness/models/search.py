@@ -1,4 +1,4 @@
-"""Search in the two kinds of index, dense and bm25, with ties in trec_eval's order. Exact: nothing is approximated."""
+"""Exact search in dense and BM25 indexes, with ties in trec_eval's order (score, then document id, descending)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ LANGUAGE_FILE = "language.json"
 
 
 class DenseIndex:
-    """Vectors of a corpus, unit ones unless the model ranks by dot product, searched exhaustively by inner product."""
+    """Vectors of a corpus, shape (documents, dim), searched exhaustively by inner product.
+
+    Vectors have length 1 unless the model ranks by dot product.
+    """
 
     def __init__(self, folder: Path) -> None:
         import numpy as np
@@ -43,10 +46,10 @@ class DenseIndex:
         (folder / "doc_ids.json").write_text(json.dumps(list(doc_ids)), encoding="utf-8")
 
     def search(self, queries: NDArray[np.float32], depth: int) -> list[Hits]:
-        """Return the `depth` nearest documents of each query vector (shape (n, dims)), best first."""
+        """Return the `depth` nearest documents of each query vector (shape (queries, dim)), best first."""
         import torch
 
-        found: list[Hits] = []
+        results: list[Hits] = []
         k = min(depth, len(self.doc_ids))
         for start in range(0, len(queries), SEARCH_CHUNK):
             scores = torch.from_numpy(queries[start : start + SEARCH_CHUNK]) @ self._matrix.T
@@ -54,8 +57,8 @@ class DenseIndex:
             borders = torch.topk(scores, k, dim=1).values[:, -1]
             for row, border in zip(scores, borders, strict=True):
                 places = torch.nonzero(row >= border).squeeze(1).numpy()
-                found.append(self._ordered(places, row.numpy()[places], k))
-        return found
+                results.append(self._ordered(places, row.numpy()[places], k))
+        return results
 
     def _ordered(self, places: Any, scores: Any, k: int) -> Hits:
         import numpy as np
@@ -65,7 +68,7 @@ class DenseIndex:
 
 
 class Bm25Index:
-    """A bm25s index over stemmed words of a language, which it remembers; see `harness.text.tokens`."""
+    """A bm25s index over the stemmed words of a language, which is stored with it; see `harness.text.tokens`."""
 
     def __init__(self, folder: Path) -> None:
         import bm25s
@@ -95,7 +98,7 @@ class Bm25Index:
         return [self._search_one(tokens, depth) for tokens in text_of(self.language).search(queries)]
 
     def scores(self, query: str) -> NDArray[np.float32]:
-        """Score of every document, in the order of `doc_ids`; 0 where no word is shared."""
+        """Return the score of every document, shape (documents,), as `doc_ids` are ordered; 0 without a shared word."""
         (tokens,) = text_of(self.language).search([query])
         return self._scores(tokens)
 
@@ -106,8 +109,8 @@ class Bm25Index:
         known = [token for token in tokens if token in self._bm25.vocab_dict]
         if not known:
             return np.zeros(len(self.doc_ids), dtype=np.float32)
-        found: NDArray[np.float32] = self._bm25.get_scores(known)
-        return found
+        results: NDArray[np.float32] = self._bm25.get_scores(known)
+        return results
 
     def _search_one(self, tokens: list[str], depth: int) -> Hits:
         import numpy as np

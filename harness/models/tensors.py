@@ -1,6 +1,6 @@
-"""Safetensors files by their headers: which tensors a folder of weights holds, read without torch.
+"""Read safetensors files without torch: which tensors a folder holds, their digest, whether they are finite.
 
-A file begins with the length of its header (eight bytes, little-endian) and the header, a JSON object. Knows nothing of
+A file begins with the length of its header (eight bytes, little-endian) and the header, a JSON object. Must not know
 architectures.
 """
 
@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -23,10 +24,13 @@ INDEX = "model.safetensors.index.json"
 FLOATS = {"F64": "<f8", "F32": "<f4", "F16": "<f2"}
 LONGEST_HEADER = 100_000_000
 AGAIN = "copy or download the file again"
+FLOAT_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
+SAMPLED = 1024
+MASKS = re.compile(r"(^|[._])masked_bias$|\.attn\.bias$|mask")
 
 
 class Tensor(NamedTuple):
-    """A tensor as the header of its file describes it: dtype as safetensors names it, and where its bytes lie."""
+    """A tensor in a file: `dtype` as safetensors names it, its bytes from `start` to `end`."""
 
     file: Path
     name: str
@@ -46,21 +50,21 @@ def read_header(file: Path) -> list[Tensor]:
                 raise ValueError("no header")
             header = json.loads(stream.read(length))
         begin = 8 + length
-        found = [
+        tensors = [
             Tensor(
-                file, name, str(one["dtype"]), tuple(one["shape"]),
-                begin + one["data_offsets"][0], begin + one["data_offsets"][1],
+                file, name, str(entry["dtype"]), tuple(entry["shape"]),
+                begin + entry["data_offsets"][0], begin + entry["data_offsets"][1],
             )
-            for name, one in header.items() if name != "__metadata__"
+            for name, entry in header.items() if name != "__metadata__"
         ]  # fmt: skip
     except (ValueError, KeyError, TypeError, AttributeError, IndexError):
         what = (
             "is empty" if size == 0 else "is a Git LFS pointer, not the weights" if _is_pointer(file) else "is damaged"
         )
         raise ConfigError(Problem(str(file), what, AGAIN)) from None
-    if found and max(one.end for one in found) != size:
-        raise ConfigError(Problem(str(file), "is cut short: its weights are not all there", AGAIN))
-    return found
+    if tensors and max(tensor.end for tensor in tensors) != size:
+        raise ConfigError(Problem(str(file), "is cut short: some of its weights are missing", AGAIN))
+    return tensors
 
 
 def _is_pointer(file: Path) -> bool:
@@ -69,7 +73,7 @@ def _is_pointer(file: Path) -> bool:
 
 
 def files_of(folder: Path) -> list[Path]:
-    """Return the files that hold the weights of a folder, as transformers looks for them; none where there are none.
+    """Return the files with the weights of a folder, as transformers looks for them; empty if there are none.
 
     Raises ConfigError where a file that the index names is missing.
     """
@@ -92,19 +96,40 @@ def files_of(folder: Path) -> list[Path]:
 
 def tensors_of(folder: Path) -> dict[str, Tensor]:
     """Return the tensors of a folder of weights by name; raises ConfigError for files that are damaged or missing."""
-    return {one.name: one for file in files_of(folder) for one in read_header(file)}
+    return {tensor.name: tensor for file in files_of(folder) for tensor in read_header(file)}
+
+
+def not_finite(tensors: Iterable[Tensor]) -> str | None:
+    """Return the name of the first tensor with NaN or an infinity among its first and last `SAMPLED` values, or None.
+
+    A training that diverged leaves such values nearly everywhere, so that a sample of every tensor finds them without
+    reading the weights. Masks, which hold infinities by design, are left out.
+    """
+    return next((tensor.name for tensor in tensors if not MASKS.search(tensor.name) and not _finite(tensor)), None)
+
+
+def _finite(tensor: Tensor) -> bool:
+    import numpy as np
+
+    width = FLOAT_BYTES.get(tensor.dtype)
+    if width is None:
+        return True
+    size = min(tensor.end - tensor.start, SAMPLED * width)
+    starts = {tensor.start, tensor.end - size}
+    parts = (part for start in starts for part in _bytes(tensor._replace(start=start, end=start + size)))
+    return all(bool(np.isfinite(np.frombuffer(part, "<f4")).all()) for part in parts)
 
 
 def weights_digest(folder: Path) -> str:
-    """Return the digest of the values of a model, whatever its files are called and however the numbers are stored.
+    """Return a digest of the values of all weights, independent of file names and of how floats are stored.
 
     Floats of every width are compared as float32, so that a model in bfloat16 equals what it is saved as after loading.
     Prefixes that one way of saving adds (``model.``) make no difference.
     """
     parts = sorted(
-        (one.name.removeprefix("model."), _digest(one))
+        (tensor.name.removeprefix("model."), _digest(tensor))
         for path in folder.rglob("*.safetensors")
-        for one in read_header(path)
+        for tensor in read_header(path)
     )
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
@@ -119,7 +144,7 @@ def _digest(tensor: Tensor) -> str:
 
 
 def _bytes(tensor: Tensor, step: int = 1 << 24) -> Iterator[bytes]:
-    """The values of a tensor in parts, floats as float32."""
+    """Yield the values of a tensor in parts, floats as float32."""
     import numpy as np
 
     with tensor.file.open("rb") as stream:

@@ -1,9 +1,9 @@
-"""Thoughts of a language model, told from its answer, however they are marked and wherever they end.
+"""Split the text of a language model into thoughts and answer, for all common marks of thoughts.
 
 The rule: a thought stands at the beginning of what was written, up to its closing mark; others may follow it. A closing
 mark without an opening one ends a thought that began in the prompt. A tag further down is the answer's own text (a
-document on XML), unless it is one that only models write, on a line of its own and outside of code. What was begun and
-never ended is no answer. Must not know models, endpoints or forms.
+document on XML), unless it is one that only models write, outside of code, on a line of its own or at the very end.
+What was begun and never ended is no answer. Must not know models, endpoints or forms.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ STILL_THINKING = "the model was still thinking at {limit}; raise it or switch th
 NEVER_ENDED = "the model began a thought and never ended it; switch thinking off"
 ONLY_THOUGHT = "the model wrote a thought and no answer"
 
+FEWEST_WORDS = 3
+"""Words of a thought behind an answer on the same line: "<think> and </think>" tells of marks."""
 _HARD = r"think(?:ing)?|thoughts?"
 _SOFT = r"reason(?:ing)?|reflect(?:ion)?|analysis|scratchpad|cot|monologue|rationale"
 _NAME = rf"(?:[\w.-]+[:_])?(?:{_HARD}|{_SOFT})(?:_\w+)?"
@@ -38,7 +40,7 @@ _PAIRS: tuple[tuple[str, str, str], ...] = (
 )
 """Marks that are no tags in pointed brackets: opening, closing, and the closing one as text."""
 _ONLY_MODELS = re.compile(r"(?:[\w.-]+[:_])?think", re.I)
-"""Names of tags that nobody but a model writes."""
+"""Names of tags that only models write."""
 _TAG = re.compile(rf"<(?P<close>/?)(?P<name>{_NAME})(?:\s[^<>\n]*)?>", re.I)
 _OTHERS = tuple((re.compile(opens, re.M), re.compile(closes, re.M)) for opens, closes, _ in _PAIRS)
 _CHANNEL = re.compile(r"<\|channel\|>\s*(?P<name>\w+)[^<]*(?:<\|[a-z_]+\|>[^<]*)*?<\|message\|>")
@@ -59,15 +61,15 @@ _BEGINS_THINKING = re.compile(
 _SENTENCE_ENDS = ".!?…:;)]}\"'\u3002\uff01\uff1f"
 
 
-class Parted(NamedTuple):
-    """An answer without its thoughts, and these; if the last thought was never ended (`open`), there is no answer."""
+class SplitText(NamedTuple):
+    """An answer and the thoughts that were removed; if the last thought did not end (`open`), there is no answer."""
 
     answer: str
     thought: str = ""
     open: bool = False
 
     def fault(self, cut: bool, limit: str) -> str:
-        """Why this is no answer, in words; empty if it is one, or has no thought.
+        """Return why this is no answer; empty if it is one.
 
         `cut` says that it was cut at the setting `limit`.
         """
@@ -84,9 +86,9 @@ class _Mark(NamedTuple):
     quoted: bool = False
 
 
-def part(text: str, begun: str = "") -> Parted:
-    """Tell the answer from its thoughts; `begun` is the opening mark with which the prompt ended, if it did."""
-    whole = begun + text
+def split_thoughts(text: str, opening: str = "") -> SplitText:
+    """Split a text into answer and thoughts; `opening` is the opening mark at the end of the prompt, if any."""
+    whole = opening + text
     channels = _channels(whole)
     if channels is not None:
         return channels
@@ -95,7 +97,7 @@ def part(text: str, begun: str = "") -> Parted:
     while (mark := _opening_at(whole, marks, at)) is not None:
         closing = _closing(marks, mark)
         if closing is None:
-            return Parted("", whole[at:].strip(), True)
+            return SplitText("", whole[at:].strip(), True)
         at = closing.end
     lone = _lone_closing(whole, marks, at)
     at = lone.end if lone is not None else at
@@ -103,14 +105,14 @@ def part(text: str, begun: str = "") -> Parted:
 
 
 def begun_by(prompt: str) -> str:
-    """The opening mark of a thought with which a prompt ends, white space apart; empty if it ends with none."""
+    """Return the opening mark of a thought at the end of a prompt, before white space; empty if there is none."""
     end = len(prompt.rstrip())
-    mark = next((one for one in _marks(prompt) if one.opens and one.end == end), None)
+    mark = next((mark for mark in _marks(prompt) if mark.opens and mark.end == end), None)
     return prompt[mark.start : mark.end] if mark is not None else ""
 
 
 def closing_of(opening: str) -> str:
-    """The mark that ends the thought which `opening` begins."""
+    """Return the closing mark that belongs to an opening one."""
     tag = _TAG.fullmatch(opening)
     if tag is not None:
         return f"</{tag['name']}>"
@@ -118,11 +120,11 @@ def closing_of(opening: str) -> str:
 
 
 def before_json(text: str) -> str:
-    """What may hold JSON that is meant: nothing up to the last closing mark of a thought, none of one never ended.
+    """Return the part of a text that may hold the JSON of the answer: behind the last thought, before an open one.
 
     A mark inside of a string of the JSON itself is a part of it.
     """
-    rest = part(text).answer
+    rest = split_thoughts(text).answer
     marks = [mark for mark in _marks(rest) if not mark.quoted and not _in_json(rest, mark)]
     last = max((mark.end for mark in marks if not mark.opens), default=0)
     left = min((mark.start for mark in marks if mark.opens and mark.start >= last), default=len(rest))
@@ -130,20 +132,20 @@ def before_json(text: str) -> str:
 
 
 def holds_mark(text: str) -> bool:
-    """Whether a mark of a thought stands anywhere in a text, quoted or not."""
+    """Whether a text holds a mark of a thought, quoted or not."""
     return next(_marks(text), None) is not None
 
 
 def _marks(text: str) -> Iterator[_Mark]:
-    """The marks of thoughts in a text, in their order."""
-    found = [
+    """Yield the marks of thoughts in a text in order."""
+    marks = [
         _Mark(match["name"].casefold(), not match["close"], *match.span(), _quoted(text, *match.span()))
         for match in _TAG.finditer(text)
     ]
     for number, (opens, closes) in enumerate(_OTHERS):
-        found += [_Mark(str(number), True, one.start(), one.end()) for one in opens.finditer(text)]
-        found += [_Mark(str(number), False, one.start(), one.end()) for one in closes.finditer(text)]
-    yield from sorted(found, key=lambda mark: mark.start)
+        marks += [_Mark(str(number), True, match.start(), match.end()) for match in opens.finditer(text)]
+        marks += [_Mark(str(number), False, match.start(), match.end()) for match in closes.finditer(text)]
+    yield from sorted(marks, key=lambda mark: mark.start)
 
 
 def _quoted(text: str, start: int, end: int) -> bool:
@@ -151,32 +153,32 @@ def _quoted(text: str, start: int, end: int) -> bool:
     return (before, after) in (("`", "`"), ('"', '"'), ("'", "'"), ("\u201c", "\u201d"), ("\u2018", "\u2019"))
 
 
-def _channels(text: str) -> Parted | None:
-    """The answer in the channels of gpt-oss ("harmony"), with their marks or without; None where there are none."""
-    found = list(_CHANNEL.finditer(text))
-    if found and text[: found[0].start()].replace("<|start|>assistant", "").strip() == "":
-        bodies = [(one["name"], _CHANNEL_END.split(text[one.end() :], maxsplit=1)[0].strip()) for one in found]
-        said = [body for name, body in bodies if name == "final"]
+def _channels(text: str) -> SplitText | None:
+    """Split the channels of gpt-oss ("harmony"), with or without their marks; None if there are none."""
+    marks = list(_CHANNEL.finditer(text))
+    if marks and text[: marks[0].start()].replace("<|start|>assistant", "").strip() == "":
+        bodies = [(match["name"], _CHANNEL_END.split(text[match.end() :], maxsplit=1)[0].strip()) for match in marks]
+        finals = [body for name, body in bodies if name == "final"]
         thought = "\n".join(body for name, body in bodies if name != "final")
-        return Parted(said[-1], thought) if said else Parted("", thought or text.strip(), True)
-    if text.lstrip().startswith("<|channel|>") and not found:
-        return Parted("", text.strip(), True)
+        return SplitText(finals[-1], thought) if finals else SplitText("", thought or text.strip(), True)
+    if text.lstrip().startswith("<|channel|>") and not marks:
+        return SplitText("", text.strip(), True)
     bare = _BARE_CHANNELS.match(text)
     if bare is not None:
-        return Parted(bare["answer"].strip(), bare["thought"].strip())
-    return Parted("", text.strip(), True) if _BARE_ANALYSIS.match(text) else None
+        return SplitText(bare["answer"].strip(), bare["thought"].strip())
+    return SplitText("", text.strip(), True) if _BARE_ANALYSIS.match(text) else None
 
 
 def _opening_at(text: str, marks: list[_Mark], at: int) -> _Mark | None:
-    """The opening mark that is the next thing but white space."""
+    """Return the opening mark that comes next, after white space only."""
     start = at + len(text[at:]) - len(text[at:].lstrip("\ufeff \t\r\n"))
     return next((mark for mark in marks if mark.opens and mark.start == start and not mark.quoted), None)
 
 
 def _closing(marks: list[_Mark], opening: _Mark) -> _Mark | None:
-    """The mark that ends a thought: the one that balances it, else the last of its kind, else the last of any.
+    """Return the mark that ends a thought: the balancing one, else the last of its kind, else the last of any kind.
 
-    One in quotes is told of, unless there is no other.
+    A mark in quotes counts only if there is no other.
     """
     later = [mark for mark in marks if mark.start >= opening.end]
     return _ending([mark for mark in later if not mark.quoted], opening) or _ending(later, opening)
@@ -195,17 +197,17 @@ def _ending(later: list[_Mark], opening: _Mark) -> _Mark | None:
 
 
 def _lone_closing(text: str, marks: list[_Mark], at: int) -> _Mark | None:
-    """The last closing mark that no opening one belongs to and that ends a thought rather than being told of."""
+    """Return the last closing mark without an opening one that ends a thought and is not a part of the prose."""
     opened: set[str] = set()
-    found = None
+    last = None
     for mark in marks:
         if mark.start < at or mark.quoted:
             continue
         if mark.opens:
             opened.add(mark.kind)
         elif mark.kind not in opened and not _in_code(text, at, mark) and _ends_thought(text, at, mark):
-            found = mark
-    return found
+            last = mark
+    return last
 
 
 def _ends_thought(text: str, at: int, mark: _Mark) -> bool:
@@ -234,25 +236,34 @@ def _in_code(text: str, at: int, mark: _Mark) -> bool:
     return len(fences) % 2 == 1 or before.rpartition("\n")[2].count("`") % 2 == 1
 
 
-def _without_blocks(text: str, marks: list[_Mark], at: int) -> Parted:
-    """The rest of a text without thoughts that stand on lines of their own, marked as only models mark them."""
-    thoughts, kept, here = [text[:at].strip()] if at else [], [], at
+def _without_blocks(text: str, marks: list[_Mark], at: int) -> SplitText:
+    """Remove the later thoughts of a text: on lines of their own or at its end, with marks that only models write."""
+    thoughts, answer_parts, start = [text[:at].strip()] if at else [], [], at
     for mark in marks:
         only = mark.kind.isdigit() or _ONLY_MODELS.fullmatch(mark.kind)
-        starts = not text[: mark.start].rpartition("\n")[2].strip()
-        if mark.quoted or not (mark.opens and mark.start >= here and only and starts) or _in_code(text, at, mark):
+        if mark.quoted or not (mark.opens and mark.start >= start and only) or _in_code(text, at, mark):
             continue
         closing = _closing(marks, mark)
-        if closing is None:
-            return Parted("", text.strip(), True)
+        if text[: mark.start].rpartition("\n")[2].strip():
+            # Text before it on its line may be about marks: only a thought that ends the whole text is removed.
+            if closing is None or not _ends_text(text, mark, closing):
+                continue
+        elif closing is None:
+            return SplitText("", text.strip(), True)
         if _on_edge(text, closing) or closing.end == len(text.rstrip()):
-            kept.append(text[here : mark.start].rstrip())
+            answer_parts.append(text[start : mark.start].rstrip())
             thoughts.append(text[mark.start : closing.end])
-            here = closing.end
-    kept.append(text[here:])
-    answer = "".join(kept).strip()
+            start = closing.end
+    answer_parts.append(text[start:])
+    answer = "".join(answer_parts).strip()
     wrapped = _WRAPPED.match(answer) if thoughts else None
-    return Parted(wrapped["inner"].strip() if wrapped else answer, "\n".join(thoughts))
+    return SplitText(wrapped["inner"].strip() if wrapped else answer, "\n".join(thoughts))
+
+
+def _ends_text(text: str, opening: _Mark, closing: _Mark) -> bool:
+    """Whether a thought of at least `FEWEST_WORDS` words is the last thing in a text."""
+    words = text[opening.end : closing.start].split()
+    return closing.end == len(text.rstrip()) and len(words) >= FEWEST_WORDS and not text[opening.start - 1].isalnum()
 
 
 def _in_json(text: str, mark: _Mark) -> bool:

@@ -13,7 +13,7 @@ from harness import provenance
 from harness.data.datasets import Dataset
 from harness.errors import ConfigError
 from harness.hashing import digest_of
-from harness.llm import templates
+from harness.llm import prompt_templates
 from harness.models.loaders import locate, model_digest
 from harness.planning.contexts import GenerationSample
 from harness.planning.dataset_artifacts import DatasetArtifacts
@@ -108,8 +108,8 @@ class Calls:
         llm = self.suite.llm.roles[role]
         if llm.in_process:
             return None
-        texts = {name: templates.load(name, self.suite.llm.prompts.get(name)) for name in prompts}
-        problems = [problem for name, text in texts.items() if (problem := templates.check(name, text))]
+        texts = {name: prompt_templates.load(name, self.suite.llm.prompts.get(name)) for name in prompts}
+        problems = [problem for name, text in texts.items() if (problem := prompt_templates.check(name, text))]
         if problems:
             raise ConfigError(problems)
         return {**llm.identity, "prompts": texts}

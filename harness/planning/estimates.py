@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 from harness.data.datasets import Dataset
 from harness.errors import ConfigError, ModelMissing
 from harness.hashing import digest_of
-from harness.llm import templates
+from harness.llm import prompt_templates
 from harness.planning.graph import Plan, PlannedCall, SystemPlan
 from harness.planning.ledger import CallEstimate, estimate, hourly
 from harness.planning.plan import build_plan
@@ -99,7 +99,9 @@ def recipe_identity(suite: Suite, candidate: Candidate) -> str:
             "recipes": {part: suite.recipe(candidate, part).key_settings() for part in candidate.tune},
             "data": uses.data.model_dump(mode="json", include=data, exclude_defaults=True),
             "llm": asked,
-            "prompts": {name: templates.load(name, path) for name, path in suite.llm.prompts.items()} if remote else {},
+            "prompts": {name: prompt_templates.load(name, path) for name, path in suite.llm.prompts.items()}
+            if remote
+            else {},
             "models": [part.model if part is not None else None for part in parts],
         }
     )

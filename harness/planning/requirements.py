@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 from harness import provenance
 from harness.errors import ConfigError, ModelMissing, Problem
-from harness.models import loaders, prompting
+from harness.models import loaders, template_checks
 from harness.models.inspection import Inspection, inspect
-from harness.models.prompting import Prompting
+from harness.models.template_checks import ThinkingSettings
 from harness.suite.roles import EMBEDDED_PREFIX
 from harness.suite.spec import Suite
 from harness.suite.uses import ModelUse, candidates_of, models_named, models_used
@@ -135,7 +135,7 @@ JUDGE_INSTRUCTION = "Judge by these rules."
 """Stands for the texts of a judge, which differ by measure."""
 
 
-def _chatting(suite: Suite) -> Iterator[tuple[str, str, str, Prompting]]:
+def _chatting(suite: Suite) -> Iterator[tuple[str, str, str, ThinkingSettings]]:
     """Models that answer chats here: the key that names each, its name, its instruction, and how it is prompted.
 
     Embedded ones are left out: their templates are known, and reading them takes long.
@@ -143,10 +143,10 @@ def _chatting(suite: Suite) -> Iterator[tuple[str, str, str, Prompting]]:
     used, generator, judge = models_named(suite), suite.generator, suite.llm.judge
     found = []
     if generator is not None and "pipeline.generator.model" in used.get(generator.model, []):
-        rule = Prompting(generator.thinking, generator.max_new_tokens, "pipeline.generator")
+        rule = ThinkingSettings(generator.thinking, generator.max_new_tokens, "pipeline.generator")
         found.append((generator.model, generator.instruction, rule))
     if judge is not None and "llm.judge.model" in used.get(judge.model, []):
-        found.append((judge.model, JUDGE_INSTRUCTION, Prompting(False, judge.max_tokens, "llm.judge")))
+        found.append((judge.model, JUDGE_INSTRUCTION, ThinkingSettings(False, judge.max_tokens, "llm.judge")))
     for model, instruction, rule in found:
         if not model.startswith(EMBEDDED_PREFIX):
             yield f"{rule.where}.model", model, instruction, rule
@@ -157,7 +157,7 @@ def _unprompted(suite: Suite, sound: Mapping[str, Path]) -> Iterator[Problem]:
     for key, model, instruction, rule in _chatting(suite):
         if model in sound:
             try:
-                prompting.look(sound[model], instruction, rule.thinking)
+                template_checks.template_facts(sound[model], instruction, rule.thinking)
             except ConfigError as error:
                 yield from (Problem(key, f"{model!r}: {one.what}", one.hint) for one in error.problems)
 
@@ -173,8 +173,8 @@ class Prompted(NamedTuple):
 def prompted(suite: Suite) -> Iterator[Prompted]:
     """What the prompts of models that answer here hold; `check` comes first, and refuses those that lack something."""
     for _, model, instruction, rule in _chatting(suite):
-        facts = prompting.look(loaders.locate(model), instruction, rule.thinking)
-        yield Prompted(model, prompting.placed(facts), tuple(prompting.told(facts, rule)))
+        facts = template_checks.template_facts(loaders.locate(model), instruction, rule.thinking)
+        yield Prompted(model, template_checks.placement(facts), tuple(template_checks.template_remarks(facts, rule)))
 
 
 def _installed(package: str) -> bool:

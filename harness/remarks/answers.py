@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.data.formats import load_jsonl
-from harness.models.chats import PINNED
+from harness.models.chat_templates import PINNED
 from harness.models.thoughts import holds_mark
 from harness.planning.graph import Plan, SystemPlan
 from harness.scoring.abstention import is_abstention
@@ -72,7 +72,7 @@ def _prompts(plan: Plan, notes: Sequence[Mapping[str, object]]) -> Iterator[str]
     model = base_name(plan.suite.generator.model) if plan.suite.generator else ""
     if any(note.get(IN_USER_TURN) for note in notes):
         yield (
-            f"The chat template of {model} takes no system turn: the instruction stands in the user turn, before the "
+            f"The chat template of {model} has no system turn: the instruction goes into the user turn, before the "
             "first question, in every system alike."
         )
     if any(note.get(DATE_PINNED) for note in notes):

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from harness.llm.address import address_of
-from harness.llm.dialects import Dialect, speech_of
+from harness.llm.dialects import Dialect, known_dialect
 from harness.llm.services import Services
 from harness.stages.shared.remote import MENDED
 from harness.suite.roles import Llm, Role
@@ -26,7 +26,7 @@ def dialects(suite: Suite, services: Services) -> list[str]:
     told: dict[str, str] = {}
     for role in endpoint_roles(suite):
         llm = suite.llm.roles[role]
-        dialect = speech_of(llm, services.folder).now()
+        dialect = known_dialect(llm, services.folder).now()
         if changes := list(changed(llm, dialect)):
             place = f"{llm.model} at {address_of(llm).shown} refuses {_refused(llm, dialect)}: {'; '.join(changes)}."
             found.setdefault(place, []).append(role)

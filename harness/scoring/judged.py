@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any, NamedTuple
 
-from harness.llm.asking import Chat
+from harness.llm.protocol import Chat
 from harness.scoring.abstention import Rule, is_abstention
 from harness.scoring.ragas_judge import (
     DRAWS,

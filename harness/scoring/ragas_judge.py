@@ -17,8 +17,8 @@ from typing import Annotated, Any, NamedTuple, get_origin
 from pydantic import BaseModel, Field, create_model, model_validator
 
 from harness.hashing import digest_of
-from harness.llm import templates
-from harness.llm.asking import Ask, Chat, Message
+from harness.llm import prompt_templates
+from harness.llm.protocol import Ask, Chat, Message
 from harness.scoring.ragas_measures import Embeddings
 
 RAGAS_CLASSES = {
@@ -70,7 +70,7 @@ class JudgeLlm:
         self.times[prompt] += 1
         form = checked_form(response_model, getattr(prompt, "statements", None))
         message = Message("user", str(prompt))
-        reply = await self.chat.ask(Ask((message,), form=form, repeat=self.repeat * self.draws + draw))
+        reply = await self.chat.ask(Ask((message,), schema=form, repeat=self.repeat * self.draws + draw))
         if reply.failure:
             raise Unanswered(reply.failure)
         return reply.value
@@ -98,7 +98,9 @@ class Rubric:
         self.llm, self.rubric = llm, rubric
 
     async def ascore(self, user_input: str, response: str) -> Judged:
-        prompt = templates.fill(templates.load("rubric"), rubric=self.rubric, question=user_input, answer=response)
+        prompt = prompt_templates.fill(
+            prompt_templates.load("rubric"), rubric=self.rubric, question=user_input, answer=response
+        )
         return Judged((await self.llm.agenerate(prompt, RubricVerdict)).score)
 
 
@@ -183,7 +185,7 @@ def _blank(name: str, text: Any) -> Iterator[str]:
 def prompts_digest(name: str) -> str:
     """Digest of all that a measure's judge is told beside the case: instructions, examples, forms."""
     if name == "rubric":
-        return digest_of([templates.load("rubric"), RubricVerdict.model_json_schema()])
+        return digest_of([prompt_templates.load("rubric"), RubricVerdict.model_json_schema()])
     from ragas.prompt.metrics.base_prompt import BasePrompt
 
     module = vars(sys.modules[metric_class(name).__module__])

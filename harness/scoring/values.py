@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harness.llm.asking import Chat
+from harness.llm.protocol import Chat
 from harness.scoring.abstention import Rule
 from harness.scoring.ragas_measures import Found
 from harness.suite.spec import AnswerFormat, Utility

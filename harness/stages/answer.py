@@ -20,9 +20,9 @@ from typing import Any, Literal
 
 from harness.data.formats import read_run, write_jsonl
 from harness.llm import Ask, Message, Reply, services
-from harness.llm.templates import rough_tokens, shorten
+from harness.llm.prompt_templates import rough_tokens, shorten
 from harness.models import generation
-from harness.models.chats import ChatTemplate, Turn
+from harness.models.chat_templates import ChatTemplate, Turn
 from harness.models.generation import before_stop
 from harness.models.loaders import load_generator
 from harness.stages import Inputs, SpeedRule, Stage, Takes
@@ -186,7 +186,7 @@ def turns_of(
     It is what answering, tuning and the probe show: the instruction, examples of (question, answer), the question.
     """
     used = list(dict.fromkeys(doc_id for _, context in asked for doc_id in context))
-    texts = generation.cut(tokenizer, [documents[doc_id].content for doc_id in used], passage_tokens)
+    texts = generation.truncate(tokenizer, [documents[doc_id].content for doc_id in used], passage_tokens)
     shown = dict(zip(used, texts, strict=True))
     begun: list[Turn] = [("system", instruction)]
     for question, reply in examples:
@@ -197,7 +197,7 @@ def turns_of(
 def conversations(
     spec: AnswerSpec, queries: Mapping[str, str], documents: Mapping[str, Document],
     contexts: Mapping[str, Sequence[str]], inputs: Inputs, seed: int,
-) -> tuple[generation.Chatting, ChatTemplate]:  # fmt: skip
+) -> tuple[generation.Conversations, ChatTemplate]:  # fmt: skip
     """The generator with all its prompts, in the order of the queries, and its chat template."""
     rule = spec.generator
     model, tokenizer = load_generator(common.model_folder(rule.model, inputs), inputs.get("adapter"))
@@ -205,12 +205,12 @@ def conversations(
     template.check(rule.instruction)
 
     def cut(texts: Sequence[str]) -> list[str]:
-        return generation.cut(tokenizer, texts, rule.passage_tokens)
+        return generation.truncate(tokenizer, texts, rule.passage_tokens)
 
     examples = _examples(spec, documents, inputs, cut, seed)
     asked = [(text, contexts[query_id]) for query_id, text in queries.items()]
     turns = turns_of(tokenizer, rule.instruction, examples, asked, documents, rule.passage_tokens)
-    return generation.Chatting(model, template, turns, spec.stop), template
+    return generation.Conversations(model, template, turns, spec.stop), template
 
 
 def choose_contexts(spec: AnswerSpec, queries: Mapping[str, str], inputs: Inputs) -> dict[str, list[str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.models.loaders import locate, unpack_gguf
+from harness.models.loaders import convert_gguf, locate
 from harness.stages import Inputs, Stage, Takes
 from harness.suite.fields import Spec
 from harness.values.records import Progress, Usage
@@ -19,7 +19,7 @@ class ConvertSpec(Spec):
 def convert(spec: ConvertSpec, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
     """Write the model's weights as safetensors, once, because reading GGUF takes half a minute each time."""
     progress(0, 1)
-    unpack_gguf(locate(spec.model), out)
+    convert_gguf(locate(spec.model), out)
     progress(1, 1)
     return Usage(units=1)
 

@@ -16,7 +16,7 @@ from typing import Annotated, NamedTuple
 from pydantic import AfterValidator, BaseModel
 
 from harness.llm import Ask, services
-from harness.llm.templates import messages, shorten
+from harness.llm.prompt_templates import messages, shorten
 from harness.models import generation
 from harness.models.loaders import load_generator
 from harness.stages import Inputs, SpeedRule, Stage, Takes
@@ -87,13 +87,13 @@ def _in_process(
     wanted = sum(map(len, jobs.values()))
     for number, kind in enumerate(spec.kinds):
         docs = jobs[kind]
-        passages = generation.cut(tokenizer, [document.content for document in docs], spec.passage_tokens)
+        passages = generation.truncate(tokenizer, [document.content for document in docs], spec.passage_tokens)
         tails = [synthesis_tail(kind, passage) for passage in passages]
         sampling = generation.Sampling(
             spec.max_new_tokens, spec.batch_size, spec.temperature, one_line=True, seed=seed * len(spec.kinds) + number
         )
         base = done
-        head = generation.Head(model, tokenizer, synthesis_head(kind))
+        head = generation.PromptPrefix(model, tokenizer, synthesis_head(kind))
         written = generation.write(head, tails, sampling, lambda part, _, base=base: progress(base + part, wanted))  # type: ignore[misc]
         done += len(docs)
         for document, one in zip(docs, written, strict=True):

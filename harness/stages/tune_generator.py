@@ -12,7 +12,7 @@ from typing import Any
 
 from harness.data.formats import load_jsonl
 from harness.models import generation
-from harness.models.chats import ChatTemplate
+from harness.models.chat_templates import ChatTemplate
 from harness.stages import Inputs, SpeedRule, Stage, Takes
 from harness.stages.answer import turns_of
 from harness.stages.instruct import INSTRUCTIONS_FILE
@@ -23,7 +23,7 @@ from harness.suite.fields import Spec
 from harness.suite.recipes import GeneratorRecipe
 from harness.suite.roles import EMBEDDED_PREFIX
 from harness.text import ENGLISH
-from harness.training.generators import Example, load_base, load_tokenizer, optimizer_of, save_adapter, tune
+from harness.training.generators import TokenizedExample, load_base, load_tokenizer, optimizer_of, save_adapter, tune
 from harness.values.records import Document, Progress, Usage
 
 TAUGHT_NO_THOUGHTS = "trained on answers without thoughts"
@@ -78,7 +78,7 @@ def tune_generator(spec: TuneGeneratorSpec, inputs: Inputs, out: Path, seed: int
 def examples_of(
     rows: Sequence[Mapping[str, Any]], documents: Mapping[str, Document], shown: Prompted, tokenizer: Any,
     ends: set[int], stop: Sequence[str] = (),
-) -> list[Example]:  # fmt: skip
+) -> list[TokenizedExample]:  # fmt: skip
     """Rows of `instruct` as tokens: the prompt as answering shows it, the answer, and what ends the turn.
 
     `ends` are the tokens at which the model stops by itself.
@@ -92,9 +92,9 @@ def examples_of(
         template.completion(turns, wanted(row["answer"], stop)) for turns, row in zip(conversations, rows, strict=True)
     ]
     whole = [prompt + completion for prompt, completion in zip(prompts, completions, strict=True)]
-    coded = (generation.code(tokenizer, texts) for texts in (prompts, completions, whole))
+    coded = (generation.tokenize(tokenizer, texts) for texts in (prompts, completions, whole))
     return [
-        Example(prompt, _ended(_after(prompt, both, apart), ends | template.ends, tokenizer))
+        TokenizedExample(prompt, _ended(_after(prompt, both, apart), ends | template.ends, tokenizer))
         for prompt, apart, both in zip(*coded, strict=True)
     ]
 
@@ -120,7 +120,9 @@ def _ended(completion: list[int], ends: set[int], tokenizer: Any) -> list[int]:
     return completion if completion and completion[-1] in ends else [*completion, tokenizer.eos_token_id]
 
 
-def short_enough(examples: Sequence[Example], recipe: GeneratorRecipe, window: int | None) -> list[Example]:
+def short_enough(
+    examples: Sequence[TokenizedExample], recipe: GeneratorRecipe, window: int | None
+) -> list[TokenizedExample]:
     """The examples that fit; raises ValueError if more than `drop_limit` of them do not."""
     limit = min((size for size in (recipe.max_length, window) if size is not None), default=None)
     kept = [one for one in examples if limit is None or len(one) <= limit]
@@ -140,7 +142,9 @@ def answers_cut_off(
     """How many answers stand in a whole passage of their example, but not in what `passage_tokens` leaves of it."""
     answered = [row for row in rows if row["kind"] == "oracle"]
     used = list(dict.fromkeys(doc_id for row in answered for doc_id in row["context"]))
-    texts = generation.cut(tokenizer, [documents[doc_id].content for doc_id in used], spec.generator.passage_tokens)
+    texts = generation.truncate(
+        tokenizer, [documents[doc_id].content for doc_id in used], spec.generator.passage_tokens
+    )
     left = dict(zip(used, texts, strict=True))
     return sum(
         any(holds(documents[doc_id].content, row["answer"], spec.language) for doc_id in row["context"])

@@ -23,7 +23,7 @@ from harness.stages.shared.train_share import sampled, share_notes
 from harness.suite.fields import Positive, Spec
 from harness.suite.recipes import RerankerRecipe
 from harness.training.memory import until_it_fits
-from harness.training.rerankers import Graded, train
+from harness.training.rerankers import GradedPassages, train
 from harness.training.watch import loss_notes
 from harness.values.records import Document, Progress, Run, Usage
 
@@ -64,16 +64,16 @@ def tune_reranker(spec: TuneRerankerSpec, inputs: Inputs, out: Path, seed: int, 
         **loss_notes(fitted.value.losses),
         **fitted.value.notes,
         **({"ndcg@10 on dev without a reranker": round(dev.as_they_come(), 4)} if dev is not None else {}),
-        **fitted.said,
+        **fitted.notes,
         **share_notes(spec.recipe.train_share),
     }
     return Usage(units=fitted.value.units, notes=notes)
 
 
-def graded_lists(rows: Sequence[Mapping[str, Any]], documents: Mapping[str, Document]) -> list[Graded]:
+def graded_lists(rows: Sequence[Mapping[str, Any]], documents: Mapping[str, Document]) -> list[GradedPassages]:
     """A list for each query, as labelled."""
     return [
-        Graded(
+        GradedPassages(
             query,
             tuple(documents[row["doc_id"]].content for row in own),
             tuple(float(row["score"]) for row in own),
@@ -82,7 +82,7 @@ def graded_lists(rows: Sequence[Mapping[str, Any]], documents: Mapping[str, Docu
     ]
 
 
-def usable(lists: Sequence[Graded], recipe: RerankerRecipe) -> list[Graded]:
+def usable(lists: Sequence[GradedPassages], recipe: RerankerRecipe) -> list[GradedPassages]:
     """Return the lists that something can be learned from: ``listwise`` learns nothing where all labels are equal.
 
     Raises ValueError if there are no labels, or if no two differ.

@@ -32,7 +32,7 @@ from harness.stages.shared.train_share import sampled, share_notes
 from harness.suite.fields import Spec
 from harness.suite.recipes import RetrieverRecipe
 from harness.suite.spec import Retriever
-from harness.training.batches import Ranked
+from harness.training.batches import RankedPassages
 from harness.training.memory import until_it_fits
 from harness.training.retrievers import train
 from harness.training.watch import loss_notes
@@ -73,13 +73,13 @@ def tune_retriever(spec: TuneRetrieverSpec, inputs: Inputs, out: Path, seed: int
         **({"queries left out, fewer than two passages are labelled": left_out} if left_out else {}),
         **loss_notes(fitted.value.losses),
         **fitted.value.notes,
-        **fitted.said,
+        **fitted.notes,
         **share_notes(spec.recipe.train_share),
     }
     return Usage(units=fitted.value.units, notes=notes)
 
 
-def training_lists(inputs: Inputs, share: float = 1.0) -> tuple[list[Ranked], int]:
+def training_lists(inputs: Inputs, share: float = 1.0) -> tuple[list[RankedPassages], int]:
     """Training queries with their passages, the positive first, with the teacher's scores if there are labels.
 
     Lists keep their own lengths. The second value counts queries that were left out, as too few labels of them are
@@ -99,7 +99,7 @@ def training_lists(inputs: Inputs, share: float = 1.0) -> tuple[list[Ranked], in
     return lists, left_out
 
 
-def length_notes(lists: Sequence[Ranked]) -> dict[str, Any]:
+def length_notes(lists: Sequence[RankedPassages]) -> dict[str, Any]:
     """How many passages a list has, and how many lists have fewer than the longest."""
     longest = max(len(item.passages) for item in lists)
     short = sum(len(item.passages) < longest for item in lists)
@@ -108,10 +108,10 @@ def length_notes(lists: Sequence[Ranked]) -> dict[str, Any]:
 
 def _mined(
     rows: Sequence[Mapping[str, Any]], documents: Mapping[str, Document], duplicates: EqualTexts, known: Known
-) -> list[Ranked]:
+) -> list[RankedPassages]:
     texts = {query: duplicates.texts(known.of(query)) for query in {row["query"] for row in rows}}
     return [
-        Ranked(
+        RankedPassages(
             row["query"],
             tuple(documents[key].content for key in (row["doc_id"], *row["negatives"])),
             known=texts[row["query"]],
@@ -122,7 +122,7 @@ def _mined(
 
 def _labelled(
     rows: Sequence[Mapping[str, Any]], documents: Mapping[str, Document], duplicates: EqualTexts, known: Known
-) -> list[Ranked]:
+) -> list[RankedPassages]:
     """A list for each query: its best positive, then the others as labelled; a list of one teaches nothing."""
     found = []
     for query, own in by_query(rows).items():
@@ -132,7 +132,7 @@ def _labelled(
         ordered = [first, *(row for row in own if row is not first)]
         texts = tuple(documents[row["doc_id"]].content for row in ordered)
         right = duplicates.texts([*known.of(query), *(row["doc_id"] for row in own if row["positive"])])
-        found.append(Ranked(query, texts, tuple(row["score"] for row in ordered), right))
+        found.append(RankedPassages(query, texts, tuple(row["score"] for row in ordered), right))
     return found
 
 

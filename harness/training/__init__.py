@@ -1,4 +1,14 @@
-"""How models are trained: what the stages `tune_...` have in common, and the recipes that are our own.
+"""How models are trained: the recipes, and what the stages `tune_...` have in common.
 
-Texts and labels go in, a trained model comes out; this package must not know artifacts, keys or stages.
+Texts and labels go in, a trained model comes out. This package must not know artifacts, keys or stages.
+
+    retrievers          bi-encoders: the recipes mnrl, triplet, distill and raw
+      losses            the losses of mnrl, triplet and distill
+      raw               the recipe raw: the same loss and batches in plain PyTorch
+      batches           which rows make a batch, and which documents are no negatives
+    rerankers           cross-encoders: the recipes bce and listwise
+    generators          causal language models: the recipes lora and qlora
+    checkpoints         choose a checkpoint on dev
+    watch               what all trainers report, and the arguments that they share
+    memory              smaller micro-batches after a shortage of GPU memory
 """

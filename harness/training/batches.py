@@ -1,8 +1,8 @@
-"""Which training rows make a batch, and which documents of a batch are no negatives of a query.
+"""Make batches of training rows, and mask the documents of a batch that are no negatives of a query.
 
-Every row is dealt once an epoch, by seed and epoch alone, so that two recipes see the same batches. A row goes into a
-batch where nothing clashes with it if one can be found; otherwise it goes into one all the same, and what clashes is
-masked: a document that is known to be relevant for a query is never a negative of it.
+Every row is used once per epoch. Batches depend on seed and epoch alone, so that all recipes see the same ones. A row
+goes into a batch without conflicts if one is found, else into the one with the fewest. Conflicts are masked: a document
+that is known to be relevant for a query is never a negative of it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 TRIES = 24
-"""So many batches with room are looked at for a row before the one with the fewest clashes is taken."""
+"""Batches that are tried for a row before the one with the fewest conflicts is taken."""
 
 
 ROWS = "rows trained on"
@@ -28,8 +28,8 @@ LISTS_WITHOUT_NEGATIVES = "lists left out, having no negative"
 """Names of counts in the notes of a training."""
 
 
-class Ranked(NamedTuple):
-    """A training query with its passages, the positive first; `scores` are the teacher's, from 0 to 1, if there is one.
+class RankedPassages(NamedTuple):
+    """A training query with its passages, the positive first; `scores` are those of a teacher, from 0 to 1.
 
     `known` holds the texts of further documents that are known to be relevant for the query, by `text_key`. Lists of
     one training may differ in length.
@@ -42,33 +42,34 @@ class Ranked(NamedTuple):
 
 
 def text_key(text: str) -> str:
-    """What equal texts share: the text without regard to case, to white space, or to how accents are coded."""
+    """Return the key of a text; texts that differ only in case, white space or Unicode composition share it."""
     return " ".join(unicodedata.normalize("NFC", text).casefold().split())
 
 
 class Mask(NamedTuple):
-    """Which documents of a batch count for which query, and what was left out.
+    """Which documents of a batch enter the loss of which query, and counts of those that do not.
 
-    `counts` has a row for each query and a column for each document: the positives of the batch, then its negatives,
+    `included` has a row for each query and a column for each document: the positives of the batch, then its negatives,
     row by row. `known` is how many negatives were left out because they are known to be relevant for the query,
-    `repeated` how many documents of the batch stand in it already, `alone` how many queries have no negative left.
+    `repeated` how many documents of the batch are repetitions, `without_negative` how many queries have no negative.
     """
 
-    counts: list[list[bool]]
+    included: list[list[bool]]
     known: int
     repeated: int
-    alone: int
+    without_negative: int
 
     def tensor(self, device: Any) -> Tensor:
+        """Return `included` as a boolean tensor, shape (queries, documents)."""
         import torch
 
-        return torch.tensor(self.counts, dtype=torch.bool, device=device)
+        return torch.tensor(self.included, dtype=torch.bool, device=device)
 
 
 class Batches:
-    """The rows of a training: how they are dealt, and what is masked in a batch of them."""
+    """Deals the rows of a training into batches, and computes the mask of a batch."""
 
-    def __init__(self, rows: Sequence[Ranked]) -> None:
+    def __init__(self, rows: Sequence[RankedPassages]) -> None:
         numbers: dict[str, int] = {}
 
         def number(key: str) -> int:
@@ -90,16 +91,16 @@ class Batches:
         return len(self.documents)
 
     def deal(self, size: int, seed: int, epoch: int) -> list[list[int]]:
-        """Numbers of all rows in batches of at most `size`, which differ by one row at most."""
-        dice = random.Random(f"{seed} {epoch}")
+        """Return the numbers of all rows in batches of at most `size`, whose sizes differ by at most one."""
+        rng = random.Random(f"{seed} {epoch}")
         order = list(range(len(self)))
-        dice.shuffle(order)
-        # Rows that share a positive come first, one after another, and so get into different batches.
+        rng.shuffle(order)
+        # Rows that share a positive are placed first and in a row: the cursor then moves them to different batches.
         shared = Counter(documents[0] for documents in self.documents)
         place = {document: number for number, document in enumerate({self.documents[row][0]: None for row in order})}
         order.sort(key=lambda row: (-shared[self.documents[row][0]], place[self.documents[row][0]]))
         dealt = [_Open(room) for room in batch_sizes(len(self), size)]
-        dice.shuffle(dealt)
+        rng.shuffle(dealt)
         with_room, cursor = list(dealt), 0
         for row in order:
             chosen = self._place(row, with_room, cursor)
@@ -110,11 +111,11 @@ class Batches:
                 with_room.pop(chosen)
                 cursor = chosen
         for batch in dealt:
-            dice.shuffle(batch.rows)
+            rng.shuffle(batch.rows)
         return [batch.rows for batch in dealt]
 
     def _place(self, row: int, batches: Sequence[_Open], cursor: int) -> int:
-        """The place of the first batch from the cursor on that the row does not clash with, or of the best seen."""
+        """Return the place of the first batch from the cursor on without conflicts, or of the best one tried."""
         best, least = cursor % len(batches), (len(self.documents) + 1, 0)
         for step in range(min(TRIES, len(batches))):
             number = (cursor + step) % len(batches)
@@ -126,7 +127,7 @@ class Batches:
         return best
 
     def mask(self, rows: Sequence[int]) -> Mask:
-        """What counts for the queries of a batch made of these rows."""
+        """Return the mask of a batch that holds these rows."""
         columns = [self.documents[row][0] for row in rows]
         columns += [document for row in rows for document in self.documents[row][1:]]
         at: dict[int, list[int]] = {}
@@ -134,7 +135,7 @@ class Batches:
             at.setdefault(document, []).append(column)
         # A document that stands in the batch twice is one negative.
         first = [at[document][0] == column for column, document in enumerate(columns)]
-        counts, known, alone = [], 0, 0
+        included, known, without_negative = [], 0, 0
         for place, row in enumerate(rows):
             mine, relevant = list(first), self.relevant[row]
             for document in relevant if len(relevant) < len(at) else at:
@@ -142,14 +143,14 @@ class Batches:
                     for column in at.get(document, ()):
                         mine[column] = False
                         known += column != place
-            alone += not any(mine)
+            without_negative += not any(mine)
             mine[place] = True
-            counts.append(mine)
-        return Mask(counts, known, first.count(False), alone)
+            included.append(mine)
+        return Mask(included, known, first.count(False), without_negative)
 
 
 class _Open:
-    """A batch while it is filled: what it holds, and what is relevant for its queries."""
+    """A batch that is being filled: its documents, and those that are relevant for its queries."""
 
     def __init__(self, room: int) -> None:
         self.room = room
@@ -164,7 +165,7 @@ class _Open:
         self.relevant.update(relevant)
 
     def clashes(self, documents: Sequence[int], relevant: Collection[int]) -> tuple[int, int]:
-        """How many documents would be masked as relevant, and how many stand here already."""
+        """Return how many documents would be masked as relevant, and how many are in the batch already."""
         wrong = sum(document in self.relevant for document in documents)
         few, many = sorted((relevant, self.documents), key=len)
         wrong += sum(document in many for document in few)
@@ -172,28 +173,31 @@ class _Open:
 
 
 def batch_sizes(rows: int, size: int) -> list[int]:
-    """As few batches of at most `size` rows as hold all, equally large but for one row: none has a row by itself."""
+    """Return the sizes of the fewest batches of at most `size` rows, as equal as possible.
+
+    A last batch of a single row would have no in-batch negatives.
+    """
     count = -(-rows // size)
     return [rows // count + (number < rows % count) for number in range(count)]
 
 
-class Seen:
-    """What a training did with its rows, counted as it goes: rows trained on, and negatives that were left out."""
+class TrainingTotals:
+    """Counts of a training over all epochs: rows trained on, and negatives that were masked."""
 
     def __init__(self) -> None:
         self.rows = 0
-        self._known = self._repeated = self._alone = 0
+        self._known = self._repeated = self._without_negative = 0
 
     def add(self, mask: Mask) -> None:
         self._known += mask.known
         self._repeated += mask.repeated
-        self._alone += mask.alone
+        self._without_negative += mask.without_negative
 
     def notes(self) -> Mapping[str, int]:
-        """Counts over all epochs, for the ledger; those of what did not happen are left out."""
-        found = {
+        """Return the counts for the ledger, without those that are 0."""
+        counts = {
             KNOWN_MASKED: self._known,
             REPEATED: self._repeated,
-            NO_NEGATIVE: self._alone,
+            NO_NEGATIVE: self._without_negative,
         }
-        return {ROWS: self.rows, **{name: count for name, count in found.items() if count}}
+        return {ROWS: self.rows, **{name: count for name, count in counts.items() if count}}

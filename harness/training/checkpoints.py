@@ -1,4 +1,4 @@
-"""Choosing a checkpoint on dev: at a few steps of a training, the best so far is kept in memory."""
+"""Choose a checkpoint on dev: the weights with the best score so far are kept in memory."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from typing import Any
 from harness.values.records import DEV_EVALUATION_SECONDS
 
 
-def looks_at(steps: int, times: int) -> list[int]:
-    """The steps (from 1) after which dev is looked at, evenly spread; the last step is one of them."""
+def evaluation_steps(steps: int, times: int) -> list[int]:
+    """Return the steps (from 1) after which dev is evaluated: `times` of them, evenly spread, the last included."""
     times = min(times, steps)
     return [round(steps * number / times) for number in range(1, times + 1)]
 
 
 class Checkpoints:
-    """Told of every step, it looks at dev now and then and keeps the trainable weights that did best there.
+    """Evaluates on dev at some steps of a training, and keeps the trainable weights with the best score.
 
-    `measure` gives the score on dev, higher is better; without one, or with one look, the last weights stay. Of equal
-    scores the earlier is kept. Training may stop early after `patience` looks without a gain.
+    `measure` returns the score on dev, higher is better. Without it, or with `times` of 1, the last weights are used.
+    Of equal scores the earlier one wins. Training stops early after `patience` evaluations without a gain.
     """
 
     def __init__(
         self, module: Any, steps: int, times: int, measure: Callable[[], float] | None, patience: int | None = None
     ) -> None:
         self.module, self.measure, self.patience = module, measure, patience
-        self._at = set(looks_at(steps, times)) if measure is not None and times > 1 and steps > 1 else set()
+        self._at = set(evaluation_steps(steps, times)) if measure is not None and times > 1 and steps > 1 else set()
         self.scores: dict[int, float] = {}
         self.seconds = 0.0
         self._best: dict[str, Any] = {}
         self.best_step: int | None = None
 
     def after(self, step: int) -> bool:
-        """Look at dev if this is the step for it; True if training should stop here."""
+        """Evaluate on dev if it is due after this step; return whether training should stop."""
         if step not in self._at or self.measure is None:
             return False
         training = self.module.training
@@ -59,9 +59,9 @@ class Checkpoints:
         self.module.eval()
 
     def notes(self) -> dict[str, Any]:
-        """What to write into the ledger: every look, which was taken, and how long the looks took."""
+        """Return the notes for the ledger: every dev evaluation, the checkpoint chosen, and seconds spent on dev."""
         if not self.scores:
-            return {"checkpoint": "the last: dev was not looked at"}
+            return {"checkpoint": "the last: dev was not evaluated"}
         evaluations = ", ".join(f"step {step} {score:.4f}" for step, score in self.scores.items())
         taken = f"step {self.best_step}"
         return {"ndcg@10 on dev": evaluations, "checkpoint": taken, DEV_EVALUATION_SECONDS: round(self.seconds, 1)}

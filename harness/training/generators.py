@@ -1,6 +1,6 @@
-"""How a generator is tuned: LoRA on all linear layers over a base in full or in 4 bits, with TRL's trainer.
+"""Tune a generator: LoRA on all linear layers over a frozen base (full precision or 4 bits), with TRL's trainer.
 
-Tokens go in, an adapter comes out; this module must not know prompts, artifacts, keys or stages.
+Tokens go in, an adapter comes out. This module must not know prompts, artifacts, keys or stages.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from harness.training.memory import until_it_fits
 from harness.training.watch import loss_notes, quiet_arguments, warmup_steps, watch
 from harness.values.records import Progress
 
-AT_A_TIME_ON_CPU = 1
+MICRO_BATCH_ON_CPU = 1
 IGNORED = -100
 OPTIMIZERS = {"adamw": "adamw_torch", "paged_adamw_8bit": "paged_adamw_8bit"}
 
 
-class Example(NamedTuple):
-    """Tokens of a prompt, which carry no loss, and of what is to be written after it, its end included."""
+class TokenizedExample(NamedTuple):
+    """Token ids of a prompt, which carry no loss, and of the completion, its end token included."""
 
     prompt: list[int]
     completion: list[int]
@@ -35,8 +35,8 @@ class Example(NamedTuple):
         return len(self.prompt) + len(self.completion)
 
 
-class Tuned(NamedTuple):
-    """The model with its adapter, not merged; the loss of every step; what the ledger is told."""
+class TunedGenerator(NamedTuple):
+    """The model with its adapter, not merged; the loss of every step; notes for the ledger."""
 
     model: Any
     losses: list[float]
@@ -44,7 +44,7 @@ class Tuned(NamedTuple):
 
 
 def load_base(folder: Path, recipe: GeneratorRecipe) -> Any:
-    """Load what is tuned: frozen weights in float32 on a CPU, in bf16 on CUDA, in 4 bits for ``qlora``.
+    """Load the frozen base: in float32 on a CPU, in bf16 on CUDA, in 4 bits for ``qlora``.
 
     QLoRA: NF4 with double quantisation (Dettmers et al. 2023, arXiv 2305.14314), computing in bf16 on CUDA and in
     float32 on a CPU, where it works slowly. Raises ValueError if bitsandbytes is missing.
@@ -61,7 +61,7 @@ def load_base(folder: Path, recipe: GeneratorRecipe) -> Any:
 
 
 def load_tokenizer(folder: Path) -> tuple[Any, set[int], int | None]:
-    """The tokenizer of a generator, the tokens at which it stops writing, and its window in tokens, if it has one."""
+    """Return the tokenizer, the ids of end tokens, and the context window in tokens (None if there is no limit)."""
     quiet()
     from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 
@@ -87,7 +87,7 @@ def _four_bits(kind: str) -> Any:
 
 
 def optimizer_of(recipe: GeneratorRecipe) -> str:
-    """``adamw`` or ``paged_adamw_8bit``; raises ValueError if the recipe asks for what the machine lacks."""
+    """Return ``adamw`` or ``paged_adamw_8bit``; raises ValueError if the machine cannot run the recipe's optimizer."""
     cuda = torch_device() == "cuda"
     if recipe.optimizer == "paged_adamw_8bit" and not cuda:
         raise ValueError("optimizer paged_adamw_8bit needs CUDA, and there is none; use optimizer: auto or adamw")
@@ -97,47 +97,51 @@ def optimizer_of(recipe: GeneratorRecipe) -> str:
 
 
 def tune(
-    load: Callable[[], Any], tokenizer: Any, examples: Sequence[Example], recipe: GeneratorRecipe, seed: int,
+    load: Callable[[], Any],
+    tokenizer: Any,
+    examples: Sequence[TokenizedExample],
+    recipe: GeneratorRecipe,
+    seed: int,
     progress: Progress,
-) -> Tuned:  # fmt: skip
-    """Train an adapter for what `load` gives; `load` is called again after a shortage of GPU memory.
+) -> TunedGenerator:
+    """Train an adapter for the model that `load` returns; `load` is called again after a shortage of GPU memory.
 
-    Uses the global generators of the libraries: call it inside of `common.seeded`. Raises ValueError if the
-    loss ceases to be a number.
+    Uses the global generators of the libraries: call it inside of `stages.common.seeded`. Raises ValueError if the
+    loss becomes NaN or infinite.
     """
     order = training_order([len(example) for example in examples], recipe, seed)
-    first = recipe.batch_size if torch_device() == "cuda" else AT_A_TIME_ON_CPU
+    first = recipe.batch_size if torch_device() == "cuda" else MICRO_BATCH_ON_CPU
     optimizer = optimizer_of(recipe)
 
-    def attempt(micro_batch: int) -> Tuned:
+    def attempt(micro_batch: int) -> TunedGenerator:
         parts = recipe.batch_size // _divisor(recipe.batch_size, micro_batch)
         return _train(load(), tokenizer, [examples[place] for place in order], recipe, seed, parts, progress)
 
     fitted = until_it_fits(attempt, first)
-    notes = {**fitted.value.notes, "optimizer": optimizer, **fitted.said}
-    return Tuned(fitted.value.model, fitted.value.losses, notes)
+    notes = {**fitted.value.notes, "optimizer": optimizer, **fitted.notes}
+    return TunedGenerator(fitted.value.model, fitted.value.losses, notes)
 
 
 def training_order(lengths: Sequence[int], recipe: GeneratorRecipe, seed: int) -> list[int]:
-    """Places of the examples in the order of training: every one once an epoch, drawn anew for each.
+    """Return the places of the examples in the order of training: each once per epoch, shuffled for every epoch.
 
     Within a step of `batch_size` the longest come first, so that parts of a step are padded little; which examples make
     a step does not depend on how many are in memory at a time.
     """
-    dice = random.Random(seed)
-    drawn = [place for _ in range(recipe.epochs) for place in dice.sample(range(len(lengths)), len(lengths))]
+    rng = random.Random(seed)
+    drawn = [place for _ in range(recipe.epochs) for place in rng.sample(range(len(lengths)), len(lengths))]
     size = recipe.batch_size
     steps = (drawn[start : start + size] for start in range(0, len(drawn), size))
     return [place for step in steps for place in sorted(step, key=lambda place: (-lengths[place], place))]
 
 
 def _divisor(batch_size: int, at_most: int) -> int:
-    """The largest part of a batch, at most so large, that the batch is a multiple of."""
+    """Return the largest divisor of a batch size that is not above `at_most`."""
     return next(size for size in range(min(at_most, batch_size), 0, -1) if batch_size % size == 0)
 
 
 def adapter_settings(recipe: GeneratorRecipe) -> Any:
-    """LoRA (Hu et al. 2021, arXiv 2106.09685) on all linear layers but the output's."""
+    """Return the settings of LoRA (Hu et al. 2021, arXiv 2106.09685) on all linear layers but the output layer."""
     from peft import LoraConfig, TaskType
 
     return LoraConfig(
@@ -147,39 +151,27 @@ def adapter_settings(recipe: GeneratorRecipe) -> Any:
 
 
 def trainer_of(
-    model: Any, tokenizer: Any, examples: Sequence[Example], recipe: GeneratorRecipe, seed: int, parts: int,
+    model: Any,
+    tokenizer: Any,
+    examples: Sequence[TokenizedExample],
+    recipe: GeneratorRecipe,
+    seed: int,
+    parts: int,
     scratch: str,
-) -> Any:  # fmt: skip
-    """TRL's trainer over the examples in the order given, each step in so many parts."""
+) -> Any:
+    """Return TRL's trainer over the examples in the given order; each step is computed in `parts` micro-batches."""
     from datasets import Dataset
-    from trl import SFTConfig
 
-    # transformers gave the setting another name on its way through version 5.
-    fields = SFTConfig.__dataclass_fields__
-    checkpointing = "activation_checkpointing" if "activation_checkpointing" in fields else "gradient_checkpointing"
     rows = [
-        {"input_ids": one.prompt + one.completion, "labels": [IGNORED] * len(one.prompt) + one.completion}
-        for one in examples
+        {
+            "input_ids": example.prompt + example.completion,
+            "labels": [IGNORED] * len(example.prompt) + example.completion,
+        }
+        for example in examples
     ]
-    arguments = SFTConfig(
-        output_dir=scratch,
-        num_train_epochs=1,
-        per_device_train_batch_size=recipe.batch_size // parts,
-        gradient_accumulation_steps=parts,
-        learning_rate=recipe.learning_rate,
-        warmup_steps=warmup_steps(math.ceil(len(examples) / recipe.batch_size), recipe.warmup),
-        lr_scheduler_type="linear",
-        weight_decay=0.0,
-        optim=OPTIMIZERS[optimizer_of(recipe)],
-        max_length=None,
-        train_sampling_strategy="sequential",
-        logging_nan_inf_filter=False,
-        **{checkpointing: torch_device() == "cuda"},
-        **quiet_arguments(seed),
-    )
     trainer = _trainer_class()(
         model=model,
-        args=arguments,
+        args=_arguments(len(examples), recipe, seed, parts, scratch),
         train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer,
         peft_config=adapter_settings(recipe),
@@ -191,11 +183,38 @@ def trainer_of(
     return trainer
 
 
+def _arguments(examples: int, recipe: GeneratorRecipe, seed: int, parts: int, scratch: str) -> Any:
+    """Return the arguments of one pass over the examples, which hold every epoch."""
+    from trl import SFTConfig
+
+    # transformers renamed the setting in version 5.
+    fields = SFTConfig.__dataclass_fields__
+    checkpointing = "activation_checkpointing" if "activation_checkpointing" in fields else "gradient_checkpointing"
+    return SFTConfig(
+        output_dir=scratch,
+        num_train_epochs=1,
+        per_device_train_batch_size=recipe.batch_size // parts,
+        gradient_accumulation_steps=parts,
+        learning_rate=recipe.learning_rate,
+        warmup_steps=warmup_steps(math.ceil(examples / recipe.batch_size), recipe.warmup),
+        lr_scheduler_type="linear",
+        weight_decay=0.0,
+        optim=OPTIMIZERS[optimizer_of(recipe)],
+        max_length=None,
+        # The order of the examples is that of `training_order`.
+        train_sampling_strategy="sequential",
+        # A loss that is NaN must be seen, as it ends the training.
+        logging_nan_inf_filter=False,
+        **{checkpointing: torch_device() == "cuda"},
+        **quiet_arguments(seed),
+    )
+
+
 def _trainer_class() -> Any:
     from trl import SFTTrainer
 
     class CompletionTrainer(SFTTrainer):  # type: ignore[misc]
-        """On a CPU, TRL scores every token of the prompt too, only to drop it: a third of the work, left out here."""
+        """Computes no logits of prompt tokens on a CPU: TRL does and drops them, a third of the work."""
 
         def compute_loss(
             self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
@@ -208,7 +227,11 @@ def _trainer_class() -> Any:
 
 
 def completion_loss(model: Any, inputs: Any, tokens: Any = None) -> Any:
-    """Cross-entropy of the labelled tokens alone, summed and divided by `tokens`, or by how many they are."""
+    """Return the cross-entropy of the labelled tokens, summed and divided by `tokens`, by default by their number.
+
+    `inputs` holds `input_ids`, `attention_mask` and `labels`, each of shape (batch, tokens); labels of `IGNORED` carry
+    no loss. Logits are computed only at places where some row has a label.
+    """
     from torch.nn import functional
 
     labels = inputs["labels"][:, 1:]
@@ -223,9 +246,14 @@ def completion_loss(model: Any, inputs: Any, tokens: Any = None) -> Any:
 
 
 def _train(
-    model: Any, tokenizer: Any, examples: Sequence[Example], recipe: GeneratorRecipe, seed: int, parts: int,
+    model: Any,
+    tokenizer: Any,
+    examples: Sequence[TokenizedExample],
+    recipe: GeneratorRecipe,
+    seed: int,
+    parts: int,
     progress: Progress,
-) -> Tuned:  # fmt: skip
+) -> TunedGenerator:
     with tempfile.TemporaryDirectory() as scratch:
         trainer = trainer_of(model, tokenizer, examples, recipe, seed, parts, scratch)
         losses = watch(trainer, progress)
@@ -233,18 +261,18 @@ def _train(
         trainer.train()
         seconds = time.perf_counter() - started
     if not all(map(math.isfinite, losses)):
-        raise ValueError("the generator's loss ceased to be a number; lower recipes.generator.learning_rate")
+        raise ValueError("the generator's loss became NaN or infinite; lower recipes.generator.learning_rate")
     adapted = trainer.model.eval()
     notes = {
         **loss_notes(losses),
-        "trainable parameters": sum(one.numel() for one in adapted.parameters() if one.requires_grad),
+        "trainable parameters": sum(weights.numel() for weights in adapted.parameters() if weights.requires_grad),
         "tokens a second": round(sum(map(len, examples)) / seconds),
     }
-    return Tuned(adapted, losses, notes)
+    return TunedGenerator(adapted, losses, notes)
 
 
 def save_adapter(model: Any, folder: Path, base: str) -> None:
-    """Write the adapter as peft loads it, and nothing that depends on this machine; `base` is the name of its base."""
+    """Save the adapter in peft's format, without anything that depends on this machine; `base` names its base."""
     from peft import get_peft_model_state_dict
     from safetensors.torch import save_file
 

@@ -1,8 +1,8 @@
-"""The losses of `mnrl`, `triplet` and `distill`, as modules for sentence-transformers' trainer.
+"""The losses of the recipes `mnrl`, `triplet` and `distill`, as modules for sentence-transformers' trainer.
 
-A batch arrives as tokenised parts, the queries first and then the passages, with the numbers of its rows as labels:
-what a row is (its lists, what is known to be relevant, the teacher's scores) is looked up by number. So lists may
-differ in length, and no text has to be compared with another.
+A batch arrives as tokenized parts, queries first and then passages, with the numbers of its rows as labels. Everything
+else about a row (its passages, known positives, scores of a teacher) is looked up by number. So lists may differ in
+length, and no texts are compared. In the shapes below, `n` is the number of queries of a batch.
 """
 
 from __future__ import annotations
@@ -10,33 +10,27 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from harness.models.encoder_prompts import EncoderPrompts
 from harness.suite.recipes import RetrieverRecipe
 from harness.training import raw
-from harness.training.batches import Batches, Ranked, Seen
+from harness.training.batches import Batches, RankedPassages, TrainingTotals
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 Features = Sequence[Mapping[str, Any]]
 SCALE_SAMPLE = 64
-"""So many rows say how large the dot products of an untuned model are."""
+"""Rows whose dot products set the scale of an untuned model."""
 
 
-class Prompts(NamedTuple):
-    """What is put before a query and before a document."""
-
-    query: str
-    document: str
-
-
-def prompts_of(model: Any) -> Prompts:
-    """The prompts of a loaded SentenceTransformer: those that encoding puts before queries and documents."""
+def prompts_of(model: Any) -> EncoderPrompts:
+    """Return the prompts that a loaded SentenceTransformer puts before queries and documents."""
     default = model.prompts.get(model.default_prompt_name) or "" if model.default_prompt_name else ""
-    return Prompts(model.prompts.get("query") or default, model.prompts.get("document") or default)
+    return EncoderPrompts(model.prompts.get("query") or default, model.prompts.get("document") or default)
 
 
 class Similarity(NamedTuple):
-    """How two vectors are compared: by their dot product over `unit`, after scaling both to length 1 if `unit_length`.
+    """Similarity of two vectors: their dot product over `unit`, after scaling both to length 1 if `unit_length`.
 
     `unit` is 1 for the cosine.
     """
@@ -45,15 +39,15 @@ class Similarity(NamedTuple):
     unit: float = 1.0
 
     def vectors(self, embeddings: Tensor) -> Tensor:
-        """Embeddings as they are compared, in float32."""
+        """Return embeddings as they are compared, in float32; the shape (texts, dim) is kept."""
         import torch
 
         vectors = embeddings.float()
         return torch.nn.functional.normalize(vectors, dim=-1) if self.unit_length else vectors
 
 
-def similarity_of(model: Any, rows: Sequence[Ranked]) -> Similarity:
-    """The similarity that the model is searched with: its dot product if it names that one, else the cosine.
+def similarity_of(model: Any, rows: Sequence[RankedPassages]) -> Similarity:
+    """Return the similarity of the model: the dot product if its configuration names that one, else the cosine.
 
     Dot products have no scale of their own: temperature and margin are meant for cosines. They are divided by the mean
     product of the lengths of query and positive, over some rows and before training, so that they are spread like
@@ -76,17 +70,17 @@ def similarity_of(model: Any, rows: Sequence[Ranked]) -> Similarity:
 
 
 class Task(NamedTuple):
-    """What a loss has to know: the rows and their batches, the recipe, the similarity; and where it counts."""
+    """Inputs of a loss: the rows and their batches, the recipe, the similarity; and the totals that it adds to."""
 
-    rows: Sequence[Ranked]
+    rows: Sequence[RankedPassages]
     batches: Batches
     recipe: RetrieverRecipe
     similarity: Similarity
-    seen: Seen
+    totals: TrainingTotals
 
 
 def loss_of(model: Any, task: Task) -> Any:
-    """The loss of the recipe, a module that gets tokenised parts and numbers of rows."""
+    """Return the loss of a recipe: a module that takes tokenized parts and the numbers of rows, shape (n,)."""
     import torch
 
     compute = {"mnrl": _in_batch, "triplet": _triplet, "distill": _distillation}[task.recipe.recipe]
@@ -98,15 +92,17 @@ def loss_of(model: Any, task: Task) -> Any:
 
         def forward(self, features: Features, labels: Tensor) -> Tensor:
             numbers = labels.tolist()
-            task.seen.rows += len(numbers)
+            task.totals.rows += len(numbers)
 
             def whole(vectors: Tensor) -> Tensor:
                 return compute(task, numbers, vectors[: len(numbers)], vectors[len(numbers) :])
 
             def embed(part: Mapping[str, Any]) -> Tensor:
-                # Pooling may change the tokens' mask in place, and a part may be read twice.
-                given = {name: value.clone() if torch.is_tensor(value) else value for name, value in part.items()}
-                return task.similarity.vectors(self.model(given)["sentence_embedding"])
+                # Pooling may change the attention mask in place, and a part may be embedded twice.
+                features_copy = {
+                    name: value.clone() if torch.is_tensor(value) else value for name, value in part.items()
+                }
+                return task.similarity.vectors(self.model(features_copy)["sentence_embedding"])
 
             cached = task.recipe.recipe == "mnrl" and len(features) > 2 and torch.is_grad_enabled()
             return in_parts(features, embed, whole) if cached else whole(torch.cat(list(map(embed, features))))
@@ -115,10 +111,11 @@ def loss_of(model: Any, task: Task) -> Any:
 
 
 def in_parts(parts: Sequence[Any], embed: Callable[[Any], Tensor], whole: Callable[[Tensor], Tensor]) -> Tensor:
-    """The loss of all parts together, whose gradient is computed part by part once it is asked for.
+    """Return the loss of all parts together; its backward pass computes gradients part by part.
 
-    First all parts are embedded without a graph, to know the gradient at every vector; in the backward pass each is
-    embedded once more with one, under the same dropout (GradCache; Gao et al. 2021, arXiv 2101.06983).
+    First all parts are embedded without a graph, to get the gradient at every vector. The backward pass embeds each
+    part again with a graph, under the same dropout (GradCache; Gao et al. 2021, arXiv 2101.06983). `embed` returns
+    vectors of shape (texts, dim); `whole` maps all of them to the loss.
     """
     import torch
 
@@ -146,18 +143,22 @@ def in_parts(parts: Sequence[Any], embed: Callable[[Any], Tensor], whole: Callab
 
 
 def _in_batch(task: Task, numbers: Sequence[int], queries: Tensor, passages: Tensor) -> Tensor:
-    """InfoNCE over the positives and the mined negatives of the batch; known positives of a query are left out.
+    """Return InfoNCE over the positives and mined negatives of the batch, without known positives of each query.
 
-    Passages come as `texts_of` lists them: all positives, then the negatives of each row.
+    `queries` has shape (n, dim). `passages`, of shape (n + negatives, dim), holds all positives, then the
+    negatives of each row, as `texts_of` lists them.
     """
     mask = task.batches.mask(numbers)
-    task.seen.add(mask)
+    task.totals.add(mask)
     size, scale = len(numbers), task.recipe.temperature * task.similarity.unit
     return raw.info_nce(queries, passages[:size], passages[size:], scale, mask.tensor(queries.device))
 
 
 def _triplet(task: Task, numbers: Sequence[int], queries: Tensor, passages: Tensor) -> Tensor:
-    """Mean of what each negative lacks of being `triplet_margin` less similar to the query than the positive."""
+    """Return the triplet loss: the mean of max(0, margin + sim(query, negative) - sim(query, positive)).
+
+    `queries` has shape (n, dim), `passages` (2n, dim): the positives, then one negative per query.
+    """
     import torch
 
     size = len(numbers)
@@ -166,42 +167,42 @@ def _triplet(task: Task, numbers: Sequence[int], queries: Tensor, passages: Tens
 
 
 def _distillation(task: Task, numbers: Sequence[int], queries: Tensor, passages: Tensor) -> Tensor:
-    """What the student's ranking of a list lacks of the teacher's, with a little InfoNCE.
+    """Return the distillation loss of the lists of a batch, plus a weighted InfoNCE over its positives.
 
-    Kullback-Leibler divergence from the teacher's distribution over the list (softmax of its scores over
-    `teacher_temperature`) to the student's (of similarities over `temperature`), as Tamber et al. (2025, arXiv
-    2502.19712) distil cross-encoders; plus `contrastive_weight` times InfoNCE over the batch's positives.
+    It is the Kullback-Leibler divergence from the teacher's distribution over a list (softmax of scores over
+    `teacher_temperature`) to the student's (softmax of similarities over `temperature`), as Tamber et al. (2025, arXiv
+    2502.19712) distil cross-encoders. InfoNCE is weighted by `contrastive_weight`. Shapes are those of `_in_batch`.
     """
     import torch
 
     rows, size, recipe = [task.rows[number] for number in numbers], len(numbers), task.recipe
     scale = recipe.temperature * task.similarity.unit
     longest = max(len(row.passages) for row in rows)
-    place = torch.zeros(size, longest, dtype=torch.long)
-    wanted = torch.full((size, longest), float("-inf"))
+    columns = torch.zeros(size, longest, dtype=torch.long)
+    teacher_scores = torch.full((size, longest), float("-inf"))
     begin = size
     for number, row in enumerate(rows):
         length = len(row.passages)
-        place[number, :length] = torch.tensor([number, *range(begin, begin + length - 1)])
-        wanted[number, :length] = torch.tensor(row.scores)
+        columns[number, :length] = torch.tensor([number, *range(begin, begin + length - 1)])
+        teacher_scores[number, :length] = torch.tensor(row.scores)
         begin += length - 1
-    place, wanted = place.to(queries.device), wanted.to(queries.device)
-    there = wanted.isfinite()
-    teacher = torch.softmax(wanted / recipe.teacher_temperature, dim=-1)
-    student = torch.einsum("qd,qpd->qp", queries, passages[place]) / scale
-    # Beyond the end of a list there is nothing: it has no part in either distribution.
-    logs = torch.log_softmax(student.masked_fill(~there, float("-inf")), dim=-1).masked_fill(~there, 0.0)
+    columns, teacher_scores = columns.to(queries.device), teacher_scores.to(queries.device)
+    present = teacher_scores.isfinite()
+    teacher = torch.softmax(teacher_scores / recipe.teacher_temperature, dim=-1)
+    student = torch.einsum("qd,qpd->qp", queries, passages[columns]) / scale
+    # Shorter lists are padded to (n, longest): padding has no probability in either distribution.
+    logs = torch.log_softmax(student.masked_fill(~present, float("-inf")), dim=-1).masked_fill(~present, 0.0)
     loss = torch.nn.functional.kl_div(logs, teacher, reduction="batchmean")
     if not recipe.contrastive_weight:
         return loss
     mask = task.batches.mask(numbers)
-    task.seen.add(mask)
+    task.totals.add(mask)
     none = queries.new_zeros(0, queries.shape[1])
     contrast = raw.info_nce(queries, passages[:size], none, scale, mask.tensor(queries.device))
     return loss + recipe.contrastive_weight * contrast
 
 
-def texts_of(rows: Sequence[Ranked]) -> tuple[list[str], list[str]]:
-    """The queries of a batch, and its passages in the order of the losses: positives, then negatives row by row."""
+def texts_of(rows: Sequence[RankedPassages]) -> tuple[list[str], list[str]]:
+    """Return the queries of a batch, and its passages: all positives, then the negatives row by row."""
     passages = [row.passages[0] for row in rows]
     return [row.query for row in rows], passages + [text for row in rows for text in row.passages[1:]]

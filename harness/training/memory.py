@@ -1,4 +1,4 @@
-"""When a GPU's memory is too small for a batch: half of it at a time, as often as it takes, and said."""
+"""Halve the micro-batch after each shortage of GPU memory, until a training fits."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import Any, NamedTuple
 
 
 class Fitted(NamedTuple):
-    """What a training gave, and how many examples were in memory at a time; `said` is a note for the ledger."""
+    """The result of a training, the micro-batch that fitted, and notes for the ledger."""
 
     value: Any
     micro_batch: int
-    said: dict[str, Any]
+    notes: dict[str, Any]
 
 
 def until_it_fits(train: Callable[[int], Any], batch_size: int) -> Fitted:
-    """Call ``train(at_a_time)``, beginning with the whole batch, with half of it after each shortage of GPU memory.
+    """Call ``train(micro_batch)`` with the whole batch, and with half as much after each shortage of GPU memory.
 
     `train` starts from the beginning each time and must give the same batch, computed in smaller parts. Raises the
     error of the library once a single example is too much.
@@ -33,5 +33,5 @@ def until_it_fits(train: Callable[[int], Any], batch_size: int) -> Fitted:
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
             continue
-        short = {"out of GPU memory": f"{batch_size} at a time were too many, trained {micro_batch} at a time"}
+        short = {"out of GPU memory": f"a micro-batch of {batch_size} did not fit, trained with {micro_batch}"}
         return Fitted(value, micro_batch, short if micro_batch < batch_size else {})

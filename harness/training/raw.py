@@ -1,9 +1,9 @@
-"""A bi-encoder tuned in plain PyTorch: pooling, loss, optimizer and schedule, with nothing hidden.
+"""Tune a bi-encoder in plain PyTorch: pooling, loss, optimizer and schedule are all here.
 
 The loss is InfoNCE (van den Oord et al. 2018, arXiv 1807.03748) over the positives of the whole batch and the mined
-negatives, the one that sentence-transformers calls MultipleNegativesRankingLoss. Batches beyond memory are read in
-parts whose gradients add up to those of the whole (GradCache; Gao et al. 2021, arXiv 2101.06983). Which rows make a
-batch is decided in `batches`, for `mnrl` as well.
+negatives, the one that sentence-transformers calls MultipleNegativesRankingLoss. Batches beyond memory are
+computed in parts whose gradients add up to those of the whole (GradCache; Gao et al. 2021, arXiv 2101.06983). Batches
+and masks come from `batches`, as for `mnrl`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from harness.training.batches import Batches, Seen
+from harness.training.batches import Batches, TrainingTotals
 from harness.training.checkpoints import Checkpoints
 from harness.training.watch import warmup_steps
 from harness.values.records import Progress
@@ -24,9 +24,9 @@ CLIP = 1.0
 
 
 class Encoder(NamedTuple):
-    """A transformer, its tokenizer, ``mean`` or ``cls`` pooling, and how many tokens of a text are read.
+    """A transformer, its tokenizer, its pooling (``mean`` or ``cls``), and its limit of tokens of a text.
 
-    Vectors are scaled to length 1 if `unit_length`: a model that is searched by dot product has others.
+    Vectors are scaled to length 1 if `unit_length`; models that are searched by dot product are not.
     """
 
     model: Any
@@ -36,7 +36,7 @@ class Encoder(NamedTuple):
     unit_length: bool = True
 
     def embed(self, texts: Sequence[str]) -> Tensor:
-        """Vectors in float32, shape (len(texts), dims)."""
+        """Return vectors in float32, shape (texts, dim)."""
         import torch
 
         device = self.model.device
@@ -58,7 +58,10 @@ def autocast(device: str) -> AbstractContextManager[Any]:
 
 
 def pool(states: Tensor, mask: Tensor, pooling: str) -> Tensor:
-    """One vector a text from the states of its tokens, shape (texts, tokens, dims) to (texts, dims)."""
+    """Pool the states of tokens, shape (texts, tokens, dim), to one vector per text, shape (texts, dim).
+
+    `mask` has shape (texts, tokens) and is 0 at padding.
+    """
     if pooling == "cls":
         return states[:, 0]
     weights = mask.unsqueeze(-1).to(states.dtype)
@@ -66,40 +69,46 @@ def pool(states: Tensor, mask: Tensor, pooling: str) -> Tensor:
 
 
 def info_nce(
-    queries: Tensor, positives: Tensor, negatives: Tensor, temperature: float, counts: Tensor | None = None
+    queries: Tensor, positives: Tensor, negatives: Tensor, temperature: float, included: Tensor | None = None
 ) -> Tensor:
-    """Cross-entropy of finding each query's positive among all positives and negatives of the batch.
+    """Return the cross-entropy of each query's positive among all positives and negatives of the batch.
 
-    Vectors of shapes (n, dims), (n, dims) and (m, dims); the i-th positive belongs to the i-th query. `counts`, of
-    shape (n, n + m), says which of these documents count for which query: known positives of a query do not.
+    Shapes are (n, dim), (n, dim) and (m, dim); the i-th positive belongs to the i-th query. `included`, of shape
+    (n, n + m), says which of these documents enter the softmax of which query: known positives of a query do not.
     """
     import torch
 
     scores = queries @ torch.cat([positives, negatives]).T / temperature
-    if counts is not None:
-        scores = scores.masked_fill(~counts, float("-inf"))
+    if included is not None:
+        scores = scores.masked_fill(~included, float("-inf"))
     return torch.nn.functional.cross_entropy(scores, torch.arange(len(queries), device=scores.device))
 
 
-class Example(NamedTuple):
+class ContrastiveExample(NamedTuple):
+    """A query, its positive passage and its mined negatives, as texts with prompts."""
+
     query: str
     positive: str
     negatives: tuple[str, ...]
 
 
 def schedule(step: int, steps: int, warmup: int) -> float:
-    """Share of the learning rate at a step (from 0): up over the warm-up, then down to zero in a line."""
+    """Return the factor on the learning rate at a step (from 0): linear warm-up, then linear decay to zero."""
     if step < warmup:
         return step / warmup
     return max(0.0, (steps - step) / max(1, steps - warmup))
 
 
 def backward(
-    encoder: Encoder, batch: Sequence[Example], temperature: float, micro_batch: int, counts: Tensor | None = None
+    encoder: Encoder,
+    batch: Sequence[ContrastiveExample],
+    temperature: float,
+    micro_batch: int,
+    included: Tensor | None = None,
 ) -> float:
-    """Add the gradients of one batch to the weights and return its loss; `at_a_time` texts are in memory at once.
+    """Add the gradients of one batch to the weights and return its loss; `micro_batch` counts texts.
 
-    `counts` is as for `info_nce`.
+    `included` is as for `info_nce`.
     """
     import torch
 
@@ -107,17 +116,17 @@ def backward(
     texts += [text for item in batch for text in item.negatives]
     parts = [texts[start : start + micro_batch] for start in range(0, len(texts), micro_batch)]
     if len(parts) == 1:
-        loss = _loss(encoder.embed(texts), len(batch), temperature, counts)
+        loss = _loss(encoder.embed(texts), len(batch), temperature, included)
         loss.backward()
         return float(loss.detach())
-    # First without a graph, to know the gradient at every vector; then part by part with one, under the same dropout.
+    # First without a graph, to get the gradient at every vector; then part by part with one, under the same dropout.
     states, vectors = [], []
     with torch.no_grad():
         for part in parts:
             states.append(random_state())
             vectors.append(encoder.embed(part))
     whole = torch.cat(vectors).requires_grad_()
-    loss = _loss(whole, len(batch), temperature, counts)
+    loss = _loss(whole, len(batch), temperature, included)
     (gradients,) = torch.autograd.grad(loss, whole)
     after = random_state()
     for part, state, gradient in zip(parts, states, gradients.split([len(part) for part in parts]), strict=True):
@@ -127,19 +136,19 @@ def backward(
     return float(loss.detach())
 
 
-def _loss(vectors: Tensor, size: int, temperature: float, counts: Tensor | None) -> Tensor:
-    return info_nce(vectors[:size], vectors[size : 2 * size], vectors[2 * size :], temperature, counts)
+def _loss(vectors: Tensor, size: int, temperature: float, included: Tensor | None) -> Tensor:
+    return info_nce(vectors[:size], vectors[size : 2 * size], vectors[2 * size :], temperature, included)
 
 
 def random_state() -> list[Any]:
-    """The state of torch's global generators, which decide what dropout drops."""
+    """Return the state of torch's global random generators, which decide what dropout drops."""
     import torch
 
     return [torch.get_rng_state(), torch.cuda.get_rng_state() if torch.cuda.is_available() else None]
 
 
 def set_random_state(state: list[Any]) -> None:
-    """Put the state of torch's global generators back."""
+    """Restore the state of torch's global random generators."""
     import torch
 
     torch.set_rng_state(state[0])
@@ -147,8 +156,11 @@ def set_random_state(state: list[Any]) -> None:
         torch.cuda.set_rng_state(state[1])
 
 
-class Settings(NamedTuple):
-    """`temperature` divides the similarities; `at_a_time` texts are in memory at once."""
+class LoopSettings(NamedTuple):
+    """Settings of the training loop.
+
+    `warmup` is a share of the steps. `temperature` divides the similarities. `micro_batch` counts texts in memory.
+    """
 
     epochs: int
     batch_size: int
@@ -160,17 +172,17 @@ class Settings(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """What is trained on: the texts of each row, how rows make batches, and where is counted what was done."""
+    """The texts of each row, the batches of rows, and the totals to add to."""
 
-    examples: Sequence[Example]
+    examples: Sequence[ContrastiveExample]
     batches: Batches
-    seen: Seen
+    totals: TrainingTotals
 
 
 def train(
-    encoder: Encoder, rows: Rows, settings: Settings, progress: Progress, checkpoints: Callable[[int], Checkpoints]
+    encoder: Encoder, rows: Rows, settings: LoopSettings, progress: Progress, checkpoints: Callable[[int], Checkpoints]
 ) -> list[float]:
-    """Train in place and return the loss of every step; `checkpoints` is made once the number of steps is known."""
+    """Train in place and return the loss of every step; `checkpoints` is called with the number of steps."""
     import torch
 
     epochs = range(settings.epochs)
@@ -185,11 +197,11 @@ def train(
         for group in optimizer.param_groups:
             group["lr"] = settings.learning_rate * schedule(step, len(plan), warmup)
         mask = rows.batches.mask(batch)
-        counts = mask.tensor(encoder.model.device)
+        included = mask.tensor(encoder.model.device)
         examples = [rows.examples[number] for number in batch]
-        losses.append(backward(encoder, examples, settings.temperature, settings.micro_batch, counts))
-        rows.seen.rows += len(batch)
-        rows.seen.add(mask)
+        losses.append(backward(encoder, examples, settings.temperature, settings.micro_batch, included))
+        rows.totals.rows += len(batch)
+        rows.totals.add(mask)
         torch.nn.utils.clip_grad_norm_(weights, CLIP)
         optimizer.step()
         optimizer.zero_grad()

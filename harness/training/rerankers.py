@@ -1,6 +1,6 @@
-"""How a cross-encoder is tuned: the recipes `bce` and `listwise` on sentence-transformers' trainer.
+"""Tune a cross-encoder: the recipes `bce` and `listwise` with sentence-transformers' trainer.
 
-Texts and labels go in, the model is changed in place; this module must not know artifacts, keys or stages.
+Texts and labels go in, the model is changed in place. This module must not know artifacts, keys or stages.
 """
 
 from __future__ import annotations
@@ -12,13 +12,12 @@ from typing import Any, NamedTuple
 
 from harness.suite.recipes import RerankerRecipe
 from harness.training.checkpoints import Checkpoints
-from harness.training.retrievers import Trained
-from harness.training.watch import quiet_arguments, warmup_steps, watch
+from harness.training.watch import TrainingResult, quiet_arguments, warmup_steps, watch
 from harness.values.records import Progress
 
 
-class Graded(NamedTuple):
-    """A training query with passages, and how relevant each of them is, from 0 to 1."""
+class GradedPassages(NamedTuple):
+    """A training query with passages, and the relevance of each passage from 0 to 1."""
 
     query: str
     passages: tuple[str, ...]
@@ -26,7 +25,7 @@ class Graded(NamedTuple):
 
 
 class Batching(NamedTuple):
-    """So many rows of the data set are in memory at once, so many such parts make a step."""
+    """Sizes of a training: `at_once` rows are a micro-batch, and `parts` micro-batches are a step."""
 
     at_once: int
     parts: int
@@ -35,15 +34,15 @@ class Batching(NamedTuple):
 
     @property
     def steps(self) -> int:
-        """Steps of a training: the last part of an epoch, and its last step, may be smaller."""
+        """The number of steps; the last micro-batch and the last step of an epoch may be smaller."""
         parts = math.ceil(self.rows / self.at_once)
         return self.epochs * math.ceil(parts / self.parts)
 
 
-def batching(lists: Sequence[Graded], recipe: RerankerRecipe, micro_batch: int) -> Batching:
-    """How `at_a_time` pairs in memory make batches of `batch_size` pairs.
+def batching(lists: Sequence[GradedPassages], recipe: RerankerRecipe, micro_batch: int) -> Batching:
+    """Return how micro-batches of `micro_batch` pairs make batches of `batch_size` pairs.
 
-    A row of ``bce`` is a pair; one of ``listwise`` is a list, which is read whole, so that at least one is in memory.
+    A row of ``bce`` is a pair. A row of ``listwise`` is a list, of which at least one is in memory.
     """
     pairs = sum(len(item.passages) for item in lists)
     listwise = recipe.recipe == "listwise"
@@ -54,44 +53,26 @@ def batching(lists: Sequence[Graded], recipe: RerankerRecipe, micro_batch: int) 
 
 
 def train(
-    model: Any, lists: Sequence[Graded], recipe: RerankerRecipe, seed: int, micro_batch: int, progress: Progress,
+    model: Any,
+    lists: Sequence[GradedPassages],
+    recipe: RerankerRecipe,
+    seed: int,
+    micro_batch: int,
+    progress: Progress,
     measure: Callable[[], float] | None,
-) -> Trained:  # fmt: skip
-    """Tune a CrossEncoder; `at_a_time` pairs are in memory at once, `measure` scores it on dev.
+) -> TrainingResult:
+    """Tune a CrossEncoder in place; `micro_batch` pairs are in memory at once, `measure` scores it on dev.
 
     Uses the global generators of the libraries: call it inside of `common.seeded`.
     """
     from datasets import Dataset
-    from sentence_transformers.cross_encoder import CrossEncoderTrainer, CrossEncoderTrainingArguments
 
-    sizes, listwise = batching(lists, recipe, micro_batch), recipe.recipe == "listwise"
+    sizes = batching(lists, recipe, micro_batch)
     checkpoints = Checkpoints(model, sizes.steps, recipe.checkpoints, measure, recipe.patience)
     with tempfile.TemporaryDirectory() as scratch:
-        arguments = CrossEncoderTrainingArguments(
-            output_dir=scratch,
-            num_train_epochs=recipe.epochs,
-            per_device_train_batch_size=sizes.at_once,
-            gradient_accumulation_steps=sizes.parts,
-            learning_rate=recipe.learning_rate,
-            warmup_steps=warmup_steps(sizes.steps, recipe.warmup),
-            lr_scheduler_type="linear",
-            weight_decay=0.0,
-            # What scoring puts before the texts, if the model has something of the kind.
-            prompts=model.prompts.get(model.default_prompt_name),
-            **quiet_arguments(seed),
-        )
-        trained_on = 0
-
-        class Counting(CrossEncoderTrainer):  # type: ignore[misc]
-            def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
-                nonlocal trained_on
-                labels = inputs["label"]
-                trained_on += sum(map(len, labels)) if listwise else len(labels)
-                return super().compute_loss(model, inputs, *args, **kwargs)
-
-        trainer = Counting(
+        trainer = _trainer_class(recipe.recipe == "listwise")(
             model=model,
-            args=arguments,
+            args=_arguments(model, recipe, sizes, seed, scratch),
             train_dataset=Dataset.from_dict(training_columns(lists, recipe)),
             loss=_loss(model, recipe),
         )
@@ -99,11 +80,47 @@ def train(
         trainer.train()
     checkpoints.restore()
     early = {"stopped early": f"after {len(losses)} of {sizes.steps} steps"} if len(losses) < sizes.steps else {}
-    return Trained(losses, {**checkpoints.notes(), **early}, trained_on)
+    return TrainingResult(losses, {**checkpoints.notes(), **early}, trainer.pairs)
 
 
-def training_columns(lists: Sequence[Graded], recipe: RerankerRecipe) -> dict[str, list[Any]]:
-    """Columns of the data set; the trainer goes by their order. ``bce`` has a row a pair, ``listwise`` one a list."""
+def _arguments(model: Any, recipe: RerankerRecipe, sizes: Batching, seed: int, scratch: str) -> Any:
+    from sentence_transformers.cross_encoder import CrossEncoderTrainingArguments
+
+    return CrossEncoderTrainingArguments(
+        output_dir=scratch,
+        num_train_epochs=recipe.epochs,
+        per_device_train_batch_size=sizes.at_once,
+        gradient_accumulation_steps=sizes.parts,
+        learning_rate=recipe.learning_rate,
+        warmup_steps=warmup_steps(sizes.steps, recipe.warmup),
+        lr_scheduler_type="linear",
+        weight_decay=0.0,
+        # The prompt that scoring puts before the texts, if the model has one.
+        prompts=model.prompts.get(model.default_prompt_name),
+        **quiet_arguments(seed),
+    )
+
+
+def _trainer_class(listwise: bool) -> Any:
+    """Return sentence-transformers' trainer, which counts in `pairs` what it was trained on."""
+    from sentence_transformers.cross_encoder import CrossEncoderTrainer
+
+    class CountingTrainer(CrossEncoderTrainer):  # type: ignore[misc]
+        pairs = 0
+
+        def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+            labels = inputs["label"]
+            self.pairs += sum(map(len, labels)) if listwise else len(labels)
+            return super().compute_loss(model, inputs, *args, **kwargs)
+
+    return CountingTrainer
+
+
+def training_columns(lists: Sequence[GradedPassages], recipe: RerankerRecipe) -> dict[str, list[Any]]:
+    """Return the columns of the training set, in the order that the trainer expects.
+
+    ``bce`` has a row per pair, ``listwise`` a row per list.
+    """
     if recipe.recipe == "listwise":
         return {
             "query": [item.query for item in lists],
@@ -118,10 +135,10 @@ def training_columns(lists: Sequence[Graded], recipe: RerankerRecipe) -> dict[st
 
 
 def _loss(model: Any, recipe: RerankerRecipe) -> Any:
-    """Cross-entropy on soft labels, or LambdaLoss (NDCG-Loss2++; Wang et al. 2018, CIKM) over each query's list."""
+    """Return cross-entropy on soft labels, or LambdaLoss (NDCG-Loss2++; Wang et al. 2018, CIKM) over lists."""
     from sentence_transformers.cross_encoder import losses
 
     if recipe.recipe == "listwise":
-        # Below 1 the whole batch is one call: by default it is read a few pairs at a time, and none is let go.
+        # Below 1 the whole batch is one call: the default splits it, but keeps the memory of all parts anyway.
         return losses.LambdaLoss(model, weighting_scheme=losses.NDCGLoss2PPScheme(), mini_batch_size=-1)
     return losses.BinaryCrossEntropyLoss(model)

@@ -1,6 +1,6 @@
-"""How a bi-encoder is tuned: the recipes `mnrl`, `triplet` and `distill` on sentence-transformers' trainer, and `raw`.
+"""Tune a bi-encoder: the recipes `mnrl`, `triplet` and `distill` with sentence-transformers' trainer, and `raw`.
 
-Texts go in, the model is changed in place; this module must not know artifacts, keys or stages. Prompts and similarity
+Texts go in, the model is changed in place. This module must not know artifacts, keys or stages. Prompts and similarity
 are those of the model, as encoding uses them.
 """
 
@@ -11,25 +11,18 @@ import tempfile
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from harness.models.encoder_prompts import EncoderPrompts
 from harness.suite.recipes import RetrieverRecipe
 from harness.training import raw
-from harness.training.batches import LISTS_WITHOUT_NEGATIVES, Batches, Ranked, Seen
+from harness.training.batches import LISTS_WITHOUT_NEGATIVES, Batches, RankedPassages, TrainingTotals
 from harness.training.checkpoints import Checkpoints
-from harness.training.losses import Prompts, Similarity, Task, loss_of, prompts_of, similarity_of, texts_of
-from harness.training.watch import quiet_arguments, warmup_steps, watch
+from harness.training.losses import Similarity, Task, loss_of, prompts_of, similarity_of, texts_of
+from harness.training.watch import TrainingResult, quiet_arguments, warmup_steps, watch
 from harness.values.records import Progress
 
 
-class Trained(NamedTuple):
-    """Losses by step, what the ledger is told, and how many units (lists, pairs) were trained on in all epochs."""
-
-    losses: list[float]
-    notes: dict[str, Any]
-    units: int = 0
-
-
 class _Run(NamedTuple):
-    """One training: how large it is, what is told of its progress, and what is looked at."""
+    """Settings of one training: seed, micro-batch, progress and checkpoints."""
 
     seed: int
     micro_batch: int
@@ -38,19 +31,24 @@ class _Run(NamedTuple):
 
 
 def train(
-    model: Any, lists: Sequence[Ranked], recipe: RetrieverRecipe, seed: int, micro_batch: int, progress: Progress,
+    model: Any,
+    lists: Sequence[RankedPassages],
+    recipe: RetrieverRecipe,
+    seed: int,
+    micro_batch: int,
+    progress: Progress,
     measure: Callable[[], float] | None,
-) -> Trained:  # fmt: skip
-    """Tune a SentenceTransformer; `at_a_time` examples are in memory at once, `measure` scores it on dev.
+) -> TrainingResult:
+    """Tune a SentenceTransformer in place; `micro_batch` rows are in memory at once, `measure` scores it on dev.
 
-    Every list is trained on once an epoch; for ``triplet``, every one that has a negative. Uses the global generators
-    of the libraries: call it inside of `common.seeded`. Raises ValueError if there is nothing to train on.
+    Every list is used once per epoch; for ``triplet``, every list with a negative. Uses the global generators
+    of the libraries: call it inside of `stages.common.seeded`. Raises ValueError if there is nothing to train on.
     """
     rows = rows_of(lists, recipe)
     used = [item for item in lists if len(item.passages) > 1] if recipe.recipe == "triplet" else lists
     # The contrastive part of distill is over the positives of a batch.
     dealt = [row._replace(passages=row.passages[:1]) for row in rows] if recipe.distills else rows
-    task = Task(rows, Batches(dealt), recipe, similarity_of(model, rows), Seen())
+    task = Task(rows, Batches(dealt), recipe, similarity_of(model, rows), TrainingTotals())
     adapted = _with_lora(model, recipe.lora_rank) if recipe.lora_rank else None
 
     def checkpoints(steps: int) -> Checkpoints:
@@ -61,18 +59,21 @@ def train(
     if adapted is not None:
         adapted.merge_and_unload()
     left_out = {LISTS_WITHOUT_NEGATIVES: len(lists) - len(used)} if len(used) < len(lists) else {}
-    notes = {**trained.notes, **task.seen.notes(), **left_out, **_texts_compared(prompts_of(model), task.similarity)}
-    return Trained(trained.losses, notes, round(len(used) * task.seen.rows / len(rows)))
+    notes = {**trained.notes, **task.totals.notes(), **left_out, **_texts_compared(prompts_of(model), task.similarity)}
+    return TrainingResult(trained.losses, notes, round(len(used) * task.totals.rows / len(rows)))
 
 
-def _texts_compared(prompts: Prompts, similarity: Similarity) -> dict[str, str]:
-    """What stood before the texts, and how they were compared if not by cosine."""
-    told = {f"prompt before a {role}": repr(text) for role, text in prompts._asdict().items() if text}
-    return told | ({} if similarity.unit_length else {"similarity": f"dot product over {similarity.unit:.4g}"})
+def _texts_compared(prompts: EncoderPrompts, similarity: Similarity) -> dict[str, str]:
+    """Return notes on the prompts before texts, and on the similarity if it is not the cosine."""
+    notes = {f"prompt before a {role}": repr(text) for role, text in prompts._asdict().items() if text}
+    return notes | ({} if similarity.unit_length else {"similarity": f"dot product over {similarity.unit:.4g}"})
 
 
-def rows_of(lists: Sequence[Ranked], recipe: RetrieverRecipe) -> list[Ranked]:
-    """The rows that are dealt into batches: the lists; for ``triplet`` a row for each negative of a list."""
+def rows_of(lists: Sequence[RankedPassages], recipe: RetrieverRecipe) -> list[RankedPassages]:
+    """Return the rows that batches are made of: the lists; for ``triplet`` a row for each negative of a list.
+
+    Raises ValueError if ``triplet`` has no negatives.
+    """
     if recipe.recipe != "triplet":
         return list(lists)
     rows = [item._replace(passages=(item.passages[0], wrong)) for item in lists for wrong in item.passages[1:]]
@@ -90,17 +91,17 @@ def _with_lora(model: Any, rank: int) -> Any:
     )
     adapted = get_peft_model(model[0].auto_model, settings)
     if hasattr(model[0].auto_model, "enable_input_require_grads"):
-        # The cached loss reads the batch again in parts, and a frozen embedding would leave nothing to go back to.
+        # The cached loss embeds the batch again in parts; gradients need an input that requires them.
         model[0].auto_model.enable_input_require_grads()
     return adapted
 
 
-def _train_raw(model: Any, task: Task, run: _Run) -> Trained:
-    """The loop of `raw`, on the transformer inside of the model."""
+def _train_raw(model: Any, task: Task, run: _Run) -> TrainingResult:
+    """Train with the loop of `raw` on the transformer inside the model."""
     recipe, prompts = task.recipe, prompts_of(model)
     encoder = raw_encoder(model, task.similarity.unit_length)
     examples = [
-        raw.Example(
+        raw.ContrastiveExample(
             prompts.query + row.query,
             prompts.document + row.passages[0],
             tuple(prompts.document + text for text in row.passages[1:]),
@@ -114,16 +115,16 @@ def _train_raw(model: Any, task: Task, run: _Run) -> Trained:
         return made[0]
 
     longest = max(len(row.passages) for row in task.rows)
-    settings = raw.Settings(
+    settings = raw.LoopSettings(
         recipe.epochs, recipe.batch_size, recipe.learning_rate, recipe.warmup,
         recipe.temperature * task.similarity.unit, recipe.micro_batch_size or run.micro_batch * (1 + longest), run.seed,
     )  # fmt: skip
-    losses = raw.train(encoder, raw.Rows(examples, task.batches, task.seen), settings, run.progress, evaluations)
-    return Trained(losses, made[0].notes())
+    losses = raw.train(encoder, raw.Rows(examples, task.batches, task.totals), settings, run.progress, evaluations)
+    return TrainingResult(losses, made[0].notes())
 
 
 def raw_encoder(model: Any, unit_length: bool = True) -> raw.Encoder:
-    """What `raw` needs of a SentenceTransformer: the transformer, its tokenizer, the pooling.
+    """Return the transformer, tokenizer and pooling of a SentenceTransformer for the recipe `raw`.
 
     Raises ValueError for a model that does something else between tokens and vector.
     """
@@ -132,7 +133,7 @@ def raw_encoder(model: Any, unit_length: bool = True) -> raw.Encoder:
     mode = mode[0] if isinstance(mode, tuple | list) and len(mode) == 1 else mode
     if kinds[0] != "Transformer" or mode not in ("mean", "cls") or not set(kinds[2:]) <= {"Normalize"}:
         raise ValueError(
-            f"recipe raw knows a transformer with mean or cls pooling, and the model is made of {', '.join(kinds)}"
+            f"recipe raw supports a transformer with mean or cls pooling, and the model has {', '.join(kinds)}"
             f"{f' ({mode})' if mode else ''}; use recipe mnrl"
         )
     if any(prompts_of(model)) and not getattr(model[1], "include_prompt", True):
@@ -142,7 +143,7 @@ def raw_encoder(model: Any, unit_length: bool = True) -> raw.Encoder:
     )
 
 
-def _train_with_trainer(model: Any, task: Task, run: _Run) -> Trained:
+def _train_with_trainer(model: Any, task: Task, run: _Run) -> TrainingResult:
     from datasets import Dataset
     from sentence_transformers.sentence_transformer.training_args import SentenceTransformerTrainingArguments
 
@@ -164,7 +165,7 @@ def _train_with_trainer(model: Any, task: Task, run: _Run) -> Trained:
         trainer = _trainer_class(task, at_once, run.seed)(
             model=model,
             args=arguments,
-            # Numbers of rows are all that the trainer sees; their texts are put in when a batch is made.
+            # The trainer sees numbers of rows only; the collator looks up their texts.
             train_dataset=Dataset.from_dict({"label": list(range(len(task.rows)))}),
             loss=loss_of(model, task),
             data_collator=_collator(model, task, run.micro_batch),
@@ -173,21 +174,21 @@ def _train_with_trainer(model: Any, task: Task, run: _Run) -> Trained:
         losses = watch(trainer, run.progress, evaluations)
         trainer.train()
     evaluations.restore()
-    return Trained(losses, evaluations.notes())
+    return TrainingResult(losses, evaluations.notes())
 
 
 def _at_once(recipe: RetrieverRecipe, micro_batch: int) -> int:
-    """Rows of a batch. In-batch negatives come from the whole of it, so that one is cached; others may be added up."""
+    """Return the rows of one call of the loss: the whole batch for in-batch negatives, else a micro-batch."""
     return recipe.batch_size if recipe.recipe == "mnrl" else min(micro_batch, recipe.batch_size)
 
 
 def _trainer_class(task: Task, at_once: int, seed: int) -> Any:
-    """sentence-transformers' trainer with the batches of `Batches`: its samplers drop what they cannot place."""
+    """Return the trainer with batches of `Batches`: its own samplers drop rows that they cannot place."""
     from sentence_transformers.base.sampler import DefaultBatchSampler
     from sentence_transformers.sentence_transformer.trainer import SentenceTransformerTrainer
 
     class Dealt(DefaultBatchSampler):  # type: ignore[misc]
-        """Batches of the epoch that is begun; epochs are counted here."""
+        """Yields the batches of the current epoch; each iteration is one epoch."""
 
         def __init__(self) -> None:
             super().__init__(range(len(task.rows)), batch_size=at_once, drop_last=False)
@@ -205,7 +206,7 @@ def _trainer_class(task: Task, at_once: int, seed: int) -> Any:
 
 
 def _collator(model: Any, task: Task, micro_batch: int) -> Any:
-    """What makes a batch of numbers of rows: their queries and passages, tokenised as encoding does it, in parts."""
+    """Return the collator: from numbers of rows to their tokenized queries and passages, in parts."""
     import torch
     from sentence_transformers.sentence_transformer.data_collator import SentenceTransformerDataCollator
 
@@ -216,7 +217,9 @@ def _collator(model: Any, task: Task, micro_batch: int) -> Any:
         def __call__(self, features: list[dict[str, Any]]) -> dict[str, Any]:
             numbers = [row["label"] for row in features]
             batch: dict[str, Any] = {}
-            for role, texts in zip(Prompts._fields, texts_of([task.rows[one] for one in numbers]), strict=True):
+            for role, texts in zip(
+                EncoderPrompts._fields, texts_of([task.rows[number] for number in numbers]), strict=True
+            ):
                 size = part if part and recipe.recipe == "mnrl" else len(texts)
                 for start in range(0, len(texts), size):
                     tokens = model.preprocess(texts[start : start + size], prompt=getattr(prompts, role) or None)

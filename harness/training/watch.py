@@ -1,16 +1,24 @@
-"""What a transformers trainer is told to report: progress, losses, looks at dev; nothing on the terminal."""
+"""What all trainers share: their result, the arguments that keep them silent, and the callback that reports steps."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from harness.models.loaders import torch_device
 from harness.training.checkpoints import Checkpoints
 from harness.values.records import Progress
 
 
+class TrainingResult(NamedTuple):
+    """The loss of every step, notes for the ledger, and how many units (lists, pairs) were trained on in all epochs."""
+
+    losses: list[float]
+    notes: dict[str, Any]
+    units: int = 0
+
+
 def quiet_arguments(seed: int) -> dict[str, Any]:
-    """Arguments of a trainer that keep it silent, reproducible, and off the disk; bf16 autocast where there is CUDA."""
+    """Return arguments that keep a trainer silent, reproducible and off the disk; bf16 autocast on CUDA."""
     cuda = torch_device() == "cuda"
     return {
         "seed": seed, "data_seed": seed, "logging_steps": 1, "logging_first_step": True, "save_strategy": "no",
@@ -19,7 +27,7 @@ def quiet_arguments(seed: int) -> dict[str, Any]:
 
 
 def watch(trainer: Any, progress: Progress, checkpoints: Checkpoints | None = None) -> list[float]:
-    """Make a trainer report to `progress` and look at dev; return the list that its losses will be added to."""
+    """Make a trainer report to `progress` and evaluate on dev; return the list that losses are appended to."""
     from transformers import PrinterCallback, TrainerCallback
 
     losses: list[float] = []
@@ -39,7 +47,7 @@ def watch(trainer: Any, progress: Progress, checkpoints: Checkpoints | None = No
 
 
 def loss_notes(losses: list[float]) -> dict[str, Any]:
-    """Steps, and the mean loss of the first and the last third of them."""
+    """Return the number of steps, and the mean loss of the first and the last third."""
     third = max(len(losses) // 3, 1)
     return {
         "steps": len(losses),
@@ -49,7 +57,7 @@ def loss_notes(losses: list[float]) -> dict[str, Any]:
 
 
 def warmup_steps(steps: int, share: float) -> int:
-    """Steps of warm-up, rounded down: the first of them has learning rate 0, which a training of few steps would miss.
+    """Return the steps of warm-up, rounded down: the first has learning rate 0, which few steps cannot afford.
 
     transformers rounds a share up, so that a training of one step would change nothing.
     """

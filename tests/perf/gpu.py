@@ -144,10 +144,10 @@ def save_llama(shape: Llama, folder: Path, device: str) -> int:
 def generators(smoke: bool, device: str) -> Iterator[tuple[str, ...]]:
     """LoRA and QLoRA, rank 16, on prompts of one length."""
     from harness.suite.recipes import GeneratorRecipe
-    from harness.training.generators import Example, load_base, tune
+    from harness.training.generators import TokenizedExample, load_base, tune
 
     load = Load(2, 32, 5) if smoke else Load(8, 1024, 10)
-    reader, dice = tokenizer(), random.Random(0)
+    reader, rng = tokenizer(), random.Random(0)
     for size, shape in (SMOKE_LLAMAS if smoke else LLAMAS).items():
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch)
@@ -156,8 +156,10 @@ def generators(smoke: bool, device: str) -> Iterator[tuple[str, ...]]:
                 forget_memory()
                 examples = []
                 for _ in range(load.batch_size * load.steps):
-                    tokens = [dice.randrange(5, shape.vocabulary) for _ in range(load.tokens)]
-                    examples.append(Example(tokens[: load.tokens * 15 // 16], tokens[load.tokens * 15 // 16 :]))
+                    tokens = [rng.randrange(5, shape.vocabulary) for _ in range(load.tokens)]
+                    examples.append(
+                        TokenizedExample(tokens[: load.tokens * 15 // 16], tokens[load.tokens * 15 // 16 :])
+                    )
                 recipe = GeneratorRecipe(recipe=name, batch_size=load.batch_size)
                 notes: dict[str, Any] = {}
 
@@ -205,15 +207,15 @@ def encoders(smoke: bool, device: str) -> Iterator[tuple[str, ...]]:
     from harness.stages.shared import common
     from harness.suite.recipes import RetrieverRecipe
     from harness.training import raw, retrievers
-    from harness.training.batches import Ranked
+    from harness.training.batches import RankedPassages
 
     load = Load(4, 16, 6) if smoke else Load(64, 128, 20)
-    dice = random.Random(0)
+    rng = random.Random(0)
 
     def text() -> str:
-        return " ".join(dice.choices(WORDS, k=load.tokens - 2))
+        return " ".join(rng.choices(WORDS, k=load.tokens - 2))
 
-    lists = [Ranked(text(), (text(), text())) for _ in range(load.batch_size * load.steps)]
+    lists = [RankedPassages(text(), (text(), text())) for _ in range(load.batch_size * load.steps)]
     texts = [text() for _ in range(load.batch_size * load.steps)]
     plain = retrievers.quiet_arguments
     for size, shape in (SMOKE_BERTS if smoke else BERTS).items():

@@ -98,14 +98,14 @@ def writing() -> Iterator[tuple[str, float]]:
     from harness.stages.shared.prompts import EXAMPLE_PASSAGES, synthesis_head, synthesis_tail
 
     with tempfile.TemporaryDirectory() as folder:
-        loaders.unpack_gguf(loaders.locate("embedded:smollm2-135m-instruct"), Path(folder))
+        loaders.convert_gguf(loaders.locate("embedded:smollm2-135m-instruct"), Path(folder))
         model, tokenizer = loaders.load_generator(Path(folder))
     head = synthesis_head("question")
     tails = [synthesis_tail("question", f"{passage} ({number})") for number in range(6) for passage in EXAMPLE_PASSAGES]
     tails = tails[:16]
     sampling = generation.Sampling(24, 16, one_line=True)
-    kept = generation.Head(model, tokenizer, head)
-    empty = generation.Head(model, tokenizer, "")
+    kept = generation.PromptPrefix(model, tokenizer, head)
+    empty = generation.PromptPrefix(model, tokenizer, "")
     whole = [head + tail for tail in tails]
     yield "16 queries, head kept", timed(lambda: generation.write(kept, tails, sampling), FEW)
     yield "16 queries, head read for each", timed(lambda: generation.write(empty, whole, sampling), FEW)

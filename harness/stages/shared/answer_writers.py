@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from harness.llm import Ask, services
-from harness.llm.templates import messages, rough_tokens, shorten
+from harness.llm.prompt_templates import messages, rough_tokens, shorten
 from harness.models import generation
 from harness.models.loaders import load_generator
 from harness.scoring.sentences import declines, stands_first
@@ -119,14 +119,14 @@ class LocalAnswerer:
     def __init__(self, folder: Path, settings: WritingSettings) -> None:
         self.settings = settings
         model, self.tokenizer = load_generator(folder)
-        self._head = generation.Head(model, self.tokenizer, answering_head())
+        self._head = generation.PromptPrefix(model, self.tokenizer, answering_head())
         self.dropped: Counter[str] = Counter()
         self.calls = self.prompt_tokens = self.new_tokens = 0
 
     def write(self, asked: Sequence[tuple[str, str]], progress: Progress) -> list[str | None]:
         """See `Answerer`."""
         rule = self.settings
-        passages = generation.cut(self.tokenizer, [passage for _, passage in asked], rule.passage_tokens)
+        passages = generation.truncate(self.tokenizer, [passage for _, passage in asked], rule.passage_tokens)
         tails = [answering_tail(passage, question) for (question, _), passage in zip(asked, passages, strict=True)]
         sampling = generation.Sampling(rule.max_new_tokens, rule.batch_size, one_line=True)
         answers: list[str | None] = []

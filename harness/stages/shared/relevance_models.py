@@ -14,7 +14,7 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
 
 from harness.llm import Ask, Chat, Reply
-from harness.llm.templates import messages, shorten
+from harness.llm.prompt_templates import messages, shorten
 from harness.models import generation
 from harness.models.loaders import load_cross_encoder
 from harness.models.thoughts import before_json
@@ -173,10 +173,10 @@ def by_llm(
     batch_size: int, progress: Progress = _silent,
 ) -> RelevanceLabels:  # fmt: skip
     """Ask a causal language model about pairs of query and passage; passages are cut after `passage_tokens`."""
-    passages = generation.cut(tokenizer, [passage for _, passage in items], passage_tokens)
+    passages = generation.truncate(tokenizer, [passage for _, passage in items], passage_tokens)
     tails = [tail(query, passage) for (query, _), passage in zip(items, passages, strict=True)]
     sampling = generation.Sampling(max_new_tokens, batch_size, one_line=True)
-    written = generation.write(generation.Head(model, tokenizer, head()), tails, sampling, progress)
+    written = generation.write(generation.PromptPrefix(model, tokenizer, head()), tails, sampling, progress)
     return RelevanceLabels(
         [parse_judgement(one.text) for one in written],
         sum(one.prompt_tokens for one in written),

@@ -1,6 +1,6 @@
-"""Why a model folder cannot be used, whatever its weights say: code of its own, files, modules, tokenizer.
+"""Problems of a model folder apart from the values of its weights: code, files, modules, tokenizer.
 
-Each function looks at one side of a folder and yields what is wrong with it, with what to do.
+Each function checks one part of a folder and yields its problems, each with what to do.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from harness.models.tensors import tensors_of
 
 FIRST = ("Transformer", "StaticEmbedding")
 REST = ("Pooling", "Normalize", "Dense", "LayerNorm", "Dropout")
-"""Modules of a bi-encoder that every stage knows how to use."""
+"""Modules of a bi-encoder that all stages support."""
 PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 TOKENIZERS = (
     "tokenizer.json", "vocab.txt", "vocab.json", "*.model", "sentencepiece*", "spiece.model", "tokenizer.model",
@@ -23,16 +23,16 @@ RERESAVE = "load it once elsewhere and save it again: save_pretrained writes saf
 
 
 def refusals(files: ModelFolder, role: Role) -> list[Problem]:
-    """Return everything that keeps a folder from being used in a role; raises ConfigError for damaged files."""
+    """Return all problems that keep a folder from being used in a role; raises ConfigError for damaged files."""
     return [*code(files), *weights(files), *made_of(files, role), *tokens(files)]
 
 
 def code(files: ModelFolder) -> Iterator[Problem]:
-    """Code that comes with the model."""
-    where, hint = str(files.folder), "give a model whose architecture is part of transformers"
+    """Yield a problem if the model needs code that ships with it."""
+    where, hint = str(files.folder), "use a model whose architecture is part of transformers"
     for module in files.modules:
         if not module.written.startswith(OURS):
-            what = f"needs code that comes with it ({module.written}), which is never run here"
+            what = f"needs code that ships with it ({module.written}), which is never run"
             yield Problem(where, what, hint)
             return
     for config in (files.config, files.tokenizer_config):
@@ -40,12 +40,12 @@ def code(files: ModelFolder) -> Iterator[Problem]:
         if classes:
             names = classes.values() if isinstance(classes, Mapping) else classes
             first = next((str(name[0] if isinstance(name, list) else name) for name in names if name), "")
-            yield Problem(where, f"needs code that comes with it ({first}), which is never run here", hint)
+            yield Problem(where, f"needs code that ships with it ({first}), which is never run", hint)
             return
 
 
 def weights(files: ModelFolder) -> Iterator[Problem]:
-    """Weights that are not there, are no safetensors, or are no floats."""
+    """Yield problems of weights that are missing, not in safetensors, or quantized."""
     root, where = files.root, str(files.folder)
     if (root / "adapter_config.json").is_file():
         hint = "merge it (merge_and_unload) and save the whole model"
@@ -56,7 +56,7 @@ def weights(files: ModelFolder) -> Iterator[Problem]:
     if not tensors:
         others = sorted(path.name for path in root.glob("*.safetensors"))
         if others and not (root / "model.safetensors").is_file():
-            what = f"its weights are in {others[0]}, and model.safetensors is looked for"
+            what = f"its weights are in {others[0]}, not in model.safetensors"
             yield Problem(where, what, "rename the file, or save the model again")
         elif pickled:
             yield Problem(where, f"its weights are pickled ({pickled[0]}), which is never loaded", RERESAVE)
@@ -72,42 +72,44 @@ def weights(files: ModelFolder) -> Iterator[Problem]:
             what = f"the weights of its module {module.folder.name} are missing"
             yield Problem(where, what, "download or save the model again")
     quantized = files.config.get("quantization_config")
-    whole = [one for one in tensors.values() if one.dtype in DTYPES]
+    whole = [tensor for tensor in tensors.values() if tensor.dtype in DTYPES]
     if quantized or len(whole) * 2 < len(tensors):
         how = quantized.get("quant_method", "") if isinstance(quantized, Mapping) else ""
         what = f"its weights are quantized{f' ({how})' if how else ''}, which is not supported"
-        yield Problem(where, what, "give the model in bfloat16, float16 or float32")
+        yield Problem(where, what, "use the model in bfloat16, float16 or float32")
 
 
 def made_of(files: ModelFolder, role: Role) -> Iterator[Problem]:
-    """Modules and architectures that no stage knows."""
+    """Yield problems of modules and architectures that do not fit the role."""
     where = str(files.folder)
     names = [module.name for module in files.modules]
     if role == "bi-encoder":
         known = not names or (names[0] in FIRST and set(names[1:]) <= set(REST))
         if files.saved_as != "SentenceTransformer":
-            what = f"was saved as a {files.saved_as}, which is no bi-encoder"
-            yield Problem(where, what, "give a SentenceTransformer")
+            what = f"was saved as a {files.saved_as}, not as a bi-encoder"
+            yield Problem(where, what, "use a SentenceTransformer")
         elif not known:
-            what = f"is made of {', '.join(names)}, and no stage knows how to use that"
-            yield Problem(where, what, "give a transformer with pooling, or static embeddings")
+            what = f"is made of {', '.join(names)}, which is not supported"
+            yield Problem(where, what, "use a transformer with pooling, or static embeddings")
         elif not names and files.architecture.endswith("ForSequenceClassification"):
-            what = f"is a classifier or cross-encoder ({files.architecture}), no bi-encoder"
-            yield Problem(where, what, "give a bi-encoder, or take it as pipeline.reranker.model")
+            what = f"is a classifier or cross-encoder ({files.architecture}), not a bi-encoder"
+            yield Problem(where, what, "use a bi-encoder, or name this one as pipeline.reranker.model")
     elif names[:1] == ["StaticEmbedding"] or files.kind == "model2vec":
-        yield Problem(where, f"is made of static embeddings, no {role}", f"give a {role} of a transformer")
+        yield Problem(where, f"is made of static embeddings and is not a {role}", f"use a {role} that is a transformer")
         return
     elif role == "generator" and names:
-        yield Problem(where, "is a sentence-transformers model, which writes no text", "give a causal language model")
+        yield Problem(
+            where, "is a sentence-transformers model, which cannot generate text", "use a causal language model"
+        )
         return
     elif role == "cross-encoder" and files.saved_as == "CrossEncoder" and set(names) - {"Transformer"}:
-        what = f"is made of {', '.join(names)}, and only cross-encoders with a head of one score are known here"
-        yield Problem(where, what, "give another cross-encoder")
+        what = f"is made of {', '.join(names)}; only cross-encoders with a head of one score are supported"
+        yield Problem(where, what, "use another cross-encoder")
     elif role == "cross-encoder" and files.architecture.endswith("ForCausalLM"):
-        what = f"is a causal language model ({files.architecture}), no cross-encoder with a head"
-        yield Problem(where, what, "give a cross-encoder, or an encoder to tune")
+        what = f"is a causal language model ({files.architecture}), not a cross-encoder with a head"
+        yield Problem(where, what, "use a cross-encoder, or an encoder to tune")
     elif role == "cross-encoder" and files.root != files.folder:
-        what = f"keeps its transformer in {files.root.name}, where no cross-encoder looks for it"
+        what = f"keeps its transformer in {files.root.name}, where cross-encoders do not look"
         yield Problem(where, what, f"name the folder {files.root}")
     if names[:1] != ["StaticEmbedding"] and not files.kind:
         what = "has no config.json that names a model_type" if files.root == files.folder else (
@@ -117,7 +119,7 @@ def made_of(files: ModelFolder, role: Role) -> Iterator[Problem]:
 
 
 def tokens(files: ModelFolder) -> Iterator[Problem]:
-    """A tokenizer that is missing, or that numbers tokens beyond the table of embeddings."""
+    """Yield a problem if the tokenizer is missing, or has tokens beyond the embedding table."""
     where = str(files.folder)
     if not any(any(files.root.glob(pattern)) for pattern in TOKENIZERS):
         yield Problem(where, "has no tokenizer (tokenizer.json)", "save the tokenizer into the same folder")
@@ -132,5 +134,5 @@ def tokens(files: ModelFolder) -> Iterator[Problem]:
         model = vocabulary.get("model") if isinstance(vocabulary, Mapping) else None
         entries = model.get("vocab") if isinstance(model, Mapping) else None
         if isinstance(entries, dict | list) and len(entries) > rows:
-            what = f"its tokenizer knows {len(entries):,} tokens and its weights {rows:,}"
-            yield Problem(where, what, "give the tokenizer that the model was trained with")
+            what = f"its tokenizer has {len(entries):,} tokens and its embedding table {rows:,}"
+            yield Problem(where, what, "use the tokenizer that the model was trained with")

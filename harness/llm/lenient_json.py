@@ -1,13 +1,13 @@
-r"""JSON with small damage that has one reading, rewritten as JSON.
+r"""Rewrite JSON that has small damage with a single reading as valid JSON.
 
-What is mended: a backslash that begins no escape (as in LaTeX), raw line breaks and other control characters in a text,
-a comma before a closing bracket, comments, True, False and None, texts in single quotes, keys without quotes, numbers
-such as ``.5`` and ``+1``, spaces of other kinds. What has two readings, or none, is left as it is, and JSON's own rules
-refuse it: a quote inside of a text, a comma or a bracket that lacks, two values, NaN. No value is ever guessed.
+Repaired are: a backslash that begins no escape (as in LaTeX), raw line breaks and other control characters in a string,
+a comma before a closing bracket, comments, True, False and None, strings in single quotes, keys without quotes, numbers
+such as ``.5`` and ``+1``, and other kinds of spaces. Damage with two readings or none is left as it is, and JSON's own
+rules refuse it: a quote inside a string, a missing comma or bracket, two values, NaN. No value is ever guessed.
 
-In a text with a backslash that begins no escape the writer did not escape backslashes: there ``\b`` and ``\f`` before
-a letter are no backspace and no form feed, and ``\n``, ``\r`` and ``\t`` begin a command where one of LaTeX's stands.
-Everywhere else an escape is what JSON says it is.
+A text with a backslash that begins no escape was written without escaping backslashes. In it, ``\b`` and ``\f`` before
+a letter are no backspace and no form feed, and ``\n``, ``\r`` and ``\t`` begin a command where LaTeX has one. In all
+other texts an escape means what JSON says.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/|#[^\n]*", re.DOTALL)
 
 
 class Mended(NamedTuple):
-    """JSON, and where what it was made of ends."""
+    """Valid JSON, and the place in the original text where the value ends."""
 
     text: str
     end: int
@@ -43,12 +43,15 @@ class CutOff(ValueError):
 
 
 def mend(text: str, start: int) -> Mended | None:
-    """The object or list that begins at `start`, as JSON; None if it has no single reading. Raises CutOff."""
+    """Return the object or list that begins at `start` as valid JSON; None if it has no single reading.
+
+    Raises CutOff if the text ends before the value does.
+    """
     return _Reader(text, start).whole()
 
 
 class _Reader:
-    """Reads one value and writes it anew, token by token."""
+    """Reads one value and rewrites it token by token."""
 
     def __init__(self, text: str, start: int) -> None:
         self.text, self.at = text, start
@@ -88,9 +91,13 @@ class _Reader:
 
     def _without_last_comma(self) -> None:
         """A comma before a closing bracket separates nothing; one alone in brackets is no list."""
-        told = [number for number, token in enumerate(self.written) if token != " "]
-        if len(told) >= 2 and self.written[told[-1]] == "," and self.written[told[-2]] not in ("{", "[", ",", ":"):
-            self.written[told[-1]] = " "
+        places = [number for number, token in enumerate(self.written) if token != " "]
+        if (
+            len(places) >= 2
+            and self.written[places[-1]] == ","
+            and self.written[places[-2]] not in ("{", "[", ",", ":")
+        ):
+            self.written[places[-1]] = " "
 
     def _bare(self) -> bool:
         """A number, a literal, or a key without quotes."""
@@ -120,20 +127,20 @@ class _Reader:
         return self.open[-1:] == ["}"] and before in ("{", ",") and after is not None
 
     def _string(self, quote: str) -> bool:
-        made = ['"']
+        parts = ['"']
         self.at += 1
         while self.at < len(self.text):
             letter = self.text[self.at]
             if letter == quote:
                 self.at += 1
-                made.append('"')
-                self.written.append("".join(made))
+                parts.append('"')
+                self.written.append("".join(parts))
                 # A text in single quotes may hold apostrophes: it ends only where a text can end.
                 return quote == '"' or re.compile(r"\s*[,:\]}]").match(self.text, self.at) is not None
             if letter == "\\":
-                made.append(self._escape(quote))
+                parts.append(self._escape(quote))
             else:
-                made.append(_plain(letter))
+                parts.append(_plain(letter))
                 self.at += 1
         return True
 

@@ -1,4 +1,4 @@
-"""What is asked of a language model and what comes of it: the values, and the protocol of whoever answers."""
+"""Questions to a language model and their replies, and the protocol `Chat` of everything that answers."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ class Message(NamedTuple):
 class Ask:
     """One question.
 
-    With `form`, the answer must be JSON of this form. `max_tokens` and `temperature` default to those of the role.
-    Equal questions are asked once, unless `repeat` tells them apart.
+    With `schema`, the answer must be JSON that this pydantic model accepts. `max_tokens` and `temperature` default to
+    those of the role. Equal questions are asked once, unless `repeat` differs.
     """
 
     messages: tuple[Message, ...]
-    form: type[BaseModel] | None = None
+    schema: type[BaseModel] | None = None
     max_tokens: int | None = None
     temperature: float | None = None
     repeat: int = 0
 
 
 class Reply(NamedTuple):
-    """A checked text, and its `value` where a form was asked for; or the reason of the failure, and an empty text.
+    """A checked text with its `value` where a schema was given; or an empty text and the reason of the `failure`.
 
-    Tokens and dollars are those of every request that was made for it, failed ones and the repair included; `requests`
-    counts these, and is 0 if the answer was known already. `thought` was removed from the text; `cut` says that it was
-    cut at `max_tokens`, `mended` that its JSON had damage with one reading.
+    Tokens and dollars are those of all requests for it, failed ones and the repair included. `requests` counts them; it
+    is 0 if the answer came from the cache. `thought` was removed from the text. `cut` says that the answer ended at
+    `max_tokens`, `mended` that damage in its JSON was repaired.
     """
 
     text: str
@@ -52,9 +52,9 @@ class Reply(NamedTuple):
 
 
 class Spent(NamedTuple):
-    """What a chat has used: questions asked, of these failed and known already; requests made, tokens, dollars.
+    """What a chat has used: questions asked, of these failed and `known` from the cache; requests, tokens, dollars.
 
-    `mended` counts answers whose JSON had damage with one reading.
+    `mended` counts answers whose JSON was repaired.
     """
 
     asked: int = 0
@@ -67,7 +67,7 @@ class Spent(NamedTuple):
     mended: int = 0
 
     def plus(self, reply: Reply) -> Spent:
-        """With one more reply."""
+        """Return the sums with one more reply."""
         known = reply.requests == 0 and not reply.failure
         return Spent(
             self.asked + 1, self.failed + bool(reply.failure), self.known + known, self.requests + reply.requests,
@@ -79,8 +79,8 @@ class Spent(NamedTuple):
 class Chat(Protocol):
     """A language model in a role.
 
-    `stopped` is empty, or the one sentence why nothing more is asked: the endpoint is dead, refuses the key, or a
-    budget is spent. Questions that come later fail with it at once.
+    `stopped` is empty, or the sentence that says why nothing more is asked: the endpoint is dead, refuses the key, or a
+    budget is spent. Later questions fail with it at once.
     """
 
     name: str
@@ -92,8 +92,8 @@ class Chat(Protocol):
         ...
 
     def ask_all(self, asks: Sequence[Ask], progress: Progress) -> list[Reply]:
-        """Answer questions in their order, many at a time, and tell the progress.
+        """Answer questions, many at a time, and return the replies in the order of the questions.
 
-        Raises `harness.errors.LlmStopped` if `stopped`: what was answered until then is kept in the cache.
+        Raises `harness.errors.LlmStopped` if `stopped`; answers until then stay in the cache.
         """
         ...

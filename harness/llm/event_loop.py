@@ -1,7 +1,7 @@
-"""One event loop for the process, in a thread of its own, where all requests to endpoints are made.
+"""One event loop for the process, in a thread of its own, that makes all requests to endpoints.
 
-Whoever asks may have a loop or none. A client of HTTP belongs to the loop in which it was made, so all clients live in
-this one, and what is known of an endpoint is touched by one thread only. Knows nothing of what runs in it.
+Callers may have a loop or none. An HTTP client belongs to the loop in which it was created, so all clients live in this
+one, and one thread alone touches their state. Must not know what runs in it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class _Background:
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self.loop.run_forever, name="llm", daemon=True)
         self.thread.start()
-        # At the end of the process finalizers run from the last made to the first: clients are closed before this.
+        # At exit, finalizers run from the newest to the oldest: clients are closed before the loop stops.
         self.finalizer = weakref.finalize(self, _stop, self.loop, self.thread)
 
 
@@ -49,7 +49,7 @@ _of_parents: list[_Background] = []
 
 
 def _forget() -> None:
-    """Threads do not survive a fork: the child makes a loop of its own, and leaves alone what it shares."""
+    """Threads do not survive a fork: let the child create its own loop, and keep that of the parent untouched."""
     global _background, _lock
     if _background is not None:
         _background.finalizer.detach()
@@ -62,7 +62,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def submit(work: Coroutine[Any, Any, T]) -> Future[T]:
-    """Start a coroutine in the loop; its future may be waited for in any thread, or wrapped for any other loop."""
+    """Start a coroutine in the loop and return its future, for any thread, or wrapped for any other loop."""
     global _background
     with _lock:
         if _background is None:

@@ -1,6 +1,6 @@
-"""Whether a generator's prompts hold what they must, looked at before any work: by its tokenizer alone.
+"""Check the prompts of a generator before any work, by its tokenizer alone.
 
-Must not know suites: it is given a folder, an instruction and a switch.
+Must not know suites.
 """
 
 from __future__ import annotations
@@ -10,23 +10,23 @@ from pathlib import Path
 from typing import NamedTuple
 
 from harness.errors import ConfigError, Problem
-from harness.models.chats import PINNED, ChatTemplate, Facts
+from harness.models.chat_templates import PINNED, ChatTemplate, TemplateFacts
 from harness.models.loaders import quiet
 
 SHORT_FOR_A_THOUGHT = 512
-"""Tokens below which a model that thinks often ends before it answers."""
+"""New tokens below which a thinking model often ends before it answers."""
 
 
-class Prompting(NamedTuple):
-    """How a generator is prompted: its switch for thinking, and the most tokens that it may write."""
+class ThinkingSettings(NamedTuple):
+    """The switch for thinking of a generator and its limit of new tokens; `where` is the suite's section."""
 
     thinking: bool | None
     max_new_tokens: int
     where: str
 
 
-def look(folder: Path, instruction: str, thinking: bool | None) -> Facts:
-    """What is to be told of a model's chat template.
+def template_facts(folder: Path, instruction: str, thinking: bool | None) -> TemplateFacts:
+    """Return the properties of a model's chat template.
 
     Raises ConfigError if its tokenizer cannot be read, has no chat template, or one that loses the instruction.
     """
@@ -37,24 +37,24 @@ def look(folder: Path, instruction: str, thinking: bool | None) -> Facts:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:
         # Whatever is wrong with its files is told in the words of many libraries.
-        said = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         hint = "save the tokenizer beside the weights"
-        raise ConfigError(Problem("", f"its tokenizer cannot be read ({said})", hint)) from error
+        raise ConfigError(Problem("", f"its tokenizer cannot be read ({reason})", hint)) from error
     template = ChatTemplate(tokenizer, thinking)
     template.check(instruction)
     return template.facts()
 
 
-def placed(facts: Facts) -> str:
-    """Where prompts hold the instruction, of a template that `look` let pass."""
+def placement(facts: TemplateFacts) -> str:
+    """Return where prompts hold the instruction, for a template that `template_facts` accepted."""
     where = "in the user turn" if facts.system == "user" else "as its chat template writes a system turn"
     return f"its prompts hold the instruction, {where}"
 
 
-def told(facts: Facts, rule: Prompting) -> Iterator[str]:
-    """What a user should know of a template before a run, in sentences."""
+def template_remarks(facts: TemplateFacts, rule: ThinkingSettings) -> Iterator[str]:
+    """Yield sentences about a template that users should know before a run."""
     if facts.system == "user":
-        yield "its chat template takes no system turn: the instruction stands in the user turn, in every system alike"
+        yield "its chat template has no system turn: the instruction goes into the user turn, in every system alike"
     if facts.dated:
         yield f"its chat template writes today's date: prompts say {PINNED:%d %B %Y} instead, so that they never change"
     short = rule.max_new_tokens < SHORT_FOR_A_THOUGHT

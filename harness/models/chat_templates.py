@@ -1,8 +1,8 @@
-"""Conversations as a model's own chat template writes them: whole, the same in training and in serving.
+"""Render conversations with the chat template of a tokenizer, the same in training and in serving.
 
-A template is tried once with a conversation that holds marked texts. What it loses decides how conversations are given
-to it: a system turn that is refused or dropped is put before the first question instead, with a blank line between.
-Today's date is pinned, so that a prompt is the same every day. Must not know stages, datasets or endpoints.
+A template is tested once with a conversation of marker texts. If it refuses or drops the system turn, instructions are
+put before the first user turn instead, with a blank line between. Today's date is pinned, so that a prompt is the same
+every day. Must not know stages, datasets or endpoints.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from harness.models import thoughts
 Turn = tuple[Literal["system", "user", "assistant"], str]
 Shape = Literal["text", "parts"]
 PINNED = datetime(2024, 7, 26)
-"""What templates that ask for today's date are told; Llama 3 names this day itself where there is no clock."""
+"""The date for templates that ask for today's; Llama 3 names this day itself where there is no clock."""
 CLOCK = "strftime_now"
 SWITCHES: Mapping[str, tuple[Sequence[object], Sequence[object]]] = {
     "enable_thinking": ((False,), (True,)),
@@ -31,16 +31,16 @@ SWITCHES: Mapping[str, tuple[Sequence[object], Sequence[object]]] = {
     "reasoning_effort": (("low", "none"), ("medium", "high")),
     "thinking_budget": ((0,), (-1,)),
 }
-"""Variables by which templates switch thinking: what each may be for off and for on, the first that is taken."""
+"""Variables by which templates switch thinking: values for off and for on; the first accepted one is used."""
 _SYSTEM, _ASKED, _ANSWERED, _LAST = "S5ystem", "A5ked", "A5nswered", "L5ast"
 NO_TEMPLATE = Problem(
-    "", "has no chat template: a base model, not one that was taught to answer",
+    "", "has no chat template: it is a base model, not an instruct model",
     "name its instruct version, or put a chat_template.jinja beside its tokenizer",
 )  # fmt: skip
 
 
-class Facts(NamedTuple):
-    """What is worth telling of a template, and holds for every prompt.
+class TemplateFacts(NamedTuple):
+    """Properties of a template that hold for every prompt.
 
     `system` is ``native``, or ``user`` where instructions stand in the first user turn. `switch` is the variable that
     switches thinking, empty if there is none; `thinks` says that a prompt with the template's own default begins a
@@ -55,7 +55,7 @@ class Facts(NamedTuple):
 
 
 class ChatTemplate:
-    """The chat template of a tokenizer; `thinking` switches thoughts, None leaves them to the template.
+    """The chat template of a tokenizer; `thinking` switches thoughts on or off, None keeps the template's default.
 
     Where thinking is off and a prompt would still begin a thought, the thought is closed at once. Raises ConfigError if
     there is no template, or if it takes no question.
@@ -78,13 +78,13 @@ class ChatTemplate:
         self._header = self._missing_header()
 
     def prompt(self, turns: Sequence[Turn]) -> str:
-        """The text that the model continues with its answer to the last turn, which is a user's."""
+        """Return the prompt that the model continues with its answer to the last turn, a user's."""
         text = self._render(turns, generate=True) + self._header
-        begun = thoughts.begun_by(text) if self._thinking is False else ""
-        return f"{text.rstrip()}\n\n{thoughts.closing_of(begun)}\n\n" if begun else text
+        opening = thoughts.begun_by(text) if self._thinking is False else ""
+        return f"{text.rstrip()}\n\n{thoughts.closing_of(opening)}\n\n" if opening else text
 
     def completion(self, turns: Sequence[Turn], answer: str) -> str:
-        """What the model should write after the prompt of these turns: the answer, and what ends its turn.
+        """Return the text that the model should generate after the prompt: the answer, and the end of its turn.
 
         Where a template puts something between prompt and answer (a space, an empty thought), that comes first; a
         thought that the prompt began is closed.
@@ -92,9 +92,9 @@ class ChatTemplate:
         prompt = self.prompt(turns)
         whole = self._render([*turns, ("assistant", _ANSWERED)], generate=False)
         before, _, _ = whole.rpartition(_ANSWERED)
-        begun = thoughts.begun_by(prompt)
-        if begun:
-            between = f"\n{thoughts.closing_of(begun)}\n\n"
+        opening = thoughts.begun_by(prompt)
+        if opening:
+            between = f"\n{thoughts.closing_of(opening)}\n\n"
         else:
             # Some templates show the instruction only while the question is the last turn.
             between = before.removeprefix(prompt) if before.startswith(prompt) else self._between
@@ -102,42 +102,42 @@ class ChatTemplate:
 
     @cached_property
     def _between(self) -> str:
-        """What stands between a question's prompt and its answer where there is no instruction."""
+        """The text between the prompt of a question and its answer, without an instruction."""
         prompt = self.prompt([("user", _LAST)])
         before = self._render([("user", _LAST), ("assistant", _ANSWERED)], generate=False).rpartition(_ANSWERED)[0]
         return before.removeprefix(prompt) if before.startswith(prompt) else ""
 
     @cached_property
     def end_of_turn(self) -> str:
-        """What the template writes after an answer, up to the first token that ends the text."""
+        """The text after an answer, up to the first token that ends generation."""
         after = self.after_answer()
         places = [place + len(mark) for mark in map(self._string, self.ends) if (place := after.find(mark)) >= 0]
         return after[: min(places)] if places else str(self.tokenizer.eos_token or "")
 
     @cached_property
     def ends(self) -> set[int]:
-        """Tokens at which an answer is over: the tokenizer's own end, and what the template ends a turn with."""
+        """Ids of tokens that end an answer: that of the tokenizer, and those that end a turn in the template."""
         own = {self.tokenizer.eos_token_id} - {None}
         after = self.after_answer()
         return own | {token for token in self._specials() if after.lstrip().startswith(self._string(token))}
 
     def after_answer(self) -> str:
-        """What the template writes after the answer of a finished conversation."""
+        """Return the text that the template writes after the last answer of a conversation."""
         whole = self._render([("user", _LAST), ("assistant", _ANSWERED)], generate=False)
         return whole.rpartition(_ANSWERED)[2]
 
-    def facts(self) -> Facts:
-        """What is worth telling; see `Facts`."""
+    def facts(self) -> TemplateFacts:
+        """Return the properties of the template; see `TemplateFacts`."""
         default = ChatTemplate(self.tokenizer, None) if self._thinking is not None else self
         plain = default.prompt([("user", _LAST)])
         thinks = bool(thoughts.begun_by(plain)) or (
             bool(default.switch) and plain != ChatTemplate(self.tokenizer, False).prompt([("user", _LAST)])
         )
         closed = self._thinking is False and bool(thoughts.begun_by(self._render([("user", _LAST)], generate=True)))
-        return Facts("user" if self._folds else "native", self.dated, self.switch, thinks, closed)
+        return TemplateFacts("user" if self._folds else "native", self.dated, self.switch, thinks, closed)
 
     def check(self, instruction: str) -> None:
-        """Raise ConfigError if an instruction or a question is not in the prompts, or a prompt is never the same."""
+        """Raise ConfigError if prompts lose the instruction or the question, or differ from one call to the next."""
         turns: list[Turn] = [("system", instruction), ("user", _ASKED), ("assistant", _ANSWERED), ("user", _LAST)]
         wanted = [_squeezed(instruction), _LAST]
         for some in (turns, [turns[0], turns[3]]):
@@ -145,11 +145,11 @@ class ChatTemplate:
             lost = [part for part in wanted if part not in _squeezed(text)]
             if lost:
                 what = "the instruction" if lost[0] != _LAST else "the question"
-                said = f"the chat template leaves out {what}, or changes it"
-                raise ConfigError(Problem("", said, "correct the template beside the model's tokenizer"))
+                reason = f"the chat template leaves out {what}, or changes it"
+                raise ConfigError(Problem("", reason, "correct the template beside the model's tokenizer"))
             if text != self.prompt(some):
-                said = "the chat template writes another text each time, so no result could be repeated"
-                raise ConfigError(Problem("", said, "correct the template beside the model's tokenizer"))
+                reason = "the chat template renders another text each time, so results cannot be repeated"
+                raise ConfigError(Problem("", reason, "correct the template beside the model's tokenizer"))
 
     def _render(self, turns: Sequence[Turn], generate: bool, folds: bool | None = None, shape: Shape = "") -> str:  # type: ignore[assignment]
         shown = _folded(turns) if (self._folds if folds is None else folds) else turns
@@ -164,30 +164,30 @@ class ChatTemplate:
         )
 
     def _manner(self) -> tuple[bool, Shape]:
-        """Whether instructions go into the user's turn, and in what shape texts are given: the first that loses none.
+        """Return whether instructions go into the user turn, and the shape of texts: the first pair that loses no text.
 
         Tried with one question and with an example before it, as some templates treat the first turn alone.
         """
         short: list[Turn] = [("system", _SYSTEM), ("user", _LAST)]
         long: list[Turn] = [("system", _SYSTEM), ("user", _ASKED), ("assistant", _ANSWERED), ("user", _LAST)]
-        said = ""
+        reason = ""
         manners: tuple[tuple[bool, Shape], ...] = ((False, "text"), (True, "text"), (False, "parts"), (True, "parts"))
         for folds, shape in manners:
             try:
                 rendered = [(turns, self._render(turns, True, folds, shape)) for turns in (short, long)]
             except Exception as error:
                 # Templates are code: they raise what they like.
-                said = " ".join(str(error).split())
+                reason = " ".join(str(error).split())
                 continue
             if all(mark in text for turns, text in rendered for _, mark in turns):
                 return folds, shape
-        what = "the chat template takes no conversation of an instruction, a question, an answer and a question"
+        what = "the chat template cannot render a conversation of an instruction, a question, an answer and a question"
         raise ConfigError(
-            Problem("", f"{what} ({said or 'it leaves texts out'})", "correct the template beside the tokenizer")
+            Problem("", f"{what} ({reason or 'it leaves texts out'})", "correct the template beside the tokenizer")
         )
 
     def _setting(self, name: str, choices: Sequence[object]) -> object:
-        """The first value of a variable that the template takes; some refuse what others call by another name."""
+        """Return the first of several values of a variable that the template accepts."""
         for value in choices:
             try:
                 self.tokenizer.apply_chat_template(
@@ -199,7 +199,7 @@ class ChatTemplate:
         return choices[0]
 
     def _missing_header(self) -> str:
-        """What begins an answer where the template does not say so in a prompt; white space belongs to the answer."""
+        """Return the header of an answer where prompts lack it; empty if it is only white space."""
         turns: list[Turn] = [("user", _LAST)]
         prompt = self._render(turns, generate=True)
         if prompt != self._render(turns, generate=False):
@@ -211,14 +211,14 @@ class ChatTemplate:
 
     def _specials(self) -> list[int]:
         added = getattr(self.tokenizer, "added_tokens_decoder", {})
-        return [token for token, one in added.items() if getattr(one, "special", False)]
+        return [token for token, added_token in added.items() if getattr(added_token, "special", False)]
 
     def _string(self, token: int) -> str:
         return str(self.tokenizer.convert_ids_to_tokens(token))
 
 
 def pinned_clock() -> str:
-    """A macro that takes the place of the clock of templates, and knows one day only.
+    """Return a macro that replaces the clock of templates with one fixed day.
 
     transformers gives templates plain data alone, and no function in the place of its own.
     """
@@ -230,7 +230,7 @@ def pinned_clock() -> str:
 
 
 def _folded(turns: Sequence[Turn]) -> list[Turn]:
-    """Turns whose system text stands before the first user's, a blank line between."""
+    """Return the turns with the system text put before the first user text, a blank line between."""
     system = "\n\n".join(text for role, text in turns if role == "system")
     rest = [turn for turn in turns if turn[0] != "system"]
     if not system or not rest or rest[0][0] != "user":
@@ -239,28 +239,28 @@ def _folded(turns: Sequence[Turn]) -> list[Turn]:
 
 
 def template_text(tokenizer: Any) -> str:
-    """The text of a tokenizer's chat template, of several the one named ``default``.
+    """Return the chat template of a tokenizer; of several, the one named ``default``.
 
     Raises ConfigError if there is none, or none for plain chats.
     """
-    found = getattr(tokenizer, "chat_template", None) or _beside(getattr(tokenizer, "name_or_path", ""))
-    if isinstance(found, list):
-        found = {str(one["name"]): one["template"] for one in found}
-    if isinstance(found, dict):
-        chosen = found.get("default") or (next(iter(found.values())) if len(found) == 1 else None)
-        if chosen is None and found:
-            names = ", ".join(map(repr, sorted(found)))
+    template = getattr(tokenizer, "chat_template", None) or _beside(getattr(tokenizer, "name_or_path", ""))
+    if isinstance(template, list):
+        template = {str(entry["name"]): entry["template"] for entry in template}
+    if isinstance(template, dict):
+        chosen = template.get("default") or (next(iter(template.values())) if len(template) == 1 else None)
+        if chosen is None and template:
+            names = ", ".join(map(repr, sorted(template)))
             raise ConfigError(
                 Problem("", f"has chat templates {names} and none named 'default'", "name one of them so")
             )
-        found = chosen
-    if not found:
+        template = chosen
+    if not template:
         raise ConfigError(NO_TEMPLATE)
-    return str(found)
+    return str(template)
 
 
 def _beside(folder: str) -> str:
-    """The template that processors of several kinds of input keep in a file of their own."""
+    """Return the template that multimodal processors keep in a file of their own; empty if there is none."""
     path = Path(folder) / "chat_template.json"
     if not folder or not path.is_file():
         return ""
@@ -270,7 +270,7 @@ def _beside(folder: str) -> str:
 
 @lru_cache(maxsize=16)
 def variables_of(template: str) -> frozenset[str]:
-    """Names that a template takes from outside; none if it cannot be read as one."""
+    """Return the names of the variables of a template; none if it cannot be parsed."""
     from jinja2 import Environment, TemplateSyntaxError, meta
 
     environment = Environment(extensions=["jinja2.ext.loopcontrols"])

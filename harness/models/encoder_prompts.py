@@ -1,4 +1,4 @@
-"""What a bi-encoder wants before its texts: prompts by the names of its configuration, and what its card says of them.
+"""Which prompts a bi-encoder expects before its texts: by its configuration, its model card and its name.
 
 Reads configurations and cards; loads nothing.
 """
@@ -26,7 +26,7 @@ CARD_PROMPTS: tuple[tuple[str, str], ...] = (
     (r"""["'`]represent the (?:\w+ )?(?:question|query|document)""", "Represent the ...: "),
     (r"""["'`]instruct:""", "Instruct: ... Query: "),
 )
-"""How cards show that a model was trained with prompts: what is looked for, and what a reader is told."""
+"""Patterns in model cards of models that were trained with prompts, and the prompt to report."""
 
 FAMILIES: tuple[tuple[str, str], ...] = (
     (r"(?:^|[-_/])e5(?:[-_]|$)", "query: / passage: "),
@@ -34,43 +34,45 @@ FAMILIES: tuple[tuple[str, str], ...] = (
     (r"(?:^|[-_/])bge-(?:small|base|large)-en", "Represent this sentence for searching relevant passages: "),
     (r"(?:^|[-_/])instructor-(?:base|large|xl)", "Represent the ...: "),
 )
-"""Families of models that are known by their names, with the prompts that their authors ask for."""
+"""Families of models by their names, with the prompts that their authors ask for."""
 
 
-class Prompts(NamedTuple):
-    """What is put before every query and every document; empty for nothing."""
+class EncoderPrompts(NamedTuple):
+    """The texts that are put before every query and every document; empty for none."""
 
     query: str = ""
     document: str = ""
 
 
-class Configured(NamedTuple):
-    """The prompts of a configuration, and the names of others that mean neither a query nor a document."""
+class ConfiguredPrompts(NamedTuple):
+    """The prompts for queries and documents, and the names of prompts for other tasks."""
 
-    prompts: Prompts
+    prompts: EncoderPrompts
     others: tuple[str, ...] = ()
 
 
-def configured(config: Mapping[str, Any]) -> Configured:
+def configured_prompts(config: Mapping[str, Any]) -> ConfiguredPrompts:
     """Resolve the prompts of a ``config_sentence_transformers.json``.
 
     A name of a role that is given with an empty text means none. Where no name speaks of a role, the default prompt is
     taken, as the model's own `encode` does, unless it is the one of the other role. Raises ValueError for what is not
     a mapping of names to texts.
     """
-    given = config.get("prompts") or {}
-    if not isinstance(given, Mapping) or not all(isinstance(text, str | None) for text in given.values()):
-        raise ValueError("'prompts' is no mapping of names to texts")
+    prompts_by_name = config.get("prompts") or {}
+    if not isinstance(prompts_by_name, Mapping) or not all(
+        isinstance(text, str | None) for text in prompts_by_name.values()
+    ):
+        raise ValueError("'prompts' is not a mapping of names to texts")
     default = config.get("default_prompt_name")
-    if default is not None and default not in given:
+    if default is not None and default not in prompts_by_name:
         raise ValueError(f"'default_prompt_name' is {default!r}, and there is no prompt of that name")
-    texts = {_plain(name): text or "" for name, text in given.items()}
+    texts = {_plain(name): text or "" for name, text in prompts_by_name.items()}
     fallback = _plain(default) if default is not None else ""
     query = _of_role(texts, QUERY_NAMES, "" if fallback in DOCUMENT_NAMES else fallback)
     document = _of_role(texts, DOCUMENT_NAMES, "" if fallback in QUERY_NAMES else fallback)
     known = {*QUERY_NAMES, *DOCUMENT_NAMES, fallback}
-    others = tuple(name for name, text in given.items() if text and _plain(name) not in known)
-    return Configured(Prompts(query, document), others)
+    others = tuple(name for name, text in prompts_by_name.items() if text and _plain(name) not in known)
+    return ConfiguredPrompts(EncoderPrompts(query, document), others)
 
 
 def _plain(name: str) -> str:
@@ -81,8 +83,8 @@ def _of_role(texts: Mapping[str, str], names: tuple[str, ...], default: str) -> 
     return next((texts[name] for name in (*names, default) if name in texts), "")
 
 
-def wanted(card: str, name: str) -> str:
-    """Return in words where a model's card, or its name, asks for prompts; empty where neither does."""
+def wanted_prompts(card: str, name: str) -> str:
+    """Return a sentence if a model's card or name asks for prompts; empty if neither does."""
     for pattern, text in CARD_PROMPTS:
         if re.search(pattern, card, re.IGNORECASE):
             return f"its card shows texts that begin with {text!r}"
