@@ -14,7 +14,7 @@ from harness.statistics.shares import mean_of
 from harness.statistics.stats import Paired, compare
 from harness.values.insights import Curve, Point
 from harness.values.measures import Measure
-from harness.values.records import Qrels, Run
+from harness.values.records import Qrels, Run, ScoreColumn
 
 
 def depth_curve(
@@ -34,7 +34,7 @@ def depth_curve(
 
 
 def context_curve(
-    by_context: Mapping[int, Mapping[str, float | None]], groups: Mapping[str, str], measure: Measure, chosen: int
+    by_context: Mapping[int, ScoreColumn], groups: Mapping[str, str], measure: Measure, chosen: int
 ) -> Curve:
     """Mean of an answer measure at each number of passages shown: passages shown -> values by question.
 
@@ -67,7 +67,10 @@ def _gains(
 ) -> dict[int, dict[str, float | None]]:
     """The fields of the gain over `chosen`, by point."""
     others = [at for at in by_point if at != chosen] if chosen in by_point else []
-    pairs = [Paired(str(at), 0, measure, 0.0, by_point[at], by_point[chosen], groups) for at in others]
+    pairs = [
+        Paired(system=str(at), measure=measure, values=by_point[at], baseline=by_point[chosen], groups=groups)
+        for at in others
+    ]
     rows = compare("exploratory", pairs) if pairs else []
     return {
         at: {"gain": row.difference, "gain_low": row.low, "gain_high": row.high}

@@ -10,7 +10,7 @@ from harness.data.formats import read_run
 from harness.diagnosis import funnel, loss_curves
 from harness.diagnosis.oracle_gains import Substituted, oracle_gains
 from harness.planning.calls import UNTUNED
-from harness.planning.comparisons import ALPHA, RESAMPLES, values_of
+from harness.planning.comparisons import ALPHA, RESAMPLES
 from harness.planning.graph import Plan, SystemPlan
 from harness.planning.oracles import CONTEXT, DEEP
 from harness.scoring import Rule
@@ -20,12 +20,11 @@ from harness.store import FolderStore
 from harness.values.findings import Serving, Timing
 from harness.values.insights import Curve, Funnel, Oracle, OracleGain, PartTime
 from harness.values.measures import Measure
-from harness.values.records import Answer, Run, Score
+from harness.values.records import Answer, Run, Score, ScoreColumn, table_of
 
 IDEALS: tuple[Oracle, ...] = (
     "ideal-retriever", "ideal-reranker", "without-reranker", "oracle-context", "ideal-generator",
 )  # fmt: skip
-Values = Mapping[str, float | None]
 
 
 class Examined:
@@ -37,6 +36,7 @@ class Examined:
         self.part = dataset.splits[self.split]
         self.groups = {key: query.group for key, query in self.part.queries.items()}
         self.systems = {system.name: system for system in plan.systems}
+        self.tables = {label: table_of(own, self.split) for label, own in rows.items()}
         self.depth = min(self.suite.pipeline.depth, len(dataset.documents))
 
     @property
@@ -48,8 +48,8 @@ class Examined:
     def right(self) -> Measure:
         return Measure(self.suite.utility.right)
 
-    def values(self, name: str, measure: Measure) -> Values:
-        return values_of(self.rows.get(name, ()), str(measure), self.split)
+    def values(self, name: str, measure: Measure) -> ScoreColumn:
+        return self.tables[name].column(measure) if name in self.tables else {}
 
     def run_of(self, key: str | None) -> Run:
         place = self.store.get(key) if key else None
@@ -99,7 +99,7 @@ class Examined:
         limit = self.suite.failure_limit
         return oracle_gains(ideals, self.groups, failure_limit=limit, alpha=ALPHA, resamples=RESAMPLES)
 
-    def _of_retrieval(self, ideal: Oracle, values: Values, real: Values) -> Values:
+    def _of_retrieval(self, ideal: Oracle, values: ScoreColumn, real: ScoreColumn) -> ScoreColumn:
         """What retrieval can change: `oracle-context` shows unanswerable questions what no retriever would find."""
         if ideal != "oracle-context":
             return values

@@ -20,14 +20,14 @@ from harness.errors import ConfigError, Problem
 from harness.gates import reseeded
 from harness.gates.probe_gates import judge_probe
 from harness.results.baselines import Baseline, answers_elsewhere, what_differs
-from harness.results.score_tables import Key, Tables
+from harness.results.score_tables import Tables
 from harness.statistics import stats
 from harness.statistics.verdicts import BOUNDS, About, Gated, Gating, Standing, label_of
 from harness.suite.bounds import Gate, OnInconclusive
 from harness.values.findings import Comparison, Outcome, SystemInfo
 from harness.values.measures import Measure
+from harness.values.records import ScoreColumn, SystemKey
 
-Column = Mapping[str, float | None]
 BY_SEEDS = "one checkpoint is worse, and not surely by more than the margin, which another seed may be too"
 
 
@@ -163,7 +163,7 @@ class _Judging:
         """The share of alpha of a part of all comparisons."""
         return self.terms.alpha * len(part) / max(1, sum(not isinstance(item, Gated) for item in items))
 
-    def _accepted(self) -> dict[Key, SystemInfo]:
+    def _accepted(self) -> dict[SystemKey, SystemInfo]:
         return (
             {(one.info.name, one.info.seed): one.info for one in self.baseline.accepted.systems}
             if self.baseline
@@ -187,7 +187,7 @@ class _Judging:
                 yield from self._of_system(gate, name, now[name], before.get(name, {}))
 
     def _of_system(
-        self, gate: Gate, name: str, now: Mapping[int, Column], before: Mapping[int, Column]
+        self, gate: Gate, name: str, now: Mapping[int, ScoreColumn], before: Mapping[int, ScoreColumn]
     ) -> Iterator[Item]:
         unchanged = all(before.get(seed) == column for seed, column in now.items())
         populations = {frozenset(column) for column in (*now.values(), *before.values())}
@@ -203,7 +203,7 @@ class _Judging:
             for seed in before.keys() - now.keys():
                 yield self._blank(gate, name, (seed,), left_out, "accepted with this seed, which was not run")
 
-    def _of_seed(self, gate: Gate, name: str, seed: int, now: Column, before: Column | None) -> Item:
+    def _of_seed(self, gate: Gate, name: str, seed: int, now: ScoreColumn, before: ScoreColumn | None) -> Item:
         failed = sum(value is None for value in now.values())
         if failed == len(now):
             return self._blank(gate, name, (seed,), "failed", f"none of {len(now)} queries has a value")
@@ -215,17 +215,28 @@ class _Judging:
         about: About = "checkpoint" if self._trained(name) else "system"
         blank = self._blank(gate, name, (seed,), "inconclusive", about=about)
         measure, margin = _bound(gate)
-        table, same = self.tables[name, seed], self._same((name, seed), measure)
-        return _Single(blank, stats.Paired(name, seed, measure, margin, now, before, table.groups, same))
+        pair = stats.Paired(
+            system=name,
+            seed=seed,
+            measure=measure,
+            margin=margin,
+            values=now,
+            baseline=before,
+            groups=self.tables[name, seed].groups,
+            same=self._same((name, seed), measure),
+        )
+        return _Single(blank, pair)
 
-    def _same(self, key: Key, measure: Measure) -> bool:
+    def _same(self, key: SystemKey, measure: Measure) -> bool:
         """Whether a system is made as it was when it was accepted, and therefore puts out the same."""
         if not measure.is_rank and answers_elsewhere(self.outcome):
             return False
         before = self._accepted()[key]
         return any(before.identity == one.identity for one in self.outcome.systems if (one.name, one.seed) == key)
 
-    def _several(self, gate: Gate, name: str, now: Mapping[int, Column], before: Mapping[int, Column]) -> Item:
+    def _several(
+        self, gate: Gate, name: str, now: Mapping[int, ScoreColumn], before: Mapping[int, ScoreColumn]
+    ) -> Item:
         blank = self._blank(gate, name, tuple(sorted(now)), "inconclusive", about="recipe")
         measure, margin = _bound(gate)
         groups = self.tables[name, next(iter(now))].groups
@@ -251,9 +262,9 @@ def _bound(gate: Gate) -> tuple[Measure, float]:
     return gate.measure, gate.margin or 0.0
 
 
-def _columns(tables: Tables, measure: str) -> dict[str, dict[int, Column]]:
+def _columns(tables: Tables, measure: str) -> dict[str, dict[int, ScoreColumn]]:
     """Values of a measure by system and seed."""
-    found: dict[str, dict[int, Column]] = {}
+    found: dict[str, dict[int, ScoreColumn]] = {}
     for (name, seed), table in tables.items():
         if measure in table.values:
             found.setdefault(name, {})[seed] = table.values[measure]

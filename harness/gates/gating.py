@@ -19,12 +19,13 @@ from harness.gates.side_outputs import write_files as write_files
 from harness.report import figures, gates
 from harness.results import baselines, outcomes
 from harness.results.baselines import Accepted, Baseline, Damaged, accepted_system
-from harness.results.score_tables import Table, Tables, scores_in, tables_of
+from harness.results.score_tables import Tables, scores_in, tables_of
 from harness.statistics.verdicts import Gating
 from harness.suite.files import load_suite
 from harness.suite.spec import Suite
 from harness.values.findings import Outcome
 from harness.values.measures import Measure, parse
+from harness.values.records import ScoreTable, SystemKey
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -99,10 +100,10 @@ def _check_complete(found: Measured) -> None:
         raise Incomplete(problems)
 
 
-def _tables(found: Measured) -> dict[tuple[str, int], Table]:
+def _tables(found: Measured) -> dict[SystemKey, ScoreTable]:
     """A table for every system, also one that nothing was measured of."""
     keys = [(info.name, info.seed) for info in found.outcome.systems]
-    return {key: found.tables.get(key, Table({}, {})) for key in keys}
+    return {key: found.tables.get(key, ScoreTable({}, {})) for key in keys}
 
 
 def _accepted(found: Measured, reason: str) -> Accepted:

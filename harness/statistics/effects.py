@@ -17,14 +17,14 @@ from statistics import fmean
 from typing import Literal, NamedTuple
 
 from harness.statistics.alike import same_runs
-from harness.statistics.stats import DECIMALS, Paired, compare, verdict
+from harness.statistics.intervals import DECIMALS
+from harness.statistics.stats import Paired, compare, verdict
 from harness.values.findings import Comparison, Effect, Finding
 from harness.values.measures import Measure
+from harness.values.records import ScoreColumn
 
-Values = Mapping[str, float | None]
-"""A value for each query of a measure's population; None is a failure."""
-Cells = Mapping[frozenset[str], Sequence[Values]]
-"""Tuned parts -> the values of each seed (one for `untuned`)."""
+Cells = Mapping[frozenset[str], Sequence[ScoreColumn]]
+"""Tuned parts -> the scores of each seed (one for `untuned`)."""
 
 
 class _Contrast(NamedTuple):
@@ -120,8 +120,16 @@ class _Table:
              for query in self.queries}
             for sign in (1, -1)
         )  # fmt: skip
-        same, scale = same_runs(measure, contrast.parts), sum(weight for weight in weights.values() if weight > 0)
-        return Paired(" ".join(contrast.parts), 0, measure, margin, plus, minus, groups, same, scale)
+        return Paired(
+            system=" ".join(contrast.parts),
+            measure=measure,
+            margin=margin,
+            values=plus,
+            baseline=minus,
+            groups=groups,
+            same=same_runs(measure, contrast.parts),
+            scale=sum(weight for weight in weights.values() if weight > 0),
+        )
 
     def _name(self, cell: frozenset[str]) -> str:
         return "-".join(part for part in self.factors if part in cell) or "untuned"
@@ -137,7 +145,7 @@ class _Table:
         )
 
 
-def _over_seeds(seeds: Sequence[Values]) -> dict[str, float | None]:
+def _over_seeds(seeds: Sequence[ScoreColumn]) -> dict[str, float | None]:
     found: dict[str, float | None] = {}
     for query in set().union(*seeds):
         values = [by_query.get(query) for by_query in seeds]

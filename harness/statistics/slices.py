@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from statistics import fmean
 from typing import NamedTuple
 
@@ -81,7 +82,7 @@ def _within(pair: Paired, queries: set[str]) -> Paired:
     values, baseline = (
         {query: value for query, value in side.items() if query in queries} for side in (pair.values, pair.baseline)
     )
-    return pair._replace(values=values, baseline=baseline)
+    return replace(pair, values=values, baseline=baseline)
 
 
 def _begun(part: _Part) -> SliceGain:

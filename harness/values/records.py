@@ -1,8 +1,8 @@
-"""The small values that pass between modules, and come by the thousand. They hold data; they compute nothing."""
+"""Small values that pass between modules by the thousand: documents, queries, answers, scores, stage calls."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -11,8 +11,13 @@ Run = dict[str, list[tuple[str, float]]]
 Qrels = dict[str, dict[str, int]]
 """Judgements: query_id -> {doc_id: relevance}."""
 
+ScoreColumn = Mapping[str, float | None]
+"""Values of one measure by query, over the measure's population; None is a failure."""
+SystemKey = tuple[str, int]
+"""Name and seed of a system."""
+
 Progress = Callable[[int, int], None]
-"""Told how many units of how many are done."""
+"""Called with the number of units that are done and the number of all."""
 
 Status = Literal["ok", "failed", "not_applicable"]
 
@@ -87,6 +92,28 @@ class Score(NamedTuple):
     status: Status = "ok"
     reason: str = ""
     spread: float | None = None
+
+
+class ScoreTable(NamedTuple):
+    """Scores of one system on one split: a column for each measure, and the group of each query that any column has."""
+
+    values: Mapping[str, ScoreColumn]
+    groups: Mapping[str, str]
+
+    def column(self, measure: object) -> ScoreColumn:
+        """The values of a measure by query; empty if the system has none."""
+        return self.values.get(str(measure), {})
+
+
+def table_of(rows: Iterable[Score], split: str) -> ScoreTable:
+    """The rows of one system on one split as a table; queries that a measure does not apply to are left out."""
+    values: dict[str, dict[str, float | None]] = {}
+    groups: dict[str, str] = {}
+    for row in rows:
+        if row.split == split and row.status != "not_applicable":
+            values.setdefault(row.measure, {})[row.query_id] = row.value
+            groups[row.query_id] = row.group
+    return ScoreTable(values, groups)
 
 
 DEV_EVALUATION_SECONDS = "seconds of looks at dev"
