@@ -19,13 +19,13 @@ from harness.values.insights import (
     CurvePoint,
     Diagnosis,
     Funnel,
+    FunnelPlace,
     LearningCurve,
+    LossPoint,
     Oracle,
     OracleGain,
     PartTime,
-    Place,
     PlaceName,
-    Point,
     Population,
     Prediction,
     Sign,
@@ -73,10 +73,10 @@ ROOM: tuple[tuple[Oracle, str, bool, float, float, float, float], ...] = (
 # fmt: on
 
 
-def places(rows: Any, population: Population) -> tuple[Place, ...]:
+def places(rows: Any, population: Population) -> tuple[FunnelPlace, ...]:
     total = sum(row[1] for row in rows)
     return tuple(
-        Place(
+        FunnelPlace(
             name=name, population=population, count=count, share=count / total, low=low, high=high, examples=examples
         )
         for name, count, low, high, examples in rows
@@ -127,14 +127,14 @@ def curves() -> tuple[Curve, ...]:
             measure="recall",
             chosen=100,
             points=tuple(
-                Point(at=at, mean=mean, low=mean - 0.05, high=min(1.0, mean + 0.05), n=172) for at, mean in recall
+                LossPoint(at=at, mean=mean, low=mean - 0.05, high=min(1.0, mean + 0.05), n=172) for at, mean in recall
             ),
         ),
         Curve(
             kind="context",
             measure="exact_match",
             chosen=3,
-            points=tuple(Point(at=at, mean=mean, low=low, high=high, n=87) for at, mean, low, high in shown),
+            points=tuple(LossPoint(at=at, mean=mean, low=low, high=high, n=87) for at, mean, low, high in shown),
         ),
     )
 

@@ -19,7 +19,7 @@ from harness.results import baselines, damage, score_tables
 from harness.results.baselines import Baseline, Damaged, accepted_system, folder_for, read, what_differs, write
 from harness.results.score_tables import as_accepted, digest_of_table, read_table, scores_in, tables_of, text_of
 from harness.suite import builtin
-from harness.values.findings import Measured
+from harness.values.findings import MeasurementInputs
 from harness.values.records import Score, ScoreTable
 
 
@@ -523,7 +523,7 @@ def test_a_corpus_that_differs_is_named_with_its_size() -> None:
 
 def test_samples_and_settings_that_differ_are_named() -> None:
     settings = {"measure": "utility", "version": 1, "utility": {"wrong_cost": 0.5}}
-    found = differs("utility", measured={"utility": Measured(sample="x", settings=settings)})
+    found = differs("utility", measured={"utility": MeasurementInputs(sample="x", settings=settings)})
     assert found == (
         "the sample of questions that are answered, or what they are shown",
         "the setting utility (not set, now {'wrong_cost': 0.5})",

@@ -9,7 +9,7 @@ import outcomes
 import pytest
 
 from harness.diagnosis.predictions import advice_on, predict_outcome
-from harness.values.findings import Comparison, Outcome, Serving, SystemInfo, Timing
+from harness.values.findings import Comparison, Outcome, ServingCost, SystemInfo, Timing
 from harness.values.frozen import Verdict
 from harness.values.insights import Advice, Diagnosis, OracleGain, Prediction
 
@@ -162,7 +162,7 @@ def test_what_gained_over_a_limit_was_rightly_advised_against() -> None:
     assert said(dear, after("improved")) == "the advice held: it gained, and is over max_usd"
     assert said(seen(AGAINST, facts={"limit.usd": 0.4}), after("improved")) == "the advice was wrong: it gained"
     total = Timing(part="total", n=9, p50_ms=1, p95_ms=900)
-    slow = after("improved", info={"serving": Serving(parts=("x",), total=total)})
+    slow = after("improved", info={"serving": ServingCost(parts=("x",), total=total)})
     assert said(seen(AGAINST, facts={"limit.p95_ms": 800}), slow).endswith("is over max_p95_ms")
     assert said(seen(FIRST, facts={"limit.usd": 0.2}), after("improved")) == "the advice held"
 

@@ -44,7 +44,7 @@ from harness.report.terminal import print_section, render, render_diagnosis, ren
 from harness.report.view import view
 from harness.values.findings import Outcome
 from harness.values.frozen import Frozen
-from harness.values.insights import Diagnosis, Funnel, LearningCurve, Place, Prediction
+from harness.values.insights import Diagnosis, Funnel, FunnelPlace, LearningCurve, Prediction
 
 CASES: dict[str, Callable[[], Diagnosis]] = {
     "whole": built.diagnosis,
@@ -334,7 +334,7 @@ def test_the_steps_of_a_funnel_follow_each_other_and_add_up_to_the_whole(numbers
     total = sum(numbers)
     names = ("not in the pool", "not in the context", "in the context")
     places = tuple(
-        Place(name=name, population="answerable", count=number, share=number / total, low=0.0, high=1.0)
+        FunnelPlace(name=name, population="answerable", count=number, share=number / total, low=0.0, high=1.0)
         for name, number in zip(names, numbers, strict=True)
     )
     funnel = Funnel(kind="retrieval", system="untuned", rule="", depth=9, context=3, groups=4, places=places)
@@ -363,7 +363,9 @@ def test_right_answers_without_a_passage_are_told() -> None:
 
 
 def test_long_ids_are_cut() -> None:
-    place = Place(name="right", population="answerable", count=1, share=1.0, low=1.0, high=1.0, examples=("q" * 99,))
+    place = FunnelPlace(
+        name="right", population="answerable", count=1, share=1.0, low=1.0, high=1.0, examples=("q" * 99,)
+    )
     funnel = built.funnels()[1].model_copy(update={"places": (place,)})
     cells = loss.funnel(built.diagnosis(funnels=(funnel,))).tables[0].rows[0]
     assert cells[-1].text == "q" * loss.LONGEST_ID + "…"

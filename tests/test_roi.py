@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from harness.report import tradeoff
 from harness.report.view import view
-from harness.statistics.roi import Place, dominated_by, roi
+from harness.statistics.roi import CostPosition, dominated_by, roi
 from harness.statistics.stats import verdict
 from harness.suite.bounds import Prices
-from harness.values.findings import Comparison, Outcome, Serving, SystemInfo, Timing
+from harness.values.findings import Comparison, Outcome, ServingCost, SystemInfo, Timing
 from harness.values.gains import Roi
 
 FREE = Prices()
@@ -32,7 +32,7 @@ def system(
     }
     values: dict[str, Any] = {
         "name": name, "seed": 0, "role": "baseline", "identity": name, "build_dollars": dollars,
-        "serving": Serving(parts=(), dollars_per_1000=per_1000, **timings),
+        "serving": ServingCost(parts=(), dollars_per_1000=per_1000, **timings),
     }  # fmt: skip
     return SystemInfo(**values | changes)
 
@@ -235,12 +235,12 @@ def test_twice_the_one_time_cost_takes_twice_the_queries(
 
 places = st.dictionaries(
     st.sampled_from("abcdefgh"),
-    st.builds(Place, st.integers(-2, 2).map(float), st.tuples(*[st.integers(0, 2).map(float)] * 3)),
+    st.builds(CostPosition, st.integers(-2, 2).map(float), st.tuples(*[st.integers(0, 2).map(float)] * 3)),
 )
 
 
 @given(places)
-def test_front_and_dominated_are_complementary(found: dict[str, Place]) -> None:
+def test_front_and_dominated_are_complementary(found: dict[str, CostPosition]) -> None:
     beaten = dominated_by(found)
     assert beaten.keys() == found.keys()
     front = {name for name in found if not beaten[name]}

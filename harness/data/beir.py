@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from harness.data.folders import CORPUS, QUERIES, SPLITS, file_of, first_of, qrels_files, split_named
 from harness.data.formats import read_table
 from harness.data.judgements import add, read_judgements
-from harness.data.objects import Row, field_of, read_objects, text_of, typed
+from harness.data.objects import RawRow, field_of, read_objects, text_of, typed
 from harness.errors import Problem
 from harness.suite.sources import Reading
 from harness.values.records import Document, Qrels, Query, Reference
@@ -83,7 +83,7 @@ def _read_queries(path: Path, lines: Lines, problems: list[Problem], repairing: 
 
 
 def _first(
-    kind: str, row: Row, before: Any, now: Any, lines: Lines, problems: list[Problem], repairing: Repairing
+    kind: str, row: RawRow, before: Any, now: Any, lines: Lines, problems: list[Problem], repairing: Repairing
 ) -> bool:
     """Whether nothing of this id came before; the same again is counted, another is a problem."""
     at = lines.setdefault((kind, row.key), row.where)
@@ -184,7 +184,7 @@ def _references(path: Path, lines: Lines, problems: list[Problem], repairing: Re
     return references
 
 
-def _answer(answer: Any, row: Row, repairing: Repairing) -> Any:
+def _answer(answer: Any, row: RawRow, repairing: Repairing) -> Any:
     """A number as text; anything else as it is."""
     if isinstance(answer, int | float) and not isinstance(answer, bool) and math.isfinite(answer):
         repairing.note("number-text", row.where, f"the answer {answer!r}")
@@ -192,7 +192,7 @@ def _answer(answer: Any, row: Row, repairing: Repairing) -> Any:
     return answer
 
 
-def _answerable(row: Row, answered: bool, problems: list[Problem]) -> bool:
+def _answerable(row: RawRow, answered: bool, problems: list[Problem]) -> bool:
     """What the line says, or whether it has an answer where it does not say; a text says neither."""
     given = row.fields.get("answerable")
     if given is None or (isinstance(given, float) and math.isnan(given)):

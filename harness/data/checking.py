@@ -23,7 +23,7 @@ from harness.values.repairs import KINDS, Repairing
 MEND = "see that the files belong together, or raise dataset.repairs"
 
 
-class Checked(NamedTuple):
+class CheckedFolder(NamedTuple):
     """The parts, each of which names only queries that are there; and of how many lines so many were repaired.
 
     `absent` holds judged documents that are not in the corpus, `shares` (repairs, of how many) by the kind of repair.
@@ -37,7 +37,7 @@ class Checked(NamedTuple):
     shares: Mapping[str, tuple[int, int]]
 
 
-def check(raw: Raw, where: str, reading: Reading, problems: list[Problem], repairing: Repairing) -> Checked:
+def check(raw: Raw, where: str, reading: Reading, problems: list[Problem], repairing: Repairing) -> CheckedFolder:
     """Check documents, queries, judgements and answers against each other; where a file is missing, nothing is."""
     documents = {document.doc_id: document for document in raw.documents}
     queries = {query.query_id: query for query in raw.queries}
@@ -69,7 +69,7 @@ def check(raw: Raw, where: str, reading: Reading, problems: list[Problem], repai
         "absent-answer-query": (counts.get("absent-answer-query", 0), len(raw.references)),
         "absent-source": (counts.get("absent-source", 0), sum(map(_sources, raw.references.values()))),
     }
-    return Checked(documents, asked, qrels, references, absent, shares)
+    return CheckedFolder(documents, asked, qrels, references, absent, shares)
 
 
 def _sources(reference: Reference) -> int:
@@ -173,7 +173,7 @@ def _answered(
     return found
 
 
-def too_many(dataset: Dataset, checked: Checked, allowed: Repairs, split: str, where: str) -> Iterator[Problem]:
+def too_many(dataset: Dataset, checked: CheckedFolder, allowed: Repairs, split: str, where: str) -> Iterator[Problem]:
     """Yield a problem for every kind of repair that was needed more often than the suite allows."""
     if allowed.share == 0 or allowed.count == 0:
         for repair in dataset.repairs:
@@ -201,7 +201,7 @@ def too_many(dataset: Dataset, checked: Checked, allowed: Repairs, split: str, w
 
 
 def assembled(
-    raw: Raw, checked: Checked, name: str, where: str, grouping: Grouping | None, reading: Reading,
+    raw: Raw, checked: CheckedFolder, name: str, where: str, grouping: Grouping | None, reading: Reading,
     problems: list[Problem],
 ) -> Dataset:  # fmt: skip
     """Put the parts together and sort the queries into splits and groups."""
@@ -233,7 +233,7 @@ def assembled(
     return Dataset(name, documents, {part: split for part, split in splits.items() if split.queries}, source)
 
 
-def _group(query: Query, checked: Checked, grouping: Grouping, level: int) -> str:
+def _group(query: Query, checked: CheckedFolder, grouping: Grouping, level: int) -> str:
     """The group of a query: a metadata field, or what its documents' ids share; else the query itself."""
     if grouping.metadata is not None:
         return str(query.metadata.get(grouping.metadata, query.query_id))

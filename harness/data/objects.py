@@ -28,7 +28,7 @@ EXACT = 2.0**53
 """Whole numbers from here on are not exact as floats."""
 
 
-class Row(NamedTuple):
+class RawRow(NamedTuple):
     """An object with its id as text, and where it stands (``file:line``)."""
 
     key: str
@@ -36,7 +36,7 @@ class Row(NamedTuple):
     where: str
 
 
-def read_objects(path: Path, problems: list[Problem], repairing: Repairing) -> Iterator[Row]:
+def read_objects(path: Path, problems: list[Problem], repairing: Repairing) -> Iterator[RawRow]:
     """Yield the objects of a JSON Lines file that have an id; a line of a table is one too, see `_table`."""
     packed = path.name.removesuffix(".gz")
     rows = _table if packed.endswith(".tsv") else read_jsonl
@@ -44,7 +44,7 @@ def read_objects(path: Path, problems: list[Problem], repairing: Repairing) -> I
         where = f"{path}:{number}"
         key = _id_of(fields, where, problems, repairing)
         if key is not None:
-            yield Row(key, fields, where)
+            yield RawRow(key, fields, where)
 
 
 def _table(path: Path, problems: list[Problem], repairing: Repairing) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -117,7 +117,7 @@ def _said(value: Any) -> str:
     return "a list" if isinstance(value, list) else "an object"
 
 
-def text_of(row: Row, kind: str, problems: list[Problem], repairing: Repairing) -> str:
+def text_of(row: RawRow, kind: str, problems: list[Problem], repairing: Repairing) -> str:
     """The text of a document or a query, under whatever name it has; empty if there is none."""
     name = "text"
     if "text" not in row.fields:
@@ -132,7 +132,7 @@ def text_of(row: Row, kind: str, problems: list[Problem], repairing: Repairing) 
     return field_of(row, name, problems, repairing)
 
 
-def field_of(row: Row, name: str, problems: list[Problem], repairing: Repairing) -> str:
+def field_of(row: RawRow, name: str, problems: list[Problem], repairing: Repairing) -> str:
     """A field as text; empty if it is missing, null or NaN."""
     value = row.fields.get(name)
     if value is None or isinstance(value, str):
@@ -151,7 +151,7 @@ def field_of(row: Row, name: str, problems: list[Problem], repairing: Repairing)
     return ""
 
 
-def typed(row: Row, field: str, kind: type[list[Any]] | type[dict[str, Any]], problems: list[Problem]) -> Any:
+def typed(row: RawRow, field: str, kind: type[list[Any]] | type[dict[str, Any]], problems: list[Problem]) -> Any:
     """The value of a field that may be left out; one of another type is a problem."""
     value = row.fields.get(field)
     if value is None or (isinstance(value, float) and math.isnan(value)):

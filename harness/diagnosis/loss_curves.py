@@ -12,7 +12,7 @@ from typing import Literal
 from harness.scoring import score_run
 from harness.statistics.shares import mean_of
 from harness.statistics.stats import Paired, compare
-from harness.values.insights import Curve, Point
+from harness.values.insights import Curve, LossPoint
 from harness.values.measures import Measure
 from harness.values.records import Qrels, Run, ScoreColumn
 
@@ -92,11 +92,11 @@ def _round_numbers(end: int) -> Iterator[int]:
         power *= 10
 
 
-def _point(at: int, measure: Measure, values: Mapping[str, float], groups: Mapping[str, str]) -> Point:
+def _point(at: int, measure: Measure, values: Mapping[str, float], groups: Mapping[str, str]) -> LossPoint:
     # A suite may score below the range of a measure, as in `stats`; then its own extreme counts.
     lowest, highest = min(measure.kind.low, *values.values()), max(measure.kind.high, *values.values())
     found = mean_of(values, groups, lowest, highest)
     several = found.groups > 1
-    return Point(
+    return LossPoint(
         at=at, mean=found.value, low=found.low if several else None, high=found.high if several else None, n=found.n
     )

@@ -25,7 +25,7 @@ from harness.statistics import stats
 from harness.statistics.alike import same_runs
 from harness.statistics.ranks import RankInterval, ranks
 from harness.values.boards import Board, Past, Placed
-from harness.values.findings import Comparison, Outcome, Serving, SystemInfo
+from harness.values.findings import Comparison, Outcome, ServingCost, SystemInfo
 from harness.values.measures import parse
 from harness.values.records import ScoreColumn, SystemKey
 
@@ -241,7 +241,7 @@ def _placed(ranking: Ranking, measure: str, one: RankInterval) -> Placed:
     )
 
 
-def _p95(serving: Serving | None, measure: str) -> float | None:
+def _p95(serving: ServingCost | None, measure: str) -> float | None:
     """Latency of the parts that the measure judges."""
     timing = getattr(serving, "retrieval" if parse(measure).is_rank else "total", None)
     return timing.p95_ms if timing else None

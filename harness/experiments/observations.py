@@ -13,11 +13,11 @@ from harness.planning.calls import UNTUNED
 from harness.planning.comparisons import ALPHA, RESAMPLES
 from harness.planning.graph import Plan, SystemPlan
 from harness.planning.oracles import CONTEXT, DEEP
-from harness.scoring import Rule
+from harness.scoring import AbstentionRule
 from harness.stages.common import read_answers
 from harness.stages.retrieve import RUN_FILE
 from harness.store import FolderStore
-from harness.values.findings import Serving, Timing
+from harness.values.findings import ServingCost, Timing
 from harness.values.insights import Curve, Funnel, Oracle, OracleGain, PartTime
 from harness.values.measures import Measure
 from harness.values.records import Answer, Run, Score, ScoreColumn, table_of
@@ -81,7 +81,7 @@ class Examined:
         written = funnel.Written(
             self.answers_of(untuned), self.plan.given.references, self.values(UNTUNED, self.right), self.right,
             suite.utility.threshold, kept, {key: query.text for key, query in self.part.queries.items()},
-            Rule(suite.abstention_sentences, self.dataset.language),
+            AbstentionRule(suite.abstention_sentences, self.dataset.language),
         )  # fmt: skip
         yield funnel.answers(UNTUNED, lists, written, self.groups, count)
 
@@ -129,7 +129,7 @@ def _is_context(name: str) -> bool:
     return name.startswith(f"{CONTEXT}-")
 
 
-def part_times(serving: Serving | None, timings: Sequence[Timing]) -> tuple[PartTime, ...]:
+def part_times(serving: ServingCost | None, timings: Sequence[Timing]) -> tuple[PartTime, ...]:
     """The parts behind a system with their shares of the sum; nothing if any was not timed."""
     known = {timing.part: timing for timing in timings}
     parts = [known[name] for name in serving.parts if name in known] if serving else []

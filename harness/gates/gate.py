@@ -31,7 +31,7 @@ from harness.values.records import ScoreColumn, SystemKey
 BY_SEEDS = "one checkpoint is worse, and not surely by more than the margin, which another seed may be too"
 
 
-class Terms(NamedTuple):
+class GateTerms(NamedTuple):
     """By what rules it is judged."""
 
     on_inconclusive: OnInconclusive = "pass"
@@ -58,7 +58,7 @@ Item = Gated | _Single | _Several
 
 
 def judge(
-    gates: Sequence[Gate], outcome: Outcome, tables: Tables, baseline: Baseline | None, terms: Terms | None = None
+    gates: Sequence[Gate], outcome: Outcome, tables: Tables, baseline: Baseline | None, terms: GateTerms | None = None
 ) -> Gating:
     """Judge the scores of an outcome by gates, in the order of the gates.
 
@@ -66,7 +66,7 @@ def judge(
     rests on a measure that was not run: it must not pass because there was nothing to measure.
     """
     _check(gates, outcome, tables)
-    judging = _Judging(outcome, tables, baseline, terms or Terms())
+    judging = _Judging(outcome, tables, baseline, terms or GateTerms())
     by_gate: dict[str, list[Gated]] = {gate.name: [] for gate in gates}
     for advisory in (False, True):
         chosen = [gate for gate in gates if gate.measure and judging.advisory(gate) == advisory]
@@ -113,7 +113,7 @@ class _Judging:
     outcome: Outcome
     tables: Tables
     baseline: Baseline | None
-    terms: Terms
+    terms: GateTerms
 
     def advisory(self, gate: Gate) -> bool:
         """Whether a gate on a measure is only shown: it says so, or its measure rests on a judge not calibrated."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from harness.errors import ConfigError, NotComparable, Problem, nearest
-from harness.gates.run_files import PLAIN, QrelsFile, Rules, read_all, read_qrels_file, score
+from harness.gates.run_files import PLAIN, QrelsFile, RunRules, read_all, read_qrels_file, score
 from harness.gates.run_lines import read_run
 from harness.hashing import digest_of
 from harness.results import baselines, outcomes
@@ -110,7 +110,7 @@ class Judging(NamedTuple):
 
     qrels: Path
     measures: Sequence[Measure]
-    rules: Rules = PLAIN
+    rules: RunRules = PLAIN
     margin: float | None = None
 
 

@@ -22,7 +22,7 @@ DECIMALS = 9
 ROUNDING = 1e-5  # of scores and means, on which no cut and no bin must turn
 
 
-class Estimate(Frozen):
+class AgreementEstimate(Frozen):
     """A statistic with its 95 % interval; None where the data do not define it."""
 
     value: float | None = None
@@ -37,10 +37,10 @@ class Agreement(Frozen):
     Cohen's with quadratic weights on the steps of the people's scale; `kappa` is of the yes and no at the cut.
     """
 
-    spearman: Estimate = Estimate()
-    auroc: Estimate = Estimate()
-    weighted_kappa: Estimate = Estimate()
-    kappa: Estimate = Estimate()
+    spearman: AgreementEstimate = AgreementEstimate()
+    auroc: AgreementEstimate = AgreementEstimate()
+    weighted_kappa: AgreementEstimate = AgreementEstimate()
+    kappa: AgreementEstimate = AgreementEstimate()
 
 
 class Drawn(NamedTuple):
@@ -48,16 +48,16 @@ class Drawn(NamedTuple):
 
     values: Floats
 
-    def estimate(self) -> Estimate:
+    def estimate(self) -> AgreementEstimate:
         """The value of the data, with percentiles of the resamples that define one, if these are most of them."""
         value, resampled = float(self.values[0]), self.values[1:]
         defined = resampled[np.isfinite(resampled)]
         if not np.isfinite(value):
-            return Estimate()
+            return AgreementEstimate()
         if 2 * len(defined) <= len(resampled) or len(resampled) == 0:
-            return Estimate(value=value)
+            return AgreementEstimate(value=value)
         low, high = np.quantile(defined, (0.025, 0.975))
-        return Estimate(value=value, low=float(low), high=float(high))
+        return AgreementEstimate(value=value, low=float(low), high=float(high))
 
 
 def draw_clusters(clusters: Sequence[str], resamples: int, seed: int) -> Floats:

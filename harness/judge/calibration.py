@@ -17,8 +17,8 @@ import numpy as np
 from harness.judge.agreement import (
     ROUNDING,
     Agreement,
+    AgreementEstimate,
     Drawn,
-    Estimate,
     Floats,
     accepts,
     agreement,
@@ -27,8 +27,8 @@ from harness.judge.agreement import (
     draw_clusters,
     level,
 )
-from harness.judge.labels import Labelled
-from harness.scoring import AnswerSettings, Scored, Shown, score_answers
+from harness.judge.labels import LabelledAnswer
+from harness.scoring import AnswerSettings, QueryScore, ShownContext, score_answers
 from harness.values.frozen import Frozen
 from harness.values.measures import Measure, parse
 from harness.values.records import Answer, Progress, Reference
@@ -39,7 +39,7 @@ FEWEST_ROWS = 10
 """Of rows that people accepted, and of those they refused: with few, an AUROC of 1 is luck."""
 
 
-class Terms(NamedTuple):
+class CalibrationTerms(NamedTuple):
     """On what terms a judge is compared with people.
 
     `scale` holds the ends of the people's scale; `cut` is the share of it (0 to 1) from which on their mean accepts an
@@ -86,7 +86,7 @@ class Calibration(Frozen):
     bar: float
     agreement: Agreement
     ceiling: Agreement
-    failures_against: Estimate
+    failures_against: AgreementEstimate
     spread: float | None = None
     resamples: int
     seed: int
@@ -116,26 +116,26 @@ class Calibration(Frozen):
 
 
 def judge_rows(
-    rows: Sequence[Labelled],
+    rows: Sequence[LabelledAnswer],
     measure: Measure,
     settings: AnswerSettings,
     progress: Progress = lambda done, total: None,
-) -> dict[str, Scored]:
+) -> dict[str, QueryScore]:
     """Score rated answers as a system's answers are scored: row_id -> score.
 
     An answer that declines, and one without passages where the measure needs them, is `not_applicable`.
     """
     answers = {row.row_id: Answer(row.row_id, row.answer, 0, 0) for row in rows}
     references = {row.row_id: Reference(row.row_id, (row.reference,) if row.reference else ()) for row in rows}
-    shown = {row.row_id: Shown(row.question, row.passages) for row in rows}
+    shown = {row.row_id: ShownContext(row.question, row.passages) for row in rows}
     return score_answers(answers, references, [measure], settings, shown, progress)[measure]
 
 
 def calibrate(
-    rows: Sequence[Labelled],
-    scores: Mapping[str, Scored],
+    rows: Sequence[LabelledAnswer],
+    scores: Mapping[str, QueryScore],
     settings: Mapping[str, Any],
-    terms: Terms,
+    terms: CalibrationTerms,
     labels: str = "",
 ) -> Calibration:
     """Compare a judge's scores with what people said of the same answers.
@@ -182,7 +182,7 @@ def calibrate(
     return found.model_copy(update={"passed": not reason, "reason": reason})
 
 
-def _means(rows: Sequence[Labelled], terms: Terms) -> Floats:
+def _means(rows: Sequence[LabelledAnswer], terms: CalibrationTerms) -> Floats:
     return np.asarray([level(row.rescaled(terms.scale)) for row in rows], dtype=np.float64)
 
 
@@ -194,11 +194,11 @@ def _share(value: float | None, measure: Measure) -> float:
 
 
 def _failures_against(
-    rows: Sequence[Labelled], scores: Mapping[str, Scored], measure: Measure, terms: Terms
-) -> Estimate:
+    rows: Sequence[LabelledAnswer], scores: Mapping[str, QueryScore], measure: Measure, terms: CalibrationTerms
+) -> AgreementEstimate:
     """AUROC with every failed row given the worst score there is: under all others if accepted, else above them."""
     if not rows:
-        return Estimate()
+        return AgreementEstimate()
     accepted = accepts(_means(rows, terms), terms.cut)
     values = [scores[row.row_id].value for row in rows]
     worst = [

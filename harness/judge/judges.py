@@ -39,7 +39,7 @@ def settings_of(suite: Suite, root: Path, language: str | None = None) -> scorin
         locate(model),
         model_digest(model),
         language=language,
-        abstention=scoring.Rule(suite.abstention_sentences, language),
+        abstention=scoring.AbstentionRule(suite.abstention_sentences, language),
         level=suite.evaluate.relevance_level,
         exclude_own=suite.evaluate.exclude_own,
     )
@@ -47,7 +47,7 @@ def settings_of(suite: Suite, root: Path, language: str | None = None) -> scorin
     if judge is None:
         return settings
     identity = {**judge.identity, **({"digest": model_digest(judge.model)} if judge.in_process else {})}
-    judging = scoring.Judging(None, identity, judge.repeats, suite.rubric, at_once=judge.max_concurrency)
+    judging = scoring.JudgeSettings(None, identity, judge.repeats, suite.rubric, at_once=judge.max_concurrency)
     settings = settings._replace(judge=judging)
     known = frozenset(name for name in DECIDING if passed(root, Measure(name), settings, judge))
     return settings._replace(judge=judging._replace(calibrated=known))
@@ -75,7 +75,7 @@ def chat_of(suite: Suite, services: Services, converted: Path | None) -> Chat:
 
 def place_of(root: Path, measure: Measure, settings: scoring.AnswerSettings) -> Path:
     """Where the calibration of a judge for a measure is kept: what counts as declining is no part of the judge."""
-    plain = settings._replace(language=ENGLISH, abstention=scoring.Rule())
+    plain = settings._replace(language=ENGLISH, abstention=scoring.AbstentionRule())
     return root / FOLDER / f"{digest_of(scoring.measurement_settings(measure, plain))}.json"
 
 

@@ -18,7 +18,7 @@ from harness.errors import DataError, Problem
 from harness.values.measures import Measure
 
 
-class Labelled(NamedTuple):
+class LabelledAnswer(NamedTuple):
     """An answer that people rated; rows of one `turn` answer the same question. `ratings` are of one measure."""
 
     row_id: str
@@ -35,7 +35,7 @@ class Labelled(NamedTuple):
         return [(rating - scale[0]) / (scale[1] - scale[0]) for rating in self.ratings]
 
 
-def read_labels(path: Path, measure: Measure) -> tuple[Labelled, ...]:
+def read_labels(path: Path, measure: Measure) -> tuple[LabelledAnswer, ...]:
     """Read rated answers from a JSON Lines file: ``id, question, answer, context, history, ratings, model, reference``.
 
     `context` is a text or a list of passages, and may be empty; `history` (what was said before, a line each) becomes
@@ -43,7 +43,7 @@ def read_labels(path: Path, measure: Measure) -> tuple[Labelled, ...]:
     or its id without ``-<model>`` at the end. Raises DataError with every line that is wrong.
     """
     problems: list[Problem] = []
-    rows: dict[str, Labelled] = {}
+    rows: dict[str, LabelledAnswer] = {}
     for number, value in read_jsonl(path, problems):
         where = f"{path}:{number}"
         faults = list(_faults(value, measure))
@@ -87,10 +87,10 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _labelled(value: Mapping[str, Any], measure: Measure) -> Labelled:
+def _labelled(value: Mapping[str, Any], measure: Measure) -> LabelledAnswer:
     model, context, history = value.get("model") or "", value.get("context") or [], value.get("history") or []
     passages = [context] if isinstance(context, str) else context
-    return Labelled(
+    return LabelledAnswer(
         row_id=value["id"],
         turn=value.get("turn") or value["id"].removesuffix(f"-{model}" if model else ""),
         question="\n".join([*history, f"user: {value['question']}"]) if history else value["question"],
@@ -102,7 +102,7 @@ def _labelled(value: Mapping[str, Any], measure: Measure) -> Labelled:
     )
 
 
-def scale_of(rows: Sequence[Labelled]) -> tuple[float, float]:
+def scale_of(rows: Sequence[LabelledAnswer]) -> tuple[float, float]:
     """The least and the greatest rating that was given. Raises DataError if they are one."""
     ratings = [rating for row in rows for rating in row.ratings]
     low, high = min(ratings), max(ratings)
@@ -111,7 +111,7 @@ def scale_of(rows: Sequence[Labelled]) -> tuple[float, float]:
     return low, high
 
 
-def sample_rows(rows: Sequence[Labelled], size: int, seed: int) -> tuple[Labelled, ...]:
+def sample_rows(rows: Sequence[LabelledAnswer], size: int, seed: int) -> tuple[LabelledAnswer, ...]:
     """Draw rows so that each kind has its share: with a context or without, how people rated it, who answered.
 
     The rows are put in order of these, by chance among equals, and taken at equal steps; they come in file order.

@@ -11,7 +11,7 @@ from harness.report import amounts, figures, loss
 from harness.report.lede import Lede
 from harness.report.sections import Item, Section
 from harness.report.values import Cell, Column, Table, Tone, cells, left, sentences
-from harness.values.insights import Advice, CostEstimate, Diagnosis, Funnel, Place, Worth
+from harness.values.insights import Advice, CostEstimate, Diagnosis, Funnel, FunnelPlace, Worth
 
 WHERE = {
     "not in the pool": "in the first search",
@@ -62,7 +62,7 @@ def _all(number: int) -> str:
     return f"all {figures.count(number)} questions" if number != 1 else "the one question"
 
 
-def _counted(place: Place, funnel: Funnel, with_share: bool = False) -> str:
+def _counted(place: FunnelPlace, funnel: Funnel, with_share: bool = False) -> str:
     """``31 of 88 answerable questions (35 % [25, 46]) were answered wrongly ...``."""
     kind = "judged" if funnel.kind == "retrieval" else place.population
     whole = figures.count(funnel.total(place.population))

@@ -11,7 +11,7 @@ from typing import Any
 from harness.report import figures
 from harness.report.values import Cell, Column, Table, cells, left
 from harness.report.view import View, row_label
-from harness.values.findings import Abstention, LedgerRow, Resolved, SystemInfo
+from harness.values.findings import AbstentionCounts, LedgerRow, Resolved, SystemInfo
 
 KEY_SHOWN = 12
 
@@ -44,7 +44,7 @@ def abstention(view: View) -> Table | None:
     )
 
 
-def _abstention_row(view: View, row: Abstention) -> tuple[Cell, ...]:
+def _abstention_row(view: View, row: AbstentionCounts) -> tuple[Cell, ...]:
     table = (row.answerable_answered, row.answerable_abstained, row.unanswerable_answered, row.unanswerable_abstained)
     return cells(
         (

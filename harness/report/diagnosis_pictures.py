@@ -11,7 +11,7 @@ from harness.report import amounts, figures
 from harness.report.loss import STEPS, deciding, is_good, name_of, place_said, told_curves
 from harness.report.plots import Bar, Bars, Dot, Line, Plot
 from harness.values.findings import Outcome
-from harness.values.insights import Curve, Diagnosis, Funnel, OracleGain, Place, Population
+from harness.values.insights import Curve, Diagnosis, Funnel, FunnelPlace, OracleGain, Population
 
 TONES = {
     "not in the pool": "front", "not in the context": "front",
@@ -27,7 +27,7 @@ def funnel_pictures(diagnosis: Diagnosis, section: str = "funnel") -> tuple[Bars
     return tuple(_funnel(one, section) for one in found if one.places and all(map(_known, one.places)))
 
 
-def _known(place: Place) -> bool:
+def _known(place: FunnelPlace) -> bool:
     return figures.finite(place.share) is not None
 
 
@@ -49,7 +49,7 @@ def _heading(funnel: Funnel, population: Population) -> str:
     return figures.counted(funnel.total(population), f"{kind} question")
 
 
-def _steps(places: Sequence[Place], funnel: Funnel) -> Iterable[Bar]:
+def _steps(places: Sequence[FunnelPlace], funnel: Funnel) -> Iterable[Bar]:
     start = 0.0
     whole = figures.count(funnel.total(places[0].population))
     for place in places:

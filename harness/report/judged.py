@@ -9,7 +9,7 @@ from harness.report import figures
 from harness.report.tables import compared
 from harness.report.values import Column, Table, cells, left
 from harness.report.view import BASELINE, View
-from harness.values.findings import Paid
+from harness.values.findings import RolePayment
 
 
 def advisory(view: View) -> Table | None:
@@ -41,7 +41,7 @@ def paid(view: View) -> Table | None:
     rows = [cells(_paid(row)) for row in view.outcome.paid]
     if len(rows) > 1:
         whole = view.outcome.paid
-        total = Paid(
+        total = RolePayment(
             role="all", model="", requests=sum(row.requests for row in whole),
             prompt_tokens=sum(row.prompt_tokens for row in whole), new_tokens=sum(row.new_tokens for row in whole),
             dollars=sum(row.dollars for row in whole),
@@ -52,6 +52,6 @@ def paid(view: View) -> Table | None:
     return Table("Paid to endpoints", columns, tuple(rows), caption) if rows else None
 
 
-def _paid(row: Paid) -> tuple[str, ...]:
+def _paid(row: RolePayment) -> tuple[str, ...]:
     numbers = (figures.count(number) for number in (row.requests, row.prompt_tokens, row.new_tokens))
     return row.role, row.model or figures.NONE, *numbers, figures.dollars(row.dollars)

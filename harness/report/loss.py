@@ -11,7 +11,7 @@ from harness.report import amounts, figures
 from harness.report.hostile import cut
 from harness.report.sections import Section, present
 from harness.report.values import Cell, Column, Table, cells, left, sentences
-from harness.values.insights import Curve, Diagnosis, Funnel, OracleGain, Place, Population
+from harness.values.insights import Curve, Diagnosis, Funnel, FunnelPlace, OracleGain, Population
 
 GOOD = (("in the context", "answerable"), ("right", "answerable"), ("abstained", "unanswerable"))
 """The places where nothing is lost."""
@@ -27,19 +27,19 @@ CURVES = {"depth": "Recall of the pool against its depth", "context": "Answers a
 STEPS = {"depth": "depth", "context": "passages shown"}
 
 
-def is_good(place: Place) -> bool:
+def is_good(place: FunnelPlace) -> bool:
     """Whether a question that ends there is not lost."""
     return (place.name, place.population) in GOOD
 
 
-def name_of(place: Place) -> str:
+def name_of(place: FunnelPlace) -> str:
     """What a place is called where room is scarce."""
     if place.population == "unanswerable":
         return {"abstained": "abstained, rightly", "invented": "invented an answer"}.get(place.name, place.name)
     return place.name
 
 
-def _name_in_full(place: Place, funnel: Funnel) -> str:
+def _name_in_full(place: FunnelPlace, funnel: Funnel) -> str:
     """What a place is called in a table."""
     if place.population == "unanswerable":
         return name_of(place)
@@ -54,7 +54,7 @@ def _name_in_full(place: Place, funnel: Funnel) -> str:
     }.get(place.name, place.name)
 
 
-def place_said(place: Place, funnel: Funnel) -> str:
+def place_said(place: FunnelPlace, funnel: Funnel) -> str:
     """What a question in that place is, to follow a number of questions."""
     found = "with a relevant passage in the context"
     return {
@@ -114,7 +114,7 @@ def _populations(funnel: Funnel) -> str:
 _NAMES: tuple[Population, ...] = ("answerable", "unanswerable")
 
 
-def _place(place: Place, funnel: Funnel) -> tuple[Cell, ...]:
+def _place(place: FunnelPlace, funnel: Funnel) -> tuple[Cell, ...]:
     share = amounts.share(place.share, place.low, place.high)
     shown = ", ".join(cut(" ".join(one.split()), LONGEST_ID) for one in place.examples)
     return cells((_name_in_full(place, funnel), figures.count(place.count), share, shown or figures.NONE))

@@ -24,7 +24,7 @@ from harness.results import damage, replacing
 from harness.results.damage import HINT
 from harness.results.score_tables import Tables, digest_of_table, read_table, text_of
 from harness.suite import builtin
-from harness.values.findings import DatasetInfo, Measured, Outcome, Summary, SystemInfo
+from harness.values.findings import DatasetInfo, MeasurementInputs, Outcome, Summary, SystemInfo
 from harness.values.frozen import Frozen
 from harness.values.measures import parse
 from harness.values.records import ScoreTable
@@ -65,7 +65,7 @@ class Accepted(Frozen):
     dataset: DatasetInfo
     measures: tuple[str, ...]
     identities: dict[str, str]
-    measured: dict[str, Measured] = Field(default_factory=dict)
+    measured: dict[str, MeasurementInputs] = Field(default_factory=dict)
     systems: tuple[AcceptedSystem, ...]
     summaries: tuple[Summary, ...]
     margins: dict[str, float] = Field(default_factory=dict)

@@ -1,10 +1,9 @@
 """Scores by query as tables: out of an outcome's rows, and as text that diffs and reviews well.
 
 A table has one query a line and one measure a column, nine decimals at most. What is compared with it is rounded in the
-same way (`as_accepted`): equal scores differ by exactly 0, and the last bits that another processor computes are no change.
-That moves a bound of an interval by less than 1e-8, unless a group that differed by less than that no longer counts as
-one that differs. This module must not know suites, outcomes or
-statistics.
+same way (`as_accepted`): equal scores differ by exactly 0, and the last bits that another processor computes are no
+change. That moves a bound of an interval by less than 1e-8, unless a group that differed by less than that no longer
+counts as one that differs. This module must not know suites, outcomes or statistics.
 """
 
 from __future__ import annotations

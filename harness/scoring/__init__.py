@@ -11,7 +11,7 @@ from typing import Any
 
 from harness.errors import ConfigError, Problem
 from harness.scoring import answers as rules
-from harness.scoring.abstention import PLAIN, Rule, is_abstention
+from harness.scoring.abstention import PLAIN, AbstentionRule, is_abstention
 from harness.scoring.answers import abstention_table
 from harness.scoring.judged import judge_answers, judge_settings, requests_per_answer
 from harness.scoring.ragas_measures import RAGAS_MEASURES, Case, score_cases
@@ -20,11 +20,11 @@ from harness.scoring.values import (
     NO_ANSWER,
     NO_JUDGE,
     NO_REFERENCE,
+    AnsweredQuery,
     AnswerSettings,
-    Asked,
-    Judging,
-    Scored,
-    Shown,
+    JudgeSettings,
+    QueryScore,
+    ShownContext,
     asked_of,
     population_of,
     scored,
@@ -36,11 +36,11 @@ from harness.values.records import Answer, Progress, Reference
 
 __all__ = [
     "PLAIN",
+    "AbstentionRule",
     "AnswerSettings",
-    "Judging",
-    "Rule",
-    "Scored",
-    "Shown",
+    "JudgeSettings",
+    "QueryScore",
+    "ShownContext",
     "abstention_table",
     "asks_judge",
     "canonical_order",
@@ -67,9 +67,9 @@ def score_answers(
     references: Mapping[str, Reference],
     measures: Sequence[Measure],
     settings: AnswerSettings,
-    shown: Mapping[str, Shown] | None = None,
+    shown: Mapping[str, ShownContext] | None = None,
     progress: Progress = lambda done, total: None,
-) -> dict[Measure, dict[str, Scored]]:
+) -> dict[Measure, dict[str, QueryScore]]:
     """Score answers: measure -> query -> score, for every query of the measure's population, in the references' order.
 
     An abstention scores 0 in exact_match, key_match and token_f1; measures of similarity take it as the text it is; to
@@ -152,8 +152,8 @@ def _score_one(
     answers: Mapping[str, Answer],
     references: Mapping[str, Reference],
     settings: AnswerSettings,
-    scores: Mapping[Measure, Mapping[str, Scored]],
-) -> dict[str, Scored]:
+    scores: Mapping[Measure, Mapping[str, QueryScore]],
+) -> dict[str, QueryScore]:
     """One measure that no LLM judges, over its population; `scores` holds what decides for `utility`."""
     population = population_of(measure, references)
     asked = asked_of(answers, population)
@@ -164,10 +164,10 @@ def _score_one(
         found = {query_id: _utility(settings, one, right.get(query_id)) for query_id, one in asked.items()}
     else:
         found = {query_id: _by_rule(measure, one, settings) for query_id, one in asked.items()}
-    return {query_id: found.get(query_id, Scored(None, "failed", NO_ANSWER)) for query_id in population}
+    return {query_id: found.get(query_id, QueryScore(None, "failed", NO_ANSWER)) for query_id in population}
 
 
-def _by_ragas(measure: Measure, asked: Mapping[str, Asked], settings: AnswerSettings) -> dict[str, Scored]:
+def _by_ragas(measure: Measure, asked: Mapping[str, AnsweredQuery], settings: AnswerSettings) -> dict[str, QueryScore]:
     zeros = {
         query_id
         for query_id, one in asked.items()
@@ -177,10 +177,10 @@ def _by_ragas(measure: Measure, asked: Mapping[str, Asked], settings: AnswerSett
         query_id: Case(one.text, one.reference.answers) for query_id, one in asked.items() if query_id not in zeros
     }
     found = score_cases(measure, cases, settings.embedder, settings.language)
-    return {query_id: Scored(0.0) if query_id in zeros else scored(found[query_id]) for query_id in asked}
+    return {query_id: QueryScore(0.0) if query_id in zeros else scored(found[query_id]) for query_id in asked}
 
 
-def _utility(settings: AnswerSettings, one: Asked, right: Scored | None) -> Scored:
+def _utility(settings: AnswerSettings, one: AnsweredQuery, right: QueryScore | None) -> QueryScore:
     """Utility has a value wherever an answer was written, but where what decides of a real answer has failed.
 
     An answer that no passage was shown for is not right if the passages decide.
@@ -190,10 +190,10 @@ def _utility(settings: AnswerSettings, one: Asked, right: Scored | None) -> Scor
     if decided and right is not None and right.status == "failed":
         return right
     value = (right.value or 0.0) if right is not None else None
-    return Scored(rules.utility(rule, one.text, one.reference.answerable, value, abstention))
+    return QueryScore(rules.utility(rule, one.text, one.reference.answerable, value, abstention))
 
 
-def _by_rule(measure: Measure, one: Asked, settings: AnswerSettings) -> Scored:
+def _by_rule(measure: Measure, one: AnsweredQuery, settings: AnswerSettings) -> QueryScore:
     """The measures of `harness.scoring.answers`."""
     pattern = settings.answer_format.pattern if settings.answer_format else ""
     abstention, language = settings.abstention, settings.language
@@ -204,10 +204,10 @@ def _by_rule(measure: Measure, one: Asked, settings: AnswerSettings) -> Scored:
         "token_f1": lambda: max(rules.token_f1(one.text, wanted, language) for wanted in one.reference.answers),
     }
     if measure.population == "answerable" and not one.reference.answers:
-        return Scored(None, "failed", NO_REFERENCE)
+        return QueryScore(None, "failed", NO_REFERENCE)
     if measure.name in ZERO_IF_ABSTAINED and is_abstention(one.text, abstention):
-        return Scored(0.0)
+        return QueryScore(0.0)
     try:
-        return Scored(by_name[measure.name]())
+        return QueryScore(by_name[measure.name]())
     except ValueError as error:
-        return Scored(None, "failed", str(error))
+        return QueryScore(None, "failed", str(error))

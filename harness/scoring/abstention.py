@@ -20,7 +20,7 @@ PHRASES_VERSION = 1
 """Raise it when a phrase of another language changes."""
 
 
-class Rule(NamedTuple):
+class AbstentionRule(NamedTuple):
     """What counts as an abstention beside the English reading.
 
     `sentences` are the suite's own; clear refusals in other languages count where `language` is not English.
@@ -32,7 +32,7 @@ class Rule(NamedTuple):
     @property
     def identity(self) -> Any:
         """What of the rule decides scores; the number alone where nothing is added to it."""
-        if self == Rule():
+        if self == AbstentionRule():
             return RULE_VERSION
         found: dict[str, Any] = {"version": RULE_VERSION}
         if self.sentences:
@@ -42,7 +42,7 @@ class Rule(NamedTuple):
         return found
 
 
-PLAIN = Rule()
+PLAIN = AbstentionRule()
 """The English reading alone."""
 
 _WORDS = r"(?:passages?|excerpts?|snippets?)"
@@ -140,7 +140,7 @@ _ABSTAINS = tuple(
 )
 
 
-def is_abstention(text: str, rule: Rule = PLAIN) -> bool:
+def is_abstention(text: str, rule: AbstentionRule = PLAIN) -> bool:
     """Say whether a text declines to answer: leniently in English, and by what the rule adds."""
     return _by_sentence(text, rule.sentences) or declines(text, rule.language) or _in_english(text)
 

@@ -9,10 +9,10 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-from harness.scoring.abstention import PLAIN, Rule, is_abstention
+from harness.scoring.abstention import PLAIN, AbstentionRule, is_abstention
 from harness.suite.spec import Utility
 from harness.text import ENGLISH, text_of
-from harness.values.findings import Abstention
+from harness.values.findings import AbstentionCounts
 from harness.values.records import Answer, Reference
 
 
@@ -51,17 +51,19 @@ def key_match(pattern: str, answer: str, references: Iterable[str]) -> float:
     return float(find_key(pattern, answer) in wanted)
 
 
-def has_format(pattern: str, answer: str, abstention: Rule = PLAIN) -> float:
+def has_format(pattern: str, answer: str, abstention: AbstentionRule = PLAIN) -> float:
     """1 if the whole answer, but for white space around it, matches the pattern, or if it is an abstention."""
     return float(re.fullmatch(pattern, answer.strip()) is not None or is_abstention(answer, abstention))
 
 
-def abstains_rightly(answer: str, answerable: bool, abstention: Rule = PLAIN) -> float:
+def abstains_rightly(answer: str, answerable: bool, abstention: AbstentionRule = PLAIN) -> float:
     """1 if the answer abstained exactly where the question has no answer."""
     return float(is_abstention(answer, abstention) != answerable)
 
 
-def utility(rule: Utility, answer: str, answerable: bool, right: float | None, abstention: Rule = PLAIN) -> float:
+def utility(
+    rule: Utility, answer: str, answerable: bool, right: float | None, abstention: AbstentionRule = PLAIN
+) -> float:
     """What an answer is worth. `right` is the value of the measure that decides; needed only for real answers."""
     if is_abstention(answer, abstention):
         return 0.0 if answerable else 1.0
@@ -74,15 +76,15 @@ def utility(rule: Utility, answer: str, answerable: bool, right: float | None, a
 
 def abstention_table(
     system: str, seed: int, answers: Mapping[str, Answer], references: Mapping[str, Reference],
-    abstention: Rule = PLAIN,
-) -> Abstention:  # fmt: skip
+    abstention: AbstentionRule = PLAIN,
+) -> AbstentionCounts:  # fmt: skip
     """Count answers by (answerable, abstained). Questions without an answer on file are failures and not counted."""
     cells = Counter(
         (reference.answerable, is_abstention(answers[query_id].text, abstention))
         for query_id, reference in references.items()
         if query_id in answers
     )
-    return Abstention(
+    return AbstentionCounts(
         system=system,
         seed=seed,
         answerable_answered=cells[True, False],

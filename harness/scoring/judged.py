@@ -15,7 +15,7 @@ from statistics import fmean, stdev
 from typing import Any, NamedTuple
 
 from harness.llm.asking import Chat
-from harness.scoring.abstention import Rule, is_abstention
+from harness.scoring.abstention import AbstentionRule, is_abstention
 from harness.scoring.ragas_judge import (
     DRAWS,
     JudgeLlm,
@@ -32,11 +32,11 @@ from harness.scoring.values import (
     NO_ANSWER,
     NO_PASSAGES,
     NO_REFERENCE,
+    AnsweredQuery,
     AnswerSettings,
-    Asked,
-    Judging,
-    Scored,
-    Shown,
+    JudgeSettings,
+    QueryScore,
+    ShownContext,
     asked_of,
     population_of,
     scored,
@@ -68,7 +68,7 @@ class JudgedCase(NamedTuple):
     passages: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, one: Asked, shown: Shown) -> JudgedCase:
+    def of(cls, one: AnsweredQuery, shown: ShownContext) -> JudgedCase:
         """With the first reference answer: the best over all of them would cost a multiple."""
         return cls(shown.question, one.text, next(iter(one.reference.answers), ""), shown.passages)
 
@@ -87,9 +87,9 @@ def judge_answers(
     answers: Mapping[str, Answer],
     references: Mapping[str, Reference],
     settings: AnswerSettings,
-    shown: Mapping[str, Shown],
+    shown: Mapping[str, ShownContext],
     progress: Progress,
-) -> dict[Measure, dict[str, Scored]]:
+) -> dict[Measure, dict[str, QueryScore]]:
     """Score all measures that an LLM judges together, so that as many answers are under way as the judge may be asked.
 
     An abstention is no answer to judge, nor is anything judged by passages where none was shown: `not_applicable`.
@@ -98,7 +98,7 @@ def judge_answers(
     chat = judging.chat if judging is not None else None
     if not measures or judging is None or chat is None:
         return {}
-    scores: dict[Measure, dict[str, Scored]] = {}
+    scores: dict[Measure, dict[str, QueryScore]] = {}
     cases: dict[Measure, dict[str, JudgedCase]] = {}
     for measure in measures:
         population = population_of(measure, references)
@@ -110,7 +110,7 @@ def judge_answers(
             for query_id, one in asked.items()
             if (score := _closed(measure, one, shown[query_id], settings.abstention))
         }
-        scores[measure] = dict.fromkeys(population, Scored(None, "failed", NO_ANSWER)) | closed
+        scores[measure] = dict.fromkeys(population, QueryScore(None, "failed", NO_ANSWER)) | closed
         cases[measure] = {
             query_id: JudgedCase.of(one, shown[query_id]) for query_id, one in asked.items() if query_id not in closed
         }
@@ -119,15 +119,15 @@ def judge_answers(
     return scores
 
 
-def _closed(measure: Measure, one: Asked, shown: Shown, abstention: Rule) -> Scored | None:
+def _closed(measure: Measure, one: AnsweredQuery, shown: ShownContext, abstention: AbstentionRule) -> QueryScore | None:
     """Why there is nothing to ask a judge, if so."""
     needs = NEEDS[measure.name]
     if "answer" in needs and is_abstention(one.text, abstention):
-        return Scored(None, "not_applicable", ABSTAINED)
+        return QueryScore(None, "not_applicable", ABSTAINED)
     if "passages" in needs and not any(passage.strip() for passage in shown.passages):
-        return Scored(None, "not_applicable", NO_PASSAGES)
+        return QueryScore(None, "not_applicable", NO_PASSAGES)
     if "reference" in needs and not one.reference.answers:
-        return Scored(None, "failed", NO_REFERENCE)
+        return QueryScore(None, "failed", NO_REFERENCE)
     return None
 
 
@@ -146,7 +146,7 @@ def judge_settings(measure: Measure, settings: AnswerSettings) -> dict[str, Any]
 
 def judge_cases(
     cases: Mapping[Measure, Mapping[str, JudgedCase]],
-    judging: Judging,
+    judging: JudgeSettings,
     chat: Chat,
     embedder: Path | None,
     progress: Progress,

@@ -83,7 +83,9 @@ class RubricVerdict(BaseModel):
     score: Annotated[float, Field(ge=0, le=1)]
 
 
-class Judged(NamedTuple):
+class RubricScore(NamedTuple):
+    """The value of a judgement, as a ragas metric returns it."""
+
     value: float
 
 
@@ -97,9 +99,9 @@ class Rubric:
     def __init__(self, llm: JudgeLlm, rubric: str) -> None:
         self.llm, self.rubric = llm, rubric
 
-    async def ascore(self, user_input: str, response: str) -> Judged:
+    async def ascore(self, user_input: str, response: str) -> RubricScore:
         prompt = templates.fill(templates.load("rubric"), rubric=self.rubric, question=user_input, answer=response)
-        return Judged((await self.llm.agenerate(prompt, RubricVerdict)).score)
+        return RubricScore((await self.llm.agenerate(prompt, RubricVerdict)).score)
 
 
 class OneByOne:

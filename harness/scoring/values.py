@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from harness.llm.asking import Chat
-from harness.scoring.abstention import Rule
+from harness.scoring.abstention import AbstentionRule
 from harness.scoring.ragas_measures import Found
 from harness.suite.spec import AnswerFormat, Utility
 from harness.text import ENGLISH
@@ -24,7 +24,7 @@ ABSTAINED = "abstained"
 NO_PASSAGES = "no passages were shown"
 
 
-class Scored(NamedTuple):
+class QueryScore(NamedTuple):
     """A score before it has a system: the value, or the reason why there is none.
 
     `spread` is the standard deviation over the repeats of a judgement; None if it was judged once, or not at all.
@@ -36,14 +36,14 @@ class Scored(NamedTuple):
     spread: float | None = None
 
 
-class Shown(NamedTuple):
+class ShownContext(NamedTuple):
     """What a judge must see beside an answer: the question, and the passages that the generator was shown, in order."""
 
     question: str
     passages: tuple[str, ...] = ()
 
 
-class Judging(NamedTuple):
+class JudgeSettings(NamedTuple):
     """Who judges, and how.
 
     `identity` is what of the judge can change a judgement, `repeats` how often each answer is judged, `calibrated`
@@ -72,14 +72,14 @@ class AnswerSettings(NamedTuple):
     answer_format: AnswerFormat | None
     embedder: Path | None
     embedder_digest: str
-    judge: Judging | None = None
+    judge: JudgeSettings | None = None
     language: str = ENGLISH
-    abstention: Rule = Rule()
+    abstention: AbstentionRule = AbstentionRule()
     level: int = 1
     exclude_own: bool = False
 
 
-class Asked(NamedTuple):
+class AnsweredQuery(NamedTuple):
     """One answered question."""
 
     text: str
@@ -95,15 +95,19 @@ def population_of(measure: Measure, references: Mapping[str, Reference]) -> dict
     }
 
 
-def asked_of(answers: Mapping[str, Answer], population: Mapping[str, Reference]) -> dict[str, Asked]:
+def asked_of(answers: Mapping[str, Answer], population: Mapping[str, Reference]) -> dict[str, AnsweredQuery]:
     """Those of them that were answered."""
     return {
-        query_id: Asked(answers[query_id].text, reference)
+        query_id: AnsweredQuery(answers[query_id].text, reference)
         for query_id, reference in population.items()
         if query_id in answers
     }
 
 
-def scored(found: Found) -> Scored:
+def scored(found: Found) -> QueryScore:
     """What was found, as a score."""
-    return Scored(found.value, spread=found.spread) if found.value is not None else Scored(None, "failed", found.reason)
+    return (
+        QueryScore(found.value, spread=found.spread)
+        if found.value is not None
+        else QueryScore(None, "failed", found.reason)
+    )

@@ -76,7 +76,7 @@ class GroupSums(NamedTuple):
         return math.sqrt(widened_variance(self.standard_error**2, self.totals, self.sizes, self.span))
 
 
-class Estimate(NamedTuple):
+class FlipEstimate(NamedTuple):
     """A simultaneous interval with its p value and minimum detectable effect, or the reason why there is none."""
 
     low: float = -math.inf
@@ -96,7 +96,7 @@ def too_few_groups(n_groups: int, alpha: float) -> str:
     return f"too few groups for an interval: {n_groups} of {fewest_groups(alpha)}"
 
 
-def estimates(rows: Sequence[GroupSums | None], alpha: float, resamples: int, seed: int) -> list[Estimate]:
+def estimates(rows: Sequence[GroupSums | None], alpha: float, resamples: int, seed: int) -> list[FlipEstimate]:
     """Return an estimate for each row; None is a comparison that is not made.
 
     Only rows that need flips are in the family: the others cost them no power.
@@ -107,18 +107,18 @@ def estimates(rows: Sequence[GroupSums | None], alpha: float, resamples: int, se
     return [next(flipped) if estimate is None else estimate for estimate in estimates]
 
 
-def _without_flips(row: GroupSums | None, alpha: float) -> Estimate | None:
+def _without_flips(row: GroupSums | None, alpha: float) -> FlipEstimate | None:
     """The estimate for a row that is known not to differ or can never be significant; None where flips are needed."""
     if row is None:
-        return Estimate()
+        return FlipEstimate()
     if row.same:
-        return Estimate(0.0, 0.0, 1.0, None, "it puts out the same as the baseline")
+        return FlipEstimate(0.0, 0.0, 1.0, None, "it puts out the same as the baseline")
     if 2.0 ** (1 - row.n_groups) > alpha:  # the smallest p value there is: all groups agree
-        return Estimate(reason=too_few_groups(row.n_groups, alpha))
+        return FlipEstimate(reason=too_few_groups(row.n_groups, alpha))
     return None
 
 
-def _by_flips(rows: Sequence[GroupSums], alpha: float, resamples: int, seed: int) -> Iterator[Estimate]:
+def _by_flips(rows: Sequence[GroupSums], alpha: float, resamples: int, seed: int) -> Iterator[FlipEstimate]:
     stacked = (
         np.stack(columns, axis=1)
         for columns in zip(*((row.totals, row.sizes, row.residuals) for row in rows), strict=True)
@@ -137,7 +137,7 @@ def _by_flips(rows: Sequence[GroupSums], alpha: float, resamples: int, seed: int
         if math.isinf(critical):
             # A p value that calls it significant would contradict a verdict that cannot.
             shown = p_value if p_value > alpha else None
-            yield Estimate(p_value=shown, reason="too few distinct flips of the groups for an interval")
+            yield FlipEstimate(p_value=shown, reason="too few distinct flips of the groups for an interval")
             continue
         # Groups that were not seen are in no flip: their part goes by the normal value, at Bonferroni's level.
         unseen = row.widened_error**2 - row.standard_error**2
@@ -145,7 +145,7 @@ def _by_flips(rows: Sequence[GroupSums], alpha: float, resamples: int, seed: int
         low, high = interval_of(row.difference or 0.0, half, significant=p_value <= alpha)
         detectable = half + NormalDist().inv_cdf(0.8) * row.widened_error  # at 80 % power
         reason = "" if row.totals.any() else "no group differs, and a few that do may have been missed"
-        yield Estimate(low, high, p_value, detectable or None, reason)
+        yield FlipEstimate(low, high, p_value, detectable or None, reason)
 
 
 def interval_of(difference: float, half: float, *, significant: bool) -> tuple[float, float]:

@@ -29,7 +29,7 @@ Key = tuple[str, int]
 """Name and seed of a system."""
 
 
-class Place(NamedTuple):
+class CostPosition(NamedTuple):
     """Where a system stands for one measure: a gain, of which more is better, and costs, of which less is."""
 
     gain: float
@@ -77,12 +77,12 @@ def roi(
     return [reckoning.of_gain(row) for row in reckoning.rows]
 
 
-def dominated_by(places: Mapping[str, Place]) -> dict[str, tuple[str, ...]]:
+def dominated_by(places: Mapping[str, CostPosition]) -> dict[str, tuple[str, ...]]:
     """For each system those that gain at least as much for no more of any cost, and are better in one of these."""
     return {name: tuple(other for other, its in places.items() if _beats(its, place)) for name, place in places.items()}
 
 
-def _beats(one: Place, other: Place) -> bool:
+def _beats(one: CostPosition, other: CostPosition) -> bool:
     as_good = one.gain >= other.gain and all(mine <= its for mine, its in zip(one.costs, other.costs, strict=True))
     return as_good and one != other
 
@@ -191,7 +191,9 @@ class _Reckoning:
         for label, each in costs.items():
             chosen = [each[number] for number in used]
             if None not in chosen:
-                places[label] = Place(gains.get(label) or 0.0, tuple(cost for cost in chosen if cost is not None))
+                places[label] = CostPosition(
+                    gains.get(label) or 0.0, tuple(cost for cost in chosen if cost is not None)
+                )
         return dominated_by(places)
 
 

@@ -15,7 +15,7 @@ from typing import Literal
 
 import numpy as np
 
-from harness.statistics.intervals import DECIMALS, Estimate, GroupSums, estimates
+from harness.statistics.intervals import DECIMALS, FlipEstimate, GroupSums, estimates
 from harness.values.findings import Comparison
 from harness.values.frozen import Verdict
 from harness.values.measures import Measure
@@ -116,7 +116,9 @@ def verdict_of_fills(by_fill: Sequence[Verdict], failed: int) -> tuple[Verdict, 
     return "inconclusive", f"{without} without the {failed} failed, {best} with them at best, {worst} at worst"
 
 
-def _comparison(family: Family, pair: Paired, sums: GroupSums, failure: str, by_fill: Sequence[Estimate]) -> Comparison:
+def _comparison(
+    family: Family, pair: Paired, sums: GroupSums, failure: str, by_fill: Sequence[FlipEstimate]
+) -> Comparison:
     shown = by_fill[0]
     rows = by_fill if pair.failed else [shown]
     decided, disagreement = verdict_of_fills([verdict(row.low, row.high, pair.margin) for row in rows], pair.failed)

@@ -53,7 +53,7 @@ class Timing(Frozen):
     p95_ms: float
 
 
-class Serving(Frozen):
+class ServingCost(Frozen):
     """What one query costs in a system: its parts, and the parts summed query by query."""
 
     parts: tuple[str, ...]
@@ -76,7 +76,7 @@ class SystemInfo(Frozen):
     identity: str
     build_seconds: float = 0.0
     build_dollars: float = 0.0
-    serving: Serving | None = None
+    serving: ServingCost | None = None
     same_run_as: str = ""
     same_answers_as: str = ""
     same_weights_as: str = ""
@@ -175,7 +175,7 @@ class RecipeClaim(Estimated):
     verdict: Verdict | None = None
 
 
-class Abstention(Frozen):
+class AbstentionCounts(Frozen):
     """The 2x2 table of one system, in queries."""
 
     system: str
@@ -202,14 +202,14 @@ class DatasetInfo(Frozen):
     source: dict[str, Any] = {}
 
 
-class Measured(Frozen):
+class MeasurementInputs(Frozen):
     """What a measurement identity is made of, beside the digests of the data: the sample of queries, the settings."""
 
     sample: str | None = None
     settings: dict[str, Any] = {}
 
 
-class Paid(Frozen):
+class RolePayment(Frozen):
     """What one role asked of its endpoint in this run, failed requests included."""
 
     role: str
@@ -245,13 +245,13 @@ class Outcome(Frozen):
     """What a reader must know to judge the numbers, in words: may test documents be synthesized from, depth, ..."""
     measures: tuple[str, ...]
     identities: dict[str, str]
-    measured: dict[str, Measured] = {}
+    measured: dict[str, MeasurementInputs] = {}
     advisory: tuple[str, ...] = ()
     """Gated measures that rest on a judge who is not calibrated: no gate rests on them."""
     systems: tuple[SystemInfo, ...]
     summaries: tuple[Summary, ...]
     comparisons: tuple[Comparison, ...] = ()
-    abstentions: tuple[Abstention, ...] = ()
+    abstentions: tuple[AbstentionCounts, ...] = ()
     timings: tuple[Timing, ...] = ()
     ledger: tuple[LedgerRow, ...] = ()
     not_run: dict[str, str] = {}
@@ -262,7 +262,7 @@ class Outcome(Frozen):
     queries_without_run: dict[str, int] = {}
     effects: tuple[Effect, ...] = ()
     recipe_claims: tuple[RecipeClaim, ...] = ()
-    paid: tuple[Paid, ...] = ()
+    paid: tuple[RolePayment, ...] = ()
     slices: tuple[SliceGain, ...] = ()
     roi: tuple[Roi, ...] = ()
     forgotten: tuple[Forgotten, ...] = ()

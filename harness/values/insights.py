@@ -17,7 +17,7 @@ Oracle = Literal["ideal-retriever", "ideal-reranker", "ideal-generator", "oracle
 """What stands in the place of a part: an ideal one, or, for a reranker that does harm, nothing."""
 
 
-class Place(Frozen):
+class FunnelPlace(Frozen):
     """Where questions end: how many, their share of the population with a 95 % interval by group, some of their ids."""
 
     name: PlaceName
@@ -44,10 +44,10 @@ class Funnel(Frozen):
     depth: int
     context: int
     groups: int
-    places: tuple[Place, ...]
+    places: tuple[FunnelPlace, ...]
     right_without: int = 0
 
-    def place(self, name: PlaceName, population: Population = "answerable") -> Place | None:
+    def place(self, name: PlaceName, population: Population = "answerable") -> FunnelPlace | None:
         """The place of that name; None if the population has no questions."""
         return next((one for one in self.places if (one.name, one.population) == (name, population)), None)
 
@@ -75,7 +75,7 @@ class OracleGain(Frozen):
     reason: str = ""
 
 
-class Point(Frozen):
+class LossPoint(Frozen):
     """A mean at a depth, or at a number of passages shown, with a 95 % interval by group.
 
     `gain` is the difference to where the pipeline stands, on the same questions; its interval holds for all points.
@@ -99,7 +99,7 @@ class Curve(Frozen):
 
     kind: Literal["depth", "context"]
     measure: str
-    points: tuple[Point, ...]
+    points: tuple[LossPoint, ...]
     chosen: int
     """Where the pipeline stands now."""
 

@@ -18,7 +18,7 @@ Population = Literal["judged", "answerable", "all"]
 
 
 @dataclass(frozen=True)
-class Kind:
+class MeasureKind:
     """What is common to all measures of one name.
 
     `judged`: an LLM judges it. `graded`: it reads grades as gains, so the relevance level does not change it. Where
@@ -36,27 +36,33 @@ class Kind:
     better: Literal["higher", "lower"] = "higher"
 
 
-_JUDGED = partial(Kind, family="answer", version=1, judged=True)
+_JUDGED = partial(MeasureKind, family="answer", version=1, judged=True)
 
-KINDS: dict[str, Kind] = {
-    "ndcg": Kind(
+KINDS: dict[str, MeasureKind] = {
+    "ndcg": MeasureKind(
         "rank",
         "judged",
         1,
         "discounted cumulative gain, linear in relevance, over the ideal (Jarvelin 2002)",
         graded=True,
     ),
-    "recall": Kind("rank", "judged", 1, "share of the relevant documents found"),
-    "mrr": Kind("rank", "judged", 1, "one over the rank of the first relevant document"),
-    "map": Kind("rank", "judged", 1, "mean of the precision at each relevant document"),
-    "precision": Kind("rank", "judged", 1, "share of the documents found that are relevant"),
-    "hit_rate": Kind("rank", "judged", 1, "1 if any relevant document is found"),
-    "exact_match": Kind("answer", "answerable", 1, "ragas ExactMatch, best over the reference answers"),
-    "key_match": Kind("answer", "answerable", 1, "the key (say, a qualified name) of the answer format, exactly"),
-    "token_f1": Kind("answer", "answerable", 1, "overlap of normalised tokens as in SQuAD, best over the references"),
-    "rouge_l": Kind("answer", "answerable", 1, "ragas RougeScore (rougeL F-measure), best over the references"),
-    "string_similarity": Kind("answer", "answerable", 1, "ragas NonLLMStringSimilarity, best over the references"),
-    "semantic_similarity": Kind(
+    "recall": MeasureKind("rank", "judged", 1, "share of the relevant documents found"),
+    "mrr": MeasureKind("rank", "judged", 1, "one over the rank of the first relevant document"),
+    "map": MeasureKind("rank", "judged", 1, "mean of the precision at each relevant document"),
+    "precision": MeasureKind("rank", "judged", 1, "share of the documents found that are relevant"),
+    "hit_rate": MeasureKind("rank", "judged", 1, "1 if any relevant document is found"),
+    "exact_match": MeasureKind("answer", "answerable", 1, "ragas ExactMatch, best over the reference answers"),
+    "key_match": MeasureKind(
+        "answer", "answerable", 1, "the key (say, a qualified name) of the answer format, exactly"
+    ),
+    "token_f1": MeasureKind(
+        "answer", "answerable", 1, "overlap of normalised tokens as in SQuAD, best over the references"
+    ),
+    "rouge_l": MeasureKind("answer", "answerable", 1, "ragas RougeScore (rougeL F-measure), best over the references"),
+    "string_similarity": MeasureKind(
+        "answer", "answerable", 1, "ragas NonLLMStringSimilarity, best over the references"
+    ),
+    "semantic_similarity": MeasureKind(
         "answer", "answerable", 1, "ragas SemanticSimilarity under the untuned bi-encoder", low=-1.0
     ),
     "faithfulness": _JUDGED(
@@ -84,9 +90,9 @@ KINDS: dict[str, Kind] = {
         better="lower",
     ),
     "rubric": _JUDGED(population="all", about="how well the answer meets the rubric that the suite words"),
-    "utility": Kind("answer", "all", 1, "right 1, abstained 0, wrong -c; unanswerable: abstained 1", low=-1.0),
-    "abstention": Kind("answer", "all", 1, "1 if it abstained exactly where the question has no answer"),
-    "format": Kind("answer", "all", 1, "1 if the answer has the format of the suite, or is an abstention"),
+    "utility": MeasureKind("answer", "all", 1, "right 1, abstained 0, wrong -c; unanswerable: abstained 1", low=-1.0),
+    "abstention": MeasureKind("answer", "all", 1, "1 if it abstained exactly where the question has no answer"),
+    "format": MeasureKind("answer", "all", 1, "1 if the answer has the format of the suite, or is an abstention"),
 }
 
 
@@ -101,7 +107,7 @@ class Measure:
         return self.name if self.cutoff is None else f"{self.name}@{self.cutoff}"
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> MeasureKind:
         return KINDS[self.name]
 
     @property

@@ -21,7 +21,7 @@ Value = TypeVar("Value", bound=BaseModel)
 MOST_NAMED = 3
 
 
-class Kind(NamedTuple):
+class FileKind(NamedTuple):
     """What a file holds: its name, how its `schema_version` begins, the newest version of it that is read here.
 
     `hints` say what to do where there is no file, and where it cannot be read.
@@ -33,7 +33,7 @@ class Kind(NamedTuple):
     hints: tuple[str, str]
 
 
-def read_value(path: Path, model: type[Value], kind: Kind) -> Value:
+def read_value(path: Path, model: type[Value], kind: FileKind) -> Value:
     """Read a value of a kind; raise ConfigError, in one sentence, for a file that is absent, damaged or newer."""
     try:
         text = path.read_text(encoding="utf-8")
@@ -47,7 +47,7 @@ def read_value(path: Path, model: type[Value], kind: Kind) -> Value:
         raise ConfigError(_why(path, text, error, kind)) from error
 
 
-def _in_names_of_today(text: str, kind: Kind) -> str:
+def _in_names_of_today(text: str, kind: FileKind) -> str:
     """The text of a value, upgraded if an earlier version of the form wrote it."""
     try:
         value = json.loads(text)
@@ -59,13 +59,13 @@ def _in_names_of_today(text: str, kind: Kind) -> str:
     return json.dumps({**upgraded(value), "schema_version": f"{kind.schema}{kind.newest}"})
 
 
-def _stated(value: dict[str, Any], kind: Kind) -> int | None:
+def _stated(value: dict[str, Any], kind: FileKind) -> int | None:
     """The version of the form that a value says it has; 1 if it says nothing, None if it is of another kind."""
     stated = re.fullmatch(re.escape(kind.schema) + r"(\d{1,6})", str(value.get("schema_version", f"{kind.schema}1")))
     return int(stated[1]) if stated else None
 
 
-def _why(path: Path, text: str, error: ValidationError, kind: Kind) -> Problem:
+def _why(path: Path, text: str, error: ValidationError, kind: FileKind) -> Problem:
     try:
         value = json.loads(text)
     except json.JSONDecodeError as damage:
