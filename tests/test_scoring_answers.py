@@ -19,6 +19,7 @@ from harness.scoring import AnswerSettings, QueryScore, abstention_table, measur
 from harness.scoring import ragas_measures as ragas
 from harness.scoring.abstention import is_abstention
 from harness.scoring.answers import find_key, has_format, normalised_tokens, token_f1
+from harness.scoring.values import failed
 from harness.suite.recipes import ABSTENTION
 from harness.suite.spec import AnswerFormat, Utility
 from harness.values.measures import KINDS, Measure, parse
@@ -425,8 +426,8 @@ def test_best_reference_counts() -> None:
     metric, measure = FakeMetric(), parse("rouge_l")
     cases = {"best": ragas.Case("1", ("0.2", "0.9", "0.3")), "none": ragas.Case("1", ())}
     assert ragas.score_with(metric, measure, cases) == {
-        "best": ragas.Found(0.9),
-        "none": ragas.Found(None, "the question has no reference answer"),
+        "best": QueryScore(0.9),
+        "none": failed("the question has no reference answer"),
     }
 
 
@@ -441,12 +442,12 @@ def test_what_a_metric_raises_is_a_failure() -> None:
     }
     found = ragas.score_with(FakeMetric(), parse("rouge_l"), cases)
     assert found == {
-        "raises": ragas.Found(None, "RuntimeError: the judge timed out"),
-        "second": ragas.Found(None, "RuntimeError: the judge timed out"),
-        "nan": ragas.Found(None, "ValueError: rouge_l is not a number"),
-        "range": ragas.Found(None, "ValueError: rouge_l is 7.0, outside of 0.0 to 1.0"),
-        "fine": ragas.Found(0.5),
-        "rounding": ragas.Found(1.0),
+        "raises": failed("RuntimeError: the judge timed out"),
+        "second": failed("RuntimeError: the judge timed out"),
+        "nan": failed("ValueError: rouge_l is not a number"),
+        "range": failed("ValueError: rouge_l is 7.0, outside of 0.0 to 1.0"),
+        "fine": QueryScore(0.5),
+        "rounding": QueryScore(1.0),
     }
 
 

@@ -1,33 +1,31 @@
-"""Scores of runs and answers: value, or reason why there is none, for every query of a measure's population.
+"""Scores of runs and answers: a value, or the reason why there is none, for every query of a measure's population.
 
 The only importer of ranx and ragas, both inside functions. This package must not know stages, stores or statistics.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
 from harness.errors import ConfigError, Problem
-from harness.scoring import answers as rules
 from harness.scoring.abstention import PLAIN, AbstentionRule, is_abstention
-from harness.scoring.answers import abstention_table
+from harness.scoring.answers import abstention_table, score_by_rule, utility_score
 from harness.scoring.judged import judge_answers, judge_settings, requests_per_answer
 from harness.scoring.ragas_measures import RAGAS_MEASURES, Case, score_cases
 from harness.scoring.rank import canonical_order, population, queries_without_run, score_run
 from harness.scoring.values import (
     NO_ANSWER,
     NO_JUDGE,
-    NO_REFERENCE,
     AnsweredQuery,
     AnswerSettings,
     JudgeSettings,
     QueryScore,
     ShownContext,
     asked_of,
+    failed,
     population_of,
-    scored,
 )
 from harness.text import ENGLISH, WORDS_VERSION
 from harness.values.grades import LEVEL, judged_queries
@@ -55,12 +53,6 @@ __all__ = [
     "score_run",
 ]
 
-ZERO_IF_ABSTAINED = ("exact_match", "key_match", "token_f1")
-ASK_ABSTENTION = (*ZERO_IF_ABSTAINED, "utility", "abstention", "format")
-ASK_FORMAT = ("key_match", "format")
-ASK_LANGUAGE = ("exact_match", "token_f1", "rouge_l")
-NEED_EMBEDDER = ("semantic_similarity", "answer_relevancy")
-
 
 def score_answers(
     answers: Mapping[str, Answer],
@@ -87,36 +79,37 @@ def score_answers(
 
 
 def measurement_settings(measure: Measure, settings: AnswerSettings) -> dict[str, Any]:
-    """All that decides the values of a measure, apart from the data: two scores compare only if this is equal."""
-    found: dict[str, Any] = {"measure": str(measure), "version": measure.kind.version}
+    """Return all that decides the values of a measure, apart from the data. Scores compare only if it is equal."""
+    deciding: dict[str, Any] = {"measure": str(measure), "version": measure.kind.version}
     if measure.is_rank:
-        return found | {"ranx": version("ranx")} | rank_settings(measure, settings.level, settings.exclude_own)
+        return deciding | {"ranx": version("ranx")} | rank_settings(measure, settings.level, settings.exclude_own)
+    reads = measure.kind.reads
     if measure.name in RAGAS_MEASURES:
-        found["ragas"] = version("ragas")
-    if measure.name in ASK_ABSTENTION:
-        found["abstention_rule"] = settings.abstention.identity
-    if measure.name in ASK_LANGUAGE and settings.language != ENGLISH:
-        found |= {"language": settings.language, "words": WORDS_VERSION}
-    if measure.name in ASK_FORMAT:
-        found["pattern"] = settings.answer_format.pattern if settings.answer_format else None
+        deciding["ragas"] = version("ragas")
+    if "abstention" in reads:
+        deciding["abstention_rule"] = settings.abstention.identity
+    if "language" in reads and settings.language != ENGLISH:
+        deciding |= {"language": settings.language, "words": WORDS_VERSION}
+    if "format" in reads:
+        deciding["pattern"] = settings.answer_format.pattern if settings.answer_format else None
     if measure.is_judged:
-        found |= judge_settings(measure, settings)
-    if measure.name in NEED_EMBEDDER:
-        found["embedder"] = settings.embedder_digest
+        deciding |= judge_settings(measure, settings)
+    if "embedder" in reads:
+        deciding["embedder"] = settings.embedder_digest
     if measure.name == "utility":
-        found["utility"] = settings.utility.model_dump()
-        found["right"] = measurement_settings(Measure(settings.utility.right), settings)
-    return found
+        deciding["utility"] = settings.utility.model_dump()
+        deciding["right"] = measurement_settings(Measure(settings.utility.right), settings)
+    return deciding
 
 
 def rank_settings(measure: Measure, level: int, exclude_own: bool) -> dict[str, Any]:
-    """What decides the values of a rank measure beside the data, where it is not the default."""
-    found: dict[str, Any] = {}
+    """Return the settings that decide the values of a rank measure and are not the default."""
+    changed: dict[str, Any] = {}
     if level != LEVEL and not measure.kind.graded:
-        found["relevance_level"] = level
+        changed["relevance_level"] = level
     if exclude_own:
-        found["exclude_own"] = True
-    return found
+        changed["exclude_own"] = True
+    return changed
 
 
 def asks_judge(measure: Measure, settings: AnswerSettings) -> bool:
@@ -134,9 +127,9 @@ def _check(measures: Sequence[Measure], settings: AnswerSettings) -> None:
             problems.append(Problem("llm.judge", f"{measure}: {NO_JUDGE}", "add llm.judge, or leave the measure out"))
         if measure.name == "rubric" and settings.judge is not None and not settings.judge.rubric.strip():
             problems.append(Problem("rubric", f"{measure} needs it", "add 'rubric: ...', the words to judge by"))
-        if measure.name in ASK_FORMAT and settings.answer_format is None:
+        if "format" in measure.kind.reads and settings.answer_format is None:
             problems.append(Problem("answer_format", f"{measure} needs it", "add 'answer_format: {pattern: ...}'"))
-        if measure.name in NEED_EMBEDDER and settings.embedder is None:
+        if "embedder" in measure.kind.reads and settings.embedder is None:
             problems.append(Problem("pipeline.retriever.model", f"{measure} needs the untuned bi-encoder"))
     if problems:
         raise ConfigError(problems)
@@ -154,60 +147,29 @@ def _score_one(
     settings: AnswerSettings,
     scores: Mapping[Measure, Mapping[str, QueryScore]],
 ) -> dict[str, QueryScore]:
-    """One measure that no LLM judges, over its population; `scores` holds what decides for `utility`."""
+    """Score a measure that no LLM judges, over its population; `scores` holds the measure that decides `utility`."""
     population = population_of(measure, references)
-    asked = asked_of(answers, population)
+    answered = asked_of(answers, population)
     if measure.name in RAGAS_MEASURES:
-        found = _by_ragas(measure, asked, settings)
+        by_query = _by_ragas(measure, answered, settings)
     elif measure.name == "utility":
         right = scores[Measure(settings.utility.right)]
-        found = {query_id: _utility(settings, one, right.get(query_id)) for query_id, one in asked.items()}
+        by_query = {query_id: utility_score(settings, one, right.get(query_id)) for query_id, one in answered.items()}
     else:
-        found = {query_id: _by_rule(measure, one, settings) for query_id, one in asked.items()}
-    return {query_id: found.get(query_id, QueryScore(None, "failed", NO_ANSWER)) for query_id in population}
+        by_query = {query_id: score_by_rule(measure, one, settings) for query_id, one in answered.items()}
+    return {query_id: by_query.get(query_id, failed(NO_ANSWER)) for query_id in population}
 
 
-def _by_ragas(measure: Measure, asked: Mapping[str, AnsweredQuery], settings: AnswerSettings) -> dict[str, QueryScore]:
+def _by_ragas(
+    measure: Measure, answered: Mapping[str, AnsweredQuery], settings: AnswerSettings
+) -> dict[str, QueryScore]:
     zeros = {
         query_id
-        for query_id, one in asked.items()
-        if measure.name in ZERO_IF_ABSTAINED and one.reference.answers and is_abstention(one.text, settings.abstention)
+        for query_id, one in answered.items()
+        if measure.kind.zero_if_abstained and one.reference.answers and is_abstention(one.text, settings.abstention)
     }
     cases = {
-        query_id: Case(one.text, one.reference.answers) for query_id, one in asked.items() if query_id not in zeros
+        query_id: Case(one.text, one.reference.answers) for query_id, one in answered.items() if query_id not in zeros
     }
-    found = score_cases(measure, cases, settings.embedder, settings.language)
-    return {query_id: QueryScore(0.0) if query_id in zeros else scored(found[query_id]) for query_id in asked}
-
-
-def _utility(settings: AnswerSettings, one: AnsweredQuery, right: QueryScore | None) -> QueryScore:
-    """Utility has a value wherever an answer was written, but where what decides of a real answer has failed.
-
-    An answer that no passage was shown for is not right if the passages decide.
-    """
-    rule, abstention = settings.utility, settings.abstention
-    decided = one.reference.answerable and not is_abstention(one.text, abstention)
-    if decided and right is not None and right.status == "failed":
-        return right
-    value = (right.value or 0.0) if right is not None else None
-    return QueryScore(rules.utility(rule, one.text, one.reference.answerable, value, abstention))
-
-
-def _by_rule(measure: Measure, one: AnsweredQuery, settings: AnswerSettings) -> QueryScore:
-    """The measures of `harness.scoring.answers`."""
-    pattern = settings.answer_format.pattern if settings.answer_format else ""
-    abstention, language = settings.abstention, settings.language
-    by_name: dict[str, Callable[[], float]] = {
-        "abstention": lambda: rules.abstains_rightly(one.text, one.reference.answerable, abstention),
-        "format": lambda: rules.has_format(pattern, one.text, abstention),
-        "key_match": lambda: rules.key_match(pattern, one.text, one.reference.answers),
-        "token_f1": lambda: max(rules.token_f1(one.text, wanted, language) for wanted in one.reference.answers),
-    }
-    if measure.population == "answerable" and not one.reference.answers:
-        return QueryScore(None, "failed", NO_REFERENCE)
-    if measure.name in ZERO_IF_ABSTAINED and is_abstention(one.text, abstention):
-        return QueryScore(0.0)
-    try:
-        return QueryScore(by_name[measure.name]())
-    except ValueError as error:
-        return QueryScore(None, "failed", str(error))
+    scores = score_cases(measure, cases, settings.embedder, settings.language)
+    return {query_id: QueryScore(0.0) if query_id in zeros else scores[query_id] for query_id in answered}

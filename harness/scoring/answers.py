@@ -1,18 +1,21 @@
 """Answer measures in plain Python: token overlap, keys, format, abstention, utility.
 
-This module must not know ragas, ranx or models. It is given what ragas found where `utility` asks for it.
+`BY_RULE` names the function of each measure; `values.measures.KINDS` says what it reads. This module must not know
+ragas, ranx or models.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from harness.scoring.abstention import PLAIN, AbstentionRule, is_abstention
+from harness.scoring.values import NO_REFERENCE, AnsweredQuery, AnswerSettings, QueryScore, failed
 from harness.suite.spec import Utility
 from harness.text import ENGLISH, text_of
 from harness.values.findings import AbstentionCounts
+from harness.values.measures import Measure
 from harness.values.records import Answer, Reference
 
 
@@ -23,11 +26,11 @@ def normalised_tokens(text: str, language: str = ENGLISH) -> list[str]:
 
 def token_f1(answer: str, reference: str, language: str = ENGLISH) -> float:
     """Harmonic mean of the precision and recall of tokens. If one side has no tokens, 1 if neither has any."""
-    given, wanted = normalised_tokens(answer, language), normalised_tokens(reference, language)
-    if not given or not wanted:
-        return float(given == wanted)
-    common = (Counter(given) & Counter(wanted)).total()
-    return 2 * common / (len(given) + len(wanted))
+    written, wanted = normalised_tokens(answer, language), normalised_tokens(reference, language)
+    if not written or not wanted:
+        return float(written == wanted)
+    common = (Counter(written) & Counter(wanted)).total()
+    return 2 * common / (len(written) + len(wanted))
 
 
 def find_key(pattern: str, text: str) -> str | None:
@@ -72,6 +75,45 @@ def utility(
     if right is None:
         raise ValueError(f"{rule.right} has no value")
     return 1.0 if right >= rule.threshold else 0.0 - rule.wrong_cost
+
+
+def utility_score(settings: AnswerSettings, answered: AnsweredQuery, right: QueryScore | None) -> QueryScore:
+    """Return the utility of an answer, given its score on the measure that decides what is right.
+
+    It has a value for every answer, unless that score of a real answer failed. Where the passages decide and none was
+    shown, the answer is not right.
+    """
+    reference, abstention = answered.reference, settings.abstention
+    decided = reference.answerable and not is_abstention(answered.text, abstention)
+    if decided and right is not None and right.status == "failed":
+        return right
+    value = (right.value or 0.0) if right is not None else None
+    return QueryScore(utility(settings.utility, answered.text, reference.answerable, value, abstention))
+
+
+def score_by_rule(measure: Measure, answered: AnsweredQuery, settings: AnswerSettings) -> QueryScore:
+    """Score an answer by a measure of `BY_RULE`; a ValueError of its function is the reason of a failure."""
+    if measure.population == "answerable" and not answered.reference.answers:
+        return failed(NO_REFERENCE)
+    if measure.kind.zero_if_abstained and is_abstention(answered.text, settings.abstention):
+        return QueryScore(0.0)
+    try:
+        return QueryScore(BY_RULE[measure.name](answered, settings))
+    except ValueError as error:
+        return failed(str(error))
+
+
+def _pattern(settings: AnswerSettings) -> str:
+    return settings.answer_format.pattern if settings.answer_format else ""
+
+
+BY_RULE: Mapping[str, Callable[[AnsweredQuery, AnswerSettings], float]] = {
+    "abstention": lambda one, by: abstains_rightly(one.text, one.reference.answerable, by.abstention),
+    "format": lambda one, by: has_format(_pattern(by), one.text, by.abstention),
+    "key_match": lambda one, by: key_match(_pattern(by), one.text, one.reference.answers),
+    "token_f1": lambda one, by: max(token_f1(one.text, reference, by.language) for reference in one.reference.answers),
+}
+"""The function of each measure by rule: an answer with its reference, and the settings -> the value."""
 
 
 def abstention_table(

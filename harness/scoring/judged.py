@@ -26,7 +26,7 @@ from harness.scoring.ragas_judge import (
     prompts_digest,
     with_counts,
 )
-from harness.scoring.ragas_measures import DIGITS, Embeddings, Found, checked, load_embedder, run_apart, sentence
+from harness.scoring.ragas_measures import DIGITS, Embeddings, checked, load_embedder, run_apart, sentence
 from harness.scoring.values import (
     ABSTAINED,
     NO_ANSWER,
@@ -38,8 +38,8 @@ from harness.scoring.values import (
     QueryScore,
     ShownContext,
     asked_of,
+    failed,
     population_of,
-    scored,
 )
 from harness.values.measures import Measure
 from harness.values.records import Answer, Progress, Reference
@@ -110,12 +110,12 @@ def judge_answers(
             for query_id, one in asked.items()
             if (score := _closed(measure, one, shown[query_id], settings.abstention))
         }
-        scores[measure] = dict.fromkeys(population, QueryScore(None, "failed", NO_ANSWER)) | closed
+        scores[measure] = dict.fromkeys(population, failed(NO_ANSWER)) | closed
         cases[measure] = {
             query_id: JudgedCase.of(one, shown[query_id]) for query_id, one in asked.items() if query_id not in closed
         }
     for measure, found in judge_cases(cases, judging, chat, settings.embedder, progress).items():
-        scores[measure] |= {query_id: scored(one) for query_id, one in found.items()}
+        scores[measure] |= found
     return scores
 
 
@@ -127,7 +127,7 @@ def _closed(measure: Measure, one: AnsweredQuery, shown: ShownContext, abstentio
     if "passages" in needs and not any(passage.strip() for passage in shown.passages):
         return QueryScore(None, "not_applicable", NO_PASSAGES)
     if "reference" in needs and not one.reference.answers:
-        return QueryScore(None, "failed", NO_REFERENCE)
+        return failed(NO_REFERENCE)
     return None
 
 
@@ -150,7 +150,7 @@ def judge_cases(
     chat: Chat,
     embedder: Path | None,
     progress: Progress,
-) -> dict[Measure, dict[str, Found]]:
+) -> dict[Measure, dict[str, QueryScore]]:
     """Judge every case of every measure, many at a time; `progress` counts judged answers.
 
     A value is the mean over all repeats. If one of them fails, so does the score, with its reason.
@@ -162,10 +162,10 @@ def judge_cases(
     }
     jobs = [(measure, query_id, case) for measure, rows in cases.items() for query_id, case in rows.items()]
 
-    async def all_jobs() -> list[Found]:
+    async def all_jobs() -> list[QueryScore]:
         slots, finished = asyncio.Semaphore(judging.at_once), Counter[str]()
 
-        async def one(measure: Measure, case: JudgedCase) -> Found:
+        async def one(measure: Measure, case: JudgedCase) -> QueryScore:
             async with slots:
                 found = await _judge(measure, case, makers[measure], judging.repeats)
             finished["jobs"] += 1
@@ -174,7 +174,7 @@ def judge_cases(
 
         return await asyncio.gather(*(one(measure, case) for measure, _, case in jobs))
 
-    found: dict[Measure, dict[str, Found]] = {measure: {} for measure in cases}
+    found: dict[Measure, dict[str, QueryScore]] = {measure: {} for measure in cases}
     for (measure, query_id, _), one in zip(jobs, run_apart(all_jobs()) if jobs else [], strict=True):
         found[measure][query_id] = one
     return found
@@ -184,7 +184,7 @@ Maker = Callable[[int], Any]
 """Gives the metric that makes one repeat of a judgement."""
 
 
-async def _judge(measure: Measure, case: JudgedCase, make: Maker, repeats: int) -> Found:
+async def _judge(measure: Measure, case: JudgedCase, make: Maker, repeats: int) -> QueryScore:
     """All repeats of one judgement; none is paid for after one that failed."""
     shown = case._replace(passages=list(case.passages))  # type: ignore[arg-type]  # ragas' prompts are typed as lists
     arguments = {RAGAS_NAMES[name]: getattr(shown, name) for name in NEEDS[measure.name]}
@@ -193,10 +193,10 @@ async def _judge(measure: Measure, case: JudgedCase, make: Maker, repeats: int) 
         try:
             values.append(checked((await make(repeat).ascore(**arguments)).value, measure))
         except Unanswered as error:
-            return Found(None, str(error))
+            return failed(str(error))
         except Exception as error:  # whatever a metric raises is the reason of a failure
-            return Found(None, sentence(error))
-    return Found(round(fmean(values), DIGITS), spread=round(stdev(values), DIGITS) if repeats > 1 else None)
+            return failed(sentence(error))
+    return QueryScore(round(fmean(values), DIGITS), spread=round(stdev(values), DIGITS) if repeats > 1 else None)
 
 
 def _maker(name: str, chat: Chat, rubric: str, embedder: Path | None) -> Maker:

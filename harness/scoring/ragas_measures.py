@@ -1,7 +1,7 @@
 """Answer measures of ragas that need no LLM.
 
-What a metric raises, and a value that is no number, becomes a failure with its reason: never a zero, and never a NaN
-that vanishes in a mean. This module must not know suites, abstentions or who wrote the answers.
+An exception of a metric, and a value that is no number, becomes a failure with its reason: never a zero, and never a
+NaN that is dropped from a mean. This module must not know suites, abstentions or who wrote the answers.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from harness.models.signatures import while_unchanged
+from harness.scoring.values import NO_REFERENCE, QueryScore, failed
 from harness.text import ENGLISH, OtherTexts, Texts, text_of
 from harness.values.measures import Measure
 
@@ -32,14 +33,6 @@ class Case(NamedTuple):
     references: tuple[str, ...]
 
 
-class Found(NamedTuple):
-    """A value, or the reason why there is none; `spread` is the standard deviation of repeated judgements."""
-
-    value: float | None
-    reason: str = ""
-    spread: float | None = None
-
-
 class Metric(Protocol):
     """What is used of a ragas metric."""
 
@@ -48,7 +41,7 @@ class Metric(Protocol):
 
 def score_cases(
     measure: Measure, cases: Mapping[str, Case], embedder: Path | None, language: str = ENGLISH
-) -> dict[str, Found]:
+) -> dict[str, QueryScore]:
     """Score every case by the ragas metric of a measure, best over its references.
 
     In another language than English, equal means equal in canonical form, and ROUGE has the words of that language.
@@ -60,14 +53,14 @@ def score_cases(
     try:
         metric = make_metric(measure.name, cases.values(), embedder, language)
     except Exception as error:  # a broken model fails its scores, not the outcome
-        return {query_id: Found(None, sentence(error)) for query_id in cases}
+        return dict.fromkeys(cases, failed(sentence(error)))
     return score_with(metric, measure, cases)
 
 
-def score_with(metric: Metric, measure: Measure, cases: Mapping[str, Case]) -> dict[str, Found]:
+def score_with(metric: Metric, measure: Measure, cases: Mapping[str, Case]) -> dict[str, QueryScore]:
     """Score every case by a metric."""
 
-    async def all_cases() -> dict[str, Found]:
+    async def all_cases() -> dict[str, QueryScore]:
         return {query_id: await _score_case(metric, measure, case) for query_id, case in cases.items()}
 
     return run_apart(all_cases())
@@ -83,15 +76,15 @@ def run_apart(work: Coroutine[Any, Any, T]) -> T:
         return pool.submit(asyncio.run, work).result()
 
 
-async def _score_case(metric: Metric, measure: Measure, case: Case) -> Found:
+async def _score_case(metric: Metric, measure: Measure, case: Case) -> QueryScore:
     try:
         values = [
             checked((await metric.ascore(reference=reference, response=case.answer)).value, measure)
             for reference in case.references
         ]
     except Exception as error:  # whatever a metric raises is the reason of a failure
-        return Found(None, sentence(error))
-    return Found(max(values)) if values else Found(None, "the question has no reference answer")
+        return failed(sentence(error))
+    return QueryScore(max(values)) if values else failed(NO_REFERENCE)
 
 
 def checked(value: Any, measure: Measure) -> float:

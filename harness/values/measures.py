@@ -15,6 +15,8 @@ from harness.errors import nearest
 
 Population = Literal["judged", "answerable", "all"]
 """Queries with qrels; queries with a reference answer; every query."""
+Reads = Literal["abstention", "format", "language", "embedder"]
+"""The rule of abstention; the answer format; the words of the language; the untuned bi-encoder."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,8 @@ class MeasureKind:
     """What is common to all measures of one name.
 
     `judged`: an LLM judges it. `graded`: it reads grades as gains, so the relevance level does not change it. Where
-    `better` is lower, less is better: a gain is a negative difference.
+    `better` is lower, less is better: a gain is a negative difference. `reads` names what an answer measure reads
+    beside answers and references, which is then part of its identity. `zero_if_abstained`: an abstention scores 0.
     """
 
     family: Literal["rank", "answer"]
@@ -34,8 +37,11 @@ class MeasureKind:
     judged: bool = False
     graded: bool = False
     better: Literal["higher", "lower"] = "higher"
+    reads: tuple[Reads, ...] = ()
+    zero_if_abstained: bool = False
 
 
+_BY_RULE = partial(MeasureKind, family="answer", population="answerable", version=1)
 _JUDGED = partial(MeasureKind, family="answer", version=1, judged=True)
 
 KINDS: dict[str, MeasureKind] = {
@@ -51,19 +57,28 @@ KINDS: dict[str, MeasureKind] = {
     "map": MeasureKind("rank", "judged", 1, "mean of the precision at each relevant document"),
     "precision": MeasureKind("rank", "judged", 1, "share of the documents found that are relevant"),
     "hit_rate": MeasureKind("rank", "judged", 1, "1 if any relevant document is found"),
-    "exact_match": MeasureKind("answer", "answerable", 1, "ragas ExactMatch, best over the reference answers"),
-    "key_match": MeasureKind(
-        "answer", "answerable", 1, "the key (say, a qualified name) of the answer format, exactly"
+    "exact_match": _BY_RULE(
+        about="ragas ExactMatch, best over the reference answers",
+        reads=("abstention", "language"),
+        zero_if_abstained=True,
     ),
-    "token_f1": MeasureKind(
-        "answer", "answerable", 1, "overlap of normalised tokens as in SQuAD, best over the references"
+    "key_match": _BY_RULE(
+        about="the key (say, a qualified name) of the answer format, exactly",
+        reads=("abstention", "format"),
+        zero_if_abstained=True,
     ),
-    "rouge_l": MeasureKind("answer", "answerable", 1, "ragas RougeScore (rougeL F-measure), best over the references"),
-    "string_similarity": MeasureKind(
-        "answer", "answerable", 1, "ragas NonLLMStringSimilarity, best over the references"
+    "token_f1": _BY_RULE(
+        about="overlap of normalised tokens as in SQuAD, best over the references",
+        reads=("abstention", "language"),
+        zero_if_abstained=True,
     ),
-    "semantic_similarity": MeasureKind(
-        "answer", "answerable", 1, "ragas SemanticSimilarity under the untuned bi-encoder", low=-1.0
+    "rouge_l": _BY_RULE(
+        about="ragas RougeScore (rougeL F-measure), best over the references",
+        reads=("language",),
+    ),
+    "string_similarity": _BY_RULE(about="ragas NonLLMStringSimilarity, best over the references"),
+    "semantic_similarity": _BY_RULE(
+        about="ragas SemanticSimilarity under the untuned bi-encoder", low=-1.0, reads=("embedder",)
     ),
     "faithfulness": _JUDGED(
         population="all", about="ragas Faithfulness: share of the answer's statements that the passages shown support"
@@ -76,6 +91,7 @@ KINDS: dict[str, MeasureKind] = {
         population="all",
         about="ragas AnswerRelevancy: likeness of the question to three questions made from the answer",
         low=-1.0,
+        reads=("embedder",),
     ),
     "context_recall": _JUDGED(
         population="answerable",
@@ -90,9 +106,22 @@ KINDS: dict[str, MeasureKind] = {
         better="lower",
     ),
     "rubric": _JUDGED(population="all", about="how well the answer meets the rubric that the suite words"),
-    "utility": MeasureKind("answer", "all", 1, "right 1, abstained 0, wrong -c; unanswerable: abstained 1", low=-1.0),
-    "abstention": MeasureKind("answer", "all", 1, "1 if it abstained exactly where the question has no answer"),
-    "format": MeasureKind("answer", "all", 1, "1 if the answer has the format of the suite, or is an abstention"),
+    "utility": _BY_RULE(
+        population="all",
+        about="right 1, abstained 0, wrong -c; unanswerable: abstained 1",
+        low=-1.0,
+        reads=("abstention",),
+    ),
+    "abstention": _BY_RULE(
+        population="all",
+        about="1 if it abstained exactly where the question has no answer",
+        reads=("abstention",),
+    ),
+    "format": _BY_RULE(
+        population="all",
+        about="1 if the answer has the format of the suite, or is an abstention",
+        reads=("abstention", "format"),
+    ),
 }
 
 
