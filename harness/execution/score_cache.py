@@ -24,7 +24,7 @@ from harness.stages.retrieve import RUN_FILE
 from harness.store import FolderStore
 from harness.values.findings import LedgerRow, MeasurementInputs
 from harness.values.measures import Measure
-from harness.values.records import Answer, Progress, Score
+from harness.values.records import Answer, CallFacts, Progress, Score, Usage
 
 SCORES_FILE = "scores.json"
 Values = Mapping[str, scoring.QueryScore]
@@ -240,13 +240,15 @@ class Scorecards:
         """What judging cost, as a row of the ledger has it."""
         after = self._spent()
         mended = after.mended - before.mended
-        return {
-            "stage": "judge", "label": label, "role": "judge", "seconds": seconds, "device": "any",
-            "peak_memory_mb": 0.0, "units": after.asked - before.asked, "llm_calls": after.requests - before.requests,
-            "prompt_tokens": after.prompt_tokens - before.prompt_tokens,
-            "new_tokens": after.new_tokens - before.new_tokens, "llm_dollars": after.dollars - before.dollars,
-            "notes": {MENDED: mended} if mended else {},
-        }  # fmt: skip
+        usage = Usage(
+            units=after.asked - before.asked,
+            llm_calls=after.requests - before.requests,
+            prompt_tokens=after.prompt_tokens - before.prompt_tokens,
+            new_tokens=after.new_tokens - before.new_tokens,
+            notes={MENDED: mended} if mended else {},
+            dollars=after.dollars - before.dollars,
+        )
+        return CallFacts("judge", label, seconds, "any", usage, role="judge").as_facts()
 
 
 def _write(folder: Path, values: Values) -> None:

@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 from harness import provenance
 from harness.planning.graph import Plan, PlannedCall, SystemPlan
 from harness.stages import STAGES
-from harness.store import FolderStore
+from harness.store import Store
 from harness.suite.bounds import Prices
 from harness.values.findings import LedgerRow
-from harness.values.records import DEV_EVALUATION_SECONDS, StageCall
+from harness.values.records import DEV_EVALUATION_SECONDS, CallFacts, StageCall, Usage
 
 STARTUP_SECONDS = 2.0
 """A guess at what the child of a call needs before it begins to work."""
@@ -130,26 +130,20 @@ def _said(call: StageCall, keys: Mapping[str, tuple[str, ...]]) -> list[str]:
 
 
 def facts_of(
-    planned: PlannedCall, seconds: float, peak_memory_mb: float, usage: Any, out: Path,
+    planned: PlannedCall, seconds: float, peak_memory_mb: float, usage: Usage, out: Path,
     calls: Mapping[str, PlannedCall] = {},
 ) -> dict[str, Any]:  # fmt: skip
     """The cost of a call as it is kept in the artifact's manifest; `calls` are those of its plan."""
-    return {
-        "stage": planned.call.stage,
-        "speed": list(speed_of(planned.call, calls)),
-        "label": planned.label,
-        "seconds": seconds,
-        "device": planned.call.device,
-        "peak_memory_mb": peak_memory_mb,
-        "units": usage.units,
-        "llm_calls": usage.llm_calls,
-        "prompt_tokens": usage.prompt_tokens,
-        "new_tokens": usage.new_tokens,
-        "llm_dollars": usage.dollars,
-        "failed": usage.failed,
-        "bytes": sum(path.stat().st_size for path in out.rglob("*") if path.is_file()),
-        "notes": dict(usage.notes),
-    }
+    return CallFacts(
+        stage=planned.call.stage,
+        label=planned.label,
+        seconds=seconds,
+        device=planned.call.device,
+        usage=usage,
+        peak_memory_mb=peak_memory_mb,
+        bytes=sum(path.stat().st_size for path in out.rglob("*") if path.is_file()),
+        speed=speed_of(planned.call, calls),
+    ).as_facts()
 
 
 def row_of(planned: PlannedCall, facts: Mapping[str, Any], reused: bool) -> LedgerRow:
@@ -182,7 +176,7 @@ class Rates:
         return Rate(self.kinds.get(speed.kind) or older or STAGES[call.stage].rate, False)
 
 
-def rates(store: FolderStore) -> Rates:
+def rates(store: Store) -> Rates:
     """Units a second of what this store has timed, all calls of a class taken together.
 
     What a child needs to begin is taken off, and what a training looked at dev, so that a small sample speaks for a
@@ -204,12 +198,12 @@ def rates(store: FolderStore) -> Rates:
     )
 
 
-def measured(store: FolderStore) -> set[Speed]:
+def measured(store: Store) -> set[Speed]:
     """The speed classes that this store has timed."""
     return {speed for facts in _timed(store) if (speed := _speed_in(facts)) is not None}
 
 
-def _timed(store: FolderStore) -> Iterator[dict[str, Any]]:
+def _timed(store: Store) -> Iterator[dict[str, Any]]:
     """Facts of calls that say how fast a stage is; answers that came from the cache do not."""
     for facts in store.all_facts():
         if facts.get("units") and facts.get("seconds", 0) > 0 and facts.get("stage") in STAGES:
@@ -223,7 +217,7 @@ def _speed_in(facts: Mapping[str, Any]) -> Speed | None:
     return Speed(*facts["speed"]) if "speed" in facts else None
 
 
-def estimate(plan: Plan, store: FolderStore) -> dict[str, Estimate]:
+def estimate(plan: Plan, store: Store) -> dict[str, Estimate]:
     """What each call of the plan will take; of a training that stops early it is too much.
 
     A look at dev does what the call does that uses the tuned model, and is taken to be as fast.

@@ -136,9 +136,33 @@ class Usage(NamedTuple):
     failed: int = 0
 
 
+class CallFacts(NamedTuple):
+    """What a stage call or a set of judgements cost, as it is kept in the manifest of its artifact.
+
+    `speed` is the speed class of a stage call, `bytes` the size of its artifact on disk, `role` that of the LLM asked.
+    """
+
+    stage: str
+    label: str
+    seconds: float
+    device: str
+    usage: Usage
+    peak_memory_mb: float = 0.0
+    bytes: int = 0
+    role: str = ""
+    speed: tuple[str, ...] = ()
+
+    def as_facts(self) -> dict[str, Any]:
+        """The facts as one flat object of JSON values: with the fields of `usage`, its dollars as `llm_dollars`."""
+        facts = {**self._asdict(), **self.usage._asdict(), "llm_dollars": self.usage.dollars}
+        facts |= {"notes": dict(self.usage.notes), "speed": list(self.speed)}
+        without = {"usage", "dollars"} | {name for name in ("speed", "role") if not facts[name]}
+        return {name: value for name, value in facts.items() if name not in without}
+
+
 @dataclass(frozen=True)
 class StageCall:
-    """One step to be done: everything that can change its result, and nothing else.
+    """A step to be done: everything that can change its result, and nothing else.
 
     `inputs` maps the name of an input to the key of the artifact; `models` maps a model name in the spec to the digest
     of its content; `packages` maps the distributions that the stage declares to their versions.
