@@ -1,7 +1,7 @@
-"""A folder in BEIR layout, with the optional `answers.jsonl` and `splits.tsv`, read as it stands.
+"""Read a folder in BEIR layout, with the optional `answers.jsonl` and `splits.tsv`.
 
-What is wrong with a single line is found here; what the files say of each other is checked by `datasets`. Any file may
-be packed with gzip. A file that the suite does not use may be damaged: it is left out and counted.
+This module checks each line by itself; `checking` compares the files with each other. Any file may be compressed with
+gzip. A damaged file that the suite does not use is left out and counted.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Splits(NamedTuple):
 
 
 def read_folder(folder: Path, problems: list[Problem], repairing: Repairing, reading: Reading) -> Raw:
-    """Read every file of the folder; what cannot be read is added to `problems`, what was repaired is counted."""
+    """Read every file of the folder; add what cannot be read to `problems` and count what was repaired."""
     lines: Lines = {}
     documents = _read_documents(first_of(folder, CORPUS, problems), lines, problems, repairing)
     queries = _read_queries(first_of(folder, QUERIES, problems), lines, problems, repairing)
@@ -66,7 +66,7 @@ def _read_documents(path: Path, lines: Lines, problems: list[Problem], repairing
 
 
 def _check_any(path: Path, kind: str, found: Mapping[str, object], problems: list[Problem]) -> None:
-    """Note a file that can be read and holds nothing, from which only riddles would follow."""
+    """Report a file that can be read but is empty: later errors would not name the cause."""
     if not found and not any(problem.where.startswith(str(path)) for problem in problems):
         problems.append(Problem(str(path), f"holds no {kind}", 'write {"_id": "...", "text": "..."} on each line'))
 
@@ -85,7 +85,7 @@ def _read_queries(path: Path, lines: Lines, problems: list[Problem], repairing: 
 def _first(
     kind: str, row: RawRow, before: Any, now: Any, lines: Lines, problems: list[Problem], repairing: Repairing
 ) -> bool:
-    """Whether nothing of this id came before; the same again is counted, another is a problem."""
+    """Return whether the id is new. An equal repeat is counted; a different one is a problem."""
     at = lines.setdefault((kind, row.key), row.where)
     if before is None:
         return True
@@ -185,7 +185,7 @@ def _references(path: Path, lines: Lines, problems: list[Problem], repairing: Re
 
 
 def _answer(answer: Any, row: RawRow, repairing: Repairing) -> Any:
-    """A number as text; anything else as it is."""
+    """Return a number as text, and anything else unchanged."""
     if isinstance(answer, int | float) and not isinstance(answer, bool) and math.isfinite(answer):
         repairing.note("number-text", row.where, f"the answer {answer!r}")
         return str(answer)
@@ -193,7 +193,7 @@ def _answer(answer: Any, row: RawRow, repairing: Repairing) -> Any:
 
 
 def _answerable(row: RawRow, answered: bool, problems: list[Problem]) -> bool:
-    """What the line says, or whether it has an answer where it does not say; a text says neither."""
+    """Return `answerable` as the line states it, else whether it has an answer; text is neither true nor false."""
     given = row.fields.get("answerable")
     if given is None or (isinstance(given, float) and math.isnan(given)):
         return answered

@@ -1,7 +1,7 @@
-"""What the files of a data set say of each other: checked, repaired where there is one reading, and put together.
+"""Check the files of a dataset against each other, repair what has only one reading, and assemble the dataset.
 
-A judgement of a document that is not in the corpus stays: the document is relevant and cannot be found, as in
-trec_eval. What names a query that is not there is left out: nobody can ask it.
+A judgement of a document that is not in the corpus is kept: the document counts as relevant and not found, as in
+trec_eval. Lines that name an unknown query are left out.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MEND = "see that the files belong together, or raise dataset.repairs"
 
 
 class CheckedFolder(NamedTuple):
-    """The parts, each of which names only queries that are there; and of how many lines so many were repaired.
+    """The parts of a dataset, all of which name known queries only, and the counts of repairs.
 
     `absent` holds judged documents that are not in the corpus, `shares` (repairs, of how many) by the kind of repair.
     """
@@ -38,7 +38,7 @@ class CheckedFolder(NamedTuple):
 
 
 def check(raw: Raw, where: str, reading: Reading, problems: list[Problem], repairing: Repairing) -> CheckedFolder:
-    """Check documents, queries, judgements and answers against each other; where a file is missing, nothing is."""
+    """Check documents, queries, judgements and answers against each other; a missing file is not checked against."""
     documents = {document.doc_id: document for document in raw.documents}
     queries = {query.query_id: query for query in raw.queries}
     problems += _duplicates("document", [document.doc_id for document in raw.documents], where, raw.lines)
@@ -88,7 +88,7 @@ def _at(raw: Raw, kind: str, key: str, where: str) -> str:
 def _with_text(
     queries: Mapping[str, Query], raw: Raw, where: str, reading: Reading, problems: list[Problem], repairing: Repairing
 ) -> dict[str, Query]:
-    """Queries that can be asked. One without text is left out where no split in use has it, and else is a problem."""
+    """Return the queries that have text. One without is a problem if a split in use has it, and else left out."""
     kept = {}
     for query_id, query in queries.items():
         split, at = raw.splits.get(query_id), _at(raw, "query", query_id, where)
@@ -106,7 +106,7 @@ def _judged(
     raw: Raw, queries: Mapping[str, Query], documents: Mapping[str, Document], where: str, reading: Reading,
     repairing: Repairing,
 ) -> tuple[Qrels, int]:  # fmt: skip
-    """Judgements of the queries that are there, and how many judged queries of the scored split are not."""
+    """Return the judgements of known queries, and the number of judged queries of the scored split that are unknown."""
     qrels: Qrels = {}
     gone = 0
     for given, grades in raw.qrels.items():
@@ -158,7 +158,7 @@ def _absent(
 def _answered(
     raw: Raw, queries: Mapping[str, Query], documents: Mapping[str, Document], where: str, repairing: Repairing
 ) -> dict[str, Reference]:
-    """References to queries that are there, with the source passages that are there."""
+    """Return the references to known queries, with their source passages that are in the corpus."""
     found = {}
     for query_id, reference in raw.references.items():
         at = _at(raw, "answers", query_id, where)
@@ -174,7 +174,7 @@ def _answered(
 
 
 def too_many(dataset: Dataset, checked: CheckedFolder, allowed: Repairs, split: str, where: str) -> Iterator[Problem]:
-    """Yield a problem for every kind of repair that was needed more often than the suite allows."""
+    """Yield a problem for every kind of repair that is more frequent than the suite allows."""
     if allowed.share == 0 or allowed.count == 0:
         for repair in dataset.repairs:
             hint = "mend it, or let it be repaired with dataset.repairs"
@@ -204,7 +204,7 @@ def assembled(
     raw: Raw, checked: CheckedFolder, name: str, where: str, grouping: Grouping | None, reading: Reading,
     problems: list[Problem],
 ) -> Dataset:  # fmt: skip
-    """Put the parts together and sort the queries into splits and groups."""
+    """Assemble the dataset: sort the queries into splits and groups."""
     documents, queries = checked.documents, dict(checked.queries)
     if grouping is not None and grouping.metadata is not None:
         fields = {field for query in queries.values() for field in query.metadata}

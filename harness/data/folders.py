@@ -35,9 +35,9 @@ def split_named(text: str) -> str:
 
 
 def file_of(folder: Path, name: str, problems: list[Problem]) -> Path:
-    """Return the file of this name, or its packed form where there is only that.
+    """Return the file of this name, or its compressed form if only that exists.
 
-    Where there are both, they must hold the same: which one is meant would be a guess.
+    If both exist, they must have equal content, so that nothing is guessed.
     """
     plain, packed = folder / name, [folder / f"{name}{ending}" for ending in PACKED]
     there = [path for path in packed if path.exists()]
@@ -51,7 +51,7 @@ def file_of(folder: Path, name: str, problems: list[Problem]) -> Path:
 
 
 def first_of(folder: Path, names: Sequence[str], problems: list[Problem]) -> Path:
-    """Return the file under the first of these names that is there; under the first name, if none is."""
+    """Return the file with the first of these names that exists; if none does, the one with the first name."""
     found = [path for name in names if (path := file_of(folder, name, problems)).exists()]
     return found[0] if found else folder / names[0]
 

@@ -1,7 +1,7 @@
 """Files in and out: JSONL, BEIR tables, TREC runs and qrels, Parquet.
 
-Readers name the file and the line of what they cannot read, and go on to find the rest. Knows nothing of what the
-rows mean.
+Readers report file and line of what they cannot read, and go on with the next line. This module must not know what
+the rows mean.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ LFS = b"version https://git-lfs"
 def read_lines(path: Path, problems: list[Problem], repairing: Repairing | None = None) -> Iterator[tuple[int, str]]:
     """Yield (line number, line) of the lines that are not blank; note a line that is not UTF-8 and go on.
 
-    A file that gzip packed is unpacked, whatever its name; one that begins with the mark of UTF-16 is read as such.
+    A file that is compressed with gzip is decompressed, whatever its name; a byte order mark of UTF-16 is honoured.
     """
     raw = read_bytes(path, problems)
     if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
@@ -52,7 +52,7 @@ def read_lines(path: Path, problems: list[Problem], repairing: Repairing | None 
 
 
 def read_bytes(path: Path, problems: list[Problem]) -> bytes:
-    """Return the bytes of a file, unpacked if they are gzip's; none, and a problem, if they cannot be had."""
+    """Return the bytes of a file, decompressed if it is gzip; empty, with a problem, if it cannot be read."""
     try:
         raw = path.read_bytes()
     except OSError as error:
@@ -112,7 +112,7 @@ def read_jsonl(
 
 
 def _is_row(line: str) -> bool:
-    """Whether a line is an object that holds more than other objects."""
+    """Return whether a line is an object with any value that is not an object."""
     try:
         value = json.loads(line)
     except (json.JSONDecodeError, RecursionError):
@@ -121,9 +121,9 @@ def _is_row(line: str) -> bool:
 
 
 def _named_twice(line: str) -> str | None:
-    """A key that one object of a line has twice, of which JSON readers keep the last in silence; None if there is none.
+    """Return a key that an object of a line has twice, of which JSON readers silently keep the last; None if none.
 
-    Only a line in which a name that matters stands twice is looked at again.
+    Only lines that hold an important name twice are parsed again.
     """
     if all(line.count(f'"{name}"') < 2 for name in ("_id", "id", "title", "text", "answers", "score")):
         return None
@@ -138,9 +138,9 @@ def _named_twice(line: str) -> str | None:
 
 
 def json_objects(text: str) -> list[dict[str, Any]] | None:
-    """The objects of a text that is one JSON list of them, several over many lines, or an object of them by their id.
+    """Return the objects of a JSON text: a list of objects, objects over several lines, or an object of objects by id.
 
-    None if it is something else.
+    None for any other text.
     """
     decoder, values, place = json.JSONDecoder(), [], 0
     try:
@@ -167,7 +167,7 @@ def _encodable(value: Any) -> bool:
 
 
 def read_table(path: Path, columns: Sequence[str], problems: list[Problem]) -> Iterator[tuple[int, tuple[str, ...]]]:
-    """Yield (line number, fields) of a tab-separated file with these columns; a header line is passed over."""
+    """Yield (line number, fields) of a tab-separated file with these columns; a header line is skipped."""
     for number, line in read_lines(path, problems):
         fields = tuple(field.strip() for field in line.split("\t"))
         if number == 1 and fields[0].lower().replace("_", "-") == columns[0]:
@@ -196,7 +196,7 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def _placed(error: OSError, path: Path) -> OSError:
-    """The error with the path that was to be written: a disk that is full names none by itself."""
+    """Return the error with the path that was to be written: an error of a full disk names none."""
     return error if error.filename or error.errno is None else OSError(error.errno, error.strerror, str(path))
 
 
@@ -217,7 +217,7 @@ def load_jsonl(path: Path) -> list[dict[str, Any]]:
 def write_run(path: Path, run: Run) -> None:
     """Write ranked lists as a TREC run file, in the order given.
 
-    TREC splits at white space, so what an id holds of it is written as in a URL. An empty list leaves no line.
+    TREC splits at white space, so white space in an id is written as in a URL. An empty list has no line.
     """
     lines = []
     for query_id, hits in run.items():
@@ -257,7 +257,7 @@ def read_run(path: Path, *, escaped: bool = False) -> Run:
 
 
 def finite(text: str) -> float | None:
-    """Return the number that a text is; None for what is no number, NaN or infinite."""
+    """Return the number that a text holds; None if it is not a finite number."""
     try:
         value = float(text)
     except ValueError:

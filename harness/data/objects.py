@@ -1,6 +1,6 @@
-"""Lines of JSON with an id and texts, as people and tools write them: whole numbers, other names of fields, NaN.
+"""Read JSON Lines with an id and texts in the forms that tools write: numbers as ids, other field names, NaN.
 
-What has one reading is read and counted; what has two, or none, is a problem with its line.
+A line with one possible reading is read and counted; a line with two, or none, is a problem.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ EXACT = 2.0**53
 
 
 class RawRow(NamedTuple):
-    """An object with its id as text, and where it stands (``file:line``)."""
+    """An object with its id as text, and its place (``file:line``)."""
 
     key: str
     fields: dict[str, Any]
@@ -37,7 +37,7 @@ class RawRow(NamedTuple):
 
 
 def read_objects(path: Path, problems: list[Problem], repairing: Repairing) -> Iterator[RawRow]:
-    """Yield the objects of a JSON Lines file that have an id; a line of a table is one too, see `_table`."""
+    """Yield the objects of a JSON Lines file that have an id, or the lines of a table (`_table`) as objects."""
     packed = path.name.removesuffix(".gz")
     rows = _table if packed.endswith(".tsv") else read_jsonl
     for number, fields in rows(path, problems, repairing):
@@ -48,7 +48,7 @@ def read_objects(path: Path, problems: list[Problem], repairing: Repairing) -> I
 
 
 def _table(path: Path, problems: list[Problem], repairing: Repairing) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Lines of ``id<tab>text``, as in MS MARCO and MIRACL; a header may name other columns."""
+    """Yield lines of ``id<tab>text`` as objects, as in MS MARCO and MIRACL; a header may name other columns."""
     lines = read_lines(path, problems, repairing)
     repairing.note("table", str(path))
     columns = ["_id", "text"]
@@ -64,13 +64,13 @@ def _table(path: Path, problems: list[Problem], repairing: Repairing) -> Iterato
 
 
 def _is_header(cells: Sequence[str]) -> bool:
-    """Whether a line names columns: an id and a text."""
+    """Return whether a line is a header that names an id and a text."""
     texts = {"text", "title", *itertools.chain(*TEXT_FIELDS.values())}
     return bool({"_id", *ID_FIELDS} & set(cells)) and bool(texts & set(cells))
 
 
 def _id_of(fields: Mapping[str, Any], where: str, problems: list[Problem], repairing: Repairing) -> str | None:
-    """The id as text; None, and a problem, if there is none or if there are two."""
+    """Return the id as text; None, with a problem, if there is none or if there are two."""
     name = "_id"
     if fields.get("_id") is None:
         others = [other for other in ID_FIELDS if fields.get(other) is not None]
@@ -107,7 +107,7 @@ def _whole(value: Any) -> bool:
 
 
 def _said(value: Any) -> str:
-    """What a value is, for a sentence."""
+    """Describe a value in a sentence."""
     if isinstance(value, bool) or value is None:
         return {True: "true", False: "false", None: "null"}[value]
     if isinstance(value, int | float):
@@ -118,7 +118,7 @@ def _said(value: Any) -> str:
 
 
 def text_of(row: RawRow, kind: str, problems: list[Problem], repairing: Repairing) -> str:
-    """The text of a document or a query, under whatever name it has; empty if there is none."""
+    """Return the text of a document or a query, whatever its field is called; empty if there is none."""
     name = "text"
     if "text" not in row.fields:
         others = [other for other in TEXT_FIELDS[kind] if row.fields.get(other) is not None]
@@ -133,7 +133,7 @@ def text_of(row: RawRow, kind: str, problems: list[Problem], repairing: Repairin
 
 
 def field_of(row: RawRow, name: str, problems: list[Problem], repairing: Repairing) -> str:
-    """A field as text; empty if it is missing, null or NaN."""
+    """Return a field as text; empty if it is missing, null or NaN."""
     value = row.fields.get(name)
     if value is None or isinstance(value, str):
         return value or ""
@@ -152,7 +152,7 @@ def field_of(row: RawRow, name: str, problems: list[Problem], repairing: Repairi
 
 
 def typed(row: RawRow, field: str, kind: type[list[Any]] | type[dict[str, Any]], problems: list[Problem]) -> Any:
-    """The value of a field that may be left out; one of another type is a problem."""
+    """Return the value of an optional field; a value of another type is a problem."""
     value = row.fields.get(field)
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return kind()

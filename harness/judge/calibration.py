@@ -1,7 +1,7 @@
-"""Is a judge good enough to decide what is right? Its scores of answers that people have rated, against the people.
+"""Calibration of an LLM judge: its scores compared with the ratings of people for the same answers.
 
-This module must not know suites, stages, stores, or how a judge is asked: answers go to `scoring` as those of any
-system do.
+This module must not know suites, stages, stores, or how a judge is asked: `scoring` scores these answers like those of
+any system.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ from harness.values.measures import Measure, parse
 from harness.values.records import Answer, Progress, Reference
 
 FEWEST_TURNS = 20
-"""Fewer clusters give a bootstrap too little to draw from."""
+"""The fewest clusters for a bootstrap."""
 FEWEST_ROWS = 10
-"""Of rows that people accepted, and of those they refused: with few, an AUROC of 1 is luck."""
+"""The fewest accepted and the fewest refused rows: with fewer, an AUROC of 1 can be chance."""
 
 
 class CalibrationTerms(NamedTuple):
-    """On what terms a judge is compared with people.
+    """Parameters of a calibration.
 
     `scale` holds the ends of the people's scale; `cut` is the share of it (0 to 1) from which on their mean accepts an
-    answer; `bar` is what the AUROC must reach; `seed` is that of the `resamples` of the bootstrap.
+    answer; `bar` is the least AUROC to pass; `resamples` and `seed` are those of the bootstrap.
     """
 
     scale: tuple[float, float]
@@ -54,17 +54,17 @@ class CalibrationTerms(NamedTuple):
 
     @property
     def steps(self) -> int:
-        """Steps of the people's scale: those of whole numbers, if its ends are some number of them apart; else four."""
+        """Number of steps of the people's scale: those between integers if its width is an integer, else four."""
         width = self.scale[1] - self.scale[0]
         return round(width) if width >= 1 and width == round(width) else 4
 
 
 class Calibration(Frozen):
-    """How a judge agrees with people in a measure, and whether it may decide what is right by it.
+    """Agreement of a judge with people on a measure, and whether the judge may decide what is right by it.
 
-    `settings` are the measurement settings of the measure: a calibration holds for them and no others. Of `rows`, the
-    `not_applicable` were not for the measure to judge; the others were `scored`, or `failed`. `ceiling` is how people
-    agree among themselves on the scored rows. In `failures_against` each failed row counts as judged the wrong way.
+    `settings` are the measurement settings of the measure: a calibration holds only for them. Each of `rows` was
+    `scored`, `failed`, or `not_applicable` to the measure. `ceiling` is the agreement of people with each other on the
+    scored rows. In `failures_against` each failed row counts as judged wrongly.
     """
 
     schema_version: Literal["harness/calibration-1"] = "harness/calibration-1"
@@ -94,10 +94,10 @@ class Calibration(Frozen):
     reason: str = ""
 
     def short_of(self, bar: float, cut: float | None = None) -> str:
-        """Why a judge so calibrated may not decide what is right, at this bar and cut; empty if it may.
+        """Return why this judge may not decide what is right, at this bar and cut; empty if it may.
 
-        The lower end of the interval of the AUROC must reach the bar, with every failure counted against the judge: a
-        lucky sample, or a judge that keeps silent on what is hard, must not decide.
+        The lower end of the interval of the AUROC must reach the bar, with every failure counted against the judge:
+        neither a lucky sample nor a judge that fails on hard answers may pass.
         """
         fewest, low = min(self.accepted, self.refused), self.failures_against.low
         if cut is not None and abs(self.cut - cut) > ROUNDING:
@@ -111,7 +111,7 @@ class Calibration(Frozen):
         return f"the AUROC may be as low as {low:.3f}, under the bar of {bar:g}" if low < bar else ""
 
     def reaches(self, bar: float, cut: float | None = None) -> bool:
-        """Whether a judge so calibrated may decide what is right, at this bar and cut."""
+        """Return whether this judge may decide what is right, at this bar and cut."""
         return not self.short_of(bar, cut)
 
 
@@ -123,7 +123,7 @@ def judge_rows(
 ) -> dict[str, QueryScore]:
     """Score rated answers as a system's answers are scored: row_id -> score.
 
-    An answer that declines, and one without passages where the measure needs them, is `not_applicable`.
+    Abstentions, and answers without passages if the measure needs them, are `not_applicable`.
     """
     answers = {row.row_id: Answer(row.row_id, row.answer, 0, 0) for row in rows}
     references = {row.row_id: Reference(row.row_id, (row.reference,) if row.reference else ()) for row in rows}
@@ -138,10 +138,10 @@ def calibrate(
     terms: CalibrationTerms,
     labels: str = "",
 ) -> Calibration:
-    """Compare a judge's scores with what people said of the same answers.
+    """Compare a judge's scores with people's ratings of the same answers.
 
-    `settings` are `scoring.measurement_settings` of the measure, `labels` is the digest of the file. Whether the judge
-    passed is what `Calibration.short_of` says at the bar.
+    `settings` are `scoring.measurement_settings` of the measure, `labels` is the digest of the file. The judge passes
+    if `Calibration.short_of` is empty at the bar.
     """
     measure = parse(str(settings["measure"]))
     asked = [row for row in rows if scores[row.row_id].status != "not_applicable"]
@@ -187,7 +187,7 @@ def _means(rows: Sequence[LabelledAnswer], terms: CalibrationTerms) -> Floats:
 
 
 def _share(value: float | None, measure: Measure) -> float:
-    """A score as a share of the measure's range, the better the higher."""
+    """Return a score as a share of the measure's range; higher is better."""
     low, high = measure.kind.low, measure.kind.high
     share = ((value or 0.0) - low) / (high - low)
     return 1 - share if measure.kind.better == "lower" else share
@@ -196,7 +196,7 @@ def _share(value: float | None, measure: Measure) -> float:
 def _failures_against(
     rows: Sequence[LabelledAnswer], scores: Mapping[str, QueryScore], measure: Measure, terms: CalibrationTerms
 ) -> AgreementEstimate:
-    """AUROC with every failed row given the worst score there is: under all others if accepted, else above them."""
+    """Return the AUROC with the worst score for each failed row: below all others if accepted, else above them."""
     if not rows:
         return AgreementEstimate()
     accepted = accepts(_means(rows, terms), terms.cut)

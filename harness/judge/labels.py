@@ -1,6 +1,6 @@
-"""Answers that people rated: reading a file of them, and drawing a sample that is like the whole.
+"""Answers that people rated: reading them from a file, and drawing a stratified sample.
 
-This module must not know who judges, or what is made of the ratings.
+This module must not know who judges, or how the ratings are used.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ class LabelledAnswer(NamedTuple):
 def read_labels(path: Path, measure: Measure) -> tuple[LabelledAnswer, ...]:
     """Read rated answers from a JSON Lines file: ``id, question, answer, context, history, ratings, model, reference``.
 
-    `context` is a text or a list of passages, and may be empty; `history` (what was said before, a line each) becomes
-    part of the question. `ratings` holds a list of numbers under the name of the measure. A row's turn is its `turn`,
-    or its id without ``-<model>`` at the end. Raises DataError with every line that is wrong.
+    `context` is a text or a list of passages, and may be empty; `history` (earlier turns, a line each) becomes part of
+    the question. `ratings` holds a list of numbers under the name of the measure. A row's turn is its `turn`,
+    or its id without ``-<model>`` at the end. Raises DataError with every invalid line.
     """
     problems: list[Problem] = []
     rows: dict[str, LabelledAnswer] = {}
@@ -61,7 +61,7 @@ def read_labels(path: Path, measure: Measure) -> tuple[LabelledAnswer, ...]:
 
 
 def _faults(value: Mapping[str, Any], measure: Measure) -> Iterator[tuple[str, str]]:
-    """What is wrong with a line, and what to do about it."""
+    """Yield each problem of a line and its hint."""
     for field in ("id", "question", "answer"):
         if not isinstance(value.get(field), str) or not value[field].strip():
             yield f"no {field!r} in words", f'write "{field}": "..."'
@@ -73,8 +73,8 @@ def _faults(value: Mapping[str, Any], measure: Measure) -> Iterator[tuple[str, s
         yield "'history' is no list of texts", 'write "history": ["user: ...", "agent: ..."]'
     ratings = value.get("ratings")
     known = ratings if isinstance(ratings, dict) else {}
-    found = known.get(measure.name)
-    if not isinstance(found, list) or not found or not all(map(_is_number, found)):
+    own = known.get(measure.name)
+    if not isinstance(own, list) or not own or not all(map(_is_number, own)):
         rated = f"rated here: {', '.join(map(str, known))}" if known else "nothing is rated here"
         yield f"no ratings of {measure.name!r} in numbers", f'write "ratings": {{"{measure.name}": [1, 2]}}; {rated}'
 
@@ -103,7 +103,7 @@ def _labelled(value: Mapping[str, Any], measure: Measure) -> LabelledAnswer:
 
 
 def scale_of(rows: Sequence[LabelledAnswer]) -> tuple[float, float]:
-    """The least and the greatest rating that was given. Raises DataError if they are one."""
+    """Return the lowest and the highest rating; raise DataError if they are equal."""
     ratings = [rating for row in rows for rating in row.ratings]
     low, high = min(ratings), max(ratings)
     if low == high:
@@ -112,9 +112,9 @@ def scale_of(rows: Sequence[LabelledAnswer]) -> tuple[float, float]:
 
 
 def sample_rows(rows: Sequence[LabelledAnswer], size: int, seed: int) -> tuple[LabelledAnswer, ...]:
-    """Draw rows so that each kind has its share: with a context or without, how people rated it, who answered.
+    """Draw a sample stratified by context (with or without), rating and model.
 
-    The rows are put in order of these, by chance among equals, and taken at equal steps; they come in file order.
+    The rows are sorted by these, randomly among equals, and taken at equal steps; they are returned in file order.
     """
     if size >= len(rows):
         return tuple(rows)

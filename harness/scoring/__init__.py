@@ -1,6 +1,6 @@
 """Scores of runs and answers: a value, or the reason why there is none, for every query of a measure's population.
 
-The only importer of ranx and ragas, both inside functions. This package must not know stages, stores or statistics.
+Only this package imports ranx and ragas, both inside functions. It must not know stages, stores or statistics.
 """
 
 from __future__ import annotations
@@ -64,9 +64,9 @@ def score_answers(
 ) -> dict[Measure, dict[str, QueryScore]]:
     """Score answers: measure -> query -> score, for every query of the measure's population, in the references' order.
 
-    An abstention scores 0 in exact_match, key_match and token_f1; measures of similarity take it as the text it is; to
-    what an LLM judges of an answer it is `not_applicable`. Only measures that an LLM judges need `shown`, for every
-    answered query, and tell the `progress` of judging. Raises ConfigError for what the settings cannot compute.
+    An abstention scores 0 in exact_match, key_match and token_f1. Measures of similarity compare its text as it is.
+    Measures that an LLM judges by the answer are `not_applicable` to it. Only judged measures need `shown`, for every
+    answered query, and report `progress`. Raises ConfigError for measures that these settings cannot compute.
     """
     _check(measures, settings)
     wanted = tuple(dict.fromkeys((*_deciding(measures, settings), *measures)))
@@ -113,12 +113,12 @@ def rank_settings(measure: Measure, level: int, exclude_own: bool) -> dict[str, 
 
 
 def asks_judge(measure: Measure, settings: AnswerSettings) -> bool:
-    """Whether an LLM judges a measure, or what it rests on."""
+    """Return whether an LLM judges a measure, or the measure that decides it."""
     return measure.is_judged or any(one.is_judged for one in _deciding([measure], settings))
 
 
 def _check(measures: Sequence[Measure], settings: AnswerSettings) -> None:
-    """Refuse measures that these settings cannot compute, all at once."""
+    """Raise ConfigError with all measures that these settings cannot compute."""
     problems = []
     for measure in dict.fromkeys((*measures, *_deciding(measures, settings))):
         if measure.is_rank:
@@ -136,7 +136,7 @@ def _check(measures: Sequence[Measure], settings: AnswerSettings) -> None:
 
 
 def _deciding(measures: Sequence[Measure], settings: AnswerSettings) -> tuple[Measure, ...]:
-    """The measure that decides for `utility` which answer is right."""
+    """Return the measure that decides for `utility` which answer is right, if `utility` is among the measures."""
     return (Measure(settings.utility.right),) if Measure("utility") in measures else ()
 
 

@@ -1,8 +1,8 @@
-"""Did an answer abstain? A lenient reading: the agreed sentences, their paraphrases, and saying nothing at all.
+"""Recognise answers that abstain, leniently: the sentences of the suite, their paraphrases, and empty answers.
 
-The first sentence that says something decides; apologies and remarks on what the passages are about are skipped. So
-"Use f. The passages do not mention others" is an answer, and "I do not know, but perhaps f" an abstention. An empty
-answer makes no claim and counts as an abstention. This module must not know references or measures.
+The first sentence with content decides; apologies and remarks on what the passages are about are skipped. So "Use f.
+The passages do not mention others" is an answer, and "I do not know, but perhaps f" an abstention. This module must not
+know references or measures.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PHRASES_VERSION = 1
 
 
 class AbstentionRule(NamedTuple):
-    """What counts as an abstention beside the English reading.
+    """What counts as an abstention beside the English patterns.
 
     `sentences` are the suite's own; clear refusals in other languages count where `language` is not English.
     """
@@ -31,7 +31,7 @@ class AbstentionRule(NamedTuple):
 
     @property
     def identity(self) -> Any:
-        """What of the rule decides scores; the number alone where nothing is added to it."""
+        """The part of the rule that decides scores: only the version for the plain rule."""
         if self == AbstentionRule():
             return RULE_VERSION
         found: dict[str, Any] = {"version": RULE_VERSION}
@@ -43,7 +43,7 @@ class AbstentionRule(NamedTuple):
 
 
 PLAIN = AbstentionRule()
-"""The English reading alone."""
+"""The English patterns alone."""
 
 _WORDS = r"(?:passages?|excerpts?|snippets?)"
 _LOOSE = r"(?:contexts?|documents?|documentation|texts?|articles?|sources?|materials?|information)"
@@ -141,12 +141,12 @@ _ABSTAINS = tuple(
 
 
 def is_abstention(text: str, rule: AbstentionRule = PLAIN) -> bool:
-    """Say whether a text declines to answer: leniently in English, and by what the rule adds."""
+    """Return whether a text declines to answer, by the English patterns or by what the rule adds."""
     return _by_sentence(text, rule.sentences) or declines(text, rule.language) or _in_english(text)
 
 
 def _by_sentence(text: str, sentences: Sequence[str]) -> bool:
-    """Whether a text begins with one of the sentences, after an apology or "Answer:" at most."""
+    """Return whether a text begins with one of the sentences, possibly after an apology or "Answer:"."""
     if not sentences:
         return False
     folded = text.casefold()
@@ -175,7 +175,7 @@ _TYPOGRAPHY = {ord("\N{RIGHT SINGLE QUOTATION MARK}"): "'", ord('"'): None, ord(
 
 
 def _without_lead_in(sentence: str) -> str:
-    """Cut "Sorry, but", "Based on the passages," and the like, as long as anything is left."""
+    """Remove "Sorry, but", "Based on the passages," and the like from the beginning of a sentence."""
     while match := _LEAD_IN.match(sentence):
         sentence = sentence[match.end() :]
     return "" if re.fullmatch(r"(?:(?:the )?(?:answer|response)|a):", sentence) else sentence

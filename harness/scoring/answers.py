@@ -20,12 +20,12 @@ from harness.values.records import Answer, Reference
 
 
 def normalised_tokens(text: str, language: str = ENGLISH) -> list[str]:
-    """Tokens as SQuAD counts them: lower case, without punctuation and articles; characters where no spaces are."""
+    """Return tokens as SQuAD counts them: lower case, no punctuation or articles; characters without spaces."""
     return text_of(language).answer(text)
 
 
 def token_f1(answer: str, reference: str, language: str = ENGLISH) -> float:
-    """Harmonic mean of the precision and recall of tokens. If one side has no tokens, 1 if neither has any."""
+    """Return the harmonic mean of precision and recall of tokens; without tokens on one side, 1 if neither has any."""
     written, wanted = normalised_tokens(answer, language), normalised_tokens(reference, language)
     if not written or not wanted:
         return float(written == wanted)
@@ -36,8 +36,8 @@ def token_f1(answer: str, reference: str, language: str = ENGLISH) -> float:
 def find_key(pattern: str, text: str) -> str | None:
     """Return the first key in a text: the group ``key`` if the pattern has one, else all that matches.
 
-    Full stops at its end are those of the sentence and are cut, those of Chinese and Japanese too. None if nothing is
-    found, or nothing is left.
+    Full stops at its end belong to the sentence and are removed, those of Chinese and Japanese too. None if no key is
+    found or nothing is left of it.
     """
     match = re.search(pattern, text)
     if match is None:
@@ -47,7 +47,7 @@ def find_key(pattern: str, text: str) -> str | None:
 
 
 def key_match(pattern: str, answer: str, references: Iterable[str]) -> float:
-    """1 if the first key of the answer is the key of any reference. References without a key raise ValueError."""
+    """Return 1 if the first key of the answer is that of any reference; raise ValueError if no reference has one."""
     wanted = {find_key(pattern, reference) for reference in references} - {None}
     if not wanted:
         raise ValueError("no reference answer holds a key of the answer format")
@@ -55,19 +55,19 @@ def key_match(pattern: str, answer: str, references: Iterable[str]) -> float:
 
 
 def has_format(pattern: str, answer: str, abstention: AbstentionRule = PLAIN) -> float:
-    """1 if the whole answer, but for white space around it, matches the pattern, or if it is an abstention."""
+    """Return 1 if the whole answer, stripped of white space, matches the pattern, or if it is an abstention."""
     return float(re.fullmatch(pattern, answer.strip()) is not None or is_abstention(answer, abstention))
 
 
 def abstains_rightly(answer: str, answerable: bool, abstention: AbstentionRule = PLAIN) -> float:
-    """1 if the answer abstained exactly where the question has no answer."""
+    """Return 1 if an unanswerable question was declined, or an answerable one was answered."""
     return float(is_abstention(answer, abstention) != answerable)
 
 
 def utility(
     rule: Utility, answer: str, answerable: bool, right: float | None, abstention: AbstentionRule = PLAIN
 ) -> float:
-    """What an answer is worth. `right` is the value of the measure that decides; needed only for real answers."""
+    """Return the utility of an answer. `right` is its value on the deciding measure; needed only for real answers."""
     if is_abstention(answer, abstention):
         return 0.0 if answerable else 1.0
     if not answerable:

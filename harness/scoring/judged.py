@@ -1,7 +1,7 @@
-"""Answers that a language model judges: by ragas' judged metrics, and by a rubric of the suite's own.
+"""Scores of answers that an LLM judges: by ragas' judged metrics, and by the rubric of the suite.
 
-All that is asked goes through one `Chat`, so that its limits, cache and budget hold. What it cannot answer, and what
-is no judgement, is a failure with its reason. This module must not know suites, or who wrote the answers.
+All requests go through one `Chat`, so that its limits, cache and budget hold. A request without a valid judgement is a
+failure with its reason. This module must not know suites, or who wrote the answers.
 """
 
 from __future__ import annotations
@@ -53,14 +53,14 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "noise_sensitivity": ("question", "answer", "reference", "passages"),
     "rubric": ("question", "answer"),
 }
-"""What each measure is judged from. ragas' context measures never look at the answer."""
+"""The inputs of each measure. ragas' context measures do not read the answer."""
 RAGAS_NAMES = {
     "question": "user_input", "answer": "response", "reference": "reference", "passages": "retrieved_contexts",
 }  # fmt: skip
 
 
 class JudgedCase(NamedTuple):
-    """What a judge may be shown of one answer; a measure takes what `NEEDS` names of it."""
+    """The inputs of one judgement; a measure reads those that `NEEDS` names."""
 
     question: str
     answer: str
@@ -69,12 +69,12 @@ class JudgedCase(NamedTuple):
 
     @classmethod
     def of(cls, one: AnsweredQuery, shown: ShownContext) -> JudgedCase:
-        """With the first reference answer: the best over all of them would cost a multiple."""
+        """Return the case with the first reference answer: the best over all of them would cost a multiple."""
         return cls(shown.question, one.text, next(iter(one.reference.answers), ""), shown.passages)
 
 
 def requests_per_answer(measure: Measure, passages: int) -> int:
-    """How many requests one judgement takes, repeats and repairs aside, with so many passages shown."""
+    """Return the number of requests of one judgement with so many passages, without repeats and repairs."""
     counts = {
         "faithfulness": 2, "factual_correctness": 4, "answer_relevancy": DRAWS["answer_relevancy"],
         "context_recall": 1, "context_precision": passages, "noise_sensitivity": 3 + 2 * passages, "rubric": 1,
@@ -90,9 +90,9 @@ def judge_answers(
     shown: Mapping[str, ShownContext],
     progress: Progress,
 ) -> dict[Measure, dict[str, QueryScore]]:
-    """Score all measures that an LLM judges together, so that as many answers are under way as the judge may be asked.
+    """Score all judged measures together, so that the judge is kept busy up to its limit of concurrent answers.
 
-    An abstention is no answer to judge, nor is anything judged by passages where none was shown: `not_applicable`.
+    Measures of the answer are `not_applicable` to an abstention; measures of the passages, where none was shown.
     """
     judging = settings.judge
     chat = judging.chat if judging is not None else None
@@ -120,7 +120,7 @@ def judge_answers(
 
 
 def _closed(measure: Measure, one: AnsweredQuery, shown: ShownContext, abstention: AbstentionRule) -> QueryScore | None:
-    """Why there is nothing to ask a judge, if so."""
+    """Return the score of an answer that the judge is not asked about; None if it is asked."""
     needs = NEEDS[measure.name]
     if "answer" in needs and is_abstention(one.text, abstention):
         return QueryScore(None, "not_applicable", ABSTAINED)
@@ -132,7 +132,7 @@ def _closed(measure: Measure, one: AnsweredQuery, shown: ShownContext, abstentio
 
 
 def judge_settings(measure: Measure, settings: AnswerSettings) -> dict[str, Any]:
-    """Who judges, and what the judge is told."""
+    """Return the settings of the judge that decide a measure: identity, repeats, prompts."""
     judge = settings.judge
     found: dict[str, Any] = {"judge": None, "prompts": prompts_digest(measure.name)}
     if judge is not None:
@@ -151,7 +151,7 @@ def judge_cases(
     embedder: Path | None,
     progress: Progress,
 ) -> dict[Measure, dict[str, QueryScore]]:
-    """Judge every case of every measure, many at a time; `progress` counts judged answers.
+    """Judge every case of every measure concurrently; `progress` counts judged answers.
 
     A value is the mean over all repeats. If one of them fails, so does the score, with its reason.
     """
@@ -181,11 +181,11 @@ def judge_cases(
 
 
 Maker = Callable[[int], Any]
-"""Gives the metric that makes one repeat of a judgement."""
+"""Returns the metric for a repeat of a judgement, by its number."""
 
 
 async def _judge(measure: Measure, case: JudgedCase, make: Maker, repeats: int) -> QueryScore:
-    """All repeats of one judgement; none is paid for after one that failed."""
+    """Run all repeats of one judgement; stop at the first that fails."""
     shown = case._replace(passages=list(case.passages))  # type: ignore[arg-type]  # ragas' prompts are typed as lists
     arguments = {RAGAS_NAMES[name]: getattr(shown, name) for name in NEEDS[measure.name]}
     values = []

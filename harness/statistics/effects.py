@@ -1,4 +1,4 @@
-"""Effects of a factorial: what each part is worth, and whether the gains of two parts add up or absorb each other.
+"""Effects of a factorial: the gain of each part, and whether the gains of two parts add up or absorb each other.
 
 A cell is the set of parts that are tuned; the empty cell is `untuned`. Every effect is a contrast: a mean of cells
 minus a mean of cells, per query, times a scale (Box, Hunter & Hunter 2005, Statistics for Experimenters, chapter 5). A
@@ -34,7 +34,7 @@ class _Contrast(NamedTuple):
     without: tuple[str, ...] = ()
 
     def weights(self, factors: Sequence[str]) -> dict[frozenset[str], float]:
-        """The weight of every cell; a cell without one takes no part. The positive ones sum to the scale."""
+        """Return the nonzero weight of each cell; the positive ones sum to the scale."""
         weights = {frozenset[str](): 1.0}
         for factor in factors:
             off, on = self._levels(factor)
@@ -64,9 +64,10 @@ def effects(
     """Return all effects of `factors` on each measure; intervals and p values hold for all of them together.
 
     An effect is computed on the queries that have a value in every cell that has any; the others are counted as failed.
-    A query's value is its mean over the seeds of a cell, and failed if it failed with any. Where a part changes no
-    value of any query, its interactions are left out. An effect that needs a cell without values is not computed, and
-    says which. Raises ValueError for a cell with a part that is no factor, and as `stats.compare` does.
+    A query's value is its mean over the seeds of a cell; it failed if it failed with any seed. The interactions of a
+    part that changes no value of any query are left out. An effect that needs a cell without values is not computed,
+    and its reason names the cell. Raises ValueError for a cell with a part that is no factor, and as `stats.compare`
+    does.
     """
     tables = {measure: _Table(cells, factors) for measure, cells in cells_by_measure.items()}
     rows = [(measure, contrast) for measure, table in tables.items() for contrast in table.contrasts()]
@@ -86,11 +87,11 @@ def effects(
 
 
 class _Table:
-    """The cells of one measure: means over seeds, on the queries that all cells with values have."""
+    """The cells of one measure: means over seeds, on the queries with a value in every cell that has any."""
 
     def __init__(self, cells: Cells, factors: Sequence[str]) -> None:
-        if odd := sorted(set().union(*cells) - set(factors)):
-            raise ValueError(f"a cell tunes {', '.join(odd)}, which is no factor of this factorial")
+        if unknown := sorted(set().union(*cells) - set(factors)):
+            raise ValueError(f"a cell tunes {', '.join(unknown)}, which is no factor of this factorial")
         means = {cell: _over_seeds(seeds) for cell, seeds in cells.items()}
         population = set().union(*means.values())
         self.factors = tuple(factors)
@@ -109,7 +110,7 @@ class _Table:
                 yield _Contrast("simple", (part,), given=(other,))
 
     def paired(self, contrast: _Contrast, measure: Measure, margin: float, groups: Mapping[str, str]) -> Paired | str:
-        """The two sides of a contrast as two systems to compare, or why there are none."""
+        """Return the two sides of a contrast as a pair to compare, or the reason why there is none."""
         weights = contrast.weights(self.factors)
         if missing := [self._name(cell) for cell in weights if cell not in self.cells]:
             return f"no scores of {', '.join(missing)}"
@@ -138,7 +139,7 @@ class _Table:
         return sum(weight * (self.cells[cell][query] or 0.0) for cell, weight in weights.items())
 
     def _inert(self, part: str) -> bool:
-        """Whether tuning the part changes no value of any query in any setting of the others."""
+        """Return whether tuning the part changes no value of any query in any setting of the others."""
         pairs = [(cell, cell | {part}) for cell in self.cells if part not in cell and cell | {part} in self.cells]
         return bool(pairs) and all(
             self.cells[before][query] == self.cells[after][query] for before, after in pairs for query in self.queries
@@ -162,7 +163,7 @@ def _effect(effect: Effect, row: Comparison, failed: int, *, inert: bool) -> Eff
 
 
 def _finding(effect: Effect, row: Comparison) -> Finding:
-    """The rules of the verdict, in the words of effects; but surely below zero is said whatever the margin."""
+    """Return the verdict in the terms of effects; below zero it does not depend on the margin."""
     if row.low is None or row.high is None:
         return "could not tell"
     two = effect.kind == "interaction"
@@ -177,7 +178,7 @@ def _finding(effect: Effect, row: Comparison) -> Finding:
 
 
 def _with_shares(found: list[Effect]) -> list[Effect]:
-    """Give the gains of a part with another in place the share that is gone, where both are clear."""
+    """Set `absorbed` where the gain of a part alone and the absorption by the other are both significant."""
     absorbing = {(row.measure, frozenset(row.parts)) for row in found if row.finding == "absorb"}
     alone = {
         (row.measure, row.parts, row.without): row.difference for row in found if row.without and (row.low or 0) > 0

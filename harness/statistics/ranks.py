@@ -1,8 +1,9 @@
 """Ranks of systems with confidence intervals, from all pairwise differences at once.
 
 The interval of a rank follows from simultaneous intervals of the differences (Mogstad, Romano, Shaikh and Wilhelm 2024,
-"Inference for Ranks", Review of Economic Studies 91): a system has at least as many above it as are surely better, and
-at most as many as are not surely worse. All rank intervals hold together at the level of the differences.
+"Inference for Ranks", Review of Economic Studies 91): at least as many systems rank above it as
+are significantly better, and at most as many as are not significantly worse. All intervals of ranks hold together at
+the level of the differences.
 
 This module must not know outcomes or suites.
 """
@@ -21,7 +22,7 @@ from harness.values.records import ScoreColumn
 class RankInterval(NamedTuple):
     """A system's mean, its rank by the mean (ties share the better one), and the confidence interval of its rank.
 
-    `top` says that no other system is surely better.
+    `top`: no other system is significantly better.
     """
 
     name: str
@@ -71,7 +72,7 @@ def _surely(
     alpha: float,
     resamples: int,
 ) -> tuple[dict[str, set[str]], dict[str, set[str]]]:
-    """Of every system, those that are surely better and those that are surely worse."""
+    """Return for each system those that are significantly better, and those that are significantly worse."""
     couples = list(combinations(systems, 2))
     pairs = [
         stats.Paired(system=name, measure=measure, values=systems[name], baseline=systems[other], groups=groups)

@@ -1,10 +1,10 @@
-"""What a gain costs: per dollar, per millisecond, in queries until it has paid; and which systems no other beats.
+"""ROI of gains: gain per dollar and per millisecond, queries until break-even, and the Pareto front.
 
-The bounds of a ratio are those of the gain's interval, divided by the cost. Costs are taken as known: they were paid
-and timed once, and nothing is said of how they would vary. One-time dollars are those of `SystemInfo`, in which a call
-that systems share counts whole; what a query costs is counted beyond `untuned`.
+The bounds of a ratio are those of the gain's interval, divided by the cost. Costs are treated as known: they were paid
+and timed once, and their variance is not estimated. One-time dollars are those of `SystemInfo`, in which a call that
+systems share counts whole; the cost of a query is what exceeds that of `untuned`.
 
-This module must not know stages, stores or how a report words anything: systems and gains go in, returns come out.
+This module must not know stages, stores or how a report is worded: systems and gains go in, ROI comes out.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from harness.values.measures import parse
 
 UNTUNED = "untuned"
 RIGHT_MEASURE = "utility"
-"""The measure whose unit is one more right answer."""
+"""The measure whose unit is one right answer."""
 
 Key = tuple[str, int]
 """Name and seed of a system."""
 
 
 class CostPosition(NamedTuple):
-    """Where a system stands for one measure: a gain, of which more is better, and costs, of which less is."""
+    """A system on one measure: its gain, of which more is better, and its costs, of which less is better."""
 
     gain: float
     costs: tuple[float, ...]
 
 
 class _Costs(NamedTuple):
-    """Dollars once, milliseconds at the 95th percentile, dollars for 1,000 queries; None is not known."""
+    """One-time dollars, milliseconds at the 95th percentile, dollars for 1,000 queries; None if not known."""
 
     once: float | None = None
     p95_ms: float | None = None
@@ -64,21 +64,24 @@ def roi(
     right_measure: str = RIGHT_MEASURE,
     unknown: Collection[str] = (),
 ) -> list[Roi]:
-    """Return what each gain over `untuned` costs, for every system that could be served, in the order of `gains`.
+    """Return the ROI of each gain over `untuned`, for every system that could be served, in the order of `gains`.
 
     Latency is the p95 of retrieval for rank measures, of the whole for answers. A ratio is given for a positive gain
     and a positive cost, else `reason` says in words why not. Break-even is the one-time cost over what a query earns:
     `prices.right_answer` times the gain in `right_measure`, less the added cost of a query. Its upper bound is None
-    where the interval holds gains that never pay. Where nobody says what a gain is worth, a system that is cheaper to
-    serve and loses in no measure still breaks even, whatever the measure. `unknown` has the labels of systems whose
-    one-time cost is not known in full. Families other than ``gain`` are passed over.
+    where the interval holds gains that never pay. Without a price of a right answer, a system that is cheaper to serve
+    and loses in no measure still breaks even, whatever the measure. `unknown` has the labels of systems whose one-time
+    cost is not known in full. Families other than ``gain`` are skipped.
     """
     reckoning = _Reckoning.of(systems, gains, prices, right_measure, unknown)
     return [reckoning.of_gain(row) for row in reckoning.rows]
 
 
 def dominated_by(places: Mapping[str, CostPosition]) -> dict[str, tuple[str, ...]]:
-    """For each system those that gain at least as much for no more of any cost, and are better in one of these."""
+    """Return for each system those that dominate it: at least its gain at no higher cost, and better in one of them.
+
+    The systems that no other dominates are the Pareto front. Equal positions do not dominate each other.
+    """
     return {name: tuple(other for other, its in places.items() if _beats(its, place)) for name, place in places.items()}
 
 
@@ -115,7 +118,7 @@ class _Reckoning:
 
     @cached_property
     def fronts(self) -> dict[str, dict[str, tuple[str, ...]]]:
-        """For each measure, who beats whom, by label."""
+        """For each measure, the labels that dominate each label."""
         return {measure: self._front(measure) for measure in {row.measure for row in self.rows}}
 
     def of_gain(self, row: Comparison) -> Roi:
@@ -170,16 +173,16 @@ class _Reckoning:
         return _until_paid(row, once, added_per_1000 / 1000, price)
 
     def _price(self, row: Comparison, *, cheaper: bool) -> float | None:
-        """Dollars for a unit of the gain: 0 where a cheaper system need not gain to pay, None where nobody can say."""
+        """Return the dollars for a unit of the gain: 0 if a cheaper system pays without a gain, None if not known."""
         worth = self.prices.right_answer
         if worth is not None and any(_key(row) == _key(one) and one.measure == self.right_measure for one in self.rows):
             return worth if row.measure == self.right_measure else None
         return 0.0 if cheaper and _key(row) not in self.losing else None
 
     def _front(self, measure: str) -> dict[str, tuple[str, ...]]:
-        """Who beats whom, of those with every cost that any of them has.
+        """Return the labels that dominate each label, among systems with every cost that any of them has.
 
-        As in the report's pictures a gain takes part whatever its verdict, and a system without a cost is left out.
+        As in the report's pictures, a gain counts whatever its verdict, and a system that lacks a cost is left out.
         """
         gains = {self.served[_key(row)].label: row.difference for row in self.rows if row.measure == measure}
         known = {label: info for info in self.served.values() if (label := info.label) in gains or info is self.untuned}
@@ -202,7 +205,7 @@ def _key(row: Comparison) -> Key:
 
 
 def _loses_nothing(row: Comparison) -> bool:
-    """Whether its interval holds no loss that anybody would care about."""
+    """Return whether its interval holds no loss beyond the margin."""
     return row.verdict in ("improved", "equivalent") or (row.low is not None and row.low >= 0)
 
 

@@ -1,9 +1,9 @@
-"""The gain of every system within every slice of the questions, corrected for how many slices were looked at.
+"""Gains of every system within every slice of the questions, corrected for the number of slices.
 
-All slices x systems x gated measures are one family for `stats.compare`: whoever looks at thirty slices finds one that
-lost by chance. A slice with few groups takes no part in that family. Its studentised statistic has long tails, and the
-largest of the family is what all intervals are made of: ten slices of eight groups would widen that of a slice of a
-hundred by half. Such a slice is listed with its difference and the reason.
+All slices x systems x gated measures are one family for `stats.compare`: among thirty slices one loses by chance. A
+slice with few groups is not in that family. Its studentised statistic has long tails, and the largest statistic of the
+family determines all intervals: ten slices of eight groups would widen the interval of a slice of a hundred by half.
+Such a slice is listed with its difference and the reason.
 
 This module must not know spec, plan, store or report, nor where slices come from: values by query go in.
 """
@@ -45,9 +45,9 @@ def slice_gains(
 ) -> list[SliceGain]:
     """Return the gain of each pair in each slice; `slices` is field -> query -> slice, as `slicing` makes them.
 
-    In the order of fields, slices (low numbers first), pairs. Where a slice holds no question of a measure's
-    population, nothing is listed. `failure_limit` holds within each slice. Raises ValueError if a field says nothing of
-    a query, and as `stats.compare` does.
+    The order is fields, slices (low numbers first), pairs. A slice without a question of a measure's population is not
+    listed. `failure_limit` holds within each slice. Raises ValueError if a field has no slice for a query, and as
+    `stats.compare` does.
     """
     for pair in pairs:
         check(pair)
@@ -62,8 +62,8 @@ def slice_gains(
 
 def _parts(field: str, values: Mapping[str, str], pairs: Sequence[Paired]) -> Iterator[_Part]:
     for pair in pairs:
-        if odd := sorted(pair.values.keys() - values.keys()):
-            raise ValueError(f"{field}: {len(odd)} queries are in no slice, such as {odd[0]!r}")
+        if unsliced := sorted(pair.values.keys() - values.keys()):
+            raise ValueError(f"{field}: {len(unsliced)} queries are in no slice, such as {unsliced[0]!r}")
     for value in sorted(set(values.values()), key=_order):
         inside = {query for query, its in values.items() if its == value}
         for pair in pairs:
@@ -73,7 +73,7 @@ def _parts(field: str, values: Mapping[str, str], pairs: Sequence[Paired]) -> It
 
 
 def _order(value: str) -> tuple[bool, float, str]:
-    """What a third of numbers is named begins with ``up to`` or has its lower end first."""
+    """Sort key of slices: thirds of numbers in ascending order (``up to`` comes first), then by name."""
     number = NUMBER.search(value)
     return not value.startswith("up to "), float(number[0]) if number else math.inf, value
 
@@ -86,7 +86,7 @@ def _within(pair: Paired, queries: set[str]) -> Paired:
 
 
 def _begun(part: _Part) -> SliceGain:
-    """What can be said without a test, on the queries with a value on both sides; a reason if there can be no test."""
+    """Return the gain without its test, on the queries with a value on both sides; with a reason if none is made."""
     pair, found = part.pair, differences(part.pair, "drop")
     before = [value for query in found if (value := pair.baseline[query]) is not None]
     n_groups = len({pair.groups[query] for query in found})

@@ -41,8 +41,8 @@ _LETTERS = {
 class Detected(NamedTuple):
     """The language of a corpus: one, or several joined, the most frequent first.
 
-    `shares` are of the texts whose language could be told; `told` is the share of all texts that these are. A language
-    that a suite names is `given`.
+    `shares` are fractions of the texts whose language was recognised, and `told` is the fraction of texts that were. A
+    language that a suite names is `given`.
     """
 
     language: str
@@ -60,7 +60,7 @@ class Detected(NamedTuple):
 
 
 def detect(texts: Sequence[str]) -> Detected:
-    """The language of texts; English, and not certain, where nothing tells."""
+    """Return the language of texts; English, marked as uncertain, if no text is recognised."""
     step = max(1, len(texts) // LOOKED_AT)
     sample = [text for text in texts[::step] if text.strip()]
     found = Counter(code for text in sample if (code := of_text(text)) is not None)
@@ -86,9 +86,9 @@ def detect(texts: Sequence[str]) -> Detected:
 
 
 def of_text(text: str, characters: int = CHARACTERS, kinds: int = 1) -> str | None:
-    """The language of one text, by its first `characters`; None where nothing tells.
+    """Return the language of one text, by its first `characters`; None if it is not recognised.
 
-    `kinds` is the number of different frequent words that it must have, where words tell.
+    `kinds` is the number of different frequent words that it must have, for scripts that several languages share.
     """
     plain = canonical(text[:characters]).lower()
     letters = Counter(script for character in plain if (script := script_of(character)))
@@ -106,7 +106,7 @@ def of_text(text: str, characters: int = CHARACTERS, kinds: int = 1) -> str | No
 
 
 def _by_letters(text: str, script: str) -> str | None:
-    """By letters of its own; else the most common language of the script, but of Latin, which has too many."""
+    """Recognise a language by its own letters, else by its script; not for Latin, which too many languages use."""
     for code, letters in _LETTERS.items():
         if LANGUAGES[code].script == script and sum(map(text.count, letters)) >= 2:
             return code

@@ -1,6 +1,6 @@
 """Docstrings in numpydoc form, read into plain text: leading signatures, summary, description, sections.
 
-Works on strings alone; it knows nothing of the object that a docstring belongs to.
+This module works on strings alone; it must not know the object that a docstring belongs to.
 """
 
 from __future__ import annotations

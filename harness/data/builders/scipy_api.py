@@ -74,7 +74,7 @@ Group = list[Symbol]
 
 
 def build(symbols: int | None, unanswerable: float, split_seed: int) -> Built:
-    """Make the data set from `symbols` symbols (all if None), before a share of the groups is removed."""
+    """Build the dataset from `symbols` symbols (all if None), before a share of the groups is removed."""
     usable, version = _usable()
     groups = _groups(usable)
     if symbols is not None:
@@ -159,7 +159,7 @@ def _groups(symbols: Sequence[Symbol]) -> dict[str, Group]:
 
 
 def _fraction(seed: int, purpose: str, name: str) -> float:
-    """A number in [0, 1) that depends on nothing but its arguments."""
+    """Return a number in [0, 1) that depends only on the arguments."""
     return int.from_bytes(hashlib.sha256(f"{seed}:{purpose}:{name}".encode()).digest()[:6], "big") / 2**48
 
 
@@ -173,7 +173,7 @@ def _split(group: str, seed: int) -> str:
 
 
 def _removed(groups: dict[str, Group], share: float, seed: int) -> set[str]:
-    """The groups that leave the corpus: the same share of every split."""
+    """Return the groups to remove from the corpus: the same share of every split."""
     by_split: dict[str, list[str]] = defaultdict(list)
     for name in sorted(groups, key=lambda name: _fraction(seed, "unanswerable", name)):
         by_split[_split(name, seed)].append(name)
@@ -181,7 +181,7 @@ def _removed(groups: dict[str, Group], share: float, seed: int) -> set[str]:
 
 
 def _sample(groups: dict[str, Group], symbols: int, seed: int) -> dict[str, Group]:
-    """Whole groups with `symbols` symbols at most, every sub-package with its share and with one group at least."""
+    """Sample whole groups with at most `symbols` symbols: each sub-package has its share, and one group at least."""
     by_package: dict[str, list[str]] = defaultdict(list)
     for name in sorted(groups, key=lambda name: _fraction(seed, "sample", name)):
         by_package[groups[name][0].package].append(name)

@@ -14,7 +14,7 @@ _VARIADIC = re.compile(r"\(\*\w+(, \*\*\w+)?\)")
 
 
 def signature_of(obj: Any, doc: Docstring) -> str | None:
-    """The signature on one line, from the object, or from its docstring where the object does not tell."""
+    """Return the signature on one line: of the object, or from its docstring if the object has none."""
     told = _told(obj)
     if told is None or _VARIADIC.fullmatch(told) or type(obj).__name__ == "ufunc":
         names = entry_names(doc.sections.get("Parameters", ""))
