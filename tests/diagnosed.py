@@ -383,7 +383,7 @@ def predictions(outcome: Outcome) -> tuple[Prediction, ...]:
                 could_buy=could, bound=bound, bought=row.difference, low=row.low, high=row.high,
                 verdict=row.verdict, estimated_seconds=quoted.get(info.name),
                 paid_seconds=info.build_seconds, paid_dollars=info.build_dollars,
-                estimated_dollars=quoted[info.name] / 3600 * 0.05 if info.name in quoted else None, said=said,
+                estimated_dollars=quoted[info.name] / 3600 * 0.05 if info.name in quoted else None, conclusion=said,
             )
         )  # fmt: skip
     return tuple(rows)

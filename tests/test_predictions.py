@@ -58,7 +58,7 @@ def after(
 
 def said(diagnosis: Diagnosis, outcome: Outcome) -> str:
     (found,) = predict_outcome(diagnosis, outcome)
-    return found.said
+    return found.conclusion
 
 
 # ---- what is said
@@ -96,7 +96,7 @@ UNTOLD = "cannot be told: it gained between -0.020 and +0.120, and this set show
 )
 def test_what_is_said_of_an_outcome(row: Advice | None, verdict: Verdict, words: str) -> None:
     (found,) = predict_outcome(seen(*[row] if row else []), after(verdict))
-    assert found.said == words
+    assert found.conclusion == words
     assert found.verdict == verdict
     assert found.rank == (row.rank if row else None)
     assert found.against == (row in (AGAINST, LEFT))
@@ -119,7 +119,7 @@ def test_a_failure_says_why() -> None:
 def test_advice_is_not_blamed_for_a_measure_that_it_promised_little_on(verdict: Verdict, words: str) -> None:
     outcome = after(verdict, "utility", low=-1, high=0.01)
     (found,) = predict_outcome(seen(FIRST), outcome)
-    assert (found.said, found.could_buy) == (words, 0.01)
+    assert (found.conclusion, found.could_buy) == (words, 0.01)
 
 
 @pytest.mark.parametrize("row", [advice(1, "generator"), advice(1, "generator", kind="leave")])
@@ -127,7 +127,7 @@ def test_where_no_ideal_part_says_anything_nothing_was_predicted(row: Advice) ->
     words = {"improved": "it gained", "equivalent": "nothing was gained that matters", "regressed": "it lost"}
     for verdict, what in words.items():
         (found,) = predict_outcome(seen(row), after(verdict, tunes=("generator",)))  # type: ignore[arg-type]
-        assert (found.said, found.could_buy) == (f"nothing was predicted, and {what}", None)
+        assert (found.conclusion, found.could_buy) == (f"nothing was predicted, and {what}", None)
     failed = room(0.1).model_copy(update={"difference": None})
     assert said(seen(FIRST, oracle_gains=(failed,)), after("improved")) == "nothing was predicted, and it gained"
 

@@ -107,7 +107,7 @@ def _prediction(outcome: Outcome, row: Prediction) -> tuple[Cell, ...]:
         *cells((f"{rank}, against" if row.against else rank, row_label(outcome, row.system, row.seed))),
         Cell(could),
         Cell(amounts.gain(row.bought, row.low, row.high, row.verdict), VERDICT_TONES.get(row.verdict, "")),
-        Cell(amounts.sentence(row.said) or figures.NONE),
+        Cell(amounts.sentence(row.conclusion) or figures.NONE),
     )
 
 

@@ -1,7 +1,7 @@
 """Measures as values: ``parse("ndcg@10")`` and ``str`` are inverses.
 
-A measure says what it is called, at which cutoff, over which queries it is defined and in which range it lies. Who
-computes it is the business of `scoring`; this module must not know ranx or ragas.
+A measure has a name, a cutoff, the queries that it is defined on, and a range. `scoring` computes it; this module must
+not know ranx or ragas.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Reads = Literal["abstention", "format", "language", "embedder"]
 
 @dataclass(frozen=True)
 class MeasureKind:
-    """What is common to all measures of one name.
+    """The properties of all measures of one name.
 
     `judged`: an LLM judges it. `graded`: it reads grades as gains, so the relevance level does not change it. Where
     `better` is lower, less is better: a gain is a negative difference. `reads` names what an answer measure reads
@@ -154,7 +154,7 @@ class Measure:
 
 
 def parse(text: str) -> Measure:
-    """Read a measure from its name; raise ValueError, with the nearest right name, if there is none such."""
+    """Return the measure of a name; raise ValueError, with the nearest known name, if there is none."""
     match = re.fullmatch(r"([a-z0-9_]+)(?:@([1-9][0-9]*))?", text)
     name, cutoff = match.groups() if match else (text.partition("@")[0], None)
     if name not in KINDS:

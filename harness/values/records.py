@@ -43,7 +43,7 @@ class Query(NamedTuple):
 
 
 class Reference(NamedTuple):
-    """What people answered. `answers` is empty for a question that the corpus does not answer."""
+    """Reference answers. `answers` is empty for a question that the corpus does not answer."""
 
     query_id: str
     answers: tuple[str, ...]
@@ -62,9 +62,9 @@ class Pair(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What a generator wrote to one query from the documents `context`; `new_tokens` counts removed thoughts too.
+    """The answer of a generator to one query from the documents `context`; `new_tokens` includes removed thoughts.
 
-    `cut` says that it did not end by itself within the limit, `thought` that a thought was removed from it.
+    `cut`: it reached the limit of tokens. `thought`: a thought was removed from it.
     """
 
     query_id: str
@@ -77,7 +77,7 @@ class Answer(NamedTuple):
 
 
 class Score(NamedTuple):
-    """One number for one query, or the reason why there is none.
+    """The score of one query on one measure, or the reason why there is none.
 
     `spread` is the standard deviation between repeated judgements, where an LLM judged more than once.
     """
@@ -117,14 +117,14 @@ def table_of(rows: Iterable[Score], split: str) -> ScoreTable:
 
 
 DEV_EVALUATION_SECONDS = "seconds of looks at dev"
-"""The note of a training on how long it did not train."""
+"""The note of a training on how long it evaluated on dev instead of training."""
 
 
 class Usage(NamedTuple):
     """What a stage call used, counted by the stage itself. `units` is its own measure of work (texts, steps).
 
-    `dollars` are what an endpoint was paid; the machine's own time is priced elsewhere. `failed` counts what is missing
-    from the artifact and may come if it is asked for again.
+    `dollars` is the price of requests to an endpoint; machine time is priced elsewhere. `failed` counts what is missing
+    from the artifact and may succeed if it is requested again.
     """
 
     units: int = 0

@@ -1,4 +1,4 @@
-"""Values that earlier versions wrote, in the names of today. Renames keys; changes no number."""
+"""Rename the fields of values that earlier versions wrote. No number changes."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ RENAMED: Mapping[str, str] = {
     "quotes": "estimates",
     "quoted_seconds": "estimated_seconds",
     "quoted_dollars": "estimated_dollars",
+    "said": "conclusion",
 }
-"""Field names of `outcome-2`, `diagnosis-1` and `accepted-2`, and what they are called since."""
+"""Field names of `outcome-2`, `diagnosis-1` and `accepted-2` -> their names since."""
 OWN_NAMES = frozenset({"spec", "provenance", "settings", "source", "facts", "queries", "digests", "identities"})
 """Fields whose keys are names of users, measures or packages: nothing below them is renamed."""
 
 
 def upgraded(value: Any) -> Any:
-    """Return a value read from JSON with the field names of today; what has these already comes back equal."""
+    """Return a value read from JSON with today's field names; a value that has them already is returned equal."""
     if isinstance(value, list):
         return [upgraded(item) for item in value]
     if not isinstance(value, dict):
