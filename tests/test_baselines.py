@@ -202,7 +202,7 @@ MEND = "restore the folder from version control, or accept again"
     [
         ("q0003\t", "q0002\t", "untuned.tsv:5: query 'q0002' has a line already"),
         ("\t0.", "\tNaN", "untuned.tsv:2: 'NaN"),
-        ("q0001\tg000\t", "q0001\t", "untuned.tsv:3: 2 fields where 3 belong"),
+        ("q0001\tg000\t", "q0001\t", "untuned.tsv:3: 2 fields instead of 3"),
         ("query\tgroup", "query\t", "untuned.tsv:1: not a table of accepted scores"),
         ("ndcg@10", "ndgc@10", "untuned.tsv:1: not a table of accepted scores"),
         (

@@ -275,17 +275,17 @@ def test_every_wrong_line_is_reported_in_a_sentence(tmp_path: Path) -> None:
     wanted = 'write "ratings": {"faithfulness": [1, 2]}'
     assert [str(problem).removeprefix(f"{path}:") for problem in caught.value.problems] == [
         "1: not JSON: Expecting property name enclosed in double quotes at column 2",
-        '2: no \'id\' in words; write "id": "..."',
-        '3: no \'answer\' in words; write "answer": "..."',
-        f"4: no ratings of 'faithfulness' in numbers; {wanted}; rated here: other",
-        f"5: no ratings of 'faithfulness' in numbers; {wanted}; rated here: faithfulness",
-        f"6: no ratings of 'faithfulness' in numbers; {wanted}; rated here: faithfulness",
-        f"7: no ratings of 'faithfulness' in numbers; {wanted}; rated here: faithfulness",
-        f"8: no ratings of 'faithfulness' in numbers; {wanted}; rated here: faithfulness",
+        '2: \'id\' must be a non-empty string; write "id": "..."',
+        '3: \'answer\' must be a non-empty string; write "answer": "..."',
+        f"4: no numeric ratings of 'faithfulness'; {wanted}; rated here: other",
+        f"5: no numeric ratings of 'faithfulness'; {wanted}; rated here: faithfulness",
+        f"6: no numeric ratings of 'faithfulness'; {wanted}; rated here: faithfulness",
+        f"7: no numeric ratings of 'faithfulness'; {wanted}; rated here: faithfulness",
+        f"8: no numeric ratings of 'faithfulness'; {wanted}; rated here: faithfulness",
         '9: \'history\' is no list of texts; write "history": ["user: ...", "agent: ..."]',
         '10: \'context\' is neither a text nor a list of texts; write "context": "..."',
-        "11: 'model', 'reference' or 'turn' is no text; write them in quotes",
-        "13: id 'set-12-some-model' stands here a second time; give each row its own",
+        "11: 'model', 'reference' and 'turn' must be strings; write them in quotes",
+        "13: id 'set-12-some-model' is used twice; give each row its own",
     ]
 
 

@@ -333,13 +333,13 @@ def test_a_recipe_is_told_instead_of_its_checkpoints() -> None:
 
 def test_two_seeds_are_shown_and_claim_nothing() -> None:
     base = outcomes.several_seeds()
-    few = outcomes.claim("retriever", "ndcg@10", (0.0411, 0.0362), reason="at least 3 seeds; here are 2")
+    few = outcomes.claim("retriever", "ndcg@10", (0.0411, 0.0362), reason="at least 3 seeds, got 2")
     outcome = base.model_copy(
         update={"recipe_claims": (few,), "systems": tuple(row for row in base.systems if row.seed < 2)}
     )
     assert "+0.041, +0.036" in on_terminal(outcome, 120)
     assert "+0.039 no claim" in on_terminal(outcome, 120)
-    assert "retriever, ndcg@10: at least 3 seeds; here are 2." in on_terminal(outcome, 120)
+    assert "retriever, ndcg@10: at least 3 seeds, got 2." in on_terminal(outcome, 120)
     assert not any("as a recipe" in line for line in headline(view(outcome)))
     assert "Every verdict is about one checkpoint" in " ".join(warnings(view(outcome)))
 

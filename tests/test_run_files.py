@@ -140,13 +140,13 @@ def test_judgements_in_every_common_form(tmp_path: Path, text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        ("q1 d1 1 0.5 x y z\n", "7 fields where 3 belong"),
-        ("q1\td1\n", "2 fields where 3 belong"),
-        ("query\tdoc\tgrade\nq1\td1\thalf\n", "relevance 'half' is no whole number"),
-        ("q1 0 d1 0.5\n", "relevance '0.5' is no whole number"),
-        ("q1 0 d1 nan\n", "relevance 'nan' is no whole number"),
+        ("q1 d1 1 0.5 x y z\n", "7 fields instead of 3"),
+        ("q1\td1\n", "2 fields instead of 3"),
+        ("query\tdoc\tgrade\nq1\td1\thalf\n", "relevance 'half' is not an integer"),
+        ("q1 0 d1 0.5\n", "relevance '0.5' is not an integer"),
+        ("q1 0 d1 nan\n", "relevance 'nan' is not an integer"),
         ("q1\t\t1\n", "no document id"),
-        ("id,passage\nq1,d1\n", "1 fields where 3 belong"),
+        ("id,passage\nq1,d1\n", "1 fields instead of 3"),
     ],
 )
 def test_lines_that_are_no_judgements_are_named(tmp_path: Path, text: str, what: str) -> None:

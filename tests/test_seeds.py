@@ -126,7 +126,7 @@ def test_two_seeds_show_their_spread_and_claim_nothing() -> None:
     assert claim.gains == pytest.approx((0.1, 0.2))
     assert claim.between_seeds == pytest.approx(0.1 / math.sqrt(2))
     assert (claim.low, claim.high, claim.p_value, claim.verdict) == (None, None, None, None)
-    assert claim.reason == "a claim about a recipe needs at least 3 seeds; here are 2"
+    assert claim.reason == "a claim about a recipe needs at least 3 seeds, got 2"
 
 
 def test_one_seed_is_no_recipe() -> None:
@@ -148,7 +148,7 @@ def test_a_recipe_that_changes_nothing_is_said_to() -> None:
     claim = one([replace(pair, same=True) for pair in pairs])
     assert (claim.difference, claim.low, claim.high, claim.p_value) == (0.0, 0.0, 0.0, 1.0)
     assert claim.verdict == "equivalent"
-    assert claim.reason == "every seed puts out the same as the baseline"
+    assert claim.reason == "every seed has the same output as the baseline"
     # Ten queries may have missed a few that do change.
     seen = one(pairs)
     assert (seen.difference, seen.p_value, seen.verdict) == (0.0, 1.0, "inconclusive")

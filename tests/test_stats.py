@@ -435,7 +435,7 @@ def test_the_same_output_is_equivalent_unless_no_difference_is_allowed() -> None
     pair = replace(paired([0.0] * 20), same=True)
     row = one(pair)
     assert (row.difference, row.low, row.high, row.p_value, row.verdict) == (0.0, 0.0, 0.0, 1.0, "equivalent")
-    assert (row.detectable, row.reason) == (None, "it puts out the same as the baseline")
+    assert (row.detectable, row.reason) == (None, "its output is the same as the baseline's")
     assert one(replace(pair, margin=0.0)).verdict == "inconclusive"
     assert one(replace(paired([0.0] * 20, [0] * 20), same=True)).verdict == "equivalent"
 
@@ -447,7 +447,7 @@ def test_no_difference_seen_is_not_the_same_output() -> None:
     half = 1.96 * 2 / 20
     assert ends(row) == pytest.approx((-half, half), abs=1e-5)
     assert row.detectable == pytest.approx(half + Z80 * 2 / 20, abs=1e-5)
-    assert row.reason == "no group differs, and a few that do may have been missed"
+    assert row.reason == "no group differs; the interval allows for a few that this sample missed"
     assert one(paired([0.0] * 400)).verdict == "equivalent"
     # Utility may lose 2 at once.
     assert one(replace(paired([0.0] * 20), measure=UTILITY)).high == pytest.approx(2 * half, abs=1e-5)

@@ -20,7 +20,7 @@ from harness.values.grades import relevant_grades
 from harness.values.records import Document, Qrels, Query, Reference
 from harness.values.repairs import KINDS, Repairing
 
-MEND = "see that the files belong together, or raise dataset.repairs"
+MEND = "check that the files belong together, or raise dataset.repairs"
 
 
 class CheckedFolder(NamedTuple):
@@ -191,7 +191,7 @@ def too_many(dataset: Dataset, checked: CheckedFolder, allowed: Repairs, split: 
         many = KINDS[repair.kind].many
         if of and count == of and repair.kind == "absent-document":
             what = f"none of the {of:,} relevant documents of split {split!r} is in the corpus"
-            yield Problem(at, what, "see that corpus and judgements belong together")
+            yield Problem(at, what, "check that corpus and judgements belong together")
         elif of and count / of > allowed.share:
             what = f"{count:,} of {of:,}: {many}, more than dataset.repairs.share allows ({allowed.share:.0%})"
             yield Problem(at, what, MEND)
@@ -212,7 +212,7 @@ def assembled(
             what = f"no query has the metadata field {grouping.metadata!r}"
             problems.append(Problem(where, what, nearest(grouping.metadata, fields)))
     if grouping is not None and grouping.doc_id_prefix and not any(grouping.doc_id_prefix in key for key in documents):
-        what = f"group.doc_id_prefix {grouping.doc_id_prefix!r} stands in no document id"
+        what = f"group.doc_id_prefix {grouping.doc_id_prefix!r} is in no document id"
         problems.append(Problem(where, what, "give the sign that ends the prefix"))
     if grouping is not None:
         level = reading.relevance_level

@@ -173,7 +173,7 @@ def read_table(path: Path, columns: Sequence[str], problems: list[Problem]) -> I
         if number == 1 and fields[0].lower().replace("_", "-") == columns[0]:
             continue
         if len(fields) != len(columns):
-            what = f"{len(fields)} fields where {len(columns)} belong ({', '.join(columns)}, split by tabs)"
+            what = f"{len(fields)} fields instead of {len(columns)} ({', '.join(columns)}, split by tabs)"
             problems.append(Problem(f"{path}:{number}", what))
             continue
         yield number, fields

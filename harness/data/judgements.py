@@ -137,7 +137,7 @@ def _fields(
         if found is not None and not comma:
             return found
     wanted = len(COLUMNS) if layout is None else layout.fields
-    problems.append(Problem(where, f"{len(fields)} fields where {wanted} belong ({FORM})"))
+    problems.append(Problem(where, f"{len(fields)} fields instead of {wanted} ({FORM})"))
     return None
 
 
@@ -156,7 +156,7 @@ def _grade(text: str, where: str, problems: list[Problem], repairing: Repairing)
     """Return a grade as an integer of 0 or more; None, with a problem, if it is no integer."""
     match = re.fullmatch(r'"?([-+]?[0-9]+)(\.0*)?"?', text)
     if match is None:
-        problems.append(Problem(where, f"relevance {text!r} is no whole number", "use grades such as 0, 1, 2"))
+        problems.append(Problem(where, f"relevance {text!r} is not an integer", "use grades such as 0, 1, 2"))
         return None
     if match[2]:
         repairing.note("decimal-grade", where, text)

@@ -59,7 +59,7 @@ def _table(path: Path, problems: list[Problem], repairing: Repairing) -> Iterato
         elif len(cells) == len(columns):
             yield number, dict(zip(columns, cells, strict=True))
         else:
-            what = f"{len(cells)} fields where {len(columns)} belong ({', '.join(columns)}, split by tabs)"
+            what = f"{len(cells)} fields instead of {len(columns)} ({', '.join(columns)}, split by tabs)"
             problems.append(Problem(f"{path}:{number}", what, "name the columns in a header line"))
 
 

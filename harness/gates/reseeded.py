@@ -33,7 +33,9 @@ from harness.values.measures import Measure
 from harness.values.records import ScoreColumn
 
 LEAST_SEEDS = 6
-NONE_DIFFERS = "no training differs from the accepted ones in any group, and a few that do may have been missed"
+NONE_DIFFERS = (
+    "no training differs from the accepted ones in any group; the interval allows for a few that this sample missed"
+)
 
 
 class Retrained(NamedTuple):

@@ -51,7 +51,7 @@ def read_labels(path: Path, measure: Measure) -> tuple[LabelledAnswer, ...]:
         if not faults:
             row = _labelled(value, measure)
             if row.row_id in rows:
-                problems.append(Problem(where, f"id {row.row_id!r} stands here a second time", "give each row its own"))
+                problems.append(Problem(where, f"id {row.row_id!r} is used twice", "give each row its own"))
             rows[row.row_id] = row
     if not rows and not problems:
         problems.append(Problem(str(path), "no rated answers", "write one on each line"))
@@ -64,19 +64,19 @@ def _faults(value: Mapping[str, Any], measure: Measure) -> Iterator[tuple[str, s
     """Yield each problem of a line and its hint."""
     for field in ("id", "question", "answer"):
         if not isinstance(value.get(field), str) or not value[field].strip():
-            yield f"no {field!r} in words", f'write "{field}": "..."'
+            yield f"{field!r} must be a non-empty string", f'write "{field}": "..."'
     if any(not isinstance(value.get(field) or "", str) for field in ("model", "reference", "turn")):
-        yield "'model', 'reference' or 'turn' is no text", "write them in quotes"
+        yield "'model', 'reference' and 'turn' must be strings", "write them in quotes"
     if not isinstance(value.get("context") or "", str) and not _is_texts(value["context"]):
-        yield "'context' is neither a text nor a list of texts", 'write "context": "..."'
+        yield "'context' must be a string or a list of strings", 'write "context": "..."'
     if not _is_texts(value.get("history") or []):
-        yield "'history' is no list of texts", 'write "history": ["user: ...", "agent: ..."]'
+        yield "'history' must be a list of strings", 'write "history": ["user: ...", "agent: ..."]'
     ratings = value.get("ratings")
     known = ratings if isinstance(ratings, dict) else {}
     own = known.get(measure.name)
     if not isinstance(own, list) or not own or not all(map(_is_number, own)):
         rated = f"rated here: {', '.join(map(str, known))}" if known else "nothing is rated here"
-        yield f"no ratings of {measure.name!r} in numbers", f'write "ratings": {{"{measure.name}": [1, 2]}}; {rated}'
+        yield f"no numeric ratings of {measure.name!r}", f'write "ratings": {{"{measure.name}": [1, 2]}}; {rated}'
 
 
 def _is_texts(value: Any) -> bool:
@@ -107,7 +107,7 @@ def scale_of(rows: Sequence[LabelledAnswer]) -> tuple[float, float]:
     ratings = [rating for row in rows for rating in row.ratings]
     low, high = min(ratings), max(ratings)
     if low == high:
-        raise DataError(Problem("", f"every rating is {low:g}", "a judge needs good and bad answers to be told apart"))
+        raise DataError(Problem("", f"every rating is {low:g}", "a calibration needs good and bad answers"))
     return low, high
 
 

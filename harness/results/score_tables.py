@@ -100,7 +100,7 @@ def read_table(path: Path, problems: list[Problem]) -> ScoreTable | None:
     for number, fields in rows[1:]:
         where = f"{path}:{number}"
         if len(fields) != len(header):
-            problems.append(Problem(where, f"{len(fields)} fields where {len(header)} belong", HINT))
+            problems.append(Problem(where, f"{len(fields)} fields instead of {len(header)}", HINT))
             continue
         query, group = map(urllib.parse.unquote, fields[:2])
         if query in groups:

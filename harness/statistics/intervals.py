@@ -112,7 +112,7 @@ def _without_flips(row: GroupSums | None, alpha: float) -> FlipEstimate | None:
     if row is None:
         return FlipEstimate()
     if row.same:
-        return FlipEstimate(0.0, 0.0, 1.0, None, "it puts out the same as the baseline")
+        return FlipEstimate(0.0, 0.0, 1.0, None, "its output is the same as the baseline's")
     if 2.0 ** (1 - row.n_groups) > alpha:  # the smallest p value there is: all groups agree
         return FlipEstimate(reason=too_few_groups(row.n_groups, alpha))
     return None
@@ -144,7 +144,7 @@ def _by_flips(rows: Sequence[GroupSums], alpha: float, resamples: int, seed: int
         half = math.sqrt((critical * row.standard_error) ** 2 + apart**2 * unseen)
         low, high = interval_of(row.difference or 0.0, half, significant=p_value <= alpha)
         detectable = half + NormalDist().inv_cdf(0.8) * row.widened_error  # at 80 % power
-        reason = "" if row.totals.any() else "no group differs, and a few that do may have been missed"
+        reason = "" if row.totals.any() else "no group differs; the interval allows for a few that this sample missed"
         yield FlipEstimate(low, high, p_value, detectable or None, reason)
 
 

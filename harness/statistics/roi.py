@@ -126,11 +126,11 @@ class _Reckoning:
         costs = self._costs(info, row.measure)
         base = self._costs(self.untuned, row.measure) if self.untuned else _Costs()
         added_ms, added_per_1000 = _less(costs.p95_ms, base.p95_ms), _less(costs.per_1000, base.per_1000)
-        per_dollar = _ratio(row, costs.once, "its cost to make is not known", "it cost nothing to make")
+        per_dollar = _ratio(row, costs.once, "its build cost is not known", "it has no build cost")
         per_ms = _ratio(row, added_ms, "it was not timed", "it is no slower than untuned")
         breaks = self._break_even(row, costs.once, added_per_1000)
         beaten = self.fronts[row.measure].get(info.label)
-        unplaced = "" if beaten is not None else "not all of its costs are known, so it has no place on the front"
+        unplaced = "" if beaten is not None else "not all of its costs are known, so the Pareto front leaves it out"
         failed = f"failed: {row.reason}" if row.verdict == "failed" else row.reason
         reasons = (failed, per_dollar.reason, per_ms.reason, breaks.reason, unplaced)
         return Roi(
@@ -164,12 +164,12 @@ class _Reckoning:
         price = self._price(row, cheaper=added_per_1000 is not None and added_per_1000 < 0)
         if price is None:
             # Other measures have no worth in dollars, whatever the suite says: nothing is missing there.
-            missing = "what a right answer is worth is not said"
+            missing = "the price of a right answer is not set"
             return _Bounded(reason=missing if row.measure == self.right_measure else "")
         if once is None:
-            return _Bounded(reason="its cost to make is not known")
+            return _Bounded(reason="its build cost is not known")
         if added_per_1000 is None:
-            return _Bounded(reason="its cost to serve is not known")
+            return _Bounded(reason="its serving cost is not known")
         return _until_paid(row, once, added_per_1000 / 1000, price)
 
     def _price(self, row: Comparison, *, cheaper: bool) -> float | None:
@@ -238,7 +238,7 @@ def _until_paid(row: Comparison, once: float, added: float, price: float) -> _Bo
     value, low, high = queries(row.difference), queries(row.high), queries(row.low)
     if value is None:
         return _Bounded(None, low, high, "a query earns no more than it costs")
-    return _Bounded(value, low, high, "it may never pay" if high is None and row.low is not None else "")
+    return _Bounded(value, low, high, "it may never break even" if high is None and row.low is not None else "")
 
 
 def _finite(value: float) -> float | None:

@@ -87,10 +87,10 @@ def _without_test(
         limit = f"(limit {failure_limit:.1%})"
         return {"verdict": "failed", "reason": f"{failed} of {n_queries} queries have no value in every seed {limit}"}
     if n_seeds < LEAST_SEEDS:
-        return {"reason": f"a claim about a recipe needs at least {LEAST_SEEDS} seeds; here are {n_seeds}"}
+        return {"reason": f"a claim about a recipe needs at least {LEAST_SEEDS} seeds, got {n_seeds}"}
     if not failed and same:
         exact = {"low": 0.0, "high": 0.0, "p_value": 1.0, "verdict": verdict(0.0, 0.0, margin)}
-        return exact | {"reason": "every seed puts out the same as the baseline"}
+        return exact | {"reason": "every seed has the same output as the baseline"}
     if gains.variance.n_groups < fewest_groups(alpha):
         return {"verdict": "inconclusive", "reason": too_few_groups(gains.variance.n_groups, alpha)}
     return {}

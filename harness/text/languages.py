@@ -153,7 +153,7 @@ def parse_language(text: str) -> str:
         code = part.strip().replace("_", "-").split("-")[0]
         code = _OTHER_CODES.get(code, code)
         if code not in _ISO_639_1 and code not in LANGUAGES:
-            raise ValueError(f"{part.strip()!r} is no language code of ISO 639{_hint(code)}")
+            raise ValueError(f"{part.strip()!r} is not a language code of ISO 639{_hint(code)}")
         found += [code] if code not in found else []
     return "+".join(found)
 
