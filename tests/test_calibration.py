@@ -282,8 +282,8 @@ def test_every_wrong_line_is_reported_in_a_sentence(tmp_path: Path) -> None:
         f"6: no numeric ratings of 'faithfulness'; {wanted}; rated here: faithfulness",
         f"7: no numeric ratings of 'faithfulness'; {wanted}; rated here: faithfulness",
         f"8: no numeric ratings of 'faithfulness'; {wanted}; rated here: faithfulness",
-        '9: \'history\' is no list of texts; write "history": ["user: ...", "agent: ..."]',
-        '10: \'context\' is neither a text nor a list of texts; write "context": "..."',
+        '9: \'history\' must be a list of strings; write "history": ["user: ...", "agent: ..."]',
+        '10: \'context\' must be a string or a list of strings; write "context": "..."',
         "11: 'model', 'reference' and 'turn' must be strings; write them in quotes",
         "13: id 'set-12-some-model' is used twice; give each row its own",
     ]
