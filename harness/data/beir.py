@@ -55,31 +55,31 @@ def read_folder(folder: Path, problems: list[Problem], repairing: Repairing, rea
 
 
 def _read_documents(path: Path, lines: Lines, problems: list[Problem], repairing: Repairing) -> list[Document]:
-    found: dict[str, Document] = {}
+    documents: dict[str, Document] = {}
     for row in read_objects(path, problems, repairing):
         title = field_of(row, "title", problems, repairing)
         document = Document(row.key, title, text_of(row, "document", problems, repairing))
-        if _first("document", row, found.get(row.key), document, lines, problems, repairing):
-            found[row.key] = document
-    _check_any(path, "document", found, problems)
-    return list(found.values())
+        if _first("document", row, documents.get(row.key), document, lines, problems, repairing):
+            documents[row.key] = document
+    _check_any(path, "document", documents, problems)
+    return list(documents.values())
 
 
-def _check_any(path: Path, kind: str, found: Mapping[str, object], problems: list[Problem]) -> None:
+def _check_any(path: Path, kind: str, items: Mapping[str, object], problems: list[Problem]) -> None:
     """Report a file that can be read but is empty: later errors would not name the cause."""
-    if not found and not any(problem.where.startswith(str(path)) for problem in problems):
+    if not items and not any(problem.where.startswith(str(path)) for problem in problems):
         problems.append(Problem(str(path), f"holds no {kind}", 'write {"_id": "...", "text": "..."} on each line'))
 
 
 def _read_queries(path: Path, lines: Lines, problems: list[Problem], repairing: Repairing) -> list[Query]:
-    found: dict[str, Query] = {}
+    queries: dict[str, Query] = {}
     for row in read_objects(path, problems, repairing):
         text = text_of(row, "query", problems, repairing)
         query = Query(row.key, text, row.key, typed(row, "metadata", dict, problems))
-        if _first("query", row, found.get(row.key), query, lines, problems, repairing):
-            found[row.key] = query
-    _check_any(path, "query", found, problems)
-    return list(found.values())
+        if _first("query", row, queries.get(row.key), query, lines, problems, repairing):
+            queries[row.key] = query
+    _check_any(path, "query", queries, problems)
+    return list(queries.values())
 
 
 def _first(
@@ -139,8 +139,8 @@ def _read_splits(folder: Path, splits: dict[str, str], lines: Lines, problems: l
     path = file_of(folder, "splits.tsv", [])
     if not path.exists():
         return
-    for number, (query_id, given) in read_table(path, ("query-id", "split"), problems):
-        split = split_named(given)
+    for number, (query_id, name) in read_table(path, ("query-id", "split"), problems):
+        split = split_named(name)
         if split not in SPLITS:
             problems.append(Problem(f"{path}:{number}", f"split {split!r}", "use train, dev or test"))
         if splits.setdefault(query_id, split) != split:
@@ -194,12 +194,12 @@ def _answer(answer: Any, row: RawRow, repairing: Repairing) -> Any:
 
 def _answerable(row: RawRow, answered: bool, problems: list[Problem]) -> bool:
     """Return `answerable` as the line states it, else whether it has an answer; text is neither true nor false."""
-    given = row.fields.get("answerable")
-    if given is None or (isinstance(given, float) and math.isnan(given)):
+    stated = row.fields.get("answerable")
+    if stated is None or (isinstance(stated, float) and math.isnan(stated)):
         return answered
-    if given not in (0, 1):
-        problems.append(Problem(row.where, f"'answerable' is {given!r}", "write true or false"))
-    return bool(given)
+    if stated not in (0, 1):
+        problems.append(Problem(row.where, f"'answerable' is {stated!r}", "write true or false"))
+    return bool(stated)
 
 
 def _read_source(folder: Path) -> dict[str, Any]:

@@ -89,17 +89,17 @@ def _with_text(
     queries: Mapping[str, Query], raw: Raw, where: str, reading: Reading, problems: list[Problem], repairing: Repairing
 ) -> dict[str, Query]:
     """Return the queries that have text. One without is a problem if a split in use has it, and else left out."""
-    kept = {}
+    with_text = {}
     for query_id, query in queries.items():
         split, at = raw.splits.get(query_id), _at(raw, "query", query_id, where)
         if query.text.strip():
-            kept[query_id] = query
+            with_text[query_id] = query
         elif split is None or not reading.uses(split):
             repairing.note("unused-query", at, f"{query_id!r}")
         else:
             hint = f"write it, or remove the query from the split {split!r}"
             problems.append(Problem(at, f"query {query_id!r} has no text", hint))
-    return kept
+    return with_text
 
 
 def _judged(
@@ -109,17 +109,17 @@ def _judged(
     """Return the judgements of known queries, and the number of judged queries of the scored split that are unknown."""
     qrels: Qrels = {}
     gone = 0
-    for given, grades in raw.qrels.items():
-        at = _at(raw, "judgement", given, where)
-        query_id = _whole_id(given, queries, raw.qrels, at, repairing)
+    for stated_id, grades in raw.qrels.items():
+        at = _at(raw, "judgement", stated_id, where)
+        query_id = _whole_id(stated_id, queries, raw.qrels, at, repairing)
         if queries and query_id not in queries:
-            repairing.note("absent-query", at, f"{given!r}")
-            gone += reading.scored in (None, raw.splits.get(given))
+            repairing.note("absent-query", at, f"{stated_id!r}")
+            gone += reading.scored in (None, raw.splits.get(stated_id))
             continue
-        if query_id != given:
+        if query_id != stated_id:
             # The split of the judgements is that of the query that they mean.
             assert isinstance(raw.splits, dict)
-            raw.splits.setdefault(query_id, raw.splits[given])
+            raw.splits.setdefault(query_id, raw.splits[stated_id])
         qrels[query_id] = {
             _whole_id(doc_id, documents, grades, at, repairing): grade
             for doc_id, grade in grades.items()
@@ -159,7 +159,7 @@ def _answered(
     raw: Raw, queries: Mapping[str, Query], documents: Mapping[str, Document], where: str, repairing: Repairing
 ) -> dict[str, Reference]:
     """Return the references to known queries, with their source passages that are in the corpus."""
-    found = {}
+    references = {}
     for query_id, reference in raw.references.items():
         at = _at(raw, "answers", query_id, where)
         if query_id not in queries:
@@ -168,9 +168,9 @@ def _answered(
         missing = [doc_id for doc_id in reference.source_passages if documents and doc_id not in documents]
         for doc_id in missing:
             repairing.note("absent-source", at, f"{doc_id!r} of query {query_id!r}")
-        kept = tuple(doc_id for doc_id in reference.source_passages if doc_id not in missing)
-        found[query_id] = reference._replace(source_passages=kept)
-    return found
+        sources = tuple(doc_id for doc_id in reference.source_passages if doc_id not in missing)
+        references[query_id] = reference._replace(source_passages=sources)
+    return references
 
 
 def too_many(dataset: Dataset, checked: CheckedFolder, allowed: Repairs, split: str, where: str) -> Iterator[Problem]:

@@ -86,13 +86,13 @@ def read_jsonl(
         first = next(lines, None)
         lines = lines if first is None else itertools.chain([first], lines)
         if first is not None and not _is_row(first[1]):
-            kept = list(lines)
-            items = json_objects("\n".join(line for _, line in kept))
+            kept_lines = list(lines)
+            items = json_objects("\n".join(line for _, line in kept_lines))
             if items is not None:
                 repairing.note("json-list", str(path))
                 yield from enumerate(items, start=1)
                 return
-            lines = iter(kept)
+            lines = iter(kept_lines)
     for number, line in lines:
         try:
             value = json.loads(line)
@@ -127,14 +127,14 @@ def _named_twice(line: str) -> str | None:
     """
     if all(line.count(f'"{name}"') < 2 for name in ("_id", "id", "title", "text", "answers", "score")):
         return None
-    found: list[str] = []
+    repeated: list[str] = []
 
     def check(pairs: list[tuple[str, Any]]) -> None:
         names = [name for name, _ in pairs]
-        found.extend(name for place, name in enumerate(names) if name in names[:place])
+        repeated.extend(name for place, name in enumerate(names) if name in names[:place])
 
     json.loads(line, object_pairs_hook=check)
-    return found[0] if found else None
+    return repeated[0] if repeated else None
 
 
 def json_objects(text: str) -> list[dict[str, Any]] | None:
@@ -238,7 +238,7 @@ def read_run(path: Path, *, escaped: bool = False) -> Run:
     """
     problems: list[Problem] = []
     run: Run = {}
-    seen: set[tuple[str, str]] = set()
+    listed: set[tuple[str, str]] = set()
     for number, line in read_lines(path, problems):
         fields = line.split()
         score = finite(fields[4]) if len(fields) == 6 else None
@@ -247,9 +247,9 @@ def read_run(path: Path, *, escaped: bool = False) -> Run:
             problems.append(Problem(f"{path}:{number}", what))
             continue
         query_id, doc_id = map(urllib.parse.unquote if escaped else str, (fields[0], fields[2]))
-        if (query_id, doc_id) in seen:
+        if (query_id, doc_id) in listed:
             problems.append(Problem(f"{path}:{number}", f"query {query_id!r} lists document {doc_id!r} twice"))
-        seen.add((query_id, doc_id))
+        listed.add((query_id, doc_id))
         run.setdefault(query_id, []).append((doc_id, score))
     if problems:
         raise DataError(problems)

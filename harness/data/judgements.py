@@ -133,9 +133,9 @@ def _fields(
             repairing.note("spaces", where)
         return fields[layout.query], fields[layout.document], fields[layout.grade]
     if layout is None or layout.fields == len(COLUMNS):
-        found = _by_count(fields, by_tabs, where, repairing)
-        if found is not None and not comma:
-            return found
+        fields_of_line = _by_count(fields, by_tabs, where, repairing)
+        if fields_of_line is not None and not comma:
+            return fields_of_line
     wanted = len(COLUMNS) if layout is None else layout.fields
     problems.append(Problem(where, f"{len(fields)} fields instead of {wanted} ({FORM})"))
     return None
@@ -171,14 +171,14 @@ def _of_objects(path: Path, problems: list[Problem], repairing: Repairing) -> It
     for number, row in read_jsonl(path, problems, repairing):
         where = f"{path}:{number}"
         names = {_normal(name): name for name in row}
-        found = []
+        texts = []
         for known in (QUERY_NAMES, DOCUMENT_NAMES, GRADE_NAMES):
             name = next((names[key] for key in names if key in known), None)
             value = None if name is None else row[name]
             good = isinstance(value, str | int | float) and not isinstance(value, bool)
-            found.append(value if isinstance(value, str) else json.dumps(value) if good else "")
-        query_id, doc_id, text = found
-        if not all(found):
+            texts.append(value if isinstance(value, str) else json.dumps(value) if good else "")
+        query_id, doc_id, text = texts
+        if not all(texts):
             hint = 'write {"query-id": "...", "corpus-id": "...", "score": 1}'
             problems.append(Problem(where, "no query, document or relevance", hint))
             continue

@@ -143,18 +143,18 @@ def _shown(value: int | float, unit: str = "") -> str:
 
 
 def _document_lengths(relevant: Mapping[str, Sequence[Document]], texts: Texts) -> dict[str, str]:
-    sizes = {document.doc_id: texts.size(document.content) for found in relevant.values() for document in found}
+    sizes = {document.doc_id: texts.size(document.content) for documents in relevant.values() for document in documents}
     lengths = {
-        query_id: round(fmean(sizes[document.doc_id] for document in found))
-        for query_id, found in relevant.items()
-        if found
+        query_id: round(fmean(sizes[document.doc_id] for document in documents))
+        for query_id, documents in relevant.items()
+        if documents
     }
     known = thirds(lengths, texts.unit)
     return {query_id: known.get(query_id, NO_DOCUMENT) for query_id in relevant}
 
 
 def _overlaps(queries: Mapping[str, Query], relevant: Mapping[str, Sequence[Document]], texts: Texts) -> dict[str, str]:
-    needed = {document.doc_id: document.content for found in relevant.values() for document in found}
+    needed = {document.doc_id: document.content for documents in relevant.values() for document in documents}
     stems = dict(zip(needed, map(frozenset, _stems(list(needed.values()), texts)), strict=True))
     asked = _stems([query.text for query in queries.values()], texts)
     values = {}
@@ -183,16 +183,16 @@ def _stems(texts: list[str], reader: Texts) -> list[list[str]]:
 def _of_metadata(name: str, queries: Mapping[str, Query]) -> dict[str, str]:
     fields = sorted({field for query in queries.values() for field in query.metadata})
     if name not in fields:
-        there = f"the fields there are: {', '.join(fields)}" if fields else "the queries have no metadata"
-        hint = f"{there}; without metadata: {', '.join(DERIVED_SLICES)}"
+        known_fields = f"the fields there are: {', '.join(fields)}" if fields else "the queries have no metadata"
+        hint = f"{known_fields}; without metadata: {', '.join(DERIVED_SLICES)}"
         raise ConfigError(Problem("slices", f"no query has the metadata field {name!r}", hint))
     raw: dict[str, Any] = {query_id: query.metadata.get(name) for query_id, query in queries.items()}
-    given = {query_id: value for query_id, value in raw.items() if _is_given(value)}
-    numbers = {query_id: value for query_id, value in given.items() if _is_number(value)}
-    if len(numbers) == len(given) and len(set(numbers.values())) > MOST_SLICES - 1:
+    known_values = {query_id: value for query_id, value in raw.items() if _is_given(value)}
+    numbers = {query_id: value for query_id, value in known_values.items() if _is_number(value)}
+    if len(numbers) == len(known_values) and len(set(numbers.values())) > MOST_SLICES - 1:
         known = thirds(numbers)
     else:
-        known = {query_id: _written(value) for query_id, value in given.items()}
+        known = {query_id: _written(value) for query_id, value in known_values.items()}
     return {query_id: known.get(query_id, NOT_GIVEN) for query_id in queries}
 
 

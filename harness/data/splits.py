@@ -93,13 +93,13 @@ class Dataset:
     @cached_property
     def digests(self) -> dict[str, str]:
         """Content digest of the corpus and, for each split, of queries, qrels, references and groups."""
-        found = {"corpus": digest_of([list(document) for document in self.documents.values()])}
+        digests = {"corpus": digest_of([list(document) for document in self.documents.values()])}
         for name, split in self.splits.items():
-            found[f"{name}.queries"] = digest_of([[query.query_id, query.text] for query in split.queries.values()])
-            found[f"{name}.qrels"] = digest_of(split.qrels)
-            found[f"{name}.references"] = digest_of([list(reference) for reference in split.references.values()])
-            found[f"{name}.groups"] = digest_of(split.groups)
-        return found
+            digests[f"{name}.queries"] = digest_of([[query.query_id, query.text] for query in split.queries.values()])
+            digests[f"{name}.qrels"] = digest_of(split.qrels)
+            digests[f"{name}.references"] = digest_of([list(reference) for reference in split.references.values()])
+            digests[f"{name}.groups"] = digest_of(split.groups)
+        return digests
 
     @property
     def digest(self) -> str:

@@ -108,10 +108,10 @@ def binned(values: Floats, steps: int) -> Floats:
     return np.asarray(np.floor(values * steps + 0.5 + ROUNDING), dtype=np.float64)
 
 
-def spearman(one: Floats, other: Floats, weights: Floats) -> Floats:
+def spearman(first_rater: Floats, other: Floats, weights: Floats) -> Floats:
     """Return Spearman's rank correlation, ties at their mean rank, for each row of weights."""
     total = weights.sum(axis=1, keepdims=True)
-    ranks = [_ranks(values, weights) for values in (one, other)]
+    ranks = [_ranks(values, weights) for values in (first_rater, other)]
     first, second = (rank - (weights * rank).sum(axis=1, keepdims=True) / total for rank in ranks)
     spread = (weights * first**2).sum(axis=1) * (weights * second**2).sum(axis=1)
     return _ratio((weights * first * second).sum(axis=1), np.sqrt(spread))
@@ -125,16 +125,16 @@ def auroc(values: Floats, accepted: NDArray[np.bool_], weights: Floats) -> Float
     return _ratio((positive * below).sum(axis=1), positive.sum(axis=1) * negative.sum(axis=1))
 
 
-def kappa(one: Floats, other: Floats, weights: Floats) -> Floats:
+def kappa(first_rater: Floats, other: Floats, weights: Floats) -> Floats:
     """Return Cohen's kappa with quadratic weights (1968, Psychological Bulletin 70:213-220); plain kappa for 0 and 1.
 
     The disagreement expected by chance is the mean squared difference over all pairs of rows, computed from moments.
     """
     total = weights.sum(axis=1)
-    means = [(weights * values).sum(axis=1) / total for values in (one, other)]
-    squares = [(weights * values**2).sum(axis=1) / total for values in (one, other)]
+    means = [(weights * values).sum(axis=1) / total for values in (first_rater, other)]
+    squares = [(weights * values**2).sum(axis=1) / total for values in (first_rater, other)]
     expected = squares[0] + squares[1] - 2 * means[0] * means[1]
-    observed = (weights * (one - other) ** 2).sum(axis=1) / total
+    observed = (weights * (first_rater - other) ** 2).sum(axis=1) / total
     return np.asarray(1 - _ratio(observed, expected), dtype=np.float64)
 
 
@@ -155,7 +155,7 @@ def among_raters(ratings: Sequence[Sequence[float]], weights: Floats, cut: float
     if not of_raters:
         return Agreement(), 0
     means = {
-        name: Drawn(np.mean([found[name].values for found in of_raters], axis=0)) for name in Agreement.model_fields
+        name: Drawn(np.mean([by_name[name].values for by_name in of_raters], axis=0)) for name in Agreement.model_fields
     }
     return Agreement(**{name: drawn.estimate() for name, drawn in means.items()}), len(of_raters)
 

@@ -145,41 +145,41 @@ def calibrate(
     """
     measure = parse(str(settings["measure"]))
     asked = [row for row in rows if scores[row.row_id].status != "not_applicable"]
-    told = [row for row in asked if scores[row.row_id].value is not None]
-    judged = np.asarray([_share(scores[row.row_id].value, measure) for row in told], dtype=np.float64)
-    people = _means(told, terms)
-    weights = draw_clusters([row.turn for row in told], terms.resamples, terms.seed)
-    ceiling, raters = among_raters([row.rescaled(terms.scale) for row in told], weights, terms.cut, terms.steps)
+    scored = [row for row in asked if scores[row.row_id].value is not None]
+    judged = np.asarray([_share(scores[row.row_id].value, measure) for row in scored], dtype=np.float64)
+    people = _means(scored, terms)
+    weights = draw_clusters([row.turn for row in scored], terms.resamples, terms.seed)
+    ceiling, raters = among_raters([row.rescaled(terms.scale) for row in scored], weights, terms.cut, terms.steps)
     against = _failures_against(asked, scores, measure, terms)
     accepted = int(accepts(people, terms.cut).sum())
     statuses = [scores[row.row_id] for row in rows]
-    spreads = [one.spread for one in statuses if one.spread is not None]
-    found = Calibration(
+    spreads = [score.spread for score in statuses if score.spread is not None]
+    calibration = Calibration(
         measure=str(measure),
         judge=dict(settings["judge"] or {}),
         settings=dict(settings),
         labels=labels,
         rows=len(rows),
-        scored=len(told),
-        failed=len(asked) - len(told),
-        reasons=dict(Counter(one.reason for one in statuses if one.status == "failed")),
-        not_applicable=dict(Counter(one.reason for one in statuses if one.status == "not_applicable")),
-        turns=len({row.turn for row in told}),
+        scored=len(scored),
+        failed=len(asked) - len(scored),
+        reasons=dict(Counter(score.reason for score in statuses if score.status == "failed")),
+        not_applicable=dict(Counter(score.reason for score in statuses if score.status == "not_applicable")),
+        turns=len({row.turn for row in scored}),
         raters=raters,
         accepted=accepted,
-        refused=len(told) - accepted,
+        refused=len(scored) - accepted,
         scale=terms.scale,
         cut=terms.cut,
         bar=terms.bar,
-        agreement=agreement(judged, people, weights, terms.cut, terms.steps) if told else Agreement(),
+        agreement=agreement(judged, people, weights, terms.cut, terms.steps) if scored else Agreement(),
         ceiling=ceiling,
         failures_against=against,
         spread=fmean(spreads) if spreads else None,
         resamples=terms.resamples,
         seed=terms.seed,
     )
-    reason = found.short_of(terms.bar)
-    return found.model_copy(update={"passed": not reason, "reason": reason})
+    reason = calibration.short_of(terms.bar)
+    return calibration.model_copy(update={"passed": not reason, "reason": reason})
 
 
 def _means(rows: Sequence[LabelledAnswer], terms: CalibrationTerms) -> Floats:

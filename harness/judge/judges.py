@@ -93,8 +93,8 @@ def calibration_of(root: Path, measure: Measure, settings: scoring.AnswerSetting
 
 def passed(root: Path, measure: Measure, settings: scoring.AnswerSettings, judge: Judge) -> bool:
     """Return whether the judge was calibrated for a measure and reached the bar of the suite."""
-    found = calibration_of(root, measure, settings)
-    return found is not None and found.reaches(judge.bar, judge.cut)
+    calibration = calibration_of(root, measure, settings)
+    return calibration is not None and calibration.reaches(judge.bar, judge.cut)
 
 
 def family_of(model: str) -> str:

@@ -114,7 +114,7 @@ def rank_settings(measure: Measure, level: int, exclude_own: bool) -> dict[str, 
 
 def asks_judge(measure: Measure, settings: AnswerSettings) -> bool:
     """Return whether an LLM judges a measure, or the measure that decides it."""
-    return measure.is_judged or any(one.is_judged for one in _deciding([measure], settings))
+    return measure.is_judged or any(rested_on.is_judged for rested_on in _deciding([measure], settings))
 
 
 def _check(measures: Sequence[Measure], settings: AnswerSettings) -> None:
@@ -154,9 +154,11 @@ def _score_one(
         by_query = _by_ragas(measure, answered, settings)
     elif measure.name == "utility":
         right = scores[Measure(settings.utility.right)]
-        by_query = {query_id: utility_score(settings, one, right.get(query_id)) for query_id, one in answered.items()}
+        by_query = {
+            query_id: utility_score(settings, answer, right.get(query_id)) for query_id, answer in answered.items()
+        }
     else:
-        by_query = {query_id: score_by_rule(measure, one, settings) for query_id, one in answered.items()}
+        by_query = {query_id: score_by_rule(measure, answer, settings) for query_id, answer in answered.items()}
     return {query_id: by_query.get(query_id, failed(NO_ANSWER)) for query_id in population}
 
 
@@ -165,11 +167,15 @@ def _by_ragas(
 ) -> dict[str, QueryScore]:
     zeros = {
         query_id
-        for query_id, one in answered.items()
-        if measure.kind.zero_if_abstained and one.reference.answers and is_abstention(one.text, settings.abstention)
+        for query_id, answer in answered.items()
+        if measure.kind.zero_if_abstained
+        and answer.reference.answers
+        and is_abstention(answer.text, settings.abstention)
     }
     cases = {
-        query_id: Case(one.text, one.reference.answers) for query_id, one in answered.items() if query_id not in zeros
+        query_id: Case(answer.text, answer.reference.answers)
+        for query_id, answer in answered.items()
+        if query_id not in zeros
     }
     scores = score_cases(measure, cases, settings.embedder, settings.language)
     return {query_id: QueryScore(0.0) if query_id in zeros else scores[query_id] for query_id in answered}

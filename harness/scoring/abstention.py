@@ -34,12 +34,12 @@ class AbstentionRule(NamedTuple):
         """The part of the rule that decides scores: only the version for the plain rule."""
         if self == AbstentionRule():
             return RULE_VERSION
-        found: dict[str, Any] = {"version": RULE_VERSION}
+        parts: dict[str, Any] = {"version": RULE_VERSION}
         if self.sentences:
-            found["sentences"] = list(self.sentences)
+            parts["sentences"] = list(self.sentences)
         if self.language != ENGLISH:
-            found |= {"language": self.language, "phrases": PHRASES_VERSION}
-        return found
+            parts |= {"language": self.language, "phrases": PHRASES_VERSION}
+        return parts
 
 
 PLAIN = AbstentionRule()
@@ -160,11 +160,11 @@ def _in_english(text: str) -> bool:
         return True
     they = "they"
     for sentence in re.split(r"(?<=[.!?;:])\s+", plain):
-        said = re.sub(r"^they\b", they, _without_lead_in(sentence))
-        if any(pattern.match(said) for pattern in _ABSTAINS):
+        statement = re.sub(r"^they\b", they, _without_lead_in(sentence))
+        if any(pattern.match(statement) for pattern in _ABSTAINS):
             return True
-        preamble = _PREAMBLE.fullmatch(said)
-        if said and not preamble:
+        preamble = _PREAMBLE.fullmatch(statement)
+        if statement and not preamble:
             return False
         if preamble and preamble["source"]:
             they = "the passages"

@@ -68,9 +68,9 @@ class JudgedCase(NamedTuple):
     passages: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, one: AnsweredQuery, shown: ShownContext) -> JudgedCase:
+    def of(cls, answered: AnsweredQuery, shown: ShownContext) -> JudgedCase:
         """Return the case with the first reference answer: the best over all of them would cost a multiple."""
-        return cls(shown.question, one.text, next(iter(one.reference.answers), ""), shown.passages)
+        return cls(shown.question, answered.text, next(iter(answered.reference.answers), ""), shown.passages)
 
 
 def requests_per_answer(measure: Measure, passages: int) -> int:
@@ -107,26 +107,30 @@ def judge_answers(
             raise ValueError(f"{measure} needs the question and the passages of {unknown[0]!r}")
         closed = {
             query_id: score
-            for query_id, one in asked.items()
-            if (score := _closed(measure, one, shown[query_id], settings.abstention))
+            for query_id, answer in asked.items()
+            if (score := _closed(measure, answer, shown[query_id], settings.abstention))
         }
         scores[measure] = dict.fromkeys(population, failed(NO_ANSWER)) | closed
         cases[measure] = {
-            query_id: JudgedCase.of(one, shown[query_id]) for query_id, one in asked.items() if query_id not in closed
+            query_id: JudgedCase.of(answer, shown[query_id])
+            for query_id, answer in asked.items()
+            if query_id not in closed
         }
-    for measure, found in judge_cases(cases, judging, chat, settings.embedder, progress).items():
-        scores[measure] |= found
+    for measure, by_query in judge_cases(cases, judging, chat, settings.embedder, progress).items():
+        scores[measure] |= by_query
     return scores
 
 
-def _closed(measure: Measure, one: AnsweredQuery, shown: ShownContext, abstention: AbstentionRule) -> QueryScore | None:
+def _closed(
+    measure: Measure, answered: AnsweredQuery, shown: ShownContext, abstention: AbstentionRule
+) -> QueryScore | None:
     """Return the score of an answer that the judge is not asked about; None if it is asked."""
     needs = NEEDS[measure.name]
-    if "answer" in needs and is_abstention(one.text, abstention):
+    if "answer" in needs and is_abstention(answered.text, abstention):
         return QueryScore(None, "not_applicable", ABSTAINED)
     if "passages" in needs and not any(passage.strip() for passage in shown.passages):
         return QueryScore(None, "not_applicable", NO_PASSAGES)
-    if "reference" in needs and not one.reference.answers:
+    if "reference" in needs and not answered.reference.answers:
         return failed(NO_REFERENCE)
     return None
 
@@ -134,14 +138,14 @@ def _closed(measure: Measure, one: AnsweredQuery, shown: ShownContext, abstentio
 def judge_settings(measure: Measure, settings: AnswerSettings) -> dict[str, Any]:
     """Return the settings of the judge that decide a measure: identity, repeats, prompts."""
     judge = settings.judge
-    found: dict[str, Any] = {"judge": None, "prompts": prompts_digest(measure.name)}
+    deciding: dict[str, Any] = {"judge": None, "prompts": prompts_digest(measure.name)}
     if judge is not None:
-        found |= {"judge": dict(judge.identity), "repeats": judge.repeats}
+        deciding |= {"judge": dict(judge.identity), "repeats": judge.repeats}
     if "answer" in NEEDS[measure.name]:
-        found["abstention_rule"] = settings.abstention.identity
+        deciding["abstention_rule"] = settings.abstention.identity
     if measure.name != "rubric":
-        return found | {"ragas": version("ragas")}
-    return found | {"rubric": judge.rubric if judge else ""}
+        return deciding | {"ragas": version("ragas")}
+    return deciding | {"rubric": judge.rubric if judge else ""}
 
 
 def judge_cases(
@@ -165,19 +169,19 @@ def judge_cases(
     async def all_jobs() -> list[QueryScore]:
         slots, finished = asyncio.Semaphore(judging.at_once), Counter[str]()
 
-        async def one(measure: Measure, case: JudgedCase) -> QueryScore:
+        async def judged(measure: Measure, case: JudgedCase) -> QueryScore:
             async with slots:
-                found = await _judge(measure, case, makers[measure], judging.repeats)
+                score = await _judge(measure, case, makers[measure], judging.repeats)
             finished["jobs"] += 1
             progress(finished["jobs"], len(jobs))
-            return found
+            return score
 
-        return await asyncio.gather(*(one(measure, case) for measure, _, case in jobs))
+        return await asyncio.gather(*(judged(measure, case) for measure, _, case in jobs))
 
-    found: dict[Measure, dict[str, QueryScore]] = {measure: {} for measure in cases}
-    for (measure, query_id, _), one in zip(jobs, run_apart(all_jobs()) if jobs else [], strict=True):
-        found[measure][query_id] = one
-    return found
+    scores: dict[Measure, dict[str, QueryScore]] = {measure: {} for measure in cases}
+    for (measure, query_id, _), score in zip(jobs, run_apart(all_jobs()) if jobs else [], strict=True):
+        scores[measure][query_id] = score
+    return scores
 
 
 Maker = Callable[[int], Any]

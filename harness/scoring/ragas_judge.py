@@ -168,8 +168,8 @@ def _faults(value: BaseModel, statements: int | None) -> Iterator[str]:
                 yield f"{name!r} is empty"
             elif statements is not None and len(entry) != statements:
                 yield f"{name!r} has {len(entry)} entries where {statements} were asked for"
-            for one in entry:
-                yield from _faults(one, None) if isinstance(one, BaseModel) else _blank(name, one)
+            for item in entry:
+                yield from _faults(item, None) if isinstance(item, BaseModel) else _blank(name, item)
         elif name in VERDICTS and entry not in (0, 1):
             yield f"{name!r} is {entry}, neither 0 nor 1"
         elif name in ("question", "statement"):
@@ -189,8 +189,8 @@ def prompts_digest(name: str) -> str:
     from ragas.prompt.metrics.base_prompt import BasePrompt
 
     module = vars(sys.modules[metric_class(name).__module__])
-    classes = [found for found in module.values() if isinstance(found, type) and issubclass(found, BasePrompt)]
-    prompts = [found() for found in sorted(classes, key=lambda found: found.__name__) if found is not BasePrompt]
+    classes = [member for member in module.values() if isinstance(member, type) and issubclass(member, BasePrompt)]
+    prompts = [member() for member in sorted(classes, key=lambda member: member.__name__) if member is not BasePrompt]
     return digest_of([prompt.to_string(_empty(prompt.input_model)) for prompt in prompts])
 
 

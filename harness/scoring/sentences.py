@@ -114,7 +114,10 @@ def canonical_lines(text: str) -> str:
 def _matcher(sentence: str) -> re.Pattern[str]:
     words = re.findall(r"[^\W_]+", canonical(sentence).casefold())
     # Between words of Latin something must stand, or "N/A" would be "Na"; elsewhere a comma may be left out.
-    parts = [words[0], *((r"[\W_]+" if f"{one}{two}".isascii() else r"[\W_]*") + two for one, two in pairwise(words))]
+    parts = [
+        words[0],
+        *((r"[\W_]+" if f"{first}{two}".isascii() else r"[\W_]*") + two for first, two in pairwise(words)),
+    ]
     return re.compile(r"[\W_]*" + "".join(parts) + _END)
 
 

@@ -74,16 +74,16 @@ def effects(
     sides = {row: tables[row[0]].paired(row[1], row[0], margins.get(row[0], 0.0), groups) for row in rows}
     pairs = [pair for pair in sides.values() if not isinstance(pair, str)]
     compared = iter(compare("gain", pairs, alpha=alpha, resamples=resamples, seed=seed))
-    found = []
+    results = []
     for (measure, contrast), pair in sides.items():
         effect = Effect(**contrast._asdict(), measure=str(measure), margin=margins.get(measure, 0.0))
         failed = tables[measure].failed
         if isinstance(pair, str):
-            found.append(effect.model_copy(update={"failed": failed, "reason": pair}))
+            results.append(effect.model_copy(update={"failed": failed, "reason": pair}))
         else:
             inert = pair.same and pair.values == pair.baseline
-            found.append(_effect(effect, next(compared), failed, inert=inert))
-    return _with_shares(found)
+            results.append(_effect(effect, next(compared), failed, inert=inert))
+    return _with_shares(results)
 
 
 class _Table:
@@ -147,12 +147,12 @@ class _Table:
 
 
 def _over_seeds(seeds: Sequence[ScoreColumn]) -> dict[str, float | None]:
-    found: dict[str, float | None] = {}
+    means: dict[str, float | None] = {}
     for query in set().union(*seeds):
         values = [by_query.get(query) for by_query in seeds]
         known = [value for value in values if value is not None]
-        found[query] = round(fmean(known), DECIMALS) if len(known) == len(values) else None
-    return found
+        means[query] = round(fmean(known), DECIMALS) if len(known) == len(values) else None
+    return means
 
 
 def _effect(effect: Effect, row: Comparison, failed: int, *, inert: bool) -> Effect:
@@ -169,22 +169,22 @@ def _finding(effect: Effect, row: Comparison) -> Finding:
     two = effect.kind == "interaction"
     if row.high < 0:
         return "absorb" if two else "takes away"
-    found = verdict(row.low, row.high, effect.margin)
-    if found == "improved":
+    decided = verdict(row.low, row.high, effect.margin)
+    if decided == "improved":
         return "reinforce" if two else "adds"
-    if found == "equivalent":
+    if decided == "equivalent":
         return "add up" if two else "too small to matter"
     return "could not tell"
 
 
-def _with_shares(found: list[Effect]) -> list[Effect]:
+def _with_shares(rows: list[Effect]) -> list[Effect]:
     """Set `absorbed` where the gain of a part alone and the absorption by the other are both significant."""
-    absorbing = {(row.measure, frozenset(row.parts)) for row in found if row.finding == "absorb"}
+    absorbing = {(row.measure, frozenset(row.parts)) for row in rows if row.finding == "absorb"}
     alone = {
-        (row.measure, row.parts, row.without): row.difference for row in found if row.without and (row.low or 0) > 0
+        (row.measure, row.parts, row.without): row.difference for row in rows if row.without and (row.low or 0) > 0
     }
     shown = []
-    for row in found:
+    for row in rows:
         gain = alone.get((row.measure, row.parts, row.given)) if row.given else None
         clear = gain and row.difference is not None and (row.measure, frozenset(row.parts + row.given)) in absorbing
         shown.append(row.model_copy(update={"absorbed": 1 - (row.difference or 0.0) / gain}) if clear and gain else row)

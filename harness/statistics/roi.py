@@ -85,9 +85,9 @@ def dominated_by(places: Mapping[str, CostPosition]) -> dict[str, tuple[str, ...
     return {name: tuple(other for other, its in places.items() if _beats(its, place)) for name, place in places.items()}
 
 
-def _beats(one: CostPosition, other: CostPosition) -> bool:
-    as_good = one.gain >= other.gain and all(mine <= its for mine, its in zip(one.costs, other.costs, strict=True))
-    return as_good and one != other
+def _beats(first: CostPosition, other: CostPosition) -> bool:
+    as_good = first.gain >= other.gain and all(mine <= its for mine, its in zip(first.costs, other.costs, strict=True))
+    return as_good and first != other
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,9 @@ class _Reckoning:
     def _price(self, row: Comparison, *, cheaper: bool) -> float | None:
         """Return the dollars for a unit of the gain: 0 if a cheaper system pays without a gain, None if not known."""
         worth = self.prices.right_answer
-        if worth is not None and any(_key(row) == _key(one) and one.measure == self.right_measure for one in self.rows):
+        if worth is not None and any(
+            _key(row) == _key(other) and other.measure == self.right_measure for other in self.rows
+        ):
             return worth if row.measure == self.right_measure else None
         return 0.0 if cheaper and _key(row) not in self.losing else None
 
@@ -209,8 +211,8 @@ def _loses_nothing(row: Comparison) -> bool:
     return row.verdict in ("improved", "equivalent") or (row.low is not None and row.low >= 0)
 
 
-def _less(one: float | None, other: float | None) -> float | None:
-    return None if one is None or other is None else one - other
+def _less(value: float | None, other: float | None) -> float | None:
+    return None if value is None or other is None else value - other
 
 
 def _ratio(row: Comparison, cost: float | None, not_known: str, nothing: str) -> _Bounded:

@@ -87,9 +87,9 @@ def _within(pair: Paired, queries: set[str]) -> Paired:
 
 def _begun(part: _Part) -> SliceGain:
     """Return the gain without its test, on the queries with a value on both sides; with a reason if none is made."""
-    pair, found = part.pair, differences(part.pair, "drop")
-    before = [value for query in found if (value := pair.baseline[query]) is not None]
-    n_groups = len({pair.groups[query] for query in found})
+    pair, gains = part.pair, differences(part.pair, "drop")
+    before = [value for query in gains if (value := pair.baseline[query]) is not None]
+    n_groups = len({pair.groups[query] for query in gains})
     reason = f"too few groups for an interval: {n_groups} of {FEWEST_GROUPS}" if n_groups < FEWEST_GROUPS else ""
     return SliceGain(
         system=pair.system,
@@ -98,14 +98,14 @@ def _begun(part: _Part) -> SliceGain:
         field=part.field,
         value=part.value,
         baseline=fmean(before) if before else None,
-        difference=fmean(found.values()) if found else None,
-        n_queries=len(found),
+        difference=fmean(gains.values()) if gains else None,
+        n_queries=len(gains),
         n_groups=n_groups,
-        verdict="inconclusive" if found else "failed",
-        reason=reason if found else "no query has a value on both sides",
+        verdict="inconclusive" if gains else "failed",
+        reason=reason if gains else "no query has a value on both sides",
     )
 
 
 def _tested(begun: SliceGain, row: Comparison) -> SliceGain:
-    found = {"low": row.low, "high": row.high, "p_value": row.p_value, "verdict": row.verdict, "reason": row.reason}
-    return begun.model_copy(update=found)
+    update = {"low": row.low, "high": row.high, "p_value": row.p_value, "verdict": row.verdict, "reason": row.reason}
+    return begun.model_copy(update=update)

@@ -63,26 +63,26 @@ def detect(texts: Sequence[str]) -> Detected:
     """Return the language of texts; English, marked as uncertain, if no text is recognised."""
     step = max(1, len(texts) // LOOKED_AT)
     sample = [text for text in texts[::step] if text.strip()]
-    found = Counter(code for text in sample if (code := of_text(text)) is not None)
-    if found["ja"] and found["ja"] >= 0.2 * found["zh"]:
+    counts = Counter(code for text in sample if (code := of_text(text)) is not None)
+    if counts["ja"] and counts["ja"] >= 0.2 * counts["zh"]:
         # Japanese titles and lists may hold no kana.
-        found["ja"] += found.pop("zh", 0)
-    known = found.total()
+        counts["ja"] += counts.pop("zh", 0)
+    known = counts.total()
     # Titles and short sentences may tell nothing one by one, and yet together.
     together = of_text(" ".join(sample), POOLED, POOLED_KINDS) if known < TOLD * len(sample) else None
     if not known:
         return Detected(together, {together: 1.0}, TOLD) if together else Detected(ENGLISH, {}, 0.0)
-    shares = {code: count / known for code, count in sorted(found.items(), key=lambda item: (-item[1], item[0]))}
+    shares = {code: count / known for code, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))}
     first = next(iter(shares))
     if LANGUAGES[first].script == LANGUAGES[ENGLISH].script and known < FEW * len(sample):
         return Detected(ENGLISH, shares, known / len(sample))
     chosen = [first]
     for code, share in shares.items():
         same = LANGUAGES[code].script == LANGUAGES[first].script
-        if code != first and found[code] > 1 and share >= (SAME_SCRIPT if same else SECOND):
+        if code != first and counts[code] > 1 and share >= (SAME_SCRIPT if same else SECOND):
             chosen.append(code)
-    told = known / len(sample)
-    return Detected("+".join(chosen), shares, max(told, TOLD) if together == first else told)
+    recognised = known / len(sample)
+    return Detected("+".join(chosen), shares, max(recognised, TOLD) if together == first else recognised)
 
 
 def of_text(text: str, characters: int = CHARACTERS, kinds: int = 1) -> str | None:

@@ -138,7 +138,7 @@ def codes_of(language: str) -> tuple[str, ...]:
 def name_of(language: str) -> str:
     """Return the name in words, ``German (de)``; of several, ``English (en) and Chinese (zh)``."""
     names = [
-        f"{found.name} ({code})" if (found := language_of(code)).name != code else code for code in codes_of(language)
+        f"{entry.name} ({code})" if (entry := language_of(code)).name != code else code for code in codes_of(language)
     ]
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
@@ -148,14 +148,14 @@ def parse_language(text: str) -> str:
     wanted = text.strip().lower()
     if wanted == "auto":
         return wanted
-    found: list[str] = []
+    codes: list[str] = []
     for part in wanted.split("+"):
         code = part.strip().replace("_", "-").split("-")[0]
         code = _OTHER_CODES.get(code, code)
         if code not in _ISO_639_1 and code not in LANGUAGES:
             raise ValueError(f"{part.strip()!r} is not a language code of ISO 639{_hint(code)}")
-        found += [code] if code not in found else []
-    return "+".join(found)
+        codes += [code] if code not in codes else []
+    return "+".join(codes)
 
 
 def _hint(text: str) -> str:

@@ -91,13 +91,13 @@ def clusters(run: str) -> list[str]:
     """The characters of a run, each with the marks that belong to it."""
     if not any(map(_is_mark, run)):
         return list(run)
-    found: list[str] = []
+    parts: list[str] = []
     for character in run:
-        if found and _is_mark(character):
-            found[-1] += character
+        if parts and _is_mark(character):
+            parts[-1] += character
         else:
-            found.append(character)
-    return found
+            parts.append(character)
+    return parts
 
 
 @lru_cache(maxsize=20_000)

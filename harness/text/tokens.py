@@ -48,10 +48,10 @@ class Texts:
         if not texts:
             return []
         stemmer = Stemmer.Stemmer("english") if stem else None
-        found: list[list[str]] = bm25s.tokenize(
+        tokens: list[list[str]] = bm25s.tokenize(
             list(texts), stopwords=stop_words, stemmer=stemmer, return_ids=False, show_progress=False
         )
-        return found
+        return tokens
 
     def words(self, text: str) -> list[str]:
         """Return the words in order, case folded and without punctuation, to compare texts word for word."""
@@ -108,9 +108,9 @@ class OtherTexts(Texts):
         first = self.languages[0].script
         self.by_characters = first in ("CJK", "KANA", "THAI", "LAO", "KHMER", "MYANMAR")
         self._by_script: dict[str, Language] = {}
-        for one in self.languages:
-            self._by_script.setdefault(one.script, one)
-        self._articles = {word for one in self.languages for word in canonical(one.articles).casefold().split()}
+        for entry in self.languages:
+            self._by_script.setdefault(entry.script, entry)
+        self._articles = {word for entry in self.languages for word in canonical(entry.articles).casefold().split()}
         self._turkish = "tr" in codes_of(language)
 
     def search(self, texts: Sequence[str], stop_words: str | list[str] = "en", stem: bool = True) -> list[list[str]]:
@@ -138,10 +138,10 @@ class OtherTexts(Texts):
 
     def words(self, text: str) -> list[str]:
         """Words and, of scripts without spaces and Hangul, characters; of a text without either, what it is made of."""
-        found: list[str] = []
+        words: list[str] = []
         for token in self._tokens(text):
-            found += clusters(token.text) if token.kind else [token.text]
-        return found or self._plain(text).split()
+            words += clusters(token.text) if token.kind else [token.text]
+        return words or self._plain(text).split()
 
     def answer(self, text: str) -> list[str]:
         """The same without articles; a text of nothing else keeps them."""
@@ -153,12 +153,12 @@ class OtherTexts(Texts):
     def stems(self, text: str) -> list[str]:
         """See `Texts`."""
         stemmed = _Stemmers()
-        found = []
+        stems = []
         for word in self.words(text):
             language = self._by_script.get(script_of(_first_letter(word)))
             stemmer = language.stemmer if language else "english" if word.isascii() else None
-            found.append(stemmed.stem(stemmer, word) if stemmer else word)
-        return found
+            stems.append(stemmed.stem(stemmer, word) if stemmer else word)
+        return stems
 
     def length(self, text: str) -> int:
         """See `Texts`."""
@@ -178,15 +178,15 @@ class OtherTexts(Texts):
             for token in self._tokens(text)
             for part in (clusters(token.text) if token.kind else [token.text])
         ]
-        found: set[Shingle] = set()
+        shingles: set[Shingle] = set()
         for start in range(len(units)):
             weight = 0.0
             for end in range(start, len(units)):
                 weight += units[end][1]
                 if weight >= WORDS_IN_SHINGLE:
-                    found.add(tuple(part for part, _ in units[start : end + 1]))
+                    shingles.add(tuple(part for part, _ in units[start : end + 1]))
                     break
-        return found
+        return shingles
 
     def is_character(self, word: str) -> bool:
         """See `Texts`."""
@@ -230,7 +230,7 @@ def _grams(token: _Token) -> Iterator[str]:
     parts = clusters(token.text)
     if len(parts) == 1 or token.kind != "syllables":
         yield from parts
-    yield from (one + two for one, two in pairwise(parts))
+    yield from (first + two for first, two in pairwise(parts))
     if token.kind == "syllables":
         yield from ("".join(three) for three in zip(parts, parts[1:], parts[2:], strict=False))
 

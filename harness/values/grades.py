@@ -34,7 +34,9 @@ def judged_queries(qrels: Qrels, level: int = LEVEL) -> list[str]:
 
     A query without a relevant document has no ideal list, hence no recall. It is left out for every system.
     """
-    return [query_id for query_id, grades in qrels.items() if any(is_relevant(one, level) for one in grades.values())]
+    return [
+        query_id for query_id, grades in qrels.items() if any(is_relevant(grade, level) for grade in grades.values())
+    ]
 
 
 def at_level(qrels: Qrels, level: int = LEVEL) -> Qrels:

@@ -214,10 +214,10 @@ class Diagnosis(Frozen):
     notes: tuple[str, ...] = ()
 
     def funnel(self, kind: Literal["retrieval", "answers"]) -> Funnel | None:
-        return next((one for one in self.funnels if one.kind == kind), None)
+        return next((funnel for funnel in self.funnels if funnel.kind == kind), None)
 
     def oracle_gain(self, ideal: Oracle, measure: str) -> OracleGain | None:
-        return next((one for one in self.oracle_gains if (one.ideal, one.measure) == (ideal, measure)), None)
+        return next((gain for gain in self.oracle_gains if (gain.ideal, gain.measure) == (ideal, measure)), None)
 
 
 class Prediction(Frozen):

@@ -77,7 +77,7 @@ def _why(path: Path, text: str, error: ValidationError, kind: FileKind) -> Probl
         return Problem(str(path), f"not the text of an {kind.name}", kind.hints[1])
     stated, writer = _stated(value, kind), _writer(value)
     newer = stated is not None and stated > kind.newest
-    unknown = [_dotted(one["loc"]) for one in error.errors() if one["type"] == "extra_forbidden"]
+    unknown = [_dotted(fault["loc"]) for fault in error.errors() if fault["type"] == "extra_forbidden"]
     if newer or _later(writer) or (unknown and len(unknown) == error.error_count()):
         by = f"harness {writer}" if writer else "another harness"
         more = f" and {len(unknown) - MOST_NAMED} more" if len(unknown) > MOST_NAMED else ""

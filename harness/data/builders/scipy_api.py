@@ -150,8 +150,8 @@ def _groups(symbols: Sequence[Symbol]) -> dict[str, Group]:
     first: dict[tuple[str, str | int], str] = {}
     for symbol in symbols:
         for key in (("bare", symbol.bare), ("question", _key(symbol.question)), ("object", symbol.identity)):
-            one, other = sorted((root(first.setdefault(key, symbol.name)), root(symbol.name)))
-            parent[other] = one
+            first_root, other = sorted((root(first.setdefault(key, symbol.name)), root(symbol.name)))
+            parent[other] = first_root
     groups: dict[str, Group] = defaultdict(list)
     for symbol in symbols:
         groups[root(symbol.name)].append(symbol)
@@ -188,13 +188,13 @@ def _sample(groups: dict[str, Group], symbols: int, seed: int) -> dict[str, Grou
     ranked = sorted(
         (at / len(names), package, name) for package, names in by_package.items() for at, name in enumerate(names)
     )
-    kept: dict[str, Group] = {}
+    sample: dict[str, Group] = {}
     left = symbols
     for _, _, name in ranked:
         if len(groups[name]) <= left:
-            kept[name] = groups[name]
+            sample[name] = groups[name]
             left -= len(groups[name])
-    return kept
+    return sample
 
 
 @cache
@@ -206,8 +206,8 @@ def _usable() -> tuple[tuple[Symbol, ...], str]:
             version = str(importlib.import_module("scipy").__version__)
         except ImportError as error:
             raise ConfigError("the builder 'scipy-api' needs SciPy, which is not installed") from error
-        found = (_symbol(module, bare, obj) for module in MODULES for bare, obj in _public(module))
-        return tuple(sorted(symbol for symbol in found if symbol)), version
+        symbols = (_symbol(module, bare, obj) for module in MODULES for bare, obj in _public(module))
+        return tuple(sorted(symbol for symbol in symbols if symbol)), version
 
 
 def _public(module: str) -> Iterator[tuple[str, Any]]:
