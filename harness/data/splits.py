@@ -82,7 +82,7 @@ class Dataset:
     def detected(self) -> Detected:
         """The language that the suite names, else the one detected in the corpus."""
         if self.asked_language != "auto":
-            return Detected(self.asked_language, given=True)
+            return Detected(self.asked_language, named=True)
         return detect([document.content for document in self.documents.values()])
 
     @property
@@ -106,7 +106,7 @@ class Dataset:
         return digest_of(self.digests)
 
     def describe(self, split_name: str, answered: int) -> DatasetInfo:
-        """Counts for the report; `answered` is the number of questions that generators are asked."""
+        """Return the counts for the report; `answered` is the number of questions that generators are asked."""
         split = self.splits[split_name]
         unanswerable = sum(not reference.answerable for reference in split.references.values())
         return DatasetInfo(
