@@ -26,7 +26,7 @@ from harness.planning.plan import build_plan
 from harness.report.card import Card, Place, TunedPart, render_card
 from harness.results import outcomes
 from harness.stages.prompts import question_turn
-from harness.store import MANIFEST, Store, store_in
+from harness.store import MANIFEST, FolderStore
 from harness.suite.files import load_suite
 from harness.suite.recipes import Part
 from harness.suite.roles import EMBEDDED_PREFIX
@@ -62,7 +62,7 @@ def export(
     found = found._replace(suite=endpoints.spoken(found.suite, store))
     system = _system(found.outcome, candidate, seed)
     plan, planned = _planned(found, system)
-    models = _models(planned, store_in(store))
+    models = _models(planned, FolderStore(store / "store"))
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as aside:
         _write(Path(aside), found, system, plan, planned, models)
@@ -173,7 +173,7 @@ def _planned(found: _Found, system: SystemInfo) -> tuple[Plan, SystemPlan]:
     return plan, planned
 
 
-def _models(planned: SystemPlan, store: Store) -> dict[Part, Path]:
+def _models(planned: SystemPlan, store: FolderStore) -> dict[Part, Path]:
     """The folders of the tuned parts, in the order in which they were tuned."""
     places = {part: store.get(planned.models[part]) for part in planned.tunes}
     lost = [part for part, place in places.items() if place is None]

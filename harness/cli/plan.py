@@ -21,7 +21,7 @@ from harness.planning.ledger import estimate
 from harness.planning.plan import build_plan
 from harness.planning.requirements import apply_device
 from harness.report import figures
-from harness.store import Store, store_in
+from harness.store import FolderStore
 from harness.suite import builtin
 from harness.suite.files import load_suite
 from harness.suite.recipes import PARTS, QUERY_KINDS, Recipes
@@ -42,7 +42,7 @@ def describe_plan(name: str, store_root: Path, seeds: tuple[int, ...], console: 
     if seeds:
         suite = suite.model_copy(update={"seeds": tuple(dict.fromkeys(seeds))})
     plan = build_plan(suite, load_dataset(suite.dataset, suite.evaluate.split, reading_of(suite)))
-    store, there = store_in(store_root), forgetting.prepared(plan)
+    store, there = FolderStore(store_root / "store"), forgetting.prepared(plan)
     rows = _rows(plan, store)
     rows += [row for row in _rows(there.plan, store) if row["key"] not in plan.calls] if there else []
     judged = judge_work(plan)
@@ -76,7 +76,7 @@ def describe_plan(name: str, store_root: Path, seeds: tuple[int, ...], console: 
         console.print(f"A run stops at {_budget(suite)}; what it paid for is kept.", highlight=False)
 
 
-def _rows(plan: Plan, store: Store) -> list[dict[str, Any]]:
+def _rows(plan: Plan, store: FolderStore) -> list[dict[str, Any]]:
     """Every call of a plan with what it will take."""
     guesses = estimate(plan, store)
     return [

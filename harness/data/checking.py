@@ -103,9 +103,13 @@ def _with_text(
 
 
 def _judged(
-    raw: Raw, queries: Mapping[str, Query], documents: Mapping[str, Document], where: str, reading: Reading,
+    raw: Raw,
+    queries: Mapping[str, Query],
+    documents: Mapping[str, Document],
+    where: str,
+    reading: Reading,
     repairing: Repairing,
-) -> tuple[Qrels, int]:  # fmt: skip
+) -> tuple[Qrels, int]:
     """Return the judgements of known queries, and the number of judged queries of the scored split that are unknown."""
     qrels: Qrels = {}
     gone = 0
@@ -201,9 +205,14 @@ def too_many(dataset: Dataset, checked: CheckedFolder, allowed: Repairs, split: 
 
 
 def assembled(
-    raw: Raw, checked: CheckedFolder, name: str, where: str, grouping: Grouping | None, reading: Reading,
+    raw: Raw,
+    checked: CheckedFolder,
+    name: str,
+    where: str,
+    grouping: Grouping | None,
+    reading: Reading,
     problems: list[Problem],
-) -> Dataset:  # fmt: skip
+) -> Dataset:
     """Assemble the dataset: sort the queries into splits and groups."""
     documents, queries = checked.documents, dict(checked.queries)
     if grouping is not None and grouping.metadata is not None:

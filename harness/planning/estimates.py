@@ -12,7 +12,7 @@ from harness.llm import templates
 from harness.planning.graph import Plan, PlannedCall, SystemPlan
 from harness.planning.ledger import Estimate, Rates, estimate, hourly, rates
 from harness.planning.plan import build_plan
-from harness.store import Store
+from harness.store import FolderStore
 from harness.suite.recipes import Data, RetrieverRecipe
 from harness.suite.roles import Role
 from harness.suite.spec import Candidate, Suite
@@ -54,7 +54,7 @@ def plan_of(suite: Suite, dataset: Dataset) -> Planned:
     return Planned(build_plan(suite.model_copy(update={"candidates": kept, "factorial": ()}), dataset), left_out)
 
 
-def estimates(plan: Plan, store: Store, untuned: Timing | None) -> tuple[CostEstimate, ...]:
+def estimates(plan: Plan, store: FolderStore, untuned: Timing | None) -> tuple[CostEstimate, ...]:
     """Estimate what every candidate of a plan costs; `untuned` is the latency of the pipeline as it is.
 
     The one-time cost counts what stands upstream of what serves, as the ledger does afterwards. Only a reranker where
@@ -129,11 +129,11 @@ def _roles(suite: Suite, candidate: Candidate, data: Data) -> set[Role]:
     return found | ({"labeler"} if teaches or labels or relabels else set())
 
 
-def _whole(guess: Estimate, store: Store, key: str) -> float:
+def _whole(guess: Estimate, store: FolderStore, key: str) -> float:
     return float(store.facts(key).get("seconds", 0.0)) if guess.stored else guess.seconds
 
 
-def _dollars(plan: Plan, store: Store, guess: Estimate, key: str) -> float:
+def _dollars(plan: Plan, store: FolderStore, guess: Estimate, key: str) -> float:
     """As the ledger counts them: the machine's time, and what an endpoint is paid."""
     paid = float(store.facts(key).get("llm_dollars", 0.0)) if guess.stored else guess.dollars
     return _whole(guess, store, key) / 3600 * hourly(plan.calls[key].call.device, plan.suite.prices) + paid

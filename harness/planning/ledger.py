@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from harness import provenance
 from harness.planning.graph import Plan, PlannedCall, SystemPlan
 from harness.stages import STAGES
-from harness.store import Store
+from harness.store import FolderStore
 from harness.suite.bounds import Prices
 from harness.values.findings import LedgerRow
 from harness.values.records import DEV_EVALUATION_SECONDS, CallFacts, StageCall, Usage
@@ -176,7 +176,7 @@ class Rates:
         return Rate(self.kinds.get(speed.kind) or older or STAGES[call.stage].rate, False)
 
 
-def rates(store: Store) -> Rates:
+def rates(store: FolderStore) -> Rates:
     """Units a second of what this store has timed, all calls of a class taken together.
 
     What a child needs to begin is taken off, and what a training looked at dev, so that a small sample speaks for a
@@ -198,12 +198,12 @@ def rates(store: Store) -> Rates:
     )
 
 
-def measured(store: Store) -> set[Speed]:
+def measured(store: FolderStore) -> set[Speed]:
     """The speed classes that this store has timed."""
     return {speed for facts in _timed(store) if (speed := _speed_in(facts)) is not None}
 
 
-def _timed(store: Store) -> Iterator[dict[str, Any]]:
+def _timed(store: FolderStore) -> Iterator[dict[str, Any]]:
     """Facts of calls that say how fast a stage is; answers that came from the cache do not."""
     for facts in store.all_facts():
         if facts.get("units") and facts.get("seconds", 0) > 0 and facts.get("stage") in STAGES:
@@ -217,7 +217,7 @@ def _speed_in(facts: Mapping[str, Any]) -> Speed | None:
     return Speed(*facts["speed"]) if "speed" in facts else None
 
 
-def estimate(plan: Plan, store: Store) -> dict[str, Estimate]:
+def estimate(plan: Plan, store: FolderStore) -> dict[str, Estimate]:
     """What each call of the plan will take; of a training that stops early it is too much.
 
     A look at dev does what the call does that uses the tuned model, and is taken to be as fast.

@@ -18,7 +18,7 @@ from harness.planning.graph import Plan
 from harness.report import PAGE_FILE, REPORT_FILE, write_html, write_reports
 from harness.report.explorer import Evidence
 from harness.results import query_details, reuse
-from harness.store import Store
+from harness.store import FolderStore
 from harness.values.findings import OUTCOME_VERSION, Outcome
 from harness.values.records import Answer, Score
 from harness.values.versions import FileKind, read_value
@@ -44,7 +44,7 @@ ANSWER_COLUMNS = {
 
 
 def write(
-    outcome: Outcome, root: Path, rows: Sequence[Score], plan: Plan, dataset: Dataset, store: Store
+    outcome: Outcome, root: Path, rows: Sequence[Score], plan: Plan, dataset: Dataset, store: FolderStore
 ) -> tuple[Outcome, Path]:
     """Write an outcome below `root`; return it with the count of looks at its split, and its folder.
 
@@ -82,7 +82,7 @@ def write(
     return outcome, folder
 
 
-def _gather(folder: Path, rows: Sequence[Score], plan: Plan, dataset: Dataset, store: Store) -> Evidence:
+def _gather(folder: Path, rows: Sequence[Score], plan: Plan, dataset: Dataset, store: FolderStore) -> Evidence:
     """Write what the systems retrieved and answered into a folder, and return it for the report."""
     found = query_details.of_plan(rows, plan, dataset, store)
     formats.write_parquet(folder / "answers.parquet", list(_answers(plan, found.answers)), ANSWER_COLUMNS)

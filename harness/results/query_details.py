@@ -18,14 +18,14 @@ from harness.planning.graph import Plan
 from harness.report.explorer import Evidence
 from harness.stages.common import read_answers
 from harness.stages.retrieve import RUN_FILE
-from harness.store import Store
+from harness.store import FolderStore
 from harness.suite.spec import Suite
 from harness.suite.uses import reading_of
 from harness.values.findings import Outcome, SystemInfo
 from harness.values.records import Answer, Reference, Run, Score
 
 
-def of_plan(rows: Iterable[Score], plan: Plan, dataset: Dataset, store: Store) -> Evidence:
+def of_plan(rows: Iterable[Score], plan: Plan, dataset: Dataset, store: FolderStore) -> Evidence:
     """Gather from the store what the systems of a plan retrieved and wrote."""
     runs: dict[str, Run] = {}
     answers: dict[str, Mapping[str, Answer]] = {}

@@ -117,9 +117,12 @@ BY_RULE: Mapping[str, Callable[[AnsweredQuery, AnswerSettings], float]] = {
 
 
 def abstention_table(
-    system: str, seed: int, answers: Mapping[str, Answer], references: Mapping[str, Reference],
+    system: str,
+    seed: int,
+    answers: Mapping[str, Answer],
+    references: Mapping[str, Reference],
     abstention: AbstentionRule = PLAIN,
-) -> AbstentionCounts:  # fmt: skip
+) -> AbstentionCounts:
     """Count answers by (answerable, abstained). Questions without an answer on file are failures and not counted."""
     cells = Counter(
         (reference.answerable, is_abstention(answers[query_id].text, abstention))

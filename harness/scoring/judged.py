@@ -55,8 +55,11 @@ NEEDS: dict[str, tuple[str, ...]] = {
 }
 """The inputs of each measure. ragas' context measures do not read the answer."""
 RAGAS_NAMES = {
-    "question": "user_input", "answer": "response", "reference": "reference", "passages": "retrieved_contexts",
-}  # fmt: skip
+    "question": "user_input",
+    "answer": "response",
+    "reference": "reference",
+    "passages": "retrieved_contexts",
+}
 
 
 class JudgedCase(NamedTuple):
@@ -76,9 +79,14 @@ class JudgedCase(NamedTuple):
 def requests_per_answer(measure: Measure, passages: int) -> int:
     """Return the number of requests of one judgement with so many passages, without repeats and repairs."""
     counts = {
-        "faithfulness": 2, "factual_correctness": 4, "answer_relevancy": DRAWS["answer_relevancy"],
-        "context_recall": 1, "context_precision": passages, "noise_sensitivity": 3 + 2 * passages, "rubric": 1,
-    }  # fmt: skip
+        "faithfulness": 2,
+        "factual_correctness": 4,
+        "answer_relevancy": DRAWS["answer_relevancy"],
+        "context_recall": 1,
+        "context_precision": passages,
+        "noise_sensitivity": 3 + 2 * passages,
+        "rubric": 1,
+    }
     return counts[measure.name]
 
 

@@ -117,10 +117,12 @@ class _Table:
         if not self.queries:
             return "no query has a value in every combination"
         plus, minus = (
-            {query: self._sum({cell: sign * w for cell, w in weights.items() if sign * w > 0}, query)
-             for query in self.queries}
+            {
+                query: self._sum({cell: sign * w for cell, w in weights.items() if sign * w > 0}, query)
+                for query in self.queries
+            }
             for sign in (1, -1)
-        )  # fmt: skip
+        )
         return Paired(
             system=" ".join(contrast.parts),
             measure=measure,

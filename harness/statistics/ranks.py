@@ -37,9 +37,13 @@ class RankInterval(NamedTuple):
 
 
 def ranks(
-    systems: Mapping[str, ScoreColumn], groups: Mapping[str, str], measure: Measure, *, alpha: float = 0.05,
+    systems: Mapping[str, ScoreColumn],
+    groups: Mapping[str, str],
+    measure: Measure,
+    *,
+    alpha: float = 0.05,
     resamples: int = 10_000,
-) -> list[RankInterval]:  # fmt: skip
+) -> list[RankInterval]:
     """Rank systems that have a value for every query of the same population, best first.
 
     Raises ValueError if they have not.

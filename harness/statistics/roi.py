@@ -103,9 +103,13 @@ class _Reckoning:
 
     @classmethod
     def of(
-        cls, systems: Sequence[SystemInfo], gains: Sequence[Comparison], prices: Prices, right: str,
+        cls,
+        systems: Sequence[SystemInfo],
+        gains: Sequence[Comparison],
+        prices: Prices,
+        right: str,
         unknown: Collection[str],
-    ) -> _Reckoning:  # fmt: skip
+    ) -> _Reckoning:
         served = {(info.name, info.seed): info for info in systems if info.name not in BOUNDS and not info.failed}
         family = [row for row in gains if row.family == "gain" and row.system != UNTUNED]
         rows = [row for row in family if _key(row) in served and row.difference is not None]

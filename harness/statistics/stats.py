@@ -66,9 +66,14 @@ class Paired:
 
 
 def compare(
-    family: Family, pairs: Sequence[Paired], *, failure_limit: float = 0.0, alpha: float = 0.05,
-    resamples: int = 10_000, seed: int = 0,
-) -> list[Comparison]:  # fmt: skip
+    family: Family,
+    pairs: Sequence[Paired],
+    *,
+    failure_limit: float = 0.0,
+    alpha: float = 0.05,
+    resamples: int = 10_000,
+    seed: int = 0,
+) -> list[Comparison]:
     """Compare each pair, with intervals and p values that hold for all pairs together.
 
     Difference, interval and p value are those of the queries with a value on both sides. If some failed, the verdict

@@ -10,11 +10,11 @@ from harness.values.findings import Comparison
 from harness.values.frozen import Frozen, Verdict
 
 Standing = Verdict | Literal["within bound", "over bound", "not compared"]
-"""A verdict on a measure, or the result of a gate on a figure of the probe."""
+"""A verdict on a measure, or what became of a figure of the probe."""
 About = Literal["system", "checkpoint", "recipe"]
 FAILING: tuple[Standing, ...] = ("regressed", "missing", "failed", "over bound", "not comparable")
 BOUNDS = ("closed-book", "oracle-context")
-"""Baseline rows that are never served: no gate rests on them."""
+"""Reference rows that nobody would serve: no gate rests on them."""
 
 
 class Gated(Frozen):

@@ -1,4 +1,4 @@
-"""The frozen values of a diagnosis, of a learning curve, and of predictions compared with outcomes."""
+"""The values of a diagnosis, of predictions and of learning curves: frozen, and without computation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PlaceName = Literal[
 ]  # fmt: skip
 Population = Literal["answerable", "unanswerable"]
 Oracle = Literal["ideal-retriever", "ideal-reranker", "ideal-generator", "oracle-context", "without-reranker"]
-"""What replaces a part: an ideal one, or nothing in the place of the reranker."""
+"""What replaces a part: an ideal one, or nothing, for a reranker that may do harm."""
 
 
 class FunnelPlace(Frozen):
@@ -48,7 +48,7 @@ class Funnel(Frozen):
     right_without: int = 0
 
     def place(self, name: PlaceName, population: Population = "answerable") -> FunnelPlace | None:
-        """Return the place of that name; None if the population has no questions."""
+        """The place of that name; None if the population has no questions."""
         return next((place for place in self.places if (place.name, place.population) == (name, population)), None)
 
     def total(self, population: Population) -> int:
@@ -56,9 +56,9 @@ class Funnel(Frozen):
 
 
 class OracleGain(Frozen):
-    """An oracle gain: the pipeline with an ideal part minus the pipeline as it is, with a simultaneous interval.
+    """The gain of an oracle in the place of a part over the pipeline as it is, with a simultaneous interval.
 
-    `bound`: no real part can gain more. Otherwise it is an estimate that real answers may exceed.
+    `bound`: no part can gain more. Otherwise it is an estimate, which real answers may exceed.
     """
 
     ideal: Oracle
@@ -105,7 +105,7 @@ class Curve(Frozen):
 
 
 class Sign(Frozen):
-    """An indicator of a gap between the domain and the models. `worrying`: `value` is beyond `bar`."""
+    """A sign of a gap between the domain and the models. `worrying`: `value` is beyond the threshold `bar`."""
 
     name: str
     value: float | None
@@ -145,7 +145,7 @@ class CostEstimate(Frozen):
 
 
 class Worth(Frozen):
-    """The possible gain of an advice on one measure."""
+    """The possible gain of following an advice on one measure."""
 
     measure: str
     difference: float
@@ -199,7 +199,7 @@ class Diagnosis(Frozen):
     unanswerable: int
     groups: int
     measures: tuple[str, ...]
-    """The measures with oracle gains: gated ones, and the measure that decides `utility`."""
+    """Gated measures, and what `utility` calls right: those that oracle gains are computed for."""
     funnels: tuple[Funnel, ...] = ()
     oracle_gains: tuple[OracleGain, ...] = ()
     curves: tuple[Curve, ...] = ()
@@ -214,14 +214,14 @@ class Diagnosis(Frozen):
     notes: tuple[str, ...] = ()
 
     def funnel(self, kind: Literal["retrieval", "answers"]) -> Funnel | None:
-        return next((funnel for funnel in self.funnels if funnel.kind == kind), None)
+        return next((one for one in self.funnels if one.kind == kind), None)
 
     def oracle_gain(self, ideal: Oracle, measure: str) -> OracleGain | None:
-        return next((gain for gain in self.oracle_gains if (gain.ideal, gain.measure) == (ideal, measure)), None)
+        return next((one for one in self.oracle_gains if (one.ideal, one.measure) == (ideal, measure)), None)
 
 
 class Prediction(Frozen):
-    """The predicted gain and cost of a candidate beside the real ones.
+    """The predicted and the measured gain of a candidate, and its estimated and paid cost.
 
     `rank` is that of its advice (None: no rule matched it), `against` whether the rule advised against it.
     """
@@ -242,7 +242,7 @@ class Prediction(Frozen):
     estimated_dollars: float | None = None
     paid_dollars: float | None = None
     conclusion: str = ""
-    """In words: whether the advice was right, wrong, or neither is known."""
+    """In words: whether the advice held, was wrong, or is inconclusive."""
 
 
 class CurvePoint(Frozen):

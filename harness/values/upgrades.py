@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 RENAMED: Mapping[str, str] = {
+    "said": "conclusion",
     "make_seconds": "build_seconds",
     "make_dollars": "build_dollars",
     "same_as": "same_run_as",
@@ -16,9 +17,8 @@ RENAMED: Mapping[str, str] = {
     "quotes": "estimates",
     "quoted_seconds": "estimated_seconds",
     "quoted_dollars": "estimated_dollars",
-    "said": "conclusion",
 }
-"""Field names of `outcome-2`, `diagnosis-1` and `accepted-2` -> their names since."""
+"""Field names of `outcome-2`, `diagnosis-1` and `accepted-2`, and what they are called since."""
 OWN_NAMES = frozenset({"spec", "provenance", "settings", "source", "facts", "queries", "digests", "identities"})
 """Fields whose keys are names of users, measures or packages: nothing below them is renamed."""
 
