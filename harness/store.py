@@ -233,7 +233,7 @@ def _note_times(place: Path) -> None:
         manifest = _manifest(place)
         times = _times(place, manifest["files"])
         if times != manifest.get("times"):
-            # Written beside the artifact, so that nobody sees a part of it.
+            # Written beside the artifact, so that no reader sees a part of it.
             written = place.parent / f".{place.name}.{os.getpid()}.{threading.get_ident()}"
             written.write_text(json.dumps({**manifest, "times": times}, indent=1, sort_keys=True), encoding="utf-8")
             written.replace(place / MANIFEST)

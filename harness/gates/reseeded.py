@@ -60,7 +60,7 @@ class Retrained(NamedTuple):
 
 
 def enough(now: int, accepted: int) -> bool:
-    """Whether so many seeds on each side can speak of the recipe: three and three, or five and one."""
+    """Return whether these numbers of seeds allow a claim about the recipe: three and three, or five and one."""
     return min(now, accepted) > 0 and now + accepted >= LEAST_SEEDS
 
 

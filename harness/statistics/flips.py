@@ -39,7 +39,7 @@ def critical_value(maxima: Floats, alpha: float) -> float:
 
     At most `allowed` flips may reach a significant statistic, so it must exceed the next largest of them. Where few
     groups differ that may be a small value; no simultaneous interval is narrower than the normal one of a single
-    comparison, lest "equivalent" be claimed out of discreteness.
+    comparison, so that discreteness alone cannot make a verdict "equivalent".
     """
     allowed = np.count_nonzero(np.arange(1, len(maxima) + 1) / len(maxima) <= alpha)
     bounded = float(maxima[-1 - allowed]) + TIE

@@ -53,7 +53,7 @@ def ranks(
             raise ValueError(f"{name} has no value for some query, so it cannot be ranked")
     sign = -1.0 if measure.kind.better == "lower" else 1.0
     means = {name: sum(filter(None, values.values())) / len(values) for name, values in systems.items()}
-    better, worse = _surely(systems, groups, measure, sign, alpha, resamples)
+    better, worse = _significant(systems, groups, measure, sign, alpha, resamples)
     count = len(systems)
     rows = [
         RankInterval(
@@ -68,7 +68,7 @@ def ranks(
     return sorted(rows, key=lambda row: (row.place, row.best, row.worst, row.name))
 
 
-def _surely(
+def _significant(
     systems: Mapping[str, ScoreColumn],
     groups: Mapping[str, str],
     measure: Measure,

@@ -12,16 +12,16 @@ from harness.text.scripts import canonical, script_of, word_pattern
 
 SAMPLE_TEXTS = 1000
 CHARACTERS = 800
-"""So much of so many texts, evenly spaced, is looked at."""
+"""The first characters of each of the texts that are sampled at equal steps."""
 POOLED = 50 * CHARACTERS
-"""So much is looked at of texts that do not tell by themselves."""
+"""Characters of all texts together, if single texts are not recognised."""
 POOLED_KINDS = 4
-"""One sign of a part number may be a frequent word somewhere."""
+"""A character of a part number may be a frequent word of some language."""
 WEIGHT = {"CJK": 2.5, "KANA": 2.0, "HANGUL": 2.0}
-"""Letters of Latin that say as much as one of these."""
+"""Weight of a letter of these scripts, in Latin letters."""
 KANA_SHARE = 0.1
 FREQUENT_SHARE = 0.06
-"""Of the words of a text; names and part numbers have none of the frequent words of any language."""
+"""The least share of frequent words in a text: names and part numbers have none."""
 SURE_SHARE = 0.2
 LEAD = 1.25
 """Languages as close as Danish and Norwegian may lack such a lead; with that share of words any lead is enough."""

@@ -137,7 +137,7 @@ class OtherTexts(Texts):
             yield stemmed.stem(stemmer, word) if stemmed is not None and stemmer else word
 
     def words(self, text: str) -> list[str]:
-        """Words and, of scripts without spaces and Hangul, characters; of a text without either, what it is made of."""
+        """Return words, and characters of scripts without spaces and Hangul; without either, the parts between blanks."""
         words: list[str] = []
         for token in self._tokens(text):
             words += clusters(token.text) if token.kind else [token.text]
