@@ -215,7 +215,7 @@ def test_figures_stand_side_by_side() -> None:
     assert found == Prediction(
         system="it", seed=0, measure="ndcg@10", rank=1, could_buy=0.3, bound=True, bought=0.05, low=0.01, high=0.09,
         verdict="improved", estimated_seconds=estimate.seconds_in_full, paid_seconds=90, estimated_dollars=0.25,
-        paid_dollars=0.3, said="the advice held",
+        paid_dollars=0.3, conclusion="the advice held",
     )  # fmt: skip
 
 
