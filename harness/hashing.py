@@ -1,7 +1,7 @@
-"""Digests: how content is named.
+"""Digests of content, and canonical JSON.
 
-One hash (SHA-256, cut to 32 hex digits where a name is built from it) and one canonical JSON, so that two processes
-that mean the same thing write the same key. Knows nothing of stages, stores or data sets.
+One hash (SHA-256, cut to 32 hex digits in keys) and one canonical JSON, so that two processes write the same key for
+the same value. This module must not know stages, stores or datasets.
 """
 
 from __future__ import annotations
@@ -38,5 +38,5 @@ def digest_folder(folder: Path) -> str:
 
 
 def by_hash(ids: Iterable[str]) -> list[str]:
-    """Ids in an order that has nothing to do with how they are written, the same on every machine."""
+    """Return the ids sorted by their digests: an arbitrary order that is the same on every machine."""
     return sorted(ids, key=lambda text: hashlib.sha256(text.encode()).digest())

@@ -1,4 +1,4 @@
-"""Who, where and with what: the facts that go into every outcome, and the versions that go into every key."""
+"""Provenance: commit, machine and package versions of an outcome, and the versions that are part of keys."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PACKAGES = (
 
 @cache
 def package_version(name: str) -> str:
-    """Version of an installed distribution, ``absent`` if there is none."""
+    """Return the version of an installed distribution, ``absent`` if it is not installed."""
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
@@ -38,7 +38,7 @@ DEVICE_VARIABLE = "HARNESS_DEVICE"
 
 
 def device_class() -> str:
-    """What artifacts made here depend on: ``cpu``, or the CUDA device's name. Does not import torch if none can be."""
+    """Return ``cpu`` or the name of the CUDA device. Does not import torch if there can be no device."""
     return "cpu" if os.environ.get(DEVICE_VARIABLE) == "cpu" else _cuda_device()
 
 
@@ -48,7 +48,7 @@ def _cuda_device() -> str:
 
 @cache
 def _first_visible(visible: str | None) -> str:
-    """The first of the devices that are visible, looked for once for each value of the variable that says which."""
+    """Return the first visible device; queried once for each value of ``CUDA_VISIBLE_DEVICES``."""
     if not Path("/proc/driver/nvidia").exists() and visible is None:
         return "cpu"
     import torch
@@ -57,13 +57,13 @@ def _first_visible(visible: str | None) -> str:
 
 
 def machine_class() -> str:
-    """What times depend on: processor, cores, memory and device. Times compare only within one machine class."""
+    """Return processor, cores, memory and device. Times compare only within one machine class."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return f"{_processor()}, {usable_cores()} cores, {memory:.0f} GiB, {device_class()}"
 
 
 def usable_cores() -> int:
-    """Cores that this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -77,7 +77,7 @@ def _processor() -> str:
 
 
 def git_state(folder: Path) -> dict[str, Any]:
-    """Commit and dirty flag of the checkout that holds a folder; empty outside of one."""
+    """Return commit and dirty flag of the checkout that holds a folder; empty outside of a checkout."""
     try:
         commit = _git(folder, "rev-parse", "HEAD")
         return {"commit": commit, "dirty": bool(_git(folder, "status", "--porcelain"))}
@@ -91,7 +91,7 @@ def _git(folder: Path, *arguments: str) -> str:
 
 
 def collect(suite_file: Path) -> dict[str, Any]:
-    """Everything that says where an outcome comes from."""
+    """Return the provenance of an outcome as JSON values."""
     return {
         "harness": __version__,
         "suite_file": suite_file.name,

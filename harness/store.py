@@ -1,13 +1,15 @@
-"""Artifacts: folders that are written once, found again by key, and checked before they are used.
+"""Artifacts: folders that are written once, stored under a key, and checked before they are used.
 
-``get(key)`` returns the folder of a committed artifact or None; ``claim(key)`` is a lock for the one who makes it;
-``commit`` moves a folder written aside into its place. A reader therefore never sees a part of an artifact, and
-processes can share a store. What an artifact means is none of this module's business.
+``get(key)`` returns the folder of a committed artifact or None. ``claim(key)`` locks a key for the process that makes
+the artifact; ``commit`` moves the folder that was written aside into its place. A reader therefore never sees a part of
+an artifact, and processes can share a store. This module must not know what an artifact means.
 
-``get`` is for who reads the files: it compares the digest of every file with the manifest, once in the life of a
-process. ``has`` is for who only asks whether an artifact is there: while size, time of change and time of writing of
-every file are those that were noted when the digests were last right, no file is read. A file that was written to has
-other times and is read; one that decays on the disk without a trace is found by ``get``, before anything is made of it.
+Call ``get`` to read the files: it compares the digest of every file with the manifest, once in a process. Call ``has``
+to ask only whether an artifact exists: no file is read while the size, the time of change and the time of writing of
+every file are those that were noted when the digests were last right. A file that was written to has other times and is
+read. A file that decays on the disk without a trace is detected by ``get``, before anything is made of it.
+
+`Store` is the protocol that all code is written against; `FolderStore` is its implementation in a folder.
 """
 
 from __future__ import annotations
@@ -33,19 +35,34 @@ log = logging.getLogger(__name__)
 
 
 class Store(Protocol):
-    """Where artifacts live: on this disk, or on one that many machines share."""
+    """Artifacts by key: on this disk, or on one that many machines share."""
 
     def get(self, key: str) -> Path | None:
         """Return the folder of an intact artifact; None if there is none."""
 
     def has(self, key: str) -> bool:
-        """Whether there is an artifact, as far as can be told without reading all of it."""
+        """Return whether an artifact exists, as far as that is known without reading all of it."""
 
     def claim(self, key: str) -> AbstractContextManager[Path]:
-        """Hold the key's lock; give an empty folder to write into, which is thrown away if not committed."""
+        """Hold the key's lock; give an empty folder to write into, which is deleted if it is not committed."""
 
     def commit(self, key: str, folder: Path, facts: Mapping[str, Any]) -> Path:
-        """Put the folder in place with a manifest of its content and these facts; return where it lies."""
+        """Put the folder in place with a manifest of its content and these facts; return its path.
+
+        If the key has an artifact already, that one stays.
+        """
+
+    def facts(self, key: str) -> dict[str, Any]:
+        """Return the facts that an artifact was committed with."""
+
+    def content_digest(self, key: str) -> str:
+        """Return the digest of an artifact's files, whatever its key."""
+
+    def discard(self, key: str) -> None:
+        """Delete an artifact, so that it is made again."""
+
+    def all_facts(self) -> Iterator[dict[str, Any]]:
+        """Yield the facts of every artifact."""
 
 
 class FolderStore:
@@ -62,8 +79,8 @@ class FolderStore:
     def get(self, key: str) -> Path | None:
         """Return the artifact's folder if every file has the digest of the manifest.
 
-        A damaged artifact is set aside with a warning, so that it is made again. Each artifact is read and checked
-        once in the life of a process.
+        A damaged artifact is deleted with a warning, so that it is made again. Each artifact is read and checked once
+        in a process.
         """
         place = self._place(key)
         if key in self._intact and place.is_dir():
@@ -83,9 +100,9 @@ class FolderStore:
         return place
 
     def has(self, key: str) -> bool:
-        """Whether there is an artifact none of whose files was written to since its digests were last right.
+        """Return whether an artifact exists and no file of it was written to since its digests were last right.
 
-        Where a file was, or was copied here, all are read as by `get`. A manifest alone is read otherwise.
+        If a file was written to or copied here, all files are read as by `get`; otherwise only the manifest is.
         """
         place = self._place(key)
         if key not in self._intact | self._unchanged and place.is_dir() and _unchanged(place):
@@ -95,9 +112,9 @@ class FolderStore:
     @contextmanager
     def claim(self, key: str) -> Iterator[Path]:
         with self._lock(key):
-            for left in self._aside().glob(f"{key}.*"):
-                # Of a run that was killed: whoever else wrote for this key would hold its lock.
-                shutil.rmtree(left, ignore_errors=True)
+            for leftover in self._aside().glob(f"{key}.*"):
+                # Of a run that was killed: any other process that writes for this key would hold its lock.
+                shutil.rmtree(leftover, ignore_errors=True)
             aside = Path(tempfile.mkdtemp(prefix=f"{key}.", dir=self._aside()))
             try:
                 yield aside
@@ -118,7 +135,7 @@ class FolderStore:
         return place
 
     def discard(self, key: str) -> None:
-        """Throw an artifact away, so that it is made again."""
+        """Delete an artifact, so that it is made again."""
         with self._lock(key):
             self._intact.discard(key)
             self._unchanged.discard(key)
@@ -131,11 +148,11 @@ class FolderStore:
         return facts
 
     def content_digest(self, key: str) -> str:
-        """Return the digest of what the artifact holds, whatever key it was made under."""
+        """Return the digest of the artifact's files, whatever its key."""
         return digest_of(_manifest(self._place(key))["files"])
 
     def all_facts(self) -> Iterator[dict[str, Any]]:
-        """Yield the facts of every artifact, for estimates from what was made before."""
+        """Yield the facts of every artifact; manifests that cannot be read are skipped."""
         for path in sorted(self.root.glob(f"??/*/{MANIFEST}")):
             try:
                 yield json.loads(path.read_text(encoding="utf-8"))["facts"]
@@ -143,7 +160,7 @@ class FolderStore:
                 continue
 
     def _lock(self, key: str) -> BaseFileLock:
-        """The key's lock. Who holds it may take it again, so `get` may be called inside of `claim`."""
+        """The key's lock. Its holder may take it again, so `get` may be called inside of `claim`."""
         folder = self.root / "locks"
         folder.mkdir(parents=True, exist_ok=True)
         return FileLock(folder / f"{key}.lock", is_singleton=True)
@@ -152,6 +169,11 @@ class FolderStore:
         folder = self.root / "aside"
         folder.mkdir(parents=True, exist_ok=True)
         return folder
+
+
+def store_in(root: Path) -> Store:
+    """Return the store of artifacts below the folder that `--store` names."""
+    return FolderStore(root / "store")
 
 
 def _manifest(place: Path) -> dict[str, Any]:
@@ -166,7 +188,7 @@ def _contents(folder: Path) -> dict[str, list[Any]]:
 
 
 def _damage(place: Path) -> str:
-    """Say what is wrong with an artifact; empty if nothing is."""
+    """Return what is wrong with an artifact; empty if nothing is."""
     try:
         manifest = _manifest(place)
         expected = [(name, size, digest) for name, (size, digest) in manifest["files"].items()]
@@ -184,12 +206,12 @@ def _damage(place: Path) -> str:
 
 def _times(folder: Path, names: Iterable[str]) -> dict[str, list[int]]:
     """When each file was last written to and last changed, in nanoseconds; the second cannot be set by a program."""
-    found = {name: (folder / name).stat() for name in names}
-    return {name: [status.st_mtime_ns, status.st_ctime_ns] for name, status in found.items()}
+    statuses = {name: (folder / name).stat() for name in names}
+    return {name: [status.st_mtime_ns, status.st_ctime_ns] for name, status in statuses.items()}
 
 
 def _unchanged(place: Path) -> bool:
-    """Whether sizes and times of all files are those of the manifest; False if it cannot be told."""
+    """Return whether sizes and times of all files are those of the manifest; False if they cannot be read."""
     try:
         manifest = _manifest(place)
         dict(manifest["facts"])
@@ -203,15 +225,15 @@ def _unchanged(place: Path) -> bool:
 
 
 def _note_times(place: Path) -> None:
-    """Write the times of files whose digests are right into the manifest, if others stand there.
+    """Write the times of files whose digests are right into the manifest, if it holds others.
 
-    So a store that was copied or restored is read once. In a store that cannot be written to nothing is noted.
+    So a store that was copied or restored is read only once. Nothing is noted in a store that cannot be written to.
     """
     with suppress(OSError):
         manifest = _manifest(place)
         times = _times(place, manifest["files"])
         if times != manifest.get("times"):
-            # Written beside the artifact, so that nobody sees a part of it.
+            # Written beside the artifact, so that no reader sees a part of it.
             written = place.parent / f".{place.name}.{os.getpid()}.{threading.get_ident()}"
             written.write_text(json.dumps({**manifest, "times": times}, indent=1, sort_keys=True), encoding="utf-8")
             written.replace(place / MANIFEST)

@@ -24,11 +24,11 @@ from harness.values.insights import (
     CurvePoint,
     Diagnosis,
     Funnel,
+    FunnelPlace,
     LearningCurve,
+    LossPoint,
     PartTime,
-    Place,
     PlaceName,
-    Point,
     Population,
     Prediction,
     Sign,
@@ -61,10 +61,10 @@ UNANSWERABLE: tuple[tuple[PlaceName, int, float, float, tuple[str, ...]], ...] =
 # fmt: on
 
 
-def places(rows: Any, population: Population) -> tuple[Place, ...]:
+def places(rows: Any, population: Population) -> tuple[FunnelPlace, ...]:
     total = sum(row[1] for row in rows)
     return tuple(
-        Place(
+        FunnelPlace(
             name=name, population=population, count=count, share=count / total, low=low, high=high, examples=examples
         )
         for name, count, low, high, examples in rows
@@ -98,14 +98,14 @@ def curves() -> tuple[Curve, ...]:
             measure="recall",
             chosen=100,
             points=tuple(
-                Point(at=at, mean=mean, low=mean - 0.05, high=min(1.0, mean + 0.05), n=172) for at, mean in recall
+                LossPoint(at=at, mean=mean, low=mean - 0.05, high=min(1.0, mean + 0.05), n=172) for at, mean in recall
             ),
         ),
         Curve(
             kind="context",
             measure="exact_match",
             chosen=3,
-            points=tuple(Point(at=at, mean=mean, low=low, high=high, n=87) for at, mean, low, high in shown),
+            points=tuple(LossPoint(at=at, mean=mean, low=low, high=high, n=87) for at, mean, low, high in shown),
         ),
     )
 
@@ -283,7 +283,7 @@ def predictions(outcome: Outcome) -> tuple[Prediction, ...]:
                 could_buy=could, bound=bound, bought=row.difference, low=row.low, high=row.high,
                 verdict=row.verdict, estimated_seconds=quoted.get(info.name),
                 paid_seconds=info.build_seconds, paid_dollars=info.build_dollars,
-                estimated_dollars=quoted[info.name] / 3600 * 0.05 if info.name in quoted else None, said=said,
+                estimated_dollars=quoted[info.name] / 3600 * 0.05 if info.name in quoted else None, conclusion=said,
             )
         )  # fmt: skip
     return tuple(rows)

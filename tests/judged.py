@@ -13,10 +13,10 @@ import pocket
 from harness.data import formats
 from harness.results import outcomes
 from harness.results.baselines import Accepted, Baseline, accepted_system
-from harness.results.score_tables import Table, tables_of
+from harness.results.score_tables import tables_of
 from harness.suite.files import load_suite
-from harness.values.findings import Measured, Outcome, Serving, Summary, SystemInfo, Timing
-from harness.values.records import Score, Status
+from harness.values.findings import MeasurementInputs, Outcome, ServingCost, Summary, SystemInfo, Timing
+from harness.values.records import Score, ScoreTable, Status
 
 Key = tuple[str, int]
 MEASURE = "ndcg@10"
@@ -53,7 +53,7 @@ def info(name: str, seed: int = 0, **changes: Any) -> SystemInfo:
     values: dict[str, Any] = {
         "name": name, "seed": seed, "role": "candidate" if candidate else "baseline", "identity": f"{name}{seed}",
         "tunes": ("retriever",) if candidate else (),
-        "serving": Serving(parts=("dense",), retrieval=total, total=total, dollars_per_1000=0.4),
+        "serving": ServingCost(parts=("dense",), retrieval=total, total=total, dollars_per_1000=0.4),
     }  # fmt: skip
     return SystemInfo(**values | changes)
 
@@ -71,7 +71,7 @@ def outcome_of(rows: Sequence[Score], **changes: Any) -> Outcome:
         "summaries": tuple(summaries), "comparisons": (), "measures": tuple(measures), "abstentions": (), "ledger": (),
         "identities": {measure: f"id of {measure}" for measure in measures},
         "measured": {
-            measure: Measured(sample=None, settings={"measure": measure, "version": 1}) for measure in measures
+            measure: MeasurementInputs(sample=None, settings={"measure": measure, "version": 1}) for measure in measures
         },
         "not_run": {},
     }  # fmt: skip
@@ -89,7 +89,7 @@ def _summary(name: str, seed: int, measure: str, values: Sequence[float | None])
 def baseline_of(outcome: Outcome, rows: Sequence[Score], **changes: Any) -> Baseline:
     """The outcome as if it had been accepted."""
     tables = tables_of(rows, outcome.split)
-    empty = Table({}, {})
+    empty = ScoreTable({}, {})
     values: dict[str, Any] = {
         "suite": outcome.suite, "split": outcome.split, "reason": "the first", "accepted": "2026-11-01T00:00:00Z",
         "created": outcome.created, "provenance": outcome.provenance, "dataset": outcome.dataset,

@@ -23,13 +23,13 @@ from outcome_ledger import spec as spec
 from harness.data import formats
 from harness.results.outcomes import SCORE_COLUMNS
 from harness.values.findings import (
-    Abstention,
+    AbstentionCounts,
     Comparison,
     DatasetInfo,
     Effect,
     Outcome,
     RecipeClaim,
-    Serving,
+    ServingCost,
     Summary,
     SystemInfo,
     Timing,
@@ -87,7 +87,7 @@ def system(name: str, seed: int = 0, **changes: Any) -> SystemInfo:
         "identity": digest(7 * len(name) + seed + 1),
         "build_seconds": seconds,
         "build_dollars": seconds / 3600 * 0.05,
-        "serving": Serving(
+        "serving": ServingCost(
             parts=parts,
             retrieval=Timing(part="retrieval", n=100, p50_ms=p50, p95_ms=p95) if p50 and p95 else None,
             total=Timing(part="total", n=30, p50_ms=total * 0.71, p95_ms=total) if total else None,
@@ -168,7 +168,7 @@ def normal(**changes: Any) -> Outcome:
         "summaries": tuple(row for name in names for row in summaries(name)),
         "comparisons": tuple(row for name in names if name != "untuned" for row in gains(name)),
         "abstentions": tuple(
-            Abstention(
+            AbstentionCounts(
                 system=name,
                 seed=0,
                 answerable_answered=97 - number,
@@ -225,7 +225,7 @@ def no_generator() -> Outcome:
     base = normal()
     names = ("bm25", "hybrid", "untuned", *CANDIDATES)
 
-    def serving(info: SystemInfo) -> Serving | None:
+    def serving(info: SystemInfo) -> ServingCost | None:
         return info.serving and info.serving.model_copy(
             update={"total": info.serving.retrieval, "parts": ("retrieve",)}
         )

@@ -59,7 +59,7 @@ def test_the_prediction_stands_beside_the_outcome(outcome: Outcome) -> None:
     assert set(told) == {(name, measure) for name in ("retriever", "reranker") for measure in ("ndcg@10", "utility")}
     held = told["retriever", "ndcg@10"]
     assert (held.rank, held.against, held.verdict) == (1, False, "improved")
-    assert held.said.startswith("the advice held")
+    assert held.conclusion.startswith("the advice held")
     assert held.could_buy is not None
     assert held.could_buy > 0.9
     assert held.estimated_seconds is not None

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from harness.errors import ConfigError, DataError
 from harness.results import baselines, damage, score_tables
 from harness.results.baselines import Baseline, Damaged, accepted_system, folder_for, read, what_differs, write
-from harness.results.score_tables import Table, digest_of_table, kept, read_table, scores_in, tables_of, text_of
+from harness.results.score_tables import as_accepted, digest_of_table, read_table, scores_in, tables_of, text_of
 from harness.suite import builtin
-from harness.values.findings import Measured
-from harness.values.records import Score
+from harness.values.findings import MeasurementInputs
+from harness.values.records import Score, ScoreTable
 
 
 def accepted(reason: str = "the first", shift: float = 0.0, **changes: Any) -> Baseline:
@@ -56,7 +56,7 @@ def test_a_table_reads_back_as_it_was_written(rows: dict[str, tuple[str, list[fl
     assert digest_of_table(again) == digest_of_table(table)
 
 
-def round_trip(table: Table) -> Table:
+def round_trip(table: ScoreTable) -> ScoreTable:
     import tempfile
 
     with tempfile.TemporaryDirectory() as place:
@@ -72,14 +72,14 @@ def round_trip(table: Table) -> Table:
 @given(st.floats(-1, 1))
 def test_what_is_kept_is_kept_for_good(value: float) -> None:
     """So equal scores differ by nothing, and no score moves by more than half of the ninth decimal."""
-    assert kept(kept(value)) == kept(value) == float(f"{kept(value):.9f}")
-    assert abs(kept(value) - value) <= 0.51e-9
-    assert str(kept(value)) != "-0.0"
+    assert as_accepted(as_accepted(value)) == as_accepted(value) == float(f"{as_accepted(value):.9f}")
+    assert abs(as_accepted(value) - value) <= 0.51e-9
+    assert str(as_accepted(value)) != "-0.0"
 
 
 def test_a_table_is_made_to_be_reviewed() -> None:
-    table = Table({"ndcg@10": {"b": 1 / 3, "a": 1.0, "c": None}, "utility": {"a": -0.5}}, dict.fromkeys("abc", "g 1"))
-    table = table._replace(values={"ndcg@10": {"b": kept(1 / 3), "a": 1.0, "c": None}, "utility": {"a": -0.5}})
+    values = {"ndcg@10": {"b": as_accepted(1 / 3), "a": 1.0, "c": None}, "utility": {"a": -0.5}}
+    table = ScoreTable(values, dict.fromkeys("abc", "g 1"))
     assert text_of(table).splitlines() == [
         "query\tgroup\tndcg@10\tutility",
         "a\tg 1\t1\t-0.5",
@@ -94,7 +94,7 @@ def test_scores_of_dev_and_of_no_population_are_left_out() -> None:
         Score("s", 0, "test", "b", "g", "ndcg@10", None, "not_applicable"),
         Score("s", 0, "test", "c", "g", "ndcg@10", 0.5),
     ]
-    assert tables_of(rows, "test") == {("s", 0): Table({"ndcg@10": {"c": 0.5}}, {"c": "g"})}
+    assert tables_of(rows, "test") == {("s", 0): ScoreTable({"ndcg@10": {"c": 0.5}}, {"c": "g"})}
 
 
 def test_lines_may_end_as_on_windows(folder: Path) -> None:
@@ -202,7 +202,7 @@ MEND = "restore the folder from version control, or accept again"
     [
         ("q0003\t", "q0002\t", "untuned.tsv:5: query 'q0002' has a line already"),
         ("\t0.", "\tNaN", "untuned.tsv:2: 'NaN"),
-        ("q0001\tg000\t", "q0001\t", "untuned.tsv:3: 2 fields where 3 belong"),
+        ("q0001\tg000\t", "q0001\t", "untuned.tsv:3: 2 fields instead of 3"),
         ("query\tgroup", "query\t", "untuned.tsv:1: not a table of accepted scores"),
         ("ndcg@10", "ndgc@10", "untuned.tsv:1: not a table of accepted scores"),
         (
@@ -523,7 +523,7 @@ def test_a_corpus_that_differs_is_named_with_its_size() -> None:
 
 def test_samples_and_settings_that_differ_are_named() -> None:
     settings = {"measure": "utility", "version": 1, "utility": {"wrong_cost": 0.5}}
-    found = differs("utility", measured={"utility": Measured(sample="x", settings=settings)})
+    found = differs("utility", measured={"utility": MeasurementInputs(sample="x", settings=settings)})
     assert found == (
         "the sample of questions that are answered, or what they are shown",
         "the setting utility (not set, now {'wrong_cost': 0.5})",
@@ -543,11 +543,11 @@ def test_another_split_is_named() -> None:
 
 
 def test_files_are_named_after_systems() -> None:
-    table = Table({}, {})
+    table = ScoreTable({}, {})
     assert accepted_system(judged.info("few-shot"), table).file == "few-shot.tsv"
     assert accepted_system(judged.info("written", 3), table).file == "written-3.tsv"
 
 
 def test_nothing_of_a_table_is_lost_where_nothing_was_measured() -> None:
-    assert round_trip(Table({}, {})) == Table({}, {})
-    assert score_tables.text_of(Table({}, {})) == "query\tgroup\n"
+    assert round_trip(ScoreTable({}, {})) == ScoreTable({}, {})
+    assert score_tables.text_of(ScoreTable({}, {})) == "query\tgroup\n"

@@ -32,20 +32,20 @@ from harness.judge.agreement import (
     kappa,
     spearman,
 )
-from harness.judge.calibration import Calibration, Terms, calibrate, judge_rows
-from harness.judge.labels import Labelled, read_labels, sample_rows, scale_of
+from harness.judge.calibration import Calibration, CalibrationTerms, calibrate, judge_rows
+from harness.judge.labels import LabelledAnswer, read_labels, sample_rows, scale_of
 from harness.llm.protocol import Reply
 from harness.llm.scripted import ScriptedChat
 from harness.report.render.calibration import render
-from harness.scoring import AnswerSettings, Judging, Scored, measurement_settings
+from harness.scoring import AnswerSettings, JudgeSettings, QueryScore, measurement_settings
 from harness.suite.spec import Utility
 from harness.values.measures import parse
 
 FAITHFULNESS = parse("faithfulness")
 SCALE = (1.0, 4.0)
-TERMS = Terms(SCALE, cut=0.75, bar=0.75, resamples=400)
+TERMS = CalibrationTerms(SCALE, cut=0.75, bar=0.75, resamples=400)
 STATEMENTS = 18  # means of two or three whole ratings of 1 to 4 are whole shares of these
-NA = Scored(None, "not_applicable", "no passages were shown")
+NA = QueryScore(None, "not_applicable", "no passages were shown")
 
 
 # Statistics, slowly
@@ -245,11 +245,11 @@ def test_labels_are_read(tmp_path: Path) -> None:
     )
     one, two, three, bare = read_labels(path, FAITHFULNESS)
     expected = ("Why?", "So.", ("It is so.",), (4.0, 3.0, 1.0), "some-model", "So it is.")
-    assert one == Labelled("set-1-some-model", "set-1", *expected)
+    assert one == LabelledAnswer("set-1-some-model", "set-1", *expected)
     assert two.question == "user: Is it so?\nagent: Yes.\nuser: Why?"
     assert two.passages == ()
     assert (three.turn, three.passages) == ("given", ("One.", "Two."))
-    assert bare == Labelled("bare-x", "bare-x", "q", "a", (), (1.0,))
+    assert bare == LabelledAnswer("bare-x", "bare-x", "q", "a", (), (1.0,))
     assert scale_of([one, bare]) == (1.0, 4.0)
 
 
@@ -275,17 +275,17 @@ def test_every_wrong_line_is_reported_in_a_sentence(tmp_path: Path) -> None:
     wanted = 'write "ratings": {"faithfulness": [1, 2]}'
     assert [str(problem).removeprefix(f"{path}:") for problem in caught.value.problems] == [
         "1: not JSON: Expecting property name enclosed in double quotes at column 2",
-        '2: no \'id\' in words; write "id": "..."',
-        '3: no \'answer\' in words; write "answer": "..."',
-        f"4: no ratings of 'faithfulness' in numbers; {wanted}; rated here: other",
-        f"5: no ratings of 'faithfulness' in numbers; {wanted}; rated here: faithfulness",
-        f"6: no ratings of 'faithfulness' in numbers; {wanted}; rated here: faithfulness",
-        f"7: no ratings of 'faithfulness' in numbers; {wanted}; rated here: faithfulness",
-        f"8: no ratings of 'faithfulness' in numbers; {wanted}; rated here: faithfulness",
-        '9: \'history\' is no list of texts; write "history": ["user: ...", "agent: ..."]',
-        '10: \'context\' is neither a text nor a list of texts; write "context": "..."',
-        "11: 'model', 'reference' or 'turn' is no text; write them in quotes",
-        "13: id 'set-12-some-model' stands here a second time; give each row its own",
+        '2: \'id\' must be a non-empty string; write "id": "..."',
+        '3: \'answer\' must be a non-empty string; write "answer": "..."',
+        f"4: no numeric ratings of 'faithfulness'; {wanted}; rated here: other",
+        f"5: no numeric ratings of 'faithfulness'; {wanted}; rated here: faithfulness",
+        f"6: no numeric ratings of 'faithfulness'; {wanted}; rated here: faithfulness",
+        f"7: no numeric ratings of 'faithfulness'; {wanted}; rated here: faithfulness",
+        f"8: no numeric ratings of 'faithfulness'; {wanted}; rated here: faithfulness",
+        '9: \'history\' must be a list of strings; write "history": ["user: ...", "agent: ..."]',
+        '10: \'context\' must be a string or a list of strings; write "context": "..."',
+        "11: 'model', 'reference' and 'turn' must be strings; write them in quotes",
+        "13: id 'set-12-some-model' is used twice; give each row its own",
     ]
 
 
@@ -306,7 +306,7 @@ def test_a_file_that_calibrates_nothing_is_refused(rows: list[Any], message: str
 # A synthetic set with known error, through the whole of scoring
 
 
-def rated(turns: int, seed: int = 0, models: Sequence[str] = ("one", "two", "three")) -> tuple[Labelled, ...]:
+def rated(turns: int, seed: int = 0, models: Sequence[str] = ("one", "two", "three")) -> tuple[LabelledAnswer, ...]:
     """Answers of several models to each turn; raters agree up to one step, every ninth turn has no passages."""
     generator = np.random.default_rng(seed)
     rows = []
@@ -316,14 +316,16 @@ def rated(turns: int, seed: int = 0, models: Sequence[str] = ("one", "two", "thr
         passages = () if turn % 9 == 8 else (f"Passage {turn}.",)
         answer = f"Answer of {model} to {turn}."
         rows.append(
-            Labelled(
+            LabelledAnswer(
                 f"{turn}-{model}", str(turn), f"Question {turn}?", answer, passages, tuple(map(float, ratings)), model
             )
         )
     return tuple(rows)
 
 
-def planted(rows: Sequence[Labelled], scale: tuple[float, float], flips: float, seed: int = 0) -> dict[str, float]:
+def planted(
+    rows: Sequence[LabelledAnswer], scale: tuple[float, float], flips: float, seed: int = 0
+) -> dict[str, float]:
     """The people's mean, turned round for a known share of the rows; the same for answers that are equal."""
     generator = np.random.default_rng(seed)
     means = {one.row_id: fmean(one.rescaled(scale)) for one in rows}
@@ -333,7 +335,9 @@ def planted(rows: Sequence[Labelled], scale: tuple[float, float], flips: float, 
     return {one.row_id: by_text[one.question, one.answer] for one in rows}
 
 
-def scripted(rows: Sequence[Labelled], values: dict[str, float], silent: frozenset[str] = frozenset()) -> ScriptedChat:
+def scripted(
+    rows: Sequence[LabelledAnswer], values: dict[str, float], silent: frozenset[str] = frozenset()
+) -> ScriptedChat:
     """A judge of faithfulness that arrives at these values, and says nothing on some rows."""
     by_text = {(one.question, one.answer): one.row_id for one in rows if one.passages}
 
@@ -348,16 +352,18 @@ def scripted(rows: Sequence[Labelled], values: dict[str, float], silent: frozens
 
 def settings_of(chat: ScriptedChat, **judge: Any) -> AnswerSettings:
     identity = {"model": "scripted", "temperature": 0.0, "seed": 0, "max_tokens": 1024}
-    return AnswerSettings(Utility(), None, None, "", Judging(chat, identity, **judge))
+    return AnswerSettings(Utility(), None, None, "", JudgeSettings(chat, identity, **judge))
 
 
-def calibrated(rows: Sequence[Labelled], chat: ScriptedChat, terms: Terms = TERMS, **judge: Any) -> Calibration:
+def calibrated(
+    rows: Sequence[LabelledAnswer], chat: ScriptedChat, terms: CalibrationTerms = TERMS, **judge: Any
+) -> Calibration:
     of = settings_of(chat, **judge)
     scores = judge_rows(rows, FAITHFULNESS, of)
     return calibrate(rows, scores, measurement_settings(FAITHFULNESS, of), terms, labels="digest")
 
 
-def check(found: Calibration, rows: Sequence[Labelled], values: dict[str, float]) -> None:
+def check(found: Calibration, rows: Sequence[LabelledAnswer], values: dict[str, float]) -> None:
     """What was computed equals the obvious computation on the planted scores of the rows that were judged."""
     told = [one for one in rows if one.row_id in values]
     judged = [round(values[one.row_id], 6) for one in told]
@@ -395,7 +401,7 @@ def test_a_judge_of_known_error_has_the_agreement_that_it_implies(flips: float) 
 
 
 def test_abstentions_are_not_judged_and_are_counted() -> None:
-    rows = [*rated(30), Labelled("x-one", "x", "q", "I do not know.", ("p",), (4.0, 4.0), "one")]
+    rows = [*rated(30), LabelledAnswer("x-one", "x", "q", "I do not know.", ("p",), (4.0, 4.0), "one")]
     found = calibrated(rows, scripted(rows, planted(rows, SCALE, 0)))
     assert found.not_applicable == {"no passages were shown": 9, "abstained": 1}
     assert found.rows == 91

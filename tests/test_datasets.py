@@ -106,7 +106,7 @@ def test_the_counts_that_a_report_shows(tmp_path: Path) -> None:
         (
             {"qrels": {"test": ["q1 loom-1 1", "q2 dye-1 high", "q2 dye-1 --1", "q2 dye-1 ²", "q2 dye-1 1.5"]}},
             [
-                f"qrels/test.tsv:{line}: relevance {grade!r} is no whole number; use grades such as 0, 1, 2"
+                f"qrels/test.tsv:{line}: relevance {grade!r} is not an integer; use grades such as 0, 1, 2"
                 for line, grade in ((3, "high"), (4, "--1"), (5, "²"), (6, "1.5"))
             ],
         ),
@@ -159,7 +159,7 @@ def test_what_cannot_be_read_is_named_with_file_and_line(tmp_path: Path) -> None
         "corpus.jsonl:4: not UTF-8 at byte 25; save the file as UTF-8",
         "corpus.jsonl:5: not JSON: Expecting property name enclosed in double quotes at column 14",
         'corpus.jsonl:6: not a JSON object; write {"_id": ...} on each line',
-        "qrels/test.tsv:5: 2 fields where 3 belong (query, document and relevance, split by tabs)",
+        "qrels/test.tsv:5: 2 fields instead of 3 (query, document and relevance, split by tabs)",
     ]
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from harness.planning.plan import build_plan
-from harness.scoring import Rule, is_abstention
+from harness.scoring import AbstentionRule, is_abstention
 from harness.scoring.answers import abstention_table, has_format, utility
 from harness.suite.declining import AbstentionSentences, own_sentences
 from harness.suite.files import load_suite
@@ -67,7 +67,7 @@ words = (
 @given(sentence=words)
 def test_a_quoted_sentence_is_found_and_counts(sentence: str) -> None:
     assert own_sentences(f'{IF}write "{sentence}".') == (sentence,)
-    rule = Rule((sentence,))
+    rule = AbstentionRule((sentence,))
     for answer in (
         sentence,
         f"{sentence.upper()}.",
@@ -87,7 +87,7 @@ def test_a_quoted_sentence_is_found_and_counts(sentence: str) -> None:
     ("Es gibt keine Angabe in den Unterlagen über Blei, sondern über Zinn.", False), ("neun Stunden", False),
 ])  # fmt: skip
 def test_own_sentences(answer: str, counts: bool) -> None:
-    rule = Rule(("Keine Angabe in den Unterlagen.", "NO_ANSWER_FOUND", "Unknown", "N/A"))
+    rule = AbstentionRule(("Keine Angabe in den Unterlagen.", "NO_ANSWER_FOUND", "Unknown", "N/A"))
     assert is_abstention(answer, rule) is counts
 
 
@@ -108,12 +108,12 @@ ANSWERS = [
 
 @pytest.mark.parametrize("answer", REFUSALS[:6] + REFUSALS[7:8] + REFUSALS[9:])
 def test_clear_refusals_count_where_the_language_is_not_english(answer: str) -> None:
-    assert is_abstention(answer, Rule(language="de"))
+    assert is_abstention(answer, AbstentionRule(language="de"))
 
 
 @pytest.mark.parametrize("answer", ANSWERS)
 def test_answers_are_no_refusals(answer: str) -> None:
-    assert not is_abstention(answer, Rule(language="zh"))
+    assert not is_abstention(answer, AbstentionRule(language="zh"))
     assert not is_abstention(answer)
 
 
@@ -123,7 +123,7 @@ def test_an_english_suite_reads_as_it_always_did(answer: str) -> None:
 
 
 def test_every_count_goes_by_the_same_rule() -> None:
-    rule, text = Rule(("NO_ANSWER_FOUND",)), "NO_ANSWER_FOUND"
+    rule, text = AbstentionRule(("NO_ANSWER_FOUND",)), "NO_ANSWER_FOUND"
     assert utility(Utility(), text, False, None, rule) == 1.0
     assert utility(Utility(), text, True, 0.0, rule) == 0.0
     assert has_format(r"\d+", text, rule) == 1.0
@@ -134,9 +134,9 @@ def test_every_count_goes_by_the_same_rule() -> None:
 
 
 def test_identities_change_with_sentences_only() -> None:
-    assert Rule().identity == 1
-    assert Rule(("x",)).identity == {"version": 1, "sentences": ["x"]}
-    assert Rule((), "de").identity == {"version": 1, "language": "de", "phrases": 1}
+    assert AbstentionRule().identity == 1
+    assert AbstentionRule(("x",)).identity == {"version": 1, "sentences": ["x"]}
+    assert AbstentionRule((), "de").identity == {"version": 1, "language": "de", "phrases": 1}
 
 
 # in a suite

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.statistics.effects import Cells, Values, effects
+from harness.statistics.effects import Cells, effects
 from harness.values.findings import Effect
 from harness.values.measures import Measure
+from harness.values.records import ScoreColumn
 
 NDCG, UTILITY = Measure("ndcg", 10), Measure("utility")
 PARTS = ("retriever", "reranker", "generator")
@@ -138,7 +139,7 @@ def test_additive_gains_do_not_interact(gains: list[tuple[float, float, float, f
         assert row.difference == pytest.approx(0.0, abs=1e-12)
         # Nine queries that show no interaction may have missed one.
         assert (row.low, row.finding) == (pytest.approx(-row.high), "could not tell")  # type: ignore[operator]
-        assert row.reason == "no group differs, and a few that do may have been missed"
+        assert row.reason == "no group differs; the interval allows for a few that this sample missed"
     for number, part in enumerate(PARTS, start=1):
         assert of(rows, "main")[part,].difference == pytest.approx(table[:, number].mean(), abs=1e-9)
 
@@ -249,7 +250,7 @@ def test_a_part_that_changes_nothing_is_said_to_and_takes_no_part_in_interaction
 def test_a_failed_query_leaves_every_effect_and_is_counted() -> None:
     means = {cell(): 0.3, cell("retriever"): 0.4, cell("reranker"): 0.5, cell("retriever", "reranker"): 0.6}
     whole = made(means)
-    holed: dict[frozenset[str], list[Values]] = {where: [dict(values[0])] for where, values in whole.items()}
+    holed: dict[frozenset[str], list[ScoreColumn]] = {where: [dict(values[0])] for where, values in whole.items()}
     holed[cell("retriever")] = [{**whole[cell("retriever")][0], "q000": None}]
     holed[cell("reranker")] = [{q: v for q, v in whole[cell("reranker")][0].items() if q != "q001"}]
     rows = effects({NDCG: holed}, one_each(40), PARTS[:2], margins={})
@@ -288,7 +289,7 @@ def test_a_cell_outside_the_factorial_is_refused() -> None:
 
 def test_seeds_are_averaged_by_query_and_a_query_needs_all_of_them() -> None:
     base = by_query([0.2] * 8)
-    seeds: list[Values] = [by_query([0.3] * 8), by_query([0.5] * 8), {**by_query([0.4] * 8), "q007": None}]
+    seeds: list[ScoreColumn] = [by_query([0.3] * 8), by_query([0.5] * 8), {**by_query([0.4] * 8), "q007": None}]
     (row,) = effects({NDCG: {cell(): [base], cell("retriever"): seeds}}, one_each(8), PARTS[:1], margins={})
     assert row.difference == pytest.approx(0.2)
     assert (row.n_queries, row.failed) == (7, 1)

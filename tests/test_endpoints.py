@@ -135,7 +135,7 @@ def calibrate(path: Path, store: Path, bar: float) -> None:
     """Put a calibration on record that reaches any bar, under the identity of this very judge."""
     from harness import scoring
     from harness.judge import judges
-    from harness.judge.agreement import Agreement, Estimate
+    from harness.judge.agreement import Agreement, AgreementEstimate
     from harness.judge.calibration import Calibration
     from harness.suite.files import load_suite
     from harness.values.measures import Measure
@@ -143,7 +143,7 @@ def calibrate(path: Path, store: Path, bar: float) -> None:
     suite, _ = load_suite(path)
     settings, measure = judges.settings_of(suite, store), Measure("faithfulness")
     assert suite.llm.judge is not None
-    sure = Estimate(value=1.0, low=1.0, high=1.0)
+    sure = AgreementEstimate(value=1.0, low=1.0, high=1.0)
     found = Calibration(
         measure="faithfulness", judge={}, settings=scoring.measurement_settings(measure, settings), rows=100,
         scored=100, failed=0, reasons={}, not_applicable={}, turns=100, raters=3, accepted=50, refused=50,

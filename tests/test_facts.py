@@ -10,7 +10,7 @@ import pytest
 from harness.diagnosis.facts import Setting, facts
 from harness.diagnosis.meanings import MEANINGS, in_words, meaning, number
 from harness.suite.bounds import Limits
-from harness.values.insights import CostEstimate, Curve, Diagnosis, OracleGain, PartTime, Point, Sign
+from harness.values.insights import CostEstimate, Curve, Diagnosis, LossPoint, OracleGain, PartTime, Sign
 
 SETTING = Setting({"ndcg@10": 0.02, "utility": 0.05})
 
@@ -28,7 +28,7 @@ def room(ideal: Any, measure: str, low: float | None, high: float | None, differ
 
 def curve(kind: Any, chosen: int, *points: tuple[int, float], half: float | None = None, **changes: Any) -> Curve:
     made = [
-        Point(
+        LossPoint(
             at=at, mean=mean, low=None if half is None else mean - half, high=None if half is None else mean + half, n=9
         )
         for at, mean in points
@@ -245,8 +245,8 @@ def test_the_funnel_rests_on_the_measure_that_its_rule_names() -> None:
 
 
 def test_context_gains_what_the_best_number_of_passages_does() -> None:
-    here = Point(at=3, mean=0.2, low=0.16, high=0.23, n=9)
-    best = Point(at=5, mean=0.5, low=0.46, high=0.51, n=9, gain=0.3, gain_low=0.1, gain_high=0.5)
+    here = LossPoint(at=3, mean=0.2, low=0.16, high=0.23, n=9)
+    best = LossPoint(at=5, mean=0.5, low=0.46, high=0.51, n=9, gain=0.3, gain_low=0.1, gain_high=0.5)
     found = of(curves=(Curve(kind="context", measure="utility", points=(here, best), chosen=3),))
     assert (found["context"], found["context.best"], found["gain.context"]) == (3, 5, pytest.approx(0.3))
     assert (found["gain.context.low"], found["gain.context.high"]) == (0.1, 0.5)

@@ -277,11 +277,14 @@ def test_the_intervals_are_those_of_one_family_over_all_systems_and_measures(tri
     untuned, *candidates = trial.there.plan.systems
     baseline = values(untuned.run)
     pairs = [
-        stats.Paired(one.name, one.seed, measure, margin, values(one.run)[measure], baseline[measure], part.groups)
+        stats.Paired(
+            system=one.name, seed=one.seed, measure=measure, margin=margin, values=values(one.run)[measure],
+            baseline=baseline[measure], groups=part.groups,
+        )
         for measure, margin in margins.items()
         for one in candidates
         if (one.name, one.seed) != ("longer", 1)
-    ]
+    ]  # fmt: skip
     wanted = {(row.system, row.seed, row.measure): row for row in stats.compare("gain", pairs)}
     made = [row for row in scored.forgotten if row.verdict != "failed"]
     assert len(made) == len(wanted) == 6

@@ -105,7 +105,7 @@ def test_the_header_of_a_table_is_passed_over(tmp_path: Path, header: str) -> No
     problems: list[Problem] = []
     rows = list(formats.read_table(tmp_path / "t.tsv", ("query-id", "split"), problems))
     assert rows == [(2, ("q1", "test")), (4, ("query-id", "dev"))]
-    what = "1 fields where 2 belong (query-id, split, split by tabs)"
+    what = "1 fields instead of 2 (query-id, split, split by tabs)"
     assert problems == [Problem(f"{tmp_path / 't.tsv'}:3", what)]
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from harness.errors import ConfigError
 from harness.gates import gate as gate_module
-from harness.gates.gate import Terms, judge
+from harness.gates.gate import GateTerms, judge
 from harness.report.content.gates import as_json, heading, remarks, sentence, sentences, table
 from harness.report.render.junit import junit
 from harness.report.render.markdown import render_gating
@@ -23,7 +23,7 @@ from harness.results.baselines import Baseline
 from harness.results.score_tables import tables_of
 from harness.statistics.verdicts import Gated, Gating, Standing
 from harness.suite.bounds import Gate
-from harness.values.findings import Comparison, Outcome, Serving, Timing
+from harness.values.findings import Comparison, Outcome, ServingCost, Timing
 from harness.values.measures import parse
 from harness.values.records import Score
 
@@ -45,12 +45,16 @@ def of(values: Values, **changes: Any) -> tuple[Outcome, list[Score]]:
 
 
 def gated(
-    now: Values, then: Values | None = None, gates: Sequence[Gate] = (NDCG,), terms: Terms | None = None, **changes: Any
+    now: Values,
+    then: Values | None = None,
+    gates: Sequence[Gate] = (NDCG,),
+    terms: GateTerms | None = None,
+    **changes: Any,
 ) -> Gating:
     """Judge scores against accepted ones; `changes` are of the outcome that is judged."""
     baseline: Baseline | None = judged.baseline_of(*of(then)) if then is not None else None
     outcome, rows = of(now, **changes)
-    return judge(gates, outcome, tables_of(rows, outcome.split), baseline, terms or Terms(resamples=999))
+    return judge(gates, outcome, tables_of(rows, outcome.split), baseline, terms or GateTerms(resamples=999))
 
 
 def verdicts(found: Gating) -> dict[str, Standing]:
@@ -97,7 +101,7 @@ def test_equal_scores_are_unchanged_where_the_system_is_made_as_it_was(
 
 def test_what_failed_is_not_unchanged() -> None:
     now = [None, None, *BASE[2:]]
-    terms = Terms(resamples=999, failure_limit=0.1, on_inconclusive="fail")
+    terms = GateTerms(resamples=999, failure_limit=0.1, on_inconclusive="fail")
     found = gated(column(now), column(BASE), [Gate(measure=parse("ndcg@10"), margin=0.001)], terms)
     assert (only(found).verdict, found.exit_code) == ("inconclusive", 1)
     assert "unchanged" not in sentence(only(found))
@@ -117,7 +121,7 @@ def test_what_cannot_be_told_passes_unless_the_suite_or_the_gate_says_fail() -> 
     unsure = column(shifted(0.0, noise=0.3))
     strict = NDCG.model_copy(update={"on_inconclusive": "fail"})
     lenient = NDCG.model_copy(update={"on_inconclusive": "pass"})
-    fail = Terms(on_inconclusive="fail", resamples=999)
+    fail = GateTerms(on_inconclusive="fail", resamples=999)
     for gates, terms, code in [([NDCG], None, 0), ([strict], None, 1), ([NDCG], fail, 1), ([lenient], fail, 0)]:
         found = gated(unsure, column(BASE), gates, terms)
         assert (only(found).verdict, found.exit_code) == ("inconclusive", code)
@@ -125,7 +129,7 @@ def test_what_cannot_be_told_passes_unless_the_suite_or_the_gate_says_fail() -> 
 
 def test_equal_scores_are_no_question_even_where_no_difference_is_allowed() -> None:
     zero = Gate(measure=parse("ndcg@10"), margin=0)
-    found = gated(column(BASE), column(BASE), [zero], Terms("fail", resamples=999))
+    found = gated(column(BASE), column(BASE), [zero], GateTerms("fail", resamples=999))
     assert (only(found).verdict, found.exit_code) == ("equivalent", 0)
     assert sentence(only(found)).startswith(
         "untuned is unchanged on ndcg@10: no group of queries differs (margin 0.000"
@@ -176,7 +180,7 @@ def test_rows_that_nobody_would_serve_gate_nothing() -> None:
 def test_failures_over_the_limit_are_incomplete() -> None:
     some: list[float | None] = [None, *BASE[1:]]
     assert gated(column(some), column(BASE)).exit_code == 3
-    assert gated(column(some), column(BASE), terms=Terms(failure_limit=0.01, resamples=999)).exit_code == 0
+    assert gated(column(some), column(BASE), terms=GateTerms(failure_limit=0.01, resamples=999)).exit_code == 0
     assert only(gated(column(some), column(BASE))).verdict == "failed"
 
 
@@ -234,7 +238,7 @@ def test_an_advisory_gate_is_shown_and_never_fails(advisory: str) -> None:
         changes = {"comparisons": (row,)}
     for worse in (shifted(-0.1), [None, *BASE[1:]]):
         now, then = column(worse, measure="utility"), column(BASE, measure="utility")
-        found = gated(now, then, gates, Terms("fail", resamples=999), **changes)
+        found = gated(now, then, gates, GateTerms("fail", resamples=999), **changes)
         assert only(found).verdict in ("regressed", "failed")
         assert (found.exit_code, found.failing) == (0, ())
         assert sentence(only(found)).endswith("Advisory: it fails nothing.")
@@ -362,7 +366,7 @@ def test_a_seed_that_failed_fails_the_recipe() -> None:
 
 def served(p95: float | None, cost: float = 0.4, seed: int = 0) -> Any:
     total = Timing(part="total", n=100, p50_ms=10.0, p95_ms=p95) if p95 is not None else None
-    return judged.info("untuned", seed, serving=Serving(parts=(), total=total, dollars_per_1000=cost))
+    return judged.info("untuned", seed, serving=ServingCost(parts=(), total=total, dollars_per_1000=cost))
 
 
 def probed(gate: Gate, now: Any, then: Any = None, machine: str | None = None) -> Gating:
@@ -603,7 +607,9 @@ def simulate(
         group = made[2].__getitem__
         sides = [judged.rows_of(side, group) for side in made[:2]]
         baseline = judged.baseline_of(judged.outcome_of(sides[1]), sides[1])
-        gating = judge(gates, judged.outcome_of(sides[0]), tables_of(sides[0], "test"), baseline, Terms(resamples=499))
+        gating = judge(
+            gates, judged.outcome_of(sides[0]), tables_of(sides[0], "test"), baseline, GateTerms(resamples=499)
+        )
         worse = {one.system for one in gating.verdicts if one.verdict == "regressed"}
         found += names[0] in worse
         alarms += bool(worse - ({names[0]} if drop else set()))

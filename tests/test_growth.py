@@ -117,10 +117,13 @@ def test_the_intervals_are_those_of_two_families_over_all_measures() -> None:
 
     def compared(before: Mapping[float, Any]) -> dict[tuple[str, float], Any]:
         pairs = [
-            stats.Paired(f"{share}", 0, measure, margin, scores[share][measure], before[share][measure], GROUPS)
+            stats.Paired(
+                system=f"{share}", measure=measure, margin=margin, values=scores[share][measure],
+                baseline=before[share][measure], groups=GROUPS,
+            )
             for measure, margin in measures.items()
             for share in before
-        ]
+        ]  # fmt: skip
         return {(row.measure, float(row.system)): row for row in stats.compare("exploratory", pairs, resamples=FEW)}
 
     for key, row in compared(dict.fromkeys(shares, untuned)).items():

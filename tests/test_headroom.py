@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.diagnosis.oracle_gains import Substituted, Values, oracle_gains
+from harness.diagnosis.oracle_gains import Substituted, oracle_gains
 from harness.scoring import score_run
 from harness.statistics.stats import Paired, compare
 from harness.values.ideals import ideal_order, ideal_pool
 from harness.values.insights import Oracle, OracleGain
 from harness.values.measures import Measure, parse
-from harness.values.records import Qrels, Run
+from harness.values.records import Qrels, Run, ScoreColumn
 
 NDCG, F1, UTILITY, RUBRIC = Measure("ndcg", 10), Measure("token_f1"), Measure("utility"), Measure("rubric")
 
@@ -29,7 +29,7 @@ def one_each(values: Mapping[str, object]) -> dict[str, str]:
     return {query_id: f"g{query_id}" for query_id in values}
 
 
-def one(ideal: Oracle, measure: Measure, real: Values, substituted: Values, **options: float) -> OracleGain:
+def one(ideal: Oracle, measure: Measure, real: ScoreColumn, substituted: ScoreColumn, **options: float) -> OracleGain:
     (found,) = oracle_gains([Substituted(ideal, measure, real, substituted)], one_each(real), **options)  # type: ignore[arg-type]
     return found
 
@@ -89,13 +89,16 @@ def test_intervals_are_those_of_stats_for_all_of_the_call_together() -> None:
     rng = np.random.default_rng(1)
     real = by_query(rng.uniform(0, 0.5, 60).tolist())
     groups = {query_id: f"g{number // 3}" for number, query_id in enumerate(real)}
-    other: Values = {query_id: float(rng.normal(0.3, 0.3)) for query_id in real}
-    high: Values = {query_id: (value or 0.0) + float(rng.uniform(0, 0.4)) for query_id, value in real.items()}
+    other: ScoreColumn = {query_id: float(rng.normal(0.3, 0.3)) for query_id in real}
+    high: ScoreColumn = {query_id: (value or 0.0) + float(rng.uniform(0, 0.4)) for query_id, value in real.items()}
     ideals = [
         Substituted("ideal-reranker", NDCG, real, high),
         Substituted("oracle-context", F1, real, other),
     ]
-    pairs = [Paired(row.ideal, 0, row.measure, 0.0, row.substituted, row.real, groups) for row in ideals]
+    pairs = [
+        Paired(system=row.ideal, measure=row.measure, values=row.substituted, baseline=row.real, groups=groups)
+        for row in ideals
+    ]
     for found, expected in zip(oracle_gains(ideals, groups), compare("exploratory", pairs), strict=True):
         assert (found.difference, found.low, found.high) == (expected.difference, expected.low, expected.high)
         assert (found.n_groups, found.detectable) == (20, expected.detectable)

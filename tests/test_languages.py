@@ -16,7 +16,7 @@ from harness.data.slicing import slice_values
 from harness.diagnosis import domain_gap
 from harness.models.search import Bm25Index
 from harness.remarks import language as remarks
-from harness.scoring import PLAIN, AnswerSettings, Rule, measurement_settings, score_answers, score_run
+from harness.scoring import PLAIN, AbstentionRule, AnswerSettings, measurement_settings, score_answers, score_run
 from harness.stages.shared import common
 from harness.stages.shared.answer_writers import Form, fault, holds
 from harness.stages.sift import LeakageAudit, SiftSpec, sift
@@ -45,7 +45,7 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 def settings(code: str, *sentences: str) -> AnswerSettings:
-    return AnswerSettings(Utility(), None, None, "", language=code, abstention=Rule(sentences, code))
+    return AnswerSettings(Utility(), None, None, "", language=code, abstention=AbstentionRule(sentences, code))
 
 
 def written(texts: dict[str, str]) -> dict[str, Answer]:

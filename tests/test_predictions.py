@@ -9,7 +9,7 @@ import outcomes
 import pytest
 
 from harness.diagnosis.predictions import advice_on, predict_outcome
-from harness.values.findings import Comparison, Outcome, Serving, SystemInfo, Timing
+from harness.values.findings import Comparison, Outcome, ServingCost, SystemInfo, Timing
 from harness.values.frozen import Verdict
 from harness.values.insights import Advice, Diagnosis, OracleGain, Prediction
 
@@ -58,7 +58,7 @@ def after(
 
 def said(diagnosis: Diagnosis, outcome: Outcome) -> str:
     (found,) = predict_outcome(diagnosis, outcome)
-    return found.said
+    return found.conclusion
 
 
 # ---- what is said
@@ -96,7 +96,7 @@ UNTOLD = "cannot be told: it gained between -0.020 and +0.120, and this set show
 )
 def test_what_is_said_of_an_outcome(row: Advice | None, verdict: Verdict, words: str) -> None:
     (found,) = predict_outcome(seen(*[row] if row else []), after(verdict))
-    assert found.said == words
+    assert found.conclusion == words
     assert found.verdict == verdict
     assert found.rank == (row.rank if row else None)
     assert found.against == (row in (AGAINST, LEFT))
@@ -119,7 +119,7 @@ def test_a_failure_says_why() -> None:
 def test_advice_is_not_blamed_for_a_measure_that_it_promised_little_on(verdict: Verdict, words: str) -> None:
     outcome = after(verdict, "utility", low=-1, high=0.01)
     (found,) = predict_outcome(seen(FIRST), outcome)
-    assert (found.said, found.could_buy) == (words, 0.01)
+    assert (found.conclusion, found.could_buy) == (words, 0.01)
 
 
 @pytest.mark.parametrize("row", [advice(1, "generator"), advice(1, "generator", kind="leave")])
@@ -127,7 +127,7 @@ def test_where_no_ideal_part_says_anything_nothing_was_predicted(row: Advice) ->
     words = {"improved": "it gained", "equivalent": "nothing was gained that matters", "regressed": "it lost"}
     for verdict, what in words.items():
         (found,) = predict_outcome(seen(row), after(verdict, tunes=("generator",)))  # type: ignore[arg-type]
-        assert (found.said, found.could_buy) == (f"nothing was predicted, and {what}", None)
+        assert (found.conclusion, found.could_buy) == (f"nothing was predicted, and {what}", None)
     failed = room(0.1).model_copy(update={"difference": None})
     assert said(seen(FIRST, oracle_gains=(failed,)), after("improved")) == "nothing was predicted, and it gained"
 
@@ -162,7 +162,7 @@ def test_what_gained_over_a_limit_was_rightly_advised_against() -> None:
     assert said(dear, after("improved")) == "the advice held: it gained, and is over max_build_usd"
     assert said(seen(AGAINST, facts={"limit.usd": 0.4}), after("improved")) == "the advice was wrong: it gained"
     total = Timing(part="total", n=9, p50_ms=1, p95_ms=900)
-    slow = after("improved", info={"serving": Serving(parts=("x",), total=total)})
+    slow = after("improved", info={"serving": ServingCost(parts=("x",), total=total)})
     assert said(seen(AGAINST, facts={"limit.p95_ms": 800}), slow).endswith("is over max_p95_ms")
     assert said(seen(FIRST, facts={"limit.usd": 0.2}), after("improved")) == "the advice held"
 
@@ -215,7 +215,7 @@ def test_figures_stand_side_by_side() -> None:
     assert found == Prediction(
         system="it", seed=0, measure="ndcg@10", rank=1, could_buy=0.3, bound=True, bought=0.05, low=0.01, high=0.09,
         verdict="improved", estimated_seconds=estimate.seconds_in_full, paid_seconds=90, estimated_dollars=0.25,
-        paid_dollars=0.3, said="the advice held",
+        paid_dollars=0.3, conclusion="the advice held",
     )  # fmt: skip
 
 

@@ -337,7 +337,7 @@ def test_a_recipe_is_told_instead_of_its_checkpoints() -> None:
 
 def test_two_seeds_are_shown_and_claim_nothing() -> None:
     base = outcomes.several_seeds()
-    few = outcomes.claim("retriever", "ndcg@10", (0.0411, 0.0362), reason="at least 3 seeds; here are 2")
+    few = outcomes.claim("retriever", "ndcg@10", (0.0411, 0.0362), reason="at least 3 seeds, got 2")
     outcome = base.model_copy(
         update={"recipe_claims": (few,), "systems": tuple(row for row in base.systems if row.seed < 2)}
     )

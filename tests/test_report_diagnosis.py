@@ -38,7 +38,7 @@ from harness.report.render.templates import escaped
 from harness.report.render.terminal import print_section, render_diagnosis, render_learning_curve
 from harness.report.view import view
 from harness.values.frozen import Frozen
-from harness.values.insights import Diagnosis, LearningCurve, Place
+from harness.values.insights import Diagnosis, FunnelPlace, LearningCurve
 
 CASES: dict[str, Callable[[], Diagnosis]] = {
     "whole": built.diagnosis,
@@ -322,7 +322,9 @@ def test_right_answers_without_a_passage_are_told() -> None:
 
 
 def test_long_ids_are_cut() -> None:
-    place = Place(name="right", population="answerable", count=1, share=1.0, low=1.0, high=1.0, examples=("q" * 99,))
+    place = FunnelPlace(
+        name="right", population="answerable", count=1, share=1.0, low=1.0, high=1.0, examples=("q" * 99,)
+    )
     funnel = built.funnels()[1].model_copy(update={"places": (place,)})
     cells = loss.funnel(built.diagnosis(funnels=(funnel,))).tables[0].rows[0]
     assert fmt.cell_text(cells[-1]) == "q" * loss.LONGEST_ID + "…"

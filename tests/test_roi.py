@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from harness.report.charts.outcome import scatters
 from harness.report.view import view
-from harness.statistics.roi import Place, dominated_by, roi
+from harness.statistics.roi import CostPosition, dominated_by, roi
 from harness.statistics.stats import verdict
 from harness.suite.bounds import Prices
-from harness.values.findings import Comparison, Outcome, Serving, SystemInfo, Timing
+from harness.values.findings import Comparison, Outcome, ServingCost, SystemInfo, Timing
 from harness.values.gains import Roi
 
 FREE = Prices()
@@ -32,7 +32,7 @@ def system(
     }
     values: dict[str, Any] = {
         "name": name, "seed": 0, "role": "baseline", "identity": name, "build_dollars": dollars,
-        "serving": Serving(parts=(), dollars_per_1000=per_1000, **timings),
+        "serving": ServingCost(parts=(), dollars_per_1000=per_1000, **timings),
     }  # fmt: skip
     return SystemInfo(**values | changes)
 
@@ -72,7 +72,7 @@ def test_ratios_by_hand() -> None:
     assert ratios(row, "per_dollar") == pytest.approx((0.0125, 0.025, 0.05))
     assert ratios(row, "per_ms") == pytest.approx((0.0002, 0.0004, 0.0008))
     assert ratios(row, "break_even") == (None, None, None)
-    assert row.reason == "what a right answer is worth is not said"
+    assert row.reason == "the price of a right answer is not set"
 
 
 def test_rank_measures_are_timed_by_their_retrieval() -> None:
@@ -101,8 +101,8 @@ def test_why_there_is_no_gain_per_dollar() -> None:
     row = gain(0.1, 0.05, 0.2)
     free, hidden = one(system(), row, WORTH), one(system(dollars=4.0), row, WORTH, unknown=["tuned"])
     assert ratios(free, "per_dollar") == ratios(hidden, "per_dollar") == (None, None, None)
-    assert "it cost nothing to make" in free.reason
-    assert "its cost to make is not known" in hidden.reason
+    assert "it has no build cost" in free.reason
+    assert "its build cost is not known" in hidden.reason
     assert (free.break_even, hidden.break_even) == (0.0, None)
 
 
@@ -140,7 +140,7 @@ def test_break_even_by_hand() -> None:
 def test_an_interval_with_gains_that_never_pay_has_no_upper_bound() -> None:
     row = one(system(dollars=4.0, total=2e3), gain(0.1, -0.05, 0.2), WORTH)
     assert ratios(row, "break_even") == (pytest.approx(40.0), pytest.approx(80.0), None)
-    assert row.reason == "it may never pay"
+    assert row.reason == "it may never break even"
     never = one(system(dollars=4.0, total=2e3, per_1000=1000.0), gain(0.1, 0.05, 5.0), WORTH)
     assert ratios(never, "break_even") == (pytest.approx(4 / 1.50001, rel=1e-4), None, None)
     assert never.reason == "a query earns no more than it costs"
@@ -235,12 +235,12 @@ def test_twice_the_one_time_cost_takes_twice_the_queries(
 
 places = st.dictionaries(
     st.sampled_from("abcdefgh"),
-    st.builds(Place, st.integers(-2, 2).map(float), st.tuples(*[st.integers(0, 2).map(float)] * 3)),
+    st.builds(CostPosition, st.integers(-2, 2).map(float), st.tuples(*[st.integers(0, 2).map(float)] * 3)),
 )
 
 
 @given(places)
-def test_front_and_dominated_are_complementary(found: dict[str, Place]) -> None:
+def test_front_and_dominated_are_complementary(found: dict[str, CostPosition]) -> None:
     beaten = dominated_by(found)
     assert beaten.keys() == found.keys()
     front = {name for name in found if not beaten[name]}
@@ -282,7 +282,7 @@ def test_a_system_without_a_cost_that_others_have_has_no_place() -> None:
     rows = [gain(0.1, 0.05, 0.15, system="good"), gain(0.2, 0.15, 0.25, system="hidden")]
     good, hidden = roi(systems, rows, FREE)
     assert (good.front, hidden.front, hidden.dominated_by) == (True, False, ())
-    assert "not all of its costs are known, so it has no place on the front" in hidden.reason
+    assert "not all of its costs are known, so the Pareto front leaves it out" in hidden.reason
     assert "place" not in good.reason
     untimed = [info.model_copy(update={"serving": None}) for info in systems]
     assert [row.front for row in roi(untimed, rows, FREE)] == [False, True]
@@ -323,4 +323,4 @@ def test_the_returns_of_a_usual_outcome() -> None:
     ]
     retriever = next(row for row in rows if (row.system, row.measure) == ("retriever", "utility"))
     assert retriever.break_even == pytest.approx(retriever.build_dollars / (0.025 * 0.5), rel=1e-3)
-    assert (retriever.break_even_high, retriever.reason) == (None, "it may never pay")
+    assert (retriever.break_even_high, retriever.reason) == (None, "it may never break even")

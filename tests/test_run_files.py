@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import DataError
-from harness.gates.run_files import Rules, RunScores, read_qrels, read_qrels_file, score_files
+from harness.gates.run_files import RunRules, RunScores, read_qrels, read_qrels_file, score_files
 from harness.gates.run_lines import read_run
 from harness.gates.versus import Judging, compare_runs
 from harness.values.measures import parse
@@ -140,13 +140,13 @@ def test_judgements_in_every_common_form(tmp_path: Path, text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        ("q1 d1 1 0.5 x y z\n", "7 fields where 3 belong"),
-        ("q1\td1\n", "2 fields where 3 belong"),
-        ("query\tdoc\tgrade\nq1\td1\thalf\n", "relevance 'half' is no whole number"),
-        ("q1 0 d1 0.5\n", "relevance '0.5' is no whole number"),
-        ("q1 0 d1 nan\n", "relevance 'nan' is no whole number"),
+        ("q1 d1 1 0.5 x y z\n", "7 fields instead of 3"),
+        ("q1\td1\n", "2 fields instead of 3"),
+        ("query\tdoc\tgrade\nq1\td1\thalf\n", "relevance 'half' is not an integer"),
+        ("q1 0 d1 0.5\n", "relevance '0.5' is not an integer"),
+        ("q1 0 d1 nan\n", "relevance 'nan' is not an integer"),
         ("q1\t\t1\n", "no document id"),
-        ("id,passage\nq1,d1\n", "1 fields where 3 belong"),
+        ("id,passage\nq1,d1\n", "1 fields instead of 3"),
     ],
 )
 def test_lines_that_are_no_judgements_are_named(tmp_path: Path, text: str, what: str) -> None:
@@ -161,7 +161,7 @@ def test_two_runs_are_compared_by_the_same_rules_and_told_so(tmp_path: Path) -> 
     (tmp_path / "qrels.gz").write_bytes(gzip.compress((QRELS + QRELS + "q3 0 d1 0\n").encode()))
     (tmp_path / "a").write_text(RUN)
     (tmp_path / "b").write_text(RUN.replace("1 3.0", "9 3.0"))
-    by = Judging(tmp_path / "qrels.gz", [MRR], Rules(exclude_own=True))
+    by = Judging(tmp_path / "qrels.gz", [MRR], RunRules(exclude_own=True))
     found = compare_runs(tmp_path / "a", tmp_path / "b", by)
     assert [(repair.kind, repair.count) for repair in found.repairs] == [("same-judgement", 3)]
     told = "\n".join(found.remarks)

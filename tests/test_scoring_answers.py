@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 
 from harness.errors import ConfigError
 from harness.hashing import canonical_json
-from harness.scoring import AnswerSettings, Scored, abstention_table, measurement_settings, score_answers
+from harness.scoring import AnswerSettings, QueryScore, abstention_table, measurement_settings, score_answers
 from harness.scoring import ragas_measures as ragas
 from harness.scoring.abstention import is_abstention
 from harness.scoring.answers import find_key, has_format, normalised_tokens, token_f1
+from harness.scoring.values import failed
 from harness.suite.recipes import ABSTENTION
 from harness.suite.spec import AnswerFormat, Utility
 from harness.values.measures import KINDS, Measure, parse
@@ -201,7 +202,7 @@ def referred(**answers: str | None) -> dict[str, Reference]:
     }
 
 
-def values(name: str, answer: str, reference: str | None, settings: AnswerSettings = PLAIN) -> Scored:
+def values(name: str, answer: str, reference: str | None, settings: AnswerSettings = PLAIN) -> QueryScore:
     return score_answers(answered(q=answer), referred(q=reference), measures(name), settings)[parse(name)]["q"]
 
 
@@ -277,7 +278,7 @@ def test_key_match_takes_the_first_key_and_any_reference() -> None:
     assert values("key_match", "Use scipy.io.read, not scipy.io.write", "scipy.io.x|Use scipy.io.read").value == 1
     assert values("key_match", "Not scipy.io.write but scipy.io.read", "scipy.io.read").value == 0
     assert values("key_match", "read", "scipy.io.read").value == 0
-    assert values("key_match", "scipy.io.read", "the function read") == Scored(
+    assert values("key_match", "scipy.io.read", "the function read") == QueryScore(
         None, "failed", "no reference answer holds a key of the answer format"
     )
 
@@ -304,7 +305,7 @@ def test_format_is_that_of_the_whole_answer() -> None:
     ],
 )
 def test_utility(answer: str, reference: str | None, expected: float) -> None:
-    assert values("utility", answer, reference) == Scored(expected)
+    assert values("utility", answer, reference) == QueryScore(expected)
 
 
 def test_utility_without_a_cost_is_zero_and_not_minus_zero() -> None:
@@ -335,17 +336,17 @@ def test_abstention_measure(answer: str, reference: str | None, expected: int) -
 
 def test_abstentions_score_zero_where_an_answer_is_wanted() -> None:
     for name in ("exact_match", "token_f1", "key_match"):
-        assert values(name, ABSTENTION, f"scipy.io.read|{ABSTENTION}") == Scored(0.0)
+        assert values(name, ABSTENTION, f"scipy.io.read|{ABSTENTION}") == QueryScore(0.0)
     assert (values("rouge_l", ABSTENTION, ABSTENTION).value or 0) > 0.99
 
 
 def test_populations_and_missing_answers() -> None:
     references = referred(a="x", b="x", c=None, d=None)
     scores = score_answers(answered(a="x", c="x", z="x"), references, measures("token_f1", "abstention"), PLAIN)
-    missing = Scored(None, "failed", "no answer was written")
+    missing = QueryScore(None, "failed", "no answer was written")
     assert scores == {
-        parse("token_f1"): {"a": Scored(1.0), "b": missing},
-        parse("abstention"): {"a": Scored(1.0), "b": missing, "c": Scored(0.0), "d": missing},
+        parse("token_f1"): {"a": QueryScore(1.0), "b": missing},
+        parse("abstention"): {"a": QueryScore(1.0), "b": missing, "c": QueryScore(0.0), "d": missing},
     }
 
 
@@ -354,7 +355,7 @@ def test_a_question_that_should_have_an_answer_and_has_none_fails() -> None:
     for name in ("token_f1", "rouge_l", "key_match", "exact_match"):
         for text in ("x", ABSTENTION):
             (score,) = score_answers(answered(q=text), references, measures(name), PLAIN)[parse(name)].values()
-            assert score == Scored(None, "failed", "the question has no reference answer")
+            assert score == QueryScore(None, "failed", "the question has no reference answer")
 
 
 def test_abstention_table() -> None:
@@ -425,8 +426,8 @@ def test_best_reference_counts() -> None:
     metric, measure = FakeMetric(), parse("rouge_l")
     cases = {"best": ragas.Case("1", ("0.2", "0.9", "0.3")), "none": ragas.Case("1", ())}
     assert ragas.score_with(metric, measure, cases) == {
-        "best": ragas.Found(0.9),
-        "none": ragas.Found(None, "the question has no reference answer"),
+        "best": QueryScore(0.9),
+        "none": failed("the question has no reference answer"),
     }
 
 
@@ -441,12 +442,12 @@ def test_what_a_metric_raises_is_a_failure() -> None:
     }
     found = ragas.score_with(FakeMetric(), parse("rouge_l"), cases)
     assert found == {
-        "raises": ragas.Found(None, "RuntimeError: the judge timed out"),
-        "second": ragas.Found(None, "RuntimeError: the judge timed out"),
-        "nan": ragas.Found(None, "ValueError: rouge_l is not a number"),
-        "range": ragas.Found(None, "ValueError: rouge_l is 7.0, outside of 0.0 to 1.0"),
-        "fine": ragas.Found(0.5),
-        "rounding": ragas.Found(1.0),
+        "raises": failed("RuntimeError: the judge timed out"),
+        "second": failed("RuntimeError: the judge timed out"),
+        "nan": failed("ValueError: rouge_l is not a number"),
+        "range": failed("ValueError: rouge_l is 7.0, outside of 0.0 to 1.0"),
+        "fine": QueryScore(0.5),
+        "rounding": QueryScore(1.0),
     }
 
 
@@ -454,8 +455,8 @@ def test_failures_of_ragas_are_failed_scores(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(ragas, "make_metric", lambda *_: FakeMetric())
     scores = score_answers(answered(a="nan", b="1"), referred(a="1", b="1"), measures("rouge_l"), PLAIN)
     assert scores[parse("rouge_l")] == {
-        "a": Scored(None, "failed", "ValueError: rouge_l is not a number"),
-        "b": Scored(1.0),
+        "a": QueryScore(None, "failed", "ValueError: rouge_l is not a number"),
+        "b": QueryScore(1.0),
     }
 
 
@@ -482,7 +483,7 @@ def test_every_distinct_text_is_embedded_once() -> None:
 
 
 def test_scoring_inside_a_running_event_loop() -> None:
-    async def inside() -> Scored:
+    async def inside() -> QueryScore:
         return values("string_similarity", "abc", "abd")
 
     assert asyncio.run(inside()).value == pytest.approx(2 / 3, abs=1e-6)

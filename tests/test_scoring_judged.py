@@ -27,9 +27,9 @@ from harness.llm.scripted import ScriptedChat
 from harness.llm.services import Services
 from harness.scoring import (
     AnswerSettings,
-    Judging,
-    Scored,
-    Shown,
+    JudgeSettings,
+    QueryScore,
+    ShownContext,
     asks_judge,
     judged,
     measurement_settings,
@@ -50,24 +50,24 @@ PASSAGES = ("Ada wrote it.", "It was long.")
 
 
 def settings(chat: Chat, right: Any = "token_f1", threshold: float = 0.5, **judge: Any) -> AnswerSettings:
-    judging = Judging(chat, IDENTITY, **judge)
+    judging = JudgeSettings(chat, IDENTITY, **judge)
     return AnswerSettings(Utility(right=right, threshold=threshold, wrong_cost=0.25), None, None, "", judging)
 
 
-def score(name: str, chat: Chat, answer: str = "Ada did.", reference: str | None = "Ada.", **judge: Any) -> Scored:
+def score(name: str, chat: Chat, answer: str = "Ada did.", reference: str | None = "Ada.", **judge: Any) -> QueryScore:
     (found,) = score_all(name, settings(chat, **judge), {"q": answer}, {"q": reference}).values()
     return found
 
 
 def score_all(
     name: str, of: AnswerSettings, answers: dict[str, str], references: dict[str, str | None] | None = None, **more: Any
-) -> dict[str, Scored]:
+) -> dict[str, QueryScore]:
     wanted = references or dict.fromkeys(answers, "Ada.")
     measure = parse(name)
     return score_answers(
         {query: Answer(query, text, 1, 1) for query, text in answers.items()},
         {query: Reference(query, (text,) if text else (), text is not None) for query, text in wanted.items()},
-        [measure], of, more.pop("shown", {query: Shown(QUESTION, PASSAGES) for query in wanted}), **more,
+        [measure], of, more.pop("shown", {query: ShownContext(QUESTION, PASSAGES) for query in wanted}), **more,
     )[measure]  # fmt: skip
 
 
@@ -92,7 +92,7 @@ def nothing(ask: Ask) -> Reply:
 
 def test_faithfulness_is_the_share_of_supported_statements() -> None:
     chat = judges.faithful(lambda question, answer: [True, True, False])
-    assert score("faithfulness", chat) == Scored(0.666667)
+    assert score("faithfulness", chat) == QueryScore(0.666667)
     asked = [judges.given(ask) for ask in chat.asks]
     assert asked[0] == {"question": QUESTION, "answer": "Ada did."}
     assert asked[1] == {"context": "Ada wrote it.\nIt was long.", "statements": ["yes 0", "yes 1", "no 2"]}
@@ -102,7 +102,7 @@ def test_faithfulness_is_the_share_of_supported_statements() -> None:
 def test_context_recall_is_the_share_of_the_reference_that_passages_support() -> None:
     rows = [{"statement": "s", "reason": "r", "attributed": value} for value in (1, 0, 0, 1)]
     chat = by_form(ContextRecallOutput={"classifications": rows})
-    assert score("context_recall", chat) == Scored(0.5)
+    assert score("context_recall", chat) == QueryScore(0.5)
     assert judges.given(chat.asks[0])["answer"] == "Ada."
 
 
@@ -115,12 +115,12 @@ def test_factual_correctness_is_the_f1_of_claims() -> None:
         },
         NLIStatementOutput=lambda data: judges.verdicts(data["statements"], lambda one: one == "yes"),
     )
-    assert score("factual_correctness", chat) == Scored(0.67)
+    assert score("factual_correctness", chat) == QueryScore(0.67)
 
 
 def test_context_precision_is_the_mean_precision_at_useful_passages() -> None:
     chat = by_form(ContextPrecisionOutput=lambda data: {"reason": "r", "verdict": int("long" in data["context"])})
-    assert score("context_precision", chat) == Scored(0.5)
+    assert score("context_precision", chat) == QueryScore(0.5)
 
 
 def test_noise_sensitivity_counts_wrong_statements_that_useful_passages_led_to() -> None:
@@ -136,7 +136,7 @@ def test_noise_sensitivity_counts_wrong_statements_that_useful_passages_led_to()
         StatementFaithfulnessOutput=supported,
     )
     found = score("noise_sensitivity", chat)
-    assert found == Scored(0.5), found.reason
+    assert found == QueryScore(0.5), found.reason
     assert parse("noise_sensitivity").kind.better == "lower"
 
 
@@ -171,7 +171,7 @@ def test_answer_relevancy_of_a_noncommittal_answer_is_zero(monkeypatch: pytest.M
     monkeypatch.setattr(judged, "load_embedder", lambda folder: Same())
     chat = by_form(AnswerRelevanceOutput={"question": "x", "noncommittal": 1})
     of = settings(chat)._replace(embedder=Path("folder"))
-    assert score_all("answer_relevancy", of, {"q": "x"}) == {"q": Scored(0.0)}
+    assert score_all("answer_relevancy", of, {"q": "x"}) == {"q": QueryScore(0.0)}
 
 
 def test_a_bi_encoder_that_cannot_be_loaded_fails_its_scores(tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ def test_a_bi_encoder_that_cannot_be_loaded_fails_its_scores(tmp_path: Path) -> 
 
 def test_a_rubric_is_judged_by_the_words_of_the_suite() -> None:
     chat = by_form_of_rubric(0.25)
-    assert score("rubric", chat, answer="costs $5", rubric="Is it $polite?") == Scored(0.25)
+    assert score("rubric", chat, answer="costs $5", rubric="Is it $polite?") == QueryScore(0.25)
     text = chat.asks[0].messages[0].content
     assert "Is it $polite?" in text
     assert "costs $5" in text
@@ -246,9 +246,9 @@ def anything_goes() -> ScriptedChat:
 )
 def test_there_is_no_score_where_there_is_nothing_to_judge(name: str, abstained: bool, unshown: bool) -> None:
     of = settings(anything_goes(), rubric="r")
-    shown = {"a": Shown(QUESTION, PASSAGES), "b": Shown(QUESTION), "c": Shown(QUESTION, ("", " "))}
+    shown = {"a": ShownContext(QUESTION, PASSAGES), "b": ShownContext(QUESTION), "c": ShownContext(QUESTION, ("", " "))}
     found = score_all(name, of, {"a": ABSTENTION, "b": "Ada.", "c": "Ada."}, shown=shown)
-    assert found["a"] == (Scored(None, "not_applicable", "abstained") if abstained else found["a"])
+    assert found["a"] == (QueryScore(None, "not_applicable", "abstained") if abstained else found["a"])
     assert (found["a"].status == "not_applicable") == abstained
     wanted = "not_applicable" if unshown else "ok"
     assert [found[query].status for query in "bc"] == [wanted] * 2
@@ -259,34 +259,34 @@ def test_populations_of_judged_measures() -> None:
     chat = anything_goes()
     of = settings(chat, rubric="r")
     answers, references = {"a": "x", "b": "x"}, {"a": "Ada.", "b": None, "c": None, "d": "Ada."}
-    missing = Scored(None, "failed", "no answer was written")
+    missing = QueryScore(None, "failed", "no answer was written")
     for name in ("faithfulness", "rubric"):
         found = score_all(name, of, answers, references)
         assert list(found) == ["a", "b", "c", "d"]
-        assert found == {"a": Scored(1.0), "b": Scored(1.0), "c": missing, "d": missing}
+        assert found == {"a": QueryScore(1.0), "b": QueryScore(1.0), "c": missing, "d": missing}
     for name in ("factual_correctness", "context_recall"):
-        assert score_all(name, of, answers, references) == {"a": Scored(1.0), "d": missing}
+        assert score_all(name, of, answers, references) == {"a": QueryScore(1.0), "d": missing}
 
 
 def test_a_reference_that_is_missing_is_a_failure_and_is_not_asked_for() -> None:
     of = settings(ScriptedChat(nothing))
     answers, references = {"q": Answer("q", "x", 1, 1)}, {"q": Reference("q", (), answerable=True)}
     measure = parse("context_recall")
-    found = score_answers(answers, references, [measure], of, {"q": Shown(QUESTION, PASSAGES)})
-    assert found == {measure: {"q": Scored(None, "failed", "the question has no reference answer")}}
+    found = score_answers(answers, references, [measure], of, {"q": ShownContext(QUESTION, PASSAGES)})
+    assert found == {measure: {"q": QueryScore(None, "failed", "the question has no reference answer")}}
 
 
 def test_the_first_reference_counts() -> None:
     chat = anything_goes()
     references = {"q": Reference("q", ("first", "second"))}
-    shown = {"q": Shown(QUESTION, PASSAGES)}
+    shown = {"q": ShownContext(QUESTION, PASSAGES)}
     score_answers({"q": Answer("q", "x", 1, 1)}, references, [parse("context_recall")], settings(chat), shown)
     assert judges.given(chat.asks[0])["answer"] == "first"
 
 
 def test_a_judge_must_be_shown_every_answered_question() -> None:
     with pytest.raises(ValueError, match="faithfulness needs the question and the passages of 'b'"):
-        score_all("faithfulness", settings(anything_goes()), {"a": "x", "b": "x"}, shown={"a": Shown(QUESTION)})
+        score_all("faithfulness", settings(anything_goes()), {"a": "x", "b": "x"}, shown={"a": ShownContext(QUESTION)})
 
 
 # Failures
@@ -305,9 +305,9 @@ def test_what_the_judge_fails_on_is_counted_with_its_reason(share: float, repeat
     found = score_all("faithfulness", settings(chat, repeats=repeats), {query: f"answer {query}" for query in queries})
     failed = {query for query, one in found.items() if one.status == "failed"}
     assert {f"answer {query}" for query in failed} == bad
-    assert all(found[query] == Scored(None, "failed", "the server said 503") for query in failed)
+    assert all(found[query] == QueryScore(None, "failed", "the server said 503") for query in failed)
     spread = 0.0 if repeats > 1 else None
-    assert all(found[query] == Scored(0.5, spread=spread) for query in set(queries) - failed)
+    assert all(found[query] == QueryScore(0.5, spread=spread) for query in set(queries) - failed)
     assert chat.spent.asked == len(bad) + 2 * repeats * (len(queries) - len(bad))
     assert chat.spent.failed == len(bad)
 
@@ -347,7 +347,7 @@ def test_what_is_no_judgement_is_a_failure(case: str) -> None:
 
 
 def test_numbers_as_strings_are_numbers_and_scores_out_of_range_are_failures() -> None:
-    assert score("rubric", by_form_of_rubric("0.5"), rubric="r") == Scored(0.5)
+    assert score("rubric", by_form_of_rubric("0.5"), rubric="r") == QueryScore(0.5)
     for value in (1.5, -0.1, "high", None, math.nan, math.inf):
         found = score("rubric", by_form_of_rubric(value), rubric="r")
         assert (found.value, found.status) == (None, "failed")
@@ -360,27 +360,29 @@ def test_one_failed_repeat_fails_the_score() -> None:
         return json.dumps({"explanation": "e", "score": 1})
 
     chat = ScriptedChat(answer)
-    assert score("rubric", chat, rubric="r", repeats=4) == Scored(None, "failed", "hung up")
+    assert score("rubric", chat, rubric="r", repeats=4) == QueryScore(None, "failed", "hung up")
     assert [ask.repeat for ask in chat.asks] == [0, 1]
 
 
 def test_repeats_are_told_apart_and_averaged() -> None:
     chat = ScriptedChat(lambda ask: json.dumps({"explanation": "e", "score": [0.2, 0.6, 0.7][ask.repeat]}))
     found = score("rubric", chat, rubric="r", repeats=3)
-    assert found == Scored(0.5, spread=round(math.sqrt((0.09 + 0.01 + 0.04) / 2), 6))
+    assert found == QueryScore(0.5, spread=round(math.sqrt((0.09 + 0.01 + 0.04) / 2), 6))
 
 
 def test_a_chat_that_stopped_fails_the_rest_with_its_sentence() -> None:
     chat = by_form_of_rubric(1)
     chat.stopped = "the budget of $1 is spent; raise llm.max_usd"
-    assert score("rubric", chat, rubric="r") == Scored(None, "failed", chat.stopped)
+    assert score("rubric", chat, rubric="r") == QueryScore(None, "failed", chat.stopped)
 
 
 def test_what_a_chat_should_not_raise_is_a_failure_too() -> None:
     def broken(ask: Ask) -> str:
         raise RuntimeError("a bug\nof mine")
 
-    assert score("rubric", ScriptedChat(broken), rubric="r") == Scored(None, "failed", "RuntimeError: a bug of mine")
+    assert score("rubric", ScriptedChat(broken), rubric="r") == QueryScore(
+        None, "failed", "RuntimeError: a bug of mine"
+    )
 
 
 def test_judging_can_be_stopped() -> None:
@@ -404,7 +406,7 @@ def test_over_http_nothing_is_lost_invented_or_paid_for_twice(fault: str, share:
         return llm_server.says(json.dumps({"statements": ["yes", *(f"no {number}" for number in range(size))]}))
 
     answers = {f"q{number}": f"answer {number}" for number in range(30)}
-    expected = {f"q{number}": Scored(round(1 / (number + 1), 6)) for number in range(30)}
+    expected = {f"q{number}": QueryScore(round(1 / (number + 1), 6)) for number in range(30)}
     faulty = llm_server.Faulty(right, fault, share, seed=1)
     with llm_server.Server(faulty) as server:
         role = Llm(model="m", base_url=server.url, retries=1)
@@ -449,7 +451,7 @@ def test_several_measures_are_judged_together() -> None:
     told: list[int] = []
     found = score_answers(
         {"q": Answer("q", "x", 1, 1)}, {"q": Reference("q", ("r",))}, measures, settings(chat, rubric="r"),
-        {"q": Shown(QUESTION, PASSAGES)}, lambda done, total: told.append(total),
+        {"q": ShownContext(QUESTION, PASSAGES)}, lambda done, total: told.append(total),
     )  # fmt: skip
     assert list(found) == measures
     assert chat.most_at_once == 3
@@ -457,10 +459,10 @@ def test_several_measures_are_judged_together() -> None:
 
 
 def test_judging_inside_a_running_event_loop() -> None:
-    async def inside() -> Scored:
+    async def inside() -> QueryScore:
         return score("rubric", by_form_of_rubric(1), rubric="r")
 
-    assert asyncio.run(inside()) == Scored(1.0)
+    assert asyncio.run(inside()) == QueryScore(1.0)
 
 
 def test_judging_adds_little_to_what_the_judge_takes() -> None:
@@ -495,7 +497,7 @@ def test_a_judged_measure_decides_what_is_right(
         else judges.faithful(lambda question, answer: judges.share_of(value, 4))
     )
     of = settings(chat, right, rubric="r", calibrated=frozenset({right}))
-    assert score_all("utility", of, {"q": answer}, {"q": reference}) == {"q": Scored(expected)}
+    assert score_all("utility", of, {"q": answer}, {"q": reference}) == {"q": QueryScore(expected)}
 
 
 def test_utility_fails_where_the_judgement_of_a_real_answer_failed() -> None:
@@ -503,13 +505,13 @@ def test_utility_fails_where_the_judgement_of_a_real_answer_failed() -> None:
     of = settings(chat, "faithfulness", calibrated=frozenset({"faithfulness"}))
     answers = {"a": "x", "b": ABSTENTION, "c": "x", "d": ABSTENTION}
     assert score_all("utility", of, answers, {"a": "r", "b": "r", "c": None, "d": None}) == {
-        "a": Scored(None, "failed", "refused"), "b": Scored(0.0), "c": Scored(-0.25), "d": Scored(1.0),
+        "a": QueryScore(None, "failed", "refused"), "b": QueryScore(0.0), "c": QueryScore(-0.25), "d": QueryScore(1.0),
     }  # fmt: skip
 
 
 def test_an_answer_without_passages_is_not_right_by_the_passages() -> None:
     of = settings(ScriptedChat(nothing), "faithfulness", calibrated=frozenset({"faithfulness"}))
-    assert score_all("utility", of, {"q": "x"}, shown={"q": Shown(QUESTION)}) == {"q": Scored(-0.25)}
+    assert score_all("utility", of, {"q": "x"}, shown={"q": ShownContext(QUESTION)}) == {"q": QueryScore(-0.25)}
 
 
 def test_what_decides_is_judged_once() -> None:
@@ -517,7 +519,7 @@ def test_what_decides_is_judged_once() -> None:
     of = settings(chat, "rubric", rubric="r", calibrated=frozenset({"rubric"}))
     measures = [parse("utility"), parse("rubric")]
     found = score_answers(
-        {"q": Answer("q", "x", 1, 1)}, {"q": Reference("q", ("r",))}, measures, of, {"q": Shown(QUESTION)}
+        {"q": Answer("q", "x", 1, 1)}, {"q": Reference("q", ("r",))}, measures, of, {"q": ShownContext(QUESTION)}
     )
     assert list(found) == measures
     assert len(chat.asks) == 1
@@ -526,8 +528,8 @@ def test_what_decides_is_judged_once() -> None:
 # Who may judge
 
 
-@pytest.mark.parametrize("judge", [None, Judging(None, IDENTITY, rubric="r")])
-def test_judged_measures_are_refused_without_a_judge(judge: Judging | None) -> None:
+@pytest.mark.parametrize("judge", [None, JudgeSettings(None, IDENTITY, rubric="r")])
+def test_judged_measures_are_refused_without_a_judge(judge: JudgeSettings | None) -> None:
     bare = AnswerSettings(Utility(right="faithfulness"), None, Path("folder"), "", judge)
     with pytest.raises(ConfigError) as caught:
         score_answers({}, {}, [parse("utility")], bare)
@@ -558,7 +560,7 @@ def test_a_rubric_needs_words_and_answer_relevancy_the_bi_encoder() -> None:
 def test_settings_hold_what_can_change_a_judgement_and_nothing_else() -> None:
     base = settings(anything_goes(), rubric="r")
     assert base.judge is not None
-    changes: dict[str, tuple[Judging, set[str]]] = {
+    changes: dict[str, tuple[JudgeSettings, set[str]]] = {
         "model": (base.judge._replace(identity=IDENTITY | {"model": "other"}), set(JUDGED)),
         "repeats": (base.judge._replace(repeats=2), set(JUDGED)),
         "rubric": (base.judge._replace(rubric="other"), {"rubric"}),

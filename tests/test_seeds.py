@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,12 @@ def trained(
         names = [f"q{number:04}" for number in range(len(gains))]
         groups = {query: f"g{number // per_group:04}" for number, query in enumerate(names)}
         values: dict[str, float | None] = {query: 0.5 + float(gain) for query, gain in zip(names, gains, strict=True)}
-        pairs.append(Paired(system, seed, NDCG, margin, values, dict.fromkeys(names, 0.5), groups))
+        baseline = dict.fromkeys(names, 0.5)
+        pairs.append(
+            Paired(
+                system=system, seed=seed, measure=NDCG, margin=margin, values=values, baseline=baseline, groups=groups
+            )
+        )
     return pairs
 
 
@@ -120,7 +126,7 @@ def test_two_seeds_show_their_spread_and_claim_nothing() -> None:
     assert claim.gains == pytest.approx((0.1, 0.2))
     assert claim.between_seeds == pytest.approx(0.1 / math.sqrt(2))
     assert (claim.low, claim.high, claim.p_value, claim.verdict) == (None, None, None, None)
-    assert claim.reason == "a claim about a recipe needs at least 3 seeds; here are 2"
+    assert claim.reason == "a claim about a recipe needs at least 3 seeds, got 2"
 
 
 def test_one_seed_is_no_recipe() -> None:
@@ -139,10 +145,10 @@ def test_a_gain_that_three_checkpoints_have_may_still_not_be_the_recipes() -> No
 
 def test_a_recipe_that_changes_nothing_is_said_to() -> None:
     pairs = trained([[0.0] * 10] * 3)
-    claim = one([pair._replace(same=True) for pair in pairs])
+    claim = one([replace(pair, same=True) for pair in pairs])
     assert (claim.difference, claim.low, claim.high, claim.p_value) == (0.0, 0.0, 0.0, 1.0)
     assert claim.verdict == "equivalent"
-    assert claim.reason == "every seed puts out the same as the baseline"
+    assert claim.reason == "every seed has the same output as the baseline"
     # Ten queries may have missed a few that do change.
     seen = one(pairs)
     assert (seen.difference, seen.p_value, seen.verdict) == (0.0, 1.0, "inconclusive")
@@ -185,7 +191,7 @@ def test_interval_p_value_and_verdict_never_contradict(table: list[list[int]], m
 
 def test_the_order_of_seeds_and_queries_does_not_matter() -> None:
     pairs = trained(world(np.random.default_rng(6), 0.1, of_seeds=0.05))
-    turned = [pair._replace(values=dict(reversed(list(pair.values.items())))) for pair in reversed(pairs)]
+    turned = [replace(pair, values=dict(reversed(list(pair.values.items())))) for pair in reversed(pairs)]
     assert one(turned) == one(pairs)
 
 
@@ -197,7 +203,7 @@ def test_other_claims_cost_but_those_that_are_not_tested_do_not() -> None:
     assert among.p_value == pytest.approx(4 * alone.p_value)  # type: ignore[operator]
     assert half(among) > half(alone)
     idle = [
-        *(pair._replace(same=True) for pair in trained([[0.0] * 60] * 3, system="no-op")),
+        *(replace(pair, same=True) for pair in trained([[0.0] * 60] * 3, system="no-op")),
         *trained([[0.1] * 60] * 2, system="two-seeds"),
         *trained([[0.1] * 60], system="one-seed"),
         *trained([[0.1] * 3] * 3, system="few-groups"),
@@ -206,7 +212,7 @@ def test_other_claims_cost_but_those_that_are_not_tested_do_not() -> None:
 
 
 def test_claims_are_by_system_and_measure() -> None:
-    pairs = trained([[0.1] * 10] * 3) + [pair._replace(measure=UTILITY) for pair in trained([[0.2] * 10] * 3)]
+    pairs = trained([[0.1] * 10] * 3) + [replace(pair, measure=UTILITY) for pair in trained([[0.2] * 10] * 3)]
     assert [(claim.measure, claim.difference) for claim in recipe_claims(pairs)] == [
         ("ndcg@10", pytest.approx(0.1)),
         ("utility", pytest.approx(0.2)),
@@ -218,7 +224,7 @@ def test_claims_are_by_system_and_measure() -> None:
 
 def failing(pairs: list[Paired], seed: int, n: int) -> list[Paired]:
     values = {**pairs[seed].values, **dict.fromkeys(sorted(pairs[seed].values)[:n])}
-    return [pair._replace(values=values) if pair.seed == seed else pair for pair in pairs]
+    return [replace(pair, values=values) if pair.seed == seed else pair for pair in pairs]
 
 
 def test_a_query_that_failed_with_one_seed_leaves_all_of_them() -> None:
@@ -254,14 +260,15 @@ def test_failures_that_could_turn_the_verdict_make_it_inconclusive() -> None:
 
 def test_nonsense_is_refused() -> None:
     pairs = trained([[0.1] * 10] * 3)
-    fewer = pairs[1]._replace(
+    fewer = replace(
+        pairs[1],
         values={q: v for q, v in pairs[1].values.items() if q != "q0000"},
         baseline={q: v for q, v in pairs[1].baseline.items() if q != "q0000"},
     )
     with pytest.raises(ValueError, match=r"tuned, ndcg@10: seed 1 has other queries than seed 0"):
         one([pairs[0], fewer, pairs[2]])
     with pytest.raises(ValueError, match="not a finite number"):
-        one([*pairs[:2], pairs[2]._replace(values={**pairs[2].values, "q0000": math.nan})])
+        one([*pairs[:2], replace(pairs[2], values={**pairs[2].values, "q0000": math.nan})])
 
 
 # ---- simulated worlds: how often a claim about the recipe holds

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,10 @@ def paired(
         for query, difference in zip(queries, differences, strict=True)
     }
     groups = {query: f"g{number // per_group:03}" for number, query in enumerate(queries)}
-    return Paired(system, seed, measure, 0.02, values, dict.fromkeys(queries, base), groups)
+    return Paired(
+        system=system, seed=seed, measure=measure, margin=0.02, values=values,
+        baseline=dict.fromkeys(queries, base), groups=groups,
+    )  # fmt: skip
 
 
 def names(count: int, start: int = 0) -> list[str]:
@@ -131,7 +135,7 @@ def test_what_no_caller_should_send() -> None:
     with pytest.raises(ValueError, match="kind: 2 queries are in no slice, such as 'q003'"):
         slice_gains([paired(noise(5))], {"kind": cut(("question", 3))})
     with pytest.raises(ValueError, match="on one side only"):
-        slice_gains([paired(noise(3))._replace(baseline={})], {"kind": cut(("question", 3))})
+        slice_gains([replace(paired(noise(3)), baseline={})], {"kind": cut(("question", 3))})
 
 
 def test_nothing_to_look_at() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from statistics import NormalDist
 from typing import Any, NamedTuple
 
@@ -14,7 +15,7 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.statistics import flips, stats
+from harness.statistics import flips, intervals, stats
 from harness.statistics.stats import Paired, compare, verdict
 from harness.values.findings import Comparison
 from harness.values.measures import Measure
@@ -30,7 +31,9 @@ def paired(
     queries = [f"q{number:04}" for number in range(len(differences))]
     names = [f"g{group:04}" if isinstance(group, int) else str(group) for group in groups or range(len(queries))]
     values = {query: base + float(difference) for query, difference in zip(queries, differences, strict=True)}
-    return Paired("s", 0, NDCG, margin, values, dict.fromkeys(queries, base), dict(zip(queries, names, strict=True)))
+    groups = dict(zip(queries, names, strict=True))
+    baseline = dict.fromkeys(queries, base)
+    return Paired(system="s", measure=NDCG, margin=margin, values=values, baseline=baseline, groups=groups)
 
 
 def one(pair: Paired, **options: Any) -> Comparison:
@@ -271,7 +274,7 @@ def test_interval_and_p_value_agree_at_the_edge(number: int) -> None:
 def test_the_p_value_says_whether_the_interval_holds_zero(
     difference: float, half: float, significant: bool, expected: tuple[float, float]
 ) -> None:
-    low, high = stats._interval(difference, half, significant=significant)
+    low, high = intervals.interval_of(difference, half, significant=significant)
     assert (low, high) == pytest.approx(expected, rel=1e-9, abs=1e-15)
     assert (low > 0 or high < 0) == significant
 
@@ -279,7 +282,7 @@ def test_the_p_value_says_whether_the_interval_holds_zero(
 @settings(max_examples=60, deadline=None)
 @given(tables())
 def test_swapping_the_sides_turns_the_interval_round(pairs: list[Paired]) -> None:
-    swapped = [pair._replace(values=pair.baseline, baseline=pair.values) for pair in pairs]
+    swapped = [replace(pair, values=pair.baseline, baseline=pair.values) for pair in pairs]
     for a, b in zip(compare("gain", pairs), compare("gain", swapped), strict=True):
         difference, low, high, p_value, detectable = numbers(b)
         assert numbers(a) == pytest.approx([-difference, -high, -low, p_value, detectable], nan_ok=True, abs=1e-9)
@@ -293,7 +296,8 @@ def test_order_of_queries_and_names_of_groups_do_not_matter(pairs: list[Paired],
 
     def shuffled(pair: Paired) -> Paired:
         queries = random.sample(sorted(pair.values), len(pair.values))
-        return pair._replace(
+        return replace(
+            pair,
             values={query: pair.values[query] for query in queries},
             groups={query: str(renamed[group]) for query, group in pair.groups.items()},
         )
@@ -305,9 +309,9 @@ def test_order_of_queries_and_names_of_groups_do_not_matter(pairs: list[Paired],
 @settings(max_examples=60, deadline=None)
 @given(tables(), st.sampled_from([0.25, 0.5, 4.0]))
 def test_another_scale_is_only_another_scale(pairs: list[Paired], factor: float) -> None:
-    scaled = [pair._replace(values={q: v and v * factor for q, v in pair.values.items()}) for pair in pairs]
+    scaled = [replace(pair, values={q: v and v * factor for q, v in pair.values.items()}) for pair in pairs]
     # Groups that were not seen to differ may by the range of the measure, which is another one too.
-    scaled = [other._replace(scale=factor * pair.span / other.span) for pair, other in zip(pairs, scaled, strict=True)]
+    scaled = [replace(other, scale=factor * pair.span / other.span) for pair, other in zip(pairs, scaled, strict=True)]
     for a, b in zip(compare("gain", pairs), compare("gain", scaled), strict=True):
         difference, low, high, p_value, detectable = numbers(a)
         wanted = [difference * factor, low * factor, high * factor, p_value, detectable * factor]
@@ -342,7 +346,7 @@ def test_a_seed_is_a_result() -> None:
 
 def test_order_of_queries_does_not_matter_to_the_signs_drawn() -> None:
     pair = paired(list(np.random.default_rng(7).normal(0.01, 0.2, 300)))
-    backwards = pair._replace(values={query: pair.values[query] for query in reversed(list(pair.values))})
+    backwards = replace(pair, values={query: pair.values[query] for query in reversed(list(pair.values))})
     assert_same(one(backwards, resamples=999), one(pair, resamples=999))
 
 
@@ -428,12 +432,12 @@ def test_the_detectable_difference_is_found_in_four_of_five_worlds() -> None:
 
 
 def test_the_same_output_is_equivalent_unless_no_difference_is_allowed() -> None:
-    pair = paired([0.0] * 20)._replace(same=True)
+    pair = replace(paired([0.0] * 20), same=True)
     row = one(pair)
     assert (row.difference, row.low, row.high, row.p_value, row.verdict) == (0.0, 0.0, 0.0, 1.0, "equivalent")
-    assert (row.detectable, row.reason) == (None, "it puts out the same as the baseline")
-    assert one(pair._replace(margin=0.0)).verdict == "inconclusive"
-    assert one(paired([0.0] * 20, [0] * 20)._replace(same=True)).verdict == "equivalent"
+    assert (row.detectable, row.reason) == (None, "its output is the same as the baseline's")
+    assert one(replace(pair, margin=0.0)).verdict == "inconclusive"
+    assert one(replace(paired([0.0] * 20, [0] * 20), same=True)).verdict == "equivalent"
 
 
 def test_no_difference_seen_is_not_the_same_output() -> None:
@@ -443,10 +447,10 @@ def test_no_difference_seen_is_not_the_same_output() -> None:
     half = 1.96 * 2 / 20
     assert ends(row) == pytest.approx((-half, half), abs=1e-5)
     assert row.detectable == pytest.approx(half + Z80 * 2 / 20, abs=1e-5)
-    assert row.reason == "no group differs, and a few that do may have been missed"
+    assert row.reason == "no group differs; the interval allows for a few that this sample missed"
     assert one(paired([0.0] * 400)).verdict == "equivalent"
     # Utility may lose 2 at once.
-    assert one(paired([0.0] * 20)._replace(measure=UTILITY)).high == pytest.approx(2 * half, abs=1e-5)
+    assert one(replace(paired([0.0] * 20), measure=UTILITY)).high == pytest.approx(2 * half, abs=1e-5)
 
 
 def rarely_lost(world: int, n_groups: int, share: float, kind: str) -> Paired:
@@ -485,20 +489,20 @@ def test_rare_losses_are_seldom_called_equivalent(
 
 def test_what_is_added_for_groups_that_were_not_seen_to_differ() -> None:
     equal, apart = np.ones(80), np.zeros(80)
-    assert flips.with_unseen(0.3, apart + 1e-9, equal, 1.0) == 0.3
+    assert flips.widened_variance(0.3, apart + 1e-9, equal, 1.0) == 0.3
     # Twenty that differ wholly are seen: two more as they do.
     apart[:20] = -1.0
-    assert flips.with_unseen(0.3, apart, equal, 1.0) == pytest.approx(0.3 + 0.75 * 2 * 0.3 / 20)
+    assert flips.widened_variance(0.3, apart, equal, 1.0) == pytest.approx(0.3 + 0.75 * 2 * 0.3 / 20)
     # Small differences are no measure of those that were missed: four whole ones, in a measure from 0 to 0.5.
     apart[:20] = 1e-9
-    assert flips.with_unseen(1e-9, apart, equal, 0.5) == pytest.approx(1e-9 + 0.75 * 4 * (0.5 / 80) ** 2)
+    assert flips.widened_variance(1e-9, apart, equal, 0.5) == pytest.approx(1e-9 + 0.75 * 4 * (0.5 / 80) ** 2)
     # One that was seen counts, by how much it differs of what it could.
     apart[:20] = [0.25] + [0.0] * 19
     wanted = 79 / 80 * (4 - 0.5) * (0.5 / 80) ** 2
-    assert flips.with_unseen(0.0, apart, equal, 0.5) == pytest.approx(wanted)
+    assert flips.widened_variance(0.0, apart, equal, 0.5) == pytest.approx(wanted)
     # Of two groups the large one weighs; that nobody asked about the third says nothing.
     uneven = np.array([9.0, 1.0, 0.0])
-    assert flips.with_unseen(0.0, np.zeros(3), uneven, 1.0) == pytest.approx(4 * (81 + 1) / 2 / 100)
+    assert flips.widened_variance(0.0, np.zeros(3), uneven, 1.0) == pytest.approx(4 * (81 + 1) / 2 / 100)
 
 
 def test_without_an_interval_no_p_value_says_more_than_the_verdict() -> None:
@@ -514,18 +518,18 @@ def test_what_was_seen_in_many_queries_is_trusted() -> None:
     dice = np.random.default_rng(5)
     sizes = np.ceil(dice.lognormal(2.5, 0.8, 25))
     apart = np.where(np.arange(25) < 22, 0.08 * sizes, 0.0)
-    assert 1 < flips.with_unseen(1e-4, apart, sizes, 1.0) / 1e-4 < 1.1
-    assert flips.with_unseen(1e-4, apart / 100, sizes, 1.0) / 1e-4 > 5
+    assert 1 < flips.widened_variance(1e-4, apart, sizes, 1.0) / 1e-4 < 1.1
+    assert flips.widened_variance(1e-4, apart / 100, sizes, 1.0) / 1e-4 > 5
 
 
 def test_groups_that_cancel_are_not_the_same_output() -> None:
     pair = paired([0.5, -0.5] * 20, [number // 2 for number in range(40)])
-    row = one(pair._replace(same=True))
+    row = one(replace(pair, same=True))
     assert (row.difference, row.p_value, row.verdict) == (0.0, 1.0, "inconclusive")
 
 
 def test_a_sum_of_systems_may_differ_by_more_than_the_measure() -> None:
-    whole, twice = one(paired([0.0] * 20)), one(paired([0.0] * 20)._replace(scale=2.0))
+    whole, twice = one(paired([0.0] * 20)), one(replace(paired([0.0] * 20), scale=2.0))
     assert ends(twice)[1] == pytest.approx(2 * ends(whole)[1])
 
 
@@ -533,7 +537,7 @@ def test_rounding_is_no_difference() -> None:
     pair = paired([0.1 + 0.2 - 0.3] * 50)
     assert any(pair.values.values())
     assert one(pair).difference == 0
-    assert one(pair._replace(same=True)).verdict == "equivalent"
+    assert one(replace(pair, same=True)).verdict == "equivalent"
 
 
 def test_the_same_gain_everywhere_is_certain() -> None:
@@ -600,7 +604,8 @@ def test_nothing_measured_fails() -> None:
 def failing(pair: Paired, *, values: int = 0, baseline: int = 0) -> Paired:
     """The same with the first `values` queries failed in the system, the last `baseline` in the baseline."""
     queries = sorted(pair.values)
-    return pair._replace(
+    return replace(
+        pair,
         values={**pair.values, **dict.fromkeys(queries[:values])},
         baseline={**pair.baseline, **dict.fromkeys(queries[len(queries) - baseline :])},
     )
@@ -646,19 +651,19 @@ def test_failures_are_imputed_at_the_extremes_of_the_measure(values: int, baseli
     pair = failing(paired([0.0] * 60, base=0.4), values=values, baseline=baseline)
     index = {group: number for number, group in enumerate(sorted(pair.groups.values()))}
     count = max(values, baseline)
-    assert stats._sums(pair, index, "help").totals.sum() == pytest.approx(best * count)
+    assert stats.sums_by_group(pair, index, "help").totals.sum() == pytest.approx(best * count)
     worst = {0.6: -0.4, 0.4: -0.6, 1.0: -1.0}[best]
-    assert stats._sums(pair, index, "hurt").totals.sum() == pytest.approx(worst * count)
-    assert stats._sums(pair, index, "drop").sizes.sum() == 60 - count
+    assert stats.sums_by_group(pair, index, "hurt").totals.sum() == pytest.approx(worst * count)
+    assert stats.sums_by_group(pair, index, "drop").sizes.sum() == 60 - count
 
 
 @pytest.mark.parametrize(("lowest", "expected"), [(-1.0, 2.0), (-3.0, 4.0)])
 def test_the_extremes_reach_as_far_as_the_scores_do(lowest: float, expected: float) -> None:
     """Utility may cost more than 1 if the suite says so; then -1 is not the worst there is."""
     pair = paired([0.0] * 10, base=1.0)
-    pair = pair._replace(measure=UTILITY, values={**pair.values, "q0000": None, "q0009": lowest})
+    pair = replace(pair, measure=UTILITY, values={**pair.values, "q0000": None, "q0009": lowest})
     index = {group: number for number, group in enumerate(sorted(pair.groups.values()))}
-    assert stats._sums(pair, index, "hurt").totals[0] == pytest.approx(-expected)
+    assert stats.sums_by_group(pair, index, "hurt").totals[0] == pytest.approx(-expected)
 
 
 def test_a_broken_system_does_not_blur_the_others() -> None:
@@ -682,21 +687,21 @@ def test_nothing_but_failures_fails_whatever_the_limit() -> None:
 def test_nonsense_is_refused() -> None:
     pair = paired([0.1] * 10)
     with pytest.raises(ValueError, match=r"s \(seed 0\), ndcg@10: 1 queries are on one side only, such as 'extra'"):
-        one(pair._replace(values={**pair.values, "extra": 0.1}))
+        one(replace(pair, values={**pair.values, "extra": 0.1}))
     with pytest.raises(ValueError, match="1 queries are on one side only, such as 'extra'"):
-        one(pair._replace(baseline={**pair.baseline, "extra": None}))
+        one(replace(pair, baseline={**pair.baseline, "extra": None}))
     with pytest.raises(ValueError, match="10 queries have no group, such as 'q0000'"):
-        one(pair._replace(groups={}))
+        one(replace(pair, groups={}))
     with pytest.raises(ValueError, match="not a finite number"):
-        one(pair._replace(values={**pair.values, "q0000": math.nan}))
+        one(replace(pair, values={**pair.values, "q0000": math.nan}))
     with pytest.raises(ValueError, match=r"margin -0\.1 is negative"):
-        one(pair._replace(margin=-0.1))
+        one(replace(pair, margin=-0.1))
     with pytest.raises(ValueError, match=r"18 resamples cannot reach p <= 0\.05"):
         one(pair, resamples=18)
     assert one(pair, resamples=19).p_value == 0.05
 
 
 def test_what_identifies_the_comparison_is_passed_on() -> None:
-    pair = STEADY._replace(system="tuned", seed=3, measure=UTILITY, margin=0.07)
+    pair = replace(STEADY, system="tuned", seed=3, measure=UTILITY, margin=0.07)
     (row,) = compare("regression", [pair])
     assert (row.family, row.system, row.seed, row.measure, row.margin) == ("regression", "tuned", 3, "utility", 0.07)

@@ -107,9 +107,9 @@ def test_a_bare_no_is_norwegian() -> None:
 
 
 def test_a_language_that_is_none_is_refused_with_a_hint() -> None:
-    with pytest.raises(ValidationError, match="'german' is no language code of ISO 639; did you mean 'de'"):
+    with pytest.raises(ValidationError, match="'german' is not a language code of ISO 639; did you mean 'de'"):
         DatasetSpec(path="x", language="german")
-    with pytest.raises(ValidationError, match="'qq' is no language code"):
+    with pytest.raises(ValidationError, match="'qq' is not a language code"):
         DatasetSpec(path="x", language="en+qq")
 
 

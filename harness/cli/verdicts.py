@@ -117,10 +117,10 @@ def compare(
     """Show how two outcomes, systems or run files differ, and how surely."""
     from harness.errors import ConfigError, Problem
     from harness.gates import gating
-    from harness.gates.run_files import Rules
+    from harness.gates.run_files import RunRules
 
-    rules = Rules(relevance_level, exclude_own)
-    if qrels is None and rules != Rules():
+    rules = RunRules(relevance_level, exclude_own)
+    if qrels is None and rules != RunRules():
         hint = "set evaluate.relevance_level or evaluate.exclude_own in the suite, and run it"
         raise ConfigError(Problem("", "--relevance-level and --exclude-own need run files and --qrels", hint))
     found = gating.compare(first, second, store, qrels, measure or (), margin, rules)
@@ -142,9 +142,9 @@ def score(
 ) -> None:
     """Judge a run file of any system."""
     from harness.gates import gating
-    from harness.gates.run_files import Rules
+    from harness.gates.run_files import RunRules
 
-    rules = Rules(relevance_level, exclude_own)
+    rules = RunRules(relevance_level, exclude_own)
     gating.show_scores(gating.score(run, qrels, measure or (), rules), console(), as_json)
 
 

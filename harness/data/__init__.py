@@ -1,1 +1,1 @@
-"""Data sets in and out: folders in BEIR layout, data built of installed packages, runs, slices of questions."""
+"""Read and write datasets: folders in BEIR layout, datasets built from installed packages, runs, slices of queries."""

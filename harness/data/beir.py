@@ -1,7 +1,7 @@
-"""A folder in BEIR layout, with the optional `answers.jsonl` and `splits.tsv`, read as it stands.
+"""Read a folder in BEIR layout, with the optional `answers.jsonl` and `splits.tsv`.
 
-What is wrong with a single line is found here; what the files say of each other is checked by `datasets`. Any file may
-be packed with gzip. A file that the suite does not use may be damaged: it is left out and counted.
+This module checks each line by itself; `checking` compares the files with each other. Any file may be compressed with
+gzip. A damaged file that the suite does not use is left out and counted.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from harness.data.folders import CORPUS, QUERIES, SPLITS, file_of, first_of, qrels_files, split_named
 from harness.data.formats import read_table
 from harness.data.judgements import add, read_judgements
-from harness.data.objects import Row, field_of, read_objects, text_of, typed
+from harness.data.objects import RawRow, field_of, read_objects, text_of, typed
 from harness.errors import Problem
 from harness.suite.sources import ReadingRule
 from harness.values.records import Document, Qrels, Query, Reference
@@ -44,7 +44,7 @@ class Splits(NamedTuple):
 
 
 def read_folder(folder: Path, problems: list[Problem], repairing: Repairing, reading: ReadingRule) -> Raw:
-    """Read every file of the folder; what cannot be read is added to `problems`, what was repaired is counted."""
+    """Read every file of the folder; add what cannot be read to `problems` and count what was repaired."""
     lines: Lines = {}
     documents = _read_documents(first_of(folder, CORPUS, problems), lines, problems, repairing)
     queries = _read_queries(first_of(folder, QUERIES, problems), lines, problems, repairing)
@@ -55,37 +55,37 @@ def read_folder(folder: Path, problems: list[Problem], repairing: Repairing, rea
 
 
 def _read_documents(path: Path, lines: Lines, problems: list[Problem], repairing: Repairing) -> list[Document]:
-    found: dict[str, Document] = {}
+    documents: dict[str, Document] = {}
     for row in read_objects(path, problems, repairing):
         title = field_of(row, "title", problems, repairing)
         document = Document(row.key, title, text_of(row, "document", problems, repairing))
-        if _first("document", row, found.get(row.key), document, lines, problems, repairing):
-            found[row.key] = document
-    _check_any(path, "document", found, problems)
-    return list(found.values())
+        if _first("document", row, documents.get(row.key), document, lines, problems, repairing):
+            documents[row.key] = document
+    _check_any(path, "document", documents, problems)
+    return list(documents.values())
 
 
-def _check_any(path: Path, kind: str, found: Mapping[str, object], problems: list[Problem]) -> None:
-    """Note a file that can be read and holds nothing, from which only riddles would follow."""
-    if not found and not any(problem.where.startswith(str(path)) for problem in problems):
+def _check_any(path: Path, kind: str, items: Mapping[str, object], problems: list[Problem]) -> None:
+    """Report a file that can be read but is empty: later errors would not name the cause."""
+    if not items and not any(problem.where.startswith(str(path)) for problem in problems):
         problems.append(Problem(str(path), f"holds no {kind}", 'write {"_id": "...", "text": "..."} on each line'))
 
 
 def _read_queries(path: Path, lines: Lines, problems: list[Problem], repairing: Repairing) -> list[Query]:
-    found: dict[str, Query] = {}
+    queries: dict[str, Query] = {}
     for row in read_objects(path, problems, repairing):
         text = text_of(row, "query", problems, repairing)
         query = Query(row.key, text, row.key, typed(row, "metadata", dict, problems))
-        if _first("query", row, found.get(row.key), query, lines, problems, repairing):
-            found[row.key] = query
-    _check_any(path, "query", found, problems)
-    return list(found.values())
+        if _first("query", row, queries.get(row.key), query, lines, problems, repairing):
+            queries[row.key] = query
+    _check_any(path, "query", queries, problems)
+    return list(queries.values())
 
 
 def _first(
-    kind: str, row: Row, before: Any, now: Any, lines: Lines, problems: list[Problem], repairing: Repairing
+    kind: str, row: RawRow, before: Any, now: Any, lines: Lines, problems: list[Problem], repairing: Repairing
 ) -> bool:
-    """Whether nothing of this id came before; the same again is counted, another is a problem."""
+    """Return whether the id is new. An equal repeat is counted; a different one is a problem."""
     at = lines.setdefault((kind, row.key), row.where)
     if before is None:
         return True
@@ -141,8 +141,8 @@ def _read_splits(folder: Path, splits: dict[str, str], lines: Lines, problems: l
     path = file_of(folder, "splits.tsv", [])
     if not path.exists():
         return
-    for number, (query_id, given) in read_table(path, ("query-id", "split"), problems):
-        split = split_named(given)
+    for number, (query_id, name) in read_table(path, ("query-id", "split"), problems):
+        split = split_named(name)
         if split not in SPLITS:
             problems.append(Problem(f"{path}:{number}", f"split {split!r}", "use train, dev or test"))
         if splits.setdefault(query_id, split) != split:
@@ -186,22 +186,22 @@ def _references(path: Path, lines: Lines, problems: list[Problem], repairing: Re
     return references
 
 
-def _answer(answer: Any, row: Row, repairing: Repairing) -> Any:
-    """A number as text; anything else as it is."""
+def _answer(answer: Any, row: RawRow, repairing: Repairing) -> Any:
+    """Return a number as text, and anything else unchanged."""
     if isinstance(answer, int | float) and not isinstance(answer, bool) and math.isfinite(answer):
         repairing.note("number-text", row.where, f"the answer {answer!r}")
         return str(answer)
     return answer
 
 
-def _answerable(row: Row, answered: bool, problems: list[Problem]) -> bool:
-    """What the line says, or whether it has an answer where it does not say; a text says neither."""
-    given = row.fields.get("answerable")
-    if given is None or (isinstance(given, float) and math.isnan(given)):
+def _answerable(row: RawRow, answered: bool, problems: list[Problem]) -> bool:
+    """Return `answerable` as the line states it, else whether it has an answer; text is neither true nor false."""
+    stated = row.fields.get("answerable")
+    if stated is None or (isinstance(stated, float) and math.isnan(stated)):
         return answered
-    if given not in (0, 1):
-        problems.append(Problem(row.where, f"'answerable' is {given!r}", "write true or false"))
-    return bool(given)
+    if stated not in (0, 1):
+        problems.append(Problem(row.where, f"'answerable' is {stated!r}", "write true or false"))
+    return bool(stated)
 
 
 def _read_source(folder: Path) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""What the files of a data set say of each other: checked, repaired where there is one reading, and put together.
+"""Check the files of a dataset against each other, repair what has only one reading, and assemble the dataset.
 
-A judgement of a document that is not in the corpus stays: the document is relevant and cannot be found, as in
-trec_eval. What names a query that is not there is left out: nobody can ask it.
+A judgement of a document that is not in the corpus is kept: the document counts as relevant and not found, as in
+trec_eval. Lines that name an unknown query are left out.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from harness.values.grades import relevant_grades
 from harness.values.records import Document, Qrels, Query, Reference
 from harness.values.repairs import KINDS, Repairing
 
-MEND = "see that the files belong together, or raise dataset.repairs"
+MEND = "check that the files belong together, or raise dataset.repairs"
 
 
-class Checked(NamedTuple):
-    """The parts, each of which names only queries that are there; and of how many lines so many were repaired.
+class CheckedFolder(NamedTuple):
+    """The parts of a dataset, all of which name known queries only, and the counts of repairs.
 
     `absent` holds judged documents that are not in the corpus, `shares` (repairs, of how many) by the kind of repair.
     """
@@ -37,8 +37,8 @@ class Checked(NamedTuple):
     shares: Mapping[str, tuple[int, int]]
 
 
-def check(raw: Raw, where: str, reading: ReadingRule, problems: list[Problem], repairing: Repairing) -> Checked:
-    """Check documents, queries, judgements and answers against each other; where a file is missing, nothing is."""
+def check(raw: Raw, where: str, reading: ReadingRule, problems: list[Problem], repairing: Repairing) -> CheckedFolder:
+    """Check documents, queries, judgements and answers against each other; a missing file is not checked against."""
     documents = {document.doc_id: document for document in raw.documents}
     queries = {query.query_id: query for query in raw.queries}
     problems += _duplicates("document", [document.doc_id for document in raw.documents], where, raw.lines)
@@ -69,7 +69,7 @@ def check(raw: Raw, where: str, reading: ReadingRule, problems: list[Problem], r
         "absent-answer-query": (counts.get("absent-answer-query", 0), len(raw.references)),
         "absent-source": (counts.get("absent-source", 0), sum(map(_sources, raw.references.values()))),
     }
-    return Checked(documents, asked, qrels, references, absent, shares)
+    return CheckedFolder(documents, asked, qrels, references, absent, shares)
 
 
 def _sources(reference: Reference) -> int:
@@ -93,38 +93,42 @@ def _with_text(
     problems: list[Problem],
     repairing: Repairing,
 ) -> dict[str, Query]:
-    """Queries that can be asked. One without text is left out where no split in use has it, and else is a problem."""
-    kept = {}
+    """Return the queries that have text. One without is a problem if a split in use has it, and else left out."""
+    with_text = {}
     for query_id, query in queries.items():
         split, at = raw.splits.get(query_id), _at(raw, "query", query_id, where)
         if query.text.strip():
-            kept[query_id] = query
+            with_text[query_id] = query
         elif split is None or not reading.uses(split):
             repairing.note("unused-query", at, f"{query_id!r}")
         else:
             hint = f"write it, or remove the query from the split {split!r}"
             problems.append(Problem(at, f"query {query_id!r} has no text", hint))
-    return kept
+    return with_text
 
 
 def _judged(
-    raw: Raw, queries: Mapping[str, Query], documents: Mapping[str, Document], where: str, reading: ReadingRule,
+    raw: Raw,
+    queries: Mapping[str, Query],
+    documents: Mapping[str, Document],
+    where: str,
+    reading: ReadingRule,
     repairing: Repairing,
-) -> tuple[Qrels, int]:  # fmt: skip
-    """Judgements of the queries that are there, and how many judged queries of the scored split are not."""
+) -> tuple[Qrels, int]:
+    """Return the judgements of known queries, and the number of judged queries of the scored split that are unknown."""
     qrels: Qrels = {}
     gone = 0
-    for given, grades in raw.qrels.items():
-        at = _at(raw, "judgement", given, where)
-        query_id = _whole_id(given, queries, raw.qrels, at, repairing)
+    for stated_id, grades in raw.qrels.items():
+        at = _at(raw, "judgement", stated_id, where)
+        query_id = _whole_id(stated_id, queries, raw.qrels, at, repairing)
         if queries and query_id not in queries:
-            repairing.note("absent-query", at, f"{given!r}")
-            gone += reading.scored in (None, raw.splits.get(given))
+            repairing.note("absent-query", at, f"{stated_id!r}")
+            gone += reading.scored in (None, raw.splits.get(stated_id))
             continue
-        if query_id != given:
+        if query_id != stated_id:
             # The split of the judgements is that of the query that they mean.
             assert isinstance(raw.splits, dict)
-            raw.splits.setdefault(query_id, raw.splits[given])
+            raw.splits.setdefault(query_id, raw.splits[stated_id])
         qrels[query_id] = {
             _whole_id(doc_id, documents, grades, at, repairing): grade
             for doc_id, grade in grades.items()
@@ -163,8 +167,8 @@ def _absent(
 def _answered(
     raw: Raw, queries: Mapping[str, Query], documents: Mapping[str, Document], where: str, repairing: Repairing
 ) -> dict[str, Reference]:
-    """References to queries that are there, with the source passages that are there."""
-    found = {}
+    """Return the references to known queries, with their source passages that are in the corpus."""
+    references = {}
     for query_id, reference in raw.references.items():
         at = _at(raw, "answers", query_id, where)
         if query_id not in queries:
@@ -173,13 +177,13 @@ def _answered(
         missing = [doc_id for doc_id in reference.source_passages if documents and doc_id not in documents]
         for doc_id in missing:
             repairing.note("absent-source", at, f"{doc_id!r} of query {query_id!r}")
-        kept = tuple(doc_id for doc_id in reference.source_passages if doc_id not in missing)
-        found[query_id] = reference._replace(source_passages=kept)
-    return found
+        sources = tuple(doc_id for doc_id in reference.source_passages if doc_id not in missing)
+        references[query_id] = reference._replace(source_passages=sources)
+    return references
 
 
-def too_many(dataset: Dataset, checked: Checked, allowed: Repairs, split: str, where: str) -> Iterator[Problem]:
-    """Yield a problem for every kind of repair that was needed more often than the suite allows."""
+def too_many(dataset: Dataset, checked: CheckedFolder, allowed: Repairs, split: str, where: str) -> Iterator[Problem]:
+    """Yield a problem for every kind of repair that is more frequent than the suite allows."""
     if allowed.share == 0 or allowed.count == 0:
         for repair in dataset.repairs:
             hint = "mend it, or let it be repaired with dataset.repairs"
@@ -196,7 +200,7 @@ def too_many(dataset: Dataset, checked: Checked, allowed: Repairs, split: str, w
         many = KINDS[repair.kind].many
         if of and count == of and repair.kind == "absent-document":
             what = f"none of the {of:,} relevant documents of split {split!r} is in the corpus"
-            yield Problem(at, what, "see that corpus and judgements belong together")
+            yield Problem(at, what, "check that corpus and judgements belong together")
         elif of and count / of > allowed.share:
             what = f"{count:,} of {of:,}: {many}, more than dataset.repairs.share allows ({allowed.share:.0%})"
             yield Problem(at, what, MEND)
@@ -206,10 +210,15 @@ def too_many(dataset: Dataset, checked: Checked, allowed: Repairs, split: str, w
 
 
 def assembled(
-    raw: Raw, checked: Checked, name: str, where: str, grouping: Grouping | None, reading: ReadingRule,
+    raw: Raw,
+    checked: CheckedFolder,
+    name: str,
+    where: str,
+    grouping: Grouping | None,
+    reading: ReadingRule,
     problems: list[Problem],
-) -> Dataset:  # fmt: skip
-    """Put the parts together and sort the queries into splits and groups."""
+) -> Dataset:
+    """Assemble the dataset: sort the queries into splits and groups."""
     documents, queries = checked.documents, dict(checked.queries)
     if grouping is not None and grouping.metadata is not None:
         fields = {field for query in queries.values() for field in query.metadata}
@@ -217,7 +226,7 @@ def assembled(
             what = f"no query has the metadata field {grouping.metadata!r}"
             problems.append(Problem(where, what, nearest(grouping.metadata, fields)))
     if grouping is not None and grouping.doc_id_prefix and not any(grouping.doc_id_prefix in key for key in documents):
-        what = f"group.doc_id_prefix {grouping.doc_id_prefix!r} stands in no document id"
+        what = f"group.doc_id_prefix {grouping.doc_id_prefix!r} is in no document id"
         problems.append(Problem(where, what, "give the sign that ends the prefix"))
     if grouping is not None:
         level = reading.relevance_level
@@ -238,7 +247,7 @@ def assembled(
     return Dataset(name, documents, {part: split for part, split in splits.items() if split.queries}, source)
 
 
-def _group(query: Query, checked: Checked, grouping: Grouping, level: int) -> str:
+def _group(query: Query, checked: CheckedFolder, grouping: Grouping, level: int) -> str:
     """The group of a query: a metadata field, or what its documents' ids share; else the query itself."""
     if grouping.metadata is not None:
         return str(query.metadata.get(grouping.metadata, query.query_id))

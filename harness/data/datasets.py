@@ -1,7 +1,7 @@
-"""Loading a data set: a folder or a builder in, corpus, queries, qrels, references, groups and splits out, checked.
+"""Load and check a dataset: from a folder or a builder to corpus, queries, qrels, references, groups and splits.
 
-Every rule is checked at the door and all problems are reported together, so that a bad line is found before an hour
-was spent on the good ones. What has one reading is repaired and counted. Knows nothing of stages or stores.
+Every rule is checked before any work begins, and all problems are reported together. What has only one reading is
+repaired and counted. This module must not know stages or stores.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["Dataset", "Split", "load_dataset"]
 
 
 def load_dataset(spec: DatasetSpec, split: str, reading: ReadingRule | None = None) -> Dataset:
-    """Load and check the data set of a suite; `split` is the one to be scored, `reading` what the suite uses of it.
+    """Load and check the dataset of a suite; `split` is the one to be scored, `reading` what the suite uses of it.
 
     Raises DataError with every problem found (the first of each kind in words, the rest as counts).
     """
@@ -55,6 +55,6 @@ def load_dataset(spec: DatasetSpec, split: str, reading: ReadingRule | None = No
 
 
 def _inside(repair: Repair, where: str) -> Repair:
-    """The repair with places relative to the folder: what is kept does not say where data lies on a machine."""
+    """Return the repair with places relative to the folder: files of results name no path of a machine."""
     places = tuple(place.replace(f"{where}/", "") for place in repair.examples)
     return repair.model_copy(update={"examples": places})

@@ -35,25 +35,25 @@ def split_named(text: str) -> str:
 
 
 def file_of(folder: Path, name: str, problems: list[Problem]) -> Path:
-    """Return the file of this name, or its packed form where there is only that.
+    """Return the file of this name, or its compressed form if only that exists.
 
-    Where there are both, they must hold the same: which one is meant would be a guess.
+    If both exist, they must have equal content, so that nothing is guessed.
     """
     plain, packed = folder / name, [folder / f"{name}{ending}" for ending in PACKED]
-    there = [path for path in packed if path.exists()]
+    existing = [path for path in packed if path.exists()]
     if not plain.exists():
-        return there[0] if there else plain
+        return existing[0] if existing else plain
     double = folder / f"{name}.gz"
-    if double in there and not _alike(plain, double):
+    if double in existing and not _alike(plain, double):
         what = f"{name} and {double.name} are both there and differ"
         problems.append(Problem(str(folder), what, "remove the one that is not meant"))
     return plain
 
 
 def first_of(folder: Path, names: Sequence[str], problems: list[Problem]) -> Path:
-    """Return the file under the first of these names that is there; under the first name, if none is."""
-    found = [path for name in names if (path := file_of(folder, name, problems)).exists()]
-    return found[0] if found else folder / names[0]
+    """Return the file with the first of these names that exists; if none does, the one with the first name."""
+    existing = [path for name in names if (path := file_of(folder, name, problems)).exists()]
+    return existing[0] if existing else folder / names[0]
 
 
 def qrels_files(
@@ -64,7 +64,7 @@ def qrels_files(
     A file of no known split is left out and counted, if the one to be scored is there.
     """
     place = folder / "qrels"
-    found: dict[str, Path] = {}
+    by_split: dict[str, Path] = {}
     others: list[tuple[str, Path]] = []
     for path in sorted(place.iterdir()) if place.is_dir() else ():
         name = path.name
@@ -76,22 +76,22 @@ def qrels_files(
         split = split_named(stem)
         if split not in SPLITS:
             others.append((stem, path))
-        elif split not in found:
-            found[split] = path
+        elif split not in by_split:
+            by_split[split] = path
             if split != stem:
                 repairing.note("split-name", str(path), f"{stem!r}, read as {split!r}")
-        elif not _alike(found[split], path) and reading.uses(split):
-            what = f"{found[split].name} and {path.name} are both judgements of the split {split!r}, and differ"
+        elif not _alike(by_split[split], path) and reading.uses(split):
+            what = f"{by_split[split].name} and {path.name} are both judgements of the split {split!r}, and differ"
             problems.append(Problem(str(place), what, "keep one"))
-    if not found and not others:
+    if not by_split and not others:
         problems.append(Problem(str(place), "no judgements", "add qrels/test.tsv"))
     for stem, path in others:
-        if reading.scored is not None and reading.scored in found:
+        if reading.scored is not None and reading.scored in by_split:
             repairing.note("unused-file", str(path), f"of no split, but {stem!r}")
         else:
             problems.append(Problem(str(path), f"split {stem!r}", "use train, dev or test"))
-    return sorted(found.items())
+    return sorted(by_split.items())
 
 
-def _alike(one: Path, other: Path) -> bool:
-    return read_bytes(one, []) == read_bytes(other, [])
+def _alike(first: Path, other: Path) -> bool:
+    return read_bytes(first, []) == read_bytes(other, [])

@@ -1,7 +1,7 @@
 """Files in and out: JSONL, BEIR tables, TREC runs and qrels, Parquet.
 
-Readers name the file and the line of what they cannot read, and go on to find the rest. Knows nothing of what the
-rows mean.
+Readers report file and line of what they cannot read, and go on with the next line. This module must not know what
+the rows mean.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ LFS = b"version https://git-lfs"
 def read_lines(path: Path, problems: list[Problem], repairing: Repairing | None = None) -> Iterator[tuple[int, str]]:
     """Yield (line number, line) of the lines that are not blank; note a line that is not UTF-8 and go on.
 
-    A file that gzip packed is unpacked, whatever its name; one that begins with the mark of UTF-16 is read as such.
+    A file that is compressed with gzip is decompressed, whatever its name; a byte order mark of UTF-16 is honoured.
     """
     raw = read_bytes(path, problems)
     if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
@@ -52,7 +52,7 @@ def read_lines(path: Path, problems: list[Problem], repairing: Repairing | None 
 
 
 def read_bytes(path: Path, problems: list[Problem]) -> bytes:
-    """Return the bytes of a file, unpacked if they are gzip's; none, and a problem, if they cannot be had."""
+    """Return the bytes of a file, decompressed if it is gzip; empty, with a problem, if it cannot be read."""
     try:
         raw = path.read_bytes()
     except OSError as error:
@@ -86,13 +86,13 @@ def read_jsonl(
         first = next(lines, None)
         lines = lines if first is None else itertools.chain([first], lines)
         if first is not None and not _is_row(first[1]):
-            kept = list(lines)
-            items = json_objects("\n".join(line for _, line in kept))
+            kept_lines = list(lines)
+            items = json_objects("\n".join(line for _, line in kept_lines))
             if items is not None:
                 repairing.note("json-list", str(path))
                 yield from enumerate(items, start=1)
                 return
-            lines = iter(kept)
+            lines = iter(kept_lines)
     for number, line in lines:
         try:
             value = json.loads(line)
@@ -112,7 +112,7 @@ def read_jsonl(
 
 
 def _is_row(line: str) -> bool:
-    """Whether a line is an object that holds more than other objects."""
+    """Return whether a line is an object with any value that is not an object."""
     try:
         value = json.loads(line)
     except (json.JSONDecodeError, RecursionError):
@@ -121,26 +121,26 @@ def _is_row(line: str) -> bool:
 
 
 def _named_twice(line: str) -> str | None:
-    """A key that one object of a line has twice, of which JSON readers keep the last in silence; None if there is none.
+    """Return a key that an object of a line has twice, of which JSON readers silently keep the last; None if none.
 
-    Only a line in which a name that matters stands twice is looked at again.
+    Only lines that hold an important name twice are parsed again.
     """
     if all(line.count(f'"{name}"') < 2 for name in ("_id", "id", "title", "text", "answers", "score")):
         return None
-    found: list[str] = []
+    repeated: list[str] = []
 
     def check(pairs: list[tuple[str, Any]]) -> None:
         names = [name for name, _ in pairs]
-        found.extend(name for place, name in enumerate(names) if name in names[:place])
+        repeated.extend(name for place, name in enumerate(names) if name in names[:place])
 
     json.loads(line, object_pairs_hook=check)
-    return found[0] if found else None
+    return repeated[0] if repeated else None
 
 
 def json_objects(text: str) -> list[dict[str, Any]] | None:
-    """The objects of a text that is one JSON list of them, several over many lines, or an object of them by their id.
+    """Return the objects of a JSON text: a list of objects, objects over several lines, or an object of objects by id.
 
-    None if it is something else.
+    None for any other text.
     """
     decoder, values, place = json.JSONDecoder(), [], 0
     try:
@@ -167,13 +167,13 @@ def _encodable(value: Any) -> bool:
 
 
 def read_table(path: Path, columns: Sequence[str], problems: list[Problem]) -> Iterator[tuple[int, tuple[str, ...]]]:
-    """Yield (line number, fields) of a tab-separated file with these columns; a header line is passed over."""
+    """Yield (line number, fields) of a tab-separated file with these columns; a header line is skipped."""
     for number, line in read_lines(path, problems):
         fields = tuple(field.strip() for field in line.split("\t"))
         if number == 1 and fields[0].lower().replace("_", "-") == columns[0]:
             continue
         if len(fields) != len(columns):
-            what = f"{len(fields)} fields where {len(columns)} belong ({', '.join(columns)}, split by tabs)"
+            what = f"{len(fields)} fields instead of {len(columns)} ({', '.join(columns)}, split by tabs)"
             problems.append(Problem(f"{path}:{number}", what))
             continue
         yield number, fields
@@ -196,7 +196,7 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def _placed(error: OSError, path: Path) -> OSError:
-    """The error with the path that was to be written: a disk that is full names none by itself."""
+    """Return the error with the path that was to be written: an error of a full disk names none."""
     return error if error.filename or error.errno is None else OSError(error.errno, error.strerror, str(path))
 
 
@@ -217,7 +217,7 @@ def load_jsonl(path: Path) -> list[dict[str, Any]]:
 def write_run(path: Path, run: Run) -> None:
     """Write ranked lists as a TREC run file, in the order given.
 
-    TREC splits at white space, so what an id holds of it is written as in a URL. An empty list leaves no line.
+    TREC splits at white space, so white space in an id is written as in a URL. An empty list has no line.
     """
     lines = []
     for query_id, hits in run.items():
@@ -238,7 +238,7 @@ def read_run(path: Path, *, escaped: bool = False) -> Run:
     """
     problems: list[Problem] = []
     run: Run = {}
-    seen: set[tuple[str, str]] = set()
+    listed: set[tuple[str, str]] = set()
     for number, line in read_lines(path, problems):
         fields = line.split()
         score = finite(fields[4]) if len(fields) == 6 else None
@@ -247,9 +247,9 @@ def read_run(path: Path, *, escaped: bool = False) -> Run:
             problems.append(Problem(f"{path}:{number}", what))
             continue
         query_id, doc_id = map(urllib.parse.unquote if escaped else str, (fields[0], fields[2]))
-        if (query_id, doc_id) in seen:
+        if (query_id, doc_id) in listed:
             problems.append(Problem(f"{path}:{number}", f"query {query_id!r} lists document {doc_id!r} twice"))
-        seen.add((query_id, doc_id))
+        listed.add((query_id, doc_id))
         run.setdefault(query_id, []).append((doc_id, score))
     if problems:
         raise DataError(problems)
@@ -257,7 +257,7 @@ def read_run(path: Path, *, escaped: bool = False) -> Run:
 
 
 def finite(text: str) -> float | None:
-    """Return the number that a text is; None for what is no number, NaN or infinite."""
+    """Return the number that a text holds; None if it is not a finite number."""
     try:
         value = float(text)
     except ValueError:

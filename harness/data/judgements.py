@@ -1,6 +1,6 @@
-"""Files of judgements in every common form: BEIR tables, TREC qrels, tables with other headers, JSON Lines.
+"""Read judgements in every common form: BEIR tables, TREC qrels, tables with other headers, JSON Lines.
 
-A line says a query, a document and a whole grade. Used for the folders of suites and for `harness score` alike.
+A line holds a query, a document and an integer grade. Folders of suites and `harness score` both use this module.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ FORM = "query, document and relevance, split by tabs"
 
 
 class Judgement(NamedTuple):
-    """One line: who judged what how, and where it stands (``file:line``)."""
+    """One line: query, document, grade, and its place (``file:line``)."""
 
     query_id: str
     doc_id: str
@@ -37,7 +37,7 @@ class Judgement(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """Where a line has its query, its document and its grade, and how it is split; `fields` counts the columns."""
+    """The columns of query, document and grade in a line, and its separator; `fields` counts the columns."""
 
     query: int
     document: int
@@ -48,7 +48,7 @@ class Layout(NamedTuple):
 
 
 def read_judgements(path: Path, problems: list[Problem], repairing: Repairing) -> Iterator[Judgement]:
-    """Yield the judgements of a file; note every line that is none, or whose grade is no whole number, and go on."""
+    """Yield the judgements of a file; report lines that are no judgement or have no integer grade, and go on."""
     if path.name.removesuffix(".gz").endswith((".jsonl", ".json")):
         yield from _of_objects(path, problems, repairing)
         return
@@ -80,9 +80,9 @@ def read_judgements(path: Path, problems: list[Problem], repairing: Repairing) -
 
 
 def add(item: Judgement, qrels: Qrels, lines: dict[str, str], problems: list[Problem], repairing: Repairing) -> None:
-    """Put a judgement among the others. The same again is counted; another grade for the same pair is a problem.
+    """Add a judgement to the others. An equal repeat is counted; another grade for the same pair is a problem.
 
-    `lines` maps ``query<tab>document`` to where it stands.
+    `lines` maps ``query<tab>document`` to its place.
     """
     grades, pair = qrels.setdefault(item.query_id, {}), f"{item.query_id}\t{item.doc_id}"
     if item.doc_id not in grades:
@@ -101,7 +101,7 @@ def _normal(name: str) -> str:
 
 
 def _layout(line: str) -> Layout | None:
-    """What the header of a table says; None if the line is no header."""
+    """Return the layout that the header of a table names; None if the line is no header."""
     split_by = [("\t", False)] if "\t" in line else [(",", True), (None, False)]
     for sign, comma in split_by:
         names = [_normal(name) for name in line.split(sign)]
@@ -118,7 +118,7 @@ def _layout(line: str) -> Layout | None:
 def _fields(
     line: str, layout: Layout | None, where: str, problems: list[Problem], repairing: Repairing
 ) -> tuple[str, str, str] | None:
-    """Query, document and grade of a line; None, and a problem, if it does not have them."""
+    """Return query, document and grade of a line; None, with a problem, if it lacks one."""
     comma = layout is not None and layout.comma
     by_tabs = "\t" in line
     if comma or (layout is not None and layout.quoted and by_tabs):
@@ -133,11 +133,11 @@ def _fields(
             repairing.note("spaces", where)
         return fields[layout.query], fields[layout.document], fields[layout.grade]
     if layout is None or layout.fields == len(COLUMNS):
-        found = _by_count(fields, by_tabs, where, repairing)
-        if found is not None and not comma:
-            return found
+        fields_of_line = _by_count(fields, by_tabs, where, repairing)
+        if fields_of_line is not None and not comma:
+            return fields_of_line
     wanted = len(COLUMNS) if layout is None else layout.fields
-    problems.append(Problem(where, f"{len(fields)} fields where {wanted} belong ({FORM})"))
+    problems.append(Problem(where, f"{len(fields)} fields instead of {wanted} ({FORM})"))
     return None
 
 
@@ -153,10 +153,10 @@ def _by_count(fields: Sequence[str], by_tabs: bool, where: str, repairing: Repai
 
 
 def _grade(text: str, where: str, problems: list[Problem], repairing: Repairing) -> int | None:
-    """A grade as a whole number from 0 on; None, and a problem, if it is none."""
+    """Return a grade as an integer of 0 or more; None, with a problem, if it is no integer."""
     match = re.fullmatch(r'"?([-+]?[0-9]+)(\.0*)?"?', text)
     if match is None:
-        problems.append(Problem(where, f"relevance {text!r} is no whole number", "use grades such as 0, 1, 2"))
+        problems.append(Problem(where, f"relevance {text!r} is not an integer", "use grades such as 0, 1, 2"))
         return None
     if match[2]:
         repairing.note("decimal-grade", where, text)
@@ -171,14 +171,14 @@ def _of_objects(path: Path, problems: list[Problem], repairing: Repairing) -> It
     for number, row in read_jsonl(path, problems, repairing):
         where = f"{path}:{number}"
         names = {_normal(name): name for name in row}
-        found = []
+        texts = []
         for known in (QUERY_NAMES, DOCUMENT_NAMES, GRADE_NAMES):
             name = next((names[key] for key in names if key in known), None)
             value = None if name is None else row[name]
             good = isinstance(value, str | int | float) and not isinstance(value, bool)
-            found.append(value if isinstance(value, str) else json.dumps(value) if good else "")
-        query_id, doc_id, text = found
-        if not all(found):
+            texts.append(value if isinstance(value, str) else json.dumps(value) if good else "")
+        query_id, doc_id, text = texts
+        if not all(texts):
             hint = 'write {"query-id": "...", "corpus-id": "...", "score": 1}'
             problems.append(Problem(where, "no query, document or relevance", hint))
             continue

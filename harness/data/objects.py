@@ -1,6 +1,6 @@
-"""Lines of JSON with an id and texts, as people and tools write them: whole numbers, other names of fields, NaN.
+"""Read JSON Lines with an id and texts in the forms that tools write: numbers as ids, other field names, NaN.
 
-What has one reading is read and counted; what has two, or none, is a problem with its line.
+A line with one possible reading is read and counted; a line with two, or none, is a problem.
 """
 
 from __future__ import annotations
@@ -28,27 +28,27 @@ EXACT = 2.0**53
 """Whole numbers from here on are not exact as floats."""
 
 
-class Row(NamedTuple):
-    """An object with its id as text, and where it stands (``file:line``)."""
+class RawRow(NamedTuple):
+    """An object with its id as text, and its place (``file:line``)."""
 
     key: str
     fields: dict[str, Any]
     where: str
 
 
-def read_objects(path: Path, problems: list[Problem], repairing: Repairing) -> Iterator[Row]:
-    """Yield the objects of a JSON Lines file that have an id; a line of a table is one too, see `_table`."""
+def read_objects(path: Path, problems: list[Problem], repairing: Repairing) -> Iterator[RawRow]:
+    """Yield the objects of a JSON Lines file that have an id, or the lines of a table (`_table`) as objects."""
     packed = path.name.removesuffix(".gz")
     rows = _table if packed.endswith(".tsv") else read_jsonl
     for number, fields in rows(path, problems, repairing):
         where = f"{path}:{number}"
         key = _id_of(fields, where, problems, repairing)
         if key is not None:
-            yield Row(key, fields, where)
+            yield RawRow(key, fields, where)
 
 
 def _table(path: Path, problems: list[Problem], repairing: Repairing) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Lines of ``id<tab>text``, as in MS MARCO and MIRACL; a header may name other columns."""
+    """Yield lines of ``id<tab>text`` as objects, as in MS MARCO and MIRACL; a header may name other columns."""
     lines = read_lines(path, problems, repairing)
     repairing.note("table", str(path))
     columns = ["_id", "text"]
@@ -59,18 +59,18 @@ def _table(path: Path, problems: list[Problem], repairing: Repairing) -> Iterato
         elif len(cells) == len(columns):
             yield number, dict(zip(columns, cells, strict=True))
         else:
-            what = f"{len(cells)} fields where {len(columns)} belong ({', '.join(columns)}, split by tabs)"
+            what = f"{len(cells)} fields instead of {len(columns)} ({', '.join(columns)}, split by tabs)"
             problems.append(Problem(f"{path}:{number}", what, "name the columns in a header line"))
 
 
 def _is_header(cells: Sequence[str]) -> bool:
-    """Whether a line names columns: an id and a text."""
+    """Return whether a line is a header that names an id and a text."""
     texts = {"text", "title", *itertools.chain(*TEXT_FIELDS.values())}
     return bool({"_id", *ID_FIELDS} & set(cells)) and bool(texts & set(cells))
 
 
 def _id_of(fields: Mapping[str, Any], where: str, problems: list[Problem], repairing: Repairing) -> str | None:
-    """The id as text; None, and a problem, if there is none or if there are two."""
+    """Return the id as text; None, with a problem, if there is none or if there are two."""
     name = "_id"
     if fields.get("_id") is None:
         others = [other for other in ID_FIELDS if fields.get(other) is not None]
@@ -107,7 +107,7 @@ def _whole(value: Any) -> bool:
 
 
 def _said(value: Any) -> str:
-    """What a value is, for a sentence."""
+    """Describe a value in a sentence."""
     if isinstance(value, bool) or value is None:
         return {True: "true", False: "false", None: "null"}[value]
     if isinstance(value, int | float):
@@ -117,8 +117,8 @@ def _said(value: Any) -> str:
     return "a list" if isinstance(value, list) else "an object"
 
 
-def text_of(row: Row, kind: str, problems: list[Problem], repairing: Repairing) -> str:
-    """The text of a document or a query, under whatever name it has; empty if there is none."""
+def text_of(row: RawRow, kind: str, problems: list[Problem], repairing: Repairing) -> str:
+    """Return the text of a document or a query, whatever its field is called; empty if there is none."""
     name = "text"
     if "text" not in row.fields:
         others = [other for other in TEXT_FIELDS[kind] if row.fields.get(other) is not None]
@@ -132,8 +132,8 @@ def text_of(row: Row, kind: str, problems: list[Problem], repairing: Repairing) 
     return field_of(row, name, problems, repairing)
 
 
-def field_of(row: Row, name: str, problems: list[Problem], repairing: Repairing) -> str:
-    """A field as text; empty if it is missing, null or NaN."""
+def field_of(row: RawRow, name: str, problems: list[Problem], repairing: Repairing) -> str:
+    """Return a field as text; empty if it is missing, null or NaN."""
     value = row.fields.get(name)
     if value is None or isinstance(value, str):
         return value or ""
@@ -151,8 +151,8 @@ def field_of(row: Row, name: str, problems: list[Problem], repairing: Repairing)
     return ""
 
 
-def typed(row: Row, field: str, kind: type[list[Any]] | type[dict[str, Any]], problems: list[Problem]) -> Any:
-    """The value of a field that may be left out; one of another type is a problem."""
+def typed(row: RawRow, field: str, kind: type[list[Any]] | type[dict[str, Any]], problems: list[Problem]) -> Any:
+    """Return the value of an optional field; a value of another type is a problem."""
     value = row.fields.get(field)
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return kind()

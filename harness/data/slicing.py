@@ -1,8 +1,8 @@
-"""Which slice of a field every question is in: by what its text and its relevant documents are, or by its metadata.
+"""Sort questions into slices by a field: a property of their text or their relevant documents, or their metadata.
 
-A field puts every question of a split into exactly one slice. Numbers are cut into thirds that hold about as many
-questions each and are named by their bounds. Words are those of the data set's language; where it has no spaces,
-lengths are in characters. What a question is, is known best of English.
+A field puts every question of a split into exactly one slice. Numbers are cut into thirds with about equally many
+questions, named by their bounds. Words are those of the dataset's language; for languages without spaces, lengths are
+in characters. Recognising questions works best in English.
 This module must not know scores, systems or statistics.
 """
 
@@ -35,13 +35,13 @@ PREPOSITIONS = frozenset(["about", "at", "by", "during", "for", "from", "in", "o
 INVERTED = frozenset(
     ["is", "are", "was", "were", "do", "does", "did", "has", "can", "could", "should", "would", "will"]
 )
-"""A text that begins with one of these asks whether."""
+"""A text that begins with one of these is a yes-no question."""
 FINITE = INVERTED | frozenset(["am", "have", "had", "may", "might", "must", "shall", "cannot"])
-"""A text that has one of these later on states something; search words seldom do."""
+"""A text that has one of these later is a statement; search words seldom have them."""
 ASKING, STATING = re.compile(r"[?？؟](?!\w)"), re.compile(r"[.!。]\W*$")  # noqa: RUF001  as other scripts write them
 WORD = re.compile(r"[^\W_]+")
 MOST_KEYWORDS = 7
-"""A text with more words than this is hardly a list of search words."""
+"""A text with more words is not a list of search words."""
 
 Numbers = Mapping[str, int | float]
 
@@ -55,7 +55,7 @@ def slice_values(
     ``document_length``: words of the relevant document (the mean of several), in thirds. ``lexical_overlap``: the share
     of the query's stemmed content words that stand in any of its relevant documents. A query without a relevant
     document has a slice of its own in the last two. Metadata: numbers with many values in thirds, others as they are;
-    what is missing or a list is ``not given``. Raises ConfigError if no query has the metadata field.
+    a missing value or a list is ``not given``. Raises ConfigError if no query has the metadata field.
     """
     relevant = {
         query_id: [documents[doc_id] for doc_id in relevant_grades(qrels.get(query_id, {}))] for query_id in queries
@@ -84,8 +84,8 @@ def kind_of(text: str, language: str = ENGLISH) -> str:
 
     A question has a question mark, begins with a question word (also after a preposition: "in which year"), or begins
     with an auxiliary verb before two more words. A claim has three words or more and ends in a full stop or has an
-    auxiliary verb, or is longer than search words are. The rest are keywords. In other languages signs, length and
-    `questions.asks` tell.
+    auxiliary verb, or is longer than search words are. The rest are keywords. Other languages are classified by
+    punctuation, length and `questions.asks`.
     """
     if language != ENGLISH:
         if ASKING.search(text) or asks(text):
@@ -106,10 +106,10 @@ def kind_of(text: str, language: str = ENGLISH) -> str:
 
 
 def thirds(numbers: Numbers, unit: str = "") -> dict[str, str]:
-    """Cut numbers into three slices of about as many queries each, fewer where there are few distinct numbers.
+    """Cut numbers into three slices of about equally many queries, fewer if there are few distinct numbers.
 
-    Equal numbers are never parted. Slices are named by their bounds: ``up to 7 words``, ``8 to 11 words``, ``12 words
-    or more``; numbers that are not whole have ``over 0.5 to 0.9``.
+    Equal numbers are never separated. Slices are named by their bounds: ``up to 7 words``, ``8 to 11 words``,
+    ``12 words or more``; numbers that are not whole have ``over 0.5 to 0.9``.
     """
     counts = Counter(numbers.values())
     values = sorted(counts)
@@ -125,7 +125,7 @@ def thirds(numbers: Numbers, unit: str = "") -> dict[str, str]:
 
 
 def _names(cuts: Sequence[int | float], unit: str) -> list[str]:
-    """Of the slices that these cuts make: up to the first, between two of them, beyond the last."""
+    """Return the names of the slices: up to the first cut, between two cuts, beyond the last."""
     first = f"up to {_shown(cuts[0], unit)}"
     if not all(isinstance(cut, int) for cut in cuts):
         between = [f"over {_shown(low)} to {_shown(high, unit)}" for low, high in pairwise(cuts)]
@@ -143,18 +143,18 @@ def _shown(value: int | float, unit: str = "") -> str:
 
 
 def _document_lengths(relevant: Mapping[str, Sequence[Document]], texts: Texts) -> dict[str, str]:
-    sizes = {document.doc_id: texts.size(document.content) for found in relevant.values() for document in found}
+    sizes = {document.doc_id: texts.size(document.content) for documents in relevant.values() for document in documents}
     lengths = {
-        query_id: round(fmean(sizes[document.doc_id] for document in found))
-        for query_id, found in relevant.items()
-        if found
+        query_id: round(fmean(sizes[document.doc_id] for document in documents))
+        for query_id, documents in relevant.items()
+        if documents
     }
     known = thirds(lengths, texts.unit)
     return {query_id: known.get(query_id, NO_DOCUMENT) for query_id in relevant}
 
 
 def _overlaps(queries: Mapping[str, Query], relevant: Mapping[str, Sequence[Document]], texts: Texts) -> dict[str, str]:
-    needed = {document.doc_id: document.content for found in relevant.values() for document in found}
+    needed = {document.doc_id: document.content for documents in relevant.values() for document in documents}
     stems = dict(zip(needed, map(frozenset, _stems(list(needed.values()), texts)), strict=True))
     asked = _stems([query.text for query in queries.values()], texts)
     values = {}
@@ -174,7 +174,7 @@ def _overlap(words: frozenset[str], held: frozenset[str]) -> str:
 
 
 def _stems(texts: list[str], reader: Texts) -> list[list[str]]:
-    """Stemmed words without those that every text has, as the bm25 index reads them but with more left out."""
+    """Return the stemmed words as the bm25 index reads them, with a longer list of stop words left out."""
     from bm25s.stopwords import STOPWORDS_EN_PLUS
 
     return reader.search(texts, sorted({*STOPWORDS_EN_PLUS, *QUESTION_WORDS, *FINITE, "many", "much"}))
@@ -183,16 +183,16 @@ def _stems(texts: list[str], reader: Texts) -> list[list[str]]:
 def _of_metadata(name: str, queries: Mapping[str, Query]) -> dict[str, str]:
     fields = sorted({field for query in queries.values() for field in query.metadata})
     if name not in fields:
-        there = f"the fields there are: {', '.join(fields)}" if fields else "the queries have no metadata"
-        hint = f"{there}; without metadata: {', '.join(DERIVED_SLICES)}"
+        known_fields = f"the fields there are: {', '.join(fields)}" if fields else "the queries have no metadata"
+        hint = f"{known_fields}; without metadata: {', '.join(DERIVED_SLICES)}"
         raise ConfigError(Problem("slices", f"no query has the metadata field {name!r}", hint))
     raw: dict[str, Any] = {query_id: query.metadata.get(name) for query_id, query in queries.items()}
-    given = {query_id: value for query_id, value in raw.items() if _is_given(value)}
-    numbers = {query_id: value for query_id, value in given.items() if _is_number(value)}
-    if len(numbers) == len(given) and len(set(numbers.values())) > MOST_SLICES - 1:
+    known_values = {query_id: value for query_id, value in raw.items() if _is_given(value)}
+    numbers = {query_id: value for query_id, value in known_values.items() if _is_number(value)}
+    if len(numbers) == len(known_values) and len(set(numbers.values())) > MOST_SLICES - 1:
         known = thirds(numbers)
     else:
-        known = {query_id: _written(value) for query_id, value in given.items()}
+        known = {query_id: _written(value) for query_id, value in known_values.items()}
     return {query_id: known.get(query_id, NOT_GIVEN) for query_id in queries}
 
 
@@ -213,7 +213,7 @@ def _written(value: Any) -> str:
 
 
 def _capped(values: Mapping[str, str]) -> dict[str, str]:
-    """At most `MOST_SLICES`: the values with the most queries keep their names, the rest are put together."""
+    """Return at most `MOST_SLICES` slices: values with the most queries keep their names, the rest are merged."""
     counts = Counter(value for value in values.values() if value != NOT_GIVEN)
     room = MOST_SLICES - (NOT_GIVEN in values.values())
     if len(counts) <= room:

@@ -1,6 +1,6 @@
-"""A checked data set as values: corpus, splits with their judgements, and what is relevant in them.
+"""A checked dataset: corpus, splits with their judgements, and which documents are relevant.
 
-Knows nothing of files, stages or stores.
+This module must not know files, stages or stores.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from harness.values.repairs import Repair
 
 @dataclass(frozen=True)
 class Split:
-    """The questions of one split. `queries` holds every one, also those without qrels (unanswerable).
+    """The queries of one split. `queries` holds all of them, also those without qrels (unanswerable).
 
-    `qrels` are the judgements as people made them. A document is relevant from the grade `level` on; those in `absent`
-    are judged, and not in the corpus. With `exclude_own`, no query is given the document that has its own id.
+    `qrels` are the judgements as they were read. A document is relevant from the grade `level` on; those in `absent`
+    are judged and not in the corpus. With `exclude_own`, the document with the id of a query is left out for it.
     """
 
     queries: Mapping[str, Query]
@@ -41,17 +41,17 @@ class Split:
 
     @cached_property
     def binary(self) -> Qrels:
-        """Judgements as binary measures read them: grades below the level are 0."""
+        """Judgements for binary measures: grades below the level are 0."""
         return at_level(self.qrels, self.level)
 
     @cached_property
     def graded(self) -> Qrels:
-        """Judgements of documents that are in the corpus, with all their grades: what an ideal part can find."""
+        """Judgements of documents in the corpus, with all grades: the most that an ideal part can find."""
         return self._present(self.qrels)
 
     @cached_property
     def usable(self) -> Qrels:
-        """Judgements of documents that are in the corpus, grades below the level being 0: what stages work with."""
+        """Judgements of documents in the corpus, grades below the level set to 0: the input of stages."""
         return self._present(self.binary)
 
     def _present(self, qrels: Qrels) -> Qrels:
@@ -69,7 +69,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A corpus and its splits, checked. `digests` names the content of each part, `repairs` what was mended in it."""
+    """A corpus and its splits, checked. `digests` has a content digest of each part, `repairs` what was repaired."""
 
     name: str
     documents: Mapping[str, Document]
@@ -80,33 +80,33 @@ class Dataset:
 
     @cached_property
     def detected(self) -> Detected:
-        """The language that the suite names, else the one that the corpus is in."""
+        """The language that the suite names, else the one detected in the corpus."""
         if self.asked_language != "auto":
-            return Detected(self.asked_language, given=True)
+            return Detected(self.asked_language, named=True)
         return detect([document.content for document in self.documents.values()])
 
     @property
     def language(self) -> str:
-        """What words are read as: a code, or several joined by ``+``."""
+        """The language of the texts: a code, or several joined by ``+``."""
         return self.detected.language
 
     @cached_property
     def digests(self) -> dict[str, str]:
         """Content digest of the corpus and, for each split, of queries, qrels, references and groups."""
-        found = {"corpus": digest_of([list(document) for document in self.documents.values()])}
+        digests = {"corpus": digest_of([list(document) for document in self.documents.values()])}
         for name, split in self.splits.items():
-            found[f"{name}.queries"] = digest_of([[query.query_id, query.text] for query in split.queries.values()])
-            found[f"{name}.qrels"] = digest_of(split.qrels)
-            found[f"{name}.references"] = digest_of([list(reference) for reference in split.references.values()])
-            found[f"{name}.groups"] = digest_of(split.groups)
-        return found
+            digests[f"{name}.queries"] = digest_of([[query.query_id, query.text] for query in split.queries.values()])
+            digests[f"{name}.qrels"] = digest_of(split.qrels)
+            digests[f"{name}.references"] = digest_of([list(reference) for reference in split.references.values()])
+            digests[f"{name}.groups"] = digest_of(split.groups)
+        return digests
 
     @property
     def digest(self) -> str:
         return digest_of(self.digests)
 
     def describe(self, split_name: str, answered: int) -> DatasetInfo:
-        """Counts for the report; `answered` is the number of questions that generators are asked."""
+        """Return the counts for the report; `answered` is the number of questions that generators are asked."""
         split = self.splits[split_name]
         unanswerable = sum(not reference.answerable for reference in split.references.values())
         return DatasetInfo(

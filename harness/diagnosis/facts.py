@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 from harness.diagnosis.meanings import NAMES
 from harness.suite.bounds import Limits
-from harness.values.insights import Curve, Diagnosis, Funnel, Oracle, OracleGain, PlaceName, Point, Population, Sign
+from harness.values.insights import Curve, Diagnosis, Funnel, LossPoint, Oracle, OracleGain, PlaceName, Population, Sign
 from harness.values.measures import parse
 
 MAIN_ANSWER, HITS = "utility", "hit_rate"
@@ -175,7 +175,7 @@ def _depths(seen: Diagnosis) -> Iterator[tuple[str, float | None]]:
         yield from (("gain.depth.low", ends[0]), ("gain.depth.high", ends[1]))
 
 
-def _turned(point: Point) -> tuple[float | None, float | None]:
+def _turned(point: LossPoint) -> tuple[float | None, float | None]:
     """The interval of what the chosen point gains over this one."""
     low, high = point.gain_high, point.gain_low
     return None if low is None else -low, None if high is None else -high
@@ -208,7 +208,7 @@ def _contexts(seen: Diagnosis, uncalibrated: Collection[str]) -> Iterator[tuple[
             yield "gain.context.half", (best.gain_high - best.gain_low) / 2
 
 
-def _at(curve: Curve, at: int) -> Point | None:
+def _at(curve: Curve, at: int) -> LossPoint | None:
     return next((point for point in curve.points if point.at == at), None)
 
 

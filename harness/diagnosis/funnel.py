@@ -11,11 +11,11 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from harness.hashing import by_hash
-from harness.scoring import PLAIN, Rule, is_abstention, judged_queries
+from harness.scoring import PLAIN, AbstentionRule, is_abstention, judged_queries
 from harness.scoring.answers import normalised_tokens
 from harness.statistics.shares import share_of
 from harness.values.grades import relevant_grades
-from harness.values.insights import Funnel, Place, PlaceName, Population
+from harness.values.insights import Funnel, FunnelPlace, PlaceName, Population
 from harness.values.measures import Measure
 from harness.values.records import Answer, Qrels, Reference, Run
 
@@ -72,7 +72,7 @@ class Written(NamedTuple):
     threshold: float
     format: Mapping[str, float | None] | None = None
     questions: Mapping[str, str] = {}
-    abstention: Rule = Rule()
+    abstention: AbstentionRule = AbstentionRule()
 
     @property
     def rule(self) -> str:
@@ -136,7 +136,9 @@ def answers(system: str, lists: Lists, written: Written, groups: Mapping[str, st
     )
 
 
-def holds_reference(text: str, references: Sequence[str], question: str = "", abstention: Rule = PLAIN) -> bool:
+def holds_reference(
+    text: str, references: Sequence[str], question: str = "", abstention: AbstentionRule = PLAIN
+) -> bool:
     """Whether a reference answer stands in a text, word for word, both normalised as SQuAD does.
 
     That is too easily true by chance, so there are guards: the text must be no abstention and at most `WORDIEST` times
@@ -159,7 +161,7 @@ def _judged_relevant(query_id: str, qrels: Qrels) -> list[str]:
     return list(relevant_grades(qrels.get(query_id, {})))
 
 
-def _declined(answer: Answer | None, abstention: Rule) -> PlaceName:
+def _declined(answer: Answer | None, abstention: AbstentionRule) -> PlaceName:
     if answer is None:
         return "failed"
     return "abstained" if is_abstention(answer.text, abstention) else "invented"
@@ -193,14 +195,14 @@ def _counted(
     places: Mapping[str, PlaceName],
     groups: Mapping[str, str],
     examples: int,
-) -> tuple[Place, ...]:
+) -> tuple[FunnelPlace, ...]:
     """All places of a population in the order of the pipeline, also those where no question ended."""
     if not places:
         return ()
     ended = {name: [query_id for query_id, place in places.items() if place == name] for name in names}
     shares = {name: share_of(ended[name], places, groups) for name in names}
     return tuple(
-        Place(
+        FunnelPlace(
             name=name,
             population=population,
             count=len(ended[name]),

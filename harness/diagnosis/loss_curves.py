@@ -12,9 +12,9 @@ from typing import Literal
 from harness.scoring import score_run
 from harness.statistics.shares import mean_of
 from harness.statistics.stats import Paired, compare
-from harness.values.insights import Curve, Point
+from harness.values.insights import Curve, LossPoint
 from harness.values.measures import Measure
-from harness.values.records import Qrels, Run
+from harness.values.records import Qrels, Run, ScoreColumn
 
 
 def depth_curve(
@@ -34,7 +34,7 @@ def depth_curve(
 
 
 def context_curve(
-    by_context: Mapping[int, Mapping[str, float | None]], groups: Mapping[str, str], measure: Measure, chosen: int
+    by_context: Mapping[int, ScoreColumn], groups: Mapping[str, str], measure: Measure, chosen: int
 ) -> Curve:
     """Mean of an answer measure at each number of passages shown: passages shown -> values by question.
 
@@ -67,7 +67,10 @@ def _gains(
 ) -> dict[int, dict[str, float | None]]:
     """The fields of the gain over `chosen`, by point."""
     others = [at for at in by_point if at != chosen] if chosen in by_point else []
-    pairs = [Paired(str(at), 0, measure, 0.0, by_point[at], by_point[chosen], groups) for at in others]
+    pairs = [
+        Paired(system=str(at), measure=measure, values=by_point[at], baseline=by_point[chosen], groups=groups)
+        for at in others
+    ]
     rows = compare("exploratory", pairs) if pairs else []
     return {
         at: {"gain": row.difference, "gain_low": row.low, "gain_high": row.high}
@@ -89,11 +92,11 @@ def _round_numbers(end: int) -> Iterator[int]:
         power *= 10
 
 
-def _point(at: int, measure: Measure, values: Mapping[str, float], groups: Mapping[str, str]) -> Point:
+def _point(at: int, measure: Measure, values: Mapping[str, float], groups: Mapping[str, str]) -> LossPoint:
     # A suite may score below the range of a measure, as in `stats`; then its own extreme counts.
     lowest, highest = min(measure.kind.low, *values.values()), max(measure.kind.high, *values.values())
     found = mean_of(values, groups, lowest, highest)
     several = found.groups > 1
-    return Point(
+    return LossPoint(
         at=at, mean=found.value, low=found.low if several else None, high=found.high if several else None, n=found.n
     )

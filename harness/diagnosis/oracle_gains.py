@@ -18,9 +18,7 @@ from harness.statistics.stats import Paired, compare
 from harness.values.findings import Comparison
 from harness.values.insights import Oracle, OracleGain
 from harness.values.measures import Measure
-
-Values = Mapping[str, float | None]
-"""A value for each query of a measure's population; None is a failure."""
+from harness.values.records import ScoreColumn
 
 
 class Substituted(NamedTuple):
@@ -31,8 +29,8 @@ class Substituted(NamedTuple):
 
     ideal: Oracle
     measure: Measure
-    real: Values
-    substituted: Values
+    real: ScoreColumn
+    substituted: ScoreColumn
     reranked: bool = False
 
     @property
@@ -62,7 +60,7 @@ class Substituted(NamedTuple):
         return self.measure.is_rank and not (self.ideal == "ideal-retriever" and self.reranked)
 
     @property
-    def best(self) -> Values:
+    def best(self) -> ScoreColumn:
         """The values of the pipeline with the ideal part."""
         return {query_id: self._better(query_id, value) for query_id, value in self.substituted.items()}
 
@@ -87,7 +85,15 @@ def oracle_gains(
     ValueError as `stats.compare` does.
     """
     pairs = [
-        Paired(one.ideal, 0, one.measure, 0.0, one.best, one.real, groups, same=one.nothing_to_gain) for one in ideals
+        Paired(
+            system=one.ideal,
+            measure=one.measure,
+            values=one.best,
+            baseline=one.real,
+            groups=groups,
+            same=one.nothing_to_gain,
+        )
+        for one in ideals
     ]
     rows = compare("exploratory", pairs, failure_limit=failure_limit, alpha=alpha, resamples=resamples, seed=seed)
     return [_headroom(one, pair, row) for one, pair, row in zip(ideals, pairs, rows, strict=True)]

@@ -94,7 +94,7 @@ def _prediction(diagnosis: Diagnosis, outcome: Outcome, info: SystemInfo, row: C
         paid_seconds=info.build_seconds,
         estimated_dollars=estimate.dollars if estimate else None,
         paid_dollars=info.build_dollars,
-        said="; ".join(said),
+        conclusion="; ".join(said),
     )
 
 

@@ -19,7 +19,7 @@ from harness.store import FolderStore
 from harness.suite.roles import Llm, PromptName, Role
 from harness.suite.spec import Suite
 from harness.suite.uses import endpoint_roles
-from harness.values.findings import Paid
+from harness.values.findings import RolePayment
 
 if TYPE_CHECKING:
     from harness.llm.preflight import ProbeShape
@@ -106,14 +106,14 @@ def adapted(services: Services, suite: Suite) -> Services:
     return services.model_copy(update={"roles": suite.llm.roles})
 
 
-def paid(services: Services) -> tuple[Paid, ...]:
+def paid(services: Services) -> tuple[RolePayment, ...]:
     """What this run paid, by role; failed requests and those of stages that failed are in it."""
     from harness.llm.responses import spent_by_role
 
     if not services.folder.is_dir():
         return ()
     return tuple(
-        Paid(
+        RolePayment(
             role=role,
             model=services.roles[role].model,
             requests=spent.requests,

@@ -29,7 +29,7 @@ from harness.stages.shared import common
 from harness.store import FolderStore
 from harness.suite.recipes import Part
 from harness.suite.spec import SERVED
-from harness.values.findings import Serving, Timing
+from harness.values.findings import ServingCost, Timing
 
 RETRIEVAL = ("dense", "bm25", "fuse", "rerank")
 
@@ -59,7 +59,7 @@ class Latencies:
                 self.store.commit(key, folder, {"part": "probe"})
         return key
 
-    def measure(self, system: SystemPlan) -> Serving | None:
+    def measure(self, system: SystemPlan) -> ServingCost | None:
         """Time what is behind a system; None for a row that nobody would serve (`oracle-context`)."""
         if system.serving.prompt == "relevant":
             return None
@@ -70,7 +70,7 @@ class Latencies:
         total = _sum([self.times[name] for name in names])
         price = self.plan.suite.prices
         hour = price.cpu_hour if provenance.device_class() == "cpu" else price.gpu_hour
-        return Serving(
+        return ServingCost(
             parts=tuple(names),
             retrieval=timing("retrieval", retrieval),
             total=timing("total", total),

@@ -22,12 +22,12 @@ from harness.stages.retrieve import RUN_FILE
 from harness.stages.shared.common import read_answers
 from harness.stages.shared.remote import MENDED
 from harness.store import FolderStore
-from harness.values.findings import LedgerRow, Measured
+from harness.values.findings import LedgerRow, MeasurementInputs
 from harness.values.measures import Measure
-from harness.values.records import Answer, Progress, Score
+from harness.values.records import Answer, CallFacts, Progress, Score, Usage
 
 SCORES_FILE = "scores.json"
-Values = Mapping[str, scoring.Scored]
+Values = Mapping[str, scoring.QueryScore]
 Compute = Callable[[list[Measure], Path, Progress], Mapping[Measure, Values]]
 
 
@@ -85,14 +85,14 @@ class Scorecards:
         made = self.measured(measure)
         return digest_of([data, made.sample, made.settings])
 
-    def measured(self, measure: Measure) -> Measured:
+    def measured(self, measure: Measure) -> MeasurementInputs:
         """What a measurement identity is made of beside the data."""
         given = self.plan.generation_sample
         sample = None if measure.is_rank else digest_of(given.query_ids)
         if given.contexts and not measure.is_rank:
             shown = [list(given.contexts.items()), [list(reference) for reference in given.references.values()]]
             sample = digest_of([sample, shown])
-        return Measured(sample=sample, settings=scoring.measurement_settings(measure, self.settings))
+        return MeasurementInputs(sample=sample, settings=scoring.measurement_settings(measure, self.settings))
 
     def remarks(self) -> list[str]:
         """What a reader must know of the judge, if one is asked."""
@@ -129,7 +129,9 @@ class Scorecards:
         for measure in measures:
             for query_id in asked[measure.is_rank]:
                 found = values[measure].get(query_id)
-                found = found or scoring.Scored(None, "not_applicable", f"not one of the {measure.population} queries")
+                found = found or scoring.QueryScore(
+                    None, "not_applicable", f"not one of the {measure.population} queries"
+                )
                 group = part.queries[query_id].group
                 rows.append(Score(system.name, system.seed, split, query_id, group, str(measure), *found))
         return rows
@@ -137,20 +139,20 @@ class Scorecards:
     def _rank_values(self, key: str, split: str, measures: list[Measure]) -> Mapping[Measure, Values]:
         part = self.dataset.splits[split]
         if key in self.execution.failed:
-            failed = scoring.Scored(None, "failed", self.execution.failed[key])
+            failed = scoring.QueryScore(None, "failed", self.execution.failed[key])
             asked = {measure: scoring.population(part.qrels, measure, part.level) for measure in measures}
             return {measure: dict.fromkeys(asked[measure], failed) for measure in measures}
 
         def compute(missing: list[Measure], place: Path, progress: Progress) -> Mapping[Measure, Values]:
             run = read_run(place / RUN_FILE, escaped=True)
             found = scoring.score_run(run, part.qrels, missing, part.level, part.exclude_own)
-            return {m: {query: scoring.Scored(value) for query, value in found[m].items()} for m in missing}
+            return {m: {query: scoring.QueryScore(value) for query, value in found[m].items()} for m in missing}
 
         return self._cached(key, split, measures, compute)
 
     def _answer_values(self, key: str, measures: list[Measure]) -> Mapping[Measure, Values]:
         if key in self.execution.failed:
-            failed = scoring.Scored(None, "failed", self.execution.failed[key])
+            failed = scoring.QueryScore(None, "failed", self.execution.failed[key])
             return {
                 measure: {
                     query_id: failed
@@ -167,11 +169,11 @@ class Scorecards:
             settings = judges.asked_by(settings, self.chat)
         return scoring.score_answers(answers, self.references, missing, settings, self._shown(answers), progress)
 
-    def _shown(self, answers: Mapping[str, Answer]) -> dict[str, scoring.Shown]:
+    def _shown(self, answers: Mapping[str, Answer]) -> dict[str, scoring.ShownContext]:
         """What each generator saw: the question and the passages, whole."""
         part = self.dataset.splits[self.split].queries
         return {
-            query_id: scoring.Shown(
+            query_id: scoring.ShownContext(
                 part[query_id].text, tuple(self.dataset.documents[key].content for key in answer.context)
             )
             for query_id, answer in answers.items()
@@ -238,13 +240,15 @@ class Scorecards:
         """What judging cost, as a row of the ledger has it."""
         after = self._spent()
         mended = after.mended - before.mended
-        return {
-            "stage": "judge", "label": label, "role": "judge", "seconds": seconds, "device": "any",
-            "peak_memory_mb": 0.0, "units": after.asked - before.asked, "llm_calls": after.requests - before.requests,
-            "prompt_tokens": after.prompt_tokens - before.prompt_tokens,
-            "new_tokens": after.new_tokens - before.new_tokens, "llm_dollars": after.dollars - before.dollars,
-            "notes": {MENDED: mended} if mended else {},
-        }  # fmt: skip
+        usage = Usage(
+            units=after.asked - before.asked,
+            llm_calls=after.requests - before.requests,
+            prompt_tokens=after.prompt_tokens - before.prompt_tokens,
+            new_tokens=after.new_tokens - before.new_tokens,
+            notes={MENDED: mended} if mended else {},
+            dollars=after.dollars - before.dollars,
+        )
+        return CallFacts("judge", label, seconds, "any", usage, role="judge").as_facts()
 
 
 def _write(folder: Path, values: Values) -> None:
@@ -254,4 +258,4 @@ def _write(folder: Path, values: Values) -> None:
 
 def _read(place: Path) -> Values:
     rows = json.loads((place / SCORES_FILE).read_text(encoding="utf-8"))
-    return {query_id: scoring.Scored(*one) for query_id, one in rows.items()}
+    return {query_id: scoring.QueryScore(*one) for query_id, one in rows.items()}

@@ -33,7 +33,7 @@ from harness.suite.files import load_suite
 from harness.suite.resolved import resolved
 from harness.suite.spec import Suite
 from harness.suite.uses import reading_of
-from harness.values.findings import Abstention, Outcome, Serving, SystemInfo
+from harness.values.findings import AbstentionCounts, Outcome, ServingCost, SystemInfo
 
 STORE = Path(".harness")
 
@@ -166,7 +166,11 @@ class Bench:
         return not any(goal in execution.failed for goal in system.goals)
 
     def _systems(
-        self, plan: Plan, execution: Execution, serving: Mapping[str, Serving | None], alike: Mapping[str, Duplicates]
+        self,
+        plan: Plan,
+        execution: Execution,
+        serving: Mapping[str, ServingCost | None],
+        alike: Mapping[str, Duplicates],
     ) -> list[SystemInfo]:
         found = []
         for system in plan.systems:
@@ -191,7 +195,7 @@ class Bench:
             )
         return found
 
-    def _abstentions(self, plan: Plan, execution: Execution, cards: Scorecards) -> list[Abstention]:
+    def _abstentions(self, plan: Plan, execution: Execution, cards: Scorecards) -> list[AbstentionCounts]:
         found = []
         for system in plan.systems:
             place = self.store.get(system.answers) if system.answers else None

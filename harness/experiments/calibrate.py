@@ -16,8 +16,8 @@ from harness.execution.executors import ChildExecutor
 from harness.execution.scheduler import Watch, make, no_watch
 from harness.hashing import digest_file
 from harness.judge import calibration, judges
-from harness.judge.calibration import Calibration, Terms
-from harness.judge.labels import Labelled, read_labels, sample_rows, scale_of
+from harness.judge.calibration import Calibration, CalibrationTerms
+from harness.judge.labels import LabelledAnswer, read_labels, sample_rows, scale_of
 from harness.llm import Chat
 from harness.planning import requirements
 from harness.planning.calls import conversion
@@ -27,7 +27,7 @@ from harness.store import FolderStore
 from harness.suite.files import load_suite
 from harness.suite.roles import Judge
 from harness.suite.spec import Suite
-from harness.values.findings import Paid
+from harness.values.findings import RolePayment
 from harness.values.measures import Measure, parse
 
 ROWS_FILE = "judged.jsonl"
@@ -39,7 +39,7 @@ class Judgement(NamedTuple):
     calibration: Calibration
     place: Path
     rows: Path
-    paid: tuple[Paid, ...]
+    paid: tuple[RolePayment, ...]
     seconds: float
     remarks: tuple[str, ...]
 
@@ -71,7 +71,7 @@ def judge(
         scores = calibration.judge_rows(chosen, asked, judges.asked_by(settings, chat), progress)
     _refuse_failures(chat, scores, root)
     told = scoring.measurement_settings(asked, settings)
-    terms = Terms(scale, judge.accepted_from, judge.min_auroc, seed=seed)
+    terms = CalibrationTerms(scale, judge.accepted_from, judge.min_auroc, seed=seed)
     found = calibration.calibrate(chosen, scores, told, terms, digest_file(labels))
     place = judges.place_of(root, asked, settings)
     _write(place, found, chosen, scores)
@@ -106,7 +106,9 @@ def _unpacked(suite: Suite, root: Path) -> Path | None:
     return store.get(planned.key)
 
 
-def _write(place: Path, found: Calibration, rows: Sequence[Labelled], scores: dict[str, scoring.Scored]) -> None:
+def _write(
+    place: Path, found: Calibration, rows: Sequence[LabelledAnswer], scores: dict[str, scoring.QueryScore]
+) -> None:
     """Keep the calibration, and beside it every single judgement with what people said."""
     place.parent.mkdir(parents=True, exist_ok=True)
     lines = (
@@ -121,7 +123,7 @@ def _rows_of(place: Path) -> Path:
     return place.with_name(f"{place.stem}.{ROWS_FILE}")
 
 
-def _refuse_failures(chat: Chat, scores: Mapping[str, scoring.Scored], root: Path) -> None:
+def _refuse_failures(chat: Chat, scores: Mapping[str, scoring.QueryScore], root: Path) -> None:
     """Raise Incomplete, with nothing kept but the answers, if judging was stopped, or more than half of it failed."""
     asked = [one for one in scores.values() if one.status != "not_applicable"]
     failed = Counter(one.reason for one in asked if one.status == "failed")

@@ -39,7 +39,7 @@ from harness.suite.files import load_suite
 from harness.suite.recipes import RerankerRecipe
 from harness.suite.spec import Candidate, Suite
 from harness.suite.uses import reading_of
-from harness.values.findings import Serving
+from harness.values.findings import ServingCost
 from harness.values.insights import CostEstimate, Diagnosis, Sign
 from harness.values.records import Score
 from harness.values.systems import UNTUNED
@@ -163,7 +163,7 @@ class _Diagnosing:
         language_of = seen.dataset.language
         return domain_gap.signs(judged, part.usable, documents, seen.pool, other, pieces, language_of)
 
-    def _quotes(self, dataset: Dataset, serving: Serving | None) -> tuple[CostEstimate, ...]:
+    def _quotes(self, dataset: Dataset, serving: ServingCost | None) -> tuple[CostEstimate, ...]:
         """What the candidates are estimated to cost; none where their plan cannot be made."""
         suite = self.given if self.given.evaluate.split in dataset.splits else self.suite
         try:

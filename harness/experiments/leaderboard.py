@@ -8,7 +8,7 @@ measured the same thing; what is accepted has no history here, for a board of it
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,10 +22,11 @@ from harness.results.score_tables import Tables, scores_in, tables_of
 from harness.statistics import stats
 from harness.statistics.alike import same_runs
 from harness.statistics.comparisons import ALPHA, RESAMPLES
-from harness.statistics.ranks import Ranked, ranks
+from harness.statistics.ranks import RankInterval, ranks
 from harness.values.boards import Board, Past, Placed
-from harness.values.findings import Comparison, Outcome, Serving, SystemInfo
+from harness.values.findings import Comparison, Outcome, ServingCost, SystemInfo
 from harness.values.measures import parse
+from harness.values.records import ScoreColumn, SystemKey
 from harness.values.systems import BOUNDS, UNTUNED
 
 FILE, PAGE_FILE = "LEADERBOARD.md", "leaderboard.html"
@@ -149,12 +150,22 @@ def gains_of(baseline: Baseline) -> list[Comparison]:
             values = _column(baseline.tables, key, measure)
             if one.info.name not in (UNTUNED, *BOUNDS) and values and values.keys() == untuned.keys():
                 groups, same = baseline.tables[key].groups, same_runs(parse(measure), one.info.tunes)
-                pairs.append(stats.Paired(*key, parse(measure), margin, values, untuned, groups, same))
+                pair = stats.Paired(
+                    system=one.info.name,
+                    seed=one.info.seed,
+                    measure=parse(measure),
+                    margin=margin,
+                    values=values,
+                    baseline=untuned,
+                    groups=groups,
+                    same=same,
+                )
+                pairs.append(pair)
     return stats.compare("gain", pairs, failure_limit=1.0, alpha=ALPHA, resamples=RESAMPLES) if pairs else []
 
 
-def _column(tables: Tables, key: tuple[str, int], measure: str) -> Mapping[str, float | None]:
-    return tables[key].values.get(measure, {}) if key in tables else {}
+def _column(tables: Tables, key: SystemKey, measure: str) -> ScoreColumn:
+    return tables[key].column(measure) if key in tables else {}
 
 
 # ---- boards
@@ -206,7 +217,7 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _placed(ranking: Ranking, measure: str, one: Ranked) -> Placed:
+def _placed(ranking: Ranking, measure: str, one: RankInterval) -> Placed:
     info = next(info for info in ranking.systems if info.label == one.name)
     gain = next(
         (row for row in ranking.gains if (row.system, row.seed, row.measure) == (info.name, info.seed, measure)), None
@@ -230,7 +241,7 @@ def _placed(ranking: Ranking, measure: str, one: Ranked) -> Placed:
     )
 
 
-def _p95(serving: Serving | None, measure: str) -> float | None:
+def _p95(serving: ServingCost | None, measure: str) -> float | None:
     """Latency of the parts that the measure judges."""
     timing = getattr(serving, "retrieval" if parse(measure).is_rank else "total", None)
     return timing.p95_ms if timing else None

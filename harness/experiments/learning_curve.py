@@ -20,9 +20,8 @@ from harness.statistics import stats
 from harness.values.findings import Comparison
 from harness.values.insights import CurvePoint
 from harness.values.measures import Measure
+from harness.values.records import ScoreColumn
 
-Column = Mapping[str, float | None]
-"""Values of a measure by query, over its population; None is a failure."""
 Found = Mapping[tuple[str, str], Comparison]
 """Comparisons by system and measure."""
 
@@ -34,10 +33,10 @@ class Trained(NamedTuple):
     system: str
     examples: int
     seconds: float
-    values: Mapping[Measure, Column]
+    values: Mapping[Measure, ScoreColumn]
 
 
-def averaged(columns: Sequence[Column]) -> dict[str, float | None]:
+def averaged(columns: Sequence[ScoreColumn]) -> dict[str, float | None]:
     """Values of several seeds, averaged by query; a query that one of them failed has none."""
     found: dict[str, float | None] = {}
     for query in columns[0]:
@@ -48,7 +47,7 @@ def averaged(columns: Sequence[Column]) -> dict[str, float | None]:
 
 
 def grow(
-    trained: Sequence[Trained], untuned: Mapping[Measure, Column], groups: Mapping[str, str],
+    trained: Sequence[Trained], untuned: Mapping[Measure, ScoreColumn], groups: Mapping[str, str],
     margins: Mapping[Measure, float], *, failure_limit: float = 0.0, alpha: float = 0.05, resamples: int = 10_000,
 ) -> list[CurvePoint]:  # fmt: skip
     """The points of a curve, measure by measure, each from the smallest share to the largest.
@@ -61,8 +60,15 @@ def grow(
         rows = stats.compare(family, pairs, failure_limit=failure_limit, alpha=alpha, resamples=resamples)
         return {(row.system, row.measure): row for row in rows}
 
-    def paired(one: Trained, measure: Measure, baseline: Column) -> stats.Paired:
-        return stats.Paired(one.system, 0, measure, margins[measure], one.values[measure], baseline, groups)
+    def paired(one: Trained, measure: Measure, baseline: ScoreColumn) -> stats.Paired:
+        return stats.Paired(
+            system=one.system,
+            measure=measure,
+            margin=margins[measure],
+            values=one.values[measure],
+            baseline=baseline,
+            groups=groups,
+        )
 
     gains = compared("gain", [paired(one, measure, untuned[measure]) for measure in margins for one in ordered])
     steps = compared(

@@ -11,21 +11,20 @@ from harness.diagnosis import funnel, loss_curves
 from harness.diagnosis.oracle_gains import Substituted, oracle_gains
 from harness.planning.graph import Plan, SystemPlan
 from harness.planning.oracles import DEEP, context_row, other_contexts
-from harness.scoring import Rule
+from harness.scoring import AbstentionRule
 from harness.stages.retrieve import RUN_FILE
 from harness.stages.shared.common import read_answers
-from harness.statistics.comparisons import ALPHA, RESAMPLES, values_of
+from harness.statistics.comparisons import ALPHA, RESAMPLES
 from harness.store import FolderStore
-from harness.values.findings import Serving, Timing
+from harness.values.findings import ServingCost, Timing
 from harness.values.insights import Curve, Funnel, Oracle, OracleGain, PartTime
 from harness.values.measures import Measure
-from harness.values.records import Answer, Run, Score
+from harness.values.records import Answer, Run, Score, ScoreColumn, table_of
 from harness.values.systems import UNTUNED
 
 IDEALS: tuple[Oracle, ...] = (
     "ideal-retriever", "ideal-reranker", "without-reranker", "oracle-context", "ideal-generator",
 )  # fmt: skip
-Values = Mapping[str, float | None]
 
 
 class Examined:
@@ -37,6 +36,7 @@ class Examined:
         self.part = dataset.splits[self.split]
         self.groups = {key: query.group for key, query in self.part.queries.items()}
         self.systems = {system.name: system for system in plan.systems}
+        self.tables = {label: table_of(own, self.split) for label, own in rows.items()}
         self.depth = min(self.suite.pipeline.depth, len(dataset.documents))
 
     @property
@@ -48,8 +48,8 @@ class Examined:
     def right(self) -> Measure:
         return Measure(self.suite.utility.right)
 
-    def values(self, name: str, measure: Measure) -> Values:
-        return values_of(self.rows.get(name, ()), str(measure), self.split)
+    def values(self, name: str, measure: Measure) -> ScoreColumn:
+        return self.tables[name].column(measure) if name in self.tables else {}
 
     def run_of(self, key: str | None) -> Run:
         place = self.store.get(key) if key else None
@@ -81,7 +81,7 @@ class Examined:
         written = funnel.Written(
             self.answers_of(untuned), self.plan.generation_sample.references, self.values(UNTUNED, self.right),
             self.right, suite.utility.threshold, kept, {key: query.text for key, query in self.part.queries.items()},
-            Rule(suite.abstention_sentences, self.dataset.language),
+            AbstentionRule(suite.abstention_sentences, self.dataset.language),
         )  # fmt: skip
         yield funnel.answers(UNTUNED, lists, written, self.groups, count)
 
@@ -99,7 +99,7 @@ class Examined:
         limit = self.suite.failure_limit
         return oracle_gains(ideals, self.groups, failure_limit=limit, alpha=ALPHA, resamples=RESAMPLES)
 
-    def _of_retrieval(self, ideal: Oracle, values: Values, real: Values) -> Values:
+    def _of_retrieval(self, ideal: Oracle, values: ScoreColumn, real: ScoreColumn) -> ScoreColumn:
         """What retrieval can change: `oracle-context` shows unanswerable questions what no retriever would find."""
         if ideal != "oracle-context":
             return values
@@ -126,7 +126,7 @@ class Examined:
                 yield loss_curves.context_curve(by_context, self.groups, measure, chosen)
 
 
-def part_times(serving: Serving | None, timings: Sequence[Timing]) -> tuple[PartTime, ...]:
+def part_times(serving: ServingCost | None, timings: Sequence[Timing]) -> tuple[PartTime, ...]:
     """The parts behind a system with their shares of the sum; nothing if any was not timed."""
     known = {timing.part: timing for timing in timings}
     parts = [known[name] for name in serving.parts if name in known] if serving else []

@@ -20,12 +20,13 @@ from harness.errors import ConfigError, Problem
 from harness.gates import reseeded
 from harness.gates.probe_gates import judge_probe
 from harness.results.baselines import Baseline, answers_elsewhere, what_differs
-from harness.results.score_tables import Column, Key, Tables, columns
+from harness.results.score_tables import Tables, columns
 from harness.statistics import stats
 from harness.statistics.verdicts import About, Gated, Gating, Standing, label_of
 from harness.suite.bounds import Gate, OnInconclusive
 from harness.values.findings import Comparison, Outcome, SystemInfo
 from harness.values.measures import Measure
+from harness.values.records import ScoreColumn, SystemKey
 from harness.values.systems import BOUNDS
 
 ACCEPTED_ONLY = "accepted, and not in this outcome"
@@ -34,7 +35,7 @@ UNMEASURED = "the suite names it, and it is not in this outcome; run the suite a
 BY_SEEDS = "one checkpoint is worse, and not surely by more than the margin, which another seed may be too"
 
 
-class Terms(NamedTuple):
+class GateTerms(NamedTuple):
     """By what rules it is judged; `expected` names systems that must be there, candidates with their seeds."""
 
     on_inconclusive: OnInconclusive = "pass"
@@ -62,7 +63,7 @@ Item = Gated | _Single | _Several
 
 
 def judge(
-    gates: Sequence[Gate], outcome: Outcome, tables: Tables, baseline: Baseline | None, terms: Terms | None = None
+    gates: Sequence[Gate], outcome: Outcome, tables: Tables, baseline: Baseline | None, terms: GateTerms | None = None
 ) -> Gating:
     """Judge the scores of an outcome by gates, in the order of the gates.
 
@@ -70,7 +71,7 @@ def judge(
     rests on a measure that was not run: it must not pass because there was nothing to measure.
     """
     _check(gates, outcome, tables)
-    judging = _Judging(outcome, tables, baseline, terms or Terms())
+    judging = _Judging(outcome, tables, baseline, terms or GateTerms())
     by_gate: dict[str, list[Gated]] = {gate.name: [] for gate in gates}
     for advisory in (False, True):
         chosen = [gate for gate in gates if gate.measure and judging.advisory(gate) == advisory]
@@ -122,7 +123,7 @@ class _Judging:
     outcome: Outcome
     tables: Tables
     baseline: Baseline | None
-    terms: Terms
+    terms: GateTerms
 
     def advisory(self, gate: Gate) -> bool:
         """Whether a gate on a measure is only shown: it says so, or its measure rests on a judge not calibrated."""
@@ -172,7 +173,7 @@ class _Judging:
         """The share of alpha of a part of all comparisons."""
         return self.terms.alpha * len(part) / max(1, sum(not isinstance(item, Gated) for item in items))
 
-    def _accepted(self) -> dict[Key, SystemInfo]:
+    def _accepted(self) -> dict[SystemKey, SystemInfo]:
         return (
             {(one.info.name, one.info.seed): one.info for one in self.baseline.accepted.systems}
             if self.baseline
@@ -205,7 +206,9 @@ class _Judging:
             found.setdefault(info.name, []).append(info.seed)
         return found
 
-    def _lost(self, gate: Gate, name: str, now: Mapping[int, Column], before: Mapping[int, Column]) -> Iterator[Item]:
+    def _lost(
+        self, gate: Gate, name: str, now: Mapping[int, ScoreColumn], before: Mapping[int, ScoreColumn]
+    ) -> Iterator[Item]:
         """What the outcome names and has no score of: it crashed, or its scores were lost."""
         for info in self.outcome.systems:
             if info.name == name and info.seed not in now:
@@ -213,7 +216,7 @@ class _Judging:
                 yield self._blank(gate, name, (info.seed,), "failed" if info.failed else "missing", why)
 
     def _of_system(
-        self, gate: Gate, name: str, now: Mapping[int, Column], before: Mapping[int, Column]
+        self, gate: Gate, name: str, now: Mapping[int, ScoreColumn], before: Mapping[int, ScoreColumn]
     ) -> Iterator[Item]:
         unchanged = all(before.get(seed) == column for seed, column in now.items())
         populations = {frozenset(column) for column in (*now.values(), *before.values())}
@@ -229,7 +232,7 @@ class _Judging:
             for seed in sorted(before.keys() - now.keys() - {*self._seeds()[name]}):
                 yield self._blank(gate, name, (seed,), left_out, "accepted with this seed, which was not run")
 
-    def _of_seed(self, gate: Gate, name: str, seed: int, now: Column, before: Column | None) -> Item:
+    def _of_seed(self, gate: Gate, name: str, seed: int, now: ScoreColumn, before: ScoreColumn | None) -> Item:
         failed = sum(value is None for value in now.values())
         if failed == len(now):
             return self._blank(gate, name, (seed,), "failed", f"none of {len(now)} queries has a value")
@@ -241,17 +244,28 @@ class _Judging:
         about: About = "checkpoint" if self._trained(name) else "system"
         blank = self._blank(gate, name, (seed,), "inconclusive", about=about)
         measure, margin = _bound(gate)
-        table, same = self.tables[name, seed], self._same((name, seed), measure)
-        return _Single(blank, stats.Paired(name, seed, measure, margin, now, before, table.groups, same))
+        pair = stats.Paired(
+            system=name,
+            seed=seed,
+            measure=measure,
+            margin=margin,
+            values=now,
+            baseline=before,
+            groups=self.tables[name, seed].groups,
+            same=self._same((name, seed), measure),
+        )
+        return _Single(blank, pair)
 
-    def _same(self, key: Key, measure: Measure) -> bool:
+    def _same(self, key: SystemKey, measure: Measure) -> bool:
         """Whether a system is made as it was when it was accepted, and therefore puts out the same."""
         if not measure.is_rank and answers_elsewhere(self.outcome):
             return False
         before = self._accepted()[key]
         return any(before.identity == one.identity for one in self.outcome.systems if (one.name, one.seed) == key)
 
-    def _several(self, gate: Gate, name: str, now: Mapping[int, Column], before: Mapping[int, Column]) -> Item:
+    def _several(
+        self, gate: Gate, name: str, now: Mapping[int, ScoreColumn], before: Mapping[int, ScoreColumn]
+    ) -> Item:
         blank = self._blank(gate, name, tuple(sorted(now)), "inconclusive", about="recipe")
         measure, margin = _bound(gate)
         groups = self.tables[name, next(iter(now))].groups

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from harness import provenance
 from harness.errors import ConfigError, Problem
 from harness.gates import standing, versus
-from harness.gates.gate import Terms, acceptable, judge
-from harness.gates.run_files import PLAIN, Rules, RunScores, score_files
+from harness.gates.gate import GateTerms, acceptable, judge
+from harness.gates.run_files import PLAIN, RunRules, RunScores, score_files
 from harness.gates.side_outputs import STEP_SUMMARY as STEP_SUMMARY
 from harness.gates.side_outputs import write_files as write_files
 from harness.report import format as figures
@@ -22,12 +22,13 @@ from harness.report.content import gates
 from harness.report.content.comparisons import compared
 from harness.results import baselines, outcomes
 from harness.results.baselines import Accepted, Baseline, Damaged, accepted_system
-from harness.results.score_tables import Table, Tables, scores_in, tables_of
+from harness.results.score_tables import Tables, scores_in, tables_of
 from harness.statistics.verdicts import Gating
 from harness.suite.files import load_suite
 from harness.suite.spec import Suite
 from harness.values.findings import Outcome
 from harness.values.measures import Measure, parse
+from harness.values.records import ScoreTable, SystemKey
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 DEFAULT_MEASURE = "ndcg@10"
 
 
-class Measured(NamedTuple):
+class MeasuredOutcome(NamedTuple):
     """An outcome with its scores, where they lie, and the suite as it is now."""
 
     suite: Suite
@@ -84,13 +85,13 @@ def accept(
     return Acceptance(accepted, folder, before.accepted if before else None)
 
 
-def _tables(found: Measured) -> dict[tuple[str, int], Table]:
+def _tables(found: MeasuredOutcome) -> dict[SystemKey, ScoreTable]:
     """A table for every system, also one that nothing was measured of."""
     keys = [(info.name, info.seed) for info in found.outcome.systems]
-    return {key: found.tables.get(key, Table({}, {})) for key in keys}
+    return {key: found.tables.get(key, ScoreTable({}, {})) for key in keys}
 
 
-def _accepted(found: Measured, reason: str) -> Accepted:
+def _accepted(found: MeasuredOutcome, reason: str) -> Accepted:
     outcome, tables = found.outcome, _tables(found)
     return Accepted(
         suite=outcome.suite,
@@ -174,13 +175,13 @@ def gate(
     )
 
 
-def gated(found: Measured, baseline: Baseline | None) -> Gating:
+def gated(found: MeasuredOutcome, baseline: Baseline | None) -> Gating:
     """Judge an outcome that was read against what was accepted."""
-    terms = Terms(found.suite.on_inconclusive, found.suite.failure_limit, expected=standing.named(found.suite))
+    terms = GateTerms(found.suite.on_inconclusive, found.suite.failure_limit, expected=standing.named(found.suite))
     return judge(found.suite.gates, found.outcome, found.tables, baseline, terms)
 
 
-def measured(suite: str | Path, store: Path, outcome: Path | None = None) -> Measured:
+def measured(suite: str | Path, store: Path, outcome: Path | None = None) -> MeasuredOutcome:
     """Read a suite with its latest outcome, or the one in a folder. Raises ConfigError for what cannot be used."""
     spec, path = load_suite(suite)
     folder = outcome or store / "outcomes" / spec.name / "latest"
@@ -191,10 +192,10 @@ def measured(suite: str | Path, store: Path, outcome: Path | None = None) -> Mea
         what = f"an outcome of the suite {found.suite!r}, not of {spec.name!r}"
         raise ConfigError(Problem(str(folder), what, "give an outcome of this suite"))
     tables = tables_of(scores_in(folder / versus.SCORES_FILE), found.split)
-    return Measured(spec, path, found, folder, tables)
+    return MeasuredOutcome(spec, path, found, folder, tables)
 
 
-def _folder(found: Measured, baselines_folder: Path | None) -> Path:
+def _folder(found: MeasuredOutcome, baselines_folder: Path | None) -> Path:
     return (baselines_folder or baselines.folder_for(found.suite_file)) / found.suite.name
 
 
@@ -223,7 +224,7 @@ def show(found: Gating, console: Console, verbose: bool = True) -> None:
 
 def compare(
     first: str, second: str, store: Path, qrels: Path | None, measures: Sequence[str], margin: float | None,
-    rules: Rules = PLAIN,
+    rules: RunRules = PLAIN,
 ) -> versus.Compared:  # fmt: skip
     """Compare two outcomes, two systems, or two run files with judgements: B minus A."""
     if margin is not None and not math.isfinite(margin):
@@ -237,7 +238,7 @@ def compare(
     return versus.compare_runs(Path(first), Path(second), versus.Judging(qrels, _measures(measures), rules, margin))
 
 
-def score(run: Path, qrels: Path, measures: Sequence[str], rules: Rules = PLAIN) -> RunScores:
+def score(run: Path, qrels: Path, measures: Sequence[str], rules: RunRules = PLAIN) -> RunScores:
     """Judge a TREC run of any system."""
     return score_files(run, qrels, _measures(measures), rules)
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from harness.results.score_tables import Key
 from harness.statistics.verdicts import Gated, Standing, label_of
 from harness.suite.bounds import Gate
 from harness.values.findings import Outcome, SystemInfo
+from harness.values.records import SystemKey
 from harness.values.systems import BOUNDS
 
 
@@ -22,7 +22,7 @@ class _Figure(NamedTuple):
 
 
 def judge_probe(
-    gate: Gate, outcome: Outcome, accepted: Mapping[Key, SystemInfo], machine: str | None
+    gate: Gate, outcome: Outcome, accepted: Mapping[SystemKey, SystemInfo], machine: str | None
 ) -> Iterator[Gated]:
     """Judge a figure of every system that could be served; `machine` is the class of the accepted figures."""
     now = {(info.name, info.seed): info for info in outcome.systems if info.name not in BOUNDS}

@@ -7,22 +7,24 @@ nothing is left, the two are not comparable. Everything found here is explorator
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 from harness.errors import ConfigError, NotComparable, Problem, nearest
-from harness.gates.run_files import PLAIN, QrelsFile, Rules, read_all, read_qrels_file, score
+from harness.gates.run_files import PLAIN, QrelsFile, RunRules, read_all, read_qrels_file, score
 from harness.gates.run_lines import read_run
 from harness.hashing import digest_of
 from harness.results import baselines, outcomes
-from harness.results.score_tables import Key, Table, Tables, scores_in, tables_of
+from harness.results.score_tables import Tables, scores_in, tables_of
 from harness.statistics import stats
 from harness.values.findings import Comparison
 from harness.values.measures import Measure, parse
+from harness.values.records import ScoreTable, SystemKey
 from harness.values.repairs import Repair
 
 SCORES_FILE = "scores.parquet"
-RUN: Key = ("run", 0)
+RUN: SystemKey = ("run", 0)
 
 
 class Side(NamedTuple):
@@ -37,9 +39,9 @@ class Side(NamedTuple):
     tables: Tables
     identities: Mapping[str, str]
     margins: Mapping[str, float]
-    labels: Mapping[Key, str]
-    chosen: Key | None = None
-    made: Mapping[Key, str] = {}
+    labels: Mapping[SystemKey, str]
+    chosen: SystemKey | None = None
+    made: Mapping[SystemKey, str] = {}
     served: bool = False
 
 
@@ -49,7 +51,7 @@ class Compared(NamedTuple):
     first: str
     second: str
     rows: list[Comparison]
-    labels: Mapping[Key, str]
+    labels: Mapping[SystemKey, str]
     remarks: list[str]
     repairs: Sequence[Repair] = ()
 
@@ -72,7 +74,7 @@ def compare(first: Side, second: Side, margin: float | None = None) -> Compared:
             bound, kind = second.margins.get(measure, margin or 0.0), parse(measure)
             pair, left_out = _pair(ours, kind, bound, table, other)
             alike = second.made.get(ours) is not None and second.made.get(ours) == first.made.get(theirs)
-            pair = pair._replace(same=alike and (kind.is_rank or not (first.served or second.served)))
+            pair = replace(pair, same=alike and (kind.is_rank or not (first.served or second.served)))
             if left_out:
                 label = second.labels[ours]
                 remarks.append(f"{label}, {measure}: {left_out} queries have it on one side only, and are left out.")
@@ -108,7 +110,7 @@ class Judging(NamedTuple):
 
     qrels: Path
     measures: Sequence[Measure]
-    rules: Rules = PLAIN
+    rules: RunRules = PLAIN
     margin: float | None = None
 
 
@@ -125,7 +127,7 @@ def compare_runs(first: Path, second: Path, by: Judging) -> Compared:
         values = {str(measure): column for measure, column in found.values.items()}
         groups = {query: query for column in values.values() for query in column}
         made = {RUN: digest_of(["run", sorted(file.run.items())])}
-        sides.append(Side(str(path), {RUN: Table(values, groups)}, {}, {}, {RUN: path.name}, made=made))
+        sides.append(Side(str(path), {RUN: ScoreTable(values, groups)}, {}, {}, {RUN: path.name}, made=made))
         remarks = remarks or found.judged.remarks(by.rules)
         remarks += [f"{path}: {line}" for line in found.run_remarks()]
         repairs += file.repairs
@@ -178,7 +180,7 @@ def _choose(side: Side, system: str) -> Side:
     raise ConfigError(Problem(side.name, what, hint))
 
 
-def _matched(first: Side, second: Side) -> dict[Key, Key]:
+def _matched(first: Side, second: Side) -> dict[SystemKey, SystemKey]:
     """System of the second side -> the one of the first that it is compared with."""
     if first.chosen and second.chosen:
         return {second.chosen: first.chosen}
@@ -191,12 +193,14 @@ def _matched(first: Side, second: Side) -> dict[Key, Key]:
     return found
 
 
-def _label(second: Side, key: Key, first: Side, other: Key) -> str:
+def _label(second: Side, key: SystemKey, first: Side, other: SystemKey) -> str:
     ours, theirs = second.labels[key], first.labels[other]
     return ours if ours == theirs else f"{ours} minus {theirs}"
 
 
-def _pair(key: Key, measure: Measure, margin: float, table: Table, other: Table) -> tuple[stats.Paired, int]:
+def _pair(
+    key: SystemKey, measure: Measure, margin: float, table: ScoreTable, other: ScoreTable
+) -> tuple[stats.Paired, int]:
     """The pair on the queries that both sides have, and how many only one has; better is always more."""
     values, baseline = table.values[str(measure)], other.values[str(measure)]
     common = [query for query in values if query in baseline]
@@ -206,5 +210,8 @@ def _pair(key: Key, measure: Measure, margin: float, table: Table, other: Table)
         return kind.low + kind.high - value if value is not None and kind.better == "lower" else value
 
     mine, theirs = ({query: better(column[query]) for query in common} for column in (values, baseline))
-    pair = stats.Paired(*key, measure, margin, mine, theirs, table.groups)
+    name, seed = key
+    pair = stats.Paired(
+        system=name, seed=seed, measure=measure, margin=margin, values=mine, baseline=theirs, groups=table.groups
+    )
     return pair, len(values.keys() ^ baseline.keys())

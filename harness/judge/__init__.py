@@ -1,1 +1,1 @@
-"""Whether an LLM may decide what is right: it is found here, and compared with people."""
+"""The LLM judge of a suite, and its calibration: the comparison of its scores with ratings of people."""

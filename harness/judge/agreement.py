@@ -1,8 +1,9 @@
-"""How well two raters agree: rank correlation, AUROC, kappa, with intervals that draw whole clusters again.
+"""Agreement of two raters: rank correlation, AUROC and kappa, with intervals from a cluster bootstrap.
 
 Answers to one question are not independent, so the bootstrap (Efron 1979) draws clusters with replacement (Field &
-Welsh 2007, JRSS B 69:369-390) and the interval is that of percentiles. A row drawn twice is a row of weight 2, and all
-statistics take weights, so every resample is a row of one matrix. This module must not know judges, labels or files.
+Welsh 2007, JRSS B 69:369-390) and the interval is the percentile interval. A row drawn twice is a row of weight 2, and
+all statistics take weights, so every resample is a row of one matrix. This module must not know judges, labels or
+files.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from harness.values.frozen import Frozen
 Floats = NDArray[np.float64]
 TINY = 1e-12
 DECIMALS = 9
-ROUNDING = 1e-5  # of scores and means, on which no cut and no bin must turn
+ROUNDING = 1e-5  # of scores and means; it must decide no cut and no bin
 
 
-class Estimate(Frozen):
-    """A statistic with its 95 % interval; None where the data do not define it."""
+class AgreementEstimate(Frozen):
+    """A statistic with its 95 % interval; None if the data do not define it."""
 
     value: float | None = None
     low: float | None = None
@@ -31,39 +32,40 @@ class Estimate(Frozen):
 
 
 class Agreement(Frozen):
-    """How one side agrees with the other.
+    """Agreement of a rater with people.
 
-    `auroc` is the chance that an accepted row is given more than a refused one, ties counted half. `weighted_kappa` is
-    Cohen's with quadratic weights on the steps of the people's scale; `kappa` is of the yes and no at the cut.
+    `auroc` is the probability that an accepted row is scored higher than a refused one; ties count half.
+    `weighted_kappa` is Cohen's with quadratic weights on the steps of the people's scale; `kappa` that of accept and
+    refuse at the cut.
     """
 
-    spearman: Estimate = Estimate()
-    auroc: Estimate = Estimate()
-    weighted_kappa: Estimate = Estimate()
-    kappa: Estimate = Estimate()
+    spearman: AgreementEstimate = AgreementEstimate()
+    auroc: AgreementEstimate = AgreementEstimate()
+    weighted_kappa: AgreementEstimate = AgreementEstimate()
+    kappa: AgreementEstimate = AgreementEstimate()
 
 
 class Drawn(NamedTuple):
-    """One statistic of the data (first) and of each resample; NaN where it is not defined."""
+    """One statistic of the data (first) and of each resample; NaN if it is not defined."""
 
     values: Floats
 
-    def estimate(self) -> Estimate:
-        """The value of the data, with percentiles of the resamples that define one, if these are most of them."""
+    def estimate(self) -> AgreementEstimate:
+        """Return the value of the data, with percentiles of the resamples if most of them define it."""
         value, resampled = float(self.values[0]), self.values[1:]
         defined = resampled[np.isfinite(resampled)]
         if not np.isfinite(value):
-            return Estimate()
+            return AgreementEstimate()
         if 2 * len(defined) <= len(resampled) or len(resampled) == 0:
-            return Estimate(value=value)
+            return AgreementEstimate(value=value)
         low, high = np.quantile(defined, (0.025, 0.975))
-        return Estimate(value=value, low=float(low), high=float(high))
+        return AgreementEstimate(value=value, low=float(low), high=float(high))
 
 
 def draw_clusters(clusters: Sequence[str], resamples: int, seed: int) -> Floats:
-    """How often each row counts, shape (1 + resamples, rows): once in the data, then as its cluster was drawn.
+    """Return the weights of the rows, shape (1 + resamples, rows): 1 for the data, then how often a cluster was drawn.
 
-    With fewer than two clusters there is nothing to draw, and only the first row.
+    With fewer than two clusters there are no resamples, shape (1, rows).
     """
     names, index = np.unique(np.asarray(clusters, dtype=object).astype(str), return_inverse=True)
     if len(names) < 2:
@@ -74,7 +76,7 @@ def draw_clusters(clusters: Sequence[str], resamples: int, seed: int) -> Floats:
 
 
 def agreement(judged: Floats, people: Floats, weights: Floats, cut: float, steps: int) -> Agreement:
-    """All statistics of `judged` against `people`, both 0 to 1 by row; the people's scale has `steps` equal steps."""
+    """Return all statistics of `judged` against `people`, 0 to 1 by row; the people's scale has `steps` equal steps."""
     return Agreement(
         **{name: drawn.estimate() for name, drawn in statistics(judged, people, weights, cut, steps).items()}
     )
@@ -92,55 +94,55 @@ def statistics(judged: Floats, people: Floats, weights: Floats, cut: float, step
 
 
 def level(ratings: Sequence[float]) -> float:
-    """The mean, rounded: equal means must tie, whatever sums they come from."""
+    """Return the rounded mean, so that equal means tie whatever the order of summation."""
     return round(fmean(ratings), DECIMALS)
 
 
 def accepts(values: Floats, cut: float) -> NDArray[np.bool_]:
-    """Which values reach the cut."""
+    """Return which values reach the cut."""
     return np.asarray(values >= cut - ROUNDING)
 
 
 def binned(values: Floats, steps: int) -> Floats:
-    """Values of 0 to 1 as whole steps of a scale, halves up."""
+    """Return values of 0 to 1 as integer steps of a scale, halves rounded up."""
     return np.asarray(np.floor(values * steps + 0.5 + ROUNDING), dtype=np.float64)
 
 
-def spearman(one: Floats, other: Floats, weights: Floats) -> Floats:
-    """Spearman's rank correlation, ties at their mean rank, for each row of weights."""
+def spearman(first_rater: Floats, other: Floats, weights: Floats) -> Floats:
+    """Return Spearman's rank correlation, ties at their mean rank, for each row of weights."""
     total = weights.sum(axis=1, keepdims=True)
-    ranks = [_ranks(values, weights) for values in (one, other)]
+    ranks = [_ranks(values, weights) for values in (first_rater, other)]
     first, second = (rank - (weights * rank).sum(axis=1, keepdims=True) / total for rank in ranks)
     spread = (weights * first**2).sum(axis=1) * (weights * second**2).sum(axis=1)
     return _ratio((weights * first * second).sum(axis=1), np.sqrt(spread))
 
 
 def auroc(values: Floats, accepted: NDArray[np.bool_], weights: Floats) -> Floats:
-    """Area under the ROC curve of telling accepted rows by their value: Mann & Whitney's U over all pairs."""
+    """Return the area under the ROC curve of classifying rows by value, as Mann & Whitney's U over all pairs."""
     order, starts, _ = _levels(values)
     positive, negative = (np.add.reduceat((weights * side)[:, order], starts, axis=1) for side in (accepted, ~accepted))
     below = negative.cumsum(axis=1) - negative / 2
     return _ratio((positive * below).sum(axis=1), positive.sum(axis=1) * negative.sum(axis=1))
 
 
-def kappa(one: Floats, other: Floats, weights: Floats) -> Floats:
-    """Cohen's kappa with quadratic weights (1968, Psychological Bulletin 70:213-220); of 0 and 1 it is the plain one.
+def kappa(first_rater: Floats, other: Floats, weights: Floats) -> Floats:
+    """Return Cohen's kappa with quadratic weights (1968, Psychological Bulletin 70:213-220); plain kappa for 0 and 1.
 
-    What is expected by chance is the mean squared difference over all pairs of rows, which the moments give.
+    The disagreement expected by chance is the mean squared difference over all pairs of rows, computed from moments.
     """
     total = weights.sum(axis=1)
-    means = [(weights * values).sum(axis=1) / total for values in (one, other)]
-    squares = [(weights * values**2).sum(axis=1) / total for values in (one, other)]
+    means = [(weights * values).sum(axis=1) / total for values in (first_rater, other)]
+    squares = [(weights * values**2).sum(axis=1) / total for values in (first_rater, other)]
     expected = squares[0] + squares[1] - 2 * means[0] * means[1]
-    observed = (weights * (one - other) ** 2).sum(axis=1) / total
+    observed = (weights * (first_rater - other) ** 2).sum(axis=1) / total
     return np.asarray(1 - _ratio(observed, expected), dtype=np.float64)
 
 
 def among_raters(ratings: Sequence[Sequence[float]], weights: Floats, cut: float, steps: int) -> tuple[Agreement, int]:
-    """How each rater agrees with the mean of the others, averaged over raters; and how many raters that are.
+    """Return the agreement of each rater with the mean of the others, averaged over raters; and the number of raters.
 
-    `ratings` are 0 to 1 by row; a row with a single rating says nothing of agreement and is left out. As the others are
-    one fewer than those whom a judge is compared with, this is a little lower than the ceiling that it stands for.
+    `ratings` are 0 to 1 by row; rows with a single rating are left out. A judge is compared with one rater more, so
+    this estimate is slightly lower than the true ceiling.
     """
     of_raters = []
     for rater in range(max(map(len, ratings), default=0)):
@@ -153,13 +155,13 @@ def among_raters(ratings: Sequence[Sequence[float]], weights: Floats, cut: float
     if not of_raters:
         return Agreement(), 0
     means = {
-        name: Drawn(np.mean([found[name].values for found in of_raters], axis=0)) for name in Agreement.model_fields
+        name: Drawn(np.mean([by_name[name].values for by_name in of_raters], axis=0)) for name in Agreement.model_fields
     }
     return Agreement(**{name: drawn.estimate() for name, drawn in means.items()}), len(of_raters)
 
 
 def _levels(values: Floats) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
-    """Rows in ascending order, where in it each distinct value starts, and the number of each row's value."""
+    """Return the rows in ascending order, the start of each distinct value in it, and each row's value by number."""
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     return np.argsort(values, kind="stable"), np.concatenate([[0], counts.cumsum()[:-1]]), inverse
 
@@ -172,6 +174,6 @@ def _ranks(values: Floats, weights: Floats) -> Floats:
 
 
 def _ratio(above: Floats, below: Floats) -> Floats:
-    """NaN where `below` is zero."""
+    """Return `above` / `below`, NaN where `below` is zero."""
     ratio: Floats = np.divide(above, below, out=np.full(len(below), np.nan), where=np.abs(below) > TINY)
     return ratio

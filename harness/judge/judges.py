@@ -1,7 +1,7 @@
-"""The judge of a suite: who answers for it, what it is measured by, and whether people have confirmed it.
+"""The judge of a suite: its chat, its settings, and whether it is calibrated.
 
-A calibration is kept below the store under the identity of what was calibrated (measure, judge, prompts), so another
-model, another temperature or another version of ragas is another judge.
+A calibration is stored under the identity of measure, judge and prompts, so another model, temperature or version of
+ragas is another judge.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ log = logging.getLogger(__name__)
 
 
 def settings_of(suite: Suite, root: Path, language: str | None = None) -> scoring.AnswerSettings:
-    """What answer measures need beside answers; nobody is asked with it until `asked_by` names a chat.
+    """Return the settings of answer measures, without a chat; `asked_by` adds one.
 
-    `language` is the one of the data set; without it, the one that the suite names.
+    `language` is that of the dataset; without it, the one that the suite names.
     """
     model, named = suite.pipeline.retriever.model, suite.dataset.language
     language = language or (ENGLISH if named == "auto" else named)
@@ -39,7 +39,7 @@ def settings_of(suite: Suite, root: Path, language: str | None = None) -> scorin
         locate(model),
         model_digest(model),
         language=language,
-        abstention=scoring.Rule(suite.abstention_sentences, language),
+        abstention=scoring.AbstentionRule(suite.abstention_sentences, language),
         level=suite.evaluate.relevance_level,
         exclude_own=suite.evaluate.exclude_own,
     )
@@ -47,20 +47,20 @@ def settings_of(suite: Suite, root: Path, language: str | None = None) -> scorin
     if judge is None:
         return settings
     identity = {**judge.identity, **({"digest": model_digest(judge.model)} if judge.in_process else {})}
-    judging = scoring.Judging(None, identity, judge.repeats, suite.rubric, at_once=judge.max_concurrency)
+    judging = scoring.JudgeSettings(None, identity, judge.repeats, suite.rubric, at_once=judge.max_concurrency)
     settings = settings._replace(judge=judging)
     known = frozenset(name for name in DECIDING if passed(root, Measure(name), settings, judge))
     return settings._replace(judge=judging._replace(calibrated=known))
 
 
 def asked_by(settings: scoring.AnswerSettings, chat: Chat) -> scoring.AnswerSettings:
-    """The settings with somebody to ask."""
+    """Return the settings with a chat that judges."""
     assert settings.judge is not None
     return settings._replace(judge=settings.judge._replace(chat=chat))
 
 
 def chat_of(suite: Suite, services: Services, converted: Path | None) -> Chat:
-    """Who judges: an endpoint, or a model in this process whose plain form is `unpacked`, if it was packed."""
+    """Return the chat that judges: an endpoint, or a model in this process (`converted`, if it is a GGUF model)."""
     judge = suite.llm.judge
     assert judge is not None
     if not judge.in_process:
@@ -74,13 +74,13 @@ def chat_of(suite: Suite, services: Services, converted: Path | None) -> Chat:
 
 
 def place_of(root: Path, measure: Measure, settings: scoring.AnswerSettings) -> Path:
-    """Where the calibration of a judge for a measure is kept: what counts as declining is no part of the judge."""
-    plain = settings._replace(language=ENGLISH, abstention=scoring.Rule())
+    """Return the path of a calibration. The rule of abstention is not part of its identity."""
+    plain = settings._replace(language=ENGLISH, abstention=scoring.AbstentionRule())
     return root / FOLDER / f"{digest_of(scoring.measurement_settings(measure, plain))}.json"
 
 
 def calibration_of(root: Path, measure: Measure, settings: scoring.AnswerSettings) -> Calibration | None:
-    """The calibration on record; None, with a warning if there is a file, where it cannot be read."""
+    """Return the stored calibration; None if there is none or, with a warning, if it cannot be read."""
     place = place_of(root, measure, settings)
     try:
         return Calibration.model_validate_json(place.read_text(encoding="utf-8"))
@@ -92,20 +92,20 @@ def calibration_of(root: Path, measure: Measure, settings: scoring.AnswerSetting
 
 
 def passed(root: Path, measure: Measure, settings: scoring.AnswerSettings, judge: Judge) -> bool:
-    """Whether the judge was calibrated for a measure and reached the bar of the suite."""
-    found = calibration_of(root, measure, settings)
-    return found is not None and found.reaches(judge.min_auroc, judge.accepted_from)
+    """Return whether the judge was calibrated for a measure and reached the bar of the suite."""
+    calibration = calibration_of(root, measure, settings)
+    return calibration is not None and calibration.reaches(judge.min_auroc, judge.accepted_from)
 
 
 def family_of(model: str) -> str:
-    """The family of a model by its name: the first word, without maker, version and size."""
+    """Return the family of a model by its name: the first word, without maker, version and size."""
     name = model.removeprefix(EMBEDDED_PREFIX).rsplit("/", 1)[-1].casefold()
     letters = "".join(letter if letter.isalpha() else " " for letter in name).split()
     return letters[0] if letters else name
 
 
 def kin(suite: Suite) -> list[str]:
-    """What a reader must know of a judge of the same family as those whose work it judges."""
+    """Return a remark if the judge is of the same model family as the generator or the synthesizer."""
     judge, generator = suite.llm.judge, suite.generator
     if judge is None:
         return []

@@ -1,6 +1,6 @@
-"""Answers that people rated: reading a file of them, and drawing a sample that is like the whole.
+"""Answers that people rated: reading them from a file, and drawing a stratified sample.
 
-This module must not know who judges, or what is made of the ratings.
+This module must not know who judges, or how the ratings are used.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from harness.errors import DataError, Problem
 from harness.values.measures import Measure
 
 
-class Labelled(NamedTuple):
+class LabelledAnswer(NamedTuple):
     """An answer that people rated; rows of one `turn` answer the same question. `ratings` are of one measure."""
 
     row_id: str
@@ -35,15 +35,15 @@ class Labelled(NamedTuple):
         return [(rating - scale[0]) / (scale[1] - scale[0]) for rating in self.ratings]
 
 
-def read_labels(path: Path, measure: Measure) -> tuple[Labelled, ...]:
+def read_labels(path: Path, measure: Measure) -> tuple[LabelledAnswer, ...]:
     """Read rated answers from a JSON Lines file: ``id, question, answer, context, history, ratings, model, reference``.
 
-    `context` is a text or a list of passages, and may be empty; `history` (what was said before, a line each) becomes
-    part of the question. `ratings` holds a list of numbers under the name of the measure. A row's turn is its `turn`,
-    or its id without ``-<model>`` at the end. Raises DataError with every line that is wrong.
+    `context` is a text or a list of passages, and may be empty; `history` (earlier turns, a line each) becomes part of
+    the question. `ratings` holds a list of numbers under the name of the measure. A row's turn is its `turn`,
+    or its id without ``-<model>`` at the end. Raises DataError with every invalid line.
     """
     problems: list[Problem] = []
-    rows: dict[str, Labelled] = {}
+    rows: dict[str, LabelledAnswer] = {}
     for number, value in read_jsonl(path, problems):
         where = f"{path}:{number}"
         faults = list(_faults(value, measure))
@@ -51,7 +51,7 @@ def read_labels(path: Path, measure: Measure) -> tuple[Labelled, ...]:
         if not faults:
             row = _labelled(value, measure)
             if row.row_id in rows:
-                problems.append(Problem(where, f"id {row.row_id!r} stands here a second time", "give each row its own"))
+                problems.append(Problem(where, f"id {row.row_id!r} is used twice", "give each row its own"))
             rows[row.row_id] = row
     if not rows and not problems:
         problems.append(Problem(str(path), "no rated answers", "write one on each line"))
@@ -61,22 +61,22 @@ def read_labels(path: Path, measure: Measure) -> tuple[Labelled, ...]:
 
 
 def _faults(value: Mapping[str, Any], measure: Measure) -> Iterator[tuple[str, str]]:
-    """What is wrong with a line, and what to do about it."""
+    """Yield each problem of a line and its hint."""
     for field in ("id", "question", "answer"):
         if not isinstance(value.get(field), str) or not value[field].strip():
-            yield f"no {field!r} in words", f'write "{field}": "..."'
+            yield f"{field!r} must be a non-empty string", f'write "{field}": "..."'
     if any(not isinstance(value.get(field) or "", str) for field in ("model", "reference", "turn")):
-        yield "'model', 'reference' or 'turn' is no text", "write them in quotes"
+        yield "'model', 'reference' and 'turn' must be strings", "write them in quotes"
     if not isinstance(value.get("context") or "", str) and not _is_texts(value["context"]):
-        yield "'context' is neither a text nor a list of texts", 'write "context": "..."'
+        yield "'context' must be a string or a list of strings", 'write "context": "..."'
     if not _is_texts(value.get("history") or []):
-        yield "'history' is no list of texts", 'write "history": ["user: ...", "agent: ..."]'
+        yield "'history' must be a list of strings", 'write "history": ["user: ...", "agent: ..."]'
     ratings = value.get("ratings")
     known = ratings if isinstance(ratings, dict) else {}
-    found = known.get(measure.name)
-    if not isinstance(found, list) or not found or not all(map(_is_number, found)):
+    own = known.get(measure.name)
+    if not isinstance(own, list) or not own or not all(map(_is_number, own)):
         rated = f"rated here: {', '.join(map(str, known))}" if known else "nothing is rated here"
-        yield f"no ratings of {measure.name!r} in numbers", f'write "ratings": {{"{measure.name}": [1, 2]}}; {rated}'
+        yield f"no numeric ratings of {measure.name!r}", f'write "ratings": {{"{measure.name}": [1, 2]}}; {rated}'
 
 
 def _is_texts(value: Any) -> bool:
@@ -87,10 +87,10 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _labelled(value: Mapping[str, Any], measure: Measure) -> Labelled:
+def _labelled(value: Mapping[str, Any], measure: Measure) -> LabelledAnswer:
     model, context, history = value.get("model") or "", value.get("context") or [], value.get("history") or []
     passages = [context] if isinstance(context, str) else context
-    return Labelled(
+    return LabelledAnswer(
         row_id=value["id"],
         turn=value.get("turn") or value["id"].removesuffix(f"-{model}" if model else ""),
         question="\n".join([*history, f"user: {value['question']}"]) if history else value["question"],
@@ -102,19 +102,19 @@ def _labelled(value: Mapping[str, Any], measure: Measure) -> Labelled:
     )
 
 
-def scale_of(rows: Sequence[Labelled]) -> tuple[float, float]:
-    """The least and the greatest rating that was given. Raises DataError if they are one."""
+def scale_of(rows: Sequence[LabelledAnswer]) -> tuple[float, float]:
+    """Return the lowest and the highest rating; raise DataError if they are equal."""
     ratings = [rating for row in rows for rating in row.ratings]
     low, high = min(ratings), max(ratings)
     if low == high:
-        raise DataError(Problem("", f"every rating is {low:g}", "a judge needs good and bad answers to be told apart"))
+        raise DataError(Problem("", f"every rating is {low:g}", "a calibration needs good and bad answers"))
     return low, high
 
 
-def sample_rows(rows: Sequence[Labelled], size: int, seed: int) -> tuple[Labelled, ...]:
-    """Draw rows so that each kind has its share: with a context or without, how people rated it, who answered.
+def sample_rows(rows: Sequence[LabelledAnswer], size: int, seed: int) -> tuple[LabelledAnswer, ...]:
+    """Draw a sample stratified by context (with or without), rating and model.
 
-    The rows are put in order of these, by chance among equals, and taken at equal steps; they come in file order.
+    The rows are sorted by these, randomly among equals, and taken at equal steps; they are returned in file order.
     """
     if size >= len(rows):
         return tuple(rows)

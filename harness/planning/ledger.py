@@ -12,6 +12,7 @@ from harness.stages import load_stage
 from harness.store import FolderStore
 from harness.suite.bounds import Prices
 from harness.values.findings import LedgerRow
+from harness.values.records import CallFacts, Usage
 
 
 class CallEstimate(NamedTuple):
@@ -25,26 +26,20 @@ class CallEstimate(NamedTuple):
 
 
 def facts_of(
-    planned: PlannedCall, seconds: float, peak_memory_mb: float, usage: Any, out: Path,
+    planned: PlannedCall, seconds: float, peak_memory_mb: float, usage: Usage, out: Path,
     calls: Mapping[str, PlannedCall] = {},
 ) -> dict[str, Any]:  # fmt: skip
     """The cost of a call as it is kept in the artifact's manifest; `calls` are those of its plan."""
-    return {
-        "stage": planned.call.stage,
-        "speed": list(speed_of(planned.call, calls)),
-        "label": planned.label,
-        "seconds": seconds,
-        "device": planned.call.device,
-        "peak_memory_mb": peak_memory_mb,
-        "units": usage.units,
-        "llm_calls": usage.llm_calls,
-        "prompt_tokens": usage.prompt_tokens,
-        "new_tokens": usage.new_tokens,
-        "llm_dollars": usage.dollars,
-        "failed": usage.failed,
-        "bytes": sum(path.stat().st_size for path in out.rglob("*") if path.is_file()),
-        "notes": dict(usage.notes),
-    }
+    return CallFacts(
+        stage=planned.call.stage,
+        label=planned.label,
+        seconds=seconds,
+        device=planned.call.device,
+        usage=usage,
+        peak_memory_mb=peak_memory_mb,
+        bytes=sum(path.stat().st_size for path in out.rglob("*") if path.is_file()),
+        speed=speed_of(planned.call, calls),
+    ).as_facts()
 
 
 def row_of(planned: PlannedCall, facts: Mapping[str, Any], reused: bool) -> LedgerRow:

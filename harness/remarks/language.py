@@ -17,10 +17,10 @@ UNFOUND = 0.5
 def read_as(dataset: Dataset) -> list[str]:
     """How the words of a data set are read, where its language was told from the corpus and is not plainly English."""
     detected = dataset.detected
-    if detected.given or (detected.language == ENGLISH and detected.certain):
+    if detected.named or (detected.language == ENGLISH and detected.certain):
         return []
     if not detected.certain:
-        found = f"only {_share(detected.told)} of the documents show their language" if detected.told else (
+        found = f"only {_share(detected.recognised)} of the documents show their language" if detected.recognised else (
             "no document shows its language"
         )  # fmt: skip
         return [
@@ -37,7 +37,7 @@ def read_as(dataset: Dataset) -> list[str]:
 def setting(dataset: Dataset) -> str:
     """The language in the words of the report's settings."""
     detected = dataset.detected
-    how = "as the suite says" if detected.given else "told from the corpus" if detected.certain else "uncertain"
+    how = "as the suite says" if detected.named else "told from the corpus" if detected.certain else "uncertain"
     return f"{name_of(detected.language)}, {how}"
 
 

@@ -23,11 +23,12 @@ from harness.data import formats
 from harness.errors import DataError, Problem
 from harness.results import damage, replacing
 from harness.results.damage import HINT
-from harness.results.score_tables import Table, Tables, digest_of_table, read_table, text_of
+from harness.results.score_tables import Tables, digest_of_table, read_table, text_of
 from harness.suite import builtin
-from harness.values.findings import DatasetInfo, Measured, Outcome, Summary, SystemInfo
+from harness.values.findings import DatasetInfo, MeasurementInputs, Outcome, Summary, SystemInfo
 from harness.values.frozen import Frozen
 from harness.values.measures import parse
+from harness.values.records import ScoreTable
 from harness.values.upgrades import upgraded
 
 VERSION = 3
@@ -65,7 +66,7 @@ class Accepted(Frozen):
     dataset: DatasetInfo
     measures: tuple[str, ...]
     identities: dict[str, str]
-    measured: dict[str, Measured] = Field(default_factory=dict)
+    measured: dict[str, MeasurementInputs] = Field(default_factory=dict)
     systems: tuple[AcceptedSystem, ...]
     summaries: tuple[Summary, ...]
     margins: dict[str, float] = Field(default_factory=dict)
@@ -155,7 +156,9 @@ def read(folder: Path, suite: str | None = None) -> Baseline | None:
         return Baseline(accepted, tables)
 
 
-def _read_table(path: Path, system: AcceptedSystem, measures: Sequence[str], problems: list[Problem]) -> Table | None:
+def _read_table(
+    path: Path, system: AcceptedSystem, measures: Sequence[str], problems: list[Problem]
+) -> ScoreTable | None:
     table = read_table(path, problems)
     if table is None or digest_of_table(table) == system.rows:
         return table
@@ -219,7 +222,7 @@ def file_of(info: SystemInfo) -> str:
     return f"{info.name}.tsv" if info.role == "baseline" else f"{info.name}-{info.seed}.tsv"
 
 
-def accepted_system(info: SystemInfo, table: Table) -> AcceptedSystem:
+def accepted_system(info: SystemInfo, table: ScoreTable) -> AcceptedSystem:
     return AcceptedSystem(info=info, file=file_of(info), rows=digest_of_table(table))
 
 

@@ -11,10 +11,12 @@ from harness.report import write_diagnosis
 from harness.results.outcomes import SCORE_COLUMNS, guarded, new_folder, point_to
 from harness.values.insights import DIAGNOSIS_VERSION, Diagnosis
 from harness.values.records import Score
-from harness.values.versions import Kind, read_value
+from harness.values.versions import FileKind, read_value
 
 DIAGNOSIS_FILE = "diagnosis.json"
-KIND = Kind("diagnosis", "harness/diagnosis-", DIAGNOSIS_VERSION, ("run 'harness diagnose' first", "diagnose again"))
+KIND = FileKind(
+    "diagnosis", "harness/diagnosis-", DIAGNOSIS_VERSION, ("run 'harness diagnose' first", "diagnose again")
+)
 
 
 def write(diagnosis: Diagnosis, root: Path, rows: Sequence[Score]) -> Path:

@@ -22,7 +22,7 @@ from harness.results import query_details, reuse
 from harness.store import FolderStore
 from harness.values.findings import OUTCOME_VERSION, Outcome
 from harness.values.records import Answer, Score
-from harness.values.versions import Kind, read_value
+from harness.values.versions import FileKind, read_value
 
 OUTCOME_FILE = "outcome.json"
 ATTEMPT_FILE = ".attempt.json"
@@ -171,7 +171,7 @@ def _kept_evidence(folder: Path, outcome: Outcome) -> Evidence | None:
 
 def read(folder: Path) -> Outcome:
     """Read an outcome; raise ConfigError if the folder holds none that this version can read."""
-    return read_value(folder / OUTCOME_FILE, Outcome, Kind("outcome", "harness/outcome-", OUTCOME_VERSION, RUN_IT))
+    return read_value(folder / OUTCOME_FILE, Outcome, FileKind("outcome", "harness/outcome-", OUTCOME_VERSION, RUN_IT))
 
 
 def write_page(folder: Path, target: Path) -> Path:

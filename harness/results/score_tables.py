@@ -1,10 +1,9 @@
 """Scores by query as tables: out of an outcome's rows, and as text that diffs and reviews well.
 
-A table has one query a line and one measure a column, nine decimals at most; what is compared with it is rounded in
-the same way (`kept`), so equal scores differ by exactly nothing, and last bits that another processor computes are no
-change. A bound of an interval moves by less than 1e-8 by that, which no margin that means something can feel, but where
-a group that differed by less no longer counts as one that differs. This module must not know suites, outcomes or
-statistics.
+A table has one query a line and one measure a column, nine decimals at most. What is compared with it is rounded in the
+same way (`as_accepted`): equal scores differ by exactly 0, and the last bits that another processor computes are no
+change. That moves a bound of an interval by less than 1e-8, unless a group that differed by less than that no longer
+counts as one that differs. This module must not know suites, outcomes or statistics.
 """
 
 from __future__ import annotations
@@ -14,60 +13,44 @@ import re
 import urllib.parse
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from harness.data import formats
 from harness.errors import ConfigError, Problem
 from harness.hashing import digest_of
 from harness.results.damage import HINT, conflict
 from harness.values.measures import parse
-from harness.values.records import Score
+from harness.values.records import Score, ScoreColumn, ScoreTable, SystemKey, table_of
 
 DECIMALS = 9
 NOT_APPLICABLE, FAILED = "-", "failed"
-Key = tuple[str, int]
-"""Name and seed of a system."""
-Column = Mapping[str, float | None]
+Tables = Mapping[SystemKey, ScoreTable]
 
 
-class Table(NamedTuple):
-    """Scores of one system: measure -> query -> value (None if it failed), over its population; and the groups."""
-
-    values: Mapping[str, Column]
-    groups: Mapping[str, str]
-
-
-Tables = Mapping[Key, Table]
-
-
-def kept(value: float) -> float:
+def as_accepted(value: float) -> float:
     """A score as precisely as it is accepted."""
     return round(value, DECIMALS) + 0.0
 
 
-def tables_of(rows: Iterable[Score], split: str) -> dict[Key, Table]:
+def tables_of(rows: Iterable[Score], split: str) -> dict[SystemKey, ScoreTable]:
     """Score rows of a split as a table for each system, rounded as they would be accepted."""
-    values: dict[Key, dict[str, dict[str, float | None]]] = {}
-    groups: dict[Key, dict[str, str]] = {}
+    by_system: dict[SystemKey, list[Score]] = {}
     for row in rows:
-        if row.split == split and row.status != "not_applicable":
-            key = (row.system, row.seed)
-            value = None if row.value is None else kept(row.value)
-            values.setdefault(key, {}).setdefault(row.measure, {})[row.query_id] = value
-            groups.setdefault(key, {})[row.query_id] = row.group
-    return {key: Table(found, groups[key]) for key, found in values.items()}
+        rounded = row if row.value is None else row._replace(value=as_accepted(row.value))
+        by_system.setdefault((row.system, row.seed), []).append(rounded)
+    tables = {key: table_of(own, split) for key, own in by_system.items()}
+    return {key: table for key, table in tables.items() if table.values}
 
 
-def columns(tables: Tables, measure: str) -> dict[str, dict[int, Column]]:
-    """Values of a measure by system and seed."""
-    found: dict[str, dict[int, Column]] = {}
+def columns(tables: Tables, measure: str) -> dict[str, dict[int, ScoreColumn]]:
+    """Return the values of a measure by system and seed."""
+    by_system: dict[str, dict[int, ScoreColumn]] = {}
     for (name, seed), table in tables.items():
         if measure in table.values:
-            found.setdefault(name, {})[seed] = table.values[measure]
-    return found
+            by_system.setdefault(name, {})[seed] = table.values[measure]
+    return by_system
 
 
-def digest_of_table(table: Table) -> str:
+def digest_of_table(table: ScoreTable) -> str:
     """Digest of what a table says, however its lines end."""
     return digest_of([{name: dict(column) for name, column in table.values.items()}, dict(table.groups)])
 
@@ -84,7 +67,7 @@ def scores_in(path: Path) -> list[Score]:
     return scores
 
 
-def text_of(table: Table) -> str:
+def text_of(table: ScoreTable) -> str:
     """A table as tab-separated text: one line a query, sorted, and one column a measure in the order of the suite."""
     names = list(table.values)
     lines = ["\t".join(("query", "group", *names))]
@@ -94,7 +77,7 @@ def text_of(table: Table) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _cell(column: Mapping[str, float | None], query: str) -> str:
+def _cell(column: ScoreColumn, query: str) -> str:
     if query not in column:
         return NOT_APPLICABLE
     value = column[query]
@@ -107,7 +90,7 @@ def _escaped(text: str) -> str:
     return re.sub(r"^ | $", "%20", found)
 
 
-def read_table(path: Path, problems: list[Problem]) -> Table | None:
+def read_table(path: Path, problems: list[Problem]) -> ScoreTable | None:
     """Read a table; None, and every problem, if it is damaged."""
     before = len(problems)
     lines = list(formats.read_lines(path, problems))
@@ -126,7 +109,7 @@ def read_table(path: Path, problems: list[Problem]) -> Table | None:
     for number, fields in rows[1:]:
         where = f"{path}:{number}"
         if len(fields) != len(header):
-            problems.append(Problem(where, f"{len(fields)} fields where {len(header)} belong", HINT))
+            problems.append(Problem(where, f"{len(fields)} fields instead of {len(header)}", HINT))
             continue
         query, group = map(urllib.parse.unquote, fields[:2])
         if query in groups:
@@ -134,7 +117,7 @@ def read_table(path: Path, problems: list[Problem]) -> Table | None:
         groups[query] = group
         for name, text in zip(header[2:], fields[2:], strict=True):
             _put(values[name], query, text, where, problems)
-    return Table(values, groups) if len(problems) == before else None
+    return ScoreTable(values, groups) if len(problems) == before else None
 
 
 def _measures(names: Sequence[str]) -> bool:

@@ -1,33 +1,31 @@
-"""Scores of runs and answers: value, or reason why there is none, for every query of a measure's population.
+"""Scores of runs and answers: a value, or the reason why there is none, for every query of a measure's population.
 
-The only importer of ranx and ragas, both inside functions. This package must not know stages, stores or statistics.
+Only this package imports ranx and ragas, both inside functions. It must not know stages, stores or statistics.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
 from harness.errors import ConfigError, Problem
-from harness.scoring import answers as rules
-from harness.scoring.abstention import PLAIN, Rule, is_abstention
-from harness.scoring.answers import abstention_table
+from harness.scoring.abstention import PLAIN, AbstentionRule, is_abstention
+from harness.scoring.answers import abstention_table, score_by_rule, utility_score
 from harness.scoring.judged import judge_answers, judge_settings, requests_per_answer
 from harness.scoring.ragas_measures import RAGAS_MEASURES, Case, score_cases
 from harness.scoring.rank import canonical_order, population, queries_without_run, score_run
 from harness.scoring.values import (
     NO_ANSWER,
     NO_JUDGE,
-    NO_REFERENCE,
+    AnsweredQuery,
     AnswerSettings,
-    Asked,
-    Judging,
-    Scored,
-    Shown,
+    JudgeSettings,
+    QueryScore,
+    ShownContext,
     asked_of,
+    failed,
     population_of,
-    scored,
 )
 from harness.text import ENGLISH, WORDS_VERSION
 from harness.values.grades import LEVEL, judged_queries
@@ -36,11 +34,11 @@ from harness.values.records import Answer, Progress, Reference
 
 __all__ = [
     "PLAIN",
+    "AbstentionRule",
     "AnswerSettings",
-    "Judging",
-    "Rule",
-    "Scored",
-    "Shown",
+    "JudgeSettings",
+    "QueryScore",
+    "ShownContext",
     "abstention_table",
     "asks_judge",
     "canonical_order",
@@ -55,26 +53,20 @@ __all__ = [
     "score_run",
 ]
 
-ZERO_IF_ABSTAINED = ("exact_match", "key_match", "token_f1")
-ASK_ABSTENTION = (*ZERO_IF_ABSTAINED, "utility", "abstention", "format")
-ASK_FORMAT = ("key_match", "format")
-ASK_LANGUAGE = ("exact_match", "token_f1", "rouge_l")
-NEED_EMBEDDER = ("semantic_similarity", "answer_relevancy")
-
 
 def score_answers(
     answers: Mapping[str, Answer],
     references: Mapping[str, Reference],
     measures: Sequence[Measure],
     settings: AnswerSettings,
-    shown: Mapping[str, Shown] | None = None,
+    shown: Mapping[str, ShownContext] | None = None,
     progress: Progress = lambda done, total: None,
-) -> dict[Measure, dict[str, Scored]]:
+) -> dict[Measure, dict[str, QueryScore]]:
     """Score answers: measure -> query -> score, for every query of the measure's population, in the references' order.
 
-    An abstention scores 0 in exact_match, key_match and token_f1; measures of similarity take it as the text it is; to
-    what an LLM judges of an answer it is `not_applicable`. Only measures that an LLM judges need `shown`, for every
-    answered query, and tell the `progress` of judging. Raises ConfigError for what the settings cannot compute.
+    An abstention scores 0 in exact_match, key_match and token_f1. Measures of similarity compare its text as it is.
+    Measures that an LLM judges by the answer are `not_applicable` to it. Only judged measures need `shown`, for every
+    answered query, and report `progress`. Raises ConfigError for measures that these settings cannot compute.
     """
     _check(measures, settings)
     wanted = tuple(dict.fromkeys((*_deciding(measures, settings), *measures)))
@@ -87,45 +79,46 @@ def score_answers(
 
 
 def measurement_settings(measure: Measure, settings: AnswerSettings) -> dict[str, Any]:
-    """All that decides the values of a measure, apart from the data: two scores compare only if this is equal."""
-    found: dict[str, Any] = {"measure": str(measure), "version": measure.kind.version}
+    """Return all that decides the values of a measure, apart from the data. Scores compare only if it is equal."""
+    deciding: dict[str, Any] = {"measure": str(measure), "version": measure.kind.version}
     if measure.is_rank:
-        return found | {"ranx": version("ranx")} | rank_settings(measure, settings.level, settings.exclude_own)
+        return deciding | {"ranx": version("ranx")} | rank_settings(measure, settings.level, settings.exclude_own)
+    reads = measure.kind.reads
     if measure.name in RAGAS_MEASURES:
-        found["ragas"] = version("ragas")
-    if measure.name in ASK_ABSTENTION:
-        found["abstention_rule"] = settings.abstention.identity
-    if measure.name in ASK_LANGUAGE and settings.language != ENGLISH:
-        found |= {"language": settings.language, "words": WORDS_VERSION}
-    if measure.name in ASK_FORMAT:
-        found["pattern"] = settings.answer_format.pattern if settings.answer_format else None
+        deciding["ragas"] = version("ragas")
+    if "abstention" in reads:
+        deciding["abstention_rule"] = settings.abstention.identity
+    if "language" in reads and settings.language != ENGLISH:
+        deciding |= {"language": settings.language, "words": WORDS_VERSION}
+    if "format" in reads:
+        deciding["pattern"] = settings.answer_format.pattern if settings.answer_format else None
     if measure.is_judged:
-        found |= judge_settings(measure, settings)
-    if measure.name in NEED_EMBEDDER:
-        found["embedder"] = settings.embedder_digest
+        deciding |= judge_settings(measure, settings)
+    if "embedder" in reads:
+        deciding["embedder"] = settings.embedder_digest
     if measure.name == "utility":
-        found["utility"] = settings.utility.model_dump()
-        found["right"] = measurement_settings(Measure(settings.utility.right), settings)
-    return found
+        deciding["utility"] = settings.utility.model_dump()
+        deciding["right"] = measurement_settings(Measure(settings.utility.right), settings)
+    return deciding
 
 
 def rank_settings(measure: Measure, level: int, exclude_own: bool) -> dict[str, Any]:
-    """What decides the values of a rank measure beside the data, where it is not the default."""
-    found: dict[str, Any] = {}
+    """Return the settings that decide the values of a rank measure and are not the default."""
+    changed: dict[str, Any] = {}
     if level != LEVEL and not measure.kind.graded:
-        found["relevance_level"] = level
+        changed["relevance_level"] = level
     if exclude_own:
-        found["exclude_own"] = True
-    return found
+        changed["exclude_own"] = True
+    return changed
 
 
 def asks_judge(measure: Measure, settings: AnswerSettings) -> bool:
-    """Whether an LLM judges a measure, or what it rests on."""
-    return measure.is_judged or any(one.is_judged for one in _deciding([measure], settings))
+    """Return whether an LLM judges a measure, or the measure that decides it."""
+    return measure.is_judged or any(rested_on.is_judged for rested_on in _deciding([measure], settings))
 
 
 def _check(measures: Sequence[Measure], settings: AnswerSettings) -> None:
-    """Refuse measures that these settings cannot compute, all at once."""
+    """Raise ConfigError with all measures that these settings cannot compute."""
     problems = []
     for measure in dict.fromkeys((*measures, *_deciding(measures, settings))):
         if measure.is_rank:
@@ -134,16 +127,16 @@ def _check(measures: Sequence[Measure], settings: AnswerSettings) -> None:
             problems.append(Problem("llm.judge", f"{measure}: {NO_JUDGE}", "add llm.judge, or leave the measure out"))
         if measure.name == "rubric" and settings.judge is not None and not settings.judge.rubric.strip():
             problems.append(Problem("rubric", f"{measure} needs it", "add 'rubric: ...', the words to judge by"))
-        if measure.name in ASK_FORMAT and settings.answer_format is None:
+        if "format" in measure.kind.reads and settings.answer_format is None:
             problems.append(Problem("answer_format", f"{measure} needs it", "add 'answer_format: {pattern: ...}'"))
-        if measure.name in NEED_EMBEDDER and settings.embedder is None:
+        if "embedder" in measure.kind.reads and settings.embedder is None:
             problems.append(Problem("pipeline.retriever.model", f"{measure} needs the untuned bi-encoder"))
     if problems:
         raise ConfigError(problems)
 
 
 def _deciding(measures: Sequence[Measure], settings: AnswerSettings) -> tuple[Measure, ...]:
-    """The measure that decides for `utility` which answer is right."""
+    """Return the measure that decides for `utility` which answer is right, if `utility` is among the measures."""
     return (Measure(settings.utility.right),) if Measure("utility") in measures else ()
 
 
@@ -152,62 +145,37 @@ def _score_one(
     answers: Mapping[str, Answer],
     references: Mapping[str, Reference],
     settings: AnswerSettings,
-    scores: Mapping[Measure, Mapping[str, Scored]],
-) -> dict[str, Scored]:
-    """One measure that no LLM judges, over its population; `scores` holds what decides for `utility`."""
+    scores: Mapping[Measure, Mapping[str, QueryScore]],
+) -> dict[str, QueryScore]:
+    """Score a measure that no LLM judges, over its population; `scores` holds the measure that decides `utility`."""
     population = population_of(measure, references)
-    asked = asked_of(answers, population)
+    answered = asked_of(answers, population)
     if measure.name in RAGAS_MEASURES:
-        found = _by_ragas(measure, asked, settings)
+        by_query = _by_ragas(measure, answered, settings)
     elif measure.name == "utility":
         right = scores[Measure(settings.utility.right)]
-        found = {query_id: _utility(settings, one, right.get(query_id)) for query_id, one in asked.items()}
+        by_query = {
+            query_id: utility_score(settings, answer, right.get(query_id)) for query_id, answer in answered.items()
+        }
     else:
-        found = {query_id: _by_rule(measure, one, settings) for query_id, one in asked.items()}
-    return {query_id: found.get(query_id, Scored(None, "failed", NO_ANSWER)) for query_id in population}
+        by_query = {query_id: score_by_rule(measure, answer, settings) for query_id, answer in answered.items()}
+    return {query_id: by_query.get(query_id, failed(NO_ANSWER)) for query_id in population}
 
 
-def _by_ragas(measure: Measure, asked: Mapping[str, Asked], settings: AnswerSettings) -> dict[str, Scored]:
+def _by_ragas(
+    measure: Measure, answered: Mapping[str, AnsweredQuery], settings: AnswerSettings
+) -> dict[str, QueryScore]:
     zeros = {
         query_id
-        for query_id, one in asked.items()
-        if measure.name in ZERO_IF_ABSTAINED and one.reference.answers and is_abstention(one.text, settings.abstention)
+        for query_id, answer in answered.items()
+        if measure.kind.zero_if_abstained
+        and answer.reference.answers
+        and is_abstention(answer.text, settings.abstention)
     }
     cases = {
-        query_id: Case(one.text, one.reference.answers) for query_id, one in asked.items() if query_id not in zeros
+        query_id: Case(answer.text, answer.reference.answers)
+        for query_id, answer in answered.items()
+        if query_id not in zeros
     }
-    found = score_cases(measure, cases, settings.embedder, settings.language)
-    return {query_id: Scored(0.0) if query_id in zeros else scored(found[query_id]) for query_id in asked}
-
-
-def _utility(settings: AnswerSettings, one: Asked, right: Scored | None) -> Scored:
-    """Utility has a value wherever an answer was written, but where what decides of a real answer has failed.
-
-    An answer that no passage was shown for is not right if the passages decide.
-    """
-    rule, abstention = settings.utility, settings.abstention
-    decided = one.reference.answerable and not is_abstention(one.text, abstention)
-    if decided and right is not None and right.status == "failed":
-        return right
-    value = (right.value or 0.0) if right is not None else None
-    return Scored(rules.utility(rule, one.text, one.reference.answerable, value, abstention))
-
-
-def _by_rule(measure: Measure, one: Asked, settings: AnswerSettings) -> Scored:
-    """The measures of `harness.scoring.answers`."""
-    pattern = settings.answer_format.pattern if settings.answer_format else ""
-    abstention, language = settings.abstention, settings.language
-    by_name: dict[str, Callable[[], float]] = {
-        "abstention": lambda: rules.abstains_rightly(one.text, one.reference.answerable, abstention),
-        "format": lambda: rules.has_format(pattern, one.text, abstention),
-        "key_match": lambda: rules.key_match(pattern, one.text, one.reference.answers),
-        "token_f1": lambda: max(rules.token_f1(one.text, wanted, language) for wanted in one.reference.answers),
-    }
-    if measure.population == "answerable" and not one.reference.answers:
-        return Scored(None, "failed", NO_REFERENCE)
-    if measure.name in ZERO_IF_ABSTAINED and is_abstention(one.text, abstention):
-        return Scored(0.0)
-    try:
-        return Scored(by_name[measure.name]())
-    except ValueError as error:
-        return Scored(None, "failed", str(error))
+    scores = score_cases(measure, cases, settings.embedder, settings.language)
+    return {query_id: QueryScore(0.0) if query_id in zeros else scores[query_id] for query_id in answered}

@@ -1,8 +1,8 @@
-"""Did an answer abstain? A lenient reading: the agreed sentences, their paraphrases, and saying nothing at all.
+"""Recognise answers that abstain, leniently: the sentences of the suite, their paraphrases, and empty answers.
 
-The first sentence that says something decides; apologies and remarks on what the passages are about are skipped. So
-"Use f. The passages do not mention others" is an answer, and "I do not know, but perhaps f" an abstention. An empty
-answer makes no claim and counts as an abstention. This module must not know references or measures.
+The first sentence with content decides; apologies and remarks on what the passages are about are skipped. So "Use f.
+The passages do not mention others" is an answer, and "I do not know, but perhaps f" an abstention. This module must not
+know references or measures.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ PHRASES_VERSION = 1
 """Raise it when a phrase of another language changes."""
 
 
-class Rule(NamedTuple):
-    """What counts as an abstention beside the English reading.
+class AbstentionRule(NamedTuple):
+    """What counts as an abstention beside the English patterns.
 
     `sentences` are the suite's own; clear refusals in other languages count where `language` is not English.
     """
@@ -31,19 +31,19 @@ class Rule(NamedTuple):
 
     @property
     def identity(self) -> Any:
-        """What of the rule decides scores; the number alone where nothing is added to it."""
-        if self == Rule():
+        """The part of the rule that decides scores: only the version for the plain rule."""
+        if self == AbstentionRule():
             return RULE_VERSION
-        found: dict[str, Any] = {"version": RULE_VERSION}
+        parts: dict[str, Any] = {"version": RULE_VERSION}
         if self.sentences:
-            found["sentences"] = list(self.sentences)
+            parts["sentences"] = list(self.sentences)
         if self.language != ENGLISH:
-            found |= {"language": self.language, "phrases": PHRASES_VERSION}
-        return found
+            parts |= {"language": self.language, "phrases": PHRASES_VERSION}
+        return parts
 
 
-PLAIN = Rule()
-"""The English reading alone."""
+PLAIN = AbstentionRule()
+"""The English patterns alone."""
 
 _WORDS = r"(?:passages?|excerpts?|snippets?)"
 _LOOSE = r"(?:contexts?|documents?|documentation|texts?|articles?|sources?|materials?|information)"
@@ -140,13 +140,13 @@ _ABSTAINS = tuple(
 )
 
 
-def is_abstention(text: str, rule: Rule = PLAIN) -> bool:
-    """Say whether a text declines to answer: leniently in English, and by what the rule adds."""
+def is_abstention(text: str, rule: AbstentionRule = PLAIN) -> bool:
+    """Return whether a text declines to answer, by the English patterns or by what the rule adds."""
     return _by_sentence(text, rule.sentences) or declines(text, rule.language) or _in_english(text)
 
 
 def _by_sentence(text: str, sentences: Sequence[str]) -> bool:
-    """Whether a text begins with one of the sentences, after an apology or "Answer:" at most."""
+    """Return whether a text begins with one of the sentences, possibly after an apology or "Answer:"."""
     if not sentences:
         return False
     folded = text.casefold()
@@ -160,11 +160,11 @@ def _in_english(text: str) -> bool:
         return True
     they = "they"
     for sentence in re.split(r"(?<=[.!?;:])\s+", plain):
-        said = re.sub(r"^they\b", they, _without_lead_in(sentence))
-        if any(pattern.match(said) for pattern in _ABSTAINS):
+        statement = re.sub(r"^they\b", they, _without_lead_in(sentence))
+        if any(pattern.match(statement) for pattern in _ABSTAINS):
             return True
-        preamble = _PREAMBLE.fullmatch(said)
-        if said and not preamble:
+        preamble = _PREAMBLE.fullmatch(statement)
+        if statement and not preamble:
             return False
         if preamble and preamble["source"]:
             they = "the passages"
@@ -175,7 +175,7 @@ _TYPOGRAPHY = {ord("\N{RIGHT SINGLE QUOTATION MARK}"): "'", ord('"'): None, ord(
 
 
 def _without_lead_in(sentence: str) -> str:
-    """Cut "Sorry, but", "Based on the passages," and the like, as long as anything is left."""
+    """Remove "Sorry, but", "Based on the passages," and the like from the beginning of a sentence."""
     while match := _LEAD_IN.match(sentence):
         sentence = sentence[match.end() :]
     return "" if re.fullmatch(r"(?:(?:the )?(?:answer|response)|a):", sentence) else sentence

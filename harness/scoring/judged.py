@@ -1,7 +1,7 @@
-"""Answers that a language model judges: by ragas' judged metrics, and by a rubric of the suite's own.
+"""Scores of answers that an LLM judges: by ragas' judged metrics, and by the rubric of the suite.
 
-All that is asked goes through one `Chat`, so that its limits, cache and budget hold. What it cannot answer, and what
-is no judgement, is a failure with its reason. This module must not know suites, or who wrote the answers.
+All requests go through one `Chat`, so that its limits, cache and budget hold. A request without a valid judgement is a
+failure with its reason. This module must not know suites, or who wrote the answers.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from statistics import fmean, stdev
 from typing import Any, NamedTuple
 
 from harness.llm.protocol import Chat
-from harness.scoring.abstention import Rule, is_abstention
+from harness.scoring.abstention import AbstentionRule, is_abstention
 from harness.scoring.ragas_judge import (
     DRAWS,
     JudgeLlm,
@@ -26,20 +26,20 @@ from harness.scoring.ragas_judge import (
     prompts_digest,
     with_counts,
 )
-from harness.scoring.ragas_measures import DIGITS, Embeddings, Found, checked, load_embedder, run_apart, sentence
+from harness.scoring.ragas_measures import DIGITS, Embeddings, checked, load_embedder, run_apart, sentence
 from harness.scoring.values import (
     ABSTAINED,
     NO_ANSWER,
     NO_PASSAGES,
     NO_REFERENCE,
+    AnsweredQuery,
     AnswerSettings,
-    Asked,
-    Judging,
-    Scored,
-    Shown,
+    JudgeSettings,
+    QueryScore,
+    ShownContext,
     asked_of,
+    failed,
     population_of,
-    scored,
 )
 from harness.values.measures import Measure
 from harness.values.records import Answer, Progress, Reference
@@ -53,14 +53,17 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "noise_sensitivity": ("question", "answer", "reference", "passages"),
     "rubric": ("question", "answer"),
 }
-"""What each measure is judged from. ragas' context measures never look at the answer."""
+"""The inputs of each measure. ragas' context measures do not read the answer."""
 RAGAS_NAMES = {
-    "question": "user_input", "answer": "response", "reference": "reference", "passages": "retrieved_contexts",
-}  # fmt: skip
+    "question": "user_input",
+    "answer": "response",
+    "reference": "reference",
+    "passages": "retrieved_contexts",
+}
 
 
 class JudgedCase(NamedTuple):
-    """What a judge may be shown of one answer; a measure takes what `NEEDS` names of it."""
+    """The inputs of one judgement; a measure reads those that `NEEDS` names."""
 
     question: str
     answer: str
@@ -68,17 +71,22 @@ class JudgedCase(NamedTuple):
     passages: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, one: Asked, shown: Shown) -> JudgedCase:
-        """With the first reference answer: the best over all of them would cost a multiple."""
-        return cls(shown.question, one.text, next(iter(one.reference.answers), ""), shown.passages)
+    def of(cls, answered: AnsweredQuery, shown: ShownContext) -> JudgedCase:
+        """Return the case with the first reference answer: the best over all of them would cost a multiple."""
+        return cls(shown.question, answered.text, next(iter(answered.reference.answers), ""), shown.passages)
 
 
 def requests_per_answer(measure: Measure, passages: int) -> int:
-    """How many requests one judgement takes, repeats and repairs aside, with so many passages shown."""
+    """Return the number of requests of one judgement with so many passages, without repeats and repairs."""
     counts = {
-        "faithfulness": 2, "factual_correctness": 4, "answer_relevancy": DRAWS["answer_relevancy"],
-        "context_recall": 1, "context_precision": passages, "noise_sensitivity": 3 + 2 * passages, "rubric": 1,
-    }  # fmt: skip
+        "faithfulness": 2,
+        "factual_correctness": 4,
+        "answer_relevancy": DRAWS["answer_relevancy"],
+        "context_recall": 1,
+        "context_precision": passages,
+        "noise_sensitivity": 3 + 2 * passages,
+        "rubric": 1,
+    }
     return counts[measure.name]
 
 
@@ -87,18 +95,18 @@ def judge_answers(
     answers: Mapping[str, Answer],
     references: Mapping[str, Reference],
     settings: AnswerSettings,
-    shown: Mapping[str, Shown],
+    shown: Mapping[str, ShownContext],
     progress: Progress,
-) -> dict[Measure, dict[str, Scored]]:
-    """Score all measures that an LLM judges together, so that as many answers are under way as the judge may be asked.
+) -> dict[Measure, dict[str, QueryScore]]:
+    """Score all judged measures together, so that the judge is kept busy up to its limit of concurrent answers.
 
-    An abstention is no answer to judge, nor is anything judged by passages where none was shown: `not_applicable`.
+    Measures of the answer are `not_applicable` to an abstention; measures of the passages, where none was shown.
     """
     judging = settings.judge
     chat = judging.chat if judging is not None else None
     if not measures or judging is None or chat is None:
         return {}
-    scores: dict[Measure, dict[str, Scored]] = {}
+    scores: dict[Measure, dict[str, QueryScore]] = {}
     cases: dict[Measure, dict[str, JudgedCase]] = {}
     for measure in measures:
         population = population_of(measure, references)
@@ -107,51 +115,55 @@ def judge_answers(
             raise ValueError(f"{measure} needs the question and the passages of {unknown[0]!r}")
         closed = {
             query_id: score
-            for query_id, one in asked.items()
-            if (score := _closed(measure, one, shown[query_id], settings.abstention))
+            for query_id, answer in asked.items()
+            if (score := _closed(measure, answer, shown[query_id], settings.abstention))
         }
-        scores[measure] = dict.fromkeys(population, Scored(None, "failed", NO_ANSWER)) | closed
+        scores[measure] = dict.fromkeys(population, failed(NO_ANSWER)) | closed
         cases[measure] = {
-            query_id: JudgedCase.of(one, shown[query_id]) for query_id, one in asked.items() if query_id not in closed
+            query_id: JudgedCase.of(answer, shown[query_id])
+            for query_id, answer in asked.items()
+            if query_id not in closed
         }
-    for measure, found in judge_cases(cases, judging, chat, settings.embedder, progress).items():
-        scores[measure] |= {query_id: scored(one) for query_id, one in found.items()}
+    for measure, by_query in judge_cases(cases, judging, chat, settings.embedder, progress).items():
+        scores[measure] |= by_query
     return scores
 
 
-def _closed(measure: Measure, one: Asked, shown: Shown, abstention: Rule) -> Scored | None:
-    """Why there is nothing to ask a judge, if so."""
+def _closed(
+    measure: Measure, answered: AnsweredQuery, shown: ShownContext, abstention: AbstentionRule
+) -> QueryScore | None:
+    """Return the score of an answer that the judge is not asked about; None if it is asked."""
     needs = NEEDS[measure.name]
-    if "answer" in needs and is_abstention(one.text, abstention):
-        return Scored(None, "not_applicable", ABSTAINED)
+    if "answer" in needs and is_abstention(answered.text, abstention):
+        return QueryScore(None, "not_applicable", ABSTAINED)
     if "passages" in needs and not any(passage.strip() for passage in shown.passages):
-        return Scored(None, "not_applicable", NO_PASSAGES)
-    if "reference" in needs and not one.reference.answers:
-        return Scored(None, "failed", NO_REFERENCE)
+        return QueryScore(None, "not_applicable", NO_PASSAGES)
+    if "reference" in needs and not answered.reference.answers:
+        return failed(NO_REFERENCE)
     return None
 
 
 def judge_settings(measure: Measure, settings: AnswerSettings) -> dict[str, Any]:
-    """Who judges, and what the judge is told."""
+    """Return the settings of the judge that decide a measure: identity, repeats, prompts."""
     judge = settings.judge
-    found: dict[str, Any] = {"judge": None, "prompts": prompts_digest(measure.name)}
+    deciding: dict[str, Any] = {"judge": None, "prompts": prompts_digest(measure.name)}
     if judge is not None:
-        found |= {"judge": dict(judge.identity), "repeats": judge.repeats}
+        deciding |= {"judge": dict(judge.identity), "repeats": judge.repeats}
     if "answer" in NEEDS[measure.name]:
-        found["abstention_rule"] = settings.abstention.identity
+        deciding["abstention_rule"] = settings.abstention.identity
     if measure.name != "rubric":
-        return found | {"ragas": version("ragas")}
-    return found | {"rubric": judge.rubric if judge else ""}
+        return deciding | {"ragas": version("ragas")}
+    return deciding | {"rubric": judge.rubric if judge else ""}
 
 
 def judge_cases(
     cases: Mapping[Measure, Mapping[str, JudgedCase]],
-    judging: Judging,
+    judging: JudgeSettings,
     chat: Chat,
     embedder: Path | None,
     progress: Progress,
-) -> dict[Measure, dict[str, Found]]:
-    """Judge every case of every measure, many at a time; `progress` counts judged answers.
+) -> dict[Measure, dict[str, QueryScore]]:
+    """Judge every case of every measure concurrently; `progress` counts judged answers.
 
     A value is the mean over all repeats. If one of them fails, so does the score, with its reason.
     """
@@ -162,30 +174,30 @@ def judge_cases(
     }
     jobs = [(measure, query_id, case) for measure, rows in cases.items() for query_id, case in rows.items()]
 
-    async def all_jobs() -> list[Found]:
+    async def all_jobs() -> list[QueryScore]:
         slots, finished = asyncio.Semaphore(judging.at_once), Counter[str]()
 
-        async def one(measure: Measure, case: JudgedCase) -> Found:
+        async def judged(measure: Measure, case: JudgedCase) -> QueryScore:
             async with slots:
-                found = await _judge(measure, case, makers[measure], judging.repeats)
+                score = await _judge(measure, case, makers[measure], judging.repeats)
             finished["jobs"] += 1
             progress(finished["jobs"], len(jobs))
-            return found
+            return score
 
-        return await asyncio.gather(*(one(measure, case) for measure, _, case in jobs))
+        return await asyncio.gather(*(judged(measure, case) for measure, _, case in jobs))
 
-    found: dict[Measure, dict[str, Found]] = {measure: {} for measure in cases}
-    for (measure, query_id, _), one in zip(jobs, run_apart(all_jobs()) if jobs else [], strict=True):
-        found[measure][query_id] = one
-    return found
+    scores: dict[Measure, dict[str, QueryScore]] = {measure: {} for measure in cases}
+    for (measure, query_id, _), score in zip(jobs, run_apart(all_jobs()) if jobs else [], strict=True):
+        scores[measure][query_id] = score
+    return scores
 
 
 Maker = Callable[[int], Any]
-"""Gives the metric that makes one repeat of a judgement."""
+"""Returns the metric for a repeat of a judgement, by its number."""
 
 
-async def _judge(measure: Measure, case: JudgedCase, make: Maker, repeats: int) -> Found:
-    """All repeats of one judgement; none is paid for after one that failed."""
+async def _judge(measure: Measure, case: JudgedCase, make: Maker, repeats: int) -> QueryScore:
+    """Run all repeats of one judgement; stop at the first that fails."""
     shown = case._replace(passages=list(case.passages))  # type: ignore[arg-type]  # ragas' prompts are typed as lists
     arguments = {RAGAS_NAMES[name]: getattr(shown, name) for name in NEEDS[measure.name]}
     values = []
@@ -193,10 +205,10 @@ async def _judge(measure: Measure, case: JudgedCase, make: Maker, repeats: int) 
         try:
             values.append(checked((await make(repeat).ascore(**arguments)).value, measure))
         except Unanswered as error:
-            return Found(None, str(error))
+            return failed(str(error))
         except Exception as error:  # whatever a metric raises is the reason of a failure
-            return Found(None, sentence(error))
-    return Found(round(fmean(values), DIGITS), spread=round(stdev(values), DIGITS) if repeats > 1 else None)
+            return failed(sentence(error))
+    return QueryScore(round(fmean(values), DIGITS), spread=round(stdev(values), DIGITS) if repeats > 1 else None)
 
 
 def _maker(name: str, chat: Chat, rubric: str, embedder: Path | None) -> Maker:

@@ -1,7 +1,7 @@
-"""A chat in the form in which ragas' judged metrics, and a rubric of the suite's own, ask a language model.
+"""Adapt a chat to the interface through which ragas' judged metrics, and the rubric of a suite, ask an LLM.
 
-A reply that is no judgement is refused here, by the form it is asked in: ragas' own handling would make of it a NaN, a
-zero, or a mean over fewer statements. This module must not know what is judged, or by how many repeats.
+Forms with stricter checks refuse invalid judgements, which ragas itself turns into a NaN, a zero, or a mean over fewer
+statements. This module must not know what is judged, or how often.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ VERDICTS = ("verdict", "attributed", "noncommittal")
 
 
 def metric_class(name: str) -> Any:
-    """The ragas class of a measure, which takes our judge and embeddings for ragas' own kind."""
+    """Return the ragas class of a measure, made to accept our judge and embeddings."""
     os.environ["RAGAS_DO_NOT_TRACK"] = "true"  # read by ragas when it is imported
     from ragas.embeddings.base import BaseRagasEmbedding
     from ragas.llms.base import InstructorBaseRagasLLM
@@ -50,10 +50,10 @@ class Unanswered(Exception):
 
 
 class JudgeLlm:
-    """One repeat of a judgement, in the form of ragas' language models.
+    """One repeat of a judgement, in the interface of ragas' LLMs.
 
-    ragas may ask one prompt several times to have several answers; these are the `draws` of each repeat. Other
-    prompts that happen to be equal are asked once.
+    ragas asks some prompts several times for several answers: the `draws` of each repeat. Other equal prompts are
+    asked once.
     """
 
     def __init__(self, chat: Chat, repeat: int, draws: int = 1) -> None:
@@ -65,7 +65,7 @@ class JudgeLlm:
         raise TypeError("a judge is asked from a coroutine only")
 
     async def agenerate(self, prompt: str, response_model: type[BaseModel]) -> Any:
-        """Ask for an answer of a form. Raises Unanswered with the reason if there is none."""
+        """Ask for an answer in a form; raise Unanswered with the reason if there is none."""
         draw = self.times[prompt] % self.draws
         self.times[prompt] += 1
         form = checked_form(response_model, getattr(prompt, "statements", None))
@@ -83,29 +83,31 @@ class RubricVerdict(BaseModel):
     score: Annotated[float, Field(ge=0, le=1)]
 
 
-class Judged(NamedTuple):
+class RubricScore(NamedTuple):
+    """The value of a judgement, as a ragas metric returns it."""
+
     value: float
 
 
 class Rubric:
-    """A judgement by a rubric, in the form of a ragas metric.
+    """A judgement by a rubric, in the interface of a ragas metric.
 
-    ragas' own takes five descriptions, one for each whole score, does not bound the score, and shows a reference in
-    its examples whether there is one or not; a suite has one text.
+    ragas' own metric takes five descriptions, one for each integer score, does not bound the score, and shows a
+    reference in its examples even if there is none. A suite has one text.
     """
 
     def __init__(self, llm: JudgeLlm, rubric: str) -> None:
         self.llm, self.rubric = llm, rubric
 
-    async def ascore(self, user_input: str, response: str) -> Judged:
+    async def ascore(self, user_input: str, response: str) -> RubricScore:
         prompt = prompt_templates.fill(
             prompt_templates.load("rubric"), rubric=self.rubric, question=user_input, answer=response
         )
-        return Judged((await self.llm.agenerate(prompt, RubricVerdict)).score)
+        return RubricScore((await self.llm.agenerate(prompt, RubricVerdict)).score)
 
 
 class OneByOne:
-    """Embeddings in ragas' form: a text at a time, so that no vector depends on its batch, and each text once."""
+    """Embeddings in ragas' interface, one text at a time and each once, so that no vector depends on its batch."""
 
     def __init__(self, embeddings: Embeddings) -> None:
         self.embeddings = embeddings
@@ -123,13 +125,13 @@ class OneByOne:
 
 
 class _Prompt(str):
-    """A prompt that knows on how many statements it asks a verdict; None if on none."""
+    """A prompt with the number of statements it asks verdicts for; None if it asks for none."""
 
     statements: int | None = None
 
 
 class _Counting(NamedTuple):
-    """A prompt of ragas whose texts know how many statements they hold."""
+    """A prompt of ragas whose texts carry the number of statements in them."""
 
     prompt: Any
 
@@ -141,7 +143,7 @@ class _Counting(NamedTuple):
 
 
 def with_counts(metric: Any) -> Any:
-    """A ragas metric whose prompts know how many verdicts they ask for."""
+    """Return a ragas metric whose prompts carry the number of verdicts they ask for."""
     for name, value in list(vars(metric).items()):
         if hasattr(value, "to_string"):
             setattr(metric, name, _Counting(value))
@@ -150,7 +152,7 @@ def with_counts(metric: Any) -> Any:
 
 @lru_cache(maxsize=256)
 def checked_form(form: type[BaseModel], statements: int | None) -> type[BaseModel]:
-    """The form, of the same schema, that refuses what is no judgement: so it is repaired or fails, and is not kept."""
+    """Return a form of the same schema that refuses invalid judgements, so that they are repaired or fail."""
 
     def check(value: BaseModel) -> BaseModel:
         if faults := list(_faults(value, statements)):
@@ -168,8 +170,8 @@ def _faults(value: BaseModel, statements: int | None) -> Iterator[str]:
                 yield f"{name!r} is empty"
             elif statements is not None and len(entry) != statements:
                 yield f"{name!r} has {len(entry)} entries where {statements} were asked for"
-            for one in entry:
-                yield from _faults(one, None) if isinstance(one, BaseModel) else _blank(name, one)
+            for item in entry:
+                yield from _faults(item, None) if isinstance(item, BaseModel) else _blank(name, item)
         elif name in VERDICTS and entry not in (0, 1):
             yield f"{name!r} is {entry}, neither 0 nor 1"
         elif name in ("question", "statement"):
@@ -183,19 +185,19 @@ def _blank(name: str, text: Any) -> Iterator[str]:
 
 @lru_cache(maxsize=16)
 def prompts_digest(name: str) -> str:
-    """Digest of all that a measure's judge is told beside the case: instructions, examples, forms."""
+    """Return the digest of a measure's prompts apart from the case: instructions, examples, forms."""
     if name == "rubric":
         return digest_of([prompt_templates.load("rubric"), RubricVerdict.model_json_schema()])
     from ragas.prompt.metrics.base_prompt import BasePrompt
 
     module = vars(sys.modules[metric_class(name).__module__])
-    classes = [found for found in module.values() if isinstance(found, type) and issubclass(found, BasePrompt)]
-    prompts = [found() for found in sorted(classes, key=lambda found: found.__name__) if found is not BasePrompt]
+    classes = [member for member in module.values() if isinstance(member, type) and issubclass(member, BasePrompt)]
+    prompts = [member() for member in sorted(classes, key=lambda member: member.__name__) if member is not BasePrompt]
     return digest_of([prompt.to_string(_empty(prompt.input_model)) for prompt in prompts])
 
 
 def _empty(form: type[BaseModel]) -> BaseModel:
-    """A value of a form without content, to render a prompt around it."""
+    """Return an empty value of a form, to render a prompt with it."""
     fields = form.model_fields.items()
     blank: dict[str, Any] = {
         name: [] if get_origin(field.annotation) is list else "" for name, field in fields if field.is_required()

@@ -1,7 +1,7 @@
 """Answer measures of ragas that need no LLM.
 
-What a metric raises, and a value that is no number, becomes a failure with its reason: never a zero, and never a NaN
-that vanishes in a mean. This module must not know suites, abstentions or who wrote the answers.
+An exception of a metric, and a value that is no number, becomes a failure with its reason: never a zero, and never a
+NaN that is dropped from a mean. This module must not know suites, abstentions or who wrote the answers.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from harness.models.signatures import while_unchanged
+from harness.scoring.values import NO_REFERENCE, QueryScore, failed
 from harness.text import ENGLISH, OtherTexts, Texts, text_of
 from harness.values.measures import Measure
 
@@ -26,33 +27,24 @@ DIGITS = 6
 
 
 class Case(NamedTuple):
-    """An answer and what it is compared with, each in turn; the best counts."""
+    """An answer and the references that it is compared with; the best score counts."""
 
     answer: str
     references: tuple[str, ...]
 
 
-class Found(NamedTuple):
-    """A value, or the reason why there is none; `spread` is the standard deviation of repeated judgements."""
-
-    value: float | None
-    reason: str = ""
-    spread: float | None = None
-
-
 class Metric(Protocol):
-    """What is used of a ragas metric."""
+    """The part of a ragas metric that is used."""
 
     async def ascore(self, reference: str, response: str) -> Any: ...
 
 
 def score_cases(
     measure: Measure, cases: Mapping[str, Case], embedder: Path | None, language: str = ENGLISH
-) -> dict[str, Found]:
-    """Score every case by the ragas metric of a measure, best over its references.
+) -> dict[str, QueryScore]:
+    """Score every case by the ragas metric of a measure: case -> the best score over its references.
 
-    In another language than English, equal means equal in canonical form, and ROUGE has the words of that language.
-
+    In languages other than English, exact match compares canonical forms, and ROUGE uses the words of the language.
     `embedder` is the folder of the untuned bi-encoder; only `semantic_similarity` reads it.
     """
     if not cases:
@@ -60,21 +52,21 @@ def score_cases(
     try:
         metric = make_metric(measure.name, cases.values(), embedder, language)
     except Exception as error:  # a broken model fails its scores, not the outcome
-        return {query_id: Found(None, sentence(error)) for query_id in cases}
+        return dict.fromkeys(cases, failed(sentence(error)))
     return score_with(metric, measure, cases)
 
 
-def score_with(metric: Metric, measure: Measure, cases: Mapping[str, Case]) -> dict[str, Found]:
+def score_with(metric: Metric, measure: Measure, cases: Mapping[str, Case]) -> dict[str, QueryScore]:
     """Score every case by a metric."""
 
-    async def all_cases() -> dict[str, Found]:
+    async def all_cases() -> dict[str, QueryScore]:
         return {query_id: await _score_case(metric, measure, case) for query_id, case in cases.items()}
 
     return run_apart(all_cases())
 
 
 def run_apart(work: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine to its end; in a thread of its own where the caller's has a running event loop already."""
+    """Run a coroutine to its end, in a thread of its own if the caller's thread has a running event loop."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -83,19 +75,19 @@ def run_apart(work: Coroutine[Any, Any, T]) -> T:
         return pool.submit(asyncio.run, work).result()
 
 
-async def _score_case(metric: Metric, measure: Measure, case: Case) -> Found:
+async def _score_case(metric: Metric, measure: Measure, case: Case) -> QueryScore:
     try:
         values = [
             checked((await metric.ascore(reference=reference, response=case.answer)).value, measure)
             for reference in case.references
         ]
     except Exception as error:  # whatever a metric raises is the reason of a failure
-        return Found(None, sentence(error))
-    return Found(max(values)) if values else Found(None, "the question has no reference answer")
+        return failed(sentence(error))
+    return QueryScore(max(values)) if values else failed(NO_REFERENCE)
 
 
 def checked(value: Any, measure: Measure) -> float:
-    """Round, and refuse what lies outside of the range of the measure by more than rounding explains."""
+    """Return the value rounded; raise ValueError if it is outside of the range of the measure."""
     number = float(value)
     if math.isnan(number):
         raise ValueError(f"{measure} is not a number")
@@ -106,7 +98,7 @@ def checked(value: Any, measure: Measure) -> float:
 
 
 def sentence(error: Exception) -> str:
-    """What was raised, in one line."""
+    """Return the type and message of an exception in one line."""
     return f"{type(error).__name__}: {' '.join(str(error).split())}".removesuffix(": ")
 
 
@@ -137,7 +129,7 @@ def make_metric(name: str, cases: Iterable[Case], embedder: Path | None, languag
 
 
 class Canonical(NamedTuple):
-    """A ragas metric that is shown texts in the form in which equal answers are equal."""
+    """A ragas metric that is given texts in canonical form."""
 
     metric: Metric
     texts: Texts
@@ -147,15 +139,15 @@ class Canonical(NamedTuple):
 
 
 class Valued(NamedTuple):
-    """A value in the form of a ragas result."""
+    """A value in the interface of a ragas result."""
 
     value: float
 
 
 class Rouge:
-    """ROUGE-L: that of ragas for English, and by the same library with the words of the language for others.
+    """ROUGE-L: that of ragas for English, and with the words of the language, by the same library, for others.
 
-    ragas' own sees nothing but ASCII: a text that has no such word is read by its own script in English suites too.
+    ragas' own reads only ASCII: a text without an ASCII word is read by its own script in English suites too.
     """
 
     def __init__(self, english: Metric, language: str) -> None:
@@ -168,7 +160,7 @@ class Rouge:
         self._ascii = tokenizers.DefaultTokenizer(use_stemmer=True).tokenize
 
     def tokenize(self, text: str) -> list[str]:
-        """The words that the library compares."""
+        """Return the words that the library compares."""
         return self._words(text)
 
     async def ascore(self, reference: str, response: str) -> Any:
@@ -178,7 +170,7 @@ class Rouge:
 
 
 class KnownEmbeddings(NamedTuple):
-    """Embeddings made beforehand, in the form that ragas asks."""
+    """Precomputed embeddings, in the interface of ragas."""
 
     vectors: Mapping[str, Sequence[float]]
 
@@ -187,7 +179,7 @@ class KnownEmbeddings(NamedTuple):
 
 
 class Embeddings(Protocol):
-    """What is used of ragas' embeddings."""
+    """The part of ragas' embeddings that is used."""
 
     def embed_text(self, text: str, **kwargs: Any) -> Sequence[float]: ...
 
@@ -195,7 +187,7 @@ class Embeddings(Protocol):
 
 
 def embed_all(embeddings: Embeddings, texts: Iterable[str]) -> dict[str, Sequence[float]]:
-    """Embed distinct texts in one batch call. ragas refuses blanks in a batch, and asks a space for an empty text."""
+    """Embed distinct texts in one batch. ragas refuses blanks in a batch, and embeds a space for an empty text."""
     distinct = sorted({text or " " for text in texts})
     batch = [text for text in distinct if text.strip()]
     known = dict(zip(batch, embeddings.embed_texts(batch, show_progress_bar=False), strict=True)) if batch else {}
@@ -203,7 +195,7 @@ def embed_all(embeddings: Embeddings, texts: Iterable[str]) -> dict[str, Sequenc
 
 
 def load_embedder(folder: Path) -> Embeddings:
-    """Load the bi-encoder in float32; on the CPU everywhere, so that a score does not depend on the machine."""
+    """Load the bi-encoder in float32 on the CPU, so that a score does not depend on the machine."""
     if not folder.is_dir():
         raise FileNotFoundError(f"no bi-encoder at {folder}")
     return _load_embedder(folder)

@@ -1,9 +1,9 @@
 """Rank measures through ranx.
 
-ranx is used as a set of kernels only. What it leaves open is decided here: the order of ties (that of trec_eval), the
-queries that count (those with a relevant document), and what a query without a list is worth (0). It is fed arrays of
-small integers instead of its own `Run` and `Qrels`: these compile for 30 s more, and they hash document ids into
-floats. This module must not know answers, ragas or where runs come from.
+ranx is used as a set of kernels only. This module decides what ranx leaves open: ties are ordered as in trec_eval, only
+queries with a relevant document count, and a query without a list scores 0. ranx is given arrays of small integers
+instead of its own `Run` and `Qrels`, which compile for 30 s more and hash document ids into floats. This module must
+not know answers, ragas or where runs come from.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ _ONE_AT_A_TIME = threading.Lock()
 def canonical_order(hits: Iterable[tuple[str, float]]) -> list[tuple[str, float]]:
     """Return a list in trec_eval's order: score descending, then doc id descending.
 
-    A NaN has no place in an order and a document no two ranks in a list: both raise ValueError. Scores are compared as
-    doubles; trec_eval itself rounds them to single precision first, and so sees a few ties more.
+    Raises ValueError for a NaN and for a document that is listed twice. Scores are compared in double precision;
+    trec_eval rounds them to single precision first, and so has a few more ties.
     """
     ordered = sorted(hits, key=lambda hit: (hit[1], hit[0]), reverse=True)
     for doc_id, score in ordered:
@@ -62,9 +62,9 @@ def queries_without_run(run: Run, qrels: Qrels, level: int = LEVEL) -> int:
 
 
 def population(qrels: Qrels, measure: Measure, level: int = LEVEL) -> list[str]:
-    """Return the queries that a rank measure is defined on: those with a document that it calls relevant.
+    """Return the queries that a rank measure is defined on: those with a document relevant to it.
 
-    A measure of gains knows every grade above 0, a binary one those from the relevance level on.
+    To a graded measure every grade above 0 is relevant, to a binary one those from the relevance level on.
     """
     return judged_queries(qrels, LEVEL if measure.kind.graded else level)
 
@@ -105,7 +105,7 @@ def _score_at(level: int, run: Run, qrels: Qrels, measures: Sequence[Measure]) -
 
 
 def _check_grades(qrels: Qrels) -> None:
-    """Refuse fractions: ranx would cut 0.7 down to 0 without a word."""
+    """Raise ValueError for fractional grades: ranx would silently truncate 0.7 to 0."""
     for query_id, grades in qrels.items():
         for doc_id, grade in grades.items():
             if not isinstance(grade, Integral):
@@ -113,7 +113,7 @@ def _check_grades(qrels: Qrels) -> None:
 
 
 def _top(query_id: str, hits: Sequence[tuple[str, float]], depth: int) -> list[str]:
-    """The first `depth` documents of a list; no measure looks further than its cutoff."""
+    """Return the first `depth` documents of a list; no measure reads beyond its cutoff."""
     try:
         return [doc_id for doc_id, _ in canonical_order(hits)[:depth]]
     except ValueError as error:
@@ -121,12 +121,12 @@ def _top(query_id: str, hits: Sequence[tuple[str, float]], depth: int) -> list[s
 
 
 def _relevant(grades: Mapping[str, int], level: int) -> list[tuple[str, int]]:
-    """The relevant documents, best first: the ideal list."""
+    """Return the relevant documents with their grades, best first: the ideal list."""
     return sorted(relevant_grades(grades, level).items(), key=lambda pair: -pair[1])
 
 
 def _ideal(relevant: Sequence[Sequence[tuple[str, int]]]) -> NDArray[np.float64]:
-    """Judgements as ranx's [query, document, (id, relevance)]; ids count the relevant documents of one query."""
+    """Return judgements as ranx's array [query, document, (id, relevance)]; ids number a query's relevant documents."""
     import numpy as np
 
     ideal = np.zeros((len(relevant), max(map(len, relevant)), 2))
@@ -140,7 +140,7 @@ def _ideal(relevant: Sequence[Sequence[tuple[str, int]]]) -> NDArray[np.float64]
 def _ranked(
     lists: Sequence[Sequence[str]], relevant: Sequence[Sequence[tuple[str, int]]], depth: int
 ) -> NDArray[np.float64]:
-    """Lists as ranx's [query, rank, (id, score)], filled up with irrelevant documents; scores are `depth` - rank."""
+    """Return lists as ranx's array [query, rank, (id, score)], padded with irrelevant documents; scores fall by 1."""
     import numpy as np
 
     ranked = np.empty((len(lists), depth, 2))
@@ -155,7 +155,7 @@ def _ranked(
 def _evaluate(
     ideal: NDArray[np.float64], ranked: NDArray[np.float64], measures: Sequence[Measure]
 ) -> dict[Measure, list[float]]:
-    """All measures in one call of ranx. A list of one name raises KeyError there, so that name is given twice."""
+    """Compute all measures in one call of ranx. A list of one name raises KeyError there, so it is repeated."""
     names = {measure: f"{RANX_NAMES[measure.name]}@{measure.cutoff}" for measure in measures}
     asked = list(names.values())
     with _ONE_AT_A_TIME:
@@ -167,13 +167,13 @@ def _evaluate(
 
 
 def numba_cache_folder() -> Path:
-    """Where compiled kernels are kept between processes, unless NUMBA_CACHE_DIR says otherwise."""
+    """Return the folder of compiled kernels, unless NUMBA_CACHE_DIR is set."""
     home = os.environ.get("XDG_CACHE_HOME")
     return (Path(home) if home else Path.home() / ".cache") / "rag-tuning-harness" / "numba"
 
 
 def _load_ranx() -> Any:
-    """Import ranx, after telling numba where its cache is: numba reads that once, when it is imported itself."""
+    """Import ranx after setting numba's cache folder, which numba reads once, on import."""
     if "numba" not in sys.modules:
         os.environ.setdefault("NUMBA_CACHE_DIR", str(numba_cache_folder()))
     import ranx

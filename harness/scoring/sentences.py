@@ -1,4 +1,4 @@
-"""The sentences by which a suite lets a generator decline, and how an answer is told to be one of them.
+"""Recognise the sentences with which a suite lets a generator decline.
 
 A sentence counts if the answer begins with it and the sentence ends there: "Unknown" is an abstention, "Unknown
 Pleasures" is an answer. Case, punctuation, quotation marks and the width of characters do not count.
@@ -101,12 +101,12 @@ PHRASES = {
 
 
 def stands_first(sentence: str, text: str) -> bool:
-    """Whether a text begins with a sentence, and the sentence ends there."""
+    """Return whether a text begins with a sentence, and the sentence ends there."""
     return _matcher(sentence).match(canonical_lines(text)) is not None
 
 
 def canonical_lines(text: str) -> str:
-    """A text in one form for what reads the same, its line breaks kept."""
+    """Return the canonical form of a text with its line breaks."""
     return "\n".join(line for part in text.splitlines() if (line := canonical(part).casefold()))
 
 
@@ -114,7 +114,10 @@ def canonical_lines(text: str) -> str:
 def _matcher(sentence: str) -> re.Pattern[str]:
     words = re.findall(r"[^\W_]+", canonical(sentence).casefold())
     # Between words of Latin something must stand, or "N/A" would be "Na"; elsewhere a comma may be left out.
-    parts = [words[0], *((r"[\W_]+" if f"{one}{two}".isascii() else r"[\W_]*") + two for one, two in pairwise(words))]
+    parts = [
+        words[0],
+        *((r"[\W_]+" if f"{first}{two}".isascii() else r"[\W_]*") + two for first, two in pairwise(words)),
+    ]
     return re.compile(r"[\W_]*" + "".join(parts) + _END)
 
 
@@ -124,7 +127,7 @@ def _foreign() -> tuple[re.Pattern[str], ...]:
 
 
 def declines(text: str, language: str) -> bool:
-    """Whether a text begins with a clear refusal in another language; nothing is in an English suite."""
+    """Return whether a text begins with a clear refusal in another language; never in an English suite."""
     if language == ENGLISH:
         return False
     for sentence in re.split(r"[.!?。！？…\n]+", canonical_lines(text)):

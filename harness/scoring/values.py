@@ -1,6 +1,6 @@
-"""What scoring takes and gives: settings, what a judge sees, scores and the reasons why there are none.
+"""Values that scoring takes and returns: settings, contexts shown to a judge, scores or the reasons why there are none.
 
-These values know no measure's rules and compute nothing but whom a measure asks.
+These values know no measure's rules; they only select the queries that a measure is defined on.
 """
 
 from __future__ import annotations
@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from harness.llm.protocol import Chat
-from harness.scoring.abstention import Rule
-from harness.scoring.ragas_measures import Found
+from harness.scoring.abstention import AbstentionRule
 from harness.suite.spec import AnswerFormat, Utility
 from harness.text import ENGLISH
 from harness.values.measures import Measure
@@ -24,8 +23,8 @@ ABSTAINED = "abstained"
 NO_PASSAGES = "no passages were shown"
 
 
-class Scored(NamedTuple):
-    """A score before it has a system: the value, or the reason why there is none.
+class QueryScore(NamedTuple):
+    """The score of one query on one measure: the value, or the reason why there is none.
 
     `spread` is the standard deviation over the repeats of a judgement; None if it was judged once, or not at all.
     """
@@ -36,19 +35,19 @@ class Scored(NamedTuple):
     spread: float | None = None
 
 
-class Shown(NamedTuple):
-    """What a judge must see beside an answer: the question, and the passages that the generator was shown, in order."""
+class ShownContext(NamedTuple):
+    """What a judge sees beside an answer: the question, and the passages in the generator's prompt, in order."""
 
     question: str
     passages: tuple[str, ...] = ()
 
 
-class Judging(NamedTuple):
-    """Who judges, and how.
+class JudgeSettings(NamedTuple):
+    """The LLM that judges, and how it is asked.
 
-    `identity` is what of the judge can change a judgement, `repeats` how often each answer is judged, `calibrated`
-    names the measures for which this judge may decide what is right: that changes no score, but what may rest on it.
-    At most `at_once` answers are under way. Without a `chat` there is nobody to ask, and only settings to compare.
+    `identity` holds every setting of the judge that can change a judgement. `repeats` is how often each answer is
+    judged. `calibrated` names the measures for which this judge may decide what is right; it changes no score. At most
+    `at_once` answers are judged at the same time. Without a `chat` nothing can be judged: the settings serve as a key.
     """
 
     chat: Chat | None
@@ -62,32 +61,32 @@ class Judging(NamedTuple):
 class AnswerSettings(NamedTuple):
     """What answer measures need beside answers and references.
 
-    `embedder` is the folder of the untuned bi-encoder. Without a `judge`, measures that an LLM judges are not to be
-    asked for; see `asks_judge`. `language` says what words are, `abstention` what counts as declining. Of rank
-    measures, `level` is the grade from which on a document is relevant, and `exclude_own` takes the document with the
-    id of the query out of its list.
+    `embedder` is the folder of the untuned bi-encoder. Measures that an LLM judges need a `judge`; see `asks_judge`.
+    `language` decides how texts are split into words, `abstention` which answers count as abstentions. For rank
+    measures, a document is relevant from the grade `level` on, and `exclude_own` leaves the document with the id of the
+    query out of its list.
     """
 
     utility: Utility
     answer_format: AnswerFormat | None
     embedder: Path | None
     embedder_digest: str
-    judge: Judging | None = None
+    judge: JudgeSettings | None = None
     language: str = ENGLISH
-    abstention: Rule = Rule()
+    abstention: AbstentionRule = AbstentionRule()
     level: int = 1
     exclude_own: bool = False
 
 
-class Asked(NamedTuple):
-    """One answered question."""
+class AnsweredQuery(NamedTuple):
+    """An answer with its reference."""
 
     text: str
     reference: Reference
 
 
 def population_of(measure: Measure, references: Mapping[str, Reference]) -> dict[str, Reference]:
-    """The questions over which a measure is defined, in the references' order."""
+    """Return the questions that a measure is defined on, in the order of the references."""
     return {
         query_id: reference
         for query_id, reference in references.items()
@@ -95,15 +94,15 @@ def population_of(measure: Measure, references: Mapping[str, Reference]) -> dict
     }
 
 
-def asked_of(answers: Mapping[str, Answer], population: Mapping[str, Reference]) -> dict[str, Asked]:
-    """Those of them that were answered."""
+def asked_of(answers: Mapping[str, Answer], population: Mapping[str, Reference]) -> dict[str, AnsweredQuery]:
+    """Return the answered queries of a population with their references."""
     return {
-        query_id: Asked(answers[query_id].text, reference)
+        query_id: AnsweredQuery(answers[query_id].text, reference)
         for query_id, reference in population.items()
         if query_id in answers
     }
 
 
-def scored(found: Found) -> Scored:
-    """What was found, as a score."""
-    return Scored(found.value, spread=found.spread) if found.value is not None else Scored(None, "failed", found.reason)
+def failed(reason: str) -> QueryScore:
+    """The score of a query that has no value."""
+    return QueryScore(None, "failed", reason)

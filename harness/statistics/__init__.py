@@ -1,1 +1,1 @@
-"""Paired statistics on rows of scores: intervals, verdicts, effects, claims about recipes, ranks, returns."""
+"""Paired statistics on rows of scores: intervals, verdicts, effects, claims about recipes, ranks, ROI."""

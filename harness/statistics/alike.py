@@ -1,7 +1,7 @@
-"""When two systems are the same by how they are made, so that equal scores are no luck.
+"""Which systems have the same runs by construction, so that a difference of zero is exact.
 
-That all scores are equal does not tell it: a system that loses everything on one query in twenty passes for the same in
-every fourth sample of 25. This module must not know suites, stages or stores.
+Equal scores alone do not show that: a system that loses everything on one query in twenty has the same scores as its
+baseline in every fourth sample of 25 queries. This module must not know suites, stages or stores.
 """
 
 from __future__ import annotations
@@ -12,5 +12,8 @@ from harness.values.measures import Measure
 
 
 def same_runs(measure: Measure, tunes: Sequence[str]) -> bool:
-    """Whether `measure` judges lists, and a system that tunes these parts has those of the untuned one."""
+    """Return whether a system that tunes the parts `tunes` has the scores of `untuned` on `measure`.
+
+    True for a rank measure where only the generator is tuned: its runs are those of `untuned`.
+    """
     return measure.is_rank and tuple(tunes) == ("generator",)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 
 from harness.statistics import effects, seeds, stats
 from harness.statistics.alike import same_runs
 from harness.suite.spec import Suite, combinations_of
 from harness.values.findings import Comparison, Effect, RecipeClaim
 from harness.values.measures import Measure
-from harness.values.records import Score
+from harness.values.records import Score, ScoreColumn, table_of
 from harness.values.systems import UNTUNED, System
 
 ALPHA, RESAMPLES = 0.05, 10_000
@@ -18,13 +19,9 @@ Rows = Mapping[str, Sequence[Score]]
 """Score rows by the label of the system."""
 
 
-def values_of(rows: Sequence[Score], measure: str, split: str) -> dict[str, float | None]:
+def values_of(rows: Sequence[Score], measure: str, split: str) -> ScoreColumn:
     """Values of a measure by query, over its population; None where the score failed."""
-    return {
-        row.query_id: row.value
-        for row in rows
-        if row.measure == measure and row.split == split and row.status != "not_applicable"
-    }
+    return table_of(rows, split).column(measure)
 
 
 class Comparisons:
@@ -36,6 +33,7 @@ class Comparisons:
     def __init__(self, suite: Suite, systems: Sequence[System], rows: Rows, uncalibrated: Collection[str] = ()) -> None:
         self.suite, self.systems, self.rows, self.uncalibrated = suite, systems, rows, uncalibrated
         self.split = suite.evaluate.split
+        self.tables = {label: table_of(own, self.split) for label, own in rows.items()}
 
     def gains(self) -> list[Comparison]:
         """Compare every deployable system with `untuned`, on every gated measure, as one family."""
@@ -84,38 +82,38 @@ class Comparisons:
         tables = {measure: self._cells(measure) for measure in self._gated()}
         # A measure that nothing has a value of was not run, and is said to be so elsewhere.
         tables = {measure: cells for measure, cells in tables.items() if cells}
-        groups = {row.query_id: row.group for rows in self.rows.values() for row in rows if row.split == self.split}
+        groups = {query: group for table in self.tables.values() for query, group in table.groups.items()}
         return effects.effects(
             tables, groups, factors, margins=self._gated(), alpha=ALPHA, resamples=RESAMPLES
         ) if tables else []  # fmt: skip
 
-    def _cells(self, measure: Measure) -> dict[frozenset[str], list[dict[str, float | None]]]:
-        cells: dict[frozenset[str], list[dict[str, float | None]]] = {}
+    def _cells(self, measure: Measure) -> dict[frozenset[str], list[ScoreColumn]]:
+        cells: dict[frozenset[str], list[ScoreColumn]] = {}
         names = combinations_of(self.suite.factorial)
         for system in self.systems:
             if system.name == UNTUNED or system.name in names:
-                values = self._values(system, measure)
+                values = self.tables[system.label].column(measure)
                 if values:
                     cells.setdefault(frozenset(system.tunes), []).append(values)
         return cells
 
     def _pairs(self, systems: Sequence[System], margins: Mapping[Measure, float] | None = None) -> list[stats.Paired]:
-        untuned = next(system for system in self.systems if system.name == UNTUNED)
-        found = []
-        for measure, margin in (self._gated() if margins is None else margins).items():
-            baseline = self._values(untuned, measure)
-            for system in systems:
-                values = self._values(system, measure)
-                if values:
-                    groups = {row.query_id: row.group for row in self.rows[system.label]}
-                    same = same_runs(measure, system.tunes)
-                    found.append(
-                        stats.Paired(system.name, system.seed, measure, margin, values, baseline, groups, same)
-                    )
-        return found
-
-    def _values(self, system: System, measure: Measure) -> dict[str, float | None]:
-        return values_of(self.rows[system.label], str(measure), self.split)
+        untuned = self.tables[next(system.label for system in self.systems if system.name == UNTUNED)]
+        return [
+            stats.Paired(
+                system=system.name,
+                seed=system.seed,
+                measure=measure,
+                margin=margin,
+                values=table.column(measure),
+                baseline=untuned.column(measure),
+                groups=table.groups,
+                same=same_runs(measure, system.tunes),
+            )
+            for measure, margin in (self._gated() if margins is None else margins).items()
+            for system in systems
+            if (table := self.tables[system.label]).column(measure)
+        ]
 
 
 def _on_common(pair: stats.Paired) -> stats.Paired:
@@ -130,4 +128,4 @@ def _on_common(pair: stats.Paired) -> stats.Paired:
         {query_id: better(value) for query_id, value in side.items() if query_id in common}
         for side in (pair.values, pair.baseline)
     )
-    return pair._replace(values=values, baseline=baseline)
+    return replace(pair, values=values, baseline=baseline)

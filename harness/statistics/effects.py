@@ -1,4 +1,4 @@
-"""Effects of a factorial: what each part is worth, and whether the gains of two parts add up or absorb each other.
+"""Effects of a factorial: the gain of each part, and whether the gains of two parts add up or absorb each other.
 
 A cell is the set of parts that are tuned; the empty cell is `untuned`. Every effect is a contrast: a mean of cells
 minus a mean of cells, per query, times a scale (Box, Hunter & Hunter 2005, Statistics for Experimenters, chapter 5). A
@@ -17,14 +17,14 @@ from statistics import fmean
 from typing import Literal, NamedTuple
 
 from harness.statistics.alike import same_runs
-from harness.statistics.stats import DECIMALS, Paired, compare, verdict
+from harness.statistics.intervals import DECIMALS
+from harness.statistics.stats import Paired, compare, verdict
 from harness.values.findings import Comparison, Effect, Finding
 from harness.values.measures import Measure
+from harness.values.records import ScoreColumn
 
-Values = Mapping[str, float | None]
-"""A value for each query of a measure's population; None is a failure."""
-Cells = Mapping[frozenset[str], Sequence[Values]]
-"""Tuned parts -> the values of each seed (one for `untuned`)."""
+Cells = Mapping[frozenset[str], Sequence[ScoreColumn]]
+"""Tuned parts -> the scores of each seed (one for `untuned`)."""
 
 
 class _Contrast(NamedTuple):
@@ -34,7 +34,7 @@ class _Contrast(NamedTuple):
     without: tuple[str, ...] = ()
 
     def weights(self, factors: Sequence[str]) -> dict[frozenset[str], float]:
-        """The weight of every cell; a cell without one takes no part. The positive ones sum to the scale."""
+        """Return the nonzero weight of each cell; the positive ones sum to the scale."""
         weights = {frozenset[str](): 1.0}
         for factor in factors:
             off, on = self._levels(factor)
@@ -64,33 +64,34 @@ def effects(
     """Return all effects of `factors` on each measure; intervals and p values hold for all of them together.
 
     An effect is computed on the queries that have a value in every cell that has any; the others are counted as failed.
-    A query's value is its mean over the seeds of a cell, and failed if it failed with any. Where a part changes no
-    value of any query, its interactions are left out. An effect that needs a cell without values is not computed, and
-    says which. Raises ValueError for a cell with a part that is no factor, and as `stats.compare` does.
+    A query's value is its mean over the seeds of a cell; it failed if it failed with any seed. The interactions of a
+    part that changes no value of any query are left out. An effect that needs a cell without values is not computed,
+    and its reason names the cell. Raises ValueError for a cell with a part that is no factor, and as `stats.compare`
+    does.
     """
     tables = {measure: _Table(cells, factors) for measure, cells in cells_by_measure.items()}
     rows = [(measure, contrast) for measure, table in tables.items() for contrast in table.contrasts()]
     sides = {row: tables[row[0]].paired(row[1], row[0], margins.get(row[0], 0.0), groups) for row in rows}
     pairs = [pair for pair in sides.values() if not isinstance(pair, str)]
     compared = iter(compare("gain", pairs, alpha=alpha, resamples=resamples, seed=seed))
-    found = []
+    results = []
     for (measure, contrast), pair in sides.items():
         effect = Effect(**contrast._asdict(), measure=str(measure), margin=margins.get(measure, 0.0))
         failed = tables[measure].failed
         if isinstance(pair, str):
-            found.append(effect.model_copy(update={"failed": failed, "reason": pair}))
+            results.append(effect.model_copy(update={"failed": failed, "reason": pair}))
         else:
             inert = pair.same and pair.values == pair.baseline
-            found.append(_effect(effect, next(compared), failed, inert=inert))
-    return _with_shares(found)
+            results.append(_effect(effect, next(compared), failed, inert=inert))
+    return _with_shares(results)
 
 
 class _Table:
-    """The cells of one measure: means over seeds, on the queries that all cells with values have."""
+    """The cells of one measure: means over seeds, on the queries with a value in every cell that has any."""
 
     def __init__(self, cells: Cells, factors: Sequence[str]) -> None:
-        if odd := sorted(set().union(*cells) - set(factors)):
-            raise ValueError(f"a cell tunes {', '.join(odd)}, which is no factor of this factorial")
+        if unknown := sorted(set().union(*cells) - set(factors)):
+            raise ValueError(f"a cell tunes {', '.join(unknown)}, which is no factor of this factorial")
         means = {cell: _over_seeds(seeds) for cell, seeds in cells.items()}
         population = set().union(*means.values())
         self.factors = tuple(factors)
@@ -109,19 +110,29 @@ class _Table:
                 yield _Contrast("simple", (part,), given=(other,))
 
     def paired(self, contrast: _Contrast, measure: Measure, margin: float, groups: Mapping[str, str]) -> Paired | str:
-        """The two sides of a contrast as two systems to compare, or why there are none."""
+        """Return the two sides of a contrast as a pair to compare, or the reason why there is none."""
         weights = contrast.weights(self.factors)
         if missing := [self._name(cell) for cell in weights if cell not in self.cells]:
             return f"no scores of {', '.join(missing)}"
         if not self.queries:
             return "no query has a value in every combination"
         plus, minus = (
-            {query: self._sum({cell: sign * w for cell, w in weights.items() if sign * w > 0}, query)
-             for query in self.queries}
+            {
+                query: self._sum({cell: sign * w for cell, w in weights.items() if sign * w > 0}, query)
+                for query in self.queries
+            }
             for sign in (1, -1)
-        )  # fmt: skip
-        same, scale = same_runs(measure, contrast.parts), sum(weight for weight in weights.values() if weight > 0)
-        return Paired(" ".join(contrast.parts), 0, measure, margin, plus, minus, groups, same, scale)
+        )
+        return Paired(
+            system=" ".join(contrast.parts),
+            measure=measure,
+            margin=margin,
+            values=plus,
+            baseline=minus,
+            groups=groups,
+            same=same_runs(measure, contrast.parts),
+            scale=sum(weight for weight in weights.values() if weight > 0),
+        )
 
     def _name(self, cell: frozenset[str]) -> str:
         return "-".join(part for part in self.factors if part in cell) or "untuned"
@@ -130,20 +141,20 @@ class _Table:
         return sum(weight * (self.cells[cell][query] or 0.0) for cell, weight in weights.items())
 
     def _inert(self, part: str) -> bool:
-        """Whether tuning the part changes no value of any query in any setting of the others."""
+        """Return whether tuning the part changes no value of any query in any setting of the others."""
         pairs = [(cell, cell | {part}) for cell in self.cells if part not in cell and cell | {part} in self.cells]
         return bool(pairs) and all(
             self.cells[before][query] == self.cells[after][query] for before, after in pairs for query in self.queries
         )
 
 
-def _over_seeds(seeds: Sequence[Values]) -> dict[str, float | None]:
-    found: dict[str, float | None] = {}
+def _over_seeds(seeds: Sequence[ScoreColumn]) -> dict[str, float | None]:
+    means: dict[str, float | None] = {}
     for query in set().union(*seeds):
         values = [by_query.get(query) for by_query in seeds]
         known = [value for value in values if value is not None]
-        found[query] = round(fmean(known), DECIMALS) if len(known) == len(values) else None
-    return found
+        means[query] = round(fmean(known), DECIMALS) if len(known) == len(values) else None
+    return means
 
 
 def _effect(effect: Effect, row: Comparison, failed: int, *, inert: bool) -> Effect:
@@ -154,28 +165,28 @@ def _effect(effect: Effect, row: Comparison, failed: int, *, inert: bool) -> Eff
 
 
 def _finding(effect: Effect, row: Comparison) -> Finding:
-    """The rules of the verdict, in the words of effects; but surely below zero is said whatever the margin."""
+    """Return the verdict in the terms of effects; below zero it does not depend on the margin."""
     if row.low is None or row.high is None:
         return "could not tell"
     two = effect.kind == "interaction"
     if row.high < 0:
         return "absorb" if two else "takes away"
-    found = verdict(row.low, row.high, effect.margin)
-    if found == "improved":
+    decided = verdict(row.low, row.high, effect.margin)
+    if decided == "improved":
         return "reinforce" if two else "adds"
-    if found == "equivalent":
+    if decided == "equivalent":
         return "add up" if two else "too small to matter"
     return "could not tell"
 
 
-def _with_shares(found: list[Effect]) -> list[Effect]:
-    """Give the gains of a part with another in place the share that is gone, where both are clear."""
-    absorbing = {(row.measure, frozenset(row.parts)) for row in found if row.finding == "absorb"}
+def _with_shares(rows: list[Effect]) -> list[Effect]:
+    """Set `absorbed` where the gain of a part alone and the absorption by the other are both significant."""
+    absorbing = {(row.measure, frozenset(row.parts)) for row in rows if row.finding == "absorb"}
     alone = {
-        (row.measure, row.parts, row.without): row.difference for row in found if row.without and (row.low or 0) > 0
+        (row.measure, row.parts, row.without): row.difference for row in rows if row.without and (row.low or 0) > 0
     }
     shown = []
-    for row in found:
+    for row in rows:
         gain = alone.get((row.measure, row.parts, row.given)) if row.given else None
         clear = gain and row.difference is not None and (row.measure, frozenset(row.parts + row.given)) in absorbing
         shown.append(row.model_copy(update={"absorbed": 1 - (row.difference or 0.0) / gain}) if clear and gain else row)

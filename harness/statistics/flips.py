@@ -1,6 +1,6 @@
-"""Sign flips of sums by group, the statistic that they are ranked by, its critical value, and rare differences.
+"""Sign flips of sums by group: the flips, the statistic that ranks them, its critical value, and rare differences.
 
-How they are put together is said in `stats`.
+`intervals` puts these together and names the sources.
 """
 
 from __future__ import annotations
@@ -18,37 +18,37 @@ CHUNK = 2_000_000  # signs drawn at a time, 16 MB as floats
 UNSEEN, WHOLE = 2, 4  # with fewer, "equivalent" is claimed too often: see the test of rare losses
 
 
-def with_unseen(variance: float, apart: Floats, sizes: Floats, span: float) -> float:
-    """The variance of a mean difference, had more groups differed than were seen to.
+def widened_variance(variance: float, totals: Floats, sizes: Floats, span: float) -> float:
+    """Return the variance of a mean difference, plus that of groups which may differ outside of this sample.
 
-    `apart` has the sum of each group's differences, `sizes` its queries, `span` the largest difference of a query.
-    There are `UNSEEN` more groups that differ as those seen do, or so many that differ by all of `span` that with the
-    queries seen to there are `WHOLE`, whichever adds more; each may be as large as any group. The share of groups that
-    do not differ weighs what is added: nothing where all do.
+    `totals` has the sum of each group's differences, `sizes` its queries, `span` the largest difference of a query.
+    Added is the larger of two: the variance of `UNSEEN` more groups that differ as those of the sample do; or that of
+    so many queries which differ by all of `span` that with those of the sample there are `WHOLE`. Each may be in a
+    group of any size. What is added is weighted by the share of groups that do not differ: zero where all do.
     """
-    sizes, apart = sizes[sizes > 0], np.abs(apart[sizes > 0])
-    differ, squares = int(np.count_nonzero(apart)), float((sizes**2).mean())
-    seen = variance / differ * squares / float(sizes.mean()) ** 2 if differ else 0.0
-    left = max(0.0, WHOLE - float(apart.sum()) / span)
-    added = max(UNSEEN * seen, left * span**2 * squares / float(sizes.sum()) ** 2)
-    return variance + (1 - differ / len(sizes)) * added
+    sizes, totals = sizes[sizes > 0], np.abs(totals[sizes > 0])
+    differing, squares = int(np.count_nonzero(totals)), float((sizes**2).mean())
+    per_group = variance / differing * squares / float(sizes.mean()) ** 2 if differing else 0.0
+    missing = max(0.0, WHOLE - float(totals.sum()) / span)
+    added = max(UNSEEN * per_group, missing * span**2 * squares / float(sizes.sum()) ** 2)
+    return variance + (1 - differing / len(sizes)) * added
 
 
 def critical_value(maxima: Floats, alpha: float) -> float:
-    """The |T| above which p <= alpha, from the sorted largest statistics of the flips, squashed.
+    """Return the |T| above which p <= alpha, from the sorted largest `bounded_statistic` of each flip.
 
     At most `allowed` flips may reach a significant statistic, so it must exceed the next largest of them. Where few
     groups differ that may be a small value; no simultaneous interval is narrower than the normal one of a single
-    comparison, lest "equivalent" be claimed out of discreteness.
+    comparison, so that discreteness alone cannot make a verdict "equivalent".
     """
     allowed = np.count_nonzero(np.arange(1, len(maxima) + 1) / len(maxima) <= alpha)
-    squashed = float(maxima[-1 - allowed]) + TIE
+    bounded = float(maxima[-1 - allowed]) + TIE
     normal = NormalDist().inv_cdf(1 - alpha / 2)
-    return max(normal, math.sqrt(squashed / (1 - squashed))) if squashed < 1 else math.inf
+    return max(normal, math.sqrt(bounded / (1 - bounded))) if bounded < 1 else math.inf
 
 
 def signs_of(n_groups: int, resamples: int, seed: int) -> Iterator[Floats]:
-    """Rows of -1 and 1, in chunks: every pattern if there are no more than `resamples`, else that many at random.
+    """Yield flips (rows x groups) of -1 and 1 in chunks: all patterns if at most `resamples`, else that many at random.
 
     The data as they are, all 1, are one of the patterns; drawn at random they are one more, so that p is never 0.
     """
@@ -65,8 +65,10 @@ def signs_of(n_groups: int, resamples: int, seed: int) -> Iterator[Floats]:
         yield np.asarray(1.0 - 2.0 * flips, dtype=np.float64)
 
 
-def squashed(signs: Floats, totals: Floats, sizes: Floats) -> Floats:
-    """T^2 / (1 + T^2) for each row of signs and each comparison.
+def bounded_statistic(signs: Floats, totals: Floats, sizes: Floats) -> Floats:
+    """Return T^2 / (1 + T^2) for each flip and each comparison (flips x comparisons).
+
+    `signs` is flips x groups; `totals` and `sizes` are groups x comparisons.
 
     It orders as |T| does but stays within [0, 1] where all groups agree and the variance is zero, and there its
     rounding error is not amplified. No sign changes the sum of squares, so a flip costs two matrix products.

@@ -1,10 +1,10 @@
-"""What a gain costs: per dollar, per millisecond, in queries until it has paid; and which systems no other beats.
+"""ROI of gains: gain per dollar and per millisecond, queries until break-even, and the Pareto front.
 
-The bounds of a ratio are those of the gain's interval, divided by the cost. Costs are taken as known: they were paid
-and timed once, and nothing is said of how they would vary. One-time dollars are those of `SystemInfo`, in which a call
-that systems share counts whole; what a query costs is counted beyond `untuned`.
+The bounds of a ratio are those of the gain's interval, divided by the cost. Costs are treated as known: they were paid
+and timed once, and their variance is not estimated. One-time dollars are those of `SystemInfo`, in which a call that
+systems share counts whole; the cost of a query is what exceeds that of `untuned`.
 
-This module must not know stages, stores or how a report words anything: systems and gains go in, returns come out.
+This module must not know stages, stores or how a report is worded: systems and gains go in, ROI comes out.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from harness.values.measures import parse
 from harness.values.systems import BOUNDS, UNTUNED
 
 RIGHT_MEASURE = "utility"
-"""The measure whose unit is one more right answer."""
+"""The measure whose unit is one right answer."""
 
 Key = tuple[str, int]
 """Name and seed of a system."""
 
 
-class Place(NamedTuple):
-    """Where a system stands for one measure: a gain, of which more is better, and costs, of which less is."""
+class CostPosition(NamedTuple):
+    """A system on one measure: its gain, of which more is better, and its costs, of which less is better."""
 
     gain: float
     costs: tuple[float, ...]
 
 
 class _Costs(NamedTuple):
-    """Dollars once, milliseconds at the 95th percentile, dollars for 1,000 queries; None is not known."""
+    """One-time dollars, milliseconds at the 95th percentile, dollars for 1,000 queries; None if not known."""
 
     once: float | None = None
     p95_ms: float | None = None
@@ -63,27 +63,30 @@ def roi(
     right_measure: str = RIGHT_MEASURE,
     unknown: Collection[str] = (),
 ) -> list[Roi]:
-    """Return what each gain over `untuned` costs, for every system that could be served, in the order of `gains`.
+    """Return the ROI of each gain over `untuned`, for every system that could be served, in the order of `gains`.
 
     Latency is the p95 of retrieval for rank measures, of the whole for answers. A ratio is given for a positive gain
     and a positive cost, else `reason` says in words why not. Break-even is the one-time cost over what a query earns:
     `prices.right_answer` times the gain in `right_measure`, less the added cost of a query. Its upper bound is None
-    where the interval holds gains that never pay. Where nobody says what a gain is worth, a system that is cheaper to
-    serve and loses in no measure still breaks even, whatever the measure. `unknown` has the labels of systems whose
-    one-time cost is not known in full. Families other than ``gain`` are passed over.
+    where the interval holds gains that never pay. Without a price of a right answer, a system that is cheaper to serve
+    and loses in no measure still breaks even, whatever the measure. `unknown` has the labels of systems whose one-time
+    cost is not known in full. Families other than ``gain`` are skipped.
     """
     reckoning = _Reckoning.of(systems, gains, prices, right_measure, unknown)
     return [reckoning.of_gain(row) for row in reckoning.rows]
 
 
-def dominated_by(places: Mapping[str, Place]) -> dict[str, tuple[str, ...]]:
-    """For each system those that gain at least as much for no more of any cost, and are better in one of these."""
+def dominated_by(places: Mapping[str, CostPosition]) -> dict[str, tuple[str, ...]]:
+    """Return for each system those that dominate it: at least its gain at no higher cost, and better in one of them.
+
+    The systems that no other dominates are the Pareto front. Equal positions do not dominate each other.
+    """
     return {name: tuple(other for other, its in places.items() if _beats(its, place)) for name, place in places.items()}
 
 
-def _beats(one: Place, other: Place) -> bool:
-    as_good = one.gain >= other.gain and all(mine <= its for mine, its in zip(one.costs, other.costs, strict=True))
-    return as_good and one != other
+def _beats(first: CostPosition, other: CostPosition) -> bool:
+    as_good = first.gain >= other.gain and all(mine <= its for mine, its in zip(first.costs, other.costs, strict=True))
+    return as_good and first != other
 
 
 @dataclass(frozen=True)
@@ -99,9 +102,13 @@ class _Reckoning:
 
     @classmethod
     def of(
-        cls, systems: Sequence[SystemInfo], gains: Sequence[Comparison], prices: Prices, right: str,
+        cls,
+        systems: Sequence[SystemInfo],
+        gains: Sequence[Comparison],
+        prices: Prices,
+        right: str,
         unknown: Collection[str],
-    ) -> _Reckoning:  # fmt: skip
+    ) -> _Reckoning:
         served = {(info.name, info.seed): info for info in systems if info.name not in BOUNDS and not info.failed}
         family = [row for row in gains if row.family == "gain" and row.system != UNTUNED]
         rows = [row for row in family if _key(row) in served and row.difference is not None]
@@ -114,7 +121,7 @@ class _Reckoning:
 
     @cached_property
     def fronts(self) -> dict[str, dict[str, tuple[str, ...]]]:
-        """For each measure, who beats whom, by label."""
+        """For each measure, the labels that dominate each label."""
         return {measure: self._front(measure) for measure in {row.measure for row in self.rows}}
 
     def of_gain(self, row: Comparison) -> Roi:
@@ -122,11 +129,11 @@ class _Reckoning:
         costs = self._costs(info, row.measure)
         base = self._costs(self.untuned, row.measure) if self.untuned else _Costs()
         added_ms, added_per_1000 = _less(costs.p95_ms, base.p95_ms), _less(costs.per_1000, base.per_1000)
-        per_dollar = _ratio(row, costs.once, "its cost to make is not known", "it cost nothing to make")
+        per_dollar = _ratio(row, costs.once, "its build cost is not known", "it has no build cost")
         per_ms = _ratio(row, added_ms, "it was not timed", "it is no slower than untuned")
         breaks = self._break_even(row, costs.once, added_per_1000)
         beaten = self.fronts[row.measure].get(info.label)
-        unplaced = "" if beaten is not None else "not all of its costs are known, so it has no place on the front"
+        unplaced = "" if beaten is not None else "not all of its costs are known, so the Pareto front leaves it out"
         failed = f"failed: {row.reason}" if row.verdict == "failed" else row.reason
         reasons = (failed, per_dollar.reason, per_ms.reason, breaks.reason, unplaced)
         return Roi(
@@ -160,25 +167,27 @@ class _Reckoning:
         price = self._price(row, cheaper=added_per_1000 is not None and added_per_1000 < 0)
         if price is None:
             # Other measures have no worth in dollars, whatever the suite says: nothing is missing there.
-            missing = "what a right answer is worth is not said"
+            missing = "the price of a right answer is not set"
             return _Bounded(reason=missing if row.measure == self.right_measure else "")
         if once is None:
-            return _Bounded(reason="its cost to make is not known")
+            return _Bounded(reason="its build cost is not known")
         if added_per_1000 is None:
-            return _Bounded(reason="its cost to serve is not known")
+            return _Bounded(reason="its serving cost is not known")
         return _until_paid(row, once, added_per_1000 / 1000, price)
 
     def _price(self, row: Comparison, *, cheaper: bool) -> float | None:
-        """Dollars for a unit of the gain: 0 where a cheaper system need not gain to pay, None where nobody can say."""
+        """Return the dollars for a unit of the gain: 0 if a cheaper system pays without a gain, None if not known."""
         worth = self.prices.right_answer
-        if worth is not None and any(_key(row) == _key(one) and one.measure == self.right_measure for one in self.rows):
+        if worth is not None and any(
+            _key(row) == _key(other) and other.measure == self.right_measure for other in self.rows
+        ):
             return worth if row.measure == self.right_measure else None
         return 0.0 if cheaper and _key(row) not in self.losing else None
 
     def _front(self, measure: str) -> dict[str, tuple[str, ...]]:
-        """Who beats whom, of those with every cost that any of them has.
+        """Return the labels that dominate each label, among systems with every cost that any of them has.
 
-        As in the report's pictures a gain takes part whatever its verdict, and a system without a cost is left out.
+        As in the report's pictures, a gain counts whatever its verdict, and a system that lacks a cost is left out.
         """
         gains = {self.served[_key(row)].label: row.difference for row in self.rows if row.measure == measure}
         known = {label: info for info in self.served.values() if (label := info.label) in gains or info is self.untuned}
@@ -190,7 +199,9 @@ class _Reckoning:
         for label, each in costs.items():
             chosen = [each[number] for number in used]
             if None not in chosen:
-                places[label] = Place(gains.get(label) or 0.0, tuple(cost for cost in chosen if cost is not None))
+                places[label] = CostPosition(
+                    gains.get(label) or 0.0, tuple(cost for cost in chosen if cost is not None)
+                )
         return dominated_by(places)
 
 
@@ -199,12 +210,12 @@ def _key(row: Comparison) -> Key:
 
 
 def _loses_nothing(row: Comparison) -> bool:
-    """Whether its interval holds no loss that anybody would care about."""
+    """Return whether its interval holds no loss beyond the margin."""
     return row.verdict in ("improved", "equivalent") or (row.low is not None and row.low >= 0)
 
 
-def _less(one: float | None, other: float | None) -> float | None:
-    return None if one is None or other is None else one - other
+def _less(value: float | None, other: float | None) -> float | None:
+    return None if value is None or other is None else value - other
 
 
 def _ratio(row: Comparison, cost: float | None, not_known: str, nothing: str) -> _Bounded:
@@ -232,7 +243,7 @@ def _until_paid(row: Comparison, once: float, added: float, price: float) -> _Bo
     value, low, high = queries(row.difference), queries(row.high), queries(row.low)
     if value is None:
         return _Bounded(None, low, high, "a query earns no more than it costs")
-    return _Bounded(value, low, high, "it may never pay" if high is None and row.low is not None else "")
+    return _Bounded(value, low, high, "it may never break even" if high is None and row.low is not None else "")
 
 
 def _finite(value: float) -> float | None:

@@ -1,4 +1,4 @@
-"""Shares and means of questions with a 95 % interval, where questions of one group are not independent.
+"""Shares and means over questions with 95 % intervals, where questions of one group are not independent.
 
 The interval is Wilson's (1927, JASA 22:209-212) at an effective sample size: that of a sample of independent questions
 with the same variance (Kish 1965, Survey Sampling, chapter 8). Korn & Graubard (1998, Survey Methodology 24:193-201)
@@ -11,7 +11,7 @@ A mean of values in a range is treated alike: its variance is taken to change wi
 a factor that the data give (the quasi-likelihood of Papke & Wooldridge 1996, J. Applied Econometrics 11:619-632). So
 the interval stays in the range, which the one of Student's t does not.
 
-This module must not know what the questions are counted for.
+This module must not know what is counted.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Interval(NamedTuple):
 
 
 def share_of(inside: Collection[str], questions: Collection[str], groups: Mapping[str, str]) -> Interval:
-    """The share of `questions` that are `inside`. Raises ValueError for no questions, and for one without a group."""
+    """Return the share of `questions` that are `inside`; raise ValueError if there are none or one has no group."""
     chosen = set(inside)
     return mean_of({query_id: float(query_id in chosen) for query_id in questions}, groups)
 
@@ -47,18 +47,18 @@ def share_of(inside: Collection[str], questions: Collection[str], groups: Mappin
 def mean_of(
     values: Mapping[str, float], groups: Mapping[str, str], lowest: float = 0.0, highest: float = 1.0
 ) -> Interval:
-    """The mean of values by question, all of them from `lowest` to `highest`.
+    """Return the mean of values by question, all of them from `lowest` to `highest`.
 
-    Where all values are equal their variance says nothing, and each group counts as one question. One group whose
-    values differ says nothing of other groups: the interval is the whole range. Raises ValueError for no questions, a
+    If all values are equal, each group counts as one question. If there is one group and its values differ, the
+    interval is the whole range. Raises ValueError for no questions, a
     question without a group, and a value that is outside the range or no number.
     """
     if not values:
         raise ValueError("there is no question to take a mean of")
-    if odd := sorted(values.keys() - groups.keys()):
-        raise ValueError(f"{len(odd)} questions have no group, such as {odd[0]!r}")
-    if odd := sorted(query_id for query_id, value in values.items() if not lowest <= value <= highest):
-        raise ValueError(f"{len(odd)} values are outside {lowest:g} to {highest:g}, such as that of {odd[0]!r}")
+    if ungrouped := sorted(values.keys() - groups.keys()):
+        raise ValueError(f"{len(ungrouped)} questions have no group, such as {ungrouped[0]!r}")
+    if outside := sorted(query_id for query_id, value in values.items() if not lowest <= value <= highest):
+        raise ValueError(f"{len(outside)} values are outside {lowest:g} to {highest:g}, such as that of {outside[0]!r}")
     scale = highest - lowest
     units = np.round((np.fromiter(values.values(), dtype=np.float64) - lowest) / scale, DECIMALS)
     _, places = np.unique([groups[query_id] for query_id in values], return_inverse=True)
@@ -75,7 +75,7 @@ def mean_of(
 
 
 def wilson(share: float, size: float) -> tuple[float, float]:
-    """Wilson's score interval of a share that was found in a sample of `size`, which need not be a whole number."""
+    """Return Wilson's score interval of a share in a sample of `size`, which need not be an integer."""
     z = NormalDist().inv_cdf((1 + LEVEL) / 2)
     centre = (share + z * z / (2 * size)) / (1 + z * z / size)
     half = z * math.sqrt(share * (1 - share) / size + (z / (2 * size)) ** 2) / (1 + z * z / size)
@@ -83,7 +83,7 @@ def wilson(share: float, size: float) -> tuple[float, float]:
 
 
 def _effective_size(mean: float, squares: float, totals: NDArray[np.float64], n: int) -> float:
-    """How many independent questions would tell as much. `totals` are the deviations from the mean summed by group."""
+    """Return the effective sample size; `totals` are the deviations from the mean, summed by group."""
     from scipy.special import stdtrit
 
     n_groups = len(totals)

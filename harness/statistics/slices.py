@@ -1,9 +1,9 @@
-"""The gain of every system within every slice of the questions, corrected for how many slices were looked at.
+"""Gains of every system within every slice of the questions, corrected for the number of slices.
 
-All slices x systems x gated measures are one family for `stats.compare`: whoever looks at thirty slices finds one that
-lost by chance. A slice with few groups takes no part in that family. Its studentised statistic has long tails, and the
-largest of the family is what all intervals are made of: ten slices of eight groups would widen that of a slice of a
-hundred by half. Such a slice is listed with its difference and the reason.
+All slices x systems x gated measures are one family for `stats.compare`: among thirty slices one loses by chance. A
+slice with few groups is not in that family. Its studentised statistic has long tails, and the largest statistic of the
+family determines all intervals: ten slices of eight groups would widen the interval of a slice of a hundred by half.
+Such a slice is listed with its difference and the reason.
 
 This module must not know spec, plan, store or report, nor where slices come from: values by query go in.
 """
@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from statistics import fmean
 from typing import NamedTuple
 
@@ -44,9 +45,9 @@ def slice_gains(
 ) -> list[SliceGain]:
     """Return the gain of each pair in each slice; `slices` is field -> query -> slice, as `slicing` makes them.
 
-    In the order of fields, slices (low numbers first), pairs. Where a slice holds no question of a measure's
-    population, nothing is listed. `failure_limit` holds within each slice. Raises ValueError if a field says nothing of
-    a query, and as `stats.compare` does.
+    The order is fields, slices (low numbers first), pairs. A slice without a question of a measure's population is not
+    listed. `failure_limit` holds within each slice. Raises ValueError if a field has no slice for a query, and as
+    `stats.compare` does.
     """
     for pair in pairs:
         check(pair)
@@ -61,8 +62,8 @@ def slice_gains(
 
 def _parts(field: str, values: Mapping[str, str], pairs: Sequence[Paired]) -> Iterator[_Part]:
     for pair in pairs:
-        if odd := sorted(pair.values.keys() - values.keys()):
-            raise ValueError(f"{field}: {len(odd)} queries are in no slice, such as {odd[0]!r}")
+        if unsliced := sorted(pair.values.keys() - values.keys()):
+            raise ValueError(f"{field}: {len(unsliced)} queries are in no slice, such as {unsliced[0]!r}")
     for value in sorted(set(values.values()), key=_order):
         inside = {query for query, its in values.items() if its == value}
         for pair in pairs:
@@ -72,7 +73,7 @@ def _parts(field: str, values: Mapping[str, str], pairs: Sequence[Paired]) -> It
 
 
 def _order(value: str) -> tuple[bool, float, str]:
-    """What a third of numbers is named begins with ``up to`` or has its lower end first."""
+    """Sort key of slices: thirds of numbers in ascending order (``up to`` comes first), then by name."""
     number = NUMBER.search(value)
     return not value.startswith("up to "), float(number[0]) if number else math.inf, value
 
@@ -81,14 +82,14 @@ def _within(pair: Paired, queries: set[str]) -> Paired:
     values, baseline = (
         {query: value for query, value in side.items() if query in queries} for side in (pair.values, pair.baseline)
     )
-    return pair._replace(values=values, baseline=baseline)
+    return replace(pair, values=values, baseline=baseline)
 
 
 def _begun(part: _Part) -> SliceGain:
-    """What can be said without a test, on the queries with a value on both sides; a reason if there can be no test."""
-    pair, found = part.pair, differences(part.pair, "drop")
-    before = [value for query in found if (value := pair.baseline[query]) is not None]
-    n_groups = len({pair.groups[query] for query in found})
+    """Return the gain without its test, on the queries with a value on both sides; with a reason if none is made."""
+    pair, gains = part.pair, differences(part.pair, "drop")
+    before = [value for query in gains if (value := pair.baseline[query]) is not None]
+    n_groups = len({pair.groups[query] for query in gains})
     reason = f"too few groups for an interval: {n_groups} of {FEWEST_GROUPS}" if n_groups < FEWEST_GROUPS else ""
     return SliceGain(
         system=pair.system,
@@ -97,14 +98,14 @@ def _begun(part: _Part) -> SliceGain:
         field=part.field,
         value=part.value,
         baseline=fmean(before) if before else None,
-        difference=fmean(found.values()) if found else None,
-        n_queries=len(found),
+        difference=fmean(gains.values()) if gains else None,
+        n_queries=len(gains),
         n_groups=n_groups,
-        verdict="inconclusive" if found else "failed",
-        reason=reason if found else "no query has a value on both sides",
+        verdict="inconclusive" if gains else "failed",
+        reason=reason if gains else "no query has a value on both sides",
     )
 
 
 def _tested(begun: SliceGain, row: Comparison) -> SliceGain:
-    found = {"low": row.low, "high": row.high, "p_value": row.p_value, "verdict": row.verdict, "reason": row.reason}
-    return begun.model_copy(update=found)
+    update = {"low": row.low, "high": row.high, "p_value": row.p_value, "verdict": row.verdict, "reason": row.reason}
+    return begun.model_copy(update=update)

@@ -1,4 +1,4 @@
-"""Scores of a system in short: means with what failed beside them."""
+"""Means of scores, with the number of failures beside them."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from harness.values.records import Score
 
 
 def worst_share(summaries: Sequence[Summary]) -> float:
-    """The largest share of failed scores that any system has in any measure: a mean over all would hide a system."""
+    """Return the largest share of failed scores of any system in any measure."""
     return max((summary.failed / (summary.n + summary.failed) for summary in summaries), default=0.0)
 
 
 def summarise(rows: Sequence[Score], split: str) -> list[Summary]:
-    """Mean of every measure of one system over the queries that have a value, with what failed beside it."""
+    """Return the mean of every measure of one system over the queries with a value, and the failures by reason."""
     by_measure: dict[str, list[Score]] = {}
     for row in rows:
         if row.split == split and row.status != "not_applicable":
             by_measure.setdefault(row.measure, []).append(row)
-    found = []
+    summaries = []
     for measure, scores in by_measure.items():
         values = [row.value for row in scores if row.value is not None]
         reasons = Counter(row.reason for row in scores if row.status == "failed")
         spreads = [row.spread for row in scores if row.spread is not None]
-        found.append(
+        summaries.append(
             Summary(
                 system=scores[0].system,
                 seed=scores[0].seed,
@@ -36,7 +36,7 @@ def summarise(rows: Sequence[Score], split: str) -> list[Summary]:
                 n=len(values),
                 failed=sum(reasons.values()),
                 reasons=dict(reasons),
-                spread=fmean(one**2 for one in spreads) ** 0.5 if spreads else None,
+                spread=fmean(spread**2 for spread in spreads) ** 0.5 if spreads else None,
             )
         )
-    return found
+    return summaries

@@ -1,4 +1,4 @@
-"""What a gate found: frozen values, one for each system and gate. They decide what fails, and compute nothing else."""
+"""Results of gates: frozen values, one for each system and gate. They decide what fails and the exit code."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ FAILING: tuple[Standing, ...] = ("regressed", "missing", "failed", "over bound",
 class Gated(Frozen):
     """One system under one gate.
 
-    `about` says what the verdict speaks of: a system that is not trained, one checkpoint, or the recipe. A measure has
-    a `comparison` unless there was nothing to compare with; a figure of the probe has `value`, `accepted` (if it is
+    `about` says what the verdict holds for: a system that is not trained, one checkpoint, or the recipe. A measure has
+    a `comparison` unless nothing was accepted; a figure of the probe has `value`, `accepted` (if it is
     bounded relative to it) and `bound`, each in milliseconds or dollars, from `n` single queries.
     """
 
@@ -40,16 +40,16 @@ class Gated(Frozen):
 
     @property
     def fails(self) -> bool:
-        """Whether the gate does not let it through. An advisory gate lets everything through."""
+        """Whether the gate fails. An advisory gate never does."""
         return not self.advisory and (self.verdict in FAILING or (self.strict and self.verdict == "inconclusive"))
 
 
 class Gating(Frozen):
-    """All that gates found in one outcome.
+    """The results of all gates on one outcome.
 
-    `changed` names the systems whose identity is not the accepted one: the change under test. `differs` says, for each
-    measure that cannot be compared, what was measured in another way. `accepted` and `why` are when and why the scores
-    were accepted; both are empty if nothing was.
+    `changed` names the systems whose identity is not the accepted one: the change under test. `differs` has, for each
+    measure that cannot be compared, the differences in how it was measured. `accepted` and `why` are when and why the
+    scores were accepted; both are empty if nothing was.
     """
 
     suite: str
@@ -64,23 +64,23 @@ class Gating(Frozen):
     measured: bool = True
     """Whether any score of the outcome has a value."""
     command: str = ""
-    """What accepts this outcome."""
+    """The command that accepts this outcome."""
 
     @property
     def failing(self) -> tuple[Gated, ...]:
-        return tuple(one for one in self.verdicts if one.fails)
+        return tuple(gated for gated in self.verdicts if gated.fails)
 
     @property
     def exit_code(self) -> int:
-        """The first that holds: 2 nothing was judged, 4 not comparable, 3 incomplete, 1 a gate failed; else 0.
+        """The first that holds: 2 nothing was gated, 4 not comparable, 3 incomplete, 1 a gate failed; else 0.
 
         An outcome without a single value is incomplete even if all gates are advisory.
         """
         if not self.verdicts:
             return 2
-        found = {one.verdict for one in self.failing}
-        incomplete = "failed" in found or not self.measured
-        return 4 if "not comparable" in found else 3 if incomplete else 1 if found else 0
+        failing = {gated.verdict for gated in self.failing}
+        incomplete = "failed" in failing or not self.measured
+        return 4 if "not comparable" in failing else 3 if incomplete else 1 if failing else 0
 
 
 def label_of(name: str, seeds: tuple[int, ...], *, trained: bool) -> str:

@@ -32,7 +32,7 @@ def conflicts(suite: Suite) -> Iterator[Conflict]:
             yield Conflict(at, f"{measure} has a cutoff above pipeline.depth {depth}", raise_depth, read_depth)
         if not measure.is_rank and suite.pipeline.generator is None:
             yield Conflict(at, f"{measure} needs a generator", "add pipeline.generator", (("pipeline", "generator"),))
-        if measure.name in ("key_match", "format") and suite.answer_format is None:
+        if "format" in measure.kind.reads and suite.answer_format is None:
             yield Conflict(at, f"{measure} needs a pattern", add_pattern, (("answer_format",),))
     if (
         suite.answerer is not None

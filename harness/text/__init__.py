@@ -1,7 +1,7 @@
-"""Text by language: which language a corpus is in, and what its words are for search, for scores and for comparison.
+"""Text by language: detect the language of a corpus, and split texts into words for search, scores and comparison.
 
-Everything that asks what a word is asks here, so that an index, a measure and a filter see the same words. Knows no
-data sets, models or suites, and imports nothing of the harness.
+All splitting into words is done here, so that an index, a measure and a filter see the same words. This package must
+not know datasets, models or suites, and imports nothing of the harness.
 """
 
 from harness.text.detection import Detected, detect

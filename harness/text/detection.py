@@ -10,49 +10,49 @@ from typing import NamedTuple
 from harness.text.languages import ENGLISH, LANGUAGES, codes_of
 from harness.text.scripts import canonical, script_of, word_pattern
 
-LOOKED_AT = 1000
+SAMPLE_TEXTS = 1000
 CHARACTERS = 800
-"""So much of so many texts, evenly spaced, is looked at."""
+"""The first characters of each of the texts that are sampled at equal steps."""
 POOLED = 50 * CHARACTERS
-"""So much is looked at of texts that do not tell by themselves."""
+"""Characters of all texts together, if single texts are not recognised."""
 POOLED_KINDS = 4
-"""One sign of a part number may be a frequent word somewhere."""
+"""A character of a part number may be a frequent word of some language."""
 WEIGHT = {"CJK": 2.5, "KANA": 2.0, "HANGUL": 2.0}
-"""Letters of Latin that say as much as one of these."""
+"""Weight of a letter of these scripts, in Latin letters."""
 KANA_SHARE = 0.1
 FREQUENT_SHARE = 0.06
-"""Of the words of a text; names and part numbers have none of the frequent words of any language."""
+"""The least share of frequent words in a text: names and part numbers have none."""
 SURE_SHARE = 0.2
 LEAD = 1.25
-"""Between languages as near as Danish and Norwegian there may be no such lead; with that many words any will do."""
+"""Languages as close as Danish and Norwegian may lack such a lead; with that share of words any lead is enough."""
 SECOND = 0.05
 """The share of texts from which on another language counts as a language of the corpus."""
 SAME_SCRIPT = 0.25
-"""The same, where it is written as the first one is: there a few texts change nothing, and are told apart less surely."""
-TOLD = 0.5
+"""The same for a language in the script of the first one, which is recognised less reliably."""
+CERTAIN_SHARE = 0.5
 FEW = 0.2
-"""Where so few texts have any frequent word, as in a parts list, these say nothing of the others."""
+"""If so few texts have any frequent word, as in a parts list, the corpus is read as English."""
 _LETTERS = {
     "uk": "іїєґ", "sr": "ђјљњћџ", "fa": "پچژگ", "ur": "ٹڈڑںےہ", "yi": "ײױ",
 }  # fmt: skip
-"""Letters that other languages of the script have not. Persian ones are Urdu's too."""
+"""Letters that only this language of the script has. Urdu has the Persian ones too."""
 
 
 class Detected(NamedTuple):
     """The language of a corpus: one, or several joined, the most frequent first.
 
-    `shares` are of the texts whose language could be told; `told` is the share of all texts that these are. A language
-    that a suite names is `given`.
+    `shares` are fractions of the texts whose language was recognised; `recognised` is the fraction of texts
+    that were. `named`: the suite names the language.
     """
 
     language: str
     shares: Mapping[str, float] = {}
-    told: float = 1.0
-    given: bool = False
+    recognised: float = 1.0
+    named: bool = False
 
     @property
     def certain(self) -> bool:
-        return self.given or self.told >= TOLD
+        return self.named or self.recognised >= CERTAIN_SHARE
 
     @property
     def mixed(self) -> bool:
@@ -60,35 +60,35 @@ class Detected(NamedTuple):
 
 
 def detect(texts: Sequence[str]) -> Detected:
-    """The language of texts; English, and not certain, where nothing tells."""
-    step = max(1, len(texts) // LOOKED_AT)
+    """Return the language of texts; English, marked as uncertain, if no text is recognised."""
+    step = max(1, len(texts) // SAMPLE_TEXTS)
     sample = [text for text in texts[::step] if text.strip()]
-    found = Counter(code for text in sample if (code := of_text(text)) is not None)
-    if found["ja"] and found["ja"] >= 0.2 * found["zh"]:
+    counts = Counter(code for text in sample if (code := of_text(text)) is not None)
+    if counts["ja"] and counts["ja"] >= 0.2 * counts["zh"]:
         # Japanese titles and lists may hold no kana.
-        found["ja"] += found.pop("zh", 0)
-    known = found.total()
-    # Titles and short sentences may tell nothing one by one, and yet together.
-    together = of_text(" ".join(sample), POOLED, POOLED_KINDS) if known < TOLD * len(sample) else None
+        counts["ja"] += counts.pop("zh", 0)
+    known = counts.total()
+    # Titles and short sentences may be too short one by one, but not together.
+    together = of_text(" ".join(sample), POOLED, POOLED_KINDS) if known < CERTAIN_SHARE * len(sample) else None
     if not known:
-        return Detected(together, {together: 1.0}, TOLD) if together else Detected(ENGLISH, {}, 0.0)
-    shares = {code: count / known for code, count in sorted(found.items(), key=lambda item: (-item[1], item[0]))}
+        return Detected(together, {together: 1.0}, CERTAIN_SHARE) if together else Detected(ENGLISH, {}, 0.0)
+    shares = {code: count / known for code, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))}
     first = next(iter(shares))
     if LANGUAGES[first].script == LANGUAGES[ENGLISH].script and known < FEW * len(sample):
         return Detected(ENGLISH, shares, known / len(sample))
     chosen = [first]
     for code, share in shares.items():
         same = LANGUAGES[code].script == LANGUAGES[first].script
-        if code != first and found[code] > 1 and share >= (SAME_SCRIPT if same else SECOND):
+        if code != first and counts[code] > 1 and share >= (SAME_SCRIPT if same else SECOND):
             chosen.append(code)
-    told = known / len(sample)
-    return Detected("+".join(chosen), shares, max(told, TOLD) if together == first else told)
+    recognised = known / len(sample)
+    return Detected("+".join(chosen), shares, max(recognised, CERTAIN_SHARE) if together == first else recognised)
 
 
 def of_text(text: str, characters: int = CHARACTERS, kinds: int = 1) -> str | None:
-    """The language of one text, by its first `characters`; None where nothing tells.
+    """Return the language of one text, by its first `characters`; None if it is not recognised.
 
-    `kinds` is the number of different frequent words that it must have, where words tell.
+    `kinds` is the number of different frequent words that it must have, for scripts that several languages share.
     """
     plain = canonical(text[:characters]).lower()
     letters = Counter(script for character in plain if (script := script_of(character)))
@@ -106,7 +106,7 @@ def of_text(text: str, characters: int = CHARACTERS, kinds: int = 1) -> str | No
 
 
 def _by_letters(text: str, script: str) -> str | None:
-    """By letters of its own; else the most common language of the script, but of Latin, which has too many."""
+    """Recognise a language by its own letters, else by its script; not for Latin, which too many languages use."""
     for code, letters in _LETTERS.items():
         if LANGUAGES[code].script == script and sum(map(text.count, letters)) >= 2:
             return code

@@ -1,4 +1,4 @@
-"""The languages that the harness knows more of than their letters: stems, stop words, articles, frequent words.
+"""The languages with entries of their own: stems, stop words, articles, frequent words.
 
 A language is written as ISO 639 does, ``de``; several of one corpus are joined, ``en+zh``, the most frequent first.
 """
@@ -23,7 +23,7 @@ _OTHER_CODES = {"nb": "no", "nn": "no", "cmn": "zh", "yue": "zh", "iw": "he", "i
 class Language(NamedTuple):
     """`stemmer` is Snowball's name, `stop_words` the name that bm25s has for its list; None where there is none.
 
-    `frequent` words tell the language from others of its script; `articles` are no part of an answer.
+    `frequent` words distinguish the language from others of its script; `articles` are left out of answers.
     """
 
     code: str
@@ -126,36 +126,36 @@ EXTRA_STEMMERS = {"eu": "basque", "ga": "irish", "eo": "esperanto", "st": "sesot
 
 @cache
 def language_of(code: str) -> Language:
-    """What is known of one language; of a code without an entry, that its letters are Latin."""
+    """Return the entry of a language; a code without one counts as a language in Latin script."""
     return LANGUAGES.get(code) or Language(code, code, "LATIN", EXTRA_STEMMERS.get(code))
 
 
 def codes_of(language: str) -> tuple[str, ...]:
-    """The single languages of a joined one, the most frequent first."""
+    """Return the codes in a joined language, the most frequent first."""
     return tuple(language.split("+"))
 
 
 def name_of(language: str) -> str:
-    """The name in words, ``German (de)``; of several, ``English (en) and Chinese (zh)``."""
+    """Return the name in words, ``German (de)``; of several, ``English (en) and Chinese (zh)``."""
     names = [
-        f"{found.name} ({code})" if (found := language_of(code)).name != code else code for code in codes_of(language)
+        f"{entry.name} ({code})" if (entry := language_of(code)).name != code else code for code in codes_of(language)
     ]
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def parse_language(text: str) -> str:
-    """The language in its short form: ``zh-CN`` is ``zh``, ``EN`` is ``en``; ``auto`` stays. ValueError if unknown."""
+    """Return the short form of a code: ``zh-CN`` is ``zh``, ``EN`` is ``en``; ``auto`` stays. ValueError if unknown."""
     wanted = text.strip().lower()
     if wanted == "auto":
         return wanted
-    found: list[str] = []
+    codes: list[str] = []
     for part in wanted.split("+"):
         code = part.strip().replace("_", "-").split("-")[0]
         code = _OTHER_CODES.get(code, code)
         if code not in _ISO_639_1 and code not in LANGUAGES:
-            raise ValueError(f"{part.strip()!r} is no language code of ISO 639{_hint(code)}")
-        found += [code] if code not in found else []
-    return "+".join(found)
+            raise ValueError(f"{part.strip()!r} is not a language code of ISO 639{_hint(code)}")
+        codes += [code] if code not in codes else []
+    return "+".join(codes)
 
 
 def _hint(text: str) -> str:

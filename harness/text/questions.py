@@ -1,4 +1,4 @@
-"""Whether a text asks something, by the words of its language. Without them a question mark is all that tells."""
+"""Recognise questions by the words of a language; without a list of words, only by a question mark."""
 
 from __future__ import annotations
 
@@ -27,5 +27,5 @@ _ANYWHERE = re.compile(
 
 
 def asks(text: str) -> bool:
-    """Whether a text begins as a question or a request does, or has a word that only questions have."""
+    """Return whether a text begins like a question or a request, or has a word that only questions have."""
     return bool(_STARTS.match(text) or _ANYWHERE.search(text))

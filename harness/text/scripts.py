@@ -1,6 +1,6 @@
-"""Characters: which script one is of, what words are made of in any script, and one form for what reads the same.
+"""Characters: their script, the characters of words in any script, and a canonical form of equal texts.
 
-Knows no languages.
+This module must not know languages.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def _word_ranges(without: tuple[tuple[int, int], ...]) -> str:
 
 @cache
 def word_pattern() -> re.Pattern[str]:
-    """Words of any script. Groups: ``ideographs``, ``syllables`` (of other scripts without spaces), ``hangul``."""
+    """Return the pattern of words in any script. Groups: ``ideographs``, ``syllables`` (of other scripts without spaces), ``hangul``."""
     ideographs = tuple(span for script in IDEOGRAPHS for span in SPACELESS[script])
     others = tuple(span for script, spans in SPACELESS.items() if script not in IDEOGRAPHS for span in spans)
     rest = _word_ranges((*ideographs, *others, *HANGUL))
@@ -74,9 +74,9 @@ def _digits() -> dict[int, str]:
 
 
 def canonical(text: str) -> str:
-    """The text with one form for what reads the same: width, composition, digits, vowel signs, white space.
+    """Return the canonical form of a text: width, composition, digits, vowel signs and white space are unified.
 
-    Case and punctuation stay.
+    Case and punctuation are kept.
     """
     plain = re.sub(_MARKS, "", unicodedata.normalize("NFKC", text)).translate(_ALIKE).translate(_digits())
     return " ".join(plain.split())
@@ -91,18 +91,18 @@ def clusters(run: str) -> list[str]:
     """The characters of a run, each with the marks that belong to it."""
     if not any(map(_is_mark, run)):
         return list(run)
-    found: list[str] = []
+    parts: list[str] = []
     for character in run:
-        if found and _is_mark(character):
-            found[-1] += character
+        if parts and _is_mark(character):
+            parts[-1] += character
         else:
-            found.append(character)
-    return found
+            parts.append(character)
+    return parts
 
 
 @lru_cache(maxsize=20_000)
 def script_of(character: str) -> str:
-    """The script of a letter, such as ``LATIN``, ``CYRILLIC`` or ``CJK``; empty for what is no letter."""
+    """Return the script of a letter, such as ``LATIN``, ``CYRILLIC`` or ``CJK``; empty if it is no letter."""
     if not character.isalpha():
         return ""
     code = ord(character)

@@ -1,9 +1,9 @@
-"""Words of a text by its language: for search, for scores of answers, and to tell whether two texts say the same.
+"""Words of a text by its language: for search, for scores of answers, and for comparing texts.
 
-English is read as it always was: bm25s' words and Snowball's stems for search, SQuAD's tokens for answers. Every other
-language is read by script: words where there are spaces, with the stems and stop words of the language that is written
-so; single characters, and pairs of them for search, where there are none (as Lucene's CJKAnalyzer does), which needs
-no dictionary. Hangul is read by characters too, as KorQuAD counts them: its words end in particles.
+English uses bm25s' words and Snowball's stems for search, and SQuAD's tokens for answers. Every other language is split
+by script. With spaces: words, with the stems and stop words of the language. Without spaces: single characters, and
+pairs of them for search (as Lucene's CJKAnalyzer does), which needs no dictionary. Hangul is split into characters
+too, as KorQuAD counts them, because its words end in particles.
 """
 
 from __future__ import annotations
@@ -35,26 +35,26 @@ Shingle = tuple[str, ...]
 
 
 class Texts:
-    """What the words of English texts are; the base of the other languages."""
+    """The words of English texts; the base class of the other languages."""
 
     language = ENGLISH
     by_characters = False
 
     def search(self, texts: Sequence[str], stop_words: str | list[str] = "en", stem: bool = True) -> list[list[str]]:
-        """The tokens of each text as bm25 sees them; `stop_words` are a list of bm25s by name, or words."""
+        """Return the tokens of each text for bm25; `stop_words` are the name of a list of bm25s, or words."""
         import bm25s
         import Stemmer
 
         if not texts:
             return []
         stemmer = Stemmer.Stemmer("english") if stem else None
-        found: list[list[str]] = bm25s.tokenize(
+        tokens: list[list[str]] = bm25s.tokenize(
             list(texts), stopwords=stop_words, stemmer=stemmer, return_ids=False, show_progress=False
         )
-        return found
+        return tokens
 
     def words(self, text: str) -> list[str]:
-        """Words in order, case folded and without punctuation, to compare texts word for word."""
+        """Return the words in order, case folded and without punctuation, to compare texts word for word."""
         return re.findall(r"\w+", text.casefold())
 
     def answer(self, text: str) -> list[str]:
@@ -62,33 +62,33 @@ class Texts:
         return re.sub(r"\b(?:a|an|the)\b", " ", text.lower().translate(_PUNCTUATION)).split()
 
     def stems(self, text: str) -> list[str]:
-        """The words of a text, stemmed, stop words included: what ROUGE compares in other languages."""
+        """Return the stemmed words of a text, stop words included, as ROUGE compares them in other languages."""
         return self.words(text)
 
     def length(self, text: str) -> int:
-        """About how many words a text has; without spaces, half as many as characters."""
+        """Return the approximate number of words; without spaces, half the number of characters."""
         return len(self.words(text))
 
     def size(self, text: str) -> int:
-        """How long a text is in `unit`."""
+        """Return the length of a text in `unit`."""
         return len(text.split())
 
     @property
     def unit(self) -> str:
-        """What `size` counts: words, or characters where most of the corpus has no spaces."""
+        """The unit of `size`: words, or characters if most of the corpus has no spaces."""
         return "character" if self.by_characters else "word"
 
     def shingles(self, text: str) -> set[Shingle]:
-        """Three words, or about as much of a text without spaces, at every place."""
+        """Return all runs of three words, or of about as much of a text without spaces."""
         words = self.words(text)
         return set(zip(words, words[1:], words[2:], strict=False))
 
     def is_character(self, word: str) -> bool:
-        """Whether one of `words` is a single character of a script that is read so."""
+        """Return whether a word of `words` is a single character of a script that is split into characters."""
         return False
 
     def exact(self, text: str) -> str:
-        """The text in the form in which two equal answers are equal."""
+        """Return the form of an answer that exact match compares."""
         return text
 
 
@@ -100,7 +100,7 @@ class _Token(NamedTuple):
 
 
 class OtherTexts(Texts):
-    """What the words of texts are in every language but English, and in several languages at once."""
+    """The words of texts in any language but English, or in several languages at once."""
 
     def __init__(self, language: str) -> None:
         self.language = language
@@ -108,9 +108,9 @@ class OtherTexts(Texts):
         first = self.languages[0].script
         self.by_characters = first in ("CJK", "KANA", "THAI", "LAO", "KHMER", "MYANMAR")
         self._by_script: dict[str, Language] = {}
-        for one in self.languages:
-            self._by_script.setdefault(one.script, one)
-        self._articles = {word for one in self.languages for word in canonical(one.articles).casefold().split()}
+        for entry in self.languages:
+            self._by_script.setdefault(entry.script, entry)
+        self._articles = {word for entry in self.languages for word in canonical(entry.articles).casefold().split()}
         self._turkish = "tr" in codes_of(language)
 
     def search(self, texts: Sequence[str], stop_words: str | list[str] = "en", stem: bool = True) -> list[list[str]]:
@@ -137,11 +137,11 @@ class OtherTexts(Texts):
             yield stemmed.stem(stemmer, word) if stemmed is not None and stemmer else word
 
     def words(self, text: str) -> list[str]:
-        """Words and, of scripts without spaces and Hangul, characters; of a text without either, what it is made of."""
-        found: list[str] = []
+        """Return words, and characters of scripts without spaces and Hangul; without either, the parts between blanks."""
+        words: list[str] = []
         for token in self._tokens(text):
-            found += clusters(token.text) if token.kind else [token.text]
-        return found or self._plain(text).split()
+            words += clusters(token.text) if token.kind else [token.text]
+        return words or self._plain(text).split()
 
     def answer(self, text: str) -> list[str]:
         """The same without articles; a text of nothing else keeps them."""
@@ -153,12 +153,12 @@ class OtherTexts(Texts):
     def stems(self, text: str) -> list[str]:
         """See `Texts`."""
         stemmed = _Stemmers()
-        found = []
+        stems = []
         for word in self.words(text):
             language = self._by_script.get(script_of(_first_letter(word)))
             stemmer = language.stemmer if language else "english" if word.isascii() else None
-            found.append(stemmed.stem(stemmer, word) if stemmer else word)
-        return found
+            stems.append(stemmed.stem(stemmer, word) if stemmer else word)
+        return stems
 
     def length(self, text: str) -> int:
         """See `Texts`."""
@@ -178,15 +178,15 @@ class OtherTexts(Texts):
             for token in self._tokens(text)
             for part in (clusters(token.text) if token.kind else [token.text])
         ]
-        found: set[Shingle] = set()
+        shingles: set[Shingle] = set()
         for start in range(len(units)):
             weight = 0.0
             for end in range(start, len(units)):
                 weight += units[end][1]
                 if weight >= WORDS_IN_SHINGLE:
-                    found.add(tuple(part for part, _ in units[start : end + 1]))
+                    shingles.add(tuple(part for part, _ in units[start : end + 1]))
                     break
-        return found
+        return shingles
 
     def is_character(self, word: str) -> bool:
         """See `Texts`."""
@@ -209,7 +209,7 @@ class OtherTexts(Texts):
 
 
 class _Stemmers:
-    """Stemmers by name, made when first asked; for one call, as Snowball's are not safe in two threads."""
+    """Stemmers by name, created on first use; for one call only, because Snowball's are not safe in two threads."""
 
     def __init__(self) -> None:
         self._made: dict[str, Any] = {}
@@ -226,11 +226,11 @@ class _Stemmers:
 
 
 def _grams(token: _Token) -> Iterator[str]:
-    """Single characters and pairs of ideographs and of Hangul; pairs and threes of other syllables, which say less."""
+    """Return characters and pairs of ideographs and Hangul; pairs and threes of other syllables, which carry less."""
     parts = clusters(token.text)
     if len(parts) == 1 or token.kind != "syllables":
         yield from parts
-    yield from (one + two for one, two in pairwise(parts))
+    yield from (first + two for first, two in pairwise(parts))
     if token.kind == "syllables":
         yield from ("".join(three) for three in zip(parts, parts[1:], parts[2:], strict=False))
 
@@ -241,7 +241,7 @@ def _first_letter(word: str) -> str:
 
 @cache
 def _stop_words(code: str) -> frozenset[str]:
-    """bm25s' list for the language; where it has none, the frequent words."""
+    """Return bm25s' list for the language; if it has none, the frequent words."""
     from bm25s.tokenization import _infer_stopwords
 
     language = language_of(code)
@@ -251,5 +251,5 @@ def _stop_words(code: str) -> frozenset[str]:
 
 @lru_cache(maxsize=32)
 def text_of(language: str) -> Texts:
-    """What the words of texts in a language are; of several, joined as in ``en+zh``."""
+    """Return the reader of texts in a language, or in several joined as in ``en+zh``."""
     return Texts() if language == ENGLISH else OtherTexts(language)

@@ -8,7 +8,7 @@ from harness.values.frozen import Frozen, Verdict
 
 
 class Past(Frozen):
-    """What a system of this name scored once, and the identity that it had then."""
+    """An earlier mean of a system of this name, and the identity that it had then."""
 
     created: str
     mean: float
@@ -16,7 +16,7 @@ class Past(Frozen):
 
 
 class Placed(Frozen):
-    """A system on a board: its place by the mean, and the places from `best` to `worst` that it may truly have.
+    """A system on a board: its rank by the mean, and the confidence interval of its rank, from `best` to `worst`.
 
     `low` and `high` bound its gain over `untuned`, simultaneously with all gains of the outcome. `p95_ms` is the
     latency of the parts that the measure judges.
@@ -40,7 +40,7 @@ class Placed(Frozen):
 
     @property
     def top(self) -> bool:
-        """Whether no other system is surely better."""
+        """Whether no other system is significantly better."""
         return self.best == 1
 
 

@@ -1,4 +1,4 @@
-"""What an outcome is made of: the frozen values that are written to `outcome.json`. They compute nothing."""
+"""The frozen values that are written to `outcome.json`. They compute nothing."""
 
 from __future__ import annotations
 
@@ -16,14 +16,16 @@ Finding = Literal[
 ]  # fmt: skip
 OUTCOME_SCHEMA = "harness/outcome-3"
 OUTCOME_VERSION = 3
-"""Of the form of an outcome, the number at the end of its schema. It is raised where a field goes or changes its
-meaning, and where an older harness should be told to upgrade; fields with defaults need none. See `values.versions`."""
+"""The version of the form of an outcome: the number at the end of its schema.
+
+It is raised when a field is removed or changes its meaning, and when older versions of the harness must be refused.
+New fields with defaults do not need that. See `values.versions`."""
 
 
 class LedgerRow(Frozen):
-    """What one stage call, or one set of judgements, cost. `reused` says that this run found it in the store.
+    """What a stage call or a set of judgements cost. `reused`: this run took it from the store.
 
-    `role` is that of the LLM that was asked, `llm_dollars` what its endpoint was paid.
+    `role` is that of the LLM that was asked, `llm_dollars` the price of its requests.
     """
 
     key: str
@@ -45,7 +47,7 @@ class LedgerRow(Frozen):
 
 
 class Timing(Frozen):
-    """Latency of one part, in milliseconds, over n single queries."""
+    """Latency of one part, in milliseconds, over `n` single queries."""
 
     part: str
     n: int
@@ -53,8 +55,8 @@ class Timing(Frozen):
     p95_ms: float
 
 
-class Serving(Frozen):
-    """What one query costs in a system: its parts, and the parts summed query by query."""
+class ServingCost(Frozen):
+    """Serving cost of a system: the parts that a query passes, and their latencies summed query by query."""
 
     parts: tuple[str, ...]
     retrieval: Timing | None = None
@@ -63,10 +65,10 @@ class Serving(Frozen):
 
 
 class SystemInfo(Frozen):
-    """A row of the report: a reference row, or a candidate with a seed.
+    """A system of an outcome: a baseline row, or a candidate with a seed.
 
-    `same_as` names what has identical lists though other stage calls made them; so do the two fields after it for
-    answers and weights. `same_weights_as` may name a part: ``the untuned retriever``.
+    `same_run_as`, `same_answers_as` and `same_weights_as` name a system with identical content that other stage calls
+    made. `same_weights_as` may name a part: ``the untuned retriever``.
     """
 
     name: str
@@ -76,7 +78,7 @@ class SystemInfo(Frozen):
     identity: str
     build_seconds: float = 0.0
     build_dollars: float = 0.0
-    serving: Serving | None = None
+    serving: ServingCost | None = None
     same_run_as: str = ""
     same_answers_as: str = ""
     same_weights_as: str = ""
@@ -105,10 +107,10 @@ class Summary(Frozen):
 
 
 class Comparison(Frozen):
-    """A difference to the baseline with its simultaneous interval, and the verdict that follows from it.
+    """A difference to the baseline with its simultaneous interval, and the verdict that follows.
 
-    `p_value` is adjusted for all comparisons of the family (single-step max-T). The family ``advisory`` holds what an
-    LLM judged: gains on the questions that both systems answered; no gate rests on them.
+    `p_value` is adjusted for all comparisons of the family (single-step max-T). The family ``advisory`` holds
+    measures that an LLM judged, on the questions that both systems answered; no gate rests on them.
     """
 
     family: Literal["gain", "regression", "advisory", "exploratory"]
@@ -129,7 +131,7 @@ class Comparison(Frozen):
 
 
 class Estimated(Frozen):
-    """A difference with its simultaneous interval and its adjusted p value; all None where it could not be had."""
+    """A difference with its simultaneous interval and its adjusted p value; None if they were not computed."""
 
     difference: float | None = None
     low: float | None = None
@@ -143,11 +145,11 @@ class Estimated(Frozen):
 
 
 class Effect(Estimated):
-    """What tuning parts is worth in a factorial, averaged over all settings of the parts that are not named.
+    """The effect of tuning parts in a factorial, averaged over all settings of the parts that are not named.
 
     ``main``: one part; ``simple``: one part, with the parts in `given` tuned and those in `without` not tuned;
-    ``interaction``: what two parts gain together beyond the sum of their gains. `absorbed` is the share of the gain
-    without the other part that is gone once it is tuned. Exploratory: no gate rests on an effect.
+    ``interaction``: the gain of two parts together beyond the sum of their gains. `absorbed` is the share of the gain
+    without the other part that is lost once it is tuned. Exploratory: no gate rests on an effect.
     """
 
     kind: Literal["main", "interaction", "simple"]
@@ -160,10 +162,10 @@ class Effect(Estimated):
 
 
 class RecipeClaim(Estimated):
-    """What the seeds of a candidate say about its recipe; no verdict where they are too few for one.
+    """The gain of a recipe, from several seeds; without a verdict if there are too few.
 
-    `gains` has the mean gain of each of `seeds`, `between_seeds` their standard deviation. The interval holds the
-    chance of the queries and of the training, and holds for all claims of the outcome together; so does `p_value`.
+    `gains` has the mean gain of each of `seeds`, `between_seeds` their standard deviation. The interval includes the
+    variance between queries and between trainings; it holds for all claims of the outcome together, as `p_value` does.
     """
 
     system: str
@@ -175,7 +177,7 @@ class RecipeClaim(Estimated):
     verdict: Verdict | None = None
 
 
-class Abstention(Frozen):
+class AbstentionCounts(Frozen):
     """The 2x2 table of one system, in queries."""
 
     system: str
@@ -187,7 +189,7 @@ class Abstention(Frozen):
 
 
 class DatasetInfo(Frozen):
-    """What was measured on. `groups`, `judged` and what follows count the scored split; `answered` its sample."""
+    """The dataset of an outcome. `groups`, `judged` and the next two count the scored split, `answered` its sample."""
 
     name: str
     digest: str
@@ -202,15 +204,15 @@ class DatasetInfo(Frozen):
     source: dict[str, Any] = {}
 
 
-class Measured(Frozen):
-    """What a measurement identity is made of, beside the digests of the data: the sample of queries, the settings."""
+class MeasurementInputs(Frozen):
+    """The parts of a measurement identity beside the digests of the data: the sample of queries, the settings."""
 
     sample: str | None = None
     settings: dict[str, Any] = {}
 
 
-class Paid(Frozen):
-    """What one role asked of its endpoint in this run, failed requests included."""
+class RolePayment(Frozen):
+    """Requests of one role to its endpoint in this run, including failed ones, and their price."""
 
     role: str
     model: str
@@ -221,7 +223,7 @@ class Paid(Frozen):
 
 
 class Resolved(Frozen):
-    """One section that a candidate was made with, as resolved; `changed` names the settings that are not defaults."""
+    """A section of the suite as resolved for a candidate; `changed` names the settings that are not defaults."""
 
     candidate: str
     section: str
@@ -230,7 +232,7 @@ class Resolved(Frozen):
 
 
 class Outcome(Frozen):
-    """All of one `harness run` but the rows, which stand beside it in Parquet."""
+    """The result of `harness run`, except for the rows of scores, which are in a Parquet file beside it."""
 
     schema_version: Literal["harness/outcome-3"] = "harness/outcome-3"
     suite: str
@@ -242,34 +244,34 @@ class Outcome(Frozen):
     spec: dict[str, Any]
     dataset: DatasetInfo
     settings: dict[str, str] = {}
-    """What a reader must know to judge the numbers, in words: may test documents be synthesized from, depth, ..."""
+    """Settings that a reader needs to judge the numbers, in words: depth, synthesis from test documents, ..."""
     measures: tuple[str, ...]
     identities: dict[str, str]
-    measured: dict[str, Measured] = {}
+    measured: dict[str, MeasurementInputs] = {}
     advisory: tuple[str, ...] = ()
-    """Gated measures that rest on a judge who is not calibrated: no gate rests on them."""
+    """Gated measures of an uncalibrated judge: no gate rests on them."""
     systems: tuple[SystemInfo, ...]
     summaries: tuple[Summary, ...]
     comparisons: tuple[Comparison, ...] = ()
-    abstentions: tuple[Abstention, ...] = ()
+    abstentions: tuple[AbstentionCounts, ...] = ()
     timings: tuple[Timing, ...] = ()
     ledger: tuple[LedgerRow, ...] = ()
     not_run: dict[str, str] = {}
     notes: tuple[str, ...] = ()
     repairs: tuple[Repair, ...] = ()
-    """What was repaired in the data set while it was read."""
+    """Repairs of the dataset while it was read."""
     times_scored: int = 1
     queries_without_run: dict[str, int] = {}
     effects: tuple[Effect, ...] = ()
     recipe_claims: tuple[RecipeClaim, ...] = ()
-    paid: tuple[Paid, ...] = ()
+    paid: tuple[RolePayment, ...] = ()
     slices: tuple[SliceGain, ...] = ()
     roi: tuple[Roi, ...] = ()
     forgotten: tuple[Forgotten, ...] = ()
     predictions: tuple[Prediction, ...] = ()
     diagnosis: Diagnosis | None = None
     calls_planned: int = 0
-    """Distinct stage calls of the plan; the next field counts them as if no two systems shared one."""
+    """Distinct stage calls of the plan; the next field counts calls that systems share once for each system."""
     calls_without_sharing: int = 0
     resolved: tuple[Resolved, ...] = ()
-    """What each candidate was made with; `spec` has the suite as it was written."""
+    """Settings of each candidate as resolved; `spec` has the suite as it was written."""

@@ -1,4 +1,4 @@
-"""The base of every value that is written to a file, and the words of a verdict."""
+"""The base class of values that are written to files, and the verdicts."""
 
 from __future__ import annotations
 
@@ -10,4 +10,6 @@ Verdict = Literal["improved", "equivalent", "inconclusive", "regressed", "new", 
 
 
 class Frozen(BaseModel):
+    """A value that cannot be changed and refuses unknown fields."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -1,4 +1,4 @@
-"""How a gain is told further: by what it cost, by slice, on another data set. Frozen values that compute nothing."""
+"""Gains in more detail: ROI, by slice, on another dataset. Frozen values that compute nothing."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from harness.values.frozen import Frozen, Verdict
 
 
 class Roi(Frozen):
-    """What a system's gain in one measure costs; each ratio with the bounds that the gain's interval gives it.
+    """The ROI of a system on one measure; each ratio has the bounds that follow from the gain's interval.
 
-    `break_even` is the number of queries after which the gains have paid the one-time cost; None where it never comes,
-    or where the suite does not say what a gain is worth. `front`: no other system gains as much for less.
+    `break_even` is the number of queries after which the gains have paid the one-time cost; None if they never do, or
+    if the suite has no price of a right answer. `front`: no other system dominates it.
     """
 
     system: str
@@ -55,7 +55,7 @@ class SliceGain(Frozen):
 
 
 class Forgotten(Frozen):
-    """A tuned system on another data set against the untuned pipeline there; the interval holds for all of these."""
+    """A tuned system on another dataset against the untuned pipeline there; the interval holds for all of these."""
 
     dataset: str
     split: str

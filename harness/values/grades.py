@@ -1,6 +1,6 @@
-"""Which documents are relevant: the one place where a grade is compared with a relevance level.
+"""Relevant documents: the only module that compares a grade with a relevance level.
 
-Binary measures, training pairs, ideal parts and loss places ask here. `ndcg` alone reads grades as gains, from 1 on.
+Binary measures, training pairs, ideal parts and funnels use it. Only `ndcg` reads grades as gains, from 1 on.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from harness.values.records import Qrels, Run
 
 LEVEL = 1
-"""The relevance level where none is set: every grade above 0 is relevant."""
+"""The default relevance level: every grade above 0 is relevant."""
 
 
 def is_relevant(grade: int, level: int = LEVEL) -> bool:
@@ -25,20 +25,22 @@ def relevant_grades(grades: Mapping[str, int], level: int = LEVEL) -> dict[str, 
 
 def best_first(grades: Mapping[str, int], level: int = LEVEL) -> list[str]:
     """Return the relevant documents of one query, the highest grade first, equal ones by id."""
-    found = relevant_grades(grades, level)
-    return sorted(found, key=lambda doc_id: (-found[doc_id], doc_id))
+    relevant = relevant_grades(grades, level)
+    return sorted(relevant, key=lambda doc_id: (-relevant[doc_id], doc_id))
 
 
 def judged_queries(qrels: Qrels, level: int = LEVEL) -> list[str]:
     """Return the queries with at least one relevant document: the population of binary rank measures.
 
-    A query with no relevant document has no ideal list, hence no recall. It is left out for every system alike.
+    A query without a relevant document has no ideal list, hence no recall. It is left out for every system.
     """
-    return [query_id for query_id, grades in qrels.items() if any(is_relevant(one, level) for one in grades.values())]
+    return [
+        query_id for query_id, grades in qrels.items() if any(is_relevant(grade, level) for grade in grades.values())
+    ]
 
 
 def at_level(qrels: Qrels, level: int = LEVEL) -> Qrels:
-    """Return judgements in which every grade below the level is 0; the very same ones at the default level."""
+    """Return judgements in which every grade below the level is 0; the same object at the default level."""
     if level == LEVEL:
         return qrels
     return {
@@ -53,15 +55,15 @@ def without_own(run: Run) -> Run:
 
 
 def left_out_in_words(qrels: Qrels, level: int = LEVEL) -> list[str]:
-    """Return sentences on judged queries that no measure, or no binary measure, is defined on."""
-    told = []
+    """Return sentences about judged queries that no measure, or no binary measure, is defined on."""
+    sentences = []
     nothing = len(qrels) - len(judged_queries(qrels))
     if nothing:
-        told.append(f"{_left_out(nothing, 'no relevant document')}.")
+        sentences.append(f"{_left_out(nothing, 'no relevant document')}.")
     below = len(judged_queries(qrels)) - len(judged_queries(qrels, level))
     if below:
-        told.append(f"{_left_out(below, f'no document of grade {level} or more')} of every measure but ndcg.")
-    return told
+        sentences.append(f"{_left_out(below, f'no document of grade {level} or more')} of every measure but ndcg.")
+    return sentences
 
 
 def _left_out(count: int, what: str) -> str:

@@ -1,4 +1,4 @@
-"""What an ideal part would have made of a list, from the judgements. Pure functions on plain lists."""
+"""Lists of an ideal reranker and an ideal retriever, from the judgements. Pure functions on plain lists."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ Hits = Sequence[tuple[str, float]]
 
 
 def ideal_order(hits: Hits, judged: Mapping[str, int], first: int) -> list[tuple[str, float]]:
-    """What the best reranker makes of a list: its `first` documents by relevance, the rest as it was.
+    """Return the list of an ideal reranker: its `first` documents by relevance, the rest unchanged.
 
-    No order of these documents has a higher value of any rank measure here. Documents of one relevance keep their
-    order; scores are made anew, so that they fall.
+    No order of these documents scores higher on any rank measure. Documents of equal relevance keep their order; new
+    scores fall with the rank.
     """
     head = sorted(hits[:first], key=lambda hit: -judged.get(hit[0], 0))
     return _scored([doc_id for doc_id, _ in [*head, *hits[first:]]])
 
 
 def ideal_pool(hits: Hits, judged: Mapping[str, int], depth: int) -> list[tuple[str, float]]:
-    """What the best retriever would have found: every relevant document first, by relevance, then the list as it was.
+    """Return the list of an ideal retriever: every relevant document first, by relevance, then the list as it was.
 
-    The list is `depth` documents long at most.
+    The list is cut to `depth` documents.
     """
     relevant = best_first(judged)
     known = set(relevant)

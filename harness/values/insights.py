@@ -1,4 +1,4 @@
-"""What a diagnosis is made of, and what an outcome says of it afterwards: frozen values that compute nothing."""
+"""The values of a diagnosis, of predictions and of learning curves: frozen, and without computation."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ PlaceName = Literal[
 ]  # fmt: skip
 Population = Literal["answerable", "unanswerable"]
 Oracle = Literal["ideal-retriever", "ideal-reranker", "ideal-generator", "oracle-context", "without-reranker"]
-"""What stands in the place of a part: an ideal one, or, for a reranker that does harm, nothing."""
+"""What replaces a part: an ideal one, or nothing, for a reranker that may do harm."""
 
 
-class Place(Frozen):
-    """Where questions end: how many, their share of the population with a 95 % interval by group, some of their ids."""
+class FunnelPlace(Frozen):
+    """A place of a funnel: number and share of its questions, with a 95 % interval by group, and examples by id."""
 
     name: PlaceName
     population: Population
@@ -32,10 +32,10 @@ class Place(Frozen):
 class Funnel(Frozen):
     """Every question of a system in exactly one place; `shares` of one population add up to 1.
 
-    ``retrieval``: all judged questions of the split, by where their relevant documents are. ``answers``: the sampled
-    questions, by what became of them. `rule` says in words what counts as right. `right_without` counts
-    answers that are right, or right in the wrong format, to questions none of whose relevant passages was shown:
-    judgements with holes, or a model that knew.
+    ``retrieval``: all judged questions of the split, by the place of their relevant documents. ``answers``: the sampled
+    questions, by the result of their answer. `rule` describes what counts as right. `right_without` counts answers that
+    are right (or right in the wrong format) though no relevant passage was shown: judgements are missing, or the model
+    knew the answer.
     """
 
     kind: Literal["retrieval", "answers"]
@@ -44,21 +44,21 @@ class Funnel(Frozen):
     depth: int
     context: int
     groups: int
-    places: tuple[Place, ...]
+    places: tuple[FunnelPlace, ...]
     right_without: int = 0
 
-    def place(self, name: PlaceName, population: Population = "answerable") -> Place | None:
+    def place(self, name: PlaceName, population: Population = "answerable") -> FunnelPlace | None:
         """The place of that name; None if the population has no questions."""
-        return next((one for one in self.places if (one.name, one.population) == (name, population)), None)
+        return next((place for place in self.places if (place.name, place.population) == (name, population)), None)
 
     def total(self, population: Population) -> int:
-        return sum(one.count for one in self.places if one.population == population)
+        return sum(place.count for place in self.places if place.population == population)
 
 
 class OracleGain(Frozen):
-    """What a part could buy: the ideal part in its place, minus the pipeline as it is, with a simultaneous interval.
+    """The gain of an oracle in the place of a part over the pipeline as it is, with a simultaneous interval.
 
-    `bound`: no part can buy more. Otherwise it is an estimate, and real answers may well exceed it.
+    `bound`: no part can gain more. Otherwise it is an estimate, which real answers may exceed.
     """
 
     ideal: Oracle
@@ -75,10 +75,10 @@ class OracleGain(Frozen):
     reason: str = ""
 
 
-class Point(Frozen):
+class LossPoint(Frozen):
     """A mean at a depth, or at a number of passages shown, with a 95 % interval by group.
 
-    `gain` is the difference to where the pipeline stands, on the same questions; its interval holds for all points.
+    `gain` is the difference to the pipeline's own setting, on the same questions; its interval holds for all points.
     """
 
     at: int
@@ -99,13 +99,13 @@ class Curve(Frozen):
 
     kind: Literal["depth", "context"]
     measure: str
-    points: tuple[Point, ...]
+    points: tuple[LossPoint, ...]
     chosen: int
-    """Where the pipeline stands now."""
+    """The setting of the pipeline."""
 
 
 class Sign(Frozen):
-    """A sign of a gap between the domain and the models. `worrying`: `value` is beyond `bar`."""
+    """A sign of a gap between the domain and the models. `worrying`: `value` is beyond the threshold `bar`."""
 
     name: str
     value: float | None
@@ -126,11 +126,11 @@ class PartTime(Frozen):
 
 
 class CostEstimate(Frozen):
-    """What a candidate is estimated to cost, once and per query, before any of it is made.
+    """The estimated build cost and added serving cost of a candidate.
 
-    `identity` is the digest of the candidate with its recipes and its data: a candidate of that name may change.
-    `basis` says how the speed of each of its stages is known: ``measured`` (in this store, or on a sample) or
-    ``guessed``. Seconds count what the store does not hold yet; `seconds_in_full` counts all.
+    `identity` is the digest of the candidate with its recipes and its data, as a candidate of that name may change.
+    `basis` tells for each stage how its speed is known: ``measured`` (in this store, or on a sample) or ``guessed``.
+    `seconds` counts stage calls that the store does not hold; `seconds_in_full` counts all.
     """
 
     candidate: str
@@ -145,7 +145,7 @@ class CostEstimate(Frozen):
 
 
 class Worth(Frozen):
-    """What following an advice could buy on one measure."""
+    """The possible gain of following an advice on one measure."""
 
     measure: str
     difference: float
@@ -155,9 +155,9 @@ class Worth(Frozen):
 
 
 class Advice(Frozen):
-    """One thing to do, in the order of the list. `kind`: tune a part, change a setting, measure better, or leave it.
+    """An advice, in the order of the list. `kind`: tune a part, change a setting, measure better, or leave it.
 
-    `against`: the rule advises against it, and `why` says why. `candidates` are those of the suite that do it.
+    `against`: the rule advises against it, for the reasons in `why`. `candidates` are those of the suite that do it.
     """
 
     rank: int
@@ -174,10 +174,10 @@ class Advice(Frozen):
 
 
 class Diagnosis(Frozen):
-    """All of one `harness diagnose`.
+    """The result of `harness diagnose`.
 
-    `pipeline` is the digest of the untuned pipeline with its models. `answered` counts the questions that were asked,
-    `unanswerable` those of them that have no answer.
+    `pipeline` is the digest of the untuned pipeline with its models. `answered` counts the questions that were
+    answered, `unanswerable` those of them that have no answer.
     """
 
     schema_version: Literal["harness/diagnosis-2"] = "harness/diagnosis-2"
@@ -192,14 +192,14 @@ class Diagnosis(Frozen):
     pipeline: str
     digests: dict[str, str] = {}
     settings: dict[str, str] = {}
-    """Digest of what each measure measures with (its version, the rule of `utility`, the judge), by measure."""
+    """Digest of the measurement settings (version, rule of `utility`, judge) of each measure."""
     documents: int
     judged: int
     answered: int
     unanswerable: int
     groups: int
     measures: tuple[str, ...]
-    """Gated measures, and what `utility` calls right: those that headroom is told for."""
+    """Gated measures, and what `utility` calls right: those that oracle gains are computed for."""
     funnels: tuple[Funnel, ...] = ()
     oracle_gains: tuple[OracleGain, ...] = ()
     curves: tuple[Curve, ...] = ()
@@ -210,7 +210,7 @@ class Diagnosis(Frozen):
     estimates: tuple[CostEstimate, ...] = ()
     advice: tuple[Advice, ...] = ()
     facts: dict[str, float | None] = {}
-    """What the rules were evaluated on, by name."""
+    """The facts that the rules were evaluated on, by name."""
     notes: tuple[str, ...] = ()
 
     def funnel(self, kind: Literal["retrieval", "answers"]) -> Funnel | None:
@@ -221,9 +221,9 @@ class Diagnosis(Frozen):
 
 
 class Prediction(Frozen):
-    """What a candidate could buy according to the diagnosis, beside what it bought, and what it was thought to cost.
+    """The predicted and the measured gain of a candidate, and its estimated and paid cost.
 
-    `rank` is the place of its advice (None: no rule spoke of it), `against` whether the rule advised against it.
+    `rank` is that of its advice (None: no rule matched it), `against` whether the rule advised against it.
     """
 
     system: str
@@ -241,12 +241,12 @@ class Prediction(Frozen):
     paid_seconds: float | None = None
     estimated_dollars: float | None = None
     paid_dollars: float | None = None
-    said: str = ""
-    """In words: whether the advice was right, wrong, or cannot be told."""
+    conclusion: str = ""
+    """In words: whether the advice held, was wrong, or is inconclusive."""
 
 
 class CurvePoint(Frozen):
-    """A candidate trained on a share of its data: mean and gain over `untuned`, and the step from the share before."""
+    """A candidate trained on a share of its data: mean, gain over `untuned`, and the step from the previous share."""
 
     share: float
     examples: int
@@ -264,7 +264,7 @@ class CurvePoint(Frozen):
 
 
 class LearningCurve(Frozen):
-    """All of one `harness curve`: does more training data pay? `said` is the answer in words, by measure."""
+    """The result of `harness curve`. `said` has for each measure whether more training data would help, in words."""
 
     schema_version: Literal["harness/curve-1"] = "harness/curve-1"
     suite: str

@@ -1,7 +1,7 @@
 """Measures as values: ``parse("ndcg@10")`` and ``str`` are inverses.
 
-A measure says what it is called, at which cutoff, over which queries it is defined and in which range it lies. Who
-computes it is the business of `scoring`; this module must not know ranx or ragas.
+A measure has a name, a cutoff, the queries that it is defined on, and a range. `scoring` computes it; this module must
+not know ranx or ragas.
 """
 
 from __future__ import annotations
@@ -15,14 +15,17 @@ from harness.errors import nearest
 
 Population = Literal["judged", "answerable", "all"]
 """Queries with qrels; queries with a reference answer; every query."""
+Reads = Literal["abstention", "format", "language", "embedder"]
+"""The rule of abstention; the answer format; the words of the language; the untuned bi-encoder."""
 
 
 @dataclass(frozen=True)
-class Kind:
-    """What is common to all measures of one name.
+class MeasureKind:
+    """The properties of all measures of one name.
 
     `judged`: an LLM judges it. `graded`: it reads grades as gains, so the relevance level does not change it. Where
-    `better` is lower, less is better: a gain is a negative difference.
+    `better` is lower, less is better: a gain is a negative difference. `reads` names what an answer measure reads
+    beside answers and references, which is then part of its identity. `zero_if_abstained`: an abstention scores 0.
     """
 
     family: Literal["rank", "answer"]
@@ -34,30 +37,48 @@ class Kind:
     judged: bool = False
     graded: bool = False
     better: Literal["higher", "lower"] = "higher"
+    reads: tuple[Reads, ...] = ()
+    zero_if_abstained: bool = False
 
 
-_JUDGED = partial(Kind, family="answer", version=1, judged=True)
+_BY_RULE = partial(MeasureKind, family="answer", population="answerable", version=1)
+_JUDGED = partial(MeasureKind, family="answer", version=1, judged=True)
 
-KINDS: dict[str, Kind] = {
-    "ndcg": Kind(
+KINDS: dict[str, MeasureKind] = {
+    "ndcg": MeasureKind(
         "rank",
         "judged",
         1,
         "discounted cumulative gain, linear in relevance, over the ideal (Jarvelin 2002)",
         graded=True,
     ),
-    "recall": Kind("rank", "judged", 1, "share of the relevant documents found"),
-    "mrr": Kind("rank", "judged", 1, "one over the rank of the first relevant document"),
-    "map": Kind("rank", "judged", 1, "mean of the precision at each relevant document"),
-    "precision": Kind("rank", "judged", 1, "share of the documents found that are relevant"),
-    "hit_rate": Kind("rank", "judged", 1, "1 if any relevant document is found"),
-    "exact_match": Kind("answer", "answerable", 1, "ragas ExactMatch, best over the reference answers"),
-    "key_match": Kind("answer", "answerable", 1, "the key (say, a qualified name) of the answer format, exactly"),
-    "token_f1": Kind("answer", "answerable", 1, "overlap of normalised tokens as in SQuAD, best over the references"),
-    "rouge_l": Kind("answer", "answerable", 1, "ragas RougeScore (rougeL F-measure), best over the references"),
-    "string_similarity": Kind("answer", "answerable", 1, "ragas NonLLMStringSimilarity, best over the references"),
-    "semantic_similarity": Kind(
-        "answer", "answerable", 1, "ragas SemanticSimilarity under the untuned bi-encoder", low=-1.0
+    "recall": MeasureKind("rank", "judged", 1, "share of the relevant documents found"),
+    "mrr": MeasureKind("rank", "judged", 1, "one over the rank of the first relevant document"),
+    "map": MeasureKind("rank", "judged", 1, "mean of the precision at each relevant document"),
+    "precision": MeasureKind("rank", "judged", 1, "share of the documents found that are relevant"),
+    "hit_rate": MeasureKind("rank", "judged", 1, "1 if any relevant document is found"),
+    "exact_match": _BY_RULE(
+        about="ragas ExactMatch, best over the reference answers",
+        reads=("abstention", "language"),
+        zero_if_abstained=True,
+    ),
+    "key_match": _BY_RULE(
+        about="the key (say, a qualified name) of the answer format, exactly",
+        reads=("abstention", "format"),
+        zero_if_abstained=True,
+    ),
+    "token_f1": _BY_RULE(
+        about="overlap of normalised tokens as in SQuAD, best over the references",
+        reads=("abstention", "language"),
+        zero_if_abstained=True,
+    ),
+    "rouge_l": _BY_RULE(
+        about="ragas RougeScore (rougeL F-measure), best over the references",
+        reads=("language",),
+    ),
+    "string_similarity": _BY_RULE(about="ragas NonLLMStringSimilarity, best over the references"),
+    "semantic_similarity": _BY_RULE(
+        about="ragas SemanticSimilarity under the untuned bi-encoder", low=-1.0, reads=("embedder",)
     ),
     "faithfulness": _JUDGED(
         population="all", about="ragas Faithfulness: share of the answer's statements that the passages shown support"
@@ -70,6 +91,7 @@ KINDS: dict[str, Kind] = {
         population="all",
         about="ragas AnswerRelevancy: likeness of the question to three questions made from the answer",
         low=-1.0,
+        reads=("embedder",),
     ),
     "context_recall": _JUDGED(
         population="answerable",
@@ -84,9 +106,22 @@ KINDS: dict[str, Kind] = {
         better="lower",
     ),
     "rubric": _JUDGED(population="all", about="how well the answer meets the rubric that the suite words"),
-    "utility": Kind("answer", "all", 1, "right 1, abstained 0, wrong -c; unanswerable: abstained 1", low=-1.0),
-    "abstention": Kind("answer", "all", 1, "1 if it abstained exactly where the question has no answer"),
-    "format": Kind("answer", "all", 1, "1 if the answer has the format of the suite, or is an abstention"),
+    "utility": _BY_RULE(
+        population="all",
+        about="right 1, abstained 0, wrong -c; unanswerable: abstained 1",
+        low=-1.0,
+        reads=("abstention",),
+    ),
+    "abstention": _BY_RULE(
+        population="all",
+        about="1 if it abstained exactly where the question has no answer",
+        reads=("abstention",),
+    ),
+    "format": _BY_RULE(
+        population="all",
+        about="1 if the answer has the format of the suite, or is an abstention",
+        reads=("abstention", "format"),
+    ),
 }
 
 
@@ -101,7 +136,7 @@ class Measure:
         return self.name if self.cutoff is None else f"{self.name}@{self.cutoff}"
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> MeasureKind:
         return KINDS[self.name]
 
     @property
@@ -119,7 +154,7 @@ class Measure:
 
 
 def parse(text: str) -> Measure:
-    """Read a measure from its name; raise ValueError, with the nearest right name, if there is none such."""
+    """Return the measure of a name; raise ValueError, with the nearest known name, if there is none."""
     match = re.fullmatch(r"([a-z0-9_]+)(?:@([1-9][0-9]*))?", text)
     name, cutoff = match.groups() if match else (text.partition("@")[0], None)
     if name not in KINDS:

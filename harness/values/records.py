@@ -1,8 +1,8 @@
-"""The small values that pass between modules, and come by the thousand. They hold data; they compute nothing."""
+"""Small values that pass between modules by the thousand: documents, queries, answers, scores, stage calls."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -11,8 +11,13 @@ Run = dict[str, list[tuple[str, float]]]
 Qrels = dict[str, dict[str, int]]
 """Judgements: query_id -> {doc_id: relevance}."""
 
+ScoreColumn = Mapping[str, float | None]
+"""Values of one measure by query, over the measure's population; None is a failure."""
+SystemKey = tuple[str, int]
+"""Name and seed of a system."""
+
 Progress = Callable[[int, int], None]
-"""Told how many units of how many are done."""
+"""Called with the number of units that are done and the number of all."""
 
 Status = Literal["ok", "failed", "not_applicable"]
 
@@ -38,7 +43,7 @@ class Query(NamedTuple):
 
 
 class Reference(NamedTuple):
-    """What people answered. `answers` is empty for a question that the corpus does not answer."""
+    """Reference answers. `answers` is empty for a question that the corpus does not answer."""
 
     query_id: str
     answers: tuple[str, ...]
@@ -57,9 +62,9 @@ class Pair(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What a generator wrote to one query from the documents `context`; `new_tokens` counts removed thoughts too.
+    """The answer of a generator to one query from the documents `context`; `new_tokens` includes removed thoughts.
 
-    `cut` says that it did not end by itself within the limit, `thought` that a thought was removed from it.
+    `cut`: it reached the limit of tokens. `thought`: a thought was removed from it.
     """
 
     query_id: str
@@ -72,7 +77,7 @@ class Answer(NamedTuple):
 
 
 class Score(NamedTuple):
-    """One number for one query, or the reason why there is none.
+    """The score of one query on one measure, or the reason why there is none.
 
     `spread` is the standard deviation between repeated judgements, where an LLM judged more than once.
     """
@@ -89,15 +94,37 @@ class Score(NamedTuple):
     spread: float | None = None
 
 
+class ScoreTable(NamedTuple):
+    """Scores of one system on one split: a column for each measure, and the group of each query that any column has."""
+
+    values: Mapping[str, ScoreColumn]
+    groups: Mapping[str, str]
+
+    def column(self, measure: object) -> ScoreColumn:
+        """The values of a measure by query; empty if the system has none."""
+        return self.values.get(str(measure), {})
+
+
+def table_of(rows: Iterable[Score], split: str) -> ScoreTable:
+    """The rows of one system on one split as a table; queries that a measure does not apply to are left out."""
+    values: dict[str, dict[str, float | None]] = {}
+    groups: dict[str, str] = {}
+    for row in rows:
+        if row.split == split and row.status != "not_applicable":
+            values.setdefault(row.measure, {})[row.query_id] = row.value
+            groups[row.query_id] = row.group
+    return ScoreTable(values, groups)
+
+
 DEV_EVALUATION_SECONDS = "seconds of looks at dev"
-"""The note of a training on how long it did not train."""
+"""The note of a training on how long it evaluated on dev instead of training."""
 
 
 class Usage(NamedTuple):
     """What a stage call used, counted by the stage itself. `units` is its own measure of work (texts, steps).
 
-    `dollars` are what an endpoint was paid; the machine's own time is priced elsewhere. `failed` counts what is missing
-    from the artifact and may come if it is asked for again.
+    `dollars` is the price of requests to an endpoint; machine time is priced elsewhere. `failed` counts what is missing
+    from the artifact and may succeed if it is requested again.
     """
 
     units: int = 0
@@ -109,9 +136,33 @@ class Usage(NamedTuple):
     failed: int = 0
 
 
+class CallFacts(NamedTuple):
+    """What a stage call or a set of judgements cost, as it is kept in the manifest of its artifact.
+
+    `speed` is the speed class of a stage call, `bytes` the size of its artifact on disk, `role` that of the LLM asked.
+    """
+
+    stage: str
+    label: str
+    seconds: float
+    device: str
+    usage: Usage
+    peak_memory_mb: float = 0.0
+    bytes: int = 0
+    role: str = ""
+    speed: tuple[str | bool, ...] = ()
+
+    def as_facts(self) -> dict[str, Any]:
+        """The facts as one flat object of JSON values: with the fields of `usage`, its dollars as `llm_dollars`."""
+        facts = {**self._asdict(), **self.usage._asdict(), "llm_dollars": self.usage.dollars}
+        facts |= {"notes": dict(self.usage.notes), "speed": list(self.speed)}
+        without = {"usage", "dollars"} | {name for name in ("speed", "role") if not facts[name]}
+        return {name: value for name, value in facts.items() if name not in without}
+
+
 @dataclass(frozen=True)
 class StageCall:
-    """One step to be done: everything that can change its result, and nothing else.
+    """A step to be done: everything that can change its result, and nothing else.
 
     `inputs` maps the name of an input to the key of the artifact; `models` maps a model name in the spec to the digest
     of its content; `packages` maps the distributions that the stage declares to their versions.

@@ -1,7 +1,7 @@
-"""What was repaired in a folder or a file: kinds, counts, places, and how a reader is told.
+"""Repairs of a folder or a file: their kinds, counts and places, and the sentence that reports them.
 
-A repair has one reading. `content` repairs change what is measured and are limited by `dataset.repairs`; the others
-only read another notation of the same content.
+Only lines with one possible reading are repaired. `content` repairs change what is measured and are limited by
+`dataset.repairs`; the others read another notation of the same content.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ EXAMPLES = 3
 
 
 class RepairKind(NamedTuple):
-    """What was found, for one and for many, and what was done with it.
+    """A kind of repair in words: the finding in the singular and the plural, and the repair.
 
     `content`: the repair changes what is measured, so `dataset.repairs` limits it.
     """
@@ -101,7 +101,7 @@ KINDS: dict[str, RepairKind] = {
 
 
 class Repair(Frozen):
-    """Repairs of one kind: how many, and the first places with what was found there (``file:line: what``)."""
+    """Repairs of one kind: their number, and the first places (``file:line: what``)."""
 
     kind: str
     count: int
@@ -109,7 +109,7 @@ class Repair(Frozen):
 
     @property
     def text(self) -> str:
-        """What was found and done: ``2 ids are numbers (read as text)``."""
+        """The finding and the repair: ``2 ids are numbers (read as text)``."""
         kind = KINDS[self.kind]
         return f"{self.count:,} {kind.one if self.count == 1 else kind.many} ({kind.done})"
 
@@ -122,7 +122,7 @@ def in_words(repairs: Sequence[Repair]) -> str:
 
 
 class Repairing:
-    """Repairs as they are made: counts by kind and the first places."""
+    """Collects repairs: counts by kind and the first places."""
 
     def __init__(self) -> None:
         self.counts: dict[str, int] = {}
@@ -137,7 +137,7 @@ class Repairing:
             places.append(f"{where}: {what}" if what else where)
 
     def add(self, others: Iterable[Repair]) -> None:
-        """Count the repairs of another file too."""
+        """Add the repairs of another file."""
         for other in others:
             self.note(other.kind, "", count=0)
             self.counts[other.kind] += other.count
@@ -145,7 +145,7 @@ class Repairing:
             self.places[other.kind] = [*places, *other.examples][:EXAMPLES]
 
     def made(self) -> tuple[Repair, ...]:
-        """All repairs, those that change what is measured first."""
+        """Return all repairs, those that change what is measured first."""
         return tuple(
             Repair(kind=kind, count=self.counts[kind], examples=tuple(self.places[kind]))
             for kind in KINDS

@@ -1,4 +1,4 @@
-"""Values that earlier versions wrote, in the names of today. Renames keys; changes no number."""
+"""Rename the fields of values that earlier versions wrote. No number changes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 RENAMED: Mapping[str, str] = {
+    "said": "conclusion",
     "make_seconds": "build_seconds",
     "make_dollars": "build_dollars",
     "same_as": "same_run_as",
@@ -23,7 +24,7 @@ OWN_NAMES = frozenset({"spec", "provenance", "settings", "source", "facts", "que
 
 
 def upgraded(value: Any) -> Any:
-    """Return a value read from JSON with the field names of today; what has these already comes back equal."""
+    """Return a value read from JSON with today's field names; a value that has them already is returned equal."""
     if isinstance(value, list):
         return [upgraded(item) for item in value]
     if not isinstance(value, dict):

@@ -1,7 +1,7 @@
-"""Reading back what some version of the harness wrote: older values are read, newer ones refused by what wrote them.
+"""Read values that any version of the harness wrote: older ones are upgraded, newer ones refused with their version.
 
-A field with a default may be added at any time: older files are then still read, and an older harness says that the
-file is newer. Whoever takes a field away, or gives it another meaning, raises the version of the form.
+A field with a default may be added at any time: older files are still read, and an older harness reports that the file
+is newer. To remove a field, or to change its meaning, raise the version of the form.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ Value = TypeVar("Value", bound=BaseModel)
 MOST_NAMED = 3
 
 
-class Kind(NamedTuple):
-    """What a file holds: its name, how its `schema_version` begins, the newest version of it that is read here.
+class FileKind(NamedTuple):
+    """A kind of file: its name, the prefix of its `schema_version`, and the newest version that is read.
 
-    `hints` say what to do where there is no file, and where it cannot be read.
+    `hints` are shown if there is no file, and if it cannot be read.
     """
 
     name: str
@@ -33,8 +33,8 @@ class Kind(NamedTuple):
     hints: tuple[str, str]
 
 
-def read_value(path: Path, model: type[Value], kind: Kind) -> Value:
-    """Read a value of a kind; raise ConfigError, in one sentence, for a file that is absent, damaged or newer."""
+def read_value(path: Path, model: type[Value], kind: FileKind) -> Value:
+    """Read a value of a kind; raise ConfigError for a file that is missing, damaged or newer."""
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
@@ -47,25 +47,25 @@ def read_value(path: Path, model: type[Value], kind: Kind) -> Value:
         raise ConfigError(_why(path, text, error, kind)) from error
 
 
-def _in_names_of_today(text: str, kind: Kind) -> str:
-    """The text of a value, upgraded if an earlier version of the form wrote it."""
+def _in_names_of_today(text: str, kind: FileKind) -> str:
+    """Return the text of a value, upgraded if an earlier version of the form wrote it."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
-        return text  # the caller says what is wrong with it
+        return text  # the caller reports the problem
     stated = _stated(value, kind) if isinstance(value, dict) else None
     if stated is None or stated >= kind.newest:
         return text
     return json.dumps({**upgraded(value), "schema_version": f"{kind.schema}{kind.newest}"})
 
 
-def _stated(value: dict[str, Any], kind: Kind) -> int | None:
-    """The version of the form that a value says it has; 1 if it says nothing, None if it is of another kind."""
+def _stated(value: dict[str, Any], kind: FileKind) -> int | None:
+    """Return the version of the form that a value states; 1 if it states none, None if it is of another kind."""
     stated = re.fullmatch(re.escape(kind.schema) + r"(\d{1,6})", str(value.get("schema_version", f"{kind.schema}1")))
     return int(stated[1]) if stated else None
 
 
-def _why(path: Path, text: str, error: ValidationError, kind: Kind) -> Problem:
+def _why(path: Path, text: str, error: ValidationError, kind: FileKind) -> Problem:
     try:
         value = json.loads(text)
     except json.JSONDecodeError as damage:
@@ -77,7 +77,7 @@ def _why(path: Path, text: str, error: ValidationError, kind: Kind) -> Problem:
         return Problem(str(path), f"not the text of an {kind.name}", kind.hints[1])
     stated, writer = _stated(value, kind), _writer(value)
     newer = stated is not None and stated > kind.newest
-    unknown = [_dotted(one["loc"]) for one in error.errors() if one["type"] == "extra_forbidden"]
+    unknown = [_dotted(fault["loc"]) for fault in error.errors() if fault["type"] == "extra_forbidden"]
     if newer or _later(writer) or (unknown and len(unknown) == error.error_count()):
         by = f"harness {writer}" if writer else "another harness"
         more = f" and {len(unknown) - MOST_NAMED} more" if len(unknown) > MOST_NAMED else ""
@@ -90,14 +90,14 @@ def _why(path: Path, text: str, error: ValidationError, kind: Kind) -> Problem:
 
 
 def _writer(value: dict[str, Any]) -> str:
-    """The version of the harness that wrote a value; empty if it does not say."""
+    """Return the version of the harness that wrote a value; empty if it is not stated."""
     provenance = value.get("provenance")
     writer = provenance.get("harness") if isinstance(provenance, dict) else None
     return writer if isinstance(writer, str) else ""
 
 
 def _later(version: str) -> bool:
-    """Whether a version is later than this one, by its numbers."""
+    """Return whether a version is later than this one, by its numbers."""
     theirs, ours = ([int(number) for number in re.findall(r"\d+", text)[:3]] for text in (version, __version__))
     return theirs > ours
 

@@ -50,8 +50,8 @@ def statistics() -> Iterator[tuple[str, float]]:
     groups = {str(number): str(number) for number in range(700)}
     pairs = [
         stats.Paired(
-            f"s{system}", 0, parse("ndcg@10"), 0.01,
-            {key: dice.random() for key in groups}, {key: dice.random() for key in groups}, groups,
+            system=f"s{system}", measure=parse("ndcg@10"), margin=0.01, groups=groups,
+            values={key: dice.random() for key in groups}, baseline={key: dice.random() for key in groups},
         )
         for system in range(20)
     ]  # fmt: skip
@@ -68,8 +68,8 @@ def gate() -> Iterator[tuple[str, float]]:
     names = [f"{name}@{cutoff}" for name in ("ndcg", "recall", "mrr", "map", "precision") for cutoff in (5, 10)]
     pairs = [
         stats.Paired(
-            f"s{system}", 0, parse(name), 0.01,
-            {key: dice.random() for key in groups}, {key: dice.random() for key in groups}, groups,
+            system=f"s{system}", measure=parse(name), margin=0.01, groups=groups,
+            values={key: dice.random() for key in groups}, baseline={key: dice.random() for key in groups},
         )
         for system in range(50)
         for name in names

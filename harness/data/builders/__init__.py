@@ -1,7 +1,7 @@
-"""Builders: data sets made at run time from what is installed.
+"""Builders: datasets made at run time from installed packages.
 
 A suite names a builder instead of a folder; its module has a function `build` and a number `BUILDER_VERSION` that
-changes whenever the same package would give another data set. Nothing here knows of stages or scores.
+changes whenever the same package would give another dataset. This package must not know stages or scores.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ BUILDERS = {"scipy-api": "harness.data.builders.scipy_api"}
 
 
 class Built(NamedTuple):
-    """A data set in memory. `splits` maps a query to its split, `source` says what it was made from."""
+    """A dataset in memory. `splits` maps a query to its split, `source` says what it was made from."""
 
     documents: list[Document]
     queries: list[Query]

@@ -1,6 +1,6 @@
 """Docstrings in numpydoc form, read into plain text: leading signatures, summary, description, sections.
 
-Works on strings alone; it knows nothing of the object that a docstring belongs to.
+This module works on strings alone; it must not know the object that a docstring belongs to.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def _indent(line: str) -> int:
 
 def _directives(text: str) -> str:
     """Take the directive lines out; of those in `_LEAVE_OUT`, and of comments, the block below as well."""
-    kept: list[str] = []
+    left: list[str] = []
     skip_below: int | None = None
     for line in text.split("\n"):
         if skip_below is not None and (not line.strip() or _indent(line) > skip_below):
@@ -131,12 +131,12 @@ def _directives(text: str) -> str:
             if match[2] in _LEAVE_OUT:
                 skip_below = len(match[1])
             else:
-                kept += ["", match[1] + match[3].strip() if match[2] in ("math", "note", "warning") else ""]
+                left += ["", match[1] + match[3].strip() if match[2] in ("math", "note", "warning") else ""]
         elif match := _COMMENT.match(line):
             skip_below = len(match[1])
         elif not _OPTION.match(line):
-            kept.append(line)
-    return "\n".join(kept)
+            left.append(line)
+    return "\n".join(left)
 
 
 def _flow(paragraph: str) -> str:

@@ -1,6 +1,6 @@
 """The one-line summary of a symbol, turned into the question that the symbol answers.
 
-The grammar is a handful of rules over English words; nothing here knows SciPy's documentation.
+The grammar is a handful of rules over English words. This module must not know SciPy's documentation.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ _THIRD = {third_person(verb) for verb in _VERBS | _VERBS_OR_NOUNS} | {"is", "are
 
 
 def question(summary: str) -> str | None:
-    """Turn a summary into a question. None if it is too short to ask for anything."""
+    """Turn a summary into a question; None if it is too short for one."""
     text = summary.strip().rstrip(".:;,? ")
     if len(text.split()) < MIN_WORDS or not re.match(r"['\"(]?\w", text):
         return None

@@ -74,7 +74,7 @@ Group = list[Symbol]
 
 
 def build(symbols: int | None, unanswerable: float, split_seed: int) -> Built:
-    """Make the data set from `symbols` symbols (all if None), before a share of the groups is removed."""
+    """Build the dataset from `symbols` symbols (all if None), before a share of the groups is removed."""
     usable, version = _usable()
     groups = _groups(usable)
     if symbols is not None:
@@ -150,8 +150,8 @@ def _groups(symbols: Sequence[Symbol]) -> dict[str, Group]:
     first: dict[tuple[str, str | int], str] = {}
     for symbol in symbols:
         for key in (("bare", symbol.bare), ("question", _key(symbol.question)), ("object", symbol.identity)):
-            one, other = sorted((root(first.setdefault(key, symbol.name)), root(symbol.name)))
-            parent[other] = one
+            first_root, other = sorted((root(first.setdefault(key, symbol.name)), root(symbol.name)))
+            parent[other] = first_root
     groups: dict[str, Group] = defaultdict(list)
     for symbol in symbols:
         groups[root(symbol.name)].append(symbol)
@@ -159,7 +159,7 @@ def _groups(symbols: Sequence[Symbol]) -> dict[str, Group]:
 
 
 def _fraction(seed: int, purpose: str, name: str) -> float:
-    """A number in [0, 1) that depends on nothing but its arguments."""
+    """Return a number in [0, 1) that depends only on the arguments."""
     return int.from_bytes(hashlib.sha256(f"{seed}:{purpose}:{name}".encode()).digest()[:6], "big") / 2**48
 
 
@@ -173,7 +173,7 @@ def _split(group: str, seed: int) -> str:
 
 
 def _removed(groups: dict[str, Group], share: float, seed: int) -> set[str]:
-    """The groups that leave the corpus: the same share of every split."""
+    """Return the groups to remove from the corpus: the same share of every split."""
     by_split: dict[str, list[str]] = defaultdict(list)
     for name in sorted(groups, key=lambda name: _fraction(seed, "unanswerable", name)):
         by_split[_split(name, seed)].append(name)
@@ -181,20 +181,20 @@ def _removed(groups: dict[str, Group], share: float, seed: int) -> set[str]:
 
 
 def _sample(groups: dict[str, Group], symbols: int, seed: int) -> dict[str, Group]:
-    """Whole groups with `symbols` symbols at most, every sub-package with its share and with one group at least."""
+    """Sample whole groups with at most `symbols` symbols: each sub-package has its share, and one group at least."""
     by_package: dict[str, list[str]] = defaultdict(list)
     for name in sorted(groups, key=lambda name: _fraction(seed, "sample", name)):
         by_package[groups[name][0].package].append(name)
     ranked = sorted(
         (at / len(names), package, name) for package, names in by_package.items() for at, name in enumerate(names)
     )
-    kept: dict[str, Group] = {}
+    sample: dict[str, Group] = {}
     left = symbols
     for _, _, name in ranked:
         if len(groups[name]) <= left:
-            kept[name] = groups[name]
+            sample[name] = groups[name]
             left -= len(groups[name])
-    return kept
+    return sample
 
 
 @cache
@@ -206,8 +206,8 @@ def _usable() -> tuple[tuple[Symbol, ...], str]:
             version = str(importlib.import_module("scipy").__version__)
         except ImportError as error:
             raise ConfigError("the builder 'scipy-api' needs SciPy, which is not installed") from error
-        found = (_symbol(module, bare, obj) for module in MODULES for bare, obj in _public(module))
-        return tuple(sorted(symbol for symbol in found if symbol)), version
+        symbols = (_symbol(module, bare, obj) for module in MODULES for bare, obj in _public(module))
+        return tuple(sorted(symbol for symbol in symbols if symbol)), version
 
 
 def _public(module: str) -> Iterator[tuple[str, Any]]:

@@ -14,14 +14,14 @@ _VARIADIC = re.compile(r"\(\*\w+(, \*\*\w+)?\)")
 
 
 def signature_of(obj: Any, doc: Docstring) -> str | None:
-    """The signature on one line, from the object, or from its docstring where the object does not tell."""
-    told = _told(obj)
-    if told is None or _VARIADIC.fullmatch(told) or type(obj).__name__ == "ufunc":
+    """Return the signature on one line: of the object, or from its docstring if the object has none."""
+    signature = _told(obj)
+    if signature is None or _VARIADIC.fullmatch(signature) or type(obj).__name__ == "ufunc":
         names = entry_names(doc.sections.get("Parameters", ""))
-        told = doc.signature or _shapes(obj) or (f"({', '.join(names)})" if names else told)
-    if told is None or len(told) <= MAX_LENGTH:
-        return told
-    return f"{told[: told.rindex(',', 0, MAX_LENGTH - 5)]}, ...)"
+        signature = doc.signature or _shapes(obj) or (f"({', '.join(names)})" if names else signature)
+    if signature is None or len(signature) <= MAX_LENGTH:
+        return signature
+    return f"{signature[: signature.rindex(',', 0, MAX_LENGTH - 5)]}, ...)"
 
 
 def _told(obj: Any) -> str | None:

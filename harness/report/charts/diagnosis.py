@@ -14,8 +14,17 @@ from harness.report.content.loss import STEPS, deciding, distinct_curves, is_goo
 from harness.report.model import finite
 from harness.report.view import BASELINE
 from harness.values.findings import Outcome
-from harness.values.insights import Curve, CurvePoint, Diagnosis, Funnel, LearningCurve, OracleGain, Place, Population
-from harness.values.insights import Point as CurvePlace
+from harness.values.insights import (
+    Curve,
+    CurvePoint,
+    Diagnosis,
+    Funnel,
+    FunnelPlace,
+    LearningCurve,
+    OracleGain,
+    Population,
+)
+from harness.values.insights import LossPoint as CurvePlace
 
 TONES = {
     "not in the pool": "front", "not in the context": "front",
@@ -31,7 +40,7 @@ def funnel_pictures(diagnosis: Diagnosis, section: str = "funnel") -> tuple[Bars
     return tuple(_funnel(one, section) for one in funnels if one.places and all(map(_known, one.places)))
 
 
-def _known(place: Place) -> bool:
+def _known(place: FunnelPlace) -> bool:
     return finite(place.share) is not None
 
 
@@ -53,7 +62,7 @@ def _heading(funnel: Funnel, population: Population) -> str:
     return fmt.counted(funnel.total(population), f"{kind} question")
 
 
-def _steps(places: Sequence[Place], funnel: Funnel) -> Iterable[Bar]:
+def _steps(places: Sequence[FunnelPlace], funnel: Funnel) -> Iterable[Bar]:
     start = 0.0
     whole = fmt.count(funnel.total(places[0].population))
     for place in places:

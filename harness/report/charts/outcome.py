@@ -11,7 +11,7 @@ from harness.report.charts.values import COSTS, CostUnit, Forest, Mark, Panel, S
 from harness.report.content.comparisons import comparison_cell
 from harness.report.model import finite
 from harness.report.view import BASELINE, View, is_rank, less_is_better
-from harness.statistics.roi import Place, dominated_by
+from harness.statistics.roi import CostPosition, dominated_by
 from harness.values.findings import Comparison, SystemInfo
 from harness.values.systems import BOUNDS
 
@@ -123,7 +123,7 @@ def _scatter(view: View, measure: str, cost: _Cost) -> Scatter:
 
 def with_front(points: Sequence[ScatterPoint]) -> list[ScatterPoint]:
     """Return the points, those on the Pareto front marked."""
-    beaten = dominated_by({str(place): Place(point.gain, (point.cost,)) for place, point in enumerate(points)})
+    beaten = dominated_by({str(place): CostPosition(point.gain, (point.cost,)) for place, point in enumerate(points)})
     return [
         point if beaten[str(place)] else replace(point, front=True, label=f"{point.label}; on the Pareto front")
         for place, point in enumerate(points)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from harness.report import format as fmt
 from harness.report.content import loss
 from harness.report.model import Cell, Column, Headline, Item, Section, Table, Tone, cells, finite, join, left, number
-from harness.values.insights import Advice, CostEstimate, Diagnosis, Funnel, Place, Worth
+from harness.values.insights import Advice, CostEstimate, Diagnosis, Funnel, FunnelPlace, Worth
 
 WHERE = {
     "not in the pool": "in the first search",
@@ -61,7 +61,7 @@ def _all(number: int) -> str:
     return f"all {fmt.count(number)} questions" if number != 1 else "the one question"
 
 
-def _counted(place: Place, funnel: Funnel, with_share: bool = False) -> str:
+def _counted(place: FunnelPlace, funnel: Funnel, with_share: bool = False) -> str:
     """Return ``31 of 88 answerable questions (35 % [25, 46]) were answered wrongly ...``."""
     kind = "judged" if funnel.kind == "retrieval" else place.population
     whole = fmt.count(funnel.total(place.population))

@@ -11,7 +11,7 @@ from typing import Any
 from harness.report import format as fmt
 from harness.report.model import Cell, Column, Table, cells, left, number
 from harness.report.view import View, row_label
-from harness.values.findings import Abstention, LedgerRow, Paid, Resolved
+from harness.values.findings import AbstentionCounts, LedgerRow, Resolved, RolePayment
 
 KEY_SHOWN = 12
 PAID = ("requests", "prompt_tokens", "new_tokens", "dollars")
@@ -45,7 +45,7 @@ def abstention(view: View) -> Table | None:
     )
 
 
-def _abstention_row(view: View, row: Abstention) -> tuple[Cell, ...]:
+def _abstention_row(view: View, row: AbstentionCounts) -> tuple[Cell, ...]:
     table = (row.answerable_answered, row.answerable_abstained, row.unanswerable_answered, row.unanswerable_abstained)
     shares = ((table[1], table[0] + table[1]), (table[3], table[2] + table[3]))
     return cells(
@@ -91,13 +91,13 @@ def paid(view: View) -> Table | None:
     rows = list(view.outcome.paid)
     if len(rows) > 1:
         sums = {name: sum(getattr(row, name) for row in rows) for name in PAID}
-        rows.append(Paid(role="all", model="", **sums))
+        rows.append(RolePayment(role="all", model="", **sums))
     columns = (*left("role", "model"), *(Column(name) for name in ("requests", "tokens in", "tokens out", "paid")))
     caption = "Requests of this run to endpoints, failed ones included; answers from the cache cost nothing."
     return Table("Paid to endpoints", columns, tuple(map(_paid, rows)), caption) if rows else None
 
 
-def _paid(row: Paid) -> tuple[Cell, ...]:
+def _paid(row: RolePayment) -> tuple[Cell, ...]:
     numbers = (number(count, "count") for count in (row.requests, row.prompt_tokens, row.new_tokens))
     return cells(row.role, row.model or fmt.NONE, *numbers, number(row.dollars, "dollars"))
 

@@ -21,7 +21,7 @@ from harness.report.model import (
     within,
 )
 from harness.report.untrusted import cut
-from harness.values.insights import CostEstimate, Curve, Diagnosis, Funnel, OracleGain, Place, Population
+from harness.values.insights import CostEstimate, Curve, Diagnosis, Funnel, FunnelPlace, OracleGain, Population
 
 GOOD = (("in the context", "answerable"), ("right", "answerable"), ("abstained", "unanswerable"))
 """Places where nothing is lost, by name and population."""
@@ -37,19 +37,19 @@ CURVES = {"depth": "Recall of the pool by depth", "context": "Answer quality by 
 STEPS = {"depth": "depth", "context": "passages shown"}
 
 
-def is_good(place: Place) -> bool:
+def is_good(place: FunnelPlace) -> bool:
     """Return whether a question that ends there is not lost."""
     return (place.name, place.population) in GOOD
 
 
-def name_of(place: Place) -> str:
+def name_of(place: FunnelPlace) -> str:
     """Return the short name of a place."""
     if place.population == "unanswerable":
         return {"abstained": "correctly abstained", "invented": "invented an answer"}.get(place.name, place.name)
     return place.name
 
 
-def _name_in_full(place: Place, funnel: Funnel) -> str:
+def _name_in_full(place: FunnelPlace, funnel: Funnel) -> str:
     """Return the name of a place in a table."""
     if place.population == "unanswerable":
         return name_of(place)
@@ -64,7 +64,7 @@ def _name_in_full(place: Place, funnel: Funnel) -> str:
     }.get(place.name, place.name)
 
 
-def place_said(place: Place, funnel: Funnel) -> str:
+def place_said(place: FunnelPlace, funnel: Funnel) -> str:
     """Return what is said of a number of questions in that place."""
     seen = "with a relevant passage in the context"
     return {
@@ -125,7 +125,7 @@ def _populations(funnel: Funnel) -> str:
 _NAMES: tuple[Population, ...] = ("answerable", "unanswerable")
 
 
-def _place(place: Place, funnel: Funnel) -> tuple[Cell, ...]:
+def _place(place: FunnelPlace, funnel: Funnel) -> tuple[Cell, ...]:
     examples = ", ".join(cut(" ".join(name.split()), LONGEST_ID) for name in place.examples)
     share = within(place.share, place.low, place.high, "percent")
     return cells(_name_in_full(place, funnel), number(place.count, "count"), share, examples or fmt.NONE)

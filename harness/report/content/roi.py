@@ -101,7 +101,7 @@ def _prediction(outcome: Outcome, row: Prediction) -> tuple[Cell, ...]:
         row_label(outcome, row.system, row.seed),
         number(row.could_buy, "difference")._replace(before=how),
         difference(row.bought, row.low, row.high, row.verdict or ""),
-        fmt.sentence(row.said) or fmt.NONE,
+        fmt.sentence(row.conclusion) or fmt.NONE,
     )
 
 

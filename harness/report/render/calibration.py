@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harness.judge.agreement import Agreement, Estimate
+from harness.judge.agreement import Agreement, AgreementEstimate
 from harness.judge.calibration import Calibration
 from harness.report import format as fmt
 
@@ -42,7 +42,7 @@ def render(calibration: Calibration, console: Console) -> None:
     console.print(Text(_verdict(calibration), style="green" if calibration.passed else "yellow"))
 
 
-def _estimate(estimate: Estimate) -> str:
+def _estimate(estimate: AgreementEstimate) -> str:
     return fmt.mean(estimate.value, estimate.low, estimate.high)
 
 

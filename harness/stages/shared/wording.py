@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 
-from harness.scoring import Rule, is_abstention
+from harness.scoring import AbstentionRule, is_abstention
 from harness.text import asks
 
 REFUSAL = "a refusal"
@@ -17,7 +17,7 @@ META = "about the queries, not one of them"
 NO_QUERY = "JSON or code"
 REFERENCE = "refers to the passage"
 ANSWER = "an answer, not a question"
-ANY_LANGUAGE = Rule(language="mul")
+ANY_LANGUAGE = AbstentionRule(language="mul")
 FAULTS = (NO_QUERY, REFUSAL, META, REFERENCE, ANSWER)
 
 # ---- what is stripped
