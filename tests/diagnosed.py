@@ -57,18 +57,18 @@ UNANSWERABLE: tuple[tuple[PlaceName, int, float, float, tuple[str, ...]], ...] =
     ("invented",            10, 0.516, 0.979, ("u3", "u7", "u9")),
     ("abstained",            2, 0.021, 0.484, ("u1", "u4")),
 )
-ROOM: tuple[tuple[Oracle, str, bool, float, float, float, float], ...] = (
+ORACLE_GAINS: tuple[tuple[Oracle, str, bool, float, float, float, float], ...] = (
     # ideal part, measure, bound, real, best, interval of the difference
-    ("ideal-retriever", "ndcg@10",     True,   0.5512, 1.0000,  0.3904, 0.5072),
-    ("ideal-reranker",  "ndcg@10",     True,   0.5512, 0.9012,  0.2945, 0.4055),
-    ("ideal-retriever", "exact_match", False,  0.1379, 0.2299,  0.0184, 0.1656),
-    ("ideal-reranker",  "exact_match", False,  0.1379, 0.2184,  0.0093, 0.1517),
+    ("oracle-retriever", "ndcg@10",     True,   0.5512, 1.0000,  0.3904, 0.5072),
+    ("oracle-reranker",  "ndcg@10",     True,   0.5512, 0.9012,  0.2945, 0.4055),
+    ("oracle-retriever", "exact_match", False,  0.1379, 0.2299,  0.0184, 0.1656),
+    ("oracle-reranker",  "exact_match", False,  0.1379, 0.2184,  0.0093, 0.1517),
     ("oracle-context",  "exact_match", False,  0.1379, 0.2529,  0.0352, 0.1948),
-    ("ideal-generator", "exact_match", False,  0.1379, 0.5632,  0.3121, 0.5385),
-    ("ideal-retriever", "utility",     False, -0.6667, -0.5051, -0.0182, 0.3414),
-    ("ideal-reranker",  "utility",     False, -0.6667, -0.5253, -0.0303, 0.3131),
+    ("oracle-generator", "exact_match", False,  0.1379, 0.5632,  0.3121, 0.5385),
+    ("oracle-retriever", "utility",     False, -0.6667, -0.5051, -0.0182, 0.3414),
+    ("oracle-reranker",  "utility",     False, -0.6667, -0.5253, -0.0303, 0.3131),
     ("oracle-context",  "utility",     False, -0.6667, -0.4646,  0.0202, 0.3840),
-    ("ideal-generator", "utility",     False, -0.6667,  0.1919,  0.6364, 1.0808),
+    ("oracle-generator", "utility",     False, -0.6667,  0.1919,  0.6364, 1.0808),
 )
 # fmt: on
 
@@ -95,6 +95,7 @@ def funnels() -> tuple[Funnel, ...]:
             groups=58,
             places=places(ANSWERED, "answerable") + places(UNANSWERABLE, "unanswerable"),
             right_without=1,
+            right_measure="exact_match",
             **common,
         ),
     )
@@ -105,13 +106,20 @@ def oracle_gains() -> tuple[OracleGain, ...]:
     answers = {"n_queries": 99, "n_groups": 58, "detectable": 0.081}
     found = [
         OracleGain(
-            ideal=ideal, measure=measure, bound=bound, real=real, best=best, difference=best - real, low=low, high=high,
+            oracle=oracle,
+            measure=measure,
+            bound=bound,
+            real=real,
+            best=best,
+            difference=best - real,
+            low=low,
+            high=high,
             **(rank if "@" in measure else answers),
         )
-        for ideal, measure, bound, real, best, low, high in ROOM
+        for oracle, measure, bound, real, best, low, high in ORACLE_GAINS
     ]  # fmt: skip
     lost = OracleGain(
-        ideal="ideal-generator", measure="ndcg@10", bound=True, real=0.5512, best=None,
+        oracle="oracle-generator", measure="ndcg@10", bound=True, real=0.5512, best=None,
         reason="a generator changes no ranks",
     )  # fmt: skip
     return (*found, lost)
@@ -180,8 +188,8 @@ def estimates() -> tuple[CostEstimate, ...]:
 def advice() -> tuple[Advice, ...]:
     by_name = {one.candidate: one for one in estimates()}
 
-    def worth(ideal: Oracle, *measures: str) -> tuple[Worth, ...]:
-        rows = [row for row in oracle_gains() if row.ideal == ideal and row.measure in measures]
+    def worth(oracle: Oracle, *measures: str) -> tuple[Worth, ...]:
+        rows = [row for row in oracle_gains() if row.oracle == oracle and row.measure in measures]
         return tuple(
             Worth(measure=row.measure, difference=row.difference or 0.0, low=row.low, high=row.high, bound=row.bound)
             for row in rows
@@ -190,7 +198,7 @@ def advice() -> tuple[Advice, ...]:
     return (
         Advice(
             rank=1, rule="generator", kind="tune", action="Tune the generator", tunes=("generator",),
-            candidates=("generator",), could_buy=worth("ideal-generator", "exact_match", "utility"),
+            candidates=("generator",), could_buy=worth("oracle-generator", "exact_match", "utility"),
             why=(
                 "31 of 88 questions were answered wrongly with a relevant passage in the context (35 %)",
                 "10 of 12 unanswerable questions got an invented answer",
@@ -200,7 +208,7 @@ def advice() -> tuple[Advice, ...]:
         ),
         Advice(
             rank=2, rule="reranker", kind="tune", action="Add and tune a reranker", tunes=("reranker",),
-            candidates=("reranker",), could_buy=worth("ideal-reranker", "ndcg@10", "exact_match"),
+            candidates=("reranker",), could_buy=worth("oracle-reranker", "ndcg@10", "exact_match"),
             why=("the pool holds a relevant document for 90 % of the questions, the context for 58 %",),
             would_change=("a limit on latency under 1,750 ms", "a recall of the context over 85 %"),
             estimate=by_name["reranker"],
@@ -217,7 +225,7 @@ def advice() -> tuple[Advice, ...]:
         ),
         Advice(
             rank=5, rule="retriever", kind="tune", action="Do not tune the retriever for its recall", against=True,
-            tunes=("retriever",), candidates=("retriever",), could_buy=worth("ideal-retriever", "ndcg@10"),
+            tunes=("retriever",), candidates=("retriever",), could_buy=worth("oracle-retriever", "ndcg@10"),
             why=("17 of 172 questions have no relevant document in the pool (10 %)",),
             would_change=("a recall@100 under 0.8",), estimate=by_name["retriever"],
         ),
@@ -350,7 +358,7 @@ def hostile(attacks: tuple[str, ...]) -> Diagnosis:
 
 # ---- afterwards
 
-COULD = {"ndcg@10": ("ideal-reranker", 0.35, True), "utility": ("ideal-generator", 0.8586, False)}
+COULD = {"ndcg@10": ("oracle-reranker", 0.35, True), "utility": ("oracle-generator", 0.8586, False)}
 FORGOT: tuple[tuple[str, float, float, float, float, Verdict], ...] = (
     ("retriever", 0.6452, 0.5961, -0.0812, -0.0170, "regressed"),
     ("reranker", 0.6452, 0.6401, -0.0180, 0.0078, "inconclusive"),
@@ -368,14 +376,13 @@ def predictions(outcome: Outcome) -> tuple[Prediction, ...]:
         rank = {"generator": 1, "reranker": 2, "retriever": 5}.get(info.name)
         _, could, bound = COULD[row.measure]
         said = {
-            "improved": {5: "the advice was wrong: it gained", 0: "no rule spoke of it, and it gained"}.get(
+            "improved": {5: "the advice was wrong: it improved", 0: "no advice on it; it improved"}.get(
                 rank or 0, "the advice held"
             ),
             "equivalent": "the advice held: little was promised here",
         }.get(
             row.verdict,
-            f"cannot be told: it gained between {row.low:+.3f} and {row.high:+.3f}, and this set shows differences "
-            "from 0.074",
+            f"inconclusive: the gain is between {row.low:+.3f} and {row.high:+.3f}, minimum detectable effect 0.074",
         )
         rows.append(
             Prediction(

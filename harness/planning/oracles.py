@@ -100,7 +100,7 @@ class _Planner(Calls):
             recited = self.recited(answers)
             oracle = self.answered("relevant", "oracle-context")
             rows.append(SystemPlan("oracle-context", 0, "baseline", (), None, oracle, None, Serving()))
-            rows.append(SystemPlan("ideal-generator", 0, "baseline", (), None, recited, None, Serving()))
+            rows.append(SystemPlan("oracle-generator", 0, "baseline", (), None, recited, None, Serving()))
             rows += [self._with_context(count, run) for count in self._contexts()]
         return rows
 
@@ -114,7 +114,7 @@ class _Planner(Calls):
         return SystemPlan(name, 0, "baseline", (), None, answers, None, Serving())
 
     def _ideal(self, part: Part, run: str) -> SystemPlan:
-        name = f"ideal-{part}"
+        name = f"oracle-{part}"
         answers = self.answered("run", f"untuned with an ideal {part}", run)
         return SystemPlan(name, 0, "baseline", (), run, answers, None, Serving())
 

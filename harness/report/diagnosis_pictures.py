@@ -81,7 +81,7 @@ def _room(measure: str, rows: Sequence[OracleGain], section: str) -> Bars:
 
 def _bar(row: OracleGain) -> Bar:
     kind = "bound" if row.bound else "estimate"
-    name = row.ideal.replace("-", " ")
+    name = row.oracle.replace("-", " ")
     told = f"{name}: {row.measure} {amounts.gain(row.difference, row.low, row.high)} ({kind})"
     return Bar(
         name, 0.0, row.difference or 0.0, "front", figures.signed(row.difference), told, figures.finite(row.low),

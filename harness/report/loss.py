@@ -16,11 +16,11 @@ from harness.values.insights import Curve, Diagnosis, Funnel, OracleGain, Place,
 GOOD = (("in the context", "answerable"), ("right", "answerable"), ("abstained", "unanswerable"))
 """The places where nothing is lost."""
 IDEALS = {
-    "ideal-retriever": "the relevant documents are put into the pool",
-    "ideal-reranker": "what a reranker may order of the pool is put into the best order",
+    "oracle-retriever": "the relevant documents are put into the pool",
+    "oracle-reranker": "what a reranker may order of the pool is put into the best order",
     "without-reranker": "the reranker is left out",
     "oracle-context": "the relevant passages, and nothing else, are put into the context",
-    "ideal-generator": "the reference answer is given wherever the context holds it",
+    "oracle-generator": "the reference answer is given wherever the context holds it",
 }
 LONGEST_ID = 32
 CURVES = {"depth": "Recall of the pool against its depth", "context": "Answers against the passages shown"}
@@ -138,7 +138,7 @@ def oracle_gains(diagnosis: Diagnosis) -> Section:
     """What each part could buy, on the measures that decide; the others are folded."""
     rows = _by_measure(diagnosis)
     title = "Headroom: an ideal part in the place of the real one"
-    seen = dict.fromkeys(row.ideal for row in rows)
+    seen = dict.fromkeys(row.oracle for row in rows)
     told = [f"{_plain(name)}: {said}." for name, said in IDEALS.items() if name in seen]
     chosen, others = ([row for row in rows if (row.measure in deciding(diagnosis)) is kind] for kind in (True, False))
     return Section(
@@ -182,7 +182,7 @@ def _room(row: OracleGain) -> tuple[Cell, ...]:
     known = figures.finite(row.difference) is not None
     told = amounts.gain(row.difference, row.low, row.high, kind) if known else "not computed"
     return (
-        *cells((row.measure, row.ideal.replace("-", " "), figures.fixed(row.real), figures.fixed(row.best))),
+        *cells((row.measure, row.oracle.replace("-", " "), figures.fixed(row.real), figures.fixed(row.best))),
         Cell(told, "" if known else "failed"),
         Cell(figures.fixed(row.detectable)),
         Cell(f"{figures.count(row.n_queries)} / {figures.count(row.n_groups)}" if row.n_queries else figures.NONE),
@@ -192,7 +192,7 @@ def _room(row: OracleGain) -> tuple[Cell, ...]:
 def _reasons(rows: Iterable[OracleGain]) -> Iterable[str]:
     for row in rows:
         if row.reason:
-            place = row.ideal.replace("-", " ")
+            place = row.oracle.replace("-", " ")
             whose = place if place.startswith("without") else f"with an {place}"
             yield f"{row.measure} {whose}: {row.reason.rstrip('.')}."
 

@@ -1,4 +1,4 @@
-"""What a diagnosis is made of, and what an outcome says of it afterwards: frozen values that compute nothing."""
+"""The values of a diagnosis, of predictions and of learning curves: frozen, and without computation."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ PlaceName = Literal[
     "answered wrongly", "abstained", "wrong format", "right", "invented", "failed",
 ]  # fmt: skip
 Population = Literal["answerable", "unanswerable"]
-Oracle = Literal["ideal-retriever", "ideal-reranker", "ideal-generator", "oracle-context", "without-reranker"]
-"""What stands in the place of a part: an ideal one, or, for a reranker that does harm, nothing."""
+Oracle = Literal["oracle-retriever", "oracle-reranker", "oracle-generator", "oracle-context", "without-reranker"]
+"""What replaces a part: an ideal one, or nothing, for a reranker that may do harm."""
 
 
 class Place(Frozen):
@@ -46,6 +46,8 @@ class Funnel(Frozen):
     groups: int
     places: tuple[Place, ...]
     right_without: int = 0
+    right_measure: str | None = None
+    """The measure that decides what is right; None for retrieval."""
 
     def place(self, name: PlaceName, population: Population = "answerable") -> Place | None:
         """The place of that name; None if the population has no questions."""
@@ -56,12 +58,12 @@ class Funnel(Frozen):
 
 
 class OracleGain(Frozen):
-    """What a part could buy: the ideal part in its place, minus the pipeline as it is, with a simultaneous interval.
+    """The gain of an oracle in the place of a part over the pipeline as it is, with a simultaneous interval.
 
-    `bound`: no part can buy more. Otherwise it is an estimate, and real answers may well exceed it.
+    `bound`: no part can gain more. Otherwise it is an estimate, which real answers may exceed.
     """
 
-    ideal: Oracle
+    oracle: Oracle
     measure: str
     bound: bool
     real: float | None
@@ -105,7 +107,7 @@ class Curve(Frozen):
 
 
 class Sign(Frozen):
-    """A sign of a gap between the domain and the models. `worrying`: `value` is beyond `bar`."""
+    """A sign of a gap between the domain and the models. `worrying`: `value` is beyond the threshold `bar`."""
 
     name: str
     value: float | None
@@ -145,7 +147,7 @@ class CostEstimate(Frozen):
 
 
 class Worth(Frozen):
-    """What following an advice could buy on one measure."""
+    """The possible gain of following an advice on one measure."""
 
     measure: str
     difference: float
@@ -199,7 +201,7 @@ class Diagnosis(Frozen):
     unanswerable: int
     groups: int
     measures: tuple[str, ...]
-    """Gated measures, and what `utility` calls right: those that headroom is told for."""
+    """Gated measures, and what `utility` calls right: those that oracle gains are computed for."""
     funnels: tuple[Funnel, ...] = ()
     oracle_gains: tuple[OracleGain, ...] = ()
     curves: tuple[Curve, ...] = ()
@@ -216,12 +218,12 @@ class Diagnosis(Frozen):
     def funnel(self, kind: Literal["retrieval", "answers"]) -> Funnel | None:
         return next((one for one in self.funnels if one.kind == kind), None)
 
-    def oracle_gain(self, ideal: Oracle, measure: str) -> OracleGain | None:
-        return next((one for one in self.oracle_gains if (one.ideal, one.measure) == (ideal, measure)), None)
+    def oracle_gain(self, oracle: Oracle, measure: str) -> OracleGain | None:
+        return next((one for one in self.oracle_gains if (one.oracle, one.measure) == (oracle, measure)), None)
 
 
 class Prediction(Frozen):
-    """What a candidate could buy according to the diagnosis, beside what it bought, and what it was thought to cost.
+    """The predicted and the measured gain of a candidate, and its estimated and paid cost.
 
     `rank` is the place of its advice (None: no rule spoke of it), `against` whether the rule advised against it.
     """
@@ -242,7 +244,7 @@ class Prediction(Frozen):
     estimated_dollars: float | None = None
     paid_dollars: float | None = None
     said: str = ""
-    """In words: whether the advice was right, wrong, or cannot be told."""
+    """In words: whether the advice held, was wrong, or is inconclusive."""
 
 
 class CurvePoint(Frozen):
