@@ -214,7 +214,7 @@ def test_what_is_asked_for_and_not_taken_is_told(tmp_path: Path) -> None:
     assert told.before(suite) == [
         "pipeline.retriever.model: models of this name are used with 'query: / passage: ', and no prompts are used; "
         "set pipeline.retriever.query_prompt and document_prompt.",
-        "pipeline.retriever.max_length: asked for 1,024 tokens, the model takes 64.",
+        "pipeline.retriever.max_length: 1,024 tokens are set, but the model takes at most 64.",
     ]
     assert told.settings(suite) == {
         "retriever": "reads 64 tokens of a text, ranks by cosine, nothing before every query, nothing before every "

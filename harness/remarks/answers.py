@@ -1,4 +1,4 @@
-"""What a reader must know of the answers: how they were prompted, what was taken off them, and what looks wrong.
+"""Remarks on the answers: how they were prompted, what was removed from them, and what looks wrong.
 
 One sentence for many systems. Counts come from the answers that are scored and from the notes of the ledger.
 """
@@ -23,9 +23,9 @@ from harness.values.findings import LedgerRow
 from harness.values.records import Answer
 
 ALIKE_SHARE = 0.9
-"""Share of a system's answers that are one and the same from which on that is told."""
+"""Share of equal answers of a system from which there is a remark."""
 FEWEST = 4
-"""Answers below which it says nothing that they are alike."""
+"""Number of answers below which there is no remark on equal ones."""
 SHOWN = 40
 _TAG = re.compile(r"(?:<[|/]?[A-Za-z][\w:.|/-]*(?:\s[^<>]*)?>|\[/?[A-Z_]{3,}\]|◁)")
 GENERATOR = "pipeline.generator"
@@ -33,7 +33,7 @@ GENERATOR = "pipeline.generator"
 
 @dataclass(frozen=True)
 class _Written:
-    """The answers of one system, and how many of its questions failed."""
+    """The answers of one system, and the reasons of those that failed."""
 
     label: str
     answers: Sequence[Answer]
@@ -45,7 +45,7 @@ class _Written:
 
 
 def remarks(plan: Plan, rows: Mapping[str, LedgerRow], store: FolderStore) -> list[str]:
-    """Sentences on the answers of all systems of a plan; `rows` are those of the ledger, by key."""
+    """Return sentences on the answers of all systems of a plan; `rows` are those of the ledger, by key."""
     answered = [system for system in plan.systems if system.answers]
     notes = [rows[key].notes for system in answered if (key := system.answers or "") in rows]
     written = [one for system in answered if (one := _written(system, store)) is not None]
@@ -68,26 +68,26 @@ def _written(system: SystemPlan, store: FolderStore) -> _Written | None:
 
 
 def _prompts(plan: Plan, notes: Sequence[Mapping[str, object]]) -> Iterator[str]:
-    """What was done to prompts; it is the same in every system, as all have the same chat template."""
+    """Yield what was done to prompts, which is the same in every system: they share the chat template."""
     model = base_name(plan.suite.generator.model) if plan.suite.generator else ""
     if any(note.get(IN_USER_TURN) for note in notes):
         yield (
-            f"The chat template of {model} takes no system turn: the instruction stands in the user turn, before the "
-            "first question, in every system alike."
+            f"The chat template of {model} takes no system turn: in every system, the instruction is in the user turn, "
+            "before the first question."
         )
     if any(note.get(DATE_PINNED) for note in notes):
         yield (
-            f"The chat template of {model} writes today's date; prompts say {PINNED:%d %B %Y} instead, so that they "
-            "are the same every day."
+            f"The chat template of {model} writes today's date: prompts have {PINNED:%d %B %Y} instead, so that runs "
+            "are reproducible."
         )
     if any(note.get(THINKING_OFF) for note in notes):
-        yield f"{model} thinks by default; that is switched off ({GENERATOR}.thinking: false), untuned and tuned alike."
+        yield f"{model} thinks by default: thinking is off ({GENERATOR}.thinking: false) in every system."
 
 
 def _taught(rows: Mapping[str, LedgerRow]) -> Iterator[str]:
     if any(row.notes.get(TAUGHT_NO_THOUGHTS) for row in rows.values()):
         yield (
-            "Generators that think were tuned on answers without thoughts: a gain, or a loss, may be that of not "
+            "Generators that think were tuned on answers without thoughts: a difference may come from not "
             f"thinking. Compare with {GENERATOR}.thinking: false."
         )
 
@@ -96,20 +96,20 @@ def _taken_off(plan: Plan, written: Sequence[_Written]) -> Iterator[str]:
     if told := _counted(written, lambda one: one.cut):
         tokens = plan.suite.generator.max_new_tokens if plan.suite.generator else 0
         limit = f"{tokens} tokens ({GENERATOR}.max_new_tokens)"
-        yield f"Answers were cut at {limit}, and are scored as they stand: {told}. Raise it for whole answers."
+        yield f"Answers were truncated at {limit} and are scored as they are: {told}. Raise it for whole answers."
     if told := _counted(written, lambda one: one.thought):
         yield f"Thoughts were removed from answers before they were scored: {told}."
 
 
 def _failed(written: Sequence[_Written]) -> Iterator[str]:
-    """Questions that a thought was all the answer to; other failures are told where failures are."""
+    """Yield a sentence on answers that are only a thought; other failures are reported with the failures."""
     counts = {
         one.label: (sum("thinking" in reason or "thought" in reason for reason in one.failed), one.asked)
         for one in written
     }
     if told := _listed(counts):
         yield (
-            f"A thought was all that came, so there is no answer to score: {told}. Raise {GENERATOR}.max_new_tokens, "
+            f"Responses are only a thought, so there is no answer to score: {told}. Raise {GENERATOR}.max_new_tokens, "
             "or switch thinking off."
         )
 
@@ -119,9 +119,9 @@ def _looks_wrong(written: Sequence[_Written]) -> Iterator[str]:
         yield f"Answers are empty: {told}."
     if told := _counted(written, lambda one: bool(_TAG.match(one.text.lstrip()))):
         first = next(one.text for some in written for one in some.answers if _TAG.match(one.text.lstrip()))
-        yield f"Answers begin with a tag, as in {_short(first)}: {told}. See whether it belongs to the answer."
+        yield f"Answers begin with a tag, as in {_short(first)}: {told}. Check whether it belongs to the answer."
     if told := _counted(written, lambda one: not _TAG.match(one.text.lstrip()) and holds_mark(one.text)):
-        yield f"Answers hold a mark of thoughts further down, and were left as they are: {told}."
+        yield f"Answers hold a mark of thoughts after their beginning and are scored as they are: {told}."
     alike: dict[str, list[str]] = {}
     for one in written:
         if (found := _alike(one)) is not None:
@@ -129,11 +129,11 @@ def _looks_wrong(written: Sequence[_Written]) -> Iterator[str]:
             alike.setdefault(text, []).append(f"{one.label} {count} of {asked}")
     if alike:
         told = "; ".join(f"{_short(text)}: {', '.join(systems)}" for text, systems in alike.items())
-        yield f"Nearly all answers of a system are the same ({told}). See its prompt and its model."
+        yield f"Nearly all answers of a system are the same ({told}). Check the prompt and the model."
 
 
 def _alike(one: _Written) -> tuple[str, int, int] | None:
-    """The text that nearly all answers are, how often, and of how many; None for refusals, which are told elsewhere."""
+    """Return the text of nearly all answers, its count and the total; None for refusals, reported elsewhere."""
     if len(one.answers) < FEWEST:
         return None
     (text, count), *_ = Counter(answer.text.strip() for answer in one.answers).most_common(1)
@@ -146,8 +146,9 @@ def _counted(written: Iterable[_Written], told: Callable[[Answer], bool]) -> str
 
 
 def _listed(counts: Mapping[str, tuple[int, int]]) -> str:
-    """``untuned 14 of 60, few-shot 3 of 60``, without those that have none; empty if none has any."""
-    return ", ".join(f"{label} {count} of {asked}" for label, (count, asked) in counts.items() if count)
+    """Return ``untuned 14 of 60 answers, few-shot 3 of 60``, without systems that have none; empty if none has any."""
+    words = [f"{label} {count} of {asked}" for label, (count, asked) in counts.items() if count]
+    return ", ".join([f"{words[0]} answers", *words[1:]]) if words else ""
 
 
 def _short(text: str) -> str:

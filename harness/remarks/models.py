@@ -1,4 +1,4 @@
-"""What a reader must be told about the models: how they are used, what they lack, what they do not see."""
+"""Remarks on the models: how they are used, what they lack, and what they truncate."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from harness.suite.spec import Suite
 from harness.values.findings import LedgerRow
 
 MUCH = 0.2
-"""Above this share of cut passages or pairs, a reader is told in the front of a report."""
+"""Share of truncated passages or pairs above which there is a remark."""
 STORED = {"BF16": "bfloat16", "F16": "float16", "F64": "float64"}
 CUT_PAIRS = re.compile(r"pairs cut at (\d+) tokens")
 
 
 def settings(suite: Suite) -> dict[str, str]:
-    """How the models that run here are used, in words: name of the setting -> what it is."""
+    """Return how the models that run here are used, in words, by the name of the setting."""
     found = {}
     rule, reranker = suite.pipeline.retriever, suite.pipeline.reranker
     for use in requirements.uses(suite):
@@ -56,7 +56,7 @@ def _stored(seen: Inspection) -> Iterator[str]:
 
 
 def before(suite: Suite) -> list[str]:
-    """What can be said of the models before any work."""
+    """Return the remarks on models that need no run."""
     return list(dict.fromkeys(_before(suite)))
 
 
@@ -75,11 +75,11 @@ def _before(suite: Suite) -> Iterator[str]:
         for key, asked in _asked(suite, use):
             taken = seen.takes(asked)
             if taken is not None and taken < asked:
-                yield f"{key}: asked for {asked:,} tokens, the model takes {taken:,}."
+                yield f"{key}: {asked:,} tokens are set, but the model takes at most {taken:,}."
 
 
 def _asked(suite: Suite, use: requirements.Use) -> Iterator[tuple[str, int]]:
-    """Lengths that a suite itself names for a model, with their keys."""
+    """Yield the lengths that a suite sets for a model, with their keys."""
     pipeline, recipes = suite.pipeline, suite.recipes
     if use.key == "pipeline.retriever.model" and "max_length" in pipeline.retriever.model_fields_set:
         yield "pipeline.retriever.max_length", pipeline.retriever.max_length
@@ -94,7 +94,7 @@ def _asked(suite: Suite, use: requirements.Use) -> Iterator[tuple[str, int]]:
 
 
 def cut(rows: Iterable[LedgerRow]) -> list[str]:
-    """What the models did not see, where it is more than a fifth: a sentence for indexes, and one for rerankings."""
+    """Return a sentence on truncated passages and one on truncated pairs, if more than a fifth are."""
     passages: dict[int, tuple[int, int]] = {}
     pairs: dict[int, tuple[int, int]] = {}
     for row in rows:
@@ -119,6 +119,6 @@ def _keep(found: dict[int, tuple[int, int]], limit: int, count: int, of: int) ->
 def _sentences(found: dict[int, tuple[int, int]], what: str, whose: str, key: str) -> Iterator[str]:
     for limit, (count, of) in sorted(found.items()):
         yield (
-            f"{count:,} of {of:,} {what} are longer than the {limit:,} tokens that {whose} reads: their ends are not "
-            f"seen; raise {key} if the model takes more, or index shorter passages."
+            f"{count:,} of {of:,} {what} are longer than the {limit:,} tokens that {whose} reads, and are truncated. "
+            f"Raise {key} if the model takes more, or index shorter passages."
         )
