@@ -1,6 +1,7 @@
 """What the README shows is what the harness takes."""
 
 import re
+import shutil
 from pathlib import Path
 from typing import get_args
 
@@ -10,6 +11,7 @@ import yaml
 from typer.main import get_command
 
 from harness.cli.main import app
+from harness.data.datasets import load_dataset
 from harness.planning.plan import build_plan
 from harness.suite.files import parse_suite
 from harness.suite.recipes import RetrieverRecipe
@@ -19,12 +21,13 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
-def test_suite_example_is_a_suite(tmp_path: Path) -> None:
-    (tmp_path / "my-data").mkdir()
+def test_the_suite_of_the_front_page_loads_its_data_and_can_be_planned(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "fixtures" / "pocket", tmp_path / "my-data")
     example = re.search(r"```yaml\n(.*?)```", README, re.DOTALL)
     assert example is not None
     suite = parse_suite(example[1], tmp_path / "suite.yaml")
-    assert list(suite.candidates) == ["synthetic", "judged"]
+    plan = build_plan(suite, load_dataset(suite.dataset, "test"))
+    assert [system.name for system in plan.systems if system.role == "candidate"] == ["synthetic", "judged"]
 
 
 def test_the_strategies_of_the_docs_are_what_a_suite_takes_and_can_be_planned() -> None:
