@@ -48,7 +48,7 @@ def remarks(plan: Plan, rows: Mapping[str, LedgerRow], store: FolderStore) -> li
     """Return sentences on the answers of all systems of a plan; `rows` are those of the ledger, by key."""
     answered = [system for system in plan.systems if system.answers]
     notes = [rows[key].notes for system in answered if (key := system.answers or "") in rows]
-    written = [one for system in answered if (one := _written(system, store)) is not None]
+    written = [answers for system in answered if (answers := _written(system, store)) is not None]
     return [
         *_prompts(plan, notes),
         *_taught(rows),
@@ -93,56 +93,56 @@ def _taught(rows: Mapping[str, LedgerRow]) -> Iterator[str]:
 
 
 def _taken_off(plan: Plan, written: Sequence[_Written]) -> Iterator[str]:
-    if told := _counted(written, lambda one: one.cut):
+    if per_system := _counted(written, lambda answer: answer.cut):
         tokens = plan.suite.generator.max_new_tokens if plan.suite.generator else 0
         limit = f"{tokens} tokens ({GENERATOR}.max_new_tokens)"
-        yield f"Answers were truncated at {limit} and are scored as they are: {told}. Raise it for whole answers."
-    if told := _counted(written, lambda one: one.thought):
-        yield f"Thoughts were removed from answers before they were scored: {told}."
+        yield f"Answers were truncated at {limit} and are scored as they are: {per_system}. Raise it for whole answers."
+    if per_system := _counted(written, lambda answer: answer.thought):
+        yield f"Thoughts were removed from answers before they were scored: {per_system}."
 
 
 def _failed(written: Sequence[_Written]) -> Iterator[str]:
     """Yield a sentence on answers that are only a thought; other failures are reported with the failures."""
     counts = {
-        one.label: (sum("thinking" in reason or "thought" in reason for reason in one.failed), one.asked)
-        for one in written
+        system.label: (sum("thinking" in reason or "thought" in reason for reason in system.failed), system.asked)
+        for system in written
     }
-    if told := _listed(counts):
+    if per_system := _listed(counts):
         yield (
-            f"Responses are only a thought, so there is no answer to score: {told}. Raise {GENERATOR}.max_new_tokens, "
-            "or switch thinking off."
+            f"Responses are only a thought, so there is no answer to score: {per_system}. Raise "
+            f"{GENERATOR}.max_new_tokens, or switch thinking off."
         )
 
 
 def _looks_wrong(written: Sequence[_Written]) -> Iterator[str]:
-    if told := _counted(written, lambda one: not one.text.strip()):
-        yield f"Answers are empty: {told}."
-    if told := _counted(written, lambda one: bool(_TAG.match(one.text.lstrip()))):
-        first = next(one.text for some in written for one in some.answers if _TAG.match(one.text.lstrip()))
-        yield f"Answers begin with a tag, as in {_short(first)}: {told}. Check whether it belongs to the answer."
-    if told := _counted(written, lambda one: not _TAG.match(one.text.lstrip()) and holds_mark(one.text)):
-        yield f"Answers hold a mark of thoughts after their beginning and are scored as they are: {told}."
+    if per_system := _counted(written, lambda answer: not answer.text.strip()):
+        yield f"Answers are empty: {per_system}."
+    if per_system := _counted(written, lambda answer: bool(_TAG.match(answer.text.lstrip()))):
+        first = next(answer.text for system in written for answer in system.answers if _TAG.match(answer.text.lstrip()))
+        yield f"Answers begin with a tag, as in {_short(first)}: {per_system}. Check whether it belongs to the answer."
+    if per_system := _counted(written, lambda answer: not _TAG.match(answer.text.lstrip()) and holds_mark(answer.text)):
+        yield f"Answers hold a mark of thoughts after their beginning and are scored as they are: {per_system}."
     alike: dict[str, list[str]] = {}
-    for one in written:
-        if (found := _alike(one)) is not None:
-            text, count, asked = found
-            alike.setdefault(text, []).append(f"{one.label} {count} of {asked}")
+    for system in written:
+        if (most := _alike(system)) is not None:
+            text, count, asked = most
+            alike.setdefault(text, []).append(f"{system.label} {count} of {asked}")
     if alike:
-        told = "; ".join(f"{_short(text)}: {', '.join(systems)}" for text, systems in alike.items())
-        yield f"Nearly all answers of a system are the same ({told}). Check the prompt and the model."
+        per_text = "; ".join(f"{_short(text)}: {', '.join(systems)}" for text, systems in alike.items())
+        yield f"Nearly all answers of a system are the same ({per_text}). Check the prompt and the model."
 
 
-def _alike(one: _Written) -> tuple[str, int, int] | None:
+def _alike(system: _Written) -> tuple[str, int, int] | None:
     """Return the text of nearly all answers, its count and the total; None for refusals, reported elsewhere."""
-    if len(one.answers) < FEWEST:
+    if len(system.answers) < FEWEST:
         return None
-    (text, count), *_ = Counter(answer.text.strip() for answer in one.answers).most_common(1)
-    told = count >= ALIKE_SHARE * len(one.answers) and text and not is_abstention(text)
-    return (text, count, len(one.answers)) if told else None
+    (text, count), *_ = Counter(answer.text.strip() for answer in system.answers).most_common(1)
+    notable = count >= ALIKE_SHARE * len(system.answers) and text and not is_abstention(text)
+    return (text, count, len(system.answers)) if notable else None
 
 
-def _counted(written: Iterable[_Written], told: Callable[[Answer], bool]) -> str:
-    return _listed({one.label: (sum(map(told, one.answers)), len(one.answers)) for one in written})
+def _counted(written: Iterable[_Written], applies: Callable[[Answer], bool]) -> str:
+    return _listed({system.label: (sum(map(applies, system.answers)), len(system.answers)) for system in written})
 
 
 def _listed(counts: Mapping[str, tuple[int, int]]) -> str:

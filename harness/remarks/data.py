@@ -19,12 +19,12 @@ def told(dataset: Dataset, split: str) -> list[str]:
 
 def settings(part: Split) -> dict[str, str]:
     """Return the rules of relevance in words, if they are not the defaults."""
-    found = {}
+    rules = {}
     if part.level != LEVEL:
-        found["relevance"] = f"grade {part.level} or more is relevant; only ndcg reads lower grades, as gains"
+        rules["relevance"] = f"grade {part.level} or more is relevant; only ndcg reads lower grades, as gains"
     if part.exclude_own:
-        found["own documents"] = "the document with the id of its query is removed from every ranking"
-    return found
+        rules["own documents"] = "the document with the id of its query is removed from every ranking"
+    return rules
 
 
 def _own(dataset: Dataset, part: Split) -> list[str]:

@@ -22,16 +22,14 @@ PLAIN = {
 
 def dialects(suite: Suite, services: Services) -> list[str]:
     """Return one sentence for every model whose server refused something that the suite asks for."""
-    found: dict[str, list[Role]] = {}
-    told: dict[str, str] = {}
+    roles_of: dict[str, list[Role]] = {}
     for role in requirements.endpoints(suite):
         llm = suite.llm.roles[role]
         dialect = speech_of(llm, services.folder).now()
         if changes := list(changed(llm, dialect)):
-            place = f"{llm.model} at {address_of(llm).shown} refuses {_refused(llm, dialect)}: {'; '.join(changes)}."
-            found.setdefault(place, []).append(role)
-            told[place] = place
-    return [f"As {_listed(roles)}, {told[place]}" for place, roles in found.items()]
+            sentence = f"{llm.model} at {address_of(llm).shown} refuses {_refused(llm, dialect)}: {'; '.join(changes)}."
+            roles_of.setdefault(sentence, []).append(role)
+    return [f"As {_listed(roles)}, {sentence}" for sentence, roles in roles_of.items()]
 
 
 def mended(ledger: Iterable[LedgerRow]) -> list[str]:

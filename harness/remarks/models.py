@@ -18,13 +18,13 @@ CUT_PAIRS = re.compile(r"pairs cut at (\d+) tokens")
 
 def settings(suite: Suite) -> dict[str, str]:
     """Return how the models that run here are used, in words, by the name of the setting."""
-    found = {}
+    words = {}
     rule, reranker = suite.pipeline.retriever, suite.pipeline.reranker
     for use in requirements.uses(suite):
         seen = use.inspected()
         if use.key == "pipeline.retriever.model":
             prompts = (rule.query_prompt or seen.prompts.query, rule.document_prompt or seen.prompts.document)
-            found["retriever"] = ", ".join(
+            words["retriever"] = ", ".join(
                 [
                     f"reads {_tokens(seen, rule.max_length)} of a text",
                     "ranks by dot product" if seen.similarity == "dot" else "ranks by cosine",
@@ -34,8 +34,8 @@ def settings(suite: Suite) -> dict[str, str]:
             )
         elif use.key == "pipeline.reranker.model" and reranker is not None:
             read = f"reads {_tokens(seen, reranker.max_length)} of query and passage"
-            found["reranker"] = ", ".join([read, *_stored(seen)])
-    return found
+            words["reranker"] = ", ".join([read, *_stored(seen)])
+    return words
 
 
 KINDS = ("query", "document")
@@ -101,23 +101,23 @@ def cut(rows: Iterable[LedgerRow]) -> list[str]:
         if row.stage == "index" and isinstance(limit := row.notes.get("tokens read of a passage"), int):
             _keep(passages, limit, row.notes.get("cut at max_length", 0), row.notes.get("passages", 0))
         for key, count in row.notes.items() if row.stage == "rerank" else ():
-            if found := CUT_PAIRS.fullmatch(key):
-                _keep(pairs, int(found[1]), count, row.notes.get("pairs scored", 0))
+            if match := CUT_PAIRS.fullmatch(key):
+                _keep(pairs, int(match[1]), count, row.notes.get("pairs scored", 0))
     return [
         *_sentences(passages, "passages", "a retriever", "max_length"),
         *_sentences(pairs, "pairs of query and passage", "a reranker", "max_length"),
     ]
 
 
-def _keep(found: dict[int, tuple[int, int]], limit: int, count: int, of: int) -> None:
+def _keep(largest: dict[int, tuple[int, int]], limit: int, count: int, of: int) -> None:
     """Keep the largest share for each limit."""
-    before = found.get(limit, (0, 1))
+    before = largest.get(limit, (0, 1))
     if of and count / of > max(MUCH, before[0] / before[1]):
-        found[limit] = (count, of)
+        largest[limit] = (count, of)
 
 
-def _sentences(found: dict[int, tuple[int, int]], what: str, whose: str, key: str) -> Iterator[str]:
-    for limit, (count, of) in sorted(found.items()):
+def _sentences(largest: dict[int, tuple[int, int]], what: str, whose: str, key: str) -> Iterator[str]:
+    for limit, (count, of) in sorted(largest.items()):
         yield (
             f"{count:,} of {of:,} {what} are longer than the {limit:,} tokens that {whose} reads, and are truncated. "
             f"Raise {key} if the model takes more, or index shorter passages."

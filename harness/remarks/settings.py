@@ -14,13 +14,13 @@ NOT_MEASURED = "not among the measures; add 'rubric' to measures"
 
 def settings(suite: Suite, dataset: Dataset) -> dict[str, str]:
     """Return the settings that the numbers depend on, in words, by name."""
-    made, pipeline = suite.data, suite.pipeline
-    found = {
+    pipeline = suite.pipeline
+    words = {
         "split scored": suite.evaluate.split,
         "language": language.setting(dataset),
         **language.abstention_setting(suite.abstention_sentences),
         "queries are synthesized from passages relevant for scored queries": (
-            "yes" if made.synthesize.test_documents else "no"
+            "yes" if suite.data.synthesize.test_documents else "no"
         ),
         **models.settings(suite),
         "training pairs": _pairs_used(suite),
@@ -29,23 +29,23 @@ def settings(suite: Suite, dataset: Dataset) -> dict[str, str]:
         "family of gains": f"gated measures of every system but untuned, {' and '.join(BOUNDS)}",
     }
     if pipeline.generator is not None:
-        found["passages shown to the generator"] = (
+        words["passages shown to the generator"] = (
             f"{pipeline.context}, each truncated to {pipeline.generator.passage_tokens} tokens"
         )
     rule = suite.evaluate.contexts
     if rule is not None:
-        found["passages shown to the generator"] = (
+        words["passages shown to the generator"] = (
             f"the same for every system, chosen by the judgements; {rule.lacking:.0%} of the answerable queries "
             "get another passage of the same group, and count as unanswerable"
         )
     if suite.seeds and len(suite.seeds) < 3:
-        found["claims"] = "about these checkpoints; a claim about a recipe needs three seeds or more"
-    return found | data.settings(dataset.splits[suite.evaluate.split])
+        words["claims"] = "about these checkpoints; a claim about a recipe needs three seeds or more"
+    return words | data.settings(dataset.splits[suite.evaluate.split])
 
 
 def _pairs_used(suite: Suite) -> str:
     """Return which pairs candidates are trained on; one word if they agree."""
-    used = {name: one.pairs or suite.data.pairs for name, one in suite.all_candidates.items()}
+    used = {name: candidate.pairs or suite.data.pairs for name, candidate in suite.all_candidates.items()}
     if len(set(used.values())) == 1:
         return next(iter(used.values()))
     return "; ".join(f"{name}: {pairs}" for name, pairs in used.items()) or "none"
