@@ -203,7 +203,7 @@ def test_cut_passages_are_told_above_a_fifth_once_for_all_systems(cut: int, coun
 
 def test_cut_pairs_are_told() -> None:
     (found,) = told.cut([row("rerank", **{"pairs scored": 10, "pairs cut at 64 tokens": 9, "queries": 2})])
-    assert found.startswith("9 of 10 pairs of query and passage are longer than the 64 tokens that a reranker reads, and ")
+    assert found.startswith("9 of 10 pairs of query and passage are longer than the 64 tokens that a reranker reads,")
 
 
 def test_what_is_asked_for_and_not_taken_is_told(tmp_path: Path) -> None:
