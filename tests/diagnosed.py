@@ -83,6 +83,7 @@ def funnels() -> tuple[Funnel, ...]:
             groups=58,
             places=places(ANSWERED, "answerable") + places(UNANSWERABLE, "unanswerable"),
             right_without=1,
+            right_measure="exact_match",
             **common,
         ),
     )
@@ -250,7 +251,7 @@ def hostile(attacks: tuple[str, ...]) -> Diagnosis:
 
 # ---- afterwards
 
-COULD = {"ndcg@10": ("ideal-reranker", 0.35, True), "utility": ("ideal-generator", 0.8586, False)}
+COULD = {"ndcg@10": ("oracle-reranker", 0.35, True), "utility": ("oracle-generator", 0.8586, False)}
 FORGOT: tuple[tuple[str, float, float, float, float, Verdict], ...] = (
     ("retriever", 0.6452, 0.5961, -0.0812, -0.0170, "regressed"),
     ("reranker", 0.6452, 0.6401, -0.0180, 0.0078, "inconclusive"),
@@ -268,14 +269,13 @@ def predictions(outcome: Outcome) -> tuple[Prediction, ...]:
         rank = {"generator": 1, "reranker": 2, "retriever": 5}.get(info.name)
         _, could, bound = COULD[row.measure]
         said = {
-            "improved": {5: "the advice was wrong: it gained", 0: "no rule spoke of it, and it gained"}.get(
+            "improved": {5: "the advice was wrong: it improved", 0: "no advice on it; it improved"}.get(
                 rank or 0, "the advice held"
             ),
             "equivalent": "the advice held: little was promised here",
         }.get(
             row.verdict,
-            f"cannot be told: it gained between {row.low:+.3f} and {row.high:+.3f}, and this set shows differences "
-            "from 0.074",
+            f"inconclusive: the gain is between {row.low:+.3f} and {row.high:+.3f}, minimum detectable effect 0.074",
         )
         rows.append(
             Prediction(

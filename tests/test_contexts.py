@@ -128,4 +128,4 @@ def test_the_probe_asks_what_has_passages_where_they_are_fixed(tmp_path: Path) -
     outcome = benchmark.run(suite, tmp_path / "store", executor=Here()).outcome
     assert [timing.n for timing in outcome.timings if timing.part == "generator"] == [9]
     assert not [name for name in outcome.not_run if name.startswith("probe")]
-    assert "the same to every system" in outcome.settings["passages shown to the generator"]
+    assert "the same for every system" in outcome.settings["passages shown to the generator"]

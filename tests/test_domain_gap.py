@@ -81,7 +81,7 @@ def test_one_judged_document_a_question_is_told_and_its_bar_is_low() -> None:
     assert (found.value, found.bar, found.worrying) == (0.1, 0.05, False)
     assert (lost.value, lost.worrying) == (0.0, True)
     assert "10 % could be" in found.about
-    assert found.about.endswith("no more than a low recall does.")
+    assert found.about.endswith("no more than a low recall.")
 
 
 @given(
@@ -109,7 +109,7 @@ def test_all_signs_and_none_of_the_tokenizer_without_one() -> None:
     asked, corpus = queries(q="Which filter?"), documents(d="A filter for signals")
     qrels, run = {"q": {"d": 1}, "other": {"d": 1}}, {"q": listed("d"), "other": listed("d")}
     found = signs(asked, qrels, corpus, run, {"q": listed("e")}, len)
-    assert [sign.name for sign in found] == ["shattered", "no_shared_word", "agreement", "judged@10"]
+    assert [sign.name for sign in found] == ["high_fertility", "no_shared_word", "agreement", "judged@10"]
     assert [sign.value for sign in found] == [1.0, 0.0, 0.0, 1.0]
     assert [sign.n for sign in found] == [2, 1, 1, 1]
     assert signs(asked, qrels, corpus, run, {"q": listed("e")}) == found[1:]

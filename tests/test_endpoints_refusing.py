@@ -76,7 +76,7 @@ def test_a_run_with_a_model_that_takes_no_temperature_is_right_and_told(
         path, store = suite_file(tmp_path, server), tmp_path / "store"
         (found,) = [one for one in examined(path, tmp_path / "other") if one.what == "llm.generator"]
         assert found.state == "note"
-        assert "fake answers; it answers at a temperature of its own" in found.said
+        assert "fake answers; it answers at its own temperature" in found.said
         assert "max_completion_tokens" in found.said
         assert "Only the default (1) value is supported" not in found.said, "o1 says that it is not supported"
         asked = server.requests
@@ -88,7 +88,7 @@ def test_a_run_with_a_model_that_takes_no_temperature_is_right_and_told(
         (note,) = [note for note in outcome["notes"] if "refuses" in note]
         assert "fake at http://127.0.0.1" in note
         assert "a temperature" in note
-        assert "a turn of the system" in note
+        assert "a system turn" in note
         assert outcome["spec"]["llm"]["generator"]["temperature"] == 0.0, "the suite is kept as it is written"
         assert not [row for row in outcome["summaries"] if row["failed"]]
         asked = server.requests

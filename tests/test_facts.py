@@ -19,9 +19,9 @@ def of(setting: Setting = SETTING, **changes: Any) -> dict[str, float | None]:
     return facts(diagnosed.diagnosis(**changes), setting)
 
 
-def room(ideal: Any, measure: str, low: float | None, high: float | None, difference: float = 0.1) -> OracleGain:
+def gain(oracle: Any, measure: str, low: float | None, high: float | None, difference: float = 0.1) -> OracleGain:
     return OracleGain(
-        ideal=ideal, measure=measure, bound=True, real=0.5, best=0.5 + difference, difference=difference, low=low,
+        oracle=oracle, measure=measure, bound=True, real=0.5, best=0.5 + difference, difference=difference, low=low,
         high=high,
     )  # fmt: skip
 
@@ -74,14 +74,14 @@ def test_abstaining_from_unanswerable_questions_is_no_loss() -> None:
 
 def test_rooms_are_those_of_the_first_rank_measure_and_of_utility() -> None:
     found = of()
-    assert found["room.retriever"] == pytest.approx(1 - 0.5512)
-    assert (found["room.reranker.low"], found["room.reranker.high"]) == (0.2945, 0.4055)
-    assert found["room.generator.answers.low"] == 0.6364
-    assert found["room.retrieval.answers"] == pytest.approx(0.6667 - 0.4646)
-    assert found["room.generator"] is None
+    assert found["oracle_gain.retriever"] == pytest.approx(1 - 0.5512)
+    assert (found["oracle_gain.reranker.low"], found["oracle_gain.reranker.high"]) == (0.2945, 0.4055)
+    assert found["oracle_gain.generator.answers.low"] == 0.6364
+    assert found["oracle_gain.retrieval.answers"] == pytest.approx(0.6667 - 0.4646)
+    assert found["oracle_gain.generator"] is None
     assert (found["margin.rank"], found["margin.answers"]) == (0.02, 0.05)
-    assert (found["detectable"], found["detectable.margins"]) == (0.031, pytest.approx(1.55))
-    assert of(measures=("recall@10", "exact_match"))["room.generator.answers.low"] == 0.3121
+    assert (found["mde"], found["mde.margins"]) == (0.031, pytest.approx(1.55))
+    assert of(measures=("recall@10", "exact_match"))["oracle_gain.generator.answers.low"] == 0.3121
 
 
 @pytest.mark.parametrize(
@@ -91,42 +91,46 @@ def test_rooms_are_those_of_the_first_rank_measure_and_of_utility() -> None:
 def test_a_room_is_clear_or_possible_by_its_interval(
     low: float | None, high: float | None, clear: int, possible: int
 ) -> None:
-    found = of(oracle_gains=(room("ideal-retriever", "ndcg@10", low, high),))
-    assert (found["room.known"], found["room.clear"], found["room.possible"]) == (1, clear, possible)
+    found = of(oracle_gains=(gain("oracle-retriever", "ndcg@10", low, high),))
+    assert (found["oracle_gain.known"], found["oracle_gain.clear"], found["oracle_gain.possible"]) == (
+        1,
+        clear,
+        possible,
+    )
 
 
 def test_a_room_without_an_interval_rules_nothing_out() -> None:
-    found = of(oracle_gains=(room("oracle-context", "utility", None, None, 0.0),))
-    assert (found["room.known"], found["room.clear"], found["room.possible"]) == (1, 0, 1)
+    found = of(oracle_gains=(gain("oracle-context", "utility", None, None, 0.0),))
+    assert (found["oracle_gain.known"], found["oracle_gain.clear"], found["oracle_gain.possible"]) == (1, 0, 1)
 
 
 def test_a_part_counts_once_and_a_measure_without_a_gate_has_no_margin() -> None:
-    both = (room("ideal-retriever", "ndcg@10", 0.01, 0.1), room("ideal-retriever", "utility", 0.01, 0.1))
+    both = (gain("oracle-retriever", "ndcg@10", 0.01, 0.1), gain("oracle-retriever", "utility", 0.01, 0.1))
     found = of(oracle_gains=both)
-    assert (found["room.known"], found["room.clear"], found["room.possible"]) == (1, 0, 1)
+    assert (found["oracle_gain.known"], found["oracle_gain.clear"], found["oracle_gain.possible"]) == (1, 0, 1)
     found = of(Setting({}), oracle_gains=both)
-    assert (found["room.known"], found["room.clear"], found["margin.rank"]) == (1, 1, 0.0)
-    assert found["detectable.margins"] is None
+    assert (found["oracle_gain.known"], found["oracle_gain.clear"], found["margin.rank"]) == (1, 1, 0.0)
+    assert found["mde.margins"] is None
 
 
 def test_leaving_the_reranker_out_is_no_ideal_part() -> None:
     found = of(
-        oracle_gains=(room("without-reranker", "ndcg@10", 0.1, 0.3, 0.2), room("without-reranker", "utility", 0, 1))
+        oracle_gains=(gain("without-reranker", "ndcg@10", 0.1, 0.3, 0.2), gain("without-reranker", "utility", 0, 1))
     )
-    assert (found["room.without_reranker"], found["room.without_reranker.low"]) == (0.2, 0.1)
-    assert found["room.without_reranker.answers.high"] == 1
-    assert (found["room.known"], found["room.clear"], found["room.possible"]) == (0, 0, 0)
+    assert (found["oracle_gain.without_reranker"], found["oracle_gain.without_reranker.low"]) == (0.2, 0.1)
+    assert found["oracle_gain.without_reranker.answers.high"] == 1
+    assert (found["oracle_gain.known"], found["oracle_gain.clear"], found["oracle_gain.possible"]) == (0, 0, 0)
 
 
 def test_what_can_be_shown_is_the_median_over_the_ideal_parts() -> None:
-    def shows(ideal: Any, detectable: float | None) -> OracleGain:
-        return room(ideal, "ndcg@10", 0.0, 1.0).model_copy(update={"detectable": detectable})
+    def shows(oracle: Any, detectable: float | None) -> OracleGain:
+        return gain(oracle, "ndcg@10", 0.0, 1.0).model_copy(update={"detectable": detectable})
 
-    several = (shows("ideal-retriever", 0.03), shows("ideal-reranker", 0.05), shows("without-reranker", 0.9))
-    assert of(oracle_gains=several)["detectable"] == 0.05
-    assert of(oracle_gains=several[:1])["detectable"] == 0.03
-    assert of(oracle_gains=(several[0], shows("ideal-reranker", None)))["detectable"] == 0.03
-    assert of(oracle_gains=several[2:])["detectable"] is None
+    several = (shows("oracle-retriever", 0.03), shows("oracle-reranker", 0.05), shows("without-reranker", 0.9))
+    assert of(oracle_gains=several)["mde"] == 0.05
+    assert of(oracle_gains=several[:1])["mde"] == 0.03
+    assert of(oracle_gains=(several[0], shows("oracle-reranker", None)))["mde"] == 0.03
+    assert of(oracle_gains=several[2:])["mde"] is None
 
 
 def test_groups_of_answers_are_told_apart_from_those_of_retrieval() -> None:
@@ -217,23 +221,23 @@ def test_a_wrong_format_that_nothing_was_shown_for_is_a_question_without_a_passa
 def test_nothing_is_concluded_from_what_an_uncalibrated_judge_decides() -> None:
     known = of()
     found = of(SETTING._replace(uncalibrated=frozenset({"utility", "exact_match", "rubric"})))
-    assert found["answers.unproven"] == 2
+    assert found["answers.uncalibrated"] == 2
     gone = {name for name, value in known.items() if value is not None and found[name] is None}
     assert {name for name in known if name.startswith("lost.") and ".answers" not in name} - gone == {
         f"lost.{place}{end}" for place in ("pool", "context") for end in ("", ".low", ".high")
     }
     assert not [name for name, value in found.items() if name.startswith("room.") and ".answers" in name and value]
-    assert {"right", "n.unshown", "right_without", "margin.answers", "detectable.answers", "context.best"} <= gone
+    assert {"right", "n.unshown", "right_without", "margin.answers", "mde.answers", "context.best"} <= gone
     # Whether an answer was invented is seen without a judge.
     assert found["invented"] == known["invented"]
-    assert found["room.retriever"] == known["room.retriever"]
+    assert found["oracle_gain.retriever"] == known["oracle_gain.retriever"]
 
 
 def test_another_measure_of_answers_takes_the_place_of_an_unproven_one() -> None:
     setting = Setting({"exact_match": 0.04}, uncalibrated=frozenset({"utility"}))
     both = (curve("context", 3, (3, 0.2), (5, 0.9)), curve("context", 3, (1, 0.3), (3, 0.2), measure="exact_match"))
     found = of(setting, curves=both)
-    assert (found["margin.answers"], found["room.generator.answers.low"]) == (0.04, 0.3121)
+    assert (found["margin.answers"], found["oracle_gain.generator.answers.low"]) == (0.04, 0.3121)
     assert found["context.best"] == 1
     assert of(setting, curves=both[:1])["context.best"] is None
 
@@ -287,9 +291,9 @@ def test_signs_times_and_limits() -> None:
     timed = estimates[1].model_copy(update={"basis": {"rerank": "measured"}})
     assert of(setting, estimates=(timed,))["added.p95.reranker.guessed"] == 0
     assert of(setting, p95_ms=None)["p95.reranker"] is None
-    assert (found["reranker.real"], found["generator.served"]) == (0, 0)
-    served = of(setting._replace(has_reranker=True, served_generator=True))
-    assert (served["reranker.real"], served["generator.served"]) == (1, 1)
+    assert (found["reranker.real"], found["generator.remote"]) == (0, 0)
+    served = of(setting._replace(has_reranker=True, remote_generator=True))
+    assert (served["reranker.real"], served["generator.remote"]) == (1, 1)
 
 
 def test_numbers_in_words() -> None:
@@ -297,11 +301,11 @@ def test_numbers_in_words() -> None:
         "lost.pool": 0.123,
         "lost.pool.low": 0.08,
         "lost.pool.high": 0.171,
-        "room.retriever": 0.0424,
+        "oracle_gain.retriever": 0.0424,
         "right": 0.004,
     }
     assert in_words("lost.pool", known) == "12 % [8, 17]"
-    assert in_words("room.retriever", known) == "+0.042"
+    assert in_words("oracle_gain.retriever", known) == "+0.042"
     assert in_words("right", known) == "<1 %"
     assert in_words("invented", known) is None
     assert in_words("no.such.fact", {"no.such.fact": 1.0}) is None
@@ -313,11 +317,11 @@ def test_numbers_in_words() -> None:
 
 
 def test_meanings() -> None:
-    assert meaning("lost.pool.low").about.endswith("at the low end of its interval,")  # type: ignore[union-attr]
+    assert meaning("lost.pool.low").about.endswith("(lower bound)")  # type: ignore[union-attr]
     assert meaning("n.groups.low") is None
     assert meaning("lost.pol") is None
     assert meaning("sign.judged@10.worrying").unit == "yes"  # type: ignore[union-attr]
-    assert meaning("sign.judged@10.bar").about == "the bar of the sign 'judged@10'"  # type: ignore[union-attr]
+    assert meaning("sign.judged@10.bar").about == "the threshold of the sign 'judged@10'"  # type: ignore[union-attr]
 
 
 def test_facts_leave_the_diagnosis_alone() -> None:

@@ -29,8 +29,8 @@ def one_each(values: Mapping[str, object]) -> dict[str, str]:
     return {query_id: f"g{query_id}" for query_id in values}
 
 
-def one(ideal: Oracle, measure: Measure, real: ScoreColumn, substituted: ScoreColumn, **options: float) -> OracleGain:
-    (found,) = oracle_gains([Substituted(ideal, measure, real, substituted)], one_each(real), **options)  # type: ignore[arg-type]
+def one(oracle: Oracle, measure: Measure, real: ScoreColumn, substituted: ScoreColumn, **options: float) -> OracleGain:
+    (found,) = oracle_gains([Substituted(oracle, measure, real, substituted)], one_each(real), **options)  # type: ignore[arg-type]
     return found
 
 
@@ -42,23 +42,23 @@ BETTER = by_query([1.0, 0.9, 0.6, 0.5] * 5)  # the last of each four is worse
 
 
 @pytest.mark.parametrize(
-    ("ideal", "measure", "best", "bound"),
+    ("oracle", "measure", "best", "bound"),
     [
-        ("ideal-retriever", NDCG, (1.0 + 0.9 + 0.6 + 0.8) / 4, True),
-        ("ideal-reranker", NDCG, (1.0 + 0.9 + 0.6 + 0.8) / 4, True),
-        ("ideal-generator", F1, (1.0 + 0.9 + 0.6 + 0.8) / 4, False),
-        ("ideal-generator", UTILITY, (1.0 + 0.9 + 0.6 + 0.8) / 4, False),
-        ("ideal-generator", RUBRIC, (1.0 + 0.9 + 0.6 + 0.5) / 4, False),  # a judge may say another thing next time
-        ("ideal-retriever", F1, (1.0 + 0.9 + 0.6 + 0.5) / 4, False),
-        ("ideal-reranker", F1, (1.0 + 0.9 + 0.6 + 0.5) / 4, False),
+        ("oracle-retriever", NDCG, (1.0 + 0.9 + 0.6 + 0.8) / 4, True),
+        ("oracle-reranker", NDCG, (1.0 + 0.9 + 0.6 + 0.8) / 4, True),
+        ("oracle-generator", F1, (1.0 + 0.9 + 0.6 + 0.8) / 4, False),
+        ("oracle-generator", UTILITY, (1.0 + 0.9 + 0.6 + 0.8) / 4, False),
+        ("oracle-generator", RUBRIC, (1.0 + 0.9 + 0.6 + 0.5) / 4, False),  # a judge may say another thing next time
+        ("oracle-retriever", F1, (1.0 + 0.9 + 0.6 + 0.5) / 4, False),
+        ("oracle-reranker", F1, (1.0 + 0.9 + 0.6 + 0.5) / 4, False),
         ("oracle-context", F1, (1.0 + 0.9 + 0.6 + 0.5) / 4, False),
     ],
 )
 def test_an_ideal_part_may_do_as_the_real_one_where_it_makes_what_is_scored(
-    ideal: Oracle, measure: Measure, best: float, bound: bool
+    oracle: Oracle, measure: Measure, best: float, bound: bool
 ) -> None:
-    found = one(ideal, measure, REAL, BETTER)
-    assert (found.ideal, found.measure, found.bound) == (ideal, str(measure), bound)
+    found = one(oracle, measure, REAL, BETTER)
+    assert (found.oracle, found.measure, found.bound) == (oracle, str(measure), bound)
     assert (found.real, found.best) == pytest.approx((0.5, best))
     assert found.difference == pytest.approx(best - 0.5)
     assert (found.n_queries, found.n_groups) == (20, 20)
@@ -66,12 +66,12 @@ def test_an_ideal_part_may_do_as_the_real_one_where_it_makes_what_is_scored(
 
 def test_no_bound_where_a_real_reranker_orders_what_an_ideal_retriever_found() -> None:
     bounds = {
-        (ideal, reranked): Substituted(ideal, NDCG, REAL, BETTER, reranked).bound
-        for ideal in ("ideal-retriever", "ideal-reranker")
+        (oracle, reranked): Substituted(oracle, NDCG, REAL, BETTER, reranked).bound
+        for oracle in ("oracle-retriever", "oracle-reranker")
         for reranked in (False, True)
     }
-    assert [pair for pair, bound in bounds.items() if not bound] == [("ideal-retriever", True)]
-    assert Substituted("ideal-retriever", NDCG, REAL, BETTER, True).best["q003"] == 0.8
+    assert [pair for pair, bound in bounds.items() if not bound] == [("oracle-retriever", True)]
+    assert Substituted("oracle-retriever", NDCG, REAL, BETTER, True).best["q003"] == 0.8
 
 
 def test_an_estimate_may_be_negative() -> None:
@@ -79,7 +79,7 @@ def test_an_estimate_may_be_negative() -> None:
     found = one("oracle-context", F1, REAL, worse)
     assert found.high is not None
     assert found.high < 0
-    assert one("ideal-generator", F1, REAL, worse).difference == 0
+    assert one("oracle-generator", F1, REAL, worse).difference == 0
 
 
 # ---- intervals
@@ -91,42 +91,39 @@ def test_intervals_are_those_of_stats_for_all_of_the_call_together() -> None:
     groups = {query_id: f"g{number // 3}" for number, query_id in enumerate(real)}
     other: ScoreColumn = {query_id: float(rng.normal(0.3, 0.3)) for query_id in real}
     high: ScoreColumn = {query_id: (value or 0.0) + float(rng.uniform(0, 0.4)) for query_id, value in real.items()}
-    ideals = [
-        Substituted("ideal-reranker", NDCG, real, high),
+    oracles = [
+        Substituted("oracle-reranker", NDCG, real, high),
         Substituted("oracle-context", F1, real, other),
     ]
-    pairs = [
-        Paired(system=row.ideal, measure=row.measure, values=row.substituted, baseline=row.real, groups=groups)
-        for row in ideals
-    ]
-    for found, expected in zip(oracle_gains(ideals, groups), compare("exploratory", pairs), strict=True):
+    pairs = [Paired(row.oracle, 0, row.measure, 0.0, row.substituted, row.real, groups) for row in oracles]
+    for found, expected in zip(oracle_gains(oracles, groups), compare("exploratory", pairs), strict=True):
         assert (found.difference, found.low, found.high) == (expected.difference, expected.low, expected.high)
         assert (found.n_groups, found.detectable) == (20, expected.detectable)
         assert found.reason == ""
-    (alone,) = oracle_gains(ideals[1:], groups)
-    together = oracle_gains(ideals, groups)[1]
+    (alone,) = oracle_gains(oracles[1:], groups)
+    together = oracle_gains(oracles, groups)[1]
     assert (together.high or 0) - (together.low or 0) > (alone.high or 0) - (alone.low or 0)
 
 
 def test_what_no_question_can_lose_has_no_negative_end() -> None:
     real, best = by_query([0.5] * 20), by_query([0.5] * 18 + [1.0, 1.0])
-    bound, estimate = one("ideal-reranker", NDCG, real, best), one("oracle-context", F1, real, best)
+    bound, estimate = one("oracle-reranker", NDCG, real, best), one("oracle-context", F1, real, best)
     assert estimate.low is not None
     assert estimate.low < 0
     assert bound.low == 0
     assert bound.high == estimate.high
 
 
-@pytest.mark.parametrize("ideal", ["ideal-retriever", "ideal-reranker", "ideal-generator", "oracle-context"])
-def test_a_part_that_already_is_ideal_has_exactly_no_headroom(ideal: Oracle) -> None:
-    for measure in (NDCG, F1) if ideal == "ideal-generator" else (NDCG,):
-        found = one(ideal, measure, REAL, dict(REAL))
+@pytest.mark.parametrize("oracle", ["oracle-retriever", "oracle-reranker", "oracle-generator", "oracle-context"])
+def test_a_part_that_already_is_ideal_has_exactly_no_headroom(oracle: Oracle) -> None:
+    for measure in (NDCG, F1) if oracle == "oracle-generator" else (NDCG,):
+        found = one(oracle, measure, REAL, dict(REAL))
         assert (found.difference, found.low, found.high) == (0, 0, 0)
         assert found.real == found.best == pytest.approx(0.5)
-        assert found.reason == "no question would score otherwise"
-    for value, telling in ((1.0, True), (0.0, ideal == "ideal-generator"), (0.5, ideal == "ideal-generator")):
+        assert found.reason == "no query would get another score"
+    for value, telling in ((1.0, True), (0.0, oracle == "oracle-generator"), (0.5, oracle == "oracle-generator")):
         # All right is all that can be; all wrong may be so for other reasons than the passages.
-        found = one(ideal, F1, dict.fromkeys(REAL, value), dict.fromkeys(REAL, value))
+        found = one(oracle, F1, dict.fromkeys(REAL, value), dict.fromkeys(REAL, value))
         assert (found.low == found.high == 0) is telling
 
 
@@ -135,7 +132,7 @@ def test_failures_are_those_of_stats() -> None:
     strict = one("oracle-context", F1, real, best)
     assert (strict.low, strict.high, strict.n_queries) == (None, None, 18)
     assert strict.reason == "2 of 20 queries have no value on both sides (limit 0.0%)"
-    lenient = one("ideal-generator", F1, real, best, failure_limit=0.2)
+    lenient = one("oracle-generator", F1, real, best, failure_limit=0.2)
     assert (lenient.real, lenient.best) == pytest.approx((0.5, 0.9))
     assert lenient.difference == pytest.approx(0.4)
     assert lenient.low is not None
@@ -145,7 +142,7 @@ def test_failures_are_those_of_stats() -> None:
 
 
 def test_few_groups_give_a_difference_without_an_interval() -> None:
-    found = one("ideal-reranker", NDCG, by_query([0.1, 0.2]), by_query([0.5, 0.9]))
+    found = one("oracle-reranker", NDCG, by_query([0.1, 0.2]), by_query([0.5, 0.9]))
     assert found.difference == pytest.approx(0.55)
     assert (found.low, found.high) == (None, None)
     assert found.reason.startswith("too few groups")
@@ -157,7 +154,7 @@ def test_nothing_substituted_nothing_found() -> None:
 
 def test_other_questions_on_one_side_are_refused() -> None:
     with pytest.raises(ValueError, match="1 queries are on one side only, such as 'q001'"):
-        one("ideal-reranker", NDCG, by_query([0.1]), by_query([0.5, 0.9]))
+        one("oracle-reranker", NDCG, by_query([0.1]), by_query([0.5, 0.9]))
 
 
 # ---- the lists of ideal parts: no part can do better
@@ -192,8 +189,8 @@ def test_a_bound_is_at_least_the_real_score(cases: list[tuple[list[str], dict[st
     real = score_run(run, qrels, MEASURES)
     order = {query_id: ideal_order(hits, qrels[query_id], first) for query_id, hits in run.items()}
     pool = {query_id: ideal_pool(hits, qrels[query_id], DEPTH) for query_id, hits in run.items()}
-    for ideal in (order, pool):
-        best = score_run(ideal, qrels, MEASURES)
+    for oracle in (order, pool):
+        best = score_run(oracle, qrels, MEASURES)
         for measure in MEASURES:
             for query_id, value in best[measure].items():
                 assert value >= real[measure][query_id] - 1e-12
@@ -206,18 +203,18 @@ def test_a_bound_is_at_least_the_real_score(cases: list[tuple[list[str], dict[st
 @given(CASES, FIRST)
 def test_the_ideal_of_an_ideal_has_no_headroom(cases: list[tuple[list[str], dict[str, int]]], first: int) -> None:
     run, qrels = world(cases)
-    ideals: list[Substituted] = []
+    oracles: list[Substituted] = []
     makers: dict[Oracle, object] = {
-        "ideal-reranker": lambda hits, judged: ideal_order(hits, judged, first),
-        "ideal-retriever": lambda hits, judged: ideal_pool(hits, judged, DEPTH),
+        "oracle-reranker": lambda hits, judged: ideal_order(hits, judged, first),
+        "oracle-retriever": lambda hits, judged: ideal_pool(hits, judged, DEPTH),
     }
     for name, make in makers.items():
         once: Run = {query_id: make(hits, qrels[query_id]) for query_id, hits in run.items()}  # type: ignore[operator]
         twice: Run = {query_id: make(hits, qrels[query_id]) for query_id, hits in once.items()}  # type: ignore[operator]
         assert twice == once
         real, best = score_run(once, qrels, MEASURES), score_run(twice, qrels, MEASURES)
-        ideals += [Substituted(name, measure, real[measure], best[measure]) for measure in MEASURES if real[measure]]
-    for found in oracle_gains(ideals, {query_id: query_id for query_id in run}):
+        oracles += [Substituted(name, measure, real[measure], best[measure]) for measure in MEASURES if real[measure]]
+    for found in oracle_gains(oracles, {query_id: query_id for query_id in run}):
         assert (found.difference, found.low, found.high) == (0, 0, 0)
 
 

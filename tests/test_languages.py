@@ -209,8 +209,8 @@ def test_a_corpus_in_another_language_is_told_and_a_named_or_english_one_is_not(
     assert remarks.read_as(pocket.dataset()) == []
     named = load_dataset(DatasetSpec(path=str(pocket.FOLDER), language="de"), "test")
     assert remarks.read_as(named) == []
-    assert remarks.setting(named) == "German (de), as the suite says"
-    assert remarks.setting(loaded("ja")) == "Japanese (ja), told from the corpus"
+    assert remarks.setting(named) == "German (de), set by the suite"
+    assert remarks.setting(loaded("ja")) == "Japanese (ja), detected from the corpus"
 
 
 @pytest.mark.parametrize(
@@ -254,8 +254,5 @@ def test_bm25_that_finds_nothing_is_no_fair_baseline(empty: int, told: bool) -> 
 def test_dropped_queries_are_told_once_with_their_reasons() -> None:
     ledger = [row("sift", "sift", written=10, **{"a refusal": 2, "refers to the passage": 1, "too short": 4})] * 1
     (told,) = remarks.dropped_queries(ledger)
-    assert told == (
-        "3 of 10 synthetic queries were dropped, being no queries that can be asked: 2 refusals; 1 that refer to the "
-        "passage."
-    )
+    assert told == ("3 of 10 synthetic queries were dropped as unusable: 2 refusals; 1 that refer to the passage.")
     assert remarks.dropped_queries([row("sift", "sift", written=10, **{"too short": 4})]) == []

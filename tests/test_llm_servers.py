@@ -384,9 +384,7 @@ def test_json_that_was_mended_is_counted_and_told(key: str, tmp_path: Path) -> N
             assert chat.spent.mended == 1
     row = LedgerRow(key="k", stage="judge", label="x", seconds=0, device="any", peak_memory_mb=0, role="judge",
                     notes={MENDED: 1200})  # fmt: skip
-    assert remarks.mended([row, row]) == [
-        "The JSON of answers had damage with one reading and was mended: 2,400 of the judge."
-    ]
+    assert remarks.mended([row, row]) == ["Responses with damaged JSON were repaired: 2,400 of the judge."]
     assert remarks.mended([row.model_copy(update={"notes": {}})]) == []
 
 

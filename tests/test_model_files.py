@@ -198,12 +198,12 @@ def test_cut_passages_are_told_above_a_fifth_once_for_all_systems(cut: int, coun
     found = told.cut([row("index", **notes), row("index", **notes), row("index")])
     assert len(found) == count
     if cut == 24:
-        assert found[0].startswith("24 of 24 passages are longer than the 512 tokens that a retriever reads: ")
+        assert found[0].startswith("24 of 24 passages are longer than the 512 tokens that a retriever reads, and are ")
 
 
 def test_cut_pairs_are_told() -> None:
     (found,) = told.cut([row("rerank", **{"pairs scored": 10, "pairs cut at 64 tokens": 9, "queries": 2})])
-    assert found.startswith("9 of 10 pairs of query and passage are longer than the 64 tokens that a reranker reads: ")
+    assert found.startswith("9 of 10 pairs of query and passage are longer than the 64 tokens that a reranker reads,")
 
 
 def test_what_is_asked_for_and_not_taken_is_told(tmp_path: Path) -> None:
@@ -214,7 +214,7 @@ def test_what_is_asked_for_and_not_taken_is_told(tmp_path: Path) -> None:
     assert told.before(suite) == [
         "pipeline.retriever.model: models of this name are used with 'query: / passage: ', and no prompts are used; "
         "set pipeline.retriever.query_prompt and document_prompt.",
-        "pipeline.retriever.max_length: asked for 1,024 tokens, the model takes 64.",
+        "pipeline.retriever.max_length: 1,024 tokens are set, but the model takes at most 64.",
     ]
     assert told.settings(suite) == {
         "retriever": "reads 64 tokens of a text, ranks by cosine, nothing before every query, nothing before every "

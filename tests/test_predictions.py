@@ -23,13 +23,13 @@ def advice(rank: int, *tunes: Any, **changes: Any) -> Advice:
     return Advice(**{"rank": rank, "rule": f"r{rank}", "kind": "tune", "action": "", "tunes": tunes} | changes)
 
 
-def room(difference: float, ideal: Any = "ideal-retriever", measure: str = "ndcg@10") -> OracleGain:
-    return OracleGain(ideal=ideal, measure=measure, bound="@" in measure, real=0.5, best=None, difference=difference)
+def gain(difference: float, oracle: Any = "oracle-retriever", measure: str = "ndcg@10") -> OracleGain:
+    return OracleGain(oracle=oracle, measure=measure, bound="@" in measure, real=0.5, best=None, difference=difference)
 
 
 def seen(*rows: Advice, **changes: Any) -> Diagnosis:
-    rooms = (room(0.3), room(0.2, "ideal-generator", "utility"), room(0.01, "oracle-context", "utility"))
-    return diagnosed.diagnosis(**{"advice": rows, "oracle_gains": rooms, "facts": {}} | changes)
+    gains = (gain(0.3), gain(0.2, "oracle-generator", "utility"), gain(0.01, "oracle-context", "utility"))
+    return diagnosed.diagnosis(**{"advice": rows, "oracle_gains": gains, "facts": {}} | changes)
 
 
 def after(
@@ -69,29 +69,25 @@ AGAINST = advice(2, "retriever", against=True)
 LEFT = advice(2, "retriever", "reranker", kind="leave")
 
 
-UNTOLD = "cannot be told: it gained between -0.020 and +0.120, and this set shows differences from 0.080"
+UNTOLD = "inconclusive: the gain is between -0.020 and +0.120, minimum detectable effect 0.080"
 
 
 @pytest.mark.parametrize(
     ("row", "verdict", "words"),
     [
         (FIRST, "improved", "the advice held"),
-        (FIRST, "regressed", "the advice was wrong: it lost"),
-        (FIRST, "equivalent", "the advice was wrong: nothing was gained that matters"),
-        (AGAINST, "improved", "the advice was wrong: it gained"),
-        (AGAINST, "regressed", "the advice held: it lost"),
-        (AGAINST, "equivalent", "the advice held: nothing was gained that matters"),
-        (LEFT, "improved", "cannot be told: it gained, and whether more than the margin (0.020) does not show"),
-        (LEFT, "equivalent", "the advice held: nothing was gained that matters"),
-        (LEFT, "regressed", "the advice held: it lost"),
-        (None, "improved", "no rule spoke of it, and it gained"),
-        (None, "regressed", "no rule spoke of it, and it lost"),
-        (
-            FIRST,
-            "inconclusive",
-            "cannot be told: it gained between -0.020 and +0.120, and this set shows differences from 0.080",
-        ),
-        (AGAINST, "failed", "cannot be told: failed"),
+        (FIRST, "regressed", "the advice was wrong: it regressed"),
+        (FIRST, "equivalent", "the advice was wrong: no relevant gain"),
+        (AGAINST, "improved", "the advice was wrong: it improved"),
+        (AGAINST, "regressed", "the advice held: it regressed"),
+        (AGAINST, "equivalent", "the advice held: no relevant gain"),
+        (LEFT, "improved", "inconclusive: it improved, perhaps by more than the margin (0.020)"),
+        (LEFT, "equivalent", "the advice held: no relevant gain"),
+        (LEFT, "regressed", "the advice held: it regressed"),
+        (None, "improved", "no advice on it; it improved"),
+        (None, "regressed", "no advice on it; it regressed"),
+        (FIRST, "inconclusive", UNTOLD),
+        (AGAINST, "failed", "not judged: failed"),
     ],
 )
 def test_what_is_said_of_an_outcome(row: Advice | None, verdict: Verdict, words: str) -> None:
@@ -104,16 +100,16 @@ def test_what_is_said_of_an_outcome(row: Advice | None, verdict: Verdict, words:
 
 
 def test_a_failure_says_why() -> None:
-    assert said(seen(FIRST), after("failed", reason="3 of 9 failed")) == "cannot be told: 3 of 9 failed"
+    assert said(seen(FIRST), after("failed", reason="3 of 9 failed")) == "not judged: 3 of 9 failed"
     assert said(seen(FIRST), after("inconclusive", detectable=None)).endswith("between -0.020 and +0.120")
 
 
 @pytest.mark.parametrize(
     ("verdict", "words"),
     [
-        ("improved", "the advice held, and it gained where little was promised"),
+        ("improved", "the advice held, with a gain where little was promised"),
         ("equivalent", "the advice held: little was promised here"),
-        ("regressed", "the advice was wrong: it lost"),
+        ("regressed", "the advice was wrong: it regressed"),
     ],
 )
 def test_advice_is_not_blamed_for_a_measure_that_it_promised_little_on(verdict: Verdict, words: str) -> None:
@@ -124,12 +120,12 @@ def test_advice_is_not_blamed_for_a_measure_that_it_promised_little_on(verdict: 
 
 @pytest.mark.parametrize("row", [advice(1, "generator"), advice(1, "generator", kind="leave")])
 def test_where_no_ideal_part_says_anything_nothing_was_predicted(row: Advice) -> None:
-    words = {"improved": "it gained", "equivalent": "nothing was gained that matters", "regressed": "it lost"}
+    words = {"improved": "it improved", "equivalent": "no relevant gain", "regressed": "it regressed"}
     for verdict, what in words.items():
         (found,) = predict_outcome(seen(row), after(verdict, tunes=("generator",)))  # type: ignore[arg-type]
-        assert (found.conclusion, found.could_buy) == (f"nothing was predicted, and {what}", None)
-    failed = room(0.1).model_copy(update={"difference": None})
-    assert said(seen(FIRST, oracle_gains=(failed,)), after("improved")) == "nothing was predicted, and it gained"
+        assert (found.said, found.could_buy) == (f"no prediction; {what}", None)
+    failed = gain(0.1).model_copy(update={"difference": None})
+    assert said(seen(FIRST, oracle_gains=(failed,)), after("improved")) == "no prediction; it improved"
 
 
 @pytest.mark.parametrize(
@@ -137,12 +133,12 @@ def test_where_no_ideal_part_says_anything_nothing_was_predicted(row: Advice) ->
     [
         (0.021, 0.3, "the advice was wrong: it gained more than the margin (0.020)"),
         (0.001, 0.02, "the advice held: it gained no more than the margin (0.020)"),
-        (0.001, 0.03, "cannot be told: it gained, and whether more than the margin (0.020) does not show"),
+        (0.001, 0.03, "inconclusive: it improved, perhaps by more than the margin (0.020)"),
     ],
 )
 def test_what_was_left_alone_is_held_against_the_margin(low: float, high: float, words: str) -> None:
     assert said(seen(LEFT), after("improved", low=low, high=high)) == words
-    assert said(seen(AGAINST), after("improved", low=low, high=high)) == "the advice was wrong: it gained"
+    assert said(seen(AGAINST), after("improved", low=low, high=high)) == "the advice was wrong: it improved"
     dear = seen(LEFT, facts={"limit.usd": 0.2})
     assert said(dear, after("improved", low=low, high=high)).endswith("is over max_build_usd")
 
@@ -151,16 +147,16 @@ def test_more_than_a_bound_or_an_estimate_is_noted() -> None:
     beyond: dict[str, Any] = {"low": 0.31, "high": 0.5}
     assert said(seen(FIRST), after("improved", **beyond)) == "the advice held; more than the bound: dev and test differ"
     same = after("improved", **beyond).model_copy(update={"split": "dev"})
-    assert said(seen(FIRST), same).endswith("more than the bound: the questions or the pipeline differ")
+    assert said(seen(FIRST), same).endswith("more than the bound: the queries or the pipeline differ")
     assert said(seen(FIRST), after("improved", low=0.3, high=0.5)) == "the advice held"
     made = after("improved", "utility", ("generator",), low=0.21, high=0.5)
-    assert said(seen(advice(1, "generator")), made) == "the advice held; more than was estimated"
+    assert said(seen(advice(1, "generator")), made) == "the advice held; more than the estimate"
 
 
 def test_what_gained_over_a_limit_was_rightly_advised_against() -> None:
     dear = seen(AGAINST, facts={"limit.usd": 0.2})
-    assert said(dear, after("improved")) == "the advice held: it gained, and is over max_build_usd"
-    assert said(seen(AGAINST, facts={"limit.usd": 0.4}), after("improved")) == "the advice was wrong: it gained"
+    assert said(dear, after("improved")) == "the advice held: it improved, but is over max_usd"
+    assert said(seen(AGAINST, facts={"limit.usd": 0.4}), after("improved")) == "the advice was wrong: it improved"
     total = Timing(part="total", n=9, p50_ms=1, p95_ms=900)
     slow = after("improved", info={"serving": ServingCost(parts=("x",), total=total)})
     assert said(seen(AGAINST, facts={"limit.p95_ms": 800}), slow).endswith("is over max_p95_ms")

@@ -1,6 +1,7 @@
 """What the README shows is what the harness takes."""
 
 import re
+import shutil
 from pathlib import Path
 from typing import get_args
 
@@ -10,20 +11,23 @@ import yaml
 from typer.main import get_command
 
 from harness.cli.main import app
+from harness.data.datasets import load_dataset
 from harness.planning.plan import build_plan
 from harness.suite.files import parse_suite
 from harness.suite.recipes import RetrieverRecipe
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
-def test_suite_example_is_a_suite(tmp_path: Path) -> None:
-    (tmp_path / "my-data").mkdir()
+def test_the_suite_of_the_front_page_loads_its_data_and_can_be_planned(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "fixtures" / "pocket", tmp_path / "my-data")
     example = re.search(r"```yaml\n(.*?)```", README, re.DOTALL)
     assert example is not None
     suite = parse_suite(example[1], tmp_path / "suite.yaml")
-    assert list(suite.candidates) == ["synthetic", "judged"]
+    plan = build_plan(suite, load_dataset(suite.dataset, "test"))
+    assert [system.name for system in plan.systems if system.role == "candidate"] == ["synthetic", "judged"]
 
 
 def test_the_strategies_of_the_docs_are_what_a_suite_takes_and_can_be_planned() -> None:
@@ -45,11 +49,22 @@ def test_commands_named_exist() -> None:
 
 def test_environments_named_exist() -> None:
     tox = (ROOT / "tox.ini").read_text(encoding="utf-8")
-    line = next(line for line in README.splitlines() if line.strip().startswith("tox.ini "))
-    for name in line.split("tox.ini")[1].split(","):
-        assert f"[testenv:{name.strip()}]" in tox
+    named = set(re.findall(r"tox -e (\w+)", README + (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")))
+    assert {"quickstart", "wheel"} <= named
+    for name in named:
+        assert f"[testenv:{name}]" in tox
 
 
-@pytest.mark.parametrize("line", re.findall(r"^    (\S+)/? {2,}\S", README.split("## Tree")[1], re.MULTILINE))
-def test_tree_names_what_is_there(line: str) -> None:
-    assert (ROOT / line.rstrip("/")).exists()
+def test_it_is_a_front_page() -> None:
+    assert len(README.splitlines()) <= 100
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_pages_and_pictures_that_are_linked_exist(page: Path) -> None:
+    for name in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+        assert (page.parent / name).exists(), name
+
+
+def test_every_page_is_linked_from_the_front_page() -> None:
+    for page in (ROOT / "docs").glob("*.md"):
+        assert f"docs/{page.name}" in README, page.name

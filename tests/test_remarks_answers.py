@@ -54,19 +54,19 @@ def test_answers_that_are_as_they_should_be_raise_no_remark(said: Any) -> None:
 
 def test_cut_answers_are_counted_in_one_sentence_for_all_systems(said: Any) -> None:
     (told,) = said({"untuned": with_(PLAIN, 4, cut=True), "few-shot": PLAIN, "tuned": with_(PLAIN, 1, cut=True)})
-    assert told.startswith("Answers were cut at 48 tokens (pipeline.generator.max_new_tokens)")
-    assert "untuned 4 of 6, tuned 1 of 6" in told
+    assert told.startswith("Answers were truncated at 48 tokens (pipeline.generator.max_new_tokens)")
+    assert "untuned 4 of 6 answers, tuned 1 of 6" in told
 
 
 def test_thoughts_that_were_removed_are_counted(said: Any) -> None:
     (told,) = said({"untuned": with_(PLAIN, 6, thought=True), "tuned": PLAIN})
-    assert told == "Thoughts were removed from answers before they were scored: untuned 6 of 6."
+    assert told == "Thoughts were removed from answers before they were scored: untuned 6 of 6 answers."
 
 
 def test_questions_that_only_a_thought_came_to_are_counted(said: Any) -> None:
     reasons = [STILL_THINKING.format(limit="max_new_tokens"), NEVER_ENDED, ONLY_THOUGHT, "refused"]
     (told,) = said({"untuned": PLAIN}, reasons)
-    assert "no answer to score: untuned 3 of 10." in told
+    assert "no answer to score: untuned 3 of 10 answers." in told
 
 
 @pytest.mark.parametrize("text", ["<b>nine</b>", "<|tool|> nine", "[TOOL_CALLS] nine", "</s> nine", "◁x▷ nine"])
@@ -84,7 +84,7 @@ def test_what_is_no_tag_or_stands_further_down_is_not(text: str, said: Any) -> N
 
 def test_marks_of_thoughts_that_were_left_are_told(said: Any) -> None:
     (told,) = said({"untuned": with_(PLAIN, 2, text="Sure: <think>a</think> nine")})
-    assert "left as they are: untuned 2 of 6" in told
+    assert "scored as they are: untuned 2 of 6 answers" in told
 
 
 def test_answers_that_are_all_alike_are_shown_once_for_all_systems(said: Any) -> None:
@@ -104,7 +104,7 @@ def replace_text(one: Answer, text: str) -> Answer:
 
 
 def test_empty_answers_are_counted(said: Any) -> None:
-    assert said({"untuned": with_(PLAIN, 2, text=" ")}) == ["Answers are empty: untuned 2 of 6."]
+    assert said({"untuned": with_(PLAIN, 2, text=" ")}) == ["Answers are empty: untuned 2 of 6 answers."]
 
 
 def test_what_was_done_to_prompts_is_told_once_and_without_a_path(said: Any) -> None:
@@ -113,7 +113,7 @@ def test_what_was_done_to_prompts_is_told_once_and_without_a_path(said: Any) -> 
     )
     assert "has no system turn" in first
     assert "26 July 2024" in second
-    assert "switched off (pipeline.generator.thinking: false)" in third
+    assert "thinking is off (pipeline.generator.thinking: false)" in third
 
 
 def test_a_generator_that_learned_not_to_think_is_told(said: Any) -> None:

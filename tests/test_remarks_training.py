@@ -26,7 +26,7 @@ def test_one_sentence_counts_all_trainings() -> None:
     assert len(told) == 2
     assert told[0].startswith("2,400 times in training")
     assert "2 stage calls, the first: tune a" in told[0]
-    assert told[1].startswith("10 of 200 rows taught nothing")
+    assert told[1].startswith("10 of 200 training rows had no negative")
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.note)

@@ -517,7 +517,7 @@ def test_queries_that_are_documents_are_pointed_out(tmp_path: Path) -> None:
     qrels = {"test": ["loom-1 loom-2 1", "dye-1 loom-1 1"]}
     dataset = load(write(tmp_path / "own", queries=queries, qrels=qrels, answers=None, splits=None))
     (told,) = data.told(dataset, "test")
-    assert told.startswith("2 of 2 judged queries are documents of the corpus, of the same id and text")
+    assert told.startswith("2 of 2 judged queries are documents of the corpus, with the same id and text")
     others = [{**row, "text": "Something else?"} for row in queries]
     dataset = load(write(tmp_path / "other", queries=others, qrels=qrels, answers=None, splits=None))
     assert data.told(dataset, "test") == []

@@ -10,8 +10,9 @@ import diagnosed
 import outcomes as invented
 import pytest
 
+from harness.diagnosis.meanings import NAMES
 from harness.results import diagnoses, outcomes
-from harness.values.upgrades import OWN_NAMES, RENAMED, upgraded
+from harness.values.upgrades import OWN_NAMES, RENAMED, RENAMED_FACTS, RENAMED_VALUES, upgraded
 
 EARLIER = {new: old for old, new in RENAMED.items()}
 
@@ -23,7 +24,11 @@ def downgraded(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     older = {EARLIER.get(key, key): item if key in OWN_NAMES else downgraded(item) for key, item in value.items()}
-    return older | ({"role": "reference"} if older.get("role") == "baseline" else {})
+    for key, names in RENAMED_VALUES.items():
+        earlier = {new: old for old, new in names.items()}
+        if isinstance(name := value.get(key), str):
+            older[EARLIER.get(key, key)] = earlier.get(name, name)
+    return older
 
 
 @pytest.mark.parametrize("make", [invented.normal, diagnosed.outcome])
@@ -39,6 +44,7 @@ def test_a_diagnosis_of_version_1_is_read_whole(tmp_path: Path) -> None:
     diagnosis = diagnosed.diagnosis()
     older = downgraded(json.loads(diagnosis.model_dump_json())) | {"schema_version": "harness/diagnosis-1"}
     assert {"headroom", "quotes"} <= older.keys()
+    assert {row["ideal"] for row in older["headroom"]} >= {"ideal-retriever", "oracle-context"}
     (tmp_path / "diagnosis.json").write_text(json.dumps(older), encoding="utf-8")
     assert diagnoses.read(tmp_path) == diagnosis
 
@@ -46,3 +52,30 @@ def test_a_diagnosis_of_version_1_is_read_whole(tmp_path: Path) -> None:
 def test_names_of_users_are_left_alone() -> None:
     value = {"spec": {"candidates": {"returns": {"role": "reference"}}}, "facts": {"headroom": 1.0}}
     assert upgraded(value) == value
+
+
+def test_facts_and_signs_of_a_diagnosis_get_the_names_of_today() -> None:
+    value = {
+        "facts": {
+            "room.retriever.low": 0.1,
+            "detectable.answers.margins": 2.0,
+            "sign.shattered.bar": 0.06,
+            "depth": 50,
+        },
+        "signs": [{"name": "shattered", "worrying": True}],
+    }
+    assert upgraded(value) == {
+        "facts": {
+            "oracle_gain.retriever.low": 0.1,
+            "mde.answers.margins": 2.0,
+            "sign.high_fertility.bar": 0.06,
+            "depth": 50,
+        },
+        "signs": [{"name": "high_fertility", "worrying": True}],
+    }
+
+
+def test_no_fact_of_today_is_renamed() -> None:
+    facts = dict.fromkeys(NAMES, 1.0)
+    assert upgraded({"facts": facts}) == {"facts": facts}
+    assert not any(name.startswith(tuple(RENAMED_FACTS)) for name in NAMES)

@@ -1,1 +1,1 @@
-"""Where questions are lost, what ideal parts would gain, and which advice follows from it."""
+"""Where queries are lost, what oracles would gain, and the advice that follows."""

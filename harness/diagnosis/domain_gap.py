@@ -1,9 +1,9 @@
-"""Signs of a gap between the domain and the models: what a tokenizer, the words and two retrievers show of it.
+"""Signs of a gap between the domain and the models, from the tokenizer, the words and two retrievers.
 
-Words are those of the bm25 index, without a longer list of English stop words (with the short one, questions would
-share "which" and "how"); where there are no spaces, they are pairs of characters. The bars of words were set on five
-English data sets, whose values are in docs/diagnose.md; that of `agreement` is a guess. This module must not know how
-a retriever or a tokenizer works.
+Words are those of the bm25 index, with a longer list of English stop words (otherwise queries would share "which" and
+"how"). In languages without spaces, they are pairs of characters. The thresholds for words were set on five English
+data sets, whose values are in docs/diagnose.md; that of `agreement` is a guess. This module must not know how a
+retriever or a tokenizer works.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from harness.values.grades import relevant_grades
 from harness.values.insights import Sign
 from harness.values.records import Document, Qrels, Query, Run
 
-Pieces = Callable[[str], int]
-"""Into how many pieces a tokenizer breaks a word."""
-SHATTERED = 4
+CountTokens = Callable[[str], int]
+"""The number of tokens that a tokenizer splits a word into."""
+MANY_TOKENS = 4
 VOCABULARY = 5000
-"""So many distinct words are looked at: of more text a larger share would be rare words, in any domain."""
+"""How many distinct words are read. In more text a larger share would be rare words, in any domain."""
 CHUNK = 64
 STOP_WORDS = "en_plus"
 CUTOFF = 10
-BAR_SHATTERED = 0.06
+BAR_HIGH_FERTILITY = 0.06
 BAR_NO_SHARED_WORD = 0.1
 BAR_AGREEMENT = 0.2
 BAR_JUDGED = 0.5
@@ -38,37 +38,37 @@ def signs(
     documents: Mapping[str, Document],
     run: Run,
     other: Run,
-    pieces: Pieces | None = None,
+    count_tokens: CountTokens | None = None,
     language: str = ENGLISH,
 ) -> tuple[Sign, ...]:
-    """All signs. `queries` are the judged ones, `run` the lists of the bi-encoder, `other` those of bm25.
+    """Return all signs. `queries` are the judged ones, `run` is of the bi-encoder, `other` of bm25.
 
-    Without `pieces` nothing is said of the tokenizer, and nothing of agreement where there are no lists of bm25.
+    Without `count_tokens` there is no sign of the tokenizer; without a run of bm25 there is none of agreement.
     """
     texts = [query.text for query in queries.values()] + [documents[key].content for key in by_hash(documents)]
     return (
-        *((fragmented(texts, pieces, language),) if pieces is not None else ()),
+        *((fragmented(texts, count_tokens, language),) if count_tokens is not None else ()),
         no_shared_word(queries, qrels, documents, language),
         *((agreement(run, other, queries),) if other else ()),
         judged(run, {query_id: qrels.get(query_id, {}) for query_id in queries}),
     )
 
 
-def fragmented(texts: Iterable[str], pieces: Pieces, language: str = ENGLISH) -> Sign:
-    """Share of the first `VOCABULARY` distinct words of the texts that a tokenizer breaks into 4 pieces or more."""
+def fragmented(texts: Iterable[str], count_tokens: CountTokens, language: str = ENGLISH) -> Sign:
+    """Return the share of the first `VOCABULARY` distinct words that a tokenizer splits into 4 tokens or more."""
     words = list(islice(_distinct(texts, language), VOCABULARY))
-    broken = sum(pieces(word) >= SHATTERED for word in words)
+    split = sum(count_tokens(word) >= MANY_TOKENS for word in words)
     about = (
-        f"Share of the distinct words that the retriever's tokenizer breaks into {SHATTERED} pieces or more. Over the "
-        "bar, the model hardly met this vocabulary: tuning on it has much to teach."
+        f"Share of the distinct words that the retriever's tokenizer splits into {MANY_TOKENS} tokens or more. Above "
+        "the threshold, the vocabulary is out of domain for the model, and tuning has much to teach."
     )
-    return _over("shattered", broken / len(words) if words else None, BAR_SHATTERED, about, len(words))
+    return _over("high_fertility", split / len(words) if words else None, BAR_HIGH_FERTILITY, about, len(words))
 
 
 def no_shared_word(
     queries: Mapping[str, Query], qrels: Qrels, documents: Mapping[str, Document], language: str = ENGLISH
 ) -> Sign:
-    """Share of the questions that share no stemmed word with any relevant document of theirs."""
+    """Return the share of queries that share no stemmed word with any of their relevant documents."""
     relevant = {query_id: list(relevant_grades(qrels.get(query_id, {}))) for query_id in queries}
     judged_ids = [query_id for query_id, doc_ids in relevant.items() if doc_ids]
     doc_ids = list(dict.fromkeys(doc_id for query_id in judged_ids for doc_id in relevant[query_id]))
@@ -80,46 +80,46 @@ def no_shared_word(
         for query_id, words in zip(judged_ids, map(set, asked), strict=True)
     ]
     about = (
-        "Share of the questions that share no word with a relevant document. Over the bar, people ask in other words "
-        "than the documents use: bm25 cannot find these, and a bi-encoder has to be taught."
+        "Share of the queries that share no word with a relevant document. Above the threshold, queries and documents "
+        "use different words: bm25 cannot find these documents, and a bi-encoder must learn to."
     )
     return _over("no_shared_word", fmean(alone) if alone else None, BAR_NO_SHARED_WORD, about, len(alone))
 
 
 def agreement(run: Run, other: Run, queries: Iterable[str]) -> Sign:
-    """Mean share of the first ten documents that two retrievers have in common; an empty list has none.
+    """Return the mean overlap of the first ten documents of two retrievers; 0 for a query if one ranking is empty.
 
-    A question that neither finds anything for is left out.
+    A query for which neither finds anything is left out.
     """
     shares = []
     for query_id in queries:
-        one, two = (_first(lists.get(query_id, [])) for lists in (run, other))
-        if one or two:
-            shares.append(len(one & two) / max(len(one), len(two)))
+        top, other_top = (_first(ranked.get(query_id, [])) for ranked in (run, other))
+        if top or other_top:
+            shares.append(len(top & other_top) / max(len(top), len(other_top)))
     about = (
-        f"Share of the first {CUTOFF} documents that bm25 and the bi-encoder both find. Under the bar, at least one of "
-        "the two does not see what the questions are about."
+        f"Share of the first {CUTOFF} documents that bm25 and the bi-encoder both find. Below the threshold, at least "
+        "one of the two does not fit the queries."
     )
     return _under("agreement", fmean(shares) if shares else None, BAR_AGREEMENT, about, len(shares))
 
 
 def judged(run: Run, qrels: Qrels) -> Sign:
-    """Share of the first ten documents that carry a judgement, of any grade; the bar is half of what could be.
+    """Return the share of the first ten documents that are judged, with any grade.
 
-    A question with one judged document can have a tenth of its list judged at most. Where most questions are such, the
-    sign says little beyond recall, and `about` says so.
+    The threshold is half of what is possible. A query with one judged document can have at most a tenth of its ranking
+    judged. If most queries are such, the sign says little more than recall, and `about` says so.
     """
     asked = {query_id: grades for query_id, grades in qrels.items() if grades}
-    looked = {query_id: len(_first(run.get(query_id, []))) or CUTOFF for query_id in asked}
-    found = [len(_first(run.get(key, [])) & grades.keys()) / looked[key] for key, grades in asked.items()]
-    could_be = fmean(min(looked[key], len(grades)) / looked[key] for key, grades in asked.items()) if asked else 0.0
+    read = {query_id: len(_first(run.get(query_id, []))) or CUTOFF for query_id in asked}
+    shares = [len(_first(run.get(key, [])) & grades.keys()) / read[key] for key, grades in asked.items()]
+    could_be = fmean(min(read[key], len(grades)) / read[key] for key, grades in asked.items()) if asked else 0.0
     about = (
-        f"Share of the first {CUTOFF} documents that are judged; {100 * could_be:.0f} % could be. Under the bar, "
-        "most of what is found counts as irrelevant though nobody looked at it."
+        f"Share of the first {CUTOFF} documents that are judged; at most {100 * could_be:.0f} % could be. Below "
+        "the threshold, most of the ranking counts as irrelevant although nobody judged it."
     )
     if could_be < 3 / CUTOFF:
-        about += " So few are judged for each question that low says no more than a low recall does."
-    return _under(f"judged@{CUTOFF}", fmean(found) if found else None, BAR_JUDGED * could_be, about, len(found))
+        about += " With so few judged documents a query, a low value says no more than a low recall."
+    return _under(f"judged@{CUTOFF}", fmean(shares) if shares else None, BAR_JUDGED * could_be, about, len(shares))
 
 
 def _over(name: str, value: float | None, bar: float, about: str, n: int) -> Sign:
@@ -135,7 +135,7 @@ def _first(hits: list[tuple[str, float]]) -> set[str]:
 
 
 def _distinct(texts: Iterable[str], language: str) -> Iterable[str]:
-    """Words with a letter in them, each once, in the order in which they come."""
+    """Yield the distinct words that have a letter, in their order."""
     seen: set[str] = set()
     rest = iter(texts)
     while chunk := list(islice(rest, CHUNK)):

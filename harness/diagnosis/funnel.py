@@ -1,8 +1,8 @@
-"""The loss funnel: every question of a system in exactly one place, from the pool to the answer.
+"""The loss funnel: every query of a system in exactly one place, from the pool to the answer.
 
-A place says what a question was lost to first, in the order of the pipeline: its passage was not found, or not shown,
-or it was shown and the generator made nothing of it. A right answer is no loss, wherever its passage was. This module
-must not know where runs and answers come from, nor who computed their scores.
+A place says where a query was lost first, in the order of the pipeline: no relevant document was found, or none was
+shown, or the generator got one and failed. A correct answer is no loss, wherever its passage ranked. This module must
+not know where runs and answers come from, nor who computed their scores.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ ANSWERABLE: tuple[PlaceName, ...] = (
 )  # fmt: skip
 UNANSWERABLE: tuple[PlaceName, ...] = ("abstained", "invented", "failed")
 WORDIEST = 20
-"""How many times as long as a reference an answer may be to be said to hold it, in characters of normalised tokens.
+"""An answer may be this many times as long as a reference and still count as holding it, in normalised characters.
 
-The shorter a reference, the likelier it stands in an answer by chance: "1" counts in 20 characters, "Paris" in 100.
+A short reference often occurs in an answer by chance: "1" counts in up to 20 characters, "Paris" in up to 100.
 """
 
 
 class Lists(NamedTuple):
-    """Where documents stand. `run` has the lists in their final order, `pool` those before a reranker, if there is one.
+    """The rankings of a system: `run` in the final order, `pool` before the reranker, if there is one.
 
-    The pool is the first `depth` of a list; the first `context` are shown to the generator.
+    The pool is the first `depth` documents of a ranking; the first `context` are shown to the generator.
     """
 
     run: Run
@@ -47,22 +47,22 @@ class Lists(NamedTuple):
         return [doc_id for doc_id, _ in self.run.get(query_id, [])[: self.context]]
 
     def place(self, query_id: str, relevant: Collection[str], shown: Collection[str]) -> PlaceName:
-        """Where the first relevant document is. A question that the run lacks has an empty list."""
+        """Return where the first relevant document is. A query that the run lacks has an empty ranking."""
         if not set(relevant).isdisjoint(shown):
             return "in the context"
         pool = self.run if self.pool is None else self.pool
-        found = {doc_id for doc_id, _ in pool.get(query_id, [])[: self.depth]}
-        return "not in the pool" if found.isdisjoint(relevant) else "not in the context"
+        pooled = {doc_id for doc_id, _ in pool.get(query_id, [])[: self.depth]}
+        return "not in the pool" if pooled.isdisjoint(relevant) else "not in the context"
 
 
 class Written(NamedTuple):
-    """What was written to the sampled questions, those of `references`, and what it is worth.
+    """The answers to the sampled queries, those of `references`, with their scores.
 
     `right` has the values of `measure`, which decides what is right: from `threshold` on. None, or no value, is a
-    failure; what does not apply to an answer is 0, as in `utility`. `format` has the values of the measure of that
-    name, or is None where the suite has no answer format. `questions` are the texts of the questions, if they are at
-    hand: an answer that only repeats words of its question holds no reference. `abstention` says what counts as
-    declining, and in which language words are read.
+    failure; 0 if the measure does not apply to an answer, as in `utility`. `format` has the values of the measure
+    `format`, or is None if the suite has no answer format. `questions` are the texts of the queries, if known: an
+    answer that only repeats words of its query does not hold a reference. `abstention` says what counts as declining,
+    and in which language words are read.
     """
 
     answers: Mapping[str, Answer]
@@ -76,14 +76,14 @@ class Written(NamedTuple):
 
     @property
     def rule(self) -> str:
-        """What is right, in words."""
+        """What counts as right, in words."""
         most = self.threshold >= self.measure.kind.high
-        said = f"right: {self.measure} of {self.threshold:g}{'' if most else ' or more'}"
-        return said if self.format is None else f"{said}, in the answer format"
+        words = f"right: {self.measure} of {self.threshold:g}{'' if most else ' or more'}"
+        return words if self.format is None else f"{words}, in the answer format"
 
 
 def retrieval(system: str, lists: Lists, groups: Mapping[str, str], examples: int) -> Funnel:
-    """Place every judged question by where its relevant documents are; `examples` ids are named for each place."""
+    """Return the funnel of retrieval: judged queries by where their relevant documents are, with some ids for each."""
     places = {
         query_id: lists.place(query_id, _judged_relevant(query_id, lists.qrels), lists.shown(query_id))
         for query_id in judged_queries(lists.qrels)
@@ -101,25 +101,25 @@ def retrieval(system: str, lists: Lists, groups: Mapping[str, str], examples: in
 
 
 def answers(system: str, lists: Lists, written: Written, groups: Mapping[str, str], examples: int) -> Funnel:
-    """Place every sampled question by what became of it; `examples` ids are named for each place.
+    """Return the funnel of answers: sampled queries by what became of them, with some ids for each.
 
-    An answerable question is right, or in the wrong format, whatever was shown; else it is where its relevant passage
-    is: not in the pool, not in the context, or shown to a generator that abstained or answered wrongly. In the wrong
-    format: the measure calls it right and the answer format is not kept, or the measure does not and a reference
-    stands in it (see `holds_reference`). Failed: there is no answer, what decides has no value, or no passage is known
-    to be relevant to an answer that is not right.
+    An answerable query is right, or in the wrong format, whatever was shown. Otherwise its place is that of its
+    relevant passage: not in the pool, not in the context, or shown to a generator that abstained or answered wrongly.
+    Wrong format: the measure calls the answer right and it does not keep the answer format, or the measure does not
+    and the answer holds a reference (see `holds_reference`). Failed: there is no answer, the deciding measure has no
+    value, or no passage is known to be relevant to an answer that is not right.
     """
-    found: dict[Population, dict[str, PlaceName]] = {"answerable": {}, "unanswerable": {}}
+    placed: dict[Population, dict[str, PlaceName]] = {"answerable": {}, "unanswerable": {}}
     right_without = 0
     for query_id, reference in written.references.items():
         answer = written.answers.get(query_id)
         if not reference.answerable:
-            found["unanswerable"][query_id] = _declined(answer, written.abstention)
+            placed["unanswerable"][query_id] = _declined(answer, written.abstention)
             continue
         relevant = _judged_relevant(query_id, lists.qrels) or reference.source_passages
         shown = answer.context if answer is not None and answer.context else lists.shown(query_id)
         where = lists.place(query_id, relevant, shown) if relevant else "failed"
-        found["answerable"][query_id] = place = _answered(answer, reference, written, where)
+        placed["answerable"][query_id] = place = _answered(answer, reference, written, where)
         right_without += place in ("right", "wrong format") and where != "in the context"
     return Funnel(
         kind="answers",
@@ -129,30 +129,30 @@ def answers(system: str, lists: Lists, written: Written, groups: Mapping[str, st
         context=lists.context,
         groups=len({groups[query_id] for query_id in written.references}),
         places=(
-            *_counted("answerable", ANSWERABLE, found["answerable"], groups, examples),
-            *_counted("unanswerable", UNANSWERABLE, found["unanswerable"], groups, examples),
+            *_counted("answerable", ANSWERABLE, placed["answerable"], groups, examples),
+            *_counted("unanswerable", UNANSWERABLE, placed["unanswerable"], groups, examples),
         ),
         right_without=right_without,
+        right_measure=str(written.measure),
     )
 
 
 def holds_reference(
     text: str, references: Sequence[str], question: str = "", abstention: AbstentionRule = PLAIN
 ) -> bool:
-    """Whether a reference answer stands in a text, word for word, both normalised as SQuAD does.
+    """Return whether a text holds a reference answer word for word, both normalised as SQuAD does.
 
-    That is too easily true by chance, so there are guards: the text must be no abstention and at most `WORDIEST` times
-    as long as the reference, and the reference must say a word that is not in the question. "It is not Paris" holds
-    "Paris" all the same.
+    Guards against chance matches: the text must not be an abstention, nor longer than `WORDIEST` times the reference,
+    and the reference must have a word that is not in the question. "It is not Paris" still holds "Paris".
     """
     if is_abstention(text, abstention):
         return False
     language = abstention.language
-    said, asked = " ".join(normalised_tokens(text, language)), set(normalised_tokens(question, language))
+    words, asked = " ".join(normalised_tokens(text, language)), set(normalised_tokens(question, language))
     for reference in references:
         tokens = normalised_tokens(reference, language)
         wanted = " ".join(tokens)
-        if set(tokens) - asked and len(said) <= WORDIEST * len(wanted) and f" {wanted} " in f" {said} ":
+        if set(tokens) - asked and len(words) <= WORDIEST * len(wanted) and f" {wanted} " in f" {words} ":
             return True
     return False
 
@@ -168,7 +168,7 @@ def _declined(answer: Answer | None, abstention: AbstentionRule) -> PlaceName:
 
 
 def _answered(answer: Answer | None, reference: Reference, written: Written, where: PlaceName) -> PlaceName:
-    """Where an answerable question ends; `where` its relevant passage is, ``failed`` if none is known."""
+    """Return the place of an answerable query; `where` is that of its relevant passage, ``failed`` if none is known."""
     if answer is None:
         return "failed"
     if is_abstention(answer.text, written.abstention):
@@ -177,7 +177,7 @@ def _answered(answer: Answer | None, reference: Reference, written: Written, whe
 
 
 def _by_content(answer: Answer, reference: Reference, written: Written) -> PlaceName | None:
-    """``right``, ``wrong format`` or ``failed``; None if the answer does not hold what was asked for."""
+    """Return ``right``, ``wrong format`` or ``failed``; None if the answer is wrong."""
     query_id = answer.query_id
     value = written.right.get(query_id)
     if value is None:
@@ -196,7 +196,7 @@ def _counted(
     groups: Mapping[str, str],
     examples: int,
 ) -> tuple[FunnelPlace, ...]:
-    """All places of a population in the order of the pipeline, also those where no question ended."""
+    """Return all places of a population in the order of the pipeline, empty ones included."""
     if not places:
         return ()
     ended = {name: [query_id for query_id, place in places.items() if place == name] for name in names}

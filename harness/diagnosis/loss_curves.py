@@ -1,6 +1,6 @@
-"""Is more of it enough? Recall, or hit rate, against the depth of the pool; answers against the passages shown.
+"""Loss curves: recall or hit rate by depth of the pool, and answer quality by the number of passages shown.
 
-Intervals are those of `shares`, by group: they stay in the range of the measure, where recall often is near its end.
+Intervals are those of `shares`, by group. They stay within the range of the measure, because recall is often near 1.
 This module must not know where runs and answers come from.
 """
 
@@ -21,11 +21,11 @@ def depth_curve(
     run: Run, qrels: Qrels, groups: Mapping[str, str], depth: int, chosen: int,
     measure: Literal["recall", "hit_rate"] = "recall", also: Collection[int] = (),
 ) -> Curve:  # fmt: skip
-    """Mean recall, or hit rate, of all judged questions at 1, 2, 3, 5, 10, 20, ... documents, up to `depth` itself.
+    """Return mean recall, or hit rate, of all judged queries at 1, 2, 3, 5, 10, 20, ... documents, up to `depth`.
 
-    `chosen` is how deep the pipeline's pool is; it and each depth of `also` are points unless the run ends before them.
-    Gains are told against `chosen`, by `stats.compare`, for all depths together. The hit rate is the share of questions
-    with any relevant document in the pool: one minus what the funnel says is not in the pool.
+    `chosen` is the depth of the pipeline's pool. It and each depth of `also` are points, unless the run is shorter.
+    Gains are against `chosen`, by `stats.compare` over all depths. The hit rate is the share of queries with a relevant
+    document in the pool: one minus the share "not in the pool" of the funnel.
     """
     cutoffs = sorted({*depths(depth), *(min(cutoff, depth) for cutoff in (chosen, *also))})
     scores = score_run(run, qrels, [Measure(measure, cutoff) for cutoff in cutoffs])
@@ -36,11 +36,10 @@ def depth_curve(
 def context_curve(
     by_context: Mapping[int, ScoreColumn], groups: Mapping[str, str], measure: Measure, chosen: int
 ) -> Curve:
-    """Mean of an answer measure at each number of passages shown: passages shown -> values by question.
+    """Return the mean of an answer measure by the number of passages shown; `by_context` has values by query.
 
-    All points are means over the same questions, those with a value at every point: a question that failed at one of
-    them would move that mean alone. A number of passages at which no question has a value is left out. Gains are told
-    against `chosen`, by `stats.compare`: whoever looks at several numbers of passages finds one that is better.
+    All means are over the queries that have a value at every point, so that a failed query moves no single point. A
+    number of passages without any value is left out. Gains are against `chosen`, by `stats.compare` over all points.
     """
     known = {
         shown: {query_id: value for query_id, value in values.items() if value is not None}
@@ -58,14 +57,14 @@ def _curve(
 ) -> Curve:  # fmt: skip
     gains = _gains(by_point, groups, measure, chosen)
     points = [_point(at, measure, values, groups) for at, values in by_point.items()]
-    told = [point.model_copy(update=gains.get(point.at, {})) for point in points]
-    return Curve(kind=kind, measure=name, points=tuple(told), chosen=chosen)
+    with_gains = [point.model_copy(update=gains.get(point.at, {})) for point in points]
+    return Curve(kind=kind, measure=name, points=tuple(with_gains), chosen=chosen)
 
 
 def _gains(
     by_point: Mapping[int, Mapping[str, float]], groups: Mapping[str, str], measure: Measure, chosen: int
 ) -> dict[int, dict[str, float | None]]:
-    """The fields of the gain over `chosen`, by point."""
+    """Return the fields of the gain over `chosen`, by point."""
     others = [at for at in by_point if at != chosen] if chosen in by_point else []
     pairs = [
         Paired(system=str(at), measure=measure, values=by_point[at], baseline=by_point[chosen], groups=groups)
@@ -79,7 +78,7 @@ def _gains(
 
 
 def depths(depth: int) -> list[int]:
-    """1, 2, 3, 5, 10, 20, 50, 100, 200, 500, ... as far as `depth` goes, and `depth`."""
+    """Return 1, 2, 3, 5, 10, 20, 50, 100, ... below `depth`, and `depth`."""
     return [*_round_numbers(depth), depth]
 
 
@@ -93,10 +92,8 @@ def _round_numbers(end: int) -> Iterator[int]:
 
 
 def _point(at: int, measure: Measure, values: Mapping[str, float], groups: Mapping[str, str]) -> LossPoint:
-    # A suite may score below the range of a measure, as in `stats`; then its own extreme counts.
+    # Scores may lie outside the range of a measure, as in `stats`; then their own extreme counts.
     lowest, highest = min(measure.kind.low, *values.values()), max(measure.kind.high, *values.values())
-    found = mean_of(values, groups, lowest, highest)
-    several = found.groups > 1
-    return LossPoint(
-        at=at, mean=found.value, low=found.low if several else None, high=found.high if several else None, n=found.n
-    )
+    mean = mean_of(values, groups, lowest, highest)
+    low, high = (mean.low, mean.high) if mean.groups > 1 else (None, None)
+    return LossPoint(at=at, mean=mean.value, low=low, high=high, n=mean.n)

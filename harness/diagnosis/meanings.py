@@ -1,4 +1,7 @@
-"""What facts are called and mean, and how their numbers are written in sentences. Knows no diagnosis and no rule."""
+"""The names of facts, their meanings, and how their numbers are written in sentences.
+
+This module must not know a diagnosis or a rule.
+"""
 
 from __future__ import annotations
 
@@ -11,112 +14,134 @@ Unit = Literal["share", "difference", "size", "count", "ms", "dollars", "yes"]
 
 
 class Meaning(NamedTuple):
-    """What a fact says, as words that stand in a sentence, and the unit of its number. ``yes`` is 1 for yes, else 0."""
+    """What a fact says, as words that stand in a sentence, and the unit of its number.
+
+    A fact with the unit ``yes`` is 1 or 0: `about` is a clause that holds for 1, and `negated` one that holds for 0.
+    """
 
     about: str
     unit: Unit
     interval: bool = False
+    negated: str = ""
 
 
 MEANINGS: dict[str, Meaning] = {
-    "n.judged": Meaning("the number of judged questions", "count"),
-    "n.groups": Meaning("the number of groups of questions", "count"),
-    "n.groups.answers": Meaning("the number of groups of questions that answers were written to", "count"),
-    "answers.unproven": Meaning("the number of measures of answers that rest on a judge not calibrated", "count"),
-    "n.unshown": Meaning("the number of answerable questions that were shown no relevant passage", "count"),
-    "train.judged": Meaning("the number of judged questions to train on", "count"),
-    "lost.pool": Meaning("the share of questions whose relevant documents are not in the pool", "share", True),
-    "lost.context": Meaning("the share of questions whose relevant documents are found and not shown", "share", True),
-    "lost.wrong": Meaning("the share of questions answered wrongly from the right passages", "share", True),
-    "lost.abstained": Meaning("the share of questions not answered in spite of the right passages", "share", True),
-    "lost.format": Meaning("the share of questions with the right content in the wrong format", "share", True),
-    "lost.generator": Meaning("the share of questions that the generator lost", "share"),
-    "right": Meaning("the share of questions answered rightly", "share", True),
-    "invented": Meaning("the share of unanswerable questions that got an answer", "share", True),
-    "right_without": Meaning("the share with the right content of the questions shown no relevant passage", "share"),
-    "room.known": Meaning("the number of ideal parts that were tried", "count"),
-    "room.clear": Meaning("the number of parts that surely could buy more than the margin", "count"),
-    "room.possible": Meaning("the number of parts that might buy more than the margin", "count"),
+    "n.judged": Meaning("the number of judged queries", "count"),
+    "n.groups": Meaning("the number of groups of queries", "count"),
+    "n.groups.answers": Meaning("the number of groups of answered queries", "count"),
+    "answers.uncalibrated": Meaning("the number of answer measures that rest on an uncalibrated judge", "count"),
+    "n.unshown": Meaning("the number of answerable queries whose context held no relevant passage", "count"),
+    "train.judged": Meaning("the number of judged queries in the train split", "count"),
+    "lost.pool": Meaning("the share of queries with no relevant document in the pool", "share", True),
+    "lost.context": Meaning(
+        "the share of queries whose relevant documents are in the pool and not shown", "share", True
+    ),
+    "lost.wrong": Meaning("the share of queries answered wrongly with a relevant passage shown", "share", True),
+    "lost.abstained": Meaning("the share of queries not answered with a relevant passage shown", "share", True),
+    "lost.format": Meaning("the share of queries with correct content in the wrong format", "share", True),
+    "lost.generator": Meaning("the share of queries that the generator lost", "share"),
+    "right": Meaning("the share of queries answered correctly", "share", True),
+    "invented": Meaning("the share of unanswerable queries that got an answer", "share", True),
+    "right_without": Meaning("the share of correct answers among queries with no relevant passage shown", "share"),
+    "oracle_gain.known": Meaning("the number of oracles that were measured", "count"),
+    "oracle_gain.clear": Meaning("the number of oracle gains significantly above the margin", "count"),
+    "oracle_gain.possible": Meaning("the number of oracle gains that could be above the margin", "count"),
     **{
-        f"room.{part}{suffix}": Meaning(f"what {of_part} would gain{of}", "difference", True)
-        for part, of_part in (
-            *((part, f"an ideal {part}") for part in ("retriever", "reranker", "retrieval", "generator")),
-            ("without_reranker", "leaving the reranker out"),
+        f"oracle_gain.{part}{suffix}": Meaning(f"the {gain}{of}", "difference", True)
+        for part, gain in (
+            *((part, f"oracle gain of the {part}") for part in ("retriever", "reranker", "generator")),
+            ("retrieval", "oracle gain of retrieval"),
+            ("without_reranker", "gain without the reranker"),
         )
-        for suffix, of in (("", " in ranks"), (".answers", " in answers"))
+        for suffix, of in (("", " in retrieval"), (".answers", " in answers"))
     },
-    "margin.rank": Meaning("the margin in ranks", "size"),
+    "margin.rank": Meaning("the margin in retrieval", "size"),
     "margin.answers": Meaning("the margin in answers", "size"),
-    "detectable": Meaning("the smallest difference in ranks that the questions could show", "size"),
-    "detectable.margins": Meaning("the smallest difference in ranks that they could show, in margins,", "count"),
-    "detectable.answers": Meaning("the smallest difference in answers that the questions could show", "size"),
-    "detectable.answers.margins": Meaning("the smallest difference in answers, in margins,", "count"),
+    "mde": Meaning("the minimum detectable effect in retrieval", "size"),
+    "mde.margins": Meaning("the ratio of the minimum detectable effect in retrieval to the margin", "count"),
+    "mde.answers": Meaning("the minimum detectable effect in answers", "size"),
+    "mde.answers.margins": Meaning("the ratio of the minimum detectable effect in answers to the margin", "count"),
     "depth": Meaning("the depth of the pool", "count"),
     "pool.share": Meaning("the share of all documents that a pool holds", "share"),
-    "gain.depth": Meaning("what a deeper pool gains in questions with a relevant document in it", "difference", True),
-    "gain.depth.to": Meaning("the depth that this is told for", "count"),
-    "gain.depth.since": Meaning("the depth since which this was gained", "count"),
-    "gain.depth.measured": Meaning("the greater depth was measured", "yes"),
+    "gain.depth": Meaning("the gain of a deeper pool in queries with a relevant document in it", "difference", True),
+    "gain.depth.to": Meaning("the depth of the deeper pool", "count"),
+    "gain.depth.since": Meaning("the depth that the gain is measured from", "count"),
+    "gain.depth.measured": Meaning("the deeper pool was measured", "yes", negated="the deeper pool was not measured"),
     "rerank.depth": Meaning("the number of documents that a reranker orders", "count"),
-    "gain.rerank_depth": Meaning("the share of questions whose documents stand too deep to be reranked", "share", True),
+    "gain.rerank_depth": Meaning("the share of queries whose documents rank too low to be reranked", "share", True),
     "context": Meaning("the number of passages shown", "count"),
     "context.best": Meaning("the number of passages at which answers are best", "count"),
-    "gain.context": Meaning("what showing that number of passages gains in answers", "difference", True),
+    "gain.context": Meaning("the gain in answers at the best number of passages", "difference", True),
     "gain.context.half": Meaning("half the width of the interval of that gain", "size"),
-    "p95_ms": Meaning("the time of the slowest twentieth of queries", "ms"),
-    "added.p95.reranker": Meaning("the time that a reranker adds", "ms"),
-    "added.p95.reranker.guessed": Meaning("the time that a reranker adds is a guess", "yes"),
-    "p95.reranker": Meaning("the time of the slowest twentieth of queries with a reranker", "ms"),
+    "p95_ms": Meaning("the p95 latency", "ms"),
+    "added.p95.reranker": Meaning("the p95 latency that a reranker adds", "ms"),
+    "added.p95.reranker.guessed": Meaning(
+        "the latency of a reranker is a guess", "yes", negated="the latency of a reranker was measured"
+    ),
+    "p95.reranker": Meaning("the p95 latency with a reranker", "ms"),
     "limit.p95_ms": Meaning("the limit max_p95_ms", "ms"),
     "limit.usd": Meaning("the limit max_build_usd", "dollars"),
-    "generator.served": Meaning("the generator is served at an endpoint, where it cannot be tuned", "yes"),
-    "reranker.real": Meaning("the pipeline has a reranker", "yes"),
-    "reranker.planned": Meaning("the pipeline or a candidate has a reranker", "yes"),
-    "reranker.tuned": Meaning("a candidate tunes a reranker", "yes"),
-    "reranker.untrained": Meaning("the reranker starts from a model without a trained head", "yes"),
-}  # fmt: skip
+    "generator.remote": Meaning(
+        "the generator is at an endpoint, where it cannot be tuned",
+        "yes",
+        negated="the generator is not at an endpoint",
+    ),
+    "reranker.real": Meaning("the pipeline has a reranker", "yes", negated="the pipeline has no reranker"),
+    "reranker.planned": Meaning(
+        "the pipeline or a candidate has a reranker",
+        "yes",
+        negated="neither the pipeline nor a candidate has a reranker",
+    ),
+    "reranker.tuned": Meaning("a candidate tunes a reranker", "yes", negated="no candidate tunes a reranker"),
+    "reranker.untrained": Meaning(
+        "the reranker starts from a model without a trained ranking head",
+        "yes",
+        negated="the reranker starts from a model with a trained ranking head",
+    ),
+}
 """Every fact but ``sign.<name>``, with ``.bar`` and ``.worrying``, and ``share.p95.<part>``.
 
-A fact with an interval has its ends beside it: ``.low`` and ``.high``.
+A fact with an interval has its bounds in ``.low`` and ``.high``.
 """
 ENDS = (".low", ".high")
 NAMES = tuple(base + end for base, one in MEANINGS.items() for end in ("", *(ENDS if one.interval else ())))
 
 
 def meaning(name: str) -> Meaning | None:
-    """What a fact means; None if there is no fact of that name."""
+    """Return the meaning of a fact; None if there is no fact of that name."""
     base, _, end = name.rpartition(".")
     if name in NAMES:
         return MEANINGS.get(name) or _of_end(MEANINGS[base], end)
     if name.startswith("share.p95."):
-        return Meaning(f"the share of the part {name.removeprefix('share.p95.')!r} in the time", "share")
+        return Meaning(f"the share of the part {name.removeprefix('share.p95.')!r} in the p95 latency", "share")
     if not name.startswith("sign."):
         return None
     if end == "worrying":
-        return Meaning(f"the sign {base.removeprefix('sign.')!r} is worrying", "yes")
-    return Meaning(f"the {'bar of the ' * (end == 'bar')}sign {name.split('.')[1]!r}", "share")
+        sign = repr(base.removeprefix("sign."))
+        return Meaning(f"the sign {sign} is worrying", "yes", negated=f"the sign {sign} is not worrying")
+    return Meaning(f"the {'threshold of the ' * (end == 'bar')}sign {name.split('.')[1]!r}", "share")
 
 
 def _of_end(whole: Meaning, end: str) -> Meaning:
-    return Meaning(f"{whole.about}, at the {end} end of its interval,", whole.unit)
+    return Meaning(f"{whole.about} ({'lower' if end == 'low' else 'upper'} bound)", whole.unit)
 
 
 def in_words(name: str, known: Facts) -> str | None:
-    """A fact with its unit and, if it has one, its interval: ``12 % [8, 17]``; None if it is not known."""
-    value, found = known.get(name), meaning(name)
-    if value is None or found is None:
+    """Return a fact with its unit and, if it has one, its interval: ``12 % [8, 17]``; None if it is not known."""
+    value, fact = known.get(name), meaning(name)
+    if value is None or fact is None:
         return None
     ends = [end for part in ENDS if (end := known.get(name + part)) is not None]
-    if found.unit == "share":
+    if fact.unit == "share":
         share = "<1 %" if 0 < value < 0.005 else f"{100 * value:.0f} %"
         return share + (f" [{100 * ends[0]:.0f}, {100 * ends[1]:.0f}]" if len(ends) == 2 else "")
-    if found.unit == "difference":
+    if fact.unit == "difference":
         return f"{value:+.3f}" + (f" [{ends[0]:+.3f}, {ends[1]:+.3f}]" if len(ends) == 2 else "")
-    return number(value, found.unit)
+    return number(value, fact.unit)
 
 
 def number(value: float, unit: Unit) -> str:
-    """A number with its unit: ``12.5 %``, ``+0.042``, ``1,200``, ``812 ms``, ``$0.30``."""
+    """Return a number with its unit: ``12.5 %``, ``+0.042``, ``1,200``, ``812 ms``, ``$0.30``."""
     return {
         "share": f"{round(100 * value, 1):g} %",
         "difference": f"{value:+.3f}",

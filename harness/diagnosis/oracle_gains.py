@@ -1,11 +1,11 @@
-"""Headroom by substitution: what an ideal part in the place of the real one would buy.
+"""Oracle gains: what an oracle in the place of a part would add to the scores of the pipeline.
 
-Where what the ideal part makes is scored as it is (its lists, or the references it writes), it is given the better of
-both values for each question, since an ideal part may always do as the real one does. Where a real generator reads what
-an ideal retriever found, its answers count as they are: they may be worse, and another generator's may be better.
+If the output of the oracle is scored directly (its rankings, or the references it writes), each query gets the better
+of both values, because an oracle may always copy the real part. If a real generator reads what an oracle retriever
+found, its answers count as they are: they may be worse, and those of another generator may be better.
 
-This module must not know spec, plan, store or report: values by query go in, differences come out. The lists of ideal
-parts are made in `ideals`.
+This module must not know spec, plan, store or report: values by query go in, differences come out. The rankings of the
+oracles are made in `values.ideals`.
 """
 
 from __future__ import annotations
@@ -22,55 +22,55 @@ from harness.values.records import ScoreColumn
 
 
 class Substituted(NamedTuple):
-    """The pipeline as it is, and with an ideal part, on one measure.
+    """The values of the pipeline as it is, and with an oracle in the place of a part, on one measure.
 
-    `reranked`: a real reranker orders what the ideal retriever found.
+    `reranked`: a real reranker orders what the oracle retriever found.
     """
 
-    ideal: Oracle
+    oracle: Oracle
     measure: Measure
     real: ScoreColumn
     substituted: ScoreColumn
     reranked: bool = False
 
     @property
-    def made_by_ideal(self) -> bool:
-        """Whether the ideal part itself made what is scored. What an LLM judges is never sure to score the same."""
-        if self.ideal == "without-reranker":
+    def made_by_oracle(self) -> bool:
+        """Whether the scored output is the oracle's own; never with an LLM judge, whose scores may vary."""
+        if self.oracle == "without-reranker":
             return False
-        return self.measure.is_rank or (self.ideal == "ideal-generator" and not self.measure.is_judged)
+        return self.measure.is_rank or (self.oracle == "oracle-generator" and not self.measure.is_judged)
 
     @property
     def nothing_to_gain(self) -> bool:
-        """Whether scores that are all equal say that all these questions had what is ideal before.
+        """Whether equal scores prove a gain of exactly zero.
 
-        They do where the ideal part itself makes what is scored, and where no score could be higher. What they leave to
-        gain is nothing then, whatever other questions would.
+        They do if the oracle made what is scored, and if no score can be higher.
         """
-        return self.made_by_ideal or all(value == self.measure.kind.high for value in self.real.values())
+        return self.made_by_oracle or all(value == self.measure.kind.high for value in self.real.values())
 
     @property
     def bound(self) -> bool:
-        """Whether no part can buy more.
+        """Whether no part can gain more than the oracle.
 
-        A generator may know what no passage says, and a retriever may leave out what misleads the reranker after it.
+        Answers have no bound: a generator may know what no passage says. Neither has a retriever before a reranker: it
+        may leave out documents that mislead the reranker.
         """
-        if self.ideal == "without-reranker":
+        if self.oracle == "without-reranker":
             return False
-        return self.measure.is_rank and not (self.ideal == "ideal-retriever" and self.reranked)
+        return self.measure.is_rank and not (self.oracle == "oracle-retriever" and self.reranked)
 
     @property
     def best(self) -> ScoreColumn:
-        """The values of the pipeline with the ideal part."""
+        """The values of the pipeline with the oracle."""
         return {query_id: self._better(query_id, value) for query_id, value in self.substituted.items()}
 
     def _better(self, query_id: str, value: float | None) -> float | None:
         real = self.real.get(query_id)
-        return max(value, real) if self.made_by_ideal and value is not None and real is not None else value
+        return max(value, real) if self.made_by_oracle and value is not None and real is not None else value
 
 
 def oracle_gains(
-    ideals: Sequence[Substituted],
+    oracles: Sequence[Substituted],
     groups: Mapping[str, str],
     *,
     failure_limit: float = 0.0,
@@ -78,40 +78,40 @@ def oracle_gains(
     resamples: int = 10_000,
     seed: int = 0,
 ) -> list[OracleGain]:
-    """Return what each ideal part would buy, with intervals by group that hold for all of them together.
+    """Return the gain of each oracle, with simultaneous intervals by group over all of them.
 
-    Means and difference are those of the questions with a value on both sides; with a share of failures over
-    `failure_limit` there is no interval. An ideal part that changes nothing has exactly 0, from 0 to 0. Raises
-    ValueError as `stats.compare` does.
+    Mean and difference are over the queries with a value on both sides. If the share of failures is above
+    `failure_limit`, there is no interval. An oracle that changes nothing has the interval [0, 0]. Raises ValueError as
+    `stats.compare` does.
     """
     pairs = [
         Paired(
-            system=one.ideal,
-            measure=one.measure,
-            values=one.best,
-            baseline=one.real,
+            system=row.oracle,
+            measure=row.measure,
+            values=row.best,
+            baseline=row.real,
             groups=groups,
-            same=one.nothing_to_gain,
+            same=row.nothing_to_gain,
         )
-        for one in ideals
+        for row in oracles
     ]
     rows = compare("exploratory", pairs, failure_limit=failure_limit, alpha=alpha, resamples=resamples, seed=seed)
-    return [_headroom(one, pair, row) for one, pair, row in zip(ideals, pairs, rows, strict=True)]
+    return [_oracle_gain(oracle, pair, row) for oracle, pair, row in zip(oracles, pairs, rows, strict=True)]
 
 
-def _headroom(one: Substituted, pair: Paired, row: Comparison) -> OracleGain:
+def _oracle_gain(substituted: Substituted, pair: Paired, row: Comparison) -> OracleGain:
     both = [
         (best, real)
         for key, best in pair.values.items()
         if (real := pair.baseline[key]) is not None and best is not None
     ]
     low = row.low
-    if low is not None and one.made_by_ideal:
-        low = max(low, 0.0)  # no question can lose
+    if low is not None and substituted.made_by_oracle:
+        low = max(low, 0.0)  # the oracle copies the real part where that is better
     return OracleGain(
-        ideal=one.ideal,
-        measure=str(one.measure),
-        bound=one.bound,
+        oracle=substituted.oracle,
+        measure=str(substituted.measure),
+        bound=substituted.bound,
         real=fmean(real for _, real in both) if both else None,
         best=fmean(best for best, _ in both) if both else None,
         difference=row.difference,
@@ -120,5 +120,5 @@ def _headroom(one: Substituted, pair: Paired, row: Comparison) -> OracleGain:
         n_queries=row.n_queries,
         n_groups=row.n_groups,
         detectable=row.detectable,
-        reason="no question would score otherwise" if row.low == row.high == 0 else row.reason,
+        reason="no query would get another score" if row.low == row.high == 0 else row.reason,
     )

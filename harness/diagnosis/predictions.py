@@ -1,7 +1,7 @@
-"""Predictions beside outcomes: what the diagnosis said that tuning could buy, and what it bought.
+"""Predictions beside outcomes: the possible gain that the diagnosis predicted, and the gain that was measured.
 
-As a rule the diagnosis is of dev and the outcome of test: a bound of one may be exceeded on the other. This module
-must not know plans, files or pages.
+Usually the diagnosis is of dev and the outcome of test, so a bound of dev may be exceeded on test. This module must not
+know plans, files or pages.
 """
 
 from __future__ import annotations
@@ -16,36 +16,36 @@ from harness.values.insights import Advice, Diagnosis, Prediction, Worth
 
 ROUNDING = 1e-9
 Standing = Literal["advised", "promised little", "nothing predicted", "advised against", "left alone", "not spoken of"]
-"""Where a candidate stands in the advice.
+"""How the advice speaks of a candidate on a measure.
 
-``promised little``: advised, but not for the sake of this measure. ``nothing predicted``: there is advice on it, but no
-ideal part says anything of this measure, because such parts cannot change it or the ideal one failed.
+``promised little``: advised, but for another measure. ``nothing predicted``: there is advice, but no oracle gain on
+this measure, because the parts cannot change it or the oracle failed.
 """
-SAID: dict[tuple[Standing, Verdict], str] = {
+JUDGEMENTS: dict[tuple[Standing, Verdict], str] = {
     ("advised", "improved"): "the advice held",
-    ("advised", "equivalent"): "the advice was wrong: nothing was gained that matters",
-    ("advised", "regressed"): "the advice was wrong: it lost",
-    ("promised little", "improved"): "the advice held, and it gained where little was promised",
+    ("advised", "equivalent"): "the advice was wrong: no relevant gain",
+    ("advised", "regressed"): "the advice was wrong: it regressed",
+    ("promised little", "improved"): "the advice held, with a gain where little was promised",
     ("promised little", "equivalent"): "the advice held: little was promised here",
-    ("promised little", "regressed"): "the advice was wrong: it lost",
-    ("advised against", "improved"): "the advice was wrong: it gained",
-    ("advised against", "equivalent"): "the advice held: nothing was gained that matters",
-    ("advised against", "regressed"): "the advice held: it lost",
-    ("left alone", "equivalent"): "the advice held: nothing was gained that matters",
-    ("left alone", "regressed"): "the advice held: it lost",
-    ("nothing predicted", "improved"): "nothing was predicted, and it gained",
-    ("nothing predicted", "equivalent"): "nothing was predicted, and nothing was gained that matters",
-    ("nothing predicted", "regressed"): "nothing was predicted, and it lost",
-    ("not spoken of", "improved"): "no rule spoke of it, and it gained",
-    ("not spoken of", "equivalent"): "no rule spoke of it, and nothing was gained that matters",
-    ("not spoken of", "regressed"): "no rule spoke of it, and it lost",
+    ("promised little", "regressed"): "the advice was wrong: it regressed",
+    ("advised against", "improved"): "the advice was wrong: it improved",
+    ("advised against", "equivalent"): "the advice held: no relevant gain",
+    ("advised against", "regressed"): "the advice held: it regressed",
+    ("left alone", "equivalent"): "the advice held: no relevant gain",
+    ("left alone", "regressed"): "the advice held: it regressed",
+    ("nothing predicted", "improved"): "no prediction; it improved",
+    ("nothing predicted", "equivalent"): "no prediction; no relevant gain",
+    ("nothing predicted", "regressed"): "no prediction; it regressed",
+    ("not spoken of", "improved"): "no advice on it; it improved",
+    ("not spoken of", "equivalent"): "no advice on it; no relevant gain",
+    ("not spoken of", "regressed"): "no advice on it; it regressed",
 }
 
 
 def predict_outcome(diagnosis: Diagnosis, outcome: Outcome) -> tuple[Prediction, ...]:
-    """One prediction for each candidate, seed and gated measure of an outcome, in its order of systems and measures.
+    """Return one prediction for each candidate, seed and gated measure, in the outcome's order of systems and measures.
 
-    Estimated are the seconds and dollars in full, since the ledger counts what was reused too.
+    Estimates are those in full, because the ledger counts reused artifacts too.
     """
     systems = [info for info in outcome.systems if info.role == "candidate"]
     gains = [row for row in outcome.comparisons if row.family == "gain"]
@@ -58,26 +58,29 @@ def predict_outcome(diagnosis: Diagnosis, outcome: Outcome) -> tuple[Prediction,
 
 
 def advice_on(diagnosis: Diagnosis, tunes: tuple[str, ...]) -> Advice | None:
-    """The advice that speaks of tuning these parts together; None if there is none.
+    """Return the advice on tuning these parts together; None if there is none.
 
-    What is advised against or left alone speaks first: of every candidate that tunes such parts with others, or only
-    parts that are left alone. Then comes advice on exactly these parts, then on these among others in stages.
+    Advice against any of the parts comes first, and advice to leave all of them alone. Then comes advice on exactly
+    these parts, then on these among others in stages.
     """
     parts = frozenset(tunes)
-    for one in diagnosis.advice:
-        theirs = frozenset(one.tunes)
-        if (one.against and theirs and theirs <= parts) or (one.kind == "leave" and parts <= theirs):
-            return one
-    tuning = [one for one in diagnosis.advice if one.kind == "tune" and parts <= frozenset(one.tunes)]
-    return min(tuning, key=lambda one: (len(one.tunes), one.rank), default=None)
+    for advice in diagnosis.advice:
+        advised_parts = frozenset(advice.tunes)
+        against = advice.against and bool(advised_parts) and advised_parts <= parts
+        if against or (advice.kind == "leave" and parts <= advised_parts):
+            return advice
+    tuning = [advice for advice in diagnosis.advice if advice.kind == "tune" and parts <= frozenset(advice.tunes)]
+    return min(tuning, key=lambda advice: (len(advice.tunes), advice.rank), default=None)
 
 
 def _prediction(diagnosis: Diagnosis, outcome: Outcome, info: SystemInfo, row: Comparison) -> Prediction:
     advice = advice_on(diagnosis, info.tunes)
-    worth = next((one for one in could_buy(diagnosis.oracle_gains, info.tunes) if one.measure == row.measure), None)
-    estimate = next((one for one in diagnosis.estimates if one.candidate == info.name), None)
+    worths = could_buy(diagnosis.oracle_gains, info.tunes)
+    worth = next((worth for worth in worths if worth.measure == row.measure), None)
+    estimate = next((cost for cost in diagnosis.estimates if cost.candidate == info.name), None)
     standing = _standing(advice, worth, row)
-    said = [_said(standing, row, _over_limit(diagnosis, info)), *_exceeded(worth, row, diagnosis.split, outcome.split)]
+    judgement = _judgement(standing, row, _over_limit(diagnosis, info))
+    exceeded = _exceeded(worth, row, diagnosis.split, outcome.split)
     return Prediction(
         system=info.name,
         seed=info.seed,
@@ -94,7 +97,7 @@ def _prediction(diagnosis: Diagnosis, outcome: Outcome, info: SystemInfo, row: C
         paid_seconds=info.build_seconds,
         estimated_dollars=estimate.dollars if estimate else None,
         paid_dollars=info.build_dollars,
-        conclusion="; ".join(said),
+        conclusion="; ".join([judgement, *exceeded]),
     )
 
 
@@ -112,33 +115,33 @@ def _standing(advice: Advice | None, worth: Worth | None, row: Comparison) -> St
     return "advised" if worth.difference > row.margin else "promised little"
 
 
-def _said(standing: Standing, row: Comparison, limit: str) -> str:
+def _judgement(standing: Standing, row: Comparison, limit: str) -> str:
     improved = row.verdict == "improved"
     if standing in ("advised against", "left alone") and improved and limit:
-        return f"the advice held: it gained, and is over {limit}"
+        return f"the advice held: it improved, but is over {limit}"
     if standing == "left alone" and improved:
         return _left_alone(row)
-    return SAID.get((standing, row.verdict)) or f"cannot be told: {_untold(row)}"
+    return JUDGEMENTS.get((standing, row.verdict)) or _inconclusive(row)
 
 
 def _left_alone(row: Comparison) -> str:
-    """What was left alone could gain no more than the margin: only a gain surely over it contradicts that."""
+    """Judge advice to leave parts alone: only a gain significantly above the margin contradicts it."""
     if row.low is not None and row.low > row.margin:
         return f"the advice was wrong: it gained more than the margin ({row.margin:.3f})"
     if row.high is not None and row.high <= row.margin:
         return f"the advice held: it gained no more than the margin ({row.margin:.3f})"
-    return f"cannot be told: it gained, and whether more than the margin ({row.margin:.3f}) does not show"
+    return f"inconclusive: it improved, perhaps by more than the margin ({row.margin:.3f})"
 
 
-def _untold(row: Comparison) -> str:
+def _inconclusive(row: Comparison) -> str:
     if row.verdict != "inconclusive" or row.low is None or row.high is None:
-        return row.reason or row.verdict
-    shown = f", and this set shows differences from {row.detectable:.3f}" if row.detectable is not None else ""
-    return f"it gained between {row.low:+.3f} and {row.high:+.3f}{shown}"
+        return f"not judged: {row.reason or row.verdict}"
+    mde = f", minimum detectable effect {row.detectable:.3f}" if row.detectable is not None else ""
+    return f"inconclusive: the gain is between {row.low:+.3f} and {row.high:+.3f}{mde}"
 
 
 def _over_limit(diagnosis: Diagnosis, info: SystemInfo) -> str:
-    """The limit that a system was measured to be over; empty if it is over none."""
+    """Return the limit that a system was measured to exceed; empty if there is none."""
     usd, p95 = diagnosis.facts.get("limit.usd"), diagnosis.facts.get("limit.p95_ms")
     if usd is not None and info.build_dollars > usd:
         return "max_build_usd"
@@ -148,5 +151,5 @@ def _over_limit(diagnosis: Diagnosis, info: SystemInfo) -> str:
 
 def _exceeded(worth: Worth | None, row: Comparison, predicted: str, bought: str) -> Iterator[str]:
     if worth is not None and row.low is not None and row.low > worth.difference + ROUNDING:
-        why = f"{predicted} and {bought} differ" if predicted != bought else "the questions or the pipeline differ"
-        yield f"more than the bound: {why}" if worth.bound else "more than was estimated"
+        why = f"{predicted} and {bought} differ" if predicted != bought else "the queries or the pipeline differ"
+        yield f"more than the bound: {why}" if worth.bound else "more than the estimate"

@@ -1,7 +1,7 @@
-"""The form of the rules of advice, and their reading and checking. Knows the names of facts, and no values.
+"""The form of the rules of advice, and how they are read and checked. Knows the names of facts, and no values.
 
 A condition compares a fact with a number or with another fact: ``lost.pool.low >= 0.05``, or ``gain.depth >= 0.5 *
-lost.pool``. `parse_condition` and `str` are inverses. A condition on a fact that is not known does not hold.
+lost.pool``. `parse_condition` and `str` are inverses. A condition on an unknown fact does not hold.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Condition:
         return Condition(self.fact, OPPOSITE[self.sign], self.bound, self.times)
 
     def limit(self, facts: Facts) -> float | None:
-        """What the fact is compared with; None if it is a fact that is not known."""
+        """Return the number that the fact is compared with; None if it is an unknown fact."""
         if isinstance(self.bound, float):
             return self.bound
         other = facts.get(self.bound)
@@ -64,7 +64,7 @@ class Condition:
 
 
 def parse_condition(text: str) -> Condition:
-    """Read a condition; raise ValueError, with the nearest right name, if it is none or names no fact."""
+    """Return the condition of a text; raise ValueError for a wrong form or an unknown fact, with the nearest name."""
     match = CONDITION.fullmatch(text)
     if match is None:
         raise ValueError(f"{text!r} is no condition; write one like 'lost.pool.low >= 0.05'")
@@ -102,11 +102,11 @@ ConditionField = Annotated[
     PlainSerializer(str),
 ]
 Template = Annotated[str, Field(min_length=1), BeforeValidator(lambda text: _template(str(text)))]
-"""Words that may quote facts: ``{lost.pool}`` becomes ``12 % [8, 17]``. ``{tunes}`` names the parts of the rule."""
+"""Text with facts in braces: ``{lost.pool}`` becomes ``12 % [8, 17]``. ``{tunes}`` names the parts of the rule."""
 
 
 class Sentence(Spec):
-    """A reason. It is left out where a condition of `where` does not hold, or a fact that it quotes is not known."""
+    """A reason. It is dropped if a condition of `where` does not hold, or if it cites an unknown fact."""
 
     say: Template
     where: tuple[ConditionField, ...] = ()
@@ -117,14 +117,14 @@ def _sentence(given: object) -> object:
 
 
 class Rule(Spec):
-    """One thing to advise. It holds where all of `when` hold, one of `any` at least, and none of the rules `unless`.
+    """One piece of advice. It holds if all of `when` hold, one of `any` holds, and no rule of `unless` holds.
 
-    A condition of `not_when` stops it too. One on a fact that is not known stops nothing, while in `when` it does.
+    A condition of `not_when` that holds stops it. A condition on an unknown fact does not hold, in `when` as in
+    `not_when`.
 
     Within its class the rule with the largest fact `rank_by` comes first. `against`: it advises against tuning these
-    parts, alone or with others. `together` stands for all parts that other rules advise to tune alone; it has no
-    conditions, and holds where they are two or more. `buys` is what the advice could buy, where that is not what its
-    parts could.
+    parts, alone or with others. `together` stands for all parts that other rules advise to tune alone: it has no
+    conditions, and holds if these are two or more. `buys` names what gives the possible gain, if that is not the parts.
     """
 
     id: Name
@@ -153,19 +153,19 @@ class Rule(Spec):
         if bool(self.when or self.any) == self.together:
             raise ValueError("a rule has conditions, 'when' or 'any', unless it is 'together'")
         if not self.because:
-            raise ValueError("a rule without a reason convinces nobody; give 'because'")
+            raise ValueError("a rule needs a reason; give 'because'")
         return self
 
 
 class Class(Spec):
-    """Rules that stand together in the list of advice."""
+    """Rules that are listed together."""
 
     about: str
     rules: tuple[Rule, ...]
 
 
 class Rules(Spec):
-    """The decision matrix: classes in the order of the list of advice."""
+    """All rules, in classes in the order of the list of advice."""
 
     schema_: Literal["harness/advice-1"] = Field(alias="schema")
     classes: tuple[Class, ...]
@@ -192,7 +192,7 @@ class Rules(Spec):
 
 
 def load_rules(path: Path | None = None) -> Rules:
-    """Read rules from a file, the shipped ones if none is given; raise ConfigError with everything wrong in it."""
+    """Return the rules of a file, or the shipped ones; raise ConfigError with everything that is wrong in it."""
     where = str(path or RULES_FILE)
     text = (path or resources.files("harness.diagnosis") / RULES_FILE).read_text(encoding="utf-8")
     try:

@@ -191,7 +191,7 @@ class _Diagnosing:
             tunes_reranker=any("reranker" in one.tune for one in self.given.all_candidates.values()),
             untrained_reranker=self._untrained_reranker(),
             train_judged=len(train.judged) if train else 0,
-            served_generator=self.given.answerer is not None,
+            remote_generator=self.given.answerer is not None,
             uncalibrated=uncalibrated,
             rerank_depth=self.given.pipeline.rerank_depth,
         )

@@ -22,8 +22,8 @@ from harness.values.measures import Measure
 from harness.values.records import Answer, Run, Score, ScoreColumn, table_of
 from harness.values.systems import UNTUNED
 
-IDEALS: tuple[Oracle, ...] = (
-    "ideal-retriever", "ideal-reranker", "without-reranker", "oracle-context", "ideal-generator",
+ORACLES: tuple[Oracle, ...] = (
+    "oracle-retriever", "oracle-reranker", "without-reranker", "oracle-context", "oracle-generator",
 )  # fmt: skip
 
 
@@ -88,20 +88,20 @@ class Examined:
     def oracle_gains(self) -> list[OracleGain]:
         """What each ideal part would buy on every measure that it can change."""
         reranked = self.suite.pipeline.reranker is not None
-        ideals = [
-            Substituted(ideal, measure, real, self._of_retrieval(ideal, values, real), reranked)
-            for ideal in IDEALS
+        oracles = [
+            Substituted(oracle, measure, real, self._of_retrieval(oracle, values, real), reranked)
+            for oracle in ORACLES
             for measure in self.measures
-            if (values := self.values(ideal, measure)) and (real := self.values(UNTUNED, measure))
+            if (values := self.values(oracle, measure)) and (real := self.values(UNTUNED, measure))
         ]
-        if not ideals:
+        if not oracles:
             return []
         limit = self.suite.failure_limit
-        return oracle_gains(ideals, self.groups, failure_limit=limit, alpha=ALPHA, resamples=RESAMPLES)
+        return oracle_gains(oracles, self.groups, failure_limit=limit, alpha=ALPHA, resamples=RESAMPLES)
 
-    def _of_retrieval(self, ideal: Oracle, values: ScoreColumn, real: ScoreColumn) -> ScoreColumn:
+    def _of_retrieval(self, oracle: Oracle, values: ScoreColumn, real: ScoreColumn) -> ScoreColumn:
         """What retrieval can change: `oracle-context` shows unanswerable questions what no retriever would find."""
-        if ideal != "oracle-context":
+        if oracle != "oracle-context":
             return values
         asked = self.plan.generation_sample.references
         changed = {key: value for key, value in values.items() if key not in asked or asked[key].answerable}

@@ -113,7 +113,7 @@ class _DiagnosisPlanner(Calls):
             recited = self.recited(answers)
             oracle = self.answered("relevant", "oracle-context")
             rows.append(SystemPlan("oracle-context", 0, "baseline", (), None, oracle, None, ServingKeys()))
-            rows.append(SystemPlan("ideal-generator", 0, "baseline", (), None, recited, None, ServingKeys()))
+            rows.append(SystemPlan("oracle-generator", 0, "baseline", (), None, recited, None, ServingKeys()))
             rows += [self._with_context(count, run) for count in self._contexts()]
         return rows
 
@@ -125,7 +125,7 @@ class _DiagnosisPlanner(Calls):
         return SystemPlan(context_row(count), 0, "baseline", (), None, answers, None, ServingKeys())
 
     def _ideal(self, part: Part, run: str) -> SystemPlan:
-        name = f"ideal-{part}"
+        name = f"oracle-{part}"
         answers = self.answered("run", f"untuned with an ideal {part}", run)
         return SystemPlan(name, 0, "baseline", (), run, answers, None, ServingKeys())
 

@@ -1,5 +1,5 @@
-"""What a reader must be told first: every rule that was applied to their models, data and answers, with its count.
+"""Sentences for the front of a report: every rule that was applied to models, data and answers, with its count.
 
-One module a subject, each with functions that return whole sentences for the front of a report. They read plans,
-data sets and ledger rows, and compute nothing.
+One module a subject, each with functions that return whole sentences. They read plans, datasets and ledger rows, and
+compute nothing.
 """

@@ -1,4 +1,4 @@
-"""What a reader must know of the answers: how they were prompted, what was taken off them, and what looks wrong.
+"""Remarks on the answers: how they were prompted, what was removed from them, and what looks wrong.
 
 One sentence for many systems. Counts come from the answers that are scored and from the notes of the ledger.
 """
@@ -23,9 +23,9 @@ from harness.values.findings import LedgerRow
 from harness.values.records import Answer
 
 ALIKE_SHARE = 0.9
-"""Share of a system's answers that are one and the same from which on that is told."""
+"""Share of equal answers of a system from which there is a remark."""
 FEWEST = 4
-"""Answers below which it says nothing that they are alike."""
+"""Number of answers below which there is no remark on equal ones."""
 SHOWN = 40
 _TAG = re.compile(r"(?:<[|/]?[A-Za-z][\w:.|/-]*(?:\s[^<>]*)?>|\[/?[A-Z_]{3,}\]|◁)")
 GENERATOR = "pipeline.generator"
@@ -33,7 +33,7 @@ GENERATOR = "pipeline.generator"
 
 @dataclass(frozen=True)
 class _Written:
-    """The answers of one system, and how many of its questions failed."""
+    """The answers of one system, and the reasons of those that failed."""
 
     label: str
     answers: Sequence[Answer]
@@ -45,10 +45,10 @@ class _Written:
 
 
 def remarks(plan: Plan, rows: Mapping[str, LedgerRow], store: FolderStore) -> list[str]:
-    """Sentences on the answers of all systems of a plan; `rows` are those of the ledger, by key."""
+    """Return sentences on the answers of all systems of a plan; `rows` are those of the ledger, by key."""
     answered = [system for system in plan.systems if system.answers]
     notes = [rows[key].notes for system in answered if (key := system.answers or "") in rows]
-    written = [one for system in answered if (one := _written(system, store)) is not None]
+    written = [answers for system in answered if (answers := _written(system, store)) is not None]
     return [
         *_prompts(plan, notes),
         *_taught(rows),
@@ -68,86 +68,87 @@ def _written(system: SystemPlan, store: FolderStore) -> _Written | None:
 
 
 def _prompts(plan: Plan, notes: Sequence[Mapping[str, object]]) -> Iterator[str]:
-    """What was done to prompts; it is the same in every system, as all have the same chat template."""
+    """Yield what was done to prompts, which is the same in every system: they share the chat template."""
     model = base_name(plan.suite.generator.model) if plan.suite.generator else ""
     if any(note.get(IN_USER_TURN) for note in notes):
         yield (
-            f"The chat template of {model} has no system turn: the instruction goes into the user turn, before the "
-            "first question, in every system alike."
+            f"The chat template of {model} takes no system turn: in every system, the instruction is in the user turn, "
+            "before the first question."
         )
     if any(note.get(DATE_PINNED) for note in notes):
         yield (
-            f"The chat template of {model} writes today's date; prompts say {PINNED:%d %B %Y} instead, so that they "
-            "are the same every day."
+            f"The chat template of {model} writes today's date: prompts have {PINNED:%d %B %Y} instead, so that runs "
+            "are reproducible."
         )
     if any(note.get(THINKING_OFF) for note in notes):
-        yield f"{model} thinks by default; that is switched off ({GENERATOR}.thinking: false), untuned and tuned alike."
+        yield f"{model} thinks by default: thinking is off ({GENERATOR}.thinking: false) in every system."
 
 
 def _taught(rows: Mapping[str, LedgerRow]) -> Iterator[str]:
     if any(row.notes.get(TAUGHT_NO_THOUGHTS) for row in rows.values()):
         yield (
-            "Generators that think were tuned on answers without thoughts: a gain, or a loss, may be that of not "
+            "Generators that think were tuned on answers without thoughts: a difference may come from not "
             f"thinking. Compare with {GENERATOR}.thinking: false."
         )
 
 
 def _taken_off(plan: Plan, written: Sequence[_Written]) -> Iterator[str]:
-    if told := _counted(written, lambda one: one.cut):
+    if per_system := _counted(written, lambda answer: answer.cut):
         tokens = plan.suite.generator.max_new_tokens if plan.suite.generator else 0
         limit = f"{tokens} tokens ({GENERATOR}.max_new_tokens)"
-        yield f"Answers were cut at {limit}, and are scored as they stand: {told}. Raise it for whole answers."
-    if told := _counted(written, lambda one: one.thought):
-        yield f"Thoughts were removed from answers before they were scored: {told}."
+        yield f"Answers were truncated at {limit} and are scored as they are: {per_system}. Raise it for whole answers."
+    if per_system := _counted(written, lambda answer: answer.thought):
+        yield f"Thoughts were removed from answers before they were scored: {per_system}."
 
 
 def _failed(written: Sequence[_Written]) -> Iterator[str]:
-    """Questions that a thought was all the answer to; other failures are told where failures are."""
+    """Yield a sentence on answers that are only a thought; other failures are reported with the failures."""
     counts = {
-        one.label: (sum("thinking" in reason or "thought" in reason for reason in one.failed), one.asked)
-        for one in written
+        system.label: (sum("thinking" in reason or "thought" in reason for reason in system.failed), system.asked)
+        for system in written
     }
-    if told := _listed(counts):
+    if per_system := _listed(counts):
         yield (
-            f"A thought was all that came, so there is no answer to score: {told}. Raise {GENERATOR}.max_new_tokens, "
-            "or switch thinking off."
+            f"Responses are only a thought, so there is no answer to score: {per_system}. Raise "
+            f"{GENERATOR}.max_new_tokens, or switch thinking off."
         )
 
 
 def _looks_wrong(written: Sequence[_Written]) -> Iterator[str]:
-    if told := _counted(written, lambda one: not one.text.strip()):
-        yield f"Answers are empty: {told}."
-    if told := _counted(written, lambda one: bool(_TAG.match(one.text.lstrip()))):
-        first = next(one.text for some in written for one in some.answers if _TAG.match(one.text.lstrip()))
-        yield f"Answers begin with a tag, as in {_short(first)}: {told}. See whether it belongs to the answer."
-    if told := _counted(written, lambda one: not _TAG.match(one.text.lstrip()) and holds_mark(one.text)):
-        yield f"Answers hold a mark of thoughts further down, and were left as they are: {told}."
+    if per_system := _counted(written, lambda answer: not answer.text.strip()):
+        yield f"Answers are empty: {per_system}."
+    if per_system := _counted(written, lambda answer: bool(_TAG.match(answer.text.lstrip()))):
+        first = next(answer.text for system in written for answer in system.answers if _TAG.match(answer.text.lstrip()))
+        yield f"Answers begin with a tag, as in {_short(first)}: {per_system}. Check whether it belongs to the answer."
+    if per_system := _counted(written, lambda answer: not _TAG.match(answer.text.lstrip()) and holds_mark(answer.text)):
+        yield f"Answers hold a mark of thoughts after their beginning and are scored as they are: {per_system}."
     alike: dict[str, list[str]] = {}
-    for one in written:
-        if (found := _alike(one)) is not None:
-            text, count, asked = found
-            alike.setdefault(text, []).append(f"{one.label} {count} of {asked}")
+    for system in written:
+        if (most := _alike(system)) is not None:
+            text, count, asked = most
+            alike.setdefault(text, []).append(f"{system.label} {count} of {asked}")
     if alike:
-        told = "; ".join(f"{_short(text)}: {', '.join(systems)}" for text, systems in alike.items())
-        yield f"Nearly all answers of a system are the same ({told}). See its prompt and its model."
+        per_text = "; ".join(f"{_short(text)}: {', '.join(systems)}" for text, systems in alike.items())
+        yield f"Nearly all answers of a system are the same ({per_text}). Check the prompt and the model."
 
 
-def _alike(one: _Written) -> tuple[str, int, int] | None:
-    """The text that nearly all answers are, how often, and of how many; None for refusals, which are told elsewhere."""
-    if len(one.answers) < FEWEST:
+def _alike(system: _Written) -> tuple[str, int, int] | None:
+    """Return the text of nearly all answers, its count and the total; None for refusals, reported elsewhere."""
+    if len(system.answers) < FEWEST:
         return None
-    (text, count), *_ = Counter(answer.text.strip() for answer in one.answers).most_common(1)
-    told = count >= ALIKE_SHARE * len(one.answers) and text and not is_abstention(text)
-    return (text, count, len(one.answers)) if told else None
+    (text, count), *_ = Counter(answer.text.strip() for answer in system.answers).most_common(1)
+    notable = count >= ALIKE_SHARE * len(system.answers) and text and not is_abstention(text)
+    return (text, count, len(system.answers)) if notable else None
 
 
-def _counted(written: Iterable[_Written], told: Callable[[Answer], bool]) -> str:
-    return _listed({one.label: (sum(map(told, one.answers)), len(one.answers)) for one in written})
+def _counted(written: Iterable[_Written], applies: Callable[[Answer], bool]) -> str:
+    return _listed({system.label: (sum(map(applies, system.answers)), len(system.answers)) for system in written})
 
 
 def _listed(counts: Mapping[str, tuple[int, int]]) -> str:
-    """``untuned 14 of 60, few-shot 3 of 60``, without those that have none; empty if none has any."""
-    return ", ".join(f"{label} {count} of {asked}" for label, (count, asked) in counts.items() if count)
+    """Return ``untuned 14 of 60 answers, few-shot 3 of 60``, without systems that have none; empty if none has any."""
+    words = [f"{label} {count} of {asked}" for label, (count, asked) in counts.items() if count]
+    return ", ".join([f"{words[0]} answers", *words[1:]]) if words else ""
 
 
 def _short(text: str) -> str:

@@ -1,4 +1,4 @@
-"""The remarks of a run together, in the order in which a reader wants them: data, models, answers, training, scores."""
+"""All remarks of a run, in the order of the report: data, models, answers, training, scores."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from harness.values.records import Score
 
 
 class Ran(NamedTuple):
-    """What a run was made of, and what it made.
+    """The inputs and the results of a run.
 
     `written` is the suite as its file has it, `judgements` are the ledger rows of the judge, `scores` has the rows of
     every system by its label, `unknown` the calls whose cost is not known.
@@ -67,14 +67,14 @@ def _on_dev(suite: Suite, plan: Plan, rows: Mapping[str, list[Score]]) -> list[s
                 notes.append(f"{measure} on dev, where recipes are chosen: {', '.join(means)}.")
     if suite.evaluate.split == "dev" and plan.chooses_on_dev:
         notes.append(
-            "Checkpoints were chosen on the very questions that are scored here, which flatters the candidates; "
-            "set recipes...checkpoints: 1, or confirm on test."
+            "Checkpoints were chosen on the queries that are scored here, which flatters the candidates. "
+            "Set recipes...checkpoints: 1, or confirm on test."
         )
     return notes
 
 
 def _unknown_costs(unknown: Mapping[str, Sequence[str]]) -> list[str]:
     return [
-        f"The cost to make {label} leaves out: {', '.join(calls)} (no longer in the store)."
+        f"The build cost of {label} leaves out: {', '.join(calls)} (no longer in the store)."
         for label, calls in unknown.items()
     ]

@@ -1,4 +1,4 @@
-"""What a reader must be told of languages: how words were read, and where bm25 is no fair baseline."""
+"""Remarks on languages: how words were read, and whether bm25 is a fair baseline."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from harness.text import ENGLISH, Detected, name_of
 from harness.values.findings import LedgerRow
 
 UNFOUND = 0.5
-"""The share of queries without a word of the corpus from which on bm25 is no baseline."""
+"""Share of queries without any word of the corpus above which bm25 is no fair baseline."""
 
 
 def read_as(dataset: Dataset) -> list[str]:
-    """How the words of a data set are read, where its language was told from the corpus and is not plainly English."""
+    """Return how words are read, unless the suite sets the language or it is clearly English."""
     detected = dataset.detected
     if detected.named or (detected.language == ENGLISH and detected.certain):
         return []
@@ -35,14 +35,14 @@ def read_as(dataset: Dataset) -> list[str]:
 
 
 def setting(dataset: Dataset) -> str:
-    """The language in the words of the report's settings."""
+    """Return the language in words, for the settings of a report."""
     detected = dataset.detected
-    how = "as the suite says" if detected.named else "told from the corpus" if detected.certain else "uncertain"
+    how = "set by the suite" if detected.named else "detected from the corpus" if detected.certain else "uncertain"
     return f"{name_of(detected.language)}, {how}"
 
 
 def unfair_bm25(suite: Suite, ledger: Iterable[LedgerRow]) -> list[str]:
-    """A remark where most scored queries share no token with the corpus, so that bm25 finds nothing for them."""
+    """Return a remark if most scored queries share no word with the corpus, so that bm25 finds nothing for them."""
     label = f"retrieve {suite.evaluate.split} with bm25"
     for row in ledger:
         queries, empty = row.notes.get("queries", 0), row.notes.get("empty lists", 0)
@@ -56,14 +56,14 @@ def unfair_bm25(suite: Suite, ledger: Iterable[LedgerRow]) -> list[str]:
 
 
 def dropped_queries(ledger: Iterable[LedgerRow]) -> list[str]:
-    """How many synthetic queries were no queries, by reason; one remark for all calls."""
+    """Return one remark on the synthetic queries that were dropped as unusable, by reason, over all calls."""
     rows = [row for row in ledger if row.stage == "sift"]
     counts = {reason: sum(int(row.notes.get(reason, 0)) for row in rows) for reason in FAULTS}
     total, written = sum(counts.values()), sum(int(row.notes.get("written", 0)) for row in rows)
     if not total:
         return []
     reasons = "; ".join(f"{count} {_WORDS[reason]}" for reason, count in counts.items() if count)
-    return [f"{total} of {written} synthetic queries were dropped, being no queries that can be asked: {reasons}."]
+    return [f"{total} of {written} synthetic queries were dropped as unusable: {reasons}."]
 
 
 _WORDS = dict(
@@ -76,10 +76,10 @@ _WORDS = dict(
 
 
 def abstention_setting(sentences: Sequence[str]) -> dict[str, str]:
-    """The suite's own sentences that count as declining, for the report's settings; nothing where there are none."""
+    """Return the suite's own sentences that count as abstaining, for the settings of a report."""
     if not sentences:
         return {}
-    return {"counts as declining, beside common phrases": "; ".join(f"“{sentence}”" for sentence in sentences)}
+    return {"counts as abstaining, beside common refusals": "; ".join(f"“{sentence}”" for sentence in sentences)}
 
 
 def _by_language(detected: Detected) -> str:

@@ -1,4 +1,4 @@
-"""What a reader must be told about the models: how they are used, what they lack, what they do not see."""
+"""Remarks on the models: how they are used, what they lack, and what they truncate."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from harness.suite.uses import ModelUse, models_used
 from harness.values.findings import LedgerRow
 
 MUCH = 0.2
-"""Above this share of cut passages or pairs, a reader is told in the front of a report."""
+"""Share of truncated passages or pairs above which there is a remark."""
 STORED = {"BF16": "bfloat16", "F16": "float16", "F64": "float64"}
 CUT_PAIRS = re.compile(r"pairs cut at (\d+) tokens")
 
 
 def settings(suite: Suite) -> dict[str, str]:
-    """How the models that run here are used, in words: name of the setting -> what it is."""
-    found = {}
+    """Return how the models that run here are used, in words, by the name of the setting."""
+    words = {}
     rule, reranker = suite.pipeline.retriever, suite.pipeline.reranker
     for use in models_used(suite):
         seen = requirements.inspected(use)
         if use.key == "pipeline.retriever.model":
             prompts = (rule.query_prompt or seen.prompts.query, rule.document_prompt or seen.prompts.document)
-            found["retriever"] = ", ".join(
+            words["retriever"] = ", ".join(
                 [
                     f"reads {_tokens(seen, rule.max_length)} of a text",
                     "ranks by dot product" if seen.similarity == "dot" else "ranks by cosine",
@@ -35,8 +35,8 @@ def settings(suite: Suite) -> dict[str, str]:
             )
         elif use.key == "pipeline.reranker.model" and reranker is not None:
             read = f"reads {_tokens(seen, reranker.max_length)} of query and passage"
-            found["reranker"] = ", ".join([read, *_stored(seen)])
-    return found
+            words["reranker"] = ", ".join([read, *_stored(seen)])
+    return words
 
 
 KINDS = ("query", "document")
@@ -57,7 +57,7 @@ def _stored(seen: Inspection) -> Iterator[str]:
 
 
 def before(suite: Suite) -> list[str]:
-    """What can be said of the models before any work."""
+    """Return the remarks on models that need no run."""
     return list(dict.fromkeys(_before(suite)))
 
 
@@ -76,11 +76,11 @@ def _before(suite: Suite) -> Iterator[str]:
         for key, asked in _asked(suite, use):
             taken = seen.takes(asked)
             if taken is not None and taken < asked:
-                yield f"{key}: asked for {asked:,} tokens, the model takes {taken:,}."
+                yield f"{key}: {asked:,} tokens are set, but the model takes at most {taken:,}."
 
 
 def _asked(suite: Suite, use: ModelUse) -> Iterator[tuple[str, int]]:
-    """Lengths that a suite itself names for a model, with their keys."""
+    """Yield the lengths that a suite sets for a model, with their keys."""
     pipeline, recipes = suite.pipeline, suite.recipes
     if use.key == "pipeline.retriever.model" and "max_length" in pipeline.retriever.model_fields_set:
         yield "pipeline.retriever.max_length", pipeline.retriever.max_length
@@ -95,31 +95,31 @@ def _asked(suite: Suite, use: ModelUse) -> Iterator[tuple[str, int]]:
 
 
 def cut(rows: Iterable[LedgerRow]) -> list[str]:
-    """What the models did not see, where it is more than a fifth: a sentence for indexes, and one for rerankings."""
+    """Return a sentence on truncated passages and one on truncated pairs, if more than a fifth are."""
     passages: dict[int, tuple[int, int]] = {}
     pairs: dict[int, tuple[int, int]] = {}
     for row in rows:
         if row.stage == "index" and isinstance(limit := row.notes.get("tokens read of a passage"), int):
             _keep(passages, limit, row.notes.get("cut at max_length", 0), row.notes.get("passages", 0))
         for key, count in row.notes.items() if row.stage == "rerank" else ():
-            if found := CUT_PAIRS.fullmatch(key):
-                _keep(pairs, int(found[1]), count, row.notes.get("pairs scored", 0))
+            if match := CUT_PAIRS.fullmatch(key):
+                _keep(pairs, int(match[1]), count, row.notes.get("pairs scored", 0))
     return [
         *_sentences(passages, "passages", "a retriever", "max_length"),
         *_sentences(pairs, "pairs of query and passage", "a reranker", "max_length"),
     ]
 
 
-def _keep(found: dict[int, tuple[int, int]], limit: int, count: int, of: int) -> None:
+def _keep(largest: dict[int, tuple[int, int]], limit: int, count: int, of: int) -> None:
     """Keep the largest share for each limit."""
-    before = found.get(limit, (0, 1))
+    before = largest.get(limit, (0, 1))
     if of and count / of > max(MUCH, before[0] / before[1]):
-        found[limit] = (count, of)
+        largest[limit] = (count, of)
 
 
-def _sentences(found: dict[int, tuple[int, int]], what: str, whose: str, key: str) -> Iterator[str]:
-    for limit, (count, of) in sorted(found.items()):
+def _sentences(largest: dict[int, tuple[int, int]], what: str, whose: str, key: str) -> Iterator[str]:
+    for limit, (count, of) in sorted(largest.items()):
         yield (
-            f"{count:,} of {of:,} {what} are longer than the {limit:,} tokens that {whose} reads: their ends are not "
-            f"seen; raise {key} if the model takes more, or index shorter passages."
+            f"{count:,} of {of:,} {what} are longer than the {limit:,} tokens that {whose} reads, and are truncated. "
+            f"Raise {key} if the model takes more, or index shorter passages."
         )

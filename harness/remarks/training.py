@@ -1,4 +1,4 @@
-"""What was done to training data: pairs that were left out, negatives that did not count, lists that were short."""
+"""Remarks on training data: pairs that were left out, negatives that did not count, short lists."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ class _Rule(NamedTuple):
 RULES = (
     _Rule(
         KNOWN_MASKED,
-        "{count} times in training, a document in a batch was known to be relevant for another query of the batch; it "
-        "did not count as a negative of that query ({where}).",
+        "{count} times in training, a document of a batch was a known positive of another query of the batch, and was "
+        "not used as its negative ({where}).",
     ),
     _Rule(
         NO_NEGATIVE,
-        "{count} of {of} rows taught nothing: their batch held no document that is wrong for them ({where}). Mine "
-        "negatives (mine.hard, mine.random), or train on a larger corpus.",
+        "{count} of {of} training rows had no negative in their batch and taught nothing ({where}). Mine negatives "
+        "(mine.hard, mine.random), or train on a larger corpus.",
         ROWS,
     ),
     _Rule(
         LISTS_WITHOUT_NEGATIVES,
-        "{count} training queries have no negative, and recipe triplet left them out ({where}).",
+        "{count} training queries have no negative, and the recipe triplet left them out ({where}).",
     ),
     _Rule(
         "lists with fewer passages",
-        "{count} of {of} training lists have fewer passages than the longest; they were trained on as they are "
+        "{count} of {of} training lists have fewer passages than the longest, and were used as they are "
         "({where}).",
         "lists",
     ),
     _Rule(
         "queries left out, fewer than two passages are labelled",
-        "{count} training queries were left out: fewer than two of their passages, or none that is relevant, could be "
-        "labelled ({where}).",
+        "{count} training queries were left out: fewer than two passages, or no relevant one, could be labelled "
+        "({where}).",
     ),
     _Rule(
         "pairs left out, their document is not in the corpus",
@@ -56,15 +56,16 @@ RULES = (
 
 
 def training_remarks(ledger: Iterable[LedgerRow]) -> list[str]:
-    """Sentences on what was done to training data, one for each rule that was applied, over all stage calls."""
-    rows, found = list(ledger), []
+    """Return one sentence for each rule that was applied to training data, over all stage calls."""
+    rows = list(ledger)
+    sentences = []
     for rule in RULES:
         hit = [row for row in rows if _count(row, rule.note)]
         if hit:
             count, whole = (sum(_count(row, name) for row in hit) for name in (rule.note, rule.whole))
             where = hit[0].label if len(hit) == 1 else f"{len(hit)} stage calls, the first: {hit[0].label}"
-            found.append(rule.sentence.format(count=f"{count:,}", of=f"{whole:,}", where=where))
-    return found
+            sentences.append(rule.sentence.format(count=f"{count:,}", of=f"{whole:,}", where=where))
+    return sentences
 
 
 def _count(row: LedgerRow, note: str) -> int:

@@ -13,7 +13,7 @@ PlaceName = Literal[
     "answered wrongly", "abstained", "wrong format", "right", "invented", "failed",
 ]  # fmt: skip
 Population = Literal["answerable", "unanswerable"]
-Oracle = Literal["ideal-retriever", "ideal-reranker", "ideal-generator", "oracle-context", "without-reranker"]
+Oracle = Literal["oracle-retriever", "oracle-reranker", "oracle-generator", "oracle-context", "without-reranker"]
 """What replaces a part: an ideal one, or nothing, for a reranker that may do harm."""
 
 
@@ -46,6 +46,8 @@ class Funnel(Frozen):
     groups: int
     places: tuple[FunnelPlace, ...]
     right_without: int = 0
+    right_measure: str | None = None
+    """The measure that decides what is right; None for retrieval."""
 
     def place(self, name: PlaceName, population: Population = "answerable") -> FunnelPlace | None:
         """The place of that name; None if the population has no questions."""
@@ -61,7 +63,7 @@ class OracleGain(Frozen):
     `bound`: no part can gain more. Otherwise it is an estimate, which real answers may exceed.
     """
 
-    ideal: Oracle
+    oracle: Oracle
     measure: str
     bound: bool
     real: float | None
@@ -216,8 +218,8 @@ class Diagnosis(Frozen):
     def funnel(self, kind: Literal["retrieval", "answers"]) -> Funnel | None:
         return next((one for one in self.funnels if one.kind == kind), None)
 
-    def oracle_gain(self, ideal: Oracle, measure: str) -> OracleGain | None:
-        return next((one for one in self.oracle_gains if (one.ideal, one.measure) == (ideal, measure)), None)
+    def oracle_gain(self, oracle: Oracle, measure: str) -> OracleGain | None:
+        return next((one for one in self.oracle_gains if (one.oracle, one.measure) == (oracle, measure)), None)
 
 
 class Prediction(Frozen):

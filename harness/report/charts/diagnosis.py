@@ -92,7 +92,7 @@ def _gains(measure: str, rows: Sequence[OracleGain], section: str) -> Bars:
 
 def _bar(row: OracleGain) -> Bar:
     kind = "bound" if row.bound else "estimate"
-    name = row.ideal.replace("-", " ")
+    name = row.oracle.replace("-", " ")
     label = f"{name}: {row.measure} {fmt.difference(row.difference, row.low, row.high)} ({kind})"
     bounds = finite(row.low), finite(row.high)
     text = fmt.signed(row.difference)

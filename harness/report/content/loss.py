@@ -1,4 +1,4 @@
-"""Where questions are lost and what an ideal part would gain, as tables: funnels, oracle gains, curves."""
+"""Where questions are lost and what an oracle would gain, as tables: funnels, oracle gains, curves."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from harness.values.insights import CostEstimate, Curve, Diagnosis, Funnel, Funn
 GOOD = (("in the context", "answerable"), ("right", "answerable"), ("abstained", "unanswerable"))
 """Places where nothing is lost, by name and population."""
 IDEALS = {
-    "ideal-retriever": "the pool holds all relevant documents",
-    "ideal-reranker": "the reranker puts its part of the pool into the best order",
+    "oracle-retriever": "the pool holds all relevant documents",
+    "oracle-reranker": "the reranker puts its part of the pool into the best order",
     "without-reranker": "the reranker is left out",
     "oracle-context": "the context holds the relevant passages and nothing else",
-    "ideal-generator": "the answer is the reference wherever the context holds it",
+    "oracle-generator": "the answer is the reference wherever the context holds it",
 }
 LONGEST_ID = 32
 CURVES = {"depth": "Recall of the pool by depth", "context": "Answer quality by passages shown"}
@@ -146,14 +146,14 @@ def _right_without(funnel: Funnel) -> Iterable[str]:
 def oracle_gains(diagnosis: Diagnosis) -> Section:
     """Return the oracle gain of each part on the gated measures; the other measures are folded."""
     rows = _by_measure(diagnosis)
-    title = "Oracle gains: an ideal part instead of the real one"
-    ideals = {row.ideal for row in rows}
+    title = "Oracle gains: an oracle instead of the real one"
+    ideals = {row.oracle for row in rows}
     meanings = [f"{_plain(name)}: {said}." for name, said in IDEALS.items() if name in ideals]
     chosen, others = ([row for row in rows if (row.measure in deciding(diagnosis)) is kind] for kind in (True, False))
     return Section(
         "oracle_gains",
         "Oracle gains",
-        "What an ideal part would gain",
+        "What an oracle would gain",
         tuple(meanings),
         tables=present(_oracle_table(title, chosen, len(rows))),
         in_full=present(_oracle_table("Oracle gains on the other measures", others, len(rows))),
@@ -172,7 +172,7 @@ def _oracle_table(title: str, rows: Sequence[OracleGain], family: int) -> Table 
         return None
     bounds = "A bound cannot be exceeded. An estimate can: a real part may lead to better answers."
     columns = (
-        *left("measure", "ideal part"),
+        *left("measure", "oracle"),
         *(Column("now"), Column("ideal"), Column("oracle gain", "left"), Column("minimum detectable", minor=True)),
         Column("queries / groups", minor=True),
     )
@@ -196,7 +196,7 @@ def _oracle_row(row: OracleGain) -> tuple[Cell, ...]:
     gain = difference(row.difference, row.low, row.high, kind) if known else Cell("not computed", "failed")
     return cells(
         row.measure,
-        row.ideal.replace("-", " "),
+        row.oracle.replace("-", " "),
         number(row.real, "mean"),
         number(row.best, "mean"),
         gain,
@@ -208,7 +208,7 @@ def _oracle_row(row: OracleGain) -> tuple[Cell, ...]:
 def _reasons(rows: Iterable[OracleGain]) -> Iterable[str]:
     for row in rows:
         if row.reason:
-            place = row.ideal.replace("-", " ")
+            place = row.oracle.replace("-", " ")
             whose = place if place.startswith("without") else f"with an {place}"
             yield f"{row.measure} {whose}: {row.reason.rstrip('.')}."
 
