@@ -553,7 +553,7 @@ def test_markdown_holds_the_table_and_the_sentences() -> None:
     text = render_gating(found)
     assert text.startswith("## Gate of toy cannot compare: ")
     assert text.count("\n| ") == len(found.verdicts) + 2
-    assert text.count("\n- ") == len(found.verdicts) + len(remarks(found))
+    assert text.count("\n- ") == len(sentences(found.verdicts)) + len(remarks(found))
 
 
 # ---- simulated worlds: five recipes on two measures, 80 groups of 1 to 5 queries

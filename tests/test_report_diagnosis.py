@@ -239,7 +239,7 @@ def test_the_answer_says_where_what_first_what_it_buys_what_it_costs_and_how_sur
     assert said.rest[1] == "Do first: Tune the generator."
     assert "about +0.425 [+0.312, +0.538] in exact_match and about +0.859" in said.rest[2]
     assert said.rest[3] == (
-        "Building the candidate generator takes about 39 min 17 s ($0.033) (37 min 40 s without what is cached), with "
+        "Building the candidate generator takes about 39 min 17 s ($0.033), of which 37 min 40 s is not cached, with "
         "the speed of tune_generator guessed; a query takes no longer than now."
     )
     assert "172 judged questions in 74 groups of the split dev; answers to 100 questions" in said.rest[4]

@@ -16,7 +16,7 @@ from harness.report.charts import bars as drawing
 from harness.report.charts import diagnosis as charts
 from harness.report.charts.bars import LONGEST
 from harness.report.charts.draw import draw
-from harness.report.charts.values import Bar, Bars, Dot, Line
+from harness.report.charts.values import Bar, Bars, Dot, LineChart
 from harness.report.content import loss
 from harness.values.insights import Funnel, Place
 
@@ -134,7 +134,7 @@ def test_bars_lie_where_their_numbers_say() -> None:
 
 def test_a_curve_over_orders_of_magnitude_has_few_ticks_and_shows_where_things_stand() -> None:
     dots = tuple(Dot(at, 0.5, None, None, str(at), str(at), now=at == 90) for at in (1, 2, 3, 5, 10, 50, 90, 100, 500))
-    root = ElementTree.fromstring(draw(Line("curve", "s", "recall", "depth", dots)))
+    root = ElementTree.fromstring(draw(LineChart("curve", "s", "recall", "depth", dots)))
     texts = [text.text for text in root.iter(f"{SVG}text")]
     assert "depth, log scale" in texts
     assert "90" in texts

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from harness.report.charts import canvas
 from harness.report.charts.canvas import SMALL, TEXT
 from harness.report.charts.svg import colour
-from harness.report.charts.values import Bar, Bars, Dot, Line
+from harness.report.charts.values import Bar, Bars, Dot, LineChart
 from harness.report.untrusted import plain
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def _bar(axes: Axes, bar: Bar, y: float, name: str) -> None:
 # ---- curves
 
 
-def paint_line(figure: Figure, plot: Line) -> None:
+def paint_line(figure: Figure, plot: LineChart) -> None:
     """Draw a curve with a tick at each dot that has room for its text."""
     axes = canvas.frame(figure, (0.125, 0.185, 0.84, 0.665))
     _title(figure, plot.title, LINE_HEIGHT)
@@ -131,7 +131,7 @@ def paint_line(figure: Figure, plot: Line) -> None:
         _dot(axes, dot, f"point-{number}")
 
 
-def _places(axes: Axes, plot: Line, logarithmic: bool) -> None:
+def _places(axes: Axes, plot: LineChart, logarithmic: bool) -> None:
     """Put a tick at each dot that has room for its text, first of all at the present setting."""
     low, high = min(dot.at for dot in plot.dots), max(dot.at for dot in plot.dots)
     if logarithmic:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from harness.report import format as fmt
-from harness.report.charts.values import Bar, Bars, Chart, Dot, Line
+from harness.report.charts.values import Bar, Bars, Chart, Dot, LineChart
 from harness.report.content.curve import ordered
 from harness.report.content.loss import STEPS, deciding, distinct_curves, is_good, name_of, place_said
 from harness.report.model import finite
@@ -99,7 +99,7 @@ def _bar(row: OracleGain) -> Bar:
     return Bar(name, 0.0, row.difference or 0.0, "front", text, label, *bounds, hollow=not row.bound)
 
 
-def curve_pictures(diagnosis: Diagnosis) -> tuple[Line, ...]:
+def curve_pictures(diagnosis: Diagnosis) -> tuple[LineChart, ...]:
     """Return recall by depth, and answer quality by passages shown, on the gated measures if they are known."""
     answers = {curve.measure for curve in diagnosis.curves if curve.kind == "context"}
     shown = answers.intersection(diagnosis.measures) or answers
@@ -107,9 +107,9 @@ def curve_pictures(diagnosis: Diagnosis) -> tuple[Line, ...]:
     return tuple(line for line in lines if len(line.dots) > 1)
 
 
-def _curve(curve: Curve) -> Line:
+def _curve(curve: Curve) -> LineChart:
     dots = [_dot(curve, point) for point in sorted(curve.points, key=lambda point: point.at)]
-    return Line(
+    return LineChart(
         f"curve-{curve.kind}-{fmt.slug(curve.measure)}",
         "curves",
         f"{curve.measure} of the pool" if curve.kind == "depth" else curve.measure,
@@ -140,7 +140,7 @@ def before(outcome: Outcome) -> tuple[Bars, ...]:
 # ---- learning curves
 
 
-def learning_charts(curve: LearningCurve) -> tuple[Line, ...]:
+def learning_charts(curve: LearningCurve) -> tuple[LineChart, ...]:
     """Return a picture for each measure that has two shares with a gain, in the order of the table."""
     rows = ordered(curve)
     names = dict.fromkeys(row.measure for row in rows)
@@ -148,7 +148,7 @@ def learning_charts(curve: LearningCurve) -> tuple[Line, ...]:
     return tuple(line for line in lines if len(line.dots) > 1)
 
 
-def _learning(rows: Sequence[CurvePoint]) -> Line:
+def _learning(rows: Sequence[CurvePoint]) -> LineChart:
     """Return the gain with its interval at each share: the mean, less the mean of the untuned pipeline."""
     measure = rows[0].measure
     dots = [
@@ -157,7 +157,7 @@ def _learning(rows: Sequence[CurvePoint]) -> Line:
         if (gain := finite(row.gain)) is not None
     ]
     title, axis = f"gain in {measure} over {BASELINE}", "share of the training data"
-    return Line(f"learning-curve-{fmt.slug(measure)}", "learning-curve", title, axis, tuple(dots), signed=True)
+    return LineChart(f"learning-curve-{fmt.slug(measure)}", "learning-curve", title, axis, tuple(dots), signed=True)
 
 
 def _share_said(row: CurvePoint) -> str:

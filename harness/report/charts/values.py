@@ -170,7 +170,7 @@ class Dot(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Line:
+class LineChart:
     """A curve; `signed`: its values are differences, and zero is drawn as a line."""
 
     name: str
@@ -193,4 +193,4 @@ class Line:
         return f"{self.title} by {self.axis}: {', '.join(parts)}."
 
 
-Chart = Forest | Scatter | Bars | Line
+Chart = Forest | Scatter | Bars | LineChart

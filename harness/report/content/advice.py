@@ -95,7 +95,7 @@ def _costs(advice: Advice) -> str:
     guessed = [name for name, basis in advice.estimate.basis.items() if basis == "guessed"]
     how = f", with the speed of {fmt.listed(guessed)} guessed" if guessed else ""
     less = fmt.duration(advice.estimate.seconds)
-    stored = f" ({less} without what is cached)" if not made.startswith(less) else ""
+    stored = f", of which {less} is not cached" if not made.startswith(less) else ""
     name, later = advice.estimate.candidate, _served(advice.estimate)
     return f"Building the candidate {name} takes about {made}{stored}{how}; {later}."
 

@@ -25,7 +25,7 @@ from harness.values.records import Progress as Told
 WORTH_A_LINE = 0.5
 
 
-class Rate(ProgressColumn):
+class RateColumn(ProgressColumn):
     """Units a second, or a minute where they come slowly."""
 
     def render(self, task: Task) -> Text:
@@ -41,7 +41,7 @@ class Steps:
     def __init__(self, console: Console) -> None:
         self.console = console
         self._bar = Progress(
-            TextColumn("{task.description}"), BarColumn(bar_width=30), MofNCompleteColumn(), Rate(),
+            TextColumn("{task.description}"), BarColumn(bar_width=30), MofNCompleteColumn(), RateColumn(),
             TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=console, transient=True,
             disable=not console.is_terminal,
         )  # fmt: skip
