@@ -16,7 +16,8 @@ import pytest
 from harness.cli import main as cli
 from harness.data import formats
 from harness.errors import StageFailed
-from harness.execution.executors import ChildExecutor, Cost, Executor, InlineExecutor, Request
+from harness.execution.child_processes import ChildExecutor
+from harness.execution.executors import Cost, Executor, InlineExecutor, Request, SynchronousExecutor, run
 from harness.experiments import benchmark
 from harness.planning.graph import Plan
 from harness.planning.plan import build_plan
@@ -36,7 +37,7 @@ CHANGES: dict[str, Any] = {
 }
 
 
-class Here:
+class Here(SynchronousExecutor):
     """Runs calls in this process, which is quicker; a library's warning is no error. `broken` stages fail instead.
 
     Training is left to `children` if there are any.
@@ -51,9 +52,9 @@ class Here:
         stage = request.function.split(":")[1]
         self.asked.append(stage)
         if stage in self.broken:
-            raise StageFailed(f"{stage}: its process was ended by SIGKILL")
+            raise StageFailed(f"{stage}: its process was killed by SIGKILL")
         if self.children is not None and stage == "tune_retriever":
-            return self.children.run(request, progress)
+            return run(self.children, request, progress)
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             return InlineExecutor().run(request, progress)
@@ -229,7 +230,7 @@ def test_a_candidate_that_changes_nothing_is_told(elsewhere: tuple[benchmark.Fin
 
 
 def run_cli(monkeypatch: pytest.MonkeyPatch, executor: Here, *arguments: object) -> int:
-    monkeypatch.setattr(benchmark, "ChildExecutor", lambda: executor)
+    monkeypatch.setattr("harness.execution.session.executor_named", lambda name: executor)
     monkeypatch.setattr(sys, "argv", ["harness", *map(str, arguments)])
     with pytest.raises(SystemExit) as left:
         cli.main()
@@ -259,7 +260,7 @@ def test_a_failed_training_is_failed_rows_a_verdict_and_exit_code_3(
     assert {(row["system"], row["seed"]) for row in failed} == {("judged", 8)}
     assert len(failed) == 3 * (len(splits["test"].judged) + len(splits["dev"].judged))
     assert {row["reason"] for row in failed} == {
-        "tune retriever of judged, seed 8: tune_retriever: its process was ended by SIGKILL"
+        "tune retriever of judged, seed 8: tune_retriever: its process was killed by SIGKILL"
     }
     assert {row["value"] for row in failed} == {None}
     assert formats.read_parquet(folder / "failures.parquet") == failed

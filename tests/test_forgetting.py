@@ -15,15 +15,15 @@ from harness.data.datasets import load_dataset
 from harness.data.formats import read_run
 from harness.errors import ConfigError, DataError
 from harness.execution import endpoints
-from harness.execution.executors import Cost, InlineExecutor, Request
-from harness.execution.scheduler import Execution, carry_out, no_watch
+from harness.execution.executors import Cost, Request
+from harness.execution.scheduler import Execution
+from harness.execution.session import Session
 from harness.experiments import forgetting
 from harness.experiments.forgetting import Elsewhere, Scored, plan_elsewhere, prepared
 from harness.planning.graph import Plan
 from harness.planning.plan import build_plan
 from harness.stages.retrieve import RUN_FILE
 from harness.statistics import stats
-from harness.store import FolderStore
 from harness.suite.files import load_suite, parse_suite
 from harness.suite.sources import Forgetting
 from harness.suite.spec import Suite
@@ -40,21 +40,18 @@ class Trial:
         self.root, self.suite = root, load_suite(suite_file)[0]
         self.dataset = load_dataset(self.suite.dataset, "test")
         self.plan = build_plan(self.suite, self.dataset)
-        self.store = FolderStore(root / "store")
-        self.services = endpoints.services_of(self.suite, root)
-        self.plan.parts.publish(self.store)
-        self.execution: Execution = carry_out(
-            self.plan, self.store, executor or smallsuite.Here(), InlineExecutor(), no_watch, self.services
-        )
+        session = self.session(executor)
+        self.store = session.store
+        self.execution: Execution = session.make(self.plan)
         there = prepared(self.plan)
         assert there is not None
         self.there: Elsewhere = there
 
+    def session(self, executor: Any = None) -> Session:
+        return Session(self.suite, self.root, executor=executor or smallsuite.Here())
+
     def scored(self, executor: Any = None) -> Scored:
-        return forgetting.scored(
-            self.plan, self.execution, self.there, self.store, executor or smallsuite.Here(), no_watch, self.services,
-            self.root,
-        )  # fmt: skip
+        return forgetting.scored(self.session(executor), self.plan, self.execution, self.there)
 
 
 @pytest.fixture(scope="module")
@@ -294,7 +291,7 @@ def test_a_training_that_failed_is_told_with_its_reason_and_no_number(scored: Sc
         ("longer", 1, "ndcg@10"), ("longer", 1, "recall@10"),
     ]  # fmt: skip
     for row in failed:
-        assert row.reason == "tune retriever of longer, seed 1: tune_retriever: its process was ended by SIGKILL"
+        assert row.reason == "tune retriever of longer, seed 1: tune_retriever: its process was killed by SIGKILL"
         assert (row.untuned, row.tuned, row.difference, row.low, row.n_queries) == (None, None, None, None, 0)
 
 
@@ -334,7 +331,7 @@ def test_a_call_that_fails_there_is_told(tuned: bool, model: Path, place: Path, 
     (row,) = trial.scored(Picky("index", tuned)).forgotten
     assert row.verdict == "failed"
     who = "other: index with judged, seed 0" if tuned else "untuned: other: index with untuned"
-    assert row.reason == f"{who}: index: its process was ended by SIGKILL"
+    assert row.reason == f"{who}: index: its process was killed by SIGKILL"
     assert (row.difference, row.tuned, row.untuned, row.n_queries) == (None, None, None, 0)
     # A later run makes what was missing.
     (row,) = trial.scored().forgotten
@@ -355,7 +352,7 @@ def test_where_untuned_failed_before_nothing_is_compared(model: Path, place: Pat
     executor = smallsuite.Here()
     (row,) = trial.scored(executor).forgotten
     assert row.verdict == "failed"
-    assert row.reason == ("untuned: retrieve test with untuned: retrieve: its process was ended by SIGKILL")
+    assert row.reason == ("untuned: retrieve test with untuned: retrieve: its process was killed by SIGKILL")
     assert executor.asked == []
 
 
@@ -390,7 +387,8 @@ def test_answers_are_compared_where_they_are_asked_for(model: Path, place: Path,
         ("judged", "ndcg@10", 24), ("judged", "token_f1", 10), ("words", "token_f1", 10),
     ]  # fmt: skip
     assert all(row.verdict != "failed" for row in rows)
-    assert trial.there.roles(trial.store, trial.services, trial.root) == []
+    judging = trial.there.measurements(trial.session()).lacks_judgements()
+    assert endpoints.roles_needed(trial.there.plan, trial.store, judging) == []
 
 
 def test_a_measure_without_a_question_there_is_told_of_and_fails_nothing(

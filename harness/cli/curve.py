@@ -47,7 +47,7 @@ def curve(
     screen = console(stderr=as_json)
     with Steps(screen) as steps:
         watch = no_watch if quiet else steps.watch
-        done = curve.curve(suite, candidate, store, parts, split, seed or (), watch, replay=replay)
+        done = curve.curve(suite, candidate, store, parts, split, seed or (), watch=watch, replay=replay)
     if as_json:
         sys.stdout.write(done.curve.model_dump_json(indent=1) + "\n")
     else:

@@ -41,7 +41,7 @@ def diagnose(
 
     screen = console(stderr=as_json)
     with Steps(screen) as steps:
-        done = diagnosing.diagnose(suite, store, split, no_watch if quiet else steps.watch, replay=replay)
+        done = diagnosing.diagnose(suite, store, split, watch=no_watch if quiet else steps.watch, replay=replay)
     if as_json:
         sys.stdout.write(done.diagnosis.model_dump_json(indent=1) + "\n")
         return

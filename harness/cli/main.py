@@ -48,7 +48,7 @@ def run(
 
     screen = console(stderr=as_json)
     with Steps(screen) as steps:
-        done = benchmark.run(suite, store, seed or (), no_watch if quiet else steps.watch, replay=replay)
+        done = benchmark.run(suite, store, seed or (), watch=no_watch if quiet else steps.watch, replay=replay)
     if as_json:
         sys.stdout.write((done.folder / "outcome.json").read_text(encoding="utf-8") + "\n")
     else:

@@ -50,7 +50,7 @@ def judge(
     screen = console(stderr=as_json)
     with Steps(screen) as steps:
         watch = no_watch if quiet else steps.watch
-        found = calibrate(suite, labels, store, measure, sample, seed, watch, replay)
+        found = calibrate(suite, labels, store, measure, sample, seed, watch=watch, replay=replay)
     if as_json:
         sys.stdout.write(found.calibration.model_dump_json(indent=1) + "\n")
         return

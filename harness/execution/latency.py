@@ -17,7 +17,7 @@ from typing import Any
 from harness import provenance
 from harness.errors import StageFailed
 from harness.execution.environments import environment_now
-from harness.execution.executors import Executor, Request
+from harness.execution.executors import Executor, Request, run
 from harness.execution.probe import PROBE_VERSION, TIMES_FILE, Probe, quantile
 from harness.execution.scheduler import Watch
 from harness.hashing import by_hash, digest_of
@@ -191,7 +191,7 @@ class Latencies:
                 "harness.execution.probe:probe", "harness.execution.probe:Probe", spec, inputs, folder, 0,
                 self.services, environment_now(self.plan.suite.device),
             )  # fmt: skip
-            cost = self.executor.run(request, progress)
+            cost = run(self.executor, request, progress)
             facts = {"stage": "probe", "label": name, "seconds": cost.seconds, "usage": asdict_usage(cost.usage)}
             self.store.commit(key, folder, facts)
 

@@ -6,7 +6,7 @@ from harness.execution.environments import DEFAULTS, read_at_import
 
 for _name, _value in DEFAULTS.items():
     os.environ.setdefault(_name, _value)
-BORN_WITH = read_at_import(os.environ)
+IMPORTED_WITH = read_at_import(os.environ)
 """What the libraries below were imported with, and what they will go by in every child."""
 
 import logging

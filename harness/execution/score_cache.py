@@ -10,19 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from harness import scoring
-from harness.data.datasets import Dataset
 from harness.data.formats import read_run
-from harness.execution.scheduler import Execution, Watch
-from harness.hashing import digest_of
+from harness.execution.measurements import Measurements
+from harness.execution.scheduler import Execution, Watch, no_watch
 from harness.judge import judges
 from harness.llm import Chat, Spent
 from harness.llm.services import Services
-from harness.planning.graph import Plan, SystemPlan
+from harness.planning.graph import SystemPlan
 from harness.stages.common import read_answers
 from harness.stages.endpoints import MENDED
 from harness.stages.retrieve import RUN_FILE
-from harness.store import FolderStore
-from harness.values.findings import LedgerRow, Measured
+from harness.values.findings import LedgerRow
 from harness.values.measures import Measure
 from harness.values.records import Answer, Progress, Score
 
@@ -31,80 +29,23 @@ Values = Mapping[str, scoring.Scored]
 Compute = Callable[[list[Measure], Path, Progress], Mapping[Measure, Values]]
 
 
-class Scorecards:
-    """Scores systems on the plan's split (and, for rank measures, on dev)."""
+class ScoreCache:
+    """Scores the systems of a plan that was carried out, on its split and, for rank measures, on dev."""
 
     def __init__(
-        self, plan: Plan, dataset: Dataset, store: FolderStore, watch: Watch, services: Services, root: Path
+        self, measurements: Measurements, execution: Execution, services: Services, watch: Watch = no_watch
     ) -> None:
-        self.plan, self.dataset, self.store, self.watch = plan, dataset, store, watch
-        self.services, self.root = services, root
-        self.split = plan.suite.evaluate.split
-        self.execution = Execution()
+        self.measurements, self.execution, self.services, self.watch = measurements, execution, services, watch
+        self.plan, self.dataset, self.store = measurements.plan, measurements.dataset, measurements.store
+        self.split, self.measures, self.references = measurements.split, measurements.measures, measurements.references
         self.computed = 0
-        self.references = plan.given.references
         self.judgements: list[LedgerRow] = []
-        asked = plan.suite.measures
-        self.measures = [one for one in asked if plan.suite.llm.judge is not None or not one.is_judged]
-
-    @cached_property
-    def settings(self) -> scoring.AnswerSettings:
-        return judges.settings_of(self.plan.suite, self.root, self.dataset.language)
 
     @cached_property
     def chat(self) -> Chat:
         """The judge; a model in this process is loaded with the first question."""
-        packed = self.plan.judge
-        return judges.chat_of(self.plan.suite, self.services, self.store.get(packed) if packed else None)
-
-    def lacks_judgements(self) -> bool:
-        """Whether the judge has to be asked: any answer or any judged score is not in the store."""
-        judged = [measure for measure in self.measures if self._judged(measure)]
-        answers = {system.answers for system in self.plan.systems if system.answers}
-        return any(
-            not self.store.has(key) or not self.store.has(self._key(key, self.split, measure))
-            for key in answers
-            for measure in judged
-        )
-
-    def _judged(self, measure: Measure) -> bool:
-        """Whether an LLM judges it, or decides it."""
-        return not measure.is_rank and scoring.asks_judge(measure, self.settings)
-
-    def uncalibrated(self) -> tuple[str, ...]:
-        """Measures that rest on a judge who is not calibrated: advisory."""
-        right = self.plan.suite.utility.right
-        judge = self.settings.judge
-        return ("utility",) if Measure(right).is_judged and not (judge and right in judge.calibrated) else ()
-
-    def identity(self, measure: Measure, split: str) -> str:
-        """Measurement identity: data, sample, and the measure with its version and settings."""
-        digests = self.dataset.digests
-        parts = ["queries", "qrels", "groups"] if measure.is_rank else ["queries", "references", "groups"]
-        data = {"corpus": digests["corpus"], **{part: digests[f"{split}.{part}"] for part in parts}}
-        made = self.measured(measure)
-        return digest_of([data, made.sample, made.settings])
-
-    def measured(self, measure: Measure) -> Measured:
-        """What a measurement identity is made of beside the data."""
-        given = self.plan.given
-        sample = None if measure.is_rank else digest_of(given.sample)
-        if given.contexts and not measure.is_rank:
-            shown = [list(given.contexts.items()), [list(reference) for reference in given.references.values()]]
-            sample = digest_of([sample, shown])
-        return Measured(sample=sample, settings=scoring.measurement_settings(measure, self.settings))
-
-    def remarks(self) -> list[str]:
-        """What a reader must know of the judge, if one is asked."""
-        suite = self.plan.suite
-        if suite.llm.judge is None or not any(map(self._judged, self.measures)):
-            return []
-        uncalibrated = [
-            f"{name} rests on {suite.utility.right}, for which the judge {suite.llm.judge.model} is not calibrated, so "
-            f"it is advisory and gates nothing; 'harness judge {suite.name} --labels FILE' compares it with people."
-            for name in self.uncalibrated()
-        ]
-        return [*uncalibrated, *judges.kin(suite)]
+        converted = self.plan.judge
+        return judges.chat_of(self.plan.suite, self.services, self.store.get(converted) if converted else None)
 
     def rows(self, system: SystemPlan) -> list[Score]:
         """All score rows of a system: a row for every (measure, query of the split)."""
@@ -162,8 +103,8 @@ class Scorecards:
         return self._cached(key, self.split, measures, self._score_answers)
 
     def _score_answers(self, missing: list[Measure], place: Path, progress: Progress) -> Mapping[Measure, Values]:
-        answers, settings = read_answers(place), self.settings
-        if any(map(self._judged, missing)):
+        answers, settings = read_answers(place), self.measurements.settings
+        if any(map(self.measurements.is_judged, missing)):
             settings = judges.asked_by(settings, self.chat)
         return scoring.score_answers(answers, self.references, missing, settings, self._shown(answers), progress)
 
@@ -179,7 +120,7 @@ class Scorecards:
 
     def _cached(self, key: str, split: str, measures: list[Measure], compute: Compute) -> Mapping[Measure, Values]:
         """Take from the store what is there; compute the rest together and put it there."""
-        keys = {measure: self._key(key, split, measure) for measure in measures}
+        keys = {measure: self.measurements.score_key(key, split, measure) for measure in measures}
         found = {measure: place for measure in measures if (place := self.store.get(keys[measure])) is not None}
         missing = [measure for measure in measures if measure not in found]
         values: dict[Measure, Values] = {measure: _read(place) for measure, place in found.items()}
@@ -189,7 +130,7 @@ class Scorecards:
             label = self.execution.rows[key].label
             # Apart, so that what judging took is known.
             for verb, judged in (("judge", True), ("score", False)):
-                some = [measure for measure in missing if self._judged(measure) == judged]
+                some = [measure for measure in missing if self.measurements.is_judged(measure) == judged]
                 if some:
                     values |= self._computed(some, keys, f"{verb} {label}", place, compute)
         self._note_judgements(keys, found)
@@ -209,12 +150,9 @@ class Scorecards:
         self.computed += len(some)
         return values
 
-    def _key(self, key: str, split: str, measure: Measure) -> str:
-        return digest_of(["scores", self.store.content_digest(key), self.identity(measure, split)])
-
     def _keep(self, key: str, measure: Measure, values: Values, facts: Mapping[str, Any]) -> None:
         """Put scores into the store, unless some failed: those are tried again."""
-        costs = facts if self._judged(measure) else {}
+        costs = facts if self.measurements.is_judged(measure) else {}
         with self.store.claim(key) as folder:
             _write(folder, values)
             if not any(one.status == "failed" for one in values.values()):

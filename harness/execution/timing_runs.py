@@ -12,10 +12,8 @@ from dataclasses import replace
 from typing import Any
 
 from harness.data.datasets import Dataset, Split
-from harness.execution.executors import Executor, InlineExecutor
-from harness.execution.scheduler import Watch, carry_out, no_watch
+from harness.execution.session import Session
 from harness.hashing import by_hash, digest_of
-from harness.llm.services import Services
 from harness.planning.calls import Calls, chain_of
 from harness.planning.estimates import plan_of
 from harness.planning.graph import Plan, Serving, SystemPlan
@@ -39,27 +37,23 @@ DOCUMENTS = 16
 """Passages that the synthesizer writes about in a sample."""
 
 
-def take_samples(
-    full: Plan, dataset: Dataset, store: FolderStore, heavy: Executor, watch: Watch = no_watch,
-    services: Services | None = None,
-) -> dict[str, str]:  # fmt: skip
+def take_samples(session: Session, full: Plan, dataset: Dataset) -> dict[str, str]:
     """Time every speed class that the candidates of a plan need and the store has not timed, each on one sample.
 
     Return what was not timed, and why, under a name: what failed, and what an endpoint would have to be asked for.
     """
-    wanted, served = _wanted(full, measured(store))
-    said = {stage: f"{stage}, as it asks an endpoint; its speed is a guess" for stage in served}
+    wanted, served = _wanted(full, measured(session.store))
+    not_timed = {stage: f"{stage}, as it asks an endpoint; its speed is a guess" for stage in served}
     suite = _sample_of(full)
     if not wanted or not suite.candidates:
-        return said
+        return not_timed
     small = few(dataset, suite.evaluate.split)
     plan, left_out = plan_of(suite, small)
-    queries = _publish_queries(plan, store)
+    queries = _publish_queries(plan, session.store)
     plan.systems = _chosen(plan, small, queries, wanted)
-    plan.parts.publish(store)
     plan.judge = None
-    failed = carry_out(plan, store, heavy, InlineExecutor(), watch, services).failed
-    return said | {name: f"{name}: {why}" for name, why in left_out.items()} | failed
+    failed = session.make(plan).failed
+    return not_timed | {name: f"{name}: {why}" for name, why in left_out.items()} | failed
 
 
 def _wanted(full: Plan, known: set[Speed]) -> tuple[set[Speed], list[str]]:

@@ -6,14 +6,13 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Unpack
 
 from harness import scoring
 from harness.data.formats import write_atomically, write_jsonl
 from harness.errors import ConfigError, Incomplete, Problem
 from harness.execution import endpoints
-from harness.execution.executors import ChildExecutor
-from harness.execution.scheduler import Watch, make, no_watch
+from harness.execution.session import Options, Session
 from harness.hashing import digest_file
 from harness.judge import calibration, judges
 from harness.judge.calibration import Calibration, Terms
@@ -23,7 +22,6 @@ from harness.planning import requirements
 from harness.planning.calls import unpacking
 from harness.remarks import endpoints as remarks_of_endpoints
 from harness.stages.endpoints import FAILED_SHARE, remedy
-from harness.store import FolderStore
 from harness.suite.files import load_suite
 from harness.suite.roles import Judge
 from harness.suite.spec import Suite
@@ -46,38 +44,37 @@ class Judgement(NamedTuple):
 
 def judge(
     suite: str | Path, labels: Path, root: Path, measure: str = "faithfulness", sample: int | None = None,
-    seed: int = 0, watch: Watch = no_watch, replay: bool = False,
+    seed: int = 0, **options: Unpack[Options],
 ) -> Judgement:  # fmt: skip
-    """Calibrate the judge of a suite for a measure on rated answers, `sample` of them if given.
+    """Calibrate the judge of a suite for a measure on rated answers, `sample` of them if that is a number.
 
-    Raises HarnessError for anything wrong with the suite, its judge, its endpoint or the file of labels.
+    `options` are those of a session. Raises HarnessError for anything wrong with the suite, its judge, its endpoint or
+    the file of labels.
     """
     started = time.perf_counter()
-    written, _ = load_suite(suite)
-    spec = endpoints.spoken(written, root)
-    judge, asked = _judge_of(spec, measure)
+    session = Session(load_suite(suite)[0], root, **options)
+    judge, asked = _judge_of(session.suite, measure)
     rows = read_labels(labels, asked)
     scale = scale_of(rows)
     chosen = sample_rows(rows, sample, seed) if sample is not None else rows
-    requirements.apply_device(spec)
-    services = endpoints.services_of(spec, root, replay)
+    requirements.apply_device(session.suite)
     if not judge.in_process:
-        endpoints.check(["judge"], services, spec)
-        spec = endpoints.spoken(written, root)
-        services = endpoints.adapted(services, spec)
+        session.check_roles(["judge"])
+    spec = session.suite
     settings = judges.settings_of(spec, root)
-    chat = judges.chat_of(spec, services, _unpacked(spec, root))
-    with watch(f"judge {len(chosen)} answers") as progress:
+    chat = judges.chat_of(spec, session.services, _converted(session))
+    with session.watch(f"judge {len(chosen)} answers") as progress:
         scores = calibration.judge_rows(chosen, asked, judges.asked_by(settings, chat), progress)
     _refuse_failures(chat, scores, root)
-    told = scoring.measurement_settings(asked, settings)
     terms = Terms(scale, judge.cut, judge.bar, seed=seed)
-    found = calibration.calibrate(chosen, scores, told, terms, digest_file(labels))
+    calibrated = calibration.calibrate(
+        chosen, scores, scoring.measurement_settings(asked, settings), terms, digest_file(labels)
+    )
     place = judges.place_of(root, asked, settings)
-    _write(place, found, chosen, scores)
-    remarks = (*remarks_of_endpoints.dialects(written, services), *judges.kin(spec))
+    _write(place, calibrated, chosen, scores)
+    remarks = (*remarks_of_endpoints.dialects(session.written, session.services), *judges.kin(spec))
     seconds = time.perf_counter() - started
-    return Judgement(found, place, _rows_of(place), endpoints.paid(services), seconds, remarks)
+    return Judgement(calibrated, place, _rows_of(place), session.paid(), seconds, remarks)
 
 
 def _judge_of(suite: Suite, measure: str) -> tuple[Judge, Measure]:
@@ -94,16 +91,11 @@ def _judge_of(suite: Suite, measure: str) -> tuple[Judge, Measure]:
     return suite.llm.judge, asked
 
 
-def _unpacked(suite: Suite, root: Path) -> Path | None:
-    """The plain form of a judge that runs here and comes packed; made once and kept."""
-    judge = suite.llm.judge
+def _converted(session: Session) -> Path | None:
+    """The folder of a judge that runs here and comes as GGUF, converted once; None for any other."""
+    judge = session.suite.llm.judge
     planned = unpacking(judge.model) if judge is not None and judge.in_process else None
-    if planned is None:
-        return None
-    store = FolderStore(root / "store")
-    if not store.has(planned.key):
-        make(planned, store, ChildExecutor(), lambda done, total: None)
-    return store.get(planned.key)
+    return session.make_one(planned) if planned is not None else None
 
 
 def _write(place: Path, found: Calibration, rows: Sequence[Labelled], scores: dict[str, scoring.Scored]) -> None:

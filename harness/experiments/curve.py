@@ -11,32 +11,27 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Unpack
 
 from harness import provenance
 from harness.data import formats
-from harness.data.datasets import load_dataset
+from harness.data.datasets import Dataset
 from harness.errors import ConfigError, Problem, nearest
-from harness.execution import endpoints
-from harness.execution.executors import ChildExecutor, Executor, InlineExecutor
-from harness.execution.scheduler import Execution, Watch, carry_out, no_watch
-from harness.execution.score_cache import Scorecards
+from harness.execution.measurements import Measurements
+from harness.execution.scheduler import Execution
+from harness.execution.session import STORE, Executed, Options, Session
 from harness.experiments import learning_curve
-from harness.planning import requirements
 from harness.planning.calls import UNTUNED
-from harness.planning.comparisons import ALPHA, RESAMPLES, Rows, values_of
+from harness.planning.comparisons import ALPHA, RESAMPLES, values_of
 from harness.planning.graph import Plan, SystemPlan
 from harness.planning.plan import build_plan
 from harness.results.outcomes import SCORE_COLUMNS, guarded, new_folder, point_to
-from harness.store import FolderStore
 from harness.suite.files import load_suite
 from harness.suite.recipes import Part
 from harness.suite.spec import Candidate, Suite
-from harness.suite.uses import reading_of
 from harness.values.insights import LearningCurve
 from harness.values.measures import Measure
 
-STORE = Path(".harness")
 SHARES = (0.25, 0.5, 1.0)
 CURVE_FILE = "curve.json"
 CALIBRATE = "calibrate it with 'harness judge', or gate another measure"
@@ -55,47 +50,41 @@ class CurveResult(NamedTuple):
 
 def curve(
     suite: str | Path, candidate: str, store: Path = STORE, shares: Sequence[float] = SHARES, split: Where = "dev",
-    seeds: Sequence[int] = (), watch: Watch = no_watch, executor: Executor | None = None, replay: bool = False,
+    seeds: Sequence[int] = (), **options: Unpack[Options],
 ) -> CurveResult:  # fmt: skip
     """Train a candidate of a suite on each share of its data, score it on `split`, and write what came of it.
 
-    `seeds` replaces those of the suite; scores of several are averaged by question. Raises HarnessError for anything
-    wrong with the suite, its data, its models or what was asked for; a training that fails is part of the curve.
+    `seeds` replaces those of the suite; scores of several are averaged by question. `options` are those of a session.
+    Raises HarnessError for anything wrong with the suite, its data, its models or what was asked for; a training that
+    fails is part of the curve.
     """
     started = time.perf_counter()
-    written, _ = load_suite(suite)
-    spec = endpoints.spoken(written, store)
-    derived = suite_for(spec, candidate, shares, split, seeds)
-    requirements.apply_device(derived)
-    requirements.check(derived)
-    dataset = load_dataset(derived.dataset, split, reading_of(derived))
-    plan = build_plan(derived, dataset)
+    session = Session(load_suite(suite)[0], store, **options)
+    derived = suite_for(session.suite, candidate, shares, split, seeds)
+    dataset = session.load(derived)
+    planned = _measurements(session, derived, dataset)
+    if session.check(planned):
+        planned = _measurements(session, suite_for(session.suite, candidate, shares, split, seeds), dataset)
+    done = session.execute(planned.plan, dataset, planned.measures)
+    learned = _learning_curve(session.suite, candidate, sorted(set(shares)), done)
+    learned = learned.model_copy(update={"seconds": time.perf_counter() - started})
+    folder = new_folder(store / "curves" / session.suite.name / candidate, learned.created)
+    rows = [row._asdict() for of_system in done.rows.values() for row in of_system]
+    formats.write_parquet(folder / "scores.parquet", rows, SCORE_COLUMNS)
+    _write(learned, folder)
+    return CurveResult(learned, folder, done.execution.made, done.execution.failed)
+
+
+def _measurements(session: Session, suite: Suite, dataset: Dataset) -> Measurements:
+    """The plan of a curve with the measures that decide it. Raises ConfigError if none does."""
+    plan = build_plan(suite, dataset)
     # Dev is scored only if it is what was asked for.
     plan.systems = [replace(system, dev_run=None) for system in plan.systems]
-    kept, services = FolderStore(store / "store"), endpoints.services_of(derived, store, replay)
-    plan.parts.publish(kept)
-    cards = Scorecards(plan, dataset, kept, watch, services, store)
-    uncalibrated = cards.uncalibrated()
-    cards.measures = [measure for measure in cards.measures if str(measure) not in uncalibrated]
-    if not cards.measures:
-        raise ConfigError(
-            Problem("gates", f"{', '.join(uncalibrated)} rests on a judge who is not calibrated", CALIBRATE)
-        )
-    endpoints.check(endpoints.roles_needed(plan, kept, cards.lacks_judgements()), services, derived)
-    if endpoints.spoken(written, store) != spec:
-        # What its servers refuse is known now: everything is planned by it.
-        return curve(suite, candidate, store, shares, split, seeds, watch, executor, replay)
-    execution = carry_out(plan, kept, executor or ChildExecutor(), InlineExecutor(), watch, services)
-    cards.execution = execution
-    rows = {system.label: cards.rows(system) for system in plan.systems}
-    found = _growth(spec, candidate, sorted(set(shares)), plan, execution, rows, cards.measures)
-    found = found.model_copy(update={"seconds": time.perf_counter() - started})
-    folder = new_folder(store / "curves" / spec.name / candidate, found.created)
-    formats.write_parquet(
-        folder / "scores.parquet", [row._asdict() for some in rows.values() for row in some], SCORE_COLUMNS
-    )
-    _write(found, folder)
-    return CurveResult(found, folder, execution.made, execution.failed)
+    measurements = session.measurements(plan, dataset)
+    if not measurements.calibrated:
+        names = ", ".join(measurements.uncalibrated())
+        raise ConfigError(Problem("gates", f"{names} rests on a judge who is not calibrated", CALIBRATE))
+    return session.measurements(plan, dataset, measurements.calibrated)
 
 
 def suite_for(suite: Suite, name: str, shares: Sequence[float], split: Where, seeds: Sequence[int] = ()) -> Suite:
@@ -152,19 +141,20 @@ def at_share(suite: Suite, candidate: Candidate, share: float) -> Candidate:
     return candidate.model_copy(update=update)
 
 
-def _growth(
-    suite: Suite, name: str, shares: Sequence[float], plan: Plan, execution: Execution, rows: Rows,
-    measures: Sequence[Measure],
-) -> LearningCurve:  # fmt: skip
-    split, untuned = plan.suite.evaluate.split, rows[UNTUNED]
+def _learning_curve(suite: Suite, name: str, shares: Sequence[float], done: Executed) -> LearningCurve:
+    plan, measures = done.scores.plan, done.scores.measures
+    split, untuned = plan.suite.evaluate.split, done.rows[UNTUNED]
     margins = {measure: plan.suite.margins[measure] for measure in measures}
     named = {str(measure): margin for measure, margin in margins.items()}
     points = learning_curve.grow(
-        [_trained(label_of(name, share), share, plan, execution, rows, measures) for share in shares],
+        [_trained(label_of(name, share), share, done) for share in shares],
         {measure: values_of(untuned, str(measure), split) for measure in measures},
         {row.query_id: row.group for row in untuned},
-        margins, failure_limit=suite.failure_limit, alpha=ALPHA, resamples=RESAMPLES,
-    )  # fmt: skip
+        margins,
+        failure_limit=suite.failure_limit,
+        alpha=ALPHA,
+        resamples=RESAMPLES,
+    )
     return LearningCurve(
         suite=suite.name,
         candidate=name,
@@ -173,25 +163,26 @@ def _growth(
         margins=named,
         points=tuple(points),
         said=learning_curve.answers(points, named),
-        notes=tuple(_notes(suite, name, plan, execution, measures)),
+        notes=tuple(_notes(suite, name, done)),
     )
 
 
-def _trained(
-    name: str, share: float, plan: Plan, execution: Execution, rows: Rows, measures: Sequence[Measure]
-) -> learning_curve.Trained:
+def _trained(name: str, share: float, done: Executed) -> learning_curve.Trained:
     """A share with all its seeds: scores averaged by question, examples and seconds of one seed on the average."""
+    plan = done.scores.plan
     systems = [system for system in plan.systems if system.name == name]
     split = plan.suite.evaluate.split
-    made = [_making(system, plan, execution) for system in systems]
+    made = [_making(system, plan, done.execution) for system in systems]
     return learning_curve.Trained(
         share=share,
         system=name,
         examples=round(fmean(examples for examples, _ in made)),
         seconds=fmean(seconds for _, seconds in made),
         values={
-            measure: learning_curve.averaged([values_of(rows[system.label], str(measure), split) for system in systems])
-            for measure in measures
+            measure: learning_curve.averaged(
+                [values_of(done.rows[system.label], str(measure), split) for system in systems]
+            )
+            for measure in done.scores.measures
         },
     )
 
@@ -210,14 +201,12 @@ def _making(system: SystemPlan, plan: Plan, execution: Execution) -> tuple[int, 
     return examples, seconds
 
 
-def _notes(suite: Suite, name: str, plan: Plan, execution: Execution, measures: Sequence[Measure]) -> Iterator[str]:
+def _notes(suite: Suite, name: str, done: Executed) -> Iterator[str]:
     """What a reader must know to judge the curve."""
-    failed = {
-        system.label: next(execution.failed[goal] for goal in system.goals if goal in execution.failed)
-        for system in plan.systems
-        if any(goal in execution.failed for goal in system.goals)
-    }
-    yield from (f"{label} failed: {why}" for label, why in failed.items())
+    plan, measures = done.scores.plan, done.scores.measures
+    for system in plan.systems:
+        if why := done.execution.why_failed(system.goals):
+            yield f"{system.label} failed: {why}"
     split = plan.suite.evaluate.split
     if split == "dev" and any("dev_run" in planned.call.inputs for planned in plan.calls.values()):
         yield (

@@ -7,35 +7,29 @@ cost is estimated from the plan of the suite itself, with the speed of each stag
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Unpack
 
 from harness import provenance
-from harness.data.datasets import Dataset, load_dataset
+from harness.data.datasets import Dataset
 from harness.data.slicing import check_slices
 from harness.diagnosis import advice, domain_gap, rules
 from harness.diagnosis.facts import Setting, facts
 from harness.errors import HarnessError, Incomplete, ModelMissing
-from harness.execution import endpoints
-from harness.execution.executors import ChildExecutor, Executor, InlineExecutor
-from harness.execution.latency import Latencies
-from harness.execution.scheduler import Watch, carry_out, no_watch
-from harness.execution.score_cache import Scorecards
+from harness.execution.measurements import Measurements
+from harness.execution.session import STORE, Options, Session
 from harness.execution.timing_runs import take_samples
-from harness.experiments.benchmark import STORE
 from harness.experiments.observations import Examined, part_times
 from harness.hashing import digest_of
 from harness.models import loaders
-from harness.planning import requirements
 from harness.planning.calls import UNTUNED
 from harness.planning.estimates import estimates, plan_of
-from harness.planning.graph import Plan
 from harness.planning.oracles import build_diagnosis_plan, pipeline_identity, suite_for
 from harness.remarks import answers, data, language
 from harness.remarks import endpoints as remarks_of_endpoints
 from harness.remarks import models as models_told
 from harness.results import diagnoses
-from harness.store import FolderStore
 from harness.suite.files import load_suite
 from harness.suite.recipes import RerankerRecipe
 from harness.suite.spec import Candidate, Suite
@@ -55,42 +49,47 @@ class Diagnosed(NamedTuple):
 
 
 def diagnose(
-    suite: str | Path, store: Path = STORE, split: Split = "dev", watch: Watch = no_watch,
-    executor: Executor | None = None, replay: bool = False,
+    suite: str | Path, store: Path = STORE, split: Split = "dev", **options: Unpack[Options]
 ) -> Diagnosed:  # fmt: skip
     """Diagnose a suite (a shipped name, a file or a folder) on a split and write the diagnosis below `store`.
 
-    Raises HarnessError for anything wrong with the suite, its data, its models or its endpoints, and Incomplete if the
-    untuned pipeline itself failed: there is nothing to diagnose then.
+    `options` are those of a session. Raises HarnessError for anything wrong with the suite, its data, its models or its
+    endpoints, and Incomplete if the untuned pipeline itself failed: there is nothing to diagnose then.
     """
     spec, path = load_suite(suite)
-    return _Diagnosing(spec, path, split, store, watch, executor or ChildExecutor(), replay).run()
+    return _Diagnosing(Session(spec, store, **options), path, split).run()
 
 
 class _Diagnosing:
-    """One diagnosis, step by step."""
+    """One diagnosis, step by step. `given` is the suite as its servers take it, `suite` the same as it is diagnosed."""
 
-    def __init__(
-        self, given: Suite, path: Path, split: Split, root: Path, watch: Watch, executor: Executor, replay: bool
-    ) -> None:
-        self.written, self.path, self.root, self.watch, self.executor = given, path, root, watch, executor
-        self.given = endpoints.spoken(given, root)
-        self.suite, self.split = suite_for(self.given, split), split
-        self.services = endpoints.services_of(self.given, root, replay)
-        self.store = FolderStore(root / "store")
+    def __init__(self, session: Session, path: Path, split: Split) -> None:
+        self.session, self.path, self.split = session, path, split
+        self.written, self.store = session.written, session.store
         self.notes: list[str] = []
+
+    @property
+    def given(self) -> Suite:
+        return self.session.suite
+
+    @property
+    def suite(self) -> Suite:
+        return suite_for(self.given, self.split)
 
     def run(self) -> Diagnosed:
         started = time.perf_counter()
-        requirements.apply_device(self.suite)
-        requirements.check(self.suite.model_copy(update={"candidates": {}, "factorial": ()}))
-        dataset = load_dataset(self.suite.dataset, self.split, reading_of(self.given, self.split))
+        session = self.session
+        without_candidates = self.suite.model_copy(update={"candidates": {}, "factorial": ()})
+        dataset = session.load(without_candidates, reading_of(self.given, self.split))
         if self.given.evaluate.split in dataset.splits:
             check_slices(self.given.slices, dataset.splits[self.given.evaluate.split].queries)
-        plan = self._planned(dataset)
-        cards, rows = self._scored(plan, dataset)
+        plan = build_diagnosis_plan(self.suite, dataset)
+        if session.check(session.measurements(plan, dataset)):
+            plan = build_diagnosis_plan(self.suite, dataset)
+        measurements = session.measurements(plan, dataset)
+        rows = self._scored(measurements)
         seen = Examined(plan, dataset, self.store, rows)
-        latencies = Latencies(plan, self.store, self.executor, self.watch, self.services)
+        latencies = session.latencies(plan)
         serving = latencies.measure(plan.system(UNTUNED))
         self.notes += [f"Not timed: {name} ({why})." for name, why in latencies.failed.items()]
         part, references = dataset.splits[self.split], plan.given.references.values()
@@ -104,7 +103,7 @@ class _Diagnosing:
             spec=self.written.model_dump(mode="json", by_alias=True),
             pipeline=pipeline_identity(self.given),
             digests=dataset.digests,
-            settings={str(one): digest_of(cards.measured(one).settings) for one in self.suite.measures},
+            settings={str(one): digest_of(measurements.measured(one).settings) for one in self.suite.measures},
             documents=len(dataset.documents),
             judged=len(part.judged),
             answered=len(plan.sample) if plan.system(UNTUNED).answers else 0,
@@ -120,41 +119,25 @@ class _Diagnosing:
             dollars_per_1000=serving.dollars_per_1000 if serving else None,
             estimates=self._quotes(dataset, serving),
         )
-        diagnosis = self._advised(diagnosis, dataset, frozenset(cards.uncalibrated()))
-        told = (*data.told(dataset, self.split), *remarks_of_endpoints.dialects(self.written, self.services))
+        diagnosis = self._advised(diagnosis, dataset, frozenset(measurements.uncalibrated()))
+        told = (*data.told(dataset, self.split), *remarks_of_endpoints.dialects(self.written, session.services))
         read = language.read_as(dataset)
-        notes = (*told, *read, *self._remarks(diagnosis), *cards.remarks(), *self.notes)
+        notes = (*told, *read, *self._remarks(diagnosis), *measurements.remarks(), *self.notes)
         update = {"seconds": time.perf_counter() - started, "notes": notes}
         diagnosis = diagnosis.model_copy(update=update)
-        every = [row for found in rows.values() for row in found]
-        return Diagnosed(diagnosis, diagnoses.write(diagnosis, self.root, every))
+        every = [row for of_system in rows.values() for row in of_system]
+        return Diagnosed(diagnosis, diagnoses.write(diagnosis, session.root, every))
 
-    def _planned(self, dataset: Dataset) -> Plan:
-        """The plan, by what the servers take: each endpoint that it needs is asked one small question first."""
-        plan = build_diagnosis_plan(self.suite, dataset)
-        plan.parts.publish(self.store)
-        cards = Scorecards(plan, dataset, self.store, self.watch, self.services, self.root)
-        roles = endpoints.roles_needed(plan, self.store, cards.lacks_judgements())
-        endpoints.check(roles, self.services, self.suite)
-        spoken = endpoints.spoken(self.written, self.root)
-        if spoken == self.given:
-            return plan
-        self.given, self.suite = spoken, suite_for(spoken, self.split)
-        self.services = endpoints.adapted(self.services, spoken)
-        return build_diagnosis_plan(self.suite, dataset)
-
-    def _scored(self, plan: Plan, dataset: Dataset) -> tuple[Scorecards, dict[str, list[Score]]]:
-        """What scored, and the rows by the label of the system; raises Incomplete if the untuned pipeline failed."""
-        plan.parts.publish(self.store)
-        cards = Scorecards(plan, dataset, self.store, self.watch, self.services, self.root)
-        execution = carry_out(plan, self.store, self.executor, InlineExecutor(), self.watch, self.services)
-        cards.execution = execution
-        broken = [execution.failed[goal] for goal in plan.system(UNTUNED).goals if goal in execution.failed]
+    def _scored(self, measurements: Measurements) -> Mapping[str, list[Score]]:
+        """The score rows by the label of the system. Raises Incomplete if the untuned pipeline failed."""
+        plan = measurements.plan
+        execution = self.session.make(plan)
+        broken = execution.why_failed(plan.system(UNTUNED).goals)
         if broken:
-            raise Incomplete(f"the untuned pipeline failed, so there is nothing to diagnose: {broken[0]}")
+            raise Incomplete(f"the untuned pipeline failed, so there is nothing to diagnose: {broken}")
         self.notes += [f"Left out: {why}" for why in dict.fromkeys(execution.failed.values())]
         self.notes += answers.remarks(plan, execution.rows, self.store)
-        return cards, {system.label: cards.rows(system) for system in plan.systems}
+        return self.session.score(measurements, execution).rows
 
     def _signs(self, seen: Examined) -> tuple[Sign, ...]:
         part, documents = seen.part, seen.dataset.documents
@@ -168,7 +151,7 @@ class _Diagnosing:
         suite = self.given if self.given.evaluate.split in dataset.splits else self.suite
         try:
             full, left_out = plan_of(suite, dataset)
-            failed = take_samples(full, dataset, self.store, self.executor, self.watch, self.services)
+            failed = take_samples(self.session, full, dataset)
         except HarnessError as error:
             self.notes.append(f"What candidates cost is not estimated: {error}")
             return ()

@@ -9,23 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from statistics import fmean
 from typing import NamedTuple
 
 from harness.data.datasets import Dataset, load_dataset
-from harness.execution import endpoints
-from harness.execution.executors import Executor, InlineExecutor
-from harness.execution.scheduler import Execution, Watch, carry_out, no_watch
-from harness.execution.score_cache import Scorecards
-from harness.llm.services import Services
+from harness.execution.measurements import Measurements
+from harness.execution.scheduler import Execution
+from harness.execution.session import Session
 from harness.planning.calls import UNTUNED, Calls, chain_of
 from harness.planning.comparisons import Comparisons, Rows, values_of
 from harness.planning.contexts import Given, sample_queries
 from harness.planning.graph import Plan, Serving, SystemPlan
 from harness.remarks import data
-from harness.store import FolderStore
-from harness.suite.roles import Role
 from harness.suite.sources import Forgetting
 from harness.suite.spec import Suite
 from harness.suite.uses import reading_elsewhere
@@ -42,17 +37,10 @@ class Elsewhere:
     dataset: Dataset
     notes: tuple[str, ...] = ()
 
-    def cards(self, store: FolderStore, watch: Watch, services: Services, root: Path) -> Scorecards:
-        """What scores the second plan. A judge who is not calibrated decides nothing here, and is not asked."""
-        cards = Scorecards(self.plan, self.dataset, store, watch, services, root)
-        uncalibrated = cards.uncalibrated()
-        cards.measures = [measure for measure in cards.measures if str(measure) not in uncalibrated]
-        return cards
-
-    def roles(self, store: FolderStore, services: Services, root: Path) -> list[Role]:
-        """The roles whose endpoints will be asked, for the check before any work."""
-        judging = self.cards(store, no_watch, services, root).lacks_judgements()
-        return endpoints.roles_needed(self.plan, store, judging)
+    def measurements(self, session: Session) -> Measurements:
+        """What the second plan is measured by. An uncalibrated judge decides nothing here, and is not asked."""
+        measurements = session.measurements(self.plan, self.dataset)
+        return session.measurements(self.plan, self.dataset, measurements.calibrated)
 
 
 class Scored(NamedTuple):
@@ -134,31 +122,27 @@ class _Planner(Calls):
         return SystemPlan(main.name, main.seed, main.role, main.tunes, run, answers, None, serving)
 
 
-def scored(
-    plan: Plan, execution: Execution, there: Elsewhere, store: FolderStore, heavy: Executor, watch: Watch,
-    services: Services, root: Path,
-) -> Scored:  # fmt: skip
+def scored(session: Session, plan: Plan, execution: Execution, other: Elsewhere) -> Scored:
     """Score the tuned models of a plan that was carried out on the other data set, as one family against `untuned`.
 
     A measure that a system cannot have moved, because its lists or answers are those of `untuned` by their key, is left
     out. Where a call failed, here or in the first plan, the verdict is ``failed`` and says which.
     """
-    there.plan.parts.publish(store)
-    broken = _broken(plan, execution, there.plan)
-    whole = _without(there.plan, broken)
-    done = carry_out(whole, store, heavy, InlineExecutor(), watch, services)
-    cards = Elsewhere(whole, there.dataset).cards(store, watch, services, root)
-    cards.execution = done
-    rows: Rows = {system.label: cards.rows(system) for system in whole.systems}
-    uncalibrated = cards.uncalibrated()
-    found = {(row.system, row.seed, row.measure): row for row in Comparisons(whole, rows, uncalibrated).gains()}
+    broken = _broken(plan, execution, other.plan)
+    whole = _without(other.plan, broken)
+    measurements = replace(other, plan=whole).measurements(session)
+    rows, done, scores = session.execute(whole, other.dataset, measurements.measures)
+    uncalibrated = measurements.uncalibrated()
+    gains = {(row.system, row.seed, row.measure): row for row in Comparisons(whole, rows, uncalibrated).gains()}
     return Scored(
-        forgotten=tuple(_told(there, cards.measures, found, rows, broken | done.failed)),
-        ledger=(*(row for key, row in done.rows.items() if key not in execution.rows), *cards.judgements),
+        forgotten=tuple(_forgotten_rows(other, scores.measures, gains, rows, broken | done.failed)),
+        ledger=(*(row for key, row in done.rows.items() if key not in execution.rows), *scores.judgements),
         calls_made=done.made,
-        scores_computed=cards.computed,
-        notes=(*there.notes, *_uncalibrated(uncalibrated, whole.suite), *_unasked(whole, cards.measures, rows)),
-    )
+        scores_computed=scores.computed,
+        notes=(
+            *other.notes, *_uncalibrated(uncalibrated, whole.suite), *_without_questions(whole, scores.measures, rows),
+        ),
+    )  # fmt: skip
 
 
 def _broken(plan: Plan, execution: Execution, there: Plan) -> dict[str, str]:
@@ -190,7 +174,7 @@ def _without(there: Plan, broken: Mapping[str, str]) -> Plan:
     return replace(there, systems=systems)
 
 
-def _told(
+def _forgotten_rows(
     there: Elsewhere, measures: Sequence[Measure], found: Mapping[tuple[str, int, str], Comparison], rows: Rows,
     reasons: Mapping[str, str],
 ) -> Iterator[Forgotten]:  # fmt: skip
@@ -232,7 +216,7 @@ def _uncalibrated(names: Sequence[str], suite: Suite) -> Iterator[str]:
             yield f"Forgetting is not told of {name}: the judge who decides it is not calibrated."
 
 
-def _unasked(whole: Plan, measures: Sequence[Measure], rows: Rows) -> Iterator[str]:
+def _without_questions(whole: Plan, measures: Sequence[Measure], rows: Rows) -> Iterator[str]:
     """Measures that no question of the other data set is there for, though its questions were asked."""
     untuned, split = whole.system(UNTUNED), whole.suite.evaluate.split
     for measure in measures:
