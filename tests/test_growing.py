@@ -20,7 +20,7 @@ from harness.cli import main as cli
 from harness.data import formats
 from harness.data.datasets import load_dataset
 from harness.errors import ConfigError, DataError
-from harness.experiments import benchmark, curve
+from harness.experiments import benchmark, curve, reports
 from harness.planning.plan import build_plan
 from harness.suite.files import load_suite
 from harness.suite.spec import Suite
@@ -155,7 +155,7 @@ def test_shares_are_of_the_examples_that_there_are(grew: curve.CurveResult) -> N
 
 def test_the_curve_is_written_whole_and_is_no_outcome(grew: curve.CurveResult, store: Path) -> None:
     assert grew.folder.parent == store / "curves" / "toy" / "judged"
-    written = (grew.folder / curve.CURVE_FILE).read_text(encoding="utf-8")
+    written = (grew.folder / reports.CURVE_FILE).read_text(encoding="utf-8")
     assert LearningCurve.model_validate_json(written) == grew.curve
     assert (grew.folder.parent / "latest").resolve() == grew.folder.resolve()
     assert any(path.suffix == ".md" for path in grew.folder.iterdir())

@@ -25,10 +25,12 @@ from hypothesis import strategies as st
 from harness import report
 from harness.data import formats
 from harness.errors import ConfigError
+from harness.experiments import query_details as gathered
+from harness.experiments.reports import write_page
 from harness.report import amounts, charts, figures
 from harness.report.cellparts import difference, sort_key
 from harness.report.contents import contents
-from harness.report.explorer import ANSWER, LISTED, PASSAGE, Evidence, pack
+from harness.report.explorer import ANSWER, LISTED, PASSAGE, pack
 from harness.report.hostile import cut, plain
 from harness.report.html import render_html
 from harness.report.lede import lede
@@ -39,8 +41,8 @@ from harness.report.ticks import ticks
 from harness.report.tradeoff import Picture, Point, _fronted, pictures
 from harness.report.values import Cell, Column, Table
 from harness.report.view import view
-from harness.results import query_details as gathered
-from harness.results.outcomes import ANSWER_COLUMNS, SCORE_COLUMNS, write_page
+from harness.results.outcomes import ANSWER_COLUMNS, SCORE_COLUMNS
+from harness.values.evidence import Evidence
 from harness.values.findings import Outcome
 from harness.values.records import Score
 

@@ -99,6 +99,7 @@ def report(
     """Show the latest outcome of a suite again."""
     from rich.console import Console
 
+    from harness.experiments import reports
     from harness.report.terminal import render
     from harness.results import outcomes
     from harness.suite.files import load_suite
@@ -107,11 +108,11 @@ def report(
     if not folder.is_dir():
         folder = store / "outcomes" / load_suite(suite)[0].name / "latest"
     outcome, told = outcomes.read(folder), list[Path]()
-    lost = outcomes.guarded(lambda: told.extend(outcomes.rewrite_reports(folder, outcome)), "the report", folder)
+    lost = outcomes.guarded(lambda: told.extend(reports.rewrite_reports(folder, outcome)), "the report", folder)
     if told and not lost:
         warn(f"the report files of this outcome were not all there; wrote them again in {folder}")
     if html is not None:
-        say(f"Wrote {outcomes.write_page(folder, html)}.")
+        say(f"Wrote {reports.write_page(folder, html)}.")
     elif as_json:
         sys.stdout.write(outcome.model_dump_json(indent=1) + "\n")
     else:

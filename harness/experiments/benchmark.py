@@ -13,7 +13,7 @@ from harness.data.formats import read_run
 from harness.execution.measurements import Measurements
 from harness.execution.scheduler import Execution
 from harness.execution.session import STORE, Options, Session
-from harness.experiments import followup, forgetting
+from harness.experiments import followup, forgetting, reports
 from harness.experiments.noops import Duplicates, no_ops
 from harness.planning.comparisons import Comparisons
 from harness.planning.graph import Plan
@@ -21,7 +21,6 @@ from harness.planning.ledger import build_cost, unknown_costs
 from harness.planning.plan import build_plan
 from harness.remarks.front import Ran, front
 from harness.remarks.settings import not_run, settings
-from harness.results import outcomes
 from harness.stages.common import read_answers
 from harness.stages.retrieve import RUN_FILE
 from harness.statistics.summaries import summarise, worst_share
@@ -132,7 +131,7 @@ class _Benchmark:
         )
         outcome = followup.complete(outcome, self.suite, compared, slices, self.root, unknown)
         all_rows = [row for of_system in rows.values() for row in of_system]
-        outcome, folder = outcomes.write(outcome, self.root, all_rows, plan, dataset, self.store)
+        outcome, folder = reports.write_outcome(outcome, self.root, all_rows, plan, dataset, self.store)
         broken = execution.failed or any(row.verdict == "failed" for row in forgotten.forgotten)
         return Finished(
             outcome,

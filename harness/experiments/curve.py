@@ -14,18 +14,17 @@ from statistics import fmean
 from typing import Any, Literal, NamedTuple, Unpack
 
 from harness import provenance
-from harness.data import formats
 from harness.data.datasets import Dataset
 from harness.errors import ConfigError, Problem, nearest
 from harness.execution.measurements import Measurements
 from harness.execution.scheduler import Execution
 from harness.execution.session import STORE, Executed, Options, Session
-from harness.experiments import learning_curve
+from harness.experiments import curve_answers, reports
 from harness.planning.calls import UNTUNED
 from harness.planning.comparisons import ALPHA, RESAMPLES, values_of
 from harness.planning.graph import Plan, SystemPlan
 from harness.planning.plan import build_plan
-from harness.results.outcomes import SCORE_COLUMNS, guarded, new_folder, point_to
+from harness.statistics import learning_curve
 from harness.suite.files import load_suite
 from harness.suite.recipes import Part
 from harness.suite.spec import Candidate, Suite
@@ -33,7 +32,6 @@ from harness.values.insights import LearningCurve
 from harness.values.measures import Measure
 
 SHARES = (0.25, 0.5, 1.0)
-CURVE_FILE = "curve.json"
 CALIBRATE = "calibrate it with 'harness judge', or gate another measure"
 RETRIEVAL: tuple[Part, ...] = ("retriever", "reranker")
 Where = Literal["dev", "test"]
@@ -68,10 +66,7 @@ def curve(
     done = session.execute(planned.plan, dataset, planned.measures)
     learned = _learning_curve(session.suite, candidate, sorted(set(shares)), done)
     learned = learned.model_copy(update={"seconds": time.perf_counter() - started})
-    folder = new_folder(store / "curves" / session.suite.name / candidate, learned.created)
-    rows = [row._asdict() for of_system in done.rows.values() for row in of_system]
-    formats.write_parquet(folder / "scores.parquet", rows, SCORE_COLUMNS)
-    _write(learned, folder)
+    folder = reports.write_curve(learned, store, [row for of_system in done.rows.values() for row in of_system])
     return CurveResult(learned, folder, done.execution.made, done.execution.failed)
 
 
@@ -146,7 +141,7 @@ def _learning_curve(suite: Suite, name: str, shares: Sequence[float], done: Exec
     split, untuned = plan.suite.evaluate.split, done.rows[UNTUNED]
     margins = {measure: plan.suite.margins[measure] for measure in measures}
     named = {str(measure): margin for measure, margin in margins.items()}
-    points = learning_curve.grow(
+    points = learning_curve.curve_points(
         [_trained(label_of(name, share), share, done) for share in shares],
         {measure: values_of(untuned, str(measure), split) for measure in measures},
         {row.query_id: row.group for row in untuned},
@@ -162,7 +157,7 @@ def _learning_curve(suite: Suite, name: str, shares: Sequence[float], done: Exec
         created=provenance.now(),
         margins=named,
         points=tuple(points),
-        said=learning_curve.answers(points, named),
+        said=curve_answers.answers(points, named),
         notes=tuple(_notes(suite, name, done)),
     )
 
@@ -229,11 +224,3 @@ def _notes(suite: Suite, name: str, done: Executed) -> Iterator[str]:
             f"Left out: {', '.join(left_out)}; tuning the {tuned} cannot move it, or a judge decides it who is not "
             "calibrated"
         )
-
-
-def _write(found: LearningCurve, folder: Path) -> None:
-    from harness.report import write_learning_curve
-
-    formats.write_atomically(folder / CURVE_FILE, found.model_dump_json(indent=1))
-    point_to(folder.parent / "latest", folder)
-    guarded(lambda: write_learning_curve(found, folder), "the report", folder)

@@ -20,6 +20,7 @@ from harness.errors import HarnessError, Incomplete, ModelMissing
 from harness.execution.measurements import Measurements
 from harness.execution.session import STORE, Options, Session
 from harness.execution.timing_runs import take_samples
+from harness.experiments import reports
 from harness.experiments.observations import Examined, part_times
 from harness.hashing import digest_of
 from harness.models import loaders
@@ -29,7 +30,6 @@ from harness.planning.oracles import build_diagnosis_plan, pipeline_identity, su
 from harness.remarks import answers, data, language
 from harness.remarks import endpoints as remarks_of_endpoints
 from harness.remarks import models as models_told
-from harness.results import diagnoses
 from harness.suite.files import load_suite
 from harness.suite.recipes import RerankerRecipe
 from harness.suite.spec import Candidate, Suite
@@ -126,7 +126,7 @@ class _Diagnosing:
         update = {"seconds": time.perf_counter() - started, "notes": notes}
         diagnosis = diagnosis.model_copy(update=update)
         every = [row for of_system in rows.values() for row in of_system]
-        return Diagnosed(diagnosis, diagnoses.write(diagnosis, session.root, every))
+        return Diagnosed(diagnosis, reports.write_diagnosis(diagnosis, session.root, every))
 
     def _scored(self, measurements: Measurements) -> Mapping[str, list[Score]]:
         """The score rows by the label of the system. Raises Incomplete if the untuned pipeline failed."""

@@ -16,7 +16,7 @@ from markupsafe import Markup, escape
 
 from harness.report import charts, diagnosis_pictures, figures, plots, words
 from harness.report.contents import contents
-from harness.report.explorer import Evidence, pack
+from harness.report.explorer import pack
 from harness.report.hostile import plain
 from harness.report.lede import lede
 from harness.report.pagetables import HEIGHT, WIDTH, PageTable, page_table, page_tables
@@ -24,6 +24,7 @@ from harness.report.sections import Item, Section
 from harness.report.sources import source, yaml_text
 from harness.report.tradeoff import Picture, pictures
 from harness.report.view import view
+from harness.values.evidence import Evidence
 from harness.values.findings import Outcome
 
 TEMPLATE = "report.html.j2"

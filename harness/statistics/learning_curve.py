@@ -1,21 +1,16 @@
-"""Whether more training data would pay: what each further share of the data bought, and that in words.
+"""The points of a learning curve: what each further share of the training data gained.
 
 Gains over the untuned pipeline are one family, steps from one share to the next another; the intervals of a family hold
-for all shares and measures together. The answer rests on the last step alone: what comes after it is no longer
-measured, and a curve drawn through few points would say it too surely.
-
-This module must not know suites, plans or stores: values by query go in, points of a curve come out.
+for all shares and measures together. This module knows no suites, plans or stores.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from statistics import fmean
 from typing import NamedTuple
 
-from harness.report import figures
 from harness.statistics import stats
 from harness.values.findings import Comparison
 from harness.values.insights import CurvePoint
@@ -23,7 +18,7 @@ from harness.values.measures import Measure
 
 Column = Mapping[str, float | None]
 """Values of a measure by query, over its population; None is a failure."""
-Found = Mapping[tuple[str, str], Comparison]
+Comparisons = Mapping[tuple[str, str], Comparison]
 """Comparisons by system and measure."""
 
 
@@ -39,15 +34,15 @@ class Trained(NamedTuple):
 
 def averaged(columns: Sequence[Column]) -> dict[str, float | None]:
     """Values of several seeds, averaged by query; a query that one of them failed has none."""
-    found: dict[str, float | None] = {}
+    means: dict[str, float | None] = {}
     for query in columns[0]:
         values = [column[query] for column in columns]
         present = [value for value in values if value is not None]
-        found[query] = fmean(present) if len(present) == len(values) else None
-    return found
+        means[query] = fmean(present) if len(present) == len(values) else None
+    return means
 
 
-def grow(
+def curve_points(
     trained: Sequence[Trained], untuned: Mapping[Measure, Column], groups: Mapping[str, str],
     margins: Mapping[Measure, float], *, failure_limit: float = 0.0, alpha: float = 0.05, resamples: int = 10_000,
 ) -> list[CurvePoint]:  # fmt: skip
@@ -55,9 +50,9 @@ def grow(
 
     Measures are those of `margins`. Raises ValueError for what no caller should send, as `stats.compare` does.
     """
-    ordered = sorted(trained, key=lambda one: one.share)
+    ordered = sorted(trained, key=lambda trained: trained.share)
 
-    def compared(family: stats.Family, pairs: Sequence[stats.Paired]) -> Found:
+    def compared(family: stats.Family, pairs: Sequence[stats.Paired]) -> Comparisons:
         rows = stats.compare(family, pairs, failure_limit=failure_limit, alpha=alpha, resamples=resamples)
         return {(row.system, row.measure): row for row in rows}
 
@@ -72,7 +67,7 @@ def grow(
     return [_point(one, measure, gains, steps) for measure in margins for one in ordered]
 
 
-def _point(one: Trained, measure: Measure, gains: Found, steps: Found) -> CurvePoint:
+def _point(one: Trained, measure: Measure, gains: Comparisons, steps: Comparisons) -> CurvePoint:
     key = one.system, str(measure)
     gain, step = gains[key], steps.get(key)
     values = [value for value in one.values[measure].values() if value is not None]
@@ -91,43 +86,3 @@ def _point(one: Trained, measure: Measure, gains: Found, steps: Found) -> CurveP
         step_verdict=step.verdict if step else None,
         seconds=one.seconds,
     )
-
-
-def answers(points: Sequence[CurvePoint], margins: Mapping[str, float]) -> dict[str, str]:
-    """Whether more data would pay, in a sentence for each measure that has a step."""
-    found = {}
-    for measure, margin in margins.items():
-        own = [point for point in points if point.measure == measure]
-        if len(own) > 1:
-            found[measure] = " ".join(_words(own[-2], own[-1], margin))
-    return found
-
-
-def _words(before: CurvePoint, last: CurvePoint, margin: float) -> Iterator[str]:
-    step = step_words(before.share, last.share)
-    if last.step is None or last.step_verdict == "failed":
-        yield "cannot be told: a training failed, or too many of its scores did"
-        return
-    changed = f"{figures.signed(last.step)} {figures.interval(last.step_low, last.step_high)}"
-    if last.step_low is None or last.step_high is None:
-        yield f"cannot be told with this set: {step} changed it by {figures.signed(last.step)},"
-        yield "and there are too few groups for an interval"
-    elif last.step_verdict == "improved" and last.step_high < margin:
-        # Surely a gain, and surely one that the suite calls too small to care about.
-        yield f"more data would hardly pay: {step} bought {changed}, less than the margin of {margin:g}"
-    elif last.step_verdict == "improved":
-        yield f"more data would pay: {step} bought {changed}"
-    elif last.step_verdict == "equivalent":
-        yield f"more data would not pay: {step} changed less than the margin of {margin:g}: {changed}"
-    elif last.step_verdict == "regressed":
-        yield f"more data would not pay: {step} made it worse, {changed}"
-    else:
-        verb = "bought" if last.step > 0 else "changed it by"
-        yield f"cannot be told with this set: {step} {verb} {changed}"
-
-
-def step_words(before: float, after: float) -> str:
-    """``the last doubling``, or ``the step from 60 % to 100 % of the data``."""
-    if math.isclose(after, 2 * before):
-        return "the last doubling"
-    return f"the step from {100 * before:.3g} % to {100 * after:.3g} % of the data"
