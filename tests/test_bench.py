@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import shutil
 import sys
 import warnings
 from pathlib import Path
@@ -19,11 +20,12 @@ from harness.errors import StageFailed
 from harness.execution.child_processes import ChildExecutor
 from harness.execution.executors import Cost, Executor, InlineExecutor, Request, SynchronousExecutor, run
 from harness.experiments import benchmark
+from harness.models.loaders import locate
 from harness.planning.graph import Plan
 from harness.planning.plan import build_plan
 from harness.results import outcomes
 from harness.store import FolderStore
-from harness.values.records import Progress
+from harness.values.records import Progress, Usage
 
 CHANGES: dict[str, Any] = {
     "pipeline.generator": None,
@@ -215,15 +217,25 @@ def test_a_look_at_the_split_is_counted_once_for_each_set_of_systems(
     assert done.outcome.times_scored == 2
 
 
-def test_a_candidate_that_changes_nothing_is_told(elsewhere: tuple[benchmark.Finished, Path]) -> None:
-    """Lists of equal content: the second system is the same as the first."""
-    done, root = elsewhere
-    lists = {system.label: (done.folder / "runs").glob("*") for system in done.outcome.systems}
-    assert len(lists) == 5
-    store = FolderStore(root / "store")
-    assert store.root.is_dir()
-    contents = [path.read_bytes() for path in sorted((done.folder / "runs").iterdir())]
-    assert sum(bool(system.same_run_as) for system in done.outcome.systems) == len(contents) - len(set(contents))
+def test_a_candidate_that_changes_nothing_is_a_duplicate_of_the_untuned_pipeline(
+    suite: Path, store: Path, first: benchmark.Finished, tmp_path: Path
+) -> None:
+    """Its training writes the start again, so its run is made by another call and equals that of `untuned`."""
+
+    class Unchanged(Here):
+        def run(self, request: Request, progress: Progress) -> Cost:
+            if request.stage != "tune_retriever":
+                return super().run(request, progress)
+            shutil.copytree(locate(request.spec["retriever"]["model"]), request.out, dirs_exist_ok=True)
+            return Cost(1.0, 1.0, Usage(units=1))
+
+    done = benchmark.run(suite, store, [5], executor=Unchanged())
+    same = {system.label: (system.same_run_as, system.same_weights_as) for system in done.outcome.systems}
+    assert same["judged (seed 5)"] == ("untuned", "the untuned retriever")
+    assert {label for label, (run, weights) in same.items() if run or weights} == {"judged (seed 5)"}
+    runs = {path.stem: path.read_bytes() for path in (done.folder / "runs").iterdir()}
+    assert runs["judged-5"] == runs["untuned"]
+    assert not any(system.same_run_as or system.same_weights_as for system in first.outcome.systems)
 
 
 # Failures. Each starts from a store that the first run filled, with other seeds.

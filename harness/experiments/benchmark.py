@@ -80,7 +80,7 @@ class _Benchmark:
             # Answers are known by what is really sent, so everything is planned by what the servers take.
             plan, other = self._planned(dataset)
         rows, execution, scores = session.execute(plan, dataset)
-        forgotten = forgetting.scored(session, plan, execution, other) if other else forgetting.Scored()
+        forgotten = forgetting.score(session, plan, execution, other) if other else forgetting.ForgettingResult()
         latencies = session.latencies(plan)
         serving = {
             system.label: latencies.measure(system) for system in plan.systems if not execution.why_failed(system.goals)
@@ -144,10 +144,10 @@ class _Benchmark:
             calls_failed=len(execution.failed),
         )
 
-    def _planned(self, dataset: Dataset) -> tuple[Plan, forgetting.Elsewhere | None]:
+    def _planned(self, dataset: Dataset) -> tuple[Plan, forgetting.ForgettingPlan | None]:
         """The plan, and that on another data set if the suite names one."""
         plan = build_plan(self.suite, dataset)
-        return plan, forgetting.prepared(plan)
+        return plan, forgetting.plan_forgetting(plan)
 
     def _systems(
         self, plan: Plan, execution: Execution, serving: Mapping[str, Serving | None], alike: Mapping[str, Duplicates]

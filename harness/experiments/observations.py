@@ -12,7 +12,7 @@ from harness.diagnosis.oracle_gains import Substituted, oracle_gains
 from harness.planning.calls import UNTUNED
 from harness.planning.comparisons import ALPHA, RESAMPLES, values_of
 from harness.planning.graph import Plan, SystemPlan
-from harness.planning.oracles import CONTEXT, DEEP
+from harness.planning.oracles import DEEP
 from harness.scoring import Rule
 from harness.stages.common import read_answers
 from harness.stages.retrieve import RUN_FILE
@@ -118,15 +118,13 @@ class Examined:
         yield loss_curves.depth_curve(*args)
         yield loss_curves.depth_curve(*args, "hit_rate", also=(min(self.suite.pipeline.rerank_depth, self.depth),))
         chosen = self.suite.pipeline.context
-        shown = {chosen: UNTUNED} | {int(name.rpartition("-")[2]): name for name in self.systems if _is_context(name)}
+        shown = {chosen: UNTUNED} | {
+            system.context: name for name, system in self.systems.items() if system.context is not None
+        }
         for measure in self.measures:
             by_context = {count: self.values(name, measure) for count, name in sorted(shown.items())}
             if not measure.is_rank and any(by_context.values()):
                 yield loss_curves.context_curve(by_context, self.groups, measure, chosen)
-
-
-def _is_context(name: str) -> bool:
-    return name.startswith(f"{CONTEXT}-")
 
 
 def part_times(serving: Serving | None, timings: Sequence[Timing]) -> tuple[PartTime, ...]:

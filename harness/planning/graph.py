@@ -76,6 +76,8 @@ class SystemPlan:
     dev_run: str | None
     serving: Serving
     scores_run: bool = True
+    context: int | None = None
+    """Passages shown to the generator, where this is what sets the row apart."""
 
     @property
     def models(self) -> Mapping[Part, str]:

@@ -111,7 +111,7 @@ class _Planner(Calls):
     def _with_context(self, count: int, run: str) -> SystemPlan:
         name = f"{CONTEXT}-{count}"
         answers = self.answered("run", f"untuned with {count} passages", run, context=count)
-        return SystemPlan(name, 0, "baseline", (), None, answers, None, Serving())
+        return SystemPlan(name, 0, "baseline", (), None, answers, None, Serving(), context=count)
 
     def _ideal(self, part: Part, run: str) -> SystemPlan:
         name = f"ideal-{part}"
