@@ -211,7 +211,7 @@ def test_a_training_that_fails_is_named_and_has_no_numbers(suite: Path, store: P
     assert (broken.mean, broken.gain, broken.step, broken.seconds) == (None, None, None, 0.0)
     assert whole.mean == grew.curve.points[-1].mean
     assert whole.step_verdict == "failed"
-    assert found.curve.said["ndcg@10"].startswith("cannot be told")
+    assert found.curve.said["ndcg@10"].startswith("unknown")
     assert any(note.startswith("judged-at-40 (seed 0) failed: tune retriever") for note in found.curve.notes)
     assert found.failed
 
@@ -299,7 +299,7 @@ def test_the_command_leaves_with_3_if_the_curve_has_a_hole(
     assert left(monkeypatch, broken, suite, "judged", "--store", store, "--shares", "0.3,1", "--quiet") == 3
     told = capsys.readouterr()
     assert "the curve is not whole: tune retriever of judged-at-30, seed 0" in told.err
-    assert "ndcg@10: Cannot be told" in told.out
+    assert "ndcg@10: Unknown" in told.out
 
 
 def test_every_command_of_the_page_is_one_that_there_is() -> None:

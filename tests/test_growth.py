@@ -45,14 +45,14 @@ def told(means: Mapping[float, float], noise: float = 0.02, margin: float = 0.02
 @pytest.mark.parametrize(
     ("means", "noise", "margin", "said"),
     [
-        ({0.5: 0.5, 1.0: 0.6}, 0.02, 0.02, r"^more data would pay: the last doubling bought \+0\.\d{3} \[\+0"),
+        ({0.5: 0.5, 1.0: 0.6}, 0.02, 0.02, r"^more data would pay: the last doubling gained \+0\.\d{3} \[\+0"),
         (
             {0.25: 0.4, 0.5: 0.5, 1.0: 0.5001}, 0.02, 0.02,
             r"^more data would not pay: the last doubling changed less than the margin of 0\.02: .0\.00\d",
         ),
-        ({0.5: 0.5, 1.0: 0.51}, 0.005, 0.05, r"^more data would hardly pay: .* bought \+0\.0.* less than the margin"),
+        ({0.5: 0.5, 1.0: 0.51}, 0.005, 0.05, r"^more data would hardly pay: .* gained \+0\.0.* less than the margin"),
         ({0.5: 0.6, 1.0: 0.4}, 0.02, 0.02, r"^more data would not pay: the last doubling made it worse, -0\.\d"),
-        ({0.5: 0.5, 1.0: 0.52}, 0.3, 0.02, r"^cannot be told with this set: the last doubling (bought|changed it by)"),
+        ({0.5: 0.5, 1.0: 0.52}, 0.3, 0.02, r"^unknown with this dataset: the last doubling (gained|changed it by)"),
         (
             {0.25: 0.4, 0.6: 0.5, 1.0: 0.6}, 0.02, 0.02,
             r"^more data would pay: the step from 60 % to 100 % of the data bought",
@@ -102,7 +102,7 @@ def test_training_that_changes_nothing_has_no_steps(row: list[float]) -> None:
     points = curve_points(made, {NDCG: same}, GROUPS, {NDCG: 0.02}, resamples=40)
     assert {(point.gain, point.step) for point in points} == {(0.0, None), (0.0, 0.0)}
     # Six queries do not tell that no other would change.
-    assert answers(points, {"ndcg@10": 0.02})["ndcg@10"].startswith("cannot be told with this set")
+    assert answers(points, {"ndcg@10": 0.02})["ndcg@10"].startswith("unknown with this dataset")
 
 
 def test_the_intervals_are_those_of_two_families_over_all_measures() -> None:
@@ -146,7 +146,7 @@ def test_a_training_that_failed_is_told_and_no_number_is_made_up() -> None:
     assert points[1].step_verdict == "failed"
     assert points[0].mean is not None
     assert answers(points, {"ndcg@10": 0.02}) == {
-        "ndcg@10": "cannot be told: a training failed, or too many of its scores did"
+        "ndcg@10": "unknown: a training failed, or too many of its scores did"
     }
 
 
@@ -154,7 +154,7 @@ def test_too_few_groups_are_said_to_be_too_few() -> None:
     groups = dict.fromkeys(QUERIES, "one")
     points = curve_points(trained({0.5: 0.5, 1.0: 0.6}), {NDCG: column(0.3)}, groups, {NDCG: 0.02}, resamples=FEW)
     said = answers(points, {"ndcg@10": 0.02})["ndcg@10"]
-    assert said.startswith("cannot be told with this set: the last doubling changed it by +0.")
+    assert said.startswith("unknown with this dataset: the last doubling changed it by +0.")
     assert said.endswith("too few groups for an interval")
 
 

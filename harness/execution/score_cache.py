@@ -1,4 +1,4 @@
-"""Score rows of the systems of a plan, each computed once for equal content under an equal measurement identity."""
+"""Score rows of the systems of a plan. Equal content under an equal measurement identity is scored once."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class ScoreCache:
         return judges.chat_of(self.plan.suite, self.services, self.store.get(converted) if converted else None)
 
     def rows(self, system: SystemPlan) -> list[Score]:
-        """All score rows of a system: a row for every (measure, query of the split)."""
+        """Return all score rows of a system: one for every measure and query of the split."""
         rows: list[Score] = []
         measures = self.measures
         ranked = [measure for measure in measures if measure.is_rank]
@@ -69,10 +69,12 @@ class ScoreCache:
         rows = []
         for measure in measures:
             for query_id in asked[measure.is_rank]:
-                found = values[measure].get(query_id)
-                found = found or scoring.Scored(None, "not_applicable", f"not one of the {measure.population} queries")
+                scored = values[measure].get(query_id)
+                scored = scored or scoring.Scored(
+                    None, "not_applicable", f"not one of the {measure.population} queries"
+                )
                 group = part.queries[query_id].group
-                rows.append(Score(system.name, system.seed, split, query_id, group, str(measure), *found))
+                rows.append(Score(system.name, system.seed, split, query_id, group, str(measure), *scored))
         return rows
 
     def _rank_values(self, key: str, split: str, measures: list[Measure]) -> Mapping[Measure, Values]:
@@ -109,7 +111,7 @@ class ScoreCache:
         return scoring.score_answers(answers, self.references, missing, settings, self._shown(answers), progress)
 
     def _shown(self, answers: Mapping[str, Answer]) -> dict[str, scoring.Shown]:
-        """What each generator saw: the question and the passages, whole."""
+        """Return what the generator was shown for each query: the query text and whole passages."""
         part = self.dataset.splits[self.split].queries
         return {
             query_id: scoring.Shown(
@@ -119,7 +121,7 @@ class ScoreCache:
         }
 
     def _cached(self, key: str, split: str, measures: list[Measure], compute: Compute) -> Mapping[Measure, Values]:
-        """Take from the store what is there; compute the rest together and put it there."""
+        """Take scores from the store; compute the missing ones together and store them."""
         keys = {measure: self.measurements.score_key(key, split, measure) for measure in measures}
         found = {measure: place for measure in measures if (place := self.store.get(keys[measure])) is not None}
         missing = [measure for measure in measures if measure not in found]
@@ -128,7 +130,7 @@ class ScoreCache:
             place = self.store.get(key)
             assert place is not None
             label = self.execution.rows[key].label
-            # Apart, so that what judging took is known.
+            # Judged measures are computed apart, so that the cost of judging is known.
             for verb, judged in (("judge", True), ("score", False)):
                 some = [measure for measure in missing if self.measurements.is_judged(measure) == judged]
                 if some:
@@ -139,7 +141,7 @@ class ScoreCache:
     def _computed(
         self, some: list[Measure], keys: Mapping[Measure, str], label: str, place: Path, compute: Compute
     ) -> Mapping[Measure, Values]:
-        """Compute measures together and keep them; a judge's row of the ledger goes by the first of them."""
+        """Compute measures together and store them. The first one carries the ledger row of the judge."""
         before, started = self._spent(), time.perf_counter()
         with self.watch(label) as progress:
             values = compute(some, place, progress)
@@ -151,7 +153,7 @@ class ScoreCache:
         return values
 
     def _keep(self, key: str, measure: Measure, values: Values, facts: Mapping[str, Any]) -> None:
-        """Put scores into the store, unless some failed: those are tried again."""
+        """Store the scores of a measure, unless some failed: then all are tried again in the next run."""
         costs = facts if self.measurements.is_judged(measure) else {}
         with self.store.claim(key) as folder:
             _write(folder, values)
@@ -160,7 +162,7 @@ class ScoreCache:
         self._note(key, costs, reused=False)
 
     def _note_judgements(self, keys: Mapping[Measure, str], found: Mapping[Measure, Path]) -> None:
-        """Ledger rows of judgements that came out of the store."""
+        """Add ledger rows for judgements that came from the store."""
         for measure in found:
             self._note(keys[measure], self.store.facts(keys[measure]), reused=True)
 
@@ -173,7 +175,7 @@ class ScoreCache:
         return self.chat.spent if "chat" in self.__dict__ else Spent()
 
     def _facts(self, label: str, before: Spent, seconds: float) -> dict[str, Any]:
-        """What judging cost, as a row of the ledger has it."""
+        """Return the cost of judging as the fields of a ledger row."""
         after = self._spent()
         mended = after.mended - before.mended
         return {

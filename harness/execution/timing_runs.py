@@ -1,8 +1,8 @@
-"""Throughput measured on a sample: the stages that make candidates are run on a few examples, to time them here.
+"""Timing runs: the stages that build candidates are run on a few examples, to measure their throughput here.
 
-What a sample makes is kept like any artifact, and so is what it took: estimates read that. It is no candidate: each
-part is tuned alone, for one epoch, on a few examples, and takes its last checkpoint: what looks at dev take is
-estimated from how fast the tuned model is used. No endpoint is asked: nobody wants to pay for a sample.
+The artifacts of a timing run are stored with their times, which cost estimates read. A timing run is no candidate: each
+part is tuned alone, for one epoch, on a few examples, and its last checkpoint is taken. The time of dev evaluations is
+estimated from the speed of the tuned model. No endpoint is asked, so a timing run costs nothing.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from harness.values.grades import relevant_grades
 from harness.values.records import Qrels
 
 PAIRS = 64
-"""Judged pairs of a sample: two batches or more, so that the first does not stand for all."""
+"""Judged pairs of a sample: two batches or more, as the first batch is slower."""
 PASSAGES = 64
-"""Labelled passages that a sample's reranker is trained on."""
+"""Labelled passages to train the reranker of a sample."""
 EXAMPLES = 12
-"""Examples that a sample's generator is trained on."""
+"""Examples to train the generator of a sample."""
 RERANKED = 12
-"""Queries whose lists a sample's reranker orders anew."""
+"""Queries that the reranker of a sample reranks."""
 DOCUMENTS = 16
-"""Passages that the synthesizer writes about in a sample."""
+"""Passages that the synthesizer of a sample writes about."""
 
 
 def take_samples(session: Session, full: Plan, dataset: Dataset) -> dict[str, str]:
-    """Time every speed class that the candidates of a plan need and the store has not timed, each on one sample.
+    """Time every speed class that the candidates of a plan need and that has no times in the store.
 
-    Return what was not timed, and why, under a name: what failed, and what an endpoint would have to be asked for.
+    Return what was not timed by a name, with the reason: a failure, or an endpoint that would have to be asked.
     """
     wanted, served = _wanted(full, measured(session.store))
     not_timed = {stage: f"{stage}, as it asks an endpoint; its speed is a guess" for stage in served}
@@ -57,7 +57,7 @@ def take_samples(session: Session, full: Plan, dataset: Dataset) -> dict[str, st
 
 
 def _wanted(full: Plan, known: set[Speed]) -> tuple[set[Speed], list[str]]:
-    """The speed classes that a sample must time, and the stages for which an endpoint would have to be asked."""
+    """Return the speed classes to time, and the stages that would have to ask an endpoint."""
     keys = _needed(full, [system for system in full.systems if system.tunes])
     calls = [full.calls[key].call for key in keys]
     fresh = {speed_of(call, full.calls): call for call in calls}
@@ -66,14 +66,14 @@ def _wanted(full: Plan, known: set[Speed]) -> tuple[set[Speed], list[str]]:
 
 
 def _needed(plan: Plan, systems: Iterable[SystemPlan]) -> list[str]:
-    """What quotes are made of: all that stands upstream of what serves, and the reranking."""
+    """Return the keys that cost estimates cover: all that serving needs, and reranking."""
     goals = [key for system in systems for key in system.serving.keys]
     goals += [system.run for system in systems if system.run and "reranker" in system.tunes]
     return plan.upstream(goals)
 
 
 def _chosen(plan: Plan, dataset: Dataset, queries: str, wanted: set[Speed]) -> list[SystemPlan]:
-    """The first call of each wanted class, each as the only goal of a system: what comes after it is not made."""
+    """Return a system for the first call of each wanted class, with that call as its only goal."""
     chosen, left = [], set(wanted)
     for system in [one for one in plan.systems if one.tunes]:
         run = _reranked(plan, dataset, system, queries)
@@ -89,7 +89,7 @@ def _chosen(plan: Plan, dataset: Dataset, queries: str, wanted: set[Speed]) -> l
 
 
 def _publish_queries(plan: Plan, store: FolderStore) -> str:
-    """A few questions of the split, in an order that has nothing to do with their ids."""
+    """Store a few queries of the split, the first by a hash of their ids, and return their key."""
     part = plan.parts.queries
     queries = {query_id: part[query_id] for query_id in by_hash(list(part))[:RERANKED]}
     key = digest_of(["part", "queries", list(queries.items())])
@@ -101,7 +101,7 @@ def _publish_queries(plan: Plan, store: FolderStore) -> str:
 
 
 def _reranked(plan: Plan, dataset: Dataset, system: SystemPlan, queries: str) -> str | None:
-    """The call that reranks a few lists with a sample's reranker; None if it has none."""
+    """Return the key of the call that reranks a few lists with the reranker of a sample; None if it has none."""
     if "reranker" not in system.tunes:
         return None
     calls = Calls(plan.suite, dataset, plan.given)
@@ -110,9 +110,9 @@ def _reranked(plan: Plan, dataset: Dataset, system: SystemPlan, queries: str) ->
 
 
 def few(dataset: Dataset, scored: str) -> Dataset:
-    """The data set with a few questions to train on: `PAIRS` judged pairs, and what teaches a generator to decline.
+    """Return the data set with a few training queries: `PAIRS` judged pairs, and examples for a generator.
 
-    Not cut if its train split is the one scored, or small already.
+    It is not cut if its train split is the one scored, or small already.
     """
     train = dataset.splits.get("train")
     if train is None or scored == "train":
@@ -142,7 +142,7 @@ def few(dataset: Dataset, scored: str) -> Dataset:
 
 
 def _first_pairs(train: Split) -> Qrels:
-    """Judgements of the first questions by hash, until there are so many relevant documents."""
+    """Return judgements of the first queries by hash, up to `PAIRS` relevant documents."""
     found: Qrels = {}
     left = PAIRS
     for query_id in by_hash(train.judged):
@@ -154,7 +154,7 @@ def _first_pairs(train: Split) -> Qrels:
 
 
 def _sample_of(full: Plan) -> Suite:
-    """The suite with each part of each candidate tuned alone, in small; those that come out alike once."""
+    """Return the suite with each part of each candidate tuned alone, on little data; equal ones once."""
     suite = full.suite
     samples: list[Candidate] = []
     for candidate in suite.all_candidates.values():
@@ -170,7 +170,7 @@ def _sample_of(full: Plan) -> Suite:
 
 
 def _offline(suite: Suite, candidate: Candidate) -> Candidate:
-    """The candidate with data that no endpoint is asked for: what is trained on it takes the same time."""
+    """Return the candidate with data that need no endpoint; training on them takes the same time."""
     data, update = suite.making(candidate), dict[str, dict[str, Any]]()
     found = candidate
     if not suite.llm.labeler.in_process:
@@ -187,7 +187,7 @@ def _offline(suite: Suite, candidate: Candidate) -> Candidate:
 
 
 def _small(suite: Suite, candidate: Candidate, part: Part) -> Candidate:
-    """The candidate with one part tuned, on little; only what that part reads of it is kept."""
+    """Return the candidate with one part tuned on little data, and only the sections that this part reads."""
     change: dict[str, Any] = {"epochs": 1, "train_share": _share(suite, candidate, part)}
     if part != "generator":
         change["checkpoints"] = 1
@@ -200,7 +200,7 @@ def _small(suite: Suite, candidate: Candidate, part: Part) -> Candidate:
 
 
 def _share(suite: Suite, candidate: Candidate, part: Part) -> float:
-    """What share of its examples a sample is trained on: a reranker has several for each pair."""
+    """Return the share of its examples that a part is trained on: a reranker has several for each pair."""
     if part != "reranker":
         return 1.0
     rule = suite.making(candidate).mine

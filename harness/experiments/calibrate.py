@@ -1,4 +1,4 @@
-"""`harness judge`: a suite's judge against people, and the calibration put where the suite will look for it."""
+"""`harness judge`: compares the judge of a suite with ratings by people, and stores the calibration for the suite."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ROWS_FILE = "judged.jsonl"
 
 
 class Judgement(NamedTuple):
-    """A calibration, the file that keeps it, the file of the single judgements, what it cost, and remarks."""
+    """A calibration, its file, the file of the single judgements, the cost, and remarks."""
 
     calibration: Calibration
     place: Path
@@ -99,7 +99,7 @@ def _converted(session: Session) -> Path | None:
 
 
 def _write(place: Path, found: Calibration, rows: Sequence[Labelled], scores: dict[str, scoring.Scored]) -> None:
-    """Keep the calibration, and beside it every single judgement with what people said."""
+    """Write the calibration, and beside it every judgement with the ratings of people."""
     place.parent.mkdir(parents=True, exist_ok=True)
     lines = (
         {"id": row.row_id, "turn": row.turn, "ratings": list(row.ratings), **scores[row.row_id]._asdict()}
@@ -114,18 +114,18 @@ def _rows_of(place: Path) -> Path:
 
 
 def _refuse_failures(chat: Chat, scores: Mapping[str, scoring.Scored], root: Path) -> None:
-    """Raise Incomplete, with nothing kept but the answers, if judging was stopped, or more than half of it failed."""
+    """Raise Incomplete if judging was stopped, or if more than half of it failed; only LLM responses are kept."""
     asked = [one for one in scores.values() if one.status != "not_applicable"]
     failed = Counter(one.reason for one in asked if one.status == "failed")
     if chat.stopped:
-        raise Incomplete(f"judging was stopped, and nothing is calibrated: {chat.stopped}")
+        raise Incomplete(f"judging was stopped, so nothing is calibrated: {chat.stopped}")
     if asked and failed.total() > FAILED_SHARE * len(asked):
         (reason, count), *_ = failed.most_common(1)
         raise Incomplete(
             f"{failed.total()} of {len(asked)} judgements failed, so nothing is calibrated; {count} of them: {reason}; "
-            f"{remedy(reason)}. Judgements that came are kept in {root / endpoints.FOLDER}"
+            f"{remedy(reason)}. Judgements that succeeded are cached in {root / endpoints.FOLDER}"
         )
     if not asked:
         reasons = Counter(one.reason for one in scores.values())
         why = "; ".join(f"{count} of them: {reason}" for reason, count in reasons.most_common(3))
-        raise Incomplete(f"none of {len(scores)} answers is for the judge to judge, so nothing is calibrated; {why}")
+        raise Incomplete(f"the judge is asked about none of {len(scores)} answers, so nothing is calibrated; {why}")

@@ -1,7 +1,7 @@
-"""`harness curve`: a candidate trained on shares of its data, to see whether more of it would pay.
+"""`harness curve`: trains a candidate on shares of its data, to see whether more data would pay.
 
-The suite is run with that candidate alone, once for each share, beside the untuned pipeline. What comes of it is no
-outcome of the suite: it lies apart, no gate or leaderboard sees it, and nothing is timed.
+The suite is run with that candidate alone, once for each share, beside the untuned pipeline. The result is no outcome
+of the suite: it has its own folder, no gate or leaderboard reads it, and nothing is timed.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def _measurements(session: Session, suite: Suite, dataset: Dataset) -> Measureme
     measurements = session.measurements(plan, dataset)
     if not measurements.calibrated:
         names = ", ".join(measurements.uncalibrated())
-        raise ConfigError(Problem("gates", f"{names} rests on a judge who is not calibrated", CALIBRATE))
+        raise ConfigError(Problem("gates", f"{names} rests on an uncalibrated judge", CALIBRATE))
     return session.measurements(plan, dataset, measurements.calibrated)
 
 
@@ -92,12 +92,12 @@ def suite_for(suite: Suite, name: str, shares: Sequence[float], split: Where, se
         raise ConfigError(Problem("", f"{suite.name} has no candidate {name!r}", nearest(name, suite.all_candidates)))
     ordered = sorted(set(shares))
     if len(ordered) < 2 or not all(0 < share <= 1 for share in ordered):
-        what = "a curve needs two shares or more, above 0 and at most 1"
+        what = "a curve needs at least two shares, above 0 and at most 1"
         raise ConfigError(Problem("--shares", what, "try 0.25,0.5,1"))
     measures = moved(suite, candidate)
     if not measures:
-        what = f"no gated measure can tell what tuning the {' and the '.join(candidate.tune)} buys"
-        raise ConfigError(Problem("gates", what, "gate one that does"))
+        what = f"no gated measure depends on the {' and the '.join(candidate.tune)}"
+        raise ConfigError(Problem("gates", what, "gate a measure that does"))
     return suite.model_copy(
         update={
             "name": f"{suite.name}-curve-{name}",
@@ -115,18 +115,18 @@ def suite_for(suite: Suite, name: str, shares: Sequence[float], split: Where, se
 
 
 def moved(suite: Suite, candidate: Candidate) -> tuple[Measure, ...]:
-    """Gated measures that depend on what the candidate tunes: lists do not depend on the generator."""
+    """Return the gated measures that depend on what the candidate tunes: runs do not depend on the generator."""
     ranks = bool({*RETRIEVAL} & {*candidate.tune})
     return tuple(measure for measure in suite.margins if ranks or not measure.is_rank)
 
 
 def label_of(name: str, share: float) -> str:
-    """What a candidate is called at a share: ``retriever-at-25``, ``retriever-at-12-5``."""
+    """Return the name of a candidate at a share: ``retriever-at-25``, ``retriever-at-12-5``."""
     return f"{name}-at-{100 * share:.10g}".replace(".", "-")
 
 
 def at_share(suite: Suite, candidate: Candidate, share: float) -> Candidate:
-    """The candidate with each of its parts trained on a share of what it is trained on now; itself for the whole."""
+    """Return the candidate with each part trained on a share of its present data; the same one for the share 1."""
     if share == 1:
         return candidate
     update: dict[str, Any] = {}
@@ -163,7 +163,7 @@ def _learning_curve(suite: Suite, name: str, shares: Sequence[float], done: Exec
 
 
 def _trained(name: str, share: float, done: Executed) -> learning_curve.Trained:
-    """A share with all its seeds: scores averaged by question, examples and seconds of one seed on the average."""
+    """Return a share over its seeds: scores averaged by query, mean examples and mean seconds of a seed."""
     plan = done.scores.plan
     systems = [system for system in plan.systems if system.name == name]
     split = plan.suite.evaluate.split
@@ -183,7 +183,7 @@ def _trained(name: str, share: float, done: Executed) -> learning_curve.Trained:
 
 
 def _making(system: SystemPlan, plan: Plan, execution: Execution) -> tuple[int, float]:
-    """Examples (of all parts together, each as often as it is tuned) and seconds of a system's trainings.
+    """Return examples (of all parts together, each as often as it is tuned) and seconds of a system's trainings.
 
     An example is what the stage counts: a list of a retriever, a pair of a reranker, a prompt of a generator.
     """
@@ -197,7 +197,7 @@ def _making(system: SystemPlan, plan: Plan, execution: Execution) -> tuple[int, 
 
 
 def _notes(suite: Suite, name: str, done: Executed) -> Iterator[str]:
-    """What a reader must know to judge the curve."""
+    """Yield what a reader must know to judge the curve."""
     plan, measures = done.scores.plan, done.scores.measures
     for system in plan.systems:
         if why := done.execution.why_failed(system.goals):
@@ -205,14 +205,14 @@ def _notes(suite: Suite, name: str, done: Executed) -> Iterator[str]:
     split = plan.suite.evaluate.split
     if split == "dev" and any("dev_run" in planned.call.inputs for planned in plan.calls.values()):
         yield (
-            "Checkpoints were chosen on the very questions that are scored here, which flatters every share; "
-            "set recipes...checkpoints: 1, or look once with --split test"
+            "Checkpoints were chosen on the queries that are scored here, so every share looks too good; "
+            "set recipes...checkpoints: 1, or run once with --split test"
         )
     if split == "test":
-        yield "This was a look at the test split, and the outcomes of the suite count it"
+        yield "This was an evaluation on the test split, and the outcomes of the suite count it"
     seeds = plan.suite.seeds
     yield (
-        f"Each share was trained once, with seed {seeds[0]}: another seed would move every point; give --seed again"
+        f"Each share was trained once, with seed {seeds[0]}: another seed would move every point; repeat --seed"
         if len(seeds) == 1
         else f"Scores are averaged over {len(seeds)} seeds, and the intervals are about these trainings"
     )
@@ -221,6 +221,5 @@ def _notes(suite: Suite, name: str, done: Executed) -> Iterator[str]:
     if left_out:
         tuned = " and the ".join(suite.all_candidates[name].tune)
         yield (
-            f"Left out: {', '.join(left_out)}; tuning the {tuned} cannot move it, or a judge decides it who is not "
-            "calibrated"
+            f"Left out: {', '.join(left_out)}; tuning the {tuned} cannot change it, or an uncalibrated judge decides it"
         )

@@ -26,24 +26,24 @@ def answers(points: Sequence[CurvePoint], margins: Mapping[str, float]) -> dict[
 def _words(before: CurvePoint, last: CurvePoint, margin: float) -> Iterator[str]:
     step = step_words(before.share, last.share)
     if last.step is None or last.step_verdict == "failed":
-        yield "cannot be told: a training failed, or too many of its scores did"
+        yield "unknown: a training failed, or too many of its scores did"
         return
     changed = f"{figures.signed(last.step)} {figures.interval(last.step_low, last.step_high)}"
     if last.step_low is None or last.step_high is None:
-        yield f"cannot be told with this set: {step} changed it by {figures.signed(last.step)},"
+        yield f"unknown with this dataset: {step} changed it by {figures.signed(last.step)},"
         yield "and there are too few groups for an interval"
     elif last.step_verdict == "improved" and last.step_high < margin:
-        # Surely a gain, and surely one that the suite calls too small to care about.
-        yield f"more data would hardly pay: {step} bought {changed}, less than the margin of {margin:g}"
+        # A significant gain that is significantly below the margin.
+        yield f"more data would hardly pay: {step} gained {changed}, less than the margin of {margin:g}"
     elif last.step_verdict == "improved":
-        yield f"more data would pay: {step} bought {changed}"
+        yield f"more data would pay: {step} gained {changed}"
     elif last.step_verdict == "equivalent":
         yield f"more data would not pay: {step} changed less than the margin of {margin:g}: {changed}"
     elif last.step_verdict == "regressed":
         yield f"more data would not pay: {step} made it worse, {changed}"
     else:
-        verb = "bought" if last.step > 0 else "changed it by"
-        yield f"cannot be told with this set: {step} {verb} {changed}"
+        verb = "gained" if last.step > 0 else "changed it by"
+        yield f"unknown with this dataset: {step} {verb} {changed}"
 
 
 def step_words(before: float, after: float) -> str:

@@ -1,7 +1,7 @@
-"""``diagnose(suite) -> Diagnosed``: where the untuned pipeline loses, and what each part could buy, before any tuning.
+"""``diagnose(suite) -> Diagnosed``: where the untuned pipeline loses, and what each part could gain, before tuning.
 
-The pipeline and its substitutions are run as a plan like any other and scored by the same measures. What candidates
-cost is estimated from the plan of the suite itself, with the speed of each stage measured on a sample.
+The pipeline and its oracles are run as a plan like any other and scored by the same measures. The costs of candidates
+are estimated from the plan of the suite, with the speed of each stage measured in a timing run.
 """
 
 from __future__ import annotations
@@ -147,16 +147,16 @@ class _Diagnosing:
         return domain_gap.signs(judged, part.usable, documents, seen.pool, other, pieces, language_of)
 
     def _quotes(self, dataset: Dataset, serving: Serving | None) -> tuple[CostEstimate, ...]:
-        """What the candidates are estimated to cost; none where their plan cannot be made."""
+        """Return the cost estimates of the candidates; none where their plan cannot be built."""
         suite = self.given if self.given.evaluate.split in dataset.splits else self.suite
         try:
             full, left_out = plan_of(suite, dataset)
             failed = take_samples(self.session, full, dataset)
         except HarnessError as error:
-            self.notes.append(f"What candidates cost is not estimated: {error}")
+            self.notes.append(f"The costs of candidates are not estimated: {error}")
             return ()
-        self.notes += [f"What {name} costs is not estimated: {why}" for name, why in left_out.items()]
-        self.notes += [f"Not timed on a sample: {why}" for why in dict.fromkeys(failed.values())]
+        self.notes += [f"The cost of {name} is not estimated: {why}" for name, why in left_out.items()]
+        self.notes += [f"Not timed: {why}" for why in dict.fromkeys(failed.values())]
         return estimates(full, self.store, serving.total if serving else None)
 
     def _advised(self, seen: Diagnosis, dataset: Dataset, uncalibrated: frozenset[str]) -> Diagnosis:
@@ -180,7 +180,7 @@ class _Diagnosing:
         )
 
     def _starts(self) -> dict[str, str]:
-        """The model that the reranker of each candidate starts from, by candidate; only of those that tune one."""
+        """Return the model that the reranker of each candidate starts from, for the candidates that tune one."""
         given = self.given.pipeline.reranker
         found = {}
         for name, candidate in self.given.all_candidates.items():
@@ -190,7 +190,7 @@ class _Diagnosing:
         return found
 
     def _able(self) -> dict[str, Candidate]:
-        """The candidates that advice may name: where some rerankers start from a trained head, only those do."""
+        """Return the candidates that advice may name: if any reranker starts from a trained head, only such ones."""
         starts = self._starts()
         trained = {name: _has_head(model) for name, model in starts.items()}
         hopeless = {name for name, head in trained.items() if head is False} if any(trained.values()) else set()
@@ -201,9 +201,9 @@ class _Diagnosing:
         return {name: one for name, one in self.given.all_candidates.items() if name not in hopeless}
 
     def _untrained_reranker(self) -> bool | None:
-        """Whether no reranker that could be tuned starts from a trained head; None where that cannot be seen.
+        """Return whether no reranker that could be tuned starts from a trained head; None if that is unknown.
 
-        Where no candidate tunes one, the recipe's own start is what would be tuned.
+        Where no candidate tunes one, the start of the recipe counts.
         """
         given = self.given.pipeline.reranker
         starts = set(self._starts().values()) or {given.model if given else self.given.recipes.reranker.model}
@@ -211,19 +211,19 @@ class _Diagnosing:
         return None if None in heads else not any(heads)
 
     def _remarks(self, seen: Diagnosis) -> list[str]:
-        """What a reader must know of how this was measured."""
+        """Return what a reader must know of how this was measured."""
         found = models_told.before(self.suite)
         if self.given.evaluate.contexts is not None:
             found.append(
-                "The suite fixes the passages that generators are shown; here they are those that the retriever found. "
-                "What is said of answers here is not what its runs measure."
+                "The suite fixes the passages that generators are shown. The diagnosis shows those that the retriever "
+                "found, so what it says of answers is not what runs of the suite measure."
             )
         if self.split == "test":
-            found.append("This looked at test: what is chosen by it is no longer unseen there.")
+            found.append("This was diagnosed on test: choices made by it contaminate the test split.")
         if seen.answered:
             found.append(
-                f"Retrieval is measured on all judged questions of {self.split}, answers on {seen.answered}"
-                + (", with unanswerable ones in their share." if seen.unanswerable else ".")
+                f"Retrieval is measured on all judged queries of {self.split}, answers on {seen.answered}"
+                + (", unanswerable ones in proportion." if seen.unanswerable else ".")
             )
         if seen.funnel("answers") is None:
             found.append(f"The steps of answering are left out: {self._why_no_answers(seen)}.")
@@ -233,12 +233,12 @@ class _Diagnosing:
         if self.suite.pipeline.generator is None:
             return "the pipeline has no generator"
         if not seen.answered:
-            return f"no question of {self.split} has a reference answer"
+            return f"no query of {self.split} has a reference answer"
         return f"{self.suite.utility.right} decides what is right, and no judge is configured"
 
 
 def _has_head(model: str) -> bool | None:
-    """Whether a model has a trained head; None if it is not there to be looked at."""
+    """Return whether a model has a trained head; None if the model is not on this machine."""
     try:
         return loaders.has_trained_head(loaders.locate(model))
     except ModelMissing:

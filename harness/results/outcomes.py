@@ -85,23 +85,25 @@ def run_file(folder: Path, system: SystemInfo) -> Path:
 
 
 def guarded(write: Callable[[], object], what: str, folder: Path, again: str = "") -> str:
-    """Do what must not cost a result that is there already; return a sentence of what failed, or nothing.
+    """Run `write`, whose failure must not lose a result that is written; return a sentence if it failed.
 
-    The sentence is logged too, and the traceback is left in the folder: a report that raises is a bug.
+    The sentence is logged, and the traceback is added to a file in the folder: a report that raises is a bug.
     """
     try:
         write()
     except Exception as error:
         why = " ".join(f"{type(error).__name__}: {error}".split()) if str(error) else type(error).__name__
-        told = f"{what[0].upper()}{what[1:]} could not be written in full ({why}); the scores in {folder} are whole."
+        sentence = (
+            f"{what[0].upper()}{what[1:]} could not be written in full ({why}); the scores in {folder} are whole."
+        )
         with contextlib.suppress(OSError):
             trace = "".join(traceback.format_exception(error))
             with (folder / ERROR_FILE).open("a", encoding="utf-8", errors="replace") as file:
                 file.write(f"{what}\n{trace}\n")
-            told += f" The traceback stands in {folder / ERROR_FILE}."
-        told += f" {again}" if again else ""
-        log.error("%s", told)
-        return told
+            sentence += f" The traceback is in {folder / ERROR_FILE}."
+        sentence += f" {again}" if again else ""
+        log.error("%s", sentence)
+        return sentence
     return ""
 
 
