@@ -1,162 +1,270 @@
-"""Several calls in flight, whose results come in another order: the same artifacts, ledger and failures."""
+"""Carrying out a plan with an executor that pretends: what is made, what is found, and what a failure takes along."""
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable
-from concurrent.futures import Future
-from contextlib import AbstractContextManager, nullcontext
+import shutil
 from pathlib import Path
-from typing import Any
 
 import pocket
 import pytest
 from pocket import Pretender, failing
 
-from harness.errors import ConfigError, StageFailed
-from harness.execution import executors
-from harness.execution.executors import Cost, InlineExecutor, Request, executor_named
+import harness.store
+from harness.execution.executors import Request
 from harness.execution.scheduler import Execution, carry_out
 from harness.planning.graph import Plan
+from harness.planning.ledger import estimate
 from harness.planning.plan import build_plan
-from harness.store import FolderStore
-from harness.values.records import Progress
-
-
-class Threads(Pretender):
-    """Three calls at a time, each in a thread. Of those in flight, the one that was submitted last ends first."""
-
-    capacity = 3
-
-    def __init__(self, trouble: Callable[[str, Request], None] = lambda stage, request: None) -> None:
-        super().__init__(trouble)
-        self.flying = self.most = 0
-        self.ended: list[Path] = []
-        self.submitted: list[Path] = []
-        self.cancelled = False
-        self.changed = threading.Condition()
-
-    def submit(self, request: Request, progress: Progress) -> Future[Cost]:
-        future: Future[Cost] = Future()
-        with self.changed:
-            self.submitted.append(request.out)
-            self.flying += 1
-            self.most = max(self.most, self.flying)
-        threading.Thread(target=self._work, args=(future, request, progress, self.flying), daemon=True).start()
-        return future
-
-    def _work(self, future: Future[Cost], request: Request, progress: Progress, place: int) -> None:
-        # The first of three waits longest; by then the others are in flight.
-        time.sleep(0.004 * (4 - place))
-        with self.changed:
-            try:
-                cost: Any = self.run(request, progress)
-            except BaseException as error:
-                cost = error
-            self.ended.append(request.out)
-            self.flying -= 1
-        if isinstance(cost, BaseException):
-            future.set_exception(cost)
-        else:
-            future.set_result(cost)
-
-    def cancel(self) -> None:
-        self.cancelled = True
+from harness.store import MANIFEST, FolderStore
 
 
 @pytest.fixture
 def plan() -> Plan:
-    return build_plan(pocket.suite({"seeds": [3, 4]}), pocket.dataset())
+    return build_plan(pocket.suite(), pocket.dataset())
 
 
-def go(plan: Plan, root: Path, executor: Pretender) -> Execution:
-    store = FolderStore(root)
+@pytest.fixture
+def store(tmp_path: Path, plan: Plan) -> FolderStore:
+    store = FolderStore(tmp_path / "store")
     plan.parts.publish(store)
-    return carry_out(plan, store, executor, executor)
+    return store
 
 
-def contents(plan: Plan, root: Path) -> dict[str, str]:
-    """The digest of every artifact that is there, by key."""
-    store = FolderStore(root)
-    return {key: store.content_digest(key) for key in plan.calls if store.has(key)}
+def go(plan: Plan, store: FolderStore, executor: Pretender) -> Execution:
+    """Carry out as another process would, which has checked nothing of the store yet."""
+    return carry_out(plan, FolderStore(store.root), executor, executor)
 
 
-def test_any_order_of_results_makes_the_same(plan: Plan, tmp_path: Path) -> None:
-    one, several = Pretender(), Threads()
-    alone, together = go(plan, tmp_path / "one", one), go(plan, tmp_path / "several", several)
-    assert several.most == 3
-    assert several.ended != several.submitted
-    assert list(together.rows) == list(alone.rows) == list(plan.calls)
-    assert together == alone
-    assert contents(plan, tmp_path / "several") == contents(plan, tmp_path / "one")
-    assert len(contents(plan, tmp_path / "one")) == len(plan.calls)
+def lose(plan: Plan, store: FolderStore, label: str) -> None:
+    (key,) = [key for key, planned in plan.calls.items() if planned.label == label]
+    place = store.get(key)
+    assert place is not None
+    shutil.rmtree(place)
 
 
-@pytest.mark.parametrize("trouble", [("sift", None), ("tune_retriever", 3), ("mine", None), ("index", None)])
-def test_a_failure_takes_along_what_needs_it_in_any_order(
-    trouble: tuple[str, int | None], plan: Plan, tmp_path: Path
-) -> None:
-    alone = go(plan, tmp_path / "one", Pretender(failing(*trouble)))
-    together = go(plan, tmp_path / "several", Threads(failing(*trouble)))
-    assert together == alone
-    assert list(together.failed) == list(alone.failed)
-    assert 0 < len(together.failed) < len(plan.calls)
-    needing = {key for key in plan.calls if set(plan.upstream([key])) & set(together.failed)}
-    assert needing == set(together.failed)
-    assert contents(plan, tmp_path / "several").keys() == set(plan.calls) - needing
+def test_everything_is_made_once_in_the_order_of_the_plan(plan: Plan, store: FolderStore) -> None:
+    executor = Pretender()
+    done = go(plan, store, executor)
+    assert executor.asked == [planned.call.stage for planned in plan.calls.values()]
+    assert list(done.rows) == list(plan.calls)
+    assert done.made == len(plan.calls)
+    assert done.failed == {}
+    assert all((row.seconds, row.peak_memory_mb, row.units) == (2.0, 100.0, 1) for row in done.rows.values())
+    assert all(row.bytes > 0 and not row.reused for row in done.rows.values())
 
 
-@pytest.mark.parametrize("number", [1, 5, 12])
-def test_an_interrupt_loses_nothing_that_was_committed(number: int, plan: Plan, tmp_path: Path) -> None:
-    def interrupt(stage: str, request: Request) -> None:
-        if len(first.asked) >= number:
+def test_a_second_run_makes_nothing_and_tells_the_same_cost(plan: Plan, store: FolderStore) -> None:
+    first = go(plan, store, Pretender())
+    executor = Pretender()
+    second = go(plan, store, executor)
+    assert executor.asked == []
+    assert second.made == 0
+    assert {key: row.model_copy(update={"reused": False}) for key, row in second.rows.items()} == first.rows
+
+
+def test_light_stages_go_to_the_light_executor(plan: Plan, store: FolderStore) -> None:
+    heavy, light = Pretender(), Pretender()
+    carry_out(plan, store, heavy, light)
+    assert light.asked == ["fuse"]
+    assert "fuse" not in heavy.asked
+
+
+def test_each_step_is_watched_by_its_label(plan: Plan, store: FolderStore) -> None:
+    from contextlib import nullcontext
+
+    opened: list[str] = []
+    told: list[tuple[int, int]] = []
+
+    def watch(label: str) -> nullcontext:
+        opened.append(label)
+        return nullcontext(lambda done, total: told.append((done, total)))
+
+    carry_out(plan, store, Pretender(), Pretender(), watch)
+    assert opened == [planned.label for planned in plan.calls.values()]
+    assert told == [(1, 1)] * len(opened)
+
+
+def test_a_failed_call_takes_along_what_needs_it_and_nothing_else(plan: Plan, store: FolderStore) -> None:
+    done = go(plan, store, Pretender(failing("sift")))
+    failed = {plan.calls[key].label for key in done.failed}
+    assert failed == {"sift", "mine (synthetic pairs)", *(p.label for p in plan.calls.values() if "written" in p.label)}
+    assert set(done.rows) == set(plan.calls) - set(done.failed)
+    assert set(done.failed.values()) == {"sift: sift: the machine may be out of memory"}
+
+
+def test_a_failed_seed_leaves_the_other_seed_alone(tmp_path: Path) -> None:
+    plan = build_plan(pocket.suite({"seeds": [3, 4]}), pocket.dataset())
+    store = FolderStore(tmp_path / "store")
+    plan.parts.publish(store)
+    done = go(plan, store, Pretender(failing("tune_retriever", seed=3)))
+    assert {plan.calls[key].label for key in done.failed} == {
+        planned.label for planned in plan.calls.values() if "seed 3" in planned.label
+    }
+
+
+def test_what_failed_is_tried_again_and_only_that(plan: Plan, store: FolderStore) -> None:
+    failed = go(plan, store, Pretender(failing("mine"))).failed
+    executor = Pretender()
+    done = go(plan, store, executor)
+    assert executor.asked == [planned.call.stage for key, planned in plan.calls.items() if key in failed]
+    assert done.failed == {}
+    assert done.made == len(failed) > 0
+
+
+@pytest.mark.parametrize("number", [0, 1, 7, 20])
+def test_a_killed_run_continues_where_it_stopped(number: int, plan: Plan, store: FolderStore) -> None:
+    def kill(stage: str, request: Request) -> None:
+        if len(first.asked) == number:
+            (request.out / "half.txt").write_text("half")
             raise KeyboardInterrupt
 
-    first = Threads(interrupt)
+    first = Pretender(kill)
     with pytest.raises(KeyboardInterrupt):
-        go(plan, tmp_path, first)
-    assert first.cancelled
-    committed = contents(plan, tmp_path)
-    # What ended at the same moment as the interrupt may be lost with it, at most what was in flight.
-    assert number - 2 <= len(committed) <= number
-    second = Threads()
-    done = go(plan, tmp_path, second)
-    assert len(second.asked) == len(plan.calls) - len(committed)
-    assert done.made == len(second.asked)
+        go(plan, store, first)
+    second = Pretender()
+    done = go(plan, store, second)
+    assert len(first.asked) == number
+    assert first.asked + second.asked == [planned.call.stage for planned in plan.calls.values()]
+    assert done.made == len(plan.calls) - number
+    assert not list(store.root.rglob("half.txt"))
+
+
+def test_what_lies_upstream_of_present_goals_is_not_made_again(plan: Plan, store: FolderStore) -> None:
+    go(plan, store, Pretender())
+    for label in ("synthesize", "sift", "mine (judged pairs)"):
+        lose(plan, store, label)
+    executor = Pretender()
+    done = go(plan, store, executor)
+    assert executor.asked == []
+    assert len(done.rows) == len(plan.calls) - 3
     assert done.failed == {}
 
 
-def test_a_call_that_another_process_makes_is_left_for_later(plan: Plan, tmp_path: Path) -> None:
-    """Waiting for its lock with calls in flight, two processes could wait for each other."""
-    held, refused = list(plan.calls)[1], list[str]()
+def test_a_model_is_made_again_though_all_that_it_gave_is_there(plan: Plan, store: FolderStore) -> None:
+    go(plan, store, Pretender())
+    lose(plan, store, "tune retriever of judged, seed 0")
+    executor = Pretender()
+    go(plan, store, executor)
+    assert executor.asked == ["tune_retriever"]
 
-    class Shared(FolderStore):
-        def try_claim(self, key: str) -> AbstractContextManager[Path | None]:
-            if key == held and len(refused) < 4:
-                refused.append(key)
-                return nullcontext(None)
-            return super().try_claim(key)
 
-    store, executor = Shared(tmp_path), Threads()
+def test_a_lost_goal_is_made_again_with_what_is_lost_above_it(plan: Plan, store: FolderStore) -> None:
+    go(plan, store, Pretender())
+    tuned = ("tune retriever of judged, seed 0", "index with judged, seed 0", "retrieve dev with judged, seed 0")
+    for label in ("synthesize", *tuned):
+        lose(plan, store, label)
+    executor = Pretender()
+    go(plan, store, executor)
+    assert executor.asked == ["tune_retriever", "index", "retrieve"]
+
+
+def test_a_damaged_artifact_is_made_again(plan: Plan, store: FolderStore) -> None:
+    go(plan, store, Pretender())
+    untuned = next(system for system in plan.systems if system.name == "untuned")
+    place = store.get(str(untuned.answers))
+    assert place is not None
+    (place / "answer.json").write_text("{}")
+    executor = Pretender()
+    assert go(plan, store, executor).made == 1
+    assert executor.asked == ["answer"]
+
+
+def rot(plan: Plan, store: FolderStore, label: str) -> None:
+    """Change a byte as a disk does that decays: neither sizes nor times tell."""
+    (key,) = [key for key, planned in plan.calls.items() if planned.label == label]
+    place = store.get(key)
+    assert place is not None
+    path = next(path for path in sorted(place.iterdir()) if path.name != MANIFEST and path.stat().st_size)
+    path.write_bytes(bytes([path.read_bytes()[0] ^ 1]) + path.read_bytes()[1:])
+
+
+def test_what_decayed_without_a_trace_is_made_again_before_anything_is_made_of_it(
+    plan: Plan, store: FolderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go(plan, store, Pretender())
+    monkeypatch.setattr(harness.store, "_unchanged", lambda place: True)
+    # Nothing is made of the model, so it is left as it is.
+    rot(plan, store, "tune retriever of judged, seed 0")
+    executor = Pretender()
+    go(plan, store, executor)
+    assert executor.asked == []
+    lose(plan, store, "index with judged, seed 0")
+    lose(plan, store, "retrieve test with judged, seed 0")
+    executor = Pretender()
+    done = go(plan, store, executor)
+    assert executor.asked == ["tune_retriever", "index", "retrieve"]
+    assert done.failed == {}
+    # Lists are read by scoring.
+    rot(plan, store, "retrieve test with judged, seed 0")
+    executor = Pretender()
+    go(plan, store, executor)
+    assert "retrieve" in executor.asked
+
+
+def test_a_plan_and_its_estimate_read_no_artifact(
+    plan: Plan, store: FolderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go(plan, store, Pretender())
+    read: list[Path] = []
+    monkeypatch.setattr(harness.store, "digest_file", lambda path: read.append(path) or "")
+    assert all(guess.stored for guess in estimate(plan, FolderStore(store.root)).values())
+    assert read == []
+
+
+def test_requests_hold_the_environment_of_their_time_and_the_device_of_their_suite(
+    store: FolderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two suites in one process, the second prepared before the first is carried out."""
+    monkeypatch.setenv("HARNESS_DEVICE", "cpu")
+    found: dict[str, set[tuple[str | None, str | None]]] = {}
+    plans = {device: build_plan(pocket.suite({"device": device}), pocket.dataset()) for device in ("auto", "cpu")}
+    for number, (device, plan) in enumerate(plans.items()):
+        monkeypatch.setenv("OPENAI_API_KEY", f"key {number}")
+        root = store.root / device
+        plan.parts.publish(FolderStore(root))
+
+        def note(stage: str, request: Request, device: str = device) -> None:
+            told = request.environment or {}
+            found.setdefault(device, set()).add((told.get("HARNESS_DEVICE"), told.get("OPENAI_API_KEY")))
+
+        executor = Pretender(note)
+        assert carry_out(plan, FolderStore(root), executor, executor).failed == {}
+    assert found == {"auto": {("auto", "key 0")}, "cpu": {("cpu", "key 1")}}
+    for path in store.root.rglob("*"):
+        if path.is_file():
+            assert b"key 0" not in path.read_bytes()
+
+
+def test_a_part_that_is_missing_fails_what_reads_it_with_advice(plan: Plan, store: FolderStore) -> None:
+    place = store.get(plan.parts.keys["dev.queries"])
+    assert place is not None
+    shutil.rmtree(place)
+    done = go(plan, store, Pretender())
+    reasons = {plan.calls[key].label: reason for key, reason in done.failed.items()}
+    assert reasons["retrieve dev with untuned"].endswith("its input queries is not in the store any more; run again")
+    assert "retrieve test with untuned" not in reasons
+
+
+def test_what_another_process_made_meanwhile_is_taken(plan: Plan, store: FolderStore) -> None:
+    """The other one finishes between our look and our claim."""
+    rival = Pretender()
+    first = next(iter(plan.calls))
+
+    class Late(FolderStore):
+        def claim(self, key: str):  # type: ignore[no-untyped-def]
+            if key == first and not rival.asked:
+                carry_out(plan, FolderStore(store.root), rival, rival)
+            return super().claim(key)
+
+    executor = Pretender()
+    done = carry_out(plan, Late(store.root), executor, executor)
+    assert executor.asked == []
+    assert len(rival.asked) == len(plan.calls)
+    assert done.made == 0
+
+
+def test_publishing_parts_twice_writes_them_once(plan: Plan, store: FolderStore) -> None:
+    before = {path: path.stat().st_mtime_ns for path in store.root.glob("??/*/*")}
     plan.parts.publish(store)
-    done = carry_out(plan, store, executor, executor)
-    assert refused
-    assert list(done.rows) == list(plan.calls)
-
-
-def test_executors_are_found_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert isinstance(executor_named("inline"), InlineExecutor)
-    monkeypatch.setitem(executors.EXECUTORS, "threads", f"{__name__}:Threads")
-    assert executor_named("threads").capacity == 3
-    with pytest.raises(ConfigError, match="unknown executor 'inlin'; did you mean 'inline'"):
-        executor_named("inlin")
-
-
-def test_an_executor_in_this_process_answers_with_a_future(tmp_path: Path) -> None:
-    from toy_stages import request
-
-    future = InlineExecutor().submit(request("refuse", tmp_path, text="no pairs"), lambda done, total: None)
-    assert future.done()
-    with pytest.raises(StageFailed, match="refuse: no pairs"):
-        future.result()
+    assert {path: path.stat().st_mtime_ns for path in store.root.glob("??/*/*")} == before
+    assert len(before) >= 2 * len(set(plan.parts.keys.values()))
