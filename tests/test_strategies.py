@@ -9,7 +9,7 @@ from typing import Any
 import pocket
 import pytest
 import tiny
-from test_bench import Here
+from test_benchmark import Here
 
 from harness.data.datasets import load_dataset
 from harness.data.formats import read_run
