@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from harness.experiments.curve_answers import answers, step_words
 from harness.statistics import stats
-from harness.statistics.learning_curve import Trained, averaged, curve_points
+from harness.statistics.learning_curve import TrainedShare, averaged, curve_points
 from harness.values.insights import CurvePoint
 from harness.values.measures import Measure, parse
 
@@ -30,9 +30,9 @@ def column(mean: float, noise: float = 0.02, seed: int = 0) -> dict[str, float |
     return {query: min(1.0, max(0.0, mean + dice.gauss(0, noise))) for query in QUERIES}
 
 
-def trained(means: Mapping[float, float], noise: float = 0.02) -> list[Trained]:
+def trained(means: Mapping[float, float], noise: float = 0.02) -> list[TrainedShare]:
     return [
-        Trained(share, f"tuned-at-{share}", round(100 * share), 60 * share, {NDCG: column(mean, noise)})
+        TrainedShare(share, f"tuned-at-{share}", round(100 * share), 60 * share, {NDCG: column(mean, noise)})
         for share, mean in means.items()
     ]
 
@@ -75,7 +75,7 @@ def test_only_the_last_step_is_the_answer() -> None:
 def test_steps_add_up_to_the_difference_of_gains_and_gains_to_that_of_means(rows: list[list[float]]) -> None:
     queries = QUERIES[:4]
     untuned, *shares = [dict(zip(queries, row, strict=True)) for row in rows]
-    made = [Trained((n + 1) / 8, f"s{n}", n, 1.0, {NDCG: share}) for n, share in enumerate(shares)]
+    made = [TrainedShare((n + 1) / 8, f"s{n}", n, 1.0, {NDCG: share}) for n, share in enumerate(shares)]
     points = curve_points(made, {NDCG: untuned}, GROUPS, {NDCG: 0.02}, resamples=40)
     first, last = points[0], points[-1]
     assert None not in (first.gain, last.gain, last.mean)
@@ -98,7 +98,7 @@ def test_the_order_in_which_shares_are_given_changes_nothing(order: list[float])
 @given(st.lists(values, min_size=6, max_size=6))
 def test_training_that_changes_nothing_has_no_steps(row: list[float]) -> None:
     same = dict(zip(QUERIES, row, strict=False))
-    made = [Trained(share, f"s{share}", 1, 1.0, {NDCG: same}) for share in (0.5, 1.0)]
+    made = [TrainedShare(share, f"s{share}", 1, 1.0, {NDCG: same}) for share in (0.5, 1.0)]
     points = curve_points(made, {NDCG: same}, GROUPS, {NDCG: 0.02}, resamples=40)
     assert {(point.gain, point.step) for point in points} == {(0.0, None), (0.0, 0.0)}
     # Six queries do not tell that no other would change.
@@ -113,7 +113,7 @@ def test_the_intervals_are_those_of_two_families_over_all_measures() -> None:
         for share in shares
     }
     untuned = {measure: column(0.4, 0.1, 7) for measure in measures}
-    made = [Trained(share, f"s{share}", 1, 1.0, scores[share]) for share in shares]
+    made = [TrainedShare(share, f"s{share}", 1, 1.0, scores[share]) for share in shares]
     points = {
         (point.measure, point.share): point for point in curve_points(made, untuned, GROUPS, measures, resamples=FEW)
     }

@@ -12,18 +12,18 @@ from safetensors.numpy import save_file
 
 from harness.execution.executors import Cost, Request
 from harness.execution.scheduler import carry_out
-from harness.experiments.noops import NoOps, _Seen, no_ops, weights_digest
+from harness.experiments.noops import NoOps, _Contents, no_ops, weights_digest
 from harness.planning.plan import build_plan
 from harness.store import FolderStore
 from harness.values.records import Progress
 
 
 def test_what_is_the_same_artifact_is_no_twin() -> None:
-    seen = _Seen()
-    assert seen.ask("key", "content", "first") == ""
-    assert seen.ask("key", "content", "shares it") == ""
-    assert seen.ask("other", "content", "made again") == "first"
-    assert seen.ask("other", "else", "different") == ""
+    seen = _Contents()
+    assert seen.first_label("key", "content", "first") == ""
+    assert seen.first_label("key", "content", "shares it") == ""
+    assert seen.first_label("other", "content", "made again") == "first"
+    assert seen.first_label("other", "else", "different") == ""
 
 
 def weights(folder: Path, name: str = "model.safetensors", prefix: str = "", extra: float = 0.0) -> Path:

@@ -102,7 +102,7 @@ class Latencies:
         names = []
         if serving.dense:
             spec = {**base, "part": "dense", "retriever": suite.pipeline.retriever.model_dump()}
-            plainest = self._plainest([one for one in self.plan.systems if one.serving.dense])
+            plainest = self._plainest([other for other in self.plan.systems if other.serving.dense])
             inputs = {"index": plainest.serving.dense, "model": plainest.models.get("retriever")}
             names.append(self._time("dense", spec, inputs))
         if serving.bm25:
@@ -111,7 +111,7 @@ class Latencies:
             names.append(self._time("fuse", {**base, "part": "fuse"}, self.plan.calls[system.run].call.inputs))
         if serving.reranked and system.run:
             shape = self._reranker(system)
-            plainest = self._plainest([one for one in self.plan.systems if self._reranker(one) == shape])
+            plainest = self._plainest([other for other in self.plan.systems if self._reranker(other) == shape])
             call = self.plan.calls[str(plainest.run)].call
             inputs = {key: call.inputs[key] for key in ("run", "corpus", "model") if key in call.inputs}
             spec = {**base, "part": "rerank", "rerank": dict(call.spec)}
@@ -140,9 +140,12 @@ class Latencies:
 
     def _plainest(self, alike: Sequence[SystemPlan]) -> SystemPlan:
         """Of systems with a part of one shape, the one that tunes the fewest parts and whose artifacts are stored."""
-        needed = {one.label: [one.serving.dense, one.serving.reranked, *one.models.values()] for one in alike}
-        made = [one for one in alike if all(self.store.has(key) for key in needed[one.label] if key)]
-        return min(made or alike, key=lambda system: len(system.tunes))
+
+        def is_stored(system: SystemPlan) -> bool:
+            keys = [system.serving.dense, system.serving.reranked, *system.models.values()]
+            return all(self.store.has(key) for key in keys if key)
+
+        return min([*filter(is_stored, alike)] or alike, key=lambda system: len(system.tunes))
 
     def _reranker(self, system: SystemPlan) -> tuple[Any, ...] | None:
         """The shape of a system's reranker: its untuned model, its depth, and its maximum length."""

@@ -86,8 +86,8 @@ class ScoreCache:
 
         def compute(missing: list[Measure], place: Path, progress: Progress) -> Mapping[Measure, Values]:
             run = read_run(place / RUN_FILE, escaped=True)
-            found = scoring.score_run(run, part.qrels, missing, part.level, part.exclude_own)
-            return {m: {query: scoring.Scored(value) for query, value in found[m].items()} for m in missing}
+            scored = scoring.score_run(run, part.qrels, missing, part.level, part.exclude_own)
+            return {m: {query: scoring.Scored(value) for query, value in scored[m].items()} for m in missing}
 
         return self._cached(key, split, measures, compute)
 
@@ -123,9 +123,9 @@ class ScoreCache:
     def _cached(self, key: str, split: str, measures: list[Measure], compute: Compute) -> Mapping[Measure, Values]:
         """Take scores from the store; compute the missing ones together and store them."""
         keys = {measure: self.measurements.score_key(key, split, measure) for measure in measures}
-        found = {measure: place for measure in measures if (place := self.store.get(keys[measure])) is not None}
-        missing = [measure for measure in measures if measure not in found]
-        values: dict[Measure, Values] = {measure: _read(place) for measure, place in found.items()}
+        stored = {measure: place for measure in measures if (place := self.store.get(keys[measure])) is not None}
+        missing = [measure for measure in measures if measure not in stored]
+        values: dict[Measure, Values] = {measure: _read(place) for measure, place in stored.items()}
         if missing:
             place = self.store.get(key)
             assert place is not None
@@ -135,7 +135,7 @@ class ScoreCache:
                 some = [measure for measure in missing if self.measurements.is_judged(measure) == judged]
                 if some:
                     values |= self._computed(some, keys, f"{verb} {label}", place, compute)
-        self._note_judgements(keys, found)
+        self._note_judgements(keys, stored)
         return values
 
     def _computed(
@@ -161,9 +161,9 @@ class ScoreCache:
                 self.store.commit(key, folder, {"scores": str(measure), **costs})
         self._note(key, costs, reused=False)
 
-    def _note_judgements(self, keys: Mapping[Measure, str], found: Mapping[Measure, Path]) -> None:
+    def _note_judgements(self, keys: Mapping[Measure, str], stored: Mapping[Measure, Path]) -> None:
         """Add ledger rows for judgements that came from the store."""
-        for measure in found:
+        for measure in stored:
             self._note(keys[measure], self.store.facts(keys[measure]), reused=True)
 
     def _note(self, key: str, facts: Mapping[str, Any], reused: bool) -> None:

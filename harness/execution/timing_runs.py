@@ -75,7 +75,7 @@ def _needed(plan: Plan, systems: Iterable[SystemPlan]) -> list[str]:
 def _chosen(plan: Plan, dataset: Dataset, queries: str, wanted: set[Speed]) -> list[SystemPlan]:
     """Return a system for the first call of each wanted class, with that call as its only goal."""
     chosen, left = [], set(wanted)
-    for system in [one for one in plan.systems if one.tunes]:
+    for system in [system for system in plan.systems if system.tunes]:
         run = _reranked(plan, dataset, system, queries)
         keys = plan.upstream([*system.models.values(), *([run] if run else [])])
         if any(asks_endpoint(plan.calls[key].call) for key in keys):
@@ -118,39 +118,39 @@ def few(dataset: Dataset, scored: str) -> Dataset:
     if train is None or scored == "train":
         return dataset
     qrels, answered, declined = _first_pairs(train), 0, 0
-    kept = set(qrels)
+    chosen = set(qrels)
     for query_id in by_hash(train.references):
-        one = train.references[query_id]
+        reference = train.references[query_id]
         relevant = relevant_grades(train.usable.get(query_id, {}))
-        if one.answerable and one.answers and relevant and answered < EXAMPLES:
+        if reference.answerable and reference.answers and relevant and answered < EXAMPLES:
             qrels.setdefault(query_id, dict(list(relevant.items())[:1]))
-            kept.add(query_id)
+            chosen.add(query_id)
             answered += 1
-        elif not one.answerable and declined < EXAMPLES:
-            kept.add(query_id)
+        elif not reference.answerable and declined < EXAMPLES:
+            chosen.add(query_id)
             declined += 1
     pairs = sum(len(relevant_grades(grades)) for grades in train.usable.values())
-    if len(kept) == len(train.queries) and pairs <= PAIRS:
+    if len(chosen) == len(train.queries) and pairs <= PAIRS:
         return dataset
     part = replace(
         train,
-        queries={key: query for key, query in train.queries.items() if key in kept},
+        queries={key: query for key, query in train.queries.items() if key in chosen},
         qrels={key: qrels[key] for key in train.queries if key in qrels},
-        references={key: one for key, one in train.references.items() if key in kept},
+        references={key: reference for key, reference in train.references.items() if key in chosen},
     )
     return replace(dataset, splits={**dataset.splits, "train": part})
 
 
 def _first_pairs(train: Split) -> Qrels:
     """Return judgements of the first queries by hash, up to `PAIRS` relevant documents."""
-    found: Qrels = {}
+    pairs: Qrels = {}
     left = PAIRS
     for query_id in by_hash(train.judged):
         relevant = list(relevant_grades(train.usable[query_id]).items())[:left]
         if relevant:
-            found[query_id] = dict(relevant)
+            pairs[query_id] = dict(relevant)
             left -= len(relevant)
-    return found
+    return pairs
 
 
 def _sample_of(full: Plan) -> Suite:
@@ -172,16 +172,16 @@ def _sample_of(full: Plan) -> Suite:
 def _offline(suite: Suite, candidate: Candidate) -> Candidate:
     """Return the candidate with data that need no endpoint; training on them takes the same time."""
     data, update = suite.making(candidate), dict[str, dict[str, Any]]()
-    found = candidate
+    offline = candidate
     if not suite.llm.labeler.in_process:
         update["label"] = {"by": "mined"} if data.label.by == "llm" else {}
         update["mine"] = {"relabel": None} if data.mine.relabel is not None and data.mine.relabel.by == "llm" else {}
         teacher = getattr(suite.recipe(candidate, "retriever"), "teacher", "")
         update["retriever"] = {"teacher": "fusion"} if teacher == "llm" else {}
     if not suite.llm.synthesizer.in_process:
-        found = candidate.model_copy(update={"pairs": "judged"})
+        offline = candidate.model_copy(update={"pairs": "judged"})
         update["instruct"] = {"answers": "references"}
-    return found.model_copy(
+    return offline.model_copy(
         update={name: getattr(candidate, name).model_copy(update=change) for name, change in update.items()}
     )
 
@@ -194,8 +194,8 @@ def _small(suite: Suite, candidate: Candidate, part: Part) -> Candidate:
     update: dict[str, Any] = {"tune": (part,), part: getattr(candidate, part).model_copy(update=change)}
     if part == "generator":
         update["instruct"] = candidate.instruct.model_copy(update={"examples": EXAMPLES})
-    kept: Sequence[str] = ("instruct",) if part == "generator" else ("mine", "label")
-    sections = {name: update.get(name, getattr(candidate, name)) for name in (part, *kept)}
+    data_sections: Sequence[str] = ("instruct",) if part == "generator" else ("mine", "label")
+    sections = {name: update.get(name, getattr(candidate, name)) for name in (part, *data_sections)}
     return Candidate(tune=(part,), pairs=candidate.pairs or suite.data.pairs).model_copy(update=sections)
 
 

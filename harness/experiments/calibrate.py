@@ -31,7 +31,7 @@ from harness.values.measures import Measure, parse
 ROWS_FILE = "judged.jsonl"
 
 
-class Judgement(NamedTuple):
+class JudgeCalibration(NamedTuple):
     """A calibration, its file, the file of the single judgements, the cost, and remarks."""
 
     calibration: Calibration
@@ -45,7 +45,7 @@ class Judgement(NamedTuple):
 def judge(
     suite: str | Path, labels: Path, root: Path, measure: str = "faithfulness", sample: int | None = None,
     seed: int = 0, **options: Unpack[Options],
-) -> Judgement:  # fmt: skip
+) -> JudgeCalibration:  # fmt: skip
     """Calibrate the judge of a suite for a measure on rated answers, `sample` of them if that is a number.
 
     `options` are those of a session. Raises HarnessError for anything wrong with the suite, its judge, its endpoint or
@@ -74,7 +74,7 @@ def judge(
     _write(place, calibrated, chosen, scores)
     remarks = (*remarks_of_endpoints.dialects(session.written, session.services), *judges.kin(spec))
     seconds = time.perf_counter() - started
-    return Judgement(calibrated, place, _rows_of(place), session.paid(), seconds, remarks)
+    return JudgeCalibration(calibrated, place, _rows_of(place), session.paid(), seconds, remarks)
 
 
 def _judge_of(suite: Suite, measure: str) -> tuple[Judge, Measure]:
@@ -98,7 +98,7 @@ def _converted(session: Session) -> Path | None:
     return session.make_one(planned) if planned is not None else None
 
 
-def _write(place: Path, found: Calibration, rows: Sequence[Labelled], scores: dict[str, scoring.Scored]) -> None:
+def _write(place: Path, calibrated: Calibration, rows: Sequence[Labelled], scores: dict[str, scoring.Scored]) -> None:
     """Write the calibration, and beside it every judgement with the ratings of people."""
     place.parent.mkdir(parents=True, exist_ok=True)
     lines = (
@@ -106,7 +106,7 @@ def _write(place: Path, found: Calibration, rows: Sequence[Labelled], scores: di
         for row in rows
     )
     write_jsonl(_rows_of(place), lines)
-    write_atomically(place, found.model_dump_json(indent=1))
+    write_atomically(place, calibrated.model_dump_json(indent=1))
 
 
 def _rows_of(place: Path) -> Path:
@@ -115,8 +115,8 @@ def _rows_of(place: Path) -> Path:
 
 def _refuse_failures(chat: Chat, scores: Mapping[str, scoring.Scored], root: Path) -> None:
     """Raise Incomplete if judging was stopped, or if more than half of it failed; only LLM responses are kept."""
-    asked = [one for one in scores.values() if one.status != "not_applicable"]
-    failed = Counter(one.reason for one in asked if one.status == "failed")
+    asked = [score for score in scores.values() if score.status != "not_applicable"]
+    failed = Counter(score.reason for score in asked if score.status == "failed")
     if chat.stopped:
         raise Incomplete(f"judging was stopped, so nothing is calibrated: {chat.stopped}")
     if asked and failed.total() > FAILED_SHARE * len(asked):
@@ -126,6 +126,6 @@ def _refuse_failures(chat: Chat, scores: Mapping[str, scoring.Scored], root: Pat
             f"{remedy(reason)}. Judgements that succeeded are cached in {root / endpoints.FOLDER}"
         )
     if not asked:
-        reasons = Counter(one.reason for one in scores.values())
+        reasons = Counter(score.reason for score in scores.values())
         why = "; ".join(f"{count} of them: {reason}" for reason, count in reasons.most_common(3))
         raise Incomplete(f"the judge is asked about none of {len(scores)} answers, so nothing is calibrated; {why}")

@@ -162,13 +162,13 @@ def _learning_curve(suite: Suite, name: str, shares: Sequence[float], done: Exec
     )
 
 
-def _trained(name: str, share: float, done: Executed) -> learning_curve.Trained:
+def _trained(name: str, share: float, done: Executed) -> learning_curve.TrainedShare:
     """Return a share over its seeds: scores averaged by query, mean examples and mean seconds of a seed."""
     plan = done.scores.plan
     systems = [system for system in plan.systems if system.name == name]
     split = plan.suite.evaluate.split
     made = [_making(system, plan, done.execution) for system in systems]
-    return learning_curve.Trained(
+    return learning_curve.TrainedShare(
         share=share,
         system=name,
         examples=round(fmean(examples for examples, _ in made)),

@@ -21,7 +21,7 @@ from harness.execution.measurements import Measurements
 from harness.execution.session import STORE, Options, Session
 from harness.execution.timing_runs import take_samples
 from harness.experiments import reports
-from harness.experiments.observations import Examined, part_times
+from harness.experiments.observations import Observations, part_times
 from harness.hashing import digest_of
 from harness.models import loaders
 from harness.planning.calls import UNTUNED
@@ -61,7 +61,7 @@ def diagnose(
 
 
 class _Diagnosing:
-    """One diagnosis, step by step. `given` is the suite as its servers take it, `suite` the same as it is diagnosed."""
+    """One diagnosis. `full_suite` is the suite as its servers take it, `suite` the same as it is diagnosed."""
 
     def __init__(self, session: Session, path: Path, split: Split) -> None:
         self.session, self.path, self.split = session, path, split
@@ -69,39 +69,39 @@ class _Diagnosing:
         self.notes: list[str] = []
 
     @property
-    def given(self) -> Suite:
+    def full_suite(self) -> Suite:
         return self.session.suite
 
     @property
     def suite(self) -> Suite:
-        return suite_for(self.given, self.split)
+        return suite_for(self.full_suite, self.split)
 
     def run(self) -> Diagnosed:
         started = time.perf_counter()
         session = self.session
         without_candidates = self.suite.model_copy(update={"candidates": {}, "factorial": ()})
-        dataset = session.load(without_candidates, reading_of(self.given, self.split))
-        if self.given.evaluate.split in dataset.splits:
-            check_slices(self.given.slices, dataset.splits[self.given.evaluate.split].queries)
+        dataset = session.load(without_candidates, reading_of(self.full_suite, self.split))
+        if self.full_suite.evaluate.split in dataset.splits:
+            check_slices(self.full_suite.slices, dataset.splits[self.full_suite.evaluate.split].queries)
         plan = build_diagnosis_plan(self.suite, dataset)
         if session.check(session.measurements(plan, dataset)):
             plan = build_diagnosis_plan(self.suite, dataset)
         measurements = session.measurements(plan, dataset)
         rows = self._scored(measurements)
-        seen = Examined(plan, dataset, self.store, rows)
+        observations = Observations(plan, dataset, self.store, rows)
         latencies = session.latencies(plan)
         serving = latencies.measure(plan.system(UNTUNED))
         self.notes += [f"Not timed: {name} ({why})." for name, why in latencies.failed.items()]
         part, references = dataset.splits[self.split], plan.given.references.values()
         diagnosis = Diagnosis(
-            suite=self.given.name,
-            title=self.given.title,
+            suite=self.full_suite.name,
+            title=self.full_suite.title,
             split=self.split,
             created=provenance.now(),
             machine=provenance.machine_class(),
             provenance=provenance.collect(self.path),
             spec=self.written.model_dump(mode="json", by_alias=True),
-            pipeline=pipeline_identity(self.given),
+            pipeline=pipeline_identity(self.full_suite),
             digests=dataset.digests,
             settings={str(one): digest_of(measurements.measured(one).settings) for one in self.suite.measures},
             documents=len(dataset.documents),
@@ -109,24 +109,24 @@ class _Diagnosing:
             answered=len(plan.sample) if plan.system(UNTUNED).answers else 0,
             unanswerable=sum(not reference.answerable for reference in references),
             groups=len({part.queries[key].group for key in part.judged}),
-            measures=tuple(map(str, seen.measures)),
-            funnels=tuple(seen.funnels()),
-            oracle_gains=tuple(seen.oracle_gains()),
-            curves=tuple(seen.curves()),
-            signs=self._signs(seen),
+            measures=tuple(map(str, observations.measures)),
+            funnels=tuple(observations.funnels()),
+            oracle_gains=tuple(observations.oracle_gains()),
+            curves=tuple(observations.curves()),
+            signs=self._signs(observations),
             times=part_times(serving, latencies.timings()),
             p95_ms=serving.total.p95_ms if serving and serving.total else None,
             dollars_per_1000=serving.dollars_per_1000 if serving else None,
-            estimates=self._quotes(dataset, serving),
+            estimates=self._estimates(dataset, serving),
         )
         diagnosis = self._advised(diagnosis, dataset, frozenset(measurements.uncalibrated()))
-        told = (*data.told(dataset, self.split), *remarks_of_endpoints.dialects(self.written, session.services))
+        of_data = (*data.told(dataset, self.split), *remarks_of_endpoints.dialects(self.written, session.services))
         read = language.read_as(dataset)
-        notes = (*told, *read, *self._remarks(diagnosis), *measurements.remarks(), *self.notes)
+        notes = (*of_data, *read, *self._remarks(diagnosis), *measurements.remarks(), *self.notes)
         update = {"seconds": time.perf_counter() - started, "notes": notes}
         diagnosis = diagnosis.model_copy(update=update)
-        every = [row for of_system in rows.values() for row in of_system]
-        return Diagnosed(diagnosis, reports.write_diagnosis(diagnosis, session.root, every))
+        all_rows = [row for of_system in rows.values() for row in of_system]
+        return Diagnosed(diagnosis, reports.write_diagnosis(diagnosis, session.root, all_rows))
 
     def _scored(self, measurements: Measurements) -> Mapping[str, list[Score]]:
         """The score rows by the label of the system. Raises Incomplete if the untuned pipeline failed."""
@@ -139,16 +139,19 @@ class _Diagnosing:
         self.notes += answers.remarks(plan, execution.rows, self.store)
         return self.session.score(measurements, execution).rows
 
-    def _signs(self, seen: Examined) -> tuple[Sign, ...]:
-        part, documents = seen.part, seen.dataset.documents
+    def _signs(self, observations: Observations) -> tuple[Sign, ...]:
+        part, documents = observations.part, observations.dataset.documents
         pieces = loaders.word_pieces(self.suite.pipeline.retriever.model)
-        other, judged = seen.run_of(seen.systems["bm25"].run), {key: part.queries[key] for key in part.judged}
-        language_of = seen.dataset.language
-        return domain_gap.signs(judged, part.usable, documents, seen.pool, other, pieces, language_of)
+        other, judged = (
+            observations.run_of(observations.systems["bm25"].run),
+            {key: part.queries[key] for key in part.judged},
+        )
+        language_of = observations.dataset.language
+        return domain_gap.signs(judged, part.usable, documents, observations.pool, other, pieces, language_of)
 
-    def _quotes(self, dataset: Dataset, serving: Serving | None) -> tuple[CostEstimate, ...]:
+    def _estimates(self, dataset: Dataset, serving: Serving | None) -> tuple[CostEstimate, ...]:
         """Return the cost estimates of the candidates; none where their plan cannot be built."""
-        suite = self.given if self.given.evaluate.split in dataset.splits else self.suite
+        suite = self.full_suite if self.full_suite.evaluate.split in dataset.splits else self.suite
         try:
             full, left_out = plan_of(suite, dataset)
             failed = take_samples(self.session, full, dataset)
@@ -159,35 +162,37 @@ class _Diagnosing:
         self.notes += [f"Not timed: {why}" for why in dict.fromkeys(failed.values())]
         return estimates(full, self.store, serving.total if serving else None)
 
-    def _advised(self, seen: Diagnosis, dataset: Dataset, uncalibrated: frozenset[str]) -> Diagnosis:
-        told = seen.model_copy(update={"facts": facts(seen, self._setting(dataset, uncalibrated))})
+    def _advised(self, diagnosis: Diagnosis, dataset: Dataset, uncalibrated: frozenset[str]) -> Diagnosis:
+        with_facts = diagnosis.model_copy(update={"facts": facts(diagnosis, self._setting(dataset, uncalibrated))})
         able = self._able()
-        found = advice.advise(told, rules.load_rules(), {name: one.tune for name, one in able.items()}, uncalibrated)
-        return told.model_copy(update={"advice": found})
+        advices = advice.advise(
+            with_facts, rules.load_rules(), {name: candidate.tune for name, candidate in able.items()}, uncalibrated
+        )
+        return with_facts.model_copy(update={"advice": advices})
 
     def _setting(self, dataset: Dataset, uncalibrated: frozenset[str]) -> Setting:
         train = dataset.splits.get("train")
         return Setting(
-            margins={str(measure): margin for measure, margin in self.given.margins.items()},
-            limits=self.given.limits,
-            has_reranker=self.given.pipeline.reranker is not None,
-            tunes_reranker=any("reranker" in one.tune for one in self.given.all_candidates.values()),
+            margins={str(measure): margin for measure, margin in self.full_suite.margins.items()},
+            limits=self.full_suite.limits,
+            has_reranker=self.full_suite.pipeline.reranker is not None,
+            tunes_reranker=any("reranker" in one.tune for one in self.full_suite.all_candidates.values()),
             untrained_reranker=self._untrained_reranker(),
             train_judged=len(train.judged) if train else 0,
-            served_generator=self.given.answerer is not None,
+            served_generator=self.full_suite.answerer is not None,
             uncalibrated=uncalibrated,
-            rerank_depth=self.given.pipeline.rerank_depth,
+            rerank_depth=self.full_suite.pipeline.rerank_depth,
         )
 
     def _starts(self) -> dict[str, str]:
         """Return the model that the reranker of each candidate starts from, for the candidates that tune one."""
-        given = self.given.pipeline.reranker
-        found = {}
-        for name, candidate in self.given.all_candidates.items():
-            recipe = self.given.recipe(candidate, "reranker")
+        reranker = self.full_suite.pipeline.reranker
+        starts = {}
+        for name, candidate in self.full_suite.all_candidates.items():
+            recipe = self.full_suite.recipe(candidate, "reranker")
             if "reranker" in candidate.tune and isinstance(recipe, RerankerRecipe):
-                found[name] = given.model if given else recipe.model
-        return found
+                starts[name] = reranker.model if reranker else recipe.model
+        return starts
 
     def _able(self) -> dict[str, Candidate]:
         """Return the candidates that advice may name: if any reranker starts from a trained head, only such ones."""
@@ -198,41 +203,43 @@ class _Diagnosing:
             f"{name} is not advised: its reranker starts from {starts[name]}, which has no trained head."
             for name in sorted(hopeless)
         ]
-        return {name: one for name, one in self.given.all_candidates.items() if name not in hopeless}
+        return {name: one for name, one in self.full_suite.all_candidates.items() if name not in hopeless}
 
     def _untrained_reranker(self) -> bool | None:
         """Return whether no reranker that could be tuned starts from a trained head; None if that is unknown.
 
         Where no candidate tunes one, the start of the recipe counts.
         """
-        given = self.given.pipeline.reranker
-        starts = set(self._starts().values()) or {given.model if given else self.given.recipes.reranker.model}
+        reranker = self.full_suite.pipeline.reranker
+        starts = set(self._starts().values()) or {
+            reranker.model if reranker else self.full_suite.recipes.reranker.model
+        }
         heads = [_has_head(model) for model in starts]
         return None if None in heads else not any(heads)
 
-    def _remarks(self, seen: Diagnosis) -> list[str]:
+    def _remarks(self, diagnosis: Diagnosis) -> list[str]:
         """Return what a reader must know of how this was measured."""
-        found = models_told.before(self.suite)
-        if self.given.evaluate.contexts is not None:
-            found.append(
+        remarks = models_told.before(self.suite)
+        if self.full_suite.evaluate.contexts is not None:
+            remarks.append(
                 "The suite fixes the passages that generators are shown. The diagnosis shows those that the retriever "
                 "found, so what it says of answers is not what runs of the suite measure."
             )
         if self.split == "test":
-            found.append("This was diagnosed on test: choices made by it contaminate the test split.")
-        if seen.answered:
-            found.append(
-                f"Retrieval is measured on all judged queries of {self.split}, answers on {seen.answered}"
-                + (", unanswerable ones in proportion." if seen.unanswerable else ".")
+            remarks.append("This was diagnosed on test: choices made by it contaminate the test split.")
+        if diagnosis.answered:
+            remarks.append(
+                f"Retrieval is measured on all judged queries of {self.split}, answers on {diagnosis.answered}"
+                + (", unanswerable ones in proportion." if diagnosis.unanswerable else ".")
             )
-        if seen.funnel("answers") is None:
-            found.append(f"The steps of answering are left out: {self._why_no_answers(seen)}.")
-        return found
+        if diagnosis.funnel("answers") is None:
+            remarks.append(f"The steps of answering are left out: {self._why_no_answers(diagnosis)}.")
+        return remarks
 
-    def _why_no_answers(self, seen: Diagnosis) -> str:
+    def _why_no_answers(self, diagnosis: Diagnosis) -> str:
         if self.suite.pipeline.generator is None:
             return "the pipeline has no generator"
-        if not seen.answered:
+        if not diagnosis.answered:
             return f"no query of {self.split} has a reference answer"
         return f"{self.suite.utility.right} decides what is right, and no judge is configured"
 

@@ -73,8 +73,8 @@ def _predicted(outcome: Outcome, suite: Suite, diagnosis: Diagnosis) -> Outcome:
     ]
     estimates = tuple(estimate for estimate in diagnosis.estimates if estimate.candidate not in changed)
     # The spec and provenance of the diagnosis are in its own files.
-    kept = diagnosis.model_copy(update={"spec": {}, "provenance": {}, "estimates": estimates})
-    predictions = predict_outcome(kept, outcome)
+    short = diagnosis.model_copy(update={"spec": {}, "provenance": {}, "estimates": estimates})
+    predictions = predict_outcome(short, outcome)
     unlike = {
         measure: why
         for prediction in predictions
@@ -87,7 +87,7 @@ def _predicted(outcome: Outcome, suite: Suite, diagnosis: Diagnosis) -> Outcome:
     ]
     return outcome.model_copy(
         update={
-            "diagnosis": kept,
+            "diagnosis": short,
             "predictions": tuple(prediction for prediction in predictions if prediction.measure not in unlike),
             "notes": (*outcome.notes, *notes),
         }

@@ -68,7 +68,7 @@ def plan_on(plan: Plan, dataset: Dataset, rule: Forgetting) -> ForgettingPlan:
     """Plan `untuned` and every candidate of a plan on another data set. Each distinct call is planned once."""
     suite = suite_for(plan.suite, rule)
     given, notes = _given(suite, dataset, rule)
-    planner = _Planner(suite, dataset, given)
+    planner = _ForgettingPlanner(suite, dataset, given)
     chosen = [system for system in plan.systems if system.name == UNTUNED or system.role == "candidate"]
     systems = [planner.system(system) for system in chosen]
     other = Plan(suite, planner.parts, given, planner.calls, systems, _judge(plan, suite))
@@ -110,7 +110,7 @@ def _judge(plan: Plan, suite: Suite) -> str | None:
     return plan.judge if any(not measure.is_rank for measure in suite.measures) else None
 
 
-class _Planner(Calls):
+class _ForgettingPlanner(Calls):
     """Plans the systems of the first plan on the other data set."""
 
     def system(self, main: SystemPlan) -> SystemPlan:
@@ -204,9 +204,9 @@ def _forgotten(
         (value, start) for query, value in tuned.items() if value is not None and (start := untuned[query]) is not None
     ]
     means = (fmean(mine for mine, _ in both), fmean(theirs for _, theirs in both)) if both else (None, None)
-    kept = {"measure", "difference", "low", "high", "n_queries", "n_groups", "verdict", "reason"}
-    said = row.model_dump(include=kept) | ({"reason": why} if why else {})
-    return Forgotten.model_validate({**about, **said, "tuned": means[0], "untuned": means[1]})
+    copied = {"measure", "difference", "low", "high", "n_queries", "n_groups", "verdict", "reason"}
+    values = row.model_dump(include=copied) | ({"reason": why} if why else {})
+    return Forgotten.model_validate({**about, **values, "tuned": means[0], "untuned": means[1]})
 
 
 def _uncalibrated(names: Sequence[str], suite: Suite) -> Iterator[str]:

@@ -36,7 +36,7 @@ class NoOps(NamedTuple):
 
 def no_ops(plan: Plan, execution: Execution, store: FolderStore) -> NoOps:
     """Return the duplicates of every system that did not fail, among the systems before it."""
-    lists, answers, weights = (_Seen() for _ in range(3))
+    lists, answers, weights = (_Contents() for _ in range(3))
     digests = _Digests()
     for part, digest in _untuned_weights(plan.suite, digests).items():
         weights.first[digest] = ("", f"the untuned {part}")
@@ -46,8 +46,10 @@ def no_ops(plan: Plan, execution: Execution, store: FolderStore) -> NoOps:
             continue
         run = system.run if system.scores_run else None
         duplicates[system.label] = Duplicates(
-            lists.ask(run, store.content_digest(run), system.label) if run else "",
-            answers.ask(system.answers, store.content_digest(system.answers), system.label) if system.answers else "",
+            lists.first_label(run, store.content_digest(run), system.label) if run else "",
+            answers.first_label(system.answers, store.content_digest(system.answers), system.label)
+            if system.answers
+            else "",
             _same_weights(system, store, weights, digests),
         )
     return NoOps(duplicates, tuple(digests.notes))
@@ -68,24 +70,24 @@ class _Digests:
             return None
 
 
-class _Seen:
+class _Contents:
     """Contents so far: digest -> key and label of the first artifact that had it."""
 
     def __init__(self) -> None:
         self.first: dict[str, tuple[str, str]] = {}
 
-    def ask(self, key: str, digest: str, label: str) -> str:
+    def first_label(self, key: str, digest: str, label: str) -> str:
         """Return the label of the first artifact with this content; empty if it is this one."""
         first_key, first_label = self.first.setdefault(digest, (key, label))
         return first_label if first_key != key else ""
 
 
-def _same_weights(system: SystemPlan, store: FolderStore, seen: _Seen, digests: _Digests) -> str:
+def _same_weights(system: SystemPlan, store: FolderStore, contents: _Contents, digests: _Digests) -> str:
     same = []
     for part, key in system.models.items():
         place, whose = store.get(key), f"the {part} of {system.label}"
         digest = digests.of(place, whose) if place is not None else None
-        if digest is not None and (other := seen.ask(key, digest, whose)):
+        if digest is not None and (other := contents.first_label(key, digest, whose)):
             same.append(other)
     return ", ".join(same)
 

@@ -28,7 +28,7 @@ IDEALS: tuple[Oracle, ...] = (
 Values = Mapping[str, float | None]
 
 
-class Examined:
+class Observations:
     """Reads the artifacts of a diagnosis plan; `rows` are its scores by the label of the system."""
 
     def __init__(self, plan: Plan, dataset: Dataset, store: FolderStore, rows: Mapping[str, Sequence[Score]]) -> None:

@@ -22,7 +22,7 @@ Comparisons = Mapping[tuple[str, str], Comparison]
 """Comparisons by system and measure."""
 
 
-class Trained(NamedTuple):
+class TrainedShare(NamedTuple):
     """A candidate trained on a share of its questions: how many examples and seconds that took, and its scores."""
 
     share: float
@@ -43,7 +43,7 @@ def averaged(columns: Sequence[Column]) -> dict[str, float | None]:
 
 
 def curve_points(
-    trained: Sequence[Trained], untuned: Mapping[Measure, Column], groups: Mapping[str, str],
+    trained: Sequence[TrainedShare], untuned: Mapping[Measure, Column], groups: Mapping[str, str],
     margins: Mapping[Measure, float], *, failure_limit: float = 0.0, alpha: float = 0.05, resamples: int = 10_000,
 ) -> list[CurvePoint]:  # fmt: skip
     """The points of a curve, measure by measure, each from the smallest share to the largest.
@@ -56,25 +56,25 @@ def curve_points(
         rows = stats.compare(family, pairs, failure_limit=failure_limit, alpha=alpha, resamples=resamples)
         return {(row.system, row.measure): row for row in rows}
 
-    def paired(one: Trained, measure: Measure, baseline: Column) -> stats.Paired:
-        return stats.Paired(one.system, 0, measure, margins[measure], one.values[measure], baseline, groups)
+    def paired(share: TrainedShare, measure: Measure, baseline: Column) -> stats.Paired:
+        return stats.Paired(share.system, 0, measure, margins[measure], share.values[measure], baseline, groups)
 
-    gains = compared("gain", [paired(one, measure, untuned[measure]) for measure in margins for one in ordered])
+    gains = compared("gain", [paired(share, measure, untuned[measure]) for measure in margins for share in ordered])
     steps = compared(
         "exploratory",
-        [paired(one, measure, before.values[measure]) for measure in margins for before, one in pairwise(ordered)],
+        [paired(share, measure, before.values[measure]) for measure in margins for before, share in pairwise(ordered)],
     )
-    return [_point(one, measure, gains, steps) for measure in margins for one in ordered]
+    return [_point(share, measure, gains, steps) for measure in margins for share in ordered]
 
 
-def _point(one: Trained, measure: Measure, gains: Comparisons, steps: Comparisons) -> CurvePoint:
-    key = one.system, str(measure)
+def _point(share: TrainedShare, measure: Measure, gains: Comparisons, steps: Comparisons) -> CurvePoint:
+    key = share.system, str(measure)
     gain, step = gains[key], steps.get(key)
-    values = [value for value in one.values[measure].values() if value is not None]
+    values = [value for value in share.values[measure].values() if value is not None]
     return CurvePoint(
-        share=one.share,
-        examples=one.examples,
-        system=one.system,
+        share=share.share,
+        examples=share.examples,
+        system=share.system,
         measure=str(measure),
         mean=fmean(values) if values else None,
         gain=gain.difference,
@@ -84,5 +84,5 @@ def _point(one: Trained, measure: Measure, gains: Comparisons, steps: Comparison
         step_low=step.low if step else None,
         step_high=step.high if step else None,
         step_verdict=step.verdict if step else None,
-        seconds=one.seconds,
+        seconds=share.seconds,
     )
