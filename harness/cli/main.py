@@ -40,7 +40,7 @@ def run(
 ) -> None:
     """Run a suite end to end and report what tuning bought and what it cost."""
     from harness.cli.last_words import check_whole, what_was_done
-    from harness.execution.scheduler import no_watch
+    from harness.execution.scheduler import no_display
     from harness.experiments import benchmark
     from harness.report.progress import Steps
     from harness.report.terminal import render
@@ -48,7 +48,7 @@ def run(
 
     screen = console(stderr=as_json)
     with Steps(screen) as steps:
-        done = benchmark.run(suite, store, seed or (), watch=no_watch if quiet else steps.watch, replay=replay)
+        done = benchmark.run(suite, store, seed or (), display=no_display if quiet else steps.watch, replay=replay)
     if as_json:
         sys.stdout.write((done.folder / "outcome.json").read_text(encoding="utf-8") + "\n")
     else:

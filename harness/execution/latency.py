@@ -19,7 +19,7 @@ from harness.errors import StageFailed
 from harness.execution.environments import environment_now
 from harness.execution.executors import Executor, Request, run
 from harness.execution.probe import PROBE_VERSION, TIMES_FILE, Probe, quantile
-from harness.execution.scheduler import Watch
+from harness.execution.scheduler import Display
 from harness.hashing import by_hash, digest_of
 from harness.llm.services import Services
 from harness.models.loaders import model_digest
@@ -37,9 +37,9 @@ class Latencies:
     """Runs the probes of a plan, each once, and stores their times."""
 
     def __init__(
-        self, plan: Plan, store: FolderStore, executor: Executor, watch: Watch, services: Services | None = None
+        self, plan: Plan, store: FolderStore, executor: Executor, display: Display, services: Services | None = None
     ) -> None:
-        self.plan, self.store, self.executor, self.watch, self.services = plan, store, executor, watch, services
+        self.plan, self.store, self.executor, self.display, self.services = plan, store, executor, display, services
         self.times: dict[str, list[float]] = {}
         self.used: dict[str, dict[str, Any]] = {}
         self.failed: dict[str, str] = {}
@@ -188,7 +188,7 @@ class Latencies:
         return name
 
     def _run(self, name: str, key: str, spec: dict[str, Any], keys: dict[str, str]) -> None:
-        with self.store.claim(key) as folder, self.watch(f"probe {name}") as progress:
+        with self.store.claim(key) as folder, self.display(f"probe {name}") as progress:
             inputs = self._inputs(name, keys)
             request = Request(
                 "harness.execution.probe:probe", "harness.execution.probe:Probe", spec, inputs, folder, 0,

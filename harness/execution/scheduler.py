@@ -24,13 +24,13 @@ from harness.store import FolderStore
 from harness.values.findings import LedgerRow
 from harness.values.records import Progress
 
-Watch = Callable[[str], AbstractContextManager[Progress]]
+Display = Callable[[str], AbstractContextManager[Progress]]
 """Opens the display of one long step by its label; gives the function that reports the progress of the step."""
 Making = Generator[Future[Cost], None, LedgerRow | None]
 """A call being made: yields the future of its cost, and returns its row, or None if another process holds its key."""
 
 
-def no_watch(label: str) -> AbstractContextManager[Progress]:
+def no_display(label: str) -> AbstractContextManager[Progress]:
     """Show nothing."""
     return nullcontext(lambda done, total: None)
 
@@ -52,7 +52,7 @@ class Execution:
 
 
 def carry_out(
-    plan: Plan, store: FolderStore, heavy: Executor, light: Executor | None = None, watch: Watch = no_watch,
+    plan: Plan, store: FolderStore, heavy: Executor, light: Executor | None = None, display: Display = no_display,
     services: Services | None = None,
 ) -> Execution:  # fmt: skip
     """Make every artifact that the plan's systems need and the store lacks.
@@ -61,17 +61,23 @@ def carry_out(
     """
     if services is not None and not services.replay:
         _discard_partial_answers(plan, store)
-    return _Scheduler(plan, store, heavy, light or InlineExecutor(), watch, services).run()
+    return _Scheduler(plan, store, heavy, light or InlineExecutor(), display, services).run()
 
 
 class _Scheduler:
     """One execution of a plan: calls wait, are in flight, and end as a row or as a failure."""
 
     def __init__(
-        self, plan: Plan, store: FolderStore, heavy: Executor, light: Executor, watch: Watch, services: Services | None
+        self,
+        plan: Plan,
+        store: FolderStore,
+        heavy: Executor,
+        light: Executor,
+        display: Display,
+        services: Services | None,
     ) -> None:
         self.plan, self.store, self.heavy, self.light = plan, store, heavy, light
-        self.watch, self.services = watch, services
+        self.display, self.services = display, services
         self.done = Execution()
         self.waiting: list[str] = []
         self.in_flight: dict[str, tuple[Making, Future[Cost]]] = {}
@@ -126,7 +132,7 @@ class _Scheduler:
         planned = self.plan.calls[key]
         executor = self.heavy if STAGES[planned.call.stage].heavy else self.light
         making = _making(
-            planned, self.store, executor, self.watch, self.services, self.plan, blocking=not self.in_flight
+            planned, self.store, executor, self.display, self.services, self.plan, blocking=not self.in_flight
         )
         try:
             future = next(making)
@@ -154,7 +160,7 @@ class _Scheduler:
 
 
 def _making(
-    planned: PlannedCall, store: FolderStore, executor: Executor, watch: Watch, services: Services | None,
+    planned: PlannedCall, store: FolderStore, executor: Executor, display: Display, services: Services | None,
     plan: Plan | None, blocking: bool,
 ) -> Making:  # fmt: skip
     """Make one artifact whose inputs are in the store, unless another process has made it meanwhile.
@@ -163,7 +169,7 @@ def _making(
     """
     key = planned.key
     environment = environment_now(plan.suite.device if plan else None)
-    with watch(planned.label) as progress, store.claim(key) if blocking else store.try_claim(key) as folder:
+    with display(planned.label) as progress, store.claim(key) if blocking else store.try_claim(key) as folder:
         if folder is None:
             return None
         if store.has(key):
@@ -191,7 +197,7 @@ def _row(making: Making) -> LedgerRow:
 
 def make(planned: PlannedCall, store: FolderStore, executor: Executor, services: Services | None = None) -> LedgerRow:
     """Make one artifact that belongs to no plan. Raises StageFailed if that fails."""
-    making = _making(planned, store, executor, no_watch, services, None, blocking=True)
+    making = _making(planned, store, executor, no_display, services, None, blocking=True)
     try:
         future = next(making)
     except StopIteration as ended:

@@ -12,7 +12,7 @@ from typing import Any
 from harness import scoring
 from harness.data.formats import read_run
 from harness.execution.measurements import Measurements
-from harness.execution.scheduler import Execution, Watch, no_watch
+from harness.execution.scheduler import Display, Execution, no_display
 from harness.judge import judges
 from harness.llm import Chat, Spent
 from harness.llm.services import Services
@@ -33,9 +33,9 @@ class ScoreCache:
     """Scores the systems of a plan that was carried out, on its split and, for rank measures, on dev."""
 
     def __init__(
-        self, measurements: Measurements, execution: Execution, services: Services, watch: Watch = no_watch
+        self, measurements: Measurements, execution: Execution, services: Services, display: Display = no_display
     ) -> None:
-        self.measurements, self.execution, self.services, self.watch = measurements, execution, services, watch
+        self.measurements, self.execution, self.services, self.display = measurements, execution, services, display
         self.plan, self.dataset, self.store = measurements.plan, measurements.dataset, measurements.store
         self.split, self.measures, self.references = measurements.split, measurements.measures, measurements.references
         self.computed = 0
@@ -143,7 +143,7 @@ class ScoreCache:
     ) -> Mapping[Measure, Values]:
         """Compute measures together and store them. The first one carries the ledger row of the judge."""
         before, started = self._spent(), time.perf_counter()
-        with self.watch(label) as progress:
+        with self.display(label) as progress:
             values = compute(some, place, progress)
             progress(1, 1)
         facts = self._facts(label, before, time.perf_counter() - started)

@@ -17,7 +17,7 @@ from harness.execution import endpoints
 from harness.execution.executors import DEFAULT_EXECUTOR, Executor, executor_named
 from harness.execution.latency import Latencies
 from harness.execution.measurements import Measurements
-from harness.execution.scheduler import Execution, Watch, carry_out, make, no_watch
+from harness.execution.scheduler import Display, Execution, carry_out, make, no_display
 from harness.execution.score_cache import ScoreCache
 from harness.planning import requirements
 from harness.planning.graph import Plan, PlannedCall
@@ -37,7 +37,7 @@ STORE = Path(".harness")
 class Options(TypedDict, total=False):
     """How an experiment is run, as far as that is no part of its result; see `Session`."""
 
-    watch: Watch
+    display: Display
     executor: Executor | str
     replay: bool
 
@@ -61,12 +61,12 @@ class Session:
         self,
         suite: Suite,
         root: Path = STORE,
-        watch: Watch = no_watch,
+        display: Display = no_display,
         executor: Executor | str = DEFAULT_EXECUTOR,
         replay: bool = False,
     ) -> None:
         """`executor` is one or the name of one. With `replay`, LLM responses come from the cache alone."""
-        self.written, self.root, self.watch = suite, root, watch
+        self.written, self.root, self.display = suite, root, display
         self.executor = executor_named(executor) if isinstance(executor, str) else executor
         self.store = FolderStore(root / "store")
         self.suite = endpoints.spoken(suite, root)
@@ -123,7 +123,7 @@ class Session:
     def make(self, plan: Plan) -> Execution:
         """Put the data set of a plan into the store, and make every artifact that the plan needs."""
         plan.parts.publish(self.store)
-        return carry_out(plan, self.store, self.executor, watch=self.watch, services=self.services)
+        return carry_out(plan, self.store, self.executor, display=self.display, services=self.services)
 
     def make_one(self, planned: PlannedCall) -> Path | None:
         """Return the folder of an artifact that belongs to no plan; it is made if the store lacks it."""
@@ -133,13 +133,13 @@ class Session:
 
     def score(self, measurements: Measurements, execution: Execution) -> Executed:
         """Score the systems of a plan that was carried out."""
-        scores = ScoreCache(measurements, execution, self.services, self.watch)
+        scores = ScoreCache(measurements, execution, self.services, self.display)
         rows = {system.label: scores.rows(system) for system in measurements.plan.systems}
         return Executed(rows, execution, scores)
 
     def latencies(self, plan: Plan) -> Latencies:
         """The probes of a plan."""
-        return Latencies(plan, self.store, self.executor, self.watch, self.services)
+        return Latencies(plan, self.store, self.executor, self.display, self.services)
 
     def paid(self) -> tuple[Paid, ...]:
         """What this session paid its endpoints, by role."""

@@ -63,7 +63,7 @@ def judge(
     spec = session.suite
     settings = judges.settings_of(spec, root)
     chat = judges.chat_of(spec, session.services, _converted(session))
-    with session.watch(f"judge {len(chosen)} answers") as progress:
+    with session.display(f"judge {len(chosen)} answers") as progress:
         scores = calibration.judge_rows(chosen, asked, judges.asked_by(settings, chat), progress)
     _refuse_failures(chat, scores, root)
     terms = Terms(scale, judge.cut, judge.bar, seed=seed)
