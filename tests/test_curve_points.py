@@ -55,7 +55,7 @@ def told(means: Mapping[float, float], noise: float = 0.02, margin: float = 0.02
         ({0.5: 0.5, 1.0: 0.52}, 0.3, 0.02, r"^unknown with this dataset: the last doubling (gained|changed it by)"),
         (
             {0.25: 0.4, 0.6: 0.5, 1.0: 0.6}, 0.02, 0.02,
-            r"^more data would pay: the step from 60 % to 100 % of the data bought",
+            r"^more data would pay: the step from 60 % to 100 % of the data gained",
         ),
     ],
 )  # fmt: skip

@@ -98,6 +98,16 @@ def test_an_interrupted_parent_takes_its_child_along(children: ChildExecutor, tm
         run(children, request("count", tmp_path, size=10_000_000), interrupt)
 
 
+def test_a_cancelled_child_is_a_failed_future(children: ChildExecutor, tmp_path: Path) -> None:
+    started = threading.Event()
+    future = children.submit(request("count", tmp_path, size=1_000_000_000), lambda done, total: started.set())
+    assert started.wait(60)
+    assert not future.done()
+    children.cancel()
+    assert str(future.exception(60)).startswith("count: ")
+    assert run(children, request("count", tmp_path, size=1), silent).usage.units == 1
+
+
 def test_peak_memory_is_that_of_the_one_call(children: ChildExecutor, tmp_path: Path) -> None:
     before, large, after = (
         run(children, request("allocate", tmp_path, size=size), silent).peak_memory_mb for size in (1, 200, 1)

@@ -132,7 +132,7 @@ def test_a_measure_that_is_worded_anew_is_not_predicted(tmp_path: Path) -> None:
     assert {one.measure for one in found.predictions} == {"ndcg@10"}
     assert [one.estimated_seconds for one in found.predictions] == [None]
     assert any("No prediction of utility is checked" in note for note in found.notes)
-    assert any("another recipe" in note for note in found.notes)
+    assert any("its recipe has changed" in note for note in found.notes)
 
 
 def test_a_look_at_test_is_counted_whoever_took_it(tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ def test_the_whole_is_the_candidate_of_the_suite_itself(suite: Path) -> None:
 
 @pytest.mark.parametrize("shares", [[1.0], [], [0.5, 0.5], [0.0, 1.0], [0.5, 1.5], [-0.5, 1.0], [float("nan"), 1.0]])
 def test_shares_that_make_no_curve_are_refused(shares: list[float]) -> None:
-    with pytest.raises(ConfigError, match=r"--shares: a curve needs two shares or more, above 0 and at most 1"):
+    with pytest.raises(ConfigError, match=r"--shares: a curve needs at least two shares, above 0 and at most 1"):
         curve.suite_for(pocket.suite(), "written", shares, "dev")
 
 
@@ -111,7 +111,7 @@ def test_a_candidate_that_there_is_not_is_answered_with_the_nearest() -> None:
 def test_a_measure_that_what_is_tuned_cannot_move_is_no_answer() -> None:
     """The lists of a tuned generator are those of the untuned one: the step is 0 whatever the data."""
     generator = {"candidates": {"writer": {"tune": ["generator"]}, "all": {"tune": ["retriever", "generator"]}}}
-    with pytest.raises(ConfigError, match="no gated measure can tell what tuning the generator buys"):
+    with pytest.raises(ConfigError, match="no gated measure depends on the generator"):
         derived(generator, "writer")
     gates = [{"measure": "ndcg@10", "margin": 0.02}, {"measure": "exact_match", "margin": 0.1}]
     assert list(map(str, derived({**generator, "gates": gates}, "writer").measures)) == ["exact_match"]
@@ -277,7 +277,7 @@ def test_the_command_prints_json(
     [
         (["nobody"], "error: toy has no candidate 'nobody'; known here: judged"),
         (["judged", "--shares", "all"], "error: --shares: no numbers with commas between them: 'all'; try 0.25,0.5,1"),
-        (["judged", "--shares", "1"], "error: --shares: a curve needs two shares or more"),
+        (["judged", "--shares", "1"], "error: --shares: a curve needs at least two shares"),
     ],
 )
 def test_the_command_refuses_in_one_sentence(
