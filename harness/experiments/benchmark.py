@@ -12,7 +12,7 @@ from harness.data.datasets import Dataset
 from harness.data.formats import read_run
 from harness.execution.measurements import Measurements
 from harness.execution.scheduler import Execution
-from harness.execution.session import STORE, Options, Session
+from harness.execution.session import STORE, Executed, Options, Session
 from harness.experiments import followup, forgetting, reports
 from harness.experiments.noops import Duplicates, no_ops
 from harness.planning.comparisons import Comparisons
@@ -70,34 +70,68 @@ class _Benchmark:
         return self.session.suite
 
     def run(self) -> Finished:
+        """Execute the plan of the suite, and write its outcome."""
         started = time.perf_counter()
-        session = self.session
-        dataset = session.load(self.suite)
+        dataset = self.session.load(self.suite)
         slices = followup.slices_of(self.suite, dataset)
+        plan, other = self._checked_plans(dataset)
+        executed = self.session.execute(plan, dataset)
+        execution, scores = executed.execution, executed.scores
+        forgotten = forgetting.ForgettingResult()
+        if other is not None:
+            forgotten = forgetting.score(self.session, plan, execution, other)
+        unknown = self._unknown(plan, execution)
+        compared = Comparisons(plan, executed.rows, scores.measurements.uncalibrated())
+        outcome = self._outcome(executed, compared, forgotten, unknown)
+        outcome = outcome.model_copy(update={"seconds": time.perf_counter() - started})
+        outcome = followup.complete(outcome, self.suite, compared, slices, self.root, unknown)
+        all_rows = [row for of_system in executed.rows.values() for row in of_system]
+        outcome, folder = reports.write_outcome(outcome, self.root, all_rows, plan, dataset, self.store)
+        broken = execution.failed or any(row.verdict == "failed" for row in forgotten.forgotten)
+        return Finished(
+            outcome,
+            folder,
+            calls_made=execution.made + forgotten.calls_made,
+            scores_computed=scores.computed + forgotten.scores_computed,
+            failed_share=1.0 if broken else worst_share(outcome.summaries),
+            limit=self.suite.failure_limit,
+            seconds=time.perf_counter() - started,
+            calls_failed=len(execution.failed),
+        )
+
+    def _checked_plans(self, dataset: Dataset) -> tuple[Plan, forgetting.ForgettingPlan | None]:
+        """The plan, and that on another data set if the suite names one, after a check of their endpoints."""
+        session = self.session
         plan, other = self._planned(dataset)
         measured = [session.measurements(plan, dataset), *([other.measurements(session)] if other else [])]
-        if session.check(*measured):
-            # Answers are known by what is really sent, so everything is planned by what the servers take.
-            plan, other = self._planned(dataset)
-        rows, execution, scores = session.execute(plan, dataset)
-        forgotten = forgetting.score(session, plan, execution, other) if other else forgetting.ForgettingResult()
+        # Answers are known by what is really sent, so everything is planned by what the servers take.
+        return self._planned(dataset) if session.check(*measured) else (plan, other)
+
+    def _outcome(
+        self,
+        executed: Executed,
+        compared: Comparisons,
+        forgotten: forgetting.ForgettingResult,
+        unknown: Mapping[str, list[str]],
+    ) -> Outcome:
+        """The outcome as far as it needs no earlier one; systems that did not fail are timed for it."""
+        rows, execution, scores = executed
+        session, plan, dataset, measurements = self.session, scores.plan, scores.dataset, scores.measurements
         latencies = session.latencies(plan)
         serving = {
             system.label: latencies.measure(system) for system in plan.systems if not execution.why_failed(system.goals)
         }
         alike = no_ops(plan, execution, self.store)
         systems = self._systems(plan, execution, serving, alike.duplicates)
-        measurements = scores.measurements
-        uncalibrated = measurements.uncalibrated()
-        compared, unknown = Comparisons(plan, rows, uncalibrated), self._unknown(plan, execution)
         summaries = [summary for system in plan.systems for summary in summarise(rows[system.label], self.split)]
         ran = Ran(self.written, dataset, plan, execution.rows, scores.judgements, rows, unknown)
-        outcome = Outcome(
+        front_notes = front(ran, self.store, session.services)
+        return Outcome(
             suite=self.suite.name,
             split=self.split,
             title=self.suite.title,
             created=provenance.now(),
-            seconds=time.perf_counter() - started,
+            seconds=0.0,
             provenance=provenance.collect(self.path),
             spec=self.written.model_dump(mode="json", by_alias=True),
             dataset=dataset.describe(self.split, len(plan.sample)),
@@ -105,7 +139,7 @@ class _Benchmark:
             measures=tuple(map(str, self.suite.measures)),
             identities={str(measure): measurements.identity(measure, self.split) for measure in self.suite.measures},
             measured={str(measure): measurements.measured(measure) for measure in self.suite.measures},
-            advisory=uncalibrated,
+            advisory=measurements.uncalibrated(),
             systems=tuple(systems),
             summaries=tuple(summaries),
             comparisons=(*compared.gains(), *compared.advisory()),
@@ -117,31 +151,12 @@ class _Benchmark:
             forgotten=forgotten.forgotten,
             paid=session.paid(),
             not_run=not_run(self.suite, plan) | {f"probe {name}": why for name, why in latencies.failed.items()},
-            notes=(
-                *front(ran, self.store, session.services),
-                *measurements.remarks(),
-                *forgotten.notes,
-                *alike.notes,
-            ),
+            notes=(*front_notes, *measurements.remarks(), *forgotten.notes, *alike.notes),
             repairs=dataset.repairs,
             queries_without_run=self._queries_without_run(plan, dataset),
             calls_planned=len(plan.calls),
             calls_without_sharing=plan.calls_without_sharing,
             resolved=resolved(self.suite),
-        )
-        outcome = followup.complete(outcome, self.suite, compared, slices, self.root, unknown)
-        all_rows = [row for of_system in rows.values() for row in of_system]
-        outcome, folder = reports.write_outcome(outcome, self.root, all_rows, plan, dataset, self.store)
-        broken = execution.failed or any(row.verdict == "failed" for row in forgotten.forgotten)
-        return Finished(
-            outcome,
-            folder,
-            calls_made=execution.made + forgotten.calls_made,
-            scores_computed=scores.computed + forgotten.scores_computed,
-            failed_share=1.0 if broken else worst_share(summaries),
-            limit=self.suite.failure_limit,
-            seconds=time.perf_counter() - started,
-            calls_failed=len(execution.failed),
         )
 
     def _planned(self, dataset: Dataset) -> tuple[Plan, forgetting.ForgettingPlan | None]:
