@@ -17,7 +17,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -57,11 +57,12 @@ class ChildExecutor:
 
     def cancel(self) -> None:
         with self._lock:
+            # A call whose child is not started yet finds that its future is gone.
             self._futures.clear()
-            children = list(self._children.values())
-        for child in children:
+            running = dict(self._children)
+        for child in running.values():
             child.terminate()
-            child.join()
+        wait(running)
 
     def _answer(self, future: Future[Cost], request: Request, progress: Progress) -> None:
         try:
@@ -96,7 +97,8 @@ class ChildExecutor:
                 child.terminate()
             child.join()
             receiver.close()
-            del self._children[future]
+            with self._lock:
+                del self._children[future]
 
 
 def _listen(request: Request, receiver: Connection, progress: Progress, child: Any) -> Cost:
