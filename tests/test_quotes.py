@@ -303,7 +303,7 @@ def test_a_candidate_that_cannot_be_planned_leaves_the_others_their_quotes(store
     found = plan_of(suite, pocket.dataset())
     assert list(by_name(estimates(found.plan, store, UNTUNED))) == ["retriever", "reranker"]
     (note,) = found.notes
-    assert note.startswith("The cost of lost is not estimated: ")
+    assert note.startswith("What lost costs is not estimated: ")
     assert "no-such" in note
     assert found.plan.calls.keys() == planned().calls.keys()
 
