@@ -25,7 +25,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
-from filelock import BaseFileLock, FileLock
+from filelock import BaseFileLock, FileLock, Timeout
 
 from harness.hashing import digest_file, digest_of
 from harness.provenance import now
@@ -120,6 +120,21 @@ class FolderStore:
                 yield aside
             finally:
                 shutil.rmtree(aside, ignore_errors=True)
+
+    @contextmanager
+    def try_claim(self, key: str) -> Iterator[Path | None]:
+        """As `claim`, but give None at once if another process holds the key."""
+        lock = self._lock(key)
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            yield None
+            return
+        try:
+            with self.claim(key) as folder:
+                yield folder
+        finally:
+            lock.release()
 
     def commit(self, key: str, folder: Path, facts: Mapping[str, Any]) -> Path:
         place = self._place(key)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from harness.report.explorer import Evidence
+from harness.values.evidence import Evidence
 from harness.values.findings import Outcome
 from harness.values.records import Answer, Document, Query, Reference, Score
 

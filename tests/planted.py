@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from harness.data.formats import read_run, write_run
-from harness.execution.executors import Cost, Request
+from harness.execution.executors import Cost, Request, SynchronousExecutor
 from harness.execution.probe import TIMES_FILE
 from harness.stages.answer import AnswerSpec as AnswerSpec
 from harness.stages.answer import choose_contexts
@@ -126,7 +126,7 @@ def wordy(reference: str, context: Sequence[str], holds: bool) -> str:
     return f"I am glad you ask: it is {reference}, as the passage says." if holds else ABSTENTION
 
 
-class Planted:
+class Planted(SynchronousExecutor):
     """An executor: ranks and answers by rule, and pretends everything else."""
 
     def __init__(self, rank: Rank = first, write: Write = attentive) -> None:

@@ -13,7 +13,7 @@ import yaml
 
 from harness.data.datasets import Dataset, load_dataset
 from harness.errors import StageFailed
-from harness.execution.executors import Cost, Request
+from harness.execution.executors import Cost, Request, SynchronousExecutor
 from harness.suite.files import parse_suite
 from harness.suite.sources import DatasetSource as DatasetSpec
 from harness.suite.spec import Suite
@@ -54,7 +54,7 @@ def dataset() -> Dataset:
     return load_dataset(DatasetSpec.model_validate({**SUITE["dataset"], "path": str(FOLDER)}), "test")
 
 
-class Pretender:
+class Pretender(SynchronousExecutor):
     """An executor that writes what it was asked for instead of doing it; `trouble` may raise before it does."""
 
     def __init__(self, trouble: Callable[[str, Request], None] = lambda stage, request: None) -> None:

@@ -15,14 +15,14 @@ import pocket
 import tiny
 
 from harness.errors import StageFailed
-from harness.execution.executors import Cost, InlineExecutor, Request
+from harness.execution.executors import Cost, InlineExecutor, Request, SynchronousExecutor
 from harness.models.fakes import words
 from harness.values.records import Progress
 
 TOPICS = ("lime", "kiln", "ferry", "mail", "slate", "roof", "bell", "tower", "wheat", "mill", "tin", "mine")
 
 
-class Here:
+class Here(SynchronousExecutor):
     """Runs calls in this process; a library's warning is no error. Stages named `stage` or `stage seed` fail instead.
 
     `asked` names the stages that were run.
@@ -35,7 +35,7 @@ class Here:
         stage = request.function.split(":")[1]
         self.asked.append(stage)
         if {stage, f"{stage} {request.seed}"} & set(self.broken):
-            raise StageFailed(f"{stage}: its process was ended by SIGKILL")
+            raise StageFailed(f"{stage}: its process was killed by SIGKILL")
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             return InlineExecutor().run(request, progress)

@@ -106,7 +106,7 @@ def test_fixed_contexts_are_what_every_system_answers_from() -> None:
 
 def test_the_probe_asks_what_has_passages_where_they_are_fixed(tmp_path: Path) -> None:
     import tiny
-    from test_bench import Here
+    from test_benchmark import Here
 
     from harness.experiments import benchmark
 

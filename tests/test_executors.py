@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from toy_stages import request
 
 from harness.errors import StageFailed
+from harness.execution.child_processes import ChildExecutor
 from harness.execution.environments import Environment, environment_now, read_at_import
-from harness.execution.executors import ChildExecutor, Executor, InlineExecutor
+from harness.execution.executors import Executor, InlineExecutor, run
 
 HERE = Path(__file__).parent
 
@@ -39,7 +40,7 @@ def test_a_call_gets_spec_inputs_and_seed_and_its_cost_comes_back(executor: Exec
     given.mkdir()
     out.mkdir()
     (given / "text").write_text("input ")
-    cost = executor.run(request("copy", out, {"one": given}, seed=5, text="spec "), silent)
+    cost = run(executor, request("copy", out, {"one": given}, seed=5, text="spec "), silent)
     assert (out / "text").read_text() == "spec input 5"
     assert cost.usage[:4] == (5, 2, 3, 4)
     assert 0 < cost.seconds < 5
@@ -47,43 +48,43 @@ def test_a_call_gets_spec_inputs_and_seed_and_its_cost_comes_back(executor: Exec
 
 
 def test_a_child_is_another_process(children: ChildExecutor, tmp_path: Path) -> None:
-    here = InlineExecutor().run(request("copy", tmp_path), silent).usage.notes["process"]
-    first, second = (children.run(request("copy", tmp_path), silent).usage.notes["process"] for _ in range(2))
+    here = run(InlineExecutor(), request("copy", tmp_path), silent).usage.notes["process"]
+    first, second = (run(children, request("copy", tmp_path), silent).usage.notes["process"] for _ in range(2))
     assert here == os.getpid()
     assert len({here, first, second}) == 3
 
 
 def test_what_a_stage_says_of_its_input_is_told_as_it_is(executor: Executor, tmp_path: Path) -> None:
     with pytest.raises(StageFailed, match=r"^refuse: no pairs to train on$"):
-        executor.run(request("refuse", tmp_path, text="no pairs to train on"), silent)
+        run(executor, request("refuse", tmp_path, text="no pairs to train on"), silent)
 
 
 def test_a_bug_in_a_stage_is_told_with_its_place(executor: Executor, tmp_path: Path) -> None:
     with pytest.raises(StageFailed, match=r"^stumble: KeyError: 'units' \(toy_stages\.py:\d+\)$"):
-        executor.run(request("stumble", tmp_path), silent)
+        run(executor, request("stumble", tmp_path), silent)
 
 
 def test_an_unknown_key_of_a_spec_is_refused(executor: Executor, tmp_path: Path) -> None:
     with pytest.raises(StageFailed, match="colour"):
-        executor.run(request("copy", tmp_path, colour="red"), silent)
+        run(executor, request("copy", tmp_path, colour="red"), silent)
 
 
 @pytest.mark.parametrize("name", ["SIGKILL", "SIGSEGV"])
 def test_a_killed_child_is_a_failure_that_names_the_signal(name: str, children: ChildExecutor, tmp_path: Path) -> None:
-    with pytest.raises(StageFailed, match=rf"^killed: its process was ended by {name}") as caught:
-        children.run(request("killed", tmp_path, text=name), silent)
+    with pytest.raises(StageFailed, match=rf"^killed: its process was killed by {name}") as caught:
+        run(children, request("killed", tmp_path, text=name), silent)
     assert ("out of memory" in str(caught.value)) == (name == "SIGKILL")
 
 
 def test_a_child_that_leaves_without_a_word_is_a_failure(children: ChildExecutor, tmp_path: Path) -> None:
     with pytest.raises(StageFailed, match=r"^vanish: its process ended with exit code 7 and no result$"):
-        children.run(request("vanish", tmp_path), silent)
-    assert children.run(request("count", tmp_path, size=1), silent).usage.units == 1
+        run(children, request("vanish", tmp_path), silent)
+    assert run(children, request("count", tmp_path, size=1), silent).usage.units == 1
 
 
 def test_progress_arrives_and_ends_with_the_whole(executor: Executor, tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
-    executor.run(request("count", tmp_path, size=50), lambda done, total: seen.append((done, total)))
+    run(executor, request("count", tmp_path, size=50), lambda done, total: seen.append((done, total)))
     assert seen == sorted(seen)
     assert seen[0] == (1, 50)
     assert seen[-1] == (50, 50)
@@ -94,12 +95,22 @@ def test_an_interrupted_parent_takes_its_child_along(children: ChildExecutor, tm
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        children.run(request("count", tmp_path, size=10_000_000), interrupt)
+        run(children, request("count", tmp_path, size=10_000_000), interrupt)
+
+
+def test_a_cancelled_child_is_a_failed_future(children: ChildExecutor, tmp_path: Path) -> None:
+    started = threading.Event()
+    future = children.submit(request("count", tmp_path, size=1_000_000_000), lambda done, total: started.set())
+    assert started.wait(60)
+    assert not future.done()
+    children.cancel()
+    assert str(future.exception(60)).startswith("count: ")
+    assert run(children, request("count", tmp_path, size=1), silent).usage.units == 1
 
 
 def test_peak_memory_is_that_of_the_one_call(children: ChildExecutor, tmp_path: Path) -> None:
     before, large, after = (
-        children.run(request("allocate", tmp_path, size=size), silent).peak_memory_mb for size in (1, 200, 1)
+        run(children, request("allocate", tmp_path, size=size), silent).peak_memory_mb for size in (1, 200, 1)
     )
     assert 190 < large - before < 230
     assert abs(after - before) < 20
@@ -108,7 +119,7 @@ def test_peak_memory_is_that_of_the_one_call(children: ChildExecutor, tmp_path: 
 def test_what_libraries_print_does_not_reach_the_terminal(
     children: ChildExecutor, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    children.run(request("chatter", tmp_path), silent)
+    run(children, request("chatter", tmp_path), silent)
     assert capfd.readouterr() == ("", "")
 
 
@@ -116,7 +127,7 @@ def test_children_can_be_run_from_threads(children: ChildExecutor, tmp_path: Pat
     found: list[int] = []
 
     def one(size: int) -> None:
-        found.append(children.run(request("count", tmp_path, size=size), silent).usage.units)
+        found.append(run(children, request("count", tmp_path, size=size), silent).usage.units)
 
     threads = [threading.Thread(target=one, args=(size,)) for size in (3, 4)]
     for thread in threads:
@@ -133,10 +144,11 @@ def test_no_named_semaphore_is_left_behind(tmp_path: Path) -> None:
         "from pathlib import Path\n"
         "from toy_stages import request\n"
         "from harness.errors import StageFailed\n"
-        "from harness.execution.executors import ChildExecutor\n"
+        "from harness.execution.child_processes import ChildExecutor\n"
+        "from harness.execution.executors import run\n"
         "for then in ('', 'lock', 'fail', 'die'):\n"
         "    try:\n"
-        f"        ChildExecutor().run(request('bar', Path({str(tmp_path)!r}), text=then), lambda *_: None)\n"
+        f"        run(ChildExecutor(), request('bar', Path({str(tmp_path)!r}), text=then), lambda *_: None)\n"
         "    except StageFailed as error: print(error)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
@@ -149,7 +161,7 @@ def test_no_named_semaphore_is_left_behind(tmp_path: Path) -> None:
 
 def noted(children: ChildExecutor, out: Path, names: str, environment: Environment | None = None) -> dict[str, object]:
     asked = request("environment", out, text=names)._replace(environment=environment)
-    return dict(children.run(asked, silent).usage.notes)
+    return dict(run(children, asked, silent).usage.notes)
 
 
 def test_what_is_set_or_removed_between_two_calls_reaches_the_second(
@@ -203,7 +215,7 @@ def test_an_environment_does_not_show_its_values(tmp_path: Path) -> None:
     for text in (repr(asked), str(asked), f"{asked.environment}", repr({"request": asked})):
         assert "sk-secret-value" not in text
     with pytest.raises(StageFailed) as caught:
-        InlineExecutor().run(asked._replace(function="toy_stages:stumble"), silent)
+        run(InlineExecutor(), asked._replace(function="toy_stages:stumble"), silent)
     assert "sk-secret" not in str(caught.value)
 
 

@@ -15,15 +15,15 @@ from harness.data.datasets import load_dataset
 from harness.data.formats import read_run
 from harness.errors import ConfigError, DataError
 from harness.execution import endpoints
-from harness.execution.executors import Cost, InlineExecutor, Request
-from harness.execution.scheduler import Execution, carry_out, no_watch
+from harness.execution.executors import Cost, Request
+from harness.execution.scheduler import Execution
+from harness.execution.session import Session
 from harness.experiments import forgetting
-from harness.experiments.forgetting import Elsewhere, Scored, plan_elsewhere, prepared
+from harness.experiments.forgetting import ForgettingPlan, ForgettingResult, plan_forgetting, plan_on
 from harness.planning.graph import Plan
 from harness.planning.plan import build_plan
 from harness.stages.retrieve import RUN_FILE
 from harness.statistics import stats
-from harness.store import FolderStore
 from harness.suite.files import load_suite, parse_suite
 from harness.suite.sources import Forgetting
 from harness.suite.spec import Suite
@@ -40,21 +40,18 @@ class Trial:
         self.root, self.suite = root, load_suite(suite_file)[0]
         self.dataset = load_dataset(self.suite.dataset, "test")
         self.plan = build_plan(self.suite, self.dataset)
-        self.store = FolderStore(root / "store")
-        self.services = endpoints.services_of(self.suite, root)
-        self.plan.artifacts.publish(self.store)
-        self.execution: Execution = carry_out(
-            self.plan, self.store, executor or smallsuite.Here(), InlineExecutor(), no_watch, self.services
-        )
-        there = prepared(self.plan)
+        session = self.session(executor)
+        self.store = session.store
+        self.execution: Execution = session.make(self.plan)
+        there = plan_forgetting(self.plan)
         assert there is not None
-        self.there: Elsewhere = there
+        self.there: ForgettingPlan = there
 
-    def scored(self, executor: Any = None) -> Scored:
-        return forgetting.scored(
-            self.plan, self.execution, self.there, self.store, executor or smallsuite.Here(), no_watch, self.services,
-            self.root,
-        )  # fmt: skip
+    def session(self, executor: Any = None) -> Session:
+        return Session(self.suite, self.root, executor=executor or smallsuite.Here())
+
+    def scored(self, executor: Any = None) -> ForgettingResult:
+        return forgetting.score(self.session(executor), self.plan, self.execution, self.there)
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +89,7 @@ class Broken(smallsuite.Here):
 
 
 @pytest.fixture(scope="module")
-def scored(trial: Trial) -> Scored:
+def scored(trial: Trial) -> ForgettingResult:
     return trial.scored()
 
 
@@ -146,9 +143,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Plan:
     )  # fmt: skip
 
 
-def elsewhere(plan: Plan, queries: int = 6, **changes: Any) -> Elsewhere:
+def elsewhere(plan: Plan, queries: int = 6, **changes: Any) -> ForgettingPlan:
     rule = Forgetting.model_validate({"dataset": pocket.SUITE["dataset"], "generation_queries": queries, **changes})
-    return plan_elsewhere(plan, pocket.dataset(), rule)
+    return plan_on(plan, pocket.dataset(), rule)
 
 
 def test_on_the_same_data_set_every_call_is_one_of_the_first_plan(whole: Plan) -> None:
@@ -179,8 +176,8 @@ def test_no_answers_are_planned_unless_asked_for(whole: Plan) -> None:
 
 def test_a_data_set_without_references_is_told_of(whole: Plan, place: Path) -> None:
     rule = Forgetting.model_validate({"dataset": {"path": str(place / "other")}, "generation_queries": 5})
-    there = plan_elsewhere(whole, load_dataset(rule.dataset, "test"), rule)
-    assert there.notes == ("other has no reference answers in split test: forgetting is told of retrieval alone.",)
+    there = plan_on(whole, load_dataset(rule.dataset, "test"), rule)
+    assert there.notes == ("other has no reference answers in split test: forgetting covers retrieval only.",)
     assert not any(system.answers for system in there.plan.systems)
 
 
@@ -205,14 +202,14 @@ def test_nothing_is_prepared_where_nothing_is_asked_or_tuned(model: Path, place:
     for more in ({}, {**OTHER, "candidates": {}}):
         path = smallsuite.write(place / "none", model, more)
         suite = load_suite(path)[0]
-        assert prepared(build_plan(suite, load_dataset(suite.dataset, "test"))) is None
+        assert plan_forgetting(build_plan(suite, load_dataset(suite.dataset, "test"))) is None
 
 
 def test_what_is_wrong_with_the_other_data_set_is_found_at_the_door(model: Path, place: Path) -> None:
     path = smallsuite.write(place / "door", model, {"forgetting": {"dataset": {"path": "../other"}, "split": "dev"}})
     suite = load_suite(path)[0]
     with pytest.raises(DataError, match="no judged query in split 'dev'"):
-        prepared(build_plan(suite, load_dataset(suite.dataset, "test")))
+        plan_forgetting(build_plan(suite, load_dataset(suite.dataset, "test")))
 
 
 # The scores
@@ -243,7 +240,9 @@ def independent(model: Path, place: Path) -> dict[str, float]:
     return {query: value["ndcg_cut_10"] for query, value in found.items()}
 
 
-def test_scores_agree_with_an_independent_computation(trial: Trial, scored: Scored, model: Path, place: Path) -> None:
+def test_scores_agree_with_an_independent_computation(
+    trial: Trial, scored: ForgettingResult, model: Path, place: Path
+) -> None:
     untuned, own = independent(model, place), {}
     for system in trial.plan.systems:
         place_of = trial.store.get(system.models["retriever"]) if system.models else None
@@ -263,7 +262,9 @@ def test_scores_agree_with_an_independent_computation(trial: Trial, scored: Scor
         assert (row.dataset, row.split) == ("other", "test")
 
 
-def test_the_intervals_are_those_of_one_family_over_all_systems_and_measures(trial: Trial, scored: Scored) -> None:
+def test_the_intervals_are_those_of_one_family_over_all_systems_and_measures(
+    trial: Trial, scored: ForgettingResult
+) -> None:
     from harness import scoring
 
     part = trial.there.dataset.splits["test"]
@@ -295,17 +296,17 @@ def test_the_intervals_are_those_of_one_family_over_all_systems_and_measures(tri
         )  # fmt: skip
 
 
-def test_a_training_that_failed_is_told_with_its_reason_and_no_number(scored: Scored) -> None:
+def test_a_training_that_failed_is_told_with_its_reason_and_no_number(scored: ForgettingResult) -> None:
     failed = [row for row in scored.forgotten if row.verdict == "failed"]
     assert [(row.system, row.seed, row.measure) for row in failed] == [
         ("longer", 1, "ndcg@10"), ("longer", 1, "recall@10"),
     ]  # fmt: skip
     for row in failed:
-        assert row.reason == "tune retriever of longer, seed 1: tune_retriever: its process was ended by SIGKILL"
+        assert row.reason == "tune retriever of longer, seed 1: tune_retriever: its process was killed by SIGKILL"
         assert (row.untuned, row.tuned, row.difference, row.low, row.n_queries) == (None, None, None, None, 0)
 
 
-def test_a_failed_training_is_not_tried_again(trial: Trial, scored: Scored) -> None:
+def test_a_failed_training_is_not_tried_again(trial: Trial, scored: ForgettingResult) -> None:
     executor = smallsuite.Here()
     again = trial.scored(executor)
     assert executor.asked == []
@@ -313,7 +314,7 @@ def test_a_failed_training_is_not_tried_again(trial: Trial, scored: Scored) -> N
     assert again.forgotten == scored.forgotten
 
 
-def test_the_ledger_has_a_row_for_each_new_call(trial: Trial, scored: Scored) -> None:
+def test_the_ledger_has_a_row_for_each_new_call(trial: Trial, scored: ForgettingResult) -> None:
     assert len(scored.ledger) == scored.calls_made == 2 * (1 + 3)
     assert not {row.key for row in scored.ledger} & {row.key for row in trial.execution.rows.values()}
     assert all(row.label.startswith("other: ") for row in scored.ledger)
@@ -341,7 +342,7 @@ def test_a_call_that_fails_there_is_told(tuned: bool, model: Path, place: Path, 
     (row,) = trial.scored(Picky("index", tuned)).forgotten
     assert row.verdict == "failed"
     who = "other: index with judged, seed 0" if tuned else "untuned: other: index with untuned"
-    assert row.reason == f"{who}: index: its process was ended by SIGKILL"
+    assert row.reason == f"{who}: index: its process was killed by SIGKILL"
     assert (row.difference, row.tuned, row.untuned, row.n_queries) == (None, None, None, 0)
     # A later run makes what was missing.
     (row,) = trial.scored().forgotten
@@ -351,7 +352,7 @@ def test_a_call_that_fails_there_is_told(tuned: bool, model: Path, place: Path, 
 def at_home(trial: Trial) -> Trial:
     """The trial with its own data set in the place of the other one: all calls are those of the first plan."""
     rule = Forgetting.model_validate({"dataset": pocket.SUITE["dataset"] | {"path": str(pocket.FOLDER)}})
-    trial.there = plan_elsewhere(trial.plan, trial.dataset, rule)
+    trial.there = plan_on(trial.plan, trial.dataset, rule)
     return trial
 
 
@@ -362,7 +363,7 @@ def test_where_untuned_failed_before_nothing_is_compared(model: Path, place: Pat
     executor = smallsuite.Here()
     (row,) = trial.scored(executor).forgotten
     assert row.verdict == "failed"
-    assert row.reason == ("untuned: retrieve test with untuned: retrieve: its process was ended by SIGKILL")
+    assert row.reason == ("untuned: retrieve test with untuned: retrieve: its process was killed by SIGKILL")
     assert executor.asked == []
 
 
@@ -397,7 +398,8 @@ def test_answers_are_compared_where_they_are_asked_for(model: Path, place: Path,
         ("judged", "ndcg@10", 24), ("judged", "token_f1", 10), ("words", "token_f1", 10),
     ]  # fmt: skip
     assert all(row.verdict != "failed" for row in rows)
-    assert trial.there.roles(trial.store, trial.services, trial.root) == []
+    judging = trial.there.measurements(trial.session()).lacks_judgements()
+    assert endpoints.roles_needed(trial.there.plan, trial.store, judging) == []
 
 
 def test_a_measure_without_a_question_there_is_told_of_and_fails_nothing(
@@ -417,7 +419,7 @@ def test_a_measure_without_a_question_there_is_told_of_and_fails_nothing(
     }
     found = Trial(tmp_path / "kept", smallsuite.write(tmp_path / "suite", model, more)).scored()
     assert [row.measure for row in found.forgotten] == ["ndcg@10"]
-    assert found.notes == ("Forgetting is not told of token_f1: no answerable question was asked there.",)
+    assert found.notes == ("Forgetting is not measured on token_f1: the other data set has no answerable query.",)
 
 
 # The suite

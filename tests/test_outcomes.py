@@ -15,9 +15,10 @@ from test_cli import Leave, leave  # noqa: F401
 
 from harness import __version__
 from harness.errors import ConfigError
-from harness.report.explorer import Evidence
+from harness.experiments import query_details, reports
 from harness.results import diagnoses, outcomes, reuse
 from harness.results.score_tables import scores_in
+from harness.values.evidence import Evidence
 from harness.values.findings import OUTCOME_SCHEMA, Outcome
 from harness.values.records import Score
 
@@ -31,10 +32,10 @@ class NoPlan:
 
 
 def write(root: Path, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> tuple[Outcome, Path]:
-    monkeypatch.setattr(outcomes.query_details, "of_plan", lambda *_: Evidence(ROWS, {}, {}))
+    monkeypatch.setattr(query_details, "of_plan", lambda *_: Evidence(ROWS, {}, {}))
     plan: Any = NoPlan()
     nothing: Any = None
-    return outcomes.write(invented.normal(**changes), root, ROWS, plan, nothing, nothing)
+    return reports.write_outcome(invented.normal(**changes), root, ROWS, plan, nothing, nothing)
 
 
 def raising(*_: object, **__: object) -> Any:
@@ -70,7 +71,7 @@ def test_it_is_the_latest_before_anything_is_drawn(tmp_path: Path, monkeypatch: 
     def killed(*_: object, **__: object) -> Any:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(outcomes, "write_reports", killed)
+    monkeypatch.setattr(reports, "write_reports", killed)
     with pytest.raises(KeyboardInterrupt):
         write(tmp_path, monkeypatch)
     (base,) = (tmp_path / "outcomes").iterdir()
@@ -80,8 +81,8 @@ def test_it_is_the_latest_before_anything_is_drawn(tmp_path: Path, monkeypatch: 
 def test_what_cannot_be_gathered_loses_no_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plan: Any = NoPlan()
     nothing: Any = None
-    monkeypatch.setattr(outcomes.query_details, "of_plan", raising)
-    outcome, folder = outcomes.write(invented.normal(), tmp_path, ROWS, plan, nothing, nothing)
+    monkeypatch.setattr(query_details, "of_plan", raising)
+    outcome, folder = reports.write_outcome(invented.normal(), tmp_path, ROWS, plan, nothing, nothing)
     assert (folder / "report.md").is_file()
     assert "What the systems put out could not be written in full" in outcome.notes[-1]
 
@@ -135,9 +136,9 @@ def test_a_report_that_raises_on_the_screen_changes_no_exit_code(
 def test_a_diagnosis_is_pointed_at_before_it_is_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import diagnosed
 
-    monkeypatch.setattr(diagnoses, "write_diagnosis", raising)
+    monkeypatch.setattr(reports, "render_diagnosis", raising)
     given = diagnosed.diagnosis()
-    diagnoses.write(given, tmp_path, ROWS)
+    reports.write_diagnosis(given, tmp_path, ROWS)
     found = diagnoses.latest(tmp_path, given.suite)
     assert found is not None
     assert "ZeroDivisionError" in found.notes[-1]

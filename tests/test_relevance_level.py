@@ -175,7 +175,8 @@ def test_what_a_suite_reads_follows_from_it() -> None:
 
 
 def test_the_explorer_shows_true_grades_and_what_is_relevant() -> None:
-    from harness.report.explorer import Evidence, _Details
+    from harness.report.explorer import _Details
+    from harness.values.evidence import Evidence
 
     evidence = Evidence([], qrels=DL, level=2)
     details = _Details([], evidence)

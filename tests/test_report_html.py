@@ -23,15 +23,17 @@ from hypothesis import strategies as st
 from harness import report
 from harness.data import formats
 from harness.errors import ConfigError
+from harness.experiments import query_details as gathered
+from harness.experiments.reports import write_page
 from harness.report import format as fmt
 from harness.report.content.outcome import contents
-from harness.report.explorer import ANSWER, LISTED, PASSAGE, Evidence, pack
+from harness.report.explorer import ANSWER, LISTED, PASSAGE, pack
 from harness.report.render.html import render_html
 from harness.report.render.markdown import outcome_pictures, render_markdown
 from harness.report.render.templates import source
 from harness.report.untrusted import cut, plain
-from harness.results import query_details as gathered
-from harness.results.outcomes import ANSWER_COLUMNS, SCORE_COLUMNS, write_page
+from harness.results.outcomes import ANSWER_COLUMNS, SCORE_COLUMNS
+from harness.values.evidence import Evidence
 from harness.values.findings import Outcome
 from harness.values.records import Score
 

@@ -9,12 +9,12 @@ from typing import Any
 import pocket
 import pytest
 import tiny
-from test_bench import Here
+from test_benchmark import Here
 
 from harness.data.datasets import load_dataset
 from harness.data.formats import read_run
 from harness.execution.latency import Latencies
-from harness.execution.scheduler import no_watch
+from harness.execution.scheduler import no_display
 from harness.experiments import benchmark
 from harness.planning.plan import build_plan
 from harness.report.render.markdown import outcome_pictures, render_markdown
@@ -152,7 +152,7 @@ def test_a_shape_is_timed_with_what_was_made(suite: Path, tmp_path: Path) -> Non
     spec = load_suite(suite)[0]
     plan = build_plan(spec, load_dataset(spec.dataset, spec.evaluate.split))
     store = FolderStore(tmp_path)
-    latencies = Latencies(plan, store, Here(), no_watch)
+    latencies = Latencies(plan, store, Here(), no_display)
     alike = [system for system in plan.systems if "reranker" in system.models]
     assert latencies._plainest(alike).name == "reranker"
     made = next(system for system in alike if system.name == "retriever-reranker")

@@ -37,7 +37,7 @@ def curve(
     replay: ReplayOption = False,
 ) -> None:  # fmt: skip
     """Train a candidate on shares of its data, and say whether more data would pay."""
-    from harness.execution.scheduler import no_watch
+    from harness.execution.scheduler import no_display
     from harness.experiments import curve
     from harness.report.render.progress import Steps
     from harness.report.render.terminal import render_learning_curve
@@ -46,8 +46,8 @@ def curve(
     parts = _shares(shares)
     screen = console(stderr=as_json)
     with Steps(screen) as steps:
-        watch = no_watch if quiet else steps.watch
-        done = curve.curve(suite, candidate, store, parts, split, seed or (), watch, replay=replay)
+        display = no_display if quiet else steps.watch
+        done = curve.curve(suite, candidate, store, parts, split, seed or (), display=display, replay=replay)
     if as_json:
         sys.stdout.write(done.curve.model_dump_json(indent=1) + "\n")
     else:

@@ -33,7 +33,7 @@ def diagnose(
     replay: ReplayOption = False,
 ) -> None:
     """Say where the untuned pipeline loses, what tuning each part could buy, and what to do first."""
-    from harness.execution.scheduler import no_watch
+    from harness.execution.scheduler import no_display
     from harness.experiments import diagnose as diagnosing
     from harness.report.render.progress import Steps
     from harness.report.render.terminal import render_diagnosis
@@ -41,7 +41,7 @@ def diagnose(
 
     screen = console(stderr=as_json)
     with Steps(screen) as steps:
-        done = diagnosing.diagnose(suite, store, split, no_watch if quiet else steps.watch, replay=replay)
+        done = diagnosing.diagnose(suite, store, split, display=no_display if quiet else steps.watch, replay=replay)
     if as_json:
         sys.stdout.write(done.diagnosis.model_dump_json(indent=1) + "\n")
         return

@@ -40,7 +40,7 @@ def run(
 ) -> None:
     """Run a suite end to end and report what tuning bought and what it cost."""
     from harness.cli.last_words import check_whole, what_was_done
-    from harness.execution.scheduler import no_watch
+    from harness.execution.scheduler import no_display
     from harness.experiments import benchmark
     from harness.report.render.progress import Steps
     from harness.report.render.terminal import render
@@ -48,7 +48,7 @@ def run(
 
     screen = console(stderr=as_json)
     with Steps(screen) as steps:
-        done = benchmark.run(suite, store, seed or (), no_watch if quiet else steps.watch, replay=replay)
+        done = benchmark.run(suite, store, seed or (), display=no_display if quiet else steps.watch, replay=replay)
     if as_json:
         sys.stdout.write((done.folder / "outcome.json").read_text(encoding="utf-8") + "\n")
     else:
@@ -99,6 +99,7 @@ def report(
     """Show the latest outcome of a suite again."""
     from rich.console import Console
 
+    from harness.experiments import reports
     from harness.report.render.terminal import render
     from harness.results import outcomes
     from harness.suite.files import load_suite
@@ -107,11 +108,11 @@ def report(
     if not folder.is_dir():
         folder = store / "outcomes" / load_suite(suite)[0].name / "latest"
     outcome, told = outcomes.read(folder), list[Path]()
-    lost = outcomes.guarded(lambda: told.extend(outcomes.rewrite_reports(folder, outcome)), "the report", folder)
+    lost = outcomes.guarded(lambda: told.extend(reports.rewrite_reports(folder, outcome)), "the report", folder)
     if told and not lost:
         warn(f"the report files of this outcome were not all there; wrote them again in {folder}")
     if html is not None:
-        say(f"Wrote {outcomes.write_page(folder, html)}.")
+        say(f"Wrote {reports.write_page(folder, html)}.")
     elif as_json:
         sys.stdout.write(outcome.model_dump_json(indent=1) + "\n")
     else:

@@ -43,7 +43,7 @@ def describe_plan(name: str, store_root: Path, seeds: tuple[int, ...], console: 
     if seeds:
         suite = suite.model_copy(update={"seeds": tuple(dict.fromkeys(seeds))})
     plan = build_plan(suite, load_dataset(suite.dataset, suite.evaluate.split, reading_of(suite)))
-    store, there = FolderStore(store_root / "store"), forgetting.prepared(plan)
+    store, there = FolderStore(store_root / "store"), forgetting.plan_forgetting(plan)
     rows = _rows(plan, store)
     rows += [row for row in _rows(there.plan, store) if row["key"] not in plan.calls] if there else []
     judged = judge_work(plan)

@@ -42,15 +42,15 @@ def judge(
     replay: ReplayOption = False,
 ) -> None:
     """Compare a suite's judge with people, and record whether it may decide what is right."""
-    from harness.execution.scheduler import no_watch
+    from harness.execution.scheduler import no_display
     from harness.experiments.calibrate import judge as calibrate
     from harness.report.render.calibration import render
     from harness.report.render.progress import Steps
 
     screen = console(stderr=as_json)
     with Steps(screen) as steps:
-        watch = no_watch if quiet else steps.watch
-        found = calibrate(suite, labels, store, measure, sample, seed, watch, replay)
+        display = no_display if quiet else steps.watch
+        found = calibrate(suite, labels, store, measure, sample, seed, display=display, replay=replay)
     if as_json:
         sys.stdout.write(found.calibration.model_dump_json(indent=1) + "\n")
         return

@@ -1,4 +1,4 @@
-"""The endpoints of a suite at work in one run: what a run may ask, the check before it, and what was paid after it."""
+"""The endpoints of a suite in one run: which may be asked, the check before any work, and what was paid."""
 
 from __future__ import annotations
 
@@ -12,9 +12,7 @@ from harness.errors import ConfigError, Problem
 from harness.llm import prompt_templates
 from harness.llm.services import Services
 from harness.planning.graph import Plan
-from harness.planning.speed import asks_endpoint
 from harness.provenance import now
-from harness.stages import load_stage
 from harness.store import FolderStore
 from harness.suite.roles import Llm, PromptName, Role
 from harness.suite.spec import Suite
@@ -27,15 +25,15 @@ if TYPE_CHECKING:
 PROMPTS: dict[Role, tuple[PromptName, ...]] = {
     "synthesizer": ("question", "keyword", "claim", "instruct"), "labeler": ("label",), "judge": (), "generator": (),
 }  # fmt: skip
-"""The texts that a role may ask by."""
+"""The prompt templates of each role."""
 FOLDER = "llm"
-"""Where answers and what was paid for them are kept, below the folder of the store."""
+"""Folder of LLM responses and their costs, below the root."""
 
 
 def services_of(suite: Suite, root: Path, replay: bool = False) -> Services:
-    """What a run of a suite may ask; each run has a budget of its own."""
+    """Return the LLM services of a run of a suite. Each run has its own budget."""
     llm = suite.llm
-    # A process elsewhere may start in the same second.
+    # Another process may start in the same second.
     run = f"{now()} {os.getpid()} {uuid.uuid4().hex[:8]}"
     return Services(
         roles=llm.roles, folder=(root / FOLDER).absolute(), run=run, max_usd=llm.max_usd, max_tokens=llm.max_tokens,
@@ -44,17 +42,17 @@ def services_of(suite: Suite, root: Path, replay: bool = False) -> Services:
 
 
 def roles_needed(plan: Plan, store: FolderStore, judging: bool) -> list[Role]:
-    """The roles whose endpoints this run will ask: of calls that are not in the store, and the judge if scores lack."""
-    calls = [planned.call for key, planned in plan.calls.items() if not store.has(key)]
-    missing = {load_stage(call.stage).role for call in calls if asks_endpoint(call)}
+    """Return the roles whose endpoints a run will ask: those of missing calls, and the judge if scores are missing."""
+    missing = {planned.work.role for key, planned in plan.calls.items() if not store.has(key)}
     missing |= {"judge"} if judging else set()
     return [role for role in endpoint_roles(plan.suite) if role in missing]
 
 
 def spoken(suite: Suite, root: Path) -> Suite:
-    """The suite with each role as its server is known to let itself be asked; the suite itself if nothing was refused.
+    """Return the suite with the settings of each role that its server accepts, as far as that is known.
 
-    What is made with a role is known by what is really sent: without a temperature where the server takes none.
+    It is the suite itself if no server refused anything. Keys depend on what is really sent, so a temperature that a
+    server refuses is in none.
     """
     from harness.llm.dialects import known_dialect
 
@@ -69,7 +67,7 @@ def spoken(suite: Suite, root: Path) -> Suite:
 
 
 def shape_of(role: Role, suite: Suite) -> ProbeShape:
-    """How a role will ask, as far as a server could mind: turns of the system, JSON, the longest answer."""
+    """Return how a role will ask, as far as a server may refuse it: system turns, temperature, longest answer."""
     from harness.llm.preflight import GENERATOR, ProbeShape
 
     if role == "generator":
@@ -78,36 +76,36 @@ def shape_of(role: Role, suite: Suite) -> ProbeShape:
         return ProbeShape()
     texts = [prompt_templates.load(name, suite.llm.prompts.get(name)) for name in PROMPTS[role]]
     system = any(turn.role == "system" for text in texts for turn in prompt_templates.turns(text))
-    warmth = suite.data.synthesize.temperature if role == "synthesizer" else None
-    return ProbeShape(system=system, temperature=warmth or None)
+    temperature = suite.data.synthesize.temperature if role == "synthesizer" else None
+    return ProbeShape(system=system, temperature=temperature or None)
 
 
 def check(roles: Iterable[Role], services: Services, suite: Suite) -> None:
-    """Ask each endpoint one small question before any work, as its role will ask.
+    """Ask each endpoint one small question before any work, in the way its role will ask.
 
-    Raises ConfigError with what is wrong; roles with the same trouble are told of in one sentence. What the servers
-    refused and can do without is known to `spoken` from then on.
+    Raises ConfigError with all problems; roles with the same problem share one. Settings that a server refuses and can
+    do without are known to `spoken` from then on.
     """
     from harness.llm import preflight
 
     if services.replay:
         return
-    found: dict[tuple[str, str], list[str]] = {}
+    problems: dict[tuple[str, str], list[str]] = {}
     for role in roles:
         problem = preflight.check(role, services, shape_of(role, suite))
         if problem is not None:
-            found.setdefault((problem.what, problem.hint), []).append(problem.where)
-    if found:
-        raise ConfigError([Problem(", ".join(where), *said) for said, where in found.items()])
+            problems.setdefault((problem.what, problem.hint), []).append(problem.where)
+    if problems:
+        raise ConfigError([Problem(", ".join(where), *rest) for rest, where in problems.items()])
 
 
 def adapted(services: Services, suite: Suite) -> Services:
-    """The services of the same run for a suite that `spoken` changed."""
+    """Return the services of the same run for a suite that `spoken` changed."""
     return services.model_copy(update={"roles": suite.llm.roles})
 
 
 def paid(services: Services) -> tuple[RolePayment, ...]:
-    """What this run paid, by role; failed requests and those of stages that failed are in it."""
+    """Return what this run paid, by role, failed requests and failed stages included."""
     from harness.llm.responses import spent_by_role
 
     if not services.folder.is_dir():

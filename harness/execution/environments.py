@@ -1,8 +1,8 @@
-"""The environment of a call: it belongs to the request, not to the process that happens to run it.
+"""The environment variables of a call. They belong to the request, not to the process that runs it.
 
 A request holds the whole environment that its process had when the request was made, with the device of its suite. So
 a key that is set between two runs reaches the second, and two suites of one process may ask for different devices. The
-values may be secrets: they are sent through pipes, never shown and never written down.
+values may be secrets: they are sent through pipes, never shown and never written to disk.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from harness.provenance import DEVICE_VARIABLE
 
 DEFAULTS = {"TOKENIZERS_PARALLELISM": "false", "HF_HUB_DISABLE_TELEMETRY": "1"}
-"""What child processes set where nobody else does."""
+"""Variables of child processes, unless the environment sets them."""
 
 _IMPORT_PREFIXES = (
     "HF_", "HUGGINGFACE_", "TRANSFORMERS_", "SENTENCE_TRANSFORMERS_", "TOKENIZERS_", "PYTORCH_", "TORCH_",
@@ -26,7 +26,7 @@ _swapping = threading.Lock()
 
 
 class Environment(dict[str, str]):
-    """Names and values of environment variables; shown without the values."""
+    """Names and values of environment variables. Its `repr` and `str` leave out the values."""
 
     def __repr__(self) -> str:
         return f"<environment of {len(self)} variables>"
@@ -35,12 +35,12 @@ class Environment(dict[str, str]):
 
 
 def environment_now(device: str | None = None) -> Environment:
-    """The environment of this process, with the `device` of a suite if one is given."""
+    """Return the environment of this process, with the `device` of a suite unless that is None."""
     return Environment({**os.environ, **({DEVICE_VARIABLE: device} if device else {})})
 
 
 def read_at_import(environment: Mapping[str, str]) -> dict[str, str]:
-    """The variables that the heavy libraries read once, when they are imported: caches, hubs, threads, allocators.
+    """Return the variables that heavy libraries read once, at import: caches, hubs, threads, allocators.
 
     All others (keys, proxies, devices, what the harness reads itself) are read when they are needed.
     """
@@ -52,7 +52,7 @@ def read_at_import(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def apply(environment: Mapping[str, str]) -> None:
-    """Make this the whole environment of this process: what it lacks is removed."""
+    """Make this the whole environment of this process; other variables are removed."""
     for name in [name for name in os.environ if name not in environment]:
         del os.environ[name]
     os.environ.update({**DEFAULTS, **environment})
@@ -60,7 +60,7 @@ def apply(environment: Mapping[str, str]) -> None:
 
 @contextmanager
 def applied(environment: Mapping[str, str]) -> Iterator[None]:
-    """Let this be the environment for as long as it takes to start a process; one thread at a time."""
+    """Replace the environment while a process is started. One thread at a time may do so."""
     with _swapping:
         before = dict(os.environ)
         if before == environment:

@@ -1,42 +1,41 @@
-"""How stage calls are run: here, or each in a child process of its own.
+"""Executors: what runs a stage call, and the request and the cost that travel to it and back.
 
-A fork server imports the heavy libraries once; each heavy call is then a fork of it. So its peak memory is its own, a
-crash is the failure of one call, and an executor for a cluster needs only ship the same small request. The environment
-of a call comes with its request (see `environments`). Where it differs in what the libraries of the fork server read
-when they were imported, the call runs in a new interpreter instead, which takes some seconds more.
+An executor takes requests and answers each with a future. `concurrent.futures` carries the result, the failure and the
+waiting, and one `wait` serves several executors at once, so this module adds no queue of its own. A request holds all
+that a stage may read, environment and device included: an executor may ship it to another process or another machine.
+
+To add an executor, write a module with a class that follows `Executor` and name it in `EXECUTORS`.
 """
 
 from __future__ import annotations
 
-import contextlib
 import importlib
-import multiprocessing
-import os
 import resource
-import signal
 import sys
 import time
 import traceback
 from collections.abc import Mapping
-from multiprocessing.connection import Connection
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from harness.errors import HarnessError, StageFailed
-from harness.execution.environments import Environment, applied, apply, environment_now, read_at_import
+from harness.errors import ConfigError, HarnessError, Problem, StageFailed, nearest
+from harness.execution.environments import Environment
 from harness.llm.services import Services, using
 from harness.values.records import Progress, Usage
 
-PROGRESS_EVERY = 0.2
-PRELOADED = "harness.execution.preload"
-GRACE = 10.0
-"""Seconds that a child has to end by itself once its result is there."""
+EXECUTORS = {
+    "child": "harness.execution.child_processes:ChildExecutor",
+    "inline": "harness.execution.executors:InlineExecutor",
+}
+"""Executors by name, written ``module:class``; a class is imported when it is asked for."""
+DEFAULT_EXECUTOR = "child"
 
 
 class Request(NamedTuple):
     """One call to be run. `function` and `spec_class` are written ``module:name``; `services` are what it may ask.
 
-    `environment` is that of the child; None is the one that this process has when the child is started.
+    `environment` is the one that the call runs in; None stands for that of the process that submits the request.
     """
 
     function: str
@@ -48,6 +47,11 @@ class Request(NamedTuple):
     services: Services | None = None
     environment: Environment | None = None
 
+    @property
+    def stage(self) -> str:
+        """The name of the stage function."""
+        return self.function.rpartition(":")[2]
+
 
 class Cost(NamedTuple):
     """What a call took: wall seconds of the stage itself, peak resident memory in MB, and what it counted."""
@@ -58,21 +62,83 @@ class Cost(NamedTuple):
 
 
 class Executor(Protocol):
-    """Runs a request to its end. Raises StageFailed if it raised or its process died."""
+    """Runs stage calls, at most `capacity` at a time."""
 
-    def run(self, request: Request, progress: Progress) -> Cost: ...
+    @property
+    def capacity(self) -> int:
+        """How many calls may be in flight at once."""
+
+    def submit(self, request: Request, progress: Progress) -> Future[Cost]:
+        """Start a call and return the future of its cost; the future raises StageFailed if the call failed.
+
+        `progress` may be called from another thread. An executor without a process of its own may run the call before
+        it returns.
+        """
+
+    def cancel(self) -> None:
+        """Stop all calls in flight. Their futures fail."""
+
+
+class SynchronousExecutor:
+    """Runs each call inside `submit`, one at a time. A subclass says in `run` how."""
+
+    capacity = 1
+
+    def run(self, request: Request, progress: Progress) -> Cost:
+        """Run a call to its end. Raises StageFailed if it failed."""
+        raise NotImplementedError
+
+    def submit(self, request: Request, progress: Progress) -> Future[Cost]:
+        future: Future[Cost] = Future()
+        try:
+            future.set_result(self.run(request, progress))
+        except StageFailed as error:
+            future.set_exception(error)
+        return future
+
+    def cancel(self) -> None:
+        """Nothing is in flight once `submit` has returned."""
+
+
+class InlineExecutor(SynchronousExecutor):
+    """Runs calls in this process: for light stages and for tests."""
+
+    def run(self, request: Request, progress: Progress) -> Cost:
+        try:
+            return perform(request, progress)
+        except Exception as error:
+            raise StageFailed(failure_sentence(request, error)) from error
+
+
+def executor_named(name: str) -> Executor:
+    """Return a new executor; raise ConfigError for a name that is not in `EXECUTORS`."""
+    if name not in EXECUTORS:
+        raise ConfigError(Problem("executor", f"unknown executor {name!r}", nearest(name, EXECUTORS)))
+    executor: Executor = load(EXECUTORS[name])()
+    return executor
+
+
+def run(executor: Executor, request: Request, progress: Progress) -> Cost:
+    """Submit one request and wait for its result. Raises StageFailed if the call failed."""
+    future = executor.submit(request, progress)
+    try:
+        return future.result()
+    finally:
+        if not future.done():
+            executor.cancel()
 
 
 def perform(request: Request, progress: Progress) -> Cost:
     """Run a request in this process."""
-    function, spec_class = _find(request.function), _find(request.spec_class)
+    function, spec_class = load(request.function), load(request.spec_class)
     started = time.perf_counter()
     with using(request.services):
         usage = function(spec_class.model_validate(request.spec), request.inputs, request.out, request.seed, progress)
     return Cost(time.perf_counter() - started, _peak_mb(), usage)
 
 
-def _find(reference: str) -> Any:
+def load(reference: str) -> Any:
+    """Import what a reference ``module:name`` names."""
     module, name = reference.split(":")
     return getattr(importlib.import_module(module), name)
 
@@ -82,133 +148,9 @@ def _peak_mb() -> float:
     return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
 
 
-class InlineExecutor:
-    """Runs calls in this process: for light stages and for tests."""
-
-    def run(self, request: Request, progress: Progress) -> Cost:
-        try:
-            return perform(request, progress)
-        except Exception as error:
-            raise StageFailed(_sentence(request, error)) from error
-
-
-class ChildExecutor:
-    """Runs every call in a child of a fork server."""
-
-    def __init__(self) -> None:
-        if multiprocessing.parent_process() is not None:
-            # The child of a script that has no guard runs the script again, and would wait for its own parent.
-            raise HarnessError('call the harness below `if __name__ == "__main__":`; its stages run in child processes')
-        self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload([PRELOADED])
-
-    def run(self, request: Request, progress: Progress) -> Cost:
-        whole = request if request.environment is not None else request._replace(environment=environment_now())
-        try:
-            return self._run(whole, progress, self._context)
-        except _BornOtherwise:
-            return self._run(whole, progress, multiprocessing.get_context("spawn"))
-
-    def _run(self, request: Request, progress: Progress, context: Any) -> Cost:
-        here, there = context.Pipe(duplex=False)
-        child = context.Process(target=_child, args=(there, request), daemon=True)
-        with applied(request.environment or environment_now()):
-            child.start()
-        there.close()
-        try:
-            return self._listen(request, here, progress, child)
-        finally:
-            if child.is_alive():
-                child.terminate()
-            child.join()
-            here.close()
-
-    def _listen(self, request: Request, here: Connection, progress: Progress, child: Any) -> Cost:
-        while True:
-            try:
-                kind, value = here.recv()
-            except EOFError:
-                child.join()
-                raise StageFailed(_death(request, child.exitcode)) from None
-            if kind == "progress":
-                progress(*value)
-                continue
-            # It has said all, and ends by itself to remove what it put into the system (named semaphores).
-            child.join(GRACE)
-            if kind == "failed":
-                raise StageFailed(value)
-            if kind == "born otherwise":
-                raise _BornOtherwise
-            cost: Cost = value
-            return cost
-
-
-class _BornOtherwise(Exception):
-    """The fork server was started with other values of what its libraries read when they are imported."""
-
-
-def _death(request: Request, exitcode: int | None) -> str:
-    stage = request.function.split(":")[-1]
-    if exitcode is not None and exitcode < 0:
-        name = signal.Signals(-exitcode).name
-        hint = "; the machine may be out of memory: use smaller batches" if name == "SIGKILL" else ""
-        return f"{stage}: its process was ended by {name}{hint}"
-    return f"{stage}: its process ended with exit code {exitcode} and no result"
-
-
-def _sentence(request: Request, error: BaseException) -> str:
-    stage = request.function.split(":")[-1]
+def failure_sentence(request: Request, error: BaseException) -> str:
+    """What went wrong in a call: a message made for users as it is, any other with its type and place."""
     if isinstance(error, HarnessError | ValueError):
-        return f"{stage}: {error}"
+        return f"{request.stage}: {error}"
     where = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{stage}: {type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})"
-
-
-def _child(there: Connection, request: Request) -> None:
-    """The child's whole life. Everything goes back through the pipe; the parent owns the terminal."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if request.environment is not None:
-        # The fork server's module says what its libraries were imported with; a new interpreter has no such module.
-        server = sys.modules.get(PRELOADED)
-        if server is not None and read_at_import(request.environment) != server.BORN_WITH:
-            _send(there, "born otherwise", None)
-            return
-        apply(request.environment)
-    last = 0.0
-
-    def progress(done: int, total: int) -> None:
-        nonlocal last
-        if time.monotonic() - last >= PROGRESS_EVERY or done >= total:
-            last = time.monotonic()
-            _send(there, "progress", (done, total))
-
-    try:
-        with _silent():
-            cost = perform(request, progress)
-        _send(there, "done", cost)
-    except BaseException as error:
-        if os.environ.get("HARNESS_DEBUG"):
-            traceback.print_exc()
-        _send(there, "failed", _sentence(request, error))
-
-
-def _send(there: Connection, kind: str, value: Any) -> None:
-    try:
-        there.send((kind, value))
-    except BrokenPipeError:
-        # The parent is gone; nobody will commit what this child makes.
-        os._exit(1)
-
-
-@contextlib.contextmanager
-def _silent() -> Any:
-    """Send what libraries print to nowhere, unless HARNESS_DEBUG is set."""
-    if os.environ.get("HARNESS_DEBUG"):
-        yield
-        return
-    with (
-        Path(os.devnull).open("w") as nowhere,
-        contextlib.redirect_stdout(nowhere),
-        contextlib.redirect_stderr(nowhere),
-    ):
-        yield
+    return f"{request.stage}: {type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})"

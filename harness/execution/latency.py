@@ -1,8 +1,8 @@
-"""Which probes a plan's systems need, and what they add up to for each system.
+"""The probes that the systems of a plan need, and the latency of each system as the sum of its parts.
 
-Encoders of one shape are timed once: tuning changes weights, and how long a query takes does not depend on these. Two
-times of the same thing would differ by chance, and be read as a cost of tuning. Generators differ in what they write,
-so that each has times of its own.
+Encoders of one shape are timed once: tuning changes weights, and the time of a query does not depend on these. Two
+times of the same part would differ by chance, and be read as a cost of tuning. Generators differ in what they write, so
+each has its own times.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from typing import Any
 from harness import provenance
 from harness.errors import StageFailed
 from harness.execution.environments import environment_now
-from harness.execution.executors import Executor, Request
+from harness.execution.executors import Executor, Request, run
 from harness.execution.probe import PROBE_VERSION, TIMES_FILE, Probe, quantile
-from harness.execution.scheduler import Watch
+from harness.execution.scheduler import Display
 from harness.hashing import by_hash, digest_of
 from harness.llm.services import Services
 from harness.models.loaders import model_digest
@@ -35,12 +35,12 @@ RETRIEVAL = ("dense", "bm25", "fuse", "rerank")
 
 
 class Latencies:
-    """Runs the probes of a plan, each once, and keeps their times in the store."""
+    """Runs the probes of a plan, each once, and stores their times."""
 
     def __init__(
-        self, plan: Plan, store: FolderStore, executor: Executor, watch: Watch, services: Services | None = None
+        self, plan: Plan, store: FolderStore, executor: Executor, display: Display, services: Services | None = None
     ) -> None:
-        self.plan, self.store, self.executor, self.watch, self.services = plan, store, executor, watch, services
+        self.plan, self.store, self.executor, self.display, self.services = plan, store, executor, display, services
         self.times: dict[str, list[float]] = {}
         self.used: dict[str, dict[str, Any]] = {}
         self.failed: dict[str, str] = {}
@@ -48,7 +48,7 @@ class Latencies:
         self._queries = self._publish_queries()
 
     def _publish_queries(self) -> str:
-        """Probe queries: those of the scored split, in an order that has nothing to do with their ids."""
+        """Store the queries of the scored split in the order of a hash of their ids, and return their key."""
         part = self.plan.artifacts.queries
         wanted = by_hash(list(part))
         queries = {query_id: part[query_id] for query_id in wanted}
@@ -60,7 +60,7 @@ class Latencies:
         return key
 
     def measure(self, system: SystemPlan) -> ServingCost | None:
-        """Time what is behind a system; None for a row that nobody would serve (`oracle-context`)."""
+        """Return the latency of a system; None for a row that is not deployable (`oracle-context`)."""
         if system.serving.prompt == "relevant":
             return None
         names = self._parts(system)
@@ -78,7 +78,7 @@ class Latencies:
         )
 
     def _paid_per_1000(self, names: Sequence[str]) -> float:
-        """Dollars that the endpoint of the generator takes for 1,000 answers, by the tokens of the probe's requests."""
+        """Dollars of 1,000 answers at the endpoint of the generator, from the tokens of the probe's requests."""
         role = self.plan.suite.answerer
         used = [usage for name in names if (usage := self.used.get(name)) and usage.get("llm_calls")]
         if role is None:
@@ -89,12 +89,12 @@ class Latencies:
         return 1000 * fsum(each)
 
     def timings(self) -> tuple[Timing, ...]:
-        """Every part that was timed."""
-        found = (timing(name, times) for name, times in self.times.items())
-        return tuple(item for item in found if item is not None)
+        """Return the times of every part that was timed."""
+        timings = (timing(name, times) for name, times in self.times.items())
+        return tuple(item for item in timings if item is not None)
 
     def _parts(self, system: SystemPlan) -> list[str]:
-        """Names of the parts behind a system, timed now if they were not yet."""
+        """Names of the parts of a system; those that have no times yet are timed."""
         serving, suite = system.serving, self.plan.suite
         base: dict[str, Any] = {
             "queries": suite.evaluate.probe_queries, "machine": self._machine, "depth": suite.pipeline.depth,
@@ -103,7 +103,7 @@ class Latencies:
         names = []
         if serving.dense:
             spec = {**base, "part": "dense", "retriever": suite.pipeline.retriever.model_dump()}
-            plainest = self._plainest([one for one in self.plan.systems if one.serving.dense])
+            plainest = self._plainest([other for other in self.plan.systems if other.serving.dense])
             inputs = {"index": plainest.serving.dense, "model": plainest.models.get("retriever")}
             names.append(self._time("dense", spec, inputs))
         if serving.bm25:
@@ -112,7 +112,7 @@ class Latencies:
             names.append(self._time("fuse", {**base, "part": "fuse"}, self.plan.calls[system.run].call.inputs))
         if serving.reranked and system.run:
             shape = self._reranker(system)
-            plainest = self._plainest([one for one in self.plan.systems if self._reranker(one) == shape])
+            plainest = self._plainest([other for other in self.plan.systems if self._reranker(other) == shape])
             call = self.plan.calls[str(plainest.run)].call
             inputs = {key: call.inputs[key] for key in ("run", "corpus", "model") if key in call.inputs}
             spec = {**base, "part": "rerank", "rerank": dict(call.spec)}
@@ -122,7 +122,7 @@ class Latencies:
         return names
 
     def _time_generator(self, system: SystemPlan, base: dict[str, Any]) -> str:
-        """All systems that show passages of a run to one generator are alike to it: the first is timed for all."""
+        """Time a generator. Systems that show it the passages of a run are timed once for all."""
         call = self.plan.calls[str(system.answers)].call
         name = {"run": "generator", "few-shot": "generator:few-shot", "none": "generator:closed-book"}
         label = name[str(system.serving.prompt)]
@@ -135,18 +135,21 @@ class Latencies:
         return self._time(label, spec, {**call.inputs, "queries": queries})
 
     def _owner(self, models: Mapping[Part, str], part: Part) -> str:
-        """The plainest system with this model: systems that share a model share its times."""
-        having = [system for system in self.plan.systems if system.models.get(part) == models[part]]
-        return min(having, key=lambda system: len(system.tunes)).label
+        """The system with this model that tunes the fewest parts: systems that share a model share its times."""
+        sharing = [system for system in self.plan.systems if system.models.get(part) == models[part]]
+        return min(sharing, key=lambda system: len(system.tunes)).label
 
     def _plainest(self, alike: Sequence[SystemPlan]) -> SystemPlan:
-        """Of systems that serve a part of one shape, the plainest whose models and lists were made."""
-        needed = {one.label: [one.serving.dense, one.serving.reranked, *one.models.values()] for one in alike}
-        made = [one for one in alike if all(self.store.has(key) for key in needed[one.label] if key)]
-        return min(made or alike, key=lambda system: len(system.tunes))
+        """Of systems with a part of one shape, the one that tunes the fewest parts and whose artifacts are stored."""
+
+        def is_stored(system: SystemPlan) -> bool:
+            keys = [system.serving.dense, system.serving.reranked, *system.models.values()]
+            return all(self.store.has(key) for key in keys if key)
+
+        return min([*filter(is_stored, alike)] or alike, key=lambda system: len(system.tunes))
 
     def _reranker(self, system: SystemPlan) -> tuple[Any, ...] | None:
-        """The shape of a system's reranker: the model that it is or was tuned from, and how much it reads."""
+        """The shape of a system's reranker: its untuned model, its depth, and its maximum length."""
         if not system.serving.reranked or not system.run:
             return None
         spec, tuned = self.plan.calls[system.run].call.spec, system.models.get("reranker")
@@ -187,33 +190,33 @@ class Latencies:
         return name
 
     def _run(self, name: str, key: str, spec: dict[str, Any], keys: dict[str, str]) -> None:
-        with self.store.claim(key) as folder, self.watch(f"probe {name}") as progress:
+        with self.store.claim(key) as folder, self.display(f"probe {name}") as progress:
             inputs = self._inputs(name, keys)
             request = Request(
                 "harness.execution.probe:probe", "harness.execution.probe:Probe", spec, inputs, folder, 0,
                 self.services, environment_now(self.plan.suite.device),
             )  # fmt: skip
-            cost = self.executor.run(request, progress)
+            cost = run(self.executor, request, progress)
             facts = {"stage": "probe", "label": name, "seconds": cost.seconds, "usage": asdict_usage(cost.usage)}
             self.store.commit(key, folder, facts)
 
     def _inputs(self, name: str, keys: dict[str, str]) -> dict[str, Path]:
-        found = {}
+        folders = {}
         for label, key in keys.items():
             place = self.store.get(key)
             if place is None:
                 raise StageFailed(f"probe {name}: its input {label} is not in the store any more; run again")
-            found[label] = place
-        return found
+            folders[label] = place
+        return folders
 
 
 def asdict_usage(usage: Any) -> dict[str, Any]:
-    """A usage as JSON."""
+    """Return a usage as JSON."""
     return {**usage._asdict(), "notes": dict(usage.notes)}
 
 
 def _models(spec: dict[str, Any]) -> list[dict[str, Any]]:
-    """The sections of a probe's spec that name a model."""
+    """Return the sections of a probe's spec that name a model."""
     sections = [spec.get("retriever"), (spec.get("reply") or {}).get("generator"), spec.get("rerank")]
     return [section for section in sections if section and section.get("model")]
 
@@ -224,7 +227,7 @@ def _sum(parts: list[list[float]]) -> list[float]:
 
 
 def timing(part: str, times: list[float]) -> Timing | None:
-    """Quantiles of the times of a part."""
+    """Return the quantiles of the times of a part in milliseconds; None if it has no times."""
     if not times:
         return None
     return Timing(part=part, n=len(times), p50_ms=quantile(times, 0.5), p95_ms=quantile(times, 0.95))

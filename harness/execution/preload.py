@@ -6,14 +6,13 @@ from harness.execution.environments import DEFAULTS, read_at_import
 
 for _name, _value in DEFAULTS.items():
     os.environ.setdefault(_name, _value)
-BORN_WITH = read_at_import(os.environ)
-"""What the libraries below were imported with, and what they will go by in every child."""
+IMPORTED_WITH = read_at_import(os.environ)
+"""The variables that the libraries below read at import; they hold in every child."""
 
 import logging
 import threading
 
-# bitsandbytes says whenever it is imported that no compiled kernel for 4-bit products on a CPU is there, which only a
-# test would use.
+# At import, bitsandbytes warns that it has no compiled kernel for 4-bit products on a CPU, which only a test would use.
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 import sentence_transformers
@@ -22,6 +21,6 @@ import torch  # noqa: F401
 import tqdm
 import transformers  # noqa: F401
 
-# The lock that tqdm would make with its first bar, even one that is off, is a named semaphore, which a child that is
-# killed leaves behind. A child draws no bars that another process could disturb.
+# With its first bar, even a disabled one, tqdm makes a lock that is a named semaphore; a child that is killed leaves it
+# behind. A child draws no bars, so a lock within the process is enough.
 tqdm.tqdm.set_lock(threading.RLock())

@@ -1,8 +1,7 @@
-"""Latency of the assembled pipeline: single queries, after a warm-up, each part apart.
+"""The probe: times one part of a pipeline on single queries, after a warm-up.
 
-A probe times one part; what systems share is timed once, and a system's latency is the sum of its parts query by
-query. It is a measurement of this machine and never a score. Of a generator at an endpoint it times the requests: none
-of them is answered from the cache, so a probe costs what as many answers cost.
+The latency of a system is the sum of its parts, query by query. It is a measurement of this machine, not a score. For a
+generator at an endpoint the probe times requests. None of them is answered from the cache, so they are paid for.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ TIMES_FILE = "times.json"
 
 
 class Probe(Spec):
-    """The part, and how many single queries are timed; `machine` is the machine class, so that times are not mixed."""
+    """The part and the number of queries to time. `machine` is the machine class: each has its own times."""
 
     part: Literal["dense", "bm25", "fuse", "rerank", "generator"]
     queries: int
@@ -47,7 +46,7 @@ class Probe(Spec):
 
 
 def probe(spec: Probe, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
-    """Write `times.json`: milliseconds of each of the first `queries` queries (begun anew if there are fewer)."""
+    """Write `times.json`: milliseconds of each of the first `queries` queries, which repeat if there are fewer."""
     texts = list(common.read_queries(inputs["queries"]).items())
     asked = [texts[number % len(texts)] for number in range(spec.queries)]
     if spec.reply is not None and spec.reply.endpoint is not None:
@@ -67,7 +66,7 @@ Step = Callable[[str, str], Any]
 
 
 def _timed(step: Step, asked: Sequence[tuple[str, str]], progress: Progress) -> list[float]:
-    """Milliseconds that a step takes for each query, after a warm-up."""
+    """Return the milliseconds of a step for each query, after a warm-up."""
     for query_id, text in asked[:WARM_UP]:
         step(query_id, text)
     times = []
@@ -112,7 +111,7 @@ def _rerank(spec: Probe, inputs: Inputs, seed: int) -> Step:
 
 
 def _generator(spec: Probe, inputs: Inputs, seed: int) -> Step:
-    """One answer at a time; what all prompts begin with is kept, as a server would keep it."""
+    """Write one answer at a time. The common prompt prefix is cached, as a server would cache it."""
     assert spec.reply is not None
     rule: Generator = spec.reply.generator
     queries = common.read_queries(inputs["queries"])
@@ -126,10 +125,10 @@ def _generator(spec: Probe, inputs: Inputs, seed: int) -> Step:
 
 @contextmanager
 def _endpoint(spec: Probe, chat: Chat, inputs: Inputs, seed: int) -> Iterator[Step]:
-    """One request at a time to the endpoint, in one event loop, so that the connection is kept as a server keeps it.
+    """Send one request at a time to the endpoint, in one event loop, so that the connection is kept open.
 
-    Every question has a repeat number of its own, taken from the clock: the cache knows none of them. A request that
-    fails ends the probe with ValueError.
+    Every request has its own repeat number, taken from the clock, so none is in the cache. A request that fails ends
+    the probe with ValueError.
     """
     assert spec.reply is not None
     queries = common.read_queries(inputs["queries"])
@@ -148,7 +147,7 @@ def _endpoint(spec: Probe, chat: Chat, inputs: Inputs, seed: int) -> Iterator[St
 
 
 def quantile(times: Sequence[float], share: float) -> float:
-    """The smallest of the times that at least this share of them do not exceed (nearest rank): the 95th of 100."""
+    """Return the quantile of times by nearest rank: the smallest that at least this share of them do not exceed."""
     import numpy as np
 
     return float(np.quantile(times, share, method="inverted_cdf"))

@@ -1,4 +1,4 @@
-"""Score rows of the systems of a plan, each computed once for equal content under an equal measurement identity."""
+"""Score rows of the systems of a plan. Equal content under an equal measurement identity is scored once."""
 
 from __future__ import annotations
 
@@ -10,19 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from harness import scoring
-from harness.data.datasets import Dataset
 from harness.data.formats import read_run
-from harness.execution.scheduler import Execution, Watch
-from harness.hashing import digest_of
+from harness.execution.measurements import Measurements
+from harness.execution.scheduler import Display, Execution, no_display
 from harness.judge import judges
 from harness.llm import Chat, Spent
 from harness.llm.services import Services
-from harness.planning.graph import Plan, SystemPlan
+from harness.planning.graph import SystemPlan
 from harness.stages.retrieve import RUN_FILE
 from harness.stages.shared.common import read_answers
 from harness.stages.shared.remote import MENDED
-from harness.store import FolderStore
-from harness.values.findings import LedgerRow, MeasurementInputs
+from harness.values.findings import LedgerRow
 from harness.values.measures import Measure
 from harness.values.records import Answer, CallFacts, Progress, Score, Usage
 
@@ -31,83 +29,26 @@ Values = Mapping[str, scoring.QueryScore]
 Compute = Callable[[list[Measure], Path, Progress], Mapping[Measure, Values]]
 
 
-class Scorecards:
-    """Scores systems on the plan's split (and, for rank measures, on dev)."""
+class ScoreCache:
+    """Scores the systems of a plan that was carried out, on its split and, for rank measures, on dev."""
 
     def __init__(
-        self, plan: Plan, dataset: Dataset, store: FolderStore, watch: Watch, services: Services, root: Path
+        self, measurements: Measurements, execution: Execution, services: Services, display: Display = no_display
     ) -> None:
-        self.plan, self.dataset, self.store, self.watch = plan, dataset, store, watch
-        self.services, self.root = services, root
-        self.split = plan.suite.evaluate.split
-        self.execution = Execution()
+        self.measurements, self.execution, self.services, self.display = measurements, execution, services, display
+        self.plan, self.dataset, self.store = measurements.plan, measurements.dataset, measurements.store
+        self.split, self.measures, self.references = measurements.split, measurements.measures, measurements.references
         self.computed = 0
-        self.references = plan.generation_sample.references
         self.judgements: list[LedgerRow] = []
-        asked = plan.suite.measures
-        self.measures = [one for one in asked if plan.suite.llm.judge is not None or not one.is_judged]
-
-    @cached_property
-    def settings(self) -> scoring.AnswerSettings:
-        return judges.settings_of(self.plan.suite, self.root, self.dataset.language)
 
     @cached_property
     def chat(self) -> Chat:
         """The judge; a model in this process is loaded with the first question."""
-        packed = self.plan.judge
-        return judges.chat_of(self.plan.suite, self.services, self.store.get(packed) if packed else None)
-
-    def lacks_judgements(self) -> bool:
-        """Whether the judge has to be asked: any answer or any judged score is not in the store."""
-        judged = [measure for measure in self.measures if self._judged(measure)]
-        answers = {system.answers for system in self.plan.systems if system.answers}
-        return any(
-            not self.store.has(key) or not self.store.has(self._key(key, self.split, measure))
-            for key in answers
-            for measure in judged
-        )
-
-    def _judged(self, measure: Measure) -> bool:
-        """Whether an LLM judges it, or decides it."""
-        return not measure.is_rank and scoring.asks_judge(measure, self.settings)
-
-    def uncalibrated(self) -> tuple[str, ...]:
-        """Measures that rest on a judge who is not calibrated: advisory."""
-        right = self.plan.suite.utility.right
-        judge = self.settings.judge
-        return ("utility",) if Measure(right).is_judged and not (judge and right in judge.calibrated) else ()
-
-    def identity(self, measure: Measure, split: str) -> str:
-        """Measurement identity: data, sample, and the measure with its version and settings."""
-        digests = self.dataset.digests
-        parts = ["queries", "qrels", "groups"] if measure.is_rank else ["queries", "references", "groups"]
-        data = {"corpus": digests["corpus"], **{part: digests[f"{split}.{part}"] for part in parts}}
-        made = self.measured(measure)
-        return digest_of([data, made.sample, made.settings])
-
-    def measured(self, measure: Measure) -> MeasurementInputs:
-        """What a measurement identity is made of beside the data."""
-        given = self.plan.generation_sample
-        sample = None if measure.is_rank else digest_of(given.query_ids)
-        if given.contexts and not measure.is_rank:
-            shown = [list(given.contexts.items()), [list(reference) for reference in given.references.values()]]
-            sample = digest_of([sample, shown])
-        return MeasurementInputs(sample=sample, settings=scoring.measurement_settings(measure, self.settings))
-
-    def remarks(self) -> list[str]:
-        """What a reader must know of the judge, if one is asked."""
-        suite = self.plan.suite
-        if suite.llm.judge is None or not any(map(self._judged, self.measures)):
-            return []
-        uncalibrated = [
-            f"{name} rests on {suite.utility.right}, for which the judge {suite.llm.judge.model} is not calibrated, so "
-            f"it is advisory and gates nothing; 'harness judge {suite.name} --labels FILE' compares it with people."
-            for name in self.uncalibrated()
-        ]
-        return [*uncalibrated, *judges.kin(suite)]
+        converted = self.plan.judge
+        return judges.chat_of(self.plan.suite, self.services, self.store.get(converted) if converted else None)
 
     def rows(self, system: SystemPlan) -> list[Score]:
-        """All score rows of a system: a row for every (measure, query of the split)."""
+        """Return all score rows of a system: one for every measure and query of the split."""
         rows: list[Score] = []
         measures = self.measures
         ranked = [measure for measure in measures if measure.is_rank]
@@ -128,12 +69,12 @@ class Scorecards:
         rows = []
         for measure in measures:
             for query_id in asked[measure.is_rank]:
-                found = values[measure].get(query_id)
-                found = found or scoring.QueryScore(
+                scored = values[measure].get(query_id)
+                scored = scored or scoring.QueryScore(
                     None, "not_applicable", f"not one of the {measure.population} queries"
                 )
                 group = part.queries[query_id].group
-                rows.append(Score(system.name, system.seed, split, query_id, group, str(measure), *found))
+                rows.append(Score(system.name, system.seed, split, query_id, group, str(measure), *scored))
         return rows
 
     def _rank_values(self, key: str, split: str, measures: list[Measure]) -> Mapping[Measure, Values]:
@@ -145,8 +86,8 @@ class Scorecards:
 
         def compute(missing: list[Measure], place: Path, progress: Progress) -> Mapping[Measure, Values]:
             run = read_run(place / RUN_FILE, escaped=True)
-            found = scoring.score_run(run, part.qrels, missing, part.level, part.exclude_own)
-            return {m: {query: scoring.QueryScore(value) for query, value in found[m].items()} for m in missing}
+            scored = scoring.score_run(run, part.qrels, missing, part.level, part.exclude_own)
+            return {m: {query: scoring.QueryScore(value) for query, value in scored[m].items()} for m in missing}
 
         return self._cached(key, split, measures, compute)
 
@@ -164,13 +105,13 @@ class Scorecards:
         return self._cached(key, self.split, measures, self._score_answers)
 
     def _score_answers(self, missing: list[Measure], place: Path, progress: Progress) -> Mapping[Measure, Values]:
-        answers, settings = read_answers(place), self.settings
-        if any(map(self._judged, missing)):
+        answers, settings = read_answers(place), self.measurements.settings
+        if any(map(self.measurements.is_judged, missing)):
             settings = judges.asked_by(settings, self.chat)
         return scoring.score_answers(answers, self.references, missing, settings, self._shown(answers), progress)
 
     def _shown(self, answers: Mapping[str, Answer]) -> dict[str, scoring.ShownContext]:
-        """What each generator saw: the question and the passages, whole."""
+        """Return what the generator was shown for each query: the query text and whole passages."""
         part = self.dataset.splits[self.split].queries
         return {
             query_id: scoring.ShownContext(
@@ -180,29 +121,29 @@ class Scorecards:
         }
 
     def _cached(self, key: str, split: str, measures: list[Measure], compute: Compute) -> Mapping[Measure, Values]:
-        """Take from the store what is there; compute the rest together and put it there."""
-        keys = {measure: self._key(key, split, measure) for measure in measures}
-        found = {measure: place for measure in measures if (place := self.store.get(keys[measure])) is not None}
-        missing = [measure for measure in measures if measure not in found]
-        values: dict[Measure, Values] = {measure: _read(place) for measure, place in found.items()}
+        """Take scores from the store; compute the missing ones together and store them."""
+        keys = {measure: self.measurements.score_key(key, split, measure) for measure in measures}
+        stored = {measure: place for measure in measures if (place := self.store.get(keys[measure])) is not None}
+        missing = [measure for measure in measures if measure not in stored]
+        values: dict[Measure, Values] = {measure: _read(place) for measure, place in stored.items()}
         if missing:
             place = self.store.get(key)
             assert place is not None
             label = self.execution.rows[key].label
-            # Apart, so that what judging took is known.
+            # Judged measures are computed apart, so that the cost of judging is known.
             for verb, judged in (("judge", True), ("score", False)):
-                some = [measure for measure in missing if self._judged(measure) == judged]
+                some = [measure for measure in missing if self.measurements.is_judged(measure) == judged]
                 if some:
                     values |= self._computed(some, keys, f"{verb} {label}", place, compute)
-        self._note_judgements(keys, found)
+        self._note_judgements(keys, stored)
         return values
 
     def _computed(
         self, some: list[Measure], keys: Mapping[Measure, str], label: str, place: Path, compute: Compute
     ) -> Mapping[Measure, Values]:
-        """Compute measures together and keep them; a judge's row of the ledger goes by the first of them."""
+        """Compute measures together and store them. The first one carries the ledger row of the judge."""
         before, started = self._spent(), time.perf_counter()
-        with self.watch(label) as progress:
+        with self.display(label) as progress:
             values = compute(some, place, progress)
             progress(1, 1)
         facts = self._facts(label, before, time.perf_counter() - started)
@@ -211,21 +152,18 @@ class Scorecards:
         self.computed += len(some)
         return values
 
-    def _key(self, key: str, split: str, measure: Measure) -> str:
-        return digest_of(["scores", self.store.content_digest(key), self.identity(measure, split)])
-
     def _keep(self, key: str, measure: Measure, values: Values, facts: Mapping[str, Any]) -> None:
-        """Put scores into the store, unless some failed: those are tried again."""
-        costs = facts if self._judged(measure) else {}
+        """Store the scores of a measure, unless some failed: then all are tried again in the next run."""
+        costs = facts if self.measurements.is_judged(measure) else {}
         with self.store.claim(key) as folder:
             _write(folder, values)
             if not any(one.status == "failed" for one in values.values()):
                 self.store.commit(key, folder, {"scores": str(measure), **costs})
         self._note(key, costs, reused=False)
 
-    def _note_judgements(self, keys: Mapping[Measure, str], found: Mapping[Measure, Path]) -> None:
-        """Ledger rows of judgements that came out of the store."""
-        for measure in found:
+    def _note_judgements(self, keys: Mapping[Measure, str], stored: Mapping[Measure, Path]) -> None:
+        """Add ledger rows for judgements that came from the store."""
+        for measure in stored:
             self._note(keys[measure], self.store.facts(keys[measure]), reused=True)
 
     def _note(self, key: str, facts: Mapping[str, Any], reused: bool) -> None:
@@ -237,7 +175,7 @@ class Scorecards:
         return self.chat.spent if "chat" in self.__dict__ else Spent()
 
     def _facts(self, label: str, before: Spent, seconds: float) -> dict[str, Any]:
-        """What judging cost, as a row of the ledger has it."""
+        """Return the cost of judging as the fields of a ledger row."""
         after = self._spent()
         mended = after.mended - before.mended
         usage = Usage(

@@ -1,8 +1,8 @@
-"""Throughput measured on a sample: the stages that make candidates are run on a few examples, to time them here.
+"""Timing runs: the stages that build candidates are run on a few examples, to measure their throughput here.
 
-What a sample makes is kept like any artifact, and so is what it took: estimates read that. It is no candidate: each
-part is tuned alone, for one epoch, on a few examples, and takes its last checkpoint: what looks at dev take is
-estimated from how fast the tuned model is used. No endpoint is asked: nobody wants to pay for a sample.
+The artifacts of a timing run are stored with their times, which cost estimates read. A timing run is no candidate: each
+part is tuned alone, for one epoch, on a few examples, and its last checkpoint is taken. The time of dev evaluations is
+estimated from the speed of the tuned model. No endpoint is asked, so a timing run costs nothing.
 """
 
 from __future__ import annotations
@@ -12,10 +12,8 @@ from dataclasses import replace
 from typing import Any
 
 from harness.data.datasets import Dataset, Split
-from harness.execution.executors import Executor, InlineExecutor
-from harness.execution.scheduler import Watch, carry_out, no_watch
+from harness.execution.session import Session
 from harness.hashing import by_hash, digest_of
-from harness.llm.services import Services
 from harness.planning.calls import Calls, tuned_pipeline_of
 from harness.planning.estimates import plan_of
 from harness.planning.graph import Plan, ServingKeys, SystemPlan
@@ -29,42 +27,38 @@ from harness.values.grades import relevant_grades
 from harness.values.records import Qrels
 
 PAIRS = 64
-"""Judged pairs of a sample: two batches or more, so that the first does not stand for all."""
+"""Judged pairs of a sample: two batches or more, as the first batch is slower."""
 PASSAGES = 64
-"""Labelled passages that a sample's reranker is trained on."""
+"""Labelled passages to train the reranker of a sample."""
 EXAMPLES = 12
-"""Examples that a sample's generator is trained on."""
+"""Examples to train the generator of a sample."""
 RERANKED = 12
-"""Queries whose lists a sample's reranker orders anew."""
+"""Queries that the reranker of a sample reranks."""
 DOCUMENTS = 16
-"""Passages that the synthesizer writes about in a sample."""
+"""Passages that the synthesizer of a sample writes about."""
 
 
-def take_samples(
-    full: Plan, dataset: Dataset, store: FolderStore, heavy: Executor, watch: Watch = no_watch,
-    services: Services | None = None,
-) -> dict[str, str]:  # fmt: skip
-    """Time every speed class that the candidates of a plan need and the store has not timed, each on one sample.
+def take_samples(session: Session, full: Plan, dataset: Dataset) -> dict[str, str]:
+    """Time every speed class that the candidates of a plan need and that has no times in the store.
 
-    Return what was not timed, and why, under a name: what failed, and what an endpoint would have to be asked for.
+    Return what was not timed by a name, with the reason: a failure, or an endpoint that would have to be asked.
     """
-    wanted, served = _wanted(full, timed_classes(store))
-    said = {stage: f"{stage}, as it asks an endpoint; its speed is a guess" for stage in served}
+    wanted, served = _wanted(full, timed_classes(session.store))
+    not_timed = {stage: f"{stage}, as it asks an endpoint; its speed is a guess" for stage in served}
     suite = _sample_of(full)
     if not wanted or not suite.candidates:
-        return said
+        return not_timed
     small = few(dataset, suite.evaluate.split)
     plan, left_out = plan_of(suite, small)
-    queries = _publish_queries(plan, store)
+    queries = _publish_queries(plan, session.store)
     plan.systems = _chosen(plan, small, queries, wanted)
-    plan.artifacts.publish(store)
     plan.judge = None
-    failed = carry_out(plan, store, heavy, InlineExecutor(), watch, services).failed
-    return said | {name: f"{name}: {why}" for name, why in left_out.items()} | failed
+    failed = session.make(plan).failed
+    return not_timed | {name: f"{name}: {why}" for name, why in left_out.items()} | failed
 
 
 def _wanted(full: Plan, known: set[Speed]) -> tuple[set[Speed], list[str]]:
-    """The speed classes that a sample must time, and the stages for which an endpoint would have to be asked."""
+    """Return the speed classes to time, and the stages that would have to ask an endpoint."""
     keys = _needed(full, [system for system in full.systems if system.tunes])
     calls = [full.calls[key].call for key in keys]
     fresh = {speed_of(call, full.calls): call for call in calls}
@@ -73,16 +67,16 @@ def _wanted(full: Plan, known: set[Speed]) -> tuple[set[Speed], list[str]]:
 
 
 def _needed(plan: Plan, systems: Iterable[SystemPlan]) -> list[str]:
-    """What quotes are made of: all that stands upstream of what serves, and the reranking."""
+    """Return the keys that cost estimates cover: all that serving needs, and reranking."""
     goals = [key for system in systems for key in system.serving.keys]
     goals += [system.run for system in systems if system.run and "reranker" in system.tunes]
     return plan.upstream(goals)
 
 
 def _chosen(plan: Plan, dataset: Dataset, queries: str, wanted: set[Speed]) -> list[SystemPlan]:
-    """The first call of each wanted class, each as the only goal of a system: what comes after it is not made."""
+    """Return a system for the first call of each wanted class, with that call as its only goal."""
     chosen, left = [], set(wanted)
-    for system in [one for one in plan.systems if one.tunes]:
+    for system in [system for system in plan.systems if system.tunes]:
         run = _reranked(plan, dataset, system, queries)
         keys = plan.upstream([*system.models.values(), *([run] if run else [])])
         if any(asks_endpoint(plan.calls[key].call) for key in keys):
@@ -96,7 +90,7 @@ def _chosen(plan: Plan, dataset: Dataset, queries: str, wanted: set[Speed]) -> l
 
 
 def _publish_queries(plan: Plan, store: FolderStore) -> str:
-    """A few questions of the split, in an order that has nothing to do with their ids."""
+    """Store a few queries of the split, the first by a hash of their ids, and return their key."""
     part = plan.artifacts.queries
     queries = {query_id: part[query_id] for query_id in by_hash(list(part))[:RERANKED]}
     key = digest_of(["part", "queries", list(queries.items())])
@@ -108,7 +102,7 @@ def _publish_queries(plan: Plan, store: FolderStore) -> str:
 
 
 def _reranked(plan: Plan, dataset: Dataset, system: SystemPlan, queries: str) -> str | None:
-    """The call that reranks a few lists with a sample's reranker; None if it has none."""
+    """Return the key of the call that reranks a few lists with the reranker of a sample; None if it has none."""
     if "reranker" not in system.tunes:
         return None
     calls = Calls(plan.suite, dataset, plan.generation_sample)
@@ -117,51 +111,51 @@ def _reranked(plan: Plan, dataset: Dataset, system: SystemPlan, queries: str) ->
 
 
 def few(dataset: Dataset, scored: str) -> Dataset:
-    """The data set with a few questions to train on: `PAIRS` judged pairs, and what teaches a generator to decline.
+    """Return the data set with a few training queries: `PAIRS` judged pairs, and examples for a generator.
 
-    Not cut if its train split is the one scored, or small already.
+    It is not cut if its train split is the one scored, or small already.
     """
     train = dataset.splits.get("train")
     if train is None or scored == "train":
         return dataset
     qrels, answered, declined = _first_pairs(train), 0, 0
-    kept = set(qrels)
+    chosen = set(qrels)
     for query_id in by_hash(train.references):
-        one = train.references[query_id]
+        reference = train.references[query_id]
         relevant = relevant_grades(train.usable.get(query_id, {}))
-        if one.answerable and one.answers and relevant and answered < EXAMPLES:
+        if reference.answerable and reference.answers and relevant and answered < EXAMPLES:
             qrels.setdefault(query_id, dict(list(relevant.items())[:1]))
-            kept.add(query_id)
+            chosen.add(query_id)
             answered += 1
-        elif not one.answerable and declined < EXAMPLES:
-            kept.add(query_id)
+        elif not reference.answerable and declined < EXAMPLES:
+            chosen.add(query_id)
             declined += 1
     pairs = sum(len(relevant_grades(grades)) for grades in train.usable.values())
-    if len(kept) == len(train.queries) and pairs <= PAIRS:
+    if len(chosen) == len(train.queries) and pairs <= PAIRS:
         return dataset
     part = replace(
         train,
-        queries={key: query for key, query in train.queries.items() if key in kept},
+        queries={key: query for key, query in train.queries.items() if key in chosen},
         qrels={key: qrels[key] for key in train.queries if key in qrels},
-        references={key: one for key, one in train.references.items() if key in kept},
+        references={key: reference for key, reference in train.references.items() if key in chosen},
     )
     return replace(dataset, splits={**dataset.splits, "train": part})
 
 
 def _first_pairs(train: Split) -> Qrels:
-    """Judgements of the first questions by hash, until there are so many relevant documents."""
-    found: Qrels = {}
+    """Return judgements of the first queries by hash, up to `PAIRS` relevant documents."""
+    pairs: Qrels = {}
     left = PAIRS
     for query_id in by_hash(train.judged):
         relevant = list(relevant_grades(train.usable[query_id]).items())[:left]
         if relevant:
-            found[query_id] = dict(relevant)
+            pairs[query_id] = dict(relevant)
             left -= len(relevant)
-    return found
+    return pairs
 
 
 def _sample_of(full: Plan) -> Suite:
-    """The suite with each part of each candidate tuned alone, in small; those that come out alike once."""
+    """Return the suite with each part of each candidate tuned alone, on little data; equal ones once."""
     suite = full.suite
     samples: list[Candidate] = []
     for candidate in suite.all_candidates.values():
@@ -177,36 +171,36 @@ def _sample_of(full: Plan) -> Suite:
 
 
 def _offline(suite: Suite, candidate: Candidate) -> Candidate:
-    """The candidate with data that no endpoint is asked for: what is trained on it takes the same time."""
+    """Return the candidate with data that need no endpoint; training on them takes the same time."""
     uses, update = CandidateUses(suite, "", candidate), dict[str, dict[str, Any]]()
-    data, found = uses.data, candidate
+    data, offline = uses.data, candidate
     if "labeler" in uses.roles and not suite.llm.labeler.in_process:
         update["label"] = {"by": "mined"} if data.label.by == "llm" else {}
         update["mine"] = {"relabel": None} if data.mine.relabel is not None and data.mine.relabel.by == "llm" else {}
         update["retriever"] = {"teacher": "fusion"} if uses.retriever and uses.retriever.teacher == "llm" else {}
     if not suite.llm.synthesizer.in_process:
-        found = candidate.model_copy(update={"pairs": "judged"})
+        offline = candidate.model_copy(update={"pairs": "judged"})
         update["instruct"] = {"answers": "references"}
-    return found.model_copy(
+    return offline.model_copy(
         update={name: getattr(candidate, name).model_copy(update=change) for name, change in update.items()}
     )
 
 
 def _small(suite: Suite, candidate: Candidate, part: Part) -> Candidate:
-    """The candidate with one part tuned, on little; only what that part reads of it is kept."""
+    """Return the candidate with one part tuned on little data, and only the sections that this part reads."""
     change: dict[str, Any] = {"epochs": 1, "train_share": _share(suite, candidate, part)}
     if part != "generator":
         change["checkpoints"] = 1
     update: dict[str, Any] = {"tune": (part,), part: getattr(candidate, part).model_copy(update=change)}
     if part == "generator":
         update["instruct"] = candidate.instruct.model_copy(update={"examples": EXAMPLES})
-    kept: Sequence[str] = ("instruct",) if part == "generator" else ("mine", "label")
-    sections = {name: update.get(name, getattr(candidate, name)) for name in (part, *kept)}
+    data_sections: Sequence[str] = ("instruct",) if part == "generator" else ("mine", "label")
+    sections = {name: update.get(name, getattr(candidate, name)) for name in (part, *data_sections)}
     return Candidate(tune=(part,), pairs=candidate.pairs or suite.data.pairs).model_copy(update=sections)
 
 
 def _share(suite: Suite, candidate: Candidate, part: Part) -> float:
-    """What share of its examples a sample is trained on: a reranker has several for each pair."""
+    """Return the share of its examples that a part is trained on: a reranker has several for each pair."""
     if part != "reranker":
         return 1.0
     rule = suite.making(candidate).mine

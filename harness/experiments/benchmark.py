@@ -5,20 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Unpack
 
 from harness import provenance, scoring
-from harness.data.datasets import Dataset, load_dataset
+from harness.data.datasets import Dataset
 from harness.data.formats import read_run
-from harness.execution import endpoints
-from harness.execution.executors import ChildExecutor, Executor, InlineExecutor
-from harness.execution.latency import Latencies
-from harness.execution.scheduler import Execution, Watch, carry_out, no_watch
-from harness.execution.score_cache import Scorecards
-from harness.experiments import followup, forgetting
+from harness.execution.measurements import Measurements
+from harness.execution.scheduler import Execution
+from harness.execution.session import STORE, Executed, Options, Session
+from harness.experiments import followup, forgetting, reports
 from harness.experiments.noops import Duplicates, no_ops
-from harness.planning import requirements
-from harness.planning.graph import Plan, SystemPlan
+from harness.planning.graph import Plan
 from harness.planning.ledger import build_cost, unknown_costs
 from harness.planning.plan import build_plan
 from harness.remarks.front import Ran, front
@@ -28,14 +25,10 @@ from harness.stages.retrieve import RUN_FILE
 from harness.stages.shared.common import read_answers
 from harness.statistics.comparisons import Comparisons
 from harness.statistics.summaries import summarise, worst_share
-from harness.store import FolderStore
 from harness.suite.files import load_suite
 from harness.suite.resolved import resolved
 from harness.suite.spec import Suite
-from harness.suite.uses import reading_of
 from harness.values.findings import AbstentionCounts, Outcome, ServingCost, SystemInfo
-
-STORE = Path(".harness")
 
 
 class Finished(NamedTuple):
@@ -51,119 +44,127 @@ class Finished(NamedTuple):
     calls_failed: int = 0
 
 
-def run(
-    suite: str | Path, store: Path = STORE, seeds: Sequence[int] = (), watch: Watch = no_watch,
-    executor: Executor | None = None, replay: bool = False,
-) -> Finished:  # fmt: skip
+def run(suite: str | Path, store: Path = STORE, seeds: Sequence[int] = (), **options: Unpack[Options]) -> Finished:
     """Run a suite (a shipped name, a file or a folder) and write its outcome below `store`.
 
-    `seeds` replaces those of the suite. What the store holds already is not made again; with `replay`, no endpoint is
-    asked, and what its cache lacks fails. Raises HarnessError for anything wrong with the suite, its data, its models
-    or its endpoints; a stage that fails is part of the outcome.
+    `seeds` replaces those of the suite; `options` are those of a session. What the store holds is not made again.
+    Raises HarnessError for anything wrong with the suite, its data, its models or its endpoints; a stage that fails is
+    part of the outcome.
     """
     spec, path = load_suite(suite)
     if seeds:
         spec = spec.model_copy(update={"seeds": tuple(dict.fromkeys(seeds))})
     with outcomes.attempted(store, spec.name):
-        return Bench(spec, path, store, watch, executor or ChildExecutor(), replay).run()
+        return _Benchmark(Session(spec, store, **options), path).run()
 
 
-class Bench:
+class _Benchmark:
     """One run of a suite, step by step."""
 
-    def __init__(
-        self, suite: Suite, path: Path, root: Path, watch: Watch, executor: Executor, replay: bool = False
-    ) -> None:
-        self.written, self.path, self.root, self.watch, self.executor = suite, path, root, watch, executor
-        self.suite = endpoints.spoken(suite, root)
-        self.services = endpoints.services_of(self.suite, root, replay)
-        self.store = FolderStore(root / "store")
-        self.split = suite.evaluate.split
+    def __init__(self, session: Session, path: Path) -> None:
+        self.session, self.path = session, path
+        self.store, self.root, self.written = session.store, session.root, session.written
+        self.split = session.suite.evaluate.split
+
+    @property
+    def suite(self) -> Suite:
+        """The suite as its servers take it."""
+        return self.session.suite
 
     def run(self) -> Finished:
+        """Execute the plan of the suite, and write its outcome."""
         started = time.perf_counter()
-        requirements.apply_device(self.suite)
-        requirements.check(self.suite)
-        dataset = load_dataset(self.suite.dataset, self.split, reading_of(self.suite))
+        dataset = self.session.load(self.suite)
         slices = followup.slices_of(self.suite, dataset)
-        plan, elsewhere, cards = self._planned(dataset)
-        roles = endpoints.roles_needed(plan, self.store, cards.lacks_judgements())
-        roles += elsewhere.roles(self.store, self.services, self.root) if elsewhere else []
-        endpoints.check(dict.fromkeys(roles), self.services, self.suite)
-        if (spoken := endpoints.spoken(self.written, self.root)) != self.suite:
-            # Answers are known by what is really sent: the plan is made anew by what the servers take.
-            self.suite, self.services = spoken, endpoints.adapted(self.services, spoken)
-            plan, elsewhere, cards = self._planned(dataset)
-        execution = carry_out(plan, self.store, self.executor, InlineExecutor(), self.watch, self.services)
-        cards.execution = execution
-        rows = {system.label: cards.rows(system) for system in plan.systems}
-        there = forgetting.Scored()
-        if elsewhere is not None:
-            there = forgetting.scored(
-                plan, execution, elsewhere, self.store, self.executor, self.watch, self.services, self.root
-            )
-        latencies = Latencies(plan, self.store, self.executor, self.watch, self.services)
+        plan, other = self._checked_plans(dataset)
+        executed = self.session.execute(plan, dataset)
+        execution, scores = executed.execution, executed.scores
+        forgotten = forgetting.ForgettingResult()
+        if other is not None:
+            forgotten = forgetting.score(self.session, plan, execution, other)
+        unknown = self._unknown(plan, execution)
+        compared = Comparisons(plan.suite, plan.systems, executed.rows, scores.measurements.uncalibrated())
+        outcome = self._outcome(executed, compared, forgotten, unknown)
+        outcome = outcome.model_copy(update={"seconds": time.perf_counter() - started})
+        outcome = followup.complete(outcome, self.suite, compared, slices, self.root, unknown)
+        all_rows = [row for of_system in executed.rows.values() for row in of_system]
+        outcome, folder = reports.write_outcome(outcome, self.root, all_rows, plan, dataset, self.store)
+        broken = execution.failed or any(row.verdict == "failed" for row in forgotten.forgotten)
+        return Finished(
+            outcome,
+            folder,
+            calls_made=execution.made + forgotten.calls_made,
+            scores_computed=scores.computed + forgotten.scores_computed,
+            failed_share=1.0 if broken else worst_share(outcome.summaries),
+            limit=self.suite.failure_limit,
+            seconds=time.perf_counter() - started,
+            calls_failed=len(execution.failed),
+        )
+
+    def _checked_plans(self, dataset: Dataset) -> tuple[Plan, forgetting.ForgettingPlan | None]:
+        """The plan, and that on another data set if the suite names one, after a check of their endpoints."""
+        session = self.session
+        plan, other = self._planned(dataset)
+        measured = [session.measurements(plan, dataset), *([other.measurements(session)] if other else [])]
+        # Answers are known by what is really sent, so everything is planned by what the servers take.
+        return self._planned(dataset) if session.check(*measured) else (plan, other)
+
+    def _outcome(
+        self,
+        executed: Executed,
+        compared: Comparisons,
+        forgotten: forgetting.ForgettingResult,
+        unknown: Mapping[str, list[str]],
+    ) -> Outcome:
+        """The outcome as far as it needs no earlier one; systems that did not fail are timed for it."""
+        rows, execution, scores = executed
+        session, plan, dataset, measurements = self.session, scores.plan, scores.dataset, scores.measurements
+        latencies = session.latencies(plan)
         serving = {
-            system.label: latencies.measure(system) for system in plan.systems if self._served(system, execution)
+            system.label: latencies.measure(system) for system in plan.systems if not execution.why_failed(system.goals)
         }
         alike = no_ops(plan, execution, self.store)
         systems = self._systems(plan, execution, serving, alike.duplicates)
-        compared = Comparisons(plan.suite, plan.systems, rows, cards.uncalibrated())
-        unknown = self._unknown(plan, execution)
         summaries = [summary for system in plan.systems for summary in summarise(rows[system.label], self.split)]
-        ran = Ran(self.written, dataset, plan, execution.rows, cards.judgements, rows, unknown)
-        outcome = Outcome(
+        ran = Ran(self.written, dataset, plan, execution.rows, scores.judgements, rows, unknown)
+        front_notes = front(ran, self.store, session.services)
+        return Outcome(
             suite=self.suite.name,
             split=self.split,
             title=self.suite.title,
             created=provenance.now(),
-            seconds=time.perf_counter() - started,
+            seconds=0.0,
             provenance=provenance.collect(self.path),
             spec=self.written.model_dump(mode="json", by_alias=True),
             dataset=dataset.describe(self.split, len(plan.sample)),
             settings=settings(self.suite, dataset),
             measures=tuple(map(str, self.suite.measures)),
-            identities={str(measure): cards.identity(measure, self.split) for measure in self.suite.measures},
-            measured={str(measure): cards.measured(measure) for measure in self.suite.measures},
-            advisory=cards.uncalibrated(),
+            identities={str(measure): measurements.identity(measure, self.split) for measure in self.suite.measures},
+            measured={str(measure): measurements.measured(measure) for measure in self.suite.measures},
+            advisory=measurements.uncalibrated(),
             systems=tuple(systems),
             summaries=tuple(summaries),
             comparisons=(*compared.gains(), *compared.advisory()),
             effects=tuple(compared.effects()),
             recipe_claims=tuple(compared.claims()),
-            abstentions=tuple(self._abstentions(plan, execution, cards)),
+            abstentions=tuple(self._abstentions(plan, measurements)),
             timings=latencies.timings(),
-            ledger=(*execution.rows.values(), *cards.judgements, *there.ledger),
-            forgotten=there.forgotten,
-            paid=endpoints.paid(self.services),
+            ledger=(*execution.rows.values(), *scores.judgements, *forgotten.ledger),
+            forgotten=forgotten.forgotten,
+            paid=session.paid(),
             not_run=not_run(self.suite, plan) | {f"probe {name}": why for name, why in latencies.failed.items()},
-            notes=(*front(ran, self.store, self.services), *cards.remarks(), *there.notes, *alike.notes),
+            notes=(*front_notes, *measurements.remarks(), *forgotten.notes, *alike.notes),
             repairs=dataset.repairs,
-            queries_without_run=self._queries_without_run(plan, dataset, execution),
+            queries_without_run=self._queries_without_run(plan, dataset),
             calls_planned=len(plan.calls),
             calls_without_sharing=plan.calls_without_sharing,
             resolved=resolved(self.suite),
         )
-        outcome = followup.complete(outcome, self.suite, compared, slices, self.root, unknown)
-        every = [row for found in rows.values() for row in found]
-        outcome, folder = outcomes.write(outcome, self.root, every, plan, dataset, self.store)
-        broken = execution.failed or any(row.verdict == "failed" for row in there.forgotten)
-        share = 1.0 if broken else worst_share(summaries)
-        seconds = time.perf_counter() - started
-        made, computed = execution.made + there.calls_made, cards.computed + there.scores_computed
-        limit, failed = self.suite.failure_limit, len(execution.failed)
-        return Finished(outcome, folder, made, computed, share, limit, seconds, failed)
 
-    def _planned(self, dataset: Dataset) -> tuple[Plan, forgetting.Elsewhere | None, Scorecards]:
-        """The plan, that on another data set, and what scores them."""
+    def _planned(self, dataset: Dataset) -> tuple[Plan, forgetting.ForgettingPlan | None]:
+        """The plan, and that on another data set if the suite names one."""
         plan = build_plan(self.suite, dataset)
-        elsewhere = forgetting.prepared(plan)
-        plan.artifacts.publish(self.store)
-        return plan, elsewhere, Scorecards(plan, dataset, self.store, self.watch, self.services, self.root)
-
-    @staticmethod
-    def _served(system: SystemPlan, execution: Execution) -> bool:
-        return not any(goal in execution.failed for goal in system.goals)
+        return plan, forgetting.plan_forgetting(plan)
 
     def _systems(
         self,
@@ -172,12 +173,11 @@ class Bench:
         serving: Mapping[str, ServingCost | None],
         alike: Mapping[str, Duplicates],
     ) -> list[SystemInfo]:
-        found = []
+        systems = []
         for system in plan.systems:
             seconds, dollars = build_cost(plan, system, execution.rows, self.suite.prices)
-            failed = next((execution.failed[goal] for goal in system.goals if goal in execution.failed), "")
             same = alike.get(system.label, Duplicates())
-            found.append(
+            systems.append(
                 SystemInfo(
                     name=system.name,
                     seed=system.seed,
@@ -187,26 +187,28 @@ class Bench:
                     build_seconds=seconds,
                     build_dollars=dollars,
                     serving=serving.get(system.label),
-                    failed=failed,
+                    failed=execution.why_failed(system.goals),
                     same_run_as=same.lists,
                     same_answers_as=same.answers,
                     same_weights_as=same.weights,
                 )
             )
-        return found
+        return systems
 
-    def _abstentions(self, plan: Plan, execution: Execution, cards: Scorecards) -> list[AbstentionCounts]:
-        found = []
+    def _abstentions(self, plan: Plan, measurements: Measurements) -> list[AbstentionCounts]:
+        tables = []
         for system in plan.systems:
             place = self.store.get(system.answers) if system.answers else None
             if place is not None:
-                written, rule = read_answers(place), cards.settings.abstention
-                found.append(scoring.abstention_table(system.name, system.seed, written, cards.references, rule))
-        return found
+                written, rule = read_answers(place), measurements.settings.abstention
+                tables.append(
+                    scoring.abstention_table(system.name, system.seed, written, measurements.references, rule)
+                )
+        return tables
 
-    def _queries_without_run(self, plan: Plan, dataset: Dataset, execution: Execution) -> dict[str, int]:
+    def _queries_without_run(self, plan: Plan, dataset: Dataset) -> dict[str, int]:
         part = dataset.splits[self.split]
-        found = {}
+        counts = {}
         for system in plan.systems:
             place = self.store.get(system.run) if system.run and system.scores_run else None
             count = (
@@ -215,12 +217,15 @@ class Bench:
                 else 0
             )
             if count:
-                found[system.label] = count
-        return found
+                counts[system.label] = count
+        return counts
 
     @staticmethod
     def _unknown(plan: Plan, execution: Execution) -> dict[str, list[str]]:
         """Calls whose cost is not known, by the system that needed them."""
-        found = {system.label: unknown_costs(plan, system, execution.rows) for system in plan.systems}
-        failed = {system.label for system in plan.systems if any(goal in execution.failed for goal in system.goals)}
-        return {label: calls for label, calls in found.items() if calls and label not in failed}
+        unknown = {
+            system.label: unknown_costs(plan, system, execution.rows)
+            for system in plan.systems
+            if not execution.why_failed(system.goals)
+        }
+        return {label: calls for label, calls in unknown.items() if calls}

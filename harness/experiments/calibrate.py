@@ -1,4 +1,4 @@
-"""`harness judge`: a suite's judge against people, and the calibration put where the suite will look for it."""
+"""`harness judge`: compares the judge of a suite with ratings by people, and stores the calibration for the suite."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Unpack
 
 from harness import scoring
 from harness.data.formats import write_atomically, write_jsonl
 from harness.errors import ConfigError, Incomplete, Problem
 from harness.execution import endpoints
-from harness.execution.executors import ChildExecutor
-from harness.execution.scheduler import Watch, make, no_watch
+from harness.execution.session import Options, Session
 from harness.hashing import digest_file
 from harness.judge import calibration, judges
 from harness.judge.calibration import Calibration, CalibrationTerms
@@ -23,7 +22,6 @@ from harness.planning import requirements
 from harness.planning.calls import conversion
 from harness.remarks import endpoints as remarks_of_endpoints
 from harness.stages.shared.remote import FAILED_SHARE, remedy
-from harness.store import FolderStore
 from harness.suite.files import load_suite
 from harness.suite.roles import Judge
 from harness.suite.spec import Suite
@@ -33,8 +31,8 @@ from harness.values.measures import Measure, parse
 ROWS_FILE = "judged.jsonl"
 
 
-class Judgement(NamedTuple):
-    """A calibration, the file that keeps it, the file of the single judgements, what it cost, and remarks."""
+class JudgeCalibration(NamedTuple):
+    """A calibration, its file, the file of the single judgements, the cost, and remarks."""
 
     calibration: Calibration
     place: Path
@@ -46,38 +44,37 @@ class Judgement(NamedTuple):
 
 def judge(
     suite: str | Path, labels: Path, root: Path, measure: str = "faithfulness", sample: int | None = None,
-    seed: int = 0, watch: Watch = no_watch, replay: bool = False,
-) -> Judgement:  # fmt: skip
-    """Calibrate the judge of a suite for a measure on rated answers, `sample` of them if given.
+    seed: int = 0, **options: Unpack[Options],
+) -> JudgeCalibration:  # fmt: skip
+    """Calibrate the judge of a suite for a measure on rated answers, `sample` of them if that is a number.
 
-    Raises HarnessError for anything wrong with the suite, its judge, its endpoint or the file of labels.
+    `options` are those of a session. Raises HarnessError for anything wrong with the suite, its judge, its endpoint or
+    the file of labels.
     """
     started = time.perf_counter()
-    written, _ = load_suite(suite)
-    spec = endpoints.spoken(written, root)
-    judge, asked = _judge_of(spec, measure)
+    session = Session(load_suite(suite)[0], root, **options)
+    judge, asked = _judge_of(session.suite, measure)
     rows = read_labels(labels, asked)
     scale = scale_of(rows)
     chosen = sample_rows(rows, sample, seed) if sample is not None else rows
-    requirements.apply_device(spec)
-    services = endpoints.services_of(spec, root, replay)
+    requirements.apply_device(session.suite)
     if not judge.in_process:
-        endpoints.check(["judge"], services, spec)
-        spec = endpoints.spoken(written, root)
-        services = endpoints.adapted(services, spec)
+        session.check_roles(["judge"])
+    spec = session.suite
     settings = judges.settings_of(spec, root)
-    chat = judges.chat_of(spec, services, _unpacked(spec, root))
-    with watch(f"judge {len(chosen)} answers") as progress:
+    chat = judges.chat_of(spec, session.services, _converted(session))
+    with session.display(f"judge {len(chosen)} answers") as progress:
         scores = calibration.judge_rows(chosen, asked, judges.asked_by(settings, chat), progress)
     _refuse_failures(chat, scores, root)
-    told = scoring.measurement_settings(asked, settings)
     terms = CalibrationTerms(scale, judge.accepted_from, judge.min_auroc, seed=seed)
-    found = calibration.calibrate(chosen, scores, told, terms, digest_file(labels))
+    calibrated = calibration.calibrate(
+        chosen, scores, scoring.measurement_settings(asked, settings), terms, digest_file(labels)
+    )
     place = judges.place_of(root, asked, settings)
-    _write(place, found, chosen, scores)
-    remarks = (*remarks_of_endpoints.dialects(written, services), *judges.kin(spec))
+    _write(place, calibrated, chosen, scores)
+    remarks = (*remarks_of_endpoints.dialects(session.written, session.services), *judges.kin(spec))
     seconds = time.perf_counter() - started
-    return Judgement(found, place, _rows_of(place), endpoints.paid(services), seconds, remarks)
+    return JudgeCalibration(calibrated, place, _rows_of(place), session.paid(), seconds, remarks)
 
 
 def _judge_of(suite: Suite, measure: str) -> tuple[Judge, Measure]:
@@ -94,29 +91,24 @@ def _judge_of(suite: Suite, measure: str) -> tuple[Judge, Measure]:
     return suite.llm.judge, asked
 
 
-def _unpacked(suite: Suite, root: Path) -> Path | None:
-    """The plain form of a judge that runs here and comes packed; made once and kept."""
-    judge = suite.llm.judge
+def _converted(session: Session) -> Path | None:
+    """The folder of a judge that runs here and comes as GGUF, converted once; None for any other."""
+    judge = session.suite.llm.judge
     planned = conversion(judge.model) if judge is not None and judge.in_process else None
-    if planned is None:
-        return None
-    store = FolderStore(root / "store")
-    if not store.has(planned.key):
-        make(planned, store, ChildExecutor(), lambda done, total: None)
-    return store.get(planned.key)
+    return session.make_one(planned) if planned is not None else None
 
 
 def _write(
-    place: Path, found: Calibration, rows: Sequence[LabelledAnswer], scores: dict[str, scoring.QueryScore]
+    place: Path, calibrated: Calibration, rows: Sequence[LabelledAnswer], scores: dict[str, scoring.QueryScore]
 ) -> None:
-    """Keep the calibration, and beside it every single judgement with what people said."""
+    """Write the calibration, and beside it every judgement with the ratings of people."""
     place.parent.mkdir(parents=True, exist_ok=True)
     lines = (
         {"id": row.row_id, "turn": row.turn, "ratings": list(row.ratings), **scores[row.row_id]._asdict()}
         for row in rows
     )
     write_jsonl(_rows_of(place), lines)
-    write_atomically(place, found.model_dump_json(indent=1))
+    write_atomically(place, calibrated.model_dump_json(indent=1))
 
 
 def _rows_of(place: Path) -> Path:
@@ -124,18 +116,18 @@ def _rows_of(place: Path) -> Path:
 
 
 def _refuse_failures(chat: Chat, scores: Mapping[str, scoring.QueryScore], root: Path) -> None:
-    """Raise Incomplete, with nothing kept but the answers, if judging was stopped, or more than half of it failed."""
-    asked = [one for one in scores.values() if one.status != "not_applicable"]
-    failed = Counter(one.reason for one in asked if one.status == "failed")
+    """Raise Incomplete if judging was stopped, or if more than half of it failed; only LLM responses are kept."""
+    asked = [score for score in scores.values() if score.status != "not_applicable"]
+    failed = Counter(score.reason for score in asked if score.status == "failed")
     if chat.stopped:
-        raise Incomplete(f"judging was stopped, and nothing is calibrated: {chat.stopped}")
+        raise Incomplete(f"judging was stopped, so nothing is calibrated: {chat.stopped}")
     if asked and failed.total() > FAILED_SHARE * len(asked):
         (reason, count), *_ = failed.most_common(1)
         raise Incomplete(
             f"{failed.total()} of {len(asked)} judgements failed, so nothing is calibrated; {count} of them: {reason}; "
-            f"{remedy(reason)}. Judgements that came are kept in {root / endpoints.FOLDER}"
+            f"{remedy(reason)}. Judgements that succeeded are cached in {root / endpoints.FOLDER}"
         )
     if not asked:
-        reasons = Counter(one.reason for one in scores.values())
+        reasons = Counter(score.reason for score in scores.values())
         why = "; ".join(f"{count} of them: {reason}" for reason, count in reasons.most_common(3))
-        raise Incomplete(f"none of {len(scores)} answers is for the judge to judge, so nothing is calibrated; {why}")
+        raise Incomplete(f"the judge is asked about none of {len(scores)} answers, so nothing is calibrated; {why}")

@@ -1,7 +1,7 @@
-"""`harness curve`: a candidate trained on shares of its data, to see whether more of it would pay.
+"""`harness curve`: trains a candidate on shares of its data, to see whether more data would pay.
 
-The suite is run with that candidate alone, once for each share, beside the untuned pipeline. What comes of it is no
-outcome of the suite: it lies apart, no gate or leaderboard sees it, and nothing is timed.
+The suite is run with that candidate alone, once for each share, beside the untuned pipeline. The result is no outcome
+of the suite: it has its own folder, no gate or leaderboard reads it, and nothing is timed.
 """
 
 from __future__ import annotations
@@ -11,34 +11,27 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Unpack
 
 from harness import provenance
-from harness.data import formats
-from harness.data.datasets import load_dataset
+from harness.data.datasets import Dataset
 from harness.errors import ConfigError, Problem, nearest
-from harness.execution import endpoints
-from harness.execution.executors import ChildExecutor, Executor, InlineExecutor
-from harness.execution.scheduler import Execution, Watch, carry_out, no_watch
-from harness.execution.score_cache import Scorecards
-from harness.experiments import learning_curve
-from harness.planning import requirements
+from harness.execution.measurements import Measurements
+from harness.execution.scheduler import Execution
+from harness.execution.session import STORE, Executed, Options, Session
+from harness.experiments import curve_answers, reports
 from harness.planning.graph import Plan, SystemPlan
 from harness.planning.plan import build_plan
-from harness.results.outcomes import SCORE_COLUMNS, guarded, new_folder, point_to
-from harness.statistics.comparisons import ALPHA, RESAMPLES, Rows, values_of
-from harness.store import FolderStore
+from harness.statistics import learning_curve
+from harness.statistics.comparisons import ALPHA, RESAMPLES, values_of
 from harness.suite.files import load_suite
 from harness.suite.recipes import Part
 from harness.suite.spec import Candidate, Suite
-from harness.suite.uses import reading_of
 from harness.values.insights import LearningCurve
 from harness.values.measures import Measure
 from harness.values.systems import UNTUNED
 
-STORE = Path(".harness")
 SHARES = (0.25, 0.5, 1.0)
-CURVE_FILE = "curve.json"
 CALIBRATE = "calibrate it with 'harness judge', or gate another measure"
 RETRIEVAL: tuple[Part, ...] = ("retriever", "reranker")
 Where = Literal["dev", "test"]
@@ -55,47 +48,38 @@ class CurveResult(NamedTuple):
 
 def curve(
     suite: str | Path, candidate: str, store: Path = STORE, shares: Sequence[float] = SHARES, split: Where = "dev",
-    seeds: Sequence[int] = (), watch: Watch = no_watch, executor: Executor | None = None, replay: bool = False,
+    seeds: Sequence[int] = (), **options: Unpack[Options],
 ) -> CurveResult:  # fmt: skip
     """Train a candidate of a suite on each share of its data, score it on `split`, and write what came of it.
 
-    `seeds` replaces those of the suite; scores of several are averaged by question. Raises HarnessError for anything
-    wrong with the suite, its data, its models or what was asked for; a training that fails is part of the curve.
+    `seeds` replaces those of the suite; scores of several are averaged by question. `options` are those of a session.
+    Raises HarnessError for anything wrong with the suite, its data, its models or what was asked for; a training that
+    fails is part of the curve.
     """
     started = time.perf_counter()
-    written, _ = load_suite(suite)
-    spec = endpoints.spoken(written, store)
-    derived = suite_for(spec, candidate, shares, split, seeds)
-    requirements.apply_device(derived)
-    requirements.check(derived)
-    dataset = load_dataset(derived.dataset, split, reading_of(derived))
-    plan = build_plan(derived, dataset)
+    session = Session(load_suite(suite)[0], store, **options)
+    derived = suite_for(session.suite, candidate, shares, split, seeds)
+    dataset = session.load(derived)
+    planned = _measurements(session, derived, dataset)
+    if session.check(planned):
+        planned = _measurements(session, suite_for(session.suite, candidate, shares, split, seeds), dataset)
+    done = session.execute(planned.plan, dataset, planned.measures)
+    learned = _learning_curve(session.suite, candidate, sorted(set(shares)), done)
+    learned = learned.model_copy(update={"seconds": time.perf_counter() - started})
+    folder = reports.write_curve(learned, store, [row for of_system in done.rows.values() for row in of_system])
+    return CurveResult(learned, folder, done.execution.made, done.execution.failed)
+
+
+def _measurements(session: Session, suite: Suite, dataset: Dataset) -> Measurements:
+    """The plan of a curve with the measures that decide it. Raises ConfigError if none does."""
+    plan = build_plan(suite, dataset)
     # Dev is scored only if it is what was asked for.
     plan.systems = [replace(system, dev_run=None) for system in plan.systems]
-    kept, services = FolderStore(store / "store"), endpoints.services_of(derived, store, replay)
-    plan.artifacts.publish(kept)
-    cards = Scorecards(plan, dataset, kept, watch, services, store)
-    uncalibrated = cards.uncalibrated()
-    cards.measures = [measure for measure in cards.measures if str(measure) not in uncalibrated]
-    if not cards.measures:
-        raise ConfigError(
-            Problem("gates", f"{', '.join(uncalibrated)} rests on a judge who is not calibrated", CALIBRATE)
-        )
-    endpoints.check(endpoints.roles_needed(plan, kept, cards.lacks_judgements()), services, derived)
-    if endpoints.spoken(written, store) != spec:
-        # What its servers refuse is known now: everything is planned by it.
-        return curve(suite, candidate, store, shares, split, seeds, watch, executor, replay)
-    execution = carry_out(plan, kept, executor or ChildExecutor(), InlineExecutor(), watch, services)
-    cards.execution = execution
-    rows = {system.label: cards.rows(system) for system in plan.systems}
-    found = _growth(spec, candidate, sorted(set(shares)), plan, execution, rows, cards.measures)
-    found = found.model_copy(update={"seconds": time.perf_counter() - started})
-    folder = new_folder(store / "curves" / spec.name / candidate, found.created)
-    formats.write_parquet(
-        folder / "scores.parquet", [row._asdict() for some in rows.values() for row in some], SCORE_COLUMNS
-    )
-    _write(found, folder)
-    return CurveResult(found, folder, execution.made, execution.failed)
+    measurements = session.measurements(plan, dataset)
+    if not measurements.calibrated:
+        names = ", ".join(measurements.uncalibrated())
+        raise ConfigError(Problem("gates", f"{names} rests on an uncalibrated judge", CALIBRATE))
+    return session.measurements(plan, dataset, measurements.calibrated)
 
 
 def suite_for(suite: Suite, name: str, shares: Sequence[float], split: Where, seeds: Sequence[int] = ()) -> Suite:
@@ -108,12 +92,12 @@ def suite_for(suite: Suite, name: str, shares: Sequence[float], split: Where, se
         raise ConfigError(Problem("", f"{suite.name} has no candidate {name!r}", nearest(name, suite.all_candidates)))
     ordered = sorted(set(shares))
     if len(ordered) < 2 or not all(0 < share <= 1 for share in ordered):
-        what = "a curve needs two shares or more, above 0 and at most 1"
+        what = "a curve needs at least two shares, above 0 and at most 1"
         raise ConfigError(Problem("--shares", what, "try 0.25,0.5,1"))
     measures = moved(suite, candidate)
     if not measures:
-        what = f"no gated measure can tell what tuning the {' and the '.join(candidate.tune)} buys"
-        raise ConfigError(Problem("gates", what, "gate one that does"))
+        what = f"no gated measure depends on the {' and the '.join(candidate.tune)}"
+        raise ConfigError(Problem("gates", what, "gate a measure that does"))
     return suite.model_copy(
         update={
             "name": f"{suite.name}-curve-{name}",
@@ -131,18 +115,18 @@ def suite_for(suite: Suite, name: str, shares: Sequence[float], split: Where, se
 
 
 def moved(suite: Suite, candidate: Candidate) -> tuple[Measure, ...]:
-    """Gated measures that depend on what the candidate tunes: lists do not depend on the generator."""
+    """Return the gated measures that depend on what the candidate tunes: runs do not depend on the generator."""
     ranks = bool({*RETRIEVAL} & {*candidate.tune})
     return tuple(measure for measure in suite.margins if ranks or not measure.is_rank)
 
 
 def label_of(name: str, share: float) -> str:
-    """What a candidate is called at a share: ``retriever-at-25``, ``retriever-at-12-5``."""
+    """Return the name of a candidate at a share: ``retriever-at-25``, ``retriever-at-12-5``."""
     return f"{name}-at-{100 * share:.10g}".replace(".", "-")
 
 
 def at_share(suite: Suite, candidate: Candidate, share: float) -> Candidate:
-    """The candidate with each of its parts trained on a share of what it is trained on now; itself for the whole."""
+    """Return the candidate with each part trained on a share of its present data; the same one for the share 1."""
     if share == 1:
         return candidate
     update: dict[str, Any] = {}
@@ -152,19 +136,20 @@ def at_share(suite: Suite, candidate: Candidate, share: float) -> Candidate:
     return candidate.model_copy(update=update)
 
 
-def _growth(
-    suite: Suite, name: str, shares: Sequence[float], plan: Plan, execution: Execution, rows: Rows,
-    measures: Sequence[Measure],
-) -> LearningCurve:  # fmt: skip
-    split, untuned = plan.suite.evaluate.split, rows[UNTUNED]
+def _learning_curve(suite: Suite, name: str, shares: Sequence[float], done: Executed) -> LearningCurve:
+    plan, measures = done.scores.plan, done.scores.measures
+    split, untuned = plan.suite.evaluate.split, done.rows[UNTUNED]
     margins = {measure: plan.suite.margins[measure] for measure in measures}
     named = {str(measure): margin for measure, margin in margins.items()}
-    points = learning_curve.grow(
-        [_trained(label_of(name, share), share, plan, execution, rows, measures) for share in shares],
+    points = learning_curve.curve_points(
+        [_trained(label_of(name, share), share, done) for share in shares],
         {measure: values_of(untuned, str(measure), split) for measure in measures},
         {row.query_id: row.group for row in untuned},
-        margins, failure_limit=suite.failure_limit, alpha=ALPHA, resamples=RESAMPLES,
-    )  # fmt: skip
+        margins,
+        failure_limit=suite.failure_limit,
+        alpha=ALPHA,
+        resamples=RESAMPLES,
+    )
     return LearningCurve(
         suite=suite.name,
         candidate=name,
@@ -172,32 +157,33 @@ def _growth(
         created=provenance.now(),
         margins=named,
         points=tuple(points),
-        said=learning_curve.answers(points, named),
-        notes=tuple(_notes(suite, name, plan, execution, measures)),
+        said=curve_answers.answers(points, named),
+        notes=tuple(_notes(suite, name, done)),
     )
 
 
-def _trained(
-    name: str, share: float, plan: Plan, execution: Execution, rows: Rows, measures: Sequence[Measure]
-) -> learning_curve.Trained:
-    """A share with all its seeds: scores averaged by question, examples and seconds of one seed on the average."""
+def _trained(name: str, share: float, done: Executed) -> learning_curve.TrainedShare:
+    """Return a share over its seeds: scores averaged by query, mean examples and mean seconds of a seed."""
+    plan = done.scores.plan
     systems = [system for system in plan.systems if system.name == name]
     split = plan.suite.evaluate.split
-    made = [_making(system, plan, execution) for system in systems]
-    return learning_curve.Trained(
+    made = [_making(system, plan, done.execution) for system in systems]
+    return learning_curve.TrainedShare(
         share=share,
         system=name,
         examples=round(fmean(examples for examples, _ in made)),
         seconds=fmean(seconds for _, seconds in made),
         values={
-            measure: learning_curve.averaged([values_of(rows[system.label], str(measure), split) for system in systems])
-            for measure in measures
+            measure: learning_curve.averaged(
+                [values_of(done.rows[system.label], str(measure), split) for system in systems]
+            )
+            for measure in done.scores.measures
         },
     )
 
 
 def _making(system: SystemPlan, plan: Plan, execution: Execution) -> tuple[int, float]:
-    """Examples (of all parts together, each as often as it is tuned) and seconds of a system's trainings.
+    """Return examples (of all parts together, each as often as it is tuned) and seconds of a system's trainings.
 
     An example is what the stage counts: a list of a retriever, a pair of a reranker, a prompt of a generator.
     """
@@ -210,25 +196,23 @@ def _making(system: SystemPlan, plan: Plan, execution: Execution) -> tuple[int, 
     return examples, seconds
 
 
-def _notes(suite: Suite, name: str, plan: Plan, execution: Execution, measures: Sequence[Measure]) -> Iterator[str]:
-    """What a reader must know to judge the curve."""
-    failed = {
-        system.label: next(execution.failed[goal] for goal in system.goals if goal in execution.failed)
-        for system in plan.systems
-        if any(goal in execution.failed for goal in system.goals)
-    }
-    yield from (f"{label} failed: {why}" for label, why in failed.items())
+def _notes(suite: Suite, name: str, done: Executed) -> Iterator[str]:
+    """Yield what a reader must know to judge the curve."""
+    plan, measures = done.scores.plan, done.scores.measures
+    for system in plan.systems:
+        if why := done.execution.why_failed(system.goals):
+            yield f"{system.label} failed: {why}"
     split = plan.suite.evaluate.split
     if split == "dev" and plan.chooses_on_dev:
         yield (
-            "Checkpoints were chosen on the very questions that are scored here, which flatters every share; "
-            "set recipes...checkpoints: 1, or look once with --split test"
+            "Checkpoints were chosen on the queries that are scored here, so every share looks too good; "
+            "set recipes...checkpoints: 1, or run once with --split test"
         )
     if split == "test":
-        yield "This was a look at the test split, and the outcomes of the suite count it"
+        yield "This was an evaluation on the test split, and the outcomes of the suite count it"
     seeds = plan.suite.seeds
     yield (
-        f"Each share was trained once, with seed {seeds[0]}: another seed would move every point; give --seed again"
+        f"Each share was trained once, with seed {seeds[0]}: another seed would move every point; repeat --seed"
         if len(seeds) == 1
         else f"Scores are averaged over {len(seeds)} seeds, and the intervals are about these trainings"
     )
@@ -237,14 +221,5 @@ def _notes(suite: Suite, name: str, plan: Plan, execution: Execution, measures: 
     if left_out:
         tuned = " and the ".join(suite.all_candidates[name].tune)
         yield (
-            f"Left out: {', '.join(left_out)}; tuning the {tuned} cannot move it, or a judge decides it who is not "
-            "calibrated"
+            f"Left out: {', '.join(left_out)}; tuning the {tuned} cannot change it, or an uncalibrated judge decides it"
         )
-
-
-def _write(found: LearningCurve, folder: Path) -> None:
-    from harness.report import write_learning_curve
-
-    formats.write_atomically(folder / CURVE_FILE, found.model_dump_json(indent=1))
-    point_to(folder.parent / "latest", folder)
-    guarded(lambda: write_learning_curve(found, folder), "the report", folder)

@@ -1,40 +1,34 @@
-"""``diagnose(suite) -> Diagnosed``: where the untuned pipeline loses, and what each part could buy, before any tuning.
+"""``diagnose(suite) -> Diagnosed``: where the untuned pipeline loses, and what each part could gain, before tuning.
 
-The pipeline and its substitutions are run as a plan like any other and scored by the same measures. What candidates
-cost is estimated from the plan of the suite itself, with the speed of each stage measured on a sample.
+The pipeline and its oracles are run as a plan like any other and scored by the same measures. The costs of candidates
+are estimated from the plan of the suite, with the speed of each stage measured in a timing run.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Unpack
 
 from harness import provenance
-from harness.data.datasets import Dataset, load_dataset
+from harness.data.datasets import Dataset
 from harness.data.slicing import check_slices
 from harness.diagnosis import advice, domain_gap, rules
 from harness.diagnosis.facts import Setting, facts
 from harness.errors import HarnessError, Incomplete, ModelMissing
-from harness.execution import endpoints
-from harness.execution.executors import ChildExecutor, Executor, InlineExecutor
-from harness.execution.latency import Latencies
-from harness.execution.scheduler import Watch, carry_out, no_watch
-from harness.execution.score_cache import Scorecards
+from harness.execution.measurements import Measurements
+from harness.execution.session import STORE, Options, Session
 from harness.execution.timing_runs import take_samples
-from harness.experiments.benchmark import STORE
-from harness.experiments.observations import Examined, part_times
+from harness.experiments import reports
+from harness.experiments.observations import Observations, part_times
 from harness.hashing import digest_of
 from harness.models import loaders
-from harness.planning import requirements
 from harness.planning.estimates import estimates, plan_of
-from harness.planning.graph import Plan
 from harness.planning.oracles import build_diagnosis_plan, pipeline_identity, suite_for
 from harness.remarks import answers, data, language
 from harness.remarks import endpoints as remarks_of_endpoints
 from harness.remarks import models as models_told
-from harness.results import diagnoses
-from harness.store import FolderStore
 from harness.suite.files import load_suite
 from harness.suite.recipes import RerankerRecipe
 from harness.suite.spec import Candidate, Suite
@@ -55,159 +49,153 @@ class Diagnosed(NamedTuple):
 
 
 def diagnose(
-    suite: str | Path, store: Path = STORE, split: Split = "dev", watch: Watch = no_watch,
-    executor: Executor | None = None, replay: bool = False,
+    suite: str | Path, store: Path = STORE, split: Split = "dev", **options: Unpack[Options]
 ) -> Diagnosed:  # fmt: skip
     """Diagnose a suite (a shipped name, a file or a folder) on a split and write the diagnosis below `store`.
 
-    Raises HarnessError for anything wrong with the suite, its data, its models or its endpoints, and Incomplete if the
-    untuned pipeline itself failed: there is nothing to diagnose then.
+    `options` are those of a session. Raises HarnessError for anything wrong with the suite, its data, its models or its
+    endpoints, and Incomplete if the untuned pipeline itself failed: there is nothing to diagnose then.
     """
     spec, path = load_suite(suite)
-    return _Diagnosing(spec, path, split, store, watch, executor or ChildExecutor(), replay).run()
+    return _Diagnosing(Session(spec, store, **options), path, split).run()
 
 
 class _Diagnosing:
-    """One diagnosis, step by step."""
+    """One diagnosis. `full_suite` is the suite as its servers take it, `suite` the same as it is diagnosed."""
 
-    def __init__(
-        self, given: Suite, path: Path, split: Split, root: Path, watch: Watch, executor: Executor, replay: bool
-    ) -> None:
-        self.written, self.path, self.root, self.watch, self.executor = given, path, root, watch, executor
-        self.given = endpoints.spoken(given, root)
-        self.suite, self.split = suite_for(self.given, split), split
-        self.services = endpoints.services_of(self.given, root, replay)
-        self.store = FolderStore(root / "store")
+    def __init__(self, session: Session, path: Path, split: Split) -> None:
+        self.session, self.path, self.split = session, path, split
+        self.written, self.store = session.written, session.store
         self.notes: list[str] = []
+
+    @property
+    def full_suite(self) -> Suite:
+        return self.session.suite
+
+    @property
+    def suite(self) -> Suite:
+        return suite_for(self.full_suite, self.split)
 
     def run(self) -> Diagnosed:
         started = time.perf_counter()
-        requirements.apply_device(self.suite)
-        requirements.check(self.suite.model_copy(update={"candidates": {}, "factorial": ()}))
-        dataset = load_dataset(self.suite.dataset, self.split, reading_of(self.given, self.split))
-        if self.given.evaluate.split in dataset.splits:
-            check_slices(self.given.slices, dataset.splits[self.given.evaluate.split].queries)
-        plan = self._planned(dataset)
-        cards, rows = self._scored(plan, dataset)
-        seen = Examined(plan, dataset, self.store, rows)
-        latencies = Latencies(plan, self.store, self.executor, self.watch, self.services)
+        session = self.session
+        without_candidates = self.suite.model_copy(update={"candidates": {}, "factorial": ()})
+        dataset = session.load(without_candidates, reading_of(self.full_suite, self.split))
+        if self.full_suite.evaluate.split in dataset.splits:
+            check_slices(self.full_suite.slices, dataset.splits[self.full_suite.evaluate.split].queries)
+        plan = build_diagnosis_plan(self.suite, dataset)
+        if session.check(session.measurements(plan, dataset)):
+            plan = build_diagnosis_plan(self.suite, dataset)
+        measurements = session.measurements(plan, dataset)
+        rows = self._scored(measurements)
+        observations = Observations(plan, dataset, self.store, rows)
+        latencies = session.latencies(plan)
         serving = latencies.measure(plan.system(UNTUNED))
         self.notes += [f"Not timed: {name} ({why})." for name, why in latencies.failed.items()]
         part, references = dataset.splits[self.split], plan.generation_sample.references.values()
         diagnosis = Diagnosis(
-            suite=self.given.name,
-            title=self.given.title,
+            suite=self.full_suite.name,
+            title=self.full_suite.title,
             split=self.split,
             created=provenance.now(),
             machine=provenance.machine_class(),
             provenance=provenance.collect(self.path),
             spec=self.written.model_dump(mode="json", by_alias=True),
-            pipeline=pipeline_identity(self.given),
+            pipeline=pipeline_identity(self.full_suite),
             digests=dataset.digests,
-            settings={str(one): digest_of(cards.measured(one).settings) for one in self.suite.measures},
+            settings={str(one): digest_of(measurements.measured(one).settings) for one in self.suite.measures},
             documents=len(dataset.documents),
             judged=len(part.judged),
             answered=len(plan.sample) if plan.system(UNTUNED).answers else 0,
             unanswerable=sum(not reference.answerable for reference in references),
             groups=len({part.queries[key].group for key in part.judged}),
-            measures=tuple(map(str, seen.measures)),
-            funnels=tuple(seen.funnels()),
-            oracle_gains=tuple(seen.oracle_gains()),
-            curves=tuple(seen.curves()),
-            signs=self._signs(seen),
+            measures=tuple(map(str, observations.measures)),
+            funnels=tuple(observations.funnels()),
+            oracle_gains=tuple(observations.oracle_gains()),
+            curves=tuple(observations.curves()),
+            signs=self._signs(observations),
             times=part_times(serving, latencies.timings()),
             p95_ms=serving.total.p95_ms if serving and serving.total else None,
             dollars_per_1000=serving.dollars_per_1000 if serving else None,
-            estimates=self._quotes(dataset, serving),
+            estimates=self._estimates(dataset, serving),
         )
-        diagnosis = self._advised(diagnosis, dataset, frozenset(cards.uncalibrated()))
-        told = (*data.told(dataset, self.split), *remarks_of_endpoints.dialects(self.written, self.services))
+        diagnosis = self._advised(diagnosis, dataset, frozenset(measurements.uncalibrated()))
+        of_data = (*data.told(dataset, self.split), *remarks_of_endpoints.dialects(self.written, session.services))
         read = language.read_as(dataset)
-        notes = (*told, *read, *self._remarks(diagnosis), *cards.remarks(), *self.notes)
+        notes = (*of_data, *read, *self._remarks(diagnosis), *measurements.remarks(), *self.notes)
         update = {"seconds": time.perf_counter() - started, "notes": notes}
         diagnosis = diagnosis.model_copy(update=update)
-        every = [row for found in rows.values() for row in found]
-        return Diagnosed(diagnosis, diagnoses.write(diagnosis, self.root, every))
+        all_rows = [row for of_system in rows.values() for row in of_system]
+        return Diagnosed(diagnosis, reports.write_diagnosis(diagnosis, session.root, all_rows))
 
-    def _planned(self, dataset: Dataset) -> Plan:
-        """The plan, by what the servers take: each endpoint that it needs is asked one small question first."""
-        plan = build_diagnosis_plan(self.suite, dataset)
-        plan.artifacts.publish(self.store)
-        cards = Scorecards(plan, dataset, self.store, self.watch, self.services, self.root)
-        roles = endpoints.roles_needed(plan, self.store, cards.lacks_judgements())
-        endpoints.check(roles, self.services, self.suite)
-        spoken = endpoints.spoken(self.written, self.root)
-        if spoken == self.given:
-            return plan
-        self.given, self.suite = spoken, suite_for(spoken, self.split)
-        self.services = endpoints.adapted(self.services, spoken)
-        return build_diagnosis_plan(self.suite, dataset)
-
-    def _scored(self, plan: Plan, dataset: Dataset) -> tuple[Scorecards, dict[str, list[Score]]]:
-        """What scored, and the rows by the label of the system; raises Incomplete if the untuned pipeline failed."""
-        plan.artifacts.publish(self.store)
-        cards = Scorecards(plan, dataset, self.store, self.watch, self.services, self.root)
-        execution = carry_out(plan, self.store, self.executor, InlineExecutor(), self.watch, self.services)
-        cards.execution = execution
-        broken = [execution.failed[goal] for goal in plan.system(UNTUNED).goals if goal in execution.failed]
+    def _scored(self, measurements: Measurements) -> Mapping[str, list[Score]]:
+        """The score rows by the label of the system. Raises Incomplete if the untuned pipeline failed."""
+        plan = measurements.plan
+        execution = self.session.make(plan)
+        broken = execution.why_failed(plan.system(UNTUNED).goals)
         if broken:
-            raise Incomplete(f"the untuned pipeline failed, so there is nothing to diagnose: {broken[0]}")
+            raise Incomplete(f"the untuned pipeline failed, so there is nothing to diagnose: {broken}")
         self.notes += [f"Left out: {why}" for why in dict.fromkeys(execution.failed.values())]
         self.notes += answers.remarks(plan, execution.rows, self.store)
-        return cards, {system.label: cards.rows(system) for system in plan.systems}
+        return self.session.score(measurements, execution).rows
 
-    def _signs(self, seen: Examined) -> tuple[Sign, ...]:
-        part, documents = seen.part, seen.dataset.documents
+    def _signs(self, observations: Observations) -> tuple[Sign, ...]:
+        part, documents = observations.part, observations.dataset.documents
         pieces = loaders.token_counter(self.suite.pipeline.retriever.model)
-        other, judged = seen.run_of(seen.systems["bm25"].run), {key: part.queries[key] for key in part.judged}
-        language_of = seen.dataset.language
-        return domain_gap.signs(judged, part.usable, documents, seen.pool, other, pieces, language_of)
+        other, judged = (
+            observations.run_of(observations.systems["bm25"].run),
+            {key: part.queries[key] for key in part.judged},
+        )
+        language_of = observations.dataset.language
+        return domain_gap.signs(judged, part.usable, documents, observations.pool, other, pieces, language_of)
 
-    def _quotes(self, dataset: Dataset, serving: ServingCost | None) -> tuple[CostEstimate, ...]:
-        """What the candidates are estimated to cost; none where their plan cannot be made."""
-        suite = self.given if self.given.evaluate.split in dataset.splits else self.suite
+    def _estimates(self, dataset: Dataset, serving: ServingCost | None) -> tuple[CostEstimate, ...]:
+        """Return the cost estimates of the candidates; none where their plan cannot be built."""
+        suite = self.full_suite if self.full_suite.evaluate.split in dataset.splits else self.suite
         try:
             full, left_out = plan_of(suite, dataset)
-            failed = take_samples(full, dataset, self.store, self.executor, self.watch, self.services)
+            failed = take_samples(self.session, full, dataset)
         except HarnessError as error:
-            self.notes.append(f"What candidates cost is not estimated: {error}")
+            self.notes.append(f"The costs of candidates are not estimated: {error}")
             return ()
-        self.notes += [f"No cost estimate for {name}: {why}" for name, why in left_out.items()]
-        self.notes += [f"Not timed on a sample: {why}" for why in dict.fromkeys(failed.values())]
+        self.notes += [f"The cost of {name} is not estimated: {why}" for name, why in left_out.items()]
+        self.notes += [f"Not timed: {why}" for why in dict.fromkeys(failed.values())]
         return estimates(full, self.store, serving.total if serving else None)
 
-    def _advised(self, seen: Diagnosis, dataset: Dataset, uncalibrated: frozenset[str]) -> Diagnosis:
-        told = seen.model_copy(update={"facts": facts(seen, self._setting(dataset, uncalibrated))})
+    def _advised(self, diagnosis: Diagnosis, dataset: Dataset, uncalibrated: frozenset[str]) -> Diagnosis:
+        with_facts = diagnosis.model_copy(update={"facts": facts(diagnosis, self._setting(dataset, uncalibrated))})
         able = self._able()
-        found = advice.advise(told, rules.load_rules(), {name: one.tune for name, one in able.items()}, uncalibrated)
-        return told.model_copy(update={"advice": found})
+        advices = advice.advise(
+            with_facts, rules.load_rules(), {name: candidate.tune for name, candidate in able.items()}, uncalibrated
+        )
+        return with_facts.model_copy(update={"advice": advices})
 
     def _setting(self, dataset: Dataset, uncalibrated: frozenset[str]) -> Setting:
         train = dataset.splits.get("train")
         return Setting(
-            margins={str(measure): margin for measure, margin in self.given.margins.items()},
-            limits=self.given.limits,
-            has_reranker=self.given.pipeline.reranker is not None,
-            tunes_reranker=any("reranker" in one.tune for one in self.given.all_candidates.values()),
+            margins={str(measure): margin for measure, margin in self.full_suite.margins.items()},
+            limits=self.full_suite.limits,
+            has_reranker=self.full_suite.pipeline.reranker is not None,
+            tunes_reranker=any("reranker" in one.tune for one in self.full_suite.all_candidates.values()),
             untrained_reranker=self._untrained_reranker(),
             train_judged=len(train.judged) if train else 0,
-            remote_generator=self.given.answerer is not None,
+            remote_generator=self.full_suite.answerer is not None,
             uncalibrated=uncalibrated,
-            rerank_depth=self.given.pipeline.rerank_depth,
+            rerank_depth=self.full_suite.pipeline.rerank_depth,
         )
 
     def _starts(self) -> dict[str, str]:
-        """The model that the reranker of each candidate starts from, by candidate; only of those that tune one."""
-        given = self.given.pipeline.reranker
-        found = {}
-        for name, candidate in self.given.all_candidates.items():
-            recipe = self.given.recipe(candidate, "reranker")
+        """Return the model that the reranker of each candidate starts from, for the candidates that tune one."""
+        reranker = self.full_suite.pipeline.reranker
+        starts = {}
+        for name, candidate in self.full_suite.all_candidates.items():
+            recipe = self.full_suite.recipe(candidate, "reranker")
             if "reranker" in candidate.tune and isinstance(recipe, RerankerRecipe):
-                found[name] = given.model if given else recipe.model
-        return found
+                starts[name] = reranker.model if reranker else recipe.model
+        return starts
 
     def _able(self) -> dict[str, Candidate]:
-        """The candidates that advice may name: where some rerankers start from a trained head, only those do."""
+        """Return the candidates that advice may name: if any reranker starts from a trained head, only such ones."""
         starts = self._starts()
         trained = {name: _has_head(model) for name, model in starts.items()}
         hopeless = {name for name, head in trained.items() if head is False} if any(trained.values()) else set()
@@ -215,47 +203,49 @@ class _Diagnosing:
             f"{name} is not advised: its reranker starts from {starts[name]}, which has no trained head."
             for name in sorted(hopeless)
         ]
-        return {name: one for name, one in self.given.all_candidates.items() if name not in hopeless}
+        return {name: one for name, one in self.full_suite.all_candidates.items() if name not in hopeless}
 
     def _untrained_reranker(self) -> bool | None:
-        """Whether no reranker that could be tuned starts from a trained head; None where that cannot be seen.
+        """Return whether no reranker that could be tuned starts from a trained head; None if that is unknown.
 
-        Where no candidate tunes one, the recipe's own start is what would be tuned.
+        Where no candidate tunes one, the start of the recipe counts.
         """
-        given = self.given.pipeline.reranker
-        starts = set(self._starts().values()) or {given.model if given else self.given.recipes.reranker.model}
+        reranker = self.full_suite.pipeline.reranker
+        starts = set(self._starts().values()) or {
+            reranker.model if reranker else self.full_suite.recipes.reranker.model
+        }
         heads = [_has_head(model) for model in starts]
         return None if None in heads else not any(heads)
 
-    def _remarks(self, seen: Diagnosis) -> list[str]:
-        """What a reader must know of how this was measured."""
-        found = models_told.before(self.suite)
-        if self.given.evaluate.contexts is not None:
-            found.append(
-                "The suite fixes the passages that generators are shown; here they are those that the retriever found. "
-                "What is said of answers here is not what its runs measure."
+    def _remarks(self, diagnosis: Diagnosis) -> list[str]:
+        """Return what a reader must know of how this was measured."""
+        remarks = models_told.before(self.suite)
+        if self.full_suite.evaluate.contexts is not None:
+            remarks.append(
+                "The suite fixes the passages that generators are shown. The diagnosis shows those that the retriever "
+                "found, so what it says of answers is not what runs of the suite measure."
             )
         if self.split == "test":
-            found.append("This looked at test: what is chosen by it is no longer unseen there.")
-        if seen.answered:
-            found.append(
-                f"Retrieval is measured on all judged questions of {self.split}, answers on {seen.answered}"
-                + (", with unanswerable ones in their share." if seen.unanswerable else ".")
+            remarks.append("This was diagnosed on test: choices made by it contaminate the test split.")
+        if diagnosis.answered:
+            remarks.append(
+                f"Retrieval is measured on all judged queries of {self.split}, answers on {diagnosis.answered}"
+                + (", unanswerable ones in proportion." if diagnosis.unanswerable else ".")
             )
-        if seen.funnel("answers") is None:
-            found.append(f"The steps of answering are left out: {self._why_no_answers(seen)}.")
-        return found
+        if diagnosis.funnel("answers") is None:
+            remarks.append(f"The steps of answering are left out: {self._why_no_answers(diagnosis)}.")
+        return remarks
 
-    def _why_no_answers(self, seen: Diagnosis) -> str:
+    def _why_no_answers(self, diagnosis: Diagnosis) -> str:
         if self.suite.pipeline.generator is None:
             return "the pipeline has no generator"
-        if not seen.answered:
-            return f"no question of {self.split} has a reference answer"
+        if not diagnosis.answered:
+            return f"no query of {self.split} has a reference answer"
         return f"{self.suite.utility.right} decides what is right, and no judge is configured"
 
 
 def _has_head(model: str) -> bool | None:
-    """Whether a model has a trained head; None if it is not there to be looked at."""
+    """Return whether a model has a trained head; None if the model is not on this machine."""
     try:
         return loaders.has_trained_head(loaders.locate(model))
     except ModelMissing:

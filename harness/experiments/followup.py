@@ -1,6 +1,6 @@
-"""What an outcome says beyond gains: by slice, by dollar, on another data set, and against what was predicted.
+"""The parts of an outcome that follow from scores and comparisons: slices, ROI, and checked predictions.
 
-All of it is worked out once the systems of a plan are scored and compared; nothing here scores anything.
+Nothing here scores anything.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Slices = Mapping[str, Mapping[str, str]]
 
 
 def slices_of(suite: Suite, dataset: Dataset) -> Slices:
-    """The slice of every scored question in each field that the suite names; ConfigError for a field there is not."""
+    """Return the slice of every scored query in each field of the suite. Raises ConfigError for an unknown field."""
     part = dataset.splits[suite.evaluate.split]
     language = dataset.language
     return {name: slice_values(name, part.queries, part.usable, dataset.documents, language) for name in suite.slices}
@@ -37,17 +37,17 @@ def slices_of(suite: Suite, dataset: Dataset) -> Slices:
 def complete(
     outcome: Outcome, suite: Suite, compared: Comparisons, slices: Slices, root: Path, unknown: Collection[str] = ()
 ) -> Outcome:
-    """The outcome with its slices, its returns, and, if the pipeline was diagnosed, what was predicted of it.
+    """Return the outcome with its slices, its ROI, and, if the pipeline was diagnosed, the checked predictions.
 
-    `unknown` has the labels of systems whose cost to make is not known in full.
+    `unknown` has the labels of systems whose build cost is not known in full.
     """
-    told = {field: values for field, values in slices.items() if len(set(values.values())) > 1}
-    found = slice_gains(
-        compared.deployable(), told, failure_limit=suite.failure_limit, alpha=ALPHA, resamples=RESAMPLES
-    ) if told else []  # fmt: skip
+    varying = {field: values for field, values in slices.items() if len(set(values.values())) > 1}
+    gains = slice_gains(
+        compared.deployable(), varying, failure_limit=suite.failure_limit, alpha=ALPHA, resamples=RESAMPLES
+    ) if varying else []  # fmt: skip
     outcome = outcome.model_copy(
         update={
-            "slices": tuple(found),
+            "slices": tuple(gains),
             "notes": (*outcome.notes, *_one_slice(slices)),
             "roi": tuple(roi(outcome.systems, outcome.comparisons, suite.prices, unknown=unknown)),
         }
@@ -59,34 +59,36 @@ def complete(
 def _one_slice(slices: Slices) -> Iterator[str]:
     for field, values in slices.items():
         if len(kinds := set(values.values())) == 1:
-            yield f"Slice {field}: every question is in {kinds.pop()!r}, so there is nothing to tell apart."
+            yield f"Slice {field}: every query is in {kinds.pop()!r}, so there is nothing to compare."
 
 
 def _predicted(outcome: Outcome, suite: Suite, diagnosis: Diagnosis) -> Outcome:
-    """The outcome beside what a diagnosis said, as far as that speaks of the same pipeline, data and measures."""
-    if trouble := _other(diagnosis, outcome, suite):
-        return outcome.model_copy(update={"notes": (*outcome.notes, trouble)})
+    """Return the outcome with the predictions of a diagnosis of the same pipeline, data and measures."""
+    if mismatch := _other(diagnosis, outcome, suite):
+        return outcome.model_copy(update={"notes": (*outcome.notes, mismatch)})
     changed = [
         estimate.candidate
         for estimate in diagnosis.estimates
         if estimate.identity != _identity(suite, estimate.candidate)
     ]
     estimates = tuple(estimate for estimate in diagnosis.estimates if estimate.candidate not in changed)
-    # What the diagnosis was made with stands in its own files.
-    kept = diagnosis.model_copy(update={"spec": {}, "provenance": {}, "estimates": estimates})
-    told = predict_outcome(kept, outcome)
+    # The spec and provenance of the diagnosis are in its own files.
+    short = diagnosis.model_copy(update={"spec": {}, "provenance": {}, "estimates": estimates})
+    predictions = predict_outcome(short, outcome)
     unlike = {
         measure: why
-        for one in told
-        for measure in [one.measure]
+        for prediction in predictions
+        for measure in [prediction.measure]
         if (why := _unlike(measure, diagnosis, outcome, suite))
     }
-    notes = [f"Nothing was predicted of {measure}: {why}." for measure, why in unlike.items()]
-    notes += [f"The cost of {name} was estimated for another recipe of that name." for name in changed]
+    notes = [f"No prediction of {measure} is checked: {why}." for measure, why in unlike.items()]
+    notes += [
+        f"The predicted cost of {name} is left out: its recipe has changed since the diagnosis." for name in changed
+    ]
     return outcome.model_copy(
         update={
-            "diagnosis": kept,
-            "predictions": tuple(one for one in told if one.measure not in unlike),
+            "diagnosis": short,
+            "predictions": tuple(prediction for prediction in predictions if prediction.measure not in unlike),
             "notes": (*outcome.notes, *notes),
         }
     )
@@ -97,17 +99,17 @@ def _identity(suite: Suite, name: str) -> str:
 
 
 def _unlike(measure: str, diagnosis: Diagnosis, outcome: Outcome, suite: Suite) -> str:
-    """Why a measure of the outcome is not what the diagnosis measured; empty if it is."""
+    """Return why the diagnosis measured something else under the name of a measure; empty if it did not."""
     if suite.evaluate.contexts is not None and not parse(measure).is_rank:
-        return "the suite fixes the passages that generators are shown, and the diagnosis did not"
+        return "the suite fixes the passages that generators are shown, and the diagnosis does not"
     measured = outcome.measured.get(measure)
     if measured is None or diagnosis.settings.get(measure) != digest_of(measured.settings):
-        return "it is measured in another way than the diagnosis did"
+        return "the diagnosis measured it with other settings"
     return ""
 
 
 def _other(diagnosis: Diagnosis, outcome: Outcome, suite: Suite) -> str:
-    """Why a diagnosis does not speak of this outcome; empty if it does."""
+    """Return why a diagnosis does not apply to this outcome; empty if it does."""
     same_pipeline = diagnosis.pipeline == pipeline_identity(suite)
     questions = [f"{diagnosis.split}.{part}" for part in ("queries", "qrels", "references")]
     same_data = all(diagnosis.digests.get(key) == outcome.dataset.digests.get(key) for key in ("corpus", *questions))

@@ -1,31 +1,26 @@
-"""Forgetting: what tuned models still do on another data set, against the untuned pipeline there.
+"""Forgetting: how tuned models do on another data set, compared with the untuned pipeline on that data set.
 
-A second plan stands beside the suite's own. It holds the same pipeline on the other data set, with the tuned models of
-the first plan by their keys, and trains nothing: `prepared` makes it at the door, `scored` carries it out once the
-first plan was. What both plans need has one key, and is made once.
+A second plan stands beside the plan of the suite. It holds the same pipeline on the other data set, with the tuned
+models of the first plan by their keys, and trains nothing. It is built before any work (`plan_forgetting`) and executed
+after the first plan (`score`). What both plans need has one key and is made once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from statistics import fmean
 from typing import NamedTuple
 
 from harness.data.datasets import Dataset, load_dataset
-from harness.execution import endpoints
-from harness.execution.executors import Executor, InlineExecutor
-from harness.execution.scheduler import Execution, Watch, carry_out, no_watch
-from harness.execution.score_cache import Scorecards
-from harness.llm.services import Services
+from harness.execution.measurements import Measurements
+from harness.execution.scheduler import Execution
+from harness.execution.session import Session
 from harness.planning.calls import Calls, tuned_pipeline_of
 from harness.planning.contexts import GenerationSample, sample_queries
 from harness.planning.graph import Plan, ServingKeys, SystemPlan
 from harness.remarks import data
 from harness.statistics.comparisons import Comparisons, Rows, values_of
-from harness.store import FolderStore
-from harness.suite.roles import Role
 from harness.suite.sources import Forgetting
 from harness.suite.spec import Suite
 from harness.suite.uses import reading_elsewhere
@@ -36,28 +31,21 @@ from harness.values.systems import UNTUNED
 
 
 @dataclass(frozen=True)
-class Elsewhere:
+class ForgettingPlan:
     """The other data set, and the plan that scores the tuned models of a suite on it."""
 
     plan: Plan
     dataset: Dataset
     notes: tuple[str, ...] = ()
 
-    def cards(self, store: FolderStore, watch: Watch, services: Services, root: Path) -> Scorecards:
-        """What scores the second plan. A judge who is not calibrated decides nothing here, and is not asked."""
-        cards = Scorecards(self.plan, self.dataset, store, watch, services, root)
-        uncalibrated = cards.uncalibrated()
-        cards.measures = [measure for measure in cards.measures if str(measure) not in uncalibrated]
-        return cards
-
-    def roles(self, store: FolderStore, services: Services, root: Path) -> list[Role]:
-        """The roles whose endpoints will be asked, for the check before any work."""
-        judging = self.cards(store, no_watch, services, root).lacks_judgements()
-        return endpoints.roles_needed(self.plan, store, judging)
+    def measurements(self, session: Session) -> Measurements:
+        """What the second plan is measured by. An uncalibrated judge decides nothing here, and is not asked."""
+        measurements = session.measurements(self.plan, self.dataset)
+        return session.measurements(self.plan, self.dataset, measurements.calibrated)
 
 
-class Scored(NamedTuple):
-    """What was found on the other data set, and what that cost; what the first plan has a row for is left out."""
+class ForgettingResult(NamedTuple):
+    """The rows of forgetting and what they cost; `ledger` leaves out what the first plan has a row for."""
 
     forgotten: tuple[Forgotten, ...] = ()
     ledger: tuple[LedgerRow, ...] = ()
@@ -66,7 +54,7 @@ class Scored(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-def prepared(plan: Plan) -> Elsewhere | None:
+def plan_forgetting(plan: Plan) -> ForgettingPlan | None:
     """Load the other data set of a plan's suite, and plan the work on it; None if the suite names none.
 
     Raises DataError for anything wrong with that data set.
@@ -74,26 +62,26 @@ def prepared(plan: Plan) -> Elsewhere | None:
     rule = plan.suite.forgetting
     if rule is None or not any(system.role == "candidate" for system in plan.systems):
         return None
-    return plan_elsewhere(plan, load_dataset(rule.dataset, rule.split, reading_elsewhere(rule)), rule)
+    return plan_on(plan, load_dataset(rule.dataset, rule.split, reading_elsewhere(rule)), rule)
 
 
-def plan_elsewhere(plan: Plan, dataset: Dataset, rule: Forgetting) -> Elsewhere:
-    """Plan `untuned` and every candidate of a plan on another data set, each distinct call once."""
+def plan_on(plan: Plan, dataset: Dataset, rule: Forgetting) -> ForgettingPlan:
+    """Plan `untuned` and every candidate of a plan on another data set. Each distinct call is planned once."""
     suite = suite_for(plan.suite, rule)
     given, notes = _given(suite, dataset, rule)
-    planner = _Planner(suite, dataset, given)
+    planner = _ForgettingPlanner(suite, dataset, given)
     chosen = [system for system in plan.systems if system.name == UNTUNED or system.role == "candidate"]
     systems = [planner.system(system) for system in chosen]
-    there = Plan(suite, planner.artifacts, given, planner.calls, systems, _judge(plan, suite))
+    other = Plan(suite, planner.artifacts, given, planner.calls, systems, _judge(plan, suite))
     for system in systems:
-        for key in there.upstream(system.goals):
-            there.calls[key].systems.append(system.label)
-    there.calls = {key: planned for key, planned in there.calls.items() if planned.systems}
-    for key, planned in there.calls.items():
+        for key in other.upstream(system.goals):
+            other.calls[key].systems.append(system.label)
+    other.calls = {key: call for key, call in other.calls.items() if call.systems}
+    for key, call in other.calls.items():
         if key not in plan.calls:
-            planned.label = f"{dataset.name}: {planned.label}"
-    told = (f"{dataset.name}: {line}" for line in data.told(dataset, rule.split))
-    return Elsewhere(there, dataset, (*notes, *told))
+            call.label = f"{dataset.name}: {call.label}"
+    remarks = (f"{dataset.name}: {line}" for line in data.told(dataset, rule.split))
+    return ForgettingPlan(other, dataset, (*notes, *remarks))
 
 
 def suite_for(suite: Suite, rule: Forgetting) -> Suite:
@@ -107,137 +95,133 @@ def suite_for(suite: Suite, rule: Forgetting) -> Suite:
 
 
 def _given(suite: Suite, dataset: Dataset, rule: Forgetting) -> tuple[GenerationSample, tuple[str, ...]]:
-    """The questions that are answered there, and what a reader must know of them."""
+    """The queries of the other data set that are answered, and notes about them."""
     if all(measure.is_rank for measure in suite.measures):
         return GenerationSample([]), ()
     split = dataset.splits[rule.split]
     sample = sample_queries(split, rule.generation_queries)
     if not sample:
-        what = f"{dataset.name} has no reference answers in split {rule.split}: forgetting is told of retrieval alone."
-        return GenerationSample([]), (what,)
+        note = f"{dataset.name} has no reference answers in split {rule.split}: forgetting covers retrieval only."
+        return GenerationSample([]), (note,)
     return GenerationSample(sample, {key: split.references[key] for key in sample}), ()
 
 
 def _judge(plan: Plan, suite: Suite) -> str | None:
-    """The plain form of a judge, if it decides a gated measure of answers."""
+    """The key of the converted judge, if it decides a gated measure of answers."""
     return plan.judge if any(not measure.is_rank for measure in suite.measures) else None
 
 
-class _Planner(Calls):
-    """Puts the pipeline together on the other data set."""
+class _ForgettingPlanner(Calls):
+    """Plans the systems of the first plan on the other data set."""
 
     def system(self, main: SystemPlan) -> SystemPlan:
-        """A system of the first plan, with its models, here."""
-        pipeline = tuned_pipeline_of(main, self.suite)
-        run, who = self.ranked(pipeline, self.split), next(iter(pipeline.labels.values()), UNTUNED)
-        answers = self.answered("run", who, run, adapter=pipeline.model("generator"))
+        """A system of the first plan with its tuned models, on the other data set."""
+        chain = tuned_pipeline_of(main, self.suite)
+        run, who = self.ranked(chain, self.split), next(iter(chain.labels.values()), UNTUNED)
+        answers = self.answered("run", who, run, adapter=chain.model("generator"))
         serving = ServingKeys(models=main.models)
         return SystemPlan(main.name, main.seed, main.role, main.tunes, run, answers, None, serving)
 
 
-def scored(
-    plan: Plan, execution: Execution, there: Elsewhere, store: FolderStore, heavy: Executor, watch: Watch,
-    services: Services, root: Path,
-) -> Scored:  # fmt: skip
+def score(session: Session, plan: Plan, execution: Execution, other: ForgettingPlan) -> ForgettingResult:
     """Score the tuned models of a plan that was carried out on the other data set, as one family against `untuned`.
 
     A measure that a system cannot have moved, because its lists or answers are those of `untuned` by their key, is left
     out. Where a call failed, here or in the first plan, the verdict is ``failed`` and says which.
     """
-    there.plan.artifacts.publish(store)
-    broken = _broken(plan, execution, there.plan)
-    whole = _without(there.plan, broken)
-    done = carry_out(whole, store, heavy, InlineExecutor(), watch, services)
-    cards = Elsewhere(whole, there.dataset).cards(store, watch, services, root)
-    cards.execution = done
-    rows: Rows = {system.label: cards.rows(system) for system in whole.systems}
-    uncalibrated = cards.uncalibrated()
+    broken = _broken(plan, execution, other.plan)
+    whole = _without(other.plan, broken)
+    measurements = replace(other, plan=whole).measurements(session)
+    rows, done, scores = session.execute(whole, other.dataset, measurements.measures)
+    uncalibrated = measurements.uncalibrated()
     compared = Comparisons(whole.suite, whole.systems, rows, uncalibrated)
-    found = {(row.system, row.seed, row.measure): row for row in compared.gains()}
-    return Scored(
-        forgotten=tuple(_told(there, cards.measures, found, rows, broken | done.failed)),
-        ledger=(*(row for key, row in done.rows.items() if key not in execution.rows), *cards.judgements),
+    gains = {(row.system, row.seed, row.measure): row for row in compared.gains()}
+    return ForgettingResult(
+        forgotten=tuple(_forgotten_rows(other, scores.measures, gains, rows, broken | done.failed)),
+        ledger=(*(row for key, row in done.rows.items() if key not in execution.rows), *scores.judgements),
         calls_made=done.made,
-        scores_computed=cards.computed,
-        notes=(*there.notes, *_uncalibrated(uncalibrated, whole.suite), *_unasked(whole, cards.measures, rows)),
-    )
+        scores_computed=scores.computed,
+        notes=(
+            *other.notes, *_uncalibrated(uncalibrated, whole.suite), *_without_questions(whole, scores.measures, rows),
+        ),
+    )  # fmt: skip
 
 
-def _broken(plan: Plan, execution: Execution, there: Plan) -> dict[str, str]:
-    """Goals of the second plan that cannot be had, because a call of the first one failed; with its reason."""
-    found = {}
-    for goal in dict.fromkeys(goal for system in there.systems for goal in system.goals):
-        needed = [key for upstream in there.upstream([goal]) for key in _itself_and_inputs(there, upstream)]
+def _broken(plan: Plan, execution: Execution, other: Plan) -> dict[str, str]:
+    """Goals of the second plan that need a failed call of the first one, each with the reason of that failure."""
+    broken = {}
+    for goal in dict.fromkeys(goal for system in other.systems for goal in system.goals):
+        needed = [key for upstream in other.upstream([goal]) for key in _itself_and_inputs(other, upstream)]
         why = next((execution.failed[key] for key in needed if key in execution.failed), None)
         if why is not None:
-            found[goal] = why
-    return found
+            broken[goal] = why
+    return broken
 
 
 def _itself_and_inputs(plan: Plan, key: str) -> list[str]:
     return [key, *plan.calls[key].call.inputs.values()]
 
 
-def _without(there: Plan, broken: Mapping[str, str]) -> Plan:
-    """The plan without the goals that cannot be had; where `untuned` lacks one, nothing is compared with it."""
-    untuned = there.system(UNTUNED)
+def _without(other: Plan, broken: Mapping[str, str]) -> Plan:
+    """The plan without the broken goals. Where `untuned` lacks a result, no system keeps its own of that kind."""
+    untuned = other.system(UNTUNED)
     systems = [
         replace(
             system,
             run=system.run if not {system.run, untuned.run} & broken.keys() else None,
             answers=system.answers if not {system.answers, untuned.answers} & broken.keys() else None,
         )
-        for system in there.systems
+        for system in other.systems
     ]
-    return replace(there, systems=systems)
+    return replace(other, systems=systems)
 
 
-def _told(
-    there: Elsewhere, measures: Sequence[Measure], found: Mapping[tuple[str, int, str], Comparison], rows: Rows,
+def _forgotten_rows(
+    other: ForgettingPlan, measures: Sequence[Measure], gains: Mapping[tuple[str, int, str], Comparison], rows: Rows,
     reasons: Mapping[str, str],
 ) -> Iterator[Forgotten]:  # fmt: skip
-    """What is said of each candidate on each measure that it can have moved."""
-    untuned = there.plan.system(UNTUNED)
-    for system in there.plan.systems:
+    """Yield a row for each candidate and each measure that the candidate can have changed."""
+    untuned = other.plan.system(UNTUNED)
+    for system in other.plan.systems:
         for measure in measures:
             goal, own = (system.run, untuned.run) if measure.is_rank else (system.answers, untuned.answers)
             if goal is None or goal == own:
                 continue
             why = reasons.get(goal) or (f"{UNTUNED}: {reasons[own]}" if own and own in reasons else "")
-            row = found.get((system.name, system.seed, str(measure)))
+            row = gains.get((system.name, system.seed, str(measure)))
             if row is not None or why:
-                yield _forgotten(there, system, measure, row, rows, why)
+                yield _forgotten(other, system, measure, row, rows, why)
 
 
 def _forgotten(
-    there: Elsewhere, system: SystemPlan, measure: Measure, row: Comparison | None, rows: Rows, why: str
+    other: ForgettingPlan, system: SystemPlan, measure: Measure, row: Comparison | None, rows: Rows, why: str
 ) -> Forgotten:
-    split = there.plan.suite.evaluate.split
-    about = {"dataset": there.dataset.name, "split": split, "system": system.name, "seed": system.seed}
+    split = other.plan.suite.evaluate.split
+    about = {"dataset": other.dataset.name, "split": split, "system": system.name, "seed": system.seed}
     if row is None:
         blank = {"untuned": None, "tuned": None, "verdict": "failed", "reason": why}
         return Forgotten.model_validate({**about, "measure": str(measure), **blank})
     tuned, untuned = (values_of(rows[label], row.measure, split) for label in (system.label, UNTUNED))
     both = [
-        (value, other) for query, value in tuned.items() if value is not None and (other := untuned[query]) is not None
+        (value, start) for query, value in tuned.items() if value is not None and (start := untuned[query]) is not None
     ]
     means = (fmean(mine for mine, _ in both), fmean(theirs for _, theirs in both)) if both else (None, None)
-    kept = {"measure", "difference", "low", "high", "n_queries", "n_groups", "verdict", "reason"}
-    said = row.model_dump(include=kept) | ({"reason": why} if why else {})
-    return Forgotten.model_validate({**about, **said, "tuned": means[0], "untuned": means[1]})
+    copied = {"measure", "difference", "low", "high", "n_queries", "n_groups", "verdict", "reason"}
+    values = row.model_dump(include=copied) | ({"reason": why} if why else {})
+    return Forgotten.model_validate({**about, **values, "tuned": means[0], "untuned": means[1]})
 
 
 def _uncalibrated(names: Sequence[str], suite: Suite) -> Iterator[str]:
     asked = [str(measure) for measure in suite.measures]
     for name in names:
         if name in asked:
-            yield f"Forgetting is not told of {name}: the judge who decides it is not calibrated."
+            yield f"Forgetting is not measured on {name}: the judge that decides it is uncalibrated."
 
 
-def _unasked(whole: Plan, measures: Sequence[Measure], rows: Rows) -> Iterator[str]:
-    """Measures that no question of the other data set is there for, though its questions were asked."""
+def _without_questions(whole: Plan, measures: Sequence[Measure], rows: Rows) -> Iterator[str]:
+    """Yield a note for each measure that no query of the other data set counts for."""
     untuned, split = whole.system(UNTUNED), whole.suite.evaluate.split
     for measure in measures:
         asked = untuned.run if measure.is_rank else untuned.answers
         if asked and not values_of(rows[UNTUNED], str(measure), split):
-            yield f"Forgetting is not told of {measure}: no {measure.population} question was asked there."
+            yield f"Forgetting is not measured on {measure}: the other data set has no {measure.population} query."

@@ -1,7 +1,6 @@
-"""No-ops: systems whose lists, answers or weights turned out equal although different stage calls made them.
+"""No-ops: systems with equal runs, answers or weights that were made by different stage calls.
 
-What two systems share is equal because it is the same; only what was made twice says something. Compares contents,
-never keys alone.
+An artifact that two systems share is no no-op, so contents are compared and equal keys are left out.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from harness.suite.spec import Suite
 
 
 class Duplicates(NamedTuple):
-    """Labels of the first systems with the same lists, answers and weights; empty where there is none."""
+    """Labels of the first systems with equal runs, answers and weights; empty where there is none."""
 
     lists: str = ""
     answers: str = ""
@@ -29,33 +28,35 @@ class Duplicates(NamedTuple):
 
 
 class NoOps(NamedTuple):
-    """The twins of every system by its label, and sentences about what could not be compared."""
+    """The duplicates of every system by its label, and notes on what could not be compared."""
 
     duplicates: dict[str, Duplicates]
     notes: tuple[str, ...] = ()
 
 
 def no_ops(plan: Plan, execution: Execution, store: FolderStore) -> NoOps:
-    """Look for the twins of every system that did not fail, among those before it."""
-    lists, answers, weights = (_Seen() for _ in range(3))
+    """Return the duplicates of every system that did not fail, among the systems before it."""
+    lists, answers, weights = (_Contents() for _ in range(3))
     digests = _Digests()
     for part, digest in _untuned_weights(plan.suite, digests).items():
         weights.first[digest] = ("", f"the untuned {part}")
-    found = {}
+    duplicates = {}
     for system in plan.systems:
-        if any(goal in execution.failed for goal in system.goals):
+        if execution.why_failed(system.goals):
             continue
         run = system.run if system.scores_run else None
-        found[system.label] = Duplicates(
-            lists.ask(run, store.content_digest(run), system.label) if run else "",
-            answers.ask(system.answers, store.content_digest(system.answers), system.label) if system.answers else "",
+        duplicates[system.label] = Duplicates(
+            lists.first_label(run, store.content_digest(run), system.label) if run else "",
+            answers.first_label(system.answers, store.content_digest(system.answers), system.label)
+            if system.answers
+            else "",
             _same_weights(system, store, weights, digests),
         )
-    return NoOps(found, tuple(digests.notes))
+    return NoOps(duplicates, tuple(digests.notes))
 
 
 class _Digests:
-    """Digests of weights. What cannot be read is a note: no work that was done is lost for a comparison."""
+    """Digests of weights. A folder that cannot be read is a note: a comparison must not lose finished work."""
 
     def __init__(self) -> None:
         self.notes: list[str] = []
@@ -64,35 +65,35 @@ class _Digests:
         try:
             return weights_digest(folder)
         except (HarnessError, OSError, ValueError, TypeError) as error:
-            said = " ".join(str(error).split())
-            self.notes.append(f"Whether {whose} equals another model was not checked: {said}.")
+            reason = " ".join(str(error).split())
+            self.notes.append(f"Whether {whose} equals another model was not checked: {reason}.")
             return None
 
 
-class _Seen:
-    """Contents seen so far: digest -> key and label of the first that had it."""
+class _Contents:
+    """Contents so far: digest -> key and label of the first artifact that had it."""
 
     def __init__(self) -> None:
         self.first: dict[str, tuple[str, str]] = {}
 
-    def ask(self, key: str, digest: str, label: str) -> str:
-        """The label of the first with this content, unless it is the very same artifact."""
+    def first_label(self, key: str, digest: str, label: str) -> str:
+        """Return the label of the first artifact with this content; empty if it is this one."""
         first_key, first_label = self.first.setdefault(digest, (key, label))
         return first_label if first_key != key else ""
 
 
-def _same_weights(system: SystemPlan, store: FolderStore, seen: _Seen, digests: _Digests) -> str:
+def _same_weights(system: SystemPlan, store: FolderStore, contents: _Contents, digests: _Digests) -> str:
     same = []
     for part, key in system.models.items():
         place, whose = store.get(key), f"the {part} of {system.label}"
         digest = digests.of(place, whose) if place is not None else None
-        if digest is not None and (other := seen.ask(key, digest, whose)):
+        if digest is not None and (other := contents.first_label(key, digest, whose)):
             same.append(other)
     return ", ".join(same)
 
 
 def _untuned_weights(suite: Suite, digests: _Digests) -> Mapping[Part, str]:
-    """Digests of what training starts from, where it is a whole model that could come out unchanged."""
+    """Return digests of the untuned models that training could leave unchanged."""
     folder = locate(suite.pipeline.retriever.model)
     digest = digests.of(folder, "a tuned retriever") if folder.is_dir() and suite.all_candidates else None
     return {"retriever": digest} if digest is not None else {}

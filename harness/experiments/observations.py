@@ -1,4 +1,4 @@
-"""What the scored rows of a diagnosis say: funnels, headroom, curves, times of parts. Knows no rules and no files."""
+"""The observations of a diagnosis: funnels, oracle gains, curves, and times of parts. Knows no rules and no files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from harness.data.formats import read_run
 from harness.diagnosis import funnel, loss_curves
 from harness.diagnosis.oracle_gains import Substituted, oracle_gains
 from harness.planning.graph import Plan, SystemPlan
-from harness.planning.oracles import DEEP, context_row, other_contexts
+from harness.planning.oracles import DEEP
 from harness.scoring import AbstentionRule
 from harness.stages.retrieve import RUN_FILE
 from harness.stages.shared.common import read_answers
@@ -27,8 +27,8 @@ ORACLES: tuple[Oracle, ...] = (
 )  # fmt: skip
 
 
-class Examined:
-    """Reads what a plan of `diagnosis_plan` made; `rows` are its scores by the label of the system."""
+class Observations:
+    """Reads the artifacts of a diagnosis plan; `rows` are its scores by the label of the system."""
 
     def __init__(self, plan: Plan, dataset: Dataset, store: FolderStore, rows: Mapping[str, Sequence[Score]]) -> None:
         self.plan, self.dataset, self.store, self.rows = plan, dataset, store, rows
@@ -41,7 +41,7 @@ class Examined:
 
     @property
     def measures(self) -> list[Measure]:
-        """Those that headroom is told for."""
+        """The measures that oracle gains are reported for."""
         return [measure for measure in self.suite.measures if measure.name != "format"]
 
     @property
@@ -57,12 +57,12 @@ class Examined:
 
     @cached_property
     def run(self) -> Run:
-        """The lists of the untuned pipeline."""
+        """The run of the untuned pipeline."""
         return self.run_of(self.systems[UNTUNED].run)
 
     @cached_property
     def pool(self) -> Run:
-        """The lists before a reranker, and where there is none the lists."""
+        """The run before the reranker; the whole run if there is no reranker."""
         return self.run_of(self.systems[UNTUNED].serving.reranked) or self.run
 
     def answers_of(self, system: SystemPlan) -> dict[str, Answer]:
@@ -70,7 +70,7 @@ class Examined:
         return read_answers(place) if place else {}
 
     def funnels(self) -> Iterator[Funnel]:
-        """Of the retrieval over all judged questions, and of the answers over those sampled, if any are written."""
+        """Yield the funnel of retrieval over all judged queries, and that of answers if any are written."""
         suite, count = self.suite, self.suite.diagnose.examples
         lists = funnel.Lists(self.run, self.part.binary, self.depth, suite.pipeline.context, self.pool)
         yield funnel.retrieval(UNTUNED, lists, self.groups, count)
@@ -86,7 +86,7 @@ class Examined:
         yield funnel.answers(UNTUNED, lists, written, self.groups, count)
 
     def oracle_gains(self) -> list[OracleGain]:
-        """What each ideal part would buy on every measure that it can change."""
+        """Return what each oracle part would gain on every measure that it can change."""
         reranked = self.suite.pipeline.reranker is not None
         oracles = [
             Substituted(oracle, measure, real, self._of_retrieval(oracle, values, real), reranked)
@@ -99,9 +99,9 @@ class Examined:
         limit = self.suite.failure_limit
         return oracle_gains(oracles, self.groups, failure_limit=limit, alpha=ALPHA, resamples=RESAMPLES)
 
-    def _of_retrieval(self, oracle: Oracle, values: ScoreColumn, real: ScoreColumn) -> ScoreColumn:
-        """What retrieval can change: `oracle-context` shows unanswerable questions what no retriever would find."""
-        if oracle != "oracle-context":
+    def _of_retrieval(self, ideal: Oracle, values: ScoreColumn, real: ScoreColumn) -> ScoreColumn:
+        """Keep what retrieval can change: `oracle-context` gives unanswerable queries no retrievable passages."""
+        if ideal != "oracle-context":
             return values
         asked = self.plan.generation_sample.references
         changed = {key: value for key, value in values.items() if key not in asked or asked[key].answerable}
@@ -110,7 +110,7 @@ class Examined:
         return {key: value if key in changed else real.get(key) for key, value in values.items()}
 
     def curves(self) -> Iterator[Curve]:
-        """Recall against the depth of the pool, and every answer measure against the passages shown."""
+        """Yield recall by the depth of the pool, and every answer measure by the number of passages shown."""
         deeper = self.systems.get(DEEP)
         run = (self.run_of(deeper.run) if deeper else {}) or self.pool
         longest = max(map(len, run.values()), default=self.depth)
@@ -118,8 +118,9 @@ class Examined:
         yield loss_curves.depth_curve(*args)
         yield loss_curves.depth_curve(*args, "hit_rate", also=(min(self.suite.pipeline.rerank_depth, self.depth),))
         chosen = self.suite.pipeline.context
-        shown = {chosen: UNTUNED} | {count: context_row(count) for count in other_contexts(self.suite, self.depth)}
-        shown = {count: name for count, name in shown.items() if name in self.systems}
+        shown = {chosen: UNTUNED} | {
+            system.context: name for name, system in self.systems.items() if system.context is not None
+        }
         for measure in self.measures:
             by_context = {count: self.values(name, measure) for count, name in sorted(shown.items())}
             if not measure.is_rank and any(by_context.values()):
@@ -127,7 +128,7 @@ class Examined:
 
 
 def part_times(serving: ServingCost | None, timings: Sequence[Timing]) -> tuple[PartTime, ...]:
-    """The parts behind a system with their shares of the sum; nothing if any was not timed."""
+    """Return the parts of a system with their shares of its latency; empty if any part was not timed."""
     known = {timing.part: timing for timing in timings}
     parts = [known[name] for name in serving.parts if name in known] if serving else []
     p50, p95 = sum(part.p50_ms for part in parts), sum(part.p95_ms for part in parts)

@@ -75,6 +75,8 @@ class SystemPlan(System):
     dev_run: str | None
     serving: ServingKeys
     scores_run: bool = True
+    context: int | None = None
+    """Passages shown to the generator, where this is what sets the row apart."""
 
     @property
     def models(self) -> Mapping[Part, str]:

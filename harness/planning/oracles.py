@@ -122,7 +122,7 @@ class _DiagnosisPlanner(Calls):
 
     def _with_context(self, count: int, run: str) -> SystemPlan:
         answers = self.answered("run", f"untuned with {count} passages", run, context=count)
-        return SystemPlan(context_row(count), 0, "baseline", (), None, answers, None, ServingKeys())
+        return SystemPlan(context_row(count), 0, "baseline", (), None, answers, None, ServingKeys(), context=count)
 
     def _ideal(self, part: Part, run: str) -> SystemPlan:
         name = f"oracle-{part}"

@@ -1,8 +1,8 @@
 """The pytest plugin: `pytest suites/quickstart` runs a suite and turns each of its gates into a test.
 
-A suite file (with the schema marker) is collected as one item for each system and gate, and one for what was accepted
-and is gone. A suite runs once a session, also under xdist, before its first item; if it cannot run, its items are
-errors and never skipped. Nothing of the harness is imported before a suite file is met.
+A suite file (with the schema marker) is collected as one item for each system and gate, and one for accepted systems
+that are missing. A suite runs once a session, also under xdist, before its first item; if it cannot run, its items are
+errors and are not skipped. The harness is imported when the first suite file is collected.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
@@ -30,15 +30,9 @@ GONE = "accepted systems"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("harness", "benchmarks of RAG tuning")
+    group.addoption("--harness-store", metavar="DIR", default=".harness", help="folder of artifacts and outcomes")
     group.addoption(
-        "--harness-store", metavar="DIR", default=".harness", type=_given, help="where artifacts and outcomes are kept"
-    )
-    group.addoption(
-        "--harness-compare",
-        metavar="DIR",
-        default=None,
-        type=_given,
-        help="where accepted scores lie (default: beside the suite)",
+        "--harness-compare", metavar="DIR", default=None, help="folder of accepted scores (default: beside the suite)"
     )
     group.addoption(
         "--harness-save",
@@ -47,13 +41,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         type=_given,
         help="accept the outcomes of this session, if all gates passed",
     )
-    group.addoption(
-        "--harness-replay", action="store_true", help="ask no endpoint: answer out of the cache, or fail by name"
-    )
-    group.addoption("--harness-latest", action="store_true", help="judge the latest outcome and run nothing")
-    group.addoption(
-        "--harness-require-baseline", action="store_true", help="a suite for which nothing is accepted is an error"
-    )
+    group.addoption("--harness-replay", action="store_true", help="use cached LLM responses only; fail on a cache miss")
+    group.addoption("--harness-latest", action="store_true", help="judge the latest outcome without running the suite")
+    group.addoption("--harness-require-baseline", action="store_true", help="fail for a suite without accepted scores")
     parser.addini("harness_require_baseline", "the same, for all sessions", type="bool", default=False)
 
 
@@ -67,8 +57,8 @@ def _given(text: str) -> str:
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
     if file_path.suffix not in (".yaml", ".yml") or not _is_suite(file_path):
         return None
-    found: SuiteFile = SuiteFile.from_parent(parent, path=file_path)
-    return found
+    suite: SuiteFile = SuiteFile.from_parent(parent, path=file_path)
+    return suite
 
 
 def _is_suite(path: Path) -> bool:
@@ -92,24 +82,41 @@ class SuiteFile(pytest.File):
             raise self.CollectError(str(error)) from error
         if not suite.gates:
             raise self.CollectError(f"{self.path}: nothing is gated, so there is nothing to test; add gates")
-        for label in labels_of(suite):
+        for system in systems_of(suite):
             for gate in suite.gates:
-                if _can_have(label, gate.measure):
-                    yield GateItem.from_parent(self, name=f"{label}-{gate.name}", label=label, gate=gate.name)
-        yield GateItem.from_parent(self, name=GONE, label=None, gate=None)
+                if _can_have(system, gate.measure):
+                    yield GateItem.from_parent(self, name=f"{system.label}-{gate.name}", tested=(system, gate.name))
+        yield GateItem.from_parent(self, name=GONE, tested=None)
 
 
-def labels_of(suite: Suite) -> list[str]:
-    """What a suite's systems are called: reference rows that could be served, and candidates with their seeds."""
+class GatedSystem(NamedTuple):
+    """A system that has items: a baseline row, or a candidate with a seed."""
+
+    name: str
+    seed: int | None = None
+
+    @property
+    def label(self) -> str:
+        return self.name if self.seed is None else f"{self.name} (seed {self.seed})"
+
+    def has(self, verdict: Gated) -> bool:
+        """Whether a verdict belongs to it: a verdict on a recipe belongs to each of its seeds."""
+        if verdict.system != self.name:
+            return False
+        return verdict.about == "system" if self.seed is None else self.seed in verdict.seeds
+
+
+def systems_of(suite: Suite) -> list[GatedSystem]:
+    """The systems of a suite that gates can judge: baseline rows that could be served, and candidates with a seed."""
     from harness.values.systems import BOUNDS
 
-    rows = [name for name in suite.baseline_rows if name not in BOUNDS]
-    return rows + [f"{name} (seed {seed})" for name in suite.all_candidates for seed in suite.seeds]
+    rows = [GatedSystem(name) for name in suite.baseline_rows if name not in BOUNDS]
+    return rows + [GatedSystem(name, seed) for name in suite.all_candidates for seed in suite.seeds]
 
 
-def _can_have(label: str, measure: Any) -> bool:
-    """Whether there can be a verdict: examples in the prompt change no list, so `few-shot` is in no rank measure."""
-    return not (label == "few-shot" and measure is not None and measure.is_rank)
+def _can_have(system: GatedSystem, measure: Any) -> bool:
+    """Whether there can be a verdict: examples in the prompt change no run, so `few-shot` has no rank measure."""
+    return not (system.name == "few-shot" and measure is not None and measure.is_rank)
 
 
 class GateFailed(Exception):
@@ -117,11 +124,11 @@ class GateFailed(Exception):
 
 
 class GateItem(pytest.Item):
-    """One system under one gate; without a label, everything that failed and has no item of its own."""
+    """One system under one gate. `tested` is None for the item of all failing verdicts that have no item."""
 
-    def __init__(self, *, label: str | None, gate: str | None, **options: Any) -> None:
+    def __init__(self, *, tested: tuple[GatedSystem, str] | None, **options: Any) -> None:
         super().__init__(**options)
-        self.label, self.gate = label, gate
+        self.tested = tested
 
     def setup(self) -> None:
         """Run the suite, once a session. What is raised here is an error of the test, not a failure."""
@@ -136,23 +143,27 @@ class GateItem(pytest.Item):
     def runtest(self) -> None:
         from harness.report.content.gates import sentence
 
-        found = self._mine(self.judged.gating)
-        for one in found:
-            self.add_report_section("call", "harness", sentence(one))
-        failing = [one for one in found if one.fails]
+        verdicts = self._verdicts(self.judged.gating)
+        for verdict in verdicts:
+            self.add_report_section("call", "harness", sentence(verdict))
+        failing = [verdict for verdict in verdicts if verdict.fails]
         if failing:
             raise GateFailed("\n".join(map(sentence, failing)))
-        if not found and self.label is not None:
-            why = self.judged.outcome.not_run.get(self.label, "this data set gives it no such score")
-            pytest.skip(f"{self.label} has no {self.gate}: {why}")
+        if not verdicts and self.tested is not None:
+            system, gate = self.tested
+            why = self.judged.outcome.not_run.get(system.label, "this data set gives it no such score")
+            pytest.skip(f"{system.label} has no {gate}: {why}")
 
-    def _mine(self, gating: Gating) -> list[Gated]:
-        if self.label is not None:
-            return [one for one in gating.verdicts if one.gate == self.gate and self.label in _names(one)]
-        siblings = [item for item in self.session.items if isinstance(item, GateItem) and item.path == self.path]
-        told = {(item.label, item.gate) for item in siblings}
+    def _verdicts(self, gating: Gating) -> list[Gated]:
+        """The verdicts that this item stands for."""
+        if self.tested is not None:
+            return [verdict for verdict in gating.verdicts if _belongs(verdict, self.tested)]
+        items = [item for item in self.session.items if isinstance(item, GateItem) and item.path == self.path]
+        tested = [item.tested for item in items if item.tested is not None]
         return [
-            one for one in gating.verdicts if one.fails and not any((name, one.gate) in told for name in _names(one))
+            verdict
+            for verdict in gating.verdicts
+            if verdict.fails and not any(_belongs(verdict, pair) for pair in tested)
         ]
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> str | Any:
@@ -166,11 +177,9 @@ class GateItem(pytest.Item):
         return self.path, None, f"{self.path.parent.name}: {self.name}"
 
 
-def _names(one: Gated) -> set[str]:
-    """The items that a verdict belongs to: a verdict on a recipe belongs to each of its seeds."""
-    return {one.label, one.system, *(f"{one.system} (seed {seed})" for seed in one.seeds)} - (
-        {one.system} if one.about != "system" else set()
-    )
+def _belongs(verdict: Gated, tested: tuple[GatedSystem, str]) -> bool:
+    system, gate = tested
+    return verdict.gate == gate and system.has(verdict)
 
 
 _KEY = pytest.StashKey[HarnessSession]()
@@ -184,7 +193,7 @@ def _session(config: pytest.Config) -> HarnessSession:
 
 @pytest.fixture(scope="session")
 def harness_outcome(request: pytest.FixtureRequest) -> Callable[[str | Path], Outcome]:
-    """Give the outcome of a suite (a shipped name, a file or a folder), which is run once a session."""
+    """Return the outcome of a suite (a shipped name, a file or a folder), which is run once a session."""
 
     def outcome_of(suite: str | Path) -> Outcome:
         return _session(request.config).judged(suite).outcome
@@ -194,18 +203,18 @@ def harness_outcome(request: pytest.FixtureRequest) -> Callable[[str | Path], Ou
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """Accept what was run, if that was asked for, nothing failed, and every gate lets it through, chosen or not."""
+    """With --harness-save, accept the outcomes of a session that passed, if all gates pass, deselected ones too."""
     config = session.config
     if hasattr(config, "workerinput"):
         return
-    found = _session(config).pointers() if _ran(config) else []
+    pointers = _session(config).pointers() if _ran(config) else []
     reason = config.getoption("--harness-save")
     if reason:
-        saved = _save(config, found, reason, exitstatus)
+        saved = _save(config, pointers, reason, exitstatus)
         config.stash[_SAVED] = [line for line, _ in saved]
         if exitstatus == 0 and not all(done for _, done in saved):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
-    for path in found:
+    for path in pointers:
         path.unlink(missing_ok=True)
         path.with_suffix(".lock").unlink(missing_ok=True)
 
@@ -217,13 +226,13 @@ def _ran(config: pytest.Config) -> bool:
     return _KEY in config.stash or bool(run_of(config))
 
 
-def _save(config: pytest.Config, found: list[Path], reason: str, exitstatus: int) -> list[tuple[str, bool]]:
+def _save(config: pytest.Config, pointers: list[Path], reason: str, exitstatus: int) -> list[tuple[str, bool]]:
     """Accept the outcome of every suite that was run; return a line for each, and whether it was accepted."""
     if exitstatus != 0:
         return [("Nothing was accepted: the session did not pass.", False)]
-    if not found:
+    if not pointers:
         return [("Nothing was accepted: this session ran no suite.", False)]
-    return [_session(config).accept(json.loads(path.read_text(encoding="utf-8")), reason) for path in found]
+    return [_session(config).accept(json.loads(path.read_text(encoding="utf-8")), reason) for path in pointers]
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

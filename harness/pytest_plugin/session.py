@@ -1,6 +1,6 @@
-"""What one session of pytest has run and judged: each suite once, also where xdist's workers share the session.
+"""The suites that one session of pytest has run and judged, each once, also where xdist's workers share the session.
 
-Nothing of the harness is imported before a suite is met.
+The harness is imported when the first suite is run.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ POINTERS = "pytest"
 """Below the store: which outcome a session's run of a suite made, so that xdist's workers share it."""
 
 
-class Judged(NamedTuple):
-    """A suite that was run, and what its gates found."""
+class JudgedSuite(NamedTuple):
+    """The outcome of a suite, the verdicts of its gates, and the folder of the outcome."""
 
     outcome: Outcome
     gating: Gating
@@ -36,22 +36,22 @@ class HarnessSession:
         self.store = config.rootpath / config.getoption("--harness-store")
         compare = config.getoption("--harness-compare")
         self.baselines = config.rootpath / compare if compare else None
-        self._known: dict[str, Judged | Exception] = {}
+        self._known: dict[str, JudgedSuite | Exception] = {}
 
-    def judged(self, suite: str | Path) -> Judged:
-        """Run a suite, or take what this session made of it. Raises the same error for each who asks."""
+    def judged(self, suite: str | Path) -> JudgedSuite:
+        """Run a suite once a session, and return it judged. An error is raised again on each call."""
         key = str(suite)
         if key not in self._known:
             try:
                 self._known[key] = self._judge(suite)
             except Exception as error:
                 self._known[key] = error
-        found = self._known[key]
-        if isinstance(found, Exception):
-            raise found
-        return found
+        judged = self._known[key]
+        if isinstance(judged, Exception):
+            raise judged
+        return judged
 
-    def _judge(self, suite: str | Path) -> Judged:
+    def _judge(self, suite: str | Path) -> JudgedSuite:
         from harness.results import outcomes
         from harness.suite.files import load_suite
 
@@ -61,7 +61,7 @@ class HarnessSession:
             outcomes.check_latest(folder.parent)
         else:
             folder = self._once(suite, spec.name)
-        return Judged(outcomes.read(folder), self.gating(suite, folder), folder)
+        return JudgedSuite(outcomes.read(folder), self.gating(suite, folder), folder)
 
     def gating(self, suite: str | Path, folder: Path) -> Gating:
         """All gates of a suite on an outcome, whichever of their items are chosen. Raises HarnessError if none judges.
@@ -75,13 +75,13 @@ class HarnessSession:
         required = config.getoption("--harness-require-baseline") or config.getini("harness_require_baseline")
         if saving and self.baselines is not None:
             self.baselines.mkdir(parents=True, exist_ok=True)
-        found = gating.gate(suite, self.store, self.baselines, folder, bool(required) and not saving)
-        if not found.verdicts or not found.measured:
+        verdicts = gating.gate(suite, self.store, self.baselines, folder, bool(required) and not saving)
+        if not verdicts.verdicts or not verdicts.measured:
             raise ConfigError(f"{suite}: nothing was judged: no score of the outcome in {folder} has a value")
-        return found
+        return verdicts
 
     def _once(self, suite: str | Path, name: str) -> Path:
-        """Run in the first of xdist's workers that comes here; the others wait for its outcome."""
+        """Run a suite in the first of xdist's workers that asks for it; the others wait for its outcome."""
         from filelock import FileLock
 
         from harness.data import formats
@@ -90,14 +90,13 @@ class HarnessSession:
         pointer.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(pointer.with_suffix(".lock")):
             if not pointer.exists():
-                told = self._run(suite)
-                formats.write_atomically(pointer, json.dumps({"suite": str(suite), **told}))
-        told = json.loads(pointer.read_text(encoding="utf-8"))
-        if "error" in told:
+                formats.write_atomically(pointer, json.dumps({"suite": str(suite), **self._run(suite)}))
+        ran = json.loads(pointer.read_text(encoding="utf-8"))
+        if "error" in ran:
             from harness.errors import HarnessError
 
-            raise HarnessError(told["error"])
-        return Path(told["folder"])
+            raise HarnessError(ran["error"])
+        return Path(ran["folder"])
 
     def _run(self, suite: str | Path) -> dict[str, str]:
         from harness.errors import HarnessError
@@ -118,20 +117,20 @@ class HarnessSession:
         uid = getattr(self.config, "workerinput", {}).get("testrunuid") or run_of(self.config)
         return uid or self._own
 
-    def accept(self, told: dict[str, str], reason: str) -> tuple[str, bool]:
+    def accept(self, ran: dict[str, str], reason: str) -> tuple[str, bool]:
         """Accept an outcome that every gate lets through; return a sentence, and whether it was accepted."""
         from harness.errors import HarnessError
         from harness.gates import gating
         from harness.report.content.gates import heading
 
-        suite = told["suite"]
-        if "folder" not in told:
-            return f"Not accepted, {suite}: {told.get('error', 'it was not run to its end')}", False
+        suite = ran["suite"]
+        if "folder" not in ran:
+            return f"Not accepted, {suite}: {ran.get('error', 'it was not run to its end')}", False
         try:
-            found = self.gating(suite, Path(told["folder"]))
-            if found.exit_code:
-                return f"Not accepted, {suite}: {heading(found)}", False
-            done = gating.accept(suite, reason, self.store, self.baselines, Path(told["folder"]))
+            verdicts = self.gating(suite, Path(ran["folder"]))
+            if verdicts.exit_code:
+                return f"Not accepted, {suite}: {heading(verdicts)}", False
+            done = gating.accept(suite, reason, self.store, self.baselines, Path(ran["folder"]))
         except (HarnessError, OSError) as error:
             return f"Not accepted, {suite}: {error}", False
         return gating.what_changed(done)[0], True

@@ -16,8 +16,8 @@ from harness.values.findings import Outcome
 from harness.values.insights import Diagnosis, LearningCurve
 
 if TYPE_CHECKING:
-    from harness.report.explorer import Evidence
     from harness.report.render.markdown import Picture
+    from harness.values.evidence import Evidence
 
 REPORT_FILE, PAGE_FILE, CHARTS = "report.md", "report.html", "charts"
 DIAGNOSIS_FILE, DIAGNOSIS_PAGE, CURVE_FILE = "diagnosis.md", "diagnosis.html", "curve.md"

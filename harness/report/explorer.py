@@ -8,17 +8,17 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from harness.report import format as fmt
 from harness.report.model import finite
 from harness.report.untrusted import cut, plain
 from harness.report.view import BASELINE, less_is_better, view
+from harness.values.evidence import Evidence
 from harness.values.findings import Outcome
-from harness.values.grades import LEVEL, relevant_grades
-from harness.values.records import Answer, Document, Qrels, Query, Reference, Run, Score
+from harness.values.grades import relevant_grades
+from harness.values.records import Answer, Document, Score
 
 LISTED = 10
 """Documents shown of each ranking."""
@@ -28,24 +28,6 @@ PASSAGE, ANSWER, QUESTION, NAME = 400, 1200, 600, 200
 """Where a text is cut, in characters."""
 BUDGET = 2_500_000
 """Characters of rankings, answers and texts, before compression."""
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What an outcome rests on, query by query; every part may be empty.
-
-    `runs` and `answers` go by the label of the system; `queries`, `qrels` and `references` are of the scored split.
-    A document is relevant from the grade `level` on.
-    """
-
-    rows: Sequence[Score]
-    runs: Mapping[str, Run] = field(default_factory=dict)
-    answers: Mapping[str, Mapping[str, Answer]] = field(default_factory=dict)
-    queries: Mapping[str, Query] = field(default_factory=dict)
-    qrels: Qrels = field(default_factory=dict)
-    references: Mapping[str, Reference] = field(default_factory=dict)
-    documents: Mapping[str, Document] = field(default_factory=dict)
-    level: int = LEVEL
 
 
 class Packed(NamedTuple):

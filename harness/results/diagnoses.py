@@ -1,4 +1,4 @@
-"""Diagnoses on disk: `diagnosis.json`, the rows it rests on, and its reports, in one folder for each."""
+"""Diagnoses on disk: `diagnosis.json` and the rows it rests on, in one folder for each."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from pathlib import Path
 
 from harness.data import formats
 from harness.errors import ConfigError
-from harness.report import write_diagnosis
-from harness.results.outcomes import SCORE_COLUMNS, guarded, new_folder, point_to
+from harness.results.outcomes import SCORE_COLUMNS, new_folder, point_to
 from harness.values.insights import DIAGNOSIS_VERSION, Diagnosis
 from harness.values.records import Score
 from harness.values.versions import FileKind, read_value
@@ -20,17 +19,19 @@ KIND = FileKind(
 
 
 def write(diagnosis: Diagnosis, root: Path, rows: Sequence[Score]) -> Path:
-    """Write a diagnosis below `root`, and return its folder."""
+    """Write a diagnosis and its rows below `root`, make it the latest of its suite, and return its folder."""
     base = root / "diagnoses" / diagnosis.suite
     folder = new_folder(base, diagnosis.created)
     formats.write_parquet(folder / "scores.parquet", [row._asdict() for row in rows], SCORE_COLUMNS)
     formats.write_atomically(folder / DIAGNOSIS_FILE, diagnosis.model_dump_json(indent=1))
     point_to(base / "latest", folder)
-    lost = guarded(lambda: write_diagnosis(diagnosis, folder), "the report", folder)
-    if lost:
-        noted = diagnosis.model_copy(update={"notes": (*diagnosis.notes, lost)})
-        formats.write_atomically(folder / DIAGNOSIS_FILE, noted.model_dump_json(indent=1))
     return folder
+
+
+def add_note(diagnosis: Diagnosis, folder: Path, note: str) -> None:
+    """Add a note to a diagnosis that is written already."""
+    noted = diagnosis.model_copy(update={"notes": (*diagnosis.notes, note)})
+    formats.write_atomically(folder / DIAGNOSIS_FILE, noted.model_dump_json(indent=1))
 
 
 def read(folder: Path) -> Diagnosis:

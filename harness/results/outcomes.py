@@ -1,4 +1,4 @@
-"""Outcomes on disk: `outcome.json`, Parquet rows, TREC runs and the reports in one folder a run."""
+"""Outcomes on disk: `outcome.json`, Parquet rows and TREC runs, in one folder a run. Reports are written elsewhere."""
 
 from __future__ import annotations
 
@@ -13,14 +13,10 @@ from typing import Any
 
 from harness import provenance
 from harness.data import formats
-from harness.data.datasets import Dataset
-from harness.errors import ConfigError, HarnessError, Problem
-from harness.planning.graph import Plan
-from harness.report import PAGE_FILE, REPORT_FILE, write_html, write_reports
-from harness.report.explorer import Evidence
-from harness.results import query_details, reuse
-from harness.store import FolderStore
-from harness.values.findings import OUTCOME_VERSION, Outcome
+from harness.errors import ConfigError, Problem
+from harness.results import reuse
+from harness.values.evidence import Evidence
+from harness.values.findings import OUTCOME_VERSION, Outcome, SystemInfo
 from harness.values.records import Answer, Score
 from harness.values.versions import FileKind, read_value
 
@@ -83,13 +79,10 @@ def check_latest(base: Path) -> None:
     raise ConfigError(Problem(str(base / "latest"), what, f"run the suite again, or add --outcome {base / 'latest'}"))
 
 
-def write(
-    outcome: Outcome, root: Path, rows: Sequence[Score], plan: Plan, dataset: Dataset, store: FolderStore
-) -> tuple[Outcome, Path]:
-    """Write an outcome below `root`; return it with the count of looks at its split, and its folder.
+def write(outcome: Outcome, root: Path, rows: Sequence[Score]) -> tuple[Outcome, Path]:
+    """Write an outcome and its rows below `root`, and make it the latest of its suite.
 
-    It is the suite's latest as soon as its scores are there. What fails after that, in a report or a picture, is told
-    and noted in the outcome, and loses nothing: `harness report` writes it again.
+    Return it with the count of evaluations of its split, and its folder.
     """
     base = root / "outcomes" / outcome.suite
     outcome = outcome.model_copy(update={"times_scored": reuse.count(root, base, outcome)})
@@ -105,68 +98,53 @@ def write(
     formats.write_atomically(folder / OUTCOME_FILE, outcome.model_dump_json(indent=1))
     reuse.note(folder, outcome)
     point_to(base / "latest", folder)
-    found: list[Evidence] = []
-    lost = [
-        guarded(lambda: found.append(_gather(folder, rows, plan, dataset, store)), "what the systems put out", folder),
-        guarded(
-            lambda: write_reports(outcome, folder, found[0] if found else None),
-            "the report",
-            folder,
-            f"'harness report {outcome.suite}' writes it again.",
-        ),
-    ]
-    told = tuple(line for line in lost if line)
-    if told:
-        outcome = outcome.model_copy(update={"notes": (*outcome.notes, *told)})
-        formats.write_atomically(folder / OUTCOME_FILE, outcome.model_dump_json(indent=1))
     return outcome, folder
 
 
-def _gather(folder: Path, rows: Sequence[Score], plan: Plan, dataset: Dataset, store: FolderStore) -> Evidence:
-    """Write what the systems retrieved and answered into a folder, and return it for the report."""
-    found = query_details.of_plan(rows, plan, dataset, store)
-    formats.write_parquet(folder / "answers.parquet", list(_answers(plan, found.answers)), ANSWER_COLUMNS)
-    for system in plan.systems:
-        if system.label in found.runs:
-            formats.write_run(folder / "runs" / f"{system.slug}.trec", found.runs[system.label])
-    return found
+def with_notes(outcome: Outcome, folder: Path, notes: Sequence[str]) -> Outcome:
+    """Add notes to an outcome that is written already; return it."""
+    if not notes:
+        return outcome
+    outcome = outcome.model_copy(update={"notes": (*outcome.notes, *notes)})
+    formats.write_atomically(folder / OUTCOME_FILE, outcome.model_dump_json(indent=1))
+    return outcome
+
+
+def write_details(folder: Path, outcome: Outcome, details: Evidence) -> None:
+    """Write what the systems retrieved and answered into the folder of an outcome."""
+    formats.write_parquet(folder / "answers.parquet", list(_answers(outcome, details.answers)), ANSWER_COLUMNS)
+    for system in outcome.systems:
+        if system.label in details.runs:
+            formats.write_run(run_file(folder, system), details.runs[system.label])
+
+
+def run_file(folder: Path, system: SystemInfo) -> Path:
+    """Where the run of a system lies in the folder of an outcome."""
+    slug = system.name if system.role == "baseline" else f"{system.name}-{system.seed}"
+    return folder / "runs" / f"{slug}.trec"
 
 
 def guarded(write: Callable[[], object], what: str, folder: Path, again: str = "") -> str:
-    """Do what must not cost a result that is there already; return a sentence of what failed, or nothing.
+    """Run `write`, whose failure must not lose a result that is written; return a sentence if it failed.
 
-    The sentence is logged too, and the traceback is left in the folder: a report that raises is a bug.
+    The sentence is logged, and the traceback is added to a file in the folder: a report that raises is a bug.
     """
     try:
         write()
     except Exception as error:
         why = " ".join(f"{type(error).__name__}: {error}".split()) if str(error) else type(error).__name__
-        told = f"{what[0].upper()}{what[1:]} could not be written in full ({why}); the scores in {folder} are whole."
+        sentence = (
+            f"{what[0].upper()}{what[1:]} could not be written in full ({why}); the scores in {folder} are whole."
+        )
         with contextlib.suppress(OSError):
             trace = "".join(traceback.format_exception(error))
             with (folder / ERROR_FILE).open("a", encoding="utf-8", errors="replace") as file:
                 file.write(f"{what}\n{trace}\n")
-            told += f" The traceback stands in {folder / ERROR_FILE}."
-        told += f" {again}" if again else ""
-        log.error("%s", told)
-        return told
+            sentence += f" The traceback is in {folder / ERROR_FILE}."
+        sentence += f" {again}" if again else ""
+        log.error("%s", sentence)
+        return sentence
     return ""
-
-
-def rewrite_reports(folder: Path, outcome: Outcome) -> list[Path]:
-    """Write the report files of an outcome again, if one is not there; return what was written."""
-    if (folder / REPORT_FILE).is_file() and (folder / PAGE_FILE).is_file():
-        return []
-    return write_reports(outcome, folder, _kept_evidence(folder, outcome))
-
-
-def _kept_evidence(folder: Path, outcome: Outcome) -> Evidence | None:
-    """What the page shows of single queries; None, and a warning, where the rows are no longer all there."""
-    try:
-        return query_details.of_files(folder, outcome)
-    except (HarnessError, OSError, ValueError, KeyError, TypeError) as error:
-        log.warning("%s: the page has no single queries, for its rows cannot be read (%s)", folder, error)
-        return None
 
 
 def read(folder: Path) -> Outcome:
@@ -174,19 +152,8 @@ def read(folder: Path) -> Outcome:
     return read_value(folder / OUTCOME_FILE, Outcome, FileKind("outcome", "harness/outcome-", OUTCOME_VERSION, RUN_IT))
 
 
-def write_page(folder: Path, target: Path) -> Path:
-    """Make the page of an outcome again out of its folder, and write it to `target`.
-
-    Raises ConfigError if the folder holds no outcome that this version can read. Texts of documents and questions are
-    left out, and the page says so, where the data set cannot be read or is another one by now.
-    """
-    outcome = read(folder)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    return write_html(outcome, target, _kept_evidence(folder, outcome))
-
-
-def _answers(plan: Plan, answers: Mapping[str, Mapping[str, Answer]]) -> Iterator[dict[str, Any]]:
-    for system in plan.systems:
+def _answers(outcome: Outcome, answers: Mapping[str, Mapping[str, Answer]]) -> Iterator[dict[str, Any]]:
+    for system in outcome.systems:
         for answer in answers.get(system.label, {}).values():
             row = {**answer._asdict(), "context": json.dumps(answer.context)}
             yield {"system": system.name, "seed": system.seed, **row}
@@ -206,6 +173,7 @@ def new_folder(base: Path, created: str) -> Path:
 
 
 def point_to(link: Path, folder: Path) -> None:
+    """Make a symbolic link to a folder beside it, in one step."""
     aside = link.with_name(f".latest.{os.getpid()}")
     aside.unlink(missing_ok=True)
     aside.symlink_to(folder.name)

@@ -1,6 +1,6 @@
-"""How often a split of some data was looked at for a suite, from what earlier outcomes, diagnoses and curves left.
+"""How often a split was evaluated for a suite, counted from earlier outcomes, diagnoses and curves.
 
-Each outcome leaves a small file beside it for that, so that a run does not read all that ran before it whole.
+Each outcome has a small file beside it for that, so that a run does not read all earlier outcomes whole.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 from harness.data import formats
 from harness.values.findings import Outcome
 
-LOOK_FILE = "look.json"
+EVALUATION_FILE = "look.json"
 OUTCOME_FILE = "outcome.json"
 
 
-class Look(NamedTuple):
-    """What was looked at, and which systems were: equal looks count once."""
+class Evaluation(NamedTuple):
+    """An evaluation: the split, its queries and the systems. Equal evaluations count once."""
 
     split: str
     queries: str | None
@@ -26,16 +26,16 @@ class Look(NamedTuple):
 
 
 def count(root: Path, base: Path, outcome: Outcome) -> int:
-    """How often this split of this data was scored for the suite: once for every other set of systems, and now.
+    """Return how often this split of this data was evaluated for the suite, this outcome included.
 
-    Every diagnosis and every curve that asked it counts too. What cannot be read counts for nothing.
+    Each set of systems counts once, each diagnosis and each curve on the split too. Unreadable files are left out.
     """
     now = _of(outcome)
     evaluations: set[object] = {now}
     for place in sorted(base.glob("*")):
-        look = _earlier(place) if place.is_dir() and not place.is_symlink() else None
-        if look is not None and look[:2] == now[:2]:
-            evaluations.add(look)
+        evaluation = _earlier(place) if place.is_dir() and not place.is_symlink() else None
+        if evaluation is not None and evaluation[:2] == now[:2]:
+            evaluations.add(evaluation)
     curves = f"curves/{outcome.suite}/*/*"
     # Earlier versions wrote `growth.json`.
     for pattern in (f"diagnoses/{outcome.suite}/*/diagnosis.json", f"{curves}/curve.json", f"{curves}/growth.json"):
@@ -46,26 +46,26 @@ def count(root: Path, base: Path, outcome: Outcome) -> int:
 
 
 def note(folder: Path, outcome: Outcome) -> None:
-    """Leave in an outcome's folder what `count` asks of it; without it, the outcome itself is read."""
-    look = _of(outcome)
+    """Write the evaluation of an outcome beside it, for `count`; without this file, the outcome itself is read."""
+    evaluation = _of(outcome)
     with contextlib.suppress(OSError):
-        value = {"split": look.split, "queries": look.queries, "systems": sorted(look.systems)}
-        formats.write_atomically(folder / LOOK_FILE, json.dumps(value))
+        value = {"split": evaluation.split, "queries": evaluation.queries, "systems": sorted(evaluation.systems)}
+        formats.write_atomically(folder / EVALUATION_FILE, json.dumps(value))
 
 
-def _of(outcome: Outcome) -> Look:
+def _of(outcome: Outcome) -> Evaluation:
     queries = outcome.dataset.digests.get(f"{outcome.split}.queries")
-    return Look(outcome.split, queries, frozenset(system.identity for system in outcome.systems))
+    return Evaluation(outcome.split, queries, frozenset(system.identity for system in outcome.systems))
 
 
-def _earlier(folder: Path) -> Look | None:
-    """What an outcome looked at, of whatever version it is; None if that cannot be read."""
+def _earlier(folder: Path) -> Evaluation | None:
+    """Return the evaluation of an earlier outcome, of any version; None if it cannot be read."""
     if not (folder / OUTCOME_FILE).is_file():
         return None
-    value = _object(folder / LOOK_FILE)
-    look = _checked(value.get("split"), value.get("queries"), value.get("systems"))
-    if look is not None:
-        return look
+    value = _object(folder / EVALUATION_FILE)
+    evaluation = _checked(value.get("split"), value.get("queries"), value.get("systems"))
+    if evaluation is not None:
+        return evaluation
     value = _object(folder / OUTCOME_FILE)
     dataset, systems, split = value.get("dataset"), value.get("systems"), value.get("split")
     digests = dataset.get("digests") if isinstance(dataset, dict) else None
@@ -73,21 +73,21 @@ def _earlier(folder: Path) -> Look | None:
     return _checked(split, (digests if isinstance(digests, dict) else {}).get(f"{split}.queries"), names)
 
 
-def _checked(split: Any, queries: Any, systems: Any) -> Look | None:
+def _checked(split: Any, queries: Any, systems: Any) -> Evaluation | None:
     known = isinstance(systems, list) and all(isinstance(name, str) for name in systems)
     if not isinstance(split, str) or not isinstance(queries, str | None) or not known:
         return None
-    return Look(split, queries, frozenset(systems))
+    return Evaluation(split, queries, frozenset(systems))
 
 
 def _split(path: Path) -> str | None:
-    """The split that a diagnosis or a curve asked; None if the file cannot be read."""
+    """Return the split of a diagnosis or a curve; None if the file cannot be read."""
     split = _object(path).get("split")
     return split if isinstance(split, str) else None
 
 
 def _object(path: Path) -> dict[str, Any]:
-    """A JSON object; an empty one where the file holds none that can be read."""
+    """Return a JSON object; an empty one if the file holds none."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):

@@ -22,11 +22,12 @@ from harness.report.charts.values import Chart
 from harness.report.content import reading
 from harness.report.content.diagnosis import diagnosed
 from harness.report.content.outcome import COST, contents
-from harness.report.explorer import Evidence, pack
+from harness.report.explorer import pack
 from harness.report.model import Item, Section
 from harness.report.render.page_tables import HEIGHT, WIDTH, PageTable, page_table, page_tables
 from harness.report.render.templates import page_environment, source, yaml_text
 from harness.report.view import view
+from harness.values.evidence import Evidence
 from harness.values.findings import Outcome
 from harness.values.insights import Diagnosis
 

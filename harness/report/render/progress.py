@@ -36,7 +36,7 @@ class RateColumn(ProgressColumn):
 
 
 class Steps:
-    """A `Watch` for `carry_out` and its like: one bar at a time, gone when the step is done."""
+    """A `Display` of the scheduler: one bar at a time, gone when the step is done."""
 
     def __init__(self, console: Console) -> None:
         self.console = console

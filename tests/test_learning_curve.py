@@ -20,7 +20,7 @@ from harness.cli import main as cli
 from harness.data import formats
 from harness.data.datasets import load_dataset
 from harness.errors import ConfigError, DataError
-from harness.experiments import benchmark, curve
+from harness.experiments import benchmark, curve, reports
 from harness.planning.plan import build_plan
 from harness.suite.files import load_suite
 from harness.suite.spec import Suite
@@ -99,7 +99,7 @@ def test_the_whole_is_the_candidate_of_the_suite_itself(suite: Path) -> None:
 
 @pytest.mark.parametrize("shares", [[1.0], [], [0.5, 0.5], [0.0, 1.0], [0.5, 1.5], [-0.5, 1.0], [float("nan"), 1.0]])
 def test_shares_that_make_no_curve_are_refused(shares: list[float]) -> None:
-    with pytest.raises(ConfigError, match=r"--shares: a curve needs two shares or more, above 0 and at most 1"):
+    with pytest.raises(ConfigError, match=r"--shares: a curve needs at least two shares, above 0 and at most 1"):
         curve.suite_for(pocket.suite(), "written", shares, "dev")
 
 
@@ -111,7 +111,7 @@ def test_a_candidate_that_there_is_not_is_answered_with_the_nearest() -> None:
 def test_a_measure_that_what_is_tuned_cannot_move_is_no_answer() -> None:
     """The lists of a tuned generator are those of the untuned one: the step is 0 whatever the data."""
     generator = {"candidates": {"writer": {"tune": ["generator"]}, "all": {"tune": ["retriever", "generator"]}}}
-    with pytest.raises(ConfigError, match="no gated measure can tell what tuning the generator buys"):
+    with pytest.raises(ConfigError, match="no gated measure depends on the generator"):
         derived(generator, "writer")
     gates = [{"measure": "ndcg@10", "margin": 0.02}, {"measure": "exact_match", "margin": 0.1}]
     assert list(map(str, derived({**generator, "gates": gates}, "writer").measures)) == ["exact_match"]
@@ -155,7 +155,7 @@ def test_shares_are_of_the_examples_that_there_are(grew: curve.CurveResult) -> N
 
 def test_the_curve_is_written_whole_and_is_no_outcome(grew: curve.CurveResult, store: Path) -> None:
     assert grew.folder.parent == store / "curves" / "toy" / "judged"
-    written = (grew.folder / curve.CURVE_FILE).read_text(encoding="utf-8")
+    written = (grew.folder / reports.CURVE_FILE).read_text(encoding="utf-8")
     assert LearningCurve.model_validate_json(written) == grew.curve
     assert (grew.folder.parent / "latest").resolve() == grew.folder.resolve()
     assert any(path.suffix == ".md" for path in grew.folder.iterdir())
@@ -211,7 +211,7 @@ def test_a_training_that_fails_is_named_and_has_no_numbers(suite: Path, store: P
     assert (broken.mean, broken.gain, broken.step, broken.seconds) == (None, None, None, 0.0)
     assert whole.mean == grew.curve.points[-1].mean
     assert whole.step_verdict == "failed"
-    assert found.curve.said["ndcg@10"].startswith("cannot be told")
+    assert found.curve.said["ndcg@10"].startswith("unknown")
     assert any(note.startswith("judged-at-40 (seed 0) failed: tune retriever") for note in found.curve.notes)
     assert found.failed
 
@@ -237,7 +237,7 @@ def test_a_split_without_judged_questions_is_refused(model: Path, tmp_path: Path
 
 
 def left(monkeypatch: pytest.MonkeyPatch, executor: smallsuite.Here, *arguments: object) -> int:
-    monkeypatch.setattr(curve, "ChildExecutor", lambda: executor)
+    monkeypatch.setattr("harness.execution.session.executor_named", lambda name: executor)
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setattr(sys, "argv", ["harness", "curve", *map(str, arguments)])
     with pytest.raises(SystemExit) as caught:
@@ -277,7 +277,7 @@ def test_the_command_prints_json(
     [
         (["nobody"], "error: toy has no candidate 'nobody'; known here: judged"),
         (["judged", "--shares", "all"], "error: --shares: no numbers with commas between them: 'all'; try 0.25,0.5,1"),
-        (["judged", "--shares", "1"], "error: --shares: a curve needs two shares or more"),
+        (["judged", "--shares", "1"], "error: --shares: a curve needs at least two shares"),
     ],
 )
 def test_the_command_refuses_in_one_sentence(
@@ -299,7 +299,7 @@ def test_the_command_leaves_with_3_if_the_curve_has_a_hole(
     assert left(monkeypatch, broken, suite, "judged", "--store", store, "--shares", "0.3,1", "--quiet") == 3
     told = capsys.readouterr()
     assert "the curve is not whole: tune retriever of judged-at-30, seed 0" in told.err
-    assert "ndcg@10: Cannot be told" in told.out
+    assert "ndcg@10: Unknown" in told.out
 
 
 def test_every_command_of_the_page_is_one_that_there_is() -> None:

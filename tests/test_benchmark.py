@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import shutil
 import sys
 import warnings
 from pathlib import Path
@@ -16,13 +17,15 @@ import pytest
 from harness.cli import main as cli
 from harness.data import formats
 from harness.errors import StageFailed
-from harness.execution.executors import ChildExecutor, Cost, Executor, InlineExecutor, Request
+from harness.execution.child_processes import ChildExecutor
+from harness.execution.executors import Cost, Executor, InlineExecutor, Request, SynchronousExecutor, run
 from harness.experiments import benchmark
+from harness.models.loaders import locate
 from harness.planning.graph import Plan
 from harness.planning.plan import build_plan
 from harness.results import outcomes
 from harness.store import FolderStore
-from harness.values.records import Progress
+from harness.values.records import Progress, Usage
 
 CHANGES: dict[str, Any] = {
     "pipeline.generator": None,
@@ -36,7 +39,7 @@ CHANGES: dict[str, Any] = {
 }
 
 
-class Here:
+class Here(SynchronousExecutor):
     """Runs calls in this process, which is quicker; a library's warning is no error. `broken` stages fail instead.
 
     Training is left to `children` if there are any.
@@ -51,9 +54,9 @@ class Here:
         stage = request.function.split(":")[1]
         self.asked.append(stage)
         if stage in self.broken:
-            raise StageFailed(f"{stage}: its process was ended by SIGKILL")
+            raise StageFailed(f"{stage}: its process was killed by SIGKILL")
         if self.children is not None and stage == "tune_retriever":
-            return self.children.run(request, progress)
+            return run(self.children, request, progress)
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             return InlineExecutor().run(request, progress)
@@ -214,22 +217,32 @@ def test_a_look_at_the_split_is_counted_once_for_each_set_of_systems(
     assert done.outcome.times_scored == 2
 
 
-def test_a_candidate_that_changes_nothing_is_told(elsewhere: tuple[benchmark.Finished, Path]) -> None:
-    """Lists of equal content: the second system is the same as the first."""
-    done, root = elsewhere
-    lists = {system.label: (done.folder / "runs").glob("*") for system in done.outcome.systems}
-    assert len(lists) == 5
-    store = FolderStore(root / "store")
-    assert store.root.is_dir()
-    contents = [path.read_bytes() for path in sorted((done.folder / "runs").iterdir())]
-    assert sum(bool(system.same_run_as) for system in done.outcome.systems) == len(contents) - len(set(contents))
+def test_a_candidate_that_changes_nothing_is_a_duplicate_of_the_untuned_pipeline(
+    suite: Path, store: Path, first: benchmark.Finished, tmp_path: Path
+) -> None:
+    """Its training writes the start again, so its run is made by another call and equals that of `untuned`."""
+
+    class Unchanged(Here):
+        def run(self, request: Request, progress: Progress) -> Cost:
+            if request.stage != "tune_retriever":
+                return super().run(request, progress)
+            shutil.copytree(locate(request.spec["retriever"]["model"]), request.out, dirs_exist_ok=True)
+            return Cost(1.0, 1.0, Usage(units=1))
+
+    done = benchmark.run(suite, store, [5], executor=Unchanged())
+    same = {system.label: (system.same_run_as, system.same_weights_as) for system in done.outcome.systems}
+    assert same["judged (seed 5)"] == ("untuned", "the untuned retriever")
+    assert {label for label, (run, weights) in same.items() if run or weights} == {"judged (seed 5)"}
+    runs = {path.stem: path.read_bytes() for path in (done.folder / "runs").iterdir()}
+    assert runs["judged-5"] == runs["untuned"]
+    assert not any(system.same_run_as or system.same_weights_as for system in first.outcome.systems)
 
 
 # Failures. Each starts from a store that the first run filled, with other seeds.
 
 
 def run_cli(monkeypatch: pytest.MonkeyPatch, executor: Here, *arguments: object) -> int:
-    monkeypatch.setattr(benchmark, "ChildExecutor", lambda: executor)
+    monkeypatch.setattr("harness.execution.session.executor_named", lambda name: executor)
     monkeypatch.setattr(sys, "argv", ["harness", *map(str, arguments)])
     with pytest.raises(SystemExit) as left:
         cli.main()
@@ -259,7 +272,7 @@ def test_a_failed_training_is_failed_rows_a_verdict_and_exit_code_3(
     assert {(row["system"], row["seed"]) for row in failed} == {("judged", 8)}
     assert len(failed) == 3 * (len(splits["test"].judged) + len(splits["dev"].judged))
     assert {row["reason"] for row in failed} == {
-        "tune retriever of judged, seed 8: tune_retriever: its process was ended by SIGKILL"
+        "tune retriever of judged, seed 8: tune_retriever: its process was killed by SIGKILL"
     }
     assert {row["value"] for row in failed} == {None}
     assert formats.read_parquet(folder / "failures.parquet") == failed

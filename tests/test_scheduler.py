@@ -75,11 +75,11 @@ def test_each_step_is_watched_by_its_label(plan: Plan, store: FolderStore) -> No
     opened: list[str] = []
     told: list[tuple[int, int]] = []
 
-    def watch(label: str) -> nullcontext:
+    def display(label: str) -> nullcontext:
         opened.append(label)
         return nullcontext(lambda done, total: told.append((done, total)))
 
-    carry_out(plan, store, Pretender(), Pretender(), watch)
+    carry_out(plan, store, Pretender(), Pretender(), display)
     assert opened == [planned.label for planned in plan.calls.values()]
     assert told == [(1, 1)] * len(opened)
 

@@ -11,7 +11,9 @@ import pocket
 import pytest
 
 from harness.data.datasets import Dataset, Split
+from harness.execution import timing_runs
 from harness.execution.scheduler import carry_out
+from harness.execution.session import Session
 from harness.execution.timing_runs import (
     EXAMPLES,
     PAIRS,
@@ -23,7 +25,6 @@ from harness.execution.timing_runs import (
     _share,
     _wanted,
     few,
-    take_samples,
 )
 from harness.planning.estimates import estimates
 from harness.planning.graph import Plan
@@ -75,6 +76,11 @@ def stages_and_units(plan: Plan, dataset: Dataset, store: FolderStore) -> list[t
 @pytest.fixture
 def store(tmp_path: Path) -> FolderStore:
     return FolderStore(tmp_path / "store")
+
+
+def take_samples(plan: Plan, dataset: Dataset, store: FolderStore, executor: pocket.Pretender) -> dict[str, str]:
+    session = Session(plan.suite, store.root.parent, executor=executor)
+    return timing_runs.take_samples(session, plan, dataset)
 
 
 def guessed(plan: Plan, store: FolderStore) -> set[str]:

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.experiments.learning_curve import Trained, answers, averaged, grow, step_words
+from harness.experiments.curve_answers import answers, step_words
 from harness.statistics import stats
+from harness.statistics.learning_curve import TrainedShare, averaged, curve_points
 from harness.values.insights import CurvePoint
 from harness.values.measures import Measure, parse
 
@@ -29,32 +30,32 @@ def column(mean: float, noise: float = 0.02, seed: int = 0) -> dict[str, float |
     return {query: min(1.0, max(0.0, mean + dice.gauss(0, noise))) for query in QUERIES}
 
 
-def trained(means: Mapping[float, float], noise: float = 0.02) -> list[Trained]:
+def trained(means: Mapping[float, float], noise: float = 0.02) -> list[TrainedShare]:
     return [
-        Trained(share, f"tuned-at-{share}", round(100 * share), 60 * share, {NDCG: column(mean, noise)})
+        TrainedShare(share, f"tuned-at-{share}", round(100 * share), 60 * share, {NDCG: column(mean, noise)})
         for share, mean in means.items()
     ]
 
 
 def told(means: Mapping[float, float], noise: float = 0.02, margin: float = 0.02) -> str:
-    points = grow(trained(means, noise), {NDCG: column(0.3)}, GROUPS, {NDCG: margin}, resamples=FEW)
+    points = curve_points(trained(means, noise), {NDCG: column(0.3)}, GROUPS, {NDCG: margin}, resamples=FEW)
     return answers(points, {str(NDCG): margin})["ndcg@10"]
 
 
 @pytest.mark.parametrize(
     ("means", "noise", "margin", "said"),
     [
-        ({0.5: 0.5, 1.0: 0.6}, 0.02, 0.02, r"^more data would pay: the last doubling bought \+0\.\d{3} \[\+0"),
+        ({0.5: 0.5, 1.0: 0.6}, 0.02, 0.02, r"^more data would pay: the last doubling gained \+0\.\d{3} \[\+0"),
         (
             {0.25: 0.4, 0.5: 0.5, 1.0: 0.5001}, 0.02, 0.02,
             r"^more data would not pay: the last doubling changed less than the margin of 0\.02: .0\.00\d",
         ),
-        ({0.5: 0.5, 1.0: 0.51}, 0.005, 0.05, r"^more data would hardly pay: .* bought \+0\.0.* less than the margin"),
+        ({0.5: 0.5, 1.0: 0.51}, 0.005, 0.05, r"^more data would hardly pay: .* gained \+0\.0.* less than the margin"),
         ({0.5: 0.6, 1.0: 0.4}, 0.02, 0.02, r"^more data would not pay: the last doubling made it worse, -0\.\d"),
-        ({0.5: 0.5, 1.0: 0.52}, 0.3, 0.02, r"^cannot be told with this set: the last doubling (bought|changed it by)"),
+        ({0.5: 0.5, 1.0: 0.52}, 0.3, 0.02, r"^unknown with this dataset: the last doubling (gained|changed it by)"),
         (
             {0.25: 0.4, 0.6: 0.5, 1.0: 0.6}, 0.02, 0.02,
-            r"^more data would pay: the step from 60 % to 100 % of the data bought",
+            r"^more data would pay: the step from 60 % to 100 % of the data gained",
         ),
     ],
 )  # fmt: skip
@@ -74,8 +75,8 @@ def test_only_the_last_step_is_the_answer() -> None:
 def test_steps_add_up_to_the_difference_of_gains_and_gains_to_that_of_means(rows: list[list[float]]) -> None:
     queries = QUERIES[:4]
     untuned, *shares = [dict(zip(queries, row, strict=True)) for row in rows]
-    made = [Trained((n + 1) / 8, f"s{n}", n, 1.0, {NDCG: share}) for n, share in enumerate(shares)]
-    points = grow(made, {NDCG: untuned}, GROUPS, {NDCG: 0.02}, resamples=40)
+    made = [TrainedShare((n + 1) / 8, f"s{n}", n, 1.0, {NDCG: share}) for n, share in enumerate(shares)]
+    points = curve_points(made, {NDCG: untuned}, GROUPS, {NDCG: 0.02}, resamples=40)
     first, last = points[0], points[-1]
     assert None not in (first.gain, last.gain, last.mean)
     steps = [point.step for point in points if point.step is not None]
@@ -87,21 +88,21 @@ def test_steps_add_up_to_the_difference_of_gains_and_gains_to_that_of_means(rows
 @given(st.permutations([0.25, 0.5, 1.0]))
 def test_the_order_in_which_shares_are_given_changes_nothing(order: list[float]) -> None:
     means = {0.25: 0.3, 0.5: 0.4, 1.0: 0.5}
-    points = grow(
+    points = curve_points(
         trained({share: means[share] for share in order}), {NDCG: column(0.3)}, GROUPS, {NDCG: 0.0}, resamples=40
     )
-    assert points == grow(trained(means), {NDCG: column(0.3)}, GROUPS, {NDCG: 0.0}, resamples=40)
+    assert points == curve_points(trained(means), {NDCG: column(0.3)}, GROUPS, {NDCG: 0.0}, resamples=40)
     assert [point.share for point in points] == [0.25, 0.5, 1.0]
 
 
 @given(st.lists(values, min_size=6, max_size=6))
 def test_training_that_changes_nothing_has_no_steps(row: list[float]) -> None:
     same = dict(zip(QUERIES, row, strict=False))
-    made = [Trained(share, f"s{share}", 1, 1.0, {NDCG: same}) for share in (0.5, 1.0)]
-    points = grow(made, {NDCG: same}, GROUPS, {NDCG: 0.02}, resamples=40)
+    made = [TrainedShare(share, f"s{share}", 1, 1.0, {NDCG: same}) for share in (0.5, 1.0)]
+    points = curve_points(made, {NDCG: same}, GROUPS, {NDCG: 0.02}, resamples=40)
     assert {(point.gain, point.step) for point in points} == {(0.0, None), (0.0, 0.0)}
     # Six queries do not tell that no other would change.
-    assert answers(points, {"ndcg@10": 0.02})["ndcg@10"].startswith("cannot be told with this set")
+    assert answers(points, {"ndcg@10": 0.02})["ndcg@10"].startswith("unknown with this dataset")
 
 
 def test_the_intervals_are_those_of_two_families_over_all_measures() -> None:
@@ -112,8 +113,10 @@ def test_the_intervals_are_those_of_two_families_over_all_measures() -> None:
         for share in shares
     }
     untuned = {measure: column(0.4, 0.1, 7) for measure in measures}
-    made = [Trained(share, f"s{share}", 1, 1.0, scores[share]) for share in shares]
-    points = {(point.measure, point.share): point for point in grow(made, untuned, GROUPS, measures, resamples=FEW)}
+    made = [TrainedShare(share, f"s{share}", 1, 1.0, scores[share]) for share in shares]
+    points = {
+        (point.measure, point.share): point for point in curve_points(made, untuned, GROUPS, measures, resamples=FEW)
+    }
 
     def compared(before: Mapping[float, Any]) -> dict[tuple[str, float], Any]:
         pairs = [
@@ -139,20 +142,22 @@ def test_the_intervals_are_those_of_two_families_over_all_measures() -> None:
 def test_a_training_that_failed_is_told_and_no_number_is_made_up() -> None:
     made = trained({0.5: 0.5, 1.0: 0.6})
     gone: dict[Measure, Any] = {NDCG: dict.fromkeys(QUERIES)}
-    points = grow([made[0], made[1]._replace(values=gone)], {NDCG: column(0.3)}, GROUPS, {NDCG: 0.02}, resamples=FEW)
+    points = curve_points(
+        [made[0], made[1]._replace(values=gone)], {NDCG: column(0.3)}, GROUPS, {NDCG: 0.02}, resamples=FEW
+    )
     assert (points[1].mean, points[1].gain, points[1].step) == (None, None, None)
     assert points[1].step_verdict == "failed"
     assert points[0].mean is not None
     assert answers(points, {"ndcg@10": 0.02}) == {
-        "ndcg@10": "cannot be told: a training failed, or too many of its scores did"
+        "ndcg@10": "unknown: a training failed, or too many of its scores did"
     }
 
 
 def test_too_few_groups_are_said_to_be_too_few() -> None:
     groups = dict.fromkeys(QUERIES, "one")
-    points = grow(trained({0.5: 0.5, 1.0: 0.6}), {NDCG: column(0.3)}, groups, {NDCG: 0.02}, resamples=FEW)
+    points = curve_points(trained({0.5: 0.5, 1.0: 0.6}), {NDCG: column(0.3)}, groups, {NDCG: 0.02}, resamples=FEW)
     said = answers(points, {"ndcg@10": 0.02})["ndcg@10"]
-    assert said.startswith("cannot be told with this set: the last doubling changed it by +0.")
+    assert said.startswith("unknown with this dataset: the last doubling changed it by +0.")
     assert said.endswith("too few groups for an interval")
 
 

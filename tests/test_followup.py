@@ -80,7 +80,7 @@ def test_a_return_says_when_it_has_paid(outcome: Outcome) -> None:
 def test_slices_are_told_for_every_candidate(outcome: Outcome) -> None:
     assert {(row.field, row.value) for row in outcome.slices} == {("half", "even"), ("half", "odd")}
     assert {row.system for row in outcome.slices} >= {"retriever", "reranker"}
-    said = "Slice query_kind: every question is in 'question', so there is nothing to tell apart."
+    said = "Slice query_kind: every query is in 'question', so there is nothing to compare."
     assert said in outcome.notes
 
 
@@ -131,8 +131,8 @@ def test_a_measure_that_is_worded_anew_is_not_predicted(tmp_path: Path) -> None:
     found = benchmark.run(after, tmp_path / "store", executor=Tuned(planted.shuffled)).outcome
     assert {one.measure for one in found.predictions} == {"ndcg@10"}
     assert [one.estimated_seconds for one in found.predictions] == [None]
-    assert any("Nothing was predicted of utility" in note for note in found.notes)
-    assert any("another recipe" in note for note in found.notes)
+    assert any("No prediction of utility is checked" in note for note in found.notes)
+    assert any("its recipe has changed" in note for note in found.notes)
 
 
 def test_a_look_at_test_is_counted_whoever_took_it(tmp_path: Path) -> None:

@@ -15,13 +15,14 @@ from harness.data.datasets import Dataset, load_dataset
 from harness.errors import HarnessError
 from harness.planning import contexts
 from harness.planning.graph import Plan
-from harness.report.explorer import Evidence
+from harness.results.outcomes import run_file
 from harness.stages.retrieve import RUN_FILE
 from harness.stages.shared.common import read_answers
 from harness.store import FolderStore
 from harness.suite.spec import Suite
 from harness.suite.uses import reading_of
-from harness.values.findings import Outcome, SystemInfo
+from harness.values.evidence import Evidence
+from harness.values.findings import Outcome
 from harness.values.records import Answer, Reference, Run, Score
 
 
@@ -48,7 +49,7 @@ def of_files(folder: Path, outcome: Outcome) -> Evidence:
     runs = {
         info.label: formats.read_run(path, escaped=True)
         for info in outcome.systems
-        if (path := folder / "runs" / f"{_slug(info)}.trec").is_file()
+        if (path := run_file(folder, info)).is_file()
     }
     labels = {(info.name, info.seed): info.label for info in outcome.systems}
     answers: dict[str, dict[str, Answer]] = {}
@@ -74,10 +75,6 @@ def _evidence(
     part = dataset.splits[split]
     documents = dataset.documents
     return Evidence(list(rows), runs, answers, part.queries, part.qrels, references, documents, part.level)
-
-
-def _slug(info: SystemInfo) -> str:
-    return info.name if info.role == "baseline" else f"{info.name}-{info.seed}"
 
 
 def _answer(row: Mapping[str, Any]) -> Answer:

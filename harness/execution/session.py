@@ -1,0 +1,146 @@
+"""A session: where one suite is worked on, and the way from a plan to its scores.
+
+It holds the folder of the store, the executor, the display of progress and the LLM services of a suite. Experiments
+build plans; a session checks endpoints, makes what a plan needs, and scores it. Another store or another executor is
+plugged in here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple, TypedDict
+
+from harness.data.datasets import Dataset, load_dataset
+from harness.errors import HarnessError
+from harness.execution import endpoints
+from harness.execution.executors import DEFAULT_EXECUTOR, Executor, executor_named
+from harness.execution.latency import Latencies
+from harness.execution.measurements import Measurements
+from harness.execution.scheduler import Display, Execution, carry_out, make, no_display
+from harness.execution.score_cache import ScoreCache
+from harness.planning import requirements
+from harness.planning.graph import Plan, PlannedCall
+from harness.store import FolderStore
+from harness.suite.roles import Role
+from harness.suite.sources import ReadingRule
+from harness.suite.spec import Suite
+from harness.suite.uses import reading_of
+from harness.values.findings import RolePayment
+from harness.values.measures import Measure
+from harness.values.records import Score
+
+STORE = Path(".harness")
+"""The default root: the store, LLM responses, outcomes and diagnoses lie below it."""
+
+
+class Options(TypedDict, total=False):
+    """How an experiment is run, as far as that is no part of its result; see `Session`."""
+
+    display: Display
+    executor: Executor | str
+    replay: bool
+
+
+class Executed(NamedTuple):
+    """What came of a plan: score rows by the label of the system, the execution, and what scored it."""
+
+    rows: Mapping[str, list[Score]]
+    execution: Execution
+    scores: ScoreCache
+
+
+class Session:
+    """Work on one suite in one place.
+
+    `written` is the suite as its file has it; `suite` is the same with each role adapted to what its server is known to
+    refuse. Plans are built from `suite`.
+    """
+
+    def __init__(
+        self,
+        suite: Suite,
+        root: Path = STORE,
+        display: Display = no_display,
+        executor: Executor | str = DEFAULT_EXECUTOR,
+        replay: bool = False,
+    ) -> None:
+        """`executor` is one or the name of one. With `replay`, LLM responses come from the cache alone."""
+        self.written, self.root, self.display = suite, root, display
+        self.executor = executor_named(executor) if isinstance(executor, str) else executor
+        self.store = FolderStore(root / "store")
+        self.suite = endpoints.spoken(suite, root)
+        self.services = endpoints.services_of(self.suite, root, replay)
+        self._checked: set[Role] = set()
+
+    def load(self, suite: Suite, reading: ReadingRule | None = None) -> Dataset:
+        """Check that this machine can run a suite, and load its data set.
+
+        Raises ConfigError, ModelMissing or DataError with all that is wrong.
+        """
+        requirements.apply_device(suite)
+        requirements.check(suite)
+        return load_dataset(suite.dataset, suite.evaluate.split, reading or reading_of(suite))
+
+    def measurements(self, plan: Plan, dataset: Dataset, measures: Sequence[Measure] | None = None) -> Measurements:
+        """What the systems of a plan are measured by; `measures` replaces those of its suite."""
+        return Measurements(plan, dataset, self.store, self.root, measures)
+
+    def check(self, *planned: Measurements) -> bool:
+        """Check the endpoints that these plans need, before any work; see `check_roles`."""
+        return self.check_roles(
+            role
+            for measured in planned
+            for role in endpoints.roles_needed(measured.plan, self.store, measured.lacks_judgements())
+        )
+
+    def check_roles(self, roles: Iterable[Role]) -> bool:
+        """Ask the endpoint of each role one small question, once in a session.
+
+        Return whether a server refused something that it can do without. Then `suite` has changed, and plans that were
+        built from it have to be built again. Raises ConfigError if an endpoint cannot be used.
+        """
+        unchecked = [role for role in dict.fromkeys(roles) if role not in self._checked]
+        endpoints.check(unchecked, self.services, self.suite)
+        self._checked.update(unchecked)
+        adapted = endpoints.spoken(self.written, self.root)
+        if adapted == self.suite:
+            return False
+        self.suite, self.services = adapted, endpoints.adapted(self.services, adapted)
+        return True
+
+    def execute(self, plan: Plan, dataset: Dataset, measures: Sequence[Measure] | None = None) -> Executed:
+        """Check the endpoints of a plan, make what it needs, score its systems, and return the rows.
+
+        A call that fails is part of the result. Raises HarnessError if an endpoint cannot be used, or if the plan has
+        to be built again (see `check_roles`).
+        """
+        measurements = self.measurements(plan, dataset, measures)
+        if self.check(measurements):
+            raise HarnessError("an endpoint refuses a setting that the plan relies on; build the plan again")
+        return self.score(measurements, self.make(plan))
+
+    def make(self, plan: Plan) -> Execution:
+        """Put the data set of a plan into the store, and make every artifact that the plan needs."""
+        plan.artifacts.publish(self.store)
+        return carry_out(plan, self.store, self.executor, display=self.display, services=self.services)
+
+    def make_one(self, planned: PlannedCall) -> Path | None:
+        """Return the folder of an artifact that belongs to no plan; it is made if the store lacks it."""
+        if not self.store.has(planned.key):
+            make(planned, self.store, self.executor)
+        return self.store.get(planned.key)
+
+    def score(self, measurements: Measurements, execution: Execution) -> Executed:
+        """Score the systems of a plan that was carried out."""
+        scores = ScoreCache(measurements, execution, self.services, self.display)
+        rows = {system.label: scores.rows(system) for system in measurements.plan.systems}
+        return Executed(rows, execution, scores)
+
+    def latencies(self, plan: Plan) -> Latencies:
+        """The probes of a plan."""
+        return Latencies(plan, self.store, self.executor, self.display, self.services)
+
+    def paid(self) -> tuple[RolePayment, ...]:
+        """What this session paid its endpoints, by role."""
+        return endpoints.paid(self.services)

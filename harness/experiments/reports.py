@@ -1,0 +1,98 @@
+"""Results written first, their reports after: a report that raises loses no result.
+
+The rows and the JSON of a result are on disk, and `latest` points at them, before anything is rendered. What fails
+after that is noted in the result.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness.data import formats
+from harness.data.datasets import Dataset
+from harness.errors import HarnessError
+from harness.experiments import query_details
+from harness.planning.graph import Plan
+from harness.report import PAGE_FILE, REPORT_FILE, write_html, write_learning_curve, write_reports
+from harness.report import write_diagnosis as render_diagnosis
+from harness.results import diagnoses, outcomes
+from harness.results.outcomes import SCORE_COLUMNS, guarded, new_folder, point_to
+from harness.store import FolderStore
+from harness.values.evidence import Evidence
+from harness.values.findings import Outcome
+from harness.values.insights import Diagnosis, LearningCurve
+from harness.values.records import Score
+
+CURVE_FILE = "curve.json"
+log = logging.getLogger(__name__)
+
+
+def write_outcome(
+    outcome: Outcome, root: Path, rows: Sequence[Score], plan: Plan, dataset: Dataset, store: FolderStore
+) -> tuple[Outcome, Path]:
+    """Write an outcome below `root` with its details and its report; return it, and its folder.
+
+    What fails after its scores are there is logged and noted in the outcome: `harness report` writes it again.
+    """
+    outcome, folder = outcomes.write(outcome, root, rows)
+    details: list[Evidence] = []
+
+    def gather() -> None:
+        details.append(query_details.of_plan(rows, plan, dataset, store))
+        outcomes.write_details(folder, outcome, details[0])
+
+    again = f"'harness report {outcome.suite}' writes it again."
+    failures = [
+        guarded(gather, "what the systems put out", folder),
+        guarded(lambda: write_reports(outcome, folder, details[0] if details else None), "the report", folder, again),
+    ]
+    return outcomes.with_notes(outcome, folder, [line for line in failures if line]), folder
+
+
+def write_diagnosis(diagnosis: Diagnosis, root: Path, rows: Sequence[Score]) -> Path:
+    """Write a diagnosis below `root` with its report, and return its folder."""
+    folder = diagnoses.write(diagnosis, root, rows)
+    failure = guarded(lambda: render_diagnosis(diagnosis, folder), "the report", folder)
+    if failure:
+        diagnoses.add_note(diagnosis, folder, failure)
+    return folder
+
+
+def write_curve(curve: LearningCurve, root: Path, rows: Sequence[Score]) -> Path:
+    """Write a learning curve below `root` with its report, and return its folder."""
+    base = root / "curves" / curve.suite / curve.candidate
+    folder = new_folder(base, curve.created)
+    formats.write_parquet(folder / "scores.parquet", [row._asdict() for row in rows], SCORE_COLUMNS)
+    formats.write_atomically(folder / CURVE_FILE, curve.model_dump_json(indent=1))
+    point_to(base / "latest", folder)
+    guarded(lambda: write_learning_curve(curve, folder), "the report", folder)
+    return folder
+
+
+def rewrite_reports(folder: Path, outcome: Outcome) -> list[Path]:
+    """Write the report files of an outcome again, if one is not there; return what was written."""
+    if (folder / REPORT_FILE).is_file() and (folder / PAGE_FILE).is_file():
+        return []
+    return write_reports(outcome, folder, _kept_evidence(folder, outcome))
+
+
+def _kept_evidence(folder: Path, outcome: Outcome) -> Evidence | None:
+    """What the page shows of single queries; None, and a warning, where the rows are no longer all there."""
+    try:
+        return query_details.of_files(folder, outcome)
+    except (HarnessError, OSError, ValueError, KeyError, TypeError) as error:
+        log.warning("%s: the page has no single queries, for its rows cannot be read (%s)", folder, error)
+        return None
+
+
+def write_page(folder: Path, target: Path) -> Path:
+    """Make the page of an outcome again out of its folder, and write it to `target`.
+
+    Raises ConfigError if the folder holds no outcome that this version can read. Texts of documents and questions are
+    left out, and the page says so, where the data set cannot be read or is another one by now.
+    """
+    outcome = outcomes.read(folder)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    return write_html(outcome, target, _kept_evidence(folder, outcome))
