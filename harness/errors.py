@@ -34,6 +34,11 @@ class Problem:
         return f"{text}; {self.hint}" if self.hint else text
 
 
+@dataclass(frozen=True)
+class DataNotFound(Problem):
+    """The folder of a dataset is not on this machine; the suite itself may be fine."""
+
+
 class HarnessError(Exception):
     """Base of every error that is reported to the user in a sentence and without a traceback."""
 

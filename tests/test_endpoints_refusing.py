@@ -14,7 +14,7 @@ from llm_server import Seen, Served, Server
 
 from harness.cli import doctor
 from harness.cli import main as cli
-from harness.cli.last_words import what_was_done
+from harness.cli.run import closing_line
 from harness.execution.executors import InlineExecutor
 from harness.experiments import benchmark
 from harness.llm import preflight
@@ -60,7 +60,7 @@ def run(path: Path, store: Path) -> benchmark.Finished:
 
 def examined(path: Path, store: Path) -> list[doctor.Finding]:
     """What doctor finds of the endpoints of a suite."""
-    return list(doctor._endpoints(load_suite(path)[0], store))
+    return list(doctor._endpoints("Suite", load_suite(path)[0], store))
 
 
 def latest(store: Path) -> dict[str, Any]:
@@ -92,7 +92,7 @@ def test_a_run_with_a_model_that_takes_no_temperature_is_right_and_told(
         assert outcome["spec"]["llm"]["generator"]["temperature"] == 0.0, "the suite is kept as it is written"
         assert not [row for row in outcome["summaries"] if row["failed"]]
         asked = server.requests
-        assert "Nothing had to be computed again" in what_was_done(run(path, store))
+        assert "Every stage and every score came from the cache" in closing_line(run(path, store))
         assert server.requests == asked, "the second run asked again"
         assert note in " ".join(latest(store)["notes"])
         # A server that takes what it refused before is another one to ask: doctor finds it, and the answers are new.
@@ -186,7 +186,7 @@ def test_the_last_line_of_a_run_does_not_contradict_its_failures(tmp_path: Path)
         for _ in range(2):
             done = run(path, tmp_path / "store")
             assert done.failed_share == 1
-            assert "Nothing had to be computed again" not in what_was_done(done)
+            assert "Every stage and every score came from the cache" not in closing_line(done)
             server.gate = judge_after_the_check(answer)
     assert "the prompt is not liked" in str(done.outcome.systems)
 

@@ -125,7 +125,7 @@ def test_a_long_summary_is_cut_to_what_fails(project: Project, monkeypatch: pyte
     assert "regressed on ndcg@10" in added
 
 
-@pytest.mark.parametrize("which", ["--junit", "--json"])
+@pytest.mark.parametrize("which", ["--junit", "--json-file"])
 def test_a_typed_path_that_cannot_work_is_refused_before_anything(which: str, project: Project) -> None:  # noqa: F811
     project.ran()
     (project.root / "taken").write_text("")
@@ -136,7 +136,7 @@ def test_a_typed_path_that_cannot_work_is_refused_before_anything(which: str, pr
 
 
 def test_all_paths_that_cannot_work_are_told_at_once(project: Project) -> None:  # noqa: F811
-    error = project.gate("--junit", ".", "--json", "suites")[2]
+    error = project.gate("--junit", ".", "--json-file", "suites")[2]
     assert error.count("error: ") == 2
 
 
@@ -152,7 +152,7 @@ def test_files_that_fail_when_they_are_written_change_no_verdict(
     project.accept()
     project.ran(candidate=worse)
     monkeypatch.setattr("harness.gates.side_outputs.write_atomically", fails)
-    left, out, error = project.gate("--junit", "gate.xml", "--json", "gate.json")
+    left, out, error = project.gate("--junit", "gate.xml", "--json-file", "gate.json")
     assert left == code
     assert [line.split(":")[1].strip() for line in error.splitlines()] == ["gate.xml", "gate.json"]
     assert "Gate of toy " in out
@@ -322,7 +322,7 @@ def test_a_reader_that_goes_away_changes_no_verdict(worse: float, code: int, pro
     read, write = os.pipe()
     os.close(read)
     done = subprocess.run(
-        [sys.executable, "-c", FAKE, "gate", "suites/toy", "--json", "gate.json"],
+        [sys.executable, "-c", FAKE, "gate", "suites/toy", "--json-file", "gate.json"],
         cwd=project.root, stdout=write, stderr=subprocess.PIPE, text=True, timeout=120, check=False,
     )  # fmt: skip
     os.close(write)

@@ -273,13 +273,29 @@ def test_junit_json_and_a_summary_are_written(project: Project, monkeypatch: pyt
     project.ran()
     project.accept()
     project.ran(candidate=-0.1)
-    code, _, _ = project.gate("--junit", "out/gate.xml", "--json", "out/gate.json")
+    code, _, _ = project.gate("--junit", "out/gate.xml", "--json-file", "out/gate.json")
     assert code == 1
     (suite,) = ElementTree.parse(project.root / "out" / "gate.xml").getroot()
     assert (suite.get("tests"), suite.get("failures")) == ("2", "1")
     value = json.loads((project.root / "out" / "gate.json").read_text())
     assert value["exit_code"] == 1
     assert summary.read_text().startswith("before\n## Gate of toy failed")
+
+
+def test_json_goes_to_standard_output_and_to_a_file_as_before(project: Project) -> None:
+    project.ran()
+    code, out, error = project.gate("--json")
+    assert (code, error) == (0, "")
+    value = json.loads(out)
+    assert [one["verdict"] for one in value["verdicts"]] == ["new", "new"]
+    for number, arguments in enumerate([["--json", "0.json"], ["--json=1.json"], ["--json-file", "2.json"]]):
+        code, out, _ = project.gate(*arguments)
+        assert code == 0
+        assert out.startswith("Gate of toy passed: 2 new.")
+        assert json.loads((project.root / f"{number}.json").read_text()) == value
+    code, _, error = project.gate("--json", "gate.txt")
+    assert code == 2
+    assert "gate.txt" in error
 
 
 def test_a_file_that_cannot_be_written_is_no_pass(project: Project) -> None:

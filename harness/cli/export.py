@@ -1,7 +1,8 @@
-"""`harness export`: the tuned models of a candidate, its pipeline as YAML and a model card, in a folder of their own.
+"""`harness export`: write the tuned models of a candidate, its pipeline as YAML and a model card to a folder.
 
-What is written speaks of no machine: models are copies, paths are relative, a base model that was a folder is named by
-its last name. Computes no number and trains nothing: models come out of the store, figures out of the latest outcome.
+The export names no path of this machine: models are copied, paths are relative, and a base model that is a folder is
+named by the last part of its path. Nothing is computed or trained: models come from the store, numbers from the latest
+outcome.
 """
 
 from __future__ import annotations
@@ -11,28 +12,25 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any
 
+import typer
 import yaml
-from pydantic import ValidationError
 
-from harness.data.datasets import load_dataset
-from harness.errors import ConfigError, Problem, nearest
+from harness.cli.export_source import MeasuredSuite, find, planned_now, system_of
+from harness.cli.options import MOST_SEED, Common, print_json, say, takes
+from harness.errors import ConfigError, Problem
 from harness.execution import endpoints
 from harness.models.inspection import inspect
 from harness.planning import requirements
 from harness.planning.graph import Plan, SystemPlan
-from harness.planning.plan import build_plan
 from harness.report.card import Card, Place, TunedPart, render_card
-from harness.results import outcomes
 from harness.stages.prompts import question_turn
 from harness.store import MANIFEST, FolderStore
-from harness.suite.files import load_suite
 from harness.suite.recipes import Part
 from harness.suite.roles import EMBEDDED_PREFIX
 from harness.suite.spec import Candidate, Suite
-from harness.suite.uses import reading_of
-from harness.values.findings import Outcome, SystemInfo
+from harness.values.findings import SystemInfo
 
 FOLDERS: dict[Part, str] = {"retriever": "retriever", "reranker": "reranker", "generator": "generator-adapter"}
 PIPELINE_FILE, CARD_FILE = "pipeline.yaml", "README.md"
@@ -40,11 +38,26 @@ NAMES_A_PATH = ("name_or_path", "_name_or_path", "base_model_name_or_path", "tok
 """Keys under which libraries keep the place that a model was loaded from."""
 
 
-class _Found(NamedTuple):
-    """The latest outcome that has a candidate, and its suite as it can be read now."""
-
-    outcome: Outcome
-    suite: Suite
+@takes("store", "as_json")
+def verb(
+    candidate: Annotated[str, typer.Argument(help="Name of a candidate.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write; new or empty.")],
+    suite: Annotated[
+        str | None, typer.Option("--suite", help="Suite of the candidate, if several suites have one of that name.")
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option("--seed", min=0, max=MOST_SEED, help="Training seed, if the candidate has several."),
+    ] = None,
+    *,
+    common: Common,
+) -> None:
+    """Write the tuned models of a candidate, its pipeline and a model card to a folder."""
+    written = export(candidate, folder, common.store, suite, seed)
+    if common.as_json:
+        print_json({"folder": str(folder), "files": written})
+    else:
+        say(f"Wrote {', '.join(written)} to {folder}.")
 
 
 def export(
@@ -58,10 +71,10 @@ def export(
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(Problem(str(folder), "is not empty", "name a new folder"))
-    found = _find(candidate, store, suite)
+    found = find(candidate, store, suite)
     found = found._replace(suite=endpoints.spoken(found.suite, store))
-    system = _system(found.outcome, candidate, seed)
-    plan, planned = _planned(found, system)
+    system = system_of(found.outcome, candidate, seed)
+    plan, planned = planned_now(found, system)
     models = _models(planned, FolderStore(store / "store"))
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as aside:
@@ -70,107 +83,6 @@ def export(
         for path in written:
             path.rename(folder / path.name)
     return tuple(path.name for path in written)
-
-
-def _find(candidate: str, store: Path, suite: str | None) -> _Found:
-    if suite is not None:
-        return _named(store, suite)
-    latest = _latest(store)
-    having = {name: one for name, one in latest.items() if candidate in _candidates(one)}
-    if not latest:
-        raise ConfigError(Problem("", f"no outcome below {store}", "run a suite first, or give --store"))
-    if not having:
-        known = {name for one in latest.values() for name in _candidates(one)}
-        what = f"no latest outcome below {store} has a candidate {candidate!r}"
-        raise ConfigError(Problem("", what, nearest(candidate, known)))
-    if len(having) > 1:
-        what = f"the suites {', '.join(sorted(having))} have a candidate {candidate!r} each"
-        raise ConfigError(Problem("", what, "say which with --suite"))
-    (outcome,) = having.values()
-    return _Found(outcome, _as_measured(outcome))
-
-
-def _named(store: Path, suite: str) -> _Found:
-    """The suite as its file says now; as it was measured, if only its outcome is known by that name."""
-    base = store / "outcomes"
-    try:
-        spec, _ = load_suite(suite)
-    except ConfigError:
-        if Path(suite).exists() or not (base / suite / "latest").is_dir():
-            raise
-        outcome = outcomes.read(base / suite / "latest")
-        return _Found(outcome, _as_measured(outcome))
-    return _Found(outcomes.read(base / spec.name / "latest"), spec)
-
-
-def _latest(store: Path) -> dict[str, Outcome]:
-    """The latest outcome of every suite, but for those that this version cannot read."""
-    found = {}
-    for folder in sorted((store / "outcomes").glob("*/latest")):
-        try:
-            found[folder.parent.name] = outcomes.read(folder)
-        except ConfigError:
-            continue
-    return found
-
-
-def _as_measured(outcome: Outcome) -> Suite:
-    hint = "give the suite file with --suite"
-    try:
-        suite = Suite.model_validate(outcome.spec)
-    except ValidationError as error:
-        what = f"the suite {outcome.suite} cannot be read out of its outcome"
-        raise ConfigError(Problem("", what, hint)) from error
-    path = suite.dataset.path
-    if path is not None and not Path(path).is_dir():
-        raise ConfigError(Problem("", f"the data set of the suite {outcome.suite} is not found from here", hint))
-    return suite
-
-
-def _candidates(outcome: Outcome) -> set[str]:
-    return {system.name for system in outcome.systems if system.role == "candidate"}
-
-
-def _system(outcome: Outcome, candidate: str, seed: int | None) -> SystemInfo:
-    where = f"suite {outcome.suite}"
-    rows = {one.seed: one for one in outcome.systems if one.name == candidate}
-    if any(one.role == "baseline" for one in rows.values()):
-        raise ConfigError(
-            Problem(where, f"{candidate!r} is a reference row: nothing is tuned in it", "name a candidate")
-        )
-    if not rows:
-        what = f"no candidate {candidate!r} in the latest outcome"
-        raise ConfigError(Problem(where, what, nearest(candidate, _candidates(outcome)) or "run the suite first"))
-    if seed is None and len(rows) > 1:
-        seeds = ", ".join(map(str, sorted(rows)))
-        raise ConfigError(Problem(where, f"{candidate!r} was trained with the seeds {seeds}", "say which with --seed"))
-    if seed is not None and seed not in rows:
-        what = f"{candidate!r} was not trained with seed {seed}"
-        raise ConfigError(Problem(where, what, f"trained with: {', '.join(map(str, sorted(rows)))}"))
-    system = rows[next(iter(rows)) if seed is None else seed]
-    if system.failed:
-        raise ConfigError(
-            Problem(where, f"{system.label} failed: {system.failed}", "mend that and run the suite again")
-        )
-    return system
-
-
-def _planned(found: _Found, system: SystemInfo) -> tuple[Plan, SystemPlan]:
-    """The plan of this system as it would be made now; refused if it is another than the one measured."""
-    suite = found.suite.model_copy(update={"seeds": (system.seed,)})
-    differs = Problem(
-        f"suite {suite.name}",
-        f"{system.label} is no longer what was measured: its settings, data, models, libraries or device have changed",
-        "run the suite again",
-    )
-    if system.name not in suite.all_candidates:
-        raise ConfigError(differs)
-    requirements.apply_device(suite)
-    plan = build_plan(suite, load_dataset(suite.dataset, suite.evaluate.split, reading_of(suite)))
-    planned = plan.system(system.label)
-    if planned.identity != system.identity:
-        raise ConfigError(differs)
-    return plan, planned
 
 
 def _models(planned: SystemPlan, store: FolderStore) -> dict[Part, Path]:
@@ -184,7 +96,7 @@ def _models(planned: SystemPlan, store: FolderStore) -> dict[Part, Path]:
 
 
 def _write(
-    out: Path, found: _Found, system: SystemInfo, plan: Plan, planned: SystemPlan, models: Mapping[Part, Path]
+    out: Path, found: MeasuredSuite, system: SystemInfo, plan: Plan, planned: SystemPlan, models: Mapping[Part, Path]
 ) -> None:
     suite = found.suite
     candidate = suite.all_candidates[system.name]
@@ -273,7 +185,9 @@ def _pipeline(suite: Suite, models: Mapping[Part, Path], lengths: Mapping[Part, 
     return section
 
 
-def _pipeline_text(found: _Found, system: SystemInfo, pipeline: Mapping[str, Any], models: Mapping[Part, Path]) -> str:
+def _pipeline_text(
+    found: MeasuredSuite, system: SystemInfo, pipeline: Mapping[str, Any], models: Mapping[Part, Path]
+) -> str:
     generator = found.suite.pipeline.generator
     value: dict[str, Any] = {"pipeline": dict(pipeline)}
     if generator is not None:

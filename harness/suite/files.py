@@ -17,7 +17,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from harness.errors import ConfigError, Problem, nearest
+from harness.errors import ConfigError, DataNotFound, Problem, nearest
 from harness.suite import builtin, secrets
 from harness.suite.conflicts import Path_, conflicts
 from harness.suite.spec import SCHEMA, Suite
@@ -76,7 +76,7 @@ def parse_suite(text: str, path: Path) -> Suite:
     problems = [*given_away, *problems]
     if problems:
         raise ConfigError(
-            [Problem(*(secrets.mask(text) for text in (one.where, one.what, one.hint))) for one in problems]
+            [type(one)(*(secrets.mask(text) for text in (one.where, one.what, one.hint))) for one in problems]
         )
     return suite
 
@@ -175,12 +175,14 @@ def _expand(value: Any, lines: dict[Path_, int], path: Path, at: Path_ = ("datas
     missing = [name for name in re.findall(r"\$\{(\w+)\}", text) if name not in os.environ]
     where = _where((*at, "path"), lines, path)
     if missing:
-        return [Problem(where, f"the environment variable {name} is not set", f"export {name}=...") for name in missing]
+        return [
+            DataNotFound(where, f"the environment variable {name} is not set", f"export {name}=...") for name in missing
+        ]
     text = re.sub(r"\$\{(\w+)\}", lambda match: os.environ[match[1]], text)
     folder = builtin.find_fixture(text) or (path.parent / text)
     dataset["path"] = str(folder)
     if not folder.is_dir():
-        return [Problem(where, f"no folder {folder}", "give a folder in BEIR layout, relative to the suite file")]
+        return [DataNotFound(where, f"no folder {folder}", "give a folder in BEIR layout, relative to the suite file")]
     return []
 
 
