@@ -15,7 +15,7 @@ import pytest
 
 from harness.errors import ConfigError
 from harness.gates import gate as gate_module
-from harness.gates.gate import Terms, judge
+from harness.gates.gate import GateSettings, evaluate
 from harness.report.gates import as_json, heading, markdown, remarks, sentence, table, told
 from harness.report.junit import junit
 from harness.results.baselines import Baseline
@@ -44,12 +44,16 @@ def of(values: Values, **changes: Any) -> tuple[Outcome, list[Score]]:
 
 
 def gated(
-    now: Values, then: Values | None = None, gates: Sequence[Gate] = (NDCG,), terms: Terms | None = None, **changes: Any
+    now: Values,
+    then: Values | None = None,
+    gates: Sequence[Gate] = (NDCG,),
+    settings: GateSettings | None = None,
+    **changes: Any,
 ) -> Gating:
     """Judge scores against accepted ones; `changes` are of the outcome that is judged."""
     baseline: Baseline | None = judged.baseline_of(*of(then)) if then is not None else None
     outcome, rows = of(now, **changes)
-    return judge(gates, outcome, tables_of(rows, outcome.split), baseline, terms or Terms(resamples=999))
+    return evaluate(gates, outcome, tables_of(rows, outcome.split), baseline, settings or GateSettings(resamples=999))
 
 
 def verdicts(found: Gating) -> dict[str, Standing]:
@@ -96,8 +100,8 @@ def test_equal_scores_are_unchanged_where_the_system_is_made_as_it_was(
 
 def test_what_failed_is_not_unchanged() -> None:
     now = [None, None, *BASE[2:]]
-    terms = Terms(resamples=999, failure_limit=0.1, on_inconclusive="fail")
-    found = gated(column(now), column(BASE), [Gate(measure=parse("ndcg@10"), margin=0.001)], terms)
+    settings = GateSettings(resamples=999, failure_limit=0.1, on_inconclusive="fail")
+    found = gated(column(now), column(BASE), [Gate(measure=parse("ndcg@10"), margin=0.001)], settings)
     assert (only(found).verdict, found.exit_code) == ("inconclusive", 1)
     assert "unchanged" not in sentence(only(found))
 
@@ -116,15 +120,15 @@ def test_what_cannot_be_told_passes_unless_the_suite_or_the_gate_says_fail() -> 
     unsure = column(shifted(0.0, noise=0.3))
     strict = NDCG.model_copy(update={"on_inconclusive": "fail"})
     lenient = NDCG.model_copy(update={"on_inconclusive": "pass"})
-    fail = Terms(on_inconclusive="fail", resamples=999)
-    for gates, terms, code in [([NDCG], None, 0), ([strict], None, 1), ([NDCG], fail, 1), ([lenient], fail, 0)]:
-        found = gated(unsure, column(BASE), gates, terms)
+    fail = GateSettings(on_inconclusive="fail", resamples=999)
+    for gates, settings, code in [([NDCG], None, 0), ([strict], None, 1), ([NDCG], fail, 1), ([lenient], fail, 0)]:
+        found = gated(unsure, column(BASE), gates, settings)
         assert (only(found).verdict, found.exit_code) == ("inconclusive", code)
 
 
 def test_equal_scores_are_no_question_even_where_no_difference_is_allowed() -> None:
     zero = Gate(measure=parse("ndcg@10"), margin=0)
-    found = gated(column(BASE), column(BASE), [zero], Terms("fail", resamples=999))
+    found = gated(column(BASE), column(BASE), [zero], GateSettings("fail", resamples=999))
     assert (only(found).verdict, found.exit_code) == ("equivalent", 0)
     assert sentence(only(found)).startswith(
         "untuned is unchanged on ndcg@10: no group of queries differs (margin 0.000"
@@ -171,7 +175,7 @@ def test_rows_that_nobody_would_serve_gate_nothing() -> None:
 def test_failures_over_the_limit_are_incomplete() -> None:
     some: list[float | None] = [None, *BASE[1:]]
     assert gated(column(some), column(BASE)).exit_code == 3
-    assert gated(column(some), column(BASE), terms=Terms(failure_limit=0.01, resamples=999)).exit_code == 0
+    assert gated(column(some), column(BASE), settings=GateSettings(failure_limit=0.01, resamples=999)).exit_code == 0
     assert only(gated(column(some), column(BASE))).verdict == "failed"
 
 
@@ -229,7 +233,7 @@ def test_an_advisory_gate_is_shown_and_never_fails(advisory: str) -> None:
         changes = {"comparisons": (row,)}
     for worse in (shifted(-0.1), [None, *BASE[1:]]):
         now, then = column(worse, measure="utility"), column(BASE, measure="utility")
-        found = gated(now, then, gates, Terms("fail", resamples=999), **changes)
+        found = gated(now, then, gates, GateSettings("fail", resamples=999), **changes)
         assert only(found).verdict in ("regressed", "failed")
         assert (found.exit_code, found.failing) == (0, ())
         assert sentence(only(found)).endswith("Advisory: it fails nothing.")
@@ -367,7 +371,7 @@ def probed(gate: Gate, now: Any, then: Any = None, machine: str | None = None) -
         baseline = judged.baseline_of(*of(column(BASE), systems=(then,)))
     if machine:
         outcome = outcome.model_copy(update={"provenance": {**outcome.provenance, "machine": machine}})
-    return judge([gate], outcome, tables_of(rows, "test"), baseline)
+    return evaluate([gate], outcome, tables_of(rows, "test"), baseline)
 
 
 @pytest.mark.parametrize(
@@ -409,7 +413,7 @@ def test_a_figure_that_is_not_there_does_not_pass() -> None:
 def test_a_system_that_vanished_is_missing_from_the_probe_too() -> None:
     then = judged.baseline_of(*of({UNTUNED: {"ndcg@10": BASE}, WRITTEN: {"ndcg@10": BASE}}))
     outcome, rows = of(column(BASE))
-    found = judge([Gate(probe="p95_ms", ceiling=30.0)], outcome, tables_of(rows, "test"), then)
+    found = evaluate([Gate(probe="p95_ms", ceiling=30.0)], outcome, tables_of(rows, "test"), then)
     assert verdicts(found) == {
         "untuned, p95_ms ceiling": "within bound", "written (seed 0), p95_ms ceiling": "missing",
     }  # fmt: skip
@@ -598,7 +602,9 @@ def simulate(
         group = made[2].__getitem__
         sides = [judged.rows_of(side, group) for side in made[:2]]
         baseline = judged.baseline_of(judged.outcome_of(sides[1]), sides[1])
-        gating = judge(gates, judged.outcome_of(sides[0]), tables_of(sides[0], "test"), baseline, Terms(resamples=499))
+        gating = evaluate(
+            gates, judged.outcome_of(sides[0]), tables_of(sides[0], "test"), baseline, GateSettings(resamples=499)
+        )
         worse = {one.system for one in gating.verdicts if one.verdict == "regressed"}
         found += names[0] in worse
         alarms += bool(worse - ({names[0]} if drop else set()))

@@ -17,9 +17,9 @@ import judged
 import pytest
 from test_gating import BASE, Project, call, project  # noqa: F401
 
-from harness.gates import versus
+from harness.gates import compare
+from harness.gates.preconditions import stale
 from harness.gates.side_outputs import MOST_BYTES, STEP_SUMMARY
-from harness.gates.standing import stale
 from harness.report import gates
 from harness.results import baselines
 from harness.statistics.verdicts import FAILING, Gated, Gating, Standing
@@ -351,5 +351,5 @@ def test_answers_of_an_endpoint_are_not_made_alike(served: bool | None, answers:
     for name in ("one", "other"):
         baseline = judged.baseline_of(judged.outcome_of(rows), rows, served=served)
         baselines.write(tmp_path / name, baseline.accepted, baseline.tables)
-    found = versus.compare(*(versus.side(str(tmp_path / name), tmp_path) for name in ("one", "other")), 0.02)
+    found = compare.compare(*(compare.side(str(tmp_path / name), tmp_path) for name in ("one", "other")), 0.02)
     assert {row.measure: row.verdict for row in found.rows} == {"ndcg@10": "equivalent", "utility": answers}

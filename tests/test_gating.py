@@ -16,8 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.cli import main as cli
-from harness.gates import gating
+from harness.gates import commands
 from harness.gates.run_files import RunScores, read_qrels, score_files
+from harness.gates.side_outputs import STEP_SUMMARY
 from harness.results import baselines
 from harness.values.findings import OUTCOME_SCHEMA
 from harness.values.measures import parse
@@ -62,7 +63,7 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tm
     """Run the command in an empty folder; return its exit code, what it wrote to stdout and to stderr."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "250")
-    monkeypatch.delenv(gating.STEP_SUMMARY, raising=False)
+    monkeypatch.delenv(STEP_SUMMARY, raising=False)
 
     def run(*arguments: str) -> Left:
         monkeypatch.setattr(sys, "argv", ["harness", *arguments])
@@ -269,7 +270,7 @@ def test_baselines_may_lie_elsewhere(project: Project) -> None:
 def test_junit_json_and_a_summary_are_written(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     summary = project.root / "summary.md"
     summary.write_text("before\n")
-    monkeypatch.setenv(gating.STEP_SUMMARY, str(summary))
+    monkeypatch.setenv(STEP_SUMMARY, str(summary))
     project.ran()
     project.accept()
     project.ran(candidate=-0.1)
@@ -708,6 +709,6 @@ def test_judgements_below_zero_count_as_zero(tmp_path: Path) -> None:
 
 def test_the_folder_of_baselines_is_that_of_the_project(project: Project) -> None:
     project.ran()
-    done = gating.accept(project.suite_file, "x", project.store)
+    done = commands.accept(project.suite_file, "x", project.store)
     assert done.folder == project.accepted
     assert baselines.read(done.folder, "toy") is not None

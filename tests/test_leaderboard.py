@@ -21,7 +21,7 @@ from ranked import a_board, placed
 from harness.cli import main as cli
 from harness.errors import ConfigError, DataError
 from harness.experiments import leaderboard
-from harness.gates import gating
+from harness.gates import commands
 from harness.planning.comparisons import Comparisons
 from harness.planning.plan import build_plan
 from harness.report.boardpage import BAR, LINE, _bar, _line, render_page
@@ -177,7 +177,7 @@ def run_and_accept(root: Path, failed: Sequence[str] = ()) -> tuple[list[Board],
     }
     made = {"comparisons": tuple(Comparisons(plan, by_label).gains()), "times_scored": 4}
     judged.write_outcome(suite_file, root / ".harness", rows, **made)
-    gating.accept(suite_file, "the first of its kind", root / ".harness")
+    commands.accept(suite_file, "the first of its kind", root / ".harness")
     stored = [board for history in leaderboard._suites(root / ".harness") for board in leaderboard.boards_of(history)]
     read = baselines.read_all(root / "baselines")
     return stored, [board for baseline in read for board in leaderboard.accepted_boards(baseline)]

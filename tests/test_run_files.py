@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import DataError
-from harness.gates.run_files import Rules, RunScores, read_qrels, read_qrels_file, score_files
+from harness.gates.compare import ScoringSettings, compare_runs
+from harness.gates.run_files import RelevanceRules, RunScores, read_qrels, read_qrels_file, score_files
 from harness.gates.run_lines import read_run
-from harness.gates.versus import Judging, compare_runs
 from harness.values.measures import parse
 
 MRR = parse("mrr@10")
@@ -161,7 +161,7 @@ def test_two_runs_are_compared_by_the_same_rules_and_told_so(tmp_path: Path) -> 
     (tmp_path / "qrels.gz").write_bytes(gzip.compress((QRELS + QRELS + "q3 0 d1 0\n").encode()))
     (tmp_path / "a").write_text(RUN)
     (tmp_path / "b").write_text(RUN.replace("1 3.0", "9 3.0"))
-    by = Judging(tmp_path / "qrels.gz", [MRR], Rules(exclude_own=True))
+    by = ScoringSettings(tmp_path / "qrels.gz", [MRR], RelevanceRules(exclude_own=True))
     found = compare_runs(tmp_path / "a", tmp_path / "b", by)
     assert [(repair.kind, repair.count) for repair in found.repairs] == [("same-judgement", 3)]
     told = "\n".join(found.remarks)
@@ -175,20 +175,19 @@ def test_what_is_wrong_in_three_files_comes_at_once(tmp_path: Path) -> None:
     for name in ("a", "b", "qrels"):
         (tmp_path / name).write_text("?\n")
     with pytest.raises(DataError) as caught:
-        compare_runs(tmp_path / "a", tmp_path / "b", Judging(tmp_path / "qrels", [MRR]))
+        compare_runs(tmp_path / "a", tmp_path / "b", ScoringSettings(tmp_path / "qrels", [MRR]))
     assert [Path(problem.where.rpartition(":")[0]).name for problem in caught.value.problems] == ["qrels", "a", "b"]
 
 
 def test_remarks_stand_above_the_verdicts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from rich.console import Console
 
-    from harness.gates import gating
+    from harness.cli.compare import as_json, show
 
     for name, text in (("a", RUN), ("b", RUN), ("qrels", QRELS)):
         (tmp_path / name).write_text(text)
-    found = compare_runs(tmp_path / "a", tmp_path / "b", Judging(tmp_path / "qrels", [MRR]))
-    gating.show_compared(found, Console(width=200), as_json=False)
+    found = compare_runs(tmp_path / "a", tmp_path / "b", ScoringSettings(tmp_path / "qrels", [MRR]))
+    show(found, Console(width=200))
     out = capsys.readouterr().out
     assert out.index("Every query stands for itself") < out.index("(exploratory)")
-    gating.show_compared(found, Console(width=200), as_json=True)
-    assert json.loads(capsys.readouterr().out)["repairs"] == []
+    assert as_json(found)["repairs"] == []

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from harness.cli.options import BaselinesOption, Common, OutcomeOption, SuiteArgument, print_json, say, takes
-from harness.gates import gating
+from harness.gates import commands
 
 
 @takes("store", "as_json")
@@ -20,8 +20,8 @@ def verb(
     common: Common,
 ) -> None:
     """Accept the latest outcome of a suite as the baseline of its gate."""
-    done = gating.accept(suite, reason, common.store, baselines, outcome)
-    changes = gating.what_changed(done)
+    done = commands.accept(suite, reason, common.store, baselines, outcome)
+    changes = commands.what_changed(done)
     if common.as_json:
         print_json({"folder": str(done.folder), "created": done.accepted.created, "changes": changes})
     else:

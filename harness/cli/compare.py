@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 
-from harness.cli.options import Common, LevelOption, MeasuresOption, OwnOption, console, takes
+from harness.cli.options import Common, LevelOption, MeasuresOption, OwnOption, console, print_json, takes
 from harness.errors import ConfigError, Incomplete, Problem
-from harness.gates import gating
-from harness.gates.run_files import Rules
+from harness.gates import commands
+from harness.gates.compare import Compared
+from harness.gates.run_files import RelevanceRules
+from harness.report import gates
+from harness.report.terminal import print_lines, print_table
 
 FIRST = (
     "A suite with an outcome, the folder of an outcome, accepted scores, any of these with ':system', or a run file."
@@ -32,11 +36,35 @@ def verb(
     common: Common,
 ) -> None:
     """Compare two outcomes, systems or run files, with confidence intervals."""
-    rules = Rules(relevance_level, exclude_own)
-    if qrels is None and rules != Rules():
+    rules = RelevanceRules(relevance_level, exclude_own)
+    if qrels is None and rules != RelevanceRules():
         hint = "set evaluate.relevance_level or evaluate.exclude_own in the suite, and run it"
         raise ConfigError(Problem("", "--relevance-level and --exclude-own need run files and --qrels", hint))
-    compared = gating.compare(first, second, common.store, qrels, measure or (), margin, rules)
-    gating.show_compared(compared, console(), common.as_json)
+    compared = commands.compare(first, second, common.store, qrels, measure or (), margin, rules)
+    if common.as_json:
+        print_json(as_json(compared))
+    else:
+        show(compared, console())
     if all(row.difference is None for row in compared.rows):
         raise Incomplete("nothing was compared: no query has a score on both sides")
+
+
+def as_json(compared: Compared) -> dict[str, Any]:
+    """Return a comparison for machines."""
+    return {
+        "first": compared.first,
+        "second": compared.second,
+        "rows": [
+            {"label": compared.labels[row.system, row.seed], **row.model_dump(mode="json")} for row in compared.rows
+        ],
+        "remarks": compared.remarks,
+        "repairs": [repair.model_dump(mode="json") for repair in compared.repairs],
+    }
+
+
+def show(compared: Compared, screen: Console) -> None:
+    """Print what was applied to the inputs, then the differences with their intervals."""
+    title = f"{compared.second} minus {compared.first} (exploratory)"
+    margins = any(row.margin for row in compared.rows)
+    print_lines(compared.remarks, screen)
+    print_table(gates.compared(compared.rows, compared.labels, title, margins), screen)

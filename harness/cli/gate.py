@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
+from rich.text import Text
 from typer.core import TyperCommand
 
 from harness.cli.options import (
@@ -18,8 +20,10 @@ from harness.cli.options import (
     takes,
     warn,
 )
-from harness.gates import gating, side_outputs
+from harness.gates import commands, side_outputs
 from harness.report import gates
+from harness.report.terminal import print_lines, print_table
+from harness.statistics.verdicts import Gating
 
 
 class COMMAND(TyperCommand):
@@ -58,11 +62,21 @@ def verb(
     Other exit codes: 2 nothing can be judged, 3 scores are missing, 4 the scores were measured in different ways.
     """
     side_outputs.check_places({"--junit": junit, "--json-file": json_file})
-    judged = gating.gate(suite, common.store, baselines, outcome, require_baseline)
+    judged = commands.gate(suite, common.store, baselines, outcome, require_baseline)
     if common.as_json:
         print_json(gates.as_json(judged))
     else:
-        gating.show(judged, console(), verbose=not common.quiet)
+        show(judged, console(), verbose=not common.quiet)
     for line in side_outputs.write_files(judged, junit, json_file):
         warn(line)
     raise typer.Exit(judged.exit_code)
+
+
+def show(judged: Gating, screen: Console, verbose: bool = True) -> None:
+    """Print the heading, the table and the sentences of the verdicts; only of failing ones unless `verbose`."""
+    screen.print(Text(gates.heading(judged), style="bold"), soft_wrap=True)
+    screen.print(Text(gates.subject(judged), style="dim"), soft_wrap=True)
+    print_table(gates.table(judged), screen)
+    screen.print()
+    verdicts = judged.verdicts if verbose else judged.failing
+    print_lines([*gates.told(verdicts), *gates.remarks(judged)], screen)

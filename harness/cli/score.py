@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.options import Common, LevelOption, MeasuresOption, OwnOption, console, takes
-from harness.gates import gating
-from harness.gates.run_files import Rules
+from harness.cli.options import Common, LevelOption, MeasuresOption, OwnOption, console, print_json, takes
+from harness.gates import commands
+from harness.gates.run_files import RelevanceRules
 
 
 @takes("as_json")
@@ -23,5 +23,9 @@ def verb(
     common: Common,
 ) -> None:
     """Score a TREC run file of any system."""
-    scores = gating.score(run, qrels, measure or (), Rules(relevance_level, exclude_own))
-    gating.show_scores(scores, console(), common.as_json)
+    scores = commands.score(run, qrels, measure or (), RelevanceRules(relevance_level, exclude_own))
+    if common.as_json:
+        print_json(scores.as_json())
+        return
+    for line in scores.lines():
+        console().print(line, highlight=False, markup=False, soft_wrap=True)

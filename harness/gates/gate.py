@@ -31,7 +31,7 @@ Column = Mapping[str, float | None]
 BY_SEEDS = "one checkpoint is worse, and not surely by more than the margin, which another seed may be too"
 
 
-class Terms(NamedTuple):
+class GateSettings(NamedTuple):
     """By what rules it is judged."""
 
     on_inconclusive: OnInconclusive = "pass"
@@ -57,8 +57,12 @@ class _Several(NamedTuple):
 Item = Gated | _Single | _Several
 
 
-def judge(
-    gates: Sequence[Gate], outcome: Outcome, tables: Tables, baseline: Baseline | None, terms: Terms | None = None
+def evaluate(
+    gates: Sequence[Gate],
+    outcome: Outcome,
+    tables: Tables,
+    baseline: Baseline | None,
+    settings: GateSettings | None = None,
 ) -> Gating:
     """Judge the scores of an outcome by gates, in the order of the gates.
 
@@ -66,15 +70,15 @@ def judge(
     rests on a measure that was not run: it must not pass because there was nothing to measure.
     """
     _check(gates, outcome, tables)
-    judging = _Judging(outcome, tables, baseline, terms or Terms())
+    evaluation = _Evaluation(outcome, tables, baseline, settings or GateSettings())
     by_gate: dict[str, list[Gated]] = {gate.name: [] for gate in gates}
     for advisory in (False, True):
-        chosen = [gate for gate in gates if gate.measure and judging.advisory(gate) == advisory]
-        for one in judging.measures(chosen):
+        chosen = [gate for gate in gates if gate.measure and evaluation.advisory(gate) == advisory]
+        for one in evaluation.measures(chosen):
             by_gate[one.gate].append(one)
     for gate in gates:
         if gate.probe:
-            by_gate[gate.name] += judging.probed(gate)
+            by_gate[gate.name] += evaluation.probed(gate)
     accepted = baseline.accepted if baseline else None
     return Gating(
         suite=outcome.suite,
@@ -83,14 +87,14 @@ def judge(
         accepted=accepted.accepted if accepted else "",
         why=accepted.reason if accepted else "",
         verdicts=tuple(one for found in by_gate.values() for one in found),
-        changed=judging.changed(),
+        changed=evaluation.changed(),
         measured=any(
             value is not None
             for table in tables.values()
             for column in table.values.values()
             for value in column.values()
         ),
-        differs={str(gate.measure): found for gate in gates if gate.measure and (found := judging.differs(gate))},
+        differs={str(gate.measure): found for gate in gates if gate.measure and (found := evaluation.differs(gate))},
     )
 
 
@@ -109,11 +113,11 @@ def _check(gates: Sequence[Gate], outcome: Outcome, tables: Tables) -> None:
 
 
 @dataclass(frozen=True)
-class _Judging:
+class _Evaluation:
     outcome: Outcome
     tables: Tables
     baseline: Baseline | None
-    terms: Terms
+    settings: GateSettings
 
     def advisory(self, gate: Gate) -> bool:
         """Whether a gate on a measure is only shown: it says so, or its measure rests on a judge not calibrated."""
@@ -149,19 +153,19 @@ class _Judging:
     def _compared(self, single: Sequence[_Single], items: Sequence[Item]) -> list[Comparison]:
         if not single:
             return []
-        limit, resamples = self.terms.failure_limit, self.terms.resamples
+        limit, resamples = self.settings.failure_limit, self.settings.resamples
         alpha = max(self._alpha(single, items), 1 / resamples)
         return stats.compare(
             "regression", [item.pair for item in single], failure_limit=limit, alpha=alpha, resamples=resamples
         )
 
     def _rechecked(self, several: Sequence[_Several], items: Sequence[Item]) -> list[Comparison]:
-        limit, alpha = self.terms.failure_limit, self._alpha(several, items)
+        limit, alpha = self.settings.failure_limit, self._alpha(several, items)
         return reseeded.recheck([item.pair for item in several], failure_limit=limit, alpha=alpha)
 
     def _alpha(self, part: Sequence[Item], items: Sequence[Item]) -> float:
         """The share of alpha of a part of all comparisons."""
-        return self.terms.alpha * len(part) / max(1, sum(not isinstance(item, Gated) for item in items))
+        return self.settings.alpha * len(part) / max(1, sum(not isinstance(item, Gated) for item in items))
 
     def _accepted(self) -> dict[Key, SystemInfo]:
         return (
@@ -208,8 +212,8 @@ class _Judging:
         if failed == len(now):
             return self._blank(gate, name, (seed,), "failed", f"none of {len(now)} queries has a value")
         if before is None:
-            if failed / len(now) > self.terms.failure_limit:
-                why = f"{failed} of {len(now)} queries have no value (limit {self.terms.failure_limit:.1%})"
+            if failed / len(now) > self.settings.failure_limit:
+                why = f"{failed} of {len(now)} queries have no value (limit {self.settings.failure_limit:.1%})"
                 return self._blank(gate, name, (seed,), "failed", why)
             return self._blank(gate, name, (seed,), "new", "nothing was accepted for it")
         about: About = "checkpoint" if self._trained(name) else "system"
@@ -239,7 +243,7 @@ class _Judging:
         self, gate: Gate, name: str, seeds: tuple[int, ...], verdict: Standing, reason: str = "",
         about: About = "system",
     ) -> Gated:  # fmt: skip
-        strict = (gate.on_inconclusive or self.terms.on_inconclusive) == "fail"
+        strict = (gate.on_inconclusive or self.settings.on_inconclusive) == "fail"
         return Gated(
             system=name, seeds=seeds, label=label_of(name, seeds, trained=self._trained(name)), gate=gate.name,
             verdict=verdict, advisory=self.advisory(gate), strict=strict, about=about, reason=reason,

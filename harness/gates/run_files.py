@@ -19,7 +19,7 @@ STANDARD = ("trec-judgement", "spaces")
 """What is a repair in a folder is an accepted form of a file of judgements."""
 
 
-class Rules(NamedTuple):
+class RelevanceRules(NamedTuple):
     """From which grade on a document is relevant, and whether the document with the query's own id is left out."""
 
     level: int = LEVEL
@@ -34,7 +34,7 @@ class Rules(NamedTuple):
         return told
 
 
-PLAIN = Rules()
+DEFAULT_RULES = RelevanceRules()
 
 
 class QrelsFile(NamedTuple):
@@ -43,7 +43,7 @@ class QrelsFile(NamedTuple):
     qrels: Qrels
     repairs: tuple[Repair, ...] = ()
 
-    def remarks(self, rules: Rules) -> list[str]:
+    def remarks(self, rules: RelevanceRules) -> list[str]:
         told = rules.remarks()
         if self.repairs:
             told.append(in_words(self.repairs))
@@ -72,7 +72,7 @@ class RunScores(NamedTuple):
     tied: int = 0
     close: int = 0
     lists: int = 0
-    rules: Rules = PLAIN
+    rules: RelevanceRules = DEFAULT_RULES
     run_repairs: tuple[Repair, ...] = ()
     judged: QrelsFile = QrelsFile({})
 
@@ -137,7 +137,7 @@ class RunScores(NamedTuple):
 
 
 def score_files(
-    run_file: Path, qrels_file: Path, measures: Sequence[Measure], rules: Rules = PLAIN
+    run_file: Path, qrels_file: Path, measures: Sequence[Measure], rules: RelevanceRules = DEFAULT_RULES
 ) -> RunScores:  # fmt: skip
     """Score a TREC run. Raises DataError for files that cannot be read, or that have no query or document in common."""
     run, judged = read_all((read_run, run_file), (read_qrels_file, qrels_file))
@@ -160,7 +160,7 @@ def read_all(*files: tuple[Callable[[Path], Any], Path]) -> list[Any]:
 
 def score(
     file: RunFile, judged_by: QrelsFile, measures: Sequence[Measure], run_file: Path, qrels_file: Path,
-    rules: Rules = PLAIN,
+    rules: RelevanceRules = DEFAULT_RULES,
 ) -> RunScores:  # fmt: skip
     """Score lists that were read; the files are named in errors."""
     lists = without_own(file.run) if rules.exclude_own else file.run
@@ -196,7 +196,7 @@ def score(
     )
 
 
-def _check(file: RunFile, judged_by: QrelsFile, rules: Rules, run_file: Path, qrels_file: Path) -> None:
+def _check(file: RunFile, judged_by: QrelsFile, rules: RelevanceRules, run_file: Path, qrels_file: Path) -> None:
     judged = judged_queries(judged_by.qrels, rules.level)
     if not judged:
         what = "no document is relevant to any query"

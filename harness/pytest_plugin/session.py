@@ -68,13 +68,13 @@ class HarnessSession:
         A baseline that is to be saved cannot be required, and its folder may be new.
         """
         from harness.errors import ConfigError
-        from harness.gates import gating
+        from harness.gates import commands
 
         config, saving = self.config, bool(self.config.getoption("--harness-save"))
         required = config.getoption("--harness-require-baseline") or config.getini("harness_require_baseline")
         if saving and self.baselines is not None:
             self.baselines.mkdir(parents=True, exist_ok=True)
-        found = gating.gate(suite, self.store, self.baselines, folder, bool(required) and not saving)
+        found = commands.gate(suite, self.store, self.baselines, folder, bool(required) and not saving)
         if not found.verdicts or not found.measured:
             raise ConfigError(f"{suite}: nothing was judged: no score of the outcome in {folder} has a value")
         return found
@@ -120,7 +120,7 @@ class HarnessSession:
     def accept(self, told: dict[str, str], reason: str) -> tuple[str, bool]:
         """Accept an outcome that every gate lets through; return a sentence, and whether it was accepted."""
         from harness.errors import HarnessError
-        from harness.gates import gating
+        from harness.gates import commands
         from harness.report.gates import heading
 
         suite = told["suite"]
@@ -130,10 +130,10 @@ class HarnessSession:
             found = self.gating(suite, Path(told["folder"]))
             if found.exit_code:
                 return f"Not accepted, {suite}: {heading(found)}", False
-            done = gating.accept(suite, reason, self.store, self.baselines, Path(told["folder"]))
+            done = commands.accept(suite, reason, self.store, self.baselines, Path(told["folder"]))
         except (HarnessError, OSError) as error:
             return f"Not accepted, {suite}: {error}", False
-        return gating.what_changed(done)[0], True
+        return commands.what_changed(done)[0], True
 
 
 def run_of(config: pytest.Config) -> str:

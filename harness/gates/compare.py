@@ -1,7 +1,7 @@
-"""Two sides, system by system and measure by measure: outcomes, accepted scores, systems of them, or run files.
+"""Compare two sides, system by system and measure by measure: outcomes, accepted scores, systems, or run files.
 
-What is compared was measured in the same way: a measure of another measurement identity is left out and named, and if
-nothing is left, the two are not comparable. Everything found here is exploratory; what gates is `gate`.
+Only scores with the same measurement identity are compared: a measure with another one is left out and named, and if
+nothing is left, the two are not comparable. All results are exploratory; only `gate` decides what fails.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from harness.errors import ConfigError, NotComparable, Problem, nearest
-from harness.gates.run_files import PLAIN, QrelsFile, Rules, read_all, read_qrels_file, score
+from harness.gates.run_files import DEFAULT_RULES, QrelsFile, RelevanceRules, read_all, read_qrels_file, score
 from harness.gates.run_lines import read_run
 from harness.hashing import digest_of
 from harness.results import baselines, outcomes
@@ -103,16 +103,16 @@ def side(text: str, store: Path) -> Side:
     return _choose(found, ":".join(parts)) if parts else found
 
 
-class Judging(NamedTuple):
-    """By what run files are judged: a file of judgements, measures, the rules of relevance, and a margin."""
+class ScoringSettings(NamedTuple):
+    """How run files are scored and compared: the file of judgements, measures, rules of relevance and a margin."""
 
     qrels: Path
     measures: Sequence[Measure]
-    rules: Rules = PLAIN
+    rules: RelevanceRules = DEFAULT_RULES
     margin: float | None = None
 
 
-def compare_runs(first: Path, second: Path, by: Judging) -> Compared:
+def compare_runs(first: Path, second: Path, by: ScoringSettings) -> Compared:
     """Compare two run files judged by the same judgements; every query stands for itself.
 
     Raises DataError with what is wrong in any of the files, and as `compare` does.
