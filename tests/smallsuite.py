@@ -35,7 +35,7 @@ class Here:
         stage = request.function.split(":")[1]
         self.asked.append(stage)
         if {stage, f"{stage} {request.seed}"} & set(self.broken):
-            raise StageFailed(f"{stage}: its process was ended by SIGKILL")
+            raise StageFailed(f"{stage}: its process was killed by SIGKILL")
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             return InlineExecutor().run(request, progress)

@@ -51,7 +51,7 @@ class Here:
         stage = request.function.split(":")[1]
         self.asked.append(stage)
         if stage in self.broken:
-            raise StageFailed(f"{stage}: its process was ended by SIGKILL")
+            raise StageFailed(f"{stage}: its process was killed by SIGKILL")
         if self.children is not None and stage == "tune_retriever":
             return self.children.run(request, progress)
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
@@ -259,7 +259,7 @@ def test_a_failed_training_is_failed_rows_a_verdict_and_exit_code_3(
     assert {(row["system"], row["seed"]) for row in failed} == {("judged", 8)}
     assert len(failed) == 3 * (len(splits["test"].judged) + len(splits["dev"].judged))
     assert {row["reason"] for row in failed} == {
-        "tune retriever of judged, seed 8: tune_retriever: its process was ended by SIGKILL"
+        "tune retriever of judged, seed 8: tune_retriever: its process was killed by SIGKILL"
     }
     assert {row["value"] for row in failed} == {None}
     assert formats.read_parquet(folder / "failures.parquet") == failed

@@ -294,7 +294,7 @@ def test_a_training_that_failed_is_told_with_its_reason_and_no_number(scored: Sc
         ("longer", 1, "ndcg@10"), ("longer", 1, "recall@10"),
     ]  # fmt: skip
     for row in failed:
-        assert row.reason == "tune retriever of longer, seed 1: tune_retriever: its process was ended by SIGKILL"
+        assert row.reason == "tune retriever of longer, seed 1: tune_retriever: its process was killed by SIGKILL"
         assert (row.untuned, row.tuned, row.difference, row.low, row.n_queries) == (None, None, None, None, 0)
 
 
@@ -334,7 +334,7 @@ def test_a_call_that_fails_there_is_told(tuned: bool, model: Path, place: Path, 
     (row,) = trial.scored(Picky("index", tuned)).forgotten
     assert row.verdict == "failed"
     who = "other: index with judged, seed 0" if tuned else "untuned: other: index with untuned"
-    assert row.reason == f"{who}: index: its process was ended by SIGKILL"
+    assert row.reason == f"{who}: index: its process was killed by SIGKILL"
     assert (row.difference, row.tuned, row.untuned, row.n_queries) == (None, None, None, 0)
     # A later run makes what was missing.
     (row,) = trial.scored().forgotten
@@ -355,7 +355,7 @@ def test_where_untuned_failed_before_nothing_is_compared(model: Path, place: Pat
     executor = smallsuite.Here()
     (row,) = trial.scored(executor).forgotten
     assert row.verdict == "failed"
-    assert row.reason == ("untuned: retrieve test with untuned: retrieve: its process was ended by SIGKILL")
+    assert row.reason == ("untuned: retrieve test with untuned: retrieve: its process was killed by SIGKILL")
     assert executor.asked == []
 
 

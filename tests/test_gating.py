@@ -26,6 +26,7 @@ from harness.values.records import Qrels
 
 Left = tuple[int, str, str]
 BASE = judged.scores()
+BOUNDS_WANTED = "a gate on a measure needs 'margin'; on a probe, 'relative' or 'ceiling'"
 Columns = Mapping[judged.Key, Mapping[str, Sequence[float | None]]]
 
 
@@ -374,12 +375,15 @@ def test_a_gate_on_an_unknown_measure(project: Project) -> None:
 @pytest.mark.parametrize(
     ("gate", "what"),
     [
-        ({"probe": "p95_ms"}, "'margin' belongs to a measure, 'relative' to a probe"),
+        ({"probe": "p95_ms"}, BOUNDS_WANTED),
         (
             {"probe": "p95_ms", "relative": 0.1, "ceiling": 5},
             "a probe has either 'relative' or 'ceiling'; write two gates",
         ),
-        ({"measure": "ndcg@10", "margin": 0.1, "ceiling": 5}, "'margin' belongs to a measure, 'relative' to a probe"),
+        (
+            {"measure": "ndcg@10", "margin": 0.1, "ceiling": 5},
+            BOUNDS_WANTED,
+        ),
         ({"probe": "p95_ms", "ceiling": 0}, "gates.0.ceiling: should be greater than 0, not 0"),
         ({"probe": "p99_ms", "ceiling": 1}, "gates.0.probe: 'p99_ms' is not allowed; did you mean 'p95_ms'?"),
         (

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from harness.cli.options import Common, print_json, say, takes
+from harness.data.formats import write_atomically
 from harness.experiments import leaderboard
 from harness.report import figures
+from harness.report.boardpage import render_page
+from harness.report.boards import render_boards
+from harness.values.boards import Board
+
+FILE, PAGE_FILE = "LEADERBOARD.md", "leaderboard.html"
 
 
 @takes("store", "as_json")
@@ -25,8 +32,17 @@ def verb(
     common: Common,
 ) -> None:
     """Rank the systems of every suite, with confidence intervals for the ranks."""
-    done = leaderboard.write_accepted(baselines, reports) if baselines else leaderboard.write(common.store, reports)
+    boards = leaderboard.baseline_boards(baselines) if baselines else leaderboard.stored_boards(common.store)
+    files = list(map(str, write(boards, reports)))
     if common.as_json:
-        print_json({"files": list(map(str, done.files)), "boards": done.boards})
+        print_json({"files": files, "boards": len(boards)})
     else:
-        say(f"Wrote {figures.listed(list(map(str, done.files)))}: {figures.counted(done.boards, 'board')}.")
+        say(f"Wrote {figures.listed(files)}: {figures.counted(len(boards), 'board')}.")
+
+
+def write(boards: Sequence[Board], folder: Path) -> tuple[Path, Path]:
+    """Write the leaderboard into a folder, as Markdown and as a page, and return the paths of these two."""
+    files = folder / FILE, folder / PAGE_FILE
+    for path, text in zip(files, (render_boards(boards), render_page(boards)), strict=True):
+        write_atomically(path, text)
+    return files

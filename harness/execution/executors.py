@@ -152,7 +152,7 @@ def _death(request: Request, exitcode: int | None) -> str:
     if exitcode is not None and exitcode < 0:
         name = signal.Signals(-exitcode).name
         hint = "; the machine may be out of memory: use smaller batches" if name == "SIGKILL" else ""
-        return f"{stage}: its process was ended by {name}{hint}"
+        return f"{stage}: its process was killed by {name}{hint}"
     return f"{stage}: its process ended with exit code {exitcode} and no result"
 
 

@@ -1,8 +1,8 @@
-"""The leaderboard: over suites, systems and time, from the outcomes of a store or from accepted scores.
+"""The boards of a leaderboard: systems of each suite, ranked, from the outcomes of a store or from accepted scores.
 
-Each suite is shown as its latest outcome saw it, or as it was accepted. Systems are ranked on every gated measure,
-among those that could be served and have no failed score. Earlier outcomes enter only as history, and only where they
-measured the same thing; what is accepted has no history here, for a board of it must follow from the files alone.
+A board shows the latest outcome of a suite, or what was accepted. It ranks the deployable systems without a failed
+score by one gated measure. Earlier outcomes appear only as history, and only if they measured the same thing. Boards of
+accepted scores have no history, because they must follow from the committed files alone. Nothing is rendered here.
 """
 
 from __future__ import annotations
@@ -12,12 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from harness.data.formats import write_atomically
 from harness.errors import ConfigError, HarnessError
 from harness.planning.calls import UNTUNED
 from harness.planning.comparisons import ALPHA, BOUNDS, RESAMPLES
-from harness.report.boardpage import render_page
-from harness.report.boards import render_boards
 from harness.results import baselines, outcomes
 from harness.results.baselines import Accepted, Baseline
 from harness.results.score_tables import Tables, scores_in, tables_of
@@ -28,20 +25,12 @@ from harness.values.boards import Board, Past, Placed
 from harness.values.findings import Comparison, Outcome, Serving, SystemInfo
 from harness.values.measures import parse
 
-FILE, PAGE_FILE = "LEADERBOARD.md", "leaderboard.html"
 SCORES_FILE = "scores.parquet"
 log = logging.getLogger(__name__)
 
 
-class Written(NamedTuple):
-    """The files of a leaderboard, Markdown and page, and how many boards they have."""
-
-    files: tuple[Path, Path]
-    boards: int
-
-
 class Ranking(NamedTuple):
-    """What the boards of a suite are made from; `history` has what was measured before, and now, oldest first."""
+    """The inputs of a suite's boards; `history` has all its outcomes, oldest first."""
 
     made: Outcome | Accepted
     systems: tuple[SystemInfo, ...]
@@ -64,35 +53,23 @@ def _is_known(measure: str) -> bool:
     return True
 
 
-def write(store: Path, folder: Path) -> Written:
-    """Write the leaderboard of a store's outcomes into a folder.
-
-    Raises ConfigError if the store holds no outcome that can be read; nothing is written then.
-    """
+def stored_boards(store: Path) -> list[Board]:
+    """Return the boards of the outcomes in a store. Raises ConfigError if none of them can be ranked."""
     boards = [board for history in _suites(store) for board in boards_of(history)]
     if not boards:
         raise ConfigError(f"{store}: no outcome with a gated measure to rank systems by; run a suite first")
-    return _write(boards, folder)
+    return boards
 
 
-def write_accepted(accepted: Path, folder: Path) -> Written:
-    """Write the leaderboard of accepted scores (a folder with one for each suite) into a folder.
+def baseline_boards(folder: Path) -> list[Board]:
+    """Return the boards of accepted scores, in a folder with one folder per suite.
 
-    Raises ConfigError if nothing is accepted there, and DataError for what cannot be read; nothing is written then.
+    Raises ConfigError if none of them can be ranked, and DataError if they cannot be read.
     """
-    boards = [board for baseline in baselines.read_all(accepted) for board in accepted_boards(baseline)]
+    boards = [board for baseline in baselines.read_all(folder) for board in accepted_boards(baseline)]
     if not boards:
-        raise ConfigError(
-            f"{accepted}: nothing is accepted to rank systems by; run a suite and accept its outcome first"
-        )
-    return _write(boards, folder)
-
-
-def _write(boards: Sequence[Board], folder: Path) -> Written:
-    files = folder / FILE, folder / PAGE_FILE
-    for path, text in zip(files, (render_boards(boards), render_page(boards)), strict=True):
-        write_atomically(path, text)
-    return Written(files, len(boards))
+        raise ConfigError(f"{folder}: nothing is accepted that can be ranked; run a suite and accept its outcome first")
+    return boards
 
 
 # ---- out of a store
@@ -101,16 +78,16 @@ def _write(boards: Sequence[Board], folder: Path) -> Written:
 def _suites(store: Path) -> Iterator[list[tuple[Path, Outcome]]]:
     """The readable outcomes of each suite, oldest first."""
     for base in sorted(path for path in (store / "outcomes").glob("*") if path.is_dir()):
-        found = []
+        history = []
         for place in sorted(base.glob(f"*/{outcomes.OUTCOME_FILE}")):
             if place.parent.is_symlink():
                 continue
             try:
-                found.append((place.parent, outcomes.read(place.parent)))
+                history.append((place.parent, outcomes.read(place.parent)))
             except HarnessError as error:
-                log.warning("%s is left out of the leaderboard", error)
-        if found:
-            yield found
+                log.warning("%s is not in the leaderboard", error)
+        if history:
+            yield history
 
 
 def boards_of(history: Sequence[tuple[Path, Outcome]]) -> list[Board]:
@@ -122,7 +99,7 @@ def boards_of(history: Sequence[tuple[Path, Outcome]]) -> list[Board]:
     try:
         tables = tables_of(scores_in(folder / SCORES_FILE), outcome.split)
     except HarnessError as error:
-        log.warning("%s is left out of the leaderboard", error)
+        log.warning("%s is not in the leaderboard", error)
         return []
     return _boards(Ranking(outcome, outcome.systems, tables, gains, [past for _, past in history]))
 
@@ -137,9 +114,9 @@ def accepted_boards(baseline: Baseline) -> list[Board]:
 
 
 def gains_of(baseline: Baseline) -> list[Comparison]:
-    """Every accepted system that could be served against `untuned`, as one family, as in the outcome it comes from.
+    """Compare every deployable accepted system with `untuned`, as one family, as in the outcome it comes from.
 
-    No share of failures is too large here: `harness accept` let through what the suite allows.
+    There is no limit of failures here: `harness accept` has applied the one of the suite.
     """
     pairs = []
     for measure, margin in baseline.accepted.margins.items():
@@ -161,8 +138,8 @@ def _column(tables: Tables, key: tuple[str, int], measure: str) -> Mapping[str, 
 
 
 def _boards(ranking: Ranking) -> list[Board]:
-    found = (board(ranking, measure) for measure in ranking.measures)
-    return [one for one in found if one is not None]
+    boards = (board(ranking, measure) for measure in ranking.measures)
+    return [ranked for ranked in boards if ranked is not None]
 
 
 def board(ranking: Ranking, measure: str) -> Board | None:

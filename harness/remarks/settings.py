@@ -63,5 +63,5 @@ def not_run(suite: Suite, plan: Plan) -> dict[str, str]:
         answers = [str(m) for m in suite.measures if not m.is_rank and str(m) not in reasons]
         reasons |= dict.fromkeys(answers, "the data set has no reference answers")
     skipped = set(suite.baseline_rows) - {system.name for system in plan.systems}
-    reasons |= dict.fromkeys(sorted(skipped), "the data set or the suite has not what it needs")
+    reasons |= dict.fromkeys(sorted(skipped), "needs data or settings this suite lacks")
     return reasons

@@ -38,7 +38,7 @@ class Gate(Spec):
             raise ValueError("give either 'measure' with 'margin' or 'probe' with 'relative' or 'ceiling'")
         bounded = self.relative is not None or self.ceiling is not None
         if (self.measure is None) != (self.margin is None) or (self.probe is None) == bounded:
-            raise ValueError("'margin' belongs to a measure, 'relative' to a probe")
+            raise ValueError("a gate on a measure needs 'margin'; on a probe, 'relative' or 'ceiling'")
         if self.relative is not None and self.ceiling is not None:
             raise ValueError("a probe has either 'relative' or 'ceiling'; write two gates")
         if self.probe is not None and self.on_inconclusive is not None:
