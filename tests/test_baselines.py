@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from harness.errors import ConfigError, DataError
 from harness.results import baselines, damage, score_tables
 from harness.results.baselines import Baseline, Damaged, accepted_system, folder_for, read, what_differs, write
-from harness.results.score_tables import Table, digest_of_table, kept, read_table, scores_in, tables_of, text_of
+from harness.results.score_tables import Table, digest_of_table, read_table, rounded, scores_in, tables_of, text_of
 from harness.suite import builtin
 from harness.values.findings import Measured
 from harness.values.records import Score
@@ -72,14 +72,14 @@ def round_trip(table: Table) -> Table:
 @given(st.floats(-1, 1))
 def test_what_is_kept_is_kept_for_good(value: float) -> None:
     """So equal scores differ by nothing, and no score moves by more than half of the ninth decimal."""
-    assert kept(kept(value)) == kept(value) == float(f"{kept(value):.9f}")
-    assert abs(kept(value) - value) <= 0.51e-9
-    assert str(kept(value)) != "-0.0"
+    assert rounded(rounded(value)) == rounded(value) == float(f"{rounded(value):.9f}")
+    assert abs(rounded(value) - value) <= 0.51e-9
+    assert str(rounded(value)) != "-0.0"
 
 
 def test_a_table_is_made_to_be_reviewed() -> None:
     table = Table({"ndcg@10": {"b": 1 / 3, "a": 1.0, "c": None}, "utility": {"a": -0.5}}, dict.fromkeys("abc", "g 1"))
-    table = table._replace(values={"ndcg@10": {"b": kept(1 / 3), "a": 1.0, "c": None}, "utility": {"a": -0.5}})
+    table = table._replace(values={"ndcg@10": {"b": rounded(1 / 3), "a": 1.0, "c": None}, "utility": {"a": -0.5}})
     assert text_of(table).splitlines() == [
         "query\tgroup\tndcg@10\tutility",
         "a\tg 1\t1\t-0.5",
@@ -120,7 +120,7 @@ def test_rows_that_cannot_be_read(content: bytes | None, tmp_path: Path) -> None
     path = tmp_path / "scores.parquet"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(ConfigError, match=r"scores\.parquet: no scores that can be read; run the suite again"):
+    with pytest.raises(ConfigError, match=r"scores\.parquet: its scores cannot be read; run the suite again"):
         scores_in(path)
 
 
@@ -129,7 +129,7 @@ def test_rows_of_another_form(tmp_path: Path) -> None:
 
     path = tmp_path / "scores.parquet"
     formats.write_parquet(path, [{"system": "s"}], {"system": "string"})
-    with pytest.raises(ConfigError, match="no scores that can be read"):
+    with pytest.raises(ConfigError, match="its scores cannot be read"):
         scores_in(path)
 
 
@@ -200,7 +200,7 @@ MEND = "restore the folder from version control, or accept again"
 @pytest.mark.parametrize(
     ("old", "new", "what"),
     [
-        ("q0003\t", "q0002\t", "untuned.tsv:5: query 'q0002' has a line already"),
+        ("q0003\t", "q0002\t", "untuned.tsv:5: query 'q0002' occurs twice"),
         ("\t0.", "\tNaN", "untuned.tsv:2: 'NaN"),
         ("q0001\tg000\t", "q0001\t", "untuned.tsv:3: 2 fields where 3 belong"),
         ("query\tgroup", "query\t", "untuned.tsv:1: not a table of accepted scores"),
@@ -208,9 +208,9 @@ MEND = "restore the folder from version control, or accept again"
         (
             "q0001\tg000\t0.",
             "q0001\tg000\t1.",
-            "untuned.tsv: not what was accepted: it was edited, or merged by halves",
+            "untuned.tsv: differs from what was accepted: it was edited or partly merged",
         ),
-        ("q0001\tg000", "q0001\tg001", "untuned.tsv: not what was accepted: it was edited, or merged by halves"),
+        ("q0001\tg000", "q0001\tg001", "untuned.tsv: differs from what was accepted: it was edited or partly merged"),
     ],
 )
 def test_a_table_that_is_not_what_was_written(old: str, new: str, what: str, folder: Path) -> None:
@@ -230,7 +230,7 @@ def test_a_table_that_is_cut_off_or_gone(folder: Path) -> None:
 
 
 NO_SCORES = "accepted.json: damaged: not the accepted scores of a suite"
-EDITED = "accepted.json: not what was accepted: it was edited, or merged by halves"
+EDITED = "accepted.json: differs from what was accepted: it was edited or partly merged"
 
 
 @pytest.mark.parametrize(
@@ -243,10 +243,10 @@ EDITED = "accepted.json: not what was accepted: it was edited, or merged by halv
         ('{"schema_version": "harness/accepted-1"}', NO_SCORES),
         ('{"schema_version": "harness/accepted-3"}', EDITED),
         ("\x00", "accepted.json:1: damaged: not JSON (Expecting value at column 1)"),
-        ('{"a": 1,\n "b": NaN}', "accepted.json:2: damaged: NaN is no number"),
-        ('{"a": 1,\n "b": -Infinity}', "accepted.json:2: damaged: -Infinity is no number"),
+        ('{"a": 1,\n "b": NaN}', "accepted.json:2: damaged: NaN is not a number"),
+        ('{"a": 1,\n "b": -Infinity}', "accepted.json:2: damaged: -Infinity is not a number"),
         ('{\n "a": {\n  "b": 1\n },\n "c": {\n  "b": 1\n },\n "a": 2\n}',
-         "accepted.json:8: damaged: 'a' is named twice, as a merge by halves leaves it"),
+         "accepted.json:8: damaged: 'a' occurs twice, probably from a partial merge"),
         ("[" * 100_000, "accepted.json: damaged: not JSON"),
     ],
 )  # fmt: skip
@@ -290,7 +290,7 @@ def test_a_conflict_is_named_with_its_line(marker: str, end: str, name: str, fol
     lines = (folder / name).read_text(encoding="utf-8").splitlines()
     lines.insert(4, marker)
     (folder / name).write_bytes((end.join(lines) + end).encode())
-    what = f"{name}:5: a merge conflict that was not resolved ({marker[:7]}); {UNMERGED}"
+    what = f"{name}:5: an unresolved merge conflict ({marker[:7]}); {UNMERGED}"
     assert problem(folder) == what
 
 
@@ -340,14 +340,14 @@ def test_a_file_too_many_or_too_few_is_noticed(folder: Path) -> None:
     (folder / "NOTES.md").write_text("ours")
     assert read(folder, "toy") == accepted()
     (folder / "accepted.json").rename(folder / "accepted.json.orig")
-    assert problem(folder) == f"accepted.json: not there, though tables of accepted scores are; {MEND}"
+    assert problem(folder) == f"accepted.json: missing, although there are tables of accepted scores; {MEND}"
 
 
 def test_columns_in_another_order_are_named(folder: Path) -> None:
     rows = judged.rows_of({("untuned", 0): {"ndcg@10": judged.scores(), "mrr@10": judged.scores(1)}})
     write(folder, *judged.baseline_of(judged.outcome_of(rows), rows))
     edit(folder / "untuned.tsv", "ndcg@10\tmrr@10", "mrr@10\tndcg@10")
-    what = "untuned.tsv:1: its columns stand in another order than was accepted (ndcg@10, mrr@10)"
+    what = "untuned.tsv:1: its columns are not in the accepted order (ndcg@10, mrr@10)"
     assert problem(folder).startswith(what)
 
 
@@ -360,7 +360,7 @@ def test_what_an_older_version_accepted_is_read_and_told(folder: Path) -> None:
     assert found is not None
     assert found.tables == accepted().tables
     (told,) = baselines.remarks_on(folder, found.accepted)
-    assert "without a digest of the whole" in told
+    assert "without a digest of the file" in told
     path.write_text(json.dumps(value), encoding="utf-8")
     assert problem(folder) == f"{EDITED}; {MEND}", "the form of today without its digest is damage"
 
@@ -507,8 +507,8 @@ def test_equal_identities_do_not_differ_whatever_else_does() -> None:
         ("test_groups", "utility", ("the groups of queries",)),
         ("test_qrels", "ndcg@10", ("the judgements",)),
         ("test_references", "utility", ("the reference answers",)),
-        ("test_references", "ndcg@10", ("the sample of questions or the settings of the measure",)),
-        ("train_queries", "ndcg@10", ("the sample of questions or the settings of the measure",)),
+        ("test_references", "ndcg@10", ("the sample of queries or the settings of the measure",)),
+        ("train_queries", "ndcg@10", ("the sample of queries or the settings of the measure",)),
     ],
 )
 def test_the_part_of_the_data_that_differs_is_named(digest: str, measure: str, what: tuple[str, ...]) -> None:
@@ -525,7 +525,7 @@ def test_samples_and_settings_that_differ_are_named() -> None:
     settings = {"measure": "utility", "version": 1, "utility": {"wrong_cost": 0.5}}
     found = differs("utility", measured={"utility": Measured(sample="x", settings=settings)})
     assert found == (
-        "the sample of questions that are answered, or what they are shown",
+        "the sample of answered queries, or their prompts",
         "the setting utility (not set, now {'wrong_cost': 0.5})",
     )
 
@@ -535,7 +535,7 @@ def test_a_setting_is_named_by_its_whole_path() -> None:
 
 
 def test_an_outcome_of_an_older_version_says_what_it_can() -> None:
-    assert differs(measured={}) == ("the sample of questions or the settings of the measure",)
+    assert differs(measured={}) == ("the sample of queries or the settings of the measure",)
 
 
 def test_another_split_is_named() -> None:

@@ -395,7 +395,7 @@ def test_a_figure_is_held_to_its_bound(gate: Gate, now: Any, verdict: str) -> No
 def test_times_of_another_machine_are_not_compared() -> None:
     found = probed(Gate(probe="p95_ms", relative=0.0), served(99.0), served(20.0), machine="a slow one")
     assert (only(found).verdict, found.exit_code) == ("not compared", 0)
-    assert "not compared (another machine: accepted on " in sentence(only(found))
+    assert "not compared (another machine class: accepted on " in sentence(only(found))
 
 
 def test_a_ceiling_needs_nothing_accepted_and_no_other_machine() -> None:
@@ -407,7 +407,7 @@ def test_a_ceiling_needs_nothing_accepted_and_no_other_machine() -> None:
 def test_a_figure_that_is_not_there_does_not_pass() -> None:
     found = probed(Gate(probe="p95_ms", ceiling=30.0), served(None), served(20.0))
     assert (only(found).verdict, found.exit_code) == ("failed", 3)
-    assert "there is no figure: it was not timed" in sentence(only(found))
+    assert "no figure: it was not timed" in sentence(only(found))
 
 
 def test_a_system_that_vanished_is_missing_from_the_probe_too() -> None:

@@ -107,7 +107,7 @@ def test_a_summary_that_cannot_be_written_changes_no_verdict(
     assert error.startswith("warning: ")
     assert error.count("\n") == 1
     assert STEP_SUMMARY in error
-    assert error.endswith("the verdict stands without it\n")
+    assert error.endswith("the verdict is not affected\n")
     assert "Gate of toy " in out
 
 
@@ -129,10 +129,10 @@ def test_a_long_summary_is_cut_to_what_fails(project: Project, monkeypatch: pyte
 def test_a_typed_path_that_cannot_work_is_refused_before_anything(which: str, project: Project) -> None:  # noqa: F811
     project.ran()
     (project.root / "taken").write_text("")
-    for path, what in [("taken/gate.out", "taken is no folder"), (".", "is a folder")]:
+    for path, what in [("taken/gate.out", "taken is not a folder"), (".", "is a folder")]:
         code, out, error = project.gate(which, path)
         assert (code, out) == (2, "")
-        assert error == f"error: {which} {path}: {what}; give a file in a folder that can be written\n"
+        assert error == f"error: {which} {path}: {what}; choose a file in a writable folder\n"
 
 
 def test_all_paths_that_cannot_work_are_told_at_once(project: Project) -> None:  # noqa: F811
@@ -185,7 +185,7 @@ def test_scores_under_the_old_name_of_a_suite_are_told(project: Project) -> None
     code, out, _ = project.gate()
     assert code == 0
     told = " ".join(out.split())
-    assert "Nothing is accepted for toys, and no suite file beside this one claims the accepted scores in" in told
+    assert "Nothing is accepted for toys, and no suite file beside this one uses the accepted scores in" in told
     assert "baselines/toy. If the suite was renamed, this gate compares nothing" in told
     other = project.root / "suites" / "other" / "suite.yaml"
     other.parent.mkdir()
@@ -224,7 +224,7 @@ def test_a_required_baseline_must_have_the_measure(project: Project) -> None:  #
     assert project.gate()[0] == 0
     code, _, error = project.gate("--require-baseline")
     assert code == 2
-    assert error.startswith("error: gate ndcg@10: nothing that was accepted is compared, and a baseline is required")
+    assert error.startswith("error: gate ndcg@10: nothing is compared with accepted scores, and a baseline is required")
 
 
 # ---- nothing judged is no success

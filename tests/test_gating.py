@@ -116,7 +116,7 @@ def test_the_whole_story(project: Project) -> None:
     assert 'To accept this outcome: harness accept suites/toy --reason "..."' in out
     code, out, _ = project.accept(reason="a larger corpus")
     assert code == 0
-    assert "Measured in another way than before: ndcg@10 and recall@10." in out
+    assert "Measurement changed since the last acceptance: ndcg@10 and recall@10." in out
     assert project.gate()[0] == 0
 
     for path in project.accepted.iterdir():
@@ -133,7 +133,7 @@ def test_a_system_that_vanished_is_missing(project: Project) -> None:
     judged.write_outcome(project.suite_file, project.store, rows)
     code, out, _ = project.gate()
     assert code == 1
-    assert "written (seed 0) is missing on ndcg@10: accepted, and not in this outcome." in out
+    assert "written (seed 0) is missing on ndcg@10: accepted, but not in this outcome." in out
 
 
 def test_gates_are_those_of_the_suite_as_it_is_now(project: Project) -> None:
@@ -171,7 +171,7 @@ def test_accepting_needs_a_reason(reason: str, project: Project) -> None:
     project.ran()
     code, _, error = project.accept(reason=reason)
     assert (code, project.accepted.exists()) == (2, False)
-    assert error == "error: --reason: empty; say why these scores are the ones to hold on to\n"
+    assert error == "error: --reason: must not be empty; say why these scores become the baseline\n"
     assert project.call("accept", "suites/toy")[0] == 2
 
 
@@ -207,7 +207,7 @@ def test_accepting_says_what_it_changes(project: Project) -> None:
     project.accept()
     project.ran(candidate=0.05)
     out = project.accept(reason="better")[1]
-    assert "It replaces what was accepted on " in out
+    assert "It replaces the scores accepted on " in out
     assert "Scores changed: written (seed 0)." in out
     rows = judged.rows_of({("bm25", 0): {"ndcg@10": BASE}})
     judged.write_outcome(project.suite_file, project.store, rows)
@@ -320,8 +320,8 @@ def test_a_file_that_cannot_be_written_is_no_pass(project: Project) -> None:
         ("later", "; upgrade the harness, or run the suite again"),
         ("not text", "not the text of an outcome; run the suite again"),
         ("other suite", "an outcome of the suite 'other', not of 'toy'; give an outcome of this suite"),
-        ("no rows", "no scores that can be read; run the suite again"),
-        ("broken rows", "no scores that can be read; run the suite again"),
+        ("no rows", "its scores cannot be read; run the suite again"),
+        ("broken rows", "its scores cannot be read; run the suite again"),
     ],
 )
 def test_an_outcome_that_cannot_be_used(trouble: str, what: str, command: str, project: Project) -> None:
@@ -470,11 +470,11 @@ def test_what_was_measured_in_another_way_is_left_out_and_named(project: Project
     code, out, _ = project.call("compare", str(first), str(second), "--json")
     assert code == 0
     assert {row["measure"] for row in json.loads(out)["rows"]} == {"recall@10"}
-    assert json.loads(out)["remarks"] == ["Not comparable, for it was measured in another way: ndcg@10."]
+    assert json.loads(out)["remarks"] == ["Not comparable, because the measurement has changed: ndcg@10."]
     third = project.ran(identities={"ndcg@10": "x", "recall@10": "y"})
     code, _, error = project.call("compare", str(first), str(third))
     assert code == 4
-    assert "no measure was taken in the same way; run both on the same data" in error
+    assert "every shared measure was measured in different ways; run both on the same data" in error
 
 
 @pytest.mark.parametrize(
@@ -507,7 +507,7 @@ def test_no_system_on_both_sides(project: Project) -> None:
     second = judged.write_outcome(project.suite_file, project.store, rows)
     code, _, error = project.call("compare", str(first), str(second))
     assert code == 2
-    assert "no system of the same name and seed; known there: untuned, written; name one on each side" in error
+    assert f"no system of the same name and seed; known in {first}: untuned, written; choose one on each side" in error
 
 
 def test_scores_that_a_judge_gave_are_compared_where_both_have_them(project: Project) -> None:
@@ -521,7 +521,7 @@ def test_scores_that_a_judge_gave_are_compared_where_both_have_them(project: Pro
         folders.append(judged.write_outcome(project.suite_file, project.store, rows))
     value = json.loads(project.call("compare", *map(str, folders), "--json")[1])
     assert (value["rows"][0]["verdict"], value["rows"][0]["n_queries"]) == ("improved", 115)
-    assert value["remarks"] == ["untuned, noise_sensitivity: 5 queries have it on one side only, and are left out."]
+    assert value["remarks"] == ["untuned, noise_sensitivity: 5 queries have a score on one side only and are left out."]
 
 
 # ---- run files
@@ -544,8 +544,8 @@ def test_a_run_is_judged(files: tuple[Path, Path], call: Callable[..., Left]) ->
         "ndcg@10  0.5000  over 2 queries",
         "recall@5  0.5000  over 2 queries",
         "1 judged query has no relevant document and is left out.",
-        "1 of 2 judged queries have no list in the run: each scores 0.",
-        "1 queries of the run are not judged, and are left out.",
+        "1 of 2 judged queries are missing in the run: each scores 0.",
+        "1 queries of the run have no judgements and are left out.",
     ]
     code, out, _ = call("score", "run.trec", "qrels.txt", "--measure", "ndcg@10", "--json")
     found = json.loads(out)
@@ -577,7 +577,7 @@ def test_a_share_of_documents_that_nobody_judged_is_told(files: tuple[Path, Path
     files[0].write_text("q1 Q0 x1 1 3.0 x\nq1 Q0 d1 2 2.0 x\nq1 Q0 x2 3 1.0 x\n")
     code, out, _ = call("score", "run.trec", "qrels.txt", "--measure", "mrr@10")
     assert (code, out.splitlines()[0]) == (0, "mrr@10  0.2500  over 2 queries")
-    assert "2 of 3 listed documents (67%) are in no judgement, and count as not relevant." in out
+    assert "2 of 3 retrieved documents (67%) have no judgement and count as not relevant." in out
 
 
 def test_a_run_of_the_harness_is_read_with_its_ids_unescaped(tmp_path: Path) -> None:
@@ -601,9 +601,13 @@ def test_a_run_of_the_harness_is_read_with_its_ids_unescaped(tmp_path: Path) -> 
             "run.trec:4: query 'q1' lists document 'd1' twice, with the scores 3.0 (run.trec:1) and 1.0; remove one",
         ),
         ("q7 Q0 d1 1 1 x\n", QRELS, "run.trec: no query in common with qrels.txt (such as 'q7' and 'q1')"),
-        ("", QRELS, "run.trec: no query in common with qrels.txt (it is empty); give both of one set"),
-        (RUN, "", "qrels.txt: no document is relevant to any query; give judgements above 0"),
-        (RUN, "q1 0 d1 0\n", "qrels.txt: no document is relevant to any query; give judgements above 0"),
+        (
+            "",
+            QRELS,
+            "run.trec: no query in common with qrels.txt (it is empty); give a run and judgements of the same queries",
+        ),
+        (RUN, "", "qrels.txt: no document is relevant to any query; give judgements with grades above 0"),
+        (RUN, "q1 0 d1 0\n", "qrels.txt: no document is relevant to any query; give judgements with grades above 0"),
         (RUN, "q1 0 d1 x\n", "qrels.txt:1: relevance 'x' is no whole number; use grades such as 0, 1, 2"),
         (RUN, "q1 0 d1 1\nq1 0 d1 2\n", "qrels.txt:2: query 'q1' judges document 'd1' twice, with the grades 1 ("),
         (None, QRELS, "run.trec: cannot be read (No such file or directory); give a readable file"),
@@ -653,7 +657,7 @@ def test_two_runs_are_compared(tmp_path: Path, call: Callable[..., Left]) -> Non
     assert code == 0
     (row,) = json.loads(out)["rows"]
     assert (row["verdict"], row["measure"], row["n_groups"]) == ("improved", "mrr@10", 60)
-    assert json.loads(out)["remarks"][-1].startswith("Every query stands for itself")
+    assert json.loads(out)["remarks"][-1].startswith("Every query is its own group")
     # The same lists are known to be no different; other lists of the same scores are not.
     (tmp_path / "qrels.txt").write_text("".join(f"{query} 0 d99 1\n{query} 0 d1 0\n" for query in queries))
     for other, verdict in (("a", "equivalent"), ("b", "inconclusive")):

@@ -33,7 +33,7 @@ def test_scores_decide_and_ranks_that_contradict_them_are_told(tmp_path: Path) -
     run = "".join(f"q1 Q0 d{rank} {rank} {score} x\n" for rank, score in enumerate(scores, start=1))
     found = scored(tmp_path, run, "q1 0 d1 1\n")
     assert found.values[MRR]["q1"] == 0.25
-    assert "Ranks contradict scores in 1 of 1 lists; scores count, as in trec_eval." in found.remarks()
+    assert "Ranks contradict scores in 1 of 1 rankings; scores decide, as in trec_eval." in found.remarks()
 
 
 @pytest.mark.parametrize(
@@ -72,8 +72,10 @@ def test_ties_are_told_and_those_of_trec_eval_too(tmp_path: Path) -> None:
     found = scored(tmp_path, "q1 Q0 d1 1 2 x\nq1 Q0 d2 2 2 x\nq2 Q0 d3 1 1 x\nq2 Q0 d1 2 0.99999999999 x\n")
     assert (found.tied, found.close) == (1, 1)
     told = found.remarks()
-    assert "1 of 2 lists hold equal scores, ordered by document id, descending, as in trec_eval." in told
-    assert "1 of 2 lists hold scores that differ, but not in single precision: ties for trec_eval, none here." in told
+    assert "1 of 2 rankings have equal scores, ordered by document id, descending, as in trec_eval." in told
+    assert (
+        "1 of 2 rankings have scores that differ only beyond single precision: ties for trec_eval, none here." in told
+    )
     # trec_eval itself would put d3 behind d1 nowhere: by its id d3 comes first, and so it does here.
     assert found.values[MRR] == {"q1": 0.5, "q2": 1.0}
 
@@ -189,5 +191,5 @@ def test_remarks_stand_above_the_verdicts(tmp_path: Path, capsys: pytest.Capture
     found = compare_runs(tmp_path / "a", tmp_path / "b", ScoringSettings(tmp_path / "qrels", [MRR]))
     show(found, Console(width=200))
     out = capsys.readouterr().out
-    assert out.index("Every query stands for itself") < out.index("(exploratory)")
+    assert out.index("Every query is its own group") < out.index("(exploratory)")
     assert as_json(found)["repairs"] == []

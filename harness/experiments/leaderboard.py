@@ -85,7 +85,7 @@ def _suites(store: Path) -> Iterator[list[tuple[Path, Outcome]]]:
             try:
                 history.append((place.parent, outcomes.read(place.parent)))
             except HarnessError as error:
-                log.warning("%s is not in the leaderboard", error)
+                log.warning("%s is left out of the leaderboard", error)
         if history:
             yield history
 
@@ -99,7 +99,7 @@ def boards_of(history: Sequence[tuple[Path, Outcome]]) -> list[Board]:
     try:
         tables = tables_of(scores_in(folder / SCORES_FILE), outcome.split)
     except HarnessError as error:
-        log.warning("%s is not in the leaderboard", error)
+        log.warning("%s is left out of the leaderboard", error)
         return []
     return _boards(Ranking(outcome, outcome.systems, tables, gains, [past for _, past in history]))
 

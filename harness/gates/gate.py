@@ -1,13 +1,12 @@
-"""Is it worse than what was accepted? Every system of an outcome against the accepted scores of the same name.
+"""Evaluate gates on scores: compare every system of an outcome with the accepted scores of the same name.
 
-All gated measures of all systems are one family, with intervals that hold together. What is compared depends on what
-can be known: a system that is not trained, and one checkpoint, query by query (`stats`); a recipe, where there are six
-seeds or more on both sides together, with the variance between trainings (`reseeded`). Where both occur, each has its
-share of alpha.
+All gated measures of all systems are one family with simultaneous intervals. A system that is not trained, or a single
+checkpoint, is compared query by query (`stats`). A recipe with six or more seeds on both sides is compared with the
+variance between trainings (`reseeded`). If both kinds occur, each gets its share of alpha.
 
-One checkpoint says nothing of how much another training would differ, so a candidate with fewer seeds has `regressed`
-only where the whole interval lies below minus the margin: the margin must hold what seeds do. Everywhere else
-`regressed` is as `stats.verdict` has it. This module reads tables only; it must not know stores, files or wording.
+One checkpoint does not show the variance between trainings. A candidate with fewer seeds has therefore `regressed` only
+if the whole interval lies below minus the margin: the margin must cover the effect of seeds. Otherwise `regressed` is
+defined by `stats.verdict`. This module reads tables only; it must not know stores, files or wording.
 """
 
 from __future__ import annotations
@@ -28,11 +27,11 @@ from harness.values.findings import Comparison, Outcome, SystemInfo
 from harness.values.measures import Measure
 
 Column = Mapping[str, float | None]
-BY_SEEDS = "one checkpoint is worse, and not surely by more than the margin, which another seed may be too"
+BY_SEEDS = "this checkpoint is worse, but not significantly by more than the margin; another seed could differ as much"
 
 
 class GateSettings(NamedTuple):
-    """By what rules it is judged."""
+    """Rules of an evaluation: level of the intervals, limit of failures, number of resamples."""
 
     on_inconclusive: OnInconclusive = "pass"
     failure_limit: float = 0.0
@@ -41,14 +40,14 @@ class GateSettings(NamedTuple):
 
 
 class _Single(NamedTuple):
-    """A system, or a checkpoint, to be compared query by query."""
+    """A system or a checkpoint that is compared query by query."""
 
     blank: Gated
     pair: stats.Paired
 
 
 class _Several(NamedTuple):
-    """A recipe with its seeds, to be compared with the variance between them."""
+    """A recipe with its seeds, compared with the variance between them."""
 
     blank: Gated
     pair: reseeded.Retrained
@@ -64,18 +63,18 @@ def evaluate(
     baseline: Baseline | None,
     settings: GateSettings | None = None,
 ) -> Gating:
-    """Judge the scores of an outcome by gates, in the order of the gates.
+    """Return the verdicts on an outcome, in the order of the gates.
 
-    Advisory measures are a family of their own, so that they cost the others nothing. Raises ConfigError if a gate
-    rests on a measure that was not run: it must not pass because there was nothing to measure.
+    Advisory measures are a family of their own, so that they do not widen the intervals of the others. Raises
+    ConfigError if the measure of a gate was not run: such a gate must not pass.
     """
     _check(gates, outcome, tables)
     evaluation = _Evaluation(outcome, tables, baseline, settings or GateSettings())
     by_gate: dict[str, list[Gated]] = {gate.name: [] for gate in gates}
     for advisory in (False, True):
         chosen = [gate for gate in gates if gate.measure and evaluation.advisory(gate) == advisory]
-        for one in evaluation.measures(chosen):
-            by_gate[one.gate].append(one)
+        for verdict in evaluation.measures(chosen):
+            by_gate[verdict.gate].append(verdict)
     for gate in gates:
         if gate.probe:
             by_gate[gate.name] += evaluation.probed(gate)
@@ -86,7 +85,7 @@ def evaluate(
         created=outcome.created,
         accepted=accepted.accepted if accepted else "",
         why=accepted.reason if accepted else "",
-        verdicts=tuple(one for found in by_gate.values() for one in found),
+        verdicts=tuple(verdict for verdicts in by_gate.values() for verdict in verdicts),
         changed=evaluation.changed(),
         measured=any(
             value is not None
@@ -94,7 +93,7 @@ def evaluate(
             for column in table.values.values()
             for value in column.values()
         ),
-        differs={str(gate.measure): found for gate in gates if gate.measure and (found := evaluation.differs(gate))},
+        differs={str(gate.measure): parts for gate in gates if gate.measure and (parts := evaluation.differs(gate))},
     )
 
 
@@ -120,7 +119,7 @@ class _Evaluation:
     settings: GateSettings
 
     def advisory(self, gate: Gate) -> bool:
-        """Whether a gate on a measure is only shown: it says so, or its measure rests on a judge not calibrated."""
+        """Whether a gate on a measure never fails: it says so, or an uncalibrated judge decides its measure."""
         uncalibrated = {row.measure for row in self.outcome.comparisons if row.family == "advisory"}
         return gate.advisory or str(gate.measure) in (*self.outcome.advisory, *uncalibrated)
 
@@ -137,17 +136,17 @@ class _Evaluation:
         return list(judge_probe(gate, self.outcome, self._accepted(), machine))
 
     def measures(self, gates: Sequence[Gate]) -> list[Gated]:
-        """All systems under all these gates, as one family."""
+        """Verdicts on all systems under these gates, as one family."""
         items = [item for gate in gates for item in self._items(gate)]
         single = [item for item in items if isinstance(item, _Single)]
         several = [item for item in items if isinstance(item, _Several)]
-        found, again = iter(self._compared(single, items)), iter(self._rechecked(several, items))
+        one_by_one, with_seeds = iter(self._compared(single, items)), iter(self._rechecked(several, items))
         judged = []
         for item in items:
             if isinstance(item, Gated):
                 judged.append(item)
             else:
-                judged.append(_decided(item.blank, next(found if isinstance(item, _Single) else again)))
+                judged.append(_decided(item.blank, next(one_by_one if isinstance(item, _Single) else with_seeds)))
         return judged
 
     def _compared(self, single: Sequence[_Single], items: Sequence[Item]) -> list[Comparison]:
@@ -164,18 +163,18 @@ class _Evaluation:
         return reseeded.recheck([item.pair for item in several], failure_limit=limit, alpha=alpha)
 
     def _alpha(self, part: Sequence[Item], items: Sequence[Item]) -> float:
-        """The share of alpha of a part of all comparisons."""
+        """The share of alpha for a part of all comparisons."""
         return self.settings.alpha * len(part) / max(1, sum(not isinstance(item, Gated) for item in items))
 
     def _accepted(self) -> dict[Key, SystemInfo]:
         return (
-            {(one.info.name, one.info.seed): one.info for one in self.baseline.accepted.systems}
+            {(system.info.name, system.info.seed): system.info for system in self.baseline.accepted.systems}
             if self.baseline
             else {}
         )
 
     def _items(self, gate: Gate) -> Iterator[Item]:
-        """What is to be compared under a gate, and what needs no comparison."""
+        """Yield the comparisons under a gate, and the verdicts that need none."""
         measure = str(gate.measure)
         before = _columns(self.baseline.tables, measure) if self.baseline else {}
         now = _columns(self.tables, measure)
@@ -184,9 +183,9 @@ class _Evaluation:
                 continue
             if self.differs(gate):
                 seeds = tuple(now.get(name) or before[name])
-                yield self._blank(gate, name, seeds, "not comparable", "it was measured in another way")
+                yield self._blank(gate, name, seeds, "not comparable", "the measurement has changed")
             elif name not in now:
-                yield self._blank(gate, name, tuple(before[name]), "missing", "accepted, and not in this outcome")
+                yield self._blank(gate, name, tuple(before[name]), "missing", "accepted, but not in this outcome")
             else:
                 yield from self._of_system(gate, name, now[name], before.get(name, {}))
 
@@ -196,16 +195,16 @@ class _Evaluation:
         unchanged = all(before.get(seed) == column for seed, column in now.items())
         populations = {frozenset(column) for column in (*now.values(), *before.values())}
         if before and len(populations) > 1:
-            yield self._blank(gate, name, tuple(now), "not comparable", "its queries are not those that were accepted")
+            yield self._blank(gate, name, tuple(now), "not comparable", "its queries differ from the accepted ones")
         elif self._trained(name) and reseeded.enough(len(now), len(before)) and not unchanged:
             yield self._several(gate, name, now, before)
         else:
             for seed in now:
                 yield self._of_seed(gate, name, seed, now[seed], before.get(seed))
-            # A seed less is no system less, as long as there is one to compare.
+            # The system is not missing as long as one of its seeds can be compared.
             left_out: Standing = "not compared" if now.keys() & before.keys() else "missing"
             for seed in before.keys() - now.keys():
-                yield self._blank(gate, name, (seed,), left_out, "accepted with this seed, which was not run")
+                yield self._blank(gate, name, (seed,), left_out, "accepted with this seed, but this seed was not run")
 
     def _of_seed(self, gate: Gate, name: str, seed: int, now: Column, before: Column | None) -> Item:
         failed = sum(value is None for value in now.values())
@@ -223,7 +222,7 @@ class _Evaluation:
         return _Single(blank, stats.Paired(name, seed, measure, margin, now, before, table.groups, same))
 
     def _same(self, key: Key, measure: Measure) -> bool:
-        """Whether a system is made as it was when it was accepted, and therefore puts out the same."""
+        """Whether a system has the accepted identity, and therefore the same output."""
         if not measure.is_rank and answers_elsewhere(self.outcome):
             return False
         before = self._accepted()[key]
@@ -256,18 +255,18 @@ def _bound(gate: Gate) -> tuple[Measure, float]:
 
 
 def _columns(tables: Tables, measure: str) -> dict[str, dict[int, Column]]:
-    """Values of a measure by system and seed."""
-    found: dict[str, dict[int, Column]] = {}
+    """Values of a measure, by system and seed."""
+    columns: dict[str, dict[int, Column]] = {}
     for (name, seed), table in tables.items():
         if measure in table.values:
-            found.setdefault(name, {})[seed] = table.values[measure]
-    return found
+            columns.setdefault(name, {})[seed] = table.values[measure]
+    return columns
 
 
 def _decided(blank: Gated, row: Comparison) -> Gated:
-    """The verdict of a comparison, but for a single checkpoint that is not surely worse by more than the margin.
+    """The verdict of a comparison; a checkpoint not significantly worse by more than the margin is inconclusive.
 
-    What is made as it was accepted is equivalent even where no difference is allowed.
+    A system with the accepted identity is equivalent even with a margin of 0.
     """
     verdict: Standing = row.verdict
     reason = row.reason

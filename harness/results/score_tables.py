@@ -1,10 +1,8 @@
-"""Scores by query as tables: out of an outcome's rows, and as text that diffs and reviews well.
+"""Tables of scores by query: from the rows of an outcome, and as text that is easy to review in a diff.
 
-A table has one query a line and one measure a column, nine decimals at most; what is compared with it is rounded in
-the same way (`kept`), so equal scores differ by exactly nothing, and last bits that another processor computes are no
-change. A bound of an interval moves by less than 1e-8 by that, which no margin that means something can feel, but where
-a group that differed by less no longer counts as one that differs. This module must not know suites, outcomes or
-statistics.
+A table has a line per query and a column per measure, with nine decimals at most. Scores compared with it are rounded
+in the same way (`rounded`), so equal scores differ by exactly 0 whichever processor computed them. Rounding moves an
+interval by less than 1e-8. This module must not know suites, outcomes or statistics.
 """
 
 from __future__ import annotations
@@ -39,43 +37,43 @@ class Table(NamedTuple):
 Tables = Mapping[Key, Table]
 
 
-def kept(value: float) -> float:
-    """A score as precisely as it is accepted."""
+def rounded(value: float) -> float:
+    """Return a score with the precision of accepted scores."""
     return round(value, DECIMALS) + 0.0
 
 
 def tables_of(rows: Iterable[Score], split: str) -> dict[Key, Table]:
-    """Score rows of a split as a table for each system, rounded as they would be accepted."""
+    """Return the score rows of a split as a table per system, rounded like accepted scores."""
     values: dict[Key, dict[str, dict[str, float | None]]] = {}
     groups: dict[Key, dict[str, str]] = {}
     for row in rows:
         if row.split == split and row.status != "not_applicable":
             key = (row.system, row.seed)
-            value = None if row.value is None else kept(row.value)
+            value = None if row.value is None else rounded(row.value)
             values.setdefault(key, {}).setdefault(row.measure, {})[row.query_id] = value
             groups.setdefault(key, {})[row.query_id] = row.group
-    return {key: Table(found, groups[key]) for key, found in values.items()}
+    return {key: Table(columns, groups[key]) for key, columns in values.items()}
 
 
 def digest_of_table(table: Table) -> str:
-    """Digest of what a table says, however its lines end."""
+    """Return the digest of a table's content, independent of line ends."""
     return digest_of([{name: dict(column) for name, column in table.values.items()}, dict(table.groups)])
 
 
 def scores_in(path: Path) -> list[Score]:
-    """Score rows of an outcome's `scores.parquet`; raise ConfigError if they cannot be read."""
+    """Read the score rows of an outcome's `scores.parquet`; raise ConfigError if they cannot be read."""
     try:
         rows = formats.read_parquet(path)
         scores = [Score(**{name: row[name] for name in Score._fields if name in row}) for row in rows]
     except (OSError, ValueError, TypeError) as error:
-        raise ConfigError(Problem(str(path), "no scores that can be read", "run the suite again")) from error
+        raise ConfigError(Problem(str(path), "its scores cannot be read", "run the suite again")) from error
     if not all(math.isfinite(row.value) for row in scores if row.value is not None):
         raise ConfigError(Problem(str(path), "a score is not a finite number", "run the suite again"))
     return scores
 
 
 def text_of(table: Table) -> str:
-    """A table as tab-separated text: one line a query, sorted, and one column a measure in the order of the suite."""
+    """Return a table as tab-separated text: a line per query, sorted, and a column per measure, as in the suite."""
     names = list(table.values)
     lines = ["\t".join(("query", "group", *names))]
     for query in sorted(table.groups):
@@ -92,13 +90,13 @@ def _cell(column: Mapping[str, float | None], query: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    """An id on one line in one field: ``%`` and what does not print are written as in a URL, a blank at an end too."""
-    found = "".join(urllib.parse.quote(char) if char == "%" or not char.isprintable() else char for char in text)
-    return re.sub(r"^ | $", "%20", found)
+    """An id as one field: ``%``, unprintable characters and blanks at the ends are escaped as in a URL."""
+    escaped = "".join(urllib.parse.quote(char) if char == "%" or not char.isprintable() else char for char in text)
+    return re.sub(r"^ | $", "%20", escaped)
 
 
 def read_table(path: Path, problems: list[Problem]) -> Table | None:
-    """Read a table; None, and every problem, if it is damaged."""
+    """Read a table; return None and append every problem if it is damaged."""
     before = len(problems)
     lines = list(formats.read_lines(path, problems))
     unmerged = conflict(path, lines)
@@ -116,11 +114,11 @@ def read_table(path: Path, problems: list[Problem]) -> Table | None:
     for number, fields in rows[1:]:
         where = f"{path}:{number}"
         if len(fields) != len(header):
-            problems.append(Problem(where, f"{len(fields)} fields where {len(header)} belong", HINT))
+            problems.append(Problem(where, f"{len(fields)} fields instead of {len(header)}", HINT))
             continue
         query, group = map(urllib.parse.unquote, fields[:2])
         if query in groups:
-            problems.append(Problem(where, f"query {query!r} has a line already", HINT))
+            problems.append(Problem(where, f"query {query!r} occurs twice", HINT))
         groups[query] = group
         for name, text in zip(header[2:], fields[2:], strict=True):
             _put(values[name], query, text, where, problems)
@@ -140,4 +138,4 @@ def _put(column: dict[str, float | None], query: str, text: str, where: str, pro
     elif re.fullmatch(r"-?\d+(\.\d+)?", text):
         column[query] = float(text)
     elif text != NOT_APPLICABLE:
-        problems.append(Problem(where, f"{text!r} is no score", HINT))
+        problems.append(Problem(where, f"{text!r} is not a score", HINT))
