@@ -1,18 +1,18 @@
 #!/bin/sh
-# The whole story of a gate on a small made-up data set, in a few minutes on two cores. In a checkout:
+# A gate on a small invented dataset, from the first run to a regression. Takes minutes on two cores. In a checkout:
 #   sh docs/ci/story.sh FOLDER
 set -eu
 data=$(cd "$(dirname "$0")/../../fixtures/pocket" && pwd)
 mkdir -p "$1"
 cd "$1"
 
-expect() { # expect CODE COMMAND...: run the command; stop unless it leaves with this code
+expect() { # expect CODE COMMAND...: run the command; stop unless it exits with this code
     wanted=$1
     shift
     code=0
     "$@" || code=$?
     if [ "$code" -ne "$wanted" ]; then
-        echo "'$*' left with $code, not with $wanted" >&2
+        echo "'$*' exited with $code, not with $wanted" >&2
         exit 1
     fi
 }
@@ -43,28 +43,28 @@ gates:
   - {measure: ndcg@10, margin: 0.05}
 END
 
-echo "--- Nothing is accepted yet: everything is new, and the gate lets it through."
+echo "--- Nothing is accepted yet: everything is new, and the gate passes."
 harness run -q suites/story
 expect 0 harness gate -q suites/story
 
-echo "--- These scores are the ones to hold on to."
+echo "--- Accept these scores as the baseline."
 harness accept suites/story --reason "the first run"
 expect 0 harness gate -q suites/story
 
-echo "--- A learning rate that wrecks the model: the gate names the candidate and leaves with 1."
-cp suites/story/suite.yaml kept.yaml
-sed 's/learning_rate: .*/learning_rate: 1.0e-2/' kept.yaml >suites/story/suite.yaml
+echo "--- A learning rate that ruins the model: the gate names the candidate and exits with 1."
+cp suites/story/suite.yaml original.yaml
+sed 's/learning_rate: .*/learning_rate: 1.0e-2/' original.yaml >suites/story/suite.yaml
 harness run -q suites/story
 expect 1 harness gate -q suites/story
 
-echo "--- Another corpus: these scores cannot be compared with the accepted ones. 4, until they are accepted."
-cp kept.yaml suites/story/suite.yaml
+echo "--- A changed corpus: the scores are not comparable. The gate exits with 4 until they are accepted."
+cp original.yaml suites/story/suite.yaml
 echo '{"_id": "news-1", "title": "News", "text": "A page that was written yesterday."}' >>data/corpus.jsonl
 harness run -q suites/story
 expect 4 harness gate -q suites/story
 harness accept suites/story --reason "a page was added to the corpus"
 expect 0 harness gate -q suites/story
 
-echo "--- Nothing accepted any more: new again."
+echo "--- The accepted scores are gone: everything is new again."
 rm -r baselines/story
 expect 0 harness gate -q suites/story
