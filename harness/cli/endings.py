@@ -144,11 +144,10 @@ def report_bug(error: BaseException) -> int:
 
 
 def print_error(sentence: str) -> None:
-    """Print an error to standard error, on one line."""
-    from harness.cli.options import console
+    """Print an error to standard error, in one paragraph."""
+    from harness.cli.options import console, print_line
 
-    line = f"error: {' '.join(sentence.split())}"
-    console(stderr=True).print(line, style="red", markup=False, highlight=False, soft_wrap=True)
+    print_line(console(stderr=True), f"error: {' '.join(sentence.split())}", "red")
 
 
 def _traced(error: BaseException) -> None:

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.text import Text
 from typer.core import TyperCommand
 
 from harness.cli.options import (
@@ -17,6 +16,7 @@ from harness.cli.options import (
     SuiteArgument,
     console,
     print_json,
+    print_line,
     takes,
     warn,
 )
@@ -74,8 +74,8 @@ def verb(
 
 def show(judged: Gating, screen: Console, verbose: bool = True) -> None:
     """Print the heading, the table and the sentences of the verdicts; only of failing ones unless `verbose`."""
-    screen.print(Text(gates.heading(judged), style="bold"), soft_wrap=True)
-    screen.print(Text(gates.subject(judged), style="dim"), soft_wrap=True)
+    print_line(screen, gates.heading(judged), "bold")
+    print_line(screen, gates.subject(judged), "dim")
     print_table(gates.table(judged), screen)
     screen.print()
     verdicts = judged.verdicts if verbose else judged.failing

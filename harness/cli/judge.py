@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.options import Common, SuiteArgument, takes, write_out
+from harness.cli.options import Common, SuiteArgument, print_line, takes, write_out
 from harness.experiments.calibrate import judge
 from harness.report.calibrated import render
 
@@ -35,4 +35,4 @@ def verb(
         return
     render(done.calibration, screen)
     for line in (*done.remarks, f"Calibration: {done.place}. Judgements: {done.rows}."):
-        screen.print(line, markup=False, highlight=False, soft_wrap=True)
+        print_line(screen, line)

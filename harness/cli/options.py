@@ -118,14 +118,19 @@ def console(stderr: bool = False) -> Console:
 
 
 def warn(line: str) -> None:
-    """Print a warning to standard error, on one line."""
-    console(stderr=True).print(f"warning: {line}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+    """Print a warning to standard error."""
+    print_line(console(stderr=True), f"warning: {line}", "yellow")
 
 
 def say(*lines: str) -> None:
     """Print sentences as they are."""
     for line in lines:
-        console().print(line, markup=False, highlight=False, soft_wrap=True)
+        print_line(console(), line)
+
+
+def print_line(screen: Console, line: str, style: str = "") -> None:
+    """Print a text as it is: wrapped between words on a terminal, on one line in a file or a pipe."""
+    screen.print(line, style=style, markup=False, highlight=False, soft_wrap=not screen.is_terminal)
 
 
 def print_json(value: Any) -> None:

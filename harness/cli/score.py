@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.options import Common, LevelOption, MeasuresOption, OwnOption, console, print_json, takes
+from harness.cli.options import Common, LevelOption, MeasuresOption, OwnOption, console, print_json, print_line, takes
 from harness.gates import commands
 from harness.gates.run_files import RelevanceRules
 
@@ -28,4 +28,4 @@ def verb(
         print_json(scores.as_json())
         return
     for line in scores.lines():
-        console().print(line, highlight=False, markup=False, soft_wrap=True)
+        print_line(console(), line)
