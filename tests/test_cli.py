@@ -357,7 +357,7 @@ def test_export_says_what_it_wrote(leave: Leave, monkeypatch: pytest.MonkeyPatch
 def test_an_export_before_a_run(leave: Leave, tmp_path: Path) -> None:
     code, out, error = leave("export", "staged", "out")
     assert (code, out) == (2, "")
-    assert error == "error: no outcome below .harness; run a suite first, or give --store\n"
+    assert error == "error: no outcome below .harness; run a suite first, or set --store\n"
     assert list(tmp_path.iterdir()) == []
 
 

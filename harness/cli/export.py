@@ -35,7 +35,7 @@ from harness.values.findings import SystemInfo
 FOLDERS: dict[Part, str] = {"retriever": "retriever", "reranker": "reranker", "generator": "generator-adapter"}
 PIPELINE_FILE, CARD_FILE = "pipeline.yaml", "README.md"
 NAMES_A_PATH = ("name_or_path", "_name_or_path", "base_model_name_or_path", "tokenizer_name_or_path")
-"""Keys under which libraries keep the place that a model was loaded from."""
+"""Keys in which libraries store the path that a model was loaded from."""
 
 
 @takes("store", "as_json")
@@ -63,14 +63,14 @@ def verb(
 def export(
     candidate: str, folder: Path, store: Path, suite: str | None = None, seed: int | None = None
 ) -> tuple[str, ...]:
-    """Write the export of a candidate into a new or empty folder; return the names of what lies in it.
+    """Write the export of a candidate into a new or empty folder; return the names of the files and folders in it.
 
-    `suite` names the suite (a shipped name, a file or a folder), if the store has outcomes of several with that
-    candidate; `seed` the training, if there are several. Raises ConfigError if the candidate is unknown or failed, if
-    its models are no longer in the store, or if they are others than those measured.
+    `suite` (a shipped name, a file or a folder) and `seed` choose among several suites or trainings with that
+    candidate. Raises ConfigError if the candidate is unknown or failed, if its models are no longer in the store, or
+    if they are not the measured ones.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ConfigError(Problem(str(folder), "is not empty", "name a new folder"))
+        raise ConfigError(Problem(str(folder), "is not empty", "choose a new folder"))
     found = find(candidate, store, suite)
     found = found._replace(suite=endpoints.spoken(found.suite, store))
     system = system_of(found.outcome, candidate, seed)
@@ -86,7 +86,7 @@ def export(
 
 
 def _models(planned: SystemPlan, store: FolderStore) -> dict[Part, Path]:
-    """The folders of the tuned parts, in the order in which they were tuned."""
+    """The folders of the tuned parts, in the order of tuning."""
     places = {part: store.get(planned.models[part]) for part in planned.tunes}
     lost = [part for part, place in places.items() if place is None]
     if lost:
@@ -130,14 +130,14 @@ def _data(suite: Suite, candidate: Candidate) -> dict[str, Any]:
 
 
 def _base(suite: Suite, candidate: Candidate, part: Part) -> str:
-    """The name of the model that the tuning of a part started from, as the suite has it."""
+    """The model that the tuning of a part started from, as the suite names it."""
     given = getattr(suite.pipeline, part)
     model: str = given.model if given is not None else getattr(suite.recipe(candidate, part), "model")  # noqa: B009
     return model
 
 
 def _public(model: str) -> tuple[str, Place]:
-    """What a model is called away from this machine, and where it is to be had: of a folder the last name only."""
+    """The name of a model on other machines, and its source; of a folder only the last part of its path."""
     if model.startswith(EMBEDDED_PREFIX):
         return model, "package"
     path = Path(model).expanduser()
@@ -145,14 +145,14 @@ def _public(model: str) -> tuple[str, Place]:
 
 
 def _without_paths(value: Any, key: str = "") -> Any:
-    """A section of a suite with models named as they are called away from this machine."""
+    """A section of a suite with the names of models on other machines."""
     if isinstance(value, Mapping):
         return {name: _without_paths(item, str(name)) for name, item in value.items()}
     return _public(value)[0] if key in ("model", "teacher_model") and isinstance(value, str) else value
 
 
 def _copy_model(place: Path, out: Path, base: str) -> None:
-    """Copy an artifact without what the store added to it; names of base models take the place of paths."""
+    """Copy an artifact without the store's own files; names of base models replace their paths."""
     shutil.copytree(place, out, ignore=shutil.ignore_patterns(MANIFEST, CARD_FILE), copy_function=shutil.copyfile)
     for path in out.rglob("*.json"):
         value = json.loads(path.read_text(encoding="utf-8"))
@@ -163,7 +163,7 @@ def _copy_model(place: Path, out: Path, base: str) -> None:
 
 
 def _lengths(plan: Plan, planned: SystemPlan, out: Path) -> dict[Part, int]:
-    """Tokens that each tuned encoder was measured with: as asked for, and at most what the model can take."""
+    """Tokens that each tuned encoder was measured with: the requested number, or the limit of the model."""
     asked: dict[Part, int] = {"retriever": plan.suite.pipeline.retriever.max_length}
     reranker = planned.models.get("reranker")
     for one in plan.calls.values():
@@ -177,7 +177,7 @@ def _lengths(plan: Plan, planned: SystemPlan, out: Path) -> dict[Part, int]:
 
 
 def _pipeline(suite: Suite, models: Mapping[Part, Path], lengths: Mapping[Part, int]) -> dict[str, Any]:
-    """The section `pipeline` with tuned models by their folders; a reranker that the suite lacked is there if tuned."""
+    """The section `pipeline` with the folders of tuned models; with a reranker if one was tuned."""
     section: dict[str, Any] = _without_paths(suite.pipeline.model_dump(mode="json"))
     for part in ("retriever", "reranker"):
         if part in models:
@@ -197,9 +197,9 @@ def _pipeline_text(
     folders = [part for part in ("retriever", "reranker", "generator") if _is_folder(found.suite, part, models)]
     lines = [
         f"The pipeline of {system.label} as the suite {found.outcome.suite} measured it on {found.outcome.created}.",
-        "`pipeline` has the form of a suite's section; paths start where this file lies. `adapter` goes on the model",
-        "of the generator. In `prompt`, {passages} are the first `context` ones as `[1] text`, an empty line between.",
-        *(f"The model of the {part} was a folder where this was measured: put its path." for part in folders),
+        "`pipeline` is the section of a suite; paths are relative to this file. `adapter` belongs to the model of the",
+        "generator. In `prompt`, {passages} are the first `context` passages as `[1] text`, separated by empty lines.",
+        *(f"The model of the {part} was a folder on the machine of the measurement: set its path." for part in folders),
     ]
     text = yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=100)
     return "".join(f"# {line}\n" for line in lines) + text

@@ -1,4 +1,4 @@
-"""The measured system that `harness export` writes: looked up in the latest outcomes, and checked against the suite."""
+"""Find the measured system that `harness export` writes, and check that the suite still produces it."""
 
 from __future__ import annotations
 
@@ -20,32 +20,33 @@ from harness.values.findings import Outcome, SystemInfo
 
 
 class MeasuredSuite(NamedTuple):
-    """The latest outcome that has a candidate, and its suite as it can be read now."""
+    """The latest outcome that has a candidate, and its suite."""
 
     outcome: Outcome
     suite: Suite
 
 
 def find(candidate: str, store: Path, suite: str | None) -> MeasuredSuite:
+    """Return the latest outcome that has a candidate; raise ConfigError if there is none, or several."""
     if suite is not None:
         return _named(store, suite)
     latest = _latest(store)
-    having = {name: one for name, one in latest.items() if candidate in _candidates(one)}
+    having = {name: outcome for name, outcome in latest.items() if candidate in _candidates(outcome)}
     if not latest:
-        raise ConfigError(Problem("", f"no outcome below {store}", "run a suite first, or give --store"))
+        raise ConfigError(Problem("", f"no outcome below {store}", "run a suite first, or set --store"))
     if not having:
-        known = {name for one in latest.values() for name in _candidates(one)}
+        known = {name for outcome in latest.values() for name in _candidates(outcome)}
         what = f"no latest outcome below {store} has a candidate {candidate!r}"
         raise ConfigError(Problem("", what, nearest(candidate, known)))
     if len(having) > 1:
-        what = f"the suites {', '.join(sorted(having))} have a candidate {candidate!r} each"
-        raise ConfigError(Problem("", what, "say which with --suite"))
+        what = f"several suites have a candidate {candidate!r}: {', '.join(sorted(having))}"
+        raise ConfigError(Problem("", what, "choose one with --suite"))
     (outcome,) = having.values()
     return MeasuredSuite(outcome, _as_measured(outcome))
 
 
 def _named(store: Path, suite: str) -> MeasuredSuite:
-    """The suite as its file says now; as it was measured, if only its outcome is known by that name."""
+    """The suite from its file; from its outcome, if only an outcome has that name."""
     base = store / "outcomes"
     try:
         spec, _ = load_suite(suite)
@@ -58,26 +59,28 @@ def _named(store: Path, suite: str) -> MeasuredSuite:
 
 
 def _latest(store: Path) -> dict[str, Outcome]:
-    """The latest outcome of every suite, but for those that this version cannot read."""
-    found = {}
+    """The latest outcome of every suite that this version can read."""
+    latest = {}
     for folder in sorted((store / "outcomes").glob("*/latest")):
         try:
-            found[folder.parent.name] = outcomes.read(folder)
+            latest[folder.parent.name] = outcomes.read(folder)
         except ConfigError:
             continue
-    return found
+    return latest
 
 
 def _as_measured(outcome: Outcome) -> Suite:
-    hint = "give the suite file with --suite"
+    hint = "set --suite to the suite file"
     try:
         suite = Suite.model_validate(outcome.spec)
     except ValidationError as error:
-        what = f"the suite {outcome.suite} cannot be read out of its outcome"
+        what = f"the suite {outcome.suite} cannot be read from its outcome"
         raise ConfigError(Problem("", what, hint)) from error
     path = suite.dataset.path
     if path is not None and not Path(path).is_dir():
-        raise ConfigError(Problem("", f"the data set of the suite {outcome.suite} is not found from here", hint))
+        raise ConfigError(
+            Problem("", f"the dataset of the suite {outcome.suite} is not found from the current folder", hint)
+        )
     return suite
 
 
@@ -86,35 +89,34 @@ def _candidates(outcome: Outcome) -> set[str]:
 
 
 def system_of(outcome: Outcome, candidate: str, seed: int | None) -> SystemInfo:
+    """Return a trained candidate of an outcome; raise ConfigError if there is none, or several."""
     where = f"suite {outcome.suite}"
-    rows = {one.seed: one for one in outcome.systems if one.name == candidate}
-    if any(one.role == "baseline" for one in rows.values()):
+    rows = {system.seed: system for system in outcome.systems if system.name == candidate}
+    if any(row.role == "baseline" for row in rows.values()):
         raise ConfigError(
-            Problem(where, f"{candidate!r} is a reference row: nothing is tuned in it", "name a candidate")
+            Problem(where, f"{candidate!r} is a baseline row: nothing in it is tuned", "name a candidate")
         )
     if not rows:
         what = f"no candidate {candidate!r} in the latest outcome"
         raise ConfigError(Problem(where, what, nearest(candidate, _candidates(outcome)) or "run the suite first"))
     if seed is None and len(rows) > 1:
         seeds = ", ".join(map(str, sorted(rows)))
-        raise ConfigError(Problem(where, f"{candidate!r} was trained with the seeds {seeds}", "say which with --seed"))
+        raise ConfigError(Problem(where, f"{candidate!r} was trained with the seeds {seeds}", "choose one with --seed"))
     if seed is not None and seed not in rows:
         what = f"{candidate!r} was not trained with seed {seed}"
         raise ConfigError(Problem(where, what, f"trained with: {', '.join(map(str, sorted(rows)))}"))
     system = rows[next(iter(rows)) if seed is None else seed]
     if system.failed:
-        raise ConfigError(
-            Problem(where, f"{system.label} failed: {system.failed}", "mend that and run the suite again")
-        )
+        raise ConfigError(Problem(where, f"{system.label} failed: {system.failed}", "fix that and run the suite again"))
     return system
 
 
 def planned_now(measured: MeasuredSuite, system: SystemInfo) -> tuple[Plan, SystemPlan]:
-    """The plan of this system as it would be made now; refused if it is another than the one measured."""
+    """Plan this system again; raise ConfigError if its identity is not the measured one."""
     suite = measured.suite.model_copy(update={"seeds": (system.seed,)})
     differs = Problem(
         f"suite {suite.name}",
-        f"{system.label} is no longer what was measured: its settings, data, models, libraries or device have changed",
+        f"{system.label} has changed since it was measured: its settings, data, models, libraries or device",
         "run the suite again",
     )
     if system.name not in suite.all_candidates:
