@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from harness.cli.options import Common, LevelOption, MeasuresOption, OwnOption, console, print_json, takes
+from harness.cli.options import Common, console, print_json, takes
 from harness.errors import ConfigError, Incomplete, Problem
 from harness.gates import commands
 from harness.gates.compare import Compared
@@ -21,26 +21,23 @@ FIRST = (
 )
 
 
-@takes("store", "as_json")
+@takes("measure", "relevance_level", "exclude_own", "store", "as_json")
 def verb(
     first: Annotated[str, typer.Argument(metavar="A", help=FIRST)],
     second: Annotated[str, typer.Argument(metavar="B", help="The same; differences are B minus A.")],
     qrels: Annotated[Path | None, typer.Option("--qrels", help="Judgements, needed for run files.")] = None,
-    measure: MeasuresOption = None,
     margin: Annotated[
         float | None, typer.Option("--margin", min=0, help="Differences up to this size do not matter.")
     ] = None,
-    relevance_level: LevelOption = 1,
-    exclude_own: OwnOption = False,
     *,
     common: Common,
 ) -> None:
     """Compare two outcomes, systems or run files, with confidence intervals."""
-    rules = RelevanceRules(relevance_level, exclude_own)
+    rules = RelevanceRules(common.relevance_level, common.exclude_own)
     if qrels is None and rules != RelevanceRules():
         hint = "set evaluate.relevance_level or evaluate.exclude_own in the suite, and run it"
         raise ConfigError(Problem("", "--relevance-level and --exclude-own need run files and --qrels", hint))
-    compared = commands.compare(first, second, common.store, qrels, measure or (), margin, rules)
+    compared = commands.compare(first, second, common.store, qrels, common.measure or (), margin, rules)
     if common.as_json:
         print_json(as_json(compared))
     else:

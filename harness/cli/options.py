@@ -35,13 +35,6 @@ BaselinesOption = Annotated[
 OutcomeOption = Annotated[
     Path | None, typer.Option("--outcome", help="Folder of an outcome, instead of the suite's latest.")
 ]
-MeasuresOption = Annotated[
-    list[str] | None, typer.Option("--measure", help="Rank measure, ndcg@10 by default; may be repeated.")
-]
-LevelOption = Annotated[
-    int, typer.Option("--relevance-level", "-l", min=1, help="Lowest grade that counts as relevant.")
-]
-OwnOption = Annotated[bool, typer.Option("--exclude-own", help="Drop the document whose id is the query's id.")]
 
 
 @dataclass(frozen=True)
@@ -53,6 +46,9 @@ class Common:
     verbose: bool = False
     quiet: bool = False
     replay: bool = False
+    measure: list[str] | None = None
+    relevance_level: int = 1
+    exclude_own: bool = False
 
     def screen(self) -> Console:
         """Return the console for text: standard error if standard output is for JSON."""
@@ -77,6 +73,13 @@ COMMON: dict[str, Any] = {
     "verbose": Annotated[bool, typer.Option("-v", "--verbose", help="Print every detail.")],
     "quiet": Annotated[bool, typer.Option("-q", "--quiet", help="Print less: no progress, and only what fails.")],
     "replay": Annotated[bool, typer.Option("--replay", help="Use cached LLM responses only; fail on a cache miss.")],
+    "measure": Annotated[
+        list[str] | None, typer.Option("--measure", help="Rank measure, ndcg@10 by default; may be repeated.")
+    ],
+    "relevance_level": Annotated[
+        int, typer.Option("--relevance-level", "-l", min=1, help="Lowest grade that counts as relevant.")
+    ],
+    "exclude_own": Annotated[bool, typer.Option("--exclude-own", help="Drop the document whose id is the query's id.")],
 }
 """Field of `Common` -> its option."""
 

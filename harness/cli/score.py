@@ -7,23 +7,22 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.options import Common, LevelOption, MeasuresOption, OwnOption, console, print_json, print_line, takes
+from harness.cli.options import Common, console, print_json, print_line, takes
 from harness.gates import commands
 from harness.gates.run_files import RelevanceRules
 
 
-@takes("as_json")
+@takes("measure", "relevance_level", "exclude_own", "as_json")
 def verb(
     run: Annotated[Path, typer.Argument(help="TREC run file.")],
     qrels: Annotated[Path, typer.Argument(help="Judgements, in TREC or BEIR format.")],
-    measure: MeasuresOption = None,
-    relevance_level: LevelOption = 1,
-    exclude_own: OwnOption = False,
     *,
     common: Common,
 ) -> None:
     """Score a TREC run file of any system."""
-    scores = commands.score(run, qrels, measure or (), RelevanceRules(relevance_level, exclude_own))
+    scores = commands.score(
+        run, qrels, common.measure or (), RelevanceRules(common.relevance_level, common.exclude_own)
+    )
     if common.as_json:
         print_json(scores.as_json())
         return
