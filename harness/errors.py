@@ -2,6 +2,7 @@
 
     HarnessError                 anything a user can act on
     |-- ConfigError       (2)    a suite or a command line is wrong; carries every problem found
+    |   |-- DatasetMissing (2)   the folder of a suite's data set is not here, and nothing else is wrong
     |   `-- DataError     (2)    a dataset is wrong: file, line, what to do
     |-- ModelMissing      (2)    a model or its package is not installed
     |-- StageFailed       (3)    one stage call raised, crashed or ran out of memory
@@ -34,11 +35,6 @@ class Problem:
         return f"{text}; {self.hint}" if self.hint else text
 
 
-@dataclass(frozen=True)
-class DataNotFound(Problem):
-    """The folder of a dataset is not on this machine; the suite itself may be fine."""
-
-
 class HarnessError(Exception):
     """Base of the errors that are reported in a sentence, without a traceback."""
 
@@ -53,6 +49,10 @@ class HarnessError(Exception):
 
 class ConfigError(HarnessError):
     """A suite file or a command line is wrong."""
+
+
+class DatasetMissing(ConfigError):
+    """A suite can be read, and its data set is not on this machine."""
 
 
 class DataError(ConfigError):

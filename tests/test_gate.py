@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from harness.errors import ConfigError
-from harness.gates.gate import GateSettings, evaluate
+from harness.gates.gate import GateTerms, evaluate
 from harness.report.gates import as_json, heading, markdown, remarks, sentence, table, told
 from harness.report.junit import junit
 from harness.results.baselines import Baseline
@@ -45,13 +45,13 @@ def gated(
     now: Values,
     then: Values | None = None,
     gates: Sequence[Gate] = (NDCG,),
-    settings: GateSettings | None = None,
+    terms: GateTerms | None = None,
     **changes: Any,
 ) -> Gating:
     """Judge scores against accepted ones; `changes` are of the outcome that is judged."""
     baseline: Baseline | None = judged.baseline_of(*of(then)) if then is not None else None
     outcome, rows = of(now, **changes)
-    return evaluate(gates, outcome, tables_of(rows, outcome.split), baseline, settings or GateSettings(resamples=999))
+    return evaluate(gates, outcome, tables_of(rows, outcome.split), baseline, terms or GateTerms(resamples=999))
 
 
 def verdicts(found: Gating) -> dict[str, Standing]:
@@ -98,8 +98,8 @@ def test_equal_scores_are_unchanged_where_the_system_is_made_as_it_was(
 
 def test_what_failed_is_not_unchanged() -> None:
     now = [None, None, *BASE[2:]]
-    settings = GateSettings(resamples=999, failure_limit=0.1, on_inconclusive="fail")
-    found = gated(column(now), column(BASE), [Gate(measure=parse("ndcg@10"), margin=0.001)], settings)
+    terms = GateTerms(resamples=999, failure_limit=0.1, on_inconclusive="fail")
+    found = gated(column(now), column(BASE), [Gate(measure=parse("ndcg@10"), margin=0.001)], terms)
     assert (only(found).verdict, found.exit_code) == ("inconclusive", 1)
     assert "unchanged" not in sentence(only(found))
 
@@ -118,15 +118,15 @@ def test_what_cannot_be_told_passes_unless_the_suite_or_the_gate_says_fail() -> 
     unsure = column(shifted(0.0, noise=0.3))
     strict = NDCG.model_copy(update={"on_inconclusive": "fail"})
     lenient = NDCG.model_copy(update={"on_inconclusive": "pass"})
-    fail = GateSettings(on_inconclusive="fail", resamples=999)
-    for gates, settings, code in [([NDCG], None, 0), ([strict], None, 1), ([NDCG], fail, 1), ([lenient], fail, 0)]:
-        found = gated(unsure, column(BASE), gates, settings)
+    fail = GateTerms(on_inconclusive="fail", resamples=999)
+    for gates, terms, code in [([NDCG], None, 0), ([strict], None, 1), ([NDCG], fail, 1), ([lenient], fail, 0)]:
+        found = gated(unsure, column(BASE), gates, terms)
         assert (only(found).verdict, found.exit_code) == ("inconclusive", code)
 
 
 def test_equal_scores_are_no_question_even_where_no_difference_is_allowed() -> None:
     zero = Gate(measure=parse("ndcg@10"), margin=0)
-    found = gated(column(BASE), column(BASE), [zero], GateSettings("fail", resamples=999))
+    found = gated(column(BASE), column(BASE), [zero], GateTerms("fail", resamples=999))
     assert (only(found).verdict, found.exit_code) == ("equivalent", 0)
     assert sentence(only(found)).startswith(
         "untuned is unchanged on ndcg@10: no group of queries differs (margin 0.000"
@@ -173,7 +173,7 @@ def test_rows_that_nobody_would_serve_gate_nothing() -> None:
 def test_failures_over_the_limit_are_incomplete() -> None:
     some: list[float | None] = [None, *BASE[1:]]
     assert gated(column(some), column(BASE)).exit_code == 3
-    assert gated(column(some), column(BASE), settings=GateSettings(failure_limit=0.01, resamples=999)).exit_code == 0
+    assert gated(column(some), column(BASE), terms=GateTerms(failure_limit=0.01, resamples=999)).exit_code == 0
     assert only(gated(column(some), column(BASE))).verdict == "failed"
 
 
@@ -231,7 +231,7 @@ def test_an_advisory_gate_is_shown_and_never_fails(advisory: str) -> None:
         changes = {"comparisons": (row,)}
     for worse in (shifted(-0.1), [None, *BASE[1:]]):
         now, then = column(worse, measure="utility"), column(BASE, measure="utility")
-        found = gated(now, then, gates, GateSettings("fail", resamples=999), **changes)
+        found = gated(now, then, gates, GateTerms("fail", resamples=999), **changes)
         assert only(found).verdict in ("regressed", "failed")
         assert (found.exit_code, found.failing) == (0, ())
         assert sentence(only(found)).endswith("Advisory: it fails nothing.")

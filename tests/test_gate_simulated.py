@@ -12,7 +12,7 @@ import pytest
 from test_gate import Values
 
 from harness.gates import gate as gate_module
-from harness.gates.gate import GateSettings, evaluate
+from harness.gates.gate import GateTerms, evaluate
 from harness.results.score_tables import tables_of
 from harness.suite.bounds import Gate
 from harness.values.measures import parse
@@ -69,7 +69,7 @@ def simulate(
         sides = [judged.rows_of(side, group) for side in made[:2]]
         baseline = judged.baseline_of(judged.outcome_of(sides[1]), sides[1])
         gating = evaluate(
-            gates, judged.outcome_of(sides[0]), tables_of(sides[0], "test"), baseline, GateSettings(resamples=499)
+            gates, judged.outcome_of(sides[0]), tables_of(sides[0], "test"), baseline, GateTerms(resamples=499)
         )
         worse = {one.system for one in gating.verdicts if one.verdict == "regressed"}
         found += names[0] in worse

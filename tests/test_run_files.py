@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from harness.errors import DataError
 from harness.gates.compare import ScoringSettings, compare_runs
-from harness.gates.run_files import RelevanceRules, RunScores, read_qrels, read_qrels_file, score_files
+from harness.gates.run_files import RunRules, RunScores, read_qrels, read_qrels_file, score_files
 from harness.gates.run_lines import read_run
 from harness.values.measures import parse
 
@@ -163,7 +163,7 @@ def test_two_runs_are_compared_by_the_same_rules_and_told_so(tmp_path: Path) -> 
     (tmp_path / "qrels.gz").write_bytes(gzip.compress((QRELS + QRELS + "q3 0 d1 0\n").encode()))
     (tmp_path / "a").write_text(RUN)
     (tmp_path / "b").write_text(RUN.replace("1 3.0", "9 3.0"))
-    by = ScoringSettings(tmp_path / "qrels.gz", [MRR], RelevanceRules(exclude_own=True))
+    by = ScoringSettings(tmp_path / "qrels.gz", [MRR], RunRules(exclude_own=True))
     found = compare_runs(tmp_path / "a", tmp_path / "b", by)
     assert [(repair.kind, repair.count) for repair in found.repairs] == [("same-judgement", 3)]
     told = "\n".join(found.remarks)

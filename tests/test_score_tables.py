@@ -14,7 +14,7 @@ from test_baselines import accepted, folder  # noqa: F401
 
 from harness.errors import ConfigError
 from harness.results.baselines import read
-from harness.results.score_tables import Table, digest_of_table, read_table, rounded, scores_in, tables_of, text_of
+from harness.results.score_tables import Table, as_accepted, digest_of_table, read_table, scores_in, tables_of, text_of
 from harness.values.records import Score
 
 # ---- tables
@@ -51,14 +51,14 @@ def round_trip(table: Table) -> Table:
 @given(st.floats(-1, 1))
 def test_what_is_kept_is_kept_for_good(value: float) -> None:
     """So equal scores differ by nothing, and no score moves by more than half of the ninth decimal."""
-    assert rounded(rounded(value)) == rounded(value) == float(f"{rounded(value):.9f}")
-    assert abs(rounded(value) - value) <= 0.51e-9
-    assert str(rounded(value)) != "-0.0"
+    assert as_accepted(as_accepted(value)) == as_accepted(value) == float(f"{as_accepted(value):.9f}")
+    assert abs(as_accepted(value) - value) <= 0.51e-9
+    assert str(as_accepted(value)) != "-0.0"
 
 
 def test_a_table_is_made_to_be_reviewed() -> None:
     table = Table({"ndcg@10": {"b": 1 / 3, "a": 1.0, "c": None}, "utility": {"a": -0.5}}, dict.fromkeys("abc", "g 1"))
-    table = table._replace(values={"ndcg@10": {"b": rounded(1 / 3), "a": 1.0, "c": None}, "utility": {"a": -0.5}})
+    table = table._replace(values={"ndcg@10": {"b": as_accepted(1 / 3), "a": 1.0, "c": None}, "utility": {"a": -0.5}})
     assert text_of(table).splitlines() == [
         "query\tgroup\tndcg@10\tutility",
         "a\tg 1\t1\t-0.5",

@@ -12,7 +12,7 @@ from harness.cli.options import Common, console, print_json, takes
 from harness.errors import ConfigError, Incomplete, Problem
 from harness.gates import commands
 from harness.gates.compare import Compared
-from harness.gates.run_files import RelevanceRules
+from harness.gates.run_files import RunRules
 from harness.report import gates
 from harness.report.terminal import print_lines, print_table
 
@@ -33,8 +33,8 @@ def verb(
     common: Common,
 ) -> None:
     """Compare two outcomes, systems or run files, with confidence intervals."""
-    rules = RelevanceRules(common.relevance_level, common.exclude_own)
-    if qrels is None and rules != RelevanceRules():
+    rules = RunRules(common.relevance_level, common.exclude_own)
+    if qrels is None and rules != RunRules():
         hint = "set evaluate.relevance_level or evaluate.exclude_own in the suite, and run it"
         raise ConfigError(Problem("", "--relevance-level and --exclude-own need run files and --qrels", hint))
     compared = commands.compare(first, second, common.store, qrels, common.measure or (), margin, rules)

@@ -71,14 +71,14 @@ def export(
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(Problem(str(folder), "is not empty", "choose a new folder"))
-    found = find(candidate, store, suite)
-    found = found._replace(suite=endpoints.spoken(found.suite, store))
-    system = system_of(found.outcome, candidate, seed)
-    plan, planned = planned_now(found, system)
+    measured = find(candidate, store, suite)
+    measured = measured._replace(suite=endpoints.spoken(measured.suite, store))
+    system = system_of(measured.outcome, candidate, seed)
+    plan, planned = planned_now(measured, system)
     models = _models(planned, FolderStore(store / "store"))
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as aside:
-        _write(Path(aside), found, system, plan, planned, models)
+        _write(Path(aside), measured, system, plan, planned, models)
         written = sorted(Path(aside).iterdir())
         for path in written:
             path.rename(folder / path.name)
@@ -96,15 +96,15 @@ def _models(planned: SystemPlan, store: FolderStore) -> dict[Part, Path]:
 
 
 def _write(
-    out: Path, found: MeasuredSuite, system: SystemInfo, plan: Plan, planned: SystemPlan, models: Mapping[Part, Path]
+    out: Path, measured: MeasuredSuite, system: SystemInfo, plan: Plan, planned: SystemPlan, models: Mapping[Part, Path]
 ) -> None:
-    suite = found.suite
+    suite = measured.suite
     candidate = suite.all_candidates[system.name]
     for part, place in models.items():
         _copy_model(place, out / FOLDERS[part], _public(_base(suite, candidate, part))[0])
     lengths = _lengths(plan, planned, out)
     pipeline = _pipeline(suite, models, lengths)
-    (out / PIPELINE_FILE).write_text(_pipeline_text(found, system, pipeline, models), encoding="utf-8")
+    (out / PIPELINE_FILE).write_text(_pipeline_text(measured, system, pipeline, models), encoding="utf-8")
     parts = []
     for part in models:
         base, kind = _public(_base(suite, candidate, part))
@@ -112,7 +112,7 @@ def _write(
         parts.append(TunedPart(part, FOLDERS[part], base, kind, recipe, lengths.get(part)))
     data = _without_paths(_data(suite, candidate))
     calls = frozenset(plan.upstream(list(planned.models.values())))
-    card = Card(found.outcome, system, tuple(parts), data, pipeline, calls)
+    card = Card(measured.outcome, system, tuple(parts), data, pipeline, calls)
     (out / CARD_FILE).write_text(render_card(card), encoding="utf-8")
 
 
@@ -131,8 +131,8 @@ def _data(suite: Suite, candidate: Candidate) -> dict[str, Any]:
 
 def _base(suite: Suite, candidate: Candidate, part: Part) -> str:
     """The model that the tuning of a part started from, as the suite names it."""
-    given = getattr(suite.pipeline, part)
-    model: str = given.model if given is not None else getattr(suite.recipe(candidate, part), "model")  # noqa: B009
+    spec = getattr(suite.pipeline, part)
+    model: str = spec.model if spec is not None else getattr(suite.recipe(candidate, part), "model")  # noqa: B009
     return model
 
 
@@ -166,14 +166,18 @@ def _lengths(plan: Plan, planned: SystemPlan, out: Path) -> dict[Part, int]:
     """Tokens that each tuned encoder was measured with: the requested number, or the limit of the model."""
     asked: dict[Part, int] = {"retriever": plan.suite.pipeline.retriever.max_length}
     reranker = planned.models.get("reranker")
-    for one in plan.calls.values():
-        if one.call.stage == "rerank" and reranker is not None and one.call.inputs.get("model") == reranker:
-            asked["reranker"] = one.call.spec["max_length"]
-    found: dict[Part, int] = {}
+    for planned_call in plan.calls.values():
+        if (
+            planned_call.call.stage == "rerank"
+            and reranker is not None
+            and planned_call.call.inputs.get("model") == reranker
+        ):
+            asked["reranker"] = planned_call.call.spec["max_length"]
+    lengths: dict[Part, int] = {}
     for part, length in asked.items():
-        seen = inspect(out / FOLDERS[part], "bi-encoder" if part == "retriever" else "cross-encoder")
-        found[part] = seen.takes(length) or length
-    return found
+        inspection = inspect(out / FOLDERS[part], "bi-encoder" if part == "retriever" else "cross-encoder")
+        lengths[part] = inspection.takes(length) or length
+    return lengths
 
 
 def _pipeline(suite: Suite, models: Mapping[Part, Path], lengths: Mapping[Part, int]) -> dict[str, Any]:
@@ -186,17 +190,21 @@ def _pipeline(suite: Suite, models: Mapping[Part, Path], lengths: Mapping[Part, 
 
 
 def _pipeline_text(
-    found: MeasuredSuite, system: SystemInfo, pipeline: Mapping[str, Any], models: Mapping[Part, Path]
+    measured: MeasuredSuite, system: SystemInfo, pipeline: Mapping[str, Any], models: Mapping[Part, Path]
 ) -> str:
-    generator = found.suite.pipeline.generator
+    generator = measured.suite.pipeline.generator
     value: dict[str, Any] = {"pipeline": dict(pipeline)}
     if generator is not None:
         user = question_turn("{question}", ["{passages}"]).replace("[1] {passages}", "{passages}")
         value["adapter"] = f"./{FOLDERS['generator']}" if "generator" in models else None
-        value["prompt"] = {"system": generator.instruction, "user": user, "abstention": found.suite.abstention_sentence}
-    folders = [part for part in ("retriever", "reranker", "generator") if _is_folder(found.suite, part, models)]
+        value["prompt"] = {
+            "system": generator.instruction,
+            "user": user,
+            "abstention": measured.suite.abstention_sentence,
+        }
+    folders = [part for part in ("retriever", "reranker", "generator") if _is_folder(measured.suite, part, models)]
     lines = [
-        f"The pipeline of {system.label} as the suite {found.outcome.suite} measured it on {found.outcome.created}.",
+        f"The pipeline of {system.label}. Suite {measured.outcome.suite} measured it on {measured.outcome.created}.",
         "`pipeline` is the section of a suite; paths are relative to this file. `adapter` belongs to the model of the",
         "generator. In `prompt`, {passages} are the first `context` passages as `[1] text`, separated by empty lines.",
         *(f"The model of the {part} was a folder on the machine of the measurement: set its path." for part in folders),
@@ -207,5 +215,5 @@ def _pipeline_text(
 
 def _is_folder(suite: Suite, part: str, models: Mapping[Part, Path]) -> bool:
     """Whether the pipeline names a folder that is not written here; a generator's base never is."""
-    given = getattr(suite.pipeline, part)
-    return given is not None and (part == "generator" or part not in models) and _public(given.model)[1] == "folder"
+    spec = getattr(suite.pipeline, part)
+    return spec is not None and (part == "generator" or part not in models) and _public(spec.model)[1] == "folder"

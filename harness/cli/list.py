@@ -8,7 +8,7 @@ from rich.console import Console
 
 from harness.cli import layout
 from harness.cli.options import Common, console, print_json, takes
-from harness.errors import ConfigError, DataNotFound
+from harness.errors import DatasetMissing
 from harness.report import figures
 from harness.suite import builtin
 from harness.suite.files import load_suite
@@ -84,7 +84,5 @@ def _suite(name: str) -> Suite | None:
     """A shipped suite; None if its dataset is not on this machine."""
     try:
         return load_suite(name)[0]
-    except ConfigError as error:
-        if all(isinstance(problem, DataNotFound) for problem in error.problems):
-            return None
-        raise
+    except DatasetMissing:
+        return None

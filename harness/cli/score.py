@@ -9,7 +9,7 @@ import typer
 
 from harness.cli.options import Common, console, print_json, print_line, takes
 from harness.gates import commands
-from harness.gates.run_files import RelevanceRules
+from harness.gates.run_files import RunRules
 
 
 @takes("measure", "relevance_level", "exclude_own", "as_json")
@@ -20,9 +20,7 @@ def verb(
     common: Common,
 ) -> None:
     """Score a TREC run file of any system."""
-    scores = commands.score(
-        run, qrels, common.measure or (), RelevanceRules(common.relevance_level, common.exclude_own)
-    )
+    scores = commands.score(run, qrels, common.measure or (), RunRules(common.relevance_level, common.exclude_own))
     if common.as_json:
         print_json(scores.as_json())
         return

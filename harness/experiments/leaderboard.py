@@ -109,7 +109,7 @@ def boards_of(history: Sequence[tuple[Path, Outcome]]) -> list[Board]:
 
 def accepted_boards(baseline: Baseline) -> list[Board]:
     """A board for every measure that was gated when the scores were accepted."""
-    systems = tuple(one.info for one in baseline.accepted.systems)
+    systems = tuple(system.info for system in baseline.accepted.systems)
     return _boards(Ranking(baseline.accepted, systems, baseline.tables, gains_of(baseline)))
 
 
@@ -121,11 +121,11 @@ def gains_of(baseline: Baseline) -> list[Comparison]:
     pairs = []
     for measure, margin in baseline.accepted.margins.items():
         untuned = _column(baseline.tables, (UNTUNED, 0), measure)
-        for one in baseline.accepted.systems:
-            key = one.info.name, one.info.seed
+        for system in baseline.accepted.systems:
+            key = system.info.name, system.info.seed
             values = _column(baseline.tables, key, measure)
-            if one.info.name not in (UNTUNED, *BOUNDS) and values and values.keys() == untuned.keys():
-                groups, same = baseline.tables[key].groups, same_runs(parse(measure), one.info.tunes)
+            if system.info.name not in (UNTUNED, *BOUNDS) and values and values.keys() == untuned.keys():
+                groups, same = baseline.tables[key].groups, same_runs(parse(measure), system.info.tunes)
                 pairs.append(stats.Paired(*key, parse(measure), margin, values, untuned, groups, same))
     return stats.compare("gain", pairs, failure_limit=1.0, alpha=ALPHA, resamples=RESAMPLES) if pairs else []
 
@@ -153,7 +153,9 @@ def board(ranking: Ranking, measure: str) -> Board | None:
             of_all = ranking.tables[info.name, info.seed].groups
             groups |= {query: of_all[query] for query in column}
     whole = {
-        label: found for label, found in values.items() if found.keys() == groups.keys() and None not in found.values()
+        label: scores
+        for label, scores in values.items()
+        if scores.keys() == groups.keys() and None not in scores.values()
     }
     if len(whole) < 2:
         return None
@@ -174,7 +176,7 @@ def board(ranking: Ranking, measure: str) -> Board | None:
         times_scored=made.times_scored,
         accepted=made.accepted if isinstance(made, Accepted) else "",
         reason=made.reason if isinstance(made, Accepted) else "",
-        rows=tuple(_placed(ranking, measure, one) for one in ranks(whole, groups, parse(measure))),
+        rows=tuple(_placed(ranking, measure, ranked) for ranked in ranks(whole, groups, parse(measure))),
         unranked=tuple(sorted(values.keys() - whole.keys())),
     )
 
@@ -183,18 +185,18 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _placed(ranking: Ranking, measure: str, one: Ranked) -> Placed:
-    info = next(info for info in ranking.systems if info.label == one.name)
+def _placed(ranking: Ranking, measure: str, ranked: Ranked) -> Placed:
+    info = next(info for info in ranking.systems if info.label == ranked.name)
     gain = next(
         (row for row in ranking.gains if (row.system, row.seed, row.measure) == (info.name, info.seed, measure)), None
     )
     return Placed(
-        label=one.name,
+        label=ranked.name,
         role=info.role,
-        mean=one.mean,
-        place=one.place,
-        best=one.best,
-        worst=one.worst,
+        mean=ranked.mean,
+        place=ranked.place,
+        best=ranked.best,
+        worst=ranked.worst,
         gain=gain.difference if gain else None,
         low=gain.low if gain else None,
         high=gain.high if gain else None,
@@ -203,7 +205,7 @@ def _placed(ranking: Ranking, measure: str, one: Ranked) -> Placed:
         build_seconds=info.build_seconds,
         p95_ms=_p95(info.serving, measure),
         dollars_per_1000=info.serving.dollars_per_1000 if info.serving else None,
-        history=tuple(_past(ranking, measure, one.name)),
+        history=tuple(_past(ranking, measure, ranked.name)),
     )
 
 

@@ -11,8 +11,8 @@ from harness import provenance
 from harness.errors import ConfigError, Incomplete, Problem
 from harness.gates import compare as comparison
 from harness.gates import preconditions
-from harness.gates.gate import GateSettings, evaluate
-from harness.gates.run_files import DEFAULT_RULES, RelevanceRules, RunScores, score_files
+from harness.gates.gate import GateTerms, evaluate
+from harness.gates.run_files import PLAIN, RunRules, RunScores, score_files
 from harness.report import figures
 from harness.results import baselines, outcomes
 from harness.results.baselines import Accepted, Damaged, accepted_system
@@ -168,8 +168,8 @@ def gate(
         preconditions.check_folder(baselines_folder, measured.suite.name)
     folder = _folder(measured, baselines_folder)
     baseline = baselines.read(folder, measured.suite.name)
-    settings = GateSettings(measured.suite.on_inconclusive, measured.suite.failure_limit)
-    judged = evaluate(measured.suite.gates, measured.outcome, measured.tables, baseline, settings)
+    terms = GateTerms(measured.suite.on_inconclusive, measured.suite.failure_limit)
+    judged = evaluate(measured.suite.gates, measured.outcome, measured.tables, baseline, terms)
     if require_baseline or measured.suite.require_baseline:
         preconditions.check_required(judged, folder)
     notes = (
@@ -212,7 +212,7 @@ def _command(suite: str | Path, store: Path, baselines_folder: Path | None) -> s
 
 def compare(
     first: str, second: str, store: Path, qrels: Path | None, measures: Sequence[str], margin: float | None,
-    rules: RelevanceRules = DEFAULT_RULES,
+    rules: RunRules = PLAIN,
 ) -> comparison.Compared:  # fmt: skip
     """Compare two outcomes, two systems, or two run files with judgements: B minus A."""
     files = [Path(text) for text in (first, second) if Path(text).is_file()]
@@ -226,7 +226,7 @@ def compare(
     )
 
 
-def score(run: Path, qrels: Path, measures: Sequence[str], rules: RelevanceRules = DEFAULT_RULES) -> RunScores:
+def score(run: Path, qrels: Path, measures: Sequence[str], rules: RunRules = PLAIN) -> RunScores:
     """Score a TREC run of any system."""
     return score_files(run, qrels, _measures(measures), rules)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from harness.errors import ConfigError, NotComparable, Problem, nearest
-from harness.gates.run_files import DEFAULT_RULES, QrelsFile, RelevanceRules, read_all, read_qrels_file, score
+from harness.gates.run_files import PLAIN, QrelsFile, RunRules, read_all, read_qrels_file, score
 from harness.gates.run_lines import read_run
 from harness.hashing import digest_of
 from harness.results import baselines, outcomes
@@ -96,17 +96,17 @@ def compare(first: Side, second: Side, margin: float | None = None) -> Compared:
 
 def side(text: str, store: Path) -> Side:
     """Return the side that a text names: folder of an outcome or of accepted scores, suite; or ``X:system[:seed]``."""
-    whole, found = text, _whole(text, store)
+    whole, whole_side = text, _whole(text, store)
     parts: list[str] = []
-    while found is None and ":" in whole:
+    while whole_side is None and ":" in whole:
         whole, _, last = whole.rpartition(":")
         parts.insert(0, last)
-        found = _whole(whole, store)
-    if found is None:
+        whole_side = _whole(whole, store)
+    if whole_side is None:
         what = f"no outcome, accepted scores or suite with an outcome: {text!r}"
         raise ConfigError(Problem("", what, "give a folder, a name, or either with ':system'"))
-    found = found._replace(name=whole)
-    return _choose(found, ":".join(parts)) if parts else found
+    whole_side = whole_side._replace(name=whole)
+    return _choose(whole_side, ":".join(parts)) if parts else whole_side
 
 
 class ScoringSettings(NamedTuple):
@@ -114,7 +114,7 @@ class ScoringSettings(NamedTuple):
 
     qrels: Path
     measures: Sequence[Measure]
-    rules: RelevanceRules = DEFAULT_RULES
+    rules: RunRules = PLAIN
     margin: float | None = None
 
 
@@ -127,13 +127,13 @@ def compare_runs(first: Path, second: Path, by: ScoringSettings) -> Compared:
     judged: QrelsFile = files[0]
     sides, remarks, repairs = [], list[str](), list(judged.repairs)
     for path, file in ((first, files[1]), (second, files[2])):
-        found = score(file, judged, by.measures, path, by.qrels, by.rules)
-        values = {str(measure): column for measure, column in found.values.items()}
+        scores = score(file, judged, by.measures, path, by.qrels, by.rules)
+        values = {str(measure): column for measure, column in scores.values.items()}
         groups = {query: query for column in values.values() for query in column}
         made = {RUN: digest_of(["run", sorted(file.run.items())])}
         sides.append(Side(str(path), {RUN: Table(values, groups)}, {}, {}, {RUN: path.name}, made=made))
-        remarks = remarks or found.judged.remarks(by.rules)
-        remarks += [f"{path}: {line}" for line in found.run_remarks()]
+        remarks = remarks or scores.judged.remarks(by.rules)
+        remarks += [f"{path}: {line}" for line in scores.run_remarks()]
         repairs += file.repairs
     remarks.append("Every query is its own group: the intervals are too narrow if queries belong together.")
     compared = compare(sides[0], sides[1], by.margin)

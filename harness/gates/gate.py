@@ -30,7 +30,7 @@ Column = Mapping[str, float | None]
 BY_SEEDS = "this checkpoint is worse, but not significantly by more than the margin; another seed could differ as much"
 
 
-class GateSettings(NamedTuple):
+class GateTerms(NamedTuple):
     """Rules of an evaluation: level of the intervals, limit of failures, number of resamples."""
 
     on_inconclusive: OnInconclusive = "pass"
@@ -61,7 +61,7 @@ def evaluate(
     outcome: Outcome,
     tables: Tables,
     baseline: Baseline | None,
-    settings: GateSettings | None = None,
+    terms: GateTerms | None = None,
 ) -> Gating:
     """Return the verdicts on an outcome, in the order of the gates.
 
@@ -69,7 +69,7 @@ def evaluate(
     ConfigError if the measure of a gate was not run: such a gate must not pass.
     """
     _check(gates, outcome, tables)
-    evaluation = _Evaluation(outcome, tables, baseline, settings or GateSettings())
+    evaluation = _Evaluation(outcome, tables, baseline, terms or GateTerms())
     by_gate: dict[str, list[Gated]] = {gate.name: [] for gate in gates}
     for advisory in (False, True):
         chosen = [gate for gate in gates if gate.measure and evaluation.advisory(gate) == advisory]
@@ -116,7 +116,7 @@ class _Evaluation:
     outcome: Outcome
     tables: Tables
     baseline: Baseline | None
-    settings: GateSettings
+    terms: GateTerms
 
     def advisory(self, gate: Gate) -> bool:
         """Whether a gate on a measure never fails: it says so, or an uncalibrated judge decides its measure."""
@@ -152,19 +152,19 @@ class _Evaluation:
     def _compared(self, single: Sequence[_Single], items: Sequence[Item]) -> list[Comparison]:
         if not single:
             return []
-        limit, resamples = self.settings.failure_limit, self.settings.resamples
+        limit, resamples = self.terms.failure_limit, self.terms.resamples
         alpha = max(self._alpha(single, items), 1 / resamples)
         return stats.compare(
             "regression", [item.pair for item in single], failure_limit=limit, alpha=alpha, resamples=resamples
         )
 
     def _rechecked(self, several: Sequence[_Several], items: Sequence[Item]) -> list[Comparison]:
-        limit, alpha = self.settings.failure_limit, self._alpha(several, items)
+        limit, alpha = self.terms.failure_limit, self._alpha(several, items)
         return reseeded.recheck([item.pair for item in several], failure_limit=limit, alpha=alpha)
 
     def _alpha(self, part: Sequence[Item], items: Sequence[Item]) -> float:
         """The share of alpha for a part of all comparisons."""
-        return self.settings.alpha * len(part) / max(1, sum(not isinstance(item, Gated) for item in items))
+        return self.terms.alpha * len(part) / max(1, sum(not isinstance(item, Gated) for item in items))
 
     def _accepted(self) -> dict[Key, SystemInfo]:
         return (
@@ -211,8 +211,8 @@ class _Evaluation:
         if failed == len(now):
             return self._blank(gate, name, (seed,), "failed", f"none of {len(now)} queries has a value")
         if before is None:
-            if failed / len(now) > self.settings.failure_limit:
-                why = f"{failed} of {len(now)} queries have no value (limit {self.settings.failure_limit:.1%})"
+            if failed / len(now) > self.terms.failure_limit:
+                why = f"{failed} of {len(now)} queries have no value (limit {self.terms.failure_limit:.1%})"
                 return self._blank(gate, name, (seed,), "failed", why)
             return self._blank(gate, name, (seed,), "new", "nothing was accepted for it")
         about: About = "checkpoint" if self._trained(name) else "system"
@@ -226,7 +226,7 @@ class _Evaluation:
         if not measure.is_rank and answers_elsewhere(self.outcome):
             return False
         before = self._accepted()[key]
-        return any(before.identity == one.identity for one in self.outcome.systems if (one.name, one.seed) == key)
+        return any(before.identity == info.identity for info in self.outcome.systems if (info.name, info.seed) == key)
 
     def _several(self, gate: Gate, name: str, now: Mapping[int, Column], before: Mapping[int, Column]) -> Item:
         blank = self._blank(gate, name, tuple(sorted(now)), "inconclusive", about="recipe")
@@ -242,7 +242,7 @@ class _Evaluation:
         self, gate: Gate, name: str, seeds: tuple[int, ...], verdict: Standing, reason: str = "",
         about: About = "system",
     ) -> Gated:  # fmt: skip
-        strict = (gate.on_inconclusive or self.settings.on_inconclusive) == "fail"
+        strict = (gate.on_inconclusive or self.terms.on_inconclusive) == "fail"
         return Gated(
             system=name, seeds=seeds, label=label_of(name, seeds, trained=self._trained(name)), gate=gate.name,
             verdict=verdict, advisory=self.advisory(gate), strict=strict, about=about, reason=reason,

@@ -19,7 +19,7 @@ STANDARD = ("trec-judgement", "spaces")
 """Forms that need a repair in a dataset folder, but are normal in a file of judgements."""
 
 
-class RelevanceRules(NamedTuple):
+class RunRules(NamedTuple):
     """The lowest relevant grade, and whether the document with the id of its query is left out."""
 
     level: int = LEVEL
@@ -36,7 +36,7 @@ class RelevanceRules(NamedTuple):
         return lines
 
 
-DEFAULT_RULES = RelevanceRules()
+PLAIN = RunRules()
 
 
 class QrelsFile(NamedTuple):
@@ -45,7 +45,7 @@ class QrelsFile(NamedTuple):
     qrels: Qrels
     repairs: tuple[Repair, ...] = ()
 
-    def remarks(self, rules: RelevanceRules) -> list[str]:
+    def remarks(self, rules: RunRules) -> list[str]:
         lines = rules.remarks()
         if self.repairs:
             lines.append(in_words(self.repairs))
@@ -74,7 +74,7 @@ class RunScores(NamedTuple):
     tied: int = 0
     close: int = 0
     lists: int = 0
-    rules: RelevanceRules = DEFAULT_RULES
+    rules: RunRules = PLAIN
     run_repairs: tuple[Repair, ...] = ()
     judged: QrelsFile = QrelsFile({})
 
@@ -139,7 +139,7 @@ class RunScores(NamedTuple):
 
 
 def score_files(
-    run_file: Path, qrels_file: Path, measures: Sequence[Measure], rules: RelevanceRules = DEFAULT_RULES
+    run_file: Path, qrels_file: Path, measures: Sequence[Measure], rules: RunRules = PLAIN
 ) -> RunScores:  # fmt: skip
     """Score a TREC run. Raises DataError if a file cannot be read, or if they share no query or no document."""
     run, judged = read_all((read_run, run_file), (read_qrels_file, qrels_file))
@@ -162,7 +162,7 @@ def read_all(*files: tuple[Callable[[Path], Any], Path]) -> list[Any]:
 
 def score(
     file: RunFile, judged_by: QrelsFile, measures: Sequence[Measure], run_file: Path, qrels_file: Path,
-    rules: RelevanceRules = DEFAULT_RULES,
+    rules: RunRules = PLAIN,
 ) -> RunScores:  # fmt: skip
     """Score a run that was read; the paths are for error messages."""
     lists = without_own(file.run) if rules.exclude_own else file.run
@@ -198,7 +198,7 @@ def score(
     )
 
 
-def _check(file: RunFile, judged_by: QrelsFile, rules: RelevanceRules, run_file: Path, qrels_file: Path) -> None:
+def _check(file: RunFile, judged_by: QrelsFile, rules: RunRules, run_file: Path, qrels_file: Path) -> None:
     judged = judged_queries(judged_by.qrels, rules.level)
     if not judged:
         what = "no document is relevant to any query"

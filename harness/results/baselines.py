@@ -257,28 +257,28 @@ def what_differs(accepted: Accepted, outcome: Outcome, measure: str) -> tuple[st
 def _other_data(accepted: Accepted, outcome: Outcome, measure: str) -> list[str]:
     parts = {"queries": "the queries", "groups": "the groups of queries"}
     parts |= {"qrels": "the judgements"} if parse(measure).is_rank else {"references": "the reference answers"}
-    found = []
+    differences = []
     if accepted.dataset.digests.get("corpus") != outcome.dataset.digests.get("corpus"):
-        found.append(
+        differences.append(
             f"the corpus ({accepted.dataset.documents:,} documents accepted, now {outcome.dataset.documents:,})"
         )
     for part, words in parts.items():
         was, now = (side.dataset.digests.get(f"{side.split}.{part}") for side in (accepted, outcome))
         if was != now:
-            found.append(words)
-    return found
+            differences.append(words)
+    return differences
 
 
 def _changes(was: Mapping[str, Any], now: Mapping[str, Any], at: str = "") -> list[str]:
     """``utility.wrong_cost (1.0, now 0.5)`` for every setting that differs."""
-    found = []
+    changes = []
     for key in dict.fromkeys((*was, *now)):
         old, new = was.get(key), now.get(key)
         if isinstance(old, Mapping) and isinstance(new, Mapping):
-            found += _changes(old, new, f"{at}{key}.")
+            changes += _changes(old, new, f"{at}{key}.")
         elif old != new:
-            found.append(f"{at}{key} ({_short(old)}, now {_short(new)})")
-    return found
+            changes.append(f"{at}{key} ({_short(old)}, now {_short(new)})")
+    return changes
 
 
 def _short(value: Any) -> str:

@@ -1,8 +1,8 @@
 """Tables of scores by query: from the rows of an outcome, and as text that is easy to review in a diff.
 
 A table has a line per query and a column per measure, with nine decimals at most. Scores compared with it are rounded
-in the same way (`rounded`), so equal scores differ by exactly 0 whichever processor computed them. Rounding moves an
-interval by less than 1e-8. This module must not know suites, outcomes or statistics.
+in the same way (`as_accepted`), so equal scores differ by exactly 0 whichever processor computed them. Rounding moves
+an interval by less than 1e-8. This module must not know suites, outcomes or statistics.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Table(NamedTuple):
 Tables = Mapping[Key, Table]
 
 
-def rounded(value: float) -> float:
+def as_accepted(value: float) -> float:
     """Return a score with the precision of accepted scores."""
     return round(value, DECIMALS) + 0.0
 
@@ -49,7 +49,7 @@ def tables_of(rows: Iterable[Score], split: str) -> dict[Key, Table]:
     for row in rows:
         if row.split == split and row.status != "not_applicable":
             key = (row.system, row.seed)
-            value = None if row.value is None else rounded(row.value)
+            value = None if row.value is None else as_accepted(row.value)
             values.setdefault(key, {}).setdefault(row.measure, {})[row.query_id] = value
             groups.setdefault(key, {})[row.query_id] = row.group
     return {key: Table(columns, groups[key]) for key, columns in values.items()}

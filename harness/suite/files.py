@@ -17,7 +17,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from harness.errors import ConfigError, DataNotFound, Problem, nearest
+from harness.errors import ConfigError, DatasetMissing, Problem, nearest
 from harness.suite import builtin, secrets
 from harness.suite.conflicts import Path_, conflicts
 from harness.suite.spec import SCHEMA, Suite
@@ -64,7 +64,8 @@ def parse_suite(text: str, path: Path) -> Suite:
     problems += [Problem(_where(at, lines, path), what, "keep one") for at, what in repeated.items()]
     items = {at for at in repeated if isinstance(at[-1], int)}
     wrong = set(items)
-    problems += [*_expand(value, lines, path), *_expand(value, lines, path, ("forgetting", "dataset"))]
+    no_data = [*_expand(value, lines, path), *_expand(value, lines, path, ("forgetting", "dataset"))]
+    problems += no_data
     problems += _expand_prompts(value, lines, path)
     given_away = list(_secrets(node, (), lines, path))
     suite, details = _readable(value, wrong)
@@ -75,9 +76,8 @@ def parse_suite(text: str, path: Path) -> Suite:
             problems.append(Problem(_where(at, lines, path), conflict.what, conflict.hint))
     problems = [*given_away, *problems]
     if problems:
-        raise ConfigError(
-            [type(one)(*(secrets.mask(text) for text in (one.where, one.what, one.hint))) for one in problems]
-        )
+        masked = [Problem(*(secrets.mask(text) for text in (one.where, one.what, one.hint))) for one in problems]
+        raise (DatasetMissing if problems == no_data else ConfigError)(masked)
     return suite
 
 
@@ -175,14 +175,12 @@ def _expand(value: Any, lines: dict[Path_, int], path: Path, at: Path_ = ("datas
     missing = [name for name in re.findall(r"\$\{(\w+)\}", text) if name not in os.environ]
     where = _where((*at, "path"), lines, path)
     if missing:
-        return [
-            DataNotFound(where, f"the environment variable {name} is not set", f"export {name}=...") for name in missing
-        ]
+        return [Problem(where, f"the environment variable {name} is not set", f"export {name}=...") for name in missing]
     text = re.sub(r"\$\{(\w+)\}", lambda match: os.environ[match[1]], text)
     folder = builtin.find_fixture(text) or (path.parent / text)
     dataset["path"] = str(folder)
     if not folder.is_dir():
-        return [DataNotFound(where, f"no folder {folder}", "give a folder in BEIR layout, relative to the suite file")]
+        return [Problem(where, f"no folder {folder}", "give a folder in BEIR layout, relative to the suite file")]
     return []
 
 
