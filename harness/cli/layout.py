@@ -28,6 +28,11 @@ def heading(title: str, console: Console) -> None:
     console.print(Text(title, style="bold"))
 
 
+def paragraph(text: str, console: Console) -> None:
+    """Print a text below a heading."""
+    console.print(Padding(Text(text), (0, 0, 0, GAP)))
+
+
 def sentences(lines: Sequence[str], console: Console) -> None:
     """Print sentences as a list with a hanging indent."""
     grid = Table.grid(padding=(0, 1))

@@ -40,7 +40,7 @@ def describe(suites: dict[str, Suite | None], recipes: dict[str, list[str]], scr
     absent = [name for name, suite in suites.items() if suite is None]
     if absent:
         layout.heading(ABSENT, screen)
-        layout.fields([("", ", ".join(absent))], screen)
+        layout.paragraph(", ".join(absent), screen)
     if verbose:
         for name, suite in suites.items():
             if suite is not None:
@@ -53,11 +53,11 @@ def describe(suites: dict[str, Suite | None], recipes: dict[str, list[str]], scr
         if verbose:
             layout.fields([(name, f"{KINDS[name].population} queries: {KINDS[name].about}") for name in names], screen)
         else:
-            layout.fields([("", ", ".join(names))], screen)
+            layout.paragraph(", ".join(names), screen)
     layout.heading("Recipes", screen)
     layout.fields([(part, ", ".join(names)) for part, names in recipes.items()], screen)
     layout.heading("Baseline rows", screen)
-    layout.fields([("", ", ".join(REFERENCE_ROWS))], screen)
+    layout.paragraph(", ".join(REFERENCE_ROWS), screen)
     if not verbose:
         screen.print("\nMore: harness list -v", style="dim", highlight=False)
 
