@@ -26,11 +26,14 @@ from harness.report.terminal import print_lines, print_table
 from harness.statistics.verdicts import Gating
 
 
-class COMMAND(TyperCommand):
+class GateCommand(TyperCommand):
     """The command, which also takes `--json FILE` as it was written before `--json` became a flag everywhere."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         return super().parse_args(ctx, _with_json_file(args))
+
+
+COMMAND = GateCommand
 
 
 def _with_json_file(arguments: list[str]) -> list[str]:

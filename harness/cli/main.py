@@ -38,7 +38,7 @@ VERBS = {
 
 
 def load(name: str) -> TyperCommand:
-    """Import the module of a verb and return its command."""
+    """Import the module of a verb and return its command: its function `verb`, in its class `COMMAND` if it has one."""
     module = import_module(f"harness.cli.{name}")
     single = typer.Typer(add_completion=False, rich_markup_mode=None)
     single.command(name, cls=getattr(module, "COMMAND", None))(module.verb)
