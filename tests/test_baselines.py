@@ -105,7 +105,7 @@ MEND = "restore the folder from version control, or accept again"
     [
         ("q0003\t", "q0002\t", "untuned.tsv:5: query 'q0002' occurs twice"),
         ("\t0.", "\tNaN", "untuned.tsv:2: 'NaN"),
-        ("q0001\tg000\t", "q0001\t", "untuned.tsv:3: 2 fields where 3 belong"),
+        ("q0001\tg000\t", "q0001\t", "untuned.tsv:3: 2 fields instead of 3"),
         ("query\tgroup", "query\t", "untuned.tsv:1: not a table of accepted scores"),
         ("ndcg@10", "ndgc@10", "untuned.tsv:1: not a table of accepted scores"),
         (
@@ -174,7 +174,7 @@ def test_a_later_form_is_not_taken_for_damage(folder: Path) -> None:
     edit(folder / "accepted.json", '"harness": "', '"harness": "9')
     found = problem(folder)
     assert found.startswith("accepted.json: written by harness 9")
-    assert "in the form harness/accepted-13, and this is harness " in found
+    assert "as harness/accepted-13; this is harness " in found
     assert found.endswith("upgrade the harness")
     with pytest.raises(DataError) as caught:
         read(folder, "toy")

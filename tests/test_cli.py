@@ -157,7 +157,7 @@ def test_an_option_means_the_same_in_every_verb() -> None:
 
 
 @pytest.mark.parametrize("width", [60, 80, 160])
-@pytest.mark.parametrize("arguments", ["list", "list -v", "doctor", "plan pocket", "plan pocket -v"])
+@pytest.mark.parametrize("line", ["list", "list -v", "doctor", "plan pocket", "plan pocket -v"])
 def test_no_line_is_wider_than_the_terminal_and_no_word_is_broken(
     width: int, line: str, leave: Leave, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -66,7 +66,7 @@ def test_a_ceiling_needs_nothing_accepted_and_no_other_machine() -> None:
 def test_a_figure_that_is_not_there_does_not_pass() -> None:
     found = probed(Gate(probe="p95_ms", ceiling=30.0), served(None), served(20.0))
     assert (only(found).verdict, found.exit_code) == ("failed", 3)
-    assert "no figure: it was not timed" in sentence(only(found))
+    assert "no figure: not timed" in sentence(only(found))
 
 
 def test_a_system_that_vanished_is_missing_from_the_probe_too() -> None:

@@ -72,7 +72,7 @@ def test_ties_are_told_and_those_of_trec_eval_too(tmp_path: Path) -> None:
     found = scored(tmp_path, "q1 Q0 d1 1 2 x\nq1 Q0 d2 2 2 x\nq2 Q0 d3 1 1 x\nq2 Q0 d1 2 0.99999999999 x\n")
     assert (found.tied, found.close) == (1, 1)
     told = found.remarks()
-    assert "1 of 2 rankings have equal scores, ordered by document id, descending, as in trec_eval." in told
+    assert "1 of 2 rankings have equal scores, which are ordered by document id, descending, as in trec_eval." in told
     assert (
         "1 of 2 rankings have scores that differ only beyond single precision: ties for trec_eval, none here." in told
     )
@@ -168,7 +168,7 @@ def test_two_runs_are_compared_by_the_same_rules_and_told_so(tmp_path: Path) -> 
     assert [(repair.kind, repair.count) for repair in found.repairs] == [("same-judgement", 3)]
     told = "\n".join(found.remarks)
     assert told.count("1 judged query has no relevant document and is left out.") == 1
-    assert told.count("The document that has the id of its query is left out") == 1
+    assert told.count("The document with the id of its query is left out") == 1
     assert f"{tmp_path / 'b'}: Ranks contradict scores in 1 of 2 lists" in told
     assert f"{tmp_path / 'a'}: Ranks" not in told
 

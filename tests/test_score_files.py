@@ -59,7 +59,7 @@ def test_judgements_in_the_form_of_beir(files: tuple[Path, Path], call: Callable
 def test_a_run_of_another_corpus_is_refused(files: tuple[Path, Path], call: Callable[..., Left]) -> None:
     """As an empty run is: a row of zeros would read as the worst system there is."""
     files[0].write_text("q1 Q0 x1 1 3.0 x\n")
-    what = "run.trec: none of its 1 listed documents is named in qrels.txt, such as 'x1' and 'd1'"
+    what = "run.trec: none of its 1 documents has a judgement in qrels.txt, such as 'x1' and 'd1'"
     hint = "give a run and judgements of the same corpus"
     assert call("score", "run.trec", "qrels.txt") == (2, "", f"error: {what}; {hint}\n")
     (files[0].parent / "good.trec").write_text(RUN)
