@@ -76,9 +76,9 @@ def test_a_run_with_a_model_that_takes_no_temperature_is_right_and_told(
         path, store = suite_file(tmp_path, server), tmp_path / "store"
         (found,) = [one for one in examined(path, tmp_path / "other") if one.what == "llm.generator"]
         assert found.state == "note"
-        assert "fake answers; it answers at a temperature of its own" in found.said
-        assert "max_completion_tokens" in found.said
-        assert "Only the default (1) value is supported" not in found.said, "o1 says that it is not supported"
+        assert "fake answers; it answers at a temperature of its own" in found.detail
+        assert "max_completion_tokens" in found.detail
+        assert "Only the default (1) value is supported" not in found.detail, "o1 says that it is not supported"
         asked = server.requests
         run(path, store)
         assert server.requests > asked
@@ -236,5 +236,5 @@ def test_doctor_asks_as_the_generator_will_and_says_what_only_thinks(tmp_path: P
         assert server.seen[0].body["messages"][0]["role"] == "system"
     (found,) = [one for one in findings if one.what == "llm.generator"]
     assert found.state == "missing"
-    assert "only thought" in found.said
-    assert "pipeline.generator.max_new_tokens" in found.said
+    assert "only thought" in found.detail
+    assert "pipeline.generator.max_new_tokens" in found.detail

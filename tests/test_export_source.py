@@ -49,7 +49,7 @@ def test_a_data_set_that_is_not_found_from_here(trial: Trial) -> None:
     outcome = trial.tell()
     trial.tell(spec={**outcome.spec, "dataset": {"path": "elsewhere"}})
     said = refused(trial, suite=None)
-    assert said == "the data set of the suite trial is not found from the current folder; set --suite to the suite file"
+    assert said == "the dataset of the suite trial is not found from the current folder; set --suite to the suite file"
 
 
 def test_a_suite_of_another_version_is_asked_for(trial: Trial) -> None:

@@ -151,7 +151,7 @@ def test_a_copy_is_the_suite_under_the_name_of_its_folder(tmp_path: Path) -> Non
     copied = path.read_text(encoding="utf-8").splitlines()
     (changed,) = [(old, new) for old, new in zip(LINES, copied, strict=True) if old != new]
     assert changed[0].index("#") == changed[1].index("#")
-    assert (path.parent / "README.md").read_text(encoding="utf-8").startswith("# A suite of your own")
+    assert (path.parent / "README.md").read_text(encoding="utf-8").startswith("# Your own suite")
 
 
 def test_a_folder_whose_name_is_no_name(tmp_path: Path) -> None:

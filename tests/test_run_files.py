@@ -74,7 +74,8 @@ def test_ties_are_told_and_those_of_trec_eval_too(tmp_path: Path) -> None:
     told = found.remarks()
     assert "1 of 2 rankings have equal scores, which are ordered by document id, descending, as in trec_eval." in told
     assert (
-        "1 of 2 rankings have scores that differ only beyond single precision: ties for trec_eval, none here." in told
+        "1 of 2 rankings have scores that differ only beyond single precision: trec_eval treats them as ties, the harness does not."
+        in told
     )
     # trec_eval itself would put d3 behind d1 nowhere: by its id d3 comes first, and so it does here.
     assert found.values[MRR] == {"q1": 0.5, "q2": 1.0}
@@ -169,7 +170,7 @@ def test_two_runs_are_compared_by_the_same_rules_and_told_so(tmp_path: Path) -> 
     told = "\n".join(found.remarks)
     assert told.count("1 judged query has no relevant document and is left out.") == 1
     assert told.count("The document with the id of its query is left out") == 1
-    assert f"{tmp_path / 'b'}: Ranks contradict scores in 1 of 2 lists" in told
+    assert f"{tmp_path / 'b'}: Ranks contradict scores in 1 of 2 rankings" in told
     assert f"{tmp_path / 'a'}: Ranks" not in told
 
 
