@@ -70,7 +70,7 @@ def test_an_unknown_key_of_a_spec_is_refused(executor: Executor, tmp_path: Path)
 
 @pytest.mark.parametrize("name", ["SIGKILL", "SIGSEGV"])
 def test_a_killed_child_is_a_failure_that_names_the_signal(name: str, children: ChildExecutor, tmp_path: Path) -> None:
-    with pytest.raises(StageFailed, match=rf"^killed: its process was ended by {name}") as caught:
+    with pytest.raises(StageFailed, match=rf"^killed: its process was killed by {name}") as caught:
         children.run(request("killed", tmp_path, text=name), silent)
     assert ("out of memory" in str(caught.value)) == (name == "SIGKILL")
 
