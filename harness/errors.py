@@ -1,17 +1,17 @@
-"""The one family of exceptions, and what a user is told.
+"""The exceptions of the harness; each reports problems to the user.
 
     HarnessError                 anything a user can act on
     |-- ConfigError       (2)    a suite or a command line is wrong; carries every problem found
-    |   |-- DatasetMissing (2)  the folder of a suite's data set is not here, and nothing else is wrong
-    |   `-- DataError     (2)    a data set is wrong: file, line, what to do
+    |   |-- DatasetMissing (2)   the folder of a suite's data set is not here, and nothing else is wrong
+    |   `-- DataError     (2)    a dataset is wrong: file, line, what to do
     |-- ModelMissing      (2)    a model or its package is not installed
     |-- StageFailed       (3)    one stage call raised, crashed or ran out of memory
-    |-- LlmStopped        (3)    a language model is asked no more: endpoint dead, key refused, budget spent
+    |-- LlmStopped        (3)    an LLM is no longer asked: endpoint dead, key refused, budget spent
     |-- Incomplete        (3)    more failures than `failure_limit` allows
     `-- NotComparable     (4)    two sets of scores were not measured in the same way
 
-The number is the exit code. Only the CLI catches these; it prints one sentence for each problem. This module knows
-nothing of files, models or measures.
+The number is the exit code. Only the CLI catches these errors and prints one sentence per problem. This module
+knows nothing about files, models or measures.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong: where it stands, what it is, and what to do about it."""
+    """One problem: its place, what is wrong, and what to do."""
 
     where: str
     what: str
@@ -36,7 +36,7 @@ class Problem:
 
 
 class HarnessError(Exception):
-    """Base of every error that is reported to the user in a sentence and without a traceback."""
+    """Base of the errors that are reported in a sentence, without a traceback."""
 
     exit_code = 2
 
@@ -48,7 +48,7 @@ class HarnessError(Exception):
 
 
 class ConfigError(HarnessError):
-    """A suite file or a command line cannot be used as it stands."""
+    """A suite file or a command line is wrong."""
 
 
 class DatasetMissing(ConfigError):
@@ -56,7 +56,7 @@ class DatasetMissing(ConfigError):
 
 
 class DataError(ConfigError):
-    """A data set broke one of the rules that are checked at the door."""
+    """A dataset is wrong."""
 
 
 class ModelMissing(HarnessError):
@@ -70,7 +70,7 @@ class StageFailed(HarnessError):
 
 
 class LlmStopped(HarnessError):
-    """A language model is asked no more: its endpoint is dead or refuses, or a budget is spent."""
+    """An LLM is no longer asked: its endpoint is dead or refuses, or a budget is spent."""
 
     exit_code = 3
 
@@ -97,26 +97,26 @@ def nearest(word: str, choices: Iterable[str], phrase: str = "did you mean") -> 
 
 
 EACH, MOST = 5, 20
-"""So many problems of one kind are told, and so many kinds."""
+"""Most problems of one kind that are reported, and most kinds."""
 
 
 def few_of_each(problems: Sequence[Problem], each: int = EACH, most: int = MOST) -> list[Problem]:
-    """Return the first problems of each kind, each kind followed by the count of those that are left out.
+    """Return the first problems of each kind, and after each kind the number of omitted ones.
 
-    Problems are of one kind where they stand in the same file and differ by numbers and quoted names only.
+    Problems are of one kind if they are in the same file and differ only by numbers and quoted names.
     """
     kinds: dict[tuple[str, str], list[Problem]] = {}
     for problem in problems:
         file = re.sub(r":[0-9]+$", "", problem.where)
         kinds.setdefault((file, re.sub(r"'[^']*'|[0-9]+", "*", problem.what)), []).append(problem)
-    told: list[Problem] = []
+    reported: list[Problem] = []
     for (file, _), alike in list(kinds.items())[:most]:
-        told += alike[:each]
+        reported += alike[:each]
         if len(alike) > each:
-            told.append(Problem(file, f"{len(alike) - each:,} more of this kind ({len(alike):,} in all)"))
+            reported.append(Problem(file, f"{len(alike) - each:,} more of this kind ({len(alike):,} in all)"))
     rest = sum(len(alike) for alike in list(kinds.values())[most:])
     if rest:
-        told.append(
-            Problem("", f"{rest:,} more problems of {len(kinds) - most:,} other kinds", "mend those above first")
+        reported.append(
+            Problem("", f"{rest:,} more problems of {len(kinds) - most:,} other kinds", "fix those above first")
         )
-    return told
+    return reported

@@ -14,13 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.errors import ConfigError, DataError
-from harness.results import baselines, damage, score_tables
+from harness.errors import DataError
+from harness.results import baselines, damage
 from harness.results.baselines import Baseline, Damaged, accepted_system, folder_for, read, what_differs, write
-from harness.results.score_tables import as_accepted, digest_of_table, read_table, scores_in, tables_of, text_of
+from harness.results.score_tables import Table
 from harness.suite import builtin
-from harness.values.findings import MeasurementInputs
-from harness.values.records import Score, ScoreTable
+from harness.values.findings import Measured
 
 
 def accepted(reason: str = "the first", shift: float = 0.0, **changes: Any) -> Baseline:
@@ -35,102 +34,6 @@ def folder(tmp_path: Path) -> Path:
     place = tmp_path / "baselines" / "toy"
     write(place, *accepted())
     return place
-
-
-# ---- tables
-
-IDS = st.text(min_size=1, max_size=6).filter(lambda text: max(text) < "\ud800" or max(text) > "\udfff")
-SCORES = st.one_of(st.none(), st.floats(-1, 1), st.sampled_from([0.0, 1.0, -0.0, 1e-10, -1e-10, 1 / 3, 0.1 + 0.2]))
-
-
-@given(st.dictionaries(IDS, st.tuples(IDS, st.lists(SCORES, min_size=2, max_size=2)), min_size=1, max_size=6))
-def test_a_table_reads_back_as_it_was_written(rows: dict[str, tuple[str, list[float | None]]]) -> None:
-    scored = [
-        Score("s", 0, "test", query, group, measure, value, "ok" if value is not None else "failed")
-        for query, (group, values) in rows.items()
-        for measure, value in zip(("ndcg@10", "utility"), values, strict=True)
-    ]
-    (table,) = tables_of(scored, "test").values()
-    again = round_trip(table)
-    assert again == table
-    assert digest_of_table(again) == digest_of_table(table)
-
-
-def round_trip(table: ScoreTable) -> ScoreTable:
-    import tempfile
-
-    with tempfile.TemporaryDirectory() as place:
-        path = Path(place) / "t.tsv"
-        path.write_bytes(text_of(table).encode())
-        problems: list[Any] = []
-        found = read_table(path, problems)
-        assert not problems
-        assert found is not None
-        return found
-
-
-@given(st.floats(-1, 1))
-def test_what_is_kept_is_kept_for_good(value: float) -> None:
-    """So equal scores differ by nothing, and no score moves by more than half of the ninth decimal."""
-    assert as_accepted(as_accepted(value)) == as_accepted(value) == float(f"{as_accepted(value):.9f}")
-    assert abs(as_accepted(value) - value) <= 0.51e-9
-    assert str(as_accepted(value)) != "-0.0"
-
-
-def test_a_table_is_made_to_be_reviewed() -> None:
-    values = {"ndcg@10": {"b": as_accepted(1 / 3), "a": 1.0, "c": None}, "utility": {"a": -0.5}}
-    table = ScoreTable(values, dict.fromkeys("abc", "g 1"))
-    assert text_of(table).splitlines() == [
-        "query\tgroup\tndcg@10\tutility",
-        "a\tg 1\t1\t-0.5",
-        "b\tg 1\t0.333333333\t-",
-        "c\tg 1\tfailed\t-",
-    ]
-
-
-def test_scores_of_dev_and_of_no_population_are_left_out() -> None:
-    rows = [
-        Score("s", 0, "dev", "a", "g", "ndcg@10", 1.0),
-        Score("s", 0, "test", "b", "g", "ndcg@10", None, "not_applicable"),
-        Score("s", 0, "test", "c", "g", "ndcg@10", 0.5),
-    ]
-    assert tables_of(rows, "test") == {("s", 0): ScoreTable({"ndcg@10": {"c": 0.5}}, {"c": "g"})}
-
-
-def test_lines_may_end_as_on_windows(folder: Path) -> None:
-    path = folder / "untuned.tsv"
-    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
-    assert read(folder, "toy") == accepted()
-
-
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_score_that_is_no_number_is_refused(value: float, tmp_path: Path) -> None:
-    from harness.data import formats
-    from harness.results import outcomes
-
-    path = tmp_path / "scores.parquet"
-    rows = [Score("s", 0, "test", "a", "g", "ndcg@10", value)._asdict()]
-    formats.write_parquet(path, rows, outcomes.SCORE_COLUMNS)
-    with pytest.raises(ConfigError, match=r"scores\.parquet: a score is not a finite number; run the suite again"):
-        scores_in(path)
-
-
-@pytest.mark.parametrize("content", [None, b"", b"PAR1 and no more"])
-def test_rows_that_cannot_be_read(content: bytes | None, tmp_path: Path) -> None:
-    path = tmp_path / "scores.parquet"
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(ConfigError, match=r"scores\.parquet: no scores that can be read; run the suite again"):
-        scores_in(path)
-
-
-def test_rows_of_another_form(tmp_path: Path) -> None:
-    from harness.data import formats
-
-    path = tmp_path / "scores.parquet"
-    formats.write_parquet(path, [{"system": "s"}], {"system": "string"})
-    with pytest.raises(ConfigError, match="no scores that can be read"):
-        scores_in(path)
 
 
 # ---- the folder
@@ -200,7 +103,7 @@ MEND = "restore the folder from version control, or accept again"
 @pytest.mark.parametrize(
     ("old", "new", "what"),
     [
-        ("q0003\t", "q0002\t", "untuned.tsv:5: query 'q0002' has a line already"),
+        ("q0003\t", "q0002\t", "untuned.tsv:5: query 'q0002' occurs twice"),
         ("\t0.", "\tNaN", "untuned.tsv:2: 'NaN"),
         ("q0001\tg000\t", "q0001\t", "untuned.tsv:3: 2 fields instead of 3"),
         ("query\tgroup", "query\t", "untuned.tsv:1: not a table of accepted scores"),
@@ -208,9 +111,9 @@ MEND = "restore the folder from version control, or accept again"
         (
             "q0001\tg000\t0.",
             "q0001\tg000\t1.",
-            "untuned.tsv: not what was accepted: it was edited, or merged by halves",
+            "untuned.tsv: differs from what was accepted: it was edited or partly merged",
         ),
-        ("q0001\tg000", "q0001\tg001", "untuned.tsv: not what was accepted: it was edited, or merged by halves"),
+        ("q0001\tg000", "q0001\tg001", "untuned.tsv: differs from what was accepted: it was edited or partly merged"),
     ],
 )
 def test_a_table_that_is_not_what_was_written(old: str, new: str, what: str, folder: Path) -> None:
@@ -230,7 +133,7 @@ def test_a_table_that_is_cut_off_or_gone(folder: Path) -> None:
 
 
 NO_SCORES = "accepted.json: damaged: not the accepted scores of a suite"
-EDITED = "accepted.json: not what was accepted: it was edited, or merged by halves"
+EDITED = "accepted.json: differs from what was accepted: it was edited or partly merged"
 
 
 @pytest.mark.parametrize(
@@ -243,10 +146,10 @@ EDITED = "accepted.json: not what was accepted: it was edited, or merged by halv
         ('{"schema_version": "harness/accepted-1"}', NO_SCORES),
         ('{"schema_version": "harness/accepted-3"}', EDITED),
         ("\x00", "accepted.json:1: damaged: not JSON (Expecting value at column 1)"),
-        ('{"a": 1,\n "b": NaN}', "accepted.json:2: damaged: NaN is no number"),
-        ('{"a": 1,\n "b": -Infinity}', "accepted.json:2: damaged: -Infinity is no number"),
+        ('{"a": 1,\n "b": NaN}', "accepted.json:2: damaged: NaN is not a number"),
+        ('{"a": 1,\n "b": -Infinity}', "accepted.json:2: damaged: -Infinity is not a number"),
         ('{\n "a": {\n  "b": 1\n },\n "c": {\n  "b": 1\n },\n "a": 2\n}',
-         "accepted.json:8: damaged: 'a' is named twice, as a merge by halves leaves it"),
+         "accepted.json:8: damaged: 'a' occurs twice, probably from a partial merge"),
         ("[" * 100_000, "accepted.json: damaged: not JSON"),
     ],
 )  # fmt: skip
@@ -271,7 +174,7 @@ def test_a_later_form_is_not_taken_for_damage(folder: Path) -> None:
     edit(folder / "accepted.json", '"harness": "', '"harness": "9')
     found = problem(folder)
     assert found.startswith("accepted.json: written by harness 9")
-    assert "in the form harness/accepted-13, and this is harness " in found
+    assert "as harness/accepted-13; this is harness " in found
     assert found.endswith("upgrade the harness")
     with pytest.raises(DataError) as caught:
         read(folder, "toy")
@@ -290,7 +193,7 @@ def test_a_conflict_is_named_with_its_line(marker: str, end: str, name: str, fol
     lines = (folder / name).read_text(encoding="utf-8").splitlines()
     lines.insert(4, marker)
     (folder / name).write_bytes((end.join(lines) + end).encode())
-    what = f"{name}:5: a merge conflict that was not resolved ({marker[:7]}); {UNMERGED}"
+    what = f"{name}:5: an unresolved merge conflict ({marker[:7]}); {UNMERGED}"
     assert problem(folder) == what
 
 
@@ -340,14 +243,14 @@ def test_a_file_too_many_or_too_few_is_noticed(folder: Path) -> None:
     (folder / "NOTES.md").write_text("ours")
     assert read(folder, "toy") == accepted()
     (folder / "accepted.json").rename(folder / "accepted.json.orig")
-    assert problem(folder) == f"accepted.json: not there, though tables of accepted scores are; {MEND}"
+    assert problem(folder) == f"accepted.json: missing, although there are tables of accepted scores; {MEND}"
 
 
 def test_columns_in_another_order_are_named(folder: Path) -> None:
     rows = judged.rows_of({("untuned", 0): {"ndcg@10": judged.scores(), "mrr@10": judged.scores(1)}})
     write(folder, *judged.baseline_of(judged.outcome_of(rows), rows))
     edit(folder / "untuned.tsv", "ndcg@10\tmrr@10", "mrr@10\tndcg@10")
-    what = "untuned.tsv:1: its columns stand in another order than was accepted (ndcg@10, mrr@10)"
+    what = "untuned.tsv:1: its columns are not in the accepted order (ndcg@10, mrr@10)"
     assert problem(folder).startswith(what)
 
 
@@ -360,7 +263,7 @@ def test_what_an_older_version_accepted_is_read_and_told(folder: Path) -> None:
     assert found is not None
     assert found.tables == accepted().tables
     (told,) = baselines.remarks_on(folder, found.accepted)
-    assert "without a digest of the whole" in told
+    assert "without a digest of the file" in told
     path.write_text(json.dumps(value), encoding="utf-8")
     assert problem(folder) == f"{EDITED}; {MEND}", "the form of today without its digest is damage"
 
@@ -507,8 +410,8 @@ def test_equal_identities_do_not_differ_whatever_else_does() -> None:
         ("test_groups", "utility", ("the groups of queries",)),
         ("test_qrels", "ndcg@10", ("the judgements",)),
         ("test_references", "utility", ("the reference answers",)),
-        ("test_references", "ndcg@10", ("the sample of questions or the settings of the measure",)),
-        ("train_queries", "ndcg@10", ("the sample of questions or the settings of the measure",)),
+        ("test_references", "ndcg@10", ("the sample of queries or the settings of the measure",)),
+        ("train_queries", "ndcg@10", ("the sample of queries or the settings of the measure",)),
     ],
 )
 def test_the_part_of_the_data_that_differs_is_named(digest: str, measure: str, what: tuple[str, ...]) -> None:
@@ -523,9 +426,9 @@ def test_a_corpus_that_differs_is_named_with_its_size() -> None:
 
 def test_samples_and_settings_that_differ_are_named() -> None:
     settings = {"measure": "utility", "version": 1, "utility": {"wrong_cost": 0.5}}
-    found = differs("utility", measured={"utility": MeasurementInputs(sample="x", settings=settings)})
+    found = differs("utility", measured={"utility": Measured(sample="x", settings=settings)})
     assert found == (
-        "the sample of questions that are answered, or what they are shown",
+        "the sample of answered queries, or their prompts",
         "the setting utility (not set, now {'wrong_cost': 0.5})",
     )
 
@@ -535,7 +438,7 @@ def test_a_setting_is_named_by_its_whole_path() -> None:
 
 
 def test_an_outcome_of_an_older_version_says_what_it_can() -> None:
-    assert differs(measured={}) == ("the sample of questions or the settings of the measure",)
+    assert differs(measured={}) == ("the sample of queries or the settings of the measure",)
 
 
 def test_another_split_is_named() -> None:
@@ -543,11 +446,6 @@ def test_another_split_is_named() -> None:
 
 
 def test_files_are_named_after_systems() -> None:
-    table = ScoreTable({}, {})
+    table = Table({}, {})
     assert accepted_system(judged.info("few-shot"), table).file == "few-shot.tsv"
     assert accepted_system(judged.info("written", 3), table).file == "written-3.tsv"
-
-
-def test_nothing_of_a_table_is_lost_where_nothing_was_measured() -> None:
-    assert round_trip(ScoreTable({}, {})) == ScoreTable({}, {})
-    assert score_tables.text_of(ScoreTable({}, {})) == "query\tgroup\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -72,7 +73,7 @@ def test_help_imports_next_to_nothing() -> None:
 ENTRIES = (
     "experiments.benchmark scoring statistics.stats cli.plan cli.doctor results.outcomes report.terminal "
     "report.markdown stages models.loaders execution.probe models.search planning.requirements "
-    "cli.init cli.export report.card"
+    "cli.list cli.run cli.gate cli.init cli.export report.card"
 )
 
 
@@ -135,6 +136,43 @@ def test_help_names_the_commands(leave: Leave) -> None:
         assert f" {command} " in out
 
 
+def test_each_verb_is_a_module_with_the_summary_of_the_list(leave: Leave) -> None:
+    for name, (_, summary) in cli.VERBS.items():
+        code, out, error = leave(name, "--help")
+        assert (code, error) == (0, "")
+        assert summary.rstrip(".") in " ".join(out.split())
+    modules = {path.stem for path in Path(cli.__file__).parent.glob("*.py")}
+    assert modules - set(cli.VERBS) == {"__init__", "endings", "export_source", "layout", "main", "options"}
+
+
+def test_an_option_means_the_same_in_every_verb() -> None:
+    helps: dict[str, set[str]] = {}
+    for name in cli.VERBS:
+        for parameter in cli.load(name).params:
+            for option in parameter.opts:
+                helps.setdefault(option, set()).add(getattr(parameter, "help", None) or "")
+    common = ("--store", "--json", "-v", "--verbose", "-q", "--quiet", "--replay")
+    assert {option: len(helps[option]) for option in common} == dict.fromkeys(common, 1)
+    assert all(text.startswith("Training seed") for text in helps["--seed"])
+
+
+@pytest.mark.parametrize("width", [60, 80, 160])
+@pytest.mark.parametrize("line", ["list", "list -v", "doctor", "plan pocket", "plan pocket -v"])
+def test_no_line_is_wider_than_the_terminal_and_no_word_is_broken(
+    width: int, line: str, leave: Leave, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = line.split()
+    if arguments[0] == "plan" and not all(importlib.util.find_spec(each.module) for each in EMBEDDED.values()):
+        pytest.skip("the embedded models are not installed")
+    monkeypatch.setenv("COLUMNS", "1000")
+    words = set(re.split(r"[\s,;:]+", leave(*arguments)[1]))
+    monkeypatch.setenv("COLUMNS", str(width))
+    out = leave(*arguments)[1]
+    assert max(map(len, out.splitlines())) <= width
+    changing = re.compile(r"[\d.]+|─+|used|by")
+    assert not {word for word in re.split(r"[\s,;:]+", out) if not changing.fullmatch(word)} - words
+
+
 def test_list(leave: Leave, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HARNESS_DATA", raising=False)
     code, out, _ = leave("list")
@@ -142,9 +180,10 @@ def test_list(leave: Leave, monkeypatch: pytest.MonkeyPatch) -> None:
     for word in [*builtin.suite_names(), *KINDS, *BASELINE_ROWS, "mnrl", "retriever-judged", "reranker-first"]:
         assert word in out
     for part in PARTS:
-        assert f"Recipes for the {part}: " in out
-    texts = [path.read_text(encoding="utf-8") for path in builtin.folder("suites").glob("*/suite.yaml")]
-    assert out.count("needs HARNESS_DATA") == sum("${HARNESS_DATA}" in text for text in texts) > 0
+        assert re.search(rf"^  {part} +\w", out, re.MULTILINE)
+    absent = out.split("Suites without their dataset")[1].split("\n\n")[0]
+    for path in builtin.folder("suites").glob("*/suite.yaml"):
+        assert (path.parent.name in absent) == ("${HARNESS_DATA}" in path.read_text(encoding="utf-8"))
 
 
 def test_list_as_json(leave: Leave, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,9 +237,13 @@ def test_plan_says_what_there_is_to_do(leave: Leave) -> None:
     code, out, _ = leave("plan", "pocket")
     assert code == 0
     calls = json.loads(leave("plan", "pocket", "--json")[1])["calls"]
+    summary = " ".join(out.split())
+    assert f"stage calls {len(calls)}: 0 in the cache, {len(calls)} to compute" in summary
+    assert "retriever (seed 0) retriever judged (seed 0) retriever" in summary
+    assert "synthesize" not in out
+    whole = leave("plan", "pocket", "-v")[1]
     for row in calls:
-        assert row["call"] in out
-    assert f"To do: {len(calls)} of {len(calls)} calls" in " ".join(out.split())
+        assert row["call"] in whole
     seeds = json.loads(leave("plan", "pocket", "--json", "--seed", "1", "--seed", "2", "--seed", "1")[1])["calls"]
     tuned = [row["call"] for row in seeds if row["stage"] == "tune_retriever"]
     assert len(tuned) == 4
@@ -229,9 +272,9 @@ def test_doctor_finds_what_is_there(leave: Leave, monkeypatch: pytest.MonkeyPatc
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     code, out, _ = leave("doctor", "pocket")
     assert code == 0
-    for word in ("machine", "disk", "memory", "torch", "peft", "trl", "bitsandbytes", "ragas", "LLM endpoint"):
+    for word in ("Machine", "disk", "memory", "torch", "peft", "trl", "bitsandbytes", "ragas", "LLM endpoint"):
         assert word in out
-    for word in ("suite pocket", "60 documents", "none configured", "found; named by pipeline.retriever.model"):
+    for word in ("Suite pocket", "60 documents", "none configured", "found; named by pipeline.retriever.model"):
         assert word in out
 
 
@@ -291,13 +334,11 @@ def test_every_way_in_finds_what_the_data_lack(
 def test_init_writes_a_suite_and_says_what_comes_next(leave: Leave, tmp_path: Path) -> None:
     code, out, _ = leave("init", "mine")
     assert code == 0
-    assert out.startswith("Wrote suite.yaml, README.md in mine. Next: harness doctor mine, then harness run mine; ")
+    assert out.startswith("Wrote suite.yaml and README.md to mine.\nNext: harness doctor mine, then harness run mine. ")
     assert (tmp_path / "mine" / "suite.yaml").is_file()
     code, out, error = leave("init", "mine")
     assert (code, out) == (2, "")
-    assert error == (
-        "error: mine: suite.yaml and README.md would be overwritten; name a new folder, or move them away\n"
-    )
+    assert error == ("error: mine: suite.yaml and README.md would be overwritten; choose a new folder, or move them\n")
 
 
 def test_export_says_what_it_wrote(leave: Leave, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -309,14 +350,14 @@ def test_export_says_what_it_wrote(leave: Leave, monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr("harness.cli.export.export", export)
     code, out, _ = leave("export", "staged", "out", "--suite", "pocket", "--seed", "3", "--store", "kept")
-    assert (code, out) == (0, "Wrote README.md, retriever in out.\n")
+    assert (code, out) == (0, "Wrote README.md, retriever to out.\n")
     assert asked == ["staged", Path("out"), Path("kept"), "pocket", 3]
 
 
 def test_an_export_before_a_run(leave: Leave, tmp_path: Path) -> None:
     code, out, error = leave("export", "staged", "out")
     assert (code, out) == (2, "")
-    assert error == "error: no outcome below .harness; run a suite first, or give --store\n"
+    assert error == "error: no outcome below .harness; run a suite first, or set --store\n"
     assert list(tmp_path.iterdir()) == []
 
 
@@ -348,7 +389,7 @@ def test_ctrl_c_says_that_nothing_is_lost(leave: Leave, monkeypatch: pytest.Monk
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("harness.cli.plan.describe_all", stop)
+    monkeypatch.setattr("harness.cli.list.describe", stop)
     code, _, error = leave("list")
     assert code == 130
-    assert "what was finished is kept" in error
+    assert "Finished work is cached; run the same command to continue." in error

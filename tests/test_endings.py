@@ -14,12 +14,12 @@ import pytest
 from test_cli import Leave, leave  # noqa: F401
 
 from harness.cli import endings
-from harness.cli.last_words import check_whole, what_was_done
+from harness.cli.run import check_complete, closing_line
 from harness.errors import ConfigError, Incomplete, LlmStopped, NotComparable
 from harness.experiments.benchmark import Finished
 from harness.values.findings import Outcome, Summary
 
-DESCRIBE = "harness.cli.plan.describe_all"
+DESCRIBE = "harness.cli.list.describe"
 
 
 def ends(leave: Leave, monkeypatch: pytest.MonkeyPatch, error: BaseException, *more: str) -> tuple[int, str]:  # noqa: F811
@@ -121,15 +121,15 @@ def test_a_full_disk_without_a_path_names_the_place(monkeypatch: pytest.MonkeyPa
     usage = endings.shutil.disk_usage(tmp_path)
     monkeypatch.setattr(endings.shutil, "disk_usage", lambda place: usage._replace(free=0))
     sentence = endings.sentence_of(os_error(errno.ENOSPC), ["run", "x", "--store", str(tmp_path / "store")])
-    assert sentence.startswith(f"{Path.cwd()}: No space left on device; make room, and run the same command again")
+    assert sentence.startswith(f"{Path.cwd()}: No space left on device; free some space and run the same command again")
 
 
 def command(code: str, **options: Any) -> subprocess.CompletedProcess[bytes]:
     """Run `harness list` in a process of its own, whose listing is what the code writes."""
     text = (
-        "import sys; from harness.cli import main as cli, plan\n"
-        f"def describe_all(screen, as_json):\n    {code}\n"
-        "plan.describe_all = describe_all\nsys.argv = ['harness', 'list']\ncli.main()"
+        "import sys; from harness.cli import main as cli, list as listing\n"
+        f"def describe(suites, recipes, screen, verbose):\n    {code}\n"
+        "listing.describe = describe\nsys.argv = ['harness', 'list']\ncli.main()"
     )
     return subprocess.run([sys.executable, "-c", text], timeout=120, check=False, **options)
 
@@ -208,22 +208,22 @@ def test_the_last_line_says_nothing_that_the_table_does_not(
     made: int, scored: int, failed: int, n: int, lost: int
 ) -> None:
     done = finished(invented.normal(summaries=(summary(n, lost),)), made, scored, failed, lost / (n + lost))
-    line = what_was_done(done)
-    whole = "every stage and score came out of the store" in line
+    line = closing_line(done)
+    whole = "Every stage and every score came from the cache" in line
     assert whole == (not made and not scored and not failed and not lost)
     if failed:
-        assert f"{failed} failed" in line
+        assert f"{failed} stage calls failed" in line
     if lost:
         with pytest.raises(Incomplete) as caught:
-            check_whole(done)
+            check_complete(done)
         assert "answers 400: no temperature" in str(caught.value)
         assert ("nothing was measured" in str(caught.value)) == (n == 0)
         assert "run again" not in str(caught.value), "no remedy that does not fit the cause"
     else:
-        check_whole(done)
+        check_complete(done)
 
 
 def test_a_run_that_measured_nothing_is_no_success() -> None:
     done = finished(invented.normal(summaries=(), not_run={"utility": "the data set has no reference answers"}))
     with pytest.raises(Incomplete, match="nothing was measured: utility: the data set has no reference answers"):
-        check_whole(done)
+        check_complete(done)

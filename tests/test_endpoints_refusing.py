@@ -14,7 +14,7 @@ from llm_server import Seen, Served, Server
 
 from harness.cli import doctor
 from harness.cli import main as cli
-from harness.cli.last_words import what_was_done
+from harness.cli.run import closing_line
 from harness.execution.executors import InlineExecutor
 from harness.experiments import benchmark
 from harness.llm import preflight
@@ -60,7 +60,7 @@ def run(path: Path, store: Path) -> benchmark.Finished:
 
 def examined(path: Path, store: Path) -> list[doctor.Finding]:
     """What doctor finds of the endpoints of a suite."""
-    return list(doctor._endpoints(load_suite(path)[0], store))
+    return list(doctor._endpoints("Suite", load_suite(path)[0], store))
 
 
 def latest(store: Path) -> dict[str, Any]:
@@ -76,9 +76,9 @@ def test_a_run_with_a_model_that_takes_no_temperature_is_right_and_told(
         path, store = suite_file(tmp_path, server), tmp_path / "store"
         (found,) = [one for one in examined(path, tmp_path / "other") if one.what == "llm.generator"]
         assert found.state == "note"
-        assert "fake answers; it answers at its own temperature" in found.said
-        assert "max_completion_tokens" in found.said
-        assert "Only the default (1) value is supported" not in found.said, "o1 says that it is not supported"
+        assert "fake answers; it answers at a temperature of its own" in found.detail
+        assert "max_completion_tokens" in found.detail
+        assert "Only the default (1) value is supported" not in found.detail, "o1 says that it is not supported"
         asked = server.requests
         run(path, store)
         assert server.requests > asked
@@ -92,7 +92,7 @@ def test_a_run_with_a_model_that_takes_no_temperature_is_right_and_told(
         assert outcome["spec"]["llm"]["generator"]["temperature"] == 0.0, "the suite is kept as it is written"
         assert not [row for row in outcome["summaries"] if row["failed"]]
         asked = server.requests
-        assert "Nothing had to be computed again" in what_was_done(run(path, store))
+        assert "Every stage and every score came from the cache" in closing_line(run(path, store))
         assert server.requests == asked, "the second run asked again"
         assert note in " ".join(latest(store)["notes"])
         # A server that takes what it refused before is another one to ask: doctor finds it, and the answers are new.
@@ -150,7 +150,7 @@ def test_a_judge_that_judged_nothing_is_no_success(
     said = " ".join((told.out + told.err).split())
     assert "24 of 24 judgements failed, so nothing is calibrated" in said
     assert remedy in said
-    assert "Kept in" not in said
+    assert "Calibration: " not in said
     assert not list(store.rglob("calibrations/*.json"))
 
 
@@ -186,7 +186,7 @@ def test_the_last_line_of_a_run_does_not_contradict_its_failures(tmp_path: Path)
         for _ in range(2):
             done = run(path, tmp_path / "store")
             assert done.failed_share == 1
-            assert "Nothing had to be computed again" not in what_was_done(done)
+            assert "Every stage and every score came from the cache" not in closing_line(done)
             server.gate = judge_after_the_check(answer)
     assert "the prompt is not liked" in str(done.outcome.systems)
 
@@ -236,5 +236,5 @@ def test_doctor_asks_as_the_generator_will_and_says_what_only_thinks(tmp_path: P
         assert server.seen[0].body["messages"][0]["role"] == "system"
     (found,) = [one for one in findings if one.what == "llm.generator"]
     assert found.state == "missing"
-    assert "only thought" in found.said
-    assert "pipeline.generator.max_new_tokens" in found.said
+    assert "only thought" in found.detail
+    assert "pipeline.generator.max_new_tokens" in found.detail

@@ -17,9 +17,9 @@ import judged
 import pytest
 from test_gating import BASE, Project, call, project  # noqa: F401
 
-from harness.gates import versus
+from harness.gates import compare
+from harness.gates.preconditions import stale
 from harness.gates.side_outputs import MOST_BYTES, STEP_SUMMARY
-from harness.gates.standing import stale
 from harness.report.content import gates
 from harness.results import baselines
 from harness.statistics.verdicts import FAILING, Gated, Gating, Standing
@@ -107,7 +107,7 @@ def test_a_summary_that_cannot_be_written_changes_no_verdict(
     assert error.startswith("warning: ")
     assert error.count("\n") == 1
     assert STEP_SUMMARY in error
-    assert error.endswith("the verdict stands without it\n")
+    assert error.endswith("the verdict is not affected\n")
     assert "Gate of toy " in out
 
 
@@ -125,18 +125,18 @@ def test_a_long_summary_is_cut_to_what_fails(project: Project, monkeypatch: pyte
     assert "regressed on ndcg@10" in added
 
 
-@pytest.mark.parametrize("which", ["--junit", "--json"])
+@pytest.mark.parametrize("which", ["--junit", "--json-file"])
 def test_a_typed_path_that_cannot_work_is_refused_before_anything(which: str, project: Project) -> None:  # noqa: F811
     project.ran()
     (project.root / "taken").write_text("")
-    for path, what in [("taken/gate.out", "taken is no folder"), (".", "is a folder")]:
+    for path, what in [("taken/gate.out", "taken is not a folder"), (".", "is a folder")]:
         code, out, error = project.gate(which, path)
         assert (code, out) == (2, "")
-        assert error == f"error: {which} {path}: {what}; give a file in a folder that can be written\n"
+        assert error == f"error: {which} {path}: {what}; choose a file in a writable folder\n"
 
 
 def test_all_paths_that_cannot_work_are_told_at_once(project: Project) -> None:  # noqa: F811
-    error = project.gate("--junit", ".", "--json", "suites")[2]
+    error = project.gate("--junit", ".", "--json-file", "suites")[2]
     assert error.count("error: ") == 2
 
 
@@ -152,7 +152,7 @@ def test_files_that_fail_when_they_are_written_change_no_verdict(
     project.accept()
     project.ran(candidate=worse)
     monkeypatch.setattr("harness.gates.side_outputs.write_atomically", fails)
-    left, out, error = project.gate("--junit", "gate.xml", "--json", "gate.json")
+    left, out, error = project.gate("--junit", "gate.xml", "--json-file", "gate.json")
     assert left == code
     assert [line.split(":")[1].strip() for line in error.splitlines()] == ["gate.xml", "gate.json"]
     assert "Gate of toy " in out
@@ -185,7 +185,7 @@ def test_scores_under_the_old_name_of_a_suite_are_told(project: Project) -> None
     code, out, _ = project.gate()
     assert code == 0
     told = " ".join(out.split())
-    assert "Nothing is accepted for toys, and no suite file beside this one claims the accepted scores in" in told
+    assert "Nothing is accepted for toys, and no suite file beside this one uses the accepted scores in" in told
     assert "baselines/toy. If the suite was renamed, this gate compares nothing" in told
     other = project.root / "suites" / "other" / "suite.yaml"
     other.parent.mkdir()
@@ -224,7 +224,7 @@ def test_a_required_baseline_must_have_the_measure(project: Project) -> None:  #
     assert project.gate()[0] == 0
     code, _, error = project.gate("--require-baseline")
     assert code == 2
-    assert error.startswith("error: gate ndcg@10: nothing that was accepted is compared, and a baseline is required")
+    assert error.startswith("error: gate ndcg@10: nothing is compared with accepted scores, and a baseline is required")
 
 
 # ---- nothing judged is no success
@@ -322,7 +322,7 @@ def test_a_reader_that_goes_away_changes_no_verdict(worse: float, code: int, pro
     read, write = os.pipe()
     os.close(read)
     done = subprocess.run(
-        [sys.executable, "-c", FAKE, "gate", "suites/toy", "--json", "gate.json"],
+        [sys.executable, "-c", FAKE, "gate", "suites/toy", "--json-file", "gate.json"],
         cwd=project.root, stdout=write, stderr=subprocess.PIPE, text=True, timeout=120, check=False,
     )  # fmt: skip
     os.close(write)
@@ -351,5 +351,5 @@ def test_answers_of_an_endpoint_are_not_made_alike(served: bool | None, answers:
     for name in ("one", "other"):
         baseline = judged.baseline_of(judged.outcome_of(rows), rows, served=served)
         baselines.write(tmp_path / name, baseline.accepted, baseline.tables)
-    found = versus.compare(*(versus.side(str(tmp_path / name), tmp_path) for name in ("one", "other")), 0.02)
+    found = compare.compare(*(compare.side(str(tmp_path / name), tmp_path) for name in ("one", "other")), 0.02)
     assert {row.measure: row.verdict for row in found.rows} == {"ndcg@10": "equivalent", "utility": answers}

@@ -19,9 +19,10 @@ from hypothesis import strategies as st
 from ranked import a_board, placed
 
 from harness.cli import main as cli
+from harness.cli.leaderboard import FILE, PAGE_FILE, write
 from harness.errors import ConfigError, DataError
 from harness.experiments import leaderboard
-from harness.gates import gating
+from harness.gates import commands
 from harness.planning.plan import build_plan
 from harness.report.content.boards import cost_class, standing
 from harness.report.format import cell_text
@@ -37,7 +38,7 @@ MEANS = {"bm25": 0.3, "hybrid": 0.5, "untuned": 0.5, "few-shot": 0.5, "retriever
 
 
 def text_of(store: Path, folder: Path) -> str:
-    return leaderboard.write(store, folder).files[0].read_text(encoding="utf-8")
+    return write(leaderboard.stored_boards(store), folder)[0].read_text(encoding="utf-8")
 
 
 def row_of(text: str, system: str) -> list[str]:
@@ -103,8 +104,8 @@ def test_an_outcome_that_cannot_be_read_is_left_out_and_said_to_be(
 
 def test_a_store_without_outcomes_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="run a suite first"):
-        leaderboard.write(tmp_path, tmp_path)
-    assert not (tmp_path / leaderboard.FILE).exists()
+        write(leaderboard.stored_boards(tmp_path), tmp_path)
+    assert not (tmp_path / FILE).exists()
 
 
 def test_scores_that_cannot_be_read_are_told_and_leave_their_suite_out(
@@ -179,7 +180,7 @@ def run_and_accept(root: Path, failed: Sequence[str] = ()) -> tuple[list[Board],
     }
     made = {"comparisons": tuple(Comparisons(plan.suite, plan.systems, by_label).gains()), "times_scored": 4}
     judged.write_outcome(suite_file, root / ".harness", rows, **made)
-    gating.accept(suite_file, "the first of its kind", root / ".harness")
+    commands.accept(suite_file, "the first of its kind", root / ".harness")
     stored = [board for history in leaderboard._suites(root / ".harness") for board in leaderboard.boards_of(history)]
     read = baselines.read_all(root / "baselines")
     return stored, [board for baseline in read for board in leaderboard.accepted_boards(baseline)]
@@ -207,15 +208,15 @@ def test_the_command_ranks_what_was_accepted(
     monkeypatch.chdir(tmp_path)
     assert called(monkeypatch, "leaderboard", "--baselines", "baselines") == 0
     assert "2 boards" in capsys.readouterr().out
-    text = Path("reports", leaderboard.FILE).read_text(encoding="utf-8")
+    text = Path("reports", FILE).read_text(encoding="utf-8")
     assert "from accepted scores" in text
     assert "accepted on " in text
     assert "(the first of its kind)" in text
     assert "### History" not in text
-    page = Path("reports", leaderboard.PAGE_FILE).read_text(encoding="utf-8")
+    page = Path("reports", PAGE_FILE).read_text(encoding="utf-8")
     assert "from accepted scores" in page
     assert called(monkeypatch, "leaderboard") == 0
-    assert "from stored outcomes" in Path("reports", leaderboard.FILE).read_text(encoding="utf-8")
+    assert "from stored outcomes" in Path("reports", FILE).read_text(encoding="utf-8")
 
 
 def called(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
@@ -229,7 +230,7 @@ def test_damaged_accepted_scores_are_told_and_nothing_is_written(tmp_path: Path)
     run_and_accept(tmp_path)
     (tmp_path / "baselines" / "toy" / "bm25.tsv").write_text("torn", encoding="utf-8")
     with pytest.raises(DataError, match=r"bm25\.tsv"):
-        leaderboard.write_accepted(tmp_path / "baselines", tmp_path / "reports")
+        write(leaderboard.baseline_boards(tmp_path / "baselines"), tmp_path / "reports")
     assert not (tmp_path / "reports").exists()
 
 
@@ -250,15 +251,15 @@ def out_of_date(root: Path, aside: Path) -> list[str]:
     command = "harness leaderboard --baselines baselines"
     if not any(map(leaderboard.accepted_boards, baselines.read_all(accepted))):
         with pytest.raises(ConfigError, match="nothing is accepted"):
-            leaderboard.write_accepted(accepted, aside)
-        left = [name for name in (leaderboard.FILE, leaderboard.PAGE_FILE) if (reports / name).exists()]
+            write(leaderboard.baseline_boards(accepted), aside)
+        left = [name for name in (FILE, PAGE_FILE) if (reports / name).exists()]
         return [f"{name} is committed, and nothing is accepted: remove it" for name in left]
-    text, page = (path.read_bytes() for path in leaderboard.write_accepted(accepted, aside).files)
+    text, page = (path.read_bytes() for path in write(leaderboard.baseline_boards(accepted), aside))
     found = []
-    if not (reports / leaderboard.FILE).is_file() or (reports / leaderboard.FILE).read_bytes() != text:
-        found.append(f"{leaderboard.FILE} is not what the accepted scores say: {command}")
-    if (reports / leaderboard.PAGE_FILE).exists() and (reports / leaderboard.PAGE_FILE).read_bytes() != page:
-        found.append(f"{leaderboard.PAGE_FILE} is not what the accepted scores say: {command}")
+    if not (reports / FILE).is_file() or (reports / FILE).read_bytes() != text:
+        found.append(f"{FILE} is not what the accepted scores say: {command}")
+    if (reports / PAGE_FILE).exists() and (reports / PAGE_FILE).read_bytes() != page:
+        found.append(f"{PAGE_FILE} is not what the accepted scores say: {command}")
     return found
 
 
@@ -270,17 +271,17 @@ def test_a_leaderboard_that_is_not_of_the_accepted_scores_is_found(tmp_path: Pat
     reports, aside = tmp_path / "reports", tmp_path / "aside"
     assert out_of_date(tmp_path, aside) == []
     reports.mkdir()
-    (reports / leaderboard.FILE).write_text("# Leaderboard\n", encoding="utf-8")
+    (reports / FILE).write_text("# Leaderboard\n", encoding="utf-8")
     assert ["remove" in line for line in out_of_date(tmp_path, aside)] == [True]
     run_and_accept(tmp_path)
     assert len(out_of_date(tmp_path, aside)) == 1
-    leaderboard.write_accepted(tmp_path / "baselines", reports)
+    write(leaderboard.baseline_boards(tmp_path / "baselines"), reports)
     assert out_of_date(tmp_path, aside) == []
-    (reports / leaderboard.PAGE_FILE).write_text("<p>", encoding="utf-8")
+    (reports / PAGE_FILE).write_text("<p>", encoding="utf-8")
     assert len(out_of_date(tmp_path, aside)) == 1
-    (reports / leaderboard.PAGE_FILE).unlink()
+    (reports / PAGE_FILE).unlink()
     assert out_of_date(tmp_path, aside) == []
-    (reports / leaderboard.FILE).unlink()
+    (reports / FILE).unlink()
     assert len(out_of_date(tmp_path, aside)) == 1
 
 

@@ -8,9 +8,8 @@ from typing import get_args
 import pocket
 import pytest
 import yaml
-from typer.main import get_command
 
-from harness.cli.main import app
+from harness.cli.main import VERBS
 from harness.data.datasets import load_dataset
 from harness.planning.plan import build_plan
 from harness.suite.files import parse_suite
@@ -44,7 +43,7 @@ def test_the_strategies_of_the_docs_are_what_a_suite_takes_and_can_be_planned() 
 def test_commands_named_exist() -> None:
     named = set(re.findall(r"`harness (\w+)", README))
     assert named
-    assert named <= set(get_command(app).commands)  # type: ignore[attr-defined]
+    assert named <= set(VERBS)
 
 
 def test_environments_named_exist() -> None:

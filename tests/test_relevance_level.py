@@ -262,7 +262,7 @@ def test_the_level_on_the_command_line(tmp_path: Path, call: Callable[..., str])
         "0",
         "mrr@10  0.4167  over 2 queries",
         f"ndcg@10  {sum(score_run(DL_RUN, DL, [parse('ndcg@10')])[parse('ndcg@10')].values()) / 3:.4f}  over 3 queries",
-        "A document is relevant from grade 2 on; ndcg alone reads lower grades, as gains.",
+        "Documents of grade 2 or higher are relevant; only ndcg uses lower grades, as gains.",
         "1 judged query has no document of grade 2 or more and is left out of every measure but ndcg.",
     ]
     found = json.loads(call("score", "run", "qrels", "-l", "2", "--measure", "map@10", "--json").partition("\n")[2])
@@ -281,7 +281,7 @@ def test_own_documents_on_the_command_line(tmp_path: Path, call: Callable[..., s
     assert call("score", "run", "qrels", "--measure", "mrr@10").startswith("0\nmrr@10  0.7500  over 2 queries")
     said = call("score", "run", "qrels", "--measure", "mrr@10", "--exclude-own")
     assert said.startswith("0\nmrr@10  1.0000  over 2 queries")
-    assert "1 lists held the document of their own query" in said
+    assert "own document was removed from 1 rankings" in said
 
 
 def test_failed_lists_are_those_of_the_measures_population() -> None:

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import DataError
+from harness.gates.compare import ScoringSettings, compare_runs
 from harness.gates.run_files import RunRules, RunScores, read_qrels, read_qrels_file, score_files
 from harness.gates.run_lines import read_run
-from harness.gates.versus import Judging, compare_runs
 from harness.values.measures import parse
 
 MRR = parse("mrr@10")
@@ -33,7 +33,7 @@ def test_scores_decide_and_ranks_that_contradict_them_are_told(tmp_path: Path) -
     run = "".join(f"q1 Q0 d{rank} {rank} {score} x\n" for rank, score in enumerate(scores, start=1))
     found = scored(tmp_path, run, "q1 0 d1 1\n")
     assert found.values[MRR]["q1"] == 0.25
-    assert "Ranks contradict scores in 1 of 1 lists; scores count, as in trec_eval." in found.remarks()
+    assert "Ranks contradict scores in 1 of 1 rankings; scores decide, as in trec_eval." in found.remarks()
 
 
 @pytest.mark.parametrize(
@@ -72,8 +72,9 @@ def test_ties_are_told_and_those_of_trec_eval_too(tmp_path: Path) -> None:
     found = scored(tmp_path, "q1 Q0 d1 1 2 x\nq1 Q0 d2 2 2 x\nq2 Q0 d3 1 1 x\nq2 Q0 d1 2 0.99999999999 x\n")
     assert (found.tied, found.close) == (1, 1)
     told = found.remarks()
-    assert "1 of 2 lists hold equal scores, ordered by document id, descending, as in trec_eval." in told
-    assert "1 of 2 lists hold scores that differ, but not in single precision: ties for trec_eval, none here." in told
+    assert "1 of 2 rankings have equal scores, which are ordered by document id, descending, as in trec_eval." in told
+    close = "1 of 2 rankings have scores that differ only beyond single precision"
+    assert f"{close}: trec_eval treats them as ties, the harness does not." in told
     # trec_eval itself would put d3 behind d1 nowhere: by its id d3 comes first, and so it does here.
     assert found.values[MRR] == {"q1": 0.5, "q2": 1.0}
 
@@ -161,13 +162,13 @@ def test_two_runs_are_compared_by_the_same_rules_and_told_so(tmp_path: Path) -> 
     (tmp_path / "qrels.gz").write_bytes(gzip.compress((QRELS + QRELS + "q3 0 d1 0\n").encode()))
     (tmp_path / "a").write_text(RUN)
     (tmp_path / "b").write_text(RUN.replace("1 3.0", "9 3.0"))
-    by = Judging(tmp_path / "qrels.gz", [MRR], RunRules(exclude_own=True))
+    by = ScoringSettings(tmp_path / "qrels.gz", [MRR], RunRules(exclude_own=True))
     found = compare_runs(tmp_path / "a", tmp_path / "b", by)
     assert [(repair.kind, repair.count) for repair in found.repairs] == [("same-judgement", 3)]
     told = "\n".join(found.remarks)
     assert told.count("1 judged query has no relevant document and is left out.") == 1
-    assert told.count("The document that has the id of its query is left out") == 1
-    assert f"{tmp_path / 'b'}: Ranks contradict scores in 1 of 2 lists" in told
+    assert told.count("The document with the id of its query is left out") == 1
+    assert f"{tmp_path / 'b'}: Ranks contradict scores in 1 of 2 rankings" in told
     assert f"{tmp_path / 'a'}: Ranks" not in told
 
 
@@ -175,20 +176,19 @@ def test_what_is_wrong_in_three_files_comes_at_once(tmp_path: Path) -> None:
     for name in ("a", "b", "qrels"):
         (tmp_path / name).write_text("?\n")
     with pytest.raises(DataError) as caught:
-        compare_runs(tmp_path / "a", tmp_path / "b", Judging(tmp_path / "qrels", [MRR]))
+        compare_runs(tmp_path / "a", tmp_path / "b", ScoringSettings(tmp_path / "qrels", [MRR]))
     assert [Path(problem.where.rpartition(":")[0]).name for problem in caught.value.problems] == ["qrels", "a", "b"]
 
 
 def test_remarks_stand_above_the_verdicts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from rich.console import Console
 
-    from harness.gates import gating
+    from harness.cli.compare import as_json, show
 
     for name, text in (("a", RUN), ("b", RUN), ("qrels", QRELS)):
         (tmp_path / name).write_text(text)
-    found = compare_runs(tmp_path / "a", tmp_path / "b", Judging(tmp_path / "qrels", [MRR]))
-    gating.show_compared(found, Console(width=200), as_json=False)
+    found = compare_runs(tmp_path / "a", tmp_path / "b", ScoringSettings(tmp_path / "qrels", [MRR]))
+    show(found, Console(width=200))
     out = capsys.readouterr().out
-    assert out.index("Every query stands for itself") < out.index("(exploratory)")
-    gating.show_compared(found, Console(width=200), as_json=True)
-    assert json.loads(capsys.readouterr().out)["repairs"] == []
+    assert out.index("Every query is its own group") < out.index("(exploratory)")
+    assert as_json(found)["repairs"] == []

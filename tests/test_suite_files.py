@@ -24,6 +24,7 @@ dataset: {builder: scipy-api}
 measures: [ndcg@10]
 """
 FILE = Path("s.yaml")
+BOUNDS_WANTED = "a gate on a measure needs 'margin'; on a probe, 'relative' or 'ceiling'"
 
 
 def problems_of(text: str, path: Path = FILE) -> list[str]:
@@ -95,7 +96,7 @@ def test_all_mistakes_of_a_file_come_at_once() -> None:
             "s.yaml:19: measures.3: recall@100 has a cutoff above pipeline.depth 50; raise the depth",
             "s.yaml:19: measures.4: token_f1 needs a generator; add pipeline.generator",
             "s.yaml:21: gates.0.measur: unknown key; did you mean 'measure'?",
-            "s.yaml:22: gates.1: a gate on a measure needs 'margin'; on a probe, 'relative' or 'ceiling'",
+            f"s.yaml:22: gates.1: {BOUNDS_WANTED}",
             "s.yaml:24: gates.3.measure: ndcg@10 has two gates; keep one",
             "s.yaml:25: seeds.1: should be a valid integer, not 1.5",
             "s.yaml:25: seeds.2: should be greater than or equal to 0, not -1",
@@ -192,7 +193,7 @@ def test_a_value_of_a_wrong_type_or_size(more: str, problem: str) -> None:
         ("dataset: {builder: scipy-api}", ["5: dataset: 'dataset' is named twice (first in line 3); keep one"]),
         (
             "gates: [{measure: ndcg@10}]",
-            ["5: gates.0: a gate on a measure needs 'margin'; on a probe, 'relative' or 'ceiling'"],
+            [f"5: gates.0: {BOUNDS_WANTED}"],
         ),
         (
             "answer_format: {pattern: '('}",

@@ -12,7 +12,7 @@ import yaml
 
 from harness.data.datasets import load_dataset
 from harness.errors import ConfigError
-from harness.gates.standing import stale
+from harness.gates.preconditions import stale
 from harness.planning.plan import build_plan
 from harness.suite import builtin
 from harness.suite.files import load_suite, parse_suite

@@ -1,5 +1,5 @@
 #!/bin/sh
-# All cases of a gate on a small made-up dataset, in a few minutes on two cores. In a checkout:
+# A gate on a small invented dataset, from the first run to a regression. Takes minutes on two cores. In a checkout:
 #   sh docs/ci/story.sh FOLDER
 set -eu
 data=$(cd "$(dirname "$0")/../../fixtures/pocket" && pwd)
@@ -47,24 +47,24 @@ echo "--- Nothing is accepted yet: everything is new, and the gate passes."
 harness run -q suites/story
 expect 0 harness gate -q suites/story
 
-echo "--- Accept the scores. An unchanged run is equivalent."
+echo "--- Accept these scores as the baseline."
 harness accept suites/story --reason "the first run"
 expect 0 harness gate -q suites/story
 
-echo "--- A learning rate that is far too high: the gate names the candidate and exits with 1."
-cp suites/story/suite.yaml kept.yaml
-sed 's/learning_rate: .*/learning_rate: 1.0e-2/' kept.yaml >suites/story/suite.yaml
+echo "--- A learning rate that ruins the model: the gate names the candidate and exits with 1."
+cp suites/story/suite.yaml original.yaml
+sed 's/learning_rate: .*/learning_rate: 1.0e-2/' original.yaml >suites/story/suite.yaml
 harness run -q suites/story
 expect 1 harness gate -q suites/story
 
-echo "--- Another corpus: not comparable with the accepted scores. The gate exits with 4 until the new ones are accepted."
-cp kept.yaml suites/story/suite.yaml
+echo "--- A changed corpus: the scores are not comparable. The gate exits with 4 until they are accepted."
+cp original.yaml suites/story/suite.yaml
 echo '{"_id": "news-1", "title": "News", "text": "A page that was written yesterday."}' >>data/corpus.jsonl
 harness run -q suites/story
 expect 4 harness gate -q suites/story
 harness accept suites/story --reason "a page was added to the corpus"
 expect 0 harness gate -q suites/story
 
-echo "--- The accepted scores are deleted: everything is new again."
+echo "--- The accepted scores are gone: everything is new again."
 rm -r baselines/story
 expect 0 harness gate -q suites/story

@@ -1,69 +1,47 @@
-"""The command that asks whether more training data would pay: curve."""
+"""`harness curve`: the learning curve of a candidate."""
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated, Literal
 
 import typer
 
-from harness.cli.options import (
-    DEFAULT_STORE,
-    JsonOption,
-    QuietOption,
-    ReplayOption,
-    SeedOption,
-    StoreOption,
-    SuiteArgument,
-    app,
-    console,
-)
+from harness.cli.options import Common, SeedsOption, SuiteArgument, takes, write_out
+from harness.errors import ConfigError, Incomplete, Problem
+from harness.experiments import curve as experiment
+from harness.report.render.terminal import render_learning_curve
+from harness.results.outcomes import guarded
 
 
-@app.command()
-def curve(
+@takes("store", "as_json", "quiet", "replay")
+def verb(
     suite: SuiteArgument,
     candidate: Annotated[str, typer.Argument(help="Name of a candidate.")],
     shares: Annotated[
-        str, typer.Option("--shares", help="Shares of its training questions, each inside the next.")
+        str, typer.Option("--shares", help="Shares of the training data, each a subset of the next.")
     ] = "0.25,0.5,1",
-    split: Annotated[
-        Literal["dev", "test"], typer.Option("--split", help="Which questions are scored.")
-    ] = "dev",
-    store: StoreOption = DEFAULT_STORE,
-    seed: SeedOption = None,
-    as_json: JsonOption = False,
-    quiet: QuietOption = False,
-    replay: ReplayOption = False,
-) -> None:  # fmt: skip
-    """Train a candidate on shares of its data, and say whether more data would pay."""
-    from harness.execution.scheduler import no_display
-    from harness.experiments import curve
-    from harness.report.render.progress import Steps
-    from harness.report.render.terminal import render_learning_curve
-    from harness.results.outcomes import guarded
-
-    parts = _shares(shares)
-    screen = console(stderr=as_json)
-    with Steps(screen) as steps:
-        display = no_display if quiet else steps.watch
-        done = curve.curve(suite, candidate, store, parts, split, seed or (), display=display, replay=replay)
-    if as_json:
-        sys.stdout.write(done.curve.model_dump_json(indent=1) + "\n")
+    split: Annotated[Literal["dev", "test"], typer.Option("--split", help="Queries to score.")] = "dev",
+    seed: SeedsOption = None,
+    *,
+    common: Common,
+) -> None:
+    """Measure whether more training data would help a candidate."""
+    numbers, screen = _numbers(shares), common.screen()
+    with common.progress() as display:
+        done = experiment.curve(
+            suite, candidate, common.store, numbers, split, seed or (), display=display, replay=common.replay
+        )
+    if common.as_json:
+        write_out(done.curve.model_dump_json(indent=1))
     else:
         guarded(lambda: render_learning_curve(done.curve, screen, folder=done.folder), "the report", done.folder)
     if done.failed:
-        from harness.errors import Incomplete
-
-        raise Incomplete(f"the curve is not whole: {next(iter(done.failed.values()))}")
+        raise Incomplete(f"the learning curve is incomplete: {next(iter(done.failed.values()))}")
 
 
-def _shares(text: str) -> list[float]:
-    from harness.errors import ConfigError, Problem
-
+def _numbers(text: str) -> list[float]:
     try:
         return [float(share) for share in text.split(",")]
     except ValueError as error:
-        raise ConfigError(
-            Problem("--shares", f"no numbers with commas between them: {text!r}", "try 0.25,0.5,1")
-        ) from error
+        what = f"expected numbers separated by commas, not {text!r}"
+        raise ConfigError(Problem("--shares", what, "try 0.25,0.5,1")) from error

@@ -1,50 +1,36 @@
-"""The command that looks before anything is tuned: diagnose."""
+"""`harness diagnose`: where the untuned pipeline loses, before anything is tuned."""
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated, Literal
 
 import typer
 
-from harness.cli.options import (
-    DEFAULT_STORE,
-    JsonOption,
-    QuietOption,
-    ReplayOption,
-    StoreOption,
-    SuiteArgument,
-    VerboseOption,
-    app,
-    console,
-)
+from harness.cli.options import Common, SuiteArgument, takes, write_out
+from harness.experiments import diagnose as experiment
+from harness.report.render.terminal import render_diagnosis
+from harness.results.outcomes import guarded
 
 
-@app.command()
-def diagnose(
+@takes("store", "as_json", "verbose", "quiet", "replay")
+def verb(
     suite: SuiteArgument,
     split: Annotated[
-        Literal["dev", "test"], typer.Option("--split", help="Which questions; what is chosen on test is not unseen.")
+        Literal["dev", "test"],
+        typer.Option("--split", help="Queries to diagnose; choices made on test contaminate it."),
     ] = "dev",
-    store: StoreOption = DEFAULT_STORE,
-    as_json: JsonOption = False,
-    verbose: VerboseOption = False,
-    quiet: QuietOption = False,
-    replay: ReplayOption = False,
+    *,
+    common: Common,
 ) -> None:
-    """Say where the untuned pipeline loses, what tuning each part could buy, and what to do first."""
-    from harness.execution.scheduler import no_display
-    from harness.experiments import diagnose as diagnosing
-    from harness.report.render.progress import Steps
-    from harness.report.render.terminal import render_diagnosis
-    from harness.results.outcomes import guarded
-
-    screen = console(stderr=as_json)
-    with Steps(screen) as steps:
-        done = diagnosing.diagnose(suite, store, split, display=no_display if quiet else steps.watch, replay=replay)
-    if as_json:
-        sys.stdout.write(done.diagnosis.model_dump_json(indent=1) + "\n")
+    """Show where the untuned pipeline loses quality, and what to tune first."""
+    screen = common.screen()
+    with common.progress() as display:
+        done = experiment.diagnose(suite, common.store, split, display=display, replay=common.replay)
+    if common.as_json:
+        write_out(done.diagnosis.model_dump_json(indent=1))
         return
     guarded(
-        lambda: render_diagnosis(done.diagnosis, screen, verbose=verbose, folder=done.folder), "the report", done.folder
+        lambda: render_diagnosis(done.diagnosis, screen, verbose=common.verbose, folder=done.folder),
+        "the report",
+        done.folder,
     )

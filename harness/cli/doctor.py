@@ -1,28 +1,30 @@
-"""What `harness doctor` checks: devices, memory, disk, models, endpoints, and what a suite needs."""
+"""`harness doctor`: check devices, memory, disk, packages, models and endpoints, and what a suite needs."""
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import psutil
-from rich.box import SIMPLE_HEAD
+import typer
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+from rich.text import Text
 
 from harness import provenance
+from harness.cli import layout
+from harness.cli.options import Common, console, print_json, takes
 from harness.data.datasets import Dataset, load_dataset
 from harness.errors import HarnessError
 from harness.execution import endpoints
+from harness.llm.dialects import known_dialect
 from harness.models.loaders import EMBEDDED, locate
 from harness.planning import requirements
 from harness.planning.plan import build_plan
-from harness.remarks import data
-from harness.remarks import models as told
+from harness.remarks import data, models
+from harness.report import format
 from harness.suite.files import load_suite
 from harness.suite.roles import EMBEDDED_PREFIX
 from harness.suite.secrets import mask
@@ -34,57 +36,96 @@ from harness.suite.uses import endpoint_roles, models_named, reading_elsewhere, 
 LEAST_DISK = 3.0
 LEAST_MEMORY = 4.0
 IMPORTS = ("torch", "transformers", "sentence-transformers", "peft", "trl", "bm25s", "ranx", "ragas")
-OPTIONAL = {"bitsandbytes": "needed by recipe qlora alone"}
+OPTIONAL = {"bitsandbytes": "only for the recipe qlora"}
+
+
+State = Literal["ok", "note", "missing"]
+COLOURS: dict[State, str] = {"ok": "green", "note": "yellow", "missing": "red"}
+MACHINE, PACKAGES, MODELS, ENDPOINTS = "Machine", "Packages", "Models", "Endpoints"
 
 
 class Finding(NamedTuple):
-    """One check: fine, worth knowing, or in the way."""
+    """One check: fine, worth knowing, or missing. Findings of a group are printed together."""
 
+    group: str
     what: str
-    state: str
-    said: str
+    state: State
+    detail: str
 
 
-def examine(suite: str | None, store: Path, console: Console) -> bool:
-    """Print every finding; return False if something is in the way."""
-    findings = list(_findings(suite, store))
-    table = Table(title="harness doctor", box=SIMPLE_HEAD)
-    for column in ("check", "state", "finding"):
-        table.add_column(column, overflow="fold")
-    colours = {"ok": "green", "note": "yellow", "missing": "red"}
+@takes("store", "as_json")
+def verb(
+    suite: Annotated[str | None, typer.Argument(help="Also check what this suite needs.")] = None, *, common: Common
+) -> None:
+    """Check models, endpoints, disk and devices; exit with 2 if something is missing."""
+    if common.as_json:
+        findings = list(find(suite, common.store))
+        print_json([finding._asdict() for finding in findings])
+        complete = all(finding.state != "missing" for finding in findings)
+    else:
+        complete = examine(suite, common.store, console())
+    if not complete:
+        raise typer.Exit(2)
+
+
+def examine(suite: str | None, store: Path, screen: Console) -> bool:
+    """Print every finding, by group; return False if something is missing."""
+    findings = list(find(suite, store))
+    for number, group in enumerate(dict.fromkeys(finding.group for finding in findings)):
+        if number:
+            screen.print()
+        screen.print(Text(group, style="bold"))
+        layout.fields(_rows([finding for finding in findings if finding.group == group]), screen)
+    missing = sum(finding.state == "missing" for finding in findings)
+    notes = sum(finding.state == "note" for finding in findings)
+    screen.print(f"\n{missing or 'Nothing'} missing, {format.counted(notes, 'note')}.", highlight=False)
+    return not missing
+
+
+def _rows(findings: Sequence[Finding]) -> list[layout.Row]:
+    """A row for each finding; packages that are installed share one."""
+    installed = [f"{one.what} {one.detail}" for one in findings if (one.group, one.state) == (PACKAGES, "ok")]
+    rows: list[layout.Row] = [(Text("ok", style=COLOURS["ok"]), Text(", ".join(installed)))] if installed else []
     for finding in findings:
-        table.add_row(escape(finding.what), f"[{colours[finding.state]}]{finding.state}[/]", escape(finding.said))
-    console.print(table)
-    return all(finding.state != "missing" for finding in findings)
+        if finding.group != PACKAGES:
+            rows.append((Text(finding.state, style=COLOURS[finding.state]), Text(f"{finding.what}: {finding.detail}")))
+        elif finding.state != "ok":
+            rows.append((Text(finding.state, style=COLOURS[finding.state]), Text(f"{finding.what} {finding.detail}")))
+    return rows
 
 
-def _findings(suite: str | None, store: Path) -> Iterator[Finding]:
-    yield Finding("machine", "ok", provenance.machine_class())
+def find(suite: str | None, store: Path) -> Iterator[Finding]:
+    """Yield every finding about this machine and, if one is named, about a suite."""
+    yield Finding(MACHINE, "hardware", "ok", provenance.machine_class())
     yield _device()
     free = shutil.disk_usage(_existing(store)).free / 2**30
-    state = "ok" if free >= LEAST_DISK else "missing"
-    yield Finding("disk", state, f"{free:.0f} GiB free where {store} lies; {LEAST_DISK:.0f} are wanted")
+    state: State = "ok" if free >= LEAST_DISK else "missing"
+    yield Finding(MACHINE, "disk", state, f"{free:.0f} GiB free at {store}; at least {LEAST_DISK:.0f} needed")
     memory = psutil.virtual_memory().available / 2**30
-    yield Finding("memory", "ok" if memory >= LEAST_MEMORY else "note", f"{memory:.0f} GiB free now")
+    yield Finding(MACHINE, "memory", "ok" if memory >= LEAST_MEMORY else "note", f"{memory:.0f} GiB free")
     for name in IMPORTS:
-        found = provenance.package_version(name)
-        yield Finding(name, "missing" if found == "absent" else "ok", found)
+        version = provenance.package_version(name)
+        yield Finding(PACKAGES, name, "missing" if version == "absent" else "ok", version)
     for name, use in OPTIONAL.items():
-        found = provenance.package_version(name)
-        yield Finding(name, "note" if found == "absent" else "ok", f"{found}; {use}")
+        version = provenance.package_version(name)
+        yield Finding(PACKAGES, name, "note" if version == "absent" else "ok", f"{version} ({use})")
     for model in EMBEDDED:
-        yield _asked(f"model {EMBEDDED_PREFIX}{model}", lambda model=model: locate(EMBEDDED_PREFIX + model))  # type: ignore[misc]
+        yield _tried(MODELS, EMBEDDED_PREFIX + model, lambda model=model: locate(EMBEDDED_PREFIX + model))  # type: ignore[misc]
     url, key = os.environ.get("OPENAI_BASE_URL"), os.environ.get("OPENAI_API_KEY")
-    said = f"{mask(url) if url else 'the default endpoint'}, {'with a key' if key else 'without a key'}"
-    there = bool(url or key)
-    yield Finding("LLM endpoint", "ok" if there else "note", said if there else "none configured in the environment")
+    if url or key:
+        detail = f"{mask(url) if url else 'the default URL'}, {'with a key' if key else 'without a key'}"
+        yield Finding(ENDPOINTS, "LLM endpoint", "ok", detail)
+    else:
+        yield Finding(ENDPOINTS, "LLM endpoint", "note", "none configured in the environment")
     if suite is not None:
         yield from _suite(suite, store)
 
 
 def _device() -> Finding:
     name = provenance.device_class()
-    return Finding("device", "ok" if name != "cpu" else "note", name if name != "cpu" else "no GPU: training is slow")
+    if name == "cpu":
+        return Finding(MACHINE, "device", "note", "no GPU: training is slow")
+    return Finding(MACHINE, "device", "ok", name)
 
 
 def _existing(path: Path) -> Path:
@@ -94,78 +135,79 @@ def _existing(path: Path) -> Path:
     return path
 
 
-def _asked(what: str, question: Callable[[], object]) -> Finding:
+def _tried(group: str, what: str, check: Callable[[], object]) -> Finding:
     try:
-        question()
+        check()
     except HarnessError as error:
-        return Finding(what, "missing", str(error))
-    return Finding(what, "ok", "found")
+        return Finding(group, what, "missing", str(error))
+    return Finding(group, what, "ok", "found")
 
 
 def _suite(name: str, store: Path) -> Iterator[Finding]:
-    """What `harness run` would refuse about a suite, and the models that it found."""
-    what = f"suite {name}"
+    """What `harness run` would refuse about a suite, and the models it uses."""
+    group = f"Suite {name}"
     try:
         suite, path = load_suite(name)
     except HarnessError as error:
-        yield from _refused(what, error)
+        yield from _refused(group, error)
         return
-    dataset, found = _dataset(what, path.name, suite.dataset, reading_of(suite))
-    yield from found
+    dataset, findings = _dataset(group, path.name, suite.dataset, reading_of(suite))
+    yield from findings
     if suite.forgetting is not None:
-        yield from _dataset(what, "forgetting", suite.forgetting.dataset, reading_elsewhere(suite.forgetting))[1]
+        yield from _dataset(group, "forgetting", suite.forgetting.dataset, reading_elsewhere(suite.forgetting))[1]
     requirements.apply_device(suite)
     try:
         requirements.check(suite)
         if dataset is not None:
             build_plan(suite, dataset)
     except HarnessError as error:
-        yield from _refused(what, error)
+        yield from _refused(group, error)
         return
     for model, keys in models_named(suite).items():
-        yield Finding(f"model {model}", "ok", f"found; named by {', '.join(keys)}")
-    for seen in requirements.prompted(suite):
-        yield Finding(f"model {seen.model}", "ok", seen.placed)
-        yield from (Finding(f"model {seen.model}", "note", said) for said in seen.notes)
-    for name, used in told.settings(suite).items():
-        yield Finding(name, "ok", used)
-    for remark in told.before(suite):
-        yield Finding(what, "note", remark)
-    yield from _endpoints(suite, store)
+        yield Finding(group, model, "ok", f"found; named by {', '.join(keys)}")
+    for prompts in requirements.prompted(suite):
+        yield Finding(group, prompts.model, "ok", prompts.placed)
+        yield from (Finding(group, prompts.model, "note", note) for note in prompts.notes)
+    for setting, value in models.settings(suite).items():
+        yield Finding(group, setting, "ok", value)
+    for remark in models.before(suite):
+        yield Finding(group, "models", "note", remark)
+    yield from _endpoints(group, suite, store)
 
 
-def _dataset(what: str, where: str, rule: Rule, reading: ReadingRule) -> tuple[Dataset | None, list[Finding]]:
-    """The data set, if it can be read, and what is said of it."""
+def _dataset(group: str, where: str, rule: Rule, reading: ReadingRule) -> tuple[Dataset | None, list[Finding]]:
+    """The dataset, if it can be read, and the findings about it."""
     split = reading.scored or "test"
     try:
         dataset = load_dataset(rule, split, reading)
     except HarnessError as error:
-        return None, list(_refused(what, error))
-    found = [Finding(what, "ok", f"{where}: {len(dataset.documents):,} documents")]
-    return dataset, found + [Finding(what, "note", line) for line in data.told(dataset, split)]
+        return None, list(_refused(group, error))
+    findings = [Finding(group, where, "ok", format.counted(len(dataset.documents), "document"))]
+    return dataset, findings + [Finding(group, where, "note", line) for line in data.told(dataset, split)]
 
 
-def _endpoints(suite: Suite, store: Path) -> Iterator[Finding]:
-    """Every role that asks an endpoint, asked one small question."""
+def _endpoints(group: str, suite: Suite, store: Path) -> Iterator[Finding]:
+    """Each role that uses an endpoint, checked with one small request."""
     from harness.llm import preflight
-    from harness.llm.dialects import known_dialect
     from harness.remarks import endpoints as remarks
 
-    services, seen = endpoints.services_of(suite, store), set[str]()
+    services, checked = endpoints.services_of(suite, store), set[str]()
     for role in endpoint_roles(suite):
-        what, llm = f"llm.{role}", services.roles[role]
+        llm = services.roles[role]
         known = known_dialect(llm, services.folder)
-        problem = preflight.check(role, services, endpoints.shape_of(role, suite), known.place not in seen)
-        seen.add(known.place)
-        told = [*remarks.changed(llm, known.dialect), *remarks.quiet(llm, known.dialect)]
-        said = str(problem) if problem else "; ".join([f"{llm.model} answers", *told])
-        kept = dict.fromkeys(known.dialect.reasons.values()) if told and not problem else {}
-        said += f" (the server said: {'; '.join(kept)})" if kept else ""
-        yield Finding(what, "missing" if problem else "note" if told else "ok", said)
+        problem = preflight.check(role, services, endpoints.shape_of(role, suite), known.place not in checked)
+        checked.add(known.place)
+        notes = [*remarks.changed(llm, known.dialect), *remarks.quiet(llm, known.dialect)]
+        detail = str(problem) if problem else "; ".join([f"{llm.model} answers", *notes])
+        replies = dict.fromkeys(known.dialect.reasons.values()) if notes and not problem else {}
+        detail += f" (the server said: {'; '.join(replies)})" if replies else ""
+        yield Finding(group, f"llm.{role}", "missing" if problem else "note" if notes else "ok", detail)
     if any(measure.is_judged for measure in suite.measures) and suite.llm.judge is None:
-        yield Finding("llm.judge", "note", "none configured: LLM-judged measures are not run")
+        yield Finding(group, "llm.judge", "note", "not configured: LLM-judged measures are skipped")
 
 
-def _refused(what: str, error: HarnessError) -> Iterator[Finding]:
+def _refused(group: str, error: HarnessError) -> Iterator[Finding]:
     for problem in error.problems:
-        yield Finding(what, "missing", str(problem))
+        yield Finding(
+            group, problem.where or "suite", "missing", f"{problem.what}{'; ' + problem.hint if problem.hint else ''}"
+        )

@@ -1,11 +1,10 @@
-"""How a command ends: every error as one sentence with its exit code, and streams that end no command early.
+"""How a command ends: the exit code and the sentence of every error, and output streams that cannot end it early.
 
-    2    an error of the user's (`HarnessError`), or a path, a disk or a permission that is in the way
-    70   a bug of the harness, with its traceback; no gate has spoken then
+    2    a mistake of the user (`HarnessError`), or a problem with a path, a disk or a permission
+    70   a bug of the harness, with its traceback; this is no verdict of a gate
     130  interrupted
 
-What is an error of a path is decided by what was typed: a file that the command line never named and that is missing
-is a bug, and says so.
+A missing file is the user's mistake only if the command line names it; otherwise it is reported as a bug.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from harness.errors import HarnessError
 
 USAGE, BUG, INTERRUPTED = 2, 70, 130
-"""Of these, 70 is what sysexits.h calls an internal software error, and 130 what shells call Ctrl-C."""
+"""70 is an internal software error in sysexits.h; shells report Ctrl-C as 130."""
 DEBUG = "HARNESS_DEBUG"
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -36,17 +35,17 @@ OF_A_PATH = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAM
 DEFAULTS = (".harness", "baselines", "reports")
 LITTLE = 1 << 20
 """Bytes: a disk with less than this is full."""
-INTERRUPTION = "stopped; what was finished is kept, the same command goes on from there"
+INTERRUPTION = "Interrupted. Finished work is cached; run the same command to continue."
 
 
 # ---- streams
 
 
 class _Lasting(io.FileIO):
-    """A pipe whose reader may go away: what is written after that is dropped, and the command goes on to its end."""
+    """A pipe whose reader may close it: later output is dropped, and the command still runs to its end."""
 
     def write(self, data: Any) -> int:
-        """Write all that the pipe takes now; one that was set not to block is waited for."""
+        """Write as much as the pipe accepts now; wait for a pipe that is set not to block."""
         try:
             while (written := super().write(data)) is None:
                 select.select([], [self.fileno()], [], 1.0)
@@ -56,7 +55,7 @@ class _Lasting(io.FileIO):
 
 
 def settle_streams() -> None:
-    """Let no reader that goes away, and no letter that a terminal has not, end a command in place of its verdict."""
+    """Prepare the output streams, so that a closed pipe or an unprintable letter does not change the exit code."""
     if sys.stdout is not None and sys.stdout is sys.__stdout__:
         sys.stdout = _lasting(sys.stdout)
     if sys.stderr is not None and sys.stderr is sys.__stderr__:
@@ -78,18 +77,18 @@ def _lasting(stream: Any) -> Any:
 
 
 def flush() -> str:
-    """Write out what is left of standard output; return why it could not be, or nothing."""
+    """Flush standard output; return why that failed, or an empty string."""
     try:
         if sys.stdout is not None and not sys.stdout.closed:
             sys.stdout.flush()
     except OSError as error:
         _drop(sys.stdout)
-        return f"standard output: {_plain(error)}; what is printed above is not whole"
+        return f"standard output: {_plain(error)}; the output above is incomplete"
     return ""
 
 
 def _drop(stream: Any) -> None:
-    """Send what a stream still holds to nowhere, so that Python does not fail over it when it leaves."""
+    """Discard the buffer of a stream, so that Python does not fail on it at exit."""
     try:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())
@@ -111,7 +110,7 @@ def refuse_empty(arguments: Sequence[str]) -> int:
         if not argument and before != "--reason":
             empty.append(before if before.startswith("-") and "=" not in before else "an argument")
     for name in empty:
-        tell(f"{name}: empty; give a value (is a variable of the shell not set?)")
+        print_error(f"{name}: empty; give a value (is a variable of the shell not set?)")
     return USAGE if empty else 0
 
 
@@ -119,32 +118,32 @@ def refuse_empty(arguments: Sequence[str]) -> int:
 
 
 def explain(error: HarnessError) -> int:
-    """Print an error of ours, a sentence a problem; return its exit code."""
+    """Print each problem of an error on a line; return the exit code."""
     _traced(error)
     for problem in error.problems:
-        tell(str(problem))
+        print_error(str(problem))
     return error.exit_code
 
 
 def explain_os(error: OSError, arguments: Sequence[str]) -> int:
-    """Print what was in the way, with its path, and return 2; or report a bug, and return its code."""
+    """Print a problem with a path, a disk or a permission and return 2; report any other error as a bug."""
     sentence = sentence_of(error, arguments)
     if not sentence:
         return report_bug(error)
     _traced(error)
-    tell(sentence)
+    print_error(sentence)
     return USAGE
 
 
 def sentence_of(error: OSError, arguments: Sequence[str]) -> str:
-    """What was in the way, in one sentence; empty if that is a bug and nobody's path, disk or permission."""
+    """Return a sentence about a path, a disk or a permission; an empty string if the error is a bug."""
     place = _named(error)
     if error.errno in FULL:
         where = place or _full_place(arguments)
         what = f"{where}: {_plain(error)}" if where else _plain(error)
-        return f"{what}; make room, and run the same command again: what was finished is kept"
+        return f"{what}; free some space and run the same command again: finished work is cached"
     if error.errno in REFUSED and place:
-        return f"{place}: {_plain(error)}; see who may write there, or name another folder"
+        return f"{place}: {_plain(error)}; check the permissions, or use another folder"
     if error.errno in OF_THE_MACHINE:
         return f"{place}: {_plain(error)}" if place else _plain(error)
     if error.errno in OF_A_PATH and place and _typed(Path(place), arguments):
@@ -153,22 +152,21 @@ def sentence_of(error: OSError, arguments: Sequence[str]) -> str:
 
 
 def report_bug(error: BaseException) -> int:
-    """Print the traceback of what should not have happened, and what to do with it."""
+    """Print the traceback of a bug and how to report it; return its exit code."""
     sys.stderr.write("".join(traceback.format_exception(error)))
     what = " ".join(str(error).split())
-    tell(
-        f"this is a bug in the harness ({type(error).__name__}{f': {what}' if what else ''}), and no verdict; please "
-        "report it with the lines above. What was finished is kept, the same command goes on from there"
+    print_error(
+        f"this is a bug in the harness ({type(error).__name__}{f': {what}' if what else ''}), not a verdict; please "
+        "report it with the lines above. Finished work is cached; run the same command to continue"
     )
     return BUG
 
 
-def tell(sentence: str) -> None:
-    """Print one error on one line of standard error."""
-    from harness.cli.options import console
+def print_error(sentence: str) -> None:
+    """Print an error to standard error, in one paragraph."""
+    from harness.cli.options import console, print_line
 
-    line = f"error: {' '.join(sentence.split())}"
-    console(stderr=True).print(line, style="red", markup=False, highlight=False, soft_wrap=True)
+    print_line(console(stderr=True), f"error: {' '.join(sentence.split())}", "red")
 
 
 def _traced(error: BaseException) -> None:
@@ -181,7 +179,7 @@ def _plain(error: OSError) -> str:
 
 
 def _named(error: OSError) -> str:
-    """The path of an error; the second one where a file was to be put in the place of another."""
+    """The path of an error; of a rename, the target."""
     for name in (error.filename2, error.filename):
         if isinstance(name, str | os.PathLike) and str(name):
             return str(name)
@@ -191,7 +189,7 @@ def _named(error: OSError) -> str:
 
 
 def _typed(place: Path, arguments: Sequence[str]) -> bool:
-    """Whether a path is one that was typed, lies on the way to it, or is written beside it to be put in its place."""
+    """Whether the command line names a path, a path below it, or the target of this temporary file."""
     place = place.absolute()
     for typed in _paths_of(arguments):
         beside = place.parent == typed.parent and place.name.startswith(f".{typed.name}.")
@@ -202,7 +200,7 @@ def _typed(place: Path, arguments: Sequence[str]) -> bool:
 
 
 def _paths_of(arguments: Sequence[str]) -> Iterator[Path]:
-    """What was typed, as paths: arguments, values of options, and the folders that are meant if none is named."""
+    """Yield arguments, values of options and the default folders as paths."""
     for argument in (*arguments, *DEFAULTS):
         text = argument.partition("=")[2] if argument.startswith("-") else argument
         if text and "\0" not in text:
@@ -210,7 +208,7 @@ def _paths_of(arguments: Sequence[str]) -> Iterator[Path]:
 
 
 def _full_place(arguments: Sequence[str]) -> str:
-    """The first place with no room left, among those that a command writes to."""
+    """The first place without space left, among those that the command line names and the temporary folder."""
     import tempfile
 
     for place in (*_paths_of(arguments), Path(tempfile.gettempdir()), Path.cwd()):

@@ -1,189 +1,123 @@
-"""The command `harness`. It reads options, calls `bench`, prints; every error of ours becomes one sentence."""
+"""The command `harness`: the list of its verbs, and how it ends. Each verb is the module of its name beside this one.
+
+A verb's module is imported when that verb is called, so `harness --help` imports none of them.
+"""
 
 from __future__ import annotations
 
 import logging
-import re
 import sys
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Annotated
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
-from harness.cli.options import (
-    DEFAULT_STORE,
-    INTERRUPTED,
-    JsonOption,
-    QuietOption,
-    ReplayOption,
-    SeedOption,
-    StoreOption,
-    SuiteArgument,
-    VerboseOption,
-    app,
-    console,
-    say,
-    warn,
+from harness.cli.endings import INTERRUPTED
+
+PREPARE, MEASURE, COMPARE, DEPLOY = "Prepare", "Measure", "Compare", "Deploy"
+VERBS = {
+    "init": (PREPARE, "Write a suite file to start from, with every key explained."),
+    "list": (PREPARE, "List the shipped suites, the measures and the recipes."),
+    "doctor": (PREPARE, "Check models, endpoints, disk and devices; exit with 2 if something is missing."),
+    "plan": (PREPARE, "Show what a run will compute, how long it takes and what it costs."),
+    "diagnose": (MEASURE, "Show where the untuned pipeline loses quality, and what to tune first."),
+    "run": (MEASURE, "Run a suite and report what each candidate gains and costs."),
+    "report": (MEASURE, "Show the latest outcome of a suite again."),
+    "curve": (MEASURE, "Measure whether more training data would help a candidate."),
+    "judge": (MEASURE, "Calibrate the LLM judge of a suite against human ratings."),
+    "accept": (COMPARE, "Accept the latest outcome of a suite as the baseline of its gate."),
+    "gate": (COMPARE, "Compare the latest outcome of a suite with the accepted scores; exit with 1 if a gate fails."),
+    "compare": (COMPARE, "Compare two outcomes, systems or run files, with confidence intervals."),
+    "score": (COMPARE, "Score a TREC run file of any system."),
+    "leaderboard": (COMPARE, "Rank the systems of every suite, with confidence intervals for the ranks."),
+    "export": (DEPLOY, "Write the tuned models of a candidate, its pipeline and a model card to a folder."),
+}
+"""Verb -> its heading in the help, and its summary, in the order of use. A new verb is a module and a line here."""
+
+
+def load(name: str) -> TyperCommand:
+    """Import the module of a verb and return its command: its function `verb`, in its class `COMMAND` if it has one."""
+    module = import_module(f"harness.cli.{name}")
+    single = typer.Typer(add_completion=False, rich_markup_mode=None)
+    single.command(name, cls=getattr(module, "COMMAND", None))(module.verb)
+    command = typer.main.get_command(single)
+    assert isinstance(command, TyperCommand)
+    command.context_settings = dict(CONTEXT)
+    return command
+
+
+class Unloaded(TyperCommand):
+    """A verb of which only the summary is known; its module is imported when the verb is called."""
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        assert self.name is not None
+        return load(self.name).make_context(info_name, args, parent, **extra)
+
+
+class Verbs(TyperGroup):
+    """The verbs of `harness`, unloaded."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in VERBS:
+            return None
+        panel, summary = VERBS[cmd_name]
+        return Unloaded(cmd_name, help=summary, rich_help_panel=panel)
+
+
+CONTEXT = {"help_option_names": ["-h", "--help"]}
+app = typer.Typer(
+    name="harness",
+    cls=Verbs,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings=CONTEXT,
 )
 
 
-@app.command()
-def run(
-    suite: SuiteArgument,
-    store: StoreOption = DEFAULT_STORE,
-    seed: SeedOption = None,
-    as_json: JsonOption = False,
-    verbose: VerboseOption = False,
-    quiet: QuietOption = False,
-    replay: ReplayOption = False,
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from harness import __version__
+        from harness.cli.options import say
+
+        say(f"harness {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def harness(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Show the version and exit.")
+    ] = False,
 ) -> None:
-    """Run a suite end to end and report what tuning bought and what it cost."""
-    from harness.cli.last_words import check_whole, what_was_done
-    from harness.execution.scheduler import no_display
-    from harness.experiments import benchmark
-    from harness.report.render.progress import Steps
-    from harness.report.render.terminal import render
-    from harness.results.outcomes import guarded
-
-    screen = console(stderr=as_json)
-    with Steps(screen) as steps:
-        done = benchmark.run(suite, store, seed or (), display=no_display if quiet else steps.watch, replay=replay)
-    if as_json:
-        sys.stdout.write((done.folder / "outcome.json").read_text(encoding="utf-8") + "\n")
-    else:
-        guarded(lambda: render(done.outcome, screen, verbose=verbose, folder=done.folder), "the report", done.folder)
-        screen.print(what_was_done(done), style="dim", highlight=False, markup=False)
-    check_whole(done)
-
-
-@app.command()
-def plan(
-    suite: SuiteArgument, store: StoreOption = DEFAULT_STORE, seed: SeedOption = None, as_json: JsonOption = False
-) -> None:
-    """Show the stage calls of a suite: which are in the store, and what the others will take."""
-    from harness.cli.plan import describe_plan
-
-    describe_plan(suite, store, tuple(seed or ()), console(), as_json)
-
-
-@app.command("list")
-def list_(as_json: JsonOption = False) -> None:
-    """Show the shipped suites with their candidates, and the measures and recipes there are."""
-    from harness.cli.plan import describe_all
-
-    describe_all(console(), as_json)
-
-
-@app.command()
-def doctor(
-    suite: Annotated[str | None, typer.Argument(help="Check what this suite needs.")] = None,
-    store: StoreOption = DEFAULT_STORE,
-) -> None:
-    """Check models, endpoints, disk and devices; exit with 2 if something is missing."""
-    from harness.cli.doctor import examine
-
-    if not examine(suite, store, console()):
-        raise typer.Exit(2)
-
-
-@app.command()
-def report(
-    suite: SuiteArgument,
-    store: StoreOption = DEFAULT_STORE,
-    as_json: JsonOption = False,
-    verbose: VerboseOption = False,
-    svg: Annotated[Path | None, typer.Option("--svg", help="Also save what is shown as a picture.")] = None,
-    html: Annotated[Path | None, typer.Option("--html", help="Write the report as one page to this file.")] = None,
-) -> None:
-    """Show the latest outcome of a suite again."""
-    from rich.console import Console
-
-    from harness.experiments import reports
-    from harness.report.render.terminal import render
-    from harness.results import outcomes
-    from harness.suite.files import load_suite
-
-    folder = store / "outcomes" / suite / "latest"
-    if not folder.is_dir():
-        folder = store / "outcomes" / load_suite(suite)[0].name / "latest"
-    outcome, told = outcomes.read(folder), list[Path]()
-    lost = outcomes.guarded(lambda: told.extend(reports.rewrite_reports(folder, outcome)), "the report", folder)
-    if told and not lost:
-        warn(f"the report files of this outcome were not all there; wrote them again in {folder}")
-    if html is not None:
-        say(f"Wrote {reports.write_page(folder, html)}.")
-    elif as_json:
-        sys.stdout.write(outcome.model_dump_json(indent=1) + "\n")
-    else:
-        screen = Console(record=True, width=110) if svg else console()
-        render(outcome, screen, verbose=verbose, folder=None if svg else folder)
-        if svg:
-            svg.parent.mkdir(parents=True, exist_ok=True)
-            picture = screen.export_svg(title=f"harness run {outcome.suite}")
-            # rich asks a server for its font; a picture that is looked at should tell nobody.
-            svg.write_text(re.sub(r"@font-face \{.*?\}", "", picture, flags=re.DOTALL), encoding="utf-8")
-
-
-@app.command()
-def init(folder: Annotated[Path, typer.Argument(help="Where the suite file is put; made if it is not there.")]) -> None:
-    """Start a suite of your own: a suite file with every key explained, ready to run as it is."""
-    from harness.cli.init import begin
-
-    written = begin(folder)
-    say(
-        f"Wrote {', '.join(written)} in {folder}. Next: harness doctor {folder}, then harness run {folder}; "
-        "the README there says how to put in your own data."
-    )
-
-
-@app.command()
-def export(
-    candidate: Annotated[str, typer.Argument(help="Name of a candidate.")],
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where it is written; new or empty.")],
-    suite: Annotated[
-        str | None, typer.Option("--suite", help="The suite of the candidate, if the store knows several.")
-    ] = None,
-    store: StoreOption = DEFAULT_STORE,
-    seed: Annotated[
-        int | None, typer.Option("--seed", min=0, help="Which one, if it was trained with several.")
-    ] = None,
-) -> None:
-    """Write the tuned models of a candidate, its pipeline as YAML, and a model card with the measured gains."""
-    from harness.cli.export import export as write
-
-    written = write(candidate, folder, store, suite, seed)
-    say(f"Wrote {', '.join(written)} in {folder}.")
-
-
-# Below the others, so that help shows them in the order of use.
-from harness.cli import diagnose as diagnose  # noqa: E402
-
-# isort: split
-from harness.cli import curve as curve  # noqa: E402
-from harness.cli import verdicts as verdicts  # noqa: E402
+    """Benchmarks for tuning a RAG pipeline: which part to tune, what it gains, what it costs."""
 
 
 def main() -> None:
-    """Run the command; leave with the exit code that the error family lays down."""
+    """Run the command line and exit with its code."""
     from harness.cli import endings
 
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     # It warns of a missing kernel whenever it is imported; see `preload`.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
-    # It tells that it looks for fonts when it draws for the first time.
+    # It announces its search for fonts when it draws for the first time.
     logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
     endings.settle_streams()
     code = _code_of(sys.argv[1:])
     lost = endings.flush()
     if lost:
-        endings.tell(lost)
+        endings.print_error(lost)
         code = code or endings.USAGE
     sys.exit(code)
 
 
 def _code_of(arguments: Sequence[str]) -> int:
-    """Run the command and return its exit code; whatever it ends with is told."""
+    """Run the command and return its exit code; print the error it ends with, if any."""
     from harness.cli import endings
     from harness.errors import HarnessError
 
@@ -200,7 +134,7 @@ def _code_of(arguments: Sequence[str]) -> int:
         return endings.INTERRUPTED
     except SystemExit as stop:
         if isinstance(stop.__context__, BrokenPipeError):
-            # Typer takes it for a reader of ours that went away, and would leave as a gate does that fails.
+            # Typer takes this for a closed pipe of standard output, and would exit with 1, like a failed gate.
             return endings.report_bug(stop.__context__)
         if stop.code == INTERRUPTED:
             sys.stderr.write(f"\n{endings.INTERRUPTION}\n")

@@ -1,83 +1,146 @@
-"""What all commands share: the application, their options, and where they print."""
+"""What all verbs share: their common options, each declared once, and where they print."""
 
 from __future__ import annotations
 
+import functools
+import inspect
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-app = typer.Typer(
-    name="harness",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+    from harness.execution.scheduler import Display
 
-
-def _tell_version(asked: bool) -> None:
-    if asked:
-        from harness import __version__
-
-        say(f"harness {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def common(
-    version: Annotated[
-        bool, typer.Option("--version", is_eager=True, callback=_tell_version, help="Show the version and exit.")
-    ] = False,
-) -> None:
-    """Benchmarks for tuning a RAG pipeline: which part to tune, what it buys, what it costs."""
-
+DEFAULT_STORE = Path(".harness")
+MOST_SEED = 2**32 - 1
 
 SuiteArgument = Annotated[str, typer.Argument(help="Name of a shipped suite, or a suite file or folder.")]
-StoreOption = Annotated[Path, typer.Option("--store", help="Where artifacts and outcomes are kept.")]
-SeedOption = Annotated[
-    list[int] | None, typer.Option("--seed", min=0, max=2**32 - 1, help="Train with this seed; may be repeated.")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines instead of tables.")]
-VerboseOption = Annotated[bool, typer.Option("-v", "--verbose", help="Show every table.")]
-QuietOption = Annotated[bool, typer.Option("-q", "--quiet", help="Show no progress.")]
-ReplayOption = Annotated[
-    bool, typer.Option("--replay", help="Ask no endpoint: what its cache of answers lacks fails, and is named.")
+SeedsOption = Annotated[
+    list[int] | None,
+    typer.Option(
+        "--seed", min=0, max=MOST_SEED, metavar="N", help="Training seed, instead of the suite's; may be repeated."
+    ),
 ]
 BaselinesOption = Annotated[
-    Path | None, typer.Option("--baselines", help="Where accepted scores are kept: a folder for each suite in it.")
+    Path | None, typer.Option("--baselines", help="Folder of accepted scores, with one folder per suite.")
 ]
-OutcomeOption = Annotated[Path | None, typer.Option("--outcome", help="This outcome instead of the suite's latest.")]
-MeasureOption = Annotated[
-    list[str] | None, typer.Option("--measure", help="Such as ndcg@10, the default; may be repeated.")
+OutcomeOption = Annotated[
+    Path | None, typer.Option("--outcome", help="Folder of an outcome, instead of the suite's latest.")
 ]
-LevelOption = Annotated[
-    int, typer.Option("--relevance-level", "-l", min=1, help="A document is relevant from this grade on.")
-]
-OwnOption = Annotated[
-    bool, typer.Option("--exclude-own", help="Leave the document that has the query's id out of its list.")
-]
-DEFAULT_STORE = Path(".harness")
-INTERRUPTED = 130
-"""What typer leaves with when Ctrl-C was pressed."""
+
+
+@dataclass(frozen=True)
+class Common:
+    """The values of the common options; a verb that does not take one of them sees its default."""
+
+    store: Path = DEFAULT_STORE
+    as_json: bool = False
+    verbose: bool = False
+    quiet: bool = False
+    replay: bool = False
+    measure: list[str] | None = None
+    relevance_level: int = 1
+    exclude_own: bool = False
+
+    def screen(self) -> Console:
+        """Return the console for text: standard error if standard output is for JSON."""
+        return console(stderr=self.as_json)
+
+    @contextmanager
+    def progress(self) -> Iterator[Display]:
+        """Show the progress of long steps while this lasts, unless `quiet`."""
+        from harness.execution.scheduler import no_display
+        from harness.report.render.progress import Steps
+
+        if self.quiet:
+            yield no_display
+            return
+        with Steps(self.screen()) as steps:
+            yield steps.watch
+
+
+COMMON: dict[str, Any] = {
+    "store": Annotated[Path, typer.Option("--store", help="Folder of artifacts and outcomes.")],
+    "as_json": Annotated[bool, typer.Option("--json", help="Print JSON to standard output.")],
+    "verbose": Annotated[bool, typer.Option("-v", "--verbose", help="Print every detail.")],
+    "quiet": Annotated[bool, typer.Option("-q", "--quiet", help="Print less: no progress, and only what fails.")],
+    "replay": Annotated[bool, typer.Option("--replay", help="Use cached LLM responses only; fail on a cache miss.")],
+    "measure": Annotated[
+        list[str] | None, typer.Option("--measure", help="Rank measure, ndcg@10 by default; may be repeated.")
+    ],
+    "relevance_level": Annotated[
+        int, typer.Option("--relevance-level", "-l", min=1, help="Lowest grade that counts as relevant.")
+    ],
+    "exclude_own": Annotated[bool, typer.Option("--exclude-own", help="Drop the document whose id is the query's id.")],
+}
+"""Field of `Common` -> its option."""
+
+
+def takes(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Return a decorator that gives a verb these common options: its parameter `common` then holds their values."""
+
+    def decorate(verb: Callable[..., None]) -> Callable[..., None]:
+        hints = get_type_hints(verb, include_extras=True)
+        own = [
+            parameter.replace(annotation=hints[name])
+            for name, parameter in inspect.signature(verb).parameters.items()
+            if name != "common"
+        ]
+        options = [
+            inspect.Parameter(
+                name, inspect.Parameter.KEYWORD_ONLY, default=getattr(Common, name), annotation=COMMON[name]
+            )
+            for name in names
+        ]
+
+        @functools.wraps(verb)
+        def command(**values: Any) -> None:
+            common = Common(**{name: values.pop(name) for name in names})
+            verb(**values, common=common)
+
+        command.__signature__ = inspect.Signature([*own, *options])  # type: ignore[attr-defined]
+        command.__annotations__ = {parameter.name: parameter.annotation for parameter in (*own, *options)}
+        return command
+
+    return decorate
 
 
 def console(stderr: bool = False) -> Console:
-    """A console on standard output, or on the other."""
+    """Return a console on standard output, or on standard error."""
     from rich.console import Console
 
     return Console(stderr=stderr)
 
 
 def warn(line: str) -> None:
-    """Print a sentence to standard error, on one line: something went wrong that changes no verdict."""
-    console(stderr=True).print(f"warning: {line}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+    """Print a warning to standard error."""
+    print_line(console(stderr=True), f"warning: {line}", "yellow")
 
 
 def say(*lines: str) -> None:
     """Print sentences as they are."""
     for line in lines:
-        console().print(line, markup=False, highlight=False, soft_wrap=True)
+        print_line(console(), line)
+
+
+def print_line(screen: Console, line: str, style: str = "") -> None:
+    """Print a text as it is: wrapped between words on a terminal, on one line in a file or a pipe."""
+    screen.print(line, style=style, markup=False, highlight=False, soft_wrap=not screen.is_terminal)
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON to standard output."""
+    sys.stdout.write(json.dumps(value, indent=1) + "\n")
+
+
+def write_out(text: str) -> None:
+    """Print a text that is JSON already to standard output."""
+    sys.stdout.write(text.rstrip("\n") + "\n")

@@ -1,99 +1,176 @@
-"""What `harness plan` and `harness list` print."""
+"""`harness plan`: what a run will compute, how long it takes and what it costs."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, NamedTuple
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
 
 from harness import scoring
+from harness.cli import layout
+from harness.cli.options import Common, SeedsOption, SuiteArgument, console, print_json, takes
 from harness.data.datasets import load_dataset
-from harness.errors import DatasetMissing
 from harness.execution import endpoints
 from harness.execution.probe import WARM_UP
 from harness.experiments import forgetting
+from harness.planning import requirements
 from harness.planning.graph import Plan
 from harness.planning.ledger import estimate
 from harness.planning.plan import build_plan
-from harness.planning.requirements import apply_device
-from harness.report import format as figures
+from harness.remarks import data, models
+from harness.report import format
 from harness.store import FolderStore
-from harness.suite import builtin
 from harness.suite.files import load_suite
-from harness.suite.recipes import PARTS, QUERY_KINDS, Recipes
-from harness.suite.spec import BASELINE_ROWS, Suite
-from harness.suite.uses import reading_of
-from harness.values.measures import KINDS
+from harness.suite.spec import Suite
+from harness.suite.uses import endpoint_roles, reading_of
 
 JUDGE_PROMPT, JUDGE_ANSWER = 1500, 250
 """Tokens of one request of ragas' measures and of its answer: a guess."""
-ROOM = 40
-"""Columns that the words of a plan take beside its numbers."""
+CallRow = Mapping[str, Any]
+"""A stage call with its estimate, as `--json` prints it."""
 
 
-def describe_plan(name: str, store_root: Path, seeds: tuple[int, ...], console: Console, as_json: bool) -> None:
-    """Print every distinct stage call once, with what it will take."""
+class Forecast(NamedTuple):
+    """A plan with an estimate for each of its calls, at most how much judging takes, and what to know beforehand."""
+
+    plan: Plan
+    calls: Sequence[CallRow]
+    judging: Sequence[CallRow]
+    warnings: Sequence[str]
+
+    @property
+    def to_compute(self) -> list[CallRow]:
+        return [row for row in self.calls if not row["stored"]]
+
+
+@takes("store", "as_json", "verbose")
+def verb(suite: SuiteArgument, seed: SeedsOption = None, *, common: Common) -> None:
+    """Show what a run will compute, how long it takes and what it costs; with -v, every stage call."""
+    forecast = forecast_of(suite, common.store, tuple(seed or ()))
+    if common.as_json:
+        print_json(as_json(forecast))
+    else:
+        describe(forecast, console(), common.verbose)
+
+
+def forecast_of(name: str, store_root: Path, seeds: tuple[int, ...] = ()) -> Forecast:
+    """Plan a suite and estimate each distinct stage call; `seeds` replace those of the suite. Nothing is written."""
     suite = endpoints.spoken(load_suite(name)[0], store_root)
-    apply_device(suite)
+    requirements.apply_device(suite)
     if seeds:
         suite = suite.model_copy(update={"seeds": tuple(dict.fromkeys(seeds))})
-    plan = build_plan(suite, load_dataset(suite.dataset, suite.evaluate.split, reading_of(suite)))
-    store, there = FolderStore(store_root / "store"), forgetting.plan_forgetting(plan)
-    rows = _rows(plan, store)
-    rows += [row for row in _rows(there.plan, store) if row["key"] not in plan.calls] if there else []
-    judged = judge_work(plan)
-    if as_json:
-        whole = {
-            "suite": suite.name, "calls": rows, "calls_without_sharing": plan.calls_without_sharing, "judge": judged
-        }  # fmt: skip
-        print(json.dumps(whole, indent=1))
-        return
-    console.print(_plan_table(suite.name, rows, len(plan.systems), console.width))
-    shared = plan.calls_without_sharing - len(plan.calls)
-    console.print(
-        f"{len(rows)} stage calls for {len(plan.systems)} systems; {shared:,} more if they shared none.",
-        highlight=False,
-    )
-    todo_rows = [row for row in rows if not row["stored"]]
-    seconds = sum(row["seconds"] for row in todo_rows)
-    console.print(
-        f"To do: {len(todo_rows)} of {len(rows)} calls, about {_llm_work(todo_rows)}, about {seconds / 60:.0f} min. "
-        "Scoring and the probes come on top.",
-        highlight=False,
-    )
-    if suite.answerer is not None:
-        console.print(
-            f"The probe of the generator asks its endpoint {suite.evaluate.probe_generations + WARM_UP} times for each "
-            "kind of prompt.", highlight=False,
-        )  # fmt: skip
-    if judged:
-        console.print(f"The judge, if no score is in the store: about {_llm_work(judged)}.", highlight=False)
-    if suite.llm.max_usd is not None or suite.llm.max_tokens is not None:
-        console.print(f"A run stops at {_budget(suite)}; what it paid for is kept.", highlight=False)
+    dataset = load_dataset(suite.dataset, suite.evaluate.split, reading_of(suite))
+    plan = build_plan(suite, dataset)
+    store, elsewhere = FolderStore(store_root / "store"), forgetting.plan_forgetting(plan)
+    calls = _calls(plan, store)
+    if elsewhere is not None:
+        calls += [row for row in _calls(elsewhere.plan, store) if row["key"] not in plan.calls]
+    warnings = [*data.told(dataset, suite.evaluate.split), *models.before(suite)]
+    return Forecast(plan, calls, judge_estimates(plan), warnings)
 
 
-def _rows(plan: Plan, store: FolderStore) -> list[dict[str, Any]]:
-    """Every call of a plan with what it will take."""
-    guesses = estimate(plan, store)
+def _calls(plan: Plan, store: FolderStore) -> list[CallRow]:
+    """Every call of a plan with its estimate."""
+    estimates = estimate(plan, store)
     return [
         {
-            "key": key, "call": planned.label, "stage": planned.call.stage, "units": planned.work.units,
-            "systems": sorted(set(planned.systems)), **guesses[key]._asdict(),
+            "key": key,
+            "call": planned.label,
+            "stage": planned.call.stage,
+            "units": planned.work.units,
+            "systems": sorted(set(planned.systems)),
+            **estimates[key]._asdict(),
         }
         for key, planned in plan.calls.items()
-    ]  # fmt: skip
+    ]
 
 
-def _llm_work(rows: Sequence[Mapping[str, Any]]) -> str:
-    """``1,200 LLM calls with 400,000 tokens, $0.31``; dollars are those of endpoints."""
+def judge_estimates(plan: Plan) -> list[CallRow]:
+    """Return what judging takes at most, by measure: every answer of every system, with the suite's repeats."""
+    suite, judge = plan.suite, plan.suite.llm.judge
+    if judge is None:
+        return []
+    answers = len({system.answers for system in plan.systems if system.answers}) * len(plan.sample)
+    rows: list[CallRow] = []
+    for measure in suite.measures:
+        if measure.is_judged:
+            calls = answers * judge.repeats * scoring.requests_per_answer(measure, suite.pipeline.context)
+            tokens = calls * JUDGE_PROMPT, calls * JUDGE_ANSWER
+            rows.append(
+                {"measure": str(measure), "llm_calls": calls, "tokens": sum(tokens), "dollars": judge.dollars(*tokens)}
+            )
+    return rows
+
+
+def as_json(forecast: Forecast) -> dict[str, Any]:
+    """Return the forecast for machines."""
+    plan = forecast.plan
+    return {
+        "suite": plan.suite.name,
+        "calls": forecast.calls,
+        "calls_without_sharing": plan.calls_without_sharing,
+        "judge": forecast.judging,
+        "trained": dict(_trained(plan)),
+        "warnings": list(forecast.warnings),
+    }
+
+
+def describe(forecast: Forecast, screen: Console, verbose: bool = False) -> None:
+    """Print the summary of a forecast: calls, time, cost, what is trained, warnings; `verbose` adds every call."""
+    plan = forecast.plan
+    screen.print(f"Plan of {plan.suite.name}", style="bold", highlight=False, markup=False)
+    layout.fields(list(_summary(forecast)), screen)
+    trained = _trained(plan)
+    if trained:
+        layout.heading("Trained", screen)
+        layout.fields([(label, ", ".join(parts)) for label, parts in trained], screen)
+    if forecast.warnings:
+        layout.heading("Warnings", screen)
+        layout.sentences(forecast.warnings, screen)
+    if verbose:
+        layout.heading("Stage calls", screen)
+        _print_calls(forecast, screen)
+    else:
+        screen.print(f"\nEvery stage call: harness plan {plan.suite.name} -v", style="dim", highlight=False)
+
+
+def _summary(forecast: Forecast) -> Iterator[tuple[str, str]]:
+    plan, suite = forecast.plan, forecast.plan.suite
+    candidates = sum(system.role == "candidate" for system in plan.systems)
+    yield (
+        "systems",
+        f"{format.counted(len(plan.systems) - candidates, 'baseline row')}, {format.counted(candidates, 'candidate')}",
+    )
+    total, rest = len(forecast.calls), len(forecast.to_compute)
+    shared = plan.calls_without_sharing - len(plan.calls)
+    yield "stage calls", f"{total:,}: {total - rest:,} in the cache, {rest:,} to compute ({shared:,} saved by sharing)"
+    seconds = sum(row["seconds"] for row in forecast.to_compute)
+    yield "time", f"about {format.duration(seconds)}, plus scoring and latency probes"
+    yield "LLM calls", f"about {_llm_work(forecast.to_compute)}"
+    if suite.answerer is not None:
+        requests = suite.evaluate.probe_generations + WARM_UP
+        yield "latency probe", f"{format.counted(requests, 'request')} to the generator's endpoint per kind of prompt"
+    if forecast.judging:
+        yield "judge", f"at most {_llm_work(forecast.judging)}"
+    roles = endpoint_roles(suite)
+    if roles:
+        yield "endpoints", ", ".join(roles)
+    if suite.llm.max_usd is not None or suite.llm.max_tokens is not None:
+        yield "budget", f"the run stops at {_budget(suite)}; results that are paid for stay in the cache"
+
+
+def _trained(plan: Plan) -> list[tuple[str, list[str]]]:
+    """Each candidate that is trained, with its trained parts."""
+    return [(system.label, list(system.tunes)) for system in plan.systems if system.tunes]
+
+
+def _llm_work(rows: Sequence[CallRow]) -> str:
+    """``1,200 with 400,000 tokens, $0.31``; dollars are those of endpoints."""
     calls, tokens, dollars = (sum(row[name] for row in rows) for name in ("llm_calls", "tokens", "dollars"))
-    paid = f", {figures.dollars(dollars)}" if dollars else ""
-    return f"{calls:,} LLM calls with {tokens:,} tokens{paid}"
+    paid = f", {format.dollars(dollars)}" if dollars else ""
+    return f"{calls:,} with {tokens:,} tokens{paid}"
 
 
 def _budget(suite: Suite) -> str:
@@ -101,82 +178,17 @@ def _budget(suite: Suite) -> str:
     return " or ".join(f"{before}{value:,}{after}" for before, value, after in bounds if value is not None)
 
 
-def judge_work(plan: Plan) -> list[dict[str, Any]]:
-    """What judging takes at most, by measure: every answer of every system, each as often as the suite says."""
-    suite, judge = plan.suite, plan.suite.llm.judge
-    answers = len({system.answers for system in plan.systems if system.answers}) * len(plan.sample)
-    found = []
-    for measure in suite.measures if judge else ():
-        if judge and measure.is_judged:
-            calls = answers * judge.repeats * scoring.requests_per_answer(measure, suite.pipeline.context)
-            tokens = calls * JUDGE_PROMPT, calls * JUDGE_ANSWER
-            found.append(
-                {"measure": str(measure), "llm_calls": calls, "tokens": sum(tokens), "dollars": judge.dollars(*tokens)}
-            )
-    return found
-
-
-def _plan_table(name: str, rows: list[dict[str, Any]], systems: int, width: int) -> Table:
-    """Stage calls in the order of the plan; a column of numbers that nobody has is left out.
-
-    Where there is little room for words, who needs a call is left out too.
-    """
-    numbers = {"units": "units", "llm_calls": "LLM calls", "tokens": "tokens", "dollars": "paid"}
-    shown = [key for key in numbers if any(row[key] for row in rows)]
-    table = Table(title=f"Plan of {name}", box=SIMPLE_HEAD)
-    table.add_column("call", overflow="fold", ratio=3)
-    roomy = width - 12 * len(shown) >= ROOM
-    if roomy:
-        table.add_column("for", overflow="fold", ratio=1)
-    table.add_column("in store")
-    for column in (*(numbers[key] for key in shown), "about"):
-        table.add_column(column, justify="right", no_wrap=True)
-    for row in rows:
-        who = row["systems"][0] if len(row["systems"]) == 1 else f"{len(row['systems'])} of {systems} systems"
-        about = "" if row["stored"] else f"{row['seconds']:.0f} s"
-        texts = {key: figures.dollars(row[key]) if key == "dollars" else f"{row[key]:,}" for key in shown}
-        counted = [texts[key] if row[key] else "" for key in shown]
-        words = (row["call"], who) if roomy else (row["call"],)
-        table.add_row(*words, "yes" if row["stored"] else "no", *counted, about)
-    return table
-
-
-def describe_all(console: Console, as_json: bool) -> None:
-    """Print the shipped suites, the measures and the recipes."""
-    suites = {name: _suite(name) for name in builtin.suite_names()}
-    sections = {part: getattr(Recipes(), part) for part in PARTS}
-    recipes = {part: list(get_args(type(one).model_fields["recipe"].annotation)) for part, one in sections.items()}
-    if as_json:
-        value = {
-            "suites": {name: list(suite.all_candidates) if suite else None for name, suite in suites.items()},
-            "measures": list(KINDS), "recipes": recipes, "baseline_rows": list(BASELINE_ROWS),
-            "query_kinds": list(QUERY_KINDS),
-        }  # fmt: skip
-        print(json.dumps(value, indent=1))
-        return
-    table = Table(title="Suites", box=SIMPLE_HEAD)
-    for column in ("suite", "candidates", "measures"):
-        table.add_column(column, overflow="fold")
-    for name, suite in suites.items():
-        if suite is None:
-            table.add_row(name, "needs HARNESS_DATA: the folder that holds its data set", "")
-        else:
-            table.add_row(name, ", ".join(suite.all_candidates), ", ".join(map(str, suite.measures)))
-    console.print(table)
-    table = Table(title="Measures (rank measures are written with a cutoff, such as ndcg@10)", box=SIMPLE_HEAD)
-    for column in ("measure", "over", "meaning"):
-        table.add_column(column, overflow="fold")
-    for name, kind in KINDS.items():
-        table.add_row(name, f"{kind.population} queries", kind.about)
-    console.print(table)
-    for part, names in recipes.items():
-        console.print(f"Recipes for the {part}: {', '.join(names)}", highlight=False)
-    console.print(f"Reference rows: {', '.join(BASELINE_ROWS)}", highlight=False)
-
-
-def _suite(name: str) -> Suite | None:
-    """A shipped suite; None if its data set lies in a folder that the environment does not name."""
-    try:
-        return load_suite(name)[0]
-    except DatasetMissing:
-        return None
+def _print_calls(forecast: Forecast, screen: Console) -> None:
+    """Print every call in the order of the plan; a column of numbers that is empty is left out."""
+    titles = {"units": "units", "llm_calls": "LLM calls", "tokens": "tokens", "dollars": "cost"}
+    shown = [key for key in titles if any(row[key] for row in forecast.calls)]
+    numbers = [*(titles[key] for key in shown), "time"]
+    rows = []
+    for row in forecast.calls:
+        systems = row["systems"]
+        users = systems[0] if len(systems) == 1 else f"{len(systems)} of {len(forecast.plan.systems)} systems"
+        texts = {key: format.dollars(row[key]) if key == "dollars" else f"{row[key]:,}" for key in shown}
+        counts = [texts[key] if row[key] else "" for key in shown]
+        time = "" if row["stored"] else format.duration(row["seconds"])
+        rows.append((row["call"], users, "yes" if row["stored"] else "no", *counts, time))
+    layout.table(["call", "used by", "cached", *numbers], rows, numbers, screen)

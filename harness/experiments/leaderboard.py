@@ -1,8 +1,8 @@
-"""The leaderboard: over suites, systems and time, from the outcomes of a store or from accepted scores.
+"""The boards of a leaderboard: systems of each suite, ranked, from the outcomes of a store or from accepted scores.
 
-Each suite is shown as its latest outcome saw it, or as it was accepted. Systems are ranked on every gated measure,
-among those that could be served and have no failed score. Earlier outcomes enter only as history, and only where they
-measured the same thing; what is accepted has no history here, for a board of it must follow from the files alone.
+A board shows the latest outcome of a suite, or what was accepted. It ranks the deployable systems without a failed
+score by one gated measure. Earlier outcomes appear only as history, and only if they measured the same thing. Boards of
+accepted scores have no history, because they must follow from the committed files alone. Nothing is rendered here.
 """
 
 from __future__ import annotations
@@ -12,10 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from harness.data.formats import write_atomically
 from harness.errors import ConfigError, HarnessError
-from harness.report.render.boards import render_page
-from harness.report.render.markdown import render_boards
 from harness.results import baselines, outcomes
 from harness.results.baselines import Accepted, Baseline
 from harness.results.score_tables import Tables, scores_in, tables_of
@@ -29,20 +26,12 @@ from harness.values.measures import parse
 from harness.values.records import ScoreColumn, SystemKey
 from harness.values.systems import BOUNDS, UNTUNED
 
-FILE, PAGE_FILE = "LEADERBOARD.md", "leaderboard.html"
 SCORES_FILE = "scores.parquet"
 log = logging.getLogger(__name__)
 
 
-class Written(NamedTuple):
-    """The files of a leaderboard, Markdown and page, and how many boards they have."""
-
-    files: tuple[Path, Path]
-    boards: int
-
-
 class Ranking(NamedTuple):
-    """What the boards of a suite are made from; `history` has what was measured before, and now, oldest first."""
+    """The inputs of a suite's boards; `history` has all its outcomes, oldest first."""
 
     made: Outcome | Accepted
     systems: tuple[SystemInfo, ...]
@@ -65,35 +54,23 @@ def _is_known(measure: str) -> bool:
     return True
 
 
-def write(store: Path, folder: Path) -> Written:
-    """Write the leaderboard of a store's outcomes into a folder.
-
-    Raises ConfigError if the store holds no outcome that can be read; nothing is written then.
-    """
+def stored_boards(store: Path) -> list[Board]:
+    """Return the boards of the outcomes in a store. Raises ConfigError if none of them can be ranked."""
     boards = [board for history in _suites(store) for board in boards_of(history)]
     if not boards:
         raise ConfigError(f"{store}: no outcome with a gated measure to rank systems by; run a suite first")
-    return _write(boards, folder)
+    return boards
 
 
-def write_accepted(accepted: Path, folder: Path) -> Written:
-    """Write the leaderboard of accepted scores (a folder with one for each suite) into a folder.
+def baseline_boards(folder: Path) -> list[Board]:
+    """Return the boards of accepted scores, in a folder with one folder per suite.
 
-    Raises ConfigError if nothing is accepted there, and DataError for what cannot be read; nothing is written then.
+    Raises ConfigError if none of them can be ranked, and DataError if they cannot be read.
     """
-    boards = [board for baseline in baselines.read_all(accepted) for board in accepted_boards(baseline)]
+    boards = [board for baseline in baselines.read_all(folder) for board in accepted_boards(baseline)]
     if not boards:
-        raise ConfigError(
-            f"{accepted}: nothing is accepted to rank systems by; run a suite and accept its outcome first"
-        )
-    return _write(boards, folder)
-
-
-def _write(boards: Sequence[Board], folder: Path) -> Written:
-    files = folder / FILE, folder / PAGE_FILE
-    for path, text in zip(files, (render_boards(boards), render_page(boards)), strict=True):
-        write_atomically(path, text)
-    return Written(files, len(boards))
+        raise ConfigError(f"{folder}: nothing is accepted that can be ranked; run a suite and accept its outcome first")
+    return boards
 
 
 # ---- out of a store
@@ -102,16 +79,16 @@ def _write(boards: Sequence[Board], folder: Path) -> Written:
 def _suites(store: Path) -> Iterator[list[tuple[Path, Outcome]]]:
     """The readable outcomes of each suite, oldest first."""
     for base in sorted(path for path in (store / "outcomes").glob("*") if path.is_dir()):
-        found = []
+        history = []
         for place in sorted(base.glob(f"*/{outcomes.OUTCOME_FILE}")):
             if place.parent.is_symlink():
                 continue
             try:
-                found.append((place.parent, outcomes.read(place.parent)))
+                history.append((place.parent, outcomes.read(place.parent)))
             except HarnessError as error:
                 log.warning("%s is left out of the leaderboard", error)
-        if found:
-            yield found
+        if history:
+            yield history
 
 
 def boards_of(history: Sequence[tuple[Path, Outcome]]) -> list[Board]:
@@ -133,26 +110,26 @@ def boards_of(history: Sequence[tuple[Path, Outcome]]) -> list[Board]:
 
 def accepted_boards(baseline: Baseline) -> list[Board]:
     """A board for every measure that was gated when the scores were accepted."""
-    systems = tuple(one.info for one in baseline.accepted.systems)
+    systems = tuple(system.info for system in baseline.accepted.systems)
     return _boards(Ranking(baseline.accepted, systems, baseline.tables, gains_of(baseline)))
 
 
 def gains_of(baseline: Baseline) -> list[Comparison]:
-    """Every accepted system that could be served against `untuned`, as one family, as in the outcome it comes from.
+    """Compare every deployable accepted system with `untuned`, as one family, as in the outcome it comes from.
 
-    No share of failures is too large here: `harness accept` let through what the suite allows.
+    There is no limit of failures here: `harness accept` has applied the one of the suite.
     """
     pairs = []
     for measure, margin in baseline.accepted.margins.items():
         untuned = _column(baseline.tables, (UNTUNED, 0), measure)
-        for one in baseline.accepted.systems:
-            key = one.info.name, one.info.seed
+        for system in baseline.accepted.systems:
+            key = system.info.name, system.info.seed
             values = _column(baseline.tables, key, measure)
-            if one.info.name not in (UNTUNED, *BOUNDS) and values and values.keys() == untuned.keys():
-                groups, same = baseline.tables[key].groups, same_runs(parse(measure), one.info.tunes)
+            if system.info.name not in (UNTUNED, *BOUNDS) and values and values.keys() == untuned.keys():
+                groups, same = baseline.tables[key].groups, same_runs(parse(measure), system.info.tunes)
                 pair = stats.Paired(
-                    system=one.info.name,
-                    seed=one.info.seed,
+                    system=system.info.name,
+                    seed=system.info.seed,
                     measure=parse(measure),
                     margin=margin,
                     values=values,
@@ -172,8 +149,8 @@ def _column(tables: Tables, key: SystemKey, measure: str) -> ScoreColumn:
 
 
 def _boards(ranking: Ranking) -> list[Board]:
-    found = (board(ranking, measure) for measure in ranking.measures)
-    return [one for one in found if one is not None]
+    boards = (board(ranking, measure) for measure in ranking.measures)
+    return [ranked for ranked in boards if ranked is not None]
 
 
 def board(ranking: Ranking, measure: str) -> Board | None:
@@ -187,7 +164,9 @@ def board(ranking: Ranking, measure: str) -> Board | None:
             of_all = ranking.tables[info.name, info.seed].groups
             groups |= {query: of_all[query] for query in column}
     whole = {
-        label: found for label, found in values.items() if found.keys() == groups.keys() and None not in found.values()
+        label: scores
+        for label, scores in values.items()
+        if scores.keys() == groups.keys() and None not in scores.values()
     }
     if len(whole) < 2:
         return None
@@ -208,7 +187,7 @@ def board(ranking: Ranking, measure: str) -> Board | None:
         times_scored=made.times_scored,
         accepted=made.accepted if isinstance(made, Accepted) else "",
         reason=made.reason if isinstance(made, Accepted) else "",
-        rows=tuple(_placed(ranking, measure, one) for one in ranks(whole, groups, parse(measure))),
+        rows=tuple(_placed(ranking, measure, ranked) for ranked in ranks(whole, groups, parse(measure))),
         unranked=tuple(sorted(values.keys() - whole.keys())),
     )
 
@@ -217,18 +196,18 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _placed(ranking: Ranking, measure: str, one: RankInterval) -> Placed:
-    info = next(info for info in ranking.systems if info.label == one.name)
+def _placed(ranking: Ranking, measure: str, ranked: RankInterval) -> Placed:
+    info = next(info for info in ranking.systems if info.label == ranked.name)
     gain = next(
         (row for row in ranking.gains if (row.system, row.seed, row.measure) == (info.name, info.seed, measure)), None
     )
     return Placed(
-        label=one.name,
+        label=ranked.name,
         role=info.role,
-        mean=one.mean,
-        place=one.place,
-        best=one.best,
-        worst=one.worst,
+        mean=ranked.mean,
+        place=ranked.place,
+        best=ranked.best,
+        worst=ranked.worst,
         gain=gain.difference if gain else None,
         low=gain.low if gain else None,
         high=gain.high if gain else None,
@@ -237,7 +216,7 @@ def _placed(ranking: Ranking, measure: str, one: RankInterval) -> Placed:
         build_seconds=info.build_seconds,
         p95_ms=_p95(info.serving, measure),
         dollars_per_1000=info.serving.dollars_per_1000 if info.serving else None,
-        history=tuple(_past(ranking, measure, one.name)),
+        history=tuple(_past(ranking, measure, ranked.name)),
     )
 
 

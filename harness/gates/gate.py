@@ -1,13 +1,12 @@
-"""Is it worse than what was accepted? Every system of an outcome against the accepted scores of the same name.
+"""Evaluate gates on scores: compare every system of an outcome with the accepted scores of the same name.
 
-All gated measures of all systems are one family, with intervals that hold together. What is compared depends on what
-can be known: a system that is not trained, and one checkpoint, query by query (`stats`); a recipe, where there are six
-seeds or more on both sides together, with the variance between trainings (`reseeded`). Where both occur, each has its
-share of alpha.
+All gated measures of all systems are one family with simultaneous intervals. A system that is not trained, or a single
+checkpoint, is compared query by query (`stats`). A recipe with six or more seeds on both sides is compared with the
+variance between trainings (`reseeded`). If both kinds occur, each gets its share of alpha.
 
-One checkpoint says nothing of how much another training would differ, so a candidate with fewer seeds has `regressed`
-only where the whole interval lies below minus the margin: the margin must hold what seeds do. Everywhere else
-`regressed` is as `stats.verdict` has it. This module reads tables only; it must not know stores, files or wording.
+One checkpoint does not show the variance between trainings. A candidate with fewer seeds has therefore `regressed` only
+if the whole interval lies below minus the margin: the margin must cover the effect of seeds. Otherwise `regressed` is
+defined by `stats.verdict`. This module reads tables only; it must not know stores, files or wording.
 """
 
 from __future__ import annotations
@@ -29,10 +28,10 @@ from harness.values.measures import Measure
 from harness.values.records import ScoreColumn, SystemKey
 from harness.values.systems import BOUNDS
 
-ACCEPTED_ONLY = "accepted, and not in this outcome"
-UNSCORED = "the outcome names it and has no score of it; run the suite again"
-UNMEASURED = "the suite names it, and it is not in this outcome; run the suite again"
-BY_SEEDS = "one checkpoint is worse, and not surely by more than the margin, which another seed may be too"
+ACCEPTED_ONLY = "accepted, but not in this outcome"
+UNSCORED = "in this outcome, but without scores; run the suite again"
+UNMEASURED = "in the suite, but not in this outcome; run the suite again"
+BY_SEEDS = "this checkpoint is worse, but not significantly by more than the margin; another seed could differ as much"
 
 
 class GateTerms(NamedTuple):
@@ -46,14 +45,14 @@ class GateTerms(NamedTuple):
 
 
 class _Single(NamedTuple):
-    """A system, or a checkpoint, to be compared query by query."""
+    """A system or a checkpoint that is compared query by query."""
 
     blank: Gated
     pair: stats.Paired
 
 
 class _Several(NamedTuple):
-    """A recipe with its seeds, to be compared with the variance between them."""
+    """A recipe with its seeds, compared with the variance between them."""
 
     blank: Gated
     pair: reseeded.Retrained
@@ -62,24 +61,24 @@ class _Several(NamedTuple):
 Item = Gated | _Single | _Several
 
 
-def judge(
+def evaluate(
     gates: Sequence[Gate], outcome: Outcome, tables: Tables, baseline: Baseline | None, terms: GateTerms | None = None
 ) -> Gating:
-    """Judge the scores of an outcome by gates, in the order of the gates.
+    """Return the verdicts on an outcome, in the order of the gates.
 
-    Advisory measures are a family of their own, so that they cost the others nothing. Raises ConfigError if a gate
-    rests on a measure that was not run: it must not pass because there was nothing to measure.
+    Advisory measures are a family of their own, so that they do not widen the intervals of the others. Raises
+    ConfigError if the measure of a gate was not run: such a gate must not pass.
     """
     _check(gates, outcome, tables)
-    judging = _Judging(outcome, tables, baseline, terms or GateTerms())
+    evaluation = _Evaluation(outcome, tables, baseline, terms or GateTerms())
     by_gate: dict[str, list[Gated]] = {gate.name: [] for gate in gates}
     for advisory in (False, True):
-        chosen = [gate for gate in gates if gate.measure and judging.advisory(gate) == advisory]
-        for one in judging.measures(chosen):
-            by_gate[one.gate].append(one)
+        chosen = [gate for gate in gates if gate.measure and evaluation.advisory(gate) == advisory]
+        for verdict in evaluation.measures(chosen):
+            by_gate[verdict.gate].append(verdict)
     for gate in gates:
         if gate.probe:
-            by_gate[gate.name] += judging.probed(gate)
+            by_gate[gate.name] += evaluation.probed(gate)
     accepted = baseline.accepted if baseline else None
     return Gating(
         suite=outcome.suite,
@@ -87,15 +86,15 @@ def judge(
         created=outcome.created,
         accepted=accepted.accepted if accepted else "",
         why=accepted.reason if accepted else "",
-        verdicts=tuple(one for found in by_gate.values() for one in found),
-        changed=judging.changed(),
+        verdicts=tuple(verdict for verdicts in by_gate.values() for verdict in verdicts),
+        changed=evaluation.changed(),
         measured=any(
             value is not None
             for table in tables.values()
             for column in table.values.values()
             for value in column.values()
         ),
-        differs={str(gate.measure): found for gate in gates if gate.measure and (found := judging.differs(gate))},
+        differs={str(gate.measure): parts for gate in gates if gate.measure and (parts := evaluation.differs(gate))},
     )
 
 
@@ -119,14 +118,14 @@ def _check(gates: Sequence[Gate], outcome: Outcome, tables: Tables) -> None:
 
 
 @dataclass(frozen=True)
-class _Judging:
+class _Evaluation:
     outcome: Outcome
     tables: Tables
     baseline: Baseline | None
     terms: GateTerms
 
     def advisory(self, gate: Gate) -> bool:
-        """Whether a gate on a measure is only shown: it says so, or its measure rests on a judge not calibrated."""
+        """Whether a gate on a measure never fails: it says so, or an uncalibrated judge decides its measure."""
         uncalibrated = {row.measure for row in self.outcome.comparisons if row.family == "advisory"}
         return gate.advisory or str(gate.measure) in (*self.outcome.advisory, *uncalibrated)
 
@@ -143,17 +142,17 @@ class _Judging:
         return list(judge_probe(gate, self.outcome, self._accepted(), machine))
 
     def measures(self, gates: Sequence[Gate]) -> list[Gated]:
-        """All systems under all these gates, as one family."""
+        """Verdicts on all systems under these gates, as one family."""
         items = [item for gate in gates for item in self._items(gate)]
         single = [item for item in items if isinstance(item, _Single)]
         several = [item for item in items if isinstance(item, _Several)]
-        found, again = iter(self._compared(single, items)), iter(self._rechecked(several, items))
+        one_by_one, with_seeds = iter(self._compared(single, items)), iter(self._rechecked(several, items))
         judged = []
         for item in items:
             if isinstance(item, Gated):
                 judged.append(item)
             else:
-                judged.append(_decided(item.blank, next(found if isinstance(item, _Single) else again)))
+                judged.append(_decided(item.blank, next(one_by_one if isinstance(item, _Single) else with_seeds)))
         return judged
 
     def _compared(self, single: Sequence[_Single], items: Sequence[Item]) -> list[Comparison]:
@@ -170,18 +169,18 @@ class _Judging:
         return reseeded.recheck([item.pair for item in several], failure_limit=limit, alpha=alpha)
 
     def _alpha(self, part: Sequence[Item], items: Sequence[Item]) -> float:
-        """The share of alpha of a part of all comparisons."""
+        """The share of alpha for a part of all comparisons."""
         return self.terms.alpha * len(part) / max(1, sum(not isinstance(item, Gated) for item in items))
 
     def _accepted(self) -> dict[SystemKey, SystemInfo]:
         return (
-            {(one.info.name, one.info.seed): one.info for one in self.baseline.accepted.systems}
+            {(system.info.name, system.info.seed): system.info for system in self.baseline.accepted.systems}
             if self.baseline
             else {}
         )
 
     def _items(self, gate: Gate) -> Iterator[Item]:
-        """What is to be compared under a gate, and what needs no comparison."""
+        """Yield the comparisons under a gate, and the verdicts that need none."""
         measure = str(gate.measure)
         before = columns(self.baseline.tables, measure) if self.baseline else {}
         now = columns(self.tables, measure)
@@ -190,7 +189,7 @@ class _Judging:
                 continue
             if self.differs(gate) and (name in now or name in before):
                 seeds = tuple(now.get(name) or before[name])
-                yield self._blank(gate, name, seeds, "not comparable", "it was measured in another way")
+                yield self._blank(gate, name, seeds, "not comparable", "the measurement has changed")
                 continue
             yield from self._lost(gate, name, now.get(name, {}), before.get(name, {}))
             if name in now:
@@ -221,16 +220,16 @@ class _Judging:
         unchanged = all(before.get(seed) == column for seed, column in now.items())
         populations = {frozenset(column) for column in (*now.values(), *before.values())}
         if before and len(populations) > 1:
-            yield self._blank(gate, name, tuple(now), "not comparable", "its queries are not those that were accepted")
+            yield self._blank(gate, name, tuple(now), "not comparable", "its queries differ from the accepted ones")
         elif self._trained(name) and reseeded.enough(len(now), len(before)) and not unchanged:
             yield self._several(gate, name, now, before)
         else:
             for seed in now:
                 yield self._of_seed(gate, name, seed, now[seed], before.get(seed))
-            # A seed less is no system less, as long as there is one to compare.
+            # The system is not missing as long as one of its seeds can be compared.
             left_out: Standing = "not compared" if now.keys() & before.keys() else "missing"
             for seed in sorted(before.keys() - now.keys() - {*self._seeds()[name]}):
-                yield self._blank(gate, name, (seed,), left_out, "accepted with this seed, which was not run")
+                yield self._blank(gate, name, (seed,), left_out, "accepted with this seed, but this seed was not run")
 
     def _of_seed(self, gate: Gate, name: str, seed: int, now: ScoreColumn, before: ScoreColumn | None) -> Item:
         failed = sum(value is None for value in now.values())
@@ -261,7 +260,7 @@ class _Judging:
         if not measure.is_rank and answers_elsewhere(self.outcome):
             return False
         before = self._accepted()[key]
-        return any(before.identity == one.identity for one in self.outcome.systems if (one.name, one.seed) == key)
+        return any(before.identity == info.identity for info in self.outcome.systems if (info.name, info.seed) == key)
 
     def _several(
         self, gate: Gate, name: str, now: Mapping[int, ScoreColumn], before: Mapping[int, ScoreColumn]
@@ -298,9 +297,9 @@ def _bound(gate: Gate) -> tuple[Measure, float]:
 
 
 def _decided(blank: Gated, row: Comparison) -> Gated:
-    """The verdict of a comparison, but for a single checkpoint that is not surely worse by more than the margin.
+    """The verdict of a comparison; a checkpoint not significantly worse by more than the margin is inconclusive.
 
-    What is made as it was accepted is equivalent even where no difference is allowed.
+    A system with the accepted identity is equivalent even with a margin of 0.
     """
     verdict: Standing = row.verdict
     reason = row.reason

@@ -1,7 +1,7 @@
-"""Gates on what the probe measured: latency and cost per 1,000 queries, against a bound.
+"""Evaluate gates on figures of the probe, latency and cost per 1,000 queries, against a bound.
 
-Times say something only of one machine class, so a relative bound holds only between two outcomes of one; a ceiling is
-absolute, needs nothing accepted, and means the machine it is checked on. Knows nothing of scores.
+Times of different machine classes cannot be compared, so a relative bound needs two outcomes of one machine class. A
+ceiling is absolute: it needs no accepted figure, and applies to the outcome's machine. This module knows no scores.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class _Figure(NamedTuple):
 def judge_probe(
     gate: Gate, outcome: Outcome, accepted: Mapping[SystemKey, SystemInfo], machine: str | None
 ) -> Iterator[Gated]:
-    """Judge a figure of every system that could be served; `machine` is the class of the accepted figures."""
+    """Yield a verdict on every deployable system; `machine` is the machine class of the accepted figures."""
     now = {(info.name, info.seed): info for info in outcome.systems if info.name not in BOUNDS}
     for info in now.values():
         yield _judged(gate, info, accepted.get((info.name, info.seed)), outcome, machine)
@@ -32,27 +32,27 @@ def judge_probe(
     for info in accepted.values():
         if info.name not in (*names, *BOUNDS):
             blank = _blank(gate, info)
-            yield blank.model_copy(update={"verdict": "missing", "reason": "accepted, and not in this outcome"})
+            yield blank.model_copy(update={"verdict": "missing", "reason": "accepted, but not in this outcome"})
 
 
 def _judged(gate: Gate, info: SystemInfo, before: SystemInfo | None, outcome: Outcome, machine: str | None) -> Gated:
     now, blank = _figure(gate, info), _blank(gate, info)
     if now.value is None:
-        why = info.failed or "; ".join(_not_timed(outcome)) or "it was not timed"
-        return blank.model_copy(update={"verdict": "failed", "reason": f"there is no figure: {why}"})
-    found: dict[str, object] = {"value": now.value, "n": now.n}
+        why = info.failed or "; ".join(_not_timed(outcome)) or "not timed"
+        return blank.model_copy(update={"verdict": "failed", "reason": f"no figure: {why}"})
+    update: dict[str, object] = {"value": now.value, "n": now.n}
     if gate.ceiling is not None:
-        return blank.model_copy(update=found | {"bound": gate.ceiling, "verdict": _standing(now.value, gate.ceiling)})
-    known = _figure(gate, before) if before is not None else _Figure(None, 0)
-    if known.value is None:
-        return blank.model_copy(update=found | {"verdict": "new", "reason": "no figure was accepted"})
-    found["accepted"] = known.value
+        return blank.model_copy(update=update | {"bound": gate.ceiling, "verdict": _standing(now.value, gate.ceiling)})
+    before_figure = _figure(gate, before) if before is not None else _Figure(None, 0)
+    if before_figure.value is None:
+        return blank.model_copy(update=update | {"verdict": "new", "reason": "no figure was accepted"})
+    update["accepted"] = before_figure.value
     here = outcome.provenance.get("machine")
     if machine != here:
-        why = f"another machine: accepted on {machine or 'an unknown one'}, now on {here or 'an unknown one'}"
-        return blank.model_copy(update=found | {"verdict": "not compared", "reason": why})
-    bound = known.value * (1 + (gate.relative or 0.0))
-    return blank.model_copy(update=found | {"bound": bound, "verdict": _standing(now.value, bound)})
+        why = f"another machine class: accepted on {machine or 'an unknown one'}, now on {here or 'an unknown one'}"
+        return blank.model_copy(update=update | {"verdict": "not compared", "reason": why})
+    bound = before_figure.value * (1 + (gate.relative or 0.0))
+    return blank.model_copy(update=update | {"bound": bound, "verdict": _standing(now.value, bound)})
 
 
 def _standing(value: float, bound: float) -> Standing:

@@ -1,4 +1,4 @@
-"""Run files of any system, judged: a TREC run and judgements in, scores by query out. Knows no suite and no store."""
+"""Score TREC run files of any system against judgements, by query. This module knows no suite and no store."""
 
 from __future__ import annotations
 
@@ -16,48 +16,50 @@ from harness.values.records import Qrels
 from harness.values.repairs import Repair, Repairing, in_words
 
 STANDARD = ("trec-judgement", "spaces")
-"""What is a repair in a folder is an accepted form of a file of judgements."""
+"""Forms that need a repair in a dataset folder, but are normal in a file of judgements."""
 
 
 class RunRules(NamedTuple):
-    """From which grade on a document is relevant, and whether the document with the query's own id is left out."""
+    """The lowest relevant grade, and whether the document with the id of its query is left out."""
 
     level: int = LEVEL
     exclude_own: bool = False
 
     def remarks(self) -> list[str]:
-        told = []
+        lines = []
         if self.level != LEVEL:
-            told.append(f"A document is relevant from grade {self.level} on; ndcg alone reads lower grades, as gains.")
+            lines.append(
+                f"Documents of grade {self.level} or higher are relevant; only ndcg uses lower grades, as gains."
+            )
         if self.exclude_own:
-            told.append("The document that has the id of its query is left out of every list.")
-        return told
+            lines.append("The document with the id of its query is left out of every ranking.")
+        return lines
 
 
 PLAIN = RunRules()
 
 
 class QrelsFile(NamedTuple):
-    """Judgements as read, and what was repaired in them."""
+    """Judgements and the repairs made when they were read."""
 
     qrels: Qrels
     repairs: tuple[Repair, ...] = ()
 
     def remarks(self, rules: RunRules) -> list[str]:
-        told = rules.remarks()
+        lines = rules.remarks()
         if self.repairs:
-            told.append(in_words(self.repairs))
-        told += left_out_in_words(self.qrels, rules.level)
-        return told
+            lines.append(in_words(self.repairs))
+        lines += left_out_in_words(self.qrels, rules.level)
+        return lines
 
 
 class RunScores(NamedTuple):
-    """Scores by measure and query, over every judged query, and what a reader must know of the two files.
+    """Scores by measure and query, over every judged query, and counts that describe the two files.
 
-    `missing_lists`: judged queries that the run lacks (each an empty list: 0). `unjudged_queries`: queries of the run
-    that nobody judged (left out). `unknown_documents`: listed documents, of `documents`, that no judgement names.
-    `left_out`: judged queries without a relevant document. `own_documents`: lists that held the document of their
-    query, and go without it. `contradicted`, `tied` and `close` count judged lists; see `RunFile`.
+    `queries_without_run`: judged queries that the run lacks (score 0). `unjudged_queries`: queries of the run without
+    judgements (left out). `unknown_documents`: retrieved documents, of `documents`, that no judgement names.
+    `left_out`: judged queries without a relevant document. `own_documents`: rankings whose own document was removed.
+    `lists` counts judged rankings; `contradicted`, `tied` and `close` are among these, see `RunFile`.
     """
 
     values: dict[Measure, dict[str, float]]
@@ -78,68 +80,68 @@ class RunScores(NamedTuple):
 
     @property
     def means(self) -> dict[str, float]:
-        return {str(measure): sum(found.values()) / len(found) for measure, found in self.values.items() if found}
+        return {str(measure): sum(scores.values()) / len(scores) for measure, scores in self.values.items() if scores}
 
     def lines(self) -> list[str]:
-        """The means, and everything that a reader must know of them."""
+        """Return the means as text, followed by the remarks."""
         means = self.means
-        counts = {str(measure): len(found) for measure, found in self.values.items()}
+        counts = {str(measure): len(scores) for measure, scores in self.values.items()}
         return [f"{name}  {means[name]:.4f}  over {counts[name]:,} queries" for name in means] + self.remarks()
 
     def remarks(self) -> list[str]:
-        """Everything that was applied: to the judgements, then to the run."""
+        """Return what was applied to the judgements, then to the run, in sentences."""
         return [*self.judged.remarks(self.rules), *self.run_remarks()]
 
     def run_remarks(self) -> list[str]:
-        """What was applied to the run."""
-        told = []
+        """Return what was applied to the run, in sentences."""
+        lines = []
         if self.run_repairs:
-            told.append(in_words(self.run_repairs))
+            lines.append(in_words(self.run_repairs))
         if self.queries_without_run:
-            told.append(
-                f"{self.queries_without_run} of {self.queries} judged queries have no list in the run: each scores 0."
+            lines.append(
+                f"{self.queries_without_run} of {self.queries} judged queries are missing in the run: each scores 0."
             )
         if self.unjudged_queries:
-            told.append(f"{self.unjudged_queries} queries of the run are not judged, and are left out.")
+            lines.append(f"{self.unjudged_queries} queries of the run have no judgements and are left out.")
         if self.contradicted:
-            told.append(
-                f"Ranks contradict scores in {self.contradicted:,} of {self.lists:,} lists; scores count, as in "
+            lines.append(
+                f"Ranks contradict scores in {self.contradicted:,} of {self.lists:,} rankings; scores decide, as in "
                 "trec_eval."
             )
         if self.tied:
-            told.append(
-                f"{self.tied:,} of {self.lists:,} lists hold equal scores, ordered by document id, descending, as in "
-                "trec_eval."
+            lines.append(
+                f"{self.tied:,} of {self.lists:,} rankings have equal scores, which are ordered by document id, "
+                "descending, as in trec_eval."
             )
         if self.close:
-            told.append(
-                f"{self.close:,} of {self.lists:,} lists hold scores that differ, but not in single precision: "
-                "ties for trec_eval, none here."
+            lines.append(
+                f"{self.close:,} of {self.lists:,} rankings have scores that differ only beyond single precision: "
+                "trec_eval treats them as ties, the harness does not."
             )
         if self.own_documents:
-            told.append(f"{self.own_documents:,} lists held the document of their own query, and go without it.")
+            lines.append(f"The query's own document was removed from {self.own_documents:,} rankings.")
         if self.unknown_documents:
             share = self.unknown_documents / self.documents
-            told.append(
-                f"{self.unknown_documents:,} of {self.documents:,} listed documents ({share:.0%}) are in no judgement, "
+            lines.append(
+                f"{self.unknown_documents:,} of {self.documents:,} retrieved documents ({share:.0%}) have no judgement "
                 "and count as not relevant."
             )
-        return told
+        return lines
 
     def as_json(self) -> dict[str, Any]:
-        """Everything as plain values."""
+        """Return everything as plain values."""
         hidden = ("values", "rules", "run_repairs", "judged")
         counts = {name: value for name, value in self._asdict().items() if name not in hidden}
-        per_query = {str(measure): found for measure, found in self.values.items()}
+        per_query = {str(measure): scores for measure, scores in self.values.items()}
         repairs = [repair.model_dump(mode="json") for repair in (*self.judged.repairs, *self.run_repairs)]
-        told = {"repairs": repairs, "remarks": self.remarks()}
-        return {"means": self.means, **counts, **self.rules._asdict(), **told, "per_query": per_query}
+        texts = {"repairs": repairs, "remarks": self.remarks()}
+        return {"means": self.means, **counts, **self.rules._asdict(), **texts, "per_query": per_query}
 
 
 def score_files(
     run_file: Path, qrels_file: Path, measures: Sequence[Measure], rules: RunRules = PLAIN
 ) -> RunScores:  # fmt: skip
-    """Score a TREC run. Raises DataError for files that cannot be read, or that have no query or document in common."""
+    """Score a TREC run. Raises DataError if a file cannot be read, or if they share no query or no document."""
     run, judged = read_all((read_run, run_file), (read_qrels_file, qrels_file))
     return score(run, judged, measures, run_file, qrels_file, rules)
 
@@ -162,7 +164,7 @@ def score(
     file: RunFile, judged_by: QrelsFile, measures: Sequence[Measure], run_file: Path, qrels_file: Path,
     rules: RunRules = PLAIN,
 ) -> RunScores:  # fmt: skip
-    """Score lists that were read; the files are named in errors."""
+    """Score a run that was read; the paths are for error messages."""
     lists = without_own(file.run) if rules.exclude_own else file.run
     if rules.exclude_own:
         judged_by = judged_by._replace(qrels=without_own_judgement(judged_by.qrels))
@@ -174,7 +176,7 @@ def score(
     listed = [doc_id for query in asked for doc_id, _ in lists.get(query, [])]
     unknown = sum(doc_id not in named for doc_id in listed)
     if listed and unknown == len(listed):
-        what = f"none of its {len(listed):,} listed documents is named in {qrels_file}, such as {listed[0]!r} "
+        what = f"none of its {len(listed):,} documents has a judgement in {qrels_file}, such as {listed[0]!r} "
         what += f"and {next(iter(named))!r}"
         raise DataError(Problem(str(run_file), what, "give a run and judgements of the same corpus"))
     return RunScores(
@@ -201,17 +203,17 @@ def _check(file: RunFile, judged_by: QrelsFile, rules: RunRules, run_file: Path,
     if not judged:
         what = "no document is relevant to any query"
         what += f" at grade {rules.level} or more" if rules.level != LEVEL else ""
-        raise DataError(Problem(str(qrels_file), what, "give judgements above 0"))
+        raise DataError(Problem(str(qrels_file), what, "give judgements with grades above 0"))
     if not set(judged) & file.run.keys():
         like = f"such as {next(iter(file.run))!r} and {judged[0]!r}" if file.run else "it is empty"
         what = f"no query in common with {qrels_file} ({like})"
-        raise DataError(Problem(str(run_file), what, "give both of one set"))
+        raise DataError(Problem(str(run_file), what, "give a run and judgements of the same queries"))
 
 
 def read_qrels_file(path: Path) -> QrelsFile:
     """Read judgements: TREC (``query 0 document relevance``), BEIR (``query document relevance``) or JSON Lines.
 
-    Raises DataError with file and line for every line that is none of these, or judges a pair twice by two grades.
+    Raises DataError with file and line for every line of another form, and for pairs with two different grades.
     """
     problems: list[Problem] = []
     repairing = Repairing()
@@ -225,5 +227,5 @@ def read_qrels_file(path: Path) -> QrelsFile:
 
 
 def read_qrels(path: Path) -> Qrels:
-    """Read judgements alone; see `read_qrels_file`."""
+    """Read judgements without their repairs; see `read_qrels_file`."""
     return read_qrels_file(path).qrels

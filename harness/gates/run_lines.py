@@ -1,7 +1,7 @@
-"""A TREC run of any system, line by line: lists, and what their writer may not have meant.
+"""Read a TREC run of any system, and count what its writer may not have intended.
 
-Scores decide the order, as in trec_eval. Ranks that say otherwise are counted, and so are scores that trec_eval, which
-rounds to single precision, would take for equal.
+Scores decide the order, as in trec_eval. Rankings whose ranks contradict the scores are counted, and so are those with
+scores that trec_eval treats as equal, because it rounds to single precision.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ FORM = "not 'query_id Q0 doc_id rank score tag' with a finite score"
 
 
 class RunFile(NamedTuple):
-    """Lists as read. `contradicted`, `tied` and `close` name queries.
+    """A run as read. `contradicted`, `tied` and `close` are sets of queries.
 
-    `contradicted`: the rank column says another order than the scores. `tied`: several documents have one score.
-    `close`: scores that differ are equal in single precision.
+    `contradicted`: the rank column has another order than the scores. `tied`: several documents have equal scores.
+    `close`: different scores are equal in single precision.
     """
 
     run: Run
@@ -44,10 +44,10 @@ class _Line(NamedTuple):
 
 
 def read_run(path: Path) -> RunFile:
-    """Read a TREC run, also one that gzip packed; ids are unescaped only where the tag says that the harness wrote it.
+    """Read a TREC run, plain or gzip; ids are unescaped only if the tag says that the harness wrote the file.
 
-    The same line twice is read once. Raises DataError with file and line for what is no line of a run, a score that is
-    no finite number, and a document that a list holds with two scores.
+    Duplicate lines count once. Raises DataError with file and line for a malformed line, a score that is not finite,
+    and a document with two different scores in a ranking.
     """
     problems: list[Problem] = []
     repairing = Repairing()
@@ -86,7 +86,7 @@ def read_run(path: Path) -> RunFile:
 
 
 def _line(fields: Sequence[str], escaped: bool) -> _Line | None:
-    """The parts of a line, whose tag may be missing; None if it is no line of a run."""
+    """The fields of a line, whose tag may be missing; None if the line is malformed."""
     if len(fields) not in (5, 6):
         return None
     score = formats.finite(fields[4])
@@ -97,16 +97,16 @@ def _line(fields: Sequence[str], escaped: bool) -> _Line | None:
 
 
 def _contradicted(ranks: Sequence[str], scores: Sequence[float]) -> bool:
-    """Whether a document has a better rank and a lower score than another one. What is no number says nothing."""
+    """Whether a document has a better rank but a lower score than another; ranks that are no numbers are ignored."""
     numbers = [formats.finite(rank) for rank in ranks]
     known = sorted((rank, -score) for rank, score in zip(numbers, scores, strict=True) if rank is not None)
-    return any(one[0] < two[0] and one[1] > two[1] for one, two in pairwise(known))
+    return any(upper[0] < lower[0] and upper[1] > lower[1] for upper, lower in pairwise(known))
 
 
 def _close(scores: Iterable[float]) -> bool:
-    """Whether two of these different numbers are one in single precision."""
-    kept = list(scores)
-    return len({_single(score) for score in kept}) < len(kept)
+    """Whether two of these different numbers are equal in single precision."""
+    numbers = list(scores)
+    return len({_single(score) for score in numbers}) < len(numbers)
 
 
 def _single(score: float) -> float:

@@ -69,16 +69,16 @@ class HarnessSession:
         A baseline that is to be saved cannot be required, and its folder may be new.
         """
         from harness.errors import ConfigError
-        from harness.gates import gating
+        from harness.gates import commands
 
         config, saving = self.config, bool(self.config.getoption("--harness-save"))
         required = config.getoption("--harness-require-baseline") or config.getini("harness_require_baseline")
         if saving and self.baselines is not None:
             self.baselines.mkdir(parents=True, exist_ok=True)
-        verdicts = gating.gate(suite, self.store, self.baselines, folder, bool(required) and not saving)
-        if not verdicts.verdicts or not verdicts.measured:
+        judged = commands.gate(suite, self.store, self.baselines, folder, bool(required) and not saving)
+        if not judged.verdicts or not judged.measured:
             raise ConfigError(f"{suite}: nothing was judged: no score of the outcome in {folder} has a value")
-        return verdicts
+        return judged
 
     def _once(self, suite: str | Path, name: str) -> Path:
         """Run a suite in the first of xdist's workers that asks for it; the others wait for its outcome."""
@@ -120,20 +120,20 @@ class HarnessSession:
     def accept(self, ran: dict[str, str], reason: str) -> tuple[str, bool]:
         """Accept an outcome that every gate lets through; return a sentence, and whether it was accepted."""
         from harness.errors import HarnessError
-        from harness.gates import gating
+        from harness.gates import commands
         from harness.report.content.gates import heading
 
         suite = ran["suite"]
         if "folder" not in ran:
             return f"Not accepted, {suite}: {ran.get('error', 'it was not run to its end')}", False
         try:
-            verdicts = self.gating(suite, Path(ran["folder"]))
-            if verdicts.exit_code:
-                return f"Not accepted, {suite}: {heading(verdicts)}", False
-            done = gating.accept(suite, reason, self.store, self.baselines, Path(ran["folder"]))
+            judged = self.gating(suite, Path(ran["folder"]))
+            if judged.exit_code:
+                return f"Not accepted, {suite}: {heading(judged)}", False
+            done = commands.accept(suite, reason, self.store, self.baselines, Path(ran["folder"]))
         except (HarnessError, OSError) as error:
             return f"Not accepted, {suite}: {error}", False
-        return gating.what_changed(done)[0], True
+        return commands.what_changed(done)[0], True
 
 
 def run_of(config: pytest.Config) -> str:

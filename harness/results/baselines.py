@@ -1,8 +1,8 @@
-"""Accepted scores on disk: `baselines/<suite>/`, one table a system and `accepted.json`, made to be reviewed.
+"""Read and write accepted scores: `baselines/<suite>/` with one table per system and `accepted.json`.
 
-Every table is named in `accepted.json` with a digest of its rows, and a digest over the whole file seals that, so that
-an edit by hand, half a merge, or a file too many or too few is noticed. Line ends and the layout of JSON do not count.
-This module must not know gates, statistics or how a suite is run.
+The files are made for review in a diff. `accepted.json` has a digest of each table and one of itself, so that manual
+edits, partial merges, and missing or extra files are detected. Line ends and the layout of the JSON do not matter. This
+module must not know gates, statistics or how a suite is run.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ from harness.values.upgrades import upgraded
 VERSION = 3
 SCHEMA = "harness/accepted-3"
 DIGEST = "digest"
-"""Key of the digest over all else in the file; the first version of the form had none."""
+"""Key of the digest of the rest of the file; version 1 had none."""
 ACCEPTED_FILE = "accepted.json"
 
 
 class Damaged(DataError):
-    """What was accepted cannot be read any more; accepting anew mends it."""
+    """Accepted scores are damaged; accepting again repairs them."""
 
 
 class AcceptedSystem(Frozen):
-    """A system as it was accepted; `rows` is the digest of what `file` holds."""
+    """An accepted system; `rows` is the digest of the table in `file`."""
 
     info: SystemInfo
     file: Annotated[str, Field(pattern=r"^[a-z0-9-]+\.tsv$")]
@@ -51,7 +51,7 @@ class AcceptedSystem(Frozen):
 
 
 class Accepted(Frozen):
-    """What `accepted.json` says: who accepted what and why, how it was measured, and all figures but single scores."""
+    """The content of `accepted.json`: who accepted what and why, how it was measured, all but the scores by query."""
 
     schema_version: Literal["harness/accepted-1", "harness/accepted-2", "harness/accepted-3"] = "harness/accepted-3"
     suite: str
@@ -61,7 +61,7 @@ class Accepted(Frozen):
     accepted: str
     by: str = ""
     created: str
-    """When the outcome was made that was accepted."""
+    """Time of the accepted outcome."""
     provenance: dict[str, Any]
     dataset: DatasetInfo
     measures: tuple[str, ...]
@@ -70,21 +70,23 @@ class Accepted(Frozen):
     systems: tuple[AcceptedSystem, ...]
     summaries: tuple[Summary, ...]
     margins: dict[str, float] = Field(default_factory=dict)
-    """Measures by which systems were compared with `untuned`, and the margins of their gates then."""
+    """Measures on which systems were compared with `untuned`, with the margins of their gates at that time."""
     times_scored: int = 1
     served: bool | None = None
-    """Whether an endpoint wrote the answers; not known of what an older version accepted."""
+    """Whether an endpoint wrote the answers; None in files of older versions."""
 
 
 class Baseline(NamedTuple):
+    """Accepted scores: the content of `accepted.json`, and the tables."""
+
     accepted: Accepted
     tables: Tables
 
 
 def folder_for(suite_file: Path) -> Path:
-    """Where the accepted scores of suites lie: `baselines` beside `suites`, or beside a suite file that lies elsewhere.
+    """Return the folder of accepted scores: `baselines` beside `suites`, or beside a suite file elsewhere.
 
-    Those of a suite that came with the package are the caller's: `baselines` where the command is run.
+    For a suite of the installed package it is `baselines` in the current folder.
     """
     home = suite_file.resolve().parent
     if builtin.PACKAGE.resolve() in home.parents:
@@ -93,9 +95,9 @@ def folder_for(suite_file: Path) -> Path:
 
 
 def write(folder: Path, accepted: Accepted, tables: Tables) -> None:
-    """Put accepted scores into a folder in place of those there, all or nothing; other files in it are kept.
+    """Replace the accepted scores in a folder, all or nothing; other files in it are kept.
 
-    Raises OSError where the folder cannot be written; what was accepted before is then as it was.
+    Raises OSError if the folder cannot be written; then the previous scores are unchanged.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     with replacing.locked(folder.parent, alone=True):
@@ -114,16 +116,16 @@ def write(folder: Path, accepted: Accepted, tables: Tables) -> None:
 
 
 def _sealed(accepted: Accepted) -> str:
-    """The text of `accepted.json`, with a digest over all that it says, and so over the digests of the tables."""
+    """The text of `accepted.json`, with a digest over the rest of it, including the digests of the tables."""
     value = json.loads(accepted.model_copy(update={"schema_version": SCHEMA}).model_dump_json())
     return json.dumps({**value, DIGEST: damage.seal(value)}, indent=1, ensure_ascii=False) + "\n"
 
 
 def read(folder: Path, suite: str | None = None) -> Baseline | None:
-    """Read what was accepted (for a suite, if one is given); None if nothing was.
+    """Read accepted scores (of a suite, if one is named); return None if nothing is accepted.
 
-    Raises Damaged, with every problem, for what cannot be read, and DataError for what must not be replaced unseen:
-    another version of the form, another suite, something else in its place. Nothing is written or moved.
+    Raises Damaged, with every problem, if they cannot be read, and DataError if they must not be replaced by accident:
+    a newer schema version, another suite, something else in its place. Nothing is written or moved.
     """
     in_the_way = damage.blocked(folder.parent) or damage.blocked(folder)
     if in_the_way is not None:
@@ -131,10 +133,10 @@ def read(folder: Path, suite: str | None = None) -> Baseline | None:
     with replacing.locked(folder.parent, alone=False):
         place = replacing.place_of(folder)
         path = place / ACCEPTED_FILE
-        strays = sorted(found for found in place.glob("*.tsv") if not found.name.startswith("."))
+        strays = sorted(table for table in place.glob("*.tsv") if not table.name.startswith("."))
         if not os.path.lexists(path):
             if strays:
-                raise Damaged(Problem(str(path), "not there, though tables of accepted scores are", HINT))
+                raise Damaged(Problem(str(path), "missing, although there are tables of accepted scores", HINT))
             return None
         accepted = _read_accepted(path, suite)
         if not accepted.systems:
@@ -147,9 +149,9 @@ def read(folder: Path, suite: str | None = None) -> Baseline | None:
                 tables[system.info.name, system.info.seed] = table
         named = {system.file for system in accepted.systems}
         problems += [
-            Problem(str(found), f"a table that {ACCEPTED_FILE} does not name", "remove it, or accept again")
-            for found in strays
-            if found.name not in named
+            Problem(str(stray), f"a table that {ACCEPTED_FILE} does not name", "remove it, or accept again")
+            for stray in strays
+            if stray.name not in named
         ]
         if problems:
             raise Damaged(problems)
@@ -164,34 +166,34 @@ def _read_table(
         return table
     order = [name for name in measures if name in table.values]
     if list(table.values) != order and set(table.values) <= set(measures):
-        what = f"its columns stand in another order than was accepted ({', '.join(order)})"
+        what = f"its columns are not in the accepted order ({', '.join(order)})"
         problems.append(Problem(f"{path}:1", what, HINT))
     else:
-        what = "not what was accepted: it was edited, or merged by halves"
+        what = "differs from what was accepted: it was edited or partly merged"
         problems.append(Problem(str(path), what, HINT))
     return None
 
 
 def read_all(folder: Path) -> list[Baseline]:
-    """Read what was accepted for every suite, in the order of their names. Raises what `read` raises."""
+    """Read the accepted scores of every suite, sorted by name. Raises what `read` raises."""
     places = {path.parent for path in folder.glob(f"[!.]*/{ACCEPTED_FILE}")} | set(replacing.names_aside(folder))
-    return [found for place in sorted(places) if (found := read(place, place.name)) is not None]
+    return [baseline for place in sorted(places) if (baseline := read(place, place.name)) is not None]
 
 
 def remarks_on(folder: Path, accepted: Accepted) -> list[str]:
-    """What a reader must know of how accepted scores were read, in sentences that name the file."""
+    """Return remarks on the files of accepted scores, in sentences that name the file."""
     place = replacing.place_of(folder)
-    found = [
-        f"{place / name}:1: begins with a byte order mark (BOM), which is passed over; save it as UTF-8 without one."
+    remarks = [
+        f"{place / name}:1: starts with a byte order mark (BOM), which is ignored; save it as UTF-8 without one."
         for name in (ACCEPTED_FILE, *sorted({system.file for system in accepted.systems}))
         if damage.marked(place / name)
     ]
     if accepted.schema_version == "harness/accepted-1":
-        found.append(
-            f"{place / ACCEPTED_FILE}: accepted by an older harness, without a digest of the whole: an edit of its "
-            "means and costs would not be noticed; the next 'harness accept' adds it."
+        remarks.append(
+            f"{place / ACCEPTED_FILE}: accepted by an older harness, without a digest of the file: edits of its means "
+            "and costs would not be detected; the next 'harness accept' adds the digest."
         )
-    return found
+    return remarks
 
 
 def _read_accepted(path: Path, suite: str | None) -> Accepted:
@@ -203,14 +205,14 @@ def _read_accepted(path: Path, suite: str | None) -> Accepted:
     if stated is not None and int(stated[1]) > VERSION:
         writer = (value.get("provenance") or {}).get("harness", "") if isinstance(value.get("provenance"), dict) else ""
         by = f"harness {writer}" if isinstance(writer, str) and writer else "a newer harness"
-        what = f"written by {by} in the form {stated[0]}, and this is harness {__version__}, which reads {SCHEMA}"
+        what = f"written by {by} as {stated[0]}; this is harness {__version__}, which reads up to {SCHEMA}"
         raise DataError(Problem(str(path), what, "upgrade the harness"))
     if suite is not None and isinstance(value.get("suite"), str) and value["suite"] != suite:
         what = f"accepted for the suite {value['suite']!r}, not for {suite!r}"
-        raise DataError(Problem(str(path), what, "give the folder above it with --baselines"))
+        raise DataError(Problem(str(path), what, "use --baselines with the folder above it"))
     digest = value.pop(DIGEST, None)
     if stated is not None and (digest is not None or int(stated[1]) > 1) and digest != damage.seal(value):
-        what = "not what was accepted: it was edited, or merged by halves"
+        what = "differs from what was accepted: it was edited or partly merged"
         raise Damaged(Problem(str(path), what, HINT))
     try:
         return Accepted.model_validate_json(json.dumps(upgraded(value)))
@@ -219,71 +221,73 @@ def _read_accepted(path: Path, suite: str | None) -> Accepted:
 
 
 def file_of(info: SystemInfo) -> str:
+    """Return the file name of a system's table."""
     return f"{info.name}.tsv" if info.role == "baseline" else f"{info.name}-{info.seed}.tsv"
 
 
 def accepted_system(info: SystemInfo, table: ScoreTable) -> AcceptedSystem:
+    """Return the entry of a system in `accepted.json`."""
     return AcceptedSystem(info=info, file=file_of(info), rows=digest_of_table(table))
 
 
 def _keep_others(folder: Path, new: Path) -> None:
-    """Take along what is in the folder and was not written by `accept`."""
+    """Copy files that `accept` did not write from the old folder to the new one."""
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         if path.name != ACCEPTED_FILE and path.suffix != ".tsv" and path.is_file():
             shutil.copy2(path, new / path.name)
 
 
-# ---- were they measured in the same way?
+# ---- comparability
 
 
 def answers_elsewhere(outcome: Outcome) -> bool:
-    """Whether an endpoint answers: which model that serves is not in a system's identity, only what it is called."""
+    """Whether an endpoint answers: a system's identity has only the name of its model, not its weights."""
     return bool((outcome.spec.get("llm") or {}).get("generator"))
 
 
 def what_differs(accepted: Accepted, outcome: Outcome, measure: str) -> tuple[str, ...]:
-    """What is not the same in how a measure was taken; empty if it was not accepted, or is comparable."""
+    """Return what differs in the measurement of a measure; empty if it is comparable or was not accepted."""
     before, now = accepted.identities.get(measure), outcome.identities.get(measure)
     if before is None or before == now:
         return ()
-    found = (
+    differences = (
         [] if accepted.split == outcome.split else [f"the split: {accepted.split} was accepted, now {outcome.split}"]
     )
-    found += _other_data(accepted, outcome, measure)
-    known = [one.measured[measure] for one in (accepted, outcome) if measure in one.measured]
+    differences += _other_data(accepted, outcome, measure)
+    known = [side.measured[measure] for side in (accepted, outcome) if measure in side.measured]
     if len(known) == 2:
         was, is_now = known
         if was.sample != is_now.sample:
-            found.append("the sample of questions that are answered, or what they are shown")
-        found += [f"the setting {change}" for change in _changes(was.settings, is_now.settings)]
-    return tuple(found) or ("the sample of questions or the settings of the measure",)
+            differences.append("the sample of answered queries, or their prompts")
+        differences += [f"the setting {change}" for change in _changes(was.settings, is_now.settings)]
+    return tuple(differences) or ("the sample of queries or the settings of the measure",)
 
 
 def _other_data(accepted: Accepted, outcome: Outcome, measure: str) -> list[str]:
     parts = {"queries": "the queries", "groups": "the groups of queries"}
     parts |= {"qrels": "the judgements"} if parse(measure).is_rank else {"references": "the reference answers"}
-    found = []
+    differences = []
     if accepted.dataset.digests.get("corpus") != outcome.dataset.digests.get("corpus"):
-        found.append(
+        differences.append(
             f"the corpus ({accepted.dataset.documents:,} documents accepted, now {outcome.dataset.documents:,})"
         )
     for part, words in parts.items():
-        was, now = (one.dataset.digests.get(f"{one.split}.{part}") for one in (accepted, outcome))
+        was, now = (side.dataset.digests.get(f"{side.split}.{part}") for side in (accepted, outcome))
         if was != now:
-            found.append(words)
-    return found
+            differences.append(words)
+    return differences
 
 
 def _changes(was: Mapping[str, Any], now: Mapping[str, Any], at: str = "") -> list[str]:
-    """``utility.wrong_cost (1.0, now 0.5)`` for every setting that is not the same."""
-    found = []
+    """``utility.wrong_cost (1.0, now 0.5)`` for every setting that differs."""
+    changes = []
     for key in dict.fromkeys((*was, *now)):
         old, new = was.get(key), now.get(key)
         if isinstance(old, Mapping) and isinstance(new, Mapping):
-            found += _changes(old, new, f"{at}{key}.")
+            changes += _changes(old, new, f"{at}{key}.")
         elif old != new:
-            found.append(f"{at}{key} ({_short(old)}, now {_short(new)})")
-    return found
+            changes.append(f"{at}{key} ({_short(old)}, now {_short(new)})")
+    return changes
 
 
 def _short(value: Any) -> str:

@@ -1,7 +1,7 @@
-"""What can be wrong with the text of an accepted file, named by its line, and the digest that finds the rest.
+"""Detect damage in the text of accepted files, with its line; a digest detects the rest.
 
-Such files are merged, checked out and edited like code, so conflict markers, byte order marks, other line ends and
-halves of files are met. Nothing here knows what the files mean.
+These files are merged, checked out and edited like code, so conflict markers, byte order marks, other line ends and
+truncated files occur. This module does not know what the files mean.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _KEY = re.compile(r'( *)"((?:[^"\\]|\\.)*)"\s*:')
 
 
 class Unreadable(Exception):
-    """A text is no JSON object of one meaning; `problem` says where and why."""
+    """A text is not an unambiguous JSON object; `problem` says where and why."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(str(problem))
@@ -41,16 +41,16 @@ def blocked(place: Path) -> Problem | None:
 
 
 def conflict(path: Path, lines: Iterable[tuple[int, str]]) -> Problem | None:
-    """The first marker that a merge left behind; None if there is none."""
+    """Return the first conflict marker of a merge, or None."""
     for number, line in lines:
         if _MARKER.fullmatch(line.rstrip("\r\n")):
-            what = f"a merge conflict that was not resolved ({line.strip()[:7]})"
+            what = f"an unresolved merge conflict ({line.strip()[:7]})"
             return Problem(f"{path}:{number}", what, CONFLICT_HINT)
     return None
 
 
 def marked(path: Path) -> bool:
-    """Whether a file begins with the byte order mark of UTF-8, which some editors put there."""
+    """Return whether a file starts with the byte order mark of UTF-8, which some editors add."""
     try:
         with path.open("rb") as file:
             return file.read(3) == BOM
@@ -59,9 +59,9 @@ def marked(path: Path) -> bool:
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """Read a JSON object; raise Unreadable, with the line, for what is none or has two readings.
+    """Read a JSON object; raise Unreadable, with the line, if the text is not JSON or ambiguous.
 
-    A byte order mark and other line ends change nothing. NaN, infinities and keys given twice are refused.
+    A byte order mark and other line ends are accepted. NaN, infinities and duplicate keys are refused.
     """
     try:
         raw = path.read_bytes().removeprefix(BOM)
@@ -74,9 +74,9 @@ def read_object(path: Path) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
         raise Unreadable(Problem(f"{path}:{line}", "damaged: not UTF-8", HINT)) from error
-    found = conflict(path, enumerate(text.split("\n"), start=1))
-    if found is not None:
-        raise Unreadable(found)
+    marker = conflict(path, enumerate(text.split("\n"), start=1))
+    if marker is not None:
+        raise Unreadable(marker)
     try:
         value = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_unique)
     except json.JSONDecodeError as error:
@@ -85,9 +85,9 @@ def read_object(path: Path) -> dict[str, Any]:
         raise Unreadable(Problem(f"{path}:{error.lineno}", what, HINT)) from error
     except _Constant as error:
         line = _line_of(text, rf"(?<![\w\"])-?{error.args[0].lstrip('-')}(?![\w\"])")
-        raise Unreadable(Problem(f"{path}:{line}", f"damaged: {error.args[0]} is no number", HINT)) from error
+        raise Unreadable(Problem(f"{path}:{line}", f"damaged: {error.args[0]} is not a number", HINT)) from error
     except _Twice as error:
-        what = f"damaged: {error.args[0]!r} is named twice, as a merge by halves leaves it"
+        what = f"damaged: {error.args[0]!r} occurs twice, probably from a partial merge"
         line = _line_of_second(text)
         raise Unreadable(Problem(f"{path}:{line}" if line else str(path), what, HINT)) from error
     except (ValueError, RecursionError) as error:
@@ -98,7 +98,7 @@ def read_object(path: Path) -> dict[str, Any]:
 
 
 def seal(value: dict[str, Any]) -> str:
-    """The digest of a JSON object, however it is laid out; empty where it holds what has no one form."""
+    """Return the digest of a JSON object, independent of its layout; empty if it has no canonical form."""
     try:
         return digest_of(value)
     except ValueError:
@@ -106,11 +106,11 @@ def seal(value: dict[str, Any]) -> str:
 
 
 class _Constant(ValueError):
-    """A constant that JSON has not."""
+    """A constant that JSON does not have."""
 
 
 class _Twice(ValueError):
-    """A key that an object holds twice."""
+    """A key that occurs twice in an object."""
 
 
 def _refuse_constant(name: str) -> Any:
@@ -118,12 +118,12 @@ def _refuse_constant(name: str) -> Any:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    members: dict[str, Any] = {}
     for key, value in pairs:
-        if key in found:
+        if key in members:
             raise _Twice(key)
-        found[key] = value
-    return found
+        members[key] = value
+    return members
 
 
 def _line_of(text: str, pattern: str) -> int:
@@ -132,17 +132,17 @@ def _line_of(text: str, pattern: str) -> int:
 
 
 def _line_of_second(text: str) -> int:
-    """The line of the first key that stands twice in one object, by how far lines are set in; 0 if it is not seen."""
-    seen: dict[int, set[str]] = {}
+    """The line of the first duplicate key of an object, judged by indentation; 0 if it is not found."""
+    keys_at: dict[int, set[str]] = {}
     for number, line in enumerate(text.split("\n"), start=1):
         depth = len(line) - len(line.lstrip(" "))
-        seen = {level: keys for level, keys in seen.items() if level <= depth}
-        found = _KEY.match(line)
-        if found is None:
+        keys_at = {level: keys for level, keys in keys_at.items() if level <= depth}
+        key = _KEY.match(line)
+        if key is None:
             # The end of an object: the next one at this depth has keys of its own.
-            seen.pop(depth + 1, None)
+            keys_at.pop(depth + 1, None)
             continue
-        if found[2] in seen.setdefault(depth, set()):
+        if key[2] in keys_at.setdefault(depth, set()):
             return number
-        seen[depth].add(found[2])
+        keys_at[depth].add(key[2])
     return 0

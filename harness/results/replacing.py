@@ -1,7 +1,7 @@
-"""A folder that is replaced whole, while others may be reading it.
+"""Replace a folder as a whole while other processes may be reading it.
 
-Writers take turns, and readers wait for the moment between two renames, by a lock on the folder above. It leaves no
-file behind; where a file system has no such locks, a reader still finds what was there before.
+A lock on the parent folder serialises writers, and lets readers wait between the two renames. It leaves no file behind.
+On a file system without such locks, a reader still finds the previous content.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ except ImportError:  # not on this system
 
 @contextmanager
 def locked(parent: Path, *, alone: bool) -> Iterator[None]:
-    """Hold a folder `alone`, as a writer does, or together with other readers; do without where that cannot be had."""
+    """Lock a folder, `alone` as a writer or shared with other readers; go on without a lock if there is none."""
     handle = None
     try:
         if fcntl is not None:
@@ -36,28 +36,28 @@ def locked(parent: Path, *, alone: bool) -> Iterator[None]:
 
 
 def place_of(folder: Path) -> Path:
-    """Where the content of a folder lies: in it, or aside if a process died between the two renames of `swap`."""
+    """Return where the content of a folder is: in it, or aside if a process died between the two renames of `swap`."""
     aside = _replaced(folder)
     return aside if not folder.exists() and aside.is_dir() else folder
 
 
 def names_aside(parent: Path) -> list[Path]:
-    """The folders below `parent` whose content lies aside."""
-    found = (
+    """Return the folders below `parent` whose content is aside."""
+    folders = (
         left.with_name(left.name.removeprefix(".").removesuffix(".replaced")) for left in parent.glob(".*.replaced")
     )
-    return [folder for folder in found if not folder.exists()]
+    return [folder for folder in folders if not folder.exists()]
 
 
 def settle(folder: Path) -> None:
-    """Put back what lies aside; only who holds the folder above alone may do so."""
+    """Restore content that is aside; the caller must hold the parent folder alone."""
     replaced = _replaced(folder)
     if replaced.is_dir() and not folder.exists():
         replaced.rename(folder)
 
 
 def swap(folder: Path, new: Path) -> None:
-    """Put a new folder in the place of another; after an OSError the old one is there as it was."""
+    """Replace a folder by a new one; after an OSError the old one is unchanged."""
     replaced = _replaced(folder)
     shutil.rmtree(replaced, ignore_errors=True)
     if folder.exists():

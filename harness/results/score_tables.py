@@ -1,4 +1,4 @@
-"""Scores by query as tables: out of an outcome's rows, and as text that diffs and reviews well.
+"""Tables of scores by query: from the rows of an outcome, and as text that is easy to review in a diff.
 
 A table has one query a line and one measure a column, nine decimals at most. What is compared with it is rounded in the
 same way (`as_accepted`): equal scores differ by exactly 0, and the last bits that another processor computes are no
@@ -56,12 +56,12 @@ def digest_of_table(table: ScoreTable) -> str:
 
 
 def scores_in(path: Path) -> list[Score]:
-    """Score rows of an outcome's `scores.parquet`; raise ConfigError if they cannot be read."""
+    """Read the score rows of an outcome's `scores.parquet`; raise ConfigError if they cannot be read."""
     try:
         rows = formats.read_parquet(path)
         scores = [Score(**{name: row[name] for name in Score._fields if name in row}) for row in rows]
     except (OSError, ValueError, TypeError) as error:
-        raise ConfigError(Problem(str(path), "no scores that can be read", "run the suite again")) from error
+        raise ConfigError(Problem(str(path), "its scores cannot be read", "run the suite again")) from error
     if not all(math.isfinite(row.value) for row in scores if row.value is not None):
         raise ConfigError(Problem(str(path), "a score is not a finite number", "run the suite again"))
     return scores
@@ -85,9 +85,9 @@ def _cell(column: ScoreColumn, query: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    """An id on one line in one field: ``%`` and what does not print are written as in a URL, a blank at an end too."""
-    found = "".join(urllib.parse.quote(char) if char == "%" or not char.isprintable() else char for char in text)
-    return re.sub(r"^ | $", "%20", found)
+    """An id as one field: ``%``, unprintable characters and blanks at the ends are escaped as in a URL."""
+    escaped = "".join(urllib.parse.quote(char) if char == "%" or not char.isprintable() else char for char in text)
+    return re.sub(r"^ | $", "%20", escaped)
 
 
 def read_table(path: Path, problems: list[Problem]) -> ScoreTable | None:
@@ -113,7 +113,7 @@ def read_table(path: Path, problems: list[Problem]) -> ScoreTable | None:
             continue
         query, group = map(urllib.parse.unquote, fields[:2])
         if query in groups:
-            problems.append(Problem(where, f"query {query!r} has a line already", HINT))
+            problems.append(Problem(where, f"query {query!r} occurs twice", HINT))
         groups[query] = group
         for name, text in zip(header[2:], fields[2:], strict=True):
             _put(values[name], query, text, where, problems)
@@ -133,4 +133,4 @@ def _put(column: dict[str, float | None], query: str, text: str, where: str, pro
     elif re.fullmatch(r"-?\d+(\.\d+)?", text):
         column[query] = float(text)
     elif text != NOT_APPLICABLE:
-        problems.append(Problem(where, f"{text!r} is no score", HINT))
+        problems.append(Problem(where, f"{text!r} is not a score", HINT))

@@ -18,11 +18,16 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
 from rich.text import Text
 
 from harness.values.records import Progress as Told
 
 WORTH_A_LINE = 0.5
+WIDE = 120
+"""From so many columns of the terminal on, the bar is long and the elapsed time is shown too."""
+LABEL, NUMBERS = 44, 48
+"""Columns of a step's label, and of what stands beside it in a narrow terminal."""
 
 
 class RateColumn(ProgressColumn):
@@ -35,16 +40,22 @@ class RateColumn(ProgressColumn):
         return Text(f"{speed:.1f}/s" if speed >= 1 else f"{speed * 60:.1f}/min", style="progress.data.speed")
 
 
+def _columns(width: int) -> list[ProgressColumn]:
+    """The columns of a bar; in a narrow terminal the label is cut, so that the numbers are whole."""
+    wide = width >= WIDE
+    room = None if wide else max(10, width - NUMBERS)
+    label = TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis", max_width=room))
+    elapsed = [TimeElapsedColumn()] if wide else []
+    bar = BarColumn(bar_width=30 if wide else 10)
+    return [label, bar, MofNCompleteColumn(), RateColumn(), *elapsed, TextColumn("left"), TimeRemainingColumn()]
+
+
 class Steps:
     """A `Display` of the scheduler: one bar at a time, gone when the step is done."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
-        self._bar = Progress(
-            TextColumn("{task.description}"), BarColumn(bar_width=30), MofNCompleteColumn(), RateColumn(),
-            TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=console, transient=True,
-            disable=not console.is_terminal,
-        )  # fmt: skip
+        self._bar = Progress(*_columns(console.width), console=console, transient=True, disable=not console.is_terminal)
 
     def __enter__(self) -> Steps:
         self._bar.start()
@@ -69,5 +80,6 @@ class Steps:
             self._bar.remove_task(task)
             seconds = time.perf_counter() - started
             if seconds >= WORTH_A_LINE or ended == "failed":
-                text = f"{label:<44} {ended} in {seconds:6.1f} s"
+                room = min(LABEL, self.console.width - 24)
+                text = f"{label:<{max(0, room)}} {ended} in {seconds:6.1f} s"
                 self.console.print(text, style="dim" if ended == "done" else "red", highlight=False, markup=False)

@@ -1,8 +1,7 @@
-"""Whether a gate has what it needs: a folder of accepted scores that is the suite's own, and an outcome of the suite as
-it is now.
+"""Check what a gate needs: the suite's own folder of accepted scores, and an outcome of the suite as it is now.
 
-A gate lets through what was never accepted. So a folder that was mistyped, not checked out, or left under the old name
-of a suite would let everything through; here it is refused, or told.
+A gate passes systems without accepted scores. A folder that is mistyped, not checked out, or left under the old name of
+a suite would therefore pass everything; these checks refuse it or warn about it.
 """
 
 from __future__ import annotations
@@ -29,16 +28,16 @@ AGAIN = "run the suite again"
 NO_PART_OF_A_RUN = (
     "gates", "on_inconclusive", "require_baseline", "failure_limit", "published", "title", "seeds", "prices",
 )  # fmt: skip
-"""Sections of a suite that an outcome does not depend on, or that a command line may have replaced."""
+"""Sections of a suite that do not change an outcome, or that the command line may replace."""
 
 
 def check_folder(folder: Path, name: str) -> None:
-    """Raise ConfigError for a folder given for accepted scores that there is not, or that is one suite's own."""
+    """Raise ConfigError if the folder of accepted scores does not exist, or is the folder of a single suite."""
     if not folder.is_dir():
         what = "not a folder" if folder.exists() else "no such folder"
         known = [path.name for path in folder.parent.glob("*") if path.is_dir()] if folder.parent.is_dir() else []
         close = nearest(folder.name, known) if known else ""
-        hint = "give the folder that holds one for each suite, or accept an outcome into it first"
+        hint = "give the folder that has one folder per suite, or accept an outcome into it first"
         raise ConfigError(Problem(f"--baselines {folder}", what, close if close.startswith("did you") else hint))
     if (folder / ACCEPTED_FILE).is_file() and not (folder / name).exists():
         hint = f"give {folder.parent}, the folder above it"
@@ -46,7 +45,7 @@ def check_folder(folder: Path, name: str) -> None:
 
 
 def orphans(folder: Path, suite_file: Path, name: str) -> list[str]:
-    """What a reader must know where nothing is accepted for a suite: scores that belong to no suite any more."""
+    """Return warnings about accepted scores that belong to no suite, for a suite without accepted scores."""
     claimed = {name, *_names_beside(suite_file), *builtin.suite_names()}
     mine, lost = [], []
     for path in sorted(folder.glob(f"[!.]*/{ACCEPTED_FILE}")):
@@ -55,23 +54,23 @@ def orphans(folder: Path, suite_file: Path, name: str) -> list[str]:
             mine.append(path.parent)
         elif suite and suite not in claimed:
             lost.append(path.parent)
-    told = [
+    warnings = [
         f"Nothing is accepted for {name} in {folder / name}, but {place} holds accepted scores of {name}: "
         f"rename it to {folder / name}."
         for place in mine
     ]
     if lost:
         more = f" and {len(lost) - MOST_NAMED} more" if len(lost) > MOST_NAMED else ""
-        told.append(
-            f"Nothing is accepted for {name}, and no suite file beside this one claims the accepted scores in "
+        warnings.append(
+            f"Nothing is accepted for {name}, and no suite file beside this one uses the accepted scores in "
             f"{', '.join(map(str, lost[:MOST_NAMED]))}{more}. If the suite was renamed, this gate compares nothing: "
-            "give it its old name, or accept its outcome under the new one and remove the old folder."
+            "restore its old name, or accept its outcome under the new name and remove the old folder."
         )
-    return told
+    return warnings
 
 
 def _suite_in(accepted: Path) -> str:
-    """The suite whose scores were accepted; the folder's name where the file cannot be read."""
+    """The suite whose scores were accepted; the folder's name if the file cannot be read."""
     try:
         suite = read_object(accepted).get("suite")
     except Unreadable:
@@ -80,43 +79,43 @@ def _suite_in(accepted: Path) -> str:
 
 
 def _names_beside(suite_file: Path) -> Iterator[str]:
-    """Names of the suites that lie in the folder of a suite file, or in the folders beside that."""
+    """Yield the names of the suites in the folder of a suite file and in its sibling folders."""
     home = suite_file.resolve().parent
     for path in (*home.glob("*.y*ml"), *home.parent.glob("*/*.y*ml")):
         try:
             text = path.read_text(encoding="utf-8", errors="replace")[:20_000]
         except OSError:
             continue
-        found = _NAME.search(text) if _SUITE.search(text) else None
-        if found is not None:
-            yield found[1]
+        name = _NAME.search(text) if _SUITE.search(text) else None
+        if name is not None:
+            yield name[1]
 
 
-def check_required(found: Gating, folder: Path) -> None:
-    """Raise ConfigError unless scores were accepted for a suite and every gate compares something with them."""
-    if not found.accepted:
-        hint = "accept an outcome and commit the folder, or see that it was checked out and is the suite's own"
+def check_required(judged: Gating, folder: Path) -> None:
+    """Raise ConfigError unless scores are accepted for the suite and every gate compares something with them."""
+    if not judged.accepted:
+        hint = "accept an outcome and commit the folder, or check that the right folder is checked out"
         raise ConfigError(
-            Problem(str(folder), f"nothing is accepted for {found.suite}, and a baseline is required", hint)
+            Problem(str(folder), f"nothing is accepted for {judged.suite}, and a baseline is required", hint)
         )
-    what = "nothing that was accepted is compared, and a baseline is required"
+    what = "nothing is compared with accepted scores, and a baseline is required"
     problems = [
         Problem(f"gate {gate}", what, "accept an outcome that has this measure")
-        for gate, verdicts in _by_gate(found.verdicts).items()
-        if all(one.verdict == "new" for one in verdicts)
+        for gate, verdicts in _by_gate(judged.verdicts).items()
+        if all(verdict.verdict == "new" for verdict in verdicts)
     ]
-    if not problems and all(one.verdict in ("new", "not compared") for one in found.verdicts):
+    if not problems and all(each.verdict in ("new", "not compared") for each in judged.verdicts):
         hint = "run on a machine of the class that was accepted, or give a gate a ceiling"
-        problems.append(Problem(f"suite {found.suite}", what, hint))
+        problems.append(Problem(f"suite {judged.suite}", what, hint))
     if problems:
         raise ConfigError(problems)
 
 
 def _by_gate(verdicts: Sequence[Gated]) -> dict[str, list[Gated]]:
-    found: dict[str, list[Gated]] = {}
-    for one in verdicts:
-        found.setdefault(one.gate, []).append(one)
-    return found
+    by_gate: dict[str, list[Gated]] = {}
+    for verdict in verdicts:
+        by_gate.setdefault(verdict.gate, []).append(verdict)
+    return by_gate
 
 
 def named(suite: Suite) -> dict[str, tuple[int, ...]]:
@@ -151,25 +150,25 @@ def check_complete(suite: Suite, outcome: Outcome, folder: Path) -> None:
 
 
 def stale(suite: Suite, spec: Mapping[str, Any]) -> tuple[str, ...]:
-    """A warning if the suite file is no longer what an outcome was made of; `spec` is the suite as it was then.
+    """Return a warning if the suite file has changed since an outcome was made; `spec` is the suite of the outcome.
 
-    Keys that the harness has got since then do not count, where they have their defaults.
+    Keys that were added to the harness since then do not count if they have their defaults.
     """
     now, then = suite.model_dump(mode="json", by_alias=True), spec
     with contextlib.suppress(ValueError):
         then = Suite.model_validate(spec).model_dump(mode="json", by_alias=True)
-    odd = [
+    changed = [
         name
         for name in now
         if name not in NO_PART_OF_A_RUN and _portable(now[name], name) != _portable(then.get(name), name)
     ]
-    if not odd:
+    if not changed:
         return ()
-    return (f"The suite file has changed since this outcome was made ({', '.join(odd)}): run the suite again.",)
+    return (f"The suite file has changed since this outcome was made ({', '.join(changed)}): run the suite again.",)
 
 
 def _portable(value: Any, at: str) -> Any:
-    """A section without where things lie on this machine, at any depth."""
+    """A section without paths of this machine, at any depth."""
     if isinstance(value, Mapping):
         return {
             key: _portable(item, f"{at}.{key}")

@@ -1,7 +1,7 @@
-"""Two sides, system by system and measure by measure: outcomes, accepted scores, systems of them, or run files.
+"""Compare two sides, system by system and measure by measure: outcomes, accepted scores, systems, or run files.
 
-What is compared was measured in the same way: a measure of another measurement identity is left out and named, and if
-nothing is left, the two are not comparable. Everything found here is exploratory; what gates is `gate`.
+Only scores with the same measurement identity are compared: a measure with another one is left out and named, and if
+nothing is left, the two are not comparable. All results are exploratory; only `gate` decides what fails.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ RUN: SystemKey = ("run", 0)
 
 
 class Side(NamedTuple):
-    """One side: what it is called, its scores, what measured them, and the margins that its suite sets.
+    """One side: its name, scores, measurement identities and margins.
 
-    `labels` says how systems are written; `chosen` is the one system that was asked for, if one was. `made` tells of
-    each system what it was made from, as far as that says what it puts out: where it is equal, the output is. Where
-    the answers are `served` by an endpoint, or may be, that holds for its lists and not for its answers.
+    `labels` are the printed names of systems; `chosen` is the requested system, if any. `made` is the identity of each
+    system: equal identities mean equal output. If an endpoint writes the answers (`served`), or may do so, that holds
+    for rankings only.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Side(NamedTuple):
 
 
 class Compared(NamedTuple):
-    """Differences of B minus A, as one family, and what a reader must know; `repairs` were made in run files."""
+    """Differences B minus A, as one family, with remarks; `repairs` were made in run files."""
 
     first: str
     second: str
@@ -57,19 +57,19 @@ class Compared(NamedTuple):
 
 
 def compare(first: Side, second: Side, margin: float | None = None) -> Compared:
-    """Compare two sides on every measure that both have; `margin` holds where no gate sets one.
+    """Compare two sides on every measure they share; `margin` applies where no gate sets one.
 
-    Raises NotComparable if no measure was taken in the same way, and ConfigError if no system is on both sides.
+    Raises NotComparable if no measure has the same identity on both sides, and ConfigError if they share no system.
     """
     matched = _matched(first, second)
-    pairs, remarks, odd = [], [], set()
+    pairs, remarks, changed = [], [], set()
     for ours, theirs in matched.items():
         table, other = second.tables[ours], first.tables[theirs]
         for measure in table.values:
             if measure not in other.values:
                 continue
             if first.identities.get(measure) != second.identities.get(measure):
-                odd.add(measure)
+                changed.add(measure)
                 continue
             bound, kind = second.margins.get(measure, margin or 0.0), parse(measure)
             pair, left_out = _pair(ours, kind, bound, table, other)
@@ -77,13 +77,19 @@ def compare(first: Side, second: Side, margin: float | None = None) -> Compared:
             pair = replace(pair, same=alike and (kind.is_rank or not (first.served or second.served)))
             if left_out:
                 label = second.labels[ours]
-                remarks.append(f"{label}, {measure}: {left_out} queries have it on one side only, and are left out.")
+                remarks.append(
+                    f"{label}, {measure}: {left_out} queries have a score on one side only and are left out."
+                )
             if pair.values:
                 pairs.append(pair)
-    if odd:
-        remarks.append(f"Not comparable, for it was measured in another way: {', '.join(sorted(odd))}.")
+    if changed:
+        remarks.append(f"Not comparable, because the measurement has changed: {', '.join(sorted(changed))}.")
     if not pairs:
-        what = "no measure was taken in the same way" if odd else "no measure with a query in common"
+        what = (
+            "every shared measure was measured in different ways"
+            if changed
+            else "no shared measure with a shared query"
+        )
         raise NotComparable(Problem(f"{first.name} and {second.name}", what, "run both on the same data"))
     rows = stats.compare("exploratory", pairs, failure_limit=1.0)
     labels = {key: _label(second, key, first, other) for key, other in matched.items()}
@@ -91,22 +97,22 @@ def compare(first: Side, second: Side, margin: float | None = None) -> Compared:
 
 
 def side(text: str, store: Path) -> Side:
-    """What a user means: an outcome's folder, a folder of accepted scores, or a suite's latest; ``X:system[:seed]``."""
-    whole, found = text, _whole(text, store)
+    """Return the side that a text names: folder of an outcome or of accepted scores, suite; or ``X:system[:seed]``."""
+    whole, whole_side = text, _whole(text, store)
     parts: list[str] = []
-    while found is None and ":" in whole:
+    while whole_side is None and ":" in whole:
         whole, _, last = whole.rpartition(":")
         parts.insert(0, last)
-        found = _whole(whole, store)
-    if found is None:
+        whole_side = _whole(whole, store)
+    if whole_side is None:
         what = f"no outcome, accepted scores or suite with an outcome: {text!r}"
         raise ConfigError(Problem("", what, "give a folder, a name, or either with ':system'"))
-    found = found._replace(name=whole)
-    return _choose(found, ":".join(parts)) if parts else found
+    whole_side = whole_side._replace(name=whole)
+    return _choose(whole_side, ":".join(parts)) if parts else whole_side
 
 
-class Judging(NamedTuple):
-    """By what run files are judged: a file of judgements, measures, the rules of relevance, and a margin."""
+class ScoringSettings(NamedTuple):
+    """How run files are scored and compared: the file of judgements, measures, rules of relevance and a margin."""
 
     qrels: Path
     measures: Sequence[Measure]
@@ -114,24 +120,24 @@ class Judging(NamedTuple):
     margin: float | None = None
 
 
-def compare_runs(first: Path, second: Path, by: Judging) -> Compared:
-    """Compare two run files judged by the same judgements; every query stands for itself.
+def compare_runs(first: Path, second: Path, by: ScoringSettings) -> Compared:
+    """Compare two run files by the same judgements; every query is its own group.
 
-    Raises DataError with what is wrong in any of the files, and as `compare` does.
+    Raises DataError with the problems of all files, and what `compare` raises.
     """
     files = read_all((read_qrels_file, by.qrels), (read_run, first), (read_run, second))
     judged: QrelsFile = files[0]
     sides, remarks, repairs = [], list[str](), list(judged.repairs)
     for path, file in ((first, files[1]), (second, files[2])):
-        found = score(file, judged, by.measures, path, by.qrels, by.rules)
-        values = {str(measure): column for measure, column in found.values.items()}
+        scores = score(file, judged, by.measures, path, by.qrels, by.rules)
+        values = {str(measure): column for measure, column in scores.values.items()}
         groups = {query: query for column in values.values() for query in column}
         made = {RUN: digest_of(["run", sorted(file.run.items())])}
         sides.append(Side(str(path), {RUN: ScoreTable(values, groups)}, {}, {}, {RUN: path.name}, made=made))
-        remarks = remarks or found.judged.remarks(by.rules)
-        remarks += [f"{path}: {line}" for line in found.run_remarks()]
+        remarks = remarks or scores.judged.remarks(by.rules)
+        remarks += [f"{path}: {line}" for line in scores.run_remarks()]
         repairs += file.repairs
-    remarks.append("Every query stands for itself: where several belong together, the intervals are too narrow.")
+    remarks.append("Every query is its own group: the intervals are too narrow if queries belong together.")
     compared = compare(sides[0], sides[1], by.margin)
     return compared._replace(remarks=[*compared.remarks, *remarks], repairs=repairs)
 
@@ -159,38 +165,38 @@ def _of_outcome(folder: Path) -> Side:
 
 
 def _of_accepted(folder: Path) -> Side:
-    found = baselines.read(folder)
-    assert found is not None
-    infos = [one.info for one in found.accepted.systems]
+    baseline = baselines.read(folder)
+    assert baseline is not None
+    infos = [system.info for system in baseline.accepted.systems]
     labels = {(info.name, info.seed): info.label for info in infos}
     made = {(info.name, info.seed): info.identity for info in infos}
-    # What an older version accepted does not say who answered.
-    served = found.accepted.served is not False
-    return Side(str(folder), found.tables, found.accepted.identities, {}, labels, made=made, served=served)
+    # Older accepted scores do not say whether an endpoint answered.
+    served = baseline.accepted.served is not False
+    return Side(str(folder), baseline.tables, baseline.accepted.identities, {}, labels, made=made, served=served)
 
 
 def _choose(side: Side, system: str) -> Side:
-    """The side with one system chosen: ``name``, or ``name:seed`` where it has several seeds."""
-    found = [key for key in side.tables if system in (key[0], f"{key[0]}:{key[1]}")]
-    if len(found) == 1:
-        return side._replace(name=f"{side.name}:{system}", chosen=found[0])
+    """The side with one system chosen: ``name``, or ``name:seed`` if it has several seeds."""
+    keys = [key for key in side.tables if system in (key[0], f"{key[0]}:{key[1]}")]
+    if len(keys) == 1:
+        return side._replace(name=f"{side.name}:{system}", chosen=keys[0])
     names = {name for name, _ in side.tables}
-    hint = f"write {system}:{found[0][1]}" if found else nearest(system, names)
-    what = f"{system!r} has {len(found)} seeds" if found else f"no system {system!r}"
+    hint = f"write {system}:{keys[0][1]}" if keys else nearest(system, names)
+    what = f"{system!r} has {len(keys)} seeds" if keys else f"no system {system!r}"
     raise ConfigError(Problem(side.name, what, hint))
 
 
 def _matched(first: Side, second: Side) -> dict[SystemKey, SystemKey]:
-    """System of the second side -> the one of the first that it is compared with."""
+    """System of the second side -> system of the first side that it is compared with."""
     if first.chosen and second.chosen:
         return {second.chosen: first.chosen}
-    asked = first.chosen or second.chosen
-    found = {key: key for key in second.tables if key in first.tables and asked in (None, key)}
-    if not found:
+    chosen = first.chosen or second.chosen
+    matched = {key: key for key in second.tables if key in first.tables and chosen in (None, key)}
+    if not matched:
         theirs = {name for name, _ in first.tables}
-        hint = f"known there: {', '.join(sorted(theirs))}; name one on each side with ':system'"
+        hint = f"known in {first.name}: {', '.join(sorted(theirs))}; choose one on each side with ':system'"
         raise ConfigError(Problem(f"{first.name} and {second.name}", "no system of the same name and seed", hint))
-    return found
+    return matched
 
 
 def _label(second: Side, key: SystemKey, first: Side, other: SystemKey) -> str:
@@ -201,7 +207,7 @@ def _label(second: Side, key: SystemKey, first: Side, other: SystemKey) -> str:
 def _pair(
     key: SystemKey, measure: Measure, margin: float, table: ScoreTable, other: ScoreTable
 ) -> tuple[stats.Paired, int]:
-    """The pair on the queries that both sides have, and how many only one has; better is always more."""
+    """The pair on the shared queries, and the number of other queries; values are turned so that more is better."""
     values, baseline = table.values[str(measure)], other.values[str(measure)]
     common = [query for query in values if query in baseline]
     kind = measure.kind

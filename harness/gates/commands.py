@@ -1,0 +1,241 @@
+"""What the commands `accept`, `gate`, `compare` and `score` do: read files, evaluate them, return values."""
+
+from __future__ import annotations
+
+import getpass
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from harness import provenance
+from harness.errors import ConfigError, Problem
+from harness.gates import compare as comparison
+from harness.gates import preconditions
+from harness.gates.gate import GateTerms, acceptable, evaluate
+from harness.gates.run_files import PLAIN, RunRules, RunScores, score_files
+from harness.report import format
+from harness.results import baselines, outcomes
+from harness.results.baselines import Accepted, Baseline, Damaged, accepted_system
+from harness.results.score_tables import Tables, scores_in, tables_of
+from harness.statistics.verdicts import Gating
+from harness.suite.files import load_suite
+from harness.suite.spec import Suite
+from harness.values.findings import Outcome
+from harness.values.measures import Measure, parse
+from harness.values.records import ScoreTable, SystemKey
+
+DEFAULT_MEASURE = "ndcg@10"
+
+
+class MeasuredOutcome(NamedTuple):
+    """An outcome with its scores and its folder, and the suite as its file is now."""
+
+    suite: Suite
+    suite_file: Path
+    outcome: Outcome
+    folder: Path
+    tables: Tables
+
+
+class Acceptance(NamedTuple):
+    """What was accepted, the folder it was written to, and what it replaced."""
+
+    accepted: Accepted
+    folder: Path
+    before: Accepted | None
+
+
+# ---- accept
+
+
+def accept(
+    suite: str | Path, reason: str, store: Path, baselines_folder: Path | None = None, outcome: Path | None = None
+) -> Acceptance:
+    """Accept the latest outcome of a suite (or the one in a folder) as the baseline of its gate.
+
+    Raises ConfigError without a reason, and Incomplete if more scores failed than the suite's failure_limit allows;
+    then nothing is written.
+    """
+    reason = " ".join(reason.split())
+    if not reason:
+        raise ConfigError(Problem("--reason", "must not be empty", "say why these scores become the baseline"))
+    measured = read_measured(suite, store, outcome)
+    preconditions.check_complete(measured.suite, measured.outcome, measured.folder)
+    folder = _folder(measured, baselines_folder)
+    try:
+        before = baselines.read(folder, measured.suite.name)
+    except Damaged:
+        before = None
+    accepted = _accepted(measured, reason)
+    try:
+        baselines.write(folder, accepted, _tables(measured))
+    except OSError as error:
+        what = f"accepted scores cannot be written ({error.strerror or error})"
+        hint = "check the permissions of the folder; the scores accepted before are unchanged"
+        raise ConfigError(Problem(str(folder), what, hint)) from error
+    return Acceptance(accepted, folder, before.accepted if before else None)
+
+
+def _tables(measured: MeasuredOutcome) -> dict[SystemKey, ScoreTable]:
+    """The score table of every system; an empty one for a system without scores."""
+    keys = [(info.name, info.seed) for info in measured.outcome.systems]
+    return {key: measured.tables.get(key, ScoreTable({}, {})) for key in keys}
+
+
+def _accepted(measured: MeasuredOutcome, reason: str) -> Accepted:
+    outcome, tables = measured.outcome, _tables(measured)
+    return Accepted(
+        suite=outcome.suite,
+        title=outcome.title,
+        split=outcome.split,
+        reason=reason,
+        accepted=provenance.now(),
+        by=_user(),
+        created=outcome.created,
+        provenance=outcome.provenance,
+        dataset=outcome.dataset,
+        measures=outcome.measures,
+        identities=outcome.identities,
+        measured=outcome.measured,
+        systems=tuple(accepted_system(info, tables[info.name, info.seed]) for info in outcome.systems),
+        summaries=outcome.summaries,
+        margins={row.measure: row.margin for row in outcome.comparisons if row.family == "gain"},
+        times_scored=outcome.times_scored,
+        served=baselines.answers_elsewhere(outcome),
+    )
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):
+        return ""
+
+
+def what_changed(done: Acceptance) -> list[str]:
+    """Return what accepting changed, in sentences."""
+    new, old = done.accepted, done.before
+    systems = {system.info.label: system for system in new.systems}
+    scores = f"{format.counted(len(systems), 'system')} on {format.counted(len(new.measures), 'measure')}"
+    lines = [f"Accepted the outcome of {new.created}: {scores}, in {done.folder}."]
+    if old is None:
+        return lines
+    lines.append(f"It replaces the scores accepted on {old.accepted} ({old.reason}).")
+    before = {system.info.label: system for system in old.systems}
+    changed = [label for label, system in systems.items() if label in before and system.rows != before[label].rows]
+    gone = [label for label in before if label not in systems]
+    added = [label for label in systems if label not in before]
+    for words, labels in (("Scores changed", changed), ("New", added), ("No longer accepted", gone)):
+        if labels:
+            lines.append(f"{words}: {format.listed(labels)}.")
+    moved = [name for name, digest in new.identities.items() if old.identities.get(name, digest) != digest]
+    if moved:
+        lines.append(f"Measurement changed since the last acceptance: {format.listed(moved)}.")
+    return lines
+
+
+# ---- gate
+
+
+def gate(
+    suite: str | Path, store: Path, baselines_folder: Path | None = None, outcome: Path | None = None,
+    require_baseline: bool = False,
+) -> Gating:  # fmt: skip
+    """Judge the latest outcome of a suite (or the one in a folder) by the gates in the suite file as it is now.
+
+    Raises ConfigError if the folder of baselines does not exist, and also if nothing is accepted although the suite or
+    `require_baseline` requires it.
+    """
+    measured = read_measured(suite, store, outcome)
+    if baselines_folder is not None:
+        preconditions.check_folder(baselines_folder, measured.suite.name)
+    folder = _folder(measured, baselines_folder)
+    baseline = baselines.read(folder, measured.suite.name)
+    judged = evaluate_measured(measured, baseline)
+    if require_baseline or measured.suite.require_baseline:
+        preconditions.check_required(judged, folder)
+    notes = (
+        baselines.remarks_on(folder, baseline.accepted)
+        if baseline
+        else preconditions.orphans(folder.parent, measured.suite_file, measured.suite.name)
+    )
+    return judged.model_copy(
+        update={
+            "command": _command(suite, store, baselines_folder) if acceptable(judged) else "",
+            "notes": (*preconditions.stale(measured.suite, measured.outcome.spec), *notes),
+        }
+    )
+
+
+def evaluate_measured(measured: MeasuredOutcome, baseline: Baseline | None) -> Gating:
+    """Return the verdicts on an outcome that was read, against accepted scores."""
+    suite = measured.suite
+    terms = GateTerms(suite.on_inconclusive, suite.failure_limit, expected=preconditions.named(suite))
+    return evaluate(suite.gates, measured.outcome, measured.tables, baseline, terms)
+
+
+def read_measured(suite: str | Path, store: Path, outcome: Path | None = None) -> MeasuredOutcome:
+    """Read a suite with its latest outcome, or the one in a folder. Raises ConfigError if they cannot be used."""
+    spec, path = load_suite(suite)
+    folder = outcome or store / "outcomes" / spec.name / "latest"
+    if outcome is None:
+        outcomes.check_latest(folder.parent)
+    measured = outcomes.read(folder)
+    if measured.suite != spec.name:
+        what = f"an outcome of the suite {measured.suite!r}, not of {spec.name!r}"
+        raise ConfigError(Problem(str(folder), what, "give an outcome of this suite"))
+    tables = tables_of(scores_in(folder / comparison.SCORES_FILE), measured.split)
+    return MeasuredOutcome(spec, path, measured, folder, tables)
+
+
+def _folder(measured: MeasuredOutcome, baselines_folder: Path | None) -> Path:
+    return (baselines_folder or baselines.folder_for(measured.suite_file)) / measured.suite.name
+
+
+def _command(suite: str | Path, store: Path, baselines_folder: Path | None) -> str:
+    stored = "" if str(store) == ".harness" else f" --store {store}"
+    where = f" --baselines {baselines_folder}" if baselines_folder else ""
+    return f'harness accept {suite}{stored}{where} --reason "..."'
+
+
+# ---- compare and score
+
+
+def compare(
+    first: str, second: str, store: Path, qrels: Path | None, measures: Sequence[str], margin: float | None,
+    rules: RunRules = PLAIN,
+) -> comparison.Compared:  # fmt: skip
+    """Compare two outcomes, two systems, or two run files with judgements: B minus A."""
+    if margin is not None and not math.isfinite(margin):
+        raise ConfigError(Problem("--margin", f"should be a finite number, not {margin}"))
+    files = [Path(text) for text in (first, second) if Path(text).is_file()]
+    if qrels is None and files:
+        raise ConfigError(Problem(str(files[0]), "a run file needs judgements", "add --qrels FILE"))
+    if qrels is None:
+        sides = comparison.side(first, store), comparison.side(second, store)
+        return comparison.compare(*sides, margin)
+    return comparison.compare_runs(
+        Path(first), Path(second), comparison.ScoringSettings(qrels, _measures(measures), rules, margin)
+    )
+
+
+def score(run: Path, qrels: Path, measures: Sequence[str], rules: RunRules = PLAIN) -> RunScores:
+    """Score a TREC run of any system."""
+    return score_files(run, qrels, _measures(measures), rules)
+
+
+def _measures(names: Sequence[str]) -> list[Measure]:
+    problems: list[Problem] = []
+    measures: list[Measure] = []
+    for name in names or (DEFAULT_MEASURE,):
+        try:
+            measures.append(parse(name))
+        except ValueError as error:
+            problems.append(Problem("--measure", str(error)))
+            continue
+        if not measures[-1].is_rank:
+            problems.append(Problem("--measure", f"{name} needs answers", f"take one such as {DEFAULT_MEASURE}"))
+    if problems:
+        raise ConfigError(problems)
+    return list(dict.fromkeys(measures))
