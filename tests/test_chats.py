@@ -94,7 +94,7 @@ def doctor(suite: Path, root: Path) -> tuple[bool, str]:
 
     output = io.StringIO()
     fine = examine(str(suite), root, Console(file=output, width=400))
-    return fine, template_remarks.getvalue()
+    return fine, output.getvalue()
 
 
 @pytest.mark.parametrize("name", chatty.TEMPLATES)
