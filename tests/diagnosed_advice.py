@@ -33,13 +33,13 @@ def oracle_gains() -> tuple[OracleGain, ...]:
     answers = {"n_queries": 99, "n_groups": 58, "detectable": 0.081}
     found = [
         OracleGain(
-            ideal=ideal, measure=measure, bound=bound, real=real, best=best, difference=best - real, low=low, high=high,
+            oracle=ideal, measure=measure, bound=bound, real=real, best=best, difference=best - real, low=low, high=high,
             **(rank if "@" in measure else answers),
         )
         for ideal, measure, bound, real, best, low, high in ROOM
     ]  # fmt: skip
     lost = OracleGain(
-        ideal="ideal-generator", measure="ndcg@10", bound=True, real=0.5512, best=None,
+        oracle="ideal-generator", measure="ndcg@10", bound=True, real=0.5512, best=None,
         reason="a generator changes no ranks",
     )  # fmt: skip
     return (*found, lost)
@@ -73,7 +73,7 @@ def advice() -> tuple[Advice, ...]:
     by_name = {one.candidate: one for one in estimates()}
 
     def worth(ideal: Oracle, *measures: str) -> tuple[Worth, ...]:
-        rows = [row for row in oracle_gains() if row.ideal == ideal and row.measure in measures]
+        rows = [row for row in oracle_gains() if row.oracle == ideal and row.measure in measures]
         return tuple(
             Worth(measure=row.measure, difference=row.difference or 0.0, low=row.low, high=row.high, bound=row.bound)
             for row in rows

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from harness.errors import DataError
 from harness.results import baselines, damage
 from harness.results.baselines import Baseline, Damaged, accepted_system, folder_for, read, what_differs, write
-from harness.results.score_tables import Table
 from harness.suite import builtin
-from harness.values.findings import Measured
+from harness.values.findings import MeasurementInputs
+from harness.values.records import ScoreTable
 
 
 def accepted(reason: str = "the first", shift: float = 0.0, **changes: Any) -> Baseline:
@@ -426,7 +426,7 @@ def test_a_corpus_that_differs_is_named_with_its_size() -> None:
 
 def test_samples_and_settings_that_differ_are_named() -> None:
     settings = {"measure": "utility", "version": 1, "utility": {"wrong_cost": 0.5}}
-    found = differs("utility", measured={"utility": Measured(sample="x", settings=settings)})
+    found = differs("utility", measured={"utility": MeasurementInputs(sample="x", settings=settings)})
     assert found == (
         "the sample of answered queries, or their prompts",
         "the setting utility (not set, now {'wrong_cost': 0.5})",
@@ -446,6 +446,6 @@ def test_another_split_is_named() -> None:
 
 
 def test_files_are_named_after_systems() -> None:
-    table = Table({}, {})
+    table = ScoreTable({}, {})
     assert accepted_system(judged.info("few-shot"), table).file == "few-shot.tsv"
     assert accepted_system(judged.info("written", 3), table).file == "written-3.tsv"

@@ -88,7 +88,7 @@ def test_lacking_needs_groups_and_says_so() -> None:
 
 
 def test_without_measures_of_answers_nothing_is_asked() -> None:
-    assert choose(pocket.suite({"measures": ["ndcg@10"]}), made(3)).sample == []
+    assert choose(pocket.suite({"measures": ["ndcg@10"]}), made(3)).query_ids == []
 
 
 def test_fixed_contexts_are_what_every_system_answers_from() -> None:

@@ -18,8 +18,8 @@ from harness.report.format import cell_text
 from harness.report.render.markdown import outcome_pictures
 from harness.report.render.templates import source
 from harness.report.view import view
-from harness.statistics.verdicts import BOUNDS
 from harness.values.findings import Outcome
+from harness.values.systems import BOUNDS
 
 CASES = {
     "normal": outcomes.normal,

@@ -13,14 +13,14 @@ from harness.report.content.gates import sentence
 from harness.results.score_tables import tables_of
 from harness.statistics.verdicts import Gating
 from harness.suite.bounds import Gate
-from harness.values.findings import Serving, Timing
+from harness.values.findings import ServingCost, Timing
 
 # ---- figures of the probe
 
 
 def served(p95: float | None, cost: float = 0.4, seed: int = 0) -> Any:
     total = Timing(part="total", n=100, p50_ms=10.0, p95_ms=p95) if p95 is not None else None
-    return judged.info("untuned", seed, serving=Serving(parts=(), total=total, dollars_per_1000=cost))
+    return judged.info("untuned", seed, serving=ServingCost(parts=(), total=total, dollars_per_1000=cost))
 
 
 def probed(gate: Gate, now: Any, then: Any = None, machine: str | None = None) -> Gating:

@@ -95,7 +95,10 @@ def test_intervals_are_those_of_stats_for_all_of_the_call_together() -> None:
         Substituted("oracle-reranker", NDCG, real, high),
         Substituted("oracle-context", F1, real, other),
     ]
-    pairs = [Paired(row.oracle, 0, row.measure, 0.0, row.substituted, row.real, groups) for row in oracles]
+    pairs = [
+        Paired(system=row.oracle, measure=row.measure, values=row.substituted, baseline=row.real, groups=groups)
+        for row in oracles
+    ]
     for found, expected in zip(oracle_gains(oracles, groups), compare("exploratory", pairs), strict=True):
         assert (found.difference, found.low, found.high) == (expected.difference, expected.low, expected.high)
         assert (found.n_groups, found.detectable) == (20, expected.detectable)

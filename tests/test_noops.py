@@ -94,7 +94,7 @@ def looked(root: Path, start: Path, seeds: list[int], broken: bool = False) -> N
         "seeds": seeds,
     }
     plan, store = build_plan(pocket.suite(changes), pocket.dataset()), FolderStore(root)
-    plan.parts.publish(store)
+    plan.artifacts.publish(store)
     done = carry_out(plan, store, Trainer(start, broken))
     assert not done.failed
     return no_ops(plan, done, store)

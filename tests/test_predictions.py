@@ -123,7 +123,7 @@ def test_where_no_ideal_part_says_anything_nothing_was_predicted(row: Advice) ->
     words = {"improved": "it improved", "equivalent": "no relevant gain", "regressed": "it regressed"}
     for verdict, what in words.items():
         (found,) = predict_outcome(seen(row), after(verdict, tunes=("generator",)))  # type: ignore[arg-type]
-        assert (found.said, found.could_buy) == (f"no prediction; {what}", None)
+        assert (found.conclusion, found.could_buy) == (f"no prediction; {what}", None)
     failed = gain(0.1).model_copy(update={"difference": None})
     assert said(seen(FIRST, oracle_gains=(failed,)), after("improved")) == "no prediction; it improved"
 

@@ -158,7 +158,9 @@ def test_predictions_stand_in_the_order_of_the_advice() -> None:
 
 
 def test_a_prediction_that_failed_says_so() -> None:
-    row = Prediction(system="retriever", seed=0, measure="ndcg@10", verdict="failed", said="cannot be told: no scores")
+    row = Prediction(
+        system="retriever", seed=0, measure="ndcg@10", verdict="failed", conclusion="cannot be told: no scores"
+    )
     (section,) = (one for one in contents(built.outcome(predictions=(row,))).after if one.slug == "worth")
     assert [fmt.cell_text(cell) for cell in section.tables[0].rows[0]][2:] == [
         fmt.NONE, "failed", "Cannot be told: no scores.",

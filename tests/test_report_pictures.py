@@ -18,7 +18,7 @@ from harness.report.charts.bars import LONGEST
 from harness.report.charts.draw import draw
 from harness.report.charts.values import Bar, Bars, Dot, LineChart
 from harness.report.content import loss
-from harness.values.insights import Funnel, Place
+from harness.values.insights import Funnel, FunnelPlace
 
 # ---- funnel, headroom, curves
 
@@ -31,7 +31,7 @@ def test_the_steps_of_a_funnel_follow_each_other_and_add_up_to_the_whole(numbers
     total = sum(numbers)
     names = ("not in the pool", "not in the context", "in the context")
     places = tuple(
-        Place(name=name, population="answerable", count=number, share=number / total, low=0.0, high=1.0)
+        FunnelPlace(name=name, population="answerable", count=number, share=number / total, low=0.0, high=1.0)
         for name, number in zip(names, numbers, strict=True)
     )
     funnel = Funnel(kind="retrieval", system="untuned", rule="", depth=9, context=3, groups=4, places=places)

@@ -72,7 +72,7 @@ def plan() -> Plan:
 
 def go(plan: Plan, root: Path, executor: Pretender) -> Execution:
     store = FolderStore(root)
-    plan.parts.publish(store)
+    plan.artifacts.publish(store)
     return carry_out(plan, store, executor, executor)
 
 
@@ -139,7 +139,7 @@ def test_a_call_that_another_process_makes_is_left_for_later(plan: Plan, tmp_pat
             return super().try_claim(key)
 
     store, executor = Shared(tmp_path), Threads()
-    plan.parts.publish(store)
+    plan.artifacts.publish(store)
     done = carry_out(plan, store, executor, executor)
     assert refused
     assert list(done.rows) == list(plan.calls)

@@ -14,8 +14,8 @@ from test_baselines import accepted, folder  # noqa: F401
 
 from harness.errors import ConfigError
 from harness.results.baselines import read
-from harness.results.score_tables import Table, as_accepted, digest_of_table, read_table, scores_in, tables_of, text_of
-from harness.values.records import Score
+from harness.results.score_tables import as_accepted, digest_of_table, read_table, scores_in, tables_of, text_of
+from harness.values.records import Score, ScoreTable
 
 # ---- tables
 
@@ -36,7 +36,7 @@ def test_a_table_reads_back_as_it_was_written(rows: dict[str, tuple[str, list[fl
     assert digest_of_table(again) == digest_of_table(table)
 
 
-def round_trip(table: Table) -> Table:
+def round_trip(table: ScoreTable) -> ScoreTable:
 
     with tempfile.TemporaryDirectory() as place:
         path = Path(place) / "t.tsv"
@@ -57,7 +57,9 @@ def test_what_is_kept_is_kept_for_good(value: float) -> None:
 
 
 def test_a_table_is_made_to_be_reviewed() -> None:
-    table = Table({"ndcg@10": {"b": 1 / 3, "a": 1.0, "c": None}, "utility": {"a": -0.5}}, dict.fromkeys("abc", "g 1"))
+    table = ScoreTable(
+        {"ndcg@10": {"b": 1 / 3, "a": 1.0, "c": None}, "utility": {"a": -0.5}}, dict.fromkeys("abc", "g 1")
+    )
     table = table._replace(values={"ndcg@10": {"b": as_accepted(1 / 3), "a": 1.0, "c": None}, "utility": {"a": -0.5}})
     assert text_of(table).splitlines() == [
         "query\tgroup\tndcg@10\tutility",
@@ -73,7 +75,7 @@ def test_scores_of_dev_and_of_no_population_are_left_out() -> None:
         Score("s", 0, "test", "b", "g", "ndcg@10", None, "not_applicable"),
         Score("s", 0, "test", "c", "g", "ndcg@10", 0.5),
     ]
-    assert tables_of(rows, "test") == {("s", 0): Table({"ndcg@10": {"c": 0.5}}, {"c": "g"})}
+    assert tables_of(rows, "test") == {("s", 0): ScoreTable({"ndcg@10": {"c": 0.5}}, {"c": "g"})}
 
 
 def test_lines_may_end_as_on_windows(folder: Path) -> None:
@@ -113,5 +115,5 @@ def test_rows_of_another_form(tmp_path: Path) -> None:
 
 
 def test_nothing_of_a_table_is_lost_where_nothing_was_measured() -> None:
-    assert round_trip(Table({}, {})) == Table({}, {})
-    assert text_of(Table({}, {})) == "query\tgroup\n"
+    assert round_trip(ScoreTable({}, {})) == ScoreTable({}, {})
+    assert text_of(ScoreTable({}, {})) == "query\tgroup\n"
