@@ -14,17 +14,17 @@ from harness.values.insights import (
 
 GROUPS = 74
 ROOM: tuple[tuple[Oracle, str, bool, float, float, float, float], ...] = (
-    # ideal part, measure, bound, real, best, interval of the difference
-    ("ideal-retriever", "ndcg@10", True, 0.5512, 1.0000, 0.3904, 0.5072),
-    ("ideal-reranker", "ndcg@10", True, 0.5512, 0.9012, 0.2945, 0.4055),
-    ("ideal-retriever", "exact_match", False, 0.1379, 0.2299, 0.0184, 0.1656),
-    ("ideal-reranker", "exact_match", False, 0.1379, 0.2184, 0.0093, 0.1517),
+    # oracle, measure, bound, real, best, interval of the difference
+    ("oracle-retriever", "ndcg@10", True, 0.5512, 1.0000, 0.3904, 0.5072),
+    ("oracle-reranker", "ndcg@10", True, 0.5512, 0.9012, 0.2945, 0.4055),
+    ("oracle-retriever", "exact_match", False, 0.1379, 0.2299, 0.0184, 0.1656),
+    ("oracle-reranker", "exact_match", False, 0.1379, 0.2184, 0.0093, 0.1517),
     ("oracle-context", "exact_match", False, 0.1379, 0.2529, 0.0352, 0.1948),
-    ("ideal-generator", "exact_match", False, 0.1379, 0.5632, 0.3121, 0.5385),
-    ("ideal-retriever", "utility", False, -0.6667, -0.5051, -0.0182, 0.3414),
-    ("ideal-reranker", "utility", False, -0.6667, -0.5253, -0.0303, 0.3131),
+    ("oracle-generator", "exact_match", False, 0.1379, 0.5632, 0.3121, 0.5385),
+    ("oracle-retriever", "utility", False, -0.6667, -0.5051, -0.0182, 0.3414),
+    ("oracle-reranker", "utility", False, -0.6667, -0.5253, -0.0303, 0.3131),
     ("oracle-context", "utility", False, -0.6667, -0.4646, 0.0202, 0.3840),
-    ("ideal-generator", "utility", False, -0.6667, 0.1919, 0.6364, 1.0808),
+    ("oracle-generator", "utility", False, -0.6667, 0.1919, 0.6364, 1.0808),
 )
 
 
@@ -33,13 +33,13 @@ def oracle_gains() -> tuple[OracleGain, ...]:
     answers = {"n_queries": 99, "n_groups": 58, "detectable": 0.081}
     found = [
         OracleGain(
-            oracle=ideal, measure=measure, bound=bound, real=real, best=best, difference=best - real, low=low, high=high,
+            oracle=name, measure=measure, bound=bound, real=real, best=best, difference=best - real, low=low, high=high,
             **(rank if "@" in measure else answers),
         )
-        for ideal, measure, bound, real, best, low, high in ROOM
+        for name, measure, bound, real, best, low, high in ROOM
     ]  # fmt: skip
     lost = OracleGain(
-        oracle="ideal-generator", measure="ndcg@10", bound=True, real=0.5512, best=None,
+        oracle="oracle-generator", measure="ndcg@10", bound=True, real=0.5512, best=None,
         reason="a generator changes no ranks",
     )  # fmt: skip
     return (*found, lost)
@@ -72,8 +72,8 @@ def estimates() -> tuple[CostEstimate, ...]:
 def advice() -> tuple[Advice, ...]:
     by_name = {one.candidate: one for one in estimates()}
 
-    def worth(ideal: Oracle, *measures: str) -> tuple[Worth, ...]:
-        rows = [row for row in oracle_gains() if row.oracle == ideal and row.measure in measures]
+    def worth(oracle: Oracle, *measures: str) -> tuple[Worth, ...]:
+        rows = [row for row in oracle_gains() if row.oracle == oracle and row.measure in measures]
         return tuple(
             Worth(measure=row.measure, difference=row.difference or 0.0, low=row.low, high=row.high, bound=row.bound)
             for row in rows
@@ -82,7 +82,7 @@ def advice() -> tuple[Advice, ...]:
     return (
         Advice(
             rank=1, rule="generator", kind="tune", action="Tune the generator", tunes=("generator",),
-            candidates=("generator",), could_buy=worth("ideal-generator", "exact_match", "utility"),
+            candidates=("generator",), could_buy=worth("oracle-generator", "exact_match", "utility"),
             why=(
                 "31 of 88 questions were answered wrongly with a relevant passage in the context (35 %)",
                 "10 of 12 unanswerable questions got an invented answer",
@@ -92,7 +92,7 @@ def advice() -> tuple[Advice, ...]:
         ),
         Advice(
             rank=2, rule="reranker", kind="tune", action="Add and tune a reranker", tunes=("reranker",),
-            candidates=("reranker",), could_buy=worth("ideal-reranker", "ndcg@10", "exact_match"),
+            candidates=("reranker",), could_buy=worth("oracle-reranker", "ndcg@10", "exact_match"),
             why=("the pool holds a relevant document for 90 % of the questions, the context for 58 %",),
             would_change=("a limit on latency under 1,750 ms", "a recall of the context over 85 %"),
             estimate=by_name["reranker"],
@@ -109,7 +109,7 @@ def advice() -> tuple[Advice, ...]:
         ),
         Advice(
             rank=5, rule="retriever", kind="tune", action="Do not tune the retriever for its recall", against=True,
-            tunes=("retriever",), candidates=("retriever",), could_buy=worth("ideal-retriever", "ndcg@10"),
+            tunes=("retriever",), candidates=("retriever",), could_buy=worth("oracle-retriever", "ndcg@10"),
             why=("17 of 172 questions have no relevant document in the pool (10 %)",),
             would_change=("a recall@100 under 0.8",), estimate=by_name["retriever"],
         ),
