@@ -46,6 +46,9 @@ class Store(Protocol):
     def claim(self, key: str) -> AbstractContextManager[Path]:
         """Hold the key's lock; give an empty folder to write into, which is deleted if it is not committed."""
 
+    def try_claim(self, key: str) -> AbstractContextManager[Path | None]:
+        """As `claim`, but give None at once if another process holds the key."""
+
     def commit(self, key: str, folder: Path, facts: Mapping[str, Any]) -> Path:
         """Put the folder in place with a manifest of its content and these facts; return its path.
 

@@ -499,7 +499,7 @@ def test_candidates_over_a_limit_are_named_and_where_all_are_it_is_advised_again
     found = advised(facts, estimates=estimates)
     assert found["retriever-finds-too-little"].against
     assert found["retriever-finds-too-little"].why[-1] == (
-        "retriever is estimated to cost $3.00 to build, over max_usd ($2.00)."
+        "retriever is estimated to cost $3.00 to build, over max_build_usd ($2.00)."
     )
     assert found["generator"].against
     assert found["generator"].why[-1] == "generator is estimated to take 1,050 ms (p95), over max_p95_ms (900 ms)."

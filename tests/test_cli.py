@@ -71,9 +71,9 @@ def test_help_imports_next_to_nothing() -> None:
 
 
 ENTRIES = (
-    "experiments.benchmark scoring statistics.stats cli.plan cli.doctor results.outcomes report.terminal "
-    "report.markdown stages models.loaders execution.probe models.search planning.requirements "
-    "cli.list cli.run cli.gate cli.init cli.export report.card"
+    "experiments.benchmark scoring statistics.stats cli.plan cli.doctor results.outcomes report.render.terminal "
+    "report.render.markdown stages models.loaders execution.probe models.search planning.requirements "
+    "cli.list cli.run cli.gate cli.init cli.export report.render.card"
 )
 
 

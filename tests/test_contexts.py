@@ -51,11 +51,11 @@ def test_the_share_asked_for_lacks_its_answer_and_everybody_sees_one_passage(
     dataset = made(questions, unanswerable)
     found = chosen(dataset, lacking=lacking, own_unanswerable=own)
     split = dataset.splits["test"]
-    assert len(found.sample) == questions + own * unanswerable
-    assert set(found.contexts) == set(found.references) == set(found.sample)
-    turned = [key for key in found.sample if split.references[key].answerable and not found.references[key].answerable]
+    assert len(found.query_ids) == questions + own * unanswerable
+    assert set(found.contexts) == set(found.references) == set(found.query_ids)
+    turned = [key for key in found.query_ids if split.references[key].answerable and not found.references[key].answerable]
     assert len(turned) == round(lacking * questions)
-    for key in found.sample:
+    for key in found.query_ids:
         (doc_id,) = found.contexts[key]
         reference = split.references[key]
         holds = any(answer in dataset.documents[doc_id].text for answer in reference.answers)
@@ -68,9 +68,9 @@ def test_a_larger_sample_holds_the_smaller() -> None:
     dataset = made(20, 10)
     small = chosen(dataset, 9, lacking=0, own_unanswerable=True)
     large = chosen(dataset, 18, lacking=0, own_unanswerable=True)
-    assert len(small.sample) == 9
-    assert set(small.sample) <= set(large.sample)
-    assert sum(not small.references[key].answerable for key in small.sample) == 3
+    assert len(small.query_ids) == 9
+    assert set(small.query_ids) <= set(large.query_ids)
+    assert sum(not small.references[key].answerable for key in small.query_ids) == 3
 
 
 def test_an_article_of_one_passage_cannot_lack_its_answer() -> None:

@@ -194,7 +194,7 @@ def test_examples_and_training_decline_by_the_suite_s_sentence() -> None:
             for stage in ("instruct", "answer")
         }
 
-    assert sentences() == {"instruct": {""}, "answer": {""}}
+    assert sentences() == {"instruct": {ABSTENTION}, "answer": {ABSTENTION}}
     told = sentences(**{"pipeline.generator": {"instruction": f"{IF}write exactly: NO_ANSWER"}})
     # Only the prompt with examples in it shows the sentence.
-    assert told == {"instruct": {"NO_ANSWER"}, "answer": {"", "NO_ANSWER"}}
+    assert told == {"instruct": {"NO_ANSWER"}, "answer": {ABSTENTION, "NO_ANSWER"}}

@@ -73,11 +73,11 @@ def test_what_a_suite_names_and_an_outcome_lacks_is_missing_and_not_accepted(
     assert code == 1
     label = "bm25" if lacking == "bm25" else "judged (seed 0)"
     assert out.startswith(f"Gate of toy failed: {label} (ndcg@10: missing).")
-    assert "the suite names it, and it is not in this outcome; run the suite again." in out
+    assert "in the suite, but not in this outcome; run the suite again." in out
     assert "To accept this outcome" not in out
     code, _, error = project.accept()
     assert (code, error) == (
-        3, f"error: {lacking}: the suite names it, and it is not in this outcome; run the suite again\n",
+        3, f"error: {lacking}: in the suite, but not in this outcome; run the suite again\n",
     )  # fmt: skip
     assert not project.accepted.exists()
     left(project, "bm25", "untuned", "written", "judged")
@@ -89,7 +89,7 @@ def test_scores_that_were_lost_are_missing(project: Project) -> None:  # noqa: F
     judged.write_outcome(project.suite_file, project.store, judged.rows_of(values))
     code, out, _ = project.gate()
     assert code == 1
-    assert "written (seed 0) is missing on ndcg@10: the outcome names it and has no score of it" in out
+    assert "written (seed 0) is missing on ndcg@10: in this outcome, but without scores" in out
 
 
 # ---- what was not read

@@ -155,7 +155,7 @@ def test_more_than_a_bound_or_an_estimate_is_noted() -> None:
 
 def test_what_gained_over_a_limit_was_rightly_advised_against() -> None:
     dear = seen(AGAINST, facts={"limit.usd": 0.2})
-    assert said(dear, after("improved")) == "the advice held: it improved, but is over max_usd"
+    assert said(dear, after("improved")) == "the advice held: it improved, but is over max_build_usd"
     assert said(seen(AGAINST, facts={"limit.usd": 0.4}), after("improved")) == "the advice was wrong: it improved"
     total = Timing(part="total", n=9, p50_ms=1, p95_ms=900)
     slow = after("improved", info={"serving": ServingCost(parts=("x",), total=total)})

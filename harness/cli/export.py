@@ -25,7 +25,7 @@ from harness.models.inspection import inspect
 from harness.planning.graph import Plan, SystemPlan
 from harness.report.render.card import Card, Place, TunedPart, render_card
 from harness.stages.shared.prompts import question_turn
-from harness.store import MANIFEST, FolderStore
+from harness.store import MANIFEST, Store, store_in
 from harness.suite.recipes import Part
 from harness.suite.roles import EMBEDDED_PREFIX
 from harness.suite.spec import Candidate, Suite
@@ -75,7 +75,7 @@ def export(
     measured = measured._replace(suite=endpoints.spoken(measured.suite, store))
     system = system_of(measured.outcome, candidate, seed)
     plan, planned = planned_now(measured, system)
-    models = _models(planned, FolderStore(store / "store"))
+    models = _models(planned, store_in(store))
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as aside:
         _write(Path(aside), measured, system, plan, planned, models)
@@ -85,7 +85,7 @@ def export(
     return tuple(path.name for path in written)
 
 
-def _models(planned: SystemPlan, store: FolderStore) -> dict[Part, Path]:
+def _models(planned: SystemPlan, store: Store) -> dict[Part, Path]:
     """The folders of the tuned parts, in the order of tuning."""
     places = {part: store.get(planned.models[part]) for part in planned.tunes}
     lost = [part for part, place in places.items() if place is None]

@@ -21,7 +21,7 @@ from harness.planning.ledger import estimate
 from harness.planning.plan import build_plan
 from harness.remarks import data, models
 from harness.report import format
-from harness.store import FolderStore
+from harness.store import Store, store_in
 from harness.suite.files import load_suite
 from harness.suite.spec import Suite
 from harness.suite.uses import endpoint_roles, reading_of
@@ -63,7 +63,7 @@ def forecast_of(name: str, store_root: Path, seeds: tuple[int, ...] = ()) -> For
         suite = suite.model_copy(update={"seeds": tuple(dict.fromkeys(seeds))})
     dataset = load_dataset(suite.dataset, suite.evaluate.split, reading_of(suite))
     plan = build_plan(suite, dataset)
-    store, elsewhere = FolderStore(store_root / "store"), forgetting.plan_forgetting(plan)
+    store, elsewhere = store_in(store_root), forgetting.plan_forgetting(plan)
     calls = _calls(plan, store)
     if elsewhere is not None:
         calls += [row for row in _calls(elsewhere.plan, store) if row["key"] not in plan.calls]
@@ -71,7 +71,7 @@ def forecast_of(name: str, store_root: Path, seeds: tuple[int, ...] = ()) -> For
     return Forecast(plan, calls, judge_estimates(plan), warnings)
 
 
-def _calls(plan: Plan, store: FolderStore) -> list[CallRow]:
+def _calls(plan: Plan, store: Store) -> list[CallRow]:
     """Every call of a plan with its estimate."""
     estimates = estimate(plan, store)
     return [

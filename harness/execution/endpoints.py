@@ -13,7 +13,7 @@ from harness.llm import prompt_templates
 from harness.llm.services import Services
 from harness.planning.graph import Plan
 from harness.provenance import now
-from harness.store import FolderStore
+from harness.store import Store
 from harness.suite.roles import Llm, PromptName, Role
 from harness.suite.spec import Suite
 from harness.suite.uses import endpoint_roles
@@ -41,7 +41,7 @@ def services_of(suite: Suite, root: Path, replay: bool = False) -> Services:
     )  # fmt: skip
 
 
-def roles_needed(plan: Plan, store: FolderStore, judging: bool) -> list[Role]:
+def roles_needed(plan: Plan, store: Store, judging: bool) -> list[Role]:
     """Return the roles whose endpoints a run will ask: those of missing calls, and the judge if scores are missing."""
     missing = {planned.work.role for key, planned in plan.calls.items() if not store.has(key)}
     missing |= {"judge"} if judging else set()

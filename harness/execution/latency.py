@@ -26,7 +26,7 @@ from harness.models.loaders import model_digest
 from harness.planning.graph import Plan, SystemPlan
 from harness.stages import load_stage
 from harness.stages.shared import common
-from harness.store import FolderStore
+from harness.store import Store
 from harness.suite.recipes import Part
 from harness.suite.spec import SERVED
 from harness.values.findings import ServingCost, Timing
@@ -38,7 +38,7 @@ class Latencies:
     """Runs the probes of a plan, each once, and stores their times."""
 
     def __init__(
-        self, plan: Plan, store: FolderStore, executor: Executor, display: Display, services: Services | None = None
+        self, plan: Plan, store: Store, executor: Executor, display: Display, services: Services | None = None
     ) -> None:
         self.plan, self.store, self.executor, self.display, self.services = plan, store, executor, display, services
         self.times: dict[str, list[float]] = {}

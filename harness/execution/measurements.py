@@ -14,7 +14,7 @@ from harness.data.datasets import Dataset
 from harness.hashing import digest_of
 from harness.judge import judges
 from harness.planning.graph import Plan
-from harness.store import FolderStore
+from harness.store import Store
 from harness.values.findings import MeasurementInputs
 from harness.values.measures import Measure
 
@@ -23,7 +23,7 @@ class Measurements:
     """The measurements of a plan on its data set. `root` holds the calibrations of judges; `store` holds scores."""
 
     def __init__(
-        self, plan: Plan, dataset: Dataset, store: FolderStore, root: Path, measures: Sequence[Measure] | None = None
+        self, plan: Plan, dataset: Dataset, store: Store, root: Path, measures: Sequence[Measure] | None = None
     ) -> None:
         """`measures` replaces those of the suite; of these, judged ones are left out where no judge is configured."""
         self.plan, self.dataset, self.store, self.root = plan, dataset, store, root

@@ -20,7 +20,7 @@ from harness.llm.services import Services
 from harness.planning.graph import Plan, PlannedCall
 from harness.planning.ledger import facts_of, row_of
 from harness.stages import load_stage
-from harness.store import FolderStore
+from harness.store import Store
 from harness.values.findings import LedgerRow
 from harness.values.records import Progress
 
@@ -52,7 +52,7 @@ class Execution:
 
 
 def carry_out(
-    plan: Plan, store: FolderStore, heavy: Executor, light: Executor | None = None, display: Display = no_display,
+    plan: Plan, store: Store, heavy: Executor, light: Executor | None = None, display: Display = no_display,
     services: Services | None = None,
 ) -> Execution:  # fmt: skip
     """Make every artifact that the plan's systems need and the store lacks.
@@ -70,7 +70,7 @@ class _Scheduler:
     def __init__(
         self,
         plan: Plan,
-        store: FolderStore,
+        store: Store,
         heavy: Executor,
         light: Executor,
         display: Display,
@@ -160,7 +160,7 @@ class _Scheduler:
 
 
 def _making(
-    planned: PlannedCall, store: FolderStore, executor: Executor, display: Display, services: Services | None,
+    planned: PlannedCall, store: Store, executor: Executor, display: Display, services: Services | None,
     plan: Plan | None, blocking: bool,
 ) -> Making:  # fmt: skip
     """Make one artifact whose inputs are in the store, unless another process has made it meanwhile.
@@ -195,7 +195,7 @@ def _row(making: Making) -> LedgerRow:
     raise AssertionError("a call has one future")
 
 
-def make(planned: PlannedCall, store: FolderStore, executor: Executor, services: Services | None = None) -> LedgerRow:
+def make(planned: PlannedCall, store: Store, executor: Executor, services: Services | None = None) -> LedgerRow:
     """Make one artifact that belongs to no plan. Raises StageFailed if that fails."""
     making = _making(planned, store, executor, no_display, services, None, blocking=True)
     try:
@@ -212,7 +212,7 @@ def make(planned: PlannedCall, store: FolderStore, executor: Executor, services:
         making.close()
 
 
-def _discard_partial_answers(plan: Plan, store: FolderStore) -> None:
+def _discard_partial_answers(plan: Plan, store: Store) -> None:
     """Discard artifacts of answers some of which failed, so that they are made again.
 
     Answers that did not fail are in the cache of the endpoint: only the failed ones are paid for. Other stages are
@@ -223,7 +223,7 @@ def _discard_partial_answers(plan: Plan, store: FolderStore) -> None:
             store.discard(key)
 
 
-def _needed(plan: Plan, store: FolderStore) -> set[str]:
+def _needed(plan: Plan, store: Store) -> set[str]:
     """Calls that are not in the store and that something not in the store, a goal, or serving depends on.
 
     What will be read, goals and inputs of calls that are made, has to be intact to the last byte; of the rest it is
@@ -242,7 +242,7 @@ def _needed(plan: Plan, store: FolderStore) -> set[str]:
     return needed
 
 
-def request_for(planned: PlannedCall, store: FolderStore, out: Path) -> Request:
+def request_for(planned: PlannedCall, store: Store, out: Path) -> Request:
     """The request that makes a call's artifact in `out`."""
     stage = load_stage(planned.call.stage)
     inputs = {}

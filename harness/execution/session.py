@@ -21,7 +21,7 @@ from harness.execution.scheduler import Display, Execution, carry_out, make, no_
 from harness.execution.score_cache import ScoreCache
 from harness.planning import requirements
 from harness.planning.graph import Plan, PlannedCall
-from harness.store import FolderStore
+from harness.store import store_in
 from harness.suite.roles import Role
 from harness.suite.sources import ReadingRule
 from harness.suite.spec import Suite
@@ -68,7 +68,7 @@ class Session:
         """`executor` is one or the name of one. With `replay`, LLM responses come from the cache alone."""
         self.written, self.root, self.display = suite, root, display
         self.executor = executor_named(executor) if isinstance(executor, str) else executor
-        self.store = FolderStore(root / "store")
+        self.store = store_in(root)
         self.suite = endpoints.spoken(suite, root)
         self.services = endpoints.services_of(self.suite, root, replay)
         self._checked: set[Role] = set()

@@ -19,7 +19,7 @@ from harness.planning.estimates import plan_of
 from harness.planning.graph import Plan, ServingKeys, SystemPlan
 from harness.planning.speed import Speed, asks_endpoint, speed_of, timed_classes
 from harness.stages.shared import common
-from harness.store import FolderStore
+from harness.store import Store
 from harness.suite.recipes import Part
 from harness.suite.spec import Candidate, Suite
 from harness.suite.uses import CandidateUses
@@ -89,7 +89,7 @@ def _chosen(plan: Plan, dataset: Dataset, queries: str, wanted: set[Speed]) -> l
     return chosen
 
 
-def _publish_queries(plan: Plan, store: FolderStore) -> str:
+def _publish_queries(plan: Plan, store: Store) -> str:
     """Store a few queries of the split, the first by a hash of their ids, and return their key."""
     part = plan.artifacts.queries
     queries = {query_id: part[query_id] for query_id in by_hash(list(part))[:RERANKED]}

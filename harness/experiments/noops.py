@@ -14,7 +14,7 @@ from harness.execution.scheduler import Execution
 from harness.models.loaders import locate
 from harness.models.tensors import weights_digest
 from harness.planning.graph import Plan, SystemPlan
-from harness.store import FolderStore
+from harness.store import Store
 from harness.suite.recipes import Part
 from harness.suite.spec import Suite
 
@@ -34,7 +34,7 @@ class NoOps(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-def no_ops(plan: Plan, execution: Execution, store: FolderStore) -> NoOps:
+def no_ops(plan: Plan, execution: Execution, store: Store) -> NoOps:
     """Return the duplicates of every system that did not fail, among the systems before it."""
     lists, answers, weights = (_Contents() for _ in range(3))
     digests = _Digests()
@@ -82,7 +82,7 @@ class _Contents:
         return first_label if first_key != key else ""
 
 
-def _same_weights(system: SystemPlan, store: FolderStore, contents: _Contents, digests: _Digests) -> str:
+def _same_weights(system: SystemPlan, store: Store, contents: _Contents, digests: _Digests) -> str:
     same = []
     for part, key in system.models.items():
         place, whose = store.get(key), f"the {part} of {system.label}"

@@ -15,7 +15,7 @@ from harness.scoring import AbstentionRule
 from harness.stages.retrieve import RUN_FILE
 from harness.stages.shared.common import read_answers
 from harness.statistics.comparisons import ALPHA, RESAMPLES
-from harness.store import FolderStore
+from harness.store import Store
 from harness.values.findings import ServingCost, Timing
 from harness.values.insights import Curve, Funnel, Oracle, OracleGain, PartTime
 from harness.values.measures import Measure
@@ -30,7 +30,7 @@ ORACLES: tuple[Oracle, ...] = (
 class Observations:
     """Reads the artifacts of a diagnosis plan; `rows` are its scores by the label of the system."""
 
-    def __init__(self, plan: Plan, dataset: Dataset, store: FolderStore, rows: Mapping[str, Sequence[Score]]) -> None:
+    def __init__(self, plan: Plan, dataset: Dataset, store: Store, rows: Mapping[str, Sequence[Score]]) -> None:
         self.plan, self.dataset, self.store, self.rows = plan, dataset, store, rows
         self.suite, self.split = plan.suite, plan.suite.evaluate.split
         self.part = dataset.splits[self.split]

@@ -18,7 +18,7 @@ from harness.planning.graph import Plan
 from harness.results.outcomes import run_file
 from harness.stages.retrieve import RUN_FILE
 from harness.stages.shared.common import read_answers
-from harness.store import FolderStore
+from harness.store import Store
 from harness.suite.spec import Suite
 from harness.suite.uses import reading_of
 from harness.values.evidence import Evidence
@@ -26,7 +26,7 @@ from harness.values.findings import Outcome
 from harness.values.records import Answer, Reference, Run, Score
 
 
-def of_plan(rows: Iterable[Score], plan: Plan, dataset: Dataset, store: FolderStore) -> Evidence:
+def of_plan(rows: Iterable[Score], plan: Plan, dataset: Dataset, store: Store) -> Evidence:
     """Gather from the store what the systems of a plan retrieved and wrote."""
     runs: dict[str, Run] = {}
     answers: dict[str, Mapping[str, Answer]] = {}

@@ -19,7 +19,7 @@ from harness.report import PAGE_FILE, REPORT_FILE, write_html, write_learning_cu
 from harness.report import write_diagnosis as render_diagnosis
 from harness.results import diagnoses, outcomes
 from harness.results.outcomes import SCORE_COLUMNS, guarded, new_folder, point_to
-from harness.store import FolderStore
+from harness.store import Store
 from harness.values.evidence import Evidence
 from harness.values.findings import Outcome
 from harness.values.insights import Diagnosis, LearningCurve
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 
 def write_outcome(
-    outcome: Outcome, root: Path, rows: Sequence[Score], plan: Plan, dataset: Dataset, store: FolderStore
+    outcome: Outcome, root: Path, rows: Sequence[Score], plan: Plan, dataset: Dataset, store: Store
 ) -> tuple[Outcome, Path]:
     """Write an outcome below `root` with its details and its report; return it, and its folder.
 

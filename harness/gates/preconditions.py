@@ -135,7 +135,7 @@ def check_complete(suite: Suite, outcome: Outcome, folder: Path) -> None:
             problems.append(Problem(info.label, f"failed ({info.failed})", AGAIN))
     there = {info.name for info in outcome.systems}
     lacking = [name for name in named(suite) if name not in there] if there else []
-    problems += [Problem(name, "the suite names it, and it is not in this outcome", AGAIN) for name in lacking]
+    problems += [Problem(name, "in the suite, but not in this outcome", AGAIN) for name in lacking]
     failed = {info.label for info in outcome.systems if info.failed}
     labels = {(info.name, info.seed): info.label for info in outcome.systems}
     for row in outcome.summaries:

@@ -16,7 +16,8 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 _GRACE = 2.0
-_lock = threading.Lock()
+# Reentrant: garbage collection may finalize a client, which submits its closing, while this thread holds the lock.
+_lock = threading.RLock()
 
 
 class _Background:
@@ -54,7 +55,7 @@ def _forget() -> None:
     if _background is not None:
         _background.finalizer.detach()
         _of_parents.append(_background)
-    _background, _lock = None, threading.Lock()
+    _background, _lock = None, threading.RLock()
 
 
 if hasattr(os, "register_at_fork"):
@@ -66,5 +67,6 @@ def submit(work: Coroutine[Any, Any, T]) -> Future[T]:
     global _background
     with _lock:
         if _background is None:
-            _background = _Background()
+            created = _Background()
+            _background = _background or created
         return asyncio.run_coroutine_threadsafe(work, _background.loop)

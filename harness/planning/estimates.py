@@ -13,7 +13,7 @@ from harness.planning.graph import Plan, PlannedCall, SystemPlan
 from harness.planning.ledger import CallEstimate, estimate, hourly
 from harness.planning.plan import build_plan
 from harness.planning.speed import Rates, rates
-from harness.store import FolderStore
+from harness.store import Store
 from harness.suite.spec import Candidate, Suite
 from harness.suite.uses import CandidateUses
 from harness.values.findings import Timing
@@ -54,7 +54,7 @@ def plan_of(suite: Suite, dataset: Dataset) -> Planned:
     return Planned(build_plan(suite.model_copy(update={"candidates": kept, "factorial": ()}), dataset), left_out)
 
 
-def estimates(plan: Plan, store: FolderStore, untuned: Timing | None) -> tuple[CostEstimate, ...]:
+def estimates(plan: Plan, store: Store, untuned: Timing | None) -> tuple[CostEstimate, ...]:
     """Estimate the cost of every candidate of a plan; `untuned` is the latency of the pipeline as it is.
 
     The build cost counts every call upstream of what serves, as the ledger does afterwards. Only a reranker where
@@ -107,11 +107,11 @@ def recipe_identity(suite: Suite, candidate: Candidate) -> str:
     )
 
 
-def _whole(guess: CallEstimate, store: FolderStore, key: str) -> float:
+def _whole(guess: CallEstimate, store: Store, key: str) -> float:
     return float(store.facts(key).get("seconds", 0.0)) if guess.stored else guess.seconds
 
 
-def _dollars(plan: Plan, store: FolderStore, guess: CallEstimate, key: str) -> float:
+def _dollars(plan: Plan, store: Store, guess: CallEstimate, key: str) -> float:
     """As the ledger counts them: the machine's time, and what an endpoint is paid."""
     paid = float(store.facts(key).get("llm_dollars", 0.0)) if guess.stored else guess.dollars
     return _whole(guess, store, key) / 3600 * hourly(plan.calls[key].call.device, plan.suite.prices) + paid

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from harness.planning.graph import Plan, PlannedCall, SystemPlan
 from harness.planning.speed import STARTUP_SECONDS, rates, speed_of
 from harness.stages import load_stage
-from harness.store import FolderStore
+from harness.store import Store
 from harness.suite.bounds import Prices
 from harness.values.findings import LedgerRow
 from harness.values.records import CallFacts, Usage
@@ -51,7 +51,7 @@ def row_of(planned: PlannedCall, facts: Mapping[str, Any], reused: bool) -> Ledg
     )
 
 
-def estimate(plan: Plan, store: FolderStore) -> dict[str, CallEstimate]:
+def estimate(plan: Plan, store: Store) -> dict[str, CallEstimate]:
     """Return the estimated cost of each call of a plan; too much for a training that stops early.
 
     A dev evaluation is taken to be as fast as the stage that uses the tuned model.

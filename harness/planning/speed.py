@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from harness import provenance
 from harness.planning.graph import PlannedCall
 from harness.stages import STAGES, load_stage
-from harness.store import FolderStore
+from harness.store import Store
 from harness.values.records import DEV_EVALUATION_SECONDS, StageCall
 
 STARTUP_SECONDS = 2.0
@@ -100,7 +100,7 @@ class Rates:
         return UnitRate(self.kinds.get(speed.kind) or load_stage(call.stage).rate, False)
 
 
-def rates(store: FolderStore) -> Rates:
+def rates(store: Store) -> Rates:
     """Return the units a second of what this store has timed, all calls of a class taken together.
 
     The start of a child and the dev evaluations of a training are taken off, so that a small sample speaks for a large
@@ -119,12 +119,12 @@ def rates(store: FolderStore) -> Rates:
     )
 
 
-def timed_classes(store: FolderStore) -> set[Speed]:
+def timed_classes(store: Store) -> set[Speed]:
     """Return the speed classes that this store has timed."""
     return {speed for speed, _ in _timed(store)}
 
 
-def _timed(store: FolderStore) -> Iterator[tuple[Speed, dict[str, Any]]]:
+def _timed(store: Store) -> Iterator[tuple[Speed, dict[str, Any]]]:
     """Facts of calls that say how fast a stage is, with their class; answers that came from a cache do not.
 
     Artifacts of versions that wrote two values instead of three say nothing: their classes were others.

@@ -18,7 +18,7 @@ from harness.scoring.abstention import is_abstention
 from harness.stages.answer import DATE_PINNED, FAILED_FILE, IN_USER_TURN, THINKING_OFF
 from harness.stages.shared.common import read_answers
 from harness.stages.tune_generator import TAUGHT_NO_THOUGHTS, base_name
-from harness.store import FolderStore
+from harness.store import Store
 from harness.values.findings import LedgerRow
 from harness.values.records import Answer
 
@@ -44,7 +44,7 @@ class _Written:
         return len(self.answers) + len(self.failed)
 
 
-def remarks(plan: Plan, rows: Mapping[str, LedgerRow], store: FolderStore) -> list[str]:
+def remarks(plan: Plan, rows: Mapping[str, LedgerRow], store: Store) -> list[str]:
     """Return sentences on the answers of all systems of a plan; `rows` are those of the ledger, by key."""
     answered = [system for system in plan.systems if system.answers]
     notes = [rows[key].notes for system in answered if (key := system.answers or "") in rows]
@@ -58,7 +58,7 @@ def remarks(plan: Plan, rows: Mapping[str, LedgerRow], store: FolderStore) -> li
     ]
 
 
-def _written(system: SystemPlan, store: FolderStore) -> _Written | None:
+def _written(system: SystemPlan, store: Store) -> _Written | None:
     place = store.get(system.answers) if system.answers else None
     if place is None:
         return None

@@ -12,7 +12,7 @@ from harness.planning.graph import Plan
 from harness.remarks import answers, data, endpoints, language, models
 from harness.remarks.training import training_remarks
 from harness.statistics.comparisons import values_of
-from harness.store import FolderStore
+from harness.store import Store
 from harness.suite.spec import Suite
 from harness.values.findings import LedgerRow
 from harness.values.records import Score
@@ -34,7 +34,7 @@ class Ran(NamedTuple):
     unknown: Mapping[str, Sequence[str]]
 
 
-def front(ran: Ran, store: FolderStore, services: Services) -> list[str]:
+def front(ran: Ran, store: Store, services: Services) -> list[str]:
     """Return the sentences for the front of a report."""
     suite, ledger = ran.plan.suite, ran.ledger.values()
     return [
