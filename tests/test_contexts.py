@@ -53,7 +53,9 @@ def test_the_share_asked_for_lacks_its_answer_and_everybody_sees_one_passage(
     split = dataset.splits["test"]
     assert len(found.query_ids) == questions + own * unanswerable
     assert set(found.contexts) == set(found.references) == set(found.query_ids)
-    turned = [key for key in found.query_ids if split.references[key].answerable and not found.references[key].answerable]
+    turned = [
+        key for key in found.query_ids if split.references[key].answerable and not found.references[key].answerable
+    ]
     assert len(turned) == round(lacking * questions)
     for key in found.query_ids:
         (doc_id,) = found.contexts[key]

@@ -76,7 +76,7 @@ def test_a_run_with_a_model_that_takes_no_temperature_is_right_and_told(
         path, store = suite_file(tmp_path, server), tmp_path / "store"
         (found,) = [one for one in examined(path, tmp_path / "other") if one.what == "llm.generator"]
         assert found.state == "note"
-        assert "fake answers; it answers at a temperature of its own" in found.detail
+        assert "fake answers; it answers at its own temperature" in found.detail
         assert "max_completion_tokens" in found.detail
         assert "Only the default (1) value is supported" not in found.detail, "o1 says that it is not supported"
         asked = server.requests

@@ -401,7 +401,7 @@ def test_a_sentence_says_all_that_its_verdict_rests_on() -> None:
     assert row is not None
     assert sentence(found) == (
         f"untuned regressed on ndcg@10: {row.difference:+.3f} [{row.low:+.3f}, {row.high:+.3f}] (margin 0.020, "
-        f"120 queries in 40 groups, minimum detectable difference {row.detectable:.3f})."
+        f"120 queries in 40 groups, minimum detectable effect {row.detectable:.3f})."
     )
 
 

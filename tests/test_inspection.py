@@ -165,7 +165,7 @@ def test_what_is_refused_is_refused_by_all_with_one_sentence(name: str, made: An
     assert str(problem).startswith("pipeline.retriever.model: ")
     assert "; " in str(problem)
     assert str(folder) in str(problem)
-    told = [finding.detail for finding in findings(suite) if finding.state == "missing"]
+    told = [f"{finding.what}: {finding.detail}" for finding in findings(suite) if finding.state == "missing"]
     assert told == [str(problem)]
     assert not (tmp_path / "store" / "store").exists()
 

@@ -275,7 +275,10 @@ def test_the_command_prints_json(
     ("arguments", "said"),
     [
         (["nobody"], "error: toy has no candidate 'nobody'; known here: judged"),
-        (["judged", "--shares", "all"], "error: --shares: no numbers with commas between them: 'all'; try 0.25,0.5,1"),
+        (
+            ["judged", "--shares", "all"],
+            "error: --shares: expected numbers separated by commas, not 'all'",
+        ),
         (["judged", "--shares", "1"], "error: --shares: a curve needs at least two shares"),
     ],
 )
@@ -297,7 +300,7 @@ def test_the_command_leaves_with_3_if_the_curve_has_a_hole(
     broken = smallsuite.Here("tune_retriever")
     assert left(monkeypatch, broken, suite, "judged", "--store", store, "--shares", "0.3,1", "--quiet") == 3
     told = capsys.readouterr()
-    assert "the curve is not whole: tune retriever of judged-at-30, seed 0" in told.err
+    assert "the learning curve is incomplete: tune retriever of judged-at-30, seed 0" in told.err
     assert "ndcg@10: Unknown" in told.out
 
 

@@ -125,10 +125,10 @@ def test_a_report_that_raises_on_the_screen_changes_no_exit_code(
     for share, code in ((0.0, 0), (0.5, 3)):
         done = Finished(outcome, folder, 3, 2, share, 0.0, 1.0)
         monkeypatch.setattr("harness.experiments.benchmark.run", lambda *_, _done=done, **__: _done)
-        monkeypatch.setattr("harness.report.render.terminal.render", raising)
+        monkeypatch.setattr("harness.cli.run.render", raising)
         left, out, _ = leave("run", "toy")
         assert left == code
-        assert "3 stage calls made" in out
+        assert "Computed 3 stage calls" in out
         assert "ZeroDivisionError" in caplog.text
         caplog.clear()
 

@@ -133,8 +133,8 @@ def test_parts_of_a_clean_data_set_at_level_one_keep_their_keys() -> None:
     keys = plan.artifacts.keys
     for split in dataset.splits:
         assert keys[f"{split}.graded"] == keys[f"{split}.qrels"]
-    assert "exclude_own" not in RetrieveSpec(kind="bm25", depth=3).model_dump()
-    assert RetrieveSpec(kind="bm25", depth=3, exclude_own=True).model_dump()["exclude_own"] is True
+    assert "exclude_own" not in RetrieveSpec(kind="bm25", depth=3).key_settings()
+    assert RetrieveSpec(kind="bm25", depth=3, exclude_own=True).key_settings()["exclude_own"] is True
 
 
 def test_a_level_changes_the_keys_of_what_reads_judgements(tmp_path: Path) -> None:

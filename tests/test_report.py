@@ -343,7 +343,7 @@ def test_two_seeds_are_shown_and_claim_nothing() -> None:
     )
     assert "+0.041, +0.036" in on_terminal(outcome, 120)
     assert "+0.039 no claim" in on_terminal(outcome, 120)
-    assert "retriever, ndcg@10: at least 3 seeds; here are 2." in on_terminal(outcome, 120)
+    assert "retriever, ndcg@10: at least 3 seeds, got 2." in on_terminal(outcome, 120)
     assert not any("as a recipe" in line for line in by_candidate(view(outcome)))
     assert "Every verdict is about one checkpoint" in " ".join(warnings(view(outcome)))
 

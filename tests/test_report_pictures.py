@@ -56,11 +56,11 @@ def test_places_are_coloured_by_whether_and_where_a_question_is_lost() -> None:
 def test_bounds_and_estimates_are_drawn_apart_and_what_is_not_known_is_left_out() -> None:
     by_name = {picture.name: picture for picture in charts.oracle_pictures(built.diagnosis())}
     bars = {name: [bar for _, bars in picture.groups for bar in bars] for name, picture in by_name.items()}
-    assert [bar.name for bar in bars["oracle-gains-ndcg-10"]] == ["ideal retriever", "ideal reranker"]
+    assert [bar.name for bar in bars["oracle-gains-ndcg-10"]] == ["oracle retriever", "oracle reranker"]
     assert not any(bar.hollow for bar in bars["oracle-gains-ndcg-10"])
     assert all(bar.hollow for bar in bars["oracle-gains-exact-match"])
     assert "not computed" in on_terminal(built.diagnosis())
-    assert "ndcg@10 with an ideal generator: a generator changes no ranks." in on_terminal(built.diagnosis())
+    assert "ndcg@10 with an oracle generator: a generator changes no ranks." in on_terminal(built.diagnosis())
 
 
 def test_measures_that_do_not_decide_are_folded_and_not_drawn() -> None:

@@ -23,7 +23,7 @@ def test_the_answer_claims_nothing_where_nothing_was_told() -> None:
     assert said.tone == "inconclusive"
     assert said.first == "No candidate is shown to improve on untuned."
     assert "2 inconclusive" in said.rest[0]
-    assert "minimum detectable difference" in said.rest[0]
+    assert "minimum detectable effect" in said.rest[0]
 
 
 def test_the_answer_speaks_of_recipes_where_seeds_allow_it() -> None:

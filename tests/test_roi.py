@@ -296,7 +296,7 @@ def test_the_front_does_not_contradict_the_pictures_of_a_report(name: str) -> No
     assert found
     rows = {(row.measure, _label(outcome, row)): row for row in found}
     for picture in scatters(view(outcome)):
-        points = {point.label: point for point in picture.points}
+        points = {point.system: point for point in picture.points}
         for label, point in points.items():
             if label == "untuned":
                 continue

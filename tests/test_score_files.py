@@ -101,7 +101,7 @@ def test_a_run_of_the_harness_is_read_with_its_ids_unescaped(tmp_path: Path) -> 
         ),
         (RUN, "", "qrels.txt: no document is relevant to any query; give judgements with grades above 0"),
         (RUN, "q1 0 d1 0\n", "qrels.txt: no document is relevant to any query; give judgements with grades above 0"),
-        (RUN, "q1 0 d1 x\n", "qrels.txt:1: relevance 'x' is no whole number; use grades such as 0, 1, 2"),
+        (RUN, "q1 0 d1 x\n", "qrels.txt:1: relevance 'x' is not an integer; use grades such as 0, 1, 2"),
         (RUN, "q1 0 d1 1\nq1 0 d1 2\n", "qrels.txt:2: query 'q1' judges document 'd1' twice, with the grades 1 ("),
         (None, QRELS, "run.trec: cannot be read (No such file or directory); give a readable file"),
         (RUN, None, "qrels.txt: cannot be read (No such file or directory); give a readable file"),
@@ -125,7 +125,7 @@ def test_files_that_cannot_be_judged(
 @pytest.mark.parametrize(
     ("measure", "what"),
     [
-        ("ndgc@10", "unknown measure 'ndgc@10'; did you mean 'ndcg'?"),
+        ("ndgc@10", "unknown measure 'ndgc@10'; did you mean 'ndcg@10'?"),
         ("ndcg", "measure 'ndcg' should be written like 'ndcg@10'"),
         ("exact_match", "exact_match needs answers; take one such as ndcg@10"),
     ],

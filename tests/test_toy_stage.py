@@ -15,7 +15,7 @@ import pytest
 import toy_stages
 
 from harness.data.formats import read_run
-from harness.execution.executors import Cost, InlineExecutor, Request
+from harness.execution.executors import Cost, InlineExecutor, Request, SynchronousExecutor
 from harness.experiments import benchmark
 from harness.planning import plan as planning
 from harness.planning.graph import ExpectedWork, Plan
@@ -37,7 +37,7 @@ CHANGES: dict[str, Any] = {
 LABEL = "shorten the lists of bm25"
 
 
-class Here:
+class Here(SynchronousExecutor):
     """Runs calls in this process; a library's warning is no error."""
 
     def run(self, request: Request, progress: Progress) -> Cost:

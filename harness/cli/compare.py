@@ -21,7 +21,7 @@ FIRST = (
 )
 
 
-@takes("measure", "relevance_level", "exclude_own", "store", "as_json")
+@takes("measure", "relevance_level", "exclude_own", "store", "as_json", "verbose")
 def verb(
     first: Annotated[str, typer.Argument(metavar="A", help=FIRST)],
     second: Annotated[str, typer.Argument(metavar="B", help="The same; differences are B minus A.")],
@@ -41,7 +41,7 @@ def verb(
     if common.as_json:
         print_json(as_json(compared))
     else:
-        show(compared, console())
+        show(compared, console(), common.verbose)
     if all(row.difference is None for row in compared.rows):
         raise Incomplete("nothing was compared: no query has a score on both sides")
 
@@ -59,8 +59,8 @@ def as_json(compared: Compared) -> dict[str, Any]:
     }
 
 
-def show(compared: Compared, screen: Console) -> None:
+def show(compared: Compared, screen: Console, whole: bool = False) -> None:
     """Print what was applied to the inputs, then the differences with their intervals."""
     title = f"{compared.second} minus {compared.first} (exploratory)"
     print_lines(compared.remarks, screen)
-    print_table(comparison_table(compared.rows, compared.labels, title), screen)
+    print_table(comparison_table(compared.rows, compared.labels, title), screen, whole)

@@ -47,7 +47,7 @@ def _with_json_file(arguments: list[str]) -> list[str]:
     return replaced
 
 
-@takes("store", "as_json", "quiet")
+@takes("store", "as_json", "verbose", "quiet")
 def verb(
     suite: SuiteArgument,
     baselines: BaselinesOption = None,
@@ -69,17 +69,20 @@ def verb(
     if common.as_json:
         print_json(gates.as_json(judged))
     else:
-        show(judged, console(), verbose=not common.quiet)
+        show(judged, console(), verbose=not common.quiet, whole=common.verbose)
     for line in side_outputs.write_files(judged, junit, json_file):
         warn(line)
     raise typer.Exit(judged.exit_code)
 
 
-def show(judged: Gating, screen: Console, verbose: bool = True) -> None:
-    """Print the heading, the table and the sentences of the verdicts; only of failing ones unless `verbose`."""
+def show(judged: Gating, screen: Console, verbose: bool = True, whole: bool = False) -> None:
+    """Print the heading, the table and the sentences of the verdicts; only of failing ones unless `verbose`.
+
+    `whole` keeps all columns of the table, however narrow the terminal is.
+    """
     print_line(screen, gates.heading(judged), "bold")
     print_line(screen, gates.subject(judged), "dim")
-    print_table(gates.table(judged), screen)
+    print_table(gates.table(judged), screen, whole)
     screen.print()
     verdicts = judged.verdicts if verbose else judged.failing
     print_lines([*gates.sentences(verdicts), *gates.remarks(judged)], screen)

@@ -30,9 +30,15 @@ GONE = "accepted systems"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("harness", "benchmarks of RAG tuning")
-    group.addoption("--harness-store", metavar="DIR", default=".harness", help="folder of artifacts and outcomes")
     group.addoption(
-        "--harness-compare", metavar="DIR", default=None, help="folder of accepted scores (default: beside the suite)"
+        "--harness-store", metavar="DIR", default=".harness", type=_given, help="folder of artifacts and outcomes"
+    )
+    group.addoption(
+        "--harness-compare",
+        metavar="DIR",
+        default=None,
+        type=_given,
+        help="folder of accepted scores (default: beside the suite)",
     )
     group.addoption(
         "--harness-save",

@@ -72,8 +72,8 @@ def _prompts(plan: Plan, notes: Sequence[Mapping[str, object]]) -> Iterator[str]
     model = base_name(plan.suite.generator.model) if plan.suite.generator else ""
     if any(note.get(IN_USER_TURN) for note in notes):
         yield (
-            f"The chat template of {model} takes no system turn: in every system, the instruction is in the user turn, "
-            "before the first question."
+            f"The chat template of {model} has no system turn: the instruction goes into the user turn, before the "
+            "first question, in every system alike."
         )
     if any(note.get(DATE_PINNED) for note in notes):
         yield (

@@ -22,7 +22,7 @@ from harness.report.model import (
 from harness.report.view import BASELINE, View, row_label
 from harness.values.findings import Comparison
 
-MDE = "minimum detectable"
+MDE = "minimum detectable effect"
 Labels = Mapping[tuple[str, int], str]
 
 

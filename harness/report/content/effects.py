@@ -99,7 +99,7 @@ def _claim_said(claim: RecipeClaim) -> str:
         return f"{claim.measure} is equivalent to {BASELINE}: {numbers}, {margin}"
     if claim.verdict == "inconclusive":
         least = finite(claim.detectable)
-        because = claim.reason if least is None else f"minimum detectable difference {fmt.fixed(least)}"
+        because = claim.reason if least is None else f"minimum detectable effect {fmt.fixed(least)}"
         return f"{claim.measure} is inconclusive: {numbers}{f' ({because})' if because else ''}"
     return f"{claim.measure} has no verdict ({claim.verdict}: {claim.reason})"
 

@@ -178,7 +178,7 @@ def _rests_on(row: Comparison) -> str:
         fmt.over(row.n_queries, row.n_groups),
     ]
     if finite(row.detectable) is not None:
-        parts.append(f"minimum detectable difference {fmt.fixed(row.detectable)}")
+        parts.append(f"minimum detectable effect {fmt.fixed(row.detectable)}")
     if row.failed:
         parts.append(fmt.counted(row.failed, "failed score"))
     return ", ".join(parts)

@@ -173,8 +173,8 @@ def _oracle_table(title: str, rows: Sequence[OracleGain], family: int) -> Table 
     bounds = "A bound cannot be exceeded. An estimate can: a real part may lead to better answers."
     columns = (
         *left("measure", "oracle"),
-        *(Column("now"), Column("ideal"), Column("oracle gain", "left"), Column("minimum detectable", minor=True)),
-        Column("queries / groups", minor=True),
+        *(Column("now"), Column("with oracle"), Column("oracle gain", "left")),
+        *(Column("minimum detectable effect", minor=True), Column("queries / groups", minor=True)),
     )
     held = f"Intervals are simultaneous: they hold for all {fmt.counted(family, 'oracle gain')} at once."
     return Table(title, columns, tuple(map(_oracle_row, rows)), join(bounds, held), tuple(_reasons(rows)), keys=2)

@@ -24,7 +24,7 @@ HOW_TO_READ = (
     "**regressed**: the whole interval lies below zero and reaches below minus the margin.",
     "**equivalent**: the whole interval lies within the margin: the difference is too small to matter.",
     "**inconclusive**: none of these. It is no evidence that nothing changed: the test set is too small to decide. The "
-    "minimum detectable difference says how small a difference it could have shown.",
+    "minimum detectable effect says how small a difference it could have shown.",
     "**new**: nothing was accepted for this system. **missing**: an accepted system is absent. **failed**: more scores "
     "failed than the suite allows. **not comparable**: the two were measured in different ways.",
     "**Exploratory**: everything outside the gated measures. It is not corrected for the number of figures shown, so a "

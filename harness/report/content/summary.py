@@ -141,7 +141,7 @@ def _counts(rows: Iterable[Tested]) -> str:
 
 def _detectable(rows: Iterable[Tested]) -> str:
     least = [known for row in rows if row.verdict == "inconclusive" and (known := finite(row.detectable)) is not None]
-    return f" (minimum detectable difference {fmt.span(least, fmt.fixed)})" if least else ""
+    return f" (minimum detectable effect {fmt.span(least, fmt.fixed)})" if least else ""
 
 
 def _mixed(subjects: Sequence[_Subject]) -> Iterable[str]:
@@ -257,7 +257,7 @@ def _gain(row: Comparison) -> str:
         return f"{row.measure} is equivalent to {BASELINE}: {_numbers(row)}, {margin}, on {over}"
     if row.verdict == "inconclusive":
         least = finite(row.detectable)
-        detectable = f"; minimum detectable difference {fmt.fixed(least)}" if least is not None else ""
+        detectable = f"; minimum detectable effect {fmt.fixed(least)}" if least is not None else ""
         return f"{row.measure} is inconclusive: {_numbers(row)} on {over}{detectable}{_because(row)}"
     return f"{row.measure}: {row.verdict}{_because(row)}"
 
