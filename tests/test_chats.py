@@ -160,7 +160,7 @@ def test_every_template_works_from_doctor_to_tuned_answers(
     trained: list[Any] = []
     real = tuning.tune
     monkeypatch.setattr(tuning, "tune", lambda *rest: (trained.extend(rest[2]), real(*rest))[1])
-    shown = tuning.Prompted(model="tiny", instruction=INSTRUCTION, passage_tokens=rule.passage_tokens)
+    shown = tuning.GeneratorPrompt(model="tiny", instruction=INSTRUCTION, passage_tokens=rule.passage_tokens)
     tuning.tune_generator(
         tuning.TuneGeneratorSpec(generator=shown, recipe=recipe), inputs, part(tmp_path, "adapter"), 0, silent
     )
@@ -199,7 +199,7 @@ def test_what_is_trained_on_is_the_templates_own_conversation(name: str) -> None
 
 @pytest.mark.parametrize(("thinking", "taught"), [(None, True), (True, True), (False, False)])
 def test_training_a_model_that_thinks_on_plain_answers_is_noted(thinking: bool | None, taught: bool) -> None:
-    shown = tuning.Prompted(model="tiny", instruction=INSTRUCTION, passage_tokens=9, thinking=thinking)
+    shown = tuning.GeneratorPrompt(model="tiny", instruction=INSTRUCTION, passage_tokens=9, thinking=thinking)
     assert tuning._thinks(chatty.tokenizer(chatty.QWEN3), shown) == taught
     assert not tuning._thinks(chatty.tokenizer(chatty.CHATML), shown)
 

@@ -48,21 +48,11 @@ EXCEPTIONS = {
     ("harness/values/upgrades.py", r"unproven"),
 }
 """Files that read what earlier versions wrote."""
-NOT_YET = (
-    "cli", "data", "execution", "experiments", "gates", "judge", "llm", "models", "planning", "prompts",
-    "pytest_plugin", "report", "results", "scoring", "stages", "statistics", "store.py", "suite", "text", "training",
-    "values",
-)  # fmt: skip
-"""Packages of `harness/` that are not rewritten yet. To be emptied."""
 SUFFIXES = {".md", ".py", ".yaml", ".txt", ".j2"}
 
 
 def pages() -> list[Path]:
-    inside = [
-        path
-        for path in (ROOT / "harness").rglob("*")
-        if path.relative_to(ROOT / "harness").parts[0] not in NOT_YET and "__pycache__" not in path.parts
-    ]
+    inside = [path for path in (ROOT / "harness").rglob("*") if "__pycache__" not in path.parts]
     outside = [path for folder in ("docs", "suites") for path in (ROOT / folder).rglob("*")]
     every = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *outside, *inside]
     return sorted(path for path in every if path.suffix in SUFFIXES)
@@ -82,8 +72,3 @@ def test_no_word_or_sentence_of_the_house_comes_back(path: Path) -> None:
             assert match is None, f"{name}: {match[0]!r}; write {better!r}"
     for sentence in SENTENCES:
         assert sentence.lower() not in text.lower(), f"{name}: {sentence!r}"
-
-
-def test_packages_that_are_not_rewritten_exist() -> None:
-    for name in NOT_YET:
-        assert (ROOT / "harness" / name).exists(), name

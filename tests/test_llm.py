@@ -8,6 +8,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import llm_server
 import pytest
@@ -162,3 +163,24 @@ def test_a_chat_closes_its_connections_and_files_itself(server: Server, tmp_path
             break
         threading.Event().wait(0.02)
     assert not place.exists()
+
+
+def test_a_client_that_is_collected_while_a_request_starts_blocks_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its finalizer submits the closing of its connections from within `submit`, in the same thread."""
+    from harness.llm import event_loop
+
+    start, results = asyncio.run_coroutine_threadsafe, list[str]()
+
+    async def work(name: str) -> str:
+        return name
+
+    def collecting(coroutine: Any, loop: Any) -> Any:
+        monkeypatch.setattr(event_loop.asyncio, "run_coroutine_threadsafe", start)
+        results.append(event_loop.submit(work("closed")).result(timeout=10))
+        return start(coroutine, loop)
+
+    monkeypatch.setattr(event_loop.asyncio, "run_coroutine_threadsafe", collecting)
+    thread = threading.Thread(target=lambda: results.append(event_loop.submit(work("asked")).result(10)), daemon=True)
+    thread.start()
+    thread.join(30)
+    assert results == ["closed", "asked"]

@@ -22,7 +22,7 @@ from harness.stages.instruct import INSTRUCTIONS_FILE
 from harness.stages.shared import common
 from harness.stages.shared.answer_writers import words_of
 from harness.stages.tune_generator import (
-    Prompted,
+    GeneratorPrompt,
     TuneGeneratorSpec,
     base_name,
     examples_of,
@@ -43,7 +43,7 @@ ROWS = [
     for number in range(10)
 ]  # fmt: skip
 WORDS = sorted({*words_of(INSTRUCTION), *words_of(ABSTENTION), "the", "stone", "wall", "is", "red", "what"})
-SHOWN = Prompted(model="tiny", instruction=INSTRUCTION, passage_tokens=20)
+SHOWN = GeneratorPrompt(model="tiny", instruction=INSTRUCTION, passage_tokens=20)
 QUICK = GeneratorRecipe(epochs=2, batch_size=4, learning_rate=1e-2, rank=4, alpha=8)
 
 
@@ -71,7 +71,7 @@ def loaded(inputs: dict[str, Path]) -> tuple[Any, set[int], int | None]:
 
 
 def tuned(
-    inputs: dict[str, Path], out: Path, recipe: GeneratorRecipe = QUICK, seed: int = 0, shown: Prompted = SHOWN
+    inputs: dict[str, Path], out: Path, recipe: GeneratorRecipe = QUICK, seed: int = 0, shown: GeneratorPrompt = SHOWN
 ) -> Usage:
     out.mkdir(parents=True)
     return tune_generator(TuneGeneratorSpec(generator=shown, recipe=recipe), inputs, out, seed, silent)

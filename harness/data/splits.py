@@ -46,7 +46,7 @@ class Split:
 
     @cached_property
     def graded(self) -> Qrels:
-        """Judgements of documents in the corpus, with all grades: the most that an ideal part can find."""
+        """Judgements of documents in the corpus, with all grades: the most that an oracle can find."""
         return self._present(self.qrels)
 
     @cached_property

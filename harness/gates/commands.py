@@ -12,7 +12,8 @@ from harness import provenance
 from harness.errors import ConfigError, Problem
 from harness.gates import compare as comparison
 from harness.gates import preconditions
-from harness.gates.gate import GateTerms, acceptable, evaluate
+from harness.gates.gate import GateTerms, evaluate
+from harness.gates.reasons import acceptable
 from harness.gates.run_files import PLAIN, RunRules, RunScores, score_files
 from harness.report import format
 from harness.results import baselines, outcomes

@@ -18,6 +18,7 @@ from typing import NamedTuple
 from harness.errors import ConfigError, Problem
 from harness.gates import reseeded
 from harness.gates.probe_gates import judge_probe
+from harness.gates.reasons import ACCEPTED_ONLY, BY_SEEDS, UNMEASURED, UNSCORED
 from harness.results.baselines import Baseline, answers_elsewhere, what_differs
 from harness.results.score_tables import Tables, columns
 from harness.statistics import stats
@@ -25,13 +26,8 @@ from harness.statistics.verdicts import About, Gated, Gating, Standing, label_of
 from harness.suite.bounds import Gate, OnInconclusive
 from harness.values.findings import Comparison, Outcome, SystemInfo
 from harness.values.measures import Measure
-from harness.values.records import ScoreColumn, SystemKey
+from harness.values.records import ScoreColumn, ScoreTable, SystemKey
 from harness.values.systems import BOUNDS
-
-ACCEPTED_ONLY = "accepted, but not in this outcome"
-UNSCORED = "in this outcome, but without scores; run the suite again"
-UNMEASURED = "in the suite, but not in this outcome; run the suite again"
-BY_SEEDS = "this checkpoint is worse, but not significantly by more than the margin; another seed could differ as much"
 
 
 class GateTerms(NamedTuple):
@@ -88,19 +84,13 @@ def evaluate(
         why=accepted.reason if accepted else "",
         verdicts=tuple(verdict for verdicts in by_gate.values() for verdict in verdicts),
         changed=evaluation.changed(),
-        measured=any(
-            value is not None
-            for table in tables.values()
-            for column in table.values.values()
-            for value in column.values()
-        ),
+        measured=any(_has_value(table) for table in tables.values()),
         differs={str(gate.measure): parts for gate in gates if gate.measure and (parts := evaluation.differs(gate))},
     )
 
 
-def acceptable(found: Gating) -> bool:
-    """Whether an outcome may be accepted, as far as its verdicts tell: no system failed or was left out."""
-    return not any(one.verdict == "failed" or one.reason in (UNMEASURED, UNSCORED) for one in found.verdicts)
+def _has_value(table: ScoreTable) -> bool:
+    return any(value is not None for column in table.values.values() for value in column.values())
 
 
 def _check(gates: Sequence[Gate], outcome: Outcome, tables: Tables) -> None:

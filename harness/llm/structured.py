@@ -75,8 +75,8 @@ def values_in(text: str, strictly: bool = False) -> Iterator[Any]:
 def answer_in(text: str) -> str:
     """Return the part of a text behind its last thought, which may hold the answer.
 
-    A text that is JSON as a whole is returned whole, whatever its strings hold. A thought that does not end has nothing
-    behind it.
+    A text that is JSON as a whole is returned whole, whatever its strings hold. A thought that does not end is
+    followed by nothing.
     """
     whole = _whole(text)
     return before_json(text) if whole is None else whole

@@ -155,13 +155,13 @@ class Calls:
         return self.call("retrieve", label, spec, inputs, work, models=self._retriever)
 
     def ranked(self, pipeline: TunedPipeline, split: str, queries: str | None = None) -> str:
-        """Lists of the pipeline, reranked if the pipeline or the pipeline has a reranker."""
+        """The rankings of the tuned pipeline, reranked if it or the suite's pipeline has a reranker."""
         return self.reranked(pipeline, split, self.retrieved(pipeline, split, queries), queries)
 
     def reranked(
-        self, pipeline: TunedPipeline, split: str, run: str, queries: str | None = None, ideal: str = ""
+        self, pipeline: TunedPipeline, split: str, run: str, queries: str | None = None, source: str = ""
     ) -> str:
-        """The lists `run` (those of `ideal`) as the pipeline's reranker orders them; unchanged if there is none."""
+        """The rankings of `run` (which come from `source`) as the reranker orders them; unchanged if there is none."""
         model, given = pipeline.model("reranker"), self.suite.pipeline.reranker
         length = pipeline.reranker_length or (given.max_length if given else None)
         if length is None:
@@ -179,7 +179,7 @@ class Calls:
         }
         work = ExpectedWork(self._size(split, queries) * self.rerank_depth)
         label = f"rerank {split} with {_joined(pipeline, ('retriever', 'reranker'))}" + (
-            f" from {ideal}" if ideal else ""
+            f" from {source}" if source else ""
         )
         return self.call("rerank", label, spec, inputs, work, models=[given.model] if spec["model"] and given else [])
 

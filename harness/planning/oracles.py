@@ -96,10 +96,10 @@ class _DiagnosisPlanner(Calls):
         rows = [
             SystemPlan(UNTUNED, 0, "baseline", (), run, answers, None, self._serving(answers, pool)),
             SystemPlan("bm25", 0, "baseline", (), self.retrieved_bm25(self.split), None, None, ServingKeys()),
-            self._ideal(
-                "retriever", self.reranked(TunedPipeline(), self.split, self._filled(pool), ideal="an ideal pool")
+            self._with_oracle(
+                "retriever", self.reranked(TunedPipeline(), self.split, self._filled(pool), source="an oracle pool")
             ),
-            self._ideal("reranker", self.substituted("reranker", pool, self.rerank_depth)),
+            self._with_oracle("reranker", self.substituted("reranker", pool, self.rerank_depth)),
         ]
         if run != pool:
             answers_without = self.answered("run", "untuned without its reranker", pool)
@@ -124,9 +124,9 @@ class _DiagnosisPlanner(Calls):
         answers = self.answered("run", f"untuned with {count} passages", run, context=count)
         return SystemPlan(context_row(count), 0, "baseline", (), None, answers, None, ServingKeys(), context=count)
 
-    def _ideal(self, part: Part, run: str) -> SystemPlan:
+    def _with_oracle(self, part: Part, run: str) -> SystemPlan:
         name = f"oracle-{part}"
-        answers = self.answered("run", f"untuned with an ideal {part}", run)
+        answers = self.answered("run", f"untuned with an oracle {part}", run)
         return SystemPlan(name, 0, "baseline", (), run, answers, None, ServingKeys())
 
     def _filled(self, pool: str) -> str:
@@ -137,7 +137,7 @@ class _DiagnosisPlanner(Calls):
         spec = {"part": part, "depth": depth}
         inputs = {"run": run, "qrels": self.artifacts.keys[f"{self.split}.graded"]}
         size = len(self.dataset.splits[self.split].queries)
-        return self.call("substitute", f"an ideal {part} on {self.split}", spec, inputs, ExpectedWork(size))
+        return self.call("substitute", f"an oracle {part} on {self.split}", spec, inputs, ExpectedWork(size))
 
     def recited(self, answers: str) -> str:
         """The answers of an oracle generator to the same passages."""
@@ -145,7 +145,7 @@ class _DiagnosisPlanner(Calls):
         inputs = {"answers": answers} | {part: keys[f"{self.split}.{part}"] for part in ("qrels", "references")}
         spec = {"part": "generator", "depth": self.depth}
         return self.call(
-            "substitute", "an ideal generator", spec, inputs, ExpectedWork(len(self.generation_sample.query_ids))
+            "substitute", "an oracle generator", spec, inputs, ExpectedWork(len(self.generation_sample.query_ids))
         )
 
     def _serving(self, answers: str | None, pool: str) -> ServingKeys:

@@ -29,7 +29,7 @@ from harness.values.records import Document, Progress, Usage
 TAUGHT_NO_THOUGHTS = "trained on answers without thoughts"
 
 
-class Prompted(Spec):
+class GeneratorPrompt(Spec):
     """What decides how a prompt of the generator reads; see `spec.Generator`."""
 
     model: str
@@ -44,7 +44,7 @@ class TuneGeneratorSpec(Spec):
     `language` says what the words of an answer are.
     """
 
-    generator: Prompted
+    generator: GeneratorPrompt
     recipe: GeneratorRecipe
     language: str = ENGLISH
     stop: tuple[str, ...] = ()
@@ -76,7 +76,7 @@ def tune_generator(spec: TuneGeneratorSpec, inputs: Inputs, out: Path, seed: int
 
 
 def examples_of(
-    rows: Sequence[Mapping[str, Any]], documents: Mapping[str, Document], shown: Prompted, tokenizer: Any,
+    rows: Sequence[Mapping[str, Any]], documents: Mapping[str, Document], shown: GeneratorPrompt, tokenizer: Any,
     ends: set[int], stop: Sequence[str] = (),
 ) -> list[TokenizedExample]:  # fmt: skip
     """Rows of `instruct` as tokens: the prompt as answering shows it, the answer, and what ends the turn.
@@ -99,7 +99,7 @@ def examples_of(
     ]
 
 
-def _thinks(tokenizer: Any, shown: Prompted) -> bool:
+def _thinks(tokenizer: Any, shown: GeneratorPrompt) -> bool:
     """Whether the untuned generator thinks before it answers, as far as its template says."""
     return shown.thinking is not False and ChatTemplate(tokenizer, shown.thinking).facts().thinks
 

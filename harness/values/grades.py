@@ -1,6 +1,6 @@
 """Relevant documents: the only module that compares a grade with a relevance level.
 
-Binary measures, training pairs, ideal parts and funnels use it. Only `ndcg` reads grades as gains, from 1 on.
+Binary measures, training pairs, oracles and funnels use it. Only `ndcg` reads grades as gains, from 1 on.
 """
 
 from __future__ import annotations

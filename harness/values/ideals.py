@@ -1,4 +1,4 @@
-"""Lists of an ideal reranker and an ideal retriever, from the judgements. Pure functions on plain lists."""
+"""Rankings of an oracle reranker and an oracle retriever, from the judgements. Pure functions on plain lists."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Hits = Sequence[tuple[str, float]]
 
 
 def ideal_order(hits: Hits, judged: Mapping[str, int], first: int) -> list[tuple[str, float]]:
-    """Return the list of an ideal reranker: its `first` documents by relevance, the rest unchanged.
+    """Return the ranking of an oracle reranker: its `first` documents by relevance, the rest unchanged.
 
     No order of these documents scores higher on any rank measure. Documents of equal relevance keep their order; new
     scores fall with the rank.
@@ -21,7 +21,7 @@ def ideal_order(hits: Hits, judged: Mapping[str, int], first: int) -> list[tuple
 
 
 def ideal_pool(hits: Hits, judged: Mapping[str, int], depth: int) -> list[tuple[str, float]]:
-    """Return the list of an ideal retriever: every relevant document first, by relevance, then the list as it was.
+    """Return the ranking of an oracle retriever: every relevant document first, by relevance, then the list as it was.
 
     The list is cut to `depth` documents.
     """

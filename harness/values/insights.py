@@ -14,7 +14,7 @@ PlaceName = Literal[
 ]  # fmt: skip
 Population = Literal["answerable", "unanswerable"]
 Oracle = Literal["oracle-retriever", "oracle-reranker", "oracle-generator", "oracle-context", "without-reranker"]
-"""What replaces a part: an ideal one, or nothing, for a reranker that may do harm."""
+"""What replaces a part: an oracle, or nothing, for a reranker that may do harm."""
 
 
 class FunnelPlace(Frozen):

@@ -116,7 +116,7 @@ def table_of(rows: Iterable[Score], split: str) -> ScoreTable:
     return ScoreTable(values, groups)
 
 
-DEV_EVALUATION_SECONDS = "seconds of looks at dev"
+DEV_EVALUATION_SECONDS = "seconds of dev evaluation"
 """The note of a training on how long it evaluated on dev instead of training."""
 
 

@@ -25,7 +25,7 @@ from harness.values.insights import CostEstimate, Curve, Diagnosis, Funnel, Funn
 
 GOOD = (("in the context", "answerable"), ("right", "answerable"), ("abstained", "unanswerable"))
 """Places where nothing is lost, by name and population."""
-IDEALS = {
+ORACLES = {
     "oracle-retriever": "the pool holds all relevant documents",
     "oracle-reranker": "the reranker puts its part of the pool into the best order",
     "without-reranker": "the reranker is left out",
@@ -147,8 +147,8 @@ def oracle_gains(diagnosis: Diagnosis) -> Section:
     """Return the oracle gain of each part on the gated measures; the other measures are folded."""
     rows = _by_measure(diagnosis)
     title = "Oracle gains: an oracle instead of the real one"
-    ideals = {row.oracle for row in rows}
-    meanings = [f"{_plain(name)}: {said}." for name, said in IDEALS.items() if name in ideals]
+    used = {row.oracle for row in rows}
+    meanings = [f"{_plain(name)}: {said}." for name, said in ORACLES.items() if name in used]
     chosen, others = ([row for row in rows if (row.measure in deciding(diagnosis)) is kind] for kind in (True, False))
     return Section(
         "oracle_gains",
@@ -185,9 +185,9 @@ def _by_measure(diagnosis: Diagnosis) -> list[OracleGain]:
     return sorted(diagnosis.oracle_gains, key=lambda row: order.index(row.measure))
 
 
-def _plain(ideal: str) -> str:
-    """Return ``Ideal retriever``, for the start of a line."""
-    return ideal.replace("-", " ").capitalize()
+def _plain(oracle: str) -> str:
+    """Return ``Oracle retriever``, for the start of a line."""
+    return oracle.replace("-", " ").capitalize()
 
 
 def _oracle_row(row: OracleGain) -> tuple[Cell, ...]:

@@ -1,4 +1,4 @@
-"""Headroom by substitution: by hand, bounds against real scores, and what an ideal part leaves to itself."""
+"""Oracle gains: by hand, bounds against real scores, and what an oracle leaves to itself."""
 
 from __future__ import annotations
 
