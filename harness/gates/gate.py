@@ -287,10 +287,8 @@ def _bound(gate: Gate) -> tuple[Measure, float]:
 
 
 def _decided(blank: Gated, row: Comparison) -> Gated:
-    """The verdict of a comparison; a checkpoint not significantly worse by more than the margin is inconclusive.
-
-    A system with the accepted identity is equivalent even with a margin of 0.
-    """
+    """The verdict of a comparison; a checkpoint not significantly worse by more than the margin is inconclusive."""
+    # A system with the accepted identity is equivalent even with a margin of 0.
     verdict: Standing = row.verdict
     reason = row.reason
     if verdict == "inconclusive" and row.low == row.high == 0 and not row.failed:
