@@ -53,7 +53,8 @@ def _scales(axes: Axes, picture: Scatter) -> None:
     else:
         slack = (high - low) or high or 1.0
         axes.set_xlim(max(0.0, low - 0.2 * slack) if low >= 0 else low, high + 0.18 * slack)
-    ticks = canvas.cost_ticks(*axes.get_xlim(), picture.unit, logarithmic)
+    left, right = axes.get_xlim()
+    ticks = canvas.cost_ticks(left, right, picture.unit, logarithmic)
     canvas.set_ticks(axes, [place for place, _ in ticks], [text for _, text in ticks])
     gains = [value for point in picture.points for value in (point.gain, point.low, point.high)]
     axes.set_ylim(*canvas.limits([0.0, *gains], 0.06))
