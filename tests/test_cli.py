@@ -260,7 +260,7 @@ def test_planning_writes_nothing(leave: Leave, tmp_path: Path) -> None:
 def test_a_report_before_a_run(leave: Leave) -> None:
     code, out, error = leave("report", "pocket")
     assert (code, out) == (2, "")
-    assert error.endswith("no outcome here; run the suite first\n")
+    assert error.endswith("no outcome here; run the suite first with 'harness run', or set --store\n")
 
 
 def test_doctor_finds_what_is_there(leave: Leave, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

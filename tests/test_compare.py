@@ -72,7 +72,11 @@ def test_what_was_measured_in_another_way_is_left_out_and_named(project: Project
 @pytest.mark.parametrize(
     ("first", "second", "what"),
     [
-        ("nowhere", "toy", "no outcome, accepted scores or suite with an outcome: 'nowhere'; give a folder"),
+        (
+            "nowhere",
+            "toy",
+            "'nowhere' names no outcome, no accepted scores and no suite with an outcome; give a folder",
+        ),
         ("toy:untund", "toy", "toy: no system 'untund'; did you mean 'untuned'?"),
         ("toy:untuned", "toy:", "toy: no system ''"),
         ("suites/toy/suite.yaml", "toy", "a run file needs judgements; add --qrels FILE"),

@@ -9,7 +9,9 @@ from test_export import Trial, _device, card_of, kept, refused, trial  # noqa: F
 
 
 def test_a_suite_that_was_never_run(trial: Trial) -> None:
-    assert refused(trial, suite="pocket").endswith("no outcome here; run the suite first")
+    assert refused(trial, suite="pocket").endswith(
+        "no outcome here; run the suite first with 'harness run', or set --store"
+    )
     assert refused(trial, suite="pokcet") == "no suite 'pokcet'; did you mean 'pocket'?"
 
 

@@ -310,7 +310,7 @@ def test_a_file_that_cannot_be_written_is_no_pass(project: Project) -> None:
 @pytest.mark.parametrize(
     ("trouble", "what"),
     [
-        ("none", "no outcome here; run the suite first"),
+        ("none", "no outcome here; run the suite first with 'harness run', or set --store"),
         ("cut off", "); run the suite again"),
         ("later", "; upgrade the harness, or run the suite again"),
         ("not text", "not the text of an outcome; run the suite again"),

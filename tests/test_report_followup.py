@@ -173,7 +173,7 @@ def test_returns_say_who_is_beaten_by_whom() -> None:
     fronts = {fmt.cell_text(row[0]): fmt.cell_text(row[-1]) for row in ndcg.rows}
     assert fronts["retriever (seed 0)"] == "yes"
     assert fronts["reranker-generator (seed 0)"] == "dominated by retriever (seed 0) and generator (seed 0)"
-    assert section.sentences[0].startswith("ndcg@10: on the front retriever (seed 0), reranker (seed 0)")
+    assert section.sentences[0].startswith("ndcg@10: on the Pareto front are retriever (seed 0), reranker (seed 0)")
     assert ndcg.notes[-1].startswith("It adds no latency: retriever (seed 0), generator (seed 0) and")
 
 

@@ -259,7 +259,8 @@ def test_a_measure_named_twice_does_not_hide_what_is_not_measured() -> None:
 
 def test_what_is_missing_is_named() -> None:
     assert problems_of("title: x") == [
-        f"s.yaml:1: {key}: missing; add '{key}:'" for key in ("schema", "name", "dataset", "measures")
+        "s.yaml:1: schema: missing; add 'schema: harness/suite-2'",
+        *(f"s.yaml:1: {key}: missing; add '{key}:'" for key in ("name", "dataset", "measures")),
     ]
     assert problems_of(GOOD.replace("suite-2", "suite-3")) == [
         "s.yaml:1: schema: 'harness/suite-3' is not allowed; did you mean 'harness/suite-2'?"

@@ -18,7 +18,10 @@ def verb(
     suite: SuiteArgument,
     candidate: Annotated[str, typer.Argument(help="Name of a candidate.")],
     shares: Annotated[
-        str, typer.Option("--shares", help="Shares of the training data, each a subset of the next.")
+        str,
+        typer.Option(
+            "--shares", help="Shares of the training data, separated by commas; each is a subset of the next."
+        ),
     ] = "0.25,0.5,1",
     split: Annotated[Literal["dev", "test"], typer.Option("--split", help="Queries to score.")] = "dev",
     seed: SeedsOption = None,

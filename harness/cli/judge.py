@@ -15,7 +15,9 @@ from harness.report.render.calibration import render
 @takes("store", "as_json", "quiet", "replay")
 def verb(
     suite: SuiteArgument,
-    labels: Annotated[Path, typer.Option("--labels", help="Human ratings of answers, as JSON lines.")],
+    labels: Annotated[
+        Path, typer.Option("--labels", help="Human ratings of answers, as JSON lines; see docs/endpoints.md.")
+    ],
     measure: Annotated[str, typer.Option("--measure", help="Judged measure to calibrate.")] = "faithfulness",
     sample: Annotated[
         int | None, typer.Option("--sample", min=1, help="Number of answers to judge (stratified sample).")

@@ -30,7 +30,12 @@ SeedsOption = Annotated[
     ),
 ]
 BaselinesOption = Annotated[
-    Path | None, typer.Option("--baselines", help="Folder of accepted scores, with one folder per suite.")
+    Path | None,
+    typer.Option(
+        "--baselines",
+        help="Folder of accepted scores, with one folder per suite. Default: 'baselines' beside the suite file "
+        "or its folder 'suites'.",
+    ),
 ]
 OutcomeOption = Annotated[
     Path | None, typer.Option("--outcome", help="Folder of an outcome, instead of the suite's latest.")

@@ -105,8 +105,8 @@ def side(text: str, store: Path) -> Side:
         parts.insert(0, last)
         whole_side = _whole(whole, store)
     if whole_side is None:
-        what = f"no outcome, accepted scores or suite with an outcome: {text!r}"
-        raise ConfigError(Problem("", what, "give a folder, a name, or either with ':system'"))
+        what = f"{text!r} names no outcome, no accepted scores and no suite with an outcome"
+        raise ConfigError(Problem("", what, "give a folder or a suite, with ':system' for one of its systems"))
     whole_side = whole_side._replace(name=whole)
     return _choose(whole_side, ":".join(parts)) if parts else whole_side
 

@@ -23,7 +23,7 @@ from harness.values.versions import FileKind, read_value
 OUTCOME_FILE = "outcome.json"
 ATTEMPT_FILE = ".attempt.json"
 ERROR_FILE = "report.error.txt"
-RUN_IT = "run the suite first", "run the suite again"
+RUN_IT = "run the suite first with 'harness run', or set --store", "run the suite again"
 log = logging.getLogger(__name__)
 SCORE_COLUMNS = {
     "system": "string", "seed": "int64", "split": "string", "query_id": "string", "group": "string",

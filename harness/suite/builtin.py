@@ -9,6 +9,7 @@ from harness.errors import ConfigError, Problem, nearest
 PACKAGE = Path(__file__).parents[1] / "_data"
 CHECKOUT = Path(__file__).parents[2]
 SUITE_FILE = "suite.yaml"
+HINT = "give a suite file, a folder that holds suite.yaml, or a shipped suite ('harness list' shows them)"
 
 
 def folder(kind: str) -> Path:
@@ -33,7 +34,10 @@ def find_suite(name_or_path: str | Path) -> Path:
         return path / SUITE_FILE
     if len(path.parts) == 1 and path.name in suite_names():
         return folder("suites") / path.name / SUITE_FILE
-    raise ConfigError(Problem("", f"no suite {str(name_or_path)!r}", nearest(path.name, suite_names())))
+    named = len(path.parts) == 1 and not path.suffix and not path.exists()
+    raise ConfigError(
+        Problem("", f"no suite {str(name_or_path)!r}", nearest(path.name, suite_names()) if named else HINT)
+    )
 
 
 def find_fixture(text: str) -> Path | None:

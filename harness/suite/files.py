@@ -235,7 +235,7 @@ def _problem(detail: ErrorDetails, file: _File) -> Problem:
             where, "unknown key", f"did you mean {name!r}?" if name else nearest(str(at[-1]), _keys_at(at[:-1]))
         )
     if kind == "missing":
-        return Problem(where, "missing", f"add '{at[-1]}:'")
+        return Problem(where, "missing", f"add 'schema: {SCHEMA}'" if at == ("schema",) else f"add '{at[-1]}:'")
     if kind == "literal_error":
         expected = re.findall(r"'([^']*)'", detail["msg"])
         return Problem(where, f"{_shown(given, at)} is not allowed", nearest(str(given), expected))

@@ -225,7 +225,7 @@ def cost(view: View) -> Table:
         tuple(columns),
         tuple(_cost_row(view, info, first) for info in view.systems),
         join(
-            "The build cost is paid once, the rest per query (exploratory, this machine only).",
+            "The build cost is paid once; latency and dollars per query were measured on this machine (exploratory).",
             _probe_sizes(view),
             _sharing(view),
         ),

@@ -130,7 +130,7 @@ def _returns(outcome: Outcome, measure: str, rows: Sequence[Roi]) -> Table:
     columns = (
         *(*left("system"), Column("gain"), Column("gain per $", wraps=True), Column("added p95 ms")),
         *(Column("gain per added 100 ms", wraps=True), Column("break-even, queries", wraps=True)),
-        Column("on the front", "left", wraps=True),
+        Column("on the Pareto front", "left", wraps=True),
     )
     return Table(
         f"ROI: {measure}",
@@ -160,7 +160,7 @@ def _fronts(outcome: Outcome) -> Iterable[str]:
         beaten = sum(1 for row in rows if row.dominated_by)
         rest = f" {fmt.counted(beaten, 'system is', 'systems are')} dominated: another gains as much for less."
         if front:
-            yield f"{measure}: on the front {fmt.listed(front)}.{rest if beaten else ''}"
+            yield f"{measure}: on the Pareto front are {fmt.listed(front)}.{rest if beaten else ''}"
 
 
 def _by_measure(rows: Iterable[Row]) -> Iterable[tuple[str, list[Row]]]:
