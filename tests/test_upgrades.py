@@ -79,3 +79,11 @@ def test_no_fact_of_today_is_renamed() -> None:
     facts = dict.fromkeys(NAMES, 1.0)
     assert upgraded({"facts": facts}) == {"facts": facts}
     assert not any(name.startswith(tuple(RENAMED_FACTS)) for name in NAMES)
+
+
+def test_a_system_may_be_called_like_a_field_that_was_renamed() -> None:
+    system = {"name": "shattered", "seed": 0, "role": "candidate"}
+    value = {"systems": [system], "missing_lists": {"quotes": 2}, "not_run": {"returns": "no judge"}}
+    ledger = {"ledger": [{"notes": {"headroom": 1, "quote": 2}}], "summaries": [{"reasons": {"ideal": 3}}]}
+    expected = {"systems": [system], "queries_without_run": {"quotes": 2}, "not_run": {"returns": "no judge"}}
+    assert upgraded({**value, **ledger}) == {**expected, **ledger}

@@ -35,8 +35,11 @@ RENAMED_FACTS: Mapping[str, str] = {
     "generator.served": "generator.remote",
 }
 """How names of facts began in `diagnosis-1`, and how they begin since."""
-OWN_NAMES = frozenset({"spec", "provenance", "settings", "source", "facts", "queries", "digests", "identities"})
-"""Fields whose keys are names of users, measures or packages: nothing below them is renamed."""
+OWN_NAMES = frozenset(
+    {"spec", "provenance", "settings", "source", "facts", "queries", "digests", "identities", "missing_lists"}
+    | {"queries_without_run", "reasons", "notes", "basis", "margins", "measured", "not_run"}
+)
+"""Fields whose keys are names of users, measures, stages or packages: nothing below them is renamed."""
 
 
 def upgraded(value: Any) -> Any:
@@ -47,7 +50,8 @@ def upgraded(value: Any) -> Any:
         return value
     renamed = {RENAMED.get(key, key): _upgraded_item(key, item) for key, item in value.items()}
     for key, names in RENAMED_VALUES.items():
-        if isinstance(name := renamed.get(key), str):
+        # Only signs have a name of ours; a system may be called anything.
+        if isinstance(name := renamed.get(key), str) and (key != "name" or "worrying" in renamed):
             renamed[key] = names.get(name, name)
     if renamed.get("schema_version") == "harness/diagnosis-1":  # within an outcome
         renamed["schema_version"] = "harness/diagnosis-2"
