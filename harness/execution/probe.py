@@ -17,10 +17,11 @@ from typing import Any, Literal
 from harness.data.formats import read_run
 from harness.llm import Chat, services
 from harness.models.generation import Sampling
-from harness.models.loaders import load_cross_encoder
 from harness.models.search import Bm25Index, DenseIndex
+from harness.models.token_encoders import encode_tokens
+from harness.models.token_vectors import TokenIndex
 from harness.stages import Inputs, answer
-from harness.stages.rerank import RerankSpec, rerank_hits
+from harness.stages.rerank import RerankSpec, rerank_hits, scorer_of
 from harness.stages.retrieve import RUN_FILE
 from harness.stages.shared import common, remote
 from harness.suite.fields import Spec
@@ -35,7 +36,7 @@ TIMES_FILE = "times.json"
 class Probe(Spec):
     """The part and the number of queries to time. `machine` is the machine class: each has its own times."""
 
-    part: Literal["dense", "bm25", "fuse", "rerank", "generator"]
+    part: Literal["dense", "late-interaction", "bm25", "fuse", "rerank", "generator"]
     queries: int
     machine: str
     depth: int = 100
@@ -55,8 +56,7 @@ def probe(spec: Probe, inputs: Inputs, out: Path, seed: int, progress: Progress)
             times = _timed(step, asked, progress)
         used = remote.usage(len(times), chat, {})
     else:
-        parts = {"dense": _dense, "bm25": _bm25, "fuse": _fuse, "rerank": _rerank, "generator": _generator}
-        times = _timed(parts[spec.part](spec, inputs, seed), asked, progress)
+        times = _timed(PARTS[spec.part](spec, inputs, seed), asked, progress)
         used = Usage(units=len(times))
     (out / TIMES_FILE).write_text(json.dumps(times), encoding="utf-8")
     return used
@@ -84,6 +84,12 @@ def _dense(spec: Probe, inputs: Inputs, seed: int) -> Step:
     return lambda query_id, text: index.search(common.encode(model, [text], "query"), spec.depth)
 
 
+def _late_interaction(spec: Probe, inputs: Inputs, seed: int) -> Step:
+    model = common.token_encoder(spec.retriever, inputs)
+    index = TokenIndex(inputs["index"])
+    return lambda query_id, text: index.search(encode_tokens(model, [text], "query"), spec.depth)
+
+
 def _bm25(spec: Probe, inputs: Inputs, seed: int) -> Step:
     index = Bm25Index(inputs["index"])
     return lambda query_id, text: index.search([text], spec.depth)
@@ -104,10 +110,9 @@ def _fuse(spec: Probe, inputs: Inputs, seed: int) -> Step:
 def _rerank(spec: Probe, inputs: Inputs, seed: int) -> Step:
     assert spec.rerank is not None
     rule = spec.rerank
-    documents = common.read_corpus(inputs["corpus"])
-    model = load_cross_encoder(common.model_folder(rule.model or "", inputs), rule.max_length)
+    scorer = scorer_of(rule, inputs, common.read_corpus(inputs["corpus"]))
     run = read_run(inputs["run"] / RUN_FILE, escaped=True)
-    return lambda query_id, text: rerank_hits(model, text, run.get(query_id, []), documents, rule.depth)
+    return lambda query_id, text: rerank_hits(scorer, text, run.get(query_id, []), rule.depth)
 
 
 def _generator(spec: Probe, inputs: Inputs, seed: int) -> Step:
@@ -121,6 +126,12 @@ def _generator(spec: Probe, inputs: Inputs, seed: int) -> Step:
     places = {query_id: place for place, query_id in enumerate(queries)}
     sampling = Sampling(rule.max_new_tokens, 1)
     return lambda query_id, text: chat.write(sampling, places=[places[query_id]])
+
+
+PARTS: dict[str, Callable[[Probe, Inputs, int], Step]] = {
+    "dense": _dense, "late-interaction": _late_interaction, "bm25": _bm25, "fuse": _fuse, "rerank": _rerank,
+    "generator": _generator,
+}  # fmt: skip
 
 
 @contextmanager

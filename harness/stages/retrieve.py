@@ -7,8 +7,10 @@ from typing import Literal
 
 from harness.data.formats import write_run
 from harness.models.search import Bm25Index, DenseIndex
+from harness.models.token_encoders import encode_tokens
+from harness.models.token_vectors import TokenIndex
 from harness.stages import Inputs, SpeedRule, Stage, Takes
-from harness.stages.shared.common import bi_encoder, encode, read_queries
+from harness.stages.shared.common import bi_encoder, encode, read_queries, token_encoder
 from harness.suite.fields import Spec
 from harness.suite.spec import Retriever
 from harness.values.grades import without_own
@@ -20,12 +22,12 @@ OWN = "own documents left out"
 
 
 class RetrieveSpec(Spec):
-    """`depth` documents a query; `retriever` as in `index`.
+    """`depth` documents a query; `retriever` as in `index`, whose kind `tokens` is for ``late-interaction``.
 
     With `exclude_own`, the document that has the id of the query is in no list.
     """
 
-    kind: Literal["dense", "bm25"]
+    kind: Literal["dense", "bm25", "late-interaction"]
     depth: int
     retriever: Retriever | None = None
     exclude_own: bool = False
@@ -38,6 +40,9 @@ def retrieve(spec: RetrieveSpec, inputs: Inputs, out: Path, seed: int, progress:
     depth = spec.depth + spec.exclude_own
     if spec.kind == "bm25":
         found = Bm25Index(inputs["index"]).search(texts, depth)
+    elif spec.kind == "late-interaction":
+        tokens = encode_tokens(token_encoder(spec.retriever, inputs), texts, "query", progress)
+        found = TokenIndex(inputs["index"]).search(tokens, depth)
     else:
         vectors = encode(bi_encoder(spec.retriever, inputs), texts, "query", progress)
         found = DenseIndex(inputs["index"]).search(vectors, depth)
