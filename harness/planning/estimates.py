@@ -45,13 +45,13 @@ def plan_of(suite: Suite, dataset: Dataset) -> Planned:
     except (ConfigError, ModelMissing):
         kept, left_out = {}, {}
     for name, candidate in suite.all_candidates.items():
-        alone = {"candidates": {name: candidate}, "factorial": (), "baseline_rows": ()}
+        alone = {"candidates": {name: candidate}, "factorial": {}, "baseline_rows": ()}
         try:
             build_plan(suite.model_copy(update=alone), dataset)
             kept[name] = candidate
         except (ConfigError, ModelMissing) as error:
             left_out[name] = str(error)
-    return Planned(build_plan(suite.model_copy(update={"candidates": kept, "factorial": ()}), dataset), left_out)
+    return Planned(build_plan(suite.model_copy(update={"candidates": kept, "factorial": {}}), dataset), left_out)
 
 
 def estimates(plan: Plan, store: Store, untuned: Timing | None) -> tuple[CostEstimate, ...]:

@@ -9,7 +9,7 @@ from harness.models.search import Bm25Index, DenseIndex
 from harness.stages import Inputs, SpeedRule, Stage, Takes
 from harness.stages.shared.common import bi_encoder, count_longer, encode, read_corpus, reads
 from harness.suite.fields import Spec
-from harness.suite.spec import Retriever
+from harness.suite.pipeline import Retriever
 from harness.text import ENGLISH
 from harness.values.records import Progress, Usage
 
