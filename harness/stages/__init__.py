@@ -133,6 +133,8 @@ STAGES: dict[str, str] = {
     "retrieve": "harness.stages.retrieve",
     "fuse": "harness.stages.fuse",
     "rerank": "harness.stages.rerank",
+    "weigh": "harness.stages.weigh",
+    "blend": "harness.stages.blend",
     "substitute": "harness.stages.substitute",
     "answer": "harness.stages.answer",
 }
