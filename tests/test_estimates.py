@@ -31,7 +31,7 @@ UNTUNED = Timing(part="total", p50_ms=10.0, p95_ms=20.0, n=5)
 BASE: dict[str, Any] = {
     "pipeline.generator": None,
     "data": {"pairs": "judged"},
-    "recipes": {"retriever": {"checkpoints": 1}, "reranker": {"checkpoints": 1}},
+    "recipes": {"retriever": {"checkpoints": 1}, "reranker": {"checkpoints": 1, "model": "embedded:all-minilm-l6-v2"}},
     "candidates": {"retriever": {"tune": ["retriever"]}, "reranker": {"tune": ["reranker"]}},
     "measures": ["ndcg@10"],
     "prices": {"cpu_hour": 36.0, "gpu_hour": 3600.0},
@@ -98,7 +98,13 @@ def test_a_quote_by_hand(store: FolderStore) -> None:
 def test_looks_at_dev_are_as_fast_as_the_tuned_model_is_used(store: FolderStore) -> None:
     recipes = {
         "retriever": {"checkpoints": 3, "batch_size": 4, "epochs": 2},
-        "reranker": {"checkpoints": 2, "batch_size": 4, "dev_queries": 5, "dev_depth": 4},
+        "reranker": {
+            "checkpoints": 2,
+            "batch_size": 4,
+            "dev_queries": 5,
+            "dev_depth": 4,
+            "model": "embedded:all-minilm-l6-v2",
+        },
     }
     plan = planned(recipes=recipes)
     trained = call(plan, "tune retriever of retriever, seed 0"), call(plan, "tune reranker of reranker, seed 0")

@@ -119,9 +119,10 @@ def _dollars(plan: Plan, store: Store, guess: CallEstimate, key: str) -> float:
 
 def _reranks(plan: Plan, system: SystemPlan) -> PlannedCall | None:
     """The call that reranks with a candidate's reranker; None if it has none, or the pipeline had one before."""
-    if "reranker" not in system.tunes or plan.suite.pipeline.reranker is not None or system.run is None:
+    if plan.suite.pipeline.reranker is not None:
         return None
-    return plan.calls[system.run]
+    path = (plan.calls[key] for key in system.serving.path)
+    return next((planned for planned in path if planned.call.stage == "rerank"), None)
 
 
 def _mean_ms(added: PlannedCall, plan: Plan, known: Rates) -> float:

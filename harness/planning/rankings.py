@@ -61,7 +61,10 @@ class Rankings(Calls):
     def _vectors(
         self, kind: IndexKind, encoder: Encoder, stored: dict[str, Any], model: str | None, pipeline: TunedPipeline
     ) -> str:
-        spec = {"kind": kind, "retriever": {**encoder.model_dump(), **stored}}
+        spec: dict[str, Any] = {"kind": kind, "retriever": {**encoder.model_dump(), **stored}}
+        if kind == "tokens":
+            spec = {"kind": kind, "retriever": encoder.model_dump()}
+            spec["precision"] = stored.get("precision") or "float16"
         inputs = {"corpus": self.artifacts.keys["corpus"], "model": model}
         what = "" if kind == "dense" else f" {kind}"
         label = f"index{what} with {pipeline.label('retriever', 'reranker') if model else pipeline.name}"
@@ -159,13 +162,12 @@ class Rankings(Calls):
         }
         models = [name for name in [encoder.model if encoder else rule.model] if name is not None]
         if encoder is not None:
-            spec["max_length"] = encoder.max_length
+            spec |= encoder.model_dump()
             # Without a model of its own it is the retriever's, and gains as that is tuned.
             model = model or (pipeline.model("retriever") if rule.model is None else None)
-            spec["encoder"] = encoder.model_dump()
+            spec["model"] = None if model else encoder.model
             if rule.precision is not None:
-                # Named as the first stage names it, so that both use one artifact.
-                stored = {"precision": None if rule.precision == "float16" else rule.precision}
+                stored = {"precision": rule.precision}
                 inputs["tokens"] = self._vectors("tokens", encoder, stored, model, pipeline)
         else:
             spec["model"] = rule.model if model is None else None

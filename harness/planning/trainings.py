@@ -202,18 +202,22 @@ class Trainings(Rankings):
         retriever = pipeline.settings.retriever
         triplets = self.triplets(self.plain(pipeline), training.data)
         inputs: dict[str, str | None] = {"corpus": self.artifacts.keys["corpus"]}
-        inputs["labels"] = self.labels(triplets, training.data, retriever.encoder)
+        encoder = reranker_encoder(rule, retriever)
+        if encoder is not None:
+            inputs["triplets"], count = triplets
+        else:
+            inputs["labels"] = self.labels(triplets, training.data, retriever.encoder)
+            count = self.calls[str(inputs["labels"])].work.units
         dev = self._dev_parts(recipe.checkpoints)
         inputs |= {"dev_run": self.retrieved(pipeline, "dev"), **dev} if dev else {}
-        encoder = reranker_encoder(rule, retriever)
         model = encoder.model if encoder else str(rule.model)
         spec: dict[str, Any] = {"kind": rule.kind, "recipe": recipe.model_dump(exclude={"model"})}
         spec |= {"model": model, "max_length": encoder.max_length if encoder else rule.max_length}
         if encoder is not None:
-            spec["encoder"] = encoder.model_dump()
+            spec |= encoder.model_dump()
             # It starts from the retriever's encoder as the pipeline has it.
             inputs["model"] = pipeline.model("retriever") if rule.model is None else None
-        work = _training(self.calls[str(inputs["labels"])].work.units, recipe)
+        work = _training(count, recipe)
         work = replace(work, evaluations=self._dev_work(work, recipe, pipeline) if dev else 0)
         label = f"tune reranker of {training.label}"
         return self.call("tune_reranker", label, spec, inputs, work, training.seed, [model])

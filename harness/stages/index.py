@@ -17,9 +17,10 @@ from harness.values.records import Progress, Usage
 class IndexSpec(Spec):
     """`retriever` is only used, and must be given, for a dense index; `language` for bm25."""
 
-    kind: Literal["dense", "bm25"]
+    kind: Literal["dense", "bm25", "tokens"]
     retriever: Retriever | None = None
     language: str = ENGLISH
+    precision: Literal["float16", "int8"] = "float16"
 
 
 def index(spec: IndexSpec, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:

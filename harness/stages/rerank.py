@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from harness.data.formats import read_run, write_run
 from harness.models.loaders import load_cross_encoder
@@ -30,6 +30,9 @@ class RerankSpec(Spec):
     depth: Positive
     max_length: Positive
     model: str | None = None
+    kind: Literal["cross-encoder", "late-interaction"] = "cross-encoder"
+    query_prompt: str = ""
+    document_prompt: str = ""
 
 
 def rerank(spec: RerankSpec, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
@@ -99,12 +102,12 @@ STAGE = Stage(
     run=rerank,
     spec=RerankSpec,
     version=2,
-    takes=Takes(("run", "queries", "corpus"), ("model",)),
+    takes=Takes(("run", "queries", "corpus"), ("model", "tokens")),
     heavy=True,
     packages=ENCODING,
     rate=20.0,
     unit="passages",
-    speed=SpeedRule(size=("max_length",), like_dev_evaluation=True),
+    speed=SpeedRule(kind=("kind",), size=("max_length",), like_dev_evaluation=True),
     serve=serve,
     runs=("run",),
 )

@@ -25,7 +25,7 @@ class RetrieveSpec(Spec):
     With `exclude_own`, the document that has the id of the query is in no list.
     """
 
-    kind: Literal["dense", "bm25"]
+    kind: Literal["dense", "bm25", "late-interaction"]
     depth: int
     retriever: Retriever | None = None
     exclude_own: bool = False

@@ -11,6 +11,7 @@ from harness.suite.pipeline import Pipeline
 from harness.suite.recipes import PARTS, changed
 from harness.suite.renamed import KeyPath
 from harness.suite.spec import SERVED, Candidate, Suite
+from harness.suite.uses import CandidateUses
 from harness.values.measures import Measure, parse
 
 
@@ -173,6 +174,14 @@ def _change_conflicts(suite: Suite, at: KeyPath, candidate: Candidate) -> Iterat
     if "retriever" in candidate.tune and pipeline.retriever.kind in ("bm25", "sparse"):
         what = f"a retriever of kind {pipeline.retriever.kind} is not tuned here"
         yield Conflict(tune, what, "tune one of kind dense or late-interaction", ((*at, "pipeline"), ("pipeline",)))
+    uses = CandidateUses(suite, "", candidate)
+    if uses.reranker is not None and uses.pipeline.reranker is not None:
+        kind, recipe = uses.pipeline.reranker.kind, uses.reranker.recipe
+        if recipe != "auto" and (recipe == "contrastive") != (kind == "late-interaction"):
+            what = f"recipe {recipe} does not tune a reranker of kind {kind}"
+            seen: tuple[KeyPath, ...] = (("recipes", "reranker"), (*at, "reranker"), ("pipeline",))
+            hint = "use recipe: auto" + ("" if kind != "late-interaction" else ", or name a cross-encoder as 'model'")
+            yield Conflict(tune, what, hint, seen)
     yield from _depth_conflicts(pipeline, (*at, "pipeline"), candidate.pipeline.model_fields_set)
     yield from _recipe_conflicts(suite, at, candidate)
 

@@ -268,7 +268,8 @@ def change_of(section: type[Spec], **sections: Any) -> Any:
         name: (Annotated[info.annotation, *info.metadata] if info.metadata else info.annotation, None)
         for name, info in section.model_fields.items()
     }
-    fields |= {name: (kind, None) for name, kind in sections.items()}
+    # A section that may be null is null unless it is set; the others are empty.
+    fields |= {name: (kind, kind() if isinstance(kind, type) else None) for name, kind in sections.items()}
     return create_model(
         f"{section.__name__}Change", __base__=Change, __doc__=f"Keys of `{section.__name__}`.", **fields
     )

@@ -93,7 +93,10 @@ class CandidateUses:
         if part == "retriever" and self.retriever is not None and self.retriever.distills:
             teacher = {"by": self.retriever.teacher, "model": self.retriever.teacher_model}
             return self.data.label.model_copy(update=teacher)
-        return self.data.label if part == "reranker" and self.reranker is not None else None
+        if part != "reranker" or self.reranker is None or self.pipeline.reranker is None:
+            return None
+        # Late interaction learns from positives and negatives as they are mined.
+        return None if self.pipeline.reranker.kind == "late-interaction" else self.data.label
 
     @property
     def mines(self) -> bool:
