@@ -25,8 +25,12 @@ def uses(candidate: dict[str, Any], **changes: Any) -> CandidateUses:
         ({"tune": ["retriever"], "pairs": "judged"}, ("mine",), ()),
         ({"tune": ["retriever"], "pairs": "judged", "mine": {"relabel": {"by": "llm"}}}, ("mine",), ("labeler",)),
         ({"tune": ["retriever"], "pairs": "judged", "label": {"by": "llm"}}, ("mine",), ()),
-        ({"tune": ["reranker"], "pairs": "judged"}, ("mine", "label"), ()),
-        ({"tune": ["reranker"], "pairs": "judged", "label": {"by": "llm"}}, ("mine", "label"), ("labeler",)),
+        ({"tune": ["reranker"], "pairs": "judged"}, ("mine",), ()),
+        ({"tune": ["reranker"], "pairs": "judged", "reranker": {"model": "a"}}, ("mine", "label"), ()),
+        (
+            {"tune": ["reranker"], "pairs": "judged", "reranker": {"model": "a"}, "label": {"by": "llm"}},
+            ("mine", "label"), ("labeler",),
+        ),
         ({"tune": ["retriever"], "pairs": "judged", "retriever": {"recipe": "distill"}}, ("mine", "label"), ()),
         (
             {"tune": ["retriever"], "pairs": "both", "retriever": {"recipe": "distill", "teacher": "llm"}},

@@ -133,7 +133,7 @@ class DevLists:
 STAGE = Stage(
     run=tune_reranker,
     spec=TuneRerankerSpec,
-    version=2,
+    version=3,
     takes=Takes(("corpus",), ("labels", "triplets", "model", *DEV_INPUTS)),
     heavy=True,
     packages=TRAINING,
