@@ -181,9 +181,9 @@ def test_static_embeddings_are_refused(tmp_path: Path) -> None:
 
 def test_a_multi_vector_model_is_no_bi_encoder_and_inspects_well(tmp_path: Path) -> None:
     folder = tiny.colbert(tmp_path / "colbert", WORDS)
-    inspection = inspect(folder, "late-interaction", deep=True)
+    inspection = inspect(folder, "multi-vector", deep=True)
     assert (inspection.problems, inspection.modules, inspection.length) == ((), ("Transformer", "Dense"), 64)
-    assert inspect(tiny.bi_encoder(tmp_path / "bi", WORDS), "late-interaction", deep=True).problems == ()
+    assert inspect(tiny.bi_encoder(tmp_path / "bi", WORDS), "multi-vector", deep=True).problems == ()
     model = load_token_encoder(tiny.bi_encoder(tmp_path / "other", WORDS), 64)
     model.save_pretrained(str(tmp_path / "saved"), create_model_card=False, safe_serialization=True)
     with pytest.raises(ConfigError, match="was saved as a MultiVectorEncoder, not as a bi-encoder"):

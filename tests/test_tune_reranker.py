@@ -352,4 +352,4 @@ def test_the_spec_is_what_the_plan_asks_for() -> None:
     given: Spec = TuneRerankerSpec.model_validate(
         {"recipe": RerankerRecipe().model_dump(), "model": "embedded:all-minilm-l6-v2", "max_length": 256}
     )
-    assert given.model_dump()["recipe"]["recipe"] == "bce"
+    assert given.model_dump()["recipe"]["recipe"] == "auto"

@@ -13,8 +13,8 @@ from typing import Any, Literal, NamedTuple
 from harness.errors import Problem
 from harness.models.tensors import Tensor
 
-Role = Literal["bi-encoder", "late-interaction", "cross-encoder", "generator"]
-ENCODERS: tuple[Role, ...] = ("bi-encoder", "late-interaction")
+Role = Literal["bi-encoder", "multi-vector", "cross-encoder", "generator"]
+ENCODERS: tuple[Role, ...] = ("bi-encoder", "multi-vector")
 
 DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 UNUSED = re.compile(r"(^|\.)(pooler|position_ids|token_type_ids|inv_freq|masked_bias)(\.|$)|\.attn\.bias$")

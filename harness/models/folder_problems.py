@@ -85,7 +85,7 @@ def made_of(files: ModelFolder, role: Role) -> Iterator[Problem]:
     """Yield problems of modules and architectures that do not fit the role."""
     where = str(files.folder)
     names = [module.name for module in files.modules]
-    if role == "late-interaction":
+    if role == "multi-vector":
         yield from _token_encoder(files, names)
     elif role == "bi-encoder":
         known = not names or (names[0] in FIRST and set(names[1:]) <= set(REST))

@@ -132,7 +132,7 @@ def _inspected(files: ModelFolder, role: Role) -> Inspection:
         dtype=max(sorted(set(stored)), key=stored.count, default=""),
         length=files.usable_length,
     )
-    if role == "late-interaction" and files.is_multi_vector:
+    if role == "multi-vector" and files.is_multi_vector:
         return _multi_vector(files, inspection)
     if role in architecture.ENCODERS:
         return _bi_encoder(files, inspection)

@@ -35,7 +35,7 @@ def load_token_encoder(folder: Path, max_length: int, query_prompt: str = "", do
     was trained for late interaction keeps its projection, markers, query expansion and skipped tokens, and its own
     limits where they are lower. Raises ConfigError if the folder cannot be used as one.
     """
-    inspection = inspect(folder, "late-interaction").check()
+    inspection = inspect(folder, "multi-vector").check()
     if not ModelFolder(folder).is_multi_vector:
         return token_view(load_bi_encoder(folder, max_length, query_prompt, document_prompt))
     quiet()

@@ -12,7 +12,7 @@ from harness.models.token_vectors import Precision, TokenIndex, TokenWriter
 from harness.stages import Inputs, SpeedRule, Stage, Takes
 from harness.stages.shared.common import bi_encoder, count_longer, encode, read_corpus, reads, token_encoder
 from harness.suite.fields import Spec
-from harness.suite.spec import Retriever
+from harness.suite.pipeline import Retriever
 from harness.text import ENGLISH
 from harness.values.records import Document, Progress, Usage
 

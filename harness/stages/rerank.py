@@ -15,7 +15,7 @@ from harness.models.loaders import load_cross_encoder
 from harness.models.search import Hits
 from harness.models.token_encoders import load_token_encoder
 from harness.models.token_vectors import TokenIndex
-from harness.stages import ENCODING, Inputs, SpeedRule, Stage, Takes
+from harness.stages import ENCODING, Inputs, SpeedRule, Stage, Step, Takes
 from harness.stages.retrieve import RUN_FILE
 from harness.stages.shared.common import model_folder, read_corpus, read_queries
 from harness.stages.shared.passage_scorers import CrossEncoderScorer, LateInteractionScorer, PassageScorer, Pool
@@ -113,6 +113,13 @@ def check_pool(before: Hits, after: Hits, depth: int) -> None:
         raise ValueError("reranking changed which documents a list holds, which it must not; please report this")
 
 
+def serve(spec: RerankSpec, inputs: Inputs) -> Step:
+    """Rerank the list of one query, as the stage does."""
+    run = read_run(inputs["run"] / RUN_FILE, escaped=True)
+    scorer = scorer_of(spec, inputs, read_corpus(inputs["corpus"]))
+    return lambda query_id, text: rerank_hits(scorer, text, run.get(query_id, []), spec.depth)
+
+
 STAGE = Stage(
     run=rerank,
     spec=RerankSpec,
@@ -123,4 +130,6 @@ STAGE = Stage(
     rate=20.0,
     unit="passages",
     speed=SpeedRule(kind=("kind",), size=("max_length",), inputs={"tokens": ("kind",)}, like_dev_evaluation=True),
+    serve=serve,
+    runs=("run",),
 )

@@ -9,10 +9,10 @@ from harness.data.formats import write_run
 from harness.models.search import Bm25Index, DenseIndex
 from harness.models.token_encoders import encode_tokens
 from harness.models.token_vectors import TokenIndex
-from harness.stages import Inputs, SpeedRule, Stage, Takes
+from harness.stages import Inputs, SpeedRule, Stage, Step, Takes
 from harness.stages.shared.common import bi_encoder, encode, read_queries, token_encoder
 from harness.suite.fields import Spec
-from harness.suite.spec import Retriever
+from harness.suite.pipeline import Retriever
 from harness.values.grades import without_own
 from harness.values.records import Progress, Usage
 
@@ -57,6 +57,18 @@ def retrieve(spec: RetrieveSpec, inputs: Inputs, out: Path, seed: int, progress:
     return Usage(units=len(texts), notes=notes | ({OWN: own} if spec.exclude_own else {}))
 
 
+def serve(spec: RetrieveSpec, inputs: Inputs) -> Step:
+    """Search for one query, as the stage does."""
+    if spec.kind == "bm25":
+        words = Bm25Index(inputs["index"])
+        return lambda query_id, text: words.search([text], spec.depth)
+    if spec.kind == "late-interaction":
+        encoder, tokens = token_encoder(spec.retriever, inputs), TokenIndex(inputs["index"])
+        return lambda query_id, text: tokens.search(encode_tokens(encoder, [text], "query"), spec.depth)
+    model, vectors = bi_encoder(spec.retriever, inputs), DenseIndex(inputs["index"])
+    return lambda query_id, text: vectors.search(encode(model, [text], "query"), spec.depth)
+
+
 STAGE = Stage(
     run=retrieve,
     spec=RetrieveSpec,
@@ -67,4 +79,5 @@ STAGE = Stage(
     rate=60.0,
     unit="queries",
     speed=SpeedRule(kind=("kind",), size=("retriever.max_length",)),
+    serve=serve,
 )

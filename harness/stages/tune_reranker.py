@@ -31,7 +31,7 @@ from harness.stages.shared.passage_scorers import CrossEncoderScorer, LateIntera
 from harness.stages.shared.relevance_models import count_cut
 from harness.stages.shared.train_share import sampled, share_notes
 from harness.stages.tune_retriever import length_notes, training_lists
-from harness.suite.fields import Above0, Positive, Spec
+from harness.suite.fields import Positive, Spec
 from harness.suite.recipes import RerankerRecipe
 from harness.training import late_interaction
 from harness.training.checkpoints import DevEvaluation
@@ -45,7 +45,7 @@ from harness.values.records import Document, Progress, Run, Usage
 class TuneRerankerSpec(Spec):
     """The model to start from and the recipe; a cross-encoder need not have a trained head.
 
-    The prompts and `temperature`, which divides scores, are those of late interaction.
+    The prompts are those of late interaction.
     """
 
     recipe: RerankerRecipe
@@ -54,7 +54,6 @@ class TuneRerankerSpec(Spec):
     kind: Literal["cross-encoder", "late-interaction"] = "cross-encoder"
     query_prompt: str = ""
     document_prompt: str = ""
-    temperature: Above0 = 0.05
 
 
 def tune_reranker(spec: TuneRerankerSpec, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
@@ -113,7 +112,7 @@ def _tuned_token_encoder(spec: TuneRerankerSpec, inputs: Inputs, out: Path, seed
                 scorer = LateInteractionScorer(model, documents)
                 evaluation = DevEvaluation(lambda: dev.reranked(scorer), from_start=True)
             settings = ContrastiveSettings(
-                recipe.epochs, recipe.batch_size, recipe.learning_rate, recipe.warmup, spec.temperature,
+                recipe.epochs, recipe.batch_size, recipe.learning_rate, recipe.warmup, recipe.temperature,
                 recipe.checkpoints, recipe.patience, micro_batch, seed,
             )  # fmt: skip
             return late_interaction.train(model, lists, settings, progress, evaluation)
@@ -165,7 +164,7 @@ def usable(lists: Sequence[GradedPassages], recipe: RerankerRecipe) -> list[Grad
     """
     if len({score for item in lists for score in item.scores}) < 2:
         raise ValueError("no two labels differ, so there is nothing to learn; mine negatives, or label otherwise")
-    if recipe.recipe == "bce":
+    if recipe.recipe != "listwise":
         return list(lists)
     kept = [item for item in lists if len(set(item.scores)) > 1]
     if not kept:
