@@ -350,10 +350,10 @@ def test_an_outcome_is_given_by_its_folder(project: Project) -> None:
 
 def test_a_gate_on_what_was_not_run(project: Project) -> None:
     judged.write_suite(project.root, {"gates": [{"measure": "utility", "margin": 0.1}]})
-    project.ran(not_run={"utility": "the data set has no reference answers"})
+    project.ran(not_run={"utility": "the dataset has no reference answers"})
     code, _, error = project.gate()
     assert code == 2
-    assert error.startswith("error: gates.0: utility was not run: the data set has no reference answers; ")
+    assert error.startswith("error: gates.0: utility was not run: the dataset has no reference answers; ")
 
 
 def test_a_gate_on_an_unknown_measure(project: Project) -> None:

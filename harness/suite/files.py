@@ -188,7 +188,7 @@ def _overlap(one: KeyPath, other: KeyPath) -> bool:
 
 
 def _expand(value: Any, file: _File, at: KeyPath = ("dataset",)) -> list[Problem]:
-    """Replace ${VARIABLES} in the path of the data set that stands at `at`, and make it relative to the suite file."""
+    """Replace ${VARIABLES} in the path of the dataset that stands at `at`, and make it relative to the suite file."""
     dataset = value
     for key in at:
         dataset = dataset.get(key) if isinstance(dataset, dict) else None
