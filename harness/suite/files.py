@@ -21,7 +21,7 @@ from pydantic_core import ErrorDetails
 from harness.errors import ConfigError, DatasetMissing, Problem, nearest
 from harness.suite import builtin, secrets
 from harness.suite.conflicts import conflicts
-from harness.suite.renamed import SCHEMA, KeyPath, new_name, upgraded
+from harness.suite.renamed import SCHEMA, KeyPath, suggestion, upgraded
 from harness.suite.spec import Suite
 
 SHAPES = {
@@ -230,10 +230,7 @@ def _problem(detail: ErrorDetails, file: _File) -> Problem:
     at, kind, given = detail["loc"], detail["type"], detail.get("input")
     where = file.where(at)
     if kind == "extra_forbidden":
-        name = new_name(at[:-1], str(at[-1]))
-        return Problem(
-            where, "unknown key", f"did you mean {name!r}?" if name else nearest(str(at[-1]), _keys_at(at[:-1]))
-        )
+        return Problem(where, "unknown key", suggestion(at[:-1], str(at[-1]), _keys_at(at[:-1])))
     if kind == "missing":
         return Problem(where, "missing", f"add 'schema: {SCHEMA}'" if at == ("schema",) else f"add '{at[-1]}:'")
     if kind == "literal_error":
