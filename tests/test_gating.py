@@ -89,6 +89,8 @@ def test_the_whole_story(project: Project) -> None:
     assert code == 0
     assert out.startswith("Gate of toy passed: 2 new.")
     assert 'harness accept suites/toy --reason "..."' in out
+    why = "No score was compared, because none is accepted yet: accept this outcome, and later gates compare with it."
+    assert why in " ".join(out.split())
 
     code, out, _ = project.accept()
     assert code == 0
