@@ -15,7 +15,7 @@ import pytest
 
 from harness.data.builders import BUILDERS, Built, load_builder, scipy_api
 from harness.data.builders.docstrings import entries, entry_names, parse_docstring, plain, prose
-from harness.data.builders.questions import ASK, question, third_person
+from harness.data.builders.questions import ASK, argument_question, question, third_person
 from harness.data.builders.scipy_api import MODULES, Symbol, _groups, _split, _usable, build
 from harness.data.builders.signatures import MAX_LENGTH, signature_of
 from harness.errors import ConfigError
@@ -97,6 +97,56 @@ def test_a_question_gives_neither_name_nor_answer_away(full: Built) -> None:
         assert query.query_id.removeprefix("q:") in names
         assert query.query_id.removeprefix("q:") not in query.text
         assert not any(answer in query.text for answer in full.references[query.query_id].answers)
+
+
+@pytest.fixture(scope="module")
+def both() -> Built:
+    """The dataset with questions about arguments, a fifth of it unanswerable."""
+    return build(200, 0.2, 0, arguments=True)
+
+
+def test_questions_about_arguments_stand_beside_those_about_summaries(both: Built) -> None:
+    alone = build(200, 0.2, 0)
+    summaries = [query for query in both.queries if query.metadata["about"] == "summary"]
+    assert [query._replace(metadata={"package": query.metadata["package"]}) for query in summaries] == alone.queries
+    assert both.documents == alone.documents
+    arguments = {query.query_id: query for query in both.queries if query.metadata["about"] == "argument"}
+    assert 0.2 < len(arguments) / len(summaries) < 1
+    assert max(Counter(query.group for query in arguments.values()).values()) <= scipy_api.ARGUMENTS_A_GROUP
+    splits = {query.group: both.splits[query.query_id] for query in summaries}
+    assert all(both.splits[key] == splits[query.group] for key, query in arguments.items())
+
+
+def test_a_question_about_an_argument_is_answered_by_every_passage_that_explains_it(both: Built) -> None:
+    documents = {document.doc_id: document.content.casefold() for document in both.documents}
+    asked = [query for query in both.queries if query.metadata["about"] == "argument"]
+    answered = 0
+    for query in asked:
+        meaning = re.sub(r"^.* (takes|can be told) ", "", query.text, count=1).rstrip("?").casefold()
+        if both.references[query.query_id].answerable:
+            answered += 1
+            assert any(meaning in documents[name] for name in both.qrels[query.query_id]), query.text
+        else:
+            assert query.query_id not in both.qrels
+    assert 0 < answered < len(asked)
+    # Two groups never ask the same.
+    assert len({query.text.casefold() for query in asked}) == len(asked)
+
+
+@pytest.mark.parametrize(
+    ("meaning", "asked"),
+    [
+        ("The number of taps in the FIR filter. Even is refused.", "takes the number of taps in the FIR filter?"),
+        ("Whether to check that the input holds only finite numbers.",
+         "can be told whether to check that the input holds only finite numbers?"),
+        ("N-length list of the sizes of each axis", None),
+        ("An axis", None),
+        ("If True, the input is overwritten and nothing is returned", None),
+        ("The norm to be used for the vectors (see Notes)", None),
+    ],
+)  # fmt: skip
+def test_argument_to_question(meaning: str, asked: str | None) -> None:
+    assert argument_question(meaning) == (asked and f"{ASK} {asked}")
 
 
 def test_a_document_lacks_its_summary_and_holds_its_answer_once(everything: Built) -> None:

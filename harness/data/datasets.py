@@ -30,7 +30,9 @@ def load_dataset(spec: DatasetSpec, split: str, reading: ReadingRule | None = No
     repairing = Repairing()
     reading = (reading or ReadingRule())._replace(scored=split)
     if spec.builder is not None:
-        built = load_builder(spec.builder).build(spec.symbols, spec.unanswerable, spec.split_seed)
+        built = load_builder(spec.builder).build(
+            spec.symbols, spec.unanswerable, spec.split_seed, "argument" in spec.questions, "summary" in spec.questions
+        )
         raw = beir.Raw(
             built.documents, built.queries, built.qrels, built.references, built.splits, dict(built.source), {}
         )

@@ -6,8 +6,10 @@ from typing import Annotated, ClassVar, Literal, NamedTuple
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from harness.suite.fields import Positive, Seed, Share, Spec
+from harness.suite.fields import Positive, Seed, Share, Spec, Unique
 from harness.text import parse_language
+
+QuestionAbout = Literal["summary", "argument"]
 
 
 class Grouping(Spec):
@@ -37,10 +39,12 @@ class Repairs(Spec):
 class DatasetSource(Spec):
     """A BEIR folder (`path`), or documentation built from an installed package (`builder`).
 
-    `language` is a code of ISO 639, several joined by ``+``, or ``auto``: told from the corpus.
+    `language` is a code of ISO 639, several joined by ``+``, or ``auto``: told from the corpus. `questions` are what a
+    builder asks about a function or class: what it does (its one-line ``summary``, which no passage holds), and what it
+    takes (an ``argument``, described as in a passage).
     """
 
-    OF_BUILDERS: ClassVar[tuple[str, ...]] = ("split_seed", "symbols", "unanswerable")
+    OF_BUILDERS: ClassVar[tuple[str, ...]] = ("questions", "split_seed", "symbols", "unanswerable")
 
     path: str | None = None
     builder: Literal["scipy-api"] | None = None
@@ -51,6 +55,7 @@ class DatasetSource(Spec):
     ] = "auto"
     repairs: Repairs = Repairs()
     symbols: Positive | None = None
+    questions: Annotated[tuple[QuestionAbout, ...], Unique, Field(min_length=1)] = ("summary",)
     unanswerable: Share = 0.15
     split_seed: Seed = 0
 

@@ -29,7 +29,9 @@ class Built(NamedTuple):
 class Builder(Protocol):
     BUILDER_VERSION: int
 
-    def build(self, symbols: int | None, unanswerable: float, split_seed: int) -> Built: ...
+    def build(
+        self, symbols: int | None, unanswerable: float, split_seed: int, arguments: bool = ..., summaries: bool = ...
+    ) -> Built: ...
 
 
 def load_builder(name: str) -> Builder:

@@ -9,6 +9,14 @@ import re
 
 ASK = "Which SciPy function or class"
 MIN_WORDS = 3
+MIN_ARGUMENT_WORDS, MAX_ARGUMENT_WORDS = 6, 25
+_ARGUMENT = re.compile(
+    r"(?:the|an?|whether|number|order|length|size|points?|values?|maximum|minimum|relative|absolute|initial|lower|upper|"
+    r"coefficients?|weights?|indices|names?|array|list|sequence|matrix|tolerance|type|method|axis|axes)\b(?!.*\bsee\b)",
+    re.IGNORECASE,
+)
+"""How a phrase begins that can stand after ``takes``."""
+_FIRST_SENTENCE = re.compile(r"(?<=[a-z)])[.;:]\s")
 
 
 def _words(text: str) -> frozenset[str]:
@@ -72,6 +80,19 @@ def question(summary: str) -> str | None:
     if len(text.split()) < MIN_WORDS or not re.match(r"['\"(]?\w", text):
         return None
     return f"{ASK}{_predicate(text)}?"
+
+
+def argument_question(meaning: str) -> str | None:
+    """Turn what an argument means into a question for what takes it; None if it is no phrase of 6 to 25 words.
+
+    ``The number of taps in the FIR filter.`` becomes ``Which ... takes the number of taps in the FIR filter?``
+    """
+    first = _FIRST_SENTENCE.split(meaning, maxsplit=1)[0].strip().rstrip(".:;,")
+    if not _ARGUMENT.match(first) or not MIN_ARGUMENT_WORDS <= len(first.split()) <= MAX_ARGUMENT_WORDS:
+        return None
+    phrase = first if first[1:2].isupper() else first[0].lower() + first[1:]
+    takes = "can be told" if phrase.startswith("whether") else "takes"
+    return f"{ASK} {takes} {phrase}?"
 
 
 def _predicate(text: str) -> str:

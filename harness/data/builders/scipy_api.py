@@ -20,12 +20,14 @@ from typing import Any, NamedTuple
 
 from harness.data.builders import Built
 from harness.data.builders.docstrings import Docstring, entries, parse_docstring, prose
-from harness.data.builders.questions import question
+from harness.data.builders.questions import argument_question, question
 from harness.data.builders.signatures import signature_of
 from harness.errors import ConfigError
 from harness.values.records import Document, Qrels, Query, Reference
 
 BUILDER_VERSION = 1
+ARGUMENTS_A_GROUP = 3
+ABOUT_ARGUMENT = "a:"
 SPLITS = (("train", 0.50), ("dev", 0.15), ("test", 0.35))
 
 # What SciPy itself calls public, less the wrappers of BLAS and LAPACK, whose documentation is generated, less
@@ -55,6 +57,7 @@ class Symbol(NamedTuple):
     summary: str
     question: str
     body: str
+    arguments: tuple[str, ...]
     identity: int
 
     @property
@@ -73,10 +76,16 @@ class Symbol(NamedTuple):
 Group = list[Symbol]
 
 
-def build(symbols: int | None, unanswerable: float, split_seed: int) -> Built:
-    """Build the dataset from `symbols` symbols (all if None), before a share of the groups is removed."""
+def build(
+    symbols: int | None, unanswerable: float, split_seed: int, arguments: bool = False, summaries: bool = True
+) -> Built:
+    """Build the dataset from `symbols` symbols (all if None), before a share of the groups is removed.
+
+    `summaries` asks for a symbol by what it does, `arguments` also by what one of its arguments means.
+    """
     usable, version = _usable()
     groups = _groups(usable)
+    about_arguments = _argument_questions(groups) if arguments else {}
     if symbols is not None:
         groups = _sample(groups, symbols, split_seed)
     removed = _removed(groups, unanswerable, split_seed)
@@ -89,7 +98,11 @@ def build(symbols: int | None, unanswerable: float, split_seed: int) -> Built:
         answerable = name not in removed
         if answerable:
             documents += [Document(symbol.name, symbol.answer, symbol.body) for symbol in group]
-        for query, relevant in _queries(name, group):
+        asked = [*(_queries(name, group) if summaries else ()), *about_arguments.get(name, ())]
+        for query, relevant in asked:
+            if arguments:
+                kind = "argument" if query.query_id.startswith(ABOUT_ARGUMENT) else "summary"
+                query = query._replace(metadata={**query.metadata, "about": kind})
             queries.append(query)
             splits[query.query_id] = _split(name, split_seed)
             references[query.query_id] = _reference(query, relevant if answerable else [])
@@ -124,6 +137,38 @@ def _queries(name: str, group: Group) -> Iterator[tuple[Query, Group]]:
     for askers in asked.values():
         relevant = [symbol for symbol in group if any(_answers(symbol, asker) for asker in askers)]
         yield Query(f"q:{askers[0].name}", askers[0].question, name, {"package": askers[0].package}), relevant
+
+
+def _argument_questions(groups: dict[str, Group]) -> dict[str, list[tuple[Query, Group]]]:
+    """Up to three queries for each group about arguments of its symbols, such as no other group would ask.
+
+    They are chosen by a hash; all names of the same object are relevant. `groups` are all there are, so that a query
+    does not depend on the sample.
+    """
+    asking: dict[str, set[str]] = defaultdict(set)
+    for name, group in groups.items():
+        for symbol in group:
+            for text in symbol.arguments:
+                asking[_key(text)].add(name)
+    asked: dict[str, list[tuple[Query, Group]]] = {}
+    for name, group in groups.items():
+        own = [
+            (_fraction(0, "argument", symbol.name + text), text, symbol)
+            for symbol in group
+            for text in symbol.arguments
+            if len(asking[_key(text)]) == 1
+        ]
+        chosen = {_key(text): (text, symbol) for _, text, symbol in sorted(own, reverse=True)}
+        for text, asker in [*chosen.values()][::-1][:ARGUMENTS_A_GROUP]:
+            relevant = [
+                symbol
+                for symbol in group
+                if _answers(symbol, asker) or any(_key(other) == _key(text) for other in symbol.arguments)
+            ]
+            query_id = f"{ABOUT_ARGUMENT}{asker.name}:{hashlib.sha256(text.encode()).hexdigest()[:6]}"
+            query = Query(query_id, text, name, {"package": asker.package})
+            asked.setdefault(name, []).append((query, relevant))
+    return asked
 
 
 def _answers(symbol: Symbol, asker: Symbol) -> bool:
@@ -237,7 +282,13 @@ def _symbol(module: str, bare: str, obj: Any) -> Symbol | None:
     body = _body(doc, name)
     if asked is None or signature is None or not body or name in asked or "deprecated" in asked:
         return None
-    return Symbol(name, name + signature, doc.summary, asked, body, id(obj))
+    return Symbol(name, name + signature, doc.summary, asked, body, _arguments(body), id(obj))
+
+
+def _arguments(body: str) -> tuple[str, ...]:
+    """Questions about the arguments that a passage explains."""
+    meanings = re.findall(r"^ {4}(\S.*)$", body.partition("Parameters\n")[2], re.MULTILINE)
+    return tuple(dict.fromkeys(filter(None, map(argument_question, meanings))))
 
 
 def _body(doc: Docstring, name: str) -> str:
