@@ -23,25 +23,32 @@ def unit(vectors: np.ndarray) -> np.ndarray:
     return vectors / lengths
 
 
-def states(folder: Path, text: str) -> np.ndarray:
-    """The states of all tokens of a text, those that the tokenizer adds included, by transformers alone."""
+def states(folder: Path, tokens: list[str]) -> np.ndarray:
+    """The states of tokens by transformers alone."""
     import torch
     from transformers import AutoModel, AutoTokenizer
 
-    tokens = AutoTokenizer.from_pretrained(folder)(text, return_tensors="pt")
+    ids = AutoTokenizer.from_pretrained(folder).convert_tokens_to_ids(tokens)
     with torch.no_grad():
-        found: np.ndarray = AutoModel.from_pretrained(folder)(**tokens).last_hidden_state[0].numpy()
+        found: np.ndarray = AutoModel.from_pretrained(folder)(torch.tensor([ids])).last_hidden_state[0].numpy()
     return found
+
+
+def inner_states(folder: Path, words: list[str]) -> np.ndarray:
+    """The states of the words of a text, between the tokens that the tokenizer adds."""
+    return states(folder, ["[CLS]", *words, "[SEP]"])[1:-1]
 
 
 @pytest.mark.parametrize("pooling", ["mean", "cls"])
 def test_a_bi_encoder_gives_its_token_states_without_added_tokens(pooling: str, tmp_path: Path) -> None:
     folder = tiny.bi_encoder(tmp_path, WORDS, pooling=pooling)
-    texts = ["lime kiln", "ferry", "lime zzz mail slate"]
-    vectors = encode_tokens(load_token_encoder(folder, 64), texts, "document")
+    texts = {
+        "lime kiln": ["lime", "kiln"], "Ferry": ["ferry"], "lime zzz mail": ["lime", "z", "##z", "##z", "mail"]
+    }  # fmt: skip
+    vectors = encode_tokens(load_token_encoder(folder, 64), list(texts), "document")
     assert [array.dtype for array in vectors] == [np.float32] * 3
-    for text, array in zip(texts, vectors, strict=True):
-        assert array == pytest.approx(unit(states(folder, text)[1:-1]), abs=1e-5)
+    for pieces, array in zip(texts.values(), vectors, strict=True):
+        assert array == pytest.approx(unit(inner_states(folder, pieces)), abs=1e-5)
 
 
 def test_prompts_stand_before_texts_of_their_role(tmp_path: Path) -> None:
@@ -90,7 +97,7 @@ def test_a_view_of_a_bi_encoder_shares_its_weights_and_leaves_its_vectors_alone(
     view = token_view(model)
     (array,) = encode_tokens(view, ["lime kiln"], "document")
     weight, bias = (value.numpy(force=True) for value in (model[2].linear.weight, model[2].linear.bias))
-    assert array == pytest.approx(unit(states(tmp_path / "dense", "lime kiln")[1:-1] @ weight.T + bias), abs=1e-5)
+    assert array == pytest.approx(unit(inner_states(tmp_path / "dense", ["lime", "kiln"]) @ weight.T + bias), abs=1e-5)
     assert model.encode(["lime kiln"]) == pytest.approx(before, abs=1e-6)
     assert view[0].auto_model is model[0].auto_model
 
@@ -131,6 +138,24 @@ def test_a_colbert_of_the_first_pylate_is_known_by_its_markers(tmp_path: Path) -
     path.write_text(path.read_text(encoding="utf-8").replace('"model_type": "ColBERT", ', ""), encoding="utf-8")
     (query,) = encode_tokens(load_token_encoder(folder, 64), ["lime, kiln."], "query")
     assert query == pytest.approx(new[0], abs=1e-6)
+
+
+def test_a_folder_of_the_first_colbert_code_loads_with_its_projection(tmp_path: Path) -> None:
+    from safetensors.numpy import load_file, save_file
+
+    folder = tiny.colbert(tmp_path, WORDS)
+    projection = load_file(folder / "1_Dense" / "model.safetensors")
+    weights = load_file(folder / "model.safetensors")
+    for name in ("modules.json", "config_sentence_transformers.json", "sentence_bert_config.json"):
+        (folder / name).unlink()
+    save_file({f"bert.{name}": value for name, value in weights.items()} | projection, folder / "model.safetensors")
+    change(folder, "config.json", architectures=["HF_ColBERT"])
+    inspection = inspect(folder, "multi-vector", deep=True)
+    assert (inspection.problems, inspection.remarks) == ((), ())
+    (document,) = encode_tokens(load_token_encoder(folder, 64), ["lime kiln"], "document")
+    right = states(folder, ["[CLS]", "[unused1]", "lime", "kiln", "[SEP]"]) @ projection["linear.weight"].T
+    assert document.shape == (5, 8)
+    assert document == pytest.approx(unit(right), abs=1e-5)
 
 
 def test_a_colbert_keeps_its_limit_where_that_is_lower(tmp_path: Path) -> None:

@@ -101,7 +101,9 @@ def inspect(folder: Path, role: Role, deep: bool = False, headless_ok: bool = Fa
         return inspection
     # An untrained head has its own message; it is not reported as missing weights.
     headless = role == "cross-encoder" and (headless_ok or not inspection.trained_head)
-    fit = architecture.fit(files.root, role, files.tensors, headless)
+    # The first ColBERT code saved its projection among the weights of the transformer.
+    own = {name: tensor for name, tensor in files.tensors.items() if role != "multi-vector" or name != "linear.weight"}
+    fit = architecture.fit(files.root, role, own, headless)
     return replace(inspection, problems=fit.problems, remarks=(*inspection.remarks, *fit.remarks))
 
 

@@ -191,7 +191,8 @@ class Trainings(Rankings):
         if times < 2:
             return 0
         if isinstance(recipe, RerankerRecipe):
-            return times * min(judged, recipe.dev_queries) * min(self.depth_of(pipeline), recipe.dev_depth)
+            # The start is evaluated too, unless its head is random.
+            return (times + 1) * min(judged, recipe.dev_queries) * min(self.depth_of(pipeline), recipe.dev_depth)
         queries, size = min(judged, DEV_QUERIES), len(self.dataset.documents)
         return times * (queries + round(size * -math.expm1(-queries * (1 + DEV_DEPTH) / size)))
 

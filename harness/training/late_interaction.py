@@ -74,7 +74,8 @@ def train(
         totals.add(mask)
         included = mask.tensor(model.device)
         rows = [lists[number] for number in numbers]
-        loss = batch_loss(model, rows, settings.temperature, included, settings.micro_batch < settings.batch_size)
+        fits = settings.micro_batch >= settings.batch_size
+        loss = batch_loss(model, rows, settings.temperature, included, None if fits else settings.micro_batch)
         loss.backward()
         return float(loss.detach())
 
@@ -87,12 +88,12 @@ def train(
 
 
 def batch_loss(
-    model: Any, rows: Sequence[RankedPassages], temperature: float, included: Tensor, short_of_memory: bool = False
+    model: Any, rows: Sequence[RankedPassages], temperature: float, included: Tensor, micro_batch: int | None = None
 ) -> Tensor:
     """Return InfoNCE over the MaxSim of the queries of a batch to its passages.
 
-    `included`, of shape (queries, passages), says which passages enter the softmax of which query. When memory is
-    short, gradients are computed part by part (see `in_parts`); they are the same.
+    `included`, of shape (queries, passages), says which passages enter the softmax of which query. With `micro_batch`,
+    for when memory is short, gradients are computed in parts of so many texts (see `in_parts`); they are the same.
     """
     import torch
 
@@ -110,18 +111,18 @@ def batch_loss(
         texts = [vectors[place] for place in range(len(places))]
         return contrast(texts[:count], texts[count:], temperature, included)
 
-    parts = list(_parts(model, rows))
-    return in_parts(parts, embed, whole) if short_of_memory else whole(torch.cat([embed(part) for part in parts]))
+    parts = _parts(model, rows, min(micro_batch or PART_TEXTS, PART_TEXTS))
+    return in_parts(parts, embed, whole) if micro_batch else whole(torch.cat([embed(part) for part in parts]))
 
 
-def _parts(model: Any, rows: Sequence[RankedPassages]) -> list[Part]:
+def _parts(model: Any, rows: Sequence[RankedPassages], size: int) -> list[Part]:
     """Return the tokenized texts of a batch, queries and passages apart, each sorted by length and cut into parts."""
     queries, passages = texts_of(rows)
     prompts, parts = prompts_of(model), []
     for role, texts, first in zip(EncoderPrompts._fields, (queries, passages), (0, len(queries)), strict=True):
         order = sorted(range(len(texts)), key=lambda number: (-len(texts[number]), number))
-        for start in range(0, len(order), PART_TEXTS):
-            numbers = order[start : start + PART_TEXTS]
+        for start in range(0, len(order), size):
+            numbers = order[start : start + size]
             prompt = getattr(prompts, role) or None
             tokens = model.preprocess([texts[number] for number in numbers], prompt=prompt, task=role)
             parts.append(Part(role, [first + number for number in numbers], tokens))
