@@ -114,7 +114,7 @@ class Latencies:
             shape = self._reranker(system)
             plainest = self._plainest([other for other in self.plan.systems if self._reranker(other) == shape])
             call = self.plan.calls[str(plainest.run)].call
-            inputs = {key: call.inputs[key] for key in ("run", "corpus", "model") if key in call.inputs}
+            inputs = {key: call.inputs[key] for key in ("run", "corpus", "model", "adapter") if key in call.inputs}
             spec = {**base, "part": "rerank", "rerank": dict(call.spec)}
             names.append(self._time(f"rerank:{plainest.label}", spec, inputs))
         if system.answers and serving.prompt:

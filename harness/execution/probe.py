@@ -17,10 +17,9 @@ from typing import Any, Literal
 from harness.data.formats import read_run
 from harness.llm import Chat, services
 from harness.models.generation import Sampling
-from harness.models.loaders import load_cross_encoder
 from harness.models.search import Bm25Index, DenseIndex
 from harness.stages import Inputs, answer
-from harness.stages.rerank import RerankSpec, rerank_hits
+from harness.stages.rerank import RerankSpec, rerank_hits, scorer_of
 from harness.stages.retrieve import RUN_FILE
 from harness.stages.shared import common, remote
 from harness.suite.fields import Spec
@@ -105,9 +104,9 @@ def _rerank(spec: Probe, inputs: Inputs, seed: int) -> Step:
     assert spec.rerank is not None
     rule = spec.rerank
     documents = common.read_corpus(inputs["corpus"])
-    model = load_cross_encoder(common.model_folder(rule.model or "", inputs), rule.max_length)
+    scorer = scorer_of(rule, inputs)
     run = read_run(inputs["run"] / RUN_FILE, escaped=True)
-    return lambda query_id, text: rerank_hits(model, text, run.get(query_id, []), documents, rule.depth)
+    return lambda query_id, text: rerank_hits(scorer, text, run.get(query_id, []), documents, rule.depth)
 
 
 def _generator(spec: Probe, inputs: Inputs, seed: int) -> Step:

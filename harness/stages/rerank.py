@@ -1,4 +1,6 @@
-"""rerank: a run and a cross-encoder in, a run of the same documents out, the first of each list reordered.
+"""rerank: a run and a reranker in, a run of the same documents out, the first of each list reordered.
+
+The reranker is a cross-encoder, or a causal language model that says yes or no (`harness.models.causal_rerankers`).
 
 What lies below `depth` follows in its old order. Scores fall strictly from there on, so that the list is the same
 however it is read again.
@@ -8,13 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple, Protocol
 
 from harness.data.formats import read_run, write_run
 from harness.models.loaders import load_cross_encoder
 from harness.models.search import Hits
 from harness.stages import ENCODING, Inputs, SpeedRule, Stage, Takes
 from harness.stages.retrieve import RUN_FILE
+from harness.stages.shared.causal_reranking import CausalSettings, causal_reranker
 from harness.stages.shared.common import model_folder, read_corpus, read_queries
 from harness.stages.shared.relevance_models import count_cut, score_pairs
 from harness.suite.fields import Positive, Spec
@@ -25,38 +28,73 @@ RELATIVE_STEP = 1e-6
 
 
 class RerankSpec(Spec):
-    """`model` is the pipeline's reranker, None if the input `model` is a tuned one; `max_length` counts tokens."""
+    """`model` is the pipeline's reranker, None if the input `model` is a tuned one; `max_length` counts tokens.
+
+    For ``causal-lm`` `model` is always named; the input `model` is its plain form if it was converted, and `adapter`
+    that of a tuned one.
+    """
 
     depth: Positive
     max_length: Positive
     model: str | None = None
+    kind: Literal["cross-encoder", "causal-lm"] = "cross-encoder"
+    instruction: str = ""
 
 
 def rerank(spec: RerankSpec, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
     """Score the first `depth` documents of every list and order them by it."""
     run, queries = read_run(inputs["run"] / RUN_FILE, escaped=True), read_queries(inputs["queries"])
     documents = read_corpus(inputs["corpus"])
-    model = cross_encoder(spec.model, spec.max_length, inputs)
     pairs = pairs_of(run, queries, documents, spec.depth)
-    scores = iter(score_pairs(model, pairs, progress))
+    scorer = scorer_of(spec, inputs)
+    scores = iter(scorer.score(pairs, progress))
     reranked = {key: reordered(hits, [next(scores) for _ in hits[: spec.depth]]) for key, hits in run.items()}
     write_run(out / RUN_FILE, reranked)
-    cut = count_cut(model, pairs)
-    notes = {"queries": len(run), "pairs scored": len(pairs), f"pairs cut at {model.max_seq_length} tokens": cut}
+    cut = scorer.count_cut(pairs)
+    notes = {"queries": len(run), "pairs scored": len(pairs), f"pairs cut at {scorer.max_length} tokens": cut}
     return Usage(units=len(pairs), notes=notes)
 
 
-def cross_encoder(name: str | None, max_length: int, inputs: Mapping[str, Path]) -> Any:
-    """Load the tuned cross-encoder among the inputs, else the one that is named. Raises ValueError without either."""
-    if name is None and "model" not in inputs:
+class Scorer(Protocol):
+    """Scores pairs of query and passage, of which it reads `max_length` tokens; higher is more relevant."""
+
+    @property
+    def max_length(self) -> int: ...
+
+    def score(self, pairs: Sequence[tuple[str, str]], progress: Progress = ...) -> list[float]: ...
+
+    def count_cut(self, pairs: Sequence[tuple[str, str]]) -> int: ...
+
+
+class CrossEncoderScorer(NamedTuple):
+    """A loaded cross-encoder as a scorer."""
+
+    model: Any
+
+    @property
+    def max_length(self) -> int:
+        return int(self.model.max_seq_length)
+
+    def score(self, pairs: Sequence[tuple[str, str]], progress: Progress = lambda done, total: None) -> list[float]:
+        return score_pairs(self.model, pairs, progress)
+
+    def count_cut(self, pairs: Sequence[tuple[str, str]]) -> int:
+        return count_cut(self.model, pairs)
+
+
+def scorer_of(spec: RerankSpec, inputs: Mapping[str, Path]) -> Scorer:
+    """Load the reranker: the tuned one among the inputs, else the named one; raises ValueError without either."""
+    if spec.model is None and (spec.kind == "causal-lm" or "model" not in inputs):
         raise ValueError("rerank has no model: neither a tuned one nor pipeline.reranker; name one, or tune one")
-    return load_cross_encoder(model_folder(name or "", inputs), max_length)
+    if spec.kind == "causal-lm":
+        return causal_reranker(CausalSettings(str(spec.model), spec.max_length, spec.instruction), inputs)
+    return CrossEncoderScorer(load_cross_encoder(model_folder(spec.model or "", inputs), spec.max_length))
 
 
-def rerank_hits(model: Any, query: str, hits: Hits, documents: Mapping[str, Document], depth: int) -> Hits:
+def rerank_hits(scorer: Scorer, query: str, hits: Hits, documents: Mapping[str, Document], depth: int) -> Hits:
     """Rerank the list of one query."""
     pairs = [(query, documents[doc_id].content) for doc_id, _ in hits[:depth]]
-    return reordered(hits, score_pairs(model, pairs))
+    return reordered(hits, scorer.score(pairs))
 
 
 def pairs_of(
@@ -92,10 +130,12 @@ STAGE = Stage(
     run=rerank,
     spec=RerankSpec,
     version=2,
-    takes=Takes(("run", "queries", "corpus"), ("model",)),
+    takes=Takes(("run", "queries", "corpus"), ("model", "adapter")),
     heavy=True,
     packages=ENCODING,
     rate=20.0,
+    rates={"causal-lm": 2.0},
     unit="passages",
-    speed=SpeedRule(size=("max_length",), like_dev_evaluation=True),
+    speed=SpeedRule(kind=("kind",), size=("max_length",), like_dev_evaluation=True),
+    more_packages=lambda spec, inputs: ("peft",) if "adapter" in inputs else (),
 )

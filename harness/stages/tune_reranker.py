@@ -1,14 +1,14 @@
-"""tune_reranker: labelled passages in, a tuned cross-encoder out.
+"""tune_reranker: labelled passages in, a tuned cross-encoder out, or the adapter of a causal language model.
 
-The recipes are in `harness.training.rerankers`. A checkpoint is chosen on dev by reranking the runs of the pipeline's
-retriever there, as they are: a relevant passage that it missed is not put in.
+The recipes are in `harness.training.rerankers` and `harness.training.causal_rerankers`. A checkpoint is chosen on dev
+by reranking the runs of the pipeline's retriever there, as they are: a relevant passage that it missed is not put in.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from harness.data.formats import load_jsonl, read_run
 from harness.models.loaders import load_cross_encoder, locate
@@ -16,6 +16,7 @@ from harness.stages import TRAINING, Inputs, SpeedRule, Stage, Takes
 from harness.stages.label import LABELS_FILE, by_query
 from harness.stages.rerank import pairs_of, reordered
 from harness.stages.retrieve import RUN_FILE
+from harness.stages.shared.causal_reranking import CausalSettings, pairs_in, tune_adapter
 from harness.stages.shared.common import read_corpus, read_judgements, read_queries, seeded
 from harness.stages.shared.dev_evaluation import DEV_CUTOFF, DEV_INPUTS, judged_sample, ndcg
 from harness.stages.shared.relevance_models import count_cut, score_pairs
@@ -29,19 +30,28 @@ from harness.values.records import Document, Progress, Run, Usage
 
 
 class TuneRerankerSpec(Spec):
-    """The cross-encoder to start from, which need not have a trained head, and the recipe."""
+    """The model to start from, and the recipe. A cross-encoder need not have a trained head.
+
+    For ``causal-lm`` the input `model` is the plain form of a converted model; `instruction` is part of its prompts.
+    """
 
     recipe: RerankerRecipe
     model: str
     max_length: Positive
+    kind: Literal["cross-encoder", "causal-lm"] = "cross-encoder"
+    instruction: str = ""
 
 
 def tune_reranker(spec: TuneRerankerSpec, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
-    """Train and write the model (safetensors) as sentence-transformers saves it."""
+    """Train and write the model (safetensors) as sentence-transformers saves it, or an adapter as peft does."""
     documents = read_corpus(inputs["corpus"])
     labelled = graded_lists(sampled(load_jsonl(inputs["labels"] / LABELS_FILE), spec.recipe.train_share), documents)
     lists = usable(labelled, spec.recipe)
     dev = dev_lists(spec.recipe, documents, inputs)
+    if spec.kind == "causal-lm":
+        settings = CausalSettings(spec.model, spec.max_length, spec.instruction)
+        tuned = tune_adapter(settings, spec.recipe, lists, dev, inputs, out, (seed, progress))
+        return Usage(units=tuned.units, notes=_notes(spec, labelled, lists, dev, tuned.notes))
     made: list[Any] = []
 
     def attempt(micro_batch: int) -> Any:
@@ -55,19 +65,31 @@ def tune_reranker(spec: TuneRerankerSpec, inputs: Inputs, out: Path, seed: int, 
     fitted = until_it_fits(attempt, spec.recipe.batch_size)
     model = made[0]
     model.save_pretrained(str(out), create_model_card=False, safe_serialization=True)
-    pairs = [(item.query, passage) for item in lists for passage in item.passages]
     notes = {
-        "queries": len(lists),
-        "pairs": len(pairs),
-        "queries left out, whose passages are labelled alike": len(labelled) - len(lists),
-        f"pairs cut at {model.max_seq_length} tokens": count_cut(model, pairs),
+        f"pairs cut at {model.max_seq_length} tokens": count_cut(model, pairs_in(lists)),
         **loss_notes(fitted.value.losses),
         **fitted.value.notes,
-        **({"ndcg@10 on dev without a reranker": round(dev.as_they_come(), 4)} if dev is not None else {}),
         **fitted.notes,
+    }
+    return Usage(units=fitted.value.units, notes=_notes(spec, labelled, lists, dev, notes))
+
+
+def _notes(
+    spec: TuneRerankerSpec,
+    labelled: Sequence[GradedPassages],
+    lists: Sequence[GradedPassages],
+    dev: DevLists | None,
+    training: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Notes for the ledger: on the data, on the training, on dev."""
+    return {
+        "queries": len(lists),
+        "pairs": len(pairs_in(lists)),
+        "queries left out, whose passages are labelled alike": len(labelled) - len(lists),
+        **training,
+        **({"ndcg@10 on dev without a reranker": round(dev.as_they_come(), 4)} if dev is not None else {}),
         **share_notes(spec.recipe.train_share),
     }
-    return Usage(units=fitted.value.units, notes=notes)
 
 
 def graded_lists(rows: Sequence[Mapping[str, Any]], documents: Mapping[str, Document]) -> list[GradedPassages]:
@@ -115,8 +137,12 @@ class DevLists:
 
     def reranked(self, model: Any) -> float:
         """Mean ndcg@10 of the lists in the order that the model gives them."""
-        scores = iter(score_pairs(model, self.pairs))
-        return self._mean({key: reordered(hits, [next(scores) for _ in hits]) for key, hits in self.lists.items()})
+        return self.ordered_by(score_pairs(model, self.pairs))
+
+    def ordered_by(self, scores: Sequence[float]) -> float:
+        """Mean ndcg@10 of the lists in the order of new scores of their pairs."""
+        each = iter(scores)
+        return self._mean({key: reordered(hits, [next(each) for _ in hits]) for key, hits in self.lists.items()})
 
     def as_they_come(self) -> float:
         """Return the mean ndcg@10 of the lists before reranking."""
@@ -130,11 +156,13 @@ class DevLists:
 STAGE = Stage(
     run=tune_reranker,
     spec=TuneRerankerSpec,
-    version=2,
-    takes=Takes(("labels", "corpus"), DEV_INPUTS),
+    version=3,
+    takes=Takes(("labels", "corpus"), (*DEV_INPUTS, "model")),
     heavy=True,
     packages=TRAINING,
     rate=5.0,
+    rates={"causal-lm": 0.5},
     unit="passages",
-    speed=SpeedRule(kind=("recipe.recipe",), size=("max_length",)),
+    speed=SpeedRule(kind=("recipe.recipe", "kind"), size=("max_length",)),
+    more_packages=lambda spec, inputs: ("peft", "trl") if spec.kind == "causal-lm" else (),
 )

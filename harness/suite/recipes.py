@@ -194,24 +194,30 @@ class RetrieverRecipe(Recipe):
 
 
 class RerankerRecipe(Recipe):
-    """How a cross-encoder is tuned: from the pipeline's reranker, or from `model` if there is none.
+    """How a reranker is tuned: from the pipeline's reranker, or from `model`, a cross-encoder, if there is none.
 
     ``bce``: each label on its own; ``listwise``: the order of the labels of a query (LambdaLoss). Dev is evaluated
     `checkpoints` times, on the runs of `dev_queries` queries; training stops after `patience` evaluations without a
-    gain.
+    gain. A causal language model gets a LoRA adapter of `lora_rank` on all linear layers, alpha twice the rank.
+    `learning_rate` is 2e-5 if not given, and 2e-4 for such an adapter.
     """
 
     recipe: Literal["bce", "listwise"] = "bce"
     model: str = "embedded:all-minilm-l6-v2"
     epochs: Positive = 1
     batch_size: Positive = 32
-    learning_rate: Rate = 2e-5
+    learning_rate: Rate | None = None
+    lora_rank: Positive = 16
     warmup: Share = 0.1
     max_length: Positive = 256
     checkpoints: Positive = 3
     patience: Positive = 3
     dev_queries: Positive = 50
     dev_depth: Several = 20
+
+    def rate(self, adapter: bool) -> float:
+        """Return the learning rate, of an adapter or of all weights."""
+        return self.learning_rate if self.learning_rate is not None else (2e-4 if adapter else 2e-5)
 
 
 class GeneratorRecipe(Recipe):
