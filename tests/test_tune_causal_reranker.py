@@ -205,7 +205,9 @@ def test_steps_are_the_same_whatever_is_in_memory_at_once(start: Path, micro_bat
 
 
 def test_a_recipe_over_lists_is_refused(tmp_path: Path, start: Path) -> None:
-    with pytest.raises(ValueError, match="listwise trains cross-encoders only; a causal-lm reranker takes bce"):
+    with pytest.raises(
+        ValueError, match=r"recipe listwise does not tune a causal-lm reranker; use recipes.reranker.recipe: auto"
+    ):
         tuned(tmp_path, start, RerankerRecipe(recipe="listwise"))
 
 

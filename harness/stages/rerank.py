@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 from harness.data.formats import read_run, write_run
 from harness.models.loaders import load_cross_encoder
 from harness.models.search import Hits
-from harness.stages import ENCODING, Inputs, SpeedRule, Stage, Takes
+from harness.stages import ENCODING, Inputs, SpeedRule, Stage, Step, Takes
 from harness.stages.retrieve import RUN_FILE
 from harness.stages.shared.causal_reranking import CausalSettings, causal_reranker
 from harness.stages.shared.common import model_folder, read_corpus, read_queries
@@ -37,7 +37,9 @@ class RerankSpec(Spec):
     depth: Positive
     max_length: Positive
     model: str | None = None
-    kind: Literal["cross-encoder", "causal-lm"] = "cross-encoder"
+    kind: Literal["cross-encoder", "late-interaction", "causal-lm"] = "cross-encoder"
+    query_prompt: str = ""
+    document_prompt: str = ""
     instruction: str = ""
 
 
@@ -126,11 +128,18 @@ def check_pool(before: Hits, after: Hits, depth: int) -> None:
         raise ValueError("reranking changed which documents a list holds, which it must not; please report this")
 
 
+def serve(spec: RerankSpec, inputs: Inputs) -> Step:
+    """Rerank the list of one query, as the stage does."""
+    documents, run = read_corpus(inputs["corpus"]), read_run(inputs["run"] / RUN_FILE, escaped=True)
+    scorer = scorer_of(spec, inputs)
+    return lambda query_id, text: rerank_hits(scorer, text, run.get(query_id, []), documents, spec.depth)
+
+
 STAGE = Stage(
     run=rerank,
     spec=RerankSpec,
     version=2,
-    takes=Takes(("run", "queries", "corpus"), ("model", "adapter")),
+    takes=Takes(("run", "queries", "corpus"), ("model", "adapter", "tokens")),
     heavy=True,
     packages=ENCODING,
     rate=20.0,
@@ -138,4 +147,6 @@ STAGE = Stage(
     unit="passages",
     speed=SpeedRule(kind=("kind",), size=("max_length",), like_dev_evaluation=True),
     more_packages=lambda spec, inputs: ("peft",) if "adapter" in inputs else (),
+    serve=serve,
+    runs=("run",),
 )

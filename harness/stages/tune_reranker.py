@@ -38,7 +38,9 @@ class TuneRerankerSpec(Spec):
     recipe: RerankerRecipe
     model: str
     max_length: Positive
-    kind: Literal["cross-encoder", "causal-lm"] = "cross-encoder"
+    kind: Literal["cross-encoder", "late-interaction", "causal-lm"] = "cross-encoder"
+    query_prompt: str = ""
+    document_prompt: str = ""
     instruction: str = ""
 
 
@@ -156,13 +158,13 @@ class DevLists:
 STAGE = Stage(
     run=tune_reranker,
     spec=TuneRerankerSpec,
-    version=3,
-    takes=Takes(("labels", "corpus"), (*DEV_INPUTS, "model")),
+    version=4,
+    takes=Takes(("corpus",), ("labels", "triplets", "model", *DEV_INPUTS)),
     heavy=True,
     packages=TRAINING,
     rate=5.0,
     rates={"causal-lm": 0.5},
     unit="passages",
-    speed=SpeedRule(kind=("recipe.recipe", "kind"), size=("max_length",)),
+    speed=SpeedRule(kind=("kind", "recipe.recipe"), size=("max_length",)),
     more_packages=lambda spec, inputs: ("peft", "trl") if spec.kind == "causal-lm" else (),
 )

@@ -71,8 +71,10 @@ def tune_adapter(
 
     Raises ValueError for a recipe that is not pointwise.
     """
-    if recipe.recipe == "listwise":
-        raise ValueError("recipes.reranker.recipe: listwise trains cross-encoders only; a causal-lm reranker takes bce")
+    if recipe.recipe not in ("auto", "bce"):
+        raise ValueError(
+            f"recipe {recipe.recipe} does not tune a causal-lm reranker; use recipes.reranker.recipe: auto"
+        )
     seed, progress = run
     folder = model_folder(settings.model, inputs)
     lora = training.as_generator_recipe(recipe)
