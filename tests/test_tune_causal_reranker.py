@@ -18,10 +18,11 @@ from harness.data.formats import read_run, write_jsonl, write_run
 from harness.hashing import digest_file
 from harness.models.causal_rerankers import load_causal_reranker
 from harness.stages import load_stage
+from harness.stages import tune_reranker as tuning
 from harness.stages.label import LABELS_FILE
 from harness.stages.rerank import RerankSpec, rerank
 from harness.stages.retrieve import RUN_FILE
-from harness.stages.shared import causal_reranking, common
+from harness.stages.shared import common
 from harness.stages.tune_reranker import TuneRerankerSpec, tune_reranker
 from harness.suite.recipes import RerankerRecipe
 from harness.training import causal_rerankers as training
@@ -117,11 +118,11 @@ def scored_on_dev(monkeypatch: pytest.MonkeyPatch, values: Sequence[float]) -> l
     """Let dev evaluations give these values, then the last of them; return the evaluations made."""
     made: list[float] = []
 
-    def measure(model: Any) -> float:
+    def reranked(self: Any, scorer: Any) -> float:
         made.append(values[min(len(made), len(values) - 1)])
         return made[-1]
 
-    monkeypatch.setattr(causal_reranking, "_on_dev", lambda reranker, dev: measure)
+    monkeypatch.setattr(tuning.DevLists, "reranked", reranked)
     return made
 
 
@@ -132,7 +133,7 @@ def test_a_start_that_training_makes_worse_is_kept(
     recipe = SHORT.model_copy(update={"epochs": 5, "checkpoints": 5, "patience": 2})
     adapter, usage = tuned(tmp_path, start, recipe, dev=True)
     assert made == [0.9, 0.2, 0.2]
-    assert usage.notes["checkpoint"] == "step 0, the untuned start"
+    assert usage.notes["checkpoint"] == "step 0: training gained nothing on dev"
     assert usage.notes["stopped early"] == "after 4 of 10 steps"
     assert usage.units == 4 * 8
     for found, before in zip(probabilities(start, adapter), probabilities(start), strict=True):
@@ -206,7 +207,7 @@ def test_steps_are_the_same_whatever_is_in_memory_at_once(start: Path, micro_bat
 
 def test_a_recipe_over_lists_is_refused(tmp_path: Path, start: Path) -> None:
     with pytest.raises(
-        ValueError, match=r"recipe listwise does not tune a causal-lm reranker; use recipes.reranker.recipe: auto"
+        ValueError, match="recipe listwise does not tune a reranker of kind causal-lm; use recipe: auto"
     ):
         tuned(tmp_path, start, RerankerRecipe(recipe="listwise"))
 

@@ -212,6 +212,7 @@ class RerankerRecipe(Recipe):
     learning_rate: Rate | None = None
     lora_rank: Positive = 16
     warmup: Share = 0.1
+    temperature: Above0 = 0.05
     max_length: Positive = 256
     checkpoints: Positive = 3
     patience: Positive = 3

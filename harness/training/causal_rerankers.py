@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from harness.models.causal_rerankers import relevance_of
 from harness.models.decoding import left_padded
 from harness.models.relevance_prompts import AnswerTokens
 from harness.suite.recipes import GeneratorRecipe, RerankerRecipe
-from harness.training.checkpoints import Checkpoints
+from harness.training.checkpoints import Checkpoints, DevEvaluation
 from harness.training.generators import adapter_settings, sft_arguments, training_order
 from harness.training.watch import watch
 from harness.values.records import Progress
@@ -38,10 +38,6 @@ class TunedReranker(NamedTuple):
     units: int
 
 
-Measure = Callable[[Any], float]
-"""The score on dev of a model with its adapter; higher is better."""
-
-
 def as_generator_recipe(recipe: RerankerRecipe) -> GeneratorRecipe:
     """Return the recipe of the adapter: it is trained as a generator's is."""
     return GeneratorRecipe(
@@ -56,9 +52,9 @@ def train(
     answers: AnswerTokens,
     recipe: RerankerRecipe,
     run: Run,
-    measure: Measure | None = None,
+    dev: DevEvaluation | None = None,
 ) -> TunedReranker:
-    """Train an adapter for a loaded causal language model; `measure` scores it on dev, the untuned start included.
+    """Train an adapter for a loaded causal language model, which is put into it in place.
 
     Uses the global generators of the libraries: call it inside of `common.seeded`. Raises ValueError if the loss
     becomes NaN or infinite.
@@ -72,8 +68,7 @@ def train(
         )
         trainer = _trainer(model, [rows[place] for place in order], answers, settings, run, parts, scratch)
         adapted = trainer.model
-        at = (lambda: measure(adapted)) if measure is not None else None
-        checkpoints = Checkpoints(adapted, steps, recipe.checkpoints, at, recipe.patience)
+        checkpoints = Checkpoints.of(adapted, steps, recipe.checkpoints, dev, recipe.patience)
         checkpoints.start()
         losses = watch(trainer, run.progress, checkpoints)
         trainer.train()

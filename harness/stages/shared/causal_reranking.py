@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from harness.errors import ConfigError
-from harness.models.causal_rerankers import CausalReranker, load_causal_reranker, score_prompts
+from harness.models.causal_rerankers import CausalReranker, load_causal_reranker
 from harness.models.loaders import torch_device
-from harness.stages.shared.common import base_name, model_folder, seeded
+from harness.stages.shared.common import seeded
+from harness.stages.shared.passage_scorers import PassageScorer, Pool, pairs_of
 from harness.suite.recipes import RerankerRecipe
 from harness.training import causal_rerankers as training
-from harness.training.generators import load_base, load_tokenizer, save_adapter
-from harness.training.memory import until_it_fits
+from harness.training.checkpoints import DevEvaluation
+from harness.training.generators import load_base, load_tokenizer
+from harness.training.memory import Fitted, until_it_fits
 from harness.training.rerankers import GradedPassages
-from harness.training.watch import loss_notes
-from harness.values.records import Progress
+from harness.values.records import Document, Progress
 
 MICRO_BATCH_ON_CPU = 4
 
@@ -30,93 +31,82 @@ class CausalSettings(NamedTuple):
     instruction: str
 
 
-class DevRanking(Protocol):
-    """The pairs of the lists of dev, and the score of these lists in the order of new scores of the pairs."""
+class UntunedModel(NamedTuple):
+    """What a training starts from: the settings, the folder of the model, and the texts of the corpus."""
 
-    @property
-    def pairs(self) -> Sequence[tuple[str, str]]: ...
-
-    def ordered_by(self, scores: Sequence[float]) -> float: ...
-
-
-class TunedAdapter(NamedTuple):
-    """Notes for the ledger, and how many prompts were trained on in all epochs."""
-
-    notes: dict[str, Any]
-    units: int
+    settings: CausalSettings
+    folder: Path
+    documents: Mapping[str, Document]
 
 
-def causal_reranker(settings: CausalSettings, inputs: Mapping[str, Path]) -> CausalReranker:
-    """Load the model (the input `model` is its plain form, if it was converted) with the input `adapter`, if given.
+def _silent(done: int, total: int) -> None:
+    pass
 
-    Raises ConfigError, with the name of the model, if it cannot be used as a reranker.
-    """
-    folder = model_folder(settings.model, inputs)
+
+class CausalScorer:
+    """A causal language model; its scores are logits of yes less those of no."""
+
+    def __init__(self, reranker: CausalReranker, documents: Mapping[str, Document]) -> None:
+        self.reranker, self.documents = reranker, documents
+
+    def score(self, pools: Sequence[Pool], progress: Progress = _silent) -> list[list[float]]:
+        """Return the scores of the documents of each pool."""
+        scores = iter(self.reranker.score(pairs_of(pools, self.documents), progress))
+        return [[next(scores) for _ in pool.doc_ids] for pool in pools]
+
+    def notes(self, pools: Sequence[Pool]) -> dict[str, Any]:
+        """Return how many pairs are cut."""
+        cut = self.reranker.count_cut(pairs_of(pools, self.documents))
+        return {f"pairs cut at {self.reranker.max_length} tokens": cut}
+
+
+def causal_reranker(settings: CausalSettings, folder: Path, adapter: Path | None) -> CausalReranker:
+    """Load the model of a folder, with an adapter; raises ConfigError, with the model's name, if it is no reranker."""
     return _named(
-        settings.model,
-        lambda: load_causal_reranker(folder, settings.max_length, settings.instruction, inputs.get("adapter")),
+        settings.model, lambda: load_causal_reranker(folder, settings.max_length, settings.instruction, adapter)
     )
 
 
 def tune_adapter(
-    settings: CausalSettings,
+    start: UntunedModel,
     recipe: RerankerRecipe,
     lists: Sequence[GradedPassages],
-    dev: DevRanking | None,
-    inputs: Mapping[str, Path],
-    out: Path,
+    on_dev: Callable[[PassageScorer], float] | None,
     run: tuple[int, Progress],
-) -> TunedAdapter:
-    """Train an adapter on labelled passages and write it to `out`; `run` is the seed and where steps are reported.
+) -> tuple[Fitted, int]:
+    """Train an adapter on labelled passages; return it and how many pairs were cut.
 
-    Raises ValueError for a recipe that is not pointwise.
+    `on_dev` scores a model on dev, `run` is the seed and where steps are reported. Raises ValueError for a recipe that
+    is not pointwise.
     """
     if recipe.recipe not in ("auto", "bce"):
-        raise ValueError(
-            f"recipe {recipe.recipe} does not tune a causal-lm reranker; use recipes.reranker.recipe: auto"
-        )
-    seed, progress = run
-    folder = model_folder(settings.model, inputs)
-    lora = training.as_generator_recipe(recipe)
-    tokenizer, _, _ = load_tokenizer(folder)
-    pairs = pairs_in(lists)
+        raise ValueError(f"recipe {recipe.recipe} does not tune a reranker of kind causal-lm; use recipe: auto")
+    settings, folder, documents = start
+    lora, (tokenizer, _, _) = training.as_generator_recipe(recipe), load_tokenizer(folder)
+    pairs = [(item.query, passage) for item in lists for passage in item.passages]
     labels = [score for item in lists for score in item.scores]
-    cut: list[int] = []
+    cut = [0]
 
     def attempt(micro_batch: int) -> training.TunedReranker:
-        with seeded(seed):
+        with seeded(run[0]):
             model = load_base(folder, lora).eval()
             reranker = _named(
                 settings.model,
                 lambda: CausalReranker(model, tokenizer, settings.max_length, settings.instruction, folder),
             )
             prompts = reranker.prompts(pairs)
-            cut.append(prompts.cut)
+            cut[0] = prompts.cut
             rows = [training.LabelledPrompt(*row) for row in zip(prompts.coded, labels, strict=True)]
-            steps = training.Run(seed, micro_batch, progress)
-            return training.train(model, rows, reranker.answers, recipe, steps, _on_dev(reranker, dev))
+            dev = None
+            if on_dev is not None:
+                # The adapter is put into the model itself, so that this scores what is trained.
+                scorer = CausalScorer(reranker, documents)
+                dev = DevEvaluation(lambda: on_dev(scorer), from_start=True)
+            steps = training.Run(run[0], micro_batch, run[1])
+            return training.train(model, rows, reranker.answers, recipe, steps, dev)
 
     first = recipe.batch_size if torch_device() == "cuda" else MICRO_BATCH_ON_CPU
-    fitted = until_it_fits(attempt, first)
-    tuned: training.TunedReranker = fitted.value
-    save_adapter(tuned.model, out, base_name(settings.model))
-    notes = {
-        f"pairs cut at {settings.max_length} tokens": cut[-1], **loss_notes(tuned.losses), **tuned.notes, **fitted.notes
-    }  # fmt: skip
-    return TunedAdapter(notes, tuned.units)
-
-
-def pairs_in(lists: Sequence[GradedPassages]) -> list[tuple[str, str]]:
-    """Return the pairs of query and passage of labelled lists, list after list."""
-    return [(item.query, passage) for item in lists for passage in item.passages]
-
-
-def _on_dev(reranker: CausalReranker, dev: DevRanking | None) -> training.Measure | None:
-    """Return a function that scores a model on dev; the prompts of dev are made once."""
-    if dev is None:
-        return None
-    ranking, prompts = dev, reranker.prompts(dev.pairs).coded
-    return lambda model: ranking.ordered_by(score_prompts(model, reranker.tokenizer, prompts, reranker.answers))
+    return until_it_fits(attempt, first), cut[0]
 
 
 def _named(model: str, make: Callable[[], CausalReranker]) -> CausalReranker:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.data.formats import load_jsonl, write_jsonl
 from harness.models.loaders import load_bi_encoder, locate
+from harness.models.token_encoders import load_token_encoder
 from harness.suite.roles import EMBEDDED_PREFIX
 from harness.values.grades import best_first
 from harness.values.records import Answer, Document, Pair, Progress, Qrels, Reference
@@ -158,6 +159,12 @@ def bi_encoder(spec: Any, inputs: Mapping[str, Path]) -> Any:
     """Load the bi-encoder that a spec with model, max_length and prompts asks for."""
     folder = model_folder(spec.model, inputs)
     return load_bi_encoder(folder, spec.max_length, spec.query_prompt, spec.document_prompt)
+
+
+def token_encoder(spec: Any, inputs: Mapping[str, Path]) -> Any:
+    """Load the token encoder that a spec with model, max_length and prompts asks for."""
+    folder = model_folder(spec.model, inputs)
+    return load_token_encoder(folder, spec.max_length, spec.query_prompt, spec.document_prompt)
 
 
 def reads(model: Any) -> int | str:
