@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,18 @@ BY_ROLES = (
 """A template with roles of its own for query and document, as rerankers come with; its prompts are short."""
 
 
-def causal(folder: Path, template: str | None = BY_ROLES, seed: int = 0, hidden: int = 32, **config: Any) -> Path:
-    """A folder with a one-layer Llama whose embeddings are large enough that a word changes what it says."""
+def causal(
+    folder: Path, template: str | None = BY_ROLES, seed: int = 0, hidden: int = 32, words: Sequence[str] = (),
+    **config: Any,
+) -> Path:  # fmt: skip
+    """A folder with a one-layer Llama whose embeddings are large enough that a word changes what it says.
+
+    It knows `words` beside its own.
+    """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    tiny.generator(folder, WORDS, hidden, seed)
+    tiny.generator(folder, [*WORDS, *words], hidden, seed)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     tokenizer.chat_template = template
     tokenizer.save_pretrained(folder)

@@ -8,9 +8,12 @@ from typing import Any
 import pocket
 import pytest
 import rankers
+import test_strategies
 import tiny
+from test_benchmark import Here
 
 from harness.errors import ConfigError
+from harness.experiments import benchmark
 from harness.planning import requirements
 from harness.planning.graph import Plan
 from harness.planning.plan import build_plan
@@ -92,3 +95,25 @@ def test_a_model_that_cannot_answer_is_refused_before_any_work(tmp_path: Path) -
     )
     able = rankers.causal(tmp_path / "able")
     requirements.check(pocket.suite({**CHANGES, "pipeline.reranker": {**CAUSAL, "model": str(able)}, "candidates": {}}))
+
+
+def test_a_run_tunes_reranks_and_blends_with_a_causal_reranker(tmp_path: Path) -> None:
+    """End to end with tiny models; the dev evaluations start with the untuned model."""
+    words = test_strategies.words()
+    retriever = {"model": str(tiny.bi_encoder(tmp_path / "bi", words)), "max_length": 48}
+    reranker = {**CAUSAL, "model": str(rankers.causal(tmp_path / "causal", words=words))}
+    changes = {
+        **CHANGES,
+        "pipeline": {**CHANGES["pipeline"], "retriever": retriever, "reranker": reranker},
+        "recipes": {"reranker": {"batch_size": 8, "checkpoints": 2, "dev_depth": 4}},
+    }
+    file = tmp_path / "suite.yaml"
+    file.write_text(pocket.suite_text(changes), encoding="utf-8")
+    finished = benchmark.run(file, tmp_path / "store", executor=Here())
+    assert [info.failed for info in finished.outcome.systems if info.failed] == []
+    assert {info.name for info in finished.outcome.systems} == {"untuned", "tuned", "asked"}
+    (row,) = (row for row in finished.outcome.ledger if row.stage == "tune_reranker")
+    assert row.notes["ndcg@10 on dev"].startswith("step 0 ")
+    assert {row.stage for row in finished.outcome.ledger} >= {"rerank", "weigh", "blend"}
+    assert not any(row.stage == "convert" for row in finished.outcome.ledger)
+    assert all(info.serving is not None for info in finished.outcome.systems)
