@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,13 @@ import pytest
 import rankers
 import test_strategies
 import tiny
+import yaml
 from test_benchmark import Here
 
+from harness.cli.export import export
 from harness.errors import ConfigError
 from harness.experiments import benchmark
+from harness.models.causal_rerankers import load_causal_reranker
 from harness.planning import requirements
 from harness.planning.graph import Plan
 from harness.planning.plan import build_plan
@@ -97,7 +101,7 @@ def test_a_model_that_cannot_answer_is_refused_before_any_work(tmp_path: Path) -
     requirements.check(pocket.suite({**CHANGES, "pipeline.reranker": {**CAUSAL, "model": str(able)}, "candidates": {}}))
 
 
-def test_a_run_tunes_reranks_and_blends_with_a_causal_reranker(tmp_path: Path) -> None:
+def test_a_causal_reranker_is_tuned_run_blended_and_exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """End to end with tiny models; the dev evaluations start with the untuned model."""
     words = test_strategies.words()
     retriever = {"model": str(tiny.bi_encoder(tmp_path / "bi", words)), "max_length": 48}
@@ -117,3 +121,21 @@ def test_a_run_tunes_reranks_and_blends_with_a_causal_reranker(tmp_path: Path) -
     assert {row.stage for row in finished.outcome.ledger} >= {"rerank", "weigh", "blend"}
     assert not any(row.stage == "convert" for row in finished.outcome.ledger)
     assert all(info.serving is not None for info in finished.outcome.systems)
+    exported = tmp_path / "exported"
+    assert export("tuned", exported, tmp_path / "store", str(file)) == (
+        "README.md", "pipeline.yaml", "reranker-adapter",
+    )  # fmt: skip
+    written = yaml.safe_load((exported / "pipeline.yaml").read_text(encoding="utf-8"))
+    assert written["reranker_adapter"] == "./reranker-adapter"
+    assert (written["pipeline"]["reranker"]["model"], written["pipeline"]["reranker"]["max_length"]) == ("causal", 48)
+    card = (exported / "README.md").read_text(encoding="utf-8")
+    assert str(tmp_path) not in card
+    assert "a LoRA adapter for a causal language model" in card
+    (snippet,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+    (exported / "causal").symlink_to(tmp_path / "causal")
+    monkeypatch.chdir(exported)
+    names: dict[str, Any] = {}
+    exec(compile(snippet, "README.md", "exec"), names)
+    pairs = [("a question", "a passage"), ("a question", "another passage")]
+    served = load_causal_reranker(tmp_path / "causal", 48, "find it", exported / "reranker-adapter")
+    assert names["relevance"] == served.score(pairs)
