@@ -22,6 +22,7 @@ from harness.planning import requirements
 from harness.planning.graph import Plan
 from harness.planning.plan import build_plan
 from harness.planning.speed import speed_of
+from harness.suite.pipeline import Pipeline, Reranker
 
 CAUSAL = {"kind": "causal-lm", "model": "embedded:smollm2-135m-instruct", "max_length": 48, "instruction": "find it"}
 CHANGES: dict[str, Any] = {
@@ -126,6 +127,9 @@ def test_a_causal_reranker_is_tuned_run_blended_and_exported(tmp_path: Path, mon
         "README.md", "pipeline.yaml", "reranker-adapter",
     )  # fmt: skip
     written = yaml.safe_load((exported / "pipeline.yaml").read_text(encoding="utf-8"))
+    assert Pipeline.model_validate(written["pipeline"]).reranker == Reranker.model_validate(
+        {**reranker, "model": "causal"}
+    )
     assert written["reranker_adapter"] == "./reranker-adapter"
     assert (written["pipeline"]["reranker"]["model"], written["pipeline"]["reranker"]["max_length"]) == ("causal", 48)
     card = (exported / "README.md").read_text(encoding="utf-8")

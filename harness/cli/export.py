@@ -26,7 +26,7 @@ from harness.planning.graph import Plan, SystemPlan
 from harness.report.render.card import Card, Place, TunedPart, render_card
 from harness.stages.shared.prompts import question_turn
 from harness.store import MANIFEST, Store, store_in
-from harness.suite.pipeline import Pipeline
+from harness.suite.pipeline import OF_ONE_KIND, Pipeline
 from harness.suite.recipes import Part
 from harness.suite.roles import EMBEDDED_PREFIX
 from harness.suite.spec import Candidate, Suite
@@ -190,6 +190,9 @@ def _lengths(plan: Plan, planned: SystemPlan, out: Path) -> dict[Part, int]:
 def _pipeline(settings: Pipeline, models: Mapping[Part, Path], lengths: Mapping[Part, int]) -> dict[str, Any]:
     """The section `pipeline` with the folders of tuned models; an adapter leaves the name of its base."""
     section: dict[str, Any] = _without_paths(settings.model_dump(mode="json"))
+    if settings.reranker is not None:
+        other = {name for name, kind in OF_ONE_KIND.items() if kind != settings.reranker.kind}
+        section["reranker"] = {name: value for name, value in section["reranker"].items() if name not in other}
     for part in ("retriever", "reranker"):
         if part in models and not (part == "reranker" and _is_causal(settings)):
             section[part] = {**(section[part] or {}), "model": f"./{FOLDERS[part]}", "max_length": lengths[part]}
