@@ -439,6 +439,8 @@ def test_the_page_about_export_tells_what_is_written(trial: Trial) -> None:
     page = (Path(__file__).parent.parent / "docs" / "export.md").read_text(encoding="utf-8")
     out = trial.export()
     told = set(re.findall(r"^\| `([\w.-]+)/?` \|", page, re.MULTILINE))
+    # A reranker is written as one or the other; see test_causal_pipeline.
+    told -= {"reranker-adapter"}
     assert {name for name in told if not name.startswith("--")} == {path.name for path in out.iterdir()}
     headings = re.findall(r"^## (.*)$", card_of(out)[1], re.MULTILINE)
     for heading in headings:

@@ -24,7 +24,6 @@ from harness.stages.shared.answer_writers import words_of
 from harness.stages.tune_generator import (
     GeneratorPrompt,
     TuneGeneratorSpec,
-    base_name,
     examples_of,
     short_enough,
     tune_generator,
@@ -349,9 +348,9 @@ def test_qlora_without_bitsandbytes_names_the_command(inputs: dict[str, Path], m
 
 def test_a_base_is_named_without_its_path(tmp_path: Path) -> None:
     part(tmp_path, "some-model")
-    assert base_name(str(tmp_path / "some-model")) == "some-model"
-    assert base_name("embedded:smollm2-135m-instruct") == "embedded:smollm2-135m-instruct"
-    assert base_name("someone/some-model") == "someone/some-model"
+    assert common.base_name(str(tmp_path / "some-model")) == "some-model"
+    assert common.base_name("embedded:smollm2-135m-instruct") == "embedded:smollm2-135m-instruct"
+    assert common.base_name("someone/some-model") == "someone/some-model"
 
 
 @pytest.mark.slow

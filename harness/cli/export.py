@@ -26,6 +26,7 @@ from harness.planning.graph import Plan, SystemPlan
 from harness.report.render.card import Card, Place, TunedPart, render_card
 from harness.stages.shared.prompts import question_turn
 from harness.store import MANIFEST, Store, store_in
+from harness.suite.pipeline import OF_ONE_KIND, Pipeline
 from harness.suite.recipes import Part
 from harness.suite.roles import EMBEDDED_PREFIX
 from harness.suite.spec import Candidate, Suite
@@ -33,6 +34,8 @@ from harness.suite.uses import CandidateUses
 from harness.values.findings import SystemInfo
 
 FOLDERS: dict[Part, str] = {"retriever": "retriever", "reranker": "reranker", "generator": "generator-adapter"}
+RERANKER_ADAPTER = "reranker-adapter"
+"""The folder of a tuned reranker that is an adapter for a causal language model."""
 PIPELINE_FILE, CARD_FILE = "pipeline.yaml", "README.md"
 NAMES_A_PATH = ("name_or_path", "_name_or_path", "base_model_name_or_path", "tokenizer_name_or_path")
 """Keys in which libraries store the path that a model was loaded from."""
@@ -100,16 +103,20 @@ def _write(
 ) -> None:
     suite = measured.suite
     candidate = suite.all_candidates[system.name]
+    settings = planned.settings
+    folders = {**FOLDERS, "reranker": RERANKER_ADAPTER} if _is_causal(settings) else FOLDERS
     for part, place in models.items():
-        _copy_model(place, out / FOLDERS[part], _public(_base(suite, candidate, part))[0])
+        _copy_model(place, out / folders[part], _public(_base(settings, part))[0])
     lengths = _lengths(plan, planned, out)
-    pipeline = _pipeline(suite, models, lengths)
-    (out / PIPELINE_FILE).write_text(_pipeline_text(measured, system, pipeline, models), encoding="utf-8")
+    pipeline = _pipeline(settings, models, lengths)
+    text = _pipeline_text(measured, system, settings, pipeline, models)
+    (out / PIPELINE_FILE).write_text(text, encoding="utf-8")
     parts = []
     for part in models:
-        base, kind = _public(_base(suite, candidate, part))
+        base, kind = _public(_base(settings, part))
         recipe = _without_paths(suite.recipe(candidate, part).model_dump(mode="json"))
-        parts.append(TunedPart(part, FOLDERS[part], base, kind, recipe, lengths.get(part)))
+        form = "causal-lm" if part == "reranker" and _is_causal(settings) else ""
+        parts.append(TunedPart(part, folders[part], base, kind, recipe, lengths.get(part), form))
     data = _without_paths(_data(suite, candidate))
     calls = frozenset(plan.upstream(list(planned.models.values())))
     card = Card(measured.outcome, system, tuple(parts), data, pipeline, calls)
@@ -122,11 +129,15 @@ def _data(suite: Suite, candidate: Candidate) -> dict[str, Any]:
     return uses.data.model_dump(mode="json", include={*uses.sections, "pairs", "data_seed"})
 
 
-def _base(suite: Suite, candidate: Candidate, part: Part) -> str:
-    """The model that the tuning of a part started from, as the suite names it."""
-    spec = getattr(suite.pipeline, part)
-    model: str = spec.model if spec is not None else getattr(suite.recipe(candidate, part), "model")  # noqa: B009
-    return model
+def _base(settings: Pipeline, part: Part) -> str:
+    """The model that the tuning of a part started from; late interaction without a model takes the retriever's."""
+    model: str | None = getattr(settings, part).model
+    return model if model is not None else settings.retriever.model
+
+
+def _is_causal(settings: Pipeline) -> bool:
+    """Whether the reranker is a causal language model, of which only an adapter is tuned."""
+    return settings.reranker is not None and settings.reranker.kind == "causal-lm"
 
 
 def _public(model: str) -> tuple[str, Place]:
@@ -157,36 +168,48 @@ def _copy_model(place: Path, out: Path, base: str) -> None:
 
 def _lengths(plan: Plan, planned: SystemPlan, out: Path) -> dict[Part, int]:
     """Tokens that each tuned encoder was measured with: the requested number, or the limit of the model."""
-    asked: dict[Part, int] = {"retriever": plan.suite.pipeline.retriever.max_length}
+    asked: dict[Part, int] = {"retriever": planned.settings.retriever.max_length}
     reranker = planned.models.get("reranker")
     for planned_call in plan.calls.values():
         if (
             planned_call.call.stage == "rerank"
             and reranker is not None
-            and planned_call.call.inputs.get("model") == reranker
+            and reranker in (planned_call.call.inputs.get(name) for name in ("model", "adapter"))
         ):
             asked["reranker"] = planned_call.call.spec["max_length"]
     lengths: dict[Part, int] = {}
     for part, length in asked.items():
+        if part == "reranker" and _is_causal(planned.settings):
+            lengths[part] = length
+            continue
         inspection = inspect(out / FOLDERS[part], "bi-encoder" if part == "retriever" else "cross-encoder")
         lengths[part] = inspection.takes(length) or length
     return lengths
 
 
-def _pipeline(suite: Suite, models: Mapping[Part, Path], lengths: Mapping[Part, int]) -> dict[str, Any]:
-    """The section `pipeline` with the folders of tuned models; with a reranker if one was tuned."""
-    section: dict[str, Any] = _without_paths(suite.pipeline.model_dump(mode="json"))
+def _pipeline(settings: Pipeline, models: Mapping[Part, Path], lengths: Mapping[Part, int]) -> dict[str, Any]:
+    """The section `pipeline` with the folders of tuned models; an adapter leaves the name of its base."""
+    section: dict[str, Any] = _without_paths(settings.model_dump(mode="json"))
+    if settings.reranker is not None:
+        other = {name for name, kind in OF_ONE_KIND.items() if kind != settings.reranker.kind}
+        section["reranker"] = {name: value for name, value in section["reranker"].items() if name not in other}
     for part in ("retriever", "reranker"):
-        if part in models:
+        if part in models and not (part == "reranker" and _is_causal(settings)):
             section[part] = {**(section[part] or {}), "model": f"./{FOLDERS[part]}", "max_length": lengths[part]}
     return section
 
 
 def _pipeline_text(
-    measured: MeasuredSuite, system: SystemInfo, pipeline: Mapping[str, Any], models: Mapping[Part, Path]
+    measured: MeasuredSuite,
+    system: SystemInfo,
+    settings: Pipeline,
+    pipeline: Mapping[str, Any],
+    models: Mapping[Part, Path],
 ) -> str:
-    generator = measured.suite.pipeline.generator
+    generator = settings.generator
     value: dict[str, Any] = {"pipeline": dict(pipeline)}
+    if "reranker" in models and _is_causal(settings):
+        value["reranker_adapter"] = f"./{RERANKER_ADAPTER}"
     if generator is not None:
         user = question_turn("{question}", ["{passages}"]).replace("[1] {passages}", "{passages}")
         value["adapter"] = f"./{FOLDERS['generator']}" if "generator" in models else None
@@ -195,7 +218,7 @@ def _pipeline_text(
             "user": user,
             "abstention": measured.suite.abstention_sentence,
         }
-    folders = [part for part in ("retriever", "reranker", "generator") if _is_folder(measured.suite, part, models)]
+    folders = [part for part in ("retriever", "reranker", "generator") if _is_folder(settings, part, models)]
     lines = [
         f"The pipeline of {system.label}. Suite {measured.outcome.suite} measured it on {measured.outcome.created}.",
         "`pipeline` is the section of a suite; paths are relative to this file. `adapter` belongs to the model of the",
@@ -206,7 +229,9 @@ def _pipeline_text(
     return "".join(f"# {line}\n" for line in lines) + text
 
 
-def _is_folder(suite: Suite, part: str, models: Mapping[Part, Path]) -> bool:
-    """Whether the pipeline names a folder that is not written here; a generator's base never is."""
-    spec = getattr(suite.pipeline, part)
-    return spec is not None and (part == "generator" or part not in models) and _public(spec.model)[1] == "folder"
+def _is_folder(settings: Pipeline, part: Part, models: Mapping[Part, Path]) -> bool:
+    """Whether the pipeline names a folder that is not written here; the base of an adapter never is."""
+    spec = getattr(settings, part)
+    adapted = part == "generator" or (part == "reranker" and _is_causal(settings))
+    named = spec is not None and spec.model is not None
+    return named and (adapted or part not in models) and _public(spec.model)[1] == "folder"

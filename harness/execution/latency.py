@@ -120,14 +120,14 @@ class Latencies:
     def _shape(self, key: str) -> str:
         """Digest of what the time of a call that ranks depends on: its settings, the shape of its model, its inputs.
 
-        A tuned model has the shape of the one that it started from.
+        A tuned model has the shape of the one that it started from, and an adapter is merged into its model.
         """
         call = self.plan.calls[key].call
         tuned = self.plan.calls.get(call.inputs.get("model", ""))
         start = tuned.call.spec.get("model") if tuned is not None else call.spec.get("model")
         spec = {name: value for name, value in call.spec.items() if name != "model"}
         of_runs = load_stage(call.stage).runs_of(call.inputs)
-        named = sorted({*call.inputs} - {*of_runs, "model", "weight"})
+        named = sorted({*call.inputs} - {*of_runs, "model", "adapter", "weight"})
         return digest_of([call.stage, spec, start, named, len(of_runs)])
 
     def _time_generator(self, system: SystemPlan, base: dict[str, Any]) -> str:

@@ -224,9 +224,14 @@ def _over(tokenizer: Any, rules: StopRules | None) -> Callable[[list[int]], bool
     return over
 
 
-def _check_window(model: Any, longest: int) -> None:
+def window_of(model: Any) -> int | None:
+    """Return how many tokens a loaded model reads at once; None if there is no limit."""
     config = model.config.get_text_config() if hasattr(model.config, "get_text_config") else model.config
-    window = getattr(config, "max_position_embeddings", None)
+    return getattr(config, "max_position_embeddings", None)
+
+
+def _check_window(model: Any, longest: int) -> None:
+    window = window_of(model)
     if window is not None and longest > window:
         raise ValueError(f"a prompt of {longest} tokens does not fit the model's window of {window}; pass shorter text")
 

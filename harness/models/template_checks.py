@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from harness.errors import ConfigError, Problem
 from harness.models.chat_templates import PINNED, ChatTemplate, TemplateFacts
@@ -30,19 +30,23 @@ def template_facts(folder: Path, instruction: str, thinking: bool | None) -> Tem
 
     Raises ConfigError if its tokenizer cannot be read, has no chat template, or one that loses the instruction.
     """
+    template = ChatTemplate(tokenizer_of(folder), thinking)
+    template.check(instruction)
+    return template.facts()
+
+
+def tokenizer_of(folder: Path) -> Any:
+    """Load the tokenizer of a model folder; raises ConfigError if it cannot be read."""
     quiet()
     from transformers import AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:
         # Whatever is wrong with its files is told in the words of many libraries.
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         hint = "save the tokenizer beside the weights"
         raise ConfigError(Problem("", f"its tokenizer cannot be read ({reason})", hint)) from error
-    template = ChatTemplate(tokenizer, thinking)
-    template.check(instruction)
-    return template.facts()
 
 
 def placement(facts: TemplateFacts) -> str:

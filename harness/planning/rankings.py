@@ -171,6 +171,11 @@ class Rankings(Calls):
             if rule.precision is not None:
                 stored = {"precision": rule.precision}
                 inputs["tokens"] = self._vectors("tokens", encoder, stored, model, pipeline)
+        elif rule.kind == "causal-lm":
+            # What is tuned is an adapter: the model beneath it is the pipeline's.
+            spec |= {"model": rule.model, "instruction": rule.instruction}
+            inputs |= {"adapter": model} if model else {}
+            model = self.converted(str(rule.model))
         else:
             spec["model"] = rule.model if model is None else None
             models = models if model is None else []

@@ -16,6 +16,7 @@ from harness import provenance
 from harness.errors import ConfigError, ModelMissing, Problem
 from harness.models import loaders, template_checks
 from harness.models.inspection import Inspection, inspect
+from harness.models.relevance_prompts import RelevancePrompt
 from harness.models.template_checks import ThinkingSettings
 from harness.suite.roles import EMBEDDED_PREFIX
 from harness.suite.spec import Suite
@@ -42,7 +43,8 @@ def check(suite: Suite) -> None:
     there = {use: inspected(use, places[use.model]) for use in models_used(suite) if use.model in places}
     wrong = [*_device(suite), *_generator_recipes(suite), *_unusable(there), *_untrainable(suite, there)]
     unsound = {use.model for use, found in there.items() if found.problems}
-    wrong += _unprompted(suite, {model: place for model, place in places.items() if model not in unsound})
+    sound = {model: place for model, place in places.items() if model not in unsound}
+    wrong += [*_unprompted(suite, sound), *_unanswering(suite, sound)]
     if wrong:
         raise ConfigError([*wrong, *missing])
     if missing:
@@ -162,6 +164,18 @@ def _unprompted(suite: Suite, sound: Mapping[str, Path]) -> Iterator[Problem]:
                 template_checks.template_facts(sound[model], instruction, rule.thinking)
             except ConfigError as error:
                 yield from (Problem(key, f"{model!r}: {one.what}", one.hint) for one in error.problems)
+
+
+def _unanswering(suite: Suite, sound: Mapping[str, Path]) -> Iterator[Problem]:
+    """Yield those of the `sound` models that are to rerank as causal-lm and cannot answer yes or no in a token."""
+    for use in models_used(suite):
+        if use.kind != "generator" or not use.key.endswith("reranker.model") or use.model.startswith(EMBEDDED_PREFIX):
+            continue
+        if use.model in sound:
+            try:
+                RelevancePrompt(template_checks.tokenizer_of(sound[use.model])).answers(sound[use.model])
+            except ConfigError as error:
+                yield from (Problem(use.key, f"{use.model!r}: {one.what}", one.hint) for one in error.problems)
 
 
 class Prompted(NamedTuple):

@@ -97,7 +97,7 @@ class Rates:
         speed = speed_of(call, calls)
         if speed in self.classes:
             return UnitRate(self.classes[speed], True)
-        return UnitRate(self.kinds.get(speed.kind) or load_stage(call.stage).rate, False)
+        return UnitRate(self.kinds.get(speed.kind) or load_stage(call.stage).first_guess(call.spec), False)
 
 
 def rates(store: Store) -> Rates:

@@ -218,6 +218,8 @@ class Trainings(Rankings):
             spec |= encoder.model_dump()
             # It starts from the retriever's encoder as the pipeline has it.
             inputs["model"] = pipeline.model("retriever") if rule.model is None else None
+        elif rule.kind == "causal-lm":
+            spec["instruction"], inputs["model"] = rule.instruction, self.converted(model)
         work = _training(count, recipe)
         work = replace(work, evaluations=self._dev_work(work, recipe, pipeline) if dev else 0)
         label = f"tune reranker of {training.label}"

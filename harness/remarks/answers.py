@@ -16,8 +16,8 @@ from harness.models.thoughts import holds_mark
 from harness.planning.graph import Plan, SystemPlan
 from harness.scoring.abstention import is_abstention
 from harness.stages.answer import DATE_PINNED, FAILED_FILE, IN_USER_TURN, THINKING_OFF
-from harness.stages.shared.common import read_answers
-from harness.stages.tune_generator import TAUGHT_NO_THOUGHTS, base_name
+from harness.stages.shared.common import base_name, read_answers
+from harness.stages.tune_generator import TAUGHT_NO_THOUGHTS
 from harness.store import Store
 from harness.values.findings import LedgerRow
 from harness.values.records import Answer

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -72,9 +72,10 @@ class Stage:
 
     `packages` are distributions whose version enters the key; `more_packages` gives those that only some calls need, by
     their spec and the names of their inputs. `rate` is a first guess at units a second on two cores, used until the
-    store knows better; `unit` says what is counted. A `heavy` stage runs in a process of its own, and its result
-    depends on the device. `role` is the one whose endpoint the stage may ask: it does where its spec has an `endpoint`.
-    If it then does `all_at_endpoint`, neither device nor packages matter.
+    store knows better; `rates` has other guesses by the `kind` of a spec, and `unit` says what is counted. A `heavy`
+    stage runs in a process of its own, and its result depends on the device. `role` is the one whose endpoint the stage
+    may ask: it does where its spec has an `endpoint`. If it then does `all_at_endpoint`, neither device nor packages
+    matter.
 
     A stage that ranks declares how it does so for one query at a time: `serve` opens what it needs and returns a
     function of a query's id and text, which the latency probe times. `runs` names the inputs that are runs of the same
@@ -88,6 +89,7 @@ class Stage:
     heavy: bool
     packages: tuple[str, ...] = ()
     rate: float
+    rates: Mapping[str, float] = field(default_factory=dict)
     unit: str
     speed: SpeedRule = ANY_SPEED
     role: Role | None = None
@@ -109,6 +111,10 @@ class Stage:
     def spec_path(self) -> str:
         """The spec class as ``module:name``, for another process."""
         return f"{self.spec.__module__}:{self.spec.__name__}"
+
+    def first_guess(self, spec: Mapping[str, Any]) -> float:
+        """Return the guess at units a second for a call with this spec."""
+        return self.rates.get(str(spec.get("kind")), self.rate)
 
     def asks_endpoint(self, spec: Mapping[str, Any]) -> bool:
         """Whether a call with this spec asks a model that runs elsewhere."""

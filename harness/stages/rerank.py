@@ -17,6 +17,7 @@ from harness.models.token_encoders import load_token_encoder
 from harness.models.token_vectors import TokenIndex
 from harness.stages import ENCODING, Inputs, SpeedRule, Stage, Step, Takes
 from harness.stages.retrieve import RUN_FILE
+from harness.stages.shared.causal_reranking import CausalScorer, CausalSettings, causal_reranker
 from harness.stages.shared.common import model_folder, read_corpus, read_queries
 from harness.stages.shared.passage_scorers import CrossEncoderScorer, LateInteractionScorer, PassageScorer, Pool
 from harness.suite.fields import Positive, Spec
@@ -29,15 +30,17 @@ RELATIVE_STEP = 1e-6
 class RerankSpec(Spec):
     """`model` is the reranker, None if the input `model` is a tuned one; `max_length` counts tokens.
 
-    The prompts are those of late interaction.
+    The prompts are those of late interaction. For ``causal-lm`` `model` is always named: the input `model` is its plain
+    form if it was converted, `adapter` that of a tuned one, and `instruction` is part of its prompts.
     """
 
     depth: Positive
     max_length: Positive
     model: str | None = None
-    kind: Literal["cross-encoder", "late-interaction"] = "cross-encoder"
+    kind: Literal["cross-encoder", "late-interaction", "causal-lm"] = "cross-encoder"
     query_prompt: str = ""
     document_prompt: str = ""
+    instruction: str = ""
 
 
 def rerank(spec: RerankSpec, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
@@ -63,9 +66,16 @@ def late_interaction(spec: RerankSpec, inputs: Inputs, documents: Mapping[str, D
     return LateInteractionScorer(model, documents, TokenIndex(inputs["tokens"]) if "tokens" in inputs else None)
 
 
+def causal_lm(spec: RerankSpec, inputs: Inputs, documents: Mapping[str, Document]) -> PassageScorer:
+    """Load the causal language model, with the input `adapter` if there is one."""
+    settings = CausalSettings(spec.model or "", spec.max_length, spec.instruction)
+    return CausalScorer(causal_reranker(settings, _model(spec, inputs), inputs.get("adapter")), documents)
+
+
 SCORERS: dict[str, Callable[[RerankSpec, Inputs, Mapping[str, Document]], PassageScorer]] = {
     "cross-encoder": cross_encoder,
     "late-interaction": late_interaction,
+    "causal-lm": causal_lm,
 }
 """What loads the scorer of each kind of reranker."""
 
@@ -124,12 +134,14 @@ STAGE = Stage(
     run=rerank,
     spec=RerankSpec,
     version=2,
-    takes=Takes(("run", "queries", "corpus"), ("model", "tokens")),
+    takes=Takes(("run", "queries", "corpus"), ("model", "adapter", "tokens")),
     heavy=True,
     packages=ENCODING,
     rate=20.0,
+    rates={"causal-lm": 2.0},
     unit="passages",
     speed=SpeedRule(kind=("kind",), size=("max_length",), inputs={"tokens": ("kind",)}, like_dev_evaluation=True),
     serve=serve,
     runs=("run",),
+    more_packages=lambda spec, inputs: ("peft",) if "adapter" in inputs else (),
 )

@@ -17,11 +17,10 @@ from harness.stages import Inputs, SpeedRule, Stage, Takes
 from harness.stages.answer import turns_of
 from harness.stages.instruct import INSTRUCTIONS_FILE
 from harness.stages.shared.answer_writers import holds
-from harness.stages.shared.common import model_folder, read_corpus, seeded
+from harness.stages.shared.common import base_name, model_folder, read_corpus, seeded
 from harness.stages.shared.train_share import sampled, share_notes
 from harness.suite.fields import Spec
 from harness.suite.recipes import GeneratorRecipe
-from harness.suite.roles import EMBEDDED_PREFIX
 from harness.text import ENGLISH
 from harness.training.generators import TokenizedExample, load_base, load_tokenizer, optimizer_of, save_adapter, tune
 from harness.values.records import Document, Progress, Usage
@@ -151,14 +150,6 @@ def answers_cut_off(
         and not any(holds(left[doc_id], row["answer"], spec.language) for doc_id in row["context"])
         for row in answered
     )
-
-
-def base_name(model: str) -> str:
-    """The name of a model without the path of this machine: of a folder, its last part."""
-    if model.startswith(EMBEDDED_PREFIX):
-        return model
-    folder = Path(model).expanduser()
-    return folder.resolve().name if folder.is_dir() else model
 
 
 STAGE = Stage(

@@ -1,9 +1,9 @@
 """tune_reranker: labelled passages or triplets in, a tuned reranker out.
 
-The recipes are in `harness.training.rerankers` (cross-encoders, from labels) and `harness.training.late_interaction`
-(token encoders, from triplets or labels). A checkpoint is chosen on dev by reranking the runs of the pipeline's
-retriever there, as they are: a relevant passage that it missed is not put in. The start is a checkpoint too, unless its
-scores are random.
+The recipes are in `harness.training.rerankers` (cross-encoders, from labels), `harness.training.late_interaction`
+(token encoders, from triplets or labels) and `harness.training.causal_rerankers` (adapters, from labels). A checkpoint
+is chosen on dev by reranking the runs of the pipeline's retriever there, as they are: a relevant passage that it missed
+is not put in. The start is a checkpoint too, unless its scores are random.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from harness.stages import TRAINING, Inputs, SpeedRule, Stage, Takes
 from harness.stages.label import LABELS_FILE, by_query
 from harness.stages.rerank import pools_of, reordered
 from harness.stages.retrieve import RUN_FILE
+from harness.stages.shared.causal_reranking import CausalSettings, UntunedModel, tune_adapter
 from harness.stages.shared.common import (
+    base_name,
     model_folder,
     read_corpus,
     read_judgements,
@@ -35,6 +37,7 @@ from harness.suite.fields import Positive, Spec
 from harness.suite.recipes import RerankerRecipe
 from harness.training import late_interaction
 from harness.training.checkpoints import DevEvaluation
+from harness.training.generators import save_adapter
 from harness.training.late_interaction import ContrastiveSettings
 from harness.training.memory import Fitted, until_it_fits
 from harness.training.rerankers import GradedPassages, train
@@ -45,19 +48,21 @@ from harness.values.records import Document, Progress, Run, Usage
 class TuneRerankerSpec(Spec):
     """The model to start from and the recipe; a cross-encoder need not have a trained head.
 
-    The prompts are those of late interaction.
+    The prompts are those of late interaction. For ``causal-lm`` the input `model` is the plain form of a converted
+    model, and `instruction` is part of its prompts.
     """
 
     recipe: RerankerRecipe
     model: str
     max_length: Positive
-    kind: Literal["cross-encoder", "late-interaction"] = "cross-encoder"
+    kind: Literal["cross-encoder", "late-interaction", "causal-lm"] = "cross-encoder"
     query_prompt: str = ""
     document_prompt: str = ""
+    instruction: str = ""
 
 
 def tune_reranker(spec: TuneRerankerSpec, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
-    """Train and write the model (safetensors) as sentence-transformers saves it."""
+    """Train and write the model (safetensors) as sentence-transformers saves it, or the adapter as peft does."""
     return TRAININGS[spec.kind](spec, inputs, out, seed, progress)
 
 
@@ -112,7 +117,7 @@ def _tuned_token_encoder(spec: TuneRerankerSpec, inputs: Inputs, out: Path, seed
                 scorer = LateInteractionScorer(model, documents)
                 evaluation = DevEvaluation(lambda: dev.reranked(scorer), from_start=True)
             settings = ContrastiveSettings(
-                recipe.epochs, recipe.batch_size, recipe.learning_rate, recipe.warmup, recipe.temperature,
+                recipe.epochs, recipe.batch_size, recipe.rate(adapter=False), recipe.warmup, recipe.temperature,
                 recipe.checkpoints, recipe.patience, micro_batch, seed,
             )  # fmt: skip
             return late_interaction.train(model, lists, settings, progress, evaluation)
@@ -128,9 +133,30 @@ def _tuned_token_encoder(spec: TuneRerankerSpec, inputs: Inputs, out: Path, seed
     return Usage(units=fitted.value.units, notes=notes)
 
 
+def _tuned_causal_lm(spec: TuneRerankerSpec, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
+    """Train an adapter for a causal language model that answers yes or no."""
+    documents = read_corpus(inputs["corpus"])
+    labelled = graded_lists(sampled(load_jsonl(inputs["labels"] / LABELS_FILE), spec.recipe.train_share), documents)
+    lists = usable(labelled, spec.recipe)
+    dev = dev_lists(spec.recipe, inputs)
+    start = UntunedModel(
+        CausalSettings(spec.model, spec.max_length, spec.instruction), model_folder(spec.model, inputs), documents
+    )
+    fitted, cut = tune_adapter(start, spec.recipe, lists, dev.reranked if dev is not None else None, (seed, progress))
+    save_adapter(fitted.value.model, out, base_name(spec.model))
+    notes = {
+        "queries": len(lists),
+        "pairs": sum(len(item.passages) for item in lists),
+        f"pairs cut at {spec.max_length} tokens": cut,
+        **_training_notes(fitted, dev, spec.recipe),
+    }
+    return Usage(units=fitted.value.units, notes=notes)
+
+
 TRAININGS: dict[str, Callable[[TuneRerankerSpec, Inputs, Path, int, Progress], Usage]] = {
     "cross-encoder": _tuned_cross_encoder,
     "late-interaction": _tuned_token_encoder,
+    "causal-lm": _tuned_causal_lm,
 }
 """The training of each kind of reranker."""
 
@@ -207,11 +233,13 @@ class DevLists:
 STAGE = Stage(
     run=tune_reranker,
     spec=TuneRerankerSpec,
-    version=3,
+    version=4,
     takes=Takes(("corpus",), ("labels", "triplets", "model", *DEV_INPUTS)),
     heavy=True,
     packages=TRAINING,
     rate=5.0,
+    rates={"causal-lm": 0.5},
     unit="passages",
     speed=SpeedRule(kind=("kind", "recipe.recipe"), size=("max_length",)),
+    more_packages=lambda spec, inputs: ("peft", "trl") if spec.kind == "causal-lm" else (),
 )

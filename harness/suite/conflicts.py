@@ -177,7 +177,8 @@ def _change_conflicts(suite: Suite, at: KeyPath, candidate: Candidate) -> Iterat
     uses = CandidateUses(suite, "", candidate)
     if uses.reranker is not None and uses.pipeline.reranker is not None:
         kind, recipe = uses.pipeline.reranker.kind, uses.reranker.recipe
-        if recipe != "auto" and (recipe == "contrastive") != (kind == "late-interaction"):
+        known = {"cross-encoder": ("bce", "listwise"), "late-interaction": ("contrastive",), "causal-lm": ("bce",)}
+        if recipe != "auto" and recipe not in known[kind]:
             what = f"recipe {recipe} does not tune a reranker of kind {kind}"
             seen: tuple[KeyPath, ...] = (("recipes", "reranker"), (*at, "reranker"), ("pipeline",))
             hint = "use recipe: auto" + ("" if kind != "late-interaction" else ", or name a cross-encoder as 'model'")

@@ -11,6 +11,11 @@ from harness.suite.recipes import ABSTENTION, Change, change_of
 
 RetrieverKind = Literal["dense", "late-interaction", "sparse", "bm25"]
 RerankerKind = Literal["cross-encoder", "late-interaction", "causal-lm"]
+OF_ONE_KIND: dict[str, RerankerKind] = {
+    "instruction": "causal-lm", "precision": "late-interaction", "query_prompt": "late-interaction",
+    "document_prompt": "late-interaction",
+}  # fmt: skip
+"""Settings of a reranker that have a meaning for one kind alone."""
 ON_DEV = "dev"
 """A weight that is chosen on the dev split."""
 
@@ -93,10 +98,7 @@ class Reranker(Spec):
     def _fits_kind(self) -> Reranker:
         if self.model is None and self.kind != "late-interaction":
             raise ValueError(f"kind {self.kind} needs 'model'; kind late-interaction takes the retriever's")
-        wrong = {"instruction": self.kind != "causal-lm"} | dict.fromkeys(
-            ("precision", "query_prompt", "document_prompt"), self.kind != "late-interaction"
-        )
-        for name in self.model_fields_set & {name for name, is_wrong in wrong.items() if is_wrong}:
+        for name in self.model_fields_set & {name for name, kind in OF_ONE_KIND.items() if kind != self.kind}:
             raise ValueError(f"{name!r} has no meaning for kind {self.kind}")
         return self
 

@@ -200,14 +200,17 @@ class RerankerRecipe(Recipe):
     order of the labels of a query (LambdaLoss); ``contrastive``: the positive against mined negatives and the other
     passages of the batch. ``auto`` is ``contrastive`` for late interaction, else ``bce``. Dev is evaluated
     `checkpoints` times, on the runs of `dev_queries` queries; training stops after `patience` evaluations without a
-    gain. `max_length` counts the tokens that a cross-encoder from `model` reads.
+    gain. `max_length` counts the tokens that a cross-encoder from `model` reads. A causal language model gets a LoRA
+    adapter of `lora_rank` on all linear layers, alpha twice the rank. `learning_rate` is 2e-5 if not given, and 2e-4
+    for such an adapter.
     """
 
     recipe: Literal["auto", "bce", "listwise", "contrastive"] = "auto"
     model: str | None = None
     epochs: Positive = 1
     batch_size: Positive = 32
-    learning_rate: Rate = 2e-5
+    learning_rate: Rate | None = None
+    lora_rank: Positive = 16
     warmup: Share = 0.1
     temperature: Above0 = 0.05
     max_length: Positive = 256
@@ -215,6 +218,10 @@ class RerankerRecipe(Recipe):
     patience: Positive = 3
     dev_queries: Positive = 50
     dev_depth: Several = 20
+
+    def rate(self, adapter: bool) -> float:
+        """Return the learning rate, of an adapter or of all weights."""
+        return self.learning_rate if self.learning_rate is not None else (2e-4 if adapter else 2e-5)
 
 
 class GeneratorRecipe(Recipe):

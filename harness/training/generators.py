@@ -171,7 +171,7 @@ def trainer_of(
     ]
     trainer = _trainer_class()(
         model=model,
-        args=_arguments(len(examples), recipe, seed, parts, scratch),
+        args=sft_arguments(len(examples), recipe, seed, parts, scratch),
         train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer,
         peft_config=adapter_settings(recipe),
@@ -183,7 +183,7 @@ def trainer_of(
     return trainer
 
 
-def _arguments(examples: int, recipe: GeneratorRecipe, seed: int, parts: int, scratch: str) -> Any:
+def sft_arguments(examples: int, recipe: GeneratorRecipe, seed: int, parts: int, scratch: str) -> Any:
     """Return the arguments of one pass over the examples, which hold every epoch."""
     from trl import SFTConfig
 

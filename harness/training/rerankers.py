@@ -92,7 +92,7 @@ def _arguments(model: Any, recipe: RerankerRecipe, sizes: Batching, seed: int, s
         num_train_epochs=recipe.epochs,
         per_device_train_batch_size=sizes.at_once,
         gradient_accumulation_steps=sizes.parts,
-        learning_rate=recipe.learning_rate,
+        learning_rate=recipe.rate(adapter=False),
         warmup_steps=warmup_steps(sizes.steps, recipe.warmup),
         lr_scheduler_type="linear",
         weight_decay=0.0,

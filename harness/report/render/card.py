@@ -29,19 +29,24 @@ TAGS = {
     "retriever": ("sentence-transformers", "sentence-similarity", "feature-extraction"),
     "reranker": ("sentence-transformers", "cross-encoder", "reranker"),
     "generator": ("peft", "lora", "text-generation"),
+    "causal-lm": ("peft", "lora", "reranker"),
 }
 TASKS = {"retriever": "sentence-similarity", "reranker": "text-ranking", "generator": "text-generation"}
 WHAT = {
     "retriever": "a bi-encoder, as sentence-transformers loads it",
     "reranker": "a cross-encoder, as sentence-transformers loads it",
     "generator": "a LoRA adapter, as peft loads it",
+    "causal-lm": "a LoRA adapter for a causal language model that answers yes or no, as peft loads it",
 }
 Place = Literal["package", "folder", "hub"]
 
 
 @dataclass(frozen=True)
 class TunedPart:
-    """A part that lies in `folder` of the export; `base` names what it was tuned from, at `place`."""
+    """A part that lies in `folder` of the export; `base` names what it was tuned from, at `place`.
+
+    `form` is ``causal-lm`` for a reranker that is an adapter, else empty.
+    """
 
     part: str
     folder: str
@@ -49,6 +54,7 @@ class TunedPart:
     place: Place
     recipe: Mapping[str, Any]
     max_length: int | None = None
+    form: str = ""
 
 
 @dataclass(frozen=True)
@@ -105,9 +111,9 @@ def render_card(card: Card) -> str:
 def _front_matter(card: Card) -> dict[str, Any]:
     """The keys that hubs read. A base model is named if it is on a hub; a licence never: that is its owner's word."""
     names = [UPSTREAM.get(one.base, one.base) for one in card.parts if one.place != "folder"]
-    tags = dict.fromkeys(tag for one in card.parts for tag in TAGS[one.part])
+    tags = dict.fromkeys(tag for one in card.parts for tag in TAGS[one.form or one.part])
     value: dict[str, Any] = {"base_model": list(dict.fromkeys(names))} if names else {}
-    value["library_name"] = TAGS[card.parts[0].part][0]
+    value["library_name"] = TAGS[card.parts[0].form or card.parts[0].part][0]
     if len(card.parts) == 1:
         value["pipeline_tag"] = TASKS[card.parts[0].part]
     return {**value, "tags": ["rag", *tags]}
@@ -124,7 +130,7 @@ def _intro(card: Card) -> str:
 
 
 def _files(card: Card) -> list[tuple[str, str]]:
-    tuned = [(f"{one.folder}/", f"{WHAT[one.part]}; tuned from {one.base}") for one in card.parts]
+    tuned = [(f"{one.folder}/", f"{WHAT[one.form or one.part]}; tuned from {one.base}") for one in card.parts]
     return [*tuned, ("pipeline.yaml", "the pipeline that they were measured in")]
 
 

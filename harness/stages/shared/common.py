@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from harness.data.formats import load_jsonl, write_jsonl
 from harness.models.loaders import load_bi_encoder, locate
 from harness.models.token_encoders import load_token_encoder
+from harness.suite.roles import EMBEDDED_PREFIX
 from harness.values.grades import best_first
 from harness.values.records import Answer, Document, Pair, Progress, Qrels, Reference
 
@@ -115,6 +116,14 @@ def relevant_passages(query_id: str, qrels: Qrels, references: Mapping[str, Refe
 def model_folder(spec_model: str, inputs: Mapping[str, Path], name: str = "model") -> Path:
     """The folder of a model: an input artifact of this name if there is one, else what the spec names."""
     return inputs[name] if name in inputs else locate(spec_model)
+
+
+def base_name(model: str) -> str:
+    """The name of a model without the path of this machine: of a folder, its last part."""
+    if model.startswith(EMBEDDED_PREFIX):
+        return model
+    folder = Path(model).expanduser()
+    return folder.resolve().name if folder.is_dir() else model
 
 
 def encode(model: Any, texts: Sequence[str], role: str, progress: Progress = lambda done, total: None) -> Floats:
