@@ -23,19 +23,31 @@ class Checkpoints:
     """
 
     def __init__(
-        self, module: Any, steps: int, times: int, measure: Callable[[], float] | None, patience: int | None = None
-    ) -> None:
-        self.module, self.measure, self.patience = module, measure, patience
+        self, module: Any, steps: int, times: int, measure: Callable[[], float] | None, patience: int | None = None,
+        measured: str = "ndcg@10",
+    ) -> None:  # fmt: skip
+        self.module, self.measure, self.patience, self.measured = module, measure, patience, measured
         self._at = set(evaluation_steps(steps, times)) if measure is not None and times > 1 and steps > 1 else set()
         self.scores: dict[int, float] = {}
         self.seconds = 0.0
         self._best: dict[str, Any] = {}
         self.best_step: int | None = None
 
+    def start(self) -> None:
+        """Evaluate the untuned start on dev, as checkpoint 0, if dev is evaluated at all."""
+        if self._at:
+            self._evaluate(0)
+
     def after(self, step: int) -> bool:
         """Evaluate on dev if it is due after this step; return whether training should stop."""
-        if step not in self._at or self.measure is None:
+        if step not in self._at:
             return False
+        self._evaluate(step)
+        worse = sum(number > (self.best_step or 0) for number in self.scores)
+        return self.patience is not None and worse >= self.patience
+
+    def _evaluate(self, step: int) -> None:
+        assert self.measure is not None
         training = self.module.training
         self.module.eval()
         began = time.perf_counter()
@@ -45,8 +57,6 @@ class Checkpoints:
         if self.best_step is None or self.scores[step] > self.scores[self.best_step]:
             self.best_step = step
             self._best = {name: value.detach().cpu().clone() for name, value in self._trainable()}
-        worse = sum(number > self.best_step for number in self.scores)
-        return self.patience is not None and worse >= self.patience
 
     def restore(self) -> None:
         """Put the best weights back into the module."""
@@ -63,8 +73,12 @@ class Checkpoints:
         if not self.scores:
             return {"checkpoint": "the last: dev was not evaluated"}
         evaluations = ", ".join(f"step {step} {score:.4f}" for step, score in self.scores.items())
-        taken = f"step {self.best_step}"
-        return {"ndcg@10 on dev": evaluations, "checkpoint": taken, DEV_EVALUATION_SECONDS: round(self.seconds, 1)}
+        taken = f"step {self.best_step}" if self.best_step else "step 0, the untuned start"
+        return {
+            f"{self.measured} on dev": evaluations,
+            "checkpoint": taken,
+            DEV_EVALUATION_SECONDS: round(self.seconds, 1),
+        }
 
     def _trainable(self) -> list[tuple[str, Any]]:
         return [(name, value) for name, value in self.module.named_parameters() if value.requires_grad]
