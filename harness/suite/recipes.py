@@ -215,11 +215,11 @@ class RerankerRecipe(Recipe):
 
 
 class GeneratorRecipe(Recipe):
-    """How a generator is tuned: LoRA; ``qlora`` holds the base in 4 bits (NF4).
+    """How a generator is tuned: LoRA on all linear layers; ``qlora`` holds the base in 4 bits (NF4).
 
     `batch_size` examples make a step. An example over `max_length` tokens is left out (the window of the model, if not
     given); more than `drop_limit` of them end the candidate. `optimizer: auto` is ``paged_adamw_8bit`` for ``qlora`` on
-    CUDA, the only place where it runs, and ``adamw`` elsewhere. `targets` says which linear layers get an adapter.
+    CUDA, the only place where it runs, and ``adamw`` elsewhere.
 
     With `checkpoints` above 1, answers to `dev_queries` queries of dev are written before the training and that many
     times during it, and the adapter with the best utility is kept; at 1 the last one is.
@@ -236,7 +236,6 @@ class GeneratorRecipe(Recipe):
     optimizer: Literal["auto", "adamw", "paged_adamw_8bit"] = "auto"
     max_length: Positive | None = None
     drop_limit: Share = 0.05
-    targets: Literal["all-linear", "attention"] = "all-linear"
     checkpoints: Positive = 1
     dev_queries: Positive = 24
 

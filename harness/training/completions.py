@@ -52,7 +52,7 @@ def add_gradients(model: Any, inputs: Any, tokens: Any = None) -> Any:
     if tokens is None:
         tokens = (inputs["labels"][:, 1:] != IGNORED).sum()
     size = shared_prefix(rows) if len(rows) > 1 and can_share(model) else 0
-    prefix = _Prefix(model, rows[0]["input_ids"][:, :size]) if size else None
+    prefix = _Prefix.read(model, rows[0]["input_ids"][:, :size]) if size else None
     total = torch.zeros((), device=inputs["input_ids"].device)
     for row in rows:
         if prefix is None:
@@ -97,8 +97,19 @@ def can_share(model: Any) -> bool:
 class _Prefix:
     """Keys and values of a prefix: computed once, read by every example, and sent their gradients at the end."""
 
-    def __init__(self, model: Any, tokens: Any) -> None:
-        self._computed = model(input_ids=tokens, use_cache=True, logits_to_keep=1).past_key_values
+    @classmethod
+    def read(cls, model: Any, tokens: Any) -> _Prefix | None:
+        """Let the model read a prefix; None if it keeps anything but the keys and values of attention."""
+        from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
+
+        known = (DynamicLayer, DynamicSlidingWindowLayer)
+        output = model(input_ids=tokens, use_cache=True, logits_to_keep=1)
+        layers = getattr(output.get("past_key_values"), "layers", None)
+        usual = layers and all(type(layer) in known and layer.is_initialized for layer in layers)
+        return cls(output.past_key_values) if usual else None
+
+    def __init__(self, computed: Any) -> None:
+        self._computed = computed
         self._read = [
             tuple(state.detach().requires_grad_() for state in (layer.keys, layer.values))
             for layer in self._computed.layers

@@ -153,17 +153,6 @@ def _divisor(batch_size: int, at_most: int) -> int:
     return next(size for size in range(min(at_most, batch_size), 0, -1) if batch_size % size == 0)
 
 
-def attention_layers(model: Any) -> set[str]:
-    """Return the names of the linear layers inside of the attention of a model, without those of its MLP."""
-    import torch
-
-    names = [name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)]
-    inside = {name.rpartition(".")[2] for name in names if "attn" in name or "attention" in name}
-    if not inside:
-        raise ValueError("no linear layer of the generator is named after attention; use targets: all-linear")
-    return inside
-
-
 def adapter_settings(recipe: GeneratorRecipe) -> Any:
     """Return the settings of LoRA (Hu et al. 2021, arXiv 2106.09685) on all linear layers but the output layer."""
     from peft import LoraConfig, TaskType
@@ -193,15 +182,12 @@ def trainer_of(
         }
         for example in examples
     ]
-    settings = adapter_settings(recipe)
-    if recipe.targets == "attention":
-        settings.target_modules = attention_layers(model)
     trainer = _trainer_class()(
         model=model,
         args=_arguments(len(examples), recipe, seed, parts, scratch),
         train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer,
-        peft_config=settings,
+        peft_config=adapter_settings(recipe),
     )
     # TRL turns the adapter of a 4-bit base to bf16; what is trained is kept in float32 here.
     for weights in trainer.model.parameters():
