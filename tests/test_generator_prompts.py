@@ -13,10 +13,10 @@ from harness.models import generation
 from harness.stages.answer import AnswerSpec, EndpointPrompts, answer
 from harness.stages.instruct import INSTRUCTIONS_FILE
 from harness.stages.shared import common
-from harness.stages.shared.generator_prompts import ContextOrder, ordered, solved_examples
+from harness.stages.shared.generator_prompts import ordered, solved_examples
 from harness.stages.tune_generator import GeneratorPrompt, Prompts, TuneGeneratorSpec, tune_generator
+from harness.suite.pipeline import ContextOrder, Generator
 from harness.suite.recipes import ABSTENTION, GeneratorRecipe
-from harness.suite.spec import Generator
 from harness.training.generators import load_tokenizer
 from harness.values.records import Document, Reference
 

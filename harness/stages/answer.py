@@ -27,9 +27,9 @@ from harness.models.loaders import load_generator
 from harness.stages import Inputs, SpeedRule, Stage, Takes
 from harness.stages.retrieve import RUN_FILE
 from harness.stages.shared import common, remote
-from harness.stages.shared.generator_prompts import ContextOrder, ordered, solved_examples, turns_of
+from harness.stages.shared.generator_prompts import ordered, solved_examples, turns_of
 from harness.stages.shared.prompts import question_turn
-from harness.suite.pipeline import Generator
+from harness.suite.pipeline import ContextOrder, Generator
 from harness.suite.recipes import ABSTENTION
 from harness.values import records
 from harness.values.records import Document, Progress, Usage

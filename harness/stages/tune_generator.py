@@ -20,9 +20,10 @@ from harness.stages.shared.answer_writers import holds
 from harness.stages.shared.common import model_folder, read_corpus, read_queries, read_references, seeded
 from harness.stages.shared.dev_answers import DEV_ANSWER_INPUTS, DevAnswering, DevAnswers, DevQuestion
 from harness.stages.shared.dev_evaluation import sample_with_references
-from harness.stages.shared.generator_prompts import ContextOrder, SolvedExample, solved_examples, turns_of
+from harness.stages.shared.generator_prompts import SolvedExample, solved_examples, turns_of
 from harness.stages.shared.train_share import sampled, share_notes
 from harness.suite.fields import Count, Spec
+from harness.suite.pipeline import ContextOrder
 from harness.suite.recipes import ABSTENTION, GeneratorRecipe
 from harness.suite.roles import EMBEDDED_PREFIX
 from harness.text import ENGLISH
@@ -235,6 +236,6 @@ STAGE = Stage(
     packages=("transformers", "torch", "accelerate", "datasets", "peft", "trl"),
     rate=0.5,
     unit="rows",
-    speed=SpeedRule(kind=("recipe.recipe",), size=("generator.passage_tokens", "recipe.max_length")),
+    speed=SpeedRule(kind=("recipe.recipe",), size=("generator.passage_tokens", "generator.shots", "recipe.max_length")),
     more_packages=lambda spec, inputs: ("bitsandbytes",) if spec.recipe.recipe == "qlora" else (),
 )

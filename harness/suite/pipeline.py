@@ -11,6 +11,8 @@ from harness.suite.recipes import ABSTENTION, Change, change_of
 
 RetrieverKind = Literal["dense", "late-interaction", "sparse", "bm25"]
 RerankerKind = Literal["cross-encoder", "late-interaction", "causal-lm"]
+ContextOrder = Literal["best-first", "best-last"]
+"""Where the best passage of a prompt stands; the last one stands next to the question."""
 ON_DEV = "dev"
 """A weight that is chosen on the dev split."""
 
@@ -135,7 +137,7 @@ class Pipeline(Spec):
     depth: Positive = 100
     rerank_depth: Positive = 50
     context: Positive = 5
-    context_order: Literal["best-first", "best-last"] = "best-first"
+    context_order: ContextOrder = "best-first"
     fuse_k: Positive = 60
 
 

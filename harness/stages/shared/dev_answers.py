@@ -14,7 +14,8 @@ from harness.models.generation import Conversations, GeneratedText, Sampling
 from harness.scoring import AbstentionRule, AnswerSettings, is_abstention
 from harness.scoring.answers import abstains_rightly, token_f1, utility_by_rule
 from harness.suite.fields import Positive, Spec
-from harness.suite.spec import AnswerFormat, Utility
+from harness.suite.pipeline import Pipeline
+from harness.suite.spec import AnswerFormat, Suite, Utility
 from harness.text import ENGLISH
 from harness.values.measures import Measure
 from harness.values.records import Reference
@@ -38,6 +39,20 @@ class DevAnswering(Spec):
     utility: Utility
     answer_format: AnswerFormat | None = None
     sentences: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, suite: Suite, pipeline: Pipeline) -> DevAnswering:
+        """How a pipeline of a suite answers, and how the suite scores answers."""
+        generator = pipeline.generator
+        assert generator is not None
+        return cls(
+            context=pipeline.context,
+            max_new_tokens=generator.max_new_tokens,
+            batch_size=generator.batch_size,
+            utility=suite.utility,
+            answer_format=suite.answer_format,
+            sentences=suite.abstention_sentences,
+        )
 
     @property
     def measured(self) -> str:

@@ -6,16 +6,16 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from harness.models import generation
 from harness.models.chat_templates import Turn
 from harness.stages import Inputs
 from harness.stages.shared import common
 from harness.stages.shared.prompts import question_turn
+from harness.suite.pipeline import ContextOrder
 from harness.values.records import Document
 
-ContextOrder = Literal["best-first", "best-last"]
 Cutter = Callable[[Sequence[str]], list[str]]
 """Cuts passages to the length at which a prompt shows them."""
 
