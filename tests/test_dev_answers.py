@@ -108,7 +108,7 @@ def test_a_training_that_only_loses_ends_with_the_untuned_start(inputs: dict[str
         usage = tuned(inputs, tmp_path)
     finally:
         DevAnswers.score = real  # type: ignore[method-assign]
-    assert usage.notes["checkpoint"] == "step 0, the untuned start"
+    assert usage.notes["checkpoint"] == "step 0: training gained nothing on dev"
     found = weights(tmp_path)
     assert all((value == 0).all() for name, value in found.items() if "lora_B" in name)
     assert any((value != 0).any() for name, value in found.items() if "lora_A" in name)

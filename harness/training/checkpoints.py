@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from harness.values.records import DEV_EVALUATION_SECONDS
 
@@ -15,27 +15,49 @@ def evaluation_steps(steps: int, times: int) -> list[int]:
     return [round(steps * number / times) for number in range(1, times + 1)]
 
 
+class DevEvaluation(NamedTuple):
+    """How a training is scored on dev: higher is better. With `from_start` the untrained weights are a checkpoint.
+
+    `measured` is the name of the score.
+    """
+
+    measure: Callable[[], float]
+    from_start: bool = False
+    measured: str = "ndcg@10"
+
+
 class Checkpoints:
     """Evaluates on dev at some steps of a training, and keeps the trainable weights with the best score.
 
     `measure` returns the score on dev, higher is better. Without it, or with `times` of 1, the last weights are used.
-    Of equal scores the earlier one wins. Training stops early after `patience` evaluations without a gain.
+    Of equal scores the earlier one wins. Training stops early after `patience` evaluations without a gain. With
+    `from_start`, `start` evaluates the untrained weights as step 0.
     """
 
     def __init__(
         self, module: Any, steps: int, times: int, measure: Callable[[], float] | None, patience: int | None = None,
-        measured: str = "ndcg@10",
+        from_start: bool = False, measured: str = "ndcg@10",
     ) -> None:  # fmt: skip
-        self.module, self.measure, self.patience, self.measured = module, measure, patience, measured
+        self.module, self.measure, self.patience, self.from_start = module, measure, patience, from_start
+        self.measured = measured
         self._at = set(evaluation_steps(steps, times)) if measure is not None and times > 1 and steps > 1 else set()
         self.scores: dict[int, float] = {}
         self.seconds = 0.0
         self._best: dict[str, Any] = {}
         self.best_step: int | None = None
 
+    @classmethod
+    def of(
+        cls, module: Any, steps: int, times: int, dev: DevEvaluation | None, patience: int | None = None
+    ) -> Checkpoints:
+        """Return the checkpoints of a training that `dev` scores."""
+        if dev is None:
+            return cls(module, steps, times, None, patience)
+        return cls(module, steps, times, dev.measure, patience, dev.from_start, dev.measured)
+
     def start(self) -> None:
-        """Evaluate the untuned start on dev, as checkpoint 0, if dev is evaluated at all."""
-        if self._at:
+        """Evaluate the untrained weights, if they are a checkpoint."""
+        if self.from_start and self._at:
             self._evaluate(0)
 
     def after(self, step: int) -> bool:
@@ -73,7 +95,7 @@ class Checkpoints:
         if not self.scores:
             return {"checkpoint": "the last: dev was not evaluated"}
         evaluations = ", ".join(f"step {step} {score:.4f}" for step, score in self.scores.items())
-        taken = f"step {self.best_step}" if self.best_step else "step 0, the untuned start"
+        taken = f"step {self.best_step}" if self.best_step else "step 0: training gained nothing on dev"
         return {
             f"{self.measured} on dev": evaluations,
             "checkpoint": taken,

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from harness.models.loaders import quiet, torch_device
 from harness.suite.recipes import GeneratorRecipe
-from harness.training.checkpoints import Checkpoints
+from harness.training.checkpoints import Checkpoints, DevEvaluation
 from harness.training.completions import IGNORED, add_gradients
 from harness.training.memory import until_it_fits
 from harness.training.watch import loss_notes, quiet_arguments, warmup_steps, watch
@@ -250,8 +250,8 @@ def _train(
     with tempfile.TemporaryDirectory() as scratch:
         trainer = trainer_of(model, tokenizer, examples, recipe, seed, parts, scratch)
         measure, steps = monitor.measure, math.ceil(len(examples) / recipe.batch_size)
-        scored = (lambda: measure(trainer.model)) if measure is not None else None
-        checkpoints = Checkpoints(trainer.model, steps, recipe.checkpoints, scored, measured=monitor.measured)
+        dev = DevEvaluation(lambda: measure(trainer.model), True, monitor.measured) if measure is not None else None
+        checkpoints = Checkpoints.of(trainer.model, steps, recipe.checkpoints, dev)
         losses = watch(trainer, monitor.progress, checkpoints)
         checkpoints.start()
         started, evaluated = time.perf_counter(), checkpoints.seconds
