@@ -100,36 +100,32 @@ def test_the_best_checkpoint_on_dev_is_kept(inputs: dict[str, Path], tmp_path: P
     assert "checkpoints chosen by" not in usage.notes
 
 
-def test_a_training_that_only_loses_ends_with_the_untuned_start(inputs: dict[str, Path], tmp_path: Path) -> None:
-    """Every answer becomes a wrong one; before the training, the model at least writes nothing, which is abstaining."""
-    real = DevAnswers.score
-    try:
-        DevAnswers.score = lambda self, answers: -real(self, answers)  # type: ignore[method-assign]
-        usage = tuned(inputs, tmp_path)
-    finally:
-        DevAnswers.score = real  # type: ignore[method-assign]
+def test_a_training_that_gains_nothing_ends_with_the_untuned_start(
+    inputs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores = iter((0.5, 0.25, 0.5, 0.0))
+    monkeypatch.setattr(DevAnswers, "score", lambda self, answers: next(scores))
+    usage = tuned(inputs, tmp_path)
     assert usage.notes["checkpoint"] == "step 0: training gained nothing on dev"
     found = weights(tmp_path)
     assert all((value == 0).all() for name, value in found.items() if "lora_B" in name)
     assert any((value != 0).any() for name, value in found.items() if "lora_A" in name)
 
 
-def test_evaluating_dev_leaves_the_training_alone(inputs: dict[str, Path], tmp_path: Path) -> None:
+def test_evaluating_dev_leaves_the_training_alone(
+    inputs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The last checkpoint of a training with dev is the training without it."""
     import numpy as np
 
-    real = DevAnswers.score
     calls: list[int] = []
 
     def rising(self: DevAnswers, answers: Sequence[GeneratedText]) -> float:
         calls.append(len(answers))
         return float(len(calls))
 
-    try:
-        DevAnswers.score = rising  # type: ignore[method-assign]
-        with_dev = tuned(inputs, tmp_path / "with")
-    finally:
-        DevAnswers.score = real  # type: ignore[method-assign]
+    monkeypatch.setattr(DevAnswers, "score", rising)
+    with_dev = tuned(inputs, tmp_path / "with")
     without = tuned(inputs, tmp_path / "without", QUICK.model_copy(update={"checkpoints": 1}))
     assert calls == [4, 4, 4, 4]
     assert with_dev.notes["checkpoint"] == "step 24"

@@ -59,7 +59,8 @@ def test_nothing_is_said_where_utility_is_not_gated_or_the_answers_do() -> None:
     assert said({"gates": [{"measure": "ndcg@10", "margin": 0.02}]}) == []
     assert said({"candidates": {}}) == []
     harmless = {"utility": {"right": "token_f1", "threshold": 0.5, "wrong_cost": 0}}
-    (line,) = said({**harmless, "evaluate.generation_queries": None})
+    assert said({**harmless, "evaluate.generation_queries": None}) == []
+    (line,) = said({"evaluate.generation_queries": None})
     assert "add queries with reference answers" in line
 
 
