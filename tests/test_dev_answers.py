@@ -96,7 +96,7 @@ def test_the_best_checkpoint_on_dev_is_kept(inputs: dict[str, Path], tmp_path: P
     best = next(step for step, score in scores.items() if score == 1.0)
     assert usage.notes["checkpoint"] == f"step {best}"
     assert usage.notes["dev queries answered"] == 4
-    assert usage.notes[DEV_EVALUATION_SECONDS] > 0
+    assert usage.notes[DEV_EVALUATION_SECONDS] >= 0
     assert "checkpoints chosen by" not in usage.notes
 
 
