@@ -31,9 +31,10 @@ def test_the_suite_of_the_front_page_loads_its_data_and_can_be_planned(tmp_path:
 
 def test_the_strategies_of_the_docs_are_what_a_suite_takes_and_can_be_planned() -> None:
     text = (ROOT / "docs" / "strategies.md").read_text(encoding="utf-8")
-    example = re.search(r"```yaml\n(.*?)```", text, re.DOTALL)
-    assert example is not None
-    changes = {"measures": ["ndcg@10", "utility"], "candidates": yaml.safe_load(example[1])["candidates"]}
+    examples = [yaml.safe_load(example) for example in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)]
+    candidates = {name: value for example in examples for name, value in example.get("candidates", {}).items()}
+    assert {"staged", "shots"} < set(candidates)
+    changes = {"measures": ["ndcg@10", "utility"], "candidates": candidates}
     plan = build_plan(pocket.suite(changes), pocket.dataset())
     assert {one.name for one in plan.systems if one.role == "candidate"} == set(changes["candidates"])
     for recipe in get_args(RetrieverRecipe.model_fields["recipe"].annotation):

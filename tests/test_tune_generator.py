@@ -23,15 +23,23 @@ from harness.stages.shared import common
 from harness.stages.shared.answer_writers import words_of
 from harness.stages.tune_generator import (
     GeneratorPrompt,
+    Prompts,
     TuneGeneratorSpec,
-    examples_of,
     short_enough,
     tune_generator,
 )
 from harness.suite.pipeline import Generator
 from harness.suite.recipes import ABSTENTION, GeneratorRecipe
 from harness.training import generators
-from harness.training.generators import TokenizedExample, load_base, load_tokenizer, training_order, tune
+from harness.training.completions import completion_loss
+from harness.training.generators import (
+    Monitor,
+    TokenizedExample,
+    load_base,
+    load_tokenizer,
+    training_order,
+    tune,
+)
 from harness.values.records import Document, Usage
 
 INSTRUCTION = f"answer from the passages or write exactly: {ABSTENTION}"
@@ -76,6 +84,10 @@ def tuned(
     return tune_generator(TuneGeneratorSpec(generator=shown, recipe=recipe), inputs, out, seed, silent)
 
 
+def examples_of(tokenizer: Any, ends: set[int]) -> list[TokenizedExample]:
+    return Prompts(TuneGeneratorSpec(generator=SHOWN, recipe=QUICK), {}, CORPUS, tokenizer).tokenized(ROWS, ends)
+
+
 # what is trained on
 
 
@@ -100,14 +112,14 @@ def test_prompts_are_token_for_token_what_answering_reads(
     spec = answering.AnswerSpec(generator=rule, context=5, source="given")
     given_inputs = {**inputs, "queries": tmp_path / "queries", "contexts": tmp_path / "contexts"}
     answering.answer(spec, given_inputs, part(tmp_path, "out"), 0, silent)
-    shown = [one.prompt for one in examples_of(ROWS, CORPUS, SHOWN, tokenizer, ends)]
+    shown = [one.prompt for one in examples_of(tokenizer, ends)]
     assert len(shown) == len(read) == len(ROWS)
     assert sorted(shown) == sorted(read)
 
 
 def test_an_answer_is_followed_by_what_ends_the_turn(inputs: dict[str, Path], loaded: Any) -> None:
     tokenizer, ends, _ = loaded
-    for row, example in zip(ROWS, examples_of(ROWS, CORPUS, SHOWN, tokenizer, ends), strict=True):
+    for row, example in zip(ROWS, examples_of(tokenizer, ends), strict=True):
         assert example.completion[-1] == tokenizer.eos_token_id
         reply = tokenizer(row["answer"], add_special_tokens=False)["input_ids"]
         assert example.completion[:-1] == reply
@@ -115,7 +127,7 @@ def test_an_answer_is_followed_by_what_ends_the_turn(inputs: dict[str, Path], lo
 
 def test_only_the_answer_and_its_end_carry_loss(inputs: dict[str, Path], loaded: Any, tmp_path: Path) -> None:
     tokenizer, ends, _ = loaded
-    examples = examples_of(ROWS, CORPUS, SHOWN, tokenizer, ends)
+    examples = examples_of(tokenizer, ends)
     model = load_base(inputs["model"], QUICK)
     trainer = generators.trainer_of(model, tokenizer, examples, QUICK, 0, 2, str(tmp_path))
     seen = 0
@@ -135,7 +147,7 @@ def test_the_loss_is_the_mean_over_answer_tokens_whatever_else_is_scored(inputs:
     from torch.nn import functional
 
     tokenizer, ends, _ = loaded
-    examples = examples_of(ROWS[:3], CORPUS, SHOWN, tokenizer, ends)
+    examples = examples_of(tokenizer, ends)[:3]
     examples[1] = TokenizedExample(examples[1].prompt[:-9], examples[1].completion)
     model, width = load_base(inputs["model"], QUICK), max(map(len, examples))
     rows = [[*one.prompt, *one.completion] for one in examples]
@@ -152,8 +164,8 @@ def test_the_loss_is_the_mean_over_answer_tokens_whatever_else_is_scored(inputs:
             logits = model(torch.tensor([[*one.prompt, *one.completion]])).logits[0, len(one.prompt) - 1 : -1]
             single += functional.cross_entropy(logits, torch.tensor(one.completion), reduction="sum").item()
         count = sum(len(one.completion) for one in examples)
-        assert generators.completion_loss(model, batch).item() == pytest.approx(single / count, rel=1e-5)
-        assert generators.completion_loss(model, batch, 7).item() == pytest.approx(single / 7, rel=1e-5)
+        assert completion_loss(model, batch).item() == pytest.approx(single / count, rel=1e-5)
+        assert completion_loss(model, batch, 7).item() == pytest.approx(single / 7, rel=1e-5)
 
 
 def test_examples_over_the_limit_are_dropped_and_too_many_are_refused() -> None:
@@ -256,13 +268,13 @@ def test_what_was_trained_is_what_the_generator_then_writes(inputs: dict[str, Pa
 
 def test_parts_of_a_step_add_up_to_the_step(inputs: dict[str, Path], loaded: Any) -> None:
     tokenizer, ends, _ = loaded
-    examples = examples_of(ROWS, CORPUS, SHOWN, tokenizer, ends)
+    examples = examples_of(tokenizer, ends)
     short = [TokenizedExample(one.prompt[: -number or None], one.completion) for number, one in enumerate(examples)]
     found = {}
     for parts in (1, 2, 4):
         with common.seeded(0):
             base = load_base(inputs["model"], QUICK)
-            found[parts] = generators._train(base, tokenizer, short, QUICK, 0, parts, silent).losses
+            found[parts] = generators._train(base, tokenizer, short, QUICK, 0, parts, Monitor(silent)).losses
     assert len(found[1]) == 3
     for parts in (2, 4):
         assert found[parts] == pytest.approx(found[1], rel=1e-4)
@@ -274,7 +286,7 @@ def test_a_shortage_of_gpu_memory_halves_what_is_in_memory_and_is_said(
     import torch
 
     tokenizer, ends, _ = loaded
-    examples = examples_of(ROWS, CORPUS, SHOWN, tokenizer, ends)
+    examples = examples_of(tokenizer, ends)
     real, tried = generators._train, []
 
     def short_of_memory(*arguments: Any) -> Any:
@@ -283,10 +295,9 @@ def test_a_shortage_of_gpu_memory_halves_what_is_in_memory_and_is_said(
             raise torch.OutOfMemoryError
         return real(*arguments)
 
-    monkeypatch.setattr(generators, "MICRO_BATCH_ON_CPU", 4)
     monkeypatch.setattr(generators, "_train", short_of_memory)
     with common.seeded(0):
-        done = tune(lambda: load_base(inputs["model"], QUICK), tokenizer, examples, QUICK, 0, silent)
+        done = tune(lambda: load_base(inputs["model"], QUICK), tokenizer, examples, QUICK, 0, Monitor(silent))
     assert tried == [1, 2, 4]
     assert done.notes["out of GPU memory"] == "a micro-batch of 4 did not fit, trained with 1"
 
@@ -305,7 +316,7 @@ def test_a_loss_that_is_no_number_ends_the_training(inputs: dict[str, Path], loa
         common.seeded(0),
         pytest.raises(ValueError, match=r"became NaN or infinite; lower recipes\.generator\.learning_rate"),
     ):
-        tune(broken, tokenizer, examples_of(ROWS, CORPUS, SHOWN, tokenizer, ends), QUICK, 0, silent)
+        tune(broken, tokenizer, examples_of(tokenizer, ends), QUICK, 0, Monitor(silent))
 
 
 def test_answers_that_the_cut_takes_away_are_counted(inputs: dict[str, Path], tmp_path: Path) -> None:
@@ -360,7 +371,7 @@ def test_qlora_trains_a_few_steps_on_a_cpu(inputs: dict[str, Path], tmp_path: Pa
     given_inputs = {**inputs, "model": tmp_path / "model"}
     recipe = QUICK.model_copy(update={"recipe": "qlora"})
     tokenizer, ends, _ = load_tokenizer(given_inputs["model"])
-    examples = examples_of(ROWS, CORPUS, SHOWN, tokenizer, ends)
+    examples = examples_of(tokenizer, ends)
     base = load_base(given_inputs["model"], recipe)
     assert base.is_loaded_in_4bit
     held = base.model.layers[0].mlp.up_proj.weight

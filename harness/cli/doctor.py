@@ -24,7 +24,7 @@ from harness.llm.dialects import known_dialect
 from harness.models.loaders import EMBEDDED, locate
 from harness.planning import requirements
 from harness.planning.plan import build_plan
-from harness.remarks import data, models
+from harness.remarks import data, models, sample_size
 from harness.report import format
 from harness.suite.files import load_suite
 from harness.suite.roles import EMBEDDED_PREFIX
@@ -32,7 +32,7 @@ from harness.suite.secrets import mask
 from harness.suite.sources import DatasetSource as Rule
 from harness.suite.sources import ReadingRule
 from harness.suite.spec import Suite
-from harness.suite.uses import endpoint_roles, models_named, reading_elsewhere, reading_of
+from harness.suite.uses import endpoint_roles, models_named, reading_elsewhere, reading_of, shows_examples
 
 LEAST_DISK = 3.0
 LEAST_MEMORY = 4.0
@@ -165,12 +165,14 @@ def _suite(name: str, store: Path) -> Iterator[Finding]:
     dataset, findings = _dataset(group, path.name, suite.dataset, reading_of(suite))
     yield from findings
     if suite.forgetting is not None:
-        yield from _dataset(group, "forgetting", suite.forgetting.dataset, reading_elsewhere(suite.forgetting))[1]
+        elsewhere = reading_elsewhere(suite.forgetting, shows_examples(suite))
+        yield from _dataset(group, "forgetting", suite.forgetting.dataset, elsewhere)[1]
     requirements.apply_device(suite)
+    small: list[str] = []
     try:
         requirements.check(suite)
         if dataset is not None:
-            build_plan(suite, dataset)
+            small = sample_size.before(build_plan(suite, dataset))
     except HarnessError as error:
         yield from _refused(group, error)
         return
@@ -183,6 +185,8 @@ def _suite(name: str, store: Path) -> Iterator[Finding]:
         yield Finding(group, setting, "ok", value)
     for remark in models.before(suite):
         yield Finding(group, "models", "note", remark)
+    for remark in small:
+        yield Finding(group, "answers", "note", remark)
     yield from _endpoints(group, suite, store)
 
 

@@ -19,7 +19,7 @@ from harness.planning import requirements
 from harness.planning.graph import Plan
 from harness.planning.ledger import estimate
 from harness.planning.plan import build_plan
-from harness.remarks import data, models
+from harness.remarks import data, models, sample_size
 from harness.report import format
 from harness.store import Store, store_in
 from harness.suite.files import load_suite
@@ -67,7 +67,7 @@ def forecast_of(name: str, store_root: Path, seeds: tuple[int, ...] = ()) -> For
     calls = _calls(plan, store)
     if elsewhere is not None:
         calls += [row for row in _calls(elsewhere.plan, store) if row["key"] not in plan.calls]
-    warnings = [*data.told(dataset, suite.evaluate.split), *models.before(suite)]
+    warnings = [*data.told(dataset, suite.evaluate.split), *models.before(suite), *sample_size.before(plan)]
     return Forecast(plan, calls, judge_estimates(plan), warnings)
 
 

@@ -191,9 +191,7 @@ def _offline(suite: Suite, candidate: Candidate) -> Candidate:
 
 def _small(suite: Suite, candidate: Candidate, part: Part) -> Candidate:
     """Return the candidate with one part tuned on little data, and only the sections that this part reads."""
-    change: dict[str, Any] = {"epochs": 1, "train_share": _share(suite, candidate, part)}
-    if part != "generator":
-        change["checkpoints"] = 1
+    change: dict[str, Any] = {"epochs": 1, "train_share": _share(suite, candidate, part), "checkpoints": 1}
     update: dict[str, Any] = {"tune": (part,), part: getattr(candidate, part).model_copy(update=change)}
     if part == "generator":
         update["instruct"] = candidate.instruct.model_copy(update={"examples": EXAMPLES})

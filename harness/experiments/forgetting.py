@@ -25,7 +25,7 @@ from harness.statistics.comparisons import Comparisons, Rows, values_of
 from harness.suite.recipes import PARTS
 from harness.suite.sources import Forgetting
 from harness.suite.spec import Suite
-from harness.suite.uses import reading_elsewhere
+from harness.suite.uses import reading_elsewhere, shows_examples
 from harness.values.findings import Comparison, LedgerRow
 from harness.values.gains import Forgotten
 from harness.values.measures import Measure
@@ -64,7 +64,9 @@ def plan_forgetting(plan: Plan) -> ForgettingPlan | None:
     rule = plan.suite.forgetting
     if rule is None or not any(system.role == "candidate" for system in plan.systems):
         return None
-    return plan_on(plan, load_dataset(rule.dataset, rule.split, reading_elsewhere(rule)), rule)
+    return plan_on(
+        plan, load_dataset(rule.dataset, rule.split, reading_elsewhere(rule, shows_examples(plan.suite))), rule
+    )
 
 
 def plan_on(plan: Plan, dataset: Dataset, rule: Forgetting) -> ForgettingPlan:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from harness import provenance
 from harness.data.datasets import Dataset
-from harness.errors import ConfigError
+from harness.errors import ConfigError, Problem
 from harness.hashing import digest_of
 from harness.llm import prompt_templates
 from harness.models.loaders import locate, model_digest
@@ -144,13 +144,13 @@ class Calls:
         if shown == "relevant":
             inputs |= {"qrels": keys[f"{self.split}.qrels"], "references": keys[f"{self.split}.references"]}
         shots = generator.few_shot if few_shot else generator.shots
-        if shots:
-            inputs |= {f"train_{part}": keys[f"train.{part}"] for part in ("queries", "qrels", "references")}
+        inputs |= self.example_inputs(shots)
         spec = {
             "generator": generator.model_dump(exclude={"few_shot", "shots"}),
             "context": settings.context,
             "source": shown,
             "few_shot": shots,
+            "context_order": settings.context_order,
             "stop": self.suite.answer.stop,
         }
         if shots:
@@ -164,6 +164,22 @@ class Calls:
         )
         models = [] if remote else [generator.model]
         return self.call("answer", f"answer as {label}", spec, inputs, work, models=models)
+
+    def example_inputs(self, shots: int) -> dict[str, str]:
+        """Inputs that solved examples are drawn from. Raises ConfigError if some are to be shown and there are none."""
+        if not shots:
+            return {}
+        if not self.has_examples():
+            said = "pipeline.generator.shots needs answered queries in split 'train', with judgements; there are none"
+            raise ConfigError(Problem(self.dataset.name, said, "set shots: 0, or add some"))
+        return {f"train_{part}": self.artifacts.keys[f"train.{part}"] for part in ("queries", "qrels", "references")}
+
+    def has_examples(self) -> bool:
+        """Whether the train split has an answered question with a relevant passage to show."""
+        train = self.dataset.splits.get("train")
+        return train is not None and any(
+            key in train.references and train.references[key].answers for key in train.judged
+        )
 
 
 def planned(

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from harness.data.datasets import Dataset, Split
 from harness.errors import ConfigError, Problem
 from harness.hashing import by_hash
+from harness.stages.shared.dev_evaluation import sample_with_references
 from harness.suite.sources import Contexts
 from harness.suite.spec import Suite
 from harness.values.grades import best_first
@@ -43,14 +44,7 @@ def choose(suite: Suite, dataset: Dataset) -> GenerationSample:
 
 def sample_queries(split: Split, count: int | None) -> list[str]:
     """Choose questions that have a reference, the unanswerable in their share."""
-    asked = [query_id for query_id in split.queries if query_id in split.references]
-    if count is None or count >= len(asked):
-        return asked
-    unanswerable = [query_id for query_id in asked if not split.references[query_id].answerable]
-    declined = round(count * len(unanswerable) / len(asked))
-    answerable = [query_id for query_id in asked if split.references[query_id].answerable]
-    chosen = set(by_hash(unanswerable)[:declined] + by_hash(answerable)[: count - declined])
-    return [query_id for query_id in asked if query_id in chosen]
+    return sample_with_references(split.queries, split.references, len(split.queries) if count is None else count)
 
 
 def _fixed(split: Split, dataset: Dataset, rule: Contexts, count: int | None, suite: Suite) -> GenerationSample:

@@ -66,7 +66,7 @@ class _SuitePlanner(Trainings):
     def _baseline_row(self, name: BaselineRow) -> SystemPlan | None:
         """The row; None if there is nothing to show: no answers are written, or no examples can be shown."""
         few_shot = name == "few-shot"
-        if few_shot and not self._has_examples():
+        if few_shot and not self.has_examples():
             return None
         if name == "oracle-context" and self.generation_sample.contexts:
             # Everybody is shown the passages that the suite chose, some of which must lack the answer.
@@ -94,13 +94,6 @@ class _SuitePlanner(Trainings):
         if name == "hybrid":
             return self.fused([self.retrieved_bm25(on), self.retrieved(self.untuned, on)], on)
         return self.ranked(self.untuned, on)
-
-    def _has_examples(self) -> bool:
-        """Whether the train split has an answered question with a relevant passage to show."""
-        train = self.dataset.splits.get("train")
-        return train is not None and any(
-            key in train.references and train.references[key].answers for key in train.judged
-        )
 
     def candidate(self, name: str, candidate: Candidate, seed: int) -> SystemPlan:
         uses = CandidateUses(self.suite, name, candidate)

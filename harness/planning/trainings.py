@@ -10,6 +10,7 @@ from harness.errors import ConfigError, Problem
 from harness.planning.calls import TunedPipeline
 from harness.planning.graph import ExpectedWork
 from harness.planning.rankings import Rankings, reranker_encoder
+from harness.stages.shared.dev_answers import DevAnswering
 from harness.stages.tune_retriever import DEV_DEPTH, DEV_QUERIES
 from harness.suite.pipeline import Encoder, Retriever
 from harness.suite.recipes import PARTS, GeneratorRecipe, Mine, Part, RerankerRecipe, RetrieverRecipe
@@ -235,14 +236,27 @@ class Trainings(Rankings):
             "corpus": self.artifacts.keys["corpus"],
             "model": self.converted(generator.model),
         }
-        kept = {"model", "instruction", "passage_tokens", "thinking"}
+        kept = {"model", "instruction", "passage_tokens", "thinking", "shots"}
+        shown = {**generator.model_dump(include=kept), "context_order": pipeline.settings.context_order}
+        if generator.shots:
+            shown["sentence"] = self.suite.abstention_sentence
+            inputs |= self.example_inputs(generator.shots)
         spec = {
-            "generator": generator.model_dump(include=kept),
+            "generator": shown,
             "recipe": recipe.model_dump(),
             "language": self.dataset.language,
             "stop": self.suite.answer.stop,
         }
         work, label = _training(count, recipe), f"tune generator of {training.label}"
+        dev = self.dataset.splits.get("dev")
+        if recipe.checkpoints > 1 and dev is not None and dev.references:
+            inputs |= {f"dev_{part}": self.artifacts.keys[f"dev.{part}"] for part in ("queries", "references")}
+            inputs["dev_run"] = self.ranked(pipeline, "dev")
+            spec["dev"] = DevAnswering.of(self.suite, pipeline.settings).model_dump()
+            times = min(recipe.checkpoints, work.units // recipe.batch_size)
+            # The untuned start is evaluated too.
+            answers = (times + 1) * min(len(dev.references), recipe.dev_queries) if times > 1 else 0
+            work = replace(work, evaluations=answers)
         return self.call("tune_generator", label, spec, inputs, work, training.seed, [generator.model])
 
     def instructions(self, pipeline: TunedPipeline, data: DataRule) -> tuple[str, int]:

@@ -91,6 +91,25 @@ def utility_score(settings: AnswerSettings, answered: AnsweredQuery, right: Quer
     return QueryScore(utility(settings.utility, answered.text, reference.answerable, value, abstention))
 
 
+def same_text(answer: str, references: Iterable[str], language: str = ENGLISH) -> float:
+    """Return 1 if the answer is one of the references, in canonical form: `exact_match` without ragas."""
+    form = text_of(language).exact
+    return float(form(answer) in {form(reference) for reference in references})
+
+
+def utility_by_rule(text: str, reference: Reference, settings: AnswerSettings) -> float | None:
+    """Return the utility of an answer where no LLM judges what is right; None if the reference cannot decide it.
+
+    For choosing checkpoints: reported scores come from `scoring.score_answers`. Raises KeyError if an LLM decides.
+    """
+    answered, name = AnsweredQuery(text, reference), settings.utility.right
+    if name == "exact_match":
+        right = QueryScore(same_text(text, reference.answers, settings.language))
+    else:
+        right = score_by_rule(Measure(name), answered, settings)
+    return utility_score(settings, answered, right).value
+
+
 def score_by_rule(measure: Measure, answered: AnsweredQuery, settings: AnswerSettings) -> QueryScore:
     """Score an answer by a measure of `BY_RULE`; a ValueError of its function is the reason of a failure."""
     if measure.population == "answerable" and not answered.reference.answers:

@@ -12,9 +12,8 @@ thought, the question failed.
 
 from __future__ import annotations
 
-import random
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,14 +21,15 @@ from harness.data.formats import read_run, write_jsonl
 from harness.llm import Ask, Message, Reply, services
 from harness.llm.prompt_templates import rough_tokens, shorten
 from harness.models import generation
-from harness.models.chat_templates import ChatTemplate, Turn
+from harness.models.chat_templates import ChatTemplate
 from harness.models.generation import before_stop
 from harness.models.loaders import load_generator
 from harness.stages import Inputs, SpeedRule, Stage, Takes
 from harness.stages.retrieve import RUN_FILE
 from harness.stages.shared import common, remote
+from harness.stages.shared.generator_prompts import ordered, solved_examples, turns_of
 from harness.stages.shared.prompts import question_turn
-from harness.suite.pipeline import Generator
+from harness.suite.pipeline import ContextOrder, Generator
 from harness.suite.recipes import ABSTENTION
 from harness.values import records
 from harness.values.records import Document, Progress, Usage
@@ -38,14 +38,13 @@ FAILED_FILE = "failed.jsonl"
 IN_USER_TURN = "instruction put into the user turn"
 DATE_PINNED = "date of the chat template pinned"
 THINKING_OFF = "thinking switched off"
-Cutter = Callable[[Sequence[str]], list[str]]
-"""Cuts passages to the length at which a prompt shows them."""
 
 
 class AnswerSpec(remote.MayAskEndpoint):
-    """`few_shot` examples from the train split stand in the prompt; 0 for every row but `few-shot`.
+    """`few_shot` solved examples from the train split stand in the prompt.
 
-    One of them is declined by `sentence`, the one that the suite's instruction names.
+    One of them is declined by `sentence`, the one that the suite's instruction names. The best of the passages stands
+    first or last, as `context_order` says.
 
     With `endpoint`, which has no prompts, the generator is the one of the role `generator`. There, what follows a
     string of `stop` is cut off after the fact: a server would stop in a thought.
@@ -57,6 +56,7 @@ class AnswerSpec(remote.MayAskEndpoint):
     few_shot: int = 0
     sentence: str = ABSTENTION
     stop: tuple[str, ...] = ()
+    context_order: ContextOrder = "best-first"
 
 
 LIMIT = "pipeline.generator.max_new_tokens"
@@ -161,37 +161,20 @@ class EndpointPrompts:
     def __init__(self, spec: AnswerSpec, documents: Mapping[str, Document], inputs: Inputs, seed: int) -> None:
         if "adapter" in inputs:
             raise ValueError("a generator at an endpoint takes no adapter; tune one that runs here")
-        self.rule, self.documents = spec.generator, documents
+        self.rule, self.documents, self.order = spec.generator, documents, spec.context_order
         turns = [Message("system", self.rule.instruction)]
-        for question, reply in _examples(spec, documents, inputs, self._cut, seed):
-            turns += [Message("user", question), Message("assistant", reply)]
+        for example in solved_examples(spec.few_shot, spec.sentence, documents, inputs, self._cut, seed):
+            turns += [Message("user", example.question), Message("assistant", example.reply)]
         self.turns = tuple(turns)
 
     def _cut(self, texts: Sequence[str]) -> list[str]:
         return [shorten(text, self.rule.passage_tokens) for text in texts]
 
     def ask(self, text: str, context: Sequence[str], repeat: int = 0) -> Ask:
-        """The question `text` with the documents `context`."""
-        shown = self._cut([self.documents[doc_id].content for doc_id in context])
+        """The question `text` with the documents `context`, which come best first."""
+        shown = self._cut([self.documents[doc_id].content for doc_id in ordered(context, self.order)])
         messages = (*self.turns, Message("user", question_turn(text, shown)))
         return Ask(messages, max_tokens=self.rule.max_new_tokens, repeat=repeat)
-
-
-def turns_of(
-    tokenizer: Any, instruction: str, examples: Sequence[tuple[str, str]], asked: Sequence[tuple[str, Sequence[str]]],
-    documents: Mapping[str, Document], passage_tokens: int,
-) -> list[list[Turn]]:  # fmt: skip
-    """Conversations up to the question, one for each question and the ids of its passages.
-
-    It is what answering, tuning and the probe show: the instruction, examples of (question, answer), the question.
-    """
-    used = list(dict.fromkeys(doc_id for _, context in asked for doc_id in context))
-    texts = generation.truncate(tokenizer, [documents[doc_id].content for doc_id in used], passage_tokens)
-    shown = dict(zip(used, texts, strict=True))
-    begun: list[Turn] = [("system", instruction)]
-    for question, reply in examples:
-        begun += [("user", question), ("assistant", reply)]
-    return [[*begun, ("user", question_turn(text, [shown[key] for key in context]))] for text, context in asked]
 
 
 def conversations(
@@ -207,14 +190,14 @@ def conversations(
     def cut(texts: Sequence[str]) -> list[str]:
         return generation.truncate(tokenizer, texts, rule.passage_tokens)
 
-    examples = _examples(spec, documents, inputs, cut, seed)
+    examples = solved_examples(spec.few_shot, spec.sentence, documents, inputs, cut, seed)
     asked = [(text, contexts[query_id]) for query_id, text in queries.items()]
-    turns = turns_of(tokenizer, rule.instruction, examples, asked, documents, rule.passage_tokens)
+    turns = turns_of(tokenizer, rule.instruction, examples, asked, documents, rule.passage_tokens, spec.context_order)
     return generation.Conversations(model, template, turns, spec.stop), template
 
 
 def choose_contexts(spec: AnswerSpec, queries: Mapping[str, str], inputs: Inputs) -> dict[str, list[str]]:
-    """The ids of the passages that each query's prompt shows, best first."""
+    """The ids of the passages that each query's prompt shows, best first, whatever their order in the prompt."""
     if spec.source == "none":
         return {query_id: [] for query_id in queries}
     if spec.source == "run":
@@ -225,36 +208,6 @@ def choose_contexts(spec: AnswerSpec, queries: Mapping[str, str], inputs: Inputs
         return {query_id: given[query_id] for query_id in queries}
     qrels, references = common.read_judgements(inputs["qrels"]), common.read_references(inputs["references"])
     return {query_id: common.relevant_passages(query_id, qrels, references)[: spec.context] for query_id in queries}
-
-
-def _examples(
-    spec: AnswerSpec, documents: Mapping[str, Document], inputs: Inputs, cut: Cutter, seed: int
-) -> list[tuple[str, str]]:
-    """Draw examples from the train split: answered ones, and one that must be declined where the split has any."""
-    if not spec.few_shot:
-        return []
-    queries = common.read_queries(inputs["train_queries"])
-    qrels, references = (
-        common.read_judgements(inputs["train_qrels"]),
-        common.read_references(inputs["train_references"]),
-    )
-    dice = random.Random(seed)
-    answered = sorted(
-        key for key in queries if key in references and references[key].answers and any(qrels.get(key, {}).values())
-    )
-    declined = sorted(key for key in queries if key in references and not references[key].answerable)
-    dice.shuffle(answered)
-    dice.shuffle(declined)
-    kept = max(spec.few_shot - bool(declined), 1)
-    chosen = (answered[:kept] + declined[:1])[: spec.few_shot]
-    turns = []
-    for query_id in chosen:
-        passages = common.relevant_passages(query_id, qrels, references)[:1]
-        passages = passages or [dice.choice(sorted(documents))]
-        texts = cut([documents[key].content for key in passages])
-        reply = references[query_id].answers[0] if references[query_id].answerable else spec.sentence
-        turns.append((question_turn(queries[query_id], texts), reply))
-    return turns
 
 
 STAGE = Stage(
@@ -289,6 +242,7 @@ STAGE = Stage(
             "generator.thinking",
             "stop",
         ),
+        like_dev_evaluation=True,
     ),
     role="generator",
     all_at_endpoint=True,

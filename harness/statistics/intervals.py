@@ -33,6 +33,8 @@ import numpy as np
 
 from harness.statistics.flips import TIE, Floats, bounded_statistic, critical_value, signs_of, widened_variance
 
+POWER = 0.8
+"""Probability with which a difference as large as the minimum detectable effect is found."""
 DECIMALS = 12  # differences under 1e-12 are rounding errors
 
 
@@ -96,6 +98,16 @@ def too_few_groups(n_groups: int, alpha: float) -> str:
     return f"too few groups for an interval: {n_groups} of {fewest_groups(alpha)}"
 
 
+def expected_detectable(deviation: float, queries: int, comparisons: int, alpha: float) -> float:
+    """Return the minimum detectable effect to expect before anything is measured, at 80 % power.
+
+    `deviation` is the standard deviation of the difference on a query, `comparisons` the size of the family. Normal
+    values at Bonferroni's level; queries count as independent, so groups of several queries make it larger.
+    """
+    quantile = NormalDist().inv_cdf
+    return (quantile(1 - alpha / 2 / comparisons) + quantile(POWER)) * deviation / math.sqrt(queries)
+
+
 def estimates(rows: Sequence[GroupSums | None], alpha: float, resamples: int, seed: int) -> list[FlipEstimate]:
     """Return an estimate for each row; None is a comparison that is not made.
 
@@ -143,7 +155,7 @@ def _by_flips(rows: Sequence[GroupSums], alpha: float, resamples: int, seed: int
         unseen = row.widened_error**2 - row.standard_error**2
         half = math.sqrt((critical * row.standard_error) ** 2 + apart**2 * unseen)
         low, high = interval_of(row.difference or 0.0, half, significant=p_value <= alpha)
-        detectable = half + NormalDist().inv_cdf(0.8) * row.widened_error  # at 80 % power
+        detectable = half + NormalDist().inv_cdf(POWER) * row.widened_error
         reason = "" if row.totals.any() else "no group differs; the interval allows for a few that this sample missed"
         yield FlipEstimate(low, high, p_value, detectable or None, reason)
 

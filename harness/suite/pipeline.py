@@ -16,6 +16,8 @@ OF_ONE_KIND: dict[str, RerankerKind] = {
     "document_prompt": "late-interaction",
 }  # fmt: skip
 """Settings of a reranker that have a meaning for one kind alone."""
+ContextOrder = Literal["best-first", "best-last"]
+"""Where the best passage of a prompt stands; the last one stands next to the question."""
 ON_DEV = "dev"
 """A weight that is chosen on the dev split."""
 
@@ -137,7 +139,7 @@ class Pipeline(Spec):
     depth: Positive = 100
     rerank_depth: Positive = 50
     context: Positive = 5
-    context_order: Literal["best-first", "best-last"] = "best-first"
+    context_order: ContextOrder = "best-first"
     fuse_k: Positive = 60
 
 

@@ -230,6 +230,9 @@ class GeneratorRecipe(Recipe):
     `batch_size` examples make a step. An example over `max_length` tokens is left out (the window of the model, if not
     given); more than `drop_limit` of them end the candidate. `optimizer: auto` is ``paged_adamw_8bit`` for ``qlora`` on
     CUDA, the only place where it runs, and ``adamw`` elsewhere.
+
+    With `checkpoints` above 1, answers to `dev_queries` queries of dev are written before the training and that many
+    times during it, and the adapter with the best utility is kept; at 1 the last one is.
     """
 
     recipe: Literal["lora", "qlora"] = "lora"
@@ -243,6 +246,8 @@ class GeneratorRecipe(Recipe):
     optimizer: Literal["auto", "adamw", "paged_adamw_8bit"] = "auto"
     max_length: Positive | None = None
     drop_limit: Share = 0.05
+    checkpoints: Positive = 1
+    dev_queries: Positive = 24
 
 
 class Recipes(Spec):

@@ -243,13 +243,20 @@ def reading_of(suite: Suite, *also: str) -> ReadingRule:
     splits = {evaluate.split, *also}
     if suite.all_candidates:
         splits |= {"train", "dev", "test"}
-    if suite.generator is not None and "few-shot" in suite.baseline_rows:
+    if suite.generator is not None and ("few-shot" in suite.baseline_rows or shows_examples(suite)):
         splits.add("train")
     answers = suite.generator is not None
     return ReadingRule(evaluate.split, frozenset(splits), answers, evaluate.relevance_level, evaluate.exclude_own)
 
 
-def reading_elsewhere(rule: Forgetting) -> ReadingRule:
-    """Return what is read of the dataset that must not be forgotten."""
+def shows_examples(suite: Suite) -> bool:
+    """Whether the prompts of any system of a suite show solved examples, beside those of the row `few-shot`."""
+    pipelines = [suite.pipeline, *(suite.pipeline_of(candidate) for candidate in suite.all_candidates.values())]
+    return any(pipeline.generator is not None and pipeline.generator.shots for pipeline in pipelines)
+
+
+def reading_elsewhere(rule: Forgetting, examples: bool = False) -> ReadingRule:
+    """Return what is read of the dataset that must not be forgotten; `examples` of its train split may be shown."""
     answers = bool(rule.generation_queries)
-    return ReadingRule(rule.split, frozenset([rule.split]), answers, rule.relevance_level, rule.exclude_own)
+    splits = frozenset([rule.split, *(["train"] if answers and examples else [])])
+    return ReadingRule(rule.split, splits, answers, rule.relevance_level, rule.exclude_own)

@@ -8,6 +8,7 @@ Texts and labels go in, a trained model comes out. This package must not know ar
       batches           which rows make a batch, and which documents are no negatives
     rerankers           cross-encoders: the recipes bce and listwise
     generators          causal language models: the recipes lora and qlora
+      completions       the loss of a completion, and its gradients for a step of prompts that begin alike
     checkpoints         choose a checkpoint on dev
     watch               what all trainers report, and the arguments that they share
     memory              smaller micro-batches after a shortage of GPU memory

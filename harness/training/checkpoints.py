@@ -16,10 +16,14 @@ def evaluation_steps(steps: int, times: int) -> list[int]:
 
 
 class DevEvaluation(NamedTuple):
-    """How a training is scored on dev: higher is better. With `from_start` the untrained weights are a checkpoint."""
+    """How a training is scored on dev: higher is better. With `from_start` the untrained weights are a checkpoint.
+
+    `measured` is the name of the score.
+    """
 
     measure: Callable[[], float]
     from_start: bool = False
+    measured: str = "ndcg@10"
 
 
 class Checkpoints:
@@ -32,9 +36,10 @@ class Checkpoints:
 
     def __init__(
         self, module: Any, steps: int, times: int, measure: Callable[[], float] | None, patience: int | None = None,
-        from_start: bool = False,
+        from_start: bool = False, measured: str = "ndcg@10",
     ) -> None:  # fmt: skip
         self.module, self.measure, self.patience, self.from_start = module, measure, patience, from_start
+        self.measured = measured
         self._at = set(evaluation_steps(steps, times)) if measure is not None and times > 1 and steps > 1 else set()
         self.scores: dict[int, float] = {}
         self.seconds = 0.0
@@ -46,7 +51,9 @@ class Checkpoints:
         cls, module: Any, steps: int, times: int, dev: DevEvaluation | None, patience: int | None = None
     ) -> Checkpoints:
         """Return the checkpoints of a training that `dev` scores."""
-        return cls(module, steps, times, dev.measure if dev else None, patience, dev is not None and dev.from_start)
+        if dev is None:
+            return cls(module, steps, times, None, patience)
+        return cls(module, steps, times, dev.measure, patience, dev.from_start, dev.measured)
 
     def start(self) -> None:
         """Evaluate the untrained weights, if they are a checkpoint."""
@@ -89,7 +96,11 @@ class Checkpoints:
             return {"checkpoint": "the last: dev was not evaluated"}
         evaluations = ", ".join(f"step {step} {score:.4f}" for step, score in self.scores.items())
         taken = f"step {self.best_step}" if self.best_step else "step 0: training gained nothing on dev"
-        return {"ndcg@10 on dev": evaluations, "checkpoint": taken, DEV_EVALUATION_SECONDS: round(self.seconds, 1)}
+        return {
+            f"{self.measured} on dev": evaluations,
+            "checkpoint": taken,
+            DEV_EVALUATION_SECONDS: round(self.seconds, 1),
+        }
 
     def _trainable(self) -> list[tuple[str, Any]]:
         return [(name, value) for name, value in self.module.named_parameters() if value.requires_grad]

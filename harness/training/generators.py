@@ -16,12 +16,12 @@ from typing import Any, NamedTuple
 
 from harness.models.loaders import quiet, torch_device
 from harness.suite.recipes import GeneratorRecipe
+from harness.training.checkpoints import Checkpoints, DevEvaluation
+from harness.training.completions import IGNORED, add_gradients
 from harness.training.memory import until_it_fits
 from harness.training.watch import loss_notes, quiet_arguments, warmup_steps, watch
 from harness.values.records import Progress
 
-MICRO_BATCH_ON_CPU = 1
-IGNORED = -100
 OPTIMIZERS = {"adamw": "adamw_torch", "paged_adamw_8bit": "paged_adamw_8bit"}
 
 
@@ -33,6 +33,17 @@ class TokenizedExample(NamedTuple):
 
     def __len__(self) -> int:
         return len(self.prompt) + len(self.completion)
+
+
+class Monitor(NamedTuple):
+    """Who is told of the steps of a training, and how the model with its adapter is scored on dev, if it is.
+
+    Higher scores are better; `measured` names them.
+    """
+
+    progress: Progress
+    measure: Callable[[Any], float] | None = None
+    measured: str = "utility"
 
 
 class TunedGenerator(NamedTuple):
@@ -102,22 +113,24 @@ def tune(
     examples: Sequence[TokenizedExample],
     recipe: GeneratorRecipe,
     seed: int,
-    progress: Progress,
+    monitor: Monitor,
 ) -> TunedGenerator:
     """Train an adapter for the model that `load` returns; `load` is called again after a shortage of GPU memory.
+
+    With `checkpoints` above 1 in the recipe and a measure, the adapter is that of the checkpoint with the best score on
+    dev, the untuned start among them.
 
     Uses the global generators of the libraries: call it inside of `stages.common.seeded`. Raises ValueError if the
     loss becomes NaN or infinite.
     """
     order = training_order([len(example) for example in examples], recipe, seed)
-    first = recipe.batch_size if torch_device() == "cuda" else MICRO_BATCH_ON_CPU
     optimizer = optimizer_of(recipe)
 
     def attempt(micro_batch: int) -> TunedGenerator:
         parts = recipe.batch_size // _divisor(recipe.batch_size, micro_batch)
-        return _train(load(), tokenizer, [examples[place] for place in order], recipe, seed, parts, progress)
+        return _train(load(), tokenizer, [examples[place] for place in order], recipe, seed, parts, monitor)
 
-    fitted = until_it_fits(attempt, first)
+    fitted = until_it_fits(attempt, recipe.batch_size)
     notes = {**fitted.value.notes, "optimizer": optimizer, **fitted.notes}
     return TunedGenerator(fitted.value.model, fitted.value.losses, notes)
 
@@ -214,35 +227,15 @@ def _trainer_class() -> Any:
     from trl import SFTTrainer
 
     class CompletionTrainer(SFTTrainer):  # type: ignore[misc]
-        """Computes no logits of prompt tokens on a CPU: TRL does and drops them, a third of the work."""
+        """On a CPU, computes no logits of prompt tokens, nothing of padding, and a prefix of a step's prompts once."""
 
-        def compute_loss(
-            self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
-        ) -> Any:
-            if torch_device() == "cuda" or return_outputs:
-                return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-            return completion_loss(model, inputs, num_items_in_batch)
+        def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Any:
+            if torch_device() == "cuda":
+                return super().training_step(model, inputs, num_items_in_batch)
+            model.train()
+            return add_gradients(model, self._prepare_inputs(inputs), num_items_in_batch)
 
     return CompletionTrainer
-
-
-def completion_loss(model: Any, inputs: Any, tokens: Any = None) -> Any:
-    """Return the cross-entropy of the labelled tokens, summed and divided by `tokens`, by default by their number.
-
-    `inputs` holds `input_ids`, `attention_mask` and `labels`, each of shape (batch, tokens); labels of `IGNORED` carry
-    no loss. Logits are computed only at places where some row has a label.
-    """
-    from torch.nn import functional
-
-    labels = inputs["labels"][:, 1:]
-    places = (labels != IGNORED).any(dim=0).nonzero().squeeze(-1)
-    read = model(
-        input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], use_cache=False, logits_to_keep=places
-    )
-    wanted = labels[:, places].flatten()
-    logits = read.logits.flatten(0, 1).float()
-    total = functional.cross_entropy(logits, wanted, ignore_index=IGNORED, reduction="sum")
-    return total / ((wanted != IGNORED).sum() if tokens is None else tokens)
 
 
 def _train(
@@ -252,21 +245,27 @@ def _train(
     recipe: GeneratorRecipe,
     seed: int,
     parts: int,
-    progress: Progress,
+    monitor: Monitor,
 ) -> TunedGenerator:
     with tempfile.TemporaryDirectory() as scratch:
         trainer = trainer_of(model, tokenizer, examples, recipe, seed, parts, scratch)
-        losses = watch(trainer, progress)
-        started = time.perf_counter()
+        measure, steps = monitor.measure, math.ceil(len(examples) / recipe.batch_size)
+        dev = DevEvaluation(lambda: measure(trainer.model), True, monitor.measured) if measure is not None else None
+        checkpoints = Checkpoints.of(trainer.model, steps, recipe.checkpoints, dev)
+        losses = watch(trainer, monitor.progress, checkpoints)
+        checkpoints.start()
+        started, evaluated = time.perf_counter(), checkpoints.seconds
         trainer.train()
-        seconds = time.perf_counter() - started
+        seconds = time.perf_counter() - started - (checkpoints.seconds - evaluated)
     if not all(map(math.isfinite, losses)):
         raise ValueError("the generator's loss became NaN or infinite; lower recipes.generator.learning_rate")
+    checkpoints.restore()
     adapted = trainer.model.eval()
     notes = {
         **loss_notes(losses),
         "trainable parameters": sum(weights.numel() for weights in adapted.parameters() if weights.requires_grad),
         "tokens a second": round(sum(map(len, examples)) / seconds),
+        **(checkpoints.notes() if recipe.checkpoints > 1 else {}),
     }
     return TunedGenerator(adapted, losses, notes)
 
