@@ -134,23 +134,39 @@ def _inspected(files: ModelFolder, role: Role) -> Inspection:
     )
     if role == "bi-encoder":
         return _bi_encoder(files, inspection)
+    if role == "sparse-encoder":
+        return _sparse_encoder(files, inspection)
     if role == "cross-encoder":
         return _cross_encoder(files, inspection)
     return inspection
 
 
-def _bi_encoder(files: ModelFolder, inspection: Inspection) -> Inspection:
-    where, remarks = str(files.folder), []
-    problems = []
+def _prompted(files: ModelFolder, inspection: Inspection) -> Inspection:
+    """Add the prompts of an encoder."""
+    problems, remarks = list(inspection.problems), list(inspection.remarks)
     try:
         configured = configured_prompts(files.saved)
     except ValueError as error:
+        where = str(files.folder)
         problems.append(Problem(where, f"config_sentence_transformers.json: {error}", "correct it"))
         configured = ConfiguredPrompts(EncoderPrompts())
     if configured.others and not configured.prompts.query:
         remarks.append(
             f"prompts for other tasks than queries and documents are not used ({', '.join(configured.others)})"
         )
+    wants = wanted_prompts(files.card, f"{files.folder.name} {files.config.get('_name_or_path', '')}")
+    return replace(
+        inspection,
+        prompts=configured.prompts,
+        wants_prompts=wants,
+        problems=tuple(problems),
+        remarks=tuple(remarks),
+    )
+
+
+def _bi_encoder(files: ModelFolder, inspection: Inspection) -> Inspection:
+    inspection = _prompted(files, inspection)
+    where, problems, remarks = str(files.folder), list(inspection.problems), list(inspection.remarks)
     modules = tuple(module.name for module in files.modules)
     pooling = _pooling(files)
     if not modules:
@@ -163,17 +179,32 @@ def _bi_encoder(files: ModelFolder, inspection: Inspection) -> Inspection:
     problems += refused
     if not files.saved.get("similarity_fn_name") and "Normalize" not in modules and _speaks_of_dot(files.card):
         remarks.append("its card ranks by dot product, and no similarity_fn_name is configured: cosine is used")
-    wants = wanted_prompts(files.card, f"{files.folder.name} {files.config.get('_name_or_path', '')}")
     return replace(
         inspection,
         modules=modules,
         pooling=pooling,
-        prompts=configured.prompts,
         similarity=similarity,
         problems=tuple(problems),
-        wants_prompts=wants,
         remarks=tuple(remarks),
         kind=inspection.kind or modules[0],
+    )
+
+
+def _sparse_encoder(files: ModelFolder, inspection: Inspection) -> Inspection:
+    inspection = _prompted(files, inspection)
+    modules, remarks = tuple(module.name for module in files.modules), list(inspection.remarks)
+    if not modules:
+        modules = ("Transformer", "SpladePooling")
+        remarks.append("no pooling is configured (no modules.json): a term's weight is its largest over the tokens")
+    config: Any = files.read(files.modules[1].folder / "config.json") if files.modules else {}
+    similarity, refused = _similarity(files, modules, "dot")
+    return replace(
+        inspection,
+        modules=modules,
+        pooling=(str(config.get("pooling_strategy") or "max"),) if isinstance(config, Mapping) else (),
+        similarity=similarity,
+        problems=(*inspection.problems, *refused),
+        remarks=tuple(remarks),
     )
 
 
@@ -195,9 +226,9 @@ def _pooling(files: ModelFolder) -> tuple[str, ...]:
     return tuple(legacy.get(name, name) for name in names) or ("mean",)
 
 
-def _similarity(files: ModelFolder, modules: tuple[str, ...]) -> tuple[str, list[Problem]]:
+def _similarity(files: ModelFolder, modules: tuple[str, ...], default: str = "cosine") -> tuple[str, list[Problem]]:
     """Return ``cosine`` or ``dot``, and problems; on unit vectors, Euclidean distance ranks like the cosine."""
-    name = files.saved.get("similarity_fn_name") or "cosine"
+    name = files.saved.get("similarity_fn_name") or default
     unit = modules[-1:] == ("Normalize",)
     if name in ("cosine", "dot") or (name == "euclidean" and unit):
         return ("dot" if name == "dot" else "cosine"), []

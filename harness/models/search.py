@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from harness.models import stored_vectors
+from harness.models.stored_vectors import BinaryVectors, Int8Vectors, Precision
 from harness.text import ENGLISH, text_of
 from harness.values.records import Document
 
@@ -20,51 +22,85 @@ NO_WORD = "\0"
 LANGUAGE_FILE = "language.json"
 
 
+class Ranking:
+    """Ranks documents by scores; ties are broken by document id, descending, as trec_eval does."""
+
+    def __init__(self, doc_ids: Sequence[str]) -> None:
+        import numpy as np
+
+        self.doc_ids = doc_ids
+        # Rank of each id in descending order: sorting by it breaks ties.
+        order = sorted(range(len(doc_ids)), key=lambda place: doc_ids[place], reverse=True)
+        self._id_rank = np.empty(len(order), dtype=np.int64)
+        self._id_rank[order] = np.arange(len(order))
+
+    def first(self, places: NDArray[np.int64], scores: NDArray[np.float32], k: int) -> NDArray[np.int64]:
+        """Return indices into `places` of the `k` documents with the best scores, best first."""
+        import numpy as np
+
+        best: NDArray[np.int64] = np.lexsort((self._id_rank[places], -scores))[:k]
+        return best
+
+    def hits(self, places: NDArray[np.int64], scores: NDArray[np.float32], k: int) -> Hits:
+        """Return the `k` best of the documents at `places`, whose scores have the same order."""
+        return [(self.doc_ids[places[best]], float(scores[best])) for best in self.first(places, scores, k)]
+
+
 class DenseIndex:
-    """Vectors of a corpus, shape (documents, dim), searched exhaustively by inner product.
+    """Vectors of a corpus, shape (documents, dim), searched exhaustively by inner product, as they are stored.
 
     Vectors have length 1 unless the model ranks by dot product.
     """
 
     def __init__(self, folder: Path) -> None:
-        import numpy as np
-        import torch
-
         self.doc_ids: list[str] = json.loads((folder / "doc_ids.json").read_text(encoding="utf-8"))
-        self.vectors: NDArray[np.float32] = np.load(folder / "vectors.npy")
-        self._matrix = torch.from_numpy(self.vectors)
-        # Rank of each id in descending order: sorting by it breaks ties as trec_eval does.
-        order = sorted(range(len(self.doc_ids)), key=lambda place: self.doc_ids[place], reverse=True)
-        self._id_rank = np.empty(len(order), dtype=np.int64)
-        self._id_rank[order] = np.arange(len(order))
+        self.stored = stored_vectors.load(folder)
+        self._ranking = Ranking(self.doc_ids)
+
+    @property
+    def vectors(self) -> NDArray[np.float32]:
+        """The vectors that are stored, in float32, in the order of `doc_ids`."""
+        return self.stored.restored()
 
     @staticmethod
-    def save(folder: Path, doc_ids: Sequence[str], vectors: NDArray[np.float32]) -> None:
-        import numpy as np
-
-        np.save(folder / "vectors.npy", vectors)
+    def save(
+        folder: Path, doc_ids: Sequence[str], vectors: NDArray[np.float32], precision: Precision = "float32"
+    ) -> None:
+        """Write an index of vectors in a precision."""
+        stored_vectors.save(folder, vectors, precision)
         (folder / "doc_ids.json").write_text(json.dumps(list(doc_ids)), encoding="utf-8")
 
-    def search(self, queries: NDArray[np.float32], depth: int) -> list[Hits]:
-        """Return the `depth` nearest documents of each query vector (shape (queries, dim)), best first."""
+    def search(self, queries: NDArray[np.float32], depth: int, rescore: int = 0) -> list[Hits]:
+        """Return the `depth` nearest documents of each query vector (shape (queries, dim)), best first.
+
+        Search in int8 and binary vectors rounds the query, too. With `rescore` above 0 the first `rescore` x `depth`
+        documents are ranked anew by the inner products of the query as it is with the stored vectors. Raises
+        ValueError if the dimensions of queries and documents differ.
+        """
         import torch
 
+        if queries.shape[1] != self.stored.dimensions:
+            raise ValueError(
+                f"queries have {queries.shape[1]} dimensions and the index {self.stored.dimensions}; index the corpus "
+                "with the same settings"
+            )
         results: list[Hits] = []
+        rescored = rescore > 0 and isinstance(self.stored, Int8Vectors | BinaryVectors)
         k = min(depth, len(self.doc_ids))
+        pool = min(depth * rescore, len(self.doc_ids)) if rescored else k
         for start in range(0, len(queries), SEARCH_CHUNK):
-            scores = torch.from_numpy(queries[start : start + SEARCH_CHUNK]) @ self._matrix.T
-            # The k-th best score: every document that ties with it takes part in the ordering by id.
-            borders = torch.topk(scores, k, dim=1).values[:, -1]
-            for row, border in zip(scores, borders, strict=True):
+            chunk = queries[start : start + SEARCH_CHUNK]
+            scores = self.stored.scores(chunk)
+            # The score at the border: every document that ties with it takes part in the ordering by id.
+            borders = torch.topk(scores, pool, dim=1).values[:, -1]
+            for query, row, border in zip(chunk, scores, borders, strict=True):
                 places = torch.nonzero(row >= border).squeeze(1).numpy()
-                results.append(self._ordered(places, row.numpy()[places], k))
+                own = row.numpy()[places]
+                if rescored:
+                    places = places[self._ranking.first(places, own, pool)]
+                    own = self.stored.restored(places) @ query
+                results.append(self._ranking.hits(places, own, k))
         return results
-
-    def _ordered(self, places: Any, scores: Any, k: int) -> Hits:
-        import numpy as np
-
-        best = np.lexsort((self._id_rank[places], -scores))[:k]
-        return [(self.doc_ids[places[place]], float(scores[place])) for place in best]
 
 
 class Bm25Index:
