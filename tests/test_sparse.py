@@ -56,12 +56,6 @@ def test_search_in_chunks_loses_no_query(tmp_path: Path) -> None:
     assert found == [[hit for hit in hits if hit[1] > 0][:5] for hits in exact]
 
 
-def test_the_size_is_that_of_the_weights_and_their_places(tmp_path: Path) -> None:
-    vectors = np.eye(7, 9, dtype=np.float32)
-    SparseIndex.save(tmp_path, list("abcdefg"), csr_array(vectors))
-    assert SparseIndex(tmp_path).nbytes == 7 * (4 + 4) + 10 * 4
-
-
 def test_terms_of_another_model_are_refused(tmp_path: Path) -> None:
     SparseIndex.save(tmp_path, ["a", "b"], csr_array(np.ones((2, 5), np.float32)))
     with pytest.raises(ValueError, match="queries have 4 terms and the index 5"):

@@ -20,30 +20,41 @@ Hits = list[tuple[str, float]]
 SEARCH_CHUNK = 256
 NO_WORD = "\0"
 LANGUAGE_FILE = "language.json"
+IDS_FILE = "doc_ids.json"
 
 
-class Ranking:
-    """Ranks documents by scores; ties are broken by document id, descending, as trec_eval does."""
+class IdOrder:
+    """Orders documents by score; ties go by document id, descending, as in trec_eval."""
 
     def __init__(self, doc_ids: Sequence[str]) -> None:
         import numpy as np
 
         self.doc_ids = doc_ids
-        # Rank of each id in descending order: sorting by it breaks ties.
         order = sorted(range(len(doc_ids)), key=lambda place: doc_ids[place], reverse=True)
         self._id_rank = np.empty(len(order), dtype=np.int64)
         self._id_rank[order] = np.arange(len(order))
 
-    def first(self, places: NDArray[np.int64], scores: NDArray[np.float32], k: int) -> NDArray[np.int64]:
-        """Return indices into `places` of the `k` documents with the best scores, best first."""
+    def places(self, scores: NDArray[np.float32], depth: int) -> NDArray[np.int64]:
+        """Return the places of the `depth` best documents, best first; `scores` has the score of every document."""
         import numpy as np
 
-        best: NDArray[np.int64] = np.lexsort((self._id_rank[places], -scores))[:k]
-        return best
+        if not len(scores):
+            return np.empty(0, dtype=np.int64)
+        # Every document that ties with the last one that is in takes part in the ordering by id.
+        border = np.partition(scores, -depth)[-depth] if depth < len(scores) else scores.min()
+        places: NDArray[np.int64] = np.flatnonzero(scores >= border)
+        return places[np.lexsort((self._id_rank[places], -scores[places]))[:depth]]
 
-    def hits(self, places: NDArray[np.int64], scores: NDArray[np.float32], k: int) -> Hits:
-        """Return the `k` best of the documents at `places`, whose scores have the same order."""
-        return [(self.doc_ids[places[best]], float(scores[best])) for best in self.first(places, scores, k)]
+    def best(self, scores: NDArray[np.float32], depth: int) -> Hits:
+        """Return the `depth` best documents, best first; `scores` has the score of every document."""
+        return [(self.doc_ids[place], float(scores[place])) for place in self.places(scores, depth)]
+
+    def best_of(self, places: NDArray[np.int64], scores: NDArray[np.float32], depth: int) -> Hits:
+        """Return the `depth` best of the documents at `places`, whose scores have the same order."""
+        import numpy as np
+
+        order = np.lexsort((self._id_rank[places], -scores))[:depth]
+        return [(self.doc_ids[places[number]], float(scores[number])) for number in order]
 
 
 class DenseIndex:
@@ -53,9 +64,9 @@ class DenseIndex:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.doc_ids: list[str] = json.loads((folder / "doc_ids.json").read_text(encoding="utf-8"))
+        self.doc_ids: list[str] = json.loads((folder / IDS_FILE).read_text(encoding="utf-8"))
         self.stored = stored_vectors.load(folder)
-        self._ranking = Ranking(self.doc_ids)
+        self._order = IdOrder(self.doc_ids)
 
     @property
     def vectors(self) -> NDArray[np.float32]:
@@ -68,7 +79,7 @@ class DenseIndex:
     ) -> None:
         """Write an index of vectors in a precision."""
         stored_vectors.save(folder, vectors, precision)
-        (folder / "doc_ids.json").write_text(json.dumps(list(doc_ids)), encoding="utf-8")
+        (folder / IDS_FILE).write_text(json.dumps(list(doc_ids)), encoding="utf-8")
 
     def search(self, queries: NDArray[np.float32], depth: int, rescore: int = 0) -> list[Hits]:
         """Return the `depth` nearest documents of each query vector (shape (queries, dim)), best first.
@@ -77,8 +88,6 @@ class DenseIndex:
         documents are ranked anew by the inner products of the query as it is with the stored vectors. Raises
         ValueError if the dimensions of queries and documents differ.
         """
-        import torch
-
         if queries.shape[1] != self.stored.dimensions:
             raise ValueError(
                 f"queries have {queries.shape[1]} dimensions and the index {self.stored.dimensions}; index the corpus "
@@ -86,20 +95,14 @@ class DenseIndex:
             )
         results: list[Hits] = []
         rescored = rescore > 0 and isinstance(self.stored, Int8Vectors | BinaryVectors)
-        k = min(depth, len(self.doc_ids))
-        pool = min(depth * rescore, len(self.doc_ids)) if rescored else k
         for start in range(0, len(queries), SEARCH_CHUNK):
             chunk = queries[start : start + SEARCH_CHUNK]
-            scores = self.stored.scores(chunk)
-            # The score at the border: every document that ties with it takes part in the ordering by id.
-            borders = torch.topk(scores, pool, dim=1).values[:, -1]
-            for query, row, border in zip(chunk, scores, borders, strict=True):
-                places = torch.nonzero(row >= border).squeeze(1).numpy()
-                own = row.numpy()[places]
+            for query, scores in zip(chunk, self.stored.scores(chunk), strict=True):
                 if rescored:
-                    places = places[self._ranking.first(places, own, pool)]
-                    own = self.stored.restored(places) @ query
-                results.append(self._ranking.hits(places, own, k))
+                    places = self._order.places(scores, depth * rescore)
+                    results.append(self._order.best_of(places, self.stored.restored(places) @ query, depth))
+                else:
+                    results.append(self._order.best(scores, depth))
         return results
 
 
@@ -112,7 +115,7 @@ class Bm25Index:
         written = folder / LANGUAGE_FILE
         self.language: str = json.loads(written.read_text(encoding="utf-8")) if written.exists() else ENGLISH
 
-        self.doc_ids: list[str] = json.loads((folder / "doc_ids.json").read_text(encoding="utf-8"))
+        self.doc_ids: list[str] = json.loads((folder / IDS_FILE).read_text(encoding="utf-8"))
         self.place = {doc_id: number for number, doc_id in enumerate(self.doc_ids)}
         self._bm25 = bm25s.BM25.load(str(folder / "bm25"), load_corpus=False)
 
@@ -127,7 +130,7 @@ class Bm25Index:
         if language != ENGLISH:
             (folder / LANGUAGE_FILE).write_text(json.dumps(language), encoding="utf-8")
         retriever.save(str(folder / "bm25"), corpus=None, show_progress=False)
-        (folder / "doc_ids.json").write_text(json.dumps([document.doc_id for document in documents]), encoding="utf-8")
+        (folder / IDS_FILE).write_text(json.dumps([document.doc_id for document in documents]), encoding="utf-8")
 
     def search(self, queries: Sequence[str], depth: int) -> list[Hits]:
         """Return the `depth` best documents of each query; documents that share no word with it are left out."""

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.models.search import SEARCH_CHUNK, Hits, Ranking
+from harness.models.search import IDS_FILE, SEARCH_CHUNK, Hits, IdOrder
 
 WEIGHTS_FILE = "weights.npz"
 
@@ -21,14 +21,9 @@ class SparseIndex:
     def __init__(self, folder: Path) -> None:
         from scipy.sparse import load_npz
 
-        self.doc_ids: list[str] = json.loads((folder / "doc_ids.json").read_text(encoding="utf-8"))
+        self.doc_ids: list[str] = json.loads((folder / IDS_FILE).read_text(encoding="utf-8"))
         self._postings = load_npz(folder / WEIGHTS_FILE)
-        self._ranking = Ranking(self.doc_ids)
-
-    @property
-    def nbytes(self) -> int:
-        """The size of the weights, of the numbers of their documents, and of the table of terms."""
-        return sum(int(part.nbytes) for part in (self._postings.data, self._postings.indices, self._postings.indptr))
+        self._order = IdOrder(self.doc_ids)
 
     @staticmethod
     def save(folder: Path, doc_ids: Sequence[str], weights: Any) -> None:
@@ -37,7 +32,7 @@ class SparseIndex:
         from scipy.sparse import csr_array, save_npz
 
         save_npz(folder / WEIGHTS_FILE, csr_array(weights.T, dtype=np.float32), compressed=False)
-        (folder / "doc_ids.json").write_text(json.dumps(list(doc_ids)), encoding="utf-8")
+        (folder / IDS_FILE).write_text(json.dumps(list(doc_ids)), encoding="utf-8")
 
     def search(self, queries: Any, depth: int) -> list[Hits]:
         """Return the `depth` best documents of each query, best first; those without a term of it are left out.
@@ -52,18 +47,7 @@ class SparseIndex:
             )
         results: list[Hits] = []
         for start in range(0, queries.shape[0], SEARCH_CHUNK):
-            scores = (queries[start : start + SEARCH_CHUNK] @ self._postings).tocsr()
-            for begin, end in zip(scores.indptr, scores.indptr[1:], strict=False):
-                results.append(self._best(scores.indices[begin:end], scores.data[begin:end], depth))
+            # Only the documents of the query's terms are touched; every other score is 0.
+            scores = (queries[start : start + SEARCH_CHUNK] @ self._postings).toarray()
+            results += [[hit for hit in self._order.best(row, depth) if hit[1] > 0] for row in scores]
         return results
-
-    def _best(self, places: Any, scores: Any, depth: int) -> Hits:
-        import numpy as np
-
-        keep = scores > 0
-        places, scores = places[keep], scores[keep]
-        if len(places) > depth:
-            # Every document that ties with the last one takes part in the ordering by id.
-            keep = scores >= np.partition(scores, -depth)[-depth]
-            places, scores = places[keep], scores[keep]
-        return self._ranking.hits(places, scores, depth)

@@ -1,8 +1,8 @@
 """Vectors of documents as an index stores them: in float32, float16, int8 or binary, and with how many dimensions.
 
 Nothing is kept beside what is stored: rescoring compares the float32 vector of a query with the stored vectors of the
-documents (int8 as in sentence-transformers, binary as in BPR; Yamada et al. 2021, arXiv 2106.00882). So `nbytes` is all
-that an index of them needs. Must not know document ids or ranking.
+documents (int8 as in sentence-transformers, binary as in BPR; Yamada et al. 2021, arXiv 2106.00882). So the files are
+all that an index needs. Must not know document ids or ranking.
 """
 
 from __future__ import annotations
@@ -27,13 +27,12 @@ BITS_OF_WORD = 64
 
 
 class StoredVectors(Protocol):
-    """Vectors in one precision. `dimensions` is their width, `nbytes` the size of all that is stored."""
+    """Vectors in one precision; `dimensions` is their width."""
 
     dimensions: int
-    nbytes: int
 
-    def scores(self, queries: Floats) -> Any:
-        """Return the scores of all documents for queries of shape (queries, dim): a tensor (queries, documents)."""
+    def scores(self, queries: Floats) -> Floats:
+        """Return the scores of all documents for queries of shape (queries, dim), shape (queries, documents)."""
 
     def restored(self, places: NDArray[np.int64] | None = None) -> Floats:
         """Return the stored vectors at some places, or all of them, in float32: shape (documents, dim)."""
@@ -105,16 +104,16 @@ class FloatVectors:
         import numpy as np
         import torch
 
-        self.nbytes = vectors.nbytes
         self.dimensions = vectors.shape[1]
         self._vectors: Floats = vectors.astype(np.float32, copy=False)
         self._matrix = torch.from_numpy(self._vectors)
 
-    def scores(self, queries: Floats) -> Any:
+    def scores(self, queries: Floats) -> Floats:
         """Return inner products."""
         import torch
 
-        return torch.from_numpy(queries) @ self._matrix.T
+        scores: Floats = (torch.from_numpy(queries) @ self._matrix.T).numpy()
+        return scores
 
     def restored(self, places: NDArray[np.int64] | None = None) -> Floats:
         """Return the vectors."""
@@ -133,7 +132,6 @@ class Int8Vectors:
         import numpy as np
         import torch
 
-        self.nbytes = codes.nbytes + ranges.nbytes
         self.dimensions = codes.shape[1]
         self._codes = codes
         self._matrix = torch.from_numpy(codes)
@@ -141,7 +139,7 @@ class Int8Vectors:
         self._steps: Floats = (ranges[1] - ranges[0]) / np.float32(LEVELS)
         self._starts: Floats = ranges[0] + 128 * self._steps
 
-    def scores(self, queries: Floats) -> Any:
+    def scores(self, queries: Floats) -> Floats:
         """Return inner products with queries whose weights are rounded to int8, in float32."""
         import numpy as np
         import torch
@@ -149,7 +147,10 @@ class Int8Vectors:
         weights = queries * self._steps
         scales = np.maximum(np.abs(weights).max(axis=1, keepdims=True) / 127, np.float32(1e-30))
         whole = torch._int_mm(torch.from_numpy(np.rint(weights / scales).astype(np.int8)), self._matrix.T)
-        return whole.float().mul_(torch.from_numpy(scales)).add_(torch.from_numpy(queries @ self._starts[:, None]))
+        scores: Floats = whole.float().numpy()
+        scores *= scales
+        scores += queries @ self._starts[:, None]
+        return scores
 
     def restored(self, places: NDArray[np.int64] | None = None) -> Floats:
         """Return the values that the codes stand for."""
@@ -170,7 +171,6 @@ class BinaryVectors:
     def __init__(self, signs: NDArray[np.uint8], dimensions: int) -> None:
         import numpy as np
 
-        self.nbytes = signs.nbytes
         self.dimensions = dimensions
         self._signs = signs
         # Word by word over all documents, which is several times as fast as document by document.
@@ -185,16 +185,16 @@ class BinaryVectors:
         padded[:, : signs.shape[1]] = signs
         return padded.view(np.uint64)
 
-    def scores(self, queries: Floats) -> Any:
+    def scores(self, queries: Floats) -> Floats:
         """Return cosines of signs."""
         import numpy as np
-        import torch
 
         distances = np.zeros((len(queries), len(self._signs)), dtype=np.int32)
         for row, query in zip(distances, self._as_words(np.packbits(queries > 0, axis=1)), strict=True):
             for words, word in zip(self._words, query, strict=True):
                 row += np.bitwise_count(words ^ word)
-        return torch.from_numpy((self.dimensions - 2 * distances) / np.float32(self.dimensions)).float()
+        scores: Floats = (self.dimensions - 2 * distances).astype(np.float32) / np.float32(self.dimensions)
+        return scores
 
     def restored(self, places: NDArray[np.int64] | None = None) -> Floats:
         """Return the vectors of length 1 that the signs stand for."""
