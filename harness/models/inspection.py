@@ -34,7 +34,8 @@ class Inspection:
     """The findings about a model folder, for one role.
 
     `modules` are class names, `pooling` its modes, `dtype` that of most weights. `length` is the limit of tokens of a
-    text, None if there is none. `similarity` is ``cosine`` or ``dot``. `scores` is the number of outputs of a head,
+    text, None if there is none. `similarity` is ``cosine`` or ``dot``, `dimensions` the width of vectors if that is
+    known. `scores` is the number of outputs of a head,
     None if there is no head. `problems` say why the model cannot be used, `remarks` what readers should know.
     """
 
@@ -47,6 +48,7 @@ class Inspection:
     length: int | None = None
     prompts: EncoderPrompts = NO_PROMPTS
     similarity: str = "cosine"
+    dimensions: int | None = None
     scores: int | None = None
     trained_head: bool = False
     wants_prompts: str = ""
@@ -184,6 +186,7 @@ def _bi_encoder(files: ModelFolder, inspection: Inspection) -> Inspection:
         modules=modules,
         pooling=pooling,
         similarity=similarity,
+        dimensions=_dimensions(files, pooling),
         problems=tuple(problems),
         remarks=tuple(remarks),
         kind=inspection.kind or modules[0],
@@ -224,6 +227,19 @@ def _pooling(files: ModelFolder) -> tuple[str, ...]:
         name.removeprefix("pooling_mode_") for name, on in config.items() if name.startswith("pooling_mode_") and on
     )
     return tuple(legacy.get(name, name) for name in names) or ("mean",)
+
+
+def _dimensions(files: ModelFolder, pooling: tuple[str, ...]) -> int | None:
+    """Return the width of the vectors that a bi-encoder gives: of its last projection, or of its pooled states."""
+    table = files.tensors.get("embedding.weight")
+    if files.modules and files.modules[0].name == "StaticEmbedding" and table is not None:
+        return table.shape[1]
+    width = None if files.width is None else files.width * max(len(pooling), 1)
+    for module in files.modules:
+        if module.name == "Dense":
+            config = files.read(module.folder / "config.json")
+            width = config.get("out_features") if isinstance(config, Mapping) else None
+    return width
 
 
 def _similarity(files: ModelFolder, modules: tuple[str, ...], default: str = "cosine") -> tuple[str, list[Problem]]:

@@ -17,6 +17,7 @@ from harness.errors import ConfigError, ModelMissing, Problem
 from harness.models import loaders, template_checks
 from harness.models.inspection import Inspection, inspect
 from harness.models.template_checks import ThinkingSettings
+from harness.suite.recipes import Part
 from harness.suite.roles import EMBEDDED_PREFIX
 from harness.suite.spec import Suite
 from harness.suite.uses import ModelUse, candidates_of, models_named, models_used
@@ -41,6 +42,7 @@ def check(suite: Suite) -> None:
     missing = [problem for model, keys in models_named(suite).items() for problem in _located(model, keys, places)]
     there = {use: inspected(use, places[use.model]) for use in models_used(suite) if use.model in places}
     wrong = [*_device(suite), *_generator_recipes(suite), *_unusable(there), *_untrainable(suite, there)]
+    wrong += _unservable(suite, there)
     unsound = {use.model for use, found in there.items() if found.problems}
     wrong += _unprompted(suite, {model: place for model, place in places.items() if model not in unsound})
     if wrong:
@@ -130,6 +132,33 @@ def _untrainable(suite: Suite, there: Mapping[ModelUse, Inspection]) -> Iterator
                 where = one.key("retriever", setting)
                 what = "is not possible with static embeddings, which have no layers"
                 found[where] = Problem(where, what, "leave it out")
+        if retriever.dimensions is not None and max(recipe.matryoshka, default=0) > retriever.dimensions:
+            where = one.key("retriever", "matryoshka")
+            what = f"{max(recipe.matryoshka)} is more than the {retriever.dimensions} dimensions of the retriever"
+            found[where] = Problem(where, what, "leave it out")
+    yield from found.values()
+
+
+def _unservable(suite: Suite, there: Mapping[ModelUse, Inspection]) -> Iterator[Problem]:
+    """Yield settings of retrievers that their models or this machine cannot follow, once for each key."""
+    widths = {use.model: seen.dimensions for use, seen in there.items() if use.kind == "bi-encoder"}
+    rules = [("", suite.pipeline.retriever, frozenset[str]())]
+    part: Part = "retriever"
+    for one in candidates_of(suite):
+        change = getattr(one.candidate.pipeline, part)
+        own = frozenset(change.model_fields_set) if change is not None else frozenset[str]()
+        rules.append((f"candidates.{one.name}.", one.pipeline.retriever, own))
+    found: dict[str, Problem] = {}
+    for prefix, rule, own in rules:
+        width = widths.get(rule.model)
+        if rule.dimensions is not None and width is not None and rule.dimensions > width:
+            where = f"{prefix if 'dimensions' in own else ''}pipeline.retriever.dimensions"
+            what = f"{rule.dimensions} is more than the {width} dimensions of {rule.model!r}"
+            found[where] = Problem(where, what, "ask for fewer, or leave it out")
+        if rule.dtype == "int8" and _has_cuda(suite):
+            where = f"{prefix if 'dtype' in own else ''}pipeline.retriever.dtype"
+            what = "int8 layers run on a CPU only, and a CUDA device is used"
+            found[where] = Problem(where, what, "leave it out, or use device: cpu")
     yield from found.values()
 
 
