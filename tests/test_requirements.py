@@ -137,6 +137,15 @@ def test_int8_layers_are_refused_where_a_gpu_is_used(monkeypatch: pytest.MonkeyP
     requirements.check(pocket.suite({**changes, "device": "cpu"}))
 
 
+def test_static_embeddings_have_no_layers_to_run_in_int8(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(requirements, "inspect", lambda folder, role, **rule: Inspection(
+        folder, role, modules=("StaticEmbedding",), trained_head=True
+    ))  # fmt: skip
+    assert problems({"pipeline.retriever": {"dtype": "int8"}}) == [
+        "pipeline.retriever.dtype: is not possible with static embeddings, which have no layers; leave it out"
+    ]
+
+
 def test_missing_models_alone_are_told_as_that(monkeypatch: pytest.MonkeyPatch) -> None:
     lose(monkeypatch, "embedded:smollm2-135m-instruct")
     assert problems({}, ModelMissing) == [

@@ -17,6 +17,7 @@ from harness.errors import ConfigError, ModelMissing, Problem
 from harness.models import loaders, template_checks
 from harness.models.inspection import Inspection, inspect
 from harness.models.template_checks import ThinkingSettings
+from harness.suite.pipeline import Retriever
 from harness.suite.recipes import Part
 from harness.suite.roles import EMBEDDED_PREFIX
 from harness.suite.spec import Suite
@@ -141,7 +142,7 @@ def _untrainable(suite: Suite, there: Mapping[ModelUse, Inspection]) -> Iterator
 
 def _unservable(suite: Suite, there: Mapping[ModelUse, Inspection]) -> Iterator[Problem]:
     """Yield settings of retrievers that their models or this machine cannot follow, once for each key."""
-    widths = {use.model: seen.dimensions for use, seen in there.items() if use.kind == "bi-encoder"}
+    encoders = {use.model: seen for use, seen in there.items() if use.kind == "bi-encoder"}
     rules = [("", suite.pipeline.retriever, frozenset[str]())]
     part: Part = "retriever"
     for one in candidates_of(suite):
@@ -150,16 +151,23 @@ def _unservable(suite: Suite, there: Mapping[ModelUse, Inspection]) -> Iterator[
         rules.append((f"candidates.{one.name}.", one.pipeline.retriever, own))
     found: dict[str, Problem] = {}
     for prefix, rule, own in rules:
-        width = widths.get(rule.model)
-        if rule.dimensions is not None and width is not None and rule.dimensions > width:
-            where = f"{prefix if 'dimensions' in own else ''}pipeline.retriever.dimensions"
-            what = f"{rule.dimensions} is more than the {width} dimensions of {rule.model!r}"
-            found[where] = Problem(where, what, "ask for fewer, or leave it out")
-        if rule.dtype == "int8" and _has_cuda(suite):
-            where = f"{prefix if 'dtype' in own else ''}pipeline.retriever.dtype"
-            what = "int8 layers run on a CPU only, and a CUDA device is used"
-            found[where] = Problem(where, what, "leave it out, or use device: cpu")
+        for setting, what, hint in _unfit(suite, rule, encoders.get(rule.model)):
+            where = f"{prefix if setting in own else ''}pipeline.retriever.{setting}"
+            found[where] = Problem(where, what, hint)
     yield from found.values()
+
+
+def _unfit(suite: Suite, rule: Retriever, encoder: Inspection | None) -> Iterator[tuple[str, str, str]]:
+    """Yield settings of a retriever that cannot be followed: the setting, what is wrong, and what to do."""
+    width = encoder.dimensions if encoder is not None else None
+    if rule.dimensions is not None and width is not None and rule.dimensions > width:
+        what = f"{rule.dimensions} is more than the {width} dimensions of {rule.model!r}"
+        yield "dimensions", what, "ask for fewer, or leave it out"
+    if rule.dtype == "int8" and _has_cuda(suite):
+        what = "int8 layers run on a CPU only, and a CUDA device is used"
+        yield "dtype", what, "leave it out, or use device: cpu"
+    elif rule.dtype == "int8" and encoder is not None and encoder.static:
+        yield "dtype", "is not possible with static embeddings, which have no layers", "leave it out"
 
 
 JUDGE_INSTRUCTION = "Judge by these rules."

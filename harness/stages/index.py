@@ -66,5 +66,5 @@ STAGE = Stage(
     packages=("sentence-transformers", "torch", "bm25s"),
     rate=25.0,
     unit="passages",
-    speed=SpeedRule(kind=("kind", "retriever.dtype"), size=("retriever.max_length",), like_dev_evaluation=True),
+    speed=SpeedRule(kind=("kind",), size=("retriever.max_length", "retriever.dtype"), like_dev_evaluation=True),
 )

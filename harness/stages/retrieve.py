@@ -92,6 +92,6 @@ STAGE = Stage(
     packages=("sentence-transformers", "torch", "bm25s"),
     rate=60.0,
     unit="queries",
-    speed=SpeedRule(kind=("kind", "retriever.dtype"), size=("retriever.max_length",)),
+    speed=SpeedRule(kind=("kind",), size=("retriever.max_length", "retriever.dtype")),
     serve=serve,
 )
