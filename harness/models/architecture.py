@@ -13,7 +13,8 @@ from typing import Any, Literal, NamedTuple
 from harness.errors import Problem
 from harness.models.tensors import Tensor
 
-Role = Literal["bi-encoder", "sparse-encoder", "cross-encoder", "generator"]
+Role = Literal["bi-encoder", "multi-vector", "sparse-encoder", "cross-encoder", "generator"]
+ENCODERS: tuple[Role, ...] = ("bi-encoder", "multi-vector")
 
 DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 UNUSED = re.compile(r"(^|\.)(pooler|position_ids|token_type_ids|inv_freq|masked_bias)(\.|$)|\.attn\.bias$")
@@ -86,7 +87,7 @@ def _auto_class(role: Role, config: Any) -> Any:
         return transformers.AutoModelForSequenceClassification
     if role == "sparse-encoder":
         return transformers.AutoModelForMaskedLM
-    if role == "bi-encoder":
+    if role in ENCODERS:
         # Of T5 and its like the encoder alone makes vectors.
         encoder = MODEL_FOR_TEXT_ENCODING_MAPPING.get(type(config), None)
         whole = MODEL_MAPPING.get(type(config), None)
@@ -112,7 +113,7 @@ def _problems(root: Path, role: Role, name: str, info: Mapping[str, Any], headle
             what = f"{key} has a different shape from config.json ({shapes.replace(' and ', ', not ')})"
             yield Problem(where, what, "restore the config.json that belongs to the weights")
             return
-    free = UNUSED if role == "bi-encoder" else NEW_HEAD if headless_ok else re.compile(r"position_ids|inv_freq")
+    free = UNUSED if role in ENCODERS else NEW_HEAD if headless_ok else re.compile(r"position_ids|inv_freq")
     lost = sorted(key for key in missing if not free.search(key))
     if lost:
         what = (

@@ -1,7 +1,8 @@
-"""index: a corpus in, a search index out: vectors (dense), weights of terms (sparse), or a bm25s index."""
+"""index: a corpus in, a search index out: vectors of texts (dense) or tokens, weights of terms (sparse), or bm25."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -9,24 +10,37 @@ from harness.models.search import IDS_FILE, Bm25Index, DenseIndex
 from harness.models.sparse_encoder import encode_sparse
 from harness.models.sparse_index import SparseIndex
 from harness.models.stored_vectors import shortened
+from harness.models.token_encoders import token_chunks
+from harness.models.token_vectors import Precision, TokenIndex, TokenWriter
 from harness.stages import Inputs, SpeedRule, Stage, Takes
-from harness.stages.shared.common import bi_encoder, count_longer, encode, read_corpus, reads, sparse_encoder
+from harness.stages.shared.common import (
+    bi_encoder,
+    count_longer,
+    encode,
+    read_corpus,
+    reads,
+    sparse_encoder,
+    token_encoder,
+)
 from harness.suite.fields import Spec
 from harness.suite.pipeline import Retriever
 from harness.text import ENGLISH
-from harness.values.records import Progress, Usage
+from harness.values.records import Document, Progress, Usage
 
 SIZE = "size_bytes"
 """The note on the size of an index: all of it but the ids of documents."""
 
 
 class IndexSpec(Spec):
-    """`retriever` must be given for an index that a model makes; `language` is for bm25."""
+    """`retriever` must be given for an index that a model makes. `language` is for bm25.
+
+    `precision` is for kind ``tokens``; dense vectors have that of the retriever.
+    """
 
     kind: Literal["dense", "bm25", "tokens", "sparse"]
     retriever: Retriever | None = None
     language: str = ENGLISH
-    precision: Literal["float16", "int8"] = "float16"
+    precision: Precision = "float16"
 
 
 def index(spec: IndexSpec, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
@@ -36,6 +50,8 @@ def index(spec: IndexSpec, inputs: Inputs, out: Path, seed: int, progress: Progr
         Bm25Index.save(out, documents, spec.language)
         progress(len(documents), len(documents))
         return Usage(units=len(documents), notes={SIZE: size_of(out)})
+    if spec.kind == "tokens":
+        return _index_tokens(spec, inputs, documents, out, progress)
     texts, doc_ids = [document.content for document in documents], [document.doc_id for document in documents]
     rule = spec.retriever
     assert rule is not None
@@ -55,6 +71,27 @@ def index(spec: IndexSpec, inputs: Inputs, out: Path, seed: int, progress: Progr
 def size_of(folder: Path) -> int:
     """Return the bytes of an index, without the ids of its documents, which every kind has alike."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and path.name != IDS_FILE)
+
+
+def _index_tokens(
+    spec: IndexSpec, inputs: Inputs, documents: Sequence[Document], out: Path, progress: Progress
+) -> Usage:
+    assert spec.retriever is not None
+    model = token_encoder(spec.retriever, inputs)
+    texts = [document.content for document in documents]
+    with TokenWriter(out, spec.precision) as writer:
+        for numbers, vectors in token_chunks(model, texts, "document", progress):
+            for number, array in zip(numbers, vectors, strict=True):
+                writer.add(documents[number].doc_id, array)
+    stored = TokenIndex(out)
+    notes = {
+        "passages": len(documents),
+        "cut at max_length": count_longer(model, texts, "document"),
+        "tokens read of a passage": reads(model),
+        "token vectors": len(stored.tokens),
+        SIZE: size_of(out),
+    }
+    return Usage(units=len(documents), notes=notes)
 
 
 STAGE = Stage(

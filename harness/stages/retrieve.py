@@ -11,8 +11,10 @@ from harness.models.search import Bm25Index, DenseIndex, Hits
 from harness.models.sparse_encoder import encode_sparse
 from harness.models.sparse_index import SparseIndex
 from harness.models.stored_vectors import shortened
+from harness.models.token_encoders import encode_tokens
+from harness.models.token_vectors import TokenIndex
 from harness.stages import Inputs, SpeedRule, Stage, Step, Takes
-from harness.stages.shared.common import bi_encoder, encode, read_queries, sparse_encoder
+from harness.stages.shared.common import bi_encoder, encode, read_queries, sparse_encoder, token_encoder
 from harness.suite.fields import Spec
 from harness.suite.pipeline import Retriever
 from harness.values.grades import without_own
@@ -25,7 +27,7 @@ Search = Callable[[Sequence[str], Progress], list[Hits]]
 
 
 class RetrieveSpec(Spec):
-    """`depth` documents a query; `retriever` as in `index`.
+    """`depth` documents a query; `retriever` as in `index`, whose kind `tokens` is for ``late-interaction``.
 
     With `exclude_own`, the document that has the id of the query is in no list.
     """
@@ -63,6 +65,9 @@ def search_of(spec: RetrieveSpec, inputs: Inputs, depth: int) -> Search:
     if spec.kind == "sparse":
         terms, weights = sparse_encoder(rule, inputs), SparseIndex(folder)
         return lambda texts, progress: weights.search(encode_sparse(terms, texts, "query", progress), depth)
+    if spec.kind == "late-interaction":
+        encoder, tokens = token_encoder(rule, inputs), TokenIndex(folder)
+        return lambda texts, progress: tokens.search(encode_tokens(encoder, texts, "query", progress), depth)
     model, index = bi_encoder(rule, inputs), DenseIndex(folder)
 
     def dense(texts: Sequence[str], progress: Progress) -> list[Hits]:

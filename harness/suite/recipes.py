@@ -212,6 +212,7 @@ class RerankerRecipe(Recipe):
     batch_size: Positive = 32
     learning_rate: Rate = 2e-5
     warmup: Share = 0.1
+    temperature: Above0 = 0.05
     max_length: Positive = 256
     checkpoints: Positive = 3
     patience: Positive = 3

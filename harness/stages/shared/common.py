@@ -13,6 +13,7 @@ from harness.data.formats import load_jsonl, write_jsonl
 from harness.models.int8_linear import to_int8
 from harness.models.loaders import load_bi_encoder, locate
 from harness.models.sparse_encoder import load_sparse_encoder
+from harness.models.token_encoders import load_token_encoder
 from harness.suite.pipeline import Encoder, Retriever
 from harness.values.grades import best_first
 from harness.values.records import Answer, Document, Pair, Progress, Qrels, Reference
@@ -162,7 +163,14 @@ def sparse_encoder(spec: Encoder, inputs: Mapping[str, Path]) -> Any:
     return in_dtype(model, spec)
 
 
-def in_dtype(model: Any, spec: Encoder) -> Any:
+def token_encoder(spec: Any, inputs: Mapping[str, Path]) -> Any:
+    """Load the token encoder that a spec with model, max_length and prompts asks for, as `bi_encoder` does."""
+    folder = model_folder(spec.model, inputs)
+    model = load_token_encoder(folder, spec.max_length, spec.query_prompt, spec.document_prompt)
+    return in_dtype(model, spec)
+
+
+def in_dtype(model: Any, spec: Any) -> Any:
     """Return a loaded encoder with its linear layers in int8 if the spec is of a retriever that serves with them."""
     return to_int8(model) if isinstance(spec, Retriever) and spec.dtype == "int8" else model
 
