@@ -106,7 +106,7 @@ def searched(root: Path, kind: str, rule: Retriever) -> tuple[Run, dict[str, Any
     common.write_corpus(folder(root, "corpus"), CORPUS)
     common.write_queries(folder(root, "queries"), QUERIES)
     made = {name: getattr(rule, name) for name in ("model", "max_length", "dimensions", "precision", "dtype")}
-    stored = IndexSpec(kind=kind, retriever=Retriever(**made))
+    stored = IndexSpec(kind="tokens" if kind == "late-interaction" else kind, retriever=Retriever(**made))
     used = index(stored, {"corpus": root / "corpus"}, folder(root, "index"), 0, silent)
     spec = RetrieveSpec(kind=kind, depth=5, retriever=rule)
     inputs = {"index": root / "index", "queries": root / "queries"}
@@ -148,6 +148,17 @@ def test_what_is_stored_changes_size_and_lists_as_expected(models: dict[str, Pat
     assert runs["encoder"] != runs["whole"]
     assert runs["unscored"] != runs["int8"]
     assert runs["bare"] != runs["binary"]
+
+
+def test_token_vectors_are_those_of_int8_layers_too(models: dict[str, Path], tmp_path: Path) -> None:
+    rules: dict[str, Any] = {"whole": {}, "encoder": {"dtype": "int8"}}
+    whole, encoder = (
+        searched(tmp_path / name, "late-interaction", Retriever(model=str(models["dense"]), max_length=64, **rule))
+        for name, rule in rules.items()
+    )
+    assert overlap(encoder[0], whole[0]) > 0.9
+    assert encoder[0] != whole[0]
+    assert encoder[1]["size_bytes"] == whole[1]["size_bytes"]
 
 
 @pytest.mark.usefixtures("real")
