@@ -72,10 +72,8 @@ def save(folder: Path, vectors: Floats, precision: Precision = "float32") -> Non
     if precision == "int8":
         from sentence_transformers.util.quantization import quantize_embeddings
 
-        ranges = (
-            np.stack([vectors.min(axis=0), vectors.max(axis=0)]) if len(vectors) else np.zeros((2, vectors.shape[1]))
-        )
-        np.save(folder / RANGES_FILE, ranges.astype(np.float32))
+        ranges = np.stack([vectors.min(axis=0), vectors.max(axis=0)])
+        np.save(folder / RANGES_FILE, ranges)
         np.save(folder / VECTORS_FILE, quantize_embeddings(vectors, "int8", ranges=ranges))
     elif precision == "binary":
         np.save(folder / VECTORS_FILE, np.packbits(vectors > 0, axis=1))
