@@ -113,7 +113,7 @@ class Instruct(Spec):
     """Examples for the generator: a question, passages as the pipeline retrieves them, the answer.
 
     `without_oracle` is the share of examples whose relevant passages were taken out, `unanswerable` the share of
-    questions that the data set itself calls unanswerable, as far as it has them; both must be declined. `answers` are
+    questions that the dataset itself calls unanswerable, as far as it has them; both must be declined. `answers` are
     people's, or written by the LLM of the role `synthesizer` from the relevant passage.
     """
 

@@ -1,4 +1,4 @@
-"""What several stages need: the parts of a data set as artifacts, seeding, and embedding with a bi-encoder."""
+"""What several stages need: the parts of a dataset as artifacts, seeding, and embedding with a bi-encoder."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ENCODE_CHUNK = 256
 
 
 def write_corpus(folder: Path, documents: Mapping[str, Document]) -> None:
-    """Write the part `corpus` of a data set."""
+    """Write the part `corpus` of a dataset."""
     write_jsonl(folder / "corpus.jsonl", (document._asdict() for document in documents.values()))
 
 
