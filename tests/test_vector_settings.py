@@ -78,9 +78,10 @@ def test_every_setting_is_scored_and_served(done: benchmark.Finished) -> None:
     assert [info.failed for info in systems.values() if info.failed] == []
     shapes = {name: info.serving.parts for name, info in systems.items() if info.serving}
     assert len({shapes[name] for name in (*CANDIDATES, "terms", "untuned")}) == len(CANDIDATES) + 2
-    runs = {name: read_run(done.folder / "runs" / f"{name}.trec") for name in ("untuned", *CANDIDATES, "terms")}
-    assert all(runs[name].keys() == runs["untuned"].keys() for name in runs)
-    assert all(runs[name] != runs["untuned"] for name in (*CANDIDATES, "terms"))
+    untuned = read_run(done.folder / "runs" / "untuned.trec")
+    runs = {name: read_run(done.folder / "runs" / f"{name}-0.trec") for name in (*CANDIDATES, "terms")}
+    assert all(run.keys() == untuned.keys() for run in runs.values())
+    assert [name for name, run in runs.items() if run == untuned] == []
 
 
 def test_the_ledger_holds_the_size_of_every_index(done: benchmark.Finished) -> None:
