@@ -115,6 +115,7 @@ def test_what_is_accepted_is_ranked_as_the_model_itself_ranks(name: str, made: A
     folder = made(name)
     seen = inspect(folder, "bi-encoder", deep=True)
     assert seen.problems == ()
+    assert seen.dimensions == load_bi_encoder(folder, 64).get_embedding_dimension()
     found, notes = searched(tmp_path, folder, 1024)
     check_ranking(found, folder)
     assert notes["cut at max_length"] == (0 if seen.static else 1)

@@ -220,6 +220,12 @@ def test_what_is_asked_for_and_not_taken_is_told(tmp_path: Path) -> None:
         "retriever": "reads 64 tokens of a text, ranks by cosine, nothing before every query, nothing before every "
         "document"
     }
+    stored = {"max_length": 48, "dimensions": 16, "precision": "int8", "dtype": "int8"}
+    words = told.settings(pocket.suite(smallsuite.changes(folder, {"pipeline.retriever": {**rule, **stored}})))
+    assert words["retriever"].endswith(
+        "vectors are cut after 16 dimensions, vectors are stored in int8 and 4 for each result are scored again, "
+        "linear layers run in int8"
+    )
     given_prompts = {**rule, "max_length": 48, "query_prompt": "query: ", "document_prompt": "passage: "}
     suite = pocket.suite(smallsuite.changes(folder, {"pipeline.retriever": given_prompts}))
     assert told.before(suite) == []

@@ -98,6 +98,54 @@ def test_everything_that_is_missing_comes_at_once(monkeypatch: pytest.MonkeyPatc
     ]
 
 
+def test_vectors_that_a_model_cannot_give_are_refused_once_for_each_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    def inspect(folder: Path, role: Any, deep: bool = False, headless_ok: bool = False) -> Inspection:
+        return Inspection(folder, role, "bert", MODULES, ("mean",), dimensions=64, trained_head=True)
+
+    monkeypatch.setattr(requirements, "inspect", inspect)
+    changes = {
+        "pipeline.retriever": {"model": "org/encoder", "dimensions": 65},
+        "recipes": {"retriever": {"matryoshka": [32, 128]}},
+        "candidates": {
+            "short": {"tune": ["retriever"], "pipeline": {"retriever": {"dimensions": 64}}},
+            "long": {"pipeline": {"retriever": {"dimensions": 96, "precision": "binary"}}},
+            "quick": {"pipeline": {"retriever": {"precision": "int8"}}},
+        },
+    }
+    assert problems(changes) == [
+        "recipes.retriever.matryoshka: 128 is more than the 64 dimensions of the retriever; leave it out",
+        "pipeline.retriever.dimensions: 65 is more than the 64 dimensions of 'org/encoder'; "
+        "ask for fewer, or leave it out",
+        "candidates.long.pipeline.retriever.dimensions: 96 is more than the 64 dimensions of 'org/encoder'; "
+        "ask for fewer, or leave it out",
+    ]
+
+
+def test_int8_layers_are_refused_where_a_gpu_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    changes: dict[str, Any] = {
+        "candidates": {
+            "light": {"pipeline": {"retriever": {"dtype": "int8"}}},
+            "stored": {"pipeline": {"retriever": {"precision": "int8"}}},
+        }
+    }
+    requirements.check(pocket.suite(changes))
+    monkeypatch.setattr(provenance, "_cuda_device", lambda: "H200")
+    assert problems(changes) == [
+        "candidates.light.pipeline.retriever.dtype: int8 layers run on a CPU only, and a CUDA device is used; "
+        "leave it out, or use device: cpu"
+    ]
+    requirements.check(pocket.suite({**changes, "device": "cpu"}))
+
+
+def test_static_embeddings_have_no_layers_to_run_in_int8(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(requirements, "inspect", lambda folder, role, **rule: Inspection(
+        folder, role, modules=("StaticEmbedding",), trained_head=True
+    ))  # fmt: skip
+    assert problems({"pipeline.retriever": {"dtype": "int8"}}) == [
+        "pipeline.retriever.dtype: is not possible with static embeddings, which have no layers; leave it out"
+    ]
+
+
 def test_missing_models_alone_are_told_as_that(monkeypatch: pytest.MonkeyPatch) -> None:
     lose(monkeypatch, "embedded:smollm2-135m-instruct")
     assert problems({}, ModelMissing) == [

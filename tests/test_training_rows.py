@@ -270,13 +270,13 @@ def unequal() -> list[RankedPassages]:
     ]
 
 
-def by_hand(model: Any, rows: list[RankedPassages], recipe: RetrieverRecipe) -> Any:
-    """The loss in plain PyTorch, query by query, over texts compared as texts."""
+def by_hand(model: Any, rows: list[RankedPassages], recipe: RetrieverRecipe, width: int | None = None) -> Any:
+    """The loss in plain PyTorch, query by query, over texts compared as texts, of vectors cut after `width`."""
     import torch
 
     def vectors(texts: list[str]) -> Any:
         found = [model(model.preprocess([text]))["sentence_embedding"][0].float() for text in texts]
-        return torch.nn.functional.normalize(torch.stack(found), dim=-1)
+        return torch.nn.functional.normalize(torch.stack(found)[:, :width], dim=-1)
 
     right: dict[str, set[str]] = {}
     for row in rows:

@@ -24,10 +24,16 @@ def words_tokenizer(words: list[str], special: list[str], unknown: str) -> Any:
     return tokenizer
 
 
-def _bert(folder: Path, words: list[str], labels: int | None, hidden: int, seed: int) -> Path:
+def _bert(folder: Path, words: list[str], labels: int | None, hidden: int, seed: int, masked: bool = False) -> Path:
     import torch
     from tokenizers.processors import TemplateProcessing
-    from transformers import BertConfig, BertForSequenceClassification, BertModel, PreTrainedTokenizerFast
+    from transformers import (
+        BertConfig,
+        BertForMaskedLM,
+        BertForSequenceClassification,
+        BertModel,
+        PreTrainedTokenizerFast,
+    )
 
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     tokenizer = words_tokenizer(words, special, "[UNK]")
@@ -43,7 +49,12 @@ def _bert(folder: Path, words: list[str], labels: int | None, hidden: int, seed:
         attention_probs_dropout_prob=0.0, **({"num_labels": labels} if labels else {}),
     )  # fmt: skip
     torch.manual_seed(seed)
-    model = BertForSequenceClassification(config) if labels else BertModel(config)
+    model = (BertForSequenceClassification if labels else BertForMaskedLM if masked else BertModel)(config)
+    if masked:
+        with torch.no_grad():
+            # Larger than at the start of a training, so that weights differ; most are negative, and so 0.
+            model.bert.embeddings.word_embeddings.weight.mul_(10)
+            model.cls.predictions.bias.sub_(2)
     model.save_pretrained(folder)
     fast.save_pretrained(folder)
     return folder
@@ -58,6 +69,19 @@ def bi_encoder(folder: Path, words: list[str], hidden: int = 32, seed: int = 0, 
     transformer = Transformer(str(folder / "bert"), max_seq_length=64)
     modules = [transformer, Pooling(transformer.get_embedding_dimension(), pooling_mode=pooling), Normalize()]
     SentenceTransformer(modules=modules, device="cpu").save_pretrained(str(folder / "model"), create_model_card=False)
+    return folder / "model"
+
+
+def sparse_encoder(folder: Path, words: list[str], hidden: int = 32, seed: int = 0) -> Path:
+    """A folder that SparseEncoder loads: a one-layer BERT with its masked language model and SPLADE's max pooling."""
+    from sentence_transformers import SparseEncoder
+    from sentence_transformers.base.modules import Transformer
+    from sentence_transformers.sparse_encoder.modules import SpladePooling
+
+    _bert(folder / "bert", words, None, hidden, seed, masked=True)
+    transformer = Transformer(str(folder / "bert"), transformer_task="fill-mask", max_seq_length=64)
+    model = SparseEncoder(modules=[transformer, SpladePooling("max")], device="cpu")
+    model.save_pretrained(str(folder / "model"), create_model_card=False)
     return folder / "model"
 
 

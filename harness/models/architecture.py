@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 from harness.errors import Problem
 from harness.models.tensors import Tensor
 
-Role = Literal["bi-encoder", "multi-vector", "cross-encoder", "generator"]
+Role = Literal["bi-encoder", "multi-vector", "sparse-encoder", "cross-encoder", "generator"]
 ENCODERS: tuple[Role, ...] = ("bi-encoder", "multi-vector")
 
 DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
@@ -85,6 +85,8 @@ def _auto_class(role: Role, config: Any) -> Any:
 
     if role == "cross-encoder":
         return transformers.AutoModelForSequenceClassification
+    if role == "sparse-encoder":
+        return transformers.AutoModelForMaskedLM
     if role in ENCODERS:
         # Of T5 and its like the encoder alone makes vectors.
         encoder = MODEL_FOR_TEXT_ENCODING_MAPPING.get(type(config), None)

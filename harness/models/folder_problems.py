@@ -13,6 +13,8 @@ from harness.models.folders import OURS, ModelFolder
 from harness.models.tensors import tensors_of
 
 FIRST = ("Transformer", "StaticEmbedding")
+MASKED = ("Transformer", "MLMTransformer")
+"""Modules that give a score to every term of the vocabulary at every token; the second is its name in older models."""
 REST = ("Pooling", "Normalize", "Dense", "LayerNorm", "Dropout")
 """Modules of a bi-encoder that all stages support."""
 MULTI_VECTOR = ("Dense", "Normalize", "MultiVectorMask", "HierarchicalTokenPooling")
@@ -91,13 +93,16 @@ def made_of(files: ModelFolder, role: Role) -> Iterator[Problem]:
         known = not names or (names[0] in FIRST and set(names[1:]) <= set(REST))
         if files.saved_as != "SentenceTransformer":
             what = f"was saved as a {files.saved_as}, not as a bi-encoder"
-            yield Problem(where, what, "use a SentenceTransformer")
+            hint = "use a SentenceTransformer"
+            yield Problem(where, what, hint + (", or kind: sparse" if "SpladePooling" in names else ""))
         elif not known:
             what = f"is made of {', '.join(names)}, which is not supported"
             yield Problem(where, what, "use a transformer with pooling, or static embeddings")
         elif not names and files.architecture.endswith("ForSequenceClassification"):
             what = f"is a classifier or cross-encoder ({files.architecture}), not a bi-encoder"
             yield Problem(where, what, "use a bi-encoder, or name this one as pipeline.reranker.model")
+    elif role == "sparse-encoder":
+        yield from _splade(files, names)
     elif names[:1] == ["StaticEmbedding"] or files.kind == "model2vec":
         yield Problem(where, f"is made of static embeddings and is not a {role}", f"use a {role} that is a transformer")
         return
@@ -120,6 +125,16 @@ def made_of(files: ModelFolder, role: Role) -> Iterator[Problem]:
             f"has no config.json with a model_type in {files.root.name}"
         )  # fmt: skip
         yield Problem(where, what, "download or save the model again")
+
+
+def _splade(files: ModelFolder, names: list[str]) -> Iterator[Problem]:
+    """Yield a problem of a folder that is no SPLADE model: a masked language model with SpladePooling, or alone."""
+    splade = len(names) == 2 and names[0] in MASKED and names[1] == "SpladePooling"
+    if splade or (not names and files.architecture.endswith("ForMaskedLM")):
+        return
+    made = f"is made of {', '.join(names)}" if names else f"is a {files.architecture or 'model of an unnamed class'}"
+    hint = "use a SPLADE model, or kind: dense for a bi-encoder"
+    yield Problem(str(files.folder), f"{made}, not a masked language model with SpladePooling", hint)
 
 
 def _token_encoder(files: ModelFolder, names: list[str]) -> Iterator[Problem]:

@@ -14,6 +14,8 @@ from harness.models.tensors import Tensor, tensors_of
 OURS = ("sentence_transformers.", "pylate.models.Dense.Dense")
 """Modules whose code does not come with a model; sentence-transformers has PyLate's projection under another name."""
 LENGTHS = ("max_position_embeddings", "n_positions", "max_seq_len")
+WIDTHS = ("hidden_size", "d_model", "dim", "n_embd")
+"""Names under which architectures configure the width of their states."""
 POSITIONS = ("position_embeddings.weight", "wpe.weight")
 COUNT_FROM_PADDING = {
     "camembert", "data2vec-text", "esm", "ibert", "layoutlmv3", "lilt", "longformer", "luke", "markuplm", "mluke",
@@ -121,6 +123,11 @@ class ModelFolder:
     def tensors(self) -> Mapping[str, Tensor]:
         """The weights of the first module by name."""
         return tensors_of(self.root)
+
+    @property
+    def width(self) -> int | None:
+        """The width of a token's state, by the configuration; None if it does not say."""
+        return next((count for name in WIDTHS if (count := _count(self.text_config.get(name))) is not None), None)
 
     @property
     def card(self) -> str:

@@ -34,7 +34,8 @@ class Inspection:
     """The findings about a model folder, for one role.
 
     `modules` are class names, `pooling` its modes, `dtype` that of most weights. `length` is the limit of tokens of a
-    text, None if there is none. `similarity` is ``cosine`` or ``dot``. `scores` is the number of outputs of a head,
+    text, None if there is none. `similarity` is ``cosine`` or ``dot``, `dimensions` the width of vectors if that is
+    known. `scores` is the number of outputs of a head,
     None if there is no head. `problems` say why the model cannot be used, `remarks` what readers should know.
     """
 
@@ -47,6 +48,7 @@ class Inspection:
     length: int | None = None
     prompts: EncoderPrompts = NO_PROMPTS
     similarity: str = "cosine"
+    dimensions: int | None = None
     scores: int | None = None
     trained_head: bool = False
     wants_prompts: str = ""
@@ -138,23 +140,39 @@ def _inspected(files: ModelFolder, role: Role) -> Inspection:
         return _multi_vector(files, inspection)
     if role in architecture.ENCODERS:
         return _bi_encoder(files, inspection)
+    if role == "sparse-encoder":
+        return _sparse_encoder(files, inspection)
     if role == "cross-encoder":
         return _cross_encoder(files, inspection)
     return inspection
 
 
-def _bi_encoder(files: ModelFolder, inspection: Inspection) -> Inspection:
-    where, remarks = str(files.folder), []
-    problems = []
+def _prompted(files: ModelFolder, inspection: Inspection) -> Inspection:
+    """Add the prompts of an encoder."""
+    problems, remarks = list(inspection.problems), list(inspection.remarks)
     try:
         configured = configured_prompts(files.saved)
     except ValueError as error:
+        where = str(files.folder)
         problems.append(Problem(where, f"config_sentence_transformers.json: {error}", "correct it"))
         configured = ConfiguredPrompts(EncoderPrompts())
     if configured.others and not configured.prompts.query:
         remarks.append(
             f"prompts for other tasks than queries and documents are not used ({', '.join(configured.others)})"
         )
+    wants = wanted_prompts(files.card, f"{files.folder.name} {files.config.get('_name_or_path', '')}")
+    return replace(
+        inspection,
+        prompts=configured.prompts,
+        wants_prompts=wants,
+        problems=tuple(problems),
+        remarks=tuple(remarks),
+    )
+
+
+def _bi_encoder(files: ModelFolder, inspection: Inspection) -> Inspection:
+    inspection = _prompted(files, inspection)
+    where, problems, remarks = str(files.folder), list(inspection.problems), list(inspection.remarks)
     modules = tuple(module.name for module in files.modules)
     pooling = _pooling(files)
     if not modules:
@@ -167,17 +185,33 @@ def _bi_encoder(files: ModelFolder, inspection: Inspection) -> Inspection:
     problems += refused
     if not files.saved.get("similarity_fn_name") and "Normalize" not in modules and _speaks_of_dot(files.card):
         remarks.append("its card ranks by dot product, and no similarity_fn_name is configured: cosine is used")
-    wants = wanted_prompts(files.card, f"{files.folder.name} {files.config.get('_name_or_path', '')}")
     return replace(
         inspection,
         modules=modules,
         pooling=pooling,
-        prompts=configured.prompts,
         similarity=similarity,
+        dimensions=_dimensions(files, pooling),
         problems=tuple(problems),
-        wants_prompts=wants,
         remarks=tuple(remarks),
         kind=inspection.kind or modules[0],
+    )
+
+
+def _sparse_encoder(files: ModelFolder, inspection: Inspection) -> Inspection:
+    inspection = _prompted(files, inspection)
+    modules, remarks = tuple(module.name for module in files.modules), list(inspection.remarks)
+    if not modules:
+        modules = ("Transformer", "SpladePooling")
+        remarks.append("no pooling is configured (no modules.json): a term's weight is its largest over the tokens")
+    config: Any = files.read(files.modules[1].folder / "config.json") if files.modules else {}
+    similarity, refused = _similarity(files, modules, "dot")
+    return replace(
+        inspection,
+        modules=modules,
+        pooling=(str(config.get("pooling_strategy") or "max"),) if isinstance(config, Mapping) else (),
+        similarity=similarity,
+        problems=(*inspection.problems, *refused),
+        remarks=tuple(remarks),
     )
 
 
@@ -209,9 +243,22 @@ def _pooling(files: ModelFolder) -> tuple[str, ...]:
     return tuple(legacy.get(name, name) for name in names) or ("mean",)
 
 
-def _similarity(files: ModelFolder, modules: tuple[str, ...]) -> tuple[str, list[Problem]]:
+def _dimensions(files: ModelFolder, pooling: tuple[str, ...]) -> int | None:
+    """Return the width of the vectors that a bi-encoder gives: of its last projection, or of its pooled states."""
+    table = files.tensors.get("embedding.weight")
+    if files.modules and files.modules[0].name == "StaticEmbedding" and table is not None:
+        return table.shape[1]
+    width = None if files.width is None else files.width * max(len(pooling), 1)
+    for module in files.modules:
+        if module.name == "Dense":
+            config = files.read(module.folder / "config.json")
+            width = config.get("out_features") if isinstance(config, Mapping) else None
+    return width
+
+
+def _similarity(files: ModelFolder, modules: tuple[str, ...], default: str = "cosine") -> tuple[str, list[Problem]]:
     """Return ``cosine`` or ``dot``, and problems; on unit vectors, Euclidean distance ranks like the cosine."""
-    name = files.saved.get("similarity_fn_name") or "cosine"
+    name = files.saved.get("similarity_fn_name") or default
     unit = modules[-1:] == ("Normalize",)
     if name in ("cosine", "dot") or (name == "euclidean" and unit):
         return ("dot" if name == "dot" else "cosine"), []

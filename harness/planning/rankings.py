@@ -64,6 +64,7 @@ class Rankings(Calls):
         spec: dict[str, Any] = {"kind": kind, "retriever": {**encoder.model_dump(), **stored}}
         if kind == "tokens":
             spec = {"kind": kind, "retriever": encoder.model_dump()}
+            spec["retriever"] |= {"dtype": stored["dtype"]} if "dtype" in stored else {}
             spec["precision"] = stored.get("precision") or "float16"
         inputs = {"corpus": self.artifacts.keys["corpus"], "model": model}
         what = "" if kind == "dense" else f" {kind}"

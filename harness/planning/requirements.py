@@ -10,7 +10,7 @@ import importlib.util
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from harness import provenance
 from harness.errors import ConfigError, ModelMissing, Problem
@@ -18,13 +18,14 @@ from harness.models import loaders, template_checks
 from harness.models.inspection import Inspection, inspect
 from harness.models.relevance_prompts import RelevancePrompt
 from harness.models.template_checks import ThinkingSettings
+from harness.suite.pipeline import Retriever
+from harness.suite.recipes import Part
 from harness.suite.roles import EMBEDDED_PREFIX
 from harness.suite.spec import Suite
 from harness.suite.uses import ModelUse, candidates_of, models_named, models_used
 
 PAGED = "paged_adamw_8bit"
 BITSANDBYTES = "bitsandbytes"
-INSPECTED: Mapping[str, Any] = {"sparse-encoder": "bi-encoder"}
 
 
 def apply_device(suite: Suite) -> None:
@@ -42,6 +43,7 @@ def check(suite: Suite) -> None:
     missing = [problem for model, keys in models_named(suite).items() for problem in _located(model, keys, places)]
     there = {use: inspected(use, places[use.model]) for use in models_used(suite) if use.model in places}
     wrong = [*_device(suite), *_generator_recipes(suite), *_unusable(there), *_untrainable(suite, there)]
+    wrong += _unservable(suite, there)
     unsound = {use.model for use, found in there.items() if found.problems}
     sound = {model: place for model, place in places.items() if model not in unsound}
     wrong += [*_unprompted(suite, sound), *_unanswering(suite, sound)]
@@ -54,8 +56,7 @@ def check(suite: Suite) -> None:
 def inspected(use: ModelUse, folder: Path | None = None) -> Inspection:
     """Return what the folder of a model holds; the weights of embedded models, which are pinned, are not compared."""
     deep = not use.model.startswith(EMBEDDED_PREFIX)
-    kind = INSPECTED.get(use.kind, use.kind)
-    return inspect(folder or loaders.locate(use.model), kind, deep=deep, headless_ok=not use.as_is)
+    return inspect(folder or loaders.locate(use.model), use.kind, deep=deep, headless_ok=not use.as_is)
 
 
 def _located(model: str, keys: list[str], places: dict[str, Path]) -> Iterator[Problem]:
@@ -132,7 +133,41 @@ def _untrainable(suite: Suite, there: Mapping[ModelUse, Inspection]) -> Iterator
                 where = one.key("retriever", setting)
                 what = "is not possible with static embeddings, which have no layers"
                 found[where] = Problem(where, what, "leave it out")
+        if retriever.dimensions is not None and max(recipe.matryoshka, default=0) > retriever.dimensions:
+            where = one.key("retriever", "matryoshka")
+            what = f"{max(recipe.matryoshka)} is more than the {retriever.dimensions} dimensions of the retriever"
+            found[where] = Problem(where, what, "leave it out")
     yield from found.values()
+
+
+def _unservable(suite: Suite, there: Mapping[ModelUse, Inspection]) -> Iterator[Problem]:
+    """Yield settings of retrievers that their models or this machine cannot follow, once for each key."""
+    encoders = {use.model: seen for use, seen in there.items() if use.kind == "bi-encoder"}
+    rules = [("", suite.pipeline.retriever, frozenset[str]())]
+    part: Part = "retriever"
+    for one in candidates_of(suite):
+        change = getattr(one.candidate.pipeline, part)
+        own = frozenset(change.model_fields_set) if change is not None else frozenset[str]()
+        rules.append((f"candidates.{one.name}.", one.pipeline.retriever, own))
+    found: dict[str, Problem] = {}
+    for prefix, rule, own in rules:
+        for setting, what, hint in _unfit(suite, rule, encoders.get(rule.model)):
+            where = f"{prefix if setting in own else ''}pipeline.retriever.{setting}"
+            found[where] = Problem(where, what, hint)
+    yield from found.values()
+
+
+def _unfit(suite: Suite, rule: Retriever, encoder: Inspection | None) -> Iterator[tuple[str, str, str]]:
+    """Yield settings of a retriever that cannot be followed: the setting, what is wrong, and what to do."""
+    width = encoder.dimensions if encoder is not None else None
+    if rule.dimensions is not None and width is not None and rule.dimensions > width:
+        what = f"{rule.dimensions} is more than the {width} dimensions of {rule.model!r}"
+        yield "dimensions", what, "ask for fewer, or leave it out"
+    if rule.dtype == "int8" and _has_cuda(suite):
+        what = "int8 layers run on a CPU only, and a CUDA device is used"
+        yield "dtype", what, "leave it out, or use device: cpu"
+    elif rule.dtype == "int8" and encoder is not None and encoder.static:
+        yield "dtype", "is not possible with static embeddings, which have no layers", "leave it out"
 
 
 JUDGE_INSTRUCTION = "Judge by these rules."

@@ -6,7 +6,9 @@ import re
 from collections.abc import Iterable, Iterator
 
 from harness.models.inspection import Inspection
+from harness.models.stored_vectors import QUANTIZED
 from harness.planning import requirements
+from harness.suite.pipeline import Retriever
 from harness.suite.spec import Suite
 from harness.suite.uses import ModelUse, models_used
 from harness.values.findings import LedgerRow
@@ -31,6 +33,7 @@ def settings(suite: Suite) -> dict[str, str]:
                     "ranks by dot product" if seen.similarity == "dot" else "ranks by cosine",
                     *(f"{_prompt(text)} before every {kind}" for text, kind in zip(prompts, KINDS, strict=True)),
                     *_stored(seen),
+                    *_served(rule),
                 ]
             )
         elif use.key == "pipeline.reranker.model" and reranker is not None:
@@ -54,6 +57,19 @@ def _prompt(text: str) -> str:
 def _stored(seen: Inspection) -> Iterator[str]:
     if seen.dtype in STORED:
         yield f"weights stored in {STORED[seen.dtype]}, used in float32"
+
+
+def _served(rule: Retriever) -> Iterator[str]:
+    """Yield how vectors are stored and the encoder is run, where that is not the default."""
+    if rule.dimensions is not None:
+        yield f"vectors are cut after {rule.dimensions:,} dimensions"
+    if rule.precision is not None:
+        rescored = rule.precision in QUANTIZED and rule.kind == "dense" and rule.rescore
+        yield f"vectors are stored in {rule.precision}" + (
+            f" and {rule.rescore} for each result are scored again" if rescored else ""
+        )
+    if rule.dtype != "float32":
+        yield f"linear layers run in {rule.dtype}"
 
 
 def before(suite: Suite) -> list[str]:

@@ -1,4 +1,4 @@
-"""index: a corpus in, a search index out: vectors of texts (dense) or of their tokens, or a bm25s index."""
+"""index: a corpus in, a search index out: vectors of texts (dense) or tokens, weights of terms (sparse), or bm25."""
 
 from __future__ import annotations
 
@@ -6,21 +6,38 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from harness.models.search import Bm25Index, DenseIndex
+from harness.models.search import IDS_FILE, Bm25Index, DenseIndex
+from harness.models.sparse_encoder import encode_sparse
+from harness.models.sparse_index import SparseIndex
+from harness.models.stored_vectors import shortened
 from harness.models.token_encoders import token_chunks
 from harness.models.token_vectors import Precision, TokenIndex, TokenWriter
 from harness.stages import Inputs, SpeedRule, Stage, Takes
-from harness.stages.shared.common import bi_encoder, count_longer, encode, read_corpus, reads, token_encoder
+from harness.stages.shared.common import (
+    bi_encoder,
+    count_longer,
+    encode,
+    read_corpus,
+    reads,
+    sparse_encoder,
+    token_encoder,
+)
 from harness.suite.fields import Spec
 from harness.suite.pipeline import Retriever
 from harness.text import ENGLISH
 from harness.values.records import Document, Progress, Usage
 
+SIZE = "size_bytes"
+"""The note on the size of an index: all of it but the ids of documents."""
+
 
 class IndexSpec(Spec):
-    """`retriever`, the encoder, must be given for vectors. `language` is for bm25, `precision` for kind ``tokens``."""
+    """`retriever` must be given for an index that a model makes. `language` is for bm25.
 
-    kind: Literal["dense", "bm25", "tokens"]
+    `precision` is for kind ``tokens``; dense vectors have that of the retriever.
+    """
+
+    kind: Literal["dense", "bm25", "tokens", "sparse"]
     retriever: Retriever | None = None
     language: str = ENGLISH
     precision: Precision = "float16"
@@ -32,21 +49,34 @@ def index(spec: IndexSpec, inputs: Inputs, out: Path, seed: int, progress: Progr
     if spec.kind == "bm25":
         Bm25Index.save(out, documents, spec.language)
         progress(len(documents), len(documents))
-        return Usage(units=len(documents))
+        return Usage(units=len(documents), notes={SIZE: size_of(out)})
     if spec.kind == "tokens":
         return _index_tokens(spec, inputs, documents, out, progress)
-    model = bi_encoder(spec.retriever, inputs)
-    texts = [document.content for document in documents]
-    vectors = encode(model, texts, "document", progress)
-    DenseIndex.save(out, [document.doc_id for document in documents], vectors)
+    texts, doc_ids = [document.content for document in documents], [document.doc_id for document in documents]
+    rule = spec.retriever
+    assert rule is not None
+    if spec.kind == "sparse":
+        model = sparse_encoder(rule, inputs)
+        SparseIndex.save(out, doc_ids, encode_sparse(model, texts, "document", progress))
+    else:
+        model = bi_encoder(rule, inputs)
+        vectors = encode(model, texts, "document", progress)
+        vectors = shortened(vectors, rule.dimensions, model.similarity_fn_name != "dot")
+        DenseIndex.save(out, doc_ids, vectors, rule.precision or "float32")
     cut = count_longer(model, texts, "document")
     notes = {"passages": len(documents), "cut at max_length": cut, "tokens read of a passage": reads(model)}
-    return Usage(units=len(documents), notes=notes)
+    return Usage(units=len(documents), notes={**notes, SIZE: size_of(out)})
+
+
+def size_of(folder: Path) -> int:
+    """Return the bytes of an index, without the ids of its documents, which every kind has alike."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and path.name != IDS_FILE)
 
 
 def _index_tokens(
     spec: IndexSpec, inputs: Inputs, documents: Sequence[Document], out: Path, progress: Progress
 ) -> Usage:
+    assert spec.retriever is not None
     model = token_encoder(spec.retriever, inputs)
     texts = [document.content for document in documents]
     with TokenWriter(out, spec.precision) as writer:
@@ -59,7 +89,7 @@ def _index_tokens(
         "cut at max_length": count_longer(model, texts, "document"),
         "tokens read of a passage": reads(model),
         "token vectors": len(stored.tokens),
-        "size_bytes": stored.size_bytes,
+        SIZE: size_of(out),
     }
     return Usage(units=len(documents), notes=notes)
 
@@ -73,5 +103,5 @@ STAGE = Stage(
     packages=("sentence-transformers", "torch", "bm25s"),
     rate=25.0,
     unit="passages",
-    speed=SpeedRule(kind=("kind",), size=("retriever.max_length",), like_dev_evaluation=True),
+    speed=SpeedRule(kind=("kind",), size=("retriever.max_length", "retriever.dtype"), like_dev_evaluation=True),
 )

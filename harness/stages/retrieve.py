@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
 from harness.data.formats import write_run
-from harness.models.search import Bm25Index, DenseIndex
+from harness.models.search import Bm25Index, DenseIndex, Hits
+from harness.models.sparse_encoder import encode_sparse
+from harness.models.sparse_index import SparseIndex
+from harness.models.stored_vectors import shortened
 from harness.models.token_encoders import encode_tokens
 from harness.models.token_vectors import TokenIndex
 from harness.stages import Inputs, SpeedRule, Stage, Step, Takes
-from harness.stages.shared.common import bi_encoder, encode, read_queries, token_encoder
+from harness.stages.shared.common import bi_encoder, encode, read_queries, sparse_encoder, token_encoder
 from harness.suite.fields import Spec
 from harness.suite.pipeline import Retriever
 from harness.values.grades import without_own
@@ -19,6 +23,7 @@ from harness.values.records import Progress, Usage
 RUN_FILE = "run.trec"
 OWN = "own documents left out"
 """The note on how many lists held the document of their query."""
+Search = Callable[[Sequence[str], Progress], list[Hits]]
 
 
 class RetrieveSpec(Spec):
@@ -27,7 +32,7 @@ class RetrieveSpec(Spec):
     With `exclude_own`, the document that has the id of the query is in no list.
     """
 
-    kind: Literal["dense", "bm25", "late-interaction"]
+    kind: Literal["dense", "bm25", "late-interaction", "sparse"]
     depth: int
     retriever: Retriever | None = None
     exclude_own: bool = False
@@ -38,14 +43,7 @@ def retrieve(spec: RetrieveSpec, inputs: Inputs, out: Path, seed: int, progress:
     queries = read_queries(inputs["queries"])
     texts = list(queries.values())
     depth = spec.depth + spec.exclude_own
-    if spec.kind == "bm25":
-        found = Bm25Index(inputs["index"]).search(texts, depth)
-    elif spec.kind == "late-interaction":
-        tokens = encode_tokens(token_encoder(spec.retriever, inputs), texts, "query", progress)
-        found = TokenIndex(inputs["index"]).search(tokens, depth)
-    else:
-        vectors = encode(bi_encoder(spec.retriever, inputs), texts, "query", progress)
-        found = DenseIndex(inputs["index"]).search(vectors, depth)
+    found = search_of(spec, inputs, depth)(texts, progress)
     run = dict(zip(queries, found, strict=True))
     own = 0
     if spec.exclude_own:
@@ -57,16 +55,37 @@ def retrieve(spec: RetrieveSpec, inputs: Inputs, out: Path, seed: int, progress:
     return Usage(units=len(texts), notes=notes | ({OWN: own} if spec.exclude_own else {}))
 
 
+def search_of(spec: RetrieveSpec, inputs: Inputs, depth: int) -> Search:
+    """Load the index and the encoder of its queries; return the function that searches for the best `depth`."""
+    folder, rule = inputs["index"], spec.retriever
+    if spec.kind == "bm25":
+        words = Bm25Index(folder)
+        return lambda texts, progress: words.search(texts, depth)
+    assert rule is not None
+    if spec.kind == "sparse":
+        terms, weights = sparse_encoder(rule, inputs), SparseIndex(folder)
+        return lambda texts, progress: weights.search(encode_sparse(terms, texts, "query", progress), depth)
+    if spec.kind == "late-interaction":
+        encoder, tokens = token_encoder(rule, inputs), TokenIndex(folder)
+        return lambda texts, progress: tokens.search(encode_tokens(encoder, texts, "query", progress), depth)
+    model, index = bi_encoder(rule, inputs), DenseIndex(folder)
+
+    def dense(texts: Sequence[str], progress: Progress) -> list[Hits]:
+        vectors = encode(model, texts, "query", progress)
+        vectors = shortened(vectors, rule.dimensions, model.similarity_fn_name != "dot")
+        return index.search(vectors, depth, rule.rescore)
+
+    return dense
+
+
+def silent(done: int, total: int | None) -> None:
+    """Show no progress."""
+
+
 def serve(spec: RetrieveSpec, inputs: Inputs) -> Step:
     """Search for one query, as the stage does."""
-    if spec.kind == "bm25":
-        words = Bm25Index(inputs["index"])
-        return lambda query_id, text: words.search([text], spec.depth)
-    if spec.kind == "late-interaction":
-        encoder, tokens = token_encoder(spec.retriever, inputs), TokenIndex(inputs["index"])
-        return lambda query_id, text: tokens.search(encode_tokens(encoder, [text], "query"), spec.depth)
-    model, vectors = bi_encoder(spec.retriever, inputs), DenseIndex(inputs["index"])
-    return lambda query_id, text: vectors.search(encode(model, [text], "query"), spec.depth)
+    search = search_of(spec, inputs, spec.depth)
+    return lambda query_id, text: search([text], silent)
 
 
 STAGE = Stage(
@@ -78,6 +97,6 @@ STAGE = Stage(
     packages=("sentence-transformers", "torch", "bm25s"),
     rate=60.0,
     unit="queries",
-    speed=SpeedRule(kind=("kind",), size=("retriever.max_length",)),
+    speed=SpeedRule(kind=("kind",), size=("retriever.max_length", "retriever.dtype")),
     serve=serve,
 )

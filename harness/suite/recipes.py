@@ -161,7 +161,9 @@ class RetrieverRecipe(Recipe):
     margin between positive and mined negatives; ``distill``: the teacher's ranking of a list of `list_size`
     passages, the positive among them, with `contrastive_weight` of ``mnrl`` in it. `micro_batch_size` is how many texts
     are in memory at once, for batches beyond it. `lora_rank` 0 tunes all weights. `checkpoints` is
-    how often dev is scored to choose a checkpoint; at 1 the last one is taken.
+    how often dev is scored to choose a checkpoint; at 1 the last one is taken. `matryoshka` lists numbers of dimensions
+    after which vectors are cut, too, for the loss: it is the mean of that of whole vectors and of each shorter one, so
+    that less is lost where `pipeline.retriever.dimensions` cuts them.
     """
 
     recipe: Literal["mnrl", "triplet", "distill", "raw"] = "mnrl"
@@ -180,6 +182,7 @@ class RetrieverRecipe(Recipe):
     teacher_temperature: Above0 = 0.3
     list_size: Several = 8
     contrastive_weight: Share = 0.1
+    matryoshka: Annotated[tuple[Positive, ...], Unique] = ()
 
     @property
     def distills(self) -> bool:

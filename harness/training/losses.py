@@ -84,6 +84,7 @@ def loss_of(model: Any, task: Task) -> Any:
     import torch
 
     compute = {"mnrl": _in_batch, "triplet": _triplet, "distill": _distillation}[task.recipe.recipe]
+    nested = raw.Nested(task.recipe.matryoshka, task.similarity.unit_length)
 
     class RowLoss(torch.nn.Module):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -93,9 +94,14 @@ def loss_of(model: Any, task: Task) -> Any:
         def forward(self, features: Features, labels: Tensor) -> Tensor:
             numbers = labels.tolist()
             task.totals.rows += len(numbers)
+            included = _included(task, numbers, labels.device)
+
+            def cut(vectors: Tensor) -> Tensor:
+                batch = Batch(numbers, vectors[: len(numbers)], vectors[len(numbers) :], included)
+                return compute(task, batch)
 
             def whole(vectors: Tensor) -> Tensor:
-                return compute(task, numbers, vectors[: len(numbers)], vectors[len(numbers) :])
+                return nested.loss(cut, vectors)
 
             def embed(part: Mapping[str, Any]) -> Tensor:
                 # Pooling may change the attention mask in place, and a part may be embedded twice.
@@ -142,39 +148,56 @@ def in_parts(parts: Sequence[Any], embed: Callable[[Any], Tensor], whole: Callab
     return value
 
 
-def _in_batch(task: Task, numbers: Sequence[int], queries: Tensor, passages: Tensor) -> Tensor:
-    """Return InfoNCE over the positives and mined negatives of the batch, without known positives of each query.
+class Batch(NamedTuple):
+    """The vectors of a batch: `queries` of shape (n, dim), and `passages`, all positives, then the negatives by row.
 
-    `queries` has shape (n, dim). `passages`, of shape (n + negatives, dim), holds all positives, then the
-    negatives of each row, as `texts_of` lists them.
+    `numbers` are those of its rows; `included` says which passages are compared with which query, see `info_nce`.
     """
+
+    numbers: Sequence[int]
+    queries: Tensor
+    passages: Tensor
+    included: Tensor | None
+
+
+def _included(task: Task, numbers: Sequence[int], device: Any) -> Tensor | None:
+    """Return the mask that leaves out known positives, and count it; None for losses without in-batch negatives."""
+    recipe = task.recipe
+    if recipe.recipe == "triplet" or (recipe.distills and not recipe.contrastive_weight):
+        return None
     mask = task.batches.mask(numbers)
     task.totals.add(mask)
-    size, scale = len(numbers), task.recipe.temperature * task.similarity.unit
-    return raw.info_nce(queries, passages[:size], passages[size:], scale, mask.tensor(queries.device))
+    return mask.tensor(device)
 
 
-def _triplet(task: Task, numbers: Sequence[int], queries: Tensor, passages: Tensor) -> Tensor:
+def _in_batch(task: Task, batch: Batch) -> Tensor:
+    """Return InfoNCE over the positives and mined negatives of the batch, without known positives of each query."""
+    size, scale = len(batch.numbers), task.recipe.temperature * task.similarity.unit
+    return raw.info_nce(batch.queries, batch.passages[:size], batch.passages[size:], scale, batch.included)
+
+
+def _triplet(task: Task, batch: Batch) -> Tensor:
     """Return the triplet loss: the mean of max(0, margin + sim(query, negative) - sim(query, positive)).
 
-    `queries` has shape (n, dim), `passages` (2n, dim): the positives, then one negative per query.
+    There is one negative per query.
     """
     import torch
 
-    size = len(numbers)
-    gap = (queries * (passages[size:] - passages[:size])).sum(dim=-1) / task.similarity.unit
+    size = len(batch.numbers)
+    gap = (batch.queries * (batch.passages[size:] - batch.passages[:size])).sum(dim=-1) / task.similarity.unit
     return torch.relu(gap + task.recipe.triplet_margin).mean()
 
 
-def _distillation(task: Task, numbers: Sequence[int], queries: Tensor, passages: Tensor) -> Tensor:
+def _distillation(task: Task, batch: Batch) -> Tensor:
     """Return the distillation loss of the lists of a batch, plus a weighted InfoNCE over its positives.
 
     It is the Kullback-Leibler divergence from the teacher's distribution over a list (softmax of scores over
     `teacher_temperature`) to the student's (softmax of similarities over `temperature`), as Tamber et al. (2025, arXiv
-    2502.19712) distil cross-encoders. InfoNCE is weighted by `contrastive_weight`. Shapes are those of `_in_batch`.
+    2502.19712) distil cross-encoders. InfoNCE is weighted by `contrastive_weight`.
     """
     import torch
 
+    numbers, queries, passages, included = batch
     rows, size, recipe = [task.rows[number] for number in numbers], len(numbers), task.recipe
     scale = recipe.temperature * task.similarity.unit
     longest = max(len(row.passages) for row in rows)
@@ -195,10 +218,8 @@ def _distillation(task: Task, numbers: Sequence[int], queries: Tensor, passages:
     loss = torch.nn.functional.kl_div(logs, teacher, reduction="batchmean")
     if not recipe.contrastive_weight:
         return loss
-    mask = task.batches.mask(numbers)
-    task.totals.add(mask)
     none = queries.new_zeros(0, queries.shape[1])
-    contrast = raw.info_nce(queries, passages[:size], none, scale, mask.tensor(queries.device))
+    contrast = raw.info_nce(queries, passages[:size], none, scale, included)
     return loss + recipe.contrastive_weight * contrast
 
 

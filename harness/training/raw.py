@@ -84,6 +84,30 @@ def info_nce(
     return torch.nn.functional.cross_entropy(scores, torch.arange(len(queries), device=scores.device))
 
 
+class Nested(NamedTuple):
+    """Dimensions after which vectors are cut for a loss, and whether what is left is scaled to length 1 again.
+
+    Matryoshka representation learning (Kusupati et al. 2022, arXiv 2205.13147), with equal weights that add up to 1.
+    """
+
+    dimensions: tuple[int, ...] = ()
+    unit_length: bool = True
+
+    def loss(self, compute: Callable[[Tensor], Tensor], vectors: Tensor) -> Tensor:
+        """Return the mean loss of vectors of shape (texts, dim): of whole ones, and of their first dimensions."""
+        import torch
+
+        losses = [compute(vectors)]
+        for dimensions in self.dimensions:
+            if dimensions < vectors.shape[-1]:
+                first = vectors[..., :dimensions]
+                losses.append(compute(torch.nn.functional.normalize(first, dim=-1) if self.unit_length else first))
+        return torch.stack(losses).mean() if len(losses) > 1 else losses[0]
+
+
+WHOLE = Nested()
+
+
 class ContrastiveExample(NamedTuple):
     """A query, its positive passage and its mined negatives, as texts with prompts."""
 
@@ -105,6 +129,7 @@ def backward(
     temperature: float,
     micro_batch: int,
     included: Tensor | None = None,
+    nested: Nested = WHOLE,
 ) -> float:
     """Add the gradients of one batch to the weights and return its loss; `micro_batch` counts texts.
 
@@ -112,11 +137,14 @@ def backward(
     """
     import torch
 
+    def loss_of(vectors: Tensor) -> Tensor:
+        return nested.loss(lambda part: _loss(part, len(batch), temperature, included), vectors)
+
     texts = [*(item.query for item in batch), *(item.positive for item in batch)]
     texts += [text for item in batch for text in item.negatives]
     parts = [texts[start : start + micro_batch] for start in range(0, len(texts), micro_batch)]
     if len(parts) == 1:
-        loss = _loss(encoder.embed(texts), len(batch), temperature, included)
+        loss = loss_of(encoder.embed(texts))
         loss.backward()
         return float(loss.detach())
     # First without a graph, to get the gradient at every vector; then part by part with one, under the same dropout.
@@ -126,7 +154,7 @@ def backward(
             states.append(random_state())
             vectors.append(encoder.embed(part))
     whole = torch.cat(vectors).requires_grad_()
-    loss = _loss(whole, len(batch), temperature, included)
+    loss = loss_of(whole)
     (gradients,) = torch.autograd.grad(loss, whole)
     after = random_state()
     for part, state, gradient in zip(parts, states, gradients.split([len(part) for part in parts]), strict=True):
@@ -169,6 +197,7 @@ class LoopSettings(NamedTuple):
     temperature: float
     micro_batch: int
     seed: int
+    nested: Nested = WHOLE
 
 
 class Rows(NamedTuple):
@@ -192,7 +221,8 @@ def train(
         rows.totals.add(mask)
         examples = [rows.examples[number] for number in batch]
         included = mask.tensor(encoder.model.device)
-        return backward(encoder, examples, settings.temperature, settings.micro_batch, included)
+        rule = settings.temperature, settings.micro_batch, included, settings.nested
+        return backward(encoder, examples, *rule)
 
     rates = RateSchedule(settings.learning_rate, warmup_steps(len(plan), settings.warmup))
     return loop(encoder.model, plan, rates, one_batch, progress, checkpoints(len(plan)))

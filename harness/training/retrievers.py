@@ -42,8 +42,10 @@ def train(
     """Tune a SentenceTransformer in place; `micro_batch` rows are in memory at once, `measure` scores it on dev.
 
     Every list is used once per epoch; for ``triplet``, every list with a negative. Uses the global generators
-    of the libraries: call it inside of `stages.common.seeded`. Raises ValueError if there is nothing to train on.
+    of the libraries: call it inside of `stages.common.seeded`. Raises ValueError if there is nothing to train on, or
+    if vectors have fewer dimensions than `matryoshka` names.
     """
+    _check_dimensions(model, recipe)
     rows = rows_of(lists, recipe)
     used = [item for item in lists if len(item.passages) > 1] if recipe.recipe == "triplet" else lists
     # The contrastive part of distill is over the positives of a batch.
@@ -60,7 +62,16 @@ def train(
         adapted.merge_and_unload()
     left_out = {LISTS_WITHOUT_NEGATIVES: len(lists) - len(used)} if len(used) < len(lists) else {}
     notes = {**trained.notes, **task.totals.notes(), **left_out, **_texts_compared(prompts_of(model), task.similarity)}
+    if recipe.matryoshka:
+        notes["vectors are trained whole and cut after"] = ", ".join(map(str, recipe.matryoshka))
     return TrainingResult(trained.losses, notes, round(len(used) * task.totals.rows / len(rows)))
+
+
+def _check_dimensions(model: Any, recipe: RetrieverRecipe) -> None:
+    width = model.get_embedding_dimension()
+    longer = [dimensions for dimensions in recipe.matryoshka if dimensions > width]
+    if longer:
+        raise ValueError(f"matryoshka: {longer[0]} is more than the {width} dimensions of the model; leave it out")
 
 
 def _texts_compared(prompts: EncoderPrompts, similarity: Similarity) -> dict[str, str]:
@@ -118,6 +129,7 @@ def _train_raw(model: Any, task: Task, run: _Run) -> TrainingResult:
     settings = raw.LoopSettings(
         recipe.epochs, recipe.batch_size, recipe.learning_rate, recipe.warmup,
         recipe.temperature * task.similarity.unit, recipe.micro_batch_size or run.micro_batch * (1 + longest), run.seed,
+        raw.Nested(recipe.matryoshka, task.similarity.unit_length),
     )  # fmt: skip
     losses = raw.train(encoder, raw.Rows(examples, task.batches, task.totals), settings, run.progress, evaluations)
     return TrainingResult(losses, made[0].notes())

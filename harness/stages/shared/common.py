@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.data.formats import load_jsonl, write_jsonl
+from harness.models.int8_linear import to_int8
 from harness.models.loaders import load_bi_encoder, locate
+from harness.models.sparse_encoder import load_sparse_encoder
 from harness.models.token_encoders import load_token_encoder
+from harness.suite.pipeline import Encoder, Retriever
 from harness.suite.roles import EMBEDDED_PREFIX
 from harness.values.grades import best_first
 from harness.values.records import Answer, Document, Pair, Progress, Qrels, Reference
@@ -155,16 +158,30 @@ def encode(model: Any, texts: Sequence[str], role: str, progress: Progress = lam
     return vectors
 
 
-def bi_encoder(spec: Any, inputs: Mapping[str, Path]) -> Any:
-    """Load the bi-encoder that a spec with model, max_length and prompts asks for."""
+def bi_encoder(spec: Encoder, inputs: Mapping[str, Path]) -> Any:
+    """Load the bi-encoder of a spec; that of a retriever has its linear layers in the `dtype` that it serves with."""
     folder = model_folder(spec.model, inputs)
-    return load_bi_encoder(folder, spec.max_length, spec.query_prompt, spec.document_prompt)
+    model = load_bi_encoder(folder, spec.max_length, spec.query_prompt, spec.document_prompt)
+    return in_dtype(model, spec)
+
+
+def sparse_encoder(spec: Encoder, inputs: Mapping[str, Path]) -> Any:
+    """Load the learned sparse encoder of a spec, as `bi_encoder` does."""
+    folder = model_folder(spec.model, inputs)
+    model = load_sparse_encoder(folder, spec.max_length, spec.query_prompt, spec.document_prompt)
+    return in_dtype(model, spec)
 
 
 def token_encoder(spec: Any, inputs: Mapping[str, Path]) -> Any:
-    """Load the token encoder that a spec with model, max_length and prompts asks for."""
+    """Load the token encoder that a spec with model, max_length and prompts asks for, as `bi_encoder` does."""
     folder = model_folder(spec.model, inputs)
-    return load_token_encoder(folder, spec.max_length, spec.query_prompt, spec.document_prompt)
+    model = load_token_encoder(folder, spec.max_length, spec.query_prompt, spec.document_prompt)
+    return in_dtype(model, spec)
+
+
+def in_dtype(model: Any, spec: Any) -> Any:
+    """Return a loaded encoder with its linear layers in int8 if the spec is of a retriever that serves with them."""
+    return to_int8(model) if isinstance(spec, Retriever) and spec.dtype == "int8" else model
 
 
 def reads(model: Any) -> int | str:

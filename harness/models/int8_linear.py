@@ -1,0 +1,75 @@
+"""Run the linear layers of a model in int8 on a CPU: half to three quarters of the time, and nearly the same vectors.
+
+Weights are rounded to int8 once, with a scale for each output; inputs are rounded for each token as they come, with a
+scale of its own (the vector-wise scheme of LLM.int8; Dettmers et al. 2022, arXiv 2208.07339). torch's own
+`quantize_dynamic` is deprecated, and its one scale for a whole batch moves vectors further. Must not know what a model
+is for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+LARGEST = 127
+TINY = 1e-12
+
+
+def to_int8(model: Any) -> Any:
+    """Replace all linear layers of a model by int8 ones, in place, and return it; such a model cannot be trained.
+
+    Raises ValueError if the model is not on a CPU.
+    """
+    import torch
+
+    device = next((weight.device.type for weight in model.parameters()), "cpu")
+    if device != "cpu":
+        raise ValueError(
+            f"dtype: int8 runs on a CPU only, and the model is on {device}; use dtype: float32, or device: cpu"
+        )
+    kind = _layer_class()
+
+    def replace(module: Any) -> None:
+        for name, child in module.named_children():
+            # Not its subclasses: what they compute besides is not known.
+            if type(child) is torch.nn.Linear:
+                setattr(module, name, kind(child))
+            else:
+                replace(child)
+
+    replace(model)
+    return model
+
+
+def rounded(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Return rows as int8, and the scale of each row: shapes (rows, width) and (rows, 1)."""
+    import torch
+
+    scales = values.abs().amax(dim=1, keepdim=True).clamp_(min=TINY).div_(LARGEST)
+    return (values / scales).round_().to(torch.int8), scales
+
+
+def _layer_class() -> Any:
+    """Return the class of layers; torch is imported only where it is needed."""
+    import torch
+
+    class Int8Linear(torch.nn.Module):  # type: ignore[misc]
+        """A linear layer for inference: products of int8, sums of int32, result in float32."""
+
+        def __init__(self, layer: Any) -> None:
+            super().__init__()
+            weight, scales = rounded(layer.weight.detach().float())
+            self.in_features, self.out_features = layer.in_features, layer.out_features
+            self.register_buffer("weight", weight.t())
+            self.register_buffer("scales", scales.squeeze(1))
+            self.register_buffer("bias", None if layer.bias is None else layer.bias.detach().float())
+
+        def forward(self, inputs: Tensor) -> Tensor:
+            rows, scales = rounded(inputs.reshape(-1, self.in_features).float())
+            sums: Tensor = torch._int_mm(rows, self.weight).float().mul_(scales)
+            results = sums.mul_(self.scales) if self.bias is None else torch.addcmul(self.bias, sums, self.scales)
+            return results.reshape(*inputs.shape[:-1], self.out_features)
+
+    return Int8Linear
