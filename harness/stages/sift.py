@@ -38,6 +38,8 @@ MIN_WORDS = 2
 COPIED_SHARE = 0.6
 COMMON_SHARE = 0.1
 COMMON_LEAST = 20
+HEADING = "heading"
+"""The kind of a pair whose query is the title itself, which training then does not show."""
 SEVERAL = "asked about several passages"
 REASONS = (
     "too short", "copied from the title", SEVERAL, "written twice", "too near a dev or test query", "not found again",
@@ -100,7 +102,7 @@ def _first_reasons(
             reasons[number] = fault
         elif texts.length(pair.query) < MIN_WORDS:
             reasons[number] = "too short"
-        elif copies(pair.query, documents[pair.doc_id].title, texts):
+        elif pair.kind != HEADING and copies(pair.query, documents[pair.doc_id].title, texts):
             reasons[number] = "copied from the title"
         elif len(passages[wanted[number]]) > 1:
             reasons[number] = SEVERAL

@@ -55,23 +55,16 @@ def synthesize(spec: SynthesizeSpec, inputs: Inputs, out: Path, seed: int, progr
     The input `excluded`, if given, holds the judgements of the scored split, whose relevant passages are not written
     about.
     """
-    documents = read_corpus(inputs["corpus"])
-    excluded = read_judgements(inputs["excluded"]) if "excluded" in inputs else {}
-    left_out = {doc_id for docs in excluded.values() for doc_id in relevant_grades(docs)}
-    empty = {key for key, item in documents.items() if not item.content.strip()}
-    skipped = left_out | empty
-    chosen = choose_documents([item for key, item in documents.items() if key not in skipped], spec, seed)
+    chosen, about = passages_to_use(inputs, spec.max_documents, seed)
     jobs = assign_kinds(chosen, spec)
     ask = _in_process if spec.endpoint is None else _at_endpoint
     pairs, used = ask(spec, jobs, inputs, seed, progress)
     write_pairs(out, pairs)
     notes = {
-        "passages": len(documents),
-        "left out, being relevant for scored queries": len(left_out),
+        **about,
         "written about": len(chosen),
         "queries written": len(pairs),
         **{f"of kind {kind}": count for kind, count in sorted(Counter(pair.kind for pair in pairs).items())},
-        **({"left out, having no text": len(empty)} if empty else {}),
         **used.notes,
     }
     return used._replace(notes=notes)
@@ -160,11 +153,23 @@ def _counted(documents: Sequence[Document]) -> list[tuple[Document, int]]:
     return [(document, counts[key]) for key, document in {one.doc_id: one for one in documents}.items()]
 
 
-def choose_documents(documents: list[Document], spec: SynthesizeSpec, seed: int) -> list[Document]:
-    """Return all documents, or a seeded sample of `max_documents` of them, in corpus order."""
-    if spec.max_documents is None or spec.max_documents >= len(documents):
+def passages_to_use(inputs: Inputs, most: int | None, seed: int) -> tuple[list[Document], dict[str, int]]:
+    """Return the passages that training queries may be about, at most so many, and counts of those left out."""
+    documents = read_corpus(inputs["corpus"])
+    excluded = read_judgements(inputs["excluded"]) if "excluded" in inputs else {}
+    left_out = {doc_id for docs in excluded.values() for doc_id in relevant_grades(docs)}
+    empty = {key for key, item in documents.items() if not item.content.strip()}
+    skipped = left_out | empty
+    notes = {"passages": len(documents), "left out, being relevant for scored queries": len(left_out)}
+    notes |= {"left out, having no text": len(empty)} if empty else {}
+    return choose_documents([item for key, item in documents.items() if key not in skipped], most, seed), notes
+
+
+def choose_documents(documents: list[Document], most: int | None, seed: int) -> list[Document]:
+    """Return all documents, or a seeded sample of `most` of them, in corpus order."""
+    if most is None or most >= len(documents):
         return documents
-    chosen = set(random.Random(seed).sample(range(len(documents)), spec.max_documents))
+    chosen = set(random.Random(seed).sample(range(len(documents)), most))
     return [document for number, document in enumerate(documents) if number in chosen]
 
 

@@ -16,7 +16,7 @@ from harness.stages import TRAINING, Inputs, SpeedRule, Stage, Takes
 from harness.stages.label import LABELS_FILE, by_query
 from harness.stages.rerank import pairs_of, reordered
 from harness.stages.retrieve import RUN_FILE
-from harness.stages.shared.common import read_corpus, read_judgements, read_queries, seeded
+from harness.stages.shared.common import read_corpus, read_judgements, read_queries, seeded, shown_passage
 from harness.stages.shared.dev_evaluation import DEV_CUTOFF, DEV_INPUTS, judged_sample, ndcg
 from harness.stages.shared.relevance_models import count_cut, score_pairs
 from harness.stages.shared.train_share import sampled, share_notes
@@ -75,7 +75,7 @@ def graded_lists(rows: Sequence[Mapping[str, Any]], documents: Mapping[str, Docu
     return [
         GradedPassages(
             query,
-            tuple(documents[row["doc_id"]].content for row in own),
+            tuple(shown_passage(row, documents) for row in own),
             tuple(float(row["score"]) for row in own),
         )
         for query, own in by_query(rows).items()

@@ -18,7 +18,7 @@ ABSTENTION = "Information not available in the provided context."
 Part = Literal["retriever", "reranker", "generator"]
 PARTS: tuple[Part, ...] = ("retriever", "reranker", "generator")
 QueryKind = Literal["question", "keyword", "claim"]
-Pairs = Literal["synthetic", "judged", "both"]
+Pairs = Literal["synthetic", "judged", "both", "structure"]
 Labeler = Literal["mined", "bm25", "fusion", "cross-encoder", "llm"]
 Teacher = Literal["bm25", "fusion", "cross-encoder", "llm"]
 
