@@ -9,9 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.data.formats import read_run, write_run
-from harness.stages import Inputs, Stage, Takes
+from harness.stages import Inputs, Stage, Step, Takes
 from harness.stages.retrieve import RUN_FILE
-from harness.stages.shared.blending import Blending, BlendPool, Weight, blended_runs
+from harness.stages.shared.blending import Blending, BlendPool, Weight, blended, blended_runs
 from harness.suite.fields import Positive, Share, Spec
 from harness.values.records import Progress, Usage
 
@@ -44,6 +44,14 @@ def _order(hits: list[tuple[str, float]]) -> list[str]:
     return [doc_id for doc_id, _ in hits]
 
 
+def serve(spec: BlendSpec, inputs: Inputs) -> Step:
+    """Blend the lists of one query, as the stage does."""
+    weight = Weight.read(inputs["weight"]).weight if spec.weight is None else spec.weight
+    first, second = (read_run(inputs[name] / RUN_FILE, escaped=True) for name in ("first", "second"))
+    how = Blending(weight, spec.depth, spec.pool)
+    return lambda query_id, text: blended(first.get(query_id, []), second.get(query_id, []), how)
+
+
 STAGE = Stage(
     run=blend,
     spec=BlendSpec,
@@ -52,4 +60,6 @@ STAGE = Stage(
     heavy=False,
     rate=1000.0,
     unit="queries",
+    serve=serve,
+    runs=("first", "second"),
 )

@@ -45,13 +45,13 @@ def weigh(spec: WeighSpec, inputs: Inputs, out: Path, seed: int, progress: Progr
     scores: dict[float, list[float]] = {}
     for number, weight in enumerate(CHOICES, start=1):
         scores[weight] = _scores(queries, first, second, qrels, Blending(weight, spec.depth, spec.pool))
-        progress(number * len(queries), len(CHOICES) * len(queries))
+        progress(number * len(queries) // len(CHOICES), len(queries))
     weight = choose(scores)
     means = {f"{choice:.1f}": fmean(values) for choice, values in scores.items()}
     Weight(weight, means).write(out)
     table = {key: round(mean, 4) for key, mean in means.items()}
     notes = {"dev queries": len(queries), "weight": weight, f"ndcg@{DEV_CUTOFF} by weight": table}
-    return Usage(units=len(CHOICES) * len(queries), notes=notes)
+    return Usage(units=len(queries), notes=notes)
 
 
 def _scores(queries: Sequence[str], first: Run, second: Run, qrels: Qrels, how: Blending) -> list[float]:
@@ -97,6 +97,6 @@ STAGE = Stage(
     version=1,
     takes=Takes(("first", "second", "qrels")),
     heavy=False,
-    rate=2000.0,
-    unit="blended lists",
+    rate=150.0,
+    unit="queries",
 )

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from harness.statistics import effects, seeds, stats
 from harness.statistics.alike import same_runs
-from harness.suite.spec import Suite, combinations_of
+from harness.suite.spec import Suite
 from harness.values.findings import Comparison, Effect, RecipeClaim
 from harness.values.measures import Measure
 from harness.values.records import Score, ScoreColumn, table_of
@@ -76,8 +76,8 @@ class Comparisons:
 
     def effects(self) -> list[Effect]:
         """Main effects and interactions of the parts that the suite's factorial names."""
-        factors = self.suite.factorial
-        if len(factors) < 2:
+        factors = tuple(self.suite.factorial)
+        if len(factors) < 2 or any(len(levels) > 2 for levels in self.suite.factorial.values()):
             return []
         tables = {measure: self._cells(measure) for measure in self._gated()}
         # A measure that nothing has a value of was not run, and is said to be so elsewhere.
@@ -89,12 +89,14 @@ class Comparisons:
 
     def _cells(self, measure: Measure) -> dict[frozenset[str], list[ScoreColumn]]:
         cells: dict[frozenset[str], list[ScoreColumn]] = {}
-        names = combinations_of(self.suite.factorial)
+        design = self.suite.design
         for system in self.systems:
-            if system.name == UNTUNED or system.name in names:
+            if system.name == UNTUNED or system.name in design.systems:
+                levels = design.systems.get(system.name, {})
                 values = self.tables[system.label].column(measure)
                 if values:
-                    cells.setdefault(frozenset(system.tunes), []).append(values)
+                    changed = (factor for factor, level in levels.items() if level != design.factors[factor][0])
+                    cells.setdefault(frozenset(changed), []).append(values)
         return cells
 
     def _pairs(self, systems: Sequence[System], margins: Mapping[Measure, float] | None = None) -> list[stats.Paired]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 UNTUNED = "untuned"
@@ -13,12 +13,16 @@ BOUNDS = ("closed-book", "oracle-context")
 
 @dataclass(frozen=True)
 class System:
-    """A row of the results: a baseline row, or a candidate with a seed. `tunes` names its tuned parts, in order."""
+    """A row of the results: a baseline row, or a candidate with a seed.
+
+    `tunes` names its tuned parts, in order; `changes` its other settings, as ``reranker.kind=late-interaction``.
+    """
 
     name: str
     seed: int
     role: Literal["baseline", "candidate"]
     tunes: tuple[str, ...]
+    changes: tuple[str, ...] = field(default=(), kw_only=True)
 
     @property
     def label(self) -> str:
