@@ -136,6 +136,12 @@ class Instruct(Spec):
 
 
 class Data(Spec):
+    """Training pairs are ``synthetic`` (written about passages), ``judged`` (of the split train), or ``both``.
+
+    ``structure``: headings with their texts, and sentences with the passages that they are taken out of; no LLM is
+    asked. Of `synthesize`, the passages used and the filters apply to these too.
+    """
+
     synthesize: Synthesize = Synthesize()
     mine: Mine = Mine()
     label: Label = Label()
