@@ -7,8 +7,11 @@ from typing import Any
 from harness.errors import ConfigError, Problem
 from harness.planning.graph import ExpectedWork
 from harness.planning.rankings import Rankings
+from harness.stages.shared.own_examples import EXAMPLES
 from harness.suite.recipes import Pairs
 
+BUILT_IN_TOKENS = 250
+"""A guess at the length of a prompt without its passages."""
 PAIRS_A_PASSAGE = 2
 """The most pairs that the structure of a passage gives."""
 
@@ -58,15 +61,21 @@ class TrainingPairs(Rankings):
     def _written(self) -> str:
         """Queries that an LLM writes about passages."""
         rule, model = self.suite.data.synthesize, self.suite.llm.synthesizer.model
+        keys = self.artifacts.keys
         seed, endpoint = self.suite.data.data_seed, self.endpoint("synthesizer", *rule.kinds)
         kept = {"round_trip", "test_documents", "leakage"}
         inputs, documents = self._passages_used()
         inputs["model"] = None if endpoint else self.converted(model)
+        prefix_tokens = BUILT_IN_TOKENS
+        if rule.examples == "train":
+            self.needs_train("data.synthesize.examples: train", "use examples: built-in, or judge some")
+            inputs |= {"train_queries": keys["train.queries"], "train_qrels": keys["train.qrels"]}
+            prefix_tokens += EXAMPLES * rule.passage_tokens
         count = documents * rule.queries_per_document
         # An endpoint writes all queries of a kind about a passage at once.
         asked = documents * min(len(rule.kinds), rule.queries_per_document) if endpoint else count
         new_tokens = rule.max_new_tokens * count // (2 * asked)
-        work = self.llm_work("synthesizer", asked, 250 + rule.passage_tokens, new_tokens, units=count)
+        work = self.llm_work("synthesizer", asked, prefix_tokens + rule.passage_tokens, new_tokens, units=count)
         spec = {"model": model, **rule.model_dump(exclude=kept)} | ({"endpoint": endpoint} if endpoint else {})
         return self.call("synthesize", "synthesize", spec, inputs, work, seed, self.local("synthesizer"))
 

@@ -41,7 +41,8 @@ class Synthesize(Spec):
     """`test_documents` says whether passages that are relevant for queries of the scored split may be written about.
 
     `leakage` is the share of common word trigrams (or of equal words, for the shortest queries) at which a synthetic
-    query is too near a dev or test query and is dropped.
+    query is too near a dev or test query and is dropped. `examples` are those of the prompt: built in, or out of the
+    split ``train``, the user's own queries with their passages.
     """
 
     queries_per_document: Positive = 2
@@ -54,6 +55,7 @@ class Synthesize(Spec):
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
     batch_size: Positive = 16
     leakage: Share = 0.6
+    examples: Literal["built-in", "train"] = "built-in"
 
 
 class Relabel(Spec):
