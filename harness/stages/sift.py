@@ -3,7 +3,7 @@
 Filters in this order: no query at all (see `wording`), too short, copied from the passage's title, asked about several
 passages, written twice, too near a dev or test query (the leakage audit), not found again (the round-trip filter). A
 query that was written about several passages has no single answer, and is dropped everywhere; `wanted_of` says which
-queries are equal. Words are those of the data set's language.
+queries are equal. Words are those of the dataset's language.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ def wanted_of(queries: Sequence[tuple[str, str]], texts: Texts) -> list[tuple[st
 
     The stems that a search uses, in their order, and the single letters and digits that it leaves out ("vitamin C").
     Order counts, as "converts A to B" is not "converts B to A", save in a list of keywords. Of 6,622 questions by
-    people in four data sets, 22 are equal to one about another passage, and all of these want the same.
+    people in four datasets, 22 are equal to one about another passage, and all of these want the same.
     """
     plain = [APOSTROPHE.sub(" ", query) for query, _ in queries]
     wanted: list[tuple[str, ...]] = []

@@ -69,7 +69,7 @@ def choose(scores: Mapping[float, Sequence[float]]) -> float:
     The mean is best on a plateau more often than at a peak, and on few queries a peak is chance. So the middle of the
     plateau around the best mean is taken: the neighbours that are at most one standard error of the paired difference
     below it. None of them is worse than 0 or 1 on dev. Of two in the middle, the better one is taken, then the smaller.
-    On two data sets with four pairs of runs each and 15 to 240 dev queries, drawn 200 times, this gains over the best
+    On two datasets with four pairs of runs each and 15 to 240 dev queries, drawn 200 times, this gains over the best
     mean on the other queries in 33 of 40 cases, 0.0006 of ndcg@10 on average, and loses at most 0.0004.
     """
     weights = list(scores)
