@@ -98,16 +98,17 @@ def heads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_a_model_in_process_continues_the_users_own_queries(tmp_path: Path, heads: list[str]) -> None:
     usage = synthesize(spec_of(passage_tokens=30), inputs_of(tmp_path, TRAIN), tmp_path / "out", 0, silent)
     question, keyword = heads
-    shown = "Passage: Lime\nlime is burned in a kil\nQuestion: "
-    assert f"{shown}How is lime burned?\n\n" in question or f"{shown}Where is the lime?\n\n" in question
-    assert "Passage: the ferry carries mail over\nSearch words: ferry mail ice\n\n" in keyword
+    lime, ferry = (CORPUS[key].content[:30] for key in ("d1", "d2"))
+    (shown,) = set_of(question)
+    assert shown in {f"Passage: {lime}\nQuestion: {query}" for query in (TRAIN["t1"], TRAIN["t4"])}
+    assert set_of(keyword) == {f"Passage: {ferry}\nSearch words: ferry mail ice"}
     assert not any(passage[:20] in head for passage in EXAMPLE_PASSAGES for head in heads)
-    assert "roofs" not in question, "its passage is not in the corpus"
     counts = {name: count for name, count in usage.notes.items() if "own examples" in name}
-    assert counts == {"own examples of kind keyword": 1, "own examples of kind question": len(set_of(question))}
+    assert counts == {"own examples of kind keyword": 1, "own examples of kind question": 1}
 
 
 def set_of(head: str) -> set[str]:
+    """The examples of a prompt's beginning."""
     return set(head.split("\n\n")[1:-1])
 
 

@@ -252,6 +252,15 @@ def test_pairs_out_of_the_structure_need_no_language_model() -> None:
     assert call.spec["max_documents"] == 7
 
 
+def test_a_round_trip_by_late_interaction_needs_token_vectors_of_the_untuned_encoder() -> None:
+    found = plan({"data.synthesize": {"max_documents": 10, "round_trip": {"by": "late-interaction"}}})
+    labels = keys(found)
+    call = found.calls[labels["sift"]].call
+    assert call.inputs["tokens"] == labels["index tokens with untuned"]
+    assert found.calls[call.inputs["tokens"]].call.spec["kind"] == "tokens"
+    assert "tokens" not in plan().calls[keys(plan())["sift"]].call.inputs
+
+
 def test_without_a_generator_only_rows_that_rank_are_planned() -> None:
     found = plan({"pipeline.generator": None, "measures": ["ndcg@10"]})
     assert [one.name for one in found.systems] == ["bm25", "hybrid", "untuned", "written", "judged"]

@@ -8,15 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tiny
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from staged import CORPUS, folder, indexes, pair, silent
 
 from harness.data.formats import load_jsonl
 from harness.models.fakes import FakeBiEncoder
+from harness.stages.index import IndexSpec, index
 from harness.stages.shared import common
 from harness.stages.sift import ENGLISH_TEXTS, LeakageAudit, SiftSpec, sift, wanted_of
-from harness.suite.pipeline import Retriever
+from harness.suite.pipeline import Encoder, Retriever
 from harness.suite.recipes import RoundTrip
 from harness.values.records import Document, Pair, Usage
 
@@ -195,6 +197,25 @@ def test_the_round_trip_asks_the_retrievers_that_the_rule_names(by: Any, found: 
     """Stemming makes bm25 find what the fake, which knows whole words only, does not."""
     kept, *_ = sifted(tmp_path, [pair("burning kilns the mail", "d1")], CORPUS, {}, RoundTrip(k=1, by=by))
     assert bool(kept) == found
+
+
+def test_the_round_trip_by_late_interaction_asks_for_the_nearest_tokens(tmp_path: Path) -> None:
+    words = sorted({word for document in CORPUS.values() for word in document.text.split()})
+    model = tiny.bi_encoder(tmp_path / "model", words)
+    encoder = Encoder(model=str(model))
+    inputs = indexes(tmp_path, CORPUS)
+    index(
+        IndexSpec(kind="tokens", retriever=Retriever(model=str(model))), inputs, folder(tmp_path, "tokens"), 0, silent
+    )
+    # A copy of a passage has its own tokens in it, each with a cosine of 1.
+    pairs = [pair(CORPUS["d1"].text, "d1"), pair(CORPUS["d3"].text, "d2")]
+    common.write_pairs(folder(tmp_path, "pairs"), pairs)
+    spec = SiftSpec(leakage=0.6, round_trip=RoundTrip(k=1, by="late-interaction"), retriever=encoder)
+    inputs |= {"pairs": tmp_path / "pairs", "tokens": tmp_path / "tokens"}
+    sift(spec, inputs, folder(tmp_path, "out"), 0, silent)
+    assert [one.doc_id for one in common.read_pairs(tmp_path / "out")] == ["d1"]
+    (dropped,) = load_jsonl(tmp_path / "out" / "dropped.jsonl")
+    assert (dropped["doc_id"], dropped["reason"]) == ("d2", "not found again")
 
 
 def test_sifting_nothing_leaves_nothing(tmp_path: Path) -> None:

@@ -38,6 +38,8 @@ class TrainingPairs(Rankings):
             "bm25": self.bm25_index(),
             "dense": dense,
         }
+        if rule.round_trip is not None and rule.round_trip.by == "late-interaction":
+            inputs["tokens"] = self._vectors("tokens", encoder, {}, None, self.untuned)
         for split in ("dev", "test"):
             inputs[f"heldout_{split}"] = keys.get(f"{split}.queries")
         count = self.calls[made].work.units * (PAIRS_A_PASSAGE if structure else 1)

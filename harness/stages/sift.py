@@ -15,6 +15,8 @@ from pathlib import Path
 
 from harness.data.formats import write_jsonl
 from harness.models.search import Bm25Index, DenseIndex, Hits
+from harness.models.token_encoders import encode_tokens
+from harness.models.token_vectors import TokenIndex
 from harness.stages import Inputs, SpeedRule, Stage, Takes
 from harness.stages.shared.common import (
     bi_encoder,
@@ -22,6 +24,7 @@ from harness.stages.shared.common import (
     read_corpus,
     read_pairs,
     read_queries,
+    token_encoder,
     write_judgements,
     write_pairs,
     write_queries,
@@ -189,6 +192,9 @@ def _found_again(
     if rule.by in ("untuned", "either"):
         vectors = encode(bi_encoder(spec.retriever, inputs), texts, "query", progress)
         runs.append(DenseIndex(inputs["dense"]).search(vectors, rule.k))
+    if rule.by == "late-interaction":
+        tokens = encode_tokens(token_encoder(spec.retriever, inputs), texts, "query", progress)
+        runs.append(TokenIndex(inputs["tokens"]).search(tokens, rule.k))
     return [
         any(pair.doc_id == doc_id for run in runs for doc_id, _ in run[number]) for number, pair in enumerate(pairs)
     ]
@@ -198,10 +204,10 @@ STAGE = Stage(
     run=sift,
     spec=SiftSpec,
     version=5,
-    takes=Takes(("pairs", "corpus", "bm25", "dense"), ("heldout_dev", "heldout_test")),
+    takes=Takes(("pairs", "corpus", "bm25", "dense"), ("heldout_dev", "heldout_test", "tokens")),
     heavy=True,
     packages=("sentence-transformers", "torch", "bm25s"),
     rate=60.0,
     unit="queries",
-    speed=SpeedRule(size=("retriever.max_length",)),
+    speed=SpeedRule(kind=("round_trip.by",), size=("retriever.max_length",)),
 )

@@ -31,10 +31,14 @@ def _check_model(by: str, model: str | None) -> None:
 
 
 class RoundTrip(Spec):
-    """Keep a synthetic query if one of these retrievers has its document among the first k."""
+    """Keep a synthetic query if one of these retrievers has its document among the first k.
+
+    ``untuned`` and ``late-interaction`` are the untuned encoder, by a vector a text or a vector a token; ``either`` is
+    bm25 or untuned.
+    """
 
     k: Positive = 20
-    by: Literal["bm25", "untuned", "either"] = "either"
+    by: Literal["bm25", "untuned", "either", "late-interaction"] = "either"
 
 
 class Synthesize(Spec):
