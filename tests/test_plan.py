@@ -236,6 +236,31 @@ def test_if_test_documents_are_excluded_their_judgements_reach_synthesis() -> No
     assert "excluded" not in plan().calls[keys(plan())["synthesize"]].call.inputs
 
 
+def test_pairs_out_of_the_structure_need_no_language_model() -> None:
+    candidates = {"free": {"tune": ["retriever"], "pairs": "structure"}}
+    found = plan({"candidates": candidates, "pipeline.generator": None, "measures": ["ndcg@10"]})
+    by_stage = {planned.call.stage: planned for planned in found.calls.values()}
+    assert not {"synthesize", "convert", "answer"} & by_stage.keys()
+    assert all(planned.work.llm_calls == 0 for planned in found.calls.values())
+    assert by_stage["extract"].work.units == pocket.suite().data.synthesize.max_documents
+    assert by_stage["sift"].call.inputs["pairs"] == keys(found)["extract"]
+    assert by_stage["mine"].call.inputs["pairs"] == keys(found)["sift (structure pairs)"]
+    assert "train_queries" not in by_stage["mine"].call.inputs
+    excluded = plan({"candidates": candidates, "data.synthesize": {"test_documents": False, "max_documents": 7}})
+    call = excluded.calls[keys(excluded)["extract"]].call
+    assert call.inputs["excluded"] == excluded.artifacts.keys["test.qrels"]
+    assert call.spec["max_documents"] == 7
+
+
+def test_a_round_trip_by_late_interaction_needs_token_vectors_of_the_untuned_encoder() -> None:
+    found = plan({"data.synthesize": {"max_documents": 10, "round_trip": {"by": "late-interaction"}}})
+    labels = keys(found)
+    call = found.calls[labels["sift"]].call
+    assert call.inputs["tokens"] == labels["index tokens with untuned"]
+    assert found.calls[call.inputs["tokens"]].call.spec["kind"] == "tokens"
+    assert "tokens" not in plan().calls[keys(plan())["sift"]].call.inputs
+
+
 def test_without_a_generator_only_rows_that_rank_are_planned() -> None:
     found = plan({"pipeline.generator": None, "measures": ["ndcg@10"]})
     assert [one.name for one in found.systems] == ["bm25", "hybrid", "untuned", "written", "judged"]

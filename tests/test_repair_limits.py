@@ -326,8 +326,8 @@ def test_no_query_is_written_about_a_document_without_text(tmp_path: Path, monke
 
     asked: list[str] = []
 
-    def write_none(spec: Any, jobs: Any, *rest: Any) -> tuple[list[Any], Usage]:
-        asked.extend(document.doc_id for documents in jobs.values() for document in documents)
+    def write_none(spec: Any, work: Any, *rest: Any) -> tuple[list[Any], Usage]:
+        asked.extend(document.doc_id for documents in work.jobs.values() for document in documents)
         return [], Usage()
 
     monkeypatch.setattr(synthesize, "_in_process", write_none)

@@ -25,6 +25,7 @@ def uses(candidate: dict[str, Any], **changes: Any) -> CandidateUses:
         ({"tune": ["retriever"], "pairs": "judged"}, ("mine",), ()),
         ({"tune": ["retriever"], "pairs": "judged", "mine": {"relabel": {"by": "llm"}}}, ("mine",), ("labeler",)),
         ({"tune": ["retriever"], "pairs": "judged", "label": {"by": "llm"}}, ("mine",), ()),
+        ({"tune": ["retriever"], "pairs": "structure"}, ("synthesize", "mine"), ()),
         ({"tune": ["reranker"], "pairs": "judged"}, ("mine",), ()),
         ({"tune": ["reranker"], "pairs": "judged", "reranker": {"model": "a"}}, ("mine", "label"), ()),
         (

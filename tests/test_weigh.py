@@ -101,7 +101,7 @@ def test_every_weight_is_scored_over_all_judged_queries(tmp_path: Path, pool: st
     assert usage.notes["weight"] == chosen.weight
     assert usage.notes["dev queries"] == 3
     assert usage.notes["ndcg@10 by weight"] == {key: round(value, 4) for key, value in chosen.scores.items()}
-    assert steps[-1] == (33, 33) == (usage.units, usage.units)
+    assert steps[-1] == (3, 3) == (usage.units, usage.units)
 
 
 def test_a_harmful_reranker_gets_no_weight_and_a_perfect_one_all_it_needs(tmp_path: Path) -> None:

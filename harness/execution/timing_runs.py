@@ -181,7 +181,7 @@ def _offline(suite: Suite, candidate: Candidate) -> Candidate:
         update["label"] = {"by": "mined"} if data.label.by == "llm" else {}
         update["mine"] = {"relabel": None} if data.mine.relabel is not None and data.mine.relabel.by == "llm" else {}
         update["retriever"] = {"teacher": "fusion"} if uses.retriever and uses.retriever.teacher == "llm" else {}
-    if not suite.llm.synthesizer.in_process:
+    if "synthesizer" in uses.roles and not suite.llm.synthesizer.in_process:
         offline = candidate.model_copy(update={"pairs": "judged"})
         update["instruct"] = {"answers": "references"}
     return offline.model_copy(

@@ -9,7 +9,8 @@ from typing import Any
 from harness.errors import ConfigError, Problem
 from harness.planning.calls import TunedPipeline
 from harness.planning.graph import ExpectedWork
-from harness.planning.rankings import Rankings, reranker_encoder
+from harness.planning.rankings import reranker_encoder
+from harness.planning.training_pairs import TrainingPairs
 from harness.stages.shared.dev_answers import DevAnswering
 from harness.stages.tune_retriever import DEV_DEPTH, DEV_QUERIES
 from harness.suite.pipeline import Encoder, Retriever
@@ -38,7 +39,7 @@ class Training:
         return f"{self.uses.name}, seed {self.seed}"
 
 
-class Trainings(Rankings):
+class Trainings(TrainingPairs):
     """Calls that end in a tuned model."""
 
     def tuned(self, pipeline: TunedPipeline, part: Part, training: Training) -> TunedPipeline:
@@ -65,31 +66,6 @@ class Trainings(Rankings):
             "dev_qrels": self.artifacts.keys[f"{name}.graded"],
         }
 
-    def pairs(self) -> str:
-        """Synthetic pairs that passed the filters."""
-        rule, model = self.suite.data.synthesize, self.suite.llm.synthesizer.model
-        keys, seed, endpoint = self.artifacts.keys, self.suite.data.data_seed, self.endpoint("synthesizer", *rule.kinds)
-        kept = {"round_trip", "test_documents", "leakage"}
-        inputs = {"corpus": keys["corpus"], "model": None if endpoint else self.converted(model)}
-        if not rule.test_documents:
-            inputs["excluded"] = keys[f"{self.split}.graded"]
-        documents = min(rule.max_documents or len(self.dataset.documents), len(self.dataset.documents))
-        count = documents * rule.queries_per_document
-        # An endpoint writes all queries of a kind about a passage at once.
-        asked = documents * min(len(rule.kinds), rule.queries_per_document) if endpoint else count
-        new_tokens = rule.max_new_tokens * count // (2 * asked)
-        work = self.llm_work("synthesizer", asked, 250 + rule.passage_tokens, new_tokens, units=count)
-        spec = {"model": model, **rule.model_dump(exclude=kept)} | ({"endpoint": endpoint} if endpoint else {})
-        written = self.call("synthesize", "synthesize", spec, inputs, work, seed, self.local("synthesizer"))
-        encoder = self.suite.pipeline.retriever.encoder
-        spec = {"leakage": rule.leakage, "round_trip": rule.round_trip, "retriever": encoder.model_dump()}
-        spec["language"] = self.dataset.language
-        dense = self.dense_index(self.untuned)
-        inputs = {"pairs": written, "corpus": keys["corpus"], "bm25": self.bm25_index(), "dense": dense}
-        for split in ("dev", "test"):
-            inputs[f"heldout_{split}"] = keys.get(f"{split}.queries")
-        return self.call("sift", "sift", spec, inputs, ExpectedWork(count), models=[encoder.model])
-
     def triplets(self, pipeline: TunedPipeline, data: DataRule) -> tuple[str, int]:
         """Triplets mined with the pipeline's retriever, and a guess at how many they are."""
         rule, which, keys = data.mine, data.pairs, self.artifacts.keys
@@ -97,11 +73,11 @@ class Trainings(Rankings):
         inputs["corpus"] = keys["corpus"]
         guess = 0
         if which != "judged":
-            pairs = self.pairs()
+            pairs = self.pairs(which)
             inputs["pairs"] = pairs
             guess += round(self.calls[pairs].work.units * CANDIDATE_SHARE)
-        if which != "synthetic":
-            self._needs_train(f"pairs: {which}", "use pairs: synthetic, or judge some")
+        if which in ("judged", "both"):
+            self.needs_train(f"pairs: {which}", "use pairs: synthetic, or judge some")
             inputs |= {"train_queries": keys["train.queries"], "train_qrels": keys["train.qrels"]}
             guess += sum(map(len, self.dataset.splits["train"].qrels.values()))
         encoder = pipeline.settings.retriever.encoder
@@ -133,11 +109,6 @@ class Trainings(Rankings):
         if rule.relabel is None:
             return []
         return [rule.relabel.model] if rule.relabel.model else self.local("labeler")
-
-    def _needs_train(self, what: str, hint: str) -> None:
-        if "train" not in self.dataset.splits or not self.dataset.splits["train"].judged:
-            said = f"{what} needs judged queries in split 'train', and there are none"
-            raise ConfigError(Problem(self.dataset.name, said, hint))
 
     def labels(self, triplets: tuple[str, int], data: DataRule, encoder: Encoder, depth: int = 0) -> str:
         """Relevance of passages from 0 to 1; up to `depth` passages a query if the labeler finds more."""
@@ -269,7 +240,7 @@ class Trainings(Rankings):
             inputs |= {"queries": pairs, "qrels": pairs, "run": self.ranked(pipeline, "pairs", pairs)}
             count = round(self.calls[pairs].work.units * CANDIDATE_SHARE)
         else:
-            self._needs_train(f"instruct.answers: {rule.answers}", "use answers: llm with pairs: synthetic")
+            self.needs_train(f"instruct.answers: {rule.answers}", "use answers: llm with pairs: synthetic")
             train = self.dataset.splits["train"]
             if rule.answers == "references" and not any(one.answers for one in train.references.values()):
                 said = "instruct.answers: references needs reference answers in split 'train', and there are none"

@@ -128,6 +128,7 @@ class Stage:
 STAGES: dict[str, str] = {
     "convert": "harness.stages.convert",
     "synthesize": "harness.stages.synthesize",
+    "extract": "harness.stages.extract",
     "sift": "harness.stages.sift",
     "mine": "harness.stages.mine",
     "label": "harness.stages.label",

@@ -56,13 +56,20 @@ class LabelSpec(MayAskEndpoint):
 
 
 class _List:
-    """A query with its known positives and the passages to be labelled; what is in `right` is none of the others."""
+    """A query with its known positives and the passages to be labelled; what is in `right` is none of the others.
+
+    `passages` holds what training shows of a positive, where that is not the document itself.
+    """
 
     def __init__(self, query: str) -> None:
         self.query = query
         self.right: set[str] = set()
         self.positives: list[str] = []
+        self.passages: dict[str, str] = {}
         self.others: list[str] = []
+
+    def shown(self, doc_id: str) -> dict[str, str]:
+        return {"passage": self.passages[doc_id]} if doc_id in self.passages else {}
 
     def cut(self, depth: int) -> list[str]:
         """Positives first; at least one place is left for another where there is one."""
@@ -86,7 +93,7 @@ def label(spec: LabelSpec, inputs: Inputs, out: Path, seed: int, progress: Progr
     if spec.depth and scorer is not None:
         scorer.fill(lists, spec.depth)
     rows = [
-        {"query": one.query, "doc_id": doc_id, "positive": doc_id in one.positives}
+        {"query": one.query, "doc_id": doc_id, "positive": doc_id in one.positives, **one.shown(doc_id)}
         for one in lists
         for doc_id in one.cut(spec.depth)
     ]
@@ -118,6 +125,7 @@ def _lists(triplets: Iterable[Mapping[str, Any]]) -> list[_List]:
     for row in triplets:
         one = found.setdefault(row["query"], _List(row["query"]))
         one.positives += [row["doc_id"]] if row["doc_id"] not in one.positives else []
+        one.passages |= {row["doc_id"]: row["passage"]} if "passage" in row else {}
         one.others += [doc_id for doc_id in row["negatives"] if doc_id not in one.others]
     return list(found.values())
 

@@ -59,6 +59,7 @@ class _Candidates(NamedTuple):
 def mine(spec: MineSpec, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
     """Write `triplets.jsonl`: query, doc_id, negatives (doc ids; hard ones first, as many for every pair).
 
+    A row has a `passage` where training shows that instead of the document.
     The retriever is the input `model`, or the one that the spec names. What is known to be relevant for each query is
     written beside it (see `known`). Raises ValueError if no pair is left.
     """
@@ -88,7 +89,8 @@ def mine(spec: MineSpec, inputs: Inputs, out: Path, seed: int, progress: Progres
             continue
         filled += missing
         easy = _draw(index.doc_ids, right, hard, missing + spec.random, dice)
-        rows.append({"query": pair.query, "doc_id": pair.doc_id, "negatives": hard + easy, "origin": pair.origin})
+        row = {"query": pair.query, "doc_id": pair.doc_id, "negatives": hard + easy, "origin": pair.origin}
+        rows.append(row | ({"passage": pair.passage} if pair.passage else {}))
     if not rows:
         raise ValueError(_nothing_left(len(gathered), len(pairs)))
     write_jsonl(out / TRIPLETS_FILE, rows)
@@ -97,6 +99,7 @@ def mine(spec: MineSpec, inputs: Inputs, out: Path, seed: int, progress: Progres
         "pairs": len(pairs),
         "synthetic": sum(pair.origin == "synthetic" for pair in pairs),
         "judged": sum(pair.origin == "judged" for pair in pairs),
+        **({"structure": structure} if (structure := sum(pair.origin == "structure" for pair in pairs)) else {}),
         "negatives a pair": spec.hard + spec.random,
         "hard negatives replaced by random ones": filled,
         "pairs dropped for want of hard negatives": dropped,
@@ -126,11 +129,16 @@ def _find(
     spec: MineSpec, pairs: Sequence[Pair], kept_out: Callable[[str], Collection[str]], index: DenseIndex,
     inputs: Inputs, progress: Progress,
 ) -> list[_Candidates]:  # fmt: skip
-    vectors = encode(bi_encoder(spec.retriever, inputs), [pair.query for pair in pairs], "query", progress)
+    model = bi_encoder(spec.retriever, inputs)
+    vectors = encode(model, [pair.query for pair in pairs], "query", progress)
+    passages = list(dict.fromkeys(pair.passage for pair in pairs if pair.passage))
+    shown = dict(zip(passages, encode(model, passages, "document"), strict=True)) if passages else {}
     place = {doc_id: number for number, doc_id in enumerate(index.doc_ids)}
     found = []
     for pair, vector, hits in zip(pairs, vectors, index.search(vectors, spec.depth), strict=True):
-        bar = float(vector @ index.vectors[place[pair.doc_id]])
+        # A positive that holds the query word for word would let every other document pass for wrong.
+        positive = shown[pair.passage] if pair.passage else index.vectors[place[pair.doc_id]]
+        bar = float(vector @ positive)
         bar -= spec.relative_margin * abs(bar)
         right = kept_out(pair.query)
         wrong = [(doc_id, score) for doc_id, score in hits if doc_id not in right]
@@ -172,9 +180,9 @@ def _relabelled(
 
 
 def gather(which: Pairs, inputs: Inputs) -> list[Pair]:
-    """Return the pairs to train on: written, judged by people (train split), or both."""
+    """Return the pairs to train on: written or extracted, judged by people (train split), or written and judged."""
     pairs = read_pairs(inputs["pairs"]) if which != "judged" else []
-    if which != "synthetic":
+    if which in ("judged", "both"):
         queries, qrels = read_queries(inputs["train_queries"]), read_judgements(inputs["train_qrels"])
         pairs += [
             Pair(queries[query_id], doc_id, "judged", "judged", query_id)

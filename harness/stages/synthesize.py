@@ -11,17 +11,18 @@ import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import AfterValidator, BaseModel
 
-from harness.llm import Ask, services
+from harness.llm import Ask, Message, services
 from harness.llm.prompt_templates import messages, shorten
 from harness.models import generation
 from harness.models.loaders import load_generator
 from harness.stages import Inputs, SpeedRule, Stage, Takes
-from harness.stages.shared.common import model_folder, read_corpus, read_judgements, write_pairs
-from harness.stages.shared.prompts import synthesis_head, synthesis_tail
+from harness.stages.shared.common import model_folder, read_corpus, read_judgements, read_queries, write_pairs
+from harness.stages.shared.own_examples import Example, own_examples
+from harness.stages.shared.prompts import shown_examples, synthesis_head, synthesis_tail
 from harness.stages.shared.remote import MayAskEndpoint, check_failures, reasons, sound, usage
 from harness.stages.shared.wording import clean_query
 from harness.suite.recipes import QueryKind
@@ -36,7 +37,7 @@ class SynthesizeSpec(MayAskEndpoint):
     """See `recipes.Synthesize`; here are only the settings that change what is written.
 
     Of `endpoint`, the prompts are named by kind. There `max_new_tokens` and `batch_size` mean nothing, and a
-    `temperature` of 0 leaves it at that of the role.
+    `temperature` of 0 leaves it at that of the role. With ``examples: train``, the inputs hold that split.
     """
 
     model: str
@@ -47,6 +48,14 @@ class SynthesizeSpec(MayAskEndpoint):
     max_new_tokens: int
     temperature: float
     batch_size: int
+    examples: Literal["built-in", "train"] = "built-in"
+
+
+class _Work(NamedTuple):
+    """What is to be written, and the examples of each kind; a kind without any has the built-in ones."""
+
+    jobs: Jobs
+    examples: Mapping[QueryKind, Sequence[Example]]
 
 
 def synthesize(spec: SynthesizeSpec, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
@@ -55,32 +64,39 @@ def synthesize(spec: SynthesizeSpec, inputs: Inputs, out: Path, seed: int, progr
     The input `excluded`, if given, holds the judgements of the scored split, whose relevant passages are not written
     about.
     """
-    documents = read_corpus(inputs["corpus"])
-    excluded = read_judgements(inputs["excluded"]) if "excluded" in inputs else {}
-    left_out = {doc_id for docs in excluded.values() for doc_id in relevant_grades(docs)}
-    empty = {key for key, item in documents.items() if not item.content.strip()}
-    skipped = left_out | empty
-    chosen = choose_documents([item for key, item in documents.items() if key not in skipped], spec, seed)
-    jobs = assign_kinds(chosen, spec)
+    chosen, about = passages_to_use(inputs, spec.max_documents, seed)
+    work = _Work(assign_kinds(chosen, spec), _own(spec, inputs))
     ask = _in_process if spec.endpoint is None else _at_endpoint
-    pairs, used = ask(spec, jobs, inputs, seed, progress)
+    pairs, used = ask(spec, work, inputs, seed, progress)
     write_pairs(out, pairs)
     notes = {
-        "passages": len(documents),
-        "left out, being relevant for scored queries": len(left_out),
+        **about,
         "written about": len(chosen),
         "queries written": len(pairs),
         **{f"of kind {kind}": count for kind, count in sorted(Counter(pair.kind for pair in pairs).items())},
-        **({"left out, having no text": len(empty)} if empty else {}),
+        **{f"own examples of kind {kind}": len(shown) for kind, shown in sorted(work.examples.items())},
         **used.notes,
     }
     return used._replace(notes=notes)
 
 
+def _own(spec: SynthesizeSpec, inputs: Inputs) -> dict[QueryKind, list[Example]]:
+    """Examples out of train, where the spec wants them. Raises ValueError if there is none of any kind."""
+    if spec.examples == "built-in":
+        return {}
+    queries, qrels = read_queries(inputs["train_queries"]), read_judgements(inputs["train_qrels"])
+    examples = own_examples(spec.kinds, queries, qrels, usable_passages(inputs)[0])
+    if not any(examples.values()):
+        kinds = " or ".join(spec.kinds)
+        raise ValueError(f"no train query is a {kinds} about a passage that may be used; set examples: built-in")
+    return examples
+
+
 def _in_process(
-    spec: SynthesizeSpec, jobs: Jobs, inputs: Inputs, seed: int, progress: Progress
+    spec: SynthesizeSpec, work: _Work, inputs: Inputs, seed: int, progress: Progress
 ) -> tuple[list[Pair], Usage]:
     """Pairs written by a model that runs here."""
+    jobs = work.jobs
     model, tokenizer = load_generator(model_folder(spec.model, inputs))
     pairs: list[Pair] = []
     prompt_tokens = new_tokens = done = 0
@@ -93,7 +109,10 @@ def _in_process(
             spec.max_new_tokens, spec.batch_size, spec.temperature, one_line=True, seed=seed * len(spec.kinds) + number
         )
         base = done
-        head = generation.PromptPrefix(model, tokenizer, synthesis_head(kind))
+        own = work.examples.get(kind, ())
+        cut = generation.truncate(tokenizer, [example.passage for example in own], spec.passage_tokens)
+        prefix = synthesis_head(kind, zip(cut, (example.query for example in own), strict=True))
+        head = generation.PromptPrefix(model, tokenizer, prefix)
         written = generation.write(head, tails, sampling, lambda part, _, base=base: progress(base + part, wanted))  # type: ignore[misc]
         done += len(docs)
         for document, one in zip(docs, written, strict=True):
@@ -124,7 +143,7 @@ class _Job(NamedTuple):
 
 
 def _at_endpoint(
-    spec: SynthesizeSpec, jobs: Jobs, inputs: Inputs, seed: int, progress: Progress
+    spec: SynthesizeSpec, work: _Work, inputs: Inputs, seed: int, progress: Progress
 ) -> tuple[list[Pair], Usage]:
     """Pairs written through an endpoint: one question for each kind and passage, by the kind's own prompt.
 
@@ -134,10 +153,13 @@ def _at_endpoint(
     assert spec.endpoint is not None
     chat, prompts = services.chat("synthesizer"), spec.endpoint.prompts
     temperature = spec.temperature or spec.endpoint.temperature
-    asked = [_Job(kind, *job) for kind in spec.kinds for job in _counted(jobs[kind])]
+    asked = [_Job(kind, *job) for kind in spec.kinds for job in _counted(work.jobs[kind])]
     asks = [
         Ask(
-            messages(prompts[kind], passage=shorten(document.content, spec.passage_tokens), count=str(wanted)),
+            _with_examples(
+                messages(prompts[kind], passage=shorten(document.content, spec.passage_tokens), count=str(wanted)),
+                [(shorten(passage, spec.passage_tokens), query) for passage, query in work.examples.get(kind, ())],
+            ),
             Queries, temperature=temperature, repeat=seed if temperature else 0,
         )
         for kind, document, wanted in asked
@@ -154,17 +176,43 @@ def _at_endpoint(
     return pairs, usage(len(pairs), chat, notes)
 
 
+def _with_examples(asked: Sequence[Message], examples: Sequence[tuple[str, str]]) -> tuple[Message, ...]:
+    """The messages with examples before the first text of the user; the same without any."""
+    if not examples:
+        return tuple(asked)
+    first = next(place for place, message in enumerate(asked) if message.role == "user")
+    told = asked[first]._replace(content=shown_examples(examples) + asked[first].content)
+    return (*asked[:first], told, *asked[first + 1 :])
+
+
 def _counted(documents: Sequence[Document]) -> list[tuple[Document, int]]:
     """Each passage once, with the number of queries wanted about it."""
     counts = Counter(document.doc_id for document in documents)
     return [(document, counts[key]) for key, document in {one.doc_id: one for one in documents}.items()]
 
 
-def choose_documents(documents: list[Document], spec: SynthesizeSpec, seed: int) -> list[Document]:
-    """Return all documents, or a seeded sample of `max_documents` of them, in corpus order."""
-    if spec.max_documents is None or spec.max_documents >= len(documents):
+def passages_to_use(inputs: Inputs, most: int | None, seed: int) -> tuple[list[Document], dict[str, int]]:
+    """Return the passages that training queries may be about, at most so many, and counts of those left out."""
+    usable, notes = usable_passages(inputs)
+    return choose_documents(list(usable.values()), most, seed), notes
+
+
+def usable_passages(inputs: Inputs) -> tuple[dict[str, Document], dict[str, int]]:
+    """Return the passages that have text and are not relevant for scored queries, if these are given, and counts."""
+    documents = read_corpus(inputs["corpus"])
+    excluded = read_judgements(inputs["excluded"]) if "excluded" in inputs else {}
+    left_out = {doc_id for docs in excluded.values() for doc_id in relevant_grades(docs)}
+    empty = {key for key, item in documents.items() if not item.content.strip()}
+    notes = {"passages": len(documents), "left out, being relevant for scored queries": len(left_out)}
+    notes |= {"left out, having no text": len(empty)} if empty else {}
+    return {key: item for key, item in documents.items() if key not in left_out and key not in empty}, notes
+
+
+def choose_documents(documents: list[Document], most: int | None, seed: int) -> list[Document]:
+    """Return all documents, or a seeded sample of `most` of them, in corpus order."""
+    if most is None or most >= len(documents):
         return documents
-    chosen = set(random.Random(seed).sample(range(len(documents)), spec.max_documents))
+    chosen = set(random.Random(seed).sample(range(len(documents)), most))
     return [document for number, document in enumerate(documents) if number in chosen]
 
 
@@ -185,7 +233,7 @@ STAGE = Stage(
     run=synthesize,
     spec=SynthesizeSpec,
     version=2,
-    takes=Takes(("corpus",), ("model", "excluded")),
+    takes=Takes(("corpus",), ("model", "excluded", "train_queries", "train_qrels")),
     heavy=True,
     packages=("transformers", "torch"),
     rate=1.5,

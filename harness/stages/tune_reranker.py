@@ -26,6 +26,7 @@ from harness.stages.shared.common import (
     read_judgements,
     read_queries,
     seeded,
+    shown_passage,
     token_encoder,
 )
 from harness.stages.shared.dev_evaluation import DEV_CUTOFF, DEV_INPUTS, judged_sample, ndcg
@@ -176,7 +177,7 @@ def graded_lists(rows: Sequence[Mapping[str, Any]], documents: Mapping[str, Docu
     return [
         GradedPassages(
             query,
-            tuple(documents[row["doc_id"]].content for row in own),
+            tuple(shown_passage(row, documents) for row in own),
             tuple(float(row["score"]) for row in own),
         )
         for query, own in by_query(rows).items()

@@ -6,7 +6,7 @@ untuned retriever finds there: a small corpus of likely mistakes, so that a dev 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from harness.stages.shared.common import (
     read_judgements,
     read_queries,
     seeded,
+    shown_passage,
 )
 from harness.stages.shared.dev_evaluation import DEV_CUTOFF, DEV_INPUTS, judged_sample, ndcg
 from harness.stages.shared.known_positives import EqualTexts, Known
@@ -32,7 +33,7 @@ from harness.stages.shared.train_share import sampled, share_notes
 from harness.suite.fields import Spec
 from harness.suite.pipeline import Encoder
 from harness.suite.recipes import RetrieverRecipe
-from harness.training.batches import RankedPassages
+from harness.training.batches import RankedPassages, text_key
 from harness.training.memory import until_it_fits
 from harness.training.retrievers import train
 from harness.training.watch import loss_notes
@@ -109,29 +110,41 @@ def length_notes(lists: Sequence[RankedPassages]) -> dict[str, Any]:
 def _mined(
     rows: Sequence[Mapping[str, Any]], documents: Mapping[str, Document], duplicates: EqualTexts, known: Known
 ) -> list[RankedPassages]:
-    texts = {query: duplicates.texts(known.of(query)) for query in {row["query"] for row in rows}}
+    shown = _shown_of(rows)
+    relevant = {query: known.of(query) for query in {row["query"] for row in rows}}
+    texts = {query: duplicates.texts(doc_ids) | shown(doc_ids) for query, doc_ids in relevant.items()}
     return [
         RankedPassages(
             row["query"],
-            tuple(documents[key].content for key in (row["doc_id"], *row["negatives"])),
+            (shown_passage(row, documents), *(documents[key].content for key in row["negatives"])),
             known=texts[row["query"]],
         )
         for row in rows
     ]
 
 
+def _shown_of(rows: Sequence[Mapping[str, Any]]) -> Callable[[Collection[str]], frozenset[str]]:
+    """What gives, for documents, the other texts that rows show of them, by `text_key`."""
+    shown: dict[str, set[str]] = {}
+    for row in rows:
+        if "passage" in row:
+            shown.setdefault(row["doc_id"], set()).add(text_key(row["passage"]))
+    return lambda doc_ids: frozenset(key for doc_id in doc_ids for key in shown.get(doc_id, ()))
+
+
 def _labelled(
     rows: Sequence[Mapping[str, Any]], documents: Mapping[str, Document], duplicates: EqualTexts, known: Known
 ) -> list[RankedPassages]:
     """A list for each query: its best positive, then the others as labelled; a list of one teaches nothing."""
-    found = []
+    found, shown = [], _shown_of(rows)
     for query, own in by_query(rows).items():
         first = max((row for row in own if row["positive"]), key=lambda row: row["score"], default=None)
         if first is None or len(own) == 1:
             continue
         ordered = [first, *(row for row in own if row is not first)]
-        texts = tuple(documents[row["doc_id"]].content for row in ordered)
-        right = duplicates.texts([*known.of(query), *(row["doc_id"] for row in own if row["positive"])])
+        texts = tuple(shown_passage(row, documents) for row in ordered)
+        relevant = [*known.of(query), *(row["doc_id"] for row in own if row["positive"])]
+        right = duplicates.texts(relevant) | shown(relevant)
         found.append(RankedPassages(query, texts, tuple(row["score"] for row in ordered), right))
     return found
 

@@ -18,7 +18,7 @@ ABSTENTION = "Information not available in the provided context."
 Part = Literal["retriever", "reranker", "generator"]
 PARTS: tuple[Part, ...] = ("retriever", "reranker", "generator")
 QueryKind = Literal["question", "keyword", "claim"]
-Pairs = Literal["synthetic", "judged", "both"]
+Pairs = Literal["synthetic", "judged", "both", "structure"]
 Labeler = Literal["mined", "bm25", "fusion", "cross-encoder", "llm"]
 Teacher = Literal["bm25", "fusion", "cross-encoder", "llm"]
 
@@ -31,17 +31,22 @@ def _check_model(by: str, model: str | None) -> None:
 
 
 class RoundTrip(Spec):
-    """Keep a synthetic query if one of these retrievers has its document among the first k."""
+    """Keep a synthetic query if one of these retrievers has its document among the first k.
+
+    ``untuned`` and ``late-interaction`` are the untuned encoder, by a vector a text or a vector a token; ``either`` is
+    bm25 or untuned.
+    """
 
     k: Positive = 20
-    by: Literal["bm25", "untuned", "either"] = "either"
+    by: Literal["bm25", "untuned", "either", "late-interaction"] = "either"
 
 
 class Synthesize(Spec):
     """`test_documents` says whether passages that are relevant for queries of the scored split may be written about.
 
     `leakage` is the share of common word trigrams (or of equal words, for the shortest queries) at which a synthetic
-    query is too near a dev or test query and is dropped.
+    query is too near a dev or test query and is dropped. `examples` are those of the prompt: built in, or out of the
+    split ``train``, the user's own queries with their passages.
     """
 
     queries_per_document: Positive = 2
@@ -54,6 +59,7 @@ class Synthesize(Spec):
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
     batch_size: Positive = 16
     leakage: Share = 0.6
+    examples: Literal["built-in", "train"] = "built-in"
 
 
 class Relabel(Spec):
@@ -136,6 +142,12 @@ class Instruct(Spec):
 
 
 class Data(Spec):
+    """Training pairs are ``synthetic`` (written about passages), ``judged`` (of the split train), or ``both``.
+
+    ``structure``: headings with their texts, and sentences with the passages that they are taken out of; no LLM is
+    asked. Of `synthesize`, the passages used and the filters apply to these too.
+    """
+
     synthesize: Synthesize = Synthesize()
     mine: Mine = Mine()
     label: Label = Label()

@@ -111,13 +111,19 @@ class CandidateUses:
     @property
     def synthesizes(self) -> bool:
         """Whether it is trained on synthetic queries."""
-        return (self.mines and self.data.pairs != "judged") or (self.writes_answers and self.data.pairs == "synthetic")
+        used = self.mines and self.data.pairs in ("synthetic", "both")
+        return used or (self.writes_answers and self.data.pairs == "synthetic")
+
+    @property
+    def extracts(self) -> bool:
+        """Whether it is trained on pairs that the structure of the corpus gives, which need no LLM."""
+        return self.mines and self.data.pairs == "structure"
 
     @property
     def sections(self) -> tuple[DataSection, ...]:
         """The sections of `data` that are read."""
         used: dict[DataSection, bool] = {
-            "synthesize": self.synthesizes,
+            "synthesize": self.synthesizes or self.extracts,
             "mine": self.mines,
             "label": any(self.labels_for(part) for part in PARTS),
             "instruct": self.generator is not None,

@@ -52,13 +52,17 @@ class Reference(NamedTuple):
 
 
 class Pair(NamedTuple):
-    """A training query and its positive document; `origin` is ``synthetic`` or ``judged``."""
+    """A training query and its positive document; `origin` is ``synthetic``, ``judged`` or ``structure``.
+
+    `passage` is what training shows instead of the document's content; empty for the content itself.
+    """
 
     query: str
     doc_id: str
     kind: str
     origin: str
     query_id: str = ""
+    passage: str = ""
 
 
 class Answer(NamedTuple):

@@ -87,6 +87,11 @@ def read_pairs(folder: Path) -> list[Pair]:
     return [Pair(**row) for row in load_jsonl(folder / "pairs.jsonl")]
 
 
+def shown_passage(row: Mapping[str, Any], documents: Mapping[str, Document]) -> str:
+    """What training shows of the document of a row: its content, unless the row has a `passage` (see `Pair`)."""
+    return row.get("passage") or documents[row["doc_id"]].content
+
+
 def write_answers(folder: Path, answers: Sequence[Answer]) -> None:
     """Write the answers of a system."""
     write_jsonl(folder / "answers.jsonl", (answer._asdict() for answer in answers))

@@ -5,7 +5,7 @@ The examples are about trades that no dataset of ours is about, so that they tea
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 EXAMPLE_PASSAGES = (
@@ -59,22 +59,27 @@ SYNTHESIS: dict[str, QueryPrompt] = {
 }
 
 
-def synthesis_head(kind: str) -> str:
+def synthesis_head(kind: str, examples: Iterable[tuple[str, str]] = ()) -> str:
     """The shared beginning of all prompts for one kind: plain text to be continued.
 
-    Not a chat: a model of some hundred million parameters continues a pattern far better than it follows an order.
+    `examples` are passages with their queries; without any, the built-in ones are shown. Not a chat: a model of some
+    hundred million parameters continues a pattern far better than it follows an order.
     """
     rule = SYNTHESIS[kind]
-    shown = (
-        f"{synthesis_tail(kind, passage)} {query}\n\n"
-        for passage, query in zip(EXAMPLE_PASSAGES, rule.examples, strict=True)
-    )
+    pairs = list(examples) or zip(EXAMPLE_PASSAGES, rule.examples, strict=True)
+    shown = (f"{synthesis_tail(kind, passage)} {query}\n\n" for passage, query in pairs)
     return f"{rule.intro}\n\n{''.join(shown)}"
 
 
 def synthesis_tail(kind: str, passage: str) -> str:
     """The end of a prompt, from the passage up to where the query begins."""
     return f"Passage: {passage}\n{SYNTHESIS[kind].label}:"
+
+
+def shown_examples(examples: Iterable[tuple[str, str]]) -> str:
+    """What an endpoint is told of passages with their queries, before it is asked for more."""
+    shown = "\n\n".join(f"<example>\n{passage}\n\nQuery: {query}\n</example>" for passage, query in examples)
+    return f"People who use this collection ask like this. Write in their manner.\n\n{shown}\n\n"
 
 
 ANSWERING = "Each passage is followed by a question and by a short answer in the words of the passage."

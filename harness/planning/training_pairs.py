@@ -1,0 +1,88 @@
+"""Stage calls that make pairs of training queries and passages: written by an LLM, or taken from the corpus itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from harness.errors import ConfigError, Problem
+from harness.planning.graph import ExpectedWork
+from harness.planning.rankings import Rankings
+from harness.stages.shared.own_examples import EXAMPLES
+from harness.suite.recipes import Pairs
+
+BUILT_IN_TOKENS = 250
+"""A guess at the length of a prompt without its passages."""
+PAIRS_A_PASSAGE = 2
+"""The most pairs that the structure of a passage gives."""
+
+
+class TrainingPairs(Rankings):
+    """Calls that end in training pairs."""
+
+    def pairs(self, which: Pairs = "synthetic") -> str:
+        """Pairs that passed the filters: synthetic ones, or those that the structure of the corpus gives."""
+        rule, keys = self.suite.data.synthesize, self.artifacts.keys
+        structure = which == "structure"
+        made = self._extracted() if structure else self._written()
+        encoder = self.suite.pipeline.retriever.encoder
+        spec: dict[str, Any] = {
+            "leakage": rule.leakage,
+            "round_trip": rule.round_trip,
+            "retriever": encoder.model_dump(),
+        }
+        spec["language"] = self.dataset.language
+        dense = self.dense_index(self.untuned)
+        inputs: dict[str, str | None] = {
+            "pairs": made,
+            "corpus": keys["corpus"],
+            "bm25": self.bm25_index(),
+            "dense": dense,
+        }
+        if rule.round_trip is not None and rule.round_trip.by == "late-interaction":
+            inputs["tokens"] = self._vectors("tokens", encoder, {}, None, self.untuned)
+        for split in ("dev", "test"):
+            inputs[f"heldout_{split}"] = keys.get(f"{split}.queries")
+        count = self.calls[made].work.units * (PAIRS_A_PASSAGE if structure else 1)
+        label = "sift" + (" (structure pairs)" if structure else "")
+        return self.call("sift", label, spec, inputs, ExpectedWork(count), models=[encoder.model])
+
+    def _passages_used(self) -> tuple[dict[str, str | None], int]:
+        """Inputs that say which passages training queries may be about, and how many they are."""
+        rule, keys = self.suite.data.synthesize, self.artifacts.keys
+        inputs: dict[str, str | None] = {"corpus": keys["corpus"]}
+        if not rule.test_documents:
+            inputs["excluded"] = keys[f"{self.split}.graded"]
+        return inputs, min(rule.max_documents or len(self.dataset.documents), len(self.dataset.documents))
+
+    def _extracted(self) -> str:
+        """Pairs that the structure of the corpus gives."""
+        inputs, documents = self._passages_used()
+        spec = {"max_documents": self.suite.data.synthesize.max_documents, "language": self.dataset.language}
+        return self.call("extract", "extract", spec, inputs, ExpectedWork(documents), self.suite.data.data_seed)
+
+    def _written(self) -> str:
+        """Queries that an LLM writes about passages."""
+        rule, model = self.suite.data.synthesize, self.suite.llm.synthesizer.model
+        keys = self.artifacts.keys
+        seed, endpoint = self.suite.data.data_seed, self.endpoint("synthesizer", *rule.kinds)
+        kept = {"round_trip", "test_documents", "leakage"}
+        inputs, documents = self._passages_used()
+        inputs["model"] = None if endpoint else self.converted(model)
+        prefix_tokens = BUILT_IN_TOKENS
+        if rule.examples == "train":
+            self.needs_train("data.synthesize.examples: train", "use examples: built-in, or judge some")
+            inputs |= {"train_queries": keys["train.queries"], "train_qrels": keys["train.qrels"]}
+            prefix_tokens += EXAMPLES * rule.passage_tokens
+        count = documents * rule.queries_per_document
+        # An endpoint writes all queries of a kind about a passage at once.
+        asked = documents * min(len(rule.kinds), rule.queries_per_document) if endpoint else count
+        new_tokens = rule.max_new_tokens * count // (2 * asked)
+        work = self.llm_work("synthesizer", asked, prefix_tokens + rule.passage_tokens, new_tokens, units=count)
+        spec = {"model": model, **rule.model_dump(exclude=kept)} | ({"endpoint": endpoint} if endpoint else {})
+        return self.call("synthesize", "synthesize", spec, inputs, work, seed, self.local("synthesizer"))
+
+    def needs_train(self, what: str, hint: str) -> None:
+        """Raise ConfigError if the split train has no judged query."""
+        if "train" not in self.dataset.splits or not self.dataset.splits["train"].judged:
+            said = f"{what} needs judged queries in split 'train', and there are none"
+            raise ConfigError(Problem(self.dataset.name, said, hint))
