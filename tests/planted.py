@@ -15,8 +15,10 @@ from harness.execution.executors import Cost, Request, SynchronousExecutor
 from harness.execution.probe import TIMES_FILE
 from harness.stages.answer import AnswerSpec as AnswerSpec
 from harness.stages.answer import choose_contexts
+from harness.stages.blend import BlendSpec, blend
 from harness.stages.retrieve import RUN_FILE
 from harness.stages.shared import common
+from harness.stages.weigh import WeighSpec, weigh
 from harness.suite.recipes import ABSTENTION
 from harness.values.records import Answer, Progress, Usage
 
@@ -156,6 +158,12 @@ class Planted(SynchronousExecutor):
             key: [(doc_id, 1.0 / place) for place, (doc_id, _) in enumerate(hits, 1)] for key, hits in first.items()
         }
         write_run(request.out / RUN_FILE, turned)
+
+    def _weigh(self, request: Request) -> None:
+        weigh(WeighSpec.model_validate(request.spec), request.inputs, request.out, 0, lambda done, whole: None)
+
+    def _blend(self, request: Request) -> None:
+        blend(BlendSpec.model_validate(request.spec), request.inputs, request.out, 0, lambda done, whole: None)
 
     def _answer(self, request: Request) -> None:
         queries = common.read_queries(request.inputs["queries"])

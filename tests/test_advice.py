@@ -13,9 +13,10 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.diagnosis.advice import advise, could_buy
+from harness.diagnosis.advice import advise
 from harness.diagnosis.meanings import NAMES
 from harness.diagnosis.rules import Condition, Rules, load_rules, parse_condition
+from harness.diagnosis.worths import could_buy
 from harness.errors import ConfigError
 from harness.suite.bounds import Limits
 from harness.suite.recipes import Part
@@ -74,6 +75,10 @@ WITHOUT = surely(oracle_gain__without_reranker=0.2)
 RERANKED = {"rerank.depth": 50.0, "depth": 100.0, "reranker.planned": 1.0}
 PLANTED: dict[str, tuple[dict[str, float], dict[str, float | None]]] = {
     # rule: facts on which it comes first (or alone), and the least change on which it does not hold any more
+    "settings-gain": (surely(free__gain=0.1) | MARGINS, {"free.gain.low": 0.02}),
+    "settings-gain-answers": (surely(free__gain__answers=0.1) | MARGINS, {"free.gain.answers.low": 0.05}),
+    "settings-may-gain": (surely(free__gain=0.1) | {"free.gain.low": 0.01} | MARGINS, {"free.gain": 0.02}),
+    "leave-retrieval-after": (surely(left__gain=0.01) | MARGINS, {"left.gain.high": 0.021}),
     "set-too-small": (
         {"oracle_gain.known": 3, "oracle_gain.clear": 0, "oracle_gain.possible": 2},
         {"oracle_gain.clear": 1},

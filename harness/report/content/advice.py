@@ -127,7 +127,8 @@ def advice(diagnosis: Diagnosis) -> Section:
     rows = diagnosis.advice
     tables = (_table(rows, diagnosis.measures),) if rows else ()
     items = tuple(
-        Item(f"{row.rank}. {fmt.sentence(row.action).rstrip('.')}", _lines(row, diagnosis.measures)) for row in rows
+        Item(f"{row.rank}. {fmt.sentence(row.action).rstrip('.')}", _lines(row, diagnosis.measures), row.paste)
+        for row in rows
     )
     return Section("advice", "Advice", "What to do first", tables=tables, items=items)
 
