@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.diagnosis.advice import advise
-from harness.diagnosis.facts import facts
+from harness.diagnosis.facts import Setting, facts
 from harness.diagnosis.rules import load_rules
 from harness.diagnosis.training_free import Column, best, settings_gains
 from harness.errors import StageFailed
@@ -31,10 +31,8 @@ from harness.values.measures import parse
 from harness.values.training_free import LostShare, SettingsGain, TrainingFree
 
 LATE: dict[str, Any] = {"reranker": {"kind": "late-interaction"}}
-FREE_OF_TRAINING: dict[str, Any] = {
-    "factorial": [],
-    "candidates": {"mixed": {"pipeline": {"retriever": {"bm25_weight": 0.3}}}},
-}
+MEASURED: dict[str, Any] = {"diagnose": {"generation_queries": 96}}
+SETTING = Setting({"ndcg@10": 0.02})
 
 
 # ---- which are measured
@@ -254,7 +252,7 @@ class Late(planted.Planted):
 
 def test_a_reranker_without_training_that_mends_the_order_is_advised_first(data: Path, tmp_path: Path) -> None:
     executor = Late(planted.last_of_pool, planted.attentive)
-    seen = diagnose(planted.write_suite(data), tmp_path, executor=executor).diagnosis
+    seen = diagnose(planted.write_suite(data, **MEASURED), tmp_path, executor=executor).diagnosis
     by_name = {one.name: one for one in seen.training_free}
     assert set(by_name) == set(STANDARD)
     late = by_name["reranker-late-interaction"]
@@ -271,7 +269,8 @@ def test_a_reranker_without_training_that_mends_the_order_is_advised_first(data:
 
 
 def test_what_is_pasted_is_a_suite_that_can_be_read(data: Path, tmp_path: Path) -> None:
-    seen = diagnose(planted.write_suite(data), tmp_path, executor=Late(planted.last_of_pool)).diagnosis
+    path = planted.write_suite(data, **MEASURED)
+    seen = diagnose(path, tmp_path, executor=Late(planted.last_of_pool)).diagnosis
     value = yaml.safe_load(planted.write_suite(data).read_text(encoding="utf-8"))
     pasted = [row.paste for row in seen.advice if row.paste]
     assert pasted
@@ -286,7 +285,8 @@ def test_a_candidate_that_fails_is_said_and_the_others_are_measured(data: Path, 
         def _rerank(self, request: Any) -> None:
             raise StageFailed("rerank: out of memory")
 
-    seen = diagnose(planted.write_suite(data), tmp_path, executor=Broken(planted.last_of_pool)).diagnosis
+    path = planted.write_suite(data, **MEASURED)
+    seen = diagnose(path, tmp_path, executor=Broken(planted.last_of_pool)).diagnosis
     failed = {one.name for one in seen.training_free if one.failed}
     assert failed == {name for name in STANDARD if "reranker" in name}
     assert all("out of memory" in one.failed for one in seen.training_free if one.failed)
@@ -301,7 +301,7 @@ def test_a_suite_with_a_prompt_as_candidate_is_measured_on_answers(data: Path, t
             super()._answer(request)
 
     candidates = {"look": {"pipeline": {"generator": {"instruction": "Look."}}}}
-    path = planted.write_suite(data, candidates=candidates, factorial=[], diagnose={"candidate_minutes": 0.2})
+    path = planted.write_suite(data, **MEASURED | {"candidates": candidates, "factorial": []})
     seen = diagnose(path, tmp_path, executor=Obedient(planted.first)).diagnosis
     (look,) = [one for one in seen.training_free if one.name == "look"]
     gain = look.gain("utility")
