@@ -39,6 +39,7 @@ from harness.suite.uses import candidates_of, reading_of
 from harness.values.findings import ServingCost
 from harness.values.insights import CostEstimate, Diagnosis, Sign
 from harness.values.systems import UNTUNED
+from harness.values.training_free import TrainingFree
 
 Split = Literal["dev", "test"]
 
@@ -126,7 +127,7 @@ class _Diagnosing:
             times=part_times(serving, latencies.timings()),
             p95_ms=serving.total.p95_ms if serving and serving.total else None,
             dollars_per_1000=serving.dollars_per_1000 if serving else None,
-            estimates=self._estimates(dataset, serving),
+            estimates=_timed(self._estimates(dataset, serving), free),
             training_free=free,
         )
         diagnosis = self._advised(diagnosis, dataset, frozenset(measurements.uncalibrated()))
@@ -257,6 +258,15 @@ class _Diagnosing:
         if not diagnosis.answered:
             return f"no query of {self.split} has a reference answer"
         return f"{self.suite.utility.right} decides what is right, and no judge is configured"
+
+
+def _timed(estimates: tuple[CostEstimate, ...], free: tuple[TrainingFree, ...]) -> tuple[CostEstimate, ...]:
+    """The estimates with the added latency of training-free candidates as it was measured."""
+    added = {one.name: one.added_p95_ms for one in free if one.added_p95_ms is not None}
+    return tuple(
+        one.model_copy(update={"added_p95_ms": added[one.candidate]}) if one.candidate in added else one
+        for one in estimates
+    )
 
 
 def _has_head(model: str) -> bool | None:
