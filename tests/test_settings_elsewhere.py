@@ -92,8 +92,8 @@ def test_answers_with_own_examples_are_not_written_elsewhere() -> None:
 
 
 def test_only_what_is_trained_can_forget(suite: Path, store: Path, outcome: Outcome) -> None:
-    assert {row.system for row in outcome.forgetting} == {"both"}
-    assert all(row.verdict != "failed" for row in outcome.forgetting)
+    assert {row.system for row in outcome.forgotten} == {"both"}
+    assert all(row.verdict != "failed" for row in outcome.forgotten)
 
 
 # ---- slices
