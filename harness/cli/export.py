@@ -19,7 +19,16 @@ from typing import Annotated, Any, Literal, NamedTuple
 import typer
 import yaml
 
-from harness.cli.export_pipeline import FOLDERS, chosen_weights, exported_pipeline, public_name, without_paths
+from harness.cli.export_pipeline import (
+    FOLDERS,
+    RERANKER_ADAPTER,
+    chosen_weights,
+    exported_pipeline,
+    folder_of,
+    is_causal,
+    public_name,
+    without_paths,
+)
 from harness.cli.export_source import MeasuredSuite, find, planned_now, system_of
 from harness.cli.options import MOST_SEED, Common, print_json, say, takes
 from harness.errors import ConfigError, Problem
@@ -114,7 +123,9 @@ def _write(out: Path, made: _Made) -> None:
     suite, planned = made.measured.suite, made.planned
     candidate = suite.all_candidates[made.system.name]
     for part, place in made.models.items():
-        _copy_model(place, out / FOLDERS[part], public_name(_base(suite, planned.settings, part))[0])
+        _copy_model(
+            place, out / folder_of(planned.settings, part), public_name(_base(suite, planned.settings, part))[0]
+        )
     lengths = _lengths(planned, out)
     pipeline = exported_pipeline(planned.settings, made.models, lengths, made.weights)
     (out / PIPELINE_FILE).write_text(_pipeline_text(made, pipeline), encoding="utf-8")
@@ -123,7 +134,8 @@ def _write(out: Path, made: _Made) -> None:
         base, kind = public_name(_base(suite, planned.settings, part))
         recipe = without_paths(suite.recipe(candidate, part).model_dump(mode="json"))
         form = _form(planned.settings, part)
-        parts.append(TunedPart(part, FOLDERS[part], base, kind, recipe, lengths.get(part), form))
+        folder = folder_of(planned.settings, part)
+        parts.append(TunedPart(part, folder, base, kind, recipe, lengths.get(part), form))
     data = without_paths(_data(suite, candidate))
     # Where nothing was trained, what was made is the index and the weights.
     behind = list(planned.models.values()) or list(planned.serving.artifacts)
@@ -173,7 +185,7 @@ def _lengths(planned: SystemPlan, out: Path) -> dict[Part, int]:
     if "reranker" in planned.models and rule is not None:
         encoder = reranker_encoder(rule, settings.retriever)
         asked["reranker"] = (encoder.max_length, "bi-encoder") if encoder else (rule.max_length, "cross-encoder")
-        if rule.kind == "causal-lm":
+        if is_causal(settings):
             lengths["reranker"] = asked.pop("reranker")[0]
     for part, (length, kind) in asked.items():
         lengths[part] = inspect(out / FOLDERS[part], kind).takes(length) or length
@@ -184,6 +196,8 @@ def _pipeline_text(made: _Made, pipeline: Mapping[str, Any]) -> str:
     suite, models, system = made.measured.suite, made.models, made.system
     generator = made.planned.settings.generator
     value: dict[str, Any] = {"pipeline": dict(pipeline)}
+    if "reranker" in models and is_causal(made.planned.settings):
+        value["reranker_adapter"] = f"./{RERANKER_ADAPTER}"
     if generator is not None:
         user = question_turn("{question}", ["{passages}"]).replace("[1] {passages}", "{passages}")
         value["adapter"] = f"./{FOLDERS['generator']}" if "generator" in models else None
@@ -208,8 +222,9 @@ def _pipeline_text(made: _Made, pipeline: Mapping[str, Any]) -> str:
 
 
 def _is_folder(settings: Pipeline, part: str, models: Mapping[Part, Path]) -> bool:
-    """Whether the pipeline names a folder that is not written here; a generator's base never is."""
+    """Whether the pipeline names a folder that is not written here; the base of an adapter never is."""
     spec = getattr(settings, part)
-    if spec is None or spec.model is None or (part in models and part != "generator"):
+    adapted = part == "generator" or (part == "reranker" and is_causal(settings))
+    if spec is None or spec.model is None or (part in models and not adapted):
         return False
     return public_name(spec.model)[1] == "folder"

@@ -22,8 +22,20 @@ from harness.suite.recipes import Part
 from harness.suite.roles import EMBEDDED_PREFIX
 
 FOLDERS: dict[Part, str] = {"retriever": "retriever", "reranker": "reranker", "generator": "generator-adapter"}
+RERANKER_ADAPTER = "reranker-adapter"
+"""The folder of a tuned reranker that is an adapter for a causal language model."""
 WEIGHTS = {"union": "retriever.bm25_weight", "first": "reranker.blend"}
 """The setting that a weight belongs to, by what is blended."""
+
+
+def is_causal(settings: Pipeline) -> bool:
+    """Whether the reranker is a causal language model, of which only an adapter is tuned."""
+    return settings.reranker is not None and settings.reranker.kind == "causal-lm"
+
+
+def folder_of(settings: Pipeline, part: Part) -> str:
+    """The folder of a tuned part in the export."""
+    return RERANKER_ADAPTER if part == "reranker" and is_causal(settings) else FOLDERS[part]
 
 
 def chosen_weights(plan: Plan, planned: SystemPlan, store: Store) -> dict[str, float]:
@@ -43,7 +55,10 @@ def chosen_weights(plan: Plan, planned: SystemPlan, store: Store) -> dict[str, f
 def exported_pipeline(
     settings: Pipeline, models: Mapping[Part, Path], lengths: Mapping[Part, int], weights: Mapping[str, float]
 ) -> dict[str, Any]:
-    """Return the section `pipeline` that serves a system: folders of tuned models, and numbers for chosen weights."""
+    """Return the section `pipeline` that serves a system: folders of tuned models, and numbers for chosen weights.
+
+    An adapter leaves the name of its base.
+    """
     section: dict[str, Any] = without_paths(settings.model_dump(mode="json"))
     retriever = section["retriever"]
     if "retriever" in models:
@@ -66,8 +81,8 @@ def _reranker(
         # With a model of its own, it no longer takes lengths and prompts from the retriever.
         section |= {name: value for name, value in encoder.model_dump(mode="json").items() if name != "model"}
         if rule.model is None and "reranker" not in models and "retriever" in models:
-            section["max_length"] = lengths["retriever"]
-    if "reranker" in models:
+            section["max_length"] = min(encoder.max_length, lengths["retriever"])
+    if "reranker" in models and not is_causal(settings):
         section |= {"model": f"./{FOLDERS['reranker']}", "max_length": lengths["reranker"]}
     if rule.blend == ON_DEV:
         # Without a judged dev split, the reranker's score is used alone.

@@ -94,7 +94,9 @@ class Rankings(Calls):
         if weight == ON_DEV:
             weight = self.fusion_weight(pipeline)
         label = f"fuse bm25 and {pipeline.label('retriever')} on {split}" + (f", {depth} deep" if depth else "")
-        return self._blended((first, words), weight, depth or self.depth_of(pipeline), FUSED, label, queries or split)
+        return self._blended(
+            (first, words), weight, depth or self.depth_of(pipeline), FUSED, label, self.size_of(split, queries)
+        )
 
     def _searched(
         self, pipeline: TunedPipeline, split: str, queries: str | None = None, depth: int | None = None
@@ -132,7 +134,7 @@ class Rankings(Calls):
             return scored
         label = f"blend {self._who(pipeline)} on {split}" + (f" from {source}" if source else "")
         depth = self.rerank_depth_of(pipeline)
-        return self._blended((run, scored), weight, depth, BLENDED, label, queries or split)
+        return self._blended((run, scored), weight, depth, BLENDED, label, self.size_of(split, queries))
 
     def fusion_weight(self, pipeline: TunedPipeline) -> str:
         """The key of the weight of bm25 beside the first stage. Raises ConfigError without a judged dev split."""
@@ -212,13 +214,13 @@ class Rankings(Calls):
         depth: int,
         pool: Literal["first", "union"],
         label: str,
-        size_of: str,
+        size: int,
     ) -> str:
         """The blend of two runs; `weight` is a number, or the key of one that was chosen."""
         chosen = isinstance(weight, str)
         inputs = {"first": runs[0], "second": runs[1]} | ({"weight": str(weight)} if chosen else {})
         spec = {"depth": depth, "pool": pool, "weight": None if chosen else weight}
-        return self.call("blend", label, spec, inputs, ExpectedWork(self.size_of(size_of)))
+        return self.call("blend", label, spec, inputs, ExpectedWork(size))
 
     def fused(self, runs: Sequence[str], split: str) -> str:
         spec = {"depth": self.depth_of(self.untuned), "k": self.suite.pipeline.fuse_k}
@@ -238,8 +240,9 @@ class Rankings(Calls):
 
     def size_of(self, split: str, queries: str | None = None) -> int:
         """How many queries: those of a split, or at most those of the call that makes them."""
-        key = queries or split
-        return self.calls[key].work.units if key in self.calls else len(self.dataset.splits[split].queries)
+        if queries is not None and queries in self.calls:
+            return self.calls[queries].work.units
+        return len(self.dataset.splits[split].queries)
 
 
 def reranker_encoder(rule: Reranker, retriever: Retriever) -> Encoder | None:

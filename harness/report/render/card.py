@@ -37,7 +37,7 @@ WHAT = {
     "retriever": "a bi-encoder, as sentence-transformers loads it",
     "cross-encoder": "a cross-encoder, as sentence-transformers loads it",
     "late-interaction": "an encoder whose token vectors are compared (late interaction)",
-    "causal-lm": "a LoRA adapter of a language model that judges passages, as peft loads it",
+    "causal-lm": "a LoRA adapter for a causal language model that answers yes or no, as peft loads it",
     "generator": "a LoRA adapter, as peft loads it",
 }
 Place = Literal["package", "folder", "hub"]
