@@ -10,6 +10,8 @@ from typing import Any
 import pocket
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 from test_export import Trial, card_of
 
 from harness import provenance
@@ -18,10 +20,12 @@ from harness.cli.export_pipeline import exported_pipeline
 from harness.errors import ConfigError
 from harness.planning.graph import Plan, SystemPlan
 from harness.planning.plan import build_plan
+from harness.planning.rankings import reranker_encoder
 from harness.store import FolderStore
 from harness.suite.files import parse_suite
 from harness.suite.pipeline import Pipeline
 from harness.suite.recipes import Part
+from harness.suite.spec import Suite
 
 LATE: dict[str, Any] = {"kind": "late-interaction"}
 CANDIDATES: dict[str, Any] = {
@@ -184,3 +188,47 @@ def test_every_snippet_is_python(trial: Settings) -> None:
         for snippet in re.findall(r"```python\n(.*?)```", card_of(out)[1], re.DOTALL):
             compile(snippet, name, "exec")
         shutil.rmtree(out)
+
+
+RERANKERS = st.one_of(
+    st.fixed_dictionaries(
+        {"kind": st.just("late-interaction")},
+        optional={
+            "max_length": st.integers(1, 512),
+            "query_prompt": st.text(max_size=5),
+            "blend": st.sampled_from(["dev", False, 0.0, 0.5]),
+            "precision": st.sampled_from(["float16", "int8", None]),
+        },
+    ),
+    st.fixed_dictionaries(
+        {"model": st.just("x/y")},
+        optional={"max_length": st.integers(1, 512), "blend": st.sampled_from(["dev", False, 1.0])},
+    ),
+    st.fixed_dictionaries(
+        {"kind": st.just("causal-lm"), "model": st.just("x/y")}, optional={"instruction": st.text(max_size=5)}
+    ),
+)
+
+
+@given(RERANKERS)
+def test_a_suite_with_a_reranker_is_read_as_it_was_written(reranker: dict[str, Any]) -> None:
+    """An outcome holds its suite; an export without the suite file reads it from there."""
+    suite = pocket.suite({"pipeline.reranker": reranker})
+    again = Suite.model_validate(suite.model_dump(mode="json", by_alias=True))
+    assert again == suite
+    assert again.pipeline.reranker is not None
+    assert suite.pipeline.reranker is not None
+    assert again.pipeline.reranker.model_fields_set == suite.pipeline.reranker.model_fields_set
+
+
+@given(RERANKERS)
+def test_every_exported_reranker_is_one_that_a_suite_can_have(reranker: dict[str, Any]) -> None:
+    settings = Pipeline.model_validate({"reranker": reranker})
+    section = exported_pipeline(settings, {}, {}, {"reranker.blend": 0.4})
+    written = Pipeline.model_validate(section).reranker
+    assert written is not None
+    assert settings.reranker is not None
+    assert written.kind == settings.reranker.kind
+    assert written.blend == (0.4 if settings.reranker.blend == "dev" else settings.reranker.blend)
+    one, other = (reranker_encoder(rule, settings.retriever) for rule in (settings.reranker, written))
+    assert one == other

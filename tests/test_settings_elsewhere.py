@@ -1,4 +1,4 @@
-"""Candidates with settings in curves, on another data set, in slices, and in what `plan`, `list` and `doctor` print."""
+"""Candidates with settings in curves, on another dataset, in slices, and in what `plan`, `list` and `doctor` print."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def outcome(suite: Path, store: Path) -> Outcome:
     return benchmark.run(suite, store, executor=smallsuite.Here()).outcome
 
 
-# ---- another data set
+# ---- another dataset
 
 
 def test_weights_elsewhere_are_those_that_were_chosen_at_home(suite: Path) -> None:

@@ -92,13 +92,13 @@ def _reranker(
 
 def _meaningful(rule: Reranker) -> dict[str, Any]:
     """The settings that a reranker of this kind has; a suite refuses the others."""
-    section = rule.model_dump(mode="json", exclude_unset=True)
-    for name, value in rule.model_dump(mode="json", exclude=set(section)).items():
+    section = {**rule.model_dump(mode="json"), "kind": rule.kind, "model": rule.model}
+    for name in type(rule).model_fields.keys() - section.keys():
         try:
-            Reranker.model_validate({**section, "kind": rule.kind, name: value})
+            Reranker.model_validate({**section, name: getattr(rule, name)})
         except ValidationError:
             continue
-        section[name] = value
+        section[name] = getattr(rule, name)
     return {name: section[name] for name in type(rule).model_fields if name in section}
 
 

@@ -252,4 +252,5 @@ def reranker_encoder(rule: Reranker, retriever: Retriever) -> Encoder | None:
     own = {name: getattr(rule, name) for name in Encoder.model_fields}
     if rule.model is not None:
         return Encoder(**own)
+    own.pop("model")
     return retriever.encoder.model_copy(update={name: own[name] for name in own if name in rule.model_fields_set})
