@@ -14,7 +14,7 @@ from harness.diagnosis import pasted
 from harness.diagnosis.facts import measures_of
 from harness.diagnosis.meanings import Facts, in_words, meaning, number
 from harness.diagnosis.rules import FREE, FREE_ANSWERS, QUOTED, TUNES, Condition, Rule, Rules
-from harness.diagnosis.training_free import best
+from harness.diagnosis.training_free import best, cost_of
 from harness.diagnosis.worths import measured_gain, possible_gain, what_is_left
 from harness.suite.recipes import Part
 from harness.values.insights import Advice, CostEstimate, Diagnosis, Worth
@@ -101,7 +101,7 @@ class _Book:
             could_buy=self._buys(rule, tunes),
             why=(*_reasons(rule, self.facts, words), *(text for texts in over_limits.values() for text in texts)),
             would_change=tuple(dict.fromkeys(self._turning(rule))),
-            estimate=_cheapest(within or estimates),
+            estimate=cost_of(free) if free is not None else _cheapest(within or estimates),
             paste=self._pasted(rule, tunes, doing),
         )
 

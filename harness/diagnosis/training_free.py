@@ -12,7 +12,7 @@ from typing import NamedTuple
 from harness.diagnosis.oracle_gains import Substituted, oracle_gains
 from harness.statistics.stats import Paired, compare
 from harness.values.findings import Comparison
-from harness.values.insights import Diagnosis, OracleGain
+from harness.values.insights import CostEstimate, Diagnosis, OracleGain
 from harness.values.measures import Measure
 from harness.values.records import ScoreColumn
 from harness.values.training_free import SettingsGain, TrainingFree
@@ -106,6 +106,19 @@ def best(seen: Diagnosis, measure: str | None, limit_ms: float | None = None) ->
     most = max((gain.difference or 0.0 for _, gain in able), default=0.0)
     near = [candidate for candidate, gain in able if (gain.difference or 0.0) >= most - gain.margin]
     return min(near, key=_cost, default=None)
+
+
+def cost_of(candidate: TrainingFree) -> CostEstimate:
+    """Return what a training-free candidate costs, as it was measured: it is built, and in the cache."""
+    return CostEstimate(
+        candidate=candidate.name,
+        tunes=(),
+        seconds=0.0,
+        seconds_in_full=candidate.build_seconds,
+        dollars=candidate.build_dollars,
+        added_p95_ms=candidate.added_p95_ms,
+        basis={"index": "measured"},
+    )
 
 
 def _too_slow(seen: Diagnosis, candidate: TrainingFree, limit_ms: float | None) -> bool:

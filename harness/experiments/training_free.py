@@ -11,6 +11,7 @@ from harness.execution.latency import Latencies
 from harness.execution.scheduler import Execution
 from harness.experiments.observations import Observations
 from harness.planning.graph import SystemPlan
+from harness.planning.ledger import build_cost
 from harness.planning.training_free import Chosen
 from harness.report.format import duration
 from harness.stages.shared.blending import Weight
@@ -73,6 +74,7 @@ class Candidates:
         if timed is not None and timed.retrieval is not None and serving is not None and serving.retrieval is not None:
             added = timed.retrieval.p95_ms - serving.retrieval.p95_ms
         shares = self._shares(system) if gains else {}
+        seconds, dollars = build_cost(self.observations.plan, system, self.execution.rows, self.suite.prices)
         return TrainingFree(
             name=system.name,
             origin="standard" if system.name in self.free.standard else "suite",
@@ -82,6 +84,8 @@ class Candidates:
             weights=dict(self._weights(system)),
             added_p95_ms=added,
             index_bytes=self._size(system),
+            build_seconds=seconds,
+            build_dollars=dollars,
             pool=shares.get("not in the pool"),
             context=shares.get("not in the context"),
         )

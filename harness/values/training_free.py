@@ -49,8 +49,9 @@ class TrainingFree(Frozen):
 
     `change` is its change of the pipeline as a mapping, `changes` the same as short texts. `weights` are those that
     were chosen on dev, by the setting that asks for them. `added_p95_ms` is the difference in the p95 latency of
-    retrieval; `index_bytes` counts everything that is stored to serve it. `pool` and `context` are the shares of
-    queries lost before the pool and between pool and context. `failed` says why it has no gains.
+    retrieval; `index_bytes` counts the indexes that serve it, `build_seconds` and `build_dollars` what they cost.
+    `pool` and `context` are the shares of queries lost before the pool and between pool and context. `failed` says why
+    it has no gains.
     """
 
     name: str
@@ -61,6 +62,8 @@ class TrainingFree(Frozen):
     weights: dict[str, float] = {}
     added_p95_ms: float | None = None
     index_bytes: int | None = None
+    build_seconds: float = 0.0
+    build_dollars: float = 0.0
     pool: LostShare | None = None
     context: LostShare | None = None
     failed: str = ""

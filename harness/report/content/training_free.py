@@ -26,9 +26,13 @@ def training_free(diagnosis: Diagnosis) -> Section:
         "What changes without training gain",
         (said,),
         tables=tuple(_table(rows, diagnosis)),
-        items=tuple(Item(row.name, _lines(row), of_training_free(row)) for row in rows if not row.failed),
-        brief=False,
+        items=tuple(Item(row.name, _lines(row), of_training_free(row)) for row in rows if _gains_some(row)),
     )
+
+
+def _gains_some(row: TrainingFree) -> bool:
+    """Whether it is worth pasting: a gain is significant."""
+    return any(gain.verdict == "improved" for gain in row.gains)
 
 
 def _ordered(diagnosis: Diagnosis) -> list[TrainingFree]:
