@@ -82,7 +82,7 @@ def test_every_part_of_a_staged_candidate_has_its_share_and_combinations_are_can
     half, whole = found.candidates.values()
     assert {found.recipe(half, part).train_share for part in half.tune} == {0.5}
     assert {found.recipe(whole, part).train_share for part in whole.tune} == {1.0}
-    assert found.factorial == ()
+    assert found.factorial == {}
 
 
 def test_the_whole_is_the_candidate_of_the_suite_itself(suite: Path) -> None:
