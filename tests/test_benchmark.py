@@ -115,7 +115,7 @@ def test_every_measure_has_a_row_for_every_query(first: benchmark.Finished) -> N
     wanted = {
         (system, split, measure, query_id)
         for system, scored in {
-            "bm25": ["test"], "hybrid": ["test"], "untuned": ["test", "dev"], "judged": ["test", "dev"],
+            "bm25": ["test", "dev"], "hybrid": ["test", "dev"], "untuned": ["test", "dev"], "judged": ["test", "dev"],
         }.items()
         for split in scored
         for measure in CHANGES["measures"]

@@ -209,7 +209,7 @@ def test_list_as_json(leave: Leave, monkeypatch: pytest.MonkeyPatch) -> None:
     assert value["measures"] == list(KINDS)
     assert value["suites"]["template"][-3:] == ["retriever", "reranker", "retriever-reranker"]
     assert value["recipes"] == {
-        "retriever": ["mnrl", "triplet", "distill", "raw"], "reranker": ["bce", "listwise"],
+        "retriever": ["mnrl", "triplet", "distill", "raw"], "reranker": ["auto", "bce", "listwise", "contrastive"],
         "generator": ["lora", "qlora"],
     }  # fmt: skip
     assert value["baseline_rows"] == list(BASELINE_ROWS)

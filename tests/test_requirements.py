@@ -127,6 +127,9 @@ def test_a_folder_without_weights_is_told_with_its_key(monkeypatch: pytest.Monke
 # models that are used, and by whom
 
 
+START = {"model": "embedded:all-minilm-l6-v2"}
+LABELLED = {"tune": ["reranker"], "reranker": START, "label": {"by": "cross-encoder", "model": "x"}}
+CROSSED: dict[str, Any] = {"factorial": ["reranker"], "recipes": {"reranker": START}}
 LABELER = {"llm": {"labeler": {"model": "embedded:x"}}}
 BASE = {"embedded:all-minilm-l6-v2", "embedded:smollm2-135m-instruct"}
 
@@ -153,7 +156,7 @@ BASE = {"embedded:all-minilm-l6-v2", "embedded:smollm2-135m-instruct"}
         (LABELER, "embedded:x", None),
         ({**LABELER, "data": {"label": {"by": "llm"}}}, "embedded:x", None),
         (
-            {**LABELER, "data": {"label": {"by": "llm"}}, "factorial": ["reranker"]}, "embedded:x",
+            {**LABELER, "data": {"label": {"by": "llm"}}, **CROSSED}, "embedded:x",
             ["llm.labeler.model"],
         ),
         (
@@ -165,12 +168,12 @@ BASE = {"embedded:all-minilm-l6-v2", "embedded:smollm2-135m-instruct"}
             {"data": {"mine": {"relabel": {"by": "cross-encoder", "model": "x"}}}}, "x", ["data.mine.relabel.model"],
         ),
         (
-            {"data": {"label": {"by": "cross-encoder", "model": "x"}}, "factorial": ["reranker"]}, "x",
+            {"data": {"label": {"by": "cross-encoder", "model": "x"}}, **CROSSED}, "x",
             ["data.label.model"],
         ),
         ({"data": {"label": {"by": "cross-encoder", "model": "x"}}}, "x", None),
         (
-            {"candidates": {"a": {"tune": ["reranker"], "label": {"by": "cross-encoder", "model": "x"}}}}, "x",
+            {"candidates": {"a": LABELLED}}, "x",
             ["candidates.a.label.model"],
         ),
         ({"llm": {"synthesizer": {"model": "embedded:x"}}}, "embedded:x", ["llm.synthesizer.model"]),
@@ -226,7 +229,11 @@ def test_what_all_candidates_share_is_looked_for_once(monkeypatch: pytest.Monkey
         ({"pipeline.reranker": {"model": "x"}}, "pipeline.reranker.model"),
         ({"data": {"mine": {"relabel": {"by": "cross-encoder", "model": "x"}}}}, "data.mine.relabel.model"),
         (
-            {"candidates": {"a": {"tune": ["reranker"], "label": {"by": "cross-encoder", "model": "x"}}}},
+            {
+                "candidates": {
+                    "a": {"tune": ["reranker"], "reranker": START, "label": {"by": "cross-encoder", "model": "x"}}
+                }
+            },
             "candidates.a.label.model",
         ),
         (

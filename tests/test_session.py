@@ -61,6 +61,7 @@ def asking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Session, li
     suite = pocket.suite({
         "pipeline.generator": None, "measures": ["ndcg@10"], "llm": {"labeler": ENDPOINT},
         "data": {"pairs": "judged", "label": {"by": "llm"}}, "candidates": {"labelled": {"tune": ["reranker"]}},
+        "recipes": {"reranker": {"model": "embedded:all-minilm-l6-v2"}},
     })  # fmt: skip
     return Session(suite, tmp_path, executor=pocket.Pretender()), checked
 

@@ -138,10 +138,10 @@ def test_serving_times_each_shape_once(done: benchmark.Finished) -> None:
     parts = {name: info.serving.parts for name, info in names(done.outcome).items() if info.serving}
     assert parts["untuned"] == ("dense", "generator")
     assert parts["retriever"] == ("dense", "generator")
-    assert parts["reranker"] == ("dense", "rerank:reranker (seed 0)", "generator")
+    assert parts["reranker"] == ("dense", "rerank:reranker (seed 0)", "blend", "generator")
     assert parts["turned"] == parts["reranker"]
     own = "generator:retriever-reranker-generator (seed 0)"
-    assert parts["retriever-reranker-generator"] == ("dense", "rerank:reranker (seed 0)", own)
+    assert parts["retriever-reranker-generator"] == ("dense", "rerank:reranker (seed 0)", "blend", own)
     assert parts["bm25"] == ("bm25", "generator")
     added = {one.system: one.added_p95_ms for one in done.outcome.roi if one.measure == "ndcg@10"}
     assert added["retriever"] == 0
@@ -156,7 +156,7 @@ def test_a_shape_is_timed_with_what_was_made(suite: Path, tmp_path: Path) -> Non
     alike = [system for system in plan.systems if "reranker" in system.models]
     assert latencies._plainest(alike).name == "reranker"
     made = next(system for system in alike if system.name == "retriever-reranker")
-    for key in (made.serving.dense, made.serving.reranked, *made.models.values()):
+    for key in (*made.serving.artifacts, *made.serving.path, *made.models.values()):
         with store.claim(str(key)) as folder:
             store.commit(str(key), folder, {})
     assert latencies._plainest(alike) is made

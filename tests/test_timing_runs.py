@@ -34,6 +34,8 @@ from harness.store import FolderStore
 from harness.values.records import Query, Reference
 
 ENDPOINT = {"model": "large", "base_url": "http://localhost:1/v1", "price_in": 100.0, "price_out": 200.0}
+UNTIMED = ("answer", "weigh", "blend")
+CROSS_ENCODER = {"reranker": {"model": "embedded:all-minilm-l6-v2"}}
 CANDIDATES: dict[str, Any] = {
     "mined": {"tune": ["reranker"]},
     "asked": {"tune": ["reranker"], "label": {"by": "llm"}},
@@ -45,6 +47,7 @@ CANDIDATES: dict[str, Any] = {
 
 def planned(dataset: Dataset | None = None, changes: dict[str, Any] | None = None, **candidates: Any) -> Plan:
     value = {"candidates": candidates or CANDIDATES, "data": {"pairs": "judged"}, "baseline_rows": ["untuned"]}
+    value["recipes"] = CROSS_ENCODER
     value |= changes or {}
     return build_plan(pocket.suite(value), dataset or pocket.dataset())
 
@@ -90,7 +93,7 @@ def guessed(plan: Plan, store: FolderStore) -> set[str]:
 
 def test_every_class_that_a_quote_rests_on_is_timed_and_each_once(store: FolderStore) -> None:
     plan, executor = planned(), pocket.Pretender()
-    wanted = {speed_of(one.call, plan.calls) for one in plan.calls.values() if one.call.stage != "answer"}
+    wanted = {speed_of(one.call, plan.calls) for one in plan.calls.values() if one.call.stage not in UNTIMED}
     assert take_samples(plan, pocket.dataset(), store, executor) == {}
     assert timed_classes(store) == wanted
     counted = Counter(executor.asked)

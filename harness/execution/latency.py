@@ -113,7 +113,7 @@ class Latencies:
         kind = str(call.spec.get("kind", call.stage)) if call.stage == "retrieve" else call.stage
         first = kind not in self._owners or self._owners[kind] == shape
         self._owners.setdefault(kind, shape)
-        name = kind if first else f"{kind}:{plainest.label}"
+        name = kind if first and kind != "rerank" else f"{kind}:{plainest.label}"
         self.retrieval.add(name)
         return self._time(name, {**base, "stage": call.stage, "spec": dict(call.spec)}, call.inputs)
 

@@ -19,6 +19,7 @@ from harness.planning.estimates import plan_of
 from harness.planning.graph import Plan, ServingKeys, SystemPlan
 from harness.planning.rankings import Rankings
 from harness.planning.speed import Speed, asks_endpoint, speed_of, timed_classes
+from harness.stages import load_stage
 from harness.stages.shared import common
 from harness.store import Store
 from harness.suite.recipes import Part
@@ -61,7 +62,8 @@ def take_samples(session: Session, full: Plan, dataset: Dataset) -> dict[str, st
 def _wanted(full: Plan, known: set[Speed]) -> tuple[set[Speed], list[str]]:
     """Return the speed classes to time, and the stages that would have to ask an endpoint."""
     keys = _needed(full, [system for system in full.systems if system.tunes])
-    calls = [full.calls[key].call for key in keys]
+    # What is not heavy takes no time worth a timing run, though what it reads might.
+    calls = [call for key in keys if load_stage((call := full.calls[key].call).stage).heavy]
     fresh = {speed_of(call, full.calls): call for call in calls}
     wanted = {speed for speed, call in fresh.items() if speed not in known and not asks_endpoint(call)}
     return wanted, [call.stage for speed, call in fresh.items() if speed not in known and asks_endpoint(call)]

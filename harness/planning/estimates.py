@@ -13,6 +13,7 @@ from harness.planning.graph import Plan, PlannedCall, SystemPlan
 from harness.planning.ledger import CallEstimate, estimate, hourly
 from harness.planning.plan import build_plan
 from harness.planning.speed import Rates, rates
+from harness.stages import load_stage
 from harness.store import Store
 from harness.suite.pipeline import settings_of
 from harness.suite.spec import Candidate, Suite
@@ -147,6 +148,9 @@ def _basis(plan: Plan, keys: Sequence[str], guesses: dict[str, CallEstimate], kn
     found: dict[str, Basis] = {}
     for key in dict.fromkeys(keys):
         call = plan.calls[key].call
+        if not load_stage(call.stage).heavy:
+            # It takes no time that matters.
+            continue
         sure = guesses[key].stored or known.of(call, plan.calls).measured
         found[call.stage] = "measured" if sure and found.get(call.stage) != "guessed" else "guessed"
     return found
