@@ -75,9 +75,8 @@ def advice_on(diagnosis: Diagnosis, tunes: tuple[str, ...]) -> Advice | None:
 
 def _advice_on_settings(diagnosis: Diagnosis, name: str) -> Advice | None:
     """Return the advice to use the settings of a candidate that trains nothing; None if there is none."""
-    measured = {candidate.name for candidate in diagnosis.training_free}
-    changes = (advice for advice in diagnosis.advice if advice.kind == "change" and name in advice.candidates)
-    return next(changes, None) if name in measured else None
+    changes = (advice for advice in diagnosis.advice if advice.kind == "change" and advice.estimate is not None)
+    return next((advice for advice in changes if advice.estimate and advice.estimate.candidate == name), None)
 
 
 def _measured(diagnosis: Diagnosis, name: str) -> tuple[Worth, ...]:
