@@ -83,6 +83,10 @@ def found(section: dict[str, Any], out: Path, trial: Settings) -> dict[str, Any]
     return section
 
 
+def system_named(plan: Plan, name: str) -> SystemPlan:
+    return next(system for system in plan.systems if system.name == name)
+
+
 def path_of(plan: Plan, system: SystemPlan) -> list[tuple[str, Any]]:
     """The calls that rank, without names of models and with weights as numbers."""
     steps = []
@@ -104,7 +108,7 @@ def test_the_exported_section_ranks_by_the_same_calls(name: str, trial: Settings
     Pipeline.model_validate(section)
     text = pocket.suite_text({"pipeline": section, "data": {"pairs": "judged"}, "candidates": {}})
     again = build_plan(parse_suite(text, trial.root / "again.yaml"), pocket.dataset())
-    measured = trial.plan.system(f"{name} (seed 3)")
+    measured = system_named(trial.plan, name)
     steps, own = path_of(again, again.system("untuned")), path_of(trial.plan, measured)
     assert steps == own
     assert section_of(out)["context"] == measured.settings.context
@@ -169,7 +173,7 @@ def test_the_snippet_for_late_interaction_scores_as_measured(trial: Settings, mo
 def test_a_weight_that_is_gone_is_said(trial: Settings, kept: Settings) -> None:
     (key,) = {
         key
-        for key in trial.plan.system("mixed (seed 3)").serving.artifacts
+        for key in system_named(trial.plan, "mixed").serving.artifacts
         if trial.plan.calls[key].call.stage == "weigh"
     }
     place = FolderStore(trial.store / "store").get(key)
