@@ -21,6 +21,7 @@ from harness.errors import StageFailed
 from harness.experiments.diagnose import diagnose
 from harness.planning.oracles import build_diagnosis_plan, suite_for
 from harness.planning.training_free import STANDARD, affordable, chosen
+from harness.report.render.html import render_diagnosis_html
 from harness.report.render.markdown import render_diagnosis_markdown
 from harness.stages.retrieve import RUN_FILE
 from harness.store import FolderStore
@@ -219,6 +220,8 @@ def test_the_report_shows_gains_and_what_to_paste() -> None:
     text = render_diagnosis_markdown(
         advised(free("late", 0.1, 0.05), free("broken", 0.0, 0.0, failed="it fell", gains=()))
     )
+    page = render_diagnosis_html(advised(free("late", 0.1, 0.05)))
+    assert "reranker: {kind: late-interaction}</pre>" in page
     assert "What changes without training gain" in text
     assert "candidates:\n  late:\n    pipeline:" in text
     assert "broken failed: it fell." in text

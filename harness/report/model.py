@@ -133,7 +133,7 @@ class Item:
     title: str
     lines: tuple[tuple[str, tuple[str, ...]], ...] = ()
     yaml: str = ""
-    paste: str = "Add to the suite"
+    paste: str = "Put into the suite"
 
 
 @dataclass(frozen=True)
