@@ -15,8 +15,10 @@ from harness.execution.executors import Cost, Request, SynchronousExecutor
 from harness.execution.probe import TIMES_FILE
 from harness.stages.answer import AnswerSpec as AnswerSpec
 from harness.stages.answer import choose_contexts
+from harness.stages.blend import BlendSpec, blend
 from harness.stages.retrieve import RUN_FILE
 from harness.stages.shared import common
+from harness.stages.weigh import WeighSpec, weigh
 from harness.suite.recipes import ABSTENTION
 from harness.values.records import Answer, Progress, Usage
 
@@ -78,7 +80,8 @@ def write_suite(folder: Path, **changes: Any) -> Path:
         "evaluate": {"split": "test", "generation_queries": 20, "probe_queries": 5, "probe_generations": 2},
         "pipeline": {"depth": 20, "context": 3},
         "data": {"pairs": "judged"},
-        "diagnose": {"generation_queries": 96},
+        # Without candidates that train nothing: `test_training_free` has them.
+        "diagnose": {"generation_queries": 96, "candidate_minutes": 0},
         "factorial": ["retriever", "reranker", "generator"],
         "measures": ["ndcg@10", "recall@10", "exact_match", "token_f1", "utility"],
         "utility": {"right": "exact_match", "wrong_cost": 1},
@@ -157,6 +160,12 @@ class Planted(SynchronousExecutor):
         }
         write_run(request.out / RUN_FILE, turned)
 
+    def _weigh(self, request: Request) -> None:
+        weigh(WeighSpec.model_validate(request.spec), request.inputs, request.out, 0, lambda done, whole: None)
+
+    def _blend(self, request: Request) -> None:
+        blend(BlendSpec.model_validate(request.spec), request.inputs, request.out, 0, lambda done, whole: None)
+
     def _answer(self, request: Request) -> None:
         queries = common.read_queries(request.inputs["queries"])
         contexts = choose_contexts(AnswerSpec.model_validate(request.spec), queries, request.inputs)
@@ -169,7 +178,7 @@ class Planted(SynchronousExecutor):
         common.write_answers(request.out, answers)
 
     def _probe(self, request: Request) -> None:
-        times = {"generator": 800.0, "rerank": 200.0}.get(str(request.spec["part"]), 10.0)
+        times = {"answer": 800.0, "rerank": 200.0}.get(str(request.spec["stage"]), 10.0)
         (request.out / TIMES_FILE).write_text(json.dumps([times] * 5), encoding="utf-8")
 
     def _anything(self, request: Request) -> None:

@@ -31,6 +31,10 @@ from harness.diagnosis.meanings import NAMES
 
 PLANTED: dict[str, tuple[dict[str, float], dict[str, float | None]]] = {
     # rule: facts on which it comes first (or alone), and the least change on which it does not hold any more
+    "settings-gain": (surely(free__gain=0.1) | MARGINS, {"free.gain.low": 0.02}),
+    "settings-gain-answers": (surely(free__gain__answers=0.1) | MARGINS, {"free.gain.answers.low": 0.05}),
+    "settings-may-gain": (surely(free__gain=0.1) | {"free.gain.low": 0.01} | MARGINS, {"free.gain": 0.02}),
+    "leave-retrieval-after": (surely(left__gain=0.01) | MARGINS, {"left.gain.high": 0.021}),
     "set-too-small": (
         {"oracle_gain.known": 3, "oracle_gain.clear": 0, "oracle_gain.possible": 2},
         {"oracle_gain.clear": 1},

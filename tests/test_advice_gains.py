@@ -10,8 +10,9 @@ from advising import CANDIDATES, DEEPER, MORE, RULES, advised, estimate, gain, s
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.diagnosis.advice import advise, could_buy
+from harness.diagnosis.advice import advise
 from harness.diagnosis.meanings import NAMES
+from harness.diagnosis.worths import could_buy
 from harness.suite.recipes import Part
 from harness.values.insights import Advice, CostEstimate
 

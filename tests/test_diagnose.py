@@ -88,7 +88,8 @@ def test_a_pool_that_holds_everything_in_the_wrong_order(data: Path, tmp_path: P
 
 
 def test_the_same_pool_where_no_cross_encoder_is_trained_or_allowed(data: Path, tmp_path: Path) -> None:
-    found = diagnosed(data, tmp_path, planted.last_of_pool, planted.attentive)
+    headless = {"recipes": {"reranker": {"model": "embedded:all-minilm-l6-v2"}}}
+    found = diagnosed(data, tmp_path, planted.last_of_pool, planted.attentive, **headless)
     assert found.advice[0].rule == "add-trained-reranker"
     assert any(one.against and one.tunes == ("reranker",) for one in found.advice)
     slow = diagnosed(
@@ -128,7 +129,8 @@ def test_a_format_that_utility_does_not_ask_for_is_still_a_loss(data: Path, tmp_
 
 def test_a_reranker_that_ruins_a_perfect_pool(data: Path, tmp_path: Path) -> None:
     model = trained(data)["recipes"]["reranker"]["model"]
-    pipeline = {"depth": 20, "context": 3, "reranker": {"model": model}, "rerank_depth": 20}
+    # A blend would not use it.
+    pipeline = {"depth": 20, "context": 3, "reranker": {"model": model, "blend": False}, "rerank_depth": 20}
     found = diagnosed(data, tmp_path, planted.first, planted.attentive, pipeline=pipeline)
     assert share(found, "retrieval", "not in the context") == 1
     assert gain(found, "without-reranker", "ndcg@10") == gain(found, "oracle-reranker", "ndcg@10") > 0.7
@@ -205,7 +207,7 @@ def test_what_failed_is_not_taken_for_nothing(data: Path, tmp_path: Path) -> Non
 def test_only_a_reranker_with_a_trained_start_is_advised(data: Path, tmp_path: Path) -> None:
     model = trained(data)["recipes"]["reranker"]["model"]
     candidates = {
-        "from-biencoder": {"tune": ["reranker"]},
+        "from-biencoder": {"tune": ["reranker"], "reranker": {"model": "embedded:all-minilm-l6-v2"}},
         "from-trained": {"tune": ["reranker"], "reranker": {"model": model}},
     }
     found = diagnosed(data, tmp_path, planted.last_of_pool, planted.attentive, candidates=candidates, factorial=[])

@@ -23,15 +23,17 @@ from harness.cli.export import export
 from harness.errors import ConfigError
 from harness.hashing import digest_of
 from harness.models.loaders import EMBEDDED, EMBEDDED_PREFIX, load_bi_encoder, load_cross_encoder, load_generator
-from harness.planning.graph import Plan
+from harness.planning.graph import Plan, SystemPlan
 from harness.planning.plan import build_plan
 from harness.report.render.card import UPSTREAM
+from harness.stages.shared.blending import Weight
 from harness.stages.shared.common import encode
 from harness.stages.shared.prompts import question_turn
 from harness.store import MANIFEST, FolderStore
 from harness.suite import builtin
 from harness.suite.files import load_suite, parse_suite
 from harness.suite.pipeline import Pipeline
+from harness.suite.recipes import PARTS, Part
 from harness.suite.spec import Suite
 from harness.values.findings import Comparison, Outcome, RecipeClaim, Summary, SystemInfo
 
@@ -71,7 +73,7 @@ class Trial:
         self.suite = parse_suite(text, self.file)
         self.base = base
         self.plan = build_plan(self.suite, pocket.dataset())
-        self.tuned = {part: root / "made" / part for part in base}
+        self.tuned: dict[Part, Path] = {part: root / "made" / part for part in PARTS}
         tiny.bi_encoder(root / "made" / "encoder", WORDS, seed=1).rename(self.tuned["retriever"])
         tiny.cross_encoder(self.tuned["reranker"], WORDS, seed=1)
         adapter(base["generator"], self.tuned["generator"])
@@ -82,8 +84,17 @@ class Trial:
         for system in self.plan.systems:
             for part, key in system.models.items():
                 with store.claim(key) as out:
-                    shutil.copytree(self.tuned[part], out, dirs_exist_ok=True)
+                    shutil.copytree(self.model_of(system, part), out, dirs_exist_ok=True)
                     store.commit(key, out, {"stage": f"tune_{part}"})
+            for key in system.serving.artifacts:
+                if self.plan.calls[key].call.stage == "weigh" and store.get(key) is None:
+                    with store.claim(key) as out:
+                        Weight(0.3, {"0.3": 1.0}).write(out)
+                        store.commit(key, out, {"stage": "weigh"})
+
+    def model_of(self, system: SystemPlan, part: Part) -> Path:
+        """The tuned model of a part."""
+        return self.tuned[part]
 
     def tell(self, **changes: Any) -> Outcome:
         """Write the latest outcome."""

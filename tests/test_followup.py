@@ -42,6 +42,8 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     changes: dict[str, Any] = {
         "factorial": [],
         "candidates": {"retriever": {"tune": ["retriever"]}, "reranker": {"tune": ["reranker"]}},
+        # A start without a trained head, which is advised against.
+        "recipes": {"reranker": {"model": "embedded:all-minilm-l6-v2"}},
         "evaluate": {"split": "test", "probe_queries": 5, "probe_generations": 2},
         "forgetting": {"dataset": {"path": "other"}, "split": "dev"},
         "prices": {"right_answer": 0.01},

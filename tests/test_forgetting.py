@@ -151,7 +151,9 @@ def elsewhere(plan: Plan, queries: int = 6, **changes: Any) -> ForgettingPlan:
 def test_on_the_same_data_set_every_call_is_one_of_the_first_plan(whole: Plan) -> None:
     """So keys hold what they should: chains, rerankers of their own length, adapters, the sample."""
     there = elsewhere(whole)
-    assert {planned.call.stage for planned in there.plan.calls.values()} == {"index", "retrieve", "rerank", "answer"}
+    assert {planned.call.stage for planned in there.plan.calls.values()} == {
+        "index", "retrieve", "rerank", "blend", "answer",
+    }  # fmt: skip
     assert there.plan.calls.keys() <= whole.calls.keys()
     own = {system.label: system for system in whole.systems}
     for system in there.plan.systems:
@@ -163,8 +165,8 @@ def test_on_the_same_data_set_every_call_is_one_of_the_first_plan(whole: Plan) -
 def test_another_split_makes_new_lists_and_no_new_index(whole: Plan) -> None:
     there = elsewhere(whole, queries=0, split="dev")
     new = [planned for key, planned in there.plan.calls.items() if key not in whole.calls]
-    assert {planned.call.stage for planned in there.plan.calls.values()} == {"index", "retrieve", "rerank"}
-    assert {planned.call.stage for planned in new} <= {"retrieve", "rerank"}
+    assert {planned.call.stage for planned in there.plan.calls.values()} == {"index", "retrieve", "rerank", "blend"}
+    assert {planned.call.stage for planned in new} <= {"retrieve", "rerank", "blend"}
 
 
 def test_no_answers_are_planned_unless_asked_for(whole: Plan) -> None:

@@ -9,9 +9,11 @@ import outcomes
 import pytest
 
 from harness.diagnosis.predictions import advice_on, predict_outcome
+from harness.diagnosis.training_free import cost_of
 from harness.values.findings import Comparison, Outcome, ServingCost, SystemInfo, Timing
 from harness.values.frozen import Verdict
 from harness.values.insights import Advice, Diagnosis, OracleGain, Prediction
+from harness.values.training_free import SettingsGain, TrainingFree
 
 ENDS: dict[str, tuple[float | None, float | None]] = {
     "improved": (0.01, 0.09), "equivalent": (-0.01, 0.01), "regressed": (-0.3, -0.1), "inconclusive": (-0.02, 0.12),
@@ -97,6 +99,27 @@ def test_what_is_said_of_an_outcome(row: Advice | None, verdict: Verdict, words:
     assert found.rank == (row.rank if row else None)
     assert found.against == (row in (AGAINST, LEFT))
     assert (found.could_buy, found.bound) == (0.3, True)
+
+
+def settings(name: str = "it") -> TrainingFree:
+    gains = (SettingsGain(measure="ndcg@10", mean=0.6, untuned=0.5, difference=0.1, low=0.05, verdict="improved"),)
+    return TrainingFree(name=name, origin="suite", change={}, changes=("depth=9",), gains=gains)
+
+
+@pytest.mark.parametrize(
+    ("advised", "verdict", "words"),
+    [
+        (True, "improved", "the advice held"),
+        (True, "regressed", "the advice was wrong: it regressed"),
+        (False, "improved", "no advice on it; it improved"),
+    ],
+)
+def test_settings_are_judged_by_what_was_measured_of_them(advised: bool, verdict: Verdict, words: str) -> None:
+    """Advice to leave parts alone speaks of no candidate that trains nothing."""
+    use = advice(1, kind="change", estimate=cost_of(settings("it" if advised else "other")))
+    (found,) = predict_outcome(seen(use, LEFT, training_free=(settings(),)), after(verdict, tunes=()))
+    assert (found.conclusion, found.could_buy, found.bound) == (words, 0.1, False)
+    assert not found.against
 
 
 def test_a_failure_says_why() -> None:

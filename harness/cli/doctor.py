@@ -176,6 +176,10 @@ def _suite(name: str, store: Path) -> Iterator[Finding]:
     except HarnessError as error:
         yield from _refused(group, error)
         return
+    trained = sum(bool(candidate.tune) for candidate in suite.all_candidates.values())
+    settings = len(suite.all_candidates) - trained
+    if settings:
+        yield Finding(group, "candidates", "ok", f"{trained} trained, {settings} with other settings and no training")
     for model, keys in models_named(suite).items():
         yield Finding(group, model, "ok", f"found; named by {', '.join(keys)}")
     for prompts in requirements.prompted(suite):

@@ -1,4 +1,6 @@
-"""`harness export`: write the tuned models of a candidate, its pipeline as YAML and a model card to a folder.
+"""`harness export`: write the tuned models of a candidate, its pipeline as YAML and a card to a folder.
+
+A candidate that trains nothing has no models: its pipeline, with the weights that were chosen on dev, is all of it.
 
 The export names no path of this machine: models are copied, paths are relative, and a base model that is a folder is
 named by the last part of its path. Nothing is computed or trained: models come from the store, numbers from the latest
@@ -12,33 +14,51 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, NamedTuple
 
 import typer
 import yaml
 
+from harness.cli.export_pipeline import (
+    FOLDERS,
+    RERANKER_ADAPTER,
+    chosen_weights,
+    exported_pipeline,
+    folder_of,
+    is_causal,
+    public_name,
+    without_paths,
+)
 from harness.cli.export_source import MeasuredSuite, find, planned_now, system_of
 from harness.cli.options import MOST_SEED, Common, print_json, say, takes
 from harness.errors import ConfigError, Problem
 from harness.execution import endpoints
 from harness.models.inspection import inspect
 from harness.planning.graph import Plan, SystemPlan
-from harness.report.render.card import Card, Place, TunedPart, render_card
+from harness.planning.rankings import reranker_encoder
+from harness.report.render.card import Card, TunedPart, render_card
 from harness.stages.shared.prompts import question_turn
 from harness.store import MANIFEST, Store, store_in
-from harness.suite.pipeline import OF_ONE_KIND, Pipeline
+from harness.suite.pipeline import Pipeline
 from harness.suite.recipes import Part
-from harness.suite.roles import EMBEDDED_PREFIX
 from harness.suite.spec import Candidate, Suite
 from harness.suite.uses import CandidateUses
 from harness.values.findings import SystemInfo
 
-FOLDERS: dict[Part, str] = {"retriever": "retriever", "reranker": "reranker", "generator": "generator-adapter"}
-RERANKER_ADAPTER = "reranker-adapter"
-"""The folder of a tuned reranker that is an adapter for a causal language model."""
 PIPELINE_FILE, CARD_FILE = "pipeline.yaml", "README.md"
 NAMES_A_PATH = ("name_or_path", "_name_or_path", "base_model_name_or_path", "tokenizer_name_or_path")
 """Keys in which libraries store the path that a model was loaded from."""
+
+
+class _Made(NamedTuple):
+    """A measured system as it is planned now, the folders of its tuned parts, and the weights chosen on dev."""
+
+    measured: MeasuredSuite
+    system: SystemInfo
+    plan: Plan
+    planned: SystemPlan
+    models: Mapping[Part, Path]
+    weights: Mapping[str, float]
 
 
 @takes("store", "as_json")
@@ -78,10 +98,11 @@ def export(
     measured = measured._replace(suite=endpoints.spoken(measured.suite, store))
     system = system_of(measured.outcome, candidate, seed)
     plan, planned = planned_now(measured, system)
-    models = _models(planned, store_in(store))
+    kept = store_in(store)
+    made = _Made(measured, system, plan, planned, _models(planned, kept), chosen_weights(plan, planned, kept))
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as aside:
-        _write(Path(aside), measured, system, plan, planned, models)
+        _write(Path(aside), made)
         written = sorted(Path(aside).iterdir())
         for path in written:
             path.rename(folder / path.name)
@@ -98,28 +119,28 @@ def _models(planned: SystemPlan, store: Store) -> dict[Part, Path]:
     return {part: place for part, place in places.items() if place is not None}
 
 
-def _write(
-    out: Path, measured: MeasuredSuite, system: SystemInfo, plan: Plan, planned: SystemPlan, models: Mapping[Part, Path]
-) -> None:
-    suite = measured.suite
-    candidate = suite.all_candidates[system.name]
-    settings = planned.settings
-    folders = {**FOLDERS, "reranker": RERANKER_ADAPTER} if _is_causal(settings) else FOLDERS
-    for part, place in models.items():
-        _copy_model(place, out / folders[part], _public(_base(settings, part))[0])
-    lengths = _lengths(plan, planned, out)
-    pipeline = _pipeline(settings, models, lengths)
-    text = _pipeline_text(measured, system, settings, pipeline, models)
-    (out / PIPELINE_FILE).write_text(text, encoding="utf-8")
+def _write(out: Path, made: _Made) -> None:
+    suite, planned = made.measured.suite, made.planned
+    candidate = suite.all_candidates[made.system.name]
+    for part, place in made.models.items():
+        _copy_model(
+            place, out / folder_of(planned.settings, part), public_name(_base(suite, planned.settings, part))[0]
+        )
+    lengths = _lengths(planned, out)
+    pipeline = exported_pipeline(planned.settings, made.models, lengths, made.weights)
+    (out / PIPELINE_FILE).write_text(_pipeline_text(made, pipeline), encoding="utf-8")
     parts = []
-    for part in models:
-        base, kind = _public(_base(settings, part))
-        recipe = _without_paths(suite.recipe(candidate, part).model_dump(mode="json"))
-        form = "causal-lm" if part == "reranker" and _is_causal(settings) else ""
-        parts.append(TunedPart(part, folders[part], base, kind, recipe, lengths.get(part), form))
-    data = _without_paths(_data(suite, candidate))
-    calls = frozenset(plan.upstream(list(planned.models.values())))
-    card = Card(measured.outcome, system, tuple(parts), data, pipeline, calls)
+    for part in made.models:
+        base, kind = public_name(_base(suite, planned.settings, part))
+        recipe = without_paths(suite.recipe(candidate, part).model_dump(mode="json"))
+        form = _form(planned.settings, part)
+        folder = folder_of(planned.settings, part)
+        parts.append(TunedPart(part, folder, base, kind, recipe, lengths.get(part), form))
+    data = without_paths(_data(suite, candidate))
+    # Where nothing was trained, what was made is the index and the weights.
+    behind = list(planned.models.values()) or list(planned.serving.artifacts)
+    calls = frozenset(made.plan.upstream(behind))
+    card = Card(made.measured.outcome, made.system, tuple(parts), data, pipeline, calls, planned.changes)
     (out / CARD_FILE).write_text(render_card(card), encoding="utf-8")
 
 
@@ -129,30 +150,18 @@ def _data(suite: Suite, candidate: Candidate) -> dict[str, Any]:
     return uses.data.model_dump(mode="json", include={*uses.sections, "pairs", "data_seed"})
 
 
-def _base(settings: Pipeline, part: Part) -> str:
-    """The model that the tuning of a part started from; late interaction without a model takes the retriever's."""
-    model: str | None = getattr(settings, part).model
-    return model if model is not None else settings.retriever.model
+def _base(suite: Suite, settings: Pipeline, part: Part) -> str:
+    """The model that the tuning of a part started from, as the suite names it."""
+    generator = suite.generator_of(settings)
+    if part == "generator" and generator is not None:
+        return generator.model
+    named = settings.reranker.model if part == "reranker" and settings.reranker is not None else None
+    return named or settings.retriever.model
 
 
-def _is_causal(settings: Pipeline) -> bool:
-    """Whether the reranker is a causal language model, of which only an adapter is tuned."""
-    return settings.reranker is not None and settings.reranker.kind == "causal-lm"
-
-
-def _public(model: str) -> tuple[str, Place]:
-    """The name of a model on other machines, and its source; of a folder only the last part of its path."""
-    if model.startswith(EMBEDDED_PREFIX):
-        return model, "package"
-    path = Path(model).expanduser()
-    return (path.resolve().name, "folder") if path.is_dir() or path.is_absolute() else (model, "hub")
-
-
-def _without_paths(value: Any, key: str = "") -> Any:
-    """A section of a suite with the names of models on other machines."""
-    if isinstance(value, Mapping):
-        return {name: _without_paths(item, str(name)) for name, item in value.items()}
-    return _public(value)[0] if key in ("model", "teacher_model") and isinstance(value, str) else value
+def _form(settings: Pipeline, part: Part) -> str:
+    """What kind of model a tuned part is."""
+    return settings.reranker.kind if part == "reranker" and settings.reranker is not None else part
 
 
 def _copy_model(place: Path, out: Path, base: str) -> None:
@@ -161,54 +170,33 @@ def _copy_model(place: Path, out: Path, base: str) -> None:
     for path in out.rglob("*.json"):
         value = json.loads(path.read_text(encoding="utf-8"))
         named = [key for key in NAMES_A_PATH if isinstance(value, dict) and isinstance(value.get(key), str)]
-        paths = [key for key in named if _public(value[key])[1] == "folder"]
+        paths = [key for key in named if public_name(value[key])[1] == "folder"]
         if paths:
             path.write_text(json.dumps({**value, **dict.fromkeys(paths, base)}, indent=2), encoding="utf-8")
 
 
-def _lengths(plan: Plan, planned: SystemPlan, out: Path) -> dict[Part, int]:
+def _lengths(planned: SystemPlan, out: Path) -> dict[Part, int]:
     """Tokens that each tuned encoder was measured with: the requested number, or the limit of the model."""
-    asked: dict[Part, int] = {"retriever": planned.settings.retriever.max_length}
-    reranker = planned.models.get("reranker")
-    for planned_call in plan.calls.values():
-        if (
-            planned_call.call.stage == "rerank"
-            and reranker is not None
-            and reranker in (planned_call.call.inputs.get(name) for name in ("model", "adapter"))
-        ):
-            asked["reranker"] = planned_call.call.spec["max_length"]
-    lengths: dict[Part, int] = {}
-    for part, length in asked.items():
-        if part == "reranker" and _is_causal(planned.settings):
-            lengths[part] = length
-            continue
-        inspection = inspect(out / FOLDERS[part], "bi-encoder" if part == "retriever" else "cross-encoder")
-        lengths[part] = inspection.takes(length) or length
+    settings, lengths = planned.settings, dict[Part, int]()
+    asked: dict[Part, tuple[int, Literal["bi-encoder", "cross-encoder"]]] = {}
+    if "retriever" in planned.models:
+        asked["retriever"] = (settings.retriever.max_length, "bi-encoder")
+    rule = settings.reranker
+    if "reranker" in planned.models and rule is not None:
+        encoder = reranker_encoder(rule, settings.retriever)
+        asked["reranker"] = (encoder.max_length, "bi-encoder") if encoder else (rule.max_length, "cross-encoder")
+        if is_causal(settings):
+            lengths["reranker"] = asked.pop("reranker")[0]
+    for part, (length, kind) in asked.items():
+        lengths[part] = inspect(out / FOLDERS[part], kind).takes(length) or length
     return lengths
 
 
-def _pipeline(settings: Pipeline, models: Mapping[Part, Path], lengths: Mapping[Part, int]) -> dict[str, Any]:
-    """The section `pipeline` with the folders of tuned models; an adapter leaves the name of its base."""
-    section: dict[str, Any] = _without_paths(settings.model_dump(mode="json"))
-    if settings.reranker is not None:
-        other = {name for name, kind in OF_ONE_KIND.items() if kind != settings.reranker.kind}
-        section["reranker"] = {name: value for name, value in section["reranker"].items() if name not in other}
-    for part in ("retriever", "reranker"):
-        if part in models and not (part == "reranker" and _is_causal(settings)):
-            section[part] = {**(section[part] or {}), "model": f"./{FOLDERS[part]}", "max_length": lengths[part]}
-    return section
-
-
-def _pipeline_text(
-    measured: MeasuredSuite,
-    system: SystemInfo,
-    settings: Pipeline,
-    pipeline: Mapping[str, Any],
-    models: Mapping[Part, Path],
-) -> str:
-    generator = settings.generator
+def _pipeline_text(made: _Made, pipeline: Mapping[str, Any]) -> str:
+    suite, models, system = made.measured.suite, made.models, made.system
+    generator = made.planned.settings.generator
     value: dict[str, Any] = {"pipeline": dict(pipeline)}
-    if "reranker" in models and _is_causal(settings):
+    if "reranker" in models and is_causal(made.planned.settings):
         value["reranker_adapter"] = f"./{RERANKER_ADAPTER}"
     if generator is not None:
         user = question_turn("{question}", ["{passages}"]).replace("[1] {passages}", "{passages}")
@@ -216,22 +204,27 @@ def _pipeline_text(
         value["prompt"] = {
             "system": generator.instruction,
             "user": user,
-            "abstention": measured.suite.abstention_sentence,
+            "abstention": suite.abstention_sentence,
         }
-    folders = [part for part in ("retriever", "reranker", "generator") if _is_folder(settings, part, models)]
+    folders = [
+        part for part in ("retriever", "reranker", "generator") if _is_folder(made.planned.settings, part, models)
+    ]
     lines = [
-        f"The pipeline of {system.label}. Suite {measured.outcome.suite} measured it on {measured.outcome.created}.",
+        f"The pipeline of {system.label}. Suite {made.measured.outcome.suite} measured it on "
+        f"{made.measured.outcome.created}.",
         "`pipeline` is the section of a suite; paths are relative to this file. `adapter` belongs to the model of the",
         "generator. In `prompt`, {passages} are the first `context` passages as `[1] text`, separated by empty lines.",
+        *(f"{name}: the weight {weight:g} was chosen on dev." for name, weight in made.weights.items()),
         *(f"The model of the {part} was a folder on the machine of the measurement: set its path." for part in folders),
     ]
     text = yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=100)
     return "".join(f"# {line}\n" for line in lines) + text
 
 
-def _is_folder(settings: Pipeline, part: Part, models: Mapping[Part, Path]) -> bool:
+def _is_folder(settings: Pipeline, part: str, models: Mapping[Part, Path]) -> bool:
     """Whether the pipeline names a folder that is not written here; the base of an adapter never is."""
     spec = getattr(settings, part)
-    adapted = part == "generator" or (part == "reranker" and _is_causal(settings))
-    named = spec is not None and spec.model is not None
-    return named and (adapted or part not in models) and _public(spec.model)[1] == "folder"
+    adapted = part == "generator" or (part == "reranker" and is_causal(settings))
+    if spec is None or spec.model is None or (part in models and not adapted):
+        return False
+    return public_name(spec.model)[1] == "folder"

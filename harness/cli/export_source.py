@@ -89,7 +89,7 @@ def _candidates(outcome: Outcome) -> set[str]:
 
 
 def system_of(outcome: Outcome, candidate: str, seed: int | None) -> SystemInfo:
-    """Return a trained candidate of an outcome; raise ConfigError if there is none, or several."""
+    """Return a candidate of an outcome; raise ConfigError if there is none, or several trainings of it."""
     where = f"suite {outcome.suite}"
     rows = {system.seed: system for system in outcome.systems if system.name == candidate}
     if any(row.role == "baseline" for row in rows.values()):
@@ -99,13 +99,13 @@ def system_of(outcome: Outcome, candidate: str, seed: int | None) -> SystemInfo:
     if not rows:
         what = f"no candidate {candidate!r} in the latest outcome"
         raise ConfigError(Problem(where, what, nearest(candidate, _candidates(outcome)) or "run the suite first"))
-    if seed is None and len(rows) > 1:
+    if seed is None and len(rows) > 1 and any(row.tunes for row in rows.values()):
         seeds = ", ".join(map(str, sorted(rows)))
         raise ConfigError(Problem(where, f"{candidate!r} was trained with the seeds {seeds}", "choose one with --seed"))
     if seed is not None and seed not in rows:
         what = f"{candidate!r} was not trained with seed {seed}"
         raise ConfigError(Problem(where, what, f"trained with: {', '.join(map(str, sorted(rows)))}"))
-    system = rows[next(iter(rows)) if seed is None else seed]
+    system = rows[min(rows) if seed is None else seed]
     if system.failed:
         raise ConfigError(Problem(where, f"{system.label} failed: {system.failed}", "fix that and run the suite again"))
     return system

@@ -22,6 +22,12 @@ READABLE = 24
 Row = Sequence[str | Text]
 
 
+def what_changes(tunes: Sequence[str], changes: Sequence[str]) -> str:
+    """Return what a candidate is: ``tunes retriever; reranker.kind=late-interaction``, or ``no training; ...``."""
+    training = f"tunes {', '.join(tunes)}" if tunes else "no training"
+    return "; ".join([training, *([", ".join(changes)] if changes else [])])
+
+
 def heading(title: str, console: Console) -> None:
     """Print the title of a group, with an empty line above."""
     console.print()

@@ -12,6 +12,7 @@ from harness.errors import DatasetMissing
 from harness.report import format
 from harness.suite import builtin
 from harness.suite.files import load_suite
+from harness.suite.pipeline import settings_of
 from harness.suite.recipes import PARTS, QUERY_KINDS, Recipes
 from harness.suite.spec import BASELINE_ROWS, Suite
 from harness.values.measures import KINDS
@@ -45,8 +46,7 @@ def describe(suites: dict[str, Suite | None], recipes: dict[str, list[str]], scr
         for name, suite in suites.items():
             if suite is not None:
                 layout.heading(name, screen)
-                pairs = [("candidates", ", ".join(suite.all_candidates)), ("measures", _listed(suite.measures))]
-                layout.fields(pairs, screen)
+                layout.fields([*_candidates(suite), ("measures", _listed(suite.measures))], screen)
     for family, title in FAMILIES.items():
         layout.heading(title, screen)
         names = [name for name, kind in KINDS.items() if kind.family == family]
@@ -64,6 +64,14 @@ def describe(suites: dict[str, Suite | None], recipes: dict[str, list[str]], scr
 
 def _about(suite: Suite) -> str:
     return f"{format.counted(len(suite.all_candidates), 'candidate')}: {', '.join(suite.all_candidates)}"
+
+
+def _candidates(suite: Suite) -> list[tuple[str, str]]:
+    """Every candidate with what it tunes and changes."""
+    return [
+        (name, layout.what_changes(candidate.tune, settings_of(candidate.pipeline)))
+        for name, candidate in suite.all_candidates.items()
+    ]
 
 
 def _listed(values: Any) -> str:

@@ -16,7 +16,7 @@ from harness.execution import endpoints
 from harness.execution.probe import WARM_UP
 from harness.experiments import forgetting
 from harness.planning import requirements
-from harness.planning.graph import Plan
+from harness.planning.graph import Plan, SystemPlan
 from harness.planning.ledger import estimate
 from harness.planning.plan import build_plan
 from harness.remarks import data, models, sample_size
@@ -112,20 +112,21 @@ def as_json(forecast: Forecast) -> dict[str, Any]:
         "calls": forecast.calls,
         "calls_without_sharing": plan.calls_without_sharing,
         "judge": forecast.judging,
-        "trained": dict(_trained(plan)),
+        "trained": {system.label: list(system.tunes) for system in _candidates(plan) if system.tunes},
+        "changed": {system.label: list(system.changes) for system in _candidates(plan) if system.changes},
         "warnings": list(forecast.warnings),
     }
 
 
 def describe(forecast: Forecast, screen: Console, verbose: bool = False) -> None:
-    """Print the summary of a forecast: calls, time, cost, what is trained, warnings; `verbose` adds every call."""
+    """Print the summary of a forecast: calls, time, cost, candidates, warnings; `verbose` adds every call."""
     plan = forecast.plan
     screen.print(f"Plan of {plan.suite.name}", style="bold", highlight=False, markup=False)
     layout.fields(list(_summary(forecast)), screen)
-    trained = _trained(plan)
-    if trained:
-        layout.heading("Trained", screen)
-        layout.fields([(label, ", ".join(parts)) for label, parts in trained], screen)
+    candidates = [(system.label, layout.what_changes(system.tunes, system.changes)) for system in _candidates(plan)]
+    if candidates:
+        layout.heading("Candidates", screen)
+        layout.fields(candidates, screen)
     if forecast.warnings:
         layout.heading("Warnings", screen)
         layout.sentences(forecast.warnings, screen)
@@ -138,11 +139,11 @@ def describe(forecast: Forecast, screen: Console, verbose: bool = False) -> None
 
 def _summary(forecast: Forecast) -> Iterator[tuple[str, str]]:
     plan, suite = forecast.plan, forecast.plan.suite
-    candidates = sum(system.role == "candidate" for system in plan.systems)
-    yield (
-        "systems",
-        f"{format.counted(len(plan.systems) - candidates, 'baseline row')}, {format.counted(candidates, 'candidate')}",
-    )
+    candidates = _candidates(plan)
+    trained = sum(bool(system.tunes) for system in candidates)
+    rows = format.counted(len(plan.systems) - len(candidates), "baseline row")
+    kinds = f" ({trained:,} trained)" if trained < len(candidates) else ""
+    yield "systems", f"{rows}, {format.counted(len(candidates), 'candidate')}{kinds}"
     total, rest = len(forecast.calls), len(forecast.to_compute)
     shared = plan.calls_without_sharing - len(plan.calls)
     yield "stage calls", f"{total:,}: {total - rest:,} in the cache, {rest:,} to compute ({shared:,} saved by sharing)"
@@ -161,9 +162,8 @@ def _summary(forecast: Forecast) -> Iterator[tuple[str, str]]:
         yield "budget", f"the run stops at {_budget(suite)}; results that are paid for stay in the cache"
 
 
-def _trained(plan: Plan) -> list[tuple[str, list[str]]]:
-    """Each candidate that is trained, with its trained parts."""
-    return [(system.label, list(system.tunes)) for system in plan.systems if system.tunes]
+def _candidates(plan: Plan) -> list[SystemPlan]:
+    return [system for system in plan.systems if system.role == "candidate"]
 
 
 def _llm_work(rows: Sequence[CallRow]) -> str:

@@ -1,26 +1,26 @@
 """Advice: the rules of `rules`, evaluated on the facts of a diagnosis, with the possible gain and the cost of each.
 
-Advice comes in the order of the classes, and what is advised against comes last. A possible gain is an oracle gain: an
-upper bound for rank measures, an estimate for answers. This module must not know how facts are measured.
+Advice comes in the order of the classes, and what is advised against comes last. This module must not know how facts
+are measured.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Literal, get_args
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import get_args
 
-from harness.diagnosis.facts import curve_of
+from harness.diagnosis import pasted
+from harness.diagnosis.facts import measures_of
 from harness.diagnosis.meanings import Facts, in_words, meaning, number
-from harness.diagnosis.rules import QUOTED, TUNES, Condition, Rule, Rules
+from harness.diagnosis.rules import FREE, FREE_ANSWERS, QUOTED, TUNES, Condition, Rule, Rules
+from harness.diagnosis.training_free import best, cost_of
+from harness.diagnosis.worths import measured_gain, possible_gain, what_is_left
 from harness.suite.recipes import Part
-from harness.values.insights import Advice, CostEstimate, Diagnosis, Oracle, OracleGain, Worth
-from harness.values.measures import parse
+from harness.values.insights import Advice, CostEstimate, Diagnosis, Worth
+from harness.values.training_free import TrainingFree
 
 PARTS: tuple[Part, ...] = get_args(Part)
-ORACLES: dict[Part, Oracle] = {
-    "retriever": "oracle-retriever", "reranker": "oracle-reranker", "generator": "oracle-generator",
-}  # fmt: skip
 SIGNS = {">=": "is at least", ">": "is above", "<=": "is at most", "<": "is below"}
 
 
@@ -45,58 +45,6 @@ def advise(
     return tuple(advice.model_copy(update={"rank": rank}) for rank, advice in enumerate(ranked, start=1))
 
 
-def could_buy(oracle_gains: Iterable[OracleGain], tunes: Iterable[str]) -> tuple[Worth, ...]:
-    """Return the possible gain of tuning these parts together, on every measure that they can change.
-
-    Rank measures: the gain of the oracle retriever if the retriever is tuned, else of the oracle reranker. A generator
-    does not change rankings. If a real reranker follows the oracle retriever, only a perfect score bounds both.
-    Answers: the gain of the part's own oracle, or of `oracle-context` for retriever and reranker together. If the
-    generator is tuned together with another part, only a perfect score bounds them.
-    """
-    by_measure: dict[str, dict[Oracle, OracleGain]] = {}
-    for gain in oracle_gains:
-        if gain.difference is not None:
-            by_measure.setdefault(gain.measure, {})[gain.oracle] = gain
-    parts = frozenset(tunes)
-    worths: list[Worth] = []
-    for measure, gains in by_measure.items():
-        if _only_perfect(parts, gains, is_rank=parse(measure).is_rank):
-            worths += _perfect(measure, gains.values())
-        else:
-            oracles = _oracles(parts, is_rank=parse(measure).is_rank)
-            worths += [_worth(gains[oracle]) for oracle in oracles if oracle in gains][:1]
-    return tuple(worths)
-
-
-def _only_perfect(parts: frozenset[str], gains: Mapping[Oracle, OracleGain], *, is_rank: bool) -> bool:
-    """Return whether no oracle bounds the gain of these parts together."""
-    if not is_rank:
-        return "generator" in parts and len(parts) > 1
-    oracle = gains.get("oracle-retriever")
-    return parts >= {"retriever", "reranker"} and oracle is not None and not oracle.bound
-
-
-def _oracles(parts: frozenset[str], *, is_rank: bool) -> Sequence[Oracle]:
-    """Return the oracles that bound the gain of some parts, best first; parts of retrieval, or the generator alone."""
-    single: list[Oracle] = [oracle for part, oracle in ORACLES.items() if part in parts]
-    if is_rank:
-        return [oracle for oracle in single if oracle != "oracle-generator"][:1]
-    if parts <= {"generator"}:
-        return single
-    return [*single, "oracle-context"] if len(parts) == 1 else ["oracle-context"]
-
-
-def _worth(gain: OracleGain) -> Worth:
-    difference = gain.difference or 0.0
-    return Worth(measure=gain.measure, difference=difference, low=gain.low, high=gain.high, bound=gain.bound)
-
-
-def _perfect(measure: str, gains: Iterable[OracleGain]) -> list[Worth]:
-    kind = parse(measure).kind
-    perfect = kind.low if kind.better == "lower" else kind.high
-    return [Worth(measure=measure, difference=abs(perfect - gain.real)) for gain in gains if gain.real is not None][:1]
-
-
 class _Book:
     """The rules applied to one diagnosis: which hold, what each advises, and what would change it."""
 
@@ -105,6 +53,15 @@ class _Book:
     ) -> None:
         self.rules, self.seen, self.facts, self.candidates = rules.rules, seen, seen.facts, candidates
         self.uncalibrated = uncalibrated
+        rank, answers = measures_of(seen, uncalibrated)
+        limit = seen.facts.get("limit.p95_ms")
+        self.free: dict[str, TrainingFree | None] = {
+            FREE: best(seen, rank, limit), FREE_ANSWERS: best(seen, answers, limit)
+        }  # fmt: skip
+        free = self.free[FREE]
+        gain = free.gain(rank) if free is not None else None
+        self.base = free if gain is not None and gain.is_sure else None
+        """The training-free candidate that is advised before any training of retrieval."""
         self.classes = {rule.id: number for number, group in enumerate(rules.classes) for rule in group.rules}
 
     def fires(self, rule: Rule) -> bool:
@@ -124,7 +81,10 @@ class _Book:
 
     def advice(self, rule: Rule, tunes: tuple[Part, ...]) -> Advice:
         """Return the advice of a rule, without its rank."""
+        words = {TUNES: _listed(tunes)} | {name: one.name for name, one in self.free.items() if one is not None}
+        free = self.free.get(rule.buys or "")
         doing = [name for name, parts in self.candidates.items() if _does(rule, frozenset(tunes), frozenset(parts))]
+        doing += [free.name] if free is not None and free.origin == "suite" else []
         estimates = (
             [estimate for estimate in self.seen.estimates if estimate.candidate in doing] if rule.kind == "tune" else []
         )
@@ -134,15 +94,41 @@ class _Book:
             rank=0,
             rule=rule.id,
             kind=rule.kind,
-            action=_filled(rule.action, self.facts, tunes) or rule.id,
+            action=_filled(rule.action, self.facts, words) or rule.id,
             tunes=tunes,
             candidates=tuple(doing),
             against=rule.against or (bool(estimates) and not within and len(estimates) == len(doing)),
-            could_buy=_buys(rule, tunes, self.seen, self.uncalibrated),
-            why=(*_reasons(rule, self.facts, tunes), *(text for texts in over_limits.values() for text in texts)),
+            could_buy=self._buys(rule, tunes),
+            why=(*_reasons(rule, self.facts, words), *(text for texts in over_limits.values() for text in texts)),
             would_change=tuple(dict.fromkeys(self._turning(rule))),
-            estimate=_cheapest(within or estimates),
+            estimate=cost_of(free) if free is not None else _cheapest(within or estimates),
+            paste=self._pasted(rule, tunes, doing),
         )
+
+    def _buys(self, rule: Rule, tunes: Sequence[Part]) -> tuple[Worth, ...]:
+        """Return the possible gain; of tuning retrieval, what the advised training-free change leaves of it."""
+        free = self.free.get(rule.buys or "")
+        if free is not None:
+            return measured_gain(free)
+        worths = possible_gain(rule, tunes, self.seen, self.uncalibrated)
+        base = self._base(tunes)
+        return worths if base is None or rule.kind != "tune" else tuple(what_is_left(base, tunes, worths))
+
+    def _base(self, tunes: Sequence[Part]) -> TrainingFree | None:
+        """The training-free candidate that these parts are tuned on; None if they are no parts of retrieval."""
+        return self.base if {"retriever", "reranker"} & {*tunes} else None
+
+    def _pasted(self, rule: Rule, tunes: Sequence[Part], doing: Sequence[str]) -> str:
+        """Return what to add to the suite; empty if nothing is to be done, or if the suite has it."""
+        free = self.free.get(rule.buys or "")
+        if free is not None:
+            return pasted.of_training_free(free)
+        if rule.paste is not None:
+            return pasted.of_settings(rule.paste, self.facts)
+        base = self._base(tunes)
+        if rule.kind != "tune" or rule.against or (doing and base is None):
+            return ""
+        return pasted.of_tuning(tunes, base, self.candidates)
 
     def in_stages(self, rule: Rule, parts: tuple[Part, ...], single: Sequence[Advice]) -> Advice:
         """Return the advice to tune several parts, with the first reason of each."""
@@ -215,33 +201,9 @@ def _over(estimate: CostEstimate, facts: Facts) -> Iterator[str]:
         yield f"{estimate.candidate} is estimated to take {time} (p95), over max_p95_ms ({number(limit, 'ms')}).{guess}"
 
 
-def _buys(rule: Rule, tunes: Sequence[Part], seen: Diagnosis, uncalibrated: Collection[str]) -> tuple[Worth, ...]:
-    """Return the possible gain of following a rule; for parts left alone, the largest of any one of them."""
-    if rule.buys == "depth" or rule.buys == "context":
-        return _of_curve(rule.buys, seen, uncalibrated)
-    if rule.buys == "without-reranker":
-        return tuple(
-            _worth(gain) for gain in seen.oracle_gains if gain.oracle == rule.buys and gain.difference is not None
-        )
-    if rule.kind != "leave":
-        return could_buy(seen.oracle_gains, (rule.buys,) if rule.buys else tunes)
-    most: dict[str, Worth] = {}
-    for worth in (worth for part in tunes for worth in could_buy(seen.oracle_gains, (part,))):
-        most[worth.measure] = max(most.get(worth.measure, worth), worth, key=lambda worth: worth.difference)
-    return tuple(most.values())
-
-
-def _of_curve(kind: Literal["depth", "context"], seen: Diagnosis, uncalibrated: Collection[str]) -> tuple[Worth, ...]:
-    curve, name = curve_of(seen, kind, uncalibrated), f"gain.{kind}"
-    gain, low, high = (seen.facts.get(name + end) for end in ("", ".low", ".high"))
-    if curve is None or gain is None:
-        return ()
-    return (Worth(measure=curve.measure, difference=gain, low=low, high=high, bound=False),)
-
-
-def _reasons(rule: Rule, facts: Facts, tunes: Sequence[Part]) -> Iterator[str]:
+def _reasons(rule: Rule, facts: Facts, words: Mapping[str, str]) -> Iterator[str]:
     for sentence in rule.because:
-        text = _filled(sentence.say, facts, tunes)
+        text = _filled(sentence.say, facts, words)
         if text is not None and all(condition.holds(facts) for condition in sentence.where):
             yield text
 
@@ -251,9 +213,9 @@ def _listed(parts: Sequence[Part]) -> str:
     return " and ".join(filter(None, (", ".join(parts[:-1]), *parts[-1:])))
 
 
-def _filled(template: str, facts: Facts, tunes: Sequence[Part]) -> str | None:
-    """Return a template with its facts filled in; None if one of them is not known."""
-    values = {name: in_words(name, facts) for name in QUOTED.findall(template)} | {TUNES: _listed(tunes)}
+def _filled(template: str, facts: Facts, words: Mapping[str, str]) -> str | None:
+    """Return a template with its facts and words filled in; None if one of them is not known."""
+    values = {name: words.get(name) or in_words(name, facts) for name in QUOTED.findall(template)}
     if None in values.values():
         return None
     return QUOTED.sub(lambda match: str(values[match[1]]), template)

@@ -10,6 +10,7 @@ from statistics import median_high
 from typing import Literal, NamedTuple
 
 from harness.diagnosis.meanings import NAMES
+from harness.diagnosis.training_free import best
 from harness.suite.bounds import Limits
 from harness.values.insights import Curve, Diagnosis, Funnel, LossPoint, Oracle, OracleGain, PlaceName, Population, Sign
 from harness.values.measures import parse
@@ -68,6 +69,7 @@ def facts(seen: Diagnosis, setting: Setting) -> dict[str, float | None]:
         _contexts(seen, setting.uncalibrated),
         _signs(seen.signs),
         _times(seen, setting),
+        _training_free(seen, {"": rank, ".answers": answers}, setting.limits.max_p95_ms),
         _parts(setting),
     ):
         values.update(part)
@@ -245,6 +247,27 @@ def _times(seen: Diagnosis, setting: Setting) -> Iterator[tuple[str, float | Non
     yield "added.p95.reranker.guessed", None if basis is None else float(basis == "guessed")
     if seen.p95_ms is not None and least is not None:
         yield "p95.reranker", seen.p95_ms + least
+
+
+def _training_free(
+    seen: Diagnosis, measures: Mapping[str, str | None], limit_ms: float | None
+) -> Iterator[tuple[str, float | None]]:
+    """Yield the gains of the best training-free candidates and, if the one in retrieval is sure, what it leaves."""
+    yield "free.known", sum(bool(candidate.gains) for candidate in seen.training_free)
+    for suffix, measure in measures.items():
+        candidate = best(seen, measure, limit_ms)
+        gain = candidate.gain(measure) if candidate else None
+        if candidate is None or gain is None:
+            continue
+        name = f"free.gain{suffix}"
+        yield from ((name, gain.difference), (f"{name}.low", gain.low), (f"{name}.high", gain.high))
+        if suffix or not gain.is_sure:
+            continue
+        yield from (("left.gain", gain.left), ("left.gain.low", gain.left_low), ("left.gain.high", gain.left_high))
+        yield "free.added", candidate.added_p95_ms
+        for place, lost in (("left.pool", candidate.pool), ("left.context", candidate.context)):
+            if lost is not None:
+                yield from ((place, lost.share), (f"{place}.low", lost.low), (f"{place}.high", lost.high))
 
 
 def _parts(setting: Setting) -> Iterator[tuple[str, float | None]]:

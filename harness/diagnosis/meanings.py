@@ -73,6 +73,19 @@ MEANINGS: dict[str, Meaning] = {
     "context.best": Meaning("the number of passages at which answers are best", "count"),
     "gain.context": Meaning("the gain in answers at the best number of passages", "difference", True),
     "gain.context.half": Meaning("half the width of the interval of that gain", "size"),
+    "free.known": Meaning("the number of training-free candidates that were measured", "count"),
+    "free.gain": Meaning("the gain of the best training-free candidate in retrieval", "difference", True),
+    "free.gain.answers": Meaning("the gain of the best training-free candidate in answers", "difference", True),
+    "free.added": Meaning("the p95 latency that it adds to retrieval", "ms"),
+    "left.gain": Meaning("the oracle gain of the retriever after the training-free change", "difference", True),
+    "left.pool": Meaning(
+        "the share of queries with no relevant document in the pool after the training-free change", "share", True
+    ),
+    "left.context": Meaning(
+        "the share of queries whose relevant documents are in the pool and not shown after the training-free change",
+        "share",
+        True,
+    ),
     "p95_ms": Meaning("the p95 latency", "ms"),
     "added.p95.reranker": Meaning("the p95 latency that a reranker adds", "ms"),
     "added.p95.reranker.guessed": Meaning(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
-from harness.diagnosis.advice import could_buy
+from harness.diagnosis.worths import could_buy, measured_gain
 from harness.values.findings import Comparison, Outcome, SystemInfo
 from harness.values.frozen import Verdict
 from harness.values.insights import Advice, Diagnosis, Prediction, Worth
@@ -73,9 +73,19 @@ def advice_on(diagnosis: Diagnosis, tunes: tuple[str, ...]) -> Advice | None:
     return min(tuning, key=lambda advice: (len(advice.tunes), advice.rank), default=None)
 
 
+def _advice_on_settings(diagnosis: Diagnosis, name: str) -> Advice | None:
+    """Return the advice to use the settings of a candidate that trains nothing; None if there is none."""
+    changes = (advice for advice in diagnosis.advice if advice.kind == "change" and advice.estimate is not None)
+    return next((advice for advice in changes if advice.estimate and advice.estimate.candidate == name), None)
+
+
+def _measured(diagnosis: Diagnosis, name: str) -> tuple[Worth, ...]:
+    return next((measured_gain(one) for one in diagnosis.training_free if one.name == name), ())
+
+
 def _prediction(diagnosis: Diagnosis, outcome: Outcome, info: SystemInfo, row: Comparison) -> Prediction:
-    advice = advice_on(diagnosis, info.tunes)
-    worths = could_buy(diagnosis.oracle_gains, info.tunes)
+    advice = advice_on(diagnosis, info.tunes) if info.tunes else _advice_on_settings(diagnosis, info.name)
+    worths = could_buy(diagnosis.oracle_gains, info.tunes) if info.tunes else _measured(diagnosis, info.name)
     worth = next((worth for worth in worths if worth.measure == row.measure), None)
     estimate = next((cost for cost in diagnosis.estimates if cost.candidate == info.name), None)
     standing = _standing(advice, worth, row)

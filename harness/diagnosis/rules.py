@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Literal, cast
+from typing import Annotated, Any, Literal, cast
 
 import yaml
 from pydantic import BeforeValidator, Field, PlainSerializer, ValidationError, field_validator, model_validator
@@ -29,7 +29,9 @@ Sign = Literal[">=", ">", "<=", "<"]
 OPPOSITE: dict[Sign, Sign] = {">=": "<", ">": "<=", "<=": ">", "<": ">="}
 CONDITION = re.compile(r"(?P<fact>\S+) (?P<sign>>=|>|<=|<) (?:(?P<times>\S+) \* )?(?P<bound>\S+)")
 QUOTED = re.compile(r"\{([^{}]*)\}")
-TUNES = "tunes"
+TUNES, FREE, FREE_ANSWERS = "tunes", "free", "free.answers"
+WORDS = (TUNES, FREE, FREE_ANSWERS)
+"""Names in templates that stand for words: parts, and the best training-free candidate in retrieval and in answers."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ def _fact(name: str) -> str:
 
 def _template(text: str) -> str:
     for name in QUOTED.findall(text):
-        if name != TUNES:
+        if name not in WORDS:
             _fact(name)
     return text
 
@@ -103,6 +105,12 @@ ConditionField = Annotated[
 ]
 Template = Annotated[str, Field(min_length=1), BeforeValidator(lambda text: _template(str(text)))]
 """Text with facts in braces: ``{lost.pool}`` becomes ``12 % [8, 17]``. ``{tunes}`` names the parts of the rule."""
+
+
+def _pasted(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(name): _pasted(item) for name, item in value.items()}
+    return _template(value) if isinstance(value, str) else value
 
 
 class Sentence(Spec):
@@ -125,6 +133,7 @@ class Rule(Spec):
     Within its class the rule with the largest fact `rank_by` comes first. `against`: it advises against tuning these
     parts, alone or with others. `together` stands for all parts that other rules advise to tune alone: it has no
     conditions, and holds if these are two or more. `buys` names what gives the possible gain, if that is not the parts.
+    `paste` is what to add to the suite, with facts in braces as numbers; for tuning it is made of the parts.
     """
 
     id: Name
@@ -138,8 +147,9 @@ class Rule(Spec):
     unless: Annotated[tuple[Name, ...], Unique] = ()
     because: tuple[Annotated[Sentence, BeforeValidator(_sentence)], ...]
     rank_by: str | None = None
-    buys: Part | Literal["depth", "context", "without-reranker"] | None = None
+    buys: Part | Literal["depth", "context", "without-reranker", "free", "free.answers"] | None = None
     against: bool = False
+    paste: Annotated[dict[str, Any] | None, BeforeValidator(_pasted)] = None
 
     @field_validator("rank_by")
     @classmethod

@@ -90,6 +90,9 @@ def suite_for(suite: Suite, name: str, shares: Sequence[float], split: Where, se
     candidate = suite.all_candidates.get(name)
     if candidate is None:
         raise ConfigError(Problem("", f"{suite.name} has no candidate {name!r}", nearest(name, suite.all_candidates)))
+    if not candidate.tune:
+        what = f"{name} trains nothing, so it has no curve over its training data"
+        raise ConfigError(Problem(f"suite {suite.name}", what, "name a candidate that tunes a part"))
     ordered = sorted(set(shares))
     if len(ordered) < 2 or not all(0 < share <= 1 for share in ordered):
         what = "a curve needs at least two shares, above 0 and at most 1"
@@ -207,6 +210,11 @@ def _notes(suite: Suite, name: str, done: Executed) -> Iterator[str]:
         yield (
             "Checkpoints were chosen on the queries that are scored here, so every share looks too good; "
             "set recipes...checkpoints: 1, or run once with --split test"
+        )
+    if split == "dev" and any(planned.call.stage == "weigh" for planned in plan.calls.values()):
+        yield (
+            "Weights were chosen on the queries that are scored here, anew for every share; give them as numbers, or "
+            "run once with --split test"
         )
     if split == "test":
         yield "This was an evaluation on the test split, and the outcomes of the suite count it"

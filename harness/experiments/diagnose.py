@@ -17,15 +17,18 @@ from harness.data.slicing import check_slices
 from harness.diagnosis import advice, domain_gap, rules
 from harness.diagnosis.facts import Setting, facts
 from harness.errors import HarnessError, Incomplete, ModelMissing
-from harness.execution.measurements import Measurements
+from harness.execution.scheduler import Execution
 from harness.execution.session import STORE, Options, Session
 from harness.execution.timing_runs import take_samples
 from harness.experiments import reports
 from harness.experiments.observations import Observations, part_times
+from harness.experiments.training_free import Candidates
 from harness.hashing import digest_of
 from harness.models import loaders
 from harness.planning.estimates import estimates, plan_of
-from harness.planning.oracles import build_diagnosis_plan, pipeline_identity, suite_for
+from harness.planning.graph import Plan
+from harness.planning.oracles import DiagnosisPlan, build_diagnosis_plan, pipeline_identity, suite_for
+from harness.planning.training_free import affordable
 from harness.remarks import answers, data, language
 from harness.remarks import endpoints as remarks_of_endpoints
 from harness.remarks import models as models_told
@@ -35,8 +38,8 @@ from harness.suite.spec import Candidate, Suite
 from harness.suite.uses import candidates_of, reading_of
 from harness.values.findings import ServingCost
 from harness.values.insights import CostEstimate, Diagnosis, Sign
-from harness.values.records import Score
 from harness.values.systems import UNTUNED
+from harness.values.training_free import TrainingFree
 
 Split = Literal["dev", "test"]
 
@@ -67,6 +70,7 @@ class _Diagnosing:
         self.session, self.path, self.split = session, path, split
         self.written, self.store = session.written, session.store
         self.notes: list[str] = []
+        self.too_long: Mapping[str, float] = {}
 
     @property
     def full_suite(self) -> Suite:
@@ -80,17 +84,23 @@ class _Diagnosing:
         started = time.perf_counter()
         session = self.session
         without_candidates = self.suite.model_copy(update={"candidates": {}, "factorial": {}})
-        dataset = session.load(without_candidates, reading_of(self.full_suite, self.split))
+        # Weights are chosen on dev.
+        dataset = session.load(without_candidates, reading_of(self.full_suite, self.split, "dev"))
         if self.full_suite.evaluate.split in dataset.splits:
             check_slices(self.full_suite.slices, dataset.splits[self.full_suite.evaluate.split].queries)
-        plan = build_diagnosis_plan(self.suite, dataset)
-        if session.check(session.measurements(plan, dataset)):
-            plan = build_diagnosis_plan(self.suite, dataset)
+        planned = self._plan(dataset)
+        if session.check(session.measurements(planned.plan, dataset)):
+            planned = self._plan(dataset)
+        plan = planned.plan
         measurements = session.measurements(plan, dataset)
-        rows = self._scored(measurements)
+        execution = self._executed(plan)
+        rows = session.score(measurements, execution).rows
         observations = Observations(plan, dataset, self.store, rows)
         latencies = session.latencies(plan)
         serving = latencies.measure(plan.system(UNTUNED))
+        candidates = Candidates(self.full_suite, planned.free, observations, execution, latencies)
+        free = candidates.measured(serving)
+        self.notes += candidates.remarks(free, self.too_long)
         self.notes += [f"Not timed: {name} ({why})." for name, why in latencies.failed.items()]
         part, references = dataset.splits[self.split], plan.generation_sample.references.values()
         diagnosis = Diagnosis(
@@ -117,7 +127,8 @@ class _Diagnosing:
             times=part_times(serving, latencies.timings()),
             p95_ms=serving.total.p95_ms if serving and serving.total else None,
             dollars_per_1000=serving.dollars_per_1000 if serving else None,
-            estimates=self._estimates(dataset, serving),
+            estimates=_timed(self._estimates(dataset, serving), free),
+            training_free=free,
         )
         diagnosis = self._advised(diagnosis, dataset, frozenset(measurements.uncalibrated()))
         of_data = (*data.told(dataset, self.split), *remarks_of_endpoints.dialects(self.written, session.services))
@@ -128,16 +139,21 @@ class _Diagnosing:
         all_rows = [row for of_system in rows.values() for row in of_system]
         return Diagnosed(diagnosis, reports.write_diagnosis(diagnosis, session.root, all_rows))
 
-    def _scored(self, measurements: Measurements) -> Mapping[str, list[Score]]:
-        """The score rows by the label of the system. Raises Incomplete if the untuned pipeline failed."""
-        plan = measurements.plan
+    def _plan(self, dataset: Dataset) -> DiagnosisPlan:
+        """The plan, without training-free candidates that take too long."""
+        planned = build_diagnosis_plan(self.suite, dataset)
+        plan, self.too_long = affordable(planned.plan, self.store, 60 * self.suite.diagnose.candidate_minutes)
+        return planned._replace(plan=plan)
+
+    def _executed(self, plan: Plan) -> Execution:
+        """What came of the plan. Raises Incomplete if the untuned pipeline failed."""
         execution = self.session.make(plan)
         broken = execution.why_failed(plan.system(UNTUNED).goals)
         if broken:
             raise Incomplete(f"the untuned pipeline failed, so there is nothing to diagnose: {broken}")
         self.notes += [f"Left out: {why}" for why in dict.fromkeys(execution.failed.values())]
         self.notes += answers.remarks(plan, execution.rows, self.store)
-        return self.session.score(measurements, execution).rows
+        return execution
 
     def _signs(self, observations: Observations) -> tuple[Sign, ...]:
         part, documents = observations.part, observations.dataset.documents
@@ -202,7 +218,7 @@ class _Diagnosing:
             f"{name} is not advised: its reranker starts from {starts[name]}, which has no trained head."
             for name in sorted(hopeless)
         ]
-        return {name: one for name, one in self.full_suite.all_candidates.items() if name not in hopeless}
+        return {name: one for name, one in self.full_suite.all_candidates.items() if one.tune and name not in hopeless}
 
     def _untrained_reranker(self) -> bool | None:
         """Return whether no reranker that could be tuned starts from a trained head; None if that is unknown.
@@ -242,6 +258,15 @@ class _Diagnosing:
         if not diagnosis.answered:
             return f"no query of {self.split} has a reference answer"
         return f"{self.suite.utility.right} decides what is right, and no judge is configured"
+
+
+def _timed(estimates: tuple[CostEstimate, ...], free: tuple[TrainingFree, ...]) -> tuple[CostEstimate, ...]:
+    """The estimates with the added latency of training-free candidates as it was measured."""
+    added = {one.name: one.added_p95_ms for one in free if one.added_p95_ms is not None}
+    return tuple(
+        one.model_copy(update={"added_p95_ms": added[one.candidate]}) if one.candidate in added else one
+        for one in estimates
+    )
 
 
 def _has_head(model: str) -> bool | None:

@@ -16,12 +16,13 @@ from harness.data.datasets import Dataset, load_dataset
 from harness.execution.measurements import Measurements
 from harness.execution.scheduler import Execution
 from harness.execution.session import Session
-from harness.planning.calls import tuned_pipeline_of
+from harness.planning.calls import TunedPipeline, tuned_pipeline_of
 from harness.planning.contexts import GenerationSample, sample_queries
 from harness.planning.graph import Plan, ServingKeys, SystemPlan
-from harness.planning.rankings import Rankings
+from harness.planning.rankings import BLENDED, FUSED, Rankings
 from harness.remarks import data
 from harness.statistics.comparisons import Comparisons, Rows, values_of
+from harness.suite.pipeline import Reranker
 from harness.suite.recipes import PARTS
 from harness.suite.sources import Forgetting
 from harness.suite.spec import Suite
@@ -62,7 +63,7 @@ def plan_forgetting(plan: Plan) -> ForgettingPlan | None:
     Raises DataError for anything wrong with that dataset.
     """
     rule = plan.suite.forgetting
-    if rule is None or not any(system.role == "candidate" for system in plan.systems):
+    if rule is None or not any(system.tunes for system in plan.systems):
         return None
     return plan_on(
         plan, load_dataset(rule.dataset, rule.split, reading_elsewhere(rule, shows_examples(plan.suite))), rule
@@ -70,11 +71,11 @@ def plan_forgetting(plan: Plan) -> ForgettingPlan | None:
 
 
 def plan_on(plan: Plan, dataset: Dataset, rule: Forgetting) -> ForgettingPlan:
-    """Plan `untuned` and every candidate of a plan on another dataset. Each distinct call is planned once."""
+    """Plan `untuned` and every trained candidate of a plan on another dataset. Each distinct call is planned once."""
     suite = suite_for(plan.suite, rule)
     given, notes = _given(suite, dataset, rule)
-    planner = _ForgettingPlanner(suite, dataset, given)
-    chosen = [system for system in plan.systems if system.name == UNTUNED or system.role == "candidate"]
+    planner = _ForgettingPlanner(suite, dataset, given, plan)
+    chosen = [system for system in plan.systems if system.name == UNTUNED or system.tunes]
     systems = [planner.system(system) for system in chosen]
     other = Plan(suite, planner.artifacts, given, planner.calls, systems, _judge(plan, suite))
     for system in systems:
@@ -85,7 +86,9 @@ def plan_on(plan: Plan, dataset: Dataset, rule: Forgetting) -> ForgettingPlan:
         if key not in plan.calls:
             call.label = f"{dataset.name}: {call.label}"
     remarks = (f"{dataset.name}: {line}" for line in data.told(dataset, rule.split))
-    return ForgettingPlan(other, dataset, (*notes, *remarks))
+    shown = [system.label for system in chosen if given.query_ids and shows_own(suite, system)]
+    silent = [f"Answers on {dataset.name} are not measured where prompts hold own examples: {', '.join(shown)}."]
+    return ForgettingPlan(other, dataset, (*notes, *(silent if shown else []), *remarks))
 
 
 def suite_for(suite: Suite, rule: Forgetting) -> Suite:
@@ -116,15 +119,37 @@ def _judge(plan: Plan, suite: Suite) -> str | None:
 
 
 class _ForgettingPlanner(Rankings):
-    """Plans the systems of the first plan on the other dataset."""
+    """Plans the systems of the first plan on the other dataset, with the weights that these chose on their own dev."""
+
+    def __init__(self, suite: Suite, dataset: Dataset, given: GenerationSample, first: Plan) -> None:
+        super().__init__(suite, dataset, given)
+        self.first = first
+        self._weights: dict[str, str] = {}
 
     def system(self, main: SystemPlan) -> SystemPlan:
-        """A system of the first plan with its tuned models, on the other dataset."""
+        """A system of the first plan with its tuned models, on the other dataset.
+
+        It writes no answers there if it shows solved examples of its own train split.
+        """
+        calls = {key: self.first.calls[key].call for key in main.serving.artifacts if key in self.first.calls}
+        self._weights = {call.spec["pool"]: key for key, call in calls.items() if call.stage == "weigh"}
         pipeline = tuned_pipeline_of(main)
         run = self.ranked(pipeline, self.split)
-        answers = self.answered("run", pipeline.label(*PARTS), pipeline, run)
+        answers = None if shows_own(self.suite, main) else self.answered("run", pipeline.label(*PARTS), pipeline, run)
         serving = ServingKeys(models=main.models)
         return replace(main, run=run, answers=answers, dev_run=None, serving=serving, scores_run=True)
+
+    def fusion_weight(self, pipeline: TunedPipeline) -> str:
+        return self._weights[FUSED]
+
+    def blend_weight(self, pipeline: TunedPipeline, rule: Reranker) -> str | None:
+        return self._weights.get(BLENDED)
+
+
+def shows_own(suite: Suite, system: SystemPlan) -> bool:
+    """Whether the prompts of a system hold examples of the suite's own train split, which no other dataset has."""
+    generator = suite.generator_of(system.settings)
+    return generator is not None and generator.shots > 0
 
 
 def score(session: Session, plan: Plan, execution: Execution, other: ForgettingPlan) -> ForgettingResult:

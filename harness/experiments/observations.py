@@ -35,7 +35,7 @@ class Observations:
         self.suite, self.split = plan.suite, plan.suite.evaluate.split
         self.part = dataset.splits[self.split]
         self.groups = {key: query.group for key, query in self.part.queries.items()}
-        self.systems = {system.name: system for system in plan.systems}
+        self.systems = {system.label: system for system in plan.systems}
         self.tables = {label: table_of(own, self.split) for label, own in rows.items()}
         self.depth = min(self.suite.pipeline.depth, len(dataset.documents))
 
@@ -119,7 +119,9 @@ class Observations:
         yield loss_curves.depth_curve(*args, "hit_rate", also=(min(self.suite.pipeline.rerank_depth, self.depth),))
         chosen = self.suite.pipeline.context
         shown = {chosen: UNTUNED} | {
-            system.settings.context: name for name, system in self.systems.items() if system.settings.context != chosen
+            system.settings.context: name
+            for name, system in self.systems.items()
+            if system.role == "baseline" and system.settings.context != chosen
         }
         for measure in self.measures:
             by_context = {count: self.values(name, measure) for count, name in sorted(shown.items())}

@@ -15,6 +15,7 @@ from harness.planning.plan import build_plan
 from harness.planning.speed import Rates, rates
 from harness.stages import load_stage
 from harness.store import Store
+from harness.suite.pipeline import settings_of
 from harness.suite.spec import Candidate, Suite
 from harness.suite.uses import CandidateUses
 from harness.values.findings import Timing
@@ -58,8 +59,8 @@ def plan_of(suite: Suite, dataset: Dataset) -> Planned:
 def estimates(plan: Plan, store: Store, untuned: Timing | None) -> tuple[CostEstimate, ...]:
     """Estimate the cost of every candidate of a plan; `untuned` is the latency of the pipeline as it is.
 
-    The build cost counts every call upstream of what serves, as the ledger does afterwards. Only a reranker where
-    there was none adds to the latency: tuning changes weights, not shapes.
+    The build cost counts every call upstream of what serves, as the ledger does afterwards. A reranker where there was
+    none adds to the latency; tuning does not, as it changes weights, not shapes. What other settings add is unknown.
     """
     known, guesses = rates(store), estimate(plan, store)
     found: dict[str, CostEstimate] = {}
@@ -76,9 +77,9 @@ def estimates(plan: Plan, store: Store, untuned: Timing | None) -> tuple[CostEst
                 seconds=sum(guesses[key].seconds for key in keys),
                 seconds_in_full=sum(_whole(guesses[key], store, key) for key in keys),
                 dollars=sum(_dollars(plan, store, guesses[key], key) for key in keys),
-                added_p95_ms=TAIL * adds if untuned is not None or not adds else None,
+                added_p95_ms=TAIL * adds if _is_known(system, plan.suite) and (untuned or not adds) else None,
                 # The seconds of 1,000 queries are as many as the milliseconds of one.
-                added_dollars_per_1000=adds / 3600 * hour,
+                added_dollars_per_1000=adds / 3600 * hour if _is_known(system, plan.suite) else None,
                 basis=_basis(plan, [*keys, *([added.key] if added else [])], guesses, known),
             )
     return tuple(found.values())
@@ -89,11 +90,12 @@ def recipe_identity(suite: Suite, candidate: Candidate) -> str:
 
     What it does not use is not in it, nor is what only changes the scores: seeds, splits, measures.
     """
-    uses, pipeline = CandidateUses(suite, "", candidate), suite.pipeline
+    uses = CandidateUses(suite, "", candidate)
+    pipeline = uses.pipeline
     asked = {role: suite.llm.roles[role].identity for role in sorted(uses.roles)}
     remote = any(not suite.llm.roles[role].in_process for role in uses.roles)
     data = {*uses.sections, "pairs", "data_seed"}
-    parts = (pipeline.retriever, pipeline.reranker, suite.generator)
+    parts = (pipeline.retriever, pipeline.reranker, suite.generator_of(pipeline))
     return digest_of(
         {
             "tune": candidate.tune,
@@ -104,8 +106,15 @@ def recipe_identity(suite: Suite, candidate: Candidate) -> str:
             if remote
             else {},
             "models": [part.model if part is not None else None for part in parts],
+            "settings": settings_of(candidate.pipeline),
         }
     )
+
+
+def _is_known(system: SystemPlan, suite: Suite) -> bool:
+    """Whether the latency that a candidate adds can be told: its settings change no more than add a reranker."""
+    others = ("reranker.", "retriever.bm25_weight=") if suite.pipeline.reranker is None else ("retriever.bm25_weight=",)
+    return all(change.startswith(others) for change in system.changes)
 
 
 def _whole(guess: CallEstimate, store: Store, key: str) -> float:

@@ -6,17 +6,22 @@ Oracles are rows of a plan like any other: their runs and answers are artifacts,
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import NamedTuple
 
 from harness.data.datasets import Dataset
+from harness.errors import ConfigError, ModelMissing
 from harness.hashing import digest_of
 from harness.models.loaders import model_digest
 from harness.planning.calls import TunedPipeline
 from harness.planning.contexts import choose
 from harness.planning.graph import ExpectedWork, Plan, ServingKeys, SystemPlan
 from harness.planning.rankings import Rankings
+from harness.planning.training_free import Chosen, chosen, writes
 from harness.suite.bounds import Diagnose
+from harness.suite.pipeline import settings_of
 from harness.suite.recipes import Part
-from harness.suite.spec import SERVED, Suite
+from harness.suite.spec import SERVED, Candidate, Suite
+from harness.suite.uses import CandidateUses
 from harness.values.measures import Measure
 from harness.values.systems import UNTUNED
 
@@ -73,16 +78,30 @@ def context_row(passages: int) -> str:
     return f"context-{passages}"
 
 
-def build_diagnosis_plan(suite: Suite, dataset: Dataset) -> Plan:
-    """Plan the untuned pipeline and its substitutions; `suite` is one that `suite_for` made."""
+class DiagnosisPlan(NamedTuple):
+    """The plan of a diagnosis, the training-free candidates among its rows, and why others (by name) are not."""
+
+    plan: Plan
+    free: Chosen
+
+
+def build_diagnosis_plan(suite: Suite, dataset: Dataset) -> DiagnosisPlan:
+    """Plan the untuned pipeline, its substitutions and training-free candidates; `suite` is one of `suite_for`."""
     planner = _DiagnosisPlanner(suite, dataset, choose(suite, dataset))
     systems = planner.systems()
+    free = chosen(suite)
+    left_out = dict(free.left_out)
+    for name, candidate in free.candidates.items():
+        try:
+            systems.append(planner.training_free(name, candidate))
+        except (ConfigError, ModelMissing) as error:
+            left_out[name] = str(error)
     plan = Plan(suite, planner.artifacts, planner.generation_sample, planner.calls, systems, planner.judge())
     for system in systems:
         for key in plan.upstream([*system.goals, *system.serving.keys]):
             plan.calls[key].systems.append(system.label)
     plan.calls = {key: planned for key, planned in plan.calls.items() if planned.systems or key == plan.judge}
-    return plan
+    return DiagnosisPlan(plan, free._replace(left_out=left_out))
 
 
 class _DiagnosisPlanner(Rankings):
@@ -130,6 +149,16 @@ class _DiagnosisPlanner(Rankings):
     def _with_oracle(self, part: Part, run: str) -> SystemPlan:
         answers = self.answered("run", f"untuned with an oracle {part}", self.untuned, run)
         return self._row(f"oracle-{part}", run, answers)
+
+    def training_free(self, name: str, candidate: Candidate) -> SystemPlan:
+        """A candidate that trains nothing; answers are written only if it changes how they are written."""
+        settings = CandidateUses(self.suite, name, candidate).pipeline
+        pipeline = TunedPipeline(settings, name=name)
+        run = self.ranked(pipeline, self.split)
+        answers = self.answered("run", name, pipeline, run) if writes(candidate) else None
+        serving = self.serving(pipeline, run, answers, "run")
+        changes = tuple(settings_of(candidate.pipeline))
+        return SystemPlan(name, 0, "candidate", (), run, answers, None, serving, settings, changes=changes)
 
     def substituted(self, part: Part, run: str, depth: int) -> str:
         """The run that an oracle in the place of a part gives."""

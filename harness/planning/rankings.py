@@ -93,9 +93,7 @@ class Rankings(Calls):
         words = self.retrieved_bm25(split, queries, depth or self.depth_of(pipeline))
         weight: float | str = rule.bm25_weight
         if weight == ON_DEV:
-            on = self._weighing_split("pipeline.retriever.bm25_weight")
-            others = (self._searched(pipeline, on), self.retrieved_bm25(on, None, self.depth_of(pipeline)))
-            weight = self._weighed(others, on, self.depth_of(pipeline), FUSED, pipeline.label("retriever"))
+            weight = self.fusion_weight(pipeline)
         label = f"fuse bm25 and {pipeline.label('retriever')} on {split}" + (f", {depth} deep" if depth else "")
         return self._blended(
             (first, words), weight, depth or self.depth_of(pipeline), FUSED, label, self.size_of(split, queries)
@@ -132,17 +130,27 @@ class Rankings(Calls):
         scored = self._rescored(pipeline, rule, split, run, queries, source)
         weight: float | str | None = None if rule.blend is False else rule.blend
         if weight == ON_DEV:
-            on = self.weighing_split()
-            weight = None
-            if on is not None:
-                first = self.retrieved(pipeline, on)
-                pair = (first, self._rescored(pipeline, rule, on, first))
-                weight = self._weighed(pair, on, self.rerank_depth_of(pipeline), BLENDED, self._who(pipeline))
+            weight = self.blend_weight(pipeline, rule)
         if weight is None:
             return scored
         label = f"blend {self._who(pipeline)} on {split}" + (f" from {source}" if source else "")
         depth = self.rerank_depth_of(pipeline)
         return self._blended((run, scored), weight, depth, BLENDED, label, self.size_of(split, queries))
+
+    def fusion_weight(self, pipeline: TunedPipeline) -> str:
+        """The key of the weight of bm25 beside the first stage. Raises ConfigError without a judged dev split."""
+        on, depth = self._weighing_split("pipeline.retriever.bm25_weight"), self.depth_of(pipeline)
+        runs = (self._searched(pipeline, on), self.retrieved_bm25(on, None, depth))
+        return self._weighed(runs, on, depth, FUSED, pipeline.label("retriever"))
+
+    def blend_weight(self, pipeline: TunedPipeline, rule: Reranker) -> str | None:
+        """The key of the weight of the reranker in the final score; None without a judged dev split."""
+        on = self.weighing_split()
+        if on is None:
+            return None
+        first = self.retrieved(pipeline, on)
+        runs = (first, self._rescored(pipeline, rule, on, first))
+        return self._weighed(runs, on, self.rerank_depth_of(pipeline), BLENDED, self._who(pipeline))
 
     def _rescored(
         self,
@@ -250,4 +258,5 @@ def reranker_encoder(rule: Reranker, retriever: Retriever) -> Encoder | None:
     own = {name: getattr(rule, name) for name in Encoder.model_fields}
     if rule.model is not None:
         return Encoder(**own)
+    own.pop("model")
     return retriever.encoder.model_copy(update={name: own[name] for name in own if name in rule.model_fields_set})

@@ -125,10 +125,15 @@ class Headline(NamedTuple):
 
 @dataclass(frozen=True)
 class Item:
-    """An entry of a list, with lines below it: `lines` has pairs of a heading and its sentences."""
+    """An entry of a list, with lines below it: `lines` has pairs of a heading and its sentences.
+
+    `yaml` is what to paste into a suite, below the words `paste`.
+    """
 
     title: str
-    lines: tuple[tuple[str, tuple[str, ...]], ...]
+    lines: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    yaml: str = ""
+    paste: str = "Put into the suite"
 
 
 @dataclass(frozen=True)

@@ -77,9 +77,11 @@ class Prices(Spec):
 class Diagnose(Spec):
     """Settings of `harness diagnose`: `generation_queries` answers for each number of passages in `contexts`.
 
-    The report names `examples` questions for each place in the funnel.
+    The report names `examples` questions for each place in the funnel. Training-free candidates are measured as long
+    as they take at most `candidate_minutes` together, the cheapest first.
     """
 
     generation_queries: Positive = 100
     contexts: Annotated[tuple[Positive, ...], Unique, Field(min_length=1)] = (1, 3, 5)
     examples: Positive = 3
+    candidate_minutes: Annotated[float, Field(ge=0)] = 10.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from harness.suite.fields import Count, Positive, Share, Spec
 from harness.suite.recipes import ABSTENTION, Change, change_of
@@ -95,6 +95,11 @@ class Reranker(Spec):
     blend: Weight | Literal[False] = "dev"
     precision: Literal["float16", "int8"] | None = "float16"
     instruction: str = ""
+
+    @model_serializer(mode="wrap")
+    def _only_set(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Written out, it holds the keys that are set: the others belong to other kinds, or to the retriever."""
+        return {name: value for name, value in whole(self).items() if name in self.model_fields_set}
 
     @model_validator(mode="after")
     def _fits_kind(self) -> Reranker:

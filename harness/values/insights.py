@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from harness.values.frozen import Frozen, Verdict
+from harness.values.training_free import TrainingFree
 
 DIAGNOSIS_SCHEMA = "harness/diagnosis-2"
 DIAGNOSIS_VERSION = 2
@@ -160,6 +161,7 @@ class Advice(Frozen):
     """An advice, in the order of the list. `kind`: tune a part, change a setting, measure better, or leave it.
 
     `against`: the rule advises against it, for the reasons in `why`. `candidates` are those of the suite that do it.
+    `paste` is what to add to the suite, as YAML.
     """
 
     rank: int
@@ -173,6 +175,7 @@ class Advice(Frozen):
     why: tuple[str, ...] = ()
     would_change: tuple[str, ...] = ()
     estimate: CostEstimate | None = None
+    paste: str = ""
 
 
 class Diagnosis(Frozen):
@@ -210,6 +213,7 @@ class Diagnosis(Frozen):
     p95_ms: float | None = None
     dollars_per_1000: float | None = None
     estimates: tuple[CostEstimate, ...] = ()
+    training_free: tuple[TrainingFree, ...] = ()
     advice: tuple[Advice, ...] = ()
     facts: dict[str, float | None] = {}
     """The facts that the rules were evaluated on, by name."""

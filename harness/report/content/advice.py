@@ -89,15 +89,16 @@ def _worth(worth: Worth) -> str:
 
 
 def _costs(advice: Advice) -> str:
+    free = "It needs no training." if advice.kind in NO_TRAINING else ""
     if advice.estimate is None:
-        return "It needs no training." if advice.kind in NO_TRAINING else ""
+        return free
     made = fmt.build_cost(advice.estimate.seconds_in_full, advice.estimate.dollars)
     guessed = [name for name, basis in advice.estimate.basis.items() if basis == "guessed"]
     how = f", with the speed of {fmt.listed(guessed)} guessed" if guessed else ""
     less = fmt.duration(advice.estimate.seconds)
     stored = f", of which {less} is not cached" if not made.startswith(less) else ""
     name, later = advice.estimate.candidate, _served(advice.estimate)
-    return f"Building the candidate {name} takes about {made}{stored}{how}; {later}."
+    return join(free, f"Building the candidate {name} takes about {made}{stored}{how}; {later}.")
 
 
 def _served(estimate: CostEstimate) -> str:
@@ -127,7 +128,8 @@ def advice(diagnosis: Diagnosis) -> Section:
     rows = diagnosis.advice
     tables = (_table(rows, diagnosis.measures),) if rows else ()
     items = tuple(
-        Item(f"{row.rank}. {fmt.sentence(row.action).rstrip('.')}", _lines(row, diagnosis.measures)) for row in rows
+        Item(f"{row.rank}. {fmt.sentence(row.action).rstrip('.')}", _lines(row, diagnosis.measures), row.paste)
+        for row in rows
     )
     return Section("advice", "Advice", "What to do first", tables=tables, items=items)
 

@@ -11,6 +11,7 @@ from harness.report import format as fmt
 from harness.report.content import details, loss
 from harness.report.content.advice import advice, notes, summarise
 from harness.report.content.reading import FEW_GROUPS, few_groups
+from harness.report.content.training_free import training_free
 from harness.report.model import Cell, Column, Headline, Section, Table, cells, finite, left, number, present
 from harness.values.insights import CostEstimate, Diagnosis, Sign
 
@@ -186,5 +187,5 @@ def data(diagnosis: Diagnosis) -> Section:
     )
 
 
-SECTIONS = (advice, loss.funnel, loss.oracle_gains, loss.curves, costs, signs, data)
+SECTIONS = (advice, training_free, loss.funnel, loss.oracle_gains, loss.curves, costs, signs, data)
 """The sections of a diagnosis, in the order in which a reader wants them."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from harness.report import format as fmt
 from harness.report.content.comparisons import MDE, comparison_cells
@@ -27,16 +27,18 @@ UPSTREAM = {
 """What embedded models are called on the hub."""
 TAGS = {
     "retriever": ("sentence-transformers", "sentence-similarity", "feature-extraction"),
-    "reranker": ("sentence-transformers", "cross-encoder", "reranker"),
-    "generator": ("peft", "lora", "text-generation"),
+    "cross-encoder": ("sentence-transformers", "cross-encoder", "reranker"),
+    "late-interaction": ("sentence-transformers", "multi-vector", "reranker"),
     "causal-lm": ("peft", "lora", "reranker"),
+    "generator": ("peft", "lora", "text-generation"),
 }
 TASKS = {"retriever": "sentence-similarity", "reranker": "text-ranking", "generator": "text-generation"}
 WHAT = {
     "retriever": "a bi-encoder, as sentence-transformers loads it",
-    "reranker": "a cross-encoder, as sentence-transformers loads it",
-    "generator": "a LoRA adapter, as peft loads it",
+    "cross-encoder": "a cross-encoder, as sentence-transformers loads it",
+    "late-interaction": "an encoder whose token vectors are compared (late interaction)",
     "causal-lm": "a LoRA adapter for a causal language model that answers yes or no, as peft loads it",
+    "generator": "a LoRA adapter, as peft loads it",
 }
 Place = Literal["package", "folder", "hub"]
 
@@ -45,7 +47,7 @@ Place = Literal["package", "folder", "hub"]
 class TunedPart:
     """A part that lies in `folder` of the export; `base` names what it was tuned from, at `place`.
 
-    `form` is ``causal-lm`` for a reranker that is an adapter, else empty.
+    `form` is the part, or the kind of a reranker.
     """
 
     part: str
@@ -57,12 +59,21 @@ class TunedPart:
     form: str = ""
 
 
+class TokenLoader(NamedTuple):
+    """How the token vectors of a part are had: `place` is Python, the model's folder in the export or its name."""
+
+    part: str
+    place: str
+    settings: Mapping[str, Any]
+
+
 @dataclass(frozen=True)
 class Card:
     """A system of an outcome with what was exported of it.
 
     `parts` stand in the order in which they were tuned, `data` is how their training data was made, `pipeline` the
-    section as written to `pipeline.yaml`, `calls` the keys of the stage calls that made the models.
+    section as written to `pipeline.yaml`, `calls` the keys of the stage calls that made the models, `changes` the
+    settings that the candidate changes.
     """
 
     outcome: Outcome
@@ -71,6 +82,7 @@ class Card:
     data: Mapping[str, Any]
     pipeline: Mapping[str, Any]
     calls: frozenset[str]
+    changes: tuple[str, ...] = ()
 
 
 def render_card(card: Card) -> str:
@@ -88,6 +100,7 @@ def render_card(card: Card) -> str:
         outcome=card.outcome,
         parts=by_part,
         pipeline=card.pipeline,
+        token_loaders=_token_loaders(card),
         prompts=prompts,
         base_place=by_part["generator"].place if "generator" in by_part else "",
         front_matter=yaml_text(_front_matter(card)),
@@ -113,7 +126,8 @@ def _front_matter(card: Card) -> dict[str, Any]:
     names = [UPSTREAM.get(one.base, one.base) for one in card.parts if one.place != "folder"]
     tags = dict.fromkeys(tag for one in card.parts for tag in TAGS[one.form or one.part])
     value: dict[str, Any] = {"base_model": list(dict.fromkeys(names))} if names else {}
-    value["library_name"] = TAGS[card.parts[0].form or card.parts[0].part][0]
+    if card.parts:
+        value["library_name"] = TAGS[card.parts[0].form or card.parts[0].part][0]
     if len(card.parts) == 1:
         value["pipeline_tag"] = TASKS[card.parts[0].part]
     return {**value, "tags": ["rag", *tags]}
@@ -122,16 +136,32 @@ def _front_matter(card: Card) -> dict[str, Any]:
 def _intro(card: Card) -> str:
     tuned = fmt.listed([one.part for one in card.parts])
     order = ", in this order, each on what the ones before it produce" if len(card.parts) > 1 else ""
+    made = f"a RAG pipeline whose {tuned} {'was' if len(card.parts) == 1 else 'were'} tuned{order}"
+    made = made if card.parts else "a RAG pipeline with other settings, in which nothing was trained"
+    settings = f" Changed settings: {', '.join(card.changes)}." if card.changes else ""
     return (
-        f"Candidate {card.system.name} (seed {card.system.seed}) of the suite {card.outcome.suite}: a RAG pipeline "
-        f"whose {tuned} {'was' if len(card.parts) == 1 else 'were'} tuned{order}. Dataset: "
-        f"{card.outcome.dataset.name}, {fmt.counted(card.outcome.dataset.documents, 'document')}."
+        f"Candidate {card.system.name} (seed {card.system.seed}) of the suite {card.outcome.suite}: {made}.{settings} "
+        f"Dataset: {card.outcome.dataset.name}, {fmt.counted(card.outcome.dataset.documents, 'document')}."
     )
+
+
+def _token_loaders(card: Card) -> list[TokenLoader]:
+    """The parts that compare token vectors, each model once."""
+    found = []
+    for part in ("retriever", "reranker"):
+        section = card.pipeline[part]
+        if section is None or section["kind"] != "late-interaction":
+            continue
+        # Without a model of its own, a reranker takes the retriever's.
+        model = section["model"] or card.pipeline["retriever"]["model"]
+        place = f"Path({json.dumps(model[2:])})" if model.startswith("./") else f"locate({json.dumps(model)})"
+        found.append(TokenLoader(part, place, section))
+    return found
 
 
 def _files(card: Card) -> list[tuple[str, str]]:
     tuned = [(f"{one.folder}/", f"{WHAT[one.form or one.part]}; tuned from {one.base}") for one in card.parts]
-    return [*tuned, ("pipeline.yaml", "the pipeline that they were measured in")]
+    return [*tuned, ("pipeline.yaml", "the pipeline that was measured")]
 
 
 def _made(one: TunedPart) -> str:
@@ -173,10 +203,11 @@ def _scores(card: Card, seen: View) -> Table:
 
 def _cautions(card: Card) -> Iterable[str]:
     outcome = card.outcome
-    yield (
-        f"The scores are of one checkpoint, trained with seed {card.system.seed}. Another training run of the same "
-        "recipe may score differently."
-    )
+    if card.parts:
+        yield (
+            f"The scores are of one checkpoint, trained with seed {card.system.seed}. Another training run of the same "
+            "recipe may score differently."
+        )
     for claim in outcome.recipe_claims:
         if claim.system == card.system.name:
             seeds = fmt.counted(len(claim.seeds), "seed")

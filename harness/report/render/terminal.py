@@ -123,6 +123,10 @@ def print_section(section: Section, console: Console, verbose: bool) -> None:
         for heading, lines in item.lines:
             console.print(_text(f"{heading}:", "dim"))
             print_lines(lines, console)
+        if item.yaml:
+            console.print(_text(f"{item.paste}:", "dim"))
+            # A broken line would be other YAML.
+            console.print(Padding(_text(item.yaml.rstrip()), (0, 0, 0, 2)), soft_wrap=True)
 
 
 def _tables(report: Contents, verbose: bool) -> Iterable[Table]:
