@@ -60,17 +60,17 @@ def plan_forgetting(plan: Plan) -> ForgettingPlan | None:
     Raises DataError for anything wrong with that data set.
     """
     rule = plan.suite.forgetting
-    if rule is None or not any(system.role == "candidate" for system in plan.systems):
+    if rule is None or not any(system.tunes for system in plan.systems):
         return None
     return plan_on(plan, load_dataset(rule.dataset, rule.split, reading_elsewhere(rule)), rule)
 
 
 def plan_on(plan: Plan, dataset: Dataset, rule: Forgetting) -> ForgettingPlan:
-    """Plan `untuned` and every candidate of a plan on another data set. Each distinct call is planned once."""
+    """Plan `untuned` and every trained candidate of a plan on another data set. Each distinct call is planned once."""
     suite = suite_for(plan.suite, rule)
     given, notes = _given(suite, dataset, rule)
     planner = _ForgettingPlanner(suite, dataset, given)
-    chosen = [system for system in plan.systems if system.name == UNTUNED or system.role == "candidate"]
+    chosen = [system for system in plan.systems if system.name == UNTUNED or system.tunes]
     systems = [planner.system(system) for system in chosen]
     other = Plan(suite, planner.artifacts, given, planner.calls, systems, _judge(plan, suite))
     for system in systems:

@@ -2,7 +2,22 @@
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from harness.values.frozen import Frozen, Verdict
+
+
+class BestUntrained(Frozen):
+    """The best system without training: the one with the highest mean of `measure` on dev.
+
+    `means` has the means of all systems that train nothing and could be served. `system` is empty where none is named,
+    and `reason` says why.
+    """
+
+    system: str = ""
+    measure: str = ""
+    means: dict[str, float] = Field(default_factory=dict)
+    reason: str = ""
 
 
 class Roi(Frozen):
