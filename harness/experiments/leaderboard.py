@@ -206,7 +206,6 @@ def _placed(ranking: Ranking, measure: str, ranked: RankInterval) -> Placed:
         label=ranked.name,
         role=info.role,
         tunes=info.tunes,
-        changes=info.changes,
         mean=ranked.mean,
         place=ranked.place,
         best=ranked.best,

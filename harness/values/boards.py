@@ -24,7 +24,6 @@ class Placed(Frozen):
     label: str
     role: Role
     tunes: tuple[str, ...] = ()
-    changes: tuple[str, ...] = ()
     mean: float
     place: int
     best: int

@@ -37,10 +37,10 @@ READ_SEEDS = (
     "they differ much.",
 )
 READ_EFFECTS = (
-    "**Do the gains add up?** compares all combinations of tuned parts. A part **adds** (**takes away**) if its whole "
-    "interval lies above (below) zero, averaged over the other parts tuned and not tuned. Two parts **absorb** each "
-    "other if they gain significantly less together than the sum of their gains; they **reinforce** each other if they "
-    "gain significantly more; their gains **add up** if the difference from the sum lies within the margin. The "
+    "**Do the gains add up?** compares all combinations of the changes. A change **adds** (**takes away**) if its "
+    "whole interval lies above (below) zero, averaged over the levels of the other factors. Two changes **absorb** "
+    "each other if they gain significantly less together than the sum of their gains; they **reinforce** each other if "
+    "they gain significantly more; their gains **add up** if the difference from the sum lies within the margin. The "
     "intervals hold together for all effects of the outcome, but no gate rests on them.",
 )
 
@@ -121,8 +121,8 @@ def _failed_scores(view: View) -> Iterable[str]:
 def _seeds(view: View) -> Iterable[str]:
     if len(view.seeds) == 1:
         yield (
-            f"One seed ({view.seeds[0]}): a verdict on a candidate is about this checkpoint only; a claim about a "
-            f"recipe needs at least {RECIPE_SEEDS} seeds."
+            f"One seed ({view.seeds[0]}): a verdict on a trained candidate is about this checkpoint only; a claim "
+            f"about a recipe needs at least {RECIPE_SEEDS} seeds."
         )
     elif any(claim.verdict for claim in view.outcome.recipe_claims):
         yield "A gain is about one checkpoint (one seed); the table Across seeds has the verdicts on recipes."
