@@ -13,8 +13,8 @@ from harness.errors import LlmStopped
 from harness.llm import Ask, Reply, Spent, prompt_templates
 from harness.stages.shared import common
 from harness.stages.shared.remote import Endpoint
+from harness.suite.pipeline import Retriever
 from harness.suite.roles import PromptName
-from harness.suite.spec import Retriever
 from harness.values.records import Document, Progress, Usage
 
 PROMPTS = {name: prompt_templates.load(name) for name in get_args(PromptName)}

@@ -9,7 +9,7 @@ import numpy as np
 
 from harness.stages.index import IndexSpec, index
 from harness.stages.shared import common
-from harness.suite.spec import Retriever
+from harness.suite.pipeline import Retriever
 from harness.values.records import Document, Pair
 
 

@@ -12,7 +12,7 @@ from harness.models import generation
 from harness.stages.answer import AnswerSpec, answer, choose_contexts, turns_of
 from harness.stages.shared import common
 from harness.stages.shared.prompts import question_turn
-from harness.suite.spec import Generator
+from harness.suite.pipeline import Generator
 from harness.values.records import Document
 
 WORDS = ["stone", "wall", "ferry", "mail", "ice", "passages", "question", "none", "what", "is", "the"]

@@ -26,8 +26,8 @@ from harness.stages import answer as answering
 from harness.stages import tune_generator as tuning
 from harness.stages.instruct import INSTRUCTIONS_FILE
 from harness.stages.shared import common
+from harness.suite.pipeline import Generator
 from harness.suite.recipes import GeneratorRecipe
-from harness.suite.spec import Generator
 from harness.training.generators import load_tokenizer
 from harness.values.records import Document, Reference
 

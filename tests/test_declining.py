@@ -16,8 +16,9 @@ from harness.scoring import AbstentionRule, is_abstention
 from harness.scoring.answers import abstention_table, has_format, utility
 from harness.suite.declining import AbstentionSentences, own_sentences
 from harness.suite.files import load_suite
+from harness.suite.pipeline import Generator
 from harness.suite.recipes import ABSTENTION
-from harness.suite.spec import Generator, Utility
+from harness.suite.spec import Utility
 from harness.values.records import Answer, Reference
 
 quick = settings(max_examples=60, deadline=None)

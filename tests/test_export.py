@@ -31,7 +31,8 @@ from harness.stages.shared.prompts import question_turn
 from harness.store import MANIFEST, FolderStore
 from harness.suite import builtin
 from harness.suite.files import load_suite, parse_suite
-from harness.suite.spec import Pipeline, Suite
+from harness.suite.pipeline import Pipeline
+from harness.suite.spec import Suite
 from harness.values.findings import Comparison, Outcome, RecipeClaim, Summary, SystemInfo
 
 WORDS = ["what", "is", "the", "pane", "brine", "passages", "question", "answer", "from"]

@@ -27,8 +27,8 @@ from harness.stages.index import IndexSpec, index
 from harness.stages.retrieve import RUN_FILE, RetrieveSpec, retrieve
 from harness.stages.shared import common
 from harness.stages.tune_retriever import TuneRetrieverSpec, tune_retriever
+from harness.suite.pipeline import Retriever
 from harness.suite.recipes import RetrieverRecipe
-from harness.suite.spec import Retriever
 from harness.values.records import Document
 
 DOCUMENTS = {

@@ -13,8 +13,8 @@ import pytest
 
 from harness.planning.plan import build_plan
 from harness.stages.shared.remote import Endpoint
+from harness.suite.pipeline import Pipeline, Retriever
 from harness.suite.recipes import Data, RoundTrip, Synthesize
-from harness.suite.spec import Pipeline, Retriever
 
 NEW_SETTING = """
 import json

@@ -17,7 +17,7 @@ from harness.stages.label import FAILED_FILE, LABELS_FILE, LabelSpec, by_query, 
 from harness.stages.mine import TRIPLETS_FILE
 from harness.stages.shared import common
 from harness.stages.shared.relevance_models import RelevanceLabel, RelevanceLabels
-from harness.suite.spec import Retriever
+from harness.suite.pipeline import Retriever
 from harness.values.records import Document, Usage
 
 TEXTS = {

@@ -20,8 +20,9 @@ from harness.scoring import PLAIN, AbstentionRule, AnswerSettings, measurement_s
 from harness.stages.shared import common
 from harness.stages.shared.answer_writers import Form, fault, holds
 from harness.stages.sift import LeakageAudit, SiftSpec, sift
+from harness.suite.pipeline import Retriever
 from harness.suite.sources import DatasetSource as DatasetSpec
-from harness.suite.spec import Retriever, Utility
+from harness.suite.spec import Utility
 from harness.text import detect, text_of
 from harness.values.findings import LedgerRow
 from harness.values.measures import Measure, parse

@@ -61,9 +61,12 @@ def test_calls_that_systems_share_are_planned_once_and_know_their_systems() -> N
     # Two candidates with two seeds; mining once for each kind of pairs; 6 reference rows.
     assert counts["tune_retriever"] == 4
     assert counts["mine"] == 2
-    assert counts["synthesize"] == counts["sift"] == counts["convert"] == counts["fuse"] == 1
+    assert counts["synthesize"] == counts["sift"] == counts["convert"] == 1
+    # The row hybrid is also scored on dev.
+    assert counts["fuse"] == 2
     assert counts["index"] == 1 + 1 + 4
-    assert counts["retrieve"] == 1 + 2 + 2 * 4
+    # bm25 and untuned on test and dev, and each candidate.
+    assert counts["retrieve"] == 2 + 2 + 2 * 4
     assert counts["answer"] == 6 + 4
     by_label = {planned.label: planned.systems for planned in found.calls.values()}
     judged = [system.label for system in found.systems if system.name == "judged"]
@@ -176,7 +179,7 @@ def test_the_content_of_a_model_changes_what_uses_it(monkeypatch: pytest.MonkeyP
     differing = changed(first, plan())
     assert keys(first).keys() - differing == {
         "convert embedded:smollm2-135m-instruct", "synthesize", "index for bm25", "retrieve test with bm25",
-        "answer as bm25", "answer as closed-book", "answer as oracle-context",
+        "retrieve dev with bm25", "answer as bm25", "answer as closed-book", "answer as oracle-context",
     }  # fmt: skip
 
 
@@ -185,8 +188,8 @@ def test_the_device_changes_heavy_stages_only(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(provenance, "device_class", lambda: "some GPU")
     second = plan()
     assert all(planned.call.device == "some GPU" for planned in second.calls.values() if planned.call.stage != "fuse")
-    (fused,) = [planned.call for planned in second.calls.values() if planned.call.stage == "fuse"]
-    assert fused.device == "any"
+    fused = [planned.call for planned in second.calls.values() if planned.call.stage == "fuse"]
+    assert {call.device for call in fused} == {"any"}
     assert changed(first, second) == set(keys(first))
 
 
@@ -263,11 +266,13 @@ def test_upstream_is_all_that_goals_need_in_the_order_of_the_plan() -> None:
 
 # Every strategy
 
+CROSS_ENCODER = {"model": "embedded:all-minilm-l6-v2"}
 WHOLE: dict[str, Any] = {
     "candidates": {},
     "factorial": ["retriever", "reranker", "generator"],
     "data.pairs": "judged",
     "measures": ["ndcg@10", "utility"],
+    "recipes.reranker": CROSS_ENCODER,
 }
 
 
@@ -332,7 +337,7 @@ def test_a_seed_never_reads_the_model_of_another() -> None:
 
 
 CHANGES: dict[str, tuple[dict[str, Any], set[str]]] = {
-    "reranker recipe": ({"recipes.reranker": {"epochs": 2}}, {"tune_reranker"}),
+    "reranker recipe": ({"recipes.reranker": {**CROSS_ENCODER, "epochs": 2}}, {"tune_reranker"}),
     "generator recipe": ({"recipes.generator": {"rank": 4}}, {"tune_generator"}),
     "examples": ({"data.instruct": {"distractors": 1}}, {"instruct"}),
     "labels": ({"data.label": {"by": "bm25"}}, {"label"}),
@@ -361,13 +366,15 @@ def test_level_zero_of_the_reranker_is_the_one_of_the_pipeline(tmp_path: Any) ->
     model = tiny.cross_encoder(tmp_path / "cross", ["a"])
     found = plan({**WHOLE, "pipeline.reranker": {"model": str(model)}})
     by_name = {one.name: one for one in found.systems}
-    untuned, retriever, reranker = (found.calls[str(by_name[n].run)].call for n in ("untuned", "retriever", "reranker"))
+    blends = [found.calls[str(by_name[name].run)].call for name in ("untuned", "retriever", "reranker")]
+    assert {call.stage for call in blends} == {"blend"}
+    untuned, retriever, reranker = (found.calls[call.inputs["second"]].call for call in blends)
     assert untuned.stage == retriever.stage == reranker.stage == "rerank"
     assert untuned.spec["model"] == str(model)
     assert reranker.spec["model"] is None
     assert reranker.inputs["model"] == by_name["reranker"].models["reranker"]
-    assert by_name["untuned"].serving.reranked == by_name["reranker"].serving.reranked
-    assert by_name["bm25"].serving.reranked is None
+    assert by_name["untuned"].serving.pool == by_name["reranker"].serving.pool
+    assert by_name["bm25"].serving.pool is None
 
 
 def test_synthetic_pairs_may_be_what_a_generator_learns_from() -> None:

@@ -30,8 +30,8 @@ from harness.stages.instruct import INSTRUCTIONS_FILE, InstructSpec, instruct
 from harness.stages.retrieve import RUN_FILE
 from harness.stages.shared import common
 from harness.stages.shared.prompts import question_turn
+from harness.suite.pipeline import Generator
 from harness.suite.recipes import ABSTENTION
-from harness.suite.spec import Generator
 from harness.values.records import Document, Reference, Usage
 
 quick = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

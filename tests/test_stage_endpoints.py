@@ -39,8 +39,8 @@ from harness.stages.shared import common
 from harness.stages.shared.remote import Endpoint, MayAskEndpoint, check_failures, reasons
 from harness.stages.synthesize import SynthesizeSpec, synthesize
 from harness.suite import recipes
+from harness.suite.pipeline import Generator, Retriever
 from harness.suite.recipes import Relabel
-from harness.suite.spec import Generator, Retriever
 from harness.values.records import Pair, Usage
 
 quick = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -16,7 +16,7 @@ from harness.stages import mine as mining
 from harness.stages.mine import MineSpec, mine
 from harness.stages.shared import common
 from harness.stages.shared.relevance_models import RelevanceLabel, RelevanceLabels
-from harness.suite.spec import Retriever
+from harness.suite.pipeline import Retriever
 from harness.values.records import Pair, Usage
 
 quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -13,7 +13,7 @@ from harness.models.fakes import FakeBiEncoder
 from harness.stages.fuse import FuseSpec, fuse, reciprocal_rank_fusion
 from harness.stages.retrieve import RUN_FILE, RetrieveSpec, retrieve
 from harness.stages.shared import common
-from harness.suite.spec import Retriever
+from harness.suite.pipeline import Retriever
 
 quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 

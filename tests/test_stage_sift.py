@@ -16,8 +16,8 @@ from harness.data.formats import load_jsonl
 from harness.models.fakes import FakeBiEncoder
 from harness.stages.shared import common
 from harness.stages.sift import ENGLISH_TEXTS, LeakageAudit, SiftSpec, sift
+from harness.suite.pipeline import Retriever
 from harness.suite.recipes import RoundTrip
-from harness.suite.spec import Retriever
 from harness.values.records import Document, Pair, Usage
 
 quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

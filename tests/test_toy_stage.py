@@ -52,9 +52,9 @@ def inputs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names = ["run"]
     plain = planning._SuitePlanner._run
 
-    def lists(self: Any, name: Any) -> str | None:
-        run = plain(self, name)
-        if name != "bm25" or run is None:
+    def lists(self: Any, name: Any, split: str | None = None) -> str | None:
+        run = plain(self, name, split)
+        if name != "bm25" or run is None or split is not None:
             return run
         key: str = self.call("shorten", LABEL, {"depth": 3}, dict.fromkeys(names, run), ExpectedWork(20))
         return key

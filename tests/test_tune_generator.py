@@ -29,8 +29,8 @@ from harness.stages.tune_generator import (
     short_enough,
     tune_generator,
 )
+from harness.suite.pipeline import Generator
 from harness.suite.recipes import ABSTENTION, GeneratorRecipe
-from harness.suite.spec import Generator
 from harness.training import generators
 from harness.training.generators import TokenizedExample, load_base, load_tokenizer, training_order, tune
 from harness.values.records import Document, Usage

@@ -21,8 +21,8 @@ from harness.stages.shared import common
 from harness.stages.shared.dev_evaluation import ndcg
 from harness.stages.shared.known_positives import Known
 from harness.stages.tune_retriever import TuneRetrieverSpec, tune_retriever
+from harness.suite.pipeline import Retriever
 from harness.suite.recipes import RetrieverRecipe
-from harness.suite.spec import Retriever
 from harness.training import raw, retrievers
 from harness.training.batches import RankedPassages
 from harness.training.checkpoints import Checkpoints, evaluation_steps

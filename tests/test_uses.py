@@ -25,8 +25,12 @@ def uses(candidate: dict[str, Any], **changes: Any) -> CandidateUses:
         ({"tune": ["retriever"], "pairs": "judged"}, ("mine",), ()),
         ({"tune": ["retriever"], "pairs": "judged", "mine": {"relabel": {"by": "llm"}}}, ("mine",), ("labeler",)),
         ({"tune": ["retriever"], "pairs": "judged", "label": {"by": "llm"}}, ("mine",), ()),
-        ({"tune": ["reranker"], "pairs": "judged"}, ("mine", "label"), ()),
-        ({"tune": ["reranker"], "pairs": "judged", "label": {"by": "llm"}}, ("mine", "label"), ("labeler",)),
+        ({"tune": ["reranker"], "pairs": "judged"}, ("mine",), ()),
+        ({"tune": ["reranker"], "pairs": "judged", "reranker": {"model": "a"}}, ("mine", "label"), ()),
+        (
+            {"tune": ["reranker"], "pairs": "judged", "reranker": {"model": "a"}, "label": {"by": "llm"}},
+            ("mine", "label"), ("labeler",),
+        ),
         ({"tune": ["retriever"], "pairs": "judged", "retriever": {"recipe": "distill"}}, ("mine", "label"), ()),
         (
             {"tune": ["retriever"], "pairs": "both", "retriever": {"recipe": "distill", "teacher": "llm"}},
@@ -47,15 +51,14 @@ def test_the_teacher_of_a_retriever_labels_in_the_place_of_the_suites_labeler() 
     found = uses({"tune": ["retriever", "reranker"], "pairs": "judged", "retriever": taught})
     retriever, reranker = found.labels_for("retriever"), found.labels_for("reranker")
     assert retriever is not None
-    assert reranker is not None
-    assert ((retriever.by, retriever.model), (reranker.by, reranker.model)) == (
-        ("cross-encoder", "org/teacher"), ("mined", None),
-    )  # fmt: skip
+    assert (retriever.by, retriever.model) == ("cross-encoder", "org/teacher")
+    # Late interaction learns from triplets; a cross-encoder needs labels.
+    assert reranker is None
     assert found.labels_for("generator") is None
     keys = {use.key: (use.model, use.as_is) for use in found.models()}
     assert keys == {
         "candidates.one.retriever.teacher_model": ("org/teacher", True),
-        "recipes.reranker.model": ("embedded:all-minilm-l6-v2", False),
+        "pipeline.retriever.model": ("embedded:all-minilm-l6-v2", False),
     }
 
 

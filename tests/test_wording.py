@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from harness.stages.shared import common
 from harness.stages.shared.wording import ANSWER, FAULTS, META, NO_QUERY, REFERENCE, REFUSAL, clean_query, fault_of
 from harness.stages.sift import SiftSpec, copies, sift
-from harness.suite.spec import Retriever
+from harness.suite.pipeline import Retriever
 from harness.text import text_of
 from harness.values.records import Document, Pair
 

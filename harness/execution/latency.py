@@ -31,8 +31,6 @@ from harness.suite.recipes import Part
 from harness.suite.spec import SERVED
 from harness.values.findings import ServingCost, Timing
 
-RETRIEVAL = ("dense", "bm25", "fuse", "rerank")
-
 
 class Latencies:
     """Runs the probes of a plan, each once, and stores their times."""
@@ -44,6 +42,8 @@ class Latencies:
         self.times: dict[str, list[float]] = {}
         self.used: dict[str, dict[str, Any]] = {}
         self.failed: dict[str, str] = {}
+        self.retrieval: set[str] = set()
+        self._owners: dict[str, str] = {}
         self._machine = provenance.machine_class()
         self._queries = self._publish_queries()
 
@@ -66,7 +66,7 @@ class Latencies:
         names = self._parts(system)
         if any(name not in self.times for name in names):
             return None
-        retrieval = _sum([self.times[name] for name in names if name.split(":")[0] in RETRIEVAL])
+        retrieval = _sum([self.times[name] for name in names if name in self.retrieval])
         total = _sum([self.times[name] for name in names])
         price = self.plan.suite.prices
         hour = price.cpu_hour if provenance.device_class() == "cpu" else price.gpu_hour
@@ -95,31 +95,40 @@ class Latencies:
 
     def _parts(self, system: SystemPlan) -> list[str]:
         """Names of the parts of a system; those that have no times yet are timed."""
-        serving, suite = system.serving, self.plan.suite
-        base: dict[str, Any] = {
-            "queries": suite.evaluate.probe_queries, "machine": self._machine, "depth": suite.pipeline.depth,
-            "fuse_k": suite.pipeline.fuse_k,
-        }  # fmt: skip
-        names = []
-        if serving.dense:
-            spec = {**base, "part": "dense", "retriever": suite.pipeline.retriever.model_dump()}
-            plainest = self._plainest([other for other in self.plan.systems if other.serving.dense])
-            inputs = {"index": plainest.serving.dense, "model": plainest.models.get("retriever")}
-            names.append(self._time("dense", spec, inputs))
-        if serving.bm25:
-            names.append(self._time("bm25", {**base, "part": "bm25"}, {"index": serving.bm25}))
-        if serving.dense and serving.bm25 and system.run:
-            names.append(self._time("fuse", {**base, "part": "fuse"}, self.plan.calls[system.run].call.inputs))
-        if serving.reranked and system.run:
-            shape = self._reranker(system)
-            plainest = self._plainest([other for other in self.plan.systems if self._reranker(other) == shape])
-            call = self.plan.calls[str(plainest.run)].call
-            inputs = {key: call.inputs[key] for key in ("run", "corpus", "model") if key in call.inputs}
-            spec = {**base, "part": "rerank", "rerank": dict(call.spec)}
-            names.append(self._time(f"rerank:{plainest.label}", spec, inputs))
-        if system.answers and serving.prompt:
+        base: dict[str, Any] = {"queries": self.plan.suite.evaluate.probe_queries, "machine": self._machine}
+        names = [self._time_step(key, base) for key in system.serving.path]
+        if system.answers and system.serving.prompt:
             names.append(self._time_generator(system, base))
         return names
+
+    def _time_step(self, key: str, base: Mapping[str, Any]) -> str:
+        """Time a call that ranks, as the plainest system does that has one of its shape."""
+        shape = self._shape(key)
+        alike = [
+            system for system in self.plan.systems if any(self._shape(one) == shape for one in system.serving.path)
+        ]
+        plainest = self._plainest(alike)
+        key = next(one for one in plainest.serving.path if self._shape(one) == shape)
+        call = self.plan.calls[key].call
+        kind = str(call.spec.get("kind", call.stage)) if call.stage == "retrieve" else call.stage
+        first = kind not in self._owners or self._owners[kind] == shape
+        self._owners.setdefault(kind, shape)
+        name = kind if first else f"{kind}:{plainest.label}"
+        self.retrieval.add(name)
+        return self._time(name, {**base, "stage": call.stage, "spec": dict(call.spec)}, call.inputs)
+
+    def _shape(self, key: str) -> str:
+        """Digest of what the time of a call that ranks depends on: its settings, the shape of its model, its inputs.
+
+        A tuned model has the shape of the one that it started from.
+        """
+        call = self.plan.calls[key].call
+        tuned = self.plan.calls.get(call.inputs.get("model", ""))
+        start = tuned.call.spec.get("model") if tuned is not None else call.spec.get("model")
+        spec = {name: value for name, value in call.spec.items() if name != "model"}
+        of_runs = load_stage(call.stage).runs_of(call.inputs)
+        named = sorted({*call.inputs} - {*of_runs, "model", "weight"})
+        return digest_of([call.stage, spec, start, named, len(of_runs)])
 
     def _time_generator(self, system: SystemPlan, base: dict[str, Any]) -> str:
         """Time a generator. Systems that show it the passages of a run are timed once for all."""
@@ -129,7 +138,7 @@ class Latencies:
         if "generator" in system.models:
             label = f"{label}:{self._owner(system.models, 'generator')}"
         count = self.plan.suite.evaluate.probe_generations
-        spec = {**base, "part": "generator", "queries": count, "reply": dict(call.spec)}
+        spec = {**base, "stage": "answer", "queries": count, "reply": dict(call.spec)}
         # Where the suite fixes the passages, only the sampled questions have some.
         queries = call.inputs["queries"] if call.spec["source"] == "given" else self._queries
         return self._time(label, spec, {**call.inputs, "queries": queries})
@@ -140,21 +149,12 @@ class Latencies:
         return min(sharing, key=lambda system: len(system.tunes)).label
 
     def _plainest(self, alike: Sequence[SystemPlan]) -> SystemPlan:
-        """Of systems with a part of one shape, the one that tunes the fewest parts and whose artifacts are stored."""
+        """Of systems with a part of one shape, the one with the fewest changes whose artifacts are stored."""
 
         def is_stored(system: SystemPlan) -> bool:
-            keys = [system.serving.dense, system.serving.reranked, *system.models.values()]
-            return all(self.store.has(key) for key in keys if key)
+            return all(self.store.has(key) for key in [*system.serving.path, *system.serving.keys])
 
-        return min([*filter(is_stored, alike)] or alike, key=lambda system: len(system.tunes))
-
-    def _reranker(self, system: SystemPlan) -> tuple[Any, ...] | None:
-        """The shape of a system's reranker: its untuned model, its depth, and its maximum length."""
-        if not system.serving.reranked or not system.run:
-            return None
-        spec, tuned = self.plan.calls[system.run].call.spec, system.models.get("reranker")
-        start = self.plan.calls[tuned].call.spec["model"] if tuned else spec["model"]
-        return start, spec["depth"], spec["max_length"]
+        return min([*filter(is_stored, alike)] or alike, key=lambda system: len(system.tunes) + len(system.changes))
 
     def _time(self, name: str, spec: dict[str, Any], inputs: Any) -> str:
         if name in self.times or name in self.failed:
@@ -163,8 +163,7 @@ class Latencies:
         checked = Probe.model_validate(spec)
         resolved = checked.model_dump(mode="json")
         models = sorted({value["model"] for value in _models(resolved)})
-        stage = {"generator": "answer", "rerank": "rerank"}.get(resolved["part"], "retrieve")
-        packages = load_stage(stage).packages
+        packages = load_stage(checked.stage).packages
         versions = {package: provenance.package_version(package) for package in packages}
         identity = [
             PROBE_VERSION,
@@ -217,7 +216,8 @@ def asdict_usage(usage: Any) -> dict[str, Any]:
 
 def _models(spec: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the sections of a probe's spec that name a model."""
-    sections = [spec.get("retriever"), (spec.get("reply") or {}).get("generator"), spec.get("rerank")]
+    asked = spec["spec"]
+    sections = [asked, asked.get("retriever"), asked.get("encoder"), (spec.get("reply") or {}).get("generator")]
     return [section for section in sections if section and section.get("model")]
 
 

@@ -9,39 +9,36 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from harness.data.formats import read_run
+from pydantic import Field
+
 from harness.llm import Chat, services
 from harness.models.generation import Sampling
-from harness.models.loaders import load_cross_encoder
-from harness.models.search import Bm25Index, DenseIndex
-from harness.stages import Inputs, answer
-from harness.stages.rerank import RerankSpec, rerank_hits
-from harness.stages.retrieve import RUN_FILE
+from harness.stages import Inputs, Step, answer, load_stage
 from harness.stages.shared import common, remote
 from harness.suite.fields import Spec
-from harness.suite.spec import Generator, Retriever
+from harness.suite.pipeline import Generator
 from harness.values.records import Progress, Usage
 
-PROBE_VERSION = 3
+PROBE_VERSION = 4
 WARM_UP = 2
 TIMES_FILE = "times.json"
 
 
 class Probe(Spec):
-    """The part and the number of queries to time. `machine` is the machine class: each has its own times."""
+    """The stage that is timed with its spec, and on how many queries. `machine` is its class: each has its own times.
 
-    part: Literal["dense", "bm25", "fuse", "rerank", "generator"]
+    The stage is one that ranks (see `Stage.serve`), or ``answer``, whose spec is `reply`.
+    """
+
+    stage: str
+    spec: dict[str, Any] = Field(default_factory=dict)
     queries: int
     machine: str
-    depth: int = 100
-    fuse_k: int = 60
-    retriever: Retriever | None = None
-    rerank: RerankSpec | None = None
     reply: answer.AnswerSpec | None = None
 
 
@@ -55,14 +52,11 @@ def probe(spec: Probe, inputs: Inputs, out: Path, seed: int, progress: Progress)
             times = _timed(step, asked, progress)
         used = remote.usage(len(times), chat, {})
     else:
-        parts = {"dense": _dense, "bm25": _bm25, "fuse": _fuse, "rerank": _rerank, "generator": _generator}
-        times = _timed(parts[spec.part](spec, inputs, seed), asked, progress)
+        step = _generator(spec, inputs, seed) if spec.reply is not None else _served(spec, inputs)
+        times = _timed(step, asked, progress)
         used = Usage(units=len(times))
     (out / TIMES_FILE).write_text(json.dumps(times), encoding="utf-8")
     return used
-
-
-Step = Callable[[str, str], Any]
 
 
 def _timed(step: Step, asked: Sequence[tuple[str, str]], progress: Progress) -> list[float]:
@@ -78,36 +72,11 @@ def _timed(step: Step, asked: Sequence[tuple[str, str]], progress: Progress) -> 
     return times
 
 
-def _dense(spec: Probe, inputs: Inputs, seed: int) -> Step:
-    model = common.bi_encoder(spec.retriever, inputs)
-    index = DenseIndex(inputs["index"])
-    return lambda query_id, text: index.search(common.encode(model, [text], "query"), spec.depth)
-
-
-def _bm25(spec: Probe, inputs: Inputs, seed: int) -> Step:
-    index = Bm25Index(inputs["index"])
-    return lambda query_id, text: index.search([text], spec.depth)
-
-
-def _fuse(spec: Probe, inputs: Inputs, seed: int) -> Step:
-    from harness.stages.fuse import reciprocal_rank_fusion
-
-    runs = [read_run(inputs[name] / RUN_FILE, escaped=True) for name in ("run0", "run1")]
-
-    def step(query_id: str, text: str) -> Any:
-        lists = [{query_id: run.get(query_id, [])} for run in runs]
-        return reciprocal_rank_fusion(lists, spec.fuse_k, spec.depth)
-
-    return step
-
-
-def _rerank(spec: Probe, inputs: Inputs, seed: int) -> Step:
-    assert spec.rerank is not None
-    rule = spec.rerank
-    documents = common.read_corpus(inputs["corpus"])
-    model = load_cross_encoder(common.model_folder(rule.model or "", inputs), rule.max_length)
-    run = read_run(inputs["run"] / RUN_FILE, escaped=True)
-    return lambda query_id, text: rerank_hits(model, text, run.get(query_id, []), documents, rule.depth)
+def _served(spec: Probe, inputs: Inputs) -> Step:
+    """Open a stage that ranks, to be asked one query at a time."""
+    stage = load_stage(spec.stage)
+    assert stage.serve is not None
+    return stage.serve(stage.spec.model_validate(spec.spec), inputs)
 
 
 def _generator(spec: Probe, inputs: Inputs, seed: int) -> Step:

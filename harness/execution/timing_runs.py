@@ -14,9 +14,10 @@ from typing import Any
 from harness.data.datasets import Dataset, Split
 from harness.execution.session import Session
 from harness.hashing import by_hash, digest_of
-from harness.planning.calls import Calls, tuned_pipeline_of
+from harness.planning.calls import tuned_pipeline_of
 from harness.planning.estimates import plan_of
 from harness.planning.graph import Plan, ServingKeys, SystemPlan
+from harness.planning.rankings import Rankings
 from harness.planning.speed import Speed, asks_endpoint, speed_of, timed_classes
 from harness.stages.shared import common
 from harness.store import Store
@@ -105,9 +106,9 @@ def _reranked(plan: Plan, dataset: Dataset, system: SystemPlan, queries: str) ->
     """Return the key of the call that reranks a few lists with the reranker of a sample; None if it has none."""
     if "reranker" not in system.tunes:
         return None
-    calls = Calls(plan.suite, dataset, plan.generation_sample)
+    calls = Rankings(plan.suite, dataset, plan.generation_sample)
     calls.calls = plan.calls
-    return calls.ranked(tuned_pipeline_of(system, plan.suite), calls.split, queries)
+    return calls.ranked(tuned_pipeline_of(system), calls.split, queries)
 
 
 def few(dataset: Dataset, scored: str) -> Dataset:
@@ -166,7 +167,7 @@ def _sample_of(full: Plan) -> Suite:
         update={"synthesize": suite.data.synthesize.model_copy(update={"max_documents": DOCUMENTS})}
     )
     named = {f"sample-{number}-{one.tune[0]}": one for number, one in enumerate(samples, start=1)}
-    update = {"candidates": named, "factorial": (), "data": data, "seeds": (0,), "baseline_rows": ("untuned",)}
+    update = {"candidates": named, "factorial": {}, "data": data, "seeds": (0,), "baseline_rows": ("untuned",)}
     return suite.model_copy(update=update)
 
 

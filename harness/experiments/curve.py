@@ -103,7 +103,7 @@ def suite_for(suite: Suite, name: str, shares: Sequence[float], split: Where, se
             "name": f"{suite.name}-curve-{name}",
             "evaluate": suite.evaluate.model_copy(update={"split": split}),
             "candidates": {label_of(name, share): at_share(suite, candidate, share) for share in ordered},
-            "factorial": (),
+            "factorial": {},
             "baseline_rows": (UNTUNED,),
             "seeds": tuple(dict.fromkeys(seeds)) or suite.seeds,
             "measures": measures,

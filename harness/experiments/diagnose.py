@@ -30,9 +30,9 @@ from harness.remarks import answers, data, language
 from harness.remarks import endpoints as remarks_of_endpoints
 from harness.remarks import models as models_told
 from harness.suite.files import load_suite
-from harness.suite.recipes import RerankerRecipe
+from harness.suite.pipeline import Reranker
 from harness.suite.spec import Candidate, Suite
-from harness.suite.uses import reading_of
+from harness.suite.uses import candidates_of, reading_of
 from harness.values.findings import ServingCost
 from harness.values.insights import CostEstimate, Diagnosis, Sign
 from harness.values.records import Score
@@ -79,7 +79,7 @@ class _Diagnosing:
     def run(self) -> Diagnosed:
         started = time.perf_counter()
         session = self.session
-        without_candidates = self.suite.model_copy(update={"candidates": {}, "factorial": ()})
+        without_candidates = self.suite.model_copy(update={"candidates": {}, "factorial": {}})
         dataset = session.load(without_candidates, reading_of(self.full_suite, self.split))
         if self.full_suite.evaluate.split in dataset.splits:
             check_slices(self.full_suite.slices, dataset.splits[self.full_suite.evaluate.split].queries)
@@ -185,13 +185,12 @@ class _Diagnosing:
         )
 
     def _starts(self) -> dict[str, str]:
-        """Return the model that the reranker of each candidate starts from, for the candidates that tune one."""
-        reranker = self.full_suite.pipeline.reranker
+        """Return the cross-encoder that the reranker of each candidate starts from, for those that tune one."""
         starts = {}
-        for name, candidate in self.full_suite.all_candidates.items():
-            recipe = self.full_suite.recipe(candidate, "reranker")
-            if "reranker" in candidate.tune and isinstance(recipe, RerankerRecipe):
-                starts[name] = reranker.model if reranker else recipe.model
+        for uses in candidates_of(self.full_suite):
+            reranker = uses.pipeline.reranker if uses.reranker is not None else None
+            if reranker is not None and reranker.kind == "cross-encoder":
+                starts[uses.name] = str(reranker.model)
         return starts
 
     def _able(self) -> dict[str, Candidate]:
@@ -210,11 +209,12 @@ class _Diagnosing:
 
         Where no candidate tunes one, the start of the recipe counts.
         """
-        reranker = self.full_suite.pipeline.reranker
-        starts = set(self._starts().values()) or {
-            reranker.model if reranker else self.full_suite.recipes.reranker.model
-        }
-        heads = [_has_head(model) for model in starts]
+        tuned = [uses.pipeline.reranker for uses in candidates_of(self.full_suite) if uses.reranker is not None]
+        named = self.full_suite.recipes.reranker.model
+        rules = [rule for rule in tuned or [self.full_suite.pipeline.reranker] if rule is not None]
+        rules = rules or [Reranker(kind="late-interaction") if named is None else Reranker(model=named)]
+        # Late interaction needs no head.
+        heads = [_has_head(str(rule.model)) if rule.kind == "cross-encoder" else True for rule in rules]
         return None if None in heads else not any(heads)
 
     def _remarks(self, diagnosis: Diagnosis) -> list[str]:

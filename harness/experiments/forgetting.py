@@ -16,11 +16,13 @@ from harness.data.datasets import Dataset, load_dataset
 from harness.execution.measurements import Measurements
 from harness.execution.scheduler import Execution
 from harness.execution.session import Session
-from harness.planning.calls import Calls, tuned_pipeline_of
+from harness.planning.calls import tuned_pipeline_of
 from harness.planning.contexts import GenerationSample, sample_queries
 from harness.planning.graph import Plan, ServingKeys, SystemPlan
+from harness.planning.rankings import Rankings
 from harness.remarks import data
 from harness.statistics.comparisons import Comparisons, Rows, values_of
+from harness.suite.recipes import PARTS
 from harness.suite.sources import Forgetting
 from harness.suite.spec import Suite
 from harness.suite.uses import reading_elsewhere
@@ -111,16 +113,16 @@ def _judge(plan: Plan, suite: Suite) -> str | None:
     return plan.judge if any(not measure.is_rank for measure in suite.measures) else None
 
 
-class _ForgettingPlanner(Calls):
+class _ForgettingPlanner(Rankings):
     """Plans the systems of the first plan on the other data set."""
 
     def system(self, main: SystemPlan) -> SystemPlan:
         """A system of the first plan with its tuned models, on the other data set."""
-        chain = tuned_pipeline_of(main, self.suite)
-        run, who = self.ranked(chain, self.split), next(iter(chain.labels.values()), UNTUNED)
-        answers = self.answered("run", who, run, adapter=chain.model("generator"))
+        pipeline = tuned_pipeline_of(main)
+        run = self.ranked(pipeline, self.split)
+        answers = self.answered("run", pipeline.label(*PARTS), pipeline, run)
         serving = ServingKeys(models=main.models)
-        return SystemPlan(main.name, main.seed, main.role, main.tunes, run, answers, None, serving)
+        return replace(main, run=run, answers=answers, dev_run=None, serving=serving, scores_run=True)
 
 
 def score(session: Session, plan: Plan, execution: Execution, other: ForgettingPlan) -> ForgettingResult:

@@ -63,7 +63,7 @@ class Observations:
     @cached_property
     def pool(self) -> Run:
         """The run before the reranker; the whole run if there is no reranker."""
-        return self.run_of(self.systems[UNTUNED].serving.reranked) or self.run
+        return self.run_of(self.systems[UNTUNED].serving.pool) or self.run
 
     def answers_of(self, system: SystemPlan) -> dict[str, Answer]:
         place = self.store.get(system.answers) if system.answers else None
@@ -119,7 +119,7 @@ class Observations:
         yield loss_curves.depth_curve(*args, "hit_rate", also=(min(self.suite.pipeline.rerank_depth, self.depth),))
         chosen = self.suite.pipeline.context
         shown = {chosen: UNTUNED} | {
-            system.context: name for name, system in self.systems.items() if system.context is not None
+            system.settings.context: name for name, system in self.systems.items() if system.settings.context != chosen
         }
         for measure in self.measures:
             by_context = {count: self.values(name, measure) for count, name in sorted(shown.items())}

@@ -45,13 +45,13 @@ def plan_of(suite: Suite, dataset: Dataset) -> Planned:
     except (ConfigError, ModelMissing):
         kept, left_out = {}, {}
     for name, candidate in suite.all_candidates.items():
-        alone = {"candidates": {name: candidate}, "factorial": (), "baseline_rows": ()}
+        alone = {"candidates": {name: candidate}, "factorial": {}, "baseline_rows": ()}
         try:
             build_plan(suite.model_copy(update=alone), dataset)
             kept[name] = candidate
         except (ConfigError, ModelMissing) as error:
             left_out[name] = str(error)
-    return Planned(build_plan(suite.model_copy(update={"candidates": kept, "factorial": ()}), dataset), left_out)
+    return Planned(build_plan(suite.model_copy(update={"candidates": kept, "factorial": {}}), dataset), left_out)
 
 
 def estimates(plan: Plan, store: Store, untuned: Timing | None) -> tuple[CostEstimate, ...]:
@@ -119,9 +119,10 @@ def _dollars(plan: Plan, store: Store, guess: CallEstimate, key: str) -> float:
 
 def _reranks(plan: Plan, system: SystemPlan) -> PlannedCall | None:
     """The call that reranks with a candidate's reranker; None if it has none, or the pipeline had one before."""
-    if "reranker" not in system.tunes or plan.suite.pipeline.reranker is not None or system.run is None:
+    if plan.suite.pipeline.reranker is not None:
         return None
-    return plan.calls[system.run]
+    path = (plan.calls[key] for key in system.serving.path)
+    return next((planned for planned in path if planned.call.stage == "rerank"), None)
 
 
 def _mean_ms(added: PlannedCall, plan: Plan, known: Rates) -> float:

@@ -9,12 +9,17 @@ from typing import Literal
 from harness.hashing import digest_of
 from harness.planning.contexts import GenerationSample
 from harness.planning.dataset_artifacts import DatasetArtifacts
+from harness.stages import load_stage
 from harness.stages.shared.dev_evaluation import DEV_INPUTS
+from harness.suite.pipeline import Pipeline
 from harness.suite.recipes import Part
 from harness.suite.roles import Role
 from harness.suite.spec import Suite
 from harness.values.records import StageCall
 from harness.values.systems import System
+
+Prompt = Literal["run", "few-shot", "none", "relevant"]
+"""What a generator is shown: passages of a run, those and solved examples, none, or the relevant passages."""
 
 
 @dataclass(frozen=True)
@@ -46,23 +51,48 @@ class PlannedCall:
 
 @dataclass(frozen=True)
 class ServingKeys:
-    """Keys of the artifacts that a system needs when it serves queries.
+    """Keys of what a system needs when it serves queries; empty where it has no such part.
 
-    `models` holds the tuned parts, `generator` the plain form of a GGUF generator, `reranked` the run that a reranker
-    orders; each is None (or missing) where a system has no such part.
+    `path` are the calls that a query goes through, the first stage first, and `artifacts` what these read beside runs:
+    indexes and weights. `pool` is the run that a reranker orders, `models` are the tuned parts, and `generator` is the
+    plain form of a GGUF generator.
     """
 
-    dense: str | None = None
-    bm25: str | None = None
+    path: tuple[str, ...] = ()
+    artifacts: tuple[str, ...] = ()
+    pool: str | None = None
     models: Mapping[Part, str] = field(default_factory=dict)
     generator: str | None = None
-    reranked: str | None = None
-    prompt: Literal["run", "few-shot", "none", "relevant"] | None = None
+    prompt: Prompt | None = None
 
     @property
     def keys(self) -> list[str]:
         """Keys of the artifacts that must exist before the system can serve."""
-        return [key for key in (self.dense, self.bm25, self.generator, *self.models.values()) if key]
+        generator = [self.generator] if self.generator else []
+        return list(dict.fromkeys([*self.artifacts, *generator, *self.models.values()]))
+
+
+def serving_path(calls: Mapping[str, PlannedCall], run: str | None) -> tuple[list[str], list[str], str | None]:
+    """Return the calls that make a run out of a query, the first stage first; what they read; what a reranker orders.
+
+    Each stage declares which of its inputs are runs of the same queries.
+    """
+    path, artifacts, pools = list[str](), list[str](), list[str]()
+
+    def walk(key: str) -> None:
+        call = calls[key].call
+        runs = load_stage(call.stage).runs_of(call.inputs)
+        for name in runs:
+            if call.inputs[name] in calls:
+                walk(call.inputs[name])
+        if key not in path:
+            path.append(key)
+        artifacts.extend(item for name, item in call.inputs.items() if name not in runs and item in calls)
+        pools.extend(call.inputs["run"] for _ in runs if call.stage == "rerank")
+
+    if run is not None and run in calls:
+        walk(run)
+    return path, list(dict.fromkeys(artifacts)), pools[-1] if pools else None
 
 
 @dataclass(frozen=True)
@@ -74,9 +104,8 @@ class SystemPlan(System):
     answers: str | None
     dev_run: str | None
     serving: ServingKeys
+    settings: Pipeline
     scores_run: bool = True
-    context: int | None = None
-    """Passages shown to the generator, where this is what sets the row apart."""
 
     @property
     def models(self) -> Mapping[Part, str]:

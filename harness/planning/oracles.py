@@ -5,12 +5,15 @@ Oracles are rows of a plan like any other: their runs and answers are artifacts,
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from harness.data.datasets import Dataset
 from harness.hashing import digest_of
 from harness.models.loaders import model_digest
-from harness.planning.calls import Calls, TunedPipeline
+from harness.planning.calls import TunedPipeline
 from harness.planning.contexts import choose
 from harness.planning.graph import ExpectedWork, Plan, ServingKeys, SystemPlan
+from harness.planning.rankings import Rankings
 from harness.suite.bounds import Diagnose
 from harness.suite.recipes import Part
 from harness.suite.spec import SERVED, Suite
@@ -53,9 +56,11 @@ def pipeline_identity(suite: Suite) -> str:
     """Digest of the untuned pipeline, with the content of its models: a diagnosis speaks of no other."""
     pipeline = suite.pipeline
     parts = (pipeline.retriever, pipeline.reranker, suite.generator)
-    models = {part.model for part in parts if part is not None and part.model != SERVED}
+    models = {part.model for part in parts if part is not None and part.model not in (None, SERVED)}
     served = suite.answerer.identity if suite.answerer else None
-    return digest_of([pipeline.key_settings(), {name: model_digest(name) for name in sorted(models)}, served])
+    return digest_of(
+        [pipeline.key_settings(), {name: model_digest(name) for name in sorted(filter(None, models))}, served]
+    )
 
 
 def other_contexts(suite: Suite, depth: int) -> list[int]:
@@ -80,7 +85,7 @@ def build_diagnosis_plan(suite: Suite, dataset: Dataset) -> Plan:
     return plan
 
 
-class _DiagnosisPlanner(Calls):
+class _DiagnosisPlanner(Rankings):
     """Puts calls together to the rows of a diagnosis."""
 
     def judge(self) -> str | None:
@@ -90,47 +95,41 @@ class _DiagnosisPlanner(Calls):
         return self.converted(judge.model) if judge and asked and judge.in_process else None
 
     def systems(self) -> list[SystemPlan]:
-        pool = self.retrieved(TunedPipeline(), self.split)
-        run = self.ranked(TunedPipeline(), self.split)
-        answers = self.answered("run", UNTUNED, run)
+        untuned = self.untuned
+        pool = self.retrieved(untuned, self.split)
+        run = self.ranked(untuned, self.split)
+        answers = self.answered("run", UNTUNED, untuned, run)
+        filled = self.substituted("retriever", pool, self.depth_of(untuned))
         rows = [
-            SystemPlan(UNTUNED, 0, "baseline", (), run, answers, None, self._serving(answers, pool)),
-            SystemPlan("bm25", 0, "baseline", (), self.retrieved_bm25(self.split), None, None, ServingKeys()),
-            self._with_oracle(
-                "retriever", self.reranked(TunedPipeline(), self.split, self._filled(pool), source="an oracle pool")
-            ),
-            self._with_oracle("reranker", self.substituted("reranker", pool, self.rerank_depth)),
+            self._row(UNTUNED, run, answers, self.serving(untuned, run, answers, "run")),
+            self._row("bm25", self.retrieved_bm25(self.split), None),
+            self._with_oracle("retriever", self.reranked(untuned, self.split, filled, source="an oracle pool")),
+            self._with_oracle("reranker", self.substituted("reranker", pool, self.rerank_depth_of(untuned))),
         ]
         if run != pool:
-            answers_without = self.answered("run", "untuned without its reranker", pool)
-            name = "without-reranker"
-            rows.append(SystemPlan(name, 0, "baseline", (), pool, answers_without, None, ServingKeys()))
-        depth = min(DEEPER * self.depth, len(self.dataset.documents))
-        if depth > self.depth:
-            deeper = self.retrieved(TunedPipeline(), self.split, depth=depth)
-            rows.append(SystemPlan(DEEP, 0, "baseline", (), deeper, None, None, ServingKeys()))
+            answers_without = self.answered("run", "untuned without its reranker", untuned, pool)
+            rows.append(self._row("without-reranker", pool, answers_without))
+        depth = min(DEEPER * self.depth_of(untuned), len(self.dataset.documents))
+        if depth > self.depth_of(untuned):
+            rows.append(self._row(DEEP, self.retrieved(untuned, self.split, depth=depth), None))
         if answers is not None:
-            recited = self.recited(answers)
-            oracle = self.answered("relevant", "oracle-context")
-            rows.append(SystemPlan("oracle-context", 0, "baseline", (), None, oracle, None, ServingKeys()))
-            rows.append(SystemPlan("oracle-generator", 0, "baseline", (), None, recited, None, ServingKeys()))
-            rows += [self._with_context(count, run) for count in self._contexts()]
+            rows.append(self._row("oracle-context", None, self.answered("relevant", "oracle-context", untuned)))
+            rows.append(self._row("oracle-generator", None, self.recited(answers)))
+            rows += [self._with_context(count, run) for count in other_contexts(self.suite, self.depth_of(untuned))]
         return rows
 
-    def _contexts(self) -> list[int]:
-        return other_contexts(self.suite, self.depth)
+    def _row(self, name: str, run: str | None, answers: str | None, serving: ServingKeys | None = None) -> SystemPlan:
+        keys = serving or ServingKeys()
+        return SystemPlan(name, 0, "baseline", (), run, answers, None, keys, self.suite.pipeline)
 
     def _with_context(self, count: int, run: str) -> SystemPlan:
-        answers = self.answered("run", f"untuned with {count} passages", run, context=count)
-        return SystemPlan(context_row(count), 0, "baseline", (), None, answers, None, ServingKeys(), context=count)
+        settings = self.suite.pipeline.model_copy(update={"context": count})
+        answers = self.answered("run", f"untuned with {count} passages", TunedPipeline(settings), run)
+        return replace(self._row(context_row(count), None, answers), settings=settings)
 
     def _with_oracle(self, part: Part, run: str) -> SystemPlan:
-        name = f"oracle-{part}"
-        answers = self.answered("run", f"untuned with an oracle {part}", run)
-        return SystemPlan(name, 0, "baseline", (), run, answers, None, ServingKeys())
-
-    def _filled(self, pool: str) -> str:
-        return self.substituted("retriever", pool, self.depth)
+        answers = self.answered("run", f"untuned with an oracle {part}", self.untuned, run)
+        return self._row(f"oracle-{part}", run, answers)
 
     def substituted(self, part: Part, run: str, depth: int) -> str:
         """The run that an oracle in the place of a part gives."""
@@ -143,16 +142,7 @@ class _DiagnosisPlanner(Calls):
         """The answers of an oracle generator to the same passages."""
         keys = self.artifacts.keys
         inputs = {"answers": answers} | {part: keys[f"{self.split}.{part}"] for part in ("qrels", "references")}
-        spec = {"part": "generator", "depth": self.depth}
+        spec = {"part": "generator", "depth": self.depth_of(self.untuned)}
         return self.call(
             "substitute", "an oracle generator", spec, inputs, ExpectedWork(len(self.generation_sample.query_ids))
-        )
-
-    def _serving(self, answers: str | None, pool: str) -> ServingKeys:
-        generator = None if self.suite.answerer else self.suite.generator
-        return ServingKeys(
-            dense=self.dense_index(),
-            generator=self.converted(generator.model) if generator and answers else None,
-            reranked=pool if self.suite.pipeline.reranker is not None else None,
-            prompt="run",
         )

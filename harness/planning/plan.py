@@ -12,12 +12,13 @@ from harness.data.datasets import Dataset
 from harness.data.slicing import check_slices
 from harness.planning.calls import TunedPipeline
 from harness.planning.contexts import choose
-from harness.planning.graph import Plan, ServingKeys, SystemPlan
+from harness.planning.graph import Plan, Prompt, SystemPlan
 from harness.planning.trainings import Training, Trainings
+from harness.suite.pipeline import settings_of
 from harness.suite.spec import BaselineRow, Candidate, Suite
 from harness.suite.uses import CandidateUses
+from harness.values.systems import UNTUNED
 
-Prompt = Literal["run", "few-shot", "none", "relevant"]
 PROMPTS: dict[BaselineRow, Prompt] = {
     "closed-book": "none",
     "bm25": "run",
@@ -38,7 +39,8 @@ def build_plan(suite: Suite, dataset: Dataset) -> Plan:
     planner = _SuitePlanner(suite, dataset, choose(suite, dataset))
     systems = planner.baseline_rows()
     for name, candidate in suite.all_candidates.items():
-        systems += [planner.candidate(name, candidate, seed) for seed in suite.seeds]
+        # Without training there is nothing that a seed could change.
+        systems += [planner.candidate(name, candidate, seed) for seed in (suite.seeds if candidate.tune else (0,))]
     plan = Plan(suite, planner.artifacts, planner.generation_sample, planner.calls, systems, planner.judge())
     for system in systems:
         for key in plan.upstream([*system.goals, *system.serving.keys]):
@@ -73,31 +75,26 @@ class _SuitePlanner(Trainings):
         run = self._run(name)
         prompt = PROMPTS[name]
         source: Literal["run", "none", "relevant"] = "run" if prompt == "few-shot" else prompt
-        answers = self.answered(source, name, run, few_shot=few_shot)
+        answers = self.answered(source, name, self.untuned, run, few_shot=few_shot)
         scores_run = run is not None and not few_shot
         if answers is None and not scores_run:
             return None
         dev = self.dev()
-        dev_run = self.ranked(TunedPipeline(), dev) if dev and name == "untuned" else None
-        serving = self._serving(TunedPipeline(), prompt, answers)
-        if name in ("closed-book", "oracle-context"):
-            serving = ServingKeys(generator=serving.generator, prompt=prompt)
-        elif name in ("bm25", "hybrid"):
-            dense = serving.dense if name == "hybrid" else None
-            serving = ServingKeys(dense=dense, bm25=self.bm25_index(), generator=serving.generator, prompt=prompt)
-        return SystemPlan(name, 0, "baseline", (), run, answers, dev_run, serving, scores_run)
+        # Every row that could be served is also scored on dev, where the best of them is chosen.
+        dev_run = self._run(name, dev) if dev and scores_run else None
+        serving = self.serving(self.untuned, run, answers, prompt)
+        return SystemPlan(name, 0, "baseline", (), run, answers, dev_run, serving, self.suite.pipeline, scores_run)
 
-    def _run(self, name: BaselineRow) -> str | None:
+    def _run(self, name: BaselineRow, split: str | None = None) -> str | None:
         """Key of the run of a baseline row; ``untuned`` and ``few-shot`` are the pipeline as it is."""
+        on = split or self.split
         if name in ("closed-book", "oracle-context"):
             return None
         if name == "bm25":
-            return self.retrieved_bm25(self.split)
+            return self.retrieved_bm25(on)
         if name == "hybrid":
-            return self.fused(
-                [self.retrieved_bm25(self.split), self.retrieved(TunedPipeline(), self.split)], self.split
-            )
-        return self.ranked(TunedPipeline(), self.split)
+            return self.fused([self.retrieved_bm25(on), self.retrieved(self.untuned, on)], on)
+        return self.ranked(self.untuned, on)
 
     def _has_examples(self) -> bool:
         """Whether the train split has an answered question with a relevant passage to show."""
@@ -107,24 +104,18 @@ class _SuitePlanner(Trainings):
         )
 
     def candidate(self, name: str, candidate: Candidate, seed: int) -> SystemPlan:
-        training = Training(CandidateUses(self.suite, name, candidate), seed)
-        tuned = TunedPipeline()
+        uses = CandidateUses(self.suite, name, candidate)
+        training = Training(uses, seed)
+        tuned = TunedPipeline(uses.pipeline, name=name if candidate.pipeline.model_fields_set else UNTUNED)
         for part in candidate.tune:
             tuned = self.tuned(tuned, part, training)
         run = self.ranked(tuned, self.split)
         dev = self.dev()
         dev_run = self.ranked(tuned, dev) if dev else None
-        answers = self.answered("run", f"{name}, seed {seed}", run, adapter=tuned.model("generator"))
-        serving = self._serving(tuned, "run", answers)
-        return SystemPlan(name, seed, "candidate", candidate.tune, run, answers, dev_run, serving)
-
-    def _serving(self, tuned: TunedPipeline, prompt: Prompt, answers: str | None) -> ServingKeys:
-        generator = None if self.suite.answerer else self.suite.generator
-        reranks = tuned.model("reranker") is not None or self.suite.pipeline.reranker is not None
-        return ServingKeys(
-            dense=self.dense_index(tuned),
-            models=tuned.models,
-            generator=self.converted(generator.model) if generator and answers else None,
-            reranked=self.retrieved(tuned, self.split) if reranks else None,
-            prompt=prompt,
+        who = f"{name}, seed {seed}" if candidate.tune else name
+        answers = self.answered("run", who, tuned, run)
+        serving = self.serving(tuned, run, answers, "run")
+        changes = tuple(settings_of(candidate.pipeline))
+        return SystemPlan(
+            name, seed, "candidate", candidate.tune, run, answers, dev_run, serving, uses.pipeline, changes=changes
         )

@@ -10,7 +10,7 @@ import importlib.util
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from harness import provenance
 from harness.errors import ConfigError, ModelMissing, Problem
@@ -23,6 +23,7 @@ from harness.suite.uses import ModelUse, candidates_of, models_named, models_use
 
 PAGED = "paged_adamw_8bit"
 BITSANDBYTES = "bitsandbytes"
+INSPECTED: Mapping[str, Any] = {"multi-vector": "bi-encoder", "sparse-encoder": "bi-encoder"}
 
 
 def apply_device(suite: Suite) -> None:
@@ -51,7 +52,8 @@ def check(suite: Suite) -> None:
 def inspected(use: ModelUse, folder: Path | None = None) -> Inspection:
     """Return what the folder of a model holds; the weights of embedded models, which are pinned, are not compared."""
     deep = not use.model.startswith(EMBEDDED_PREFIX)
-    return inspect(folder or loaders.locate(use.model), use.kind, deep=deep, headless_ok=not use.as_is)
+    kind = INSPECTED.get(use.kind, use.kind)
+    return inspect(folder or loaders.locate(use.model), kind, deep=deep, headless_ok=not use.as_is)
 
 
 def _located(model: str, keys: list[str], places: dict[str, Path]) -> Iterator[Problem]:

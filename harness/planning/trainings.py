@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from harness.errors import ConfigError, Problem
-from harness.planning.calls import Calls, TunedPipeline, models_of
+from harness.planning.calls import TunedPipeline
 from harness.planning.graph import ExpectedWork
+from harness.planning.rankings import Rankings, reranker_encoder
 from harness.stages.tune_retriever import DEV_DEPTH, DEV_QUERIES
+from harness.suite.pipeline import Encoder, Retriever
+from harness.suite.recipes import PARTS, GeneratorRecipe, Mine, Part, RerankerRecipe, RetrieverRecipe
 from harness.suite.recipes import Data as DataRule
-from harness.suite.recipes import GeneratorRecipe, Mine, Part, RerankerRecipe, RetrieverRecipe
 from harness.suite.uses import CandidateUses
-from harness.values.systems import UNTUNED
 
 CANDIDATE_SHARE = 2 / 3
 """A guess at how many synthetic queries pass the filters."""
@@ -36,7 +37,7 @@ class Training:
         return f"{self.uses.name}, seed {self.seed}"
 
 
-class Trainings(Calls):
+class Trainings(Rankings):
     """Calls that end in a tuned model."""
 
     def tuned(self, pipeline: TunedPipeline, part: Part, training: Training) -> TunedPipeline:
@@ -46,8 +47,7 @@ class Trainings(Calls):
             "reranker": self._tuned_reranker,
             "generator": self._tuned_generator,
         }
-        tuned = pipeline.tuned(part, make[part](pipeline, training), training.label)
-        return replace(tuned, reranker_length=self._reranker_start(training)[1]) if part == "reranker" else tuned
+        return pipeline.tuned(part, make[part](pipeline, training), training.label)
 
     def dev(self) -> str | None:
         """The split that choices are made on, if it is another than the one scored."""
@@ -80,12 +80,14 @@ class Trainings(Calls):
         work = self.llm_work("synthesizer", asked, 250 + rule.passage_tokens, new_tokens, units=count)
         spec = {"model": model, **rule.model_dump(exclude=kept)} | ({"endpoint": endpoint} if endpoint else {})
         written = self.call("synthesize", "synthesize", spec, inputs, work, seed, self.local("synthesizer"))
-        spec = {"leakage": rule.leakage, "round_trip": rule.round_trip, "retriever": self.untuned}
+        encoder = self.suite.pipeline.retriever.encoder
+        spec = {"leakage": rule.leakage, "round_trip": rule.round_trip, "retriever": encoder.model_dump()}
         spec["language"] = self.dataset.language
-        inputs = {"pairs": written, "corpus": keys["corpus"], "bm25": self.bm25_index(), "dense": self.dense_index()}
+        dense = self.dense_index(self.untuned)
+        inputs = {"pairs": written, "corpus": keys["corpus"], "bm25": self.bm25_index(), "dense": dense}
         for split in ("dev", "test"):
             inputs[f"heldout_{split}"] = keys.get(f"{split}.queries")
-        return self.call("sift", "sift", spec, inputs, ExpectedWork(count), models=models_of(self.untuned))
+        return self.call("sift", "sift", spec, inputs, ExpectedWork(count), models=[encoder.model])
 
     def triplets(self, pipeline: TunedPipeline, data: DataRule) -> tuple[str, int]:
         """Triplets mined with the pipeline's retriever, and a guess at how many they are."""
@@ -101,13 +103,14 @@ class Trainings(Calls):
             self._needs_train(f"pairs: {which}", "use pairs: synthetic, or judge some")
             inputs |= {"train_queries": keys["train.queries"], "train_qrels": keys["train.qrels"]}
             guess += sum(map(len, self.dataset.splits["train"].qrels.values()))
-        spec = {**rule.model_dump(), "pairs": which, "retriever": self.untuned.model_dump()}
+        encoder = pipeline.settings.retriever.encoder
+        spec = {**rule.model_dump(), "pairs": which, "retriever": encoder.model_dump()}
         spec |= {"llm_model": self._labeler if _asks_llm(rule) else None}
         spec["exclude_own"] = self.suite.evaluate.exclude_own
         if _asks_llm(rule) and (endpoint := self.endpoint("labeler", "label")):
             spec["endpoint"] = endpoint
         inputs |= self._relabeler(rule)
-        models = [*models_of(self.untuned), *self._relabel_models(rule)]
+        models = [encoder.model, *self._relabel_models(rule)]
         label = f"mine ({which} pairs)" + (
             "" if not pipeline.model("retriever") else f" with {pipeline.label('retriever')}"
         )
@@ -135,79 +138,92 @@ class Trainings(Calls):
             said = f"{what} needs judged queries in split 'train', and there are none"
             raise ConfigError(Problem(self.dataset.name, said, hint))
 
-    def labels(self, triplets: tuple[str, int], data: DataRule, depth: int = 0) -> str:
+    def labels(self, triplets: tuple[str, int], data: DataRule, encoder: Encoder, depth: int = 0) -> str:
         """Relevance of passages from 0 to 1; up to `depth` passages a query if the labeler finds more."""
         rule, keys = data.label, self.artifacts.keys
         model = rule.model if rule.by == "cross-encoder" else self._labeler if rule.by == "llm" else None
         inputs: dict[str, str | None] = {"triplets": triplets[0], "corpus": keys["corpus"]}
         if rule.by in ("bm25", "fusion") or depth:
-            inputs |= {"bm25": self.bm25_index(), "dense": self.dense_index()}
+            inputs |= {"bm25": self.bm25_index(), "dense": self.dense_index(self.untuned_with(encoder))}
         endpoint = None
         if rule.by == "llm":
             inputs["model"], endpoint = self._converted_labeler(), self.endpoint("labeler", "label")
-        spec = {**rule.model_dump(), "model": model, "retriever": self.untuned.model_dump(), "depth": depth}
+        spec = {**rule.model_dump(), "model": model, "retriever": encoder.model_dump(), "depth": depth}
         count = triplets[1] * max(depth, 1 + data.mine.hard + data.mine.random)
         spec |= {"endpoint": endpoint} if endpoint else {}
         work = ExpectedWork(count)
         if rule.by == "llm":
             work = self.llm_work("labeler", count, 300 + rule.passage_tokens, rule.max_new_tokens)
-        models = [*models_of(self.untuned), *([model] if model and not endpoint else [])]
+        models = [encoder.model, *([model] if model and not endpoint else [])]
         # Two labels of one kind differ by what they were mined with; the triplets' label says so.
         label = self.calls[triplets[0]].label.replace("mine", f"label by {rule.by}", 1)
         label += f", {depth} deep" if depth else ""
         return self.call("label", label, spec, inputs, work, 0, models)
 
+    def untuned_with(self, encoder: Encoder) -> TunedPipeline:
+        """The suite's pipeline, nothing of it tuned, with another encoder."""
+        retriever = Retriever(**encoder.model_dump(exclude_defaults=True))
+        return TunedPipeline(self.suite.pipeline.model_copy(update={"retriever": retriever}))
+
     def _tuned_retriever(self, pipeline: TunedPipeline, training: Training) -> str:
-        recipe = training.uses.retriever
+        recipe, encoder = training.uses.retriever, pipeline.settings.retriever.encoder
         assert recipe is not None
         # Negatives are those of the untuned retriever: it is what this training starts from.
-        triplets, guess = self.triplets(TunedPipeline(), training.data)
+        untuned = self.plain(replace(pipeline, models={}, labels={}))
+        triplets, guess = self.triplets(untuned, training.data)
         inputs = {"corpus": self.artifacts.keys["corpus"]}
         dev = self._dev_parts(recipe.checkpoints)
-        inputs |= {"dev_run": self.retrieved(TunedPipeline(), "dev"), **dev} if dev else {}
+        inputs |= {"dev_run": self.retrieved(untuned, "dev"), **dev} if dev else {}
         if rule := training.uses.labels_for("retriever"):
             data = training.data.model_copy(update={"label": rule})
-            inputs["labels"] = self.labels((triplets, guess), data, recipe.list_size)
+            inputs["labels"] = self.labels((triplets, guess), data, encoder, recipe.list_size)
         else:
             inputs["triplets"] = triplets
-        spec = {"retriever": self.untuned.model_dump(), "recipe": recipe.model_dump()}
+        spec = {"retriever": encoder.model_dump(), "recipe": recipe.model_dump()}
         work, label = _training(guess, recipe), f"tune retriever of {training.label}"
-        work = replace(work, evaluations=self._dev_work(work, recipe) if dev else 0)
-        return self.call("tune_retriever", label, spec, inputs, work, training.seed, models_of(self.untuned))
+        work = replace(work, evaluations=self._dev_work(work, recipe, pipeline) if dev else 0)
+        return self.call("tune_retriever", label, spec, inputs, work, training.seed, [encoder.model])
 
-    def _dev_work(self, work: ExpectedWork, recipe: RetrieverRecipe | RerankerRecipe) -> int:
+    def _dev_work(self, work: ExpectedWork, recipe: RetrieverRecipe | RerankerRecipe, pipeline: TunedPipeline) -> int:
         """Texts that all dev evaluations encode or score; a pool is taken to be as large as that of random runs."""
         times = min(recipe.checkpoints, work.units // recipe.batch_size)
         judged = len(self.dataset.splits["dev"].judged)
         if times < 2:
             return 0
         if isinstance(recipe, RerankerRecipe):
-            return times * min(judged, recipe.dev_queries) * min(self.depth, recipe.dev_depth)
+            return times * min(judged, recipe.dev_queries) * min(self.depth_of(pipeline), recipe.dev_depth)
         queries, size = min(judged, DEV_QUERIES), len(self.dataset.documents)
         return times * (queries + round(size * -math.expm1(-queries * (1 + DEV_DEPTH) / size)))
 
     def _tuned_reranker(self, pipeline: TunedPipeline, training: Training) -> str:
-        recipe = training.uses.reranker
+        recipe, rule = training.uses.reranker, pipeline.settings.reranker
         assert recipe is not None
-        triplets = self.triplets(pipeline, training.data)
-        inputs = {"labels": self.labels(triplets, training.data), "corpus": self.artifacts.keys["corpus"]}
+        assert rule is not None
+        retriever = pipeline.settings.retriever
+        triplets = self.triplets(self.plain(pipeline), training.data)
+        inputs: dict[str, str | None] = {"corpus": self.artifacts.keys["corpus"]}
+        encoder = reranker_encoder(rule, retriever)
+        if encoder is not None:
+            inputs["triplets"], count = triplets
+        else:
+            inputs["labels"] = self.labels(triplets, training.data, retriever.encoder)
+            count = self.calls[str(inputs["labels"])].work.units
         dev = self._dev_parts(recipe.checkpoints)
         inputs |= {"dev_run": self.retrieved(pipeline, "dev"), **dev} if dev else {}
-        model, length = self._reranker_start(training)
-        spec = {"recipe": recipe.model_dump(), "model": model, "max_length": length}
-        work = _training(self.calls[inputs["labels"]].work.units, recipe)
-        work = replace(work, evaluations=self._dev_work(work, recipe) if dev else 0)
+        model = encoder.model if encoder else str(rule.model)
+        spec: dict[str, Any] = {"kind": rule.kind, "recipe": recipe.model_dump(exclude={"model"})}
+        spec |= {"model": model, "max_length": encoder.max_length if encoder else rule.max_length}
+        if encoder is not None:
+            spec |= encoder.model_dump()
+            # It starts from the retriever's encoder as the pipeline has it.
+            inputs["model"] = pipeline.model("retriever") if rule.model is None else None
+        work = _training(count, recipe)
+        work = replace(work, evaluations=self._dev_work(work, recipe, pipeline) if dev else 0)
         label = f"tune reranker of {training.label}"
         return self.call("tune_reranker", label, spec, inputs, work, training.seed, [model])
 
-    def _reranker_start(self, training: Training) -> tuple[str, int]:
-        """What a reranker's training starts from, and how many tokens it reads: the pipeline's, or the recipe's."""
-        recipe, given = training.uses.reranker, self.suite.pipeline.reranker
-        assert recipe is not None
-        return (given.model, given.max_length) if given else (recipe.model, recipe.max_length)
-
     def _tuned_generator(self, pipeline: TunedPipeline, training: Training) -> str:
-        recipe, generator = training.uses.generator, self.suite.generator
+        recipe, generator = training.uses.generator, self.suite.generator_of(pipeline.settings)
         assert recipe is not None
         assert generator is not None
         instructions, count = self.instructions(pipeline, training.data)
@@ -254,7 +270,7 @@ class Trainings(Calls):
         work = ExpectedWork(count)
         if model:
             work = self.llm_work("synthesizer", count, 250 + rule.passage_tokens, rule.max_new_tokens // 2)
-        label = f"instruct with {' and '.join(dict.fromkeys(pipeline.labels.values())) or UNTUNED}"
+        label = f"instruct with {pipeline.label(*PARTS)}"
         models = [model] if model and not endpoint else []
         return self.call("instruct", label, spec, inputs, work, data.data_seed, models), count
 

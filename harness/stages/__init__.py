@@ -19,6 +19,9 @@ from harness.values.records import Progress, Usage
 
 Inputs = Mapping[str, Path]
 StageFunction = Callable[[Any, Inputs, Path, int, Progress], Usage]
+Step = Callable[[str, str], Any]
+"""What is done for one query, of which the id and the text are given."""
+Serve = Callable[[Any, Inputs], Step]
 ENCODING = ("sentence-transformers", "transformers", "torch")
 TRAINING = (*ENCODING, "accelerate", "datasets")
 
@@ -72,6 +75,10 @@ class Stage:
     store knows better; `unit` says what is counted. A `heavy` stage runs in a process of its own, and its result
     depends on the device. `role` is the one whose endpoint the stage may ask: it does where its spec has an `endpoint`.
     If it then does `all_at_endpoint`, neither device nor packages matter.
+
+    A stage that ranks declares how it does so for one query at a time: `serve` opens what it needs and returns a
+    function of a query's id and text, which the latency probe times. `runs` names the inputs that are runs of the same
+    queries.
     """
 
     run: StageFunction
@@ -86,6 +93,12 @@ class Stage:
     role: Role | None = None
     all_at_endpoint: bool = False
     more_packages: Callable[[Any, Collection[str]], tuple[str, ...]] = _no_more_packages
+    serve: Serve | None = None
+    runs: tuple[str, ...] = ()
+
+    def runs_of(self, inputs: Collection[str]) -> list[str]:
+        """Return those of a call's inputs that are runs of the queries that it ranks."""
+        return [name for name in inputs if name in self.runs or name.rstrip("0123456789") in self.runs]
 
     @property
     def function_path(self) -> str:
@@ -120,6 +133,8 @@ STAGES: dict[str, str] = {
     "retrieve": "harness.stages.retrieve",
     "fuse": "harness.stages.fuse",
     "rerank": "harness.stages.rerank",
+    "weigh": "harness.stages.weigh",
+    "blend": "harness.stages.blend",
     "substitute": "harness.stages.substitute",
     "answer": "harness.stages.answer",
 }

@@ -29,8 +29,8 @@ from harness.stages import Inputs, SpeedRule, Stage, Takes
 from harness.stages.retrieve import RUN_FILE
 from harness.stages.shared import common, remote
 from harness.stages.shared.prompts import question_turn
+from harness.suite.pipeline import Generator
 from harness.suite.recipes import ABSTENTION
-from harness.suite.spec import Generator
 from harness.values import records
 from harness.values.records import Document, Progress, Usage
 

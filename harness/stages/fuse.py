@@ -6,7 +6,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from harness.data.formats import read_run, write_run
-from harness.stages import Inputs, Stage, Takes
+from harness.stages import Inputs, Stage, Step, Takes
 from harness.stages.retrieve import RUN_FILE
 from harness.suite.fields import Spec
 from harness.values.records import Progress, Run, Usage
@@ -43,6 +43,16 @@ def reciprocal_rank_fusion(runs: list[Run], k: int, depth: int) -> Run:
     return fused
 
 
+def serve(spec: FuseSpec, inputs: Inputs) -> Step:
+    """Fuse the lists of one query, as the stage does."""
+    runs = [read_run(inputs[name] / RUN_FILE, escaped=True) for name in sorted(STAGE.runs_of(inputs))]
+
+    def step(query_id: str, text: str) -> Run:
+        return reciprocal_rank_fusion([{query_id: run.get(query_id, [])} for run in runs], spec.k, spec.depth)
+
+    return step
+
+
 STAGE = Stage(
     run=fuse,
     spec=FuseSpec,
@@ -51,4 +61,6 @@ STAGE = Stage(
     heavy=False,
     rate=2000.0,
     unit="queries",
+    serve=serve,
+    runs=("run",),
 )

@@ -9,7 +9,7 @@ from harness.models.search import Bm25Index, DenseIndex
 from harness.stages import Inputs, SpeedRule, Stage, Takes
 from harness.stages.shared.common import bi_encoder, count_longer, encode, read_corpus, reads
 from harness.suite.fields import Spec
-from harness.suite.spec import Retriever
+from harness.suite.pipeline import Retriever
 from harness.text import ENGLISH
 from harness.values.records import Progress, Usage
 
@@ -17,9 +17,10 @@ from harness.values.records import Progress, Usage
 class IndexSpec(Spec):
     """`retriever` is only used, and must be given, for a dense index; `language` for bm25."""
 
-    kind: Literal["dense", "bm25"]
+    kind: Literal["dense", "bm25", "tokens"]
     retriever: Retriever | None = None
     language: str = ENGLISH
+    precision: Literal["float16", "int8"] = "float16"
 
 
 def index(spec: IndexSpec, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:

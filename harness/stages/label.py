@@ -20,8 +20,8 @@ from harness.stages.shared.known_positives import EqualTexts, Known
 from harness.stages.shared.relevance_labels import RelevanceModel, label_pairs
 from harness.stages.shared.relevance_models import RelevanceLabel
 from harness.stages.shared.remote import MENDED, MayAskEndpoint
+from harness.suite.pipeline import Encoder
 from harness.suite.recipes import Labeler
-from harness.suite.spec import Retriever
 from harness.training.batches import text_key
 from harness.values.records import Progress, Usage
 
@@ -51,7 +51,7 @@ class LabelSpec(MayAskEndpoint):
     max_new_tokens: int
     batch_size: int
     failure_limit: float
-    retriever: Retriever
+    retriever: Encoder
     depth: int = 0
 
 

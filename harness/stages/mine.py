@@ -20,8 +20,8 @@ from harness.stages.shared.common import bi_encoder, encode, read_corpus, read_j
 from harness.stages.shared.known_positives import EqualTexts, Known
 from harness.stages.shared.relevance_labels import RelevanceModel, label_pairs
 from harness.stages.shared.remote import MENDED, MayAskEndpoint
+from harness.suite.pipeline import Encoder
 from harness.suite.recipes import Pairs, Relabel
-from harness.suite.spec import Retriever
 from harness.values.grades import relevant_grades
 from harness.values.records import Pair, Progress, Usage
 
@@ -42,7 +42,7 @@ class MineSpec(MayAskEndpoint):
     relative_margin: float
     depth: int
     pairs: Pairs
-    retriever: Retriever
+    retriever: Encoder
     short: Literal["fill", "drop"] = "fill"
     relabel: Relabel | None = None
     llm_model: str | None = None

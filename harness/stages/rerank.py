@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from harness.data.formats import read_run, write_run
 from harness.models.loaders import load_cross_encoder
 from harness.models.search import Hits
-from harness.stages import ENCODING, Inputs, SpeedRule, Stage, Takes
+from harness.stages import ENCODING, Inputs, SpeedRule, Stage, Step, Takes
 from harness.stages.retrieve import RUN_FILE
 from harness.stages.shared.common import model_folder, read_corpus, read_queries
 from harness.stages.shared.relevance_models import count_cut, score_pairs
@@ -30,6 +30,9 @@ class RerankSpec(Spec):
     depth: Positive
     max_length: Positive
     model: str | None = None
+    kind: Literal["cross-encoder", "late-interaction"] = "cross-encoder"
+    query_prompt: str = ""
+    document_prompt: str = ""
 
 
 def rerank(spec: RerankSpec, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
@@ -88,14 +91,23 @@ def check_pool(before: Hits, after: Hits, depth: int) -> None:
         raise ValueError("reranking changed which documents a list holds, which it must not; please report this")
 
 
+def serve(spec: RerankSpec, inputs: Inputs) -> Step:
+    """Rerank the list of one query, as the stage does."""
+    documents, run = read_corpus(inputs["corpus"]), read_run(inputs["run"] / RUN_FILE, escaped=True)
+    model = cross_encoder(spec.model, spec.max_length, inputs)
+    return lambda query_id, text: rerank_hits(model, text, run.get(query_id, []), documents, spec.depth)
+
+
 STAGE = Stage(
     run=rerank,
     spec=RerankSpec,
     version=2,
-    takes=Takes(("run", "queries", "corpus"), ("model",)),
+    takes=Takes(("run", "queries", "corpus"), ("model", "tokens")),
     heavy=True,
     packages=ENCODING,
     rate=20.0,
     unit="passages",
-    speed=SpeedRule(size=("max_length",), like_dev_evaluation=True),
+    speed=SpeedRule(kind=("kind",), size=("max_length",), like_dev_evaluation=True),
+    serve=serve,
+    runs=("run",),
 )

@@ -7,10 +7,10 @@ from typing import Literal
 
 from harness.data.formats import write_run
 from harness.models.search import Bm25Index, DenseIndex
-from harness.stages import Inputs, SpeedRule, Stage, Takes
+from harness.stages import Inputs, SpeedRule, Stage, Step, Takes
 from harness.stages.shared.common import bi_encoder, encode, read_queries
 from harness.suite.fields import Spec
-from harness.suite.spec import Retriever
+from harness.suite.pipeline import Retriever
 from harness.values.grades import without_own
 from harness.values.records import Progress, Usage
 
@@ -25,7 +25,7 @@ class RetrieveSpec(Spec):
     With `exclude_own`, the document that has the id of the query is in no list.
     """
 
-    kind: Literal["dense", "bm25"]
+    kind: Literal["dense", "bm25", "late-interaction"]
     depth: int
     retriever: Retriever | None = None
     exclude_own: bool = False
@@ -52,6 +52,15 @@ def retrieve(spec: RetrieveSpec, inputs: Inputs, out: Path, seed: int, progress:
     return Usage(units=len(texts), notes=notes | ({OWN: own} if spec.exclude_own else {}))
 
 
+def serve(spec: RetrieveSpec, inputs: Inputs) -> Step:
+    """Search for one query, as the stage does."""
+    if spec.kind == "bm25":
+        words = Bm25Index(inputs["index"])
+        return lambda query_id, text: words.search([text], spec.depth)
+    model, vectors = bi_encoder(spec.retriever, inputs), DenseIndex(inputs["index"])
+    return lambda query_id, text: vectors.search(encode(model, [text], "query"), spec.depth)
+
+
 STAGE = Stage(
     run=retrieve,
     spec=RetrieveSpec,
@@ -62,4 +71,5 @@ STAGE = Stage(
     rate=60.0,
     unit="queries",
     speed=SpeedRule(kind=("kind",), size=("retriever.max_length",)),
+    serve=serve,
 )

@@ -26,8 +26,8 @@ from harness.stages.shared.common import (
 )
 from harness.stages.shared.wording import FAULTS, fault_of
 from harness.suite.fields import Spec
+from harness.suite.pipeline import Encoder
 from harness.suite.recipes import RoundTrip
-from harness.suite.spec import Retriever
 from harness.text import ENGLISH, Texts, text_of
 from harness.values.records import Pair, Progress, Usage
 
@@ -44,7 +44,7 @@ class SiftSpec(Spec):
 
     leakage: float
     round_trip: RoundTrip | None
-    retriever: Retriever
+    retriever: Encoder
     language: str = ENGLISH
 
 

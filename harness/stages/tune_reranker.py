@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from harness.data.formats import load_jsonl, read_run
 from harness.models.loaders import load_cross_encoder, locate
@@ -34,6 +34,9 @@ class TuneRerankerSpec(Spec):
     recipe: RerankerRecipe
     model: str
     max_length: Positive
+    kind: Literal["cross-encoder", "late-interaction"] = "cross-encoder"
+    query_prompt: str = ""
+    document_prompt: str = ""
 
 
 def tune_reranker(spec: TuneRerankerSpec, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
@@ -130,11 +133,11 @@ class DevLists:
 STAGE = Stage(
     run=tune_reranker,
     spec=TuneRerankerSpec,
-    version=2,
-    takes=Takes(("labels", "corpus"), DEV_INPUTS),
+    version=3,
+    takes=Takes(("corpus",), ("labels", "triplets", "model", *DEV_INPUTS)),
     heavy=True,
     packages=TRAINING,
     rate=5.0,
     unit="passages",
-    speed=SpeedRule(kind=("recipe.recipe",), size=("max_length",)),
+    speed=SpeedRule(kind=("kind", "recipe.recipe"), size=("max_length",)),
 )

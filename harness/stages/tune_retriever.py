@@ -30,8 +30,8 @@ from harness.stages.shared.dev_evaluation import DEV_CUTOFF, DEV_INPUTS, judged_
 from harness.stages.shared.known_positives import EqualTexts, Known
 from harness.stages.shared.train_share import sampled, share_notes
 from harness.suite.fields import Spec
+from harness.suite.pipeline import Encoder
 from harness.suite.recipes import RetrieverRecipe
-from harness.suite.spec import Retriever
 from harness.training.batches import RankedPassages
 from harness.training.memory import until_it_fits
 from harness.training.retrievers import train
@@ -45,7 +45,7 @@ DEV_QUERIES, DEV_DEPTH = 50, 10
 class TuneRetrieverSpec(Spec):
     """The untuned bi-encoder and the recipe."""
 
-    retriever: Retriever
+    retriever: Encoder
     recipe: RetrieverRecipe
 
 

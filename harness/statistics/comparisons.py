@@ -10,7 +10,7 @@ from harness.statistics import effects, seeds, stats
 from harness.statistics.alike import answers_only, same_runs
 from harness.statistics.effects import Cell, Crossing
 from harness.statistics.untrained import ON_DEV, best_untrained
-from harness.suite.spec import Suite, combinations_of
+from harness.suite.spec import Suite
 from harness.values.findings import Comparison, Effect, RecipeClaim
 from harness.values.gains import BestUntrained
 from harness.values.measures import Measure
@@ -115,12 +115,10 @@ class Comparisons:
     @cached_property
     def crossing(self) -> Crossing:
         """The design of the suite's factorial; without factors if it has none."""
-        parts = self.suite.factorial
-        tuned = {UNTUNED: (), **{name: one.tune for name, one in combinations_of(parts).items()}}
-        designed = Crossing(
-            dict.fromkeys(parts, ("untuned", "tuned")),
-            {name: {part: "tuned" if part in own else "untuned" for part in parts} for name, own in tuned.items()},
-        )
+        design = self.suite.design
+        # The combination of all first levels is the pipeline as it is.
+        reference = {factor: levels[0] for factor, levels in design.factors.items()}
+        designed = Crossing(design.factors, {UNTUNED: reference, **design.systems})
         alone = (
             level
             for system in self.systems

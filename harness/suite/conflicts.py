@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
+from harness.suite.pipeline import Pipeline
 from harness.suite.recipes import PARTS, changed
 from harness.suite.renamed import KeyPath
-from harness.suite.spec import SERVED, Candidate, Suite, combinations_of
+from harness.suite.spec import SERVED, Candidate, Suite
+from harness.suite.uses import CandidateUses
 from harness.values.measures import Measure, parse
 
 
@@ -24,12 +26,12 @@ class Conflict(NamedTuple):
 
 def conflicts(suite: Suite) -> Iterator[Conflict]:
     """Yield every conflict in what could be read of a suite."""
-    depth, read_depth = suite.pipeline.depth, (("pipeline", "depth"),)
-    raise_depth, add_pattern = "raise the depth", "add answer_format: {pattern: ...}"
+    depth, add_pattern = suite.pipeline.depth, "add answer_format: {pattern: ...}"
     for number, measure in enumerate(suite.measures):
         at: KeyPath = ("measures", number)
         if measure.cutoff is not None and measure.cutoff > depth:
-            yield Conflict(at, f"{measure} has a cutoff above pipeline.depth {depth}", raise_depth, read_depth)
+            read_depth = (("pipeline", "depth"),)
+            yield Conflict(at, f"{measure} has a cutoff above pipeline.depth {depth}", "raise the depth", read_depth)
         if not measure.is_rank and suite.pipeline.generator is None:
             yield Conflict(at, f"{measure} needs a generator", "add pipeline.generator", (("pipeline", "generator"),))
         if "format" in measure.kind.reads and suite.answer_format is None:
@@ -41,10 +43,7 @@ def conflicts(suite: Suite) -> Iterator[Conflict]:
     ):
         what = "applies to a model that runs here, and the generator is at an endpoint"
         yield Conflict(("pipeline", "generator", "thinking"), what, "switch it in llm.generator", (("llm",),))
-    if suite.pipeline.context > depth:
-        yield Conflict(("pipeline", "context"), f"more than pipeline.depth {depth}", raise_depth, read_depth)
-    if "rerank_depth" in suite.pipeline.model_fields_set and suite.pipeline.rerank_depth > depth:
-        yield Conflict(("pipeline", "rerank_depth"), f"more than pipeline.depth {depth}", raise_depth, read_depth)
+    yield from _depth_conflicts(suite.pipeline, ("pipeline",), suite.pipeline.model_fields_set)
     for number, gate in enumerate(suite.gates):
         key = "measure" if gate.measure else "probe"
         if gate.measure is not None and gate.measure not in suite.measures:
@@ -114,31 +113,77 @@ def _llm_conflicts(suite: Suite) -> Iterator[Conflict]:
             yield Conflict(("utility", "right"), "rubric needs a text", "add 'rubric: ...'", (("rubric",),))
 
 
+def _depth_conflicts(pipeline: Pipeline, at: KeyPath, named: Collection[str]) -> Iterator[Conflict]:
+    """Yield settings that count more documents than runs have; `named` are the keys that are set at `at`."""
+    for name in ("context", "rerank_depth"):
+        # The default of rerank_depth is a bound, not a demand.
+        if getattr(pipeline, name) > pipeline.depth and (name in named or (name == "context" and at == ("pipeline",))):
+            what = f"more than pipeline.depth {pipeline.depth}"
+            yield Conflict((*at, name), what, "raise the depth", (("pipeline", "depth"),))
+
+
 def _candidate_conflicts(suite: Suite) -> Iterator[Conflict]:
     """Yield conflicts of the candidates and of `factorial`."""
-    no_generator = suite.pipeline.generator is None
-    need, add, read = "there is no generator to tune", "add pipeline.generator", (("pipeline", "generator"),)
-    served, name_one = "a generator behind an endpoint cannot be tuned here", "name a folder or an embedded model"
-    if no_generator and "generator" in suite.factorial:
-        yield Conflict(("factorial",), need, add, read)
-    if suite.answerer is not None and "generator" in suite.factorial:
-        yield Conflict(("factorial",), served, name_one, read)
-    made = combinations_of(suite.factorial)
+    crossed = suite.crossed
+    for factor, levels in suite.factorial.items():
+        first = next(iter(levels))
+        if suite.factorial[factor][first].tune or not _as_pipeline(suite, levels[first]):
+            what = f"its first level, {first!r}, is not what the pipeline has"
+            yield Conflict(("factorial", factor), what, "put the level first that the pipeline has", (("pipeline",),))
     for name, candidate in suite.candidates.items():
         at: KeyPath = ("candidates", name)
-        if no_generator and "generator" in candidate.tune:
-            yield Conflict((*at, "tune"), need, add, read)
-        if suite.answerer is not None and "generator" in candidate.tune:
-            yield Conflict((*at, "tune"), served, name_one, read)
-        if name in made:
+        if not candidate.model_fields_set & {"tune", "pipeline"}:
+            yield Conflict(at, "changes nothing", "name parts to 'tune', or settings under 'pipeline'")
+        if name in crossed:
             yield Conflict(at, f"'factorial' makes a candidate {name!r} too", "rename this one", (("factorial",),))
         for section in candidate.changes:
             if section in PARTS and section not in candidate.tune:
                 what = f"changes a recipe that is not used: this candidate does not tune the {section}"
                 yield Conflict((*at, section), what, "add it to 'tune', or remove this", ((*at, "tune"),))
-        yield from _recipe_conflicts(suite, at, candidate)
-    if suite.factorial:
-        yield from _recipe_conflicts(suite, ("factorial",), Candidate(tune=suite.factorial))
+        yield from _change_conflicts(suite, at, candidate)
+    said: set[tuple[str, str]] = set()
+    for candidate in crossed.values():
+        for conflict in _change_conflicts(suite, ("factorial",), candidate):
+            if (conflict.what, conflict.hint) not in said:
+                said.add((conflict.what, conflict.hint))
+                yield Conflict(("factorial",), conflict.what, conflict.hint, conflict.read)
+
+
+def _as_pipeline(suite: Suite, level: Candidate) -> bool:
+    """Whether a level leaves the pipeline as it is."""
+    try:
+        return suite.pipeline_of(level) == suite.pipeline
+    except ValidationError:
+        return True
+
+
+def _change_conflicts(suite: Suite, at: KeyPath, candidate: Candidate) -> Iterator[Conflict]:
+    """Yield conflicts of what a candidate changes with the rest of the suite."""
+    try:
+        pipeline = suite.pipeline_of(candidate)
+    except ValidationError as error:
+        yield Conflict((*at, "pipeline"), error.errors()[0]["msg"].removeprefix("Value error, "), "", (("pipeline",),))
+        return
+    tune: KeyPath = (*at, "tune")
+    if "generator" in candidate.tune and pipeline.generator is None:
+        add, read = "add pipeline.generator", (("pipeline", "generator"),)
+        yield Conflict(tune, "there is no generator to tune", add, read)
+    if "generator" in candidate.tune and suite.answerer_of(pipeline) is not None:
+        what, read = "a generator behind an endpoint cannot be tuned here", (("pipeline", "generator"),)
+        yield Conflict(tune, what, "name a folder or an embedded model", read)
+    if "retriever" in candidate.tune and pipeline.retriever.kind in ("bm25", "sparse"):
+        what = f"a retriever of kind {pipeline.retriever.kind} is not tuned here"
+        yield Conflict(tune, what, "tune one of kind dense or late-interaction", ((*at, "pipeline"), ("pipeline",)))
+    uses = CandidateUses(suite, "", candidate)
+    if uses.reranker is not None and uses.pipeline.reranker is not None:
+        kind, recipe = uses.pipeline.reranker.kind, uses.reranker.recipe
+        if recipe != "auto" and (recipe == "contrastive") != (kind == "late-interaction"):
+            what = f"recipe {recipe} does not tune a reranker of kind {kind}"
+            seen: tuple[KeyPath, ...] = (("recipes", "reranker"), (*at, "reranker"), ("pipeline",))
+            hint = "use recipe: auto" + ("" if kind != "late-interaction" else ", or name a cross-encoder as 'model'")
+            yield Conflict(tune, what, hint, seen)
+    yield from _depth_conflicts(pipeline, (*at, "pipeline"), candidate.pipeline.model_fields_set)
+    yield from _recipe_conflicts(suite, at, candidate)
 
 
 def _recipe_conflicts(suite: Suite, at: KeyPath, candidate: Candidate) -> Iterator[Conflict]:

@@ -194,15 +194,17 @@ class RetrieverRecipe(Recipe):
 
 
 class RerankerRecipe(Recipe):
-    """How a cross-encoder is tuned: from the pipeline's reranker, or from `model` if there is none.
+    """How a reranker is tuned: the pipeline's, or a cross-encoder from `model`, or else late interaction.
 
-    ``bce``: each label on its own; ``listwise``: the order of the labels of a query (LambdaLoss). Dev is evaluated
+    Late interaction is tuned on a copy of the retriever's encoder. ``bce``: each label on its own; ``listwise``: the
+    order of the labels of a query (LambdaLoss); ``contrastive``: the positive against mined negatives and the other
+    passages of the batch. ``auto`` is ``contrastive`` for late interaction, else ``bce``. Dev is evaluated
     `checkpoints` times, on the runs of `dev_queries` queries; training stops after `patience` evaluations without a
-    gain.
+    gain. `max_length` counts the tokens that a cross-encoder from `model` reads.
     """
 
-    recipe: Literal["bce", "listwise"] = "bce"
-    model: str = "embedded:all-minilm-l6-v2"
+    recipe: Literal["auto", "bce", "listwise", "contrastive"] = "auto"
+    model: str | None = None
     epochs: Positive = 1
     batch_size: Positive = 32
     learning_rate: Rate = 2e-5
@@ -257,12 +259,17 @@ class Change(Spec):
         return {name: value for name, value in whole(self).items() if name in self.model_fields_set}
 
 
-def _change_of(section: type[Spec]) -> Any:
-    """A section with every key optional, under the section's own types; no rule that needs all keys is checked."""
+def change_of(section: type[Spec], **sections: Any) -> Any:
+    """A section with every key optional, under the section's own types; no rule that needs all keys is checked.
+
+    `sections` are the types of keys that hold sections, whose keys are optional in their turn.
+    """
     fields: dict[str, Any] = {
         name: (Annotated[info.annotation, *info.metadata] if info.metadata else info.annotation, None)
         for name, info in section.model_fields.items()
     }
+    # A section that may be null is null unless it is set; the others are empty.
+    fields |= {name: (kind, kind() if isinstance(kind, type) else None) for name, kind in sections.items()}
     return create_model(
         f"{section.__name__}Change", __base__=Change, __doc__=f"Keys of `{section.__name__}`.", **fields
     )
@@ -276,9 +283,9 @@ if TYPE_CHECKING:
     LabelChange: TypeAlias = Spec
     InstructChange: TypeAlias = Spec
 else:
-    RetrieverChange = _change_of(RetrieverRecipe)
-    RerankerChange = _change_of(RerankerRecipe)
-    GeneratorChange = _change_of(GeneratorRecipe)
-    MineChange = _change_of(Mine)
-    LabelChange = _change_of(Label)
-    InstructChange = _change_of(Instruct)
+    RetrieverChange = change_of(RetrieverRecipe)
+    RerankerChange = change_of(RerankerRecipe)
+    GeneratorChange = change_of(GeneratorRecipe)
+    MineChange = change_of(Mine)
+    LabelChange = change_of(Label)
+    InstructChange = change_of(Instruct)

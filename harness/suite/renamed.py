@@ -1,4 +1,8 @@
-"""Keys of `harness/suite-1` and their names since `harness/suite-2`. Values and meanings are the same."""
+"""Keys of `harness/suite-1` and their names since `harness/suite-2`. Values and meanings are the same.
+
+A reranker that was tuned where the pipeline had none was a cross-encoder; today it is late interaction, unless a
+cross-encoder is named. A suite-1 that names none gets the name that was the default.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 SCHEMA, OLD_SCHEMA = "harness/suite-2", "harness/suite-1"
+OLD_RERANKER_START = "embedded:all-minilm-l6-v2"
 EACH = "*"
 """Stands for every key: the names of candidates."""
 KeyPath = tuple[str | int, ...]
@@ -29,7 +34,16 @@ def upgraded(suite: Any) -> tuple[Any, dict[KeyPath, KeyPath]]:
     if not isinstance(suite, Mapping) or suite.get("schema") != OLD_SCHEMA:
         return suite, {}
     written: dict[KeyPath, KeyPath] = {}
-    return _renamed({**suite, "schema": SCHEMA}, (), written), written
+    return _with_cross_encoder(_renamed({**suite, "schema": SCHEMA}, (), written)), written
+
+
+def _with_cross_encoder(suite: dict[str, Any]) -> dict[str, Any]:
+    """Return the suite with the default of suite-1 for what a reranker is tuned from, where that mattered."""
+    pipeline, recipes = suite.get("pipeline"), suite.get("recipes", {})
+    reranker = recipes.get("reranker", {}) if isinstance(recipes, Mapping) else None
+    if not isinstance(reranker, Mapping) or (isinstance(pipeline, Mapping) and pipeline.get("reranker")):
+        return suite
+    return {**suite, "recipes": {**recipes, "reranker": {"model": OLD_RERANKER_START, **reranker}}}
 
 
 def new_name(section: KeyPath, key: str) -> str | None:

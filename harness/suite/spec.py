@@ -5,15 +5,15 @@ The classes below are the schema of `suite.yaml`; `files` reads it. This module 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import combinations
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from harness.suite.bounds import Diagnose, Gate, Limits, OnInconclusive, Prices
 from harness.suite.declining import AbstentionSentences, own_sentences
-from harness.suite.fields import MeasureField, MeasureName, Name, Pattern, Positive, Seed, Share, Spec, Unique
+from harness.suite.factorial import Design, combinations_of, factors_of
+from harness.suite.fields import MeasureField, MeasureName, Name, Pattern, Seed, Share, Spec, Unique
+from harness.suite.pipeline import Generator, Pipeline, PipelineChange, changed_pipeline
 from harness.suite.recipes import (
     ABSTENTION,
     Data,
@@ -52,39 +52,6 @@ def _free(name: str) -> str:
     return name
 
 
-class Retriever(Spec):
-    model: str = "embedded:all-minilm-l6-v2"
-    max_length: Positive = 256
-    query_prompt: str = ""
-    document_prompt: str = ""
-
-
-class Reranker(Spec):
-    """A cross-encoder with a trained head."""
-
-    model: str
-    max_length: Positive = 256
-
-
-class Generator(Spec):
-    """`passage_tokens` cuts every passage of the prompt; `few_shot` counts the examples of the row `few-shot`.
-
-    `thinking` switches thoughts by the chat template of a model that runs here; None leaves them to the template. The
-    model ``llm:generator`` is the one that `llm.generator` names.
-    """
-
-    model: str = "embedded:smollm2-135m-instruct"
-    max_new_tokens: Positive = 48
-    passage_tokens: Positive = 160
-    batch_size: Positive = 8
-    few_shot: Positive = 3
-    thinking: Annotated[bool, Field(strict=True)] | None = False
-    instruction: str = (
-        "Answer the question from the passages, as briefly as possible. "
-        f"If the passages do not hold the answer, write exactly: {ABSTENTION}"
-    )
-
-
 class AnswerEnd(Spec):
     """Where an answer ends: before the first of the strings in `stop`, if there are any."""
 
@@ -97,25 +64,6 @@ class AnswerFormat(Spec):
     pattern: Pattern
 
 
-class Pipeline(Spec):
-    """The untuned parts that every candidate starts from.
-
-    Runs have `depth` documents for a query; a reranker reorders the first `rerank_depth` of them; the generator is
-    shown the first `context`.
-    """
-
-    retriever: Retriever = Retriever()
-    reranker: Reranker | None = None
-    generator: Generator | None = Generator()
-    depth: Positive = 100
-    rerank_depth: Positive = 50
-    context: Positive = 5
-    fuse_k: Positive = 60
-
-
-C = TypeVar("C", bound=Spec)
-
-
 class Candidate(Spec):
     """A set of changes to the pipeline: the parts that are tuned, in this order, and changes of their recipes and data.
 
@@ -123,7 +71,8 @@ class Candidate(Spec):
     the tuned retriever, ``[reranker, retriever]`` on runs of the untuned one.
     """
 
-    tune: Annotated[tuple[Part, ...], Unique, Field(min_length=1)]
+    tune: Annotated[tuple[Part, ...], Unique] = ()
+    pipeline: PipelineChange = PipelineChange()
     retriever: RetrieverChange = RetrieverChange()
     reranker: RerankerChange = RerankerChange()
     generator: GeneratorChange = GeneratorChange()
@@ -137,6 +86,10 @@ class Candidate(Spec):
         """Every section of `recipes` and `data` that this candidate changes keys of."""
         names = ("retriever", "reranker", "generator", "mine", "label", "instruct")
         return {name: change for name in names if (change := getattr(self, name)).model_fields_set}
+
+
+Factor = Annotated[dict[str, Candidate], Field(min_length=2)]
+"""Levels by name; the first one changes nothing."""
 
 
 class Utility(Spec):
@@ -164,7 +117,7 @@ class Suite(Spec):
     llm: Llms = Llms()
     data: Data = Data()
     candidates: dict[Annotated[Name, AfterValidator(_free)], Candidate] = Field(default_factory=dict)
-    factorial: Annotated[tuple[Part, ...], Unique] = ()
+    factorial: Annotated[dict[str, Factor], BeforeValidator(factors_of)] = Field(default_factory=dict)
     recipes: Recipes = Recipes()
     baseline_rows: Annotated[tuple[BaselineRow, ...], Unique] = BASELINE_ROWS
     seeds: Annotated[tuple[Seed, ...], Unique, Field(min_length=1)] = (0,)
@@ -194,17 +147,25 @@ class Suite(Spec):
 
     @property
     def generator(self) -> Generator | None:
-        """The pipeline's generator, under its own name where ``llm:generator`` stands for a model that runs here."""
-        given, role = self.pipeline.generator, self.llm.generator
+        """The generator of the suite's own pipeline; see `generator_of`."""
+        return self.generator_of(self.pipeline)
+
+    def generator_of(self, pipeline: Pipeline) -> Generator | None:
+        """A pipeline's generator, under its own name where ``llm:generator`` stands for a model that runs here."""
+        given, role = pipeline.generator, self.llm.generator
         if given is not None and given.model == SERVED and role is not None and role.in_process:
             return given.model_copy(update={"model": role.model})
         return given
 
     @property
     def answerer(self) -> Llm | None:
-        """The endpoint that answers; None if the generator runs here."""
-        served = self.generator is not None and self.generator.model == SERVED
-        return self.llm.generator if served else None
+        """The endpoint that answers for the suite's own pipeline; see `answerer_of`."""
+        return self.answerer_of(self.pipeline)
+
+    def answerer_of(self, pipeline: Pipeline) -> Llm | None:
+        """The endpoint that answers for a pipeline; None if its generator runs here."""
+        generator = self.generator_of(pipeline)
+        return self.llm.generator if generator is not None and generator.model == SERVED else None
 
     @property
     def abstention_sentences(self) -> tuple[str, ...]:
@@ -226,9 +187,32 @@ class Suite(Spec):
         return {gate.measure: gate.margin for gate in self.gates if gate.measure and gate.margin is not None}
 
     @property
+    def _crossed(self) -> tuple[dict[str, Candidate], Design]:
+        levels = {
+            factor: {name: level.model_dump(mode="json", exclude_unset=True) for name, level in of_factor.items()}
+            for factor, of_factor in self.factorial.items()
+        }
+        changes, design = combinations_of(levels)
+        return {name: Candidate.model_validate(change) for name, change in changes.items()}, design
+
+    @property
+    def crossed(self) -> dict[str, Candidate]:
+        """The candidates that `factorial` stands for."""
+        return self._crossed[0]
+
+    @property
+    def design(self) -> Design:
+        """The factors of `factorial`, and which levels each of its candidates has."""
+        return self._crossed[1]
+
+    @property
     def all_candidates(self) -> dict[str, Candidate]:
-        """The candidates as written, and all combinations of the parts that `factorial` names."""
-        return self.candidates | combinations_of(self.factorial)
+        """The candidates as written, and all combinations of the factors of `factorial`."""
+        return self.candidates | self.crossed
+
+    def pipeline_of(self, candidate: Candidate) -> Pipeline:
+        """The pipeline with a candidate's settings. Raises ValidationError where they do not go together."""
+        return changed_pipeline(self.pipeline, candidate.pipeline)
 
     def recipe(self, candidate: Candidate, part: Part) -> RetrieverRecipe | RerankerRecipe | GeneratorRecipe:
         """The recipe of a part with a candidate's changes."""
@@ -242,9 +226,3 @@ class Suite(Spec):
         names = ("mine", "label", "instruct")
         sections = {name: changed(getattr(self.data, name), getattr(candidate, name)) for name in names}
         return self.data.model_copy(update={**sections, "pairs": candidate.pairs or self.data.pairs})
-
-
-def combinations_of(parts: Sequence[Part]) -> dict[str, Candidate]:
-    """Every combination of at least one of the parts, as candidates named after what they tune."""
-    chosen = (some for size in range(1, len(parts) + 1) for some in combinations(parts, size))
-    return {"-".join(some): Candidate(tune=some) for some in chosen}

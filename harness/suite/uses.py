@@ -5,18 +5,25 @@ This module is the one answer to that; requirements, estimates, trainings, timin
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, NamedTuple
 
+from harness.suite.pipeline import Pipeline, Reranker, RerankerKind, RetrieverKind
 from harness.suite.recipes import PARTS, Data, GeneratorRecipe, Label, Part, RerankerRecipe, RetrieverRecipe
 from harness.suite.roles import Role
 from harness.suite.sources import Forgetting, ReadingRule
 from harness.suite.spec import Candidate, Suite
 
 DataSection = Literal["synthesize", "mine", "label", "instruct"]
-ModelKind = Literal["bi-encoder", "cross-encoder", "generator"]
+ModelKind = Literal["bi-encoder", "multi-vector", "sparse-encoder", "cross-encoder", "generator"]
+RETRIEVER_MODELS: dict[RetrieverKind, ModelKind] = {
+    "dense": "bi-encoder", "late-interaction": "multi-vector", "sparse": "sparse-encoder"
+}  # fmt: skip
+RERANKER_MODELS: dict[RerankerKind, ModelKind] = {
+    "cross-encoder": "cross-encoder", "late-interaction": "multi-vector", "causal-lm": "generator"
+}  # fmt: skip
 
 
 class ModelUse(NamedTuple):
@@ -40,6 +47,22 @@ class CandidateUses:
     def data(self) -> Data:
         """The section `data` with the candidate's changes."""
         return self.suite.making(self.candidate)
+
+    @cached_property
+    def pipeline(self) -> Pipeline:
+        """The pipeline with the candidate's settings.
+
+        A reranker that is tuned where the pipeline has none is late interaction, or the cross-encoder that its recipe
+        names. Raises ValidationError where settings do not go together.
+        """
+        pipeline = self.suite.pipeline_of(self.candidate)
+        recipe = self.reranker
+        if recipe is None or pipeline.reranker is not None:
+            return pipeline
+        reranker = Reranker(kind="late-interaction", max_length=pipeline.retriever.max_length)
+        if recipe.model is not None:
+            reranker = Reranker(model=recipe.model, max_length=recipe.max_length)
+        return pipeline.model_copy(update={"reranker": reranker})
 
     @cached_property
     def retriever(self) -> RetrieverRecipe | None:
@@ -70,7 +93,10 @@ class CandidateUses:
         if part == "retriever" and self.retriever is not None and self.retriever.distills:
             teacher = {"by": self.retriever.teacher, "model": self.retriever.teacher_model}
             return self.data.label.model_copy(update=teacher)
-        return self.data.label if part == "reranker" and self.reranker is not None else None
+        if part != "reranker" or self.reranker is None or self.pipeline.reranker is None:
+            return None
+        # Late interaction learns from positives and negatives as they are mined.
+        return None if self.pipeline.reranker.kind == "late-interaction" else self.data.label
 
     @property
     def mines(self) -> bool:
@@ -113,14 +139,24 @@ class CandidateUses:
             return f"candidates.{self.name}.{section}.{setting}"
         return f"{'recipes' if section in PARTS else 'data'}.{section}.{setting}"
 
+    def _pipeline_key(self, part: Part) -> str:
+        """Return the key of the suite file under which the model of a part of its pipeline is written."""
+        change = getattr(self.candidate.pipeline, part)
+        if change is not None and "model" in change.model_fields_set:
+            return f"candidates.{self.name}.pipeline.{part}.model"
+        if part == "reranker" and self.reranker is not None and self.suite.pipeline_of(self.candidate).reranker is None:
+            return self.key("reranker", "model")
+        return f"pipeline.{part}.model"
+
     def models(self) -> Iterator[ModelUse]:
-        """Yield every use of a model that runs here, beside those of the pipeline."""
+        """Yield every use of a model that runs here, beside those of the suite's own pipeline."""
+        own = set(pipeline_models(self.suite, self.suite.pipeline, self._pipeline_key))
+        for use in pipeline_models(self.suite, self.pipeline, self._pipeline_key, self.candidate.tune):
+            yield from [use] if use not in own else []
         for role in self.roles:
             llm = self.suite.llm.roles[role]
             if llm.in_process:
                 yield ModelUse(f"llm.{role}.model", llm.model, "generator")
-        if self.reranker is not None and self.suite.pipeline.reranker is None:
-            yield ModelUse(self.key("reranker", "model"), self.reranker.model, "cross-encoder", as_is=False)
         named: dict[Part, tuple[str, str]] = {
             "retriever": ("retriever", "teacher_model"),
             "reranker": ("label", "model"),
@@ -144,14 +180,31 @@ def models_used(suite: Suite) -> list[ModelUse]:
     return list(dict.fromkeys(_models(suite)))
 
 
+def pipeline_models(
+    suite: Suite, pipeline: Pipeline, key: Callable[[Part], str], tuned: Sequence[Part] = ()
+) -> Iterator[ModelUse]:
+    """Yield the models of the parts of a pipeline; `key` gives the key of the suite that names that of a part.
+
+    Of late interaction without a model of its own, it is the retriever's.
+    """
+    retriever, reranker, generator = pipeline.retriever, pipeline.reranker, suite.generator_of(pipeline)
+    # Training data are mined with the vectors of the retriever's model, whatever kind of retriever serves.
+    if retriever.kind in RETRIEVER_MODELS:
+        yield ModelUse(key("retriever"), retriever.model, RETRIEVER_MODELS[retriever.kind])
+    if reranker is not None:
+        part: Part = "reranker" if reranker.model is not None else "retriever"
+        kind, model = RERANKER_MODELS[reranker.kind], reranker.model or retriever.model
+        yield ModelUse(key(part), model, kind, as_is="reranker" not in tuned)
+    answers = any(not measure.is_rank for measure in suite.measures) or "generator" in tuned
+    if generator is not None and suite.answerer_of(pipeline) is None and answers:
+        yield ModelUse(key("generator"), generator.model, "generator")
+
+
 def _models(suite: Suite) -> Iterator[ModelUse]:
-    pipeline, generator, candidates = suite.pipeline, suite.generator, candidates_of(suite)
-    yield ModelUse("pipeline.retriever.model", pipeline.retriever.model, "bi-encoder")
-    if pipeline.reranker is not None:
-        yield ModelUse("pipeline.reranker.model", pipeline.reranker.model, "cross-encoder")
-    answers = any(not measure.is_rank for measure in suite.measures) or any(one.generator for one in candidates)
-    if generator is not None and suite.answerer is None and answers:
-        yield ModelUse("pipeline.generator.model", generator.model, "generator")
+    candidates = candidates_of(suite)
+    yield from pipeline_models(suite, suite.pipeline, "pipeline.{}.model".format)
+    if any(candidate.mines for candidate in candidates):
+        yield ModelUse("pipeline.retriever.model", suite.pipeline.retriever.model, "bi-encoder")
     for candidate in candidates:
         yield from candidate.models()
     if judges(suite) and suite.llm.judge is not None and suite.llm.judge.in_process:
@@ -171,7 +224,8 @@ def endpoint_roles(suite: Suite) -> list[Role]:
     """Return the roles of a suite that ask an endpoint."""
     asked = {role for candidate in candidates_of(suite) for role in candidate.roles}
     asked |= {"judge"} if judges(suite) else set()
-    asked |= {"generator"} if suite.answerer is not None else set()
+    pipelines = [suite.pipeline, *(candidate.pipeline for candidate in candidates_of(suite))]
+    asked |= {"generator"} if any(suite.answerer_of(pipeline) is not None for pipeline in pipelines) else set()
     return [role for role, llm in suite.llm.roles.items() if role in asked and not llm.in_process]
 
 

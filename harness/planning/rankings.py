@@ -1,0 +1,244 @@
+"""Stage calls that rank: indexes, first stages, fusion with bm25, rerankers and the blends of their scores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Literal
+
+from harness.errors import ConfigError, Problem
+from harness.planning.calls import Calls, TunedPipeline
+from harness.planning.graph import ExpectedWork, Prompt, ServingKeys, serving_path
+from harness.suite.pipeline import ON_DEV, Encoder, Reranker, Retriever
+from harness.values.systems import UNTUNED
+
+IndexKind = Literal["dense", "tokens", "sparse"]
+INDEXES: dict[str, IndexKind] = {"dense": "dense", "late-interaction": "tokens", "sparse": "sparse"}
+BLENDED: Literal["first"] = "first"
+FUSED: Literal["union"] = "union"
+
+
+class Rankings(Calls):
+    """Calls that end in a run."""
+
+    def depth_of(self, pipeline: TunedPipeline) -> int:
+        """How many documents the runs of a pipeline have."""
+        return min(pipeline.settings.depth, len(self.dataset.documents))
+
+    def rerank_depth_of(self, pipeline: TunedPipeline) -> int:
+        """How many documents of a run its reranker reorders."""
+        return min(pipeline.settings.rerank_depth, self.depth_of(pipeline))
+
+    def bm25_index(self) -> str:
+        size = len(self.dataset.documents)
+        inputs = {"corpus": self.artifacts.keys["corpus"]}
+        spec = {"kind": "bm25", "language": self.dataset.language}
+        return self.call("index", "index for bm25", spec, inputs, ExpectedWork(size))
+
+    def index(self, pipeline: TunedPipeline) -> str:
+        """The index of a pipeline's first stage, of whichever kind it is."""
+        rule = pipeline.settings.retriever
+        if rule.kind == "bm25":
+            return self.bm25_index()
+        stored = {name: getattr(rule, name) for name in ("dimensions", "precision", "dtype")}
+        return self._vectors(INDEXES[rule.kind], rule.encoder, stored, pipeline.model("retriever"), pipeline)
+
+    def dense_index(self, pipeline: TunedPipeline) -> str:
+        """Dense vectors of a pipeline's encoder in full precision, which training data is made with."""
+        return self.index(self.plain(pipeline))
+
+    def plain(self, pipeline: TunedPipeline) -> TunedPipeline:
+        """The suite's pipeline with this one's encoder, searched by dense vectors, not reranked.
+
+        Training data is made with it, so that candidates whose other settings differ share their trainings.
+        """
+        encoder = pipeline.settings.retriever.encoder
+        own = encoder == self.suite.pipeline.retriever.encoder
+        retriever = Retriever(**encoder.model_dump(exclude_defaults=True))
+        settings = self.suite.pipeline.model_copy(update={"retriever": retriever, "reranker": None})
+        return replace(pipeline, settings=settings, name=UNTUNED if own else pipeline.name)
+
+    def _vectors(
+        self, kind: IndexKind, encoder: Encoder, stored: dict[str, Any], model: str | None, pipeline: TunedPipeline
+    ) -> str:
+        spec: dict[str, Any] = {"kind": kind, "retriever": {**encoder.model_dump(), **stored}}
+        if kind == "tokens":
+            spec = {"kind": kind, "retriever": encoder.model_dump()}
+            spec["precision"] = stored.get("precision") or "float16"
+        inputs = {"corpus": self.artifacts.keys["corpus"], "model": model}
+        what = "" if kind == "dense" else f" {kind}"
+        label = f"index{what} with {pipeline.label('retriever', 'reranker') if model else pipeline.name}"
+        return self.call(
+            "index", label, spec, inputs, ExpectedWork(len(self.dataset.documents)), models=[encoder.model]
+        )
+
+    def retrieved_bm25(self, split: str, queries: str | None = None, depth: int | None = None) -> str:
+        depth = depth or self.depth_of(self.untuned)
+        spec = {"kind": "bm25", "depth": depth, "exclude_own": self.suite.evaluate.exclude_own}
+        inputs = {"index": self.bm25_index(), "queries": self._queries(split, queries)}
+        work = ExpectedWork(self.size_of(split, queries))
+        return self.call("retrieve", f"retrieve {split} with bm25", spec, inputs, work)
+
+    def retrieved(
+        self, pipeline: TunedPipeline, split: str, queries: str | None = None, depth: int | None = None
+    ) -> str:
+        """Lists of the pipeline's first stage for a split, or for the `queries` of an artifact, then called `split`."""
+        rule = pipeline.settings.retriever
+        if rule.kind == "bm25":
+            return self.retrieved_bm25(split, queries, depth or self.depth_of(pipeline))
+        first = self._searched(pipeline, split, queries, depth)
+        if not rule.bm25_weight:
+            return first
+        words = self.retrieved_bm25(split, queries, depth or self.depth_of(pipeline))
+        weight: float | str = rule.bm25_weight
+        if weight == ON_DEV:
+            on = self._weighing_split("pipeline.retriever.bm25_weight")
+            others = (self._searched(pipeline, on), self.retrieved_bm25(on, None, self.depth_of(pipeline)))
+            weight = self._weighed(others, on, self.depth_of(pipeline), FUSED, pipeline.label("retriever"))
+        label = f"fuse bm25 and {pipeline.label('retriever')} on {split}" + (f", {depth} deep" if depth else "")
+        return self._blended((first, words), weight, depth or self.depth_of(pipeline), FUSED, label, queries or split)
+
+    def _searched(
+        self, pipeline: TunedPipeline, split: str, queries: str | None = None, depth: int | None = None
+    ) -> str:
+        rule = pipeline.settings.retriever
+        searched = rule.model_dump(exclude={"bm25_weight", "kind"})
+        spec = {"kind": rule.kind, "depth": depth or self.depth_of(pipeline), "retriever": searched}
+        spec["exclude_own"] = self.suite.evaluate.exclude_own
+        inputs = {
+            "index": self.index(pipeline),
+            "queries": self._queries(split, queries),
+            "model": pipeline.model("retriever"),
+        }
+        label = f"retrieve {split} with {pipeline.label('retriever')}" + (f", {depth} deep" if depth else "")
+        return self.call(
+            "retrieve", label, spec, inputs, ExpectedWork(self.size_of(split, queries)), models=[rule.model]
+        )
+
+    def ranked(self, pipeline: TunedPipeline, split: str, queries: str | None = None) -> str:
+        """The rankings of the pipeline, reranked if it has a reranker."""
+        return self.reranked(pipeline, split, self.retrieved(pipeline, split, queries), queries)
+
+    def reranked(
+        self, pipeline: TunedPipeline, split: str, run: str, queries: str | None = None, source: str = ""
+    ) -> str:
+        """The rankings of `run` (which come from `source`) as the reranker orders them; unchanged if there is none."""
+        rule = pipeline.settings.reranker
+        if rule is None:
+            return run
+        scored = self._rescored(pipeline, rule, split, run, queries, source)
+        weight: float | str | None = None if rule.blend is False else rule.blend
+        if weight == ON_DEV:
+            on = self.weighing_split()
+            weight = None
+            if on is not None:
+                first = self.retrieved(pipeline, on)
+                pair = (first, self._rescored(pipeline, rule, on, first))
+                weight = self._weighed(pair, on, self.rerank_depth_of(pipeline), BLENDED, self._who(pipeline))
+        if weight is None:
+            return scored
+        label = f"blend {self._who(pipeline)} on {split}" + (f" from {source}" if source else "")
+        depth = self.rerank_depth_of(pipeline)
+        return self._blended((run, scored), weight, depth, BLENDED, label, queries or split)
+
+    def _rescored(
+        self,
+        pipeline: TunedPipeline,
+        rule: Reranker,
+        split: str,
+        run: str,
+        queries: str | None = None,
+        source: str = "",
+    ) -> str:
+        """The run in the order of the reranker's own scores."""
+        encoder = reranker_encoder(rule, pipeline.settings.retriever)
+        model = pipeline.model("reranker")
+        depth = self.rerank_depth_of(pipeline)
+        spec: dict[str, Any] = {"kind": rule.kind, "depth": depth, "max_length": rule.max_length}
+        inputs = {
+            "run": run,
+            "queries": self._queries(split, queries),
+            "corpus": self.artifacts.keys["corpus"],
+        }
+        models = [name for name in [encoder.model if encoder else rule.model] if name is not None]
+        if encoder is not None:
+            spec |= encoder.model_dump()
+            # Without a model of its own it is the retriever's, and gains as that is tuned.
+            model = model or (pipeline.model("retriever") if rule.model is None else None)
+            spec["model"] = None if model else encoder.model
+            if rule.precision is not None:
+                stored = {"precision": rule.precision}
+                inputs["tokens"] = self._vectors("tokens", encoder, stored, model, pipeline)
+        else:
+            spec["model"] = rule.model if model is None else None
+            models = models if model is None else []
+        work = ExpectedWork(self.size_of(split, queries) * depth)
+        label = f"rerank {split} with {self._who(pipeline)}" + (f" from {source}" if source else "")
+        return self.call("rerank", label, spec, inputs | ({"model": model} if model else {}), work, models=models)
+
+    def _who(self, pipeline: TunedPipeline) -> str:
+        return pipeline.label("retriever", "reranker")
+
+    def weighing_split(self) -> str | None:
+        """The split that weights are chosen on: dev if it is judged; None without one."""
+        dev = self.dataset.splits.get("dev")
+        return "dev" if dev is not None and dev.judged else None
+
+    def _weighing_split(self, where: str) -> str:
+        on = self.weighing_split()
+        if on is None:
+            what = f"{where} is chosen on dev, and split 'dev' has no judged query"
+            raise ConfigError(Problem(self.dataset.name, what, "judge some, or give the weight as a number"))
+        return on
+
+    def _weighed(self, runs: tuple[str, str], split: str, depth: int, pool: Literal["first", "union"], who: str) -> str:
+        """The key of the weight of the second run that is best on a split."""
+        inputs = {"first": runs[0], "second": runs[1], "qrels": self.artifacts.keys[f"{split}.graded"]}
+        spec = {"depth": depth, "pool": pool}
+        return self.call("weigh", f"weigh {who} on {split}", spec, inputs, ExpectedWork(self.size_of(split)))
+
+    def _blended(
+        self,
+        runs: tuple[str, str],
+        weight: float | str,
+        depth: int,
+        pool: Literal["first", "union"],
+        label: str,
+        size_of: str,
+    ) -> str:
+        """The blend of two runs; `weight` is a number, or the key of one that was chosen."""
+        chosen = isinstance(weight, str)
+        inputs = {"first": runs[0], "second": runs[1]} | ({"weight": str(weight)} if chosen else {})
+        spec = {"depth": depth, "pool": pool, "weight": None if chosen else weight}
+        return self.call("blend", label, spec, inputs, ExpectedWork(self.size_of(size_of)))
+
+    def fused(self, runs: Sequence[str], split: str) -> str:
+        spec = {"depth": self.depth_of(self.untuned), "k": self.suite.pipeline.fuse_k}
+        inputs = {f"run{number}": key for number, key in enumerate(runs)}
+        return self.call("fuse", f"fuse bm25 and untuned on {split}", spec, inputs, ExpectedWork(self.size_of(split)))
+
+    def serving(self, pipeline: TunedPipeline, run: str | None, answers: str | None, prompt: Prompt) -> ServingKeys:
+        """What a system serves with: everything that its run is made of, its tuned models, and its generator."""
+        path, artifacts, pool = serving_path(self.calls, run)
+        generator = self.suite.generator_of(pipeline.settings)
+        local = generator is not None and answers is not None and self.suite.answerer_of(pipeline.settings) is None
+        converted = self.converted(generator.model) if generator is not None and local else None
+        return ServingKeys(tuple(path), tuple(artifacts), pool, pipeline.models, converted, prompt)
+
+    def _queries(self, split: str, queries: str | None) -> str:
+        return queries or self.artifacts.keys[f"{split}.queries"]
+
+    def size_of(self, split: str, queries: str | None = None) -> int:
+        """How many queries: those of a split, or at most those of the call that makes them."""
+        key = queries or split
+        return self.calls[key].work.units if key in self.calls else len(self.dataset.splits[split].queries)
+
+
+def reranker_encoder(rule: Reranker, retriever: Retriever) -> Encoder | None:
+    """The encoder of a late-interaction reranker, the retriever's unless it names its own; None for other kinds."""
+    if rule.kind != "late-interaction":
+        return None
+    own = {name: getattr(rule, name) for name in Encoder.model_fields}
+    if rule.model is not None:
+        return Encoder(**own)
+    return retriever.encoder.model_copy(update={name: own[name] for name in own if name in rule.model_fields_set})

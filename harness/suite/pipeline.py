@@ -1,0 +1,182 @@
+"""The section `pipeline` of a suite: the parts that answer a query, and the changes that a candidate makes to them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from harness.suite.fields import Count, Positive, Share, Spec
+from harness.suite.recipes import ABSTENTION, Change, change_of
+
+RetrieverKind = Literal["dense", "late-interaction", "sparse", "bm25"]
+RerankerKind = Literal["cross-encoder", "late-interaction", "causal-lm"]
+ON_DEV = "dev"
+"""A weight that is chosen on the dev split."""
+
+
+def _number_or_dev(value: object) -> object:
+    if isinstance(value, bool) or (isinstance(value, str) and value != ON_DEV):
+        raise ValueError("should be 'dev' or a number from 0 to 1")
+    return value
+
+
+Weight = Annotated[Literal["dev"] | Share, BeforeValidator(_number_or_dev)]
+
+
+class Encoder(Spec):
+    """A model that turns texts into vectors, how many tokens of a text it reads, and what it is given before a text."""
+
+    model: str = "embedded:all-minilm-l6-v2"
+    max_length: Positive = 256
+    query_prompt: str = ""
+    document_prompt: str = ""
+
+
+class Retriever(Encoder):
+    """The first stage.
+
+    ``dense``: a vector a text. ``late-interaction``: a vector a token, scored by MaxSim (Khattab and Zaharia, SIGIR
+    2020). ``sparse``: weights of words that a model learned (SPLADE). ``bm25``: words, no model. `bm25_weight` mixes
+    the scores of bm25 in, each list standardised; ``dev``: the weight that is best on dev.
+
+    `dimensions` cuts dense vectors after so many numbers. `precision` is that of the stored vectors: float32 if dense
+    and float16 if of tokens, unless given. Of int8 and binary vectors `rescore` times as many as are wanted are scored
+    again with more of the query's precision; 0: none. `dtype` is that of the encoder's linear layers.
+    """
+
+    kind: RetrieverKind = "dense"
+    bm25_weight: Weight = 0.0
+    dimensions: Positive | None = None
+    precision: Literal["float32", "float16", "int8", "binary"] | None = None
+    rescore: Count = 4
+    dtype: Literal["float32", "int8"] = "float32"
+
+    @property
+    def encoder(self) -> Encoder:
+        """The encoder alone: what is tuned, and what training data is mined with."""
+        return Encoder(**{name: getattr(self, name) for name in Encoder.model_fields})
+
+    @model_validator(mode="after")
+    def _fits_kind(self) -> Retriever:
+        if self.dimensions is not None and self.kind != "dense":
+            raise ValueError(f"'dimensions' cuts dense vectors, and the kind is {self.kind}")
+        allowed = {"dense": ("float32", "float16", "int8", "binary"), "late-interaction": ("float16", "int8")}
+        if self.precision is not None and self.precision not in allowed.get(self.kind, ()):
+            names = " or ".join(allowed.get(self.kind, ())) or "nothing"
+            raise ValueError(f"'precision' may be {names} for kind {self.kind}")
+        if self.kind == "bm25" and self.bm25_weight:
+            raise ValueError("'bm25_weight' mixes bm25 into another kind; kind bm25 is bm25 alone")
+        return self
+
+
+class Reranker(Spec):
+    """What reorders the first `rerank_depth` documents of a run.
+
+    ``cross-encoder``: a model with a trained head. ``late-interaction``: MaxSim over token vectors, of `model` or, if
+    it is not given, of the retriever's own encoder (tuned, if that is). ``causal-lm``: the probability that a language
+    model answers yes. `blend` is the weight of its score in the final one, the rest being the score of the first stage,
+    each list standardised; ``dev``: the weight that is best on dev; false: its score alone. `precision` is that of
+    token vectors kept with the index; null: they are computed for the documents that are reranked.
+    """
+
+    kind: RerankerKind = "cross-encoder"
+    model: str | None = None
+    max_length: Positive = 256
+    query_prompt: str = ""
+    document_prompt: str = ""
+    blend: Weight | Literal[False] = "dev"
+    precision: Literal["float16", "int8"] | None = "float16"
+    instruction: str = ""
+
+    @model_validator(mode="after")
+    def _fits_kind(self) -> Reranker:
+        if self.model is None and self.kind != "late-interaction":
+            raise ValueError(f"kind {self.kind} needs 'model'; kind late-interaction takes the retriever's")
+        wrong = {"instruction": self.kind != "causal-lm"} | dict.fromkeys(
+            ("precision", "query_prompt", "document_prompt"), self.kind != "late-interaction"
+        )
+        for name in self.model_fields_set & {name for name, is_wrong in wrong.items() if is_wrong}:
+            raise ValueError(f"{name!r} has no meaning for kind {self.kind}")
+        return self
+
+
+class Generator(Spec):
+    """`passage_tokens` cuts every passage of the prompt; `few_shot` counts the examples of the row `few-shot`.
+
+    `shots` solved examples out of the train split are shown before every question. `thinking` switches thoughts by the
+    chat template of a model that runs here; None leaves them to the template. The model ``llm:generator`` is the one
+    that `llm.generator` names.
+    """
+
+    model: str = "embedded:smollm2-135m-instruct"
+    max_new_tokens: Positive = 48
+    passage_tokens: Positive = 160
+    batch_size: Positive = 8
+    few_shot: Positive = 3
+    shots: Count = 0
+    thinking: Annotated[bool, Field(strict=True)] | None = False
+    instruction: str = (
+        "Answer the question from the passages, as briefly as possible. "
+        f"If the passages do not hold the answer, write exactly: {ABSTENTION}"
+    )
+
+
+class Pipeline(Spec):
+    """The parts that every candidate starts from.
+
+    Runs have `depth` documents for a query; a reranker reorders the first `rerank_depth` of them; the generator is
+    shown the first `context`, the best of them first or last.
+    """
+
+    retriever: Retriever = Retriever()
+    reranker: Reranker | None = None
+    generator: Generator | None = Generator()
+    depth: Positive = 100
+    rerank_depth: Positive = 50
+    context: Positive = 5
+    context_order: Literal["best-first", "best-last"] = "best-first"
+    fuse_k: Positive = 60
+
+
+if TYPE_CHECKING:
+    PipelineChange: TypeAlias = Change
+else:
+    PipelineChange = change_of(
+        Pipeline,
+        retriever=change_of(Retriever),
+        reranker=change_of(Reranker) | None,
+        generator=change_of(Generator),
+    )
+
+
+def changed_pipeline(pipeline: Pipeline, change: Change) -> Pipeline:
+    """Return the pipeline with the keys that a change sets, at every depth.
+
+    A reranker of another kind takes nothing over from the pipeline's. Raises ValidationError where settings do not go
+    together.
+    """
+    whole = pipeline.model_dump(exclude_unset=True)
+    for name in change.model_fields_set:
+        value = getattr(change, name)
+        if isinstance(value, Change):
+            base, own = getattr(pipeline, name), value.model_dump()
+            fresh = base is None or (name == "reranker" and own.get("kind", base.kind) != base.kind)
+            value = own if fresh else {**base.model_dump(exclude_unset=True), **own}
+        whole[name] = value
+    return type(pipeline).model_validate(whole)
+
+
+def settings_of(change: Change, at: str = "") -> list[str]:
+    """Return the settings that a change sets, as ``reranker.kind=late-interaction``, in the order of the schema."""
+    listed: list[str] = []
+    for name in type(change).model_fields:
+        if name in change.model_fields_set:
+            value = getattr(change, name)
+            shown = settings_of(value, f"{at}{name}.") if isinstance(value, Change) else [f"{at}{name}={_shown(value)}"]
+            listed += shown
+    return listed
+
+
+def _shown(value: Any) -> str:
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
