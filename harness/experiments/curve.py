@@ -90,6 +90,9 @@ def suite_for(suite: Suite, name: str, shares: Sequence[float], split: Where, se
     candidate = suite.all_candidates.get(name)
     if candidate is None:
         raise ConfigError(Problem("", f"{suite.name} has no candidate {name!r}", nearest(name, suite.all_candidates)))
+    if not candidate.tune:
+        what = f"{name} trains nothing, so it has no curve over its training data"
+        raise ConfigError(Problem(f"suite {suite.name}", what, "name a candidate that tunes a part"))
     ordered = sorted(set(shares))
     if len(ordered) < 2 or not all(0 < share <= 1 for share in ordered):
         what = "a curve needs at least two shares, above 0 and at most 1"

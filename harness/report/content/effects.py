@@ -221,7 +221,7 @@ def _long_label(view: View, effect: Effect) -> str:
     if _plain(view):
         setting = [f"{part} tuned" for part in effect.given] + [f"{part} not tuned" for part in effect.without]
     else:
-        held = [*(_name(view, level) for level in _given(effect)), *(_reference(view, part) for part in effect.without)]
+        held = [*map("=".join, _given(effect)), *(_reference(view, part) for part in effect.without)]
         setting = [f"with {level}" for level in held]
     return ", ".join([_label(view, _levels(effect)), *setting])
 
@@ -264,6 +264,6 @@ def _both_ways(view: View, pair: Effect) -> str:
             gains = f"the {level[0]}'s is {before} while the {other[0]} is not tuned, {after} once it is"
         else:
             without = _reference(view, other[0])
-            gains = f"{_name(view, level)} gains {before} with {without}, {after} with {_name(view, other)}"
+            gains = f"{_name(view, level)} gains {before} with {without}, {after} with {'='.join(other)}"
         texts.append(f"{gains}{share}")
     return "; ".join(texts)

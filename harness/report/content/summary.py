@@ -91,7 +91,7 @@ def _others(view: View, best: Subject, paid: Sequence[Subject]) -> Iterable[str]
     if others:
         more = len(others) - (MOST_NAMED - 1)
         others = others[: MOST_NAMED - 1] + ([f"{more} more"] if more > 0 else [])
-        tested = f", except with {best_setting(view)}" if best_setting(view) else ""
+        tested = f", except trained ones with {best_setting(view)}" if best_setting(view) else ""
         yield f"Also improved: {fmt.listed(others)}; they were not tested against each other{tested}."
 
 

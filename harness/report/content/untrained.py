@@ -26,7 +26,7 @@ def sentences(view: View, tested: Sequence[Subject]) -> Iterable[str]:
     for measure in view.gated:
         rows = [(one.label, row) for one in tested for row in one.beyond if row.measure == measure]
         if rows:
-            yield f"On {measure}, {'; '.join(_parts(rows))}."
+            yield f"Of the trained candidates, on {measure}: {'; '.join(_parts(rows))}."
 
 
 def _parts(rows: Sequence[tuple[str, Tested]]) -> Iterable[str]:
@@ -34,12 +34,14 @@ def _parts(rows: Sequence[tuple[str, Tested]]) -> Iterable[str]:
     worse = [label for label, row in rows if row.verdict == "regressed"]
     rest = [label for label, row in rows if row.verdict not in ("improved", "regressed")]
     if len(better) == len(rows) > 1:
-        yield f"all {len(rows)} trained candidates improve on it, {better[0][0]} most: {numbers(better[0][1])}"
+        yield f"all {len(rows)} improve on it, {better[0][0]} most, by {numbers(better[0][1])}"
+    elif len(better) == 1:
+        yield f"{better[0][0]} improves on it by {numbers(better[0][1])}"
     elif better:
-        named = fmt.listed(fmt.first([f"{label} by {numbers(row)}" for label, row in better]))
-        yield f"{named} {_verb(better, 'improves', 'improve')} on it"
+        named = fmt.listed(fmt.first([f"{label} ({numbers(row)})" for label, row in better]))
+        yield f"{named} improve on it"
     if not better and len(rows) > 1:
-        yield f"none of the {len(rows)} trained candidates is shown to improve on it"
+        yield f"none of {len(rows)} is shown to improve on it"
     elif rest:
         yield f"{fmt.listed(fmt.first(rest))} {_verb(rest, 'is', 'are')} not shown to improve on it"
     if worse:
