@@ -73,14 +73,9 @@ def advice_on(diagnosis: Diagnosis, tunes: tuple[str, ...]) -> Advice | None:
     return min(tuning, key=lambda advice: (len(advice.tunes), advice.rank), default=None)
 
 
-def _naming(diagnosis: Diagnosis, candidate: str) -> Advice | None:
-    """Return the first advice that names a candidate which trains nothing."""
-    return next((advice for advice in diagnosis.advice if candidate in advice.candidates), None)
-
-
 def _prediction(diagnosis: Diagnosis, outcome: Outcome, info: SystemInfo, row: Comparison) -> Prediction:
-    advice = advice_on(diagnosis, info.tunes) if info.tunes else _naming(diagnosis, info.name)
-    worths = could_buy(diagnosis.oracle_gains, info.tunes) if info.tunes else advice.could_buy if advice else ()
+    advice = advice_on(diagnosis, info.tunes)
+    worths = could_buy(diagnosis.oracle_gains, info.tunes)
     worth = next((worth for worth in worths if worth.measure == row.measure), None)
     estimate = next((cost for cost in diagnosis.estimates if cost.candidate == info.name), None)
     standing = _standing(advice, worth, row)
