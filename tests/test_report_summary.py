@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import outcomes
+from hypothesis import given
+from hypothesis import strategies as st
 
 from harness.report.content.summary import summarise
 from harness.report.view import view
@@ -155,3 +157,17 @@ def test_verdicts_on_settings_alone_are_not_about_checkpoints() -> None:
     said = summarise(view(base.model_copy(update={"systems": systems, "comparisons": rows, "best_untrained": None})))
     assert said.first == "late-interaction improved ndcg@10 by +0.088 [+0.061, +0.116], without training."
     assert "checkpoints" not in " ".join(said.rest)
+
+
+outcomes_of_a_test = st.sampled_from([OPEN, LOSS, {"difference": 0.3, "low": 0.2, "high": 0.4, "verdict": "improved"}])
+
+
+@given(st.tuples(*[outcomes_of_a_test] * 3), st.tuples(*[outcomes_of_a_test] * 2))
+def test_no_headline_sells_a_training_that_a_setting_may_equal(gains: tuple[Any, ...], over: tuple[Any, ...]) -> None:
+    base = verdicts(outcomes.with_settings(), "gain", retriever=gains[0], staged=gains[1], **{outcomes.LATE: gains[2]})
+    base = verdicts(base, "untrained", retriever=over[0], staged=over[1])
+    said = summarise(view(base))
+    for name, row in zip(("retriever (seed 0)", "staged (seed 0)"), over, strict=True):
+        if row["verdict"] != "improved" and name in said.first:
+            assert "not shown to improve on late-interaction" in said.first
+            assert not said.first.startswith("Tuning")

@@ -36,6 +36,10 @@ READ_SEEDS = (
     "training (another seed trains another model), so it is wider than that of a gain. It needs three seeds, more if "
     "they differ much.",
 )
+READ_UNTRAINED = (
+    "**The best without training** is the system that trains nothing and has the highest mean on dev. Trained "
+    "candidates are compared with it in a family of their own: a training pays only if it improves on this system too.",
+)
 READ_EFFECTS = (
     "**Do the gains add up?** compares all combinations of the changes. A change **adds** (**takes away**) if its "
     "whole interval lies above (below) zero, averaged over the levels of the other factors. Two changes **absorb** "
@@ -50,6 +54,7 @@ def how_to_read(view: View) -> tuple[str, ...]:
     return (
         *HOW_TO_READ,
         *(READ_SEEDS if view.outcome.recipe_claims else ()),
+        *(READ_UNTRAINED if view.over_best else ()),
         *(READ_EFFECTS if view.outcome.effects else ()),
     )
 

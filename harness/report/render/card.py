@@ -107,7 +107,8 @@ def _front_matter(card: Card) -> dict[str, Any]:
     names = [UPSTREAM.get(one.base, one.base) for one in card.parts if one.place != "folder"]
     tags = dict.fromkeys(tag for one in card.parts for tag in TAGS[one.part])
     value: dict[str, Any] = {"base_model": list(dict.fromkeys(names))} if names else {}
-    value["library_name"] = TAGS[card.parts[0].part][0]
+    if card.parts:
+        value["library_name"] = TAGS[card.parts[0].part][0]
     if len(card.parts) == 1:
         value["pipeline_tag"] = TASKS[card.parts[0].part]
     return {**value, "tags": ["rag", *tags]}
@@ -116,10 +117,13 @@ def _front_matter(card: Card) -> dict[str, Any]:
 def _intro(card: Card) -> str:
     tuned = fmt.listed([one.part for one in card.parts])
     order = ", in this order, each on what the ones before it produce" if len(card.parts) > 1 else ""
+    training = (
+        f"whose {tuned} {'was' if len(card.parts) == 1 else 'were'} tuned{order}" if tuned else "without training"
+    )
+    settings = f" Changed settings: {', '.join(card.system.changes)}." if card.system.changes else ""
     return (
-        f"Candidate {card.system.name} (seed {card.system.seed}) of the suite {card.outcome.suite}: a RAG pipeline "
-        f"whose {tuned} {'was' if len(card.parts) == 1 else 'were'} tuned{order}. Data set: "
-        f"{card.outcome.dataset.name}, {fmt.counted(card.outcome.dataset.documents, 'document')}."
+        f"Candidate {card.system.label} of the suite {card.outcome.suite}: a RAG pipeline {training}.{settings} "
+        f"Data set: {card.outcome.dataset.name}, {fmt.counted(card.outcome.dataset.documents, 'document')}."
     )
 
 
