@@ -84,7 +84,7 @@ def test_levels_of_the_factorial_have_effects(finished: Finished) -> None:
     means = {(row.system, row.seed): row.mean or 0.0 for row in outcome.summaries if row.measure == "ndcg@10"}
     bm25 = (means["retriever-bm25", 0] + means["retriever-bm25-depth-10", 0]) / 2
     expected = bm25 - (means["untuned", 0] + means["depth-10", 0]) / 2
-    assert mains["retriever",][("bm25",)].difference == pytest.approx(expected)  # type: ignore[index]
+    assert mains[("retriever",), ("bm25",)].difference == pytest.approx(expected)
 
 
 def test_what_trains_nothing_is_gated_as_a_system_and_ranked(finished: Finished, path: Path, folder: Path) -> None:
