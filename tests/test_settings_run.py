@@ -90,7 +90,7 @@ def test_levels_of_the_factorial_have_effects(finished: Finished) -> None:
 def test_what_trains_nothing_is_gated_as_a_system_and_ranked(finished: Finished, path: Path, folder: Path) -> None:
     assert finished.outcome.roi
     commands.accept(path, "first scores", folder / "store", folder / "baselines")
-    assert (folder / "baselines" / "pocket" / "short.tsv").is_file()
+    assert (folder / "baselines" / finished.outcome.suite / "short.tsv").is_file()
     about = {(row.label, row.about) for row in commands.gate(path, folder / "store", folder / "baselines").verdicts}
     assert {("short", "system"), ("untuned", "system"), ("judged (seed 0)", "checkpoint")} <= about
     (board,) = stored_boards(folder / "store")
