@@ -2,7 +2,7 @@
 
     HarnessError                 anything a user can act on
     |-- ConfigError       (2)    a suite or a command line is wrong; carries every problem found
-    |   |-- DatasetMissing (2)   the folder of a suite's data set is not here, and nothing else is wrong
+    |   |-- DatasetMissing (2)   the folder of a suite's dataset is not here, and nothing else is wrong
     |   `-- DataError     (2)    a dataset is wrong: file, line, what to do
     |-- ModelMissing      (2)    a model or its package is not installed
     |-- StageFailed       (3)    one stage call raised, crashed or ran out of memory
@@ -52,7 +52,7 @@ class ConfigError(HarnessError):
 
 
 class DatasetMissing(ConfigError):
-    """A suite can be read, and its data set is not on this machine."""
+    """A suite can be read, and its dataset is not on this machine."""
 
 
 class DataError(ConfigError):

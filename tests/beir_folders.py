@@ -50,7 +50,7 @@ def write(
     answers: Rows | None = ANSWERS,
     splits: list[str] | None = SPLITS,
 ) -> Path:
-    """Write a folder in BEIR layout; a part given replaces that of the good data set above."""
+    """Write a folder in BEIR layout; a part given replaces that of the good dataset above."""
     (folder / "qrels").mkdir(parents=True, exist_ok=True)
     (folder / "corpus.jsonl").write_text(lines(corpus))
     (folder / "queries.jsonl").write_text(lines(queries))

@@ -163,7 +163,7 @@ def diagnosis(**changes: Any) -> Diagnosis:
 
 
 def retrieval_only() -> Diagnosis:
-    """A data set without answers: the retrieval steps, and no more."""
+    """A dataset without answers: the retrieval steps, and no more."""
     return diagnosis(
         answered=0,
         unanswerable=0,

@@ -1,4 +1,4 @@
-"""Small data sets of our own in four languages, a workshop's notes in each: documents, queries, answers, one to decline."""
+"""Small datasets of our own in four languages, a workshop's notes in each: documents, queries, answers, one to decline."""
 
 from __future__ import annotations
 
@@ -268,7 +268,7 @@ WORKSHOPS = {"zh": CHINESE, "ja": JAPANESE, "de": GERMAN, "ar": ARABIC}
 
 
 def write(folder: Path, workshop: Workshop) -> Path:
-    """Write a data set in BEIR layout: all queries in test; return the folder."""
+    """Write a dataset in BEIR layout: all queries in test; return the folder."""
     (folder / "qrels").mkdir(parents=True)
     notes = list(enumerate(workshop.notes))
     queries = [{"_id": f"q{n}", "text": note.query} for n, note in notes]

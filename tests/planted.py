@@ -1,4 +1,4 @@
-"""Pipelines whose fault is known: an executor that retrieves and answers by rule, on a data set made for it."""
+"""Pipelines whose fault is known: an executor that retrieves and answers by rule, on a dataset made for it."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def write_dataset(folder: Path, word: str = "Passage") -> Path:
 
 
 def write_suite(folder: Path, **changes: Any) -> Path:
-    """A suite on that data set, in a file beside it."""
+    """A suite on that dataset, in a file beside it."""
     value = {
         "schema": "harness/suite-2",
         "name": "planted",

@@ -1,4 +1,4 @@
-"""The data set `fixtures/pocket` in suites for tests, and an executor that pretends."""
+"""The dataset `fixtures/pocket` in suites for tests, and an executor that pretends."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from typing import Any
 VERDICTS = ("improved", "regressed", "equivalent", "inconclusive", "not comparable", "missing", "failed", "new")
 NUMBER = r"[-+<]*\$?\d[\d,]*(?:\.\d+)?"
 TOKEN = re.compile(rf"{NUMBER}(?: (?:h|min|s|ms|MB|GB|kB|%)(?![a-z]))?|(?<![\w-])(?:{'|'.join(VERDICTS)})(?![\w-])")
-DIFFERENCE = re.compile(r"[+-]\d+\.\d+ \[[+-]\d+\.\d+, [+-]\d+\.\d+\]")
+DIFFERENCE = re.compile(r"[+-]\d+\.\d+ \[(?:[+-]\d+\.\d+|>0), (?:[+-]\d+\.\d+|<0)\]")
 WIDE = 2000
 Row = tuple[str, ...]
 

@@ -42,7 +42,7 @@ class Here(SynchronousExecutor):
 
 
 def vocabulary(size: int = 300) -> list[str]:
-    """The words that the documents of `pocket` use most, and those of the other data set."""
+    """The words that the documents of `pocket` use most, and those of the other dataset."""
     counted = Counter(word for document in pocket.dataset().documents.values() for word in words(document.content))
     return [*TOPICS, *(word for word, _ in counted.most_common(size))]
 
@@ -75,7 +75,7 @@ def bi_encoder(folder: Path) -> Path:
 
 
 def other_dataset(folder: Path, answers: bool = False) -> Path:
-    """Another data set, with ids of its own: a document for each topic, and two questions about each, all of test."""
+    """Another dataset, with ids of its own: a document for each topic, and two questions about each, all of test."""
     (folder / "qrels").mkdir(parents=True)
     documents = [{"_id": f"doc {topic}", "title": "", "text": f"The {topic} is old and it is red."} for topic in TOPICS]
     queries = [

@@ -302,7 +302,7 @@ def test_doctor_and_run_refuse_a_model_that_cannot_be_asked_with_the_same_senten
     sentence = f"pipeline.generator.model: {str(model)!r}: {problem}"
     code, output = leave("doctor", suite, "--store", tmp_path)
     assert code == 2
-    assert output.count(" missing ") == 1
+    assert output.count(" error ") == 1
     assert sentence in output
     assert HELD not in output
     assert leave("run", suite, "--store", tmp_path / "store") == (2, f"error: {sentence}\n")

@@ -124,6 +124,16 @@ def test_a_wrong_command_line(arguments: list[str], leave: Leave) -> None:
     assert "Traceback" not in error
 
 
+@pytest.mark.parametrize(
+    ("word", "hint"),
+    [("gat", "did you mean 'gate'?"), ("diagnosis", "did you mean 'diagnose'?"), ("x", "known here: ")],
+)
+def test_an_unknown_command_gets_the_nearest_name(word: str, hint: str, leave: Leave) -> None:
+    code, out, error = leave(word)
+    assert (code, out) == (2, "")
+    assert f"No such command {word!r}; {hint}" in error
+
+
 def test_the_version_is_told(leave: Leave) -> None:
     assert leave("--version") == (0, f"harness {__version__}\n", "")
 
@@ -294,7 +304,8 @@ def test_doctor_finds_what_run_would_refuse(leave: Leave, monkeypatch: pytest.Mo
     code, out, _ = leave("doctor", "suite.yaml")
     assert code == 2
     for problem in problems:
-        assert problem in out
+        assert re.search(rf"^ *error +{re.escape(problem)}", out, re.MULTILINE)
+    assert re.search(r"^2 errors, \d+ notes?\.$", out, re.MULTILINE)
     code, _, error = leave("run", "suite.yaml")
     assert code == 2
     for problem in problems:
@@ -368,8 +379,22 @@ def test_doctor_finds_what_is_missing(leave: Leave, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(doctor, "locate", missing)
     code, out, error = leave("doctor", "nosuch")
     assert (code, error) == (2, "")
-    assert "no embedded:all-minilm-l6-v2 [here]" in out
-    assert "no suite 'nosuch'" in out
+    assert re.search(r"^ *missing +embedded:all-minilm-l6-v2: no embedded:all-minilm-l6-v2 \[here\]", out, re.MULTILINE)
+    assert re.search(r"^ *error +suite: no suite 'nosuch'", out, re.MULTILINE)
+    assert re.search(r"^2 missing, 1 error, \d+ notes?\.$", out, re.MULTILINE)
+
+
+def test_doctor_calls_a_dataset_missing_that_is_not_here(
+    leave: Leave, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(doctor, "locate", lambda name: Path(name))
+    (tmp_path / "suite.yaml").write_text(
+        "schema: harness/suite-2\nname: a\ndataset: {path: elsewhere}\nmeasures: [ndcg@10]\n"
+    )
+    code, out, _ = leave("doctor", "suite.yaml")
+    assert code == 2
+    assert re.search(r"^ *missing +suite.yaml:3: dataset.path: no folder", out, re.MULTILINE)
+    assert re.search(r"^1 missing, \d+ notes?\.$", out, re.MULTILINE)
 
 
 def test_doctor_wants_room_on_the_disk(leave: Leave, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""What is wrong with a data set is found at the door, all of it; what is right is digested part by part."""
+"""What is wrong with a dataset is found at the door, all of it; what is right is digested part by part."""
 
 from __future__ import annotations
 

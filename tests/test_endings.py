@@ -224,6 +224,6 @@ def test_the_last_line_says_nothing_that_the_table_does_not(
 
 
 def test_a_run_that_measured_nothing_is_no_success() -> None:
-    done = finished(invented.normal(summaries=(), not_run={"utility": "the data set has no reference answers"}))
-    with pytest.raises(Incomplete, match="nothing was measured: utility: the data set has no reference answers"):
+    done = finished(invented.normal(summaries=(), not_run={"utility": "the dataset has no reference answers"}))
+    with pytest.raises(Incomplete, match="nothing was measured: utility: the dataset has no reference answers"):
         check_complete(done)

@@ -235,6 +235,6 @@ def test_doctor_asks_as_the_generator_will_and_says_what_only_thinks(tmp_path: P
         assert server.seen[0].body["max_tokens"] == 12
         assert server.seen[0].body["messages"][0]["role"] == "system"
     (found,) = [one for one in findings if one.what == "llm.generator"]
-    assert found.state == "missing"
+    assert found.state == "error"
     assert "only thought" in found.detail
     assert "pipeline.generator.max_new_tokens" in found.detail

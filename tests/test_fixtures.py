@@ -1,4 +1,4 @@
-"""The data set `fixtures/pocket` is whole, and is what its SOURCE.json says it is.
+"""The dataset `fixtures/pocket` is whole, and is what its SOURCE.json says it is.
 
 If a file was changed on purpose, change its digest and the counts in SOURCE.json in the same commit.
 """

@@ -1,4 +1,4 @@
-"""What an outcome says after a diagnosis: prediction beside outcome, slices, returns, another data set."""
+"""What an outcome says after a diagnosis: prediction beside outcome, slices, returns, another dataset."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_the_doctor_looks_at_the_other_data_set(tmp_path: Path) -> None:
     planted.write_dataset(tmp_path / "data")
     planted.write_dataset(tmp_path / "other", "Section")
     (tmp_path / "other" / "qrels" / "dev.tsv").unlink()
-    screen = Console(file=io.StringIO(), width=1000)  # the path of the data set may be long
+    screen = Console(file=io.StringIO(), width=1000)  # the path of the dataset may be long
     assert not examine(str(path), tmp_path / "store", screen)
     assert "no judged query in split 'dev'" in screen.file.getvalue()
 

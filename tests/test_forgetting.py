@@ -1,4 +1,4 @@
-"""Forgetting: tuned models on another data set are scored as an independent computation scores them, and made once."""
+"""Forgetting: tuned models on another dataset are scored as an independent computation scores them, and made once."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ OTHER = {"forgetting": {"dataset": {"path": "../other"}}}
 
 
 class Trial:
-    """A suite that was carried out on its own data set, and the plan for the other one."""
+    """A suite that was carried out on its own dataset, and the plan for the other one."""
 
     def __init__(self, root: Path, suite_file: Path, executor: Any = None) -> None:
         self.root, self.suite = root, load_suite(suite_file)[0]
@@ -61,7 +61,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the other data set in it."""
+    """A folder with the other dataset in it."""
     root = tmp_path_factory.mktemp("place")
     smallsuite.other_dataset(root / "other")
     return root
@@ -350,7 +350,7 @@ def test_a_call_that_fails_there_is_told(tuned: bool, model: Path, place: Path, 
 
 
 def at_home(trial: Trial) -> Trial:
-    """The trial with its own data set in the place of the other one: all calls are those of the first plan."""
+    """The trial with its own dataset in the place of the other one: all calls are those of the first plan."""
     rule = Forgetting.model_validate({"dataset": pocket.SUITE["dataset"] | {"path": str(pocket.FOLDER)}})
     trial.there = plan_on(trial.plan, trial.dataset, rule)
     return trial
@@ -405,7 +405,7 @@ def test_answers_are_compared_where_they_are_asked_for(model: Path, place: Path,
 def test_a_measure_without_a_question_there_is_told_of_and_fails_nothing(
     model: Path, place: Path, tmp_path: Path
 ) -> None:
-    """All questions of the other data set are unanswerable, and token_f1 is of answerable ones."""
+    """All questions of the other dataset are unanswerable, and token_f1 is of answerable ones."""
     folder = smallsuite.other_dataset(tmp_path / "other", answers=True)
     lines = [json.loads(line) for line in (folder / "answers.jsonl").read_text(encoding="utf-8").splitlines()]
     declined = [{**line, "answers": [], "answerable": False} for line in lines]
@@ -419,7 +419,7 @@ def test_a_measure_without_a_question_there_is_told_of_and_fails_nothing(
     }
     found = Trial(tmp_path / "kept", smallsuite.write(tmp_path / "suite", model, more)).scored()
     assert [row.measure for row in found.forgotten] == ["ndcg@10"]
-    assert found.notes == ("Forgetting is not measured on token_f1: the other data set has no answerable query.",)
+    assert found.notes == ("Forgetting is not measured on token_f1: the other dataset has no answerable query.",)
 
 
 # The suite
@@ -460,7 +460,7 @@ def test_an_unknown_key_is_named() -> None:
     [
         (
             {"forgetting": {"dataset": {"path": "fixture:pocket"}}},
-            "forgetting.dataset: forgetting needs another data set than the suite's own; name another",
+            "forgetting.dataset: forgetting needs another dataset than the suite's own; name another",
         ),
         (
             {"forgetting": {"dataset": {"builder": "scipy-api"}}, "gates": []},

@@ -420,8 +420,9 @@ def test_the_heading_names_what_fails() -> None:
 
 def test_the_command_that_accepts_is_said_where_it_helps() -> None:
     command = 'harness accept toy --reason "..."'
-    told = remarks(gated(column(BASE)).model_copy(update={"command": command}))
-    assert told[-1] == f"To accept this outcome: {command}"
+    why, how = remarks(gated(column(BASE)).model_copy(update={"command": command}))
+    assert how == f"To accept this outcome: {command}"
+    assert remarks(gated(column(BASE))) == (why.replace(": accept this outcome, and later gates compare with it", ""),)
     calm = gated(column(BASE), column(BASE)).model_copy(update={"command": command})
     assert not any(command in line for line in remarks(calm))
 

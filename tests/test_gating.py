@@ -89,6 +89,8 @@ def test_the_whole_story(project: Project) -> None:
     assert code == 0
     assert out.startswith("Gate of toy passed: 2 new.")
     assert 'harness accept suites/toy --reason "..."' in out
+    why = "No score was compared, because none is accepted yet: accept this outcome, and later gates compare with it."
+    assert why in " ".join(out.split())
 
     code, out, _ = project.accept()
     assert code == 0
@@ -350,10 +352,10 @@ def test_an_outcome_is_given_by_its_folder(project: Project) -> None:
 
 def test_a_gate_on_what_was_not_run(project: Project) -> None:
     judged.write_suite(project.root, {"gates": [{"measure": "utility", "margin": 0.1}]})
-    project.ran(not_run={"utility": "the data set has no reference answers"})
+    project.ran(not_run={"utility": "the dataset has no reference answers"})
     code, _, error = project.gate()
     assert code == 2
-    assert error.startswith("error: gates.0: utility was not run: the data set has no reference answers; ")
+    assert error.startswith("error: gates.0: utility was not run: the dataset has no reference answers; ")
 
 
 def test_a_gate_on_an_unknown_measure(project: Project) -> None:

@@ -26,6 +26,7 @@ WORDS = {
     r"\bsurely\b": "significantly",
     r"\bstraw man\b": "say it plainly",
     r"\bcost to make\b": "build cost",
+    r"\bdata sets?\b": "dataset",
     r"\bnothing behind it\b|\bbehind it can mend\b": "later stages cannot recover",
 }
 """A pattern, without regard to case, and what to write instead."""

@@ -86,7 +86,7 @@ def test_every_key_stands_in_the_template(key: Key) -> None:
         # The keys that all roles share are explained with the first.
         explained |= {("llm", key[1], at[2]) for at in explained if at[:2] == ("llm", "synthesizer") and len(at) == 3}
     if key[:2] == ("forgetting", "dataset"):
-        # It has the keys of the suite's own data set.
+        # It has the keys of the suite's own dataset.
         explained |= {("forgetting", *at) for at in explained if at[0] == "dataset"}
     assert key in explained, f"{'.'.join(key)} is not explained in suites/template/suite.yaml"
 

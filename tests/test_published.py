@@ -15,7 +15,7 @@ COMPARED = {"ndcg@10": "ndcg_cut_10", "recall@100": "recall_100"}
 @pytest.fixture(scope="module")
 def folder() -> Path:
     if "HARNESS_DATA" not in os.environ:
-        pytest.skip("HARNESS_DATA names no folder of data sets")
+        pytest.skip("HARNESS_DATA names no folder of datasets")
     return Path(os.environ["HARNESS_DATA"]) / "scifact"
 
 

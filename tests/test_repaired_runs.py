@@ -21,7 +21,7 @@ LEVEL = 2
 
 
 def damaged(folder: Path) -> Path:
-    """The data set `pocket` with grades of 2 for 1, and faults that have one reading in every part."""
+    """The dataset `pocket` with grades of 2 for 1, and faults that have one reading in every part."""
     shutil.copytree(pocket.FOLDER, folder)
     for path in (folder / "qrels").iterdir():
         path.write_text(path.read_text().replace("\t1\n", "\t2\n"))

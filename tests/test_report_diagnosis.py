@@ -233,7 +233,7 @@ def answer(diagnosis: Diagnosis) -> str:
 def test_the_answer_says_where_what_first_what_it_buys_what_it_costs_and_how_sure() -> None:
     said = advice.summarise(built.diagnosis())
     assert said.first == (
-        "The largest loss is in the generator: 31 of 88 answerable questions (35 % [25, 46]) were answered wrongly "
+        "The largest loss is in the generator: 31 of 88 answerable queries (35 % [25, 46]) were answered wrongly "
         "with a relevant passage in the context."
     )
     assert said.rest[1] == "Do first: Tune the generator."
@@ -242,14 +242,14 @@ def test_the_answer_says_where_what_first_what_it_buys_what_it_costs_and_how_sur
         "Building the candidate generator takes about 39 min 17 s ($0.033), of which 37 min 40 s is not cached, with "
         "the speed of tune_generator guessed; a query takes no longer than now."
     )
-    assert "172 judged questions in 74 groups of the split dev; answers to 100 questions" in said.rest[4]
+    assert "172 judged queries in 74 groups of the split dev; answers to 100 queries" in said.rest[4]
 
 
 def test_a_bound_is_said_to_be_at_most_and_added_time_is_told() -> None:
     text = answer(built.retrieval_only())
     assert "Possible gain: at most +0.350 [+0.294, +0.406] in ndcg@10." in text
     assert "a query then takes 412 ms longer (p95)" in text
-    assert "55 of 172 judged questions (32 % [24, 40]) have a relevant document in the pool, but none in" in text
+    assert "55 of 172 judged queries (32 % [24, 40]) have a relevant document in the pool, but none in" in text
     assert "answers to" not in text
 
 
@@ -270,10 +270,8 @@ def test_to_measure_better_comes_before_what_was_measured() -> None:
 
 
 def test_where_nothing_is_lost_nothing_is_called_a_loss() -> None:
-    assert (
-        advice.summarise(built.nothing_lost()).first == "Nothing is lost: all 40 questions end with the right result."
-    )
-    assert advice.summarise(built.empty()).first == "Nothing was counted: there are no questions."
+    assert advice.summarise(built.nothing_lost()).first == "Nothing is lost: all 40 queries end with the right result."
+    assert advice.summarise(built.empty()).first == "Nothing was counted: there are no queries."
 
 
 @pytest.mark.parametrize("name", [name for name, *_ in built.ANSWERED if name != "right"])

@@ -37,6 +37,32 @@ def test_ratio(value: float, text: str) -> None:
     assert fmt.ratio(value) == text
 
 
+@pytest.mark.parametrize(
+    ("bounds", "text"),
+    [
+        ((0.012, 0.07), "[+0.012, +0.070]"),
+        ((0.0004, 0.07), "[+0.0004, +0.070]"),
+        ((4e-11, 0.07), "[>0, +0.070]"),
+        ((-1.231, -5.8e-10), "[-1.231, <0]"),
+        ((-1e-17, 0.07), "[+0.000, +0.070]"),
+        ((-0.07, 1e-17), "[-0.070, +0.000]"),
+        ((0.0, 0.0), "[+0.000, +0.000]"),
+        ((None, 0.07), fmt.NONE),
+    ],
+)
+def test_a_bound_beyond_zero_is_not_shown_as_zero(bounds: tuple[float | None, float | None], text: str) -> None:
+    """The side of zero decides the verdict."""
+    assert fmt.interval(*bounds) == text
+
+
+@given(st.floats(-1, 1), st.floats(0, 1))
+def test_an_interval_shows_zero_exactly_if_it_holds_zero(low: float, width: float) -> None:
+    shown = fmt.interval(low, low + width)
+    lower, upper = shown.strip("[]").split(", ")
+    outside = lower == ">0" or upper == "<0" or float(lower) > 0 or float(upper) < 0
+    assert outside == (low > 0 or low + width < 0), shown
+
+
 @given(st.floats(1e-6, 1e12))
 def test_a_ratio_keeps_three_digits_and_no_exponent(value: float) -> None:
     text = fmt.ratio(value)

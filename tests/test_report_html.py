@@ -268,7 +268,7 @@ def test_markdown_shows_the_same_pictures_as_files(tmp_path: Path) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """An outcome of the pocket data set as it lies on disk, without a page."""
+    """An outcome of the pocket dataset as it lies on disk, without a page."""
     data, names = pocket.dataset(), ("untuned", "retriever")
     part = data.splits["test"]
     base = outcomes.no_generator()

@@ -37,7 +37,7 @@ def test_the_steps_of_a_funnel_follow_each_other_and_add_up_to_the_whole(numbers
     funnel = Funnel(kind="retrieval", system="untuned", rule="", depth=9, context=3, groups=4, places=places)
     (picture,) = charts.funnel_pictures(built.diagnosis(funnels=(funnel,)))
     ((heading, bars),) = picture.groups
-    assert heading == fmt.counted(total, "judged question")
+    assert heading == fmt.counted(total, "judged query", "judged queries")
     assert bars[0].start == 0
     assert [bar.end for bar in bars[:-1]] == [bar.start for bar in bars[1:]]
     assert bars[-1].end == pytest.approx(1)

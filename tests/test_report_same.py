@@ -1,6 +1,7 @@
 """A stored outcome shows the numbers, intervals and verdicts that an earlier version of the report showed.
 
-`values.json` was written by that version (see `renderings`). The wording may differ, a number may not.
+`values.json` was written by that version (see `renderings`). The wording may differ, a number may not. One was changed
+by hand: a bound just below zero, beside the verdict `regressed`, was shown as `+0.000` and is now `<0`.
 """
 
 from __future__ import annotations

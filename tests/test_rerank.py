@@ -18,6 +18,7 @@ from harness.models.search import Hits
 from harness.stages.rerank import RerankSpec, check_pool, reordered, rerank, rerank_hits
 from harness.stages.retrieve import RUN_FILE
 from harness.stages.shared import common
+from harness.stages.shared.passage_scorers import CrossEncoderScorer
 from harness.values.records import Document
 
 WORDS = ["lime", "kiln", "ferry", "mail", "slate", "roof", "night", "ice", "burn", "lay"]
@@ -110,6 +111,10 @@ def inputs(root: Path) -> dict[str, Path]:
     return {name: root / name for name in ("run", "queries", "corpus")}
 
 
+def scorer(folder: Path) -> CrossEncoderScorer:
+    return CrossEncoderScorer(load_cross_encoder(folder, 64), DOCUMENTS)
+
+
 def test_the_stage_orders_the_first_of_every_list_by_the_cross_encoder(tmp_path: Path) -> None:
     folder = tiny.cross_encoder(tmp_path / "model", WORDS)
     seen: list[tuple[int, int]] = []
@@ -131,7 +136,7 @@ def test_a_single_list_is_reranked_as_the_stage_does(tmp_path: Path) -> None:
     folder = tiny.cross_encoder(tmp_path / "model", WORDS)
     rerank(RerankSpec(depth=3, max_length=64, model=str(folder)), inputs(tmp_path), tmp_path / "out", 0, silent)
     found = read_run(tmp_path / "out" / RUN_FILE, escaped=True)
-    single = rerank_hits(load_cross_encoder(folder, 64), QUERIES["q1"], RUN["q1"], DOCUMENTS, 3)
+    single = rerank_hits(scorer(folder), QUERIES["q1"], RUN["q1"], 3)
     assert [doc_id for doc_id, _ in single] == [doc_id for doc_id, _ in found["q1"]]
     assert dict(single) == pytest.approx(dict(found["q1"]), abs=1e-6)
 
@@ -141,7 +146,7 @@ def test_a_tuned_model_among_the_inputs_is_the_one_used(tmp_path: Path) -> None:
     given_inputs = {**inputs(tmp_path), "model": other}
     rerank(RerankSpec(depth=3, max_length=64), given_inputs, tmp_path / "out", 0, silent)
     found = read_run(tmp_path / "out" / RUN_FILE, escaped=True)["q1"]
-    single = rerank_hits(load_cross_encoder(other, 64), QUERIES["q1"], RUN["q1"], DOCUMENTS, 3)
+    single = rerank_hits(scorer(other), QUERIES["q1"], RUN["q1"], 3)
     assert dict(found) == pytest.approx(dict(single), abs=1e-6)
 
 

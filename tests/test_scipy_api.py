@@ -1,4 +1,4 @@
-"""The data set built from the installed SciPy. No text of SciPy's stands here; summaries below are invented."""
+"""The dataset built from the installed SciPy. No text of SciPy's stands here; summaries below are invented."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ STAGES = (
 
 
 def words() -> list[str]:
-    """Every word of the data set, so that the tokenizers of the tiny models need no letters."""
+    """Every word of the dataset, so that the tokenizers of the tiny models need no letters."""
     dataset = pocket.dataset()
     texts = [one.content for one in dataset.documents.values()]
     texts += [query.text for split in dataset.splits.values() for query in split.queries.values()]

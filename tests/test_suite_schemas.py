@@ -39,7 +39,7 @@ NAMED: dict[str, str] = {
 
 @pytest.fixture
 def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Folders where the shipped suites look for data sets that are not part of the project."""
+    """Folders where the shipped suites look for datasets that are not part of the project."""
     monkeypatch.setenv("HARNESS_DATA", str(tmp_path))
     for path in builtin.folder("suites").glob("*/suite.yaml"):
         for name in yaml.safe_load(path.read_text(encoding="utf-8"))["dataset"].get("path", "").split("}/")[1:]:

@@ -1,4 +1,4 @@
-"""Words by language, over scripts that no data set of ours is in; English as it always was."""
+"""Words by language, over scripts that no dataset of ours is in; English as it always was."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ def planned(dataset: Dataset | None = None, changes: dict[str, Any] | None = Non
 
 
 def large(queries: int = 400, relevant: int = 3) -> Dataset:
-    """The data set with many questions to train on, and three relevant documents for each."""
+    """The dataset with many questions to train on, and three relevant documents for each."""
     dataset = pocket.dataset()
     documents = list(dataset.documents)
     names = [f"t{number}" for number in range(queries)]

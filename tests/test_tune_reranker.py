@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import tiny
 import torch
+from safetensors.torch import load_file
 
 from harness.data.formats import write_jsonl, write_run
 from harness.hashing import digest_file
@@ -17,13 +18,14 @@ from harness.stages import tune_reranker as tuning
 from harness.stages.label import LABELS_FILE
 from harness.stages.retrieve import RUN_FILE
 from harness.stages.shared import common
+from harness.stages.shared.passage_scorers import CrossEncoderScorer, Pool
 from harness.stages.shared.relevance_models import score_pairs
 from harness.stages.tune_reranker import TuneRerankerSpec, dev_lists, tune_reranker, usable
 from harness.suite.fields import Spec
 from harness.suite.recipes import RerankerRecipe
 from harness.training import rerankers
 from harness.training.rerankers import GradedPassages, batching, training_columns
-from harness.values.records import Document, Usage
+from harness.values.records import Document, Progress, Usage
 
 WORDS = ["lime", "kiln", "ferry", "mail", "slate", "roof", "night", "ice", "burn", "lay", "about"]
 TOPICS = ["lime", "ferry", "slate", "mail"]
@@ -69,10 +71,10 @@ def inputs(root: Path, rows: Sequence[dict[str, Any]] | None = None, dev: bool =
 
 def tuned(
     root: Path, recipe: RerankerRecipe, seed: int = 0, out: str = "out", start: Path | None = None, dev: bool = False,
-    rows: Sequence[dict[str, Any]] | None = None,
+    rows: Sequence[dict[str, Any]] | None = None, kind: Any = "cross-encoder",
 ) -> tuple[Path, Usage]:  # fmt: skip
     start = start or tiny.cross_encoder(root / "start", WORDS)
-    spec = TuneRerankerSpec(recipe=recipe, model=str(start), max_length=32)
+    spec = TuneRerankerSpec(recipe=recipe, model=str(start), max_length=32, kind=kind)
     usage = tune_reranker(spec, inputs(root, rows, dev), folder(root, out), seed, silent)
     return root / out, usage
 
@@ -161,10 +163,10 @@ def scored_on_dev(monkeypatch: pytest.MonkeyPatch, values: Sequence[float]) -> l
 
 
 def test_training_stops_when_dev_does_not_gain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    evaluations = scored_on_dev(monkeypatch, [0.5, 0.9, 0.8])
+    evaluations = scored_on_dev(monkeypatch, [0.4, 0.5, 0.9, 0.8])
     recipe = long_recipe("bce", epochs=20, checkpoints=10, patience=2)
     _, usage = tuned(tmp_path, recipe)
-    assert evaluations == [0.5, 0.9, 0.8, 0.8]
+    assert evaluations == [0.4, 0.5, 0.9, 0.8, 0.8]
     assert usage.notes["steps"] == 8
     assert usage.notes["stopped early"] == "after 8 of 20 steps"
     # A step has all pairs, and what was not trained on is not counted.
@@ -175,11 +177,11 @@ def test_training_stops_when_dev_does_not_gain(tmp_path: Path, monkeypatch: pyte
 
 def test_the_weights_of_the_best_look_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     best_first = long_recipe("bce", epochs=4, checkpoints=4, patience=4)
-    scored_on_dev(monkeypatch, [0.9, 0.1])
+    scored_on_dev(monkeypatch, [0.2, 0.9, 0.1])
     first, usage = tuned(tmp_path, best_first, out="first")
     assert usage.notes["checkpoint"] == "step 1"
     assert "stopped early" not in usage.notes
-    scored_on_dev(monkeypatch, [0.1, 0.2, 0.3, 0.4])
+    scored_on_dev(monkeypatch, [0.0, 0.1, 0.2, 0.3, 0.4])
     last, _ = tuned(tmp_path, best_first, out="last")
     monkeypatch.undo()
     plain, _ = tuned(tmp_path, best_first.model_copy(update={"checkpoints": 1}), out="plain")
@@ -187,22 +189,46 @@ def test_the_weights_of_the_best_look_are_kept(tmp_path: Path, monkeypatch: pyte
     assert digests[0] != digests[1] == digests[2]
 
 
-def test_dev_is_the_mean_ndcg_of_the_reranked_lists_as_they_are(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("kind", ["cross-encoder", "late-interaction"])
+def test_a_start_that_training_does_not_better_is_kept(
+    kind: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    evaluations = scored_on_dev(monkeypatch, [0.9, 0.1, 0.9])
+    start = tiny.cross_encoder(tmp_path, WORDS) if kind == "cross-encoder" else tiny.bi_encoder(tmp_path, WORDS)
+    recipe = long_recipe("bce", epochs=4, checkpoints=4, patience=3)
+    model, usage = tuned(tmp_path, recipe, start=start, kind=kind)
+    assert evaluations == [0.9, 0.1, 0.9, 0.9]
+    assert usage.notes["checkpoint"] == "step 0: training gained nothing on dev"
+    assert usage.notes["ndcg@10 on dev"].startswith("step 0 0.9000, step 1 0.1000")
+    before, after = (load_file(folder / "model.safetensors") for folder in (start, model))
+    assert all(torch.equal(before[name], value) for name, value in after.items())
+
+
+def test_a_random_head_is_no_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    evaluations = scored_on_dev(monkeypatch, [0.9, 0.1])
+    recipe = long_recipe("bce", epochs=2, checkpoints=2, patience=3)
+    _, usage = tuned(tmp_path, recipe, start=tiny.bi_encoder(tmp_path, WORDS))
+    assert evaluations == [0.9, 0.1]
+    assert usage.notes["checkpoint"] == "step 1"
+
+
+def test_dev_is_the_mean_ndcg_of_the_reranked_lists_as_they_are(tmp_path: Path) -> None:
     given = inputs(tmp_path, dev=True)
     # The relevant passage of q0 was not found, that of q1 is third before reranking.
     run = {"q0": [("ferry", 3.0)], "q1": [("lime", 3.0), ("mail", 2.0), ("ferry", 1.0)]}
     write_run(given["dev_run"] / RUN_FILE, run)
     common.write_queries(given["dev_queries"], {key: QUERIES[key] for key in ("q0", "q1")})
     wanted = {"lime by night": 0.0, "mail by night": 1.0, "ferry by night": 2.0}
-    monkeypatch.setattr(tuning, "score_pairs", lambda model, pairs: [wanted[passage] for _, passage in pairs])
+
+    class Wanted(CrossEncoderScorer):
+        def score(self, pools: Sequence[Pool], progress: Progress = silent) -> list[list[float]]:
+            return [[wanted[self.documents[doc_id].content] for doc_id in pool.doc_ids] for pool in pools]
 
     def measured(**changes: Any) -> float:
-        dev = dev_lists(RerankerRecipe(**changes), DOCUMENTS, given)
+        dev = dev_lists(RerankerRecipe(**changes), given)
         assert dev is not None
         assert dev.as_they_come() == pytest.approx(0 if changes.get("dev_depth") == 2 else by_itself(dev), abs=1e-6)
-        return dev.reranked(None)
+        return dev.reranked(Wanted(None, DOCUMENTS))
 
     def by_itself(dev: Any) -> float:
         """The third of q1's list is the relevant one."""
@@ -218,14 +244,14 @@ def test_dev_is_the_mean_ndcg_of_the_reranked_lists_as_they_are(
 def test_dev_is_not_looked_at_without_judged_queries(tmp_path: Path) -> None:
     given = inputs(tmp_path, dev=True)
     common.write_judgements(given["dev_qrels"], {"q0": {"lime": 0}})
-    assert dev_lists(RerankerRecipe(), DOCUMENTS, given) is None
-    assert dev_lists(RerankerRecipe(), DOCUMENTS, inputs(tmp_path)) is None
+    assert dev_lists(RerankerRecipe(), given) is None
+    assert dev_lists(RerankerRecipe(), inputs(tmp_path)) is None
 
 
 def test_a_training_with_dev_looks_at_it(tmp_path: Path) -> None:
     _, usage = tuned(tmp_path, long_recipe("listwise", epochs=6, checkpoints=3), dev=True)
     evaluations = [look.split() for look in usage.notes["ndcg@10 on dev"].split(", ")]
-    assert [look[1] for look in evaluations] == ["2", "4", "6"]
+    assert [look[1] for look in evaluations] == ["0", "2", "4", "6"]
     assert all(0 < float(look[2]) <= 1 for look in evaluations)
 
 
@@ -326,4 +352,4 @@ def test_the_spec_is_what_the_plan_asks_for() -> None:
     given: Spec = TuneRerankerSpec.model_validate(
         {"recipe": RerankerRecipe().model_dump(), "model": "embedded:all-minilm-l6-v2", "max_length": 256}
     )
-    assert given.model_dump()["recipe"]["recipe"] == "bce"
+    assert given.model_dump()["recipe"]["recipe"] == "auto"

@@ -86,3 +86,36 @@ def generator(folder: Path, words: list[str], hidden: int = 32, seed: int = 0) -
     LlamaForCausalLM(config).save_pretrained(folder)
     fast.save_pretrained(folder)
     return folder
+
+
+def colbert(folder: Path, words: list[str], hidden: int = 32, dim: int = 8, seed: int = 0) -> Path:
+    """A folder as PyLate saves a ColBERT: a projection, markers before texts, and queries expanded to 12 tokens."""
+    import json
+
+    import torch
+    from safetensors.torch import save_file
+
+    _bert(folder, [*words, "[unused0]", "[unused1]"], None, hidden, seed)
+    (folder / "1_Dense").mkdir()
+    weight = torch.randn(dim, hidden, generator=torch.Generator().manual_seed(seed))
+    save_file({"linear.weight": weight}, folder / "1_Dense" / "model.safetensors")
+    types = ["sentence_transformers.models.Transformer", "pylate.models.Dense.Dense"]
+    files = {
+        "1_Dense/config.json": {
+            "in_features": hidden, "out_features": dim, "bias": False,
+            "activation_function": "torch.nn.modules.linear.Identity",
+        },
+        "modules.json": [
+            {"idx": number, "name": str(number), "path": path, "type": kind}
+            for number, (path, kind) in enumerate(zip(("", "1_Dense"), types, strict=True))
+        ],
+        "config_sentence_transformers.json": {
+            "model_type": "ColBERT", "query_prefix": "[unused0] ", "document_prefix": "[unused1] ",
+            "query_length": 12, "document_length": 24, "do_query_expansion": True,
+            "attend_to_expansion_tokens": False, "skiplist_words": [".", ","],
+        },
+        "sentence_bert_config.json": {"max_seq_length": 64, "do_lower_case": False},
+    }  # fmt: skip
+    for name, content in files.items():
+        (folder / name).write_text(json.dumps(content), encoding="utf-8")
+    return folder

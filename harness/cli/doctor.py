@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
@@ -17,7 +18,7 @@ from harness import provenance
 from harness.cli import layout
 from harness.cli.options import Common, console, print_json, takes
 from harness.data.datasets import Dataset, load_dataset
-from harness.errors import HarnessError
+from harness.errors import DatasetMissing, HarnessError, ModelMissing
 from harness.execution import endpoints
 from harness.llm.dialects import known_dialect
 from harness.models.loaders import EMBEDDED, locate
@@ -39,13 +40,17 @@ IMPORTS = ("torch", "transformers", "sentence-transformers", "peft", "trl", "bm2
 OPTIONAL = {"bitsandbytes": "only for the recipe qlora"}
 
 
-State = Literal["ok", "note", "missing"]
-COLOURS: dict[State, str] = {"ok": "green", "note": "yellow", "missing": "red"}
+State = Literal["ok", "note", "missing", "error"]
+COLOURS: dict[State, str] = {"ok": "green", "note": "yellow", "missing": "red", "error": "red"}
+FAILING: tuple[State, ...] = ("missing", "error")
 MACHINE, PACKAGES, MODELS, ENDPOINTS = "Machine", "Packages", "Models", "Endpoints"
 
 
 class Finding(NamedTuple):
-    """One check: fine, worth knowing, or missing. Findings of a group are printed together."""
+    """One check. Findings of a group are printed together.
+
+    `missing` is what is not on this machine, such as a model or a dataset; `error` is what is wrong, such as a suite.
+    """
 
     group: str
     what: str
@@ -57,11 +62,11 @@ class Finding(NamedTuple):
 def verb(
     suite: Annotated[str | None, typer.Argument(help="Also check what this suite needs.")] = None, *, common: Common
 ) -> None:
-    """Check models, endpoints, disk and devices; exit with 2 if something is missing."""
+    """Check models, endpoints, disk and devices; exit with 2 if something is missing or wrong."""
     if common.as_json:
         findings = list(find(suite, common.store))
         print_json([finding._asdict() for finding in findings])
-        complete = all(finding.state != "missing" for finding in findings)
+        complete = all(finding.state not in FAILING for finding in findings)
     else:
         complete = examine(suite, common.store, console())
     if not complete:
@@ -69,17 +74,23 @@ def verb(
 
 
 def examine(suite: str | None, store: Path, screen: Console) -> bool:
-    """Print every finding, by group; return False if something is missing."""
+    """Print every finding, by group; return False if something is missing or wrong."""
     findings = list(find(suite, store))
     for number, group in enumerate(dict.fromkeys(finding.group for finding in findings)):
         if number:
             screen.print()
         screen.print(Text(group, style="bold"))
         layout.fields(_rows([finding for finding in findings if finding.group == group]), screen)
-    missing = sum(finding.state == "missing" for finding in findings)
-    notes = sum(finding.state == "note" for finding in findings)
-    screen.print(f"\n{missing or 'Nothing'} missing, {format.counted(notes, 'note')}.", highlight=False)
-    return not missing
+    screen.print(f"\n{_summary(findings)}", highlight=False)
+    return all(finding.state not in FAILING for finding in findings)
+
+
+def _summary(findings: Sequence[Finding]) -> str:
+    """Return a sentence such as ``Nothing missing, 2 notes.`` or ``1 missing, 3 errors, 2 notes.``."""
+    many = Counter(finding.state for finding in findings)
+    errors = [format.counted(many["error"], "error")] if many["error"] else []
+    missing = [f"{many['missing'] or 'Nothing'} missing"] if many["missing"] or not errors else []
+    return f"{', '.join([*missing, *errors, format.counted(many['note'], 'note')])}."
 
 
 def _rows(findings: Sequence[Finding]) -> list[layout.Row]:
@@ -201,13 +212,13 @@ def _endpoints(group: str, suite: Suite, store: Path) -> Iterator[Finding]:
         detail = str(problem) if problem else "; ".join([f"{llm.model} answers", *notes])
         replies = dict.fromkeys(known.dialect.reasons.values()) if notes and not problem else {}
         detail += f" (the server said: {'; '.join(replies)})" if replies else ""
-        yield Finding(group, f"llm.{role}", "missing" if problem else "note" if notes else "ok", detail)
+        yield Finding(group, f"llm.{role}", "error" if problem else "note" if notes else "ok", detail)
     if any(measure.is_judged for measure in suite.measures) and suite.llm.judge is None:
         yield Finding(group, "llm.judge", "note", "not configured: LLM-judged measures are skipped")
 
 
 def _refused(group: str, error: HarnessError) -> Iterator[Finding]:
+    state: State = "missing" if isinstance(error, DatasetMissing | ModelMissing) else "error"
     for problem in error.problems:
-        yield Finding(
-            group, problem.where or "suite", "missing", f"{problem.what}{'; ' + problem.hint if problem.hint else ''}"
-        )
+        detail = f"{problem.what}; {problem.hint}" if problem.hint else problem.what
+        yield Finding(group, problem.where or "suite", state, detail)

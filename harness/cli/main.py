@@ -20,7 +20,7 @@ PREPARE, MEASURE, COMPARE, DEPLOY = "Prepare", "Measure", "Compare", "Deploy"
 VERBS = {
     "init": (PREPARE, "Write a suite file to start from, with every key explained."),
     "list": (PREPARE, "List the shipped suites, the measures and the recipes."),
-    "doctor": (PREPARE, "Check models, endpoints, disk and devices; exit with 2 if something is missing."),
+    "doctor": (PREPARE, "Check models, endpoints, disk and devices; exit with 2 if something is missing or wrong."),
     "plan": (PREPARE, "Show what a run will compute, how long it takes and what it costs."),
     "diagnose": (MEASURE, "Show where the untuned pipeline loses quality, and what to tune first."),
     "run": (MEASURE, "Run a suite and report what each candidate gains and costs."),
@@ -67,6 +67,14 @@ class Verbs(TyperGroup):
             return None
         panel, summary = VERBS[cmd_name]
         return Unloaded(cmd_name, help=summary, rich_help_panel=panel)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the verb; for an unknown one, fail with the nearest name."""
+        if args[0] not in VERBS and not ctx.resilient_parsing:
+            from harness.errors import nearest
+
+            ctx.fail(f"No such command {args[0]!r}; {nearest(args[0], VERBS)}")
+        return super().resolve_command(ctx, args)
 
 
 CONTEXT = {"help_option_names": ["-h", "--help"]}

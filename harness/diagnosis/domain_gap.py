@@ -2,7 +2,7 @@
 
 Words are those of the bm25 index, with a longer list of English stop words (otherwise queries would share "which" and
 "how"). In languages without spaces, they are pairs of characters. The thresholds for words were set on five English
-data sets, whose values are in docs/diagnose.md; that of `agreement` is a guess. This module must not know how a
+datasets, whose values are in docs/diagnose.md; that of `agreement` is a guess. This module must not know how a
 retriever or a tokenizer works.
 """
 

@@ -20,7 +20,7 @@ from harness.values.measures import Measure
 
 
 class Measurements:
-    """The measurements of a plan on its data set. `root` holds the calibrations of judges; `store` holds scores."""
+    """The measurements of a plan on its dataset. `root` holds the calibrations of judges; `store` holds scores."""
 
     def __init__(
         self, plan: Plan, dataset: Dataset, store: Store, root: Path, measures: Sequence[Measure] | None = None

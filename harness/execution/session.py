@@ -74,7 +74,7 @@ class Session:
         self._checked: set[Role] = set()
 
     def load(self, suite: Suite, reading: ReadingRule | None = None) -> Dataset:
-        """Check that this machine can run a suite, and load its data set.
+        """Check that this machine can run a suite, and load its dataset.
 
         Raises ConfigError, ModelMissing or DataError with all that is wrong.
         """
@@ -121,7 +121,7 @@ class Session:
         return self.score(measurements, self.make(plan))
 
     def make(self, plan: Plan) -> Execution:
-        """Put the data set of a plan into the store, and make every artifact that the plan needs."""
+        """Put the dataset of a plan into the store, and make every artifact that the plan needs."""
         plan.artifacts.publish(self.store)
         return carry_out(plan, self.store, self.executor, display=self.display, services=self.services)
 

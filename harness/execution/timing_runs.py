@@ -112,7 +112,7 @@ def _reranked(plan: Plan, dataset: Dataset, system: SystemPlan, queries: str) ->
 
 
 def few(dataset: Dataset, scored: str) -> Dataset:
-    """Return the data set with a few training queries: `PAIRS` judged pairs, and examples for a generator.
+    """Return the dataset with a few training queries: `PAIRS` judged pairs, and examples for a generator.
 
     It is not cut if its train split is the one scored, or small already.
     """

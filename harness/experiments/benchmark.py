@@ -102,7 +102,7 @@ class _Benchmark:
         )
 
     def _checked_plans(self, dataset: Dataset) -> tuple[Plan, forgetting.ForgettingPlan | None]:
-        """The plan, and that on another data set if the suite names one, after a check of their endpoints."""
+        """The plan, and that on another dataset if the suite names one, after a check of their endpoints."""
         session = self.session
         plan, other = self._planned(dataset)
         measured = [session.measurements(plan, dataset), *([other.measurements(session)] if other else [])]
@@ -165,7 +165,7 @@ class _Benchmark:
         )
 
     def _planned(self, dataset: Dataset) -> tuple[Plan, forgetting.ForgettingPlan | None]:
-        """The plan, and that on another data set if the suite names one."""
+        """The plan, and that on another dataset if the suite names one."""
         plan = build_plan(self.suite, dataset)
         return plan, forgetting.plan_forgetting(plan)
 

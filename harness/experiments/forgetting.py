@@ -1,6 +1,6 @@
-"""Forgetting: how tuned models do on another data set, compared with the untuned pipeline on that data set.
+"""Forgetting: how tuned models do on another dataset, compared with the untuned pipeline on that dataset.
 
-A second plan stands beside the plan of the suite. It holds the same pipeline on the other data set, with the tuned
+A second plan stands beside the plan of the suite. It holds the same pipeline on the other dataset, with the tuned
 models of the first plan by their keys, and trains nothing. It is built before any work (`plan_forgetting`) and executed
 after the first plan (`score`). What both plans need has one key and is made once.
 """
@@ -34,7 +34,7 @@ from harness.values.systems import UNTUNED
 
 @dataclass(frozen=True)
 class ForgettingPlan:
-    """The other data set, and the plan that scores the tuned models of a suite on it."""
+    """The other dataset, and the plan that scores the tuned models of a suite on it."""
 
     plan: Plan
     dataset: Dataset
@@ -57,9 +57,9 @@ class ForgettingResult(NamedTuple):
 
 
 def plan_forgetting(plan: Plan) -> ForgettingPlan | None:
-    """Load the other data set of a plan's suite, and plan the work on it; None if the suite names none.
+    """Load the other dataset of a plan's suite, and plan the work on it; None if the suite names none.
 
-    Raises DataError for anything wrong with that data set.
+    Raises DataError for anything wrong with that dataset.
     """
     rule = plan.suite.forgetting
     if rule is None or not any(system.tunes for system in plan.systems):
@@ -68,7 +68,7 @@ def plan_forgetting(plan: Plan) -> ForgettingPlan | None:
 
 
 def plan_on(plan: Plan, dataset: Dataset, rule: Forgetting) -> ForgettingPlan:
-    """Plan `untuned` and every trained candidate of a plan on another data set. Each distinct call is planned once."""
+    """Plan `untuned` and every trained candidate of a plan on another dataset. Each distinct call is planned once."""
     suite = suite_for(plan.suite, rule)
     given, notes = _given(suite, dataset, rule)
     planner = _ForgettingPlanner(suite, dataset, given)
@@ -87,7 +87,7 @@ def plan_on(plan: Plan, dataset: Dataset, rule: Forgetting) -> ForgettingPlan:
 
 
 def suite_for(suite: Suite, rule: Forgetting) -> Suite:
-    """The suite on its other data set: the same pipeline, its gated measures, and nothing to train."""
+    """The suite on its other dataset: the same pipeline, its gated measures, and nothing to train."""
     changes = {"split": rule.split, "generation_queries": None, "contexts": None}
     rules = {"relevance_level": rule.relevance_level, "exclude_own": rule.exclude_own}
     evaluate = suite.evaluate.model_copy(update={**changes, **rules})
@@ -97,7 +97,7 @@ def suite_for(suite: Suite, rule: Forgetting) -> Suite:
 
 
 def _given(suite: Suite, dataset: Dataset, rule: Forgetting) -> tuple[GenerationSample, tuple[str, ...]]:
-    """The queries of the other data set that are answered, and notes about them."""
+    """The queries of the other dataset that are answered, and notes about them."""
     if all(measure.is_rank for measure in suite.measures):
         return GenerationSample([]), ()
     split = dataset.splits[rule.split]
@@ -114,10 +114,10 @@ def _judge(plan: Plan, suite: Suite) -> str | None:
 
 
 class _ForgettingPlanner(Rankings):
-    """Plans the systems of the first plan on the other data set."""
+    """Plans the systems of the first plan on the other dataset."""
 
     def system(self, main: SystemPlan) -> SystemPlan:
-        """A system of the first plan with its tuned models, on the other data set."""
+        """A system of the first plan with its tuned models, on the other dataset."""
         pipeline = tuned_pipeline_of(main)
         run = self.ranked(pipeline, self.split)
         answers = self.answered("run", pipeline.label(*PARTS), pipeline, run)
@@ -126,7 +126,7 @@ class _ForgettingPlanner(Rankings):
 
 
 def score(session: Session, plan: Plan, execution: Execution, other: ForgettingPlan) -> ForgettingResult:
-    """Score the tuned models of a plan that was carried out on the other data set, as one family against `untuned`.
+    """Score the tuned models of a plan that was carried out on the other dataset, as one family against `untuned`.
 
     A measure that a system cannot have moved, because its lists or answers are those of `untuned` by their key, is left
     out. Where a call failed, here or in the first plan, the verdict is ``failed`` and says which.
@@ -221,9 +221,9 @@ def _uncalibrated(names: Sequence[str], suite: Suite) -> Iterator[str]:
 
 
 def _without_questions(whole: Plan, measures: Sequence[Measure], rows: Rows) -> Iterator[str]:
-    """Yield a note for each measure that no query of the other data set counts for."""
+    """Yield a note for each measure that no query of the other dataset counts for."""
     untuned, split = whole.system(UNTUNED), whole.suite.evaluate.split
     for measure in measures:
         asked = untuned.run if measure.is_rank else untuned.answers
         if asked and not values_of(rows[UNTUNED], str(measure), split):
-            yield f"Forgetting is not measured on {measure}: the other data set has no {measure.population} query."
+            yield f"Forgetting is not measured on {measure}: the other dataset has no {measure.population} query."

@@ -43,7 +43,7 @@ def of_plan(rows: Iterable[Score], plan: Plan, dataset: Dataset, store: Store) -
 def of_files(folder: Path, outcome: Outcome) -> Evidence:
     """Gather it again from the folder of an outcome.
 
-    Texts and judgements come from the data set of the suite; they are left out if it cannot be read or has changed.
+    Texts and judgements come from the dataset of the suite; they are left out if it cannot be read or has changed.
     """
     rows = [Score(**row) for row in formats.read_parquet(folder / "scores.parquet")]
     runs = {

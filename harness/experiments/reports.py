@@ -91,7 +91,7 @@ def write_page(folder: Path, target: Path) -> Path:
     """Make the page of an outcome again out of its folder, and write it to `target`.
 
     Raises ConfigError if the folder holds no outcome that this version can read. Texts of documents and questions are
-    left out, and the page says so, where the data set cannot be read or is another one by now.
+    left out, and the page says so, where the dataset cannot be read or is another one by now.
     """
     outcome = outcomes.read(folder)
     target.parent.mkdir(parents=True, exist_ok=True)

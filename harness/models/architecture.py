@@ -13,7 +13,8 @@ from typing import Any, Literal, NamedTuple
 from harness.errors import Problem
 from harness.models.tensors import Tensor
 
-Role = Literal["bi-encoder", "cross-encoder", "generator"]
+Role = Literal["bi-encoder", "multi-vector", "cross-encoder", "generator"]
+ENCODERS: tuple[Role, ...] = ("bi-encoder", "multi-vector")
 
 DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 UNUSED = re.compile(r"(^|\.)(pooler|position_ids|token_type_ids|inv_freq|masked_bias)(\.|$)|\.attn\.bias$")
@@ -84,7 +85,7 @@ def _auto_class(role: Role, config: Any) -> Any:
 
     if role == "cross-encoder":
         return transformers.AutoModelForSequenceClassification
-    if role == "bi-encoder":
+    if role in ENCODERS:
         # Of T5 and its like the encoder alone makes vectors.
         encoder = MODEL_FOR_TEXT_ENCODING_MAPPING.get(type(config), None)
         whole = MODEL_MAPPING.get(type(config), None)
@@ -110,7 +111,7 @@ def _problems(root: Path, role: Role, name: str, info: Mapping[str, Any], headle
             what = f"{key} has a different shape from config.json ({shapes.replace(' and ', ', not ')})"
             yield Problem(where, what, "restore the config.json that belongs to the weights")
             return
-    free = UNUSED if role == "bi-encoder" else NEW_HEAD if headless_ok else re.compile(r"position_ids|inv_freq")
+    free = UNUSED if role in ENCODERS else NEW_HEAD if headless_ok else re.compile(r"position_ids|inv_freq")
     lost = sorted(key for key in missing if not free.search(key))
     if lost:
         what = (

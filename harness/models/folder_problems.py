@@ -15,6 +15,8 @@ from harness.models.tensors import tensors_of
 FIRST = ("Transformer", "StaticEmbedding")
 REST = ("Pooling", "Normalize", "Dense", "LayerNorm", "Dropout")
 """Modules of a bi-encoder that all stages support."""
+MULTI_VECTOR = ("Dense", "Normalize", "MultiVectorMask", "HierarchicalTokenPooling")
+"""Modules that may follow the transformer of a model for late interaction."""
 PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 TOKENIZERS = (
     "tokenizer.json", "vocab.txt", "vocab.json", "*.model", "sentencepiece*", "spiece.model", "tokenizer.model",
@@ -83,7 +85,9 @@ def made_of(files: ModelFolder, role: Role) -> Iterator[Problem]:
     """Yield problems of modules and architectures that do not fit the role."""
     where = str(files.folder)
     names = [module.name for module in files.modules]
-    if role == "bi-encoder":
+    if role == "multi-vector":
+        yield from _token_encoder(files, names)
+    elif role == "bi-encoder":
         known = not names or (names[0] in FIRST and set(names[1:]) <= set(REST))
         if files.saved_as != "SentenceTransformer":
             what = f"was saved as a {files.saved_as}, not as a bi-encoder"
@@ -116,6 +120,26 @@ def made_of(files: ModelFolder, role: Role) -> Iterator[Problem]:
             f"has no config.json with a model_type in {files.root.name}"
         )  # fmt: skip
         yield Problem(where, what, "download or save the model again")
+
+
+def _token_encoder(files: ModelFolder, names: list[str]) -> Iterator[Problem]:
+    """Yield a problem of a folder that gives no vectors of tokens."""
+    where = str(files.folder)
+    if names[:1] == ["StaticEmbedding"] or files.kind == "model2vec":
+        what = "is made of static embeddings: a token has the same vector in every text"
+        yield Problem(where, what, "use an encoder that is a transformer")
+    elif files.is_multi_vector:
+        if names and (names[0] != "Transformer" or not set(names[1:]) <= set(MULTI_VECTOR)):
+            what = f"is made of {', '.join(names)}, which is not supported for late interaction"
+            yield Problem(where, what, "use a transformer with a projection")
+    elif files.saved_as != "SentenceTransformer":
+        what = f"was saved as a {files.saved_as}, not as a model for late interaction"
+        yield Problem(where, what, "use a multi-vector model, or a bi-encoder")
+    elif names and (names[0] != "Transformer" or not set(names[1:]) <= set(REST)):
+        yield Problem(where, f"is made of {', '.join(names)}, which is not supported", "use a transformer with pooling")
+    elif files.architecture.endswith(("ForSequenceClassification", "ForRetrieval")):
+        what = f"is a {files.architecture}, which gives no vectors of the tokens of a text"
+        yield Problem(where, what, "use a multi-vector model for texts, or a bi-encoder")
 
 
 def tokens(files: ModelFolder) -> Iterator[Problem]:

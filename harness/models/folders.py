@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 from harness.errors import ConfigError, Problem
 from harness.models.tensors import Tensor, tensors_of
 
-OURS = "sentence_transformers."
-"""The package of modules whose code does not come with a model."""
+OURS = ("sentence_transformers.", "pylate.models.Dense.Dense")
+"""Modules whose code does not come with a model; sentence-transformers has PyLate's projection under another name."""
 LENGTHS = ("max_position_embeddings", "n_positions", "max_seq_len")
 POSITIONS = ("position_embeddings.weight", "wpe.weight")
 COUNT_FROM_PADDING = {
@@ -62,6 +62,12 @@ class ModelFolder:
     def saved_as(self) -> str:
         """The kind of model that sentence-transformers saved."""
         return str(self.saved.get("model_type") or "SentenceTransformer")
+
+    @property
+    def is_multi_vector(self) -> bool:
+        """Whether it was saved as a model for late interaction: by sentence-transformers, PyLate or ColBERT itself."""
+        marked = "query_prefix" in self.saved or self.architecture == "HF_ColBERT"
+        return marked or self.saved_as in ("MultiVectorEncoder", "ColBERT")
 
     @cached_property
     def modules(self) -> tuple[Module, ...]:

@@ -132,7 +132,9 @@ def _inspected(files: ModelFolder, role: Role) -> Inspection:
         dtype=max(sorted(set(stored)), key=stored.count, default=""),
         length=files.usable_length,
     )
-    if role == "bi-encoder":
+    if role == "multi-vector" and files.is_multi_vector:
+        return _multi_vector(files, inspection)
+    if role in architecture.ENCODERS:
         return _bi_encoder(files, inspection)
     if role == "cross-encoder":
         return _cross_encoder(files, inspection)
@@ -175,6 +177,16 @@ def _bi_encoder(files: ModelFolder, inspection: Inspection) -> Inspection:
         remarks=tuple(remarks),
         kind=inspection.kind or modules[0],
     )
+
+
+def _multi_vector(files: ModelFolder, inspection: Inspection) -> Inspection:
+    try:
+        prompts = configured_prompts(files.saved).prompts
+    except ValueError as error:
+        problem = Problem(str(files.folder), f"config_sentence_transformers.json: {error}", "correct it")
+        return replace(inspection, problems=(problem,))
+    modules = tuple(module.name for module in files.modules) or ("Transformer", "Dense")
+    return replace(inspection, modules=modules, prompts=prompts)
 
 
 def _pooling(files: ModelFolder) -> tuple[str, ...]:

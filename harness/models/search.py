@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harness.text import ENGLISH, text_of
 from harness.values.records import Document
@@ -18,6 +18,30 @@ Hits = list[tuple[str, float]]
 SEARCH_CHUNK = 256
 NO_WORD = "\0"
 LANGUAGE_FILE = "language.json"
+
+
+class IdOrder:
+    """Orders documents by score; ties go by document id, descending, as in trec_eval."""
+
+    def __init__(self, doc_ids: Sequence[str]) -> None:
+        import numpy as np
+
+        self.doc_ids = doc_ids
+        order = sorted(range(len(doc_ids)), key=lambda place: doc_ids[place], reverse=True)
+        self._id_rank = np.empty(len(order), dtype=np.int64)
+        self._id_rank[order] = np.arange(len(order))
+
+    def best(self, scores: NDArray[np.float32], depth: int) -> Hits:
+        """Return the `depth` best documents, best first; `scores` has the score of every document."""
+        import numpy as np
+
+        if not len(scores):
+            return []
+        # Every document that ties with the last one that is in takes part in the ordering by id.
+        border = np.partition(scores, -depth)[-depth] if depth < len(scores) else scores.min()
+        places = np.flatnonzero(scores >= border)
+        best = places[np.lexsort((self._id_rank[places], -scores[places]))[:depth]]
+        return [(self.doc_ids[place], float(scores[place])) for place in best]
 
 
 class DenseIndex:
@@ -33,10 +57,7 @@ class DenseIndex:
         self.doc_ids: list[str] = json.loads((folder / "doc_ids.json").read_text(encoding="utf-8"))
         self.vectors: NDArray[np.float32] = np.load(folder / "vectors.npy")
         self._matrix = torch.from_numpy(self.vectors)
-        # Rank of each id in descending order: sorting by it breaks ties as trec_eval does.
-        order = sorted(range(len(self.doc_ids)), key=lambda place: self.doc_ids[place], reverse=True)
-        self._id_rank = np.empty(len(order), dtype=np.int64)
-        self._id_rank[order] = np.arange(len(order))
+        self._order = IdOrder(self.doc_ids)
 
     @staticmethod
     def save(folder: Path, doc_ids: Sequence[str], vectors: NDArray[np.float32]) -> None:
@@ -50,21 +71,10 @@ class DenseIndex:
         import torch
 
         results: list[Hits] = []
-        k = min(depth, len(self.doc_ids))
         for start in range(0, len(queries), SEARCH_CHUNK):
-            scores = torch.from_numpy(queries[start : start + SEARCH_CHUNK]) @ self._matrix.T
-            # The k-th best score: every document that ties with it takes part in the ordering by id.
-            borders = torch.topk(scores, k, dim=1).values[:, -1]
-            for row, border in zip(scores, borders, strict=True):
-                places = torch.nonzero(row >= border).squeeze(1).numpy()
-                results.append(self._ordered(places, row.numpy()[places], k))
+            scores = (torch.from_numpy(queries[start : start + SEARCH_CHUNK]) @ self._matrix.T).numpy()
+            results += [self._order.best(row, depth) for row in scores]
         return results
-
-    def _ordered(self, places: Any, scores: Any, k: int) -> Hits:
-        import numpy as np
-
-        best = np.lexsort((self._id_rank[places], -scores))[:k]
-        return [(self.doc_ids[places[place]], float(scores[place])) for place in best]
 
 
 class Bm25Index:

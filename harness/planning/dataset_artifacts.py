@@ -1,4 +1,4 @@
-"""A data set as artifacts: corpus, queries and judgements apart, so that a stage call depends only on what it reads.
+"""A dataset as artifacts: corpus, queries and judgements apart, so that a stage call depends only on what it reads.
 
 A changed test question does not make the corpus be indexed again, and only stages that need judgements get them.
 """
@@ -19,7 +19,7 @@ Writer = Callable[[Path], None]
 
 
 class DatasetArtifacts:
-    """Keys and writers of the artifacts of a data set, by name: ``corpus``, ``test.queries``, ``sample``, ...
+    """Keys and writers of the artifacts of a dataset, by name: ``corpus``, ``test.queries``, ``sample``, ...
 
     ``test.qrels`` has grades below the relevance level as 0, ``test.graded`` has them all; both leave out documents
     that are not in the corpus. Where nothing differs, the two are one part.

@@ -23,7 +23,7 @@ from harness.suite.uses import ModelUse, candidates_of, models_named, models_use
 
 PAGED = "paged_adamw_8bit"
 BITSANDBYTES = "bitsandbytes"
-INSPECTED: Mapping[str, Any] = {"multi-vector": "bi-encoder", "sparse-encoder": "bi-encoder"}
+INSPECTED: Mapping[str, Any] = {"sparse-encoder": "bi-encoder"}
 
 
 def apply_device(suite: Suite) -> None:

@@ -159,7 +159,7 @@ class GateItem(pytest.Item):
             raise GateFailed("\n".join(map(sentence, failing)))
         if not verdicts and self.tested is not None:
             system, gate = self.tested
-            why = self.judged.outcome.not_run.get(system.label, "this data set gives it no such score")
+            why = self.judged.outcome.not_run.get(system.label, "this dataset gives it no such score")
             pytest.skip(f"{system.label} has no {gate}: {why}")
 
     def _verdicts(self, gating: Gating) -> list[Gated]:

@@ -70,7 +70,7 @@ def _remarks(queries: int, kept: int, evidence: Evidence) -> Iterable[str]:
             "most; for the others, the scores. The outcome's folder holds all of them."
         )
     if not evidence.queries:
-        yield "The data set could not be read when this page was made, so texts and judgements are missing."
+        yield "The dataset could not be read when this page was made, so texts and judgements are missing."
 
 
 def _first_candidate(outcome: Outcome, labels: Sequence[str]) -> int:

@@ -13,6 +13,8 @@ from harness.report.model import Cell, Unit, finite
 
 NONE = "\N{EN DASH}"
 """What a cell shows where there is no number."""
+SHOWN_AS_ZERO = "+0.000"
+"""A difference that is zero but for rounding errors."""
 GLUE = "\N{NO-BREAK SPACE}"
 BEST_NOTE = "Bold: the best of the deployable systems without failed scores."
 
@@ -32,18 +34,24 @@ def signed(value: float | None) -> str:
     if known is None:
         return NONE
     if abs(known) < 5e-7:
-        return "+0.000"
+        return SHOWN_AS_ZERO
     decimals = 3
-    while abs(known) < 0.5 * 10**-decimals:
+    while float(text := f"{known:+.{decimals}f}") == 0:
         decimals += 1
-    return f"{known:+.{decimals}f}"
+    return text
 
 
 def interval(low: float | None, high: float | None) -> str:
-    """Return ``[+0.012, +0.070]``."""
-    if finite(low) is None or finite(high) is None:
+    """Return ``[+0.012, +0.070]``; ``[>0, +0.070]`` if the lower bound is above zero by too little to be shown.
+
+    A verdict rests on which side of zero a bound is, so a bound that is not zero is never shown as zero.
+    """
+    least, most = finite(low), finite(high)
+    if least is None or most is None:
         return NONE
-    return f"[{signed(low)}, {signed(high)}]"
+    lower = ">0" if least > 0 and signed(least) == SHOWN_AS_ZERO else signed(least)
+    upper = "<0" if most < 0 and signed(most) == SHOWN_AS_ZERO else signed(most)
+    return f"[{lower}, {upper}]"
 
 
 def difference(value: float | None, low: float | None, high: float | None, *words: str) -> str:

@@ -1,7 +1,7 @@
 """instruct: questions, a run and judgements in, examples for the generator out.
 
 An example is a question, passages as the pipeline really retrieves them, and the answer. In some the passage that holds
-the answer was left out, or the data set says that none does: these are answered with the agreed sentence. RAFT (Zhang
+the answer was left out, or the dataset says that none does: these are answered with the agreed sentence. RAFT (Zhang
 et al. 2024, arXiv 2403.10131) trains so, with distractors and a share of examples without the oracle passage.
 """
 
@@ -69,7 +69,7 @@ class ShownPassages(NamedTuple):
 
 
 class Material(NamedTuple):
-    """What the data set and the pipeline say of the training questions."""
+    """What the dataset and the pipeline say of the training questions."""
 
     queries: dict[str, str]
     documents: dict[str, Document]
@@ -99,7 +99,7 @@ class Material(NamedTuple):
         return [text for text in whole if text]
 
     def is_declined(self, query_id: str) -> bool:
-        """Whether the data set calls the question unanswerable."""
+        """Whether the dataset calls the question unanswerable."""
         return query_id in self.references and not self.references[query_id].answerable
 
     def retrieved(self, query_id: str) -> list[str]:
@@ -171,7 +171,7 @@ def _answerer(spec: InstructSpec, inputs: Inputs) -> Answerer:
 
 
 def pools(material: Material, spec: InstructSpec, seed: int) -> tuple[list[str], list[str]]:
-    """Questions that can be answered, and those that the data set calls unanswerable, in an order drawn by the seed."""
+    """Questions that can be answered, and those that the dataset calls unanswerable, in an order drawn by the seed."""
     answerable, unanswerable = [], []
     order = sorted(material.queries, key=lambda key: (random.Random(f"order {seed} {key}").random(), key))
     for query_id in order:

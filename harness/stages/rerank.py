@@ -1,4 +1,4 @@
-"""rerank: a run and a cross-encoder in, a run of the same documents out, the first of each list reordered.
+"""rerank: a run and a reranker in, a run of the same documents out, the first of each list reordered.
 
 What lies below `depth` follows in its old order. Scores fall strictly from there on, so that the list is the same
 however it is read again.
@@ -6,17 +6,19 @@ however it is read again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from harness.data.formats import read_run, write_run
 from harness.models.loaders import load_cross_encoder
 from harness.models.search import Hits
+from harness.models.token_encoders import load_token_encoder
+from harness.models.token_vectors import TokenIndex
 from harness.stages import ENCODING, Inputs, SpeedRule, Stage, Step, Takes
 from harness.stages.retrieve import RUN_FILE
 from harness.stages.shared.common import model_folder, read_corpus, read_queries
-from harness.stages.shared.relevance_models import count_cut, score_pairs
+from harness.stages.shared.passage_scorers import CrossEncoderScorer, LateInteractionScorer, PassageScorer, Pool
 from harness.suite.fields import Positive, Spec
 from harness.values.records import Document, Progress, Run, Usage
 
@@ -25,7 +27,10 @@ RELATIVE_STEP = 1e-6
 
 
 class RerankSpec(Spec):
-    """`model` is the pipeline's reranker, None if the input `model` is a tuned one; `max_length` counts tokens."""
+    """`model` is the reranker, None if the input `model` is a tuned one; `max_length` counts tokens.
+
+    The prompts are those of late interaction.
+    """
 
     depth: Positive
     max_length: Positive
@@ -38,35 +43,52 @@ class RerankSpec(Spec):
 def rerank(spec: RerankSpec, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
     """Score the first `depth` documents of every list and order them by it."""
     run, queries = read_run(inputs["run"] / RUN_FILE, escaped=True), read_queries(inputs["queries"])
-    documents = read_corpus(inputs["corpus"])
-    model = cross_encoder(spec.model, spec.max_length, inputs)
-    pairs = pairs_of(run, queries, documents, spec.depth)
-    scores = iter(score_pairs(model, pairs, progress))
-    reranked = {key: reordered(hits, [next(scores) for _ in hits[: spec.depth]]) for key, hits in run.items()}
+    scorer = scorer_of(spec, inputs, read_corpus(inputs["corpus"]))
+    pools = pools_of(run, queries, spec.depth)
+    scores = scorer.score(pools, progress)
+    reranked = {key: reordered(hits, new) for (key, hits), new in zip(run.items(), scores, strict=True)}
     write_run(out / RUN_FILE, reranked)
-    cut = count_cut(model, pairs)
-    notes = {"queries": len(run), "pairs scored": len(pairs), f"pairs cut at {model.max_seq_length} tokens": cut}
-    return Usage(units=len(pairs), notes=notes)
+    count = sum(len(pool.doc_ids) for pool in pools)
+    return Usage(units=count, notes={"queries": len(run), "pairs scored": count, **scorer.notes(pools)})
 
 
-def cross_encoder(name: str | None, max_length: int, inputs: Mapping[str, Path]) -> Any:
-    """Load the tuned cross-encoder among the inputs, else the one that is named. Raises ValueError without either."""
-    if name is None and "model" not in inputs:
+def cross_encoder(spec: RerankSpec, inputs: Inputs, documents: Mapping[str, Document]) -> PassageScorer:
+    """Load the cross-encoder."""
+    return CrossEncoderScorer(load_cross_encoder(_model(spec, inputs), spec.max_length), documents)
+
+
+def late_interaction(spec: RerankSpec, inputs: Inputs, documents: Mapping[str, Document]) -> PassageScorer:
+    """Load the token encoder, and the input `tokens` if there is one: an index of the corpus by the same encoder."""
+    model = load_token_encoder(_model(spec, inputs), spec.max_length, spec.query_prompt, spec.document_prompt)
+    return LateInteractionScorer(model, documents, TokenIndex(inputs["tokens"]) if "tokens" in inputs else None)
+
+
+SCORERS: dict[str, Callable[[RerankSpec, Inputs, Mapping[str, Document]], PassageScorer]] = {
+    "cross-encoder": cross_encoder,
+    "late-interaction": late_interaction,
+}
+"""What loads the scorer of each kind of reranker."""
+
+
+def scorer_of(spec: RerankSpec, inputs: Inputs, documents: Mapping[str, Document]) -> PassageScorer:
+    """Load the reranker among the inputs, else the one that is named. Raises ValueError without either."""
+    return SCORERS[spec.kind](spec, inputs, documents)
+
+
+def _model(spec: RerankSpec, inputs: Inputs) -> Path:
+    if spec.model is None and "model" not in inputs:
         raise ValueError("rerank has no model: neither a tuned one nor pipeline.reranker; name one, or tune one")
-    return load_cross_encoder(model_folder(name or "", inputs), max_length)
+    return model_folder(spec.model or "", inputs)
 
 
-def rerank_hits(model: Any, query: str, hits: Hits, documents: Mapping[str, Document], depth: int) -> Hits:
+def rerank_hits(scorer: PassageScorer, query: str, hits: Hits, depth: int) -> Hits:
     """Rerank the list of one query."""
-    pairs = [(query, documents[doc_id].content) for doc_id, _ in hits[:depth]]
-    return reordered(hits, score_pairs(model, pairs))
+    return reordered(hits, scorer.score([Pool(query, tuple(doc_id for doc_id, _ in hits[:depth]))])[0])
 
 
-def pairs_of(
-    run: Run, queries: Mapping[str, str], documents: Mapping[str, Document], depth: int
-) -> list[tuple[str, str]]:
-    """The texts to be scored: list after list, best first."""
-    return [(queries[key], documents[doc_id].content) for key, hits in run.items() for doc_id, _ in hits[:depth]]
+def pools_of(run: Run, queries: Mapping[str, str], depth: int) -> list[Pool]:
+    """Return what is scored of each list, in the order of the run."""
+    return [Pool(queries[key], tuple(doc_id for doc_id, _ in hits[:depth])) for key, hits in run.items()]
 
 
 def reordered(hits: Hits, scores: Sequence[float]) -> Hits:
@@ -93,9 +115,9 @@ def check_pool(before: Hits, after: Hits, depth: int) -> None:
 
 def serve(spec: RerankSpec, inputs: Inputs) -> Step:
     """Rerank the list of one query, as the stage does."""
-    documents, run = read_corpus(inputs["corpus"]), read_run(inputs["run"] / RUN_FILE, escaped=True)
-    model = cross_encoder(spec.model, spec.max_length, inputs)
-    return lambda query_id, text: rerank_hits(model, text, run.get(query_id, []), documents, spec.depth)
+    run = read_run(inputs["run"] / RUN_FILE, escaped=True)
+    scorer = scorer_of(spec, inputs, read_corpus(inputs["corpus"]))
+    return lambda query_id, text: rerank_hits(scorer, text, run.get(query_id, []), spec.depth)
 
 
 STAGE = Stage(
@@ -107,7 +129,7 @@ STAGE = Stage(
     packages=ENCODING,
     rate=20.0,
     unit="passages",
-    speed=SpeedRule(kind=("kind",), size=("max_length",), like_dev_evaluation=True),
+    speed=SpeedRule(kind=("kind",), size=("max_length",), inputs={"tokens": ("kind",)}, like_dev_evaluation=True),
     serve=serve,
     runs=("run",),
 )

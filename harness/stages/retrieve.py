@@ -7,8 +7,10 @@ from typing import Literal
 
 from harness.data.formats import write_run
 from harness.models.search import Bm25Index, DenseIndex
+from harness.models.token_encoders import encode_tokens
+from harness.models.token_vectors import TokenIndex
 from harness.stages import Inputs, SpeedRule, Stage, Step, Takes
-from harness.stages.shared.common import bi_encoder, encode, read_queries
+from harness.stages.shared.common import bi_encoder, encode, read_queries, token_encoder
 from harness.suite.fields import Spec
 from harness.suite.pipeline import Retriever
 from harness.values.grades import without_own
@@ -20,7 +22,7 @@ OWN = "own documents left out"
 
 
 class RetrieveSpec(Spec):
-    """`depth` documents a query; `retriever` as in `index`.
+    """`depth` documents a query; `retriever` as in `index`, whose kind `tokens` is for ``late-interaction``.
 
     With `exclude_own`, the document that has the id of the query is in no list.
     """
@@ -38,6 +40,9 @@ def retrieve(spec: RetrieveSpec, inputs: Inputs, out: Path, seed: int, progress:
     depth = spec.depth + spec.exclude_own
     if spec.kind == "bm25":
         found = Bm25Index(inputs["index"]).search(texts, depth)
+    elif spec.kind == "late-interaction":
+        tokens = encode_tokens(token_encoder(spec.retriever, inputs), texts, "query", progress)
+        found = TokenIndex(inputs["index"]).search(tokens, depth)
     else:
         vectors = encode(bi_encoder(spec.retriever, inputs), texts, "query", progress)
         found = DenseIndex(inputs["index"]).search(vectors, depth)
@@ -57,6 +62,9 @@ def serve(spec: RetrieveSpec, inputs: Inputs) -> Step:
     if spec.kind == "bm25":
         words = Bm25Index(inputs["index"])
         return lambda query_id, text: words.search([text], spec.depth)
+    if spec.kind == "late-interaction":
+        encoder, tokens = token_encoder(spec.retriever, inputs), TokenIndex(inputs["index"])
+        return lambda query_id, text: tokens.search(encode_tokens(encoder, [text], "query"), spec.depth)
     model, vectors = bi_encoder(spec.retriever, inputs), DenseIndex(inputs["index"])
     return lambda query_id, text: vectors.search(encode(model, [text], "query"), spec.depth)
 

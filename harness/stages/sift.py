@@ -2,7 +2,7 @@
 
 Filters in this order: no query at all (see `wording`), too short, copied from the passage's title, written twice, too
 near a dev or test query (the leakage audit), not found again (the round-trip filter). A query that was written about
-several passages is dropped everywhere, as it fits everything. Words are those of the data set's language.
+several passages is dropped everywhere, as it fits everything. Words are those of the dataset's language.
 """
 
 from __future__ import annotations

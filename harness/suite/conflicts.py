@@ -81,7 +81,7 @@ def _forgetting_conflicts(suite: Suite) -> Iterator[Conflict]:
     at, data = ("forgetting",), ("dataset",)
     if (rule.dataset.path, rule.dataset.builder) == (own.path, own.builder):
         yield Conflict(
-            (*at, "dataset"), "forgetting needs another data set than the suite's own", "name another", (data,)
+            (*at, "dataset"), "forgetting needs another dataset than the suite's own", "name another", (data,)
         )
     if rule.generation_queries and no_generator:
         answers, read = (*at, "generation_queries"), (("pipeline", "generator"),)

@@ -21,7 +21,7 @@ from pydantic_core import ErrorDetails
 from harness.errors import ConfigError, DatasetMissing, Problem, nearest
 from harness.suite import builtin, secrets
 from harness.suite.conflicts import conflicts
-from harness.suite.renamed import SCHEMA, KeyPath, new_name, upgraded
+from harness.suite.renamed import SCHEMA, KeyPath, suggestion, upgraded
 from harness.suite.spec import Suite
 
 SHAPES = {
@@ -188,7 +188,7 @@ def _overlap(one: KeyPath, other: KeyPath) -> bool:
 
 
 def _expand(value: Any, file: _File, at: KeyPath = ("dataset",)) -> list[Problem]:
-    """Replace ${VARIABLES} in the path of the data set that stands at `at`, and make it relative to the suite file."""
+    """Replace ${VARIABLES} in the path of the dataset that stands at `at`, and make it relative to the suite file."""
     dataset = value
     for key in at:
         dataset = dataset.get(key) if isinstance(dataset, dict) else None
@@ -230,10 +230,7 @@ def _problem(detail: ErrorDetails, file: _File) -> Problem:
     at, kind, given = detail["loc"], detail["type"], detail.get("input")
     where = file.where(at)
     if kind == "extra_forbidden":
-        name = new_name(at[:-1], str(at[-1]))
-        return Problem(
-            where, "unknown key", f"did you mean {name!r}?" if name else nearest(str(at[-1]), _keys_at(at[:-1]))
-        )
+        return Problem(where, "unknown key", suggestion(at[:-1], str(at[-1]), _keys_at(at[:-1])))
     if kind == "missing":
         return Problem(where, "missing", f"add 'schema: {SCHEMA}'" if at == ("schema",) else f"add '{at[-1]}:'")
     if kind == "literal_error":

@@ -113,7 +113,7 @@ class Instruct(Spec):
     """Examples for the generator: a question, passages as the pipeline retrieves them, the answer.
 
     `without_oracle` is the share of examples whose relevant passages were taken out, `unanswerable` the share of
-    questions that the data set itself calls unanswerable, as far as it has them; both must be declined. `answers` are
+    questions that the dataset itself calls unanswerable, as far as it has them; both must be declined. `answers` are
     people's, or written by the LLM of the role `synthesizer` from the relevant passage.
     """
 
@@ -209,6 +209,7 @@ class RerankerRecipe(Recipe):
     batch_size: Positive = 32
     learning_rate: Rate = 2e-5
     warmup: Share = 0.1
+    temperature: Above0 = 0.05
     max_length: Positive = 256
     checkpoints: Positive = 3
     patience: Positive = 3

@@ -1,4 +1,6 @@
-"""Keys of `harness/suite-1` and their names since `harness/suite-2`. Values and meanings are the same.
+"""Keys of `harness/suite-1`, their names since `harness/suite-2`, and what an unknown key may stand for.
+
+Values and meanings of the renamed keys are the same.
 
 A reranker that was tuned where the pipeline had none was a cross-encoder; today it is late interaction, unless a
 cross-encoder is named. A suite-1 that names none gets the name that was the default.
@@ -6,8 +8,10 @@ cross-encoder is named. A suite-1 that names none gets the name that was the def
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
+
+from harness.errors import nearest
 
 SCHEMA, OLD_SCHEMA = "harness/suite-2", "harness/suite-1"
 OLD_RERANKER_START = "embedded:all-minilm-l6-v2"
@@ -24,6 +28,10 @@ RENAMED: Mapping[KeyPath, Mapping[str, str]] = {
     ("llm", "judge"): {"bar": "min_auroc", "cut": "accepted_from"},
 }
 """New names by old ones, by the section that they stand in."""
+OTHER_WORDS = {"strategies": "candidates", "metrics": "measures", "data_set": "dataset", "corpus": "dataset"}
+"""Keys at the top of a suite, by words that earlier versions or other tools have for them."""
+MOST_LISTED = 12
+"""Known keys that an error lists where none is near to an unknown one."""
 
 
 def upgraded(suite: Any) -> tuple[Any, dict[KeyPath, KeyPath]]:
@@ -49,6 +57,21 @@ def _with_cross_encoder(suite: dict[str, Any]) -> dict[str, Any]:
 def new_name(section: KeyPath, key: str) -> str | None:
     """Return the name that a key of suite-1 has today; None if it was not renamed."""
     return next((names[key] for at, names in RENAMED.items() if _matches(at, section) and key in names), None)
+
+
+def suggestion(section: KeyPath, key: str, known: Iterable[str]) -> str:
+    """Return what an unknown key may stand for: ``did you mean 'baseline_rows'?``; else how to see the known keys."""
+    keys = sorted(known)
+    with_word = [name for name in keys if key in name.split("_")]
+    name = new_name(section, key) or (None if section else OTHER_WORDS.get(key))
+    if name is None and len(with_word) == 1:
+        (name,) = with_word
+    if name is not None:
+        return f"did you mean {name!r}?"
+    near = nearest(key, keys)
+    if near.startswith("known here") and len(keys) > MOST_LISTED:
+        return "remove it, or see the suite that 'harness init DIR' writes: it explains every key"
+    return near
 
 
 def _renamed(value: Any, at: KeyPath, written: dict[KeyPath, KeyPath]) -> Any:

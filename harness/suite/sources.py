@@ -1,4 +1,4 @@
-"""What a suite measures on: its data set, which questions of it are asked, and what must not be forgotten."""
+"""What a suite measures on: its dataset, which questions of it are asked, and what must not be forgotten."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Contexts(Spec):
     """Passages chosen from the judgements instead of retrieved, so that generators are tested apart from the retriever.
 
     A question is shown its relevant passage; the share `lacking` of the answerable ones is shown another passage of the
-    same group instead and must be declined. With `own_unanswerable`, questions that the data set itself calls
+    same group instead and must be declined. With `own_unanswerable`, questions that the dataset itself calls
     unanswerable are asked too, with the passage they were written against.
     """
 
@@ -95,7 +95,7 @@ class Evaluate(Spec):
 
 
 class Forgetting(Spec):
-    """Another data set that every tuned model is scored on, so that what tuning unlearned is seen.
+    """Another dataset that every tuned model is scored on, so that what tuning unlearned is seen.
 
     Retrieval is measured on all judged questions of `split`, answers on `generation_queries` of them; 0 writes none.
     """
@@ -108,7 +108,7 @@ class Forgetting(Spec):
 
 
 class ReadingRule(NamedTuple):
-    """What is read of a data set, and by which rules.
+    """What is read of a dataset, and by which rules.
 
     `splits` are those that the suite uses, all of them if None, and `scored` is the one that is scored. A file that is
     not used stops nothing. Without `answers`, no reference answer is used.

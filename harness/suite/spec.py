@@ -106,7 +106,7 @@ class Utility(Spec):
 
 
 class Suite(Spec):
-    """A benchmark: data set, pipeline, candidates, measures, gates. The keys of suite-1 are read too."""
+    """A benchmark: dataset, pipeline, candidates, measures, gates. The keys of suite-1 are read too."""
 
     schema_: Literal["harness/suite-2"] = Field(alias="schema")
     name: Name

@@ -1,4 +1,4 @@
-"""What a suite and its candidates use: sections of data, roles of language models, models, splits of data sets.
+"""What a suite and its candidates use: sections of data, roles of language models, models, splits of datasets.
 
 This module is the one answer to that; requirements, estimates, trainings, timing runs and exports read it.
 """
@@ -235,7 +235,7 @@ def judges(suite: Suite) -> bool:
 
 
 def reading_of(suite: Suite, *also: str) -> ReadingRule:
-    """Return what a suite reads of its data set; `also` names splits that are used beside those of the suite.
+    """Return what a suite reads of its dataset; `also` names splits that are used beside those of the suite.
 
     Candidates are trained on train and chosen on dev; examples of the row `few-shot` come from train.
     """
@@ -250,6 +250,6 @@ def reading_of(suite: Suite, *also: str) -> ReadingRule:
 
 
 def reading_elsewhere(rule: Forgetting) -> ReadingRule:
-    """Return what is read of the data set that must not be forgotten."""
+    """Return what is read of the dataset that must not be forgotten."""
     answers = bool(rule.generation_queries)
     return ReadingRule(rule.split, frozenset([rule.split]), answers, rule.relevance_level, rule.exclude_own)

@@ -183,30 +183,56 @@ def train(
     encoder: Encoder, rows: Rows, settings: LoopSettings, progress: Progress, checkpoints: Callable[[int], Checkpoints]
 ) -> list[float]:
     """Train in place and return the loss of every step; `checkpoints` is called with the number of steps."""
-    import torch
-
     epochs = range(settings.epochs)
     plan = [batch for epoch in epochs for batch in rows.batches.deal(settings.batch_size, settings.seed, epoch)]
-    warmup = warmup_steps(len(plan), settings.warmup)
-    evaluations = checkpoints(len(plan))
-    weights = [weight for weight in encoder.model.parameters() if weight.requires_grad]
-    optimizer = torch.optim.AdamW(weights, lr=settings.learning_rate, weight_decay=0.0)
-    losses = []
-    encoder.model.train()
-    for step, batch in enumerate(plan):
-        for group in optimizer.param_groups:
-            group["lr"] = settings.learning_rate * schedule(step, len(plan), warmup)
+
+    def one_batch(batch: Sequence[int]) -> float:
         mask = rows.batches.mask(batch)
-        included = mask.tensor(encoder.model.device)
-        examples = [rows.examples[number] for number in batch]
-        losses.append(backward(encoder, examples, settings.temperature, settings.micro_batch, included))
         rows.totals.rows += len(batch)
         rows.totals.add(mask)
+        examples = [rows.examples[number] for number in batch]
+        included = mask.tensor(encoder.model.device)
+        return backward(encoder, examples, settings.temperature, settings.micro_batch, included)
+
+    rates = RateSchedule(settings.learning_rate, warmup_steps(len(plan), settings.warmup))
+    return loop(encoder.model, plan, rates, one_batch, progress, checkpoints(len(plan)))
+
+
+class RateSchedule(NamedTuple):
+    """The highest learning rate, and after how many steps it is reached."""
+
+    learning_rate: float
+    warmup: int
+
+
+def loop(
+    module: Any,
+    plan: Sequence[Sequence[int]],
+    rates: RateSchedule,
+    backward: Callable[[Sequence[int]], float],
+    progress: Progress,
+    checkpoints: Checkpoints,
+) -> list[float]:
+    """Train a module on the batches of a plan and return the loss of every step.
+
+    `backward` adds the gradients of a batch to the weights and returns its loss.
+    """
+    import torch
+
+    checkpoints.start()
+    weights = [weight for weight in module.parameters() if weight.requires_grad]
+    optimizer = torch.optim.AdamW(weights, lr=rates.learning_rate, weight_decay=0.0)
+    losses = []
+    module.train()
+    for step, batch in enumerate(plan):
+        for group in optimizer.param_groups:
+            group["lr"] = rates.learning_rate * schedule(step, len(plan), rates.warmup)
+        losses.append(backward(batch))
         torch.nn.utils.clip_grad_norm_(weights, CLIP)
         optimizer.step()
         optimizer.zero_grad()
         progress(step + 1, len(plan))
-        if evaluations.after(step + 1):
+        if checkpoints.after(step + 1):
             break
-    evaluations.restore()
+    checkpoints.restore()
     return losses

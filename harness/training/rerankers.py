@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from harness.suite.recipes import RerankerRecipe
-from harness.training.checkpoints import Checkpoints
+from harness.training.checkpoints import Checkpoints, DevEvaluation
 from harness.training.watch import TrainingResult, quiet_arguments, warmup_steps, watch
 from harness.values.records import Progress
 
@@ -59,16 +59,16 @@ def train(
     seed: int,
     micro_batch: int,
     progress: Progress,
-    measure: Callable[[], float] | None,
+    dev: DevEvaluation | None,
 ) -> TrainingResult:
-    """Tune a CrossEncoder in place; `micro_batch` pairs are in memory at once, `measure` scores it on dev.
+    """Tune a CrossEncoder in place; `micro_batch` pairs are in memory at once, `dev` scores it.
 
     Uses the global generators of the libraries: call it inside of `common.seeded`.
     """
     from datasets import Dataset
 
     sizes = batching(lists, recipe, micro_batch)
-    checkpoints = Checkpoints(model, sizes.steps, recipe.checkpoints, measure, recipe.patience)
+    checkpoints = Checkpoints.of(model, sizes.steps, recipe.checkpoints, dev, recipe.patience)
     with tempfile.TemporaryDirectory() as scratch:
         trainer = _trainer_class(recipe.recipe == "listwise")(
             model=model,
@@ -77,6 +77,7 @@ def train(
             loss=_loss(model, recipe),
         )
         losses = watch(trainer, progress, checkpoints)
+        checkpoints.start()
         trainer.train()
     checkpoints.restore()
     early = {"stopped early": f"after {len(losses)} of {sizes.steps} steps"} if len(losses) < sizes.steps else {}

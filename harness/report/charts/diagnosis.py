@@ -31,11 +31,11 @@ TONES = {
     "answered wrongly": "inconclusive", "abstained": "inconclusive", "wrong format": "inconclusive",
     "invented": "regressed", "failed": "muted",
 }  # fmt: skip
-TITLES = {"answers": "Result of each question", "retrieval": "Where the relevant documents are"}
+TITLES = {"answers": "Result of each query", "retrieval": "Where the relevant documents are"}
 
 
 def funnel_pictures(diagnosis: Diagnosis, section: str = "funnel") -> tuple[Bars, ...]:
-    """Return the funnels as steps that together are all questions; answers first."""
+    """Return the funnels as steps that together are all queries; answers first."""
     funnels = [one for kind in TITLES for one in diagnosis.funnels if one.kind == kind]
     return tuple(_funnel(one, section) for one in funnels if one.places and all(map(_known, one.places)))
 
@@ -51,7 +51,7 @@ def _funnel(funnel: Funnel, section: str) -> Bars:
         if places:
             groups.append((_heading(funnel, population), tuple(_steps(places, funnel))))
     note = (
-        "Each question is in one step. Blue: lost before the generator reads a passage; amber and red: lost by the "
+        "Each query is in one step. Blue: lost before the generator reads a passage; amber and red: lost by the "
         "generator; green: the right result."
     )
     return Bars(f"funnel-{funnel.kind}", section, TITLES[funnel.kind], tuple(groups), shares=True, note=note)
@@ -59,7 +59,7 @@ def _funnel(funnel: Funnel, section: str) -> Bars:
 
 def _heading(funnel: Funnel, population: Population) -> str:
     kind = "judged" if funnel.kind == "retrieval" else population
-    return fmt.counted(funnel.total(population), f"{kind} question")
+    return fmt.counted(funnel.total(population), f"{kind} query", f"{kind} queries")
 
 
 def _steps(places: Sequence[FunnelPlace], funnel: Funnel) -> Iterable[Bar]:

@@ -44,7 +44,7 @@ def _loss(diagnosis: Diagnosis) -> tuple[str, tuple[str, ...]]:
     """Return the largest loss as a sentence, and the next ones."""
     funnel = diagnosis.funnel("answers") or diagnosis.funnel("retrieval")
     if funnel is None:
-        return "Nothing was counted: there are no questions.", ()
+        return "Nothing was counted: there are no queries.", ()
     losses = sorted(
         (place for place in funnel.places if place.count and not loss.is_good(place)),
         key=lambda place: -place.count,
@@ -58,15 +58,15 @@ def _loss(diagnosis: Diagnosis) -> tuple[str, tuple[str, ...]]:
 
 
 def _all(number: int) -> str:
-    return f"all {fmt.count(number)} questions" if number != 1 else "the one question"
+    return f"all {fmt.count(number)} queries" if number != 1 else "the one query"
 
 
 def _counted(place: FunnelPlace, funnel: Funnel, with_share: bool = False) -> str:
-    """Return ``31 of 88 answerable questions (35 % [25, 46]) were answered wrongly ...``."""
+    """Return ``31 of 88 answerable queries (35 % [25, 46]) were answered wrongly ...``."""
     kind = "judged" if funnel.kind == "retrieval" else place.population
     whole = fmt.count(funnel.total(place.population))
     share = f" ({fmt.share(place.share, place.low, place.high)})" if with_share else ""
-    asked = f"{fmt.count(place.count)} of {whole} {kind} questions"
+    asked = f"{fmt.count(place.count)} of {whole} {kind} queries"
     return f"{asked}{share} {loss.place_said(place, funnel)}"
 
 
@@ -110,9 +110,9 @@ def _served(estimate: CostEstimate) -> str:
 
 
 def _certainty(diagnosis: Diagnosis) -> tuple[str, ...]:
-    asked = fmt.counted(diagnosis.answered, "question")
+    asked = fmt.counted(diagnosis.answered, "query", "queries")
     answers = f"; answers to {asked}" if diagnosis.answered else ""
-    judged = fmt.counted(diagnosis.judged, "judged question")
+    judged = fmt.counted(diagnosis.judged, "judged query", "judged queries")
     return (
         f"Measured on {judged} in {fmt.counted(diagnosis.groups, 'group')} of the split {diagnosis.split}{answers}.",
         "An oracle gain is a bound or an estimate, no forecast of what tuning gains; the next run compares the two.",

@@ -48,8 +48,8 @@ def comparisons(view: View, family: Literal["gain", "untrained", "regression"]) 
 def advisory(view: View) -> Table | None:
     """Return the gains in what an LLM judged."""
     caption = (
-        "Advisory: no gate rests on it. Only questions that both systems answered are compared, which favours a system "
-        "that abstains on hard questions. A gain is an improvement, also where less is better."
+        "Advisory: no gate rests on it. Only queries that both systems answered are compared, which favours a system "
+        "that abstains on hard queries. A gain is an improvement, also where less is better."
     )
     return _family(view, "advisory", f"LLM-judged measures, against {BASELINE}", "gain", caption)
 

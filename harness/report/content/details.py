@@ -168,7 +168,7 @@ def dataset(view: View) -> Table | None:
 
 
 def repairs(view: View) -> Table | None:
-    """Return what was repaired in the data set, with the first places."""
+    """Return what was repaired in the dataset, with the first places."""
     rows = [(repair.text, "; ".join(repair.examples)) for repair in view.outcome.repairs]
     return pairs("Repairs of the data", ("repair", "first places"), rows)
 

@@ -42,7 +42,7 @@ def _subject(diagnosis: Diagnosis) -> str:
         f"Suite {diagnosis.suite}",
         f"split {diagnosis.split}",
         fmt.counted(diagnosis.documents, "document"),
-        fmt.counted(diagnosis.judged, "judged question"),
+        fmt.counted(diagnosis.judged, "judged query", "judged queries"),
         fmt.counted(diagnosis.groups, "group"),
     ]
     return ", ".join(parts)
@@ -158,8 +158,8 @@ def data(diagnosis: Diagnosis) -> Section:
     rows = [
         ("split", diagnosis.split),
         ("documents", fmt.count(diagnosis.documents)),
-        ("judged questions", fmt.count(diagnosis.judged)),
-        ("questions answered", fmt.count(diagnosis.answered)),
+        ("judged queries", fmt.count(diagnosis.judged)),
+        ("queries answered", fmt.count(diagnosis.answered)),
         ("of these unanswerable", fmt.count(diagnosis.unanswerable)),
         ("groups", fmt.count(diagnosis.groups)),
         *rules,
@@ -171,7 +171,7 @@ def data(diagnosis: Diagnosis) -> Section:
     ]
     facts = [(name, fmt.anything(value)) for name, value in diagnosis.facts.items()]
     made = details.flat({key: value for key, value in diagnosis.provenance.items() if key != "packages"})
-    caption = "Rankings were scored on all judged questions, answers on a sample where there are many."
+    caption = "Rankings were scored on all judged queries, answers on a sample where there are many."
     return Section(
         "data",
         "Data",

@@ -139,7 +139,7 @@ def forgetting(outcome: Outcome) -> Section:
     if not rows:
         return Section(*section)
     columns = (
-        *left("data set", "system", "measure"),
+        *left("dataset", "system", "measure"),
         *(Column(BASELINE), Column("tuned"), Column("change", "left"), Column("queries / groups", minor=True)),
     )
     table = Table(

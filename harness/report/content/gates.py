@@ -216,6 +216,9 @@ def remarks(found: Gating) -> tuple[str, ...]:
         lines.append(f"Changed since the scores were accepted, by system identity: {fmt.listed(list(found.changed))}.")
     elif found.accepted:
         lines.append("No system identity changed since the scores were accepted.")
+    elif any(one.verdict == "new" for one in found.verdicts):
+        then = ": accept this outcome, and later gates compare with it" if found.command else ""
+        lines.append(f"No score was compared, because none is accepted yet{then}.")
     for measure, differs in found.differs.items():
         parts = "; ".join(map(fmt.bare, differs))
         lines.append(f"{measure} was measured differently from the accepted scores: {parts}.")

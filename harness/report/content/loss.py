@@ -1,4 +1,4 @@
-"""Where questions are lost and what an oracle would gain, as tables: funnels, oracle gains, curves."""
+"""Where queries are lost and what an oracle would gain, as tables: funnels, oracle gains, curves."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ STEPS = {"depth": "depth", "context": "passages shown"}
 
 
 def is_good(place: FunnelPlace) -> bool:
-    """Return whether a question that ends there is not lost."""
+    """Return whether a query that ends there is not lost."""
     return (place.name, place.population) in GOOD
 
 
@@ -65,7 +65,7 @@ def _name_in_full(place: FunnelPlace, funnel: Funnel) -> str:
 
 
 def place_said(place: FunnelPlace, funnel: Funnel) -> str:
-    """Return what is said of a number of questions in that place."""
+    """Return what is said of a number of queries in that place."""
     seen = "with a relevant passage in the context"
     return {
         "not in the pool": f"have no relevant document in the pool (the first {funnel.depth})",
@@ -85,7 +85,7 @@ def place_said(place: FunnelPlace, funnel: Funnel) -> str:
 
 
 def funnel(diagnosis: Diagnosis) -> Section:
-    """Return every question in one place: by its answer, then by where its documents are."""
+    """Return every query in one place: by its answer, then by where its documents are."""
     funnels = (diagnosis.funnel("answers"), diagnosis.funnel("retrieval"))
     tables = tuple(_funnel(one, diagnosis.split) for one in funnels if one)
     return Section("funnel", "Loss", "Where the loss is", tables=tables)
@@ -95,10 +95,10 @@ def _funnel(funnel: Funnel, split: str) -> Table:
     upper = [place for place in funnel.places if place.population == "answerable"]
     lower = [place for place in funnel.places if place.population == "unanswerable"]
     columns = (
-        *left("place"), Column("questions"), Column("share [95 %]"), Column("for example", "left", wraps=True),
+        *left("place"), Column("queries"), Column("share [95 %]"), Column("for example", "left", wraps=True),
     )  # fmt: skip
     about = {
-        "answers": f"Answers of {funnel.system}: what became of each question",
+        "answers": f"Answers of {funnel.system}: what became of each query",
         "retrieval": f"Rankings of {funnel.system}: where the relevant documents are",
     }
     return Table(
@@ -117,9 +117,9 @@ def _funnel(funnel: Funnel, split: str) -> Table:
 
 def _populations(funnel: Funnel) -> str:
     if funnel.kind == "retrieval":
-        return f"All {fmt.counted(funnel.total('answerable'), 'judged question')}"
+        return f"All {fmt.counted(funnel.total('answerable'), 'judged query', 'judged queries')}"
     sizes = [f"{fmt.count(number)} {name}" for name in _NAMES if (number := funnel.total(name))]
-    return f"{fmt.listed(sizes)} questions" if sizes else "No questions"
+    return f"{fmt.listed(sizes)} queries" if sizes else "No queries"
 
 
 _NAMES: tuple[Population, ...] = ("answerable", "unanswerable")
@@ -226,7 +226,7 @@ def curves(diagnosis: Diagnosis) -> Section:
 
 
 def distinct_curves(diagnosis: Diagnosis) -> list[Curve]:
-    """Return the curves without hit rate where it equals recall: each question has one relevant document."""
+    """Return the curves without hit rate where it equals recall: each query has one relevant document."""
     recall = next((one.points for one in diagnosis.curves if one.measure == "recall"), ())
     return [one for one in diagnosis.curves if one.measure != "hit_rate" or one.points != recall]
 

@@ -123,7 +123,7 @@ def _intro(card: Card) -> str:
     settings = f" Changed settings: {', '.join(card.system.changes)}." if card.system.changes else ""
     return (
         f"Candidate {card.system.label} of the suite {card.outcome.suite}: a RAG pipeline {training}.{settings} "
-        f"Data set: {card.outcome.dataset.name}, {fmt.counted(card.outcome.dataset.documents, 'document')}."
+        f"Dataset: {card.outcome.dataset.name}, {fmt.counted(card.outcome.dataset.documents, 'document')}."
     )
 
 
@@ -187,7 +187,7 @@ def _cautions(card: Card) -> Iterable[str]:
         yield f"Scored on the split {outcome.split}, where choices are made: confirm it on test."
     elif outcome.times_scored > 1:
         yield f"The test split has been scored {outcome.times_scored} times for this suite, with choices in between."
-    yield "It was measured on one data set: other documents and queries may give other results."
+    yield "It was measured on one dataset: other documents and queries may give other results."
 
 
 def _steps(card: Card) -> Table | None:
@@ -230,7 +230,7 @@ def _provenance(card: Card) -> Table | None:
         ("harness", str(outcome.provenance.get("harness", fmt.NONE))),
         ("commit of the suite's folder", commit),
         ("seed; data seed", f"{system.seed}; {card.data['data_seed']}"),
-        ("data set", f"{outcome.dataset.name}, digest {outcome.dataset.digest}"),
+        ("dataset", f"{outcome.dataset.name}, digest {outcome.dataset.digest}"),
         ("system identity", system.identity),
         ("python", str(outcome.provenance.get("python", fmt.NONE))),
     ]

@@ -1,4 +1,4 @@
-"""What several stages need: the parts of a data set as artifacts, seeding, and embedding with a bi-encoder."""
+"""What several stages need: the parts of a dataset as artifacts, seeding, and embedding with a bi-encoder."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.data.formats import load_jsonl, write_jsonl
 from harness.models.loaders import load_bi_encoder, locate
+from harness.models.token_encoders import load_token_encoder
 from harness.values.grades import best_first
 from harness.values.records import Answer, Document, Pair, Progress, Qrels, Reference
 
@@ -25,7 +26,7 @@ ENCODE_CHUNK = 256
 
 
 def write_corpus(folder: Path, documents: Mapping[str, Document]) -> None:
-    """Write the part `corpus` of a data set."""
+    """Write the part `corpus` of a dataset."""
     write_jsonl(folder / "corpus.jsonl", (document._asdict() for document in documents.values()))
 
 
@@ -149,6 +150,12 @@ def bi_encoder(spec: Any, inputs: Mapping[str, Path]) -> Any:
     """Load the bi-encoder that a spec with model, max_length and prompts asks for."""
     folder = model_folder(spec.model, inputs)
     return load_bi_encoder(folder, spec.max_length, spec.query_prompt, spec.document_prompt)
+
+
+def token_encoder(spec: Any, inputs: Mapping[str, Path]) -> Any:
+    """Load the token encoder that a spec with model, max_length and prompts asks for."""
+    folder = model_folder(spec.model, inputs)
+    return load_token_encoder(folder, spec.max_length, spec.query_prompt, spec.document_prompt)
 
 
 def reads(model: Any) -> int | str:

@@ -1,6 +1,6 @@
 """The prompts of `synthesize`, `instruct` and `answer`. A change here is a change of those stages' versions.
 
-The examples are about trades that no data set of ours is about, so that they teach the form and not the matter.
+The examples are about trades that no dataset of ours is about, so that they teach the form and not the matter.
 """
 
 from __future__ import annotations
