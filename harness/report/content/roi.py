@@ -160,18 +160,18 @@ def _fronts(outcome: Outcome) -> Iterable[str]:
         beaten = sum(1 for row in rows if row.dominated_by)
         rest = f" {fmt.counted(beaten, 'system is', 'systems are')} dominated: another gains as much for less."
         if front:
-            also = (rest if beaten else "") + _unproven(outcome, rows)
+            also = (rest if beaten else "") + _not_beyond(outcome, rows)
             yield f"{measure}: on the Pareto front are {fmt.listed(front)}.{also}"
 
 
-def _unproven(outcome: Outcome, rows: Iterable[Roi]) -> str:
+def _not_beyond(outcome: Outcome, rows: Iterable[Roi]) -> str:
     """Return which trained systems of the front may gain no more than the best system without training."""
     best = outcome.best_untrained
-    unproven = [row for row in rows if row.front and row.beyond not in (None, "improved")]
-    if not unproven or best is None:
+    others = [row for row in rows if row.front and row.beyond not in (None, "improved")]
+    if not others or best is None:
         return ""
-    names = fmt.listed(fmt.first([row_label(outcome, row.system, row.seed) for row in unproven]))
-    verb = "is" if len(unproven) == 1 else "are"
+    names = fmt.listed(fmt.first([row_label(outcome, row.system, row.seed) for row in others]))
+    verb = "is" if len(others) == 1 else "are"
     return f" Of the front, {names} {verb} not shown to improve on {best.system}, which trains nothing."
 
 

@@ -34,22 +34,21 @@ def summarise(view: View) -> Headline:
         return Headline("", "Nothing was tested: no candidate has a verdict on a gated measure.", ())
     improved = [one for one in tested if one.paid]
     paid = sorted(improved, key=lambda one: finite(one.lead.difference) or 0.0, reverse=True)
-    settings = untrained.sentences(view, tested)
-    tail = (*_mixed(tested), *_untuned_better(view, paid), *settings, _certainty(tested))
+    settings = tuple(untrained.sentences(view, tested))
+    tail = (*_mixed(tested), *_untuned_better(view, paid), _certainty(tested))
     if not paid:
         all_regressed = all(one.on("regressed") for one in tested)
         tone: Tone = "regressed" if all_regressed else "inconclusive"
         mixed = " without a loss on another measure" if any(one.on("improved") for one in tested) else ""
         first = f"No candidate is shown to improve on {BASELINE}{mixed}."
-        return Headline(tone, first, (*_verdicts(view, tested), _spent(tested), *tail))
+        return Headline(tone, first, (*_verdicts(view, tested), _spent(tested), *settings, *tail))
     worth = [one for one in paid if not one.outdone]
     if not worth:
         first = f"{_who(paid, tested)} improved on {BASELINE}, {_outdone(view, paid)}."
-        return Headline("inconclusive", first, (_most(paid), *tail))
+        return Headline("inconclusive", first, (_most(paid), *settings, *tail))
     best = worth[0]
-    return Headline(
-        "improved", _recommended(view, best, paid, tested), (_cost(view, best), *_others(view, best, paid), *tail)
-    )
+    rest = (_cost(view, best), *settings, *_others(view, best, paid), *tail)
+    return Headline("improved", _recommended(view, best, paid, tested), rest)
 
 
 def _who(paid: Sequence[Subject], tested: Sequence[Subject]) -> str:
