@@ -14,6 +14,7 @@ from harness.experiments.benchmark import Finished
 from harness.experiments.curve import suite_for
 from harness.experiments.leaderboard import stored_boards
 from harness.gates import commands
+from harness.pytest_plugin import systems_of
 from harness.results import outcomes
 from harness.suite.files import load_suite
 
@@ -96,6 +97,12 @@ def test_what_trains_nothing_is_gated_as_a_system_and_ranked(finished: Finished,
     (board,) = stored_boards(folder / "store")
     trains = {row.label: row.tunes for row in board.rows}
     assert (trains["short"], trains["judged (seed 0)"]) == ((), ("retriever",))
+
+
+def test_pytest_has_one_item_for_what_trains_nothing(path: Path) -> None:
+    labels = [system.label for system in systems_of(load_suite(path)[0])]
+    assert labels[:6] == ["bm25", "hybrid", "untuned", "short", "judged (seed 0)", "judged (seed 1)"]
+    assert "retriever-bm25" in labels
 
 
 def test_other_seeds_leave_a_candidate_without_training_as_it_is(finished: Finished, path: Path, folder: Path) -> None:
