@@ -35,6 +35,7 @@ from harness.values.findings import (
     Timing,
 )
 from harness.values.frozen import Verdict
+from harness.values.gains import BestUntrained
 
 DETECTABLE = {"ndcg@10": 0.0273, "utility": 0.0741}
 QUERIES = {"judged": 246, "answers": 120}
@@ -492,3 +493,85 @@ def put(store: Path, outcome: Outcome, means: dict[str, float], failed: str = ""
     latest.unlink(missing_ok=True)
     latest.symlink_to(folder.name)
     return folder
+
+
+# ---- settings as candidates
+
+LATE = "late-interaction"
+FACTORS = {"retriever": ("untuned", "tuned"), "reranker": ("none", "late-interaction", "tuned")}
+# fmt: off
+LEVELS: tuple[tuple[Any, ...], ...] = (
+    # kind, factor=level of what varies, with or without another level, numbers, finding
+    ("main", ("retriever=tuned",), "", (0.0290, 0.0081, 0.0499, 0.0011), "adds"),
+    ("main", ("reranker=late-interaction",), "", (0.0730, 0.0511, 0.0949, 0.0001), "adds"),
+    ("main", ("reranker=tuned",), "", (0.0810, 0.0570, 0.1050, 0.0001), "adds"),
+    ("interaction", ("retriever=tuned", "reranker=late-interaction"), "", (-0.0310, -0.051, -0.0109, 0.0008), "absorb"),
+    ("interaction", ("retriever=tuned", "reranker=tuned"), "", (-0.0050, -0.0310, 0.0210, 0.9802), "could not tell"),
+    ("simple", ("retriever=tuned",), "-reranker", (0.0411, 0.0124, 0.0698, 0.0018), "adds"),
+    ("simple", ("retriever=tuned",), "+reranker=late-interaction", (0.0101, -0.0102, 0.0304, 0.8010), "could not tell"),
+    ("simple", ("reranker=late-interaction",), "-retriever", (0.0885, 0.0650, 0.1120, 0.0001), "adds"),
+    ("simple", ("reranker=late-interaction",), "+retriever=tuned", (0.0575, 0.0340, 0.0810, 0.0001), "adds"),
+    ("simple", ("retriever=tuned",), "+reranker=tuned", (0.0361, 0.0100, 0.0622, 0.0040), "adds"),
+    ("simple", ("reranker=tuned",), "-retriever", (0.0835, 0.0590, 0.1080, 0.0001), "adds"),
+    ("simple", ("reranker=tuned",), "+retriever=tuned", (0.0785, 0.0530, 0.1040, 0.0001), "adds"),
+)
+# fmt: on
+
+
+def level_effect(kind: Any, levels: tuple[str, ...], other: str, numbers: Any, finding: Any) -> Effect:
+    """`other` is ``+factor=level`` or ``-factor``: another factor at that level, or at its reference."""
+    plain = effect(kind, "ndcg@10", tuple(level.split("=")[0] for level in levels), "", numbers, finding)
+    held, _, level = other[1:].partition("=")
+    update: dict[str, Any] = {"levels": tuple(level.split("=")[1] for level in levels)}
+    if other.startswith("+"):
+        update |= {"given": (held,), "given_levels": (level,)}
+    elif other:
+        update |= {"without": (held,)}
+    return plain.model_copy(update=update)
+
+
+def with_settings(**changes: Any) -> Outcome:
+    """A candidate that trains nothing is the best on dev; one training improves on it, another does not."""
+    base = normal()
+    settings = ("reranker.kind=late-interaction", "reranker.depth=50")
+    late = system("hybrid").model_copy(
+        update={"name": LATE, "role": "candidate", "changes": settings, "build_seconds": 61.2, "build_dollars": 0.001}
+    )
+    ndcg = gains("hybrid")[0].model_copy(update={"system": LATE})
+    wins = {"difference": 0.0885, "low": 0.0610, "high": 0.1160, "p_value": 0.0001, "verdict": "improved"}
+    more = {"difference": 0.1203, "low": 0.0911, "high": 0.1495, "p_value": 0.0001, "verdict": "improved"}
+    less = {"difference": -0.0474, "low": -0.0702, "high": -0.0246, "p_value": 0.0003, "verdict": "regressed"}
+    over = {"difference": 0.0318, "low": 0.0103, "high": 0.0533, "p_value": 0.0021, "verdict": "improved"}
+    mine = {"tunes": ("retriever", "reranker"), "changes": settings[:1]}
+    values: dict[str, Any] = {
+        "title": "Does late interaction pay on COVID-QA, and tuning on top of it?",
+        "systems": (
+            *(info for info in base.systems if info.role == "baseline"),
+            late,
+            system("retriever"),
+            system("retriever").model_copy(update={"name": "staged", "identity": digest(91), **mine}),
+        ),
+        "summaries": (
+            *(row for row in base.summaries if row.system in (*ROWS, "retriever")),
+            *(
+                row.model_copy(update={"system": name, "mean": (row.mean or 0.0) + gain})
+                for name, gain in ((LATE, 0.0885), ("staged", 0.1203))
+                for row in summaries("untuned")
+            ),
+        ),
+        "comparisons": (
+            *(row for row in base.comparisons if row.system in (*ROWS, "retriever")),
+            ndcg.model_copy(update=wins),
+            ndcg.model_copy(update=more | {"system": "staged"}),
+            ndcg.model_copy(update=less | {"family": "untrained", "system": "retriever"}),
+            ndcg.model_copy(update=over | {"family": "untrained", "system": "staged"}),
+        ),
+        "best_untrained": BestUntrained(
+            system=LATE, measure="ndcg@10", means={"untuned": 0.5512, "bm25": 0.5401, "hybrid": 0.5822, LATE: 0.6417}
+        ),
+        "factors": FACTORS,
+        "effects": tuple(level_effect(*row) for row in LEVELS),
+        "abstentions": (),
+        "ledger": (),
+    }
+    return normal(**values | changes)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from itertools import chain, combinations
+import json
+from collections.abc import Mapping, Sequence
+from itertools import chain, combinations, product
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.statistics.effects import Cells, effects
+from harness.statistics import effects as statistics
+from harness.statistics.effects import Crossing
 from harness.values.findings import Effect
 from harness.values.measures import Measure
 from harness.values.records import ScoreColumn
@@ -18,10 +22,38 @@ from harness.values.records import ScoreColumn
 NDCG, UTILITY = Measure("ndcg", 10), Measure("utility")
 PARTS = ("retriever", "reranker", "generator")
 Found = dict[tuple[str, ...], Effect]
+Cells = Mapping[frozenset[str], Sequence[ScoreColumn]]
+"""Scores by the parts that are tuned."""
 
 
 def cell(*parts: str) -> frozenset[str]:
     return frozenset(parts)
+
+
+def tuned_parts(factors: Sequence[str]) -> Crossing:
+    """Factors of two levels, of which the generator changes no run."""
+    systems = {
+        "-".join(some) or "untuned": {part: "tuned" if part in some else "untuned" for part in factors}
+        for size in range(len(factors) + 1)
+        for some in combinations(factors, size)
+    }
+    levels = dict.fromkeys(factors, ("untuned", "tuned"))
+    return Crossing(levels, systems, frozenset({("generator", "tuned")}))
+
+
+def effects(
+    by_measure: Mapping[Measure, Cells], groups: Mapping[str, str], factors: Sequence[str], **options: Any
+) -> list[Effect]:
+    """Effects of tuned parts."""
+    crossing = tuned_parts(factors)
+    cells = {
+        measure: {
+            tuple("tuned" if part in where else "untuned" for part in factors): seeds
+            for where, seeds in by_cell.items()
+        }
+        for measure, by_cell in by_measure.items()
+    }
+    return statistics.effects(cells, groups, crossing, **options)
 
 
 def all_cells(factors: tuple[str, ...]) -> list[frozenset[str]]:
@@ -185,6 +217,82 @@ def test_turning_a_factor_round_turns_its_main_effect_and_interactions() -> None
         assert after.p_value == before.p_value
 
 
+# ---- factors with several levels, and tuned parts as they were before
+
+
+def test_tuned_parts_have_the_effects_that_they_had_as_a_set_of_parts() -> None:
+    """The golden file was written before factors had levels."""
+    golden = json.loads((Path(__file__).parent / "golden" / "effects.json").read_text(encoding="utf-8"))
+    cells: dict[Measure, dict[frozenset[str], list[ScoreColumn]]] = {NDCG: {}, UTILITY: {}}
+    for row in golden["scores"]:
+        cells[NDCG if row["measure"] == "ndcg@10" else UTILITY][frozenset(row["tuned"])] = row["seeds"]
+    rows = effects(cells, golden["groups"], PARTS, margins={NDCG: 0.01, UTILITY: 0.02})
+    numbers = ("difference", "low", "high", "p_value", "absorbed")
+    for row, before in zip(rows, golden["effects"], strict=True):
+        mine = row.model_dump(mode="json", exclude={"levels", "given_levels"})
+        assert [mine.pop(name) for name in numbers] == pytest.approx([before.pop(name) for name in numbers], abs=1e-12)
+        assert mine == before
+        assert set(row.levels + row.given_levels) == {"tuned"}
+
+
+MIXED = {"retriever": ("untuned", "tuned"), "reranker": ("none", "late-interaction", "tuned"), "shots": ("0", "3", "5")}
+
+
+@st.composite
+def mixed(draw: st.DrawFn) -> tuple[Crossing, statistics.Cells]:
+    names = draw(st.lists(st.sampled_from(sorted(MIXED)), min_size=2, max_size=3, unique=True))
+    crossing = Crossing({name: MIXED[name] for name in names})
+    values = st.lists(tenths, min_size=6, max_size=6).map(by_query)
+    return crossing, {where: [draw(values)] for where in product(*crossing.factors.values())}
+
+
+@settings(max_examples=40, deadline=None)
+@given(mixed())
+def test_an_effect_of_levels_is_a_difference_of_means_of_cells(world: tuple[Crossing, statistics.Cells]) -> None:
+    """Computed here by filtering cells, one effect at a time."""
+    crossing, cells = world
+    means = {where: float(np.mean([value or 0.0 for value in seeds[0].values()])) for where, seeds in cells.items()}
+
+    def mean(held: Mapping[str, str]) -> float:
+        places = {list(crossing.factors).index(factor): level for factor, level in held.items()}
+        return float(np.mean([m for cell, m in means.items() if all(cell[at] == of for at, of in places.items())]))
+
+    rows = statistics.effects({UTILITY: cells}, one_each(6), crossing, margins={}, resamples=99)
+    for row in rows:
+        held = dict(zip(row.given, row.given_levels, strict=True))
+        held |= {factor: crossing.factors[factor][0] for factor in row.without}
+        (level, *other) = list(zip(row.parts, row.levels, strict=True))
+
+        def gain(at: Mapping[str, str], changed: tuple[str, str] = level) -> float:
+            factor, new = changed
+            return mean({**at, factor: new}) - mean({**at, factor: crossing.factors[factor][0]})
+
+        expected = gain(held)
+        for factor, new in other:
+            expected = gain({factor: new}) - gain({factor: crossing.factors[factor][0]})
+        assert row.difference == pytest.approx(expected, abs=1e-9)
+    assert len({(row.kind, row.parts, row.levels, row.given, row.given_levels, row.without) for row in rows}) == len(
+        rows
+    )
+    assert sum(row.kind == "main" for row in rows) == sum(len(levels) - 1 for levels in crossing.factors.values())
+
+
+def test_levels_that_only_answers_depend_on_change_no_list() -> None:
+    crossing = Crossing(
+        {"retriever": ("untuned", "tuned"), "shots": ("0", "3", "5")}, answers_only=frozenset({("shots", "3")})
+    )
+    cells = {
+        where: [by_query([0.2 + 0.3 * (where[0] == "tuned")] * 40)] for where in product(*crossing.factors.values())
+    }
+    rows = statistics.effects({NDCG: cells}, one_each(40), crossing, margins={NDCG: 0.01})
+    found = {(row.parts, row.levels): row.finding for row in rows}
+    assert found == {
+        (("retriever",), ("tuned",)): "adds",
+        (("shots",), ("3",)): "changes nothing",
+        (("shots",), ("5",)): "could not tell",
+    }
+
+
 # ---- words
 
 
@@ -282,9 +390,11 @@ def test_no_query_in_all_combinations() -> None:
     assert (row.finding, row.failed, row.reason) == ("not computed", 2, "no query has a value in every combination")
 
 
-def test_a_cell_outside_the_factorial_is_refused() -> None:
-    with pytest.raises(ValueError, match="a cell tunes generator, which is no factor of this factorial"):
-        effects({NDCG: {cell("generator"): []}}, {}, PARTS[:2], margins={})
+def test_a_level_outside_the_factorial_is_refused() -> None:
+    with pytest.raises(ValueError, match="untuned, distilled is no combination of this factorial"):
+        statistics.effects({NDCG: {("untuned", "distilled"): []}}, {}, tuned_parts(PARTS[:2]), margins={})
+    with pytest.raises(ValueError, match="staged: generator=tuned is no level of this factorial"):
+        Crossing({"retriever": ("untuned", "tuned")}, {"staged": {"generator": "tuned"}})
 
 
 def test_seeds_are_averaged_by_query_and_a_query_needs_all_of_them() -> None:

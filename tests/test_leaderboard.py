@@ -123,8 +123,8 @@ def test_scores_that_cannot_be_read_are_told_and_leave_their_suite_out(
 def test_measures_come_in_the_order_of_the_suite_and_a_gain_with_its_interval(tmp_path: Path) -> None:
     invented.put(tmp_path, invented.normal(), MEANS)
     text = text_of(tmp_path, tmp_path / "out")
-    assert row_of(text, "retriever (seed 0)")[3] == "+0.041 [+0.012, +0.070] improved"
-    assert row_of(text, "untuned")[3] == "baseline"
+    assert row_of(text, "retriever (seed 0)")[4] == "+0.041 [+0.012, +0.070] improved"
+    assert row_of(text, "untuned")[4] == "baseline"
     gains = invented.normal().comparisons
     made = invented.normal(comparisons=gains[::-1])
     assert leaderboard.Ranking(made, made.systems, {}, made.comparisons).measures == ["ndcg@10", "utility"]
@@ -138,7 +138,7 @@ def test_latency_is_of_what_the_measure_judges(tmp_path: Path) -> None:
     invented.put(tmp_path, invented.normal(), MEANS)
     text = text_of(tmp_path, tmp_path / "out")
     assert "retrieval p95 ms" in text
-    assert row_of(text, "hybrid")[6] == "25.6"
+    assert row_of(text, "hybrid")[7] == "25.6"
 
 
 @pytest.mark.parametrize(

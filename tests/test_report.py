@@ -36,6 +36,7 @@ CASES: dict[str, Callable[[], Outcome]] = {
     "few_groups": outcomes.few_groups,
     "factorial": outcomes.factorial,
     "several_seeds": outcomes.several_seeds,
+    "with_settings": outcomes.with_settings,
 }
 FOLDER = Path(".harness/outcomes/covidqa/1")
 each_case = pytest.mark.parametrize("case", CASES)
@@ -75,7 +76,7 @@ def with_nan() -> Outcome:
     )
 
 
-@pytest.mark.parametrize("case", ["normal", "factorial"])
+@pytest.mark.parametrize("case", ["normal", "factorial", "with_settings"])
 def test_terminal(case: str, snapshot: SnapshotAssertion) -> None:
     for name, block in blocks(on_terminal(CASES[case](), 80)):
         assert block == snapshot(name=name)

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import outcomes
+from hypothesis import given
+from hypothesis import strategies as st
 
 from harness.report.content.summary import summarise
 from harness.report.view import view
+from harness.values.findings import Outcome
+from harness.values.gains import BestUntrained
 
 # ---- the answer
 
@@ -75,3 +81,93 @@ def test_without_a_candidate_nothing_is_claimed() -> None:
     base = outcomes.normal()
     systems = tuple(info for info in base.systems if info.role == "baseline")
     assert summarise(view(base.model_copy(update={"systems": systems}))).first.startswith("Nothing was tested")
+
+
+# ---- settings and trainings
+
+
+def verdicts(outcome: Outcome, family: str, **by_system: Any) -> Outcome:
+    """The outcome with other numbers for ndcg@10 of these systems; None takes their row away."""
+    changes = {name.replace("_", "-"): change for name, change in by_system.items()}
+    rows = []
+    for row in outcome.comparisons:
+        asked = row.family == family and row.measure == "ndcg@10" and row.system in changes
+        if not asked:
+            rows.append(row)
+        elif changes[row.system] is not None:
+            rows.append(row.model_copy(update=changes[row.system]))
+    return outcome.model_copy(update={"comparisons": tuple(rows)})
+
+
+OPEN = {"difference": 0.004, "low": -0.01, "high": 0.018, "verdict": "inconclusive"}
+LOSS = {"difference": -0.2, "low": -0.3, "high": -0.1, "verdict": "regressed"}
+
+
+def test_the_answer_names_the_best_setting_and_what_improves_on_it() -> None:
+    said = summarise(view(outcomes.with_settings()))
+    assert said.first.startswith("3 of 3 candidates improved on untuned, staged (seed 0) most: ndcg@10 by +0.120")
+    best = "The best system without training, chosen on dev, is late-interaction (ndcg@10 +0.088 [+0.061, +0.116] "
+    assert any(line.startswith(best) for line in said.rest)
+    beyond = "staged (seed 0) improves on it by +0.032 [+0.010, +0.053]; retriever (seed 0) is worse."
+    assert f"Of the trained candidates, on ndcg@10: {beyond}" in said.rest
+
+
+def test_a_training_that_a_setting_may_equal_is_not_recommended() -> None:
+    """It gained most against `untuned`, and is not shown to improve on what trains nothing."""
+    said = summarise(view(verdicts(outcomes.with_settings(), "untrained", staged=OPEN)))
+    assert said.first == (
+        "3 of 3 candidates improved on untuned. late-interaction improved ndcg@10 by +0.088 [+0.061, +0.116], "
+        "without training; staged (seed 0) improved more, but is not shown to improve on late-interaction, which "
+        "trains nothing."
+    )
+    assert said.rest[0].startswith("It trains nothing and took 1 min 01 s")
+    none = "none of 2 is shown to improve on it; retriever (seed 0) is worse"
+    assert f"Of the trained candidates, on ndcg@10: {none}." in said.rest
+
+
+def test_a_baseline_row_can_be_the_setting_that_no_training_improves_on() -> None:
+    base = verdicts(outcomes.with_settings(), "gain", **{outcomes.LATE: LOSS}, retriever=OPEN)
+    base = verdicts(base, "untrained", staged=OPEN)
+    best = BestUntrained(system="hybrid", measure="ndcg@10", means={"hybrid": 0.7})
+    said = summarise(view(base.model_copy(update={"best_untrained": best})))
+    assert said.tone == "inconclusive"
+    assert said.first == (
+        "staged (seed 0) improved on untuned, but is not shown to improve on hybrid, which trains nothing."
+    )
+    assert said.rest[0] == "staged (seed 0) improved ndcg@10 by +0.120 [+0.091, +0.149]."
+    assert any("chosen on dev, is hybrid (ndcg@10 +0.027" in line for line in said.rest)
+
+
+def test_a_single_setting_that_improved_is_not_called_a_tuning() -> None:
+    base = verdicts(outcomes.with_settings(), "gain", retriever=OPEN, staged=LOSS)
+    said = summarise(view(base))
+    assert said.first == "late-interaction improved ndcg@10 by +0.088 [+0.061, +0.116], without training."
+
+
+def test_where_no_setting_can_be_chosen_the_reason_is_told() -> None:
+    base = verdicts(outcomes.with_settings(), "untrained", retriever=None, staged=None)
+    said = summarise(view(base.model_copy(update={"best_untrained": BestUntrained(reason="there is no dev split")})))
+    assert "No best system without training is named: there is no dev split." in said.rest
+
+
+def test_verdicts_on_settings_alone_are_not_about_checkpoints() -> None:
+    base = outcomes.with_settings()
+    systems = tuple(info for info in base.systems if not info.tunes)
+    rows = tuple(row for row in base.comparisons if row.system in {info.name for info in systems})
+    said = summarise(view(base.model_copy(update={"systems": systems, "comparisons": rows, "best_untrained": None})))
+    assert said.first == "late-interaction improved ndcg@10 by +0.088 [+0.061, +0.116], without training."
+    assert "checkpoints" not in " ".join(said.rest)
+
+
+outcomes_of_a_test = st.sampled_from([OPEN, LOSS, {"difference": 0.3, "low": 0.2, "high": 0.4, "verdict": "improved"}])
+
+
+@given(st.tuples(*[outcomes_of_a_test] * 3), st.tuples(*[outcomes_of_a_test] * 2))
+def test_no_headline_sells_a_training_that_a_setting_may_equal(gains: tuple[Any, ...], over: tuple[Any, ...]) -> None:
+    base = verdicts(outcomes.with_settings(), "gain", retriever=gains[0], staged=gains[1], **{outcomes.LATE: gains[2]})
+    base = verdicts(base, "untrained", retriever=over[0], staged=over[1])
+    said = summarise(view(base))
+    for name, row in zip(("retriever (seed 0)", "staged (seed 0)"), over, strict=True):
+        if row["verdict"] != "improved" and name in said.first:
+            assert "not shown to improve on late-interaction" in said.first
+            assert not said.first.startswith("Tuning")

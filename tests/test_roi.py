@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.report.charts.outcome import scatters
+from harness.report.content.roi import returned
 from harness.report.view import view
 from harness.statistics.roi import CostPosition, dominated_by, roi
 from harness.statistics.stats import verdict
@@ -324,3 +325,39 @@ def test_the_returns_of_a_usual_outcome() -> None:
     retriever = next(row for row in rows if (row.system, row.measure) == ("retriever", "utility"))
     assert retriever.break_even == pytest.approx(retriever.build_dollars / (0.025 * 0.5), rel=1e-3)
     assert (retriever.break_even_high, retriever.reason) == (None, "it may never break even")
+
+
+# ---- trainings and settings
+
+
+def test_a_candidate_that_trains_nothing_has_ratios_like_any_other() -> None:
+    late = system("late", dollars=0.0, role="candidate", changes=("reranker.kind=late-interaction",), total=1000.0)
+    row = one(late, gain(0.1, 0.05, 0.2, system="late"), WORTH, best_untrained="late")
+    assert (row.per_dollar, row.break_even, row.beyond) == (None, pytest.approx(0.0), None)
+    assert "it has no build cost" in row.reason
+
+
+@pytest.mark.parametrize("low", [-0.01, 0.01])
+def test_a_training_pays_only_beyond_what_a_setting_gains(low: float) -> None:
+    """Against `untuned` it gains the same; only against the best setting it does or does not."""
+    tuned = system(dollars=4.0, role="candidate", tunes=("retriever",))
+    rows = [gain(0.1, 0.05, 0.2), gain(0.03, low, 0.07, family="untrained")]
+    (row,) = roi([UNTUNED, tuned], rows, WORTH, best_untrained="late")
+    assert row.beyond == ("improved" if low > 0 else "inconclusive")
+    assert (row.break_even is not None) == (low > 0)
+    assert ("it is not shown to improve on late, which trains nothing" in row.reason) == (low < 0)
+    assert row.per_dollar == pytest.approx(0.025)
+
+
+def test_the_front_says_whose_training_a_setting_may_equal() -> None:
+    base = outcomes.with_settings()
+    rows = [
+        row.model_copy(update={"verdict": "inconclusive"}) if row.family == "untrained" else row
+        for row in base.comparisons
+    ]
+    found = tuple(roi(base.systems, rows, FREE, best_untrained=outcomes.LATE))
+    (said, *_) = returned(base.model_copy(update={"roi": found})).sentences
+    assert said.startswith("ndcg@10: on the Pareto front are bm25, late-interaction and staged (seed 0).")
+    assert said.endswith(
+        "Of the front, staged (seed 0) is not shown to improve on late-interaction, which trains nothing."
+    )

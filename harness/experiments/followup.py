@@ -45,11 +45,14 @@ def complete(
     gains = slice_gains(
         compared.deployable(), varying, failure_limit=suite.failure_limit, alpha=ALPHA, resamples=RESAMPLES
     ) if varying else []  # fmt: skip
+    setting = outcome.best_untrained.system if outcome.best_untrained else ""
     outcome = outcome.model_copy(
         update={
             "slices": tuple(gains),
             "notes": (*outcome.notes, *_one_slice(slices)),
-            "roi": tuple(roi(outcome.systems, outcome.comparisons, suite.prices, unknown=unknown)),
+            "roi": tuple(
+                roi(outcome.systems, outcome.comparisons, suite.prices, unknown=unknown, best_untrained=setting)
+            ),
         }
     )
     diagnosis = diagnoses.latest(root, suite.name)

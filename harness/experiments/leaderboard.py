@@ -24,7 +24,7 @@ from harness.values.boards import Board, Past, Placed
 from harness.values.findings import Comparison, Outcome, ServingCost, SystemInfo
 from harness.values.measures import parse
 from harness.values.records import ScoreColumn, SystemKey
-from harness.values.systems import BOUNDS, UNTUNED
+from harness.values.systems import BOUNDS, UNTUNED, System
 
 SCORES_FILE = "scores.parquet"
 log = logging.getLogger(__name__)
@@ -120,13 +120,14 @@ def gains_of(baseline: Baseline) -> list[Comparison]:
     There is no limit of failures here: `harness accept` has applied the one of the suite.
     """
     pairs = []
+    as_it_is = System(UNTUNED, 0, "baseline", ())
     for measure, margin in baseline.accepted.margins.items():
         untuned = _column(baseline.tables, (UNTUNED, 0), measure)
         for system in baseline.accepted.systems:
             key = system.info.name, system.info.seed
             values = _column(baseline.tables, key, measure)
             if system.info.name not in (UNTUNED, *BOUNDS) and values and values.keys() == untuned.keys():
-                groups, same = baseline.tables[key].groups, same_runs(parse(measure), system.info.tunes)
+                groups, same = baseline.tables[key].groups, same_runs(parse(measure), system.info, as_it_is)
                 pair = stats.Paired(
                     system=system.info.name,
                     seed=system.info.seed,
@@ -204,6 +205,7 @@ def _placed(ranking: Ranking, measure: str, ranked: RankInterval) -> Placed:
     return Placed(
         label=ranked.name,
         role=info.role,
+        tunes=info.tunes,
         mean=ranked.mean,
         place=ranked.place,
         best=ranked.best,

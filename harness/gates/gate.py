@@ -31,7 +31,7 @@ from harness.values.systems import BOUNDS
 
 
 class GateTerms(NamedTuple):
-    """By what rules it is judged; `expected` names systems that must be there, candidates with their seeds."""
+    """By what rules it is judged; `expected` names systems that must be there, trained ones with their seeds."""
 
     on_inconclusive: OnInconclusive = "pass"
     failure_limit: float = 0.0
@@ -263,7 +263,7 @@ class _Evaluation:
     def _trained(self, name: str) -> bool:
         known = (*self.outcome.systems, *self._accepted().values())
         wanted = bool(self.terms.expected.get(name))
-        return wanted or any(info.name == name and info.role == "candidate" for info in known)
+        return wanted or any(info.name == name and info.tunes for info in known)
 
     def _blank(
         self, gate: Gate, name: str, seeds: tuple[int, ...], verdict: Standing, reason: str = "",

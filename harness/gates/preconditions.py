@@ -119,12 +119,13 @@ def _by_gate(verdicts: Sequence[Gated]) -> dict[str, list[Gated]]:
 
 
 def named(suite: Suite) -> dict[str, tuple[int, ...]]:
-    """The systems that every outcome of a suite has, candidates with their seeds.
+    """The systems that every outcome of a suite has, trained candidates with their seeds.
 
     Left out are bounds, and `few-shot`, which is there only where the dataset has examples to show.
     """
     rows = [name for name in suite.baseline_rows if name not in (*BOUNDS, "few-shot")]
-    return {**dict.fromkeys(rows, ()), **dict.fromkeys(suite.all_candidates, suite.seeds)}
+    candidates = {name: suite.seeds if one.tune else () for name, one in suite.all_candidates.items()}
+    return {**dict.fromkeys(rows, ()), **candidates}
 
 
 def check_complete(suite: Suite, outcome: Outcome, folder: Path) -> None:

@@ -61,7 +61,7 @@ def _standing(value: float, bound: float) -> Standing:
 
 def _blank(gate: Gate, info: SystemInfo) -> Gated:
     seeds = (info.seed,)
-    label = label_of(info.name, seeds, trained=info.role == "candidate")
+    label = label_of(info.name, seeds, trained=bool(info.tunes))
     return Gated(
         system=info.name, seeds=seeds, label=label, gate=gate.name, verdict="not compared", advisory=gate.advisory
     )

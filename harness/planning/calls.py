@@ -54,7 +54,7 @@ class TunedPipeline:
 
 def tuned_pipeline_of(system: SystemPlan) -> TunedPipeline:
     """The pipeline that a planned system has."""
-    who = system.name if system.role == "baseline" else f"{system.name}, seed {system.seed}"
+    who = f"{system.name}, seed {system.seed}" if system.tunes else system.name
     return TunedPipeline(system.settings, system.models, dict.fromkeys(system.models, who), system.name)
 
 

@@ -39,7 +39,8 @@ def build_plan(suite: Suite, dataset: Dataset) -> Plan:
     planner = _SuitePlanner(suite, dataset, choose(suite, dataset))
     systems = planner.baseline_rows()
     for name, candidate in suite.all_candidates.items():
-        systems += [planner.candidate(name, candidate, seed) for seed in suite.seeds]
+        # Without training there is nothing that a seed could change.
+        systems += [planner.candidate(name, candidate, seed) for seed in (suite.seeds if candidate.tune else (0,))]
     plan = Plan(suite, planner.artifacts, planner.generation_sample, planner.calls, systems, planner.judge())
     for system in systems:
         for key in plan.upstream([*system.goals, *system.serving.keys]):
@@ -104,7 +105,8 @@ class _SuitePlanner(Trainings):
         run = self.ranked(tuned, self.split)
         dev = self.dev()
         dev_run = self.ranked(tuned, dev) if dev else None
-        answers = self.answered("run", f"{name}, seed {seed}", tuned, run)
+        who = f"{name}, seed {seed}" if candidate.tune else name
+        answers = self.answered("run", who, tuned, run)
         serving = self.serving(tuned, run, answers, "run")
         changes = tuple(settings_of(candidate.pipeline))
         return SystemPlan(

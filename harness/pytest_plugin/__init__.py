@@ -96,7 +96,7 @@ class SuiteFile(pytest.File):
 
 
 class GatedSystem(NamedTuple):
-    """A system that has items: a baseline row, or a candidate with a seed."""
+    """A system that has items: one that trains nothing, or a trained candidate with a seed."""
 
     name: str
     seed: int | None = None
@@ -113,11 +113,13 @@ class GatedSystem(NamedTuple):
 
 
 def systems_of(suite: Suite) -> list[GatedSystem]:
-    """The systems of a suite that gates can judge: baseline rows that could be served, and candidates with a seed."""
+    """The systems of a suite that gates can judge: what could be served, trained candidates with a seed each."""
     from harness.values.systems import BOUNDS
 
     rows = [GatedSystem(name) for name in suite.baseline_rows if name not in BOUNDS]
-    return rows + [GatedSystem(name, seed) for name in suite.all_candidates for seed in suite.seeds]
+    for name, candidate in suite.all_candidates.items():
+        rows += [GatedSystem(name, seed) for seed in (suite.seeds if candidate.tune else (None,))]
+    return rows
 
 
 def _can_have(system: GatedSystem, measure: Any) -> bool:

@@ -64,7 +64,7 @@ def _on_dev(suite: Suite, plan: Plan, rows: Mapping[str, list[Score]]) -> list[s
                 and system.dev_run
             ]
             if means:
-                notes.append(f"{measure} on dev, where recipes are chosen: {', '.join(means)}.")
+                notes.append(f"{measure} on dev, where recipes and settings are chosen: {', '.join(means)}.")
     if suite.evaluate.split == "dev" and plan.chooses_on_dev:
         notes.append(
             "Checkpoints were chosen on the queries that are scored here, which flatters the candidates. "

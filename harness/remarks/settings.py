@@ -39,14 +39,15 @@ def settings(suite: Suite, dataset: Dataset) -> dict[str, str]:
             f"the same for every system, chosen by the judgements; {rule.lacking:.0%} of the answerable queries "
             "get another passage of the same group, and count as unanswerable"
         )
-    if suite.seeds and len(suite.seeds) < 3:
+    if len(suite.seeds) < 3 and any(candidate.tune for candidate in suite.all_candidates.values()):
         words["claims"] = "about these checkpoints; a claim about a recipe needs three seeds or more"
     return words | data.settings(dataset.splits[suite.evaluate.split])
 
 
 def _pairs_used(suite: Suite) -> str:
     """Return which pairs candidates are trained on; one word if they agree."""
-    used = {name: candidate.pairs or suite.data.pairs for name, candidate in suite.all_candidates.items()}
+    trained = {name: candidate for name, candidate in suite.all_candidates.items() if candidate.tune}
+    used = {name: candidate.pairs or suite.data.pairs for name, candidate in trained.items()}
     if len(set(used.values())) == 1:
         return next(iter(used.values()))
     return "; ".join(f"{name}: {pairs}" for name, pairs in used.items()) or "none"

@@ -54,6 +54,7 @@ class View:
     gated: tuple[str, ...]
     summaries: dict[tuple[str, int, str], Summary]
     gains: dict[tuple[str, int, str], Comparison]
+    over_best: dict[tuple[str, int, str], Comparison]
 
     @property
     def candidates(self) -> tuple[SystemInfo, ...]:
@@ -61,13 +62,18 @@ class View:
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        return tuple(sorted({info.seed for info in self.candidates}))
+        """The seeds of what is trained."""
+        return tuple(sorted({info.seed for info in self.candidates if info.tunes}))
 
     def summary(self, info: SystemInfo, measure: str) -> Summary | None:
         return self.summaries.get((info.name, info.seed, measure))
 
     def gain(self, info: SystemInfo, measure: str) -> Comparison | None:
         return self.gains.get((info.name, info.seed, measure))
+
+    def over_untrained(self, info: SystemInfo, measure: str) -> Comparison | None:
+        """Return the comparison of a trained candidate with the best system without training."""
+        return self.over_best.get((info.name, info.seed, measure))
 
     def mean(self, info: SystemInfo, measure: str) -> float | None:
         """Return the mean if it is over every query of its population, so that it can be ranked among others."""
@@ -82,7 +88,10 @@ class View:
 def view(outcome: Outcome) -> View:
     """Index an outcome; baseline rows come first, each role in the order of the outcome."""
     summaries = {(row.system, row.seed, row.measure): row for row in outcome.summaries}
-    gains = {(row.system, row.seed, row.measure): row for row in outcome.comparisons if row.family == "gain"}
+    gains, over_best = (
+        {(row.system, row.seed, row.measure): row for row in outcome.comparisons if row.family == family}
+        for family in ("gain", "untrained")
+    )
     measured = {row.measure for row in outcome.summaries if finite(row.mean) is not None or row.failed}
     measures = sorted((name for name in outcome.measures if name in measured), key=lambda name: not is_rank(name))
     gated = {row.measure for row in outcome.comparisons if row.family in ("gain", "regression")}
@@ -93,4 +102,5 @@ def view(outcome: Outcome) -> View:
         gated=tuple(sorted((name for name in outcome.measures if name in gated), key=lambda name: not is_rank(name))),
         summaries=summaries,
         gains=gains,
+        over_best=over_best,
     )

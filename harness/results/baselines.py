@@ -222,7 +222,7 @@ def _read_accepted(path: Path, suite: str | None) -> Accepted:
 
 def file_of(info: SystemInfo) -> str:
     """Return the file name of a system's table."""
-    return f"{info.name}.tsv" if info.role == "baseline" else f"{info.name}-{info.seed}.tsv"
+    return f"{info.slug}.tsv"
 
 
 def accepted_system(info: SystemInfo, table: ScoreTable) -> AcceptedSystem:

@@ -120,8 +120,7 @@ def write_details(folder: Path, outcome: Outcome, details: Evidence) -> None:
 
 def run_file(folder: Path, system: SystemInfo) -> Path:
     """Where the run of a system lies in the folder of an outcome."""
-    slug = system.name if system.role == "baseline" else f"{system.name}-{system.seed}"
-    return folder / "runs" / f"{slug}.trec"
+    return folder / "runs" / f"{system.slug}.trec"
 
 
 def guarded(write: Callable[[], object], what: str, folder: Path, again: str = "") -> str:

@@ -6,14 +6,48 @@ baseline in every fourth sample of 25 queries. This module must not know suites,
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from typing import Protocol
 
 from harness.values.measures import Measure
+from harness.values.systems import UNTUNED
+
+ANSWERS_ONLY = ("generator", "context", "context_order")
+"""Sections and settings of the pipeline that no run depends on."""
 
 
-def same_runs(measure: Measure, tunes: Sequence[str]) -> bool:
-    """Return whether a system that tunes the parts `tunes` has the scores of `untuned` on `measure`.
+class Described(Protocol):
+    """A system by what it changes."""
 
-    True for a rank measure where only the generator is tuned: its runs are those of `untuned`.
+    @property
+    def name(self) -> str: ...
+    @property
+    def role(self) -> str: ...
+    @property
+    def tunes(self) -> Sequence[str]: ...
+    @property
+    def changes(self) -> Sequence[str]: ...
+
+
+def same_runs(measure: Measure, first: Described, other: Described) -> bool:
+    """Return whether two systems have the same scores on `measure`, because their runs are made in the same way.
+
+    True for a rank measure where they differ only in the generator and in what it is shown.
     """
-    return measure.is_rank and tuple(tunes) == ("generator",)
+    made, made_other = _ranking(first), _ranking(other)
+    return measure.is_rank and made is not None and made == made_other
+
+
+def answers_only(system: Described) -> bool:
+    """Return whether a system changes the pipeline, and nothing that its runs depend on."""
+    return system.name != UNTUNED and _ranking(system) == frozenset()
+
+
+def _ranking(system: Described) -> frozenset[str] | None:
+    """Return the settings that a system changes and its runs depend on; None if its runs are its own."""
+    if system.name == UNTUNED:
+        return frozenset()
+    if system.role == "baseline" or not (*system.tunes, *system.changes) or set(system.tunes) - {"generator"}:
+        return None
+    return frozenset(change for change in system.changes if re.split(r"[.=]", change)[0] not in ANSWERS_ONLY)

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 
 from harness.statistics import effects, seeds, stats
-from harness.statistics.alike import same_runs
+from harness.statistics.alike import answers_only, same_runs
+from harness.statistics.effects import Cell, Crossing
+from harness.statistics.untrained import ON_DEV, best_untrained
 from harness.suite.spec import Suite
 from harness.values.findings import Comparison, Effect, RecipeClaim
+from harness.values.gains import BestUntrained
 from harness.values.measures import Measure
 from harness.values.records import Score, ScoreColumn, table_of
 from harness.values.systems import UNTUNED, System
 
 ALPHA, RESAMPLES = 0.05, 10_000
+DEV = "dev"
+"""The split that choices are made on."""
 
 Rows = Mapping[str, Sequence[Score]]
 """Score rows by the label of the system."""
@@ -47,6 +53,39 @@ class Comparisons:
         """Pair every deployable system with `untuned`, on every gated measure."""
         return self._pairs(self._deployable())
 
+    @cached_property
+    def best_untrained(self) -> BestUntrained | None:
+        """The best system without training, chosen on dev; None if nothing is trained."""
+        if not self._trained():
+            return None
+        measure = next((measure for measure in self.suite.margins if measure.is_rank), None)
+        if self.split == DEV:
+            return BestUntrained(measure=str(measure or ""), reason=ON_DEV)
+        on_dev = {label: table_of(own, DEV).column(str(measure)) for label, own in self.rows.items()}
+        return best_untrained(self.systems, measure, on_dev)
+
+    def over_untrained(self) -> list[Comparison]:
+        """Compare every trained candidate with the best system without training, as a family of its own.
+
+        Where that is `untuned`, the gains say it already.
+        """
+        pairs = self._over_untrained()
+        if not pairs:
+            return []
+        limit = self.suite.failure_limit
+        return stats.compare("untrained", pairs, failure_limit=limit, alpha=ALPHA, resamples=RESAMPLES)
+
+    def untrained_claims(self) -> list[RecipeClaim]:
+        """What several seeds of a candidate say about its recipe against the best system without training."""
+        return seeds.recipe_claims(self._over_untrained(), failure_limit=self.suite.failure_limit, alpha=ALPHA)
+
+    def _over_untrained(self) -> list[stats.Paired]:
+        best = self.best_untrained.system if self.best_untrained else ""
+        return self._pairs(self._trained(), against=best) if best and best != UNTUNED else []
+
+    def _trained(self) -> list[System]:
+        return [system for system in self.systems if system.tunes]
+
     def _deployable(self) -> list[System]:
         return [system for system in self.systems if system.name != UNTUNED and not system.is_bound]
 
@@ -71,36 +110,50 @@ class Comparisons:
 
     def claims(self) -> list[RecipeClaim]:
         """What several seeds of a candidate say about its recipe."""
-        candidates = [system for system in self.systems if system.role == "candidate"]
-        return seeds.recipe_claims(self._pairs(candidates), failure_limit=self.suite.failure_limit, alpha=ALPHA)
+        return seeds.recipe_claims(self._pairs(self._trained()), failure_limit=self.suite.failure_limit, alpha=ALPHA)
+
+    @cached_property
+    def crossing(self) -> Crossing:
+        """The design of the suite's factorial; without factors if it has none."""
+        design = self.suite.design
+        # The combination of all first levels is the pipeline as it is.
+        reference = {factor: levels[0] for factor, levels in design.factors.items()}
+        designed = Crossing(design.factors, {UNTUNED: reference, **design.systems})
+        alone = (
+            level
+            for system in self.systems
+            if answers_only(system) and len(levels := designed.departures(system.name)) == 1
+            for level in levels
+        )
+        return replace(designed, answers_only=frozenset(alone))
 
     def effects(self) -> list[Effect]:
-        """Main effects and interactions of the parts that the suite's factorial names."""
-        factors = tuple(self.suite.factorial)
-        if len(factors) < 2 or any(len(levels) > 2 for levels in self.suite.factorial.values()):
+        """Main effects and interactions of the levels that the suite's factorial names."""
+        if len(self.crossing.factors) < 2:
             return []
         tables = {measure: self._cells(measure) for measure in self._gated()}
         # A measure that nothing has a value of was not run, and is said to be so elsewhere.
         tables = {measure: cells for measure, cells in tables.items() if cells}
         groups = {query: group for table in self.tables.values() for query, group in table.groups.items()}
         return effects.effects(
-            tables, groups, factors, margins=self._gated(), alpha=ALPHA, resamples=RESAMPLES
+            tables, groups, self.crossing, margins=self._gated(), alpha=ALPHA, resamples=RESAMPLES
         ) if tables else []  # fmt: skip
 
-    def _cells(self, measure: Measure) -> dict[frozenset[str], list[ScoreColumn]]:
-        cells: dict[frozenset[str], list[ScoreColumn]] = {}
-        design = self.suite.design
+    def _cells(self, measure: Measure) -> dict[Cell, list[ScoreColumn]]:
+        cells: dict[Cell, list[ScoreColumn]] = {}
         for system in self.systems:
-            if system.name == UNTUNED or system.name in design.systems:
-                levels = design.systems.get(system.name, {})
-                values = self.tables[system.label].column(measure)
-                if values:
-                    changed = (factor for factor, level in levels.items() if level != design.factors[factor][0])
-                    cells.setdefault(frozenset(changed), []).append(values)
+            levels = self.crossing.systems.get(system.name)
+            values = self.tables[system.label].column(measure)
+            if levels is not None and values:
+                cells.setdefault(self.crossing.cell(levels), []).append(values)
         return cells
 
-    def _pairs(self, systems: Sequence[System], margins: Mapping[Measure, float] | None = None) -> list[stats.Paired]:
-        untuned = self.tables[next(system.label for system in self.systems if system.name == UNTUNED)]
+    def _pairs(
+        self, systems: Sequence[System], margins: Mapping[Measure, float] | None = None, against: str = UNTUNED
+    ) -> list[stats.Paired]:
+        """Pair systems with the one called `against`, on each measure that both have scores on."""
+        other = next(system for system in self.systems if system.name == against)
+        baseline = self.tables[other.label]
         return [
             stats.Paired(
                 system=system.name,
@@ -108,13 +161,13 @@ class Comparisons:
                 measure=measure,
                 margin=margin,
                 values=table.column(measure),
-                baseline=untuned.column(measure),
+                baseline=baseline.column(measure),
                 groups=table.groups,
-                same=same_runs(measure, system.tunes),
+                same=same_runs(measure, system, other),
             )
             for measure, margin in (self._gated() if margins is None else margins).items()
             for system in systems
-            if (table := self.tables[system.label]).column(measure)
+            if (table := self.tables[system.label]).column(measure) and baseline.column(measure)
         ]
 
 

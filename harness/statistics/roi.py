@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from harness.suite.bounds import Prices
 from harness.values.findings import Comparison, SystemInfo
+from harness.values.frozen import Verdict
 from harness.values.gains import Roi
 from harness.values.measures import parse
 from harness.values.systems import BOUNDS, UNTUNED
@@ -62,6 +63,7 @@ def roi(
     *,
     right_measure: str = RIGHT_MEASURE,
     unknown: Collection[str] = (),
+    best_untrained: str = "",
 ) -> list[Roi]:
     """Return the ROI of each gain over `untuned`, for every system that could be served, in the order of `gains`.
 
@@ -70,9 +72,10 @@ def roi(
     `prices.right_answer` times the gain in `right_measure`, less the added cost of a query. Its upper bound is None
     where the interval holds gains that never pay. Without a price of a right answer, a system that is cheaper to serve
     and loses in no measure still breaks even, whatever the measure. `unknown` has the labels of systems whose one-time
-    cost is not known in full. Families other than ``gain`` are skipped.
+    cost is not known in full. A training breaks even only if it is shown to improve on the system `best_untrained`, by
+    its row of the family ``untrained``: else that setting earns as much without it. Other families are skipped.
     """
-    reckoning = _Reckoning.of(systems, gains, prices, right_measure, unknown)
+    reckoning = _Reckoning.of(systems, gains, prices, right_measure, unknown, best_untrained)
     return [reckoning.of_gain(row) for row in reckoning.rows]
 
 
@@ -91,7 +94,10 @@ def _beats(first: CostPosition, other: CostPosition) -> bool:
 
 @dataclass(frozen=True)
 class _Reckoning:
-    """`served` are the systems of the rows and `untuned`; `losing` those that may lose in some measure."""
+    """`served` are the systems of the rows and `untuned`; `losing` those that may lose in some measure.
+
+    `beyond` has the verdicts of trained systems against the best without training, which is called `setting`.
+    """
 
     served: Mapping[Key, SystemInfo]
     rows: Sequence[Comparison]
@@ -99,6 +105,8 @@ class _Reckoning:
     prices: Prices
     right_measure: str
     unknown: frozenset[str]
+    beyond: Mapping[tuple[Key, str], Verdict]
+    setting: str
 
     @classmethod
     def of(
@@ -108,12 +116,14 @@ class _Reckoning:
         prices: Prices,
         right: str,
         unknown: Collection[str],
+        setting: str,
     ) -> _Reckoning:
         served = {(info.name, info.seed): info for info in systems if info.name not in BOUNDS and not info.failed}
         family = [row for row in gains if row.family == "gain" and row.system != UNTUNED]
         rows = [row for row in family if _key(row) in served and row.difference is not None]
         losing = frozenset(_key(row) for row in family if not _loses_nothing(row))
-        return cls(served, rows, losing, prices, right, frozenset(unknown))
+        beyond = {(_key(row), row.measure): row.verdict for row in gains if row.family == "untrained"}
+        return cls(served, rows, losing, prices, right, frozenset(unknown), beyond, setting)
 
     @cached_property
     def untuned(self) -> SystemInfo | None:
@@ -135,7 +145,7 @@ class _Reckoning:
         beaten = self.fronts[row.measure].get(info.label)
         unplaced = "" if beaten is not None else "not all of its costs are known, so the Pareto front leaves it out"
         failed = f"failed: {row.reason}" if row.verdict == "failed" else row.reason
-        reasons = (failed, per_dollar.reason, per_ms.reason, breaks.reason, unplaced)
+        reasons = (failed, per_dollar.reason, per_ms.reason, breaks.reason, self._instead(row), unplaced)
         return Roi(
             system=row.system,
             seed=row.seed,
@@ -149,6 +159,7 @@ class _Reckoning:
             **per_dollar.named("per_dollar"),
             **per_ms.named("per_ms"),
             **breaks.named("break_even"),
+            beyond=self.beyond.get((_key(row), row.measure)),
             front=beaten == (),
             dominated_by=beaten or (),
             reason="; ".join(dict.fromkeys(filter(None, reasons))),
@@ -162,7 +173,7 @@ class _Reckoning:
         return _Costs(once, timing.p95_ms if timing else None, info.serving.dollars_per_1000)
 
     def _break_even(self, row: Comparison, once: float | None, added_per_1000: float | None) -> _Bounded:
-        if row.verdict == "failed":
+        if row.verdict == "failed" or self._instead(row):
             return _Bounded()
         price = self._price(row, cheaper=added_per_1000 is not None and added_per_1000 < 0)
         if price is None:
@@ -174,6 +185,13 @@ class _Reckoning:
         if added_per_1000 is None:
             return _Bounded(reason="its serving cost is not known")
         return _until_paid(row, once, added_per_1000 / 1000, price)
+
+    def _instead(self, row: Comparison) -> str:
+        """Return why a setting may do as well as this training, or nothing."""
+        verdict = self.beyond.get((_key(row), row.measure))
+        if verdict is None or verdict == "improved":
+            return ""
+        return f"it is not shown to improve on {self.setting}, which trains nothing"
 
     def _price(self, row: Comparison, *, cheaper: bool) -> float | None:
         """Return the dollars for a unit of the gain: 0 if a cheaper system pays without a gain, None if not known."""

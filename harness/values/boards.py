@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from harness.values.frozen import Frozen, Verdict
+from harness.values.systems import Role
 
 
 class Past(Frozen):
@@ -23,7 +22,8 @@ class Placed(Frozen):
     """
 
     label: str
-    role: Literal["baseline", "candidate"]
+    role: Role
+    tunes: tuple[str, ...] = ()
     mean: float
     place: int
     best: int

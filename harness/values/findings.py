@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from harness.values.frozen import Frozen, Verdict
-from harness.values.gains import Forgotten, Roi, SliceGain
+from harness.values.gains import BestUntrained, Forgotten, Roi, SliceGain
 from harness.values.insights import Diagnosis, Prediction
 from harness.values.repairs import Repair
+from harness.values.systems import Role, label_of, slug_of
 
 Finding = Literal[
     "adds", "takes away", "too small to matter", "changes nothing",  # of one part
@@ -67,14 +68,16 @@ class ServingCost(Frozen):
 class SystemInfo(Frozen):
     """A system of an outcome: a baseline row, or a candidate with a seed.
 
+    `tunes` names the parts that are trained, `changes` the settings that differ from the suite's pipeline.
     `same_run_as`, `same_answers_as` and `same_weights_as` name a system with identical content that other stage calls
     made. `same_weights_as` may name a part: ``the untuned retriever``.
     """
 
     name: str
     seed: int
-    role: Literal["baseline", "candidate"]
+    role: Role
     tunes: tuple[str, ...] = ()
+    changes: tuple[str, ...] = ()
     identity: str
     build_seconds: float = 0.0
     build_dollars: float = 0.0
@@ -86,7 +89,12 @@ class SystemInfo(Frozen):
 
     @property
     def label(self) -> str:
-        return self.name if self.role == "baseline" else f"{self.name} (seed {self.seed})"
+        return label_of(self.name, self.seed, self.tunes)
+
+    @property
+    def slug(self) -> str:
+        """The label as part of a file name."""
+        return slug_of(self.name, self.seed, self.tunes)
 
 
 class Summary(Frozen):
@@ -110,10 +118,11 @@ class Comparison(Frozen):
     """A difference to the baseline with its simultaneous interval, and the verdict that follows.
 
     `p_value` is adjusted for all comparisons of the family (single-step max-T). The family ``advisory`` holds
-    measures that an LLM judged, on the questions that both systems answered; no gate rests on them.
+    measures that an LLM judged, on the questions that both systems answered; no gate rests on them. The baseline of the
+    family ``untrained`` is the best system without training.
     """
 
-    family: Literal["gain", "regression", "advisory", "exploratory"]
+    family: Literal["gain", "regression", "advisory", "exploratory", "untrained"]
     system: str
     seed: int
     measure: str
@@ -145,16 +154,20 @@ class Estimated(Frozen):
 
 
 class Effect(Estimated):
-    """The effect of tuning parts in a factorial, averaged over all settings of the parts that are not named.
+    """The effect of factors in a factorial, averaged over all levels of the factors that are not named.
 
-    ``main``: one part; ``simple``: one part, with the parts in `given` tuned and those in `without` not tuned;
-    ``interaction``: the gain of two parts together beyond the sum of their gains. `absorbed` is the share of the gain
-    without the other part that is lost once it is tuned. Exploratory: no gate rests on an effect.
+    `parts` are factors and `levels` theirs, against the first level of each (the reference); without `levels`, the
+    parts are tuned. ``main``: one factor; ``simple``: one factor, with those in `given` at `given_levels` and those in
+    `without` at their reference; ``interaction``: the gain of two levels together beyond the sum of their gains.
+    `absorbed` is the share of the gain without the other factor that is lost once it is at its level. Exploratory: no
+    gate rests on an effect.
     """
 
     kind: Literal["main", "interaction", "simple"]
     parts: tuple[str, ...]
+    levels: tuple[str, ...] = ()
     given: tuple[str, ...] = ()
+    given_levels: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
     measure: str
     finding: Finding = "not computed"
@@ -263,7 +276,12 @@ class Outcome(Frozen):
     times_scored: int = 1
     queries_without_run: dict[str, int] = {}
     effects: tuple[Effect, ...] = ()
+    factors: dict[str, tuple[str, ...]] = {}
+    """Levels of each factor of the factorial, the reference first; empty for outcomes whose factors are tuned parts."""
     recipe_claims: tuple[RecipeClaim, ...] = ()
+    best_untrained: BestUntrained | None = None
+    untrained_claims: tuple[RecipeClaim, ...] = ()
+    """The recipes against `best_untrained`."""
     paid: tuple[RolePayment, ...] = ()
     slices: tuple[SliceGain, ...] = ()
     roi: tuple[Roi, ...] = ()

@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from harness.values.frozen import Frozen, Verdict
+
+
+class BestUntrained(Frozen):
+    """The best system without training: the one with the highest mean of `measure` on dev.
+
+    `means` has the means of all systems that train nothing and could be served. `system` is empty where none is named,
+    and `reason` says why.
+    """
+
+    system: str = ""
+    measure: str = ""
+    means: dict[str, float] = Field(default_factory=dict)
+    reason: str = ""
 
 
 class Roi(Frozen):
     """The ROI of a system on one measure; each ratio has the bounds that follow from the gain's interval.
 
     `break_even` is the number of queries after which the gains have paid the one-time cost; None if they never do, or
-    if the suite has no price of a right answer. `front`: no other system dominates it.
+    if the suite has no price of a right answer. `front`: no other system dominates it. `beyond` is the verdict of a
+    trained system against the best one without training.
     """
 
     system: str
@@ -30,6 +46,7 @@ class Roi(Frozen):
     break_even: float | None = None
     break_even_low: float | None = None
     break_even_high: float | None = None
+    beyond: Verdict | None = None
     front: bool = False
     dominated_by: tuple[str, ...] = ()
     reason: str = ""

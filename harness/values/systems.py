@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -9,30 +10,42 @@ UNTUNED = "untuned"
 """The pipeline as it is: gains are measured against it."""
 BOUNDS = ("closed-book", "oracle-context")
 """Baseline rows that nobody would serve: they bound the others and take no part in the family of gains."""
+Role = Literal["baseline", "candidate"]
+
+
+def label_of(name: str, seed: int, tunes: Sequence[str]) -> str:
+    """``bm25`` where nothing is trained, ``staged (seed 0)`` where something is."""
+    return f"{name} (seed {seed})" if tunes else name
+
+
+def slug_of(name: str, seed: int, tunes: Sequence[str]) -> str:
+    """The label as part of a file name."""
+    return f"{name}-{seed}" if tunes else name
 
 
 @dataclass(frozen=True)
 class System:
     """A row of the results: a baseline row, or a candidate with a seed.
 
-    `tunes` names its tuned parts, in order; `changes` its other settings, as ``reranker.kind=late-interaction``.
+    `tunes` names its tuned parts, in order. `changes` names the settings of the pipeline that it changes, such as
+    ``reranker.kind=late-interaction``. A candidate that tunes nothing has the seed 0.
     """
 
     name: str
     seed: int
-    role: Literal["baseline", "candidate"]
+    role: Role
     tunes: tuple[str, ...]
     changes: tuple[str, ...] = field(default=(), kw_only=True)
 
     @property
     def label(self) -> str:
-        """``bm25`` for a baseline row, ``staged (seed 0)`` for a candidate."""
-        return self.name if self.role == "baseline" else f"{self.name} (seed {self.seed})"
+        """``bm25`` where nothing is trained, ``staged (seed 0)`` where something is."""
+        return label_of(self.name, self.seed, self.tunes)
 
     @property
     def slug(self) -> str:
         """The label as part of a file name."""
-        return self.name if self.role == "baseline" else f"{self.name}-{self.seed}"
+        return slug_of(self.name, self.seed, self.tunes)
 
     @property
     def is_bound(self) -> bool:

@@ -54,7 +54,7 @@ def standing(board: Board) -> Table:
     """Return the systems by rank, with gain, cost and latency."""
     part = "retrieval" if is_rank(board.measure) else "total"
     columns = (
-        *left("rank", "system"),
+        *left("rank", "system", "trains"),
         Column(board.measure),
         *left(GAIN, BUILD_COST),
         *map(Column, ("build time", f"{part} p95 ms", "$ per 1,000 queries")),
@@ -77,6 +77,7 @@ def _row(row: Placed) -> tuple[Cell, ...]:
     return cells(
         rank_text(row),
         row.label,
+        ", ".join(row.tunes) or fmt.NONE,
         number(row.mean, "mean"),
         _gain(row),
         Cell(cost_class(row.build_dollars), value=row.build_dollars),

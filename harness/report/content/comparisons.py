@@ -34,9 +34,14 @@ def comparison_cell(row: Comparison) -> Cell:
     return difference(row.difference, row.low, row.high, row.verdict)
 
 
-def comparisons(view: View, family: Literal["gain", "regression"]) -> Table | None:
+def comparisons(view: View, family: Literal["gain", "untrained", "regression"]) -> Table | None:
     """Return every comparison of a family with all that its verdict rests on."""
-    against, change = (BASELINE, "gain") if family == "gain" else ("the accepted scores", "change")
+    best = view.outcome.best_untrained
+    against, change = {
+        "gain": (BASELINE, "gain"),
+        "untrained": (f"{best.system if best else BASELINE}, the best without training", "gain"),
+        "regression": ("the accepted scores", "change"),
+    }[family]
     return _family(view, family, f"Difference from {against}, in full", change, "")
 
 

@@ -1,28 +1,20 @@
-"""Tables and sentences about recipes over several seeds, and about whether the gains of a factorial add up."""
+"""Tables and sentences about a factorial: what each change gains, and whether the gains add up.
+
+A factor that is only tuned or not tuned is named by its part; any other level is ``factor=level``.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 
 from harness.report import format as fmt
-from harness.report.model import (
-    Cell,
-    Column,
-    Table,
-    Tone,
-    cells,
-    difference,
-    finite,
-    interval,
-    join,
-    left,
-    number,
-)
-from harness.report.view import BASELINE, View, is_rank
-from harness.values.findings import Effect, Finding, RecipeClaim
+from harness.report.model import Cell, Column, Table, Tone, cells, difference, interval, join, left, number
+from harness.report.view import View, is_rank
+from harness.values.findings import Effect, Finding
 
-MOST_SENTENCES = 8
+TUNED = ("untuned", "tuned")
+"""The levels of a factor that is a part to tune; outcomes without levels have only such factors."""
+Level = tuple[str, str]
 _TONES: dict[Finding, Tone] = {
     "adds": "improved",
     "takes away": "regressed",
@@ -35,108 +27,75 @@ _TONES: dict[Finding, Tone] = {
 }
 
 
-# ---- recipes over several seeds
+def _plain(view: View) -> bool:
+    """Return whether every factor is a part that is tuned or not."""
+    return all(levels == TUNED for levels in view.outcome.factors.values())
 
 
-def seeds(view: View) -> Table | None:
-    """Return the gain of each seed, their spread, and the verdict on the recipe."""
-    claims = view.outcome.recipe_claims
-    if not claims:
-        return None
-    columns = (
-        *left("candidate", "measure"),
-        Column("gain of each seed", "left", wraps=True),
-        Column("SD"),
-        Column("gain of the recipe, with verdict", "left"),
-    )
-    return Table(
-        "Across seeds",
-        columns,
-        tuple(_claim(claim) for claim in claims),
-        "SD: of the gains, between seeds. The intervals cover the variance of queries and of training, for all rows at "
-        "once.",
-        tuple(_claim_notes(claims)),
-        keys=2,
-    )
+def _name(view: View, level: Level) -> str:
+    factor, of = level
+    return factor if view.outcome.factors.get(factor, TUNED) == TUNED else f"{factor}={of}"
 
 
-def _claim(claim: RecipeClaim) -> tuple[Cell, ...]:
-    gains = ", ".join(fmt.signed(gain) for gain in claim.gains) or fmt.NONE
-    recipe = difference(claim.difference, claim.low, claim.high, claim.verdict or "no claim")
-    return cells(claim.system, claim.measure, gains, number(claim.between_seeds, "mean"), recipe)
+def _reference(view: View, factor: str) -> str:
+    return f"{factor}={view.outcome.factors[factor][0]}"
 
 
-def _claim_notes(claims: Iterable[RecipeClaim]) -> Iterable[str]:
-    reasons: dict[str, list[str]] = {}
-    for claim in claims:
-        if claim.reason:
-            reasons.setdefault(claim.reason, []).append(f"{claim.system}, {claim.measure}")
-    return (f"{'; '.join(names)}: {reason}." for reason, names in reasons.items())
+def _levels(effect: Effect) -> tuple[Level, ...]:
+    return _paired(effect.parts, effect.levels)
 
 
-def recipe_sentences(view: View) -> Iterable[str]:
-    """Return what can be said of each recipe, or how often each verdict was given if there are many."""
-    decided = [claim for claim in view.outcome.recipe_claims if claim.verdict]
-    systems = list(dict.fromkeys(claim.system for claim in decided))
-    if len(systems) > MOST_SENTENCES:
-        for measure in dict.fromkeys(claim.measure for claim in decided):
-            counts = Counter(str(claim.verdict) for claim in decided if claim.measure == measure)
-            listed = fmt.listed([f"{count} {word}" for word, count in counts.items()])
-            yield f"{measure}: of {sum(counts.values())} recipes, each over its seeds, {listed}."
-        return
-    for system in systems:
-        claims = [claim for claim in decided if claim.system == system]
-        over = f"{system}, as a recipe over {fmt.counted(len(claims[0].seeds), 'seed')}"
-        yield f"{over}: {'; '.join(map(_claim_said, claims))}."
+def _given(effect: Effect) -> tuple[Level, ...]:
+    return _paired(effect.given, effect.given_levels)
 
 
-def _claim_said(claim: RecipeClaim) -> str:
-    numbers = fmt.difference(claim.difference, claim.low, claim.high)
-    if claim.verdict in ("improved", "regressed"):
-        return f"{claim.measure} {claim.verdict} by {numbers} against {BASELINE}"
-    if claim.verdict == "equivalent":
-        margin = f"within the margin of {fmt.fixed(claim.margin)}"
-        return f"{claim.measure} is equivalent to {BASELINE}: {numbers}, {margin}"
-    if claim.verdict == "inconclusive":
-        least = finite(claim.detectable)
-        because = claim.reason if least is None else f"minimum detectable effect {fmt.fixed(least)}"
-        return f"{claim.measure} is inconclusive: {numbers}{f' ({because})' if because else ''}"
-    return f"{claim.measure} has no verdict ({claim.verdict}: {claim.reason})"
+def _paired(factors: tuple[str, ...], levels: tuple[str, ...]) -> tuple[Level, ...]:
+    return tuple(zip(factors, levels or ("tuned",) * len(factors), strict=True))
 
 
-# ---- whether gains add up
+# ---- tables
 
 
 def effects(view: View) -> Table | None:
-    """Return what each part gains on average, and each pair beyond its sum: one column per gated measure."""
+    """Return what each change gains on average, and each pair beyond its sum: one column per gated measure."""
     shown = [row for row in view.outcome.effects if row.kind != "simple"]
     if not shown:
         return None
     measures = _measures(view)
-    table = {(row.measure, row.parts): row for row in shown}
-    parts = sorted(dict.fromkeys(row.parts for row in shown), key=len)
-    rows = [(Cell(_label(some)), *(_cell(table.get((name, some))) for name in measures)) for some in parts]
+    table = {(row.measure, _levels(row)): row for row in shown}
+    changes = sorted(dict.fromkeys(map(_levels, shown)), key=len)
+    rows = [(Cell(_label(view, some)), *(_cell(table.get((name, some))) for name in measures)) for some in changes]
     return Table(
         "Do the gains add up?",
-        (Column("tuning", "left"), *(Column(name, "left") for name in measures)),
+        (Column("tuning" if _plain(view) else "change", "left"), *(Column(name, "left") for name in measures)),
         tuple(rows),
         join(
-            "A part: its gain, averaged over the other parts tuned and not tuned.",
-            "Two parts: what they gain together beyond the sum of their gains." if len(parts[-1]) > 1 else "",
+            *_meaning(view, pairs=len(changes[-1]) > 1),
             _about_seeds(view),
             "Intervals hold for all effects at once (exploratory).",
         ),
-        tuple(_notes(shown)),
-        upper=sum(len(some) == 1 for some in parts),
+        tuple(_notes(view, shown)),
+        upper=sum(len(some) == 1 for some in changes),
     )
+
+
+def _meaning(view: View, *, pairs: bool) -> Iterable[str]:
+    if _plain(view):
+        yield "A part: its gain, averaged over the other parts tuned and not tuned."
+        yield "Two parts: what they gain together beyond the sum of their gains." if pairs else ""
+    else:
+        references = fmt.listed([_reference(view, factor) for factor in view.outcome.factors])
+        yield f"A change: its gain over the first level of its factor ({references}), averaged over the other factors."
+        yield "Two changes: what they gain together beyond the sum of their gains." if pairs else ""
 
 
 def _measures(view: View) -> list[str]:
     return sorted(dict.fromkeys(row.measure for row in view.outcome.effects), key=lambda name: not is_rank(name))
 
 
-def _label(parts: tuple[str, ...]) -> str:
-    return parts[0] if len(parts) == 1 else f"{' + '.join(parts)}, beyond sum"
+def _label(view: View, levels: tuple[Level, ...]) -> str:
+    names = [_name(view, level) for level in levels]
+    return names[0] if len(names) == 1 else f"{' + '.join(names)}, beyond sum"
 
 
 def _cell(effect: Effect | None) -> Cell:
@@ -156,7 +115,7 @@ def _about_seeds(view: View) -> str:
     return f"Averaged over seeds {seeds}; the intervals cover the variance of the queries, not of training."
 
 
-def _notes(shown: Iterable[Effect]) -> Iterable[str]:
+def _notes(view: View, shown: Iterable[Effect]) -> Iterable[str]:
     failed = {row.measure: row.failed for row in shown if row.failed}
     for measure, count in failed.items():
         queries = fmt.counted(count, "query", "queries")
@@ -164,24 +123,23 @@ def _notes(shown: Iterable[Effect]) -> Iterable[str]:
     reasons: dict[tuple[str, str], list[str]] = {}
     for row in shown:
         if row.reason:
-            reasons.setdefault((row.measure, row.reason), []).append(" and ".join(row.parts))
-    for (measure, reason), parts in reasons.items():
-        yield f"{measure}: {reason} ({', '.join(dict.fromkeys(parts))})."
+            names = " and ".join(_name(view, level) for level in _levels(row))
+            reasons.setdefault((row.measure, row.reason), []).append(names)
+    for (measure, reason), changes in reasons.items():
+        yield f"{measure}: {reason} ({', '.join(dict.fromkeys(changes))})."
 
 
 def absorbed(view: View) -> Table | None:
-    """Return what a part gains without and with each other part tuned, and the share that is absorbed."""
+    """Return what a change gains without and with each other one, and the share that is absorbed."""
     later = [row for row in view.outcome.effects if row.kind == "simple" and row.given]
     if not later:
         return None
-    columns = (
-        *left("tuning", "other part", "measure"),
-        *left("gain, other not tuned", "gain, other tuned", "absorbed"),
-    )
+    plain = _plain(view)
+    names = ("tuning", "other part", "measure") if plain else ("change", "other change", "measure")
+    gains = ("gain, other not tuned", "gain, other tuned") if plain else ("gain without other", "gain with other")
     rows = [
         cells(
-            *row.parts,
-            *row.given,
+            *(_name(view, level) for level in (*_levels(row), *_given(row))),
             row.measure,
             _effect_cell(_alone(view, row)),
             _effect_cell(row),
@@ -190,26 +148,29 @@ def absorbed(view: View) -> Table | None:
         for row in later
     ]
     return Table(
-        "What does a part gain once another is tuned?",
-        columns,
+        "What does a part gain once another is tuned?" if plain else "What does a change gain once another is made?",
+        tuple(left(*names, *gains, "absorbed")),
         tuple(rows),
-        "Averaged over the third part, if there is one. Absorbed: the share of the gain that is lost once the other "
-        "part is tuned, where both the gain and the loss are significant; else the finding on the pair (exploratory).",
+        join(
+            "Averaged over the third part, if there is one." if plain else "Averaged over the other factors.",
+            f"Absorbed: the share of the gain that is lost once the other {'part is tuned' if plain else 'is made'}, "
+            "where both the gain and the loss are significant; else the finding on the pair (exploratory).",
+        ),
         keys=3,
     )
 
 
 def _alone(view: View, later: Effect) -> Effect:
-    """Return the gain of the same part while the other one is not tuned."""
-    wanted = (later.measure, later.parts, later.given)
-    return next(row for row in view.outcome.effects if (row.measure, row.parts, row.without) == wanted)
+    """Return the gain of the same change without the other one."""
+    wanted = (later.measure, _levels(later), later.given)
+    return next(row for row in view.outcome.effects if (row.measure, _levels(row), row.without) == wanted)
 
 
 def _pair(view: View, row: Effect) -> Effect | None:
-    """Return the interaction of the two parts of a simple effect."""
-    wanted = (row.measure, {*row.parts, *row.given})
+    """Return the interaction of the two changes of a simple effect."""
+    wanted = (row.measure, {*_levels(row), *_given(row)})
     pairs = (one for one in view.outcome.effects if one.kind == "interaction")
-    return next((one for one in pairs if (one.measure, {*one.parts}) == wanted), None)
+    return next((one for one in pairs if (one.measure, {*_levels(one)}) == wanted), None)
 
 
 def _share(view: View, row: Effect) -> Cell:
@@ -229,7 +190,7 @@ def in_full(view: View) -> Table | None:
     if not found:
         return None
     columns = (
-        *left("tuning", "measure"),
+        *left("tuning" if _plain(view) else "change", "measure"),
         Column("effect"),
         Column("simultaneous interval", "left"),
         Column("p"),
@@ -237,7 +198,7 @@ def in_full(view: View) -> Table | None:
     )
     rows = [
         cells(
-            _long_label(row),
+            _long_label(view, row),
             row.measure,
             number(row.difference, "difference"),
             interval(row.low, row.high),
@@ -247,7 +208,7 @@ def in_full(view: View) -> Table | None:
         for row in found
     ]
     caption = join(*_sizes(found), "p is adjusted for all rows of this table (exploratory).")
-    return Table("Effects in full", columns, tuple(rows), caption, tuple(_notes(found)), keys=2)
+    return Table("Effects in full", columns, tuple(rows), caption, tuple(_notes(view, found)), keys=2)
 
 
 def _sizes(found: Iterable[Effect]) -> Iterable[str]:
@@ -256,23 +217,31 @@ def _sizes(found: Iterable[Effect]) -> Iterable[str]:
             yield f"{measure}: {fmt.over(queries, groups)}."
 
 
-def _long_label(effect: Effect) -> str:
-    setting = [f"{part} tuned" for part in effect.given] + [f"{part} not tuned" for part in effect.without]
-    return ", ".join([_label(effect.parts), *setting])
+def _long_label(view: View, effect: Effect) -> str:
+    if _plain(view):
+        setting = [f"{part} tuned" for part in effect.given] + [f"{part} not tuned" for part in effect.without]
+    else:
+        held = [*map("=".join, _given(effect)), *(_reference(view, part) for part in effect.without)]
+        setting = [f"with {level}" for level in held]
+    return ", ".join([_label(view, _levels(effect)), *setting])
+
+
+# ---- sentences
 
 
 def sentences(view: View) -> Iterable[str]:
-    """Return a sentence for each pair of parts with a finding on whether their gains add up."""
-    adding = {(row.measure, *row.parts) for row in view.outcome.effects if row.kind == "main" and row.finding == "adds"}
+    """Return a sentence for each pair of changes with a finding on whether their gains add up."""
+    mains = [row for row in view.outcome.effects if row.kind == "main" and row.finding == "adds"]
+    adding = {(row.measure, level) for row in mains for level in _levels(row)}
     for row in view.outcome.effects:
         if row.kind != "interaction":
             continue
-        who = fmt.listed(list(row.parts))
+        who = fmt.listed([_name(view, level) for level in _levels(row)])
         if row.finding == "absorb":
             yield f"On {row.measure} the gains of {who} do not add up: {_both_ways(view, row)} (exploratory)."
         elif row.finding == "reinforce":
             yield f"On {row.measure} {who} gain more together than apart: {_both_ways(view, row)} (exploratory)."
-        elif row.finding == "add up" and all((row.measure, part) in adding for part in row.parts):
+        elif row.finding == "add up" and all((row.measure, level) in adding for level in _levels(row)):
             numbers = fmt.difference(row.difference, row.low, row.high)
             yield (
                 f"On {row.measure} the gains of {who} add up: together they differ from the sum by {numbers}, "
@@ -284,13 +253,17 @@ def _both_ways(view: View, pair: Effect) -> str:
     later = [
         row
         for row in view.outcome.effects
-        if row.given and row.measure == pair.measure and {*row.parts, *row.given} == {*pair.parts}
+        if row.given and row.measure == pair.measure and {*_levels(row), *_given(row)} == {*_levels(pair)}
     ]
     texts = []
     for row in later:
         share = "" if row.absorbed is None else f" ({_percent(row.absorbed)} absorbed)"
         before, after = (fmt.signed(one.difference) for one in (_alone(view, row), row))
-        texts.append(
-            f"the {row.parts[0]}'s is {before} while the {row.given[0]} is not tuned, {after} once it is{share}"
-        )
+        (level,), (other,) = _levels(row), _given(row)
+        if _plain(view):
+            gains = f"the {level[0]}'s is {before} while the {other[0]} is not tuned, {after} once it is"
+        else:
+            without = _reference(view, other[0])
+            gains = f"{_name(view, level)} gains {before} with {without}, {after} with {'='.join(other)}"
+        texts.append(f"{gains}{share}")
     return "; ".join(texts)

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from harness.report import format as fmt
-from harness.report.content import details, effects, extras, reading, roi, summary
+from harness.report.content import details, effects, extras, reading, recipes, roi, summary, untrained
 from harness.report.content.comparisons import advisory, comparison_cell, comparisons
 from harness.report.model import (
     VERDICT_TONES,
@@ -65,11 +65,24 @@ def contents(outcome: Outcome) -> Contents:
         headline=summary.summarise(seen),
         by_candidate=summary.by_candidate(seen),
         warnings=(*extras.cautions(seen), *reading.warnings(seen)),
-        answer=present(quality(seen), gains(seen), effects.seeds(seen), details.published(seen), cost(seen)),
+        answer=present(
+            quality(seen),
+            untrained.changes(seen),
+            gains(seen),
+            untrained.over_best(seen),
+            recipes.across_seeds(seen),
+            details.published(seen),
+            cost(seen),
+        ),
         after=roi.sections(seen),
         together=present(effects.effects(seen)),
         together_in_full=present(effects.absorbed(seen), effects.in_full(seen)),
-        verdicts=present(comparisons(seen, "gain"), comparisons(seen, "regression"), details.failures(seen)),
+        verdicts=present(
+            comparisons(seen, "gain"),
+            comparisons(seen, "untrained"),
+            comparisons(seen, "regression"),
+            details.failures(seen),
+        ),
         costs=present(details.paid(seen), details.ledger(seen), details.latency(seen)),
         answers=present(advisory(seen), details.spread(seen), details.abstention(seen)),
         data=present(
@@ -95,7 +108,7 @@ def _subject(view: View) -> str:
         f"split {outcome.split}" + (f" ({fmt.counted(queries, 'query', 'queries')})" if queries else ""),
         fmt.counted(outcome.dataset.documents, "document"),
         fmt.counted(len({info.name for info in view.candidates}), "candidate"),
-        fmt.counted(len(view.seeds), "seed"),
+        *([fmt.counted(len(view.seeds), "seed")] if view.seeds or not view.candidates else []),
     ]
     if all(is_rank(name) for name in view.measures):
         parts.append("retrieval only")
@@ -124,7 +137,7 @@ def quality(view: View) -> Table:
     gated = f"Gated: {fmt.listed(view.gated)}." if view.gated else "No measure is gated."
     exploratory = f"{EXPLORATORY} exploratory: no verdict rests on it." if set(view.measures) - set(view.gated) else ""
     return Table(
-        "Does tuning pay?",
+        "Does tuning pay?" if view.seeds else "Does a change pay?",
         tuple(columns),
         tuple(rows),
         join(f"Means over {_populations(view)}.", gated, exploratory) if view.measures else "Nothing was measured.",

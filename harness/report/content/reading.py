@@ -36,11 +36,15 @@ READ_SEEDS = (
     "training (another seed trains another model), so it is wider than that of a gain. It needs three seeds, more if "
     "they differ much.",
 )
+READ_UNTRAINED = (
+    "**The best without training** is the system that trains nothing and has the highest mean on dev. Trained "
+    "candidates are compared with it in a family of their own: a training pays only if it improves on this system too.",
+)
 READ_EFFECTS = (
-    "**Do the gains add up?** compares all combinations of tuned parts. A part **adds** (**takes away**) if its whole "
-    "interval lies above (below) zero, averaged over the other parts tuned and not tuned. Two parts **absorb** each "
-    "other if they gain significantly less together than the sum of their gains; they **reinforce** each other if they "
-    "gain significantly more; their gains **add up** if the difference from the sum lies within the margin. The "
+    "**Do the gains add up?** compares all combinations of the changes. A change **adds** (**takes away**) if its "
+    "whole interval lies above (below) zero, averaged over the levels of the other factors. Two changes **absorb** "
+    "each other if they gain significantly less together than the sum of their gains; they **reinforce** each other if "
+    "they gain significantly more; their gains **add up** if the difference from the sum lies within the margin. The "
     "intervals hold together for all effects of the outcome, but no gate rests on them.",
 )
 
@@ -50,6 +54,7 @@ def how_to_read(view: View) -> tuple[str, ...]:
     return (
         *HOW_TO_READ,
         *(READ_SEEDS if view.outcome.recipe_claims else ()),
+        *(READ_UNTRAINED if view.over_best else ()),
         *(READ_EFFECTS if view.outcome.effects else ()),
     )
 
@@ -121,8 +126,8 @@ def _failed_scores(view: View) -> Iterable[str]:
 def _seeds(view: View) -> Iterable[str]:
     if len(view.seeds) == 1:
         yield (
-            f"One seed ({view.seeds[0]}): a verdict on a candidate is about this checkpoint only; a claim about a "
-            f"recipe needs at least {RECIPE_SEEDS} seeds."
+            f"One seed ({view.seeds[0]}): a verdict on a trained candidate is about this checkpoint only; a claim "
+            f"about a recipe needs at least {RECIPE_SEEDS} seeds."
         )
     elif any(claim.verdict for claim in view.outcome.recipe_claims):
         yield "A gain is about one checkpoint (one seed); the table Across seeds has the verdicts on recipes."

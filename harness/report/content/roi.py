@@ -160,7 +160,19 @@ def _fronts(outcome: Outcome) -> Iterable[str]:
         beaten = sum(1 for row in rows if row.dominated_by)
         rest = f" {fmt.counted(beaten, 'system is', 'systems are')} dominated: another gains as much for less."
         if front:
-            yield f"{measure}: on the Pareto front are {fmt.listed(front)}.{rest if beaten else ''}"
+            also = (rest if beaten else "") + _not_beyond(outcome, rows)
+            yield f"{measure}: on the Pareto front are {fmt.listed(front)}.{also}"
+
+
+def _not_beyond(outcome: Outcome, rows: Iterable[Roi]) -> str:
+    """Return which trained systems of the front may gain no more than the best system without training."""
+    best = outcome.best_untrained
+    others = [row for row in rows if row.front and row.beyond not in (None, "improved")]
+    if not others or best is None:
+        return ""
+    names = fmt.listed(fmt.first([row_label(outcome, row.system, row.seed) for row in others]))
+    verb = "is" if len(others) == 1 else "are"
+    return f" Of the front, {names} {verb} not shown to improve on {best.system}, which trains nothing."
 
 
 def _by_measure(rows: Iterable[Row]) -> Iterable[tuple[str, list[Row]]]:

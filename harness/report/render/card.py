@@ -140,7 +140,7 @@ def _intro(card: Card) -> str:
     made = made if card.parts else "a RAG pipeline with other settings, in which nothing was trained"
     settings = f" Changed settings: {', '.join(card.changes)}." if card.changes else ""
     return (
-        f"Candidate {card.system.name} (seed {card.system.seed}) of the suite {card.outcome.suite}: {made}.{settings} "
+        f"Candidate {card.system.label} of the suite {card.outcome.suite}: {made}.{settings} "
         f"Dataset: {card.outcome.dataset.name}, {fmt.counted(card.outcome.dataset.documents, 'document')}."
     )
 

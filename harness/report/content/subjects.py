@@ -1,0 +1,76 @@
+"""What verdicts are about: a checkpoint, a recipe over its seeds, or a candidate that trains nothing."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from harness.report import format as fmt
+from harness.report.view import BASELINE, View
+from harness.values.findings import Comparison, RecipeClaim, SystemInfo
+
+Tested = Comparison | RecipeClaim
+
+
+class Subject(NamedTuple):
+    """A candidate with its verdicts on gated measures: against `untuned`, and against the best without training."""
+
+    label: str
+    info: SystemInfo
+    rows: tuple[Tested, ...]
+    beyond: tuple[Tested, ...] = ()
+
+    def on(self, verdict: str) -> list[Tested]:
+        return [row for row in self.rows if row.verdict == verdict]
+
+    @property
+    def paid(self) -> bool:
+        """Whether it improved on a measure, and lost on none."""
+        return bool(self.on("improved")) and not self.on("regressed") and not self.on("failed")
+
+    @property
+    def outdone(self) -> bool:
+        """Whether it is trained, and on no measure shown to improve on the best system without training."""
+        return bool(self.beyond) and not any(row.verdict == "improved" for row in self.beyond)
+
+    @property
+    def lead(self) -> Tested:
+        """The first improved measure."""
+        return self.on("improved")[0]
+
+    @property
+    def gains(self) -> str:
+        return fmt.listed([f"{row.measure} by {numbers(row)}" for row in self.on("improved")])
+
+    @property
+    def built(self) -> str:
+        return fmt.build_cost(self.info.build_seconds, self.info.build_dollars)
+
+
+def subjects(view: View) -> list[Subject]:
+    """Return recipes where seeds allow a claim, else checkpoints and candidates that train nothing."""
+    claims: dict[str, list[RecipeClaim]] = {}
+    for claim in view.outcome.recipe_claims:
+        if claim.verdict:
+            claims.setdefault(claim.system, []).append(claim)
+    found: dict[str, Subject] = {}
+    for info in view.candidates:
+        if info.name in claims:
+            rows = claims[info.name]
+            label = f"{info.name} (over {fmt.counted(len(rows[0].seeds), 'seed')})"
+            beyond = tuple(claim for claim in view.outcome.untrained_claims if claim.system == info.name)
+            found.setdefault(label, Subject(label, info, tuple(rows), beyond))
+        elif gains := tuple(row for name in view.gated if (row := view.gain(info, name))):
+            over = tuple(row for name in view.gated if (row := view.over_untrained(info, name)))
+            found[info.label] = Subject(info.label, info, gains, over)
+    return list(found.values())
+
+
+def best_setting(view: View) -> str:
+    """Return the best system without training, if one is named and it is not the baseline itself."""
+    best = view.outcome.best_untrained
+    return best.system if best is not None and best.system != BASELINE else ""
+
+
+def numbers(row: Tested) -> str:
+    """Return the difference of a verdict with its interval."""
+    return fmt.difference(row.difference, row.low, row.high)

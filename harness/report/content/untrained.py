@@ -1,0 +1,89 @@
+"""Trained candidates against the best system without training, and what each candidate changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from harness.report import format as fmt
+from harness.report.content.comparisons import comparison_cell
+from harness.report.content.subjects import Subject, Tested, best_setting, numbers
+from harness.report.model import Cell, Column, Table, cells, left
+from harness.report.view import BASELINE, View
+from harness.values.findings import SystemInfo
+
+
+def sentences(view: View, tested: Sequence[Subject]) -> Iterable[str]:
+    """Return which system without training is the best, and which trained candidates improve on it."""
+    best = view.outcome.best_untrained
+    if best is None:
+        return
+    if not best.system:
+        yield f"No best system without training is named: {best.reason}."
+        return
+    name = f"The best system without training, chosen on dev, is {best.system}"
+    gain = next((row for key, row in view.gains.items() if key[0] == best.system and key[2] == best.measure), None)
+    yield f"{name} ({gain.measure} {numbers(gain)} against {BASELINE})." if gain else f"{name}."
+    for measure in view.gated:
+        rows = [(one.label, row) for one in tested for row in one.beyond if row.measure == measure]
+        if rows:
+            yield f"Of the trained candidates, on {measure}: {'; '.join(_parts(rows))}."
+
+
+def _parts(rows: Sequence[tuple[str, Tested]]) -> Iterable[str]:
+    better = sorted((pair for pair in rows if pair[1].verdict == "improved"), key=_difference, reverse=True)
+    worse = [label for label, row in rows if row.verdict == "regressed"]
+    rest = [label for label, row in rows if row.verdict not in ("improved", "regressed")]
+    if len(better) == len(rows) > 1:
+        yield f"all {len(rows)} improve on it, {better[0][0]} most, by {numbers(better[0][1])}"
+    elif len(better) == 1:
+        yield f"{better[0][0]} improves on it by {numbers(better[0][1])}"
+    elif better:
+        named = fmt.listed(fmt.first([f"{label} ({numbers(row)})" for label, row in better]))
+        yield f"{named} improve on it"
+    if not better and len(rows) > 1:
+        yield f"none of {len(rows)} is shown to improve on it"
+    elif rest:
+        yield f"{fmt.listed(fmt.first(rest))} {_verb(rest, 'is', 'are')} not shown to improve on it"
+    if worse:
+        yield f"{fmt.listed(fmt.first(worse))} {_verb(worse, 'is', 'are')} worse"
+
+
+def _difference(pair: tuple[str, Tested]) -> float:
+    return pair[1].difference or 0.0
+
+
+def _verb(names: Sequence[object], singular: str, plural: str) -> str:
+    return singular if len(names) == 1 else plural
+
+
+def over_best(view: View) -> Table | None:
+    """Return the gain of every trained candidate over the best system without training."""
+    best, trained = best_setting(view), [info for info in view.candidates if info.tunes]
+    measures = [name for name in view.gated if any(view.over_untrained(info, name) for info in trained)]
+    if not best or not measures:
+        return None
+    rows = [(Cell(info.label), *(_gain(view, info, name) for name in measures)) for info in trained]
+    return Table(
+        f"Gain over {best}, the best without training",
+        (Column("trained candidate", "left"), *(Column(name, "left") for name in measures)),
+        tuple(rows),
+        f"{best} was chosen on dev. The intervals hold for all rows of this table at once.",
+    )
+
+
+def _gain(view: View, info: SystemInfo, measure: str) -> Cell:
+    row = view.over_untrained(info, measure)
+    return comparison_cell(row) if row else Cell("failed", "failed") if info.failed else Cell(fmt.NONE)
+
+
+def changes(view: View) -> Table | None:
+    """Return what each candidate trains and which settings it changes; None if all of them only train."""
+    by_name = {info.name: info for info in view.candidates}
+    if not any(info.changes for info in by_name.values()):
+        return None
+    rows = [
+        cells(name, ", ".join(info.tunes) or "nothing", ", ".join(info.changes) or fmt.NONE)
+        for name, info in by_name.items()
+    ]
+    columns = (*left("candidate", "trains"), Column("settings", "left", wraps=True))
+    return Table("What each candidate changes", columns, tuple(rows))
