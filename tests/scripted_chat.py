@@ -13,13 +13,13 @@ from harness.errors import LlmStopped
 from harness.llm import Ask, Reply, Spent, prompt_templates
 from harness.stages.shared import common
 from harness.stages.shared.remote import Endpoint
-from harness.suite.pipeline import Retriever
+from harness.suite.pipeline import Encoder
 from harness.suite.roles import PromptName
 from harness.values.records import Document, Progress, Usage
 
 PROMPTS = {name: prompt_templates.load(name) for name in get_args(PromptName)}
 ENDPOINT = Endpoint(model="large", temperature=0.0, seed=0, max_tokens=500, prompts=PROMPTS)
-RETRIEVER = Retriever().model_dump()
+RETRIEVER = Encoder().model_dump()
 CORPUS = {
     "d1": Document("d1", "Lime", "lime is burned in a kiln at night for 3 $ a day"),
     "d2": Document("d2", "", "the ferry carries mail over the ice"),

@@ -208,7 +208,7 @@ def test_an_adapter_does_not_go_with_an_endpoint(tmp_path: Path, scripted: Scrip
 
 
 def probed(root: Path, count: int = 5) -> tuple[list[float], Usage]:
-    given = Probe(part="generator", queries=count, machine="here", reply=reply_spec())
+    given = Probe(stage="answer", queries=count, machine="here", reply=reply_spec())
     usage = probe(given, asking(root), folder(root, "out"), 0, silent)
     return json.loads((root / "out" / TIMES_FILE).read_text(encoding="utf-8")), usage
 

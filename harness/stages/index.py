@@ -89,7 +89,7 @@ def _index_tokens(
         "cut at max_length": count_longer(model, texts, "document"),
         "tokens read of a passage": reads(model),
         "token vectors": len(stored.tokens),
-        SIZE: size_of(out),
+        SIZE: stored.size_bytes,
     }
     return Usage(units=len(documents), notes=notes)
 

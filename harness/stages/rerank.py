@@ -138,7 +138,7 @@ STAGE = Stage(
     heavy=True,
     packages=ENCODING,
     rate=20.0,
-    rates={"causal-lm": 2.0},
+    rates={"causal-lm": 2.0, "late-interaction": 1000.0},
     unit="passages",
     speed=SpeedRule(kind=("kind",), size=("max_length",), inputs={"tokens": ("kind",)}, like_dev_evaluation=True),
     serve=serve,
