@@ -84,7 +84,7 @@ def test_reranking_keeps_pools_and_does_not_depend_on_where_vectors_are_kept(don
 def test_sizes_of_token_vectors_are_in_the_ledger(done: benchmark.Finished) -> None:
     notes = [row.notes for row in done.outcome.ledger if row.stage == "index" and "token vectors" in row.notes]
     sizes = sorted(note["size_bytes"] / note["token vectors"] for note in notes)
-    # Of 32 dimensions: int8 with a scale of four bytes, float16; and a little for headers and ids.
+    # Of 32 dimensions: int8 with a scale of four bytes, float16; and a little for what describes them.
     assert 36 <= sizes[0] < 40
     assert 64 <= sizes[-1] < 68
 

@@ -109,8 +109,7 @@ def test_sizes_are_those_of_the_precision(tmp_path: Path) -> None:
     for precision, size in (("float16", 8 * 16 * 2), ("int8", 8 * (16 + 4))):
         folder = tmp_path / precision
         folder.mkdir()
-        index = stored(folder, ["a", "b"], vectors, precision)  # type: ignore[arg-type]
-        assert index.tokens.nbytes + (0 if index.scales is None else index.scales.nbytes) == size
+        assert stored(folder, ["a", "b"], vectors, precision).size_bytes == size  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("precision", ["float16", "int8"])

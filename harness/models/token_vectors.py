@@ -46,6 +46,11 @@ class TokenIndex:
         self.place = {doc_id: number for number, doc_id in enumerate(self.doc_ids)}
         self._order = IdOrder(self.doc_ids)
 
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of the vectors and their scales."""
+        return int(self.tokens.nbytes + (self.scales.nbytes if self.scales is not None else 0))
+
     def rows(self, start: int, end: int) -> Floats:
         """Return stored rows in float32, shape (rows, dim)."""
         import torch
