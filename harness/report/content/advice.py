@@ -73,8 +73,8 @@ def _counted(place: FunnelPlace, funnel: Funnel, with_share: bool = False) -> st
 def _first(advice: Advice | None, measures: Sequence[str]) -> tuple[str, ...]:
     if advice is None:
         return ("No rule gives advice about it.",)
-    gains = [_worth(worth) for worth in _deciding(advice.could_buy, measures)]
-    could = f"Possible gain: {fmt.listed(gains)}." if gains else ""
+    gains = [_worth(worth, advice) for worth in _deciding(advice.could_buy, measures)]
+    could = f"{_gain_title(advice)}: {fmt.listed(gains)}." if gains else ""
     return tuple(filter(None, (f"Do first: {fmt.sentence(advice.action)}", could, _costs(advice))))
 
 
@@ -83,9 +83,18 @@ def _deciding(worths: Sequence[Worth], measures: Sequence[str]) -> Sequence[Wort
     return [worth for worth in worths if worth.measure in measures] or worths
 
 
-def _worth(worth: Worth) -> str:
-    how = "at most" if worth.bound else "about"
-    return f"{how} {fmt.difference(worth.difference, worth.low, worth.high)} in {worth.measure}"
+def _is_measured(advice: Advice) -> bool:
+    """Whether the gain of an advice was measured: that of settings."""
+    return advice.rule.startswith("settings-")
+
+
+def _gain_title(advice: Advice) -> str:
+    return "Measured gain" if _is_measured(advice) else "Possible gain"
+
+
+def _worth(worth: Worth, advice: Advice) -> str:
+    how = "" if _is_measured(advice) else "at most" if worth.bound else "about"
+    return join(how, f"{fmt.difference(worth.difference, worth.low, worth.high)} in {worth.measure}")
 
 
 def _costs(advice: Advice) -> str:
@@ -188,9 +197,9 @@ def _cost_cells(row: Advice) -> tuple[Cell, Cell]:
 
 
 def _lines(row: Advice, measures: Sequence[str]) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    gains = fmt.listed([_worth(worth) for worth in _deciding(row.could_buy, measures)])
+    gains = fmt.listed([_worth(worth, row) for worth in _deciding(row.could_buy, measures)])
     parts = (
-        ("Possible gain", (gains,) if gains else ()),
+        (_gain_title(row), (gains,) if gains else ()),
         ("Why", row.why),
         ("What would change it", row.would_change),
     )

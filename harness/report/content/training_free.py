@@ -87,11 +87,19 @@ def _gain(gain: SettingsGain | None, failed: bool) -> Cell:
     return difference(gain.difference, gain.low, gain.high, gain.verdict)
 
 
-def _reasons(rows: Iterable[TrainingFree]) -> Iterable[str]:
+def _reasons(rows: Sequence[TrainingFree]) -> Iterable[str]:
+    """Yield each reason once, with the candidates and measures that it holds for."""
+    about: dict[tuple[str, str], list[str]] = {}
     for row in rows:
         if row.failed:
-            yield f"{row.name} failed: {row.failed.rstrip('.')}."
-        yield from (f"{row.name}, {gain.measure}: {gain.reason.rstrip('.')}." for gain in row.gains if gain.reason)
+            about.setdefault(("failed", row.failed), []).append(row.name)
+        for gain in row.gains:
+            if gain.reason:
+                about.setdefault((gain.measure, gain.reason), []).append(row.name)
+    every = sum(not row.failed for row in rows)
+    for (what, reason), names in about.items():
+        who = "All" if len(names) == every and len(names) > 1 and what != "failed" else fmt.listed(names)
+        yield f"{who} {what}: {fmt.bare(reason)}." if what == "failed" else f"{who}, {what}: {fmt.bare(reason)}."
 
 
 def _lines(row: TrainingFree) -> tuple[tuple[str, tuple[str, ...]], ...]:
