@@ -69,16 +69,16 @@ def test_trainings_are_shared_and_none_is_made_for_settings(executor: Here) -> N
 
 
 def test_reranking_keeps_pools_and_does_not_depend_on_where_vectors_are_kept(done: benchmark.Finished) -> None:
-    runs = {name: read_run(done.folder / "runs" / f"{name}.trec") for name in ("untuned", "reranked-0", "on-the-fly-0")}
+    runs = {name: read_run(done.folder / "runs" / f"{name}.trec") for name in ("untuned", "reranked", "on-the-fly")}
     for query_id, hits in runs["untuned"].items():
         ids = [doc_id for doc_id, _ in hits]
-        for name in ("reranked-0", "on-the-fly-0"):
+        for name in ("reranked", "on-the-fly"):
             again = [doc_id for doc_id, _ in runs[name][query_id]]
             assert sorted(ids[:5]) == sorted(again[:5])
             assert ids[5:] == again[5:]
-    assert runs["untuned"] != runs["reranked-0"]
-    for query_id, hits in runs["reranked-0"].items():
-        assert dict(hits) == pytest.approx(dict(runs["on-the-fly-0"][query_id]), abs=1e-3)
+    assert runs["untuned"] != runs["reranked"]
+    for query_id, hits in runs["reranked"].items():
+        assert dict(hits) == pytest.approx(dict(runs["on-the-fly"][query_id]), abs=1e-3)
 
 
 def test_sizes_of_token_vectors_are_in_the_ledger(done: benchmark.Finished) -> None:
