@@ -79,7 +79,7 @@ def test_every_setting_is_scored_and_served(done: benchmark.Finished) -> None:
     shapes = {name: info.serving.parts for name, info in systems.items() if info.serving}
     assert len({shapes[name] for name in (*CANDIDATES, "terms", "untuned")}) == len(CANDIDATES) + 2
     untuned = read_run(done.folder / "runs" / "untuned.trec")
-    runs = {name: read_run(done.folder / "runs" / f"{name}-0.trec") for name in (*CANDIDATES, "terms")}
+    runs = {name: read_run(done.folder / "runs" / f"{name}.trec") for name in (*CANDIDATES, "terms")}
     assert all(run.keys() == untuned.keys() for run in runs.values())
     assert [name for name, run in runs.items() if run == untuned] == []
 
