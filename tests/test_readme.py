@@ -32,11 +32,15 @@ def test_the_suite_of_the_front_page_loads_its_data_and_can_be_planned(tmp_path:
 def test_the_strategies_of_the_docs_are_what_a_suite_takes_and_can_be_planned() -> None:
     text = (ROOT / "docs" / "strategies.md").read_text(encoding="utf-8")
     examples = [yaml.safe_load(example) for example in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)]
-    candidates = {name: value for example in examples for name, value in example.get("candidates", {}).items()}
-    assert {"staged", "shots"} < set(candidates)
-    changes = {"measures": ["ndcg@10", "utility"], "candidates": candidates}
-    plan = build_plan(pocket.suite(changes), pocket.dataset())
-    assert {one.name for one in plan.systems if one.role == "candidate"} == set(changes["candidates"])
+    named = set()
+    for example in examples:
+        if "candidates" in example:
+            pipeline = {f"pipeline.{part}": value for part, value in example.get("pipeline", {}).items()}
+            changes = {"measures": ["ndcg@10", "utility"], "candidates": example["candidates"], **pipeline}
+            plan = build_plan(pocket.suite(changes), pocket.dataset())
+            assert {one.name for one in plan.systems if one.role == "candidate"} == set(example["candidates"])
+            named |= set(example["candidates"])
+    assert {"staged", "shots", "asked"} < named
     for recipe in get_args(RetrieverRecipe.model_fields["recipe"].annotation):
         assert f"| `{recipe}` |" in text
 
