@@ -31,7 +31,7 @@ INSTRUCTIONS_FILE = "instructions.jsonl"
 
 
 class InstructSpec(InstructRule, MayAskEndpoint):
-    """See `training_data.Instruct`; `model` is the LLM that writes the answers, if one does: in process, or at `endpoint`.
+    """See `training_data.Instruct`; `model` is the LLM that writes the answers, if any: in process, or at `endpoint`.
 
     `language` says what the words of an answer are, `sentence` what is written where there is none.
     """
