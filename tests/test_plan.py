@@ -407,3 +407,21 @@ def test_synthetic_pairs_may_be_what_a_generator_learns_from() -> None:
     (first, *_) = [planned.call for planned in found.calls.values() if planned.call.stage == "instruct"]
     assert found.calls[first.inputs["queries"]].call.stage == "sift"
     assert found.calls[first.inputs["run"]].call.inputs["queries"] == first.inputs["queries"]
+
+
+def test_generators_may_be_trained_once_for_all_candidates() -> None:
+    candidates = {
+        "generator": {"tune": ["generator"]},
+        "staged": {"tune": ["retriever", "generator"], "pipeline": {"reranker": {"kind": "late-interaction"}}},
+    }
+    whole = {**WHOLE, "factorial": [], "candidates": candidates}
+    apart, shared = (
+        {
+            system.name: system.models["generator"]
+            for system in plan({**whole, "data.instruct": {"retrieved_by": by}}).systems
+            if "generator" in system.models
+        }
+        for by in ("pipeline", "untuned")
+    )
+    assert apart["generator"] != apart["staged"]
+    assert shared["generator"] == shared["staged"] == apart["generator"]

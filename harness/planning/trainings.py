@@ -202,7 +202,8 @@ class Trainings(TrainingPairs):
         recipe, generator = training.uses.generator, self.suite.generator_of(pipeline.settings)
         assert recipe is not None
         assert generator is not None
-        instructions, count = self.instructions(pipeline, training.data)
+        shown_by = self._shown_by(pipeline, training.data)
+        instructions, count = self.instructions(shown_by, training.data)
         inputs = {
             "instructions": instructions,
             "corpus": self.artifacts.keys["corpus"],
@@ -223,13 +224,20 @@ class Trainings(TrainingPairs):
         dev = self.dataset.splits.get("dev")
         if recipe.checkpoints > 1 and dev is not None and dev.references:
             inputs |= {f"dev_{part}": self.artifacts.keys[f"dev.{part}"] for part in ("queries", "references")}
-            inputs["dev_run"] = self.ranked(pipeline, "dev")
+            inputs["dev_run"] = self.ranked(shown_by, "dev")
             spec["dev"] = DevAnswering.of(self.suite, pipeline.settings).model_dump()
             times = min(recipe.checkpoints, work.units // recipe.batch_size)
             # The untuned start is evaluated too.
             answers = (times + 1) * min(len(dev.references), recipe.dev_queries) if times > 1 else 0
             work = replace(work, evaluations=answers)
         return self.call("tune_generator", label, spec, inputs, work, training.seed, [generator.model])
+
+    def _shown_by(self, pipeline: TunedPipeline, data: DataRule) -> TunedPipeline:
+        """The pipeline that retrieves the passages of examples: this one, or the untuned one with its generator."""
+        if data.instruct.retrieved_by == "pipeline":
+            return pipeline
+        own = {name: getattr(pipeline.settings, name) for name in ("generator", "context", "context_order")}
+        return TunedPipeline(self.suite.pipeline.model_copy(update=own))
 
     def instructions(self, pipeline: TunedPipeline, data: DataRule) -> tuple[str, int]:
         """Examples for the generator from the pipeline's own runs, and a guess at how many they are."""
@@ -254,7 +262,8 @@ class Trainings(TrainingPairs):
         if model and not endpoint:
             inputs["model"] = self.converted(model)
         count = min(rule.examples or count, count)
-        spec: dict[str, Any] = {**rule.model_dump(), "model": model} | ({"endpoint": endpoint} if endpoint else {})
+        spec: dict[str, Any] = {**rule.model_dump(exclude={"retrieved_by"}), "model": model}
+        spec |= {"endpoint": endpoint} if endpoint else {}
         spec |= {"language": self.dataset.language, "sentence": self.suite.abstention_sentence}
         work = ExpectedWork(count)
         if model:
