@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from harness.data.formats import read_run, write_run
@@ -104,6 +104,13 @@ def test_neither_scale_nor_shift_of_a_run_matters(
     scales: tuple[float, float], shifts: tuple[float, float],
 ) -> None:  # fmt: skip
     how = Blending(weight, depth, pool)
+    # A list that is not full is complete, and 0 is what its scores begin at.
+    assume(
+        pool == "first"
+        or shifts == (0.0, 0.0)
+        or min(len(first), len(second)) >= depth
+        or {*order(first)} == {*order(second)}
+    )
     moved = [
         [(doc_id, scale * (score + shift)) for doc_id, score in hits]
         for hits, scale, shift in zip((first, second), scales, shifts, strict=True)
@@ -136,19 +143,35 @@ def test_a_blend_is_the_weighted_sum_of_standardised_scores() -> None:
     second = [("c", 0.9), ("d", 0.5), ("a", 0.1)]
     unit = 1 / math.sqrt(2 / 3)
     after = dict(blended(first, second, Blending(0.25, 10, "union")))
-    # d is missing in the first list and has its lowest score; b is missing in the second.
-    assert after == pytest.approx(
-        {"a": (0.75 - 0.25) * unit, "b": -0.25 * unit, "c": (0.25 - 0.75) * unit, "d": -0.75 * unit}
-    )
+    # The lists are complete: d has score 0 in the first, b in the second.
+    left = standardised([("a", 3.0), ("b", 2.0), ("c", 1.0), ("d", 0.0)])
+    right = standardised([("a", 0.1), ("b", 0.0), ("c", 0.9), ("d", 0.5)])
+    assert after == pytest.approx({key: 0.75 * left[key] + 0.25 * right[key] for key in left})
+    # They are full: a missing document has the lowest score of the list.
+    cut = dict(blended(first, second, Blending(0.25, 3, "union")))
+    left = standardised([("a", 3.0), ("b", 2.0), ("c", 1.0), ("d", 1.0)])
+    right = standardised([("a", 0.1), ("b", 0.1), ("c", 0.9), ("d", 0.5)])
+    assert cut == pytest.approx({key: 0.75 * left[key] + 0.25 * right[key] for key in cut})
     # Only what is in the pool counts for the scale: d is in no pool of the first list.
     within = blended(first, second, Blending(0.25, 10, "first"))
-    assert dict(within) == pytest.approx({"a": 0.75 * unit - 0.25, "b": -0.25, "c": 0.25 - 0.75 * unit})
+    right = standardised([("a", 0.1), ("b", 0.1), ("c", 0.9)])
+    left = {"a": unit, "b": 0.0, "c": -unit}
+    assert dict(within) == pytest.approx({key: 0.75 * left[key] + 0.25 * right[key] for key in left})
 
 
 def test_ties_are_broken_by_id_descending() -> None:
     first, second = [("a", 2.0), ("b", 1.0)], [("b", 5.0), ("a", 4.0)]
     for pool in POOLS:
         assert blended(first, second, Blending(0.5, 10, pool)) == [("b", 0.0), ("a", 0.0)]
+
+
+def test_the_only_hit_of_a_rare_word_counts() -> None:
+    dense = [("a", 0.9), ("b", 0.8), ("c", 0.7), ("d", 0.6), ("e", 0.5)]
+    words = [("d", 4.2)]
+    assert order(blended(dense, words, Blending(0.5, 10, "union")))[0] == "d"
+    # Two documents with the same words are both better than those without.
+    both = order(blended(dense, [("e", 2.0), ("d", 2.0)], Blending(0.6, 10, "union")))
+    assert both[:2] == ["d", "e"]
 
 
 def test_equal_scores_say_nothing() -> None:

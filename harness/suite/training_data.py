@@ -111,8 +111,8 @@ class Instruct(Spec):
 
     `without_oracle` is the share of examples whose relevant passages were taken out, `unanswerable` the share of
     questions that the dataset itself calls unanswerable, as far as it has them; both must be declined. `answers` are
-    people's, or written by the LLM of the role `synthesizer` from the relevant passage. The other passages are retrieved
-    by the candidate's pipeline as it is so far, or by the untuned one: then candidates share the training.
+    people's, or written by the LLM of the role `synthesizer` from the relevant passage. The other passages are those of
+    the candidate's pipeline as it is so far, or of the untuned one: then candidates share the training.
     """
 
     answers: Literal["references", "llm"] = "references"

@@ -1,7 +1,7 @@
 """Blending: one ranking of the scores of two runs, weighted, standardised per query.
 
 Scores of two rankers have different scales, which also differ from query to query. Standardised (mean 0, deviation 1
-over the list of a query), they can be added, and keep the distances that ranks lose: a weighted sum of normalised
+over the pool of a query), they can be added, and keep the distances that ranks lose: a weighted sum of normalised
 scores ranks better than fusion by ranks, and needs few judged queries for its weight (Bruch, Gai and Ingber, An
 Analysis of Fusion Functions for Hybrid Retrieval, ACM TOIS 2023). Must not know what made the runs.
 """
@@ -58,14 +58,17 @@ def blended(first: Hits, second: Hits, how: Blending) -> Hits:
     """Blend the two lists of one query, ties in trec_eval's order.
 
     ``first``: the first `depth` documents of the first list are reordered, the others follow in their order.
-    ``union``: the documents of both lists, cut to `depth`. A document that a list lacks has the lowest score of that
-    list. A weight of 0 gives the first list as it is, 1 orders by the second alone.
+    ``union``: the documents of both lists, cut to `depth`. What a list lacks has the lowest score of it; but score
+    0 if the list is shorter than `depth` and its scores are positive: a list of bm25 then holds every document that has
+    a word of the query. A weight of 0 gives the first list as it is, 1 orders by the second alone.
     """
     if how.pool == "first":
         return _within(first, second, how)
     if how.weight in (0, 1):
         return (second if how.weight else first)[: how.depth]
-    scores = _sums(list(dict.fromkeys(doc_id for doc_id, _ in first + second)), first, second, how.weight)
+    doc_ids = list(dict.fromkeys(doc_id for doc_id, _ in first + second))
+    left, right = (_completed(hits, doc_ids, how.depth) for hits in (first, second))
+    scores = _sums(doc_ids, left, right, how.weight)
     ranked = sorted(scores.items(), reverse=True)
     ranked.sort(key=lambda hit: -hit[1])
     return ranked[: how.depth]
@@ -80,17 +83,24 @@ def _within(first: Hits, second: Hits, how: Blending) -> Hits:
     if how.weight == 1:
         scores, lowest = dict(other), min(score for _, score in other)
         return reordered(first, [scores.get(doc_id, lowest) for doc_id, _ in pool])
-    return reordered(first, list(_sums([doc_id for doc_id, _ in pool], pool, other, how.weight).values()))
+    ids_in_order, scored = [doc_id for doc_id, _ in pool], dict(other)
+    lowest = min(scored.values())
+    second_scores = [(doc_id, scored.get(doc_id, lowest)) for doc_id in ids_in_order]
+    return reordered(first, list(_sums(ids_in_order, pool, second_scores, how.weight).values()))
+
+
+def _completed(hits: Hits, doc_ids: Sequence[str], depth: int) -> Hits:
+    """The list with a score for every document of the pool."""
+    scores = dict(hits)
+    lowest = min(scores.values(), default=0.0)
+    missing = 0.0 if len(hits) < depth and lowest > 0 else lowest
+    return [(doc_id, scores.get(doc_id, missing)) for doc_id in doc_ids]
 
 
 def _sums(doc_ids: Sequence[str], first: Hits, second: Hits, weight: float) -> dict[str, float]:
-    """The weighted sum of both standardised scores for each document."""
+    """The weighted sum of both standardised scores for each document; both lists have all of them."""
     left, right = standardised(first), standardised(second)
-    low_left, low_right = min(left.values(), default=0.0), min(right.values(), default=0.0)
-    return {
-        doc_id: round((1 - weight) * left.get(doc_id, low_left) + weight * right.get(doc_id, low_right), DIGITS)
-        for doc_id in doc_ids
-    }
+    return {doc_id: round((1 - weight) * left[doc_id] + weight * right[doc_id], DIGITS) for doc_id in doc_ids}
 
 
 def standardised(hits: Hits) -> dict[str, float]:
