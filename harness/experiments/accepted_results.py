@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from harness.errors import ConfigError
-from harness.experiments.leaderboard import gains_of
+from harness.experiments.leaderboard import gains_of, text_or_nothing
 from harness.results import baselines
 from harness.results.baselines import Accepted, Baseline
 from harness.statistics.comparisons import DEV
@@ -71,14 +71,14 @@ class _Reading:
 
     def results(self) -> SuiteResults:
         accepted = self.accepted
-        git = accepted.provenance.get("git") or {}
+        git = accepted.provenance.get("git", {})
         return SuiteResults(
             suite=accepted.suite,
             split=accepted.split,
             created=accepted.created,
-            commit=str(git.get("commit") or ""),
+            commit=text_or_nothing(git.get("commit")),
             dirty=bool(git.get("dirty")),
-            machine=str(accepted.provenance.get("machine") or ""),
+            machine=text_or_nothing(accepted.provenance.get("machine")),
             dataset=accepted.dataset,
             best=tuple(map(self._best, self.measures)),
             systems=tuple(map(self._system, self.infos)),
@@ -100,11 +100,11 @@ class _Reading:
         )
 
     def _best_trained(self, measure: str) -> tuple[str, str]:
-        """Return the trained system with the highest mean, and the split it was chosen on: dev, if all have scores."""
+        """Return the trained system with the best mean, and the split of that mean: dev, if there are scores on dev."""
         trained = [info for info in self.infos if info.tunes]
         here = {info.label: mean for info in trained if (mean := self.means.get((*_key(info), measure))) is not None}
         on_dev = {label: mean for label, mean in self.accepted.on_dev.get(measure, {}).items() if label in here}
-        known = on_dev if on_dev.keys() == here.keys() else here
+        known = on_dev or here
         if not known:
             return "", ""
         sign = -1.0 if parse(measure).kind.better == "lower" else 1.0

@@ -162,9 +162,9 @@ def board(ranking: Ranking, measure: str) -> Board | None:
         queries=len(groups),
         groups=len(set(groups.values())),
         created=made.created,
-        commit=_text(git.get("commit")),
+        commit=text_or_nothing(git.get("commit")),
         dirty=bool(git.get("dirty")),
-        machine=_text(made.provenance.get("machine")),
+        machine=text_or_nothing(made.provenance.get("machine")),
         times_scored=made.times_scored,
         accepted=made.accepted if isinstance(made, Accepted) else "",
         reason=made.reason if isinstance(made, Accepted) else "",
@@ -173,7 +173,8 @@ def board(ranking: Ranking, measure: str) -> Board | None:
     )
 
 
-def _text(value: object) -> str:
+def text_or_nothing(value: object) -> str:
+    """Return a value of a provenance if it is a text, else an empty text."""
     return value if isinstance(value, str) else ""
 
 

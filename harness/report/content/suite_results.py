@@ -27,7 +27,8 @@ SETTINGS = {
     "retriever.bm25_weight=dev": "bm25 mixed in",
 }
 """Settings that have a name; others are shown as they are."""
-UNKNOWN = "not known"
+UNNAMED = "not named"
+BEYOND = "over the best without training"
 
 
 def kind_of(info: SystemInfo) -> str:
@@ -53,8 +54,9 @@ def summary(results: Sequence[SuiteResults]) -> Table:
         "Summary",
         columns,
         tuple(_summary_row(suite, best) for suite in results for best in suite.best),
-        f"Gains are over {BASELINE}. The best system without training was chosen on dev when the suite was run; files "
-        f"of older versions do not know it. How the best trained one was chosen is in the next table.",
+        f"Gains are over {BASELINE}. The best system without training was chosen on dev when the suite was run. It is "
+        "not named where nothing is scored on dev, nothing is trained, or an older version accepted the scores. The "
+        "next table says how the best trained system was chosen.",
         keys=2,
     )
 
@@ -69,7 +71,7 @@ def _summary_row(suite: SuiteResults, best: BestSystems) -> tuple[Cell, ...]:
         _mean(untuned, best.measure),
         _mean(bm25, best.measure),
         _gain(bm25, best.measure),
-        *_best(suite, best.untrained, best.measure, UNKNOWN),
+        *_best(suite, best.untrained, best.measure, UNNAMED),
         *_best(suite, best.trained, best.measure, fmt.NONE),
     )
 
@@ -82,7 +84,7 @@ def _best(suite: SuiteResults, label: str, measure: str, otherwise: str) -> tupl
 def closer(results: Sequence[SuiteResults]) -> Table:
     """Return the best systems against bm25 and the best without training, with what they cost."""
     columns = (
-        *left("suite", "measure", "system", "chosen on", "gain over bm25", "gain over the best without training"),
+        *left("suite", "measure", "system", "chosen on", "gain over bm25", f"gain {BEYOND}"),
         *map(Column, ("build time", "build cost", "p95 ms", "$ per 1,000 queries")),
     )
     return Table(
@@ -90,7 +92,8 @@ def closer(results: Sequence[SuiteResults]) -> Table:
         columns,
         tuple(row for suite in results for best in suite.best for row in _closer_rows(suite, best)),
         "A system that was chosen on another split than dev has the highest of the means that are shown: its interval "
-        "holds, as it covers all systems at once, and its mean is slightly too high. Latency is that of retrieval for "
+        "holds, as it covers all systems at once, and its mean is slightly too high. A gain over the best without "
+        f"training is not given where that is {BASELINE}. Latency is that of retrieval for "
         "measures of retrieval, and of the whole for measures of answers.",
         keys=3,
     )
@@ -98,7 +101,7 @@ def closer(results: Sequence[SuiteResults]) -> Table:
 
 def _closer_rows(suite: SuiteResults, best: BestSystems) -> Iterator[tuple[Cell, ...]]:
     chosen = {BASELINE: fmt.NONE, BM25: fmt.NONE}
-    chosen |= {best.untrained: chosen.get(best.untrained, "dev"), best.trained: best.chosen_on}
+    chosen |= {best.untrained: "dev", best.trained: best.chosen_on}
     for label, split in chosen.items():
         system = suite.system(label)
         if system is None:
@@ -123,7 +126,9 @@ def paid(results: Sequence[SuiteResults]) -> Table:
         "What paid",
         results,
         True,
-        f"These systems improved on at least one measure and lost on none. Latencies are added to those of {BASELINE}.",
+        "These systems improved on at least one measure and lost on none. Added latency is the difference to "
+        f"{BASELINE}.",
+        "No system improved on a measure without a loss on another.",
     )
 
 
@@ -132,15 +137,16 @@ def did_not_pay(results: Sequence[SuiteResults]) -> Table:
     without = [suite.suite for suite in results if not suite.best]
     more = f" No measure was gated in {fmt.listed(without)}, so nothing is compared there." if without else ""
     return _systems(
-        "What did not",
+        "What did not pay",
         results,
         False,
         "All other systems, also those that improved on one measure and lost on another. closed-book and "
         f"oracle-context bound the others, and nobody would serve them.{more}",
+        f"Every system paid.{more}",
     )
 
 
-def _systems(title: str, results: Sequence[SuiteResults], paid: bool, caption: str) -> Table:
+def _systems(title: str, results: Sequence[SuiteResults], paid: bool, caption: str, empty: str) -> Table:
     measures = list(dict.fromkeys(measure for suite in results for measure in suite.measures))
     measures.sort(key=lambda measure: not is_rank(measure))
     rows = [
@@ -149,21 +155,32 @@ def _systems(title: str, results: Sequence[SuiteResults], paid: bool, caption: s
         for system in suite.systems
         if system.info.name != BASELINE and system.paid == paid
     ]
+    beyond = [name for name in measures if is_rank(name) and any(name in row[2].over_untrained for row in rows)]
     # What trains less comes first; one kind of change stands together.
     rows.sort(key=lambda row: (len(row[2].info.tunes), row[0]))
     columns = (
-        *left("change", "suite", "system", *(f"gain in {measure}" for measure in measures)),
+        *left(
+            "change",
+            "suite",
+            "system",
+            *(f"gain in {name}" for name in measures),
+            *(f"{name} {BEYOND}" for name in beyond),
+        ),
         *map(Column, ("build time", "build cost", "added p95 ms, retrieval", "added p95 ms, whole")),
     )
-    return Table(title, columns, tuple(_system_row(*row, measures) for row in rows), caption, keys=3)
+    shown = tuple(_system_row(*row, measures, beyond) for row in rows)
+    return Table(title, columns, shown, caption if shown else empty, keys=3)
 
 
-def _system_row(kind: str, suite: str, system: SystemResult, measures: Sequence[str]) -> tuple[Cell, ...]:
+def _system_row(
+    kind: str, suite: str, system: SystemResult, measures: Sequence[str], beyond: Sequence[str]
+) -> tuple[Cell, ...]:
     return cells(
         kind,
         suite,
         system.info.label,
         *(_gain(system, measure) for measure in measures),
+        *(_difference(system.over_untrained.get(measure)) for measure in beyond),
         *_build(system.info),
         number(system.added_retrieval_p95_ms, "added ms"),
         number(system.added_p95_ms, "added ms"),
