@@ -14,7 +14,7 @@ import pytest
 from harness.planning.plan import build_plan
 from harness.stages.shared.remote import Endpoint
 from harness.suite.pipeline import Pipeline, Retriever
-from harness.suite.recipes import Data, RoundTrip, Synthesize
+from harness.suite.training_data import Data, RoundTrip, Synthesize
 
 NEW_SETTING = """
 import json

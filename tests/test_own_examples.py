@@ -23,7 +23,7 @@ from harness.stages.shared.own_examples import EXAMPLES, Example, own_examples
 from harness.stages.shared.prompts import EXAMPLE_PASSAGES, synthesis_head
 from harness.stages.synthesize import SynthesizeSpec, synthesize
 from harness.suite import recipes
-from harness.suite.recipes import QUERY_KINDS, QueryKind
+from harness.suite.training_data import QUERY_KINDS, QueryKind
 from harness.text import asks
 from harness.values.records import Qrels
 

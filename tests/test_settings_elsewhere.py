@@ -9,12 +9,15 @@ from typing import Any
 import pocket
 import pytest
 import smallsuite
+import yaml
 from rich.console import Console
 
 from harness.cli import doctor
 from harness.cli import list as listing
+from harness.cli.export import export
 from harness.cli.plan import as_json, describe, forecast_of
 from harness.data.datasets import load_dataset
+from harness.data.formats import read_run
 from harness.errors import ConfigError
 from harness.experiments import benchmark, curve
 from harness.experiments.forgetting import plan_forgetting, plan_on
@@ -24,7 +27,8 @@ from harness.suite.sources import Forgetting
 from harness.values.findings import Outcome
 
 MIXED = {"pipeline": {"retriever": {"bm25_weight": "dev"}}}
-CANDIDATES: dict[str, Any] = {"mixed": MIXED, "both": {"tune": ["retriever"], **MIXED}}
+LATE = {"pipeline": {"reranker": {"kind": "late-interaction"}}}
+CANDIDATES: dict[str, Any] = {"mixed": MIXED, "both": {"tune": ["retriever"], **MIXED}, "late": LATE}
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +46,13 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def outcome(suite: Path, store: Path) -> Outcome:
-    return benchmark.run(suite, store, executor=smallsuite.Here()).outcome
+def finished(suite: Path, store: Path) -> benchmark.Finished:
+    return benchmark.run(suite, store, executor=smallsuite.Here())
+
+
+@pytest.fixture(scope="module")
+def outcome(finished: benchmark.Finished) -> Outcome:
+    return finished.outcome
 
 
 # ---- another dataset
@@ -96,6 +105,26 @@ def test_only_what_is_trained_can_forget(suite: Path, store: Path, outcome: Outc
     assert all(row.verdict != "failed" for row in outcome.forgotten)
 
 
+# ---- exports
+
+
+@pytest.mark.parametrize("name", CANDIDATES)
+def test_an_exported_pipeline_gives_the_same_run(
+    name: str, suite: Path, finished: benchmark.Finished, store: Path, tmp_path: Path
+) -> None:
+    export(name, tmp_path / "out", store, str(suite))
+    section = yaml.safe_load((tmp_path / "out" / "pipeline.yaml").read_text(encoding="utf-8"))["pipeline"]
+    model = section["retriever"]["model"]
+    section["retriever"]["model"] = str(
+        tmp_path / "out" / model if "./" in model else suite.parent.parent / "model" / "model"
+    )
+    more = {"pipeline": section, "candidates": {}, "baseline_rows": ["untuned"]}
+    path = smallsuite.write(tmp_path / "again", suite.parent.parent / "model" / "model", more)
+    again = benchmark.run(path, tmp_path / "store", executor=smallsuite.Here())
+    (measured,) = [one for one in (finished.folder / "runs").glob("*.trec") if one.stem.split("-")[0] == name]
+    assert read_run(again.folder / "runs" / "untuned.trec") == read_run(measured)
+
+
 # ---- slices
 
 
@@ -136,13 +165,15 @@ def printed(show: Any, width: int = 80) -> str:
 def test_a_plan_says_what_each_candidate_changes(suite: Path, tmp_path: Path) -> None:
     forecast = forecast_of(str(suite), tmp_path)
     text = printed(lambda screen: describe(forecast, screen))
-    assert "2 candidates (1 trained)" in text
+    assert "3 candidates (1 trained)" in text
     assert "no training; retriever.bm25_weight=dev" in text
     assert "tunes retriever; retriever.bm25_weight=dev" in text
     assert max(map(len, text.splitlines())) <= 80
     written = as_json(forecast)
     assert len(written["trained"]) == 1
-    assert {tuple(changes) for changes in written["changed"].values()} == {("retriever.bm25_weight=dev",)}
+    assert {tuple(changes) for changes in written["changed"].values()} == {
+        ("retriever.bm25_weight=dev",), ("reranker.kind=late-interaction",),
+    }  # fmt: skip
 
 
 def test_a_list_says_what_each_candidate_changes(suite: Path) -> None:
@@ -154,4 +185,4 @@ def test_a_list_says_what_each_candidate_changes(suite: Path) -> None:
 
 def test_doctor_counts_candidates_without_training(suite: Path, tmp_path: Path) -> None:
     details = {finding.what: finding.detail for finding in doctor.find(str(suite), tmp_path)}
-    assert details["candidates"] == "1 trained, 1 with other settings and no training"
+    assert details["candidates"] == "1 trained, 2 with other settings and no training"

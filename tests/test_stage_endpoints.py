@@ -40,7 +40,7 @@ from harness.stages.shared.remote import Endpoint, MayAskEndpoint, check_failure
 from harness.stages.synthesize import SynthesizeSpec, synthesize
 from harness.suite import recipes
 from harness.suite.pipeline import Generator, Retriever
-from harness.suite.recipes import Relabel
+from harness.suite.training_data import Relabel
 from harness.values.records import Pair, Usage
 
 quick = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -19,7 +19,7 @@ from harness.stages.index import IndexSpec, index
 from harness.stages.shared import common
 from harness.stages.sift import ENGLISH_TEXTS, LeakageAudit, SiftSpec, sift, wanted_of
 from harness.suite.pipeline import Encoder, Retriever
-from harness.suite.recipes import RoundTrip
+from harness.suite.training_data import RoundTrip
 from harness.values.records import Document, Pair, Usage
 
 quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

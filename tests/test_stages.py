@@ -23,7 +23,7 @@ from harness.stages.shared import common
 from harness.stages.shared.common import relevant_passages
 from harness.stages.shared.wording import clean_query
 from harness.stages.synthesize import SynthesizeSpec, assign_kinds, choose_documents
-from harness.suite.recipes import Synthesize as SynthesizeRule
+from harness.suite.training_data import Synthesize as SynthesizeRule
 from harness.values.records import Document, Query, Reference
 
 quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

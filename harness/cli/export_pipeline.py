@@ -60,6 +60,8 @@ def exported_pipeline(
     An adapter leaves the name of its base.
     """
     section: dict[str, Any] = without_paths(settings.model_dump(mode="json"))
+    # A default above the depth is no mistake until it is written.
+    section |= {name: min(section[name], settings.depth) for name in ("rerank_depth", "context")}
     retriever = section["retriever"]
     if "retriever" in models:
         retriever |= {"model": f"./{FOLDERS['retriever']}", "max_length": lengths["retriever"]}

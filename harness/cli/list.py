@@ -13,8 +13,9 @@ from harness.report import format
 from harness.suite import builtin
 from harness.suite.files import load_suite
 from harness.suite.pipeline import settings_of
-from harness.suite.recipes import PARTS, QUERY_KINDS, Recipes
+from harness.suite.recipes import PARTS, Recipes
 from harness.suite.spec import BASELINE_ROWS, Suite
+from harness.suite.training_data import QUERY_KINDS
 from harness.values.measures import KINDS
 
 FAMILIES = {"rank": "Measures of rankings, written with a cutoff (ndcg@10)", "answer": "Measures of answers"}

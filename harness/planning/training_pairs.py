@@ -8,7 +8,7 @@ from harness.errors import ConfigError, Problem
 from harness.planning.graph import ExpectedWork
 from harness.planning.rankings import Rankings
 from harness.stages.shared.own_examples import EXAMPLES
-from harness.suite.recipes import Pairs
+from harness.suite.training_data import Pairs
 
 BUILT_IN_TOKENS = 250
 """A guess at the length of a prompt without its passages."""

@@ -14,8 +14,9 @@ from harness.planning.training_pairs import TrainingPairs
 from harness.stages.shared.dev_answers import DevAnswering
 from harness.stages.tune_retriever import DEV_DEPTH, DEV_QUERIES
 from harness.suite.pipeline import Encoder, Retriever
-from harness.suite.recipes import PARTS, GeneratorRecipe, Mine, Part, RerankerRecipe, RetrieverRecipe
-from harness.suite.recipes import Data as DataRule
+from harness.suite.recipes import PARTS, GeneratorRecipe, Part, RerankerRecipe, RetrieverRecipe
+from harness.suite.training_data import Data as DataRule
+from harness.suite.training_data import Mine
 from harness.suite.uses import CandidateUses
 
 CANDIDATE_SHARE = 2 / 3

@@ -21,8 +21,8 @@ from harness.stages.retrieve import RUN_FILE
 from harness.stages.shared import common
 from harness.stages.shared.answer_writers import Answerer, Form, LocalAnswerer, ServedAnswerer, WritingSettings, holds
 from harness.stages.shared.remote import MayAskEndpoint
-from harness.suite import recipes
 from harness.suite.recipes import ABSTENTION
+from harness.suite.training_data import Instruct as InstructRule
 from harness.text import ENGLISH
 from harness.values.grades import relevant_grades
 from harness.values.records import Document, Progress, Qrels, Reference, Run, Usage
@@ -30,8 +30,8 @@ from harness.values.records import Document, Progress, Qrels, Reference, Run, Us
 INSTRUCTIONS_FILE = "instructions.jsonl"
 
 
-class InstructSpec(recipes.Instruct, MayAskEndpoint):
-    """See `recipes.Instruct`; `model` is the LLM that writes the answers, if one does: in process, or at `endpoint`.
+class InstructSpec(InstructRule, MayAskEndpoint):
+    """See `training_data.Instruct`; `model` is the LLM that writes the answers, if any: in process, or at `endpoint`.
 
     `language` says what the words of an answer are, `sentence` what is written where there is none.
     """
@@ -183,7 +183,7 @@ def pools(material: Material, spec: InstructSpec, seed: int) -> tuple[list[str],
     return answerable, unanswerable
 
 
-def mix(rule: recipes.Instruct, answered: Sequence[str], lackable: Sequence[str], unanswerable: Sequence[str]) -> Mix:
+def mix(rule: InstructRule, answered: Sequence[str], lackable: Sequence[str], unanswerable: Sequence[str]) -> Mix:
     """Choose as many questions as `examples` and the shares allow, each kind from the front of its list.
 
     Of a mix of n, ``round(share * n)`` are without oracle and unanswerable; where there are too few of a kind, the

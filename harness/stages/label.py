@@ -21,7 +21,7 @@ from harness.stages.shared.relevance_labels import RelevanceModel, label_pairs
 from harness.stages.shared.relevance_models import RelevanceLabel
 from harness.stages.shared.remote import MENDED, MayAskEndpoint
 from harness.suite.pipeline import Encoder
-from harness.suite.recipes import Labeler
+from harness.suite.training_data import Labeler
 from harness.training.batches import text_key
 from harness.values.records import Progress, Usage
 

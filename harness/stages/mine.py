@@ -21,7 +21,7 @@ from harness.stages.shared.known_positives import EqualTexts, Known
 from harness.stages.shared.relevance_labels import RelevanceModel, label_pairs
 from harness.stages.shared.remote import MENDED, MayAskEndpoint
 from harness.suite.pipeline import Encoder
-from harness.suite.recipes import Pairs, Relabel
+from harness.suite.training_data import Pairs, Relabel
 from harness.values.grades import relevant_grades
 from harness.values.records import Pair, Progress, Usage
 

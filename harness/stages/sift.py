@@ -32,7 +32,7 @@ from harness.stages.shared.common import (
 from harness.stages.shared.wording import FAULTS, fault_of
 from harness.suite.fields import Spec
 from harness.suite.pipeline import Encoder
-from harness.suite.recipes import RoundTrip
+from harness.suite.training_data import RoundTrip
 from harness.text import ENGLISH, Texts, text_of
 from harness.training.batches import text_key
 from harness.values.records import Document, Pair, Progress, Usage

@@ -25,7 +25,7 @@ from harness.stages.shared.own_examples import Example, own_examples
 from harness.stages.shared.prompts import shown_examples, synthesis_head, synthesis_tail
 from harness.stages.shared.remote import MayAskEndpoint, check_failures, reasons, sound, usage
 from harness.stages.shared.wording import clean_query
-from harness.suite.recipes import QueryKind
+from harness.suite.training_data import QueryKind
 from harness.values.grades import relevant_grades
 from harness.values.records import Document, Pair, Progress, Usage
 

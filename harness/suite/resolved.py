@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from harness.suite.fields import Spec
-from harness.suite.recipes import Data
 from harness.suite.spec import Candidate, Suite
+from harness.suite.training_data import Data
 from harness.values.findings import Resolved
 
 OF_LISTS = ("mine", "label")

@@ -16,13 +16,11 @@ from harness.suite.fields import MeasureField, MeasureName, Name, Pattern, Seed,
 from harness.suite.pipeline import Generator, Pipeline, PipelineChange, changed_pipeline
 from harness.suite.recipes import (
     ABSTENTION,
-    Data,
     GeneratorChange,
     GeneratorRecipe,
     InstructChange,
     LabelChange,
     MineChange,
-    Pairs,
     Part,
     Recipes,
     RerankerChange,
@@ -34,6 +32,7 @@ from harness.suite.recipes import (
 from harness.suite.renamed import upgraded
 from harness.suite.roles import Llm, Llms
 from harness.suite.sources import DatasetSource, Evaluate, Forgetting
+from harness.suite.training_data import Data, Pairs
 from harness.values.measures import Measure
 
 SERVED = "llm:generator"

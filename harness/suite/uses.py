@@ -11,10 +11,11 @@ from functools import cached_property
 from typing import Literal, NamedTuple
 
 from harness.suite.pipeline import Pipeline, Reranker, RerankerKind, RetrieverKind
-from harness.suite.recipes import PARTS, Data, GeneratorRecipe, Label, Part, RerankerRecipe, RetrieverRecipe
+from harness.suite.recipes import PARTS, GeneratorRecipe, Part, RerankerRecipe, RetrieverRecipe
 from harness.suite.roles import Role
 from harness.suite.sources import Forgetting, ReadingRule
 from harness.suite.spec import Candidate, Suite
+from harness.suite.training_data import Data, Label
 
 DataSection = Literal["synthesize", "mine", "label", "instruct"]
 ModelKind = Literal["bi-encoder", "multi-vector", "sparse-encoder", "cross-encoder", "generator"]

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from harness.hashing import by_hash
-from harness.suite.recipes import QueryKind
+from harness.suite.training_data import QueryKind
 from harness.text import asks
 from harness.values.grades import best_first
 from harness.values.records import Document, Qrels
