@@ -192,7 +192,7 @@ def data(results: Sequence[SuiteResults]) -> Table:
     columns = (
         *left("suite", "dataset"),
         *map(Column, ("documents", "train queries", "dev queries", "test queries")),
-        *left("scored split", "run on", "commit", "machine"),
+        *left("scored split", "digest of the data", "run on", "commit", "machine"),
     )
     return Table("Data", columns, tuple(_data_row(suite) for suite in results))
 
@@ -205,6 +205,7 @@ def _data_row(suite: SuiteResults) -> tuple[Cell, ...]:
         number(suite.dataset.documents, "count"),
         *(number(suite.dataset.queries.get(split), "count") for split in ("train", "dev", "test")),
         suite.split,
+        suite.dataset.digest[:10],
         suite.created[:10],
         f"{suite.commit[:10]}{changed}" if suite.commit else fmt.NONE,
         suite.machine or fmt.NONE,

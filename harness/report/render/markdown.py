@@ -112,8 +112,7 @@ def render_results(results: Sequence[SuiteResults], folder: str, path: str) -> s
         make(results) for make in (content.summary, content.closer, content.paid, content.did_not_pay, content.data)
     ]
     commands = [
-        *(f"harness run {result.suite}" for result in results),
-        'harness accept SUITE --reason "..."    # each of them',
+        *(f'harness run {suite} && harness accept {suite} --reason "..."' for suite in (one.suite for one in results)),
         f"harness leaderboard --baselines {folder} --results {path}",
     ]
     return _rendered("results.md.j2", tables=tables, commands="\n".join(commands))
