@@ -34,8 +34,7 @@ from harness.values.upgrades import upgraded
 
 VERSION = 3
 SCHEMA = "harness/accepted-3"
-DIGEST = "digest"
-"""Key of the digest of the rest of the file; version 1 had none."""
+DIGEST = "digest"  # of the rest of the file; version 1 had none
 ACCEPTED_FILE = "accepted.json"
 
 
