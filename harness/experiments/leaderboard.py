@@ -13,12 +13,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from harness.errors import ConfigError, HarnessError
+from harness.gates.pairing import compare_systems
 from harness.results import baselines, outcomes
 from harness.results.baselines import Accepted, Baseline
 from harness.results.score_tables import Tables, scores_in, tables_of
-from harness.statistics import stats
-from harness.statistics.alike import same_runs
-from harness.statistics.comparisons import ALPHA, RESAMPLES
 from harness.statistics.ranks import RankInterval, ranks
 from harness.values.boards import Board, Past, Placed
 from harness.values.findings import Comparison, Outcome, ServingCost, SystemInfo
@@ -119,27 +117,9 @@ def gains_of(baseline: Baseline) -> list[Comparison]:
 
     There is no limit of failures here: `harness accept` has applied the one of the suite.
     """
-    pairs = []
-    as_it_is = System(UNTUNED, 0, "baseline", ())
-    for measure, margin in baseline.accepted.margins.items():
-        untuned = _column(baseline.tables, (UNTUNED, 0), measure)
-        for system in baseline.accepted.systems:
-            key = system.info.name, system.info.seed
-            values = _column(baseline.tables, key, measure)
-            if system.info.name not in (UNTUNED, *BOUNDS) and values and values.keys() == untuned.keys():
-                groups, same = baseline.tables[key].groups, same_runs(parse(measure), system.info, as_it_is)
-                pair = stats.Paired(
-                    system=system.info.name,
-                    seed=system.info.seed,
-                    measure=parse(measure),
-                    margin=margin,
-                    values=values,
-                    baseline=untuned,
-                    groups=groups,
-                    same=same,
-                )
-                pairs.append(pair)
-    return stats.compare("gain", pairs, failure_limit=1.0, alpha=ALPHA, resamples=RESAMPLES) if pairs else []
+    infos = [system.info for system in baseline.accepted.systems]
+    untuned = System(UNTUNED, 0, "baseline", ())
+    return compare_systems("gain", infos, untuned, baseline.tables, baseline.accepted.margins)
 
 
 def _column(tables: Tables, key: SystemKey, measure: str) -> ScoreColumn:
@@ -182,9 +162,9 @@ def board(ranking: Ranking, measure: str) -> Board | None:
         queries=len(groups),
         groups=len(set(groups.values())),
         created=made.created,
-        commit=_text(git.get("commit")),
+        commit=text_or_nothing(git.get("commit")),
         dirty=bool(git.get("dirty")),
-        machine=_text(made.provenance.get("machine")),
+        machine=text_or_nothing(made.provenance.get("machine")),
         times_scored=made.times_scored,
         accepted=made.accepted if isinstance(made, Accepted) else "",
         reason=made.reason if isinstance(made, Accepted) else "",
@@ -193,7 +173,8 @@ def board(ranking: Ranking, measure: str) -> Board | None:
     )
 
 
-def _text(value: object) -> str:
+def text_or_nothing(value: object) -> str:
+    """Return a value of a provenance if it is a text, else an empty text."""
     return value if isinstance(value, str) else ""
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import getpass
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import NamedTuple
 
 from harness import provenance
@@ -13,30 +14,37 @@ from harness.errors import ConfigError, Problem
 from harness.gates import compare as comparison
 from harness.gates import preconditions
 from harness.gates.gate import GateTerms, evaluate
+from harness.gates.pairing import compare_systems
 from harness.gates.reasons import acceptable
 from harness.gates.run_files import PLAIN, RunRules, RunScores, score_files
 from harness.report import format
 from harness.results import baselines, outcomes
 from harness.results.baselines import Accepted, Baseline, Damaged, accepted_system
-from harness.results.score_tables import Tables, scores_in, tables_of
+from harness.results.score_tables import Tables, as_accepted, scores_in, tables_of
+from harness.statistics.comparisons import DEV
 from harness.statistics.verdicts import Gating
 from harness.suite.files import load_suite
 from harness.suite.spec import Suite
-from harness.values.findings import Outcome
+from harness.values.findings import Comparison, Outcome
 from harness.values.measures import Measure, parse
 from harness.values.records import ScoreTable, SystemKey
+from harness.values.systems import BM25
 
 DEFAULT_MEASURE = "ndcg@10"
 
 
 class MeasuredOutcome(NamedTuple):
-    """An outcome with its scores and its folder, and the suite as its file is now."""
+    """An outcome with its scores and its folder, and the suite as its file is now.
+
+    `on_dev` has the scores on dev, unless dev is the split of the outcome.
+    """
 
     suite: Suite
     suite_file: Path
     outcome: Outcome
     folder: Path
     tables: Tables
+    on_dev: Tables
 
 
 class Acceptance(NamedTuple):
@@ -86,6 +94,7 @@ def _tables(measured: MeasuredOutcome) -> dict[SystemKey, ScoreTable]:
 
 def _accepted(measured: MeasuredOutcome, reason: str) -> Accepted:
     outcome, tables = measured.outcome, _tables(measured)
+    margins = {row.measure: row.margin for row in outcome.comparisons if row.family == "gain"}
     return Accepted(
         suite=outcome.suite,
         title=outcome.title,
@@ -101,10 +110,39 @@ def _accepted(measured: MeasuredOutcome, reason: str) -> Accepted:
         measured=outcome.measured,
         systems=tuple(accepted_system(info, tables[info.name, info.seed]) for info in outcome.systems),
         summaries=outcome.summaries,
-        margins={row.measure: row.margin for row in outcome.comparisons if row.family == "gain"},
+        margins=margins,
         times_scored=outcome.times_scored,
         served=baselines.answers_elsewhere(outcome),
+        on_dev=_means_on_dev(measured),
+        best_untrained=outcome.best_untrained,
+        over_untrained=tuple(row for row in outcome.comparisons if row.family == "untrained"),
+        over_bm25=tuple(_over_bm25(measured, margins)),
     )
+
+
+def _means_on_dev(measured: MeasuredOutcome) -> dict[str, dict[str, float]]:
+    """Means on dev by measure and label, of the systems with a score for every dev query."""
+    means: dict[str, dict[str, float]] = {}
+    for measure in measured.outcome.measures:
+        columns = {key: table.column(measure) for key, table in measured.on_dev.items()}
+        queries = set().union(*columns.values())
+        for info in measured.outcome.systems:
+            column = columns.get((info.name, info.seed), {})
+            values = [value for value in column.values() if value is not None]
+            if queries and len(values) == len(queries):
+                means.setdefault(measure, {})[info.label] = as_accepted(fmean(values))
+    return means
+
+
+def _over_bm25(measured: MeasuredOutcome, margins: Mapping[str, float]) -> list[Comparison]:
+    """Compare candidates and the best system without training with the row `bm25`, as a family of their own."""
+    systems, best = measured.outcome.systems, measured.outcome.best_untrained
+    row = next((info for info in systems if info.name == BM25), None)
+    if row is None:
+        return []
+    named = best.system if best else ""
+    others = [info for info in systems if info.role == "candidate" or info.name == named]
+    return compare_systems("bm25", others, row, measured.tables, margins, measured.suite.failure_limit)
 
 
 def _user() -> str:
@@ -186,8 +224,9 @@ def read_measured(suite: str | Path, store: Path, outcome: Path | None = None) -
     if measured.suite != spec.name:
         what = f"an outcome of the suite {measured.suite!r}, not of {spec.name!r}"
         raise ConfigError(Problem(str(folder), what, "give an outcome of this suite"))
-    tables = tables_of(scores_in(folder / comparison.SCORES_FILE), measured.split)
-    return MeasuredOutcome(spec, path, measured, folder, tables)
+    rows = scores_in(folder / comparison.SCORES_FILE)
+    on_dev = tables_of(rows, DEV) if measured.split != DEV else {}
+    return MeasuredOutcome(spec, path, measured, folder, tables_of(rows, measured.split), on_dev)
 
 
 def _folder(measured: MeasuredOutcome, baselines_folder: Path | None) -> Path:

@@ -25,16 +25,16 @@ from harness.results import damage, replacing
 from harness.results.damage import HINT
 from harness.results.score_tables import Tables, digest_of_table, read_table, text_of
 from harness.suite import builtin
-from harness.values.findings import DatasetInfo, MeasurementInputs, Outcome, Summary, SystemInfo
+from harness.values.findings import Comparison, DatasetInfo, MeasurementInputs, Outcome, Summary, SystemInfo
 from harness.values.frozen import Frozen
+from harness.values.gains import BestUntrained
 from harness.values.measures import parse
 from harness.values.records import ScoreTable
 from harness.values.upgrades import upgraded
 
 VERSION = 3
 SCHEMA = "harness/accepted-3"
-DIGEST = "digest"
-"""Key of the digest of the rest of the file; version 1 had none."""
+DIGEST = "digest"  # of the rest of the file; version 1 had none
 ACCEPTED_FILE = "accepted.json"
 
 
@@ -74,6 +74,11 @@ class Accepted(Frozen):
     times_scored: int = 1
     served: bool | None = None
     """Whether an endpoint wrote the answers; None in files of older versions."""
+    on_dev: dict[str, dict[str, float]] = Field(default_factory=dict)
+    """Means on dev by measure and label, where no dev query lacks a score. Older files lack this and what follows."""
+    best_untrained: BestUntrained | None = None
+    over_untrained: tuple[Comparison, ...] = ()
+    over_bm25: tuple[Comparison, ...] = ()
 
 
 class Baseline(NamedTuple):

@@ -21,7 +21,7 @@ from harness.values.frozen import Verdict
 from harness.values.measures import Measure
 from harness.values.records import ScoreColumn
 
-Family = Literal["gain", "regression", "advisory", "exploratory", "untrained"]
+Family = Literal["gain", "regression", "advisory", "exploratory", "untrained", "bm25"]
 Fill = Literal["drop", "help", "hurt"]  # what stands for a failure: nothing, or the extreme for or against
 
 

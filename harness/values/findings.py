@@ -119,10 +119,10 @@ class Comparison(Frozen):
 
     `p_value` is adjusted for all comparisons of the family (single-step max-T). The family ``advisory`` holds
     measures that an LLM judged, on the questions that both systems answered; no gate rests on them. The baseline of the
-    family ``untrained`` is the best system without training.
+    family ``untrained`` is the best system without training, that of ``bm25`` is bm25.
     """
 
-    family: Literal["gain", "regression", "advisory", "exploratory", "untrained"]
+    family: Literal["gain", "regression", "advisory", "exploratory", "untrained", "bm25"]
     system: str
     seed: int
     measure: str

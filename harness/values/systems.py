@@ -8,6 +8,8 @@ from typing import Literal
 
 UNTUNED = "untuned"
 """The pipeline as it is: gains are measured against it."""
+BM25 = "bm25"
+"""The baseline row that needs no model."""
 BOUNDS = ("closed-book", "oracle-context")
 """Baseline rows that nobody would serve: they bound the others and take no part in the family of gains."""
 Role = Literal["baseline", "candidate"]

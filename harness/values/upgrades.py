@@ -37,7 +37,7 @@ RENAMED_FACTS: Mapping[str, str] = {
 """How names of facts began in `diagnosis-1`, and how they begin since."""
 OWN_NAMES = frozenset(
     {"spec", "provenance", "settings", "source", "facts", "queries", "digests", "identities", "missing_lists"}
-    | {"queries_without_run", "reasons", "notes", "basis", "margins", "measured", "not_run"}
+    | {"queries_without_run", "reasons", "notes", "basis", "margins", "measured", "not_run", "means", "on_dev"}
 )
 """Fields whose keys are names of users, measures, stages or packages: nothing below them is renamed."""
 

@@ -9,7 +9,7 @@ from jinja2 import Environment
 
 from harness.report import format as fmt
 from harness.report.charts.values import Chart
-from harness.report.content import gates, reading
+from harness.report.content import gates, reading, suite_results
 from harness.report.content.boards import from_accepted, history, sentences, standing
 from harness.report.content.curve import curve_contents
 from harness.report.content.diagnosis import diagnosed
@@ -22,6 +22,7 @@ from harness.statistics.verdicts import Gating
 from harness.values.boards import Board
 from harness.values.findings import Outcome
 from harness.values.insights import Diagnosis, LearningCurve
+from harness.values.suite_results import SuiteResults
 
 
 class Picture(NamedTuple):
@@ -102,6 +103,19 @@ def render_boards(boards: Sequence[Board]) -> str:
     """Return the leaderboard as one Markdown text."""
     parts = [(board, standing(board), history(board), list(sentences(board))) for board in boards]
     return _rendered("leaderboard.md.j2", parts=parts, accepted=from_accepted(boards))
+
+
+def render_results(results: Sequence[SuiteResults], folder: str, path: str) -> str:
+    """Return what paid where as one Markdown text; `folder` has the accepted scores, `path` is that of the text."""
+    content = suite_results
+    tables = [
+        make(results) for make in (content.summary, content.closer, content.paid, content.did_not_pay, content.data)
+    ]
+    commands = [
+        *(f'harness run {suite} && harness accept {suite} --reason "..."' for suite in (one.suite for one in results)),
+        f"harness leaderboard --baselines {folder} --results {path}",
+    ]
+    return _rendered("results.md.j2", tables=tables, commands="\n".join(commands))
 
 
 def render_gating(gating: Gating, brief: bool = False) -> str:
