@@ -20,7 +20,7 @@ from harness.stages.retrieve import RUN_FILE
 from harness.stages.shared import common
 from harness.stages.shared.answer_writers import LocalAnswerer, WritingSettings, fault, holds, words_of
 from harness.stages.shared.prompts import answering_head
-from harness.suite import recipes
+from harness.suite import training_data
 from harness.suite.recipes import ABSTENTION
 from harness.values.records import Document, Reference, Usage
 
@@ -74,18 +74,18 @@ share = st.integers(0, 9).map(lambda tenths: tenths / 10)
 
 
 @st.composite
-def rules(draw: st.DrawFn) -> recipes.Instruct:
+def rules(draw: st.DrawFn) -> training_data.Instruct:
     without, declined = draw(share), draw(share)
     if without + declined >= 1:
         declined = 0.0
     count = draw(st.none() | st.integers(1, 60))
-    return recipes.Instruct(examples=count, without_oracle=without, unanswerable=declined)
+    return training_data.Instruct(examples=count, without_oracle=without, unanswerable=declined)
 
 
 @quick
 @given(rules(), st.integers(0, 40), st.integers(0, 40), st.data())
 def test_a_mix_has_the_asked_shares_as_far_as_there_are_questions(
-    rule: recipes.Instruct, known: int, declined: int, data: st.DataObject
+    rule: training_data.Instruct, known: int, declined: int, data: st.DataObject
 ) -> None:
     answered = [f"a{number}" for number in range(known)]
     lackable = data.draw(st.lists(st.sampled_from(answered), unique=True)) if answered else []
@@ -102,7 +102,7 @@ def test_a_mix_has_the_asked_shares_as_far_as_there_are_questions(
 
 @quick
 @given(rules(), st.integers(1, 40))
-def test_plenty_of_questions_give_exactly_what_was_asked_for(rule: recipes.Instruct, count: int) -> None:
+def test_plenty_of_questions_give_exactly_what_was_asked_for(rule: training_data.Instruct, count: int) -> None:
     rule = rule.model_copy(update={"examples": count})
     answered, unanswerable = ([f"{kind}{number}" for number in range(count)] for kind in "au")
     found = mix(rule, answered, list(reversed(answered)), unanswerable)
@@ -112,7 +112,7 @@ def test_plenty_of_questions_give_exactly_what_was_asked_for(rule: recipes.Instr
 
 @quick
 @given(rules(), st.integers(1, 30), st.integers(0, 30), st.integers(1, 30))
-def test_a_larger_mix_holds_the_smaller(rule: recipes.Instruct, known: int, declined: int, count: int) -> None:
+def test_a_larger_mix_holds_the_smaller(rule: training_data.Instruct, known: int, declined: int, count: int) -> None:
     answered, unanswerable = [f"a{number}" for number in range(known)], [f"u{number}" for number in range(declined)]
     few, many = (
         mix(rule.model_copy(update={"examples": size}), answered, answered[::-1], unanswerable)
@@ -126,7 +126,7 @@ def test_a_larger_mix_holds_the_smaller(rule: recipes.Instruct, known: int, decl
 
 
 def test_no_larger_mix_would_have_been_possible() -> None:
-    rule = recipes.Instruct(without_oracle=0.2, unanswerable=0.2)
+    rule = training_data.Instruct(without_oracle=0.2, unanswerable=0.2)
     answered, unanswerable = [f"a{number}" for number in range(8)], [f"u{number}" for number in range(50)]
     found = mix(rule, answered, answered[::-1], unanswerable)
     assert tuple(map(len, found)) == (6, 2, 2)

@@ -22,7 +22,7 @@ from harness.stages.shared import common
 from harness.stages.shared.own_examples import EXAMPLES, Example, own_examples
 from harness.stages.shared.prompts import EXAMPLE_PASSAGES, synthesis_head
 from harness.stages.synthesize import SynthesizeSpec, synthesize
-from harness.suite import recipes
+from harness.suite import training_data
 from harness.suite.training_data import QUERY_KINDS, QueryKind
 from harness.text import asks
 from harness.values.records import Qrels
@@ -73,7 +73,7 @@ def inputs_of(root: Path, queries: dict[str, str]) -> dict[str, Path]:
 
 
 def spec_of(endpoint: Any = None, **changes: Any) -> SynthesizeSpec:
-    rule = recipes.Synthesize().model_dump(exclude={"round_trip", "test_documents", "leakage"})
+    rule = training_data.Synthesize().model_dump(exclude={"round_trip", "test_documents", "leakage"})
     return SynthesizeSpec(model="m", endpoint=endpoint, **{**rule, "examples": "train", **changes})
 
 

@@ -38,7 +38,7 @@ from harness.stages.mine import TRIPLETS_FILE, MineSpec, mine
 from harness.stages.shared import common
 from harness.stages.shared.remote import Endpoint, MayAskEndpoint, check_failures, reasons
 from harness.stages.synthesize import SynthesizeSpec, synthesize
-from harness.suite import recipes
+from harness.suite import training_data
 from harness.suite.pipeline import Generator, Retriever
 from harness.suite.training_data import Relabel
 from harness.values.records import Pair, Usage
@@ -51,9 +51,9 @@ __all__ = ["scripted"]
 
 KEPT = {"round_trip", "test_documents", "leakage"}
 SPECS: dict[str, MayAskEndpoint] = {
-    "synthesize": SynthesizeSpec(model="m", **recipes.Synthesize().model_dump(exclude=KEPT)),
-    "label": LabelSpec(**recipes.Label().model_dump(), retriever=RETRIEVER),
-    "mine": MineSpec(**recipes.Mine().model_dump(), pairs="synthetic", retriever=RETRIEVER),
+    "synthesize": SynthesizeSpec(model="m", **training_data.Synthesize().model_dump(exclude=KEPT)),
+    "label": LabelSpec(**training_data.Label().model_dump(), retriever=RETRIEVER),
+    "mine": MineSpec(**training_data.Mine().model_dump(), pairs="synthetic", retriever=RETRIEVER),
     "instruct": InstructSpec(),
     "answer": AnswerSpec(generator=Generator().model_dump(exclude={"few_shot"}), context=3, source="run"),
 }
@@ -107,7 +107,7 @@ def test_more_than_half_is_too_much_and_the_first_reason_is_said() -> None:
 
 
 def synthesis(root: Path, seed: int = 0, **changes: Any) -> tuple[list[Pair], Usage]:
-    rule = {**recipes.Synthesize().model_dump(exclude=KEPT), **changes}
+    rule = {**training_data.Synthesize().model_dump(exclude=KEPT), **changes}
     given = SynthesizeSpec(model="large", endpoint=ENDPOINT, **rule)
     usage = synthesize(given, corpus(root), folder(root, "out"), seed, silent)
     return common.read_pairs(root / "out"), usage
@@ -225,7 +225,7 @@ TRIPLETS = [
 def labelled(root: Path, **changes: Any) -> tuple[list[Any], list[Any], Usage]:
     inputs = corpus(root) | {"triplets": folder(root, "triplets")}
     write_jsonl(root / "triplets" / TRIPLETS_FILE, TRIPLETS)
-    rule = {**recipes.Label(by="llm").model_dump(), "model": "large", "retriever": RETRIEVER, **changes}
+    rule = {**training_data.Label(by="llm").model_dump(), "model": "large", "retriever": RETRIEVER, **changes}
     usage = label(LabelSpec(**rule, endpoint=ENDPOINT), inputs, folder(root, "out"), 0, silent)
     rows, failed = (load_jsonl(root / "out" / name) for name in (LABELS_FILE, "failed.jsonl"))
     return list(rows), list(failed), usage
@@ -273,7 +273,7 @@ def test_an_endpoint_relabels_negatives(tmp_path: Path, scripted: Scripted, monk
     index(IndexSpec(kind="dense", retriever=Retriever()), inputs, folder(tmp_path, "dense"), 0, silent)
     common.write_pairs(folder(tmp_path, "pairs"), [Pair("lime burned at night", "d1", "question", "synthetic")])
     inputs |= {"dense": tmp_path / "dense", "pairs": tmp_path / "pairs"}
-    rule = recipes.Mine(hard=2, relative_margin=0.0, relabel=Relabel(by="llm")).model_dump()
+    rule = training_data.Mine(hard=2, relative_margin=0.0, relabel=Relabel(by="llm")).model_dump()
     given = MineSpec(**rule, pairs="synthetic", retriever=RETRIEVER, llm_model="large", endpoint=ENDPOINT)
     usage = mine(given, inputs, folder(tmp_path, "out"), 0, silent)
     (row,) = load_jsonl(tmp_path / "out" / TRIPLETS_FILE)

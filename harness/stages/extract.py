@@ -41,7 +41,7 @@ _REFERS_BACK = re.compile(
 
 
 class ExtractSpec(Spec):
-    """`max_documents` as in `recipes.Synthesize`."""
+    """`max_documents` as in `training_data.Synthesize`."""
 
     max_documents: int | None = None
     language: str = ENGLISH

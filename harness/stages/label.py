@@ -39,7 +39,7 @@ VAGUE = 0.5
 
 
 class LabelSpec(MayAskEndpoint):
-    """See `recipes.Label`; with `depth`, lists are filled up to so many passages from what bm25 and dense find.
+    """See `training_data.Label`; with `depth`, lists are filled up to so many passages from what bm25 and dense find.
 
     With `endpoint`, ``by: llm`` asks it; `max_new_tokens` and `batch_size` then mean nothing.
     """

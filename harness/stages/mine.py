@@ -31,7 +31,7 @@ RELABEL_SPARE = 2
 
 
 class MineSpec(MayAskEndpoint):
-    """See `recipes.Mine`; `pairs` says which pairs are used, `retriever` is the untuned one.
+    """See `training_data.Mine`; `pairs` says which pairs are used, `retriever` is the untuned one.
 
     An LLM that relabels is `llm_model`, in process, or the one behind `endpoint`. With `exclude_own`, the document that
     has the id of a query is no negative for it.

@@ -34,7 +34,7 @@ Jobs = Mapping[QueryKind, Sequence[Document]]
 
 
 class SynthesizeSpec(MayAskEndpoint):
-    """See `recipes.Synthesize`; here are only the settings that change what is written.
+    """See `training_data.Synthesize`; here are only the settings that change what is written.
 
     Of `endpoint`, the prompts are named by kind. There `max_new_tokens` and `batch_size` mean nothing, and a
     `temperature` of 0 leaves it at that of the role. With ``examples: train``, the inputs hold that split.
