@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import outcomes
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.report.content.subjects import Subject
 from harness.report.content.summary import summarise
 from harness.report.view import view
 from harness.values.findings import Outcome
@@ -171,3 +173,20 @@ def test_no_headline_sells_a_training_that_a_setting_may_equal(gains: tuple[Any,
         if row["verdict"] != "improved" and name in said.first:
             assert "not shown to improve on late-interaction" in said.first
             assert not said.first.startswith("Tuning")
+
+
+def test_gains_of_several_measures_are_added_in_margins() -> None:
+    """So a candidate that improves on both measures is not second to one with a gain on the larger scale alone."""
+    (row, *_) = outcomes.gains("retriever")
+
+    def improved(measure: str, difference: float, margin: float) -> Any:
+        return row.model_copy(
+            update={"measure": measure, "difference": difference, "margin": margin, "verdict": "improved"}
+        )
+
+    info = outcomes.system("retriever")
+    both = Subject("staged", info, (improved("ndcg@10", 0.14, 0.02), improved("utility", 0.6, 0.05)))
+    alone = Subject("generator", info, (improved("ndcg@10", 0.0, 0.02), improved("utility", 0.5, 0.05)))
+    assert both.gain_in_margins == pytest.approx(7 + 12)
+    assert both.gain_in_margins > alone.gain_in_margins
+    assert Subject("one", info, (improved("ndcg@10", 0.1, 0.0),)).gain_in_margins == pytest.approx(0.1)

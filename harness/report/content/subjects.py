@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from harness.report import format as fmt
+from harness.report.model import finite
 from harness.report.view import BASELINE, View
 from harness.values.findings import Comparison, RecipeClaim, SystemInfo
 
@@ -36,6 +37,13 @@ class Subject(NamedTuple):
     def lead(self) -> Tested:
         """The first improved measure."""
         return self.on("improved")[0]
+
+    @property
+    def gain_in_margins(self) -> float:
+        """The improved measures' gains together, each in margins of its gate: measures have different scales."""
+        rows = [(finite(row.difference) or 0.0, row.margin) for row in self.on("improved")]
+        # Without a margin a gain counts as it is.
+        return sum(difference / margin if margin else difference for difference, margin in rows)
 
     @property
     def gains(self) -> str:

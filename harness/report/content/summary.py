@@ -33,7 +33,7 @@ def summarise(view: View) -> Headline:
     if not tested:
         return Headline("", "Nothing was tested: no candidate has a verdict on a gated measure.", ())
     improved = [one for one in tested if one.paid]
-    paid = sorted(improved, key=lambda one: finite(one.lead.difference) or 0.0, reverse=True)
+    paid = sorted(improved, key=lambda one: one.gain_in_margins, reverse=True)
     settings = tuple(untrained.sentences(view, tested))
     tail = (*_mixed(tested), *_untuned_better(view, paid), _certainty(tested))
     if not paid:
