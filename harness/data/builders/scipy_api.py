@@ -26,8 +26,7 @@ from harness.errors import ConfigError
 from harness.values.records import Document, Qrels, Query, Reference
 
 BUILDER_VERSION = 1
-ARGUMENTS_A_GROUP = 3
-ABOUT_ARGUMENT = "a:"
+ARGUMENTS_A_GROUP, ABOUT_ARGUMENT = 3, "a:"
 SPLITS = (("train", 0.50), ("dev", 0.15), ("test", 0.35))
 
 # What SciPy itself calls public, less the wrappers of BLAS and LAPACK, whose documentation is generated, less
@@ -101,8 +100,8 @@ def build(
         asked = [*(_queries(name, group) if summaries else ()), *about_arguments.get(name, ())]
         for query, relevant in asked:
             if arguments:
-                kind = "argument" if query.query_id.startswith(ABOUT_ARGUMENT) else "summary"
-                query = query._replace(metadata={**query.metadata, "about": kind})
+                about = "argument" if query.query_id.startswith(ABOUT_ARGUMENT) else "summary"
+                query = query._replace(metadata={**query.metadata, "about": about})
             queries.append(query)
             splits[query.query_id] = _split(name, split_seed)
             references[query.query_id] = _reference(query, relevant if answerable else [])
@@ -160,11 +159,8 @@ def _argument_questions(groups: dict[str, Group]) -> dict[str, list[tuple[Query,
         ]
         chosen = {_key(text): (text, symbol) for _, text, symbol in sorted(own, reverse=True)}
         for text, asker in [*chosen.values()][::-1][:ARGUMENTS_A_GROUP]:
-            relevant = [
-                symbol
-                for symbol in group
-                if _answers(symbol, asker) or any(_key(other) == _key(text) for other in symbol.arguments)
-            ]
+            same = {symbol.name for symbol in group if _key(text) in map(_key, symbol.arguments)}
+            relevant = [symbol for symbol in group if symbol.name in same or _answers(symbol, asker)]
             query_id = f"{ABOUT_ARGUMENT}{asker.name}:{hashlib.sha256(text.encode()).hexdigest()[:6]}"
             query = Query(query_id, text, name, {"package": asker.package})
             asked.setdefault(name, []).append((query, relevant))
