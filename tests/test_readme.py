@@ -26,7 +26,7 @@ def test_the_suite_of_the_front_page_loads_its_data_and_can_be_planned(tmp_path:
     assert example is not None
     suite = parse_suite(example[1], tmp_path / "suite.yaml")
     plan = build_plan(suite, load_dataset(suite.dataset, "test"))
-    assert [system.name for system in plan.systems if system.role == "candidate"] == ["synthetic", "judged"]
+    assert [system.name for system in plan.systems if system.role == "candidate"] == ["fused", "judged"]
 
 
 def test_the_strategies_of_the_docs_are_what_a_suite_takes_and_can_be_planned() -> None:
