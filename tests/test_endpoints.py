@@ -109,7 +109,7 @@ def test_what_a_judge_says_is_advisory_and_on_what_both_answered(tmp_path: Path,
     assert ("advisory", "faithfulness") in families
     assert not any(family == "gain" and measure in ("faithfulness", "context_recall") for family, measure in families)
     report = (done.folder / "report.md").read_text(encoding="utf-8")
-    assert "Only questions that both systems answered are compared" in report
+    assert "Only queries that both systems answered are compared" in report
     assert "Paid to endpoints" in report
 
 

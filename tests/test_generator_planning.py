@@ -34,13 +34,13 @@ def call(found: Plan, label: str) -> PlannedCall:
 
 def test_prompts_are_candidates_without_training() -> None:
     found = plan()
-    untuned, last, shots = (call(found, f"answer as {name}") for name in ("untuned", "last, seed 0", "shots, seed 0"))
+    untuned, last, shots = (call(found, f"answer as {name}") for name in ("untuned", "last", "shots"))
     assert last.call.inputs == untuned.call.inputs
     assert last.call.spec == {**untuned.call.spec, "context_order": "best-last"}
     assert (shots.call.spec["few_shot"], untuned.call.spec["few_shot"]) == (2, 0)
     assert shots.call.spec["generator"] == untuned.call.spec["generator"]
     assert shots.call.inputs.keys() - untuned.call.inputs.keys() == {"train_queries", "train_qrels", "train_references"}
-    labels = {planned.label for planned in found.calls.values() if "last (seed 0)" in planned.systems}
+    labels = {planned.label for planned in found.calls.values() if "last" in planned.systems}
     assert labels - {planned.label for planned in found.calls.values() if "untuned" in planned.systems} == {last.label}
 
 

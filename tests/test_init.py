@@ -48,7 +48,8 @@ def keys_of(spec: type[BaseModel], at: Key = ()) -> Iterator[tuple[Key, FieldInf
         inner = spec_inside(info.annotation)
         if get_origin(info.annotation) is dict:
             key = (*key, "*")
-        if inner is not None and not inner.__name__.endswith("Change"):
+        # The levels of a factor are candidates, whose keys are walked with these.
+        if inner is not None and not inner.__name__.endswith("Change") and key[0] != "factorial":
             yield from keys_of(inner, key)
 
 

@@ -105,8 +105,10 @@ class Reranker(Spec):
     def _fits_kind(self) -> Reranker:
         if self.model is None and self.kind != "late-interaction":
             raise ValueError(f"kind {self.kind} needs 'model'; kind late-interaction takes the retriever's")
-        for name in self.model_fields_set & {name for name, kind in OF_ONE_KIND.items() if kind != self.kind}:
-            raise ValueError(f"{name!r} has no meaning for kind {self.kind}")
+        for name, kind in OF_ONE_KIND.items():
+            # A default that is written out says nothing.
+            if kind != self.kind and getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"{name!r} has no meaning for kind {self.kind}")
         return self
 
 
