@@ -13,7 +13,7 @@ from typing import Any
 import chatty
 import pytest
 import rankers
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from harness.errors import ConfigError
@@ -165,6 +165,7 @@ ASKED = {
 
 @settings(max_examples=80, deadline=None)
 @given(name=st.sampled_from(list(ASKED)), query=text, passage=text, length=st.integers(1, 60), room=st.integers(16, 60))
+@example(name="qwen3", query="a b😀\n 😀b<漢😀漢<", passage="", length=21, room=21)
 def test_a_prompt_keeps_its_end_and_fits(name: str, query: str, passage: str, length: int, room: int) -> None:
     """Byte tokens: characters of several tokens are cut whole, so that the window is checked on what is read."""
     asked = ASKED[name]

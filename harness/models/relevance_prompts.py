@@ -124,16 +124,23 @@ class RelevancePrompt:
         return first_tokens(self.tokenizer, query, kept), first_tokens(self.tokenizer, passage, budget - kept)
 
     def _fitted(self, pair: tuple[str, str], coded: list[int], window: int | None) -> list[int]:
-        """Return the tokens of a prompt; a passage whose cut made new tokens is cut again until the window holds it."""
-        query, passage = pair
-        while window is not None and len(coded) > window:
-            size = len(tokenize(self.tokenizer, [passage.strip()])[0])
-            shorter = first_tokens(self.tokenizer, passage, max(size - (len(coded) - window), 0))
-            if shorter == passage:
-                shorter = passage.strip()[:-1]
-            passage = shorter
+        """Return the tokens of a prompt; texts whose cut made new tokens are cut again until the window holds them.
+
+        The passage is cut first, then the query. Every step takes a character away, so there is an end.
+        """
+        query, passage = (text.strip() for text in pair)
+        while window is not None and len(coded) > window and (query or passage):
+            if passage:
+                passage = self._shorter(passage, len(coded) - window)
+            else:
+                query = self._shorter(query, len(coded) - window)
             coded = tokenize(self.tokenizer, [self.text(query, passage)])[0]
         return coded
+
+    def _shorter(self, text: str, tokens: int) -> str:
+        """Return a text without its last `tokens` tokens, and without one character at least."""
+        size = len(tokenize(self.tokenizer, [text])[0])
+        return min(first_tokens(self.tokenizer, text, size - tokens), text[:-1], key=len).strip()
 
 
 def first_tokens(tokenizer: Any, text: str, count: int) -> str:
