@@ -9,15 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from harness.errors import ConfigError, Problem
 from harness.planning.graph import Plan, SystemPlan
 from harness.planning.rankings import reranker_encoder
 from harness.report.render.card import Place
 from harness.stages.shared.blending import Weight
 from harness.store import Store
-from harness.suite.pipeline import ON_DEV, Pipeline, Reranker
+from harness.suite.pipeline import OF_ONE_KIND, ON_DEV, Pipeline, Reranker
 from harness.suite.recipes import Part
 from harness.suite.roles import EMBEDDED_PREFIX
 
@@ -93,15 +91,9 @@ def _reranker(
 
 
 def _meaningful(rule: Reranker) -> dict[str, Any]:
-    """The settings that a reranker of this kind has; a suite refuses the others."""
-    section = {**rule.model_dump(mode="json"), "kind": rule.kind, "model": rule.model}
-    for name in type(rule).model_fields.keys() - section.keys():
-        try:
-            Reranker.model_validate({**section, name: getattr(rule, name)})
-        except ValidationError:
-            continue
-        section[name] = getattr(rule, name)
-    return {name: section[name] for name in type(rule).model_fields if name in section}
+    """The settings that have a meaning for a reranker of this kind."""
+    names = (name for name in type(rule).model_fields if OF_ONE_KIND.get(name, rule.kind) == rule.kind)
+    return {name: getattr(rule, name) for name in names}
 
 
 def public_name(model: str) -> tuple[str, Place]:
