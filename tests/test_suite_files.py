@@ -162,7 +162,7 @@ def test_an_unknown_key_near_to_none_is_answered_with_those_there_are() -> None:
         ("published: {x: {mpa@9: 1}}", "published.x.mpa@9: unknown measure 'mpa@9'; did you mean 'map@9'?"),
         (
             "candidates: {a: {pairs: both}}",
-            "candidates.a: changes nothing; name parts to 'tune', or settings under 'pipeline'",
+            "candidates.a: changes nothing; name parts to 'tune', or settings that differ under 'pipeline'",
         ),
         ("seeds: []", "seeds: should be a list that is not empty, not []"),
         ("data: {data_seed: -1}", "data.data_seed: should be greater than or equal to 0, not -1"),

@@ -14,6 +14,8 @@ from harness.suite.spec import SERVED, Candidate, Suite
 from harness.suite.uses import CandidateUses
 from harness.values.measures import Measure, parse
 
+NOTHING = "changes nothing"
+
 
 class Conflict(NamedTuple):
     """A conflict: the key it is reported at, what it is, what to do, and the other keys it was read from."""
@@ -124,16 +126,15 @@ def _depth_conflicts(pipeline: Pipeline, at: KeyPath, named: Collection[str]) ->
 
 def _candidate_conflicts(suite: Suite) -> Iterator[Conflict]:
     """Yield conflicts of the candidates and of `factorial`."""
-    crossed = suite.crossed
+    crossed, unlike = suite.crossed, False
     for factor, levels in suite.factorial.items():
         first = next(iter(levels))
         if suite.factorial[factor][first].tune or not _as_pipeline(suite, levels[first]):
+            unlike = True
             what = f"its first level, {first!r}, is not what the pipeline has"
             yield Conflict(("factorial", factor), what, "put the level first that the pipeline has", (("pipeline",),))
     for name, candidate in suite.candidates.items():
         at: KeyPath = ("candidates", name)
-        if not candidate.model_fields_set & {"tune", "pipeline"}:
-            yield Conflict(at, "changes nothing", "name parts to 'tune', or settings under 'pipeline'")
         if name in crossed:
             yield Conflict(at, f"'factorial' makes a candidate {name!r} too", "rename this one", (("factorial",),))
         for section in candidate.changes:
@@ -142,11 +143,13 @@ def _candidate_conflicts(suite: Suite) -> Iterator[Conflict]:
                 yield Conflict((*at, section), what, "add it to 'tune', or remove this", ((*at, "tune"),))
         yield from _change_conflicts(suite, at, candidate)
     said: set[tuple[str, str]] = set()
-    for candidate in crossed.values():
+    # Of a factorial that starts from another pipeline, no more can be said.
+    for name, candidate in ({} if unlike else crossed).items():
         for conflict in _change_conflicts(suite, ("factorial",), candidate):
             if (conflict.what, conflict.hint) not in said:
                 said.add((conflict.what, conflict.hint))
-                yield Conflict(("factorial",), conflict.what, conflict.hint, conflict.read)
+                what = f"{name} {NOTHING}" if conflict.what == NOTHING else conflict.what
+                yield Conflict(("factorial",), what, conflict.hint, conflict.read)
 
 
 def _as_pipeline(suite: Suite, level: Candidate) -> bool:
@@ -164,6 +167,14 @@ def _change_conflicts(suite: Suite, at: KeyPath, candidate: Candidate) -> Iterat
     except ValidationError as error:
         yield Conflict((*at, "pipeline"), error.errors()[0]["msg"].removeprefix("Value error, "), "", (("pipeline",),))
         return
+    if not candidate.tune and pipeline == suite.pipeline:
+        hint = "name parts to 'tune', or settings that differ under 'pipeline'"
+        yield Conflict(at, NOTHING, hint, ((*at, "pipeline"), ("pipeline",)))
+    # A depth of the suite itself that is too small is told where measures are checked.
+    cut = [measure for measure in suite.measures if suite.pipeline.depth >= (measure.cutoff or 0) > pipeline.depth]
+    if cut:
+        what = f"{pipeline.depth} is less than the cutoff of {', '.join(map(str, cut))}"
+        yield Conflict((*at, "pipeline", "depth"), what, "raise the depth", (("measures",), ("pipeline", "depth")))
     tune: KeyPath = (*at, "tune")
     if "generator" in candidate.tune and pipeline.generator is None:
         add, read = "add pipeline.generator", (("pipeline", "generator"),)

@@ -59,8 +59,12 @@ def factors_of(value: Any) -> Any:
 
 
 def _levels(factor: str, levels: Any) -> Any:
-    if not isinstance(levels, list | tuple):
+    if isinstance(levels, Mapping):
         return levels
+    if not isinstance(levels, list | tuple):
+        raise ValueError(f"factor {factor!r} needs a list of levels, such as [untuned, tuned], or a mapping of them")
+    if len(levels) < 2:
+        raise ValueError(f"factor {factor!r} needs two levels or more, the first as the pipeline has it")
     named: dict[str, Any] = {}
     for level in levels:
         name = str(level).lower() if isinstance(level, bool) else str(level)

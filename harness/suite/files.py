@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import count, islice
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Annotated, Any, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -261,6 +261,8 @@ def _keys_at(at: KeyPath) -> list[str]:
 
 def _kind_inside(kind: Any, part: str | int) -> Any:
     """The type of what stands at a key or at a number of a value of this type."""
+    if get_origin(kind) is Annotated:
+        kind = get_args(kind)[0]
     if get_origin(kind) is dict:
         return get_args(kind)[1]
     if get_origin(kind) is tuple:

@@ -22,13 +22,25 @@ ON_DEV = "dev"
 """A weight that is chosen on the dev split."""
 
 
-def _number_or_dev(value: object) -> object:
-    if isinstance(value, bool) or (isinstance(value, str) and value != ON_DEV):
+def _is_weight(value: object) -> bool:
+    return value == ON_DEV or (isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1)
+
+
+def _weight(value: object) -> object:
+    """Check a weight before its types are tried one by one, whose messages would name each of them."""
+    if not _is_weight(value):
         raise ValueError("should be 'dev' or a number from 0 to 1")
     return value
 
 
-Weight = Annotated[Literal["dev"] | Share, BeforeValidator(_number_or_dev)]
+def _blend(value: object) -> object:
+    if value is not False and not _is_weight(value):
+        raise ValueError("should be 'dev', a number from 0 to 1, or false")
+    return value
+
+
+Weight = Annotated[Literal["dev"] | Share, BeforeValidator(_weight)]
+Blend = Annotated[Literal["dev"] | Literal[False] | Share, BeforeValidator(_blend)]
 
 
 class Encoder(Spec):
@@ -92,7 +104,7 @@ class Reranker(Spec):
     max_length: Positive = 256
     query_prompt: str = ""
     document_prompt: str = ""
-    blend: Weight | Literal[False] = "dev"
+    blend: Blend = "dev"
     precision: Literal["float16", "int8"] | None = "float16"
     instruction: str = ""
 
