@@ -12,6 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import ConfigError
+from harness.execution.latency import Latencies
+from harness.execution.scheduler import no_display
+from harness.planning.plan import build_plan
+from harness.store import FolderStore
 from harness.suite.files import parse_suite
 from harness.suite.pipeline import settings_of
 
@@ -105,3 +109,37 @@ def test_a_change_keeps_the_other_keys_of_a_section() -> None:
     assert (pipeline.retriever.max_length, pipeline.retriever.kind, pipeline.context) == (48, "late-interaction", 2)
     assert suite.pipeline.retriever.kind == "dense"
     assert settings_of(changed.pipeline) == ["retriever.kind=late-interaction", "retriever.precision=int8", "context=2"]
+
+
+def test_prompts_of_another_form_are_timed_on_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    timed: dict[str, tuple[int, int]] = {}
+
+    def record(self: Latencies, name: str, spec: dict[str, Any], inputs: Any) -> str:
+        if reply := spec.get("reply"):
+            timed.setdefault(name, (reply["context"], reply["few_shot"]))
+            assert timed[name] == (reply["context"], reply["few_shot"])
+        return name
+
+    monkeypatch.setattr(Latencies, "_time", record)
+    suite = pocket.suite({
+        "candidates": {
+            "wide": {"pipeline": {"context": 4}},
+            "wide-late": {"pipeline": {"context": 4, **LATE}},
+            "late": {"pipeline": LATE},
+            "shots": {"pipeline": {"generator": {"shots": 2}}},
+            "tuned": {"tune": ["generator"], "pairs": "judged"},
+            "tuned-wide": {"tune": ["generator"], "pairs": "judged", "pipeline": {"context": 4}},
+        },
+        "baseline_rows": ["bm25", "untuned", "few-shot"],
+    })  # fmt: skip
+    plan = build_plan(suite, pocket.dataset())
+    latencies = Latencies(plan, FolderStore(tmp_path), pocket.Pretender(), no_display)
+    names = {system.name: latencies._parts(system)[-1] for system in plan.systems}
+    assert names["untuned"] == names["late"] == names["bm25"] == "generator"
+    assert names["wide"] == names["wide-late"] == "generator:wide"
+    assert (names["shots"], names["few-shot"]) == ("generator:shots", "generator:few-shot")
+    assert (names["tuned"], names["tuned-wide"]) == ("generator:tuned (seed 0)", "generator:tuned-wide (seed 0)")
+    context = suite.pipeline.context
+    assert timed["generator"] == (context, 0)
+    assert timed["generator:wide"] == timed["generator:tuned-wide (seed 0)"] == (4, 0)
+    assert timed["generator:shots"] == (context, 2)

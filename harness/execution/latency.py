@@ -27,7 +27,6 @@ from harness.planning.graph import Plan, SystemPlan
 from harness.stages import load_stage
 from harness.stages.shared import common
 from harness.store import Store
-from harness.suite.recipes import Part
 from harness.suite.spec import SERVED
 from harness.values.findings import ServingCost, Timing
 
@@ -131,22 +130,26 @@ class Latencies:
         return digest_of([call.stage, spec, start, named, len(of_runs)])
 
     def _time_generator(self, system: SystemPlan, base: dict[str, Any]) -> str:
-        """Time a generator. Systems that show it the passages of a run are timed once for all."""
-        call = self.plan.calls[str(system.answers)].call
+        """Time a generator, once for all systems whose prompts have one form and whose generator is the same.
+
+        Which passages a run puts into the prompt makes no difference that is worth another timing.
+        """
+        call, shape = self.plan.calls[str(system.answers)].call, self._generator_shape(system)
         name = {"run": "generator", "few-shot": "generator:few-shot", "none": "generator:closed-book"}
         label = name[str(system.serving.prompt)]
-        if "generator" in system.models:
-            label = f"{label}:{self._owner(system.models, 'generator')}"
+        if self._owners.setdefault(label, shape) != shape:
+            alike = [other for other in self.plan.systems if other.answers and self._generator_shape(other) == shape]
+            label = f"{label}:{min(alike, key=_changes).label}"
         count = self.plan.suite.evaluate.probe_generations
         spec = {**base, "stage": "answer", "queries": count, "reply": dict(call.spec)}
         # Where the suite fixes the passages, only the sampled questions have some.
         queries = call.inputs["queries"] if call.spec["source"] == "given" else self._queries
         return self._time(label, spec, {**call.inputs, "queries": queries})
 
-    def _owner(self, models: Mapping[Part, str], part: Part) -> str:
-        """The system with this model that tunes the fewest parts: systems that share a model share its times."""
-        sharing = [system for system in self.plan.systems if system.models.get(part) == models[part]]
-        return min(sharing, key=lambda system: len(system.tunes)).label
+    def _generator_shape(self, system: SystemPlan) -> str:
+        """Digest of what the time of a system's answers depends on: settings, model, and kind of prompt."""
+        call = self.plan.calls[str(system.answers)].call
+        return digest_of([system.serving.prompt, dict(call.spec), call.inputs.get("model"), call.inputs.get("adapter")])
 
     def _plainest(self, alike: Sequence[SystemPlan]) -> SystemPlan:
         """Of systems with a part of one shape, the one with the fewest changes whose artifacts are stored."""
@@ -154,7 +157,7 @@ class Latencies:
         def is_stored(system: SystemPlan) -> bool:
             return all(self.store.has(key) for key in [*system.serving.path, *system.serving.keys])
 
-        return min([*filter(is_stored, alike)] or alike, key=lambda system: len(system.tunes) + len(system.changes))
+        return min([*filter(is_stored, alike)] or alike, key=_changes)
 
     def _time(self, name: str, spec: dict[str, Any], inputs: Any) -> str:
         if name in self.times or name in self.failed:
@@ -207,6 +210,11 @@ class Latencies:
                 raise StageFailed(f"probe {name}: its input {label} is not in the store any more; run again")
             folders[label] = place
         return folders
+
+
+def _changes(system: SystemPlan) -> int:
+    """How much a system changes: tuned parts and settings."""
+    return len(system.tunes) + len(system.changes)
 
 
 def asdict_usage(usage: Any) -> dict[str, Any]:

@@ -192,11 +192,12 @@ def _offline(suite: Suite, candidate: Candidate) -> Candidate:
 def _small(suite: Suite, candidate: Candidate, part: Part) -> Candidate:
     """Return the candidate with one part tuned on little data, and only the sections that this part reads."""
     change: dict[str, Any] = {"epochs": 1, "train_share": _share(suite, candidate, part), "checkpoints": 1}
-    update: dict[str, Any] = {"tune": (part,), part: getattr(candidate, part).model_copy(update=change)}
+    update: dict[str, Any] = {part: getattr(candidate, part).model_copy(update=change)}
     if part == "generator":
         update["instruct"] = candidate.instruct.model_copy(update={"examples": EXAMPLES})
     data_sections: Sequence[str] = ("instruct",) if part == "generator" else ("mine", "label")
-    sections = {name: update.get(name, getattr(candidate, name)) for name in (part, *data_sections)}
+    # Settings may name another model, another length or another kind, each with a speed of its own.
+    sections = {name: update.get(name, getattr(candidate, name)) for name in (part, "pipeline", *data_sections)}
     return Candidate(tune=(part,), pairs=candidate.pairs or suite.data.pairs).model_copy(update=sections)
 
 
