@@ -141,7 +141,7 @@ class Rankings(Calls):
         """The key of the weight of bm25 beside the first stage. Raises ConfigError without a judged dev split."""
         on, depth = self._weighing_split("pipeline.retriever.bm25_weight"), self.depth_of(pipeline)
         runs = (self._searched(pipeline, on), self.retrieved_bm25(on, None, depth))
-        return self._weighed(runs, on, depth, FUSED, pipeline.label("retriever"))
+        return self._weighed(runs, on, depth, FUSED, f"bm25 beside {pipeline.label('retriever')}")
 
     def blend_weight(self, pipeline: TunedPipeline, rule: Reranker) -> str | None:
         """The key of the weight of the reranker in the final score; None without a judged dev split."""
@@ -150,7 +150,9 @@ class Rankings(Calls):
             return None
         first = self.retrieved(pipeline, on)
         runs = (first, self._rescored(pipeline, rule, on, first))
-        return self._weighed(runs, on, self.rerank_depth_of(pipeline), BLENDED, self._who(pipeline))
+        return self._weighed(
+            runs, on, self.rerank_depth_of(pipeline), BLENDED, f"the reranker of {self._who(pipeline)}"
+        )
 
     def _rescored(
         self,
@@ -207,11 +209,13 @@ class Rankings(Calls):
             raise ConfigError(Problem(self.dataset.name, what, "judge some, or give the weight as a number"))
         return on
 
-    def _weighed(self, runs: tuple[str, str], split: str, depth: int, pool: Literal["first", "union"], who: str) -> str:
+    def _weighed(
+        self, runs: tuple[str, str], split: str, depth: int, pool: Literal["first", "union"], what: str
+    ) -> str:
         """The key of the weight of the second run that is best on a split."""
         inputs = {"first": runs[0], "second": runs[1], "qrels": self.artifacts.keys[f"{split}.graded"]}
         spec = {"depth": depth, "pool": pool}
-        return self.call("weigh", f"weigh {who} on {split}", spec, inputs, ExpectedWork(self.size_of(split)))
+        return self.call("weigh", f"weigh {what} on {split}", spec, inputs, ExpectedWork(self.size_of(split)))
 
     def _blended(
         self,

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from harness.data.datasets import Dataset
 from harness.llm.services import Services
 from harness.planning.graph import Plan
-from harness.remarks import answers, data, endpoints, language, models
+from harness.remarks import answers, data, endpoints, language, models, weights
 from harness.remarks.training import training_remarks
 from harness.statistics.comparisons import values_of
 from harness.store import Store
@@ -45,6 +45,7 @@ def front(ran: Ran, store: Store, services: Services) -> list[str]:
         *answers.remarks(ran.plan, ran.ledger, store),
         *training_remarks(ledger),
         *endpoints.mended((*ledger, *ran.judgements)),
+        *weights.chosen(ledger),
         *_on_dev(suite, ran.plan, ran.scores),
         *language.read_as(ran.dataset),
         *language.unfair_bm25(suite, ledger),

@@ -21,6 +21,8 @@ from harness.suite.fields import Positive, Spec
 from harness.values.grades import judged_queries
 from harness.values.records import Progress, Qrels, Run, Usage
 
+POOL, WEIGHT = "pool", "weight"
+"""Notes that the remarks of a report read."""
 CHOICES = tuple(step / 10 for step in range(11))
 
 
@@ -50,7 +52,8 @@ def weigh(spec: WeighSpec, inputs: Inputs, out: Path, seed: int, progress: Progr
     means = {f"{choice:.1f}": fmean(values) for choice, values in scores.items()}
     Weight(weight, means).write(out)
     table = {key: round(mean, 4) for key, mean in means.items()}
-    notes = {"dev queries": len(queries), "weight": weight, f"ndcg@{DEV_CUTOFF} by weight": table}
+    # What is weighted: a reranker within the pool of the first run, or a second first stage.
+    notes = {"dev queries": len(queries), POOL: spec.pool, WEIGHT: weight, f"ndcg@{DEV_CUTOFF} by weight": table}
     return Usage(units=len(queries), notes=notes)
 
 

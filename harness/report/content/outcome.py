@@ -137,7 +137,7 @@ def quality(view: View) -> Table:
     gated = f"Gated: {fmt.listed(view.gated)}." if view.gated else "No measure is gated."
     exploratory = f"{EXPLORATORY} exploratory: no verdict rests on it." if set(view.measures) - set(view.gated) else ""
     return Table(
-        "Does tuning pay?" if view.seeds else "Does a change pay?",
+        "How good is each system?",
         tuple(columns),
         tuple(rows),
         join(f"Means over {_populations(view)}.", gated, exploratory) if view.measures else "Nothing was measured.",
