@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import tiny
+from stage_inputs import part, silent
 
 from harness.models import generation
 from harness.stages.answer import AnswerSpec, answer, choose_contexts, turns_of
@@ -23,15 +24,6 @@ CORPUS = {
 }
 QUERIES = {"q1": "what is the wall", "q2": "what is the ferry"}
 GENERATOR = Generator(model="tiny", max_new_tokens=6, passage_tokens=12, batch_size=2, instruction="the question is")
-
-
-def silent(done: int, total: int) -> None:
-    pass
-
-
-def part(root: Path, name: str) -> Path:
-    (root / name).mkdir(parents=True, exist_ok=True)
-    return root / name
 
 
 @pytest.fixture

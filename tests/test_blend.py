@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from stage_inputs import silent
 
 from harness.data.formats import read_run, write_run
 from harness.models.search import Hits
@@ -20,10 +21,6 @@ quick = settings(max_examples=150, deadline=None)
 IDS = [f"d{number}" for number in range(14)]
 SCORES = st.integers(-6, 6).map(float)
 POOLS: list[BlendPool] = ["first", "union"]
-
-
-def silent(done: int, total: int) -> None:
-    pass
 
 
 def in_trec_order(hits: Hits) -> Hits:

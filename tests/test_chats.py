@@ -14,6 +14,7 @@ import pytest
 import tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from stage_inputs import part, silent
 
 from harness import provenance
 from harness.cli import main as cli
@@ -40,15 +41,6 @@ ROWS = [
 ]
 MARKS = {"gemma1": "<end_of_turn>", "gemma3": "<end_of_turn>", "chatml": "<|im_end|>", "qwen3": "<|im_end|>"}
 MARKS |= {"always": "<|im_end|>", "llama3": "<|eot|>", "phi": "<|end|>", "parts": "<|end|>", "granite": "<|end|>"}
-
-
-def part(root: Path, name: str) -> Path:
-    (root / name).mkdir(parents=True, exist_ok=True)
-    return root / name
-
-
-def silent(done: int, total: int) -> None:
-    pass
 
 
 def squeezed(text: str) -> str:

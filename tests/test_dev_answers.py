@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import tiny
+from stage_inputs import part, silent
 
 from harness.data.formats import write_jsonl, write_run
 from harness.models import generation
@@ -40,15 +41,6 @@ DEV = {f"v{number}": f"what is stone {number}" for number in range(6)}
 SHOWN = GeneratorPrompt(model="tiny", instruction=INSTRUCTION, passage_tokens=20)
 QUICK = GeneratorRecipe(epochs=8, batch_size=4, learning_rate=3e-2, rank=4, alpha=8, checkpoints=3, dev_queries=4)
 RULE = DevAnswering(context=1, max_new_tokens=6, batch_size=4, utility=Utility(right="token_f1", threshold=0.5))
-
-
-def silent(done: int, total: int) -> None:
-    pass
-
-
-def part(root: Path, name: str) -> Path:
-    (root / name).mkdir(parents=True, exist_ok=True)
-    return root / name
 
 
 @pytest.fixture(scope="module")

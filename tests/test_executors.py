@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from stage_inputs import silent
 from toy_stages import request
 
 from harness.errors import StageFailed
@@ -19,10 +20,6 @@ from harness.execution.environments import Environment, environment_now, read_at
 from harness.execution.executors import Executor, InlineExecutor, run
 
 HERE = Path(__file__).parent
-
-
-def silent(done: int, total: int) -> None:
-    pass
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import tiny
+from stage_inputs import part, silent
 
 from harness.data.formats import write_jsonl
 from harness.models import generation
@@ -33,15 +34,6 @@ ROWS = [
     for key, text in TRAIN.items()
 ]
 QUICK = GeneratorRecipe(batch_size=2, rank=2, alpha=4)
-
-
-def silent(done: int, total: int) -> None:
-    pass
-
-
-def part(root: Path, name: str) -> Path:
-    (root / name).mkdir(parents=True, exist_ok=True)
-    return root / name
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ import tiny
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from stage_inputs import part, silent
 
 from harness.data.formats import load_jsonl, write_run
 from harness.stages.instruct import INSTRUCTIONS_FILE, InstructSpec, Material, instruct, mix
@@ -26,15 +27,6 @@ from harness.values.records import Document, Reference, Usage
 
 quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 DEPTH = 6
-
-
-def silent(done: int, total: int) -> None:
-    pass
-
-
-def part(root: Path, name: str) -> Path:
-    (root / name).mkdir(parents=True, exist_ok=True)
-    return root / name
 
 
 def artifacts(root: Path, answerable: int, unanswerable: int = 0, backwards: bool = False) -> dict[str, Path]:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from stage_inputs import silent
 
 from harness.data.formats import load_jsonl, write_jsonl
 from harness.models.fakes import FakeBiEncoder
@@ -32,10 +33,6 @@ TRIPLETS = [
     {"query": "kiln for lime", "doc_id": "d4", "negatives": ["d3", "d2"]},
     {"query": "mail on ice", "doc_id": "d2", "negatives": ["d5", "d3"]},
 ]
-
-
-def silent(done: int, total: int) -> None:
-    pass
 
 
 @pytest.fixture(autouse=True)

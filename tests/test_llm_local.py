@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import tiny
 from pydantic import BaseModel
+from stage_inputs import silent
 
 from harness.llm import Ask, Chat, Message, Reply
 from harness.llm.local import LocalChat
@@ -32,10 +33,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def ask(text: str, **rest: Any) -> Ask:
     return Ask((Message("system", "be short"), Message("user", text)), **rest)
-
-
-def silent(done: int, total: int) -> None:
-    pass
 
 
 Answers = Callable[[str], str]

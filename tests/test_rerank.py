@@ -10,6 +10,7 @@ import tiny
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from stage_inputs import silent
 
 from harness.data.formats import read_run, write_run
 from harness.errors import ConfigError
@@ -26,10 +27,6 @@ quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCh
 
 doc_ids = st.lists(st.text("ab1-é ", min_size=1, max_size=4), unique=True, max_size=12)
 logit = st.floats(width=32, allow_nan=False, allow_infinity=False) | st.sampled_from([0.0, 1.5, -1.5])
-
-
-def silent(done: int, total: int) -> None:
-    pass
 
 
 @st.composite

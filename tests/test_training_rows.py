@@ -11,6 +11,7 @@ import pytest
 import tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from stage_inputs import silent
 
 from harness.models.loaders import load_bi_encoder
 from harness.suite.recipes import RetrieverRecipe
@@ -36,10 +37,6 @@ from harness.training.losses import (
 
 WORDS = ["lime", "kiln", "ferry", "mail", "slate", "roof", "bell", "tower", "query", "passage", "what", "is"]
 RECIPES = ["mnrl", "raw", "triplet", "distill"]
-
-
-def silent(done: int, total: int) -> None:
-    pass
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import rankers
 import torch
+from stage_inputs import silent
 
 from harness.data.formats import read_run, write_jsonl, write_run
 from harness.hashing import digest_file
@@ -32,10 +33,6 @@ from harness.values.records import Usage
 GRADES = {"lime": 1.0, "ferry": 0.5, "slate": 0.0, "mail": 0.0}
 LEARNS = RerankerRecipe(epochs=40, batch_size=4, learning_rate=2e-3, checkpoints=1)
 SHORT = RerankerRecipe(epochs=2, batch_size=8, learning_rate=2e-3, checkpoints=1)
-
-
-def silent(done: int, total: int) -> None:
-    pass
 
 
 def folder(root: Path, name: str) -> Path:

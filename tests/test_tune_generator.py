@@ -13,6 +13,7 @@ import pytest
 import tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from stage_inputs import part, silent
 
 from harness.data.formats import write_jsonl
 from harness.models import generation
@@ -52,15 +53,6 @@ ROWS = [
 WORDS = sorted({*words_of(INSTRUCTION), *words_of(ABSTENTION), "the", "stone", "wall", "is", "red", "what"})
 SHOWN = GeneratorPrompt(model="tiny", instruction=INSTRUCTION, passage_tokens=20)
 QUICK = GeneratorRecipe(epochs=2, batch_size=4, learning_rate=1e-2, rank=4, alpha=8)
-
-
-def silent(done: int, total: int) -> None:
-    pass
-
-
-def part(root: Path, name: str) -> Path:
-    (root / name).mkdir(parents=True, exist_ok=True)
-    return root / name
 
 
 @pytest.fixture(scope="module")

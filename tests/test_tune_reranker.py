@@ -10,6 +10,7 @@ import pytest
 import tiny
 import torch
 from safetensors.torch import load_file
+from stage_inputs import silent
 
 from harness.data.formats import write_jsonl, write_run
 from harness.hashing import digest_file
@@ -32,10 +33,6 @@ TOPICS = ["lime", "ferry", "slate", "mail"]
 DOCUMENTS = {word: Document(word, "", f"{word} by night") for word in TOPICS}
 QUERIES = {f"q{number}": f"about {word}" for number, word in enumerate(TOPICS)}
 QRELS = {f"q{number}": {word: 1} for number, word in enumerate(TOPICS)}
-
-
-def silent(done: int, total: int) -> None:
-    pass
 
 
 def labels(soft: float = 0.3) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ import pytest
 import tiny
 from hypothesis import given
 from hypothesis import strategies as st
+from stage_inputs import silent
 
 from harness.data.formats import write_jsonl, write_run
 from harness.stages import tune_retriever as stage_module
@@ -30,10 +31,6 @@ from harness.values.records import DEV_EVALUATION_SECONDS, Document, Usage
 
 TOPICS = ("lime", "kiln", "ferry", "mail", "slate", "roof", "bell", "tower", "wheat", "mill", "tin", "mine")
 WORDS = [*TOPICS, "what", "of", "about", "is", "the", "it"]
-
-
-def silent(done: int, total: int) -> None:
-    pass
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ from statistics import fmean
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from stage_inputs import silent
 
 from harness.data.formats import write_run
 from harness.stages.retrieve import RUN_FILE
@@ -17,10 +18,6 @@ from harness.stages.shared.blending import WEIGHT_FILE, Blending, Weight, blende
 from harness.stages.shared.dev_evaluation import ndcg
 from harness.stages.weigh import CHOICES, WeighSpec, choose, weigh
 from harness.values.records import Progress, Qrels, Run, Usage
-
-
-def silent(done: int, total: int) -> None:
-    pass
 
 
 @settings(max_examples=200, deadline=None)

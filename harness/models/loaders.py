@@ -23,7 +23,7 @@ from harness.provenance import device_class
 from harness.suite.roles import EMBEDDED_PREFIX
 
 if TYPE_CHECKING:
-    from sentence_transformers import CrossEncoder, SentenceTransformer
+    from sentence_transformers import CrossEncoder
 
 
 class Embedded(NamedTuple):
@@ -172,7 +172,17 @@ def load_bi_encoder(folder: Path, max_length: int, query_prompt: str = "", docum
     quiet()
     from sentence_transformers import SentenceTransformer
 
-    model: SentenceTransformer = SentenceTransformer(
+    return prompted_encoder(SentenceTransformer, folder, inspection, max_length, (query_prompt, document_prompt))
+
+
+def prompted_encoder(
+    kind: Callable[..., Any], folder: Path, inspection: Inspection, max_length: int, prompts: tuple[str, str]
+) -> Any:
+    """Load a model of one of sentence-transformers' classes whose texts have prompts; see `load_bi_encoder`.
+
+    `prompts` are those given for queries and for documents; an empty one leaves the model's own.
+    """
+    model = kind(
         str(folder),
         device=torch_device(),
         trust_remote_code=False,
@@ -183,7 +193,7 @@ def load_bi_encoder(folder: Path, max_length: int, query_prompt: str = "", docum
     # Modules beside the transformer keep the type that they were saved in.
     model.float()
     own = inspection.prompts
-    model.prompts = {**model.prompts, "query": query_prompt or own.query, "document": document_prompt or own.document}
+    model.prompts = {**model.prompts, "query": prompts[0] or own.query, "document": prompts[1] or own.document}
     model.default_prompt_name = None
     limit_length(model, inspection, max_length)
     model.eval()

@@ -7,14 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness.models.inspection import inspect
-from harness.models.loaders import limit_length, quiet, torch_device
+from harness.models.loaders import prompted_encoder, quiet
 from harness.values.records import Progress
-
-if TYPE_CHECKING:
-    from sentence_transformers import SparseEncoder
 
 ENCODE_BATCH, ENCODE_CHUNK = 16, 128
 """Texts a forward pass, and texts whose weights are dense in memory at once: a vocabulary wide each."""
@@ -30,21 +27,7 @@ def load_sparse_encoder(folder: Path, max_length: int, query_prompt: str = "", d
     quiet()
     from sentence_transformers import SparseEncoder
 
-    model: SparseEncoder = SparseEncoder(
-        str(folder),
-        device=torch_device(),
-        trust_remote_code=False,
-        local_files_only=True,
-        model_kwargs={"torch_dtype": "float32", "use_safetensors": True},
-        similarity_fn_name=inspection.similarity,
-    )
-    model.float()
-    own = inspection.prompts
-    model.prompts = {**model.prompts, "query": query_prompt or own.query, "document": document_prompt or own.document}
-    model.default_prompt_name = None
-    limit_length(model, inspection, max_length)
-    model.eval()
-    return model
+    return prompted_encoder(SparseEncoder, folder, inspection, max_length, (query_prompt, document_prompt))
 
 
 def encode_sparse(model: Any, texts: Sequence[str], role: str, progress: Progress = lambda done, total: None) -> Any:
