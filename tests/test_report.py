@@ -26,6 +26,7 @@ from harness.report.render.markdown import outcome_pictures, render_markdown
 from harness.report.render.templates import escaped, fenced
 from harness.report.render.terminal import render, split
 from harness.report.view import view
+from harness.text import decimals
 from harness.values.findings import Outcome
 
 CASES: dict[str, Callable[[], Outcome]] = {
@@ -433,17 +434,17 @@ def test_a_fence_is_longer_than_those_inside() -> None:
         (0.0004, "+0.0004"),
         (-0.00004, "-0.00004"),
         (0.0, "+0.000"),
-        (None, fmt.NONE),
+        (None, decimals.NONE),
     ],
 )
 def test_signed(value: float | None, text: str) -> None:
-    assert fmt.signed(value) == text
+    assert decimals.signed(value) == text
 
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [(0, "0 s"), (0.01, "<0.1 s"), (9.94, "9.9 s"), (9.96, "10 s"), (59.7, "1 min 00 s"), (252, "4 min 12 s"),
-     (3599.6, "1 h 00 min"), (7500, "2 h 05 min"), (None, fmt.NONE)],
+     (3599.6, "1 h 00 min"), (7500, "2 h 05 min"), (None, decimals.NONE)],
 )  # fmt: skip
 def test_duration(seconds: float | None, text: str) -> None:
     assert fmt.duration(seconds) == text

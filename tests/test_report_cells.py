@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from harness.report import format as fmt
 from harness.report.model import Cell, Column, Table, Unit, difference, number
 from harness.report.render.page_tables import PAD, WIDTH, page_table
+from harness.text import decimals
 
 # ---- cells
 
@@ -61,4 +62,4 @@ def test_a_cell_of_words_or_without_a_number_has_no_key() -> None:
     cells = (Cell("12 apples"), number(None, "ms"), number(float("nan"), "dollars"))
     table = page_table(Table("T", (Column("x"),), tuple((cell,) for cell in cells), keys=0), {})
     assert [row[0].sort for row in table.lower] == ["", "", ""]
-    assert [row[0].text for row in table.lower] == ["12 apples", fmt.NONE, fmt.NONE]
+    assert [row[0].text for row in table.lower] == ["12 apples", decimals.NONE, decimals.NONE]

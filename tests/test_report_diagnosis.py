@@ -37,6 +37,7 @@ from harness.report.render.markdown import (
 from harness.report.render.templates import escaped
 from harness.report.render.terminal import print_section, render_diagnosis, render_learning_curve
 from harness.report.view import view
+from harness.text import decimals
 from harness.values.frozen import Frozen
 from harness.values.insights import Diagnosis, FunnelPlace, LearningCurve
 
@@ -297,7 +298,7 @@ def test_candidates_without_a_quote_and_other_measures_are_told_as_they_are() ->
 @pytest.mark.parametrize(
     ("changes", "said", "cell"),
     [
-        ({"added_p95_ms": None}, "its added latency is not known", fmt.NONE),
+        ({"added_p95_ms": None}, "its added latency is not known", decimals.NONE),
         (
             {"added_p95_ms": -5.0, "added_dollars_per_1000": -0.01},
             "a query then takes 5.0 ms less (p95)",

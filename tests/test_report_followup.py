@@ -24,6 +24,7 @@ from harness.report.render.markdown import (
 from harness.report.render.templates import escaped
 from harness.report.render.terminal import print_section, render
 from harness.report.view import view
+from harness.text import decimals
 from harness.values.findings import Outcome
 from harness.values.insights import Prediction
 
@@ -145,7 +146,7 @@ def test_what_is_forgotten_is_said_and_what_is_not_claims_no_more_than_it_may() 
 def test_predictions_stand_in_the_order_of_the_advice() -> None:
     (section,) = (one for one in contents(built.outcome()).after if one.slug == "worth")
     ndcg, utility, costs = section.tables
-    assert [fmt.cell_text(row[0]) for row in ndcg.rows] == ["1", "2", "5, against", *4 * [fmt.NONE]]
+    assert [fmt.cell_text(row[0]) for row in ndcg.rows] == ["1", "2", "5, against", *4 * [decimals.NONE]]
     assert ndcg.title.endswith("ndcg@10")
     assert [fmt.cell_text(cell) for cell in utility.rows[0]] == [
         "1", "generator (seed 0)", "about +0.859", "+0.142 [+0.056, +0.227] improved", "The advice held.",
@@ -163,7 +164,7 @@ def test_a_prediction_that_failed_says_so() -> None:
     )
     (section,) = (one for one in contents(built.outcome(predictions=(row,))).after if one.slug == "worth")
     assert [fmt.cell_text(cell) for cell in section.tables[0].rows[0]][2:] == [
-        fmt.NONE, "failed", "Cannot be told: no scores.",
+        decimals.NONE, "failed", "Cannot be told: no scores.",
     ]  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from harness.report import format as fmt
 from harness.report.model import Section, within
+from harness.text import decimals
 
 # ---- amounts
 
@@ -21,7 +22,7 @@ from harness.report.model import Section, within
         (0.006, "1 %"),
         (0.351, "35 %"),
         (1.0, "100 %"),
-        (None, fmt.NONE),
+        (None, decimals.NONE),
     ],
 )
 def test_percent(value: float | None, text: str) -> None:
@@ -31,7 +32,7 @@ def test_percent(value: float | None, text: str) -> None:
 @pytest.mark.parametrize(
     ("value", "text"),
     [(0.0, "0"), (4.1234, "4.12"), (-0.012345, "-0.0123"), (123456.7, "123,457"), (1e-9, "<0.000001"),
-     (-1e-9, ">-0.000001"), (float("inf"), fmt.NONE)],
+     (-1e-9, ">-0.000001"), (float("inf"), decimals.NONE)],
 )  # fmt: skip
 def test_ratio(value: float, text: str) -> None:
     assert fmt.ratio(value) == text
@@ -47,17 +48,17 @@ def test_ratio(value: float, text: str) -> None:
         ((-1e-17, 0.07), "[+0.000, +0.070]"),
         ((-0.07, 1e-17), "[-0.070, +0.000]"),
         ((0.0, 0.0), "[+0.000, +0.000]"),
-        ((None, 0.07), fmt.NONE),
+        ((None, 0.07), decimals.NONE),
     ],
 )
 def test_a_bound_beyond_zero_is_not_shown_as_zero(bounds: tuple[float | None, float | None], text: str) -> None:
     """The side of zero decides the verdict."""
-    assert fmt.interval(*bounds) == text
+    assert decimals.interval(*bounds) == text
 
 
 @given(st.floats(-1, 1), st.floats(0, 1))
 def test_an_interval_shows_zero_exactly_if_it_holds_zero(low: float, width: float) -> None:
-    shown = fmt.interval(low, low + width)
+    shown = decimals.interval(low, low + width)
     lower, upper = shown.strip("[]").split(", ")
     outside = lower == ">0" or upper == "<0" or float(lower) > 0 or float(upper) < 0
     assert outside == (low > 0 or low + width < 0), shown
@@ -73,7 +74,7 @@ def test_a_ratio_keeps_three_digits_and_no_exponent(value: float) -> None:
 @pytest.mark.parametrize(
     ("bounds", "text"),
     [((4.0, 1.0, 7.0), f"4 (1{fmt.GLUE}to{fmt.GLUE}7)"), ((4.0, 1.0, None), "4 (at least 1)"),
-     ((4.0, None, 7.0), "4 (at most 7)"), ((4.0, None, None), "4"), ((None, None, None), fmt.NONE)],
+     ((4.0, None, 7.0), "4 (at most 7)"), ((4.0, None, None), "4"), ((None, None, None), decimals.NONE)],
 )  # fmt: skip
 def test_a_number_between_bounds(bounds: tuple[float | None, float | None, float | None], text: str) -> None:
     assert fmt.cell_text(within(*bounds, "queries")) == text

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
+from harness.text import decimals
+
 Facts = Mapping[str, float | None]
 """A value by the name of the fact; None, or no name, where it is not known."""
 Unit = Literal["share", "difference", "size", "count", "ms", "dollars", "yes"]
@@ -149,7 +151,8 @@ def in_words(name: str, known: Facts) -> str | None:
         share = "<1 %" if 0 < value < 0.005 else f"{100 * value:.0f} %"
         return share + (f" [{100 * ends[0]:.0f}, {100 * ends[1]:.0f}]" if len(ends) == 2 else "")
     if fact.unit == "difference":
-        return f"{value:+.3f}" + (f" [{ends[0]:+.3f}, {ends[1]:+.3f}]" if len(ends) == 2 else "")
+        low, high = (known.get(name + end) for end in ENDS)
+        return decimals.difference(value, low, high)
     return number(value, fact.unit)
 
 
@@ -157,8 +160,8 @@ def number(value: float, unit: Unit) -> str:
     """Return a number with its unit: ``12.5 %``, ``+0.042``, ``1,200``, ``812 ms``, ``$0.30``."""
     return {
         "share": f"{round(100 * value, 1):g} %",
-        "difference": f"{value:+.3f}",
-        "size": f"{value:.3f}",
+        "difference": decimals.signed(value),
+        "size": decimals.fixed(value),
         "count": f"{value:,.{0 if value == int(value) else 1}f}",
         "ms": f"{value:,.0f} ms",
         "dollars": f"${value:,.2f}",

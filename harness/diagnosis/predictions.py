@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 from harness.diagnosis.worths import could_buy, measured_gain
+from harness.text.decimals import fixed, signed
 from harness.values.findings import Comparison, Outcome, SystemInfo
 from harness.values.frozen import Verdict
 from harness.values.insights import Advice, Diagnosis, Prediction, Worth
@@ -137,17 +138,17 @@ def _judgement(standing: Standing, row: Comparison, limit: str) -> str:
 def _left_alone(row: Comparison) -> str:
     """Judge advice to leave parts alone: only a gain significantly above the margin contradicts it."""
     if row.low is not None and row.low > row.margin:
-        return f"the advice was wrong: it gained more than the margin ({row.margin:.3f})"
+        return f"the advice was wrong: it gained more than the margin ({fixed(row.margin)})"
     if row.high is not None and row.high <= row.margin:
-        return f"the advice held: it gained no more than the margin ({row.margin:.3f})"
-    return f"inconclusive: it improved, perhaps by more than the margin ({row.margin:.3f})"
+        return f"the advice held: it gained no more than the margin ({fixed(row.margin)})"
+    return f"inconclusive: it improved, perhaps by more than the margin ({fixed(row.margin)})"
 
 
 def _inconclusive(row: Comparison) -> str:
     if row.verdict != "inconclusive" or row.low is None or row.high is None:
         return f"not judged: {row.reason or row.verdict}"
-    mde = f", minimum detectable effect {row.detectable:.3f}" if row.detectable is not None else ""
-    return f"inconclusive: the gain is between {row.low:+.3f} and {row.high:+.3f}{mde}"
+    mde = f", minimum detectable effect {fixed(row.detectable)}" if row.detectable is not None else ""
+    return f"inconclusive: the gain is between {signed(row.low)} and {signed(row.high)}{mde}"
 
 
 def _over_limit(diagnosis: Diagnosis, info: SystemInfo) -> str:

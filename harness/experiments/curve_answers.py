@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
-from harness.report import format
+from harness.text import decimals
 from harness.values.insights import CurvePoint
 
 
@@ -28,9 +28,9 @@ def _words(before: CurvePoint, last: CurvePoint, margin: float) -> Iterator[str]
     if last.step is None or last.step_verdict == "failed":
         yield "unknown: a training failed, or too many of its scores did"
         return
-    changed = f"{format.signed(last.step)} {format.interval(last.step_low, last.step_high)}"
+    changed = f"{decimals.signed(last.step)} {decimals.interval(last.step_low, last.step_high)}"
     if last.step_low is None or last.step_high is None:
-        yield f"unknown with this dataset: {step} changed it by {format.signed(last.step)},"
+        yield f"unknown with this dataset: {step} changed it by {decimals.signed(last.step)},"
         yield "and there are too few groups for an interval"
     elif last.step_verdict == "improved" and last.step_high < margin:
         # A significant gain that is significantly below the margin.

@@ -12,9 +12,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from harness.report import format as fmt
-from harness.report.model import finite
 from harness.report.untrusted import cut, plain
 from harness.report.view import BASELINE, less_is_better, view
+from harness.text.decimals import finite
 from harness.values.evidence import Evidence
 from harness.values.findings import Outcome
 from harness.values.grades import relevant_grades

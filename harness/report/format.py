@@ -9,74 +9,19 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from harness.report.model import Cell, Unit, finite
+from harness.report.model import Cell, Unit
+from harness.text import decimals
+from harness.text.decimals import finite
 
-NONE = "\N{EN DASH}"
-"""What a cell shows where there is no number."""
-SHOWN_AS_ZERO = "+0.000"
-"""A difference that is zero but for rounding errors."""
 GLUE = "\N{NO-BREAK SPACE}"
 BEST_NOTE = "Bold: the best of the deployable systems without failed scores."
-
-
-def fixed(value: float | None, digits: int = 3) -> str:
-    """Return a mean or a margin with three decimals, or as many as are asked for."""
-    known = finite(value)
-    if known is None:
-        return NONE
-    text = f"{known:.{digits}f}"
-    return text.removeprefix("-") if float(text) == 0 else text
-
-
-def signed(value: float | None) -> str:
-    """Return a difference with sign and three decimals; with more if it is small but not zero."""
-    known = finite(value)
-    if known is None:
-        return NONE
-    if abs(known) < 5e-7:
-        return SHOWN_AS_ZERO
-    decimals = 3
-    while float(text := f"{known:+.{decimals}f}") == 0:
-        decimals += 1
-    return text
-
-
-def interval(low: float | None, high: float | None) -> str:
-    """Return ``[+0.012, +0.070]``; ``[>0, +0.070]`` if the lower bound is above zero by too little to be shown.
-
-    A verdict rests on which side of zero a bound is, so a bound that is not zero is never shown as zero.
-    """
-    least, most = finite(low), finite(high)
-    if least is None or most is None:
-        return NONE
-    lower = ">0" if least > 0 and signed(least) == SHOWN_AS_ZERO else signed(least)
-    upper = "<0" if most < 0 and signed(most) == SHOWN_AS_ZERO else signed(most)
-    return f"[{lower}, {upper}]"
-
-
-def difference(value: float | None, low: float | None, high: float | None, *words: str) -> str:
-    """Return ``+0.041 [+0.012, +0.070] improved``, with what of it is known."""
-    shown = (signed(value), interval(low, high), *words)
-    return " ".join(part for part in shown if part and part != NONE) or NONE
-
-
-def mean(value: float | None, low: float | None, high: float | None) -> str:
-    """Return ``0.812 [0.760, 0.861]``: a mean with its interval."""
-    if finite(low) is None or finite(high) is None:
-        return fixed(value)
-    return f"{fixed(value)} [{fixed(low)}, {fixed(high)}]"
-
-
-def p_value(value: float | None) -> str:
-    known = finite(value)
-    return NONE if known is None else "<0.001" if known < 0.001 else f"{known:.3f}"
 
 
 def percent(share: float | None) -> str:
     """Return a share of 1 as a whole per cent; one that is next to nothing, but not nothing, as ``<1 %``."""
     known = finite(share)
     if known is None:
-        return NONE
+        return decimals.NONE
     text = f"{100 * known:.0f}"
     return "<1 %" if known > 0 and text == "0" else f"{text} %"
 
@@ -93,7 +38,7 @@ def duration(seconds: float | None) -> str:
     """Return seconds as ``0.4 s``, ``4 min 12 s`` or ``2 h 05 min``."""
     known = finite(seconds)
     if known is None:
-        return NONE
+        return decimals.NONE
     if known < 9.95:
         return f"{known:.1f} s" if known >= 0.05 else ("0 s" if known == 0 else "<0.1 s")
     whole = round(known)
@@ -109,7 +54,7 @@ def dollars(value: float | None) -> str:
     """Return dollars and cents, or two significant digits where a cent is too much."""
     known = finite(value)
     if known is None:
-        return NONE
+        return decimals.NONE
     if known == 0:
         return "$0"
     if known >= 0.095:
@@ -122,7 +67,7 @@ def dollars(value: float | None) -> str:
 def milliseconds(value: float | None) -> str:
     known = finite(value)
     if known is None:
-        return NONE
+        return decimals.NONE
     return f"{known:.1f}" if known < 99.95 else f"{known:,.0f}"
 
 
@@ -130,7 +75,7 @@ def size(number: float | None) -> str:
     """Return a number of bytes in decimal units."""
     known = finite(number)
     if known is None:
-        return NONE
+        return decimals.NONE
     for unit in ("B", "kB", "MB"):
         if known < 999.5:
             return f"{known:.0f} {unit}"
@@ -140,12 +85,12 @@ def size(number: float | None) -> str:
 
 def memory(megabytes: float | None) -> str:
     known = finite(megabytes)
-    return f"{known:,.0f} MB" if known else NONE
+    return f"{known:,.0f} MB" if known else decimals.NONE
 
 
 def count(number: float | None) -> str:
     known = finite(number)
-    return NONE if known is None else f"{known:,.0f}"
+    return decimals.NONE if known is None else f"{known:,.0f}"
 
 
 def counted(number: int, singular: str, plural: str = "") -> str:
@@ -162,7 +107,7 @@ def ratio(value: float | None) -> str:
     """Return three significant digits, never an exponent."""
     known = finite(value)
     if known is None:
-        return NONE
+        return decimals.NONE
     if known == 0:
         return "0"
     if abs(known) < 1e-6:
@@ -174,23 +119,23 @@ def added(value: float | None, write: Callable[[float | None], str]) -> str:
     """Return what is added, with its sign: ``+412``, ``+$0.0057``, ``none``."""
     known = finite(value)
     if known is None:
-        return NONE
+        return decimals.NONE
     return f"{'-' if known < 0 else '+'}{write(abs(known))}" if known else "none"
 
 
 def build_cost(seconds: float | None, money: float | None) -> str:
     """Return a one-time cost: ``37 min 40 s ($0.033)``."""
-    shown = [text for text in (duration(seconds), dollars(money)) if text != NONE]
-    return f"{shown[0]} ({shown[1]})" if len(shown) > 1 else (shown or [NONE])[0]
+    shown = [text for text in (duration(seconds), dollars(money)) if text != decimals.NONE]
+    return f"{shown[0]} ({shown[1]})" if len(shown) > 1 else (shown or [decimals.NONE])[0]
 
 
 # ---- cells
 
 WRITERS: Mapping[Unit, Callable[[float | None], str]] = {
-    "mean": fixed,
-    "figure": lambda value: fixed(value, 4),
-    "difference": signed,
-    "p": p_value,
+    "mean": decimals.fixed,
+    "figure": lambda value: decimals.fixed(value, 4),
+    "difference": decimals.signed,
+    "p": decimals.p_value,
     "seconds": duration,
     "dollars": dollars,
     "ms": milliseconds,
@@ -212,13 +157,13 @@ def cell_text(cell: Cell) -> str:
     shown = value_text(cell)
     bounds = bounds_text(cell)
     text = " ".join(part for part in (cell.before, shown, bounds, cell.verdict) if part)
-    return (text + cell.text) if shown or bounds or cell.verdict else NONE
+    return (text + cell.text) if shown or bounds or cell.verdict else decimals.NONE
 
 
 def value_text(cell: Cell) -> str:
     """Return the number of a cell; nothing if it is not known."""
     text = WRITERS[cell.unit](cell.value)
-    return "" if text == NONE else text
+    return "" if text == decimals.NONE else text
 
 
 def bounds_text(cell: Cell) -> str:
@@ -229,7 +174,7 @@ def bounds_text(cell: Cell) -> str:
     if low is None or high is None:
         return ""
     if cell.unit == "difference":
-        return interval(low, high)
+        return decimals.interval(low, high)
     if cell.unit == "percent":
         return f"[{100 * low:.0f}, {100 * high:.0f}]"
     return f"[{WRITERS[cell.unit](low)}, {WRITERS[cell.unit](high)}]"
@@ -287,13 +232,13 @@ def slug(text: str) -> str:
 def anything(value: Any) -> str:
     """Return a value out of a note as text: a count, a small mapping, a word."""
     if value is None or value == "":
-        return NONE
+        return decimals.NONE
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):
         return count(value)
     if isinstance(value, float):
-        return NONE if finite(value) is None else f"{value:.4g}"
+        return decimals.NONE if finite(value) is None else f"{value:.4g}"
     if isinstance(value, Mapping):
         # Names and values hold commas of their own.
         return "; ".join(f"{str(key).replace('_', ' ')}: {anything(item)}" for key, item in value.items())

@@ -5,10 +5,11 @@ A cell holds its value with unit, interval and verdict, so that every rendering 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
+
+from harness.text.decimals import finite
 
 Tone = Literal["", "best", "improved", "equivalent", "inconclusive", "regressed", "failed"]
 Align = Literal["left", "right"]
@@ -25,11 +26,6 @@ VERDICT_TONES: Mapping[str, Tone] = {
     "missing": "failed",
     "not comparable": "failed",
 }
-
-
-def finite(value: float | None) -> float | None:
-    """Return the value, or None if it is absent, NaN or infinite."""
-    return value if value is not None and math.isfinite(value) else None
 
 
 class Cell(NamedTuple):

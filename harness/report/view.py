@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.report.model import finite
+from harness.text.decimals import finite
 from harness.values.findings import Comparison, Outcome, Summary, SystemInfo
 from harness.values.measures import parse
 from harness.values.systems import BOUNDS, UNTUNED

@@ -11,8 +11,9 @@ from harness.report import format as fmt
 from harness.report.charts.values import Bar, Bars, Chart, Dot, LineChart
 from harness.report.content.curve import ordered
 from harness.report.content.loss import STEPS, deciding, distinct_curves, is_good, name_of, place_said
-from harness.report.model import finite
 from harness.report.view import BASELINE
+from harness.text import decimals
+from harness.text.decimals import finite
 from harness.values.findings import Outcome
 from harness.values.insights import (
     Curve,
@@ -93,9 +94,9 @@ def _gains(measure: str, rows: Sequence[OracleGain], section: str) -> Bars:
 def _bar(row: OracleGain) -> Bar:
     kind = "bound" if row.bound else "estimate"
     name = row.oracle.replace("-", " ")
-    label = f"{name}: {row.measure} {fmt.difference(row.difference, row.low, row.high)} ({kind})"
+    label = f"{name}: {row.measure} {decimals.difference(row.difference, row.low, row.high)} ({kind})"
     bounds = finite(row.low), finite(row.high)
-    text = fmt.signed(row.difference)
+    text = decimals.signed(row.difference)
     return Bar(name, 0.0, row.difference or 0.0, "front", text, label, *bounds, hollow=not row.bound)
 
 
@@ -120,7 +121,7 @@ def _curve(curve: Curve) -> LineChart:
 
 
 def _dot(curve: Curve, point: CurvePlace) -> Dot:
-    mean = fmt.mean(point.mean, point.low, point.high)
+    mean = decimals.mean(point.mean, point.low, point.high)
     label = f"{STEPS[curve.kind]} {fmt.count(point.at)}: {curve.measure} {mean}"
     bounds = finite(point.low), finite(point.high)
     return Dot(point.at, point.mean, *bounds, fmt.count(point.at), label, now=point.at == curve.chosen)
@@ -161,6 +162,6 @@ def _learning(rows: Sequence[CurvePoint]) -> LineChart:
 
 
 def _share_said(row: CurvePoint) -> str:
-    gain = fmt.difference(row.gain, row.gain_low, row.gain_high)
+    gain = decimals.difference(row.gain, row.gain_low, row.gain_high)
     examples = fmt.counted(row.examples, "example")
-    return f"{fmt.percent(row.share)} of the data ({examples}): {row.measure} {fmt.fixed(row.mean)}, gain {gain}"
+    return f"{fmt.percent(row.share)} of the data ({examples}): {row.measure} {decimals.fixed(row.mean)}, gain {gain}"

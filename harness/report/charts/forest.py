@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from harness.report import format as fmt
 from harness.report.charts import canvas
 from harness.report.charts.canvas import MARKERS, SMALL, TEXT, TONES, tone_of
 from harness.report.charts.svg import colour
 from harness.report.charts.values import Forest, Mark, Panel, Role
 from harness.report.view import BASELINE
+from harness.text import decimals
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -94,7 +94,7 @@ def _axes(figure: Figure, panel: Panel, place: Places, column: int) -> Axes:
     canvas.signed_scale(axes, "x")
     axes.set_title(panel.measure, loc="left", fontsize=TEXT, fontweight="bold", color=colour("ink"), pad=10)
     notes = ["less is better"] if panel.lower else []
-    notes += [f"band: margin {fmt.fixed(panel.margin)}"] if panel.margin else []
+    notes += [f"band: margin {decimals.fixed(panel.margin)}"] if panel.margin else []
     axes.set_title(", ".join(notes), loc="right", fontsize=SMALL, color=colour("muted"), pad=10)
     name = f"difference to {BASELINE}, simultaneous interval"
     axes.set_xlabel(name, fontsize=SMALL, color=colour("muted"), loc="left", labelpad=4)

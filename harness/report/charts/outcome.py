@@ -9,9 +9,10 @@ from typing import NamedTuple
 from harness.report import format as fmt
 from harness.report.charts.values import COSTS, CostUnit, Forest, Mark, Panel, Scatter, ScatterPoint
 from harness.report.content.comparisons import comparison_cell
-from harness.report.model import finite
 from harness.report.view import BASELINE, View, is_rank, less_is_better
 from harness.statistics.roi import CostPosition, dominated_by
+from harness.text import decimals
+from harness.text.decimals import finite
 from harness.values.findings import Comparison, SystemInfo
 from harness.values.systems import BOUNDS
 
@@ -112,7 +113,7 @@ def _scatter(view: View, measure: str, cost: _Cost) -> Scatter:
             continue
         low, high = (finite(gain.low), finite(gain.high)) if gain else (None, None)
         verdict = gain.verdict if gain else "baseline"
-        shown = fmt.difference(difference, low, high, verdict) if gain else verdict
+        shown = decimals.difference(difference, low, high, verdict) if gain else verdict
         label = f"{info.label}: {measure} {shown}; {cost.axis} {COSTS[cost.unit](price)}"
         short = info.name if len(view.seeds) < 2 else info.label
         points.append(ScatterPoint(info.label, short, info.role, difference, low, high, verdict, price, label))

@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 
 from harness.report import format as fmt
 from harness.report.view import BASELINE
+from harness.text import decimals
 
 Role = Literal["baseline", "candidate"]
 CostUnit = Literal["seconds", "milliseconds", "dollars"]
@@ -188,7 +189,7 @@ class LineChart:
     @property
     def description(self) -> str:
         """The picture in words."""
-        write = fmt.signed if self.signed else fmt.fixed
+        write = decimals.signed if self.signed else decimals.fixed
         parts = [f"{dot.tick}{' (now)' if dot.now else ''} {write(dot.value)}" for dot in self.dots]
         return f"{self.title} by {self.axis}: {', '.join(parts)}."
 

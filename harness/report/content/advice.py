@@ -9,7 +9,9 @@ from collections.abc import Iterable, Sequence
 
 from harness.report import format as fmt
 from harness.report.content import loss
-from harness.report.model import Cell, Column, Headline, Item, Section, Table, Tone, cells, finite, join, left, number
+from harness.report.model import Cell, Column, Headline, Item, Section, Table, Tone, cells, join, left, number
+from harness.text import decimals
+from harness.text.decimals import finite
 from harness.values.insights import Advice, CostEstimate, Diagnosis, Funnel, FunnelPlace, Worth
 
 WHERE = {
@@ -94,7 +96,7 @@ def _gain_title(advice: Advice) -> str:
 
 def _worth(worth: Worth, advice: Advice) -> str:
     how = "" if _is_measured(advice) else "at most" if worth.bound else "about"
-    return join(how, f"{fmt.difference(worth.difference, worth.low, worth.high)} in {worth.measure}")
+    return join(how, f"{decimals.difference(worth.difference, worth.low, worth.high)} in {worth.measure}")
 
 
 def _costs(advice: Advice) -> str:
@@ -178,7 +180,7 @@ def _row(row: Advice, measures: Sequence[str]) -> tuple[Cell, ...]:
 
 def _worth_cell(worth: Worth | None) -> Cell:
     if worth is None:
-        return Cell(fmt.NONE)
+        return Cell(decimals.NONE)
     return number(worth.difference, "difference")._replace(before="at most" if worth.bound else "about")
 
 
@@ -187,12 +189,12 @@ def _cost_cells(row: Advice) -> tuple[Cell, Cell]:
     if estimate is None:
         # Judging takes people, whose time has no price here.
         free = row.kind in NO_TRAINING and row.kind != "measure"
-        return Cell("none" if free else fmt.NONE), Cell(fmt.NONE)
+        return Cell("none" if free else decimals.NONE), Cell(decimals.NONE)
     built = loss.build_cost_cell(estimate)
     later = fmt.added(estimate.added_p95_ms, fmt.milliseconds)
     dearer = fmt.added(estimate.added_dollars_per_1000, fmt.dollars)
-    if {later, dearer} <= {"none", fmt.NONE}:
-        return built, Cell("none" if later == "none" else fmt.NONE)
+    if {later, dearer} <= {"none", decimals.NONE}:
+        return built, Cell("none" if later == "none" else decimals.NONE)
     return built, number(estimate.added_p95_ms, "added ms", f" ms, {dearer}")
 
 

@@ -6,8 +6,10 @@ import math
 from collections.abc import Iterable, Sequence
 
 from harness.report import format as fmt
-from harness.report.model import VERDICT_TONES, Cell, Column, Table, cells, difference, finite, join, left, number
+from harness.report.model import VERDICT_TONES, Cell, Column, Table, cells, difference, join, left, number
 from harness.report.view import BASELINE, is_rank
+from harness.text import decimals
+from harness.text.decimals import finite
 from harness.values.boards import Board, Past, Placed
 
 PASTS_SHOWN = 5
@@ -77,7 +79,7 @@ def _row(row: Placed) -> tuple[Cell, ...]:
     return cells(
         rank_text(row),
         row.label,
-        ", ".join(row.tunes) or fmt.NONE,
+        ", ".join(row.tunes) or decimals.NONE,
         number(row.mean, "mean"),
         _gain(row),
         Cell(cost_class(row.build_dollars), value=row.build_dollars),
@@ -94,7 +96,7 @@ def rank_text(row: Placed) -> str:
 
 def _gain(row: Placed) -> Cell:
     if row.verdict is None:
-        return Cell("baseline" if row.label == BASELINE else fmt.NONE)
+        return Cell("baseline" if row.label == BASELINE else decimals.NONE)
     if finite(row.gain) is None:
         return Cell(row.verdict, VERDICT_TONES.get(row.verdict, ""))
     return difference(row.gain, row.low, row.high, row.verdict)
@@ -127,5 +129,5 @@ def history(board: Board) -> Table | None:
 
 def _past(past: Past | None, row: Placed) -> Cell:
     if past is None:
-        return Cell(fmt.NONE)
+        return Cell(decimals.NONE)
     return number(past.mean, "mean", "" if past.identity == row.history[-1].identity else "*")

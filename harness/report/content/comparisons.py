@@ -12,7 +12,6 @@ from harness.report.model import (
     Column,
     Table,
     difference,
-    finite,
     interval,
     join,
     left,
@@ -20,6 +19,7 @@ from harness.report.model import (
     queries_and_groups,
 )
 from harness.report.view import BASELINE, View, row_label
+from harness.text.decimals import finite
 from harness.values.findings import Comparison
 
 MDE = "minimum detectable effect"

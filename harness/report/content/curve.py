@@ -7,6 +7,7 @@ from typing import NamedTuple
 from harness.report import format as fmt
 from harness.report.model import Cell, Column, Table, cells, difference, left, number
 from harness.report.view import BASELINE
+from harness.text import decimals
 from harness.values.insights import CurvePoint, LearningCurve
 
 
@@ -39,7 +40,7 @@ def _table(curve: LearningCurve) -> Table:
         *left(f"gain over {BASELINE}", "step from the share before"),
         Column("build time"),
     )
-    margins = [f"{name} {fmt.fixed(margin)}" for name, margin in curve.margins.items()]
+    margins = [f"{name} {decimals.fixed(margin)}" for name, margin in curve.margins.items()]
     return Table(
         "By share of the training data",
         columns,

@@ -11,6 +11,7 @@ from typing import Any
 from harness.report import format as fmt
 from harness.report.model import Cell, Column, Table, cells, left, number
 from harness.report.view import View, row_label
+from harness.text import decimals
 from harness.values.findings import AbstentionCounts, LedgerRow, Resolved, RolePayment
 
 KEY_SHOWN = 12
@@ -63,7 +64,7 @@ def latency(view: View) -> Table | None:
     for timing in view.outcome.timings:
         users = [info.label for info in view.systems if info.serving and timing.part in info.serving.parts]
         numbers = (number(timing.n, "count"), number(timing.p50_ms, "ms"), number(timing.p95_ms, "ms"))
-        rows.append(cells(timing.part, *numbers, ", ".join(users) or fmt.NONE))
+        rows.append(cells(timing.part, *numbers, ", ".join(users) or decimals.NONE))
     columns = (*left("part"), Column("n"), Column("p50 ms"), Column("p95 ms"), Column("used by", "left", wraps=True))
     return Table(
         "Latency by part",
@@ -99,7 +100,7 @@ def paid(view: View) -> Table | None:
 
 def _paid(row: RolePayment) -> tuple[Cell, ...]:
     numbers = (number(count, "count") for count in (row.requests, row.prompt_tokens, row.new_tokens))
-    return cells(row.role, row.model or fmt.NONE, *numbers, number(row.dollars, "dollars"))
+    return cells(row.role, row.model or decimals.NONE, *numbers, number(row.dollars, "dollars"))
 
 
 def ledger(view: View) -> Table | None:
@@ -137,7 +138,7 @@ def _ledger_row(view: View, row: LedgerRow) -> tuple[Cell, ...]:
         "reused" if row.reused else "computed",
         row.device,
         row.key[:KEY_SHOWN],
-        users or fmt.NONE,
+        users or decimals.NONE,
     )
 
 
@@ -189,7 +190,7 @@ def resolved(view: View) -> Table | None:
             {name: value for name, value in first.settings.items() if (name in first.changed) is changed}
             for changed in (True, False)
         ]
-        texts = (fmt.anything(part) if part else fmt.NONE for part in parts)
+        texts = (fmt.anything(part) if part else decimals.NONE for part in parts)
         rows.append(cells(", ".join(entry.candidate for entry in entries), section, *texts))
     columns = (
         Column("candidate", "left", wraps=True),
@@ -242,8 +243,8 @@ def _ours(view: View, name: str, measure: str) -> Cell:
     means = [summary.mean if (summary := view.summary(info, measure)) else None for info in rows]
     if len(rows) == 1:
         return number(means[0], "figure")
-    texts = [f"{fmt.fixed(mean, 4)} (seed {info.seed})" for info, mean in zip(rows, means, strict=True)]
-    return Cell(", ".join(texts) or fmt.NONE)
+    texts = [f"{decimals.fixed(mean, 4)} (seed {info.seed})" for info, mean in zip(rows, means, strict=True)]
+    return Cell(", ".join(texts) or decimals.NONE)
 
 
 def identities(view: View) -> Table | None:

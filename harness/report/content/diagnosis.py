@@ -12,7 +12,9 @@ from harness.report.content import details, loss
 from harness.report.content.advice import advice, notes, summarise
 from harness.report.content.reading import FEW_GROUPS, few_groups
 from harness.report.content.training_free import training_free
-from harness.report.model import Cell, Column, Headline, Section, Table, cells, finite, left, number, present
+from harness.report.model import Cell, Column, Headline, Section, Table, cells, left, number, present
+from harness.text import decimals
+from harness.text.decimals import finite
 from harness.values.insights import CostEstimate, Diagnosis, Sign
 
 
@@ -103,7 +105,7 @@ def _estimates(diagnosis: Diagnosis) -> Table | None:
 def _estimate(row: CostEstimate) -> tuple[Cell, ...]:
     return cells(
         row.candidate,
-        ", ".join(row.tunes) or fmt.NONE,
+        ", ".join(row.tunes) or decimals.NONE,
         loss.build_cost_cell(row),
         number(row.seconds, "seconds"),
         number(row.added_p95_ms, "added ms"),
@@ -134,14 +136,14 @@ def signs(diagnosis: Diagnosis) -> Section:
 
 def _sign(sign: Sign) -> tuple[Cell, ...]:
     known = finite(sign.value) is not None
-    beyond = Cell("worrying", "inconclusive") if sign.worrying else Cell("no" if known else fmt.NONE)
+    beyond = Cell("worrying", "inconclusive") if sign.worrying else Cell("no" if known else decimals.NONE)
     return cells(
         _plain(sign),
         number(sign.value, "mean"),
         number(sign.bar, "mean"),
         beyond,
         number(sign.n or None, "count"),
-        " ".join(sign.about.split()) or fmt.NONE,
+        " ".join(sign.about.split()) or decimals.NONE,
     )
 
 
@@ -164,9 +166,9 @@ def data(diagnosis: Diagnosis) -> Section:
         ("of these unanswerable", fmt.count(diagnosis.unanswerable)),
         ("groups", fmt.count(diagnosis.groups)),
         *rules,
-        ("measures", ", ".join(diagnosis.measures) or fmt.NONE),
+        ("measures", ", ".join(diagnosis.measures) or decimals.NONE),
         ("took", fmt.duration(diagnosis.seconds)),
-        ("machine", diagnosis.machine or fmt.NONE),
+        ("machine", diagnosis.machine or decimals.NONE),
         ("system identity of untuned", diagnosis.pipeline),
         *((f"digest of {name}", value) for name, value in diagnosis.digests.items()),
     ]

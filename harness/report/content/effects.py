@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from harness.report import format as fmt
 from harness.report.model import Cell, Column, Table, Tone, cells, difference, interval, join, left, number
 from harness.report.view import View, is_rank
+from harness.text import decimals
 from harness.values.findings import Effect, Finding
 
 TUNED = ("untuned", "tuned")
@@ -100,7 +101,7 @@ def _label(view: View, levels: tuple[Level, ...]) -> str:
 
 def _cell(effect: Effect | None) -> Cell:
     if effect is None:
-        return Cell(fmt.NONE)
+        return Cell(decimals.NONE)
     return _effect_cell(effect)._replace(verdict=effect.finding, tone=_TONES.get(effect.finding, ""))
 
 
@@ -177,7 +178,7 @@ def _share(view: View, row: Effect) -> Cell:
     if row.absorbed is not None:
         return Cell(_percent(row.absorbed))
     together = _pair(view, row)
-    return Cell(together.finding, _TONES.get(together.finding, "")) if together else Cell(fmt.NONE)
+    return Cell(together.finding, _TONES.get(together.finding, "")) if together else Cell(decimals.NONE)
 
 
 def _percent(share: float) -> str:
@@ -242,10 +243,10 @@ def sentences(view: View) -> Iterable[str]:
         elif row.finding == "reinforce":
             yield f"On {row.measure} {who} gain more together than apart: {_both_ways(view, row)} (exploratory)."
         elif row.finding == "add up" and all((row.measure, level) in adding for level in _levels(row)):
-            numbers = fmt.difference(row.difference, row.low, row.high)
+            numbers = decimals.difference(row.difference, row.low, row.high)
             yield (
                 f"On {row.measure} the gains of {who} add up: together they differ from the sum by {numbers}, "
-                f"within the margin of {fmt.fixed(row.margin)} (exploratory)."
+                f"within the margin of {decimals.fixed(row.margin)} (exploratory)."
             )
 
 
@@ -258,7 +259,7 @@ def _both_ways(view: View, pair: Effect) -> str:
     texts = []
     for row in later:
         share = "" if row.absorbed is None else f" ({_percent(row.absorbed)} absorbed)"
-        before, after = (fmt.signed(one.difference) for one in (_alone(view, row), row))
+        before, after = (decimals.signed(one.difference) for one in (_alone(view, row), row))
         (level,), (other,) = _levels(row), _given(row)
         if _plain(view):
             gains = f"the {level[0]}'s is {before} while the {other[0]} is not tuned, {after} once it is"

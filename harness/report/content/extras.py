@@ -11,6 +11,7 @@ from itertools import groupby
 from harness.report import format as fmt
 from harness.report.model import Cell, Column, Section, Table, cells, difference, left, number, queries_and_groups
 from harness.report.view import BASELINE, View, row_label
+from harness.text import decimals
 from harness.values.findings import Outcome
 from harness.values.gains import Forgotten, Roi, SliceGain
 
@@ -100,13 +101,13 @@ def _losers(view: View) -> Iterable[str]:
     for (system, seed, measure), group in groupby(sorted(lost, key=_whose), key=_whose):
         rows = list(group)
         named = [
-            f"{_slice_name(row)} ({fmt.difference(row.difference, row.low, row.high)} on "
+            f"{_slice_name(row)} ({decimals.difference(row.difference, row.low, row.high)} on "
             f"{fmt.counted(row.n_queries, 'query', 'queries')})"
             for row in rows
         ]
         gain = view.gains.get((system, seed, measure))
         won = gain is not None and gain.verdict == "improved"
-        average = f" improved on average ({fmt.signed(gain.difference)}), but" if gain and won else ""
+        average = f" improved on average ({decimals.signed(gain.difference)}), but" if gain and won else ""
         who = row_label(view.outcome, system, seed)
         slices = "the slice" if len(rows) == 1 else "the slices"
         yield f"On {measure}, {who}{average} regressed on {slices} {fmt.listed(fmt.first(named))}."
@@ -177,5 +178,5 @@ def _forgot(outcome: Outcome) -> Iterable[str]:
     for row in outcome.forgotten:
         if row.verdict == "regressed":
             who = row_label(outcome, row.system, row.seed)
-            change = fmt.difference(row.difference, row.low, row.high)
+            change = decimals.difference(row.difference, row.low, row.high)
             yield f"{who} regressed on other data: {row.measure} on {_place(row)} changed by {change}."

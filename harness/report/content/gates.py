@@ -11,8 +11,10 @@ from typing import Any
 
 from harness.report import format as fmt
 from harness.report.content.comparisons import MDE, comparison_cells
-from harness.report.model import VERDICT_TONES, Cell, Column, Table, Tone, cells, finite, join, left, number
+from harness.report.model import VERDICT_TONES, Cell, Column, Table, Tone, cells, join, left, number
 from harness.statistics.verdicts import Gated, Gating
+from harness.text import decimals
+from harness.text.decimals import finite
 from harness.values.findings import Comparison
 
 SCHEMA = "harness/gate-1"
@@ -72,7 +74,7 @@ def _row(one: Gated) -> tuple[Cell, ...]:
     last = Cell(f"{one.verdict} (advisory)" if one.advisory else one.verdict, TONES.get(one.verdict, ""))
     if one.comparison is None:
         now, bound = (_amount_cell(one, value) for value in (one.value, one.bound))
-        return cells(one.label, one.gate, now, fmt.NONE, bound, fmt.NONE, fmt.NONE, last)
+        return cells(one.label, one.gate, now, decimals.NONE, bound, decimals.NONE, decimals.NONE, last)
     change, interval, _, margin, least, size, _ = comparison_cells(one.comparison)
     return cells(one.label, one.gate, change, interval, margin, least, size, last)
 
@@ -80,7 +82,7 @@ def _row(one: Gated) -> tuple[Cell, ...]:
 def _amount_cell(one: Gated, value: float | None) -> Cell:
     """Return a figure of the probe, in dollars or milliseconds."""
     if value is None:
-        return Cell(fmt.NONE)
+        return Cell(decimals.NONE)
     return number(value, "dollars") if one.gate.startswith("cost") else number(value, "ms", " ms")
 
 
@@ -168,17 +170,17 @@ def _of_measure(one: Gated, row: Comparison) -> str:
 
 
 def _numbers(row: Comparison) -> str:
-    bounds = fmt.interval(row.low, row.high)
-    return join(fmt.signed(row.difference), bounds if bounds != fmt.NONE else "without an interval")
+    bounds = decimals.interval(row.low, row.high)
+    return join(decimals.signed(row.difference), bounds if bounds != decimals.NONE else "without an interval")
 
 
 def _rests_on(row: Comparison) -> str:
     parts = [
-        f"margin {fmt.fixed(row.margin)}",
+        f"margin {decimals.fixed(row.margin)}",
         fmt.over(row.n_queries, row.n_groups),
     ]
     if finite(row.detectable) is not None:
-        parts.append(f"minimum detectable effect {fmt.fixed(row.detectable)}")
+        parts.append(f"minimum detectable effect {decimals.fixed(row.detectable)}")
     if row.failed:
         parts.append(fmt.counted(row.failed, "failed score"))
     return ", ".join(parts)

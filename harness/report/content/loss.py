@@ -12,7 +12,6 @@ from harness.report.model import (
     Table,
     cells,
     difference,
-    finite,
     join,
     left,
     number,
@@ -21,6 +20,8 @@ from harness.report.model import (
     within,
 )
 from harness.report.untrusted import cut
+from harness.text import decimals
+from harness.text.decimals import finite
 from harness.values.insights import CostEstimate, Curve, Diagnosis, Funnel, FunnelPlace, OracleGain, Population
 
 GOOD = (("in the context", "answerable"), ("right", "answerable"), ("abstained", "unanswerable"))
@@ -128,7 +129,7 @@ _NAMES: tuple[Population, ...] = ("answerable", "unanswerable")
 def _place(place: FunnelPlace, funnel: Funnel) -> tuple[Cell, ...]:
     examples = ", ".join(cut(" ".join(name.split()), LONGEST_ID) for name in place.examples)
     share = within(place.share, place.low, place.high, "percent")
-    return cells(_name_in_full(place, funnel), number(place.count, "count"), share, examples or fmt.NONE)
+    return cells(_name_in_full(place, funnel), number(place.count, "count"), share, examples or decimals.NONE)
 
 
 def _right_without(funnel: Funnel) -> Iterable[str]:
@@ -201,7 +202,7 @@ def _oracle_row(row: OracleGain) -> tuple[Cell, ...]:
         number(row.best, "mean"),
         gain,
         number(row.detectable, "mean"),
-        queries_and_groups(row.n_queries, row.n_groups) if row.n_queries else fmt.NONE,
+        queries_and_groups(row.n_queries, row.n_groups) if row.n_queries else decimals.NONE,
     )
 
 
@@ -240,7 +241,9 @@ def _curve(curves: Sequence[Curve]) -> Table | None:
     rows = []
     for at in sorted({at for points in by_place for at in points}):
         points = [points.get(at) for points in by_place]
-        means = [within(point.mean, point.low, point.high, "mean") if point else Cell(fmt.NONE) for point in points]
+        means = [
+            within(point.mean, point.low, point.high, "mean") if point else Cell(decimals.NONE) for point in points
+        ]
         rows.append(cells(number(at, "count", " (now)" if at in chosen else ""), *means))
     sizes = [point.n for curve in curves for point in curve.points]
     over = fmt.span(sizes, fmt.count) if sizes else "no"

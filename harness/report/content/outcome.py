@@ -19,13 +19,14 @@ from harness.report.model import (
     Section,
     Table,
     cells,
-    finite,
     join,
     left,
     number,
     present,
 )
 from harness.report.view import BASELINE, View, identical, is_rank, less_is_better, view
+from harness.text import decimals
+from harness.text.decimals import finite
 from harness.values.findings import Outcome, SystemInfo
 
 EXPLORATORY = "°"
@@ -150,18 +151,18 @@ def _best(view: View, measure: str) -> str:
     """Return the best mean as it is shown, or nothing if all read the same."""
     means = [mean for info in view.deployable() if (mean := view.mean(info, measure)) is not None]
     best = min if less_is_better(measure) else max
-    return fmt.fixed(best(means)) if len(set(map(fmt.fixed, means))) > 1 else ""
+    return decimals.fixed(best(means)) if len(set(map(decimals.fixed, means))) > 1 else ""
 
 
 def _mean_cell(view: View, info: SystemInfo, measure: str, best: str) -> Cell:
     row = view.summary(info, measure)
     if row is None:
-        return Cell("failed", "failed") if info.failed else Cell(fmt.NONE)
+        return Cell("failed", "failed") if info.failed else Cell(decimals.NONE)
     if finite(row.mean) is None:
-        return Cell(f"failed ({fmt.count(row.failed)})", "failed") if row.failed else Cell(fmt.NONE)
+        return Cell(f"failed ({fmt.count(row.failed)})", "failed") if row.failed else Cell(decimals.NONE)
     if row.failed:
         return number(row.mean, "mean", PARTIAL)
-    is_best = fmt.fixed(row.mean) == best and info in view.deployable()
+    is_best = decimals.fixed(row.mean) == best and info in view.deployable()
     return number(row.mean, "mean", tone="best" if is_best else "")
 
 
@@ -216,7 +217,7 @@ def gains(view: View) -> Table | None:
 def _gain_cell(view: View, info: SystemInfo, measure: str) -> Cell:
     comparison = view.gain(info, measure)
     if comparison is None:
-        return Cell("failed", "failed") if info.failed else Cell("baseline" if info.name == BASELINE else fmt.NONE)
+        return Cell("failed", "failed") if info.failed else Cell("baseline" if info.name == BASELINE else decimals.NONE)
     return comparison_cell(comparison)
 
 

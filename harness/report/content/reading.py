@@ -7,8 +7,8 @@ from typing import TypeVar
 
 from harness.report import format as fmt
 from harness.report.content.summary import recited
-from harness.report.model import finite
 from harness.report.view import BASELINE, View, identical
+from harness.text.decimals import finite
 
 Said = TypeVar("Said", str, int)
 FEW_GROUPS = 20

@@ -6,8 +6,10 @@ from collections import Counter
 from collections.abc import Iterable
 
 from harness.report import format as fmt
-from harness.report.model import Cell, Column, Table, cells, difference, finite, left, number
+from harness.report.model import Cell, Column, Table, cells, difference, left, number
 from harness.report.view import BASELINE, View
+from harness.text import decimals
+from harness.text.decimals import finite
 from harness.values.findings import RecipeClaim
 
 MOST_SENTENCES = 8
@@ -36,7 +38,7 @@ def across_seeds(view: View) -> Table | None:
 
 
 def _claim(claim: RecipeClaim) -> tuple[Cell, ...]:
-    gains = ", ".join(fmt.signed(gain) for gain in claim.gains) or fmt.NONE
+    gains = ", ".join(decimals.signed(gain) for gain in claim.gains) or decimals.NONE
     recipe = difference(claim.difference, claim.low, claim.high, claim.verdict or "no claim")
     return cells(claim.system, claim.measure, gains, number(claim.between_seeds, "mean"), recipe)
 
@@ -66,14 +68,14 @@ def sentences(view: View) -> Iterable[str]:
 
 
 def _in_words(claim: RecipeClaim) -> str:
-    numbers = fmt.difference(claim.difference, claim.low, claim.high)
+    numbers = decimals.difference(claim.difference, claim.low, claim.high)
     if claim.verdict in ("improved", "regressed"):
         return f"{claim.measure} {claim.verdict} by {numbers} against {BASELINE}"
     if claim.verdict == "equivalent":
-        margin = f"within the margin of {fmt.fixed(claim.margin)}"
+        margin = f"within the margin of {decimals.fixed(claim.margin)}"
         return f"{claim.measure} is equivalent to {BASELINE}: {numbers}, {margin}"
     if claim.verdict == "inconclusive":
         least = finite(claim.detectable)
-        because = claim.reason if least is None else f"minimum detectable effect {fmt.fixed(least)}"
+        because = claim.reason if least is None else f"minimum detectable effect {decimals.fixed(least)}"
         return f"{claim.measure} is inconclusive: {numbers}{f' ({because})' if because else ''}"
     return f"{claim.measure} has no verdict ({claim.verdict}: {claim.reason})"

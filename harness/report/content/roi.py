@@ -9,8 +9,10 @@ from typing import TypeVar
 from harness.report import format as fmt
 from harness.report.content.advice import again
 from harness.report.content.extras import forgetting, reasons, slices
-from harness.report.model import Cell, Column, Section, Table, cells, difference, finite, join, left, number, within
+from harness.report.model import Cell, Column, Section, Table, cells, difference, join, left, number, within
 from harness.report.view import BASELINE, View, row_label
+from harness.text import decimals
+from harness.text.decimals import finite
 from harness.values.findings import Outcome
 from harness.values.gains import Roi
 from harness.values.insights import Prediction
@@ -39,7 +41,7 @@ def worth(outcome: Outcome) -> Section:
         "Predicted: the oracle gain in the diagnosis, at most where it is a bound, about where it is an estimate. "
         f"Gained: the gain over {BASELINE} with its simultaneous interval.",
         _other_split(outcome),
-        f"{fmt.NONE} as advice: no rule is about it." if any(row.rank is None for row in rows) else "",
+        f"{decimals.NONE} as advice: no rule is about it." if any(row.rank is None for row in rows) else "",
     )
     tables = [_predictions(outcome, measure, group) for measure, group in _by_measure(rows)]
     return Section(*section, tables=(*_captioned(tables, caption), _paid(outcome, rows)))
@@ -76,7 +78,7 @@ def _paid(outcome: Outcome, rows: Sequence[Prediction]) -> Table:
         for row in rows
     }
     columns = (*left("system"), Column("estimated"), Column("actual"))
-    caption = f"One-time costs; a part that candidates share counts for each. {fmt.NONE}: no estimate was made."
+    caption = f"One-time costs; a part that candidates share counts for each. {decimals.NONE}: no estimate was made."
     return Table(
         "Estimated and actual build cost", columns, tuple(cells(who, *both) for who, both in costs.items()), caption
     )
@@ -94,14 +96,14 @@ def _other_split(outcome: Outcome) -> str:
 
 
 def _prediction(outcome: Outcome, row: Prediction) -> tuple[Cell, ...]:
-    rank = Cell(fmt.NONE) if row.rank is None else number(row.rank, "count")
+    rank = Cell(decimals.NONE) if row.rank is None else number(row.rank, "count")
     how = "at most" if row.bound else "about"
     return cells(
         rank._replace(text=", against") if row.against and row.rank is not None else rank,
         row_label(outcome, row.system, row.seed),
         number(row.could_buy, "difference")._replace(before=how),
         difference(row.bought, row.low, row.high, row.verdict or ""),
-        fmt.sentence(row.conclusion) or fmt.NONE,
+        fmt.sentence(row.conclusion) or decimals.NONE,
     )
 
 
@@ -112,8 +114,8 @@ def returned(outcome: Outcome) -> Section:
     """Return what a gain costs: once, per query, and when it breaks even."""
     caption = (
         "In brackets: the ratio at the ends of the gain's interval; costs have no interval (exploratory). Break-even: "
-        f"the queries after which the gains pay for the build cost; {fmt.NONE} where that never happens, or where the "
-        "suite does not price a right answer. On the front: no other system gains as much for less."
+        f"the queries after which the gains pay for the build cost; {decimals.NONE} where that never happens, or where "
+        "the suite does not price a right answer. On the front: no other system gains as much for less."
     )
     tables = [_returns(outcome, measure, rows) for measure, rows in _by_measure(outcome.roi)]
     return Section(
@@ -150,7 +152,7 @@ def _return(outcome: Outcome, row: Roi) -> tuple[Cell, ...]:
         number(row.added_p95_ms, "added ms"),
         within(value, low, high, "ratio"),
         within(row.break_even, row.break_even_low, row.break_even_high, "queries"),
-        "yes" if row.front else f"dominated by {beaten}" if beaten else fmt.NONE,
+        "yes" if row.front else f"dominated by {beaten}" if beaten else decimals.NONE,
     )
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from harness.report import format as fmt
-from harness.report.model import finite
 from harness.report.view import BASELINE, View
+from harness.text import decimals
+from harness.text.decimals import finite
 from harness.values.findings import Comparison, RecipeClaim, SystemInfo
 
 Tested = Comparison | RecipeClaim
@@ -81,4 +82,4 @@ def best_setting(view: View) -> str:
 
 def numbers(row: Tested) -> str:
     """Return the difference of a verdict with its interval."""
-    return fmt.difference(row.difference, row.low, row.high)
+    return decimals.difference(row.difference, row.low, row.high)

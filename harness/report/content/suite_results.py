@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from harness.report import format as fmt
-from harness.report.model import Cell, Column, Table, cells, difference, finite, left, number, queries_and_groups
+from harness.report.model import Cell, Column, Table, cells, difference, left, number, queries_and_groups
 from harness.report.view import BASELINE, is_rank
+from harness.text import decimals
+from harness.text.decimals import finite
 from harness.values.findings import Comparison, SystemInfo
 from harness.values.suite_results import BestSystems, SuiteResults, SystemResult
 from harness.values.systems import BM25
@@ -72,7 +74,7 @@ def _summary_row(suite: SuiteResults, best: BestSystems) -> tuple[Cell, ...]:
         _mean(bm25, best.measure),
         _gain(bm25, best.measure),
         *_best(suite, best.untrained, best.measure, UNNAMED),
-        *_best(suite, best.trained, best.measure, fmt.NONE),
+        *_best(suite, best.trained, best.measure, decimals.NONE),
     )
 
 
@@ -100,7 +102,7 @@ def closer(results: Sequence[SuiteResults]) -> Table:
 
 
 def _closer_rows(suite: SuiteResults, best: BestSystems) -> Iterator[tuple[Cell, ...]]:
-    chosen = {BASELINE: fmt.NONE, BM25: fmt.NONE}
+    chosen = {BASELINE: decimals.NONE, BM25: decimals.NONE}
     chosen |= {best.untrained: "dev", best.trained: best.chosen_on}
     for label, split in chosen.items():
         system = suite.system(label)
@@ -207,8 +209,8 @@ def _data_row(suite: SuiteResults) -> tuple[Cell, ...]:
         suite.split,
         suite.dataset.digest[:10],
         suite.created[:10],
-        f"{suite.commit[:10]}{changed}" if suite.commit else fmt.NONE,
-        suite.machine or fmt.NONE,
+        f"{suite.commit[:10]}{changed}" if suite.commit else decimals.NONE,
+        suite.machine or decimals.NONE,
     )
 
 
@@ -229,7 +231,7 @@ def _gain(system: SystemResult | None, measure: str) -> Cell:
 
 def _difference(row: Comparison | None) -> Cell:
     if row is None:
-        return Cell(fmt.NONE)
+        return Cell(decimals.NONE)
     if finite(row.difference) is None:
         return Cell(row.verdict, "failed")
     return difference(row.difference, row.low, row.high, row.verdict)

@@ -11,9 +11,11 @@ from collections.abc import Iterable, Sequence
 from harness.report import format as fmt
 from harness.report.content import effects, recipes, untrained
 from harness.report.content.subjects import Subject, Tested, best_setting, numbers, subjects
-from harness.report.model import Headline, Tone, finite
+from harness.report.model import Headline, Tone
 from harness.report.view import BASELINE, View, identical, row_label
 from harness.statistics.alike import answers_only
+from harness.text import decimals
+from harness.text.decimals import finite
 from harness.values.findings import Comparison, RecipeClaim, SystemInfo
 
 MOST_NAMED = 3
@@ -128,7 +130,7 @@ def _counts(rows: Iterable[Tested]) -> str:
 
 def _detectable(rows: Iterable[Tested]) -> str:
     least = [known for row in rows if row.verdict == "inconclusive" and (known := finite(row.detectable)) is not None]
-    return f" (minimum detectable effect {fmt.span(least, fmt.fixed)})" if least else ""
+    return f" (minimum detectable effect {fmt.span(least, decimals.fixed)})" if least else ""
 
 
 def _mixed(subjects: Sequence[Subject]) -> Iterable[str]:
@@ -247,11 +249,11 @@ def _gain(row: Comparison) -> str:
     if row.verdict in ("improved", "regressed"):
         return f"{row.measure} {row.verdict} by {numbers(row)} against {BASELINE} on {over}"
     if row.verdict == "equivalent":
-        margin = f"within the margin of {fmt.fixed(row.margin)}"
+        margin = f"within the margin of {decimals.fixed(row.margin)}"
         return f"{row.measure} is equivalent to {BASELINE}: {numbers(row)}, {margin}, on {over}"
     if row.verdict == "inconclusive":
         least = finite(row.detectable)
-        detectable = f"; minimum detectable effect {fmt.fixed(least)}" if least is not None else ""
+        detectable = f"; minimum detectable effect {decimals.fixed(least)}" if least is not None else ""
         return f"{row.measure} is inconclusive: {numbers(row)} on {over}{detectable}{_because(row)}"
     return f"{row.measure}: {row.verdict}{_because(row)}"
 
@@ -269,8 +271,8 @@ def _stronger_baseline(view: View) -> Iterable[str]:
     if ours and others and max(others)[0] > max(ours) and max(others)[1] != best_setting(view):
         mean, label = max(others)
         yield (
-            f"{label}, a baseline row that needs no tuning, scores {fmt.fixed(mean)} on {measure}, above every "
-            f"candidate (best: {fmt.fixed(max(ours))}); this difference was not tested (exploratory)."
+            f"{label}, a baseline row that needs no tuning, scores {decimals.fixed(mean)} on {measure}, above every "
+            f"candidate (best: {decimals.fixed(max(ours))}); this difference was not tested (exploratory)."
         )
 
 

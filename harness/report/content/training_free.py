@@ -6,7 +6,9 @@ from collections.abc import Iterable, Sequence
 
 from harness.diagnosis.pasted import of_training_free
 from harness.report import format as fmt
-from harness.report.model import Cell, Column, Item, Section, Table, cells, difference, finite, left, number
+from harness.report.model import Cell, Column, Item, Section, Table, cells, difference, left, number
+from harness.text import decimals
+from harness.text.decimals import finite
 from harness.values.insights import Diagnosis
 from harness.values.training_free import SettingsGain, TrainingFree
 
@@ -83,7 +85,7 @@ def _row(row: TrainingFree, measures: Sequence[str]) -> tuple[Cell, ...]:
 
 def _gain(gain: SettingsGain | None, failed: bool) -> Cell:
     if gain is None or finite(gain.difference) is None:
-        return Cell("not computed", "failed") if failed or gain is not None else Cell(fmt.NONE)
+        return Cell("not computed", "failed") if failed or gain is not None else Cell(decimals.NONE)
     return difference(gain.difference, gain.low, gain.high, gain.verdict)
 
 

@@ -9,6 +9,7 @@ from harness.report.content.comparisons import comparison_cell
 from harness.report.content.subjects import Subject, Tested, best_setting, numbers
 from harness.report.model import Cell, Column, Table, cells, left
 from harness.report.view import BASELINE, View
+from harness.text import decimals
 from harness.values.findings import SystemInfo
 
 
@@ -73,7 +74,7 @@ def over_best(view: View) -> Table | None:
 
 def _gain(view: View, info: SystemInfo, measure: str) -> Cell:
     row = view.over_untrained(info, measure)
-    return comparison_cell(row) if row else Cell("failed", "failed") if info.failed else Cell(fmt.NONE)
+    return comparison_cell(row) if row else Cell("failed", "failed") if info.failed else Cell(decimals.NONE)
 
 
 def changes(view: View) -> Table | None:
@@ -82,7 +83,7 @@ def changes(view: View) -> Table | None:
     if not any(info.changes for info in by_name.values()):
         return None
     rows = [
-        cells(name, ", ".join(info.tunes) or "nothing", ", ".join(info.changes) or fmt.NONE)
+        cells(name, ", ".join(info.tunes) or "nothing", ", ".join(info.changes) or decimals.NONE)
         for name, info in by_name.items()
     ]
     columns = (*left("candidate", "trains"), Column("settings", "left", wraps=True))

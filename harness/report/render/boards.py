@@ -14,6 +14,7 @@ from harness.report.content.boards import GAIN, dates_of, facts, from_accepted, 
 from harness.report.model import Column
 from harness.report.render.html import SCRIPTS, STYLES, page
 from harness.report.render.page_tables import PageCell, PageTable, page_table
+from harness.text import decimals
 from harness.values.boards import Board, Past, Placed
 
 TEMPLATE = "leaderboard.html.j2"
@@ -165,4 +166,4 @@ def _reach(pasts: Sequence[Past], dates: Sequence[str]) -> float:
 
 def _past(past: Past, placed: Placed) -> str:
     other = " (another recipe)" if past.identity != placed.history[-1].identity else ""
-    return f"{past.created[:10]} {fmt.fixed(past.mean)}{other}"
+    return f"{past.created[:10]} {decimals.fixed(past.mean)}{other}"

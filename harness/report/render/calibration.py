@@ -12,6 +12,7 @@ from rich.text import Text
 from harness.judge.agreement import Agreement, AgreementEstimate
 from harness.judge.calibration import Calibration
 from harness.report import format as fmt
+from harness.text import decimals
 
 NAMES = {
     "spearman": "Spearman's rank correlation",
@@ -43,7 +44,7 @@ def render(calibration: Calibration, console: Console) -> None:
 
 
 def _estimate(estimate: AgreementEstimate) -> str:
-    return fmt.mean(estimate.value, estimate.low, estimate.high)
+    return decimals.mean(estimate.value, estimate.low, estimate.high)
 
 
 def _answers(found: Calibration) -> str:
@@ -66,7 +67,7 @@ def _counts(reasons: Mapping[str, int]) -> str:
 
 def _meaning(found: Calibration) -> Iterator[str]:
     low, high = found.scale
-    least = fmt.fixed(low + found.cut * (high - low), 2)
+    least = decimals.fixed(low + found.cut * (high - low), 2)
     yield (
         f"People accept an answer from {least} on their scale of {low:g} to {high:g}: {found.accepted:,} accepted, "
         f"{found.refused:,} refused."
@@ -80,7 +81,8 @@ def _meaning(found: Calibration) -> Iterator[str]:
     if found.failures_against.value is not None and found.failed and found.scored:
         yield f"With every failure counted against the judge, the AUROC is {_estimate(found.failures_against)}."
     if found.spread is not None:
-        yield f"Judged again, the score of an answer varies by {fmt.fixed(found.spread)} (mean standard deviation)."
+        spread = decimals.fixed(found.spread)
+        yield f"Judged again, the score of an answer varies by {spread} (mean standard deviation)."
 
 
 def _verdict(found: Calibration) -> str:

@@ -17,6 +17,7 @@ from harness.report.model import Column, Table, cells, left, number
 from harness.report.render.markdown import environment
 from harness.report.render.templates import yaml_text
 from harness.report.view import BASELINE, View, identical, view
+from harness.text import decimals
 from harness.values.findings import Comparison, Outcome, SystemInfo, Timing
 
 TEMPLATE = "card.md.j2"
@@ -211,7 +212,7 @@ def _cautions(card: Card) -> Iterable[str]:
     for claim in outcome.recipe_claims:
         if claim.system == card.system.name:
             seeds = fmt.counted(len(claim.seeds), "seed")
-            said = fmt.difference(claim.difference, claim.low, claim.high)
+            said = decimals.difference(claim.difference, claim.low, claim.high)
             yield f"Over {seeds} of the recipe, {claim.measure}: {said}, {claim.verdict or 'too few for a verdict'}."
     for what, other in identical(card.system):
         if what != "weights":
@@ -225,7 +226,7 @@ def _cautions(card: Card) -> Iterable[str]:
 
 def _steps(card: Card) -> Table | None:
     rows = [
-        cells(row.label or row.stage, number(row.seconds, "seconds"), fmt.anything(row.notes) or fmt.NONE)
+        cells(row.label or row.stage, number(row.seconds, "seconds"), fmt.anything(row.notes) or decimals.NONE)
         for row in card.outcome.ledger
         if row.key in card.calls
     ]
@@ -250,7 +251,7 @@ def _costs(card: Card) -> Table | None:
 
 def _times(timing: Timing | None) -> str:
     if timing is None:
-        return fmt.NONE
+        return decimals.NONE
     return f"{fmt.milliseconds(timing.p50_ms)} and {fmt.milliseconds(timing.p95_ms)} ms ({timing.n} queries)"
 
 
@@ -260,12 +261,12 @@ def _provenance(card: Card) -> Table | None:
     commit = str(git.get("commit") or "unknown") + (" with changes" if git.get("dirty") else "")
     rows = [
         ("measured", f"{outcome.created}, split {outcome.split} of suite {outcome.suite}"),
-        ("harness", str(outcome.provenance.get("harness", fmt.NONE))),
+        ("harness", str(outcome.provenance.get("harness", decimals.NONE))),
         ("commit of the suite's folder", commit),
         ("seed; data seed", f"{system.seed}; {card.data['data_seed']}"),
         ("dataset", f"{outcome.dataset.name}, digest {outcome.dataset.digest}"),
         ("system identity", system.identity),
-        ("python", str(outcome.provenance.get("python", fmt.NONE))),
+        ("python", str(outcome.provenance.get("python", decimals.NONE))),
     ]
     return pairs("Provenance", ("what", "value"), rows)
 

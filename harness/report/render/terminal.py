@@ -20,9 +20,10 @@ from rich.text import Text
 from harness.report.content.curve import curve_contents
 from harness.report.content.diagnosis import diagnosed
 from harness.report.content.outcome import Contents, contents
-from harness.report.format import BEST_NOTE, NONE, cell_text, listed
+from harness.report.format import BEST_NOTE, cell_text, listed
 from harness.report.model import Headline, Section, Table, Tone, join
 from harness.report.untrusted import plain
+from harness.text.decimals import NONE
 from harness.values.findings import Outcome
 from harness.values.insights import Diagnosis, LearningCurve
 
