@@ -66,19 +66,41 @@ def test_an_unknown_embedded_model_is_answered_with_the_nearest() -> None:
     assert str(caught.value) == "no embedded model 'embedded:all-minilm-l6'; did you mean 'all-minilm-l6-v2'?"
 
 
-def test_a_model_that_no_hub_has(monkeypatch: pytest.MonkeyPatch) -> None:
+def _refusals() -> dict[str, Exception]:
+    """What a hub answers, by what is said of it."""
+    import httpx
+    from huggingface_hub import errors
+
+    response = httpx.Response(403, request=httpx.Request("GET", "https://hub.example/api"))
+    return {
+        "no such folder, and the hub cannot be reached; download it": errors.LocalEntryNotFoundError("offline"),
+        "its owner grants access to it on the hub; ask for it": errors.GatedRepoError("gated", response=response),
+        "the hub does not show it; correct the name": errors.RepositoryNotFoundError("none", response=response),
+        "no such folder, and no name that a hub can have; name a folder": errors.HFValidationError("a/b/c"),
+        "the hub failed (HfHubHTTPError); try again": errors.HfHubHTTPError("500", response=response),
+    }
+
+
+@pytest.mark.parametrize("said", _refusals())
+def test_a_model_that_no_hub_gives(said: str, monkeypatch: pytest.MonkeyPatch) -> None:
     import huggingface_hub
-    from huggingface_hub.errors import LocalEntryNotFoundError
 
-    def unreachable(name: str, allow_patterns: list[str]) -> str:
+    def refuse(name: str, allow_patterns: list[str]) -> str:
         assert not [pattern for pattern in allow_patterns if pattern.endswith((".bin", ".pt", ".py", "*"))]
-        raise LocalEntryNotFoundError("offline")
+        raise _refusals()[said]
 
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", unreachable)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", refuse)
     with pytest.raises(ModelMissing) as caught:
         locate("someone/something")
-    assert str(caught.value).startswith("no model 'someone/something' (LocalEntryNotFoundError); name a folder, ")
+    assert str(caught.value).startswith(f"no model 'someone/something': {said}")
     assert "embedded:all-minilm-l6-v2, embedded:smollm2-135m-instruct" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["./missing", "../missing", "/missing", "~/missing"])
+def test_a_path_is_no_name_on_a_hub(name: str) -> None:
+    with pytest.raises(ModelMissing) as caught:
+        locate(name)
+    assert str(caught.value) == f"{name}: no such folder; name the folder of a model"
 
 
 def test_a_folder_is_a_model_if_it_holds_safetensors(tmp_path: Path) -> None:

@@ -59,6 +59,7 @@ def forecast_of(name: str, store_root: Path, seeds: tuple[int, ...] = ()) -> For
     """Plan a suite and estimate each distinct stage call; `seeds` replace those of the suite. Nothing is written."""
     suite = endpoints.spoken(load_suite(name)[0], store_root)
     requirements.apply_device(suite)
+    requirements.find_models(suite)
     if seeds:
         suite = suite.model_copy(update={"seeds": tuple(dict.fromkeys(seeds))})
     dataset = load_dataset(suite.dataset, suite.evaluate.split, reading_of(suite))

@@ -55,6 +55,8 @@ def locate(name: str) -> Path:
     if folder.is_file():
         hint = "name the folder of a model; GGUF files are read from embedded packages only"
         raise ModelMissing(Problem(str(folder), "is a file, not a model folder", hint))
+    if name.startswith((".", "/", "~")):
+        raise ModelMissing(Problem(name, "no such folder", "name the folder of a model"))
     return _locate_on_hub(name)
 
 
@@ -97,15 +99,31 @@ def _locate_on_hub(name: str) -> Path:
 
 def _fetched(name: str) -> Path:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     patterns = ["*.json", "*.txt", "*.model", "*.jinja", "*.safetensors", "README.md"]
     try:
         return Path(snapshot_download(name, allow_patterns=patterns))
-    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        hint = "name a folder, a model on a hub that can be reached, or an embedded model: "
+    except (HFValidationError, HfHubHTTPError, OSError) as error:
         known = ", ".join(EMBEDDED_PREFIX + key for key in EMBEDDED)
-        raise ModelMissing(Problem("", f"no model {name!r} ({type(error).__name__})", hint + known)) from error
+        what, hint = _not_fetched(error)
+        raise ModelMissing(Problem("", f"no model {name!r}: {what}", f"{hint}, or name one of {known}")) from error
+
+
+def _not_fetched(error: Exception) -> tuple[str, str]:
+    """Return why the hub gave no model, and what to do."""
+    from huggingface_hub.errors import GatedRepoError, HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub.errors import RepositoryNotFoundError as NotFound
+
+    if isinstance(error, HFValidationError):
+        return "no such folder, and no name that a hub can have", "name a folder"
+    if isinstance(error, GatedRepoError):
+        return "its owner grants access to it on the hub", "ask for it there and set HF_TOKEN"
+    if isinstance(error, NotFound):
+        return "the hub does not show it", "correct the name, or set HF_TOKEN if it is private"
+    if isinstance(error, LocalEntryNotFoundError):
+        return "no such folder, and the hub cannot be reached", "download it to a folder and name that"
+    return f"the hub failed ({type(error).__name__})", "try again later"
 
 
 def model_digest(name: str) -> str:

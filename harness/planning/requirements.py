@@ -39,8 +39,7 @@ def check(suite: Suite) -> None:
     Models on a hub are fetched. Raises ModelMissing if all that is wrong is that models cannot be found, else
     ConfigError.
     """
-    places: dict[str, Path] = {}
-    missing = [problem for model, keys in models_named(suite).items() for problem in _located(model, keys, places)]
+    places, missing = _places(suite)
     there = {use: inspected(use, places[use.model]) for use in models_used(suite) if use.model in places}
     wrong = [*_device(suite), *_generator_recipes(suite), *_unusable(there), *_untrainable(suite, there)]
     wrong += _unservable(suite, there)
@@ -53,10 +52,23 @@ def check(suite: Suite) -> None:
         raise ModelMissing(missing)
 
 
+def find_models(suite: Suite) -> None:
+    """Raise ModelMissing if models that a suite uses cannot be found, all of them at once; keys of calls need them."""
+    if missing := _places(suite)[1]:
+        raise ModelMissing(missing)
+
+
 def inspected(use: ModelUse, folder: Path | None = None) -> Inspection:
     """Return what the folder of a model holds; the weights of embedded models, which are pinned, are not compared."""
     deep = not use.model.startswith(EMBEDDED_PREFIX)
     return inspect(folder or loaders.locate(use.model), use.kind, deep=deep, headless_ok=not use.as_is)
+
+
+def _places(suite: Suite) -> tuple[dict[str, Path], list[Problem]]:
+    """Return the folder of each model that is found, and a problem for each other one."""
+    places: dict[str, Path] = {}
+    missing = [problem for model, keys in models_named(suite).items() for problem in _located(model, keys, places)]
+    return places, missing
 
 
 def _located(model: str, keys: list[str], places: dict[str, Path]) -> Iterator[Problem]:
