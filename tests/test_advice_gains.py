@@ -156,7 +156,7 @@ def places(facts: Mapping[str, float | None], costs: list[float]) -> tuple[Advic
     return tuple(advised(facts, estimates=estimates).values())
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(FACTS, COSTS)
 def test_ranks_count_up_and_no_rule_comes_twice(facts: dict[str, float | None], costs: list[float]) -> None:
     seen = diagnosed.diagnosis(
@@ -171,7 +171,7 @@ def test_ranks_count_up_and_no_rule_comes_twice(facts: dict[str, float | None], 
     assert [one.rule for one in advise(shuffled, RULES, CANDIDATES)] == [one.rule for one in found]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(FACTS, COSTS, st.floats(0, 1), st.floats(0, 1))
 def test_more_lost_in_the_pool_never_moves_the_retriever_down(
     facts: dict[str, float | None], costs: list[float], one: float, other: float

@@ -275,7 +275,7 @@ def test_the_committed_baselines_are_read() -> None:
 
 
 @given(st.data())
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 def test_no_damage_is_read_as_other_scores(data: st.DataObject) -> None:
     """Flips of bytes, and lines that are lost, doubled, swapped or changed: refused, or read as what was written."""
     with tempfile.TemporaryDirectory() as place:

@@ -17,7 +17,7 @@ from harness.stages.rerank import reordered
 from harness.stages.retrieve import RUN_FILE
 from harness.stages.shared.blending import Blending, BlendPool, Weight, blended, blended_runs, standardised
 
-quick = settings(max_examples=150, deadline=None)
+quick = settings(max_examples=150)
 IDS = [f"d{number}" for number in range(14)]
 SCORES = st.integers(-6, 6).map(float)
 POOLS: list[BlendPool] = ["first", "union"]

@@ -82,7 +82,7 @@ FACTORS: dict[str, list[Any]] = {
 }
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(counts=st.fixed_dictionaries({}, optional={name: st.integers(2, len(all_)) for name, all_ in FACTORS.items()}))
 def test_a_factorial_has_as_many_systems_as_its_table(counts: dict[str, int]) -> None:
     factors = {name: FACTORS[name][:count] for name, count in counts.items()}

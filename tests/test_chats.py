@@ -330,7 +330,7 @@ texts = st.text(st.sampled_from("ab \n.<>&\"'é漢#:-[]"), min_size=1, max_size=
 
 
 @pytest.mark.parametrize("name", chatty.TEMPLATES)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     instruction=texts, asked=st.lists(texts, min_size=1, max_size=4), answers=st.lists(texts, min_size=3, max_size=3)
 )

@@ -43,7 +43,7 @@ def chosen(dataset: Dataset, count: int | None = None, **rule: Any) -> Any:
     return choose(pocket.suite(changes), dataset)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(questions=st.integers(1, 25), unanswerable=st.integers(0, 9), lacking=st.floats(0, 1), own=st.booleans())
 def test_the_share_asked_for_lacks_its_answer_and_everybody_sees_one_passage(
     questions: int, unanswerable: int, lacking: float, own: bool

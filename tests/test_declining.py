@@ -21,7 +21,7 @@ from harness.suite.recipes import ABSTENTION
 from harness.suite.spec import Utility
 from harness.values.records import Answer, Reference
 
-quick = settings(max_examples=60, deadline=None)
+quick = settings(max_examples=60)
 IF = "If the passages do not hold the answer, "
 
 

@@ -144,7 +144,7 @@ def tables(draw: st.DrawFn) -> tuple[tuple[str, ...], Cells]:
     return factors, {where: [draw(values)] for where in all_cells(factors)}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(tables())
 def test_effects_hang_together(table: tuple[tuple[str, ...], Cells]) -> None:
     """A main effect is the mean of the two simple ones, an interaction their difference, whichever part is asked."""
@@ -158,7 +158,7 @@ def test_effects_hang_together(table: tuple[tuple[str, ...], Cells]) -> None:
             assert main[part,].difference == pytest.approx((later + alone) / 2, abs=1e-9)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(tenths, tenths, tenths, tenths), min_size=6, max_size=9))
 def test_additive_gains_do_not_interact(gains: list[tuple[float, float, float, float]]) -> None:
     table = np.asarray(gains)
@@ -188,7 +188,7 @@ def test_only_a_generator_is_known_to_change_no_list() -> None:
         assert of(rows, "main")[part,].finding == finding
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(tables(), st.permutations(PARTS))
 def test_other_names_of_the_parts_change_only_the_names(table: tuple[tuple[str, ...], Cells], names: list[str]) -> None:
     factors, cells = table
@@ -246,7 +246,7 @@ def mixed(draw: st.DrawFn) -> tuple[Crossing, statistics.Cells]:
     return crossing, {where: [draw(values)] for where in product(*crossing.factors.values())}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(mixed())
 def test_an_effect_of_levels_is_a_difference_of_means_of_cells(world: tuple[Crossing, statistics.Cells]) -> None:
     """Computed here by filtering cells, one effect at a time."""

@@ -18,9 +18,12 @@ from harness import provenance
 from harness.cli.export import export
 from harness.cli.export_pipeline import exported_pipeline
 from harness.errors import ConfigError
+from harness.models.generation import tokenize, truncate
 from harness.planning.graph import Plan, SystemPlan
 from harness.planning.plan import build_plan
 from harness.planning.rankings import reranker_encoder
+from harness.stages.answer import AnswerSpec, conversations
+from harness.stages.shared import common
 from harness.store import FolderStore
 from harness.suite.files import parse_suite
 from harness.suite.pipeline import Pipeline
@@ -37,6 +40,7 @@ CANDIDATES: dict[str, Any] = {
     "late-tuned": {"tune": ["reranker"], "pipeline": {"reranker": LATE}},
     "late-on-tuned": {"tune": ["retriever"], "pipeline": {"reranker": {**LATE, "max_length": 30}}},
     "words": {"pipeline": {"generator": {"instruction": "Say it."}, "context_order": "best-last"}},
+    "shown": {"pipeline": {"generator": {"shots": 2, "passage_tokens": 6}, "context_order": "best-last"}},
 }
 LENGTHS = ("model", "max_length")
 """The length of a tuned encoder is written as the limit of the model, which is lower here."""
@@ -129,6 +133,32 @@ def test_a_reranker_without_a_judged_dev_split_is_written_without_a_weight() -> 
     section = exported_pipeline(settings, {}, {}, {})
     assert section["reranker"]["blend"] is False
     assert Pipeline.model_validate(section).reranker is not None
+
+
+@pytest.mark.parametrize("name", ["words", "shown"])
+def test_the_exported_prompt_is_the_one_that_was_answered(name: str, trial: Settings) -> None:
+    out = trial.export(name)
+    text = (out / "pipeline.yaml").read_text(encoding="utf-8")
+    prompt, context = yaml.safe_load(text)["prompt"], section_of(out)["context"]
+    assert "the first `context` passages, the best one last, as `[1] text`" in text
+    planned = system_named(trial.plan, name)
+    assert planned.answers is not None
+    call, store = trial.plan.calls[planned.answers].call, FolderStore(trial.store / "store")
+    trial.plan.artifacts.publish(store)
+    spec = AnswerSpec.model_validate(dict(call.spec))
+    inputs = {key: place for key, at in call.inputs.items() if (place := store.get(at)) is not None}
+    documents, queries = common.read_corpus(inputs["corpus"]), common.read_queries(inputs["queries"])
+    asked = {key: sorted(documents)[: spec.context] for key in queries}
+    chat, template = conversations(spec, queries, documents, asked, inputs, call.seed)
+    texts = [documents[key].content for key in sorted(documents)[:context]]
+    shown = truncate(template.tokenizer, texts, spec.generator.passage_tokens)
+    passages = "\n\n".join(f"[{number}] {one}" for number, one in enumerate(reversed(shown), start=1))
+    turns = [("system", prompt["system"])]
+    for example in prompt["examples"]:
+        turns += [("user", example["user"]), ("assistant", example["assistant"])]
+    turns.append(("user", prompt["user"].format(passages=passages, question=next(iter(queries.values())))))
+    assert len(prompt["examples"]) == (2 if name == "shown" else 0)
+    assert tokenize(template.tokenizer, [template.prompt(turns)])[0] == chat.coded[0]
 
 
 def test_nothing_trained_is_a_pipeline_and_a_card_and_no_model(trial: Settings) -> None:

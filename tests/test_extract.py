@@ -57,7 +57,7 @@ def test_sentences_end_with_their_punctuation_and_cross_no_block(text: str, expe
     assert [sentence.text for sentence in sentences(text)] == expected
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(text=st.text("aB.!? \n-\"'1。", max_size=60))
 def test_sentences_are_parts_of_their_text_in_order(text: str) -> None:
     found = list(sentences(text))

@@ -32,7 +32,6 @@ def scratch(name: str) -> Iterator[Path]:
         yield Path(folder) / name
 
 
-@settings(deadline=None)
 @given(RUNS)
 @example({"a b": [("50% off", 1.0), ("%20", 0.5)], "\u3000": [("\u2028", -1e-300)]})
 def test_a_run_is_read_as_it_was_written(run: Run) -> None:
@@ -66,7 +65,6 @@ def test_every_bad_line_of_a_run_is_named(tmp_path: Path) -> None:
     assert list(caught.value.problems) == expected
 
 
-@settings(deadline=None)
 @given(st.lists(st.dictionaries(st.text("ab\u2028é"), VALUES | st.lists(VALUES, max_size=2), max_size=3), max_size=4))
 def test_json_lines_are_read_as_they_were_written(rows: list[dict[str, Any]]) -> None:
     with scratch("rows.jsonl") as path:
@@ -128,7 +126,7 @@ ROWS = st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.lists(ROWS, max_size=4))
 def test_parquet_rows_are_read_as_they_were_written(rows: list[dict[str, Any]]) -> None:
     import pyarrow.parquet as pq

@@ -25,7 +25,7 @@ from harness.suite import training_data
 from harness.suite.recipes import ABSTENTION
 from harness.values.records import Document, Reference, Usage
 
-quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+quick = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 DEPTH = 6
 
 

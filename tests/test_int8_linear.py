@@ -36,7 +36,7 @@ def both(inputs: Any, bias: bool = True, seed: int = 0, width: int = 48) -> tupl
     return *results, bound
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(shape=st.sampled_from([(1, 16), (5, 32), (3, 7, 32), (0, 16)]), bias=st.booleans(), seed=st.integers(0, 99))
 def test_a_layer_differs_by_what_rounding_allows(shape: tuple[int, ...], bias: bool, seed: int) -> None:
     import torch

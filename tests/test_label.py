@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from stage_inputs import silent
 
@@ -140,7 +140,6 @@ def test_a_vague_query_may_be_replaced_by_the_one_suggested(tmp_path: Path, monk
     assert list(labelled(tmp_path, by="llm", use_suggested=True)[0]) == ["kiln for lime", "mail on ice"]
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=12))
 def test_scaled_scores_span_nought_to_one_in_their_order(scores: list[float]) -> None:
     scaled = labelling._scaled(scores)

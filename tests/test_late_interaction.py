@@ -29,7 +29,7 @@ from harness.values.records import Document, Run, Usage
 
 WORDS = ["lime", "kiln", "ferry", "mail", "slate", "roof", "night", "ice", "about"]
 QUERIES = {"q1": "lime kiln", "q2": "mail over ice", "q3": "roof"}
-some = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+some = settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture(scope="module")

@@ -132,7 +132,7 @@ LISTS = st.lists(st.sampled_from("abcdefghijkl"), unique=True, max_size=12)
 JUDGED = st.dictionaries(st.sampled_from("abcdefghijkl"), st.integers(0, 2), min_size=1, max_size=4)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.tuples(LISTS, JUDGED), min_size=1, max_size=5), st.integers(1, 12))
 def test_recall_is_the_share_found_and_never_falls(cases: list[tuple[list[str], dict[str, int]]], depth: int) -> None:
     run = {f"q{number}": ranked(docs) for number, (docs, _) in enumerate(cases)}

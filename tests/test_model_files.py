@@ -84,7 +84,7 @@ def test_a_model_that_wants_prompts_says_so_in_its_card_or_name(card: str, name:
 # tensors
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.lists(st.floats(-100, 100, width=16), min_size=1, max_size=20))
 def test_weights_are_equal_however_wide_they_are_stored(tmp_path_factory: pytest.TempPathFactory, values: Any) -> None:
     import torch

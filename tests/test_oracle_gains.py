@@ -185,7 +185,7 @@ def world(cases: list[tuple[list[str], dict[str, int]]]) -> tuple[Run, Qrels]:
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(CASES, FIRST)
 def test_a_bound_is_at_least_the_real_score(cases: list[tuple[list[str], dict[str, int]]], first: int) -> None:
     run, qrels = world(cases)
@@ -202,7 +202,7 @@ def test_a_bound_is_at_least_the_real_score(cases: list[tuple[list[str], dict[st
     assert score_run(again, qrels, MEASURES) == score_run(pool, qrels, MEASURES)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(CASES, FIRST)
 def test_the_ideal_of_an_ideal_has_no_headroom(cases: list[tuple[list[str], dict[str, int]]], first: int) -> None:
     run, qrels = world(cases)

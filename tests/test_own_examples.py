@@ -32,7 +32,7 @@ TRAIN = {"t1": "How is lime burned?", "t2": "ferry mail ice", "t3": "When are ro
 QRELS: Qrels = {"t1": {"d4": 1, "d1": 2}, "t2": {"d2": 1}, "t3": {"d3": 0, "gone": 1}, "t4": {"d1": 1}}
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     queries=st.dictionaries(st.text("abc1", min_size=1, max_size=3), st.sampled_from([*TRAIN.values(), " "])),
     data=st.data(),

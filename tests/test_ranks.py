@@ -66,7 +66,7 @@ def test_one_system_is_first_and_a_failed_query_is_refused() -> None:
         ranks({"a": {}}, {}, NDCG)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.floats(0.1, 0.9), min_size=2, max_size=6), st.integers(0, 2**16))
 def test_every_place_lies_in_its_interval(means: list[float], seed: int) -> None:
     systems = systems_of(means, 40, 0.1, seed)

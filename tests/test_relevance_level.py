@@ -51,7 +51,7 @@ DL_RUN: Run = {
 }
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(RUNS, QRELS, st.integers(1, 4))
 def test_binary_measures_are_those_of_trec_eval_at_every_level(
     run: dict[str, dict[str, float]], qrels: Qrels, level: int
@@ -69,7 +69,7 @@ def test_binary_measures_are_those_of_trec_eval_at_every_level(
 
 
 @given(RUNS, QRELS, st.integers(2, 4))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_gains_do_not_know_the_level(run: dict[str, dict[str, float]], qrels: Qrels, level: int) -> None:
     lists = {query: list(hits.items()) for query, hits in run.items()}
     ndcg = parse("ndcg@5")

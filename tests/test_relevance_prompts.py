@@ -163,7 +163,7 @@ ASKED = {
 }
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(name=st.sampled_from(list(ASKED)), query=text, passage=text, length=st.integers(1, 60), room=st.integers(16, 60))
 @example(name="qwen3", query="a b😀\n 😀b<漢😀漢<", passage="", length=21, room=21)
 def test_a_prompt_keeps_its_end_and_fits(name: str, query: str, passage: str, length: int, room: int) -> None:

@@ -133,7 +133,7 @@ DAMAGES = ["number-id", "other-id-field", "other-text-field", "same-document", "
            "decimal-grade", "absent-query", "absent-irrelevant", "negative-grade"]  # fmt: skip
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.lists(st.sampled_from(DAMAGES), max_size=8), st.randoms(use_true_random=False), st.booleans(), st.booleans())
 def test_a_damaged_folder_loads_as_the_clean_one_and_counts_exactly(
     damages: list[str], dice: random.Random, packed: bool, windows: bool

@@ -23,7 +23,7 @@ from harness.stages.shared.passage_scorers import CrossEncoderScorer
 from harness.values.records import Document
 
 WORDS = ["lime", "kiln", "ferry", "mail", "slate", "roof", "night", "ice", "burn", "lay"]
-quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+quick = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 doc_ids = st.lists(st.text("ab1-é ", min_size=1, max_size=4), unique=True, max_size=12)
 logit = st.floats(width=32, allow_nan=False, allow_infinity=False) | st.sampled_from([0.0, 1.5, -1.5])

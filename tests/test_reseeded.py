@@ -101,7 +101,7 @@ def test_several_comparisons_widen_each_other() -> None:
 TABLE = st.lists(st.lists(st.integers(0, 4), min_size=8, max_size=8), min_size=6, max_size=6)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(TABLE, st.integers(1, 5), st.sampled_from([0.0, 0.02, 0.5]))
 def test_interval_p_value_and_verdict_never_contradict(table: list[list[int]], now: int, margin: float) -> None:
     rows = [[value / 4 for value in row] for row in table]
@@ -114,7 +114,7 @@ def test_interval_p_value_and_verdict_never_contradict(table: list[list[int]], n
         assert (row.p_value < 0.05) == (row.low > 0 or row.high < 0)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(TABLE)
 def test_swapping_the_sides_turns_the_interval_round(table: list[list[int]]) -> None:
     rows = [[value / 4 for value in row] for row in table]

@@ -57,7 +57,7 @@ def test_when_ranks_contradict_scores(
     assert bool(read_run(tmp_path / "run").contradicted) == contradicted
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(st.integers(1, 6), st.integers(1, 6)), min_size=1, max_size=7))
 def test_ranks_contradict_where_any_pair_does(
     tmp_path_factory: pytest.TempPathFactory, pairs: list[tuple[int, int]]

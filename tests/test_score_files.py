@@ -165,7 +165,7 @@ IDS = st.sampled_from(["q1", "q2", "q3"])
 MEASURES = {"ndcg@3": "ndcg_cut_3", "recall@5": "recall_5", "map@10": "map_cut_10", "precision@3": "P_3"}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.dictionaries(IDS, HITS, min_size=1), st.dictionaries(IDS, GRADES, min_size=1), st.randoms())
 def test_scores_of_run_files_full_of_ties_are_those_of_trec_eval(
     run: dict[str, dict[str, float]], qrels: Qrels, dice: random.Random

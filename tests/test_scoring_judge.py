@@ -10,7 +10,6 @@ from pathlib import Path
 import judges
 import pytest
 from hypothesis import given as each
-from hypothesis import settings as trying
 from hypothesis import strategies as st
 from judged_cases import (
     IDENTITY,
@@ -239,7 +238,6 @@ def test_a_checked_form_has_the_schema_of_the_form() -> None:
     assert ragas_judge.checked_form(Tree, 2) is schema
 
 
-@trying(deadline=None)
 @each(st.lists(st.integers(-1, 2), max_size=4), st.none() | st.integers(0, 4))
 def test_a_checked_form_takes_judgements_only(values: list[int], wanted: int | None) -> None:
     text = json.dumps({"statements": [{"verdict": value} for value in values]})

@@ -77,7 +77,7 @@ IDS = st.sampled_from(["q1", "q2", "q3"])
 CASES = st.tuples(st.dictionaries(IDS, HITS, max_size=3), st.dictionaries(IDS, GRADES, min_size=1, max_size=3))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(CASES)
 def test_equals_trec_eval_on_anything(case: tuple[dict[str, dict[str, float]], Qrels]) -> None:
     run: Run = {query: list(hits.items()) for query, hits in case[0].items()}

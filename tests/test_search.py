@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from harness.models.search import SEARCH_CHUNK, Bm25Index, DenseIndex, Hits
 from harness.values.records import Document
 
-many = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+many = settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 ids = st.text("abz019-", min_size=1, max_size=3)
 small = st.integers(-1, 1)
 

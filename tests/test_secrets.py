@@ -86,7 +86,7 @@ def shown(text: str) -> str:
     return str(error.value)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(KEYS, st.sampled_from(PLACES), st.booleans())
 def test_a_key_in_any_text_is_refused_and_not_shown(key: str, at: tuple[Any, ...], whole: bool) -> None:
     said = shown(planted(at, key, whole))
@@ -94,7 +94,7 @@ def test_a_key_in_any_text_is_refused_and_not_shown(key: str, at: tuple[Any, ...
     assert key[8:] not in said, "most of it is shown"
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(KEYS)
 def test_a_key_for_a_name_or_in_a_broken_file_is_not_shown(key: str) -> None:
     for text in (

@@ -170,7 +170,7 @@ def test_few_groups_give_no_interval() -> None:
         assert claim.difference == pytest.approx(0.2)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     st.integers(3, 5).flatmap(
         lambda n: st.lists(st.lists(st.integers(-5, 5), min_size=n, max_size=n), min_size=6, max_size=12)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.statistics.slices import FEWEST_GROUPS, slice_gains
@@ -176,7 +176,6 @@ def _half(row: SliceGain) -> float:
     return (row.high - row.low) / 2
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(-9, 9), st.sampled_from("abc")), min_size=1, max_size=70))
 def test_the_slices_of_a_field_add_up_to_the_whole(questions: list[tuple[int, str]]) -> None:
     pair = paired([gain / 10 for gain, _ in questions])

@@ -11,7 +11,7 @@ from typing import Any
 import pocket
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.data.slicing import MOST_SLICES, NOT_GIVEN, OTHER, kind_of, slice_values, thirds
@@ -217,7 +217,6 @@ values = (
 )
 
 
-@settings(deadline=None)
 @given(st.lists(values, min_size=1, max_size=60), st.randoms(use_true_random=False))
 def test_any_metadata_has_few_slices_and_one_for_each_query(found: list[Any], random: Any) -> None:
     queries = with_metadata("field", [*found, "x"])

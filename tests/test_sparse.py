@@ -22,7 +22,7 @@ from harness.models.search import SEARCH_CHUNK
 from harness.models.sparse_encoder import ENCODE_CHUNK, encode_sparse, load_sparse_encoder
 from harness.models.sparse_index import SparseIndex
 
-many = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+many = settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 TEXTS = [*(f"the {topic} is old and it is red" for topic in smallsuite.TOPICS), "lime kiln " * 50, "ferry", ""]
 small_weights = st.lists(st.integers(0, 2), min_size=4, max_size=4)
 

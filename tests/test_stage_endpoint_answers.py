@@ -34,7 +34,7 @@ from harness.suite.pipeline import Generator
 from harness.suite.recipes import ABSTENTION
 from harness.values.records import Document, Reference, Usage
 
-quick = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+quick = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 __all__ = ["scripted"]
 
 

@@ -43,7 +43,7 @@ from harness.suite.pipeline import Generator, Retriever
 from harness.suite.training_data import Relabel
 from harness.values.records import Pair, Usage
 
-quick = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+quick = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 __all__ = ["scripted"]
 
 

@@ -19,7 +19,7 @@ from harness.stages.shared.relevance_models import RelevanceLabel, RelevanceLabe
 from harness.suite.pipeline import Retriever
 from harness.values.records import Pair, Usage
 
-quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+quick = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture(autouse=True)

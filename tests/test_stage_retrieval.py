@@ -19,7 +19,7 @@ from harness.stages.retrieve import RUN_FILE, RetrieveSpec, retrieve, serve
 from harness.stages.shared import common
 from harness.suite.pipeline import Retriever
 
-quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+quick = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture(autouse=True)

@@ -22,7 +22,7 @@ from harness.suite.pipeline import Encoder, Retriever
 from harness.suite.training_data import RoundTrip
 from harness.values.records import Document, Pair, Usage
 
-quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+quick = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture(autouse=True)

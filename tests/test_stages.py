@@ -26,7 +26,7 @@ from harness.stages.synthesize import SynthesizeSpec, assign_kinds, choose_docum
 from harness.suite.training_data import Synthesize as SynthesizeRule
 from harness.values.records import Document, Query, Reference
 
-quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+quick = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture(autouse=True)

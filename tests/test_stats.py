@@ -192,7 +192,7 @@ def tables(draw: st.DrawFn, most_groups: int = 9) -> list[Paired]:
     return pairs
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(tables(), st.sampled_from([0.01, 0.05, 0.1, 0.29, 0.5]), st.sampled_from([100, 199, 512]))
 def test_interval_and_p_value_never_contradict(pairs: list[Paired], alpha: float, resamples: int) -> None:
     for row, pair in zip(compare("gain", pairs, alpha=alpha, resamples=resamples), pairs, strict=True):
@@ -241,7 +241,7 @@ def test_the_p_value_says_whether_the_interval_holds_zero(
     assert (low > 0 or high < 0) == significant
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(tables())
 def test_swapping_the_sides_turns_the_interval_round(pairs: list[Paired]) -> None:
     swapped = [replace(pair, values=pair.baseline, baseline=pair.values) for pair in pairs]
@@ -250,7 +250,7 @@ def test_swapping_the_sides_turns_the_interval_round(pairs: list[Paired]) -> Non
         assert numbers(a) == pytest.approx([-difference, -high, -low, p_value, detectable], nan_ok=True, abs=1e-9)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(tables(), st.randoms(use_true_random=False))
 def test_order_of_queries_and_names_of_groups_do_not_matter(pairs: list[Paired], random: Any) -> None:
     names = sorted({group for pair in pairs for group in pair.groups.values()})
@@ -268,7 +268,7 @@ def test_order_of_queries_and_names_of_groups_do_not_matter(pairs: list[Paired],
         assert_same(a, b)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(tables(), st.sampled_from([0.25, 0.5, 4.0]))
 def test_another_scale_is_only_another_scale(pairs: list[Paired], factor: float) -> None:
     scaled = [replace(pair, values={q: v and v * factor for q, v in pair.values.items()}) for pair in pairs]

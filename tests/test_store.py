@@ -130,7 +130,7 @@ def test_a_damaged_artifact_is_removed_with_a_warning_and_can_be_made_again(
     assert again(store).get(OTHER) is not None
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(where=st.integers(0, 10**6), bit=st.integers(0, 7))
 def test_no_flipped_bit_of_a_file_goes_unseen(where: int, bit: int, store: FolderStore) -> None:
     place = put(store, text="a longer text, so that there is something to flip")

@@ -18,7 +18,7 @@ from harness.models.search import SEARCH_CHUNK, DenseIndex, Hits
 from harness.models.stored_vectors import Precision, shortened
 from harness.stages.index import size_of
 
-many = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+many = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 WHOLE = st.integers(0, 255)
 """With 0 and 255 in every dimension the steps of int8 are 1, so that all sums are exact and ties are ties."""
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)

@@ -23,7 +23,7 @@ from harness.values.measures import Measure
 from harness.values.records import Document
 
 GOLDEN = Path(__file__).parent / "golden" / "english.json"
-quick = settings(max_examples=60, deadline=None)
+quick = settings(max_examples=60)
 TEXTS = {
     "en": "The kiln must cool for nine hours before the door is opened.",
     "de": "Der Ofen muss neun Stunden abkühlen, bevor die Tür geöffnet wird.",

@@ -42,7 +42,7 @@ words = plain.filter(lambda text: any(letter.isalnum() for letter in text))
 
 
 @pytest.mark.parametrize(("opening", "closing"), MARKS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     thought=plain, answer=words, between=st.sampled_from(["", "\n", "\n\n"]), before=st.sampled_from(["", "\n ", "\n"])
 )
@@ -57,7 +57,7 @@ def test_a_thought_at_the_beginning_is_no_part_of_the_answer(
 
 
 @pytest.mark.parametrize(("opening", "closing"), MARKS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(thought=words)
 def test_a_thought_that_is_never_ended_is_no_answer(opening: str, closing: str, thought: str) -> None:
     if opening == "analysis":
@@ -72,7 +72,7 @@ def test_a_thought_that_is_never_ended_is_no_answer(opening: str, closing: str, 
 
 
 @pytest.mark.parametrize(("opening", "closing"), LONE)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(thought=words, answer=words)
 def test_a_closing_mark_on_a_line_of_its_own_ends_what_the_prompt_began(
     opening: str, closing: str, thought: str, answer: str
@@ -84,7 +84,7 @@ def test_a_closing_mark_on_a_line_of_its_own_ends_what_the_prompt_began(
     assert split_thoughts(thought, opening=opening).open
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(words)
 def test_a_text_without_marks_is_left_as_it_is(text: str) -> None:
     assert split_thoughts(text) == SplitText(text.strip())
@@ -92,7 +92,7 @@ def test_a_text_without_marks_is_left_as_it_is(text: str) -> None:
 
 
 @pytest.mark.parametrize("tag", TAGS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(before=words, inside=plain, after=words)
 def test_a_tag_in_the_middle_of_a_line_belongs_to_the_answer(tag: str, before: str, inside: str, after: str) -> None:
     before, inside = before.replace("\n", " "), inside.replace("\n", " ")

@@ -14,7 +14,7 @@ from harness.models import token_vectors
 from harness.models.search import Hits
 from harness.models.token_vectors import Precision, TokenIndex, TokenWriter, max_sim
 
-many = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+many = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 ids = st.text("abz019-", min_size=1, max_size=3)
 FLOAT16_TOLERANCE = 2**-11
 """Of a number below 1: half of the distance between two neighbours in float16."""

@@ -76,7 +76,6 @@ rows_lists = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(rows=rows_lists, size=st.integers(1, 12), seed=st.integers(0, 3), epoch=st.integers(0, 3))
 def test_every_row_is_dealt_once_an_epoch_into_batches_of_like_size(
     rows: list[RankedPassages], size: int, seed: int, epoch: int
@@ -90,7 +89,6 @@ def test_every_row_is_dealt_once_an_epoch_into_batches_of_like_size(
     assert dealt == Batches(rows).deal(size, seed, epoch)
 
 
-@settings(deadline=None)
 @given(rows=rows_lists, size=st.integers(1, 12), seed=st.integers(0, 3))
 def test_what_counts_in_a_batch_is_what_a_plain_reading_of_the_rule_gives(
     rows: list[RankedPassages], size: int, seed: int
@@ -200,7 +198,7 @@ def test_every_row_is_trained_on_once_an_epoch(
     assert told == [(step, made[0]) for step in range(1, made[0] + 1)]
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(rows=rows_lists, size=st.integers(2, 9), parts=st.integers(1, 9))
 def test_each_row_is_seen_exactly_once_in_every_epoch_of_the_trainer(
     rows: list[RankedPassages], size: int, parts: int, folder: Path

@@ -172,7 +172,7 @@ def test_examples_over_the_limit_are_dropped_and_too_many_are_refused() -> None:
         short_enough(examples, GeneratorRecipe(max_length=2, drop_limit=1.0), None)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=30), st.integers(1, 3), st.integers(1, 8), st.integers(0, 99))
 def test_every_example_is_trained_on_once_an_epoch_long_ones_first_in_a_step(
     lengths: list[int], epochs: int, size: int, seed: int

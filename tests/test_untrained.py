@@ -132,7 +132,7 @@ def test_where_untuned_is_the_best_the_gains_say_it() -> None:
     assert found.untrained_claims() == []
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.permutations(sorted(MEANS)), st.lists(tenths, min_size=5, max_size=5))
 def test_scores_of_the_scored_split_never_choose(names: list[str], means: list[float]) -> None:
     """Whoever has which scores on test, the choice on dev stays the same."""

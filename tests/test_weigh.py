@@ -20,7 +20,7 @@ from harness.stages.weigh import CHOICES, WeighSpec, choose, weigh
 from harness.values.records import Progress, Qrels, Run, Usage
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     table=st.integers(1, 6).flatmap(
         lambda queries: st.lists(

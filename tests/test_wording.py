@@ -15,7 +15,7 @@ from harness.suite.pipeline import Retriever
 from harness.text import text_of
 from harness.values.records import Document, Pair
 
-quick = settings(max_examples=100, deadline=None)
+quick = settings(max_examples=100)
 PASSAGE = "1. FC Köln won the cup. 2. Bundesliga. Beethoven wrote the 7. Sinfonie in A."
 
 

@@ -29,6 +29,7 @@ from harness.cli.export_pipeline import (
     public_name,
     without_paths,
 )
+from harness.cli.export_prompt import exported_prompt, told
 from harness.cli.export_source import MeasuredSuite, find, planned_now, system_of
 from harness.cli.options import MOST_SEED, Common, print_json, say, takes
 from harness.errors import ConfigError, Problem
@@ -37,7 +38,6 @@ from harness.models.inspection import inspect
 from harness.planning.graph import Plan, SystemPlan
 from harness.planning.rankings import reranker_encoder
 from harness.report.render.card import Card, TunedPart, render_card
-from harness.stages.shared.prompts import question_turn
 from harness.store import MANIFEST, Store, store_in
 from harness.suite.pipeline import Pipeline
 from harness.suite.recipes import Part
@@ -51,7 +51,7 @@ NAMES_A_PATH = ("name_or_path", "_name_or_path", "base_model_name_or_path", "tok
 
 
 class _Made(NamedTuple):
-    """A measured system as it is planned now, the folders of its tuned parts, and the weights chosen on dev."""
+    """A measured system as it is planned now: the folders of its tuned parts, its weights chosen on dev, its prompt."""
 
     measured: MeasuredSuite
     system: SystemInfo
@@ -59,6 +59,7 @@ class _Made(NamedTuple):
     planned: SystemPlan
     models: Mapping[Part, Path]
     weights: Mapping[str, float]
+    prompt: Mapping[str, Any] | None
 
 
 @takes("store", "as_json")
@@ -99,7 +100,8 @@ def export(
     system = system_of(measured.outcome, candidate, seed)
     plan, planned = planned_now(measured, system)
     kept = store_in(store)
-    made = _Made(measured, system, plan, planned, _models(planned, kept), chosen_weights(plan, planned, kept))
+    weights, prompt = chosen_weights(plan, planned, kept), exported_prompt(plan, planned, kept)
+    made = _Made(measured, system, plan, planned, _models(planned, kept), weights, prompt)
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as aside:
         _write(Path(aside), made)
@@ -193,19 +195,14 @@ def _lengths(planned: SystemPlan, out: Path) -> dict[Part, int]:
 
 
 def _pipeline_text(made: _Made, pipeline: Mapping[str, Any]) -> str:
-    suite, models, system = made.measured.suite, made.models, made.system
+    models, system = made.models, made.system
     generator = made.planned.settings.generator
     value: dict[str, Any] = {"pipeline": dict(pipeline)}
     if "reranker" in models and is_causal(made.planned.settings):
         value["reranker_adapter"] = f"./{RERANKER_ADAPTER}"
     if generator is not None:
-        user = question_turn("{question}", ["{passages}"]).replace("[1] {passages}", "{passages}")
         value["adapter"] = f"./{FOLDERS['generator']}" if "generator" in models else None
-        value["prompt"] = {
-            "system": generator.instruction,
-            "user": user,
-            "abstention": suite.abstention_sentence,
-        }
+        value["prompt"] = made.prompt
     folders = [
         part for part in ("retriever", "reranker", "generator") if _is_folder(made.planned.settings, part, models)
     ]
@@ -213,7 +210,7 @@ def _pipeline_text(made: _Made, pipeline: Mapping[str, Any]) -> str:
         f"The pipeline of {system.label}. Suite {made.measured.outcome.suite} measured it on "
         f"{made.measured.outcome.created}.",
         "`pipeline` is the section of a suite; paths are relative to this file. `adapter` belongs to the model of the",
-        "generator. In `prompt`, {passages} are the first `context` passages as `[1] text`, separated by empty lines.",
+        f"generator. {told(made.planned)}",
         *(f"{name}: the weight {weight:g} was chosen on dev." for name, weight in made.weights.items()),
         *(f"The model of the {part} was a folder on the machine of the measurement: set its path." for part in folders),
     ]

@@ -1,0 +1,68 @@
+"""The prompt of an exported generator, as texts that another program can send."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from harness.errors import ConfigError, Problem
+from harness.planning.graph import Plan, SystemPlan
+from harness.stages.shared.prompts import question_turn
+from harness.store import Store
+
+ORDERS = {"best-first": "the first `context` passages", "best-last": "the first `context` passages, the best one last,"}
+"""What stands for {passages}, by the order of the context."""
+
+
+def exported_prompt(plan: Plan, planned: SystemPlan, store: Store) -> dict[str, Any] | None:
+    """Return the instruction, the solved examples and the form of the question; None for a system without a generator.
+
+    The dataset is put into the store if it is not there, as examples are drawn from it. Raises ConfigError if the
+    model whose tokenizer cuts them is no longer in the store.
+    """
+    generator = planned.settings.generator
+    if generator is None:
+        return None
+    return {
+        "system": generator.instruction,
+        "examples": _examples(plan, planned, store) if generator.shots else [],
+        "user": question_turn("{question}", ["{passages}"]).replace("[1] {passages}", "{passages}"),
+        "abstention": plan.suite.abstention_sentence,
+    }
+
+
+def told(planned: SystemPlan) -> str:
+    """Return what the words in braces of a prompt stand for."""
+    shown = ORDERS[planned.settings.context_order]
+    return f"In `prompt`, {{passages}} are {shown} as `[1] text`, separated by empty lines."
+
+
+def _examples(plan: Plan, planned: SystemPlan, store: Store) -> list[dict[str, str]]:
+    """The solved examples that the measured answers were given with."""
+    if planned.answers is None:
+        return []
+    # What cuts passages imports transformers, which an export without examples does not need.
+    from harness.llm.prompt_templates import shorten
+    from harness.models.generation import truncate
+    from harness.models.template_checks import tokenizer_of
+    from harness.stages.answer import AnswerSpec
+    from harness.stages.shared import common
+    from harness.stages.shared.generator_prompts import solved_examples
+
+    plan.artifacts.publish(store)
+    call = plan.calls[planned.answers].call
+    spec = AnswerSpec.model_validate(dict(call.spec))
+    found = {name: store.get(key) for name, key in call.inputs.items() if name not in ("run", "adapter")}
+    if lost := [name for name, place in found.items() if place is None]:
+        what = f"the {lost[0]} that {planned.label} answers with is not in the store"
+        raise ConfigError(Problem("", what, "run the suite again"))
+    inputs = {name: place for name, place in found.items() if place is not None}
+    limit = spec.generator.passage_tokens
+    tokenizer = None if spec.endpoint else tokenizer_of(common.model_folder(spec.generator.model, inputs))
+
+    def cut(texts: Sequence[str]) -> list[str]:
+        return [shorten(text, limit) for text in texts] if tokenizer is None else truncate(tokenizer, texts, limit)
+
+    documents = common.read_corpus(inputs["corpus"])
+    solved = solved_examples(spec.few_shot, spec.sentence, documents, inputs, cut, call.seed)
+    return [{"user": example.question, "assistant": example.reply} for example in solved]

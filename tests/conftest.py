@@ -1,0 +1,6 @@
+"""What holds for all tests: no property is timed, as a busy machine is no fault of the code."""
+
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("harness", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("harness")
