@@ -153,7 +153,7 @@ def test_each_verb_is_a_module_with_the_summary_of_the_list(leave: Leave) -> Non
         assert summary.rstrip(".") in " ".join(out.split())
     modules = {path.stem for path in Path(cli.__file__).parent.glob("*.py")}
     assert modules - set(cli.VERBS) == {
-        "__init__", "endings", "export_pipeline", "export_source", "layout", "main", "options",
+        "__init__", "endings", "export_pipeline", "export_prompt", "export_source", "layout", "main", "options",
     }  # fmt: skip
 
 
@@ -189,7 +189,15 @@ def test_list(leave: Leave, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HARNESS_DATA", raising=False)
     code, out, _ = leave("list")
     assert code == 0
-    for word in [*builtin.suite_names(), *KINDS, *BASELINE_ROWS, "mnrl", "retriever-judged", "reranker-first"]:
+    for word in [
+        *builtin.suite_names(),
+        *KINDS,
+        *BASELINE_ROWS,
+        "mnrl",
+        "matryoshka-96",
+        "reranker-first",
+        "combination",
+    ]:
         assert word in out
     for part in PARTS:
         assert re.search(rf"^  {part} +\w", out, re.MULTILINE)

@@ -15,11 +15,13 @@ from harness import provenance
 from harness.errors import ConfigError
 from harness.execution.scheduler import carry_out
 from harness.hashing import digest_of
+from harness.planning import ledger, speed
 from harness.planning.estimates import estimates, plan_of, recipe_identity
 from harness.planning.graph import Plan, PlannedCall
 from harness.planning.ledger import build_cost, dollars, estimate
 from harness.planning.plan import build_plan
 from harness.planning.speed import Speed, rates, speed_of, timed_classes
+from harness.stages import STAGES, load_stage
 from harness.store import FolderStore
 from harness.suite.spec import Candidate
 from harness.values.findings import LedgerRow, Timing
@@ -70,6 +72,13 @@ def by_name(found: tuple[CostEstimate, ...]) -> dict[str, CostEstimate]:
     return {one.candidate: one for one in found}
 
 
+@pytest.fixture(autouse=True)
+def _start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The start of a child takes 2 seconds in all that is computed by hand here."""
+    for module in (speed, ledger):
+        monkeypatch.setattr(module, "STARTUP_SECONDS", 2.0)
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> FolderStore:
     return FolderStore(tmp_path / "store")
@@ -89,7 +98,7 @@ def test_a_quote_by_hand(store: FolderStore) -> None:
     plant(store, "0" * 32, stage="tune_retriever", device="cpu", units=20, seconds=12.0)
     plant(store, "1" * 32, stage="tune_retriever", device="cpu", units=20, seconds=12.0, speed=["kind", "detail"])
     found = by_name(estimates(plan, store, UNTUNED))["retriever"]
-    mine, train, again = 2 + 15 / 60, 2 + 30 / 3, 2 + 60 / 10
+    mine, train, again = 2 + 15 / 300, 2 + 30 / (800 / 256), 2 + 60 / 10
     assert found.seconds == pytest.approx(mine + train + again)
     assert found.seconds_in_full == pytest.approx(12 + mine + train + again)
     assert found.dollars == pytest.approx((12 + mine + train + again) / 100 + 0.5)
@@ -287,8 +296,8 @@ def test_another_kind_of_work_tells_nothing_and_another_size_is_a_guess(store: F
     timed(store, plan, "index for bm25", 300_000, 3.0)
     timed(store, plan, "tune reranker of a, seed 0", 100, 12.0)
     known = rates(store)
-    assert known.of(call(plan, "label by llm (judged pairs)").call, plan.calls) == (100.0, False)
-    assert known.of(call(plan, "index with untuned").call, plan.calls) == (25.0, False)
+    assert known.of(call(plan, "label by llm (judged pairs)").call, plan.calls) == (0.7, False)
+    assert known.of(call(plan, "index with untuned").call, plan.calls) == (9_000 / 256, False)
     assert known.of(call(plan, "tune reranker of b, seed 0").call, plan.calls) == (pytest.approx(10.0), False)
 
 
@@ -297,7 +306,7 @@ def test_an_endpoint_is_timed_by_what_it_was_asked_only(store: FolderStore) -> N
     one = call(plan, "synthesize").call
     plant(store, "0" * 32, stage="synthesize", device="any", units=1000, seconds=3.0)
     timed(store, plan, "synthesize", 1000, 3.0, llm_calls=0)  # all of it was in the cache
-    assert rates(store).of(one, plan.calls) == (1.5, False)
+    assert rates(store).of(one, plan.calls) == (load_stage("synthesize").first_guess(one.spec), False)
     timed(store, plan, "synthesize", 20, 12.0, llm_calls=10)
     assert rates(store).of(one, plan.calls) == (pytest.approx(2.0), True)
 
@@ -369,3 +378,40 @@ def test_a_quote_names_the_candidate_it_is_of(store: FolderStore) -> None:
     plan = planned()
     for name, one in by_name(estimates(plan, store, UNTUNED)).items():
         assert one.identity == recipe_identity(plan.suite, plan.suite.candidates[name])
+
+
+MEASURED: list[tuple[str, dict[str, Any], float]] = [
+    ("index", {"kind": "dense", "retriever": {"max_length": 128}}, 72.0),
+    ("index", {"kind": "bm25"}, 3000.0),
+    ("retrieve", {"kind": "dense", "retriever": {"max_length": 128}}, 410.0),
+    ("rerank", {"kind": "late-interaction", "max_length": 128}, 14_000.0),
+    ("rerank", {"kind": "cross-encoder", "max_length": 128}, 60.0),
+    ("tune_retriever", {"retriever": {"max_length": 128}, "recipe": {"max_length": None}}, 6.2),
+    ("tune_reranker", {"kind": "cross-encoder", "max_length": 128}, 16.0),
+    ("tune_reranker", {"kind": "late-interaction", "max_length": 128}, 5.4),
+    ("tune_generator", {"generator": {"passage_tokens": 64}}, 1.25),
+    ("synthesize", {"passage_tokens": 100, "max_new_tokens": 24}, 2.9),
+    ("answer", {"source": "run", "context": 2, "generator": {"passage_tokens": 64, "max_new_tokens": 20}}, 2.9),
+]
+"""Units a second of runs of the shipped suites on two cores (2026-11-29), the machine otherwise idle."""
+
+
+@pytest.mark.parametrize(("stage", "spec", "rate"), MEASURED)
+def test_first_guesses_are_within_a_factor_of_two_of_what_was_measured(
+    stage: str, spec: dict[str, Any], rate: float
+) -> None:
+    assert rate / 2 < load_stage(stage).first_guess(spec) < rate * 2
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_stage_has_a_first_guess_for_any_spec(stage: str) -> None:
+    assert load_stage(stage).first_guess({}) > 0
+
+
+def test_longer_texts_take_longer() -> None:
+    index, answer = load_stage("index"), load_stage("answer")
+    lengths = [index.first_guess({"retriever": {"max_length": length}}) for length in (128, 256, 512)]
+    assert lengths == sorted(lengths, reverse=True)
+    contexts = [answer.first_guess({"source": "run", "context": context}) for context in (1, 5, 10)]
+    assert contexts == sorted(contexts, reverse=True)
+    assert answer.first_guess({"source": "none", "context": 10}) > contexts[0]

@@ -55,7 +55,9 @@ def fields(pairs: Sequence[Row], console: Console) -> None:
     if not pairs:
         return
     width = max(cell_len(_plain(name)) for name, *_ in pairs)
-    if console.width - width - 2 * GAP >= READABLE:
+    # No word is broken, so the longest must fit.
+    longest = max((cell_len(word) for row in pairs for word in _plain(row[-1]).split()), default=0)
+    if console.width - width - 2 * GAP >= max(READABLE, longest):
         grid = Table.grid(padding=(0, GAP, 0, 0))
         grid.add_column(no_wrap=True, width=width)
         for _ in range(max(len(row) for row in pairs) - 2):

@@ -64,7 +64,11 @@ def describe(suites: dict[str, Suite | None], recipes: dict[str, list[str]], scr
 
 
 def _about(suite: Suite) -> str:
-    return f"{format.counted(len(suite.all_candidates), 'candidate')}: {', '.join(suite.all_candidates)}"
+    """The candidates of a suite; those of a factorial by its factors."""
+    names = list(suite.candidates)
+    if suite.factorial:
+        names.append(f"every combination of {format.listed(list(suite.factorial))}")
+    return f"{format.counted(len(suite.all_candidates), 'candidate')}: {', '.join(names)}"
 
 
 def _candidates(suite: Suite) -> list[tuple[str, str]]:

@@ -149,7 +149,9 @@ def _summary(forecast: Forecast) -> Iterator[tuple[str, str]]:
     shared = plan.calls_without_sharing - len(plan.calls)
     yield "stage calls", f"{total:,}: {total - rest:,} in the cache, {rest:,} to compute ({shared:,} saved by sharing)"
     seconds = sum(row["seconds"] for row in forecast.to_compute)
-    yield "time", f"about {format.duration(seconds)}, plus scoring and latency probes"
+    guessed = sum(row["seconds"] for row in forecast.to_compute if not row["measured"])
+    basis = " (a guess: this store has timed little of it on this machine)" if guessed > seconds / 2 else ""
+    yield "time", f"about {format.duration(seconds)}{basis}, plus scoring and latency probes"
     yield "LLM calls", f"about {_llm_work(forecast.to_compute)}"
     if suite.answerer is not None:
         requests = suite.evaluate.probe_generations + WARM_UP

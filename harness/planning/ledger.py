@@ -16,13 +16,17 @@ from harness.values.records import CallFacts, Usage
 
 
 class CallEstimate(NamedTuple):
-    """The estimated cost of a planned call; zero if it is in the store already."""
+    """The estimated cost of a planned call; zero if it is in the store already.
+
+    `measured` says whether the seconds rest on calls of the same speed class, as far as they are in the store.
+    """
 
     stored: bool
     seconds: float
     llm_calls: int
     tokens: int
     dollars: float = 0.0
+    measured: bool = True
 
 
 def facts_of(
@@ -68,11 +72,11 @@ def estimate(plan: Plan, store: Store) -> dict[str, CallEstimate]:
         if store.has(key):
             found[key] = CallEstimate(True, 0.0, 0, 0)
         else:
-            work = planned.work
-            seconds = STARTUP_SECONDS + work.units / known.of(planned.call, plan.calls).units
+            work, rate = planned.work, known.of(planned.call, plan.calls)
+            seconds = STARTUP_SECONDS + work.units / rate.units
             if work.evaluations and key in uses:
                 seconds += work.evaluations / known.of(uses[key].call, plan.calls).units
-            found[key] = CallEstimate(False, seconds, work.llm_calls, work.tokens, work.dollars)
+            found[key] = CallEstimate(False, seconds, work.llm_calls, work.tokens, work.dollars, rate.measured)
     return found
 
 

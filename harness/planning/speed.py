@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 
 from harness import provenance
 from harness.planning.graph import PlannedCall
-from harness.stages import STAGES, load_stage
+from harness.stages import STAGES, load_stage, setting
 from harness.store import Store
 from harness.values.records import DEV_EVALUATION_SECONDS, StageCall
 
-STARTUP_SECONDS = 2.0
+STARTUP_SECONDS = 0.5
 """A guess at what the child of a call needs before it begins to work."""
 MODEL_INPUTS = ("model", "adapter")
 """Inputs that are models: how fast a tuned one is depends on what it was tuned from."""
@@ -71,14 +71,7 @@ def asks_endpoint(call: StageCall) -> bool:
 
 def _settings(spec: Mapping[str, Any], keys: Sequence[str]) -> list[str]:
     """What a spec says under these dotted keys, as far as it has them."""
-    found = []
-    for dotted in keys:
-        value: Any = spec
-        for key in dotted.split("."):
-            value = value.get(key) if isinstance(value, Mapping) else None
-        if value is not None:
-            found.append(f"{dotted} {value}")
-    return found
+    return [f"{dotted} {value}" for dotted in keys if (value := setting(spec, dotted)) is not None]
 
 
 @dataclass(frozen=True)

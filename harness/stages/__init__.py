@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +24,23 @@ Step = Callable[[str, str], Any]
 Serve = Callable[[Any, Inputs], Step]
 ENCODING = ("sentence-transformers", "transformers", "torch")
 TRAINING = (*ENCODING, "accelerate", "datasets")
+
+
+ENCODED = 9_000
+"""Tokens a second that an encoder of the size of the embedded one reads on two cores, up to its limit for each text."""
+
+
+def setting(spec: Mapping[str, Any], dotted: str, default: Any = None) -> Any:
+    """Return what a spec says under a dotted key; the default if it says nothing."""
+    value: Any = spec
+    for key in dotted.split("."):
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return default if value is None else value
+
+
+def encoding(spec: Mapping[str, Any]) -> float:
+    """Guess how many passages an encoder reads a second, for a spec with its settings as ``retriever``."""
+    return float(ENCODED / setting(spec, "retriever.max_length", 256))
 
 
 class Takes(NamedTuple):
@@ -71,11 +88,10 @@ class Stage:
     """The declaration of a stage. Raise `version` whenever a result may change, or a default of its spec.
 
     `packages` are distributions whose version enters the key; `more_packages` gives those that only some calls need, by
-    their spec and the names of their inputs. `rate` is a first guess at units a second on two cores, used until the
-    store knows better; `rates` has other guesses by the `kind` of a spec, and `unit` says what is counted. A `heavy`
-    stage runs in a process of its own, and its result depends on the device. `role` is the one whose endpoint the stage
-    may ask: it does where its spec has an `endpoint`. If it then does `all_at_endpoint`, neither device nor packages
-    matter.
+    their spec and the names of their inputs. `rate` is a first guess at units a second of the embedded models on two
+    cores, a number or by the spec, used until the store knows better; `unit` says what is counted. A `heavy` stage runs
+    in a process of its own, and its result depends on the device. `role` is the one whose endpoint the stage may ask:
+    it does where its spec has an `endpoint`. If it then does `all_at_endpoint`, neither device nor packages matter.
 
     A stage that ranks declares how it does so for one query at a time: `serve` opens what it needs and returns a
     function of a query's id and text, which the latency probe times. `runs` names the inputs that are runs of the same
@@ -88,8 +104,7 @@ class Stage:
     takes: Takes
     heavy: bool
     packages: tuple[str, ...] = ()
-    rate: float
-    rates: Mapping[str, float] = field(default_factory=dict)
+    rate: float | Callable[[Mapping[str, Any]], float]
     unit: str
     speed: SpeedRule = ANY_SPEED
     role: Role | None = None
@@ -114,7 +129,7 @@ class Stage:
 
     def first_guess(self, spec: Mapping[str, Any]) -> float:
         """Return the guess at units a second for a call with this spec."""
-        return self.rates.get(str(spec.get("kind")), self.rate)
+        return self.rate(spec) if callable(self.rate) else self.rate
 
     def asks_endpoint(self, spec: Mapping[str, Any]) -> bool:
         """Whether a call with this spec asks a model that runs elsewhere."""

@@ -31,6 +31,6 @@ STAGE = Stage(
     takes=Takes(),
     heavy=True,
     packages=("transformers", "gguf"),
-    rate=0.03,
+    rate=0.07,
     unit="models",
 )

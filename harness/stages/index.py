@@ -12,7 +12,7 @@ from harness.models.sparse_index import SparseIndex
 from harness.models.stored_vectors import shortened
 from harness.models.token_encoders import token_chunks
 from harness.models.token_vectors import Precision, TokenIndex, TokenWriter
-from harness.stages import Inputs, SpeedRule, Stage, Takes
+from harness.stages import Inputs, SpeedRule, Stage, Takes, encoding
 from harness.stages.shared.common import (
     bi_encoder,
     count_longer,
@@ -101,7 +101,7 @@ STAGE = Stage(
     takes=Takes(("corpus",), ("model",)),
     heavy=True,
     packages=("sentence-transformers", "torch", "bm25s"),
-    rate=25.0,
+    rate=lambda spec: 2000.0 if spec.get("kind") == "bm25" else encoding(spec),
     unit="passages",
     speed=SpeedRule(kind=("kind",), size=("retriever.max_length", "retriever.dtype"), like_dev_evaluation=True),
 )

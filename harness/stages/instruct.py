@@ -266,7 +266,7 @@ STAGE = Stage(
     takes=Takes(("corpus", "queries", "qrels", "run"), ("references", "model")),
     heavy=True,
     packages=("transformers", "torch"),
-    rate=100.0,
+    rate=lambda spec: 1.0 if spec.get("answers") == "llm" else 1000.0,
     unit="examples",
     speed=SpeedRule(kind=("answers",), size=("passage_tokens", "max_new_tokens")),
     role="synthesizer",

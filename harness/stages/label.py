@@ -227,7 +227,7 @@ STAGE = Stage(
     takes=Takes(("triplets", "corpus"), ("bm25", "dense", "model")),
     heavy=True,
     packages=(*ENCODING, "bm25s"),
-    rate=100.0,
+    rate=lambda spec: {"llm": 0.7, "cross-encoder": 30.0}.get(str(spec.get("by")), 300.0),
     unit="passages",
     speed=SpeedRule(kind=("by",), size=("passage_tokens", "max_new_tokens")),
     role="labeler",

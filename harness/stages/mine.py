@@ -219,7 +219,7 @@ STAGE = Stage(
     takes=Takes(("dense", "corpus"), ("model", "pairs", "train_queries", "train_qrels", "llm")),
     heavy=True,
     packages=("sentence-transformers", "torch"),
-    rate=60.0,
+    rate=300.0,
     unit="pairs",
     speed=SpeedRule(kind=("relabel.by",), size=("retriever.max_length",)),
     role="labeler",

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from harness.data.formats import read_run, write_run
 from harness.models.loaders import load_cross_encoder
 from harness.models.search import Hits
 from harness.models.token_encoders import load_token_encoder
 from harness.models.token_vectors import TokenIndex
-from harness.stages import ENCODING, Inputs, SpeedRule, Stage, Step, Takes
+from harness.stages import ENCODED, ENCODING, Inputs, SpeedRule, Stage, Step, Takes, setting
 from harness.stages.retrieve import RUN_FILE
 from harness.stages.shared.causal_reranking import CausalScorer, CausalSettings, causal_reranker
 from harness.stages.shared.common import model_folder, read_corpus, read_queries
@@ -130,6 +130,13 @@ def serve(spec: RerankSpec, inputs: Inputs) -> Step:
     return lambda query_id, text: rerank_hits(scorer, text, run.get(query_id, []), spec.depth)
 
 
+def _first_guess(spec: Mapping[str, Any]) -> float:
+    """Passages a second; of late interaction those whose token vectors are stored, as they are by default."""
+    if spec.get("kind") == "late-interaction":
+        return 8000.0
+    return (250 if spec.get("kind") == "causal-lm" else 0.8 * ENCODED) / float(setting(spec, "max_length", 256))
+
+
 STAGE = Stage(
     run=rerank,
     spec=RerankSpec,
@@ -137,8 +144,7 @@ STAGE = Stage(
     takes=Takes(("run", "queries", "corpus"), ("model", "adapter", "tokens")),
     heavy=True,
     packages=ENCODING,
-    rate=20.0,
-    rates={"causal-lm": 2.0, "late-interaction": 1000.0},
+    rate=_first_guess,
     unit="passages",
     speed=SpeedRule(kind=("kind",), size=("max_length",), inputs={"tokens": ("kind",)}, like_dev_evaluation=True),
     serve=serve,

@@ -95,7 +95,7 @@ STAGE = Stage(
     takes=Takes(("index", "queries"), ("model",)),
     heavy=True,
     packages=("sentence-transformers", "torch", "bm25s"),
-    rate=60.0,
+    rate=lambda spec: 1000.0 if spec.get("kind") == "bm25" else 300.0,
     unit="queries",
     speed=SpeedRule(kind=("kind",), size=("retriever.max_length", "retriever.dtype")),
     serve=serve,

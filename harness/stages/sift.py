@@ -207,7 +207,7 @@ STAGE = Stage(
     takes=Takes(("pairs", "corpus", "bm25", "dense"), ("heldout_dev", "heldout_test", "tokens")),
     heavy=True,
     packages=("sentence-transformers", "torch", "bm25s"),
-    rate=60.0,
+    rate=150.0,
     unit="queries",
     speed=SpeedRule(kind=("round_trip.by",), size=("retriever.max_length",)),
 )

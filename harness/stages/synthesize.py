@@ -236,7 +236,8 @@ STAGE = Stage(
     takes=Takes(("corpus",), ("model", "excluded", "train_queries", "train_qrels")),
     heavy=True,
     packages=("transformers", "torch"),
-    rate=1.5,
+    # A prompt is its passage and a line; its examples stand in the prefix, which is read once.
+    rate=lambda spec: 1 / ((50 + spec.get("passage_tokens", 160)) / 1000 + spec.get("max_new_tokens", 24) / 120),
     unit="queries",
     speed=SpeedRule(size=("passage_tokens", "max_new_tokens")),
     role="synthesizer",

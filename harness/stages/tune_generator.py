@@ -13,7 +13,7 @@ from typing import Any
 from harness.data.formats import load_jsonl, read_run
 from harness.models import generation
 from harness.models.chat_templates import ChatTemplate, Turn
-from harness.stages import Inputs, SpeedRule, Stage, Takes
+from harness.stages import Inputs, SpeedRule, Stage, Takes, setting
 from harness.stages.instruct import INSTRUCTIONS_FILE
 from harness.stages.retrieve import RUN_FILE
 from harness.stages.shared.answer_writers import holds
@@ -225,7 +225,8 @@ STAGE = Stage(
     ),
     heavy=True,
     packages=("transformers", "torch", "accelerate", "datasets", "peft", "trl"),
-    rate=0.5,
+    # An instruction and a question, and the passages of an example, of which two are usual.
+    rate=lambda spec: 280 / (100 + 2 * setting(spec, "generator.passage_tokens", 160)),
     unit="rows",
     speed=SpeedRule(kind=("recipe.recipe",), size=("generator.passage_tokens", "generator.shots", "recipe.max_length")),
     more_packages=lambda spec, inputs: ("bitsandbytes",) if spec.recipe.recipe == "qlora" else (),

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from harness.data.formats import load_jsonl, read_run
 from harness.models.loaders import has_trained_head, load_cross_encoder
-from harness.stages import TRAINING, Inputs, SpeedRule, Stage, Takes
+from harness.stages import TRAINING, Inputs, SpeedRule, Stage, Takes, setting
 from harness.stages.label import LABELS_FILE, by_query
 from harness.stages.rerank import pools_of, reordered
 from harness.stages.retrieve import RUN_FILE
@@ -231,6 +231,12 @@ class DevLists:
         return sum(gains) / len(lists)
 
 
+def _first_guess(spec: Mapping[str, Any]) -> float:
+    """Pairs or, for late interaction, lists a second."""
+    tokens = {"causal-lm": 60, "late-interaction": 700}.get(str(spec.get("kind")), 2000)
+    return tokens / float(setting(spec, "max_length", 256))
+
+
 STAGE = Stage(
     run=tune_reranker,
     spec=TuneRerankerSpec,
@@ -238,8 +244,7 @@ STAGE = Stage(
     takes=Takes(("corpus",), ("labels", "triplets", "model", *DEV_INPUTS)),
     heavy=True,
     packages=TRAINING,
-    rate=5.0,
-    rates={"causal-lm": 0.5},
+    rate=_first_guess,
     unit="passages",
     speed=SpeedRule(kind=("kind", "recipe.recipe"), size=("max_length",)),
     more_packages=lambda spec, inputs: ("peft", "trl") if spec.kind == "causal-lm" else (),

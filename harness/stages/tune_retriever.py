@@ -13,7 +13,7 @@ from typing import Any
 from harness.data.formats import load_jsonl, read_run
 from harness.models.inspection import inspect
 from harness.models.loaders import limit_length
-from harness.stages import TRAINING, Inputs, SpeedRule, Stage, Takes
+from harness.stages import TRAINING, Inputs, SpeedRule, Stage, Takes, setting
 from harness.stages.label import LABELS_FILE, by_query
 from harness.stages.mine import TRIPLETS_FILE
 from harness.stages.retrieve import RUN_FILE
@@ -180,7 +180,7 @@ STAGE = Stage(
     takes=Takes(("corpus",), ("triplets", "labels", *DEV_INPUTS)),
     heavy=True,
     packages=(*TRAINING, "peft"),
-    rate=3.0,
+    rate=lambda spec: 800 / float(setting(spec, "recipe.max_length") or setting(spec, "retriever.max_length", 256)),
     unit="lists",
     speed=SpeedRule(
         kind=("recipe.recipe",),

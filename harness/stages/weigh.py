@@ -100,6 +100,6 @@ STAGE = Stage(
     version=1,
     takes=Takes(("first", "second", "qrels")),
     heavy=False,
-    rate=150.0,
+    rate=500.0,
     unit="queries",
 )
