@@ -212,3 +212,22 @@ def test_what_is_loaded_is_of_its_kind(tmp_path: Path) -> None:
     assert kinds["int8"] is stored_vectors.Int8Vectors
     assert kinds["binary"] is stored_vectors.BinaryVectors
     assert kinds["float16"] is kinds["float32"] is stored_vectors.FloatVectors
+
+
+def test_numbers_that_a_precision_cannot_hold_are_refused(tmp_path: Path) -> None:
+    """A dot-product model may have long vectors; as float16 they would be infinite, and their scores NaN."""
+    vectors = np.array([[1e5, 0.0], [0.0, -2e5]], dtype=np.float32)
+    with pytest.raises(
+        ValueError, match=r"^precision: float16 holds no number as large as 2e\+05; use float32 or int8$"
+    ):
+        stored_vectors.save(tmp_path, vectors, "float16")
+    stored_vectors.save(tmp_path, vectors, "int8")
+    assert stored_vectors.load(tmp_path).scores(vectors).argmax(axis=1).tolist() == [0, 1]
+
+
+def test_rescoring_gives_each_dimension_its_own_scale(tmp_path: Path) -> None:
+    """Codes alone would rank the second document first: dimensions have ranges of very different width."""
+    vectors = np.array([[4, 0, 2], [0, 1, 2], [-10, -10, 2], [245, 117.5, 2]], dtype=np.float32)
+    query = np.array([[1, 3, 2]], dtype=np.float32)
+    stored_vectors.save(tmp_path, vectors, "int8")
+    assert (query @ stored_vectors.load(tmp_path).restored().T)[0].tolist() == pytest.approx([8, 7, -36, 601.5])

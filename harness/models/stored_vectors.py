@@ -63,6 +63,7 @@ def save(folder: Path, vectors: Floats, precision: Precision = "float32") -> Non
     """Write vectors of shape (documents, dim) in a precision.
 
     int8 divides the range of each dimension over the documents into 255 steps; binary keeps the signs, a bit each.
+    Raises ValueError if a number is too large for the precision.
     """
     import numpy as np
 
@@ -78,6 +79,10 @@ def save(folder: Path, vectors: Floats, precision: Precision = "float32") -> Non
     elif precision == "binary":
         np.save(folder / VECTORS_FILE, np.packbits(vectors > 0, axis=1))
     else:
+        largest = float(np.abs(vectors).max(initial=0.0))
+        if largest > float(np.finfo(precision).max):
+            # A cast would make it infinite, and scores of it NaN.
+            raise ValueError(f"precision: {precision} holds no number as large as {largest:.3g}; use float32 or int8")
         np.save(folder / VECTORS_FILE, vectors.astype(precision, copy=False))
 
 
