@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from harness.errors import ConfigError
 from harness.experiments.noops import _Digests
+from harness.models import hub
 from harness.models.encoder_prompts import DOCUMENT_NAMES, QUERY_NAMES, configured_prompts, wanted_prompts
 from harness.models.inspection import inspect
 from harness.models.loaders import model_digest
@@ -175,7 +176,7 @@ def test_a_snapshot_of_a_hub_is_asked_for_once_while_it_is_there(
         return str(place)
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
-    monkeypatch.setattr(loaders, "_FETCHED", {})
+    monkeypatch.setattr(hub, "_FETCHED", {})
     first = loaders.locate("someone/something")
     assert loaders.locate("someone/something") == first
     (first / "model.safetensors").unlink()

