@@ -15,6 +15,7 @@ from harness.data.datasets import Dataset, load_dataset
 from harness.data.slicing import slice_values
 from harness.diagnosis import domain_gap
 from harness.models.search import Bm25Index
+from harness.planning.plan import build_plan
 from harness.remarks import language as remarks
 from harness.scoring import PLAIN, AbstentionRule, AnswerSettings, measurement_settings, score_answers, score_run
 from harness.stages.shared import common
@@ -176,8 +177,6 @@ def test_english_changes_no_identity() -> None:
 
 
 def test_only_what_reads_words_has_the_language_in_its_key() -> None:
-    from harness.planning.plan import build_plan
-
     changes: dict[str, Any] = {
         "candidates": {"all": {"tune": ["retriever", "generator"]}},
         "measures": ["ndcg@10", "token_f1"],
@@ -253,7 +252,20 @@ def test_bm25_that_finds_nothing_is_no_fair_baseline(empty: int, told: bool) -> 
 
 
 def test_dropped_queries_are_told_once_with_their_reasons() -> None:
-    ledger = [row("sift", "sift", written=10, **{"a refusal": 2, "refers to the passage": 1, "too short": 4})] * 1
-    (told,) = remarks.dropped_queries(ledger)
-    assert told == ("3 of 10 synthetic queries were dropped as unusable: 2 refusals; 1 that refer to the passage.")
-    assert remarks.dropped_queries([row("sift", "sift", written=10, **{"too short": 4})]) == []
+    """Sentences of the corpus are told apart from what a model wrote."""
+    plan = build_plan(pocket.suite({"candidates": {
+        "written": {"tune": ["retriever"], "pairs": "synthetic"},
+        "taken": {"tune": ["retriever"], "pairs": "structure"},
+    }}), pocket.dataset())  # fmt: skip
+    keys = {key: planned.label for key, planned in plan.calls.items() if planned.call.stage == "sift"}
+    notes = {
+        "sift": {"written": 1317, "a refusal": 2, "refers to the passage": 1, "too short": 4},
+        "sift (structure pairs)": {"written": 851, "refers to the passage": 2},
+    }
+    ledger = {key: row("sift", label, **notes[label]) for key, label in keys.items()}
+    assert remarks.dropped_queries(plan, ledger) == [
+        "3 of 1,317 synthetic queries were dropped as unusable: 2 refusals; 1 that refer to the passage.",
+        "2 of 851 titles and sentences of the corpus were dropped as unusable: 2 that refer to the passage.",
+    ]
+    few = {key: row("sift", label, written=10, **{"too short": 4}) for key, label in keys.items()}
+    assert remarks.dropped_queries(plan, few) == []

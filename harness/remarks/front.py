@@ -49,7 +49,7 @@ def front(ran: Ran, store: Store, services: Services) -> list[str]:
         *_on_dev(suite, ran.plan, ran.scores),
         *language.read_as(ran.dataset),
         *language.unfair_bm25(suite, ledger),
-        *language.dropped_queries(ledger),
+        *language.dropped_queries(ran.plan, ran.ledger),
         *_unknown_costs(ran.unknown),
     ]
 

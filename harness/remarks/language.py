@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from harness.data.datasets import Dataset
+from harness.planning.graph import Plan
 from harness.stages.shared.wording import FAULTS
 from harness.suite.spec import Suite
 from harness.text import ENGLISH, Detected, name_of
@@ -55,15 +56,28 @@ def unfair_bm25(suite: Suite, ledger: Iterable[LedgerRow]) -> list[str]:
     return []
 
 
-def dropped_queries(ledger: Iterable[LedgerRow]) -> list[str]:
-    """Return one remark on the synthetic queries that were dropped as unusable, by reason, over all calls."""
-    rows = [row for row in ledger if row.stage == "sift"]
+def dropped_queries(plan: Plan, ledger: Mapping[str, LedgerRow]) -> list[str]:
+    """Return a remark on the synthetic queries that were dropped as unusable, by reason, and one on structure pairs.
+
+    Each is over all calls of its kind: titles and sentences of the corpus are not counted with what a model wrote.
+    `ledger` has the rows by the keys of their calls.
+    """
+    kinds = {"synthetic queries": list[LedgerRow](), "titles and sentences of the corpus": list[LedgerRow]()}
+    written, taken = kinds.values()
+    for key, row in ledger.items():
+        if row.stage == "sift":
+            source = plan.calls[plan.calls[key].call.inputs["pairs"]].call.stage
+            (taken if source == "extract" else written).append(row)
+    return [remark for name, rows in kinds.items() for remark in _dropped(name, rows)]
+
+
+def _dropped(name: str, rows: Sequence[LedgerRow]) -> list[str]:
     counts = {reason: sum(int(row.notes.get(reason, 0)) for row in rows) for reason in FAULTS}
     total, written = sum(counts.values()), sum(int(row.notes.get("written", 0)) for row in rows)
     if not total:
         return []
-    reasons = "; ".join(f"{count} {_WORDS[reason]}" for reason, count in counts.items() if count)
-    return [f"{total} of {written} synthetic queries were dropped as unusable: {reasons}."]
+    reasons = "; ".join(f"{count:,} {_WORDS[reason]}" for reason, count in counts.items() if count)
+    return [f"{total:,} of {written:,} {name} were dropped as unusable: {reasons}."]
 
 
 _WORDS = dict(
