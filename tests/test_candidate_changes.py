@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.cli.layout import what_changes
 from harness.errors import ConfigError
 from harness.execution.latency import Latencies
 from harness.execution.scheduler import no_display
@@ -143,3 +144,26 @@ def test_prompts_of_another_form_are_timed_on_their_own(tmp_path: Path, monkeypa
     assert timed["generator"] == (context, 0)
     assert timed["generator:wide"] == timed["generator:tuned-wide (seed 0)"] == (4, 0)
     assert timed["generator:shots"] == (context, 2)
+
+
+def test_what_differs_in_training_is_told_beside_the_parts() -> None:
+    """Candidates that train the same part on other data or by another recipe are not shown as alike."""
+    suite = pocket.suite({"candidates": {
+        "plain": {"tune": ["retriever"]},
+        "sentences": {"tune": ["retriever"], "pairs": "structure", "mine": {"hard": 2}},
+        "nested": {"tune": ["retriever"], "retriever": {"matryoshka": [64, 32], "epochs": 3}},
+        "cut": {"tune": ["retriever"], "pipeline": {"retriever": {"dimensions": 32}}},
+    }})  # fmt: skip
+    plan = build_plan(suite, pocket.dataset())
+    told = {
+        system.name: what_changes(system.tunes, system.training, system.changes)
+        for system in plan.systems
+        if system.role == "candidate"
+    }
+    assert told == {
+        "plain": "tunes retriever",
+        "sentences": "tunes retriever (pairs=structure, mine.hard=2)",
+        "nested": "tunes retriever (retriever.epochs=3, retriever.matryoshka=[64, 32])",
+        "cut": "tunes retriever; retriever.dimensions=32",
+    }
+    assert len(set(told.values())) == len(told)

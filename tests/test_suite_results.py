@@ -251,6 +251,7 @@ def test_every_system_stands_in_exactly_one_of_two_tables(results: list[SuiteRes
         (judged.info("x", tunes=(), changes=LATE), "late interaction"),
         (judged.info("x", tunes=(), changes=("retriever.bm25_weight=dev", *LATE)), "bm25 mixed in + late interaction"),
         (judged.info("x", tunes=("retriever", "generator")), "retriever, then generator tuned"),
+        (judged.info("x", tunes=("retriever",), training=("pairs=structure",)), "retriever tuned (pairs=structure)"),
         (judged.info("x", tunes=("retriever",), changes=("context=3",)), "retriever tuned + context=3"),
         (judged.info("bm25", role="candidate", tunes=("retriever",)), "retriever tuned"),
     ],

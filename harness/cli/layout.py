@@ -14,6 +14,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from harness.values.systems import trained
+
 GAP = 2
 """Blanks between two columns."""
 READABLE = 24
@@ -22,10 +24,13 @@ READABLE = 24
 Row = Sequence[str | Text]
 
 
-def what_changes(tunes: Sequence[str], changes: Sequence[str]) -> str:
-    """Return what a candidate is: ``tunes retriever; reranker.kind=late-interaction``, or ``no training; ...``."""
-    training = f"tunes {', '.join(tunes)}" if tunes else "no training"
-    return "; ".join([training, *([", ".join(changes)] if changes else [])])
+def what_changes(tunes: Sequence[str], training: Sequence[str], changes: Sequence[str]) -> str:
+    """Return what a candidate is: ``tunes retriever (pairs=structure); reranker.kind=late-interaction``.
+
+    One that tunes nothing is ``no training; ...``.
+    """
+    first = trained(f"tunes {', '.join(tunes)}", training) if tunes else "no training"
+    return "; ".join([first, *([", ".join(changes)] if changes else [])])
 
 
 def heading(title: str, console: Console) -> None:

@@ -74,7 +74,7 @@ def _about(suite: Suite) -> str:
 def _candidates(suite: Suite) -> list[tuple[str, str]]:
     """Every candidate with what it tunes and changes."""
     return [
-        (name, layout.what_changes(candidate.tune, settings_of(candidate.pipeline)))
+        (name, layout.what_changes(candidate.tune, candidate.training, settings_of(candidate.pipeline)))
         for name, candidate in suite.all_candidates.items()
     ]
 

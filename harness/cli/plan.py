@@ -124,7 +124,10 @@ def describe(forecast: Forecast, screen: Console, verbose: bool = False) -> None
     plan = forecast.plan
     screen.print(f"Plan of {plan.suite.name}", style="bold", highlight=False, markup=False)
     layout.fields(list(_summary(forecast)), screen)
-    candidates = [(system.label, layout.what_changes(system.tunes, system.changes)) for system in _candidates(plan)]
+    candidates = [
+        (system.label, layout.what_changes(system.tunes, system.training, system.changes))
+        for system in _candidates(plan)
+    ]
     if candidates:
         layout.heading("Candidates", screen)
         layout.fields(candidates, screen)

@@ -187,6 +187,7 @@ class _Benchmark:
                     role=system.role,
                     tunes=system.tunes,
                     changes=system.changes,
+                    training=system.training,
                     identity=system.identity,
                     build_seconds=seconds,
                     build_dollars=dollars,

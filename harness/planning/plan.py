@@ -108,7 +108,7 @@ class _SuitePlanner(Trainings):
         who = f"{name}, seed {seed}" if candidate.tune else name
         answers = self.answered("run", who, tuned, run)
         serving = self.serving(tuned, run, answers, "run")
-        changes = tuple(settings_of(candidate.pipeline))
         return SystemPlan(
-            name, seed, "candidate", candidate.tune, run, answers, dev_run, serving, uses.pipeline, changes=changes
-        )
+            name, seed, "candidate", candidate.tune, run, answers, dev_run, serving, uses.pipeline,
+            changes=tuple(settings_of(candidate.pipeline)), training=tuple(candidate.training),
+        )  # fmt: skip

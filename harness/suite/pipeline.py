@@ -202,4 +202,6 @@ def settings_of(change: Change, at: str = "") -> list[str]:
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, tuple | list):
+        return f"[{', '.join(map(_shown, value))}]"
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

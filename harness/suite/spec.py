@@ -13,9 +13,10 @@ from harness.suite.bounds import Diagnose, Gate, Limits, OnInconclusive, Prices
 from harness.suite.declining import AbstentionSentences, own_sentences
 from harness.suite.factorial import Design, combinations_of, factors_of
 from harness.suite.fields import MeasureField, MeasureName, Name, Pattern, Seed, Share, Spec, Unique
-from harness.suite.pipeline import Generator, Pipeline, PipelineChange, changed_pipeline
+from harness.suite.pipeline import Generator, Pipeline, PipelineChange, changed_pipeline, settings_of
 from harness.suite.recipes import (
     ABSTENTION,
+    Change,
     GeneratorChange,
     GeneratorRecipe,
     InstructChange,
@@ -81,10 +82,16 @@ class Candidate(Spec):
     instruct: InstructChange = InstructChange()
 
     @property
-    def changes(self) -> dict[str, Spec]:
+    def changes(self) -> dict[str, Change]:
         """Every section of `recipes` and `data` that this candidate changes keys of."""
         names = ("retriever", "reranker", "generator", "mine", "label", "instruct")
         return {name: change for name in names if (change := getattr(self, name)).model_fields_set}
+
+    @property
+    def training(self) -> list[str]:
+        """What it changes of recipes and training data, as ``pairs=structure`` or ``retriever.epochs=3``."""
+        pairs = [f"pairs={self.pairs}"] if self.pairs is not None else []
+        return pairs + [text for name, change in self.changes.items() for text in settings_of(change, f"{name}.")]
 
 
 Factor = Annotated[dict[str, Candidate], Field(min_length=2)]

@@ -68,7 +68,8 @@ class ServingCost(Frozen):
 class SystemInfo(Frozen):
     """A system of an outcome: a baseline row, or a candidate with a seed.
 
-    `tunes` names the parts that are trained, `changes` the settings that differ from the suite's pipeline.
+    `tunes` names the parts that are trained, `changes` the settings that differ from the suite's pipeline, `training`
+    those that differ from its recipes and training data.
     `same_run_as`, `same_answers_as` and `same_weights_as` name a system with identical content that other stage calls
     made. `same_weights_as` may name a part: ``the untuned retriever``.
     """
@@ -78,6 +79,7 @@ class SystemInfo(Frozen):
     role: Role
     tunes: tuple[str, ...] = ()
     changes: tuple[str, ...] = ()
+    training: tuple[str, ...] = ()
     identity: str
     build_seconds: float = 0.0
     build_dollars: float = 0.0

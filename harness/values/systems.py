@@ -25,12 +25,18 @@ def slug_of(name: str, seed: int, tunes: Sequence[str]) -> str:
     return f"{name}-{seed}" if tunes else name
 
 
+def trained(parts: str, training: Sequence[str]) -> str:
+    """Return the parts that are trained with what is special in their training: ``retriever (pairs=structure)``."""
+    return f"{parts} ({', '.join(training)})" if training else parts
+
+
 @dataclass(frozen=True)
 class System:
     """A row of the results: a baseline row, or a candidate with a seed.
 
     `tunes` names its tuned parts, in order. `changes` names the settings of the pipeline that it changes, such as
-    ``reranker.kind=late-interaction``. A candidate that tunes nothing has the seed 0.
+    ``reranker.kind=late-interaction``, and `training` those of recipes and training data, such as ``pairs=structure``.
+    A candidate that tunes nothing has the seed 0.
     """
 
     name: str
@@ -38,6 +44,7 @@ class System:
     role: Role
     tunes: tuple[str, ...]
     changes: tuple[str, ...] = field(default=(), kw_only=True)
+    training: tuple[str, ...] = field(default=(), kw_only=True)
 
     @property
     def label(self) -> str:

@@ -11,7 +11,7 @@ from harness.text import decimals
 from harness.text.decimals import finite
 from harness.values.findings import Comparison, SystemInfo
 from harness.values.suite_results import BestSystems, SuiteResults, SystemResult
-from harness.values.systems import BM25
+from harness.values.systems import BM25, trained
 
 KINDS = {
     "bm25": "bm25 alone",
@@ -37,7 +37,7 @@ def kind_of(info: SystemInfo) -> str:
     """Return what a system changes: ``late interaction + bm25 mixed in``, ``retriever, then generator tuned``."""
     if info.role == "baseline" and info.name in KINDS:
         return KINDS[info.name]
-    parts = [f"{', then '.join(info.tunes)} tuned"] if info.tunes else []
+    parts = [trained(f"{', then '.join(info.tunes)} tuned", info.training)] if info.tunes else []
     return " + ".join([*parts, *(SETTINGS.get(change, change) for change in info.changes)]) or info.name
 
 

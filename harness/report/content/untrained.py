@@ -11,6 +11,7 @@ from harness.report.model import Cell, Column, Table, cells, left
 from harness.report.view import BASELINE, View
 from harness.text import decimals
 from harness.values.findings import SystemInfo
+from harness.values.systems import trained
 
 
 def sentences(view: View, tested: Sequence[Subject]) -> Iterable[str]:
@@ -78,13 +79,17 @@ def _gain(view: View, info: SystemInfo, measure: str) -> Cell:
 
 
 def changes(view: View) -> Table | None:
-    """Return what each candidate trains and which settings it changes; None if all of them only train."""
+    """Return what each candidate trains, how, and which settings it changes; None if all only train, and alike."""
     by_name = {info.name: info for info in view.candidates}
-    if not any(info.changes for info in by_name.values()):
+    if not any(info.changes or info.training for info in by_name.values()):
         return None
     rows = [
-        cells(name, ", ".join(info.tunes) or "nothing", ", ".join(info.changes) or decimals.NONE)
+        cells(
+            name,
+            trained(", ".join(info.tunes), info.training) if info.tunes else "nothing",
+            ", ".join(info.changes) or decimals.NONE,
+        )
         for name, info in by_name.items()
     ]
-    columns = (*left("candidate", "trains"), Column("settings", "left", wraps=True))
+    columns = (*left("candidate"), *(Column(name, "left", wraps=True) for name in ("trains", "settings")))
     return Table("What each candidate changes", columns, tuple(rows))
