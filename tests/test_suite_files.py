@@ -489,3 +489,19 @@ def test_what_does_not_go_together_with_language_models(changes: dict[str, Any],
     with pytest.raises(ConfigError) as error:
         pocket.suite(changes)
     assert told in str(error.value)
+
+
+@pytest.mark.parametrize("blank", ["", "  "])
+@pytest.mark.parametrize("key", [
+    "dataset.path", "pipeline.retriever.model", "pipeline.generator.model", "pipeline.reranker.model",
+    "candidates.c.pipeline.retriever.model", "recipes.reranker.model", "data.label.model", "llm.synthesizer.model",
+])  # fmt: skip
+def test_an_empty_name_is_not_the_current_folder(key: str, blank: str, tmp_path: Path) -> None:
+    value: Any = blank
+    for part in reversed(key.split(".")):
+        value = {part: value}
+    text = f"schema: harness/suite-2\nname: s\nmeasures: [ndcg@10]\n{yaml.safe_dump(value)}"
+    with pytest.raises(ConfigError) as caught:
+        parse_suite(text, tmp_path / "s.yaml")
+    said = [str(problem) for problem in caught.value.problems if key in str(problem)]
+    assert [text.partition(f"{key}: ")[2] for text in said] == ["is empty; name one, or leave the key out"]

@@ -19,6 +19,17 @@ Several = Annotated[int, Field(ge=2, strict=True)]
 Seed = Annotated[int, Field(ge=0, lt=2**32, strict=True)]
 
 
+def _not_blank(text: str) -> str:
+    # As a path, an empty text would be the current folder, whatever lies there.
+    if not text.strip():
+        raise ValueError("is empty; name one, or leave the key out")
+    return text
+
+
+Place = Annotated[str, AfterValidator(_not_blank)]
+"""A folder, or the name of a model."""
+
+
 def _unique(values: tuple[Any, ...]) -> tuple[Any, ...]:
     twice = sorted({str(value) for value in values if values.count(value) > 1})
     if twice:

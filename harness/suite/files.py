@@ -199,7 +199,10 @@ def _expand(value: Any, file: _File, at: KeyPath = ("dataset",)) -> list[Problem
     where = file.where((*at, "path"))
     if missing:
         return [Problem(where, f"the environment variable {name} is not set", f"export {name}=...") for name in missing]
-    text = re.sub(r"\$\{(\w+)\}", lambda match: os.environ[match[1]], text)
+    text = dataset["path"] = re.sub(r"\$\{(\w+)\}", lambda match: os.environ[match[1]], text)
+    if not text.strip():
+        # Beside the suite file it would be that file's own folder; its type refuses it.
+        return []
     folder = builtin.find_fixture(text) or (file.path.parent / text)
     dataset["path"] = str(folder)
     if not folder.is_dir():

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from harness.suite.fields import Count, Positive, Share, Spec
+from harness.suite.fields import Count, Place, Positive, Share, Spec
 from harness.suite.recipes import ABSTENTION, Change, change_of
 
 RetrieverKind = Literal["dense", "late-interaction", "sparse", "bm25"]
@@ -46,7 +46,7 @@ Blend = Annotated[Literal["dev"] | Literal[False] | Share, BeforeValidator(_blen
 class Encoder(Spec):
     """A model that turns texts into vectors, how many tokens of a text it reads, and what it is given before a text."""
 
-    model: str = "embedded:all-minilm-l6-v2"
+    model: Place = "embedded:all-minilm-l6-v2"
     max_length: Positive = 256
     query_prompt: str = ""
     document_prompt: str = ""
@@ -100,7 +100,7 @@ class Reranker(Spec):
     """
 
     kind: RerankerKind = "cross-encoder"
-    model: str | None = None
+    model: Place | None = None
     max_length: Positive = 256
     query_prompt: str = ""
     document_prompt: str = ""
@@ -132,7 +132,7 @@ class Generator(Spec):
     that `llm.generator` names.
     """
 
-    model: str = "embedded:smollm2-135m-instruct"
+    model: Place = "embedded:smollm2-135m-instruct"
     max_new_tokens: Positive = 48
     passage_tokens: Positive = 160
     batch_size: Positive = 8

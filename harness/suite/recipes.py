@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, TypeVar
 
 from pydantic import Field, SerializerFunctionWrapHandler, create_model, model_serializer, model_validator
 
-from harness.suite.fields import Above0, Count, Positive, Rate, Several, Share, Spec, Unique
+from harness.suite.fields import Above0, Count, Place, Positive, Rate, Several, Share, Spec, Unique
 from harness.suite.training_data import Instruct, Label, Mine
 
 ABSTENTION = "Information not available in the provided context."
@@ -54,7 +54,7 @@ class RetrieverRecipe(Recipe):
     lora_rank: Count = 0
     checkpoints: Positive = 3
     teacher: Teacher = "fusion"
-    teacher_model: str | None = None
+    teacher_model: Place | None = None
     teacher_temperature: Above0 = 0.3
     list_size: Several = 8
     contrastive_weight: Share = 0.1
@@ -85,7 +85,7 @@ class RerankerRecipe(Recipe):
     """
 
     recipe: Literal["auto", "bce", "listwise", "contrastive"] = "auto"
-    model: str | None = None
+    model: Place | None = None
     epochs: Positive = 1
     batch_size: Positive = 32
     learning_rate: Rate | None = None

@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, urlsplit
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from harness.suite import secrets
-from harness.suite.fields import Above0, Count, Positive, Share, Spec
+from harness.suite.fields import Above0, Count, Place, Positive, Share, Spec
 
 EMBEDDED_PREFIX = "embedded:"
 SMALL = "embedded:smollm2-135m-instruct"
@@ -75,7 +75,7 @@ class Llm(Spec):
     the answer in pieces: ``auto`` does so where a server wants it.
     """
 
-    model: Annotated[str, Field(min_length=1)] = SMALL
+    model: Place = SMALL
     base_url: str | None = None
     api_key_env: str = "OPENAI_API_KEY"
     max_concurrency: Positive = 8

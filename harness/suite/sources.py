@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal, NamedTuple
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from harness.suite.fields import Positive, Seed, Share, Spec, Unique
+from harness.suite.fields import Place, Positive, Seed, Share, Spec, Unique
 from harness.text import parse_language
 
 QuestionAbout = Literal["summary", "argument"]
@@ -46,7 +46,7 @@ class DatasetSource(Spec):
 
     OF_BUILDERS: ClassVar[tuple[str, ...]] = ("questions", "split_seed", "symbols", "unanswerable")
 
-    path: str | None = None
+    path: Place | None = None
     builder: Literal["scipy-api"] | None = None
     group: Grouping | None = None
     # A bare `no`, for Norwegian, is false in YAML.

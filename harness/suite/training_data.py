@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from harness.suite.fields import Count, Positive, Seed, Share, Spec, Unique
+from harness.suite.fields import Count, Place, Positive, Seed, Share, Spec, Unique
 
 QUERY_KINDS = ("question", "keyword", "claim")
 QueryKind = Literal["question", "keyword", "claim"]
@@ -60,7 +60,7 @@ class Relabel(Spec):
     """
 
     by: Literal["cross-encoder", "llm"]
-    model: str | None = None
+    model: Place | None = None
     threshold: Share = 0.5
 
     @model_validator(mode="after")
@@ -93,7 +93,7 @@ class Label(Spec):
     """
 
     by: Labeler = "mined"
-    model: str | None = None
+    model: Place | None = None
     use_suggested: bool = False
     passage_tokens: Positive = 160
     max_new_tokens: Positive = 80
