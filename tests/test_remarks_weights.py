@@ -21,15 +21,15 @@ def row(pool: str, weight: float, *systems: str, stage: str = "weigh") -> Ledger
 def test_weights_are_told_by_what_has_them() -> None:
     rows = [row("union", 0.5, "fused", "both"), row("first", 0.9, "late"), row("first", 0.1, "both")]
     assert list(weights.chosen(rows)) == [
-        "The weight of bm25 in the score was chosen on dev, from 0 to 1: 0.5 in fused, 0.5 in both.",
-        "The weight of the reranker in the score was chosen on dev, from 0 to 1: 0.9 in late, 0.1 in both.",
+        "The weight of bm25 in the score was chosen on dev, from 0 to 1: 0.5 in fused and both.",
+        "The weight of the reranker in the score was chosen on dev, from 0 to 1: 0.9 in late; 0.1 in both.",
     ]
 
 
 def test_a_part_without_weight_is_named_as_a_cost() -> None:
     told = list(weights.chosen([row("first", 0.0, "late", "staged (seed 0)")]))
     assert told[1] == (
-        "With weight 0, the reranker changes nothing in late, staged (seed 0) and costs time: leave it out."
+        "With weight 0, the reranker changes nothing and costs time: leave it out of late and staged (seed 0)."
     )
 
 

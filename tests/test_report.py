@@ -242,7 +242,7 @@ def test_identical_answers_or_weights_are_no_no_op_where_a_gain_was_measured() -
     assert "Its answers are identical to those of untuned." in told
     assert "Its weights are identical to those of the retriever of other (seed 0). It took" in told
     shown = on_terminal(outcomes.normal(systems=systems), 120)
-    assert "retriever (seed 0): identical answers to untuned." in shown
+    assert "retriever (seed 0): identical answers to untuned;" in shown
     reference = outcomes.system("few-shot", same_answers_as="untuned")
     systems = tuple(reference if row.name == "few-shot" else row for row in base.systems)
     assert "few-shot: identical answers to untuned." in warnings(view(outcomes.normal(systems=systems)))

@@ -14,6 +14,7 @@ from harness.data.formats import load_jsonl
 from harness.models.chat_templates import PINNED
 from harness.models.thoughts import holds_mark
 from harness.planning.graph import Plan, SystemPlan
+from harness.remarks import systems
 from harness.scoring.abstention import is_abstention
 from harness.stages.answer import DATE_PINNED, FAILED_FILE, IN_USER_TURN, THINKING_OFF
 from harness.stages.shared.common import base_name, read_answers
@@ -107,7 +108,7 @@ def _failed(written: Sequence[_Written]) -> Iterator[str]:
         system.label: (sum("thinking" in reason or "thought" in reason for reason in system.failed), system.asked)
         for system in written
     }
-    if per_system := _listed(counts):
+    if per_system := systems.counts(counts):
         yield (
             f"Responses are only a thought, so there is no answer to score: {per_system}. Raise "
             f"{GENERATOR}.max_new_tokens, or switch thinking off."
@@ -128,7 +129,7 @@ def _looks_wrong(written: Sequence[_Written]) -> Iterator[str]:
             text, count, asked = most
             alike.setdefault(text, []).append(f"{system.label} {count} of {asked}")
     if alike:
-        per_text = "; ".join(f"{_short(text)}: {', '.join(systems)}" for text, systems in alike.items())
+        per_text = "; ".join(f"{_short(text)}: {', '.join(counts)}" for text, counts in alike.items())
         yield f"Nearly all answers of a system are the same ({per_text}). Check the prompt and the model."
 
 
@@ -142,13 +143,7 @@ def _alike(system: _Written) -> tuple[str, int, int] | None:
 
 
 def _counted(written: Iterable[_Written], applies: Callable[[Answer], bool]) -> str:
-    return _listed({system.label: (sum(map(applies, system.answers)), len(system.answers)) for system in written})
-
-
-def _listed(counts: Mapping[str, tuple[int, int]]) -> str:
-    """Return ``untuned 14 of 60 answers, few-shot 3 of 60``, without systems that have none; empty if none has any."""
-    words = [f"{label} {count} of {asked}" for label, (count, asked) in counts.items() if count]
-    return ", ".join([f"{words[0]} answers", *words[1:]]) if words else ""
+    return systems.counts({one.label: (sum(map(applies, one.answers)), len(one.answers)) for one in written})
 
 
 def _short(text: str) -> str:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from harness.data.datasets import Dataset
 from harness.llm.services import Services
 from harness.planning.graph import Plan
-from harness.remarks import answers, data, endpoints, language, models, weights
+from harness.remarks import answers, data, endpoints, language, models, systems, weights
 from harness.remarks.training import training_remarks
 from harness.statistics.comparisons import values_of
 from harness.store import Store
@@ -58,14 +58,16 @@ def _on_dev(suite: Suite, plan: Plan, rows: Mapping[str, list[Score]]) -> list[s
     notes = []
     for measure in suite.margins:
         if measure.is_rank:
-            means = [
-                f"{system.label} {fmean(values):.3f}"
+            means = {
+                system.label: fmean(values)
                 for system in plan.systems
                 if (values := [v for v in values_of(rows[system.label], str(measure), "dev").values() if v is not None])
                 and system.dev_run
-            ]
+            }
+            best_first = dict(sorted(means.items(), key=lambda item: -item[1]))
             if means:
-                notes.append(f"{measure} on dev, where recipes and settings are chosen: {', '.join(means)}.")
+                listed = systems.by_value(best_first, lambda mean: f"{mean:.3f}")
+                notes.append(f"{measure} on dev, where recipes and settings are chosen: {listed}.")
     if suite.evaluate.split == "dev" and plan.chooses_on_dev:
         notes.append(
             "Checkpoints were chosen on the queries that are scored here, which flatters the candidates. "

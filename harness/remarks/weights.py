@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
+from harness.remarks import systems
 from harness.stages.weigh import POOL, WEIGHT
 from harness.values.findings import LedgerRow
 
@@ -20,8 +21,8 @@ def chosen(ledger: Iterable[LedgerRow]) -> Iterator[str]:
         if row.stage == "weigh" and what is not None and isinstance(weight, int | float):
             weights[what] |= dict.fromkeys(row.systems, float(weight))
     for what, by_system in weights.items():
-        listed = ", ".join(f"{weight:g} in {system}" for system, weight in by_system.items())
+        listed = systems.by_value(by_system, lambda weight: f"{weight:g}")
         yield f"The weight of {what} in the score was chosen on dev, from 0 to 1: {listed}."
         unused = [system for system, weight in by_system.items() if weight == 0]
         if unused:
-            yield f"With weight 0, {what} changes nothing in {', '.join(unused)} and costs time: leave it out."
+            yield f"With weight 0, {what} changes nothing and costs time: leave it out of {systems.named(unused)}."

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from harness.report import format as fmt
 from harness.text.decimals import finite
 from harness.values.findings import Comparison, Outcome, Summary, SystemInfo
 from harness.values.measures import parse
 from harness.values.systems import BOUNDS, UNTUNED
 
 BASELINE = UNTUNED
-__all__ = ["BASELINE", "View", "identical", "is_rank", "less_is_better", "row_label", "view"]
+__all__ = ["BASELINE", "View", "identical", "identical_words", "is_rank", "less_is_better", "row_label", "view"]
 
 
 def row_label(outcome: Outcome, system: str, seed: int) -> str:
@@ -42,6 +43,14 @@ def identical(info: SystemInfo) -> tuple[tuple[str, str], ...]:
     """Return what of a system equals another's, though it was made apart: ``("rankings", "untuned")``."""
     same = (("rankings", info.same_run_as), ("answers", info.same_answers_as), ("weights", info.same_weights_as))
     return tuple((what, other) for what, other in same if other)
+
+
+def identical_words(info: SystemInfo) -> str:
+    """Return ``identical rankings and answers to untuned``, each other system once; empty if nothing is equal."""
+    same: dict[str, list[str]] = {}
+    for what, other in identical(info):
+        same.setdefault(other, []).append(what)
+    return "; ".join(f"identical {fmt.listed(parts)} to {other}" for other, parts in same.items())
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from harness.report.model import (
     number,
     present,
 )
-from harness.report.view import BASELINE, View, identical, is_rank, less_is_better, view
+from harness.report.view import BASELINE, View, identical_words, is_rank, less_is_better, view
 from harness.text import decimals
 from harness.text.decimals import finite
 from harness.values.findings import Outcome, SystemInfo
@@ -203,7 +203,7 @@ def gains(view: View) -> Table | None:
         if any(view.gain(info, name) for name in view.gated) or info.name == BASELINE or info.failed
     ]
     rows = [(Cell(info.label), *(_gain_cell(view, info, name) for name in view.gated)) for info in shown]
-    notes = [f"{info.label}: identical {what} to {other}." for info in view.systems for what, other in identical(info)]
+    notes = [f"{info.label}: {words}." for info in view.systems if (words := identical_words(info))]
     return Table(
         f"Gain over {BASELINE}, with verdict",
         (Column("system", "left"), *(Column(name, "left") for name in view.gated)),

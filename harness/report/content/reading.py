@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from harness.report import format as fmt
 from harness.report.content.summary import recited
-from harness.report.view import BASELINE, View, identical
+from harness.report.view import BASELINE, View, identical_words
 from harness.text.decimals import finite
 
 Said = TypeVar("Said", str, int)
@@ -64,11 +64,7 @@ def warnings(view: View) -> tuple[str, ...]:
     outcome = view.outcome
     others = [info for info in view.systems if info not in recited(view)]
     failed = {info.label: fmt.bare(info.failed) for info in others if info.failed}
-    same = {
-        info.label: "; ".join(f"identical {what} to {other}" for what, other in identical(info))
-        for info in others
-        if identical(info)
-    }
+    same = {info.label: words for info in others if (words := identical_words(info))}
     no_run = {system: number for system, number in outcome.queries_without_run.items() if number}
     return (
         *(f"{who} failed: {reason}." for who, reason in _together(failed)),
