@@ -9,16 +9,19 @@ import folders
 import numpy as np
 import pocket
 import pytest
+import rankers
 import smallsuite
 import tiny
 
 from harness import provenance
 from harness.models import precision
+from harness.models.causal_rerankers import load_causal_reranker
 from harness.models.loaders import load_bi_encoder, load_cross_encoder
 from harness.models.precision import attention, dtype_here, loading_options, prepared, refusal
 from harness.planning import requirements
 from harness.planning.plan import build_plan
 from harness.stages.shared.common import encode
+from harness.stages.shared.relevance_models import score_pairs
 
 WORDS = smallsuite.vocabulary()
 
@@ -131,6 +134,29 @@ def test_models_load_in_the_type_that_is_asked_for(dtype: str, tmp_path: Path) -
     exact = encode(load_bi_encoder(tmp_path / "dense", 64), WORDS, "query")
     assert ((vectors * exact).sum(axis=1) > 0.999).all()
     assert np.linalg.norm(vectors, axis=1) == pytest.approx(1, abs=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_scores_in_half_precision_are_of_float32(dtype: str, tmp_path: Path) -> None:
+    """The last layer in half precision would give hundreds of passages the same few scores."""
+    import torch
+
+    folder = tiny.cross_encoder(tmp_path / "cross", WORDS)
+    cross = prepared(load_cross_encoder(folder, 64, dtype=dtype), dtype)
+    pairs = [("lime", f"{word} {other}") for word in WORDS[:12] for other in WORDS[:12]]
+    scores = score_pairs(cross, pairs)
+    rounded = torch.tensor(scores).to(getattr(torch, dtype)).float().tolist()
+    assert len(set(scores)) > 2 * len(set(rounded))
+    assert scores == pytest.approx(score_pairs(load_cross_encoder(folder, 64), pairs), abs=0.02)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "int8"])
+def test_a_causal_reranker_in_less_precision_scores_nearly_alike(dtype: str, tmp_path: Path) -> None:
+    folder = rankers.causal(tmp_path, rankers.BY_ROLES)
+    pairs = [("burn lime", "lime kiln"), ("mail", "ferry"), ("burn lime", "ferry mail ferry")]
+    exact, near = (load_causal_reranker(folder, 64, dtype=kind).score(pairs) for kind in ("float32", dtype))
+    assert near == pytest.approx(exact, abs=0.15)
+    assert near != exact
 
 
 @pytest.mark.gpu

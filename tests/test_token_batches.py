@@ -152,7 +152,7 @@ def test_texts_that_are_cut_are_counted_as_they_are_encoded(
     texts = [" ".join(["lime"] * count) for count in range(20)]
     encode(model, texts, "query", truncations=truncations)
     assert truncations.count == count_longer(model, "ask ")(texts)
-    assert truncations.count == (0 if name == "static" else 7)
+    assert truncations.count == 0 if name == "static" else 0 < truncations.count < len(texts)
 
 
 def test_a_tokenizer_that_does_not_tell_is_asked_again(

@@ -94,11 +94,35 @@ def _takes_flash(folder: Path) -> bool:
 def prepared(model: Any, dtype: str) -> Any:
     """Return a loaded model as it serves: linear layers in int8, or in float32 on a CPU in the layout of oneDNN.
 
-    It cannot be trained or saved any more.
+    What computes scores stays in float32 if the rest is in half precision, in which many scores would be equal. The
+    model cannot be trained or saved any more.
     """
     if dtype == "int8":
         return to_int8(model)
-    return model if dtype in HALF else to_packed(model)
+    if dtype not in HALF:
+        return to_packed(model)
+    if (head := _head(model)) is not None:
+        _in_float32(head)
+    return model
+
+
+def _head(model: Any) -> Any:
+    """Return the layer that computes scores: the output of a language model, or of a cross-encoder; None without."""
+    import torch
+
+    if hasattr(model, "get_output_embeddings"):
+        return model.get_output_embeddings()
+    layers = [module for module in model.modules() if type(module) is torch.nn.Linear and module.out_features == 1]
+    return layers[-1] if layers else None
+
+
+def _in_float32(layer: Any) -> None:
+    import torch
+
+    for name, weight in list(layer.named_parameters(recurse=False)):
+        # Another parameter: the embeddings of tokens may be the same one, and stay as they are.
+        setattr(layer, name, torch.nn.Parameter(weight.detach().float(), requires_grad=False))
+    layer.register_forward_pre_hook(lambda module, inputs: tuple(value.float() for value in inputs))
 
 
 def summary() -> str:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 BUDGET_VARIABLE = "HARNESS_MAX_TOKENS_PER_BATCH"
 """Set for this process and its children by the suite's `max_tokens_per_batch`."""
-CPU_TOKENS = 2048
+CPU_TOKENS = 4096
 CUDA_TOKENS = 4096, 65_536
 """Least and most tokens of a batch on a CUDA device, whatever memory is free."""
 MEMORY_SHARE = 0.5
