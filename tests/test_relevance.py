@@ -7,7 +7,6 @@ import math
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import tiny
 import torch
@@ -18,6 +17,7 @@ from harness.errors import ConfigError
 from harness.models import generation
 from harness.models.generation import GeneratedText
 from harness.models.loaders import convert_gguf, load_cross_encoder, load_generator, locate
+from harness.models.token_batches import BUDGET_VARIABLE
 from harness.stages.shared import relevance_models as relevance
 from harness.stages.shared.relevance_models import (
     RelevanceLabel,
@@ -155,19 +155,18 @@ def test_nothing_asked_is_nothing_judged(tmp_path: Path) -> None:
 
 
 def test_progress_is_told_in_pairs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(relevance, "SCORE_CHUNK", 2)
+    monkeypatch.setenv(BUDGET_VARIABLE, "1")
     seen: list[tuple[int, int]] = []
     score_pairs(load_cross_encoder(tiny.cross_encoder(tmp_path, WORDS), 64), PAIRS, lambda *at: seen.append(at))
-    assert seen == [(2, 3), (3, 3)]
+    assert seen == [(1, 3), (2, 3), (3, 3)]
 
 
-def test_scores_that_are_no_numbers_are_refused() -> None:
-    class Broken:
-        def predict(self, pairs: Any, **options: Any) -> Any:
-            return np.full(len(pairs), math.nan)
-
+def test_scores_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
+    model = load_cross_encoder(tiny.cross_encoder(tmp_path, WORDS), 64)
+    with torch.no_grad():
+        next(iter(model.parameters())).fill_(math.nan)
     with pytest.raises(ValueError, match="no numbers"):
-        score_pairs(Broken(), PAIRS)
+        score_pairs(model, PAIRS)
 
 
 def test_pairs_longer_than_the_model_reads_are_counted(tmp_path: Path) -> None:

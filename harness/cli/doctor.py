@@ -21,6 +21,7 @@ from harness.data.datasets import Dataset, load_dataset
 from harness.errors import DatasetMissing, HarnessError, ModelMissing
 from harness.execution import endpoints
 from harness.llm.dialects import known_dialect
+from harness.models import precision
 from harness.models.loaders import EMBEDDED, locate
 from harness.planning import requirements
 from harness.planning.plan import build_plan
@@ -109,6 +110,7 @@ def find(suite: str | None, store: Path) -> Iterator[Finding]:
     """Yield every finding about this machine and, if one is named, about a suite."""
     yield Finding(MACHINE, "hardware", "ok", provenance.machine_class())
     yield _device()
+    yield Finding(MACHINE, "encoding", "ok", precision.summary())
     free = shutil.disk_usage(_existing(store)).free / 2**30
     state: State = "ok" if free >= LEAST_DISK else "missing"
     yield Finding(MACHINE, "disk", state, f"{free:.0f} GiB free at {store}; at least {LEAST_DISK:.0f} needed")

@@ -19,7 +19,7 @@ class FakeBiEncoder:
     """Embeds a text as the normalised sum of a fixed random vector for each of its words.
 
     Texts are similar if they share words, on every machine. It offers what the stages use of a
-    SentenceTransformer.
+    SentenceTransformer, and has no prompts.
     """
 
     def __init__(self, dims: int = 64) -> None:
@@ -40,6 +40,20 @@ class FakeBiEncoder:
             total = sum((_direction(word, self.dims) for word in words(text)), np.zeros(self.dims))
             row[:] = total / max(float(np.linalg.norm(total)), 1e-12)
         return vectors
+
+    def eval(self) -> FakeBiEncoder:
+        """Do nothing."""
+        return self
+
+    def preprocess(self, texts: Sequence[str], **options: Any) -> dict[str, Any]:
+        """Return the texts as what the model reads; options are ignored."""
+        return {"texts": texts}
+
+    def __call__(self, features: dict[str, Any]) -> dict[str, Any]:
+        """Embed what `preprocess` returned."""
+        import torch
+
+        return {"sentence_embedding": torch.from_numpy(self.encode(features["texts"]))}
 
     def tokenizer(self, texts: Sequence[str], **options: Any) -> dict[str, list[list[int]]]:
         """Number the words of each text."""

@@ -1,8 +1,9 @@
 """Find models by name, digest their content, and load them.
 
-A name is ``embedded:<model>`` (from a package), a folder, or the name of a model on a hub. Loaded models are in float32
-and evaluation mode. Code that ships with a model is never run, and weights are safetensors only (or a GGUF file from an
-embedded package). Must not know stages; torch is imported inside the functions that need it.
+A name is ``embedded:<model>`` (from a package), a folder, or the name of a model on a hub. Loaded models are in
+evaluation mode, and in float32 unless another type is asked for. Code that ships with a model is never run, and weights
+are safetensors only (or a GGUF file from an embedded package). Must not know stages; torch is imported inside the
+functions that need it.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from harness.hashing import digest_file, digest_of
 from harness.models import hub
 from harness.models.folder_problems import PICKLED, RERESAVE
 from harness.models.inspection import Inspection, inspect, trained_head
+from harness.models.precision import loading_options, weights_in
 from harness.models.signatures import while_unchanged
 from harness.provenance import device_class
 from harness.suite.roles import EMBEDDED_PREFIX
@@ -132,8 +134,9 @@ def torch_device() -> str:
 
 
 def quiet() -> None:
-    """Turn off telemetry of the hub, parallel tokenizers, and progress bars of libraries."""
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    """Turn off telemetry of the hub, parallel tokenizers on a CPU, and progress bars of libraries."""
+    # A GPU waits for its tokenizer; on a CPU the model itself needs the cores.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false" if torch_device() == "cpu" else "true")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     from transformers.utils import logging
 
@@ -141,8 +144,10 @@ def quiet() -> None:
     logging.set_verbosity_error()
 
 
-def load_bi_encoder(folder: Path, max_length: int, query_prompt: str = "", document_prompt: str = "") -> Any:
-    """Load a bi-encoder in float32 that reads `max_length` tokens of a text, or as many as the model can.
+def load_bi_encoder(
+    folder: Path, max_length: int, query_prompt: str = "", document_prompt: str = "", dtype: str = "float32"
+) -> Any:
+    """Load a bi-encoder that reads `max_length` tokens of a text, or as many as the model can.
 
     It carries what every stage goes by: ``prompts`` under the names ``query`` and ``document`` (those given, else the
     model's own under any usual name, else empty), no default prompt, and ``similarity_fn_name`` ``cosine`` or ``dot``.
@@ -152,26 +157,34 @@ def load_bi_encoder(folder: Path, max_length: int, query_prompt: str = "", docum
     quiet()
     from sentence_transformers import SentenceTransformer
 
-    return prompted_encoder(SentenceTransformer, folder, inspection, max_length, (query_prompt, document_prompt))
+    prompts = query_prompt, document_prompt
+    return prompted_encoder(SentenceTransformer, folder, inspection, max_length, prompts, dtype)
 
 
 def prompted_encoder(
-    kind: Callable[..., Any], folder: Path, inspection: Inspection, max_length: int, prompts: tuple[str, str]
+    kind: Callable[..., Any],
+    folder: Path,
+    inspection: Inspection,
+    max_length: int,
+    prompts: tuple[str, str],
+    dtype: str = "float32",
 ) -> Any:
     """Load a model of one of sentence-transformers' classes whose texts have prompts; see `load_bi_encoder`.
 
     `prompts` are those given for queries and for documents; an empty one leaves the model's own.
     """
+    import torch
+
     model = kind(
         str(folder),
         device=torch_device(),
         trust_remote_code=False,
         local_files_only=True,
-        model_kwargs={"torch_dtype": "float32", "use_safetensors": True},
+        model_kwargs=loading_options(folder, dtype),
         similarity_fn_name=inspection.similarity,
     )
     # Modules beside the transformer keep the type that they were saved in.
-    model.float()
+    model.to(getattr(torch, weights_in(dtype)))
     own = inspection.prompts
     model.prompts = {**model.prompts, "query": prompts[0] or own.query, "document": prompts[1] or own.document}
     model.default_prompt_name = None
@@ -195,8 +208,8 @@ def has_trained_head(folder: Path) -> bool:
     return trained_head(folder)
 
 
-def load_cross_encoder(folder: Path, max_length: int, untrained_ok: bool = False) -> Any:
-    """Load a cross-encoder in float32 that gives one logit per pair; `max_length` counts tokens of both texts.
+def load_cross_encoder(folder: Path, max_length: int, untrained_ok: bool = False, dtype: str = "float32") -> Any:
+    """Load a cross-encoder that gives one logit per pair; `max_length` counts tokens of both texts.
 
     Raises ConfigError if it has no trained head; with `untrained_ok`, for tuning, the head is drawn from torch's global
     generator.
@@ -219,7 +232,7 @@ def load_cross_encoder(folder: Path, max_length: int, untrained_ok: bool = False
         num_labels=1,
         # Not a sigmoid, which rounds the best to equal scores and is wrong for losses over lists.
         activation_fn=torch.nn.Identity(),
-        model_kwargs={"torch_dtype": "float32", "use_safetensors": True},
+        model_kwargs=loading_options(folder, dtype),
     )
     limit_length(model, inspection, max_length)
     model.eval()

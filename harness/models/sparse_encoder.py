@@ -11,14 +11,14 @@ from typing import Any
 
 from harness.models.inspection import inspect
 from harness.models.loaders import prompted_encoder, quiet
+from harness.models.token_batches import Truncations, count_longer, token_batches
 from harness.values.records import Progress
 
-ENCODE_BATCH, ENCODE_CHUNK = 16, 128
-"""Texts a forward pass, and texts whose weights are dense in memory at once: a vocabulary wide each."""
 
-
-def load_sparse_encoder(folder: Path, max_length: int, query_prompt: str = "", document_prompt: str = "") -> Any:
-    """Load a sparse encoder in float32 that reads `max_length` tokens of a text, or as many as the model can.
+def load_sparse_encoder(
+    folder: Path, max_length: int, query_prompt: str = "", document_prompt: str = "", dtype: str = "float32"
+) -> Any:
+    """Load a sparse encoder that reads `max_length` tokens of a text, or as many as the model can.
 
     It carries ``prompts`` under the names ``query`` and ``document`` and ``similarity_fn_name`` as
     `loaders.load_bi_encoder` sets them. Raises ConfigError if the folder cannot be used as one.
@@ -27,35 +27,40 @@ def load_sparse_encoder(folder: Path, max_length: int, query_prompt: str = "", d
     quiet()
     from sentence_transformers import SparseEncoder
 
-    return prompted_encoder(SparseEncoder, folder, inspection, max_length, (query_prompt, document_prompt))
+    return prompted_encoder(SparseEncoder, folder, inspection, max_length, (query_prompt, document_prompt), dtype)
 
 
-def encode_sparse(model: Any, texts: Sequence[str], role: str, progress: Progress = lambda done, total: None) -> Any:
+def encode_sparse(
+    model: Any,
+    texts: Sequence[str],
+    role: str,
+    progress: Progress = lambda done, total: None,
+    truncations: Truncations | None = None,
+) -> Any:
     """Return the weights of texts as a scipy sparse matrix in float32, shape (texts, terms).
 
     `role` is ``query`` or ``document``: it chooses the prompt. Rows have length 1 if the model ranks by the cosine.
     Raises ValueError for weights that are no numbers.
     """
     import numpy as np
+    import torch
     from scipy.sparse import csr_array, diags_array, vstack
 
-    order = sorted(range(len(texts)), key=lambda number: (-len(texts[number]), number))
-    parts = []
+    prompt, most = model.prompts.get(role) or "", getattr(model, "max_active_dims", None)
+    limit = {} if most is None else {"max_active_dims": most}
+    parts: list[Any] = []
+    order: list[int] = []
+    model.eval()
     # No text at all is still encoded once: a model tells the number of its terms by what it returns.
-    for start in range(0, max(len(order), 1), ENCODE_CHUNK):
-        chunk = [texts[number] for number in order[start : start + ENCODE_CHUNK]]
-        weights = model.encode(
-            chunk or [""],
-            prompt=model.prompts.get(role) or "",
-            batch_size=ENCODE_BATCH,
-            convert_to_sparse_tensor=False,
-            save_to_cpu=True,
-            show_progress_bar=False,
-        ).numpy()
+    longer = count_longer(model, prompt)
+    for numbers, features in token_batches(model, texts or [""], truncations, longer, prompt=prompt):
+        with torch.inference_mode():
+            weights = _largest(model(features, **limit)["sentence_embedding"], most).float().cpu().numpy()
         if not np.isfinite(weights).all():
             raise ValueError("the sparse encoder gives weights that are no numbers; its weights are damaged")
-        parts.append(csr_array(weights[: len(chunk)]))
-        progress(min(start + ENCODE_CHUNK, len(order)), len(order))
+        parts.append(csr_array(weights[: len(texts)]))
+        order += numbers[: len(texts)]
+        progress(len(order), len(texts))
     whole = vstack(parts, format="csr")
     if model.similarity_fn_name != "dot":
         lengths = np.sqrt((whole * whole).sum(axis=1))
@@ -63,3 +68,12 @@ def encode_sparse(model: Any, texts: Sequence[str], role: str, progress: Progres
     places = np.empty(len(order), dtype=np.int64)
     places[order] = np.arange(len(order))
     return whole[places].astype(np.float32)
+
+
+def _largest(weights: Any, most: int | None) -> Any:
+    """Return weights of which only the `most` largest of each text are left."""
+    if most is None:
+        return weights
+    from sentence_transformers.util import select_max_active_dims
+
+    return select_max_active_dims(weights, max_active_dims=most)

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 from harness.models.folders import ModelFolder
 from harness.models.inspection import Inspection, inspect
 from harness.models.loaders import limit_length, load_bi_encoder, quiet, torch_device
+from harness.models.precision import weights_in
+from harness.models.token_batches import Truncations, count_longer, token_batches
 from harness.values.records import Progress
 
 if TYPE_CHECKING:
@@ -23,13 +25,13 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float32]
 
-ENCODE_BATCH = 32
-ENCODE_CHUNK = 256
 ROLES = ("query", "document")
 
 
-def load_token_encoder(folder: Path, max_length: int, query_prompt: str = "", document_prompt: str = "") -> Any:
-    """Load a MultiVectorEncoder in float32 that reads `max_length` tokens of a text, or as many as the model can.
+def load_token_encoder(
+    folder: Path, max_length: int, query_prompt: str = "", document_prompt: str = "", dtype: str = "float32"
+) -> Any:
+    """Load a MultiVectorEncoder that reads `max_length` tokens of a text, or as many as the model can.
 
     It carries ``prompts`` under the names ``query`` and ``document``: those given, else the model's own. A model that
     was trained for late interaction keeps its projection, markers, query expansion and skipped tokens, and its own
@@ -37,8 +39,9 @@ def load_token_encoder(folder: Path, max_length: int, query_prompt: str = "", do
     """
     inspection = inspect(folder, "multi-vector").check()
     if not ModelFolder(folder).is_multi_vector:
-        return token_view(load_bi_encoder(folder, max_length, query_prompt, document_prompt))
+        return token_view(load_bi_encoder(folder, max_length, query_prompt, document_prompt, dtype))
     quiet()
+    import torch
     from sentence_transformers import MultiVectorEncoder
 
     model: MultiVectorEncoder = MultiVectorEncoder(
@@ -46,9 +49,10 @@ def load_token_encoder(folder: Path, max_length: int, query_prompt: str = "", do
         device=torch_device(),
         trust_remote_code=False,
         local_files_only=True,
-        model_kwargs={"torch_dtype": "float32", "use_safetensors": True},
+        # SDPA on every device: FlashAttention knows no tokens that are scored and not attended to.
+        model_kwargs={"torch_dtype": weights_in(dtype), "use_safetensors": True},
     )
-    model.float()
+    model.to(getattr(torch, weights_in(dtype)))
     own = inspection.prompts
     for role, text, configured in zip(ROLES, (query_prompt, document_prompt), own, strict=True):
         # Markers of earlier formats are among the model's prompts only, not in the configuration of prompts.
@@ -103,34 +107,38 @@ def _added_tokens(tokenizer: Any) -> list[str]:
 
 
 def token_chunks(
-    model: Any, texts: Sequence[str], role: str, progress: Progress = lambda done, total: None
+    model: Any,
+    texts: Sequence[str],
+    role: str,
+    progress: Progress = lambda done, total: None,
+    truncations: Truncations | None = None,
 ) -> Iterator[tuple[list[int], list[Floats]]]:
-    """Encode texts chunk by chunk, the longest first; yield their numbers, and for each an array (tokens, dim).
+    """Encode texts batch by batch, the longest first; yield their numbers, and for each an array (tokens, dim).
 
     Vectors are in float32 and of length 1. `role` is ``query`` or ``document``: it chooses the prompt. A text of which
     no token is left has one vector of zeros, so that its score is 0. Raises ValueError for vectors that are no numbers.
     """
     import numpy as np
+    import torch
 
-    order = sorted(range(len(texts)), key=lambda number: (-len(texts[number]), number))
-    for start in range(0, len(order), ENCODE_CHUNK):
-        chunk = order[start : start + ENCODE_CHUNK]
-        vectors = model.encode(
-            [texts[number] for number in chunk],
-            # Even an empty one: without it the model's default prompt would be put before the text.
-            prompt=model.prompts.get(role) or "",
-            task=role,
-            batch_size=ENCODE_BATCH,
-            convert_to_numpy=True,
-            show_progress_bar=False,
-        )
-        if not all(np.isfinite(item).all() for item in vectors):
+    # Even an empty prompt: without it the model's default prompt would be put before the text.
+    prompt, done = model.prompts.get(role) or "", 0
+    model.eval()
+    longer = count_longer(model, prompt)
+    for numbers, features in token_batches(model, texts, truncations, longer, prompt=prompt, task=role):
+        with torch.inference_mode():
+            read = model(features, task=role)
+            masks = read["attention_mask"].bool().cpu().numpy()
+            vectors = read["token_embeddings"].float().cpu().numpy()
+        if not np.isfinite(vectors[masks]).all():
             raise ValueError(
                 "the encoder gives token vectors that are no numbers; its weights are damaged, or training diverged: "
                 "lower the rate"
             )
-        yield chunk, [item if len(item) else np.zeros((1, item.shape[1]), np.float32) for item in vectors]
-        progress(min(start + ENCODE_CHUNK, len(order)), len(order))
+        kept = [vector[mask] for vector, mask in zip(vectors, masks, strict=True)]
+        yield numbers, [item if len(item) else np.zeros((1, item.shape[1]), np.float32) for item in kept]
+        done += len(numbers)
+        progress(done, len(texts))
 
 
 def encode_tokens(

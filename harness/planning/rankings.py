@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from harness.errors import ConfigError, Problem
+from harness.models.precision import dtype_here
 from harness.planning.calls import Calls, TunedPipeline
 from harness.planning.graph import ExpectedWork, Prompt, ServingKeys, serving_path
 from harness.suite.pipeline import ON_DEV, Encoder, Reranker, Retriever
@@ -40,7 +41,7 @@ class Rankings(Calls):
         rule = pipeline.settings.retriever
         if rule.kind == "bm25":
             return self.bm25_index()
-        stored = {name: getattr(rule, name) for name in ("dimensions", "precision", "dtype")}
+        stored = {"dimensions": rule.dimensions, "precision": rule.precision, "dtype": dtype_here(rule.dtype)}
         return self._vectors(INDEXES[rule.kind], rule.encoder, stored, pipeline.model("retriever"), pipeline)
 
     def dense_index(self, pipeline: TunedPipeline) -> str:
@@ -103,7 +104,7 @@ class Rankings(Calls):
         self, pipeline: TunedPipeline, split: str, queries: str | None = None, depth: int | None = None
     ) -> str:
         rule = pipeline.settings.retriever
-        searched = rule.model_dump(exclude={"bm25_weight", "kind"})
+        searched = rule.model_dump(exclude={"bm25_weight", "kind"}) | {"dtype": dtype_here(rule.dtype)}
         spec = {"kind": rule.kind, "depth": depth or self.depth_of(pipeline), "retriever": searched}
         spec["exclude_own"] = self.suite.evaluate.exclude_own
         inputs = {
@@ -167,7 +168,8 @@ class Rankings(Calls):
         encoder = reranker_encoder(rule, pipeline.settings.retriever)
         model = pipeline.model("reranker")
         depth = self.rerank_depth_of(pipeline)
-        spec: dict[str, Any] = {"kind": rule.kind, "depth": depth, "max_length": rule.max_length}
+        dtype = dtype_here(rule.dtype)
+        spec: dict[str, Any] = {"kind": rule.kind, "depth": depth, "max_length": rule.max_length, "dtype": dtype}
         inputs = {
             "run": run,
             "queries": self._queries(split, queries),
@@ -180,7 +182,7 @@ class Rankings(Calls):
             model = model or (pipeline.model("retriever") if rule.model is None else None)
             spec["model"] = None if model else encoder.model
             if rule.precision is not None:
-                stored = {"precision": rule.precision}
+                stored = {"precision": rule.precision, "dtype": dtype}
                 inputs["tokens"] = self._vectors("tokens", encoder, stored, model, pipeline)
         elif rule.kind == "causal-lm":
             # What is tuned is an adapter: the model beneath it is the pipeline's.

@@ -16,10 +16,11 @@ from harness import provenance
 from harness.errors import ConfigError, ModelMissing, Problem
 from harness.models import loaders, template_checks
 from harness.models.inspection import Inspection, inspect
+from harness.models.precision import refusal
 from harness.models.relevance_prompts import RelevancePrompt
 from harness.models.template_checks import ThinkingSettings
+from harness.models.token_batches import BUDGET_VARIABLE
 from harness.suite.pipeline import Retriever
-from harness.suite.recipes import Part
 from harness.suite.roles import EMBEDDED_PREFIX
 from harness.suite.spec import Suite
 from harness.suite.uses import ModelUse, candidates_of, models_named, models_used
@@ -29,8 +30,12 @@ BITSANDBYTES = "bitsandbytes"
 
 
 def apply_device(suite: Suite) -> None:
-    """Let this process and its children see the device that the suite asks for; call it before a plan is built."""
+    """Let this process and its children see the device and the budget of tokens that the suite asks for.
+
+    Call it before a plan is built.
+    """
     os.environ[provenance.DEVICE_VARIABLE] = suite.device
+    os.environ[BUDGET_VARIABLE] = str(suite.max_tokens_per_batch or "")
 
 
 def check(suite: Suite) -> None:
@@ -153,31 +158,33 @@ def _untrainable(suite: Suite, there: Mapping[ModelUse, Inspection]) -> Iterator
 
 
 def _unservable(suite: Suite, there: Mapping[ModelUse, Inspection]) -> Iterator[Problem]:
-    """Yield settings of retrievers that their models or this machine cannot follow, once for each key."""
+    """Yield settings of retrievers and rerankers that their models or this machine cannot follow, once for each key."""
     encoders = {use.model: seen for use, seen in there.items() if use.kind == "bi-encoder"}
-    rules = [("", suite.pipeline.retriever, frozenset[str]())]
-    part: Part = "retriever"
-    for one in candidates_of(suite):
-        change = getattr(one.candidate.pipeline, part)
-        own = frozenset(change.model_fields_set) if change is not None else frozenset[str]()
-        rules.append((f"candidates.{one.name}.", one.pipeline.retriever, own))
+    pipelines = [
+        ("", suite.pipeline, None),
+        *((f"candidates.{one.name}.", one.pipeline, one.candidate.pipeline) for one in candidates_of(suite)),
+    ]
     found: dict[str, Problem] = {}
-    for prefix, rule, own in rules:
-        for setting, what, hint in _unfit(suite, rule, encoders.get(rule.model)):
-            where = f"{prefix if setting in own else ''}pipeline.retriever.{setting}"
+    for prefix, pipeline, change in pipelines:
+        wrong = [("retriever", *problem) for problem in _unfit(suite, pipeline.retriever, encoders)]
+        if pipeline.reranker is not None and (refused := refusal(pipeline.reranker.dtype, _has_cuda(suite))):
+            wrong.append(("reranker", "dtype", *refused))
+        for part, setting, what, hint in wrong:
+            own = setting in getattr(getattr(change, part, None), "model_fields_set", ())
+            where = f"{prefix if own else ''}pipeline.{part}.{setting}"
             found[where] = Problem(where, what, hint)
     yield from found.values()
 
 
-def _unfit(suite: Suite, rule: Retriever, encoder: Inspection | None) -> Iterator[tuple[str, str, str]]:
+def _unfit(suite: Suite, rule: Retriever, encoders: Mapping[str, Inspection]) -> Iterator[tuple[str, str, str]]:
     """Yield settings of a retriever that cannot be followed: the setting, what is wrong, and what to do."""
+    encoder = encoders.get(rule.model)
     width = encoder.dimensions if encoder is not None else None
     if rule.dimensions is not None and width is not None and rule.dimensions > width:
         what = f"{rule.dimensions} is more than the {width} dimensions of {rule.model!r}"
         yield "dimensions", what, "ask for fewer, or leave it out"
-    if rule.dtype == "int8" and _has_cuda(suite):
-        what = "int8 layers run on a CPU only, and a CUDA device is used"
-        yield "dtype", what, "leave it out, or use device: cpu"
+    if refused := refusal(rule.dtype, _has_cuda(suite)):
+        yield "dtype", *refused
     elif rule.dtype == "int8" and encoder is not None and encoder.static:
         yield "dtype", "is not possible with static embeddings, which have no layers", "leave it out"
 

@@ -6,9 +6,10 @@ import re
 from collections.abc import Iterable, Iterator
 
 from harness.models.inspection import Inspection
+from harness.models.precision import HALF, dtype_here, weights_in
 from harness.models.stored_vectors import QUANTIZED
 from harness.planning import requirements
-from harness.suite.pipeline import Retriever
+from harness.suite.pipeline import DType, Retriever
 from harness.suite.spec import Suite
 from harness.suite.uses import ModelUse, models_used
 from harness.values.findings import LedgerRow
@@ -32,13 +33,13 @@ def settings(suite: Suite) -> dict[str, str]:
                     f"reads {_tokens(seen, rule.max_length)} of a text",
                     "ranks by dot product" if seen.similarity == "dot" else "ranks by cosine",
                     *(f"{_prompt(text)} before every {kind}" for text, kind in zip(prompts, KINDS, strict=True)),
-                    *_stored(seen),
+                    *_computed(seen, rule.dtype),
                     *_served(rule),
                 ]
             )
         elif use.key == "pipeline.reranker.model" and reranker is not None:
             read = f"reads {_tokens(seen, reranker.max_length)} of query and passage"
-            words["reranker"] = ", ".join([read, *_stored(seen)])
+            words["reranker"] = ", ".join([read, *_computed(seen, reranker.dtype)])
     return words
 
 
@@ -54,13 +55,17 @@ def _prompt(text: str) -> str:
     return repr(text) if text else "nothing"
 
 
-def _stored(seen: Inspection) -> Iterator[str]:
-    if seen.dtype in STORED:
-        yield f"weights stored in {STORED[seen.dtype]}, used in float32"
+def _computed(seen: Inspection, setting: DType) -> Iterator[str]:
+    """Yield what a model computes in, where that is not the type of its weights, or not float32."""
+    dtype = dtype_here(setting)
+    if seen.dtype in STORED and STORED[seen.dtype] != dtype:
+        yield f"weights stored in {STORED[seen.dtype]}, used in {weights_in(dtype)}"
+    if dtype in HALF:
+        yield f"computes in {dtype}"
 
 
 def _served(rule: Retriever) -> Iterator[str]:
-    """Yield how vectors are stored and the encoder is run, where that is not the default."""
+    """Yield how vectors are stored, and that layers run in int8, where that is not the default."""
     if rule.dimensions is not None:
         yield f"vectors are cut after {rule.dimensions:,} dimensions"
     if rule.precision is not None:
@@ -68,8 +73,8 @@ def _served(rule: Retriever) -> Iterator[str]:
         yield f"vectors are stored in {rule.precision}" + (
             f" and {rule.rescore} for each result are scored again" if rescored else ""
         )
-    if rule.dtype != "float32":
-        yield f"linear layers run in {rule.dtype}"
+    if rule.dtype == "int8":
+        yield "linear layers run in int8"
 
 
 def before(suite: Suite) -> list[str]:

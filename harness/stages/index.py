@@ -10,12 +10,12 @@ from harness.models.search import IDS_FILE, Bm25Index, DenseIndex
 from harness.models.sparse_encoder import encode_sparse
 from harness.models.sparse_index import SparseIndex
 from harness.models.stored_vectors import shortened
+from harness.models.token_batches import Truncations
 from harness.models.token_encoders import token_chunks
 from harness.models.token_vectors import Precision, TokenIndex, TokenWriter
 from harness.stages import Inputs, SpeedRule, Stage, Takes, encoding
 from harness.stages.shared.common import (
     bi_encoder,
-    count_longer,
     encode,
     read_corpus,
     reads,
@@ -23,7 +23,7 @@ from harness.stages.shared.common import (
     token_encoder,
 )
 from harness.suite.fields import Spec
-from harness.suite.pipeline import Retriever
+from harness.suite.pipeline import Served
 from harness.text import ENGLISH
 from harness.values.records import Document, Progress, Usage
 
@@ -38,7 +38,7 @@ class IndexSpec(Spec):
     """
 
     kind: Literal["dense", "bm25", "tokens", "sparse"]
-    retriever: Retriever | None = None
+    retriever: Served | None = None
     language: str = ENGLISH
     precision: Precision = "float16"
 
@@ -53,17 +53,17 @@ def index(spec: IndexSpec, inputs: Inputs, out: Path, seed: int, progress: Progr
     if spec.kind == "tokens":
         return _index_tokens(spec, inputs, documents, out, progress)
     texts, doc_ids = [document.content for document in documents], [document.doc_id for document in documents]
-    rule = spec.retriever
+    rule, truncations = spec.retriever, Truncations()
     assert rule is not None
     if spec.kind == "sparse":
         model = sparse_encoder(rule, inputs)
-        SparseIndex.save(out, doc_ids, encode_sparse(model, texts, "document", progress))
+        SparseIndex.save(out, doc_ids, encode_sparse(model, texts, "document", progress, truncations))
     else:
         model = bi_encoder(rule, inputs)
-        vectors = encode(model, texts, "document", progress)
+        vectors = encode(model, texts, "document", progress, truncations)
         vectors = shortened(vectors, rule.dimensions, model.similarity_fn_name != "dot")
         DenseIndex.save(out, doc_ids, vectors, rule.precision or "float32")
-    cut = count_longer(model, texts, "document")
+    cut = truncations.count
     notes = {"passages": len(documents), "cut at max_length": cut, "tokens read of a passage": reads(model)}
     return Usage(units=len(documents), notes={**notes, SIZE: size_of(out)})
 
@@ -78,15 +78,15 @@ def _index_tokens(
 ) -> Usage:
     assert spec.retriever is not None
     model = token_encoder(spec.retriever, inputs)
-    texts = [document.content for document in documents]
+    texts, truncations = [document.content for document in documents], Truncations()
     with TokenWriter(out, spec.precision) as writer:
-        for numbers, vectors in token_chunks(model, texts, "document", progress):
+        for numbers, vectors in token_chunks(model, texts, "document", progress, truncations):
             for number, array in zip(numbers, vectors, strict=True):
                 writer.add(documents[number].doc_id, array)
     stored = TokenIndex(out)
     notes = {
         "passages": len(documents),
-        "cut at max_length": count_longer(model, texts, "document"),
+        "cut at max_length": truncations.count,
         "tokens read of a passage": reads(model),
         "token vectors": len(stored.tokens),
         SIZE: stored.size_bytes,

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from harness.data.formats import read_run, write_run
 from harness.models.loaders import load_cross_encoder
+from harness.models.precision import prepared
 from harness.models.search import Hits
 from harness.models.token_encoders import load_token_encoder
 from harness.models.token_vectors import TokenIndex
@@ -21,6 +22,7 @@ from harness.stages.shared.causal_reranking import CausalScorer, CausalSettings,
 from harness.stages.shared.common import model_folder, read_corpus, read_queries
 from harness.stages.shared.passage_scorers import CrossEncoderScorer, LateInteractionScorer, PassageScorer, Pool
 from harness.suite.fields import Positive, Spec
+from harness.suite.pipeline import ServedDType
 from harness.values.records import Document, Progress, Run, Usage
 
 RELATIVE_STEP = 1e-6
@@ -41,6 +43,7 @@ class RerankSpec(Spec):
     query_prompt: str = ""
     document_prompt: str = ""
     instruction: str = ""
+    dtype: ServedDType = "float32"
 
 
 def rerank(spec: RerankSpec, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
@@ -57,19 +60,22 @@ def rerank(spec: RerankSpec, inputs: Inputs, out: Path, seed: int, progress: Pro
 
 def cross_encoder(spec: RerankSpec, inputs: Inputs, documents: Mapping[str, Document]) -> PassageScorer:
     """Load the cross-encoder."""
-    return CrossEncoderScorer(load_cross_encoder(_model(spec, inputs), spec.max_length), documents)
+    model = load_cross_encoder(_model(spec, inputs), spec.max_length, dtype=spec.dtype)
+    return CrossEncoderScorer(prepared(model, spec.dtype), documents)
 
 
 def late_interaction(spec: RerankSpec, inputs: Inputs, documents: Mapping[str, Document]) -> PassageScorer:
     """Load the token encoder, and the input `tokens` if there is one: an index of the corpus by the same encoder."""
-    model = load_token_encoder(_model(spec, inputs), spec.max_length, spec.query_prompt, spec.document_prompt)
+    prompts = spec.query_prompt, spec.document_prompt
+    model = prepared(load_token_encoder(_model(spec, inputs), spec.max_length, *prompts, spec.dtype), spec.dtype)
     return LateInteractionScorer(model, documents, TokenIndex(inputs["tokens"]) if "tokens" in inputs else None)
 
 
 def causal_lm(spec: RerankSpec, inputs: Inputs, documents: Mapping[str, Document]) -> PassageScorer:
     """Load the causal language model, with the input `adapter` if there is one."""
     settings = CausalSettings(spec.model or "", spec.max_length, spec.instruction)
-    return CausalScorer(causal_reranker(settings, _model(spec, inputs), inputs.get("adapter")), documents)
+    reranker = causal_reranker(settings, _model(spec, inputs), inputs.get("adapter"), spec.dtype)
+    return CausalScorer(reranker, documents)
 
 
 SCORERS: dict[str, Callable[[RerankSpec, Inputs, Mapping[str, Document]], PassageScorer]] = {
@@ -146,7 +152,9 @@ STAGE = Stage(
     packages=ENCODING,
     rate=_first_guess,
     unit="passages",
-    speed=SpeedRule(kind=("kind",), size=("max_length",), inputs={"tokens": ("kind",)}, like_dev_evaluation=True),
+    speed=SpeedRule(
+        kind=("kind",), size=("max_length", "dtype"), inputs={"tokens": ("kind",)}, like_dev_evaluation=True
+    ),
     serve=serve,
     runs=("run",),
     more_packages=lambda spec, inputs: ("peft",) if "adapter" in inputs else (),

@@ -16,7 +16,7 @@ from harness.models.token_vectors import TokenIndex
 from harness.stages import Inputs, SpeedRule, Stage, Step, Takes
 from harness.stages.shared.common import bi_encoder, encode, read_queries, sparse_encoder, token_encoder
 from harness.suite.fields import Spec
-from harness.suite.pipeline import Retriever
+from harness.suite.pipeline import Served
 from harness.values.grades import without_own
 from harness.values.records import Progress, Usage
 
@@ -34,7 +34,7 @@ class RetrieveSpec(Spec):
 
     kind: Literal["dense", "bm25", "late-interaction", "sparse"]
     depth: int
-    retriever: Retriever | None = None
+    retriever: Served | None = None
     exclude_own: bool = False
 
 

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from harness.data.formats import load_jsonl, read_run
 from harness.models.loaders import has_trained_head, load_cross_encoder
+from harness.models.token_encoders import load_token_encoder
 from harness.stages import TRAINING, Inputs, SpeedRule, Stage, Takes, setting
 from harness.stages.label import LABELS_FILE, by_query
 from harness.stages.rerank import pools_of, reordered
@@ -27,7 +28,6 @@ from harness.stages.shared.common import (
     read_queries,
     seeded,
     shown_passage,
-    token_encoder,
 )
 from harness.stages.shared.dev_evaluation import DEV_CUTOFF, DEV_INPUTS, judged_sample, ndcg
 from harness.stages.shared.passage_scorers import CrossEncoderScorer, LateInteractionScorer, PassageScorer
@@ -111,7 +111,8 @@ def _tuned_token_encoder(spec: TuneRerankerSpec, inputs: Inputs, out: Path, seed
     def attempt(micro_batch: int) -> Any:
         made.clear()
         with seeded(seed):
-            model = token_encoder(spec, inputs)
+            folder = model_folder(spec.model or "", inputs)
+            model = load_token_encoder(folder, spec.max_length, spec.query_prompt, spec.document_prompt)
             made.append(model)
             evaluation = None
             if dev is not None:

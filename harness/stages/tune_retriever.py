@@ -18,7 +18,6 @@ from harness.stages.label import LABELS_FILE, by_query
 from harness.stages.mine import TRIPLETS_FILE
 from harness.stages.retrieve import RUN_FILE
 from harness.stages.shared.common import (
-    bi_encoder,
     encode,
     model_folder,
     read_corpus,
@@ -26,6 +25,7 @@ from harness.stages.shared.common import (
     read_queries,
     seeded,
     shown_passage,
+    trainable_bi_encoder,
 )
 from harness.stages.shared.dev_evaluation import DEV_CUTOFF, DEV_INPUTS, judged_sample, ndcg
 from harness.stages.shared.known_positives import EqualTexts, Known
@@ -60,7 +60,7 @@ def tune_retriever(spec: TuneRetrieverSpec, inputs: Inputs, out: Path, seed: int
     def attempt(micro_batch: int) -> Any:
         made.clear()
         with seeded(seed):
-            model = bi_encoder(retriever.model_copy(update={"max_length": length}), inputs)
+            model = trainable_bi_encoder(retriever.model_copy(update={"max_length": length}), inputs)
             made.append(model)
             return train(model, lists, spec.recipe, seed, micro_batch, progress, measured_on_dev(model, inputs))
 

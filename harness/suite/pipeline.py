@@ -16,6 +16,9 @@ OF_ONE_KIND: dict[str, RerankerKind] = {
     "document_prompt": "late-interaction",
 }  # fmt: skip
 """Settings of a reranker that have a meaning for one kind alone."""
+DType = Literal["auto", "float32", "bfloat16", "float16", "int8"]
+"""What a model computes in; ``auto``: bfloat16 on a CUDA device, else float32."""
+ServedDType = Literal["float32", "bfloat16", "float16", "int8"]
 ContextOrder = Literal["best-first", "best-last"]
 """Where the best passage of a prompt stands; the last one stands next to the question."""
 ON_DEV = "dev"
@@ -61,7 +64,8 @@ class Retriever(Encoder):
 
     `dimensions` cuts dense vectors after so many numbers. `precision` is that of the stored vectors: float32 if dense
     and float16 if of tokens, unless given. Of int8 and binary vectors `rescore` times as many as are wanted are scored
-    again with more of the query's precision; 0: none. `dtype` is that of the encoder's linear layers.
+    again with more of the query's precision; 0: none. `dtype` is what the encoder computes in: ``int8`` means
+    its linear layers. Vectors come out in float32.
     """
 
     kind: RetrieverKind = "dense"
@@ -69,7 +73,7 @@ class Retriever(Encoder):
     dimensions: Positive | None = None
     precision: Literal["float32", "float16", "int8", "binary"] | None = None
     rescore: Count = 4
-    dtype: Literal["float32", "int8"] = "float32"
+    dtype: DType = "auto"
 
     @property
     def encoder(self) -> Encoder:
@@ -89,6 +93,19 @@ class Retriever(Encoder):
         return self
 
 
+class ServedRetriever(Retriever):
+    """A retriever as stages have it: the number type is the one of the machine, so that it is part of keys."""
+
+    dtype: ServedDType = "float32"
+
+
+def _served(value: object) -> object:
+    return value.model_dump(exclude_defaults=True) if type(value) is Retriever else value
+
+
+Served = Annotated[ServedRetriever, BeforeValidator(_served)]
+
+
 class Reranker(Spec):
     """What reorders the first `rerank_depth` documents of a run.
 
@@ -96,7 +113,8 @@ class Reranker(Spec):
     it is not given, of the retriever's own encoder (tuned, if that is). ``causal-lm``: the probability that a language
     model answers yes. `blend` is the weight of its score in the final one, the rest being the score of the first stage,
     each list standardised; ``dev``: the weight that is best on dev; false: its score alone. `precision` is that of
-    token vectors kept with the index; null: they are computed for the documents that are reranked.
+    token vectors kept with the index; null: they are computed for the documents that are reranked. `dtype` is as in the
+    retriever.
     """
 
     kind: RerankerKind = "cross-encoder"
@@ -107,6 +125,7 @@ class Reranker(Spec):
     blend: Blend = "dev"
     precision: Literal["float16", "int8"] | None = "float16"
     instruction: str = ""
+    dtype: DType = "auto"
 
     @model_serializer(mode="wrap")
     def _only_set(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:

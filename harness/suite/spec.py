@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from harness.suite.bounds import Diagnose, Gate, Limits, OnInconclusive, Prices
 from harness.suite.declining import AbstentionSentences, own_sentences
 from harness.suite.factorial import Design, combinations_of, factors_of
-from harness.suite.fields import MeasureField, MeasureName, Name, Pattern, Seed, Share, Spec, Unique
+from harness.suite.fields import MeasureField, MeasureName, Name, Pattern, Positive, Seed, Share, Spec, Unique
 from harness.suite.pipeline import Generator, Pipeline, PipelineChange, changed_pipeline, settings_of
 from harness.suite.recipes import (
     ABSTENTION,
@@ -143,6 +143,8 @@ class Suite(Spec):
     rubric: str = ""
     failure_limit: Share = 0.0
     device: Device = "auto"
+    max_tokens_per_batch: Positive | None = None
+    """Tokens, padding included, that a model reads at once; None: by the device and its free memory."""
     published: dict[Name, dict[MeasureName, float]] = Field(default_factory=dict)
     """Figures from elsewhere, shown beside ours: row -> measure -> value."""
 

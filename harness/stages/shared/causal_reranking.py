@@ -60,10 +60,16 @@ class CausalScorer:
         return {f"pairs cut at {self.reranker.max_length} tokens": cut}
 
 
-def causal_reranker(settings: CausalSettings, folder: Path, adapter: Path | None) -> CausalReranker:
-    """Load the model of a folder, with an adapter; raises ConfigError, with the model's name, if it is no reranker."""
+def causal_reranker(
+    settings: CausalSettings, folder: Path, adapter: Path | None, dtype: str = "float32"
+) -> CausalReranker:
+    """Load the model of a folder, with an adapter, to serve with.
+
+    Raises ConfigError, with the model's name, if it is no reranker.
+    """
     return _named(
-        settings.model, lambda: load_causal_reranker(folder, settings.max_length, settings.instruction, adapter)
+        settings.model,
+        lambda: load_causal_reranker(folder, settings.max_length, settings.instruction, adapter, dtype),
     )
 
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.data.formats import load_jsonl, write_jsonl
-from harness.models.int8_linear import to_int8
 from harness.models.loaders import load_bi_encoder, locate
+from harness.models.precision import dtype_here, prepared
 from harness.models.sparse_encoder import load_sparse_encoder
+from harness.models.token_batches import Truncations, count_longer, token_batches
 from harness.models.token_encoders import load_token_encoder
 from harness.suite.pipeline import Encoder, Retriever
 from harness.suite.roles import EMBEDDED_PREFIX
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float32]
 
-ENCODE_BATCH = 32
-ENCODE_CHUNK = 256
+HELD = 8
+"""Batches whose vectors may wait on the device: a GPU then computes while the next texts are prepared."""
 
 
 def write_corpus(folder: Path, documents: Mapping[str, Document]) -> None:
@@ -134,27 +135,45 @@ def base_name(model: str) -> str:
     return folder.resolve().name if folder.is_dir() else model
 
 
-def encode(model: Any, texts: Sequence[str], role: str, progress: Progress = lambda done, total: None) -> Floats:
+def encode(
+    model: Any,
+    texts: Sequence[str],
+    role: str,
+    progress: Progress = lambda done, total: None,
+    truncations: Truncations | None = None,
+) -> Floats:
     """Embed texts, float32, shape (len(texts), dims): as unit vectors, unless the model ranks by dot product.
 
-    `role` is ``query`` or ``document``: it chooses the prompt. Chunks are made of texts of like length, so that little
-    is padded and there is progress to show.
+    `role` is ``query`` or ``document``: it chooses the prompt. Texts of like length are encoded together; see
+    `token_batches`. Into `truncations` goes how many are longer than the model reads.
     """
     import numpy as np
+    import torch
 
-    order = sorted(range(len(texts)), key=lambda number: (-len(texts[number]), number))
-    vectors = np.zeros((len(texts), model.get_embedding_dimension()), dtype=np.float32)
-    for start in range(0, len(order), ENCODE_CHUNK):
-        chunk = order[start : start + ENCODE_CHUNK]
-        vectors[chunk] = model.encode(
-            [texts[number] for number in chunk],
-            # Even an empty one: without it the model's default prompt would be put before the text.
-            prompt=model.prompts.get(role) or "",
-            batch_size=ENCODE_BATCH,
-            normalize_embeddings=model.similarity_fn_name != "dot",
-            show_progress_bar=False,
-        )
-        progress(min(start + ENCODE_CHUNK, len(order)), len(order))
+    # Even an empty prompt: without it the model's default prompt would be put before the text.
+    prompt, width, done = model.prompts.get(role) or "", model.get_embedding_dimension(), 0
+    vectors = np.zeros((len(texts), width), dtype=np.float32)
+    waiting: list[tuple[list[int], Any]] = []
+
+    def take() -> int:
+        for numbers, rows in waiting:
+            vectors[numbers] = rows.cpu().numpy()
+        count = sum(len(numbers) for numbers, _ in waiting)
+        waiting.clear()
+        return count
+
+    model.eval()
+    for numbers, features in token_batches(model, texts, truncations, count_longer(model, prompt), prompt=prompt):
+        with torch.inference_mode():
+            rows = model(features)["sentence_embedding"][:, :width].float()
+            if model.similarity_fn_name != "dot":
+                rows = torch.nn.functional.normalize(rows, dim=1)
+        waiting.append((numbers, rows))
+        if len(waiting) >= HELD or not done:
+            done += take()
+            progress(done, len(texts))
+    if waiting:
+        progress(done + take(), len(texts))
     if not np.isfinite(vectors).all():
         raise ValueError(
             "the bi-encoder gives vectors that are no numbers; its weights are damaged, or training diverged: lower "
@@ -164,45 +183,36 @@ def encode(model: Any, texts: Sequence[str], role: str, progress: Progress = lam
 
 
 def bi_encoder(spec: Encoder, inputs: Mapping[str, Path]) -> Any:
-    """Load the bi-encoder of a spec; that of a retriever has its linear layers in the `dtype` that it serves with."""
-    folder = model_folder(spec.model, inputs)
-    model = load_bi_encoder(folder, spec.max_length, spec.query_prompt, spec.document_prompt)
-    return in_dtype(model, spec)
+    """Load the bi-encoder of a spec to serve with: in the `dtype` of a retriever, else in float32."""
+    return _loaded(load_bi_encoder, spec, inputs)
 
 
 def sparse_encoder(spec: Encoder, inputs: Mapping[str, Path]) -> Any:
     """Load the learned sparse encoder of a spec, as `bi_encoder` does."""
+    return _loaded(load_sparse_encoder, spec, inputs)
+
+
+def token_encoder(spec: Encoder, inputs: Mapping[str, Path]) -> Any:
+    """Load the token encoder of a spec, as `bi_encoder` does."""
+    return _loaded(load_token_encoder, spec, inputs)
+
+
+def _loaded(load: Callable[..., Any], spec: Encoder, inputs: Mapping[str, Path]) -> Any:
+    dtype = dtype_here(spec.dtype) if isinstance(spec, Retriever) else "float32"
     folder = model_folder(spec.model, inputs)
-    model = load_sparse_encoder(folder, spec.max_length, spec.query_prompt, spec.document_prompt)
-    return in_dtype(model, spec)
+    model = load(folder, spec.max_length, spec.query_prompt, spec.document_prompt, dtype)
+    return prepared(model, dtype)
 
 
-def token_encoder(spec: Any, inputs: Mapping[str, Path]) -> Any:
-    """Load the token encoder that a spec with model, max_length and prompts asks for, as `bi_encoder` does."""
-    folder = model_folder(spec.model, inputs)
-    model = load_token_encoder(folder, spec.max_length, spec.query_prompt, spec.document_prompt)
-    return in_dtype(model, spec)
-
-
-def in_dtype(model: Any, spec: Any) -> Any:
-    """Return a loaded encoder with its linear layers in int8 if the spec is of a retriever that serves with them."""
-    return to_int8(model) if isinstance(spec, Retriever) and spec.dtype == "int8" else model
+def trainable_bi_encoder(spec: Encoder, inputs: Mapping[str, Path]) -> Any:
+    """Load the bi-encoder of a spec to train it, in float32."""
+    return load_bi_encoder(model_folder(spec.model, inputs), spec.max_length, spec.query_prompt, spec.document_prompt)
 
 
 def reads(model: Any) -> int | str:
     """How many tokens of a text a model reads: a number, or ``all``."""
     limit = model.max_seq_length
     return int(limit) if limit is not None and math.isfinite(limit) else "all"
-
-
-def count_longer(model: Any, texts: Sequence[str], role: str) -> int:
-    """How many texts, with the prompt of their role, are longer than the model reads; 0 if it reads all of any."""
-    limit = reads(model)
-    if isinstance(limit, str) or not texts:
-        return 0
-    prompt = model.prompts.get(role) or ""
-    ids = model.tokenizer([prompt + text for text in texts], truncation=False, verbose=False)["input_ids"]
-    return sum(len(one) > limit for one in ids)
 
 
 @contextmanager

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
+from harness.models.token_batches import count_longer
 from harness.models.token_encoders import encode_tokens, token_chunks
 from harness.models.token_vectors import TokenIndex, max_sim
-from harness.stages.shared.common import count_longer
 from harness.stages.shared.relevance_models import count_cut, score_pairs
 from harness.values.records import Document, Progress
 
@@ -96,7 +96,7 @@ class LateInteractionScorer:
         return {
             "token vectors": "computed for the pools",
             "passages encoded": len(texts),
-            "cut at max_length": count_longer(self.model, texts, "document"),
+            "cut at max_length": count_longer(self.model, self.model.prompts.get("document") or "")(texts),
         }
 
 

@@ -18,10 +18,9 @@ from harness.llm.prompt_templates import messages, shorten
 from harness.models import generation
 from harness.models.loaders import load_cross_encoder
 from harness.models.thoughts import before_json
+from harness.models.token_batches import token_batches
 from harness.values.records import Progress
 
-SCORE_BATCH = 32
-SCORE_CHUNK = 256
 OBJECT = re.compile(r'\{\s*["}]')
 
 
@@ -221,20 +220,21 @@ def by_cross_encoder(
 def score_pairs(model: Any, pairs: Sequence[tuple[str, str]], progress: Progress = _silent) -> list[float]:
     """Logits of a loaded cross-encoder in the order of the pairs; higher is more relevant.
 
-    Pairs of like length are scored together, so that little is padded and there is progress to show. Raises ValueError
-    if the model gives no numbers.
+    Pairs of like length are scored together; see `token_batches`. Raises ValueError if the model gives no numbers.
     """
     import numpy as np
+    import torch
 
-    sizes = [len(query) + len(passage) for query, passage in pairs]
-    order = sorted(range(len(pairs)), key=lambda number: (-sizes[number], number))
-    scores = np.zeros(len(pairs), dtype=np.float32)
-    for start in range(0, len(order), SCORE_CHUNK):
-        chunk = order[start : start + SCORE_CHUNK]
-        scores[chunk] = model.predict(
-            [pairs[number] for number in chunk], batch_size=SCORE_BATCH, show_progress_bar=False
-        )
-        progress(min(start + SCORE_CHUNK, len(order)), len(order))
+    scores, done = np.zeros(len(pairs), dtype=np.float32), 0
+    # As `predict`: a prompt that the model has by default stands before the pairs.
+    prompt = model.prompts.get(model.default_prompt_name) if model.default_prompt_name else None
+    model.eval()
+    for numbers, features in token_batches(model, pairs, prompt=prompt):
+        with torch.inference_mode():
+            logits = model.activation_fn(model(features)["scores"].float())
+        scores[numbers] = logits.reshape(len(numbers)).cpu().numpy()
+        done += len(numbers)
+        progress(done, len(pairs))
     if not np.isfinite(scores).all():
         raise ValueError("the cross-encoder gives scores that are no numbers; its training diverged: lower the rate")
     found: list[float] = scores.tolist()
