@@ -19,7 +19,7 @@ from harness.hashing import digest_file, digest_of
 from harness.models import hub
 from harness.models.folder_problems import PICKLED, RERESAVE
 from harness.models.inspection import Inspection, inspect, trained_head
-from harness.models.signatures import while_unchanged
+from harness.models.signatures import kept_while_unchanged
 from harness.provenance import device_class
 from harness.suite.roles import EMBEDDED_PREFIX
 
@@ -93,7 +93,7 @@ def model_digest(name: str) -> str:
     return _digest_at(locate(name))
 
 
-@while_unchanged
+@kept_while_unchanged("models-1")
 def _digest_at(path: Path) -> str:
     if path.is_file():
         return digest_of(digest_file(path))

@@ -18,6 +18,7 @@ from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.remembered import cache_folder
 from harness.values.grades import LEVEL, judged_queries, relevant_grades, without_own, without_own_judgement
 from harness.values.measures import Measure
 from harness.values.records import Qrels, Run
@@ -168,8 +169,7 @@ def _evaluate(
 
 def numba_cache_folder() -> Path:
     """Return the folder of compiled kernels, unless NUMBA_CACHE_DIR is set."""
-    home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home) if home else Path.home() / ".cache") / "rag-tuning-harness" / "numba"
+    return cache_folder() / "numba"
 
 
 def _load_ranx() -> Any:
