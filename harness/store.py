@@ -4,10 +4,10 @@
 the artifact; ``commit`` moves the folder that was written aside into its place. A reader therefore never sees a part of
 an artifact, and processes can share a store. This module must not know what an artifact means.
 
-Call ``get`` to read the files: it compares the digest of every file with the manifest, once in a process. Call ``has``
-to ask only whether an artifact exists: no file is read while the size, the time of change and the time of writing of
-every file are those that were noted when the digests were last right. A file that was written to has other times and is
-read. A file that decays on the disk without a trace is detected by ``get``, before anything is made of it.
+An artifact is intact if every file has the digest of its manifest. The manifest also notes the times and the inode that
+each file had when its digest was last right; while they and the size are the same, the file is not read again. A file
+that was written to, or copied here, has others and is read. A file that decays on the disk without a trace is detected
+by ``verify`` only, which reads everything (``harness store verify``).
 
 `Store` is the protocol that all code is written against; `FolderStore` is its implementation in a folder.
 """
@@ -31,6 +31,8 @@ from harness.hashing import digest_file, digest_of
 from harness.provenance import now
 
 MANIFEST = "manifest.json"
+TICK_NS = 50_000_000
+"""More than the step of any clock of a file system that matters here, in nanoseconds."""
 log = logging.getLogger(__name__)
 
 
@@ -41,7 +43,7 @@ class Store(Protocol):
         """Return the folder of an intact artifact; None if there is none."""
 
     def has(self, key: str) -> bool:
-        """Return whether an artifact exists, as far as that is known without reading all of it."""
+        """Return whether an intact artifact exists."""
 
     def claim(self, key: str) -> AbstractContextManager[Path]:
         """Hold the key's lock; give an empty folder to write into, which is deleted if it is not committed."""
@@ -67,6 +69,9 @@ class Store(Protocol):
     def all_facts(self) -> Iterator[dict[str, Any]]:
         """Yield the facts of every artifact."""
 
+    def verify(self) -> Iterator[tuple[Path, str]]:
+        """Read every artifact in full; yield its folder and what is wrong with it, empty if nothing is."""
+
 
 class FolderStore:
     """A store in one folder: ``<root>/<first two of key>/<key>/``, with `manifest.json` in each artifact."""
@@ -74,7 +79,6 @@ class FolderStore:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._intact: set[str] = set()
-        self._unchanged: set[str] = set()
 
     def _place(self, key: str) -> Path:
         return self.root / key[:2] / key
@@ -82,17 +86,17 @@ class FolderStore:
     def get(self, key: str) -> Path | None:
         """Return the artifact's folder if every file has the digest of the manifest.
 
-        A damaged artifact is deleted with a warning, so that it is made again. Each artifact is read and checked once
-        in a process.
+        A damaged artifact is deleted with a warning, so that it is made again. Each artifact is checked once in a
+        process; its files are read only if they changed since their digests were last right.
         """
         place = self._place(key)
-        if key in self._intact and place.is_dir():
-            return place
         if not place.is_dir():
             return None
+        if key in self._intact or _unchanged(place):
+            self._intact.add(key)
+            return place
         damage = _damage(place)
         if damage:
-            self._unchanged.discard(key)
             log.warning("artifact %s is damaged (%s); it will be made again", key, damage)
             with self._lock(key):
                 if place.is_dir() and _damage(place):
@@ -103,14 +107,16 @@ class FolderStore:
         return place
 
     def has(self, key: str) -> bool:
-        """Return whether an artifact exists and no file of it was written to since its digests were last right.
+        """Return whether an intact artifact exists."""
+        return self.get(key) is not None
 
-        If a file was written to or copied here, all files are read as by `get`; otherwise only the manifest is.
+    def verify(self) -> Iterator[tuple[Path, str]]:
+        """Read every artifact in full; yield its folder and what is wrong with it, empty if nothing is.
+
+        Nothing is deleted.
         """
-        place = self._place(key)
-        if key not in self._intact | self._unchanged and place.is_dir() and _unchanged(place):
-            self._unchanged.add(key)
-        return (key in self._unchanged and place.is_dir()) or self.get(key) is not None
+        for place in sorted(path for path in self.root.glob("??/*") if path.is_dir()):
+            yield place, _damage(place)
 
     @contextmanager
     def claim(self, key: str) -> Iterator[Path]:
@@ -156,7 +162,6 @@ class FolderStore:
         """Delete an artifact, so that it is made again."""
         with self._lock(key):
             self._intact.discard(key)
-            self._unchanged.discard(key)
             if self._place(key).is_dir():
                 shutil.rmtree(self._place(key))
 
@@ -223,19 +228,29 @@ def _damage(place: Path) -> str:
 
 
 def _times(folder: Path, names: Iterable[str]) -> dict[str, list[int]]:
-    """When each file was last written to and last changed, in nanoseconds; the second cannot be set by a program."""
+    """When each file was last written to and last changed, in nanoseconds, and its inode.
+
+    A program cannot set the time of change.
+    """
     statuses = {name: (folder / name).stat() for name in names}
-    return {name: [status.st_mtime_ns, status.st_ctime_ns] for name, status in statuses.items()}
+    return {name: [status.st_mtime_ns, status.st_ctime_ns, status.st_ino] for name, status in statuses.items()}
 
 
 def _unchanged(place: Path) -> bool:
-    """Return whether sizes and times of all files are those of the manifest; False if they cannot be read."""
+    """Return whether no file was changed since the manifest was written; False if that cannot be told.
+
+    Sizes, times and inodes of all files must be those of the manifest, and older than it: a second change in the same
+    tick of the clock has the time of the first one.
+    """
     try:
         manifest = _manifest(place)
         dict(manifest["facts"])
         sizes = {name: size for name, (size, _) in manifest["files"].items()}
+        times = _times(place, sizes)
+        noted = (place / MANIFEST).stat().st_mtime_ns
         return bool(
-            _times(place, sizes) == manifest.get("times")
+            times == manifest.get("times")
+            and all(changed + TICK_NS < noted for _, changed, _ in times.values())
             and all((place / name).stat().st_size == size for name, size in sizes.items())
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -243,15 +258,14 @@ def _unchanged(place: Path) -> bool:
 
 
 def _note_times(place: Path) -> None:
-    """Write the times of files whose digests are right into the manifest, if it holds others.
+    """Write the times of files whose digests are right into the manifest.
 
     So a store that was copied or restored is read only once. Nothing is noted in a store that cannot be written to.
     """
     with suppress(OSError):
         manifest = _manifest(place)
         times = _times(place, manifest["files"])
-        if times != manifest.get("times"):
-            # Written beside the artifact, so that no reader sees a part of it.
-            written = place.parent / f".{place.name}.{os.getpid()}.{threading.get_ident()}"
-            written.write_text(json.dumps({**manifest, "times": times}, indent=1, sort_keys=True), encoding="utf-8")
-            written.replace(place / MANIFEST)
+        # Written beside the artifact, so that no reader sees a part of it.
+        written = place.parent / f".{place.name}.{os.getpid()}.{threading.get_ident()}"
+        written.write_text(json.dumps({**manifest, "times": times}, indent=1, sort_keys=True), encoding="utf-8")
+        written.replace(place / MANIFEST)

@@ -141,7 +141,7 @@ def test_the_version_is_told(leave: Leave) -> None:
 def test_help_names_the_commands(leave: Leave) -> None:
     code, out, _ = leave("--help")
     assert code == 0
-    names = "run plan list doctor report init diagnose curve export judge accept gate compare score leaderboard"
+    names = "run plan list doctor report init diagnose curve export judge accept gate compare score leaderboard store"
     for command in names.split():
         assert f" {command} " in out
 

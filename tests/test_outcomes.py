@@ -35,7 +35,7 @@ def write(root: Path, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> tuple[
     monkeypatch.setattr(query_details, "of_plan", lambda *_: Evidence(ROWS, {}, {}))
     plan: Any = NoPlan()
     nothing: Any = None
-    return reports.write_outcome(invented.normal(**changes), root, ROWS, plan, nothing, nothing)
+    return reports.write_outcome(invented.normal(**changes), root, ROWS, {}, plan, nothing, nothing)
 
 
 def raising(*_: object, **__: object) -> Any:
@@ -82,7 +82,7 @@ def test_what_cannot_be_gathered_loses_no_report(tmp_path: Path, monkeypatch: py
     plan: Any = NoPlan()
     nothing: Any = None
     monkeypatch.setattr(query_details, "of_plan", raising)
-    outcome, folder = reports.write_outcome(invented.normal(), tmp_path, ROWS, plan, nothing, nothing)
+    outcome, folder = reports.write_outcome(invented.normal(), tmp_path, ROWS, {}, plan, nothing, nothing)
     assert (folder / "report.md").is_file()
     assert "What the systems put out could not be written in full" in outcome.notes[-1]
 

@@ -13,10 +13,12 @@ from types import ModuleType
 
 import pytest
 
-from harness.data.builders import BUILDERS, Built, load_builder, scipy_api
+from harness.data.builders import BUILDERS, Built, load_builder, scipy_symbols
 from harness.data.builders.docstrings import entries, entry_names, parse_docstring, plain, prose
 from harness.data.builders.questions import ASK, argument_question, question, third_person
-from harness.data.builders.scipy_api import MODULES, Symbol, _groups, _split, _usable, build
+from harness.data.builders.scipy_api import ARGUMENTS_A_GROUP, _groups, _split, build
+from harness.data.builders.scipy_symbols import MODULES, Symbol, read_symbols
+from harness.data.builders.scipy_symbols import usable as usable_symbols
 from harness.data.builders.signatures import MAX_LENGTH, signature_of
 from harness.errors import ConfigError
 
@@ -35,7 +37,7 @@ def everything() -> Built:
 
 
 def usable() -> dict[str, Symbol]:
-    return {symbol.name: symbol for symbol in _usable()[0]}
+    return {symbol.name: symbol for symbol in usable_symbols()[0]}
 
 
 def test_the_builder_is_found_by_its_name() -> None:
@@ -112,7 +114,7 @@ def test_questions_about_arguments_stand_beside_those_about_summaries(both: Buil
     assert both.documents == alone.documents
     arguments = {query.query_id: query for query in both.queries if query.metadata["about"] == "argument"}
     assert 0.2 < len(arguments) / len(summaries) < 1
-    assert max(Counter(query.group for query in arguments.values()).values()) <= scipy_api.ARGUMENTS_A_GROUP
+    assert max(Counter(query.group for query in arguments.values()).values()) <= ARGUMENTS_A_GROUP
     splits = {query.group: both.splits[query.query_id] for query in summaries}
     assert all(both.splits[key] == splits[query.group] for key, query in arguments.items())
 
@@ -231,7 +233,7 @@ def test_a_sample_keeps_whole_groups_of_every_package(symbols: int) -> None:
     kept = {document.doc_id for document in built.documents}
     for query in built.queries:
         assert built.qrels[query.query_id].keys() <= kept
-    groups = _groups(_usable()[0])
+    groups = _groups(usable_symbols()[0])
     assert all(kept.issuperset(s.name for s in groups[name]) for name in {query.group for query in built.queries})
     assert len({name.split(".")[1] for name in kept}) == len({module.split(".")[1] for module in MODULES})
     assert kept != {document.doc_id for document in build(symbols, 0.0, 1).documents}
@@ -249,15 +251,17 @@ print(digest_of([built.documents, queries, list(built.qrels.items()), list(built
 """
 
 
-def test_two_processes_build_the_same_without_a_warning() -> None:
-    def run(seed: str) -> subprocess.CompletedProcess[str]:
+def test_two_processes_build_the_same_without_a_warning(tmp_path: Path) -> None:
+    def run(seed: str, cache: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-c", DIGEST]
-        env = {**os.environ, "PYTHONHASHSEED": seed}
+        env = {**os.environ, "PYTHONHASHSEED": seed, "XDG_CACHE_HOME": str(tmp_path / cache)}
         return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
 
-    printed = [run("1"), run("2")]
-    assert [(done.returncode, done.stderr) for done in printed] == [(0, ""), (0, "")]
-    assert printed[0].stdout == printed[1].stdout != ""
+    # The third process takes what the second one kept.
+    printed = [run("1", "first"), run("2", "second"), run("3", "second")]
+    assert [(done.returncode, done.stderr) for done in printed] == [(0, "")] * 3
+    assert printed[0].stdout == printed[1].stdout == printed[2].stdout != ""
+    assert len([*tmp_path.glob("*/*/scipy-api/*.json")]) == 2
 
 
 def test_warnings_of_deprecated_names_stay_inside(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -274,10 +278,10 @@ def test_warnings_of_deprecated_names_stay_inside(monkeypatch: pytest.MonkeyPatc
     module = ModuleType("scipy.kitchen")
     vars(module).update(__all__=["pour"], __getattr__=warn)
     monkeypatch.setitem(sys.modules, "scipy.kitchen", module)
-    monkeypatch.setattr(scipy_api, "MODULES", ("scipy.kitchen", "scipy.not_there"))
+    monkeypatch.setattr(scipy_symbols, "MODULES", ("scipy.kitchen", "scipy.not_there"))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        (symbol,), _ = _usable.__wrapped__()
+        (symbol,), _ = read_symbols()
     assert symbol.answer == "scipy.kitchen.pour(mug=1)"
     assert symbol.body == "It must be hot."
 

@@ -182,7 +182,6 @@ def test_the_callers_values_are_left_alone() -> None:
 
 
 def test_threads_may_score_at_once() -> None:
-    """Without the lock numba aborts the process."""
     run, qrels = random_case(3, queries=200)
     asked = measures("ndcg@10", "mrr@10")
     expected = score_run(run, qrels, asked)
@@ -196,6 +195,18 @@ def test_threads_may_score_at_once() -> None:
     for thread in threads:
         thread.join()
     assert found == [True] * 80
+
+
+def test_only_the_kernels_of_ranx_are_imported_and_the_package_can_be_later() -> None:
+    code = (
+        "import sys; from harness.scoring import score_run; from harness.values.measures import parse; "
+        "scores = score_run({'q': [('a', 1.0)]}, {'q': {'a': 1}}, [parse('recall@5'), parse('mrr@5')]); "
+        "print(*[value['q'] for value in scores.values()], {'ranx', 'pandas', 'matplotlib'} & {*sys.modules}); "
+        "import ranx; print(ranx.Run({'q': {'a': 1.0}}).size, ranx.evaluate.__name__)"
+    )
+    root = Path(__file__).parents[1]
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
+    assert done.stdout.split("\n") == ["1.0 1.0 set()", "1 evaluate", ""]
 
 
 def test_importing_is_free() -> None:

@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import harness.store
-from harness.store import MANIFEST, FolderStore
+from harness.store import MANIFEST, TICK_NS, FolderStore
 
 KEY = "ab" + "0" * 62
 OTHER = "cd" + "0" * 62
@@ -155,17 +155,57 @@ class Counted:
         monkeypatch.setattr(harness.store, "digest_file", digest_file)
 
 
-def test_asking_whether_it_is_there_reads_no_file_of_it(store: FolderStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    put(store)
+def settled(place: Path) -> Path:
+    """An artifact whose files are older than its manifest by more than a tick of the clock."""
+    later = (place / MANIFEST).stat().st_mtime_ns + 2 * TICK_NS
+    os.utime(place / MANIFEST, ns=(later, later))
+    return place
+
+
+@pytest.mark.parametrize("ask", [FolderStore.get, FolderStore.has])
+def test_what_did_not_change_is_not_read(
+    ask: Callable[[FolderStore, str], object], store: FolderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settled(put(store))
     read = Counted(monkeypatch)
-    fresh = again(store)
-    assert fresh.has(KEY)
-    assert not fresh.has(OTHER)
+    assert ask(again(store), KEY)
+    assert not ask(again(store), OTHER)
     assert read.files == []
-    # Whoever reads it has it checked to the last byte, once.
-    assert fresh.get(KEY) is not None
-    assert fresh.get(KEY) is not None
+
+
+def test_what_was_written_in_the_tick_of_its_manifest_is_read_until_the_manifest_is_later(
+    store: FolderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = put(store)
+    changed = (place / "empty").stat().st_ctime_ns
+    os.utime(place / MANIFEST, ns=(changed, changed))
+    read = Counted(monkeypatch)
+    assert again(store).get(KEY) == place
     assert sorted(read.files) == ["empty", "file.txt"]
+    settled(place)
+    assert again(store).get(KEY) == place
+    assert sorted(read.files) == ["empty", "file.txt"]
+
+
+def test_a_file_that_took_the_place_of_another_is_read(store: FolderStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = settled(put(store))
+    shutil.copy2(place / "empty", place / "copy")
+    (place / "copy").replace(place / "empty")
+    read = Counted(monkeypatch)
+    assert again(store).get(KEY) == place
+    assert sorted(read.files) == ["empty", "file.txt"]
+
+
+def test_verifying_reads_everything_and_deletes_nothing(store: FolderStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    other, place = put(store, OTHER), settled(put(store))
+    assert dict(again(store).verify()) == {place: "", other: ""}
+    flip(place)
+    # A disk that decays leaves no trace: the times are noted as they are now.
+    harness.store._note_times(place)
+    settled(place)
+    assert again(store).get(KEY) == place
+    assert dict(again(store).verify()) == {place: "part/file.txt has another content", other: ""}
+    assert place.is_dir()
 
 
 def test_a_copied_store_is_read_once_and_then_known(
@@ -176,6 +216,7 @@ def test_a_copied_store_is_read_once_and_then_known(
     read = Counted(monkeypatch)
     for expected in (2, 2, 2):
         assert FolderStore(tmp_path / "copy").has(KEY)
+        settled(tmp_path / "copy" / KEY[:2] / KEY)
         assert len(read.files) == expected
     copied, first = FolderStore(tmp_path / "copy"), again(store)
     assert copied.facts(KEY) == first.facts(KEY)

@@ -22,6 +22,7 @@ VERBS = {
     "list": (PREPARE, "List the shipped suites, the measures and the recipes."),
     "doctor": (PREPARE, "Check models, endpoints, disk and devices; exit with 2 if something is missing or wrong."),
     "plan": (PREPARE, "Show what a run will compute, how long it takes and what it costs."),
+    "store": (PREPARE, "Check every artifact of a store to the last byte; exit with 2 if one is damaged."),
     "diagnose": (MEASURE, "Show where the untuned pipeline loses quality, and what to tune first."),
     "run": (MEASURE, "Run a suite and report what each candidate gains and costs."),
     "report": (MEASURE, "Show the latest outcome of a suite again."),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import itertools
 import json
+import math
 import os
 import tempfile
 import urllib.parse
@@ -221,12 +222,15 @@ def write_run(path: Path, run: Run) -> None:
     """
     lines = []
     for query_id, hits in run.items():
+        query = _token(query_id)
         for rank, (doc_id, score) in enumerate(hits, start=1):
-            lines.append(f"{_token(query_id)} Q0 {_token(doc_id)} {rank} {float(score)!r} {TREC_TAG}\n")
+            lines.append(f"{query} Q0 {_token(doc_id)} {rank} {float(score)!r} {TREC_TAG}\n")
     write_atomically(path, "".join(lines))
 
 
 def _token(identifier: str) -> str:
+    if identifier.isprintable() and "%" not in identifier and " " not in identifier:
+        return identifier
     return "".join(urllib.parse.quote(char) if char in "% " or not char.isprintable() else char for char in identifier)
 
 
@@ -237,23 +241,23 @@ def read_run(path: Path, *, escaped: bool = False) -> Run:
     document that a list holds twice.
     """
     problems: list[Problem] = []
-    run: Run = {}
-    listed: set[tuple[str, str]] = set()
+    run: dict[str, dict[str, float]] = {}
     for number, line in read_lines(path, problems):
         fields = line.split()
         score = finite(fields[4]) if len(fields) == 6 else None
         if score is None:
-            what = "not 'query_id Q0 doc_id rank score tag' with a finite score"
-            problems.append(Problem(f"{path}:{number}", what))
+            problems.append(Problem(f"{path}:{number}", "not 'query_id Q0 doc_id rank score tag' with a finite score"))
             continue
-        query_id, doc_id = map(urllib.parse.unquote if escaped else str, (fields[0], fields[2]))
-        if (query_id, doc_id) in listed:
+        query_id, doc_id = fields[0], fields[2]
+        if escaped and "%" in line:
+            query_id, doc_id = urllib.parse.unquote(query_id), urllib.parse.unquote(doc_id)
+        hits = run.setdefault(query_id, {})
+        if doc_id in hits:
             problems.append(Problem(f"{path}:{number}", f"query {query_id!r} lists document {doc_id!r} twice"))
-        listed.add((query_id, doc_id))
-        run.setdefault(query_id, []).append((doc_id, score))
+        hits[doc_id] = score
     if problems:
         raise DataError(problems)
-    return run
+    return {query_id: list(hits.items()) for query_id, hits in run.items()}
 
 
 def finite(text: str) -> float | None:
@@ -262,7 +266,7 @@ def finite(text: str) -> float | None:
         value = float(text)
     except ValueError:
         return None
-    return value if abs(value) != float("inf") and value == value else None
+    return value if math.isfinite(value) else None
 
 
 def write_qrels(path: Path, qrels: Qrels) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -26,6 +27,8 @@ from harness.values.records import Progress, Usage
 
 PROBE_VERSION = 4
 WARM_UP = 2
+FEWEST, LONG_SECONDS, PRECISION = 10, 5.0, 0.05
+"""A probe that has timed so many queries for so long ends when its median is known to this share of it."""
 TIMES_FILE = "times.json"
 
 
@@ -43,7 +46,7 @@ class Probe(Spec):
 
 
 def probe(spec: Probe, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
-    """Write `times.json`: milliseconds of each of the first `queries` queries, which repeat if there are fewer."""
+    """Write `times.json`: milliseconds of at most `queries` queries, which repeat if there are fewer."""
     texts = list(common.read_queries(inputs["queries"]).items())
     asked = [texts[number % len(texts)] for number in range(spec.queries)]
     if spec.reply is not None and spec.reply.endpoint is not None:
@@ -60,7 +63,10 @@ def probe(spec: Probe, inputs: Inputs, out: Path, seed: int, progress: Progress)
 
 
 def _timed(step: Step, asked: Sequence[tuple[str, str]], progress: Progress) -> list[float]:
-    """Return the milliseconds of a step for each query, after a warm-up."""
+    """Return the milliseconds of a step for each query, after a warm-up.
+
+    Ends before the last query if the queries so far took long and determine the median well enough.
+    """
     for query_id, text in asked[:WARM_UP]:
         step(query_id, text)
     times = []
@@ -69,7 +75,28 @@ def _timed(step: Step, asked: Sequence[tuple[str, str]], progress: Progress) -> 
         step(query_id, text)
         times.append((time.perf_counter() - started) * 1000)
         progress(number, len(asked))
+        if number >= FEWEST and sum(times) >= 1000 * LONG_SECONDS and median_is_known(times):
+            progress(len(asked), len(asked))
+            break
     return times
+
+
+def median_is_known(times: Sequence[float]) -> bool:
+    """Return whether the 95 % interval of the median lies within `PRECISION` of it on both sides.
+
+    Its bounds are order statistics (David and Nagaraja, Order Statistics, section 7.1), so the times may have any
+    distribution.
+    """
+    ordered, count = sorted(times), len(times)
+    rank, tail = 0, 0.5**count
+    while tail <= 0.025:
+        rank += 1
+        tail += math.comb(count, rank) * 0.5**count
+    if rank == 0:
+        return False
+    median = quantile(times, 0.5)
+    low, high = ordered[rank - 1], ordered[count - rank]
+    return max(median - low, high - median) <= PRECISION * median
 
 
 def _served(spec: Probe, inputs: Inputs) -> Step:

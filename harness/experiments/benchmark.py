@@ -9,11 +9,10 @@ from typing import NamedTuple, Unpack
 
 from harness import provenance, scoring
 from harness.data.datasets import Dataset
-from harness.data.formats import read_run
 from harness.execution.measurements import Measurements
 from harness.execution.scheduler import Execution
 from harness.execution.session import STORE, Executed, Options, Session
-from harness.experiments import followup, forgetting, reports
+from harness.experiments import followup, forgetting, query_details, reports
 from harness.experiments.noops import Duplicates, no_ops
 from harness.planning.graph import Plan
 from harness.planning.ledger import build_cost, unknown_costs
@@ -21,7 +20,6 @@ from harness.planning.plan import build_plan
 from harness.remarks.front import Ran, front
 from harness.remarks.settings import not_run, settings
 from harness.results import outcomes
-from harness.stages.retrieve import RUN_FILE
 from harness.stages.shared.common import read_answers
 from harness.statistics.comparisons import Comparisons
 from harness.statistics.summaries import summarise, worst_share
@@ -29,6 +27,7 @@ from harness.suite.files import load_suite
 from harness.suite.resolved import resolved
 from harness.suite.spec import Suite
 from harness.values.findings import AbstentionCounts, Outcome, ServingCost, SystemInfo
+from harness.values.records import Run
 
 
 class Finished(NamedTuple):
@@ -84,11 +83,17 @@ class _Benchmark:
             forgotten = forgetting.score(self.session, plan, execution, other)
         unknown = self._unknown(plan, execution)
         compared = Comparisons(plan.suite, plan.systems, executed.rows, scores.measurements.uncalibrated())
+        runs = query_details.runs_of(plan, self.store)
         outcome = self._outcome(executed, compared, forgotten, unknown)
-        outcome = outcome.model_copy(update={"seconds": time.perf_counter() - started})
+        outcome = outcome.model_copy(
+            update={
+                "queries_without_run": self._queries_without_run(runs, dataset),
+                "seconds": time.perf_counter() - started,
+            }
+        )
         outcome = followup.complete(outcome, self.suite, compared, slices, self.root, unknown)
         all_rows = [row for of_system in executed.rows.values() for row in of_system]
-        outcome, folder = reports.write_outcome(outcome, self.root, all_rows, plan, dataset, self.store)
+        outcome, folder = reports.write_outcome(outcome, self.root, all_rows, runs, plan, dataset, self.store)
         broken = execution.failed or any(row.verdict == "failed" for row in forgotten.forgotten)
         return Finished(
             outcome,
@@ -158,7 +163,6 @@ class _Benchmark:
             not_run=not_run(self.suite, plan) | {f"probe {name}": why for name, why in latencies.failed.items()},
             notes=(*front_notes, *measurements.remarks(), *forgotten.notes, *alike.notes),
             repairs=dataset.repairs,
-            queries_without_run=self._queries_without_run(plan, dataset),
             calls_planned=len(plan.calls),
             calls_without_sharing=plan.calls_without_sharing,
             resolved=resolved(self.suite),
@@ -211,19 +215,10 @@ class _Benchmark:
                 )
         return tables
 
-    def _queries_without_run(self, plan: Plan, dataset: Dataset) -> dict[str, int]:
+    def _queries_without_run(self, runs: Mapping[str, Run], dataset: Dataset) -> dict[str, int]:
         part = dataset.splits[self.split]
-        counts = {}
-        for system in plan.systems:
-            place = self.store.get(system.run) if system.run and system.scores_run else None
-            count = (
-                scoring.queries_without_run(read_run(place / RUN_FILE, escaped=True), part.qrels, part.level)
-                if place
-                else 0
-            )
-            if count:
-                counts[system.label] = count
-        return counts
+        counts = {label: scoring.queries_without_run(run, part.qrels, part.level) for label, run in runs.items()}
+        return {label: count for label, count in counts.items() if count}
 
     @staticmethod
     def _unknown(plan: Plan, execution: Execution) -> dict[str, list[str]]:

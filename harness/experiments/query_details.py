@@ -26,14 +26,21 @@ from harness.values.findings import Outcome
 from harness.values.records import Answer, Reference, Run, Score
 
 
-def of_plan(rows: Iterable[Score], plan: Plan, dataset: Dataset, store: Store) -> Evidence:
-    """Gather from the store what the systems of a plan retrieved and wrote."""
-    runs: dict[str, Run] = {}
+def runs_of(plan: Plan, store: Store) -> dict[str, Run]:
+    """Return the runs of the systems of a plan, as far as they are stored, by the label of the system."""
+    places = {
+        system.label: place
+        for system in plan.systems
+        if system.run and system.scores_run and (place := store.get(system.run)) is not None
+    }
+    by_place = {place: formats.read_run(place / RUN_FILE, escaped=True) for place in {*places.values()}}
+    return {label: by_place[place] for label, place in places.items()}
+
+
+def of_plan(rows: Iterable[Score], runs: Mapping[str, Run], plan: Plan, dataset: Dataset, store: Store) -> Evidence:
+    """Add to the runs of the systems of a plan what they wrote, and what it is about."""
     answers: dict[str, Mapping[str, Answer]] = {}
     for system in plan.systems:
-        place = store.get(system.run) if system.run and system.scores_run else None
-        if place is not None:
-            runs[system.label] = formats.read_run(place / RUN_FILE, escaped=True)
         place = store.get(system.answers) if system.answers else None
         if place is not None:
             answers[system.label] = read_answers(place)

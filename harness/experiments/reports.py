@@ -7,7 +7,7 @@ after that is noted in the result.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from harness.data import formats
@@ -23,24 +23,26 @@ from harness.store import Store
 from harness.values.evidence import Evidence
 from harness.values.findings import Outcome
 from harness.values.insights import Diagnosis, LearningCurve
-from harness.values.records import Score
+from harness.values.records import Run, Score
 
 CURVE_FILE = "curve.json"
 log = logging.getLogger(__name__)
 
 
 def write_outcome(
-    outcome: Outcome, root: Path, rows: Sequence[Score], plan: Plan, dataset: Dataset, store: Store
-) -> tuple[Outcome, Path]:
+    outcome: Outcome, root: Path, rows: Sequence[Score], runs: Mapping[str, Run],
+    plan: Plan, dataset: Dataset, store: Store,
+) -> tuple[Outcome, Path]:  # fmt: skip
     """Write an outcome below `root` with its details and its report; return it, and its folder.
 
-    What fails after its scores are there is logged and noted in the outcome: `harness report` writes it again.
+    `runs` are those of its systems, by their labels. What fails after its scores are there is logged and noted in the
+    outcome: `harness report` writes it again.
     """
     outcome, folder = outcomes.write(outcome, root, rows)
     details: list[Evidence] = []
 
     def gather() -> None:
-        details.append(query_details.of_plan(rows, plan, dataset, store))
+        details.append(query_details.of_plan(rows, runs, plan, dataset, store))
         outcomes.write_details(folder, outcome, details[0])
 
     again = f"'harness report {outcome.suite}' writes it again."

@@ -21,7 +21,7 @@ from harness.models import hub
 from harness.models.folder_problems import PICKLED, RERESAVE
 from harness.models.inspection import Inspection, inspect, trained_head
 from harness.models.precision import loading_options, weights_in
-from harness.models.signatures import while_unchanged
+from harness.models.signatures import kept_while_unchanged
 from harness.provenance import device_class
 from harness.suite.roles import EMBEDDED_PREFIX
 
@@ -95,7 +95,7 @@ def model_digest(name: str) -> str:
     return _digest_at(locate(name))
 
 
-@while_unchanged
+@kept_while_unchanged("models-1")
 def _digest_at(path: Path) -> str:
     if path.is_file():
         return digest_of(digest_file(path))

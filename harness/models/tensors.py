@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from harness.errors import ConfigError, Problem
+from harness.models.signatures import kept_while_unchanged
 
 if TYPE_CHECKING:
     import numpy as np
@@ -120,6 +121,7 @@ def _finite(tensor: Tensor) -> bool:
     return all(bool(np.isfinite(np.frombuffer(part, "<f4")).all()) for part in parts)
 
 
+@kept_while_unchanged("weights-1")
 def weights_digest(folder: Path) -> str:
     """Return a digest of the values of all weights, independent of file names and of how floats are stored.
 

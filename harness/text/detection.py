@@ -8,7 +8,7 @@ from functools import cache
 from typing import NamedTuple
 
 from harness.text.languages import ENGLISH, LANGUAGES, codes_of
-from harness.text.scripts import canonical, script_of, word_pattern
+from harness.text.scripts import canonical, script_of, words_of
 
 SAMPLE_TEXTS = 1000
 CHARACTERS = 800
@@ -91,7 +91,10 @@ def of_text(text: str, characters: int = CHARACTERS, kinds: int = 1) -> str | No
     `kinds` is the number of different frequent words that it must have, for scripts that several languages share.
     """
     plain = canonical(text[:characters]).lower()
-    letters = Counter(script for character in plain if (script := script_of(character)))
+    letters: Counter[str] = Counter()
+    for character, count in Counter(plain).items():
+        if script := script_of(character):
+            letters[script] += count
     weights = {script: count * WEIGHT.get(script, 1.0) for script, count in letters.items()}
     if not weights:
         return None
@@ -114,7 +117,7 @@ def _by_letters(text: str, script: str) -> str | None:
 
 
 def _by_words(plain: str, script: str, kinds: int) -> str | None:
-    words = Counter(match[0] for match in word_pattern().finditer(plain))
+    words = Counter(words_of(plain))
     hits = {
         code: sum(words[word] for word in frequent)
         for code, frequent in _frequent().items()

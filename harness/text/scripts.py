@@ -5,8 +5,8 @@ This module must not know languages.
 
 from __future__ import annotations
 
+import itertools
 import re
-import sys
 import unicodedata
 from functools import cache, lru_cache
 
@@ -23,6 +23,9 @@ SPACELESS = {
 IDEOGRAPHS = ("CJK", "KANA")
 HANGUL = ((0x1100, 0x11FF), (0x3131, 0x318E), (0xA960, 0xA97C), (0xAC00, 0xD7FB))
 """Set apart by spaces, but with endings that no list of suffixes cuts off."""
+_PLANES = (range(0x40000), range(0xE0000, 0xF0000))
+"""Where Unicode assigns characters; the rest of its code points are empty or private."""
+_ASCII_WORDS = re.compile("[A-Za-z0-9_]+")
 _MARKS = "[\u0610-\u061a\u064b-\u065f\u0670\u06d6-\u06ed\u08d3-\u08ff\u0640\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7]"
 """Vowel signs and lengthening strokes of Arabic and points of Hebrew, which most writers leave out."""
 _ALIKE = str.maketrans({
@@ -40,7 +43,7 @@ def _ranges(spans: tuple[tuple[int, int], ...]) -> str:
 def _word_ranges(without: tuple[tuple[int, int], ...]) -> str:
     """Letters, marks and numbers of every script but those spans, and the underscore, as the inside of a class."""
     spans: list[list[int]] = []
-    for code in range(sys.maxunicode + 1):
+    for code in itertools.chain(*_PLANES):
         if code == 0x5F or unicodedata.category(chr(code))[0] in "LMN":
             if any(low <= code <= high for low, high in without):
                 continue
@@ -63,13 +66,20 @@ def word_pattern() -> re.Pattern[str]:
     )
 
 
+def words_of(text: str) -> list[str]:
+    """Return the words of a text as `word_pattern` matches them."""
+    if text.isascii():
+        return _ASCII_WORDS.findall(text)
+    return [match[0] for match in word_pattern().finditer(text)]
+
+
 @cache
 def _digits() -> dict[int, str]:
     """Decimal digits of every script as those of ASCII."""
     return {
         code: str(unicodedata.decimal(chr(code)))
-        for code in range(0x80, sys.maxunicode + 1)
-        if unicodedata.category(chr(code)) == "Nd"
+        for code in itertools.chain(*_PLANES)
+        if code >= 0x80 and unicodedata.category(chr(code)) == "Nd"
     }
 
 
@@ -78,6 +88,8 @@ def canonical(text: str) -> str:
 
     Case and punctuation are kept.
     """
+    if text.isascii():
+        return " ".join(text.split())
     plain = re.sub(_MARKS, "", unicodedata.normalize("NFKC", text)).translate(_ALIKE).translate(_digits())
     return " ".join(plain.split())
 

@@ -6,11 +6,18 @@ import io
 import math
 import warnings
 from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from harness import report
+from harness.hashing import digest_file, digest_of
+from harness.provenance import package_version
+from harness.remembered import keep, recall
 from harness.report.charts.svg import colour, fit
 from harness.report.charts.values import Chart, CostUnit
 from harness.report.untrusted import plain
+from harness.text import decimals
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,7 +35,27 @@ TIMES = (0.01, 0.1, 1.0, 10.0, MINUTE, 10 * MINUTE, HOUR, 10 * HOUR, 100 * HOUR)
 
 
 def drawn(chart: Chart, paint: Callable[[Figure], None], size: tuple[float, float], style: str) -> str:
-    """Return what `paint` draws on a figure of this size (in points) as SVG; with `style`, as a file of its own."""
+    """Return what `paint` draws on a figure of this size (in points) as SVG; with `style`, as a file of its own.
+
+    What was drawn of the same values is kept, also for later processes: matplotlib takes a second to start.
+    """
+    key = digest_of([_code(), size, type(chart).__name__, repr(chart)])
+    text = recall("pictures", key)
+    if text is None:
+        text = _painted(paint, size)
+        keep("pictures", key, text)
+    marks = {f"point-{number}": plain(label) for number, label in enumerate(chart.marks)}
+    return fit(text, chart.name, plain(chart.description), marks, style)
+
+
+@cache
+def _code() -> list[str]:
+    """What a picture depends on beside its values: the code that draws it."""
+    files = [*Path(report.__file__).parent.rglob("*.py"), Path(decimals.__file__)]
+    return [package_version("matplotlib"), *(digest_file(file) for file in sorted(files))]
+
+
+def _painted(paint: Callable[[Figure], None], size: tuple[float, float]) -> str:
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -42,8 +69,7 @@ def drawn(chart: Chart, paint: Callable[[Figure], None], size: tuple[float, floa
         paint(figure)
         text = io.StringIO()
         figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
-    marks = {f"point-{number}": plain(label) for number, label in enumerate(chart.marks)}
-    return fit(text.getvalue(), chart.name, plain(chart.description), marks, style)
+    return text.getvalue()
 
 
 def frame(figure: Figure, box: tuple[float, float, float, float]) -> Axes:

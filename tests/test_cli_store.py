@@ -1,0 +1,35 @@
+"""`harness store verify`: silent damage of a disk is reported, and nothing is deleted."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from test_cli import Leave, leave  # noqa: F401
+
+from harness.store import store_in
+
+KEY = "ab" + "0" * 30
+
+
+def test_damage_is_reported_and_ends_with_two(tmp_path: Path, leave: Leave) -> None:  # noqa: F811
+    store = store_in(tmp_path)
+    with store.claim(KEY) as folder:
+        (folder / "file").write_text("content")
+        place = store.commit(KEY, folder, {})
+    at = f"--store={tmp_path}"
+    code, out, error = leave("store", "verify", at)
+    assert (code, out, error) == (0, "Every file is as it was written: 1 artifact.\n", "")
+    assert leave("store", "verify", at, "--quiet") == (0, "", "")
+    (place / "file").write_text("CONTENT")
+    code, out, error = leave("store", "verify", at, "--json")
+    assert code == 2
+    assert json.loads(out) == {"artifacts": 1, "damaged": {str(place): "file has another content"}}
+    assert f"{place}: file has another content; delete this folder" in " ".join(error.split())
+    assert place.is_dir()
+
+
+def test_a_folder_that_is_not_there_is_a_mistake(tmp_path: Path, leave: Leave) -> None:  # noqa: F811
+    code, _, error = leave("store", "verify", f"--store={tmp_path / 'none'}")
+    assert code == 2
+    assert "no such folder" in error
