@@ -227,7 +227,7 @@ def loop(
 
     checkpoints.start()
     weights = [weight for weight in module.parameters() if weight.requires_grad]
-    optimizer = torch.optim.AdamW(weights, lr=rates.learning_rate, weight_decay=0.0)
+    optimizer = torch.optim.AdamW(weights, lr=rates.learning_rate, weight_decay=0.0, fused=True)
     losses = []
     module.train()
     for step, batch in enumerate(plan):
