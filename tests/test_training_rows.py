@@ -15,7 +15,7 @@ from stage_inputs import silent
 
 from harness.models.loaders import load_bi_encoder
 from harness.suite.recipes import RetrieverRecipe
-from harness.training import raw, retrievers
+from harness.training import parts, raw, retrievers
 from harness.training.batches import (
     KNOWN_MASKED,
     NO_NEGATIVE,
@@ -28,7 +28,6 @@ from harness.training.batches import (
 from harness.training.losses import (
     Similarity,
     Task,
-    in_parts,
     loss_of,
     prompts_of,
     similarity_of,
@@ -209,8 +208,8 @@ def test_each_row_is_seen_exactly_once_in_every_epoch_of_the_trainer(
     numbers: list[int] = []
     plain = retrievers.loss_of
 
-    def listening(model: Any, task: Task) -> Any:
-        loss = plain(model, task)
+    def listening(model: Any, task: Task, cached: bool) -> Any:
+        loss = plain(model, task, cached)
         forward = loss.forward
 
         def heard(features: Any, labels: Any) -> Any:
@@ -302,11 +301,14 @@ def by_hand(model: Any, rows: list[RankedPassages], recipe: RetrieverRecipe, wid
 @pytest.mark.parametrize(("recipe", "part"), [
     ("mnrl", None), ("mnrl", 1), ("mnrl", 3), ("mnrl", 100), ("triplet", None), ("distill", None),
 ])  # fmt: skip
+@pytest.mark.parametrize("overhead", [0, 10_000])
 def test_loss_and_gradients_are_those_of_plain_pytorch_for_lists_of_unequal_length(
-    recipe: str, part: int | None, folder: Path
+    recipe: str, part: int | None, overhead: int, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """In parts of equal length where a part costs nothing, and in as few as memory holds where it costs much."""
     import torch
 
+    monkeypatch.setattr(parts, "OVERHEAD_CPU", overhead)
     given = RetrieverRecipe(recipe=recipe, micro_batch_size=part)
     lists = unequal()
     rows = retrievers.rows_of(lists, given)
@@ -319,8 +321,12 @@ def test_loss_and_gradients_are_those_of_plain_pytorch_for_lists_of_unequal_leng
         {name.removeprefix(f"{prefix}_"): value for name, value in batch.items() if name.startswith(f"{prefix}_")}
         for prefix in dict.fromkeys(name.split("_")[0] for name in batch if "_" in name)
     ]
-    assert len(features) == {None: 2, 1: 5 + 12, 3: 2 + 4, 100: 2}[part]
-    loss = loss_of(model, task)(features, batch["label"])
+    # Queries and passages apart: at least a part of each, and without overhead a part for every length.
+    assert (len(features) == 2) == (overhead > 0 and part in (None, 100))
+    padded = [tokens["input_ids"].numel() for tokens in features]
+    assert max(padded) <= (part or 100) * max(tokens["input_ids"].shape[1] for tokens in features)
+    assert overhead or sum(padded) == sum(int(tokens["attention_mask"].sum()) for tokens in features)
+    loss = loss_of(model, task, cached=part is not None)(features, batch["label"])
     # As a trainer does that adds up gradients of several batches.
     (loss / 2).backward()
     found = {name: weight.grad.clone() for name, weight in model.named_parameters() if weight.grad is not None}
@@ -336,7 +342,9 @@ def test_loss_and_gradients_are_those_of_plain_pytorch_for_lists_of_unequal_leng
         assert torch.allclose(found[name], gradient, atol=2e-5), name
 
 
-def test_raw_masks_as_mnrl_does(folder: Path) -> None:
+@pytest.mark.parametrize("overhead", [0, 10_000])
+def test_raw_masks_as_mnrl_does(overhead: int, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parts, "OVERHEAD_CPU", overhead)
     rows, model = unequal(), load_bi_encoder(folder, 32)
     mask = Batches(rows).mask(range(len(rows)))
     examples = [raw.ContrastiveExample(row.query, row.passages[0], row.passages[1:]) for row in rows]
@@ -357,7 +365,9 @@ def test_parts_are_read_twice_under_the_same_dropout() -> None:
         seen.append(drop(layer(part)))
         return seen[-1]
 
-    value = in_parts([torch.ones(2, 4), torch.ones(3, 4)], embed, lambda vectors: vectors.square().sum())
+    value = parts.loss_of_parts(
+        [torch.ones(2, 4), torch.ones(3, 4)], embed, lambda vectors: vectors.square().sum(), cached=True
+    )
     value.backward()
     assert torch.equal(seen[0], seen[2])
     assert torch.equal(seen[1], seen[3])

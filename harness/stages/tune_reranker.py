@@ -241,7 +241,7 @@ def _first_guess(spec: Mapping[str, Any]) -> float:
 STAGE = Stage(
     run=tune_reranker,
     spec=TuneRerankerSpec,
-    version=4,
+    version=5,
     takes=Takes(("corpus",), ("labels", "triplets", "model", *DEV_INPUTS)),
     heavy=True,
     packages=TRAINING,

@@ -176,7 +176,7 @@ def measured_on_dev(model: Any, inputs: Inputs) -> Callable[[], float] | None:
 STAGE = Stage(
     run=tune_retriever,
     spec=TuneRetrieverSpec,
-    version=4,
+    version=5,
     takes=Takes(("corpus",), ("triplets", "labels", *DEV_INPUTS)),
     heavy=True,
     packages=(*TRAINING, "peft"),

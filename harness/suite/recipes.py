@@ -36,10 +36,10 @@ class RetrieverRecipe(Recipe):
     ``mnrl``: in-batch and mined negatives; ``raw``: the same loss and its training in plain PyTorch; ``triplet``: a
     margin between positive and mined negatives; ``distill``: the teacher's ranking of a list of `list_size`
     passages, the positive among them, with `contrastive_weight` of ``mnrl`` in it. `micro_batch_size` is how many texts
-    are in memory at once, for batches beyond it. `lora_rank` 0 tunes all weights. `checkpoints` is
-    how often dev is scored to choose a checkpoint; at 1 the last one is taken. `matryoshka` lists numbers of dimensions
-    after which vectors are cut, too, for the loss: it is the mean of that of whole vectors and of each shorter one, so
-    that less is lost where `pipeline.retriever.dimensions` cuts them.
+    of the greatest length are in memory at once, for batches beyond it. `lora_rank` 0 tunes all weights.
+    `checkpoints` is how often dev is scored to choose a checkpoint; at 1 the last one is taken. `matryoshka` lists
+    numbers of dimensions after which vectors are cut, too, for the loss: it is the mean of that of whole vectors and of
+    each shorter one, so that less is lost where `pipeline.retriever.dimensions` cuts them.
     """
 
     recipe: Literal["mnrl", "triplet", "distill", "raw"] = "mnrl"

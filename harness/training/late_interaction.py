@@ -11,18 +11,15 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from harness.models.encoder_prompts import EncoderPrompts
-from harness.training import raw
+from harness.training import parts, raw
 from harness.training.batches import Batches, RankedPassages, TrainingTotals
 from harness.training.checkpoints import Checkpoints, DevEvaluation
-from harness.training.losses import in_parts, prompts_of, texts_of
+from harness.training.losses import prompts_of, texts_of
 from harness.training.watch import TrainingResult, warmup_steps
 from harness.values.records import Progress
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-PART_TEXTS = 16
-"""Texts of like length that are encoded together: a whole batch would be padded to its longest text."""
 
 
 class ContrastiveSettings(NamedTuple):
@@ -44,10 +41,9 @@ class ContrastiveSettings(NamedTuple):
 
 
 class Part(NamedTuple):
-    """Texts that are encoded together: their role, their places among all texts of the batch, and their tokens."""
+    """Texts of like length that are encoded together: their role, and their tokens with `parts.PLACES`."""
 
     role: str
-    places: list[int]
     tokens: Mapping[str, Any]
 
 
@@ -93,40 +89,36 @@ def batch_loss(
     """Return InfoNCE over the MaxSim of the queries of a batch to its passages.
 
     `included`, of shape (queries, passages), says which passages enter the softmax of which query. With `micro_batch`,
-    for when memory is short, gradients are computed in parts of so many texts (see `in_parts`); they are the same.
+    for when memory is short, gradients are computed part by part, each as large as so many of the longest texts.
     """
     import torch
 
     count = len(rows)
-    sizes: dict[int, int] = {}
+    lengths: dict[int, int] = {}
 
     def embed(part: Part) -> Tensor:
         vectors = _token_vectors(model, part)
-        sizes.update(zip(part.places, map(len, vectors), strict=True))
+        lengths.update(zip(part.tokens[parts.PLACES].tolist(), map(len, vectors), strict=True))
         return torch.cat(vectors)
 
     def whole(stacked: Tensor) -> Tensor:
-        places = [place for part in parts for place in part.places]
-        vectors = dict(zip(places, stacked.split([sizes[place] for place in places]), strict=True))
+        places = [place for part in pieces for place in part.tokens[parts.PLACES].tolist()]
+        vectors = dict(zip(places, stacked.split([lengths[place] for place in places]), strict=True))
         texts = [vectors[place] for place in range(len(places))]
         return contrast(texts[:count], texts[count:], temperature, included)
 
-    parts = _parts(model, rows, min(micro_batch or PART_TEXTS, PART_TEXTS))
-    return in_parts(parts, embed, whole) if micro_batch else whole(torch.cat([embed(part) for part in parts]))
+    pieces = _parts(model, rows, parts.limits(micro_batch, model.device.type))
+    return parts.loss_of_parts(pieces, embed, whole, cached=micro_batch is not None)
 
 
-def _parts(model: Any, rows: Sequence[RankedPassages], size: int) -> list[Part]:
-    """Return the tokenized texts of a batch, queries and passages apart, each sorted by length and cut into parts."""
+def _parts(model: Any, rows: Sequence[RankedPassages], rule: parts.Limits) -> list[Part]:
+    """Return the tokenized texts of a batch, queries and passages apart, each cut into parts by length."""
     queries, passages = texts_of(rows)
-    prompts, parts = prompts_of(model), []
+    prompts, pieces = prompts_of(model), []
     for role, texts, first in zip(EncoderPrompts._fields, (queries, passages), (0, len(queries)), strict=True):
-        order = sorted(range(len(texts)), key=lambda number: (-len(texts[number]), number))
-        for start in range(0, len(order), size):
-            numbers = order[start : start + size]
-            prompt = getattr(prompts, role) or None
-            tokens = model.preprocess([texts[number] for number in numbers], prompt=prompt, task=role)
-            parts.append(Part(role, [first + number for number in numbers], tokens))
-    return parts
+        tokens = model.preprocess(texts, prompt=getattr(prompts, role) or None, task=role)
+        pieces += [Part(role, part) for part in parts.split(tokens, first, rule)]
+    return pieces
 
 
 def _token_vectors(model: Any, part: Part) -> list[Tensor]:
@@ -137,6 +129,7 @@ def _token_vectors(model: Any, part: Part) -> list[Tensor]:
         # The mask of tokens is changed in place, and a part may be encoded twice.
         name: value.clone().to(model.device) if torch.is_tensor(value) else value
         for name, value in part.tokens.items()
+        if name != parts.PLACES
     }
     with raw.autocast(model.device.type):
         encoded = model(tokens, task=part.role)

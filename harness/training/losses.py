@@ -7,12 +7,12 @@ length, and no texts are compared. In the shapes below, `n` is the number of que
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from harness.models.encoder_prompts import EncoderPrompts
 from harness.suite.recipes import RetrieverRecipe
-from harness.training import raw
+from harness.training import parts, raw
 from harness.training.batches import Batches, RankedPassages, TrainingTotals
 
 if TYPE_CHECKING:
@@ -79,8 +79,11 @@ class Task(NamedTuple):
     totals: TrainingTotals
 
 
-def loss_of(model: Any, task: Task) -> Any:
-    """Return the loss of a recipe: a module that takes tokenized parts and the numbers of rows, shape (n,)."""
+def loss_of(model: Any, task: Task, cached: bool = False) -> Any:
+    """Return the loss of a recipe: a module that takes tokenized parts and the numbers of rows, shape (n,).
+
+    With `cached`, for when memory is short, gradients are computed part by part (see `parts.loss_of_parts`).
+    """
     import torch
 
     compute = {"mnrl": _in_batch, "triplet": _triplet, "distill": _distillation}[task.recipe.recipe]
@@ -101,51 +104,20 @@ def loss_of(model: Any, task: Task) -> Any:
                 return compute(task, batch)
 
             def whole(vectors: Tensor) -> Tensor:
-                return nested.loss(cut, vectors)
+                return nested.loss(cut, parts.in_order(vectors, features))
 
             def embed(part: Mapping[str, Any]) -> Tensor:
                 # Pooling may change the attention mask in place, and a part may be embedded twice.
                 features_copy = {
-                    name: value.clone() if torch.is_tensor(value) else value for name, value in part.items()
+                    name: value.clone() if torch.is_tensor(value) else value
+                    for name, value in part.items()
+                    if name != parts.PLACES
                 }
                 return task.similarity.vectors(self.model(features_copy)["sentence_embedding"])
 
-            cached = task.recipe.recipe == "mnrl" and len(features) > 2 and torch.is_grad_enabled()
-            return in_parts(features, embed, whole) if cached else whole(torch.cat(list(map(embed, features))))
+            return parts.loss_of_parts(features, embed, whole, cached)
 
     return RowLoss()
-
-
-def in_parts(parts: Sequence[Any], embed: Callable[[Any], Tensor], whole: Callable[[Tensor], Tensor]) -> Tensor:
-    """Return the loss of all parts together; its backward pass computes gradients part by part.
-
-    First all parts are embedded without a graph, to get the gradient at every vector. The backward pass embeds each
-    part again with a graph, under the same dropout (GradCache; Gao et al. 2021, arXiv 2101.06983). `embed` returns
-    vectors of shape (texts, dim); `whole` maps all of them to the loss.
-    """
-    import torch
-
-    states, vectors = [], []
-    with torch.no_grad():
-        for part in parts:
-            states.append(raw.random_state())
-            vectors.append(embed(part))
-    joined = torch.cat(vectors).requires_grad_()
-    loss = whole(joined)
-    (gradients,) = torch.autograd.grad(loss, joined)
-    cached = gradients.split([len(part) for part in vectors])
-
-    def again(scale: Tensor) -> None:
-        after = raw.random_state()
-        with torch.enable_grad():
-            for part, state, gradient in zip(parts, states, cached, strict=True):
-                raw.set_random_state(state)
-                embed(part).backward(gradient * scale)
-        raw.set_random_state(after)
-
-    value: Tensor = loss.detach().requires_grad_()
-    value.register_hook(again)
-    return value
 
 
 class Batch(NamedTuple):

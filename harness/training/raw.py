@@ -8,10 +8,11 @@ and masks come from `batches`, as for `mnrl`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from harness.training import parts
 from harness.training.batches import Batches, TrainingTotals
 from harness.training.checkpoints import Checkpoints
 from harness.training.watch import warmup_steps
@@ -35,17 +36,22 @@ class Encoder(NamedTuple):
     max_length: int
     unit_length: bool = True
 
-    def embed(self, texts: Sequence[str]) -> Tensor:
-        """Return vectors in float32, shape (texts, dim)."""
+    def tokens(self, texts: Sequence[str]) -> Mapping[str, Tensor]:
+        """Return the tokens of texts, padded to the longest, each of shape (texts, tokens)."""
+        tokens: Mapping[str, Tensor] = self.tokenizer(
+            list(texts), padding=True, truncation=True, max_length=self.max_length, return_tensors="pt"
+        )
+        return tokens
+
+    def embed(self, tokens: Mapping[str, Tensor]) -> Tensor:
+        """Return the vectors of tokenized texts in float32, shape (texts, dim)."""
         import torch
 
         device = self.model.device
-        tokens = self.tokenizer(
-            list(texts), padding=True, truncation=True, max_length=self.max_length, return_tensors="pt"
-        ).to(device)
+        read = {name: value.to(device) for name, value in tokens.items() if name != parts.PLACES}
         with autocast(device.type):
-            states = self.model(**tokens).last_hidden_state
-        pooled = pool(states.float(), tokens["attention_mask"], self.pooling)
+            states = self.model(**read).last_hidden_state
+        pooled = pool(states.float(), read["attention_mask"], self.pooling)
         return torch.nn.functional.normalize(pooled, dim=-1) if self.unit_length else pooled
 
 
@@ -135,53 +141,23 @@ def backward(
 
     `included` is as for `info_nce`.
     """
-    import torch
 
     def loss_of(vectors: Tensor) -> Tensor:
         return nested.loss(lambda part: _loss(part, len(batch), temperature, included), vectors)
 
     texts = [*(item.query for item in batch), *(item.positive for item in batch)]
     texts += [text for item in batch for text in item.negatives]
-    parts = [texts[start : start + micro_batch] for start in range(0, len(texts), micro_batch)]
-    if len(parts) == 1:
-        loss = loss_of(encoder.embed(texts))
-        loss.backward()
-        return float(loss.detach())
-    # First without a graph, to get the gradient at every vector; then part by part with one, under the same dropout.
-    states, vectors = [], []
-    with torch.no_grad():
-        for part in parts:
-            states.append(random_state())
-            vectors.append(encoder.embed(part))
-    whole = torch.cat(vectors).requires_grad_()
-    loss = loss_of(whole)
-    (gradients,) = torch.autograd.grad(loss, whole)
-    after = random_state()
-    for part, state, gradient in zip(parts, states, gradients.split([len(part) for part in parts]), strict=True):
-        set_random_state(state)
-        encoder.embed(part).backward(gradient)
-    set_random_state(after)
+    tokens = encoder.tokens(texts)
+    pieces = parts.split(tokens, 0, parts.limits(micro_batch, encoder.model.device.type))
+    loss = parts.loss_of_parts(
+        pieces, encoder.embed, lambda vectors: loss_of(parts.in_order(vectors, pieces)), len(texts) > micro_batch
+    )
+    loss.backward()
     return float(loss.detach())
 
 
 def _loss(vectors: Tensor, size: int, temperature: float, included: Tensor | None) -> Tensor:
     return info_nce(vectors[:size], vectors[size : 2 * size], vectors[2 * size :], temperature, included)
-
-
-def random_state() -> list[Any]:
-    """Return the state of torch's global random generators, which decide what dropout drops."""
-    import torch
-
-    return [torch.get_rng_state(), torch.cuda.get_rng_state() if torch.cuda.is_available() else None]
-
-
-def set_random_state(state: list[Any]) -> None:
-    """Restore the state of torch's global random generators."""
-    import torch
-
-    torch.set_rng_state(state[0])
-    if state[1] is not None:
-        torch.cuda.set_rng_state(state[1])
 
 
 class LoopSettings(NamedTuple):
@@ -251,7 +227,7 @@ def loop(
 
     checkpoints.start()
     weights = [weight for weight in module.parameters() if weight.requires_grad]
-    optimizer = torch.optim.AdamW(weights, lr=rates.learning_rate, weight_decay=0.0)
+    optimizer = torch.optim.AdamW(weights, lr=rates.learning_rate, weight_decay=0.0, fused=True)
     losses = []
     module.train()
     for step, batch in enumerate(plan):

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from harness.models.encoder_prompts import EncoderPrompts
 from harness.suite.recipes import RetrieverRecipe
-from harness.training import raw
+from harness.training import parts, raw
 from harness.training.batches import LISTS_WITHOUT_NEGATIVES, Batches, RankedPassages, TrainingTotals
 from harness.training.checkpoints import Checkpoints
 from harness.training.losses import Similarity, Task, loss_of, prompts_of, similarity_of, texts_of
@@ -160,14 +160,14 @@ def _train_with_trainer(model: Any, task: Task, run: _Run) -> TrainingResult:
     from sentence_transformers.sentence_transformer.training_args import SentenceTransformerTrainingArguments
 
     recipe, at_once = task.recipe, _at_once(task.recipe, run.micro_batch)
-    parts = max(1, recipe.batch_size // at_once)
-    steps = recipe.epochs * math.ceil(math.ceil(len(task.rows) / at_once) / parts)
+    accumulated = max(1, recipe.batch_size // at_once)
+    steps = recipe.epochs * math.ceil(math.ceil(len(task.rows) / at_once) / accumulated)
     with tempfile.TemporaryDirectory() as scratch:
         arguments = SentenceTransformerTrainingArguments(
             output_dir=scratch,
             num_train_epochs=recipe.epochs,
             per_device_train_batch_size=at_once,
-            gradient_accumulation_steps=parts,
+            gradient_accumulation_steps=accumulated,
             learning_rate=recipe.learning_rate,
             warmup_steps=warmup_steps(steps, recipe.warmup),
             lr_scheduler_type="linear",
@@ -179,7 +179,7 @@ def _train_with_trainer(model: Any, task: Task, run: _Run) -> TrainingResult:
             args=arguments,
             # The trainer sees numbers of rows only; the collator looks up their texts.
             train_dataset=Dataset.from_dict({"label": list(range(len(task.rows)))}),
-            loss=loss_of(model, task),
+            loss=loss_of(model, task, cached=_texts_at_once(recipe, run.micro_batch) is not None),
             data_collator=_collator(model, task, run.micro_batch),
         )
         evaluations = run.checkpoints(steps)
@@ -192,6 +192,13 @@ def _train_with_trainer(model: Any, task: Task, run: _Run) -> TrainingResult:
 def _at_once(recipe: RetrieverRecipe, micro_batch: int) -> int:
     """Return the rows of one call of the loss: the whole batch for in-batch negatives, else a micro-batch."""
     return recipe.batch_size if recipe.recipe == "mnrl" else min(micro_batch, recipe.batch_size)
+
+
+def _texts_at_once(recipe: RetrieverRecipe, micro_batch: int) -> int | None:
+    """Return how many texts of a batch are in memory at once with in-batch negatives; None for all of them."""
+    if recipe.recipe != "mnrl":
+        return None
+    return recipe.micro_batch_size or (micro_batch if micro_batch < recipe.batch_size else None)
 
 
 def _trainer_class(task: Task, at_once: int, seed: int) -> Any:
@@ -218,24 +225,25 @@ def _trainer_class(task: Task, at_once: int, seed: int) -> Any:
 
 
 def _collator(model: Any, task: Task, micro_batch: int) -> Any:
-    """Return the collator: from numbers of rows to their tokenized queries and passages, in parts."""
+    """Return the collator: from numbers of rows to their tokenized queries and passages, in parts by length."""
     import torch
     from sentence_transformers.sentence_transformer.data_collator import SentenceTransformerDataCollator
 
-    recipe, prompts = task.recipe, prompts_of(model)
-    part = recipe.micro_batch_size or (micro_batch if micro_batch < recipe.batch_size else None)
+    prompts = prompts_of(model)
+    limits = parts.limits(_texts_at_once(task.recipe, micro_batch), model.device.type)
 
     class Collator(SentenceTransformerDataCollator):  # type: ignore[misc]
         def __call__(self, features: list[dict[str, Any]]) -> dict[str, Any]:
             numbers = [row["label"] for row in features]
             batch: dict[str, Any] = {}
+            first = 0
             for role, texts in zip(
                 EncoderPrompts._fields, texts_of([task.rows[number] for number in numbers]), strict=True
             ):
-                size = part if part and recipe.recipe == "mnrl" else len(texts)
-                for start in range(0, len(texts), size):
-                    tokens = model.preprocess(texts[start : start + size], prompt=getattr(prompts, role) or None)
-                    batch |= {f"{role}{start}_{name}": value for name, value in tokens.items()}
+                tokens = model.preprocess(texts, prompt=getattr(prompts, role) or None)
+                for place, part in enumerate(parts.split(tokens, first, limits)):
+                    batch |= {f"{role}{place}_{name}": value for name, value in part.items()}
+                first += len(texts)
             return {**batch, "label": torch.tensor(numbers)}
 
     return Collator(preprocess_fn=model.preprocess)
