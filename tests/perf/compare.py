@@ -37,22 +37,26 @@ COMMAND = "python tests/perf/compare.py --write docs/performance.md"
 MORE_PACKAGES = ("pytrec-eval-terrier", "datasets")
 
 
-def measured(name: str, lab: Lab) -> dict[str, Any]:
-    """Run a benchmark and return its record: rows, machine, commit, packages and date, as JSON values."""
+def origin() -> dict[str, Any]:
+    """Commit, machine and packages; found before the page is written, which changes the working tree."""
+    made = provenance.collect(Path(__file__))
+    packages = {**made["packages"], **{each: provenance.package_version(each) for each in MORE_PACKAGES}}
+    kept = {key: made[key] for key in ("git", "machine", "system", "python")}
+    return {**kept, "packages": {each: version for each, version in packages.items() if version != "absent"}}
+
+
+def measured(name: str, lab: Lab, made: dict[str, Any]) -> dict[str, Any]:
+    """Run a benchmark and return its record as JSON values: its rows, where it was run, and when."""
     import torch
 
     module = importlib.import_module(BENCHMARKS[name])
     rows: list[Row] = list(module.measure(lab))
-    made = provenance.collect(Path(__file__))
-    packages = {**made["packages"], **{each: provenance.package_version(each) for each in MORE_PACKAGES}}
-    kept = {key: made[key] for key in ("git", "machine", "system", "python")}
-    kept["packages"] = {each: version for each, version in packages.items() if version != "absent"}
     about = " ".join((module.__doc__ or "").split("\n\n")[0].split())
     return {
         "about": about,
         "created": provenance.now(),
         "threads": torch.get_num_threads(),
-        "provenance": kept,
+        "provenance": made,
         "rows": [row.as_json() for row in rows],
     }
 
@@ -68,13 +72,15 @@ def results(records: dict[str, Any], repeats: int) -> dict[str, Any]:
     return {"command": COMMAND, "repeats": repeats, "order": list(BENCHMARKS), "benchmarks": records}
 
 
-def run(names: Sequence[str], lab: Lab, screen: Console) -> dict[str, Any]:
-    records = {}
+def run(names: Sequence[str], lab: Lab, page: Path | None) -> None:
+    """Run benchmarks, show each as soon as it is done, and write it into the page, if there is one."""
+    made, screen = origin(), Console(width=200)
     for name in names:
         started = time.perf_counter()
-        records[name] = measured(name, lab)
-        show(name, records[name], time.perf_counter() - started, screen)
-    return results(records, lab.repeats)
+        record = measured(name, lab, made)
+        show(name, record, time.perf_counter() - started, screen)
+        if page is not None:
+            performance_page.write(page, results({name: record}, lab.repeats))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -95,9 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     chosen = [name for name, module in BENCHMARKS.items() if not given.names or module in given.names]
     with tempfile.TemporaryDirectory() as folder:
         lab = Lab(Path(folder), given.smoke, 1 if given.smoke else given.repeats, given.store)
-        value = run(chosen, lab, Console(width=200))
-    if given.write:
-        performance_page.write(given.write, value)
+        run(chosen, lab, given.write)
 
 
 if __name__ == "__main__":

@@ -133,7 +133,7 @@ def measure(lab: Lab) -> Iterator[Row]:
 
     size = lab.sized(BATCH, 2)
     tokenizer = load_tokenizer(lab.generator)[0]
-    rows = coded(lab, tokenizer, lab.sized(2 * BATCH, 4))
+    rows = coded(lab, tokenizer, lab.sized(2 * BATCH, 2))
     padded = lab.sized(PADDED, 400)
 
     def side(train: Callable[[Any, Any, Sequence[Coded], int], Any]) -> Callable[[], float]:

@@ -57,7 +57,7 @@ def settings(lab: Lab, folder: Path) -> dict[str, Any]:
         "data": str(folder / "data"), "out": str(folder / "script"), "encoder": str(lab.encoder),
         "generator": str(lab.generator), "max_length": 128, "written": lab.sized(32, 4), "batch": lab.sized(16, 4),
         "rate": 5e-5, "examples": lab.sized(24, 4), "generator_batch": 4, "generator_rate": 5e-4,
-        "padded": lab.sized(1024, 400), "answered": lab.sized(24, 3), "new_tokens": lab.sized(20, 4),
+        "padded": 1024, "answered": lab.sized(24, 3), "new_tokens": lab.sized(20, 4),
         "passage_words": lab.sized(40, 15), "query_tokens": lab.sized(24, 8),
     }  # fmt: skip
 
