@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "perf"))
 import compare
+import gpu
 import performance_page
 from measuring import Bar, Lab, Row, alternate, largest_difference
 
@@ -81,6 +82,20 @@ def test_a_benchmark_of_new_processes_runs(name: str, lab: Lab) -> None:
 
 def test_every_benchmark_is_tried() -> None:
     assert {*compare.BENCHMARKS} == {*FAST, *NEW_PROCESSES}
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("name", ["encoders", "answers"])
+def test_a_benchmark_of_the_gpu_runs_on_a_cpu(name: str) -> None:
+    rows = list(gpu.BENCHMARKS[name](True, "cpu"))
+    assert rows
+    assert {len(row) for row in rows} == {len(gpu.COLUMNS[name])}
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+def test_training_generators_for_the_gpu_runs_on_a_cpu() -> None:
+    assert [row[0] for row in gpu.BENCHMARKS["generators"](True, "cpu")] == ["tiny lora", "tiny qlora"]
 
 
 def test_sides_take_turns() -> None:
