@@ -27,6 +27,8 @@ RECORD: dict[str, Any] = {
     "about": "What is measured.",
     "created": "2026-01-01T00:00:00Z",
     "threads": 2,
+    "load": 0.3,
+    "cores": 2,
     "provenance": {
         "git": {"commit": "0123456789abcdef", "dirty": True}, "machine": "A processor, 2 cores, 8 GiB, cpu",
         "system": "Linux", "python": "3.11.0", "packages": {"torch": "2.0"},
@@ -129,8 +131,8 @@ def test_a_bar_holds_its_own_value(figure: float, kind: Any, is_met: bool) -> No
     assert Bar(kind, 2.0).is_met(figure) is is_met
 
 
-def page_of(*rows: Row) -> str:
-    record = {**RECORD, "rows": [row.as_json() for row in rows]}
+def page_of(*rows: Row, load: float = 0.3) -> str:
+    record = {**RECORD, "load": load, "rows": [row.as_json() for row in rows]}
     return performance_page.render({**compare.results({"encoding": record}, 5), "order": []})
 
 
@@ -142,6 +144,12 @@ def test_the_page_says_what_is_missed_and_where_it_was_run() -> None:
     assert "| fast | other | 2 s (4 texts/s) | 4 s (2 texts/s) | 2 x [1, 4] | at least 1.5 x | yes |" in text
     assert "| late (a remark) |  | 12 ms |  | 12 ms | at most 10 ms | **no** |" in text
     assert "at commit 0123456789ab, with changes that are not committed, on A processor, 2 cores" in text
+
+
+def test_the_page_says_if_the_machine_was_busy() -> None:
+    row = Row("what", (1.0,))
+    assert "was busy" not in page_of(row, load=3.0)
+    assert "(load 6.9 on 2 cores): these figures are rough" in page_of(row, load=6.9)
 
 
 def test_writing_keeps_other_benchmarks(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import tempfile
 import time
 from collections.abc import Sequence
@@ -50,12 +51,15 @@ def measured(name: str, lab: Lab, made: dict[str, Any]) -> dict[str, Any]:
     import torch
 
     module = importlib.import_module(BENCHMARKS[name])
+    load = os.getloadavg()[0]
     rows: list[Row] = list(module.measure(lab))
     about = " ".join((module.__doc__ or "").split("\n\n")[0].split())
     return {
         "about": about,
         "created": provenance.now(),
         "threads": torch.get_num_threads(),
+        "load": round(load, 1),
+        "cores": provenance.usable_cores(),
         "provenance": made,
         "rows": [row.as_json() for row in rows],
     }

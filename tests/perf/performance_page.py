@@ -70,7 +70,11 @@ def section(name: str, record: Mapping[str, Any]) -> str:
     dirty = ", with changes that are not committed" if made["git"].get("dirty") else ""
     commit = made["git"].get("commit", "")[:12] or "unknown"
     packages = ", ".join(f"{package} {version}" for package, version in made["packages"].items())
+    # One benchmark after the other keeps every core busy by itself.
+    load, cores = record["load"], record["cores"]
+    busy = [f"**The machine was busy with other work** (load {load} on {cores} cores): these figures are rough."]
     facts = [
+        *(busy if load > 1.5 * cores else ()),
         f"Run {record['created']} at commit {commit}{dirty}, on {made['machine']}, {record['threads']} threads.",
         f"Python {made['python']}; {packages}.",
     ]
