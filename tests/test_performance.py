@@ -26,6 +26,7 @@ SECONDS = st.floats(1e-3, 1e3)
 RECORD: dict[str, Any] = {
     "about": "What is measured.",
     "created": "2026-01-01T00:00:00Z",
+    "repeats": 5,
     "threads": 2,
     "load": 0.3,
     "cores": 2,
@@ -133,7 +134,7 @@ def test_a_bar_holds_its_own_value(figure: float, kind: Any, is_met: bool) -> No
 
 def page_of(*rows: Row, load: float = 0.3) -> str:
     record = {**RECORD, "load": load, "rows": [row.as_json() for row in rows]}
-    return performance_page.render({**compare.results({"encoding": record}, 5), "order": []})
+    return performance_page.render({**compare.results({"encoding": record}), "order": []})
 
 
 def test_the_page_says_what_is_missed_and_where_it_was_run() -> None:
@@ -157,7 +158,7 @@ def test_writing_keeps_other_benchmarks(tmp_path: Path) -> None:
     row = Row("first", (1.0,))
     for name, what in (("scoring", "old"), ("encoding", "kept"), ("scoring", "new")):
         record = {**RECORD, "rows": [replace(row, what=what).as_json()]}
-        performance_page.write(page, compare.results({name: record}, 5))
+        performance_page.write(page, compare.results({name: record}))
     text = page.read_text(encoding="utf-8")
     assert "old" not in text
     assert text.index("| kept |") < text.index("| new |")

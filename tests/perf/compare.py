@@ -57,6 +57,7 @@ def measured(name: str, lab: Lab, made: dict[str, Any]) -> dict[str, Any]:
     return {
         "about": about,
         "created": provenance.now(),
+        "repeats": lab.repeats,
         "threads": torch.get_num_threads(),
         "load": round(load, 1),
         "cores": provenance.usable_cores(),
@@ -72,8 +73,8 @@ def show(name: str, record: dict[str, Any], seconds: float, screen: Console) -> 
     screen.print(table)
 
 
-def results(records: dict[str, Any], repeats: int) -> dict[str, Any]:
-    return {"command": COMMAND, "repeats": repeats, "order": list(BENCHMARKS), "benchmarks": records}
+def results(records: dict[str, Any]) -> dict[str, Any]:
+    return {"command": COMMAND, "order": list(BENCHMARKS), "benchmarks": records}
 
 
 def run(names: Sequence[str], lab: Lab, page: Path | None) -> None:
@@ -84,7 +85,7 @@ def run(names: Sequence[str], lab: Lab, page: Path | None) -> None:
         record = measured(name, lab, made)
         show(name, record, time.perf_counter() - started, screen)
         if page is not None:
-            performance_page.write(page, results({name: record}, lab.repeats))
+            performance_page.write(page, results({name: record}))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
