@@ -1,9 +1,9 @@
-"""How fast models are trained and texts embedded, on models with random weights in the shapes of real ones.
+"""How fast models are trained, embed texts and write answers on a GPU: random weights in the shapes of real models.
 
-``python tests/perf/gpu.py [generators] [encoders] [--device cuda|cpu] [--smoke]``; ``--smoke`` takes tiny shapes, to
-try the script itself. Training is the harness's own; medians over steps, the first two left out. MFU is 6 N tokens/s
-over the card's peak in dense bf16, N without the embeddings: that LoRA needs no gradients of frozen weights, and that
-checkpointing computes forward twice, is not counted.
+``python tests/perf/gpu.py [generators] [encoders] [answers] [--device cuda|cpu] [--smoke]``; ``--smoke`` takes tiny
+shapes, to try the script itself. All code is the harness's own; medians over steps, the first two left out. MFU is 6 N
+tokens/s (2 N without training) over the card's peak in dense bf16, N without the embeddings: that LoRA needs no
+gradients of frozen weights, and that checkpointing computes forward twice, is not counted.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import os
 import random
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -21,34 +20,26 @@ from statistics import median
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
+from gpu_answers import answers
+from gpu_models import (
+    BERTS,
+    LLAMAS,
+    SMOKE_BERTS,
+    SMOKE_LLAMAS,
+    WORDS,
+    device_name,
+    forget_memory,
+    peak_memory,
+    save_bert,
+    save_llama,
+    tokenizer,
+    utilisation,
+)
 from rich.console import Console
 from rich.table import Table
 from run import timed
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-import tiny
-
-PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12}
-"""Operations a second in dense bf16, by a part of the card's name."""
-WORDS = [f"word{number}" for number in range(400)]
 WARM_UP = 2
-
-
-class Llama(NamedTuple):
-    hidden: int
-    layers: int
-    heads: int
-    key_value_heads: int
-    inner: int
-    vocabulary: int
-    tied: bool
-
-
-class Bert(NamedTuple):
-    hidden: int
-    layers: int
-    heads: int
-    inner: int
 
 
 class Load(NamedTuple):
@@ -57,30 +48,6 @@ class Load(NamedTuple):
     batch_size: int
     tokens: int
     steps: int
-
-
-LLAMAS = {
-    "1B": Llama(2048, 16, 32, 8, 8192, 128_256, True),
-    "8B": Llama(4096, 32, 32, 8, 14_336, 128_256, False),
-}
-BERTS = {"MiniLM": Bert(384, 6, 12, 1536), "bge-base": Bert(768, 12, 12, 3072)}
-SMOKE_LLAMAS = {"tiny": Llama(256, 2, 4, 2, 512, 1024, True)}
-SMOKE_BERTS = {"tiny": Bert(32, 2, 4, 64)}
-
-
-def tokenizer() -> Any:
-    from tokenizers.processors import TemplateProcessing
-    from transformers import PreTrainedTokenizerFast
-
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    plain = tiny.words_tokenizer(WORDS, special, "[UNK]")
-    plain.post_processor = TemplateProcessing(
-        "[CLS] $A [SEP]", "[CLS] $A [SEP] $B:1 [SEP]:1", [("[CLS]", 2), ("[SEP]", 3)]
-    )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=plain, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]",
-        mask_token="[MASK]", eos_token="[SEP]", model_max_length=512,
-    )  # fmt: skip
 
 
 def steps_timed(train: Callable[[Callable[[int, int], None]], Any]) -> float:
@@ -98,105 +65,41 @@ def steps_timed(train: Callable[[Callable[[int, int], None]], Any]) -> float:
     return median(gaps[WARM_UP - 1 :])
 
 
-def peak_memory() -> str:
-    import torch
-
-    return f"{torch.cuda.max_memory_allocated() / 2**30:.1f}" if torch.cuda.is_available() else "-"
-
-
-def forget_memory() -> None:
-    import gc
-
-    import torch
-
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats()
-
-
-def utilisation(parameters: int, tokens_a_second: float) -> str:
-    import torch
-
-    name = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
-    peak = next((peak for part, peak in PEAKS.items() if part in name), None)
-    return f"{6 * parameters * tokens_a_second / peak:.1%}" if peak else "-"
-
-
-def save_llama(shape: Llama, folder: Path, device: str) -> int:
-    """Save a model with random weights; return how many it has beside the embeddings."""
-    import torch
-    from transformers import AutoModelForCausalLM, LlamaConfig
-
-    config = LlamaConfig(
-        hidden_size=shape.hidden, num_hidden_layers=shape.layers, num_attention_heads=shape.heads,
-        num_key_value_heads=shape.key_value_heads, intermediate_size=shape.inner, vocab_size=shape.vocabulary,
-        tie_word_embeddings=shape.tied, max_position_embeddings=8192, pad_token_id=0, bos_token_id=2, eos_token_id=3,
-    )  # fmt: skip
-    torch.manual_seed(0)
-    with torch.device(device):
-        model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16 if device == "cuda" else torch.float32)
-    model.save_pretrained(folder)
-    counted = {id(value): value.numel() for name, value in model.named_parameters() if "layers." in name}
-    return sum(counted.values())
-
-
 def generators(smoke: bool, device: str) -> Iterator[tuple[str, ...]]:
     """LoRA and QLoRA, rank 16, on prompts of one length."""
-    from harness.suite.recipes import GeneratorRecipe
-    from harness.training.generators import TokenizedExample, load_base, tune
-
-    load = Load(2, 32, 5) if smoke else Load(8, 1024, 10)
-    reader, rng = tokenizer(), random.Random(0)
+    loads = [Load(2, 32, 5)] if smoke else [Load(8, 1024, 10), Load(4, 4096, 10)]
     for size, shape in (SMOKE_LLAMAS if smoke else LLAMAS).items():
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch)
             parameters = save_llama(shape, folder, device)
-            for name in ("lora", "qlora"):
-                forget_memory()
-                examples = []
-                for _ in range(load.batch_size * load.steps):
-                    tokens = [rng.randrange(5, shape.vocabulary) for _ in range(load.tokens)]
-                    examples.append(
-                        TokenizedExample(tokens[: load.tokens * 15 // 16], tokens[load.tokens * 15 // 16 :])
-                    )
-                recipe = GeneratorRecipe(recipe=name, batch_size=load.batch_size)
-                notes: dict[str, Any] = {}
-
-                def train(
-                    progress: Any, folder: Path = folder, recipe: Any = recipe, examples: Any = examples,
-                    notes: dict[str, Any] = notes,
-                ) -> None:  # fmt: skip
-                    tuned = tune(lambda: load_base(folder, recipe), reader, examples, recipe, 0, progress)
-                    notes.update(tuned.notes)
-
-                seconds = steps_timed(train)
-                speed = load.batch_size * load.tokens / seconds
-                said = str(notes.get("out of GPU memory", ""))
-                yield (
-                    f"{size} {name}", f"{parameters / 1e9:.2f}", f"{load.batch_size} x {load.tokens}", f"{seconds:.3f}",
-                    f"{speed:,.0f}", utilisation(parameters, speed), peak_memory(), said,
-                )  # fmt: skip
+            for load in loads:
+                for name in ("lora", "qlora"):
+                    forget_memory()
+                    seconds, said = harness_tuning(folder, name, load, shape.vocabulary)
+                    speed = load.batch_size * load.tokens / seconds
+                    yield (
+                        f"{size} {name}", f"{parameters / 1e9:.2f}", f"{load.batch_size} x {load.tokens}",
+                        f"{seconds:.3f}", f"{speed:,.0f}", utilisation(6 * parameters * speed), peak_memory(), said,
+                    )  # fmt: skip
 
 
-def save_bert(shape: Bert, folder: Path) -> Path:
-    """Save a bi-encoder with random weights and mean pooling."""
-    import torch
-    from sentence_transformers import SentenceTransformer
-    from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
-    from transformers import BertConfig, BertModel
+def harness_tuning(folder: Path, name: str, load: Load, vocabulary: int) -> tuple[float, str]:
+    """Seconds of a step of the harness's own training, and what it said about memory."""
+    from harness.suite.recipes import GeneratorRecipe
+    from harness.training.generators import Monitor, TokenizedExample, load_base, tune
 
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=30_522, hidden_size=shape.hidden, num_hidden_layers=shape.layers, num_attention_heads=shape.heads,
-        intermediate_size=shape.inner,
-    )  # fmt: skip
-    BertModel(config).save_pretrained(folder / "bert")
-    tokenizer().save_pretrained(folder / "bert")
-    transformer = Transformer(str(folder / "bert"), max_seq_length=512)
-    modules = [transformer, Pooling(shape.hidden, pooling_mode="mean"), Normalize()]
-    SentenceTransformer(modules=modules, device="cpu").save_pretrained(str(folder / "model"), create_model_card=False)
-    return folder / "model"
+    rng, examples = random.Random(0), []
+    for _ in range(load.batch_size * load.steps):
+        tokens = [rng.randrange(5, vocabulary) for _ in range(load.tokens)]
+        examples.append(TokenizedExample(tokens[: load.tokens * 15 // 16], tokens[load.tokens * 15 // 16 :]))
+    recipe = GeneratorRecipe(recipe=name, batch_size=load.batch_size)
+    notes: dict[str, Any] = {}
+
+    def train(progress: Callable[[int, int], None]) -> None:
+        tuned = tune(lambda: load_base(folder, recipe), tokenizer(), examples, recipe, 0, Monitor(progress))
+        notes.update(tuned.notes)
+
+    return steps_timed(train), str(notes.get("out of GPU memory", ""))
 
 
 def encoders(smoke: bool, device: str) -> Iterator[tuple[str, ...]]:
@@ -220,7 +123,7 @@ def encoders(smoke: bool, device: str) -> Iterator[tuple[str, ...]]:
     plain = retrievers.quiet_arguments
     for size, shape in (SMOKE_BERTS if smoke else BERTS).items():
         with tempfile.TemporaryDirectory() as scratch:
-            folder = save_bert(shape, Path(scratch))
+            folder, parameters = save_bert(shape, Path(scratch))
             for short in (False, True):
                 kind = "bf16" if short else "fp32"
 
@@ -243,31 +146,47 @@ def encoders(smoke: bool, device: str) -> Iterator[tuple[str, ...]]:
                         patch.object(raw, "autocast", computing),
                     ):
                         seconds = steps_timed(train)
-                    yield _row(f"{size} training, {name}, {kind}", 3 * load.batch_size, load.tokens, seconds)
-                model = load_bi_encoder(folder, load.tokens)
+                    work = Work(3 * load.batch_size, load.tokens, 6 * parameters)
+                    yield work.row(f"{size} training, {name}, {kind}", seconds)
                 forget_memory()
-                with computing():
-                    seconds = timed(lambda model=model: common.encode(model, texts, "document"), 3)
-                yield _row(f"{size} encoding, {kind}", len(texts), load.tokens, seconds)
+                model = encoding_in(load_bi_encoder(folder, load.tokens), short)
+                seconds = timed(lambda model=model: common.encode(model, texts, "document"), 3)
+                yield Work(len(texts), load.tokens, 2 * parameters).row(f"{size} encoding, {kind}", seconds)
 
 
-def _row(what: str, texts: int, tokens: int, seconds: float) -> tuple[str, ...]:
-    return (
-        what, f"{texts} x {tokens}", f"{seconds:.3f}", f"{texts / seconds:,.0f}", f"{texts * tokens / seconds:,.0f}",
-        peak_memory(),
-    )  # fmt: skip
+def encoding_in(model: Any, short: bool) -> Any:
+    """The encoder with weights in bf16, as indexing has them on CUDA, or in float32."""
+    import torch
+
+    return model.to(torch.bfloat16 if short else torch.float32)
+
+
+class Work(NamedTuple):
+    """Texts of one length, and the operations that a token takes."""
+
+    texts: int
+    tokens: int
+    operations: int
+
+    def row(self, what: str, seconds: float) -> tuple[str, ...]:
+        speed = self.texts * self.tokens / seconds
+        return (
+            what, f"{self.texts} x {self.tokens}", f"{seconds:.3f}", f"{self.texts / seconds:,.0f}", f"{speed:,.0f}",
+            utilisation(self.operations * speed), peak_memory(),
+        )  # fmt: skip
 
 
 COLUMNS = {
     "generators": ("model", "N, 10^9", "tokens a step", "s a step", "tokens/s", "MFU", "peak GiB", "said"),
-    "encoders": ("what", "texts x tokens", "s", "texts/s", "tokens/s", "peak GiB"),
+    "encoders": ("what", "texts x tokens", "s", "texts/s", "tokens/s", "MFU", "peak GiB"),
+    "answers": ("what", "prompts x tokens", "s", "prompts/s", "new tokens/s", "peak GiB"),
 }
-BENCHMARKS = {"generators": generators, "encoders": encoders}
+BENCHMARKS = {"generators": generators, "encoders": encoders, "answers": answers}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Speed of training and encoding on models with random weights.")
-    parser.add_argument("names", nargs="*", choices=[[], *BENCHMARKS], metavar="generators|encoders")
+    parser = argparse.ArgumentParser(description="Speed of training, encoding and answering.")
+    parser.add_argument("names", nargs="*", choices=[[], *BENCHMARKS], metavar="|".join(BENCHMARKS))
     parser.add_argument("--device", choices=["cuda", "cpu"], help="where; CUDA if there is one, if not given")
     parser.add_argument("--smoke", action="store_true", help="tiny shapes, to try the script itself")
     given = parser.parse_args()
@@ -284,12 +203,6 @@ def main() -> None:
         for row in BENCHMARKS[name](given.smoke, device):
             table.add_row(*row)
         Console(width=160).print(table)
-
-
-def device_name(device: str) -> str:
-    import torch
-
-    return torch.cuda.get_device_name() if device == "cuda" else "CPU"
 
 
 if __name__ == "__main__":
