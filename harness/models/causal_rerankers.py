@@ -17,6 +17,7 @@ from harness.models.decoding import left_padded
 from harness.models.generation import PromptPrefix, shared_prefix_length, window_of
 from harness.models.loaders import load_generator
 from harness.models.relevance_prompts import AnswerTokens, Prompts, RelevancePrompt
+from harness.suite.local_models import LocalModel
 from harness.values.records import Progress
 
 BATCH, BATCH_TOKENS = 32, 8192
@@ -58,7 +59,8 @@ def load_causal_reranker(
     folder: Path, max_length: int, instruction: str = "", adapter: Path | None = None
 ) -> CausalReranker:
     """Load a causal language model from a folder with safetensors, its LoRA adapter merged; see `CausalReranker`."""
-    model, tokenizer = load_generator(folder, adapter)
+    # Not bfloat16, in which many logits are equal.
+    model, tokenizer = load_generator(folder, adapter, LocalModel(dtype="float32"))
     return CausalReranker(model, tokenizer, max_length, instruction, folder)
 
 

@@ -2,18 +2,20 @@
 
 The prompts of one stage share a prefix (instruction, examples) and differ in a short suffix. Keys and values of the
 prefix are computed once and copied to each batch, so a prompt costs its suffix only; finished rows leave the batch.
-Batches depend on the list of prompts alone: the same list gives the same texts on the same machine.
+Batches depend on the list of prompts and the size of the memory: the same list gives the same texts on the same
+machine.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from harness.models import thoughts
 from harness.models.chat_templates import ChatTemplate, Turn
-from harness.models.decoding import choose, end_tokens, left_padded
+from harness.models.decoding import batches, choose, end_tokens, left_padded, token_budget
+from harness.models.vllm_engine import VllmModel
 from harness.values.records import Progress
 
 LONGEST_PIECE = 8
@@ -40,13 +42,18 @@ class GeneratedText(NamedTuple):
 
 
 class Sampling(NamedTuple):
-    """Settings of generation. Temperature 0 is greedy; `one_line` ends a text at the first line break."""
+    """Settings of generation. Temperature 0 is greedy; `one_line` ends a text at the first line break.
+
+    `batch_size` is the most prompts of a batch, `max_tokens_per_batch` the most tokens, prompts and new ones together,
+    padding included; None for both leaves the size to the memory (see `decoding.token_budget`).
+    """
 
     max_new_tokens: int
-    batch_size: int = 8
+    batch_size: int | None = None
     temperature: float = 0.0
     one_line: bool = False
     seed: int = 0
+    max_tokens_per_batch: int | None = None
 
 
 class StopRules(NamedTuple):
@@ -106,7 +113,8 @@ class PromptPrefix:
         else:
             self.tokens = list(prefix)
         self.cache = None
-        if self.tokens:
+        # vLLM finds shared prefixes by itself.
+        if self.tokens and not isinstance(model, VllmModel):
             with torch.inference_mode():
                 read = model(torch.tensor([self.tokens], device=model.device), use_cache=True, logits_to_keep=1)
             self.cache = read.past_key_values
@@ -154,14 +162,11 @@ def write(
     coded = tokenize(tokenizer, texts) or [suffix for suffix in suffixes if not isinstance(suffix, str)]
     _check_window(model, len(prefix.tokens) + max(map(len, coded), default=0) + sampling.max_new_tokens)
     order = _longest_first(coded, merge=sampling.temperature == 0)
-    rng = torch.Generator().manual_seed(sampling.seed)
     ends = end_tokens(model, tokenizer, sampling.one_line) | (rules.ends if rules else frozenset())
     over = _over(tokenizer, rules)
     written: dict[int, GeneratedText] = {}
     with torch.inference_mode():
-        for start in range(0, len(order), sampling.batch_size):
-            batch = order[start : start + sampling.batch_size]
-            rows, cut_off = _continue(prefix, [coded[numbers[0]] for numbers in batch], sampling, ends, rng, over)
+        for batch, rows, cut_off in _batches_written(prefix, coded, order, sampling, _Ending(ends, over)):
             for place, (numbers, tokens) in enumerate(zip(batch, rows, strict=True)):
                 split = _split_thoughts(tokenizer, tokens, rules)
                 size = len(prefix.tokens) + len(coded[numbers[0]])
@@ -169,6 +174,44 @@ def write(
                 written.update(dict.fromkeys(numbers, generated))
             progress(len(written), len(suffixes))
     return [written[number] for number in range(len(suffixes))]
+
+
+class _Ending(NamedTuple):
+    """What ends a text: one of `ends`, or that `over` is true of its tokens."""
+
+    ends: set[int]
+    over: Callable[[list[int]], bool]
+
+
+def _batches_written(
+    prefix: PromptPrefix, coded: Sequence[list[int]], order: list[list[int]], sampling: Sampling, ending: _Ending
+) -> Iterator[tuple[list[list[int]], list[list[int]], set[int]]]:
+    """Yield each batch of entries of `order`, the new tokens of its rows, and the places of rows that did not end.
+
+    On CUDA, a batch that does not fit the memory is written in two halves.
+    """
+    import torch
+
+    if isinstance(prefix.model, VllmModel):
+        prompts = [prefix.tokens + coded[numbers[0]] for numbers in order]
+        if order:
+            written = prefix.model.write(prompts, *ending, sampling.max_new_tokens, sampling.temperature, sampling.seed)
+            yield order, *written
+        return
+    rng = torch.Generator().manual_seed(sampling.seed)
+    lengths = [len(prefix.tokens) + len(coded[numbers[0]]) + sampling.max_new_tokens for numbers in order]
+    budget = sampling.max_tokens_per_batch or (None if sampling.batch_size else token_budget(prefix.model))
+    waiting = [order[part] for part in batches(lengths, budget, sampling.batch_size)][::-1]
+    while waiting:
+        batch = waiting.pop()
+        state = rng.get_state()
+        try:
+            yield batch, *_continue(prefix, [coded[numbers[0]] for numbers in batch], sampling, *ending, rng)
+        except torch.OutOfMemoryError:
+            if len(batch) == 1:
+                raise
+            rng.set_state(state)
+            waiting += [batch[len(batch) // 2 :], batch[: len(batch) // 2]]
 
 
 def _longest_first(coded: Sequence[list[int]], merge: bool) -> list[list[int]]:
@@ -241,8 +284,8 @@ def _continue(
     suffixes: list[list[int]],
     sampling: Sampling,
     ends: set[int],
+    over: Callable[[list[int]], bool],
     rng: Any,
-    over: Callable[[list[int]], bool] = lambda tokens: False,
 ) -> tuple[list[list[int]], set[int]]:
     """Generate one batch until each row has a token of `ends` or `over` is true of its tokens.
 

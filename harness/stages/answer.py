@@ -72,7 +72,8 @@ def answer(spec: AnswerSpec, inputs: Inputs, out: Path, seed: int, progress: Pro
         asked = [(query_id, prompts.ask(text, contexts[query_id])) for query_id, text in queries.items()]
         return _at_endpoint(asked, contexts, spec.stop, out, progress)
     chat, template = conversations(spec, queries, documents, contexts, inputs, seed)
-    sampling = generation.Sampling(spec.generator.max_new_tokens, spec.generator.batch_size)
+    rule = spec.generator
+    sampling = generation.Sampling(rule.max_new_tokens, rule.batch_size, max_tokens_per_batch=rule.max_tokens_per_batch)
     written = dict(zip(queries, chat.write(sampling, progress), strict=True))
     faults = {query_id: fault for query_id, one in written.items() if (fault := one.fault(LIMIT))}
     answers = [
@@ -183,7 +184,7 @@ def conversations(
 ) -> tuple[generation.Conversations, ChatTemplate]:  # fmt: skip
     """The generator with all its prompts, in the order of the queries, and its chat template."""
     rule = spec.generator
-    model, tokenizer = load_generator(common.model_folder(rule.model, inputs), inputs.get("adapter"))
+    model, tokenizer = load_generator(common.model_folder(rule.model, inputs), inputs.get("adapter"), rule.local)
     template = ChatTemplate(tokenizer, rule.thinking)
     template.check(rule.instruction)
 
