@@ -221,7 +221,7 @@ def _first_guess(spec: Mapping[str, Any]) -> float:
 STAGE = Stage(
     run=answer,
     spec=AnswerSpec,
-    version=2,
+    version=3,
     takes=Takes(
         ("queries", "corpus"),
         (

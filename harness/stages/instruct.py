@@ -264,7 +264,7 @@ def rows_of(
 STAGE = Stage(
     run=instruct,
     spec=InstructSpec,
-    version=2,
+    version=3,
     takes=Takes(("corpus", "queries", "qrels", "run"), ("references", "model")),
     heavy=True,
     packages=("transformers", "torch"),
