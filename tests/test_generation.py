@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.models import decoding, generation
+from harness.models import decoding, generation, stop_rules
 from harness.models.chat_templates import ChatTemplate
 from harness.models.decoding import batches, token_budget
 from harness.models.generation import Conversations, GeneratedText, PromptPrefix, Sampling, write
@@ -247,22 +247,22 @@ letters = st.text(st.sampled_from("ab \n."), max_size=4)
 @given(st.lists(letters, min_size=1, max_size=12), st.lists(letters.filter(bool), min_size=1, max_size=3))
 def test_a_stop_string_ends_an_answer_however_tokens_divide_it(pieces: list[str], stop: list[str]) -> None:
     """Token by token, the first prefix that holds a stop string is where generation ends; and nothing before."""
-    reading = generation.StopRules(stop=tuple(stop))
+    reading = stop_rules.StopRules(stop=tuple(stop))
     coder = Pieces(pieces)
-    over = generation._over(coder, reading)
+    over = stop_rules.stop_check(coder, reading)
     for size in range(1, len(pieces) + 1):
         whole = "".join(pieces[:size]).lstrip()
         assert over(list(range(size))) == any(one in whole for one in stop if whole.strip())
         if over(list(range(size))):
             break
-    read = generation._split_thoughts(coder, list(range(size)), reading).answer
-    assert read == generation.before_stop("".join(pieces), stop)
+    read = stop_rules.split_answer(coder, list(range(size)), reading).answer
+    assert read == stop_rules.before_stop("".join(pieces), stop)
     assert not any(one in read for one in stop)
 
 
 @given(st.text(st.sampled_from("ab \n."), max_size=20), st.lists(letters.filter(bool), max_size=3))
 def test_what_is_before_a_stop_string_is_the_longest_beginning_without_one(text: str, stop: list[str]) -> None:
-    found = generation.before_stop(text, stop)
+    found = stop_rules.before_stop(text, stop)
     assert text.strip().startswith(found)
     assert not any(one in found for one in stop)
     if not any(one in text.lstrip() for one in stop):
@@ -271,9 +271,9 @@ def test_what_is_before_a_stop_string_is_the_longest_beginning_without_one(text:
 
 def test_stop_strings_do_not_count_within_a_thought() -> None:
     pieces = ["<think>", "a\n", "b\n", "</think>", "\n\n", "nine", "\n", "ten"]
-    over = generation._over(Pieces(pieces), generation.StopRules(stop=("\n",)))
+    over = stop_rules.stop_check(Pieces(pieces), stop_rules.StopRules(stop=("\n",)))
     assert [over(list(range(size))) for size in range(1, 8)] == [False] * 6 + [True]
-    over = generation._over(Pieces(pieces[1:]), generation.StopRules(stop=("\n",), opening="<think>"))
+    over = stop_rules.stop_check(Pieces(pieces[1:]), stop_rules.StopRules(stop=("\n",), opening="<think>"))
     assert [over(list(range(size))) for size in range(1, 7)] == [False] * 5 + [True]
 
 

@@ -17,8 +17,9 @@ from harness.llm.protocol import Ask, Message, Reply, Spent
 from harness.llm.structured import json_schema_of, read
 from harness.models import generation
 from harness.models.chat_templates import ChatTemplate
-from harness.models.generation import GeneratedText, PromptPrefix, Sampling, StopRules
+from harness.models.generation import GeneratedText, PromptPrefix, Sampling
 from harness.models.loaders import load_generator
+from harness.models.stop_rules import StopRules
 from harness.models.thoughts import begun_by
 from harness.suite.local_models import AUTOMATIC, LocalModel
 from harness.values.records import Progress
