@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.models import generation
+from harness.models import decoding, generation, stop_rules
 from harness.models.chat_templates import ChatTemplate
+from harness.models.decoding import batches, token_budget
 from harness.models.generation import Conversations, GeneratedText, PromptPrefix, Sampling, write
 
 WORDS = [f"w{number}" for number in range(150)]
@@ -246,22 +247,22 @@ letters = st.text(st.sampled_from("ab \n."), max_size=4)
 @given(st.lists(letters, min_size=1, max_size=12), st.lists(letters.filter(bool), min_size=1, max_size=3))
 def test_a_stop_string_ends_an_answer_however_tokens_divide_it(pieces: list[str], stop: list[str]) -> None:
     """Token by token, the first prefix that holds a stop string is where generation ends; and nothing before."""
-    reading = generation.StopRules(stop=tuple(stop))
+    reading = stop_rules.StopRules(stop=tuple(stop))
     coder = Pieces(pieces)
-    over = generation._over(coder, reading)
+    over = stop_rules.stop_check(coder, reading)
     for size in range(1, len(pieces) + 1):
         whole = "".join(pieces[:size]).lstrip()
         assert over(list(range(size))) == any(one in whole for one in stop if whole.strip())
         if over(list(range(size))):
             break
-    read = generation._split_thoughts(coder, list(range(size)), reading).answer
-    assert read == generation.before_stop("".join(pieces), stop)
+    read = stop_rules.split_answer(coder, list(range(size)), reading).answer
+    assert read == stop_rules.before_stop("".join(pieces), stop)
     assert not any(one in read for one in stop)
 
 
 @given(st.text(st.sampled_from("ab \n."), max_size=20), st.lists(letters.filter(bool), max_size=3))
 def test_what_is_before_a_stop_string_is_the_longest_beginning_without_one(text: str, stop: list[str]) -> None:
-    found = generation.before_stop(text, stop)
+    found = stop_rules.before_stop(text, stop)
     assert text.strip().startswith(found)
     assert not any(one in found for one in stop)
     if not any(one in text.lstrip() for one in stop):
@@ -270,7 +271,64 @@ def test_what_is_before_a_stop_string_is_the_longest_beginning_without_one(text:
 
 def test_stop_strings_do_not_count_within_a_thought() -> None:
     pieces = ["<think>", "a\n", "b\n", "</think>", "\n\n", "nine", "\n", "ten"]
-    over = generation._over(Pieces(pieces), generation.StopRules(stop=("\n",)))
+    over = stop_rules.stop_check(Pieces(pieces), stop_rules.StopRules(stop=("\n",)))
     assert [over(list(range(size))) for size in range(1, 8)] == [False] * 6 + [True]
-    over = generation._over(Pieces(pieces[1:]), generation.StopRules(stop=("\n",), opening="<think>"))
+    over = stop_rules.stop_check(Pieces(pieces[1:]), stop_rules.StopRules(stop=("\n",), opening="<think>"))
     assert [over(list(range(size))) for size in range(1, 7)] == [False] * 5 + [True]
+
+
+@given(
+    lengths=st.lists(st.integers(1, 50), max_size=20).map(lambda sizes: sorted(sizes, reverse=True)),
+    max_tokens=st.none() | st.integers(1, 200), max_rows=st.none() | st.integers(1, 6),
+)  # fmt: skip
+def test_batches_hold_every_prompt_once_and_keep_their_bounds(
+    lengths: list[int], max_tokens: int | None, max_rows: int | None
+) -> None:
+    parts = batches(lengths, max_tokens, max_rows)
+    assert [length for part in parts for length in lengths[part]] == lengths
+    for number, part in enumerate(parts):
+        rows = lengths[part]
+        assert len(rows) <= (max_rows or len(rows))
+        assert len(rows) == 1 or max_tokens is None or len(rows) * rows[0] <= max_tokens
+        # One row more would be too many.
+        if number + 1 < len(parts):
+            more = len(rows) + 1
+            assert (max_rows is not None and more > max_rows) or (
+                max_tokens is not None and more * rows[0] > max_tokens
+            )
+
+
+def test_texts_do_not_depend_on_the_budget(model: Any, tokenizer: Any) -> None:
+    prefix = PromptPrefix(model, tokenizer, HEAD)
+    written = [write(prefix, TAILS, Sampling(9, max_tokens_per_batch=tokens)) for tokens in (None, 1, 60, 500)]
+    assert all(texts == written[0] for texts in written)
+
+
+def test_the_budget_is_what_the_memory_holds(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keys and values of a token: 2 x 2 layers x 2 heads x 8 numbers of 8 bytes."""
+    assert token_budget(model) == decoding.TOKENS_ON_CPU
+    monkeypatch.setattr(decoding, "CACHE_ON_CPU", 100 * 512)
+    assert token_budget(model) == 100
+
+
+def test_a_batch_that_does_not_fit_is_written_in_halves(
+    model: Any, tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    expected = write(PromptPrefix(model, tokenizer, HEAD), TAILS, Sampling(9))
+    real, sizes = generation._continue, []
+
+    def short(prefix: Any, suffixes: Any, *rest: Any) -> Any:
+        sizes.append(len(suffixes))
+        if len(suffixes) > limit:
+            raise torch.OutOfMemoryError
+        return real(prefix, suffixes, *rest)
+
+    limit = 2
+    monkeypatch.setattr(generation, "_continue", short)
+    assert write(PromptPrefix(model, tokenizer, HEAD), TAILS, Sampling(9)) == expected
+    assert sizes == [6, 3, 1, 2, 3, 1, 2]
+    limit = 0
+    with pytest.raises(torch.OutOfMemoryError):
+        write(PromptPrefix(model, tokenizer, HEAD), TAILS, Sampling(9))

@@ -17,6 +17,7 @@ from harness.llm import Ask, Chat, Message, Reply
 from harness.llm.local import LocalChat
 from harness.models import generation
 from harness.models.generation import GeneratedText
+from harness.suite.local_models import LocalModel
 
 WORDS = ["stone", "wall", "ferry", "mail", "ice", "what", "is", "the", "be", "short", "user", "assistant", "system"]
 YES = Reply("yes", None, "", 7, 2, 0.0, 1)
@@ -73,12 +74,14 @@ def test_a_real_model_answers_by_its_own_template(folder: Path) -> None:
 
 def test_the_prompt_is_the_template_s(folder: Path, writes: Any) -> None:
     asked = writes(lambda prompt: " yes ")
-    assert LocalChat(folder, "small", 9, batch_size=3).ask_all([ask("what")], silent) == [YES]
+    assert LocalChat(folder, "small", 9, local=LocalModel(max_tokens_per_batch=300)).ask_all([ask("what")], silent) == [
+        YES
+    ]
     ((sampling, tails),) = asked
     assert tails == [
         "<|im_start|>system\nbe short<|im_end|>\n<|im_start|>user\nwhat<|im_end|>\n<|im_start|>assistant\n"
     ]
-    assert sampling == generation.Sampling(9, 3)
+    assert sampling == generation.Sampling(9, max_tokens_per_batch=300)
 
 
 def test_a_chat_that_does_not_fit_the_window_is_a_failure_and_the_others_are_answered(

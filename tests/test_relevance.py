@@ -112,7 +112,7 @@ def test_an_llm_is_asked_about_every_pair_in_order(tmp_path: Path, monkeypatch: 
 
     monkeypatch.setattr(generation, "write", write)
     items = [("burn\nlime", "lime kiln at night"), ("mail", "ferry")]
-    found = by_llm(model, tokenizer, items, 2, 9, 4)
+    found = by_llm(model, tokenizer, items, 2, generation.Sampling(9, 4, one_line=True))
     assert found.judged == [RelevanceLabel(0.5, "", "", ""), RelevanceLabel(None, "", "", "no JSON object")]
     assert (found.prompt_tokens, found.new_tokens) == (15, 3)
     assert asked[0] == [relevance.tail("burn lime", "lime kiln"), relevance.tail("mail", "ferry")]
@@ -123,7 +123,10 @@ def test_a_model_that_babbles_gives_failures_and_nothing_else(tmp_path: Path, mo
     monkeypatch.setattr(relevance, "EXAMPLES", relevance.EXAMPLES[:0])
     model, tokenizer = load_generator(tiny.generator(tmp_path, WORDS))
     seen: list[tuple[int, int]] = []
-    found = by_llm(model, tokenizer, [("burn", "lime"), ("mail", "ferry")], 8, 6, 2, lambda *at: seen.append(at))
+    found = by_llm(
+        model, tokenizer, [("burn", "lime"), ("mail", "ferry")], 8, generation.Sampling(6, 2, one_line=True),
+        lambda *at: seen.append(at),
+    )  # fmt: skip
     assert [one.score for one in found.judged] == [None, None]
     assert all(one.failure for one in found.judged)
     assert found.prompt_tokens > 0
@@ -188,5 +191,5 @@ def test_the_embedded_llm_keeps_to_the_form(tmp_path: Path) -> None:
         for one in relevance.EXAMPLES[:3]
         for other in relevance.EXAMPLES[:3]
     ]
-    found = by_llm(*load_generator(tmp_path), items, 160, 80, 9)
+    found = by_llm(*load_generator(tmp_path), items, 160, generation.Sampling(80, 9, one_line=True))
     assert sum(one.score is not None for one in found.judged) >= 5

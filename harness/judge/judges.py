@@ -70,7 +70,7 @@ def chat_of(suite: Suite, services: Services, converted: Path | None) -> Chat:
     from harness.llm.local import LocalChat
 
     folder = converted or locate(judge.model)
-    return LocalChat(folder, judge.model, judge.max_tokens, judge.temperature or 0.0, judge.seed or 0)
+    return LocalChat(folder, judge.model, judge.max_tokens, judge.temperature or 0.0, judge.seed or 0, judge.local)
 
 
 def place_of(root: Path, measure: Measure, settings: scoring.AnswerSettings) -> Path:

@@ -17,9 +17,11 @@ from harness.llm.protocol import Ask, Message, Reply, Spent
 from harness.llm.structured import json_schema_of, read
 from harness.models import generation
 from harness.models.chat_templates import ChatTemplate
-from harness.models.generation import GeneratedText, PromptPrefix, Sampling, StopRules
+from harness.models.generation import GeneratedText, PromptPrefix, Sampling
 from harness.models.loaders import load_generator
+from harness.models.stop_rules import StopRules
 from harness.models.thoughts import begun_by
+from harness.suite.local_models import AUTOMATIC, LocalModel
 from harness.values.records import Progress
 
 
@@ -37,16 +39,16 @@ class LocalChat:
         max_tokens: int = 1024,
         temperature: float = 0.0,
         seed: int = 0,
-        batch_size: int = 8,
+        local: LocalModel = AUTOMATIC,
     ) -> None:
         self.name = name
         self.spent = Spent()
         self.stopped = ""
-        self._max_tokens, self._temperature, self._seed, self._batch_size = max_tokens, temperature, seed, batch_size
-        model, self._tokenizer = load_generator(folder)
+        self._max_tokens, self._temperature, self._seed, self._local = max_tokens, temperature, seed, local
+        model, self._tokenizer = load_generator(folder, local=local)
         self._template = ChatTemplate(self._tokenizer)
         self._head = PromptPrefix(model, self._tokenizer, "")
-        self._window: int | None = getattr(model.config, "max_position_embeddings", None)
+        self._window: int | None = generation.window_of(model)
         self._lock = threading.Lock()
 
     async def ask(self, ask: Ask) -> Reply:
@@ -91,7 +93,10 @@ class LocalChat:
     def _sampling(self, ask: Ask) -> Sampling:
         temperature = self._temperature if ask.temperature is None else ask.temperature
         limit = self._max_tokens if ask.max_tokens is None else ask.max_tokens
-        return Sampling(limit, self._batch_size, temperature, seed=self._seed + ask.repeat if temperature else 0)
+        return Sampling(
+            limit, temperature=temperature, seed=self._seed + ask.repeat if temperature else 0,
+            max_tokens_per_batch=self._local.max_tokens_per_batch,
+        )  # fmt: skip
 
     def _prompt(self, ask: Ask, sampling: Sampling) -> str:
         """Return the prompt of a question; raises ValueError if the template or the context window does not take it."""

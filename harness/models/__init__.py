@@ -12,7 +12,11 @@ Code that ships with a model is never run, and weights are safetensors only. Thi
       signatures        caches that end when files change
     generation          write text: batched, the shared prompt prefix computed once
       decoding          the tensors of a batch, the next tokens, the tokens that end a text
+      packed_linear     linear layers by oneDNN, on a CPU
+      int8_linear       linear layers in int8, on a CPU
+      vllm_engine       a model that vLLM runs
       chat_templates    render conversations with the chat template of a tokenizer
+      stop_rules        where an answer ends
       thoughts          split a text into thoughts and answer
     template_checks     whether the prompts of a generator hold what they must
     search              exact search in dense and BM25 indexes

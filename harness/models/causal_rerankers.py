@@ -16,8 +16,9 @@ from typing import Any
 from harness.models.decoding import left_padded
 from harness.models.generation import PromptPrefix, shared_prefix_length, window_of
 from harness.models.loaders import load_generator
-from harness.models.precision import prepared, weights_in
+from harness.models.precision import HALF, prepared
 from harness.models.relevance_prompts import AnswerTokens, Prompts, RelevancePrompt
+from harness.suite.local_models import LocalModel, ServedDType
 from harness.values.records import Progress
 
 BATCH, BATCH_TOKENS = 32, 8192
@@ -56,14 +57,12 @@ class CausalReranker:
 
 
 def load_causal_reranker(
-    folder: Path, max_length: int, instruction: str = "", adapter: Path | None = None, dtype: str = "float32"
+    folder: Path, max_length: int, instruction: str = "", adapter: Path | None = None, dtype: ServedDType = "float32"
 ) -> CausalReranker:
     """Load a causal language model from a folder with safetensors, its LoRA adapter merged; see `CausalReranker`."""
-    import torch
-
-    model, tokenizer = load_generator(folder, adapter)
-    # After the adapter is merged, which is done in float32.
-    model = prepared(model.to(getattr(torch, weights_in(dtype))), dtype)
+    model, tokenizer = load_generator(folder, adapter, LocalModel(dtype=dtype))
+    if dtype in HALF:
+        model = prepared(model, dtype)
     return CausalReranker(model, tokenizer, max_length, instruction, folder)
 
 

@@ -2,22 +2,22 @@
 
 The prompts of one stage share a prefix (instruction, examples) and differ in a short suffix. Keys and values of the
 prefix are computed once and copied to each batch, so a prompt costs its suffix only; finished rows leave the batch.
-Batches depend on the list of prompts alone: the same list gives the same texts on the same machine.
+Batches depend on the list of prompts and the size of the memory: the same list gives the same texts on the same
+machine.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from harness.models import thoughts
 from harness.models.chat_templates import ChatTemplate, Turn
-from harness.models.decoding import choose, end_tokens, left_padded
+from harness.models.decoding import batches, choose, end_tokens, left_padded, token_budget
+from harness.models.stop_rules import StopRules, split_answer, stop_check
+from harness.models.vllm_engine import VllmModel
 from harness.values.records import Progress
-
-LONGEST_PIECE = 8
-"""Tokens beyond the bytes of a stop string that are searched for it."""
 
 
 class GeneratedText(NamedTuple):
@@ -40,35 +40,18 @@ class GeneratedText(NamedTuple):
 
 
 class Sampling(NamedTuple):
-    """Settings of generation. Temperature 0 is greedy; `one_line` ends a text at the first line break."""
+    """Settings of generation. Temperature 0 is greedy; `one_line` ends a text at the first line break.
+
+    `batch_size` is the most prompts of a batch, `max_tokens_per_batch` the most tokens, prompts and new ones together,
+    padding included; None for both leaves the size to the memory (see `decoding.token_budget`).
+    """
 
     max_new_tokens: int
-    batch_size: int = 8
+    batch_size: int | None = None
     temperature: float = 0.0
     one_line: bool = False
     seed: int = 0
-
-
-class StopRules(NamedTuple):
-    """Where an answer in a chat ends and begins.
-
-    `ends` are ids of further tokens that end it, `stop` strings before which it ends. `opening` is the opening mark of
-    the thought that the prompt began, if it did.
-    """
-
-    ends: frozenset[int] = frozenset()
-    stop: tuple[str, ...] = ()
-    opening: str = ""
-
-
-def before_stop(text: str, stop: Sequence[str]) -> str:
-    """Return the text before the stop string that ends first, without white space around it.
-
-    The one that ends first, not the one that begins first: there a text that is generated token by token ends.
-    """
-    text = text.lstrip()
-    places = [(place + len(string), place) for string in stop if (place := text.find(string)) >= 0]
-    return text[: min(places)[1]].rstrip() if places else text.rstrip()
+    max_tokens_per_batch: int | None = None
 
 
 def truncate(tokenizer: Any, texts: Sequence[str], max_tokens: int) -> list[str]:
@@ -106,7 +89,8 @@ class PromptPrefix:
         else:
             self.tokens = list(prefix)
         self.cache = None
-        if self.tokens:
+        # vLLM finds shared prefixes by itself.
+        if self.tokens and not isinstance(model, VllmModel):
             with torch.inference_mode():
                 read = model(torch.tensor([self.tokens], device=model.device), use_cache=True, logits_to_keep=1)
             self.cache = read.past_key_values
@@ -154,21 +138,56 @@ def write(
     coded = tokenize(tokenizer, texts) or [suffix for suffix in suffixes if not isinstance(suffix, str)]
     _check_window(model, len(prefix.tokens) + max(map(len, coded), default=0) + sampling.max_new_tokens)
     order = _longest_first(coded, merge=sampling.temperature == 0)
-    rng = torch.Generator().manual_seed(sampling.seed)
     ends = end_tokens(model, tokenizer, sampling.one_line) | (rules.ends if rules else frozenset())
-    over = _over(tokenizer, rules)
+    over = stop_check(tokenizer, rules)
     written: dict[int, GeneratedText] = {}
     with torch.inference_mode():
-        for start in range(0, len(order), sampling.batch_size):
-            batch = order[start : start + sampling.batch_size]
-            rows, cut_off = _continue(prefix, [coded[numbers[0]] for numbers in batch], sampling, ends, rng, over)
+        for batch, rows, cut_off in _batches_written(prefix, coded, order, sampling, _Ending(ends, over)):
             for place, (numbers, tokens) in enumerate(zip(batch, rows, strict=True)):
-                split = _split_thoughts(tokenizer, tokens, rules)
+                split = split_answer(tokenizer, tokens, rules)
                 size = len(prefix.tokens) + len(coded[numbers[0]])
                 generated = GeneratedText(split.answer, size, len(tokens), place in cut_off, split.thought, split.open)
                 written.update(dict.fromkeys(numbers, generated))
             progress(len(written), len(suffixes))
     return [written[number] for number in range(len(suffixes))]
+
+
+class _Ending(NamedTuple):
+    """What ends a text: one of `ends`, or that `over` is true of its tokens."""
+
+    ends: set[int]
+    over: Callable[[list[int]], bool]
+
+
+def _batches_written(
+    prefix: PromptPrefix, coded: Sequence[list[int]], order: list[list[int]], sampling: Sampling, ending: _Ending
+) -> Iterator[tuple[list[list[int]], list[list[int]], set[int]]]:
+    """Yield each batch of entries of `order`, the new tokens of its rows, and the places of rows that did not end.
+
+    On CUDA, a batch that does not fit the memory is written in two halves.
+    """
+    import torch
+
+    if isinstance(prefix.model, VllmModel):
+        prompts = [prefix.tokens + coded[numbers[0]] for numbers in order]
+        if order:
+            written = prefix.model.write(prompts, *ending, sampling.max_new_tokens, sampling.temperature, sampling.seed)
+            yield order, *written
+        return
+    rng = torch.Generator().manual_seed(sampling.seed)
+    lengths = [len(prefix.tokens) + len(coded[numbers[0]]) + sampling.max_new_tokens for numbers in order]
+    budget = sampling.max_tokens_per_batch or (None if sampling.batch_size else token_budget(prefix.model))
+    waiting = [order[part] for part in batches(lengths, budget, sampling.batch_size)][::-1]
+    while waiting:
+        batch = waiting.pop()
+        state = rng.get_state()
+        try:
+            yield batch, *_continue(prefix, [coded[numbers[0]] for numbers in batch], sampling, *ending, rng)
+        except torch.OutOfMemoryError:
+            if len(batch) == 1:
+                raise
+            rng.set_state(state)
+            waiting += [batch[len(batch) // 2 :], batch[: len(batch) // 2]]
 
 
 def _longest_first(coded: Sequence[list[int]], merge: bool) -> list[list[int]]:
@@ -177,51 +196,6 @@ def _longest_first(coded: Sequence[list[int]], merge: bool) -> list[list[int]]:
     for number, suffix in enumerate(coded):
         entries.setdefault((tuple(suffix), 0 if merge else number), []).append(number)
     return sorted(entries.values(), key=lambda numbers: (-len(coded[numbers[0]]), numbers[0]))
-
-
-def _split_thoughts(tokenizer: Any, tokens: Sequence[int], rules: StopRules | None) -> thoughts.SplitText:
-    """Decode new tokens and split off thoughts; their marks may be special tokens, which plain decoding drops."""
-    plain = str(tokenizer.decode(tokens, skip_special_tokens=True))
-    if rules is None:
-        return thoughts.SplitText(plain.strip())
-    special = _specials(tokenizer) & set(tokens)
-    with_marks = str(tokenizer.decode(tokens, skip_special_tokens=False)) if special else plain
-    split = thoughts.split_thoughts(with_marks, rules.opening)
-    answer = split.answer
-    if not split.thought and not split.open:
-        answer = plain
-    else:
-        for mark in tokenizer.convert_ids_to_tokens(sorted(special)):
-            answer = answer.replace(mark, "")
-    return split._replace(answer=before_stop(answer, rules.stop))
-
-
-def _specials(tokenizer: Any) -> set[int]:
-    added = getattr(tokenizer, "added_tokens_decoder", {})
-    return {
-        *tokenizer.all_special_ids,
-        *(token for token, added_token in added.items() if getattr(added_token, "special", False)),
-    }
-
-
-def _over(tokenizer: Any, rules: StopRules | None) -> Callable[[list[int]], bool]:
-    """Return a function that says whether the new tokens of an answer hold a stop string outside of thoughts."""
-    if rules is None or not rules.stop:
-        return lambda tokens: False
-    stop = rules.stop
-    window = max(len(string.encode()) for string in stop) + LONGEST_PIECE
-
-    def over(tokens: list[int]) -> bool:
-        # A stop string may be spread over tokens: the last ones are looked at first, as all would take long.
-        end = str(tokenizer.decode(tokens[-window:], skip_special_tokens=True))
-        if not any(string in end for string in stop):
-            return False
-        answer = _split_thoughts(tokenizer, tokens, rules._replace(stop=())).answer
-        # Space at the end was taken off, and may be what is looked for.
-        whole = answer + end[len(end.rstrip()) :] if answer else ""
-        return any(string in whole for string in stop)
-
-    return over
 
 
 def window_of(model: Any) -> int | None:
@@ -241,8 +215,8 @@ def _continue(
     suffixes: list[list[int]],
     sampling: Sampling,
     ends: set[int],
+    over: Callable[[list[int]], bool],
     rng: Any,
-    over: Callable[[list[int]], bool] = lambda tokens: False,
 ) -> tuple[list[list[int]], set[int]]:
     """Generate one batch until each row has a token of `ends` or `over` is true of its tokens.
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 LARGEST = 127
 TINY = 1e-12
+ROWS_AT_ONCE = 512
+"""Rows whose intermediate results stay in the cache of a core; thousands of rows at once take up to twice as long."""
 
 
 def to_int8(model: Any) -> Any:
@@ -67,9 +69,18 @@ def _layer_class() -> Any:
             self.register_buffer("bias", None if layer.bias is None else layer.bias.detach().float())
 
         def forward(self, inputs: Tensor) -> Tensor:
-            rows, scales = rounded(inputs.reshape(-1, self.in_features).float())
-            sums: Tensor = torch._int_mm(rows, self.weight).float().mul_(scales)
-            results = sums.mul_(self.scales) if self.bias is None else torch.addcmul(self.bias, sums, self.scales)
+            rows = inputs.reshape(-1, self.in_features)
+            results = torch.empty(len(rows), self.out_features)
+            for start in range(0, len(rows), ROWS_AT_ONCE):
+                self._multiply(rows[start : start + ROWS_AT_ONCE], results[start : start + ROWS_AT_ONCE])
             return results.reshape(*inputs.shape[:-1], self.out_features)
+
+        def _multiply(self, inputs: Tensor, results: Tensor) -> None:
+            rows, scales = rounded(inputs.float())
+            results.copy_(torch._int_mm(rows, self.weight)).mul_(scales)
+            if self.bias is None:
+                results.mul_(self.scales)
+            else:
+                torch.addcmul(self.bias, results, self.scales, out=results)
 
     return Int8Linear

@@ -12,7 +12,7 @@ from typing import Any
 from harness import provenance
 from harness.models.int8_linear import to_int8
 from harness.models.packed_linear import to_packed
-from harness.suite.pipeline import DType, ServedDType
+from harness.suite.local_models import DType, ServedDType
 
 HALF = ("bfloat16", "float16")
 FLASH, SDPA = "flash_attention_2", "sdpa"

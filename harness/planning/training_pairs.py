@@ -62,7 +62,8 @@ class TrainingPairs(Rankings):
 
     def _written(self) -> str:
         """Queries that an LLM writes about passages."""
-        rule, model = self.suite.data.synthesize, self.suite.llm.synthesizer.model
+        rule, role = self.suite.data.synthesize, self.suite.llm.synthesizer
+        model = role.model
         keys = self.artifacts.keys
         seed, endpoint = self.suite.data.data_seed, self.endpoint("synthesizer", *rule.kinds)
         kept = {"round_trip", "test_documents", "leakage"}
@@ -78,7 +79,8 @@ class TrainingPairs(Rankings):
         asked = documents * min(len(rule.kinds), rule.queries_per_document) if endpoint else count
         new_tokens = rule.max_new_tokens * count // (2 * asked)
         work = self.llm_work("synthesizer", asked, prefix_tokens + rule.passage_tokens, new_tokens, units=count)
-        spec = {"model": model, **rule.model_dump(exclude=kept)} | ({"endpoint": endpoint} if endpoint else {})
+        spec = {"model": model, "local": role.local.model_dump(), **rule.model_dump(exclude=kept)}
+        spec |= {"endpoint": endpoint} if endpoint else {}
         return self.call("synthesize", "synthesize", spec, inputs, work, seed, self.local("synthesizer"))
 
     def needs_train(self, what: str, hint: str) -> None:

@@ -84,6 +84,7 @@ class Trainings(TrainingPairs):
         encoder = pipeline.settings.retriever.encoder
         spec = {**rule.model_dump(), "pairs": which, "retriever": encoder.model_dump()}
         spec |= {"llm_model": self._labeler if _asks_llm(rule) else None}
+        spec |= {"local": self.suite.llm.labeler.local.model_dump()} if _asks_llm(rule) else {}
         spec["exclude_own"] = self.suite.evaluate.exclude_own
         if _asks_llm(rule) and (endpoint := self.endpoint("labeler", "label")):
             spec["endpoint"] = endpoint
@@ -122,6 +123,7 @@ class Trainings(TrainingPairs):
         if rule.by == "llm":
             inputs["model"], endpoint = self._converted_labeler(), self.endpoint("labeler", "label")
         spec = {**rule.model_dump(), "model": model, "retriever": encoder.model_dump(), "depth": depth}
+        spec |= {"local": self.suite.llm.labeler.local.model_dump()} if rule.by == "llm" else {}
         count = triplets[1] * max(depth, 1 + data.mine.hard + data.mine.random)
         spec |= {"endpoint": endpoint} if endpoint else {}
         work = ExpectedWork(count)
@@ -264,6 +266,7 @@ class Trainings(TrainingPairs):
         count = min(rule.examples or count, count)
         spec: dict[str, Any] = {**rule.model_dump(exclude={"retrieved_by"}), "model": model}
         spec |= {"endpoint": endpoint} if endpoint else {}
+        spec |= {"local": self.suite.llm.synthesizer.local.model_dump()} if model else {}
         spec |= {"language": self.dataset.language, "sentence": self.suite.abstention_sentence}
         work = ExpectedWork(count)
         if model:

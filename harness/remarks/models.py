@@ -9,7 +9,8 @@ from harness.models.inspection import Inspection
 from harness.models.precision import HALF, dtype_here, weights_in
 from harness.models.stored_vectors import QUANTIZED
 from harness.planning import requirements
-from harness.suite.pipeline import DType, Retriever
+from harness.suite.local_models import DType
+from harness.suite.pipeline import Retriever
 from harness.suite.spec import Suite
 from harness.suite.uses import ModelUse, models_used
 from harness.values.findings import LedgerRow

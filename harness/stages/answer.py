@@ -22,8 +22,8 @@ from harness.llm import Ask, Message, Reply, services
 from harness.llm.prompt_templates import rough_tokens, shorten
 from harness.models import generation
 from harness.models.chat_templates import ChatTemplate
-from harness.models.generation import before_stop
 from harness.models.loaders import load_generator
+from harness.models.stop_rules import before_stop
 from harness.stages import Inputs, SpeedRule, Stage, Takes, setting
 from harness.stages.retrieve import RUN_FILE
 from harness.stages.shared import common, remote
@@ -72,7 +72,8 @@ def answer(spec: AnswerSpec, inputs: Inputs, out: Path, seed: int, progress: Pro
         asked = [(query_id, prompts.ask(text, contexts[query_id])) for query_id, text in queries.items()]
         return _at_endpoint(asked, contexts, spec.stop, out, progress)
     chat, template = conversations(spec, queries, documents, contexts, inputs, seed)
-    sampling = generation.Sampling(spec.generator.max_new_tokens, spec.generator.batch_size)
+    rule = spec.generator
+    sampling = generation.Sampling(rule.max_new_tokens, rule.batch_size, max_tokens_per_batch=rule.max_tokens_per_batch)
     written = dict(zip(queries, chat.write(sampling, progress), strict=True))
     faults = {query_id: fault for query_id, one in written.items() if (fault := one.fault(LIMIT))}
     answers = [
@@ -183,7 +184,7 @@ def conversations(
 ) -> tuple[generation.Conversations, ChatTemplate]:  # fmt: skip
     """The generator with all its prompts, in the order of the queries, and its chat template."""
     rule = spec.generator
-    model, tokenizer = load_generator(common.model_folder(rule.model, inputs), inputs.get("adapter"))
+    model, tokenizer = load_generator(common.model_folder(rule.model, inputs), inputs.get("adapter"), rule.local)
     template = ChatTemplate(tokenizer, rule.thinking)
     template.check(rule.instruction)
 
@@ -220,7 +221,7 @@ def _first_guess(spec: Mapping[str, Any]) -> float:
 STAGE = Stage(
     run=answer,
     spec=AnswerSpec,
-    version=2,
+    version=3,
     takes=Takes(
         ("queries", "corpus"),
         (

@@ -21,6 +21,7 @@ from harness.stages.retrieve import RUN_FILE
 from harness.stages.shared import common
 from harness.stages.shared.answer_writers import Answerer, Form, LocalAnswerer, ServedAnswerer, WritingSettings, holds
 from harness.stages.shared.remote import MayAskEndpoint
+from harness.suite.local_models import LocalModel
 from harness.suite.recipes import ABSTENTION
 from harness.suite.training_data import Instruct as InstructRule
 from harness.text import ENGLISH
@@ -39,6 +40,7 @@ class InstructSpec(InstructRule, MayAskEndpoint):
     model: str | None = None
     language: str = ENGLISH
     sentence: str = ABSTENTION
+    local: LocalModel = LocalModel()
 
     @model_validator(mode="after")
     def _named(self) -> InstructSpec:
@@ -164,7 +166,7 @@ def instruct(spec: InstructSpec, inputs: Inputs, out: Path, seed: int, progress:
 def _answerer(spec: InstructSpec, inputs: Inputs) -> Answerer:
     assert spec.model is not None
     form = Form(spec.language, spec.sentence)
-    settings = WritingSettings(spec.passage_tokens, spec.max_new_tokens, spec.batch_size, form)
+    settings = WritingSettings(spec.passage_tokens, spec.max_new_tokens, spec.batch_size, form, spec.local)
     if spec.endpoint is not None:
         return ServedAnswerer(spec.endpoint.prompts["instruct"], settings)
     return LocalAnswerer(common.model_folder(spec.model, inputs), settings)
@@ -262,7 +264,7 @@ def rows_of(
 STAGE = Stage(
     run=instruct,
     spec=InstructSpec,
-    version=2,
+    version=3,
     takes=Takes(("corpus", "queries", "qrels", "run"), ("references", "model")),
     heavy=True,
     packages=("transformers", "torch"),

@@ -20,6 +20,7 @@ from harness.stages.shared.known_positives import EqualTexts, Known
 from harness.stages.shared.relevance_labels import RelevanceModel, label_pairs
 from harness.stages.shared.relevance_models import RelevanceLabel
 from harness.stages.shared.remote import MENDED, MayAskEndpoint
+from harness.suite.local_models import LocalModel
 from harness.suite.pipeline import Encoder
 from harness.suite.training_data import Labeler
 from harness.training.batches import text_key
@@ -49,10 +50,11 @@ class LabelSpec(MayAskEndpoint):
     use_suggested: bool
     passage_tokens: int
     max_new_tokens: int
-    batch_size: int
+    batch_size: int | None
     failure_limit: float
     retriever: Encoder
     depth: int = 0
+    local: LocalModel = LocalModel()
 
 
 class _List:
@@ -182,7 +184,7 @@ def _by_model(
     assert spec.by in ("cross-encoder", "llm")
     items = [(row["query"], row["doc_id"]) for row in rows]
     sizes = spec.passage_tokens, spec.max_new_tokens, spec.batch_size
-    labeler = RelevanceModel(spec.by, spec.model or "", "model", spec.endpoint, *sizes)
+    labeler = RelevanceModel(spec.by, spec.model or "", "model", spec.endpoint, spec.local, *sizes)
     found = label_pairs(labeler, items, inputs, progress)
     told = list(zip(rows, found.judged, strict=True))
     failed = [{**row, "reason": one.failure} for row, one in told if one.score is None]

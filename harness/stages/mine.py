@@ -20,6 +20,7 @@ from harness.stages.shared.common import bi_encoder, encode, read_corpus, read_j
 from harness.stages.shared.known_positives import EqualTexts, Known
 from harness.stages.shared.relevance_labels import RelevanceModel, label_pairs
 from harness.stages.shared.remote import MENDED, MayAskEndpoint
+from harness.suite.local_models import LocalModel
 from harness.suite.pipeline import Encoder
 from harness.suite.training_data import Pairs, Relabel
 from harness.values.grades import relevant_grades
@@ -46,6 +47,7 @@ class MineSpec(MayAskEndpoint):
     short: Literal["fill", "drop"] = "fill"
     relabel: Relabel | None = None
     llm_model: str | None = None
+    local: LocalModel = LocalModel()
     exclude_own: bool = False
 
 
@@ -164,7 +166,7 @@ def _relabelled(
         )
     )
     named = rule.model or spec.llm_model or ""
-    judged = label_pairs(RelevanceModel(rule.by, named, "llm", spec.endpoint), asked, inputs, progress)
+    judged = label_pairs(RelevanceModel(rule.by, named, "llm", spec.endpoint, spec.local), asked, inputs, progress)
     relevant = {
         item for item, one in zip(asked, judged.judged, strict=True)
         if one.score is not None and one.score >= rule.threshold

@@ -22,7 +22,7 @@ from harness.stages.shared.causal_reranking import CausalScorer, CausalSettings,
 from harness.stages.shared.common import model_folder, read_corpus, read_queries
 from harness.stages.shared.passage_scorers import CrossEncoderScorer, LateInteractionScorer, PassageScorer, Pool
 from harness.suite.fields import Positive, Spec
-from harness.suite.pipeline import ServedDType
+from harness.suite.local_models import ServedDType
 from harness.values.records import Document, Progress, Run, Usage
 
 RELATIVE_STEP = 1e-6

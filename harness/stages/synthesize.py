@@ -25,6 +25,7 @@ from harness.stages.shared.own_examples import Example, own_examples
 from harness.stages.shared.prompts import shown_examples, synthesis_head, synthesis_tail
 from harness.stages.shared.remote import MayAskEndpoint, check_failures, reasons, sound, usage
 from harness.stages.shared.wording import clean_query
+from harness.suite.local_models import LocalModel
 from harness.suite.training_data import QueryKind
 from harness.values.grades import relevant_grades
 from harness.values.records import Document, Pair, Progress, Usage
@@ -47,8 +48,9 @@ class SynthesizeSpec(MayAskEndpoint):
     passage_tokens: int
     max_new_tokens: int
     temperature: float
-    batch_size: int
+    batch_size: int | None
     examples: Literal["built-in", "train"] = "built-in"
+    local: LocalModel = LocalModel()
 
 
 class _Work(NamedTuple):
@@ -97,7 +99,7 @@ def _in_process(
 ) -> tuple[list[Pair], Usage]:
     """Pairs written by a model that runs here."""
     jobs = work.jobs
-    model, tokenizer = load_generator(model_folder(spec.model, inputs))
+    model, tokenizer = load_generator(model_folder(spec.model, inputs), local=spec.local)
     pairs: list[Pair] = []
     prompt_tokens = new_tokens = done = 0
     wanted = sum(map(len, jobs.values()))
@@ -106,8 +108,9 @@ def _in_process(
         passages = generation.truncate(tokenizer, [document.content for document in docs], spec.passage_tokens)
         tails = [synthesis_tail(kind, passage) for passage in passages]
         sampling = generation.Sampling(
-            spec.max_new_tokens, spec.batch_size, spec.temperature, one_line=True, seed=seed * len(spec.kinds) + number
-        )
+            spec.max_new_tokens, spec.batch_size, spec.temperature, one_line=True,
+            seed=seed * len(spec.kinds) + number, max_tokens_per_batch=spec.local.max_tokens_per_batch,
+        )  # fmt: skip
         base = done
         own = work.examples.get(kind, ())
         cut = generation.truncate(tokenizer, [example.passage for example in own], spec.passage_tokens)

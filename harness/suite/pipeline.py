@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from harness.suite.fields import Count, Place, Positive, Share, Spec
+from harness.suite.local_models import DType, LocalModel, ServedDType
 from harness.suite.recipes import ABSTENTION, Change, change_of
 
 RetrieverKind = Literal["dense", "late-interaction", "sparse", "bm25"]
@@ -16,9 +17,6 @@ OF_ONE_KIND: dict[str, RerankerKind] = {
     "document_prompt": "late-interaction",
 }  # fmt: skip
 """Settings of a reranker that have a meaning for one kind alone."""
-DType = Literal["auto", "float32", "bfloat16", "float16", "int8"]
-"""What a model computes in; ``auto``: bfloat16 on a CUDA device, else float32."""
-ServedDType = Literal["float32", "bfloat16", "float16", "int8"]
 ContextOrder = Literal["best-first", "best-last"]
 """Where the best passage of a prompt stands; the last one stands next to the question."""
 ON_DEV = "dev"
@@ -143,18 +141,18 @@ class Reranker(Spec):
         return self
 
 
-class Generator(Spec):
+class Generator(LocalModel):
     """`passage_tokens` cuts every passage of the prompt; `few_shot` counts the examples of the row `few-shot`.
 
-    `shots` solved examples out of the train split are shown before every question. `thinking` switches thoughts by the
-    chat template of a model that runs here; None leaves them to the template. The model ``llm:generator`` is the one
-    that `llm.generator` names.
+    `batch_size` bounds the prompts of a batch; None leaves the size to `max_tokens_per_batch`. `shots` solved examples
+    out of the train split are shown before every question. `thinking` switches thoughts by the chat template of a model
+    that runs here; None leaves them to the template. The model ``llm:generator`` is the one that `llm.generator` names.
     """
 
     model: Place = "embedded:smollm2-135m-instruct"
     max_new_tokens: Positive = 48
     passage_tokens: Positive = 160
-    batch_size: Positive = 8
+    batch_size: Positive | None = None
     few_shot: Positive = 3
     shots: Count = 0
     thinking: Annotated[bool, Field(strict=True)] | None = False

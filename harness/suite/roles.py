@@ -17,6 +17,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from harness.suite import secrets
 from harness.suite.fields import Above0, Count, Place, Positive, Share, Spec
+from harness.suite.local_models import LocalModel
 
 EMBEDDED_PREFIX = "embedded:"
 SMALL = "embedded:smollm2-135m-instruct"
@@ -61,7 +62,7 @@ def _text(value: object) -> object:
 Texts = Annotated[dict[str, str], BeforeValidator(_texts)]
 
 
-class Llm(Spec):
+class Llm(LocalModel):
     """A language model in a role.
 
     `base_url` defaults to `OPENAI_BASE_URL`, the key is read from the environment variable `api_key_env`; neither the
@@ -72,7 +73,8 @@ class Llm(Spec):
     schema: ``auto`` tries it and goes on without where a server refuses it. `headers`, `query` (parameters of the
     address) and `extra_body` are sent with every request; in their texts ``${NAME}`` stands for an environment
     variable. Without `system_turn`, what a system turn says stands in front of the first user turn. `stream` asks for
-    the answer in pieces: ``auto`` does so where a server wants it.
+    the answer in pieces: ``auto`` does so where a server wants it. The settings of `LocalModel` are for a model in
+    process.
     """
 
     model: Place = SMALL
@@ -147,6 +149,8 @@ class Llm(Spec):
             raise ValueError(f"{self.model!r} runs in process, so it has no 'base_url'")
         if self.in_process and (given := [name for name in SERVED_KEYS if getattr(self, name)]):
             raise ValueError(f"{self.model!r} runs in process, so it has no {given[0]!r}")
+        if not self.in_process and self.set_locally:
+            raise ValueError(f"{self.model!r} is at an endpoint, so it has no {self.set_locally[0]!r}")
         return self
 
     @property
@@ -168,6 +172,7 @@ class Llm(Spec):
             "headers": self.headers,
             "query": self.parameters,
             "system_turn": None if self.system_turn else False,
+            **self.local.model_dump(exclude_defaults=True),
         }
         return {name: value for name, value in found.items() if value not in (None, {})}
 

@@ -48,7 +48,7 @@ class Synthesize(Spec):
     passage_tokens: Positive = 160
     max_new_tokens: Positive = 24
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
-    batch_size: Positive = 16
+    batch_size: Positive | None = None
     leakage: Share = 0.6
     examples: Literal["built-in", "train"] = "built-in"
 
@@ -97,7 +97,7 @@ class Label(Spec):
     use_suggested: bool = False
     passage_tokens: Positive = 160
     max_new_tokens: Positive = 80
-    batch_size: Positive = 16
+    batch_size: Positive | None = None
     failure_limit: Share = 0.5
 
     @model_validator(mode="after")
@@ -123,7 +123,7 @@ class Instruct(Spec):
     unanswerable: Share = 0.0
     passage_tokens: Positive = 160
     max_new_tokens: Positive = 48
-    batch_size: Positive = 8
+    batch_size: Positive | None = None
 
     @model_validator(mode="after")
     def _some_answered(self) -> Instruct:

@@ -20,6 +20,7 @@ from harness.models.loaders import load_generator
 from harness.scoring.sentences import declines, stands_first
 from harness.stages.shared import remote
 from harness.stages.shared.prompts import answering_head, answering_tail
+from harness.suite.local_models import LocalModel
 from harness.suite.recipes import ABSTENTION
 from harness.text import ENGLISH, text_of
 from harness.values.records import Progress, Usage
@@ -49,8 +50,9 @@ class WritingSettings(NamedTuple):
 
     passage_tokens: int
     max_new_tokens: int
-    batch_size: int
+    batch_size: int | None
     form: Form = Form()
+    local: LocalModel = LocalModel()
 
 
 def words_of(text: str, language: str = ENGLISH) -> list[str]:
@@ -118,7 +120,7 @@ class LocalAnswerer:
 
     def __init__(self, folder: Path, settings: WritingSettings) -> None:
         self.settings = settings
-        model, self.tokenizer = load_generator(folder)
+        model, self.tokenizer = load_generator(folder, local=settings.local)
         self._head = generation.PromptPrefix(model, self.tokenizer, answering_head())
         self.dropped: Counter[str] = Counter()
         self.calls = self.prompt_tokens = self.new_tokens = 0
@@ -128,7 +130,9 @@ class LocalAnswerer:
         rule = self.settings
         passages = generation.truncate(self.tokenizer, [passage for _, passage in asked], rule.passage_tokens)
         tails = [answering_tail(passage, question) for (question, _), passage in zip(asked, passages, strict=True)]
-        sampling = generation.Sampling(rule.max_new_tokens, rule.batch_size, one_line=True)
+        sampling = generation.Sampling(
+            rule.max_new_tokens, rule.batch_size, one_line=True, max_tokens_per_batch=rule.local.max_tokens_per_batch
+        )
         answers: list[str | None] = []
         for (question, _), passage, one in zip(
             asked, passages, generation.write(self._head, tails, sampling, progress), strict=True

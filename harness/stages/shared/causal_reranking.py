@@ -12,6 +12,7 @@ from harness.models.causal_rerankers import CausalReranker, load_causal_reranker
 from harness.models.loaders import torch_device
 from harness.stages.shared.common import seeded
 from harness.stages.shared.passage_scorers import PassageScorer, Pool, pairs_of
+from harness.suite.local_models import ServedDType
 from harness.suite.recipes import RerankerRecipe
 from harness.training import causal_rerankers as training
 from harness.training.checkpoints import DevEvaluation
@@ -61,7 +62,7 @@ class CausalScorer:
 
 
 def causal_reranker(
-    settings: CausalSettings, folder: Path, adapter: Path | None, dtype: str = "float32"
+    settings: CausalSettings, folder: Path, adapter: Path | None, dtype: ServedDType = "float32"
 ) -> CausalReranker:
     """Load the model of a folder, with an adapter, to serve with.
 

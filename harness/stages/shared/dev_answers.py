@@ -35,7 +35,7 @@ class DevAnswering(Spec):
 
     context: Positive
     max_new_tokens: Positive
-    batch_size: Positive
+    batch_size: Positive | None
     utility: Utility
     answer_format: AnswerFormat | None = None
     sentences: tuple[str, ...] = ()

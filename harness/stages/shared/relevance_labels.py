@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from harness.llm import services
+from harness.models.generation import Sampling
 from harness.models.loaders import load_generator, locate
 from harness.stages import Inputs
 from harness.stages.shared import relevance_models
 from harness.stages.shared.common import model_folder, read_corpus
 from harness.stages.shared.relevance_models import RelevanceLabel, RelevanceLabels
 from harness.stages.shared.remote import Endpoint
+from harness.suite.local_models import LocalModel
 from harness.values.records import Progress
 
 CROSS_ENCODER_LENGTH = 256
@@ -28,9 +30,10 @@ class RelevanceModel(NamedTuple):
     model: str
     input_name: str = "model"
     endpoint: Endpoint | None = None
+    local: LocalModel = LocalModel()
     passage_tokens: int = 160
     max_new_tokens: int = 80
-    batch_size: int = 16
+    batch_size: int | None = None
 
 
 def label_pairs(
@@ -46,6 +49,9 @@ def label_pairs(
     if labeler.endpoint is not None:
         chat, prompt = services.chat("labeler"), labeler.endpoint.prompts["label"]
         return relevance_models.by_chat(chat, prompt, texts, labeler.passage_tokens, progress)
-    generator, tokenizer = load_generator(model_folder(labeler.model, inputs, labeler.input_name))
-    sizes = labeler.passage_tokens, labeler.max_new_tokens, labeler.batch_size
-    return relevance_models.by_llm(generator, tokenizer, texts, *sizes, progress)
+    generator, tokenizer = load_generator(model_folder(labeler.model, inputs, labeler.input_name), local=labeler.local)
+    sampling = Sampling(
+        labeler.max_new_tokens, labeler.batch_size, one_line=True,
+        max_tokens_per_batch=labeler.local.max_tokens_per_batch,
+    )  # fmt: skip
+    return relevance_models.by_llm(generator, tokenizer, texts, labeler.passage_tokens, sampling, progress)

@@ -168,13 +168,12 @@ def _silent(done: int, total: int) -> None:
 
 
 def by_llm(
-    model: Any, tokenizer: Any, items: Sequence[tuple[str, str]], passage_tokens: int, max_new_tokens: int,
-    batch_size: int, progress: Progress = _silent,
+    model: Any, tokenizer: Any, items: Sequence[tuple[str, str]], passage_tokens: int, sampling: generation.Sampling,
+    progress: Progress = _silent,
 ) -> RelevanceLabels:  # fmt: skip
     """Ask a causal language model about pairs of query and passage; passages are cut after `passage_tokens`."""
     passages = generation.truncate(tokenizer, [passage for _, passage in items], passage_tokens)
     tails = [tail(query, passage) for (query, _), passage in zip(items, passages, strict=True)]
-    sampling = generation.Sampling(max_new_tokens, batch_size, one_line=True)
     written = generation.write(generation.PromptPrefix(model, tokenizer, head()), tails, sampling, progress)
     return RelevanceLabels(
         [parse_judgement(one.text) for one in written],
