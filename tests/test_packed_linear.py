@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.models import loaders, packed_linear
-from harness.models.packed_linear import to_packed
+from harness.models.packed_linear import to_packed, to_trainable
 from harness.suite.local_models import LocalModel
 
 
@@ -42,6 +43,46 @@ def test_what_onednn_does_not_compute_stays(monkeypatch: pytest.MonkeyPatch) -> 
     assert [type(layer) for layer in to_packed(model)] == kinds
     monkeypatch.setattr(packed_linear, "_available", lambda: False)
     assert type(to_packed(torch.nn.Sequential(torch.nn.Linear(4, 4)))[0]) is torch.nn.Linear
+
+
+@settings(max_examples=40)
+@given(
+    shape=st.sampled_from([(1, 16), (5, 32), (3, 7, 32), (2, 1, 16), (0, 16), (700, 16)]),
+    bias=st.booleans(),
+    trained=st.sampled_from([("inputs", "weights"), ("inputs",), ("weights",)]),
+)
+def test_gradients_differ_by_rounding_only(shape: tuple[int, ...], bias: bool, trained: tuple[str, ...]) -> None:
+    import torch
+
+    torch.manual_seed(sum(shape))
+    plain = torch.nn.Linear(shape[-1], 24, bias=bias).requires_grad_("weights" in trained)
+    fast = to_trainable(copy.deepcopy(plain))
+    assert type(fast) is torch.nn.Linear
+    assert "forward" in vars(fast)
+    results = []
+    for layer in (plain, fast):
+        inputs = torch.linspace(-1, 1, math.prod(shape)).reshape(shape).requires_grad_("inputs" in trained)
+        outputs = layer(inputs)
+        # Not contiguous, as attention leaves gradients behind.
+        outputs.transpose(0, -1).pow(2).mean().backward() if outputs.numel() else outputs.sum().backward()
+        results.append([outputs, *(value.grad for value in (inputs, *layer.parameters()) if value.grad is not None)])
+    assert len(results[0]) == len(results[1]) == 1 + ("inputs" in trained) + ("weights" in trained) * (1 + bias)
+    for one, other in zip(*results, strict=True):
+        assert torch.allclose(one, other, atol=1e-5)
+
+
+def test_a_trainable_model_is_copied_and_saved_as_before() -> None:
+    import torch
+
+    plain = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2))
+    fast = copy.deepcopy(to_trainable(copy.deepcopy(plain)))
+    # The copy computes with its own weights, not with those of the model that it was copied from.
+    assert fast[0].forward.__self__ is fast[0]
+    assert list(fast.state_dict()) == list(plain.state_dict())
+    half = to_trainable(torch.nn.Linear(4, 4).bfloat16())
+    assert "forward" not in vars(half)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert to_trainable(torch.nn.Linear(4, 4))(torch.randn(2, 4).bfloat16()).dtype is torch.bfloat16
 
 
 @pytest.fixture(scope="module")

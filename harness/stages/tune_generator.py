@@ -218,7 +218,7 @@ def answers_cut_off(
 STAGE = Stage(
     run=tune_generator,
     spec=TuneGeneratorSpec,
-    version=3,
+    version=4,
     takes=Takes(
         ("instructions", "corpus"),
         ("model", "train_queries", "train_qrels", "train_references", *DEV_ANSWER_INPUTS),

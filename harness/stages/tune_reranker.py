@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from harness.data.formats import load_jsonl, read_run
 from harness.models.loaders import has_trained_head, load_cross_encoder
+from harness.models.packed_linear import to_trainable
 from harness.models.token_encoders import load_token_encoder
 from harness.stages import TRAINING, Inputs, SpeedRule, Stage, Takes, setting
 from harness.stages.label import LABELS_FILE, by_query
@@ -78,7 +79,7 @@ def _tuned_cross_encoder(spec: TuneRerankerSpec, inputs: Inputs, out: Path, seed
     def attempt(micro_batch: int) -> Any:
         made.clear()
         with seeded(seed):
-            model = load_cross_encoder(start, spec.max_length, untrained_ok=True)
+            model = to_trainable(load_cross_encoder(start, spec.max_length, untrained_ok=True))
             made.append(model)
             evaluation = None
             if dev is not None:
@@ -112,7 +113,8 @@ def _tuned_token_encoder(spec: TuneRerankerSpec, inputs: Inputs, out: Path, seed
         made.clear()
         with seeded(seed):
             folder = model_folder(spec.model or "", inputs)
-            model = load_token_encoder(folder, spec.max_length, spec.query_prompt, spec.document_prompt)
+            prompts = spec.query_prompt, spec.document_prompt
+            model = to_trainable(load_token_encoder(folder, spec.max_length, *prompts))
             made.append(model)
             evaluation = None
             if dev is not None:

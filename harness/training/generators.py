@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from harness.models.loaders import quiet, torch_device
+from harness.models.packed_linear import to_trainable
 from harness.suite.recipes import GeneratorRecipe
 from harness.training.checkpoints import Checkpoints, DevEvaluation
 from harness.training.completions import IGNORED, add_gradients
@@ -68,7 +69,7 @@ def load_base(folder: Path, recipe: GeneratorRecipe) -> Any:
     model = AutoModelForCausalLM.from_pretrained(
         folder, dtype=kind, local_files_only=True, trust_remote_code=False, use_safetensors=True, **options
     )
-    return model if options else model.to(torch_device())
+    return model if options else to_trainable(model.to(torch_device()))
 
 
 def load_tokenizer(folder: Path) -> tuple[Any, set[int], int | None]:

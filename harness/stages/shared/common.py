@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.data.formats import load_jsonl, write_jsonl
 from harness.models.loaders import load_bi_encoder, locate
+from harness.models.packed_linear import to_trainable
 from harness.models.precision import dtype_here, prepared
 from harness.models.sparse_encoder import load_sparse_encoder
 from harness.models.token_batches import Truncations, count_longer, token_batches
@@ -206,7 +207,8 @@ def _loaded(load: Callable[..., Any], spec: Encoder, inputs: Mapping[str, Path])
 
 def trainable_bi_encoder(spec: Encoder, inputs: Mapping[str, Path]) -> Any:
     """Load the bi-encoder of a spec to train it, in float32."""
-    return load_bi_encoder(model_folder(spec.model, inputs), spec.max_length, spec.query_prompt, spec.document_prompt)
+    folder = model_folder(spec.model, inputs)
+    return to_trainable(load_bi_encoder(folder, spec.max_length, spec.query_prompt, spec.document_prompt))
 
 
 def reads(model: Any) -> int | str:
