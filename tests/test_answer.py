@@ -88,7 +88,7 @@ def test_an_adapter_changes_the_model_as_peft_would(inputs: dict[str, Path], tmp
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
 
-    from harness.models.loaders import load_generator
+    from harness.models.language_models import load_generator
 
     folder = adapter(tmp_path / "adapter", inputs["model"], 1)
     plain, _ = load_generator(inputs["model"])

@@ -129,7 +129,7 @@ def test_evaluating_dev_leaves_the_training_alone(
 def test_answers_are_those_that_the_merged_adapter_writes(
     inputs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from harness.models.loaders import load_generator
+    from harness.models.language_models import load_generator
     from harness.stages.shared.generator_prompts import turns_of
 
     texts: list[list[str]] = []

@@ -22,7 +22,8 @@ from harness import provenance
 from harness.cli.export import export
 from harness.errors import ConfigError
 from harness.hashing import digest_of
-from harness.models.loaders import EMBEDDED, EMBEDDED_PREFIX, load_bi_encoder, load_cross_encoder, load_generator
+from harness.models.language_models import load_generator
+from harness.models.loaders import EMBEDDED, EMBEDDED_PREFIX, load_bi_encoder, load_cross_encoder
 from harness.planning.graph import Plan, SystemPlan
 from harness.planning.plan import build_plan
 from harness.report.render.card import UPSTREAM

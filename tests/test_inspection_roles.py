@@ -14,7 +14,8 @@ import tiny
 
 from harness.errors import HarnessError
 from harness.models.inspection import inspect
-from harness.models.loaders import load_cross_encoder, load_generator
+from harness.models.language_models import load_generator
+from harness.models.loaders import load_cross_encoder
 from harness.planning import requirements
 
 HEAD = {"task": "ForSequenceClassification", "num_labels": 1}

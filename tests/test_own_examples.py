@@ -87,7 +87,7 @@ class Written(NamedTuple):
 def heads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The beginnings of prompts that a model in process is given."""
     found: list[str] = []
-    monkeypatch.setattr(stage, "load_generator", lambda folder: (None, None))
+    monkeypatch.setattr(stage, "load_generator", lambda folder, **options: (None, None))
     monkeypatch.setattr(stage, "model_folder", lambda *rest: None)
     monkeypatch.setattr(generation, "truncate", lambda tokenizer, texts, tokens: [text[:tokens] for text in texts])
     monkeypatch.setattr(generation, "PromptPrefix", lambda model, tokenizer, head: found.append(head))

@@ -12,7 +12,7 @@ import tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.models import loaders, packed_linear
+from harness.models import language_models, packed_linear
 from harness.models.packed_linear import to_packed, to_trainable
 from harness.suite.local_models import LocalModel
 
@@ -101,7 +101,7 @@ def logits(model: Any) -> Any:
 def test_a_generator_is_loaded_in_its_number_format(folder: Path, dtype: Any, apart: float) -> None:
     from transformers import AutoModelForCausalLM
 
-    model, _ = loaders.load_generator(folder, local=LocalModel(dtype=dtype))
+    model, _ = language_models.load_generator(folder, local=LocalModel(dtype=dtype))
     plain = AutoModelForCausalLM.from_pretrained(folder, dtype="float32").eval()
     assert str(model.dtype) == ("torch.bfloat16" if dtype == "bfloat16" else "torch.float32")
     assert ("Int8Linear" in str(model)) == (dtype == "int8")

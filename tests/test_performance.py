@@ -48,7 +48,7 @@ def rows_of(name: str, lab: Lab) -> list[Row]:
     return [Row.of_json(value) for value in record["rows"]]
 
 
-@pytest.mark.filterwarnings("default")
+@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", FAST)
 def test_a_benchmark_runs_on_tiny_models(name: str, lab: Lab) -> None:
     """Speeds of tiny models mean nothing, but both sides must compute the same."""
@@ -59,7 +59,7 @@ def test_a_benchmark_runs_on_tiny_models(name: str, lab: Lab) -> None:
     assert generated == (["4 of 4 texts equal"] * 2 if name == "synthesis" else [])
 
 
-@pytest.mark.filterwarnings("default")
+@pytest.mark.filterwarnings("ignore")
 def test_all_scorers_score_alike() -> None:
     import rank_scores
 
@@ -77,7 +77,7 @@ def test_eight_candidates_share_most_of_their_work(lab: Lab) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("default")
+@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", NEW_PROCESSES)
 def test_a_benchmark_of_new_processes_runs(name: str, lab: Lab) -> None:
     assert rows_of(name, lab)
@@ -87,7 +87,7 @@ def test_every_benchmark_is_tried() -> None:
     assert {*compare.BENCHMARKS} == {*FAST, *NEW_PROCESSES}
 
 
-@pytest.mark.filterwarnings("default")
+@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", ["encoders", "answers"])
 def test_a_benchmark_of_the_gpu_runs_on_a_cpu(name: str) -> None:
     rows = list(gpu.BENCHMARKS[name](True, "cpu"))
@@ -96,7 +96,7 @@ def test_a_benchmark_of_the_gpu_runs_on_a_cpu(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("default")
+@pytest.mark.filterwarnings("ignore")
 def test_training_generators_for_the_gpu_runs_on_a_cpu() -> None:
     assert [row[0] for row in gpu.BENCHMARKS["generators"](True, "cpu")] == ["tiny lora", "tiny qlora"]
 

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from harness.errors import ConfigError
 from harness.models import generation
 from harness.models.generation import GeneratedText
-from harness.models.loaders import convert_gguf, load_cross_encoder, load_generator, locate
+from harness.models.language_models import load_generator
+from harness.models.loaders import convert_gguf, load_cross_encoder, locate
 from harness.models.token_batches import BUDGET_VARIABLE
 from harness.stages.shared import relevance_models as relevance
 from harness.stages.shared.relevance_models import (

@@ -17,7 +17,8 @@ from stage_inputs import silent
 
 from harness.data.formats import read_run, write_jsonl, write_run
 from harness.hashing import digest_file
-from harness.models.causal_rerankers import load_causal_reranker
+from harness.models.causal_rerankers import CausalReranker, load_causal_reranker
+from harness.models.language_models import load_language_model
 from harness.stages import load_stage
 from harness.stages import tune_reranker as tuning
 from harness.stages.label import LABELS_FILE
@@ -79,6 +80,11 @@ def tuned(
     spec = TuneRerankerSpec(kind="causal-lm", recipe=recipe, model=str(start), max_length=32)
     usage = tune_reranker(spec, inputs(root, **given), folder(root, out), seed, silent)
     return root / out, usage
+
+
+def trainable(start: Path) -> CausalReranker:
+    """The reranker with its layers as they are saved: those that serve cannot be trained."""
+    return CausalReranker(*load_language_model(start), 32, folder=start)
 
 
 def probabilities(start: Path, adapter: Path | None = None) -> list[list[float]]:
@@ -186,7 +192,7 @@ def test_the_loss_is_the_cross_entropy_of_the_scores_that_serving_gives(start: P
 
 @pytest.mark.parametrize("micro_batch", [8, 3, 1])
 def test_steps_are_the_same_whatever_is_in_memory_at_once(start: Path, micro_batch: int) -> None:
-    reranker = load_causal_reranker(start, 32)
+    reranker = trainable(start)
     pairs = [(query, item.content) for query in rankers.QUERIES.values() for item in rankers.DOCUMENTS.values()]
     rows = [LabelledPrompt(row, float(place % 3) / 2) for place, row in enumerate(reranker.prompts(pairs).coded)]
     seen: list[tuple[int, int]] = []
@@ -197,7 +203,7 @@ def test_steps_are_the_same_whatever_is_in_memory_at_once(start: Path, micro_bat
     assert seen[-1] == (4, 4)
     assert len(found.losses) == 4
     with common.seeded(0):
-        other = load_causal_reranker(start, 32).model
+        other = trainable(start).model
         whole = training.train(other, rows, reranker.answers, recipe, Run(0, 8, silent))
     assert found.losses == pytest.approx(whole.losses, abs=2e-3)
 
@@ -210,7 +216,7 @@ def test_a_recipe_over_lists_is_refused(tmp_path: Path, start: Path) -> None:
 
 
 def test_a_training_whose_loss_is_no_number_ends(start: Path) -> None:
-    reranker = load_causal_reranker(start, 32)
+    reranker = trainable(start)
     rows = [LabelledPrompt(row, 1.0) for row in reranker.prompts([("lime", "lime")] * 8).coded]
     with torch.no_grad():
         reranker.model.model.norm.weight.fill_(float("nan"))

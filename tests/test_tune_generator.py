@@ -244,7 +244,7 @@ def test_training_leaves_the_global_generators_alone(inputs: dict[str, Path], tm
 
 
 def test_what_was_trained_is_what_the_generator_then_writes(inputs: dict[str, Path], tmp_path: Path) -> None:
-    from harness.models.loaders import load_generator
+    from harness.models.language_models import load_generator
 
     recipe = QUICK.model_copy(update={"epochs": 20, "learning_rate": 3e-2})
     rows = [{**row, "answer": "red wall"} for row in ROWS]
@@ -373,7 +373,7 @@ def test_qlora_trains_a_few_steps_on_a_cpu(inputs: dict[str, Path], tmp_path: Pa
     usage = tuned(given_inputs, tmp_path / "out", recipe)
     assert usage.notes["steps"] == 5
     assert usage.notes["mean loss, last third"] < usage.notes["mean loss, first third"]
-    from harness.models.loaders import load_generator
+    from harness.models.language_models import load_generator
 
     model, _ = load_generator(given_inputs["model"], tmp_path / "out")
     assert {str(one.dtype) for one in model.parameters()} == {"torch.float32"}

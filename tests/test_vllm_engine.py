@@ -16,7 +16,7 @@ import tiny
 
 from harness.errors import ConfigError
 from harness.models.generation import PromptPrefix, Sampling, write
-from harness.models.loaders import load_generator
+from harness.models.language_models import load_generator
 from harness.models.stop_rules import StopRules
 from harness.models.vllm_engine import _reserved_rank
 from harness.suite.local_models import LocalModel

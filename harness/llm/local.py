@@ -18,7 +18,7 @@ from harness.llm.structured import json_schema_of, read
 from harness.models import generation
 from harness.models.chat_templates import ChatTemplate
 from harness.models.generation import GeneratedText, PromptPrefix, Sampling
-from harness.models.loaders import load_generator
+from harness.models.language_models import load_generator
 from harness.models.stop_rules import StopRules
 from harness.models.thoughts import begun_by
 from harness.suite.local_models import AUTOMATIC, LocalModel

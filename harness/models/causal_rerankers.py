@@ -15,10 +15,10 @@ from typing import Any
 
 from harness.models.decoding import left_padded
 from harness.models.generation import PromptPrefix, shared_prefix_length, window_of
-from harness.models.loaders import load_generator
-from harness.models.precision import HALF, prepared
+from harness.models.language_models import load_language_model
+from harness.models.precision import prepared
 from harness.models.relevance_prompts import AnswerTokens, Prompts, RelevancePrompt
-from harness.suite.local_models import LocalModel, ServedDType
+from harness.suite.local_models import ServedDType
 from harness.values.records import Progress
 
 BATCH, BATCH_TOKENS = 32, 8192
@@ -60,10 +60,8 @@ def load_causal_reranker(
     folder: Path, max_length: int, instruction: str = "", adapter: Path | None = None, dtype: ServedDType = "float32"
 ) -> CausalReranker:
     """Load a causal language model from a folder with safetensors, its LoRA adapter merged; see `CausalReranker`."""
-    model, tokenizer = load_generator(folder, adapter, LocalModel(dtype=dtype))
-    if dtype in HALF:
-        model = prepared(model, dtype)
-    return CausalReranker(model, tokenizer, max_length, instruction, folder)
+    model, tokenizer = load_language_model(folder, adapter, dtype)
+    return CausalReranker(prepared(model, dtype), tokenizer, max_length, instruction, folder)
 
 
 def score_prompts(

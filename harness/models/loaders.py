@@ -20,13 +20,9 @@ from harness.hashing import digest_file, digest_of
 from harness.models import hub
 from harness.models.folder_problems import PICKLED, RERESAVE
 from harness.models.inspection import Inspection, inspect, trained_head
-from harness.models.int8_linear import to_int8
-from harness.models.packed_linear import to_packed
-from harness.models.precision import dtype_here, loading_options, weights_in
+from harness.models.precision import loading_options, weights_in
 from harness.models.signatures import kept_while_unchanged
-from harness.models.vllm_engine import VllmModel
 from harness.provenance import device_class
-from harness.suite.local_models import AUTOMATIC, LocalModel
 from harness.suite.roles import EMBEDDED_PREFIX
 
 if TYPE_CHECKING:
@@ -241,36 +237,6 @@ def load_cross_encoder(folder: Path, max_length: int, untrained_ok: bool = False
     limit_length(model, inspection, max_length)
     model.eval()
     return model
-
-
-def load_generator(folder: Path, adapter: Path | None = None, local: LocalModel = AUTOMATIC) -> tuple[Any, Any]:
-    """Load a causal language model for inference and its tokenizer, from a folder with safetensors.
-
-    The folder `adapter` holds a LoRA adapter; it is merged into the weights in float32, so that writing costs what it
-    did before. Attention is computed by torch's scaled dot product. With ``engine: vllm`` the model is a `VllmModel`.
-    Raises ConfigError if vLLM is not installed, and ValueError for ``dtype: int8`` on CUDA.
-    """
-    quiet()
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    dtype = dtype_here(local.dtype)
-    if local.engine == "vllm":
-        return VllmModel(folder, adapter, dtype), tokenizer
-    loaded_as = torch.float32 if dtype == "int8" or adapter is not None else getattr(torch, dtype)
-    model = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=loaded_as, local_files_only=True, trust_remote_code=False, use_safetensors=True
-    )
-    if adapter is not None:
-        from peft import PeftModel
-
-        model = PeftModel.from_pretrained(model, str(adapter), local_files_only=True).merge_and_unload()
-    model.to(torch_device(), loaded_as if dtype == "int8" else getattr(torch, dtype))
-    model.eval()
-    return to_int8(model) if dtype == "int8" else to_packed(model), tokenizer
 
 
 def convert_gguf(file: Path, folder: Path) -> None:

@@ -22,7 +22,7 @@ from harness.llm import Ask, Message, Reply, services
 from harness.llm.prompt_templates import rough_tokens, shorten
 from harness.models import generation
 from harness.models.chat_templates import ChatTemplate
-from harness.models.loaders import load_generator
+from harness.models.language_models import load_generator
 from harness.models.stop_rules import before_stop
 from harness.stages import Inputs, SpeedRule, Stage, Takes, setting
 from harness.stages.retrieve import RUN_FILE

@@ -18,7 +18,7 @@ from pydantic import AfterValidator, BaseModel
 from harness.llm import Ask, Message, services
 from harness.llm.prompt_templates import messages, shorten
 from harness.models import generation
-from harness.models.loaders import load_generator
+from harness.models.language_models import load_generator
 from harness.stages import Inputs, SpeedRule, Stage, Takes
 from harness.stages.shared.common import model_folder, read_corpus, read_judgements, read_queries, write_pairs
 from harness.stages.shared.own_examples import Example, own_examples

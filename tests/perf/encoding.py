@@ -10,6 +10,14 @@ from measuring import Bar, Lab, Row, alternate
 MAX_LENGTH = 256
 
 
+def harness_encoder(model: str) -> Any:
+    """The encoder as the stages load it."""
+    from harness.stages.shared import common
+    from harness.suite.pipeline import Encoder
+
+    return common.bi_encoder(Encoder(model=model, max_length=MAX_LENGTH), {})
+
+
 def harness_vectors(model: Any, texts: Sequence[str]) -> Any:
     from harness.stages.shared import common
 
@@ -20,10 +28,8 @@ def measure(lab: Lab) -> Iterator[Row]:
     import numpy as np
     from sentence_transformers import SentenceTransformer
 
-    from harness.models.loaders import load_bi_encoder
-
     texts = lab.texts.passages(lab.sized(240, 24))
-    ours = load_bi_encoder(lab.encoder, MAX_LENGTH)
+    ours = harness_encoder(str(lab.encoder))
     plain = SentenceTransformer(str(lab.encoder))
     plain.max_seq_length = ours.max_seq_length
     vectors: dict[str, Any] = {}

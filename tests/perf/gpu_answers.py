@@ -35,9 +35,9 @@ def harness_model(folder: Path, device: str) -> Any:
     """The generator as answering loads it, in bf16 on CUDA."""
     import torch
 
-    from harness.models import loaders
+    from harness.models import language_models
 
-    model, _ = loaders.load_generator(folder)
+    model, _ = language_models.load_generator(folder)
     return model.to(torch.bfloat16) if device == "cuda" else model
 
 

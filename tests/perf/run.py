@@ -94,12 +94,12 @@ def search() -> Iterator[tuple[str, float]]:
 
 def writing() -> Iterator[tuple[str, float]]:
     """16 synthetic queries: shared head kept, against the whole prompt read anew for each."""
-    from harness.models import generation, loaders
+    from harness.models import generation, language_models, loaders
     from harness.stages.shared.prompts import EXAMPLE_PASSAGES, synthesis_head, synthesis_tail
 
     with tempfile.TemporaryDirectory() as folder:
         loaders.convert_gguf(loaders.locate("embedded:smollm2-135m-instruct"), Path(folder))
-        model, tokenizer = loaders.load_generator(Path(folder))
+        model, tokenizer = language_models.load_generator(Path(folder))
     head = synthesis_head("question")
     tails = [synthesis_tail("question", f"{passage} ({number})") for number in range(6) for passage in EXAMPLE_PASSAGES]
     tails = tails[:16]

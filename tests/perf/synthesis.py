@@ -5,7 +5,6 @@ All are greedy, write at most as many tokens, and end at the same tokens.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -20,13 +19,6 @@ def harness_texts(model: Any, tokenizer: Any, head: str, tails: Sequence[str], s
     prefix = generation.PromptPrefix(model, tokenizer, head)
     sampling = generation.Sampling(NEW_TOKENS, size, one_line=True)
     return [generated.text for generated in generation.write(prefix, list(tails), sampling)]
-
-
-def int8(model: Any) -> Any:
-    """A copy whose linear layers are int8."""
-    from harness.models.int8_linear import to_int8
-
-    return to_int8(copy.deepcopy(model))
 
 
 def generated(
@@ -47,14 +39,18 @@ def generated(
 
 
 def measure(lab: Lab) -> Iterator[Row]:
-    from harness.models import loaders
+    from harness.models import language_models, loaders
     from harness.models.decoding import end_tokens
     from harness.stages.shared.prompts import synthesis_head, synthesis_tail
+    from harness.suite.local_models import LocalModel
 
-    model, tokenizer = loaders.load_generator(lab.generator)
+    served, tokenizer = language_models.load_generator(lab.generator)
+    plain, _ = language_models.load_language_model(lab.generator)
     tokenizer.padding_side = "left"
-    ends = sorted(end_tokens(model, tokenizer, one_line=True))
-    small = int8(model) if loaders.torch_device() == "cpu" else None
+    ends = sorted(end_tokens(plain, tokenizer, one_line=True))
+    small = None
+    if loaders.torch_device() == "cpu":
+        small, _ = language_models.load_generator(lab.generator, local=LocalModel(dtype="int8"))
     count = lab.sized(16, 4)
     head = synthesis_head("question") if not lab.smoke else "what is the value of the array . "
     passages = lab.texts.pairs(count, shortest=lab.sized(40, 5), longest=lab.sized(80, 10))
@@ -63,16 +59,16 @@ def measure(lab: Lab) -> Iterator[Row]:
     written: dict[str, list[str]] = {}
 
     def ours() -> None:
-        written["ours"] = harness_texts(model, tokenizer, head, tails)
+        written["ours"] = harness_texts(served, tokenizer, head, tails)
 
     def single() -> None:
-        written["single"] = [generated(model, tokenizer, [prompt], ends)[0] for prompt in prompts]
+        written["single"] = [generated(plain, tokenizer, [prompt], ends)[0] for prompt in prompts]
 
     def batched() -> None:
         written["batched"] = [
             text
             for start in range(0, count, BATCH)
-            for text in generated(model, tokenizer, prompts[start : start + BATCH], ends)
+            for text in generated(plain, tokenizer, prompts[start : start + BATCH], ends)
         ]
 
     def rounded() -> None:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Protocol
 from harness.llm import Ask, services
 from harness.llm.prompt_templates import messages, rough_tokens, shorten
 from harness.models import generation
-from harness.models.loaders import load_generator
+from harness.models.language_models import load_generator
 from harness.scoring.sentences import declines, stands_first
 from harness.stages.shared import remote
 from harness.stages.shared.prompts import answering_head, answering_tail

@@ -7,7 +7,8 @@ from typing import Literal, NamedTuple
 
 from harness.llm import services
 from harness.models.generation import Sampling
-from harness.models.loaders import load_generator, locate
+from harness.models.language_models import load_generator
+from harness.models.loaders import locate
 from harness.stages import Inputs
 from harness.stages.shared import relevance_models
 from harness.stages.shared.common import model_folder, read_corpus
