@@ -94,7 +94,11 @@ class Latencies:
 
     def _parts(self, system: SystemPlan) -> list[str]:
         """Names of the parts of a system; those that have no times yet are timed."""
-        base: dict[str, Any] = {"queries": self.plan.suite.evaluate.probe_queries, "machine": self._machine}
+        suite = self.plan.suite
+        by_p95 = suite.limits.max_p95_ms is not None or any(gate.probe == "p95_ms" for gate in suite.gates)
+        base: dict[str, Any] = {
+            "queries": suite.evaluate.probe_queries, "machine": self._machine, "every": by_p95,
+        }  # fmt: skip
         names = [self._time_step(key, base) for key in system.serving.path]
         if system.answers and system.serving.prompt:
             names.append(self._time_generator(system, base))

@@ -35,13 +35,15 @@ TIMES_FILE = "times.json"
 class Probe(Spec):
     """The stage that is timed with its spec, and on how many queries. `machine` is its class: each has its own times.
 
-    The stage is one that ranks (see `Stage.serve`), or ``answer``, whose spec is `reply`.
+    The stage is one that ranks (see `Stage.serve`), or ``answer``, whose spec is `reply`. With `every`, all queries are
+    timed, however well the median is known: something is judged by the p95.
     """
 
     stage: str
     spec: dict[str, Any] = Field(default_factory=dict)
     queries: int
     machine: str
+    every: bool = False
     reply: answer.AnswerSpec | None = None
 
 
@@ -52,20 +54,20 @@ def probe(spec: Probe, inputs: Inputs, out: Path, seed: int, progress: Progress)
     if spec.reply is not None and spec.reply.endpoint is not None:
         chat = services.chat("generator")
         with _endpoint(spec, chat, inputs, seed) as step:
-            times = _timed(step, asked, progress)
+            times = _timed(step, asked, spec.every, progress)
         used = remote.usage(len(times), chat, {})
     else:
         step = _generator(spec, inputs, seed) if spec.reply is not None else _served(spec, inputs)
-        times = _timed(step, asked, progress)
+        times = _timed(step, asked, spec.every, progress)
         used = Usage(units=len(times))
     (out / TIMES_FILE).write_text(json.dumps(times), encoding="utf-8")
     return used
 
 
-def _timed(step: Step, asked: Sequence[tuple[str, str]], progress: Progress) -> list[float]:
+def _timed(step: Step, asked: Sequence[tuple[str, str]], every: bool, progress: Progress) -> list[float]:
     """Return the milliseconds of a step for each query, after a warm-up.
 
-    Ends before the last query if the queries so far took long and determine the median well enough.
+    Unless `every` query is wanted, it ends when those so far took long and determine the median well enough.
     """
     for query_id, text in asked[:WARM_UP]:
         step(query_id, text)
@@ -75,7 +77,7 @@ def _timed(step: Step, asked: Sequence[tuple[str, str]], progress: Progress) -> 
         step(query_id, text)
         times.append((time.perf_counter() - started) * 1000)
         progress(number, len(asked))
-        if number >= FEWEST and sum(times) >= 1000 * LONG_SECONDS and median_is_known(times):
+        if not every and number >= FEWEST and sum(times) >= 1000 * LONG_SECONDS and median_is_known(times):
             progress(len(asked), len(asked))
             break
     return times
