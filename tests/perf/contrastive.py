@@ -24,6 +24,14 @@ def load(folder: Path) -> Any:
     return load_bi_encoder(folder, MAX_LENGTH)
 
 
+def harness_model(folder: Path) -> Any:
+    """The model as the stage loads it."""
+    from harness.stages.shared.common import trainable_bi_encoder
+    from harness.suite.pipeline import Encoder
+
+    return trainable_bi_encoder(Encoder(model=str(folder), max_length=MAX_LENGTH), {})
+
+
 def dealt(pairs: Pairs, size: int) -> list[tuple[str, str]]:
     """The pairs in the order in which the harness trains on them."""
     from harness.training.batches import Batches, RankedPassages
@@ -108,15 +116,15 @@ def measure(lab: Lab) -> Iterator[Row]:
     ordered = dealt(pairs, size)
     losses: dict[str, list[float]] = {}
 
-    def side(name: str, train: Any, rows: Pairs) -> Any:
+    def side(name: str, train: Any, rows: Pairs, loaded: Any = load) -> Any:
         def run() -> float:
-            model = load(lab.encoder)
+            model = loaded(lab.encoder)
             return seconds_of(lambda: losses.update({name: train(model, rows, size)}))
 
         return run
 
     sides = {
-        "ours": side("ours", harness_losses, pairs),
+        "ours": side("ours", harness_losses, pairs, harness_model),
         "fit": side("fit", fit_losses, ordered),
         "trainer": side("trainer", trainer_losses, ordered),
     }

@@ -129,6 +129,7 @@ def packed_training(model: Any, tokenizer: Any, rows: Sequence[Coded], size: int
 
 
 def measure(lab: Lab) -> Iterator[Row]:
+    from harness.models.language_models import load_language_model
     from harness.training.generators import load_base, load_tokenizer
 
     size = lab.sized(BATCH, 2)
@@ -136,9 +137,10 @@ def measure(lab: Lab) -> Iterator[Row]:
     rows = coded(lab, tokenizer, lab.sized(2 * BATCH, 2))
     padded = lab.sized(PADDED, 400)
 
-    def side(train: Callable[[Any, Any, Sequence[Coded], int], Any]) -> Callable[[], float]:
+    def side(train: Callable[[Any, Any, Sequence[Coded], int], Any], plain: bool = True) -> Callable[[], float]:
         def run() -> float:
-            model = load_base(lab.generator, recipe(size))
+            # The harness trains layers of its own; the others train the model as transformers loads it.
+            model = load_language_model(lab.generator)[0] if plain else load_base(lab.generator, recipe(size))
             return seconds_of(lambda: train(model, tokenizer, rows, size))
 
         return run
@@ -146,7 +148,7 @@ def measure(lab: Lab) -> Iterator[Row]:
     def to_length(model: Any, tokenizer: Any, rows: Sequence[Coded], size: int) -> Any:
         return padded_training(model, tokenizer, rows, size, padded)
 
-    sides = {"ours": side(harness_training), "padded": side(to_length), "packed": side(packed_training)}
+    sides = {"ours": side(harness_training, plain=False), "padded": side(to_length), "packed": side(packed_training)}
     times = alternate(sides, lab.repeats, warm_up=False)
     answers = sum(len(row.answer) for row in rows)
     tokens = sum(len(row.prompt) + len(row.answer) for row in rows)
