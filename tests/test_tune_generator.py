@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 import tiny
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from stage_inputs import part, silent
@@ -32,12 +34,13 @@ from harness.stages.tune_generator import (
 from harness.suite.pipeline import Generator
 from harness.suite.recipes import ABSTENTION, GeneratorRecipe
 from harness.training import generators
-from harness.training.completions import completion_loss
+from harness.training.completions import IGNORED, completion_loss
 from harness.training.generators import (
     Monitor,
     TokenizedExample,
     load_base,
     load_tokenizer,
+    sft_arguments,
     training_order,
     tune,
 )
@@ -270,6 +273,54 @@ def test_parts_of_a_step_add_up_to_the_step(inputs: dict[str, Path], loaded: Any
     assert len(found[1]) == 3
     for parts in (2, 4):
         assert found[parts] == pytest.approx(found[1], rel=1e-4)
+
+
+def gradients(model: Any, total: Any) -> list[Any]:
+    model.zero_grad()
+    total.backward()
+    return [weights.grad.clone() for weights in model.parameters() if weights.grad is not None]
+
+
+def test_examples_without_padding_have_the_gradients_of_each_alone(inputs: dict[str, Path], loaded: Any) -> None:
+    """As on CUDA with FlashAttention: concatenated, and no example sees another."""
+    tokenizer, ends, _ = loaded
+    examples = examples_of(tokenizer, ends)
+    model = load_base(inputs["model"], QUICK)
+    assert model.config._attn_implementation != generators.FLASH
+    with tempfile.TemporaryDirectory() as scratch:
+        arguments = sft_arguments(len(examples), QUICK, 0, 1, scratch, without_padding=True)
+        single = sft_arguments(len(examples), QUICK, 0, QUICK.batch_size, scratch, without_padding=True)
+    assert (arguments.padding_free, single.padding_free) == (True, False)
+    rows = [
+        {
+            "input_ids": example.prompt + example.completion,
+            "labels": [IGNORED] * len(example.prompt) + example.completion,
+        }
+        for example in examples[:2]
+    ]
+    together, *alone = [collated(tokenizer, some, arguments.padding_free) for some in (rows, rows[:1], rows[1:])]
+    assert together["input_ids"].shape == (1, sum(map(len, examples[:2])))
+    whole = gradients(model, loss_sum(model, together))
+    apart = [gradients(model, loss_sum(model, inputs)) for inputs in alone]
+    assert whole
+    for value, *parts in zip(whole, *apart, strict=True):
+        assert torch.allclose(value, parts[0] + parts[1], atol=1e-5)
+    # Without positions that begin anew, the second example would see the first.
+    blurred = {**together, "position_ids": torch.arange(together["input_ids"].shape[1])[None]}
+    assert not all(map(torch.allclose, whole, gradients(model, loss_sum(model, blurred))))
+
+
+def collated(tokenizer: Any, rows: list[dict[str, Any]], padding_free: bool) -> dict[str, Any]:
+    from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
+
+    batch: dict[str, Any] = DataCollatorForLanguageModeling(tokenizer.pad_token_id, padding_free=padding_free)(rows)
+    return batch
+
+
+def loss_sum(model: Any, batch: dict[str, Any]) -> Any:
+    labels = batch["labels"][0, 1:]
+    logits = model(input_ids=batch["input_ids"], position_ids=batch["position_ids"], use_cache=False).logits[0, :-1]
+    return torch.nn.functional.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum")
 
 
 def test_a_shortage_of_gpu_memory_halves_what_is_in_memory_and_is_said(

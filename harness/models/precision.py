@@ -56,15 +56,22 @@ def attention(dtype: str, supported: bool = True) -> str:
     return FLASH if dtype in HALF and supported and flash_installed() else SDPA
 
 
+def attention_of(folder: Path, dtype: str) -> str | None:
+    """Return FlashAttention-2 if a model folder can run it in a number type here; None leaves it to transformers.
+
+    transformers chooses SDPA for each architecture that has it.
+    """
+    return FLASH if dtype in HALF and attention(dtype, _takes_flash(folder)) == FLASH else None
+
+
 def loading_options(folder: Path, dtype: str) -> dict[str, Any]:
     """Return how sentence-transformers loads the weights of a folder: safetensors, number type, attention kernel.
 
     With FlashAttention-2 it concatenates texts instead of padding them, where the architecture allows for that.
     """
     options: dict[str, Any] = {"torch_dtype": weights_in(dtype), "use_safetensors": True}
-    if dtype in HALF and attention(dtype, _takes_flash(folder)) == FLASH:
-        options["attn_implementation"] = FLASH
-    # Otherwise transformers chooses SDPA for each architecture that has it.
+    if kernel := attention_of(folder, dtype):
+        options["attn_implementation"] = kernel
     return options
 
 

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from harness.models.loaders import quiet, torch_device
 from harness.models.packed_linear import to_trainable
+from harness.models.precision import FLASH, attention_of
 from harness.suite.recipes import GeneratorRecipe
 from harness.training.checkpoints import Checkpoints, DevEvaluation
 from harness.training.completions import IGNORED, add_gradients
@@ -58,6 +59,8 @@ class TunedGenerator(NamedTuple):
 def load_base(folder: Path, recipe: GeneratorRecipe) -> Any:
     """Load the frozen base: in float32 on a CPU, in bf16 on CUDA, in 4 bits for ``qlora``.
 
+    On CUDA attention is computed by the best kernel that is installed; see `precision.attention_of`.
+
     QLoRA: NF4 with double quantisation (Dettmers et al. 2023, arXiv 2305.14314), computing in bf16 on CUDA and in
     float32 on a CPU, where it works slowly. Raises ValueError if bitsandbytes is missing.
     """
@@ -67,8 +70,9 @@ def load_base(folder: Path, recipe: GeneratorRecipe) -> Any:
     kind = "bfloat16" if torch_device() == "cuda" else "float32"
     options = {"quantization_config": _four_bits(kind)} if recipe.recipe == "qlora" else {}
     model = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=kind, local_files_only=True, trust_remote_code=False, use_safetensors=True, **options
-    )
+        folder, dtype=kind, attn_implementation=attention_of(folder, kind), local_files_only=True,
+        trust_remote_code=False, use_safetensors=True, **options,
+    )  # fmt: skip
     return model if options else to_trainable(model.to(torch_device()))
 
 
@@ -185,7 +189,7 @@ def trainer_of(
     ]
     trainer = _trainer_class()(
         model=model,
-        args=sft_arguments(len(examples), recipe, seed, parts, scratch),
+        args=sft_arguments(len(examples), recipe, seed, parts, scratch, model.config._attn_implementation == FLASH),
         train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer,
         peft_config=adapter_settings(recipe),
@@ -197,8 +201,13 @@ def trainer_of(
     return trainer
 
 
-def sft_arguments(examples: int, recipe: GeneratorRecipe, seed: int, parts: int, scratch: str) -> Any:
-    """Return the arguments of one pass over the examples, which hold every epoch."""
+def sft_arguments(
+    examples: int, recipe: GeneratorRecipe, seed: int, parts: int, scratch: str, without_padding: bool = False
+) -> Any:
+    """Return the arguments of one pass over the examples, which hold every epoch.
+
+    With `without_padding`, the examples of a micro-batch are concatenated, and attention stays within each of them.
+    """
     from trl import SFTConfig
 
     # transformers renamed the setting in version 5.
@@ -217,6 +226,7 @@ def sft_arguments(examples: int, recipe: GeneratorRecipe, seed: int, parts: int,
         max_length=None,
         # The order of the examples is that of `training_order`.
         train_sampling_strategy="sequential",
+        padding_free=without_padding and recipe.batch_size > parts,
         # A loss that is NaN must be seen, as it ends the training.
         logging_nan_inf_filter=False,
         **{checkpointing: torch_device() == "cuda"},
