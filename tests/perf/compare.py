@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import subprocess
 import tempfile
 import time
 from collections.abc import Sequence
@@ -38,12 +39,22 @@ COMMAND = "python tests/perf/compare.py --write docs/performance.md"
 MORE_PACKAGES = ("pytrec-eval-terrier", "datasets")
 
 
-def origin() -> dict[str, Any]:
+def origin(page: Path | None) -> dict[str, Any]:
     """Commit, machine and packages; found before the page is written, which changes the working tree."""
     made = provenance.collect(Path(__file__))
     packages = {**made["packages"], **{each: provenance.package_version(each) for each in MORE_PACKAGES}}
+    made = {**made, "git": {**made["git"], "dirty": changed_besides(page)}} if page else made
     kept = {key: made[key] for key in ("git", "machine", "system", "python")}
     return {**kept, "packages": {each: version for each, version in packages.items() if version != "absent"}}
+
+
+def changed_besides(page: Path) -> bool:
+    """Whether the working tree has changes beside the page, which an earlier benchmark may have written."""
+    own = [f":!{path}" for path in (page, performance_page.json_beside(page))]
+    told = subprocess.run(
+        ["git", "status", "--porcelain", "--", ".", *own], capture_output=True, text=True, check=False
+    )
+    return told.returncode != 0 or bool(told.stdout.strip())
 
 
 def measured(name: str, lab: Lab, made: dict[str, Any]) -> dict[str, Any]:
@@ -79,7 +90,7 @@ def results(records: dict[str, Any]) -> dict[str, Any]:
 
 def run(names: Sequence[str], lab: Lab, page: Path | None) -> None:
     """Run benchmarks, show each as soon as it is done, and write it into the page, if there is one."""
-    made, screen = origin(), Console(width=200)
+    made, screen = origin(page), Console(width=200)
     for name in names:
         started = time.perf_counter()
         record = measured(name, lab, made)

@@ -64,12 +64,11 @@ def table(rows: list[Row]) -> str:
     return "\n".join(f"| {' | '.join(text.replace('|', '/') for text in line)} |" for line in lines)
 
 
-def section(name: str, record: Mapping[str, Any]) -> str:
+def section(name: str, record: Mapping[str, Any], with_versions: bool) -> str:
     """One benchmark: what it is, where and when it was run, and its rows."""
     made = record["provenance"]
     dirty = ", with changes that are not committed" if made["git"].get("dirty") else ""
     commit = made["git"].get("commit", "")[:12] or "unknown"
-    packages = ", ".join(f"{package} {version}" for package, version in made["packages"].items())
     # One benchmark after the other keeps every core busy by itself.
     load, cores = record["load"], record["cores"]
     busy = [f"**The machine was busy with other work** (load {load} on {cores} cores): these figures are rough."]
@@ -77,16 +76,26 @@ def section(name: str, record: Mapping[str, Any]) -> str:
         *(busy if load > 1.5 * cores else ()),
         f"Run {record['created']} at commit {commit}{dirty}, on {made['machine']}, {record['threads']} threads, "
         f"{record['repeats']} repeats.",
-        f"Python {made['python']}; {packages}.",
+        *([versions(record)] if with_versions else ()),
     ]
     rows = [Row.of_json(value) for value in record["rows"]]
-    return "\n\n".join([f"## {name.capitalize()}", record["about"], table(rows), "\n".join(facts)])
+    return "\n\n".join([f"## {name[0].upper()}{name[1:]}", record["about"], table(rows), "\n".join(facts)])
 
 
 def render(value: Mapping[str, Any]) -> str:
     """The page of a JSON file of results."""
-    intro = INTRO.format(command=value["command"])
-    return "\n".join([intro, "\n\n".join(section(name, record) for name, record in value["benchmarks"].items()), ""])
+    records: Mapping[str, Any] = value["benchmarks"]
+    # Versions that are the same for all benchmarks stand once, at the end.
+    same = len({versions(record) for record in records.values()}) <= 1
+    parts = [section(name, record, not same) for name, record in records.items()]
+    last = [f"All with {versions(next(iter(records.values())))}"] if same and records else []
+    return "\n".join([INTRO.format(command=value["command"]), "\n\n".join([*parts, *last]), ""])
+
+
+def versions(record: Mapping[str, Any]) -> str:
+    made = record["provenance"]
+    packages = ", ".join(f"{package} {version}" for package, version in made["packages"].items())
+    return f"Python {made['python']}; {packages}."
 
 
 def json_beside(page: Path) -> Path:
