@@ -42,6 +42,7 @@ def front(ran: Ran, store: Store, services: Services) -> list[str]:
         *models.before(suite),
         *endpoints.dialects(ran.written, services),
         *models.cut(ledger),
+        *models.sparse_terms(ledger),
         *answers.remarks(ran.plan, ran.ledger, store),
         *training_remarks(ledger),
         *endpoints.mended((*ledger, *ran.judgements)),

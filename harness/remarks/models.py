@@ -9,6 +9,7 @@ from harness.models.inspection import Inspection
 from harness.models.precision import HALF, dtype_here, weights_in
 from harness.models.stored_vectors import QUANTIZED
 from harness.planning import requirements
+from harness.stages.index import TERMS, TERMS_OF_MODEL
 from harness.suite.local_models import DType
 from harness.suite.pipeline import Retriever
 from harness.suite.spec import Suite
@@ -17,6 +18,8 @@ from harness.values.findings import LedgerRow
 
 MUCH = 0.2
 """Share of truncated passages or pairs above which there is a remark."""
+MANY_TERMS = 0.1
+"""Share of a model's terms above which a passage has weights for too many; trained SPLADE models use about 1 %."""
 STORED = {"BF16": "bfloat16", "F16": "float16", "F64": "float64"}
 CUT_PAIRS = re.compile(r"pairs cut at (\d+) tokens")
 
@@ -130,6 +133,21 @@ def cut(rows: Iterable[LedgerRow]) -> list[str]:
         *_sentences(passages, "passages", "a retriever", "max_length"),
         *_sentences(pairs, "pairs of query and passage", "a reranker", "max_length"),
     ]
+
+
+def sparse_terms(rows: Iterable[LedgerRow]) -> list[str]:
+    """Return a sentence on a learned sparse index whose passages have weights for far too many terms, or for none."""
+    found = {(row.notes.get(TERMS), row.notes.get(TERMS_OF_MODEL)) for row in rows if row.stage == "index"}
+    remarks = []
+    for terms, of in sorted((terms, of) for terms, of in found if isinstance(terms, int) and isinstance(of, int)):
+        what = f"The sparse retriever gives a passage weights for {terms:,} of {of:,} terms (mean)"
+        if terms > MANY_TERMS * of:
+            remarks.append(
+                f"{what}: it was hardly trained to be sparse, so its index is large and slow. Use a SPLADE model."
+            )
+        elif not terms:
+            remarks.append(f"{what}, so it finds nothing. Use another model, or kind: dense.")
+    return remarks
 
 
 def _keep(largest: dict[int, tuple[int, int]], limit: int, count: int, of: int) -> None:

@@ -29,6 +29,8 @@ from harness.values.records import Document, Progress, Usage
 
 SIZE = "size_bytes"
 """The note on the size of an index: all of it but the ids of documents."""
+TERMS, TERMS_OF_MODEL = "terms with a weight, mean of a passage", "terms of the model"
+"""Notes on a learned sparse index."""
 
 
 class IndexSpec(Spec):
@@ -55,9 +57,12 @@ def index(spec: IndexSpec, inputs: Inputs, out: Path, seed: int, progress: Progr
     texts, doc_ids = [document.content for document in documents], [document.doc_id for document in documents]
     rule, truncations = spec.retriever, Truncations()
     assert rule is not None
+    terms: dict[str, int] = {}
     if spec.kind == "sparse":
         model = sparse_encoder(rule, inputs)
-        SparseIndex.save(out, doc_ids, encode_sparse(model, texts, "document", progress, truncations))
+        weights = encode_sparse(model, texts, "document", progress, truncations)
+        terms = {TERMS: round(weights.nnz / max(len(texts), 1)), TERMS_OF_MODEL: weights.shape[1]}
+        SparseIndex.save(out, doc_ids, weights)
     else:
         model = bi_encoder(rule, inputs)
         vectors = encode(model, texts, "document", progress, truncations)
@@ -65,7 +70,7 @@ def index(spec: IndexSpec, inputs: Inputs, out: Path, seed: int, progress: Progr
         DenseIndex.save(out, doc_ids, vectors, rule.precision or "float32")
     cut = truncations.count
     notes = {"passages": len(documents), "cut at max_length": cut, "tokens read of a passage": reads(model)}
-    return Usage(units=len(documents), notes={**notes, SIZE: size_of(out)})
+    return Usage(units=len(documents), notes={**notes, **terms, SIZE: size_of(out)})
 
 
 def size_of(folder: Path) -> int:
