@@ -20,6 +20,8 @@ from harness.models.precision import refusal
 from harness.models.relevance_prompts import RelevancePrompt
 from harness.models.template_checks import ThinkingSettings
 from harness.models.token_batches import BUDGET_VARIABLE
+from harness.models.vllm_engine import INSTALL as INSTALL_VLLM
+from harness.suite.local_models import LocalModel
 from harness.suite.pipeline import Retriever
 from harness.suite.roles import EMBEDDED_PREFIX
 from harness.suite.spec import Suite
@@ -27,6 +29,7 @@ from harness.suite.uses import ModelUse, candidates_of, models_named, models_use
 
 PAGED = "paged_adamw_8bit"
 BITSANDBYTES = "bitsandbytes"
+VLLM = "vllm"
 
 
 def apply_device(suite: Suite) -> None:
@@ -158,7 +161,7 @@ def _untrainable(suite: Suite, there: Mapping[ModelUse, Inspection]) -> Iterator
 
 
 def _unservable(suite: Suite, there: Mapping[ModelUse, Inspection]) -> Iterator[Problem]:
-    """Yield settings of retrievers and rerankers that their models or this machine cannot follow, once for each key."""
+    """Yield settings of parts that their models or this machine cannot follow, once for each key."""
     encoders = {use.model: seen for use, seen in there.items() if use.kind == "bi-encoder"}
     pipelines = [
         ("", suite.pipeline, None),
@@ -169,11 +172,28 @@ def _unservable(suite: Suite, there: Mapping[ModelUse, Inspection]) -> Iterator[
         wrong = [("retriever", *problem) for problem in _unfit(suite, pipeline.retriever, encoders)]
         if pipeline.reranker is not None and (refused := refusal(pipeline.reranker.dtype, _has_cuda(suite))):
             wrong.append(("reranker", "dtype", *refused))
+        if pipeline.generator is not None:
+            wrong += [("generator", *problem) for problem in _uncomputable(suite, pipeline.generator)]
         for part, setting, what, hint in wrong:
             own = setting in getattr(getattr(change, part, None), "model_fields_set", ())
             where = f"{prefix if own else ''}pipeline.{part}.{setting}"
             found[where] = Problem(where, what, hint)
+    for role, llm in suite.llm.roles.items():
+        for setting, what, hint in _uncomputable(suite, llm) if llm.in_process else ():
+            found[f"llm.{role}.{setting}"] = Problem(f"llm.{role}.{setting}", what, hint)
     yield from found.values()
+
+
+def _uncomputable(suite: Suite, local: LocalModel) -> Iterator[tuple[str, str, str]]:
+    """Yield settings of a language model in this process that this machine cannot follow, as `_unfit` does."""
+    if local.engine == VLLM:
+        if not _installed(VLLM):
+            yield "engine", f"needs the package {VLLM}, which is not installed", INSTALL_VLLM
+        if local.dtype == "int8":
+            yield "dtype", f"engine: {VLLM} does not compute in int8", "use dtype: auto, or engine: transformers"
+    # Some CPUs compute bfloat16, and a language model in it is faster there.
+    elif local.dtype != "bfloat16" and (refused := refusal(local.dtype, _has_cuda(suite))):
+        yield "dtype", *refused
 
 
 def _unfit(suite: Suite, rule: Retriever, encoders: Mapping[str, Inspection]) -> Iterator[tuple[str, str, str]]:

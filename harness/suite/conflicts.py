@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
+from harness.suite.local_models import LocalModel
 from harness.suite.pipeline import Pipeline
 from harness.suite.recipes import PARTS, changed
 from harness.suite.renamed import KeyPath
@@ -15,6 +16,8 @@ from harness.suite.uses import CandidateUses
 from harness.values.measures import Measure, parse
 
 NOTHING = "changes nothing"
+LOCAL_ONLY = ("thinking", *LocalModel.model_fields)
+"""Settings of a generator that have no meaning at an endpoint."""
 
 
 class Conflict(NamedTuple):
@@ -38,13 +41,7 @@ def conflicts(suite: Suite) -> Iterator[Conflict]:
             yield Conflict(at, f"{measure} needs a generator", "add pipeline.generator", (("pipeline", "generator"),))
         if "format" in measure.kind.reads and suite.answer_format is None:
             yield Conflict(at, f"{measure} needs a pattern", add_pattern, (("answer_format",),))
-    if (
-        suite.answerer is not None
-        and suite.pipeline.generator
-        and "thinking" in suite.pipeline.generator.model_fields_set
-    ):
-        what = "applies to a model that runs here, and the generator is at an endpoint"
-        yield Conflict(("pipeline", "generator", "thinking"), what, "switch it in llm.generator", (("llm",),))
+    yield from _served_generators(suite)
     yield from _depth_conflicts(suite.pipeline, ("pipeline",), suite.pipeline.model_fields_set)
     for number, gate in enumerate(suite.gates):
         key = "measure" if gate.measure else "probe"
@@ -113,6 +110,22 @@ def _llm_conflicts(suite: Suite) -> Iterator[Conflict]:
             yield Conflict(("utility", "right"), what, "add llm.judge, or let another measure decide", read)
         if right.name == "rubric" and not suite.rubric:
             yield Conflict(("utility", "right"), "rubric needs a text", "add 'rubric: ...'", (("rubric",),))
+
+
+def _served_generators(suite: Suite) -> Iterator[Conflict]:
+    """Yield settings of a model that runs here, of generators that are at an endpoint."""
+    pipelines: list[tuple[KeyPath, Pipeline, Any]] = [(("pipeline",), suite.pipeline, suite.pipeline)]
+    for name, candidate in suite.candidates.items():
+        if candidate.pipeline is not None:
+            pipeline = CandidateUses(suite, name, candidate).pipeline
+            pipelines.append((("candidates", name, "pipeline"), pipeline, candidate.pipeline))
+    what = "applies to a model that runs here, and the generator is at an endpoint"
+    for at, pipeline, written in pipelines:
+        own: set[str] = getattr(getattr(written, "generator", None), "model_fields_set", set())
+        for setting in LOCAL_ONLY if suite.answerer_of(pipeline) is not None else ():
+            if setting in own:
+                hint = "switch it in llm.generator" if setting == "thinking" else "leave it out"
+                yield Conflict((*at, "generator", setting), what, hint, (("llm",),))
 
 
 def _depth_conflicts(pipeline: Pipeline, at: KeyPath, named: Collection[str]) -> Iterator[Conflict]:

@@ -159,10 +159,14 @@ class Suite(Spec):
         return self.generator_of(self.pipeline)
 
     def generator_of(self, pipeline: Pipeline) -> Generator | None:
-        """A pipeline's generator, under its own name where ``llm:generator`` stands for a model that runs here."""
+        """A pipeline's generator, under its own name where ``llm:generator`` stands for a model that runs here.
+
+        How that model is computed is then said by `llm.generator`, unless the pipeline says it.
+        """
         given, role = pipeline.generator, self.llm.generator
         if given is not None and given.model == SERVED and role is not None and role.in_process:
-            return given.model_copy(update={"model": role.model})
+            of_role = {name: getattr(role, name) for name in role.set_locally if name not in given.model_fields_set}
+            return given.model_copy(update={"model": role.model, **of_role})
         return given
 
     @property
