@@ -33,3 +33,9 @@ def test_a_folder_that_is_not_there_is_a_mistake(tmp_path: Path, leave: Leave) -
     code, _, error = leave("store", "verify", f"--store={tmp_path / 'none'}")
     assert code == 2
     assert "no such folder" in error
+
+
+def test_a_folder_without_artifacts_is_not_called_intact(tmp_path: Path, leave: Leave) -> None:  # noqa: F811
+    code, out, error = leave("store", "verify", f"--store={tmp_path}")
+    assert (code, out) == (2, "")
+    assert "holds no artifact; name the folder of a store" in " ".join(error.split())

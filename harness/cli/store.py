@@ -28,6 +28,8 @@ def verb(
     if not common.store.is_dir():
         raise ConfigError(Problem(str(common.store), "no such folder", "name the folder of a store with --store"))
     results = dict(store_in(common.store).verify())
+    if not results:
+        raise ConfigError(Problem(str(common.store), "holds no artifact", "name the folder of a store with --store"))
     damaged = {str(folder): why for folder, why in results.items() if why}
     if common.as_json:
         print_json({"artifacts": len(results), "damaged": damaged})
