@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harness.data.folders import CORPUS, QUERIES, SPLITS, file_of, first_of, qrels_files, split_named
+from harness.data.evidence import EvidenceSpan, read_spans
+from harness.data.folders import CORPUS, QUERIES, SPANS, SPLITS, file_of, first_of, qrels_files, split_named
 from harness.data.formats import read_table
 from harness.data.judgements import add, read_judgements
 from harness.data.objects import RawRow, field_of, read_objects, text_of, typed
@@ -34,6 +35,7 @@ class Raw(NamedTuple):
     splits: Mapping[str, str]
     source: dict[str, Any]
     lines: Lines
+    spans: Sequence[EvidenceSpan] = ()
 
 
 class Splits(NamedTuple):
@@ -51,7 +53,8 @@ def read_folder(folder: Path, problems: list[Problem], repairing: Repairing, rea
     splits = _read_qrels(folder, lines, problems, repairing, reading)
     _read_splits(folder, splits.of, lines, problems)
     references = _read_answers(folder, lines, problems, repairing, reading)
-    return Raw(documents, queries, splits.qrels, references, splits.of, _read_source(folder), lines)
+    spans = read_spans(file_of(folder, SPANS, []), problems, repairing)
+    return Raw(documents, queries, splits.qrels, references, splits.of, _read_source(folder), lines, spans)
 
 
 def _read_documents(path: Path, lines: Lines, problems: list[Problem], repairing: Repairing) -> list[Document]:

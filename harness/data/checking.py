@@ -12,11 +12,13 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from harness.data.beir import Raw
+from harness.data.evidence import checked_spans, of_queries
 from harness.data.folders import SPLITS
 from harness.data.splits import Dataset, Split
 from harness.errors import Problem, nearest
 from harness.suite.sources import Grouping, ReadingRule, Repairs
 from harness.values.grades import relevant_grades
+from harness.values.passages import SpansOf
 from harness.values.records import Document, Qrels, Query, Reference
 from harness.values.repairs import KINDS, Repairing
 
@@ -35,6 +37,7 @@ class CheckedFolder(NamedTuple):
     references: Mapping[str, Reference]
     absent: frozenset[str]
     shares: Mapping[str, tuple[int, int]]
+    spans: SpansOf
 
 
 def check(raw: Raw, where: str, reading: ReadingRule, problems: list[Problem], repairing: Repairing) -> CheckedFolder:
@@ -57,6 +60,7 @@ def check(raw: Raw, where: str, reading: ReadingRule, problems: list[Problem], r
             repairing.note("absent-split-query", _at(raw, "splits", query_id, where), f"{query_id!r}")
     scored = [key for key in qrels if reading.scored is None or raw.splits.get(key) == reading.scored]
     relevant = [doc_id for key in scored for doc_id in relevant_grades(qrels[key])]
+    spans = checked_spans(raw.spans, qrels, documents, reading.relevance_level, problems, repairing)
     counts, judgements = repairing.counts, sum(map(len, raw.qrels.values()))
     shares = {
         "empty-document": (counts.get("empty-document", 0), len(documents)),
@@ -68,8 +72,9 @@ def check(raw: Raw, where: str, reading: ReadingRule, problems: list[Problem], r
         "absent-query": (gone, gone + len(scored)),
         "absent-answer-query": (counts.get("absent-answer-query", 0), len(raw.references)),
         "absent-source": (counts.get("absent-source", 0), sum(map(_sources, raw.references.values()))),
+        "absent-span": (counts.get("absent-span", 0), len(raw.spans)),
     }
-    return CheckedFolder(documents, asked, qrels, references, absent, shares)
+    return CheckedFolder(documents, asked, qrels, references, absent, shares, spans)
 
 
 def _sources(reference: Reference) -> int:
@@ -242,6 +247,7 @@ def assembled(
             reading.relevance_level,
             frozenset(doc_id for grades in qrels.values() for doc_id in grades if doc_id in checked.absent),
             reading.exclude_own,
+            of_queries(checked.spans, ids),
         )
     source = {key: value for key, value in raw.source.items() if key != "path"}
     return Dataset(name, documents, {part: split for part, split in splits.items() if split.queries}, source)

@@ -23,6 +23,7 @@ SPLIT_NAMES = {
 PACKED = (".gz", ".zst", ".bz2", ".xz")
 """Of these only gzip is read; the others are found, so that the message can say what to do."""
 CORPUS = ("corpus.jsonl", "corpus.json", "corpus.tsv", "collection.tsv")
+SPANS = "spans.jsonl"
 QUERIES = ("queries.jsonl", "queries.json", "queries.tsv", "topics.tsv")
 """Names that a file may have, the usual one first; others are looked for only if it is not there."""
 QRELS = (".tsv", ".txt", ".csv", ".trec", ".qrels", ".jsonl")

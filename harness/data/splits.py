@@ -6,7 +6,7 @@ This module must not know files, stages or stores.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -14,6 +14,7 @@ from harness.hashing import digest_of
 from harness.text import Detected, detect
 from harness.values.findings import DatasetInfo
 from harness.values.grades import LEVEL, at_level, judged_queries
+from harness.values.passages import SpansOf
 from harness.values.records import Document, Qrels, Query, Reference
 from harness.values.repairs import Repair
 
@@ -24,6 +25,7 @@ class Split:
 
     `qrels` are the judgements as they were read. A document is relevant from the grade `level` on; those in `absent`
     are judged and not in the corpus. With `exclude_own`, the document with the id of a query is left out for it.
+    `spans` say where in a document the evidence lies: of a query that has any, for each of its judged documents.
     """
 
     queries: Mapping[str, Query]
@@ -32,6 +34,7 @@ class Split:
     level: int = LEVEL
     absent: frozenset[str] = frozenset()
     exclude_own: bool = False
+    spans: SpansOf = field(default_factory=dict)
 
     @property
     def judged(self) -> list[str]:
@@ -92,13 +95,15 @@ class Dataset:
 
     @cached_property
     def digests(self) -> dict[str, str]:
-        """Content digest of the corpus and, for each split, of queries, qrels, references and groups."""
+        """Content digest of the corpus and, for each split, of queries, qrels, references, groups and spans if any."""
         digests = {"corpus": digest_of([list(document) for document in self.documents.values()])}
         for name, split in self.splits.items():
             digests[f"{name}.queries"] = digest_of([[query.query_id, query.text] for query in split.queries.values()])
             digests[f"{name}.qrels"] = digest_of(split.qrels)
             digests[f"{name}.references"] = digest_of([list(reference) for reference in split.references.values()])
             digests[f"{name}.groups"] = digest_of(split.groups)
+            if split.spans:
+                digests[f"{name}.spans"] = digest_of(split.spans)
         return digests
 
     @property

@@ -67,6 +67,8 @@ class Measurements:
         """Measurement identity: data, sample, and the measure with its version and settings."""
         digests = self.dataset.digests
         parts = ["queries", "qrels", "groups"] if measure.is_rank else ["queries", "references", "groups"]
+        # Where evidence lies decides what a ranking of chunks finds.
+        parts += ["spans"] if measure.is_rank and f"{split}.spans" in digests else []
         data = {"corpus": digests["corpus"], **{part: digests[f"{split}.{part}"] for part in parts}}
         made = self.measured(measure)
         return digest_of([data, made.sample, made.settings])

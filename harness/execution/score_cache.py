@@ -11,12 +11,14 @@ from typing import Any
 
 from harness import scoring
 from harness.data.formats import read_run
+from harness.data.passages import Passages
 from harness.execution.measurements import Measurements
 from harness.execution.scheduler import Display, Execution, no_display
 from harness.judge import judges
 from harness.llm import Chat, Spent
 from harness.llm.services import Services
 from harness.planning.graph import SystemPlan
+from harness.stages.project import read_evidence
 from harness.stages.retrieve import RUN_FILE
 from harness.stages.shared.common import read_answers
 from harness.stages.shared.remote import MENDED
@@ -86,7 +88,11 @@ class ScoreCache:
 
         def compute(missing: list[Measure], place: Path, progress: Progress) -> Mapping[Measure, Values]:
             run = read_run(place / RUN_FILE, escaped=True)
-            scored = scoring.score_run(run, part.qrels, missing, part.level, part.exclude_own)
+            ranked = [measure for measure in missing if not measure.in_words]
+            scored = scoring.score_run(run, part.qrels, ranked, part.level, part.exclude_own)
+            if other := [measure for measure in missing if measure.in_words]:
+                words = read_evidence(place)
+                scored |= scoring.score_evidence(words, part.usable, part.spans, other, part.level)
             return {m: {query: scoring.QueryScore(value) for query, value in scored[m].items()} for m in missing}
 
         return self._cached(key, split, measures, compute)
@@ -112,11 +118,9 @@ class ScoreCache:
 
     def _shown(self, answers: Mapping[str, Answer]) -> dict[str, scoring.ShownContext]:
         """Return what the generator was shown for each query: the query text and whole passages."""
-        part = self.dataset.splits[self.split].queries
+        part, passages = self.dataset.splits[self.split].queries, Passages(self.dataset.documents)
         return {
-            query_id: scoring.ShownContext(
-                part[query_id].text, tuple(self.dataset.documents[key].content for key in answer.context)
-            )
+            query_id: scoring.ShownContext(part[query_id].text, tuple(passages[key].content for key in answer.context))
             for query_id, answer in answers.items()
         }
 

@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple, Unpack
 
 from harness import provenance
 from harness.data.datasets import Dataset
+from harness.data.passages import Passages
 from harness.data.slicing import check_slices
 from harness.diagnosis import advice, domain_gap, rules
 from harness.diagnosis.facts import Setting, facts
@@ -156,7 +157,7 @@ class _Diagnosing:
         return execution
 
     def _signs(self, observations: Observations) -> tuple[Sign, ...]:
-        part, documents = observations.part, observations.dataset.documents
+        part, documents = observations.part, Passages(observations.dataset.documents)
         pieces = loaders.token_counter(self.suite.pipeline.retriever.model)
         other, judged = (
             observations.run_of(observations.systems["bm25"].run),

@@ -137,7 +137,8 @@ class _ForgettingPlanner(Rankings):
         run = self.ranked(pipeline, self.split)
         answers = None if shows_own(self.suite, main) else self.answered("run", pipeline.label(*PARTS), pipeline, run)
         serving = ServingKeys(models=main.models)
-        return replace(main, run=run, answers=answers, dev_run=None, serving=serving, scores_run=True)
+        scored = self.scored(pipeline, run, self.split)
+        return replace(main, run=scored, answers=answers, dev_run=None, serving=serving, scores_run=True)
 
     def fusion_weight(self, pipeline: TunedPipeline) -> str:
         return self._weights[FUSED]

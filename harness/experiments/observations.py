@@ -12,10 +12,12 @@ from harness.diagnosis.oracle_gains import Substituted, oracle_gains
 from harness.planning.graph import Plan, SystemPlan
 from harness.planning.oracles import DEEP
 from harness.scoring import AbstentionRule
+from harness.stages.project import projected
 from harness.stages.retrieve import RUN_FILE
 from harness.stages.shared.common import read_answers
 from harness.statistics.comparisons import ALPHA, RESAMPLES
 from harness.store import Store
+from harness.suite.pipeline import Pipeline
 from harness.values.findings import ServingCost, Timing
 from harness.values.insights import Curve, Funnel, Oracle, OracleGain, PartTime
 from harness.values.measures import Measure
@@ -37,7 +39,7 @@ class Observations:
         self.groups = {key: query.group for key, query in self.part.queries.items()}
         self.systems = {system.label: system for system in plan.systems}
         self.tables = {label: table_of(own, self.split) for label, own in rows.items()}
-        self.depth = min(self.suite.pipeline.depth, len(dataset.documents))
+        self.depth = self.depth_of(self.suite.pipeline)
 
     @property
     def measures(self) -> list[Measure]:
@@ -52,8 +54,19 @@ class Observations:
         return self.tables[name].column(measure) if name in self.tables else {}
 
     def run_of(self, key: str | None) -> Run:
+        """A run by what was judged, as all rankings are compared here; empty if it was not made."""
         place = self.store.get(key) if key else None
-        return read_run(place / RUN_FILE, escaped=True) if place else {}
+        run = read_run(place / RUN_FILE, escaped=True) if place else {}
+        chunked = any(system.settings.chunking for system in self.plan.systems)
+        if not chunked and not self.part.spans:
+            return run
+        found = projected(run, self.dataset.documents, self.part.spans)
+        return {query_id: one.hits for query_id, one in found.items()}
+
+    def depth_of(self, pipeline: Pipeline) -> int:
+        """How many passages the runs of a pipeline have."""
+        whole = pipeline.chunking is None
+        return min(pipeline.depth, len(self.dataset.documents)) if whole else pipeline.depth
 
     @cached_property
     def run(self) -> Run:

@@ -12,6 +12,7 @@ from typing import Any
 
 from harness.data import formats
 from harness.data.datasets import Dataset, load_dataset
+from harness.data.passages import Passages
 from harness.errors import HarnessError
 from harness.planning import contexts
 from harness.planning.graph import Plan
@@ -80,8 +81,8 @@ def _evidence(
     split: str, references: Mapping[str, Reference],
 ) -> Evidence:  # fmt: skip
     part = dataset.splits[split]
-    documents = dataset.documents
-    return Evidence(list(rows), runs, answers, part.queries, part.qrels, references, documents, part.level)
+    passages = Passages(dataset.documents)
+    return Evidence(list(rows), runs, answers, part.queries, part.qrels, references, passages, part.level)
 
 
 def _answer(row: Mapping[str, Any]) -> Answer:

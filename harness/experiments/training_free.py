@@ -109,7 +109,7 @@ class Candidates:
         seen, settings = self.observations, system.settings
         run = seen.run_of(system.run)
         pool = seen.run_of(system.serving.pool) or run
-        depth = min(settings.depth, len(seen.dataset.documents))
+        depth = seen.depth_of(settings)
         lists = funnel.Lists(run, seen.part.binary, depth, settings.context, pool)
         places = funnel.retrieval(system.label, lists, seen.groups, 0).places
         return {place.name: LostShare(share=place.share, low=place.low, high=place.high) for place in places}

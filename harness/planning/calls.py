@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
 from harness import provenance
 from harness.data.datasets import Dataset
-from harness.errors import ConfigError, Problem
+from harness.errors import ConfigError
 from harness.hashing import digest_of
 from harness.llm import prompt_templates
 from harness.models.loaders import locate, model_digest
@@ -115,71 +115,6 @@ class Calls:
         """The model of a role, if it runs here."""
         llm = self.suite.llm.roles[role]
         return [llm.model] if llm.in_process else []
-
-    def answered(
-        self,
-        source: Literal["run", "none", "relevant"],
-        label: str,
-        pipeline: TunedPipeline,
-        run: str | None = None,
-        few_shot: bool = False,
-    ) -> str | None:
-        """Answers to the sampled questions; None if there is no generator, or nothing to ask.
-
-        With `few_shot` as many solved examples are shown as the row of that name has, else the pipeline's shots.
-        """
-        settings = pipeline.settings
-        generator, remote = self.suite.generator_of(settings), self.suite.answerer_of(settings) is not None
-        if generator is None or not self.generation_sample.query_ids:
-            return None
-        keys = self.artifacts.keys
-        shown = "given" if source == "run" and self.generation_sample.contexts else source
-        converted = None if remote else self.converted(generator.model)
-        inputs = {"queries": keys["sample"], "corpus": keys["corpus"], "model": converted}
-        inputs |= {"adapter": pipeline.model("generator")}
-        if shown == "run":
-            inputs["run"] = run
-        if shown == "given":
-            inputs["contexts"] = keys["contexts"]
-        if shown == "relevant":
-            inputs |= {"qrels": keys[f"{self.split}.qrels"], "references": keys[f"{self.split}.references"]}
-        shots = generator.few_shot if few_shot else generator.shots
-        inputs |= self.example_inputs(shots)
-        spec = {
-            "generator": generator.model_dump(exclude={"few_shot", "shots"}),
-            "context": settings.context,
-            "source": shown,
-            "few_shot": shots,
-            "context_order": settings.context_order,
-            "stop": self.suite.answer.stop,
-        }
-        if shots:
-            spec["sentence"] = self.suite.abstention_sentence
-        if remote:
-            spec["endpoint"] = self.endpoint("generator")
-        passages = 0 if source == "none" else settings.context
-        prompt_tokens = 80 + (passages + shots) * generator.passage_tokens
-        work = self.llm_work(
-            "generator", len(self.generation_sample.query_ids), prompt_tokens, generator.max_new_tokens // 2
-        )
-        models = [] if remote else [generator.model]
-        return self.call("answer", f"answer as {label}", spec, inputs, work, models=models)
-
-    def example_inputs(self, shots: int) -> dict[str, str]:
-        """Inputs that solved examples are drawn from. Raises ConfigError if some are to be shown and there are none."""
-        if not shots:
-            return {}
-        if not self.has_examples():
-            said = "pipeline.generator.shots needs answered queries in split 'train', with judgements; there are none"
-            raise ConfigError(Problem(self.dataset.name, said, "set shots: 0, or add some"))
-        return {f"train_{part}": self.artifacts.keys[f"train.{part}"] for part in ("queries", "qrels", "references")}
-
-    def has_examples(self) -> bool:
-        """Whether the train split has an answered question with a relevant passage to show."""
-        train = self.dataset.splits.get("train")
-        return train is not None and any(
-            key in train.references and train.references[key].answers for key in train.judged
-        )
 
 
 def planned(

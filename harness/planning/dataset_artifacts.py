@@ -36,6 +36,8 @@ class DatasetArtifacts:
                 # Judgements that every stage may read as they are go by the digest that measures go by.
                 digest = digests[f"{name}.qrels"] if qrels == part.qrels else digest_of(qrels)
                 self._add(f"{name}.{kind}", digest, self._qrels(qrels), "qrels")
+            if part.spans:
+                self._add(f"{name}.spans", digests[f"{name}.spans"], self._spans(part))
             self._add(f"{name}.references", digests[f"{name}.references"], self._references(part))
         chosen = dataset.splits[split].queries
         self.queries = {key: query.text for key, query in chosen.items()}
@@ -55,6 +57,10 @@ class DatasetArtifacts:
     @staticmethod
     def _qrels(qrels: Qrels) -> Writer:
         return lambda out: common.write_judgements(out, qrels)
+
+    @staticmethod
+    def _spans(part: Split) -> Writer:
+        return lambda out: common.write_spans(out, part.spans)
 
     @staticmethod
     def _references(part: Split) -> Writer:

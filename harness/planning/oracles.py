@@ -128,7 +128,7 @@ class _DiagnosisPlanner(Rankings):
         if run != pool:
             answers_without = self.answered("run", "untuned without its reranker", untuned, pool)
             rows.append(self._row("without-reranker", pool, answers_without))
-        depth = min(DEEPER * self.depth_of(untuned), len(self.dataset.documents))
+        depth = min(DEEPER * self.depth_of(untuned), self.size(untuned))
         if depth > self.depth_of(untuned):
             rows.append(self._row(DEEP, self.retrieved(untuned, self.split, depth=depth), None))
         if answers is not None:
@@ -139,7 +139,8 @@ class _DiagnosisPlanner(Rankings):
 
     def _row(self, name: str, run: str | None, answers: str | None, serving: ServingKeys | None = None) -> SystemPlan:
         keys = serving or ServingKeys()
-        return SystemPlan(name, 0, "baseline", (), run, answers, None, keys, self.suite.pipeline)
+        scored = self.scored(self.untuned, run, self.split)
+        return SystemPlan(name, 0, "baseline", (), scored, answers, None, keys, self.suite.pipeline)
 
     def _with_context(self, count: int, run: str) -> SystemPlan:
         settings = self.suite.pipeline.model_copy(update={"context": count})
@@ -158,19 +159,21 @@ class _DiagnosisPlanner(Rankings):
         answers = self.answered("run", name, pipeline, run) if writes(candidate) else None
         serving = self.serving(pipeline, run, answers, "run")
         changes = tuple(settings_of(candidate.pipeline))
-        return SystemPlan(name, 0, "candidate", (), run, answers, None, serving, settings, changes=changes)
+        scored = self.scored(pipeline, run, self.split)
+        return SystemPlan(name, 0, "candidate", (), scored, answers, None, serving, settings, changes=changes)
 
     def substituted(self, part: Part, run: str, depth: int) -> str:
         """The run that an oracle in the place of a part gives."""
         spec = {"part": part, "depth": depth}
-        inputs = {"run": run, "qrels": self.artifacts.keys[f"{self.split}.graded"]}
+        inputs = {"run": run, "qrels": self.judgements(self.untuned, self.split)}
         size = len(self.dataset.splits[self.split].queries)
         return self.call("substitute", f"an oracle {part} on {self.split}", spec, inputs, ExpectedWork(size))
 
     def recited(self, answers: str) -> str:
         """The answers of an oracle generator to the same passages."""
-        keys = self.artifacts.keys
-        inputs = {"answers": answers} | {part: keys[f"{self.split}.{part}"] for part in ("qrels", "references")}
+        inputs = {"answers": answers}
+        for part in ("qrels", "references"):
+            inputs[part] = self.judgements(self.untuned, self.split, part)
         spec = {"part": "generator", "depth": self.depth_of(self.untuned)}
         return self.call(
             "substitute", "an oracle generator", spec, inputs, ExpectedWork(len(self.generation_sample.query_ids))

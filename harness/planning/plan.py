@@ -6,10 +6,12 @@ results live is the store's business, how calls are run the executors'.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from harness.data.datasets import Dataset
 from harness.data.slicing import check_slices
+from harness.errors import ConfigError, Problem
 from harness.planning.calls import TunedPipeline
 from harness.planning.contexts import choose
 from harness.planning.graph import Plan, Prompt, SystemPlan
@@ -17,6 +19,7 @@ from harness.planning.trainings import Training, Trainings
 from harness.suite.pipeline import settings_of
 from harness.suite.spec import BaselineRow, Candidate, Suite
 from harness.suite.uses import CandidateUses
+from harness.values.measures import Measure
 from harness.values.systems import UNTUNED
 
 PROMPTS: dict[BaselineRow, Prompt] = {
@@ -36,6 +39,7 @@ def build_plan(suite: Suite, dataset: Dataset) -> Plan:
     are missing.
     """
     check_slices(suite.slices, dataset.splits[suite.evaluate.split].queries)
+    check_spans(suite.measures, dataset, suite.evaluate.split)
     planner = _SuitePlanner(suite, dataset, choose(suite, dataset))
     systems = planner.baseline_rows()
     for name, candidate in suite.all_candidates.items():
@@ -49,6 +53,14 @@ def build_plan(suite: Suite, dataset: Dataset) -> Plan:
         plan.calls[plan.judge].systems.append("the judge")
     plan.calls = {key: planned for key, planned in plan.calls.items() if planned.systems}
     return plan
+
+
+def check_spans(measures: Sequence[Measure], dataset: Dataset, split: str) -> None:
+    """Raise ConfigError if a measure needs judged spans and the split has none."""
+    wanted = [measure for measure in measures if measure.in_words]
+    if wanted and not dataset.splits[split].spans:
+        what = f"{wanted[0]} needs judged spans of split {split!r}, and there are none"
+        raise ConfigError(Problem(dataset.name, what, "add spans.jsonl, or leave the measure out"))
 
 
 class _SuitePlanner(Trainings):
@@ -83,7 +95,8 @@ class _SuitePlanner(Trainings):
         # Every row that could be served is also scored on dev, where the best of them is chosen.
         dev_run = self._run(name, dev) if dev and scores_run else None
         serving = self.serving(self.untuned, run, answers, prompt)
-        return SystemPlan(name, 0, "baseline", (), run, answers, dev_run, serving, self.suite.pipeline, scores_run)
+        scored, on_dev = self.scored(self.untuned, run, self.split), self.scored(self.untuned, dev_run, str(dev))
+        return SystemPlan(name, 0, "baseline", (), scored, answers, on_dev, serving, self.suite.pipeline, scores_run)
 
     def _run(self, name: BaselineRow, split: str | None = None) -> str | None:
         """Key of the run of a baseline row; ``untuned`` and ``few-shot`` are the pipeline as it is."""
@@ -108,7 +121,8 @@ class _SuitePlanner(Trainings):
         who = f"{name}, seed {seed}" if candidate.tune else name
         answers = self.answered("run", who, tuned, run)
         serving = self.serving(tuned, run, answers, "run")
+        scored, on_dev = self.scored(tuned, run, self.split), self.scored(tuned, dev_run, str(dev))
         return SystemPlan(
-            name, seed, "candidate", candidate.tune, run, answers, dev_run, serving, uses.pipeline,
+            name, seed, "candidate", candidate.tune, scored, answers, on_dev, serving, uses.pipeline,
             changes=tuple(settings_of(candidate.pipeline)), training=tuple(candidate.training),
         )  # fmt: skip

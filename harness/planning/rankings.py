@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 from harness.errors import ConfigError, Problem
 from harness.models.precision import dtype_here
-from harness.planning.calls import Calls, TunedPipeline
+from harness.planning.answering import Answering
+from harness.planning.calls import TunedPipeline
 from harness.planning.graph import ExpectedWork, Prompt, ServingKeys, serving_path
 from harness.suite.pipeline import ON_DEV, Encoder, Reranker, Retriever
 from harness.values.systems import UNTUNED
@@ -19,20 +20,22 @@ BLENDED: Literal["first"] = "first"
 FUSED: Literal["union"] = "union"
 
 
-class Rankings(Calls):
+class Rankings(Answering):
     """Calls that end in a run."""
 
     def depth_of(self, pipeline: TunedPipeline) -> int:
-        """How many documents the runs of a pipeline have."""
+        """How many passages the runs of a pipeline have."""
+        if pipeline.settings.chunking is not None:
+            return pipeline.settings.depth
         return min(pipeline.settings.depth, len(self.dataset.documents))
 
     def rerank_depth_of(self, pipeline: TunedPipeline) -> int:
         """How many documents of a run its reranker reorders."""
         return min(pipeline.settings.rerank_depth, self.depth_of(pipeline))
 
-    def bm25_index(self) -> str:
-        size = len(self.dataset.documents)
-        inputs = {"corpus": self.artifacts.keys["corpus"]}
+    def bm25_index(self, pipeline: TunedPipeline) -> str:
+        size = self.size(pipeline)
+        inputs = {"corpus": self.corpus(pipeline)}
         spec = {"kind": "bm25", "language": self.dataset.language}
         return self.call("index", "index for bm25", spec, inputs, ExpectedWork(size))
 
@@ -40,7 +43,7 @@ class Rankings(Calls):
         """The index of a pipeline's first stage, of whichever kind it is."""
         rule = pipeline.settings.retriever
         if rule.kind == "bm25":
-            return self.bm25_index()
+            return self.bm25_index(pipeline)
         stored = {"dimensions": rule.dimensions, "precision": rule.precision, "dtype": dtype_here(rule.dtype)}
         return self._vectors(INDEXES[rule.kind], rule.encoder, stored, pipeline.model("retriever"), pipeline)
 
@@ -56,7 +59,8 @@ class Rankings(Calls):
         encoder = pipeline.settings.retriever.encoder
         own = encoder == self.suite.pipeline.retriever.encoder
         retriever = Retriever(**encoder.model_dump(exclude_defaults=True))
-        settings = self.suite.pipeline.model_copy(update={"retriever": retriever, "reranker": None})
+        update = {"retriever": retriever, "reranker": None, "chunking": pipeline.settings.chunking}
+        settings = self.suite.pipeline.model_copy(update=update)
         return replace(pipeline, settings=settings, name=UNTUNED if own else pipeline.name)
 
     def _vectors(
@@ -67,17 +71,19 @@ class Rankings(Calls):
             spec = {"kind": kind, "retriever": encoder.model_dump()}
             spec["retriever"] |= {"dtype": stored["dtype"]} if "dtype" in stored else {}
             spec["precision"] = stored.get("precision") or "float16"
-        inputs = {"corpus": self.artifacts.keys["corpus"], "model": model}
+        inputs = {"corpus": self.corpus(pipeline), "model": model}
         what = "" if kind == "dense" else f" {kind}"
         label = f"index{what} with {pipeline.label('retriever', 'reranker') if model else pipeline.name}"
-        return self.call(
-            "index", label, spec, inputs, ExpectedWork(len(self.dataset.documents)), models=[encoder.model]
-        )
+        return self.call("index", label, spec, inputs, ExpectedWork(self.size(pipeline)), models=[encoder.model])
 
-    def retrieved_bm25(self, split: str, queries: str | None = None, depth: int | None = None) -> str:
-        depth = depth or self.depth_of(self.untuned)
+    def retrieved_bm25(
+        self, split: str, queries: str | None = None, depth: int | None = None, pipeline: TunedPipeline | None = None
+    ) -> str:
+        """Lists of bm25 over the passages of a pipeline, the suite's own unless given."""
+        pipeline = pipeline or self.untuned
+        depth = depth or self.depth_of(pipeline)
         spec = {"kind": "bm25", "depth": depth, "exclude_own": self.suite.evaluate.exclude_own}
-        inputs = {"index": self.bm25_index(), "queries": self._queries(split, queries)}
+        inputs = {"index": self.bm25_index(pipeline), "queries": self._queries(split, queries)}
         work = ExpectedWork(self.size_of(split, queries))
         return self.call("retrieve", f"retrieve {split} with bm25", spec, inputs, work)
 
@@ -87,11 +93,11 @@ class Rankings(Calls):
         """Lists of the pipeline's first stage for a split, or for the `queries` of an artifact, then called `split`."""
         rule = pipeline.settings.retriever
         if rule.kind == "bm25":
-            return self.retrieved_bm25(split, queries, depth or self.depth_of(pipeline))
+            return self.retrieved_bm25(split, queries, depth or self.depth_of(pipeline), pipeline)
         first = self._searched(pipeline, split, queries, depth)
         if not rule.bm25_weight:
             return first
-        words = self.retrieved_bm25(split, queries, depth or self.depth_of(pipeline))
+        words = self.retrieved_bm25(split, queries, depth or self.depth_of(pipeline), pipeline)
         weight: float | str = rule.bm25_weight
         if weight == ON_DEV:
             weight = self.fusion_weight(pipeline)
@@ -141,8 +147,8 @@ class Rankings(Calls):
     def fusion_weight(self, pipeline: TunedPipeline) -> str:
         """The key of the weight of bm25 beside the first stage. Raises ConfigError without a judged dev split."""
         on, depth = self._weighing_split("pipeline.retriever.bm25_weight"), self.depth_of(pipeline)
-        runs = (self._searched(pipeline, on), self.retrieved_bm25(on, None, depth))
-        return self._weighed(runs, on, depth, FUSED, f"bm25 beside {pipeline.label('retriever')}")
+        runs = (self._searched(pipeline, on), self.retrieved_bm25(on, None, depth, pipeline))
+        return self._weighed(pipeline, runs, on, depth, FUSED, f"bm25 beside {pipeline.label('retriever')}")
 
     def blend_weight(self, pipeline: TunedPipeline, rule: Reranker) -> str | None:
         """The key of the weight of the reranker in the final score; None without a judged dev split."""
@@ -151,9 +157,8 @@ class Rankings(Calls):
             return None
         first = self.retrieved(pipeline, on)
         runs = (first, self._rescored(pipeline, rule, on, first))
-        return self._weighed(
-            runs, on, self.rerank_depth_of(pipeline), BLENDED, f"the reranker of {self._who(pipeline)}"
-        )
+        what = f"the reranker of {self._who(pipeline)}"
+        return self._weighed(pipeline, runs, on, self.rerank_depth_of(pipeline), BLENDED, what)
 
     def _rescored(
         self,
@@ -173,7 +178,7 @@ class Rankings(Calls):
         inputs = {
             "run": run,
             "queries": self._queries(split, queries),
-            "corpus": self.artifacts.keys["corpus"],
+            "corpus": self.corpus(pipeline),
         }
         models = [name for name in [encoder.model if encoder else rule.model] if name is not None]
         if encoder is not None:
@@ -212,10 +217,16 @@ class Rankings(Calls):
         return on
 
     def _weighed(
-        self, runs: tuple[str, str], split: str, depth: int, pool: Literal["first", "union"], what: str
+        self,
+        pipeline: TunedPipeline,
+        runs: tuple[str, str],
+        split: str,
+        depth: int,
+        pool: Literal["first", "union"],
+        what: str,
     ) -> str:
         """The key of the weight of the second run that is best on a split."""
-        inputs = {"first": runs[0], "second": runs[1], "qrels": self.artifacts.keys[f"{split}.graded"]}
+        inputs = {"first": runs[0], "second": runs[1], "qrels": self.judgements(pipeline, split)}
         spec = {"depth": depth, "pool": pool}
         return self.call("weigh", f"weigh {what} on {split}", spec, inputs, ExpectedWork(self.size_of(split)))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from harness.errors import ConfigError, Problem
+from harness.planning.calls import TunedPipeline
 from harness.planning.graph import ExpectedWork
 from harness.planning.rankings import Rankings
 from harness.stages.shared.own_examples import EXAMPLES
@@ -19,11 +20,23 @@ PAIRS_A_PASSAGE = 2
 class TrainingPairs(Rankings):
     """Calls that end in training pairs."""
 
-    def pairs(self, which: Pairs = "synthetic") -> str:
-        """Pairs that passed the filters: synthetic ones, or those that the structure of the corpus gives."""
+    def pairs(self, which: Pairs, pipeline: TunedPipeline) -> str:
+        """Pairs that passed the filters: synthetic ones, or those that the structure of the corpus gives.
+
+        Synthetic queries are written about the passages of the suite's pipeline, once, and moved to the chunks of one
+        that cuts in another way. The structure of passages costs nothing, and is read of its own ones.
+        """
+        if which == "structure":
+            chunking = pipeline.settings.chunking
+            own = TunedPipeline(self.suite.pipeline.model_copy(update={"chunking": chunking}))
+            return self._sifted(which, own)
+        return self.moved_pairs(self._sifted(which, self.untuned), pipeline)
+
+    def _sifted(self, which: Pairs, pipeline: TunedPipeline) -> str:
+        """Pairs about the passages of a pipeline, of which nothing is tuned."""
         rule, keys = self.suite.data.synthesize, self.artifacts.keys
         structure = which == "structure"
-        made = self._extracted() if structure else self._written()
+        made = self._extracted(pipeline) if structure else self._written(pipeline)
         encoder = self.suite.pipeline.retriever.encoder
         spec: dict[str, Any] = {
             "leakage": rule.leakage,
@@ -31,48 +44,48 @@ class TrainingPairs(Rankings):
             "retriever": encoder.model_dump(),
         }
         spec["language"] = self.dataset.language
-        dense = self.dense_index(self.untuned)
+        dense = self.dense_index(pipeline)
         inputs: dict[str, str | None] = {
             "pairs": made,
-            "corpus": keys["corpus"],
-            "bm25": self.bm25_index(),
+            "corpus": self.corpus(pipeline),
+            "bm25": self.bm25_index(pipeline),
             "dense": dense,
         }
         if rule.round_trip is not None and rule.round_trip.by == "late-interaction":
-            inputs["tokens"] = self._vectors("tokens", encoder, {}, None, self.untuned)
+            inputs["tokens"] = self._vectors("tokens", encoder, {}, None, pipeline)
         for split in ("dev", "test"):
             inputs[f"heldout_{split}"] = keys.get(f"{split}.queries")
         count = self.calls[made].work.units * (PAIRS_A_PASSAGE if structure else 1)
         label = "sift" + (" (structure pairs)" if structure else "")
         return self.call("sift", label, spec, inputs, ExpectedWork(count), models=[encoder.model])
 
-    def _passages_used(self) -> tuple[dict[str, str | None], int]:
+    def _passages_used(self, pipeline: TunedPipeline) -> tuple[dict[str, str | None], int]:
         """Inputs that say which passages training queries may be about, and how many they are."""
-        rule, keys = self.suite.data.synthesize, self.artifacts.keys
-        inputs: dict[str, str | None] = {"corpus": keys["corpus"]}
+        rule, size = self.suite.data.synthesize, self.size(pipeline)
+        inputs: dict[str, str | None] = {"corpus": self.corpus(pipeline)}
         if not rule.test_documents:
-            inputs["excluded"] = keys[f"{self.split}.graded"]
-        return inputs, min(rule.max_documents or len(self.dataset.documents), len(self.dataset.documents))
+            inputs["excluded"] = self.judgements(pipeline, self.split, every=True)
+        return inputs, min(rule.max_documents or size, size)
 
-    def _extracted(self) -> str:
+    def _extracted(self, pipeline: TunedPipeline) -> str:
         """Pairs that the structure of the corpus gives."""
-        inputs, documents = self._passages_used()
+        inputs, documents = self._passages_used(pipeline)
         spec = {"max_documents": self.suite.data.synthesize.max_documents, "language": self.dataset.language}
         return self.call("extract", "extract", spec, inputs, ExpectedWork(documents), self.suite.data.data_seed)
 
-    def _written(self) -> str:
+    def _written(self, pipeline: TunedPipeline) -> str:
         """Queries that an LLM writes about passages."""
         rule, role = self.suite.data.synthesize, self.suite.llm.synthesizer
         model = role.model
-        keys = self.artifacts.keys
         seed, endpoint = self.suite.data.data_seed, self.endpoint("synthesizer", *rule.kinds)
         kept = {"round_trip", "test_documents", "leakage"}
-        inputs, documents = self._passages_used()
+        inputs, documents = self._passages_used(pipeline)
         inputs["model"] = None if endpoint else self.converted(model)
         prefix_tokens = BUILT_IN_TOKENS
         if rule.examples == "train":
             self.needs_train("data.synthesize.examples: train", "use examples: built-in, or judge some")
-            inputs |= {"train_queries": keys["train.queries"], "train_qrels": keys["train.qrels"]}
+            qrels = self.judgements(pipeline, "train", "qrels")
+            inputs |= {"train_queries": self.artifacts.keys["train.queries"], "train_qrels": qrels}
             prefix_tokens += EXAMPLES * rule.passage_tokens
         count = documents * rule.queries_per_document
         # An endpoint writes all queries of a kind about a passage at once.

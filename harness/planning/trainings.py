@@ -13,7 +13,7 @@ from harness.planning.rankings import reranker_encoder
 from harness.planning.training_pairs import TrainingPairs
 from harness.stages.shared.dev_answers import DevAnswering
 from harness.stages.tune_retriever import DEV_DEPTH, DEV_QUERIES
-from harness.suite.pipeline import Encoder, Retriever
+from harness.suite.pipeline import Retriever
 from harness.suite.recipes import PARTS, GeneratorRecipe, Part, RerankerRecipe, RetrieverRecipe
 from harness.suite.training_data import Data as DataRule
 from harness.suite.training_data import Mine
@@ -57,35 +57,39 @@ class Trainings(TrainingPairs):
         dev = self.dataset.splits.get("dev")
         return "dev" if dev is not None and dev.judged and self.split != "dev" else None
 
-    def _dev_parts(self, evaluations: int) -> dict[str, str]:
+    def _dev_parts(self, evaluations: int, pipeline: TunedPipeline) -> dict[str, str]:
         """Inputs for choosing a checkpoint; none if dev is not used, so that no key depends on it."""
         name = "dev" if "dev" in self.dataset.splits and self.dataset.splits["dev"].judged else None
         if evaluations < 2 or name is None:
             return {}
         return {
             "dev_queries": self.artifacts.keys[f"{name}.queries"],
-            "dev_qrels": self.artifacts.keys[f"{name}.graded"],
+            "dev_qrels": self.judgements(pipeline, name),
         }
 
     def triplets(self, pipeline: TunedPipeline, data: DataRule) -> tuple[str, int]:
         """Triplets mined with the pipeline's retriever, and a guess at how many they are."""
         rule, which, keys = data.mine, data.pairs, self.artifacts.keys
         inputs: dict[str, str | None] = {"dense": self.dense_index(pipeline), "model": pipeline.model("retriever")}
-        inputs["corpus"] = keys["corpus"]
-        guess = 0
+        inputs["corpus"] = self.corpus(pipeline)
+        guess, chunked = 0, pipeline.settings.chunking is not None
         if which != "judged":
-            pairs = self.pairs(which)
+            pairs = self.pairs(which, pipeline)
             inputs["pairs"] = pairs
             guess += round(self.calls[pairs].work.units * CANDIDATE_SHARE)
         if which in ("judged", "both"):
             self.needs_train(f"pairs: {which}", "use pairs: synthetic, or judge some")
-            inputs |= {"train_queries": keys["train.queries"], "train_qrels": keys["train.qrels"]}
+            qrels = self.judgements(pipeline, "train", "qrels")
+            inputs |= {"train_queries": keys["train.queries"], "train_qrels": qrels}
+            if chunked:
+                # Other chunks of a document that is judged as a whole may hold the answer too.
+                inputs["train_known"] = self.judgements(pipeline, "train", "qrels", every=True)
             guess += sum(map(len, self.dataset.splits["train"].qrels.values()))
         encoder = pipeline.settings.retriever.encoder
         spec = {**rule.model_dump(), "pairs": which, "retriever": encoder.model_dump()}
         spec |= {"llm_model": self._labeler if _asks_llm(rule) else None}
         spec |= {"local": self.suite.llm.labeler.local.model_dump()} if _asks_llm(rule) else {}
-        spec["exclude_own"] = self.suite.evaluate.exclude_own
+        spec |= {"exclude_own": self.suite.evaluate.exclude_own, "chunked": chunked}
         if _asks_llm(rule) and (endpoint := self.endpoint("labeler", "label")):
             spec["endpoint"] = endpoint
         inputs |= self._relabeler(rule)
@@ -112,13 +116,13 @@ class Trainings(TrainingPairs):
             return []
         return [rule.relabel.model] if rule.relabel.model else self.local("labeler")
 
-    def labels(self, triplets: tuple[str, int], data: DataRule, encoder: Encoder, depth: int = 0) -> str:
+    def labels(self, triplets: tuple[str, int], data: DataRule, pipeline: TunedPipeline, depth: int = 0) -> str:
         """Relevance of passages from 0 to 1; up to `depth` passages a query if the labeler finds more."""
-        rule, keys = data.label, self.artifacts.keys
+        rule, encoder = data.label, pipeline.settings.retriever.encoder
         model = rule.model if rule.by == "cross-encoder" else self._labeler if rule.by == "llm" else None
-        inputs: dict[str, str | None] = {"triplets": triplets[0], "corpus": keys["corpus"]}
+        inputs: dict[str, str | None] = {"triplets": triplets[0], "corpus": self.corpus(pipeline)}
         if rule.by in ("bm25", "fusion") or depth:
-            inputs |= {"bm25": self.bm25_index(), "dense": self.dense_index(self.untuned_with(encoder))}
+            inputs |= {"bm25": self.bm25_index(pipeline), "dense": self.dense_index(self.untuned_like(pipeline))}
         endpoint = None
         if rule.by == "llm":
             inputs["model"], endpoint = self._converted_labeler(), self.endpoint("labeler", "label")
@@ -135,10 +139,11 @@ class Trainings(TrainingPairs):
         label += f", {depth} deep" if depth else ""
         return self.call("label", label, spec, inputs, work, 0, models)
 
-    def untuned_with(self, encoder: Encoder) -> TunedPipeline:
-        """The suite's pipeline, nothing of it tuned, with another encoder."""
-        retriever = Retriever(**encoder.model_dump(exclude_defaults=True))
-        return TunedPipeline(self.suite.pipeline.model_copy(update={"retriever": retriever}))
+    def untuned_like(self, pipeline: TunedPipeline) -> TunedPipeline:
+        """The suite's pipeline, nothing of it tuned, with the encoder and the chunking of another."""
+        retriever = Retriever(**pipeline.settings.retriever.encoder.model_dump(exclude_defaults=True))
+        update = {"retriever": retriever, "chunking": pipeline.settings.chunking}
+        return TunedPipeline(self.suite.pipeline.model_copy(update=update))
 
     def _tuned_retriever(self, pipeline: TunedPipeline, training: Training) -> str:
         recipe, encoder = training.uses.retriever, pipeline.settings.retriever.encoder
@@ -146,12 +151,12 @@ class Trainings(TrainingPairs):
         # Negatives are those of the untuned retriever: it is what this training starts from.
         untuned = self.plain(replace(pipeline, models={}, labels={}))
         triplets, guess = self.triplets(untuned, training.data)
-        inputs = {"corpus": self.artifacts.keys["corpus"]}
-        dev = self._dev_parts(recipe.checkpoints)
+        inputs = {"corpus": self.corpus(pipeline)}
+        dev = self._dev_parts(recipe.checkpoints, pipeline)
         inputs |= {"dev_run": self.retrieved(untuned, "dev"), **dev} if dev else {}
         if rule := training.uses.labels_for("retriever"):
             data = training.data.model_copy(update={"label": rule})
-            inputs["labels"] = self.labels((triplets, guess), data, encoder, recipe.list_size)
+            inputs["labels"] = self.labels((triplets, guess), data, pipeline, recipe.list_size)
         else:
             inputs["triplets"] = triplets
         spec = {"retriever": encoder.model_dump(), "recipe": recipe.model_dump()}
@@ -168,7 +173,7 @@ class Trainings(TrainingPairs):
         if isinstance(recipe, RerankerRecipe):
             # The start is evaluated too, unless its head is random.
             return (times + 1) * min(judged, recipe.dev_queries) * min(self.depth_of(pipeline), recipe.dev_depth)
-        queries, size = min(judged, DEV_QUERIES), len(self.dataset.documents)
+        queries, size = min(judged, DEV_QUERIES), self.size(pipeline)
         return times * (queries + round(size * -math.expm1(-queries * (1 + DEV_DEPTH) / size)))
 
     def _tuned_reranker(self, pipeline: TunedPipeline, training: Training) -> str:
@@ -182,9 +187,9 @@ class Trainings(TrainingPairs):
         if encoder is not None:
             inputs["triplets"], count = triplets
         else:
-            inputs["labels"] = self.labels(triplets, training.data, retriever.encoder)
+            inputs["labels"] = self.labels(triplets, training.data, pipeline)
             count = self.calls[str(inputs["labels"])].work.units
-        dev = self._dev_parts(recipe.checkpoints)
+        dev = self._dev_parts(recipe.checkpoints, pipeline)
         inputs |= {"dev_run": self.retrieved(pipeline, "dev"), **dev} if dev else {}
         model = encoder.model if encoder else str(rule.model)
         spec: dict[str, Any] = {"kind": rule.kind, "recipe": recipe.model_dump(exclude={"model"})}
@@ -208,14 +213,14 @@ class Trainings(TrainingPairs):
         instructions, count = self.instructions(shown_by, training.data)
         inputs = {
             "instructions": instructions,
-            "corpus": self.artifacts.keys["corpus"],
+            "corpus": self.corpus(shown_by),
             "model": self.converted(generator.model),
         }
         kept = {"model", "instruction", "passage_tokens", "thinking", "shots"}
         shown = {**generator.model_dump(include=kept), "context_order": pipeline.settings.context_order}
         if generator.shots:
             shown["sentence"] = self.suite.abstention_sentence
-            inputs |= self.example_inputs(generator.shots)
+            inputs |= self.example_inputs(generator.shots, shown_by)
         spec = {
             "generator": shown,
             "recipe": recipe.model_dump(),
@@ -225,7 +230,8 @@ class Trainings(TrainingPairs):
         work, label = _training(count, recipe), f"tune generator of {training.label}"
         dev = self.dataset.splits.get("dev")
         if recipe.checkpoints > 1 and dev is not None and dev.references:
-            inputs |= {f"dev_{part}": self.artifacts.keys[f"dev.{part}"] for part in ("queries", "references")}
+            inputs["dev_queries"] = self.artifacts.keys["dev.queries"]
+            inputs["dev_references"] = self.judgements(shown_by, "dev", "references")
             inputs["dev_run"] = self.ranked(shown_by, "dev")
             spec["dev"] = DevAnswering.of(self.suite, pipeline.settings).model_dump()
             times = min(recipe.checkpoints, work.units // recipe.batch_size)
@@ -238,7 +244,7 @@ class Trainings(TrainingPairs):
         """The pipeline that retrieves the passages of examples: this one, or the untuned one with its generator."""
         if data.instruct.retrieved_by == "pipeline":
             return pipeline
-        own = {name: getattr(pipeline.settings, name) for name in ("generator", "context", "context_order")}
+        own = {name: getattr(pipeline.settings, name) for name in ("chunking", "generator", "context", "context_order")}
         return TunedPipeline(self.suite.pipeline.model_copy(update=own))
 
     def instructions(self, pipeline: TunedPipeline, data: DataRule) -> tuple[str, int]:
@@ -247,7 +253,7 @@ class Trainings(TrainingPairs):
         written = rule.answers == "llm" and data.pairs == "synthetic"
         inputs: dict[str, str | None] = {"corpus": keys["corpus"]}
         if written:
-            pairs = self.pairs()
+            pairs = self.pairs("synthetic", pipeline)
             inputs |= {"queries": pairs, "qrels": pairs, "run": self.ranked(pipeline, "pairs", pairs)}
             count = round(self.calls[pairs].work.units * CANDIDATE_SHARE)
         else:
@@ -256,7 +262,8 @@ class Trainings(TrainingPairs):
             if rule.answers == "references" and not any(one.answers for one in train.references.values()):
                 said = "instruct.answers: references needs reference answers in split 'train', and there are none"
                 raise ConfigError(Problem(self.dataset.name, said, "use answers: llm, or write some"))
-            inputs |= {part: keys[f"train.{part}"] for part in ("queries", "qrels", "references")}
+            inputs["queries"] = keys["train.queries"]
+            inputs |= {part: self.judgements(pipeline, "train", part) for part in ("qrels", "references")}
             inputs["run"] = self.ranked(pipeline, "train")
             count = len(train.references)
         model = self.suite.llm.synthesizer.model if rule.answers == "llm" else None

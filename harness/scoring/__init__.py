@@ -12,6 +12,7 @@ from typing import Any
 from harness.errors import ConfigError, Problem
 from harness.scoring.abstention import PLAIN, AbstentionRule, is_abstention
 from harness.scoring.answers import abstention_table, score_by_rule, utility_score
+from harness.scoring.evidence import score_evidence
 from harness.scoring.judged import judge_answers, judge_settings, requests_per_answer
 from harness.scoring.ragas_measures import RAGAS_MEASURES, Case, score_cases
 from harness.scoring.rank import canonical_order, population, queries_without_run, score_run
@@ -50,6 +51,7 @@ __all__ = [
     "rank_settings",
     "requests_per_answer",
     "score_answers",
+    "score_evidence",
     "score_run",
 ]
 
@@ -81,6 +83,8 @@ def score_answers(
 def measurement_settings(measure: Measure, settings: AnswerSettings) -> dict[str, Any]:
     """Return all that decides the values of a measure, apart from the data. Scores compare only if it is equal."""
     deciding: dict[str, Any] = {"measure": str(measure), "version": measure.kind.version}
+    if measure.in_words:
+        return deciding | rank_settings(measure, settings.level, settings.exclude_own)
     if measure.is_rank:
         return deciding | {"ranx": version("ranx")} | rank_settings(measure, settings.level, settings.exclude_own)
     reads = measure.kind.reads

@@ -142,6 +142,8 @@ class Stage:
 
 STAGES: dict[str, str] = {
     "convert": "harness.stages.convert",
+    "chunk": "harness.stages.chunk",
+    "locate": "harness.stages.locate",
     "synthesize": "harness.stages.synthesize",
     "extract": "harness.stages.extract",
     "sift": "harness.stages.sift",
@@ -158,6 +160,7 @@ STAGES: dict[str, str] = {
     "weigh": "harness.stages.weigh",
     "blend": "harness.stages.blend",
     "substitute": "harness.stages.substitute",
+    "project": "harness.stages.project",
     "answer": "harness.stages.answer",
 }
 """The module of each stage, which is imported when it is needed."""

@@ -24,6 +24,7 @@ from harness.suite.local_models import LocalModel
 from harness.suite.pipeline import Encoder
 from harness.suite.training_data import Pairs, Relabel
 from harness.values.grades import relevant_grades
+from harness.values.passages import neighbours_of
 from harness.values.records import Pair, Progress, Usage
 
 TRIPLETS_FILE = "triplets.jsonl"
@@ -35,7 +36,8 @@ class MineSpec(MayAskEndpoint):
     """See `training_data.Mine`; `pairs` says which pairs are used, `retriever` is the untuned one.
 
     An LLM that relabels is `llm_model`, in process, or the one behind `endpoint`. With `exclude_own`, the document that
-    has the id of a query is no negative for it.
+    has the id of a query is no negative for it. With `chunked`, passages are chunks, and one that overlaps a positive
+    is no negative; nor is any that the input `train_known` judges relevant.
     """
 
     hard: int
@@ -49,6 +51,7 @@ class MineSpec(MayAskEndpoint):
     llm_model: str | None = None
     local: LocalModel = LocalModel()
     exclude_own: bool = False
+    chunked: bool = False
 
 
 class _Candidates(NamedTuple):
@@ -70,6 +73,8 @@ def mine(spec: MineSpec, inputs: Inputs, out: Path, seed: int, progress: Progres
     searched = set(index.doc_ids)
     pairs = [pair for pair in gathered if pair.doc_id in searched]
     known = Known((pair.query, pair.doc_id) for pair in gathered)
+    if spec.chunked:
+        _know_neighbours(known, pairs, index.doc_ids, inputs)
     if spec.exclude_own:
         for pair in pairs:
             if pair.query_id in searched:
@@ -113,6 +118,19 @@ def mine(spec: MineSpec, inputs: Inputs, out: Path, seed: int, progress: Progres
     lost = len(gathered) - len(pairs)
     notes |= {"pairs left out, their document is not in the corpus": lost} if lost else {}
     return asked._replace(units=len(pairs), notes=notes)
+
+
+def _know_neighbours(known: Known, pairs: Sequence[Pair], chunks: Sequence[str], inputs: Inputs) -> None:
+    """Add the chunks that share text with a positive, and those of documents that are judged as a whole."""
+    neighbours = neighbours_of(chunks)
+    for pair in pairs:
+        for passage_id in neighbours.get(pair.doc_id, ()):
+            known.add(pair.query, passage_id)
+    if "train_known" in inputs:
+        queries = read_queries(inputs["train_queries"])
+        for query_id, grades in read_judgements(inputs["train_known"]).items():
+            for passage_id in relevant_grades(grades) if query_id in queries else ():
+                known.add(queries[query_id], passage_id)
 
 
 def _nothing_left(gathered: int, pairs: int) -> str:
@@ -218,7 +236,7 @@ STAGE = Stage(
     run=mine,
     spec=MineSpec,
     version=4,
-    takes=Takes(("dense", "corpus"), ("model", "pairs", "train_queries", "train_qrels", "llm")),
+    takes=Takes(("dense", "corpus"), ("model", "pairs", "train_queries", "train_qrels", "train_known", "llm")),
     heavy=True,
     packages=("sentence-transformers", "torch"),
     rate=300.0,

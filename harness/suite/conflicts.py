@@ -34,13 +34,14 @@ def conflicts(suite: Suite) -> Iterator[Conflict]:
     depth, add_pattern = suite.pipeline.depth, "add answer_format: {pattern: ...}"
     for number, measure in enumerate(suite.measures):
         at: KeyPath = ("measures", number)
-        if measure.cutoff is not None and measure.cutoff > depth:
+        if measure.cutoff is not None and measure.cutoff > depth and not measure.in_words:
             read_depth = (("pipeline", "depth"),)
             yield Conflict(at, f"{measure} has a cutoff above pipeline.depth {depth}", "raise the depth", read_depth)
         if not measure.is_rank and suite.pipeline.generator is None:
             yield Conflict(at, f"{measure} needs a generator", "add pipeline.generator", (("pipeline", "generator"),))
         if "format" in measure.kind.reads and suite.answer_format is None:
             yield Conflict(at, f"{measure} needs a pattern", add_pattern, (("answer_format",),))
+    yield from _chunking_conflicts(suite)
     yield from _served_generators(suite)
     yield from _depth_conflicts(suite.pipeline, ("pipeline",), suite.pipeline.model_fields_set)
     for number, gate in enumerate(suite.gates):
@@ -70,6 +71,19 @@ def conflicts(suite: Suite) -> Iterator[Conflict]:
     yield from _forgetting_conflicts(suite)
     yield from _llm_conflicts(suite)
     yield from _candidate_conflicts(suite)
+
+
+def _chunking_conflicts(suite: Suite) -> Iterator[Conflict]:
+    """Yield settings that do not go with chunks."""
+    if not suite.evaluate.exclude_own:
+        return
+    what = "chunks have ids of their own, so exclude_own cannot leave out the document of a query"
+    read: tuple[KeyPath, ...] = (("evaluate", "exclude_own"),)
+    if suite.pipeline.chunking is not None:
+        yield Conflict(("pipeline", "chunking"), what, "remove one of the two", read)
+    for name, candidate in suite.candidates.items():
+        if getattr(candidate.pipeline, "chunking", None) is not None:
+            yield Conflict(("candidates", name, "pipeline", "chunking"), what, "remove one of the two", read)
 
 
 def _forgetting_conflicts(suite: Suite) -> Iterator[Conflict]:

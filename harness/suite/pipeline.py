@@ -44,6 +44,26 @@ Weight = Annotated[Literal["dev"] | Share, BeforeValidator(_weight)]
 Blend = Annotated[Literal["dev"] | Literal[False] | Share, BeforeValidator(_blend)]
 
 
+class Chunking(Spec):
+    """How documents are cut into the passages that are indexed and shown.
+
+    ``tokens``: windows of so many tokens; ``sentences``: whole sentences and lines, as many as fit into these;
+    ``headings``: the same, and no chunk crosses a Markdown heading. Tokens are those of the retriever's encoder, words
+    if the retriever is bm25; the title and the headings above a chunk count among them. A chunk repeats the last
+    `overlap` tokens of the one before it, or the sentences that fit into these.
+    """
+
+    by: Literal["tokens", "sentences", "headings"] = "tokens"
+    tokens: Annotated[int, Field(ge=16, strict=True)] = 256
+    overlap: Count = 0
+
+    @model_validator(mode="after")
+    def _advances(self) -> Chunking:
+        if 2 * self.overlap > self.tokens:
+            raise ValueError(f"'overlap' may be at most half of the {self.tokens} tokens of a chunk")
+        return self
+
+
 class Encoder(Spec):
     """A model that turns texts into vectors, how many tokens of a text it reads, and what it is given before a text."""
 
@@ -165,10 +185,11 @@ class Generator(LocalModel):
 class Pipeline(Spec):
     """The parts that every candidate starts from.
 
-    Runs have `depth` documents for a query; a reranker reorders the first `rerank_depth` of them; the generator is
-    shown the first `context`, the best of them first or last.
+    Without `chunking`, documents are indexed whole. Runs have `depth` passages for a query; a reranker reorders the
+    first `rerank_depth` of them; the generator is shown the first `context`, the best of them first or last.
     """
 
+    chunking: Chunking | None = None
     retriever: Retriever = Retriever()
     reranker: Reranker | None = None
     generator: Generator | None = Generator()
@@ -184,6 +205,7 @@ if TYPE_CHECKING:
 else:
     PipelineChange = change_of(
         Pipeline,
+        chunking=change_of(Chunking) | None,
         retriever=change_of(Retriever),
         reranker=change_of(Reranker) | None,
         generator=change_of(Generator),

@@ -26,6 +26,7 @@ class MeasureKind:
     `judged`: an LLM judges it. `graded`: it reads grades as gains, so the relevance level does not change it. Where
     `better` is lower, less is better: a gain is a negative difference. `reads` names what an answer measure reads
     beside answers and references, which is then part of its identity. `zero_if_abstained`: an abstention scores 0.
+    `in_words`: the cutoff counts words of the passages in their order, and the dataset needs `spans.jsonl`.
     """
 
     family: Literal["rank", "answer"]
@@ -39,6 +40,7 @@ class MeasureKind:
     better: Literal["higher", "lower"] = "higher"
     reads: tuple[Reads, ...] = ()
     zero_if_abstained: bool = False
+    in_words: bool = False
 
 
 _BY_RULE = partial(MeasureKind, family="answer", population="answerable", version=1)
@@ -57,6 +59,13 @@ KINDS: dict[str, MeasureKind] = {
     "map": MeasureKind("rank", "judged", 1, "mean of the precision at each relevant document"),
     "precision": MeasureKind("rank", "judged", 1, "share of the documents found that are relevant"),
     "hit_rate": MeasureKind("rank", "judged", 1, "1 if any relevant document is found"),
+    "evidence": MeasureKind(
+        "rank",
+        "judged",
+        1,
+        "share of the judged spans that are read within so many words of the passages, in their order",
+        in_words=True,
+    ),
     "exact_match": _BY_RULE(
         about="ragas ExactMatch, best over the reference answers",
         reads=("abstention", "language"),
@@ -142,6 +151,11 @@ class Measure:
     @property
     def is_rank(self) -> bool:
         return self.kind.family == "rank"
+
+    @property
+    def in_words(self) -> bool:
+        """Whether its cutoff counts words instead of passages, and it needs judged spans."""
+        return self.kind.in_words
 
     @property
     def is_judged(self) -> bool:

@@ -48,6 +48,9 @@ KINDS: dict[str, RepairKind] = {
     "absent-source": RepairKind(
         "source passage is not in the corpus", "source passages are not in the corpus", "left out", True
     ),
+    "absent-span": RepairKind(
+        "span is of no judged query and document", "spans are of no judged query and document", "left out", True
+    ),
     "same-document": RepairKind("document is repeated", "documents are repeated", "read once", True),
     "same-query": RepairKind("query is repeated", "queries are repeated", "read once", True),
     "same-answer": RepairKind("reference answer is repeated", "reference answers are repeated", "read once", True),

@@ -19,6 +19,7 @@ from harness.models.token_encoders import load_token_encoder
 from harness.suite.pipeline import Encoder, Retriever
 from harness.suite.roles import EMBEDDED_PREFIX
 from harness.values.grades import best_first
+from harness.values.passages import Place, SpansOf
 from harness.values.records import Answer, Document, Pair, Progress, Qrels, Reference
 
 if TYPE_CHECKING:
@@ -61,6 +62,19 @@ def write_judgements(folder: Path, qrels: Qrels) -> None:
 def read_judgements(folder: Path) -> Qrels:
     """Read the part `qrels`."""
     return {row["query_id"]: row["relevance"] for row in load_jsonl(folder / "qrels.jsonl")}
+
+
+def write_spans(folder: Path, spans: SpansOf) -> None:
+    """Write the part `spans`."""
+    write_jsonl(folder / "spans.jsonl", ({"query_id": query_id, "spans": docs} for query_id, docs in spans.items()))
+
+
+def read_spans(folder: Path) -> dict[str, dict[str, tuple[Place, ...]]]:
+    """Read the part `spans`: query_id -> {doc_id: spans}."""
+    rows = load_jsonl(folder / "spans.jsonl")
+    return {
+        row["query_id"]: {doc_id: tuple(map(tuple, places)) for doc_id, places in row["spans"].items()} for row in rows
+    }
 
 
 def write_references(folder: Path, references: Mapping[str, Reference]) -> None:
