@@ -22,7 +22,7 @@ from harness.scoring import score_evidence
 from harness.stages.chunk import ChunkSpec, chunk
 from harness.stages.locate import LocateSpec, locate
 from harness.stages.mine import Known, _know_neighbours
-from harness.stages.project import ProjectSpec, project, projected, ranking, read_evidence
+from harness.stages.project import ProjectSpec, Reader, project, projected, ranking, read_evidence
 from harness.stages.retrieve import RUN_FILE
 from harness.stages.shared import common
 from harness.suite.files import parse_suite
@@ -244,10 +244,11 @@ def test_projecting_twice_changes_nothing(case: Any) -> None:
     assert {key: one.hits for key, one in projected(once, corpus, spans).items()} == once
 
 
-@given(st.dictionaries(IDS, st.floats(-5, 5), max_size=12))
+@given(st.dictionaries(IDS | st.just("d#0-5"), st.floats(-5, 5), max_size=12))
 def test_a_ranking_of_whole_documents_stays_as_it_is(scores: dict[str, float]) -> None:
-    hits = [(key, score) for key, score in scores.items() if span_of(key) is None]
-    assert ranking(hits, {}, {}).hits == hits
+    # A document may be called like a chunk.
+    reader = Reader({key: Document(key, "", "some text") for key in scores})
+    assert ranking(list(scores.items()), reader, {}).hits == list(scores.items())
 
 
 @given(runs())

@@ -8,17 +8,16 @@ how many words a reader meets until the evidence is read; see `scoring.evidence`
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from harness.data.formats import load_jsonl, read_run, write_jsonl, write_run
-from harness.data.passages import Passages
 from harness.stages import Inputs, Stage, Takes
 from harness.stages.retrieve import RUN_FILE
 from harness.stages.shared.common import read_corpus, read_spans
 from harness.suite.fields import Spec
-from harness.values.passages import Place, SpansOf, holds_any, overlap, span_of
+from harness.values.passages import Place, Span, SpansOf, document_of, holds_any, overlap, span_of
 from harness.values.records import Document, Progress, Run, Usage
 
 EVIDENCE_FILE = "evidence.jsonl"
@@ -60,58 +59,65 @@ def read_evidence(folder: Path) -> dict[str, dict[str, int]]:
 
 def projected(run: Run, documents: Mapping[str, Document], spans: SpansOf) -> dict[str, Projected]:
     """The rankings of a run by what was judged."""
-    passages = Passages(documents)
-    return {key: ranking(hits, passages, spans.get(key, {})) for key, hits in run.items()}
+    reader = Reader(documents)
+    return {key: ranking(hits, reader, spans.get(key, {})) for key, hits in run.items()}
 
 
-def ranking(hits: Hits, passages: Mapping[str, Document], judged: Mapping[str, tuple[Place, ...]]) -> Projected:
+class Reader:
+    """Counts the words of passages, each once, as a reader meets them in their order."""
+
+    def __init__(self, documents: Mapping[str, Document]) -> None:
+        self.documents = documents
+        self._words: dict[str, int] = {}
+
+    def span(self, passage_id: str) -> Span:
+        """The span that a passage shows; of a document, all of its text."""
+        if passage_id in self.documents:
+            return Span(passage_id, 0, len(self.documents[passage_id].text))
+        span = span_of(passage_id)
+        if span is None:
+            raise ValueError(f"the passage {passage_id!r} is no part of the corpus")
+        return span
+
+    def words(self, passage_id: str) -> int:
+        """All words of a passage."""
+        if passage_id not in self._words:
+            self._words[passage_id] = self._between(self.span(passage_id), None)
+        return self._words[passage_id]
+
+    def words_to(self, passage_id: str, places: Sequence[Place]) -> int:
+        """Words of a passage up to the end of the first span in it."""
+        span = self.span(passage_id)
+        return self._between(span, min(min(span.end, place[1]) for place in places if overlap(span.place, place)))
+
+    def _between(self, span: Span, end: int | None) -> int:
+        return len(self.documents[span.doc_id].text[span.start : span.end if end is None else end].split())
+
+
+def ranking(hits: Hits, reader: Reader, judged: Mapping[str, tuple[Place, ...]]) -> Projected:
     """One ranking by what was judged: `judged` are the spans of its query by document; see the module."""
     if not judged:
-        return Projected(_by_document(hits), {})
+        return Projected(_by_document(hits, reader.documents), {})
     found: Hits = []
     words: dict[str, int] = {}
     read = 0
-    for (passage_id, score), shown in zip(hits, _shown(hits, passages), strict=True):
-        places = judged.get(shown.doc_id, ())
-        if not holds_any(shown.place, places):
+    for passage_id, score in hits:
+        span = reader.span(passage_id)
+        places = judged.get(span.doc_id, ())
+        if not holds_any(span.place, places):
             found.append((passage_id, score))
-        elif shown.doc_id not in words:
-            found.append((shown.doc_id, score))
-            words[shown.doc_id] = read + shown.words_to(places)
-        read += shown.words_to(())
+        elif span.doc_id not in words:
+            found.append((span.doc_id, score))
+            words[span.doc_id] = read + reader.words_to(passage_id, places)
+        read += reader.words(passage_id)
     return Projected(found, words)
 
 
-def _by_document(hits: Hits) -> Hits:
+def _by_document(hits: Hits, documents: Mapping[str, Document]) -> Hits:
     best: dict[str, float] = {}
     for passage_id, score in hits:
-        span = span_of(passage_id)
-        best.setdefault(passage_id if span is None else span.doc_id, score)
+        best.setdefault(passage_id if passage_id in documents else document_of(passage_id), score)
     return list(best.items())
-
-
-class _Shown(NamedTuple):
-    """A passage as a reader meets it: the document, the span, and its text."""
-
-    doc_id: str
-    place: Place
-    text: str
-
-    def words_to(self, places: tuple[Place, ...]) -> int:
-        """Words up to the end of the first span that the passage holds; all of them without spans."""
-        start, end = self.place
-        ends = [min(end, place[1]) for place in places if overlap(self.place, place)]
-        return len(self.text[: min(ends) - start].split()) if ends else len(self.text.split())
-
-
-def _shown(hits: Hits, passages: Mapping[str, Document]) -> Iterator[_Shown]:
-    for passage_id, _ in hits:
-        text = passages[passage_id].text
-        span = span_of(passage_id)
-        if span is None:
-            yield _Shown(passage_id, (0, len(text)), text)
-        else:
-            yield _Shown(span.doc_id, span.place, passages[span.doc_id].text[span.start : span.end])
 
 
 STAGE = Stage(
