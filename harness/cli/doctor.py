@@ -25,7 +25,7 @@ from harness.models import precision
 from harness.models.loaders import EMBEDDED, locate
 from harness.planning import requirements
 from harness.planning.plan import build_plan
-from harness.remarks import data, models, sample_size
+from harness.remarks import data, models, passages, sample_size
 from harness.report import format
 from harness.suite.files import load_suite
 from harness.suite.roles import EMBEDDED_PREFIX
@@ -170,10 +170,11 @@ def _suite(name: str, store: Path) -> Iterator[Finding]:
         elsewhere = reading_elsewhere(suite.forgetting, shows_examples(suite))
         yield from _dataset(group, "forgetting", suite.forgetting.dataset, elsewhere)[1]
     requirements.apply_device(suite)
-    small: list[str] = []
+    small, long = list[str](), list[str]()
     try:
         requirements.check(suite)
         if dataset is not None:
+            long = passages.told(suite, dataset)
             small = sample_size.before(build_plan(suite, dataset))
     except HarnessError as error:
         yield from _refused(group, error)
@@ -191,8 +192,8 @@ def _suite(name: str, store: Path) -> Iterator[Finding]:
         yield Finding(group, setting, "ok", value)
     for remark in models.before(suite):
         yield Finding(group, "models", "note", remark)
-    for remark in small:
-        yield Finding(group, "answers", "note", remark)
+    for about, remarks in (("passages", long), ("answers", small)):
+        yield from (Finding(group, about, "note", remark) for remark in remarks)
     yield from _endpoints(group, suite, store)
 
 

@@ -30,6 +30,7 @@ BAR_HIGH_FERTILITY = 0.06
 BAR_NO_SHARED_WORD = 0.1
 BAR_AGREEMENT = 0.2
 BAR_JUDGED = 0.5
+BAR_UNREAD = 0.1
 
 
 def signs(
@@ -52,6 +53,15 @@ def signs(
         *((agreement(run, other, queries),) if other else ()),
         judged(run, {query_id: qrels.get(query_id, {}) for query_id in queries}),
     )
+
+
+def unread_text(share: float, limit: int, texts: int) -> Sign:
+    """Return the share of the text that lies behind what the encoder reads of a document."""
+    about = (
+        f"Share of the text of the documents that lies behind the first {limit:,} tokens, which is all that the "
+        "retriever reads of one. Above the threshold, chunks are likely to gain more than any training."
+    )
+    return _over("unread_text", share, BAR_UNREAD, about, texts)
 
 
 def fragmented(texts: Iterable[str], count_tokens: CountTokens, language: str = ENGLISH) -> Sign:

@@ -29,6 +29,7 @@ from harness.models import loaders
 from harness.planning.estimates import estimates, plan_of
 from harness.planning.graph import Plan
 from harness.planning.oracles import DiagnosisPlan, build_diagnosis_plan, pipeline_identity, suite_for
+from harness.planning.reading import unread_of
 from harness.planning.training_free import affordable
 from harness.remarks import answers, data, language
 from harness.remarks import endpoints as remarks_of_endpoints
@@ -164,7 +165,10 @@ class _Diagnosing:
             {key: part.queries[key] for key in part.judged},
         )
         language_of = observations.dataset.language
-        return domain_gap.signs(judged, part.usable, documents, observations.pool, other, pieces, language_of)
+        signs = domain_gap.signs(judged, part.usable, documents, observations.pool, other, pieces, language_of)
+        unread = unread_of(self.suite, self.suite.pipeline, observations.dataset)
+        behind = [domain_gap.unread_text(unread.share, unread.limit, unread.texts)] if unread and unread.longer else []
+        return (*signs, *behind)
 
     def _estimates(self, dataset: Dataset, serving: ServingCost | None) -> tuple[CostEstimate, ...]:
         """Return the cost estimates of the candidates; none where their plan cannot be built."""

@@ -16,6 +16,7 @@ from harness.planning.calls import TunedPipeline
 from harness.planning.contexts import choose
 from harness.planning.graph import ExpectedWork, Plan, ServingKeys, SystemPlan
 from harness.planning.rankings import Rankings
+from harness.planning.reading import MUCH, unread_of
 from harness.planning.training_free import Chosen, chosen, writes
 from harness.suite.bounds import Diagnose
 from harness.suite.pipeline import settings_of
@@ -89,7 +90,8 @@ def build_diagnosis_plan(suite: Suite, dataset: Dataset) -> DiagnosisPlan:
     """Plan the untuned pipeline, its substitutions and training-free candidates; `suite` is one of `suite_for`."""
     planner = _DiagnosisPlanner(suite, dataset, choose(suite, dataset))
     systems = planner.systems()
-    free = chosen(suite)
+    unread = unread_of(suite, suite.pipeline, dataset)
+    free = chosen(suite, long_documents=unread is not None and unread.share >= MUCH)
     left_out = dict(free.left_out)
     for name, candidate in free.candidates.items():
         try:

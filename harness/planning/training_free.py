@@ -21,6 +21,7 @@ from harness.suite.spec import Candidate, Suite
 from harness.suite.uses import CandidateUses
 
 STANDARD: Mapping[str, Mapping[str, Any]] = {
+    "chunking-256": {"chunking": {"tokens": 256, "overlap": 32}},
     "retriever-hybrid": {"retriever": {"bm25_weight": "dev"}},
     "reranker-late-interaction": {"reranker": {"kind": "late-interaction"}},
     "retriever-hybrid-reranker-late-interaction": {
@@ -43,15 +44,20 @@ class Chosen(NamedTuple):
     left_out: Mapping[str, str] = {}
 
 
-def chosen(suite: Suite) -> Chosen:
+def chosen(suite: Suite, long_documents: bool = False) -> Chosen:
     """Return the training-free candidates of a suite, then the standard ones whose parts no other one has.
 
+    Chunks are among these where documents are longer than what the retriever reads.
     One whose models are missing or unfit, or whose settings do not go together, is left out with the reason.
     """
     own = {name: candidate for name, candidate in suite.all_candidates.items() if not candidate.tune}
     kept, left_out = dict[str, Candidate](), dict[str, str]()
     kinds = {_kinds(suite.pipeline)}
-    standard = {_free(name, suite): Candidate.model_validate({"pipeline": one}) for name, one in STANDARD.items()}
+    standard = {
+        _free(name, suite): Candidate.model_validate({"pipeline": one})
+        for name, one in STANDARD.items()
+        if long_documents or "chunking" not in one
+    }
     for name, candidate in (own | standard).items():
         try:
             kind = _kinds(CandidateUses(suite, name, candidate).pipeline)
@@ -67,9 +73,10 @@ def chosen(suite: Suite) -> Chosen:
     return Chosen(kept, frozenset(kept) - own.keys(), left_out)
 
 
-def _kinds(pipeline: Pipeline) -> tuple[str, bool, str | None]:
+def _kinds(pipeline: Pipeline) -> tuple[bool, str, bool, str | None]:
     retriever, reranker = pipeline.retriever, pipeline.reranker
-    return retriever.kind, bool(retriever.bm25_weight), reranker.kind if reranker is not None else None
+    kind = reranker.kind if reranker is not None else None
+    return pipeline.chunking is not None, retriever.kind, bool(retriever.bm25_weight), kind
 
 
 def _free(name: str, suite: Suite) -> str:

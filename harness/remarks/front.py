@@ -9,7 +9,7 @@ from typing import NamedTuple
 from harness.data.datasets import Dataset
 from harness.llm.services import Services
 from harness.planning.graph import Plan
-from harness.remarks import answers, data, endpoints, language, models, systems, weights
+from harness.remarks import answers, data, endpoints, language, models, passages, systems, weights
 from harness.remarks.training import training_remarks
 from harness.statistics.comparisons import values_of
 from harness.store import Store
@@ -39,6 +39,7 @@ def front(ran: Ran, store: Store, services: Services) -> list[str]:
     suite, ledger = ran.plan.suite, ran.ledger.values()
     return [
         *data.told(ran.dataset, suite.evaluate.split),
+        *passages.told(suite, ran.dataset),
         *models.before(suite),
         *endpoints.dialects(ran.written, services),
         *models.cut(ledger),
