@@ -6,6 +6,7 @@ what the pipeline has, so the combination of all first levels is the row `untune
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -22,6 +23,7 @@ _RETRIEVERS: Mapping[str, dict[str, Any]] = {
     "bm25": {"kind": "bm25"},
     "hybrid": {"bm25_weight": "dev"},
 }
+_CHUNKS = re.compile(r"(?:(?P<by>tokens|sentences|headings)-)?(?P<tokens>[0-9]+)(?:-(?P<overlap>[0-9]+))?")
 _RERANKERS: Mapping[str, dict[str, Any] | None] = {"late-interaction": {"kind": "late-interaction"}, "none": None}
 
 
@@ -47,7 +49,7 @@ def factors_of(value: Any) -> Any:
     """Return the factors with each level as a mapping; what cannot be read is returned as it is, for pydantic to say.
 
     A list of parts stands for factors with the levels ``untuned`` and ``tuned``. A list of levels holds names that are
-    known for a part, or values of a key of the pipeline.
+    known for a part or for `chunking`, or values of another key of the pipeline.
     """
     if isinstance(value, list | tuple):
         if any(part not in PARTS for part in value) or len({*value}) < len(value):
@@ -86,7 +88,21 @@ def _change(factor: str, level: Any, first: bool) -> dict[str, Any]:
             names = ", ".join([*(FIRST[:2] if first else ()), TUNED, *known])
             raise ValueError(f"{level!r} is no level of {factor!r} by name ({names}); write it as a mapping of changes")
         return {"pipeline": {factor: known[level]}}
+    if factor == "chunking":
+        return {"pipeline": {factor: _chunking(level)}}
     return {"pipeline": {factor: level}}
+
+
+def _chunking(level: Any) -> Any:
+    """The section that a level such as ``128``, ``256-32`` (32 of them repeated) or ``headings-256`` stands for."""
+    if level == FIRST[1]:
+        return None
+    match = _CHUNKS.fullmatch(str(level))
+    if match is None or isinstance(level, bool):
+        forms = "none, 256, 256-32 or headings-256"
+        raise ValueError(f"{level!r} is no level of 'chunking' by name ({forms}); write it as a mapping of changes")
+    numbers = {name: int(value) for name in ("tokens", "overlap") if (value := match[name])}
+    return {"by": match["by"] or "tokens", **numbers}
 
 
 def combinations_of(factors: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> tuple[dict[str, Any], Design]:
