@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from harness.data import formats
-from harness.data.datasets import Dataset, load_dataset
+from harness.data.datasets import Dataset, Split, load_dataset
 from harness.data.passages import Passages
 from harness.errors import HarnessError
 from harness.planning import contexts
@@ -24,6 +25,7 @@ from harness.suite.spec import Suite
 from harness.suite.uses import reading_of
 from harness.values.evidence import Evidence
 from harness.values.findings import Outcome
+from harness.values.passages import holds_any, span_of
 from harness.values.records import Answer, Reference, Run, Score
 
 
@@ -45,7 +47,26 @@ def of_plan(rows: Iterable[Score], runs: Mapping[str, Run], plan: Plan, dataset:
         place = store.get(system.answers) if system.answers else None
         if place is not None:
             answers[system.label] = read_answers(place)
-    return _evidence(rows, runs, answers, dataset, plan.suite.evaluate.split, plan.generation_sample.references)
+    split = plan.suite.evaluate.split
+    evidence = _evidence(rows, runs, answers, dataset, split, plan.generation_sample.references)
+    return replace(evidence, found=_found_by(runs, plan, dataset.splits[split], store))
+
+
+def _found_by(runs: Mapping[str, Run], plan: Plan, part: Split, store: Store) -> dict[str, dict[str, dict[str, str]]]:
+    """The chunk that each listed document was found by, for the systems that search chunks."""
+    found: dict[str, dict[str, dict[str, str]]] = {}
+    for system in plan.systems:
+        place = store.get(system.serving.path[-1]) if system.settings.chunking and system.serving.path else None
+        if place is None or system.label not in runs:
+            continue
+        by_query = found.setdefault(system.label, {})
+        for query_id, hits in formats.read_run(place / RUN_FILE, escaped=True).items():
+            spans = part.spans.get(query_id, {})
+            for passage_id, _ in hits:
+                span = span_of(passage_id)
+                if span and (not spans or holds_any(span.place, spans.get(span.doc_id, ()))):
+                    by_query.setdefault(query_id, {}).setdefault(span.doc_id, passage_id)
+    return found
 
 
 def of_files(folder: Path, outcome: Outcome) -> Evidence:

@@ -164,15 +164,24 @@ class _Details:
         runs = [self.evidence.runs.get(label) for label in self.labels]
         lists = [None if run is None else [doc_id for doc_id, _ in run.get(query_id, [])] for run in runs]
         answers = [self.evidence.answers.get(label, {}).get(query_id) for label in self.labels]
-        listed = {doc_id for one in lists if one for doc_id in one[:LISTED]}
+        shown = [
+            None
+            if one is None
+            else {doc_id: self._number(self._passage(label, query_id, doc_id)) for doc_id in one[:LISTED]}
+            for label, one in zip(self.labels, lists, strict=True)
+        ]
         return {
-            "lists": [None if one is None else [self._number(doc_id) for doc_id in one[:LISTED]] for one in lists],
+            "lists": [None if one is None else list(one.values()) for one in shown],
             "ranks": [_ranks(one, relevant) for one in lists],
             "relevant": [self._number(doc_id) for doc_id in relevant],
-            "judged": {self._number(doc_id): grade for doc_id, grade in judged.items() if doc_id in listed},
+            "judged": {one[doc_id]: judged[doc_id] for one in shown if one for doc_id in one if doc_id in judged},
             "answers": [None if one is None else self._answer(one) for one in answers],
             "reference": self._reference(query_id),
         }
+
+    def _passage(self, label: str, query_id: str, doc_id: str) -> str:
+        """The id of what a system showed of a document: the chunk that it was found by, or all of it."""
+        return self.evidence.found.get(label, {}).get(query_id, {}).get(doc_id, doc_id)
 
     def _answer(self, answer: Answer) -> list[Any]:
         return [cut(answer.text, ANSWER), [self._number(doc_id) for doc_id in answer.context[:LISTED]]]

@@ -14,7 +14,8 @@ class Evidence:
     """What an outcome rests on, query by query; every part may be empty.
 
     `runs` and `answers` go by the label of the system; `queries`, `qrels` and `references` are of the scored split.
-    A document is relevant from the grade `level` on.
+    A document is relevant from the grade `level` on. Of systems that search chunks, `found` has the chunk that a
+    document was found by: label -> query_id -> doc_id -> chunk_id.
     """
 
     rows: Sequence[Score]
@@ -25,3 +26,4 @@ class Evidence:
     references: Mapping[str, Reference] = field(default_factory=dict)
     documents: Mapping[str, Document] = field(default_factory=dict)
     level: int = LEVEL
+    found: Mapping[str, Mapping[str, Mapping[str, str]]] = field(default_factory=dict)
