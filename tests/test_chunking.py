@@ -17,6 +17,8 @@ from harness.data.datasets import load_dataset
 from harness.data.formats import read_run, write_run
 from harness.data.passages import Passages, passage
 from harness.errors import ConfigError, DataError
+from harness.execution.measurements import Measurements
+from harness.gates.commands import score
 from harness.planning.plan import build_plan
 from harness.scoring import score_evidence
 from harness.stages.chunk import ChunkSpec, chunk
@@ -25,6 +27,7 @@ from harness.stages.mine import Known, _know_neighbours
 from harness.stages.project import ProjectSpec, Reader, project, projected, ranking, read_evidence
 from harness.stages.retrieve import RUN_FILE
 from harness.stages.shared import common
+from harness.store import FolderStore
 from harness.suite.files import parse_suite
 from harness.suite.pipeline import Chunking
 from harness.suite.sources import DatasetSource
@@ -385,6 +388,16 @@ def test_candidates_with_other_chunks_share_the_written_queries() -> None:
     assert small.settings.chunking == Chunking(tokens=32, overlap=8)
 
 
+def test_a_dataset_that_is_cut_in_another_way_is_measured_alike(tmp_path: Path) -> None:
+    dataset = pocket.dataset()
+    identities = []
+    for chunking in (None, {"tokens": 32}, {"by": "headings", "tokens": 64, "overlap": 8}):
+        plan = build_plan(pocket.suite({"pipeline.chunking": chunking}), dataset)
+        measured = Measurements(plan, dataset, FolderStore(tmp_path), tmp_path)
+        identities.append({measure: measured.identity(measure, "test") for measure in measured.measures})
+    assert identities[0] == identities[1] == identities[2]
+
+
 def test_a_measure_of_evidence_needs_spans() -> None:
     with pytest.raises(ConfigError, match="evidence@100 needs judged spans of split 'test', and there are none"):
         build_plan(pocket.suite({"measures": ["ndcg@10", "evidence@100"]}), pocket.dataset())
@@ -394,3 +407,10 @@ def test_chunks_do_not_go_with_exclude_own() -> None:
     changes = {"pipeline.chunking": {"tokens": 64}, "evaluate.exclude_own": True}
     with pytest.raises(ConfigError, match="exclude_own cannot leave out"):
         parse_suite(pocket.suite_text(changes), Path("suite.yaml"))
+
+
+def test_a_run_file_has_no_evidence_to_score(tmp_path: Path) -> None:
+    (tmp_path / "run.trec").write_text("q Q0 d 1 2.0 tag\n", encoding="utf-8")
+    (tmp_path / "qrels.tsv").write_text("q\td\t1\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match="evidence@100 needs the passages and judged spans"):
+        score(tmp_path / "run.trec", tmp_path / "qrels.tsv", ["evidence@100"])

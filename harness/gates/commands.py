@@ -276,6 +276,9 @@ def _measures(names: Sequence[str]) -> list[Measure]:
             continue
         if not measures[-1].is_rank:
             problems.append(Problem("--measure", f"{name} needs answers", f"take one such as {DEFAULT_MEASURE}"))
+        elif measures[-1].in_words:
+            what = f"{name} needs the passages and judged spans, which a run file does not hold"
+            problems.append(Problem("--measure", what, f"take one such as {DEFAULT_MEASURE}"))
     if problems:
         raise ConfigError(problems)
     return list(dict.fromkeys(measures))

@@ -86,7 +86,7 @@ def score_run(
     documents listed twice and on relevance grades that are not whole numbers.
     """
     for measure in measures:
-        if not measure.is_rank or measure.cutoff is None:
+        if measure.name not in KERNELS or measure.cutoff is None:
             raise ValueError(f"{str(measure)!r} is not a rank measure with a cutoff")
     _check_grades(qrels)
     if exclude_own:
