@@ -102,3 +102,8 @@ def test_a_second_run_computes_nothing(finished: Finished, folder: Path) -> None
     again = benchmark.run(folder / "suite.yaml", folder / "store", executor=smallsuite.Here())
     assert (again.calls_made, again.scores_computed) == (0, 0)
     assert again.outcome.identities == finished.outcome.identities
+
+
+def test_other_chunks_have_latencies_of_their_own(finished: Finished) -> None:
+    timed = {info.name: info.serving.parts for info in finished.outcome.systems if info.serving}
+    assert len({timed[name] for name in ("untuned", "chunking-48", "chunking-headings-64")}) == 3

@@ -29,6 +29,7 @@ from harness.stages.shared import common
 from harness.store import Store
 from harness.suite.spec import SERVED
 from harness.values.findings import ServingCost, Timing
+from harness.values.records import StageCall
 
 
 class Latencies:
@@ -131,7 +132,13 @@ class Latencies:
         spec = {name: value for name, value in call.spec.items() if name != "model"}
         of_runs = load_stage(call.stage).runs_of(call.inputs)
         named = sorted({*call.inputs} - {*of_runs, "model", "adapter", "weight"})
-        return digest_of([call.stage, spec, start, named, len(of_runs)])
+        return digest_of([call.stage, spec, start, named, len(of_runs), *self._passages(call)])
+
+    def _passages(self, call: StageCall) -> list[str]:
+        """The corpus that a call searches or reads, if it is one of chunks: their number and length take time."""
+        index = self.plan.calls.get(call.inputs.get("index", ""))
+        corpus = (index.call if index is not None else call).inputs.get("corpus", "")
+        return [corpus] if corpus in self.plan.calls else []
 
     def _time_generator(self, system: SystemPlan, base: dict[str, Any]) -> str:
         """Time a generator, once for all systems whose prompts have one form and whose generator is the same.
@@ -153,7 +160,8 @@ class Latencies:
     def _generator_shape(self, system: SystemPlan) -> str:
         """Digest of what the time of a system's answers depends on: settings, model, and kind of prompt."""
         call = self.plan.calls[str(system.answers)].call
-        return digest_of([system.serving.prompt, dict(call.spec), call.inputs.get("model"), call.inputs.get("adapter")])
+        models = call.inputs.get("model"), call.inputs.get("adapter")
+        return digest_of([system.serving.prompt, dict(call.spec), *models, *self._passages(call)])
 
     def _plainest(self, alike: Sequence[SystemPlan]) -> SystemPlan:
         """Of systems with a part of one shape, the one with the fewest changes whose artifacts are stored."""

@@ -62,7 +62,8 @@ class Corpora(Calls):
         inputs |= {"spans": keys.get(f"{split}.spans"), "references": keys[f"{split}.references"]}
         inputs |= {} if part == "references" else {"qrels": own}
         spec, work = {"every": every, "language": self.dataset.language}, ExpectedWork(self._queries_in(split))
-        return self.call("locate", f"locate {part} of {split} in chunks", spec, inputs, work)
+        which = "all chunks" if every else "chunks"
+        return self.call("locate", f"locate {part} of {split} in {which}", spec, inputs, work)
 
     def _queries_in(self, split: str) -> int:
         return len(self.dataset.splits[split].queries)
