@@ -55,6 +55,28 @@ def test_an_overlap_is_no_longer_than_it_may(text: str, rule: tuple[str, int, in
         assert shared <= (rule[2] if rule[0] != "tokens" else rule[1] - 1)
 
 
+def byte_tokens(text: str) -> list[tuple[int, int]]:
+    """As a byte-level tokenizer has them: a token a byte, white space too; those of a character share its place."""
+    return [(place, place + 1) for place, letter in enumerate(text) for _ in letter.encode("utf-8", "replace")]
+
+
+@given(st.text(max_size=120), rules())
+@example("\N{WAVING HAND SIGN}" * 9, ("tokens", 5, 2))
+@example("00\x80\x80\x80", ("tokens", 6, 5))
+@example("\n" * 40 + "a" + " " * 40, ("tokens", 8, 0))
+def test_a_character_of_several_tokens_is_not_cut(text: str, rule: tuple[str, int, int]) -> None:
+    by, tokens, overlap = rule
+    pieces = split(text, by, tokens, overlap, byte_tokens)
+    assert (pieces[0].start, pieces[-1].end) == (0, len(text))
+    for before, after in pairwise(pieces):
+        assert before.start < after.start <= before.end < after.end
+    for piece in pieces:
+        shown = text[piece.start : piece.end]
+        assert shown.strip() or len(pieces) == 1
+        # White space at the ends is not shown, and one character may have more tokens than a chunk.
+        assert len(byte_tokens(shown.strip())) <= max(tokens, 4)
+
+
 @given(TEXT, st.integers(1, 40))
 def test_without_overlap_chunks_join_to_the_text(text: str, tokens: int) -> None:
     for by in KINDS:
@@ -121,3 +143,23 @@ def test_a_long_text_without_white_space_is_cut() -> None:
     pieces = split(text, "tokens", 100, 10, lambda part: [(place, place + 1) for place in range(len(part))])
     assert len(pieces) == 1_111
     assert pieces[-1].end == len(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "titles"),
+    [
+        ("Title\n=====\n\nText.\n\nPart\n----\n\nMore.", ["Title", "Part"]),
+        ("# A\n\n````\n```\n# code\n````\n\n# B", ["A", "B"]),
+        ("# A\n\n```\n```python\n# code\n```\n\n# B", ["A", "B"]),
+        ("# A\n\n~~~\n# code\n```\n# code\n~~~\n## B", ["A", "B"]),
+        ("---\ntitle: x\nauthor: y\n---\n\n# A", ["A"]),
+        ("| a | b |\n|---|---|\n| 1 | 2 |\n\n- item\n---\n", []),
+        ("#tag and #other\n\n####### seven\n\n    # indented code\n", []),
+        ("Two lines of\na paragraph\n---\n", []),
+        ("   ### Three blanks ###\n\n#\n\ntext", ["Three blanks", ""]),
+    ],
+)
+def test_headings_are_those_of_markdown(text: str, titles: list[str]) -> None:
+    found = headings(text)
+    assert [one.title for one in found] == titles
+    assert all(text[one.start :].startswith(one.title or "#") or text[one.start] == "#" for one in found)

@@ -22,8 +22,10 @@ PART = 16_384
 """Characters that are tokenized at once, so that memory does not grow with the text."""
 LEAST = 8
 """Tokens that a chunk holds at least, however long its title is."""
-_FENCE = re.compile(r"[ ]{0,3}(`{3,}|~{3,})")
+_FENCE = re.compile(r"[ ]{0,3}(`{3,}|~{3,})(.*)")
 _HEADING = re.compile(r"[ ]{0,3}(#{1,6})(?:[ \t]+(.*?))?(?:[ \t]+#+)?[ \t]*$")
+_UNDERLINE = re.compile(r"[ ]{0,3}(?:=+|-{2,})[ \t]*$")
+_NO_TITLE = re.compile(r"[ ]*(?:[-*+>|=]|[0-9]+[.)])[ \t]|[ ]{4}|\t|[ ]*\|")
 _SPACE = re.compile(r"\s")
 
 
@@ -72,7 +74,19 @@ def split(
         bounds = _bounds(text, starts)
         cut = [one for first, last in sections for one in _packed(text, starts, bounds, first, last, tokens, overlap)]
     places = [0, *starts[1:], len(text)]
-    return [Piece(places[a], places[b], above(found, places[a])) for a, b in cut]
+    pieces = _without_blanks(text, [(places[a], places[b]) for a, b in cut])
+    return [Piece(start, end, above(found, start)) for start, end in pieces]
+
+
+def _without_blanks(text: str, spans: Spans) -> Spans:
+    """Join pieces of nothing but white space, which some tokenizers count, to the one before; the first to the next."""
+    kept: Spans = []
+    for start, end in spans:
+        if kept and (text[start:end].isspace() or text[kept[-1][0] : kept[-1][1]].isspace()):
+            kept[-1] = (kept[-1][0], end)
+        else:
+            kept.append((start, end))
+    return kept
 
 
 def token_spans(text: str, tokenize: Tokenize) -> Spans:
@@ -95,21 +109,29 @@ def _parts(text: str) -> Iterator[tuple[int, int]]:
 
 
 def headings(text: str) -> list[Heading]:
-    """The Markdown headings of a text, without those in code fences."""
-    if "#" not in text:
-        return []
+    """The Markdown headings of a text, marked (ATX) or underlined (Setext, of one line), without those in code fences."""
     found, place, fence = list[Heading](), 0, ""
+    above_that, above_it = "", ""
     for line in text.splitlines(keepends=True):
         bare = line.rstrip("\r\n")
         mark = _FENCE.match(bare)
         if mark and not fence:
             fence = mark[1]
-        elif mark and mark[1].startswith(fence):
+        elif mark and mark[1].startswith(fence) and not mark[2].strip():
             fence = ""
         elif not fence and (match := _HEADING.match(bare)):
             found.append(Heading(place + match.start(1), len(match[1]), (match[2] or "").strip()))
+        elif not fence and _UNDERLINE.match(bare) and _is_title(above_it) and not above_that.strip():
+            begin = place - len(above_it) + len(above_it) - len(above_it.lstrip())
+            found.append(Heading(begin, 1 if "=" in bare else 2, above_it.strip()))
+        above_that, above_it = above_it, line
         place += len(line)
     return found
+
+
+def _is_title(line: str) -> bool:
+    """Whether an underlined line can be a heading: text that is no heading, list, quote or table."""
+    return bool(line.strip()) and not _HEADING.match(line.rstrip()) and _NO_TITLE.match(line) is None
 
 
 def above(found: Sequence[Heading], place: int) -> tuple[str, ...]:
@@ -166,14 +188,32 @@ def _windows(
     """Ranges of tokens from `first` to `last`, each of at most `tokens`, the next `overlap` before the end of it."""
     cut: list[tuple[int, int]] = []
     begin = first
-    while True:
+    while not cut or cut[-1][1] < last:
         end = min(begin + tokens, last)
         if end < last:
             end = _between_words(text, starts, end, max(begin + tokens // 2, begin + overlap) + 1)
+            end = _whole_character(starts, begin, end, last)
+        if cut and end <= cut[-1][1]:
+            # The overlap leaves no room for the next character.
+            begin = cut[-1][1]
+            continue
         cut.append((begin, end))
-        if end >= last:
-            return cut
-        begin = end if not overlap else _between_words(text, starts, end - overlap, begin + 1)
+        again = _between_words(text, starts, end - overlap, begin + 1) if overlap and end < last else end
+        begins_character = again < end and starts[begin] < starts[again] != starts[again - 1]
+        begin = again if begins_character else end
+    return cut
+
+
+def _whole_character(starts: Sequence[int], begin: int, end: int, last: int) -> int:
+    """The end of a window that cuts no character in two: some tokenizers write one in several tokens."""
+    whole = end
+    while whole > begin and starts[whole] == starts[whole - 1]:
+        whole -= 1
+    if whole > begin:
+        return whole
+    while end < last and starts[end] == starts[end - 1]:
+        end += 1
+    return end
 
 
 def _between_words(text: str, starts: Sequence[int], number: int, least: int) -> int:
