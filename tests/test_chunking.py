@@ -349,8 +349,25 @@ def test_without_chunking_no_key_changes_and_nothing_is_projected() -> None:
     assert not {"chunk", "locate", "project"} & {planned.call.stage for planned in plans[0].calls.values()}
 
 
-def test_chunks_take_the_place_of_documents_everywhere() -> None:
-    suite = pocket.suite({"pipeline.chunking": {"tokens": 32}, "pipeline.reranker": {"kind": "late-interaction"}})
+EVERY_STAGE: list[dict[str, Any]] = [
+    {"staged": {"tune": ["retriever", "reranker", "generator"], "pairs": "both"}},
+    {
+        "judged": {
+            "tune": ["retriever", "reranker", "generator"],
+            "pairs": "judged",
+            "instruct": {"answers": "references"},
+        }
+    },
+    {"labelled": {"tune": ["retriever"], "retriever": {"recipe": "distill", "teacher": "fusion", "list_size": 4}}},
+    {"structure": {"tune": ["retriever"], "pairs": "structure", "pipeline": {"retriever": {"bm25_weight": "dev"}}}},
+]
+
+
+@pytest.mark.parametrize("candidates", EVERY_STAGE, ids=lambda value: next(iter(value)))
+def test_chunks_take_the_place_of_documents_everywhere(candidates: dict[str, Any]) -> None:
+    changes = {"pipeline.chunking": {"tokens": 32}, "pipeline.reranker": {"kind": "late-interaction"}}
+    shots = {"pipeline.generator.shots": 2, "data.synthesize.examples": "train", "recipes.generator.checkpoints": 2}
+    suite = pocket.suite({**changes, **shots, "candidates": candidates})
     dataset = pocket.dataset()
     plan = build_plan(suite, dataset)
     (chunks,) = [key for key, planned in plan.calls.items() if planned.call.stage == "chunk"]

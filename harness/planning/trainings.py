@@ -182,7 +182,7 @@ class Trainings(TrainingPairs):
         assert rule is not None
         retriever = pipeline.settings.retriever
         triplets = self.triplets(self.plain(pipeline), training.data)
-        inputs: dict[str, str | None] = {"corpus": self.artifacts.keys["corpus"]}
+        inputs: dict[str, str | None] = {"corpus": self.corpus(pipeline)}
         encoder = reranker_encoder(rule, retriever)
         if encoder is not None:
             inputs["triplets"], count = triplets
@@ -251,7 +251,7 @@ class Trainings(TrainingPairs):
         """Examples for the generator from the pipeline's own runs, and a guess at how many they are."""
         rule, keys = data.instruct, self.artifacts.keys
         written = rule.answers == "llm" and data.pairs == "synthetic"
-        inputs: dict[str, str | None] = {"corpus": keys["corpus"]}
+        inputs: dict[str, str | None] = {"corpus": self.corpus(pipeline)}
         if written:
             pairs = self.pairs("synthetic", pipeline)
             inputs |= {"queries": pairs, "qrels": pairs, "run": self.ranked(pipeline, "pairs", pairs)}
