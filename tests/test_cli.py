@@ -261,6 +261,7 @@ def test_plan_says_what_there_is_to_do(leave: Leave) -> None:
     assert f"stage calls {len(calls)}: 0 in the cache, {len(calls)} to compute" in summary
     assert "retriever (seed 0) tunes retriever judged (seed 0) tunes retriever" in summary
     assert "synthesize" not in out
+    assert "Every stage call: harness plan pocket -v" in summary
     whole = leave("plan", "pocket", "-v")[1]
     for row in calls:
         assert row["call"] in whole
@@ -316,10 +317,42 @@ def test_doctor_finds_what_run_would_refuse(leave: Leave, monkeypatch: pytest.Mo
     for problem in problems:
         assert re.search(rf"^ *error +{re.escape(problem)}", out, re.MULTILINE)
     assert re.search(r"^2 errors, \d+ notes?\.$", out, re.MULTILINE)
-    code, _, error = leave("run", "suite.yaml")
-    assert code == 2
-    for problem in problems:
-        assert f"error: {problem}\n" in error
+    assert out.startswith("To fix first\n")
+    assert out.index(problems[1]) < out.index("Machine\n")
+    for command in ("run", "plan"):
+        code, _, error = leave(command, "suite.yaml")
+        assert code == 2
+        for problem in problems:
+            assert f"error: {problem}\n" in error
+    assert not (tmp_path / ".harness").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"pipeline.generator": {"engine": "vllm"}}, "pipeline.generator.engine: needs the package vllm, which is not"),
+        ({"pipeline.generator": {"dtype": "float16"}}, "pipeline.generator.dtype: "),
+        ({"pipeline.retriever": {"dimensions": 4096}}, "pipeline.retriever.dimensions: 4096 is more than the 384 "),
+        ({"recipes": {"generator": {"recipe": "qlora"}}}, "recipes.generator.recipe: needs the package bitsandbytes"),
+    ],
+)
+@needs_models
+def test_every_way_in_refuses_what_this_machine_cannot_do(
+    changes: dict[str, Any], problem: str, leave: Leave, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv(provenance.DEVICE_VARIABLE, "auto")
+    monkeypatch.setattr(provenance, "_cuda_device", lambda: "cpu")
+    monkeypatch.setattr("harness.planning.requirements._installed", lambda package: False)
+    monkeypatch.setenv("COLUMNS", "400")
+    whole = {**changes, "candidates": {"answers": {"tune": ["generator"]}}, "dataset.path": str(pocket.FOLDER)}
+    (tmp_path / "suite.yaml").write_text(pocket.suite_text(whole), encoding="utf-8")
+    said = set()
+    for command in ("doctor", "plan", "run"):
+        code, out, error = leave(command, "suite.yaml")
+        assert code == 2, command
+        (line,) = (line for line in (out + error).splitlines() if problem in line)
+        said.add(line[line.index(problem) :].strip())
+    assert len(said) == 1
     assert not (tmp_path / ".harness").exists()
 
 

@@ -30,6 +30,7 @@ def test_damage_is_reported_and_ends_with_two(tmp_path: Path, leave: Leave) -> N
 
 
 def test_a_folder_that_is_not_there_is_a_mistake(tmp_path: Path, leave: Leave) -> None:  # noqa: F811
+    assert leave("store", "verif") == (2, "", "error: no action 'verif'; did you mean 'verify'?\n")
     code, _, error = leave("store", "verify", f"--store={tmp_path / 'none'}")
     assert code == 2
     assert "no such folder" in error

@@ -9,6 +9,8 @@ import judged
 import pytest
 from test_gating import BASE, Project, call, project  # noqa: F401
 
+from harness.gates.compare import OWN_FAMILY
+
 # ---- compare
 
 
@@ -62,7 +64,7 @@ def test_what_was_measured_in_another_way_is_left_out_and_named(project: Project
     code, out, _ = project.call("compare", str(first), str(second), "--json")
     assert code == 0
     assert {row["measure"] for row in json.loads(out)["rows"]} == {"recall@10"}
-    assert json.loads(out)["remarks"] == ["Not comparable, because the measurement has changed: ndcg@10."]
+    assert json.loads(out)["remarks"] == ["Not comparable, because the measurement has changed: ndcg@10.", OWN_FAMILY]
     third = project.ran(identities={"ndcg@10": "x", "recall@10": "y"})
     code, _, error = project.call("compare", str(first), str(third))
     assert code == 4
@@ -117,4 +119,5 @@ def test_scores_that_a_judge_gave_are_compared_where_both_have_them(project: Pro
         folders.append(judged.write_outcome(project.suite_file, project.store, rows))
     value = json.loads(project.call("compare", *map(str, folders), "--json")[1])
     assert (value["rows"][0]["verdict"], value["rows"][0]["n_queries"]) == ("improved", 115)
-    assert value["remarks"] == ["untuned, noise_sensitivity: 5 queries have a score on one side only and are left out."]
+    left_out = "untuned, noise_sensitivity: 5 queries have a score on one side only and are left out."
+    assert value["remarks"] == [left_out, OWN_FAMILY]

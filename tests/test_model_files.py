@@ -217,10 +217,7 @@ def test_what_is_asked_for_and_not_taken_is_told(tmp_path: Path) -> None:
         "set pipeline.retriever.query_prompt and document_prompt.",
         "pipeline.retriever.max_length: 1,024 tokens are set, but the model takes at most 64.",
     ]
-    assert told.settings(suite) == {
-        "retriever": "reads 64 tokens of a text, ranks by cosine, nothing before every query, nothing before every "
-        "document"
-    }
+    assert told.settings(suite) == {"retriever": "reads 64 tokens of a text, ranks by cosine, no prompts"}
     stored = {"max_length": 48, "dimensions": 16, "precision": "int8", "dtype": "int8"}
     words = told.settings(pocket.suite(smallsuite.changes(folder, {"pipeline.retriever": {**rule, **stored}})))
     assert words["retriever"].endswith(

@@ -281,7 +281,7 @@ def test_own_documents_on_the_command_line(tmp_path: Path, call: Callable[..., s
     assert call("score", "run", "qrels", "--measure", "mrr@10").startswith("0\nmrr@10  0.7500  over 2 queries")
     said = call("score", "run", "qrels", "--measure", "mrr@10", "--exclude-own")
     assert said.startswith("0\nmrr@10  1.0000  over 2 queries")
-    assert "own document was removed from 1 rankings" in said
+    assert "own document was removed: 1." in said
 
 
 def test_failed_lists_are_those_of_the_measures_population() -> None:

@@ -153,13 +153,6 @@ def test_missing_models_alone_are_told_as_that(monkeypatch: pytest.MonkeyPatch) 
     ]
 
 
-def test_a_plan_asks_for_models_alone_and_names_their_keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    requirements.find_models(pocket.suite({"device": "cuda"}))
-    lose(monkeypatch, "embedded:all-minilm-l6-v2")
-    with pytest.raises(ModelMissing, match=r"^pipeline\.retriever\.model: no model 'embedded:all-minilm-l6-v2'"):
-        requirements.find_models(pocket.suite({}))
-
-
 def test_a_name_on_a_hub_without_a_network_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")

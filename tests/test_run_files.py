@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from harness.errors import DataError
 from harness.gates.compare import ScoringSettings, compare_runs
 from harness.gates.run_files import RunRules, RunScores, read_qrels, read_qrels_file, score_files
-from harness.gates.run_lines import read_run
+from harness.gates.run_lines import FORM, read_run
 from harness.values.measures import parse
 
 MRR = parse("mrr@10")
@@ -33,7 +33,7 @@ def test_scores_decide_and_ranks_that_contradict_them_are_told(tmp_path: Path) -
     run = "".join(f"q1 Q0 d{rank} {rank} {score} x\n" for rank, score in enumerate(scores, start=1))
     found = scored(tmp_path, run, "q1 0 d1 1\n")
     assert found.values[MRR]["q1"] == 0.25
-    assert "Ranks contradict scores in 1 of 1 rankings; scores decide, as in trec_eval." in found.remarks()
+    assert "Rankings whose ranks contradict the scores: 1 of 1; scores decide, as in trec_eval." in found.remarks()
 
 
 @pytest.mark.parametrize(
@@ -72,9 +72,9 @@ def test_ties_are_told_and_those_of_trec_eval_too(tmp_path: Path) -> None:
     found = scored(tmp_path, "q1 Q0 d1 1 2 x\nq1 Q0 d2 2 2 x\nq2 Q0 d3 1 1 x\nq2 Q0 d1 2 0.99999999999 x\n")
     assert (found.tied, found.close) == (1, 1)
     told = found.remarks()
-    assert "1 of 2 rankings have equal scores, which are ordered by document id, descending, as in trec_eval." in told
-    close = "1 of 2 rankings have scores that differ only beyond single precision"
-    assert f"{close}: trec_eval treats them as ties, the harness does not." in told
+    assert "Rankings with equal scores: 1 of 2; these are ordered by document id, descending, as in trec_eval." in told
+    close = "Rankings with scores that differ only beyond single precision: 1 of 2"
+    assert f"{close}; trec_eval treats them as ties, the harness does not." in told
     # trec_eval itself would put d3 behind d1 nowhere: by its id d3 comes first, and so it does here.
     assert found.values[MRR] == {"q1": 0.5, "q2": 1.0}
 
@@ -93,7 +93,7 @@ def test_the_problems_of_both_files_come_at_once_and_are_few(tmp_path: Path) -> 
     with pytest.raises(DataError) as caught:
         score_files(tmp_path / "run", tmp_path / "qrels", [MRR])
     told = [str(problem).replace(f"{tmp_path}/", "") for problem in caught.value.problems]
-    assert told[:1] == ["run:1: not 'query_id Q0 doc_id rank score tag' with a finite score"]
+    assert told[:1] == [f"run:1: 3 fields instead of 6; {FORM}"]
     assert told[5:] == [
         "run: 19,995 more of this kind (20,000 in all)",
         "qrels: a file of zstd; unpack it, or pack it with gzip; both are read",
@@ -168,7 +168,7 @@ def test_two_runs_are_compared_by_the_same_rules_and_told_so(tmp_path: Path) -> 
     told = "\n".join(found.remarks)
     assert told.count("1 judged query has no relevant document and is left out.") == 1
     assert told.count("The document with the id of its query is left out") == 1
-    assert f"{tmp_path / 'b'}: Ranks contradict scores in 1 of 2 rankings" in told
+    assert f"{tmp_path / 'b'}: Rankings whose ranks contradict the scores: 1 of 2" in told
     assert f"{tmp_path / 'a'}: Ranks" not in told
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from test_gating import Left, call  # noqa: F401
 
 from harness.gates.run_files import RunScores, read_qrels, score_files
+from harness.gates.run_lines import FORM
 from harness.values.measures import parse
 from harness.values.records import Qrels
 
@@ -37,8 +38,8 @@ def test_a_run_is_judged(files: tuple[Path, Path], call: Callable[..., Left]) ->
         "ndcg@10  0.5000  over 2 queries",
         "recall@5  0.5000  over 2 queries",
         "1 judged query has no relevant document and is left out.",
-        "1 of 2 judged queries are missing in the run: each scores 0.",
-        "1 queries of the run have no judgements and are left out.",
+        "Judged queries that the run lacks: 1 of 2; each scores 0.",
+        "Queries of the run without judgements: 1, which are left out.",
     ]
     code, out, _ = call("score", "run.trec", "qrels.txt", "--measure", "ndcg@10", "--json")
     found = json.loads(out)
@@ -59,7 +60,7 @@ def test_judgements_in_the_form_of_beir(files: tuple[Path, Path], call: Callable
 def test_a_run_of_another_corpus_is_refused(files: tuple[Path, Path], call: Callable[..., Left]) -> None:
     """As an empty run is: a row of zeros would read as the worst system there is."""
     files[0].write_text("q1 Q0 x1 1 3.0 x\n")
-    what = "run.trec: none of its 1 documents has a judgement in qrels.txt, such as 'x1' and 'd1'"
+    what = "run.trec: no document of its rankings has a judgement in qrels.txt, such as 'x1' here and 'd1' there"
     hint = "give a run and judgements of the same corpus"
     assert call("score", "run.trec", "qrels.txt") == (2, "", f"error: {what}; {hint}\n")
     (files[0].parent / "good.trec").write_text(RUN)
@@ -70,7 +71,7 @@ def test_a_share_of_documents_that_nobody_judged_is_told(files: tuple[Path, Path
     files[0].write_text("q1 Q0 x1 1 3.0 x\nq1 Q0 d1 2 2.0 x\nq1 Q0 x2 3 1.0 x\n")
     code, out, _ = call("score", "run.trec", "qrels.txt", "--measure", "mrr@10")
     assert (code, out.splitlines()[0]) == (0, "mrr@10  0.2500  over 2 queries")
-    assert "2 of 3 retrieved documents (67%) have no judgement and count as not relevant." in out
+    assert "Retrieved documents without a judgement: 2 of 3 (67%), which count as not relevant." in out
 
 
 def test_a_run_of_the_harness_is_read_with_its_ids_unescaped(tmp_path: Path) -> None:
@@ -85,9 +86,9 @@ def test_a_run_of_the_harness_is_read_with_its_ids_unescaped(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("run", "qrels", "what"),
     [
-        ("q1 Q0 d1 1 NaN x\n", QRELS, "run.trec:1: not 'query_id Q0 doc_id rank score tag' with a finite score"),
-        ("q1 Q0 d1 1 inf x\n", QRELS, "run.trec:1: not 'query_id Q0 doc_id rank score tag' with a finite score"),
-        ("q1 d1 1\n", QRELS, "run.trec:1: not 'query_id Q0 doc_id rank score tag' with a finite score"),
+        ("q1 Q0 d1 1 NaN x\n", QRELS, f"run.trec:1: the score 'NaN' is not a finite number; {FORM}"),
+        ("q1 Q0 d1 1 inf x\n", QRELS, f"run.trec:1: the score 'inf' is not a finite number; {FORM}"),
+        ("q1 d1 1\n", QRELS, f"run.trec:1: 3 fields instead of 6; {FORM}"),
         (
             RUN + "q1 Q0 d1 3 1.0 x\n",
             QRELS,

@@ -44,6 +44,7 @@ OPTIONAL = {"bitsandbytes": "only for the recipe qlora"}
 State = Literal["ok", "note", "missing", "error"]
 COLOURS: dict[State, str] = {"ok": "green", "note": "yellow", "missing": "red", "error": "red"}
 FAILING: tuple[State, ...] = ("missing", "error")
+PROBLEMS = "To fix first"
 MACHINE, PACKAGES, MODELS, ENDPOINTS = "Machine", "Packages", "Models", "Endpoints"
 
 
@@ -75,15 +76,20 @@ def verb(
 
 
 def examine(suite: str | None, store: Path, screen: Console) -> bool:
-    """Print every finding, by group; return False if something is missing or wrong."""
+    """Print what is missing or wrong, then every other finding by group; return False if something is."""
     findings = list(find(suite, store))
-    for number, group in enumerate(dict.fromkeys(finding.group for finding in findings)):
-        if number:
+    failing = [finding for finding in findings if finding.state in FAILING]
+    others = [finding for finding in findings if finding.state not in FAILING]
+    groups = {
+        group: [one for one in others if one.group == group] for group in dict.fromkeys(one.group for one in others)
+    }
+    for title, group in {PROBLEMS: failing, **groups}.items():
+        if group:
+            screen.print(Text(title, style="bold"))
+            layout.fields(_rows(group), screen)
             screen.print()
-        screen.print(Text(group, style="bold"))
-        layout.fields(_rows([finding for finding in findings if finding.group == group]), screen)
-    screen.print(f"\n{_summary(findings)}", highlight=False)
-    return all(finding.state not in FAILING for finding in findings)
+    screen.print(_summary(findings), highlight=False)
+    return not failing
 
 
 def _summary(findings: Sequence[Finding]) -> str:

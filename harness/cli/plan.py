@@ -11,11 +11,10 @@ from rich.console import Console
 from harness import scoring
 from harness.cli import layout
 from harness.cli.options import Common, SeedsOption, SuiteArgument, console, print_json, takes
-from harness.data.datasets import load_dataset
 from harness.execution import endpoints
 from harness.execution.probe import WARM_UP
+from harness.execution.session import Session
 from harness.experiments import forgetting
-from harness.planning import requirements
 from harness.planning.graph import Plan, SystemPlan
 from harness.planning.ledger import estimate
 from harness.planning.plan import build_plan
@@ -24,7 +23,7 @@ from harness.report import format
 from harness.store import Store, store_in
 from harness.suite.files import load_suite
 from harness.suite.spec import Suite
-from harness.suite.uses import endpoint_roles, reading_of
+from harness.suite.uses import endpoint_roles
 
 JUDGE_PROMPT, JUDGE_ANSWER = 1500, 250
 """Tokens of one request of ragas' measures and of its answer: a guess."""
@@ -52,17 +51,18 @@ def verb(suite: SuiteArgument, seed: SeedsOption = None, *, common: Common) -> N
     if common.as_json:
         print_json(as_json(forecast))
     else:
-        describe(forecast, console(), common.verbose)
+        describe(forecast, console(), common.verbose, suite)
 
 
 def forecast_of(name: str, store_root: Path, seeds: tuple[int, ...] = ()) -> Forecast:
-    """Plan a suite and estimate each distinct stage call; `seeds` replace those of the suite. Nothing is written."""
+    """Plan a suite and estimate each distinct stage call; `seeds` replace those of the suite. Nothing is written.
+
+    Raises what a run would raise before any work.
+    """
     suite = endpoints.spoken(load_suite(name)[0], store_root)
-    requirements.apply_device(suite)
-    requirements.find_models(suite)
     if seeds:
         suite = suite.model_copy(update={"seeds": tuple(dict.fromkeys(seeds))})
-    dataset = load_dataset(suite.dataset, suite.evaluate.split, reading_of(suite))
+    dataset = Session.load(suite)
     plan = build_plan(suite, dataset)
     store, elsewhere = store_in(store_root), forgetting.plan_forgetting(plan)
     calls = _calls(plan, store)
@@ -119,8 +119,11 @@ def as_json(forecast: Forecast) -> dict[str, Any]:
     }
 
 
-def describe(forecast: Forecast, screen: Console, verbose: bool = False) -> None:
-    """Print the summary of a forecast: calls, time, cost, candidates, warnings; `verbose` adds every call."""
+def describe(forecast: Forecast, screen: Console, verbose: bool = False, asked: str = "SUITE") -> None:
+    """Print the summary of a forecast: calls, time, cost, candidates, warnings; `verbose` adds every call.
+
+    `asked` is what names the suite on the command line.
+    """
     plan = forecast.plan
     screen.print(f"Plan of {plan.suite.name}", style="bold", highlight=False, markup=False)
     layout.fields(list(_summary(forecast)), screen)
@@ -138,7 +141,7 @@ def describe(forecast: Forecast, screen: Console, verbose: bool = False) -> None
         layout.heading("Stage calls", screen)
         _print_calls(forecast, screen)
     else:
-        screen.print(f"\nEvery stage call: harness plan {plan.suite.name} -v", style="dim", highlight=False)
+        screen.print(f"\nEvery stage call: harness plan {asked} -v", style="dim", highlight=False, markup=False)
 
 
 def _summary(forecast: Forecast) -> Iterator[tuple[str, str]]:
@@ -155,7 +158,8 @@ def _summary(forecast: Forecast) -> Iterator[tuple[str, str]]:
     guessed = sum(row["seconds"] for row in forecast.to_compute if not row["measured"])
     basis = " (a guess: this store has timed little of it on this machine)" if guessed > seconds / 2 else ""
     yield "time", f"about {format.duration(seconds)}{basis}, plus scoring and latency probes"
-    yield "LLM calls", f"about {_llm_work(forecast.to_compute)}"
+    here = "" if endpoint_roles(suite) else ", all on this machine"
+    yield "LLM calls", f"about {_llm_work(forecast.to_compute)}{here}"
     if suite.answerer is not None:
         requests = suite.evaluate.probe_generations + WARM_UP
         yield "latency probe", f"{format.counted(requests, 'request')} to the generator's endpoint per kind of prompt"

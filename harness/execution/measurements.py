@@ -93,7 +93,7 @@ class Measurements:
             return []
         uncalibrated = [
             f"{name} rests on {suite.utility.right}, for which the judge {suite.llm.judge.model} is not calibrated, so "
-            f"it is advisory and gates nothing; 'harness judge {suite.name} --labels FILE' compares it with people."
+            f"it is advisory and gates nothing; 'harness judge SUITE --labels FILE' compares it with people."
             for name in self.uncalibrated()
         ]
         return [*uncalibrated, *judges.kin(suite)]

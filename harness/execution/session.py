@@ -73,7 +73,8 @@ class Session:
         self.services = endpoints.services_of(self.suite, root, replay)
         self._checked: set[Role] = set()
 
-    def load(self, suite: Suite, reading: ReadingRule | None = None) -> Dataset:
+    @staticmethod
+    def load(suite: Suite, reading: ReadingRule | None = None) -> Dataset:
         """Check that this machine can run a suite, and load its dataset.
 
         Raises ConfigError, ModelMissing or DataError with all that is wrong.

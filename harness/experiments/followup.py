@@ -119,4 +119,4 @@ def _other(diagnosis: Diagnosis, outcome: Outcome, suite: Suite) -> str:
     if same_pipeline and same_data:
         return ""
     what = "pipeline" if same_data else "data"
-    return f"The last diagnosis of {suite.name} is of another {what}; 'harness diagnose {suite.name}' makes a new one."
+    return f"The last diagnosis of {suite.name} is of another {what}; 'harness diagnose SUITE' makes a new one."

@@ -254,7 +254,8 @@ def compare(
         raise ConfigError(Problem(str(files[0]), "a run file needs judgements", "add --qrels FILE"))
     if qrels is None:
         sides = comparison.side(first, store), comparison.side(second, store)
-        return comparison.compare(*sides, margin)
+        compared = comparison.compare(*sides, margin)
+        return compared._replace(remarks=[*compared.remarks, comparison.OWN_FAMILY])
     return comparison.compare_runs(
         Path(first), Path(second), comparison.ScoringSettings(qrels, _measures(measures), rules, margin)
     )

@@ -24,6 +24,10 @@ from harness.values.records import ScoreTable, SystemKey
 from harness.values.repairs import Repair
 
 SCORES_FILE = "scores.parquet"
+OWN_FAMILY = (
+    "The intervals hold for the rows of this table; a report or a gate corrects for all of its own comparisons, so its "
+    "verdict on the same pair may differ."
+)
 RUN: SystemKey = ("run", 0)
 
 

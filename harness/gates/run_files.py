@@ -10,6 +10,7 @@ from harness import scoring
 from harness.data.judgements import add, read_judgements
 from harness.errors import DataError, Problem, few_of_each
 from harness.gates.run_lines import RunFile, read_run
+from harness.report.format import counted
 from harness.values.grades import LEVEL, judged_queries, left_out_in_words, without_own, without_own_judgement
 from harness.values.measures import Measure
 from harness.values.records import Qrels
@@ -85,8 +86,8 @@ class RunScores(NamedTuple):
     def lines(self) -> list[str]:
         """Return the means as text, followed by the remarks."""
         means = self.means
-        counts = {str(measure): len(scores) for measure, scores in self.values.items()}
-        return [f"{name}  {means[name]:.4f}  over {counts[name]:,} queries" for name in means] + self.remarks()
+        counts = {str(measure): counted(len(scores), "query", "queries") for measure, scores in self.values.items()}
+        return [f"{name}  {means[name]:.4f}  over {counts[name]}" for name in means] + self.remarks()
 
     def remarks(self) -> list[str]:
         """Return what was applied to the judgements, then to the run, in sentences."""
@@ -99,32 +100,32 @@ class RunScores(NamedTuple):
             lines.append(in_words(self.run_repairs))
         if self.queries_without_run:
             lines.append(
-                f"{self.queries_without_run} of {self.queries} judged queries are missing in the run: each scores 0."
+                f"Judged queries that the run lacks: {self.queries_without_run:,} of {self.queries:,}; each scores 0."
             )
         if self.unjudged_queries:
-            lines.append(f"{self.unjudged_queries} queries of the run have no judgements and are left out.")
+            lines.append(f"Queries of the run without judgements: {self.unjudged_queries:,}, which are left out.")
         if self.contradicted:
             lines.append(
-                f"Ranks contradict scores in {self.contradicted:,} of {self.lists:,} rankings; scores decide, as in "
-                "trec_eval."
+                f"Rankings whose ranks contradict the scores: {self.contradicted:,} of {self.lists:,}; scores decide, "
+                "as in trec_eval."
             )
         if self.tied:
             lines.append(
-                f"{self.tied:,} of {self.lists:,} rankings have equal scores, which are ordered by document id, "
+                f"Rankings with equal scores: {self.tied:,} of {self.lists:,}; these are ordered by document id, "
                 "descending, as in trec_eval."
             )
         if self.close:
             lines.append(
-                f"{self.close:,} of {self.lists:,} rankings have scores that differ only beyond single precision: "
+                f"Rankings with scores that differ only beyond single precision: {self.close:,} of {self.lists:,}; "
                 "trec_eval treats them as ties, the harness does not."
             )
         if self.own_documents:
-            lines.append(f"The query's own document was removed from {self.own_documents:,} rankings.")
+            lines.append(f"Rankings from which the query's own document was removed: {self.own_documents:,}.")
         if self.unknown_documents:
             share = self.unknown_documents / self.documents
             lines.append(
-                f"{self.unknown_documents:,} of {self.documents:,} retrieved documents ({share:.0%}) have no judgement "
-                "and count as not relevant."
+                f"Retrieved documents without a judgement: {self.unknown_documents:,} of {self.documents:,} "
+                f"({share:.0%}), which count as not relevant."
             )
         return lines
 
@@ -176,8 +177,8 @@ def score(
     listed = [doc_id for query in asked for doc_id, _ in lists.get(query, [])]
     unknown = sum(doc_id not in named for doc_id in listed)
     if listed and unknown == len(listed):
-        what = f"none of its {len(listed):,} documents has a judgement in {qrels_file}, such as {listed[0]!r} "
-        what += f"and {next(iter(named))!r}"
+        what = f"no document of its rankings has a judgement in {qrels_file}, such as {listed[0]!r} here and "
+        what += f"{next(iter(named))!r} there"
         raise DataError(Problem(str(run_file), what, "give a run and judgements of the same corpus"))
     return RunScores(
         values=scoring.score_run(file.run, qrels, measures, rules.level, rules.exclude_own),

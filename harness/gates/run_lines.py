@@ -16,10 +16,11 @@ from typing import NamedTuple
 
 from harness.data import formats
 from harness.errors import DataError, Problem, few_of_each
+from harness.report.format import counted
 from harness.values.records import Run
 from harness.values.repairs import Repair, Repairing
 
-FORM = "not 'query_id Q0 doc_id rank score tag' with a finite score"
+FORM = "write 'query_id Q0 doc_id rank score tag', such as 'q1 Q0 d7 1 0.83 mine'"
 
 
 class RunFile(NamedTuple):
@@ -60,8 +61,8 @@ def read_run(path: Path) -> RunFile:
         if escaped is None:
             escaped = fields[-1:] == [formats.TREC_TAG]
         line = _line(fields, escaped)
-        if line is None:
-            problems.append(Problem(where, FORM))
+        if isinstance(line, str):
+            problems.append(Problem(where, line, FORM))
             continue
         if len(fields) == 5:
             repairing.note("no-tag", where)
@@ -85,13 +86,13 @@ def read_run(path: Path) -> RunFile:
     )
 
 
-def _line(fields: Sequence[str], escaped: bool) -> _Line | None:
-    """The fields of a line, whose tag may be missing; None if the line is malformed."""
+def _line(fields: Sequence[str], escaped: bool) -> _Line | str:
+    """The fields of a line, whose tag may be missing; what is wrong if the line is malformed."""
     if len(fields) not in (5, 6):
-        return None
+        return f"{counted(len(fields), 'field')} instead of 6"
     score = formats.finite(fields[4])
     if score is None:
-        return None
+        return f"the score {fields[4]!r} is not a finite number"
     query_id, doc_id = map(urllib.parse.unquote if escaped else str, (fields[0], fields[2]))
     return _Line(query_id, doc_id, fields[3], score)
 

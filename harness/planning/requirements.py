@@ -60,12 +60,6 @@ def check(suite: Suite) -> None:
         raise ModelMissing(missing)
 
 
-def find_models(suite: Suite) -> None:
-    """Raise ModelMissing if models that a suite uses cannot be found, all of them at once; keys of calls need them."""
-    if missing := _places(suite)[1]:
-        raise ModelMissing(missing)
-
-
 def inspected(use: ModelUse, folder: Path | None = None) -> Inspection:
     """Return what the folder of a model holds; the weights of embedded models, which are pinned, are not compared."""
     deep = not use.model.startswith(EMBEDDED_PREFIX)

@@ -36,7 +36,7 @@ def settings(suite: Suite) -> dict[str, str]:
                 [
                     f"reads {_tokens(seen, rule.max_length)} of a text",
                     "ranks by dot product" if seen.similarity == "dot" else "ranks by cosine",
-                    *(f"{_prompt(text)} before every {kind}" for text, kind in zip(prompts, KINDS, strict=True)),
+                    *_prompted(*prompts),
                     *_computed(seen, rule.dtype),
                     *_served(rule),
                 ]
@@ -47,16 +47,18 @@ def settings(suite: Suite) -> dict[str, str]:
     return words
 
 
-KINDS = ("query", "document")
-
-
 def _tokens(seen: Inspection, asked: int) -> str:
     taken = seen.takes(asked)
     return "all tokens" if taken is None else f"{taken:,} tokens"
 
 
-def _prompt(text: str) -> str:
-    return repr(text) if text else "nothing"
+def _prompted(query: str, document: str) -> Iterator[str]:
+    """Yield what stands before the texts, or that nothing does."""
+    if not (query or document):
+        yield "no prompts"
+        return
+    for kind, text in (("query", query), ("document", document)):
+        yield f"{repr(text) if text else 'nothing'} before every {kind}"
 
 
 def _computed(seen: Inspection, setting: DType) -> Iterator[str]:

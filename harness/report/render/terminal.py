@@ -158,7 +158,7 @@ def print_table(table: Table, console: Console, whole: bool = False) -> None:
     console.print(_text(table.title, "bold"))
     shown, left_out = (table, "") if whole else without_minor(table, console.width)
     parts = split(shown, console.width)
-    if len(parts) > MOST_PARTS:
+    if len(parts) > MOST_PARTS or _breaks_words(shown, console.width):
         _print_blocks(shown, console)
     else:
         for number, part in enumerate(parts):
@@ -199,6 +199,13 @@ def split(table: Table, width: int) -> list[Table]:
     while len(last) + 1 < len(before) and not table.columns[last[0]].starts:
         last.insert(0, before.pop())
     return [_columns(table, keys + chunk) for chunk in chunks]
+
+
+def _breaks_words(table: Table, width: int) -> bool:
+    """Return whether a word of what names the rows is too long for its column."""
+    widths = _widths(table, width)[: table.keys]
+    names = [(cell, least) for row in table.rows for cell, least in zip(row, widths, strict=False)]
+    return any(cell_len(word) > least for cell, least in names for word in plain(cell_text(cell)).split())
 
 
 def _columns(table: Table, numbers: Sequence[int]) -> Table:
