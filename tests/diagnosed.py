@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import combined
 import outcomes
 from diagnosed_advice import GROUPS as GROUPS
 from diagnosed_advice import ROOM as ROOM
@@ -363,7 +364,7 @@ def forgotten() -> tuple[Forgotten, ...]:
 
 def outcome(**changes: Any) -> Outcome:
     """The factorial, run after a diagnosis."""
-    base = outcomes.factorial()
+    base = combined.factorial()
     values: dict[str, Any] = {
         "diagnosis": diagnosis(),
         "predictions": predictions(base),

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+import combined
 import diagnosed
 import explored
 import outcomes
@@ -97,7 +98,7 @@ def choose(driver: webdriver.Chrome, kind: str) -> None:
 
 @pytest.fixture(scope="module")
 def page() -> str:
-    outcome = outcomes.factorial()
+    outcome = combined.factorial()
     return render_html(outcome, explored.evidence(outcome))
 
 
@@ -162,7 +163,7 @@ def test_a_mark_tells_its_system_on_focus(opened: OPEN, page: str) -> None:
 
 def test_the_explorer_filters_by_what_became_of_a_query(opened: OPEN, page: str) -> None:
     driver = opened(page, "")
-    Select(driver.find_element(By.ID, "x-right")).select_by_index(len(outcomes.factorial().systems) - 1)
+    Select(driver.find_element(By.ID, "x-right")).select_by_index(len(combined.factorial().systems) - 1)
     counts = {}
     for kind, mark in (("improved", "▲"), ("regressed", "▼"), ("failed", "✖")):
         choose(driver, kind)
@@ -191,12 +192,12 @@ def test_a_query_shows_lists_judgements_answers_reference_and_scores(opened: OPE
         10,
     ]
     assert "relevant" in detail.text
-    assert len(texts(driver, "#x-detail tbody tr")) == len(outcomes.factorial().measures)
+    assert len(texts(driver, "#x-detail tbody tr")) == len(combined.factorial().measures)
     assert len(texts(driver, "#x-detail .sides .answer")) == 2
 
 
 def test_a_link_opens_its_query_with_its_systems(opened: OPEN, page: str) -> None:
-    systems = [info.label for info in outcomes.factorial().systems]
+    systems = [info.label for info in combined.factorial().systems]
     asked = {"query": "q7", "left": systems[1], "right": systems[-1], "measure": "utility"}
     driver = opened(page, f"#{urlencode(asked)}")
     assert "q7" in driver.find_element(By.CSS_SELECTOR, "#x-detail .where").text
@@ -343,7 +344,7 @@ def test_axe_finds_nothing_serious(opened: OPEN, request: pytest.FixtureRequest,
 
 
 def test_a_large_report_paints_within_two_seconds(opened: OPEN) -> None:
-    base = outcomes.factorial()
+    base = combined.factorial()
     outcome = base.model_copy(update={"systems": base.systems[-10:]})
     driver = opened(render_html(outcome, explored.evidence(outcome, 2000, words=120)), "")
     paint = driver.execute_script("return performance.getEntriesByName('first-contentful-paint')[0].startTime")

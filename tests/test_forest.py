@@ -6,6 +6,7 @@ import re
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
+import combined
 import outcomes
 import pytest
 
@@ -26,7 +27,7 @@ CASES = {
     "failed_candidate": outcomes.failed_candidate,
     "no_generator": outcomes.no_generator,
     "few_groups": outcomes.few_groups,
-    "factorial": outcomes.factorial,
+    "factorial": combined.factorial,
     "several_seeds": outcomes.several_seeds,
 }
 each_case = pytest.mark.parametrize("case", CASES)

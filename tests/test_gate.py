@@ -420,9 +420,10 @@ def test_the_heading_names_what_fails() -> None:
 
 def test_the_command_that_accepts_is_said_where_it_helps() -> None:
     command = 'harness accept toy --reason "..."'
-    why, how = remarks(gated(column(BASE)).model_copy(update={"command": command}))
-    assert how == f"To accept this outcome: {command}"
-    assert remarks(gated(column(BASE))) == (why.replace(": accept this outcome, and later gates compare with it", ""),)
+    why = "No score was compared, because none is accepted yet"
+    (said,) = remarks(gated(column(BASE)).model_copy(update={"command": command}))
+    assert said == f"{why}; to compare later outcomes with this one: {command}"
+    assert remarks(gated(column(BASE))) == (f"{why}.",)
     calm = gated(column(BASE), column(BASE)).model_copy(update={"command": command})
     assert not any(command in line for line in remarks(calm))
 

@@ -88,9 +88,9 @@ def test_the_whole_story(project: Project) -> None:
     code, out, _ = project.gate()
     assert code == 0
     assert out.startswith("Gate of toy passed: 2 new.")
-    assert 'harness accept suites/toy --reason "..."' in out
-    why = "No score was compared, because none is accepted yet: accept this outcome, and later gates compare with it."
-    assert why in " ".join(out.split())
+    why = "No score was compared, because none is accepted yet; to compare later outcomes with this one: "
+    assert f'{why}harness accept suites/toy --reason "..."' in " ".join(out.split())
+    assert "Against the accepted scores" not in out
 
     code, out, _ = project.accept()
     assert code == 0
@@ -395,7 +395,7 @@ def test_a_gate_on_an_unknown_measure(project: Project) -> None:
             {"probe": "p95_ms", "ceiling": 1, "on_inconclusive": "fail"},
             "'on_inconclusive' is for measures: a probe is never inconclusive",
         ),
-        ({"measure": "faithfulness", "margin": 0.1}, "is judged by an LLM and scores answered questions only"),
+        ({"measure": "faithfulness", "margin": 0.1}, "is judged by an LLM and scores answered queries only"),
     ],
 )
 def test_a_gate_that_is_wrong_is_told_from_the_file(gate: dict[str, Any], what: str, project: Project) -> None:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import combined
 import outcomes
 import pytest
 from markdown_it import MarkdownIt
@@ -35,9 +36,9 @@ CASES: dict[str, Callable[[], Outcome]] = {
     "no_generator": outcomes.no_generator,
     "no_op": outcomes.no_op,
     "few_groups": outcomes.few_groups,
-    "factorial": outcomes.factorial,
+    "factorial": combined.factorial,
     "several_seeds": outcomes.several_seeds,
-    "with_settings": outcomes.with_settings,
+    "with_settings": combined.with_settings,
 }
 FOLDER = Path(".harness/outcomes/covidqa/1")
 each_case = pytest.mark.parametrize("case", CASES)
@@ -249,7 +250,7 @@ def test_identical_answers_or_weights_are_no_no_op_where_a_gain_was_measured() -
 
 
 def test_effects_are_shown_in_short_on_a_terminal_and_in_full_in_the_file() -> None:
-    outcome = outcomes.factorial()
+    outcome = combined.factorial()
     short, full, text = on_terminal(outcome, 120), on_terminal(outcome, 120, verbose=True), render_markdown(outcome)
     for shown in (short, full, text):
         assert "Do the gains add up?" in shown
@@ -263,7 +264,7 @@ def test_effects_are_shown_in_short_on_a_terminal_and_in_full_in_the_file() -> N
 
 
 def test_what_one_part_absorbs_of_another_is_told_in_one_sentence() -> None:
-    told = [line for line in by_candidate(view(outcomes.factorial())) if "add up" in line]
+    told = [line for line in by_candidate(view(combined.factorial())) if "add up" in line]
     assert told == [
         "On ndcg@10 the gains of retriever and reranker do not add up: the retriever's is +0.040 while the reranker is "
         "not tuned, +0.001 once it is (98 % absorbed); the reranker's is +0.055 while the retriever is not tuned, "
@@ -284,9 +285,9 @@ def test_what_is_told_of_two_parts(finding: str, numbers: tuple[float, float, fl
     update = {"finding": finding, **dict(zip(("difference", "low", "high"), numbers, strict=True))}
     effects = tuple(
         row.model_copy(update=update) if row.kind == "interaction" and row.measure == "ndcg@10" else row
-        for row in outcomes.effects()
+        for row in combined.effects()
     )
-    told = [line for line in by_candidate(view(outcomes.factorial(effects=effects))) if line.startswith("On ndcg@10 ")]
+    told = [line for line in by_candidate(view(combined.factorial(effects=effects))) if line.startswith("On ndcg@10 ")]
     assert len(told) == bool(said)
     assert not said or said in told[0]
 
@@ -294,9 +295,9 @@ def test_what_is_told_of_two_parts(finding: str, numbers: tuple[float, float, fl
 def test_gains_that_are_none_are_not_said_to_add_up() -> None:
     effects = tuple(
         row.model_copy(update={"finding": "add up"}) if row.kind == "interaction" and row.measure == "utility" else row
-        for row in outcomes.effects()
+        for row in combined.effects()
     )
-    assert not any(line.startswith("On utility") for line in by_candidate(view(outcomes.factorial(effects=effects))))
+    assert not any(line.startswith("On utility") for line in by_candidate(view(combined.factorial(effects=effects))))
 
 
 def test_an_effect_that_could_not_be_computed_says_why() -> None:
@@ -304,9 +305,9 @@ def test_an_effect_that_could_not_be_computed_says_why() -> None:
     lost = {"finding": "not computed", "reason": "no scores of retriever-reranker", "n_queries": 0, "n_groups": 0}
     effects = tuple(
         row.model_copy(update={**none, **lost, "failed": 2}) if row.measure == "ndcg@10" and not row.without else row
-        for row in outcomes.effects()
+        for row in combined.effects()
     )
-    outcome = outcomes.factorial(effects=effects)
+    outcome = combined.factorial(effects=effects)
     for text in (on_terminal(outcome, 200), render_markdown(outcome)):
         assert "ndcg@10: no scores of retriever-reranker (retriever, reranker, generator, retriever and" in text
         assert "ndcg@10: left out 2 queries without a value in every combination." in text
@@ -316,14 +317,14 @@ def test_an_effect_that_could_not_be_computed_says_why() -> None:
 
 def test_more_than_all_of_a_gain_may_be_absorbed() -> None:
     effects = tuple(
-        row.model_copy(update={"absorbed": 1.3}) if row.absorbed is not None else row for row in outcomes.effects()
+        row.model_copy(update={"absorbed": 1.3}) if row.absorbed is not None else row for row in combined.effects()
     )
-    assert "more than all" in render_markdown(outcomes.factorial(effects=effects))
+    assert "more than all" in render_markdown(combined.factorial(effects=effects))
 
 
 def test_how_many_stage_calls_were_shared() -> None:
     said = "Stage calls: 61 distinct; 148 without sharing."
-    assert said in render_markdown(outcomes.factorial())
+    assert said in render_markdown(combined.factorial())
     assert "Stage calls" not in render_markdown(outcomes.normal())
 
 
@@ -377,7 +378,7 @@ def test_an_outcome_of_an_earlier_version_reads() -> None:
     for row in written["systems"]:
         del row["same_answers_as"], row["same_weights_as"]
     assert Outcome.model_validate_json(json.dumps(written)) == plain
-    rich = outcomes.factorial(recipe_claims=outcomes.several_seeds().recipe_claims)
+    rich = combined.factorial(recipe_claims=outcomes.several_seeds().recipe_claims)
     assert Outcome.model_validate_json(rich.model_dump_json()) == rich
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
+import combined
 import diagnosed as built
 import explored
-import outcomes
 import pytest
 from syrupy.assertion import SnapshotAssertion
 from test_report import blocks
@@ -55,7 +55,7 @@ def test_no_line_of_the_aftermath_is_wider_than_the_terminal(width: int) -> None
 
 
 def test_an_outcome_without_an_aftermath_shows_nothing_of_it() -> None:
-    plain = outcomes.factorial()
+    plain = combined.factorial()
     assert contents(plain).after == ()
     assert extras.cautions(view(plain)) == ()
     ids = re.findall(r'<section id="(\w+)"', render_html(plain))

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import combined
 import explored
 import outcomes
 import pocket
@@ -42,7 +43,7 @@ CASES: dict[str, Callable[[], Outcome]] = {
     "failed_candidate": outcomes.failed_candidate,
     "no_generator": outcomes.no_generator,
     "few_groups": outcomes.few_groups,
-    "factorial": outcomes.factorial,
+    "factorial": combined.factorial,
     "several_seeds": outcomes.several_seeds,
 }
 each_case = pytest.mark.parametrize("case", CASES)
@@ -99,7 +100,7 @@ def test_the_page_shows_every_number_of_the_other_reports(case: str) -> None:
 
 
 def test_the_sections_stand_in_the_order_of_a_readers_questions() -> None:
-    outcome = outcomes.factorial()
+    outcome = combined.factorial()
     page = render_html(outcome, explored.evidence(outcome))
     ids = re.findall(r'<section id="(\w+)"', page)
     assert ids == ["answer", "systems", "cost", "interactions", "verdicts", "ledger", "queries", "data", "reading"]
@@ -126,7 +127,7 @@ def test_a_page_names_nothing_outside_itself_and_lets_only_its_own_script_run(ca
 
 
 def test_ids_are_used_once_and_labels_point_to_ids() -> None:
-    outcome = outcomes.factorial()
+    outcome = combined.factorial()
     tags = Page(render_html(outcome, explored.evidence(outcome))).tags
     ids = [attributes["id"] for _, attributes in tags if "id" in attributes]
     assert len(ids) == len(set(ids))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import combined
 import outcomes
 import pytest
 from hypothesis import given
@@ -106,7 +107,7 @@ LOSS = {"difference": -0.2, "low": -0.3, "high": -0.1, "verdict": "regressed"}
 
 
 def test_the_answer_names_the_best_setting_and_what_improves_on_it() -> None:
-    said = summarise(view(outcomes.with_settings()))
+    said = summarise(view(combined.with_settings()))
     assert said.first.startswith("3 of 3 candidates improved on untuned, staged (seed 0) most: ndcg@10 by +0.120")
     best = "The best system without training, chosen on dev, is late-interaction (ndcg@10 +0.088 [+0.061, +0.116] "
     assert any(line.startswith(best) for line in said.rest)
@@ -116,7 +117,7 @@ def test_the_answer_names_the_best_setting_and_what_improves_on_it() -> None:
 
 def test_a_training_that_a_setting_may_equal_is_not_recommended() -> None:
     """It gained most against `untuned`, and is not shown to improve on what trains nothing."""
-    said = summarise(view(verdicts(outcomes.with_settings(), "untrained", staged=OPEN)))
+    said = summarise(view(verdicts(combined.with_settings(), "untrained", staged=OPEN)))
     assert said.first == (
         "3 of 3 candidates improved on untuned. late-interaction improved ndcg@10 by +0.088 [+0.061, +0.116], "
         "without training; staged (seed 0) improved more, but is not shown to improve on late-interaction, which "
@@ -128,7 +129,7 @@ def test_a_training_that_a_setting_may_equal_is_not_recommended() -> None:
 
 
 def test_a_baseline_row_can_be_the_setting_that_no_training_improves_on() -> None:
-    base = verdicts(outcomes.with_settings(), "gain", **{outcomes.LATE: LOSS}, retriever=OPEN)
+    base = verdicts(combined.with_settings(), "gain", **{combined.LATE: LOSS}, retriever=OPEN)
     base = verdicts(base, "untrained", staged=OPEN)
     best = BestUntrained(system="hybrid", measure="ndcg@10", means={"hybrid": 0.7})
     said = summarise(view(base.model_copy(update={"best_untrained": best})))
@@ -141,19 +142,19 @@ def test_a_baseline_row_can_be_the_setting_that_no_training_improves_on() -> Non
 
 
 def test_a_single_setting_that_improved_is_not_called_a_tuning() -> None:
-    base = verdicts(outcomes.with_settings(), "gain", retriever=OPEN, staged=LOSS)
+    base = verdicts(combined.with_settings(), "gain", retriever=OPEN, staged=LOSS)
     said = summarise(view(base))
     assert said.first == "late-interaction improved ndcg@10 by +0.088 [+0.061, +0.116], without training."
 
 
 def test_where_no_setting_can_be_chosen_the_reason_is_told() -> None:
-    base = verdicts(outcomes.with_settings(), "untrained", retriever=None, staged=None)
+    base = verdicts(combined.with_settings(), "untrained", retriever=None, staged=None)
     said = summarise(view(base.model_copy(update={"best_untrained": BestUntrained(reason="there is no dev split")})))
     assert "No best system without training is named: there is no dev split." in said.rest
 
 
 def test_verdicts_on_settings_alone_are_not_about_checkpoints() -> None:
-    base = outcomes.with_settings()
+    base = combined.with_settings()
     systems = tuple(info for info in base.systems if not info.tunes)
     rows = tuple(row for row in base.comparisons if row.system in {info.name for info in systems})
     said = summarise(view(base.model_copy(update={"systems": systems, "comparisons": rows, "best_untrained": None})))
@@ -166,7 +167,7 @@ outcomes_of_a_test = st.sampled_from([OPEN, LOSS, {"difference": 0.3, "low": 0.2
 
 @given(st.tuples(*[outcomes_of_a_test] * 3), st.tuples(*[outcomes_of_a_test] * 2))
 def test_no_headline_sells_a_training_that_a_setting_may_equal(gains: tuple[Any, ...], over: tuple[Any, ...]) -> None:
-    base = verdicts(outcomes.with_settings(), "gain", retriever=gains[0], staged=gains[1], **{outcomes.LATE: gains[2]})
+    base = verdicts(combined.with_settings(), "gain", retriever=gains[0], staged=gains[1], **{combined.LATE: gains[2]})
     base = verdicts(base, "untrained", retriever=over[0], staged=over[1])
     said = summarise(view(base))
     for name, row in zip(("retriever (seed 0)", "staged (seed 0)"), over, strict=True):

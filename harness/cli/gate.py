@@ -82,7 +82,8 @@ def show(judged: Gating, screen: Console, verbose: bool = True, whole: bool = Fa
     """
     print_line(screen, gates.heading(judged), "bold")
     print_line(screen, gates.subject(judged), "dim")
-    print_table(gates.table(judged), screen, whole)
+    if judged.accepted or any(one.verdict != "new" for one in judged.verdicts):
+        print_table(gates.table(judged), screen, whole)
     screen.print()
     verdicts = judged.verdicts if verbose else judged.failing
     print_lines([*gates.sentences(verdicts), *gates.remarks(judged)], screen)

@@ -158,8 +158,9 @@ def _summary(forecast: Forecast) -> Iterator[tuple[str, str]]:
     guessed = sum(row["seconds"] for row in forecast.to_compute if not row["measured"])
     basis = " (a guess: this store has timed little of it on this machine)" if guessed > seconds / 2 else ""
     yield "time", f"about {format.duration(seconds)}{basis}, plus scoring and latency probes"
-    here = "" if endpoint_roles(suite) else ", all on this machine"
-    yield "LLM calls", f"about {_llm_work(forecast.to_compute)}{here}"
+    if any(row["llm_calls"] for row in forecast.to_compute):
+        here = "" if endpoint_roles(suite) else ", all on this machine"
+        yield "LLM calls", f"about {_llm_work(forecast.to_compute)}{here}"
     if suite.answerer is not None:
         requests = suite.evaluate.probe_generations + WARM_UP
         yield "latency probe", f"{format.counted(requests, 'request')} to the generator's endpoint per kind of prompt"

@@ -74,7 +74,7 @@ def _prompts(plan: Plan, notes: Sequence[Mapping[str, object]]) -> Iterator[str]
     if any(note.get(IN_USER_TURN) for note in notes):
         yield (
             f"The chat template of {model} has no system turn: the instruction goes into the user turn, before the "
-            "first question, in every system alike."
+            "first query, in every system alike."
         )
     if any(note.get(DATE_PINNED) for note in notes):
         yield (

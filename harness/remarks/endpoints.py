@@ -51,7 +51,7 @@ def changed(llm: Llm, dialect: Dialect) -> Iterator[str]:
     elif spoken.temperature != llm.temperature:
         yield f"a temperature of {spoken.temperature:g} was sent instead of {llm.temperature:g}"
     if spoken.system_turn != llm.system_turn:
-        yield "the system turn was put before the question"
+        yield "the system turn was put before the query"
     if "seed" in dialect.instead and llm.seed is not None:
         yield PLAIN["seed"]
     if "response_format" in dialect.instead and llm.structured != "plain":

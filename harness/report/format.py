@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from harness.report.model import Cell, Unit
+from harness.report.model import Cell, Unit, number
 from harness.text import decimals
 from harness.text.decimals import finite
 
@@ -127,6 +127,11 @@ def build_cost(seconds: float | None, money: float | None) -> str:
     """Return a one-time cost: ``37 min 40 s ($0.033)``."""
     shown = [text for text in (duration(seconds), dollars(money)) if text != decimals.NONE]
     return f"{shown[0]} ({shown[1]})" if len(shown) > 1 else (shown or [decimals.NONE])[0]
+
+
+def build_cost_cell(seconds: float | None, money: float | None) -> Cell:
+    """Return a cell for a one-time cost: the time, and dollars in brackets."""
+    return number(seconds, "seconds", "" if finite(money) is None else f" ({dollars(money)})")
 
 
 # ---- cells

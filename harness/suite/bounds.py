@@ -77,7 +77,7 @@ class Prices(Spec):
 class Diagnose(Spec):
     """Settings of `harness diagnose`: `generation_queries` answers for each number of passages in `contexts`.
 
-    The report names `examples` questions for each place in the funnel. Training-free candidates are measured as long
+    The report names `examples` queries for each place in the funnel. Training-free candidates are measured as long
     as they take at most `candidate_minutes` together, the cheapest first.
     """
 

@@ -114,7 +114,7 @@ def _llm_conflicts(suite: Suite) -> Iterator[Conflict]:
         yield Conflict(("measures",), "rubric needs a text", "add 'rubric: ...'", (("rubric",),))
     for number, gate in enumerate(suite.gates):
         if gate.measure is not None and gate.measure.is_judged:
-            what = f"{gate.measure} is judged by an LLM and scores answered questions only, so it cannot gate"
+            what = f"{gate.measure} is judged by an LLM and scores answered queries only, so it cannot gate"
             yield Conflict(("gates", number, "measure"), what, "gate utility, and let it decide utility.right")
     right = Measure(suite.utility.right)
     if right.is_judged and Measure("utility") in suite.measures:

@@ -23,7 +23,7 @@ Teacher = Literal["bm25", "fusion", "cross-encoder", "llm"]
 class Recipe(Spec):
     """What the recipes of all parts have in common.
 
-    `train_share` is the share of the training questions that is used, chosen by a hash of the question: a smaller share
+    `train_share` is the share of the training queries that is used, chosen by a hash of the query: a smaller share
     lies inside a larger one.
     """
 

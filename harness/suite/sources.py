@@ -1,4 +1,4 @@
-"""What a suite measures on: its dataset, which questions of it are asked, and what must not be forgotten."""
+"""What a suite measures on: its dataset, which queries of it are used, and what must not be forgotten."""
 
 from __future__ import annotations
 
@@ -74,9 +74,9 @@ class DatasetSource(Spec):
 class Contexts(Spec):
     """Passages chosen from the judgements instead of retrieved, so that generators are tested apart from the retriever.
 
-    A question is shown its relevant passage; the share `lacking` of the answerable ones is shown another passage of the
-    same group instead and must be declined. With `own_unanswerable`, questions that the dataset itself calls
-    unanswerable are asked too, with the passage they were written against.
+    A query is shown its relevant passage; the share `lacking` of the answerable ones is shown another passage of the
+    same group instead and must be declined. With `own_unanswerable`, queries that the dataset itself calls
+    unanswerable are used too, with the passage they were written against.
     """
 
     lacking: Share = 0.5
@@ -102,7 +102,7 @@ class Evaluate(Spec):
 class Forgetting(Spec):
     """Another dataset that every tuned model is scored on, so that what tuning unlearned is seen.
 
-    Retrieval is measured on all judged questions of `split`, answers on `generation_queries` of them; 0 writes none.
+    Retrieval is measured on all judged queries of `split`, answers on `generation_queries` of them; 0 writes none.
     """
 
     dataset: DatasetSource

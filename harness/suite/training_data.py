@@ -107,10 +107,10 @@ class Label(Spec):
 
 
 class Instruct(Spec):
-    """Examples for the generator: a question, passages as the pipeline retrieves them, the answer.
+    """Examples for the generator: a query, passages as the pipeline retrieves them, the answer.
 
     `without_oracle` is the share of examples whose relevant passages were taken out, `unanswerable` the share of
-    questions that the dataset itself calls unanswerable, as far as it has them; both must be declined. `answers` are
+    queries that the dataset itself calls unanswerable, as far as it has them; both must be declined. `answers` are
     people's, or written by the LLM of the role `synthesizer` from the relevant passage. The other passages are those of
     the candidate's pipeline as it is so far, or of the untuned one: then candidates share the training.
     """

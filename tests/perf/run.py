@@ -113,12 +113,12 @@ def writing() -> Iterator[tuple[str, float]]:
 
 def pages() -> Iterator[tuple[str, float]]:
     """A report's page for 10 systems x 2,000 queries x 7 measures, lists 30 deep, with answers."""
+    import combined
     import explored
-    import outcomes
 
     from harness.report.render.html import render_html
 
-    base = outcomes.factorial()
+    base = combined.factorial()
     outcome = base.model_copy(update={"systems": base.systems[-10:]})
     evidence = explored.evidence(outcome, 2000, words=120)
     size = len(render_html(outcome, evidence).encode()) / 1e6

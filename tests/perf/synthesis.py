@@ -77,7 +77,7 @@ def measure(lab: Lab) -> Iterator[Row]:
     sides = {"ours": ours, "single": single, "batched": batched, **({"int8": rounded} if small is not None else {})}
     times = alternate(sides, lab.repeats, warm_up=lab.smoke)
     what = (
-        f"{count} queries of at most {NEW_TOKENS} tokens, a shared head of {len(tokenizer(head)['input_ids'])} tokens"
+        f"{count} queries of up to {NEW_TOKENS} tokens, a prompt prefix of {len(tokenizer(head)['input_ids'])} tokens"
     )
     for name, against, least in (
         ("single", "transformers generate, one by one", 4.0),

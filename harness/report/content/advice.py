@@ -190,7 +190,7 @@ def _cost_cells(row: Advice) -> tuple[Cell, Cell]:
         # Judging takes people, whose time has no price here.
         free = row.kind in NO_TRAINING and row.kind != "measure"
         return Cell("none" if free else decimals.NONE), Cell(decimals.NONE)
-    built = loss.build_cost_cell(estimate)
+    built = fmt.build_cost_cell(estimate.seconds_in_full, estimate.dollars)
     later = fmt.added(estimate.added_p95_ms, fmt.milliseconds)
     dearer = fmt.added(estimate.added_dollars_per_1000, fmt.dollars)
     if {later, dearer} <= {"none", decimals.NONE}:

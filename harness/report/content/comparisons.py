@@ -68,7 +68,7 @@ def compared(
         *left("system", "measure"),
         Column(change),
         Column("simultaneous interval", "left"),
-        *(Column("p", minor=True), Column("margin"), Column(MDE), Column("queries / groups", minor=True)),
+        *(Column(name, minor=True) for name in ("p", "margin", MDE, "queries / groups")),
         Column("verdict", "left"),
     )
     return Table(
@@ -79,7 +79,7 @@ def compared(
             caption,
             "p and the intervals are adjusted for all rows of this table.",
             f"{MDE.capitalize()}: a smaller difference would not have shown.",
-            "" if any(row.margin for row in rows) else "Without a margin, no difference is called equivalent.",
+            "" if all(row.margin for row in rows) else "Without a margin, no difference is called equivalent.",
         ),
         tuple(_reasons(rows, labels)),
         keys=2,
@@ -104,11 +104,14 @@ def _label(labels: Labels, row: Comparison) -> str:
 
 
 def _reasons(rows: Sequence[Comparison], labels: Labels) -> Iterable[str]:
-    """Return each reason once, with the systems that it is about."""
+    """Return each reason once, with the systems and measures that it is about."""
     about: dict[tuple[str, str], list[str]] = {}
     for row in rows:
         failed = fmt.counted(row.failed, "failed score") if row.failed else ""
         why = "; ".join(part for part in (fmt.bare(row.reason), failed) if part)
         if why:
-            about.setdefault((row.measure, why), []).append(_label(labels, row))
-    return (f"{fmt.listed(names)}, {measure}: {why}." for (measure, why), names in about.items())
+            about.setdefault((why, row.measure), []).append(_label(labels, row))
+    shared: dict[tuple[str, str], list[str]] = {}
+    for (why, measure), names in about.items():
+        shared.setdefault((why, fmt.listed(names)), []).append(measure)
+    return (f"{who}, {fmt.listed(measures)}: {why}." for (why, who), measures in shared.items())

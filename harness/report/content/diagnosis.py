@@ -106,7 +106,7 @@ def _estimate(row: CostEstimate) -> tuple[Cell, ...]:
     return cells(
         row.candidate,
         ", ".join(row.tunes) or decimals.NONE,
-        loss.build_cost_cell(row),
+        fmt.build_cost_cell(row.seconds_in_full, row.dollars),
         number(row.seconds, "seconds"),
         number(row.added_p95_ms, "added ms"),
         number(row.added_dollars_per_1000, "added dollars"),

@@ -219,13 +219,13 @@ def remarks(found: Gating) -> tuple[str, ...]:
     elif found.accepted:
         lines.append("No system identity changed since the scores were accepted.")
     elif any(one.verdict == "new" for one in found.verdicts):
-        then = ": accept this outcome, and later gates compare with it" if found.command else ""
-        lines.append(f"No score was compared, because none is accepted yet{then}.")
+        then = f"; to compare later outcomes with this one: {found.command}" if found.command else "."
+        lines.append(f"No score was compared, because none is accepted yet{then}")
     for measure, differs in found.differs.items():
         parts = "; ".join(map(fmt.bare, differs))
         lines.append(f"{measure} was measured differently from the accepted scores: {parts}.")
     verdicts = {one.verdict for one in found.verdicts}
-    if found.command and verdicts & {"new", "not comparable", "missing"}:
+    if found.command and found.accepted and verdicts & {"new", "not comparable", "missing"}:
         lines.append(f"To accept this outcome: {found.command}")
     return (*lines, *found.notes)
 

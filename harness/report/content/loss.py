@@ -22,7 +22,7 @@ from harness.report.model import (
 from harness.report.untrusted import cut
 from harness.text import decimals
 from harness.text.decimals import finite
-from harness.values.insights import CostEstimate, Curve, Diagnosis, Funnel, FunnelPlace, OracleGain, Population
+from harness.values.insights import Curve, Diagnosis, Funnel, FunnelPlace, OracleGain, Population
 
 GOOD = (("in the context", "answerable"), ("right", "answerable"), ("abstained", "unanswerable"))
 """Places where nothing is lost, by name and population."""
@@ -253,9 +253,3 @@ def _curve(curves: Sequence[Curve]) -> Table | None:
         tuple(rows),
         f"Means with 95 % intervals by group, over {over} queries. Now: the present setting.",
     )
-
-
-def build_cost_cell(estimate: CostEstimate) -> Cell:
-    """Return the estimated build cost: time, and dollars in brackets."""
-    money = "" if finite(estimate.dollars) is None else f" ({fmt.dollars(estimate.dollars)})"
-    return number(estimate.seconds_in_full, "seconds", money)

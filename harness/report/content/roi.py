@@ -12,7 +12,6 @@ from harness.report.content.extras import forgetting, reasons, slices
 from harness.report.model import Cell, Column, Section, Table, cells, difference, join, left, number, within
 from harness.report.view import BASELINE, View, row_label
 from harness.text import decimals
-from harness.text.decimals import finite
 from harness.values.findings import Outcome
 from harness.values.gains import Roi
 from harness.values.insights import Prediction
@@ -72,8 +71,8 @@ def _paid(outcome: Outcome, rows: Sequence[Prediction]) -> Table:
     """Return the estimated and the actual build cost of each candidate."""
     costs = {
         row_label(outcome, row.system, row.seed): (
-            number(row.estimated_seconds, "seconds", _money(row.estimated_dollars)),
-            number(row.paid_seconds, "seconds", _money(row.paid_dollars)),
+            fmt.build_cost_cell(row.estimated_seconds, row.estimated_dollars),
+            fmt.build_cost_cell(row.paid_seconds, row.paid_dollars),
         )
         for row in rows
     }
@@ -82,10 +81,6 @@ def _paid(outcome: Outcome, rows: Sequence[Prediction]) -> Table:
     return Table(
         "Estimated and actual build cost", columns, tuple(cells(who, *both) for who, both in costs.items()), caption
     )
-
-
-def _money(value: float | None) -> str:
-    return "" if finite(value) is None else f" ({fmt.dollars(value)})"
 
 
 def _other_split(outcome: Outcome) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from harness.report import format as fmt
-from harness.report.model import Cell, Column, Table, cells, difference, left, number, queries_and_groups
+from harness.report.content.comparisons import comparison_cell
+from harness.report.model import Cell, Column, Table, cells, left, number, queries_and_groups
 from harness.report.view import BASELINE, is_rank
 from harness.text import decimals
-from harness.text.decimals import finite
 from harness.values.findings import Comparison, SystemInfo
 from harness.values.suite_results import BestSystems, SuiteResults, SystemResult
 from harness.values.systems import BM25, trained
@@ -42,11 +42,11 @@ def kind_of(info: SystemInfo) -> str:
 
 
 def summary(results: Sequence[SuiteResults]) -> Table:
-    """Return one row for each suite and measure: the data, and what the best systems score and gain."""
+    """Return one row for each suite and measure: what the best systems score and gain."""
     columns = (
         *left("suite", "measure"),
-        *map(Column, ("documents", "queries / groups", BASELINE, BM25)),
-        *left("gain of bm25", "best without training"),
+        *map(Column, ("queries / groups", BASELINE, BM25)),
+        *left("best without training"),
         Column("mean"),
         *left("gain", "best trained"),
         Column("mean"),
@@ -68,11 +68,9 @@ def _summary_row(suite: SuiteResults, best: BestSystems) -> tuple[Cell, ...]:
     return cells(
         suite.suite,
         best.measure,
-        number(suite.dataset.documents, "count"),
         queries_and_groups(best.queries, best.groups),
         _mean(untuned, best.measure),
         _mean(bm25, best.measure),
-        _gain(bm25, best.measure),
         *_best(suite, best.untrained, best.measure, UNNAMED),
         *_best(suite, best.trained, best.measure, decimals.NONE),
     )
@@ -230,11 +228,7 @@ def _gain(system: SystemResult | None, measure: str) -> Cell:
 
 
 def _difference(row: Comparison | None) -> Cell:
-    if row is None:
-        return Cell(decimals.NONE)
-    if finite(row.difference) is None:
-        return Cell(row.verdict, "failed")
-    return difference(row.difference, row.low, row.high, row.verdict)
+    return comparison_cell(row) if row else Cell(decimals.NONE)
 
 
 def _build(info: SystemInfo) -> tuple[Cell, Cell]:

@@ -158,7 +158,7 @@ def print_table(table: Table, console: Console, whole: bool = False) -> None:
     console.print(_text(table.title, "bold"))
     shown, left_out = (table, "") if whole else without_minor(table, console.width)
     parts = split(shown, console.width)
-    if len(parts) > MOST_PARTS or _breaks_words(shown, console.width):
+    if len(parts) > MOST_PARTS or any(_total(_widths(part, console.width)) > console.width for part in parts):
         _print_blocks(shown, console)
     else:
         for number, part in enumerate(parts):
@@ -175,7 +175,7 @@ def without_minor(table: Table, width: int) -> tuple[Table, str]:
     """Return a table that fits, without its minor columns if need be, and a sentence that names them."""
     every = range(len(table.columns))
     minor = [number for number in every if table.columns[number].minor]
-    if not minor or _total(_widths(table, width), list(every)) <= width:
+    if not minor or _total(_widths(table, width)) <= width:
         return table, ""
     names = [table.columns[number].name for number in minor]
     wider = f"With -v or on a wider terminal also: {listed(names)}."
@@ -201,13 +201,6 @@ def split(table: Table, width: int) -> list[Table]:
     return [_columns(table, keys + chunk) for chunk in chunks]
 
 
-def _breaks_words(table: Table, width: int) -> bool:
-    """Return whether a word of what names the rows is too long for its column."""
-    widths = _widths(table, width)[: table.keys]
-    names = [(cell, least) for row in table.rows for cell, least in zip(row, widths, strict=False)]
-    return any(cell_len(word) > least for cell, least in names for word in plain(cell_text(cell)).split())
-
-
 def _columns(table: Table, numbers: Sequence[int]) -> Table:
     return replace(
         table,
@@ -225,13 +218,15 @@ def _widths(table: Table, width: int) -> list[int]:
         if column.wraps or number < table.keys:
             word = max((cell_len(word) for text in texts for word in text.split()), default=0)
             most = WRAPPED if column.wraps else max(WRAPPED, width * 2 // 5)
-            longest = min(longest, max(most, min(word, width // 2)))
+            longest = min(longest, max(most, word))
         widths.append(max([longest, *(cell_len(word) for word in column.name.split())]))
     return widths
 
 
-def _total(widths: Sequence[int], numbers: Sequence[int]) -> int:
-    return sum(widths[number] for number in numbers) + GAP * (len(numbers) - 1)
+def _total(widths: Sequence[int], numbers: Sequence[int] | None = None) -> int:
+    """Return the width of some columns side by side, or of all."""
+    shown = widths if numbers is None else [widths[number] for number in numbers]
+    return sum(shown) + GAP * (len(shown) - 1)
 
 
 def _drawn(table: Table, width: int) -> rich_table.Table:

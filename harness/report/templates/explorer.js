@@ -169,7 +169,7 @@
 
   function referenceOf(reference) {
     if (!reference) return [];
-    const texts = reference.answerable ? reference.answers : ["The corpus does not answer this question; to abstain is right."];
+    const texts = reference.answerable ? reference.answers : ["The corpus does not answer this query; to abstain is right."];
     return [el("h4", {}, "Reference"), ...texts.map((text) => stranger("p", "answer", text))];
   }
 
