@@ -1,17 +1,20 @@
-"""Cells as a page draws and sorts them."""
+"""Cells as a page draws and sorts them, and tables on a terminal."""
 
 from __future__ import annotations
 
+import io
 import itertools
 import math
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 from harness.report import format as fmt
-from harness.report.model import Cell, Column, Table, Unit, difference, number
+from harness.report.model import Cell, Column, Table, Unit, difference, left, number
 from harness.report.render.page_tables import PAD, WIDTH, page_table
+from harness.report.render.terminal import print_table
 from harness.text import decimals
 
 # ---- cells
@@ -63,3 +66,17 @@ def test_a_cell_of_words_or_without_a_number_has_no_key() -> None:
     table = page_table(Table("T", (Column("x"),), tuple((cell,) for cell in cells), keys=0), {})
     assert [row[0].sort for row in table.lower] == ["", "", ""]
     assert [row[0].text for row in table.lower] == ["12 apples", decimals.NONE, decimals.NONE]
+
+
+@pytest.mark.parametrize("length", [10, 40, 41, 56, 70, 78])
+@pytest.mark.parametrize("width", [80, 100])
+def test_a_table_breaks_no_name_however_long_it_is(length: int, width: int) -> None:
+    name = "n" * length
+    numbers = (number(0.5, "mean"), number(0.25, "mean"))
+    table = Table("Means", (*left("system"), Column("ndcg@10"), Column("recall@100")), ((Cell(name), *numbers),))
+    console = Console(file=(file := io.StringIO()), width=width, force_terminal=False, color_system=None)
+    print_table(table, console)
+    lines = file.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    assert sum(name in line for line in lines) >= 1
+    assert {"0.500", "0.250"} <= set(file.getvalue().replace(";", "").split())
