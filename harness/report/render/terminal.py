@@ -158,7 +158,7 @@ def print_table(table: Table, console: Console, whole: bool = False) -> None:
     console.print(_text(table.title, "bold"))
     shown, left_out = (table, "") if whole else without_minor(table, console.width)
     parts = split(shown, console.width)
-    if len(parts) > MOST_PARTS or any(_total(_widths(part, console.width)) > console.width for part in parts):
+    if len(parts) > MOST_PARTS or any(_breaks_a_name(part, console.width) for part in parts):
         _print_blocks(shown, console)
     else:
         for number, part in enumerate(parts):
@@ -201,6 +201,12 @@ def split(table: Table, width: int) -> list[Table]:
     return [_columns(table, keys + chunk) for chunk in chunks]
 
 
+def _breaks_a_name(table: Table, width: int) -> bool:
+    """Return whether a table does not fit because of a long word in what names its rows."""
+    widths = _widths(table, width)
+    return _total(widths) > width and max(widths[: table.keys], default=0) > width // 2
+
+
 def _columns(table: Table, numbers: Sequence[int]) -> Table:
     return replace(
         table,
@@ -218,7 +224,8 @@ def _widths(table: Table, width: int) -> list[int]:
         if column.wraps or number < table.keys:
             word = max((cell_len(word) for text in texts for word in text.split()), default=0)
             most = WRAPPED if column.wraps else max(WRAPPED, width * 2 // 5)
-            longest = min(longest, max(most, word))
+            # A name is never broken; other long words may be.
+            longest = min(longest, max(most, word if number < table.keys else min(word, width // 2)))
         widths.append(max([longest, *(cell_len(word) for word in column.name.split())]))
     return widths
 
