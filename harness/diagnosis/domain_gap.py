@@ -58,7 +58,7 @@ def signs(
 def unread_text(share: float, limit: int, texts: int) -> Sign:
     """Return the share of the text that lies behind what the encoder reads of a document."""
     about = (
-        f"Share of the text of the documents that lies behind the first {limit:,} tokens, which is all that the "
+        f"Share of the text of the documents that lies beyond the first {limit:,} tokens, which is all that the "
         "retriever reads of one. Above the threshold, chunks are likely to gain more than any training."
     )
     return _over("unread_text", share, BAR_UNREAD, about, texts)

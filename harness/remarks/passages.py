@@ -23,7 +23,7 @@ def _documents(suite: Suite, dataset: Dataset) -> Iterator[str]:
     if all(_chunked(suite, name) for name in suite.all_candidates) and suite.all_candidates:
         remedy = "all candidates cut documents into chunks"
     yield (
-        f"The retriever reads {found.limit:,} tokens of a document: {found.share:.0%} of the text lies behind them, in "
+        f"The retriever reads {found.limit:,} tokens of a document: {found.share:.0%} of the text lies beyond them, in "
         f"{found.longer:,} {of}; {remedy}."
     )
 
