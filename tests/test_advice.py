@@ -44,6 +44,10 @@ PLANTED: dict[str, tuple[dict[str, float], dict[str, float | None]]] = {
     "judge-uncalibrated": ({"answers.uncalibrated": 2}, {"answers.uncalibrated": 0}),
     "reranker-does-harm": (WITHOUT, {"oracle_gain.without_reranker.low": 0.0}),
     "raise-depth": (DEEPER, {"lost.pool": 0.21}),
+    "cut-into-chunks": (
+        {"sign.unread_text": 0.11, "sign.unread_text.worrying": 1.0, "encoder.reads": 256.0},
+        {"sign.unread_text.worrying": 0.0},
+    ),
     "raise-rerank-depth": (RERANKED | surely(gain__rerank_depth=0.05), {"gain.rerank_depth.low": 0.0}),
     "show-more": (MORE, {"gain.context": 0.04}),
     "show-fewer": (MORE | {"context.best": 1}, {"gain.context.low": 0.0}),

@@ -41,7 +41,8 @@ class Setting(NamedTuple):
     `untrained_reranker`: the reranker starts from a model without a trained ranking head, such as a bi-encoder.
     `train_judged`: judged queries of the train split. `remote_generator`: the generator is at an endpoint.
     `uncalibrated`: answer measures that rest on an uncalibrated judge; no conclusion is drawn from them.
-    `rerank_depth`: how many documents a reranker orders, or would order; None: the whole pool.
+    `rerank_depth`: how many documents a reranker orders, or would order; None: the whole pool. `reads`: how many tokens
+    of a passage the retriever reads; None for bm25.
     """
 
     margins: Mapping[str, float]
@@ -53,6 +54,7 @@ class Setting(NamedTuple):
     remote_generator: bool = False
     uncalibrated: frozenset[str] = frozenset()
     rerank_depth: int | None = None
+    reads: int | None = None
 
 
 def facts(seen: Diagnosis, setting: Setting) -> dict[str, float | None]:
@@ -271,6 +273,7 @@ def _training_free(
 
 
 def _parts(setting: Setting) -> Iterator[tuple[str, float | None]]:
+    yield "encoder.reads", setting.reads
     yield "generator.remote", float(setting.remote_generator)
     yield "reranker.real", float(setting.has_reranker)
     yield "reranker.planned", float(setting.has_reranker or setting.tunes_reranker)

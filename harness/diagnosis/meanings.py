@@ -94,6 +94,7 @@ MEANINGS: dict[str, Meaning] = {
         "the latency of a reranker is a guess", "yes", negated="the latency of a reranker was measured"
     ),
     "p95.reranker": Meaning("the p95 latency with a reranker", "ms"),
+    "encoder.reads": Meaning("the number of tokens that the retriever reads of a passage", "count"),
     "limit.p95_ms": Meaning("the limit max_p95_ms", "ms"),
     "limit.usd": Meaning("the limit max_build_usd", "dollars"),
     "generator.remote": Meaning(

@@ -29,7 +29,7 @@ from harness.models import loaders
 from harness.planning.estimates import estimates, plan_of
 from harness.planning.graph import Plan
 from harness.planning.oracles import DiagnosisPlan, build_diagnosis_plan, pipeline_identity, suite_for
-from harness.planning.reading import unread_of
+from harness.planning.reading import reads_of, unread_of
 from harness.planning.training_free import affordable
 from harness.remarks import answers, data, language
 from harness.remarks import endpoints as remarks_of_endpoints
@@ -203,6 +203,7 @@ class _Diagnosing:
             remote_generator=self.full_suite.answerer is not None,
             uncalibrated=uncalibrated,
             rerank_depth=self.full_suite.pipeline.rerank_depth,
+            reads=reads_of(self.suite, self.suite.pipeline),
         )
 
     def _starts(self) -> dict[str, str]:

@@ -48,6 +48,11 @@ def _counted(model: str, digest: str, limit: int, texts: _Texts) -> Unread | Non
     return None if count is None else unread(texts.sample(), count, limit)
 
 
+def reads_of(suite: Suite, pipeline: Pipeline) -> int | None:
+    """How many tokens of a passage the retriever reads; None for bm25, which reads all words."""
+    return None if pipeline.retriever.kind == "bm25" else limit_of(suite, pipeline)
+
+
 def limit_of(suite: Suite, pipeline: Pipeline) -> int:
     """How many tokens of a text the encoder of a pipeline reads: what is set, or less if its model takes less."""
     asked = pipeline.retriever.max_length

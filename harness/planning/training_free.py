@@ -21,7 +21,6 @@ from harness.suite.spec import Candidate, Suite
 from harness.suite.uses import CandidateUses
 
 STANDARD: Mapping[str, Mapping[str, Any]] = {
-    "chunking-256": {"chunking": {"tokens": 256, "overlap": 32}},
     "retriever-hybrid": {"retriever": {"bm25_weight": "dev"}},
     "reranker-late-interaction": {"reranker": {"kind": "late-interaction"}},
     "retriever-hybrid-reranker-late-interaction": {
@@ -32,6 +31,8 @@ STANDARD: Mapping[str, Mapping[str, Any]] = {
     "retriever-late-interaction-hybrid": {"retriever": {"kind": "late-interaction", "bm25_weight": "dev"}},
 }
 """Changes of the pipeline that need no training and no other model, under the names that a factorial gives them."""
+LEAST_CHUNK = 16
+"""Tokens of the smallest chunks that a suite may have."""
 WRITING = ("generator", "context", "context_order")
 """Keys of the pipeline that change answers to the same rankings."""
 
@@ -44,19 +45,19 @@ class Chosen(NamedTuple):
     left_out: Mapping[str, str] = {}
 
 
-def chosen(suite: Suite, long_documents: bool = False) -> Chosen:
+def chosen(suite: Suite, chunk: int | None = None) -> Chosen:
     """Return the training-free candidates of a suite, then the standard ones whose parts no other one has.
 
-    Chunks are among these where documents are longer than what the retriever reads.
+    `chunk` is given where documents are too long for the retriever: chunks of so many tokens are one of these.
     One whose models are missing or unfit, or whose settings do not go together, is left out with the reason.
     """
     own = {name: candidate for name, candidate in suite.all_candidates.items() if not candidate.tune}
     kept, left_out = dict[str, Candidate](), dict[str, str]()
     kinds = {_kinds(suite.pipeline)}
+    chunks = {f"chunking-{chunk}": {"chunking": {"tokens": max(chunk, LEAST_CHUNK)}}} if chunk is not None else {}
     standard = {
         _free(name, suite): Candidate.model_validate({"pipeline": one})
-        for name, one in STANDARD.items()
-        if long_documents or "chunking" not in one
+        for name, one in (chunks | dict(STANDARD)).items()
     }
     for name, candidate in (own | standard).items():
         try:

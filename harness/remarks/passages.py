@@ -18,7 +18,8 @@ def _documents(suite: Suite, dataset: Dataset) -> Iterator[str]:
     found = unread_of(suite, suite.pipeline, dataset)
     if found is None or found.share < MUCH:
         return
-    of = "documents" if found.texts == len(dataset.documents) else f"documents of a sample of {found.texts:,}"
+    of = "document" if found.longer == 1 else "documents"
+    of += "" if found.texts == len(dataset.documents) else f" of a sample of {found.texts:,}"
     remedy = "pipeline.chunking cuts documents into passages that are read whole"
     if all(_chunked(suite, name) for name in suite.all_candidates) and suite.all_candidates:
         remedy = "all candidates cut documents into chunks"
