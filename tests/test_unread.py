@@ -59,7 +59,7 @@ def test_long_documents_are_told_and_chunks_are_not() -> None:
     assert said.startswith("The retriever reads 256 tokens of a document: ")
     assert "in 1 documents" not in said
     assert told(whole, dataset) == []
-    assert told(pocket.suite({"pipeline.chunking": {}, "pipeline.generator": None}), long) == []
+    assert told(pocket.suite({"pipeline.chunking": {"tokens": 128}, "candidates": {}}), long) == []
     assert told(pocket.suite({"pipeline.retriever": {"kind": "bm25"}, "candidates": {}}), long) == []
 
 
