@@ -1,0 +1,116 @@
+"""Queries of a conversation, reworded to be understood alone: the prompt, and which rewrites are of use.
+
+Must not know which model rewrites, or what becomes of a query whose rewrite is dropped.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from harness.llm.prompt_templates import rough_tokens
+from harness.stages.shared import wording
+from harness.stages.shared.turns import written
+from harness.text import asks, text_of
+from harness.values.records import Turn
+
+EMPTY, LONG, ANSWERS, OTHER = "empty", "too long", "an answer", "about something else"
+TOKENS_MORE = 64
+"""A rewrite has at most so many tokens more than its query."""
+KNOWN_SHARE = 0.5
+"""Share of the words of a rewrite that stand in the conversation; a refusal or an answer brings its own."""
+INTRO = (
+    "Each conversation is followed by the last message of the user, written so that it is understood without the "
+    "conversation."
+)
+LABEL = "Alone"
+EXAMPLES: tuple[tuple[tuple[Turn, ...], str, str], ...] = (
+    (
+        (
+            Turn("user", "How are dry stone walls built?"),
+            Turn("assistant", "Without mortar: two faces of larger stones lean towards each other."),
+        ),
+        "and what keeps them from bulging?",
+        "What keeps dry stone walls from bulging?",
+    ),
+    (
+        (
+            Turn("user", "Which grit do I need to hone a kitchen knife?"),
+            Turn("assistant", "A grit of 1000 hones the edge, and 6000 polishes it."),
+        ),
+        "How did letters reach the islands in 1911?",
+        "How did letters reach the islands in 1911?",
+    ),
+    (
+        (
+            Turn("user", "Who carried the mail to the islands?"),
+            Turn("assistant", "The ferry Alma carried it twice a week."),
+            Turn("user", "Was she a steamer?"),
+            Turn("assistant", "Yes, until 1926."),
+        ),
+        "what about winter",
+        "How was the mail carried to the islands in winter when the ferry Alma could not sail?",
+    ),
+)
+_SPEAKER = r"(?:user|assistant|human|ai|bot|agent|answer|response|explanation|note|passage|conversation)"
+_LABELS = re.compile(
+    r"^(?:(?:the |a |my )?(?:stand-?alone|rewritten|rephrased|reworded|reformulated|rewrite|revised|search|final|last|"
+    r"follow-?up|alone|user|human|output|message|query|question)[\s-]*){1,4}(?:is\s*)?[:：]\s*",  # noqa: RUF001  as other scripts write it
+    re.IGNORECASE,
+)
+_SAYS_MORE = re.compile(rf"\s+(?:\*\*)?{_SPEAKER}(?:\*\*)?\s*[:：]", re.IGNORECASE)  # noqa: RUF001
+
+
+def head() -> str:
+    """Return the shared beginning of all prompts for a model in process: plain text to be continued."""
+    shown = (f"{tail(turns, query)} {alone}\n\n" for turns, query, alone in EXAMPLES)
+    return f"{INTRO}\n\n{''.join(shown)}"
+
+
+def tail(turns: Sequence[Turn], query: str) -> str:
+    """Return the end of such a prompt, from the conversation up to where the rewrite begins."""
+    return f"{written([*turns, Turn('user', query)])}\n{LABEL}:"
+
+
+def cleaned(text: str) -> str:
+    """Return the first line that says something, without labels, quotes, and what others say after it."""
+    whole = text.strip()
+    lines = [whole] if whole.startswith(("{", "[")) else [line for line in whole.splitlines() if line.strip()]
+    for line in lines:
+        found = _LABELS.sub("", wording.clean_query(_LABELS.sub("", line.strip(" *#>"))))
+        found = wording.clean_query(_SAYS_MORE.split(found, maxsplit=1)[0])
+        if any(map(str.isalnum, found)) and not line.rstrip(" *").endswith((":", "：")):  # noqa: RUF001
+            return found
+    return ""
+
+
+def fault(rewrite: str, turns: Sequence[Turn], query: str, language: str) -> str | None:
+    """Return why a cleaned rewrite is of no use; None if it is."""
+    if not any(map(str.isalnum, rewrite)):
+        return EMPTY
+    if rough_tokens(rewrite) > rough_tokens(query) + TOKENS_MORE:
+        return LONG
+    words = text_of(language).words
+    known = {word for text in (query, *(turn.content for turn in turns)) for word in words(text)}
+    own = words(rewrite)
+    foreign = sum(word not in known for word in own) > KNOWN_SHARE * len(own)
+    found = wording.fault_of(rewrite, "question" if asks(query) else "keyword")
+    if found == wording.REFUSAL and foreign:
+        return found
+    if found in (wording.NO_QUERY, wording.META):
+        return found
+    if found == wording.ANSWER or _repeats_an_answer(rewrite, turns, query):
+        return ANSWERS
+    return OTHER if foreign else None
+
+
+def _repeats_an_answer(rewrite: str, turns: Sequence[Turn], query: str) -> bool:
+    """Whether a rewrite stands in an answer, word for word, and is more than words that the user said."""
+    said = _plain(rewrite)
+    users = " ".join(_plain(turn.content) for turn in turns if turn.role == "user")
+    stands = any(said in _plain(turn.content) for turn in turns if turn.role == "assistant")
+    return stands and not asks(rewrite) and said not in f"{users} {_plain(query)}" and len(said.split()) > 4
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.casefold().split()).strip(" .?!")
