@@ -22,6 +22,7 @@ FIELDS = ("history", "messages", "turns", "conversation", "chat_history", "dialo
 USERS = {"user", "human", "customer", "client", "questioner", "asker", "seeker", "usr", "prompter", "q"}
 ASSISTANTS = {"assistant", "ai", "agent", "bot", "model", "gpt", "chatgpt", "chatbot", "answerer", "responder", "a"}
 OTHERS = {"system", "developer", "tool", "function", "observation", "ipython"}
+NAMES = USERS | ASSISTANTS | OTHERS
 ROLE_KEYS = ("role", "speaker", "from", "author", "sender", "type")
 TEXT_KEYS = ("content", "text", "value", "message", "utterance", "body")
 ROUNDS = (("question", "answer"), ("query", "answer"), ("query", "response"), ("user", "assistant"), ("human", "ai"))
@@ -93,7 +94,18 @@ def _holds_turns(value: Any, name: str) -> bool:
     """Whether a field holds turns or should: a number or a short text in one of the others is an id."""
     if value is None or value in ("", [], {}) or (isinstance(value, float) and math.isnan(value)):
         return False
-    return name == FIELDS[0] or isinstance(value, list | dict) or (isinstance(value, str) and bool(_LABEL.match(value)))
+    return name == FIELDS[0] or isinstance(value, list | dict) or (isinstance(value, str) and _names_role(value))
+
+
+def _names_role(text: str) -> bool:
+    """Whether a text begins with who says it, as ``user: ...``."""
+    match = _LABEL.match(text)
+    return match is not None and match[1].casefold() in NAMES
+
+
+def _labelled(label: re.Match[str], text: str) -> dict[str, str]:
+    """A turn whose text stands behind the label in `text`."""
+    return {"role": label[1], "content": text[label.end() :]}
 
 
 class _Reader:
@@ -121,8 +133,12 @@ class _Reader:
         if not isinstance(value, list):
             raise _Unread("is no list of turns")
         if value and all(isinstance(item, str) for item in value):
-            yield from self._alternating(value)
-            return
+            if not all(map(_names_role, value)):
+                yield from self._alternating(value)
+                return
+            # Each text says who speaks: MTRAG's, and what LangChain writes as a buffer.
+            self.other = True
+            value = [_labelled(match, item) for item in value if (match := _LABEL.match(item))]
         for item in value:
             if isinstance(item, Mapping):
                 yield from self._object(item)
@@ -152,16 +168,12 @@ class _Reader:
                 return json.loads(text)
             except ValueError:
                 raise _Unread("is a text that begins like JSON and is none") from None
-        if not _LABEL.match(text):
-            raise _Unread("is a text, and no list of turns")
-        found: list[dict[str, str]] = []
-        places = [match for match in _LABEL.finditer(text) if match[1].casefold() in USERS | ASSISTANTS | OTHERS]
-        for match, ends in zip(places, [*(one.start() for one in places[1:]), len(text)], strict=True):
-            found.append({"role": match[1], "content": text[match.end() : ends]})
+        places = [match for match in _LABEL.finditer(text) if match[1].casefold() in NAMES]
         if not places or text[: places[0].start()].strip():
             raise _Unread("is a text, and no list of turns")
         self.other = True
-        return found
+        ends = [*(place.start() for place in places[1:]), len(text)]
+        return [_labelled(place, text[:end]) for place, end in zip(places, ends, strict=True)]
 
     def _object(self, item: Mapping[str, Any]) -> Iterator[tuple[Literal["user", "assistant"] | None, str]]:
         role_key = next((name for name in ROLE_KEYS if isinstance(item.get(name), str)), None)

@@ -9,15 +9,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.llm.prompt_templates import rough_tokens
+from harness.models.architecture import Role
 from harness.models.inspection import inspect
 from harness.models.loaders import locate, token_counter
 from harness.stages import Inputs, Stage, Takes
 from harness.stages.shared import common
 from harness.stages.shared.turns import Count, concatenated
 from harness.suite.fields import Positive, Spec
-from harness.suite.uses import ModelKind
 from harness.values.records import Progress, Usage
 
+WITH_TURNS, LEFT_OUT = "with earlier turns", "some turns left out"
 ADDED = 4
 """Tokens that a model may put around a text: of BERT, two around a text and one more between two."""
 
@@ -29,7 +30,7 @@ class Reader(Spec):
     """
 
     model: str
-    kind: ModelKind
+    kind: Role
     max_length: Positive
     prompt: str = ""
     pairs: bool = False
@@ -52,8 +53,8 @@ def concatenate(spec: ConcatenateSpec, inputs: Inputs, out: Path, seed: int, pro
     kept = {key: text.removesuffix(queries[key]).count("\n") for key, text in longer.items()}
     notes = {
         "queries": len(queries),
-        "with earlier turns": sum(map(bool, said.values())),
-        "some turns left out": sum(kept[key] < said[key] for key in queries),
+        WITH_TURNS: sum(map(bool, said.values())),
+        LEFT_OUT: sum(kept[key] < said[key] for key in queries),
     }
     return Usage(units=len(queries), notes=notes)
 
