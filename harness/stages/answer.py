@@ -60,6 +60,9 @@ class AnswerSpec(remote.MayAskEndpoint):
     context_order: ContextOrder = "best-first"
 
 
+UNBOUNDED = 10**9
+AROUND = 8
+"""Tokens that a chat template puts around a turn, at most."""
 LIMIT = "pipeline.generator.max_new_tokens"
 
 
@@ -199,20 +202,30 @@ def conversations(
 
     examples = solved_examples(spec.few_shot, spec.sentence, documents, inputs, cut, seed)
     asked = [(text, contexts[query_id]) for query_id, text in queries.items()]
-    count, cut_one = generation.token_count(tokenizer), generation.token_cut(tokenizer)
-    said = earlier_turns(spec, inputs, count, cut_one)
-    earlier = [said.get(query_id, Shown([])) for query_id in queries]
-    turns = turns_of(
-        tokenizer, rule.instruction, examples, asked, documents, rule.passage_tokens, spec.context_order, earlier
-    )
+    shown = tokenizer, rule.instruction, examples, asked, documents, rule.passage_tokens, spec.context_order
+    turns = turns_of(*shown)
+    if "history" in inputs:
+        window, prompts = generation.window_of(model), [template.prompt(one) for one in turns]
+        sizes = map(len, generation.tokenize(tokenizer, prompts))
+        room = {
+            key: (window or UNBOUNDED) - size - rule.max_new_tokens for key, size in zip(queries, sizes, strict=True)
+        }
+        said = earlier_turns(spec, inputs, generation.token_count(tokenizer), generation.token_cut(tokenizer), room)
+        turns = turns_of(*shown, [said.get(query_id, Shown([])) for query_id in queries])
     return generation.Conversations(model, template, turns, spec.stop), template
 
 
-def earlier_turns(spec: AnswerSpec, inputs: Inputs, count: Count, cut_one: Cut) -> dict[str, Shown]:
-    """The turns before each query that has some, as its prompt shows them."""
+def earlier_turns(
+    spec: AnswerSpec, inputs: Inputs, count: Count, cut_one: Cut, room: Mapping[str, int] | None = None
+) -> dict[str, Shown]:
+    """The turns before each query that has some, as its prompt shows them; `room` is left in it, in tokens."""
     histories = common.read_histories(inputs["history"]) if "history" in inputs else {}
     budget = spec.generator.history_tokens
-    return {key: alternating(recent(turns, budget, count, cut_one)) for key, turns in histories.items()}
+    found: dict[str, Shown] = {}
+    for key, turns in histories.items():
+        left = max(0, (room or {}).get(key, UNBOUNDED) - AROUND * len(turns))
+        found[key] = alternating(recent(turns, min(budget, left), count, cut_one))
+    return found
 
 
 def choose_contexts(spec: AnswerSpec, queries: Mapping[str, str], inputs: Inputs) -> dict[str, list[str]]:

@@ -95,17 +95,26 @@ class _LocalRewriter:
         self.spec = spec
         model, self.tokenizer = load_generator(common.model_folder(spec.model, inputs), local=spec.local)
         self._head = generation.PromptPrefix(model, self.tokenizer, head())
+        window = generation.window_of(model)
+        self._room = None if window is None else window - len(self._head.tokens) - spec.max_new_tokens
 
     def write(self, asked: Sequence[tuple[Sequence[Turn], str]], progress: Progress) -> list[generation.GeneratedText]:
-        """Return what the model writes of each query with its turns."""
-        tails = [tail(self._shown(turns), text) for turns, text in asked]
+        """Return what the model writes of each query with its turns: nothing where it has no room for the query."""
+        tails = [self._tail(turns, text) for turns, text in asked]
         limit = self.spec.local.max_tokens_per_batch
         sampling = generation.Sampling(self.spec.max_new_tokens, one_line=True, max_tokens_per_batch=limit)
-        return generation.write(self._head, tails, sampling, progress)
+        texts = iter(generation.write(self._head, [text for text in tails if text], sampling, progress))
+        return [next(texts) if text else generation.GeneratedText("", 0, 0) for text in tails]
 
-    def _shown(self, turns: Sequence[Turn]) -> list[Turn]:
+    def _tail(self, turns: Sequence[Turn], query: str) -> str:
+        """The end of a prompt, with as many turns as the window of the model has room for; empty without any room."""
         count, cut = generation.token_count(self.tokenizer), generation.token_cut(self.tokenizer)
-        return recent(turns, self.spec.history_tokens, count, cut)
+        kept = recent(turns, self.spec.history_tokens, count, cut)
+        while self._room is not None and count(tail(kept, query)) > self._room:
+            if not kept:
+                return ""
+            kept = kept[1:]
+        return tail(kept, query)
 
     def checked(self, one: generation.GeneratedText) -> Answered:
         """What was written; a text that the model did not end is too long."""
