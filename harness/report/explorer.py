@@ -189,7 +189,9 @@ class _Details:
         if not turns:
             return {}
         shown = [[turn.role, cut(turn.content, PASSAGE)] for turn in turns[-TURNS:]]
-        return {"history": shown, "before": len(turns) - len(shown)}
+        asked = [self.evidence.searched.get(label, {}).get(query_id, "") for label in self.labels]
+        searched = {"searched": [cut(text, QUESTION) for text in asked]} if any(asked) else {}
+        return {"history": shown, "before": len(turns) - len(shown), **searched}
 
     def _passage(self, label: str, query_id: str, doc_id: str) -> str:
         """The id of what a system showed of a document: the chunk that it was found by, or all of it."""

@@ -177,7 +177,15 @@
     if (!detail.history) return [];
     const more = detail.before ? [el("li", { class: "note" }, `${detail.before} earlier turns are not in this page.`)] : [];
     const turns = detail.history.map(([role, text]) => el("li", {}, `${role}: `, stranger("span", "", text)));
-    return [el("h4", {}, "Conversation"), el("ul", { class: "turns" }, ...more, ...turns)];
+    const parts = [el("h4", {}, "Conversation"), el("ul", { class: "turns" }, ...more, ...turns)];
+    if (detail.searched) parts.push(el("h4", {}, "Searched with"), sides((system) => searchedOf(detail, system)));
+    return parts;
+  }
+
+  function searchedOf(detail, system) {
+    const text = detail.searched[system];
+    const shown = text ? stranger("p", "answer", text) : el("p", { class: "note" }, "The query as it is.");
+    return el("section", {}, el("h5", {}, el("bdi", {}, data.systems[system])), shown);
   }
 
   const sides = (make) => el("div", { class: "sides" }, make(state.left, state.right), make(state.right, state.left));
