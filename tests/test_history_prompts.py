@@ -25,18 +25,13 @@ SAID = (
     Turn("assistant", "is it"), Turn("user", "what is the stone"), Turn("assistant", "the stone is old"),
     Turn("user", "is it red"),
 )  # fmt: skip
-CONTEXTS = dict.fromkeys(QUERIES, ["d1", "d2"])
+CONTEXTS = {key: ["d1", "d2"] for key in QUERIES}
 WINDOW = 512
 
 
 def spec_of(history_tokens: int = 512) -> AnswerSpec:
     rule = Generator(
-        model="tiny",
-        instruction="is it",
-        passage_tokens=9,
-        max_new_tokens=2,
-        batch_size=4,
-        history_tokens=history_tokens,
+        model="tiny", instruction="is it", passage_tokens=9, max_new_tokens=2, history_tokens=history_tokens
     )
     return AnswerSpec(generator=rule, context=2, source="given")
 
@@ -47,22 +42,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     common.write_corpus(part(root, "corpus"), CORPUS)
     common.write_queries(part(root, "queries"), QUERIES)
     common.write_contexts(part(root, "contexts"), CONTEXTS)
-    words = [
-        "the",
-        "wall",
-        "is",
-        "red",
-        "stone",
-        "old",
-        "what",
-        "and",
-        "it",
-        "Passages",
-        "Question",
-        "none",
-        "user",
-        "assistant",
-    ]
+    words = ["the", "wall", "is", "red", "stone", "old", "what", "and", "it", "Passages", "Question", "none"]
     tiny.generator(part(root, "model"), words, hidden=64)
     return {item.name: item for item in root.iterdir()}
 

@@ -83,7 +83,7 @@ def test_rewrites_of_no_use_are_dropped_and_counted(tmp_path: Path, scripted: Sc
     assert used.failed == 1
     rows = {row["query_id"]: row for row in load_jsonl(tmp_path / "out" / REWRITES_FILE)}
     assert rows["q1"] == {
-        "query_id": "q1", "query": "How old is it?", "rewrite": "I'm sorry, but I cannot help with that request",
+        "query_id": "q1", "query": "How old is it?", "rewrite": "I'm sorry, but I cannot help with that request.",
         "dropped": REFUSAL,
     }  # fmt: skip
     assert "q2" not in rows
