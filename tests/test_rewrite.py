@@ -223,6 +223,8 @@ def test_what_stands_around_a_rewrite_is_taken_off(text: str, found: str) -> Non
     ("The lime kiln stands by the ferry in the harbour.", ANSWERS),
     ("The lime kiln stands by the ferry in the harbour", ANSWERS),
     ("Answer: it is 90 years old.", ANSWERS),
+    ("Yes, it is.", ANSWERS),
+    ("No, the lime kiln is not old", ANSWERS),
     ("What keeps dry stone walls from bulging?", OTHER),
     ("Which grit hones kitchen knives best?", OTHER),
 ])  # fmt: skip
@@ -233,6 +235,21 @@ def test_rewrites_of_no_use_are_told_by_their_reason(text: str, why: str | None)
 def test_a_user_who_cannot_log_in_refuses_nothing() -> None:
     said = (Turn("user", "How do I log in to the customer portal?"), Turn("assistant", "With your number."))
     assert fault("I can't log in to the customer portal with my number", said, "still can't log in", "en") is None
+
+
+def test_a_rewrite_keeps_what_a_long_query_asks() -> None:
+    query = "Great, and who looks after it in winter?"
+    assert fault("Where is it?", SAID, query, "en") == OTHER
+    assert fault("Who looks after the lime kiln in winter?", SAID, query, "en") is None
+    assert fault("The east branch", (Turn("user", "Which branch?"),), "The west branch.", "en") is None
+
+
+def test_another_language_is_another_matter() -> None:
+    """Users reported rewrites in English of conversations in other languages (langchain pull 4969, issue 14974)."""
+    said = (Turn("user", "Wo steht der Kalkofen?"), Turn("assistant", "Der Kalkofen steht am Hafen."))
+    assert fault("How old is the lime kiln in the harbour?", said, "Wie alt ist er?", "de") == OTHER
+    assert fault("Wie alt ist der Kalkofen am Hafen?", said, "Wie alt ist er?", "de") is None
+    assert fault("¿Cuál es la edad del horno?", SAID, "How old is it?", "en") == OTHER
 
 
 def test_languages_without_spaces_are_compared_by_their_characters() -> None:

@@ -19,6 +19,8 @@ TOKENS_MORE = 64
 """A rewrite has at most so many tokens more than its query."""
 KNOWN_SHARE = 0.5
 """Share of the words of a rewrite that stand in the conversation; a refusal or an answer brings its own."""
+LONG_QUERY, KEPT_SHARE = 5, 0.25
+"""Of a query of so many words, at least this share stands in its rewrite too."""
 INTRO = (
     "Each conversation is followed by the last message of the user, written so that it is understood without the "
     "conversation."
@@ -51,6 +53,11 @@ EXAMPLES: tuple[tuple[tuple[Turn, ...], str, str], ...] = (
         "what about winter",
         "How was the mail carried to the islands in winter when the ferry Alma could not sail?",
     ),
+)
+_STATES = re.compile(r"[.!。！]\W*$")  # noqa: RUF001  as other scripts write it
+_AGREES = re.compile(
+    r"(?:yes|no|yeah|yep|nope|ja|nein|oui|non|sí|да|нет|是的|不是|不|はい|いいえ|نعم|네|아니요)(?:[\s,.!，。、]|$)",  # noqa: RUF001
+    re.IGNORECASE,
 )
 _SPEAKER = r"(?:user|assistant|human|ai|bot|agent|answer|response|explanation|note|passage|conversation)"
 _LABELS = re.compile(
@@ -91,17 +98,20 @@ def fault(rewrite: str, turns: Sequence[Turn], query: str, language: str) -> str
     if rough_tokens(rewrite) > rough_tokens(query) + TOKENS_MORE:
         return LONG
     words = text_of(language).words
-    known = {word for text in (query, *(turn.content for turn in turns)) for word in words(text)}
-    own = words(rewrite)
+    asked, own = words(query), words(rewrite)
+    known = {*asked, *(word for turn in turns for word in words(turn.content))}
     foreign = sum(word not in known for word in own) > KNOWN_SHARE * len(own)
-    found = wording.fault_of(rewrite, "question" if asks(query) else "keyword")
+    # One who states something ("The west branch.") may have it repeated as a statement.
+    found = wording.fault_of(rewrite, "keyword" if _STATES.search(query) else "question")
     if found == wording.REFUSAL and foreign:
         return found
     if found in (wording.NO_QUERY, wording.META):
         return found
-    if found == wording.ANSWER or _repeats_an_answer(rewrite, turns, query):
+    agrees = bool(_AGREES.match(rewrite)) and not _AGREES.match(query)
+    if found == wording.ANSWER or agrees or _repeats_an_answer(rewrite, turns, query):
         return ANSWERS
-    return OTHER if foreign else None
+    lost = len(asked) >= LONG_QUERY and sum(word in own for word in asked) < KEPT_SHARE * len(asked)
+    return OTHER if foreign or lost else None
 
 
 def _repeats_an_answer(rewrite: str, turns: Sequence[Turn], query: str) -> bool:
