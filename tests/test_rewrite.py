@@ -158,8 +158,8 @@ def test_a_model_in_process_rewrites_by_continuing_examples(
     spec = RewriteSpec(model=str(model), max_new_tokens=3)
     used = rewrite(spec, {**inputs_of(tmp_path), "model": model}, part(tmp_path, "out"), 0, silent)
     assert prompts[0] == (
-        "User: Where is the lime kiln?\nAssistant: The lime kiln stands by the ferry in the harbour.\n"
-        "User: How old is it?\nAlone:"
+        "Earlier questions: Where is the lime kiln?\nLast answer: The lime kiln stands by the ferry in the harbour.\n"
+        "Follow-up: How old is it?\nThe follow-up in full:"
     )
     assert len(prompts) == 3
     # A model that learned nothing does not stop, or writes what nobody said.
@@ -175,7 +175,7 @@ def test_turns_are_dropped_where_the_model_has_no_room_for_them(
     real = rewriting.tail
     monkeypatch.setattr("harness.stages.rewrite.tail", lambda turns, text: shown.append([*turns]) or real(turns, text))
     spec = RewriteSpec(model=str(model), max_new_tokens=3, history_tokens=5000)
-    long = [Turn("user" if number % 2 == 0 else "assistant", f"{number} the kiln is old") for number in range(80)]
+    long = [Turn("user" if number % 2 == 0 else "assistant", f"{number} the kiln is old " * 9) for number in range(80)]
     common.write_queries(part(tmp_path, "queries"), {"q1": "is it old", "q2": "is it old " * 300})
     common.write_histories(part(tmp_path, "history"), {"q1": long, "q2": long})
     inputs = {"queries": tmp_path / "queries", "history": tmp_path / "history", "model": model}
@@ -202,6 +202,7 @@ def test_turns_are_dropped_where_the_model_has_no_room_for_them(
     ("Standalone question:", ""),
     ("", ""),
     ("...", ""),
+    ("The follow-up in full: How old is the kiln?", "How old is the kiln?"),
     ("Frage: Wie alt ist der Ofen?", "Wie alt ist der Ofen?"),
     ("问题：窑有多老？", "窑有多老？"),  # noqa: RUF001
 ])  # fmt: skip

@@ -46,7 +46,8 @@ def told(plan: Plan, planned: SystemPlan) -> str:
 def exported_rewriter(plan: Plan, planned: SystemPlan) -> dict[str, str] | None:
     """Return the model that rewrites queries, and its prompt; None for a system that rewrites none.
 
-    In the prompt stand {conversation}, the turns as lines ``User: ...`` and ``Assistant: ...``, and {question}.
+    In the prompt stand {conversation}, the turns as lines ``User: ...`` and ``Assistant: ...`` or, for a model in
+    process, as its examples show them, and {question}.
     """
     call = next((plan.calls[key].call for key in planned.serving.path if plan.calls[key].call.stage == "rewrite"), None)
     if call is None:
@@ -55,7 +56,7 @@ def exported_rewriter(plan: Plan, planned: SystemPlan) -> dict[str, str] | None:
     if endpoint is not None:
         prompt = fill(endpoint["prompts"]["rewrite"], conversation="{conversation}", question="{question}")
         return {"model": endpoint["model"], "prompt": prompt}
-    return {"model": call.spec["model"], "prompt": f"{head()}{{conversation}}\nUser: {{question}}\n{LABEL}:"}
+    return {"model": call.spec["model"], "prompt": f"{head()}{{conversation}}\nFollow-up: {{question}}\n{LABEL}:"}
 
 
 def _examples(plan: Plan, planned: SystemPlan, store: Store) -> list[dict[str, str]]:

@@ -42,7 +42,7 @@ class RewriteSpec(remote.MayAskEndpoint):
 
     model: str
     history_tokens: Positive = 512
-    max_new_tokens: Positive = 96
+    max_new_tokens: Positive = 64
     language: str = ENGLISH
     local: LocalModel = LocalModel()
 

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 
 from harness.llm.prompt_templates import rough_tokens
 from harness.stages.shared import wording
-from harness.stages.shared.turns import written
 from harness.text import asks, text_of
 from harness.values.records import Turn
 
@@ -21,16 +20,15 @@ KNOWN_SHARE = 0.5
 """Share of the words of a rewrite that stand in the conversation; a refusal or an answer brings its own."""
 LONG_QUERY, KEPT_SHARE = 5, 0.25
 """Of a query of so many words, at least this share stands in its rewrite too."""
-INTRO = (
-    "Each conversation is followed by the last message of the user, written so that it is understood without the "
-    "conversation."
-)
-LABEL = "Alone"
+INTRO = "Each follow-up question is written in full, so that it names what it asks about."
+LABEL = "The follow-up in full"
+QUESTIONS, ANSWER_WORDS = 3, 40
+"""Earlier questions, and words of the last answer, that a model in process is shown: more of them, and it answers."""
 EXAMPLES: tuple[tuple[tuple[Turn, ...], str, str], ...] = (
     (
         (
             Turn("user", "How are dry stone walls built?"),
-            Turn("assistant", "Without mortar: two faces of larger stones lean towards each other."),
+            Turn("assistant", "Without mortar, from two faces of larger stones."),
         ),
         "and what keeps them from bulging?",
         "What keeps dry stone walls from bulging?",
@@ -38,20 +36,20 @@ EXAMPLES: tuple[tuple[tuple[Turn, ...], str, str], ...] = (
     (
         (
             Turn("user", "Which grit do I need to hone a kitchen knife?"),
-            Turn("assistant", "A grit of 1000 hones the edge, and 6000 polishes it."),
+            Turn("assistant", "A grit of 1000 hones the edge."),
         ),
         "How did letters reach the islands in 1911?",
         "How did letters reach the islands in 1911?",
     ),
     (
-        (
-            Turn("user", "Who carried the mail to the islands?"),
-            Turn("assistant", "The ferry Alma carried it twice a week."),
-            Turn("user", "Was she a steamer?"),
-            Turn("assistant", "Yes, until 1926."),
-        ),
-        "what about winter",
-        "How was the mail carried to the islands in winter when the ferry Alma could not sail?",
+        (Turn("user", "Who carried the mail?"), Turn("assistant", "The ferry Alma carried it twice a week.")),
+        "Was she a steamer?",
+        "Was the ferry Alma a steamer?",
+    ),
+    (
+        (Turn("user", "Tell me about the water stone."), Turn("assistant", "It must soak for ten minutes first.")),
+        "any other tips",
+        "What other tips are there for the water stone?",
     ),
 )
 _STATES = re.compile(r"[.!。！]\W*$")  # noqa: RUF001  as other scripts write it
@@ -62,7 +60,7 @@ _AGREES = re.compile(
 _SPEAKER = r"(?:user|assistant|human|ai|bot|agent|answer|response|explanation|note|passage|conversation)"
 _LABELS = re.compile(
     r"^(?:(?:the |a |my )?(?:stand-?alone|rewritten|rephrased|reworded|reformulated|rewrite|revised|search|final|last|"
-    r"follow-?up|alone|user|human|output|message|query|question)[\s-]*){1,4}(?:is\s*)?[:：]\s*",  # noqa: RUF001  as other scripts write it
+    r"follow-?up|in full|alone|user|human|output|message|query|question)[\s-]*){1,4}(?:is\s*)?[:：]\s*",  # noqa: RUF001  as other scripts write it
     re.IGNORECASE,
 )
 _SAYS_MORE = re.compile(rf"\s+(?:\*\*)?{_SPEAKER}(?:\*\*)?\s*[:：]", re.IGNORECASE)  # noqa: RUF001
@@ -76,7 +74,15 @@ def head() -> str:
 
 def tail(turns: Sequence[Turn], query: str) -> str:
     """Return the end of such a prompt, from the conversation up to where the rewrite begins."""
-    return f"{written([*turns, Turn('user', query)])}\n{LABEL}:"
+    return f"{shown(turns)}\nFollow-up: {' '.join(query.split())}\n{LABEL}:"
+
+
+def shown(turns: Sequence[Turn]) -> str:
+    """Return what such a prompt shows of a conversation: a small model that reads it as a chat goes on with it."""
+    asked = [" ".join(turn.content.split()) for turn in turns if turn.role == "user"][-QUESTIONS:]
+    answered = [turn.content.split() for turn in turns if turn.role == "assistant"][-1:]
+    last = " ".join(" ".join(words[:ANSWER_WORDS]) for words in answered)
+    return f"Earlier questions: {' / '.join(asked) or 'none'}\nLast answer: {last or 'none'}"
 
 
 def cleaned(text: str) -> str:
