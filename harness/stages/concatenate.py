@@ -26,7 +26,8 @@ ADDED = 4
 class Reader(Spec):
     """The model that reads the queries, of which kind it is, and how many tokens of a text it takes.
 
-    `prompt` comes before a query. `pairs`: it reads query and passage together, so that a query has half of the tokens.
+    `prompt` comes before a query, in the place of the model's own. `pairs`: it reads query and passage together, so that
+    a query has half of the tokens.
     """
 
     model: str
@@ -64,11 +65,12 @@ def _limit(reader: Reader | None) -> tuple[int | None, Count]:
     if reader is None:
         return None, rough_tokens
     count = token_counter(reader.model) or rough_tokens
-    takes = inspect(locate(reader.model), reader.kind, headless_ok=True).takes(reader.max_length)
+    model = inspect(locate(reader.model), reader.kind, headless_ok=True)
+    takes, prompt = model.takes(reader.max_length), reader.prompt or model.prompts.query
     if takes is None:
         return None, count
     share = takes // 2 if reader.pairs else takes
-    return share - ADDED - (count(reader.prompt) if reader.prompt else 0), count
+    return share - ADDED - (count(prompt) if prompt else 0), count
 
 
 STAGE = Stage(
