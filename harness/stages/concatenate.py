@@ -26,8 +26,8 @@ ADDED = 4
 class Reader(Spec):
     """The model that reads the queries, of which kind it is, and how many tokens of a text it takes.
 
-    `prompt` comes before a query, in the place of the model's own. `pairs`: it reads query and passage together, so that
-    a query has half of the tokens.
+    `prompt` comes before a query, in the place of the model's own. `pairs`: it reads query and passage together, so
+    that a query has half of the tokens.
     """
 
     model: str
