@@ -70,13 +70,13 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
 
 def means(finished: Finished) -> dict[str, float]:
     rows = finished.outcome.summaries
-    return {row.system: row.mean for row in rows if row.measure == "recall@10" and row.mean is not None}
+    return {row.system: row.mean for row in rows if row.measure == "ndcg@10" and row.mean is not None}
 
 
 def test_what_the_turns_name_is_found(finished: Finished) -> None:
     found = means(finished)
-    assert found["joined"] > found["untuned"] + 0.2
-    assert found["reworded"] > found["untuned"] + 0.2
+    assert found["joined"] > found["untuned"] + 0.1
+    assert found["reworded"] > found["untuned"] + 0.1
 
 
 def test_the_report_counts_rewrites_and_those_that_were_dropped(finished: Finished) -> None:

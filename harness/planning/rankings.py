@@ -60,7 +60,7 @@ class Rankings(Answering, Conversations):
         encoder = pipeline.settings.retriever.encoder
         own = encoder == self.suite.pipeline.retriever.encoder
         retriever = Retriever(**encoder.model_dump(exclude_defaults=True))
-        changed = {"retriever": retriever, "reranker": None, "conversation": "last"}
+        changed: dict[str, Any] = {"retriever": retriever, "reranker": None, "conversation": "last"}
         changed |= {"chunking": pipeline.settings.chunking}
         settings = self.suite.pipeline.model_copy(update=changed)
         return replace(pipeline, settings=settings, name=UNTUNED if own else pipeline.name)

@@ -223,8 +223,10 @@ def earlier_turns(
     budget = spec.generator.history_tokens
     found: dict[str, Shown] = {}
     for key, turns in histories.items():
-        left = max(0, (room or {}).get(key, UNBOUNDED) - AROUND * len(turns))
-        found[key] = alternating(recent(turns, min(budget, left), count, cut_one))
+        kept, left = recent(turns, budget, count, cut_one), (room or {}).get(key, UNBOUNDED)
+        while kept and sum(count(turn.content) + AROUND for turn in kept) > left:
+            kept = kept[1:]
+        found[key] = alternating(kept)
     return found
 
 
