@@ -66,7 +66,7 @@ def test_rewrites_of_no_use_are_dropped_and_counted(tmp_path: Path, scripted: Sc
     replies = {
         "How old is it?": "I'm sorry, but I cannot help with that request.",
         "and the mill": "",
-        "Who built it?": "Who built it?",
+        "Who built it?": "who built it",
         "Why?": RuntimeError("no answer within 40 s"),
         "Since when?": "kiln " * 90,
     }

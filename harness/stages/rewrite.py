@@ -21,7 +21,7 @@ from harness.models.language_models import load_generator
 from harness.stages import Inputs, SpeedRule, Stage, Step, Takes
 from harness.stages.retrieve import silent
 from harness.stages.shared import common, remote
-from harness.stages.shared.rewriting import LONG, cleaned, fault, head, tail
+from harness.stages.shared.rewriting import LONG, cleaned, fault, head, is_same, tail
 from harness.stages.shared.turns import recent, written
 from harness.suite.fields import Positive
 from harness.suite.local_models import LocalModel
@@ -65,12 +65,12 @@ def rewrite(spec: RewriteSpec, inputs: Inputs, out: Path, seed: int, progress: P
     for key, (text, failure) in done.texts.items():
         found, why = cleaned(text), failure
         why = why or fault(found, histories[key], asked[key], spec.language)
-        alone[key] = asked[key] if why else found
+        alone[key] = asked[key] if why or is_same(found, asked[key]) else found
         rows.append({"query_id": key, "query": asked[key], "rewrite": found, "dropped": why or ""})
     common.write_queries(out, alone)
     write_jsonl(out / REWRITES_FILE, rows)
     dropped = Counter(row["dropped"] for row in rows if row["dropped"])
-    same = sum(not row["dropped"] and row["rewrite"] == row["query"] for row in rows)
+    same = sum(not row["dropped"] and is_same(row["rewrite"], row["query"]) for row in rows)
     notes = {ASKED: len(rows), USED: len(rows) - same - dropped.total(), SAME: same, DROPPED: dropped.total()}
     notes |= remote.reasons(DROPPED, dropped)
     used = done.used

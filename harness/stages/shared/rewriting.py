@@ -120,6 +120,11 @@ def fault(rewrite: str, turns: Sequence[Turn], query: str, language: str) -> str
     return OTHER if foreign or lost else None
 
 
+def is_same(rewrite: str, query: str) -> bool:
+    """Whether a rewrite says what the query says, apart from case and the sign at the end."""
+    return _plain(rewrite) == _plain(query)
+
+
 def _repeats_an_answer(rewrite: str, turns: Sequence[Turn], query: str) -> bool:
     """Whether a rewrite stands in an answer, word for word, and is more than words that the user said."""
     said = _plain(rewrite)
