@@ -29,11 +29,11 @@ from harness.stages import Inputs, SpeedRule, Stage, Takes, setting
 from harness.stages.retrieve import RUN_FILE
 from harness.stages.shared import common, remote
 from harness.stages.shared.generator_prompts import last_turn, ordered, solved_examples, turns_of
-from harness.stages.shared.turns import Count, Cut, Shown, alternating, recent
+from harness.stages.shared.turns import Count, Cut, alternating, recent
 from harness.suite.pipeline import ContextOrder, Generator
 from harness.suite.recipes import ABSTENTION
 from harness.values import records
-from harness.values.records import Document, Progress, Usage
+from harness.values.records import Document, Progress, Turn, Usage
 
 FAILED_FILE = "failed.jsonl"
 IN_USER_TURN = "instruction put into the user turn"
@@ -60,9 +60,6 @@ class AnswerSpec(remote.MayAskEndpoint):
     context_order: ContextOrder = "best-first"
 
 
-UNBOUNDED = 10**9
-AROUND = 8
-"""Tokens that a chat template puts around a turn, at most."""
 LIMIT = "pipeline.generator.max_new_tokens"
 
 
@@ -181,7 +178,7 @@ class EndpointPrompts:
     def ask(self, text: str, context: Sequence[str], repeat: int = 0, query_id: str = "") -> Ask:
         """The question `text` with the documents `context`, which come best first, after the turns before it."""
         shown = self._cut([self.documents[doc_id].content for doc_id in ordered(context, self.order)])
-        said = self.earlier.get(query_id, Shown([]))
+        said = alternating(self.earlier.get(query_id, ()))
         before = [Message(turn.role, turn.content) for turn in said.turns]
         messages = (*self.turns, *before, Message("user", last_turn(said, text, shown)))
         return Ask(messages, max_tokens=self.rule.max_new_tokens, repeat=repeat)
@@ -203,31 +200,24 @@ def conversations(
     examples = solved_examples(spec.few_shot, spec.sentence, documents, inputs, cut, seed)
     asked = [(text, contexts[query_id]) for query_id, text in queries.items()]
     shown = tokenizer, rule.instruction, examples, asked, documents, rule.passage_tokens, spec.context_order
-    turns = turns_of(*shown)
-    if "history" in inputs:
-        window, prompts = generation.window_of(model), [template.prompt(one) for one in turns]
-        sizes = map(len, generation.tokenize(tokenizer, prompts))
-        room = {
-            key: (window or UNBOUNDED) - size - rule.max_new_tokens for key, size in zip(queries, sizes, strict=True)
-        }
-        said = earlier_turns(spec, inputs, generation.token_count(tokenizer), generation.token_cut(tokenizer), room)
-        turns = turns_of(*shown, [said.get(query_id, Shown([])) for query_id in queries])
+    kept = earlier_turns(spec, inputs, generation.token_count(tokenizer), generation.token_cut(tokenizer))
+    window = generation.window_of(model)
+    while True:
+        turns = turns_of(*shown, [alternating(kept.get(query_id, ())) for query_id in queries])
+        if window is None or not kept:
+            break
+        sizes = map(len, generation.tokenize(tokenizer, [template.prompt(one) for one in turns]))
+        long = [key for key, size in zip(queries, sizes, strict=True) if size + rule.max_new_tokens > window]
+        if not any(kept.get(key) for key in long):
+            break
+        kept |= {key: kept[key][1:] for key in long if kept.get(key)}
     return generation.Conversations(model, template, turns, spec.stop), template
 
 
-def earlier_turns(
-    spec: AnswerSpec, inputs: Inputs, count: Count, cut_one: Cut, room: Mapping[str, int] | None = None
-) -> dict[str, Shown]:
-    """The turns before each query that has some, as its prompt shows them; `room` is left in it, in tokens."""
+def earlier_turns(spec: AnswerSpec, inputs: Inputs, count: Count, cut_one: Cut) -> dict[str, list[Turn]]:
+    """The turns before each query that has some, as many as its prompt may show."""
     histories = common.read_histories(inputs["history"]) if "history" in inputs else {}
-    budget = spec.generator.history_tokens
-    found: dict[str, Shown] = {}
-    for key, turns in histories.items():
-        kept, left = recent(turns, budget, count, cut_one), (room or {}).get(key, UNBOUNDED)
-        while kept and sum(count(turn.content) + AROUND for turn in kept) > left:
-            kept = kept[1:]
-        found[key] = alternating(kept)
-    return found
+    return {key: recent(turns, spec.generator.history_tokens, count, cut_one) for key, turns in histories.items()}
 
 
 def choose_contexts(spec: AnswerSpec, queries: Mapping[str, str], inputs: Inputs) -> dict[str, list[str]]:
