@@ -19,6 +19,7 @@ WORDINGS = {
     "claim": (1, "19d9606e"),
     "label": (1, "e2e6909b"),
     "instruct": (1, "f09cb043"),
+    "rewrite": (1, "e1a5fda3"),
 }
 """Version and digest of each shipped text: whoever changes a text raises its version, and enters both here."""
 

@@ -25,7 +25,7 @@ from harness.models import precision
 from harness.models.loaders import EMBEDDED, locate
 from harness.planning import requirements
 from harness.planning.plan import build_plan
-from harness.remarks import data, models, passages, sample_size
+from harness.remarks import conversations, data, models, passages, sample_size
 from harness.report import format
 from harness.suite.files import load_suite
 from harness.suite.roles import EMBEDDED_PREFIX
@@ -198,7 +198,8 @@ def _suite(name: str, store: Path) -> Iterator[Finding]:
         yield Finding(group, setting, "ok", value)
     for remark in models.before(suite):
         yield Finding(group, "models", "note", remark)
-    for about, remarks in (("passages", long), ("answers", small)):
+    talking = conversations.before(suite, dataset) if dataset is not None else []
+    for about, remarks in (("conversations", talking), ("passages", long), ("answers", small)):
         yield from (Finding(group, about, "note", remark) for remark in remarks)
     yield from _endpoints(group, suite, store)
 

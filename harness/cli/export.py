@@ -29,7 +29,7 @@ from harness.cli.export_pipeline import (
     public_name,
     without_paths,
 )
-from harness.cli.export_prompt import exported_prompt, told
+from harness.cli.export_prompt import exported_prompt, exported_rewriter, told
 from harness.cli.export_source import MeasuredSuite, find, planned_now, system_of
 from harness.cli.options import MOST_SEED, Common, print_json, say, takes
 from harness.errors import ConfigError, Problem
@@ -196,8 +196,9 @@ def _lengths(planned: SystemPlan, out: Path) -> dict[Part, int]:
 
 def _pipeline_text(made: _Made, pipeline: Mapping[str, Any]) -> str:
     models, system = made.models, made.system
-    generator = made.planned.settings.generator
+    generator, rewriter = made.planned.settings.generator, exported_rewriter(made.plan, made.planned)
     value: dict[str, Any] = {"pipeline": dict(pipeline)}
+    value |= {"rewriter": without_paths(rewriter)} if rewriter else {}
     if "reranker" in models and is_causal(made.planned.settings):
         value["reranker_adapter"] = f"./{RERANKER_ADAPTER}"
     if generator is not None:
@@ -210,7 +211,8 @@ def _pipeline_text(made: _Made, pipeline: Mapping[str, Any]) -> str:
         f"The pipeline of {system.label}. Suite {made.measured.outcome.suite} measured it on "
         f"{made.measured.outcome.created}.",
         "`pipeline` is the section of a suite; paths are relative to this file. `adapter` belongs to the model of the",
-        f"generator. {told(made.planned)}",
+        f"generator. {told(made.plan, made.planned)}",
+        *(["`rewriter` writes a query with earlier turns so that it is understood alone."] if rewriter else []),
         *(f"{name}: the weight {weight:g} was chosen on dev." for name, weight in made.weights.items()),
         *(f"The model of the {part} was a folder on the machine of the measurement: set its path." for part in folders),
     ]

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from harness.errors import ConfigError, Problem
+from harness.llm.prompt_templates import fill
 from harness.planning.graph import Plan, SystemPlan
 from harness.stages.shared.prompts import question_turn
+from harness.stages.shared.rewriting import LABEL, head
 from harness.store import Store
 
 ORDERS = {"best-first": "the first `context` passages", "best-last": "the first `context` passages, the best one last,"}
@@ -31,10 +33,30 @@ def exported_prompt(plan: Plan, planned: SystemPlan, store: Store) -> dict[str, 
     }
 
 
-def told(planned: SystemPlan) -> str:
-    """Return what the words in braces of a prompt stand for."""
+def told(plan: Plan, planned: SystemPlan) -> str:
+    """Return what the words in braces of a prompt stand for, and where earlier turns stand if there were any."""
     shown = ORDERS[planned.settings.context_order]
-    return f"In `prompt`, {{passages}} are {shown} as `[1] text`, separated by empty lines."
+    said = f"In `prompt`, {{passages}} are {shown} as `[1] text`, separated by empty lines."
+    answers = plan.calls.get(planned.answers or "")
+    if answers is not None and "history" in answers.call.inputs:
+        said += " The earlier turns of a conversation stand as messages before `user`."
+    return said
+
+
+def exported_rewriter(plan: Plan, planned: SystemPlan) -> dict[str, str] | None:
+    """Return the model that rewrites queries, and its prompt; None for a system that rewrites none.
+
+    In the prompt stand {conversation}, the turns as lines ``User: ...`` and ``Assistant: ...`` or, for a model in
+    process, as its examples show them, and {question}.
+    """
+    call = next((plan.calls[key].call for key in planned.serving.path if plan.calls[key].call.stage == "rewrite"), None)
+    if call is None:
+        return None
+    endpoint = call.spec["endpoint"]
+    if endpoint is not None:
+        prompt = fill(endpoint["prompts"]["rewrite"], conversation="{conversation}", question="{question}")
+        return {"model": endpoint["model"], "prompt": prompt}
+    return {"model": call.spec["model"], "prompt": f"{head()}{{conversation}}\nFollow-up: {{question}}\n{LABEL}:"}
 
 
 def _examples(plan: Plan, planned: SystemPlan, store: Store) -> list[dict[str, str]]:

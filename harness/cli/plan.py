@@ -18,7 +18,7 @@ from harness.experiments import forgetting
 from harness.planning.graph import Plan, SystemPlan
 from harness.planning.ledger import estimate
 from harness.planning.plan import build_plan
-from harness.remarks import data, models, sample_size
+from harness.remarks import conversations, data, models, sample_size
 from harness.report import format
 from harness.store import Store, store_in
 from harness.suite.files import load_suite
@@ -68,7 +68,12 @@ def forecast_of(name: str, store_root: Path, seeds: tuple[int, ...] = ()) -> For
     calls = _calls(plan, store)
     if elsewhere is not None:
         calls += [row for row in _calls(elsewhere.plan, store) if row["key"] not in plan.calls]
-    warnings = [*data.told(dataset, suite.evaluate.split), *models.before(suite), *sample_size.before(plan)]
+    warnings = [
+        *data.told(dataset, suite.evaluate.split),
+        *conversations.before(suite, dataset),
+        *models.before(suite),
+        *sample_size.before(plan),
+    ]
     return Forecast(plan, calls, judge_estimates(plan), warnings)
 
 

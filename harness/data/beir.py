@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from harness.data.evidence import EvidenceSpan, read_spans
 from harness.data.folders import CORPUS, QUERIES, SPANS, SPLITS, file_of, first_of, qrels_files, split_named
 from harness.data.formats import read_table
+from harness.data.histories import before, read_history
 from harness.data.judgements import add, read_judgements
 from harness.data.objects import RawRow, field_of, read_objects, text_of, typed
 from harness.errors import Problem
@@ -77,8 +78,10 @@ def _check_any(path: Path, kind: str, items: Mapping[str, object], problems: lis
 def _read_queries(path: Path, lines: Lines, problems: list[Problem], repairing: Repairing) -> list[Query]:
     queries: dict[str, Query] = {}
     for row in read_objects(path, problems, repairing):
-        text = text_of(row, "query", problems, repairing)
-        query = Query(row.key, text, row.key, typed(row, "metadata", dict, problems))
+        asked = read_history(row, problems, repairing)
+        text = asked.query or text_of(row, "query", problems, repairing)
+        history = before(asked, text, row.where, repairing)
+        query = Query(row.key, text, row.key, typed(row, "metadata", dict, problems), history)
         if _first("query", row, queries.get(row.key), query, lines, problems, repairing):
             queries[row.key] = query
     _check_any(path, "query", queries, problems)

@@ -15,7 +15,7 @@ from harness.text import Detected, detect
 from harness.values.findings import DatasetInfo
 from harness.values.grades import LEVEL, at_level, judged_queries
 from harness.values.passages import SpansOf
-from harness.values.records import Document, Qrels, Query, Reference
+from harness.values.records import Document, Qrels, Query, Reference, Turn
 from harness.values.repairs import Repair
 
 
@@ -66,8 +66,18 @@ class Split:
         }
 
     @property
+    def histories(self) -> dict[str, tuple[Turn, ...]]:
+        """The turns before each query that has some."""
+        return {query_id: query.history for query_id, query in self.queries.items() if query.history}
+
+    @property
     def groups(self) -> dict[str, str]:
         return {query_id: query.group for query_id, query in self.queries.items()}
+
+
+def _asked(query: Query) -> list[Any]:
+    """What of a query is measured: one without a history has the digest that it had before there were histories."""
+    return [query.query_id, query.text, *([[list(turn) for turn in query.history]] if query.history else [])]
 
 
 @dataclass(frozen=True)
@@ -98,7 +108,7 @@ class Dataset:
         """Content digest of the corpus and, for each split, of queries, qrels, references, groups and spans if any."""
         digests = {"corpus": digest_of([list(document) for document in self.documents.values()])}
         for name, split in self.splits.items():
-            digests[f"{name}.queries"] = digest_of([[query.query_id, query.text] for query in split.queries.values()])
+            digests[f"{name}.queries"] = digest_of([_asked(query) for query in split.queries.values()])
             digests[f"{name}.qrels"] = digest_of(split.qrels)
             digests[f"{name}.references"] = digest_of([list(reference) for reference in split.references.values()])
             digests[f"{name}.groups"] = digest_of(split.groups)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 PROMPTS: dict[Role, tuple[PromptName, ...]] = {
     "synthesizer": ("question", "keyword", "claim", "instruct"), "labeler": ("label",), "judge": (), "generator": (),
+    "rewriter": ("rewrite",),
 }  # fmt: skip
 """The prompt templates of each role."""
 FOLDER = "llm"

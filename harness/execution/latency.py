@@ -18,12 +18,12 @@ from harness import provenance
 from harness.errors import StageFailed
 from harness.execution.environments import environment_now
 from harness.execution.executors import Executor, Request, run
-from harness.execution.probe import PROBE_VERSION, TIMES_FILE, Probe, quantile
+from harness.execution.probe import PROBE_VERSION, STEPS, TIMES_FILE, Probe, quantile
 from harness.execution.scheduler import Display
 from harness.hashing import by_hash, digest_of
 from harness.llm.services import Services
 from harness.models.loaders import model_digest
-from harness.planning.graph import Plan, SystemPlan
+from harness.planning.graph import MAKES_QUERIES, Plan, SystemPlan
 from harness.stages import load_stage
 from harness.stages.shared import common
 from harness.store import Store
@@ -78,14 +78,15 @@ class Latencies:
         )
 
     def _paid_per_1000(self, names: Sequence[str]) -> float:
-        """Dollars of 1,000 answers at the endpoint of the generator, from the tokens of the probe's requests."""
-        role = self.plan.suite.answerer
-        used = [usage for name in names if (usage := self.used.get(name)) and usage.get("llm_calls")]
-        if role is None:
-            return 0.0
-        each: list[float] = [
-            role.dollars(usage["prompt_tokens"], usage["new_tokens"]) / usage["llm_calls"] for usage in used
-        ]
+        """Dollars of 1,000 queries at the endpoints of rewriter and generator, from the tokens of the probes."""
+        used = {name: usage for name in names if (usage := self.used.get(name)) and usage.get("llm_calls")}
+        each: list[float] = []
+        for name, usage in used.items():
+            role = self.plan.suite.llm.rewriter if name.startswith("rewrite") else self.plan.suite.answerer
+            if role is not None:
+                # Not every query has earlier turns, and so a rewrite.
+                served = usage.get("notes", {}).get(STEPS, usage["llm_calls"])
+                each.append(role.dollars(usage["prompt_tokens"], usage["new_tokens"]) / served)
         return 1000 * fsum(each)
 
     def timings(self) -> tuple[Timing, ...]:
@@ -119,7 +120,9 @@ class Latencies:
         self._owners.setdefault(kind, shape)
         name = kind if first and kind != "rerank" else f"{kind}:{plainest.label}"
         self.retrieval.add(name)
-        return self._time(name, {**base, "stage": call.stage, "spec": dict(call.spec)}, call.inputs)
+        # A language model takes as long for a rewrite as for an answer.
+        count = {"queries": self.plan.suite.evaluate.probe_generations} if call.stage == "rewrite" else {}
+        return self._time(name, {**base, **count, "stage": call.stage, "spec": dict(call.spec)}, call.inputs)
 
     def _shape(self, key: str) -> str:
         """Digest of what the time of a call that ranks depends on: its settings, the shape of its model, its inputs.
@@ -132,7 +135,14 @@ class Latencies:
         spec = {name: value for name, value in call.spec.items() if name != "model"}
         of_runs = load_stage(call.stage).runs_of(call.inputs)
         named = sorted({*call.inputs} - {*of_runs, "model", "adapter", "weight"})
-        return digest_of([call.stage, spec, start, named, len(of_runs), *self._passages(call)])
+        return digest_of(
+            [call.stage, spec, start, named, len(of_runs), *self._passages(call), *self._queries_made(call)]
+        )
+
+    def _queries_made(self, call: StageCall) -> list[str]:
+        """The stage that makes the queries of a call, if one does: those with earlier turns are longer."""
+        asked = self.plan.calls.get(call.inputs.get("queries", ""))
+        return [asked.call.stage] if asked is not None and asked.call.stage in MAKES_QUERIES else []
 
     def _passages(self, call: StageCall) -> list[str]:
         """The corpus that a call searches or reads, if it is one of chunks: their number and length take time."""
@@ -155,7 +165,10 @@ class Latencies:
         spec = {**base, "stage": "answer", "queries": count, "reply": dict(call.spec)}
         # Where the suite fixes the passages, only the sampled questions have some.
         queries = call.inputs["queries"] if call.spec["source"] == "given" else self._queries
-        return self._time(label, spec, {**call.inputs, "queries": queries})
+        given = {**call.inputs, "queries": queries}
+        if "history" in given and queries == self._queries:
+            given["history"] = self.plan.artifacts.keys[f"{self.plan.suite.evaluate.split}.history"]
+        return self._time(label, spec, given)
 
     def _generator_shape(self, system: SystemPlan) -> str:
         """Digest of what the time of a system's answers depends on: settings, model, and kind of prompt."""
@@ -188,7 +201,7 @@ class Latencies:
             versions,
         ]
         key = digest_of(["probe", identity])
-        asks = (resolved.get("reply") or {}).get("endpoint") is not None
+        asks = (resolved.get("reply") or resolved["spec"]).get("endpoint") is not None
         try:
             if self.store.get(key) is None:
                 if asks and self.services is not None and self.services.replay:
@@ -236,7 +249,7 @@ def asdict_usage(usage: Any) -> dict[str, Any]:
 
 def _models(spec: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the sections of a probe's spec that name a model."""
-    asked = spec["spec"]
+    asked = {} if spec["spec"].get("endpoint") else spec["spec"]
     sections = [asked, asked.get("retriever"), asked.get("encoder"), (spec.get("reply") or {}).get("generator")]
     return [section for section in sections if section and section.get("model")]
 

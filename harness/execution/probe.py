@@ -17,7 +17,7 @@ from typing import Any
 
 from pydantic import Field
 
-from harness.llm import Chat, services
+from harness.llm import Chat, Reply, Spent, services
 from harness.models.generation import Sampling
 from harness.stages import Inputs, Step, answer, load_stage
 from harness.stages.shared import common, remote
@@ -30,6 +30,7 @@ WARM_UP = 2
 FEWEST, LONG_SECONDS, PRECISION = 10, 5.0, 0.05
 """A probe that has timed so many queries for so long ends when its median is known to this share of it."""
 TIMES_FILE = "times.json"
+STEPS = "queries served"
 
 
 class Probe(Spec):
@@ -57,11 +58,31 @@ def probe(spec: Probe, inputs: Inputs, out: Path, seed: int, progress: Progress)
             times = _timed(step, asked, spec.every, progress)
         used = remote.usage(len(times), chat, {})
     else:
-        step = _generator(spec, inputs, seed) if spec.reply is not None else _served(spec, inputs)
-        times = _timed(step, asked, spec.every, progress)
-        used = Usage(units=len(times))
+        paid = _Paid(_generator(spec, inputs, seed) if spec.reply is not None else _served(spec, inputs))
+        times = _timed(paid, asked, spec.every, progress)
+        used = paid.usage(len(times))
     (out / TIMES_FILE).write_text(json.dumps(times), encoding="utf-8")
     return used
+
+
+class _Paid:
+    """A step, and what it was paid for: one that ranks may ask an endpoint first, and then returns its replies."""
+
+    def __init__(self, step: Step) -> None:
+        self.step, self.steps, self.spent = step, 0, Spent()
+
+    def __call__(self, query_id: str, text: str) -> None:
+        reply = self.step(query_id, text)
+        self.steps += 1
+        if isinstance(reply, Reply):
+            self.spent = self.spent.plus(reply)
+
+    def usage(self, timed: int) -> Usage:
+        """What all steps used; the notes say how many they were, if any asked an endpoint."""
+        spent = self.spent
+        notes = {STEPS: self.steps} if spent.requests else {}
+        tokens = spent.prompt_tokens, spent.new_tokens
+        return Usage(timed, spent.requests, *tokens, notes, dollars=spent.dollars)
 
 
 def _timed(step: Step, asked: Sequence[tuple[str, str]], every: bool, progress: Progress) -> list[float]:
@@ -137,7 +158,7 @@ def _endpoint(spec: Probe, chat: Chat, inputs: Inputs, seed: int) -> Iterator[St
         def step(query_id: str, text: str) -> Any:
             # In microseconds, below 2**30, as it may become part of a seed of 32 bits.
             repeat = time.time_ns() // 1000 % 2**30
-            reply = runner.run(chat.ask(prompts.ask(text, contexts[query_id], repeat)))
+            reply = runner.run(chat.ask(prompts.ask(text, contexts[query_id], repeat, query_id)))
             if reply.failure:
                 raise ValueError(f"the generator did not answer: {reply.failure}")
 

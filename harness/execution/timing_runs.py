@@ -170,12 +170,15 @@ def _sample_of(full: Plan) -> Suite:
     )
     named = {f"sample-{number}-{one.tune[0]}": one for number, one in enumerate(samples, start=1)}
     update = {"candidates": named, "factorial": {}, "data": data, "seeds": (0,), "baseline_rows": ("untuned",)}
+    update["pipeline"] = suite.pipeline.model_copy(update={"conversation": "last"})
     return suite.model_copy(update=update)
 
 
 def _offline(suite: Suite, candidate: Candidate) -> Candidate:
-    """Return the candidate with data that need no endpoint; training on them takes the same time."""
+    """Return the candidate with data and queries that need no endpoint; training on them takes the same time."""
     uses, update = CandidateUses(suite, "", candidate), dict[str, dict[str, Any]]()
+    if "conversation" in candidate.pipeline.model_fields_set:
+        update["pipeline"] = {"conversation": "last"}
     data, offline = uses.data, candidate
     if "labeler" in uses.roles and not suite.llm.labeler.in_process:
         update["label"] = {"by": "mined"} if data.label.by == "llm" else {}

@@ -17,9 +17,9 @@ from harness.data.passages import Passages
 from harness.errors import HarnessError
 from harness.planning import contexts
 from harness.planning.graph import Plan
-from harness.results.outcomes import run_file
+from harness.results.outcomes import SEARCHED_FILE, run_file
 from harness.stages.retrieve import RUN_FILE
-from harness.stages.shared.common import read_answers
+from harness.stages.shared.common import read_answers, read_queries
 from harness.store import Store
 from harness.suite.spec import Suite
 from harness.suite.uses import reading_of
@@ -48,7 +48,7 @@ def of_plan(rows: Iterable[Score], runs: Mapping[str, Run], plan: Plan, dataset:
         if place is not None:
             answers[system.label] = read_answers(place)
     split = plan.suite.evaluate.split
-    evidence = _evidence(rows, runs, answers, dataset, split, plan.generation_sample.references)
+    evidence = _evidence(rows, runs, answers, dataset, split, plan.generation_sample.references, _searched(plan, store))
     return replace(evidence, found=_found_by(runs, plan, dataset.splits[split], store))
 
 
@@ -69,6 +69,23 @@ def _found_by(runs: Mapping[str, Run], plan: Plan, part: Split, store: Store) ->
     return found
 
 
+def _searched(plan: Plan, store: Store) -> dict[str, dict[str, str]]:
+    """Return what the first stage of each system was asked, where that is another text than the query."""
+    found: dict[str, dict[str, str]] = {}
+    for system in plan.systems:
+        first = next(
+            (plan.calls[key].call for key in system.serving.path if plan.calls[key].call.stage == "retrieve"), None
+        )
+        key = first.inputs["queries"] if first is not None else ""
+        place = store.get(key) if key in plan.calls else None
+        if place is not None:
+            texts = read_queries(place).items()
+            found[system.label] = {
+                query_id: text for query_id, text in texts if text != plan.artifacts.queries[query_id]
+            }
+    return found
+
+
 def of_files(folder: Path, outcome: Outcome) -> Evidence:
     """Gather it again from the folder of an outcome.
 
@@ -86,24 +103,31 @@ def of_files(folder: Path, outcome: Outcome) -> Evidence:
         label = labels.get((row["system"], row["seed"]))
         if label is not None:
             answers.setdefault(label, {})[row["query_id"]] = _answer(row)
+    searched: dict[str, dict[str, str]] = {}
+    if (folder / SEARCHED_FILE).is_file():
+        for row in formats.read_parquet(folder / SEARCHED_FILE):
+            if label := labels.get((row["system"], row["seed"])):
+                searched.setdefault(label, {})[row["query_id"]] = row["text"]
     try:
         suite = Suite.model_validate(outcome.spec)
         dataset = load_dataset(suite.dataset, outcome.split, reading_of(suite))
         references = contexts.choose(suite, dataset).references
     except (HarnessError, ValueError, OSError):
-        return Evidence(rows, runs, answers)
+        return Evidence(rows, runs, answers, searched=searched)
     if dataset.digests != outcome.dataset.digests:
-        return Evidence(rows, runs, answers)
-    return _evidence(rows, runs, answers, dataset, outcome.split, references)
+        return Evidence(rows, runs, answers, searched=searched)
+    return _evidence(rows, runs, answers, dataset, outcome.split, references, searched)
 
 
 def _evidence(
     rows: Iterable[Score], runs: Mapping[str, Run], answers: Mapping[str, Mapping[str, Answer]], dataset: Dataset,
-    split: str, references: Mapping[str, Reference],
+    split: str, references: Mapping[str, Reference], searched: Mapping[str, Mapping[str, str]],
 ) -> Evidence:  # fmt: skip
     part = dataset.splits[split]
     passages = Passages(dataset.documents)
-    return Evidence(list(rows), runs, answers, part.queries, part.qrels, references, passages, part.level)
+    return Evidence(
+        list(rows), runs, answers, part.queries, part.qrels, references, passages, part.level, searched=searched
+    )
 
 
 def _answer(row: Mapping[str, Any]) -> Answer:

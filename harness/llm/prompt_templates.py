@@ -25,6 +25,7 @@ PLACEHOLDERS: Mapping[PromptName, frozenset[str]] = {
     "claim": _QUERIES,
     "label": frozenset({"query", "passage"}),
     "instruct": frozenset({"question", "passage", "sentence"}),
+    "rewrite": frozenset({"question", "conversation"}),
 }
 """The placeholders that each template must and may have. `count` is the number of queries wanted, `sentence` the reply
 where the passage holds no answer."""

@@ -67,6 +67,16 @@ def tokenize(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
     return [list(row) for row in tokenizer(list(texts), add_special_tokens=False)["input_ids"]] if texts else []
 
 
+def token_count(tokenizer: Any) -> Callable[[str], int]:
+    """Return a function that counts the tokens of a text, without special ones."""
+    return lambda text: len(tokenize(tokenizer, [text])[0])
+
+
+def token_cut(tokenizer: Any) -> Callable[[str, int], str]:
+    """Return a function that cuts a text after so many tokens."""
+    return lambda text, tokens: truncate(tokenizer, [text], tokens)[0]
+
+
 def shared_prefix_length(coded: Sequence[list[int]]) -> int:
     """Return the length of the prefix that all prompts share, in tokens; each keeps at least one token of its own."""
     if not coded:

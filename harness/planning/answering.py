@@ -42,10 +42,14 @@ class Answering(Corpora):
         if shown == "relevant":
             for part in ("qrels", "references"):
                 inputs[part] = self.judgements(pipeline, self.split, part)
+        if generator.history_tokens and "sample.history" in keys:
+            inputs["history"] = keys["sample.history"]
         shots = generator.few_shot if few_shot else generator.shots
         inputs |= self.example_inputs(shots, pipeline)
+        # Without earlier turns it changes nothing how many of them would be shown.
+        unused = {"few_shot", "shots"} | (set() if "history" in inputs else {"history_tokens"})
         spec = {
-            "generator": generator.model_dump(exclude={"few_shot", "shots"}),
+            "generator": generator.model_dump(exclude=unused),
             "context": settings.context,
             "source": shown,
             "few_shot": shots,

@@ -13,7 +13,7 @@ from harness.hashing import digest_of
 from harness.planning.contexts import GenerationSample
 from harness.stages.shared import common
 from harness.store import Store
-from harness.values.records import Qrels
+from harness.values.records import Histories, Qrels
 
 Writer = Callable[[Path], None]
 
@@ -22,7 +22,8 @@ class DatasetArtifacts:
     """Keys and writers of the artifacts of a dataset, by name: ``corpus``, ``test.queries``, ``sample``, ...
 
     ``test.qrels`` has grades below the relevance level as 0, ``test.graded`` has them all; both leave out documents
-    that are not in the corpus. Where nothing differs, the two are one part.
+    that are not in the corpus. Where nothing differs, the two are one part. ``test.history`` exists only if queries
+    have earlier turns.
     """
 
     def __init__(self, dataset: Dataset, split: str, generation_sample: GenerationSample) -> None:
@@ -31,6 +32,7 @@ class DatasetArtifacts:
         self._add("corpus", dataset.digests["corpus"], lambda out: common.write_corpus(out, dataset.documents))
         for name, part in dataset.splits.items():
             self._add_queries(f"{name}.queries", {key: query.text for key, query in part.queries.items()})
+            self._add_histories(f"{name}.history", part.histories)
             digests = dataset.digests
             for kind, qrels in (("qrels", part.usable), ("graded", part.graded)):
                 # Judgements that every stage may read as they are go by the digest that measures go by.
@@ -42,6 +44,10 @@ class DatasetArtifacts:
         chosen = dataset.splits[split].queries
         self.queries = {key: query.text for key, query in chosen.items()}
         self._add_queries("sample", {key: chosen[key].text for key in generation_sample.query_ids})
+        histories = dataset.splits[split].histories
+        self._add_histories(
+            "sample.history", {key: histories[key] for key in generation_sample.query_ids if key in histories}
+        )
         if generation_sample.contexts:
             contexts = generation_sample.contexts
             self._add("contexts", digest_of(list(contexts.items())), lambda out: common.write_contexts(out, contexts))
@@ -53,6 +59,12 @@ class DatasetArtifacts:
     def _add_queries(self, name: str, queries: Mapping[str, str]) -> None:
         self.keys[name] = digest_of(["part", "queries", list(queries.items())])
         self._writers[name] = lambda out: common.write_queries(out, queries)
+
+    def _add_histories(self, name: str, histories: Histories) -> None:
+        """Add the turns before queries; queries without any have no such part, and no key depends on it."""
+        if histories:
+            turns = [[key, [list(turn) for turn in before]] for key, before in histories.items()]
+            self._add(name, digest_of(turns), lambda out: common.write_histories(out, histories))
 
     @staticmethod
     def _qrels(qrels: Qrels) -> Writer:

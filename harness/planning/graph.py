@@ -22,6 +22,10 @@ Prompt = Literal["run", "few-shot", "none", "relevant"]
 """What a generator is shown: passages of a run, those and solved examples, none, or the relevant passages."""
 
 
+MAKES_QUERIES = ("rewrite", "concatenate")
+"""Stages whose output is searched with in the place of the queries of the dataset."""
+
+
 @dataclass(frozen=True)
 class ExpectedWork:
     """The expected work of a call, for estimates: units of its stage, LLM calls, their tokens and dollars.
@@ -75,19 +79,23 @@ class ServingKeys:
 def serving_path(calls: Mapping[str, PlannedCall], run: str | None) -> tuple[list[str], list[str], str | None]:
     """Return the calls that make a run out of a query, the first stage first; what they read; what a reranker orders.
 
-    Each stage declares which of its inputs are runs of the same queries.
+    Each stage declares which of its inputs are runs of the same queries. A rewrite comes before the first stage. What
+    joins turns is no part of the path, as it takes no time.
     """
     path, artifacts, pools = list[str](), list[str](), list[str]()
 
     def walk(key: str) -> None:
         call = calls[key].call
         runs = load_stage(call.stage).runs_of(call.inputs)
-        for name in runs:
+        asked = call.inputs.get("queries", "")
+        made = asked in calls and calls[asked].call.stage in MAKES_QUERIES
+        for name in ["queries"] * made + runs:
             if call.inputs[name] in calls:
                 walk(call.inputs[name])
-        if key not in path:
+        if key not in path and call.stage != "concatenate":
             path.append(key)
-        artifacts.extend(item for name, item in call.inputs.items() if name not in runs and item in calls)
+        passed = {*runs, *(["queries"] if made else [])}
+        artifacts.extend(item for name, item in call.inputs.items() if name not in passed and item in calls)
         pools.extend(call.inputs["run"] for _ in runs if call.stage == "rerank")
 
     if run is not None and run in calls:

@@ -10,6 +10,7 @@ from harness.errors import ConfigError, Problem
 from harness.models.precision import dtype_here
 from harness.planning.answering import Answering
 from harness.planning.calls import TunedPipeline
+from harness.planning.conversations import Conversations, ReadBy
 from harness.planning.graph import ExpectedWork, Prompt, ServingKeys, serving_path
 from harness.suite.pipeline import ON_DEV, Encoder, Reranker, Retriever
 from harness.values.systems import UNTUNED
@@ -20,7 +21,7 @@ BLENDED: Literal["first"] = "first"
 FUSED: Literal["union"] = "union"
 
 
-class Rankings(Answering):
+class Rankings(Answering, Conversations):
     """Calls that end in a run."""
 
     def depth_of(self, pipeline: TunedPipeline) -> int:
@@ -59,8 +60,9 @@ class Rankings(Answering):
         encoder = pipeline.settings.retriever.encoder
         own = encoder == self.suite.pipeline.retriever.encoder
         retriever = Retriever(**encoder.model_dump(exclude_defaults=True))
-        update = {"retriever": retriever, "reranker": None, "chunking": pipeline.settings.chunking}
-        settings = self.suite.pipeline.model_copy(update=update)
+        changed: dict[str, Any] = {"retriever": retriever, "reranker": None, "conversation": "last"}
+        changed |= {"chunking": pipeline.settings.chunking}
+        settings = self.suite.pipeline.model_copy(update=changed)
         return replace(pipeline, settings=settings, name=UNTUNED if own else pipeline.name)
 
     def _vectors(
@@ -79,13 +81,14 @@ class Rankings(Answering):
     def retrieved_bm25(
         self, split: str, queries: str | None = None, depth: int | None = None, pipeline: TunedPipeline | None = None
     ) -> str:
-        """Lists of bm25 over the passages of a pipeline, the suite's own unless given."""
+        """Lists of bm25 over the passages of a pipeline, asked as it asks; the suite's own pipeline unless given."""
         pipeline = pipeline or self.untuned
         depth = depth or self.depth_of(pipeline)
         spec = {"kind": "bm25", "depth": depth, "exclude_own": self.suite.evaluate.exclude_own}
-        inputs = {"index": self.bm25_index(pipeline), "queries": self._queries(split, queries)}
+        inputs = {"index": self.bm25_index(pipeline), "queries": self._queries(pipeline, split, queries, "bm25")}
         work = ExpectedWork(self.size_of(split, queries))
-        return self.call("retrieve", f"retrieve {split} with bm25", spec, inputs, work)
+        label = f"retrieve {split} with bm25" + ("" if queries else self.asked_in_words(pipeline, split))
+        return self.call("retrieve", label, spec, inputs, work)
 
     def retrieved(
         self, pipeline: TunedPipeline, split: str, queries: str | None = None, depth: int | None = None
@@ -115,7 +118,7 @@ class Rankings(Answering):
         spec["exclude_own"] = self.suite.evaluate.exclude_own
         inputs = {
             "index": self.index(pipeline),
-            "queries": self._queries(split, queries),
+            "queries": self._queries(pipeline, split, queries, "retriever"),
             "model": pipeline.model("retriever"),
         }
         label = f"retrieve {split} with {pipeline.label('retriever')}" + (f", {depth} deep" if depth else "")
@@ -177,7 +180,7 @@ class Rankings(Answering):
         spec: dict[str, Any] = {"kind": rule.kind, "depth": depth, "max_length": rule.max_length, "dtype": dtype}
         inputs = {
             "run": run,
-            "queries": self._queries(split, queries),
+            "queries": self._queries(pipeline, split, queries, "reranker"),
             "corpus": self.corpus(pipeline),
         }
         models = [name for name in [encoder.model if encoder else rule.model] if name is not None]
@@ -258,8 +261,8 @@ class Rankings(Answering):
         converted = self.converted(generator.model) if generator is not None and local else None
         return ServingKeys(tuple(path), tuple(artifacts), pool, pipeline.models, converted, prompt)
 
-    def _queries(self, split: str, queries: str | None) -> str:
-        return queries or self.artifacts.keys[f"{split}.queries"]
+    def _queries(self, pipeline: TunedPipeline, split: str, queries: str | None, by: ReadBy) -> str:
+        return queries or self.asked(pipeline, split, by)
 
     def size_of(self, split: str, queries: str | None = None) -> int:
         """How many queries: those of a split, or at most those of the call that makes them."""

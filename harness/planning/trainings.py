@@ -50,7 +50,7 @@ class Trainings(TrainingPairs):
             "reranker": self._tuned_reranker,
             "generator": self._tuned_generator,
         }
-        return pipeline.tuned(part, make[part](pipeline, training), training.label)
+        return pipeline.tuned(part, make[part](self.without_history(pipeline), training), training.label)
 
     def dev(self) -> str | None:
         """The split that choices are made on, if it is another than the one scored."""
@@ -245,7 +245,7 @@ class Trainings(TrainingPairs):
         if data.instruct.retrieved_by == "pipeline":
             return pipeline
         own = {name: getattr(pipeline.settings, name) for name in ("chunking", "generator", "context", "context_order")}
-        return TunedPipeline(self.suite.pipeline.model_copy(update=own))
+        return self.without_history(TunedPipeline(self.suite.pipeline.model_copy(update=own)))
 
     def instructions(self, pipeline: TunedPipeline, data: DataRule) -> tuple[str, int]:
         """Examples for the generator from the pipeline's own runs, and a guess at how many they are."""

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from harness.data.datasets import Dataset
 from harness.llm.services import Services
 from harness.planning.graph import Plan
-from harness.remarks import answers, data, endpoints, language, models, passages, systems, weights
+from harness.remarks import answers, conversations, data, endpoints, language, models, passages, systems, weights
 from harness.remarks.training import training_remarks
 from harness.statistics.comparisons import values_of
 from harness.store import Store
@@ -40,6 +40,8 @@ def front(ran: Ran, store: Store, services: Services) -> list[str]:
     return [
         *data.told(ran.dataset, suite.evaluate.split),
         *passages.told(suite, ran.dataset),
+        *conversations.before(suite, ran.dataset),
+        *conversations.made(ledger),
         *models.before(suite),
         *endpoints.dialects(ran.written, services),
         *models.cut(ledger),

@@ -24,6 +24,8 @@ LISTED = 10
 """Documents shown of each ranking."""
 RELEVANT = 20
 """Relevant documents of a query that are looked for further down."""
+TURNS = 12
+"""Turns before a query that are shown, the newest."""
 PASSAGE, ANSWER, QUESTION, NAME = 400, 1200, 600, 200
 """Where a text is cut, in characters."""
 BUDGET = 2_500_000
@@ -177,7 +179,19 @@ class _Details:
             "judged": {one[doc_id]: judged[doc_id] for one in shown if one for doc_id in one if doc_id in judged},
             "answers": [None if one is None else self._answer(one) for one in answers],
             "reference": self._reference(query_id),
+            **self._history(query_id),
         }
+
+    def _history(self, query_id: str) -> dict[str, Any]:
+        """The turns before a query, where there are any, and how many more there were."""
+        query = self.evidence.queries.get(query_id)
+        turns = query.history if query else ()
+        if not turns:
+            return {}
+        shown = [[turn.role, cut(turn.content, PASSAGE)] for turn in turns[-TURNS:]]
+        asked = [self.evidence.searched.get(label, {}).get(query_id, "") for label in self.labels]
+        searched = {"searched": [cut(text, QUESTION) for text in asked]} if any(asked) else {}
+        return {"history": shown, "before": len(turns) - len(shown), **searched}
 
     def _passage(self, label: str, query_id: str, doc_id: str) -> str:
         """The id of what a system showed of a document: the chunk that it was found by, or all of it."""

@@ -23,6 +23,8 @@ from harness.values.versions import FileKind, read_value
 OUTCOME_FILE = "outcome.json"
 ATTEMPT_FILE = ".attempt.json"
 ERROR_FILE = "report.error.txt"
+SEARCHED_FILE = "searched.parquet"
+"""What systems searched with where that is another text than the query; only written if there is any."""
 RUN_IT = "run the suite first with 'harness run', or set --store", "run the suite again"
 log = logging.getLogger(__name__)
 SCORE_COLUMNS = {
@@ -39,6 +41,7 @@ ANSWER_COLUMNS = {
     "system": "string", "seed": "int64", "query_id": "string", "text": "string", "prompt_tokens": "int64",
     "new_tokens": "int64", "context": "string",
 }  # fmt: skip
+SEARCHED_COLUMNS = {"system": "string", "seed": "int64", "query_id": "string", "text": "string"}
 
 
 @contextlib.contextmanager
@@ -113,6 +116,8 @@ def with_notes(outcome: Outcome, folder: Path, notes: Sequence[str]) -> Outcome:
 def write_details(folder: Path, outcome: Outcome, details: Evidence) -> None:
     """Write what the systems retrieved and answered into the folder of an outcome."""
     formats.write_parquet(folder / "answers.parquet", list(_answers(outcome, details.answers)), ANSWER_COLUMNS)
+    if any(details.searched.values()):
+        formats.write_parquet(folder / SEARCHED_FILE, list(_searched(outcome, details.searched)), SEARCHED_COLUMNS)
     for system in outcome.systems:
         if system.label in details.runs:
             formats.write_run(run_file(folder, system), details.runs[system.label])
@@ -156,6 +161,12 @@ def _answers(outcome: Outcome, answers: Mapping[str, Mapping[str, Answer]]) -> I
         for answer in answers.get(system.label, {}).values():
             row = {**answer._asdict(), "context": json.dumps(answer.context)}
             yield {"system": system.name, "seed": system.seed, **row}
+
+
+def _searched(outcome: Outcome, searched: Mapping[str, Mapping[str, str]]) -> Iterator[dict[str, Any]]:
+    for system in outcome.systems:
+        for query_id, text in searched.get(system.label, {}).items():
+            yield {"system": system.name, "seed": system.seed, "query_id": query_id, "text": text}
 
 
 def new_folder(base: Path, created: str) -> Path:

@@ -153,6 +153,8 @@ STAGES: dict[str, str] = {
     "tune_retriever": "harness.stages.tune_retriever",
     "tune_reranker": "harness.stages.tune_reranker",
     "tune_generator": "harness.stages.tune_generator",
+    "concatenate": "harness.stages.concatenate",
+    "rewrite": "harness.stages.rewrite",
     "index": "harness.stages.index",
     "retrieve": "harness.stages.retrieve",
     "fuse": "harness.stages.fuse",

@@ -4,7 +4,8 @@ One stage for all systems, with the same instruction: `source` says what stands 
 `context` passages of a run, ``none`` gives none (the row `closed-book`), ``relevant`` gives the relevant passages (the
 row `oracle-context`; for an unanswerable question the passage it was written against, if that is known), ``given``
 gives what the input `contexts` says. The input `adapter`, if there is one, is what tuning made of the generator. A
-generator at an endpoint is shown the same, as a chat.
+generator at an endpoint is shown the same, as a chat. The input `history`, if there is one, holds the turns before
+queries; they stand before the question, as a chat too.
 
 Answers are kept whole, without thoughts, up to the first of the strings in `stop`. Where a model wrote nothing but a
 thought, the question failed.
@@ -27,12 +28,12 @@ from harness.models.stop_rules import before_stop
 from harness.stages import Inputs, SpeedRule, Stage, Takes, setting
 from harness.stages.retrieve import RUN_FILE
 from harness.stages.shared import common, remote
-from harness.stages.shared.generator_prompts import ordered, solved_examples, turns_of
-from harness.stages.shared.prompts import question_turn
+from harness.stages.shared.generator_prompts import last_turn, ordered, solved_examples, turns_of
+from harness.stages.shared.turns import Count, Cut, alternating, recent
 from harness.suite.pipeline import ContextOrder, Generator
 from harness.suite.recipes import ABSTENTION
 from harness.values import records
-from harness.values.records import Document, Progress, Usage
+from harness.values.records import Document, Progress, Turn, Usage
 
 FAILED_FILE = "failed.jsonl"
 IN_USER_TURN = "instruction put into the user turn"
@@ -69,7 +70,9 @@ def answer(spec: AnswerSpec, inputs: Inputs, out: Path, seed: int, progress: Pro
     contexts = choose_contexts(spec, queries, inputs)
     if spec.endpoint is not None:
         prompts = EndpointPrompts(spec, documents, inputs, seed)
-        asked = [(query_id, prompts.ask(text, contexts[query_id])) for query_id, text in queries.items()]
+        asked = [
+            (query_id, prompts.ask(text, contexts[query_id], query_id=query_id)) for query_id, text in queries.items()
+        ]
         return _at_endpoint(asked, contexts, spec.stop, out, progress)
     chat, template = conversations(spec, queries, documents, contexts, inputs, seed)
     rule = spec.generator
@@ -167,14 +170,17 @@ class EndpointPrompts:
         for example in solved_examples(spec.few_shot, spec.sentence, documents, inputs, self._cut, seed):
             turns += [Message("user", example.question), Message("assistant", example.reply)]
         self.turns = tuple(turns)
+        self.earlier = earlier_turns(spec, inputs, rough_tokens, shorten)
 
     def _cut(self, texts: Sequence[str]) -> list[str]:
         return [shorten(text, self.rule.passage_tokens) for text in texts]
 
-    def ask(self, text: str, context: Sequence[str], repeat: int = 0) -> Ask:
-        """The question `text` with the documents `context`, which come best first."""
+    def ask(self, text: str, context: Sequence[str], repeat: int = 0, query_id: str = "") -> Ask:
+        """The question `text` with the documents `context`, which come best first, after the turns before it."""
         shown = self._cut([self.documents[doc_id].content for doc_id in ordered(context, self.order)])
-        messages = (*self.turns, Message("user", question_turn(text, shown)))
+        said = alternating(self.earlier.get(query_id, ()))
+        before = [Message(turn.role, turn.content) for turn in said.turns]
+        messages = (*self.turns, *before, Message("user", last_turn(said, text, shown)))
         return Ask(messages, max_tokens=self.rule.max_new_tokens, repeat=repeat)
 
 
@@ -193,8 +199,25 @@ def conversations(
 
     examples = solved_examples(spec.few_shot, spec.sentence, documents, inputs, cut, seed)
     asked = [(text, contexts[query_id]) for query_id, text in queries.items()]
-    turns = turns_of(tokenizer, rule.instruction, examples, asked, documents, rule.passage_tokens, spec.context_order)
+    shown = tokenizer, rule.instruction, examples, asked, documents, rule.passage_tokens, spec.context_order
+    kept = earlier_turns(spec, inputs, generation.token_count(tokenizer), generation.token_cut(tokenizer))
+    window = generation.window_of(model)
+    while True:
+        turns = turns_of(*shown, [alternating(kept.get(query_id, ())) for query_id in queries])
+        if window is None or not kept:
+            break
+        sizes = map(len, generation.tokenize(tokenizer, [template.prompt(one) for one in turns]))
+        long = [key for key, size in zip(queries, sizes, strict=True) if size + rule.max_new_tokens > window]
+        if not any(kept.get(key) for key in long):
+            break
+        kept |= {key: kept[key][1:] for key in long if kept.get(key)}
     return generation.Conversations(model, template, turns, spec.stop), template
+
+
+def earlier_turns(spec: AnswerSpec, inputs: Inputs, count: Count, cut_one: Cut) -> dict[str, list[Turn]]:
+    """The turns before each query that has some, as many as its prompt may show."""
+    histories = common.read_histories(inputs["history"]) if "history" in inputs else {}
+    return {key: recent(turns, spec.generator.history_tokens, count, cut_one) for key, turns in histories.items()}
 
 
 def choose_contexts(spec: AnswerSpec, queries: Mapping[str, str], inputs: Inputs) -> dict[str, list[str]]:
@@ -229,6 +252,7 @@ STAGE = Stage(
             "adapter",
             "run",
             "contexts",
+            "history",
             "qrels",
             "references",
             "train_queries",

@@ -19,6 +19,8 @@ OF_ONE_KIND: dict[str, RerankerKind] = {
 """Settings of a reranker that have a meaning for one kind alone."""
 ContextOrder = Literal["best-first", "best-last"]
 """Where the best passage of a prompt stands; the last one stands next to the question."""
+Conversation = Literal["last", "concatenate", "rewrite"]
+"""What a query with earlier turns is searched with."""
 ON_DEV = "dev"
 """A weight that is chosen on the dev split."""
 
@@ -165,8 +167,10 @@ class Generator(LocalModel):
     """`passage_tokens` cuts every passage of the prompt; `few_shot` counts the examples of the row `few-shot`.
 
     `batch_size` bounds the prompts of a batch; None leaves the size to `max_tokens_per_batch`. `shots` solved examples
-    out of the train split are shown before every question. `thinking` switches thoughts by the chat template of a model
-    that runs here; None leaves them to the template. The model ``llm:generator`` is the one that `llm.generator` names.
+    out of the train split are shown before every question. `history_tokens` bounds the earlier turns of a conversation
+    that a prompt shows, the oldest are dropped first; 0 shows none. `thinking` switches thoughts by the chat template
+    of a model that runs here; None leaves them to the template. The model ``llm:generator`` is the one that
+    `llm.generator` names.
     """
 
     model: Place = "embedded:smollm2-135m-instruct"
@@ -175,6 +179,7 @@ class Generator(LocalModel):
     batch_size: Positive | None = None
     few_shot: Positive = 3
     shots: Count = 0
+    history_tokens: Count = 512
     thinking: Annotated[bool, Field(strict=True)] | None = False
     instruction: str = (
         "Answer the question from the passages, as briefly as possible. "
@@ -187,6 +192,11 @@ class Pipeline(Spec):
 
     Without `chunking`, documents are indexed whole. Runs have `depth` passages for a query; a reranker reorders the
     first `rerank_depth` of them; the generator is shown the first `context`, the best of them first or last.
+
+    `conversation` says what a query with earlier turns is searched and reranked with. ``last``: the query alone.
+    ``concatenate``: what the user said before, and the query; the oldest turns are left out where they would truncate
+    the query. ``rewrite``: the query as the role `rewriter` words it to be understood alone. A query without earlier
+    turns is the same in all three.
     """
 
     chunking: Chunking | None = None
@@ -198,6 +208,7 @@ class Pipeline(Spec):
     context: Positive = 5
     context_order: ContextOrder = "best-first"
     fuse_k: Positive = 60
+    conversation: Conversation = "last"
 
 
 if TYPE_CHECKING:

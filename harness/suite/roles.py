@@ -22,9 +22,9 @@ from harness.suite.local_models import LocalModel
 EMBEDDED_PREFIX = "embedded:"
 SMALL = "embedded:smollm2-135m-instruct"
 
-Role = Literal["synthesizer", "labeler", "judge", "generator"]
+Role = Literal["synthesizer", "labeler", "judge", "generator", "rewriter"]
 ROLES: tuple[Role, ...] = get_args(Role)
-PromptName = Literal["question", "keyword", "claim", "label", "instruct"]
+PromptName = Literal["question", "keyword", "claim", "label", "instruct", "rewrite"]
 """What an endpoint is asked by a text that a suite may replace; the first three are kinds of synthetic queries."""
 Dollars = Annotated[float, Field(ge=0)]
 OWN_KEYS = {
@@ -210,6 +210,7 @@ class Llms(Spec):
     labeler: Llm = Llm()
     judge: Judge | None = None
     generator: Llm | None = None
+    rewriter: Llm = Llm()
     max_usd: Above0 | None = None
     max_tokens: Positive | None = None
     prompts: dict[PromptName, str] = Field(default_factory=dict)

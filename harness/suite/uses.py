@@ -137,7 +137,11 @@ class CandidateUses:
         rules = [rule for part in PARTS if (rule := self.labels_for(part))]
         relabel = self.data.mine.relabel if self.mines else None
         labeler = any(rule.by == "llm" for rule in rules) or (relabel is not None and relabel.by == "llm")
-        asked: dict[Role, bool] = {"synthesizer": self.synthesizes or self.writes_answers, "labeler": labeler}
+        asked: dict[Role, bool] = {
+            "synthesizer": self.synthesizes or self.writes_answers,
+            "labeler": labeler,
+            "rewriter": self.pipeline.conversation == "rewrite",
+        }
         return tuple(role for role, wanted in asked.items() if wanted)
 
     def key(self, section: str, setting: str) -> str:
@@ -214,6 +218,8 @@ def _models(suite: Suite) -> Iterator[ModelUse]:
         yield ModelUse("pipeline.retriever.model", suite.pipeline.retriever.model, "bi-encoder")
     for candidate in candidates:
         yield from candidate.models()
+    if suite.pipeline.conversation == "rewrite" and suite.llm.rewriter.in_process:
+        yield ModelUse("llm.rewriter.model", suite.llm.rewriter.model, "generator")
     if judges(suite) and suite.llm.judge is not None and suite.llm.judge.in_process:
         yield ModelUse("llm.judge.model", suite.llm.judge.model, "generator")
 
@@ -233,6 +239,7 @@ def endpoint_roles(suite: Suite) -> list[Role]:
     asked |= {"judge"} if judges(suite) else set()
     pipelines = [suite.pipeline, *(candidate.pipeline for candidate in candidates_of(suite))]
     asked |= {"generator"} if any(suite.answerer_of(pipeline) is not None for pipeline in pipelines) else set()
+    asked |= {"rewriter"} if suite.pipeline.conversation == "rewrite" else set()
     return [role for role, llm in suite.llm.roles.items() if role in asked and not llm.in_process]
 
 

@@ -15,7 +15,8 @@ class Evidence:
 
     `runs` and `answers` go by the label of the system; `queries`, `qrels` and `references` are of the scored split.
     A document is relevant from the grade `level` on. Of systems that search chunks, `found` has the chunk that a
-    document was found by: label -> query_id -> doc_id -> chunk_id.
+    document was found by: label -> query_id -> doc_id -> chunk_id. `searched` holds by label and query what a system
+    searched with, where that is another text than the query.
     """
 
     rows: Sequence[Score]
@@ -27,3 +28,4 @@ class Evidence:
     documents: Mapping[str, Document] = field(default_factory=dict)
     level: int = LEVEL
     found: Mapping[str, Mapping[str, Mapping[str, str]]] = field(default_factory=dict)
+    searched: Mapping[str, Mapping[str, str]] = field(default_factory=dict)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -35,11 +35,25 @@ class Document(NamedTuple):
         return f"{self.title}\n{self.text}" if self.title else self.text
 
 
+class Turn(NamedTuple):
+    """What somebody said in a conversation before the query."""
+
+    role: Literal["user", "assistant"]
+    content: str
+
+
 class Query(NamedTuple):
+    """A query; `history` are the turns before it, the oldest first."""
+
     query_id: str
     text: str
     group: str
     metadata: Mapping[str, Any] = {}
+    history: tuple[Turn, ...] = ()
+
+
+Histories = Mapping[str, Sequence[Turn]]
+"""The turns before each query that has some, by query_id, the oldest first."""
 
 
 class Reference(NamedTuple):

@@ -82,6 +82,17 @@ KINDS: dict[str, RepairKind] = {
     "other-text-field": RepairKind(
         "line has no 'text'", "lines have no 'text'", "read from 'contents', 'query' or the like"
     ),
+    "other-history": RepairKind(
+        "history has another form", "histories have another form", "read as turns of user and assistant"
+    ),
+    "other-turn": RepairKind(
+        "turn of a history is a system's or a tool's, or has no text",
+        "turns of histories are a system's or a tool's, or have no text",
+        "left out",
+    ),
+    "query-in-history": RepairKind(
+        "history ends with the query itself", "histories end with the query itself", "read up to it"
+    ),
     "number-text": RepairKind("text is a number", "texts are numbers", "read as text"),
     "text-list": RepairKind("text is a list", "texts are lists", "joined by spaces"),
     "not-a-number": RepairKind("field is NaN", "fields are NaN", "read as empty"),

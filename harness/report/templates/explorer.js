@@ -173,6 +173,21 @@
     return [el("h4", {}, "Reference"), ...texts.map((text) => stranger("p", "answer", text))];
   }
 
+  function historyOf(detail) {
+    if (!detail.history) return [];
+    const more = detail.before ? [el("li", { class: "note" }, `${detail.before} earlier turns are not in this page.`)] : [];
+    const turns = detail.history.map(([role, text]) => el("li", {}, `${role}: `, stranger("span", "", text)));
+    const parts = [el("h4", {}, "Conversation"), el("ul", { class: "turns" }, ...more, ...turns)];
+    if (detail.searched) parts.push(el("h4", {}, "Searched with"), sides((system) => searchedOf(detail, system)));
+    return parts;
+  }
+
+  function searchedOf(detail, system) {
+    const text = detail.searched[system];
+    const shown = text ? stranger("p", "answer", text) : el("p", { class: "note" }, "The query as it is.");
+    return el("section", {}, el("h5", {}, el("bdi", {}, data.systems[system])), shown);
+  }
+
   const sides = (make) => el("div", { class: "sides" }, make(state.left, state.right), make(state.right, state.left));
 
   function steps() {
@@ -194,6 +209,7 @@
     const parts = [el("h3", { tabindex: "-1", dir: "auto", id: "x-question" }, text || id), where, ...scoresTable()];
     if (!detail) parts.push(el("p", { class: "note" }, "Lists, answers and texts of this query are not in this page."));
     else {
+      parts.push(...historyOf(detail));
       if (detail.answers.some((answer) => answer)) parts.push(el("h4", {}, "Answers"), sides((system) => answerOf(detail, system)));
       parts.push(...referenceOf(detail.reference));
       if (detail.lists.some((list) => list)) parts.push(el("h4", {}, "Ranked lists"), sides((one, other) => listOf(detail, one, other)));

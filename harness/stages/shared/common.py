@@ -20,7 +20,7 @@ from harness.suite.pipeline import Encoder, Retriever
 from harness.suite.roles import EMBEDDED_PREFIX
 from harness.values.grades import best_first
 from harness.values.passages import Place, SpansOf
-from harness.values.records import Answer, Document, Pair, Progress, Qrels, Reference
+from harness.values.records import Answer, Document, Histories, Pair, Progress, Qrels, Reference, Turn
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,6 +51,18 @@ def write_queries(folder: Path, queries: Mapping[str, str]) -> None:
 def read_queries(folder: Path) -> dict[str, str]:
     """Read the part `queries`: query_id -> text, in file order."""
     return {row["query_id"]: row["text"] for row in load_jsonl(folder / "queries.jsonl")}
+
+
+def write_histories(folder: Path, histories: Histories) -> None:
+    """Write the part `history`: the turns before each query that has some."""
+    rows = ({"query_id": key, "history": [turn._asdict() for turn in turns]} for key, turns in histories.items())
+    write_jsonl(folder / "history.jsonl", rows)
+
+
+def read_histories(folder: Path) -> dict[str, tuple[Turn, ...]]:
+    """Read the part `history`: query_id -> turns, the oldest first."""
+    rows = load_jsonl(folder / "history.jsonl")
+    return {row["query_id"]: tuple(Turn(**turn) for turn in row["history"]) for row in rows}
 
 
 def write_judgements(folder: Path, qrels: Qrels) -> None:

@@ -1,5 +1,6 @@
-"""What a generator is shown, the same in answering, in training and in the probe: the instruction, solved examples, and
-the question below its passages. A change here is a change of the versions of `answer` and `tune_generator`.
+"""What a generator is shown, the same in answering, in training and in the probe: the instruction, solved examples, the
+earlier turns of a conversation, and the question below its passages. A change here is a change of the versions of
+`answer` and `tune_generator`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from harness.models.chat_templates import Turn
 from harness.stages import Inputs
 from harness.stages.shared import common
 from harness.stages.shared.prompts import question_turn
+from harness.stages.shared.turns import Shown
 from harness.suite.pipeline import ContextOrder
 from harness.values.records import Document
 
@@ -36,18 +38,29 @@ def ordered(passages: Sequence[str], order: ContextOrder) -> list[str]:
 def turns_of(
     tokenizer: Any, instruction: str, examples: Sequence[SolvedExample], asked: Sequence[tuple[str, Sequence[str]]],
     documents: Mapping[str, Document], passage_tokens: int, order: ContextOrder = "best-first",
+    earlier: Sequence[Shown] = (),
 ) -> list[list[Turn]]:  # fmt: skip
-    """Return conversations up to the question, one for each question and the ids of its passages, best first."""
+    """Return conversations up to the question, one for each question and the ids of its passages, best first.
+
+    `earlier` holds the turns before each question, if there are any.
+    """
     used = list(dict.fromkeys(doc_id for _, context in asked for doc_id in context))
     texts = generation.truncate(tokenizer, [documents[doc_id].content for doc_id in used], passage_tokens)
     shown = dict(zip(used, texts, strict=True))
     begun: list[Turn] = [("system", instruction)]
     for example in examples:
         begun += [("user", example.question), ("assistant", example.reply)]
+    before = earlier or [Shown([])] * len(asked)
     return [
-        [*begun, ("user", question_turn(text, [shown[key] for key in ordered(context, order)]))]
-        for text, context in asked
+        [*begun, *said.turns, ("user", last_turn(said, text, [shown[key] for key in ordered(context, order)]))]
+        for (text, context), said in zip(asked, before, strict=True)
     ]
+
+
+def last_turn(earlier: Shown, question: str, passages: Sequence[str]) -> str:
+    """Return what the user asks: the passages and the question, below what they said without having an answer."""
+    asked = question_turn(question, passages)
+    return f"{earlier.asked}\n\n{asked}" if earlier.asked else asked
 
 
 def solved_examples(
