@@ -86,8 +86,10 @@ def test_the_number_type_is_part_of_keys_on_a_gpu(gpu: None) -> None:
 
 TRAINED = {
     "candidates": {"mixed": {"tune": ["retriever", "reranker"], "retriever": {"recipe": "distill"}}},
-    "data.pairs": "synthetic", "data.synthesize.round_trip": {"by": "late-interaction"}, "pipeline.reranker": {"kind": "late-interaction"},
-}  # fmt: skip
+    "data.pairs": "synthetic",
+    "data.synthesize.round_trip": {"by": "late-interaction"},
+    "pipeline.reranker": {"kind": "late-interaction"},
+}
 """A suite in which all stages that make training data encode."""
 MAKE_DATA = ("index", "sift", "mine", "label")
 
