@@ -90,7 +90,7 @@ def _packs() -> bool:
         found = _packed_product(rows, _packed(weight), ones, zeros)
     except (AttributeError, RuntimeError):
         return False
-    return torch.equal(found, (rows.int() @ weight.int().t()).float())
+    return bool(torch.equal(found, (rows.int() @ weight.int().t()).float()))
 
 
 def _layer_class() -> Any:
