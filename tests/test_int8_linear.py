@@ -13,6 +13,7 @@ import tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.models import int8_linear
 from harness.models.int8_linear import to_int8
 from harness.models.loaders import load_bi_encoder, locate
 
@@ -46,6 +47,52 @@ def test_a_layer_differs_by_what_rounding_allows(shape: tuple[int, ...], bias: b
     assert quantized.shape == plain.shape
     assert quantized.dtype == torch.float32
     assert ((plain - quantized).abs() <= bound * 1.001 + 1e-6).all()
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize(("inputs", "outputs"), [(2, 1), (7, 3), (33, 8), (96, 1), (576, 48)])
+def test_results_have_equal_bits_in_either_layout(
+    inputs: int, outputs: int, bias: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    torch.manual_seed(inputs)
+    plain, rows = torch.nn.Sequential(torch.nn.Linear(inputs, outputs, bias=bias)), 9 * torch.randn(2, 700, inputs)
+    laid_out = to_int8(copy.deepcopy(plain))
+    monkeypatch.setattr(int8_linear, "_packs", lambda: False)
+    with torch.no_grad():
+        assert torch.equal(laid_out(rows), to_int8(plain)(rows))
+
+
+def test_a_machine_that_multiplies_inexactly_keeps_the_plain_layout(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    exact = int8_linear._packed_product
+    monkeypatch.setattr(int8_linear, "_packed_product", lambda *args: exact(*args) * 0.999)
+    int8_linear._packs.cache_clear()
+    try:
+        assert to_int8(torch.nn.Sequential(torch.nn.Linear(8, 8)))[0].packed is None
+    finally:
+        int8_linear._packs.cache_clear()
+
+
+def one_row(inputs: int) -> list[Any]:
+    """Single rows that lie in memory as views do: their strides are not those of a row."""
+    import torch
+
+    base = torch.randn(inputs)
+    return [
+        base.expand(1, inputs), torch.randn(1, 5, inputs)[:, -1:], torch.randn(3, 2 * inputs)[1:2, :inputs],
+        torch.randn(inputs, 1).t(), torch.as_strided(base.clone(), (1, inputs), (0, 1)),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("inputs", "outputs"), [(1, 8), (1, 1), (33, 7), (64, 48), (96, 1)])
+def test_a_single_row_is_multiplied_rightly(inputs: int, outputs: int) -> None:
+    """torch._int_mm takes the strides of a dimension of size 1 as they are (pytorch 194682)."""
+    for number, row in enumerate(one_row(inputs)):
+        plain, quantized, bound = both(row, seed=number, width=outputs)
+        assert ((plain - quantized).abs() <= bound * 1.001 + 1e-6).all()
 
 
 def test_a_token_does_not_depend_on_the_others_in_its_batch() -> None:

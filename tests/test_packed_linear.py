@@ -108,3 +108,18 @@ def test_a_generator_is_loaded_in_its_number_format(folder: Path, dtype: Any, ap
     difference = (logits(model) - logits(plain)).abs().max()
     assert difference < apart
     assert dtype in ("auto", "float32") or difference > 1e-5
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("inputs", [32, 33, 48, 577])
+def test_a_row_that_is_no_number_stays_alone(dtype: str, inputs: int) -> None:
+    """oneDNN's kernel for AMX put it into other rows (oneDNN 5717); on a CPU without bfloat16 layers stay plain."""
+    import torch
+
+    kind = getattr(torch, dtype)
+    layer = to_packed(torch.nn.Sequential(torch.nn.Linear(inputs, 24).to(kind)))
+    for count in (2, 16, 33):
+        rows = torch.randn(count, inputs).to(kind)
+        rows[0] = float("nan")
+        with torch.no_grad():
+            assert not layer(rows)[1:].isnan().any()

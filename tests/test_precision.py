@@ -20,8 +20,9 @@ from harness.models.loaders import load_bi_encoder, load_cross_encoder
 from harness.models.precision import attention, dtype_here, loading_options, prepared, refusal
 from harness.planning import requirements
 from harness.planning.plan import build_plan
-from harness.stages.shared.common import encode
+from harness.stages.shared.common import bi_encoder, encode
 from harness.stages.shared.relevance_models import score_pairs
+from harness.suite.pipeline import DataEncoder, Encoder
 
 WORDS = smallsuite.vocabulary()
 
@@ -81,6 +82,40 @@ def test_the_number_type_is_part_of_keys_on_a_gpu(gpu: None) -> None:
     assert keys({"pipeline.retriever": {"dtype": "float32"}}) != keys({})
     dtypes = {spec["retriever"]["dtype"] for spec in specs({}).values() if spec.get("retriever")}
     assert dtypes == {"bfloat16"}
+
+
+TRAINED = {
+    "candidates": {"mixed": {"tune": ["retriever", "reranker"], "retriever": {"recipe": "distill"}}},
+    "data.pairs": "synthetic",
+    "data.synthesize.round_trip": {"by": "late-interaction"},
+    "pipeline.reranker": {"kind": "late-interaction"},
+}
+"""A suite in which all stages that make training data encode."""
+MAKE_DATA = ("index", "sift", "mine", "label")
+
+
+def test_training_data_is_made_in_the_number_type_of_its_index(monkeypatch: pytest.MonkeyPatch) -> None:
+    def dtypes() -> dict[str, set[Any]]:
+        made: dict[str, set[Any]] = {}
+        for planned in build_plan(pocket.suite(TRAINED), pocket.dataset()).calls.values():
+            encoder = planned.call.spec.get("retriever")
+            if planned.call.stage in MAKE_DATA and encoder:
+                made.setdefault(planned.call.stage, set()).add(encoder["dtype"])
+        return made
+
+    assert dtypes() == {stage: {"float32"} for stage in MAKE_DATA}
+    monkeypatch.setattr(provenance, "device_class", lambda: "NVIDIA H200")
+    assert dtypes() == {stage: {"bfloat16"} for stage in MAKE_DATA}
+    # In keys, float32 is left out: those of a CPU are as they were before there were number types.
+    assert DataEncoder(dtype="float32").key_settings() == Encoder().key_settings() == {}
+    assert DataEncoder(dtype="bfloat16").key_settings() == {"dtype": "bfloat16"}
+
+
+def test_the_encoder_of_training_data_computes_in_its_number_type(tmp_path: Path) -> None:
+    folder = str(folders.normalized(tmp_path / "model"))
+    encoders = DataEncoder(model=folder, dtype="bfloat16"), DataEncoder(model=folder), Encoder(model=folder)
+    types = [{str(weight.dtype) for weight in bi_encoder(one, {}).parameters()} for one in encoders]
+    assert types == [{"torch.bfloat16"}, {"torch.float32"}, {"torch.float32"}]
 
 
 @pytest.mark.parametrize(("dtype", "cuda", "what"), [

@@ -126,9 +126,9 @@ def test_long_and_short_texts_are_not_padded_to_each_other(
 ) -> None:
     monkeypatch.setattr(token_batches, "BATCH_COST_CPU", 4)
     texts = ["lime", "lime " * 10, "kiln", "kiln " * 10]
-    batches = list(token_batches.token_batches(loaded("mean"), texts, prompt=""))
+    batches = list(token_batches.token_batches(loaded("mean"), texts, lambda features: features, prompt=""))
     assert [sorted(batch.numbers) for batch in batches] == [[1, 3], [0, 2]]
-    assert all(batch.features["attention_mask"].all() for batch in batches)
+    assert all(batch.result["attention_mask"].all() for batch in batches)
 
 
 def test_progress_is_complete_and_never_falls(loaded: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -207,12 +207,12 @@ def test_concatenated_texts_are_those_of_the_library(tmp_path: Path) -> None:
     )
     module.can_flatten_inputs, module._flatten_position_offset = True, 2
     texts = ["lime kiln ferry", "lime kiln", "kiln", ""]
-    (batch,) = token_batches.token_batches(model, texts, prompt="ask ")
+    (batch,) = token_batches.token_batches(model, texts, lambda features: features, prompt="ask ")
     plain = model.preprocess([texts[number] for number in batch.numbers], prompt="ask ")
     assert module.can_flatten_inputs, "tokenizing leaves the model as it was"
-    assert batch.features.keys() == plain.keys()
+    assert batch.result.keys() == plain.keys()
     for name, value in plain.items():
-        assert torch.equal(batch.features[name], value) if torch.is_tensor(value) else batch.features[name] == value
+        assert torch.equal(batch.result[name], value) if torch.is_tensor(value) else batch.result[name] == value
 
 
 def test_the_budget_is_set_or_follows_the_device(loaded: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch) -> None:

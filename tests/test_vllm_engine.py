@@ -6,6 +6,7 @@ vLLM is played by a module of the same surface that continues prompts by the mod
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -15,10 +16,11 @@ import pytest
 import tiny
 
 from harness.errors import ConfigError
+from harness.models import vllm_engine
 from harness.models.generation import PromptPrefix, Sampling, write
 from harness.models.language_models import load_generator
 from harness.models.stop_rules import StopRules
-from harness.models.vllm_engine import _reserved_rank
+from harness.models.vllm_engine import MOST_ON_CPU, _reserved_rank
 from harness.suite.local_models import LocalModel
 from harness.suite.pipeline import Generator
 from harness.suite.roles import Llm
@@ -44,7 +46,9 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
         def generate(self, prompts: Any, params: Any, *, use_tqdm: bool, lora_request: Any) -> list[Any]:
             asked.update(params=params, lora=lora_request)
-            return [self._continued(prompt["prompt_token_ids"], params) for prompt in prompts]
+            return [
+                self._continued(prompt["prompt_token_ids"], one) for prompt, one in zip(prompts, params, strict=True)
+            ]
 
         def _continued(self, prompt: list[int], params: Any) -> Any:
             import torch
@@ -57,6 +61,7 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
                     tokens.append(int(self.model(torch.tensor([tokens])).logits[0, -1].argmax()))
             return SimpleNamespace(outputs=[SimpleNamespace(token_ids=tuple(tokens[len(prompt) :]))])
 
+    monkeypatch.delenv("VLLM_ENABLE_V1_MULTIPROCESSING", raising=False)
     vllm, lora, request = ModuleType("vllm"), ModuleType("vllm.lora"), ModuleType("vllm.lora.request")
     vllm.LLM, vllm.SamplingParams = LLM, lambda **settings: SimpleNamespace(**settings)  # type: ignore[attr-defined]
     request.LoRARequest = lambda *names: names  # type: ignore[attr-defined]
@@ -80,13 +85,16 @@ def test_texts_are_those_of_transformers(folder: Path, engine: dict[str, Any]) -
 def test_the_engine_is_greedy_and_shares_prefixes(folder: Path, engine: dict[str, Any]) -> None:
     served, tokenizer = load_generator(folder, local=BY_VLLM)
     write(PromptPrefix(served, tokenizer, "wall"), SUFFIXES, Sampling(4))
-    settings, params = engine["settings"], engine["params"]
+    settings, params = engine["settings"], engine["params"][0]
     assert (settings["dtype"], settings["enable_prefix_caching"], settings["trust_remote_code"]) == (
         "float32", True, False,
     )  # fmt: skip
     assert "enable_lora" not in settings
     assert engine["lora"] is None
     assert (params.temperature, params.max_tokens, params.seed) == (0, 4, None)
+    assert settings["enforce_eager"], "on a CPU nothing is compiled"
+    assert 0 < settings["gpu_memory_utilization"] <= MOST_ON_CPU
+    assert os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] == "0", "a stage's process may have no children"
 
 
 def test_an_adapter_is_loaded_beside_the_model(folder: Path, engine: dict[str, Any], tmp_path: Path) -> None:
@@ -95,7 +103,22 @@ def test_an_adapter_is_loaded_beside_the_model(folder: Path, engine: dict[str, A
     write(PromptPrefix(served, tokenizer, ""), SUFFIXES, Sampling(2, temperature=0.5, seed=7))
     assert (engine["settings"]["enable_lora"], engine["settings"]["max_lora_rank"]) == (True, 16)
     assert engine["lora"] == ("adapter", 1, str(tmp_path))
-    assert (engine["params"].temperature, engine["params"].seed) == (0.5, 7)
+    seeds = [one.seed for one in engine["params"]]
+    assert {one.temperature for one in engine["params"]} == {0.5}
+    assert len(set(seeds)) == len(SUFFIXES), "equal prompts get other texts"
+    write(PromptPrefix(served, tokenizer, ""), SUFFIXES, Sampling(2, temperature=0.5, seed=7))
+    assert [one.seed for one in engine["params"]] == seeds
+    write(PromptPrefix(served, tokenizer, ""), SUFFIXES, Sampling(2, temperature=0.5, seed=8))
+    assert seeds[0] not in [one.seed for one in engine["params"]]
+
+
+@pytest.mark.parametrize(("free", "share"), [(80, 0.9), (40, 0.45)])
+def test_no_more_memory_is_asked_for_than_is_free(free: int, share: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    monkeypatch.setattr(vllm_engine, "device_class", lambda: "a GPU")
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (free, 80))
+    assert vllm_engine._memory_share() == share
 
 
 def test_a_rank_that_vllm_does_not_offer_is_refused(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from harness.execution.scheduler import Display
 from harness.hashing import by_hash, digest_of
 from harness.llm.services import Services
 from harness.models.loaders import model_digest
+from harness.planning.calls import engine_packages
 from harness.planning.graph import MAKES_QUERIES, Plan, SystemPlan
 from harness.stages import load_stage
 from harness.stages.shared import common
@@ -191,7 +192,7 @@ class Latencies:
         checked = Probe.model_validate(spec)
         resolved = checked.model_dump(mode="json")
         models = sorted({value["model"] for value in _models(resolved)})
-        packages = load_stage(checked.stage).packages
+        packages = (*load_stage(checked.stage).packages, *engine_packages(resolved))
         versions = {package: provenance.package_version(package) for package in packages}
         identity = [
             PROBE_VERSION,

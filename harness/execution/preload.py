@@ -21,6 +21,13 @@ import torch  # noqa: F401
 import tqdm
 import transformers  # noqa: F401
 
+import harness.execution.executors
+import harness.execution.probe  # noqa: F401
+from harness.stages import STAGES, load_stage
+
+for _name in STAGES:
+    load_stage(_name)
+
 # With its first bar, even a disabled one, tqdm makes a lock that is a named semaphore; a child that is killed leaves it
 # behind. A child draws no bars, so a lock within the process is enough.
 tqdm.tqdm.set_lock(threading.RLock())

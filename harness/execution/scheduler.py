@@ -53,15 +53,16 @@ class Execution:
 
 def carry_out(
     plan: Plan, store: Store, heavy: Executor, light: Executor | None = None, display: Display = no_display,
-    services: Services | None = None,
+    services: Services | None = None, watch: Callable[[Execution], None] = lambda execution: None,
 ) -> Execution:  # fmt: skip
     """Make every artifact that the plan's systems need and the store lacks.
 
     At most `heavy.capacity` calls are in flight. `light` runs those that take no time, by default in this process.
+    `watch` is told what is done so far, whenever a call started or ended.
     """
     if services is not None and not services.replay:
         _discard_partial_answers(plan, store)
-    return _Scheduler(plan, store, heavy, light or InlineExecutor(), display, services).run()
+    return _Scheduler(plan, store, heavy, light or InlineExecutor(), display, services).run(watch)
 
 
 class _Scheduler:
@@ -82,7 +83,7 @@ class _Scheduler:
         self.waiting: list[str] = []
         self.in_flight: dict[str, tuple[Making, Future[Cost]]] = {}
 
-    def run(self) -> Execution:
+    def run(self, watch: Callable[[Execution], None]) -> Execution:
         needed = _needed(self.plan, self.store)
         for key, planned in self.plan.calls.items():
             if self.store.has(key):
@@ -93,6 +94,7 @@ class _Scheduler:
             while self.waiting or self.in_flight:
                 if not self._start_next():
                     self._finish_some()
+                watch(self.done)
         finally:
             # Empty unless something was raised.
             if self.in_flight:

@@ -29,18 +29,26 @@ from harness.values.records import Answer, CallFacts, Progress, Score, Usage
 SCORES_FILE = "scores.json"
 Values = Mapping[str, scoring.QueryScore]
 Compute = Callable[[list[Measure], Path, Progress], Mapping[Measure, Values]]
+Known = dict[str, Values]
+"""Scores by their key."""
 
 
 class ScoreCache:
     """Scores the systems of a plan that was carried out, on its split and, for rank measures, on dev."""
 
     def __init__(
-        self, measurements: Measurements, execution: Execution, services: Services, display: Display = no_display
+        self,
+        measurements: Measurements,
+        execution: Execution,
+        services: Services,
+        display: Display = no_display,
+        known: Known | None = None,
     ) -> None:
+        """`known` holds the scores that were computed in this run already, and takes those that will be."""
         self.measurements, self.execution, self.services, self.display = measurements, execution, services, display
         self.plan, self.dataset, self.store = measurements.plan, measurements.dataset, measurements.store
         self.split, self.measures, self.references = measurements.split, measurements.measures, measurements.references
-        self.computed = 0
+        self.known: Known = {} if known is None else known
         self.judgements: list[LedgerRow] = []
 
     @cached_property
@@ -49,27 +57,34 @@ class ScoreCache:
         converted = self.plan.judge
         return judges.chat_of(self.plan.suite, self.services, self.store.get(converted) if converted else None)
 
+    @property
+    def computed(self) -> int:
+        """How many sets of scores were computed in this run."""
+        return len(self.known)
+
     def rows(self, system: SystemPlan) -> list[Score]:
         """Return all score rows of a system: one for every measure and query of the split."""
-        rows: list[Score] = []
-        measures = self.measures
-        ranked = [measure for measure in measures if measure.is_rank]
-        if system.run and system.scores_run:
-            rows += self._rows(system, self.split, ranked, self._rank_values(system.run, self.split, ranked))
-        if system.dev_run:
-            rows += self._rows(system, "dev", ranked, self._rank_values(system.dev_run, "dev", ranked))
-        written = [measure for measure in measures if not measure.is_rank]
-        if system.answers:
-            rows += self._rows(system, self.split, written, self._answer_values(system.answers, written))
-        return rows
+        return [row for split, values in self.compute(system) for row in self._rows(system, split, values)]
 
-    def _rows(
-        self, system: SystemPlan, split: str, measures: list[Measure], values: Mapping[Measure, Values]
-    ) -> list[Score]:
+    def compute(self, system: SystemPlan, judged: bool = True) -> list[tuple[str, Mapping[Measure, Values]]]:
+        """Return the scores of a system: split, and measure -> query -> score. Without `judged`, no LLM is asked."""
+        scores: list[tuple[str, Mapping[Measure, Values]]] = []
+        ranked = [measure for measure in self.measures if measure.is_rank]
+        if system.run and system.scores_run:
+            scores.append((self.split, self._rank_values(system.run, self.split, ranked)))
+        if system.dev_run:
+            scores.append(("dev", self._rank_values(system.dev_run, "dev", ranked)))
+        written = [measure for measure in self.measures if not measure.is_rank]
+        if system.answers:
+            some = [measure for measure in written if judged or not self.measurements.is_judged(measure)]
+            scores.append((self.split, self._answer_values(system.answers, some)))
+        return scores
+
+    def _rows(self, system: SystemPlan, split: str, values: Mapping[Measure, Values]) -> list[Score]:
         part = self.dataset.splits[split]
         asked = {True: list(part.queries), False: list(self.references)}
         rows = []
-        for measure in measures:
+        for measure in values:
             for query_id in asked[measure.is_rank]:
                 scored = values[measure].get(query_id)
                 scored = scored or scoring.QueryScore(
@@ -127,9 +142,13 @@ class ScoreCache:
     def _cached(self, key: str, split: str, measures: list[Measure], compute: Compute) -> Mapping[Measure, Values]:
         """Take scores from the store; compute the missing ones together and store them."""
         keys = {measure: self.measurements.score_key(key, split, measure) for measure in measures}
-        stored = {measure: place for measure in measures if (place := self.store.get(keys[measure])) is not None}
-        missing = [measure for measure in measures if measure not in stored]
-        values: dict[Measure, Values] = {measure: _read(place) for measure, place in stored.items()}
+        values: dict[Measure, Values] = {
+            measure: self.known[keys[measure]] for measure in measures if keys[measure] in self.known
+        }
+        unknown = [measure for measure in measures if measure not in values]
+        stored = {measure: place for measure in unknown if (place := self.store.get(keys[measure])) is not None}
+        missing = [measure for measure in unknown if measure not in stored]
+        values |= {measure: _read(place) for measure, place in stored.items()}
         if missing:
             place = self.store.get(key)
             assert place is not None
@@ -140,7 +159,7 @@ class ScoreCache:
                 if some:
                     values |= self._computed(some, keys, f"{verb} {label}", place, compute)
         self._note_judgements(keys, stored)
-        return values
+        return {measure: values[measure] for measure in measures}
 
     def _computed(
         self, some: list[Measure], keys: Mapping[Measure, str], label: str, place: Path, compute: Compute
@@ -153,7 +172,7 @@ class ScoreCache:
         facts = self._facts(label, before, time.perf_counter() - started)
         for measure in some:
             self._keep(keys[measure], measure, values[measure], facts if measure == some[0] else {})
-        self.computed += len(some)
+            self.known[keys[measure]] = values[measure]
         return values
 
     def _keep(self, key: str, measure: Measure, values: Values, facts: Mapping[str, Any]) -> None:

@@ -7,18 +7,19 @@ plugged in here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypedDict
 
 from harness.data.datasets import Dataset, load_dataset
 from harness.errors import HarnessError
 from harness.execution import endpoints
-from harness.execution.executors import DEFAULT_EXECUTOR, Executor, executor_named
+from harness.execution.ahead import Ahead
+from harness.execution.executors import DEFAULT_EXECUTOR, Executor, SynchronousExecutor, executor_named
 from harness.execution.latency import Latencies
 from harness.execution.measurements import Measurements
 from harness.execution.scheduler import Display, Execution, carry_out, make, no_display
-from harness.execution.score_cache import ScoreCache
+from harness.execution.score_cache import Known, ScoreCache
 from harness.planning import requirements
 from harness.planning.graph import Plan, PlannedCall
 from harness.store import store_in
@@ -119,12 +120,17 @@ class Session:
         measurements = self.measurements(plan, dataset, measures)
         if self.check(measurements):
             raise HarnessError("an endpoint refuses a setting that the plan relies on; build the plan again")
-        return self.score(measurements, self.make(plan))
+        # Stages in this process use torch's global generators, and leave no time to score in.
+        if isinstance(self.executor, SynchronousExecutor):
+            return self.score(measurements, self.make(plan))
+        with Ahead(measurements, self.services) as ahead:
+            execution = self.make(plan, ahead.watch)
+        return self.score(measurements, execution, ahead.known)
 
-    def make(self, plan: Plan) -> Execution:
-        """Put the dataset of a plan into the store, and make every artifact that the plan needs."""
+    def make(self, plan: Plan, watch: Callable[[Execution], None] = lambda execution: None) -> Execution:
+        """Put the dataset of a plan into the store, and make every artifact that the plan needs; see `carry_out`."""
         plan.artifacts.publish(self.store)
-        return carry_out(plan, self.store, self.executor, display=self.display, services=self.services)
+        return carry_out(plan, self.store, self.executor, display=self.display, services=self.services, watch=watch)
 
     def make_one(self, planned: PlannedCall) -> Path | None:
         """Return the folder of an artifact that belongs to no plan; it is made if the store lacks it."""
@@ -132,9 +138,9 @@ class Session:
             make(planned, self.store, self.executor)
         return self.store.get(planned.key)
 
-    def score(self, measurements: Measurements, execution: Execution) -> Executed:
-        """Score the systems of a plan that was carried out."""
-        scores = ScoreCache(measurements, execution, self.services, self.display)
+    def score(self, measurements: Measurements, execution: Execution, known: Known | None = None) -> Executed:
+        """Score the systems of a plan that was carried out; `known` are scores that were computed in this run."""
+        scores = ScoreCache(measurements, execution, self.services, self.display, known)
         rows = {system.label: scores.rows(system) for system in measurements.plan.systems}
         return Executed(rows, execution, scores)
 

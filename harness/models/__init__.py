@@ -20,5 +20,7 @@ Code that ships with a model is never run, and weights are safetensors only. Thi
       thoughts          split a text into thoughts and answer
     template_checks     whether the prompts of a generator hold what they must
     search              exact search in dense and BM25 indexes
+    token_batches       texts in batches of like length, for encoders
+      shortage          smaller batches where the memory is short
     fakes               a deterministic bi-encoder for tests and examples
 """

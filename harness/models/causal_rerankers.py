@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,14 @@ from harness.models.generation import PromptPrefix, shared_prefix_length, window
 from harness.models.language_models import load_language_model
 from harness.models.precision import prepared
 from harness.models.relevance_prompts import AnswerTokens, Prompts, RelevancePrompt
+from harness.models.shortage import batch_by_batch
 from harness.suite.local_models import ServedDType
 from harness.values.records import Progress
 
 BATCH, BATCH_TOKENS = 32, 8192
 """Most prompts, and most tokens (padding included), of a batch; a prompt longer than that is a batch of its own."""
+LESS = "lower max_length"
+"""What makes a prompt smaller."""
 
 
 def _silent(done: int, total: int) -> None:
@@ -83,10 +86,13 @@ def score_prompts(
     done = 0
     with torch.inference_mode():
         prefix = PromptPrefix(model, tokenizer, order[0][:shared] if order else [])
-        while done < len(order):
-            size = max(1, min(BATCH, BATCH_TOKENS // len(order[done])))
-            batch = order[done : done + size]
-            found = relevance_of(_last_logits(prefix, [list(prompt[shared:]) for prompt in batch]), answers).tolist()
+
+        def compute(batch: Sequence[tuple[int, ...]]) -> list[float]:
+            suffixes = [list(prompt[shared:]) for prompt in batch]
+            found: list[float] = relevance_of(_last_logits(prefix, suffixes), answers).tolist()
+            return found
+
+        for batch, found in batch_by_batch(_batches(order), compute, _tokens, LESS):
             for key, score in zip(batch, found, strict=True):
                 for number in places[key]:
                     scores[number] = score
@@ -98,6 +104,19 @@ def score_prompts(
             "diverged: lower recipes.reranker.learning_rate"
         )
     return scores
+
+
+def _batches(order: Sequence[tuple[int, ...]]) -> Iterator[Sequence[tuple[int, ...]]]:
+    """Cut prompts, the longest first, into batches."""
+    start = 0
+    while start < len(order):
+        size = max(1, min(BATCH, BATCH_TOKENS // len(order[start])))
+        yield order[start : start + size]
+        start += size
+
+
+def _tokens(batch: Sequence[tuple[int, ...]]) -> int:
+    return len(batch) * max(map(len, batch))
 
 
 def relevance_of(logits: Any, answers: AnswerTokens) -> Any:

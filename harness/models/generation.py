@@ -15,9 +15,13 @@ from typing import Any, NamedTuple
 from harness.models import thoughts
 from harness.models.chat_templates import ChatTemplate, Turn
 from harness.models.decoding import batches, choose, end_tokens, left_padded, token_budget
+from harness.models.shortage import batch_by_batch
 from harness.models.stop_rules import StopRules, split_answer, stop_check
 from harness.models.vllm_engine import VllmModel
 from harness.values.records import Progress
+
+LESS = "show fewer or shorter passages, or lower max_new_tokens"
+"""What makes a prompt and its answer smaller."""
 
 
 class GeneratedText(NamedTuple):
@@ -174,7 +178,7 @@ def _batches_written(
 ) -> Iterator[tuple[list[list[int]], list[list[int]], set[int]]]:
     """Yield each batch of entries of `order`, the new tokens of its rows, and the places of rows that did not end.
 
-    On CUDA, a batch that does not fit the memory is written in two halves.
+    A batch that does not fit the memory is written in two halves; see `shortage`.
     """
     import torch
 
@@ -185,19 +189,22 @@ def _batches_written(
             yield order, *written
         return
     rng = torch.Generator().manual_seed(sampling.seed)
-    lengths = [len(prefix.tokens) + len(coded[numbers[0]]) + sampling.max_new_tokens for numbers in order]
-    budget = sampling.max_tokens_per_batch or (None if sampling.batch_size else token_budget(prefix.model))
-    waiting = [order[part] for part in batches(lengths, budget, sampling.batch_size)][::-1]
-    while waiting:
-        batch = waiting.pop()
+
+    def length(numbers: list[int]) -> int:
+        return len(prefix.tokens) + len(coded[numbers[0]]) + sampling.max_new_tokens
+
+    def compute(batch: Sequence[list[int]]) -> tuple[list[list[int]], set[int]]:
         state = rng.get_state()
         try:
-            yield batch, *_continue(prefix, [coded[numbers[0]] for numbers in batch], sampling, *ending, rng)
-        except torch.OutOfMemoryError:
-            if len(batch) == 1:
-                raise
+            return _continue(prefix, [coded[numbers[0]] for numbers in batch], sampling, *ending, rng)
+        except RuntimeError:
             rng.set_state(state)
-            waiting += [batch[len(batch) // 2 :], batch[: len(batch) // 2]]
+            raise
+
+    budget = sampling.max_tokens_per_batch or (None if sampling.batch_size else token_budget(prefix.model))
+    parts = [order[part] for part in batches([length(numbers) for numbers in order], budget, sampling.batch_size)]
+    for batch, written in batch_by_batch(parts, compute, lambda batch: sum(map(length, batch)), LESS):
+        yield list(batch), *written
 
 
 def _longest_first(coded: Sequence[list[int]], merge: bool) -> list[list[int]]:

@@ -8,6 +8,7 @@ is for.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ LARGEST = 127
 TINY = 1e-12
 ROWS_AT_ONCE = 512
 """Rows whose intermediate results stay in the cache of a core; thousands of rows at once take up to twice as long."""
+PACKED_FROM = 256
+"""Rows from which weights in oneDNN's layout are faster: 1.3 times on a Xeon with AMX. One row is 7 times as slow."""
 
 
 def to_int8(model: Any) -> Any:
@@ -36,7 +39,8 @@ def to_int8(model: Any) -> Any:
     def replace(module: Any) -> None:
         for name, child in module.named_children():
             # Not its subclasses: what they compute besides is not known.
-            if type(child) is torch.nn.Linear:
+            # torch's product of int8 is wrong for vectors of one number, whose strides it takes as they are.
+            if type(child) is torch.nn.Linear and child.in_features > 1:
                 setattr(module, name, kind(child))
             else:
                 replace(child)
@@ -53,6 +57,42 @@ def rounded(values: Tensor) -> tuple[Tensor, Tensor]:
     return (values / scales).round_().to(torch.int8), scales
 
 
+def _packed(weight: Tensor) -> Tensor:
+    """Return weights of int8, shape (outputs, inputs), in the layout of oneDNN."""
+    import torch
+
+    packed: Tensor = torch.ops.onednn.qlinear_prepack(weight.contiguous(), None)
+    return packed
+
+
+def _packed_product(rows: Tensor, packed: Tensor, ones: Tensor, zeros: Tensor) -> Tensor:
+    """Return the sums of products of int8 rows with packed weights, in float32."""
+    import torch
+
+    # With scales of 1, so that what follows is computed as it is without oneDNN's layout.
+    result: Tensor = torch.ops.onednn.qlinear_pointwise(
+        rows, 1.0, 0, packed, ones, zeros, None, 1.0, 0, torch.float32, "none", [], ""
+    )
+    return result
+
+
+@lru_cache(maxsize=1)
+def _packs() -> bool:
+    """Whether oneDNN is here and multiplies exactly: without instructions for int8 it halves the weights."""
+    import torch
+
+    if not torch.backends.mkldnn.is_available():
+        return False
+    weight = torch.tensor([[LARGEST, -LARGEST, LARGEST - 1, 1] * 32] * 16, dtype=torch.int8)
+    rows = torch.cat([weight[:3], -weight[:2]])
+    try:
+        ones, zeros = torch.ones(len(weight)), torch.zeros(len(weight), dtype=torch.int64)
+        found = _packed_product(rows, _packed(weight), ones, zeros)
+    except (AttributeError, RuntimeError):
+        return False
+    return bool(torch.equal(found, (rows.int() @ weight.int().t()).float()))
+
+
 def _layer_class() -> Any:
     """Return the class of layers; torch is imported only where it is needed."""
     import torch
@@ -64,7 +104,10 @@ def _layer_class() -> Any:
             super().__init__()
             weight, scales = rounded(layer.weight.detach().float())
             self.in_features, self.out_features = layer.in_features, layer.out_features
+            self.packed = _packed(weight) if _packs() else None
             self.register_buffer("weight", weight.t())
+            self.register_buffer("ones", torch.ones(len(weight)))
+            self.register_buffer("zeros", torch.zeros(len(weight), dtype=torch.int64))
             self.register_buffer("scales", scales.squeeze(1))
             self.register_buffer("bias", None if layer.bias is None else layer.bias.detach().float())
 
@@ -77,7 +120,10 @@ def _layer_class() -> Any:
 
         def _multiply(self, inputs: Tensor, results: Tensor) -> None:
             rows, scales = rounded(inputs.float())
-            results.copy_(torch._int_mm(rows, self.weight)).mul_(scales)
+            if self.packed is None or len(rows) < PACKED_FROM:
+                results.copy_(torch._int_mm(rows, self.weight)).mul_(scales)
+            else:
+                torch.mul(_packed_product(rows, self.packed, self.ones, self.zeros), scales, out=results)
             if self.bias is None:
                 results.mul_(self.scales)
             else:

@@ -50,12 +50,15 @@ def encode_sparse(
     limit = {} if most is None else {"max_active_dims": most}
     parts: list[Any] = []
     order: list[int] = []
+
+    def compute(features: dict[str, Any]) -> Any:
+        with torch.inference_mode():
+            return _largest(model(features, **limit)["sentence_embedding"], most).float().cpu().numpy()
+
     model.eval()
     # No text at all is still encoded once: a model tells the number of its terms by what it returns.
     longer = count_longer(model, prompt)
-    for numbers, features in token_batches(model, texts or [""], truncations, longer, prompt=prompt):
-        with torch.inference_mode():
-            weights = _largest(model(features, **limit)["sentence_embedding"], most).float().cpu().numpy()
+    for numbers, weights in token_batches(model, texts or [""], compute, truncations, longer, prompt=prompt):
         if not np.isfinite(weights).all():
             raise ValueError("the sparse encoder gives weights that are no numbers; its weights are damaged")
         parts.append(csr_array(weights[: len(texts)]))

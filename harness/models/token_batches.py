@@ -10,8 +10,11 @@ import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
+from harness.models.shortage import batch_by_batch
+
+R = TypeVar("R")
 BUDGET_VARIABLE = "HARNESS_MAX_TOKENS_PER_BATCH"
 """Set for this process and its children by the suite's `max_tokens_per_batch`."""
 CPU_TOKENS = 4096
@@ -25,13 +28,15 @@ WINDOW = 2048
 """Texts that are tokenized at once."""
 UNSPLIT = 32
 """Texts of a batch whose tokens cannot be cut into rows."""
+LESS = "lower max_length"
+"""What makes a text smaller."""
 
 
-class TokenBatch(NamedTuple):
-    """The positions of some texts, and what the model reads of them, on its device."""
+class TokenBatch(NamedTuple, Generic[R]):
+    """The positions of some texts, and what was computed for them."""
 
     numbers: list[int]
-    features: dict[str, Any]
+    result: R
 
 
 @dataclass
@@ -74,25 +79,38 @@ def _on_cuda(model: Any) -> bool:
 def token_batches(
     model: Any,
     inputs: Sequence[Any],
+    compute: Callable[[dict[str, Any]], R],
     truncations: Truncations | None = None,
     longer: Callable[[Sequence[Any]], int] | None = None,
     **options: Any,
-) -> Iterator[TokenBatch]:
-    """Yield texts (or pairs of texts) in batches, the longest first; see the module.
+) -> Iterator[TokenBatch[R]]:
+    """Compute texts (or pairs of texts) in batches, the longest first, and yield each batch; see the module.
 
-    `options` are those of the model's `preprocess`, such as the prompt. Into `truncations` goes how many are truncated,
-    which `longer` counts where the tokenizer does not tell.
+    `compute` is given what the model reads of a batch, on its device. Where the memory is short, batches are halved;
+    see `shortage`. `options` are those of the model's `preprocess`, such as the prompt. Into `truncations` goes how
+    many texts are truncated, which `longer` counts where the tokenizer does not tell. Raises ValueError if a text does
+    not fit into the memory.
     """
     budget, cost = budget_of(model), BATCH_COST_CUDA if _on_cuda(model) else BATCH_COST_CPU
     order = sorted(range(len(inputs)), key=lambda number: (-_characters(inputs[number]), number))
-    for start in range(0, len(order), WINDOW):
-        numbers = order[start : start + WINDOW]
-        window = [inputs[number] for number in numbers]
-        features = padded_features(model, window, **options)
-        if truncations is not None:
-            truncations.count += _truncated(features, window, longer)
-        for places, part in _parts(model, window, features, budget, cost, options):
-            yield TokenBatch([numbers[place] for place in places], _moved(model, part))
+
+    def batches() -> Iterator[list[_Row]]:
+        for start in range(0, len(order), WINDOW):
+            numbers = order[start : start + WINDOW]
+            window = _Window(model, [inputs[number] for number in numbers], options)
+            if truncations is not None:
+                truncations.count += _truncated(window.features, window.inputs, longer)
+            for places in window.batches(budget, cost):
+                yield [_Row(window, place, numbers[place]) for place in places]
+
+    def computed(rows: Sequence[_Row]) -> R:
+        return compute(_moved(model, rows[0].window.part([row.place for row in rows])))
+
+    def tokens(rows: Sequence[_Row]) -> int:
+        return len(rows) * max(row.window.lengths[row.place] for row in rows)
+
+    for rows, result in batch_by_batch(batches(), computed, tokens, LESS):
+        yield TokenBatch([row.number for row in rows], result)
 
 
 def count_longer(model: Any, prompt: str) -> Callable[[Sequence[str]], int]:
@@ -139,27 +157,49 @@ def _truncated(features: Any, inputs: Sequence[Any], count: Callable[[Sequence[A
     return count(inputs) if count is not None else 0
 
 
-def _parts(
-    model: Any, inputs: Sequence[Any], features: Any, budget: int, cost: int, options: dict[str, Any]
-) -> Iterator[tuple[list[int], dict[str, Any]]]:
-    mask = features.get("attention_mask")
-    if mask is None or mask.dim() != 2 or len(mask) != len(inputs):
-        if "offsets" in features:
-            # Static embeddings: a sum for each text, without padding.
-            yield list(range(len(inputs))), dict(features)
+class _Window:
+    """Texts that were tokenized at once, and their parts as the model reads them."""
+
+    def __init__(self, model: Any, inputs: Sequence[Any], options: dict[str, Any]) -> None:
+        self.model, self.inputs, self.options = model, inputs, options
+        self.features = padded_features(model, inputs, **options)
+        mask = self.features.get("attention_mask")
+        self.in_rows = mask is not None and mask.dim() == 2 and len(mask) == len(inputs)
+        self.on_left, self.lengths = False, [_characters(item) for item in inputs]
+        if self.in_rows:
+            used = mask.bool()
+            if "query_expansion_positions" in self.features:
+                used = used | self.features["query_expansion_positions"].bool()
+            self.on_left = _padded_on_left(used)
+            self.lengths = _lengths(used, self.on_left)
+
+    def batches(self, budget: int, cost: int) -> Iterator[list[int]]:
+        """Yield the places of texts in batches."""
+        if self.in_rows:
+            yield from by_tokens(self.lengths, budget, cost)
             return
-        for start in range(0, len(inputs), UNSPLIT):
-            some = list(inputs[start : start + UNSPLIT])
-            yield list(range(start, start + len(some))), dict(model.preprocess(some, **options))
-        return
-    used = mask.bool()
-    if "query_expansion_positions" in features:
-        used = used | features["query_expansion_positions"].bool()
-    on_left = _padded_on_left(used)
-    lengths = _lengths(used, on_left)
-    for places in by_tokens(lengths, budget, cost):
-        part = rows_of(features, places, max(lengths[place] for place in places), on_left)
-        yield places, _flattened(_first(model), part, options) or part
+        # Static embeddings: a sum for each text, without padding.
+        size = len(self.inputs) if "offsets" in self.features else UNSPLIT
+        for start in range(0, len(self.inputs), size):
+            yield list(range(start, min(start + size, len(self.inputs))))
+
+    def part(self, places: Sequence[int]) -> dict[str, Any]:
+        """Return what the model reads of the texts at some places."""
+        if self.in_rows:
+            longest = max(self.lengths[place] for place in places)
+            part = rows_of(self.features, places, longest, self.on_left)
+            return _flattened(_first(self.model), part, self.options) or part
+        if len(places) == len(self.inputs):
+            return dict(self.features)
+        return dict(self.model.preprocess([self.inputs[place] for place in places], **self.options))
+
+
+class _Row(NamedTuple):
+    """A text in its window, and its position among all."""
+
+    window: _Window
+    place: int
+    number: int
 
 
 def _padded_on_left(used: Any) -> bool:

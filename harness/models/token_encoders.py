@@ -123,13 +123,17 @@ def token_chunks(
 
     # Even an empty prompt: without it the model's default prompt would be put before the text.
     prompt, done = model.prompts.get(role) or "", 0
-    model.eval()
-    longer = count_longer(model, prompt)
-    for numbers, features in token_batches(model, texts, truncations, longer, prompt=prompt, task=role):
+
+    def compute(features: dict[str, Any]) -> tuple[Any, Any]:
         with torch.inference_mode():
             read = model(features, task=role)
-            masks = read["attention_mask"].bool().cpu().numpy()
-            vectors = read["token_embeddings"].float().cpu().numpy()
+            return read["attention_mask"].bool().cpu().numpy(), read["token_embeddings"].float().cpu().numpy()
+
+    model.eval()
+    longer = count_longer(model, prompt)
+    for numbers, (masks, vectors) in token_batches(
+        model, texts, compute, truncations, longer, prompt=prompt, task=role
+    ):
         if not np.isfinite(vectors[masks]).all():
             raise ValueError(
                 "the encoder gives token vectors that are no numbers; its weights are damaged, or training diverged: "

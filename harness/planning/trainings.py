@@ -86,7 +86,7 @@ class Trainings(TrainingPairs):
                 inputs["train_known"] = self.judgements(pipeline, "train", "qrels", every=True)
             guess += sum(map(len, self.dataset.splits["train"].qrels.values()))
         encoder = pipeline.settings.retriever.encoder
-        spec = {**rule.model_dump(), "pairs": which, "retriever": encoder.model_dump()}
+        spec = {**rule.model_dump(), "pairs": which, "retriever": self.for_data(encoder)}
         spec |= {"llm_model": self._labeler if _asks_llm(rule) else None}
         spec |= {"local": self.suite.llm.labeler.local.model_dump()} if _asks_llm(rule) else {}
         spec |= {"exclude_own": self.suite.evaluate.exclude_own, "chunked": chunked}
@@ -126,7 +126,7 @@ class Trainings(TrainingPairs):
         endpoint = None
         if rule.by == "llm":
             inputs["model"], endpoint = self._converted_labeler(), self.endpoint("labeler", "label")
-        spec = {**rule.model_dump(), "model": model, "retriever": encoder.model_dump(), "depth": depth}
+        spec = {**rule.model_dump(), "model": model, "retriever": self.for_data(encoder), "depth": depth}
         spec |= {"local": self.suite.llm.labeler.local.model_dump()} if rule.by == "llm" else {}
         count = triplets[1] * max(depth, 1 + data.mine.hard + data.mine.random)
         spec |= {"endpoint": endpoint} if endpoint else {}

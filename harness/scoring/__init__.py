@@ -14,8 +14,8 @@ from harness.scoring.abstention import PLAIN, AbstentionRule, is_abstention
 from harness.scoring.answers import abstention_table, score_by_rule, utility_score
 from harness.scoring.evidence import score_evidence
 from harness.scoring.judged import judge_answers, judge_settings, requests_per_answer
-from harness.scoring.ragas_measures import RAGAS_MEASURES, Case, score_cases
-from harness.scoring.rank import canonical_order, population, queries_without_run, score_run
+from harness.scoring.ragas_measures import RAGAS_MEASURES, Case, make_metric, score_cases
+from harness.scoring.rank import canonical_order, load_kernels, population, queries_without_run, score_run
 from harness.scoring.values import (
     NO_ANSWER,
     NO_JUDGE,
@@ -47,6 +47,7 @@ __all__ = [
     "judged_queries",
     "measurement_settings",
     "population",
+    "prepare",
     "queries_without_run",
     "rank_settings",
     "requests_per_answer",
@@ -78,6 +79,15 @@ def score_answers(
         if measure not in scores:
             scores[measure] = _score_one(measure, answers, references, settings, scores)
     return {measure: scores[measure] for measure in measures}
+
+
+def prepare(measures: Sequence[Measure], settings: AnswerSettings) -> None:
+    """Import and load what scoring these measures needs, apart from judges. Raises whatever scoring would fail with."""
+    wanted = (*measures, *_deciding(measures, settings))
+    load_kernels(measure.name for measure in wanted if measure.is_rank)
+    for measure in wanted:
+        if measure.name in RAGAS_MEASURES:
+            make_metric(measure.name, (), settings.embedder, settings.language)
 
 
 def measurement_settings(measure: Measure, settings: AnswerSettings) -> dict[str, Any]:

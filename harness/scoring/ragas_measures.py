@@ -7,6 +7,7 @@ NaN that is dropped from a mean. This module must not know suites, abstentions o
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import os
 from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
@@ -105,6 +106,8 @@ def sentence(error: Exception) -> str:
 def make_metric(name: str, cases: Iterable[Case], embedder: Path | None, language: str = ENGLISH) -> Metric:
     """Build the ragas metric of a measure; for `semantic_similarity`, with every distinct text embedded already."""
     os.environ["RAGAS_DO_NOT_TRACK"] = "true"  # read by ragas when it is imported
+    # What bitsandbytes warns of at import (see `execution.preload`) would stand amid the progress of a run.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     from ragas.metrics import collections
 
     metric: Metric

@@ -176,6 +176,12 @@ def numba_cache_folder() -> Path:
     return cache_folder() / "numba"
 
 
+def load_kernels(measures: Iterable[str]) -> None:
+    """Import what computes rank measures, given by the names of `KERNELS`."""
+    for name in measures:
+        _kernel(KERNELS[name][0])
+
+
 def _kernel(name: str) -> Callable[..., float]:
     with _LOADING:
         return _load_kernel(name)

@@ -21,7 +21,7 @@ from harness.stages.shared.relevance_labels import RelevanceModel, label_pairs
 from harness.stages.shared.relevance_models import RelevanceLabel
 from harness.stages.shared.remote import MENDED, MayAskEndpoint
 from harness.suite.local_models import LocalModel
-from harness.suite.pipeline import Encoder
+from harness.suite.pipeline import ServedEncoder
 from harness.suite.training_data import Labeler
 from harness.training.batches import text_key
 from harness.values.records import Progress, Usage
@@ -52,7 +52,7 @@ class LabelSpec(MayAskEndpoint):
     max_new_tokens: int
     batch_size: int | None
     failure_limit: float
-    retriever: Encoder
+    retriever: ServedEncoder
     depth: int = 0
     local: LocalModel = LocalModel()
 
@@ -184,7 +184,8 @@ def _by_model(
     assert spec.by in ("cross-encoder", "llm")
     items = [(row["query"], row["doc_id"]) for row in rows]
     sizes = spec.passage_tokens, spec.max_new_tokens, spec.batch_size
-    labeler = RelevanceModel(spec.by, spec.model or "", "model", spec.endpoint, spec.local, *sizes)
+    named = spec.by, spec.model or "", "model"
+    labeler = RelevanceModel(*named, spec.endpoint, spec.local, *sizes, dtype=spec.retriever.dtype)
     found = label_pairs(labeler, items, inputs, progress)
     told = list(zip(rows, found.judged, strict=True))
     failed = [{**row, "reason": one.failure} for row, one in told if one.score is None]

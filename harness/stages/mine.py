@@ -21,7 +21,7 @@ from harness.stages.shared.known_positives import EqualTexts, Known
 from harness.stages.shared.relevance_labels import RelevanceModel, label_pairs
 from harness.stages.shared.remote import MENDED, MayAskEndpoint
 from harness.suite.local_models import LocalModel
-from harness.suite.pipeline import Encoder
+from harness.suite.pipeline import ServedEncoder
 from harness.suite.training_data import Pairs, Relabel
 from harness.values.grades import relevant_grades
 from harness.values.passages import neighbours_of
@@ -45,7 +45,7 @@ class MineSpec(MayAskEndpoint):
     relative_margin: float
     depth: int
     pairs: Pairs
-    retriever: Encoder
+    retriever: ServedEncoder
     short: Literal["fill", "drop"] = "fill"
     relabel: Relabel | None = None
     llm_model: str | None = None
@@ -184,7 +184,8 @@ def _relabelled(
         )
     )
     named = rule.model or spec.llm_model or ""
-    judged = label_pairs(RelevanceModel(rule.by, named, "llm", spec.endpoint, spec.local), asked, inputs, progress)
+    asked_by = RelevanceModel(rule.by, named, "llm", spec.endpoint, spec.local, dtype=spec.retriever.dtype)
+    judged = label_pairs(asked_by, asked, inputs, progress)
     relevant = {
         item for item, one in zip(asked, judged.judged, strict=True)
         if one.score is not None and one.score >= rule.threshold

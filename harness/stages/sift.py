@@ -31,7 +31,7 @@ from harness.stages.shared.common import (
 )
 from harness.stages.shared.wording import FAULTS, fault_of
 from harness.suite.fields import Spec
-from harness.suite.pipeline import Encoder
+from harness.suite.pipeline import ServedEncoder
 from harness.suite.training_data import RoundTrip
 from harness.text import ENGLISH, Texts, text_of
 from harness.training.batches import text_key
@@ -57,7 +57,7 @@ class SiftSpec(Spec):
 
     leakage: float
     round_trip: RoundTrip | None
-    retriever: Encoder
+    retriever: ServedEncoder
     language: str = ENGLISH
 
 

@@ -119,11 +119,20 @@ class ServedRetriever(Retriever):
     dtype: ServedDType = "float32"
 
 
+class DataEncoder(Encoder):
+    """The encoder that training data is made with, as stages have it: its number type is the one of the machine."""
+
+    dtype: ServedDType = "float32"
+
+
 def _served(value: object) -> object:
-    return value.model_dump(exclude_defaults=True) if type(value) is Retriever else value
+    if isinstance(value, Encoder) and type(value) in (Encoder, Retriever):
+        return value.model_dump(exclude_defaults=True)
+    return value
 
 
 Served = Annotated[ServedRetriever, BeforeValidator(_served)]
+ServedEncoder = Annotated[DataEncoder, BeforeValidator(_served)]
 
 
 class Reranker(Spec):

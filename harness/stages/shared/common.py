@@ -16,7 +16,7 @@ from harness.models.precision import dtype_here, prepared
 from harness.models.sparse_encoder import load_sparse_encoder
 from harness.models.token_batches import Truncations, count_longer, token_batches
 from harness.models.token_encoders import load_token_encoder
-from harness.suite.pipeline import Encoder, Retriever
+from harness.suite.pipeline import DataEncoder, Encoder, Retriever
 from harness.suite.roles import EMBEDDED_PREFIX
 from harness.values.grades import best_first
 from harness.values.passages import Place, SpansOf
@@ -189,12 +189,14 @@ def encode(
         waiting.clear()
         return count
 
-    model.eval()
-    for numbers, features in token_batches(model, texts, truncations, count_longer(model, prompt), prompt=prompt):
+    def compute(features: dict[str, Any]) -> Any:
         with torch.inference_mode():
             rows = model(features)["sentence_embedding"][:, :width].float()
-            if model.similarity_fn_name != "dot":
-                rows = torch.nn.functional.normalize(rows, dim=1)
+            return rows if model.similarity_fn_name == "dot" else torch.nn.functional.normalize(rows, dim=1)
+
+    model.eval()
+    longer = count_longer(model, prompt)
+    for numbers, rows in token_batches(model, texts, compute, truncations, longer, prompt=prompt):
         waiting.append((numbers, rows))
         if len(waiting) >= HELD or not done:
             done += take()
@@ -210,7 +212,7 @@ def encode(
 
 
 def bi_encoder(spec: Encoder, inputs: Mapping[str, Path]) -> Any:
-    """Load the bi-encoder of a spec to serve with: in the `dtype` of a retriever, else in float32."""
+    """Load the bi-encoder of a spec to serve with: in its `dtype`, or in float32 if it has none."""
     return _loaded(load_bi_encoder, spec, inputs)
 
 
@@ -225,7 +227,7 @@ def token_encoder(spec: Encoder, inputs: Mapping[str, Path]) -> Any:
 
 
 def _loaded(load: Callable[..., Any], spec: Encoder, inputs: Mapping[str, Path]) -> Any:
-    dtype = dtype_here(spec.dtype) if isinstance(spec, Retriever) else "float32"
+    dtype = dtype_here(spec.dtype) if isinstance(spec, Retriever | DataEncoder) else "float32"
     folder = model_folder(spec.model, inputs)
     model = load(folder, spec.max_length, spec.query_prompt, spec.document_prompt, dtype)
     return prepared(model, dtype)

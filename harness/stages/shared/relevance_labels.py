@@ -14,7 +14,7 @@ from harness.stages.shared import relevance_models
 from harness.stages.shared.common import model_folder, read_corpus
 from harness.stages.shared.relevance_models import RelevanceLabel, RelevanceLabels
 from harness.stages.shared.remote import Endpoint
-from harness.suite.local_models import LocalModel
+from harness.suite.local_models import LocalModel, ServedDType
 from harness.values.records import Progress
 
 CROSS_ENCODER_LENGTH = 256
@@ -24,7 +24,7 @@ class RelevanceModel(NamedTuple):
     """The model that labels: a cross-encoder, an LLM in process, or the one of the role `labeler` behind `endpoint`.
 
     `input_name` is the input that holds the plain form of an LLM that comes as GGUF. The three numbers are for LLMs in
-    process; at an endpoint only `passage_tokens` counts.
+    process; at an endpoint only `passage_tokens` counts. `dtype` is that of a cross-encoder.
     """
 
     by: Literal["cross-encoder", "llm"]
@@ -35,6 +35,7 @@ class RelevanceModel(NamedTuple):
     passage_tokens: int = 160
     max_new_tokens: int = 80
     batch_size: int | None = None
+    dtype: ServedDType = "float32"
 
 
 def label_pairs(
@@ -45,7 +46,7 @@ def label_pairs(
     texts = [(query, documents[doc_id].content) for query, doc_id in pairs]
     if labeler.by == "cross-encoder":
         folder = locate(labeler.model)
-        scores = relevance_models.by_cross_encoder(folder, texts, CROSS_ENCODER_LENGTH, progress)
+        scores = relevance_models.by_cross_encoder(folder, texts, CROSS_ENCODER_LENGTH, progress, labeler.dtype)
         return RelevanceLabels([RelevanceLabel(score, "", "", "") for score in scores])
     if labeler.endpoint is not None:
         chat, prompt = services.chat("labeler"), labeler.endpoint.prompts["label"]

@@ -17,8 +17,10 @@ from harness.llm import Ask, Chat, Reply
 from harness.llm.prompt_templates import messages, shorten
 from harness.models import generation
 from harness.models.loaders import load_cross_encoder
+from harness.models.precision import HALF, prepared
 from harness.models.thoughts import before_json
 from harness.models.token_batches import token_batches
+from harness.suite.local_models import ServedDType
 from harness.values.records import Progress
 
 OBJECT = re.compile(r'\{\s*["}]')
@@ -206,12 +208,17 @@ def _replied(reply: Reply) -> RelevanceLabel:
 
 
 def by_cross_encoder(
-    folder: Path, items: Sequence[tuple[str, str]], max_length: int, progress: Progress = _silent
+    folder: Path,
+    items: Sequence[tuple[str, str]],
+    max_length: int,
+    progress: Progress = _silent,
+    dtype: ServedDType = "float32",
 ) -> list[float]:
     """Ask a cross-encoder with a trained head about pairs of query and passage: its logits through a sigmoid."""
     import torch
 
-    logits = score_pairs(load_cross_encoder(folder, max_length), items, progress)
+    model = load_cross_encoder(folder, max_length, dtype=dtype)
+    logits = score_pairs(prepared(model, dtype) if dtype in HALF else model, items, progress)
     scores: list[float] = torch.sigmoid(torch.tensor(logits, dtype=torch.float32)).tolist()
     return scores
 
@@ -227,11 +234,15 @@ def score_pairs(model: Any, pairs: Sequence[tuple[str, str]], progress: Progress
     scores, done = np.zeros(len(pairs), dtype=np.float32), 0
     # As `predict`: a prompt that the model has by default stands before the pairs.
     prompt = model.prompts.get(model.default_prompt_name) if model.default_prompt_name else None
-    model.eval()
-    for numbers, features in token_batches(model, pairs, prompt=prompt):
+
+    def compute(features: dict[str, Any]) -> Any:
         with torch.inference_mode():
             logits = model.activation_fn(model(features)["scores"].float())
-        scores[numbers] = logits.reshape(len(numbers)).cpu().numpy()
+            return logits.cpu().numpy()
+
+    model.eval()
+    for numbers, logits in token_batches(model, pairs, compute, prompt=prompt):
+        scores[numbers] = logits.reshape(len(numbers))
         done += len(numbers)
         progress(done, len(pairs))
     if not np.isfinite(scores).all():
