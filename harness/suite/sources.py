@@ -36,8 +36,22 @@ class Repairs(Spec):
     count: Annotated[int, Field(ge=0, strict=True)] | None = None
 
 
+class ColumnNames(Spec):
+    """The columns of a table that is imported; what is not named is recognised by its usual names."""
+
+    id: str | None = None
+    text: str | None = None
+    title: str | None = None
+    question: str | None = None
+    answer: str | None = None
+    context: str | None = None
+
+
 class DatasetSource(Spec):
-    """A BEIR folder (`path`), or documentation built from an installed package (`builder`).
+    """A BEIR folder (`path`), foreign data (`source`), or documentation built from an installed package (`builder`).
+
+    `source` is a file or folder of another tool, ``hf://owner/name`` or ``ir_datasets:ID``; `columns` names the columns
+    of its tables.
 
     `language` is a code of ISO 639, several joined by ``+``, or ``auto``: told from the corpus. `questions` are what a
     builder asks about a function or class: what it does (its one-line ``summary``, which no passage holds), and what it
@@ -47,6 +61,8 @@ class DatasetSource(Spec):
     OF_BUILDERS: ClassVar[tuple[str, ...]] = ("questions", "split_seed", "symbols", "unanswerable")
 
     path: Place | None = None
+    source: Place | None = None
+    columns: ColumnNames | None = None
     builder: Literal["scipy-api"] | None = None
     group: Grouping | None = None
     # A bare `no`, for Norwegian, is false in YAML.
@@ -61,9 +77,11 @@ class DatasetSource(Spec):
 
     @model_validator(mode="after")
     def _one(self) -> DatasetSource:
-        if (self.path is None) == (self.builder is None):
-            raise ValueError("give either 'path' or 'builder'")
-        if self.path is not None:
+        if sum(place is not None for place in (self.path, self.source, self.builder)) != 1:
+            raise ValueError("give one of 'path', 'source' and 'builder'")
+        if self.columns is not None and self.source is None:
+            raise ValueError("columns: only for a 'source'")
+        if self.builder is None:
             fields = type(self).model_fields
             used = [name for name in self.OF_BUILDERS if getattr(self, name) != fields[name].default]
             if used:

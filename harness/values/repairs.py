@@ -39,6 +39,7 @@ KINDS: dict[str, RepairKind] = {
     "absent-query": RepairKind(
         "judged query is not among the queries", "judged queries are not among the queries", "left out", True
     ),
+    "left-out-row": RepairKind("row cannot be imported", "rows cannot be imported", "left out", True),
     "absent-split-query": RepairKind(
         "line of splits.tsv names an unknown query", "lines of splits.tsv name unknown queries", "left out", True
     ),
