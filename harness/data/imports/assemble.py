@@ -41,14 +41,25 @@ def assemble(
     gathering.pending = any(kind == "qrels" for kind, _ in kinds)
     for place, split, value in squads:
         articles.read_squad(value, place, split, whole)
+    layouts = {
+        id(table): layout_of(table.columns, _own(stated, table, tables), table.where)
+        for kind, table in kinds
+        if kind == "questions"
+    }
+    # A split in which no question has an answer does not show by itself that answers have places.
+    in_shape = {
+        layouts[id(table)]
+        for kind, table in kinds
+        if kind == "questions" and articles.has_places(table, layouts[id(table)])
+    }
     for kind, table in kinds:
         if kind == "queries":
             judged.read_queries(table, gathering)
         elif kind == "autorag-qa":
             autorag.read_qa(table, pieces, gathering)
         elif kind == "questions":
-            layout = layout_of(table.columns, _own(stated, table, tables), table.where)
-            if articles.has_places(table, layout):
+            layout = layouts[id(table)]
+            if layout in in_shape:
                 articles.read_squad_table(table, layout, whole)
             else:
                 questions.read_questions(table, layout, gathering)

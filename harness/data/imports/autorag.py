@@ -7,6 +7,7 @@ than white space. Where a part is missing, the passages of that file stay docume
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any, NamedTuple
@@ -17,6 +18,8 @@ from harness.data.imports.imported import Damaged, Table
 
 GAP = 8
 """Most characters of white space that a splitter takes from between two passages."""
+OVERLAP = 20
+"""Fewest equal characters that are an overlap of two passages, and no chance."""
 PARTS = ("path", "start_end_idx", "doc_id", "contents", "metadata")
 
 
@@ -128,6 +131,7 @@ def joined(passages: Sequence[Passage]) -> tuple[str, list[tuple[int, int]]] | N
 
     White space between passages is not known: it becomes one line break, or a blank line where it was longer.
     """
+    passages = _apart(passages)
     places: dict[int, tuple[int, int]] = {}
     text, shift = "", 0
     in_order = sorted(range(len(passages)), key=lambda one: (passages[one].start, -len(passages[one].text)))
@@ -137,7 +141,7 @@ def joined(passages: Sequence[Passage]) -> tuple[str, list[tuple[int, int]]] | N
             return None
         start = passage.start + shift
         gap = start - len(text)
-        if gap > GAP or (not places and gap > GAP):
+        if gap > GAP:
             return None
         if gap > 0:
             filled = "" if not text else "\n\n" if gap > 1 else "\n"
@@ -148,6 +152,26 @@ def joined(passages: Sequence[Passage]) -> tuple[str, list[tuple[int, int]]] | N
         text = text[:start] + passage.text if len(passage.text) > len(overlap) else text
         places[number] = (start, start + len(passage.text))
     return text, [places[number] for number in range(len(passages))]
+
+
+def _apart(passages: Sequence[Passage]) -> Sequence[Passage]:
+    """Return the passages with the places that they must have had, if theirs are only the sums of their lengths.
+
+    So AutoRAG counts what LlamaIndex splits, as if nothing overlapped and no white space was taken away.
+    """
+    in_order = sorted(passages, key=lambda passage: passage.start)
+    pairs = list(itertools.pairwise(in_order))
+    glued = [not (one.text[-1].isspace() or other.text[0].isspace()) for one, other in pairs]
+    if any(other.start != one.start + len(one.text) for one, other in pairs) or not all(glued):
+        return passages
+    moved, end = {id(in_order[0]): in_order[0]}, in_order[0].start + len(in_order[0].text)
+    for one, other in pairs:
+        lengths = range(min(len(one.text), len(other.text)), OVERLAP - 1, -1)
+        overlap = next((length for length in lengths if one.text.endswith(other.text[:length])), 0)
+        start = end - overlap if overlap else end + 1
+        moved[id(other)] = other._replace(start=start)
+        end = start + len(other.text)
+    return [moved[id(passage)] for passage in passages]
 
 
 def read_qa(table: Table, pieces: Mapping[str, Piece], gathering: Gathering) -> None:

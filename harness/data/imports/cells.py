@@ -30,6 +30,8 @@ MARKER = re.compile(r"deepeval_source=(.*?),deepeval_context=(.*)", re.DOTALL)
 TABLE_ROW = re.compile(r"^\|(?=[^\s|]).*\|$", re.MULTILINE)
 JOIN = re.compile(r"(?<=\S)\|(?=\S)|(?<=\n)\|(?=[^\s|])")
 TEXT_KEYS = ("text", "content", "page_content", "contents", "context")
+MESSAGES = re.compile(r"""\[\s*\{\s*['"](?:content|role|type)['"]\s*:""")
+OBJECTS = re.compile(r"\}\s+\{")
 ROLES = {"human": "user", "user": "user", "ai": "assistant", "assistant": "assistant", "bot": "assistant"}
 
 
@@ -188,7 +190,10 @@ def messages(value: Any) -> list[dict[str, str]] | None:
     tools and systems, and empty ones, are left out.
     """
     if isinstance(value, str):
-        value = _written(value)
+        text = value
+        value = _written(text)
+        if value is None and MESSAGES.match(text):
+            raise Damaged("a conversation that was saved as text and cannot be read", "save it as JSON Lines")
     if not isinstance(value, list | tuple) or not value or not all(isinstance(item, Mapping) for item in value):
         return None
     if not all("content" in item and ("role" in item or "type" in item) for item in value):
@@ -206,7 +211,7 @@ def messages(value: Any) -> list[dict[str, str]] | None:
 
 
 def _written(text: str) -> Any:
-    """Return the list of objects that was written as text, as JSON or as Python; None if it is none."""
+    """Return the list of objects that was written as text: as JSON, as Python, or as NumPy; None if it is none."""
     text = text.strip()
     if not (text.startswith("[") and text.endswith("]") and "{" in text):
         return None
@@ -214,12 +219,14 @@ def _written(text: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError):
         pass
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return ast.literal_eval(text)
-    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
-        return None
+    for form in (text, OBJECTS.sub("}, {", ARRAY.sub(" ", text))):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                return ast.literal_eval(form)
+        except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+            continue
+    return None
 
 
 def metadata_of(cells: Mapping[str, Any], used: Iterable[str]) -> dict[str, Any]:

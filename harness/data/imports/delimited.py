@@ -28,6 +28,11 @@ BOMS = (
 )
 SAMPLE = 1 << 18
 """Bytes and characters from which encoding and dialect are told."""
+WESTERN = frozenset(
+    "äöüÄÖÜßéèêëÉÈÊàâáãåÀÂÁçÇñîïíìóòôõøæœùûúÿ€°«»•§®©²½\u2018\u2019\u201c\u201d\u201e\u2013\u2014\u2026\u00b4"
+)
+CODEPAGES = ("cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "cp1255", "cp932", "gb18030", "cp949", "big5")
+"""Encodings that are told apart, of equally good ones the first."""
 KNOWN = {
     name for group in (names.QUESTION, names.ANSWER, names.CONTEXT, names.RETRIEVED, names.TEXT, names.TITLE, names.ID,
                        names.SPLIT, names.TURNS, names.SCENARIO) for name in group
@@ -69,13 +74,23 @@ def decoded(raw: bytes, path: Path, problems: list[Problem]) -> str:
     broken = [line for line in foreign if "\ufffd" in line.decode("utf-8", "replace")]
     if len(broken) * 2 <= len(foreign):
         return raw.decode("utf-8", "surrogateescape")
-    import charset_normalizer
-
-    best = charset_normalizer.from_bytes(b"\n".join(broken)[:SAMPLE]).best()
-    encoding = best.encoding if best is not None and b"\0" not in raw else "cp1252"
+    encoding = _single_bytes(b"\n".join(broken)[:SAMPLE])
     hint = "save it as UTF-8 if letters are wrong"
     problems.append(Note(str(path), f"read as {encoding}: the file is not UTF-8", hint))
     return raw.decode(encoding, "replace")
+
+
+def _single_bytes(sample: bytes) -> str:
+    """Return the encoding of a text that is not UTF-8: of Western Windows if the letters fit, else the likeliest."""
+    text = sample.decode("cp1252", "replace")
+    foreign = [character for character in text if not character.isascii()]
+    if len(foreign) * 4 < len(text) and sum(character in WESTERN for character in foreign) >= 0.8 * len(foreign):
+        return "cp1252"
+    import charset_normalizer
+
+    likely = charset_normalizer.from_bytes(sample, cp_isolation=[*CODEPAGES])
+    ranked = [(round(one.chaos, 2), -round(one.coherence, 1), CODEPAGES.index(one.encoding)) for one in likely]
+    return CODEPAGES[min(ranked)[2]] if ranked else "cp1252"
 
 
 class _Dialect:

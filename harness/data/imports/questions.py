@@ -29,6 +29,10 @@ def read_questions(table: Table, layout: Layout, gathering: Gathering) -> None:
             gathering.failed(row.where, error)
     if reader.unanswered:
         gathering.note(f"{reader.unanswered:,} of {len(table.rows):,} questions have no answer ({layout.answer!r})")
+    if not reader.judged and reader.asked:
+        gathering.note(
+            "no question has contexts or ids of documents, so none is judged", "import its documents as well"
+        )
     if reader.retrieved:
         hint = f"name the column as the context if it is the reference: {layout.retrieved!r}"
         gathering.note("retrieved contexts are documents and judge nothing", hint)
@@ -44,7 +48,7 @@ class _Reader:
     def __init__(self, table: Table, layout: Layout, gathering: Gathering) -> None:
         self.table, self.layout, self.gathering = table, layout, gathering
         self.joined = is_deepeval(list(table.columns))
-        self.unanswered = self.retrieved = 0
+        self.unanswered = self.retrieved = self.judged = 0
         self.asked: dict[Any, str] = {}
         self.keyed = layout.id is not None and self._ids_differ(layout)
 
@@ -89,6 +93,7 @@ class _Reader:
         for context, source in self._contexts(cells, layout.retrieved):
             self.retrieved += 1
             gathering.context(context, metadata={"source": source} if source else {}, where=row.where)
+        self.judged += bool(contexts or ids)
         self.unanswered += layout.answer is not None and not answers and answerable is not False
         gathering.answer(query_id, [] if answerable is False else answers, answerable, passages)
 
