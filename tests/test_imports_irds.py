@@ -75,13 +75,20 @@ def test_a_dataset_that_is_only_a_name_is_refused_with_its_parts() -> None:
         loaded("ir_datasets:beir")
 
 
-def test_a_failed_download_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError("no file\nmore"), r"cannot be read \(no file\); see what its page"),
+        (ConnectionError("HTTPSConnectionPool(...)"), "its files cannot be downloaded from here; run this once where"),
+    ],
+)
+def test_a_failed_download_is_one_sentence(monkeypatch: pytest.MonkeyPatch, error: Exception, said: str) -> None:
     def fail(*_: Any, **__: Any) -> None:
-        raise OSError("could not download\nmore")
+        raise error
 
     whole = type("Whole", (), {"has_docs": lambda _: True, "has_qrels": lambda _: True, "docs_iter": fail})()
     monkeypatch.setattr(ir_datasets, "load", lambda _: whole)
-    with pytest.raises(DataError, match=r"cannot be read \(could not download\); download it where"):
+    with pytest.raises(DataError, match=said):
         loaded("ir_datasets:beir/scifact/test")
 
 

@@ -27,8 +27,9 @@ def read_irds(source: str) -> tuple[list[Table], dict[str, Any]]:
     try:
         whole = ir_datasets.load(name)
     except Exception:
-        hint = nearest(name, [key for key in ir_datasets.registry if key.count("/") == name.count("/")])
-        raise DataError(Problem(source, f"no dataset {name!r} in ir_datasets", hint[:200])) from None
+        near = nearest(name, [key for key in ir_datasets.registry if key.count("/") == name.count("/")])
+        hint = near if near.startswith("did") else "see the list of ids in its documentation"
+        raise DataError(Problem(source, f"no dataset {name!r} in ir_datasets", hint)) from None
     if not whole.has_docs():
         raise DataError(Problem(source, "has no documents", "name a dataset that has them, such as beir/scifact"))
     parts = {name: whole}
@@ -41,9 +42,16 @@ def read_irds(source: str) -> tuple[list[Table], dict[str, Any]]:
     try:
         return list(_tables(whole, parts, source)), _about(whole)
     except Exception as error:
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        hint = "download it where the network allows it, or see its page in ir_datasets"
-        raise DataError(Problem(source, f"cannot be read ({lines[0][:120]})", hint)) from None
+        raise DataError(_unread(error, source)) from None
+
+
+def _unread(error: Exception, source: str) -> Problem:
+    """Return the problem that an exception of the library means."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    if isinstance(error, ConnectionError) or "ConnectionError" in {kind.__name__ for kind in type(error).__mro__}:
+        hint = "run this once where they can, and copy the folder ~/.ir_datasets from there"
+        return Problem(source, "its files cannot be downloaded from here", hint)
+    return Problem(source, f"cannot be read ({lines[0][:120]})", "see what its page in ir_datasets asks for")
 
 
 def _is_split(key: str, name: str) -> bool:
