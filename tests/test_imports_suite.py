@@ -34,6 +34,7 @@ def test_a_source_is_loaded_as_the_folder_that_it_makes(tmp_path: Path) -> None:
     assert dataset.digests == folder.digests == load_dataset(DatasetSource(source=str(path)), "test").digests
     assert (dataset.name, dataset.source) == ("pumps", {"from": "pumps.json"})
     assert [query.text for query in dataset.splits["test"].queries.values()] == ["When?", "Who?", "Where?"]
+    assert dataset.splits["test"].spans["id_of_When?"] == {"Pump": ((37, 41),)}
     assert dataset.splits["test"].judged == ["id_of_When?", "id_of_Where?"]
     assert not dataset.splits["test"].references["id_of_Who?"].answerable
 
@@ -68,6 +69,11 @@ def test_a_source_that_is_no_dataset_is_refused(tmp_path: Path) -> None:
     written(tmp_path / "docs", "# Title\n", "a.md")
     with pytest.raises(DataError, match="neither a table, a testset nor a dataset of another tool"):
         load_dataset(DatasetSource(source=str(tmp_path / "docs")), "test")
+
+
+def test_a_source_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no such file or folder; give one, hf://owner/name, or ir_datasets:ID"):
+        load_dataset(DatasetSource(source=str(tmp_path / "none.csv")), "test")
 
 
 @pytest.mark.parametrize("value", ["hf://mteb/scifact", "ir_datasets:beir/scifact"])

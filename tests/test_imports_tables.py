@@ -12,14 +12,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harness.data.imports import Columns, Imported, Note, read_import
+from harness.data.imports import NO_COLUMNS, Columns, Imported, Note, read_import
 from harness.errors import DataError
 
 QUESTIONS = "question,answer,context\nWhat is it?,A pump,The pump moves water.\n"
 slow_folder = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
-def read(path: Path, columns: Columns = Columns()) -> Imported:  # noqa: B008
+def read(path: Path, columns: Columns = NO_COLUMNS) -> Imported:
     imported = read_import(str(path), columns)
     assert imported is not None
     return imported
@@ -219,5 +219,4 @@ def test_contexts_that_are_parts_of_documents_become_spans(tmp_path: Path) -> No
 
 def test_a_document_of_another_kind_is_not_read() -> None:
     assert read_import(__file__) is None
-    with pytest.raises(DataError, match="no such file or folder"):
-        read_import("nowhere/at/all.csv")
+    assert read_import("nowhere/at/all.csv") is None

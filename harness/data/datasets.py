@@ -16,8 +16,8 @@ from harness.data.builders import load_builder
 from harness.data.imports import Columns, Note, read_import, write_folder
 from harness.data.splits import Dataset, Split
 from harness.errors import DataError, Problem, few_of_each, nearest
-from harness.suite.sources import ColumnNames, ReadingRule
 from harness.suite.sources import DatasetSource as DatasetSpec
+from harness.suite.sources import ReadingRule
 from harness.values.grades import LEVEL
 from harness.values.repairs import Repair, Repairing
 
@@ -66,19 +66,23 @@ def _read(spec: DatasetSpec, problems: list[Problem], repairing: Repairing, read
         )
         return _Read(raw, str(spec.builder), str(spec.builder))
     if spec.source is not None:
-        return _imported(spec.source, spec.columns, problems, repairing, reading)
+        return _imported(spec.source, Columns(**spec.columns), problems, repairing, reading)
     folder = Path(str(spec.path))
     return _Read(beir.read_folder(folder, problems, repairing, reading), folder.name, str(folder))
 
 
 def _imported(
-    source: str, names: ColumnNames | None, problems: list[Problem], repairing: Repairing, reading: ReadingRule
+    source: str, columns: Columns, problems: list[Problem], repairing: Repairing, reading: ReadingRule
 ) -> _Read:
     """Import a source, and read it as the dataset folder that it makes; what was left out counts as a repair."""
-    imported = read_import(source, Columns() if names is None else Columns(**names.model_dump()))
+    imported = read_import(source, columns)
     if imported is None:
-        what = "neither a table, a testset nor a dataset of another tool"
-        raise DataError(Problem(source, what, "give a folder in BEIR layout as dataset.path"))
+        there = Path(source).exists()
+        what = "neither a table, a testset nor a dataset of another tool" if there else "no such file or folder"
+        hint = (
+            "give a folder in BEIR layout as dataset.path" if there else "give one, hf://owner/name, or ir_datasets:ID"
+        )
+        raise DataError(Problem(source, what, hint))
     for problem in imported.problems:
         if not isinstance(problem, Note):
             at = problem.where.removeprefix(f"{source}/").replace(source, Path(source).name)

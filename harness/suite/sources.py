@@ -10,6 +10,8 @@ from harness.suite.fields import Place, Positive, Seed, Share, Spec, Unique
 from harness.text import parse_language
 
 QuestionAbout = Literal["summary", "argument"]
+ColumnPart = Literal["id", "text", "title", "question", "answer", "context"]
+"""What a column of a foreign table can hold."""
 
 
 class Grouping(Spec):
@@ -36,17 +38,6 @@ class Repairs(Spec):
     count: Annotated[int, Field(ge=0, strict=True)] | None = None
 
 
-class ColumnNames(Spec):
-    """The columns of a table that is imported; what is not named is recognised by its usual names."""
-
-    id: str | None = None
-    text: str | None = None
-    title: str | None = None
-    question: str | None = None
-    answer: str | None = None
-    context: str | None = None
-
-
 class DatasetSource(Spec):
     """A BEIR folder (`path`), foreign data (`source`), or documentation built from an installed package (`builder`).
 
@@ -62,7 +53,7 @@ class DatasetSource(Spec):
 
     path: Place | None = None
     source: Place | None = None
-    columns: ColumnNames | None = None
+    columns: dict[ColumnPart, str] = Field(default_factory=dict)
     builder: Literal["scipy-api"] | None = None
     group: Grouping | None = None
     # A bare `no`, for Norwegian, is false in YAML.
@@ -79,7 +70,7 @@ class DatasetSource(Spec):
     def _one(self) -> DatasetSource:
         if sum(place is not None for place in (self.path, self.source, self.builder)) != 1:
             raise ValueError("give one of 'path', 'source' and 'builder'")
-        if self.columns is not None and self.source is None:
+        if self.columns and self.source is None:
             raise ValueError("columns: only for a 'source'")
         if self.builder is None:
             fields = type(self).model_fields

@@ -23,6 +23,9 @@ class Columns(NamedTuple):
     context: str | None = None
 
 
+NO_COLUMNS = Columns()
+
+
 class Imported(NamedTuple):
     """Rows of `corpus.jsonl`, `queries.jsonl`, `answers.jsonl` and `spans.jsonl`, and judgements by split and query.
 

@@ -7,15 +7,16 @@ from typing import Any
 
 from harness.data.imports import articles, files, hub, irds
 from harness.data.imports.assemble import assemble
-from harness.data.imports.imported import Columns, Imported, Table
+from harness.data.imports.imported import NO_COLUMNS, Columns, Imported, Table
 from harness.errors import DataError, Problem
 
 IGNORED = (".md", ".txt", ".yaml", ".yml", ".lock", ".py", ".gitattributes", "")
 """Endings of files that lie beside tables and are not read, such as a README."""
 
 
-def read_import(source: str, columns: Columns = Columns()) -> Imported | None:  # noqa: B008 - a NamedTuple is frozen
-    """Return the dataset of a source; None if it is of no kind that is read here, such as a folder of documents.
+def read_import(source: str, columns: Columns = NO_COLUMNS) -> Imported | None:
+    """Return the dataset of a source; None if it is of no kind that is read here, such as a folder of documents, or
+    if there is no such file or folder.
 
     `columns` are names of columns for tables; what is not named is recognised. Raises DataError if nothing can be read;
     what is left out of the rest is in `problems`.
@@ -28,11 +29,9 @@ def read_import(source: str, columns: Columns = Columns()) -> Imported | None:  
         tables, about = irds.read_irds(source)
         return assemble(tables, columns, source, {"from": source, **about}, problems)
     path = Path(source)
-    if not path.exists():
-        raise DataError(Problem(source, "no such file or folder", f"give one, {hub.FORM}, or {irds.PREFIX}ID"))
     if path.is_dir():
         return _read_folder(path, columns, problems)
-    if files.suffix_of(path) not in files.SUFFIXES:
+    if not path.is_file() or files.suffix_of(path) not in files.SUFFIXES:
         return None
     beside = path.parent / "corpus.parquet"
     paths = [path, beside] if _is_qa(path) and beside.is_file() else [path]
