@@ -217,6 +217,23 @@ def test_contexts_that_are_parts_of_documents_become_spans(tmp_path: Path) -> No
     assert [row["text"] for row in imported.documents[1:]] == ["Not there."]
 
 
+def test_labelled_pairs_are_judged_by_their_label(tmp_path: Path) -> None:
+    rows = [("What pumps?", "A pump does.", 1), ("What pumps?", "Bees hum.", 0)]
+    items = [dict(zip(("query", "document", "label"), row, strict=True)) for row in rows]
+    imported = read(in_format(tmp_path / "t.jsonl", items))
+    assert [list(grades.values()) for grades in imported.qrels["test"].values()] == [[1, 0]]
+    items[0]["label"] = 0.5
+    imported = read(in_format(tmp_path / "t.jsonl", items))
+    assert [list(grades.values()) for grades in imported.qrels["test"].values()] == [[1, 1]]
+
+
+def test_a_named_column_that_no_table_of_a_folder_has_is_refused(tmp_path: Path) -> None:
+    in_format(tmp_path / "train.jsonl", [{"question": "a?"}])
+    in_format(tmp_path / "test.jsonl", [{"question": "b?"}])
+    with pytest.raises(DataError, match="no column 'frage'; it has question"):
+        read(tmp_path, Columns(question="frage"))
+
+
 def test_a_document_of_another_kind_is_not_read() -> None:
     assert read_import(__file__) is None
     assert read_import("nowhere/at/all.csv") is None

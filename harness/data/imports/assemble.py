@@ -10,7 +10,7 @@ from harness.data.imports.articles import Articles
 from harness.data.imports.gathering import Gathering
 from harness.data.imports.imported import Columns, Imported, Table
 from harness.data.imports.locate import place_contexts
-from harness.data.imports.names import FIELDS, ID, find, layout_of
+from harness.data.imports.names import FIELDS, ID, absent_column, find, layout_of
 from harness.errors import DataError, Problem
 
 SHOWN = 12
@@ -28,8 +28,11 @@ def assemble(
 
     Raises DataError if a table holds neither documents, questions nor judgements, or lacks a column that is named.
     """
-    gathering, whole = Gathering(where, source, problems), Articles(Gathering(where, source, problems))
-    whole.gathering = gathering
+    absent = [name for name in stated if name and not any(name in table.columns for table in tables)]
+    if absent and tables:
+        raise DataError([absent_column(name, tables[0].columns, where) for name in absent])
+    gathering = Gathering(where, source, problems)
+    whole = Articles(gathering)
     kinds = [(kind_of(table, stated, len(tables)), table) for table in tables]
     pieces: dict[str, autorag.Piece] = {}
     for kind, table in kinds:

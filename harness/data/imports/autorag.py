@@ -181,8 +181,9 @@ def read_qa(table: Table, pieces: Mapping[str, Piece], gathering: Gathering) -> 
         try:
             text = text_of(cells.get("query"), "query")
             metadata = metadata_of(cells, ("qid", "query", "retrieval_gt", "generation_gt"))
-            query_id = gathering.query(text, table.split, identifier(cells.get("qid")), (), metadata, row.where)
             relevant = nested_ids(cells.get("retrieval_gt"))
+            answers = strings(cells.get("generation_gt"), "generation_gt")
+            query_id = gathering.query(text, table.split, identifier(cells.get("qid")), (), metadata, row.where)
             passages = []
             for passage_id in relevant:
                 piece = pieces.get(passage_id)
@@ -191,7 +192,6 @@ def read_qa(table: Table, pieces: Mapping[str, Piece], gathering: Gathering) -> 
                 gathering.judge(query_id, doc_id)
                 if piece is not None:
                     gathering.span(query_id, *piece)
-            answers = strings(cells.get("generation_gt"), "generation_gt")
             if not relevant:
                 gathering.note("questions without retrieval_gt are unanswerable")
             gathering.answer(query_id, answers if relevant else [], None if relevant else False, passages)

@@ -48,15 +48,22 @@ def split_of(name: str) -> str | None:
     return splits.pop() if len(splits) == 1 else None
 
 
-def read_table(path: Path, stated: Sequence[str], problems: list[Problem]) -> Table:
-    """Return the rows of a file, with its role and its split by its name. Raises DataError if it cannot be read."""
-    suffix = suffix_of(path)
+def check_size(path: Path) -> None:
+    """Raise DataError if a file is too large to be read, or is not there."""
     try:
         size = path.stat().st_size
     except OSError as error:
         raise DataError(Problem(str(path), f"cannot be read ({error.strerror})", "give a readable file")) from None
     if size > LARGEST:
         raise DataError(Problem(str(path), f"{size:,} bytes, and at most {LARGEST:,} are read", "split the file"))
+
+
+def read_table(path: Path, stated: Sequence[str], problems: list[Problem], value: Any = None) -> Table:
+    """Return the rows of a file, with its role and its split by its name; `value` is that of a JSON file.
+
+    Raises DataError if it cannot be read.
+    """
+    suffix = suffix_of(path)
     if suffix in DELIMITED:
         table = read_delimited(path, stated, problems)
     elif suffix in PARQUET:
@@ -64,7 +71,7 @@ def read_table(path: Path, stated: Sequence[str], problems: list[Problem]) -> Ta
     elif suffix in LINES:
         table = _lines(path, problems)
     else:
-        table = table_of(str(path), read_json(path, problems), problems)
+        table = table_of(str(path), value, problems)
     if not table.rows:
         raise DataError([*problems[-1:], Problem(str(path), "holds no row that can be read", "give a table with rows")])
     return table._replace(name=role_of(path.name), split=split_of(path.name))

@@ -20,9 +20,13 @@ def _column(table: Table, known: frozenset[str]) -> str | None:
 
 
 def is_qrels(table: Table) -> bool:
-    """Return whether a table has columns of query, document and grade, whose names say so."""
+    """Return whether a table has columns of query, document and grade by their names, and ids in the first two."""
     query, document, grade = (_column(table, names) for names in (QUERY_NAMES, DOCUMENT_NAMES, GRADE_NAMES))
-    return query is not None and document is not None and grade is not None and len(table.columns) <= 6
+    if query is None or document is None or grade is None:
+        return False
+    cells = [row.cells.get(name) for row in table.rows[:50] for name in (query, document)]
+    texts = sum(isinstance(value, str) and len(value.split()) > 1 for value in cells)
+    return texts * 2 < max(len(cells), 1)
 
 
 def read_queries(table: Table, gathering: Gathering) -> None:

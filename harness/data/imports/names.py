@@ -10,7 +10,7 @@ from harness.data.imports.imported import Columns
 from harness.errors import DataError, Problem, nearest
 
 # Names without case and signs, the usual one first.
-QUESTION = ("userinput", "question", "questions", "query", "queries", "input", "frage")
+QUESTION = ("userinput", "question", "questions", "query", "queries", "input", "anchor")
 ANSWER = (
     "reference", "groundtruth", "groundtruths", "referenceanswer", "goldanswer", "correctanswer", "expectedoutput",
     "expectedanswer", "generationgt", "answer", "answers",
@@ -35,6 +35,7 @@ SPLIT = ("split",)
 UNANSWERABLE = ("isimpossible", "unanswerable")
 ANSWERABLE = ("answerable", "isanswerable")
 CONTEXT_IDS = ("referencecontextids",)
+GRADE = ("relevance", "label", "relevant", "isrelevant")
 TURNS = ("turns",)
 SCENARIO = ("scenario",)
 FIELDS = ("id", "text", "title", "question", "answer", "context")
@@ -56,13 +57,13 @@ class Layout(NamedTuple):
     context_ids: str | None = None
     turns: str | None = None
     scenario: str | None = None
+    grade: str | None = None
     stated_id: bool = False
-    stated_context: bool = False
 
     @property
     def used(self) -> list[str]:
         """The columns that are read."""
-        return [name for name in self[:13] if isinstance(name, str)]
+        return [name for name in self[:14] if isinstance(name, str)]
 
 
 def squashed(name: object) -> str:
@@ -82,7 +83,7 @@ def layout_of(columns: Sequence[str], stated: Columns, where: str) -> Layout:
     """Return which column holds what. Raises DataError if a column that the user names is not there."""
     absent = [name for name in stated if name is not None and name not in columns]
     if absent:
-        raise DataError([_absent(name, columns, where) for name in absent])
+        raise DataError([absent_column(name, columns, where) for name in absent])
     free = [column for column in columns if column not in set(filter(None, stated))]
     question = stated.question or (None if stated.text else find(free, QUESTION))
     turns, scenario = find(free, TURNS), find(free, SCENARIO)
@@ -110,11 +111,12 @@ def layout_of(columns: Sequence[str], stated: Columns, where: str) -> Layout:
         find(free, CONTEXT_IDS),
         turns,
         scenario,
+        find(free, GRADE) if asks and context else None,
         stated.id is not None,
-        stated.context is not None,
     )
 
 
-def _absent(name: str, columns: Sequence[str], where: str) -> Problem:
+def absent_column(name: str, columns: Sequence[str], where: str) -> Problem:
+    """Return the problem of a column that the user names and that is not there."""
     shown = ", ".join(map(str, columns[:12])) + (", ..." if len(columns) > 12 else "")
     return Problem(where, f"no column {name!r}; it has {shown or 'no columns'}", nearest(name, map(str, columns)))

@@ -15,6 +15,8 @@ from harness.data.imports.imported import Damaged, Row, Table
 from harness.data.imports.names import Layout, find, squashed
 
 TRUE, FALSE = ("true", "yes", "1"), ("false", "no", "0")
+GRADES = {"false": 0, "true": 1} | {form: grade for grade in range(11) for form in (f"{grade}", f"{grade}.0")}
+"""Grades of relevance as cells hold them."""
 IDS_REPEAT = 0.1
 """Share of rows with a repeated id from which a column that was not named by the user is no id."""
 
@@ -50,6 +52,8 @@ class _Reader:
         self.joined = is_deepeval(list(table.columns))
         self.unanswered = self.retrieved = self.judged = 0
         self.asked: dict[Any, str] = {}
+        grades = [cell(row.cells, layout.grade) for row in table.rows]
+        self.graded = bool(grades) and all(str(grade).lower() in GRADES for grade in grades)
         self.keyed = layout.id is not None and self._ids_differ(layout)
 
     def _ids_differ(self, layout: Layout) -> bool:
@@ -71,31 +75,33 @@ class _Reader:
         contexts = self._contexts(cells, layout.context)
         key = identifier(cell(cells, layout.id)) if self.keyed else None
         answerable = self._answerable(cells)
-        metadata = {**metadata_of(cells, layout.used), **extra}
-        same = (split, text, tuple(map(str, history)), tuple(answers))
-        query_id = self.asked.get(same) if key is None else None
-        if query_id is None:
-            query_id = gathering.query(text, split, key, history, metadata, row.where)
-            self.asked[same] = query_id
-        ids = self._context_ids(cells)
+        more = cell(cells, find(cells, ("additionalmetadata", "metadata")))
+        metadata = {
+            **metadata_of(cells, layout.used),
+            **metadata_of(more if isinstance(more, Mapping) else {}, ()),
+            **extra,
+        }
+        ids, grade = self._context_ids(cells), self._grade(cells)
         passages = []
         for place, (context, source) in enumerate(contexts):
             title = text_of(cell(cells, layout.title), str(layout.title)) if len(contexts) == 1 else ""
             known = ids[place] if len(ids) == len(contexts) else None
             about = {"source": source} if source else {}
-            doc_id = gathering.context(context, title, known, about, row.where)
-            passages.append(doc_id)
-            if answerable is not False:
-                gathering.judge(query_id, doc_id)
-        if not contexts and answerable is not False:
-            for doc_id in ids:
-                gathering.judge(query_id, doc_id)
+            passages.append(gathering.context(context, title, known, about, row.where))
+        passages = passages or ids
+        same = (split, text, tuple(map(str, history)), tuple(answers))
+        query_id = self.asked.get(same) if key is None else None
+        if query_id is None:
+            query_id = gathering.query(text, split, key, history, metadata, row.where)
+            self.asked[same] = query_id
+        for doc_id in passages if answerable is not False else ():
+            gathering.judge(query_id, doc_id, grade)
         for context, source in self._contexts(cells, layout.retrieved):
             self.retrieved += 1
             gathering.context(context, metadata={"source": source} if source else {}, where=row.where)
-        self.judged += bool(contexts or ids)
+        self.judged += bool(passages)
         self.unanswered += layout.answer is not None and not answers and answerable is not False
-        gathering.answer(query_id, [] if answerable is False else answers, answerable, passages)
+        gathering.answer(query_id, [] if answerable is False else answers, answerable, passages if grade else [])
 
     def _asked(self, cells: Mapping[str, Any]) -> tuple[str, list[dict[str, str]], list[str], dict[str, Any]]:
         """Return question, history, reference answers, and what else is known of the row."""
@@ -152,6 +158,10 @@ class _Reader:
         if isinstance(value, list):
             return [key for item in value if (key := identifier(item)) is not None]
         return [key for item in strings(value, "reference_context_ids") if (key := identifier(item)) is not None]
+
+    def _grade(self, cells: Mapping[str, Any]) -> int:
+        """Return how relevant the contexts of a row are, if the column of it holds whole numbers in every row."""
+        return GRADES.get(str(cell(cells, self.layout.grade)).lower(), 1) if self.graded else 1
 
     def _answerable(self, cells: Mapping[str, Any]) -> bool | None:
         """Return whether the row says that it can be answered; None if it does not say."""

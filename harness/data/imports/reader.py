@@ -82,11 +82,12 @@ def _read_files(
     stated = [name for name in columns if name]
     for path in paths:
         try:
+            files.check_size(path)
             value = files.read_json(path, problems) if files.suffix_of(path) in files.JSON else None
             if articles.is_squad(value):
                 squads.append((str(path), files.split_of(path.name), value))
             else:
-                tables.append(files.read_table(path, stated, problems))
+                tables.append(files.read_table(path, stated, problems, value))
         except DataError as error:
             faults += error.problems
     if not tables and not squads:
