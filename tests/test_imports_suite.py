@@ -11,7 +11,7 @@ from test_imports_articles import FIRST, SECOND, article, question, squad
 from test_imports_tables import in_format, read, written
 
 from harness.data.datasets import load_dataset
-from harness.data.imports import Imported, Note, split_by_document, write_folder
+from harness.data.imports import Imported, MissingSplits, split_by_document, write_folder
 from harness.errors import ConfigError, DataError
 from harness.suite.files import parse_suite
 from harness.suite.sources import DatasetSource
@@ -46,6 +46,17 @@ def test_rows_that_are_left_out_are_repairs_with_their_line_and_no_path(tmp_path
     assert in_words([repair]) == "Repaired while reading: 2 rows cannot be imported (left out)."
     assert repair.examples[0] == "table.csv:4: 2 fields instead of 3"
     assert repair.examples[1] == "table.csv:3: no question in 'question'"
+
+
+def test_what_was_assumed_is_told(tmp_path: Path) -> None:
+    text = "question,answer,context\nOù est-il?,là,École\nEt après?,,Été\n"
+    dataset = load_dataset(DatasetSource(source=str(written(tmp_path, text.encode("cp1252")))), "test")
+    (repair,) = dataset.repairs
+    assert repair.text.startswith("2 assumptions were made while importing")
+    assert repair.examples == (
+        "table.csv: read as cp1252: the file is not UTF-8",
+        "table.csv: 1 of 2 questions have no answer ('answer')",
+    )
 
 
 @pytest.mark.parametrize("repairs", [{"share": 0}, {"count": 1}, {"share": 0.2}])
@@ -121,7 +132,9 @@ def shared(count: int) -> Imported:
     """Questions on documents of their own, each third one also on the next document."""
     queries = {f"q{n}": {f"d{n}": 1} | ({f"d{n + 1}": 1} if n % 3 == 0 else {}) for n in range(count)}
     rows = [{"_id": key, "text": key, "metadata": {}} for key in queries]
-    return Imported([], rows, {"test": queries}, [], [], {}, [Note("", "no query is in ...", "split by document")])
+    return Imported(
+        [], rows, {"test": queries}, [], [], {}, [MissingSplits("", "no query is in ...", "split by document")]
+    )
 
 
 @pytest.mark.parametrize("count", [3, 10, 200])

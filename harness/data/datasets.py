@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from harness.data import beir, checking
 from harness.data.builders import load_builder
-from harness.data.imports import Columns, Note, read_import, write_folder
+from harness.data.imports import Columns, MissingSplits, Note, read_import, write_folder
 from harness.data.splits import Dataset, Split
 from harness.errors import DataError, Problem, few_of_each, nearest
 from harness.suite.sources import DatasetSource as DatasetSpec
@@ -84,9 +84,9 @@ def _imported(
         )
         raise DataError(Problem(source, what, hint))
     for problem in imported.problems:
-        if not isinstance(problem, Note):
+        if not isinstance(problem, MissingSplits):
             at = problem.where.removeprefix(f"{source}/").replace(source, Path(source).name)
-            repairing.note("left-out-row", at, problem.what)
+            repairing.note("import-note" if isinstance(problem, Note) else "left-out-row", at, problem.what)
     faults, made = list[Problem](), Repairing()
     with tempfile.TemporaryDirectory(prefix="harness-import-") as folder:
         write_folder(imported, Path(folder))

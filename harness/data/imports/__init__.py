@@ -1,7 +1,7 @@
 """Foreign data as a dataset: tables of questions and documents, testsets of other tools, datasets by name."""
 
 from harness.data.imports.folder import write_folder
-from harness.data.imports.imported import NO_COLUMNS, Columns, Imported, Note
+from harness.data.imports.imported import NO_COLUMNS, Columns, Imported, MissingSplits, Note
 from harness.data.imports.locate import place_contexts
 from harness.data.imports.reader import read_import
 from harness.data.imports.splitting import split_by_document
@@ -10,6 +10,7 @@ __all__ = [
     "NO_COLUMNS",
     "Columns",
     "Imported",
+    "MissingSplits",
     "Note",
     "place_contexts",
     "read_import",

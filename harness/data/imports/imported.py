@@ -47,6 +47,10 @@ class Note(Problem):
     """Something to know about what was imported; nothing was left out."""
 
 
+class MissingSplits(Note):
+    """Splits that have no query."""
+
+
 class Damaged(Exception):
     """A row that cannot be used: what is wrong with it, and what to do. Readers add the place."""
 
@@ -79,4 +83,4 @@ def missing_splits(qrels: Mapping[str, Mapping[str, object]], where: str) -> lis
         return []
     names = " and ".join(repr(split) for split in missing)
     hint = "split by document, or give files of these splits"
-    return [Note(where, f"no query is in {'the split' if len(missing) == 1 else 'the splits'} {names}", hint)]
+    return [MissingSplits(where, f"no query is in {'the split' if len(missing) == 1 else 'the splits'} {names}", hint)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from harness.data.imports.imported import Imported, Note
+from harness.data.imports.imported import Imported, MissingSplits
 from harness.hashing import by_hash
 
 SHARES = (("test", 0.4), ("dev", 0.2))
@@ -33,11 +33,13 @@ def split_by_document(imported: Imported, seed: int = 0) -> Imported:
         for split, members in parts.items()
         if members
     }
-    problems = [one for one in imported.problems if not (isinstance(one, Note) and one.hint.startswith("split by"))]
+    problems = [one for one in imported.problems if not isinstance(one, MissingSplits)]
     empty = [split for split, members in parts.items() if not members]
     if empty and queries:
         what = f"no query is left for {' and '.join(map(repr, empty))}: too many questions share a document"
-        problems.append(Note(str(imported.source.get("from", "")), what, "add documents with questions of their own"))
+        problems.append(
+            MissingSplits(str(imported.source.get("from", "")), what, "add documents with questions of their own")
+        )
     return imported._replace(qrels=qrels, problems=problems)
 
 
