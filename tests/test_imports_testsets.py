@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from test_imports_tables import asked, left_out, notes, read, written
 
 from harness.data.imports import Imported, place_contexts
+from harness.data.imports.locate import Documents
 
 CONTEXTS = [["it's 'one'\nline", 'a "two" | pipe'], ["<1-hop>\n\nit's 'one'\nline", "<2-hop>\n\nother, text"]]
 FORMATS = ["csv", "jsonl", "pandas.csv", "numpy.csv", "columns.json", "records.json", "parquet", "saved", "hf.csv"]
@@ -228,6 +229,21 @@ def test_older_conversational_goldens_end_in_their_question(tmp_path: Path) -> N
     imported = read(written(tmp_path, json.dumps([{"turns": turns}]), "t.json"))
     assert (imported.queries[0]["text"], len(imported.queries[0]["history"])) == ("What?", 2)
     assert asked(imported)[0][1] == ["That"]
+
+
+WORDS = st.lists(st.sampled_from(["a", "pump", "moves", "x-1", "water."]), min_size=1, max_size=30)
+
+
+@given(words=WORDS, blank=st.sampled_from([" ", "\n", "  \n"]), cut=st.tuples(st.integers(0, 29), st.integers(1, 9)))
+def test_a_part_of_a_document_is_found_with_its_own_white_space_or_another(
+    words: list[str], blank: str, cut: tuple[int, int]
+) -> None:
+    part = words[cut[0] :][: cut[1]] or words
+    documents = Documents({"other": "water a pump", "d": blank.join(words)})
+    for joined in (blank, " "):
+        place = documents.find(joined.join(part))
+        assert place is not None
+        assert documents.texts[place.doc_id][place.start : place.end].split() == part
 
 
 def test_contexts_become_spans_of_known_documents() -> None:

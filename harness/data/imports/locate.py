@@ -1,6 +1,6 @@
 """Find contexts of questions in documents that are known, so that they become spans of these.
 
-White space may differ. Of several places, the first one of the first document counts.
+White space may differ where no place is exact. Of several places, the first one of the first document counts.
 """
 
 from __future__ import annotations
@@ -49,7 +49,13 @@ class Documents:
             return None
         # The first and the last word may be cut.
         words = WORD.findall(wanted)[1:-1] or []
-        for doc_id in self._candidates(words) if words else self.texts:
+        candidates = list(self._candidates(words) if words else self.texts)
+        exact = passage.strip()
+        for doc_id in candidates:
+            start = self.texts[doc_id].find(exact)
+            if start >= 0:
+                return Place(doc_id, start, start + len(exact))
+        for doc_id in candidates:
             squeezed = self.squeezed(doc_id)
             start = squeezed.text.find(wanted)
             if start >= 0:
