@@ -62,7 +62,9 @@ def check(raw: Raw, where: str, reading: ReadingRule, problems: list[Problem], r
     relevant = [doc_id for key in scored for doc_id in relevant_grades(qrels[key])]
     spans = checked_spans(raw.spans, qrels, documents, reading.relevance_level, problems, repairing)
     counts, judgements = repairing.counts, sum(map(len, raw.qrels.values()))
+    left_out = counts.get("left-out-row", 0)
     shares = {
+        "left-out-row": (left_out, left_out + len(documents) + len(queries)),
         "empty-document": (counts.get("empty-document", 0), len(documents)),
         "same-document": (counts.get("same-document", 0), len(documents)),
         "same-query": (counts.get("same-query", 0), len(queries)),

@@ -6,11 +6,14 @@ repaired and counted. This module must not know stages or stores.
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from harness.data import beir, checking
 from harness.data.builders import load_builder
+from harness.data.imports import Columns, MissingSplits, Note, read_import, write_folder
 from harness.data.splits import Dataset, Split
 from harness.errors import DataError, Problem, few_of_each, nearest
 from harness.suite.sources import DatasetSource as DatasetSpec
@@ -29,18 +32,7 @@ def load_dataset(spec: DatasetSpec, split: str, reading: ReadingRule | None = No
     problems: list[Problem] = []
     repairing = Repairing()
     reading = (reading or ReadingRule())._replace(scored=split)
-    if spec.builder is not None:
-        built = load_builder(spec.builder).build(
-            spec.symbols, spec.unanswerable, spec.split_seed, "argument" in spec.questions, "summary" in spec.questions
-        )
-        raw = beir.Raw(
-            built.documents, built.queries, built.qrels, built.references, built.splits, dict(built.source), {}
-        )
-        name = where = str(spec.builder)
-    else:
-        folder = Path(str(spec.path))
-        raw = beir.read_folder(folder, problems, repairing, reading)
-        name, where = folder.name, str(folder)
+    raw, name, where = _read(spec, problems, repairing, reading)
     checked = checking.check(raw, where, reading, problems, repairing)
     dataset = checking.assembled(raw, checked, name, where, spec.group, reading, problems)
     dataset = replace(dataset, repairs=repairing.made(), asked_language=spec.language)
@@ -54,6 +46,57 @@ def load_dataset(spec: DatasetSpec, split: str, reading: ReadingRule | None = No
     if problems:
         raise DataError(few_of_each(problems))
     return replace(dataset, repairs=tuple(_inside(repair, where) for repair in dataset.repairs))
+
+
+class _Read(NamedTuple):
+    """The parts of a dataset before they are checked, its name, and what problems call the place of it."""
+
+    raw: beir.Raw
+    name: str
+    where: str
+
+
+def _read(spec: DatasetSpec, problems: list[Problem], repairing: Repairing, reading: ReadingRule) -> _Read:
+    if spec.builder is not None:
+        built = load_builder(spec.builder).build(
+            spec.symbols, spec.unanswerable, spec.split_seed, "argument" in spec.questions, "summary" in spec.questions
+        )
+        raw = beir.Raw(
+            built.documents, built.queries, built.qrels, built.references, built.splits, dict(built.source), {}
+        )
+        return _Read(raw, str(spec.builder), str(spec.builder))
+    if spec.source is not None:
+        return _imported(spec.source, Columns(**spec.columns), problems, repairing, reading)
+    folder = Path(str(spec.path))
+    return _Read(beir.read_folder(folder, problems, repairing, reading), folder.name, str(folder))
+
+
+def _imported(
+    source: str, columns: Columns, problems: list[Problem], repairing: Repairing, reading: ReadingRule
+) -> _Read:
+    """Import a source, and read it as the dataset folder that it makes; what was left out counts as a repair."""
+    imported = read_import(source, columns)
+    if imported is None:
+        there = Path(source).exists()
+        what = "neither a table, a testset nor a dataset of another tool" if there else "no such file or folder"
+        hint = (
+            "give a folder in BEIR layout as dataset.path" if there else "give one, hf://owner/name, or ir_datasets:ID"
+        )
+        raise DataError(Problem(source, what, hint))
+    for problem in imported.problems:
+        if not isinstance(problem, MissingSplits):
+            at = problem.where.removeprefix(f"{source}/").replace(source, Path(source).name)
+            repairing.note("import-note" if isinstance(problem, Note) else "left-out-row", at, problem.what)
+    faults, made = list[Problem](), Repairing()
+    with tempfile.TemporaryDirectory(prefix="harness-import-") as folder:
+        write_folder(imported, Path(folder))
+        raw = beir.read_folder(Path(folder), faults, made, reading)
+    problems += [replace(problem, where=problem.where.replace(folder, source)) for problem in faults]
+    for kind, places in made.places.items():
+        made.places[kind] = [place.replace(folder, source) for place in places]
+    repairing.add(made.made())
+    lines = {key: place.replace(folder, source) for key, place in raw.lines.items()}
+    return _Read(raw._replace(lines=lines), Path(source.rpartition(":")[2]).stem, source)
 
 
 def _inside(repair: Repair, where: str) -> Repair:

@@ -92,7 +92,7 @@ def _forgetting_conflicts(suite: Suite) -> Iterator[Conflict]:
     if rule is None:
         return
     at, data = ("forgetting",), ("dataset",)
-    if (rule.dataset.path, rule.dataset.builder) == (own.path, own.builder):
+    if (rule.dataset.path, rule.dataset.source, rule.dataset.builder) == (own.path, own.source, own.builder):
         yield Conflict(
             (*at, "dataset"), "forgetting needs another dataset than the suite's own", "name another", (data,)
         )

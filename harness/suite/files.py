@@ -33,6 +33,8 @@ SHAPES = {
 }
 STAND_INS = {"schema": SCHEMA, "name": "x", "dataset": {"path": "."}, "measures": ["ndcg@1"]}
 MAX_DEPTH = 20
+NAMED = ("hf://", "ir_datasets:")
+"""Sources of a dataset that are names, and no places on this machine."""
 
 
 def load_suite(name_or_path: str | Path) -> tuple[Suite, Path]:
@@ -188,25 +190,33 @@ def _overlap(one: KeyPath, other: KeyPath) -> bool:
 
 
 def _expand(value: Any, file: _File, at: KeyPath = ("dataset",)) -> list[Problem]:
-    """Replace ${VARIABLES} in the path of the dataset that stands at `at`, and make it relative to the suite file."""
+    """Replace ${VARIABLES} in path and source of the dataset at `at`, and make them relative to the suite file."""
     dataset = value
     for key in at:
         dataset = dataset.get(key) if isinstance(dataset, dict) else None
-    if not isinstance(dataset, dict) or not isinstance(dataset.get("path"), str):
+    if not isinstance(dataset, dict):
         return []
-    text: str = dataset["path"]
+    return [problem for key in ("path", "source") for problem in _expand_place(dataset, key, file, (*at, key))]
+
+
+def _expand_place(dataset: dict[str, Any], key: str, file: _File, at: KeyPath) -> list[Problem]:
+    text, where = dataset.get(key), file.where(at)
+    if not isinstance(text, str):
+        return []
     missing = [name for name in re.findall(r"\$\{(\w+)\}", text) if name not in os.environ]
-    where = file.where((*at, "path"))
     if missing:
         return [Problem(where, f"the environment variable {name} is not set", f"export {name}=...") for name in missing]
-    text = dataset["path"] = re.sub(r"\$\{(\w+)\}", lambda match: os.environ[match[1]], text)
-    if not text.strip():
-        # Beside the suite file it would be that file's own folder; its type refuses it.
+    text = dataset[key] = re.sub(r"\$\{(\w+)\}", lambda match: os.environ[match[1]], text)
+    if not text.strip() or (key == "source" and text.startswith(NAMED)):
+        # Beside the suite file, an empty text would be that file's own folder; its type refuses it.
         return []
-    folder = builtin.find_fixture(text) or (file.path.parent / text)
-    dataset["path"] = str(folder)
-    if not folder.is_dir():
-        return [Problem(where, f"no folder {folder}", "give a folder in BEIR layout, relative to the suite file")]
+    place = builtin.find_fixture(text) or (file.path.parent / text)
+    dataset[key] = str(place)
+    if key == "path" and not place.is_dir():
+        return [Problem(where, f"no folder {place}", "give a folder in BEIR layout, relative to the suite file")]
+    if not place.exists():
+        hint = "give a file or folder, relative to the suite file, hf://owner/name, or ir_datasets:ID"
+        return [Problem(where, f"no file or folder {place}", hint)]
     return []
 
 

@@ -10,6 +10,8 @@ from harness.suite.fields import Place, Positive, Seed, Share, Spec, Unique
 from harness.text import parse_language
 
 QuestionAbout = Literal["summary", "argument"]
+ColumnPart = Literal["id", "text", "title", "question", "answer", "context"]
+"""What a column of a foreign table can hold."""
 
 
 class Grouping(Spec):
@@ -37,7 +39,10 @@ class Repairs(Spec):
 
 
 class DatasetSource(Spec):
-    """A BEIR folder (`path`), or documentation built from an installed package (`builder`).
+    """A BEIR folder (`path`), foreign data (`source`), or documentation built from an installed package (`builder`).
+
+    `source` is a file or folder of another tool, ``hf://owner/name`` or ``ir_datasets:ID``; `columns` names the columns
+    of its tables.
 
     `language` is a code of ISO 639, several joined by ``+``, or ``auto``: told from the corpus. `questions` are what a
     builder asks about a function or class: what it does (its one-line ``summary``, which no passage holds), and what it
@@ -47,6 +52,8 @@ class DatasetSource(Spec):
     OF_BUILDERS: ClassVar[tuple[str, ...]] = ("questions", "split_seed", "symbols", "unanswerable")
 
     path: Place | None = None
+    source: Place | None = None
+    columns: dict[ColumnPart, str] = Field(default_factory=dict)
     builder: Literal["scipy-api"] | None = None
     group: Grouping | None = None
     # A bare `no`, for Norwegian, is false in YAML.
@@ -61,9 +68,11 @@ class DatasetSource(Spec):
 
     @model_validator(mode="after")
     def _one(self) -> DatasetSource:
-        if (self.path is None) == (self.builder is None):
-            raise ValueError("give either 'path' or 'builder'")
-        if self.path is not None:
+        if sum(place is not None for place in (self.path, self.source, self.builder)) != 1:
+            raise ValueError("give one of 'path', 'source' and 'builder'")
+        if self.columns and self.source is None:
+            raise ValueError("columns: only for a 'source'")
+        if self.builder is None:
             fields = type(self).model_fields
             used = [name for name in self.OF_BUILDERS if getattr(self, name) != fields[name].default]
             if used:

@@ -39,6 +39,7 @@ KINDS: dict[str, RepairKind] = {
     "absent-query": RepairKind(
         "judged query is not among the queries", "judged queries are not among the queries", "left out", True
     ),
+    "left-out-row": RepairKind("row cannot be imported", "rows cannot be imported", "left out", True),
     "absent-split-query": RepairKind(
         "line of splits.tsv names an unknown query", "lines of splits.tsv name unknown queries", "left out", True
     ),
@@ -96,6 +97,9 @@ KINDS: dict[str, RepairKind] = {
     "number-text": RepairKind("text is a number", "texts are numbers", "read as text"),
     "text-list": RepairKind("text is a list", "texts are lists", "joined by spaces"),
     "not-a-number": RepairKind("field is NaN", "fields are NaN", "read as empty"),
+    "import-note": RepairKind(
+        "assumption was made while importing", "assumptions were made while importing", "see its first places"
+    ),
     "table": RepairKind("file is a table", "files are tables", "read as ids and texts"),
     "json-list": RepairKind("file is other JSON", "files are other JSON", "its objects are read as JSON Lines"),
     "utf-16": RepairKind("file is UTF-16", "files are UTF-16", "read as such"),

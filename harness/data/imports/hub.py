@@ -1,0 +1,161 @@
+"""Datasets of Hugging Face: by name where the hub can be reached, or a folder saved with `save_to_disk`.
+
+A name is ``hf://owner/name[@revision][/config]``. Configurations `corpus` and `queries` belong together, with their
+judgements in `default` or `qrels`, or, as BEIR has them, in the dataset ``owner/name-qrels``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from harness.data.imports.files import columns_of, split_of
+from harness.data.imports.imported import Note, Row, Table
+from harness.errors import DataError, Problem
+
+PREFIX = "hf://"
+ADDRESS = re.compile(
+    r"hf://(?:datasets/)?(?P<name>[\w.-]+/[\w.-]+|[\w.-]+(?=$|@))"
+    r"(?:@(?P<revision>refs/convert/\w+|refs/pr/\d+|[^/]+))?(?:/(?P<config>[^/@]+))?"
+)
+FORM = "hf://owner/name[@revision][/config]"
+SAVED = ("dataset_dict.json", "state.json")
+HEAVY = ("Image", "Audio", "Video", "Pdf", "Nifti", "Array2D", "Array3D", "Array4D", "Array5D")
+"""Features whose cells are no text, and which may need more packages to be read."""
+SCRIPT = "use a revision without code, such as @refs/convert/parquet, or another copy of it"
+ELSEWHERE = "load it where the hub can be reached, save it with save_to_disk, and give that folder"
+
+
+class Address(NamedTuple):
+    """The parts of a name on the hub."""
+
+    name: str
+    revision: str | None
+    config: str | None
+
+
+def parse(source: str) -> Address:
+    """Return the parts of ``hf://owner/name[@revision][/config]``; raise DataError for another form."""
+    match = ADDRESS.fullmatch(source)
+    if match is None:
+        raise DataError(Problem(source, "not a name of a dataset on the hub", f"write {FORM}"))
+    return Address(match["name"], match["revision"], match["config"])
+
+
+def is_saved(folder: Path) -> bool:
+    """Return whether a folder was written by `save_to_disk`."""
+    return any((folder / name).is_file() for name in SAVED)
+
+
+def read_saved(folder: Path, problems: list[Problem]) -> tuple[list[Table], dict[str, Any]]:
+    """Return the tables of a folder that `save_to_disk` wrote, and what it says of itself."""
+    import datasets
+
+    try:
+        loaded = datasets.load_from_disk(str(folder))
+        tables = list(_tables(loaded, str(folder), "", problems))
+    except Exception as error:
+        raise DataError(Problem(str(folder), f"cannot be loaded ({_first_line(error)})", "save it again")) from None
+    return tables, _about(loaded)
+
+
+def read_hub(source: str, problems: list[Problem]) -> tuple[list[Table], dict[str, Any]]:
+    """Return the tables of a dataset on the hub. Raises DataError if it cannot be loaded, or if a choice is missing."""
+    address = parse(source)
+    tables: list[Table] = []
+    about: dict[str, Any] = {}
+    for name, config, role in _parts(address, source):
+        loaded = _load(name, config, address.revision if name == address.name else None, source)
+        tables += _tables(loaded, f"{name}/{config}" if config else name, role, problems)
+        about |= {key: value for key, value in _about(loaded).items() if key not in about}
+    return tables, {**about, **({"revision": address.revision} if address.revision else {})}
+
+
+def _parts(address: Address, source: str) -> list[tuple[str, str | None, str]]:
+    """Return dataset, configuration and role of everything to load."""
+    configs = _configs(address.name, address.revision, source)
+    prefix = f"{address.config}-" if address.config and address.config not in configs else ""
+    if {f"{prefix}corpus", f"{prefix}queries"} <= set(configs) and address.config not in configs:
+        corpus = [(address.name, f"{prefix}corpus", "corpus"), (address.name, f"{prefix}queries", "queries")]
+        if qrels := next((name for name in (f"{prefix}qrels", "default") if name in configs), None):
+            return [*corpus, (address.name, qrels, "qrels")]
+        sibling = f"{address.name}-qrels"
+        return [*corpus, (sibling, None, "qrels")]
+    if {"corpus", "qa"} <= set(configs) and address.config is None:
+        return [(address.name, "corpus", "corpus"), (address.name, "qa", "qa")]
+    if address.config is not None and address.config not in configs:
+        known = ", ".join(configs[:12]) or "none"
+        raise DataError(Problem(source, f"no configuration {address.config!r}; there are {known}", "name one of these"))
+    config = address.config or ("default" if "default" in configs else configs[0] if len(configs) == 1 else None)
+    if config is None and configs:
+        some = ", ".join(configs[:12]) + (", ..." if len(configs) > 12 else "")
+        hint = f"name one: hf://{address.name}/{configs[0]}"
+        raise DataError(Problem(source, f"has several configurations ({some})", hint))
+    return [(address.name, config, "")]
+
+
+def _configs(name: str, revision: str | None, source: str) -> list[str]:
+    import datasets
+
+    try:
+        return list(datasets.get_dataset_config_names(name, **({"revision": revision} if revision else {})))
+    except Exception as error:
+        raise DataError(_unloaded(error, name, source)) from None
+
+
+def _load(name: str, config: str | None, revision: str | None, source: str) -> Any:
+    import datasets
+
+    try:
+        return datasets.load_dataset(name, config, **({"revision": revision} if revision else {}))
+    except Exception as error:
+        raise DataError(_unloaded(error, name, source)) from None
+
+
+def _unloaded(error: Exception, name: str, source: str) -> Problem:
+    """Return the problem that an exception of the library means."""
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    text = str(error)
+    if "DatasetNotFoundError" in kinds or "RepositoryNotFoundError" in kinds:
+        hint = "check the name; log in with 'hf auth login' if it is private or asks to agree to terms"
+        return Problem(source, f"no dataset {name!r} on the hub", hint)
+    if "scripts are no longer supported" in text or "trust_remote_code" in text:
+        return Problem(source, f"{name!r} needs code of its own, which is not run", SCRIPT)
+    if kinds & {"ConnectionError", "TimeoutError", "OfflineModeIsEnabled", "LocalEntryNotFoundError", "ConnectError"}:
+        return Problem(source, "the hub cannot be reached from here", ELSEWHERE)
+    what = f"{name!r} cannot be loaded ({_first_line(error)})"
+    return Problem(source, what, "check name, revision and configuration")
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return (lines[0] if lines else type(error).__name__)[:120]
+
+
+def _tables(loaded: Any, where: str, role: str, problems: list[Problem]) -> Iterator[Table]:
+    """Yield the tables of a Dataset or DatasetDict, their splits by name."""
+    parts: Mapping[str, Any] = loaded if isinstance(loaded, Mapping) else {"": loaded}
+    # A dataset that was never split is called "train" by the library, or by what it holds.
+    unsplit = len(parts) == 1 and role != "qrels" and split_of(next(iter(parts))) in (None, "train")
+    if unsplit and next(iter(parts)) == "train" and role == "":
+        problems.append(Note(where, "its only split, 'train', is read as not split"))
+    for name, part in parts.items():
+        features: Mapping[str, Any] = part.features
+        heavy = [column for column, feature in features.items() if type(feature).__name__ in HEAVY]
+        rows = (part.remove_columns(heavy) if heavy else part).to_list()
+        at = f"{where} ({name})" if name and len(parts) > 1 else where
+        placed = [Row(f"{at}:{number}", row) for number, row in enumerate(rows, start=1)]
+        columns: Sequence[str] = [column for column in features if column not in heavy] or columns_of(rows)
+        own_role = role or {"corpus": "corpus", "queries": "queries", "qrels": "qrels"}.get(name, "")
+        split = None if unsplit or own_role in ("corpus", "queries") else split_of(name)
+        yield Table(at, own_role, split, columns, placed)
+
+
+def _about(loaded: Any) -> dict[str, Any]:
+    """Return licence and homepage, where the dataset names them."""
+    part = next(iter(loaded.values()), None) if isinstance(loaded, Mapping) else loaded
+    info = getattr(part, "info", None)
+    pairs = {"licence": getattr(info, "license", ""), "homepage": getattr(info, "homepage", "")}
+    return {name: value for name, value in pairs.items() if isinstance(value, str) and value}
