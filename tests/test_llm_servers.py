@@ -32,13 +32,14 @@ from harness.values.findings import LedgerRow
 
 PACE = RetryPolicy(scale=0.002)
 FORMS: dict[Role, type[BaseModel] | None] = {
-    "synthesizer": Queries, "labeler": RubricVerdict, "judge": RubricVerdict, "generator": None,
+    "synthesizer": Queries, "labeler": RubricVerdict, "judge": RubricVerdict, "generator": None, "rewriter": None,
 }  # fmt: skip
 SAID: dict[Role, str] = {
     "synthesizer": json.dumps({"queries": ["how long does a kiln cool?"]}),
     "labeler": json.dumps({"explanation": "it says so", "score": 0.9}),
     "judge": json.dumps({"explanation": "it says so", "score": 0.9}),
     "generator": "nine hours",
+    "rewriter": "nine hours",
 }
 
 

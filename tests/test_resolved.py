@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import combined
 import outcomes as invented
 import pocket
 import pytest
@@ -11,6 +14,7 @@ from harness.report.render.markdown import render_markdown
 from harness.report.view import view
 from harness.suite.recipes import RerankerRecipe, RetrieverRecipe
 from harness.suite.resolved import resolved
+from harness.values.findings import Outcome
 
 CANDIDATES = {
     "plain": {"tune": ["retriever"]},
@@ -55,6 +59,6 @@ def test_the_report_marks_what_is_no_default_and_shares_rows() -> None:
     assert "epochs: 7" in text
 
 
-@pytest.mark.parametrize("name", ["normal", "factorial"])
-def test_an_outcome_of_before_has_no_such_table(name: str) -> None:
-    assert table(view(getattr(invented, name)())) is None
+@pytest.mark.parametrize("made", [invented.normal, combined.factorial])
+def test_an_outcome_of_before_has_no_such_table(made: Callable[[], Outcome]) -> None:
+    assert table(view(made())) is None
