@@ -1,6 +1,6 @@
-"""`harness init`: copy the suite `template` to a folder, as the start of a user's own suite.
+"""`harness init`: copy the suite `template` to a folder, or write a suite that fits a dataset there.
 
-This module knows no key of a suite but its name: the copied file explains the keys.
+This module knows no key of a suite but its name: the copied file explains the keys, and `init_suite` chooses them.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from harness.cli.options import Common, print_json, say, takes
+from harness.data.formats import write_atomically
 from harness.errors import ConfigError, Problem
 from harness.suite import builtin
 
@@ -23,9 +24,16 @@ FILES = (builtin.SUITE_FILE, "README.md")
 def verb(
     folder: Annotated[Path, typer.Argument(help="Folder of the new suite; created if it does not exist.")],
     *,
+    dataset: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="DIR", help="Write a suite that fits this dataset, and say what it lacks."),
+    ] = None,
     common: Common,
 ) -> None:
     """Write a suite file to start from, with every key explained."""
+    if dataset is not None:
+        _from_dataset(dataset, folder, common)
+        return
     written = begin(folder)
     if common.as_json:
         print_json({"folder": str(folder), "files": written})
@@ -36,28 +44,69 @@ def verb(
     )
 
 
+def _from_dataset(dataset: Path, folder: Path, common: Common) -> None:
+    lacks = begin_from(dataset, folder)
+    if common.as_json:
+        print_json({"folder": str(folder), "files": [builtin.SUITE_FILE], "missing": lacks})
+        return
+    say(f"Wrote {builtin.SUITE_FILE} to {folder}, for the dataset {dataset}.")
+    if lacks:
+        from harness.cli import layout
+
+        screen = common.screen()
+        layout.heading("What the dataset lacks", screen)
+        layout.sentences(lacks, screen)
+        screen.print()
+    say(f"Next: harness doctor {folder}, then harness run {folder}.")
+
+
 def begin(folder: Path) -> tuple[str, ...]:
     """Copy the template into a folder, which is created if needed; return the names of the files written.
 
     The suite is named after the folder, so that the outcomes of two suites do not mix. Raises ConfigError instead of
     overwriting a file.
     """
-    existing = [name for name in FILES if (folder / name).exists()]
-    if existing:
-        problem = f"{' and '.join(existing)} would be overwritten"
-        raise ConfigError(Problem(str(folder), problem, "choose a new folder, or move them"))
-    if folder.exists() and not folder.is_dir():
-        raise ConfigError(Problem(str(folder), "this is a file, not a folder", "choose a new folder"))
-    folder.mkdir(parents=True, exist_ok=True)
+    _make(folder, FILES)
     for name in FILES:
         text = (builtin.folder("suites") / TEMPLATE / name).read_text(encoding="utf-8")
         (folder / name).write_text(_renamed(text, folder) if name == builtin.SUITE_FILE else text, encoding="utf-8")
     return FILES
 
 
-def _renamed(text: str, folder: Path) -> str:
-    """The suite file with the folder's name as its name, if it has letters or digits; comments keep their column."""
+def begin_from(dataset: Path, folder: Path) -> list[str]:
+    """Write a suite that fits a dataset into a folder; return what the dataset lacks, a sentence each.
+
+    Raises ConfigError if the dataset has no corpus, and instead of overwriting a file.
+    """
+    from harness.cli.init_suite import missing, relative_path, suite_text
+    from harness.ingest.survey import survey
+
+    counted = survey(dataset)
+    _make(folder, (builtin.SUITE_FILE,))
+    text = suite_text(_name(folder), relative_path(dataset, folder), counted)
+    write_atomically(folder / builtin.SUITE_FILE, text)
+    return missing(dataset, counted)
+
+
+def _make(folder: Path, files: tuple[str, ...]) -> None:
+    """Make the folder. Raises ConfigError if one of the files is there, or a file of the folder's name."""
+    existing = [name for name in files if (folder / name).exists()]
+    if existing:
+        problem = f"{' and '.join(existing)} would be overwritten"
+        raise ConfigError(Problem(str(folder), problem, "choose a new folder, or move them"))
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(Problem(str(folder), "this is a file, not a folder", "choose a new folder"))
+    folder.mkdir(parents=True, exist_ok=True)
+
+
+def _name(folder: Path) -> str:
+    """The folder's name as the name of a suite, if it has letters or digits."""
     words = re.findall(r"[a-z0-9]+", folder.resolve().name.lower())
-    wanted = f"name: {'-'.join(words) or TEMPLATE}"
+    return "-".join(words) or TEMPLATE
+
+
+def _renamed(text: str, folder: Path) -> str:
+    """The suite file with the folder's name as its name; comments keep their column."""
+    wanted = f"name: {_name(folder)}"
     line = f"name: {TEMPLATE}"
     return re.sub(rf"^{line} *", lambda match: wanted.ljust(len(match[0]) - 1) + " ", text, count=1, flags=re.MULTILINE)
