@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypedDict
 
 import typer
 
@@ -50,31 +50,39 @@ def verb(
     question_column: Annotated[str | None, typer.Option(help=f"{COLUMN} question.")] = None,
     answer_column: Annotated[str | None, typer.Option(help=f"{COLUMN} reference answer.")] = None,
     context_column: Annotated[str | None, typer.Option(help=f"{COLUMN} passage that answers the question.")] = None,
+    split_by_document: Annotated[
+        bool,
+        typer.Option("--split-by-document", help="Deal the questions of imports to train, dev and test by document."),
+    ] = False,
     common: Common,
 ) -> None:
     """Make a dataset folder from documents; run it again to update the folder."""
     columns = Columns(id_column, text_column, title_column, question_column, answer_column, context_column)
     limits = Limits(round(max_file_mb * MEGABYTE), max_file_seconds)
-    report = _ingest(sources, folder, columns, limits, keep_missing, common)
+    how: _How = {"columns": columns, "limits": limits, "keep_missing": keep_missing, "split": split_by_document}
+    report = _ingest(sources, folder, how, common)
     if common.as_json:
         print_json({"folder": str(folder), **report.as_json()})
     else:
         show(report, common)
 
 
-def _ingest(
-    sources: list[str], folder: Path, columns: Columns, limits: Limits, keep_missing: bool, common: Common
-) -> Report:
+class _How(TypedDict):
+    columns: Columns
+    limits: Limits
+    keep_missing: bool
+    split: bool
+
+
+def _ingest(sources: list[str], folder: Path, how: _How, common: Common) -> Report:
     if common.quiet:
-        return ingest(sources, folder, columns=columns, limits=limits, keep_missing=keep_missing)
+        return ingest(sources, folder, **how)
     from harness.report.render.progress import Steps
 
     error: HarnessError | None = None
     with Steps(common.screen()) as steps, steps.watch("reading documents") as progress:
         try:
-            report = ingest(
-                sources, folder, columns=columns, limits=limits, keep_missing=keep_missing, progress=progress
-            )
+            report = ingest(sources, folder, **how, progress=progress)
         except HarnessError as raised:
             # It says what is wrong; that a step failed says nothing more.
             error = raised

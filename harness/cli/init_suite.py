@@ -17,6 +17,7 @@ SECTIONED_SHARE = 0.3
 ENOUGH_QUERIES = 200
 CUTOFFS = (100, 50, 20, 10, 5, 1)
 DEPTH, RERANK_DEPTH, CONTEXT = 100, 50, 5
+EVIDENCE = "evidence@500"
 SCORED, TRAINED, CHOSEN = "test", "train", "dev"
 
 
@@ -39,9 +40,10 @@ def scored_split(survey: Survey) -> str:
 
 
 def _lines(name: str, path: str, survey: Survey) -> Iterator[str]:
-    depth = min(DEPTH, survey.documents)
-    answered = survey.answers > survey.unanswerable
+    # Chunks are more than documents.
     by = _cut_by(survey)
+    depth = DEPTH if by else min(DEPTH, survey.documents)
+    answered = survey.answers > survey.unanswerable
     yield "# Written by `harness init --from`. `harness init FOLDER` writes a suite with every key explained."
     yield "schema: harness/suite-2"
     yield f"name: {name}"
@@ -67,12 +69,15 @@ def _lines(name: str, path: str, survey: Survey) -> Iterator[str]:
     yield from _candidates(survey, by)
     cutoffs = [cutoff for cutoff in CUTOFFS if cutoff <= depth]
     rank = f"ndcg@{min(10, cutoffs[0])}"
-    measures = [rank, f"recall@{cutoffs[0]}", *(["token_f1", "utility"] if answered else [])]
-    yield f"measures: [{', '.join(measures)}]"
+    evidence = [EVIDENCE] if by and survey.spans else []
+    measures = [rank, f"recall@{cutoffs[0]}", *evidence, *(["token_f1", "utility"] if answered else [])]
+    yield f"measures: [{', '.join(measures)}]" + ("   # evidence: read within so many words" if evidence else "")
     if answered:
         yield "utility: {right: token_f1, threshold: 0.5}"
     yield "gates:"
     yield f"  - {{measure: {rank}, margin: 0.01}}"
+    if evidence:
+        yield f"  - {{measure: {evidence[0]}, margin: 0.02}}   # does not depend on the length of chunks"
 
 
 def _candidates(survey: Survey, by: str) -> Iterator[str]:

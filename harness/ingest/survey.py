@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harness.data.folders import CORPUS, QUERIES, SPLITS, first_of, qrels_files
+from harness.data.folders import CORPUS, QUERIES, SPANS, SPLITS, first_of, qrels_files
 from harness.data.formats import read_jsonl, read_table
 from harness.data.judgements import read_judgements
 from harness.errors import ConfigError, Problem
@@ -28,7 +28,8 @@ STEP_BYTES = 4000
 
 class Survey(NamedTuple):
     """`long` and `sectioned` are shares of the documents that were sampled: with more words than an encoder of 256
-    tokens reads, and with more than one heading. `splits` counts the judged queries of each split.
+    tokens reads, and with more than one heading. `splits` counts the judged queries of each split, `spans` the lines
+    that say where in a document the evidence lies.
     """
 
     documents: int
@@ -41,6 +42,7 @@ class Survey(NamedTuple):
     unanswerable: int
     synthetic: int
     reviewed: int
+    spans: int = 0
 
 
 def survey(folder: Path) -> Survey:
@@ -68,6 +70,7 @@ def survey(folder: Path) -> Survey:
     return Survey(
         total, long / len(texts), sectioned / len(texts), detect(texts), _count(first_of(folder, QUERIES, [])),
         _splits(folder), answers, unanswerable, _number(made.get("synthetic")), _number(made.get("reviewed")),
+        _count(folder / SPANS),
     )  # fmt: skip
 
 

@@ -42,6 +42,7 @@ def ingest(
     columns: Columns = NO_COLUMNS,
     limits: Limits = LIMITS,
     keep_missing: bool = False,
+    split: bool = False,
     progress: Progress | None = None,
 ) -> Report:
     """Read sources into a dataset folder, or update it; return the report.
@@ -51,7 +52,7 @@ def ingest(
     is written.
     """
     state, intact = open_state(folder)
-    opened = open_sources(sources, folder, columns)
+    opened = open_sources(sources, folder, columns, split)
     is_new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     try:
