@@ -34,11 +34,9 @@ def verb(
     splits: Annotated[str, typer.Option("--splits", help="Shares of the splits.")] = "",
     model: Annotated[
         str | None,
-        typer.Option("--model", help="Model that writes: embedded:NAME, a folder, or a name at an endpoint."),
+        typer.Option("--model", help="Model that writes: embedded:NAME, a folder, or one at an endpoint."),
     ] = None,
-    base_url: Annotated[
-        str | None, typer.Option("--base-url", help="Address of an OpenAI-compatible endpoint.")
-    ] = None,
+    base_url: Annotated[str | None, typer.Option("--base-url", help="Address of an OpenAI-compatible server.")] = None,
     api_key_env: Annotated[
         str | None, typer.Option("--api-key-env", help="Environment variable that holds the key.")
     ] = None,
@@ -74,7 +72,7 @@ def verb(
 
 
 def shares(option: str, text: str, defaults: Mapping[Any, float], names: tuple[str, ...]) -> dict[Any, float]:
-    """Return the shares that an option gives as ``single=2,several=1``, so that they add up to 1; names not given get 0.
+    """Return the shares that an option gives as ``single=2,several=1``, with a sum of 1; a name not given has 0.
 
     Raises ConfigError with all that is wrong.
     """
@@ -136,7 +134,7 @@ def _make(maker: Maker, author: roles.Author, common: Common) -> None:
         describe(report, screen)
         print_line(screen, f"Review them: open {written[1]}, or fill the column 'decision' of {written[0]}.")
         print_line(screen, f"Then: harness testset {maker.place} --apply review.csv")
-    if report.failed or not report.total:
+    if not report.total or (report.failed and report.total < report.wanted):
         raise typer.Exit(INCOMPLETE)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, TypeVar, get_args
 
 from harness.testset.passages import Passage
 
@@ -20,6 +20,9 @@ FAILURE = 0.25
 """What a dropped question weighs against a kept one when the next kind is chosen: a kind that always fails ends."""
 Neighbour = Callable[[Passage, Iterable[str]], Passage | None]
 """Gives the passage of other documents, of those with these ids, that is nearest to a passage."""
+
+
+Name = TypeVar("Name", bound=str)
 
 
 class Job(NamedTuple):
@@ -41,16 +44,18 @@ def deal_documents(
 
     `pinned` has the splits of the questions that a document has already; a document with several is left out.
     """
-    splits = {doc_id: next(iter(known)) for doc_id, known in pinned.items() if len(known) == 1}
+    splits: dict[str, str] = {}
     counts: Counter[str] = Counter()
     for doc_id in doc_ids:
-        if doc_id not in pinned:
-            splits[doc_id] = most_behind(shares, counts)
+        known = pinned.get(doc_id, frozenset())
+        if len(known) < 2:
+            # One that is pinned takes its place in the shares, so that the next run deals the others as before.
+            splits[doc_id] = next(iter(known), "") or most_behind(shares, counts)
             counts[splits[doc_id]] += 1
-    return {doc_id: splits[doc_id] for doc_id in doc_ids if doc_id in splits}
+    return splits
 
 
-def most_behind(shares: Mapping[str, float], counts: Mapping[str, float]) -> str:
+def most_behind(shares: Mapping[Name, float], counts: Mapping[Name, float]) -> Name:
     """Return the name whose count is farthest below its share of all; the first of equal ones."""
     total = sum(counts.values()) + 1
     return max(shares, key=lambda name: round(shares[name] * total - counts.get(name, 0.0), 9))
@@ -73,7 +78,7 @@ class Dealer:
         self._of_split = {name: [key for key in passages if splits.get(key) == name] for name in self._shares}
         self._waiting = {name: list(self._in_turns(keys)) for name, keys in self._of_split.items()}
         self._by_split: Counter[str] = Counter()
-        self._by_kind: dict[str, dict[str, float]] = {name: dict.fromkeys(self._kinds, 0.0) for name in self._shares}
+        self._by_kind: dict[str, dict[Kind, float]] = {name: dict.fromkeys(self._kinds, 0.0) for name in self._shares}
 
     def _in_turns(self, keys: Sequence[str]) -> Iterable[Passage]:
         deepest = max((len(self._passages[key]) for key in keys), default=0)
@@ -96,11 +101,11 @@ class Dealer:
     def _job(self, name: str) -> Job:
         passage = self._waiting[name].pop(0)
         counts = self._by_kind[name]
-        kind: Kind = most_behind(self._kinds, counts)  # type: ignore[assignment]
+        kind: Kind = most_behind(self._kinds, counts)
         second = self._second(passage, name) if kind == "several" else None
         if kind == "several" and second is None:
             others = {one: share for one, share in self._kinds.items() if one != "several"}
-            kind = most_behind(others, counts) if others else "single"  # type: ignore[assignment]
+            kind = most_behind(others, counts) if others else "single"
         counts[kind] = counts.get(kind, 0.0) + 1
         return Job(kind, name, (passage,) if second is None else (passage, second))
 

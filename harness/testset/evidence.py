@@ -1,4 +1,4 @@
-"""Where in its passage the evidence of an answer lies: the place of a quotation, also of one copied with small errors."""
+"""Where in its passage the evidence of an answer lies: the place of a quotation, even with small errors."""
 
 from __future__ import annotations
 

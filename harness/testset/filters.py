@@ -38,7 +38,8 @@ ASKED = 2
 ADDED = 2
 """Content words that an answer has beside those of its question."""
 PURPOSE = re.compile(
-    r"\bwhat(?:'s| is| are| was| does) (?:the )?(?:\w+ )? (?:purpose|meaning|role|difference|significance|name|use|function)\b",
+    r"\bwhat(?:'s| is| are| was) (?:the )?(?:\w+ )?"
+    r"(?:purpose|meaning|role|difference|significance|name|use|function)\b",
     re.IGNORECASE,
 )
 """What a small model asks of everything, and a single sentence rarely says."""

@@ -68,14 +68,20 @@ class LocalWriter:
         self._identity = [digest, PATTERNS_VERSION]
         self._model: tuple[Any, Any] | None = None
         self._known = _read(kept)
+        self._facts: dict[Passage, str] = {}
         counts = Counter(
             found for passage in passages for found in {plain(fact, passage.title) for fact in facts_of(passage)}
         )
         self._common = frozenset(found for found, count in counts.items() if count > 1)
 
+    def _fact(self, passage: Passage) -> str:
+        if passage not in self._facts:
+            self._facts[passage] = fact_of(passage, self._common)
+        return self._facts[passage]
+
     def lacks(self, passage: Passage) -> str:
         """See `Writer`."""
-        return "" if fact_of(passage, self._common) else NO_FACT
+        return "" if self._fact(passage) else NO_FACT
 
     def write(self, jobs: Sequence[Job], progress: Progress) -> list[Draft]:
         """See `Writer`."""
@@ -88,11 +94,9 @@ class LocalWriter:
             groups.setdefault((text.pattern, text.draw), []).append(key)
         done = 0
         for (_, draw), keys in groups.items():
-            base = done
-            self._fill(
-                keys, [missing[key] for key in keys], draw, lambda n, _, base=base: progress(base + n, len(missing))
-            )  # type: ignore[misc]
+            self._fill(keys, [missing[key] for key in keys], draw)
             done += len(keys)
+            progress(done, len(missing))
         return [self._draft(job) for job in jobs]
 
     def check(self, checks: Sequence[Check], progress: Progress) -> list[str]:
@@ -106,13 +110,13 @@ class LocalWriter:
         return Requests(len(texts), read + len(texts) * NEW_TOKENS)
 
     def _texts(self, job: Job, passage: Passage) -> list[_Text]:
-        fact = fact_of(passage, self._common)
+        fact = self._fact(passage)
         pattern: Pattern = "single" if job.kind == "several" else job.kind
         draws = range(1, SAMPLES + 1) if pattern == "paraphrased" else (0,)
         return [_Text(pattern, passage, fact, draw) for draw in draws] if fact else []
 
     def _draft(self, job: Job) -> Draft:
-        facts = [fact_of(passage, self._common) for passage in job.passages]
+        facts = [self._fact(passage) for passage in job.passages]
         questions = [self._question(job, passage, fact) for passage, fact in zip(job.passages, facts, strict=True)]
         if job.kind == "unanswerable":
             return Draft(questions[0])
@@ -135,7 +139,7 @@ class LocalWriter:
     def _key(self, text: _Text) -> str:
         return digest_of([*self._identity, *turns(*text[:3]), text.draw, self._seed if text.draw else 0])
 
-    def _fill(self, keys: Sequence[str], texts: Sequence[_Text], draw: int, progress: Progress) -> None:
+    def _fill(self, keys: Sequence[str], texts: Sequence[_Text], draw: int) -> None:
         """Write texts of one pattern, and keep them."""
         from harness.models.chat_templates import ChatTemplate
         from harness.models.generation import Conversations, Sampling
@@ -148,7 +152,7 @@ class LocalWriter:
             NEW_TOKENS, temperature=WARMTH if draw else 0.0, seed=self._seed * (SAMPLES + 1) + draw,
             max_tokens_per_batch=self._local.max_tokens_per_batch,
         )  # fmt: skip
-        written = {key: one.text for key, one in zip(keys, chats.write(sampling, progress), strict=True)}
+        written = {key: one.text for key, one in zip(keys, chats.write(sampling), strict=True)}
         self._known |= written
         self._kept.parent.mkdir(parents=True, exist_ok=True)
         with self._kept.open("a", encoding="utf-8") as file:

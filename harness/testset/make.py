@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
-from harness.data.formats import write_jsonl
+from harness.data.formats import write_atomically, write_jsonl
 from harness.errors import DataError, Problem
 from harness.models.search import Bm25Index
 from harness.testset import folder as files
@@ -148,8 +148,9 @@ class Maker:
         most = MOST_TRIES * wanted
         while len(items) < wanted:
             jobs = dealer.next_round()
-            if not jobs or report.written >= most:
-                report.ended = "every passage was used" if not jobs else f"{report.written:,} questions were written"
+            if not jobs or sum(report.tried.values()) >= most:
+                tried = sum(report.tried.values())
+                report.ended = f"{tried:,} questions were tried" if jobs else "every passage was used"
                 return
             new = []
             for job in jobs:
@@ -158,9 +159,13 @@ class Maker:
                     dealer.note(job, kept=span in known)
                 else:
                     new.append(job)
+            failed = sum(report.failed.values())
             for job, kept in self._round(new, filters, items):
                 dealer.note(job, kept)
             self._save(items)
+            if new and sum(report.failed.values()) - failed == len(new):
+                report.ended = f"all {len(new)} requests of a round failed"
+                return
             progress(min(len(items), wanted), wanted)
 
     def _round(self, jobs: Sequence[Job], filters: Filters, items: list[Item]) -> list[tuple[Job, bool]]:
@@ -184,8 +189,7 @@ class Maker:
             reason = draft.failure or one.reason or found.get(place, "")
             if not reason and filters.repeats(draft.question):
                 reason = reasons.TWICE
-            if not draft.failure:
-                report.written += 1
+            report.written += not draft.failure
             if reason:
                 self._drop(job, draft, reason)
             else:
@@ -198,7 +202,8 @@ class Maker:
         return results
 
     def _drop(self, job: Job, draft: Draft, reason: str) -> None:
-        if draft.failure:
+        """Count a draft that is not kept: a request that failed apart from a question that a filter dropped."""
+        if draft.failure or reason.startswith(reasons.UNCHECKED):
             self._report.failed[reason] = self._report.failed.get(reason, 0) + 1
             self._report.lost[job.kind] = self._report.lost.get(job.kind, 0) + 1
         else:
@@ -239,10 +244,12 @@ class Maker:
         self._report.reviewed = sum(item.reviewed for item in items)
         if items:
             files.write(self.place, self.contents, items, self.contents.rejected)
+        if not self._report.tried:
+            return
         rows = (_fate_row(fate) for fate in self._fates)
         write_jsonl(self.place / STATE / "dropped.jsonl", rows)
         summary = json.dumps(self._report.__dict__, indent=1, ensure_ascii=False)
-        files.write_atomically(self.place / STATE / "report.json", summary + "\n")
+        write_atomically(self.place / STATE / "report.json", summary + "\n")
 
 
 def span_of(passage: Passage) -> Span:
@@ -253,11 +260,8 @@ def span_of(passage: Passage) -> Span:
 def _fate_row(fate: Fate) -> dict[str, Any]:
     job, draft, reason = fate
     row: dict[str, Any] = {"reason": reason, "kind": job.kind, "split": job.split, "question": draft.question}
-    return row | {
-        "answer": draft.answer,
-        "quotes": list(draft.quotes),
-        "passages": [span_of(one) for one in job.passages],
-    }
+    row |= {"answer": draft.answer, "quotes": list(draft.quotes)}
+    return row | {"passages": [span_of(one) for one in job.passages]}
 
 
 def _silent(done: int, total: int) -> None:

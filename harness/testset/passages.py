@@ -20,9 +20,8 @@ LEAST_OF_ALL = 8
 """A document with fewer words holds no fact to ask for."""
 PROSE_SHARE = 0.5
 """Of the characters of a passage, the share that letters and spaces have at least: the rest is code or a table."""
-_UNIT = re.compile(
-    r"[\u2e80-\u2fff\u3040-\u9fff\uac00-\ud7a3\uf900-\ufaff\u0e00-\u0e7f]|[^\s\u2e80-\u2fff\u3040-\u9fff\uac00-\ud7a3\uf900-\ufaff\u0e00-\u0e7f]+"
-)
+_DENSE = r"\u2e80-\u2fff\u3040-\u9fff\uac00-\ud7a3\uf900-\ufaff\u0e00-\u0e7f"
+_UNIT = re.compile(rf"[{_DENSE}]|[^\s{_DENSE}]+")
 """A word, or a character of a script without spaces."""
 _LISTING = re.compile(r"^(?:>>> |\.\.\. |\s*\||\s*[-+=*]{4,}|\.\. |:\w+:|\[\d+\])")
 """A line of code, of a table, of markup or of references."""

@@ -9,6 +9,8 @@ from typing import Literal
 
 from harness.testset.passages import Passage
 
+Turn = tuple[Literal["system", "user", "assistant"], str]
+
 Pattern = Literal["single", "paraphrased", "unanswerable"]
 SUBJECT_WORDS, FACT_WORDS = 12, 60
 
@@ -47,9 +49,9 @@ _QUESTIONS: dict[Pattern, tuple[str, str, str]] = {
 }
 
 
-def turns(pattern: Pattern, passage: Passage, fact: str) -> list[tuple[str, str]]:
+def turns(pattern: Pattern, passage: Passage, fact: str) -> list[Turn]:
     """Return the turns of a chat that ends with what is asked about a fact: pairs of a role and its text."""
-    shown: list[tuple[str, str]] = []
+    shown: list[Turn] = []
     for (topic, sentence), question in zip(_FACTS, _QUESTIONS[pattern], strict=True):
         shown += [("user", _asked(pattern, topic, sentence)), ("assistant", question)]
     topic = " ".join(passage.title.split()[:SUBJECT_WORDS])

@@ -163,9 +163,7 @@ def read_rows(path: Path, problems: list[Problem]) -> list[Row]:
 def _text(path: Path) -> str:
     try:
         if path.stat().st_size > MOST_BYTES:
-            raise DataError(
-                Problem(str(path), "larger than 100 MB", "give the review that was written for this folder")
-            )
+            raise DataError(Problem(str(path), "larger than 100 MB", "give the review of this folder"))
         raw = path.read_bytes()
     except OSError as error:
         raise DataError(Problem(str(path), f"cannot be read ({error.strerror})", "give a readable file")) from error

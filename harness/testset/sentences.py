@@ -18,9 +18,9 @@ LEAST, MOST = 6, 45
 MANY = "en+zh"
 """Words of any script are counted."""
 _POINTS = re.compile(
-    r"^(?:this|that|these|those|it|they|he|she|here|there|see|for (?:more|an example|further|details)|note that (?:this|it)"
-    r"|however|therefore|thus|hence|also|in this|as (?:above|before)|dies|diese\w*|das|es|sie|hier|siehe|cela|ceci|il|elle"
-    r"|voir|esto|este|ver)\b",
+    r"^(?:this|that|these|those|it|they|he|she|here|there|see|for (?:more|an example|further|details)"
+    r"|note that (?:this|it)|however|therefore|thus|hence|also|in this|as (?:above|before)|dies|diese\w*|das|es|sie"
+    r"|hier|siehe|cela|ceci|il|elle|voir|esto|este|ver)\b",
     re.IGNORECASE,
 )
 """A sentence that points at what was said before."""
@@ -44,10 +44,10 @@ def facts_of(passage: Passage) -> Iterator[str]:
     for sentence in sentences(body):
         written = body[sentence.start : sentence.end].strip()
         letters = sum(character.isalpha() or character.isspace() for character in sentence.text)
-        whole = LEAST <= texts.length(sentence.text) <= MOST and letters >= 0.75 * len(sentence.text)
-        if whole and not sentence.text[0].islower() and not sentence.text.endswith(("?", "\uff1f", ":")):
-            if not _POINTS.match(sentence.text) and not _CODE.search(written):
-                yield written
+        sized = LEAST <= texts.length(sentence.text) <= MOST and letters >= 0.75 * len(sentence.text)
+        whole = not sentence.text[0].islower() and not sentence.text.endswith(("?", "\uff1f", ":"))
+        if sized and whole and not (_POINTS.match(sentence.text) or _CODE.search(written)):
+            yield written
 
 
 def fact_of(passage: Passage, common: frozenset[str] = frozenset()) -> str:

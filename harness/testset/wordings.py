@@ -34,7 +34,7 @@ CLOSE = (
 _TAG = re.compile(
     r"</?(?:passages?|title|question|answer|first_\w+|second_\w+)>|\$(?:passage|title)|\bPassage:|\bFact:"
 )
-_QUESTION = re.compile(r"[?？؟]\s*[\"'”)]?$")
+_QUESTION = re.compile(r"[?\uff1f\u061f]\s*[\"'”)]?$")
 
 
 def shared_words(question: str, text: str, apart: str = "", texts: Texts | None = None) -> float:
