@@ -30,7 +30,7 @@ SHARES = {"test": 0.5, "dev": 0.2, "train": 0.3}
 
 def made(place: Path, questions: int = 24, author: Author | None = None, seed: int = 0) -> tuple[Report, ScriptedChat]:
     chat = ScriptedChat(author or Author())
-    maker = Maker(place, Wishes(questions=questions, seed=seed), lambda _: EndpointWriter(chat, chat))
+    maker = Maker(place, Wishes(questions=questions, words=60, seed=seed), lambda _: EndpointWriter(chat, chat))
     return maker.run(lambda done, total: None), chat
 
 
@@ -195,7 +195,7 @@ def test_an_interrupted_run_goes_on_and_a_failed_request_is_asked_again(tmp_path
     chat = ScriptedChat(Author())
     chat.stopped = "the budget of 10 tokens is spent"
     with pytest.raises(LlmStopped, match="budget"):
-        Maker(place, Wishes(questions=30), lambda _: EndpointWriter(chat, chat)).run(lambda done, total: None)
+        Maker(place, Wishes(questions=30, words=60), lambda _: EndpointWriter(chat, chat)).run(lambda done, total: None)
     assert not synthetic(place)
     broken = {"left": 5}
 
@@ -206,7 +206,9 @@ def test_an_interrupted_run_goes_on_and_a_failed_request_is_asked_again(tmp_path
         return Author()(ask)  # type: ignore[arg-type]
 
     flaky = ScriptedChat(sometimes)
-    report = Maker(place, Wishes(questions=30), lambda _: EndpointWriter(flaky, flaky)).run(lambda done, total: None)
+    report = Maker(place, Wishes(questions=30, words=60), lambda _: EndpointWriter(flaky, flaky)).run(
+        lambda done, total: None
+    )
     assert sum(report.failed.values()) == 5
     assert report.added == 30
     again, _ = made(place, 40)

@@ -6,36 +6,16 @@ import csv
 import io
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from testset_author import rows_of, write_corpus
+from testset_author import filled, rows_of
 
 from harness.errors import DataError
 from harness.testset import folder as files
 from harness.testset import page, review
-from harness.testset.folder import Item, id_of
 from harness.testset.review import COLUMNS, Applied, guarded, unguarded
-
-
-def filled(place: Path, **changes: Any) -> list[str]:
-    """A folder with three questions, one of them without an answer; return their ids."""
-    write_corpus(place, 6)
-    contents = files.read(place)
-    items = []
-    for number, kind in enumerate(("single", "unanswerable", "several")):
-        doc_ids = [f"doc-{number}"] + (["doc-5"] if kind == "several" else [])
-        spans = tuple((doc_id, 9, 60) for doc_id in doc_ids)
-        text = f"Question {number} about grease?"
-        item = Item(
-            id_of(kind, spans, text), text, kind, "test" if number else "dev",
-            "" if kind == "unanswerable" else "tallow", tuple((doc_id, 0, 200) for doc_id in doc_ids), () if kind == "unanswerable" else spans, "big-model",
-        )  # fmt: skip
-        items.append(item._replace(**changes) if not number else item)
-    files.write(place, contents, items, {})
-    return [item.query_id for item in items]
 
 
 def decided(place: Path, *rows: tuple[str, ...], header: tuple[str, ...] = COLUMNS[:4]) -> Path:

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.llm import Ask
+from harness.testset import folder as files
+from harness.testset.folder import Item, id_of
 from harness.testset.passages import Passage
 from harness.testset.sentences import facts_of
 
@@ -31,11 +33,14 @@ def corpus(documents: int = len(TOPICS)) -> Iterator[dict[str, Any]]:
         text = "\n\n".join(
             [
                 f"## Care\n\nThe {name} must be greased every {number + 3} weeks with tallow from the northern yard. "
-                f"A keeper who forgets it loses {number + 11} shillings of the quarter wage.",
+                f"A keeper who forgets it loses {number + 11} shillings of the quarter wage. "
+                f"Spare grease is kept under the stairs of house {number + 31}, away from the children and the dogs.",
                 f"## History\n\nThe first {name} was built in {1700 + number} by joiner Aldous{number}. It burned "
-                f"down after {number + 2} winters and was rebuilt from larch beams by the harbour guild.",
+                f"down after {number + 2} winters and was rebuilt from larch beams by the harbour guild. "
+                f"Its old iron was sold for {number + 41} guilders to a smith who made ploughs of it for the farms.",
                 f"## Rules\n\nOnly {number + 4} people may stand near the {name} while the warden counts the tokens. "
-                f"Visitors leave their boots at post {number + 20} and wait until the whistle has sounded twice.",
+                f"Visitors leave their boots at post {number + 20} and wait until the whistle has sounded twice. "
+                f"Whoever breaks this rule pays {number + 51} pence into the box beside the gate before sunset.",
             ]
         )
         yield {"_id": f"doc-{number}", "title": name.title(), "text": text, "metadata": {}}
@@ -130,6 +135,25 @@ def _fact(passage: str) -> str:
 
 def _words(text: str) -> list[str]:
     return [*dict.fromkeys(word for word in re.findall(r"\w+", text) if len(word) > 4), "matter", "question"]
+
+
+def filled(place: Path, **changes: Any) -> list[str]:
+    """A folder with three questions, one of them without an answer; return their ids."""
+    write_corpus(place, 6)
+    contents = files.read(place)
+    items = []
+    for number, kind in enumerate(("single", "unanswerable", "several")):
+        doc_ids = [f"doc-{number}"] + (["doc-5"] if kind == "several" else [])
+        spans = tuple((doc_id, 9, 60) for doc_id in doc_ids)
+        text = f"Question {number} about grease?"
+        answer = "" if kind == "unanswerable" else "tallow"
+        passages = tuple((doc_id, 0, 200) for doc_id in doc_ids)
+        found = () if kind == "unanswerable" else spans
+        split = "test" if number else "dev"
+        item = Item(id_of(kind, spans, text), text, kind, split, answer, passages, found, "big-model")
+        items.append(item._replace(**changes) if not number else item)
+    files.write(place, contents, items, {})
+    return [item.query_id for item in items]
 
 
 def rows_of(path: Path) -> list[Mapping[str, Any]]:

@@ -132,7 +132,7 @@ def _make(maker: Maker, author: roles.Author, common: Common) -> None:
         print_json({**report.__dict__, "synthetic": report.total, "review": [str(path) for path in written]})
     else:
         describe(report, screen)
-        print_line(screen, f"Review them: open {written[1]}, or fill the column 'decision' of {written[0]}.")
+        print_line(screen, f"Review them in {written[1]}, or in {written[0]}.")
         print_line(screen, f"Then: harness testset {maker.place} --apply review.csv")
     if not report.total or (report.failed and report.total < report.wanted):
         raise typer.Exit(INCOMPLETE)

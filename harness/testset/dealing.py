@@ -104,7 +104,7 @@ class Dealer:
         kind: Kind = most_behind(self._kinds, counts)
         second = self._second(passage, name) if kind == "several" else None
         if kind == "several" and second is None:
-            others = {one: share for one, share in self._kinds.items() if one != "several"}
+            others: dict[Kind, float] = {one: share for one, share in self._kinds.items() if one != "several"}
             kind = most_behind(others, counts) if others else "single"
         counts[kind] = counts.get(kind, 0.0) + 1
         return Job(kind, name, (passage,) if second is None else (passage, second))

@@ -12,13 +12,12 @@ from typing import NamedTuple
 
 from harness.models.search import Bm25Index
 from harness.scoring import AbstentionRule, is_abstention
-from harness.stages.sift import wanted_of
 from harness.testset import reasons
 from harness.testset.dealing import Job
 from harness.testset.drafts import Draft, Similarity
 from harness.testset.evidence import Span, covers, places_of
 from harness.testset.passages import Passage
-from harness.testset.wordings import alike, shared_words, wording_reason
+from harness.testset.wordings import content_words, shared_words, wording_reason
 from harness.text import Texts
 
 NEAR = 90.0
@@ -68,8 +67,7 @@ class Filters:
         self._passages, self._texts, self._index = list(passages), texts, index
         self._similarity = similarity or (lambda first, second: 1.0)
         self._lexical = similarity is not None
-        stems = texts.search([f"{one.place}\n{one.text}" for one in self._passages])
-        self._stems = [frozenset(one) for one in stems]
+        self._stems = [content_words(f"{one.place}\n{one.text}", texts) for one in self._passages]
         self._places = {passage: place for place, passage in enumerate(self._passages)}
         self._documents: Counter[str] = Counter()
         of_document: dict[str, set[str]] = {}
@@ -78,15 +76,13 @@ class Filters:
         for found in of_document.values():
             self._documents.update(found)
         self._few = max(FEW_DOCUMENTS, COMMON_DOCUMENTS * len(of_document))
-        self._kept: list[str] = []
-        self._wanted: set[tuple[str, ...]] = set()
+        self._kept: list[frozenset[str]] = []
         for question in questions:
             self.keep(question)
 
     def keep(self, question: str) -> None:
         """Learn a question that is kept."""
-        self._kept.append(question)
-        self._wanted.update(wanted_of([(question, "question")], self._texts))
+        self._kept.append(content_words(question, self._texts))
 
     def judge(self, job: Job, draft: Draft) -> Judged:
         """Return why a draft is dropped by what is known before other questions of its round."""
@@ -98,9 +94,19 @@ class Filters:
         return Judged(self._evidence(job, draft, spans), spans)
 
     def repeats(self, question: str) -> bool:
-        """Return whether a question says what one says that is kept."""
-        wanted = set(wanted_of([(question, "question")], self._texts))
-        return bool(wanted & self._wanted) or alike(question, self._kept, NEAR) is not None
+        """Return whether a question says what one says that is kept: in words of any order and form.
+
+        Two that differ in words that the corpus knows ask about different things, however long they are.
+        """
+        from rapidfuzz.fuzz import ratio
+
+        asked = content_words(question, self._texts)
+        for other in self._kept:
+            more, less = asked - other, other - asked
+            named = more and less and all(self._documents[word] for word in more | less)
+            if not named and ratio(" ".join(sorted(asked)), " ".join(sorted(other)), score_cutoff=NEAR):
+                return True
+        return False
 
     def nearest(self, question: str, besides: Sequence[Passage] = (), most: int = SEARCHED) -> list[Passage]:
         """Return the passages that a search finds for a question, best first."""
@@ -109,11 +115,11 @@ class Filters:
         return [passage for passage in found if passage not in besides][:most]
 
     def _general(self, question: str) -> str:
-        (stems,) = self._texts.search([question])
-        return "" if any(self._documents[stem] <= self._few for stem in stems) else reasons.GENERAL
+        words = content_words(question, self._texts)
+        return "" if any(self._documents[word] <= self._few for word in words) else reasons.GENERAL
 
     def _open(self, job: Job, draft: Draft) -> str:
-        (stems,) = map(set, self._texts.search([draft.question]))
+        stems = content_words(draft.question, self._texts)
         if self._lexical and (PURPOSE.search(draft.question) or len(stems) <= ASKED):
             return reasons.VAGUE if PURPOSE.search(draft.question) else reasons.GENERAL
         topic = f"{job.passages[0].place}\n{job.passages[0].text}"
@@ -169,12 +175,10 @@ class Filters:
         }
         return reasons.ELSEWHERE if others else ""
 
-    def _asked(self, question: str, title: str) -> set[str]:
+    def _asked(self, question: str, title: str) -> frozenset[str]:
         """Return the content words of a question that its document's title does not have."""
-        said, name = (set(stems) for stems in self._texts.search([question, title]))
-        return said - name
+        return content_words(question, self._texts) - content_words(title, self._texts)
 
     def _adds(self, answer: str, known: str) -> int:
         """Return how many content words of an answer are not known from the question."""
-        said, before = (set(stems) for stems in self._texts.search([answer, known]))
-        return len(said - before)
+        return len(content_words(answer, self._texts) - content_words(known, self._texts))

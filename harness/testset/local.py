@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -152,10 +152,15 @@ class LocalWriter:
             NEW_TOKENS, temperature=WARMTH if draw else 0.0, seed=self._seed * (SAMPLES + 1) + draw,
             max_tokens_per_batch=self._local.max_tokens_per_batch,
         )  # fmt: skip
-        written = {key: one.text for key, one in zip(keys, chats.write(sampling), strict=True)}
+        self._keep({key: one.text for key, one in zip(keys, chats.write(sampling), strict=True)})
+
+    def _keep(self, written: Mapping[str, str]) -> None:
+        """Add texts to the file, after a line that an interruption may have cut off."""
         self._known |= written
         self._kept.parent.mkdir(parents=True, exist_ok=True)
+        torn = self._kept.exists() and not self._kept.read_bytes().endswith(b"\n")
         with self._kept.open("a", encoding="utf-8") as file:
+            file.write("\n" if torn else "")
             file.writelines(json.dumps({"key": key, "text": text}) + "\n" for key, text in written.items())
 
 

@@ -7,6 +7,7 @@ goes the same way and asks only for what is missing. Questions that stand in the
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -236,6 +237,10 @@ class Maker:
         return Dealer(self.passages.by_document, splits, self.wishes.splits, self.wishes.kinds, neighbour)
 
     def _index(self, aside: Path) -> Bm25Index:
+        import bm25s  # noqa: F401
+
+        # It sets its own level when it is imported.
+        logging.getLogger("bm25s").setLevel(logging.WARNING)
         rows = [Document(str(place), one.place, one.text) for place, one in enumerate(self._all)]
         Bm25Index.save(aside, rows, self.detected.language)
         return Bm25Index(aside)

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from functools import cache
 from typing import get_args
 
 from harness.llm.prompt_templates import load
 from harness.stages.shared.prompts import SYNTHESIS
 from harness.stages.shared.wording import fault_of
-from harness.stages.sift import copies
+from harness.stages.sift import copies, wanted_of
 from harness.testset import reasons
 from harness.testset.dealing import Job, Kind
-from harness.text import Texts, asks, text_of
+from harness.text import ENGLISH, Texts, asks, text_of
 from harness.text.detection import of_text
 from harness.text.languages import LANGUAGES
+from harness.text.scripts import script_of
 
 LEAST_WORDS, MOST_WORDS = 3, 45
 COPIED_SHARE = 0.6
@@ -31,10 +31,40 @@ CLOSE = (
     {"id", "ms"},
 )
 """Languages that a single sentence does not tell apart."""
+_ASKING = frozenset(
+    [
+        *("what", "which", "who", "whom", "whose", "when", "where", "whi", "how", "do", "doe", "did", "can", "could"),
+        *(
+            "should",
+            "would",
+            "has",
+            "have",
+            "had",
+            "mani",
+            "much",
+            "you",
+            "your",
+            "we",
+            "i",
+            "my",
+            "me",
+            "there",
+            "been",
+        ),
+        *("were", "am", "tell", "ani", "use"),
+    ]
+)
+"""Stems of the words by which English asks, and of those that say nothing."""
 _TAG = re.compile(
     r"</?(?:passages?|title|question|answer|first_\w+|second_\w+)>|\$(?:passage|title)|\bPassage:|\bFact:"
 )
 _QUESTION = re.compile(r"[?\uff1f\u061f]\s*[\"'”)]?$")
+
+
+def content_words(text: str, texts: Texts) -> frozenset[str]:
+    """Return the stems of the words of a text that say what it is about; no words by which one asks."""
+    (wanted,) = wanted_of([(text, "question")], texts)
+    return frozenset(wanted) - _ASKING
 
 
 def shared_words(question: str, text: str, apart: str = "", texts: Texts | None = None) -> float:
@@ -42,7 +72,7 @@ def shared_words(question: str, text: str, apart: str = "", texts: Texts | None 
 
     1 if it has no others.
     """
-    asked, there, without = (set(stems) for stems in (texts or text_of("en")).search([question, text, apart]))
+    asked, there, without = (content_words(one, texts or text_of(ENGLISH)) for one in (question, text, apart))
     left = asked - without
     return len(left & there) / len(left) if left else 1.0
 
@@ -91,14 +121,15 @@ def other_language(question: str, text: str) -> bool:
     if not asked or not there or asked == there or any({asked, there} <= close for close in CLOSE):
         return False
     # Names and single letters of code are frequent words of some language.
-    return _frequent(question, asked) > _frequent(question, there)
+    return _signs(question, asked) > _signs(question, there) + 1
 
 
-def _frequent(text: str, code: str) -> int:
-    """Return how many different frequent words of a language a text has; all of its letters if it has no such list."""
-    words = set(re.findall(r"\w+", text.casefold()))
-    frequent = set(LANGUAGES[code].frequent.split())
-    return len(words & frequent) if frequent else sum(map(str.isalpha, text))
+def _signs(text: str, code: str) -> int:
+    """Return how many different frequent words of a language a text has; of one without any, letters of its script."""
+    language = LANGUAGES[code]
+    if language.frequent:
+        return len(set(re.findall(r"\w+", text.casefold())) & set(language.frequent.split()))
+    return sum(script_of(character) == language.script for character in text)
 
 
 def copies_passage(question: str, text: str, texts: Texts) -> bool:
@@ -129,14 +160,3 @@ def wording_reason(question: str, job: Job, texts: Texts) -> str:
     if job.kind == "paraphrased" and shared_words(question, whole, titles, texts) > SAME_WORDS:
         return reasons.SAME_WORDS
     return ""
-
-
-def alike(question: str, others: Sequence[str], threshold: float) -> str | None:
-    """Return another question that says nearly the same, in words of any order; None if there is none."""
-    from rapidfuzz import process
-    from rapidfuzz.fuzz import token_sort_ratio
-
-    found = process.extractOne(
-        _plain(question), [_plain(other) for other in others], scorer=token_sort_ratio, score_cutoff=threshold
-    )
-    return others[found[2]] if found else None
