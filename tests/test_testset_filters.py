@@ -20,13 +20,17 @@ from harness.values.records import Document
 
 WALL = (
     "Dry walls need no mortar. Long through-stones lie across at knee height and tie both faces together. "
-    "The batter leans inwards by one part in six. A course of flat copes closes the top against frost."
+    "The batter leans inwards by one part in six. A course of flat copes closes the top against frost. "
+    "A gap must be packed with rubble at every course."
 )
 KILN = (
     "Lime is burned for nine days in a kiln of brick. The draw hole stays shut until the stone has turned white. "
     "Coal and stone are laid in turns. One cart of lime costs four shillings at the quay."
 )
-OVEN = "Bread is baked at dawn in an oven of clay. The door stays shut for forty minutes. Loaves cost a penny each."
+OVEN = (
+    "Bread is baked at dawn in an oven of clay. The door stays shut for forty minutes and must not be opened. "
+    "Loaves cost a penny each."
+)
 PASSAGES = [
     Passage(f"d{n}", title, 0, len(text), text)
     for n, (title, text) in enumerate((("Walls", WALL), ("Lime kilns", KILN), ("Ovens", OVEN)))
@@ -203,7 +207,7 @@ def test_a_local_model_writes_each_text_once(tmp_path: Path) -> None:
     jobs = [job("single", 0), job("paraphrased", 1), job("several", 0, 1), job("unanswerable", 2)]
 
     def writer() -> Written:
-        return Written(tmp_path, "small", "digest", kept, PASSAGES, lambda a, b: 0.9)
+        return Written(lambda: tmp_path, "small", "digest", kept, PASSAGES, lambda a, b: 0.9)
 
     first = writer().write(jobs, lambda done, total: None)
     assert Written.calls == 1 + 3 + 1 + 1

@@ -67,7 +67,7 @@ class Author:
     def answer(self, text: str) -> str:
         """Return the JSON that a prompt is answered with."""
         if '"answered": false' in text:
-            return json.dumps({"answered": "answered question" in text, "clear": True})
+            return json.dumps({"answered": "answered question" in text, "clear": "unclear question" not in text})
         if '"title_enough"' in text:
             question = _between(text, "question")
             return json.dumps(

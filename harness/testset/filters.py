@@ -30,11 +30,11 @@ ANSWERED_SHARE = 0.8
 """Share of the words of a question that one passage has: it answers it, as far as words can tell."""
 SUPPORTED_SHARE, ABOUT_SHARE, TOPIC_SHARE = 0.6, 0.5, 0.3
 """Shares of words: of an answer in its evidence, of a question in its passage, and of one without an answer."""
-SIMILAR = 0.5
-"""Similarity of a question to its evidence, by a model, where words alone decide the rest."""
+SIMILAR, NEAR_TOPIC = 0.6, 0.4
+"""Similarity by a model, where words alone decide the rest: of a question to its evidence, or to its topic."""
 ASKED = 2
 """Content words of a question beside those of its title."""
-ADDED = 2
+ADDED = 1
 """Content words that an answer has beside those of its question."""
 PURPOSE = re.compile(
     r"\bwhat(?:'s| is| are| was) (?:the )?(?:\w+ )?"
@@ -124,6 +124,8 @@ class Filters:
             return reasons.VAGUE if PURPOSE.search(draft.question) else reasons.GENERAL
         topic = f"{job.passages[0].place}\n{job.passages[0].text}"
         if shared_words(draft.question, topic, texts=self._texts) < TOPIC_SHARE:
+            return reasons.OFF_TOPIC
+        if self._similarity(draft.question, topic) < NEAR_TOPIC:
             return reasons.OFF_TOPIC
         hits = self.nearest(draft.question)
         found = max((len(stems & self._stems_of(passage)) / len(stems) for passage in hits), default=0.0)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -56,7 +56,7 @@ class LocalWriter:
     capable = False
 
     def __init__(
-        self, folder: Path, name: str, digest: str, kept: Path, passages: Iterable[Passage],
+        self, folder: Callable[[], Path], name: str, digest: str, kept: Path, passages: Iterable[Passage],
         similarity: Similarity, local: LocalModel = AUTOMATIC, seed: int = 0,
     ) -> None:  # fmt: skip
         """`digest` is that of the content of the model, `kept` the file of what was written.
@@ -145,7 +145,7 @@ class LocalWriter:
         from harness.models.generation import Conversations, Sampling
         from harness.models.language_models import load_generator
 
-        self._model = self._model or load_generator(self._folder, local=self._local)
+        self._model = self._model or load_generator(self._folder(), local=self._local)
         model, tokenizer = self._model
         chats = Conversations(model, ChatTemplate(tokenizer), [turns(*text[:3]) for text in texts])
         sampling = Sampling(

@@ -20,7 +20,7 @@ from harness.planning.calls import conversion
 from harness.provenance import now
 from harness.store import store_in
 from harness.suite.files import load_suite
-from harness.suite.roles import SMALL, Llm, Role
+from harness.suite.roles import Llm, Role
 from harness.testset.drafts import Similarity, Writer
 from harness.testset.endpoint import EndpointWriter
 from harness.testset.folder import STATE
@@ -103,22 +103,24 @@ def writer_of(
 ) -> Callable[[Sequence[Passage]], Writer]:
     """Return what makes the writer, once the passages are known; `checked` asks its endpoint a small question first.
 
-    Raises ConfigError if an endpoint cannot be used, ModelMissing if a model is not here.
+    What it returns raises ConfigError if an endpoint cannot be used, and ModelMissing if a model is not here.
     """
-    if author.capable:
+
+    def served(passages: Sequence[Passage]) -> Writer:
         from harness.llm.endpoint import EndpointChat
 
         if checked:
             _check(services)
-        chats = EndpointChat("synthesizer", services), EndpointChat("labeler", services)
-        return lambda _: EndpointWriter(*chats)
-    llm = author.author
-    digest = model_digest(llm.model)
-    folder = _plain(llm.model, root) if checked else Path()
-    kept = place / STATE / WRITTEN
-    return lambda passages: LocalWriter(
-        folder, llm.model, digest, kept, passages, similarity_of(author.encoder), llm.local, seed
-    )
+        return EndpointWriter(EndpointChat("synthesizer", services), EndpointChat("labeler", services))
+
+    def local(passages: Sequence[Passage]) -> Writer:
+        llm = author.author
+        return LocalWriter(
+            lambda: _plain(llm.model, root), llm.model, model_digest(llm.model), place / STATE / WRITTEN, passages,
+            similarity_of(author.encoder), llm.local, seed,
+        )  # fmt: skip
+
+    return served if author.capable else local
 
 
 def similarity(author: Author) -> Similarity | None:
@@ -151,4 +153,3 @@ RECOMMENDED = (
     "endpoint is recommended: --model NAME --base-url URL."
 )
 """What is said on screen of a model in this process."""
-DEFAULT_MODEL = SMALL

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from harness.hashing import by_hash
 from harness.testset.passages import Passage
 from harness.text import ENGLISH, text_of
+from harness.text.detection import of_text
 from harness.text.prose import sentences
 
 LEAST, MOST = 6, 45
@@ -31,7 +32,7 @@ _CODE = re.compile(r">>>|\\[a-zA-Z]{2,}|:math:|[{}\\]|={2,}|\[\d+\]_|https?://|(
 _HEADING = re.compile(r"^#{1,6}[ \t].*$|^[-=~^]{3,}$", re.MULTILINE)
 _SAYS = re.compile(
     r"\b(?:if|unless|when|while|because|since|must|should|may|can|cannot|only|always|never|default\w*|at (?:least|most)"
-    r"|between|more|less|than|returns?|raises?|uses?|used|requires?|allows?|supports?|\d+)\b",
+    r"|between|more|less|than|until|before|after|needs?|costs?|takes?|returns?|raises?|uses?|used|requires?|allows?|supports?|\d+)\b",
     re.IGNORECASE,
 )
 """A word by which an English sentence states a condition, a limit, a number or a deed."""
@@ -53,11 +54,12 @@ def facts_of(passage: Passage) -> Iterator[str]:
 def fact_of(passage: Passage, common: frozenset[str] = frozenset()) -> str:
     """Return the sentence of a passage that is asked about, chosen by hash; empty if none states a fact.
 
-    `common` has sentences, in plain form, that other passages have too. Those that say something definite come first.
+    `common` has sentences, in plain form, that other passages have too. English ones must say something definite.
     """
     facts = [fact for fact in dict.fromkeys(facts_of(passage)) if plain(fact, passage.title) not in common]
-    definite = [fact for fact in facts if _SAYS.search(fact)]
-    return by_hash(definite or facts)[0] if facts else ""
+    if of_text(passage.text) == ENGLISH:
+        facts = [fact for fact in facts if _SAYS.search(fact)]
+    return by_hash(facts)[0] if facts else ""
 
 
 def plain(fact: str, title: str) -> str:
