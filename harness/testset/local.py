@@ -59,9 +59,10 @@ class LocalWriter:
         self, folder: Callable[[], Path], name: str, digest: str, kept: Path, passages: Iterable[Passage],
         similarity: Similarity, local: LocalModel = AUTOMATIC, seed: int = 0,
     ) -> None:  # fmt: skip
-        """`digest` is that of the content of the model, `kept` the file of what was written.
+        """`folder` gives the model when it is first needed, `digest` is that of its content.
 
-        Sentences that several of the `passages` have state nothing about one of them. `similarity` chooses paraphrases.
+        What is written is kept in the file `kept`. Sentences that several of the `passages` have state nothing about
+        one of them. `similarity` chooses paraphrases.
         """
         self.name, self._folder, self._kept, self._local, self._seed = name, folder, kept, local, seed
         self._similarity = similarity

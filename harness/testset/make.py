@@ -228,11 +228,13 @@ class Maker:
     def _dealer(self, index: Bm25Index) -> Dealer:
         splits = deal_documents(list(self.passages.by_document), self.wishes.splits, self.contents.asked_about)
 
+        usable = {one for passages in self.passages.by_document.values() for one in passages}
+
         def neighbour(passage: Passage, doc_ids: object) -> Passage | None:
             allowed = set(doc_ids)  # type: ignore[call-overload]
             (hits,) = index.search([f"{passage.place} {passage.text}"], 50)
             found = (self._all[int(place)] for place, _ in hits)
-            return next((one for one in found if one.doc_id in allowed), None)
+            return next((one for one in found if one.doc_id in allowed and one in usable), None)
 
         return Dealer(self.passages.by_document, splits, self.wishes.splits, self.wishes.kinds, neighbour)
 
