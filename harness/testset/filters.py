@@ -161,7 +161,7 @@ class Filters:
             return reasons.REPEATS
         if share(answer, evidence, texts=texts) < SUPPORTED_SHARE:
             return reasons.UNSUPPORTED
-        if self._similarity(question, evidence) < SIMILAR:
+        if self._similarity(question, f"{passage.title}: {evidence}") < SIMILAR:
             return reasons.OFF_TOPIC
         asked = self._asked(question, passage.title)
         if job.kind != "paraphrased":
