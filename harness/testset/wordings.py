@@ -116,7 +116,7 @@ def copied_prompt(question: str) -> bool:
 
 
 def other_language(question: str, text: str) -> bool:
-    """Return whether a question is surely in another language than a text."""
+    """Return whether a question is clearly in another language than a text."""
     asked, there = of_text(question), of_text(text)
     if not asked or not there or asked == there or any({asked, there} <= close for close in CLOSE):
         return False
