@@ -47,13 +47,13 @@ def verb(
     passage_words: Annotated[
         int, typer.Option("--passage-words", min=40, max=2000, help="Most words of a passage that is asked about.")
     ] = DEFAULTS.words,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the choice of passages.")] = DEFAULTS.seed,
+    seed: Annotated[int, typer.Option("--choice-seed", min=0, help="Seed of the choice of passages.")] = DEFAULTS.seed,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what it will take, and write nothing.")] = False,
     apply: Annotated[Path | None, typer.Option("--apply", help="Review (CSV) whose decisions are applied.")] = None,
     *,
     common: Common,
 ) -> None:
-    """Write test questions with answers from documents; have them reviewed, and apply the review."""
+    """Write test questions from documents, and apply a person's review of them."""
     if apply is not None:
         _apply(folder, apply, common)
         return
