@@ -20,6 +20,7 @@ import explored
 import outcomes
 import pytest
 import ranked
+import testset_author
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -27,6 +28,9 @@ from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from harness.report.render.boards import render_page
 from harness.report.render.html import render_diagnosis_html, render_html
+from harness.testset import folder as files
+from harness.testset import page as review_page
+from harness.testset import review
 
 pytestmark = pytest.mark.browser
 
@@ -324,7 +328,33 @@ def test_a_hostile_diagnosis_executes_nothing_and_breaks_no_layout(opened: OPEN)
     driver.set_window_size(1400, 1000)
 
 
-@pytest.mark.parametrize("kind", ["page", "boards", "diagnosis", "checked"])
+@pytest.fixture(scope="module")
+def questions(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The page on which a person reviews synthetic questions."""
+    place = tmp_path_factory.mktemp("questions")
+    testset_author.filled(place)
+    return review_page.render(review.shown(files.read(place)), "my-data")
+
+
+def test_a_review_is_decided_by_keys_and_asks_nothing(opened: OPEN, questions: str) -> None:
+    driver = opened(questions, "")
+    first, second, _ = driver.find_elements(By.CSS_SELECTOR, "article")
+    first.send_keys("a")
+    second.send_keys("r")
+    assert texts(driver, "#progress") == ["2 of 3 decided, 1 rejected"]
+    driver.find_element(By.ID, "next").send_keys(Keys.ENTER)
+    assert driver.switch_to.active_element.get_attribute("id") == "q3"
+    text = driver.find_element(By.ID, "t1")
+    text.send_keys(" Really?")
+    assert first.get_attribute("data-decision") == "edit"
+    saved = driver.execute_script("return window.reviewAsCsv()")
+    assert saved.startswith("\ufeff")
+    assert 'Question 0 about grease? Really?","tallow"' in saved
+    assert requests_of(driver) == []
+    driver.execute_script("localStorage.clear()")
+
+
+@pytest.mark.parametrize("kind", ["page", "boards", "diagnosis", "checked", "questions"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_serious(opened: OPEN, request: pytest.FixtureRequest, kind: str, scheme: str) -> None:
     driver = opened(request.getfixturevalue(kind), "")

@@ -22,6 +22,7 @@ from harness.cli.options import (
 )
 from harness.gates import commands, side_outputs
 from harness.report.content import gates
+from harness.report.content.questions import first_line
 from harness.report.render.terminal import print_lines, print_table
 from harness.statistics.verdicts import Gating
 
@@ -80,6 +81,8 @@ def show(judged: Gating, screen: Console, verbose: bool = True, whole: bool = Fa
 
     `whole` keeps all columns of the table, however narrow the terminal is.
     """
+    if synthetic := first_line(judged.questions):
+        print_line(screen, synthetic, "yellow")
     print_line(screen, gates.heading(judged), "bold")
     print_line(screen, gates.subject(judged), "dim")
     if judged.accepted or any(one.verdict != "new" for one in judged.verdicts):

@@ -20,6 +20,7 @@ PREPARE, MEASURE, COMPARE, DEPLOY = "Prepare", "Measure", "Compare", "Deploy"
 VERBS = {
     "init": (PREPARE, "Write a suite file to start from, with every key explained."),
     "ingest": (PREPARE, "Make a dataset folder from documents; run it again to update the folder."),
+    "testset": (PREPARE, "Write test questions from documents, and apply a person's review of them."),
     "list": (PREPARE, "List the shipped suites, the measures and the recipes."),
     "doctor": (PREPARE, "Check models, endpoints, disk and devices; exit with 2 if something is missing or wrong."),
     "plan": (PREPARE, "Show what a run will compute, how long it takes and what it costs."),

@@ -15,6 +15,7 @@ from harness.text import Detected, detect
 from harness.values.findings import DatasetInfo
 from harness.values.grades import LEVEL, at_level, judged_queries
 from harness.values.passages import SpansOf
+from harness.values.questions import synthetic_questions
 from harness.values.records import Document, Qrels, Query, Reference, Turn
 from harness.values.repairs import Repair
 
@@ -136,4 +137,5 @@ class Dataset:
             answered=answered,
             digests=self.digests,
             source=dict(self.source),
+            questions=synthetic_questions(split.queries.values(), self.source),
         )

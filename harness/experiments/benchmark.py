@@ -14,6 +14,7 @@ from harness.execution.scheduler import Execution
 from harness.execution.session import STORE, Executed, Options, Session
 from harness.experiments import followup, forgetting, query_details, reports
 from harness.experiments.noops import Duplicates, no_ops
+from harness.experiments.question_agreement import question_agreement
 from harness.planning.graph import Plan
 from harness.planning.ledger import build_cost, unknown_costs
 from harness.planning.plan import build_plan
@@ -156,6 +157,7 @@ class _Benchmark:
             best_untrained=compared.best_untrained,
             untrained_claims=tuple(compared.untrained_claims()),
             abstentions=tuple(self._abstentions(plan, measurements)),
+            agreement=question_agreement(self.suite, dataset, rows),
             timings=latencies.timings(),
             ledger=(*execution.rows.values(), *scores.judgements, *forgotten.ledger),
             forgotten=forgotten.forgotten,

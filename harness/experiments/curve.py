@@ -29,6 +29,7 @@ from harness.suite.recipes import Part
 from harness.suite.spec import Candidate, Suite
 from harness.values.insights import LearningCurve
 from harness.values.measures import Measure
+from harness.values.questions import synthetic_questions
 from harness.values.systems import UNTUNED
 
 SHARES = (0.25, 0.5, 1.0)
@@ -162,6 +163,7 @@ def _learning_curve(suite: Suite, name: str, shares: Sequence[float], done: Exec
         points=tuple(points),
         said=curve_answers.answers(points, named),
         notes=tuple(_notes(suite, name, done)),
+        questions=synthetic_questions(done.scores.dataset.splits[split].queries.values(), done.scores.dataset.source),
     )
 
 

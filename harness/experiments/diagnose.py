@@ -40,6 +40,7 @@ from harness.suite.spec import Candidate, Suite
 from harness.suite.uses import candidates_of, reading_of
 from harness.values.findings import ServingCost
 from harness.values.insights import CostEstimate, Diagnosis, Sign
+from harness.values.questions import synthetic_questions
 from harness.values.systems import UNTUNED
 from harness.values.training_free import TrainingFree
 
@@ -121,6 +122,7 @@ class _Diagnosing:
             answered=len(plan.sample) if plan.system(UNTUNED).answers else 0,
             unanswerable=sum(not reference.answerable for reference in references),
             groups=len({part.queries[key].group for key in part.judged}),
+            questions=synthetic_questions(part.queries.values(), dataset.source),
             measures=tuple(map(str, observations.measures)),
             funnels=tuple(observations.funnels()),
             oracle_gains=tuple(observations.oracle_gains()),

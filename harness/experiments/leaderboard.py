@@ -168,6 +168,7 @@ def board(ranking: Ranking, measure: str) -> Board | None:
         times_scored=made.times_scored,
         accepted=made.accepted if isinstance(made, Accepted) else "",
         reason=made.reason if isinstance(made, Accepted) else "",
+        questions=made.dataset.questions,
         rows=tuple(_placed(ranking, measure, ranked) for ranked in ranks(whole, groups, parse(measure))),
         unranked=tuple(sorted(values.keys() - whole.keys())),
     )

@@ -84,6 +84,7 @@ def evaluate(
         why=accepted.reason if accepted else "",
         verdicts=tuple(verdict for verdicts in by_gate.values() for verdict in verdicts),
         changed=evaluation.changed(),
+        questions=outcome.dataset.questions,
         measured=any(_has_value(table) for table in tables.values()),
         differs={str(gate.measure): parts for gate in gates if gate.measure and (parts := evaluation.differs(gate))},
     )

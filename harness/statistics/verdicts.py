@@ -8,6 +8,7 @@ from pydantic import Field
 
 from harness.values.findings import Comparison
 from harness.values.frozen import Frozen, Verdict
+from harness.values.questions import SyntheticQuestions
 
 Standing = Verdict | Literal["within bound", "over bound", "not compared"]
 """A verdict on a measure, or what became of a figure of the probe."""
@@ -61,6 +62,7 @@ class Gating(Frozen):
     changed: tuple[str, ...] = ()
     differs: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    questions: SyntheticQuestions | None = None
     measured: bool = True
     """Whether any score of the outcome has a value."""
     command: str = ""

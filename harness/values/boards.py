@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from harness.values.frozen import Frozen, Verdict
+from harness.values.questions import SyntheticQuestions
 from harness.values.systems import Role
 
 
@@ -64,5 +65,6 @@ class Board(Frozen):
     times_scored: int = 1
     accepted: str = ""
     reason: str = ""
+    questions: SyntheticQuestions | None = None
     rows: tuple[Placed, ...]
     unranked: tuple[str, ...] = ()

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from harness.values.frozen import Frozen, Verdict
 from harness.values.gains import BestUntrained, Forgotten, Roi, SliceGain
 from harness.values.insights import Diagnosis, Prediction
+from harness.values.questions import QuestionAgreement, SyntheticQuestions
 from harness.values.repairs import Repair
 from harness.values.systems import Role, label_of, slug_of
 
@@ -217,6 +218,8 @@ class DatasetInfo(Frozen):
     answered: int
     digests: dict[str, str] = {}
     source: dict[str, Any] = {}
+    questions: SyntheticQuestions | None = None
+    """Of the scored split; None if a model wrote none of them."""
 
 
 class MeasurementInputs(Frozen):
@@ -285,6 +288,8 @@ class Outcome(Frozen):
     untrained_claims: tuple[RecipeClaim, ...] = ()
     """The recipes against `best_untrained`."""
     paid: tuple[RolePayment, ...] = ()
+    agreement: tuple[QuestionAgreement, ...] = ()
+    """Of synthetic questions with those of people, where the scored split has both."""
     slices: tuple[SliceGain, ...] = ()
     roi: tuple[Roi, ...] = ()
     forgotten: tuple[Forgotten, ...] = ()

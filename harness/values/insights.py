@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from harness.values.frozen import Frozen, Verdict
+from harness.values.questions import SyntheticQuestions
 from harness.values.training_free import TrainingFree
 
 DIAGNOSIS_SCHEMA = "harness/diagnosis-2"
@@ -203,6 +204,7 @@ class Diagnosis(Frozen):
     answered: int
     unanswerable: int
     groups: int
+    questions: SyntheticQuestions | None = None
     measures: tuple[str, ...]
     """Gated measures, and what `utility` calls right: those that oracle gains are computed for."""
     funnels: tuple[Funnel, ...] = ()
@@ -282,3 +284,4 @@ class LearningCurve(Frozen):
     points: tuple[CurvePoint, ...] = ()
     said: dict[str, str] = {}
     notes: tuple[str, ...] = ()
+    questions: SyntheticQuestions | None = None

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from harness.report import format as fmt
+from harness.report.content.questions import first_line
 from harness.report.model import VERDICT_TONES, Cell, Column, Table, cells, difference, join, left, number
 from harness.report.view import BASELINE, is_rank
 from harness.text import decimals
@@ -24,7 +25,9 @@ def from_accepted(boards: Sequence[Board]) -> bool:
 
 
 def sentences(board: Board) -> Iterable[str]:
-    """Return who is first, as far as the intervals allow to say."""
+    """Return who is first, as far as the intervals allow to say; before it, that the questions are synthetic."""
+    if synthetic := first_line(board.questions):
+        yield synthetic
     top = [row.label for row in board.rows if row.top]
     if len(top) == 1:
         yield f"{top[0]} is first: it is significantly better than every other system."

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from harness.report import format as fmt
+from harness.report.content.questions import first_line
 from harness.report.model import Cell, Column, Table, cells, difference, left, number
 from harness.report.view import BASELINE
 from harness.text import decimals
@@ -14,6 +15,7 @@ from harness.values.insights import CurvePoint, LearningCurve
 class CurveContents(NamedTuple):
     """The answer by measure, what to keep in mind, and the table."""
 
+    synthetic: str
     title: str
     subject: str
     said: tuple[str, ...]
@@ -24,6 +26,7 @@ class CurveContents(NamedTuple):
 def curve_contents(curve: LearningCurve) -> CurveContents:
     """Return everything that is said of a learning curve."""
     return CurveContents(
+        synthetic=first_line(curve.questions),
         title=f"Would more training data pay for {curve.candidate}?",
         subject=f"Suite {curve.suite}, candidate {curve.candidate}, split {curve.split}, took "
         f"{fmt.duration(curve.seconds)}",

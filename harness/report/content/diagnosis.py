@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from harness.report import format as fmt
 from harness.report.content import details, loss
 from harness.report.content.advice import advice, notes, summarise
+from harness.report.content.questions import first_line
 from harness.report.content.reading import FEW_GROUPS, few_groups
 from harness.report.content.training_free import training_free
 from harness.report.model import Cell, Column, Headline, Section, Table, cells, left, number, present
@@ -22,6 +23,7 @@ from harness.values.insights import CostEstimate, Diagnosis, Sign
 class DiagnosisContents:
     """The answer, what to keep in mind, and the sections in the order in which a reader wants them."""
 
+    synthetic: str
     title: str
     subject: str
     headline: Headline
@@ -32,6 +34,7 @@ class DiagnosisContents:
 def diagnosed(diagnosis: Diagnosis) -> DiagnosisContents:
     """Return everything that is said of a diagnosis."""
     return DiagnosisContents(
+        synthetic=first_line(diagnosis.questions),
         title=diagnosis.title or diagnosis.suite,
         subject=_subject(diagnosis),
         headline=summarise(diagnosis),

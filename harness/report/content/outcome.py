@@ -9,8 +9,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from harness.report import format as fmt
-from harness.report.content import details, effects, extras, reading, recipes, roi, summary, untrained
+from harness.report.content import details, effects, extras, questions, reading, recipes, roi, summary, untrained
 from harness.report.content.comparisons import advisory, comparison_cell, comparisons
+from harness.report.content.questions import first_line
 from harness.report.model import (
     VERDICT_TONES,
     Cell,
@@ -37,8 +38,12 @@ COST = "cost"
 
 @dataclass(frozen=True)
 class Contents:
-    """Sentences and tables, in the order in which a reader wants them; a table with nothing in it is left out."""
+    """Sentences and tables, in the order in which a reader wants them; a table with nothing in it is left out.
 
+    `synthetic` is the first line of the report: that a model wrote the questions, and how many a person has seen.
+    """
+
+    synthetic: str
     title: str
     subject: str
     headline: Headline
@@ -61,6 +66,7 @@ def contents(outcome: Outcome) -> Contents:
     """Return everything that is said of an outcome."""
     seen = view(outcome)
     return Contents(
+        synthetic=first_line(outcome.dataset.questions),
         title=outcome.title or outcome.suite,
         subject=_subject(seen),
         headline=summary.summarise(seen),
@@ -75,7 +81,7 @@ def contents(outcome: Outcome) -> Contents:
             details.published(seen),
             cost(seen),
         ),
-        after=roi.sections(seen),
+        after=(*questions.sections(seen), *roi.sections(seen)),
         together=present(effects.effects(seen)),
         together_in_full=present(effects.absorbed(seen), effects.in_full(seen)),
         verdicts=present(

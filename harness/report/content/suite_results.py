@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from harness.report import format as fmt
 from harness.report.content.comparisons import comparison_cell
+from harness.report.content.questions import first_line
 from harness.report.model import Cell, Column, Table, cells, left, number, queries_and_groups
 from harness.report.view import BASELINE, is_rank
 from harness.text import decimals
@@ -39,6 +40,13 @@ def kind_of(info: SystemInfo) -> str:
         return KINDS[info.name]
     parts = [trained(f"{', then '.join(info.tunes)} tuned", info.training)] if info.tunes else []
     return " + ".join([*parts, *(SETTINGS.get(change, change) for change in info.changes)]) or info.name
+
+
+def synthetic(results: Sequence[SuiteResults]) -> Iterator[str]:
+    """Yield, for each suite whose questions a model wrote, that it did, and how many a person has seen."""
+    for suite in results:
+        if line := first_line(suite.dataset.questions):
+            yield f"{suite.suite}: {line[:1].lower()}{line[1:]}"
 
 
 def summary(results: Sequence[SuiteResults]) -> Table:

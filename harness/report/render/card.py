@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple
 from harness.report import format as fmt
 from harness.report.content.comparisons import MDE, comparison_cells
 from harness.report.content.details import pairs
+from harness.report.content.questions import first_line
 from harness.report.model import Column, Table, cells, left, number
 from harness.report.render.markdown import environment
 from harness.report.render.templates import yaml_text
@@ -204,6 +205,8 @@ def _scores(card: Card, seen: View) -> Table:
 
 def _cautions(card: Card) -> Iterable[str]:
     outcome = card.outcome
+    if synthetic := first_line(outcome.dataset.questions):
+        yield synthetic
     if card.parts:
         yield (
             f"The scores are of one checkpoint, trained with seed {card.system.seed}. Another training run of the same "

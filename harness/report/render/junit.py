@@ -6,6 +6,7 @@ import re
 from xml.etree import ElementTree
 
 from harness.report.content.gates import remarks, sentence
+from harness.report.content.questions import first_line
 from harness.statistics.verdicts import Gated, Gating
 
 _NO_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -33,11 +34,16 @@ def junit(found: Gating) -> str:
             ElementTree.SubElement(case, kind, message=text, type=one.verdict).text = text
         else:
             ElementTree.SubElement(case, "system-out").text = text
-    ElementTree.SubElement(suite, "system-out").text = _clean("\n".join(remarks(found)))
+    ElementTree.SubElement(suite, "system-out").text = _clean("\n".join(_said(found)))
     whole = ElementTree.Element("testsuites")
     whole.append(suite)
     ElementTree.indent(whole)
     return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(whole, encoding="unicode") + "\n"
+
+
+def _said(found: Gating) -> list[str]:
+    """Return what else a reader must know, first of all that the questions are synthetic."""
+    return [*filter(None, [first_line(found.questions)]), *remarks(found)]
 
 
 def _kind(one: Gated) -> str:

@@ -14,6 +14,7 @@ from harness.report.content.boards import from_accepted, history, sentences, sta
 from harness.report.content.curve import curve_contents
 from harness.report.content.diagnosis import diagnosed
 from harness.report.content.outcome import contents
+from harness.report.content.questions import first_line
 from harness.report.format import BEST_NOTE, cell_text
 from harness.report.model import Cell, Table
 from harness.report.render.templates import escaped, markdown_environment, source, yaml_text
@@ -115,14 +116,17 @@ def render_results(results: Sequence[SuiteResults], folder: str, path: str) -> s
         *(f'harness run {suite} && harness accept {suite} --reason "..."' for suite in (one.suite for one in results)),
         f"harness leaderboard --baselines {folder} --results {path}",
     ]
-    return _rendered("results.md.j2", tables=tables, commands="\n".join(commands))
+    synthetic = list(content.synthetic(results))
+    return _rendered("results.md.j2", synthetic=synthetic, tables=tables, commands="\n".join(commands))
 
 
 def render_gating(gating: Gating, brief: bool = False) -> str:
     """Return what gates found as Markdown, for the summary of a CI job; `brief` has what fails only, and no table."""
     lines = [*gates.sentences(gating.failing if brief else gating.verdicts), *gates.remarks(gating)]
+    synthetic = first_line(gating.questions)
     return "\n".join(
-        [f"## {escaped(gates.heading(gating))}", "", escaped(gates.subject(gating)), ""]
+        ([f"**{escaped(synthetic)}**", ""] if synthetic else [])
+        + [f"## {escaped(gates.heading(gating))}", "", escaped(gates.subject(gating)), ""]
         + ([] if brief else [table_text(gates.table(gating)), ""])
         + [f"- {escaped(line)}" for line in lines]
         + [""]

@@ -17,8 +17,8 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
-from harness.report.content.curve import curve_contents
-from harness.report.content.diagnosis import diagnosed
+from harness.report.content.curve import CurveContents, curve_contents
+from harness.report.content.diagnosis import DiagnosisContents, diagnosed
 from harness.report.content.outcome import Contents, contents
 from harness.report.format import BEST_NOTE, cell_text, listed
 from harness.report.model import Headline, Section, Table, Tone, join
@@ -47,7 +47,7 @@ MOST_PARTS = 2
 def render(outcome: Outcome, console: Console, verbose: bool = False, folder: Path | None = None) -> None:
     """Print the report; `folder` is where the outcome's files lie, `verbose` adds the tables behind the answer."""
     report = contents(outcome)
-    _print_head(report.title, report.subject, console)
+    _print_head(report, console)
     _print_headline(report.headline, console)
     console.print()
     print_lines(report.by_candidate, console)
@@ -63,7 +63,7 @@ def render(outcome: Outcome, console: Console, verbose: bool = False, folder: Pa
 def render_diagnosis(diagnosis: Diagnosis, console: Console, verbose: bool = False, folder: Path | None = None) -> None:
     """Print a diagnosis; `folder` is where its files lie, `verbose` adds the tables behind the answer."""
     report = diagnosed(diagnosis)
-    _print_head(report.title, report.subject, console)
+    _print_head(report, console)
     _print_headline(report.headline, console)
     for section in report.sections:
         print_section(section, console, verbose)
@@ -73,15 +73,17 @@ def render_diagnosis(diagnosis: Diagnosis, console: Console, verbose: bool = Fal
 def render_learning_curve(curve: LearningCurve, console: Console, folder: Path | None = None) -> None:
     """Print whether more training data would pay; `folder` is where its files lie."""
     report = curve_contents(curve)
-    _print_head(report.title, report.subject, console)
+    _print_head(report, console)
     print_lines(report.said, console)
     print_table(report.table, console)
     _print_foot(report.warnings, console, folder)
 
 
-def _print_head(title: str, subject: str, console: Console) -> None:
-    console.print(_text(title, "bold"))
-    console.print(_text(subject, "dim"))
+def _print_head(report: Contents | DiagnosisContents | CurveContents, console: Console) -> None:
+    if report.synthetic:
+        console.print(_text(report.synthetic, "yellow"))
+    console.print(_text(report.title, "bold"))
+    console.print(_text(report.subject, "dim"))
     console.print()
 
 
