@@ -112,8 +112,8 @@ def test_documents_of_a_folder_that_may_not_be_opened_stay(
     (docs / "shutter.md").unlink()
     whole = os.scandir
 
-    def refuse(place: str) -> Any:
-        if place.endswith("shut"):
+    def refuse(place: str | os.PathLike[str]) -> Any:
+        if str(place).endswith("shut"):
             raise PermissionError(13, "Permission denied", place)
         return whole(place)
 

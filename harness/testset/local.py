@@ -125,8 +125,10 @@ class LocalWriter:
         return Draft(_joined(questions), answer, tuple(facts), parts=tuple(zip(questions, facts, strict=True)))
 
     def _question(self, job: Job, passage: Passage, fact: str) -> str:
-        """Return the question about a passage; of several drawn ones, the one least like the passage that is near."""
+        """Return the question about a passage, the least like it of those that are near; empty if it has no fact."""
         drawn = [self._cleaned(text) for text in self._texts(job, passage)]
+        if not drawn:
+            return ""
         near = [one for one in drawn if self._alike(one, fact) >= PARAPHRASE] or drawn
         best = min(near, key=lambda one: (not one.endswith("?"), shared_words(one, passage.text, passage.title)))
         return named(best, passage.title)
