@@ -277,8 +277,8 @@ def test_what_is_missing_is_named() -> None:
 @pytest.mark.parametrize(
     ("dataset", "said"),
     [
-        ("{}", "dataset: give either 'path' or 'builder'"),
-        ("{path: ., builder: scipy-api}", "dataset: give either 'path' or 'builder'"),
+        ("{}", "dataset: give one of 'path', 'source' and 'builder'"),
+        ("{path: ., builder: scipy-api}", "dataset: give one of 'path', 'source' and 'builder'"),
         ("{path: ., symbols: 5}", "dataset: symbols: only for a 'builder'"),
         ("{builder: scipy}", "dataset.builder: 'scipy' is not allowed; did you mean 'scipy-api'?"),
         ("{path: ., group: {}}", "dataset.group: give either 'doc_id_prefix' or 'metadata'"),

@@ -198,7 +198,9 @@ def _windows(
             begin = cut[-1][1]
             continue
         cut.append((begin, end))
-        again = _between_words(text, starts, end - overlap, begin + 1) if overlap and end < last else end
+        again = end
+        if overlap and end < last:
+            again = _between_words(text, starts, end - overlap, max(begin + 1, end - 2 * overlap))
         begins_character = again < end and starts[begin] < starts[again] != starts[again - 1]
         begin = again if begins_character else end
     return cut
