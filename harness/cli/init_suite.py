@@ -47,7 +47,9 @@ def _lines(name: str, path: str, survey: Survey) -> Iterator[str]:
     yield "# Written by `harness init --from`. `harness init FOLDER` writes a suite with every key explained."
     yield "schema: harness/suite-2"
     yield f"name: {name}"
-    yield f"dataset: {{path: {_quoted(path)}}}   # {_about(survey)}"
+    # Queries about one document, or of one conversation, are alike.
+    group = f", group: {{metadata: {survey.group}}}" if survey.group else ""
+    yield f"dataset: {{path: {_quoted(path)}{group}}}   # {_about(survey)}"
     if scored_split(survey) != SCORED:
         yield f"evaluate: {{split: {scored_split(survey)}}}   # there is no split test"
     yield "pipeline:"

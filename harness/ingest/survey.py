@@ -22,6 +22,8 @@ from harness.values.repairs import Repairing
 
 SAMPLED = 2000
 """Documents whose text is looked at, at equal steps."""
+GROUPS = ("conversation", "document", "article")
+"""Metadata by which queries are grouped, if they have any of it."""
 STEP_BYTES = 4000
 """Characters of a document by which its language is recognised."""
 
@@ -29,7 +31,7 @@ STEP_BYTES = 4000
 class Survey(NamedTuple):
     """`long` and `sectioned` are shares of the documents that were sampled: with more words than an encoder of 256
     tokens reads, and with more than one heading. `splits` counts the judged queries of each split, `spans` the lines
-    that say where in a document the evidence lies.
+    that say where in a document the evidence lies. `group` is the metadata of queries that says which are alike.
     """
 
     documents: int
@@ -43,6 +45,7 @@ class Survey(NamedTuple):
     synthetic: int
     reviewed: int
     spans: int = 0
+    group: str = ""
 
 
 def survey(folder: Path) -> Survey:
@@ -70,7 +73,7 @@ def survey(folder: Path) -> Survey:
     return Survey(
         total, long / len(texts), sectioned / len(texts), detect(texts), _count(first_of(folder, QUERIES, [])),
         _splits(folder), answers, unanswerable, _number(made.get("synthetic")), _number(made.get("reviewed")),
-        _count(folder / SPANS),
+        _count(folder / SPANS), _group(first_of(folder, QUERIES, [])),
     )  # fmt: skip
 
 
@@ -86,6 +89,15 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
 
 def _count(path: Path) -> int:
     return sum(1 for _ in _rows(path)) if path.is_file() else 0
+
+
+def _group(path: Path) -> str:
+    """The first of the usual fields that any query has."""
+    found: set[str] = set()
+    for row in _rows(path) if path.is_file() else ():
+        metadata = row.get("metadata")
+        found |= metadata.keys() if isinstance(metadata, dict) else set()
+    return next((name for name in GROUPS if name in found), "")
 
 
 def _splits(folder: Path) -> dict[str, int]:
