@@ -198,7 +198,7 @@ def test_the_readme_names_keys_and_commands_that_exist() -> None:
 
     readme = (TEMPLATE.parent / "README.md").read_text(encoding="utf-8")
     commands = set(re.findall(r"harness (\w+) ", readme)) - {"would"}
-    assert {"doctor", "run", "plan", "export"} == commands & set(VERBS)
+    assert {"doctor", "run", "plan", "export", "ingest", "testset"} == commands & set(VERBS)
     sizes = re.search(r"small for the first run: (.*?)\. Their", readme, re.DOTALL)
     assert sizes is not None
     is_set = {key[-1] for key, line, _ in NODES if not NOT_SET.match(LINES[line])}
