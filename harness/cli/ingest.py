@@ -52,7 +52,7 @@ def verb(
     context_column: Annotated[str | None, typer.Option(help=f"{COLUMN} passage that answers the question.")] = None,
     split_by_document: Annotated[
         bool,
-        typer.Option("--split-by-document", help="Deal the questions of imports to train, dev and test by document."),
+        typer.Option("--split-by-document", help="Assign the questions of imports to train, dev and test by document."),
     ] = False,
     common: Common,
 ) -> None:

@@ -63,7 +63,7 @@ KINDS: dict[str, MeasureKind] = {
         "rank",
         "judged",
         1,
-        "share of the judged spans that are read within so many words of the passages, in their order",
+        "share of the judged documents whose span is read within so many words of the passages, in their order",
         in_words=True,
     ),
     "exact_match": _BY_RULE(
