@@ -110,6 +110,14 @@ def test_chunks_cover_their_documents(
         assert all(after.start <= before.end for before, after in pairwise(spans))
 
 
+def test_a_chunk_that_is_called_like_a_document_is_refused(tmp_path: Path) -> None:
+    corpus = {"d": Document("d", "", "short"), "d#0-5": Document("d#0-5", "", "another")}
+    with pytest.raises(ValueError, match="a chunk of 'd' would have the id of the document 'd#0-5'"):
+        cut(tmp_path, ChunkSpec(tokens=16), corpus)
+    # Of another span it is no other's name.
+    assert list(cut(tmp_path, ChunkSpec(tokens=16), {"d#0-9": Document("d#0-9", "", "another")})) == ["d#0-9#0-7"]
+
+
 def test_a_title_counts_among_the_tokens(tmp_path: Path) -> None:
     text = " ".join(f"word{number}" for number in range(200))
     for title in ("", "a b c d e f g h"):

@@ -34,7 +34,10 @@ class ChunkSpec(Chunking):
 
 
 def chunk(spec: ChunkSpec, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
-    """Write the corpus of chunks, in the order of the documents; a document without text is a chunk of its title."""
+    """Write the corpus of chunks, in the order of the documents; a document without text is a chunk of its title.
+
+    Raises ValueError if a chunk would have the id of a document, which rankings could not tell apart.
+    """
     documents = read_corpus(inputs["corpus"])
     count = _counter(spec.model)
     lengths: list[int] = []
@@ -44,8 +47,13 @@ def chunk(spec: ChunkSpec, inputs: Inputs, out: Path, seed: int, progress: Progr
         nonlocal done
         for done, document in enumerate(documents.values(), start=1):
             for piece in pieces(document, spec, count):
+                made = passage(document, piece.start, piece.end)
+                if made.doc_id in documents:
+                    raise ValueError(
+                        f"a chunk of {document.doc_id!r} would have the id of the document {made.doc_id!r}"
+                    )
                 lengths.append(piece.end - piece.start)
-                yield passage(document, piece.start, piece.end)._asdict()
+                yield made._asdict()
             if done % 100 == 0:
                 progress(done, len(documents))
 
