@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import time
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,23 @@ def test_a_machine_that_multiplies_inexactly_keeps_the_plain_layout(monkeypatch:
 
     exact = int8_linear._packed_product
     monkeypatch.setattr(int8_linear, "_packed_product", lambda *args: exact(*args) * 0.999)
+    int8_linear._packs.cache_clear()
+    try:
+        assert to_int8(torch.nn.Sequential(torch.nn.Linear(8, 8)))[0].packed is None
+    finally:
+        int8_linear._packs.cache_clear()
+
+
+def test_a_layout_that_is_slow_here_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    exact = int8_linear._packed_product
+
+    def slow(*args: Any) -> Any:
+        time.sleep(0.02)
+        return exact(*args)
+
+    monkeypatch.setattr(int8_linear, "_packed_product", slow)
     int8_linear._packs.cache_clear()
     try:
         assert to_int8(torch.nn.Sequential(torch.nn.Linear(8, 8)))[0].packed is None

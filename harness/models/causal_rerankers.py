@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from harness.models.blockwise_attention import to_blockwise
 from harness.models.decoding import left_padded
 from harness.models.generation import PromptPrefix, shared_prefix_length, window_of
 from harness.models.language_models import load_language_model
@@ -64,7 +65,7 @@ def load_causal_reranker(
 ) -> CausalReranker:
     """Load a causal language model from a folder with safetensors, its LoRA adapter merged; see `CausalReranker`."""
     model, tokenizer = load_language_model(folder, adapter, dtype)
-    return CausalReranker(prepared(model, dtype), tokenizer, max_length, instruction, folder)
+    return CausalReranker(to_blockwise(prepared(model, dtype)), tokenizer, max_length, instruction, folder)
 
 
 def score_prompts(

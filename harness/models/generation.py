@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from harness.models import thoughts
 from harness.models.chat_templates import ChatTemplate, Turn
 from harness.models.decoding import batches, choose, end_tokens, left_padded, token_budget
+from harness.models.roomy_cache import with_room
 from harness.models.shortage import batch_by_batch
 from harness.models.stop_rules import StopRules, split_answer, stop_check
 from harness.models.vllm_engine import VllmModel
@@ -249,12 +250,12 @@ def _continue(
     rows: list[list[int]] = [[] for _ in suffixes]
     live = list(range(len(suffixes)))
     positions = (mask.cumsum(dim=1) - 1).clamp(min=0)[:, len(prefix.tokens) :]
-    for _ in range(sampling.max_new_tokens):
+    for number in range(sampling.max_new_tokens):
         output = model(
             input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True,
             logits_to_keep=1,
         )  # fmt: skip
-        cache = output.past_key_values
+        cache = output.past_key_values if number else with_room(output.past_key_values, sampling.max_new_tokens - 1)
         tokens = choose(output.logits[:, -1].float(), sampling.temperature, rng)
         unfinished = [place for place, token in enumerate(tokens) if token not in ends]
         for place in unfinished:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from harness.models.blockwise_attention import to_blockwise
 from harness.models.int8_linear import to_int8
 from harness.models.loaders import quiet, torch_device
 from harness.models.packed_linear import to_packed
@@ -23,6 +24,7 @@ def load_generator(folder: Path, adapter: Path | None = None, local: LocalModel 
     if local.engine == "vllm":
         return VllmModel(folder, adapter, dtype), load_chat_tokenizer(folder)
     model, tokenizer = load_language_model(folder, adapter, dtype)
+    to_blockwise(model)
     return to_int8(model) if dtype == "int8" else to_packed(model), tokenizer
 
 
