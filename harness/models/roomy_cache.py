@@ -17,7 +17,7 @@ def with_room(cache: Any, tokens: int) -> Any:
     """
     from transformers.cache_utils import DynamicLayer
 
-    layers = getattr(cache, "layers", None)
+    layers: Any = getattr(cache, "layers", None)
     for place, layer in enumerate(layers or ()):
         # Not its subclasses: what they keep besides is not known.
         if type(layer) is DynamicLayer and layer.is_initialized:
