@@ -14,7 +14,7 @@ from harness.cli.options import Common, SeedsOption, SuiteArgument, console, pri
 from harness.execution import endpoints
 from harness.execution.probe import WARM_UP
 from harness.execution.session import Session
-from harness.experiments import forgetting
+from harness.experiments import forgetting, halving
 from harness.planning.graph import Plan, SystemPlan
 from harness.planning.ledger import estimate
 from harness.planning.plan import build_plan
@@ -63,6 +63,7 @@ def forecast_of(name: str, store_root: Path, seeds: tuple[int, ...] = ()) -> For
     if seeds:
         suite = suite.model_copy(update={"seeds": tuple(dict.fromkeys(seeds))})
     dataset = Session.load(suite)
+    halving.check(suite, dataset)
     plan = build_plan(suite, dataset)
     store, elsewhere = store_in(store_root), forgetting.plan_forgetting(plan)
     calls = _calls(plan, store)
@@ -73,6 +74,7 @@ def forecast_of(name: str, store_root: Path, seeds: tuple[int, ...] = ()) -> For
         *conversations.before(suite, dataset),
         *models.before(suite),
         *sample_size.before(plan),
+        *halving.told(suite),
     ]
     return Forecast(plan, calls, judge_estimates(plan), warnings)
 

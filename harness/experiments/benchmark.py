@@ -12,7 +12,7 @@ from harness.data.datasets import Dataset
 from harness.execution.measurements import Measurements
 from harness.execution.scheduler import Execution
 from harness.execution.session import STORE, Executed, Options, Session
-from harness.experiments import followup, forgetting, query_details, reports
+from harness.experiments import followup, forgetting, halving, query_details, reports
 from harness.experiments.noops import Duplicates, no_ops
 from harness.experiments.question_agreement import question_agreement
 from harness.planning.graph import Plan
@@ -65,6 +65,7 @@ class _Benchmark:
         self.session, self.path = session, path
         self.store, self.root, self.written = session.store, session.root, session.written
         self.split = session.suite.evaluate.split
+        self.searched = halving.Searched()
 
     @property
     def suite(self) -> Suite:
@@ -76,6 +77,7 @@ class _Benchmark:
         started = time.perf_counter()
         dataset = self.session.load(self.suite)
         slices = followup.slices_of(self.suite, dataset)
+        self.searched = halving.search(self.session, dataset)
         plan, other = self._checked_plans(dataset)
         executed = self.session.execute(plan, dataset)
         execution, scores = executed.execution, executed.scores
@@ -99,7 +101,7 @@ class _Benchmark:
         return Finished(
             outcome,
             folder,
-            calls_made=execution.made + forgotten.calls_made,
+            calls_made=execution.made + forgotten.calls_made + self.searched.calls_made,
             scores_computed=scores.computed + forgotten.scores_computed,
             failed_share=1.0 if broken else worst_share(outcome.summaries),
             limit=self.suite.failure_limit,
@@ -150,16 +152,17 @@ class _Benchmark:
             advisory=measurements.uncalibrated(),
             systems=tuple(systems),
             summaries=tuple(summaries),
-            comparisons=(*compared.gains(), *compared.advisory(), *compared.over_untrained()),
+            comparisons=self.searched.marked([*compared.gains(), *compared.advisory(), *compared.over_untrained()]),
             factors=dict(compared.crossing.factors),
             effects=tuple(compared.effects()),
-            recipe_claims=tuple(compared.claims()),
+            recipe_claims=self.searched.claimed(compared.claims()),
             best_untrained=compared.best_untrained,
-            untrained_claims=tuple(compared.untrained_claims()),
+            untrained_claims=self.searched.claimed(compared.untrained_claims()),
             abstentions=tuple(self._abstentions(plan, measurements)),
             agreement=question_agreement(self.suite, dataset, rows),
             timings=latencies.timings(),
-            ledger=(*execution.rows.values(), *scores.judgements, *forgotten.ledger),
+            ledger=(*{**execution.rows, **self.searched.ledger}.values(), *scores.judgements, *forgotten.ledger),
+            rounds=self.searched.rounds,
             forgotten=forgotten.forgotten,
             paid=session.paid(),
             not_run=not_run(self.suite, plan) | {f"probe {name}": why for name, why in latencies.failed.items()},
@@ -172,7 +175,7 @@ class _Benchmark:
 
     def _planned(self, dataset: Dataset) -> tuple[Plan, forgetting.ForgettingPlan | None]:
         """The plan, and that on another dataset if the suite names one."""
-        plan = build_plan(self.suite, dataset)
+        plan = build_plan(self.searched.applied(self.suite), dataset)
         return plan, forgetting.plan_forgetting(plan)
 
     def _systems(
@@ -199,6 +202,7 @@ class _Benchmark:
                     build_dollars=dollars,
                     serving=serving.get(system.label),
                     failed=execution.why_failed(system.goals),
+                    stopped=self.searched.why(system.name),
                     same_run_as=same.lists,
                     same_answers_as=same.answers,
                     same_weights_as=same.weights,

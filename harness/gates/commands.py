@@ -76,7 +76,7 @@ def accept(
         before = baselines.read(folder, measured.suite.name)
     except Damaged:
         before = None
-    accepted = _accepted(measured, reason)
+    accepted = _accepted(_trained_to_the_end(measured), reason)
     try:
         baselines.write(folder, accepted, _tables(measured))
     except OSError as error:
@@ -84,6 +84,18 @@ def accept(
         hint = "check the permissions of the folder; the scores accepted before are unchanged"
         raise ConfigError(Problem(str(folder), what, hint)) from error
     return Acceptance(accepted, folder, before.accepted if before else None)
+
+
+def _trained_to_the_end(measured: MeasuredOutcome) -> MeasuredOutcome:
+    """What was measured, without candidates that a search stopped: nobody would serve them."""
+    outcome = measured.outcome
+    stopped = {info.name for info in outcome.systems if info.stopped}
+    kept = {
+        "systems": tuple(info for info in outcome.systems if info.name not in stopped),
+        "summaries": tuple(row for row in outcome.summaries if row.system not in stopped),
+        "comparisons": tuple(row for row in outcome.comparisons if row.system not in stopped),
+    }
+    return measured._replace(outcome=outcome.model_copy(update=kept)) if stopped else measured
 
 
 def _tables(measured: MeasuredOutcome) -> dict[SystemKey, ScoreTable]:

@@ -182,6 +182,10 @@ class _Evaluation:
                 seeds = tuple(now.get(name) or before[name])
                 yield self._blank(gate, name, seeds, "not comparable", "the measurement has changed")
                 continue
+            if stopped := self._stopped(name):
+                standing: Standing = "missing" if name in before else "not compared"
+                yield self._blank(gate, name, tuple(now.get(name) or before[name]), standing, stopped)
+                continue
             yield from self._lost(gate, name, now.get(name, {}), before.get(name, {}))
             if name in now:
                 yield from self._of_system(gate, name, now[name], before.get(name, {}))
@@ -195,6 +199,10 @@ class _Evaluation:
         for info in self.outcome.systems:
             found.setdefault(info.name, []).append(info.seed)
         return found
+
+    def _stopped(self, name: str) -> str:
+        """Why a search stopped a candidate, so that it has no score of its whole training; empty if it did not."""
+        return next((info.stopped for info in self.outcome.systems if info.name == name), "")
 
     def _lost(
         self, gate: Gate, name: str, now: Mapping[int, ScoreColumn], before: Mapping[int, ScoreColumn]

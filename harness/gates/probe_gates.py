@@ -25,7 +25,7 @@ def judge_probe(
     gate: Gate, outcome: Outcome, accepted: Mapping[SystemKey, SystemInfo], machine: str | None
 ) -> Iterator[Gated]:
     """Yield a verdict on every deployable system; `machine` is the machine class of the accepted figures."""
-    now = {(info.name, info.seed): info for info in outcome.systems if info.name not in BOUNDS}
+    now = {(info.name, info.seed): info for info in outcome.systems if info.name not in BOUNDS and not info.stopped}
     for info in now.values():
         yield _judged(gate, info, accepted.get((info.name, info.seed)), outcome, machine)
     names = {info.name for info in now.values()}

@@ -25,6 +25,7 @@ VERDICT_TONES: Mapping[str, Tone] = {
     "failed": "failed",
     "missing": "failed",
     "not comparable": "failed",
+    "stopped": "inconclusive",
 }
 
 

@@ -70,6 +70,7 @@ def conflicts(suite: Suite) -> Iterator[Conflict]:
         yield Conflict(("baseline_rows",), what, "add it")
     yield from _forgetting_conflicts(suite)
     yield from _llm_conflicts(suite)
+    yield from _search_conflicts(suite)
     yield from _candidate_conflicts(suite)
 
 
@@ -102,6 +103,20 @@ def _forgetting_conflicts(suite: Suite) -> Iterator[Conflict]:
     if not any(measure.is_rank or rule.generation_queries for measure in suite.margins):
         what = "forgetting is measured by gated measures, and none of them applies there"
         yield Conflict(at, what, "gate a rank measure, or set generation_queries", (("gates",),))
+
+
+def _search_conflicts(suite: Suite) -> Iterator[Conflict]:
+    """Yield conflicts of the section `search`."""
+    if suite.search is None:
+        return
+    at: KeyPath = ("search", "halving")
+    trained = [name for name, candidate in suite.candidates.items() if candidate.tune]
+    if len(trained) < 2:
+        what = "halving chooses among trained candidates, and there are fewer than two"
+        yield Conflict(at, what, "add candidates with 'tune', or remove 'search'", (("candidates",),))
+    if suite.evaluate.split == "dev":
+        what = "halving chooses on dev, which is also the split that is scored"
+        yield Conflict(at, what, "score test, or remove 'search'", (("evaluate", "split"),))
 
 
 def _llm_conflicts(suite: Suite) -> Iterator[Conflict]:

@@ -32,6 +32,7 @@ from harness.suite.recipes import (
 )
 from harness.suite.renamed import upgraded
 from harness.suite.roles import Llm, Llms
+from harness.suite.search import Search
 from harness.suite.sources import DatasetSource, Evaluate, Forgetting
 from harness.suite.training_data import Data, Pairs
 from harness.values.measures import Measure
@@ -125,6 +126,7 @@ class Suite(Spec):
     candidates: dict[Annotated[Name, AfterValidator(_free)], Candidate] = Field(default_factory=dict)
     factorial: Annotated[dict[str, Factor], BeforeValidator(factors_of)] = Field(default_factory=dict)
     recipes: Recipes = Recipes()
+    search: Search | None = None
     baseline_rows: Annotated[tuple[BaselineRow, ...], Unique] = BASELINE_ROWS
     seeds: Annotated[tuple[Seed, ...], Unique, Field(min_length=1)] = (0,)
     measures: Annotated[tuple[MeasureField, ...], Unique, Field(min_length=1)]

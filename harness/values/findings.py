@@ -9,6 +9,7 @@ from harness.values.gains import BestUntrained, Forgotten, Roi, SliceGain
 from harness.values.insights import Diagnosis, Prediction
 from harness.values.questions import QuestionAgreement, SyntheticQuestions
 from harness.values.repairs import Repair
+from harness.values.search import RoundScore
 from harness.values.systems import Role, label_of, slug_of
 
 Finding = Literal[
@@ -89,6 +90,8 @@ class SystemInfo(Frozen):
     same_answers_as: str = ""
     same_weights_as: str = ""
     failed: str = ""
+    stopped: str = ""
+    """Why a search did not train it to the end: its scores are those of a share of its data."""
 
     @property
     def label(self) -> str:
@@ -292,6 +295,8 @@ class Outcome(Frozen):
     """Of synthetic questions with those of people, where the scored split has both."""
     slices: tuple[SliceGain, ...] = ()
     roi: tuple[Roi, ...] = ()
+    rounds: tuple[RoundScore, ...] = ()
+    """Of a search, before the last round."""
     forgotten: tuple[Forgotten, ...] = ()
     predictions: tuple[Prediction, ...] = ()
     diagnosis: Diagnosis | None = None

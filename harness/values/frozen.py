@@ -6,7 +6,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-Verdict = Literal["improved", "equivalent", "inconclusive", "regressed", "new", "missing", "failed", "not comparable"]
+Verdict = Literal[
+    "improved", "equivalent", "inconclusive", "regressed", "new", "missing", "failed", "not comparable", "stopped"
+]
 
 
 class Frozen(BaseModel):

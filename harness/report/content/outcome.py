@@ -9,7 +9,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from harness.report import format as fmt
-from harness.report.content import details, effects, extras, questions, reading, recipes, roi, summary, untrained
+from harness.report.content import (
+    details,
+    effects,
+    extras,
+    questions,
+    reading,
+    recipes,
+    roi,
+    rounds,
+    summary,
+    untrained,
+)
 from harness.report.content.comparisons import advisory, comparison_cell, comparisons
 from harness.report.content.questions import first_line
 from harness.report.model import (
@@ -78,6 +89,7 @@ def contents(outcome: Outcome) -> Contents:
             gains(seen),
             untrained.over_best(seen),
             recipes.across_seeds(seen),
+            rounds.rounds(seen),
             details.published(seen),
             cost(seen),
         ),

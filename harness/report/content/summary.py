@@ -225,6 +225,8 @@ def _candidate(view: View, info: SystemInfo) -> str:
     built = f"It {nothing}took {fmt.build_cost(info.build_seconds, info.build_dollars)} to build."
     if info.failed:
         return f"{info.label} failed: {fmt.bare(info.failed)}."
+    if info.stopped:
+        return f"{info.label} was {info.stopped}. {built}"
     rows = [row for name in view.gated if (row := view.gain(info, name))]
     same = [_same(what, other) for what, other in identical(info)]
     alike = [what for what, other in identical(info) if other == BASELINE and what != "weights"]

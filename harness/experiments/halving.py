@@ -1,0 +1,232 @@
+"""Early stopping of hopeless candidates: successive halving on dev, before the suite is run.
+
+Each round trains the candidates that are left on a share of their training data and scores them on dev. What is
+stopped keeps the share of its last round: it is scored on test like all others, so it stays in the table and in the
+family of comparisons, and no error rate depends on what was stopped. Test decides nothing here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import NamedTuple
+
+from harness.data.datasets import Dataset
+from harness.errors import ConfigError, Problem
+from harness.execution.session import Executed, Session
+from harness.experiments.curve import at_share, moved
+from harness.planning.graph import Plan
+from harness.planning.plan import build_plan
+from harness.statistics.comparisons import DEV, values_of
+from harness.suite.search import Halving
+from harness.suite.spec import Candidate, Suite
+from harness.values.findings import Comparison, LedgerRow, RecipeClaim
+from harness.values.measures import Measure
+from harness.values.search import RoundScore
+from harness.values.systems import UNTUNED
+
+
+class Searched(NamedTuple):
+    """What became of the candidates: the share of each that was stopped, the rounds, and what they cost."""
+
+    stopped: Mapping[str, float] = {}
+    rounds: tuple[RoundScore, ...] = ()
+    ledger: Mapping[str, LedgerRow] = {}
+    calls_made: int = 0
+
+    def applied(self, suite: Suite) -> Suite:
+        """Return the suite with each stopped candidate as it was when it was stopped."""
+        if not self.stopped:
+            return suite
+        candidates = {
+            name: at_share(suite, candidate, self.stopped.get(name, 1.0))
+            for name, candidate in suite.candidates.items()
+        }
+        return suite.model_copy(update={"candidates": candidates})
+
+    def marked(self, rows: Sequence[Comparison]) -> tuple[Comparison, ...]:
+        """Return comparisons with the verdict of stopped candidates: nobody knows what they would be in full."""
+        return tuple(
+            row.model_copy(update={"verdict": "stopped"}) if row.system in self.stopped else row for row in rows
+        )
+
+    def claimed(self, claims: Sequence[RecipeClaim]) -> tuple[RecipeClaim, ...]:
+        """Return the claims about recipes that were trained in full."""
+        return tuple(claim for claim in claims if claim.system not in self.stopped)
+
+    def why(self, name: str) -> str:
+        """Return why a candidate was stopped; empty if it was not."""
+        if name not in self.stopped:
+            return ""
+        last = [row for row in self.rounds if row.candidate == name][-1]
+        of = sum(row.round == last.round for row in self.rounds)
+        return (
+            f"stopped after {last.share:.0%} of its training data: {ordinal(last.rank)} of {of} on dev, "
+            f"{last.measure} {last.value:.3f}"
+        )
+
+
+def ordinal(rank: int) -> str:
+    """Return ``1st``, ``2nd``, ``11th``."""
+    ending = "th" if rank % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(rank % 10, "th")
+    return f"{rank}{ending}"
+
+
+def shares(candidates: int, rule: Halving) -> list[float]:
+    """Return the share of the training data of each round; the last one is 1."""
+    rounds = rule.rounds
+    if rounds is None:
+        rounds, left = 1, candidates
+        while left > 1:
+            rounds, left = rounds + 1, go_on(left, rule.eta)
+    return [float(rule.eta) ** (place - rounds + 1) for place in range(rounds)]
+
+
+def go_on(candidates: int, eta: int) -> int:
+    """Return how many of a round's candidates go on to the next."""
+    return max(1, -(-candidates // eta))
+
+
+def halved(values: Mapping[str, float | None], eta: int) -> tuple[list[str], list[str]]:
+    """Rank the candidates of a round, best first, and return them with those that go on.
+
+    Equal ones stay in their order. What has no value is last and goes on: its failure has to be seen in the report.
+    """
+    scored = sorted((name for name in values if values[name] is not None), key=lambda name: -float(values[name] or 0))
+    failed = [name for name in values if values[name] is None]
+    return [*scored, *failed], [*scored[: go_on(len(scored), eta)], *failed]
+
+
+def candidates_of(suite: Suite) -> dict[str, Candidate]:
+    """Return the candidates that take part: those that are trained, without combinations of a factorial.
+
+    The effects of a factorial need all of its combinations, each trained in full.
+    """
+    return {name: candidate for name, candidate in suite.candidates.items() if candidate.tune}
+
+
+def measure_of(suite: Suite, rule: Halving) -> Measure:
+    """Return the gated measure that ranks the candidates on dev. Raises ConfigError if there is none for all."""
+    by_candidate = {name: moved(suite, candidate) for name, candidate in candidates_of(suite).items()}
+    usable = [measure for measure in suite.margins if all(measure in own for own in by_candidate.values())]
+    if rule.measure is None and usable:
+        return usable[0]
+    if rule.measure is None:
+        what = "no gated measure depends on what every trained candidate tunes"
+        raise ConfigError(Problem("search.halving", what, "gate one that does, such as utility"))
+    if rule.measure not in suite.margins:
+        raise ConfigError(Problem("search.halving.measure", f"{rule.measure} is not gated", "gate it"))
+    if rule.measure not in usable:
+        unmoved = next(name for name, own in by_candidate.items() if rule.measure not in own)
+        what = f"{rule.measure} does not depend on what {unmoved} tunes"
+        raise ConfigError(Problem("search.halving.measure", what, "name another one"))
+    return rule.measure
+
+
+def check(suite: Suite, dataset: Dataset) -> None:
+    """Raise ConfigError if the search of a suite cannot be carried out on a dataset."""
+    if suite.search is None:
+        return
+    measure = measure_of(suite, suite.search.halving)
+    dev = dataset.splits.get(DEV)
+    if dev is None or not (dev.judged if measure.is_rank else dev.references):
+        needed = "judged queries" if measure.is_rank else "reference answers"
+        what = f"candidates are stopped by {measure} on dev, and split 'dev' has no {needed}"
+        raise ConfigError(Problem(dataset.name, what, "add some, or remove 'search'"))
+
+
+def told(suite: Suite) -> list[str]:
+    """Return what a plan of a suite with a search does not show: how many candidates each round trains."""
+    if suite.search is None:
+        return []
+    rule, left, rounds = suite.search.halving, len(candidates_of(suite)), list[str]()
+    for share in shares(left, rule):
+        if left > 1 or share == 1:
+            rounds.append(f"{left} with {share:.0%}")
+        left = go_on(left, rule.eta)
+    return [
+        f"Halving trains {', '.join(rounds)} of the training data; calls and times of this plan are those of all "
+        "candidates in full"
+    ]
+
+
+def search(session: Session, dataset: Dataset) -> Searched:
+    """Carry out the rounds of a suite's search before the last one; nothing if it has none.
+
+    Raises ConfigError if the suite or the dataset does not allow it, and HarnessError for endpoints.
+    """
+    suite = session.suite
+    if suite.search is None:
+        return Searched()
+    check(suite, dataset)
+    rule, left = suite.search.halving, list(candidates_of(suite))
+    measure = measure_of(suite, rule)
+    stopped: dict[str, float] = {}
+    rounds: list[RoundScore] = []
+    ledger: dict[str, LedgerRow] = {}
+    made = 0
+    for number, share in enumerate(shares(len(left), rule)[:-1], start=1):
+        if len(left) < 2:
+            break
+        done = _round(session, dataset, left, share, measure)
+        values = {name: _mean(done, name, measure) for name in left}
+        ranked, kept = halved(values, rule.eta)
+        rounds += [
+            RoundScore(
+                candidate=name, round=number, share=share, measure=str(measure), value=values[name],
+                rank=ranked.index(name) + 1, kept=name in kept, seconds=_training_seconds(done, name),
+            )
+            for name in ranked
+        ]  # fmt: skip
+        stopped |= {name: share for name in left if name not in kept}
+        ledger |= done.execution.rows
+        made += done.execution.made
+        left = [name for name in left if name in kept]
+    return Searched(stopped, tuple(rounds), ledger, made)
+
+
+def round_of(suite: Suite, names: Sequence[str], share: float, measure: Measure) -> Suite:
+    """Return the suite of one round: candidates with a share of their data, scored on dev by one measure."""
+    return suite.model_copy(
+        update={
+            "evaluate": suite.evaluate.model_copy(update={"split": DEV}),
+            "candidates": {name: at_share(suite, suite.candidates[name], share) for name in names},
+            "factorial": {},
+            "baseline_rows": (UNTUNED,),
+            "measures": (measure,),
+            "gates": tuple(gate for gate in suite.gates if gate.measure == measure),
+            "slices": (),
+            "forgetting": None,
+            "search": None,
+        }
+    )
+
+
+def _round(session: Session, dataset: Dataset, names: Sequence[str], share: float, measure: Measure) -> Executed:
+    def plan() -> Plan:
+        return build_plan(round_of(session.suite, names, share, measure), dataset)
+
+    planned = plan()
+    if session.check(session.measurements(planned, dataset, (measure,))):
+        planned = plan()
+    return session.execute(planned, dataset, (measure,))
+
+
+def _mean(done: Executed, name: str, measure: Measure) -> float | None:
+    """Return the mean of a candidate over queries and seeds; None if any of it failed."""
+    values = [
+        value
+        for system in done.scores.plan.systems
+        if system.name == name
+        for value in values_of(done.rows[system.label], str(measure), DEV).values()
+    ]
+    scored = [value for value in values if value is not None]
+    if not scored or len(scored) < len(values):
+        return None
+    return fmean(scored)
+
+
+def _training_seconds(done: Executed, name: str) -> float:
+    systems = [system for system in done.scores.plan.systems if system.name == name]
+    keys = {key for system in systems for key in system.models.values()}
+    return sum(done.execution.rows[key].seconds for key in keys if key in done.execution.rows)

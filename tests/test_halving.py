@@ -1,0 +1,251 @@
+"""Successive halving: its rounds, what a search does to a suite that is run for real, and its error rates."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import smallsuite
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.cli import main as cli
+from harness.errors import ConfigError
+from harness.experiments import benchmark, halving
+from harness.report.content import outcome as outcome_content
+from harness.statistics import stats
+from harness.suite.files import load_suite
+from harness.suite.search import Halving, Search
+from harness.values.measures import Measure
+
+Leave = Callable[..., tuple[int, str]]
+ETAS = st.integers(2, 5)
+RATES = ("0.03", "0.01", "0.001", "0.0001")
+
+
+@pytest.fixture
+def leave(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Leave:
+    """Run the command; return its exit code, and what it wrote or why it did not."""
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*arguments: str) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["harness", *arguments])
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        out, error = capsys.readouterr()
+        code = caught.value.code
+        assert code is None or isinstance(code, int)
+        return code or 0, out if code in (None, 0, 1) else error
+
+    return run
+
+
+@given(candidates=st.integers(1, 60), eta=ETAS, rounds=st.none() | st.integers(2, 5))
+def test_rounds_end_with_the_whole_and_grow_by_eta(candidates: int, eta: int, rounds: int | None) -> None:
+    shares = halving.shares(candidates, Halving(eta=eta, rounds=rounds))
+    assert shares[-1] == 1
+    assert all(later == pytest.approx(eta * before) for before, later in pairwise(shares))
+    left = candidates
+    for _ in shares[1:]:
+        assert halving.go_on(left, eta) <= left
+        left = halving.go_on(left, eta)
+    assert left >= 1
+    if rounds is None:
+        assert left == 1
+
+
+@given(values=st.dictionaries(st.text("abc", min_size=1), st.none() | st.floats(0, 1), min_size=1), eta=ETAS)
+def test_the_best_of_a_round_go_on(values: dict[str, float | None], eta: int) -> None:
+    ranked, kept = halving.halved(values, eta)
+    assert sorted(ranked) == sorted(values)
+    assert set(kept) <= set(ranked)
+    # A failure is seen in the report, not hidden by being stopped.
+    assert {name for name, value in values.items() if value is None} <= set(kept)
+    scored = {name: value for name, value in values.items() if value is not None}
+    went = [scored[name] for name in kept if name in scored]
+    stopped = [value for name, value in scored.items() if name not in kept]
+    assert not scored or len(went) == halving.go_on(len(scored), eta)
+    assert not stopped or min(went) >= max(stopped)
+
+
+def test_an_ordinal_reads_as_people_write_it() -> None:
+    assert [halving.ordinal(rank) for rank in (1, 2, 3, 4, 11, 12, 21, 112)] == [
+        "1st", "2nd", "3rd", "4th", "11th", "12th", "21st", "112th",
+    ]  # fmt: skip
+
+
+def searched(folder: Path, **more: Any) -> Path:
+    """A suite with four learning rates of one retriever, and a search among them."""
+    rates = {f"rate-{number}": {"tune": ["retriever"], "retriever": {"learning_rate": float(rate)}}
+             for number, rate in enumerate(RATES)}  # fmt: skip
+    changed = {"candidates": rates, "search": {"halving": {"eta": 2}}, **more}
+    return smallsuite.write(folder / "suite", smallsuite.bi_encoder(folder / "model"), changed)
+
+
+def test_a_search_stops_candidates_on_dev_and_keeps_them_in_the_table(tmp_path: Path) -> None:
+    suite = searched(tmp_path)
+    done = benchmark.run(suite, tmp_path / "store", executor=smallsuite.Here())
+    outcome = done.outcome
+    assert [(row.round, row.share) for row in outcome.rounds] == [(1, 0.25)] * 4 + [(2, 0.5)] * 2
+    systems = {info.name: info for info in outcome.systems}
+    stopped = {name: info for name, info in systems.items() if info.stopped}
+    assert len(stopped) == 3
+    assert {row.candidate for row in outcome.rounds if not row.kept} == set(stopped)
+    for row in outcome.rounds:
+        assert row.kept == (row.rank <= (2 if row.round == 1 else 1))
+        if not row.kept:
+            assert f"retriever.train_share={row.share:g}" in systems[row.candidate].training
+            assert f"{row.share:.0%} of its training data" in systems[row.candidate].stopped
+    # In the family and in the table, with scores of their own and no verdict on what they would have become.
+    gains = [row for row in outcome.comparisons if row.family == "gain"]
+    assert {row.system for row in gains} == set(systems) - {"untuned"}
+    assert {row.verdict for row in gains if row.system in stopped} == {"stopped"}
+    assert all(row.difference is not None for row in gains if row.system in stopped)
+    assert {row.system for row in outcome.summaries} >= set(stopped)
+    # What the rounds trained is paid for: two trainings of those that went on once, three of the one that won.
+    trained = [row for row in outcome.ledger if row.stage == "tune_retriever"]
+    assert len(trained) == 4 + 2 + 1
+    assert len({row.key for row in trained}) == len(trained)
+    assert done.calls_made >= len(trained)
+    text = (done.folder / "report.md").read_text(encoding="utf-8")
+    assert "Which candidates were trained to the end?" in text
+    assert "stopped after 25% of its training data: 4th of 4 on dev, ndcg@10" in text
+    again = benchmark.run(suite, tmp_path / "store", executor=smallsuite.Here())
+    assert again.calls_made == 0
+    assert [row.model_dump() for row in again.outcome.rounds] == [row.model_dump() for row in outcome.rounds]
+
+
+def test_a_stopped_candidate_is_not_accepted_and_does_not_gate(tmp_path: Path, leave: Leave) -> None:
+    suite = searched(tmp_path)
+    store, baselines = tmp_path / "store", tmp_path / "baselines"
+    outcome = benchmark.run(suite, store, executor=smallsuite.Here()).outcome
+    stopped = {info.name for info in outcome.systems if info.stopped}
+    places = ["--store", str(store), "--baselines", str(baselines)]
+    assert leave("accept", str(suite), "--reason", "first", *places)[0] == 0
+    name = load_suite(suite)[0].name
+    kept = json.loads((baselines / name / "accepted.json").read_text(encoding="utf-8"))
+    assert {system["info"]["name"] for system in kept["systems"]} == {"bm25", "untuned"} | (
+        {info.name for info in outcome.systems if info.role == "candidate"} - stopped
+    )
+    code, told = leave("gate", str(suite), *places, "--json")
+    assert code == 0, told
+    verdicts = {row["system"]: row for row in json.loads(told)["verdicts"]}
+    assert {verdicts[name]["verdict"] for name in stopped} == {"not compared"}
+    assert all("of its training data" in verdicts[name]["reason"] for name in stopped)
+
+
+def test_a_candidate_that_was_accepted_and_is_stopped_now_is_missing(tmp_path: Path, leave: Leave) -> None:
+    store, baselines = tmp_path / "store", tmp_path / "baselines"
+    places = ["--store", str(store), "--baselines", str(baselines)]
+    whole = searched(tmp_path, search=None)
+    benchmark.run(whole, store, executor=smallsuite.Here())
+    assert leave("accept", str(whole), "--reason", "all", *places)[0] == 0
+    suite = searched(tmp_path / "again")
+    stopped = {
+        info.name for info in benchmark.run(suite, store, executor=smallsuite.Here()).outcome.systems if info.stopped
+    }
+    code, told = leave("gate", str(suite), *places, "--json")
+    assert code == 1, told
+    assert stopped == {row["system"] for row in json.loads(told)["verdicts"] if row["verdict"] == "missing"}
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"candidates": {"judged": {"tune": ["retriever"]}}}, "fewer than two"),
+        ({"evaluate": {"split": "dev"}}, "also the split that is scored"),
+        ({"search": {"halving": {"eta": 1}}}, "eta"),
+        ({"search": {"halving": {"measure": "recall@10"}}}, "recall@10 is not gated"),
+    ],
+)
+def test_a_search_that_cannot_be_is_one_sentence(tmp_path: Path, leave: Leave, more: dict[str, Any], said: str) -> None:
+    suite = searched(tmp_path, **more)
+    code, told = leave("plan", str(suite), "--store", str(tmp_path / "store"))
+    assert code == 2
+    assert said in " ".join(told.split())
+
+
+def test_a_dev_split_without_judgements_is_refused() -> None:
+    suite = SimpleNamespace(
+        search=SimpleNamespace(halving=Halving()), margins={Measure("ndcg", 10): 0.01},
+        candidates={"a": SimpleNamespace(tune=("retriever",))},
+    )  # fmt: skip
+    with pytest.raises(ConfigError, match="split 'dev' has no judged queries"):
+        halving.check(suite, SimpleNamespace(name="data", splits={}))  # type: ignore[arg-type]
+
+
+def test_a_plan_says_how_many_are_trained(tmp_path: Path, leave: Leave) -> None:
+    suite = searched(tmp_path)
+    _, told = leave("plan", str(suite), "--store", str(tmp_path / "store"))
+    assert "Halving trains 4 with 25%, 2 with 50%, 1 with 100% of the training data" in " ".join(told.split())
+
+
+def simulated(rng: np.random.Generator, true_gain: float) -> tuple[set[str], float, str]:
+    """One suite of nine recipes whose scores grow with data: improved verdicts, cost of training, and the winner.
+
+    Eight recipes gain nothing; the ninth gains `true_gain` once it has all data, and its share of it before.
+    """
+    names, queries = [f"recipe-{number}" for number in range(9)], [f"q{number}" for number in range(60)]
+    gains = {name: true_gain if name == names[-1] else 0.0 for name in names}
+    left, cost, stopped = names, 0.0, dict[str, float]()
+    for share in halving.shares(9, Halving())[:-1]:
+        cost += share * len(left)
+        dev = {name: float(gains[name] * share + rng.normal(0, 0.3, 60).mean()) for name in left}
+        _, kept = halving.halved(dev, 3)
+        stopped |= {name: share for name in left if name not in kept}
+        left = [name for name in left if name in kept]
+    cost += len(left)
+    base = rng.uniform(0.2, 0.8, 60)
+    untuned = dict(zip(queries, base, strict=True))
+    pairs = [
+        stats.Paired(
+            system=name, seed=0, measure=Measure("ndcg", 10), margin=0.01, baseline=untuned,
+            values=dict(zip(queries, base + gains[name] * stopped.get(name, 1) + rng.normal(0, 0.3, 60), strict=True)),
+            groups={query: query for query in queries}, same=False,
+        )
+        for name in names
+    ]  # fmt: skip
+    rows = stats.compare("gain", pairs, failure_limit=0, alpha=0.05, resamples=400)
+    improved = {row.system for row in rows if row.verdict == "improved" and row.system not in stopped}
+    return improved, cost / 9, left[0]
+
+
+def test_error_rates_hold_and_training_is_saved() -> None:
+    rng = np.random.default_rng(7)
+    null = [simulated(rng, 0.0) for _ in range(200)]
+    # The family holds all nine, and what was stopped gets no verdict: false claims are at most as frequent as alpha.
+    assert sum(bool(improved) for improved, _, _ in null) / len(null) <= 0.05 + 2 * (0.05 * 0.95 / 200) ** 0.5
+    assert all(cost == pytest.approx(1 / 3) for _, cost, _ in null)
+    real = [simulated(rng, 0.5) for _ in range(100)]
+    assert sum(winner == "recipe-8" for _, _, winner in real) > 60
+    assert sum("recipe-8" in improved for improved, _, _ in real) > 60
+
+
+def test_no_table_of_rounds_without_a_search(tmp_path: Path) -> None:
+    suite = smallsuite.write(tmp_path / "suite", smallsuite.bi_encoder(tmp_path / "model"))
+    done = benchmark.run(suite, tmp_path / "store", executor=smallsuite.Here())
+    assert done.outcome.rounds == ()
+    titles = [table.title for table in outcome_content.contents(done.outcome).answer]
+    assert titles
+    assert "Which candidates were trained to the end?" not in titles
+
+
+def test_the_page_shows_what_a_suite_takes_and_the_rounds_that_it_makes() -> None:
+    text = (Path(__file__).resolve().parent.parent / "docs" / "halving.md").read_text(encoding="utf-8")
+    section = text.split("```yaml\n")[1].split("```")[0]
+    rule = Search.model_validate(yaml.safe_load(section)["search"]).halving
+    rows = [line.split("|")[2:4] for line in text.splitlines() if line.startswith(("| 1 |", "| 2 |", "| last |"))]
+    left, found = 9, []
+    for share in halving.shares(left, rule):
+        found.append((str(left), "all" if share == 1 else f"1/{round(1 / share)}"))
+        left = halving.go_on(left, rule.eta)
+    assert [tuple(cell.strip() for cell in row) for row in rows] == found
+    assert {line.split("`")[1] for line in text.splitlines() if line.startswith("| `")} == set(Halving.model_fields)
