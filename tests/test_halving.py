@@ -23,7 +23,7 @@ from harness.experiments import benchmark, halving
 from harness.report.content import outcome as outcome_content
 from harness.statistics import stats
 from harness.suite.files import load_suite
-from harness.suite.search import Halving, Search
+from harness.suite.search import Halving, Search, expanded
 from harness.values.measures import Measure
 
 Leave = Callable[..., tuple[int, str]]
@@ -240,7 +240,8 @@ def test_no_table_of_rounds_without_a_search(tmp_path: Path) -> None:
 
 def test_the_page_shows_what_a_suite_takes_and_the_rounds_that_it_makes() -> None:
     text = (Path(__file__).resolve().parent.parent / "docs" / "halving.md").read_text(encoding="utf-8")
-    section = text.split("```yaml\n")[1].split("```")[0]
+    section, larger = (part.split("```")[0] for part in text.split("```yaml\n")[1:])
+    assert list(expanded(yaml.safe_load(larger))["candidates"])[1:] == [f"retriever-{number}" for number in range(1, 9)]
     rule = Search.model_validate(yaml.safe_load(section)["search"]).halving
     rows = [line.split("|")[2:4] for line in text.splitlines() if line.startswith(("| 1 |", "| 2 |", "| last |"))]
     left, found = 9, []

@@ -125,7 +125,7 @@ def measure_of(suite: Suite, rule: Halving) -> Measure:
 
 def check(suite: Suite, dataset: Dataset) -> None:
     """Raise ConfigError if the search of a suite cannot be carried out on a dataset."""
-    if suite.search is None:
+    if suite.search is None or suite.search.halving is None:
         return
     measure = measure_of(suite, suite.search.halving)
     dev = dataset.splits.get(DEV)
@@ -137,7 +137,7 @@ def check(suite: Suite, dataset: Dataset) -> None:
 
 def told(suite: Suite) -> list[str]:
     """Return what a plan of a suite with a search does not show: how many candidates each round trains."""
-    if suite.search is None:
+    if suite.search is None or suite.search.halving is None:
         return []
     rule, left, rounds = suite.search.halving, len(candidates_of(suite)), list[str]()
     for share in shares(left, rule):
@@ -156,7 +156,7 @@ def search(session: Session, dataset: Dataset) -> Searched:
     Raises ConfigError if the suite or the dataset does not allow it, and HarnessError for endpoints.
     """
     suite = session.suite
-    if suite.search is None:
+    if suite.search is None or suite.search.halving is None:
         return Searched()
     check(suite, dataset)
     rule, left = suite.search.halving, list(candidates_of(suite))

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
+from harness.errors import nearest
 from harness.suite.local_models import LocalModel
 from harness.suite.pipeline import Pipeline
 from harness.suite.recipes import PARTS, changed
@@ -107,7 +108,11 @@ def _forgetting_conflicts(suite: Suite) -> Iterator[Conflict]:
 
 def _search_conflicts(suite: Suite) -> Iterator[Conflict]:
     """Yield conflicts of the section `search`."""
-    if suite.search is None:
+    sample = suite.search.sample if suite.search else None
+    if sample is not None and sample.of not in suite.candidates:
+        hint = nearest(sample.of, suite.candidates)
+        yield Conflict(("search", "sample", "of"), f"there is no candidate {sample.of!r}", hint, (("candidates",),))
+    if suite.search is None or suite.search.halving is None:
         return
     at: KeyPath = ("search", "halving")
     trained = [name for name, candidate in suite.candidates.items() if candidate.tune]

@@ -32,7 +32,7 @@ from harness.suite.recipes import (
 )
 from harness.suite.renamed import upgraded
 from harness.suite.roles import Llm, Llms
-from harness.suite.search import Search
+from harness.suite.search import Search, expanded
 from harness.suite.sources import DatasetSource, Evaluate, Forgetting
 from harness.suite.training_data import Data, Pairs
 from harness.values.measures import Measure
@@ -153,7 +153,7 @@ class Suite(Spec):
     @model_validator(mode="before")
     @classmethod
     def _of_earlier_schema(cls, value: Any) -> Any:
-        return upgraded(value)[0]
+        return expanded(upgraded(value)[0])
 
     @property
     def generator(self) -> Generator | None:
