@@ -86,7 +86,8 @@ def searched(folder: Path, **more: Any) -> Path:
     """A suite with four learning rates of one retriever, and a search among them."""
     rates = {f"rate-{number}": {"tune": ["retriever"], "retriever": {"learning_rate": float(rate)}}
              for number, rate in enumerate(RATES)}  # fmt: skip
-    changed = {"candidates": rates, "search": {"halving": {"eta": 2}}, **more}
+    recipes = {"retriever": {"epochs": 1, "batch_size": 4, "checkpoints": 1}}
+    changed = {"candidates": rates, "search": {"halving": {"eta": 2}}, "recipes": recipes, **more}
     return smallsuite.write(folder / "suite", smallsuite.bi_encoder(folder / "model"), changed)
 
 
@@ -121,6 +122,14 @@ def test_a_search_stops_candidates_on_dev_and_keeps_them_in_the_table(tmp_path: 
     again = benchmark.run(suite, tmp_path / "store", executor=smallsuite.Here())
     assert again.calls_made == 0
     assert [row.model_dump() for row in again.outcome.rounds] == [row.model_dump() for row in outcome.rounds]
+
+
+def test_a_round_with_less_than_a_batch_is_left_out(tmp_path: Path) -> None:
+    # Half of the judged pairs is less than one batch of 512, so nothing can be stopped before the whole.
+    recipes = {"retriever": {"epochs": 1, "batch_size": 512, "learning_rate": 0.01, "checkpoints": 1}}
+    done = benchmark.run(searched(tmp_path, recipes=recipes), tmp_path / "store", executor=smallsuite.Here())
+    assert done.outcome.rounds == ()
+    assert not any(info.stopped for info in done.outcome.systems)
 
 
 def test_a_stopped_candidate_is_not_accepted_and_does_not_gate(tmp_path: Path, leave: Leave) -> None:

@@ -122,7 +122,10 @@ def test_what_cannot_be_read_is_left_for_pydantic(suite: Any) -> None:
 
 def test_a_sample_is_searched_by_halving(tmp_path: Path) -> None:
     search = {"sample": {"of": "judged", "space": SPACE}, "halving": {"eta": 5}}
-    done = benchmark.run(sampled(tmp_path, search=search), tmp_path / "store", executor=smallsuite.Here())
+    recipes = {"retriever": {"epochs": 1, "batch_size": 2, "checkpoints": 1}}
+    done = benchmark.run(
+        sampled(tmp_path, search=search, recipes=recipes), tmp_path / "store", executor=smallsuite.Here()
+    )
     assert len(done.outcome.rounds) == 5
     assert sum(not info.stopped for info in done.outcome.systems if info.tunes) == 1
     assert "mine.hard=1" in next(info for info in done.outcome.systems if info.name == "judged-2").training

@@ -165,7 +165,7 @@ def search(session: Session, dataset: Dataset) -> Searched:
     rounds: list[RoundScore] = []
     ledger: dict[str, LedgerRow] = {}
     made = 0
-    for number, share in enumerate(shares(len(left), rule)[:-1], start=1):
+    for number, share in enumerate(_large_enough(suite, dataset, left, measure)[:-1], start=1):
         if len(left) < 2:
             break
         done = _round(session, dataset, left, share, measure)
@@ -199,6 +199,28 @@ def round_of(suite: Suite, names: Sequence[str], share: float, measure: Measure)
             "forgetting": None,
             "search": None,
         }
+    )
+
+
+def _large_enough(suite: Suite, dataset: Dataset, names: Sequence[str], measure: Measure) -> list[float]:
+    """Return the shares of all rounds without those that would give a training less than one batch."""
+    assert suite.search is not None
+    assert suite.search.halving is not None
+    planned = shares(len(names), suite.search.halving)
+    while len(planned) > 1 and _steps(build_plan(round_of(suite, names, planned[0], measure), dataset)) < 1:
+        planned = planned[1:]
+    return planned
+
+
+def _steps(plan: Plan) -> float:
+    """Return the steps of the shortest training of a plan, as far as its examples can be told beforehand."""
+    return min(
+        (
+            plan.calls[key].work.units / plan.suite.recipe(plan.suite.candidates[system.name], part).batch_size
+            for system in plan.systems
+            for part, key in system.models.items()
+        ),
+        default=1.0,
     )
 
 
