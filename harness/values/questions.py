@@ -73,16 +73,14 @@ def about_changed(queries: Iterable[Query], documents: Mapping[str, Document]) -
     changed = []
     for query in queries:
         digest, passages = query.metadata.get("digest"), query.metadata.get("passages")
-        if is_synthetic(query) and isinstance(digest, str) and _are_spans(passages):
-            changed += [query.query_id] if digest_of_passages(passages, documents) != digest else []
+        if is_synthetic(query) and isinstance(digest, str) and isinstance(passages, list | tuple):
+            is_read = all(map(_is_span, passages))
+            changed += [query.query_id] if is_read and digest_of_passages(passages, documents) != digest else []
     return changed
 
 
-def _are_spans(passages: Any) -> bool:
-    return isinstance(passages, list | tuple) and all(
-        isinstance(one, list | tuple) and len(one) == 3 and isinstance(one[1], int) and isinstance(one[2], int)
-        for one in passages
-    )
+def _is_span(value: Any) -> bool:
+    return isinstance(value, list | tuple) and len(value) == 3 and all(isinstance(end, int) for end in value[1:])
 
 
 def changed_in_words(changed: Sequence[str]) -> str:
