@@ -29,6 +29,7 @@ from harness.diagnosis.meanings import NAMES
 # ---- every rule
 
 
+TURNS = {"conversation.turns": 0.4}
 PLANTED: dict[str, tuple[dict[str, float], dict[str, float | None]]] = {
     # rule: facts on which it comes first (or alone), and the least change on which it does not hold any more
     "settings-gain": (surely(free__gain=0.1) | MARGINS, {"free.gain.low": 0.02}),
@@ -48,6 +49,8 @@ PLANTED: dict[str, tuple[dict[str, float], dict[str, float | None]]] = {
         {"sign.unread_text": 0.11, "sign.unread_text.worrying": 1.0, "encoder.reads": 256.0},
         {"sign.unread_text.worrying": 0.0},
     ),
+    "search-with-turns": (TURNS | {"concatenate.open": 1.0}, {"conversation.turns": 0.0}),
+    "rewrite-with-turns": (TURNS | {"rewrite.open": 1.0}, {"rewrite.open": 0.0}),
     "raise-rerank-depth": (RERANKED | surely(gain__rerank_depth=0.05), {"gain.rerank_depth.low": 0.0}),
     "show-more": (MORE, {"gain.context": 0.04}),
     "show-fewer": (MORE | {"context.best": 1}, {"gain.context.low": 0.0}),

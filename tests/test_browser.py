@@ -6,10 +6,12 @@ HARNESS_AXE (``tox -e browser`` installs it).
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -31,6 +33,7 @@ from harness.report.render.html import render_diagnosis_html, render_html
 from harness.testset import folder as files
 from harness.testset import page as review_page
 from harness.testset import review
+from harness.values.records import Turn
 
 pytestmark = pytest.mark.browser
 
@@ -39,6 +42,7 @@ FLAGS = (
     "--disable-component-update", "--disable-sync", "--force-prefers-reduced-motion", "--window-size=1400,1000",
 )  # fmt: skip
 AXE = Path(os.environ.get("HARNESS_AXE", "node_modules/axe-core")) / "axe.min.js"
+PHONE = 390
 OPEN = Callable[[str, str], webdriver.Chrome]
 
 
@@ -198,6 +202,35 @@ def test_a_query_shows_lists_judgements_answers_reference_and_scores(opened: OPE
     assert "relevant" in detail.text
     assert len(texts(driver, "#x-detail tbody tr")) == len(combined.factorial().measures)
     assert len(texts(driver, "#x-detail .sides .answer")) == 2
+
+
+def test_a_conversation_is_shown_and_queries_of_the_same_words_are_told_apart(opened: OPEN) -> None:
+    outcome = combined.factorial()
+    evidence = explored.evidence(outcome)
+    turns = (Turn("user", "Which filter?"), Turn("assistant", "A notch filter,\n" + "which is narrow. " * 20))
+    queries = {key: query._replace(text="and its Q?", history=turns) for key, query in evidence.queries.items()}
+    label = outcome.systems[-1].label
+    searched = {label: dict.fromkeys(queries, "Which filter?\nand its Q?")}
+    driver = opened(render_html(outcome, replace(evidence, queries=queries, searched=searched)), "#queries")
+    Select(driver.find_element(By.ID, "x-right")).select_by_visible_text(label)
+    said = texts(driver, ".turns > li")
+    assert [line.split(": ")[0] for line in said] == ["user", "assistant"]
+    assert said[0] == "user: Which filter?"
+    assert "Searched with" in texts(driver, ".detail h4")
+    assert len({*texts(driver, "#x-list .id")}) == len(queries)
+    with narrow(driver):
+        assert driver.execute_script("return document.documentElement.scrollWidth") <= PHONE
+        inside = "const one = document.querySelector('.detail .scroll'); return one.scrollWidth - one.clientWidth"
+        assert driver.execute_script(inside) <= 0
+
+
+@contextlib.contextmanager
+def narrow(driver: webdriver.Chrome) -> Iterator[None]:
+    """The page as on a phone."""
+    size = {"width": PHONE, "height": 800, "deviceScaleFactor": 1, "mobile": True}
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    yield
+    driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
 def test_a_link_opens_its_query_with_its_systems(opened: OPEN, page: str) -> None:

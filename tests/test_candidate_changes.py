@@ -64,6 +64,8 @@ def candidate(pipeline: Any, **more: Any) -> dict[str, Any]:
          "factorial: factor 'retriever' needs a list of levels, such as [untuned, tuned], or a mapping of them"),
         ({"factorial": {"reranker": ["late-interaction", "none"]}},
          "factorial.reranker: its first level, 'late-interaction', is not what the pipeline has"),
+        ({"factorial": {"chunking": ["none", "64-40"]}},
+         "factorial: the level '64-40' of 'chunking' repeats more than half of its 64 tokens; write 64-32 at most"),
     ],
 )  # fmt: skip
 def test_what_a_candidate_cannot_be_is_said_once(changes: dict[str, Any], said: str) -> None:

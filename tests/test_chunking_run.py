@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +15,11 @@ import smallsuite
 
 from harness.data.datasets import load_dataset
 from harness.data.formats import read_run
-from harness.experiments import benchmark, query_details
+from harness.experiments import benchmark, query_details, reports
 from harness.experiments.benchmark import Finished
 from harness.report.explorer import pack
 from harness.results import outcomes
+from harness.results.outcomes import CHUNKS_FILE
 from harness.suite.sources import DatasetSource
 from harness.values.passages import span_of
 
@@ -92,10 +96,26 @@ def test_rankings_name_documents_once_and_misses_by_their_chunk(finished: Finish
 
 
 def test_the_page_shows_the_chunk_that_was_found(finished: Finished) -> None:
-    evidence = query_details.of_files(finished.folder, finished.outcome)
-    assert pack(finished.outcome, evidence).text
     html = (finished.folder / "report.html").read_text(encoding="utf-8")
     assert "chunking-headings-64" in html
+    evidence = query_details.of_files(finished.folder, finished.outcome)
+    packed = pack(finished.outcome, evidence).text
+    shown = json.loads(gzip.decompress(base64.b64decode(packed)))["documents"]
+    assert any(span_of(doc_id) for doc_id, _, _ in shown)
+    # The page that is made again from the files is the one that the run made.
+    assert packed in html
+    again = finished.folder.parent.parent / "again.html"
+    reports.write_page(finished.folder, again)
+    assert again.read_text(encoding="utf-8") == html
+
+
+def test_a_page_is_made_of_an_outcome_without_chunks_of_an_older_version(finished: Finished, tmp_path: Path) -> None:
+    old = tmp_path / "old"
+    shutil.copytree(finished.folder, old)
+    (old / CHUNKS_FILE).unlink()
+    evidence = query_details.of_files(old, finished.outcome)
+    assert not evidence.found
+    assert pack(finished.outcome, evidence).text
 
 
 def test_a_second_run_computes_nothing(finished: Finished, folder: Path) -> None:

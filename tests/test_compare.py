@@ -7,9 +7,10 @@ import json
 
 import judged
 import pytest
-from test_gating import BASE, Project, call, project  # noqa: F401
+from test_gating import BASE, Project, call, dataset_with, project  # noqa: F401
 
 from harness.gates.compare import OWN_FAMILY
+from harness.values.questions import SyntheticQuestions
 
 # ---- compare
 
@@ -43,6 +44,19 @@ def test_accepted_scores_are_a_side_too(project: Project) -> None:
     code, out, _ = project.call("compare", "baselines/toy", "toy", "--json")
     assert code == 0
     assert [row["verdict"] for row in json.loads(out)["rows"]].count("improved") == 1
+
+
+def test_synthetic_questions_are_told_first(project: Project) -> None:
+    about = SyntheticQuestions(total=120, synthetic=120, reviewed=7, by="m")
+    first = project.ran(dataset=dataset_with().model_copy(update={"questions": about}))
+    project.accept()
+    said = "Questions are synthetic (written by m); a person has seen 7 of 120."
+    code, out, _ = project.call("compare", str(first), "baselines/toy")
+    assert (code, out.splitlines()[0]) == (0, said)
+    more = about.model_copy(update={"reviewed": 9})
+    other = project.ran(dataset=dataset_with().model_copy(update={"questions": more}))
+    found = json.loads(project.call("compare", str(first), str(other), "--json")[1])["questions"]
+    assert found == [f"{first}: {said}", f"{other}: {said.replace('7', '9', 1)}"]
 
 
 def test_a_margin_of_ones_own(project: Project) -> None:

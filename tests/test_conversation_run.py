@@ -17,6 +17,7 @@ from scripted_chat import ScriptedChat
 from harness.cli.export import export
 from harness.experiments import benchmark
 from harness.experiments.benchmark import Finished
+from harness.experiments.diagnose import diagnose
 from harness.experiments.reports import write_page
 
 SERVED = {"model": "large", "base_url": "http://localhost:1/v1", "price_in": 100.0, "price_out": 100.0}
@@ -120,6 +121,21 @@ def test_the_page_shows_the_conversation_and_what_was_searched_with(finished: Fi
     assert "history" not in first["details"][str(alone)]
     # Made again from the files of the outcome, it is the same.
     assert explored(write_page(finished.folder, tmp_path / "again.html")) == first
+
+
+def test_a_diagnosis_measures_joined_turns_and_advises_them(finished: Finished, tmp_path: Path) -> None:
+    data = finished.folder.parents[3] / "data"
+    changes = {"dataset": {"path": str(data), "group": {"metadata": "conversation"}}, "candidates": {}}
+    path = smallsuite.write(tmp_path, smallsuite.bi_encoder(tmp_path / "model"), changes)
+    seen = diagnose(path, tmp_path / "store", split="test", executor=smallsuite.Here()).diagnosis
+    joined = next(one for one in seen.training_free if one.name == "conversation-concatenate")
+    gain = joined.gain("ndcg@10")
+    assert gain is not None
+    assert gain.difference is not None
+    assert gain.difference > 0.1
+    assert seen.facts["conversation.turns"] == 0.5
+    assert seen.facts["gain.concatenate"] == gain.difference
+    assert "rewrite-with-turns" not in {one.rule for one in seen.advice}
 
 
 def test_an_export_holds_the_setting_and_the_rewriter(finished: Finished, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ from test_imports_articles import evidence
 from test_imports_tables import asked, left_out, notes, read
 
 from harness.data.imports import Imported, read_import
-from harness.data.imports.hub import Address, parse
+from harness.data.imports import hub as imports_hub
+from harness.data.imports.hub import PATIENCE, Address, is_reachable, parse
 from harness.errors import DataError
 
 datasets = pytest.importorskip("datasets")
@@ -56,6 +58,7 @@ class Hub:
 def hub(monkeypatch: pytest.MonkeyPatch) -> Any:
     def with_datasets(**held: Mapping[str, Parts]) -> Hub:
         double = Hub({name.replace("__", "/").replace("_", "-"): configs for name, configs in held.items()})
+        monkeypatch.setattr(imports_hub, "is_reachable", lambda: True)
         for name in ("get_dataset_config_names", "load_dataset"):
             monkeypatch.setattr(datasets, name, getattr(double, name))
         return double
@@ -210,9 +213,41 @@ def test_errors_of_the_library_are_one_sentence(monkeypatch: pytest.MonkeyPatch,
     def fail(*_: Any, **__: Any) -> None:
         raise error
 
+    monkeypatch.setattr(imports_hub, "is_reachable", lambda: True)
     monkeypatch.setattr(datasets, "get_dataset_config_names", fail)
     with pytest.raises(DataError, match=said):
         loaded("hf://a/b")
+
+
+@pytest.mark.parametrize("silent", [False, True])
+def test_a_hub_that_cannot_be_reached_is_said_at_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, silent: bool
+) -> None:
+    """A port that nobody listens on, and a server that takes a request and never answers."""
+    constants = pytest.importorskip("huggingface_hub").constants
+    asked_in: list[bool] = []
+
+    def names(name: str, **_: Any) -> list[str]:
+        asked_in.append(constants.HF_HUB_OFFLINE and datasets.config.HF_HUB_OFFLINE)
+        raise ConnectionError(f"Couldn't reach {name!r} on the Hub (OfflineModeIsEnabled)")
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(datasets, "get_dataset_config_names", names)
+    monkeypatch.setattr(imports_hub, "is_reachable", lambda: is_reachable(0.3))
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen(1 if silent else 0)
+        if not silent:
+            server.close()
+        port = server.getsockname()[1] if silent else 9
+        monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{port}")
+        with pytest.raises(DataError, match="the hub cannot be reached from here; load it where") as caught:
+            loaded("hf://a/b")
+    assert len(caught.value.problems) == 1
+    assert asked_in == [True]
+    assert (constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE) == (False, False)
+    assert PATIENCE <= 4
 
 
 def test_saved_datasets_are_read_with_their_splits(tmp_path: Path) -> None:

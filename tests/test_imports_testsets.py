@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from test_imports_tables import asked, left_out, notes, read, written
 
 from harness.data.imports import Imported, place_contexts
-from harness.data.imports.locate import Documents
+from harness.data.imports.locate import LEAST, Search
 
 CONTEXTS = [["it's 'one'\nline", 'a "two" | pipe'], ["<1-hop>\n\nit's 'one'\nline", "<2-hop>\n\nother, text"]]
 FORMATS = ["csv", "jsonl", "pandas.csv", "numpy.csv", "columns.json", "records.json", "parquet", "saved", "hf.csv"]
@@ -231,7 +231,7 @@ def test_older_conversational_goldens_end_in_their_question(tmp_path: Path) -> N
     assert asked(imported)[0][1] == ["That"]
 
 
-WORDS = st.lists(st.sampled_from(["a", "pump", "moves", "x-1", "water."]), min_size=1, max_size=30)
+WORDS = st.lists(st.sampled_from(["a", "pump", "moves", "x-1", "water.", "\u6c34\u6cf5"]), min_size=1, max_size=30)
 
 
 @given(words=WORDS, blank=st.sampled_from([" ", "\n", "  \n"]), cut=st.tuples(st.integers(0, 29), st.integers(1, 9)))
@@ -239,16 +239,42 @@ def test_a_part_of_a_document_is_found_with_its_own_white_space_or_another(
     words: list[str], blank: str, cut: tuple[int, int]
 ) -> None:
     part = words[cut[0] :][: cut[1]] or words
-    documents = Documents({"other": "water a pump", "d": blank.join(words)})
-    for joined in (blank, " "):
-        place = documents.find(joined.join(part))
-        assert place is not None
-        assert documents.texts[place.doc_id][place.start : place.end].split() == part
+    texts = {"other": "water a pump", "d": blank.join(words)}
+    for joined in (blank, " ", " \n "):
+        passage = joined.join(part)
+        search = Search([passage])
+        for doc_id, text in texts.items():
+            search.see(doc_id, text)
+        place = search.place(passage)
+        # What is too short says nothing of where it was taken from.
+        assert (place is None) == (len("".join(part)) < LEAST)
+        if place is not None:
+            assert texts[place.doc_id][place.start : place.end].split() == part
+            start = passage.index(part[-1], len(passage) - len(part[-1]))
+            first, last = place.inner(passage, start, len(passage))
+            assert texts[place.doc_id][first:last] == part[-1]
+
+
+def test_an_exact_place_counts_more_than_one_with_other_white_space_and_scripts_need_no_spaces() -> None:
+    passage, chinese = (
+        "the pump moves the water up",
+        "\u6c34\u6cf5\u628a\u6c34\u4ece\u4e95\u91cc\u62bd\u4e0a\u6765\u5e76\u9001\u5230",
+    )
+    broken = f"{chinese[:4]}\n{chinese[4:]}"
+    search = Search([passage, chinese, "absent words of a passage"])
+    search.see("loose", f"So the pump  moves\nthe water up, and {broken}.")
+    search.see("exact", "Here the pump moves the water up.")
+    search.see("late", "the pump moves the water up")
+    assert search.place(passage) == ("exact", 5, 32, passage)
+    place = search.place(chinese)
+    assert place is not None
+    assert (place.doc_id, place.text) == ("loose", broken)
+    assert search.place("absent words of a passage") is None
 
 
 def test_contexts_become_spans_of_known_documents() -> None:
     imported = Imported(
-        [{"_id": "d-1", "title": "", "text": "pump moves", "metadata": {}}],
+        [{"_id": "d-1", "title": "", "text": "pump moves water", "metadata": {}}],
         [{"_id": "q", "text": "a?", "metadata": {}}],
         {"test": {"q": {"d-1": 1}}},
         [{"_id": "q", "answers": ["b"], "answerable": True, "source_passages": ["d-1"]}],
@@ -256,8 +282,8 @@ def test_contexts_become_spans_of_known_documents() -> None:
         {},
         [],
     )
-    placed = place_contexts(imported, [{"_id": "m", "title": "", "text": "The pump\nmoves.", "metadata": {}}])
+    placed = place_contexts(imported, [{"_id": "m", "title": "", "text": "The pump\nmoves water.", "metadata": {}}])
     assert [row["_id"] for row in placed.documents] == ["m"]
-    assert placed.spans == [{"query_id": "q", "doc_id": "m", "start": 4, "end": 14}]
+    assert placed.spans == [{"query_id": "q", "doc_id": "m", "start": 4, "end": 20}]
     assert placed.qrels == {"test": {"q": {"m": 1}}}
     assert placed.answers[0]["source_passages"] == ["m"]

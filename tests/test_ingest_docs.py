@@ -32,14 +32,19 @@ def run(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_commands_of_the_page_run_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     documents.write(tmp_path, {"docs/house/pump.md": "# Pump\n\n## Oil\n\nOnce a year.\n", "faq.html": documents.html(),
-                               "handbook/faq.html": documents.html(title="Other")})  # fmt: skip
+                               "handbook/faq.html": documents.html(title="Other"),
+                               "testset.csv": "question,context\nWhat?,A context in no document.\n"})  # fmt: skip
     monkeypatch.chdir(tmp_path)
-    assert len(COMMANDS) == 3
-    first, suite, several = COMMANDS
+    assert len(COMMANDS) == 4
+    first, testset, suite, several = COMMANDS
     run(first, monkeypatch)
     example = re.search(r"```json\n(.*?)```", PAGE, re.DOTALL)
     assert example is not None
     assert rows(tmp_path / "data") == [json.loads(example[1])]
+    run(testset, monkeypatch)
+    assert len(rows(tmp_path / "data")) == 2
+    assert len(rows(tmp_path / "data", "queries.jsonl")) == 1
+    run(first, monkeypatch)
     run(suite, monkeypatch)
     assert load_suite(tmp_path / "my-suite")[0].name == "my-suite"
     run(several, monkeypatch)

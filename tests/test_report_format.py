@@ -43,8 +43,8 @@ def test_ratio(value: float, text: str) -> None:
     [
         ((0.012, 0.07), "[+0.012, +0.070]"),
         ((0.0004, 0.07), "[+0.0004, +0.070]"),
-        ((4e-11, 0.07), "[>0, +0.070]"),
-        ((-1.231, -5.8e-10), "[-1.231, <0]"),
+        ((4e-11, 0.07), "[above 0, +0.070]"),
+        ((-1.231, -5.8e-10), "[-1.231, below 0]"),
         ((-1e-17, 0.07), "[+0.000, +0.070]"),
         ((-0.07, 1e-17), "[-0.070, +0.000]"),
         ((0.0, 0.0), "[+0.000, +0.000]"),
@@ -60,7 +60,7 @@ def test_a_bound_beyond_zero_is_not_shown_as_zero(bounds: tuple[float | None, fl
 def test_an_interval_shows_zero_exactly_if_it_holds_zero(low: float, width: float) -> None:
     shown = decimals.interval(low, low + width)
     lower, upper = shown.strip("[]").split(", ")
-    outside = lower == ">0" or upper == "<0" or float(lower) > 0 or float(upper) < 0
+    outside = lower == "above 0" or upper == "below 0" or float(lower) > 0 or float(upper) < 0
     assert outside == (low > 0 or low + width < 0), shown
 
 

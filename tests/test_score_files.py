@@ -12,9 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_gating import Left, call  # noqa: F401
+from testset_author import filled
 
 from harness.gates.run_files import RunScores, read_qrels, score_files
 from harness.gates.run_lines import FORM
+from harness.testset import folder as folders
 from harness.values.measures import parse
 from harness.values.records import Qrels
 
@@ -47,9 +49,32 @@ def test_a_run_is_judged(files: tuple[Path, Path], call: Callable[..., Left]) ->
     assert found == {
         "means": {"ndcg@10": 0.5}, "queries": 2, "queries_without_run": 1, "unjudged_queries": 1, "documents": 2,
         "unknown_documents": 0, "left_out": 1, "own_documents": 0, "contradicted": 0, "tied": 0, "close": 0,
-        "lists": 1, "level": 1, "exclude_own": False, "repairs": [],
+        "questions": None, "lists": 1, "level": 1, "exclude_own": False, "repairs": [],
         "per_query": {"ndcg@10": {"q1": 1.0, "q2": 0.0}},
     }  # fmt: skip
+
+
+def test_synthetic_questions_are_told_first(tmp_path: Path, call: Callable[..., Left]) -> None:
+    place = tmp_path / "data"
+    ids = filled(place)
+    contents = folders.read(place)
+    # What is not judged in the split is not counted.
+    items = [item._replace(split="dev" if item.query_id == ids[1] else "test", reviewed=item.query_id == ids[0])
+             for item in contents.items]  # fmt: skip
+    folders.write(place, contents, items, {})
+    for name, doc_id in (("a", "doc-0"), ("b", "doc-2")):
+        (tmp_path / f"{name}.trec").write_text("".join(f"{key} Q0 {doc_id} 1 1.0 x\n" for key in ids))
+    qrels = str(place / "qrels" / "test.tsv")
+    said = "Questions are synthetic (written by big-model); a person has seen 1 of 2."
+    code, out, _ = call("score", "a.trec", qrels)
+    assert (code, out.splitlines()[0]) == (0, said)
+    scored = json.loads(call("score", "a.trec", qrels, "--json")[1])
+    assert scored["questions"] == {"total": 2, "synthetic": 2, "reviewed": 1, "by": "big-model"}
+    compared = call("compare", "a.trec", "b.trec", "--qrels", qrels, "--json")[1]
+    assert json.loads(compared)["questions"] == [said]
+    assert call("compare", "a.trec", "b.trec", "--qrels", qrels)[1].startswith(said)
+    (place / "queries.jsonl").unlink()
+    assert "synthetic" not in call("score", "a.trec", qrels)[1]
 
 
 def test_judgements_in_the_form_of_beir(files: tuple[Path, Path], call: Callable[..., Left]) -> None:

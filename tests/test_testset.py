@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections import defaultdict
 from pathlib import Path
@@ -15,14 +16,18 @@ from testset_author import FAULTS, Author, rows_of, write_corpus
 from harness.data.datasets import load_dataset
 from harness.errors import DataError, LlmStopped
 from harness.llm.scripted import ScriptedChat
+from harness.remarks import data
 from harness.suite.sources import DatasetSource
 from harness.testset import folder as files
 from harness.testset import reasons
 from harness.testset.dealing import Dealer, deal_documents, most_behind
+from harness.testset.drafts import SHOWN_PASSAGES
 from harness.testset.endpoint import EndpointWriter
 from harness.testset.evidence import place_of
+from harness.testset.items import Item
 from harness.testset.make import Maker, Report, Wishes
 from harness.testset.passages import Passage, passages_of
+from harness.testset.review import shown
 from harness.values.records import Document
 
 SHARES = {"test": 0.5, "dev": 0.2, "train": 0.3}
@@ -34,7 +39,7 @@ def made(place: Path, questions: int = 24, author: Author | None = None, seed: i
     return maker.run(lambda done, total: None), chat
 
 
-def synthetic(place: Path) -> dict[str, files.Item]:
+def synthetic(place: Path) -> dict[str, Item]:
     return {item.query_id: item for item in files.read(place).items}
 
 
@@ -162,6 +167,7 @@ def test_every_fault_is_dropped_and_counted(tmp_path: Path) -> None:
     expected = {
         reasons.EMPTY, reasons.PROMPT, reasons.LONG, reasons.LANGUAGE, reasons.COPIED, reasons.TITLE, reasons.NO_ANSWER,
         reasons.UNFOUND, reasons.UNSUPPORTED, reasons.ANSWERED, reasons.UNCLEAR, reasons.ONE_ENOUGH, reasons.SAME_WORDS,
+        reasons.ELSEWHERE,
         "refers to the passage", "about the queries, not one of them",
     }  # fmt: skip
     assert expected <= set(dropped), expected - set(dropped)
@@ -172,6 +178,52 @@ def test_every_fault_is_dropped_and_counted(tmp_path: Path) -> None:
     assert len(texts) == len({text.casefold() for text in texts}) == report.added
     for text in texts:
         assert not any(word in text.lower() for word in ("passage", "potential", "unclear", "wird dort"))
+
+
+def test_a_capable_writer_looks_for_the_answer_in_other_documents(tmp_path: Path) -> None:
+    place = write_corpus(tmp_path / "data", 40)
+    report, chat = made(place, 30, Author(0.5))
+    asked = [ask.messages[-1].content for ask in chat.asks]
+    seen = [text for text in asked if '{"elsewhere": false}' in text]
+    titles = {item["_id"]: item["title"] for item in rows_of(place / "corpus.jsonl")}
+    for item in synthetic(place).values():
+        own = [text for text in seen if f"<question>\n{item.text}\n</question>" in text]
+        assert len(own) == item.answerable
+        assert not any(f"] {titles[doc_id]} > " in text for text in own for doc_id in item.doc_ids)
+        assert all(text.count("\n[") + text.count("<passages>\n[") >= SHOWN_PASSAGES for text in own)
+    assert sum(report.dropped[reasons.ELSEWHERE].values()) == sum("elsewhere question" in text for text in seen)
+
+
+def test_a_question_about_a_passage_that_changed_is_told(tmp_path: Path) -> None:
+    place = write_corpus(tmp_path / "data")
+    made(place, 12)
+    items = synthetic(place)
+    corpus = place / "corpus.jsonl"
+    text = corpus.read_text(encoding="utf-8")
+    corpus.write_text(text.replace("before sunset.", "before sunset. The box is red."), encoding="utf-8")
+    assert files.read(place).changed == []
+    about = {key for key, item in items.items() if "doc-3" in item.doc_ids}
+    assert about
+    row = next(line for line in text.splitlines() if '"doc-3"' in line)
+    corpus.write_text(text.replace(row, row.replace("## Care", "# New\\n\\n## Care")), encoding="utf-8")
+    assert set(files.read(place).changed) == about
+    report, _ = made(place, 12)
+    assert set(report.changed) == about
+    told = []
+    for split in SHARES:
+        dataset = load_dataset(DatasetSource(path=str(place)), split)
+        told += data.told(dataset, split)
+    assert sum("have changed since" in line for line in told) == len({items[key].split for key in about})
+    assert any(
+        "(changed since the question was written)" in name
+        for row in shown(files.read(place))
+        for name, _ in row.passages
+    )
+    # A question of an older version says nothing of its passages.
+    queries = place / "queries.jsonl"
+    queries.write_text(re.sub(r', "digest": "[0-9a-f]+"', "", queries.read_text(encoding="utf-8")), encoding="utf-8")
+    assert files.read(place).changed == []
+    assert files.read(place).items
 
 
 def test_questions_of_people_stay_to_the_letter_and_pin_their_documents(tmp_path: Path) -> None:
@@ -267,12 +319,18 @@ def test_passages_are_spans_of_their_documents_in_an_order_by_hash() -> None:
     text = "# Guide\n\n" + "\n\n".join(
         f"## Part {n}\n\n" + f"Sentence {n} says something about tiles. " * 20 for n in range(9)
     )
-    found = passages_of([Document("a", "Guide", text), Document("b", "Copy", text)], 220, 0)
-    (passages,) = found.by_document.values()
-    assert found.left_out["same text as another passage"] == len(passages)
+    found = passages_of([Document("a", "Guide", text), Document("b", "Other", text.replace("tiles", "slates"))], 220, 0)
+    passages = found.by_document["a"]
+    assert not found.left_out
     for passage in passages:
         assert passage.text == text[passage.start : passage.end]
         assert 40 <= len(passage.text.split()) <= 220
+    # What two documents say, neither alone answers.
+    copied = passages_of(
+        [Document("a", "Guide", text), Document("b", "Copy", f"{text}\n\n## End\n\nNo tile. " * 9)], 220, 0
+    )
+    assert copied.left_out["same text as another passage"] >= 2 * (len(passages) - 1)
+    assert "a" not in copied.by_document or len(copied.by_document["a"]) == 1
     listing = ">>> import x\n" * 60
     assert passages_of([Document("c", "", listing)], 220, 0).total == 0
 

@@ -51,7 +51,7 @@ def test_an_endpoint_writes_is_paid_once_and_a_review_is_applied(leave: Leave, t
         endpoint = ("--model", "m", "--base-url", server.url, "--api-key-env", "TEAM_LLM_KEY")
         code, out, _ = leave("testset", "my-data", "--dry-run", "-n", "20", *endpoint)
         assert (code, server.requests) == (0, 0)
-        assert re.search(r"If no question is dropped: 40 requests, about [0-9,]+ tokens", out)
+        assert re.search(r"If no question is dropped: 58 requests, about [0-9,]+ tokens", out)
         assert not (tmp_path / "my-data" / "testset").exists()
         code, out, error = leave("testset", "my-data", "-n", "20", "-q", *endpoint)
         assert code == 0, error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from harness.suite.files import parse_suite
 from harness.suite.spec import Candidate
 from harness.values.insights import Diagnosis
 from harness.values.measures import parse
+from harness.values.records import Turn
 from harness.values.training_free import LostShare, SettingsGain, TrainingFree
 
 LATE: dict[str, Any] = {"reranker": {"kind": "late-interaction"}}
@@ -66,6 +68,27 @@ def test_levels_of_a_factorial_without_training_are_measured_once_each() -> None
 def test_a_name_that_a_trained_candidate_has_is_not_taken() -> None:
     suite = pocket.suite({"candidates": {"retriever-hybrid": {"tune": ["retriever"]}}})
     assert next(iter(chosen(suite).candidates)) == "retriever-hybrid-untrained"
+
+
+def test_joining_turns_is_a_standard_candidate_only_where_queries_have_some_and_nothing_searches_with_them() -> None:
+    name = "conversation-concatenate"
+    suite = pocket.suite({"candidates": {}})
+    assert name not in chosen(suite).candidates
+    found = chosen(suite, has_turns=True)
+    assert list(found.candidates) == [name, *STANDARD]
+    assert found.candidates[name].pipeline.model_dump(mode="json") == {"conversation": "concatenate"}
+    joined = pocket.suite({"candidates": {}, "pipeline.conversation": "concatenate"})
+    assert name not in chosen(joined, has_turns=True).candidates
+    own = pocket.suite({"candidates": {"mine": {"pipeline": {"conversation": "concatenate"}}}})
+    assert list(chosen(own, has_turns=True).candidates) == ["mine", *STANDARD]
+    dataset = pocket.dataset()
+    part = dataset.splits["dev"]
+    turns = (Turn("user", "Which pump?"), Turn("assistant", "The second."))
+    queries = {key: query._replace(history=turns) for key, query in part.queries.items()}
+    talking = replace(dataset, splits={**dataset.splits, "dev": replace(part, queries=queries)})
+    for given_dataset, planned in ((dataset, False), (talking, True)):
+        free = build_diagnosis_plan(suite_for(suite, "dev"), given_dataset).free
+        assert (name in free.candidates) == planned
 
 
 def test_bm25_is_not_mixed_into_bm25() -> None:
@@ -134,6 +157,41 @@ def test_nothing_measured_is_no_gain() -> None:
 
 
 # ---- what is advised
+
+
+JOINED = {"change": {"conversation": "concatenate"}, "changes": ("conversation=concatenate",)}
+TALKING = SETTING._replace(turns=0.5, concatenate_open=True, rewrite_open=True)
+
+
+def advised_with(setting: Setting, *measured: TrainingFree) -> dict[str, Any]:
+    seen = diagnosed.diagnosis(training_free=measured)
+    known = seen.model_copy(update={"facts": facts(seen, setting)})
+    return {one.rule: one for one in advise(known, load_rules(), {})}
+
+
+def test_searching_with_turns_is_proposed_unless_it_was_measured_not_to_help() -> None:
+    both = {"search-with-turns", "rewrite-with-turns"}
+    assert not both & set(advised_with(SETTING._replace(turns=0.0, concatenate_open=True, rewrite_open=True)))
+    assert both <= set(advised_with(TALKING))
+    joining = advised_with(TALKING)["search-with-turns"]
+    assert joining.why[0].startswith("50 % of the judged queries have earlier turns")
+    assert yaml.safe_load(joining.paste) == {
+        "candidates": {"concatenate": {"pipeline": {"conversation": "concatenate"}}}
+    }
+    assert both & set(advised_with(TALKING._replace(rewrite_open=False))) == {"search-with-turns"}
+    assert both & set(advised_with(TALKING._replace(concatenate_open=False))) == {"rewrite-with-turns"}
+    harmful = advised_with(TALKING, free("joined", -0.3, -0.4, **JOINED))
+    assert both & set(harmful) == {"rewrite-with-turns"}
+    assert any(
+        "Joining the turns, measured on these queries, changes retrieval by -0.300" in line
+        for line in harmful["rewrite-with-turns"].why
+    )
+    # The best of all is advised as such, with its own settings.
+    best_of_all = advised_with(TALKING, free("joined", 0.3, 0.2, **JOINED))
+    assert (set(best_of_all) & (both | {"settings-gain"})) == {"settings-gain", "rewrite-with-turns"}
+    second = advised_with(TALKING, free("joined", 0.1, 0.05, **JOINED), free("mixed", 0.3, 0.2))
+    assert both <= set(second)
+    assert any("gains +0.100" in line for line in second["search-with-turns"].why)
 
 
 def free(name: str, difference: float, low: float, added: float | None = 0.0, **changes: Any) -> TrainingFree:

@@ -14,7 +14,7 @@ from harness.models.unread import ENOUGH, unread
 from harness.planning.oracles import build_diagnosis_plan, suite_for
 from harness.planning.reading import unread_of
 from harness.planning.training_free import chosen
-from harness.remarks.passages import told
+from harness.remarks.passages import counted, told
 from harness.suite.pipeline import Chunking
 from harness.values.records import Document
 
@@ -46,6 +46,20 @@ def test_a_huge_text_is_counted_by_its_beginning() -> None:
     found = unread(["word " * ENOUGH], count, 100)
     assert max(counted) == ENOUGH
     assert found.share == pytest.approx(1 - 98 / ENOUGH, abs=1e-4)
+
+
+def test_a_diagnosis_of_chunks_says_that_documents_are_counted() -> None:
+    dataset = pocket.dataset()
+    whole, chunked = (pocket.suite({"candidates": {}, "pipeline.chunking": one}) for one in (None, {"tokens": 64}))
+    assert counted(whole, dataset, "dev") == []
+    (said,) = counted(chunked, dataset, "dev")
+    assert "what is counted here is documents" in said
+    assert said.endswith("found by any of its chunks.")
+    part = dataset.splits["dev"]
+    (query_id, grades), *_ = part.qrels.items()
+    spans = {query_id: {next(iter(grades)): ((0, 10),)}}
+    spanned = replace(dataset, splits={**dataset.splits, "dev": replace(part, spans=spans)})
+    assert counted(chunked, spanned, "dev")[0].endswith("found by a chunk that holds its evidence.")
 
 
 def test_long_documents_are_told_and_chunks_are_not() -> None:

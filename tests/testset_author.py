@@ -12,7 +12,7 @@ from typing import Any
 
 from harness.llm import Ask
 from harness.testset import folder as files
-from harness.testset.folder import Item, id_of
+from harness.testset.items import Item, id_of
 from harness.testset.passages import Passage
 from harness.testset.sentences import facts_of
 
@@ -22,7 +22,7 @@ TOPICS = (
 )  # fmt: skip
 FAULTS = (
     "empty", "talk", "statement", "copied", "german", "title", "no quote", "abstains", "refers", "prompt", "long",
-    "same words", "unsupported", "answered", "unclear", "one enough", "failed",
+    "same words", "unsupported", "answered", "unclear", "one enough", "elsewhere", "failed",
 )  # fmt: skip
 
 
@@ -68,6 +68,8 @@ class Author:
         """Return the JSON that a prompt is answered with."""
         if '"answered": false' in text:
             return json.dumps({"answered": "answered question" in text, "clear": "unclear question" not in text})
+        if '"elsewhere": false' in text:
+            return json.dumps({"elsewhere": "elsewhere question" in _between(text, "question")})
         if '"title_enough"' in text:
             question = _between(text, "question")
             return json.dumps(
@@ -115,7 +117,7 @@ def _with_fault(fault: str, question: str, quotes: list[str], title: str) -> Any
         "long": (f"{question[:-1]} and {'so on and ' * 40}more?", answer, quotes),
         "same words": (f"What of {title} {' '.join(_words(quotes[0])[:6])} then?", answer, quotes),
         **{name: (f"{question[:-1]} (an {name} question)?", answer, quotes)
-           for name in ("unsupported", "answered", "unclear", "one enough")},
+           for name in ("unsupported", "answered", "unclear", "one enough", "elsewhere")},
     }  # fmt: skip
     if fault == "failed":
         return {"nothing": True}

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from harness.cli.options import Common, console, print_json, takes
+from harness.cli.options import Common, console, print_json, print_line, takes
 from harness.errors import ConfigError, Incomplete, Problem
 from harness.gates import commands
 from harness.gates.compare import Compared
@@ -54,13 +54,16 @@ def as_json(compared: Compared) -> dict[str, Any]:
         "rows": [
             {"label": compared.labels[row.system, row.seed], **row.model_dump(mode="json")} for row in compared.rows
         ],
+        "questions": list(compared.questions),
         "remarks": compared.remarks,
         "repairs": [repair.model_dump(mode="json") for repair in compared.repairs],
     }
 
 
 def show(compared: Compared, screen: Console, whole: bool = False) -> None:
-    """Print what was applied to the inputs, then the differences with their intervals."""
+    """Print that questions are synthetic and what was applied to the inputs, then the differences."""
     title = f"{compared.second} minus {compared.first} (exploratory)"
+    for line in compared.questions:
+        print_line(screen, line)
     print_lines(compared.remarks, screen)
     print_table(comparison_table(compared.rows, compared.labels, title), screen, whole)

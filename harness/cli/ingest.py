@@ -148,6 +148,10 @@ def _facts(report: Report) -> list[tuple[str, str]]:
     if judged["queries"]:
         splits = ", ".join(f"{split} {count:,}" for split, count in judged["splits"].items()) or "none judged"
         facts.append(("queries", f"{judged['queries']:,} ({splits}); {format.counted(judged['answers'], 'answer')}"))
+    if report.contexts:
+        lost = report.contexts - report.placed
+        text = f"{report.placed:,} of {report.contexts:,} are parts of documents, and spans of these now"
+        facts.append(("contexts", text + (f"; not found, and documents of their own: {lost:,}" if lost else "")))
     if report.collisions:
         facts.append(("ids", f"{report.collisions:,} with their source's name in front: another has the same path"))
     return facts

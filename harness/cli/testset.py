@@ -18,7 +18,7 @@ from harness.testset import page, review, roles
 from harness.testset.dealing import SPLITS, Kind
 from harness.testset.make import Maker, Report, Wishes
 from harness.testset.reasons import ORDER
-from harness.values.questions import in_words
+from harness.values.questions import changed_in_words, in_words
 
 DEFAULTS = Wishes()
 INCOMPLETE = 3
@@ -162,6 +162,8 @@ def describe(report: Report, screen: Console) -> None:
         print_line(screen, f"Fewer than the {report.wanted:,} wanted: {report.ended}.")
     if sentence := in_words(report.total, report.total, report.reviewed, report.by):
         print_line(screen, sentence)
+    if report.changed:
+        print_line(screen, changed_in_words(report.changed), "yellow")
 
 
 def _rows(report: Report, kinds: list[Kind]) -> list[list[str]]:

@@ -55,7 +55,7 @@ def read_folder(folder: Path, problems: list[Problem], repairing: Repairing, rea
     _read_splits(folder, splits.of, lines, problems)
     references = _read_answers(folder, lines, problems, repairing, reading)
     spans = read_spans(file_of(folder, SPANS, []), problems, repairing)
-    return Raw(documents, queries, splits.qrels, references, splits.of, _read_source(folder), lines, spans)
+    return Raw(documents, queries, splits.qrels, references, splits.of, read_source(folder), lines, spans)
 
 
 def _read_documents(path: Path, lines: Lines, problems: list[Problem], repairing: Repairing) -> list[Document]:
@@ -210,7 +210,8 @@ def _answerable(row: RawRow, answered: bool, problems: list[Problem]) -> bool:
     return bool(stated)
 
 
-def _read_source(folder: Path) -> dict[str, Any]:
+def read_source(folder: Path) -> dict[str, Any]:
+    """Return what a folder says of its origin; empty if it does not."""
     path = folder / "SOURCE.json"
     try:
         value = json.loads(path.read_text(encoding="utf-8"))

@@ -82,7 +82,8 @@ def checked_spans(
         length = len(documents[span.doc_id].text)
         if span.place[1] > length:
             what = f"the span ends at {span.place[1]}, and the text of {span.doc_id!r} has {length} characters"
-            problems.append(Problem(span.where, what, "count characters of 'text', without the title"))
+            hint = "count characters of 'text', without the title; if the document has changed, mend or remove the span"
+            problems.append(Problem(span.where, what, hint))
             continue
         places = found.setdefault(span.query_id, {}).setdefault(span.doc_id, [])
         places += [] if span.place in places else [span.place]

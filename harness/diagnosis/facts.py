@@ -42,7 +42,8 @@ class Setting(NamedTuple):
     `train_judged`: judged queries of the train split. `remote_generator`: the generator is at an endpoint.
     `uncalibrated`: answer measures that rest on an uncalibrated judge; no conclusion is drawn from them.
     `rerank_depth`: how many documents a reranker orders, or would order; None: the whole pool. `reads`: how many tokens
-    of a passage the retriever reads; None for bm25.
+    of a passage the retriever reads; None for bm25. `turns`: the share of judged queries with earlier turns, of which
+    `concatenate_open` and `rewrite_open` say that neither pipeline nor candidate uses them so, and could.
     """
 
     margins: Mapping[str, float]
@@ -55,6 +56,9 @@ class Setting(NamedTuple):
     uncalibrated: frozenset[str] = frozenset()
     rerank_depth: int | None = None
     reads: int | None = None
+    turns: float | None = None
+    concatenate_open: bool = False
+    rewrite_open: bool = False
 
 
 def facts(seen: Diagnosis, setting: Setting) -> dict[str, float | None]:
@@ -72,6 +76,7 @@ def facts(seen: Diagnosis, setting: Setting) -> dict[str, float | None]:
         _signs(seen.signs),
         _times(seen, setting),
         _training_free(seen, {"": rank, ".answers": answers}, setting.limits.max_p95_ms),
+        _conversations(seen, rank, setting),
         _parts(setting),
     ):
         values.update(part)
@@ -270,6 +275,19 @@ def _training_free(
         for place, lost in (("left.pool", candidate.pool), ("left.context", candidate.context)):
             if lost is not None:
                 yield from ((place, lost.share), (f"{place}.low", lost.low), (f"{place}.high", lost.high))
+
+
+def _conversations(seen: Diagnosis, rank: str | None, setting: Setting) -> Iterator[tuple[str, float | None]]:
+    """Yield the share of queries with earlier turns and, if there are any, what searching with these would gain."""
+    yield "conversation.turns", setting.turns
+    if not setting.turns:
+        return
+    yield "concatenate.open", float(setting.concatenate_open)
+    yield "rewrite.open", float(setting.rewrite_open)
+    joining = (one for one in seen.training_free if one.change == {"conversation": "concatenate"})
+    if (joined := next(joining, None)) and (gain := joined.gain(rank)):
+        ends = ("", gain.difference), (".low", gain.low), (".high", gain.high)
+        yield from ((f"gain.concatenate{end}", value) for end, value in ends)
 
 
 def _parts(setting: Setting) -> Iterator[tuple[str, float | None]]:

@@ -79,6 +79,20 @@ MEANINGS: dict[str, Meaning] = {
     "free.gain": Meaning("the gain of the best training-free candidate in retrieval", "difference", True),
     "free.gain.answers": Meaning("the gain of the best training-free candidate in answers", "difference", True),
     "free.added": Meaning("the p95 latency that it adds to retrieval", "ms"),
+    "conversation.turns": Meaning("the share of judged queries with earlier turns", "share"),
+    "concatenate.open": Meaning(
+        "earlier turns are not searched with, and no candidate of the suite joins them",
+        "yes",
+        negated="earlier turns are searched with, or a candidate of the suite joins them",
+    ),
+    "rewrite.open": Meaning(
+        "the role rewriter is at an endpoint, earlier turns are not searched with, and no candidate of the suite "
+        "rewrites queries",
+        "yes",
+        negated="the role rewriter is not at an endpoint, earlier turns are searched with, or a candidate of the suite "
+        "rewrites queries",
+    ),
+    "gain.concatenate": Meaning("the gain in retrieval of joining earlier turns and the query", "difference", True),
     "left.gain": Meaning("the oracle gain of the retriever after the training-free change", "difference", True),
     "left.pool": Meaning(
         "the share of queries with no relevant document in the pool after the training-free change", "share", True

@@ -18,6 +18,9 @@ from harness.store import Store
 from harness.values.findings import MeasurementInputs
 from harness.values.measures import Measure
 
+JUDGED_TURNS = 512
+"""Tokens of the turns before a query that a judge is shown, whatever the generator was shown."""
+
 
 class Measurements:
     """The measurements of a plan on its dataset. `root` holds the calibrations of judges; `store` holds scores."""
@@ -80,7 +83,15 @@ class Measurements:
         if given.contexts and not measure.is_rank:
             shown = [list(given.contexts.items()), [list(reference) for reference in given.references.values()]]
             sample = digest_of([sample, shown])
-        return MeasurementInputs(sample=sample, settings=scoring.measurement_settings(measure, self.settings))
+        settings = scoring.measurement_settings(measure, self.settings)
+        if self._asks_in_conversations and not measure.is_rank and scoring.judges_turns(measure, self.settings):
+            settings["judged_turns"] = JUDGED_TURNS
+        return MeasurementInputs(sample=sample, settings=settings)
+
+    @cached_property
+    def _asks_in_conversations(self) -> bool:
+        histories = self.dataset.splits[self.split].histories
+        return any(query_id in histories for query_id in self.references)
 
     def score_key(self, key: str, split: str, measure: Measure) -> str:
         """The key of the scores of an artifact: equal contents under an equal identity share it."""

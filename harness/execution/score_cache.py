@@ -12,16 +12,18 @@ from typing import Any
 from harness import scoring
 from harness.data.formats import read_run
 from harness.data.passages import Passages
-from harness.execution.measurements import Measurements
+from harness.execution.measurements import JUDGED_TURNS, Measurements
 from harness.execution.scheduler import Display, Execution, no_display
 from harness.judge import judges
 from harness.llm import Chat, Spent
+from harness.llm.prompt_templates import rough_tokens, shorten
 from harness.llm.services import Services
 from harness.planning.graph import SystemPlan
 from harness.stages.project import read_evidence
 from harness.stages.retrieve import RUN_FILE
 from harness.stages.shared.common import read_answers
 from harness.stages.shared.remote import MENDED
+from harness.stages.shared.turns import recent, written
 from harness.values.findings import LedgerRow
 from harness.values.measures import Measure
 from harness.values.records import Answer, CallFacts, Progress, Score, Usage
@@ -132,10 +134,14 @@ class ScoreCache:
         return scoring.score_answers(answers, self.references, missing, settings, self._shown(answers), progress)
 
     def _shown(self, answers: Mapping[str, Answer]) -> dict[str, scoring.ShownContext]:
-        """Return what the generator was shown for each query: the query text and whole passages."""
+        """Return what the generator was shown for each query: the query text, whole passages, and the newest turns."""
         part, passages = self.dataset.splits[self.split].queries, Passages(self.dataset.documents)
         return {
-            query_id: scoring.ShownContext(part[query_id].text, tuple(passages[key].content for key in answer.context))
+            query_id: scoring.ShownContext(
+                part[query_id].text,
+                tuple(passages[key].content for key in answer.context),
+                written(recent(part[query_id].history, JUDGED_TURNS, rough_tokens, shorten)),
+            )
             for query_id, answer in answers.items()
         }
 

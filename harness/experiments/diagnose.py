@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, NamedTuple, Unpack
+from typing import Any, Literal, NamedTuple, Unpack
 
 from harness import provenance
 from harness.data.datasets import Dataset
@@ -31,7 +31,7 @@ from harness.planning.graph import Plan
 from harness.planning.oracles import DiagnosisPlan, build_diagnosis_plan, pipeline_identity, suite_for
 from harness.planning.reading import reads_of, unread_of
 from harness.planning.training_free import affordable
-from harness.remarks import answers, data, language
+from harness.remarks import answers, data, language, passages
 from harness.remarks import endpoints as remarks_of_endpoints
 from harness.remarks import models as models_told
 from harness.suite.files import load_suite
@@ -137,7 +137,8 @@ class _Diagnosing:
         diagnosis = self._advised(diagnosis, dataset, frozenset(measurements.uncalibrated()))
         of_data = (*data.told(dataset, self.split), *remarks_of_endpoints.dialects(self.written, session.services))
         read = language.read_as(dataset)
-        notes = (*of_data, *read, *self._remarks(diagnosis), *measurements.remarks(), *self.notes)
+        counted = passages.counted(self.suite, dataset, self.split)
+        notes = (*of_data, *read, *counted, *self._remarks(diagnosis), *measurements.remarks(), *self.notes)
         update = {"seconds": time.perf_counter() - started, "notes": notes}
         diagnosis = diagnosis.model_copy(update=update)
         all_rows = [row for of_system in rows.values() for row in of_system]
@@ -206,7 +207,19 @@ class _Diagnosing:
             uncalibrated=uncalibrated,
             rerank_depth=self.full_suite.pipeline.rerank_depth,
             reads=reads_of(self.suite, self.suite.pipeline),
+            **self._conversations(dataset),
         )
+
+    def _conversations(self, dataset: Dataset) -> dict[str, Any]:
+        """Return what of the setting is about earlier turns."""
+        part, suite = dataset.splits[self.split], self.full_suite
+        ways = {uses.pipeline.conversation for uses in candidates_of(suite)}
+        last = suite.pipeline.conversation == "last"
+        return {
+            "turns": sum(key in part.histories for key in part.judged) / len(part.judged) if part.judged else None,
+            "concatenate_open": last and "concatenate" not in ways,
+            "rewrite_open": last and "rewrite" not in ways and not suite.llm.rewriter.in_process,
+        }
 
     def _starts(self) -> dict[str, str]:
         """Return the cross-encoder that the reranker of each candidate starts from, for those that tune one."""

@@ -6,7 +6,7 @@ Knows nothing of how it is shown.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from harness.data.passages import Passages
 from harness.errors import HarnessError
 from harness.planning import contexts
 from harness.planning.graph import Plan
-from harness.results.outcomes import SEARCHED_FILE, run_file
+from harness.results.outcomes import CHUNKS_FILE, SEARCHED_FILE, run_file
 from harness.stages.retrieve import RUN_FILE
 from harness.stages.shared.common import read_answers, read_queries
 from harness.store import Store
@@ -99,24 +99,31 @@ def of_files(folder: Path, outcome: Outcome) -> Evidence:
     }
     labels = {(info.name, info.seed): info.label for info in outcome.systems}
     answers: dict[str, dict[str, Answer]] = {}
-    for row in formats.read_parquet(folder / "answers.parquet"):
-        label = labels.get((row["system"], row["seed"]))
-        if label is not None:
-            answers.setdefault(label, {})[row["query_id"]] = _answer(row)
+    for label, row in _rows_of(folder / "answers.parquet", labels):
+        answers.setdefault(label, {})[row["query_id"]] = _answer(row)
     searched: dict[str, dict[str, str]] = {}
-    if (folder / SEARCHED_FILE).is_file():
-        for row in formats.read_parquet(folder / SEARCHED_FILE):
-            if label := labels.get((row["system"], row["seed"])):
-                searched.setdefault(label, {})[row["query_id"]] = row["text"]
+    for label, row in _rows_of(folder / SEARCHED_FILE, labels):
+        searched.setdefault(label, {})[row["query_id"]] = row["text"]
+    found: dict[str, dict[str, dict[str, str]]] = {}
+    for label, row in _rows_of(folder / CHUNKS_FILE, labels):
+        found.setdefault(label, {}).setdefault(row["query_id"], {})[row["doc_id"]] = row["chunk_id"]
+    plain = Evidence(rows, runs, answers, found=found, searched=searched)
     try:
         suite = Suite.model_validate(outcome.spec)
         dataset = load_dataset(suite.dataset, outcome.split, reading_of(suite))
         references = contexts.choose(suite, dataset).references
     except (HarnessError, ValueError, OSError):
-        return Evidence(rows, runs, answers, searched=searched)
+        return plain
     if dataset.digests != outcome.dataset.digests:
-        return Evidence(rows, runs, answers, searched=searched)
-    return _evidence(rows, runs, answers, dataset, outcome.split, references, searched)
+        return plain
+    return replace(_evidence(rows, runs, answers, dataset, outcome.split, references, searched), found=found)
+
+
+def _rows_of(path: Path, labels: Mapping[tuple[str, int], str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the label of the system and the row, of each row of a file that may not be there."""
+    for row in formats.read_parquet(path) if path.is_file() else ():
+        if label := labels.get((row["system"], row["seed"])):
+            yield label, row
 
 
 def _evidence(

@@ -20,6 +20,7 @@ from harness.results.score_tables import Tables, scores_in, tables_of
 from harness.statistics import stats
 from harness.values.findings import Comparison
 from harness.values.measures import Measure, parse
+from harness.values.questions import SyntheticQuestions
 from harness.values.records import ScoreTable, SystemKey
 from harness.values.repairs import Repair
 
@@ -36,7 +37,7 @@ class Side(NamedTuple):
 
     `labels` are the printed names of systems; `chosen` is the requested system, if any. `made` is the identity of each
     system: equal identities mean equal output. If an endpoint writes the answers (`served`), or may do so, that holds
-    for rankings only.
+    for rankings only. `questions` says which of its queries are synthetic, where that is known.
     """
 
     name: str
@@ -47,10 +48,14 @@ class Side(NamedTuple):
     chosen: SystemKey | None = None
     made: Mapping[SystemKey, str] = {}
     served: bool = False
+    questions: SyntheticQuestions | None = None
 
 
 class Compared(NamedTuple):
-    """Differences B minus A, as one family, with remarks; `repairs` were made in run files."""
+    """Differences B minus A, as one family, with remarks; `repairs` were made in run files.
+
+    `questions` says that questions are synthetic, if they are.
+    """
 
     first: str
     second: str
@@ -58,6 +63,7 @@ class Compared(NamedTuple):
     labels: Mapping[SystemKey, str]
     remarks: list[str]
     repairs: Sequence[Repair] = ()
+    questions: Sequence[str] = ()
 
 
 def compare(first: Side, second: Side, margin: float | None = None) -> Compared:
@@ -97,7 +103,14 @@ def compare(first: Side, second: Side, margin: float | None = None) -> Compared:
         raise NotComparable(Problem(f"{first.name} and {second.name}", what, "run both on the same data"))
     rows = stats.compare("exploratory", pairs, failure_limit=1.0)
     labels = {key: _label(second, key, first, other) for key, other in matched.items()}
-    return Compared(first.name, second.name, rows, labels, remarks)
+    return Compared(first.name, second.name, rows, labels, remarks, questions=_synthetic(first, second))
+
+
+def _synthetic(first: Side, second: Side) -> list[str]:
+    """Return that questions are synthetic: one sentence if both sides say the same, else one for each side."""
+    if first.questions == second.questions:
+        return [first.questions.sentence] if first.questions else []
+    return [f"{one.name}: {one.questions.sentence}" for one in (first, second) if one.questions]
 
 
 def side(text: str, store: Path) -> Side:
@@ -137,7 +150,8 @@ def compare_runs(first: Path, second: Path, by: ScoringSettings) -> Compared:
         values = {str(measure): column for measure, column in scores.values.items()}
         groups = {query: query for column in values.values() for query in column}
         made = {RUN: digest_of(["run", sorted(file.run.items())])}
-        sides.append(Side(str(path), {RUN: ScoreTable(values, groups)}, {}, {}, {RUN: path.name}, made=made))
+        table, about = ScoreTable(values, groups), scores.questions
+        sides.append(Side(str(path), {RUN: table}, {}, {}, {RUN: path.name}, made=made, questions=about))
         remarks = remarks or scores.judged.remarks(by.rules)
         remarks += [f"{path}: {line}" for line in scores.run_remarks()]
         repairs += file.repairs
@@ -165,7 +179,8 @@ def _of_outcome(folder: Path) -> Side:
     labels = {(info.name, info.seed): info.label for info in outcome.systems}
     made = {(info.name, info.seed): info.identity for info in outcome.systems}
     served = baselines.answers_elsewhere(outcome)
-    return Side(str(folder), tables, outcome.identities, margins, labels, made=made, served=served)
+    about = outcome.dataset.questions
+    return Side(str(folder), tables, outcome.identities, margins, labels, made=made, served=served, questions=about)
 
 
 def _of_accepted(folder: Path) -> Side:
@@ -176,7 +191,11 @@ def _of_accepted(folder: Path) -> Side:
     made = {(info.name, info.seed): info.identity for info in infos}
     # Older accepted scores do not say whether an endpoint answered.
     served = baseline.accepted.served is not False
-    return Side(str(folder), baseline.tables, baseline.accepted.identities, {}, labels, made=made, served=served)
+    accepted = baseline.accepted
+    about = accepted.dataset.questions
+    return Side(
+        str(folder), baseline.tables, accepted.identities, {}, labels, made=made, served=served, questions=about
+    )
 
 
 def _choose(side: Side, system: str) -> Side:

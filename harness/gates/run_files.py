@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from harness import scoring
+from harness.data.beside import synthetic_beside
 from harness.data.judgements import add, read_judgements
 from harness.errors import DataError, Problem, few_of_each
 from harness.gates.run_lines import RunFile, read_run
 from harness.report.format import counted
 from harness.values.grades import LEVEL, judged_queries, left_out_in_words, without_own, without_own_judgement
 from harness.values.measures import Measure
+from harness.values.questions import SyntheticQuestions
 from harness.values.records import Qrels
 from harness.values.repairs import Repair, Repairing, in_words
 
@@ -60,7 +62,8 @@ class RunScores(NamedTuple):
     `queries_without_run`: judged queries that the run lacks (score 0). `unjudged_queries`: queries of the run without
     judgements (left out). `unknown_documents`: retrieved documents, of `documents`, that no judgement names.
     `left_out`: judged queries without a relevant document. `own_documents`: rankings whose own document was removed.
-    `lists` counts judged rankings; `contradicted`, `tied` and `close` are among these, see `RunFile`.
+    `lists` counts judged rankings; `contradicted`, `tied` and `close` are among these, see `RunFile`. `questions` is
+    what the folder of the judgements says of synthetic ones.
     """
 
     values: dict[Measure, dict[str, float]]
@@ -78,16 +81,17 @@ class RunScores(NamedTuple):
     rules: RunRules = PLAIN
     run_repairs: tuple[Repair, ...] = ()
     judged: QrelsFile = QrelsFile({})
+    questions: SyntheticQuestions | None = None
 
     @property
     def means(self) -> dict[str, float]:
         return {str(measure): sum(scores.values()) / len(scores) for measure, scores in self.values.items() if scores}
 
     def lines(self) -> list[str]:
-        """Return the means as text, followed by the remarks."""
-        means = self.means
+        """Return that questions are synthetic, the means as text, and the remarks."""
+        means, first = self.means, [self.questions.sentence] if self.questions else []
         counts = {str(measure): counted(len(scores), "query", "queries") for measure, scores in self.values.items()}
-        return [f"{name}  {means[name]:.4f}  over {counts[name]}" for name in means] + self.remarks()
+        return [*first, *(f"{name}  {means[name]:.4f}  over {counts[name]}" for name in means), *self.remarks()]
 
     def remarks(self) -> list[str]:
         """Return what was applied to the judgements, then to the run, in sentences."""
@@ -131,12 +135,14 @@ class RunScores(NamedTuple):
 
     def as_json(self) -> dict[str, Any]:
         """Return everything as plain values."""
-        hidden = ("values", "rules", "run_repairs", "judged")
+        hidden = ("values", "rules", "run_repairs", "judged", "questions")
         counts = {name: value for name, value in self._asdict().items() if name not in hidden}
         per_query = {str(measure): scores for measure, scores in self.values.items()}
         repairs = [repair.model_dump(mode="json") for repair in (*self.judged.repairs, *self.run_repairs)]
         texts = {"repairs": repairs, "remarks": self.remarks()}
-        return {"means": self.means, **counts, **self.rules._asdict(), **texts, "per_query": per_query}
+        questions = self.questions.model_dump(mode="json") if self.questions else None
+        values = {"means": self.means, "questions": questions, **counts, **self.rules._asdict()}
+        return {**values, **texts, "per_query": per_query}
 
 
 def score_files(
@@ -196,6 +202,7 @@ def score(
         rules=rules,
         run_repairs=file.repairs,
         judged=judged_by,
+        questions=synthetic_beside(qrels_file, judged),
     )
 
 

@@ -29,9 +29,10 @@ class Judged:
         self.answers: list[Row] = []
         self.spans: list[Row] = []
 
-    def add(self, imported: Imported, prefix: str, documents: Mapping[str, str]) -> None:
-        """Add an import. `documents` maps its ids of documents to those in the corpus; `prefix` stands before
-        the id of a query that another import has used.
+    def add(self, imported: Imported, prefix: str) -> None:
+        """Add an import, whose documents have their ids in the corpus.
+
+        `prefix` stands before the id of a query that another import has used.
         """
         queries: dict[str, str] = {}
         for row in imported.queries:
@@ -41,15 +42,12 @@ class Judged:
         for split, judgements in imported.qrels.items():
             ours = self.qrels.setdefault(split, {})
             for query, grades in judgements.items():
-                renamed = {documents.get(doc, doc): grade for doc, grade in grades.items()}
-                ours.setdefault(queries.get(query, query), {}).update(renamed)
+                ours.setdefault(queries.get(query, query), {}).update(grades)
         for row in imported.answers:
-            passages = [documents.get(doc, doc) for doc in row.get("source_passages", ())]
-            changed = {"source_passages": passages} if "source_passages" in row else {}
-            self.answers.append({**row, "_id": queries.get(str(row["_id"]), row["_id"]), **changed})
+            self.answers.append({**row, "_id": queries.get(str(row["_id"]), row["_id"])})
         for row in imported.spans:
-            query, doc = str(row["query_id"]), str(row["doc_id"])
-            self.spans.append({**row, "query_id": queries.get(query, query), "doc_id": documents.get(doc, doc)})
+            query = str(row["query_id"])
+            self.spans.append({**row, "query_id": queries.get(query, query)})
 
     def files(self) -> dict[str, str]:
         """Return the files, as name -> content; none that would be empty."""
@@ -61,6 +59,25 @@ class Judged:
             **{f"{QRELS}/{split}.tsv": _table(judgements) for split, judgements in sorted(self.qrels.items())},
         }
         return {name: text for name, text in files.items() if text}
+
+
+def with_ids(imported: Imported, ids: Mapping[str, str]) -> Imported:
+    """Return an import whose documents have other ids; one that `ids` lacks keeps its own."""
+    qrels = {
+        split: {query: {ids.get(doc, doc): grade for doc, grade in docs.items()} for query, docs in queries.items()}
+        for split, queries in imported.qrels.items()
+    }
+    answers = [
+        {**row, "source_passages": [ids.get(doc, doc) for doc in row.get("source_passages", ())]}
+        for row in imported.answers
+    ]
+    return imported._replace(
+        documents=[{**row, "_id": ids.get(row["_id"], row["_id"])} for row in imported.documents],
+        qrels=qrels,
+        answers=answers,
+        spans=[{**row, "doc_id": ids.get(row["doc_id"], row["doc_id"])} for row in imported.spans],
+        contexts={ids.get(doc, doc): pieces for doc, pieces in imported.contexts.items()},
+    )
 
 
 def _lines(rows: Iterable[Mapping[str, Any]]) -> str:

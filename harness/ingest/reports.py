@@ -18,13 +18,17 @@ CHANGES = ("added", "changed", "unchanged", "removed", "kept", "unreadable_kept"
 
 
 class Report:
-    """Filled while an ingest runs; `as_json` is the whole of it."""
+    """Filled while an ingest runs; `as_json` is the whole of it.
+
+    `contexts` counts those of imports that were looked for in the documents, `placed` those that were found.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.changes: Counter[str] = Counter()
         self.suffixes: Counter[str] = Counter()
         self.hidden = self.links = 0
+        self.contexts = self.placed = 0
         self.summary: dict[str, Any] = {}
         self.judged: dict[str, Any] = {}
         self.collisions = 0
@@ -105,6 +109,7 @@ class Report:
             "notes": self.notes,
             "skipped": {"hidden": self.hidden, "links": self.links, "suffixes": dict(self.suffixes.most_common())},
             "renamed_ids": self.collisions,
+            "contexts": {"parts_of_documents": self.placed, "not_found": self.contexts - self.placed},
             "judged": self.judged,
             "problems": [str(problem) for problem in self._problems],
             "remarks": [str(problem) for problem in self._remarks],

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from harness.data.imports import Columns, Imported, read_import, split_by_document
+from harness.data.imports import Columns, Imported, read_import
 from harness.errors import ConfigError, HarnessError, Problem
 from harness.ingest.files import Walked, name_of, walk
 from harness.ingest.readers.formats import FORMATS
@@ -22,8 +22,8 @@ class Source(NamedTuple):
     imported: Imported | None
 
 
-def open_sources(typed: Sequence[str], folder: Path, columns: Columns, split: bool = False) -> list[Source]:
-    """Return the sources in order; with `split`, queries of imports are dealt to splits that share no document.
+def open_sources(typed: Sequence[str], folder: Path, columns: Columns) -> list[Source]:
+    """Return the sources in order.
 
     Raises ConfigError with a problem for each that is not there or cannot be read.
     """
@@ -32,8 +32,6 @@ def open_sources(typed: Sequence[str], folder: Path, columns: Columns, split: bo
     for name in dict.fromkeys(typed):
         try:
             source = _open(name, folder, columns)
-            if split and source.imported is not None:
-                source = source._replace(imported=split_by_document(source.imported))
         except HarnessError as error:
             problems += error.problems
         else:

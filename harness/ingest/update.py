@@ -8,14 +8,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harness.data.imports import NO_COLUMNS, Columns
+from harness.data.imports import NO_COLUMNS, Columns, Imported, split_by_document
 from harness.errors import DataError, Problem
 from harness.hashing import digest_file, digest_of
 from harness.ingest.apart import LIMITS, Apart, Limits
+from harness.ingest.contexts import Contexts
 from harness.ingest.corpus import NewCorpus, OldCorpus, Row
 from harness.ingest.files import Found
 from harness.ingest.identifiers import Identifiers
-from harness.ingest.judged import Judged, write_files
+from harness.ingest.judged import Judged, with_ids, write_files
 from harness.ingest.readers.formats import READERS_VERSION
 from harness.ingest.readers.parsed import Unreadable
 from harness.ingest.reports import Report
@@ -47,16 +48,19 @@ def ingest(
 ) -> Report:
     """Read sources into a dataset folder, or update it; return the report.
 
+    With `split`, queries of imports are dealt to splits that share no document.
+
     Files that cannot be read are in the report and cost nothing else. Raises ConfigError for a source that is not
     there and for a folder with a corpus of somebody else, and DataError if there is no document at all; then nothing
     is written.
     """
     state, intact = open_state(folder)
-    opened = open_sources(sources, folder, columns, split)
+    opened = open_sources(sources, folder, columns)
     is_new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
+    run = _Run(state, intact, folder, limits, _Wishes(keep_missing, split), progress or (lambda done, total: None))
     try:
-        return _Run(state, intact, folder, limits, keep_missing, progress or (lambda done, total: None)).do(opened)
+        return run.do(opened)
     except BaseException:
         if is_new:
             with contextlib.suppress(OSError):
@@ -64,14 +68,19 @@ def ingest(
         raise
 
 
+class _Wishes(NamedTuple):
+    keep_missing: bool
+    split: bool
+
+
 class _Run:
     """The values that the steps of one ingest share."""
 
     def __init__(
-        self, state: State, intact: bool, folder: Path, limits: Limits, keep_missing: bool, progress: Progress
+        self, state: State, intact: bool, folder: Path, limits: Limits, wishes: _Wishes, progress: Progress
     ) -> None:
         self.state, self.folder, self.limits, self.progress = state, folder, limits, progress
-        self.keep_missing = keep_missing
+        self.keep_missing, self.split = wishes
         self.numbers = {(entry.source, entry.path): number for number, entry in enumerate(state.entries)}
         self.old = OldCorpus(folder / CORPUS_FILE if intact else None)
         self.report = Report(folder)
@@ -87,6 +96,7 @@ class _Run:
             if self.keep_missing or key[0] in labels
         }
         self.identifiers = Identifiers(known)
+        self.contexts = Contexts([source.imported for source in sources if source.imported])
         entries: list[Entry] = []
         try:
             with NewCorpus(self.folder / CORPUS_FILE) as new, Apart(self.limits) as reader:
@@ -102,13 +112,22 @@ class _Run:
         return self.report
 
     def _documents(self, sources: Sequence[Source], reader: Apart) -> Iterator[Made]:
+        """The documents of all sources; behind them the contexts of imports that are in none of these."""
+        for made in self._known(sources, reader):
+            self.contexts.see(made.entry.source, made.entry.id, str(made.row.get("text") or ""))
+            yield made
+        for source in sources:
+            if source.imported is not None:
+                yield from self._judged(source, source.imported)
+
+    def _known(self, sources: Sequence[Source], reader: Apart) -> Iterator[Made]:
         """The documents of all sources in order; behind them those of earlier runs that are kept."""
         total = sum(len(source.walked.found) if source.walked else 0 for source in sources)
         done, passed = 0, set[Key]()
         for source in sources:
-            for made in self._imported(source):
-                passed.add((made.entry.source, made.entry.path))
-                yield made
+            if source.imported is not None:
+                passed |= {(source.label, str(row["_id"])) for row in source.imported.documents}
+                yield from self._imported(source, source.imported)
             for file in source.walked.found if source.walked else ():
                 passed.add((source.label, file.name))
                 made_of_file = self._file(source, file, reader)
@@ -179,21 +198,38 @@ class _Run:
         except (IndexError, ValueError):
             return None
 
-    def _imported(self, source: Source) -> Iterator[Made]:
-        """The documents of an import, of which the ones with an id of another source get a new one."""
-        if source.imported is None:
-            return
+    def _imported(self, source: Source, imported: Imported) -> Iterator[Made]:
+        """The documents of an import but its contexts; one with an id of another source gets a new one."""
         ids = self.renamed.setdefault(source.label, {})
-        for document in source.imported.documents:
-            path, digest = str(document["_id"]), digest_of(document)
+        for document in imported.documents:
+            path = str(document["_id"])
             ids[path] = self.identifiers.of(source.label, path)
-            number = self.numbers.get((source.label, path))
-            before = self.state.entries[number].digest if number is not None else ""
-            self.report.count("added" if not before else "unchanged" if before == digest else "changed")
-            size = len(str(document.get("text", "")))
-            yield Made(Entry(source.label, path, size, digest, ids[path]), {**document, "_id": ids[path]})
-        self.judged.add(source.imported, source.label.rstrip("/").rpartition("/")[2], ids)
-        self.report.add_problems(source.typed, source.imported.problems)
+            if path not in imported.contexts:
+                yield self._row(source, path, document, ids[path])
+
+    def _row(self, source: Source, path: str, document: Row, identifier: str) -> Made:
+        digest = digest_of(document)
+        number = self.numbers.get((source.label, path))
+        before = self.state.entries[number].digest if number is not None else ""
+        self.report.count("added" if not before else "unchanged" if before == digest else "changed")
+        size = len(str(document.get("text", "")))
+        return Made(Entry(source.label, path, size, digest, identifier), {**document, "_id": identifier})
+
+    def _judged(self, source: Source, imported: Imported) -> Iterator[Made]:
+        """The contexts of an import that are no part of another document; its queries are added as they are judged."""
+        ids = self.renamed[source.label]
+        placed = self.contexts.placed(source.label, with_ids(imported, ids), self.report)
+        if self.split:
+            placed = split_by_document(placed)
+        paths = {ids[path]: path for path in imported.contexts}
+        for document in placed.documents:
+            if path := paths.pop(document["_id"], None):
+                yield self._row(source, path, {**document, "_id": path}, document["_id"])
+        for path in paths.values():
+            if (source.label, path) in self.numbers:
+                self.report.count("removed")
+        self.judged.add(placed, source.label.rstrip("/").rpartition("/")[2])
+        self.report.add_problems(source.typed, placed.problems)
 
     def _refuse_none(self, entries: Sequence[Entry], sources: Sequence[Source]) -> None:
         if entries:

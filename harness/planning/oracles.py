@@ -91,7 +91,8 @@ def build_diagnosis_plan(suite: Suite, dataset: Dataset) -> DiagnosisPlan:
     planner = _DiagnosisPlanner(suite, dataset, choose(suite, dataset))
     systems = planner.systems()
     unread = unread_of(suite, suite.pipeline, dataset)
-    free = chosen(suite, unread.limit if unread is not None and unread.share >= MUCH else None)
+    chunk = unread.limit if unread is not None and unread.share >= MUCH else None
+    free = chosen(suite, chunk, bool(dataset.splits[suite.evaluate.split].histories))
     left_out = dict(free.left_out)
     for name, candidate in free.candidates.items():
         try:

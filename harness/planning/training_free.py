@@ -45,19 +45,23 @@ class Chosen(NamedTuple):
     left_out: Mapping[str, str] = {}
 
 
-def chosen(suite: Suite, chunk: int | None = None) -> Chosen:
+def chosen(suite: Suite, chunk: int | None = None, has_turns: bool = False) -> Chosen:
     """Return the training-free candidates of a suite, then the standard ones whose parts no other one has.
 
-    `chunk` is given where documents are too long for the retriever: chunks of so many tokens are one of these.
+    `chunk` is given where documents are too long for the retriever: chunks of so many tokens are one of these. Where
+    queries have earlier turns (`has_turns`) that are not searched with, joining them is one, too.
     One whose models are missing or unfit, or whose settings do not go together, is left out with the reason.
     """
     own = {name: candidate for name, candidate in suite.all_candidates.items() if not candidate.tune}
     kept, left_out = dict[str, Candidate](), dict[str, str]()
     kinds = {_kinds(suite.pipeline)}
-    chunks = {f"chunking-{chunk}": {"chunking": {"tokens": max(chunk, LEAST_CHUNK)}}} if chunk is not None else {}
+    more: dict[str, Mapping[str, Any]] = {}
+    if chunk is not None:
+        more[f"chunking-{chunk}"] = {"chunking": {"tokens": max(chunk, LEAST_CHUNK)}}
+    if has_turns and suite.pipeline.conversation == "last":
+        more["conversation-concatenate"] = {"conversation": "concatenate"}
     standard = {
-        _free(name, suite): Candidate.model_validate({"pipeline": one})
-        for name, one in (chunks | dict(STANDARD)).items()
+        _free(name, suite): Candidate.model_validate({"pipeline": one}) for name, one in (more | dict(STANDARD)).items()
     }
     for name, candidate in (own | standard).items():
         try:
@@ -74,10 +78,11 @@ def chosen(suite: Suite, chunk: int | None = None) -> Chosen:
     return Chosen(kept, frozenset(kept) - own.keys(), left_out)
 
 
-def _kinds(pipeline: Pipeline) -> tuple[bool, str, bool, str | None]:
+def _kinds(pipeline: Pipeline) -> tuple[object, ...]:
     retriever, reranker = pipeline.retriever, pipeline.reranker
     kind = reranker.kind if reranker is not None else None
-    return pipeline.chunking is not None, retriever.kind, bool(retriever.bm25_weight), kind
+    searched = pipeline.chunking is not None, pipeline.conversation
+    return *searched, retriever.kind, bool(retriever.bm25_weight), kind
 
 
 def _free(name: str, suite: Suite) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from harness.data.datasets import Dataset, Split
 from harness.values.grades import LEVEL, left_out_in_words
+from harness.values.questions import about_changed, changed_in_words
 from harness.values.repairs import in_words
 
 SAME_TEXT = 0.5
@@ -14,6 +15,8 @@ def told(dataset: Dataset, split: str) -> list[str]:
     """Return sentences on everything that was applied to a dataset of which `split` is scored."""
     part = dataset.splits[split]
     sentences = [in_words(dataset.repairs)] if dataset.repairs else []
+    changed = changed_in_words(about_changed(part.queries.values(), dataset.documents))
+    sentences += [changed] if changed else []
     return [*sentences, *left_out_in_words(part.qrels, part.level), *_own(dataset, part)]
 
 

@@ -14,6 +14,17 @@ def told(suite: Suite, dataset: Dataset) -> list[str]:
     return [*_documents(suite, dataset), *_chunks(suite)]
 
 
+def counted(suite: Suite, dataset: Dataset, split: str) -> list[str]:
+    """Return what depths, recall and the loss funnel count where the pipeline searches chunks; empty if it does not."""
+    if suite.pipeline.chunking is None:
+        return []
+    which = "by a chunk that holds its evidence" if dataset.splits[split].spans else "by any of its chunks"
+    return [
+        "The pipeline searches chunks, and what is counted here is documents: in depths, recall, the loss funnel and "
+        f"oracle gains, a document has the place of its best chunk. A relevant document is found {which}."
+    ]
+
+
 def _documents(suite: Suite, dataset: Dataset) -> Iterator[str]:
     found = unread_of(suite, suite.pipeline, dataset)
     if found is None or found.share < MUCH:

@@ -25,6 +25,8 @@ ATTEMPT_FILE = ".attempt.json"
 ERROR_FILE = "report.error.txt"
 SEARCHED_FILE = "searched.parquet"
 """What systems searched with where that is another text than the query; only written if there is any."""
+CHUNKS_FILE = "chunks.parquet"
+"""The chunk that each retrieved document was found by; only written if a system searches chunks."""
 RUN_IT = "run the suite first with 'harness run', or set --store", "run the suite again"
 log = logging.getLogger(__name__)
 SCORE_COLUMNS = {
@@ -42,6 +44,9 @@ ANSWER_COLUMNS = {
     "new_tokens": "int64", "context": "string",
 }  # fmt: skip
 SEARCHED_COLUMNS = {"system": "string", "seed": "int64", "query_id": "string", "text": "string"}
+CHUNK_COLUMNS = {
+    "system": "string", "seed": "int64", "query_id": "string", "doc_id": "string", "chunk_id": "string",
+}  # fmt: skip
 
 
 @contextlib.contextmanager
@@ -118,6 +123,8 @@ def write_details(folder: Path, outcome: Outcome, details: Evidence) -> None:
     formats.write_parquet(folder / "answers.parquet", list(_answers(outcome, details.answers)), ANSWER_COLUMNS)
     if any(details.searched.values()):
         formats.write_parquet(folder / SEARCHED_FILE, list(_searched(outcome, details.searched)), SEARCHED_COLUMNS)
+    if any(details.found.values()):
+        formats.write_parquet(folder / CHUNKS_FILE, list(_chunks(outcome, details)), CHUNK_COLUMNS)
     for system in outcome.systems:
         if system.label in details.runs:
             formats.write_run(run_file(folder, system), details.runs[system.label])
@@ -167,6 +174,18 @@ def _searched(outcome: Outcome, searched: Mapping[str, Mapping[str, str]]) -> It
     for system in outcome.systems:
         for query_id, text in searched.get(system.label, {}).items():
             yield {"system": system.name, "seed": system.seed, "query_id": query_id, "text": text}
+
+
+def _chunks(outcome: Outcome, details: Evidence) -> Iterator[dict[str, Any]]:
+    """Yield the chunk of each document that the run of a system has."""
+    for system in outcome.systems:
+        by_query = details.found.get(system.label, {})
+        for query_id, hits in details.runs.get(system.label, {}).items():
+            chunks = by_query.get(query_id, {})
+            for doc_id, _ in hits:
+                if doc_id in chunks:
+                    row = {"system": system.name, "seed": system.seed, "query_id": query_id}
+                    yield row | {"doc_id": doc_id, "chunk_id": chunks[doc_id]}
 
 
 def new_folder(base: Path, created: str) -> Path:

@@ -13,7 +13,7 @@ from harness.errors import ConfigError, Problem
 from harness.scoring.abstention import PLAIN, AbstentionRule, is_abstention
 from harness.scoring.answers import abstention_table, score_by_rule, utility_score
 from harness.scoring.evidence import score_evidence
-from harness.scoring.judged import judge_answers, judge_settings, requests_per_answer
+from harness.scoring.judged import judge_answers, judge_settings, reads_turns, requests_per_answer
 from harness.scoring.ragas_measures import RAGAS_MEASURES, Case, make_metric, score_cases
 from harness.scoring.rank import canonical_order, load_kernels, population, queries_without_run, score_run
 from harness.scoring.values import (
@@ -45,6 +45,7 @@ __all__ = [
     "canonical_order",
     "is_abstention",
     "judged_queries",
+    "judges_turns",
     "measurement_settings",
     "population",
     "prepare",
@@ -129,6 +130,11 @@ def rank_settings(measure: Measure, level: int, exclude_own: bool) -> dict[str, 
 def asks_judge(measure: Measure, settings: AnswerSettings) -> bool:
     """Return whether an LLM judges a measure, or the measure that decides it."""
     return measure.is_judged or any(rested_on.is_judged for rested_on in _deciding([measure], settings))
+
+
+def judges_turns(measure: Measure, settings: AnswerSettings) -> bool:
+    """Return whether the turns before a question decide a measure: a judge reads them."""
+    return any(map(reads_turns, (measure, *_deciding([measure], settings))))
 
 
 def _check(measures: Sequence[Measure], settings: AnswerSettings) -> None:

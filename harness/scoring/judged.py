@@ -54,6 +54,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "rubric": ("question", "answer"),
 }
 """The inputs of each measure. ragas' context measures do not read the answer."""
+CONVERSATION, QUESTION = "The conversation before the question:", "The question:"
 RAGAS_NAMES = {
     "question": "user_input",
     "answer": "response",
@@ -69,11 +70,27 @@ class JudgedCase(NamedTuple):
     answer: str
     reference: str = ""
     passages: tuple[str, ...] = ()
+    conversation: str = ""
 
     @classmethod
     def of(cls, answered: AnsweredQuery, shown: ShownContext) -> JudgedCase:
         """Return the case with the first reference answer: the best over all of them would cost a multiple."""
-        return cls(shown.question, answered.text, next(iter(answered.reference.answers), ""), shown.passages)
+        reference = next(iter(answered.reference.answers), "")
+        return cls(shown.question, answered.text, reference, shown.passages, shown.conversation)
+
+    def asked(self, measure: Measure) -> str:
+        """Return the question as the judge of a measure reads it: after the turns that it may refer to."""
+        if not self.conversation or not reads_turns(measure):
+            return self.question
+        return f"{CONVERSATION}\n{self.conversation}\n\n{QUESTION}\n{self.question}"
+
+
+def reads_turns(measure: Measure) -> bool:
+    """Return whether the judge of a measure reads the turns before a question.
+
+    `answer_relevancy` compares the question with others that fit the answer, so there it stands alone.
+    """
+    return "question" in NEEDS.get(measure.name, ()) and measure.name != "answer_relevancy"
 
 
 def requests_per_answer(measure: Measure, passages: int) -> int:
@@ -198,8 +215,9 @@ Maker = Callable[[int], Any]
 
 async def _judge(measure: Measure, case: JudgedCase, make: Maker, repeats: int) -> QueryScore:
     """Run all repeats of one judgement; stop at the first that fails."""
-    shown = case._replace(passages=list(case.passages))  # type: ignore[arg-type]  # ragas' prompts are typed as lists
-    arguments = {RAGAS_NAMES[name]: getattr(shown, name) for name in NEEDS[measure.name]}
+    # ragas' prompts are typed as lists.
+    shown = {**case._asdict(), "question": case.asked(measure), "passages": list(case.passages)}
+    arguments = {RAGAS_NAMES[name]: shown[name] for name in NEEDS[measure.name]}
     values = []
     for repeat in range(repeats):
         try:

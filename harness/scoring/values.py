@@ -36,10 +36,14 @@ class QueryScore(NamedTuple):
 
 
 class ShownContext(NamedTuple):
-    """What a judge sees beside an answer: the question, and the passages in the generator's prompt, in order."""
+    """What a judge sees beside an answer: the question, and the passages in the generator's prompt, in order.
+
+    `conversation` has the turns before the question as lines; empty if there are none.
+    """
 
     question: str
     passages: tuple[str, ...] = ()
+    conversation: str = ""
 
 
 class JudgeSettings(NamedTuple):

@@ -102,6 +102,10 @@ def _chunking(level: Any) -> Any:
         forms = "none, 256, 256-32 or headings-256"
         raise ValueError(f"{level!r} is no level of 'chunking' by name ({forms}); write it as a mapping of changes")
     numbers = {name: int(value) for name in ("tokens", "overlap") if (value := match[name])}
+    if 2 * numbers.get("overlap", 0) > numbers["tokens"]:
+        least = f"{numbers['tokens']}-{numbers['tokens'] // 2}"
+        what = f"the level {level!r} of 'chunking' repeats more than half of its {numbers['tokens']} tokens"
+        raise ValueError(f"{what}; write {least} at most")
     return {"by": match["by"] or "tokens", **numbers}
 
 

@@ -10,6 +10,7 @@ The modules, in the order in which a question passes them:
     evidence       where in a passage the evidence of an answer lies
     filters        why a question is dropped
       wordings     the rules that read the question and its passages alone
+    items          a question as it stands in the folder
     folder         the files of a dataset folder, read and written
     make           all of it: rounds until there are enough questions
     review         the review as CSV, and its decisions applied

@@ -27,12 +27,20 @@ class Draft(NamedTuple):
     parts: tuple[tuple[str, str], ...] = ()
 
 
+SHOWN_PASSAGES = 3
+"""Passages, found by a search, that a writer is shown to check that nothing else answers a question."""
+
+
 class Check(NamedTuple):
-    """A question to be checked: against the passages that should answer it, or against those that might."""
+    """A question to be checked: against the passages that should answer it, or against those that might.
+
+    `elsewhere` says that the passages are of other documents, which should not answer it.
+    """
 
     job: Job
     draft: Draft
     passages: tuple[Passage, ...]
+    elsewhere: bool = False
 
 
 class Requests(NamedTuple):

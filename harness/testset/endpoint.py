@@ -1,4 +1,4 @@
-"""A model at an endpoint as a writer: one request writes a question with its answer, a second one checks it.
+"""A model at an endpoint as a writer: one request writes a question with its answer, others check it.
 
 Answers are cached by `llm`, so that an interrupted run pays for nothing twice. Must not know where a model is served.
 """
@@ -16,7 +16,7 @@ from harness.stages.shared.remote import sound
 from harness.stages.shared.wording import clean_query
 from harness.testset import reasons
 from harness.testset.dealing import Job
-from harness.testset.drafts import Check, Draft, Requests
+from harness.testset.drafts import SHOWN_PASSAGES, Check, Draft, Requests
 from harness.testset.passages import Passage
 from harness.values.records import Progress
 
@@ -77,6 +77,17 @@ class Found(BaseModel):
         return reasons.ANSWERED if self.answered else "" if self.clear else reasons.UNCLEAR
 
 
+class Elsewhere(BaseModel):
+    """What an endpoint says of a question that other documents should not answer."""
+
+    elsewhere: bool
+
+    @property
+    def reason(self) -> str:
+        """Return why the question is dropped; empty if it is fine."""
+        return reasons.ELSEWHERE if self.elsewhere else ""
+
+
 class EndpointWriter:
     """Implements `Writer` by two chats: `author` writes, `examiner` checks; they may be the same."""
 
@@ -100,15 +111,18 @@ class EndpointWriter:
 
     def check(self, checks: Sequence[Check], progress: Progress) -> list[str]:
         """See `Writer`. A check that fails is a reason of its own, and is asked again by the next run."""
-        asks = [Ask(_checking(check), Found if check.job.kind == "unanswerable" else Checked) for check in checks]
+        asks = [Ask(_checking(check), _form(check)) for check in checks]
         replies = self._examiner.ask_all(asks, progress)
         return [f"{reasons.UNCHECKED}: {one.failure}" if one.failure else one.value.reason for one in replies]
 
     def estimate(self, job: Job) -> Requests:
         """See `Writer`."""
-        check = _checking(Check(job, Draft("?" * 80, "?" * 40), job.passages))
-        tokens = sum(rough_tokens(message.content) for message in (*_writing(job), *check))
-        return Requests(2, tokens + WRITTEN_TOKENS + CHECKED_TOKENS)
+        checks = [Check(job, Draft("?" * 80, "?" * 40), job.passages)]
+        if job.kind != "unanswerable":
+            checks.append(checks[0]._replace(passages=job.passages[:1] * SHOWN_PASSAGES, elsewhere=True))
+        prompts = (_writing(job), *map(_checking, checks))
+        tokens = sum(rough_tokens(message.content) for prompt in prompts for message in prompt)
+        return Requests(len(prompts), tokens + WRITTEN_TOKENS + CHECKED_TOKENS * len(checks))
 
 
 def _writing(job: Job) -> tuple[Message, ...]:
@@ -121,10 +135,18 @@ def _writing(job: Job) -> tuple[Message, ...]:
 def _checking(check: Check) -> tuple[Message, ...]:
     shown = "\n\n".join(_shown(number, passage) for number, passage in enumerate(check.passages, start=1))
     values = {"passage": shown, "question": check.draft.question}
+    if check.elsewhere:
+        return messages(load("testset-elsewhere"), answer=check.draft.answer, **values)
     if check.job.kind == "unanswerable":
         return messages(load("testset-answered"), **values)
     title = "; ".join(dict.fromkeys(passage.title for passage in check.passages))
     return messages(load("testset-check"), title=title, answer=check.draft.answer, **values)
+
+
+def _form(check: Check) -> type[Checked | Found | Elsewhere]:
+    if check.elsewhere:
+        return Elsewhere
+    return Found if check.job.kind == "unanswerable" else Checked
 
 
 def _shown(number: int, passage: Passage) -> str:

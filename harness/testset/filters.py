@@ -114,6 +114,12 @@ class Filters:
         found = [self._passages[int(place)] for place, _ in hits]
         return [passage for passage in found if passage not in besides][:most]
 
+    def elsewhere(self, job: Job, draft: Draft, most: int) -> tuple[Passage, ...]:
+        """Return the passages of other documents that a search finds for a question with its answer, best first."""
+        same = sum(passage.doc_id in job.doc_ids for passage in self._passages)
+        found = self.nearest(f"{draft.question} {draft.answer}", most=most + same)
+        return tuple(passage for passage in found if passage.doc_id not in job.doc_ids)[:most]
+
     def _general(self, question: str) -> str:
         words = content_words(question, self._texts)
         return "" if any(self._documents[word] <= self._few for word in words) else reasons.GENERAL

@@ -10,70 +10,22 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from harness.data.folders import CORPUS, QUERIES, SPLITS, file_of, first_of, split_named
 from harness.data.formats import read_jsonl, read_lines, read_table, write_atomically
 from harness.data.judgements import read_judgements
 from harness.data.objects import field_of, read_objects, text_of
 from harness.errors import DataError, Problem, few_of_each
-from harness.hashing import digest_of
 from harness.testset.evidence import Span
+from harness.testset.items import Contents, Item
 from harness.values.records import Document
 from harness.values.repairs import Repairing
 
-PREFIX = "syn-"
 STATE = "testset"
 """The folder, inside of the dataset's, of what was written, dropped and rejected."""
 HEADER = "query-id\tcorpus-id\tscore\n"
 PLAIN = {"queries": "queries.jsonl", "answers": "answers.jsonl", "spans": "spans.jsonl", "splits": "splits.tsv"}
-
-
-class Item(NamedTuple):
-    """A synthetic question as it stands in the folder. `passages` are those it was written about."""
-
-    query_id: str
-    text: str
-    kind: str
-    split: str
-    answer: str
-    passages: tuple[Span, ...]
-    spans: tuple[Span, ...] = ()
-    by: str = ""
-    reviewed: bool = False
-    edited: bool = False
-
-    @property
-    def doc_ids(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(doc_id for doc_id, _, _ in self.passages))
-
-    @property
-    def answerable(self) -> bool:
-        return self.kind != "unanswerable"
-
-
-class Contents(NamedTuple):
-    """What a dataset folder holds: documents, questions of people by id, synthetic ones, and the splits of documents.
-
-    `split_of` has the split of every question of people, `asked_about` the splits in which each document is relevant
-    for one. `rejected` are the ids of synthetic questions that a person rejected.
-    """
-
-    documents: Mapping[str, Document]
-    questions: Mapping[str, str]
-    items: tuple[Item, ...]
-    split_of: Mapping[str, str]
-    asked_about: Mapping[str, frozenset[str]]
-    rejected: Mapping[str, tuple[Span, ...]]
-    source: Mapping[str, Any]
-
-
-def id_of(kind: str, passages: Sequence[Span], text: str, taken: Iterable[str] = ()) -> str:
-    """Return the id of a synthetic question, by its content; none that is taken."""
-    known, extra = set(taken), 0
-    while (name := f"{PREFIX}{digest_of([kind, [list(one) for one in passages], text, extra])[:12]}") in known:
-        extra += 1
-    return name
 
 
 def read(folder: Path) -> Contents:
@@ -190,7 +142,7 @@ def _item(
     return Item(
         query_id, str(row.get("text") or ""), str(about.get("kind") or "single"), split or "test",
         answers[0] if answers else "", _passages(about), spans, str(about.get("by") or ""),
-        about.get("reviewed") is True, about.get("edited") is True,
+        about.get("reviewed") is True, about.get("edited") is True, str(about.get("digest") or ""),
     )  # fmt: skip
 
 
@@ -251,6 +203,7 @@ def _query_row(item: Item) -> dict[str, Any]:
     about: dict[str, Any] = {"synthetic": True, "reviewed": item.reviewed, "kind": item.kind, "by": item.by}
     about |= {"edited": True} if item.edited else {}
     about |= {"document": item.doc_ids[0] if item.doc_ids else "", "passages": [list(one) for one in item.passages]}
+    about |= {"digest": item.digest} if item.digest else {}
     return {"_id": item.query_id, "text": item.text, "metadata": about}
 
 

@@ -20,18 +20,18 @@ from harness.models.search import Bm25Index
 from harness.testset import folder as files
 from harness.testset import reasons
 from harness.testset.dealing import Dealer, Job, Kind, deal_documents
-from harness.testset.drafts import Check, Draft, Requests, Similarity, Writer
+from harness.testset.drafts import SHOWN_PASSAGES, Check, Draft, Requests, Similarity, Writer
 from harness.testset.evidence import Span
 from harness.testset.filters import Filters, Judged
-from harness.testset.folder import STATE, Item, id_of
+from harness.testset.folder import STATE
+from harness.testset.items import Item, id_of
 from harness.testset.passages import Passage, passages_of
 from harness.text import detect, text_of
+from harness.values.questions import digest_of_passages
 from harness.values.records import Document, Progress
 
 MOST_TRIES = 5
 """At most so many questions are written for each that is wanted."""
-SHOWN_PASSAGES = 3
-"""Passages that a writer is shown to check that a question has no answer."""
 WriterOf = Callable[[Sequence[Passage]], Writer]
 
 
@@ -58,7 +58,10 @@ class Fate(NamedTuple):
 
 @dataclass
 class Report:
-    """What a run did: counts of passages and questions, of what failed, and of what each filter dropped."""
+    """What a run did: counts of passages and questions, of what failed, and of what each filter dropped.
+
+    `changed` has the ids of questions whose passages have changed since these were written.
+    """
 
     by: str
     documents: int
@@ -76,6 +79,7 @@ class Report:
     tried: dict[str, int] = field(default_factory=dict)
     lost: dict[str, int] = field(default_factory=dict)
     reviewed: int = 0
+    changed: list[str] = field(default_factory=list)
     ended: str = ""
 
     @property
@@ -109,6 +113,7 @@ class Maker:
         self._report = Report(
             self.writer.name, len(documents), self.passages.total, self.detected.language,
             dict(self.passages.left_out), len(self.contents.items), len(self.contents.questions), wishes.questions,
+            changed=self.contents.changed,
         )  # fmt: skip
 
     def estimate(self) -> tuple[Requests, Requests]:
@@ -181,7 +186,16 @@ class Maker:
             for place, (job, draft, one) in enumerate(zip(jobs, drafts, judged, strict=True))
             if not draft.failure and not one.reason
         }
-        found = dict(zip(checks, self.writer.check(list(checks.values()), _silent), strict=True))
+        found = self._checked(checks)
+        # Only what is fine so far is looked for in other documents: that is one request more for each.
+        found |= self._checked(
+            {
+                place: Check(job, draft, others, elsewhere=True)
+                for place, (job, draft, *_) in checks.items()
+                if self.writer.capable and not found[place] and job.kind != "unanswerable"
+                if (others := filters.elsewhere(job, draft, SHOWN_PASSAGES))
+            }
+        )
         results = []
         for place, (job, draft, one) in enumerate(zip(jobs, drafts, judged, strict=True)):
             if len(items) >= self.wishes.questions:
@@ -201,6 +215,9 @@ class Maker:
                 of_kind[job.split] = of_kind.get(job.split, 0) + 1
             results.append((job, not reason))
         return results
+
+    def _checked(self, checks: Mapping[int, Check]) -> dict[int, str]:
+        return dict(zip(checks, self.writer.check(list(checks.values()), _silent), strict=True)) if checks else {}
 
     def _drop(self, job: Job, draft: Draft, reason: str) -> None:
         """Count a draft that is not kept: a request that failed apart from a question that a filter dropped."""
@@ -223,6 +240,7 @@ class Maker:
         return Item(
             id_of(job.kind, passages, draft.question, taken), draft.question, job.kind, job.split,
             draft.answer if job.kind != "unanswerable" else "", passages, spans, self.writer.name,
+            digest=digest_of_passages(passages, self.contents.documents),
         )  # fmt: skip
 
     def _dealer(self, index: Bm25Index) -> Dealer:

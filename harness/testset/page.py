@@ -9,7 +9,7 @@ from harness.data.formats import write_atomically
 from harness.hashing import digest_of
 from harness.report.render.html import STYLES, page
 from harness.testset import review
-from harness.testset.folder import Contents, Item
+from harness.testset.items import Contents, Item
 from harness.testset.review import Shown
 from harness.values.questions import in_words
 

@@ -72,19 +72,22 @@ def units(text: str) -> list[tuple[int, int]]:
 
 
 def passages_of(documents: Iterable[Document], words: int, seed: int) -> Passages:
-    """Cut documents into passages of at most `words` words; passages with nothing to ask about are left out."""
+    """Cut documents into passages of at most `words` words; passages with nothing to ask about are left out.
+
+    So are those that several documents have: no document alone would answer a question about one.
+    """
     by_id = {document.doc_id: document for document in documents}
+    cut = {doc_id: tuple(_cut(document, words)) for doc_id, document in by_id.items()}
+    holders = Counter(text for passages in cut.values() for text in {_plain(passage) for passage in passages})
     left_out: Counter[str] = Counter()
-    seen: set[str] = set()
     found: dict[str, tuple[Passage, ...]] = {}
     order = by_hash(f"{seed}\n{doc_id}" for doc_id in by_id)
     for key in order:
         document = by_id[key.split("\n", 1)[1]]
-        usable = []
-        for passage in _cut(document, words):
-            reason = _reason(passage, len(units(document.text)))
-            text = " ".join(passage.text.split()).casefold()
-            if not reason and text in seen:
+        usable, seen = list[Passage](), set[str]()
+        for passage in cut[document.doc_id]:
+            reason, text = _reason(passage, len(units(document.text))), _plain(passage)
+            if not reason and (holders[text] > 1 or text in seen):
                 reason = TWICE
             if reason:
                 left_out[reason] += 1
@@ -95,6 +98,10 @@ def passages_of(documents: Iterable[Document], words: int, seed: int) -> Passage
         if usable:
             found[document.doc_id] = tuple(sorted(usable, key=lambda one: ranks[f"{seed}\n{one.doc_id}\n{one.text}"]))
     return Passages(found, dict(left_out))
+
+
+def _plain(passage: Passage) -> str:
+    return " ".join(passage.text.split()).casefold()
 
 
 def _cut(document: Document, words: int) -> Iterable[Passage]:

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from harness.data.formats import write_atomically
 from harness.errors import DataError, Problem, nearest
 from harness.testset import folder as files
-from harness.testset.folder import Contents, Item
+from harness.testset.items import Contents, Item
 from harness.values.records import Document
 
 COLUMNS = ("id", "decision", "question", "answer", "kind", "split", "document", "evidence", "passage", "reviewed")
@@ -26,6 +26,7 @@ MARK = "\ufeff"
 """The byte order mark by which Excel knows UTF-8."""
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 """A cell that begins so is a formula to a spreadsheet; an apostrophe before it makes it text."""
+CHANGED = " (changed since the question was written)"
 MOST_BYTES = 100 * 2**20
 MOST_CELL = 1_000_000
 WORDS = {
@@ -78,10 +79,15 @@ class Row(NamedTuple):
 
 def shown(contents: Contents) -> list[Shown]:
     """Return the synthetic questions as a reviewer sees them; a document that is gone shows nothing."""
-    return [Shown(item, tuple(_marked(item, contents.documents))) for item in contents.items]
+    return [
+        Shown(item, tuple(_marked(item, contents.documents, CHANGED if contents.is_changed(item) else "")))
+        for item in contents.items
+    ]
 
 
-def _marked(item: Item, documents: Mapping[str, Document]) -> Iterator[tuple[str, tuple[tuple[str, bool], ...]]]:
+def _marked(
+    item: Item, documents: Mapping[str, Document], remark: str
+) -> Iterator[tuple[str, tuple[tuple[str, bool], ...]]]:
     for doc_id, start, end in item.passages:
         document = documents.get(doc_id)
         if document is None:
@@ -99,7 +105,7 @@ def _marked(item: Item, documents: Mapping[str, Document]) -> Iterator[tuple[str
             place = max(place, b)
         if place < end:
             pieces.append((document.text[place:end], False))
-        yield document.title or doc_id, tuple(pieces)
+        yield f"{document.title or doc_id}{remark}", tuple(pieces)
 
 
 def as_csv(rows: Sequence[Shown]) -> str:

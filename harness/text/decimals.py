@@ -38,15 +38,15 @@ def signed(value: float | None) -> str:
 
 
 def interval(low: float | None, high: float | None) -> str:
-    """Return ``[+0.012, +0.070]``; ``[>0, +0.070]`` if the lower bound is above zero by too little to be shown.
+    """Return ``[+0.012, +0.070]``; ``[above 0, +0.070]`` if a bound is too near to zero to be shown.
 
     A verdict rests on which side of zero a bound is, so a bound that is not zero is never shown as zero.
     """
     least, most = finite(low), finite(high)
     if least is None or most is None:
         return NONE
-    lower = ">0" if least > 0 and signed(least) == SHOWN_AS_ZERO else signed(least)
-    upper = "<0" if most < 0 and signed(most) == SHOWN_AS_ZERO else signed(most)
+    lower = "above 0" if least > 0 and signed(least) == SHOWN_AS_ZERO else signed(least)
+    upper = "below 0" if most < 0 and signed(most) == SHOWN_AS_ZERO else signed(most)
     return f"[{lower}, {upper}]"
 
 

@@ -19,10 +19,8 @@ Finding = Literal[
 ]  # fmt: skip
 OUTCOME_SCHEMA = "harness/outcome-3"
 OUTCOME_VERSION = 3
-"""The version of the form of an outcome: the number at the end of its schema.
-
-It is raised when a field is removed or changes its meaning, and when older versions of the harness must be refused.
-New fields with defaults do not need that. See `values.versions`."""
+"""The number at the end of the schema. It is raised when a field is removed or changes its meaning, and when older
+versions of the harness must be refused; new fields with defaults do not need that. See `values.versions`."""
 
 
 class LedgerRow(Frozen):

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from harness.hashing import digest_of
 from harness.values.frozen import Frozen
-from harness.values.records import Query
+from harness.values.records import Document, Query
+
+NAMED = 3
+"""Documents that a remark names."""
 
 
 class SyntheticQuestions(Frozen):
@@ -53,6 +57,43 @@ def synthetic_questions(queries: Iterable[Query], source: Mapping[str, Any]) -> 
         names = {str(told["by"])}
     reviewed = sum(query.metadata.get("reviewed") is True for query in written)
     return SyntheticQuestions(total=len(every), synthetic=len(written), reviewed=reviewed, by=", ".join(sorted(names)))
+
+
+def digest_of_passages(passages: Iterable[Sequence[Any]], documents: Mapping[str, Document]) -> str:
+    """Return a digest of the text of spans (document, start, end); a document that is gone has an empty text."""
+    gone = Document("", "", "")
+    return digest_of([documents.get(doc_id, gone).text[start:end] for doc_id, start, end in passages])
+
+
+def about_changed(queries: Iterable[Query], documents: Mapping[str, Document]) -> list[str]:
+    """Return the ids of synthetic questions whose passages are no longer what they were when these were written.
+
+    Only a question whose metadata has the `digest` of its passages can be told.
+    """
+    changed = []
+    for query in queries:
+        digest, passages = query.metadata.get("digest"), query.metadata.get("passages")
+        if is_synthetic(query) and isinstance(digest, str) and isinstance(passages, list | tuple):
+            is_read = all(map(_is_span, passages))
+            changed += [query.query_id] if is_read and digest_of_passages(passages, documents) != digest else []
+    return changed
+
+
+def _is_span(value: Any) -> bool:
+    return isinstance(value, list | tuple) and len(value) == 3 and all(isinstance(end, int) for end in value[1:])
+
+
+def changed_in_words(changed: Sequence[str]) -> str:
+    """Return the warning for questions of `about_changed`; empty if there is none."""
+    if not changed:
+        return ""
+    named = ", ".join(changed[:NAMED]) + (", ..." if len(changed) > NAMED else "")
+    is_one = len(changed) == 1
+    return (
+        f"The passages of {len(changed):,} synthetic {'question' if is_one else 'questions'} have changed since "
+        f"{'it was' if is_one else 'these were'} written ({named}): answers and evidence may no longer hold. Reject "
+        f"{'it' if is_one else 'them'} in the review, and 'harness testset' writes others."
+    )
 
 
 class MeanPair(Frozen):

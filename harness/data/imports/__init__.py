@@ -2,7 +2,8 @@
 
 from harness.data.imports.folder import write_folder
 from harness.data.imports.imported import NO_COLUMNS, Columns, Imported, MissingSplits, Note
-from harness.data.imports.locate import place_contexts
+from harness.data.imports.locate import Search
+from harness.data.imports.placing import move_contexts, pieces_of, place_contexts
 from harness.data.imports.reader import read_import
 from harness.data.imports.splitting import split_by_document
 
@@ -12,6 +13,9 @@ __all__ = [
     "Imported",
     "MissingSplits",
     "Note",
+    "Search",
+    "move_contexts",
+    "pieces_of",
     "place_contexts",
     "read_import",
     "split_by_document",

@@ -63,7 +63,8 @@ class Articles:
             key = identifier(title) if title else None
             while key is not None and key in self.gathering.documents:
                 key += "-2"
-            doc_id = self.gathering.document(JOIN.join(texts), title.replace("_", " "), key)
+            pieces = [(start, start + len(text)) for start, text in zip(starts, texts, strict=False)]
+            doc_id = self.gathering.context(JOIN.join(texts), title.replace("_", " "), key, pieces=pieces)
             for question in self.questions.get(article, []):
                 try:
                     self._add(question, doc_id, texts, starts)

@@ -9,8 +9,9 @@ from harness.data.imports import articles, autorag, judged, questions
 from harness.data.imports.articles import Articles
 from harness.data.imports.gathering import Gathering
 from harness.data.imports.imported import Columns, Imported, Table
-from harness.data.imports.locate import place_contexts
+from harness.data.imports.locate import Search
 from harness.data.imports.names import FIELDS, ID, absent_column, find, layout_of
+from harness.data.imports.placing import move_contexts, pieces_of
 from harness.errors import DataError, Problem
 
 SHOWN = 12
@@ -76,11 +77,13 @@ def assemble(
 def _placed(gathering: Gathering) -> Imported:
     """Return the dataset; contexts that are a part of its other documents are spans of those."""
     whole = gathering.imported()
-    known = [row for row in whole.documents if row["_id"] not in gathering.contexts]
-    if not known or not gathering.contexts:
+    known = [row for row in whole.documents if row["_id"] not in whole.contexts]
+    if not known or not whole.contexts:
         return whole
-    contexts = [row for row in whole.documents if row["_id"] in gathering.contexts]
-    return place_contexts(whole._replace(documents=contexts), known)
+    search = Search(pieces_of(whole))
+    for row in known:
+        search.see(row["_id"], row["text"])
+    return move_contexts(whole, search.place).imported
 
 
 def _own(stated: Columns, table: Table, tables: Sequence[Table]) -> Columns:

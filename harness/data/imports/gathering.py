@@ -29,7 +29,7 @@ class Gathering:
         self.splits: dict[str, str | None] = {}
         self.answers: dict[str, dict[str, Any]] = {}
         self.spans: dict[tuple[str, str, int, int], None] = {}
-        self.contexts: dict[str, None] = {}
+        self.contexts: dict[str, Sequence[tuple[int, int]]] = {}
         self.pending = False
         """Queries are given without their splits, which their judgements tell."""
         self._by_text: dict[str, str] = {}
@@ -77,12 +77,18 @@ class Gathering:
         self._by_text.setdefault(content, key)
         return key
 
-    def context(self, text: str, title: str = "", key: str | None = None, metadata: Any = None, where: str = "") -> str:
-        """Add a context that was given beside a question as a document, unless it is part of one that comes later."""
+    def context(
+        self, text: str, title: str = "", key: str | None = None, metadata: Any = None, where: str = "",
+        pieces: Sequence[tuple[int, int]] = (),
+    ) -> str:  # fmt: skip
+        """Add a context that was given beside a question as a document; `pieces` are spans of it, else it is one.
+
+        It is remembered as a context if it is new: its pieces may be parts of other documents.
+        """
         count = len(self.documents)
         doc_id = self.document(text, title, key, metadata, where)
-        if len(self.documents) > count and key is None:
-            self.contexts[doc_id] = None
+        if len(self.documents) > count:
+            self.contexts[doc_id] = tuple(pieces) or ((0, len(text)),)
         return doc_id
 
     def query(
@@ -193,4 +199,4 @@ class Gathering:
         ]
         answers = [row for key, row in self.answers.items() if key in self.queries]
         documents, queries = list(self.documents.values()), list(self.queries.values())
-        return Imported(documents, queries, qrels, answers, spans, self.source, self.problems)
+        return Imported(documents, queries, qrels, answers, spans, self.source, self.problems, dict(self.contexts))

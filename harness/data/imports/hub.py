@@ -6,7 +6,9 @@ judgements in `default` or `qrels`, or, as BEIR has them, in the dataset ``owner
 
 from __future__ import annotations
 
+import contextlib
 import re
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +24,8 @@ ADDRESS = re.compile(
 )
 FORM = "hf://owner/name[@revision][/config]"
 SAVED = ("dataset_dict.json", "state.json")
+PATIENCE = 3.0
+"""Seconds in which the hub must answer."""
 HEAVY = ("Image", "Audio", "Video", "Pdf", "Nifti", "Array2D", "Array3D", "Array4D", "Array5D")
 """Features whose cells are no text, and which may need more packages to be read."""
 SCRIPT = "use a revision without code, such as @refs/convert/parquet, or another copy of it"
@@ -66,11 +70,53 @@ def read_hub(source: str, problems: list[Problem]) -> tuple[list[Table], dict[st
     address = parse(source)
     tables: list[Table] = []
     about: dict[str, Any] = {}
-    for name, config, role in _parts(address, source):
-        loaded = _load(name, config, address.revision if name == address.name else None, source)
-        tables += _tables(loaded, f"{name}/{config}" if config else name, role, problems)
-        about |= {key: value for key, value in _about(loaded).items() if key not in about}
+    with contextlib.nullcontext() if is_reachable() else _offline():
+        for name, config, role in _parts(address, source):
+            loaded = _load(name, config, address.revision if name == address.name else None, source)
+            tables += _tables(loaded, f"{name}/{config}" if config else name, role, problems)
+            about |= {key: value for key, value in _about(loaded).items() if key not in about}
     return tables, {**about, **({"revision": address.revision} if address.revision else {})}
+
+
+def is_reachable(patience: float = PATIENCE) -> bool:
+    """Return whether the hub answers a small request within so many seconds, whatever it answers.
+
+    The library itself repeats each request for half a minute. True in its offline mode, in which it asks nothing.
+    """
+    from huggingface_hub import constants, get_session
+
+    if constants.HF_HUB_OFFLINE:
+        return True
+    answered = threading.Event()
+
+    def ask() -> None:
+        # Any failure means the same here; loading tells them apart if there is an answer.
+        with contextlib.suppress(Exception):
+            get_session().head(constants.ENDPOINT, timeout=patience)
+            answered.set()
+
+    # A name that no server resolves is waited for beyond any timeout of a request.
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(patience)
+    return answered.is_set()
+
+
+@contextlib.contextmanager
+def _offline() -> Iterator[None]:
+    """Let the library read what it has downloaded before, and ask nothing."""
+    import datasets
+    from huggingface_hub import constants
+
+    places = (constants, datasets.config)
+    before = [place.HF_HUB_OFFLINE for place in places]
+    try:
+        for place in places:
+            place.HF_HUB_OFFLINE = True
+        yield
+    finally:
+        for place, value in zip(places, before, strict=True):
+            place.HF_HUB_OFFLINE = value
 
 
 def _parts(address: Address, source: str) -> list[tuple[str, str | None, str]]:

@@ -30,7 +30,8 @@ class Imported(NamedTuple):
     """Rows of `corpus.jsonl`, `queries.jsonl`, `answers.jsonl` and `spans.jsonl`, and judgements by split and query.
 
     Every query is in one split of `qrels`; a query without judgements has an empty mapping there. `problems` tell what
-    was left out, each with file and line. A `Note` among them tells of something that was kept.
+    was left out, each with file and line. A `Note` among them tells of something that was kept. `contexts` are the
+    documents that came beside questions, each with the spans of its pieces, which may be parts of other documents.
     """
 
     documents: list[dict[str, Any]]
@@ -40,6 +41,7 @@ class Imported(NamedTuple):
     spans: list[dict[str, Any]]
     source: dict[str, Any]
     problems: list[Problem]
+    contexts: Mapping[str, Sequence[tuple[int, int]]] = {}
 
 
 @dataclass(frozen=True)

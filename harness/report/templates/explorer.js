@@ -9,6 +9,8 @@
   let data;
   const state = { left: 0, right: 0, measure: 0, order: "change", kind: "all", words: "", query: -1, shown: PAGE };
   let rows = [];
+  // Queries of conversations often have the same text: these are told apart by their ids.
+  const repeated = new Set();
 
   function el(tag, attributes = {}, ...children) {
     const made = document.createElement(tag);
@@ -85,7 +87,8 @@
     for (const label of $("x-kinds").querySelectorAll("[data-kind]")) label.textContent = counts[label.dataset.kind];
     const items = rows.slice(0, state.shown).map((row) => el("li", {}, el("a", { href: link(row.query) },
       stranger("span", "question", data.queries[row.query][1] || data.queries[row.query][0]),
-      el("span", { class: "change" }, el("span", {}, `${shown(row.left)} \u2192 ${shown(row.right)}`), changeText(row)))));
+      el("span", { class: "change" }, el("span", {}, `${shown(row.left)} \u2192 ${shown(row.right)}`), changeText(row),
+        repeated.has(data.queries[row.query][1]) ? stranger("span", "id", data.queries[row.query][0]) : null))));
     $("x-list").replaceChildren(...items);
     $("x-more").hidden = rows.length <= state.shown;
     const measure = data.measures[state.measure].name;
@@ -114,7 +117,8 @@
       const found = judge(state.query, number);
       if (found.left === null && found.right === null) return;
       for (const value of [found.left, found.right]) if (typeof value === "string") why.add(data.reasons[Number(value)]);
-      lines.push(el("tr", {}, el("th", { scope: "row" }, measure.name), el("td", { class: "right" }, shown(found.left)),
+      const name = measure.name.split(/(?<=_)/).flatMap((part) => [part, el("wbr")]);
+      lines.push(el("tr", {}, el("th", { scope: "row" }, ...name), el("td", { class: "right" }, shown(found.left)),
         el("td", { class: "right" }, shown(found.right)), el("td", { class: "right" }, found.kind === "none" ? NONE : changeText(found))));
     });
     const table = el("table", {}, el("thead", {}, head), el("tbody", {}, ...lines));
@@ -176,7 +180,7 @@
   function historyOf(detail) {
     if (!detail.history) return [];
     const more = detail.before ? [el("li", { class: "note" }, `${detail.before} earlier turns are not in this page.`)] : [];
-    const turns = detail.history.map(([role, text]) => el("li", {}, `${role}: `, stranger("span", "", text)));
+    const turns = detail.history.map(([role, text]) => el("li", {}, el("span", { class: "role" }, `${role}: `), stranger("span", "", text)));
     const parts = [el("h4", {}, "Conversation"), el("ul", { class: "turns" }, ...more, ...turns)];
     if (detail.searched) parts.push(el("h4", {}, "Searched with"), sides((system) => searchedOf(detail, system)));
     return parts;
@@ -285,6 +289,8 @@
     $("explorer-state").textContent = "Unpacking the queries \u2026";
     data = await unpack();
     Object.assign(state, { left: data.left, right: data.right });
+    const seen = new Set();
+    for (const [, text] of data.queries) (seen.has(text) ? repeated : seen).add(text);
     $("explorer-state").textContent = "";
     $("explorer").hidden = false;
     wire();
