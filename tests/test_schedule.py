@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -48,13 +49,16 @@ RESOURCES = st.builds(
 
 def known(tasks: dict[str, Task]) -> dict[str, Task]:
     """The same calls, all of known memory."""
-    return {key: task._replace(needs=task.needs._replace(memory_mb=task.needs.memory_mb or 0.0)) for key, task in tasks.items()}  # fmt: skip  # noqa: E501
+    return {
+        key: task._replace(needs=task.needs._replace(memory_mb=task.needs.memory_mb or 0.0))
+        for key, task in tasks.items()
+    }
 
 
 def moments(spans: dict[str, Span]) -> list[float]:
     """The middles between two events: what runs changes at events alone."""
     times = sorted({time for span in spans.values() for time in span})
-    return [(first + second) / 2 for first, second in zip(times, times[1:], strict=False)]
+    return [(first + second) / 2 for first, second in pairwise(times)]
 
 
 def at(moment: float, spans: dict[str, Span]) -> list[str]:
@@ -122,7 +126,7 @@ def test_a_schedule_takes_between_the_longest_path_and_the_sum(tasks: dict[str, 
     total, path = math.fsum(task.seconds for task in tasks.values()), longest_path(tasks)
     longest = math.fsum(tasks[key].seconds for key in path)
     assert longest == pytest.approx(max(paths_ahead(tasks).values()))
-    assert all(first in tasks[second].inputs for first, second in zip(path, path[1:], strict=False))
+    assert all(first in tasks[second].inputs for first, second in pairwise(path))
     assert longest - 1e-9 <= makespan(simulate(tasks, resources)) <= total + 1e-9
     assert makespan(simulate(tasks, resources._replace(jobs=1))) == pytest.approx(total)
 
@@ -198,4 +202,3 @@ def test_the_first_of_a_kind_tells_what_the_others_need() -> None:
     tasks = {name: Task(10.0, UNKNOWN) for name in ("a", "b", "c")}
     spans = simulate(tasks, Resources(jobs=3))
     assert [span.start for span in spans.values()] == [0.0, 10.0, 10.0]
-    assert makespan(simulate(tasks, Resources(jobs=3), known={"new"})) == 10.0

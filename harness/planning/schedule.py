@@ -83,13 +83,11 @@ def startable(
             set_aside.append(needs)
 
 
-def simulate(
-    tasks: Mapping[str, Task], resources: Resources, running: Collection[str] = (), known: Collection[str] = ()
-) -> dict[str, Span]:
+def simulate(tasks: Mapping[str, Task], resources: Resources, running: Collection[str] = ()) -> dict[str, Span]:
     """Return when each call would start and end; those that are `running` start first, whatever they need.
 
-    Inputs that are no tasks are there. Kinds in `known` are those whose memory is known by now: the first call of a
-    kind of unknown memory runs alone, and the others are taken to fit.
+    Inputs that are no tasks are there. The first call of a kind of unknown memory runs alone, and then the others are
+    taken to fit.
     """
     order = in_order(tasks, resources.jobs)
     missing = {key: {name for name in task.inputs if name in tasks} for key, task in tasks.items()}
@@ -97,7 +95,7 @@ def simulate(
     for key, inputs in missing.items():
         for name in inputs:
             readers.setdefault(name, []).append(key)
-    learned, spans = set(known), dict[str, Span]()
+    learned, spans = set[str](), dict[str, Span]()
     flying: dict[str, Needs] = {}
     ends: list[tuple[float, int, str]] = []
     place = {key: number for number, key in enumerate(order)}
