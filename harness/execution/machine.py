@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Sequence
 from functools import cache
@@ -24,7 +25,7 @@ def jobs_of(value: str | int) -> int:
     Raises ConfigError for anything else.
     """
     if value == "auto":
-        return max(1, provenance.usable_cores() // CORES_OF_A_JOB)
+        return max(1, cores() // CORES_OF_A_JOB)
     try:
         jobs = int(value)
     except ValueError:
@@ -42,7 +43,7 @@ def threads_of(jobs: int) -> int | None:
     """
     if jobs == 1 or os.environ.get("OMP_NUM_THREADS"):
         return None
-    return max(1, provenance.usable_cores() // jobs)
+    return max(1, cores() // jobs)
 
 
 def resources(jobs: int, processes: Sequence[int] = ()) -> Resources:
@@ -70,41 +71,59 @@ def _alike(visible: str | None) -> tuple[str, ...]:
     return tuple(name for name, kind in zip(names, kinds, strict=False) if kind == kinds[0])
 
 
+def cores() -> int:
+    """Return the cores that this process may use: those it may run on, or fewer if a cgroup gives it less time."""
+    quotas = [quota for folder in _cgroups("cpu") if (quota := _quota(folder))]
+    return max(1, math.ceil(min([provenance.usable_cores(), *quotas])))
+
+
 def available_mb() -> float:
     """Return the memory in MB that can be taken now: what the kernel calls available, or what a cgroup leaves of it."""
     import psutil
 
-    return float(min([psutil.virtual_memory().available, *_left_in_cgroups()])) / 2**20
+    left = [bytes_left for folder in _cgroups("memory") if (bytes_left := _left(folder)) is not None]
+    return float(min([psutil.virtual_memory().available, *left])) / 2**20
 
 
-def _left_in_cgroups() -> Iterator[int]:
-    """Bytes left in the cgroup of this process and in those above it; page cache that can be dropped counts as left."""
+def _cgroups(controller: str) -> Iterator[Path]:
+    """The folders of the cgroup of this process and of those above it, of either version."""
     try:
         lines = Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()
     except OSError:
         return
     for line in lines:
         _, controllers, name = line.split(":", 2)
-        if not controllers or "memory" in controllers.split(","):
-            root, files = (CGROUPS / "memory", V1) if controllers else (CGROUPS, V2)
+        if not controllers or controller in controllers.split(","):
+            root = CGROUPS / controller if controllers else CGROUPS
             inner = root / name.lstrip("/")
-            for folder in [inner, *inner.parents]:
-                if folder.is_relative_to(root) and (left := _left(folder, *files)) is not None:
-                    yield left
+            # In a container the path may be that of the host, which is not to be seen; the root is then its own.
+            yield from (folder for folder in [inner, *inner.parents] if folder.is_relative_to(root))
 
 
-V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
-V2 = ("memory.max", "memory.current", "inactive_file")
-
-
-def _left(folder: Path, limit: str, used: str, cached: str) -> int | None:
-    """Bytes left of the limit of one cgroup; None if it has none."""
+def _quota(folder: Path) -> float | None:
+    """How many cores' time a cgroup has; None if it has no limit."""
     try:
-        most, taken = (folder / limit).read_text().strip(), int((folder / used).read_text())
+        if (folder / "cpu.max").exists():
+            quota, period = (folder / "cpu.max").read_text().split()
+        else:
+            quota, period = ((folder / f"cpu.cfs_{name}_us").read_text().strip() for name in ("quota", "period"))
+        return int(quota) / int(period) if int(quota) > 0 else None
+    except (OSError, ValueError):
+        return None
+
+
+def _left(folder: Path) -> int | None:
+    """Bytes left of the limit of a cgroup; None if it has none. Page cache can be dropped, so it counts as left."""
+    prefix, limit, used = "", "memory.max", "memory.current"
+    if not (folder / limit).exists():
+        prefix, limit, used = "total_", "memory.limit_in_bytes", "memory.usage_in_bytes"
+    try:
+        most, taken = int((folder / limit).read_text()), int((folder / used).read_text())
         counts = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
     except (OSError, ValueError):
         return None
-    return None if most == "max" else max(0, int(most) - taken + int(counts.get(cached, 0)))
+    cached = sum(int(counts.get(f"{prefix}{name}_file", 0)) for name in ("active", "inactive"))
+    return max(0, most - max(0, taken - cached))
 
 
 def held_mb(processes: Sequence[int]) -> float:

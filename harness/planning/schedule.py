@@ -32,7 +32,8 @@ class Span(NamedTuple):
 def paths_ahead(tasks: Mapping[str, Task]) -> dict[str, float]:
     """Return the seconds of the longest path from the start of each call on; inputs come first in `tasks`."""
     ahead = dict.fromkeys(tasks, 0.0)
-    for key, task in reversed(tasks.items()):
+    for key in reversed([*tasks]):
+        task = tasks[key]
         ahead[key] += task.seconds
         for name in task.inputs:
             if name in ahead:
