@@ -26,6 +26,7 @@ from harness.execution.child_processes import ChildExecutor
 from harness.execution.executors import Cost, OneAtATime, Request, run
 from harness.execution.machine import jobs_of, threads_of
 from harness.execution.scheduler import carry_out
+from harness.execution.score_cache import ScoreCache
 from harness.execution.session import Session
 from harness.planning.graph import Plan
 from harness.planning.plan import build_plan
@@ -73,6 +74,7 @@ class Threads:
 
 
 MADE: list[Threads] = []
+PAGE = (Path(__file__).parent.parent / "docs" / "jobs.md").read_text(encoding="utf-8")
 
 
 def session(folder: Path, executor: Any) -> tuple[Session, Plan]:
@@ -95,26 +97,28 @@ def test_scores_and_keys_are_the_same_for_any_number_of_jobs(tmp_path: Path) -> 
     assert found[0] == found[1]
 
 
-def test_probes_run_when_nothing_else_does_and_have_the_whole_machine(tmp_path: Path) -> None:
-    executor = Threads(3)
+def test_probes_run_when_nothing_else_does_and_have_the_whole_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    executor, ahead, plain = Threads(3), list[str](), ScoreCache._computed
+
+    def noted(self: ScoreCache, *args: Any) -> Any:
+        found = plain(self, *args)
+        ahead.append(threading.current_thread().name)
+        return found
+
+    monkeypatch.setattr(ScoreCache, "_computed", noted)
     one, plan = session(tmp_path / "suite", executor)
     one.execute(plan, load_dataset(one.suite.dataset, one.suite.evaluate.split))
-    busy: list[bool] = []
-    plain = executor.submit
-
-    def submit(request: Request, progress: Progress) -> Future[Cost]:
-        # The scores that are computed ahead, beside stages, are there by now.
-        busy.append(any(thread.name.startswith("scores") for thread in threading.enumerate()))
-        return plain(request, progress)
-
-    executor.submit = submit  # type: ignore[method-assign]
+    scored = len(ahead)
+    assert 0 < scored == sum(name.startswith("scores") for name in ahead)
     latencies = one.latencies(plan)
     for system in plan.systems:
         latencies.measure(system)
     probes = [(flying, beside) for stage, flying, beside in executor.begun if stage == "probe"]
-    assert len(probes) == len(busy) > 1
+    assert len(probes) > 1
     assert set(probes) == {(1, False)}
-    assert not any(busy)
+    assert len(ahead) == scored, "what is computed ahead, beside stages, has ended before the first probe"
 
 
 def test_timing_runs_are_taken_one_after_another(tmp_path: Path) -> None:
@@ -335,19 +339,33 @@ def suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return str(planted.write_suite(tmp_path))
 
 
-def test_run_takes_jobs_and_leaves_nothing_to_plan(suite: str, capsys: pytest.CaptureFixture[str]) -> None:
-    outcomes = []
-    for jobs in (1, 2):
-        assert command("run", suite, "--store", f"store{jobs}", "--json", "-q", "--jobs", str(jobs)) == 0
-        value = json.loads(capsys.readouterr().out)
-        assert MADE[-1].jobs == jobs
-        outcomes.append([
-            [(row["system"], row["seed"], row["measure"], row["mean"], row["n"]) for row in value["summaries"]],
-            [(row["system"], row["measure"], row["difference"], row["verdict"]) for row in value["comparisons"]],
-            [row["key"] for row in value["ledger"]],
-        ])  # fmt: skip
-    assert outcomes[0] == outcomes[1]
-    assert command("plan", suite, "--store", "store2", "--json", "-j", "2") == 0
+def outcome_of(folder: Path) -> list[Any]:
+    """What an outcome says of scores, without times."""
+    value = json.loads((folder / "outcomes" / "planted" / "latest" / "outcome.json").read_text(encoding="utf-8"))
+    return [
+        [(row["system"], row["seed"], row["measure"], row["mean"], row["n"]) for row in value["summaries"]],
+        [(row["system"], row["measure"], row["difference"], row["verdict"]) for row in value["comparisons"]],
+        [row["key"] for row in value["ledger"]],
+    ]
+
+
+def test_every_example_of_the_page_runs_and_gives_the_same_outcome(
+    suite: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = [line for block in re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL) for line in block.splitlines()]
+    asked = [line.partition("#")[0].split() for line in lines]
+    assert [words[words.index("harness") + 1] for words in asked] == ["plan", "run", "diagnose", "run"]
+    for words in asked:
+        before, arguments = words[: words.index("harness")], words[words.index("harness") + 1 :]
+        for setting in before:
+            monkeypatch.setenv(*setting.split("=", 1))
+        assert command(*(suite if word == "suites/support" else word for word in arguments)) == 0, capsys.readouterr()
+        if arguments[0] != "plan":
+            assert MADE[-1].jobs == jobs_of(arguments[-1])
+    assert command("run", suite, "--store", "alone") == 0
+    assert outcome_of(Path("alone")) == outcome_of(Path(".harness"))
+    capsys.readouterr()
+    assert command("plan", suite, "--json", "-j", "2") == 0
     value = json.loads(capsys.readouterr().out)
     assert (value["seconds"], value["seconds_with_jobs"], value["longest_path"]) == (0, 0, [])
 

@@ -28,7 +28,7 @@ from harness.store import Store
 from harness.values.findings import LedgerRow
 
 REFRESH_SECONDS = 5.0
-"""How often the time left is worked out anew while nothing ends."""
+"""How often the time left and the memory that is free are looked at while nothing ends."""
 TELLING = 0.1
 """From this share of its work on, the progress of a call says how long it takes."""
 
@@ -65,8 +65,7 @@ def carry_out(
     """Make every artifact that the plan's systems need and the store lacks.
 
     Calls run side by side within the resources of `heavy`. `light` runs those that take no time, by default in this
-    process.
-    `watch` is told what is done so far, whenever a call started or ended.
+    process. `watch` is told what is done so far, whenever a call started or ended.
     """
     if services is not None and not services.replay:
         _discard_partial_answers(plan, store)
@@ -138,7 +137,7 @@ class _Scheduler:
         several = resources.jobs > 1
         if several:
             order = in_order(self.outlook.tasks(self.waiting, resources.jobs), resources.jobs)
-            ready = [key for key in order if key in set(ready)]
+            ready.sort(key={key: place for place, key in enumerate(order)}.__getitem__)
         needs_of = self.outlook.needs if several else lambda key: Needs()
         running = [call.needs for call in self.in_flight.values()]
         return any(self._start(key, several) for key in startable(ready, needs_of, running, resources))
@@ -168,11 +167,10 @@ class _Scheduler:
         return True
 
     def _finish_some(self) -> None:
-        """Wait until a call in flight has ended; commit what ended."""
-        futures = [call.future for call in self.in_flight.values()]
+        """Wait until a call in flight has ended, and commit it; or for some seconds, as there may be room by then."""
         self._show_rest()
-        while not (over := wait(futures, REFRESH_SECONDS, FIRST_COMPLETED).done):
-            self._show_rest()
+        futures = [call.future for call in self.in_flight.values()]
+        over = wait(futures, REFRESH_SECONDS, FIRST_COMPLETED).done
         for key, call in list(self.in_flight.items()):
             if call.future in over:
                 try:
