@@ -17,6 +17,7 @@ from harness.execution import score_cache
 from harness.execution.executors import Cost, Request
 from harness.execution.session import Executed, Session
 from harness.planning.plan import build_plan
+from harness.planning.resources import Resources
 from harness.suite.files import load_suite
 from harness.values.records import Progress
 
@@ -24,10 +25,11 @@ from harness.values.records import Progress
 class Elsewhere:
     """Runs calls in another thread, as if it were another process; those of a stage may fail."""
 
-    capacity = 1
-
     def __init__(self, fails: str = "") -> None:
         self.fails, self.pool = fails, ThreadPoolExecutor(1)
+
+    def resources(self) -> Resources:
+        return Resources()
 
     def submit(self, request: Request, progress: Progress) -> Future[Cost]:
         return self.pool.submit(self._run, request, progress)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from harness.cli.layout import what_changes
 from harness.errors import ConfigError
 from harness.execution.latency import Latencies
-from harness.execution.scheduler import no_display
+from harness.execution.making import no_display
 from harness.planning.plan import build_plan
 from harness.store import FolderStore
 from harness.suite.files import parse_suite

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from harness.cli.doctor import examine
-from harness.cli.plan import describe, forecast_of
+from harness.cli.plan import describe, preview_of
 from harness.data.formats import write_run
 from harness.errors import ConfigError
 from harness.experiments import benchmark
@@ -97,7 +97,7 @@ def test_the_plan_shows_the_work_on_the_other_data_set(tmp_path: Path) -> None:
     planted.write_dataset(tmp_path / "data")
     planted.write_dataset(tmp_path / "other", "Section")
     screen = Console(file=io.StringIO(), width=160)
-    describe(forecast_of(str(planned), tmp_path / "store"), screen, verbose=True)
+    describe(preview_of(str(planned), tmp_path / "store"), screen, verbose=True)
     assert "other: retrieve dev with retriever, seed 0" in screen.file.getvalue()
 
 

@@ -13,8 +13,8 @@ import pytest
 
 from harness.execution import probe
 from harness.execution.latency import Latencies
+from harness.execution.making import no_display
 from harness.execution.probe import FEWEST, Probe, median_is_known
-from harness.execution.scheduler import no_display
 from harness.planning.plan import build_plan
 from harness.store import FolderStore
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import pocket
@@ -18,6 +19,7 @@ from harness.planning.graph import Plan
 from harness.planning.ledger import estimate
 from harness.planning.plan import build_plan
 from harness.store import MANIFEST, FolderStore
+from harness.values.records import Progress
 
 
 @pytest.fixture
@@ -73,16 +75,25 @@ def test_light_stages_go_to_the_light_executor(plan: Plan, store: FolderStore) -
 
 
 def test_each_step_is_watched_by_its_label(plan: Plan, store: FolderStore) -> None:
-    from contextlib import nullcontext
-
     opened: list[str] = []
     told: list[tuple[int, int]] = []
+    rest: list[tuple[float, int, int]] = []
 
-    def display(label: str) -> nullcontext:
-        opened.append(label)
-        return nullcontext(lambda done, total: told.append((done, total)))
+    class Shown:
+        shows_rest = True
 
-    carry_out(plan, store, Pretender(), Pretender(), display)
+        def __call__(self, label: str) -> AbstractContextManager[Progress]:
+            opened.append(label)
+            return nullcontext(lambda done, total: told.append((done, total)))
+
+        def rest(self, seconds: float, done: int, total: int) -> None:
+            rest.append((seconds, done, total))
+
+    carry_out(plan, store, Pretender(), Pretender(), Shown())
+    total = len(plan.calls)
+    assert [done for _, done, _ in rest] == [*range(total), total]
+    assert all(seconds > 0 for seconds, done, _ in rest if done < total)
+    assert rest[-1] == (0.0, total, total)
     assert opened == [planned.label for planned in plan.calls.values()]
     assert told == [(1, 1)] * len(opened)
 

@@ -20,14 +20,13 @@ from harness.execution.executors import Cost, InlineExecutor, Request, executor_
 from harness.execution.scheduler import Execution, carry_out
 from harness.planning.graph import Plan
 from harness.planning.plan import build_plan
+from harness.planning.resources import Resources
 from harness.store import FolderStore
 from harness.values.records import Progress
 
 
 class Threads(Pretender):
     """Three calls at a time, each in a thread. Of those in flight, the one that was submitted last ends first."""
-
-    capacity = 3
 
     def __init__(self, trouble: Callable[[str, Request], None] = lambda stage, request: None) -> None:
         super().__init__(trouble)
@@ -36,6 +35,9 @@ class Threads(Pretender):
         self.submitted: list[Path] = []
         self.cancelled = False
         self.changed = threading.Condition()
+
+    def resources(self) -> Resources:
+        return Resources(jobs=3)
 
     def submit(self, request: Request, progress: Progress) -> Future[Cost]:
         future: Future[Cost] = Future()
@@ -129,11 +131,11 @@ def test_an_interrupt_loses_nothing_that_was_committed(number: int, plan: Plan, 
 
 def test_a_call_that_another_process_makes_is_left_for_later(plan: Plan, tmp_path: Path) -> None:
     """Waiting for its lock with calls in flight, two processes could wait for each other."""
-    held, refused = list(plan.calls)[1], list[str]()
+    refused = list[str]()
 
     class Shared(FolderStore):
         def try_claim(self, key: str) -> AbstractContextManager[Path | None]:
-            if key == held and len(refused) < 4:
+            if len(refused) < 4:
                 refused.append(key)
                 return nullcontext(None)
             return super().try_claim(key)
@@ -145,10 +147,29 @@ def test_a_call_that_another_process_makes_is_left_for_later(plan: Plan, tmp_pat
     assert list(done.rows) == list(plan.calls)
 
 
+def test_two_runs_that_share_a_store_make_each_call_once(tmp_path: Path) -> None:
+    """Neither waits for ever for what the other makes, and neither ends without it."""
+    plans = [build_plan(pocket.suite({"seeds": [3, 4]}), pocket.dataset()) for _ in range(2)]
+    runs, done = [Threads(), Threads()], dict[int, Execution]()
+
+    def work(number: int) -> None:
+        done[number] = carry_out(plans[number], FolderStore(tmp_path), runs[number], runs[number])
+
+    plans[0].artifacts.publish(FolderStore(tmp_path))
+    threads = [threading.Thread(target=work, args=(number,), daemon=True) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    assert done.keys() == {0, 1}
+    assert all(list(one.rows) == list(plans[0].calls) and not one.failed for one in done.values())
+    assert sum(len(run.asked) for run in runs) == len(plans[0].calls)
+
+
 def test_executors_are_found_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(executor_named("inline"), InlineExecutor)
     monkeypatch.setitem(executors.EXECUTORS, "threads", f"{__name__}:Threads")
-    assert executor_named("threads").capacity == 3
+    assert executor_named("threads").resources().jobs == 3
     with pytest.raises(ConfigError, match="unknown executor 'inlin'; did you mean 'inline'"):
         executor_named("inlin")
 

@@ -15,7 +15,7 @@ from rich.console import Console
 from harness.cli import doctor
 from harness.cli import list as listing
 from harness.cli.export import export
-from harness.cli.plan import as_json, describe, forecast_of
+from harness.cli.plan import as_json, describe, preview_of
 from harness.data.datasets import load_dataset
 from harness.data.formats import read_run
 from harness.errors import ConfigError
@@ -163,7 +163,7 @@ def printed(show: Any, width: int = 80) -> str:
 
 
 def test_a_plan_says_what_each_candidate_changes(suite: Path, tmp_path: Path) -> None:
-    forecast = forecast_of(str(suite), tmp_path)
+    forecast = preview_of(str(suite), tmp_path)
     text = printed(lambda screen: describe(forecast, screen))
     assert "3 candidates (1 trained)" in text
     assert "no training; retriever.bm25_weight=dev" in text

@@ -14,7 +14,7 @@ from test_benchmark import Here
 from harness.data.datasets import load_dataset
 from harness.data.formats import read_run
 from harness.execution.latency import Latencies
-from harness.execution.scheduler import no_display
+from harness.execution.making import no_display
 from harness.experiments import benchmark
 from harness.planning.plan import build_plan
 from harness.report.render.markdown import outcome_pictures, render_markdown

@@ -84,11 +84,13 @@ def environment(spec: Toy, inputs: Inputs, out: Path, seed: int, progress: Progr
     """Note the device, the variables that `text` names, how libraries read some of them, and every secret in a file."""
     import torch
     from huggingface_hub import constants
+    from threadpoolctl import threadpool_info
 
     from harness import provenance
 
     notes = {name: os.environ.get(name) for name in spec.text.split()}
     own = {"pid": os.getpid(), "device": provenance.device_class(), "threads": torch.get_num_threads()}
+    own["pools"] = sorted({pool["num_threads"] for pool in threadpool_info()})
     return Usage(notes={**notes, **own, "hub": constants.HF_HUB_CACHE, "variables": len(os.environ)})
 
 

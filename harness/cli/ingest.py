@@ -80,7 +80,7 @@ def _ingest(sources: list[str], folder: Path, how: _How, common: Common) -> Repo
     from harness.report.render.progress import Steps
 
     error: HarnessError | None = None
-    with Steps(common.screen()) as steps, steps.watch("reading documents") as progress:
+    with Steps(common.screen()) as steps, steps("reading documents") as progress:
         try:
             report = ingest(sources, folder, **how, progress=progress)
         except HarnessError as raised:

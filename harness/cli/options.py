@@ -17,7 +17,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from harness.execution.scheduler import Display
+    from harness.execution.making import Display
 
 DEFAULT_STORE = Path(".harness")
 MOST_SEED = 2**32 - 1
@@ -51,9 +51,17 @@ class Common:
     verbose: bool = False
     quiet: bool = False
     replay: bool = False
+    jobs: str = "1"
     measure: list[str] | None = None
     relevance_level: int = 1
     exclude_own: bool = False
+
+    @property
+    def side_by_side(self) -> int:
+        """How many stage calls run side by side. Raises ConfigError if `jobs` is no such number."""
+        from harness.execution.machine import jobs_of
+
+        return jobs_of(self.jobs)
 
     def screen(self) -> Console:
         """Return the console for text: standard error if standard output is for JSON."""
@@ -62,14 +70,14 @@ class Common:
     @contextmanager
     def progress(self) -> Iterator[Display]:
         """Show the progress of long steps while this lasts, unless `quiet`."""
-        from harness.execution.scheduler import no_display
+        from harness.execution.making import no_display
         from harness.report.render.progress import Steps
 
         if self.quiet:
             yield no_display
             return
         with Steps(self.screen()) as steps:
-            yield steps.watch
+            yield steps
 
 
 COMMON: dict[str, Any] = {
@@ -78,6 +86,12 @@ COMMON: dict[str, Any] = {
     "verbose": Annotated[bool, typer.Option("-v", "--verbose", help="Print every detail.")],
     "quiet": Annotated[bool, typer.Option("-q", "--quiet", help="Print less: no progress, and only what fails.")],
     "replay": Annotated[bool, typer.Option("--replay", help="Use cached LLM responses only; fail on a cache miss.")],
+    "jobs": Annotated[
+        str,
+        typer.Option(
+            "--jobs", "-j", metavar="N", help="Stage calls that run side by side; 'auto' is one per two cores."
+        ),
+    ],
     "measure": Annotated[
         list[str] | None, typer.Option("--measure", help="Rank measure, ndcg@10 by default; may be repeated.")
     ],

@@ -11,50 +11,67 @@ from rich.console import Console
 from harness import scoring
 from harness.cli import layout
 from harness.cli.options import Common, SeedsOption, SuiteArgument, console, print_json, takes
-from harness.execution import endpoints
+from harness.execution import endpoints, machine
 from harness.execution.probe import WARM_UP
 from harness.execution.session import Session
 from harness.experiments import forgetting, halving
 from harness.planning.graph import Plan, SystemPlan
-from harness.planning.ledger import estimate
+from harness.planning.outlook import Forecast, Outlook
 from harness.planning.plan import build_plan
 from harness.remarks import conversations, data, models, sample_size
 from harness.report import format
-from harness.store import Store, store_in
+from harness.store import store_in
 from harness.suite.files import load_suite
 from harness.suite.spec import Suite
 from harness.suite.uses import endpoint_roles
 
 JUDGE_PROMPT, JUDGE_ANSWER = 1500, 250
 """Tokens of one request of ragas' measures and of its answer: a guess."""
+SHOWN_SHARE = 0.05
+"""Calls of the longest path that take less of its time are not shown."""
 CallRow = Mapping[str, Any]
 """A stage call with its estimate, as `--json` prints it."""
 
 
-class Forecast(NamedTuple):
-    """A plan with an estimate for each of its calls, at most how much judging takes, and what to know beforehand."""
+class Preview(NamedTuple):
+    """A plan with an estimate for each of its calls, at most how much judging takes, and what to know beforehand.
+
+    `times` are those of the plan and of what follows on another dataset, with `jobs` calls side by side.
+    """
 
     plan: Plan
     calls: Sequence[CallRow]
     judging: Sequence[CallRow]
     warnings: Sequence[str]
+    jobs: int
+    times: Sequence[Forecast]
 
     @property
     def to_compute(self) -> list[CallRow]:
         return [row for row in self.calls if not row["stored"]]
 
+    @property
+    def path(self) -> list[str]:
+        """The labels of the calls of the longest path."""
+        labels = {row["key"]: row["call"] for row in self.calls}
+        return [labels[key] for time in self.times for key in time.path]
 
-@takes("store", "as_json", "verbose")
+    def seconds(self, name: str) -> float:
+        """A time of the forecast, by the name of its field."""
+        return sum(float(getattr(time, name)) for time in self.times)
+
+
+@takes("store", "as_json", "verbose", "jobs")
 def verb(suite: SuiteArgument, seed: SeedsOption = None, *, common: Common) -> None:
     """Show what a run will compute, how long it takes and what it costs; with -v, every stage call."""
-    forecast = forecast_of(suite, common.store, tuple(seed or ()))
+    preview = preview_of(suite, common.store, tuple(seed or ()), common.side_by_side)
     if common.as_json:
-        print_json(as_json(forecast))
+        print_json(as_json(preview))
     else:
-        describe(forecast, console(), common.verbose, suite)
+        describe(preview, console(), common.verbose, suite)
 
 
-def forecast_of(name: str, store_root: Path, seeds: tuple[int, ...] = ()) -> Forecast:
+def preview_of(name: str, store_root: Path, seeds: tuple[int, ...] = (), jobs: int = 1) -> Preview:
     """Plan a suite and estimate each distinct stage call; `seeds` replace those of the suite. Nothing is written.
 
     Raises what a run would raise before any work.
@@ -66,9 +83,13 @@ def forecast_of(name: str, store_root: Path, seeds: tuple[int, ...] = ()) -> For
     halving.check(suite, dataset)
     plan = build_plan(suite, dataset)
     store, elsewhere = store_in(store_root), forgetting.plan_forgetting(plan)
-    calls = _calls(plan, store)
+    offered = machine.resources(jobs)
+    outlook = Outlook(plan, store)
+    calls, times = _calls(outlook), [outlook.forecast(offered)]
     if elsewhere is not None:
-        calls += [row for row in _calls(elsewhere.plan, store) if row["key"] not in plan.calls]
+        outlook = Outlook(elsewhere.plan, store)
+        calls += [row for row in _calls(outlook) if row["key"] not in plan.calls]
+        times.append(outlook.forecast(offered, without=plan.calls))
     warnings = [
         *data.told(dataset, suite.evaluate.split),
         *conversations.before(suite, dataset),
@@ -76,12 +97,11 @@ def forecast_of(name: str, store_root: Path, seeds: tuple[int, ...] = ()) -> For
         *sample_size.before(plan),
         *halving.told(suite),
     ]
-    return Forecast(plan, calls, judge_estimates(plan), warnings)
+    return Preview(plan, calls, judge_estimates(plan), warnings, jobs, times)
 
 
-def _calls(plan: Plan, store: Store) -> list[CallRow]:
+def _calls(outlook: Outlook) -> list[CallRow]:
     """Every call of a plan with its estimate."""
-    estimates = estimate(plan, store)
     return [
         {
             "key": key,
@@ -89,9 +109,9 @@ def _calls(plan: Plan, store: Store) -> list[CallRow]:
             "stage": planned.call.stage,
             "units": planned.work.units,
             "systems": sorted(set(planned.systems)),
-            **estimates[key]._asdict(),
+            **outlook.estimates[key]._asdict(),
         }
-        for key, planned in plan.calls.items()
+        for key, planned in outlook.plan.calls.items()
     ]
 
 
@@ -112,28 +132,33 @@ def judge_estimates(plan: Plan) -> list[CallRow]:
     return rows
 
 
-def as_json(forecast: Forecast) -> dict[str, Any]:
-    """Return the forecast for machines."""
-    plan = forecast.plan
+def as_json(preview: Preview) -> dict[str, Any]:
+    """Return the preview for machines."""
+    plan = preview.plan
     return {
         "suite": plan.suite.name,
-        "calls": forecast.calls,
+        "calls": preview.calls,
         "calls_without_sharing": plan.calls_without_sharing,
-        "judge": forecast.judging,
+        "seconds": preview.seconds("alone"),
+        "jobs": preview.jobs,
+        "seconds_with_jobs": preview.seconds("together"),
+        "longest_path": preview.path,
+        "longest_path_seconds": preview.seconds("path_seconds"),
+        "judge": preview.judging,
         "trained": {system.label: list(system.tunes) for system in _candidates(plan) if system.tunes},
         "changed": {system.label: list(system.changes) for system in _candidates(plan) if system.changes},
-        "warnings": list(forecast.warnings),
+        "warnings": list(preview.warnings),
     }
 
 
-def describe(forecast: Forecast, screen: Console, verbose: bool = False, asked: str = "SUITE") -> None:
-    """Print the summary of a forecast: calls, time, cost, candidates, warnings; `verbose` adds every call.
+def describe(preview: Preview, screen: Console, verbose: bool = False, asked: str = "SUITE") -> None:
+    """Print the summary of a preview: calls, time, cost, candidates, warnings; `verbose` adds every call.
 
     `asked` is what names the suite on the command line.
     """
-    plan = forecast.plan
+    plan = preview.plan
     screen.print(f"Plan of {plan.suite.name}", style="bold", highlight=False, markup=False)
-    layout.fields(list(_summary(forecast)), screen)
+    layout.fields(list(_summary(preview)), screen)
     candidates = [
         (system.label, layout.what_changes(system.tunes, system.training, system.changes))
         for system in _candidates(plan)
@@ -141,43 +166,60 @@ def describe(forecast: Forecast, screen: Console, verbose: bool = False, asked: 
     if candidates:
         layout.heading("Candidates", screen)
         layout.fields(candidates, screen)
-    if forecast.warnings:
+    if preview.warnings:
         layout.heading("Warnings", screen)
-        layout.sentences(forecast.warnings, screen)
+        layout.sentences(preview.warnings, screen)
     if verbose:
         layout.heading("Stage calls", screen)
-        _print_calls(forecast, screen)
+        _print_calls(preview, screen)
     else:
         screen.print(f"\nEvery stage call: harness plan {asked} -v", style="dim", highlight=False, markup=False)
 
 
-def _summary(forecast: Forecast) -> Iterator[tuple[str, str]]:
-    plan, suite = forecast.plan, forecast.plan.suite
+def _summary(preview: Preview) -> Iterator[tuple[str, str]]:
+    plan, suite = preview.plan, preview.plan.suite
     candidates = _candidates(plan)
     trained = sum(bool(system.tunes) for system in candidates)
     rows = format.counted(len(plan.systems) - len(candidates), "baseline row")
     kinds = f" ({trained:,} trained)" if trained < len(candidates) else ""
     yield "systems", f"{rows}, {format.counted(len(candidates), 'candidate')}{kinds}"
-    total, rest = len(forecast.calls), len(forecast.to_compute)
+    total, rest = len(preview.calls), len(preview.to_compute)
     shared = plan.calls_without_sharing - len(plan.calls)
     yield "stage calls", f"{total:,}: {total - rest:,} in the cache, {rest:,} to compute ({shared:,} saved by sharing)"
-    seconds = sum(row["seconds"] for row in forecast.to_compute)
-    guessed = sum(row["seconds"] for row in forecast.to_compute if not row["measured"])
+    seconds = sum(row["seconds"] for row in preview.to_compute)
+    guessed = sum(row["seconds"] for row in preview.to_compute if not row["measured"])
     basis = " (a guess: this store has timed little of it on this machine)" if guessed > seconds / 2 else ""
-    yield "time", f"about {format.duration(seconds)}{basis}, plus scoring and latency probes"
-    if any(row["llm_calls"] for row in forecast.to_compute):
+    yield "time", f"{_time(preview)}{basis}, plus scoring and latency probes"
+    if path := _long_calls(preview):
+        yield "longest path", f"about {format.duration(preview.seconds('path_seconds'))}: {' -> '.join(path)}"
+    if any(row["llm_calls"] for row in preview.to_compute):
         here = "" if endpoint_roles(suite) else ", all on this machine"
-        yield "LLM calls", f"about {_llm_work(forecast.to_compute)}{here}"
+        yield "LLM calls", f"about {_llm_work(preview.to_compute)}{here}"
     if suite.answerer is not None:
         requests = suite.evaluate.probe_generations + WARM_UP
         yield "latency probe", f"{format.counted(requests, 'request')} to the generator's endpoint per kind of prompt"
-    if forecast.judging:
-        yield "judge", f"at most {_llm_work(forecast.judging)}"
+    if preview.judging:
+        yield "judge", f"at most {_llm_work(preview.judging)}"
     roles = endpoint_roles(suite)
     if roles:
         yield "endpoints", ", ".join(roles)
     if suite.llm.max_usd is not None or suite.llm.max_tokens is not None:
         yield "budget", f"the run stops at {_budget(suite)}; results that are paid for stay in the cache"
+
+
+def _long_calls(preview: Preview) -> list[str]:
+    """The labels of the calls of the longest path, without those that are over at once."""
+    seconds = {row["call"]: row["seconds"] for row in preview.calls}
+    return [name for name in preview.path if seconds[name] >= SHOWN_SHARE * preview.seconds("path_seconds")]
+
+
+def _time(preview: Preview) -> str:
+    """``about 29 min``, and with several jobs also how long these take."""
+    alone = f"about {format.duration(preview.seconds('alone'))}"
+    if preview.jobs == 1:
+        return alone
+    together = format.duration(preview.seconds("together"))
+    return f"{alone} one after another, about {together} with {preview.jobs} jobs"
 
 
 def _candidates(plan: Plan) -> list[SystemPlan]:
@@ -196,15 +238,15 @@ def _budget(suite: Suite) -> str:
     return " or ".join(f"{before}{value:,}{after}" for before, value, after in bounds if value is not None)
 
 
-def _print_calls(forecast: Forecast, screen: Console) -> None:
+def _print_calls(preview: Preview, screen: Console) -> None:
     """Print every call in the order of the plan; a column of numbers that is empty is left out."""
     titles = {"units": "units", "llm_calls": "LLM calls", "tokens": "tokens", "dollars": "cost"}
-    shown = [key for key in titles if any(row[key] for row in forecast.calls)]
+    shown = [key for key in titles if any(row[key] for row in preview.calls)]
     numbers = [*(titles[key] for key in shown), "time"]
     rows = []
-    for row in forecast.calls:
+    for row in preview.calls:
         systems = row["systems"]
-        users = systems[0] if len(systems) == 1 else f"{len(systems)} of {len(forecast.plan.systems)} systems"
+        users = systems[0] if len(systems) == 1 else f"{len(systems)} of {len(preview.plan.systems)} systems"
         texts = {key: format.dollars(row[key]) if key == "dollars" else f"{row[key]:,}" for key in shown}
         counts = [texts[key] if row[key] else "" for key in shown]
         time = "" if row["stored"] else format.duration(row["seconds"])

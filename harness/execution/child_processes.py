@@ -23,8 +23,10 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError, StageFailed
-from harness.execution.environments import applied, apply, environment_now, read_at_import
+from harness.execution import machine
+from harness.execution.environments import Environment, applied, apply, environment_now, read_at_import
 from harness.execution.executors import Cost, Request, failure_sentence, perform
+from harness.planning.resources import Resources
 from harness.values.records import Progress
 
 PROGRESS_EVERY = 0.2
@@ -34,26 +36,51 @@ GRACE = 10.0
 
 
 class ChildExecutor:
-    """Runs every call in a child of a fork server, `capacity` at a time. A thread listens to each child."""
+    """Runs every call in a child of a fork server, `jobs` of them side by side. A thread listens to each child.
 
-    def __init__(self, capacity: int = 1) -> None:
+    Calls beside others get their share of the cores each, and each that needs a GPU one of its own.
+    """
+
+    def __init__(self, jobs: int = 1) -> None:
         if multiprocessing.parent_process() is not None:
             # The child of a script that has no guard runs the script again, and would wait for its own parent.
             raise HarnessError('call the harness below `if __name__ == "__main__":`; its stages run in child processes')
-        self.capacity = capacity
+        self.jobs = jobs
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload([PRELOADED])
         self._futures: set[Future[Cost]] = set()
         self._children: dict[Future[Cost], Any] = {}
+        self._gpus: dict[Future[Cost], str] = {}
         self._lock = threading.Lock()
 
+    def resources(self) -> Resources:
+        with self._lock:
+            running = [child.pid for child in self._children.values() if child.pid is not None]
+        return machine.resources(self.jobs, running)
+
     def submit(self, request: Request, progress: Progress) -> Future[Cost]:
-        if request.environment is None:
-            request = request._replace(environment=environment_now())
         future: Future[Cost] = Future()
+        request = request._replace(environment=self._environment(future, request))
         self._futures.add(future)
         threading.Thread(target=self._answer, args=(future, request, progress), daemon=True).start()
         return future
+
+    def _environment(self, future: Future[Cost], request: Request) -> Environment:
+        """The environment of a call; one that needs a GPU of its own sees that one alone."""
+        environment = request.environment or environment_now()
+        devices = machine.gpus() if request.beside and request.gpu else []
+        if len(devices) < 2:
+            return environment
+        with self._lock:
+            free = [name for name in devices if name not in self._gpus.values()]
+            self._gpus[future] = (free or devices)[0]
+        return Environment({**environment, "CUDA_VISIBLE_DEVICES": self._gpus[future]})
+
+    def _share(self, request: Request) -> float:
+        """The share of the machine that a call has."""
+        if not request.beside:
+            return 1.0
+        return 1 / max(1, len(machine.gpus())) if request.gpu else 1 / self.jobs
 
     def cancel(self) -> None:
         with self._lock:
@@ -66,7 +93,7 @@ class ChildExecutor:
 
     def _answer(self, future: Future[Cost], request: Request, progress: Progress) -> None:
         try:
-            future.set_result(self._run(future, request, progress))
+            future.set_result(self._run(future, request, progress)._replace(share=self._share(request)))
         except BaseException as error:
             # Whatever it is, an interrupt in `progress` too: it is raised where the result is waited for.
             future.set_exception(error)
@@ -78,10 +105,15 @@ class ChildExecutor:
             return self._run_child(future, request, progress, self._context)
         except _OtherImports:
             return self._run_child(future, request, progress, multiprocessing.get_context("spawn"))
+        finally:
+            # Before the result is known, as another call may start at once.
+            with self._lock:
+                self._gpus.pop(future, None)
 
     def _run_child(self, future: Future[Cost], request: Request, progress: Progress, context: Any) -> Cost:
         receiver, sender = context.Pipe(duplex=False)
-        child = context.Process(target=_child, args=(sender, request), daemon=True)
+        threads = machine.threads_of(self.jobs) if request.beside else None
+        child = context.Process(target=_child, args=(sender, request, threads), daemon=True)
         with applied(request.environment or environment_now()):
             child.start()
         sender.close()
@@ -134,7 +166,7 @@ def _death(request: Request, exitcode: int | None) -> str:
     return f"{request.stage}: its process ended with exit code {exitcode} and no result"
 
 
-def _child(sender: Connection, request: Request) -> None:
+def _child(sender: Connection, request: Request, threads: int | None) -> None:
     """Run a request in the child. Everything goes back through the pipe; the parent owns the terminal."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if request.environment is not None:
@@ -144,6 +176,8 @@ def _child(sender: Connection, request: Request) -> None:
             _send(sender, "other imports", None)
             return
         apply(request.environment)
+    if threads is not None:
+        _limit(threads)
     last = 0.0
 
     def progress(done: int, total: int) -> None:
@@ -160,6 +194,16 @@ def _child(sender: Connection, request: Request) -> None:
         if os.environ.get("HARNESS_DEBUG"):
             traceback.print_exc()
         _send(sender, "failed", failure_sentence(request, error))
+
+
+def _limit(threads: int) -> None:
+    """Let the libraries that are loaded, and those that will be, compute with so many threads."""
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    torch.set_num_threads(threads)
+    threadpool_limits(threads)
 
 
 def _send(sender: Connection, kind: str, value: Any) -> None:

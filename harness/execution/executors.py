@@ -22,6 +22,7 @@ from typing import Any, NamedTuple, Protocol
 from harness.errors import ConfigError, HarnessError, Problem, StageFailed, nearest
 from harness.execution.environments import Environment
 from harness.llm.services import Services, using
+from harness.planning.resources import Resources
 from harness.values.records import Progress, Usage
 
 EXECUTORS = {
@@ -35,7 +36,9 @@ DEFAULT_EXECUTOR = "child"
 class Request(NamedTuple):
     """One call to be run. `function` and `spec_class` are written ``module:name``; `services` are what it may ask.
 
-    `environment` is the one that the call runs in; None stands for that of the process that submits the request.
+    `environment` is the one that the call runs in; None stands for that of the process that submits the request. A call
+    with others `beside` it gets its share of the cores, and one that needs a `gpu` gets one of its own. Without, a call
+    has the whole machine.
     """
 
     function: str
@@ -46,6 +49,8 @@ class Request(NamedTuple):
     seed: int
     services: Services | None = None
     environment: Environment | None = None
+    beside: bool = False
+    gpu: bool = False
 
     @property
     def stage(self) -> str:
@@ -54,19 +59,25 @@ class Request(NamedTuple):
 
 
 class Cost(NamedTuple):
-    """What a call took: wall seconds of the stage itself, peak resident memory in MB, and what it counted."""
+    """What a call took: wall seconds of the stage itself, peak resident memory in MB, and what it counted.
+
+    `share` is that of the machine which it had.
+    """
 
     seconds: float
     peak_memory_mb: float
     usage: Usage
+    share: float = 1.0
 
 
 class Executor(Protocol):
-    """Runs stage calls, at most `capacity` at a time."""
+    """Runs stage calls, several at a time if its resources say so."""
 
-    @property
-    def capacity(self) -> int:
-        """How many calls may be in flight at once."""
+    def resources(self) -> Resources:
+        """Return what the calls in flight may use together, as it is now; memory that they hold already is part of it.
+
+        A plan is scheduled within it.
+        """
 
     def submit(self, request: Request, progress: Progress) -> Future[Cost]:
         """Start a call and return the future of its cost; the future raises StageFailed if the call failed.
@@ -82,7 +93,8 @@ class Executor(Protocol):
 class SynchronousExecutor:
     """Runs each call inside `submit`, one at a time. A subclass says in `run` how."""
 
-    capacity = 1
+    def resources(self) -> Resources:
+        return Resources()
 
     def run(self, request: Request, progress: Progress) -> Cost:
         """Run a call to its end. Raises StageFailed if it failed."""
@@ -110,11 +122,27 @@ class InlineExecutor(SynchronousExecutor):
             raise StageFailed(failure_sentence(request, error)) from error
 
 
-def executor_named(name: str) -> Executor:
-    """Return a new executor; raise ConfigError for a name that is not in `EXECUTORS`."""
+class OneAtATime:
+    """Runs the calls of another executor one after another, each with the whole machine, so that they can be timed."""
+
+    def __init__(self, executor: Executor) -> None:
+        self.submit, self.cancel, self._resources = executor.submit, executor.cancel, executor.resources
+
+    def resources(self) -> Resources:
+        return self._resources()._replace(jobs=1)
+
+
+def executor_named(name: str, jobs: int = 1) -> Executor:
+    """Return a new executor that runs `jobs` calls side by side.
+
+    Raises ConfigError for a name that is not in `EXECUTORS`, and for several jobs of one that runs one call at a time.
+    """
     if name not in EXECUTORS:
         raise ConfigError(Problem("executor", f"unknown executor {name!r}", nearest(name, EXECUTORS)))
-    executor: Executor = load(EXECUTORS[name])()
+    kind = load(EXECUTORS[name])
+    if jobs > 1 and issubclass(kind, SynchronousExecutor):
+        raise ConfigError(Problem("executor", f"{name!r} runs one call at a time", "leave out 'jobs'"))
+    executor: Executor = kind(jobs) if jobs > 1 else kind()
     return executor
 
 

@@ -18,8 +18,8 @@ from harness import provenance
 from harness.errors import StageFailed
 from harness.execution.environments import environment_now
 from harness.execution.executors import Executor, Request, run
+from harness.execution.making import Display
 from harness.execution.probe import PROBE_VERSION, STEPS, TIMES_FILE, Probe, quantile
-from harness.execution.scheduler import Display
 from harness.hashing import by_hash, digest_of
 from harness.llm.services import Services
 from harness.models.loaders import model_digest

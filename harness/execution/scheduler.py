@@ -1,38 +1,45 @@
-"""The scheduler: make what a plan needs and the store lacks, with as many calls in flight as the executor takes.
+"""The scheduler: make what a plan needs and the store lacks, with as many calls in flight as the executor has room for.
 
-A call starts once all its inputs are there. A call that fails takes along only what needs it. Whatever was committed
-stays, so a run that was killed continues where it stopped. Rows and failures are in the order of the plan, whatever
-the order in which results arrive.
+A call starts once all its inputs are there. Which of the ready calls is first, and what fits beside what, is decided
+by `planning.schedule`. A call that fails takes along only what needs it. Whatever was committed stays, so a run that
+was killed continues where it stopped. Rows and failures are in the order of the plan, whatever the order in which
+results arrive.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+import time
+from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import NamedTuple
 
 from harness.errors import StageFailed
-from harness.execution.environments import environment_now
-from harness.execution.executors import Cost, Executor, InlineExecutor, Request
+from harness.execution.executors import Cost, Executor, InlineExecutor
+from harness.execution.making import Display, Maker, Making, ended, no_display
 from harness.llm.services import Services
-from harness.planning.graph import Plan, PlannedCall
-from harness.planning.ledger import facts_of, row_of
+from harness.planning.graph import Plan
+from harness.planning.ledger import row_of
+from harness.planning.outlook import Outlook
+from harness.planning.resources import Needs
+from harness.planning.schedule import in_order, makespan, simulate, startable
 from harness.stages import load_stage
 from harness.store import Store
 from harness.values.findings import LedgerRow
-from harness.values.records import Progress
 
-Display = Callable[[str], AbstractContextManager[Progress]]
-"""Opens the display of one long step by its label; gives the function that reports the progress of the step."""
-Making = Generator[Future[Cost], None, LedgerRow | None]
-"""A call being made: yields the future of its cost, and returns its row, or None if another process holds its key."""
+REFRESH_SECONDS = 5.0
+"""How often the time left and the memory that is free are looked at while nothing ends."""
+TELLING = 0.1
+"""From this share of its work on, the progress of a call says how long it takes."""
 
 
-def no_display(label: str) -> AbstractContextManager[Progress]:
-    """Show nothing."""
-    return nullcontext(lambda done, total: None)
+class InFlight(NamedTuple):
+    """A call in flight: its making, the future of its cost, what it needs, and when it started."""
+
+    making: Making
+    future: Future[Cost]
+    needs: Needs
+    started: float
 
 
 @dataclass
@@ -57,8 +64,8 @@ def carry_out(
 ) -> Execution:  # fmt: skip
     """Make every artifact that the plan's systems need and the store lacks.
 
-    At most `heavy.capacity` calls are in flight. `light` runs those that take no time, by default in this process.
-    `watch` is told what is done so far, whenever a call started or ended.
+    Calls run side by side within the resources of `heavy`. `light` runs those that take no time, by default in this
+    process. `watch` is told what is done so far, whenever a call started or ended.
     """
     if services is not None and not services.replay:
         _discard_partial_answers(plan, store)
@@ -77,11 +84,13 @@ class _Scheduler:
         display: Display,
         services: Services | None,
     ) -> None:
-        self.plan, self.store, self.heavy, self.light = plan, store, heavy, light
-        self.display, self.services = display, services
+        self.plan, self.store, self.heavy, self.light, self.display = plan, store, heavy, light, display
+        self.maker = Maker(store, display, services, plan)
+        self.outlook = Outlook(plan, store)
         self.done = Execution()
         self.waiting: list[str] = []
-        self.in_flight: dict[str, tuple[Making, Future[Cost]]] = {}
+        self.in_flight: dict[str, InFlight] = {}
+        self.total = 0
 
     def run(self, watch: Callable[[Execution], None]) -> Execution:
         needed = _needed(self.plan, self.store)
@@ -90,6 +99,7 @@ class _Scheduler:
                 self.done.rows[key] = row_of(planned, self.store.facts(key), reused=True)
             elif key in needed:
                 self.waiting.append(key)
+        self.total = len(self.waiting)
         try:
             while self.waiting or self.in_flight:
                 if not self._start_next():
@@ -100,8 +110,9 @@ class _Scheduler:
             if self.in_flight:
                 self.heavy.cancel()
                 self.light.cancel()
-            for making, _ in self.in_flight.values():
-                making.close()
+            for call in self.in_flight.values():
+                call.making.close()
+            self.display.rest(0.0, self.total, self.total)
         order = self.plan.calls
         rows, failed = self.done.rows, self.done.failed
         return Execution(
@@ -110,108 +121,86 @@ class _Scheduler:
 
     def _start_next(self) -> bool:
         """Start the first call that can start. False if none can before one in flight has ended."""
-        if len(self.in_flight) >= self.heavy.capacity:
-            return False
         unfinished = {*self.waiting, *self.in_flight}
-        for key in list(self.waiting):
+        ready = []
+        for key in self.waiting:
             inputs = self.plan.calls[key].call.inputs.values()
-            if not unfinished.isdisjoint(inputs):
-                continue
-            broken = self.done.why_failed([*inputs])
-            if broken:
-                self.waiting.remove(key)
-                self.done.failed[key] = broken
-                return True
-            if self._start(key):
-                return True
-        return False
+            if unfinished.isdisjoint(inputs):
+                if broken := self.done.why_failed([*inputs]):
+                    self.waiting.remove(key)
+                    self.done.failed[key] = broken
+                    return True
+                ready.append(key)
+        resources = self.heavy.resources()
+        if len(self.in_flight) >= resources.jobs:
+            return False
+        several = resources.jobs > 1
+        if several:
+            order = in_order(self.outlook.tasks(self.waiting, resources.jobs), resources.jobs)
+            ready.sort(key={key: place for place, key in enumerate(order)}.__getitem__)
+        needs_of = self.outlook.needs if several else lambda key: Needs()
+        running = [call.needs for call in self.in_flight.values()]
+        return any(self._start(key, several) for key in startable(ready, needs_of, running, resources))
 
-    def _start(self, key: str) -> bool:
-        """Start a call. False if another process is making it while there is other work here to wait for.
+    def _start(self, key: str, several: bool) -> bool:
+        """Start a call; with `several` at a time it has its share of the machine.
 
-        Two processes that both hold one key and wait for the other's would wait for ever.
+        False if another process is making it while there is other work here to wait for: two processes that both hold
+        one key and wait for the other's would wait for ever.
         """
         planned = self.plan.calls[key]
-        executor = self.heavy if load_stage(planned.call.stage).heavy else self.light
-        making = _making(
-            planned, self.store, executor, self.display, self.services, self.plan, blocking=not self.in_flight
-        )
+        needs = self.outlook.needs(key) if several else Needs()
+        heavy = load_stage(planned.call.stage).heavy
+        executor, beside = (self.heavy, needs if several else None) if heavy else (self.light, None)
+        making = self.maker.make(planned, executor, not self.in_flight, beside)
         try:
             future = next(making)
-        except StopIteration as ended:
-            if ended.value is None:
+        except StopIteration as stop:
+            if stop.value is None:
                 return False
-            self.done.rows[key] = ended.value
+            self._keep(key, stop.value)
         except StageFailed as error:
             self.done.failed[key] = f"{planned.label}: {error}"
         else:
-            self.in_flight[key] = making, future
+            self.in_flight[key] = InFlight(making, future, needs, time.monotonic())
         self.waiting.remove(key)
         return True
 
     def _finish_some(self) -> None:
-        """Wait until a call in flight has ended; commit what ended."""
-        ended = wait([future for _, future in self.in_flight.values()], return_when=FIRST_COMPLETED).done
-        for key, (making, future) in list(self.in_flight.items()):
-            if future in ended:
+        """Wait until a call in flight has ended, and commit it; or for some seconds, as there may be room by then."""
+        self._show_rest()
+        futures = [call.future for call in self.in_flight.values()]
+        over = wait(futures, REFRESH_SECONDS, FIRST_COMPLETED).done
+        for key, call in list(self.in_flight.items()):
+            if call.future in over:
                 try:
-                    self.done.rows[key] = _row(making)
+                    self._keep(key, ended(call.making))
                 except StageFailed as error:
                     self.done.failed[key] = f"{self.plan.calls[key].label}: {error}"
                 del self.in_flight[key]
 
+    def _keep(self, key: str, row: LedgerRow) -> None:
+        self.done.rows[key] = row
+        self.outlook.learn(self.store.facts(key))
 
-def _making(
-    planned: PlannedCall, store: Store, executor: Executor, display: Display, services: Services | None,
-    plan: Plan | None, blocking: bool,
-) -> Making:  # fmt: skip
-    """Make one artifact whose inputs are in the store, unless another process has made it meanwhile.
+    def _show_rest(self) -> None:
+        """Show how long the rest takes: what is in flight, and then what waits."""
+        if not self.display.shows_rest:
+            return
+        resources = self.heavy.resources()
+        tasks = self.outlook.tasks([*self.waiting, *self.in_flight], resources.jobs)
+        for key in self.in_flight:
+            tasks[key] = tasks[key]._replace(seconds=self._seconds_left(key, tasks[key].seconds))
+        seconds = makespan(simulate(tasks, resources, [*self.in_flight]))
+        self.display.rest(seconds, self.total - len(tasks), self.total)
 
-    The calls of `plan` say what the time of this one tells of others, its suite on which device this one runs.
-    """
-    key = planned.key
-    environment = environment_now(plan.suite.device if plan else None)
-    with display(planned.label) as progress, store.claim(key) if blocking else store.try_claim(key) as folder:
-        if folder is None:
-            return None
-        if store.has(key):
-            # Another process made it while this one waited for the lock.
-            return row_of(planned, store.facts(key), reused=True)
-        request = request_for(planned, store, folder)._replace(services=services, environment=environment)
-        future = executor.submit(request, progress)
-        yield future
-        cost = future.result()
-        calls: Mapping[str, PlannedCall] = plan.calls if plan else {}
-        facts = facts_of(planned, cost.seconds, cost.peak_memory_mb, cost.usage, folder, calls)
-        store.commit(key, folder, facts)
-    return row_of(planned, facts, reused=False)
-
-
-def _row(making: Making) -> LedgerRow:
-    """The row of a call whose future has ended. Raises StageFailed if the call failed."""
-    try:
-        next(making)
-    except StopIteration as ended:
-        row: LedgerRow = ended.value
-        return row
-    raise AssertionError("a call has one future")
-
-
-def make(planned: PlannedCall, store: Store, executor: Executor, services: Services | None = None) -> LedgerRow:
-    """Make one artifact that belongs to no plan. Raises StageFailed if that fails."""
-    making = _making(planned, store, executor, no_display, services, None, blocking=True)
-    try:
-        future = next(making)
-    except StopIteration as ended:
-        row: LedgerRow = ended.value
-        return row
-    try:
-        wait([future])
-        return _row(making)
-    finally:
-        if not future.done():
-            executor.cancel()
-        making.close()
+    def _seconds_left(self, key: str, estimate: float) -> float:
+        """Seconds until a call in flight ends: by its progress where the estimate is a guess, and by that otherwise."""
+        elapsed = time.monotonic() - self.in_flight[key].started
+        share = self.maker.shares_done.get(key, 0.0)
+        if share >= TELLING and not self.outlook.estimates[key].measured:
+            return elapsed * (1 - share) / share
+        return max(0.0, estimate - elapsed)
 
 
 def _discard_partial_answers(plan: Plan, store: Store) -> None:
@@ -242,15 +231,3 @@ def _needed(plan: Plan, store: Store) -> set[str]:
             needed.add(key)
             waiting += [(above, True) for above in plan.calls[key].call.inputs.values()]
     return needed
-
-
-def request_for(planned: PlannedCall, store: Store, out: Path) -> Request:
-    """The request that makes a call's artifact in `out`."""
-    stage = load_stage(planned.call.stage)
-    inputs = {}
-    for name, key in planned.call.inputs.items():
-        folder = store.get(key)
-        if folder is None:
-            raise StageFailed(f"its input {name} is not in the store any more; run again")
-        inputs[name] = folder
-    return Request(stage.function_path, stage.spec_path, planned.call.spec, inputs, out, planned.call.seed)

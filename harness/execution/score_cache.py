@@ -12,8 +12,9 @@ from typing import Any
 from harness import scoring
 from harness.data.formats import read_run
 from harness.data.passages import Passages
+from harness.execution.making import Display, no_display
 from harness.execution.measurements import JUDGED_TURNS, Measurements
-from harness.execution.scheduler import Display, Execution, no_display
+from harness.execution.scheduler import Execution
 from harness.judge import judges
 from harness.llm import Chat, Spent
 from harness.llm.prompt_templates import rough_tokens, shorten

@@ -15,10 +15,18 @@ from harness.data.datasets import Dataset, load_dataset
 from harness.errors import HarnessError
 from harness.execution import endpoints
 from harness.execution.ahead import Ahead
-from harness.execution.executors import DEFAULT_EXECUTOR, Executor, SynchronousExecutor, executor_named
+from harness.execution.executors import (
+    DEFAULT_EXECUTOR,
+    Executor,
+    OneAtATime,
+    SynchronousExecutor,
+    executor_named,
+)
 from harness.execution.latency import Latencies
+from harness.execution.machine import Jobs, jobs_of
+from harness.execution.making import Display, make, no_display
 from harness.execution.measurements import Measurements
-from harness.execution.scheduler import Display, Execution, carry_out, make, no_display
+from harness.execution.scheduler import Execution, carry_out
 from harness.execution.score_cache import Known, ScoreCache
 from harness.planning import requirements
 from harness.planning.graph import Plan, PlannedCall
@@ -41,6 +49,7 @@ class Options(TypedDict, total=False):
     display: Display
     executor: Executor | str
     replay: bool
+    jobs: Jobs
 
 
 class Executed(NamedTuple):
@@ -65,10 +74,14 @@ class Session:
         display: Display = no_display,
         executor: Executor | str = DEFAULT_EXECUTOR,
         replay: bool = False,
+        jobs: Jobs = 1,
     ) -> None:
-        """`executor` is one or the name of one. With `replay`, LLM responses come from the cache alone."""
+        """`executor` is one, or the name of one that runs `jobs` stage calls side by side; see `jobs_of`.
+
+        With `replay`, LLM responses come from the cache alone.
+        """
         self.written, self.root, self.display = suite, root, display
-        self.executor = executor_named(executor) if isinstance(executor, str) else executor
+        self.executor = executor_named(executor, jobs_of(jobs)) if isinstance(executor, str) else executor
         self.store = store_in(root)
         self.suite = endpoints.spoken(suite, root)
         self.services = endpoints.services_of(self.suite, root, replay)
@@ -131,6 +144,12 @@ class Session:
         """Put the dataset of a plan into the store, and make every artifact that the plan needs; see `carry_out`."""
         plan.artifacts.publish(self.store)
         return carry_out(plan, self.store, self.executor, display=self.display, services=self.services, watch=watch)
+
+    def time(self, plan: Plan) -> Execution:
+        """Make every artifact of a plan as `make` does, but one after another: their times tell how fast each is."""
+        plan.artifacts.publish(self.store)
+        executor = OneAtATime(self.executor)
+        return carry_out(plan, self.store, executor, display=self.display, services=self.services)
 
     def make_one(self, planned: PlannedCall) -> Path | None:
         """Return the folder of an artifact that belongs to no plan; it is made if the store lacks it."""

@@ -55,7 +55,7 @@ def take_samples(session: Session, full: Plan, dataset: Dataset) -> dict[str, st
     queries = _publish_queries(plan, session.store)
     plan.systems = _chosen(plan, small, queries, wanted)
     plan.judge = None
-    failed = session.make(plan).failed
+    failed = session.time(plan).failed
     return not_timed | {name: f"{name}: {why}" for name, why in left_out.items()} | failed
 
 

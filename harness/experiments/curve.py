@@ -197,7 +197,7 @@ def _making(system: SystemPlan, plan: Plan, execution: Execution) -> tuple[int, 
         row = execution.rows.get(key)
         if row is not None:
             examples += row.units // plan.suite.recipe(plan.suite.candidates[system.name], part).epochs
-            seconds += row.seconds
+            seconds += row.machine_seconds
     return examples, seconds
 
 

@@ -118,7 +118,9 @@ def _is_known(system: SystemPlan, suite: Suite) -> bool:
 
 
 def _whole(guess: CallEstimate, store: Store, key: str) -> float:
-    return float(store.facts(key).get("seconds", 0.0)) if guess.stored else guess.seconds
+    """Seconds of the machine that a call takes, or took."""
+    facts = store.facts(key) if guess.stored else {"seconds": guess.seconds}
+    return float(facts.get("seconds", 0.0) * facts.get("share", 1.0))
 
 
 def _dollars(plan: Plan, store: Store, guess: CallEstimate, key: str) -> float:

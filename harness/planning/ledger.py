@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from harness.planning.graph import Plan, PlannedCall, SystemPlan
-from harness.planning.speed import STARTUP_SECONDS, rates, speed_of
+from harness.planning.speed import STARTUP_SECONDS, Rates, rates, speed_of
 from harness.stages import load_stage
 from harness.store import Store
 from harness.suite.bounds import Prices
@@ -31,9 +31,12 @@ class CallEstimate(NamedTuple):
 
 def facts_of(
     planned: PlannedCall, seconds: float, peak_memory_mb: float, usage: Usage, out: Path,
-    calls: Mapping[str, PlannedCall] = {},
+    calls: Mapping[str, PlannedCall] = {}, share: float = 1.0,
 ) -> dict[str, Any]:  # fmt: skip
-    """The cost of a call as it is kept in the artifact's manifest; `calls` are those of its plan."""
+    """The cost of a call as it is kept in the artifact's manifest; `calls` are those of its plan.
+
+    `share` is that of the machine which it had.
+    """
     return CallFacts(
         stage=planned.call.stage,
         label=planned.label,
@@ -43,6 +46,7 @@ def facts_of(
         peak_memory_mb=peak_memory_mb,
         bytes=sum(path.stat().st_size for path in out.rglob("*") if path.is_file()),
         speed=speed_of(planned.call, calls),
+        share=share,
     ).as_facts()
 
 
@@ -55,12 +59,13 @@ def row_of(planned: PlannedCall, facts: Mapping[str, Any], reused: bool) -> Ledg
     )
 
 
-def estimate(plan: Plan, store: Store) -> dict[str, CallEstimate]:
-    """Return the estimated cost of each call of a plan; too much for a training that stops early.
+def estimate(plan: Plan, store: Store, known: Rates | None = None) -> dict[str, CallEstimate]:
+    """Return the estimated cost of each call of a plan, alone on the machine; too much for a training that stops early.
 
-    A dev evaluation is taken to be as fast as the stage that uses the tuned model.
+    A dev evaluation is taken to be as fast as the stage that uses the tuned model. `known` are the rates of the store
+    if they were read already.
     """
-    known = rates(store)
+    known = known or rates(store)
     uses = {
         key: one
         for one in plan.calls.values()
@@ -81,9 +86,12 @@ def estimate(plan: Plan, store: Store) -> dict[str, CallEstimate]:
 
 
 def build_cost(plan: Plan, system: SystemPlan, rows: Mapping[str, LedgerRow], prices: Prices) -> tuple[float, float]:
-    """Return the build cost of a system in seconds and dollars (data, training, index); shared calls count in full."""
+    """Return the build cost of a system (data, training, index) in seconds of the machine and in dollars.
+
+    Calls that systems share count in full.
+    """
     made = [rows[key] for key in plan.upstream(system.serving.keys) if key in rows]
-    return sum(row.seconds for row in made), sum(dollars(row, prices) for row in made)
+    return sum(row.machine_seconds for row in made), sum(dollars(row, prices) for row in made)
 
 
 def unknown_costs(plan: Plan, system: SystemPlan, rows: Mapping[str, LedgerRow]) -> list[str]:
@@ -93,7 +101,7 @@ def unknown_costs(plan: Plan, system: SystemPlan, rows: Mapping[str, LedgerRow])
 
 def dollars(row: LedgerRow, prices: Prices) -> float:
     """Return the dollars for a call: the machine's time, and what an endpoint was paid."""
-    return row.seconds / 3600 * hourly(row.device, prices) + row.llm_dollars
+    return row.machine_seconds / 3600 * hourly(row.device, prices) + row.llm_dollars
 
 
 def hourly(device: str, prices: Prices) -> float:

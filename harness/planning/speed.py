@@ -6,7 +6,7 @@ What the time of a call depends on is declared by its stage; see `stages.SpeedRu
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -18,6 +18,8 @@ from harness.values.records import DEV_EVALUATION_SECONDS, StageCall
 
 STARTUP_SECONDS = 0.5
 """A guess at what the child of a call needs before it begins to work."""
+PARALLEL = 0.8
+"""A guess at the share of a call's time on a CPU that more cores shorten."""
 MODEL_INPUTS = ("model", "adapter")
 """Inputs that are models: how fast a tuned one is depends on what it was tuned from."""
 
@@ -93,19 +95,37 @@ class Rates:
         return UnitRate(self.kinds.get(speed.kind) or load_stage(call.stage).first_guess(call.spec), False)
 
 
-def rates(store: Store) -> Rates:
-    """Return the units a second of what this store has timed, all calls of a class taken together.
+def slowdown(share: float) -> float:
+    """Return how many times as long a call on a CPU takes that has this share of the cores."""
+    return 1 - PARALLEL + PARALLEL / share
 
-    The start of a child and the dev evaluations of a training are taken off, so that a small sample speaks for a large
-    call; never more than half of the rest, as a call that is over at once would seem infinitely fast.
+
+def is_slowed(call: StageCall) -> bool:
+    """Whether a call takes longer with fewer cores: it computes, and on the CPU."""
+    return load_stage(call.stage).heavy and call.device == "cpu" and not asks_endpoint(call)
+
+
+def rates(store: Store) -> Rates:
+    """Return the units a second of what this store has timed; see `rates_of`."""
+    return rates_of(store.all_facts())
+
+
+def rates_of(facts: Iterable[Mapping[str, Any]]) -> Rates:
+    """Return the units a second of calls with these facts on the whole machine, all calls of a class taken together.
+
+    Seconds of a call that had a share of the cores are taken for fewer, as `slowdown` says. The start of a child and
+    the dev evaluations of a training are taken off, so that a small sample speaks for a large call; never more than
+    half of the rest, as a call that is over at once would seem infinitely fast.
     """
     classes: dict[Speed, tuple[float, float]] = defaultdict(lambda: (0.0, 0.0))
     kinds: dict[str, tuple[float, float]] = defaultdict(lambda: (0.0, 0.0))
-    for speed, facts in _timed(store):
-        worked = max(facts["seconds"] - facts.get("notes", {}).get(DEV_EVALUATION_SECONDS, 0.0), 0.0)
+    for speed, call in _timed(facts):
+        worked = max(call["seconds"] - call.get("notes", {}).get(DEV_EVALUATION_SECONDS, 0.0), 0.0)
+        if call.get("device") == "cpu" and not speed.endpoint:
+            worked /= slowdown(call.get("share", 1.0))
         seconds = max(worked - STARTUP_SECONDS, worked / 2)
-        classes[speed] = (classes[speed][0] + facts["units"], classes[speed][1] + seconds)
-        kinds[speed.kind] = (kinds[speed.kind][0] + facts["units"], kinds[speed.kind][1] + seconds)
+        classes[speed] = (classes[speed][0] + call["units"], classes[speed][1] + seconds)
+        kinds[speed.kind] = (kinds[speed.kind][0] + call["units"], kinds[speed.kind][1] + seconds)
     return Rates(
         {speed: units / seconds for speed, (units, seconds) in classes.items()},
         {kind: units / seconds for kind, (units, seconds) in kinds.items()},
@@ -114,17 +134,43 @@ def rates(store: Store) -> Rates:
 
 def timed_classes(store: Store) -> set[Speed]:
     """Return the speed classes that this store has timed."""
-    return {speed for speed, _ in _timed(store)}
+    return {speed for speed, _ in _timed(store.all_facts())}
 
 
-def _timed(store: Store) -> Iterator[tuple[Speed, dict[str, Any]]]:
-    """Facts of calls that say how fast a stage is, with their class; answers that came from a cache do not.
+@dataclass(frozen=True)
+class Peaks:
+    """The largest peaks of memory in MB that calls had, by speed class and by kind of work."""
+
+    classes: Mapping[Speed, float]
+    kinds: Mapping[str, float]
+
+    def of(self, speed: Speed) -> float | None:
+        """Return the peak of a class, that of its kind if the class is unknown, and None if that is unknown too."""
+        return self.classes.get(speed, self.kinds.get(speed.kind))
+
+
+def peaks_of(facts: Iterable[Mapping[str, Any]]) -> Peaks:
+    """Return the largest peaks of calls with these facts."""
+    classes, kinds = dict[Speed, float](), dict[str, float]()
+    for speed, call in _classed(facts):
+        if peak := call.get("peak_memory_mb"):
+            classes[speed] = max(peak, classes.get(speed, 0.0))
+            kinds[speed.kind] = max(peak, kinds.get(speed.kind, 0.0))
+    return Peaks(classes, kinds)
+
+
+def _timed(facts: Iterable[Mapping[str, Any]]) -> Iterator[tuple[Speed, Mapping[str, Any]]]:
+    """Yield the facts of calls that say how fast a stage is, with their class; answers from a cache do not."""
+    for speed, call in _classed(facts):
+        if call.get("units") and call.get("seconds", 0) > 0 and (not speed.endpoint or call.get("llm_calls")):
+            yield speed, call
+
+
+def _classed(facts: Iterable[Mapping[str, Any]]) -> Iterator[tuple[Speed, Mapping[str, Any]]]:
+    """Yield the facts of stage calls with their class.
 
     Artifacts of versions that wrote two values instead of three say nothing: their classes were others.
     """
-    for facts in store.all_facts():
-        values = facts.get("speed", ())
-        if facts.get("units") and facts.get("seconds", 0) > 0 and facts.get("stage") in STAGES and len(values) == 3:
-            speed = Speed(*values)
-            if not speed.endpoint or facts.get("llm_calls"):
-                yield speed, facts
+    for call in facts:
+        if call.get("stage") in STAGES and len(values := call.get("speed", ())) == 3:
+            yield Speed(*values), call

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from harness.errors import ConfigError, Problem
 from harness.execution.endpoints import FOLDER
 from harness.execution.executors import DEFAULT_EXECUTOR, executor_named
-from harness.execution.scheduler import make
+from harness.execution.making import make
 from harness.llm.configuration import Services
 from harness.models.loaders import locate, model_digest
 from harness.planning.calls import conversion

@@ -26,7 +26,8 @@ versions of the harness must be refused; new fields with defaults do not need th
 class LedgerRow(Frozen):
     """What a stage call or a set of judgements cost. `reused`: this run took it from the store.
 
-    `role` is that of the LLM that was asked, `llm_dollars` the price of its requests.
+    `role` is that of the LLM that was asked, `llm_dollars` the price of its requests. `share` is that of the machine
+    which the call had: less than 1 if others ran beside it.
     """
 
     key: str
@@ -42,9 +43,15 @@ class LedgerRow(Frozen):
     llm_dollars: float = 0.0
     units: int = 0
     bytes: int = 0
+    share: float = 1.0
     reused: bool = False
     systems: tuple[str, ...] = ()
     notes: dict[str, Any] = {}
+
+    @property
+    def machine_seconds(self) -> float:
+        """Seconds of the whole machine: those of a call beside others count by its share."""
+        return self.seconds * self.share
 
 
 class Timing(Frozen):

@@ -1,4 +1,7 @@
-"""Progress of long steps in the terminal: a bar with counts and the time left, and a line for each finished step."""
+"""Progress in the terminal: a bar for each step that runs, one for all that is left, and a line for each finished step.
+
+Where the output is no terminal, there are the lines alone.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from rich.progress import (
     Progress,
     ProgressColumn,
     Task,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -24,6 +28,7 @@ from rich.text import Text
 from harness.values.records import Progress as Told
 
 WORTH_A_LINE = 0.5
+WHOLE = "all stage calls"
 WIDE = 120
 """From so many columns of the terminal on, the bar is long and the elapsed time is shown too."""
 LABEL, NUMBERS = 44, 48
@@ -47,15 +52,27 @@ def _columns(width: int) -> list[ProgressColumn]:
     label = TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis", max_width=room))
     elapsed = [TimeElapsedColumn()] if wide else []
     bar = BarColumn(bar_width=30 if wide else 10)
-    return [label, bar, MofNCompleteColumn(), RateColumn(), *elapsed, TextColumn("left"), TimeRemainingColumn()]
+    return [label, bar, MofNCompleteColumn(), RateColumn(), *elapsed, TextColumn("left"), LeftColumn()]
+
+
+class LeftColumn(TimeRemainingColumn):
+    """The time left: for all that is left as it was estimated, for a step by its own speed so far."""
+
+    def render(self, task: Task) -> Text:
+        ends = task.fields.get("ends")
+        if ends is None:
+            return super().render(task)
+        minutes, seconds = divmod(max(0, round(ends - time.monotonic())), 60)
+        return Text(f"{minutes // 60}:{minutes % 60:02}:{seconds:02}", style="progress.remaining")
 
 
 class Steps:
-    """A `Display` of the scheduler: one bar at a time, gone when the step is done."""
+    """A `Display` of the scheduler: a bar for each step that runs, gone when it is done, below one for the whole."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
         self._bar = Progress(*_columns(console.width), console=console, transient=True, disable=not console.is_terminal)
+        self._whole: TaskID | None = None
 
     def __enter__(self) -> Steps:
         self._bar.start()
@@ -67,8 +84,24 @@ class Steps:
         if not self._bar.disable:  # stopping a bar that was never drawn prints an empty line
             self._bar.stop()
 
+    @property
+    def shows_rest(self) -> bool:
+        return not self._bar.disable
+
+    def rest(self, seconds: float, done: int, total: int) -> None:
+        """Show how many stage calls are done, and when the others will be; nothing once all are."""
+        if done >= total:
+            if self._whole is not None:
+                self._bar.remove_task(self._whole)
+                self._whole = None
+            return
+        ends = time.monotonic() + seconds
+        if self._whole is None:
+            self._whole = self._bar.add_task(WHOLE, total=total, completed=done, ends=ends)
+        self._bar.update(self._whole, completed=done, total=total, ends=ends)
+
     @contextmanager
-    def watch(self, label: str) -> Iterator[Told]:
+    def __call__(self, label: str) -> Iterator[Told]:
         """Show the progress of one step until it ends, then a line with its time."""
         started = time.perf_counter()
         task = self._bar.add_task(label, total=None)

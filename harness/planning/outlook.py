@@ -1,0 +1,118 @@
+"""The calls of a plan as tasks of a schedule: what each needs and takes, as far as a store knows.
+
+Shared by `harness plan`, which simulates a run, and by the scheduler, which learns more with every call that ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from harness.planning.graph import Plan, PlannedCall
+from harness.planning.ledger import CallEstimate, estimate
+from harness.planning.resources import WAITS_MB, Needs, Resources
+from harness.planning.schedule import Task, longest_path, makespan, simulate
+from harness.planning.speed import Peaks, Speed, is_slowed, peaks_of, rates_of, slowdown, speed_of
+from harness.stages import load_stage
+from harness.store import Store
+
+MARGIN = 1.2
+"""How much more memory than the largest known peak is set aside for a call."""
+
+
+class Forecast(NamedTuple):
+    """How long the calls of a plan take that the store lacks, in seconds.
+
+    `alone`: one after another, each with the whole machine; `together`: side by side within resources. `path` are the
+    keys of the longest path, which takes `path_seconds` however many calls run side by side.
+    """
+
+    alone: float
+    together: float
+    path: tuple[str, ...]
+    path_seconds: float
+
+
+class Outlook:
+    """What the calls of a plan need, and how long they take on one machine."""
+
+    def __init__(self, plan: Plan, store: Store) -> None:
+        self.plan, self._store = plan, store
+        self._speeds: dict[str, Speed] = {}
+
+    def learn(self, facts: Mapping[str, Any]) -> None:
+        """Take the facts of a call that has ended into account."""
+        if "_facts" in self.__dict__:
+            self._facts.append(dict(facts))
+        for name in ("_peaks", "estimates"):
+            self.__dict__.pop(name, None)
+
+    @cached_property
+    def _facts(self) -> list[dict[str, Any]]:
+        """The facts of all that the store has, read when they are first needed."""
+        return list(self._store.all_facts())
+
+    @cached_property
+    def _peaks(self) -> Peaks:
+        return peaks_of(self._facts)
+
+    @cached_property
+    def estimates(self) -> dict[str, CallEstimate]:
+        """The estimated cost of each call, alone on the machine."""
+        return estimate(self.plan, self._store, rates_of(self._facts))
+
+    def needs(self, key: str) -> Needs:
+        """Return what a call needs: memory by the largest peak that is known of its class, or else of its kind."""
+        planned = self.plan.calls[key]
+        stage, call = load_stage(planned.call.stage), planned.call
+        if not stage.heavy:
+            # It runs in this process and is over at once.
+            return Needs()
+        speed = self._speed(key)
+        peak = self._peaks.of(speed)
+        waits = stage.is_remote(call.spec)
+        return Needs(
+            memory_mb=MARGIN * peak if peak is not None else WAITS_MB if waits else None,
+            gpu=call.device not in ("cpu", "any"),
+            endpoint=self._endpoint(planned),
+            kind=speed.kind,
+        )
+
+    def _speed(self, key: str) -> Speed:
+        if key not in self._speeds:
+            self._speeds[key] = speed_of(self.plan.calls[key].call, self.plan.calls)
+        return self._speeds[key]
+
+    def _endpoint(self, planned: PlannedCall) -> str:
+        """The address and the model that a call asks; empty if it asks none."""
+        stage, roles = load_stage(planned.call.stage), self.plan.suite.llm.roles
+        if not stage.asks_endpoint(planned.call.spec):
+            return ""
+        llm = roles.get(planned.work.role or stage.role) if stage.role else None
+        return f"{llm.base_url} {llm.model}" if llm else str(stage.role)
+
+    def tasks(self, keys: Collection[str], jobs: int) -> dict[str, Task]:
+        """Return these calls as tasks, in the order of the plan; each has its share of the cores of `jobs` calls."""
+        return {
+            key: Task(self.seconds(key, jobs), self.needs(key), tuple(self.plan.calls[key].call.inputs.values()))
+            for key in self.plan.calls
+            if key in keys
+        }
+
+    def seconds(self, key: str, jobs: int) -> float:
+        """Return how long a call takes that has its share of the cores of `jobs` calls."""
+        slower = slowdown(1 / jobs) if is_slowed(self.plan.calls[key].call) else 1.0
+        return self.estimates[key].seconds * slower
+
+    def forecast(self, resources: Resources, without: Collection[str] = ()) -> Forecast:
+        """Return how long the calls take that the store lacks, those left out that another plan will have made."""
+        missing = [key for key, guess in self.estimates.items() if not guess.stored and key not in without]
+        alone, together = self.tasks(missing, 1), self.tasks(missing, resources.jobs)
+        path = longest_path(alone)
+        return Forecast(
+            alone=sum(task.seconds for task in alone.values()),
+            together=makespan(simulate(together, resources)),
+            path=tuple(path),
+            path_seconds=sum(alone[key].seconds for key in path),
+        )
