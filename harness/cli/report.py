@@ -12,7 +12,7 @@ from rich.console import Console
 from harness.cli.options import Common, SuiteArgument, console, say, takes, warn, write_out
 from harness.experiments import reports
 from harness.report.render.terminal import render
-from harness.results import outcomes
+from harness.results import outcomes, sharing
 from harness.suite.files import load_suite
 from harness.values.findings import Outcome
 
@@ -28,6 +28,7 @@ def verb(
     common: Common,
 ) -> None:
     """Show the latest outcome of a suite again."""
+    sharing.refresh(common.store)
     folder = common.store / "outcomes" / suite / "latest"
     if not folder.is_dir():
         folder = common.store / "outcomes" / load_suite(suite)[0].name / "latest"
