@@ -231,9 +231,10 @@ def _written_aside(path: str | Path, content: bytes) -> Path:
 
 
 def create_file(path: str | Path, content: bytes) -> bool:
-    """Make a local file whole and exclusively (a hard link fails if the name is taken); return whether this call did."""
+    """Make a local file, whole, unless there is one; return whether this call made it."""
     aside = _written_aside(path, content)
     try:
+        # Fails if the name is taken.
         os.link(aside, path)
     except FileExistsError:
         return Path(path).read_bytes() == content
