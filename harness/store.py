@@ -9,7 +9,8 @@ each file had when its digest was last right; while they and the size are the sa
 that was written to, or copied here, has others and is read. A file that decays on the disk without a trace is detected
 by ``verify`` only, which reads everything (``harness store verify``).
 
-`Store` is the protocol that all code is written against; `FolderStore` is its implementation in a folder.
+`Store` is the protocol that all code is written against; `FolderStore` is its implementation in a folder. The one at an
+address is in `remote/store.py`.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ log = logging.getLogger(__name__)
 
 
 class Store(Protocol):
-    """Artifacts by key: on this disk, or on one that many machines share."""
+    """Artifacts by key: in a folder, or at an address that many machines share."""
 
     def get(self, key: str) -> Path | None:
         """Return the folder of an intact artifact; None if there is none."""
@@ -69,8 +70,8 @@ class Store(Protocol):
     def all_facts(self) -> Iterator[dict[str, Any]]:
         """Yield the facts of every artifact."""
 
-    def verify(self) -> Iterator[tuple[Path, str]]:
-        """Read every artifact in full; yield its folder and what is wrong with it, empty if nothing is."""
+    def verify(self) -> Iterator[tuple[Path | str, str]]:
+        """Read every artifact in full; yield its place and what is wrong with it, empty if nothing is."""
 
 
 class FolderStore:
@@ -80,7 +81,8 @@ class FolderStore:
         self.root = root
         self._intact: set[str] = set()
 
-    def _place(self, key: str) -> Path:
+    def place(self, key: str) -> Path:
+        """Return where an artifact lies, if it exists."""
         return self.root / key[:2] / key
 
     def get(self, key: str) -> Path | None:
@@ -89,7 +91,7 @@ class FolderStore:
         A damaged artifact is deleted with a warning, so that it is made again. Each artifact is checked once in a
         process; its files are read only if they changed since their digests were last right.
         """
-        place = self._place(key)
+        place = self.place(key)
         if not place.is_dir():
             return None
         if key in self._intact or _unchanged(place):
@@ -98,7 +100,7 @@ class FolderStore:
         damage = _damage(place)
         if damage:
             log.warning("artifact %s is damaged (%s); it will be made again", key, damage)
-            with self._lock(key):
+            with self.lock(key):
                 if place.is_dir() and _damage(place):
                     shutil.rmtree(place)
             return None
@@ -120,11 +122,11 @@ class FolderStore:
 
     @contextmanager
     def claim(self, key: str) -> Iterator[Path]:
-        with self._lock(key):
-            for leftover in self._aside().glob(f"{key}.*"):
+        with self.lock(key):
+            for leftover in self.aside().glob(f"{key}.*"):
                 # Of a run that was killed: any other process that writes for this key would hold its lock.
                 shutil.rmtree(leftover, ignore_errors=True)
-            aside = Path(tempfile.mkdtemp(prefix=f"{key}.", dir=self._aside()))
+            aside = Path(tempfile.mkdtemp(prefix=f"{key}.", dir=self.aside()))
             try:
                 yield aside
             finally:
@@ -133,7 +135,7 @@ class FolderStore:
     @contextmanager
     def try_claim(self, key: str) -> Iterator[Path | None]:
         """As `claim`, but give None at once if another process holds the key."""
-        lock = self._lock(key)
+        lock = self.lock(key)
         try:
             lock.acquire(blocking=False)
         except Timeout:
@@ -146,10 +148,10 @@ class FolderStore:
             lock.release()
 
     def commit(self, key: str, folder: Path, facts: Mapping[str, Any]) -> Path:
-        place = self._place(key)
+        place = self.place(key)
         if place.is_dir():
             return place
-        files = _contents(folder)
+        files = contents(folder)
         manifest = {"key": key, "created": now(), "files": files, "times": _times(folder, files), "facts": dict(facts)}
         (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True), encoding="utf-8")
         folder.chmod(0o755)
@@ -160,19 +162,19 @@ class FolderStore:
 
     def discard(self, key: str) -> None:
         """Delete an artifact, so that it is made again."""
-        with self._lock(key):
+        with self.lock(key):
             self._intact.discard(key)
-            if self._place(key).is_dir():
-                shutil.rmtree(self._place(key))
+            if self.place(key).is_dir():
+                shutil.rmtree(self.place(key))
 
     def facts(self, key: str) -> dict[str, Any]:
         """Return the facts that the artifact was committed with."""
-        facts: dict[str, Any] = _manifest(self._place(key))["facts"]
+        facts: dict[str, Any] = _manifest(self.place(key))["facts"]
         return facts
 
     def content_digest(self, key: str) -> str:
         """Return the digest of the artifact's files, whatever its key."""
-        return digest_of(_manifest(self._place(key))["files"])
+        return digest_of(_manifest(self.place(key))["files"])
 
     def all_facts(self) -> Iterator[dict[str, Any]]:
         """Yield the facts of every artifact; manifests that cannot be read are skipped."""
@@ -182,21 +184,17 @@ class FolderStore:
             except (OSError, ValueError, KeyError):
                 continue
 
-    def _lock(self, key: str) -> BaseFileLock:
-        """The key's lock. Its holder may take it again, so `get` may be called inside of `claim`."""
+    def lock(self, key: str) -> BaseFileLock:
+        """Return the key's lock. Its holder may take it again, so `get` may be called inside of `claim`."""
         folder = self.root / "locks"
         folder.mkdir(parents=True, exist_ok=True)
         return FileLock(folder / f"{key}.lock", is_singleton=True)
 
-    def _aside(self) -> Path:
+    def aside(self) -> Path:
+        """Return the folder in which artifacts are written before they are committed; it is made."""
         folder = self.root / "aside"
         folder.mkdir(parents=True, exist_ok=True)
         return folder
-
-
-def store_in(root: Path) -> Store:
-    """Return the store of artifacts below the folder that `--store` names."""
-    return FolderStore(root / "store")
 
 
 def _manifest(place: Path) -> dict[str, Any]:
@@ -204,7 +202,7 @@ def _manifest(place: Path) -> dict[str, Any]:
     return value
 
 
-def _contents(folder: Path) -> dict[str, list[Any]]:
+def contents(folder: Path) -> dict[str, list[Any]]:
     """Size and SHA-256 of every file, by relative name."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / MANIFEST)
     return {path.relative_to(folder).as_posix(): [path.stat().st_size, digest_file(path)] for path in files}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from test_cli import Leave, leave  # noqa: F401
 
-from harness.store import store_in
+from harness.remote.places import store_in
 
 KEY = "ab" + "0" * 30
 

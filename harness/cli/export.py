@@ -37,8 +37,9 @@ from harness.execution import endpoints
 from harness.models.inspection import inspect
 from harness.planning.graph import Plan, SystemPlan
 from harness.planning.rankings import reranker_encoder
+from harness.remote.places import store_in
 from harness.report.render.card import Card, TunedPart, render_card
-from harness.store import MANIFEST, Store, store_in
+from harness.store import MANIFEST, Store
 from harness.suite.pipeline import Pipeline
 from harness.suite.recipes import Part
 from harness.suite.spec import Candidate, Suite

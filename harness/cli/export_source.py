@@ -12,7 +12,7 @@ from harness.errors import ConfigError, Problem, nearest
 from harness.planning import requirements
 from harness.planning.graph import Plan, SystemPlan
 from harness.planning.plan import build_plan
-from harness.results import outcomes
+from harness.results import outcomes, sharing
 from harness.suite.files import load_suite
 from harness.suite.spec import Suite
 from harness.suite.uses import reading_of
@@ -28,6 +28,7 @@ class MeasuredSuite(NamedTuple):
 
 def find(candidate: str, store: Path, suite: str | None) -> MeasuredSuite:
     """Return the latest outcome that has a candidate; raise ConfigError if there is none, or several."""
+    sharing.refresh(store)
     if suite is not None:
         return _named(store, suite)
     latest = _latest(store)

@@ -13,6 +13,7 @@ from harness.data.formats import write_atomically
 from harness.errors import ConfigError, Problem
 from harness.experiments import leaderboard
 from harness.experiments.accepted_results import accepted_results
+from harness.remote.mirror import opened
 from harness.report import format
 from harness.report.render.boards import render_page
 from harness.report.render.markdown import render_boards, render_results
@@ -25,7 +26,12 @@ FILE, PAGE_FILE = "LEADERBOARD.md", "leaderboard.html"
 def verb(
     baselines: Annotated[
         Path | None,
-        typer.Option("--baselines", help="Rank the accepted scores in this folder, instead of the store's outcomes."),
+        typer.Option(
+            "--baselines",
+            parser=opened,
+            metavar="PLACE",
+            help="Rank the accepted scores in this folder or at this address, instead of the store's outcomes.",
+        ),
     ] = None,
     reports: Annotated[Path, typer.Option("--reports", help="Folder for LEADERBOARD.md and leaderboard.html.")] = Path(
         "reports"

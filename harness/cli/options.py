@@ -22,6 +22,25 @@ if TYPE_CHECKING:
 DEFAULT_STORE = Path(".harness")
 MOST_SEED = 2**32 - 1
 
+
+def _store(place: str | Path) -> Path:
+    from harness.remote.places import root_of
+
+    return root_of(place)
+
+
+def _baselines(place: str | Path) -> Path:
+    from harness.remote.mirror import opened
+
+    return opened(place)
+
+
+def _outcome(place: str | Path) -> Path:
+    from harness.results.sharing import folder_at
+
+    return folder_at(place)
+
+
 SuiteArgument = Annotated[str, typer.Argument(help="Name of a shipped suite, or a suite file or folder.")]
 SeedsOption = Annotated[
     list[int] | None,
@@ -33,12 +52,20 @@ BaselinesOption = Annotated[
     Path | None,
     typer.Option(
         "--baselines",
-        help="Folder of accepted scores, with one folder per suite. Default: 'baselines' beside the suite file "
-        "or its folder 'suites'.",
+        parser=_baselines,
+        metavar="PLACE",
+        help="Folder or address of accepted scores, with one folder per suite. Default: 'baselines' beside the suite "
+        "file or its folder 'suites'.",
     ),
 ]
 OutcomeOption = Annotated[
-    Path | None, typer.Option("--outcome", help="Folder of an outcome, instead of the suite's latest.")
+    Path | None,
+    typer.Option(
+        "--outcome",
+        parser=_outcome,
+        metavar="PLACE",
+        help="Folder or address of an outcome, instead of the suite's latest.",
+    ),
 ]
 
 
@@ -81,7 +108,12 @@ class Common:
 
 
 COMMON: dict[str, Any] = {
-    "store": Annotated[Path, typer.Option("--store", help="Folder of artifacts and outcomes.")],
+    "store": Annotated[
+        Path,
+        typer.Option(
+            "--store", parser=_store, metavar="PLACE", help="Folder or address (s3://...) of artifacts and outcomes."
+        ),
+    ],
     "as_json": Annotated[bool, typer.Option("--json", help="Print JSON to standard output.")],
     "verbose": Annotated[bool, typer.Option("-v", "--verbose", help="Print every detail.")],
     "quiet": Annotated[bool, typer.Option("-q", "--quiet", help="Print less: no progress, and only what fails.")],

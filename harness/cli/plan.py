@@ -19,8 +19,8 @@ from harness.planning.graph import Plan, SystemPlan
 from harness.planning.outlook import Forecast, Outlook
 from harness.planning.plan import build_plan
 from harness.remarks import conversations, data, models, sample_size
+from harness.remote.places import store_in
 from harness.report import format
-from harness.store import store_in
 from harness.suite.files import load_suite
 from harness.suite.spec import Suite
 from harness.suite.uses import endpoint_roles

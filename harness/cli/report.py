@@ -12,7 +12,7 @@ from rich.console import Console
 from harness.cli.options import Common, SuiteArgument, console, say, takes, warn, write_out
 from harness.experiments import reports
 from harness.report.render.terminal import render
-from harness.results import outcomes
+from harness.results import outcomes, sharing
 from harness.suite.files import load_suite
 from harness.values.findings import Outcome
 
@@ -28,9 +28,12 @@ def verb(
     common: Common,
 ) -> None:
     """Show the latest outcome of a suite again."""
+    sharing.refresh(common.store, suite)
     folder = common.store / "outcomes" / suite / "latest"
     if not folder.is_dir():
-        folder = common.store / "outcomes" / load_suite(suite)[0].name / "latest"
+        name = load_suite(suite)[0].name
+        sharing.refresh(common.store, name)
+        folder = common.store / "outcomes" / name / "latest"
     outcome, rewritten = outcomes.read(folder), list[Path]()
     lost = outcomes.guarded(lambda: rewritten.extend(reports.rewrite_reports(folder, outcome)), "the report", folder)
     if rewritten and not lost:

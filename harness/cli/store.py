@@ -8,8 +8,8 @@ import typer
 
 from harness.cli.options import Common, print_json, print_line, takes
 from harness.errors import ConfigError, HarnessError, Problem, nearest
+from harness.remote.places import store_in
 from harness.report import format
-from harness.store import store_in
 
 ACTIONS = ("verify",)
 

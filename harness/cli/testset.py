@@ -12,6 +12,7 @@ from rich.console import Console
 from harness.cli import layout
 from harness.cli.options import Common, print_json, print_line, takes
 from harness.errors import ConfigError, Problem, nearest
+from harness.llm import shared_answers
 from harness.report import format as fmt
 from harness.testset import folder as files
 from harness.testset import page, review, roles
@@ -63,12 +64,16 @@ def verb(
     )  # fmt: skip
     author = roles.author_of(roles.Asked(model, base_url, api_key_env, suite, max_tokens))
     services = roles.services_of(author, common.store, common.replay)
+    shared_answers.exchange(services.folder)
     writer = roles.writer_of(author, services, folder, common.store, seed, checked=not dry_run)
     maker = Maker(folder, wishes, writer, roles.similarity(author))
     if dry_run:
         _forecast(maker, author, common)
         return
-    _make(maker, author, common)
+    try:
+        _make(maker, author, common)
+    finally:
+        shared_answers.exchange(services.folder)
 
 
 def shares(option: str, text: str, defaults: Mapping[Any, float], names: tuple[str, ...]) -> dict[Any, float]:

@@ -28,9 +28,10 @@ from harness.execution.making import Display, make, no_display
 from harness.execution.measurements import Measurements
 from harness.execution.scheduler import Execution, carry_out
 from harness.execution.score_cache import Known, ScoreCache
+from harness.llm import shared_answers
 from harness.planning import requirements
 from harness.planning.graph import Plan, PlannedCall
-from harness.store import store_in
+from harness.remote.places import root_of, store_in
 from harness.suite.roles import Role
 from harness.suite.sources import ReadingRule
 from harness.suite.spec import Suite
@@ -70,22 +71,24 @@ class Session:
     def __init__(
         self,
         suite: Suite,
-        root: Path = STORE,
+        root: str | Path = STORE,
         display: Display = no_display,
         executor: Executor | str = DEFAULT_EXECUTOR,
         replay: bool = False,
         jobs: Jobs = 1,
     ) -> None:
-        """`executor` is one, or the name of one that runs `jobs` stage calls side by side; see `jobs_of`.
+        """`root` is a folder or an address. `executor` is one, or the name of one that runs `jobs` calls side by side.
 
-        With `replay`, LLM responses come from the cache alone.
+        See `jobs_of` for these. With `replay`, LLM responses come from the cache alone.
         """
+        root = root_of(root)
         self.written, self.root, self.display = suite, root, display
         self.executor = executor_named(executor, jobs_of(jobs)) if isinstance(executor, str) else executor
         self.store = store_in(root)
         self.suite = endpoints.spoken(suite, root)
         self.services = endpoints.services_of(self.suite, root, replay)
         self._checked: set[Role] = set()
+        self.share()
 
     @staticmethod
     def load(suite: Suite, reading: ReadingRule | None = None) -> Dataset:
@@ -143,13 +146,19 @@ class Session:
     def make(self, plan: Plan, watch: Callable[[Execution], None] = lambda execution: None) -> Execution:
         """Put the dataset of a plan into the store, and make every artifact that the plan needs; see `carry_out`."""
         plan.artifacts.publish(self.store)
-        return carry_out(plan, self.store, self.executor, display=self.display, services=self.services, watch=watch)
+        try:
+            return carry_out(plan, self.store, self.executor, display=self.display, services=self.services, watch=watch)
+        finally:
+            self.share()
 
     def time(self, plan: Plan) -> Execution:
         """Make every artifact of a plan as `make` does, but one after another: their times tell how fast each is."""
         plan.artifacts.publish(self.store)
         executor = OneAtATime(self.executor)
-        return carry_out(plan, self.store, executor, display=self.display, services=self.services)
+        try:
+            return carry_out(plan, self.store, executor, display=self.display, services=self.services)
+        finally:
+            self.share()
 
     def make_one(self, planned: PlannedCall) -> Path | None:
         """Return the folder of an artifact that belongs to no plan; it is made if the store lacks it."""
@@ -160,8 +169,16 @@ class Session:
     def score(self, measurements: Measurements, execution: Execution, known: Known | None = None) -> Executed:
         """Score the systems of a plan that was carried out; `known` are scores that were computed in this run."""
         scores = ScoreCache(measurements, execution, self.services, self.display, known)
-        rows = {system.label: scores.rows(system) for system in measurements.plan.systems}
+        try:
+            rows = {system.label: scores.rows(system) for system in measurements.plan.systems}
+        finally:
+            self.share()
         return Executed(rows, execution, scores)
+
+    def share(self) -> None:
+        """Exchange LLM answers with other machines, if the root is at an address and an endpoint is configured."""
+        if any(not llm.in_process for llm in self.services.roles.values()):
+            shared_answers.exchange(self.services.folder)
 
     def latencies(self, plan: Plan) -> Latencies:
         """The probes of a plan."""

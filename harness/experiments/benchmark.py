@@ -20,7 +20,8 @@ from harness.planning.ledger import build_cost, unknown_costs
 from harness.planning.plan import build_plan
 from harness.remarks.front import Ran, front
 from harness.remarks.settings import not_run, settings
-from harness.results import outcomes
+from harness.remote.places import root_of
+from harness.results import outcomes, sharing
 from harness.stages.shared.common import read_answers
 from harness.statistics.comparisons import Comparisons
 from harness.statistics.summaries import summarise, worst_share
@@ -44,8 +45,10 @@ class Finished(NamedTuple):
     calls_failed: int = 0
 
 
-def run(suite: str | Path, store: Path = STORE, seeds: Sequence[int] = (), **options: Unpack[Options]) -> Finished:
-    """Run a suite (a shipped name, a file or a folder) and write its outcome below `store`.
+def run(
+    suite: str | Path, store: str | Path = STORE, seeds: Sequence[int] = (), **options: Unpack[Options]
+) -> Finished:
+    """Run a suite (a shipped name, a file or a folder) and write its outcome below `store`, a folder or an address.
 
     `seeds` replaces those of the suite; `options` are those of a session. What the store holds is not made again.
     Raises HarnessError for anything wrong with the suite, its data, its models or its endpoints; a stage that fails is
@@ -54,8 +57,10 @@ def run(suite: str | Path, store: Path = STORE, seeds: Sequence[int] = (), **opt
     spec, path = load_suite(suite)
     if seeds:
         spec = spec.model_copy(update={"seeds": tuple(dict.fromkeys(seeds))})
-    with outcomes.attempted(store, spec.name):
-        return _Benchmark(Session(spec, store, **options), path).run()
+    root = root_of(store)
+    sharing.refresh(root, spec.name)
+    with outcomes.attempted(root, spec.name):
+        return _Benchmark(Session(spec, root, **options), path).run()
 
 
 class _Benchmark:

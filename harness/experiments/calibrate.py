@@ -21,6 +21,7 @@ from harness.llm import Chat
 from harness.planning import requirements
 from harness.planning.calls import conversion
 from harness.remarks import endpoints as remarks_of_endpoints
+from harness.remote.mirror import mirror_of
 from harness.stages.shared.remote import FAILED_SHARE, remedy
 from harness.suite.files import load_suite
 from harness.suite.roles import Judge
@@ -43,7 +44,7 @@ class JudgeCalibration(NamedTuple):
 
 
 def judge(
-    suite: str | Path, labels: Path, root: Path, measure: str = "faithfulness", sample: int | None = None,
+    suite: str | Path, labels: Path, root: str | Path, measure: str = "faithfulness", sample: int | None = None,
     seed: int = 0, **options: Unpack[Options],
 ) -> JudgeCalibration:  # fmt: skip
     """Calibrate the judge of a suite for a measure on rated answers, `sample` of them if that is a number.
@@ -61,16 +62,17 @@ def judge(
     if not judge.in_process:
         session.check_roles(["judge"])
     spec = session.suite
-    settings = judges.settings_of(spec, root)
+    settings = judges.settings_of(spec, session.root)
     chat = judges.chat_of(spec, session.services, _converted(session))
     with session.display(f"judge {len(chosen)} answers") as progress:
         scores = calibration.judge_rows(chosen, asked, judges.asked_by(settings, chat), progress)
-    _refuse_failures(chat, scores, root)
+    session.share()
+    _refuse_failures(chat, scores, session.root)
     terms = CalibrationTerms(scale, judge.accepted_from, judge.min_auroc, seed=seed)
     calibrated = calibration.calibrate(
         chosen, scores, scoring.measurement_settings(asked, settings), terms, digest_file(labels)
     )
-    place = judges.place_of(root, asked, settings)
+    place = judges.place_of(session.root, asked, settings)
     _write(place, calibrated, chosen, scores)
     remarks = (*remarks_of_endpoints.dialects(session.written, session.services), *judges.kin(spec))
     seconds = time.perf_counter() - started
@@ -109,6 +111,9 @@ def _write(
     )
     write_jsonl(_rows_of(place), lines)
     write_atomically(place, calibrated.model_dump_json(indent=1))
+    if mirror := mirror_of(place):
+        mirror.push(_rows_of(place))
+        mirror.push(place)
 
 
 def _rows_of(place: Path) -> Path:

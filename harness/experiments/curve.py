@@ -48,8 +48,8 @@ class CurveResult(NamedTuple):
 
 
 def curve(
-    suite: str | Path, candidate: str, store: Path = STORE, shares: Sequence[float] = SHARES, split: Where = "dev",
-    seeds: Sequence[int] = (), **options: Unpack[Options],
+    suite: str | Path, candidate: str, store: str | Path = STORE, shares: Sequence[float] = SHARES,
+    split: Where = "dev", seeds: Sequence[int] = (), **options: Unpack[Options],
 ) -> CurveResult:  # fmt: skip
     """Train a candidate of a suite on each share of its data, score it on `split`, and write what came of it.
 
@@ -67,7 +67,7 @@ def curve(
     done = session.execute(planned.plan, dataset, planned.measures)
     learned = _learning_curve(session.suite, candidate, sorted(set(shares)), done)
     learned = learned.model_copy(update={"seconds": time.perf_counter() - started})
-    folder = reports.write_curve(learned, store, [row for of_system in done.rows.values() for row in of_system])
+    folder = reports.write_curve(learned, session.root, [row for of_system in done.rows.values() for row in of_system])
     return CurveResult(learned, folder, done.execution.made, done.execution.failed)
 
 

@@ -55,7 +55,7 @@ class Diagnosed(NamedTuple):
 
 
 def diagnose(
-    suite: str | Path, store: Path = STORE, split: Split = "dev", **options: Unpack[Options]
+    suite: str | Path, store: str | Path = STORE, split: Split = "dev", **options: Unpack[Options]
 ) -> Diagnosed:  # fmt: skip
     """Diagnose a suite (a shipped name, a file or a folder) on a split and write the diagnosis below `store`.
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from harness.errors import ConfigError, HarnessError
 from harness.gates.pairing import compare_systems
-from harness.results import baselines, outcomes
+from harness.results import baselines, outcomes, sharing
 from harness.results.baselines import Accepted, Baseline
 from harness.results.score_tables import Tables, scores_in, tables_of
 from harness.statistics.ranks import RankInterval, ranks
@@ -54,6 +54,7 @@ def _is_known(measure: str) -> bool:
 
 def stored_boards(store: Path) -> list[Board]:
     """Return the boards of the outcomes in a store. Raises ConfigError if none of them can be ranked."""
+    sharing.refresh(store)
     boards = [board for history in _suites(store) for board in boards_of(history)]
     if not boards:
         raise ConfigError(f"{store}: no outcome with a gated measure to rank systems by; run a suite first")

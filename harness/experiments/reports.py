@@ -17,7 +17,7 @@ from harness.experiments import query_details
 from harness.planning.graph import Plan
 from harness.report import PAGE_FILE, REPORT_FILE, write_html, write_learning_curve, write_reports
 from harness.report import write_diagnosis as render_diagnosis
-from harness.results import diagnoses, outcomes
+from harness.results import diagnoses, outcomes, sharing
 from harness.results.outcomes import SCORE_COLUMNS, guarded, new_folder, point_to
 from harness.store import Store
 from harness.values.evidence import Evidence
@@ -50,7 +50,8 @@ def write_outcome(
         guarded(gather, "what the systems put out", folder),
         guarded(lambda: write_reports(outcome, folder, details[0] if details else None), "the report", folder, again),
     ]
-    return outcomes.with_notes(outcome, folder, [line for line in failures if line]), folder
+    outcome = outcomes.with_notes(outcome, folder, [line for line in failures if line])
+    return outcome, sharing.publish(folder)
 
 
 def write_diagnosis(diagnosis: Diagnosis, root: Path, rows: Sequence[Score]) -> Path:
@@ -59,7 +60,7 @@ def write_diagnosis(diagnosis: Diagnosis, root: Path, rows: Sequence[Score]) -> 
     failure = guarded(lambda: render_diagnosis(diagnosis, folder), "the report", folder)
     if failure:
         diagnoses.add_note(diagnosis, folder, failure)
-    return folder
+    return sharing.publish(folder)
 
 
 def write_curve(curve: LearningCurve, root: Path, rows: Sequence[Score]) -> Path:
@@ -70,7 +71,7 @@ def write_curve(curve: LearningCurve, root: Path, rows: Sequence[Score]) -> Path
     formats.write_atomically(folder / CURVE_FILE, curve.model_dump_json(indent=1))
     point_to(base / "latest", folder)
     guarded(lambda: write_learning_curve(curve, folder), "the report", folder)
-    return folder
+    return sharing.publish(folder)
 
 
 def rewrite_reports(folder: Path, outcome: Outcome) -> list[Path]:

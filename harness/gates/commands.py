@@ -17,8 +17,9 @@ from harness.gates.gate import GateTerms, evaluate
 from harness.gates.pairing import compare_systems
 from harness.gates.reasons import acceptable
 from harness.gates.run_files import PLAIN, RunRules, RunScores, score_files
+from harness.remote.mirror import shown
 from harness.report import format
-from harness.results import baselines, outcomes
+from harness.results import baselines, outcomes, sharing
 from harness.results.baselines import Accepted, Baseline, Damaged, accepted_system
 from harness.results.score_tables import Tables, as_accepted, scores_in, tables_of
 from harness.statistics.comparisons import DEV
@@ -169,7 +170,7 @@ def what_changed(done: Acceptance) -> list[str]:
     new, old = done.accepted, done.before
     systems = {system.info.label: system for system in new.systems}
     scores = f"{format.counted(len(systems), 'system')} on {format.counted(len(new.measures), 'measure')}"
-    lines = [f"Accepted the outcome of {new.created}: {scores}, in {done.folder}."]
+    lines = [f"Accepted the outcome of {new.created}: {scores}, in {shown(done.folder)}."]
     if old is None:
         return lines
     lines.append(f"It replaces the scores accepted on {old.accepted} ({old.reason}).")
@@ -231,6 +232,7 @@ def read_measured(suite: str | Path, store: Path, outcome: Path | None = None) -
     spec, path = load_suite(suite)
     folder = outcome or store / "outcomes" / spec.name / "latest"
     if outcome is None:
+        sharing.refresh(store, spec.name)
         outcomes.check_latest(folder.parent)
     measured = outcomes.read(folder)
     if measured.suite != spec.name:
@@ -246,8 +248,8 @@ def _folder(measured: MeasuredOutcome, baselines_folder: Path | None) -> Path:
 
 
 def _command(suite: str | Path, store: Path, baselines_folder: Path | None) -> str:
-    stored = "" if str(store) == ".harness" else f" --store {store}"
-    where = f" --baselines {baselines_folder}" if baselines_folder else ""
+    stored = "" if str(store) == ".harness" else f" --store {shown(store)}"
+    where = f" --baselines {shown(baselines_folder)}" if baselines_folder else ""
     return f'harness accept {suite}{stored}{where} --reason "..."'
 
 

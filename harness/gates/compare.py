@@ -15,7 +15,7 @@ from harness.errors import ConfigError, NotComparable, Problem, nearest
 from harness.gates.run_files import PLAIN, QrelsFile, RunRules, read_all, read_qrels_file, score
 from harness.gates.run_lines import read_run
 from harness.hashing import digest_of
-from harness.results import baselines, outcomes
+from harness.results import baselines, outcomes, sharing
 from harness.results.score_tables import Tables, scores_in, tables_of
 from harness.statistics import stats
 from harness.values.findings import Comparison
@@ -161,7 +161,9 @@ def compare_runs(first: Path, second: Path, by: ScoringSettings) -> Compared:
 
 
 def _whole(text: str, store: Path) -> Side | None:
-    folder = Path(text)
+    folder = sharing.folder_at(text)
+    if not folder.exists():
+        sharing.refresh(store, text)
     if (folder / baselines.ACCEPTED_FILE).is_file():
         return _of_accepted(folder)
     latest = store / "outcomes" / text / "latest"

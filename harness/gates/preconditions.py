@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import ConfigError, Incomplete, Problem, nearest
+from harness.remote.mirror import shown
+from harness.results import remote_baselines
 from harness.results.baselines import ACCEPTED_FILE
 from harness.results.damage import Unreadable, read_object
 from harness.statistics.verdicts import Gated, Gating
@@ -33,6 +35,10 @@ NO_PART_OF_A_RUN = (
 
 def check_folder(folder: Path, name: str) -> None:
     """Raise ConfigError if the folder of accepted scores does not exist, or is the folder of a single suite."""
+    if remote_baselines.holds_nothing(folder):
+        raise ConfigError(
+            Problem(f"--baselines {shown(folder)}", "nothing is there", "accept an outcome into it first")
+        )
     if not folder.is_dir():
         what = "not a folder" if folder.exists() else "no such folder"
         known = [path.name for path in folder.parent.glob("*") if path.is_dir()] if folder.parent.is_dir() else []

@@ -141,6 +141,18 @@ class Responses:
         """Return what each role has spent in a run, over all processes."""
         return self._database.read(lambda: self._by_role(run)).result()
 
+    def last_row(self) -> int:
+        """Return the number of the answer that was written last; 0 without answers."""
+        return self._database.read(self._last_row).result()
+
+    def take_over(self, theirs: Iterable[StoredAnswer], after: int) -> tuple[list[StoredAnswer], int]:
+        """Add answers whose keys have none, without spending.
+
+        Return the answers that were written after the row `after` before that, and the number of the last row now.
+        """
+        answers = list(theirs)
+        return self._database.write(lambda: self._take_over(answers, after)).result()
+
     def close(self) -> None:
         """Wait for pending writes, and close the file."""
         self._database.close()
@@ -160,6 +172,28 @@ class Responses:
             )
             answers |= {key: (text, bool(cut)) for key, text, cut in rows}
         return answers
+
+    def _last_row(self) -> int:
+        row: int = self._database.execute("SELECT coalesce(max(rowid), 0) FROM answers").fetchone()[0]
+        return row
+
+    def _take_over(self, theirs: Sequence[StoredAnswer], after: int) -> tuple[list[StoredAnswer], int]:
+        rows = self._database.execute(
+            "SELECT key, text, prompt_tokens, new_tokens, dollars, key IN cut_answers FROM answers WHERE rowid > ?",
+            (after,),
+        ).fetchall()
+        ours = [StoredAnswer(key, text, RequestCost(*cost), bool(cut)) for key, text, *cost, cut in rows]
+        present = self._find([answer.key for answer in theirs])
+        absent = {answer.key: answer for answer in theirs if answer.key not in present}.values()
+        now = time.time()
+        self._database.execute_many(
+            "INSERT INTO answers VALUES (?, ?, ?, ?, ?, ?)",
+            [(answer.key, answer.text, *answer.cost[:3], now) for answer in absent],
+        )
+        self._database.execute_many(
+            "INSERT OR IGNORE INTO cut_answers VALUES (?)", [(answer.key,) for answer in absent if answer.cut]
+        )
+        return ours, self._last_row()
 
     def _write(self, writes: Sequence[PendingWrite]) -> None:
         now = time.time()

@@ -31,14 +31,18 @@ GONE = "accepted systems"
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("harness", "benchmarks of RAG tuning")
     group.addoption(
-        "--harness-store", metavar="DIR", default=".harness", type=_given, help="folder of artifacts and outcomes"
+        "--harness-store",
+        metavar="PLACE",
+        default=".harness",
+        type=_given,
+        help="folder or address of artifacts and outcomes",
     )
     group.addoption(
         "--harness-compare",
-        metavar="DIR",
+        metavar="PLACE",
         default=None,
         type=_given,
-        help="folder of accepted scores (default: beside the suite)",
+        help="folder or address of accepted scores (default: beside the suite)",
     )
     group.addoption(
         "--harness-save",

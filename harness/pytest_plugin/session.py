@@ -33,9 +33,9 @@ class HarnessSession:
 
     def __init__(self, config: pytest.Config) -> None:
         self.config, self._own = config, f"alone-{uuid.uuid4().hex}"
-        self.store = config.rootpath / config.getoption("--harness-store")
+        self.store = _place(config, config.getoption("--harness-store"))
         compare = config.getoption("--harness-compare")
-        self.baselines = config.rootpath / compare if compare else None
+        self.baselines = _place(config, compare) if compare else None
         self._known: dict[str, JudgedSuite | Exception] = {}
 
     def judged(self, suite: str | Path) -> JudgedSuite:
@@ -52,12 +52,13 @@ class HarnessSession:
         return judged
 
     def _judge(self, suite: str | Path) -> JudgedSuite:
-        from harness.results import outcomes
+        from harness.results import outcomes, sharing
         from harness.suite.files import load_suite
 
         spec, _ = load_suite(suite)
         if self.config.getoption("--harness-latest"):
             folder = self.store / "outcomes" / spec.name / "latest"
+            sharing.refresh(self.store, spec.name)
             outcomes.check_latest(folder.parent)
         else:
             folder = self._once(suite, spec.name)
@@ -134,6 +135,15 @@ class HarnessSession:
         except (HarnessError, OSError) as error:
             return f"Not accepted, {suite}: {error}", False
         return commands.what_changed(done)[0], True
+
+
+def _place(config: pytest.Config, place: str) -> Path:
+    """The folder that an option names, relative to the root of the session; the mirror of an address."""
+    if "://" not in place:
+        return config.rootpath / place
+    from harness.remote.places import root_of
+
+    return root_of(place)
 
 
 def run_of(config: pytest.Config) -> str:

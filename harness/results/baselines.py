@@ -21,7 +21,7 @@ from pydantic import Field
 from harness import __version__
 from harness.data import formats
 from harness.errors import DataError, Problem
-from harness.results import damage, replacing
+from harness.results import damage, remote_baselines, replacing
 from harness.results.damage import HINT
 from harness.results.score_tables import Tables, digest_of_table, read_table, text_of
 from harness.suite import builtin
@@ -118,6 +118,7 @@ def write(folder: Path, accepted: Accepted, tables: Tables) -> None:
             replacing.swap(folder, aside)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
+    remote_baselines.publish(folder)
 
 
 def _sealed(accepted: Accepted) -> str:
@@ -132,6 +133,7 @@ def read(folder: Path, suite: str | None = None) -> Baseline | None:
     Raises Damaged, with every problem, if they cannot be read, and DataError if they must not be replaced by accident:
     a newer schema version, another suite, something else in its place. Nothing is written or moved.
     """
+    remote_baselines.fetch(folder)
     in_the_way = damage.blocked(folder.parent) or damage.blocked(folder)
     if in_the_way is not None:
         raise DataError(in_the_way)
@@ -181,6 +183,7 @@ def _read_table(
 
 def read_all(folder: Path) -> list[Baseline]:
     """Read the accepted scores of every suite, sorted by name. Raises what `read` raises."""
+    remote_baselines.fetch_all(folder)
     places = {path.parent for path in folder.glob(f"[!.]*/{ACCEPTED_FILE}")} | set(replacing.names_aside(folder))
     return [baseline for place in sorted(places) if (baseline := read(place, place.name)) is not None]
 
@@ -225,14 +228,9 @@ def _read_accepted(path: Path, suite: str | None) -> Accepted:
         raise Damaged(Problem(str(path), "damaged: not the accepted scores of a suite", HINT)) from error
 
 
-def file_of(info: SystemInfo) -> str:
-    """Return the file name of a system's table."""
-    return f"{info.slug}.tsv"
-
-
 def accepted_system(info: SystemInfo, table: ScoreTable) -> AcceptedSystem:
     """Return the entry of a system in `accepted.json`."""
-    return AcceptedSystem(info=info, file=file_of(info), rows=digest_of_table(table))
+    return AcceptedSystem(info=info, file=f"{info.slug}.tsv", rows=digest_of_table(table))
 
 
 def _keep_others(folder: Path, new: Path) -> None:

@@ -13,7 +13,8 @@ from typing import Any
 
 from harness import provenance
 from harness.data import formats
-from harness.errors import ConfigError, Problem
+from harness.errors import ConfigError, HarnessError, Problem
+from harness.remote.mirror import mirror_of
 from harness.results import reuse
 from harness.values.evidence import Evidence
 from harness.values.findings import OUTCOME_VERSION, Outcome, SystemInfo
@@ -67,13 +68,17 @@ def attempted(root: Path, suite: str) -> Iterator[None]:
         why = str(error).strip().splitlines()
         _note_attempt(base, started, why[0] if why else type(error).__name__)
         raise
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, HarnessError):
         (base / ATTEMPT_FILE).unlink(missing_ok=True)
+        if mirror := mirror_of(base):
+            mirror.remove(base / ATTEMPT_FILE)
 
 
 def _note_attempt(base: Path, started: str, why: str) -> None:
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, HarnessError):
         formats.write_atomically(base / ATTEMPT_FILE, json.dumps({"started": started, "why": why}))
+        if mirror := mirror_of(base):
+            mirror.push(base / ATTEMPT_FILE)
 
 
 def check_latest(base: Path) -> None:

@@ -18,7 +18,7 @@ from harness.llm.configuration import Services
 from harness.models.loaders import locate, model_digest
 from harness.planning.calls import conversion
 from harness.provenance import now
-from harness.store import store_in
+from harness.remote.places import store_in
 from harness.suite.files import load_suite
 from harness.suite.roles import Llm, Role
 from harness.testset.drafts import Similarity, Writer

@@ -23,7 +23,7 @@ def harness_plan(suite: Any, dataset: Any, store: Path) -> tuple[float, float]:
     """Seconds of all calls of a plan, and the share of them that were measured, not guessed."""
     from harness.planning.ledger import estimate
     from harness.planning.plan import build_plan
-    from harness.store import store_in
+    from harness.remote.places import store_in
 
     plan, held = build_plan(suite, dataset), store_in(store)
     guesses = estimate(plan, held)
@@ -95,7 +95,7 @@ def warm(store: Path, repeats: int, suite: str = QUICKSTART, name: str = QUICKST
 
 def outside(store: Path, name: str = QUICKSTART) -> Row | None:
     """The share of a cold run that is spent outside of stages and probes; None if the store has no cold run."""
-    from harness.store import store_in
+    from harness.remote.places import store_in
 
     cold = next((one for one in outcomes(store, name) if not any(row["reused"] for row in one["ledger"])), None)
     if cold is None:

@@ -1,0 +1,135 @@
+"""What is wrong with an address is said in a sentence with what to do, and no secret is repeated."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from faulty import Faults
+
+from harness.cli import main as cli
+from harness.errors import ConfigError
+from harness.remote import failures
+from harness.remote.mirror import opened
+from harness.remote.objects import Objects, is_address
+
+SECRET = "wJalrXUtnFEMI7K7MDENG8bPxRfiCYEXAMPLEKEY"
+
+
+def named(name: str, text: str = "it said so", base: type[Exception] = Exception) -> Exception:
+    """An exception as packages raise them that are not installed everywhere."""
+    return type(name, (base,), {})(text)
+
+
+def answered(code: str, error: Exception) -> Exception:
+    cause = named("ClientError")
+    cause.response = {"Error": {"Code": code}}  # type: ignore[attr-defined]
+    error.__cause__ = cause
+    return error
+
+
+CASES: list[tuple[str, Exception, str, str]] = [
+    ("s3://b/p", ImportError("Install s3fs to access S3"), "not installed", "rag-tuning-harness[remote]"),
+    ("gs://b/p", ImportError("Please install gcsfs to access Google Storage"), "not installed", "gcsfs"),
+    ("s3://b/p", named("NoCredentialsError", "Unable to locate credentials"), "no usable credentials", "AWS_PROFILE"),
+    ("s3://b/p", named("ProfileNotFound"), "no usable credentials", "AWS_PROFILE"),
+    ("gs://b/p", named("DefaultCredentialsError"), "no usable credentials", "GOOGLE_APPLICATION_CREDENTIALS"),
+    ("s3://b/p", PermissionError("Access Denied"), "access is denied (Access Denied)", "rights"),
+    ("s3://b/p", answered("NoSuchBucket", FileNotFoundError("gone")), "no such bucket", "create it"),
+    ("s3://b/p", named("EndpointConnectionError", "Could not connect"), "cannot be reached", "AWS_ENDPOINT_URL"),
+    ("s3://b/p", ConnectionRefusedError("refused"), "cannot be reached", "network"),
+    ("s3://b/p", TimeoutError("too long"), "cannot be reached", "network"),
+    ("https://h/p", NotImplementedError(), "cannot be written to", "name a place"),
+    ("s3://b/p", OSError("SlowDown"), "cannot be used (SlowDown)", "run the same command again"),
+]
+
+
+@pytest.mark.parametrize(("address", "error", "what", "hint"), CASES)
+def test_an_error_is_a_problem_with_what_to_do(address: str, error: Exception, what: str, hint: str) -> None:
+    problem = failures.problem_of(error, address)
+    assert problem.where == address
+    assert what in problem.what
+    assert hint in problem.hint
+    assert "\n" not in str(problem)
+
+
+def test_no_secret_is_repeated() -> None:
+    text = f"PUT https://b.example/k?X-Amz-Signature={SECRET}&X-Amz-Credential=AKIAIOSFODNN7EXAMPLE was refused"
+    text += " for AKIAIOSFODNN7EXAMPLE"
+    shown = str(failures.problem_of(OSError(text), "s3://b/p"))
+    assert SECRET not in shown
+    assert "AKIAIOSFODNN7EXAMPLE" not in shown
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("nosuch://bucket/prefix", "unknown protocol nosuch://"),
+        ("abfz://bucket/prefix", "did you mean 'abfs'?"),
+        (f"sftp://me:{SECRET}@host/place", "holds a user or a password"),
+        ("simplecache::s3://bucket/prefix", "holds a chain"),
+    ],
+)
+def test_an_address_without_use_is_refused_in_a_sentence(
+    address: str, words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("COLUMNS", "1000")
+    monkeypatch.setattr("sys.argv", ["harness", "store", "verify", "--store", address])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    printed = capsys.readouterr()
+    assert ended.value.code == 2
+    assert words in printed.err
+    assert SECRET not in printed.err + printed.out
+    assert len(printed.err.splitlines()) == 1
+    assert not any(tmp_path.rglob("*"))
+
+
+@pytest.mark.parametrize("place", ["store", "/store", "C:\\store", "a:b", ".harness", "", "./s3:x"])
+def test_what_is_no_address_is_a_folder(place: str) -> None:
+    assert not is_address(place)
+
+
+METHODS: dict[str, tuple[Any, ...]] = {
+    "read": ("name",), "write": ("name", b""), "create": ("name", b""), "list": ("",), "delete": ("name",),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_call_that_fails_is_a_sentence(method: str) -> None:
+    objects = Objects("faulty://failures/prefix")
+    Faults.plan(0, after=False)
+    try:
+        with pytest.raises(ConfigError, match="cannot be reached"):
+            getattr(objects, method)(*METHODS[method])
+    finally:
+        Faults.plan(-1, after=False)
+
+
+def test_a_full_disk_is_no_fault_of_the_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    objects = Objects("memory://full/prefix")
+    objects.write("name", b"content")
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device", str(tmp_path / "file"))
+
+    monkeypatch.setattr(type(objects.fs), "get_file", full)
+    with pytest.raises(OSError, match="No space left"):
+        objects.download("name", tmp_path / "file")
+
+
+def test_names_that_lead_elsewhere_are_not_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    objects = Objects("memory://names/prefix")
+    plain = ["a", "b/c d", "b/100%#?.txt"]
+    listed = {f"{objects.base}/{name}": {"size": 1, "type": "file"} for name in [*plain, "../x", "b/../../x", "b//x"]}
+    monkeypatch.setattr(type(objects.fs), "find", lambda *_, **__: listed)
+    assert list(objects.list("")) == plain
+
+
+def test_the_folder_of_an_address_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    first, other = opened("memory://bucket/a"), opened("memory://bucket/b")
+    assert first != other
+    assert opened("memory://bucket/a/") == first
