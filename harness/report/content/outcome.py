@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from harness.report import format as fmt
 from harness.report.content import details, effects, extras, questions, reading, recipes, roi, summary, untrained
 from harness.report.content.comparisons import advisory, comparison_cell, comparisons
+from harness.report.content.indexes import indexes
 from harness.report.content.questions import first_line
 from harness.report.model import (
     VERDICT_TONES,
@@ -80,6 +81,7 @@ def contents(outcome: Outcome) -> Contents:
             recipes.across_seeds(seen),
             details.published(seen),
             cost(seen),
+            indexes(seen),
         ),
         after=(*questions.sections(seen), *roi.sections(seen)),
         together=present(effects.effects(seen)),
