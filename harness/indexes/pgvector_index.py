@@ -84,7 +84,8 @@ class PgSearcher:
         places = np.full((len(queries), count), ABSENT, dtype=np.int64)
         scores = np.zeros((len(queries), count), dtype=np.float32)
         for number, query in enumerate(queries):
-            rows = self._connection.execute(self.statement, [_text(query), count]).fetchall()
+            asked = {"query": _text(query), "count": count}
+            rows = self._connection.execute(self.statement, asked).fetchall()
             if rows:
                 found, distances = zip(*rows, strict=True)
                 places[number, : len(rows)] = found
@@ -96,13 +97,13 @@ class PgSearcher:
         """The query for the nearest vectors; its parameters are a vector as text, and how many."""
         operator = "<=>" if self._built.cosine else "<#>"
         return (
-            f"WITH asked AS MATERIALIZED (SELECT %s::vector AS query) SELECT place, vector {operator} "
-            f"(SELECT query FROM asked) AS distance FROM {self._built.name} ORDER BY distance LIMIT %s"
+            f"SELECT place, vector {operator} %(query)s::vector AS distance FROM {self._built.name} "
+            "ORDER BY distance LIMIT %(count)s"
         )
 
     def plan(self, query: NDArray[np.float32], count: int) -> str:
         """How the server searches, in its words."""
-        rows = self._connection.execute(f"EXPLAIN {self.statement}", [_text(query), count]).fetchall()
+        rows = self._connection.execute(f"EXPLAIN {self.statement}", {"query": _text(query), "count": count}).fetchall()
         return "\n".join(row[0] for row in rows)
 
 
@@ -132,7 +133,8 @@ def _connect(rule: VectorIndex) -> Any:
         return psycopg.connect(str(rule.address), connect_timeout=SECONDS, autocommit=True)
     except psycopg.Error as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
-        what = f"PostgreSQL at {rule.address} cannot be used ({lines[-1].strip()})"
+        why = next((line.rpartition("failed: ")[2] for line in lines if "failed: " in line), lines[0])
+        what = f"PostgreSQL at {rule.address} cannot be used ({why.strip()})"
         refused = any(word in str(error) for word in ("password", "authentication", "role", "no pg_hba"))
         hint = "set PGUSER and PGPASSWORD in the environment" if refused else "start it, or correct 'address'"
         raise ValueError(f"{what.replace(';', ',')}; {hint}") from error

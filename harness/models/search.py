@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -98,7 +98,17 @@ class DenseIndex:
         folder: Path, doc_ids: Sequence[str], vectors: NDArray[np.float32], precision: Precision = "float32"
     ) -> None:
         """Write an index of vectors in a precision."""
-        stored_vectors.save(folder, vectors, precision)
+        DenseIndex.save_parts(folder, doc_ids, lambda: [vectors], precision)
+
+    @staticmethod
+    def save_parts(
+        folder: Path,
+        doc_ids: Sequence[str],
+        parts: Callable[[], Iterable[NDArray[np.float32]]],
+        precision: Precision = "float32",
+    ) -> None:
+        """Write an index of vectors that come in parts, which `parts` gives one after the other."""
+        stored_vectors.save_parts(folder, parts, len(doc_ids), precision)
         (folder / IDS_FILE).write_text(json.dumps(list(doc_ids)), encoding="utf-8")
 
     def search(self, queries: NDArray[np.float32], depth: int, rescore: int = 0) -> list[Hits]:

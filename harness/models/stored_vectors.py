@@ -8,6 +8,7 @@ all that an index needs. Must not know document ids or ranking.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -69,25 +70,53 @@ def save(folder: Path, vectors: Floats, precision: Precision = "float32") -> Non
     int8 divides the range of each dimension over the documents into 255 steps; binary keeps the signs, a bit each.
     Raises ValueError if a number is too large for the precision.
     """
+    save_parts(folder, lambda: [vectors], len(vectors), precision)
+
+
+def save_parts(
+    folder: Path, parts: Callable[[], Iterable[Floats]], count: int, precision: Precision = "float32"
+) -> None:
+    """As `save`, of `count` vectors that `parts` gives one array after the other; for int8 it is called twice."""
     import numpy as np
 
-    if precision != "float32":
-        storage = {"precision": precision, "dimensions": vectors.shape[1]}
-        (folder / STORAGE_FILE).write_text(json.dumps(storage), encoding="utf-8")
+    ranges = _ranges(parts()) if precision == "int8" else None
+    if ranges is not None:
+        np.save(folder / RANGES_FILE, ranges)
+    with (folder / VECTORS_FILE).open("wb") as file:
+        for number, vectors in enumerate(parts()):
+            rows = _as_stored(vectors, precision, ranges)
+            if not number:
+                if precision != "float32":
+                    storage = {"precision": precision, "dimensions": vectors.shape[1]}
+                    (folder / STORAGE_FILE).write_text(json.dumps(storage), encoding="utf-8")
+                shape = {"descr": rows.dtype.str, "fortran_order": False, "shape": (count, rows.shape[1])}
+                np.lib.format.write_array_header_1_0(file, shape)
+            file.write(rows.tobytes())
+
+
+def _ranges(parts: Iterable[Floats]) -> Floats:
+    """Return the least and the greatest number of each dimension, shape (2, dim)."""
+    import numpy as np
+
+    each = [np.stack([vectors.min(axis=0), vectors.max(axis=0)]) for vectors in parts]
+    return np.stack([np.min(each, axis=0)[0], np.max(each, axis=0)[1]])
+
+
+def _as_stored(vectors: Floats, precision: Precision, ranges: Floats | None) -> NDArray[Any]:
+    import numpy as np
+
     if precision == "int8":
         from sentence_transformers.util.quantization import quantize_embeddings
 
-        ranges = np.stack([vectors.min(axis=0), vectors.max(axis=0)])
-        np.save(folder / RANGES_FILE, ranges)
-        np.save(folder / VECTORS_FILE, quantize_embeddings(vectors, "int8", ranges=ranges))
-    elif precision == "binary":
-        np.save(folder / VECTORS_FILE, np.packbits(vectors > 0, axis=1))
-    else:
-        largest = float(np.abs(vectors).max(initial=0.0))
-        if largest > float(np.finfo(precision).max):
-            # A cast would make it infinite, and scores of it NaN.
-            raise ValueError(f"precision: {precision} holds no number as large as {largest:.3g}; use float32 or int8")
-        np.save(folder / VECTORS_FILE, vectors.astype(precision, copy=False))
+        codes: NDArray[Any] = quantize_embeddings(vectors, "int8", ranges=ranges)
+        return codes
+    if precision == "binary":
+        return np.packbits(vectors > 0, axis=1)
+    largest = float(np.abs(vectors).max(initial=0.0))
+    if largest > float(np.finfo(precision).max):
+        # A cast would make it infinite, and scores of it NaN.
+        raise ValueError(f"precision: {precision} holds no number as large as {largest:.3g}; use float32 or int8")
+    return vectors.astype(precision, copy=False)
 
 
 def load(folder: Path) -> StoredVectors:

@@ -35,10 +35,10 @@ def indexes(view: View) -> Table | None:
         Column("build time"),
     )
     caption = (
-        f"Recall: share of the nearest neighbours of exact search in the same stored vectors. Differences are in "
-        f"{measure} of the first stage alone: quantisation is exact search in the stored vectors against float32, index "
-        "loss is the index against that. Their intervals hold for this table at once (exploratory). Latency includes "
-        "the encoding of the query. Memory is known of indexes that are searched in this process."
+        "Recall: share of the nearest neighbours of exact search in the same stored vectors. Differences are in "
+        f"{measure} of the first stage alone: quantisation is exact search in the stored vectors against float32, "
+        "index loss is the index against that. Their intervals hold for this table at once (exploratory). Latency "
+        "includes the encoding of the query. Memory is known of indexes that are searched in this process."
     )
     return Table(
         "Indexes: what they lose, and what they cost",
