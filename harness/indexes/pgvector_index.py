@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -65,6 +66,8 @@ class PgSearcher:
     def __init__(self, rule: VectorIndex, built: Built) -> None:
         self._rule, self._built = rule, built
         self._connection = _connect(rule)
+        # Closed with the last search; psycopg warns of connections that nobody closed.
+        weakref.finalize(self, self._connection.close)
         if built.lists:
             self._connection.execute(f"SET ivfflat.probes = {rule.probes_of(built.lists)}")
         if rule.method != "flat":
@@ -187,6 +190,8 @@ def _comment(rule: VectorIndex, built: Built) -> str:
 
 def _is_whole(connection: Any, vectors: Vectors, built: Built) -> bool:
     """Whether the table has all vectors, and those that are looked at are the same."""
+    import numpy as np
+
     row = connection.execute("SELECT to_regclass(%s)", [built.name]).fetchone()
     if row[0] is None:
         return False
@@ -195,7 +200,8 @@ def _is_whole(connection: Any, vectors: Vectors, built: Built) -> bool:
     found = connection.execute(
         f"SELECT place, vector::real[] FROM {built.name} WHERE place = ANY(%s)", [list(wanted)]
     ).fetchall()
-    same = {place: values == wanted[place].tolist() for place, values in found}
+    # The numbers come as the shortest decimals that stand for them in single precision.
+    same = {place: np.array_equal(np.array(values, dtype=np.float32), wanted[place]) for place, values in found}
     return bool(count == built.count and len(same) == len(wanted) and all(same.values()))
 
 
