@@ -21,7 +21,7 @@ from harness.scoring.neighbours import neighbour_recall
 from harness.suite.vector_indexes import METHODS, VectorIndex
 
 COUNT, DIMENSIONS, DEPTH = 900, 32, 20
-LOCAL = [(kind, method) for kind in ("faiss", "lancedb") for method in METHODS[kind]]
+LOCAL = [(kind, method) for kind in ("faiss", "lancedb", "qdrant") for method in METHODS[kind]]
 LEAST: dict[str, float] = {"flat": 1.0, "flat-int8": 0.9, "hnsw": 0.95, "ivf-flat": 0.4, "ivf-pq": 0.25}
 """Recall of random vectors, which have no clusters: the hardest case for lists."""
 
@@ -206,3 +206,21 @@ def test_a_suite_with_an_index_of_another_kind_of_retriever_is_refused() -> None
 def test_the_address_of_a_server_is_in_no_key() -> None:
     here, there = (VectorIndex(kind="pgvector", address=f"postgresql://{host}/x") for host in ("one", "two"))
     assert here.key_settings() == there.key_settings() == {"kind": "pgvector"}
+
+
+@pytest.mark.parametrize("kind", ["lancedb", "qdrant"])
+def test_a_search_leaves_the_artifact_as_it_is(kind: Any, dense: DenseIndex, tmp_path: Path) -> None:
+    """The store would take a changed file for damage."""
+    pytest.importorskip(registry.LIBRARIES[kind].module)
+    index = searched(dense, tmp_path, VectorIndex(kind=kind))
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    index.search(random_units(2, DIMENSIONS), 5)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
+def test_few_vectors_are_searched_by_the_graph_of_qdrant(dense: DenseIndex, tmp_path: Path) -> None:
+    """By its own bounds Qdrant searches small collections exactly, and a graph as poor as this would lose nothing."""
+    pytest.importorskip("qdrant_edge")
+    queries = random_units(12, DIMENSIONS, seed=11)
+    poor = VectorIndex(kind="qdrant", m=2, ef_construction=4, ef_search=20)
+    assert recall(exact_lists(dense, queries), searched(dense, tmp_path, poor).search(queries, DEPTH)) < 0.9

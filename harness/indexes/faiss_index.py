@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,7 +60,7 @@ class FaissSearcher:
             index.nprobe = rule.probes_of(built.lists)
 
     def search(self, queries: Floats, count: int) -> Neighbours:
-        count = min(count, self._built.count)
+        count = min(count, self._built.passages)
         if self._rule.method == "hnsw":
             self._index.hnsw.efSearch = max(self._rule.ef_search, count)
         scores, places = self._index.search(queries, count)
@@ -68,8 +69,7 @@ class FaissSearcher:
 
 def _empty(rule: VectorIndex, dimensions: int, lists: int) -> Any:
     """Return an index without vectors. The metric is given each time: the default is the Euclidean distance."""
-    import faiss
-
+    faiss: Any = importlib.import_module("faiss")
     metric = faiss.METRIC_INNER_PRODUCT
     if rule.method == "flat":
         return faiss.IndexFlat(dimensions, metric)

@@ -53,7 +53,7 @@ class LanceSearcher:
     def search(self, queries: Floats, count: int) -> Neighbours:
         import numpy as np
 
-        count = min(count, self._built.count)
+        count = min(count, self._built.passages)
         places = np.full((len(queries), count), ABSENT, dtype=np.int64)
         scores = np.zeros((len(queries), count), dtype=np.float32)
         for number, query in enumerate(queries):

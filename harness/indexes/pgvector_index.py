@@ -47,7 +47,7 @@ class PgVector:
     def build(self, vectors: Vectors, rule: VectorIndex, folder: Path, progress: Progress) -> Built:
         check(vectors, rule)
         lists = rule.lists_of(vectors.count) if rule.method == "ivf-flat" else 0
-        name = f"harness_{digest_of([_content(vectors), rule.key_settings(), lists])[:40]}"
+        name = f"harness_{digest_of([vectors.digest, rule.key_settings(), lists])[:40]}"
         built = Built(vectors.count, vectors.dimensions, vectors.unit_length, lists, name)
         with _connected(rule) as connection:
             _provide(connection, vectors, rule, built, progress)
@@ -77,7 +77,7 @@ class PgSearcher:
     def search(self, queries: Floats, count: int) -> Neighbours:
         import numpy as np
 
-        count = min(count, self._built.count)
+        count = min(count, self._built.passages)
         if self._rule.method == "hnsw":
             if count > MOST_CANDIDATES:
                 what = f"pgvector finds at most {MOST_CANDIDATES:,} passages by hnsw, and {count:,} are asked for"
@@ -117,15 +117,6 @@ def _score(built: Built, distances: Floats) -> Floats:
 
 def _text(query: NDArray[np.float32]) -> str:
     return "[" + ",".join(map(repr, query.tolist())) + "]"
-
-
-def _content(vectors: Vectors) -> str:
-    import hashlib
-
-    digest = hashlib.sha256()
-    for _, part in vectors.parts():
-        digest.update(part.tobytes())
-    return f"{vectors.dimensions} {digest.hexdigest()}"
 
 
 def _connect(rule: VectorIndex) -> Any:
@@ -184,7 +175,7 @@ def _provide(connection: Any, vectors: Vectors, rule: VectorIndex, built: Built,
 
 
 def _comment(rule: VectorIndex, built: Built) -> str:
-    told = json.dumps({"made by": "rag-tuning-harness", "vectors": built.count, "index": rule.key_settings()})
+    told = json.dumps({"made by": "rag-tuning-harness", "vectors": built.passages, "index": rule.key_settings()})
     return told.replace("'", "''")
 
 
@@ -202,7 +193,7 @@ def _is_whole(connection: Any, vectors: Vectors, built: Built) -> bool:
     ).fetchall()
     # The numbers come as the shortest decimals that stand for them in single precision.
     same = {place: np.array_equal(np.array(values, dtype=np.float32), wanted[place]) for place, values in found}
-    return bool(count == built.count and len(same) == len(wanted) and all(same.values()))
+    return bool(count == built.passages and len(same) == len(wanted) and all(same.values()))
 
 
 def _rows(start: int, part: Floats) -> bytes:

@@ -5,6 +5,7 @@ Must not know document ids, ranking or stages.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from functools import cached_property
@@ -46,7 +47,7 @@ class Built(NamedTuple):
     of the table or collection of a server. `lists` is 0 for methods without lists.
     """
 
-    count: int
+    passages: int
     dimensions: int
     cosine: bool
     lists: int = 0
@@ -88,6 +89,14 @@ class Vectors:
         import numpy as np
 
         return all(bool(np.abs(np.linalg.norm(part, axis=1) - 1).max(initial=0.0) <= UNIT) for _, part in self.parts())
+
+    @cached_property
+    def digest(self) -> str:
+        """A digest of all vectors: what names their table on a server."""
+        whole = hashlib.sha256(str(self.dimensions).encode())
+        for _, part in self.parts():
+            whole.update(part.tobytes())
+        return whole.hexdigest()
 
     def checked(self) -> dict[int, Floats]:
         """Return some vectors by their places, spread evenly: what a server holds is compared with them."""

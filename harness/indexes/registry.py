@@ -24,9 +24,19 @@ class Registered(NamedTuple):
 LIBRARIES: Mapping[IndexLibrary, Registered] = {
     "faiss": Registered("harness.indexes.faiss_index:Faiss", "faiss", "faiss-cpu"),
     "lancedb": Registered("harness.indexes.lancedb_index:LanceDb", "lancedb", "lancedb"),
+    "qdrant": Registered("harness.indexes.qdrant_index:Qdrant", "qdrant_edge", "qdrant-edge-py"),
     "pgvector": Registered("harness.indexes.pgvector_index:PgVector", "psycopg", "psycopg"),
 }
 """An extra of this package is named like each library."""
+AT_SERVER: Mapping[IndexLibrary, Registered] = {
+    "qdrant": LIBRARIES["qdrant"]._replace(module="qdrant_client", distribution="qdrant-client"),
+}
+"""Where another package is needed if the index is on a server."""
+
+
+def registered(rule: VectorIndex) -> Registered:
+    """Return what an index is made with."""
+    return LIBRARIES[rule.kind] if rule.address is None else AT_SERVER.get(rule.kind, LIBRARIES[rule.kind])
 
 
 def library(kind: IndexLibrary) -> Library:
@@ -53,9 +63,9 @@ def unusable(rule: VectorIndex, dimensions: int | None) -> tuple[str, str] | Non
 
     A server is asked whether it is there.
     """
-    registered = LIBRARIES[rule.kind]
-    if importlib.util.find_spec(registered.module) is None:
-        what = f"kind {rule.kind} needs the package {registered.distribution}, which is not installed"
+    needed = registered(rule)
+    if importlib.util.find_spec(needed.module) is None:
+        what = f"kind {rule.kind} needs the package {needed.distribution}, which is not installed"
         return what, f"run: pip install 'rag-tuning-harness[{rule.kind}]'"
     if dimensions is not None and (wrong := wrong_dimensions(rule, dimensions)):
         return wrong

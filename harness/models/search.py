@@ -154,9 +154,9 @@ class DenseIndex:
             for number, scores in enumerate(of_part):
                 places = self._order.places(scores, depth, start)
                 placed = Placed(places, scores[places - start])
-                if len(best[number].places):
-                    both = (np.concatenate(pair) for pair in zip(best[number], placed, strict=True))
-                    placed = self._order.first(*both, depth)
+                if start:
+                    places = np.concatenate([best[number].places, placed.places])
+                    placed = self._order.first(places, np.concatenate([best[number].scores, placed.scores]), depth)
                 best[number] = placed
         return best
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.indexes.protocol import Vectors
-from harness.indexes.registry import LIBRARIES, build
+from harness.indexes.registry import build, registered
 from harness.models.search import DenseIndex
 from harness.stages import Inputs, SpeedRule, Stage, Takes, setting
 from harness.stages.index import SIZE
@@ -35,15 +35,15 @@ def build_index(spec: BuildIndexSpec, inputs: Inputs, out: Path, seed: int, prog
     """Build an index of the input `vectors`, in this folder or on a server."""
     dense = DenseIndex(inputs["vectors"])
     built = build(Vectors(dense.stored, len(dense.doc_ids)), spec.index, out, progress)
-    notes: dict[str, Any] = {"vectors": built.count, "dimensions": built.dimensions}
+    notes: dict[str, Any] = {"vectors": built.passages, "dimensions": built.dimensions}
     notes |= {"lists": built.lists} if built.lists else {}
     notes |= {SIZE: built.size_bytes} if built.size_bytes is not None else {}
     notes |= {MEMORY: built.memory_bytes} if built.memory_bytes is not None else {}
-    return Usage(units=built.count, notes=notes)
+    return Usage(units=built.passages, notes=notes)
 
 
 def _packages(spec: BuildIndexSpec, inputs: Collection[str]) -> tuple[str, ...]:
-    return (LIBRARIES[spec.index.kind].distribution,)
+    return (registered(spec.index).distribution,)
 
 
 def _guess(spec: Mapping[str, Any]) -> float:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from harness.data.formats import write_run
 from harness.indexes.protocol import Built
-from harness.indexes.registry import LIBRARIES
+from harness.indexes.registry import registered
 from harness.indexes.searching import IndexedSearch
 from harness.models.search import Bm25Index, DenseIndex, Hits
 from harness.models.sparse_encoder import encode_sparse
@@ -63,7 +63,7 @@ def retrieve(spec: RetrieveSpec, inputs: Inputs, out: Path, seed: int, progress:
     run = dict(zip(queries, found, strict=True))
     own = short = 0
     if spec.index is not None:
-        expected = min(depth, Built.read(inputs["built"]).count)
+        expected = min(depth, Built.read(inputs["built"]).passages)
         short = sum(len(hits) < expected for hits in found)
     if spec.exclude_own:
         own = sum(query_id in {doc_id for doc_id, _ in hits} for query_id, hits in run.items())
@@ -100,7 +100,7 @@ def search_of(spec: RetrieveSpec, inputs: Inputs, depth: int) -> Search:
 
 
 def _packages(spec: RetrieveSpec, inputs: Collection[str]) -> tuple[str, ...]:
-    return (LIBRARIES[spec.index.kind].distribution,) if spec.index is not None else ()
+    return (registered(spec.index).distribution,) if spec.index is not None else ()
 
 
 def silent(done: int, total: int | None) -> None:

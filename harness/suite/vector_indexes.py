@@ -1,4 +1,4 @@
-"""How dense vectors are indexed and searched: by FAISS, LanceDB or pgvector, and by which method.
+"""How dense vectors are indexed and searched: by FAISS, LanceDB, Qdrant or pgvector, and by which method.
 
 A value of `pipeline.retriever.index`. Knows what goes together, and nothing of how an index is built.
 """
@@ -14,11 +14,12 @@ from pydantic import Field, field_validator, model_validator
 from harness.suite import secrets
 from harness.suite.fields import Count, Place, Positive, Spec
 
-IndexLibrary = Literal["faiss", "lancedb", "pgvector"]
+IndexLibrary = Literal["faiss", "lancedb", "qdrant", "pgvector"]
 Method = Literal["flat", "flat-int8", "hnsw", "ivf-flat", "ivf-pq"]
 METHODS: Mapping[IndexLibrary, tuple[Method, ...]] = {
     "faiss": ("flat", "flat-int8", "hnsw", "ivf-flat", "ivf-pq"),
     "lancedb": ("flat", "hnsw", "ivf-flat", "ivf-pq"),
+    "qdrant": ("flat", "hnsw"),
     "pgvector": ("flat", "hnsw", "ivf-flat"),
 }
 OF_METHOD: Mapping[str, tuple[Method, ...]] = {
@@ -28,7 +29,7 @@ OF_METHOD: Mapping[str, tuple[Method, ...]] = {
 """Settings that have a meaning for some methods alone."""
 OF_SEARCH = ("ef_search", "probes", "refine")
 """Settings that change how an index is searched and not how it is built."""
-SERVERS: tuple[IndexLibrary, ...] = ("pgvector",)
+SERVERS: tuple[IndexLibrary, ...] = ("qdrant", "pgvector")
 """Libraries that ask a server, at `address`."""
 PGVECTOR_DIMENSIONS = 2000
 """The most dimensions of a vector that pgvector indexes."""
