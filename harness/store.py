@@ -32,6 +32,8 @@ from harness.hashing import digest_file, digest_of
 from harness.provenance import now
 
 MANIFEST = "manifest.json"
+PARTS = ".parts"
+"""A folder in the folder of a claim for finished parts of the work: it outlives the process, and is not committed."""
 TICK_NS = 50_000_000
 """More than the step of any clock of a file system that matters here, in nanoseconds."""
 log = logging.getLogger(__name__)
@@ -47,7 +49,10 @@ class Store(Protocol):
         """Return whether an intact artifact exists."""
 
     def claim(self, key: str) -> AbstractContextManager[Path]:
-        """Hold the key's lock; give an empty folder to write into, which is deleted if it is not committed."""
+        """Hold the key's lock; give an empty folder to write into, which is deleted if it is not committed.
+
+        What an earlier claim of the key left in its folder `PARTS`, as it failed or was killed, is there again.
+        """
 
     def try_claim(self, key: str) -> AbstractContextManager[Path | None]:
         """As `claim`, but give None at once if another process holds the key."""
@@ -123,14 +128,17 @@ class FolderStore:
     @contextmanager
     def claim(self, key: str) -> Iterator[Path]:
         with self.lock(key):
-            for leftover in self.aside().glob(f"{key}.*"):
-                # Of a run that was killed: any other process that writes for this key would hold its lock.
-                shutil.rmtree(leftover, ignore_errors=True)
+            leftovers = list(self.aside().glob(f"{key}.*"))
             aside = Path(tempfile.mkdtemp(prefix=f"{key}.", dir=self.aside()))
+            for leftover in leftovers:
+                # Of a run that was killed: any other process that writes for this key would hold its lock.
+                if (leftover / PARTS).is_dir() and not (aside / PARTS).exists():
+                    (leftover / PARTS).rename(aside / PARTS)
+                shutil.rmtree(leftover, ignore_errors=True)
             try:
                 yield aside
             finally:
-                shutil.rmtree(aside, ignore_errors=True)
+                _keep_parts_only(aside)
 
     @contextmanager
     def try_claim(self, key: str) -> Iterator[Path | None]:
@@ -151,6 +159,7 @@ class FolderStore:
         place = self.place(key)
         if place.is_dir():
             return place
+        shutil.rmtree(folder / PARTS, ignore_errors=True)
         files = contents(folder)
         manifest = {"key": key, "created": now(), "files": files, "times": _times(folder, files), "facts": dict(facts)}
         (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True), encoding="utf-8")
@@ -195,6 +204,18 @@ class FolderStore:
         folder = self.root / "aside"
         folder.mkdir(parents=True, exist_ok=True)
         return folder
+
+
+def _keep_parts_only(aside: Path) -> None:
+    """Delete a folder that was not committed, but for finished parts of its work."""
+    if not (aside / PARTS).is_dir():
+        shutil.rmtree(aside, ignore_errors=True)
+        return
+    for path in aside.iterdir():
+        if path.is_dir() and path.name != PARTS:
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.is_file():
+            path.unlink(missing_ok=True)
 
 
 def _manifest(place: Path) -> dict[str, Any]:

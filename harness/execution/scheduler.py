@@ -221,7 +221,8 @@ def _needed(plan: Plan, store: Store) -> set[str]:
     enough that it is there.
     """
     needed: set[str] = set()
-    read = [key for system in plan.systems for key in system.goals] + ([plan.judge] if plan.judge else [])
+    read = [key for system in plan.systems for key in [*system.goals, *system.compared]]
+    read += [plan.judge] if plan.judge else []
     served = [key for system in plan.systems for key in system.serving.keys]
     waiting = [*((key, True) for key in read), *((key, False) for key in served)]
     while waiting:

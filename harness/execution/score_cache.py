@@ -97,6 +97,11 @@ class ScoreCache:
                 rows.append(Score(system.name, system.seed, split, query_id, group, str(measure), *scored))
         return rows
 
+    def rank_values(self, key: str, measure: Measure) -> Mapping[str, float | None]:
+        """Return the values of a rank measure for a run of the plan on the scored split, by query."""
+        values = self._rank_values(key, self.split, [measure])[measure]
+        return {query_id: scored.value for query_id, scored in values.items()}
+
     def _rank_values(self, key: str, split: str, measures: list[Measure]) -> Mapping[Measure, Values]:
         part = self.dataset.splits[split]
         if key in self.execution.failed:

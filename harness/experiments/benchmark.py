@@ -13,6 +13,7 @@ from harness.execution.measurements import Measurements
 from harness.execution.scheduler import Execution
 from harness.execution.session import STORE, Executed, Options, Session
 from harness.experiments import followup, forgetting, halving, query_details, reports
+from harness.experiments.index_losses import lost_by_indexes
 from harness.experiments.noops import Duplicates, no_ops
 from harness.experiments.question_agreement import question_agreement
 from harness.planning.graph import Plan
@@ -141,6 +142,7 @@ class _Benchmark:
         summaries = [summary for system in plan.systems for summary in summarise(rows[system.label], self.split)]
         ran = Ran(self.written, dataset, plan, execution.rows, scores.judgements, rows, unknown)
         front_notes = front(ran, self.store, session.services)
+        timings = latencies.timings()
         return Outcome(
             suite=self.suite.name,
             split=self.split,
@@ -165,7 +167,8 @@ class _Benchmark:
             untrained_claims=self.searched.claimed(compared.untrained_claims()),
             abstentions=tuple(self._abstentions(plan, measurements)),
             agreement=question_agreement(self.suite, dataset, rows),
-            timings=latencies.timings(),
+            timings=timings,
+            indexes=lost_by_indexes(scores, serving, timings),
             ledger=(*{**execution.rows, **self.searched.ledger}.values(), *scores.judgements, *forgotten.ledger),
             rounds=self.searched.rounds,
             forgotten=forgotten.forgotten,

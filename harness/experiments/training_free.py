@@ -101,7 +101,7 @@ class Candidates:
     def _size(self, system: SystemPlan) -> int | None:
         """Bytes of the indexes that a system serves with; None if one was not made."""
         calls, rows = self.observations.plan.calls, self.execution.rows
-        indexes = [key for key in system.serving.artifacts if calls[key].call.stage == "index"]
+        indexes = [key for key in system.serving.artifacts if calls[key].call.stage in ("index", "build_index")]
         return sum(rows[key].bytes for key in indexes) if all(key in rows for key in indexes) else None
 
     def _shares(self, system: SystemPlan) -> Mapping[PlaceName, LostShare]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from harness.models import stored_vectors
 from harness.models.stored_vectors import BinaryVectors, Int8Vectors, Precision
@@ -18,9 +18,18 @@ if TYPE_CHECKING:
 
 Hits = list[tuple[str, float]]
 SEARCH_CHUNK = 256
+SEARCH_PART = 131_072
+"""Documents whose scores are in memory at once, for `SEARCH_CHUNK` queries: 128 MiB."""
 NO_WORD = "\0"
 LANGUAGE_FILE = "language.json"
 IDS_FILE = "doc_ids.json"
+
+
+class Placed(NamedTuple):
+    """Places of documents in an index, and the score of each, best first."""
+
+    places: NDArray[np.int64]
+    scores: NDArray[np.float32]
 
 
 class IdOrder:
@@ -34,8 +43,11 @@ class IdOrder:
         self._id_rank = np.empty(len(order), dtype=np.int64)
         self._id_rank[order] = np.arange(len(order))
 
-    def places(self, scores: NDArray[np.float32], depth: int) -> NDArray[np.int64]:
-        """Return the places of the `depth` best documents, best first; `scores` has the score of every document."""
+    def places(self, scores: NDArray[np.float32], depth: int, start: int = 0) -> NDArray[np.int64]:
+        """Return the places of the `depth` best documents, best first.
+
+        `scores` has the score of every document, or of those that lie one after the other from the place `start`.
+        """
         import numpy as np
 
         if not len(scores):
@@ -43,18 +55,26 @@ class IdOrder:
         # Every document that ties with the last one that is in takes part in the ordering by id.
         border = np.partition(scores, -depth)[-depth] if depth < len(scores) else scores.min()
         places: NDArray[np.int64] = np.flatnonzero(scores >= border)
-        return places[np.lexsort((self._id_rank[places], -scores[places]))[:depth]]
+        return start + places[np.lexsort((self._id_rank[start + places], -scores[places]))[:depth]]
 
     def best(self, scores: NDArray[np.float32], depth: int) -> Hits:
         """Return the `depth` best documents, best first; `scores` has the score of every document."""
         return [(self.doc_ids[place], float(scores[place])) for place in self.places(scores, depth)]
 
-    def best_of(self, places: NDArray[np.int64], scores: NDArray[np.float32], depth: int) -> Hits:
-        """Return the `depth` best of the documents at `places`, whose scores have the same order."""
+    def first(self, places: NDArray[np.int64], scores: NDArray[np.float32], depth: int) -> Placed:
+        """Return the places of the `depth` best of the documents at `places`, and their scores, best first."""
         import numpy as np
 
         order = np.lexsort((self._id_rank[places], -scores))[:depth]
-        return [(self.doc_ids[places[number]], float(scores[number])) for number in order]
+        return Placed(places[order], scores[order])
+
+    def best_of(self, places: NDArray[np.int64], scores: NDArray[np.float32], depth: int) -> Hits:
+        """Return the `depth` best of the documents at `places`, whose scores have the same order."""
+        return self.hits(self.first(places, scores, depth))
+
+    def hits(self, placed: Placed) -> Hits:
+        """Return documents at places with their scores, in the same order."""
+        return [(self.doc_ids[place], float(score)) for place, score in zip(*placed, strict=True)]
 
 
 class DenseIndex:
@@ -78,7 +98,17 @@ class DenseIndex:
         folder: Path, doc_ids: Sequence[str], vectors: NDArray[np.float32], precision: Precision = "float32"
     ) -> None:
         """Write an index of vectors in a precision."""
-        stored_vectors.save(folder, vectors, precision)
+        DenseIndex.save_parts(folder, doc_ids, lambda: [vectors], precision)
+
+    @staticmethod
+    def save_parts(
+        folder: Path,
+        doc_ids: Sequence[str],
+        parts: Callable[[], Iterable[NDArray[np.float32]]],
+        precision: Precision = "float32",
+    ) -> None:
+        """Write an index of vectors that come in parts, which `parts` gives one after the other."""
+        stored_vectors.save_parts(folder, parts, len(doc_ids), precision)
         (folder / IDS_FILE).write_text(json.dumps(list(doc_ids)), encoding="utf-8")
 
     def search(self, queries: NDArray[np.float32], depth: int, rescore: int = 0) -> list[Hits]:
@@ -88,22 +118,47 @@ class DenseIndex:
         documents are ranked anew by the inner products of the query as it is with the stored vectors. Raises
         ValueError if the dimensions of queries and documents differ.
         """
+        self.check(queries)
+        rescored = rescore > 0 and isinstance(self.stored, Int8Vectors | BinaryVectors)
+        results: list[Hits] = []
+        for start in range(0, len(queries), SEARCH_CHUNK):
+            chunk = queries[start : start + SEARCH_CHUNK]
+            for query, placed in zip(chunk, self._nearest(chunk, depth * rescore if rescored else depth), strict=True):
+                results.append(self.rescored(query, placed.places, depth) if rescored else self._order.hits(placed))
+        return results
+
+    def check(self, queries: NDArray[np.float32]) -> None:
+        """Raise ValueError if the dimensions of queries and documents differ."""
         if queries.shape[1] != self.stored.dimensions:
             raise ValueError(
                 f"queries have {queries.shape[1]} dimensions and the index {self.stored.dimensions}; index the corpus "
                 "with the same settings"
             )
-        results: list[Hits] = []
-        rescored = rescore > 0 and isinstance(self.stored, Int8Vectors | BinaryVectors)
-        for start in range(0, len(queries), SEARCH_CHUNK):
-            chunk = queries[start : start + SEARCH_CHUNK]
-            for query, scores in zip(chunk, self.stored.scores(chunk), strict=True):
-                if rescored:
-                    places = self._order.places(scores, depth * rescore)
-                    results.append(self._order.best_of(places, self.stored.restored(places) @ query, depth))
-                else:
-                    results.append(self._order.best(scores, depth))
-        return results
+
+    def rescored(self, query: NDArray[np.float32], places: NDArray[np.int64], depth: int) -> Hits:
+        """Return the `depth` best of the documents at `places` by the inner products of their stored vectors."""
+        return self._order.best_of(places, self.stored.restored(places) @ query, depth)
+
+    def ordered(self, placed: Placed, depth: int) -> Hits:
+        """Return the `depth` best of documents that another index found, ties in trec_eval's order."""
+        return self._order.best_of(*placed, depth)
+
+    def _nearest(self, queries: NDArray[np.float32], depth: int) -> list[Placed]:
+        """Search part by part, so that memory is bounded however many documents there are."""
+        import numpy as np
+
+        nothing = Placed(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32))
+        best = [nothing] * len(queries)
+        for start in range(0, len(self.doc_ids), SEARCH_PART):
+            of_part = self.stored.scores(queries, slice(start, start + SEARCH_PART))
+            for number, scores in enumerate(of_part):
+                places = self._order.places(scores, depth, start)
+                placed = Placed(places, scores[places - start])
+                if start:
+                    places = np.concatenate([best[number].places, placed.places])
+                    placed = self._order.first(places, np.concatenate([best[number].scores, placed.scores]), depth)
+                best[number] = placed
+        return best
 
 
 class Bm25Index:

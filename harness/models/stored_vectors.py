@@ -8,6 +8,7 @@ all that an index needs. Must not know document ids or ranking.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -16,7 +17,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float32]
+    Places = NDArray[np.int64] | slice
 
+ALL = slice(None)
+CONVERTED = 2**28
+"""Numbers in float16 that are converted to float32 at once; of more, each part is whenever it is searched."""
 Precision = Literal["float32", "float16", "int8", "binary"]
 QUANTIZED: tuple[Precision, ...] = ("int8", "binary")
 """Precisions whose search has a first pass with a query that is quantized too, and so can be rescored."""
@@ -31,10 +36,10 @@ class StoredVectors(Protocol):
 
     dimensions: int
 
-    def scores(self, queries: Floats) -> Floats:
-        """Return the scores of all documents for queries of shape (queries, dim), shape (queries, documents)."""
+    def scores(self, queries: Floats, part: slice = ALL) -> Floats:
+        """Return the scores of documents for queries of shape (queries, dim), shape (queries, documents of `part`)."""
 
-    def restored(self, places: NDArray[np.int64] | None = None) -> Floats:
+    def restored(self, places: Places = ALL) -> Floats:
         """Return the stored vectors at some places, or all of them, in float32: shape (documents, dim)."""
 
 
@@ -65,34 +70,63 @@ def save(folder: Path, vectors: Floats, precision: Precision = "float32") -> Non
     int8 divides the range of each dimension over the documents into 255 steps; binary keeps the signs, a bit each.
     Raises ValueError if a number is too large for the precision.
     """
+    save_parts(folder, lambda: [vectors], len(vectors), precision)
+
+
+def save_parts(
+    folder: Path, parts: Callable[[], Iterable[Floats]], count: int, precision: Precision = "float32"
+) -> None:
+    """As `save`, of `count` vectors that `parts` gives one array after the other; for int8 it is called twice."""
     import numpy as np
 
-    if precision != "float32":
-        storage = {"precision": precision, "dimensions": vectors.shape[1]}
-        (folder / STORAGE_FILE).write_text(json.dumps(storage), encoding="utf-8")
+    ranges = _ranges(parts()) if precision == "int8" else None
+    if ranges is not None:
+        np.save(folder / RANGES_FILE, ranges)
+    with (folder / VECTORS_FILE).open("wb") as file:
+        for number, vectors in enumerate(parts()):
+            rows = _as_stored(vectors, precision, ranges)
+            if not number:
+                if precision != "float32":
+                    storage = {"precision": precision, "dimensions": vectors.shape[1]}
+                    (folder / STORAGE_FILE).write_text(json.dumps(storage), encoding="utf-8")
+                shape = {"descr": rows.dtype.str, "fortran_order": False, "shape": (count, rows.shape[1])}
+                np.lib.format.write_array_header_1_0(file, shape)
+            file.write(rows.tobytes())
+
+
+def _ranges(parts: Iterable[Floats]) -> Floats:
+    """Return the least and the greatest number of each dimension, shape (2, dim)."""
+    import numpy as np
+
+    each = [np.stack([vectors.min(axis=0), vectors.max(axis=0)]) for vectors in parts]
+    return np.stack([np.min(each, axis=0)[0], np.max(each, axis=0)[1]])
+
+
+def _as_stored(vectors: Floats, precision: Precision, ranges: Floats | None) -> NDArray[Any]:
+    import numpy as np
+
     if precision == "int8":
         from sentence_transformers.util.quantization import quantize_embeddings
 
-        ranges = np.stack([vectors.min(axis=0), vectors.max(axis=0)])
-        np.save(folder / RANGES_FILE, ranges)
-        np.save(folder / VECTORS_FILE, quantize_embeddings(vectors, "int8", ranges=ranges))
-    elif precision == "binary":
-        np.save(folder / VECTORS_FILE, np.packbits(vectors > 0, axis=1))
-    else:
-        largest = float(np.abs(vectors).max(initial=0.0))
-        if largest > float(np.finfo(precision).max):
-            # A cast would make it infinite, and scores of it NaN.
-            raise ValueError(f"precision: {precision} holds no number as large as {largest:.3g}; use float32 or int8")
-        np.save(folder / VECTORS_FILE, vectors.astype(precision, copy=False))
+        codes: NDArray[Any] = quantize_embeddings(vectors, "int8", ranges=ranges)
+        return codes
+    if precision == "binary":
+        return np.packbits(vectors > 0, axis=1)
+    largest = float(np.abs(vectors).max(initial=0.0))
+    if largest > float(np.finfo(precision).max):
+        # A cast would make it infinite, and scores of it NaN.
+        raise ValueError(f"precision: {precision} holds no number as large as {largest:.3g}; use float32 or int8")
+    return vectors.astype(precision, copy=False)
 
 
 def load(folder: Path) -> StoredVectors:
-    """Load what `save` wrote."""
+    """Load what `save` wrote; vectors stay on the disk, and are read where they are searched."""
     import numpy as np
 
     path = folder / STORAGE_FILE
     storage: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    vectors = np.load(folder / VECTORS_FILE)
+    # Copied on write: torch warns of arrays that cannot be written to. Nothing is written.
+    vectors = np.load(folder / VECTORS_FILE, mmap_mode="c")
     if storage.get("precision") == "int8":
         return Int8Vectors(vectors, np.load(folder / RANGES_FILE))
     if storage.get("precision") == "binary":
@@ -105,22 +139,24 @@ class FloatVectors:
 
     def __init__(self, vectors: NDArray[Any]) -> None:
         import numpy as np
-        import torch
 
         self.dimensions = vectors.shape[1]
-        self._vectors: Floats = vectors.astype(np.float32, copy=False)
-        self._matrix = torch.from_numpy(self._vectors)
+        few = vectors.size <= CONVERTED
+        self._vectors: NDArray[Any] = vectors.astype(np.float32, copy=False) if few else vectors
 
-    def scores(self, queries: Floats) -> Floats:
+    def scores(self, queries: Floats, part: slice = ALL) -> Floats:
         """Return inner products."""
         import torch
 
-        scores: Floats = (torch.from_numpy(queries) @ self._matrix.T).numpy()
+        scores: Floats = (torch.from_numpy(queries) @ torch.from_numpy(self.restored(part)).T).numpy()
         return scores
 
-    def restored(self, places: NDArray[np.int64] | None = None) -> Floats:
+    def restored(self, places: Places = ALL) -> Floats:
         """Return the vectors."""
-        return self._vectors if places is None else self._vectors[places]
+        import numpy as np
+
+        vectors: Floats = self._vectors[places].astype(np.float32, copy=False)
+        return vectors
 
 
 class Int8Vectors:
@@ -142,25 +178,24 @@ class Int8Vectors:
         self._steps: Floats = (ranges[1] - ranges[0]) / np.float32(LEVELS)
         self._starts: Floats = ranges[0] + 128 * self._steps
 
-    def scores(self, queries: Floats) -> Floats:
+    def scores(self, queries: Floats, part: slice = ALL) -> Floats:
         """Return inner products with queries whose weights are rounded to int8, in float32."""
         import numpy as np
         import torch
 
         weights = queries * self._steps
         scales = np.maximum(np.abs(weights).max(axis=1, keepdims=True) / 127, np.float32(1e-30))
-        whole = torch._int_mm(torch.from_numpy(np.rint(weights / scales).astype(np.int8)), self._matrix.T)
+        whole = torch._int_mm(torch.from_numpy(np.rint(weights / scales).astype(np.int8)), self._matrix[part].T)
         scores: Floats = whole.float().numpy()
         scores *= scales
         scores += queries @ self._starts[:, None]
         return scores
 
-    def restored(self, places: NDArray[np.int64] | None = None) -> Floats:
+    def restored(self, places: Places = ALL) -> Floats:
         """Return the values that the codes stand for."""
         import numpy as np
 
-        codes = self._codes if places is None else self._codes[places]
-        values: Floats = codes.astype(np.float32) * self._steps + self._starts
+        values: Floats = self._codes[places].astype(np.float32) * self._steps + self._starts
         return values
 
 
@@ -188,22 +223,22 @@ class BinaryVectors:
         padded[:, : signs.shape[1]] = signs
         return padded.view(np.uint64)
 
-    def scores(self, queries: Floats) -> Floats:
+    def scores(self, queries: Floats, part: slice = ALL) -> Floats:
         """Return cosines of signs."""
         import numpy as np
 
-        distances = np.zeros((len(queries), len(self._signs)), dtype=np.int32)
+        of_part = self._words[:, part]
+        distances = np.zeros((len(queries), of_part.shape[1]), dtype=np.int32)
         for row, query in zip(distances, self._as_words(np.packbits(queries > 0, axis=1)), strict=True):
-            for words, word in zip(self._words, query, strict=True):
+            for words, word in zip(of_part, query, strict=True):
                 row += np.bitwise_count(words ^ word)
         scores: Floats = (self.dimensions - 2 * distances).astype(np.float32) / np.float32(self.dimensions)
         return scores
 
-    def restored(self, places: NDArray[np.int64] | None = None) -> Floats:
+    def restored(self, places: Places = ALL) -> Floats:
         """Return the vectors of length 1 that the signs stand for."""
         import numpy as np
 
-        packed = self._signs if places is None else self._signs[places]
-        signs = np.unpackbits(packed, axis=1, count=self.dimensions).astype(np.float32)
+        signs = np.unpackbits(self._signs[places], axis=1, count=self.dimensions).astype(np.float32)
         values: Floats = (2 * signs - 1) / np.float32(np.sqrt(self.dimensions))
         return values

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from harness.hashing import digest_of
 from harness.planning.contexts import GenerationSample
@@ -76,6 +76,17 @@ class ServingKeys:
         return list(dict.fromkeys([*self.artifacts, *generator, *self.models.values()]))
 
 
+class IndexRuns(NamedTuple):
+    """Keys of the runs that show what an index loses: exact in float32, exact in the stored precision, by the index.
+
+    `passages` are runs of what is indexed, `scored` what is scored of each; `built` is the index.
+    """
+
+    passages: tuple[str, ...]
+    scored: tuple[str, ...]
+    built: str
+
+
 def serving_path(calls: Mapping[str, PlannedCall], run: str | None) -> tuple[list[str], list[str], str | None]:
     """Return the calls that make a run out of a query, the first stage first; what they read; what a reranker orders.
 
@@ -114,6 +125,12 @@ class SystemPlan(System):
     serving: ServingKeys
     settings: Pipeline
     scores_run: bool = True
+    index_runs: IndexRuns | None = None
+
+    @property
+    def compared(self) -> list[str]:
+        """Keys of runs that are compared with those of the system; it does not fail with them."""
+        return [*self.index_runs.passages, *self.index_runs.scored] if self.index_runs else []
 
     @property
     def models(self) -> Mapping[Part, str]:

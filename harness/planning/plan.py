@@ -15,6 +15,7 @@ from harness.errors import ConfigError, Problem
 from harness.planning.calls import TunedPipeline
 from harness.planning.contexts import choose
 from harness.planning.graph import Plan, Prompt, SystemPlan
+from harness.planning.index_runs import index_runs
 from harness.planning.trainings import Training, Trainings
 from harness.suite.pipeline import settings_of
 from harness.suite.spec import BaselineRow, Candidate, Suite
@@ -47,7 +48,7 @@ def build_plan(suite: Suite, dataset: Dataset) -> Plan:
         systems += [planner.candidate(name, candidate, seed) for seed in (suite.seeds if candidate.tune else (0,))]
     plan = Plan(suite, planner.artifacts, planner.generation_sample, planner.calls, systems, planner.judge())
     for system in systems:
-        for key in plan.upstream([*system.goals, *system.serving.keys]):
+        for key in plan.upstream([*system.goals, *system.serving.keys, *system.compared]):
             plan.calls[key].systems.append(system.label)
     if plan.judge is not None:
         plan.calls[plan.judge].systems.append("the judge")
@@ -96,7 +97,10 @@ class _SuitePlanner(Trainings):
         dev_run = self._run(name, dev) if dev and scores_run else None
         serving = self.serving(self.untuned, run, answers, prompt)
         scored, on_dev = self.scored(self.untuned, run, self.split), self.scored(self.untuned, dev_run, str(dev))
-        return SystemPlan(name, 0, "baseline", (), scored, answers, on_dev, serving, self.suite.pipeline, scores_run)
+        return SystemPlan(
+            name, 0, "baseline", (), scored, answers, on_dev, serving, self.suite.pipeline, scores_run,
+            index_runs=index_runs(self, self.untuned, self.split) if name == UNTUNED else None,
+        )  # fmt: skip
 
     def _run(self, name: BaselineRow, split: str | None = None) -> str | None:
         """Key of the run of a baseline row; ``untuned`` and ``few-shot`` are the pipeline as it is."""
@@ -125,4 +129,5 @@ class _SuitePlanner(Trainings):
         return SystemPlan(
             name, seed, "candidate", candidate.tune, scored, answers, on_dev, serving, uses.pipeline,
             changes=tuple(settings_of(candidate.pipeline)), training=tuple(candidate.training),
+            index_runs=index_runs(self, tuned, self.split),
         )  # fmt: skip

@@ -48,6 +48,15 @@ class Rankings(Answering, Conversations):
         stored = {"dimensions": rule.dimensions, "precision": rule.precision, "dtype": dtype_here(rule.dtype)}
         return self._vectors(INDEXES[rule.kind], rule.encoder, stored, pipeline.model("retriever"), pipeline)
 
+    def built_index(self, pipeline: TunedPipeline) -> str | None:
+        """The index of another library over a pipeline's vectors; None where every vector is compared."""
+        rule = pipeline.settings.retriever.index
+        if rule is None:
+            return None
+        label = f"build {rule.as_built.words} with {pipeline.label('retriever')}"
+        spec, inputs = {"index": rule.as_built.model_dump()}, {"vectors": self.index(pipeline)}
+        return self.call("build_index", label, spec, inputs, ExpectedWork(self.size(pipeline)))
+
     def dense_index(self, pipeline: TunedPipeline) -> str:
         """Dense vectors of a pipeline's encoder in full precision, which training data is made with."""
         return self.index(self.plain(pipeline))
@@ -97,7 +106,7 @@ class Rankings(Answering, Conversations):
         rule = pipeline.settings.retriever
         if rule.kind == "bm25":
             return self.retrieved_bm25(split, queries, depth or self.depth_of(pipeline), pipeline)
-        first = self._searched(pipeline, split, queries, depth)
+        first = self.searched(pipeline, split, queries, depth)
         if not rule.bm25_weight:
             return first
         words = self.retrieved_bm25(split, queries, depth or self.depth_of(pipeline), pipeline)
@@ -109,17 +118,21 @@ class Rankings(Answering, Conversations):
             (first, words), weight, depth or self.depth_of(pipeline), FUSED, label, self.size_of(split, queries)
         )
 
-    def _searched(
+    def searched(
         self, pipeline: TunedPipeline, split: str, queries: str | None = None, depth: int | None = None
     ) -> str:
+        """Lists of the pipeline's encoder alone, without bm25."""
         rule = pipeline.settings.retriever
         searched = rule.model_dump(exclude={"bm25_weight", "kind"}) | {"dtype": dtype_here(rule.dtype)}
+        # Quantized vectors are scored again by exact search alone; an index has `refine`.
+        searched |= {"rescore": Retriever().rescore} if rule.index is not None else {}
         spec = {"kind": rule.kind, "depth": depth or self.depth_of(pipeline), "retriever": searched}
         spec["exclude_own"] = self.suite.evaluate.exclude_own
         inputs = {
             "index": self.index(pipeline),
             "queries": self._queries(pipeline, split, queries, "retriever"),
             "model": pipeline.model("retriever"),
+            "built": self.built_index(pipeline),
         }
         label = f"retrieve {split} with {pipeline.label('retriever')}" + (f", {depth} deep" if depth else "")
         return self.call(
@@ -150,7 +163,7 @@ class Rankings(Answering, Conversations):
     def fusion_weight(self, pipeline: TunedPipeline) -> str:
         """The key of the weight of bm25 beside the first stage. Raises ConfigError without a judged dev split."""
         on, depth = self._weighing_split("pipeline.retriever.bm25_weight"), self.depth_of(pipeline)
-        runs = (self._searched(pipeline, on), self.retrieved_bm25(on, None, depth, pipeline))
+        runs = (self.searched(pipeline, on), self.retrieved_bm25(on, None, depth, pipeline))
         return self._weighed(pipeline, runs, on, depth, FUSED, f"bm25 beside {pipeline.label('retriever')}")
 
     def blend_weight(self, pipeline: TunedPipeline, rule: Reranker) -> str | None:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from harness import provenance
 from harness.errors import ConfigError, ModelMissing, Problem
+from harness.indexes import registry
 from harness.models import loaders, template_checks
 from harness.models.inspection import Inspection, inspect
 from harness.models.precision import refusal
@@ -197,6 +198,8 @@ def _unfit(suite: Suite, rule: Retriever, encoders: Mapping[str, Inspection]) ->
     if rule.dimensions is not None and width is not None and rule.dimensions > width:
         what = f"{rule.dimensions} is more than the {width} dimensions of {rule.model!r}"
         yield "dimensions", what, "ask for fewer, or leave it out"
+    if rule.index is not None and (unusable := registry.unusable(rule.index, rule.dimensions or width)):
+        yield "index", *unusable
     if refused := refusal(rule.dtype, _has_cuda(suite)):
         yield "dtype", *refused
     elif rule.dtype == "int8" and encoder is not None and encoder.static:

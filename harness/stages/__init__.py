@@ -156,6 +156,7 @@ STAGES: dict[str, str] = {
     "concatenate": "harness.stages.concatenate",
     "rewrite": "harness.stages.rewrite",
     "index": "harness.stages.index",
+    "build_index": "harness.stages.build_index",
     "retrieve": "harness.stages.retrieve",
     "fuse": "harness.stages.fuse",
     "rerank": "harness.stages.rerank",

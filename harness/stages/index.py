@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from harness.models.search import IDS_FILE, Bm25Index, DenseIndex
 from harness.models.sparse_encoder import encode_sparse
@@ -16,12 +16,16 @@ from harness.models.token_vectors import Precision, TokenIndex, TokenWriter
 from harness.stages import Inputs, SpeedRule, Stage, Takes, encoding
 from harness.stages.shared.common import (
     bi_encoder,
+    count_corpus,
     encode,
     read_corpus,
     reads,
     sparse_encoder,
+    stream_corpus,
     token_encoder,
 )
+from harness.stages.shared.encoded_parts import PART, EncodedParts
+from harness.store import PARTS
 from harness.suite.fields import Spec
 from harness.suite.pipeline import Served
 from harness.text import ENGLISH
@@ -47,6 +51,8 @@ class IndexSpec(Spec):
 
 def index(spec: IndexSpec, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
     """Index every document by title and text; the model is the input `model`, or the one the spec names."""
+    if spec.kind == "dense":
+        return _index_dense(spec, inputs, out, progress)
     documents = list(read_corpus(inputs["corpus"]).values())
     if spec.kind == "bm25":
         Bm25Index.save(out, documents, spec.language)
@@ -57,25 +63,45 @@ def index(spec: IndexSpec, inputs: Inputs, out: Path, seed: int, progress: Progr
     texts, doc_ids = [document.content for document in documents], [document.doc_id for document in documents]
     rule, truncations = spec.retriever, Truncations()
     assert rule is not None
-    terms: dict[str, int] = {}
-    if spec.kind == "sparse":
-        model = sparse_encoder(rule, inputs)
-        weights = encode_sparse(model, texts, "document", progress, truncations)
-        terms = {TERMS: round(weights.nnz / max(len(texts), 1)), TERMS_OF_MODEL: weights.shape[1]}
-        SparseIndex.save(out, doc_ids, weights)
-    else:
-        model = bi_encoder(rule, inputs)
-        vectors = encode(model, texts, "document", progress, truncations)
-        vectors = shortened(vectors, rule.dimensions, model.similarity_fn_name != "dot")
-        DenseIndex.save(out, doc_ids, vectors, rule.precision or "float32")
-    cut = truncations.count
-    notes = {"passages": len(documents), "cut at max_length": cut, "tokens read of a passage": reads(model)}
+    model = sparse_encoder(rule, inputs)
+    weights = encode_sparse(model, texts, "document", progress, truncations)
+    terms = {TERMS: round(weights.nnz / max(len(texts), 1)), TERMS_OF_MODEL: weights.shape[1]}
+    SparseIndex.save(out, doc_ids, weights)
+    notes = _counted(len(documents), truncations.count, model)
     return Usage(units=len(documents), notes={**notes, **terms, SIZE: size_of(out)})
+
+
+def _index_dense(spec: IndexSpec, inputs: Inputs, out: Path, progress: Progress) -> Usage:
+    """Encode the corpus part by part; see `EncodedParts`. One that fits into a part is held in memory."""
+    rule = spec.retriever
+    assert rule is not None
+    model, total = bi_encoder(rule, inputs), count_corpus(inputs["corpus"])
+    precision, parts = rule.precision or "float32", EncodedParts(out / PARTS)
+
+    def encoded(texts: list[str], progress: Progress, truncations: Truncations) -> Any:
+        vectors = encode(model, texts, "document", progress, truncations)
+        return shortened(vectors, rule.dimensions, model.similarity_fn_name != "dot")
+
+    if total <= PART:
+        documents, truncations = list(stream_corpus(inputs["corpus"])), Truncations()
+        vectors = encoded([document.content for document in documents], progress, truncations)
+        DenseIndex.save(out, [document.doc_id for document in documents], vectors, precision)
+        cut = truncations.count
+    else:
+        parts.encode(stream_corpus(inputs["corpus"]), total, encoded, progress)
+        DenseIndex.save_parts(out, parts.doc_ids, parts.arrays, precision)
+        cut = parts.cut
+    return Usage(units=total, notes={**_counted(total, cut, model), SIZE: size_of(out)})
+
+
+def _counted(passages: int, cut: int, model: Any) -> dict[str, Any]:
+    return {"passages": passages, "cut at max_length": cut, "tokens read of a passage": reads(model)}
 
 
 def size_of(folder: Path) -> int:
     """Return the bytes of an index, without the ids of its documents, which every kind has alike."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and path.name != IDS_FILE)
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name != IDS_FILE]
+    return sum(path.stat().st_size for path in files if folder / PARTS not in path.parents)
 
 
 def _index_tokens(

@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, mode
 from harness.suite.fields import Count, Place, Positive, Share, Spec
 from harness.suite.local_models import DType, LocalModel, ServedDType
 from harness.suite.recipes import ABSTENTION, Change, change_of
+from harness.suite.vector_indexes import VectorIndex
 
 RetrieverKind = Literal["dense", "late-interaction", "sparse", "bm25"]
 RerankerKind = Literal["cross-encoder", "late-interaction", "causal-lm"]
@@ -84,8 +85,9 @@ class Retriever(Encoder):
 
     `dimensions` cuts dense vectors after so many numbers. `precision` is that of the stored vectors: float32 if dense
     and float16 if of tokens, unless given. Of int8 and binary vectors `rescore` times as many as are wanted are scored
-    again with more of the query's precision; 0: none. `dtype` is what the encoder computes in: ``int8`` means
-    its linear layers. Vectors come out in float32.
+    again with more of the query's precision; 0: none. `index` searches dense vectors as a vector database does; null:
+    every vector is compared, exactly. `dtype` is what the encoder computes in: ``int8`` means its linear layers.
+    Vectors come out in float32.
     """
 
     kind: RetrieverKind = "dense"
@@ -93,6 +95,7 @@ class Retriever(Encoder):
     dimensions: Positive | None = None
     precision: Literal["float32", "float16", "int8", "binary"] | None = None
     rescore: Count = 4
+    index: VectorIndex | None = None
     dtype: DType = "auto"
 
     @property
@@ -108,6 +111,8 @@ class Retriever(Encoder):
         if self.precision is not None and self.precision not in allowed.get(self.kind, ()):
             names = " or ".join(allowed.get(self.kind, ())) or "nothing"
             raise ValueError(f"'precision' may be {names} for kind {self.kind}")
+        if self.index is not None and self.kind != "dense":
+            raise ValueError(f"'index' holds dense vectors, and the kind is {self.kind}")
         if self.kind == "bm25" and self.bm25_weight:
             raise ValueError("'bm25_weight' mixes bm25 into another kind; kind bm25 is bm25 alone")
         return self
@@ -249,13 +254,13 @@ def changed_pipeline(pipeline: Pipeline, change: Change) -> Pipeline:
     return type(pipeline).model_validate(whole)
 
 
-def settings_of(change: Change, at: str = "") -> list[str]:
+def settings_of(change: Spec, at: str = "") -> list[str]:
     """Return the settings that a change sets, as ``reranker.kind=late-interaction``, in the order of the schema."""
     listed: list[str] = []
     for name in type(change).model_fields:
         if name in change.model_fields_set:
             value = getattr(change, name)
-            shown = settings_of(value, f"{at}{name}.") if isinstance(value, Change) else [f"{at}{name}={_shown(value)}"]
+            shown = settings_of(value, f"{at}{name}.") if isinstance(value, Spec) else [f"{at}{name}={_shown(value)}"]
             listed += shown
     return listed
 

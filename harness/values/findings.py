@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from harness.values.frozen import Frozen, Verdict
 from harness.values.gains import BestUntrained, Forgotten, Roi, SliceGain
+from harness.values.indexes import LostByIndex
 from harness.values.insights import Diagnosis, Prediction
 from harness.values.questions import QuestionAgreement, SyntheticQuestions
 from harness.values.repairs import Repair
@@ -302,6 +303,8 @@ class Outcome(Frozen):
     roi: tuple[Roi, ...] = ()
     rounds: tuple[RoundScore, ...] = ()
     """Of a search, before the last round."""
+    indexes: tuple[LostByIndex, ...] = ()
+    """Of the systems that are searched by an index of another library."""
     forgotten: tuple[Forgotten, ...] = ()
     predictions: tuple[Prediction, ...] = ()
     diagnosis: Diagnosis | None = None

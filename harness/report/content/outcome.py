@@ -22,6 +22,7 @@ from harness.report.content import (
     untrained,
 )
 from harness.report.content.comparisons import advisory, comparison_cell, comparisons
+from harness.report.content.indexes import indexes
 from harness.report.content.questions import first_line
 from harness.report.model import (
     VERDICT_TONES,
@@ -92,6 +93,7 @@ def contents(outcome: Outcome) -> Contents:
             rounds.rounds(seen),
             details.published(seen),
             cost(seen),
+            indexes(seen),
         ),
         after=(*questions.sections(seen), *roi.sections(seen)),
         together=present(effects.effects(seen)),

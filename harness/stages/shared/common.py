@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -40,6 +41,19 @@ def write_corpus(folder: Path, documents: Mapping[str, Document]) -> None:
 def read_corpus(folder: Path) -> dict[str, Document]:
     """Read the part `corpus`: doc_id -> document, in file order."""
     return {row["doc_id"]: Document(**row) for row in load_jsonl(folder / "corpus.jsonl")}
+
+
+def stream_corpus(folder: Path) -> Iterator[Document]:
+    """Yield the documents of the part `corpus` in file order, one in memory at a time."""
+    with (folder / "corpus.jsonl").open(encoding="utf-8") as lines:
+        for line in lines:
+            yield Document(**json.loads(line))
+
+
+def count_corpus(folder: Path) -> int:
+    """Count the documents of the part `corpus`."""
+    with (folder / "corpus.jsonl").open("rb") as lines:
+        return sum(1 for _ in lines)
 
 
 def write_queries(folder: Path, queries: Mapping[str, str]) -> None:

@@ -1,0 +1,1 @@
+"""Vector indexes of other libraries, behind one protocol: built of stored vectors, and searched."""

@@ -1,0 +1,254 @@
+"""Qdrant: its engine in this process (Qdrant Edge), or a server at an address, whose key is in `QDRANT_API_KEY`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+import uuid
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.hashing import digest_of
+from harness.indexes.protocol import ABSENT, Built, Neighbours, Vectors, check
+from harness.suite.vector_indexes import VectorIndex
+from harness.values.records import Progress
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float32]
+
+FOLDER = "qdrant"
+KEY_VARIABLE = "QDRANT_API_KEY"
+BATCH = 1024
+SMALLEST_KB = 10
+"""Segments from this size on have a graph, and are searched by it. By its own bounds, 10 MB and more, Qdrant would
+search small collections exactly."""
+SECONDS = 60
+INDEXING_SECONDS = 24 * 3600.0
+CLOSE = 1e-4
+
+
+class Qdrant:
+    """Builds and opens collections. Only ``hnsw`` has a graph; ``flat`` asks for exact search."""
+
+    def unreachable(self, rule: VectorIndex) -> tuple[str, str] | None:
+        if rule.address is None:
+            return None
+        try:
+            _asked(rule, lambda client: client.get_collections())
+        except ValueError as error:
+            what, _, hint = str(error).partition("; ")
+            return what, hint
+        return None
+
+    def build(self, vectors: Vectors, rule: VectorIndex, folder: Path, progress: Progress) -> Built:
+        check(vectors, rule)
+        built = Built(vectors.count, vectors.dimensions, vectors.unit_length)
+        if rule.address is None:
+            return _build_here(vectors, rule, built, folder / FOLDER, progress)
+        name = f"harness_{digest_of([vectors.digest, rule.key_settings()])[:40]}"
+        built = built._replace(name=name)
+        _asked(rule, lambda client: _provide(client, vectors, rule, built, progress))
+        return built
+
+    def open(self, folder: Path, rule: VectorIndex, built: Built, vectors: Vectors) -> Any:
+        if rule.address is None:
+            return EdgeSearcher(folder / FOLDER, rule, built)
+        _asked(rule, lambda client: _provide(client, vectors, rule.as_built, built, lambda done, total: None))
+        return ServerSearcher(rule, built)
+
+
+class EdgeSearcher:
+    """A collection in this process: of a copy, since the engine writes into the folder that it opens."""
+
+    def __init__(self, folder: Path, rule: VectorIndex, built: Built) -> None:
+        from qdrant_edge import EdgeShard
+
+        self._rule, self._built = rule, built
+        copy = tempfile.mkdtemp(prefix="harness-qdrant-")
+        shutil.copytree(folder, copy, dirs_exist_ok=True)
+        self._shard = EdgeShard.load(copy)
+        weakref.finalize(self, shutil.rmtree, copy, ignore_errors=True)
+
+    def search(self, queries: Floats, count: int) -> Neighbours:
+        from qdrant_edge import Query, SearchParams, SearchRequest
+
+        count = min(count, self._built.passages)
+        exact = self._rule.method == "flat"
+        params = SearchParams(hnsw_ef=None if exact else max(self._rule.ef_search, count), exact=exact)
+        found = (
+            self._shard.search(SearchRequest(query=Query.Nearest(query.tolist()), limit=count, params=params))
+            for query in queries
+        )
+        return _neighbours(found, len(queries), count)
+
+
+class ServerSearcher:
+    """A collection on a server."""
+
+    def __init__(self, rule: VectorIndex, built: Built) -> None:
+        self._rule, self._built = rule, built
+        self._client = _client(rule)
+        weakref.finalize(self, self._client.close)
+
+    def search(self, queries: Floats, count: int) -> Neighbours:
+        from qdrant_client import models
+
+        count = min(count, self._built.passages)
+        exact = self._rule.method == "flat"
+        params = models.SearchParams(hnsw_ef=None if exact else max(self._rule.ef_search, count), exact=exact)
+        found = (
+            self._client.query_points(
+                self._built.name, query=query.tolist(), limit=count, search_params=params, with_payload=False
+            ).points
+            for query in queries
+        )
+        return _neighbours(found, len(queries), count)
+
+
+def _neighbours(found: Iterator[Any], queries: int, count: int) -> Neighbours:
+    import numpy as np
+
+    places = np.full((queries, count), ABSENT, dtype=np.int64)
+    scores = np.zeros((queries, count), dtype=np.float32)
+    for number, points in enumerate(found):
+        places[number, : len(points)] = [point.id for point in points]
+        scores[number, : len(points)] = [point.score for point in points]
+    return Neighbours(places, scores)
+
+
+def _build_here(vectors: Vectors, rule: VectorIndex, built: Built, folder: Path, progress: Progress) -> Built:
+    from qdrant_edge import (
+        Distance,
+        EdgeConfig,
+        EdgeOptimizersConfig,
+        EdgeShard,
+        EdgeVectorParams,
+        HnswIndexConfig,
+        Point,
+        UpdateOperation,
+    )
+
+    graph = HnswIndexConfig(m=rule.m, ef_construct=rule.ef_construction, full_scan_threshold=SMALLEST_KB)
+    distance = Distance.Cosine if built.cosine else Distance.Dot
+    folder.mkdir()
+    shard = EdgeShard.create(
+        str(folder),
+        EdgeConfig(
+            vectors=EdgeVectorParams(size=built.dimensions, distance=distance),
+            hnsw_config=graph,
+            # The index is kept whole or not at all: a log of what is written is of no use.
+            wal_enabled=False,
+            optimizers=EdgeOptimizersConfig(
+                default_segment_number=1, indexing_threshold=SMALLEST_KB if rule.method == "hnsw" else 0
+            ),
+        ),
+    )
+    for start, part in vectors.parts():
+        for first in range(0, len(part), BATCH):
+            rows = part[first : first + BATCH].tolist()
+            points = [Point(start + first + number, row) for number, row in enumerate(rows)]
+            shard.update(UpdateOperation.upsert_points(points))
+        progress(start + len(part), vectors.count)
+    while shard.optimize():
+        pass
+    shard.flush()
+    shard.close()
+    # Files are made large beforehand, and hardly filled.
+    size = sum(path.stat().st_blocks * 512 for path in folder.rglob("*") if path.is_file())
+    return built._replace(size_bytes=size)
+
+
+def _client(rule: VectorIndex) -> Any:
+    from qdrant_client import QdrantClient
+
+    return QdrantClient(
+        url=rule.address, api_key=os.environ.get(KEY_VARIABLE) or None, timeout=SECONDS, check_compatibility=False
+    )
+
+
+def _asked(rule: VectorIndex, ask: Any) -> Any:
+    """Return what a server answers; what it refuses is a ValueError of one sentence."""
+    from qdrant_client.http.exceptions import ApiException, UnexpectedResponse
+
+    client = _client(rule)
+    try:
+        return ask(client)
+    except UnexpectedResponse as error:
+        refused = error.status_code in (401, 403)
+        hint = f"set {KEY_VARIABLE} in the environment" if refused else "see the log of the server"
+        what = f"Qdrant at {rule.address} refuses ({error.status_code} {error.reason_phrase})"
+        raise ValueError(f"{what}; {hint}") from error
+    except (ApiException, OSError) as error:
+        why = " ".join(str(error).split()) or type(error).__name__
+        what = f"Qdrant at {rule.address} cannot be used ({why})"
+        raise ValueError(f"{what.replace(';', ',')}; start it, or correct 'address'") from error
+    finally:
+        client.close()
+
+
+def _provide(client: Any, vectors: Vectors, rule: VectorIndex, built: Built, progress: Progress) -> None:
+    """Make the collection unless the server has it, whole and unchanged; its name is an alias that is set last."""
+    from qdrant_client import models
+
+    if _is_whole(client, vectors, built):
+        return
+    aside = f"{built.name}_{uuid.uuid4().hex[:8]}"
+    before = [one.collection_name for one in client.get_aliases().aliases if one.alias_name == built.name]
+    graph = models.HnswConfigDiff(m=rule.m, ef_construct=rule.ef_construction, full_scan_threshold=SMALLEST_KB)
+    client.create_collection(
+        aside,
+        vectors_config=models.VectorParams(
+            size=built.dimensions, distance=models.Distance.COSINE if built.cosine else models.Distance.DOT
+        ),
+        hnsw_config=graph,
+        optimizers_config=models.OptimizersConfigDiff(
+            default_segment_number=1, indexing_threshold=SMALLEST_KB if rule.method == "hnsw" else 0
+        ),
+    )
+    try:
+        for start, part in vectors.parts():
+            for first in range(0, len(part), BATCH):
+                rows = part[first : first + BATCH].tolist()
+                points = [models.PointStruct(id=start + first + number, vector=row) for number, row in enumerate(rows)]
+                client.upsert(aside, points=points, wait=True)
+            progress(start + len(part), vectors.count)
+        _wait_until_indexed(client, aside)
+    except BaseException:
+        client.delete_collection(aside)
+        raise
+    named = models.CreateAlias(collection_name=aside, alias_name=built.name)
+    removed = [models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name=built.name))] if before else []
+    client.update_collection_aliases([*removed, models.CreateAliasOperation(create_alias=named)])
+    for name in before:
+        client.delete_collection(name)
+
+
+def _wait_until_indexed(client: Any, name: str) -> None:
+    """Wait until the server has built its graphs: it does so after the vectors were taken."""
+    deadline = time.monotonic() + INDEXING_SECONDS
+    while client.get_collection(name).status != "green":
+        if time.monotonic() > deadline:
+            raise ValueError(f"Qdrant has not indexed {name} in a day; see the log of the server")
+        time.sleep(0.2)
+
+
+def _is_whole(client: Any, vectors: Vectors, built: Built) -> bool:
+    """Whether the collection has all vectors, and those that are looked at are the same."""
+    import numpy as np
+
+    if built.name not in {one.alias_name for one in client.get_aliases().aliases}:
+        return False
+    if client.count(built.name, exact=True).count != built.passages:
+        return False
+    wanted = vectors.checked()
+    found = client.retrieve(built.name, ids=list(wanted), with_vectors=True, with_payload=False)
+    # For cosines Qdrant scales what it is given.
+    same = [np.allclose(np.array(one.vector, dtype=np.float32), wanted[one.id], atol=CLOSE) for one in found]
+    return len(same) == len(wanted) and all(same)
