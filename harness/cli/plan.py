@@ -62,7 +62,7 @@ class Preview(NamedTuple):
 @takes("store", "as_json", "verbose", "jobs")
 def verb(suite: SuiteArgument, seed: SeedsOption = None, *, common: Common) -> None:
     """Show what a run will compute, how long it takes and what it costs; with -v, every stage call."""
-    preview = preview_of(suite, common.store, tuple(seed or ()), common.side_by_side)
+    preview = preview_of(suite, common.store, tuple(seed or ()), common.side_by_side or 1)
     if common.as_json:
         print_json(as_json(preview))
     else:

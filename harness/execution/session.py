@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypedDict
 
+from harness import provenance
 from harness.data.datasets import Dataset, load_dataset
 from harness.errors import HarnessError
 from harness.execution import endpoints
@@ -26,10 +27,12 @@ from harness.execution.latency import Latencies
 from harness.execution.machine import Jobs, jobs_of
 from harness.execution.making import Display, make, no_display
 from harness.execution.measurements import Measurements
+from harness.execution.remote import RemoteExecutor
 from harness.execution.scheduler import Execution, carry_out
 from harness.execution.score_cache import Known, ScoreCache
 from harness.planning import requirements
 from harness.planning.graph import Plan, PlannedCall
+from harness.provenance import Machine
 from harness.store import store_in
 from harness.suite.roles import Role
 from harness.suite.sources import ReadingRule
@@ -49,7 +52,7 @@ class Options(TypedDict, total=False):
     display: Display
     executor: Executor | str
     replay: bool
-    jobs: Jobs
+    jobs: Jobs | None
 
 
 class Executed(NamedTuple):
@@ -74,18 +77,27 @@ class Session:
         display: Display = no_display,
         executor: Executor | str = DEFAULT_EXECUTOR,
         replay: bool = False,
-        jobs: Jobs = 1,
+        jobs: Jobs | None = None,
     ) -> None:
         """`executor` is one, or the name of one that runs `jobs` stage calls side by side; see `jobs_of`.
 
         With `replay`, LLM responses come from the cache alone.
         """
         self.written, self.root, self.display = suite, root, display
-        self.executor = executor_named(executor, jobs_of(jobs)) if isinstance(executor, str) else executor
+        side_by_side = None if jobs is None else jobs_of(jobs)
+        self.executor = executor_named(executor, side_by_side) if isinstance(executor, str) else executor
         self.store = store_in(root)
         self.suite = endpoints.spoken(suite, root)
         self.services = endpoints.services_of(self.suite, root, replay)
         self._checked: set[Role] = set()
+        provenance.stages_run_on(self._connected())
+
+    def _connected(self) -> Machine | None:
+        """The machine that stages run on, if they run elsewhere."""
+        if not isinstance(self.executor, RemoteExecutor):
+            return None
+        with self.display(self.executor.where(self.suite)):
+            return self.executor.connect(self.suite, self.root)
 
     @staticmethod
     def load(suite: Suite, reading: ReadingRule | None = None) -> Dataset:
