@@ -8,7 +8,7 @@ from typing import Any
 
 from pocket import Pretender
 
-from harness.execution.executors import Cost, InlineExecutor, Request
+from harness.execution.executors import Cost, InlineExecutor, Request, SynchronousExecutor
 from harness.execution.remote import RemoteExecutor, Task, WorkerLost
 from harness.execution.worker import Result
 from harness.planning.resources import Resources
@@ -17,16 +17,22 @@ from harness.values.records import Progress
 
 
 class Worker(Pretender):
-    """Runs the requests of a worker: looks for real, and pretends to do all else. `environments` are those it had."""
+    """Runs the requests of a worker: looks for real, and pretends to do all else, or leaves it to another executor.
 
-    def __init__(self, trouble: Callable[[str, Request], None] = lambda stage, request: None) -> None:
-        super().__init__(trouble)
+    `environments` are those that requests had.
+    """
+
+    def __init__(self, other: SynchronousExecutor | None = None) -> None:
+        super().__init__()
+        self.other = other
         self.environments: list[dict[str, str]] = []
 
     def run(self, request: Request, progress: Progress) -> Cost:
         assert request.environment is not None
         self.environments.append(dict(request.environment))
-        return (InlineExecutor() if request.stage == "look" else super()).run(request, progress)
+        if request.stage == "look":
+            return InlineExecutor().run(request, progress)
+        return self.other.run(request, progress) if self.other else super().run(request, progress)
 
 
 class Cluster(RemoteExecutor):

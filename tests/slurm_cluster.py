@@ -29,6 +29,7 @@ JobAcctGatherType=jobacct_gather/none
 AccountingStorageType=accounting_storage/none
 ReturnToService=2
 KillWait=2
+MinJobAge=36000
 SchedulerParameters=batch_sched_delay=1,sched_interval=2
 SlurmdParameters=config_overrides
 StateSaveLocation={folder}/state
@@ -60,7 +61,7 @@ class SlurmNode:
         folder.chmod(0o755)
         (folder / "munge.key").write_bytes(os.urandom(128))
         (folder / "munge.key").chmod(0o400)
-        text = CONFIGURATION.format(host=socket.gethostname(), folder=folder, ports=_free_ports(2))
+        text = CONFIGURATION.format(host=socket.gethostname(), folder=folder, ports=free_ports(2))
         self.configuration = folder / "slurm.conf"
         self.configuration.write_text(text, encoding="utf-8")
         self.environment = {**os.environ, "SLURM_CONF": str(self.configuration)}
@@ -83,8 +84,8 @@ class SlurmNode:
         return done.stdout + done.stderr
 
     def _start(self, *words: str) -> None:
-        log = (self.folder / f"{words[0]}.out").open("wb")
-        self._daemons.append(subprocess.Popen(words, stdout=log, stderr=log, env=self.environment))
+        with (self.folder / f"{words[0]}.out").open("wb") as log:
+            self._daemons.append(subprocess.Popen(words, stdout=log, stderr=log, env=self.environment))
 
     def __exit__(self, *error: object) -> None:
         self.command("scancel", "--user=root")
@@ -94,7 +95,8 @@ class SlurmNode:
             daemon.wait(30)
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Ports of this machine that nothing listens on."""
     sockets = [socket.socket() for _ in range(count)]
     for one in sockets:
         one.bind(("127.0.0.1", 0))

@@ -3,35 +3,40 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
 import time
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import planted
 import pocket
 import psutil
 import pytest
+import yaml
 from clusters import Cluster, Worker
 from hypothesis import given
 from hypothesis import strategies as st
 from pocket import Pretender
 from stage_inputs import silent
+from test_jobs import command, outcome_of
 
 from harness import provenance
 from harness.errors import ConfigError, StageFailed
-from harness.execution import ray_executor, remote, worker
+from harness.execution import executors, ray_executor, remote, worker
 from harness.execution.environments import Environment, for_another_machine, without_secrets
 from harness.execution.executors import run
 from harness.execution.making import make
 from harness.execution.ray_executor import RayExecutor
 from harness.execution.scheduler import Execution, carry_out
 from harness.execution.session import Session
-from harness.execution.slurm_executor import ADVICE, ENDED, LOST, Queued, SlurmExecutor
+from harness.execution.slurm_executor import ADVICE, ENDED, HOPELESS, LOST, Queued, SlurmExecutor
 from harness.execution.worker import Look, Place, Sent
 from harness.planning.calls import planned
 from harness.planning.graph import ExpectedWork, Plan, PlannedCall
@@ -235,6 +240,63 @@ def test_what_was_committed_elsewhere_is_told(
         "far has committed it, and it is not in the store here; name a folder" in one for one in done.failed.values()
     )
     assert len(done.failed) == len(plan.calls)
+
+
+# The page
+
+PAGE = (HERE.parent / "docs" / "clusters.md").read_text(encoding="utf-8")
+
+
+def examples(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
+
+
+def test_the_sections_on_the_page_are_what_a_suite_takes() -> None:
+    sections = [yaml.safe_load(text) for text in examples("yaml")]
+    assert [[*section["execution"]] for section in sections] == [["ray"], ["slurm"]]
+    plain = pocket.suite().execution
+    for section in sections:
+        assert pocket.suite(section).execution != plain
+
+
+def test_the_commands_on_the_page_run_and_give_the_outcome_of_this_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = [line.partition("#")[0].split() for text in examples("sh") for line in text.splitlines() if line]
+    asked = [words[1:] for words in lines if words[0] == "harness"]
+    assert [words[-2:] for words in asked] == [["--executor", "ray"], ["--executor", "slurm"]]
+    extras = re.findall(r'pip install "rag-tuning-harness\[(\w+)\]"', PAGE)
+    assert extras == ["ray", "slurm"]
+    project = tomllib.loads((HERE.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert {*extras} < {*project["optional-dependencies"]}
+    planted.write_dataset(tmp_path / "data")
+    suite = str(planted.write_suite(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    child = Worker(planted.Planted())
+    monkeypatch.setattr(worker, "_children", lambda: child)
+    for name in ("ray", "slurm"):
+        monkeypatch.setitem(executors.EXECUTORS, name, "clusters:Cluster")
+    monkeypatch.setitem(executors.EXECUTORS, "child", "planted:Planted")
+    for words in asked:
+        where = ["--store", words[-1]]
+        assert command(*(suite if word == "suites/support" else word for word in words), *where) == 0
+    assert child.environments
+    assert command("run", suite, "--store", "here") == 0
+    assert outcome_of(Path("ray")) == outcome_of(Path("slurm")) == outcome_of(Path("here"))
+    capsys.readouterr()
+
+
+def test_the_states_and_attempts_on_the_page_are_those_of_the_executor() -> None:
+    rows = re.findall(r"^\| ((?:`[A-Z_]+`(?:, )?)+)", PAGE, re.MULTILINE)
+    again, fails = (set(re.findall(r"[A-Z_]+", row)) for row in rows[:2])
+    assert again == LOST - {"REVOKED"}
+    assert fails == ADVICE.keys()
+    assert PAGE.count("three times in all") == 2
+    assert remote.ATTEMPTS == 3
+
+
+def test_a_reason_on_the_page_is_one_that_never_ends() -> None:
+    assert {*re.findall(r"`(Partition\w+)`", PAGE)} <= HOPELESS
 
 
 # The machine of the workers

@@ -1,8 +1,8 @@
 """Stage calls on a Slurm cluster: one job for each call, submitted through submitit.
 
-The name of a job holds the key of its call. A run that starts again finds the jobs of the one before by name and waits
-for them. What has become of a job is read from `squeue`, one question for all jobs, as `sacct` needs an accounting
-database. submitit must be imported in this module only.
+The name of a job holds the key of its call and the store. A run that starts again finds the jobs of the one before by
+name and waits for them. What has become of a job is read from `squeue`, one question for all jobs, as `sacct` needs an
+accounting database. submitit must be imported in this module only.
 """
 
 from __future__ import annotations
@@ -113,7 +113,8 @@ class SlurmExecutor(RemoteExecutor):
         return Resources(self._settings.jobs, self._settings.jobs)
 
     def run_task(self, task: Task, attempt: int, watch: Callable[[], None]) -> Result:
-        name = f"harness-{task.name}"
+        # The job of another store is none of this one, whatever its key.
+        name = f"harness-{task.name}-{digest_of(str(self._folder))[:8]}"
         job = (self._running(name) if attempt == 1 else None) or self._submit(name, task, attempt)
         missing = 0
         while True:
