@@ -32,7 +32,6 @@ from harness.execution.scheduler import Execution, carry_out
 from harness.execution.score_cache import Known, ScoreCache
 from harness.planning import requirements
 from harness.planning.graph import Plan, PlannedCall
-from harness.provenance import Machine
 from harness.store import store_in
 from harness.suite.roles import Role
 from harness.suite.sources import ReadingRule
@@ -53,6 +52,15 @@ class Options(TypedDict, total=False):
     executor: Executor | str
     replay: bool
     jobs: Jobs | None
+
+
+def connect(executor: Executor, suite: Suite, root: Path, display: Display = no_display) -> None:
+    """Reach the machines of an executor; what is planned from now on is planned for them. See `RemoteExecutor`."""
+    if not isinstance(executor, RemoteExecutor):
+        provenance.stages_run_on(None)
+        return
+    with display(executor.where(suite)):
+        provenance.stages_run_on(executor.connect(suite, root))
 
 
 class Executed(NamedTuple):
@@ -90,14 +98,7 @@ class Session:
         self.suite = endpoints.spoken(suite, root)
         self.services = endpoints.services_of(self.suite, root, replay)
         self._checked: set[Role] = set()
-        provenance.stages_run_on(self._connected())
-
-    def _connected(self) -> Machine | None:
-        """The machine that stages run on, if they run elsewhere."""
-        if not isinstance(self.executor, RemoteExecutor):
-            return None
-        with self.display(self.executor.where(self.suite)):
-            return self.executor.connect(self.suite, self.root)
+        connect(self.executor, self.suite, root, display)
 
     @staticmethod
     def load(suite: Suite, reading: ReadingRule | None = None) -> Dataset:
