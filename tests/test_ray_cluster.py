@@ -49,7 +49,7 @@ def test_a_suite_has_the_same_artifacts_and_scores(runs: Runs) -> None:
 
 
 def test_a_worker_that_is_killed_is_replaced(runs: Runs) -> None:
-    check_retried(runs, "killed", "ray", lambda: next(iter(processes("ray::harness")), None))
+    check_retried(runs, "killed", "ray", lambda key: next(iter(processes(f"ray::harness {key[:12]}")), None))
 
 
 def test_a_run_that_is_killed_goes_on(runs: Runs) -> None:

@@ -29,9 +29,10 @@ def runs(node: SlurmNode, tmp_path_factory: pytest.TempPathFactory) -> Runs:
     return Runs(tmp_path_factory.mktemp("runs"), variables, {"slurm": SETTINGS})
 
 
-def job() -> psutil.Process | None:
-    """The Python of a job that makes a call."""
-    return next((one for one in processes("submitit.core._submit") if one.name().startswith("python")), None)
+def job(key: str) -> psutil.Process | None:
+    """The Python of the job that makes a call."""
+    running = processes("submitit.core._submit")
+    return next((one for one in running if key in one.environ().get("SLURM_JOB_NAME", "")), None)
 
 
 def jobs(node: SlurmNode, states: str) -> dict[str, str]:

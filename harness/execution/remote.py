@@ -16,6 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
+from harness import provenance
 from harness.errors import ConfigError, Problem, StageFailed
 from harness.execution import worker
 from harness.execution.child_processes import ChildExecutor
@@ -115,17 +116,20 @@ class RemoteExecutor:
             "harness.execution.worker:look", "harness.execution.worker:Look", {"seen": str(seen)}, {}, self._folder, 0,
             environment=environment_now(suite.device),
         )  # fmt: skip
-        future: Future[Cost] = Future()
+        task = self._task(worker.perform_request, asked, asked, Needs(gpu=gpu))
+        future = self._start(task, _ignore, lambda result: result)
         try:
-            result = self._attempts(future, self._task(worker.perform_request, asked, asked, Needs(gpu=gpu)), _ignore)
+            result: Result = future.result()
         except StageFailed as error:
             raise ConfigError(Problem(f"--executor {self.kind}", str(error))) from None
         finally:
+            if not future.done():
+                self.cancel()
             seen.unlink()
         notes = result.cost.usage.notes if result.cost else {}
-        if result.failure or not notes["seen"]:
-            what = result.failure or f"{result.host} does not see {self._folder.parent}, the folder of the store"
-            raise ConfigError(Problem(f"--executor {self.kind}", what, "" if result.failure else worker.SHARE))
+        if not notes["seen"]:
+            what = f"{result.host} does not see {self._folder.parent}, the folder of the store"
+            raise ConfigError(Problem(f"--executor {self.kind}", what, worker.SHARE))
         return Machine(notes["device"], notes["machine"])
 
     def resources(self) -> Resources:
@@ -145,7 +149,8 @@ class RemoteExecutor:
             out=request.out.absolute(),
             environment=None,
         )
-        task = self._task(worker.perform_request, absolute, request, Needs(gpu=request.gpu))
+        # A probe too is run on what the plan is for.
+        task = self._task(worker.perform_request, absolute, request, Needs(gpu=provenance.stage_device() != "cpu"))
 
         def cost_of(result: Result) -> Cost:
             assert result.cost is not None
@@ -201,7 +206,7 @@ class RemoteExecutor:
 
         def work() -> None:
             try:
-                result = self._attempts(future, task, progress)
+                result = self._attempts(task, progress)
                 if result.failure:
                     raise StageFailed(result.failure)
                 future.set_result(answer(result))
@@ -215,7 +220,7 @@ class RemoteExecutor:
         threading.Thread(target=work, daemon=True).start()
         return future
 
-    def _attempts(self, future: Future[Any], task: Task, progress: Progress) -> Result:
+    def _attempts(self, task: Task, progress: Progress) -> Result:
         """Run a task, again if its worker dies. Raises StageFailed if all attempts are used up."""
 
         def watch() -> None:
