@@ -36,7 +36,7 @@ from harness.execution.making import make
 from harness.execution.ray_executor import RayExecutor
 from harness.execution.scheduler import Execution, carry_out
 from harness.execution.session import Session
-from harness.execution.slurm_executor import ADVICE, ENDED, HOPELESS, LOST, Queued, SlurmExecutor
+from harness.execution.slurm_executor import ADVICE, ENDED, HOPELESS, LOST, Queued, SlurmExecutor, _raised
 from harness.execution.worker import Look, Place, Sent
 from harness.planning.calls import planned
 from harness.planning.graph import ExpectedWork, Plan, PlannedCall
@@ -516,6 +516,13 @@ def test_a_job_that_the_cluster_took_away_may_be_submitted_again(slurm: Any, sta
 def test_a_job_that_the_queue_has_forgotten_is_lost(slurm: Any) -> None:
     with pytest.raises(remote.WorkerLost, match="ended with no answer"):
         slurm("RUNNING", "")
+
+
+def test_what_a_job_raised_is_found_in_its_traceback() -> None:
+    """submitit tells a traceback and then the paths of its logs."""
+    text = "Job failed with trace:\n  File x\nModuleNotFoundError: No module named 'harness'\n---\nlogs:\n  - /a/b.out"
+    assert _raised(text) == "ModuleNotFoundError: No module named 'harness'"
+    assert _raised("a line\n  - /a/b.out\n") == "- /a/b.out"
 
 
 def test_a_job_that_would_wait_for_ever_fails(slurm: Any) -> None:

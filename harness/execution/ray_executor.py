@@ -16,7 +16,7 @@ from typing import Any
 from harness.errors import ConfigError, ModelMissing, Problem, StageFailed
 from harness.execution import machine
 from harness.execution.remote import RemoteExecutor, Task, WorkerLost
-from harness.execution.worker import Result
+from harness.execution.worker import INSTALL_THERE, Result
 from harness.planning.resources import Resources
 from harness.suite.execution import RayCluster
 from harness.suite.spec import Suite
@@ -92,9 +92,6 @@ class RayExecutor(RemoteExecutor):
             most = max((node["Resources"].get("memory", 0) for node in self._ray.nodes() if node["Alive"]), default=0)
             asked["memory"] = int(min(task.needs.memory_mb * MEGABYTE, most)) or None
         return asked
-
-
-INSTALL_THERE = "install the same version of the harness on all machines"
 
 
 def _address(suite: Suite) -> str:

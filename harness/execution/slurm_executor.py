@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import shutil
 import subprocess
 import threading
@@ -21,7 +22,7 @@ from harness import remembered
 from harness.errors import ConfigError, ModelMissing, Problem, StageFailed
 from harness.execution.environments import applied, environment_now, without_secrets
 from harness.execution.remote import RemoteExecutor, Task, WorkerLost
-from harness.execution.worker import Result
+from harness.execution.worker import INSTALL_THERE, Result
 from harness.hashing import digest_of
 from harness.planning.resources import Resources
 from harness.provenance import Machine
@@ -151,8 +152,9 @@ class SlurmExecutor(RemoteExecutor):
         try:
             result: Result = job.result()
         except Exception as error:
-            # Whatever it is: the harness is not the one it is here, or cannot be imported there.
-            raise StageFailed(f"its Slurm job {job.job_id} failed: {_last_line(str(error))}") from None
+            # The worker answers with a value, so what is raised is about getting there.
+            what = f"its Slurm job {job.job_id} failed: {_raised(str(error))}"
+            raise StageFailed(f"{what}; {INSTALL_THERE}, and see execution.slurm.setup") from None
         if result.failure:
             # The machines of the cluster may be others than they were.
             remembered.keep("slurm-machines", self._remembered, None)
@@ -184,7 +186,8 @@ class SlurmExecutor(RemoteExecutor):
             with applied(without_secrets(environment_now())):
                 return executor.submit(task.function, task.argument, task.place, attempt)
         except self._submitit.core.utils.FailedJobError as error:
-            raise StageFailed(f"sbatch refused its job: {_last_line(str(error))}; see execution.slurm") from None
+            reason = _last_line(str(error)).removeprefix("sbatch: error: Batch job submission failed: ")
+            raise StageFailed(f"sbatch refused its job: {reason}; see the section execution.slurm") from None
 
     def _running(self, name: str) -> Any:
         """The job of that name that waits or runs, if there is one."""
@@ -221,6 +224,12 @@ def _imported() -> Any:
     with contextlib.suppress(AttributeError):
         logging.getLogger("submitit").setLevel(logging.ERROR)
     return submitit
+
+
+def _raised(text: str) -> str:
+    """The last exception that a text with a traceback names."""
+    named = re.findall(r"^([A-Za-z_][\w.]*(?:Error|Exception): .*)$", text, re.MULTILINE)
+    return named[-1].rstrip(".") if named else _last_line(text)
 
 
 def _last_line(text: str | None) -> str:

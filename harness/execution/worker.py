@@ -112,6 +112,7 @@ def make_call(sent: Sent, place: Place, attempt: int = 1) -> Result:
     return _answered(place, work)
 
 
+INSTALL_THERE = "install the same version of the harness on all machines"
 SHARE = "name a folder with --store that all machines share, under one path"
 
 
@@ -147,7 +148,7 @@ def _check(planned: PlannedCall, here: Machine) -> None:
     version = load_stage(call.stage).version
     if version != call.version:
         what = f"{host} has version {version} of this stage, and the plan has {call.version}"
-        raise StageFailed(f"{what}; install the same version of the harness on all machines")
+        raise StageFailed(f"{what}; {INSTALL_THERE}")
     if call.device not in ("any", here.device):
         what = f"{host} computes on {here.device!r}, and the plan is for {call.device!r}"
         raise StageFailed(f"{what}; send the calls to machines of one kind (see docs/clusters.md)")
