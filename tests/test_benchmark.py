@@ -242,7 +242,7 @@ def test_a_candidate_that_changes_nothing_is_a_duplicate_of_the_untuned_pipeline
 
 
 def run_cli(monkeypatch: pytest.MonkeyPatch, executor: Here, *arguments: object) -> int:
-    monkeypatch.setattr("harness.execution.session.executor_named", lambda name: executor)
+    monkeypatch.setattr("harness.execution.session.executor_named", lambda name, jobs: executor)
     monkeypatch.setattr(sys, "argv", ["harness", *map(str, arguments)])
     with pytest.raises(SystemExit) as left:
         cli.main()

@@ -261,7 +261,7 @@ def test_plan_says_what_there_is_to_do(leave: Leave) -> None:
     summary = " ".join(out.split())
     assert f"stage calls {len(calls)}: 0 in the cache, {len(calls)} to compute" in summary
     assert "retriever (seed 0) tunes retriever judged (seed 0) tunes retriever" in summary
-    assert "synthesize" not in out
+    assert "retrieve dev with untuned" not in out
     assert "Every stage call: harness plan pocket -v" in summary
     whole = leave("plan", "pocket", "-v")[1]
     for row in calls:

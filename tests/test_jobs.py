@@ -247,7 +247,7 @@ def test_memory_is_what_the_kernel_and_every_cgroup_leave(tmp_path: Path, monkey
     assert machine._left(write(tmp_path / "old", memory_usage_in_bytes="1500", **old)) == 510
     assert machine._left(write(tmp_path / "full", memory_usage_in_bytes="2500", **old)) == 0
     assert machine._left(tmp_path / "none") is None
-    limited = write(tmp_path / "limited", memory_max=str(3 * 2**20), memory_current="0", memory_stat="")
+    limited = write(tmp_path / "limited", memory_max=str(3 * 2**20), memory_current="0", memory_stat="anon 0")
     monkeypatch.setattr(machine, "_cgroups", lambda controller: iter([open_, limited, tmp_path / "none"]))
     assert machine.available_mb() == 3.0
 
@@ -385,10 +385,10 @@ def test_plan_tells_the_time_with_jobs_and_the_longest_path(suite: str, capsys: 
     assert command("plan", suite) == 0
     plain = " ".join(capsys.readouterr().out.split())
     assert "with 2 jobs" not in plain
-    assert re.search(r"longest path about [\d.]+ \w+: .+ -> .+ -> .+", plain)
+    assert re.search(r"longest path about (\d+ min )?[\d.]+ s: .+ -> tune .+ -> .+", plain)
     assert command("plan", suite, "--jobs", "2") == 0
     words = " ".join(capsys.readouterr().out.split())
-    assert re.search(r"time about [\d.]+ \w+ one after another, about [\d.]+ \w+ with 2 jobs", words)
+    assert re.search(r"time about [\d. mins]+ one after another, about [\d. mins]+ with 2 jobs", words)
     assert command("plan", suite, "--jobs", "2", "--json") == 0
     value = json.loads(capsys.readouterr().out)
     assert value["jobs"] == 2

@@ -236,7 +236,7 @@ def test_a_split_without_judged_questions_is_refused(model: Path, tmp_path: Path
 
 
 def left(monkeypatch: pytest.MonkeyPatch, executor: smallsuite.Here, *arguments: object) -> int:
-    monkeypatch.setattr("harness.execution.session.executor_named", lambda name: executor)
+    monkeypatch.setattr("harness.execution.session.executor_named", lambda name, jobs: executor)
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setattr(sys, "argv", ["harness", "curve", *map(str, arguments)])
     with pytest.raises(SystemExit) as caught:

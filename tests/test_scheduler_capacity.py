@@ -147,6 +147,25 @@ def test_a_call_that_another_process_makes_is_left_for_later(plan: Plan, tmp_pat
     assert list(done.rows) == list(plan.calls)
 
 
+def test_two_runs_that_share_a_store_make_each_call_once(tmp_path: Path) -> None:
+    """Neither waits for ever for what the other makes, and neither ends without it."""
+    plans = [build_plan(pocket.suite({"seeds": [3, 4]}), pocket.dataset()) for _ in range(2)]
+    runs, done = [Threads(), Threads()], dict[int, Execution]()
+
+    def work(number: int) -> None:
+        done[number] = carry_out(plans[number], FolderStore(tmp_path), runs[number], runs[number])
+
+    plans[0].artifacts.publish(FolderStore(tmp_path))
+    threads = [threading.Thread(target=work, args=(number,), daemon=True) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    assert done.keys() == {0, 1}
+    assert all(list(one.rows) == list(plans[0].calls) and not one.failed for one in done.values())
+    assert sum(len(run.asked) for run in runs) == len(plans[0].calls)
+
+
 def test_executors_are_found_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(executor_named("inline"), InlineExecutor)
     monkeypatch.setitem(executors.EXECUTORS, "threads", f"{__name__}:Threads")

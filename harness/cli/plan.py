@@ -28,6 +28,8 @@ from harness.suite.uses import endpoint_roles
 
 JUDGE_PROMPT, JUDGE_ANSWER = 1500, 250
 """Tokens of one request of ragas' measures and of its answer: a guess."""
+SHOWN_SHARE = 0.05
+"""Calls of the longest path that take less of its time are not shown."""
 CallRow = Mapping[str, Any]
 """A stage call with its estimate, as `--json` prints it."""
 
@@ -195,8 +197,8 @@ def _summary(preview: Preview) -> Iterator[tuple[str, str]]:
     guessed = sum(row["seconds"] for row in preview.to_compute if not row["measured"])
     basis = " (a guess: this store has timed little of it on this machine)" if guessed > seconds / 2 else ""
     yield "time", f"{_time(preview)}{basis}, plus scoring and latency probes"
-    if len(preview.path) > 1:
-        yield "longest path", f"about {format.duration(preview.seconds('path_seconds'))}: {' -> '.join(preview.path)}"
+    if path := _long_calls(preview):
+        yield "longest path", f"about {format.duration(preview.seconds('path_seconds'))}: {' -> '.join(path)}"
     if any(row["llm_calls"] for row in preview.to_compute):
         here = "" if endpoint_roles(suite) else ", all on this machine"
         yield "LLM calls", f"about {_llm_work(preview.to_compute)}{here}"
@@ -210,6 +212,12 @@ def _summary(preview: Preview) -> Iterator[tuple[str, str]]:
         yield "endpoints", ", ".join(roles)
     if suite.llm.max_usd is not None or suite.llm.max_tokens is not None:
         yield "budget", f"the run stops at {_budget(suite)}; results that are paid for stay in the cache"
+
+
+def _long_calls(preview: Preview) -> list[str]:
+    """The labels of the calls of the longest path, without those that are over at once."""
+    seconds = {row["call"]: row["seconds"] for row in preview.calls}
+    return [name for name in preview.path if seconds[name] >= SHOWN_SHARE * preview.seconds("path_seconds")]
 
 
 def _time(preview: Preview) -> str:
