@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from harness import __version__
 
@@ -62,6 +62,31 @@ def machine_class() -> str:
     return f"{_processor()}, {usable_cores()} cores, {memory:.0f} GiB, {device_class()}"
 
 
+class Machine(NamedTuple):
+    """A machine that stages run on: its device class and its machine class."""
+
+    device: str
+    name: str
+
+
+_workers: list[Machine] = []
+
+
+def stages_run_on(machine: Machine | None) -> None:
+    """Say on what machine the stages run that are planned from now on; None is this one."""
+    _workers[:] = [] if machine is None else [machine]
+
+
+def stage_device() -> str:
+    """Return the device class of the machine that stages run on. It is part of keys."""
+    return _workers[0].device if _workers else device_class()
+
+
+def stage_machine() -> str:
+    """Return the machine class of the machine that stages run on."""
+    return _workers[0].name if _workers else machine_class()
+
+
 def usable_cores() -> int:
     """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -97,7 +122,7 @@ def collect(suite_file: Path) -> dict[str, Any]:
         "harness": __version__,
         "suite_file": suite_file.name,
         "git": git_state(suite_file.resolve().parent),
-        "machine": machine_class(),
+        "machine": stage_machine(),
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
         "packages": {name: package_version(name) for name in PACKAGES},

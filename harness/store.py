@@ -86,6 +86,10 @@ class FolderStore:
         self.root = root
         self._intact: set[str] = set()
 
+    def __reduce__(self) -> tuple[type[FolderStore], tuple[Path]]:
+        """Another process has checked nothing yet, and may work in another folder."""
+        return FolderStore, (self.root.absolute(),)
+
     def place(self, key: str) -> Path:
         """Return where an artifact lies, if it exists."""
         return self.root / key[:2] / key

@@ -370,6 +370,7 @@ CHANGES: dict[str, tuple[dict[str, Any], set[str]]] = {
     "negatives": ({"data.mine": {"hard": 2}}, {"mine"}),
     "rerank depth": ({"pipeline.rerank_depth": 10}, {"rerank"}),
     "prices": ({"prices": {"gpu_hour": 9.0}}, set()),
+    "cluster": ({"execution": {"slurm": {"partition": "long"}}}, set()),
     "gates": ({"gates": [{"measure": "ndcg@10", "margin": 0.5}]}, set()),
 }
 

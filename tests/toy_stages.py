@@ -60,6 +60,14 @@ def vanish(spec: Toy, inputs: Inputs, out: Path, seed: int, progress: Progress) 
     os._exit(7)
 
 
+def sleep(spec: Toy, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
+    """Say which process this is, and then nothing more."""
+    (out / "writing").write_text(str(os.getpid()))
+    (out / "writing").rename(out / "process")
+    time.sleep(600)
+    return Usage()
+
+
 def allocate(spec: Toy, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
     """Hold `size` MB for a moment."""
     return Usage(units=len(b"1" * (spec.size * 2**20)))

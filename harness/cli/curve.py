@@ -13,7 +13,7 @@ from harness.report.render.terminal import render_learning_curve
 from harness.results.outcomes import guarded
 
 
-@takes("store", "as_json", "quiet", "replay", "jobs")
+@takes("store", "as_json", "quiet", "replay", "jobs", "executor")
 def verb(
     suite: SuiteArgument,
     candidate: Annotated[str, typer.Argument(help="Name of a candidate.")],
@@ -29,11 +29,9 @@ def verb(
     common: Common,
 ) -> None:
     """Measure whether more training data would help a candidate."""
-    numbers, screen, jobs = _numbers(shares), common.screen(), common.side_by_side
+    numbers, screen = _numbers(shares), common.screen()
     with common.progress() as display:
-        done = experiment.curve(
-            suite, candidate, common.store, numbers, split, seed or (), display=display, replay=common.replay, jobs=jobs
-        )
+        done = experiment.curve(suite, candidate, common.store, numbers, split, seed or (), **common.session(display))
     if common.as_json:
         write_out(done.curve.model_dump_json(indent=1))
     else:

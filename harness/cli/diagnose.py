@@ -12,7 +12,7 @@ from harness.report.render.terminal import render_diagnosis
 from harness.results.outcomes import guarded
 
 
-@takes("store", "as_json", "verbose", "quiet", "replay", "jobs")
+@takes("store", "as_json", "verbose", "quiet", "replay", "jobs", "executor")
 def verb(
     suite: SuiteArgument,
     split: Annotated[
@@ -23,9 +23,9 @@ def verb(
     common: Common,
 ) -> None:
     """Show where the untuned pipeline loses quality, and what to tune first."""
-    screen, jobs = common.screen(), common.side_by_side
+    screen = common.screen()
     with common.progress() as display:
-        done = experiment.diagnose(suite, common.store, split, display=display, replay=common.replay, jobs=jobs)
+        done = experiment.diagnose(suite, common.store, split, **common.session(display))
     if common.as_json:
         write_out(done.diagnosis.model_dump_json(indent=1))
         return

@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from harness.execution.making import Display
+    from harness.execution.session import Options
 
 DEFAULT_STORE = Path(".harness")
+DEFAULT_EXECUTOR = "child"
 MOST_SEED = 2**32 - 1
 
 
@@ -78,17 +80,27 @@ class Common:
     verbose: bool = False
     quiet: bool = False
     replay: bool = False
-    jobs: str = "1"
+    jobs: str | None = None
+    executor: str = DEFAULT_EXECUTOR
     measure: list[str] | None = None
     relevance_level: int = 1
     exclude_own: bool = False
 
     @property
-    def side_by_side(self) -> int:
-        """How many stage calls run side by side. Raises ConfigError if `jobs` is no such number."""
+    def side_by_side(self) -> int | None:
+        """How many stage calls run side by side; None where that is left to the executor.
+
+        Raises ConfigError if `jobs` is no such number.
+        """
         from harness.execution.machine import jobs_of
 
-        return jobs_of(self.jobs)
+        return None if self.jobs is None else jobs_of(self.jobs)
+
+    def session(self, display: Display) -> Options:
+        """Return the options of a session. Raises ConfigError as `side_by_side` does."""
+        return {
+            "display": display, "replay": self.replay, "jobs": self.side_by_side, "executor": self.executor,
+        }  # fmt: skip
 
     def screen(self) -> Console:
         """Return the console for text: standard error if standard output is for JSON."""
@@ -119,9 +131,19 @@ COMMON: dict[str, Any] = {
     "quiet": Annotated[bool, typer.Option("-q", "--quiet", help="Print less: no progress, and only what fails.")],
     "replay": Annotated[bool, typer.Option("--replay", help="Use cached LLM responses only; fail on a cache miss.")],
     "jobs": Annotated[
+        str | None,
+        typer.Option(
+            "--jobs",
+            "-j",
+            metavar="N",
+            help="Stage calls that run side by side: 1 by default, on a cluster as many as it has room for; 'auto' is "
+            "one per two cores.",
+        ),
+    ],
+    "executor": Annotated[
         str,
         typer.Option(
-            "--jobs", "-j", metavar="N", help="Stage calls that run side by side; 'auto' is one per two cores."
+            "--executor", metavar="NAME", help="Where stage calls run: child (processes on this machine), ray or slurm."
         ),
     ],
     "measure": Annotated[

@@ -11,9 +11,10 @@ from rich.console import Console
 from harness import scoring
 from harness.cli import layout
 from harness.cli.options import Common, SeedsOption, SuiteArgument, console, print_json, takes
-from harness.execution import endpoints, machine
+from harness.execution import endpoints
+from harness.execution.executors import DEFAULT_EXECUTOR, executor_named
 from harness.execution.probe import WARM_UP
-from harness.execution.session import Session
+from harness.execution.session import Session, connect
 from harness.experiments import forgetting, halving
 from harness.planning.graph import Plan, SystemPlan
 from harness.planning.outlook import Forecast, Outlook
@@ -61,17 +62,23 @@ class Preview(NamedTuple):
         return sum(float(getattr(time, name)) for time in self.times)
 
 
-@takes("store", "as_json", "verbose", "jobs")
+@takes("store", "as_json", "verbose", "jobs", "executor")
 def verb(suite: SuiteArgument, seed: SeedsOption = None, *, common: Common) -> None:
     """Show what a run will compute, how long it takes and what it costs; with -v, every stage call."""
-    preview = preview_of(suite, common.store, tuple(seed or ()), common.side_by_side)
+    preview = preview_of(suite, common.store, tuple(seed or ()), common.side_by_side, common.executor)
     if common.as_json:
         print_json(as_json(preview))
     else:
         describe(preview, console(), common.verbose, suite)
 
 
-def preview_of(name: str, store_root: Path, seeds: tuple[int, ...] = (), jobs: int = 1) -> Preview:
+def preview_of(
+    name: str,
+    store_root: Path,
+    seeds: tuple[int, ...] = (),
+    jobs: int | None = None,
+    executor: str = DEFAULT_EXECUTOR,
+) -> Preview:
     """Plan a suite and estimate each distinct stage call; `seeds` replace those of the suite. Nothing is written.
 
     Raises what a run would raise before any work.
@@ -79,11 +86,13 @@ def preview_of(name: str, store_root: Path, seeds: tuple[int, ...] = (), jobs: i
     suite = endpoints.spoken(load_suite(name)[0], store_root)
     if seeds:
         suite = suite.model_copy(update={"seeds": tuple(dict.fromkeys(seeds))})
+    runner = executor_named(executor, jobs)
+    connect(runner, suite, store_root)
     dataset = Session.load(suite)
     halving.check(suite, dataset)
     plan = build_plan(suite, dataset)
     store, elsewhere = store_in(store_root), forgetting.plan_forgetting(plan)
-    offered = machine.resources(jobs)
+    offered = runner.resources()
     outlook = Outlook(plan, store)
     calls, times = _calls(outlook), [outlook.forecast(offered)]
     if elsewhere is not None:
@@ -97,7 +106,7 @@ def preview_of(name: str, store_root: Path, seeds: tuple[int, ...] = (), jobs: i
         *sample_size.before(plan),
         *halving.told(suite),
     ]
-    return Preview(plan, calls, judge_estimates(plan), warnings, jobs, times)
+    return Preview(plan, calls, judge_estimates(plan), warnings, offered.jobs, times)
 
 
 def _calls(outlook: Outlook) -> list[CallRow]:

@@ -13,12 +13,12 @@ from harness.results.outcomes import guarded
 MOST_REASONS = 2
 
 
-@takes("store", "as_json", "verbose", "quiet", "replay", "jobs")
+@takes("store", "as_json", "verbose", "quiet", "replay", "jobs", "executor")
 def verb(suite: SuiteArgument, seed: SeedsOption = None, *, common: Common) -> None:
     """Run a suite and report what each candidate gains and costs."""
-    screen, jobs = common.screen(), common.side_by_side
+    screen = common.screen()
     with common.progress() as display:
-        done = benchmark.run(suite, common.store, seed or (), display=display, replay=common.replay, jobs=jobs)
+        done = benchmark.run(suite, common.store, seed or (), **common.session(display))
     if common.as_json:
         write_out((done.folder / "outcome.json").read_text(encoding="utf-8"))
     else:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import select
 import signal
 import sys
 import threading
@@ -169,6 +170,7 @@ def _death(request: Request, exitcode: int | None) -> str:
 def _child(sender: Connection, request: Request, threads: int | None) -> None:
     """Run a request in the child. Everything goes back through the pipe; the parent owns the terminal."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, args=(sender,), daemon=True).start()
     if request.environment is not None:
         # The fork server's module says what its libraries were imported with; a new interpreter has no such module.
         server = sys.modules.get(PRELOADED)
@@ -194,6 +196,14 @@ def _child(sender: Connection, request: Request, threads: int | None) -> None:
         if os.environ.get("HARNESS_DEBUG"):
             traceback.print_exc()
         _send(sender, "failed", failure_sentence(request, error))
+
+
+def _end_with_parent(sender: Connection) -> None:
+    """End this process once its parent has ended: nobody would commit what it makes, and another may make it again."""
+    watched = select.poll()
+    watched.register(sender.fileno(), select.POLLERR)
+    watched.poll()
+    os._exit(1)
 
 
 def _limit(threads: int) -> None:

@@ -22,6 +22,8 @@ _IMPORT_PREFIXES = (
 )  # fmt: skip
 _IMPORT_SUFFIX = "_NUM_THREADS"
 _IMPORT_NAMES = {"XDG_CACHE_HOME"}
+_OWN_PREFIX = "HARNESS_"
+_SECRET_WORDS = {"APIKEY", "CREDENTIALS", "KEY", "PASSWORD", "SECRET", "TOKEN"}
 _swapping = threading.Lock()
 
 
@@ -49,6 +51,31 @@ def read_at_import(environment: Mapping[str, str]) -> dict[str, str]:
         for name, value in {**DEFAULTS, **environment}.items()
         if name.startswith(_IMPORT_PREFIXES) or name.endswith(_IMPORT_SUFFIX) or name in _IMPORT_NAMES
     }
+
+
+def without_secrets(environment: Mapping[str, str]) -> Environment:
+    """Return the variables whose names do not say that they hold a key."""
+    return Environment({name: value for name, value in environment.items() if not _is_secret(name)})
+
+
+def _is_secret(name: str) -> bool:
+    words = name.upper().split("_")
+    return not _SECRET_WORDS.isdisjoint(words)
+
+
+def for_another_machine(environment: Mapping[str, str]) -> Environment:
+    """Return the variables that mean the same on another machine: those of the harness, of model hubs, of threads.
+
+    The others, such as paths and devices, are those of the worker. Keys stay here: what is sent to a batch system is
+    written to disk.
+    """
+    return Environment(
+        {
+            name: value
+            for name, value in without_secrets(environment).items()
+            if (name.startswith(_OWN_PREFIX) or name in read_at_import(environment)) and name not in _IMPORT_NAMES
+        }
+    )
 
 
 def apply(environment: Mapping[str, str]) -> None:

@@ -22,12 +22,17 @@ from typing import Any, NamedTuple, Protocol
 from harness.errors import ConfigError, HarnessError, Problem, StageFailed, nearest
 from harness.execution.environments import Environment
 from harness.llm.services import Services, using
+from harness.planning.graph import PlannedCall
 from harness.planning.resources import Resources
+from harness.stages import load_stage
+from harness.store import Store
 from harness.values.records import Progress, Usage
 
 EXECUTORS = {
     "child": "harness.execution.child_processes:ChildExecutor",
     "inline": "harness.execution.executors:InlineExecutor",
+    "ray": "harness.execution.ray_executor:RayExecutor",
+    "slurm": "harness.execution.slurm_executor:SlurmExecutor",
 }
 """Executors by name, written ``module:class``; a class is imported when it is asked for."""
 DEFAULT_EXECUTOR = "child"
@@ -132,17 +137,17 @@ class OneAtATime:
         return self._resources()._replace(jobs=1)
 
 
-def executor_named(name: str, jobs: int = 1) -> Executor:
-    """Return a new executor that runs `jobs` calls side by side.
+def executor_named(name: str, jobs: int | None = None) -> Executor:
+    """Return a new executor that runs `jobs` calls side by side; None: one, or as many as a cluster has room for.
 
     Raises ConfigError for a name that is not in `EXECUTORS`, and for several jobs of one that runs one call at a time.
     """
     if name not in EXECUTORS:
         raise ConfigError(Problem("executor", f"unknown executor {name!r}", nearest(name, EXECUTORS)))
     kind = load(EXECUTORS[name])
-    if jobs > 1 and issubclass(kind, SynchronousExecutor):
+    if (jobs or 1) > 1 and issubclass(kind, SynchronousExecutor):
         raise ConfigError(Problem("executor", f"{name!r} runs one call at a time", "leave out 'jobs'"))
-    executor: Executor = kind(jobs) if jobs > 1 else kind()
+    executor: Executor = kind() if jobs is None or issubclass(kind, SynchronousExecutor) else kind(jobs)
     return executor
 
 
@@ -154,6 +159,18 @@ def run(executor: Executor, request: Request, progress: Progress) -> Cost:
     finally:
         if not future.done():
             executor.cancel()
+
+
+def request_for(planned: PlannedCall, store: Store, out: Path) -> Request:
+    """The request that makes a call's artifact in `out`."""
+    stage = load_stage(planned.call.stage)
+    inputs = {}
+    for name, key in planned.call.inputs.items():
+        folder = store.get(key)
+        if folder is None:
+            raise StageFailed(f"its input {name} is not in the store any more; run again")
+        inputs[name] = folder
+    return Request(stage.function_path, stage.spec_path, planned.call.spec, inputs, out, planned.call.seed)
 
 
 def perform(request: Request, progress: Progress) -> Cost:

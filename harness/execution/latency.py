@@ -45,7 +45,7 @@ class Latencies:
         self.failed: dict[str, str] = {}
         self.retrieval: set[str] = set()
         self._owners: dict[str, str] = {}
-        self._machine = provenance.machine_class()
+        self._machine = provenance.stage_machine()
         self._queries = self._publish_queries()
 
     def _publish_queries(self) -> str:
@@ -70,7 +70,7 @@ class Latencies:
         retrieval = _sum([self.times[name] for name in names if name in self.retrieval])
         total = _sum([self.times[name] for name in names])
         price = self.plan.suite.prices
-        hour = price.cpu_hour if provenance.device_class() == "cpu" else price.gpu_hour
+        hour = price.cpu_hour if provenance.stage_device() == "cpu" else price.gpu_hour
         return ServingCost(
             parts=tuple(names),
             retrieval=timing("retrieval", retrieval),
@@ -207,7 +207,7 @@ class Latencies:
             if self.store.get(key) is None:
                 if asks and self.services is not None and self.services.replay:
                     raise StageFailed("not timed: a replay asks no endpoint")
-                self._run(name, key, resolved, keys)
+                self._run(name, key, resolved, keys, self.services if asks else None)
         except StageFailed as error:
             self.failed[name] = str(error)
             return name
@@ -217,12 +217,12 @@ class Latencies:
         self.used[name] = self.store.facts(key).get("usage", {})
         return name
 
-    def _run(self, name: str, key: str, spec: dict[str, Any], keys: dict[str, str]) -> None:
+    def _run(self, name: str, key: str, spec: dict[str, Any], keys: dict[str, str], services: Services | None) -> None:
         with self.store.claim(key) as folder, self.display(f"probe {name}") as progress:
             inputs = self._inputs(name, keys)
             request = Request(
                 "harness.execution.probe:probe", "harness.execution.probe:Probe", spec, inputs, folder, 0,
-                self.services, environment_now(self.plan.suite.device),
+                services, environment_now(self.plan.suite.device),
             )  # fmt: skip
             cost = run(self.executor, request, progress)
             facts = {"stage": "probe", "label": name, "seconds": cost.seconds, "usage": asdict_usage(cost.usage)}

@@ -6,21 +6,21 @@ from collections.abc import Generator, Mapping
 from concurrent.futures import Future, wait
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
-from harness.errors import StageFailed
 from harness.execution.environments import environment_now
-from harness.execution.executors import Cost, Executor, Request
+from harness.execution.executors import Executor, Request, request_for
+from harness.execution.remote import RemoteExecutor
 from harness.llm.services import Services
 from harness.planning.graph import Plan, PlannedCall
 from harness.planning.ledger import facts_of, row_of
 from harness.planning.resources import Needs
-from harness.stages import load_stage
+from harness.planning.speed import asks_endpoint
 from harness.store import Store
 from harness.values.findings import LedgerRow
 from harness.values.records import Progress
 
-Making = Generator[Future[Cost], None, LedgerRow | None]
+Making = Generator[Future[Any], None, LedgerRow | None]
 """A call being made: yields the future of its cost, and returns its row, or None if another process holds its key."""
 
 
@@ -69,6 +69,9 @@ class Maker:
         Where another process holds its key, wait for that one if `blocking`. A call with others `beside` it has its
         share of the machine, by its needs.
         """
+        if isinstance(executor, RemoteExecutor) and executor.takes(planned):
+            row = yield from self._send(planned, executor, beside or Needs())
+            return row
         key, store = planned.key, self.store
         claim = store.claim(key) if blocking else store.try_claim(key)
         with self.display(planned.label) as progress, claim as folder:
@@ -78,21 +81,39 @@ class Maker:
                 # Another process made it while this one waited for the lock.
                 return row_of(planned, store.facts(key), reused=True)
 
-            def noted(done: int, total: int) -> None:
-                self.shares_done[key] = done / total if total else 0.0
-                progress(done, total)
-
-            future = executor.submit(self._request(planned, folder, beside), noted)
+            future = executor.submit(self._request(planned, folder, beside), self._noted(key, progress))
             yield future
             cost = future.result()
-            calls: Mapping[str, PlannedCall] = self.plan.calls if self.plan else {}
-            facts = facts_of(planned, cost.seconds, cost.peak_memory_mb, cost.usage, folder, calls, cost.share)
+            usage, peak = cost.usage, cost.peak_memory_mb
+            facts = facts_of(planned, cost.seconds, peak, usage, folder, self._calls, cost.share)
             store.commit(key, folder, facts)
         return row_of(planned, facts, reused=False)
 
+    def _send(self, planned: PlannedCall, executor: RemoteExecutor, needs: Needs) -> Making:
+        """Let a worker make and commit a call. Another process that does so too costs a worker that waits, no more."""
+        with self.display(planned.label) as progress:
+            noted = self._noted(planned.key, progress)
+            future = executor.send(planned, self._calls, self.store, needs, noted)
+            yield future
+            result = future.result()
+        return row_of(planned, self.store.facts(planned.key), reused=result.reused)
+
+    @property
+    def _calls(self) -> Mapping[str, PlannedCall]:
+        return self.plan.calls if self.plan else {}
+
+    def _noted(self, key: str, progress: Progress) -> Progress:
+        """Return what tells of progress, and notes it."""
+
+        def noted(done: int, total: int) -> None:
+            self.shares_done[key] = done / total if total else 0.0
+            progress(done, total)
+
+        return noted
+
     def _request(self, planned: PlannedCall, folder: Path, beside: Needs | None) -> Request:
         return request_for(planned, self.store, folder)._replace(
-            services=self.services,
+            services=self.services if asks_endpoint(planned.call) else None,
             environment=environment_now(self.plan.suite.device if self.plan else None),
             beside=beside is not None,
             gpu=beside is not None and beside.gpu,
@@ -124,15 +145,3 @@ def make(planned: PlannedCall, store: Store, executor: Executor) -> LedgerRow:
         if not future.done():
             executor.cancel()
         making.close()
-
-
-def request_for(planned: PlannedCall, store: Store, out: Path) -> Request:
-    """The request that makes a call's artifact in `out`."""
-    stage = load_stage(planned.call.stage)
-    inputs = {}
-    for name, key in planned.call.inputs.items():
-        folder = store.get(key)
-        if folder is None:
-            raise StageFailed(f"its input {name} is not in the store any more; run again")
-        inputs[name] = folder
-    return Request(stage.function_path, stage.spec_path, planned.call.spec, inputs, out, planned.call.seed)

@@ -12,11 +12,12 @@ import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from harness.errors import StageFailed
-from harness.execution.executors import Cost, Executor, InlineExecutor
+from harness.execution.executors import Executor, InlineExecutor
 from harness.execution.making import Display, Maker, Making, ended, no_display
+from harness.execution.remote import RemoteExecutor
 from harness.llm.services import Services
 from harness.planning.graph import Plan
 from harness.planning.ledger import row_of
@@ -37,7 +38,7 @@ class InFlight(NamedTuple):
     """A call in flight: its making, the future of its cost, what it needs, and when it started."""
 
     making: Making
-    future: Future[Cost]
+    future: Future[Any]
     needs: Needs
     started: float
 
@@ -86,7 +87,8 @@ class _Scheduler:
     ) -> None:
         self.plan, self.store, self.heavy, self.light, self.display = plan, store, heavy, light, display
         self.maker = Maker(store, display, services, plan)
-        self.outlook = Outlook(plan, store)
+        self.remote = isinstance(heavy, RemoteExecutor)
+        self.outlook = Outlook(plan, store, one_machine=not self.remote)
         self.done = Execution()
         self.waiting: list[str] = []
         self.in_flight: dict[str, InFlight] = {}
@@ -134,7 +136,7 @@ class _Scheduler:
         resources = self.heavy.resources()
         if len(self.in_flight) >= resources.jobs:
             return False
-        several = resources.jobs > 1
+        several = resources.jobs > 1 or self.remote
         if several:
             order = in_order(self.outlook.tasks(self.waiting, resources.jobs), resources.jobs)
             ready.sort(key={key: place for place, key in enumerate(order)}.__getitem__)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypedDict
 
+from harness import provenance
 from harness.data.datasets import Dataset, load_dataset
 from harness.errors import HarnessError
 from harness.execution import endpoints
@@ -26,6 +27,7 @@ from harness.execution.latency import Latencies
 from harness.execution.machine import Jobs, jobs_of
 from harness.execution.making import Display, make, no_display
 from harness.execution.measurements import Measurements
+from harness.execution.remote import RemoteExecutor
 from harness.execution.scheduler import Execution, carry_out
 from harness.execution.score_cache import Known, ScoreCache
 from harness.llm import shared_answers
@@ -50,7 +52,16 @@ class Options(TypedDict, total=False):
     display: Display
     executor: Executor | str
     replay: bool
-    jobs: Jobs
+    jobs: Jobs | None
+
+
+def connect(executor: Executor, suite: Suite, root: Path, display: Display = no_display) -> None:
+    """Reach the machines of an executor; what is planned from now on is planned for them. See `RemoteExecutor`."""
+    if not isinstance(executor, RemoteExecutor):
+        provenance.stages_run_on(None)
+        return
+    with display(executor.where(suite)):
+        provenance.stages_run_on(executor.connect(suite, root))
 
 
 class Executed(NamedTuple):
@@ -75,7 +86,7 @@ class Session:
         display: Display = no_display,
         executor: Executor | str = DEFAULT_EXECUTOR,
         replay: bool = False,
-        jobs: Jobs = 1,
+        jobs: Jobs | None = None,
     ) -> None:
         """`root` is a folder or an address. `executor` is one, or the name of one that runs `jobs` calls side by side.
 
@@ -83,12 +94,14 @@ class Session:
         """
         root = root_of(root)
         self.written, self.root, self.display = suite, root, display
-        self.executor = executor_named(executor, jobs_of(jobs)) if isinstance(executor, str) else executor
+        side_by_side = None if jobs is None else jobs_of(jobs)
+        self.executor = executor_named(executor, side_by_side) if isinstance(executor, str) else executor
         self.store = store_in(root)
         self.suite = endpoints.spoken(suite, root)
         self.services = endpoints.services_of(self.suite, root, replay)
         self._checked: set[Role] = set()
         self.share()
+        connect(self.executor, self.suite, root, display)
 
     @staticmethod
     def load(suite: Suite, reading: ReadingRule | None = None) -> Dataset:

@@ -111,7 +111,7 @@ class _Diagnosing:
             title=self.full_suite.title,
             split=self.split,
             created=provenance.now(),
-            machine=provenance.machine_class(),
+            machine=provenance.stage_machine(),
             provenance=provenance.collect(self.path),
             spec=self.written.model_dump(mode="json", by_alias=True),
             pipeline=pipeline_identity(self.full_suite),

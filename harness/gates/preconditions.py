@@ -29,6 +29,7 @@ MOST_NAMED = 5
 AGAIN = "run the suite again"
 NO_PART_OF_A_RUN = (
     "gates", "on_inconclusive", "require_baseline", "failure_limit", "published", "title", "seeds", "prices",
+    "execution",
 )  # fmt: skip
 """Sections of a suite that do not change an outcome, or that the command line may replace."""
 

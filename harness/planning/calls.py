@@ -147,7 +147,7 @@ def planned(
         spec=settings,
         inputs=keys,
         seed=seed,
-        device=provenance.device_class() if declared.heavy and not remote else "any",
+        device=provenance.stage_device() if declared.heavy and not remote else "any",
         models={name: model_digest(name) for name in models},
         packages={name: provenance.package_version(name) for name in packages},
     )

@@ -37,8 +37,9 @@ class Forecast(NamedTuple):
 class Outlook:
     """What the calls of a plan need, and how long they take on one machine."""
 
-    def __init__(self, plan: Plan, store: Store) -> None:
-        self.plan, self._store = plan, store
+    def __init__(self, plan: Plan, store: Store, one_machine: bool = True) -> None:
+        """Unless calls share `one_machine`, none of unknown memory has to run alone: a cluster sees to its memory."""
+        self.plan, self._store, self._one_machine = plan, store, one_machine
         self._speeds: dict[str, Speed] = {}
 
     def learn(self, facts: Mapping[str, Any]) -> None:
@@ -73,11 +74,15 @@ class Outlook:
         peak = self._peaks.of(speed)
         waits = stage.is_remote(call.spec)
         return Needs(
-            memory_mb=MARGIN * peak if peak is not None else WAITS_MB if waits else None,
+            memory_mb=MARGIN * peak if peak is not None else WAITS_MB if waits else self._unknown,
             gpu=call.device not in ("cpu", "any"),
             endpoint=self._endpoint(planned),
             kind=speed.kind,
         )
+
+    @property
+    def _unknown(self) -> float | None:
+        return None if self._one_machine else 0.0
 
     def _speed(self, key: str) -> Speed:
         if key not in self._speeds:

@@ -90,7 +90,7 @@ def _device(suite: Suite) -> Iterator[Problem]:
 
 
 def _has_cuda(suite: Suite) -> bool:
-    return suite.device != "cpu" and provenance.device_class() != "cpu"
+    return suite.device != "cpu" and provenance.stage_device() != "cpu"
 
 
 def _generator_recipes(suite: Suite) -> Iterator[Problem]:

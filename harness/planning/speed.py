@@ -61,7 +61,7 @@ def speed_of(call: StageCall, calls: Mapping[str, PlannedCall]) -> Speed:
         kind.append("endpoint")
         sizes.append(f"model {call.spec['endpoint']['model']}")
     elif call.device != "any":
-        sizes.insert(0, provenance.machine_class())
+        sizes.insert(0, provenance.stage_machine())
     detail = "; ".join([*sizes, *(model[:12] for model in sorted(models))])
     return Speed("; ".join(kind), detail, endpoint)
 

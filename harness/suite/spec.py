@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from harness.suite.bounds import Diagnose, Gate, Limits, OnInconclusive, Prices
 from harness.suite.declining import AbstentionSentences, own_sentences
+from harness.suite.execution import Execution
 from harness.suite.factorial import Design, combinations_of, factors_of
 from harness.suite.fields import MeasureField, MeasureName, Name, Pattern, Positive, Seed, Share, Spec, Unique
 from harness.suite.pipeline import Generator, Pipeline, PipelineChange, changed_pipeline, settings_of
@@ -139,6 +140,7 @@ class Suite(Spec):
     require_baseline: bool = False
     prices: Prices = Prices()
     limits: Limits = Limits()
+    execution: Execution = Execution()
     diagnose: Diagnose = Diagnose()
     slices: Annotated[tuple[SliceName, ...], Unique] = DERIVED_SLICES
     forgetting: Forgetting | None = None

@@ -28,7 +28,8 @@ class LedgerRow(Frozen):
     """What a stage call or a set of judgements cost. `reused`: this run took it from the store.
 
     `role` is that of the LLM that was asked, `llm_dollars` the price of its requests. `share` is that of the machine
-    which the call had: less than 1 if others ran beside it.
+    which the call had: less than 1 if others ran beside it. A call on a cluster has the class of its `machine`, and the
+    number of `attempts`: more than 1 if a worker died.
     """
 
     key: str
@@ -45,6 +46,8 @@ class LedgerRow(Frozen):
     units: int = 0
     bytes: int = 0
     share: float = 1.0
+    machine: str = ""
+    attempts: int = 1
     reused: bool = False
     systems: tuple[str, ...] = ()
     notes: dict[str, Any] = {}

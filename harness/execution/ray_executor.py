@@ -1,0 +1,128 @@
+"""Stage calls on a Ray cluster: one task for each call.
+
+The cluster is always named: by the suite, by RAY_ADDRESS, or as ``local``, which starts one here. Left to itself, Ray
+joins whatever cluster it finds on the machine. Ray's own retries are off, since it would not say how often it tried;
+`remote` sends a call again whose worker died. Ray must be imported in this module only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Callable
+from typing import Any
+
+from harness.errors import ConfigError, ModelMissing, Problem, StageFailed
+from harness.execution import machine
+from harness.execution.remote import RemoteExecutor, Task, WorkerLost
+from harness.execution.worker import INSTALL_THERE, Result
+from harness.planning.resources import Resources
+from harness.suite.execution import RayCluster
+from harness.suite.spec import Suite
+
+ADDRESS = "RAY_ADDRESS"
+LOCAL = "local"
+OBJECTS_BYTES = 100 * 2**20
+"""Memory for objects of a cluster that is started here: calls are sent without data."""
+MEGABYTE = 2**20
+
+
+class RayExecutor(RemoteExecutor):
+    """Sends calls to the workers of a Ray cluster."""
+
+    kind = "ray"
+    _ray: Any
+    _settings = RayCluster()
+
+    @property
+    def cpus(self) -> int:
+        return self._settings.cpus
+
+    def where(self, suite: Suite) -> str:
+        address = _address(suite)
+        return "start a Ray cluster on this machine" if address == LOCAL else f"connect to the Ray cluster {address}"
+
+    def reach(self, suite: Suite) -> bool:
+        self._settings = suite.execution.ray
+        self._ray = _imported()
+        _join(self._ray, _address(suite))
+        nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+        most = max((node.get("CPU", 0) for node in nodes), default=0)
+        if self.cpus > most > 0:
+            what = f"a call asks for {self.cpus} CPUs, and no machine of the cluster has more than {most:.0f}"
+            raise ConfigError(Problem("execution.ray.cpus", what, f"give at most {most:.0f}"))
+        return any(node.get("GPU", 0) >= 1 for node in nodes)
+
+    def capacity(self) -> Resources:
+        offered = self._ray.cluster_resources()
+        # Memory is for Ray to keep: a task waits until a machine has what it asks for.
+        return Resources(max(1, int(offered.get("CPU", 0) // self.cpus)), int(offered.get("GPU", 0)))
+
+    def run_task(self, task: Task, attempt: int, watch: Callable[[], None]) -> Result:
+        ray, errors = self._ray, self._ray.exceptions
+        lost = (errors.WorkerCrashedError, errors.NodeDiedError, errors.LocalRayletDiedError, errors.OutOfMemoryError)
+        asked = ray.remote(task.function).options(name=f"harness {task.name[:12]}", **self._asked(task))
+        reference = asked.remote(task.argument, task.place, attempt)
+        while True:
+            if task.cancelled.is_set():
+                with contextlib.suppress(errors.RayError):
+                    ray.cancel(reference, force=True)
+                raise StageFailed("cancelled")
+            try:
+                result: Result = ray.get(reference, timeout=self.polls)
+            except errors.GetTimeoutError:
+                watch()
+            except errors.OutOfMemoryError:
+                hint = "the machine was out of memory: use smaller batches, or fewer CPUs a machine"
+                raise WorkerLost(f"Ray stopped its worker; {hint}") from None
+            except lost:
+                raise WorkerLost("its Ray worker died; see the logs of the cluster") from None
+            except errors.RayError as error:
+                raise StageFailed(f"its Ray task failed: {_last_line(error)}; {INSTALL_THERE}") from None
+            else:
+                return result
+
+    def _asked(self, task: Task) -> dict[str, Any]:
+        """What a task asks of the cluster; never more memory than a machine has, as it would wait for ever."""
+        asked: dict[str, Any] = {"num_cpus": self.cpus, "num_gpus": int(task.needs.gpu), "max_retries": 0}
+        if self._settings.resources:
+            asked["resources"] = dict(self._settings.resources)
+        if task.needs.memory_mb:
+            most = max((node["Resources"].get("memory", 0) for node in self._ray.nodes() if node["Alive"]), default=0)
+            asked["memory"] = int(min(task.needs.memory_mb * MEGABYTE, most)) or None
+        return asked
+
+
+def _address(suite: Suite) -> str:
+    return suite.execution.ray.address or os.environ.get(ADDRESS) or LOCAL
+
+
+def _imported() -> Any:
+    try:
+        import ray
+    except ImportError:
+        what = "needs the package ray, which is not installed"
+        raise ModelMissing(Problem("--executor ray", what, "run: pip install 'rag-tuning-harness[ray]'")) from None
+    return ray
+
+
+def _join(ray: Any, address: str) -> None:
+    """Connect to the cluster, or start one. Raises ConfigError if that fails."""
+    if ray.is_initialized():
+        return
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    here: dict[str, Any] = {}
+    if address == LOCAL:
+        here = {"num_cpus": machine.cores(), "include_dashboard": False, "object_store_memory": OBJECTS_BYTES}
+    try:
+        ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, **here)
+    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+        where = "execution.ray.address or RAY_ADDRESS"
+        hint = "start one with `ray start --head`, or name none to start one on this machine"
+        raise ConfigError(Problem(where, f"no Ray cluster at {address!r}: {_last_line(error)}", hint)) from None
+
+
+def _last_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1].rstrip(".")

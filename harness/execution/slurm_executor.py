@@ -1,0 +1,236 @@
+"""Stage calls on a Slurm cluster: one job for each call, submitted through submitit.
+
+The name of a job holds the key of its call and the store. A run that starts again finds the jobs of the one before by
+name and waits for them. What has become of a job is read from `squeue`, one question for all jobs, as `sacct` needs an
+accounting database. submitit must be imported in this module only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+from harness import remembered
+from harness.errors import ConfigError, ModelMissing, Problem, StageFailed
+from harness.execution.environments import applied, environment_now, without_secrets
+from harness.execution.remote import RemoteExecutor, Task, WorkerLost
+from harness.execution.worker import INSTALL_THERE, Result
+from harness.hashing import digest_of
+from harness.planning.resources import Resources
+from harness.provenance import Machine
+from harness.suite.execution import SlurmCluster
+from harness.suite.spec import Suite
+
+COMMANDS = ("sbatch", "squeue", "scancel", "srun")
+LOST = {"BOOT_FAIL", "FAILED", "NODE_FAIL", "PREEMPTED", "REVOKED"}
+"""States of a job that ended without an answer and may be submitted again."""
+ADVICE = {
+    "CANCELLED": "somebody cancelled it",
+    "DEADLINE": "its deadline has passed",
+    "OUT_OF_MEMORY": "raise execution.slurm.memory_mb, or use smaller batches",
+    "TIMEOUT": "raise execution.slurm.minutes",
+}
+ENDED = {*LOST, *ADVICE, "COMPLETED"}
+HOPELESS = {
+    "AccountNotAllowed", "BadConstraints", "InvalidAccount", "InvalidQOS", "PartitionNodeLimit", "PartitionTimeLimit",
+    "QOSMaxWallDurationPerJobLimit", "QOSNotAllowed", "AssocMaxWallDurationPerJobLimit",
+}  # fmt: skip
+"""Reasons for which a job waits that no waiting removes."""
+GONE_AFTER = 5
+"""How many times in a row a job may be missing in the queue before it is taken to have ended."""
+ANSWER_SECONDS = 60.0
+"""How long a network file system may take to show the answer of a job that has ended."""
+
+
+class Queued(NamedTuple):
+    """A job as the queue shows it."""
+
+    number: str
+    name: str
+    state: str
+    reason: str
+
+
+class SlurmExecutor(RemoteExecutor):
+    """Sends calls to a Slurm cluster."""
+
+    kind = "slurm"
+    polls: ClassVar[float] = 2.0
+    _submitit: Any
+    _settings = SlurmCluster()
+
+    def __init__(self, jobs: int | None = None) -> None:
+        super().__init__(jobs)
+        self._queue: dict[str, Queued] = {}
+        self._looked = float("-inf")
+        self._looking = threading.Lock()
+        self._remembered = ""
+
+    @property
+    def cpus(self) -> int:
+        return self._settings.cpus
+
+    def where(self, suite: Suite) -> str:
+        partition = suite.execution.slurm.partition
+        return "ask the Slurm cluster" + (f", partition {partition}" if partition else "")
+
+    def connect(self, suite: Suite, root: Path) -> Machine:
+        """As for every cluster; the machine is remembered, since asking takes a job that may have to wait."""
+        self._remembered = digest_of(
+            [suite.execution.slurm.model_dump(mode="json"), suite.device, str(root.absolute())]
+        )
+        known = remembered.recall("slurm-machines", self._remembered)
+        if known is None:
+            found = super().connect(suite, root)
+            remembered.keep("slurm-machines", self._remembered, list(found))
+            return found
+        self.prepare(root)
+        self.reach(suite)
+        return Machine(*known)
+
+    def reach(self, suite: Suite) -> bool:
+        self._settings = suite.execution.slurm
+        self._submitit = _imported()
+        missing = [name for name in COMMANDS if shutil.which(name) is None]
+        if missing:
+            what = f"this machine has no command {missing[0]!r}"
+            raise ConfigError(Problem("--executor slurm", what, "run the harness on a login node of the cluster"))
+        try:
+            self._look()
+        except subprocess.SubprocessError as error:
+            what = f"squeue cannot ask the cluster: {_last_line(getattr(error, 'stderr', ''))}"
+            raise ConfigError(Problem("--executor slurm", what, "see whether `sinfo` works here")) from None
+        return self._settings.gres is not None
+
+    def capacity(self) -> Resources:
+        return Resources(self._settings.jobs, self._settings.jobs)
+
+    def run_task(self, task: Task, attempt: int, watch: Callable[[], None]) -> Result:
+        # The job of another store is none of this one, whatever its key.
+        name = f"harness-{task.name}-{digest_of(str(self._folder))[:8]}"
+        job = (self._running(name) if attempt == 1 else None) or self._submit(name, task, attempt)
+        missing = 0
+        while True:
+            if task.cancelled.is_set():
+                subprocess.run(["scancel", job.job_id], capture_output=True, check=False)
+                raise StageFailed("cancelled")
+            if job.paths.result_pickle.exists():
+                return self._answer(job)
+            self._look()
+            queued = self._queue.get(job.job_id)
+            missing = 0 if queued else missing + 1
+            if missing > GONE_AFTER or (queued and queued.state in ENDED):
+                return self._ended(job, queued.state if queued else "", self._settings.minutes)
+            if queued and queued.state == "PENDING" and queued.reason in HOPELESS:
+                subprocess.run(["scancel", job.job_id], capture_output=True, check=False)
+                raise StageFailed(f"its job would wait for ever ({queued.reason}); see the section execution.slurm")
+            watch()
+            time.sleep(self.polls)
+
+    def _ended(self, job: Any, state: str, minutes: int) -> Result:
+        """The answer of a job that has ended. Raises StageFailed or WorkerLost if it has none."""
+        deadline = time.monotonic() + (ANSWER_SECONDS if state in ("", "COMPLETED") else self.polls)
+        while not job.paths.result_pickle.exists():
+            if time.monotonic() > deadline:
+                log = f"its log is {job.paths.stderr}"
+                if state in ADVICE:
+                    limit = f" after {minutes} minutes" if state == "TIMEOUT" else ""
+                    raise StageFailed(f"its Slurm job {job.job_id} ended with {state}{limit}; {ADVICE[state]}; {log}")
+                raise WorkerLost(f"its Slurm job {job.job_id} ended with {state or 'no answer'}; {log}")
+            time.sleep(0.2)
+        return self._answer(job)
+
+    def _answer(self, job: Any) -> Result:
+        try:
+            result: Result = job.result()
+        except Exception as error:
+            # The worker answers with a value, so what is raised is about getting there.
+            what = f"its Slurm job {job.job_id} failed: {_raised(str(error))}"
+            raise StageFailed(f"{what}; {INSTALL_THERE}, and see execution.slurm.setup") from None
+        if result.failure:
+            # The machines of the cluster may be others than they were.
+            remembered.keep("slurm-machines", self._remembered, None)
+        else:
+            for path in self._folder.glob(f"{job.job_id}_*"):
+                path.unlink(missing_ok=True)
+        return result
+
+    def _submit(self, name: str, task: Task, attempt: int) -> Any:
+        """Submit a job. Its environment is this one, without keys: Slurm writes it to disk."""
+        settings = self._settings
+        memory = settings.memory_mb or task.needs.memory_mb
+        asked: dict[str, Any] = {
+            "job_name": name,
+            "time": settings.minutes,
+            "cpus_per_task": settings.cpus,
+            "mem": f"{int(memory)}M" if memory else None,
+            "partition": settings.partition,
+            "account": settings.account,
+            "gres": settings.gres if task.needs.gpu else None,
+            "setup": list(settings.setup) or None,
+            # A job that Slurm starts again by itself would not be counted.
+            "additional_parameters": {"no-requeue": True, **settings.options},
+            "use_srun": False,
+        }
+        executor = self._submitit.SlurmExecutor(folder=self._folder, python=settings.python)
+        executor.update_parameters(**{option: value for option, value in asked.items() if value is not None})
+        try:
+            with applied(without_secrets(environment_now())):
+                return executor.submit(task.function, task.argument, task.place, attempt)
+        except self._submitit.core.utils.FailedJobError as error:
+            reason = _last_line(str(error)).removeprefix("sbatch: error: Batch job submission failed: ")
+            raise StageFailed(f"sbatch refused its job: {reason}; see the section execution.slurm") from None
+
+    def _running(self, name: str) -> Any:
+        """The job of that name that waits or runs, if there is one."""
+        self._look()
+        for queued in self._queue.values():
+            if queued.name == name and queued.state not in ENDED:
+                return self._submitit.SlurmJob(folder=self._folder, job_id=queued.number)
+        return None
+
+    def _look(self) -> None:
+        """Ask the queue for the jobs of this user, those included that have just ended; not more often than `polls`."""
+        with self._looking:
+            if time.monotonic() - self._looked < self.polls:
+                return
+            command = ["squeue", "--me", "--states=all", "--noheader", "--format=%i|%j|%T|%r"]
+            try:
+                done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+            except subprocess.SubprocessError:
+                # A controller that is busy or starts again; at first nothing is known, and the user has to see to it.
+                if self._looked == float("-inf"):
+                    raise
+                return
+            self._looked = time.monotonic()
+            jobs = (line.split("|", 3) for line in done.stdout.splitlines())
+            self._queue = {fields[0]: Queued(*fields) for fields in jobs if len(fields) == 4}
+
+
+def _imported() -> Any:
+    try:
+        import submitit
+    except ImportError:
+        what = "needs the package submitit, which is not installed"
+        raise ModelMissing(Problem("--executor slurm", what, "run: pip install 'rag-tuning-harness[slurm]'")) from None
+    with contextlib.suppress(AttributeError):
+        logging.getLogger("submitit").setLevel(logging.ERROR)
+    return submitit
+
+
+def _raised(text: str) -> str:
+    """The last exception that a text with a traceback names."""
+    named = re.findall(r"^([A-Za-z_][\w.]*(?:Error|Exception): .*)$", text, re.MULTILINE)
+    return named[-1].rstrip(".") if named else _last_line(text)
+
+
+def _last_line(text: str | None) -> str:
+    return ((text or "").strip().splitlines() or ["no reason given"])[-1].rstrip(".")

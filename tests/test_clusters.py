@@ -1,0 +1,567 @@
+"""Calls on other machines: what is sent, who commits, and what happens when a worker dies or is not as planned."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import planted
+import pocket
+import psutil
+import pytest
+import yaml
+from clusters import Cluster, Worker
+from hypothesis import given
+from hypothesis import strategies as st
+from pocket import Pretender
+from stage_inputs import silent
+from test_jobs import command, outcome_of
+
+from harness import provenance
+from harness.errors import ConfigError, StageFailed
+from harness.execution import executors, ray_executor, remote, worker
+from harness.execution.environments import Environment, for_another_machine, without_secrets
+from harness.execution.executors import run
+from harness.execution.making import make
+from harness.execution.ray_executor import RayExecutor
+from harness.execution.scheduler import Execution, carry_out
+from harness.execution.session import Session
+from harness.execution.slurm_executor import ADVICE, ENDED, HOPELESS, LOST, Queued, SlurmExecutor, _raised
+from harness.execution.worker import Look, Place, Sent
+from harness.planning.calls import planned
+from harness.planning.graph import ExpectedWork, Plan, PlannedCall
+from harness.planning.plan import build_plan
+from harness.planning.resources import Needs
+from harness.provenance import Machine
+from harness.stages import load_stage
+from harness.store import FolderStore
+from harness.suite.execution import RayCluster
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture
+def child(monkeypatch: pytest.MonkeyPatch) -> Worker:
+    child = Worker()
+    monkeypatch.setattr(worker, "_children", lambda: child)
+    return child
+
+
+@pytest.fixture(autouse=True)
+def here() -> Iterator[None]:
+    """Stages run on this machine again after each test."""
+    yield
+    provenance.stages_run_on(None)
+
+
+@pytest.fixture
+def plan() -> Plan:
+    return build_plan(pocket.suite(), pocket.dataset())
+
+
+def made(plan: Plan, folder: Path, executor: Any) -> tuple[FolderStore, Execution]:
+    store = FolderStore(folder / "store")
+    plan.artifacts.publish(store)
+    if isinstance(executor, Cluster):
+        executor.connect(plan.suite, folder)
+    return store, carry_out(plan, store, executor, Pretender())
+
+
+def place(folder: Path, **environment: str) -> Place:
+    return Place(Environment(environment), 1, folder, folder / "progress")
+
+
+def is_heavy(stage: str) -> bool:
+    return load_stage(stage).heavy
+
+
+def stages(plan: Plan, name: str) -> list[PlannedCall]:
+    return [one for one in plan.calls.values() if one.call.stage == name]
+
+
+def test_a_cluster_makes_the_same_artifacts_as_this_machine(plan: Plan, tmp_path: Path, child: Worker) -> None:
+    (far, there), (near, here) = made(plan, tmp_path / "far", Cluster()), made(plan, tmp_path / "near", Pretender())
+    assert there.failed == here.failed == {}
+    assert list(there.rows) == list(here.rows) == list(plan.calls)
+    assert {key: far.content_digest(key) for key in plan.calls} == {key: near.content_digest(key) for key in plan.calls}
+    heavy = [row for row in there.rows.values() if is_heavy(row.stage)]
+    assert {row.machine for row in heavy} == {provenance.machine_class()}
+    assert {row.attempts for row in heavy} == {1}
+    assert {row.machine for row in here.rows.values()} == {""}
+    for row in heavy:
+        assert far.facts(row.key)["speed"] == near.facts(row.key)["speed"]
+    assert list((tmp_path / "far" / "workers").iterdir()) == []
+
+
+def test_what_is_sent_is_small_and_has_no_keys(
+    plan: Plan, tmp_path: Path, child: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret-value")
+    monkeypatch.setenv("HF_TOKEN", "hf_secret_value")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    cluster = Cluster()
+    made(plan, tmp_path, cluster)
+    assert len(cluster.sent) == 1 + sum(is_heavy(one.call.stage) for one in plan.calls.values())
+    assert max(map(len, cluster.sent)) < 20_000
+    assert not [sent for sent in cluster.sent if b"secret" in sent]
+    assert all(b"HF_HUB_OFFLINE" in sent for sent in cluster.sent)
+
+
+def test_a_call_whose_worker_dies_is_sent_again_and_the_ledger_counts_it(
+    plan: Plan, tmp_path: Path, child: Worker
+) -> None:
+    (mine,) = stages(plan, "mine")[:1]
+    store, done = made(plan, tmp_path, Cluster(dying=lambda task, attempt: task.name == mine.key and attempt == 1))
+    assert done.failed == {}
+    assert {key for key, row in done.rows.items() if row.attempts == 2} == {mine.key}
+    assert store.facts(mine.key)["attempts"] == 2
+    assert child.asked.count("mine") == len(stages(plan, "mine"))
+
+
+def test_a_call_whose_workers_all_die_takes_along_only_what_needs_it(plan: Plan, tmp_path: Path, child: Worker) -> None:
+    (mine,) = stages(plan, "mine")[:1]
+    _, done = made(plan, tmp_path, Cluster(dying=lambda task, attempt: task.name == mine.key))
+    assert done.failed.keys() == {key for key in plan.calls if mine.key in plan.upstream([key])}
+    assert done.failed[mine.key] == f"{mine.label}: its worker died; it was sent 3 times"
+
+
+def test_a_stage_that_fails_is_not_sent_again(plan: Plan, tmp_path: Path, child: Worker) -> None:
+    child.trouble = pocket.failing("mine")
+    cluster = Cluster()
+    _, done = made(plan, tmp_path, cluster)
+    assert done.failed[stages(plan, "mine")[0].key].endswith("mine: the machine may be out of memory")
+    assert len(cluster.sent) == 1 + len(child.asked) + len(stages(plan, "mine"))
+
+
+def test_what_a_worker_finished_is_in_the_store_though_nobody_waited(plan: Plan, tmp_path: Path, child: Worker) -> None:
+    store = FolderStore(tmp_path / "store")
+    plan.artifacts.publish(store)
+    first = next(one for one in plan.calls.values() if set(one.call.inputs.values()).isdisjoint(plan.calls))
+    assert worker.make_call(Sent(first, {}, store), place(tmp_path)).failure == ""
+    again = worker.make_call(Sent(first, {}, store), place(tmp_path))
+    assert (again.reused, again.cost) == (True, None)
+    done = carry_out(plan, FolderStore(store.root), Pretender())
+    assert done.rows[first.key].reused
+    assert child.asked == [first.call.stage]
+
+
+def test_calls_that_ask_an_endpoint_stay_here(tmp_path: Path, child: Worker) -> None:
+    asks = {"llm.synthesizer": {"base_url": "http://localhost:9/v1", "model": "m"}}
+    plan = build_plan(pocket.suite(asks), pocket.dataset())
+    cluster = Cluster()
+    asking = {one.call.stage for one in plan.calls.values() if not cluster.takes(one)}
+    assert asking == {"synthesize"}
+
+
+def test_an_artifact_of_no_plan_is_made_by_a_worker(plan: Plan, tmp_path: Path, child: Worker) -> None:
+    store, cluster = FolderStore(tmp_path / "store"), Cluster()
+    plan.artifacts.publish(store)
+    cluster.connect(plan.suite, tmp_path)
+    first = next(one for one in plan.calls.values() if set(one.call.inputs.values()).isdisjoint(plan.calls))
+    assert make(first, store, cluster).machine == provenance.machine_class()
+    assert store.has(first.key)
+
+
+def test_progress_comes_back(tmp_path: Path) -> None:
+    tell, told = worker._progress_into(tmp_path / "progress"), list[tuple[int, int]]()
+    assert worker.progress_in(tmp_path / "progress") is None
+    tell(1, 9)
+    tell(2, 9)
+    assert worker.progress_in(tmp_path / "progress") == (1, 9)
+    tell(9, 9)
+    assert worker.progress_in(tmp_path / "progress") == (9, 9)
+    (tmp_path / "progress").write_text("[3")
+    assert worker.progress_in(tmp_path / "progress") is None
+    assert told == []
+
+
+# Workers that are not as planned
+
+
+def refused(plan: Plan, tmp_path: Path, **changes: Any) -> str:
+    store = FolderStore(tmp_path / "store")
+    plan.artifacts.publish(store)
+    first = next(one for one in plan.calls.values() if one.call.packages and one.call.device == "cpu")
+    from dataclasses import replace
+
+    changed = replace(first, call=replace(first.call, **changes))
+    return worker.make_call(Sent(changed, {}, store), place(tmp_path)).failure
+
+
+def test_a_worker_refuses_what_it_would_make_another_artifact_of(plan: Plan, tmp_path: Path, child: Worker) -> None:
+    assert "computes on 'cpu', and the plan is for 'H200'; send the calls to machines of one kind" in refused(
+        plan, tmp_path, device="H200"
+    )
+    assert "has torch " in (why := refused(plan, tmp_path, packages={"torch": "1.0"}))
+    assert why.endswith("and the plan is for 1.0; install the same packages on all machines")
+    assert "has version" in refused(plan, tmp_path, version=99)
+    assert refused(plan, tmp_path, inputs={"queries": "0" * 64}).endswith(
+        "; name a folder with --store that all machines share, under one path"
+    )
+    assert child.asked == []
+
+
+def test_a_worker_that_does_not_see_the_folder_of_the_store_is_refused(
+    plan: Plan, tmp_path: Path, child: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sees = worker.look
+
+    def elsewhere(spec: Look, *rest: Any) -> Any:
+        return sees(Look(seen="/of/another/machine"), *rest)
+
+    monkeypatch.setattr(worker, "look", elsewhere)
+    with pytest.raises(ConfigError) as caught:
+        Cluster().connect(plan.suite, tmp_path)
+    assert str(caught.value) == (
+        f"--executor fake: {os.uname().nodename} does not see {tmp_path}, the folder of the store; name a folder with "
+        "--store that all machines share, under one path"
+    )
+
+
+def test_what_was_committed_elsewhere_is_told(
+    plan: Plan, tmp_path: Path, child: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "VISIBLE_SECONDS", 0.0)
+    monkeypatch.setattr(worker, "make_call", lambda *given: worker.Result("far"))
+    monkeypatch.setattr("pickle.dumps", lambda value: value)
+    monkeypatch.setattr("pickle.loads", lambda value: value)
+    _, done = made(plan, tmp_path, Cluster())
+    assert all(
+        "far has committed it, and it is not in the store here; name a folder" in one for one in done.failed.values()
+    )
+    assert len(done.failed) == len(plan.calls)
+
+
+# The page
+
+PAGE = (HERE.parent / "docs" / "clusters.md").read_text(encoding="utf-8")
+
+
+def examples(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
+
+
+def test_the_sections_on_the_page_are_what_a_suite_takes() -> None:
+    sections = [yaml.safe_load(text) for text in examples("yaml")]
+    assert [[*section["execution"]] for section in sections] == [["ray"], ["slurm"]]
+    plain = pocket.suite().execution
+    for section in sections:
+        assert pocket.suite(section).execution != plain
+
+
+def test_the_commands_on_the_page_run_and_give_the_outcome_of_this_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = [line.partition("#")[0].split() for text in examples("sh") for line in text.splitlines() if line]
+    asked = [words[1:] for words in lines if words[0] == "harness"]
+    assert [words[-2:] for words in asked] == [["--executor", "ray"], ["--executor", "slurm"]]
+    extras = re.findall(r'pip install "rag-tuning-harness\[(\w+)\]"', PAGE)
+    assert extras == ["ray", "slurm"]
+    project = tomllib.loads((HERE.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert {*extras} < {*project["optional-dependencies"]}
+    planted.write_dataset(tmp_path / "data")
+    suite = str(planted.write_suite(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    child = Worker(planted.Planted())
+    monkeypatch.setattr(worker, "_children", lambda: child)
+    for name in ("ray", "slurm"):
+        monkeypatch.setitem(executors.EXECUTORS, name, "clusters:Cluster")
+    monkeypatch.setitem(executors.EXECUTORS, "child", "planted:Planted")
+    for words in asked:
+        where = ["--store", words[-1]]
+        assert command(*(suite if word == "suites/support" else word for word in words), *where) == 0
+    assert child.environments
+    assert command("run", suite, "--store", "here") == 0
+    assert outcome_of(Path("ray")) == outcome_of(Path("slurm")) == outcome_of(Path("here"))
+    capsys.readouterr()
+
+
+def test_the_states_and_attempts_on_the_page_are_those_of_the_executor() -> None:
+    rows = re.findall(r"^\| ((?:`[A-Z_]+`(?:, )?)+)", PAGE, re.MULTILINE)
+    again, fails = (set(re.findall(r"[A-Z_]+", row)) for row in rows[:2])
+    assert again == LOST - {"REVOKED"}
+    assert fails == ADVICE.keys()
+    assert PAGE.count("three times in all") == 2
+    assert remote.ATTEMPTS == 3
+
+
+def test_a_reason_on_the_page_is_one_that_never_ends() -> None:
+    assert {*re.findall(r"`(Partition\w+)`", PAGE)} <= HOPELESS
+
+
+# The machine of the workers
+
+
+def test_keys_and_provenance_have_the_device_of_the_workers() -> None:
+    before = build_plan(pocket.suite(), pocket.dataset())
+    provenance.stages_run_on(Machine("H200", "a node, H200"))
+    after = build_plan(pocket.suite(), pocket.dataset())
+    assert {one.call.device for one in after.calls.values()} == {"any", "H200"}
+    heavy = {key for key, one in before.calls.items() if one.call.device == "cpu"}
+    assert heavy
+    assert heavy.isdisjoint(after.calls)
+    assert provenance.device_class() == "cpu"
+    assert provenance.collect(Path("suite.yaml"))["machine"] == "a node, H200"
+
+
+def test_a_session_plans_for_its_executor(tmp_path: Path, child: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Cluster, "connect", lambda self, suite, root: Machine("H200", "a node"))
+    Session(pocket.suite(), tmp_path, executor=Cluster())
+    assert provenance.stage_device() == "H200"
+    Session(pocket.suite(), tmp_path, executor=Pretender())
+    assert provenance.stage_device() == provenance.device_class()
+
+
+def test_calls_of_unknown_memory_run_beside_each_other_on_a_cluster(plan: Plan, tmp_path: Path, child: Worker) -> None:
+    cluster = Cluster()
+    made(plan, tmp_path, cluster)
+    made(build_plan(pocket.suite({"seeds": [5]}), pocket.dataset()), tmp_path, again := Cluster())
+    assert {needs.memory_mb for needs in cluster.needs[1:]} <= {0.0, 120.0}
+    assert any(needs.memory_mb == pytest.approx(120.0) for needs in again.needs)
+
+
+# The environment
+
+NAMES = ["OPENAI_API_KEY", "HF_TOKEN", "HF_HOME", "AWS_SECRET_ACCESS_KEY", "PATH", "CUDA_VISIBLE_DEVICES", "KEYBOARD"]
+NAMES += ["HARNESS_DEVICE", "OMP_NUM_THREADS", "TOKENIZERS_PARALLELISM", "XDG_CACHE_HOME", "DB_PASSWORD"]
+
+
+@given(st.dictionaries(st.sampled_from(NAMES), st.text()))
+def test_only_what_means_the_same_elsewhere_is_sent(variables: dict[str, str]) -> None:
+    sent = {"HF_HOME", "HARNESS_DEVICE", "OMP_NUM_THREADS", "TOKENIZERS_PARALLELISM"}
+    found = for_another_machine(variables)
+    assert {name: value for name, value in found.items() if name in variables} == {
+        name: value for name, value in variables.items() if name in sent
+    }
+    secret = {"OPENAI_API_KEY", "HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "DB_PASSWORD"}
+    assert without_secrets(variables).keys() == variables.keys() - secret
+
+
+def test_a_worker_keeps_its_own_variables_and_gets_its_cores(
+    plan: Plan, tmp_path: Path, child: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    made(plan, tmp_path, Cluster())
+    assert {one["CUDA_VISIBLE_DEVICES"] for one in child.environments} == {"3"}
+    assert {one["OMP_NUM_THREADS"] for one in child.environments} == {"1"}
+    assert {one["HARNESS_DEVICE"] for one in child.environments[1:]} == {"cpu"}
+
+
+def test_a_child_ends_with_its_parent(tmp_path: Path) -> None:
+    """A worker that is killed leaves nothing behind that goes on computing."""
+    code = (
+        f"import sys; sys.path.insert(0, {str(HERE)!r})\n"
+        "from pathlib import Path\n"
+        "from toy_stages import request\n"
+        "from harness.execution.child_processes import ChildExecutor\n"
+        "executor = ChildExecutor()\n"
+        f"future = executor.submit(request('sleep', Path({str(tmp_path)!r})), lambda *_: None)\n"
+        "future.result()\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code])
+    note, deadline = tmp_path / "process", time.monotonic() + 200
+    while not note.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process = int(note.read_text())
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    while psutil.pid_exists(process) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not psutil.pid_exists(process)
+
+
+# Ray
+
+
+class FakeRay(SimpleNamespace):
+    """Notes how it was initialised."""
+
+    def __init__(self, error: Exception | None = None, nodes: Any = ({"CPU": 4.0, "memory": 2.0**30},)) -> None:
+        super().__init__(asked={}, error=error)
+        self.nodes = lambda: [{"Alive": True, "Resources": node} for node in nodes]
+
+    def is_initialized(self) -> bool:
+        return False
+
+    def init(self, **asked: Any) -> None:
+        self.asked = asked
+        if self.error:
+            raise self.error
+
+
+def reached(suite: Any, monkeypatch: pytest.MonkeyPatch, ray: FakeRay) -> RayExecutor:
+    monkeypatch.setattr(ray_executor, "_imported", lambda: ray)
+    executor = RayExecutor()
+    executor.reach(suite)
+    return executor
+
+
+@pytest.mark.parametrize(
+    ("written", "variable", "address", "words"),
+    [
+        (None, None, "local", "start a Ray cluster on this machine"),
+        (None, "two:1", "two:1", "connect to the Ray cluster two:1"),
+        ("one:1", "two:1", "one:1", "connect to the Ray cluster one:1"),
+    ],
+)
+def test_a_ray_cluster_is_always_named(
+    written: str | None, variable: str | None, address: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without an address, ray.init joins any cluster that somebody runs on this machine (ray-project/ray#26678)."""
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    if variable:
+        monkeypatch.setenv("RAY_ADDRESS", variable)
+    suite, ray = pocket.suite({"execution.ray.address": written} if written else {}), FakeRay()
+    executor = reached(suite, monkeypatch, ray)
+    assert ray.asked["address"] == address
+    assert executor.where(suite) == words
+    assert ("num_cpus" in ray.asked) == (address == "local")
+
+
+def test_a_ray_cluster_that_does_not_answer_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    suite = pocket.suite({"execution.ray.address": "gone:1"})
+    with pytest.raises(ConfigError) as caught:
+        reached(suite, monkeypatch, FakeRay(ConnectionError("Tracing\nno GCS at gone:1.")))
+    assert str(caught.value) == (
+        "execution.ray.address or RAY_ADDRESS: no Ray cluster at 'gone:1': no GCS at gone:1; start one with "
+        "`ray start --head`, or name none to start one on this machine"
+    )
+
+
+def test_more_cores_than_a_machine_has_are_refused_and_more_memory_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray would wait for ever for a machine that has them."""
+    with pytest.raises(
+        ConfigError, match=r"execution.ray.cpus: a call asks for 8 CPUs, and no machine .* than 4; give"
+    ):
+        reached(pocket.suite({"execution.ray.cpus": 8}), monkeypatch, FakeRay())
+    executor = reached(pocket.suite({"execution.ray.resources": {"fast": 0.5}}), monkeypatch, FakeRay())
+    task = executor._task(worker.make_call, None, SimpleNamespace(environment={}), Needs(5000.0, gpu=True))  # type: ignore[arg-type]
+    assert executor._asked(task) == {
+        "num_cpus": 1, "num_gpus": 1, "max_retries": 0, "resources": {"fast": 0.5}, "memory": 2**30,
+    }  # fmt: skip
+
+
+def test_settings_of_a_cluster_are_part_of_no_key() -> None:
+    plain = build_plan(pocket.suite(), pocket.dataset())
+    changes = {"execution": {"ray": {"cpus": 4}, "slurm": {"partition": "long", "options": {"qos": "high"}}}}
+    assert plain.calls.keys() == build_plan(pocket.suite(changes), pocket.dataset()).calls.keys()
+    assert RayCluster().address is None
+
+
+# Slurm
+
+
+class Job(SimpleNamespace):
+    """A submitted job, and its answer once it has one."""
+
+    def __init__(self, folder: Path, number: str = "7") -> None:
+        paths = SimpleNamespace(result_pickle=folder / f"{number}_0_result.pkl", stderr=folder / f"{number}_0_log.err")
+        super().__init__(job_id=number, paths=paths)
+
+    def result(self) -> worker.Result:
+        return worker.Result("node")
+
+
+@pytest.fixture
+def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A function that runs a task of a job whose states in the queue are these, one a look."""
+    monkeypatch.setattr(SlurmExecutor, "polls", 0.01)
+    monkeypatch.setattr("harness.execution.slurm_executor.ANSWER_SECONDS", 0.1)
+    monkeypatch.setattr("harness.execution.slurm_executor.subprocess.run", lambda *given, **options: None)
+
+    def go(*states: str, reason: str = "None", answered: bool = False) -> worker.Result:
+        executor, job, left = SlurmExecutor(), Job(tmp_path), list(states)
+        monkeypatch.setattr(executor, "_submit", lambda name, task, attempt: job)
+
+        def look() -> None:
+            state = left.pop(0) if len(left) > 1 else left[0]
+            executor._queue = {"7": Queued("7", "harness-key", state, reason)} if state else {}
+            if answered and len(left) == 1:
+                job.paths.result_pickle.touch()
+
+        monkeypatch.setattr(executor, "_look", look)
+        task = executor._task(worker.make_call, None, SimpleNamespace(environment={}), Needs())  # type: ignore[arg-type]
+        return executor.run_task(task, 2, lambda: None)
+
+    return go
+
+
+def test_a_job_is_waited_for_until_it_has_an_answer(slurm: Any) -> None:
+    assert slurm("PENDING", "RUNNING", "COMPLETING", "COMPLETED", answered=True) == worker.Result("node")
+
+
+@pytest.mark.parametrize("state", sorted(ADVICE))
+def test_the_end_of_a_job_is_one_sentence_with_what_to_do(slurm: Any, state: str) -> None:
+    with pytest.raises(StageFailed, match=rf"^its Slurm job 7 ended with {state}.*; {ADVICE[state]}; its log is /"):
+        slurm("RUNNING", state)
+
+
+@pytest.mark.parametrize("state", sorted(LOST))
+def test_a_job_that_the_cluster_took_away_may_be_submitted_again(slurm: Any, state: str) -> None:
+    with pytest.raises(remote.WorkerLost, match=f"its Slurm job 7 ended with {state}; its log is"):
+        slurm("PENDING", "RUNNING", state)
+
+
+def test_a_job_that_the_queue_has_forgotten_is_lost(slurm: Any) -> None:
+    with pytest.raises(remote.WorkerLost, match="ended with no answer"):
+        slurm("RUNNING", "")
+
+
+def test_what_a_job_raised_is_found_in_its_traceback() -> None:
+    """submitit tells a traceback and then the paths of its logs."""
+    text = "Job failed with trace:\n  File x\nModuleNotFoundError: No module named 'harness'\n---\nlogs:\n  - /a/b.out"
+    assert _raised(text) == "ModuleNotFoundError: No module named 'harness'"
+    assert _raised("a line\n  - /a/b.out\n") == "- /a/b.out"
+
+
+def test_a_job_that_would_wait_for_ever_fails(slurm: Any) -> None:
+    with pytest.raises(
+        StageFailed, match=r"would wait for ever \(PartitionTimeLimit\); see the section execution.slurm"
+    ):
+        slurm("PENDING", reason="PartitionTimeLimit")
+
+
+def test_a_machine_that_is_no_login_node_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pytest.importorskip("submitit")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ConfigError, match="this machine has no command 'sbatch'; run the harness on a login node"):
+        Session(pocket.suite(), tmp_path, executor="slurm")
+    assert ENDED >= LOST
+
+
+def test_an_interrupt_cancels_what_is_in_flight(plan: Plan, tmp_path: Path) -> None:
+    class Endless(Cluster):
+        def run_task(self, task: Any, attempt: int, watch: Any) -> worker.Result:
+            started.set()
+            assert task.cancelled.wait(60)
+            raise StageFailed("cancelled")
+
+    started, cluster = threading.Event(), Endless()
+    one = planned("index", "index", {"kind": "bm25"}, {"corpus": "0" * 64}, ExpectedWork(1))
+    future = cluster.send(one, {}, FolderStore(tmp_path), Needs(), silent)
+    assert started.wait(60)
+    cluster.cancel()
+    with pytest.raises(StageFailed, match="cancelled"):
+        future.result(60)
+    assert cluster._flying == {}
+
+
+def test_a_request_is_run_by_a_worker_for_one_who_commits(tmp_path: Path, child: Worker, plan: Plan) -> None:
+    from toy_stages import request
+
+    cluster = Cluster()
+    cluster.connect(plan.suite, tmp_path)
+    (tmp_path / "out").mkdir()
+    assert run(cluster, request("copy", tmp_path / "out", text="x"), silent).peak_memory_mb == 100.0
+    assert child.asked == ["copy"]
