@@ -565,3 +565,9 @@ def test_a_request_is_run_by_a_worker_for_one_who_commits(tmp_path: Path, child:
     (tmp_path / "out").mkdir()
     assert run(cluster, request("copy", tmp_path / "out", text="x"), silent).peak_memory_mb == 100.0
     assert child.asked == ["copy"]
+
+
+def test_a_store_at_an_address_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with pytest.raises(ConfigError, match="machines of a cluster work in one folder, and --store names an address"):
+        Session(pocket.suite(), "memory://cluster/a", executor=Cluster())
