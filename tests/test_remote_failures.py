@@ -66,7 +66,7 @@ def test_no_secret_is_repeated() -> None:
     ("address", "words"),
     [
         ("nosuch://bucket/prefix", "unknown protocol nosuch://"),
-        ("s4://bucket/prefix", "did you mean 's3'?"),
+        ("abfz://bucket/prefix", "did you mean 'abfs'?"),
         (f"sftp://me:{SECRET}@host/place", "holds a user or a password"),
         ("simplecache::s3://bucket/prefix", "holds a chain"),
     ],

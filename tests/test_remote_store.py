@@ -68,7 +68,7 @@ def no_faults() -> Iterator[None]:
 
 def write(folder: Path, text: str) -> None:
     (folder / "part").mkdir()
-    (folder / "part" / "100% of #1?.txt").write_text(text)
+    (folder / "part" / "100% of [22] #1?.txt").write_text(text)
     (folder / "other.txt").write_text(text)
     (folder / "empty").touch()
 
@@ -82,7 +82,7 @@ def put(store: Store, key: str = KEY, text: str = "written") -> Path:
 def text_of(place: Path | None) -> str:
     """What a making says. Both of its files must say the same."""
     assert place is not None
-    texts = {path.read_text() for path in (place / "part" / "100% of #1?.txt", place / "other.txt")}
+    texts = {path.read_text() for path in (place / "part" / "100% of [22] #1?.txt", place / "other.txt")}
     assert len(texts) == 1
     assert (place / "empty").read_bytes() == b""
     return texts.pop()
@@ -252,6 +252,15 @@ def test_a_stale_lease_is_taken_over(remote: Callable[[], RemoteStore], monkeypa
     assert _try(two, KEY) is None
     monkeypatch.setattr(leases, "STALE", -1.0)
     assert _try(two, KEY) is not None
+
+
+def test_a_lease_of_a_process_that_was_killed_is_taken_over_by_the_next_on_its_machine(
+    remote: Callable[[], RemoteStore],
+) -> None:
+    killed, other = remote(), remote()
+    assert killed._leases.acquire(lease_of(KEY))
+    assert _try(other, KEY) is None
+    assert _try(RemoteStore(objects_of(killed), FolderStore(killed._copies.root), ROOMY), KEY) is not None
 
 
 def test_a_lease_is_renewed_while_it_is_held(

@@ -61,8 +61,8 @@ def machine_store(folder: Path, address: str) -> Store:
 
 def put(store: Store, text: str) -> str:
     with store.claim(KEY) as folder:
-        (folder / "a file of 100% #1?.txt").write_text(text)
-        return (store.commit(KEY, folder, {"stage": "toy"}) / "a file of 100% #1?.txt").read_text()
+        (folder / "a file [22] of 100% #1?.txt").write_text(text)
+        return (store.commit(KEY, folder, {"stage": "toy"}) / "a file [22] of 100% #1?.txt").read_text()
 
 
 def test_an_object_is_created_once(bucket: str) -> None:

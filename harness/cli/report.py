@@ -28,10 +28,12 @@ def verb(
     common: Common,
 ) -> None:
     """Show the latest outcome of a suite again."""
-    sharing.refresh(common.store)
+    sharing.refresh(common.store, suite)
     folder = common.store / "outcomes" / suite / "latest"
     if not folder.is_dir():
-        folder = common.store / "outcomes" / load_suite(suite)[0].name / "latest"
+        name = load_suite(suite)[0].name
+        sharing.refresh(common.store, name)
+        folder = common.store / "outcomes" / name / "latest"
     outcome, rewritten = outcomes.read(folder), list[Path]()
     lost = outcomes.guarded(lambda: rewritten.extend(reports.rewrite_reports(folder, outcome)), "the report", folder)
     if rewritten and not lost:

@@ -20,6 +20,8 @@ from harness.store import FolderStore
 
 BOUND_VARIABLE = "HARNESS_STORE_CACHE_GB"
 DEFAULT_GB = 20.0
+_HELD: list[FileLock] = []
+"""Held until this process ends, whatever becomes of its stores: their paths may still be in use."""
 
 
 def bound() -> int:
@@ -109,6 +111,7 @@ class BoundedCache:
             self._note = self._given / f"{uuid.uuid4().hex}.keys"
             self._alive = FileLock(self._note.with_suffix(".lock"), thread_local=False)
             self._alive.acquire()
+            _HELD.append(self._alive)
         return self._note
 
     def _given_to_others(self) -> set[str]:
@@ -138,5 +141,5 @@ def _size_of(folder: Path) -> int:
     total = 0
     for path in folder.rglob("*"):
         with suppress(OSError):
-            total += path.stat().st_size
+            total += path.stat().st_size if path.is_file() else 0
     return total

@@ -22,6 +22,8 @@ ENDPOINT = {"s3": "check the network and AWS_ENDPOINT_URL", "s3a": "check the ne
 PACKAGES = {"s3": "'rag-tuning-harness[remote]'", "s3a": "'rag-tuning-harness[remote]'"}
 NO_CREDENTIALS = re.compile(r"Credential|TokenRetrieval|UnauthorizedSSO|SSOToken|ProfileNotFound|AuthError")
 NO_CONNECTION = re.compile(r"Connection|Connect|Timeout|Gaierror|DNS|Endpoint", re.IGNORECASE)
+USUAL = ("abfs", "file", "gs", "s3", "sftp")
+"""Protocols that are named if somebody mistypes one."""
 DENIED = "access is denied"
 LONGEST = 200
 """Characters of a message that are repeated."""
@@ -46,7 +48,7 @@ def problem_of(error: BaseException, address: str) -> Problem:
     if isinstance(error, ImportError):
         return Problem(address, f"{protocol}:// needs a package that is not installed", _install(error, protocol))
     if isinstance(error, ValueError) and "rotocol" in str(error):
-        return Problem(address, f"unknown protocol {protocol}://", _protocols(protocol))
+        return Problem(address, f"unknown protocol {protocol}://", nearest(protocol, USUAL))
     if NO_CREDENTIALS.search(name):
         return Problem(address, f"no usable credentials ({_said(error)})", credentials)
     if isinstance(error, PermissionError):
@@ -64,12 +66,6 @@ def _install(error: ImportError, protocol: str) -> str:
     if protocol in PACKAGES:
         return f"pip install {PACKAGES[protocol]}"
     return f"install it: {_said(error)}"
-
-
-def _protocols(protocol: str) -> str:
-    from fsspec import available_protocols
-
-    return nearest(protocol, available_protocols(), "did you mean")
 
 
 def _said(error: BaseException) -> str:

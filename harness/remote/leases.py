@@ -25,10 +25,15 @@ log = logging.getLogger(__name__)
 
 
 class Leases:
-    """The leases that this process holds at an address, by the name of the object that notes each."""
+    """The leases that this process holds at an address, by the name of the object that notes each.
 
-    def __init__(self, objects: Objects) -> None:
-        self._objects, self._owner = objects, uuid.uuid4().hex
+    Whoever takes one holds the lock of its key in the folder of copies. So a lease of the same folder is one of a
+    process that has ended, and is taken over at once.
+    """
+
+    def __init__(self, objects: Objects, folder: str) -> None:
+        """`folder` is a name for the folder of copies that no other machine has."""
+        self._objects, self._folder, self._owner = objects, folder, uuid.uuid4().hex
         self._held: set[str] = set()
         self._lock = threading.Lock()
         self._wake = threading.Event()
@@ -39,7 +44,7 @@ class Leases:
         content = self._content()
         if not self._objects.create(name, content):
             current = self._objects.read(name)
-            if current is not None and not self._is_stale(name, current):
+            if current is not None and self._is_of_another(name, current):
                 return False
             self._objects.write(name, content)
             if self._objects.read(name) != content:
@@ -64,8 +69,18 @@ class Leases:
             log.debug("lease %s is left to expire: %s", name, error)
 
     def _content(self) -> bytes:
-        note = {"owner": self._owner, "host": platform.node(), "pid": os.getpid(), "renewed": time.time()}
+        note = {
+            "owner": self._owner,
+            "folder": self._folder,
+            "host": platform.node(),
+            "pid": os.getpid(),
+            "renewed": time.time(),
+        }
         return json.dumps(note, sort_keys=True).encode()
+
+    def _is_of_another(self, name: str, content: bytes) -> bool:
+        """Whether a lease is held by another machine, as far as can be told."""
+        return _note(content).get("folder") != self._folder and not self._is_stale(name, content)
 
     def _is_stale(self, name: str, content: bytes) -> bool:
         """Whether a lease is old by its own time, or did not change while this process watched it."""

@@ -119,17 +119,17 @@ class Objects:
         with self._explained():
             path = self._prepared(name)
             if self._is_local:
-                return _linked(path, content)
+                return create_file(path, content)
             with _EXCLUSIVE:
                 current = self.read(name)
                 if current is None:
                     try:
                         self.fs.pipe_file(path, content, mode="create")
-                    except FileExistsError:
-                        pass
-                    except OSError:
-                        # Servers word a lost race, and a condition that they do not know, in several ways.
+                    except (OSError, NotImplementedError, TypeError) as error:
+                        # Servers word a lost race in several ways: what counts is whether the object exists now.
                         if self.read(name) is None:
+                            if not _lacks_conditions(error):
+                                raise
                             self.fs.pipe_file(path, content)
                     current = self.read(name)
                 return current == content
@@ -199,6 +199,11 @@ class Objects:
             raise ConfigError(problem_of(error, self.address)) from error
 
 
+def _lacks_conditions(error: Exception) -> bool:
+    """Whether a file system, or its server, does not know how to create exclusively."""
+    return not isinstance(error, OSError) or error.errno == errno.ENOSYS
+
+
 def _version(info: dict[str, Any]) -> str:
     return " ".join(f"{field}={info[field]}" for field in VERSION_FIELDS if field in info)
 
@@ -216,7 +221,7 @@ def _is_plain(name: str) -> bool:
     return not {"", ".", ".."} & {*parts} and not parts[-1].startswith(ASIDE)
 
 
-def _written_aside(path: str, content: bytes) -> Path:
+def _written_aside(path: str | Path, content: bytes) -> Path:
     aside = Path(path).with_name(f"{ASIDE}{uuid.uuid4().hex}")
     with aside.open("wb") as file:
         file.write(content)
@@ -225,10 +230,11 @@ def _written_aside(path: str, content: bytes) -> Path:
     return aside
 
 
-def _linked(path: str, content: bytes) -> bool:
-    """Make a local file whole and exclusively: a hard link fails if the name is taken."""
+def create_file(path: str | Path, content: bytes) -> bool:
+    """Make a local file, whole, unless there is one; return whether this call made it."""
     aside = _written_aside(path, content)
     try:
+        # Fails if the name is taken.
         os.link(aside, path)
     except FileExistsError:
         return Path(path).read_bytes() == content

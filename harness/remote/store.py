@@ -10,6 +10,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +20,7 @@ from harness.errors import ConfigError, Problem
 from harness.remote.bounded_cache import BoundedCache
 from harness.remote.leases import Leases
 from harness.remote.makings import UNREADABLE, Making, Makings, lease_of
-from harness.remote.objects import Objects
+from harness.remote.objects import Objects, create_file
 from harness.store import FolderStore
 
 POLL = 2.0
@@ -32,8 +33,8 @@ class RemoteStore:
 
     def __init__(self, objects: Objects, copies: FolderStore, most: int) -> None:
         """`most` is the bound of the copies, in bytes."""
-        self._makings, self._leases = Makings(objects), Leases(objects)
         self._copies, self._cache = copies, BoundedCache(copies, most)
+        self._makings, self._leases = Makings(objects), Leases(objects, _name_of(copies.root))
 
     def get(self, key: str) -> Path | None:
         """Return the folder of a local copy whose files have the digests of the manifest; None if there is none.
@@ -202,3 +203,12 @@ class RemoteStore:
         winner = self._makings.find(key)
         if winner is None or winner.content_digest != self._copies.content_digest(key):
             self._drop_copy(key)
+
+
+def _name_of(folder: Path) -> str:
+    """Return the random name of a folder of copies, which it is given once."""
+    path = folder / "name"
+    folder.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        create_file(path, uuid.uuid4().hex.encode())
+    return path.read_text(encoding="ascii")

@@ -8,6 +8,7 @@ plain folder, nothing here does anything.
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from pathlib import Path, PurePosixPath
 
@@ -21,12 +22,14 @@ LATEST = "latest.json"
 """Names the latest folder beside it; at an address there are no links."""
 RESERVED = ".reserved"
 MOST_AT_ONCE = 1000
+NAME = re.compile(r"[^/\\:]+")
+"""A suite may be given by its file, which is the name of no folder."""
 
 
 def refresh(root: Path, suite: str | None = None) -> None:
     """Fetch the results of a suite, or of all suites, that other machines have published. Raises ConfigError."""
     mirror = mirror_of(root)
-    if mirror is None:
+    if mirror is None or (suite is not None and not NAME.fullmatch(suite)):
         return
     for kind in KINDS:
         names = mirror.pull(f"{kind}/{suite}" if suite else kind, lambda name: name.endswith(".json"))
