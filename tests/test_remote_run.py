@@ -100,7 +100,8 @@ def test_an_acceptance_replaces_the_one_before_on_every_machine(
         assert run_cli(monkeypatch, "accept", shared.suite, *at, *baselines, "--reason", "third") == 0
     assert "(second)" in capsys.readouterr().out.replace("\n", " ")
     # A folder of baselines that was copied to an address as it is.
-    copied = opened(f"file://{tmp_path}/accepted") / "toy"
+    with drivers.machine(tmp_path / "first"):
+        copied = opened(f"file://{tmp_path}/accepted") / "toy"
     shutil.copytree(copied, tmp_path / "flat" / "toy")
     (tmp_path / "flat" / "toy" / ".version").unlink()
     assert run_cli(monkeypatch, "gate", shared.suite, *at, "--baselines", f"file://{tmp_path}/flat") == 0
@@ -109,6 +110,7 @@ def test_an_acceptance_replaces_the_one_before_on_every_machine(
 def test_an_attempt_that_failed_is_seen_elsewhere(
     shared: Shared, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    (tmp_path / "nowhere").mkdir()
     broken = tmp_path / "suite.yaml"
     broken.write_text(shared.suite.read_text().replace("fixture:pocket", str(tmp_path / "nowhere")))
     with pytest.raises(ConfigError):
