@@ -14,6 +14,7 @@ import pocket
 import pytest
 
 from harness.execution.executors import Cost, InlineExecutor, Request, SynchronousExecutor
+from harness.scoring.rank import numba_cache_folder
 from harness.values.records import Progress
 
 CHANGES: dict[str, Any] = {
@@ -25,6 +26,9 @@ CHANGES: dict[str, Any] = {
     "baseline_rows": ["bm25", "untuned"],
     "measures": ["ndcg@10", "recall@10"],
 }
+
+COMPILED = os.environ.get("NUMBA_CACHE_DIR") or str(numba_cache_folder())
+"""Kernels take minutes to compile: all machines share those of this one."""
 
 
 def write_suite(folder: Path) -> Path:
@@ -52,13 +56,18 @@ class Here(SynchronousExecutor):
 def machine(folder: Path) -> Iterator[None]:
     """Work as a machine whose cache is this folder."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(folder))
+        for name, value in _cache(folder).items():
+            patch.setenv(name, value)
         yield
 
 
 def environment(folder: Path) -> dict[str, str]:
     """The environment of a process on such a machine."""
-    return {**os.environ, "XDG_CACHE_HOME": str(folder), "PYTHONPATH": os.pathsep.join(map(str, _paths()))}
+    return {**os.environ, **_cache(folder), "PYTHONPATH": os.pathsep.join(map(str, _paths()))}
+
+
+def _cache(folder: Path) -> dict[str, str]:
+    return {"XDG_CACHE_HOME": str(folder), "NUMBA_CACHE_DIR": COMPILED}
 
 
 def _paths() -> list[Path]:

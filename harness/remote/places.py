@@ -22,8 +22,9 @@ def root_of(place: str | Path) -> Path:
     """
     root = opened(place)
     mirror = mirror_of(root) if is_address(place) else None
-    for name in SMALL if mirror is not None else ():
-        mirror.pull(name)
+    if mirror is not None:
+        for name in SMALL:
+            mirror.pull(name)
     return root
 
 
