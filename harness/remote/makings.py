@@ -26,7 +26,7 @@ from harness.store import MANIFEST, contents
 
 FOLDER = "store"
 DAMAGED = "damaged-"
-AT_ONCE = 16
+AT_ONCE = 8
 ABANDONED = 86_400.0
 """Seconds after which files that no manifest names are those of a writer that was killed."""
 UNREADABLE = "its manifest cannot be read"

@@ -22,7 +22,7 @@ from harness.remote.objects import Objects, is_address
 
 MARKER = ".harness-address.json"
 PULLED = ".pulled.json"
-AT_ONCE = 16
+AT_ONCE = 8
 _mirrors: dict[Path, Mirror] = {}
 
 

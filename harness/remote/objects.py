@@ -26,6 +26,7 @@ from harness.remote.failures import is_missing_bucket, problem_of, protocol_of
 from harness.suite.secrets import mask, wrong_in_address
 
 LOCAL = ("file", "local")
+S3 = ("s3", "s3a")
 WITHOUT_FOLDERS = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "oss", "memory")
 """Protocols whose objects need no folder made for them. Asking S3 to make one could make a bucket."""
 WRITTEN_FIELDS = ("mtime", "LastModified", "last_modified", "updated", "created")
@@ -78,6 +79,8 @@ class Objects:
             options = {"auto_mkdir": True} if protocol in LOCAL else {}
             self.fs, base = url_to_fs(address, use_listings_cache=False, **options)
             self.base = str(base).rstrip("/")
+            # For parallel ranges, s3fs would ask for the size first, and for a listing if there is no such object.
+            self._at_once = {"max_concurrency": 1} if protocol in S3 else {}
             self._is_local, self._has_folders = protocol in LOCAL, protocol not in WITHOUT_FOLDERS
 
     def exists(self) -> bool:
@@ -95,7 +98,7 @@ class Objects:
         """Return the content of an object; None if there is none."""
         with self._explained():
             try:
-                content: bytes = self.fs.cat_file(self._path(name))
+                content: bytes = self.fs.cat_file(self._path(name), **self._at_once)
             except FileNotFoundError as error:
                 if is_missing_bucket(error):
                     raise
