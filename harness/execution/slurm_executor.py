@@ -240,4 +240,4 @@ def _raised(text: str) -> str:
 
 
 def _last_line(text: str | None) -> str:
-    return ((text or "").strip().splitlines() or ["no reason given"])[-1].rstrip(".")
+    return ((text or "").strip().splitlines() or ["no reason given"])[-1].strip().rstrip(".")
