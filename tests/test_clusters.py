@@ -419,7 +419,10 @@ def test_a_ray_cluster_is_always_named(
     written: str | None, variable: str | None, address: str, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without an address, ray.init joins any cluster that somebody runs on this machine (ray-project/ray#26678)."""
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    # Whatever is set by the code under test is undone.
+    for name in ("RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
     if variable:
         monkeypatch.setenv("RAY_ADDRESS", variable)
     suite, ray = pocket.suite({"execution.ray.address": written} if written else {}), FakeRay()
@@ -427,6 +430,7 @@ def test_a_ray_cluster_is_always_named(
     assert ray.asked["address"] == address
     assert executor.where(suite) == words
     assert ("num_cpus" in ray.asked) == (address == "local")
+    assert ("RAY_AUTH_TOKEN" in os.environ) == (address == "local")
 
 
 def test_a_ray_cluster_that_does_not_answer_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -435,7 +439,7 @@ def test_a_ray_cluster_that_does_not_answer_is_one_sentence(monkeypatch: pytest.
         reached(suite, monkeypatch, FakeRay(ConnectionError("Tracing\nno GCS at gone:1.")))
     assert str(caught.value) == (
         "execution.ray.address or RAY_ADDRESS: no Ray cluster at 'gone:1': no GCS at gone:1; start one with "
-        "`ray start --head`, or name none to start one on this machine"
+        "`ray start --head`, or name none to start one here; if it asks for a token, set RAY_AUTH_MODE"
     )
 
 
@@ -516,6 +520,19 @@ def test_a_job_that_the_cluster_took_away_may_be_submitted_again(slurm: Any, sta
 def test_a_job_that_the_queue_has_forgotten_is_lost(slurm: Any) -> None:
     with pytest.raises(remote.WorkerLost, match="ended with no answer"):
         slurm("RUNNING", "")
+
+
+def test_the_files_of_a_job_that_succeeded_are_deleted_and_no_others(tmp_path: Path) -> None:
+    executor = SlurmExecutor()
+    executor.prepare(tmp_path)
+    folder = tmp_path / "workers"
+    for number in ("7", "17"):
+        (folder / f"{number}_0_log.err").touch()
+        (folder / f"{number}_submission.sh").touch()
+        (folder / f".submission_file_{number}.sh").symlink_to(folder / f"{number}_submission.sh")
+    executor._tidy("7")
+    kept = {".submission_file_17.sh", "17_0_log.err", "17_submission.sh"}
+    assert {path.name for path in folder.iterdir()} == kept
 
 
 def test_what_a_job_raised_is_found_in_its_traceback() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import socket
 import subprocess
 import sys
@@ -21,7 +22,8 @@ RAY = Path(sys.executable).parent / "ray"
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
     pytest.importorskip("ray")
     folder, (port,) = tmp_path_factory.mktemp("ray"), free_ports(1)
-    variables = {**os.environ, "PYTHONPATH": PATHS, "RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"}
+    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    variables = {**os.environ, "PYTHONPATH": PATHS, "RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1", **token}
     common = ["--block", "--num-cpus=1", "--object-store-memory=80000000", "--disable-usage-stats"]
     head = ["--head", f"--port={port}", "--node-ip-address=127.0.0.1", "--include-dashboard=false"]
     nodes = []
@@ -30,7 +32,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
             nodes.append(node := subprocess.Popen([RAY, "start", *words, *common], env=variables))
             wait_for(lambda: listens(port), node)
         # A cluster that is named comes before the variable.
-        yield Runs(folder, {"RAY_ADDRESS": "127.0.0.1:1"}, {"ray": {"address": f"127.0.0.1:{port}"}})
+        yield Runs(folder, {"RAY_ADDRESS": "127.0.0.1:1", **token}, {"ray": {"address": f"127.0.0.1:{port}"}})
     finally:
         for node in reversed(nodes):
             node.terminate()

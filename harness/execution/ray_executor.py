@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import secrets
 from collections.abc import Callable
 from typing import Any
 
@@ -115,12 +116,16 @@ def _join(ray: Any, address: str) -> None:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     here: dict[str, Any] = {}
     if address == LOCAL:
+        # Otherwise Ray leaves a token in the home folder, and clusters that are started later would ask for it.
+        if "RAY_AUTH_MODE" not in os.environ:
+            os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
         here = {"num_cpus": machine.cores(), "include_dashboard": False, "object_store_memory": OBJECTS_BYTES}
     try:
         ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, **here)
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
         where = "execution.ray.address or RAY_ADDRESS"
-        hint = "start one with `ray start --head`, or name none to start one on this machine"
+        hint = "start one with `ray start --head`, or name none to start one here"
+        hint += "; if it asks for a token, set RAY_AUTH_MODE"
         raise ConfigError(Problem(where, f"no Ray cluster at {address!r}: {_last_line(error)}", hint)) from None
 
 

@@ -159,9 +159,16 @@ class SlurmExecutor(RemoteExecutor):
             # The machines of the cluster may be others than they were.
             remembered.keep("slurm-machines", self._remembered, None)
         else:
-            for path in self._folder.glob(f"{job.job_id}_*"):
-                path.unlink(missing_ok=True)
+            self._tidy(job.job_id)
         return result
+
+    def _tidy(self, number: str) -> None:
+        """Delete what submitit has written for a job, and the links to it."""
+        for path in self._folder.glob(f"{number}_*"):
+            path.unlink(missing_ok=True)
+        for path in self._folder.glob(".submission_file_*"):
+            if not path.exists():
+                path.unlink(missing_ok=True)
 
     def _submit(self, name: str, task: Task, attempt: int) -> Any:
         """Submit a job. Its environment is this one, without keys: Slurm writes it to disk."""
@@ -233,4 +240,4 @@ def _raised(text: str) -> str:
 
 
 def _last_line(text: str | None) -> str:
-    return ((text or "").strip().splitlines() or ["no reason given"])[-1].rstrip(".")
+    return ((text or "").strip().splitlines() or ["no reason given"])[-1].strip().rstrip(".")
