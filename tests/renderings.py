@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 VERDICTS = ("improved", "regressed", "equivalent", "inconclusive", "not comparable", "missing", "failed", "new")
-NUMBER = r"[-+<]*\$?\d[\d,]*(?:\.\d+)?"
+NUMBER = r"(?:(?:below|above) 0(?![\d.])|[-+<]*\$?\d[\d,]*(?:\.\d+)?)"
 TOKEN = re.compile(rf"{NUMBER}(?: (?:h|min|s|ms|MB|GB|kB|%)(?![a-z]))?|(?<![\w-])(?:{'|'.join(VERDICTS)})(?![\w-])")
-DIFFERENCE = re.compile(r"[+-]\d+\.\d+ \[(?:[+-]\d+\.\d+|>0), (?:[+-]\d+\.\d+|<0)\]")
+DIFFERENCE = re.compile(r"[+-]\d+\.\d+ \[(?:[+-]\d+\.\d+|above 0), (?:[+-]\d+\.\d+|below 0)\]")
 WIDE = 2000
 Row = tuple[str, ...]
 

@@ -25,12 +25,14 @@ from harness.suite.spec import Suite
 
 TEMPLATE = builtin.folder("suites") / "template" / "suite.yaml"
 TEXT = TEMPLATE.read_text(encoding="utf-8")
-NOT_SET = re.compile(r"^(\s*)#((?:- |(?:  )*)[a-z0-9_]+:)")
+NOT_SET = re.compile(r"^(\s*)#((?:- |(?:  )*)(?:[a-z0-9_]+|\"[a-z_.]+\"):)")
 """A key that is commented out: no blank, or an even number of them, between the sign and the key."""
 WHOLE = "\n".join(NOT_SET.sub(r"\1\2", line) for line in TEXT.splitlines())
 """The template with every key set."""
 
 Key = tuple[str, ...]
+NAMED: tuple[Key, ...] = (("candidates",), ("published",), ("search", "sample", "space"))
+"""Sections whose keys are names that a user chooses."""
 
 
 def spec_inside(annotation: Any) -> type[BaseModel] | None:
@@ -60,7 +62,7 @@ def nodes_of(node: yaml.Node, at: Key = ()) -> Iterator[tuple[Key, int, Any]]:
             yield from nodes_of(item, at)
     if isinstance(node, yaml.MappingNode):
         for name, item in node.value:
-            key = (*at, "*" if at in (("candidates",), ("published",)) else name.value)
+            key = (*at, "*" if at in NAMED else name.value)
             yield key, name.start_mark.line, item
             yield from nodes_of(item, key)
 

@@ -192,7 +192,7 @@ def test_the_example_of_the_docs_is_told_as_it_is_written(
     assert len(blocks) == 2
     drivers.write_suite(tmp_path)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(session, "executor_named", lambda name: drivers.Here())
+    monkeypatch.setattr(session, "executor_named", lambda name, jobs: drivers.Here())
     for number, block in enumerate(blocks):
         with drivers.machine(tmp_path / f"machine {number}"):
             for line in block.strip().splitlines():

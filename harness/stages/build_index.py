@@ -47,7 +47,7 @@ def _packages(spec: BuildIndexSpec, inputs: Collection[str]) -> tuple[str, ...]:
 
 
 def _guess(spec: Mapping[str, Any]) -> float:
-    return GUESSES[setting(spec, "index.method")]
+    return GUESSES.get(str(setting(spec, "index.method")), min(GUESSES.values()))
 
 
 STAGE = Stage(

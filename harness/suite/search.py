@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Discriminator, Field, Tag, ValidationError, model_validator
 
 from harness.suite.fields import MeasureField, Name, Positive, Seed, Several, Spec
 
@@ -61,6 +61,10 @@ class Range(Spec):
 
 
 Levels = Annotated[tuple[Any, ...], Field(min_length=2)]
+Values = Annotated[
+    Annotated[Range, Tag("range")] | Annotated[Levels, Tag("list")],
+    Discriminator(lambda value: "range" if isinstance(value, Mapping | Range) else "list"),
+]
 
 
 class Sample(Spec):
@@ -71,7 +75,7 @@ class Sample(Spec):
     """
 
     of: Name
-    space: Annotated[dict[str, Range | Levels], Field(min_length=1)]
+    space: Annotated[dict[str, Values], Field(min_length=1)]
     trials: Annotated[Positive, Field(le=MOST_TRIALS)] | None = None
     seed: Seed = 0
 
