@@ -62,13 +62,13 @@ class Runs:
         return {key: facts for key, (_, facts) in self.manifests(store).items()}
 
     def manifests(self, store: str) -> dict[str, tuple[str, dict[str, Any]]]:
-        """When each stage call of a store was committed, with its facts."""
+        """When each stage call of a store was committed, with its facts; a store may note other times of files later."""
         found = {}
         for path in (self.folder / store / "store").glob("??/*/manifest.json"):
             with contextlib.suppress(OSError, ValueError):
                 value = json.loads(path.read_text(encoding="utf-8"))
                 if "speed" in value["facts"]:
-                    found[path.parent.name] = (value["created"] + str(path.stat().st_ino), value["facts"])
+                    found[path.parent.name] = (value["created"], value["facts"])
         return found
 
     def scores(self, store: str) -> Any:
