@@ -62,7 +62,7 @@ class Runs:
         return {key: facts for key, (_, facts) in self.manifests(store).items()}
 
     def manifests(self, store: str) -> dict[str, tuple[str, dict[str, Any]]]:
-        """When each stage call of a store was committed, with its facts; a store may note other times of files later."""
+        """When each stage call was committed, with its facts; a store may note other times of files later."""
         found = {}
         for path in (self.folder / store / "store").glob("??/*/manifest.json"):
             with contextlib.suppress(OSError, ValueError):
