@@ -111,6 +111,10 @@ def test_a_search_stops_candidates_on_dev_and_keeps_them_in_the_table(tmp_path: 
     assert {row.verdict for row in gains if row.system in stopped} == {"stopped"}
     assert all(row.difference is not None for row in gains if row.system in stopped)
     assert {row.system for row in outcome.summaries} >= set(stopped)
+    # Nobody would serve them: they have no return, and nothing on the Pareto front is beaten by them.
+    assert outcome.roi
+    assert not {row.system for row in outcome.roi} & set(stopped)
+    assert not {name for row in outcome.roi for name in row.dominated_by} & {info.label for info in stopped.values()}
     # What the rounds trained is paid for: two trainings of those that went on once, three of the one that won.
     trained = [row for row in outcome.ledger if row.stage == "tune_retriever"]
     assert len(trained) == 4 + 2 + 1

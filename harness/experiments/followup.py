@@ -46,13 +46,12 @@ def complete(
         compared.deployable(), varying, failure_limit=suite.failure_limit, alpha=ALPHA, resamples=RESAMPLES
     ) if varying else []  # fmt: skip
     setting = outcome.best_untrained.system if outcome.best_untrained else ""
+    whole = _in_full(outcome)
     outcome = outcome.model_copy(
         update={
             "slices": tuple(gains),
             "notes": (*outcome.notes, *_one_slice(slices)),
-            "roi": tuple(
-                roi(outcome.systems, outcome.comparisons, suite.prices, unknown=unknown, best_untrained=setting)
-            ),
+            "roi": tuple(roi(whole.systems, whole.comparisons, suite.prices, unknown=unknown, best_untrained=setting)),
         }
     )
     diagnosis = diagnoses.latest(root, suite.name)
@@ -63,6 +62,18 @@ def _one_slice(slices: Slices) -> Iterator[str]:
     for field, values in slices.items():
         if len(kinds := set(values.values())) == 1:
             yield f"Slice {field}: every query is in {kinds.pop()!r}, so there is nothing to compare."
+
+
+def _in_full(outcome: Outcome) -> Outcome:
+    """The outcome without candidates that a search stopped: they say nothing of what their training would have paid."""
+    stopped = {info.name for info in outcome.systems if info.stopped}
+    return outcome.model_copy(
+        update={
+            "systems": tuple(info for info in outcome.systems if info.name not in stopped),
+            "comparisons": tuple(row for row in outcome.comparisons if row.system not in stopped),
+            "recipe_claims": tuple(claim for claim in outcome.recipe_claims if claim.system not in stopped),
+        }
+    )
 
 
 def _predicted(outcome: Outcome, suite: Suite, diagnosis: Diagnosis) -> Outcome:
@@ -77,7 +88,7 @@ def _predicted(outcome: Outcome, suite: Suite, diagnosis: Diagnosis) -> Outcome:
     estimates = tuple(estimate for estimate in diagnosis.estimates if estimate.candidate not in changed)
     # The spec and provenance of the diagnosis are in its own files.
     short = diagnosis.model_copy(update={"spec": {}, "provenance": {}, "estimates": estimates})
-    predictions = predict_outcome(short, outcome)
+    predictions = predict_outcome(short, _in_full(outcome))
     unlike = {
         measure: why
         for prediction in predictions
