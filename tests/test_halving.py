@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
+import tempfile
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -18,13 +20,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.cli import main as cli
+from harness.data.formats import write_run
 from harness.errors import ConfigError
+from harness.execution.session import Session
 from harness.experiments import benchmark, halving
+from harness.planning.graph import Plan
+from harness.planning.plan import build_plan
 from harness.report.content import outcome as outcome_content
+from harness.stages.pool import PoolSpec, pool
+from harness.stages.retrieve import RUN_FILE
+from harness.stages.shared import common
 from harness.statistics import stats
 from harness.suite.files import load_suite
 from harness.suite.search import Halving, Search, expanded
 from harness.values.measures import Measure
+from harness.values.records import Document
 
 Leave = Callable[..., tuple[int, str]]
 ETAS = st.integers(2, 5)
@@ -198,7 +208,55 @@ def test_a_dev_split_without_judgements_is_refused() -> None:
 def test_a_plan_says_how_many_are_trained(tmp_path: Path, leave: Leave) -> None:
     suite = searched(tmp_path)
     _, told = leave("plan", str(suite), "--store", str(tmp_path / "store"))
-    assert "Halving trains 4 with 25%, 2 with 50%, 1 with 100% of the training data" in " ".join(told.split())
+    said = " ".join(told.split())
+    assert re.search(r"Halving trains 4 with 25%, 2 with 50%, 1 with 100% of the training data, in about \S+ \w+", said)
+
+
+def test_a_round_searches_a_pool_and_trains_on_all_passages(tmp_path: Path) -> None:
+    suite = load_suite(searched(tmp_path))[0]
+    dataset = Session.load(suite)
+    measure = halving.measure_of(suite, Halving(eta=2))
+    asked = halving.round_of(suite, list(suite.candidates), 0.25, measure)
+    whole, pooled = build_plan(asked, dataset), build_plan(asked, dataset, pool=halving.POOL)
+
+    def keys(plan: Plan, stage: str) -> set[str]:
+        return {key for key, planned in plan.calls.items() if planned.call.stage == stage}
+
+    # All candidates share one pool, and their trainings and its data are those of a run without it.
+    assert len(keys(pooled, "pool")) == 1
+    assert keys(pooled, "tune_retriever") == keys(whole, "tune_retriever")
+    assert keys(pooled, "mine") == keys(whole, "mine")
+    for system in pooled.systems:
+        indexes = [key for key in pooled.upstream([str(system.run)]) if key in keys(pooled, "index")]
+        of_model = [key for key in indexes if "model" in pooled.calls[key].call.inputs]
+        assert bool(of_model) == (system.role == "candidate")
+        assert {pooled.calls[key].call.inputs["corpus"] for key in of_model} <= keys(pooled, "pool")
+    untuned = next(system for system in pooled.systems if system.role == "baseline")
+    assert untuned.run == next(system for system in whole.systems if system.role == "baseline").run
+
+
+@given(
+    judged=st.dictionaries(st.sampled_from("xyz"), st.dictionaries(st.sampled_from("abcdef"), st.integers(0, 2))),
+    run=st.dictionaries(st.sampled_from("xyz"), st.lists(st.sampled_from("abcdef"), unique=True)),
+    depth=st.integers(1, 4),
+)
+def test_a_pool_holds_what_is_judged_and_what_runs_find_first(
+    judged: dict[str, dict[str, int]], run: dict[str, list[str]], depth: int
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        places = {name: Path(folder) / name for name in ("corpus", "qrels", "run0", "out")}
+        for place in places.values():
+            place.mkdir()
+        common.write_corpus(places["corpus"], {key: Document(key, "", f"text of {key}") for key in "abcdef"})
+        common.write_judgements(places["qrels"], judged)
+        ranked = {key: [(doc_id, float(-place)) for place, doc_id in enumerate(ids)] for key, ids in run.items()}
+        write_run(places["run0"] / RUN_FILE, ranked)
+        pool(PoolSpec(depth=depth), places, places["out"], 0, lambda done, total: None)
+        kept = common.read_corpus(places["out"])
+    wanted = {doc_id for docs in judged.values() for doc_id in docs}
+    wanted |= {doc_id for ids in run.values() for doc_id in ids[:depth]}
+    assert list(kept) == sorted(wanted)
+    assert all(kept[key].text == f"text of {key}" for key in kept)
 
 
 def simulated(rng: np.random.Generator, true_gain: float) -> tuple[set[str], float, str]:

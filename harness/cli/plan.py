@@ -104,7 +104,7 @@ def preview_of(
         *conversations.before(suite, dataset),
         *models.before(suite),
         *sample_size.before(plan),
-        *halving.told(suite),
+        *halving.told(suite, dataset, store),
     ]
     return Preview(plan, calls, judge_estimates(plan), warnings, offered.jobs, times)
 

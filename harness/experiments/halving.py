@@ -16,14 +16,21 @@ from harness.errors import ConfigError, Problem
 from harness.execution.session import Executed, Session
 from harness.experiments.curve import at_share, moved
 from harness.planning.graph import Plan
+from harness.planning.ledger import estimate
 from harness.planning.plan import build_plan
+from harness.planning.speed import Rates, rates
+from harness.report import format as fmt
 from harness.statistics.comparisons import DEV, values_of
+from harness.store import Store
 from harness.suite.search import Halving
 from harness.suite.spec import Candidate, Suite
 from harness.values.findings import Comparison, LedgerRow, RecipeClaim
 from harness.values.measures import Measure
 from harness.values.search import RoundScore
 from harness.values.systems import UNTUNED
+
+POOL = 10
+"""Passages of each untuned run that a round's candidates are ranked among, as in the dev evaluations of a training."""
 
 
 class Searched(NamedTuple):
@@ -135,19 +142,45 @@ def check(suite: Suite, dataset: Dataset) -> None:
         raise ConfigError(Problem(dataset.name, what, "add some, or remove 'search'"))
 
 
-def told(suite: Suite) -> list[str]:
-    """Return what a plan of a suite with a search does not show: how many candidates each round trains."""
+def told(suite: Suite, dataset: Dataset, store: Store) -> list[str]:
+    """Return what a plan of a suite with a search does not show: how many candidates each round trains, and the time.
+
+    The time is a guess at the most: as if the candidates that take longest went on.
+    """
     if suite.search is None or suite.search.halving is None:
         return []
-    rule, left, rounds = suite.search.halving, len(candidates_of(suite)), list[str]()
-    for share in shares(left, rule):
-        if left > 1 or share == 1:
-            rounds.append(f"{left} with {share:.0%}")
-        left = go_on(left, rule.eta)
+    rule, measure, known = suite.search.halving, measure_of(suite, suite.search.halving), rates(store)
+    whole = estimate(build_plan(suite, dataset), store, known)
+    left = _longest_first(suite, dataset, measure, known, store)
+    seconds: dict[str, float] = {}
+    stopped: dict[str, float] = {}
+    rounds: list[str] = []
+    for share in _large_enough(suite, dataset, left, measure)[:-1]:
+        if len(left) < 2:
+            break
+        round_plan = _plan_of_round(suite, dataset, left, share, measure)
+        seconds |= {key: one.seconds for key, one in estimate(round_plan, store, known).items()}
+        rounds.append(f"{len(left)} with {share:.0%}")
+        stopped |= dict.fromkeys(left[go_on(len(left), rule.eta) :], share)
+        left = left[: go_on(len(left), rule.eta)]
+    last = build_plan(Searched(stopped).applied(suite), dataset)
+    seconds |= {key: one.seconds for key, one in estimate(last, store, known).items()}
     return [
-        f"Halving trains {', '.join(rounds)} of the training data; calls and times of this plan are those of all "
-        "candidates in full"
+        f"Halving trains {', '.join([*rounds, f'{len(left)} with 100%'])} of the training data, in about "
+        f"{fmt.duration(sum(seconds.values()))} at most; the calls and times of this plan are those of all candidates "
+        f"in full, {fmt.duration(sum(one.seconds for one in whole.values()))}"
     ]
+
+
+def _longest_first(suite: Suite, dataset: Dataset, measure: Measure, known: Rates, store: Store) -> list[str]:
+    """The candidates that take part, those first whose own calls take longest in full."""
+    plan = _plan_of_round(suite, dataset, list(candidates_of(suite)), 1.0, measure)
+    guesses = estimate(plan, store, known)
+    own = dict.fromkeys(candidates_of(suite), 0.0)
+    for system in plan.systems:
+        if system.name in own:
+            own[system.name] += sum(guesses[key].seconds for key in plan.upstream(system.goals))
+    return sorted(own, key=lambda name: -own[name])
 
 
 def search(session: Session, dataset: Dataset) -> Searched:
@@ -202,12 +235,18 @@ def round_of(suite: Suite, names: Sequence[str], share: float, measure: Measure)
     )
 
 
+def _plan_of_round(suite: Suite, dataset: Dataset, names: Sequence[str], share: float, measure: Measure) -> Plan:
+    """The plan of one round: every candidate ranks a pool, so that no corpus is indexed for what may be stopped."""
+    read = 0 if measure.in_words else measure.cutoff if measure.is_rank else suite.pipeline.context
+    return build_plan(round_of(suite, names, share, measure), dataset, pool=max(POOL, read or 0))
+
+
 def _large_enough(suite: Suite, dataset: Dataset, names: Sequence[str], measure: Measure) -> list[float]:
     """Return the shares of all rounds without those that would give a training less than one batch."""
     assert suite.search is not None
     assert suite.search.halving is not None
     planned = shares(len(names), suite.search.halving)
-    while len(planned) > 1 and _steps(build_plan(round_of(suite, names, planned[0], measure), dataset)) < 1:
+    while len(planned) > 1 and _steps(_plan_of_round(suite, dataset, names, planned[0], measure)) < 1:
         planned = planned[1:]
     return planned
 
@@ -226,7 +265,7 @@ def _steps(plan: Plan) -> float:
 
 def _round(session: Session, dataset: Dataset, names: Sequence[str], share: float, measure: Measure) -> Executed:
     def plan() -> Plan:
-        return build_plan(round_of(session.suite, names, share, measure), dataset)
+        return _plan_of_round(session.suite, dataset, names, share, measure)
 
     planned = plan()
     if session.check(session.measurements(planned, dataset, (measure,))):

@@ -32,13 +32,20 @@ from harness.values.systems import UNTUNED
 class TunedPipeline:
     """A pipeline as a system has it: its settings, the keys of tuned models, and what each part is called in words.
 
-    `name` is what its settings are called; parts that are not tuned go by it.
+    `name` is what its settings are called; parts that are not tuned go by it. With a `pool`, only passages are searched
+    that are judged, or among that many first ones of untuned runs (see `Rankings.corpus`).
     """
 
     settings: Pipeline
     models: Mapping[Part, str] = field(default_factory=dict)
     labels: Mapping[Part, str] = field(default_factory=dict)
     name: str = UNTUNED
+    pool: int = 0
+
+    @property
+    def whole(self) -> TunedPipeline:
+        """The pipeline that searches all passages."""
+        return replace(self, pool=0)
 
     def model(self, part: Part) -> str | None:
         return self.models.get(part)

@@ -58,7 +58,7 @@ class Corpora(Calls):
         own = keys[f"{split}.{part}"]
         if pipeline.settings.chunking is None:
             return own
-        inputs: dict[str, Any] = {"corpus": self.corpus(pipeline), "queries": keys[f"{split}.queries"]}
+        inputs: dict[str, Any] = {"corpus": self.corpus(pipeline.whole), "queries": keys[f"{split}.queries"]}
         inputs |= {"spans": keys.get(f"{split}.spans"), "references": keys[f"{split}.references"]}
         inputs |= {} if part == "references" else {"qrels": own}
         spec, work = {"every": every, "language": self.dataset.language}, ExpectedWork(self._queries_in(split))

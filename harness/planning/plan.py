@@ -7,13 +7,14 @@ results live is the store's business, how calls are run the executors'.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 from harness.data.datasets import Dataset
 from harness.data.slicing import check_slices
 from harness.errors import ConfigError, Problem
 from harness.planning.calls import TunedPipeline
-from harness.planning.contexts import choose
+from harness.planning.contexts import GenerationSample, choose
 from harness.planning.graph import Plan, Prompt, SystemPlan
 from harness.planning.index_runs import index_runs
 from harness.planning.trainings import Training, Trainings
@@ -33,15 +34,16 @@ PROMPTS: dict[BaselineRow, Prompt] = {
 }
 
 
-def build_plan(suite: Suite, dataset: Dataset) -> Plan:
+def build_plan(suite: Suite, dataset: Dataset, pool: int = 0) -> Plan:
     """Plan every baseline row and every candidate with every seed.
 
+    With a `pool`, candidates search only the passages that are judged, or among that many first ones of untuned runs.
     Raises ModelMissing if a model cannot be found, ConfigError if a candidate or a slice needs data that
     are missing.
     """
     check_slices(suite.slices, dataset.splits[suite.evaluate.split].queries)
     check_spans(suite.measures, dataset, suite.evaluate.split)
-    planner = _SuitePlanner(suite, dataset, choose(suite, dataset))
+    planner = _SuitePlanner(suite, dataset, choose(suite, dataset), pool)
     systems = planner.baseline_rows()
     for name, candidate in suite.all_candidates.items():
         # Without training there is nothing that a seed could change.
@@ -66,6 +68,10 @@ def check_spans(measures: Sequence[Measure], dataset: Dataset, split: str) -> No
 
 class _SuitePlanner(Trainings):
     """Puts calls together to systems."""
+
+    def __init__(self, suite: Suite, dataset: Dataset, generation_sample: GenerationSample, pool: int) -> None:
+        super().__init__(suite, dataset, generation_sample)
+        self.pool = pool
 
     def judge(self) -> str | None:
         """Return the call that converts the judge, if it is a GGUF model that runs here and is asked anything."""
@@ -119,6 +125,8 @@ class _SuitePlanner(Trainings):
         tuned = TunedPipeline(uses.pipeline, name=name if candidate.pipeline.model_fields_set else UNTUNED)
         for part in candidate.tune:
             tuned = self.tuned(tuned, part, training)
+        # Only what is scored: training data is made of all passages.
+        tuned = replace(tuned, pool=self.pool)
         run = self.ranked(tuned, self.split)
         dev = self.dev()
         dev_run = self.ranked(tuned, dev) if dev else None
@@ -129,5 +137,5 @@ class _SuitePlanner(Trainings):
         return SystemPlan(
             name, seed, "candidate", candidate.tune, scored, answers, on_dev, serving, uses.pipeline,
             changes=tuple(settings_of(candidate.pipeline)), training=tuple(candidate.training),
-            index_runs=index_runs(self, tuned, self.split),
+            index_runs=None if self.pool else index_runs(self, tuned, self.split),
         )  # fmt: skip

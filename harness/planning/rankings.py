@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
@@ -33,6 +34,30 @@ class Rankings(Answering, Conversations):
     def rerank_depth_of(self, pipeline: TunedPipeline) -> int:
         """How many documents of a run its reranker reorders."""
         return min(pipeline.settings.rerank_depth, self.depth_of(pipeline))
+
+    def corpus(self, pipeline: TunedPipeline) -> str:
+        """Key of the passages that a pipeline searches: all, or those that are judged or that untuned runs find."""
+        whole = super().corpus(pipeline)
+        if not pipeline.pool:
+            return whole
+        plain, split = self.plain(replace(pipeline.whole, models={}, labels={})), self.split
+        inputs = {
+            "corpus": whole,
+            "qrels": self.judgements(plain, split),
+            "run0": self.retrieved(plain, split),
+            "run1": self.retrieved_bm25(split, pipeline=plain),
+        }
+        work = ExpectedWork(self.size(pipeline))
+        return self.call("pool", f"pool passages for {split}", {"depth": pipeline.pool}, inputs, work)
+
+    def size(self, pipeline: TunedPipeline) -> int:
+        """How many passages a pipeline searches; of chunks and pools a guess."""
+        size = super().size(pipeline)
+        if not pipeline.pool:
+            return size
+        # As if every query drew its judged passage and those of two runs at random.
+        drawn = self._queries_in(self.split) * (1 + 2 * pipeline.pool)
+        return max(1, round(size * -math.expm1(-drawn / max(size, 1))))
 
     def bm25_index(self, pipeline: TunedPipeline) -> str:
         size = self.size(pipeline)
@@ -85,6 +110,7 @@ class Rankings(Answering, Conversations):
         inputs = {"corpus": self.corpus(pipeline), "model": model}
         what = "" if kind == "dense" else f" {kind}"
         label = f"index{what} with {pipeline.label('retriever', 'reranker') if model else pipeline.name}"
+        label += " (pool)" if pipeline.pool else ""
         return self.call("index", label, spec, inputs, ExpectedWork(self.size(pipeline)), models=[encoder.model])
 
     def retrieved_bm25(

@@ -144,6 +144,7 @@ STAGES: dict[str, str] = {
     "convert": "harness.stages.convert",
     "chunk": "harness.stages.chunk",
     "locate": "harness.stages.locate",
+    "pool": "harness.stages.pool",
     "synthesize": "harness.stages.synthesize",
     "extract": "harness.stages.extract",
     "sift": "harness.stages.sift",

@@ -108,12 +108,14 @@ def ledger(view: View) -> Table | None:
     rows = view.outcome.ledger
     if not rows:
         return None
+    clustered = any(row.machine for row in rows)
     columns = [
         *left("stage call"),
         Column("took"),
         *(Column(name, minor=True) for name in ("peak memory", "LLM calls", "tokens in", "tokens out", "on disk")),
         Column("here", "left"),
         Column("device", "left", minor=True),
+        *([Column("machine", "left", minor=True)] if clustered else []),
         Column("key", "left", minor=True),
         Column("used by", "left", wraps=True),
     ]
@@ -121,12 +123,12 @@ def ledger(view: View) -> Table | None:
     return Table(
         "Ledger: what each stage call cost",
         tuple(columns),
-        tuple(_ledger_row(view, row) for row in rows),
+        tuple(_ledger_row(view, row, clustered) for row in rows),
         f"Computed in this run: {fmt.duration(made)}; reused from the cache: {fmt.duration(reused)}.",
     )
 
 
-def _ledger_row(view: View, row: LedgerRow) -> tuple[Cell, ...]:
+def _ledger_row(view: View, row: LedgerRow, clustered: bool) -> tuple[Cell, ...]:
     tokens = (row.llm_calls, row.prompt_tokens, row.new_tokens)
     users = "all systems" if len(row.systems) > 2 and len(row.systems) == len(view.systems) else ", ".join(row.systems)
     return cells(
@@ -137,9 +139,16 @@ def _ledger_row(view: View, row: LedgerRow) -> tuple[Cell, ...]:
         number(row.bytes, "bytes"),
         "reused" if row.reused else "computed",
         row.device,
+        *([_machine(row)] if clustered else []),
         row.key[:KEY_SHOWN],
         users or decimals.NONE,
     )
+
+
+def _machine(row: LedgerRow) -> str:
+    """The class of the machine of a cluster that made it, and how often it was begun if a worker died."""
+    again = f", {row.attempts} attempts" if row.attempts > 1 else ""
+    return f"{row.machine or decimals.NONE}{again}"
 
 
 def stage_notes(view: View) -> Table | None:

@@ -28,8 +28,9 @@ def rounds(view: View) -> Table | None:
         columns,
         tuple(map(_row, shown)),
         f"Successive halving on dev stopped {stopped} of {fmt.counted(trained, 'candidate')}; these trainings took "
-        f"{fmt.duration(seconds)}. A stopped candidate is scored on {view.outcome.split} as it was when it was "
-        "stopped: it counts in every family of comparisons, and its training in the tables of costs.",
+        f"{fmt.duration(seconds)}. A round searches a pool: what is judged, and what untuned systems find. A stopped "
+        f"candidate is scored on {view.outcome.split} as it was when it was stopped: it counts in every family of "
+        "comparisons, and its training in the tables of costs.",
         keys=2,
     )
 
