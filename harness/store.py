@@ -4,10 +4,14 @@
 the artifact; ``commit`` moves the folder that was written aside into its place. A reader therefore never sees a part of
 an artifact, and processes can share a store. This module must not know what an artifact means.
 
+What is committed survives a power cut: files, manifest and folders are flushed to the disk before the artifact gets its
+name (see `files`). Locks only save work: if two processes make one artifact, the first commit counts.
+
 An artifact is intact if every file has the digest of its manifest. The manifest also notes the times and the inode that
 each file had when its digest was last right; while they and the size are the same, the file is not read again. A file
 that was written to, or copied here, has others and is read. A file that decays on the disk without a trace is detected
-by ``verify`` only, which reads everything (``harness store verify``).
+by ``verify`` only, which reads everything (``harness store verify``). What is damaged is moved to the folder
+`QUARANTINE` with a note of the digests that were expected and found, and is made again.
 
 `Store` is the protocol that all code is written against; `FolderStore` is its implementation in a folder. The one at an
 address is in `remote/store.py`.
@@ -15,27 +19,40 @@ address is in `remote/store.py`.
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
-import os
 import shutil
 import tempfile
-import threading
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
 from filelock import BaseFileLock, FileLock, Timeout
 
-from harness.hashing import digest_file, digest_of
+from harness.errors import ConfigError, Problem
+from harness.files import sync, sync_tree, write_atomically
+from harness.hashing import digest_of
+from harness.manifests import (
+    MANIFEST,
+    Damage,
+    Entry,
+    as_text,
+    damage_of,
+    is_unchanged,
+    manifest_of,
+    note_times,
+    read_manifest,
+)
 from harness.provenance import now
 
-MANIFEST = "manifest.json"
+VERSION_FILE, VERSION = "store.json", 2
+"""A store without that file is of version 1, which differs in nothing that is read: it is taken over."""
+QUARANTINE, DAMAGE_FILE = "quarantine", "damage.json"
 PARTS = ".parts"
 """A folder in the folder of a claim for finished parts of the work: it outlives the process, and is not committed."""
-TICK_NS = 50_000_000
-"""More than the step of any clock of a file system that matters here, in nanoseconds."""
 log = logging.getLogger(__name__)
 
 
@@ -72,8 +89,11 @@ class Store(Protocol):
     def discard(self, key: str) -> None:
         """Delete an artifact, so that it is made again."""
 
-    def all_facts(self) -> Iterator[dict[str, Any]]:
-        """Yield the facts of every artifact."""
+    def entries(self) -> Iterator[Entry]:
+        """Yield every artifact whose manifest can be read; no file of it is."""
+
+    def used(self) -> frozenset[str]:
+        """Return the keys of the artifacts that this object has given or committed."""
 
     def verify(self) -> Iterator[tuple[Path | str, str]]:
         """Read every artifact in full; yield its place and what is wrong with it, empty if nothing is."""
@@ -83,8 +103,10 @@ class FolderStore:
     """A store in one folder: ``<root>/<first two of key>/<key>/``, with `manifest.json` in each artifact."""
 
     def __init__(self, root: Path) -> None:
+        """Raises ConfigError if a newer version of the harness has written the store."""
         self.root = root
         self._intact: set[str] = set()
+        check_version(root)
 
     def __reduce__(self) -> tuple[type[FolderStore], tuple[Path]]:
         """Another process has checked nothing yet, and may work in another folder."""
@@ -97,25 +119,34 @@ class FolderStore:
     def get(self, key: str) -> Path | None:
         """Return the artifact's folder if every file has the digest of the manifest.
 
-        A damaged artifact is deleted with a warning, so that it is made again. Each artifact is checked once in a
-        process; its files are read only if they changed since their digests were last right.
+        A damaged artifact is put into quarantine with a warning, so that it is made again. Each artifact is checked
+        once in a process; its files are read only if they changed since their digests were last right.
         """
         place = self.place(key)
         if not place.is_dir():
             return None
-        if key in self._intact or _unchanged(place):
+        if key in self._intact or is_unchanged(place):
             self._intact.add(key)
             return place
-        damage = _damage(place)
-        if damage:
-            log.warning("artifact %s is damaged (%s); it will be made again", key, damage)
+        if damage_of(place) is not None:
             with self.lock(key):
-                if place.is_dir() and _damage(place):
-                    shutil.rmtree(place)
+                damage = damage_of(place) if place.is_dir() else None
+                if damage is not None:
+                    kept = self._quarantined(key, place, damage)
+                    log.warning("artifact %s is damaged (%s); it is now in %s, and is made again", key, damage, kept)
             return None
-        _note_times(place)
+        note_times(place)
         self._intact.add(key)
         return place
+
+    def _quarantined(self, key: str, place: Path, damage: Damage) -> Path:
+        """Move a damaged artifact out of the way, with a note of what is wrong; return where it is now."""
+        kept = self.root / QUARANTINE / f"{key}.{uuid.uuid4().hex[:8]}"
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        place.rename(kept)
+        note = {"key": key, "found_at": now(), "file": damage.file, "expected": damage.expected, "found": damage.found}
+        write_atomically(kept / DAMAGE_FILE, json.dumps(note, indent=1))
+        return kept
 
     def has(self, key: str) -> bool:
         """Return whether an intact artifact exists."""
@@ -127,7 +158,8 @@ class FolderStore:
         Nothing is deleted.
         """
         for place in sorted(path for path in self.root.glob("??/*") if path.is_dir()):
-            yield place, _damage(place)
+            damage = damage_of(place)
+            yield place, "" if damage is None else str(damage)
 
     @contextmanager
     def claim(self, key: str) -> Iterator[Path]:
@@ -164,14 +196,27 @@ class FolderStore:
         if place.is_dir():
             return place
         shutil.rmtree(folder / PARTS, ignore_errors=True)
-        files = contents(folder)
-        manifest = {"key": key, "created": now(), "files": files, "times": _times(folder, files), "facts": dict(facts)}
-        (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True), encoding="utf-8")
+        manifest = manifest_of(key, now(), folder, facts)
+        (folder / MANIFEST).write_text(as_text(manifest), encoding="utf-8")
         folder.chmod(0o755)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        folder.rename(place)
+        sync_tree(folder)
+        if not place.parent.is_dir():
+            write_version(self.root)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            sync(self.root)
+        try:
+            folder.rename(place)
+        except OSError as error:
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                raise
+            # A process that did not hold the lock was first: this store is shared without working locks.
+            return place
+        sync(place.parent)
         self._intact.add(key)
         return place
+
+    def used(self) -> frozenset[str]:
+        return frozenset(self._intact)
 
     def discard(self, key: str) -> None:
         """Delete an artifact, so that it is made again."""
@@ -182,19 +227,21 @@ class FolderStore:
 
     def facts(self, key: str) -> dict[str, Any]:
         """Return the facts that the artifact was committed with."""
-        facts: dict[str, Any] = _manifest(self.place(key))["facts"]
+        facts: dict[str, Any] = read_manifest(self.place(key))["facts"]
         return facts
 
     def content_digest(self, key: str) -> str:
         """Return the digest of the artifact's files, whatever its key."""
-        return digest_of(_manifest(self.place(key))["files"])
+        return digest_of(read_manifest(self.place(key))["files"])
 
-    def all_facts(self) -> Iterator[dict[str, Any]]:
-        """Yield the facts of every artifact; manifests that cannot be read are skipped."""
+    def entries(self) -> Iterator[Entry]:
+        """Yield every artifact whose manifest can be read; no file of it is."""
         for path in sorted(self.root.glob(f"??/*/{MANIFEST}")):
             try:
-                yield json.loads(path.read_text(encoding="utf-8"))["facts"]
-            except (OSError, ValueError, KeyError):
+                manifest = json.loads(path.read_text(encoding="utf-8"))
+                size = sum(size for size, _ in manifest["files"].values())
+                yield Entry(path.parent.name, str(manifest["created"]), size, dict(manifest["facts"]))
+            except (OSError, ValueError, KeyError, TypeError, AttributeError):
                 continue
 
     def lock(self, key: str) -> BaseFileLock:
@@ -222,73 +269,18 @@ def _keep_parts_only(aside: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def _manifest(place: Path) -> dict[str, Any]:
-    value: dict[str, Any] = json.loads((place / MANIFEST).read_text(encoding="utf-8"))
-    return value
-
-
-def contents(folder: Path) -> dict[str, list[Any]]:
-    """Size and SHA-256 of every file, by relative name."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / MANIFEST)
-    return {path.relative_to(folder).as_posix(): [path.stat().st_size, digest_file(path)] for path in files}
-
-
-def _damage(place: Path) -> str:
-    """Return what is wrong with an artifact; empty if nothing is."""
+def check_version(root: Path) -> None:
+    """Raise ConfigError if a newer version of the harness has written a store, so that this one could misread it."""
     try:
-        manifest = _manifest(place)
-        expected = [(name, size, digest) for name, (size, digest) in manifest["files"].items()]
-        dict(manifest["facts"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return "its manifest cannot be read"
-    for name, size, digest in expected:
-        path = place / name
-        if not path.is_file() or path.stat().st_size != size:
-            return f"{name} is missing or cut"
-        if digest_file(path) != digest:
-            return f"{name} has another content"
-    return ""
+        version = json.loads((root / VERSION_FILE).read_text(encoding="utf-8"))["version"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    if not isinstance(version, int) or version > VERSION:
+        what = f"a store of version {version}, and this harness knows versions up to {VERSION}"
+        raise ConfigError(Problem(str(root), what, "update the harness, or name another --store"))
 
 
-def _times(folder: Path, names: Iterable[str]) -> dict[str, list[int]]:
-    """When each file was last written to and last changed, in nanoseconds, and its inode.
-
-    A program cannot set the time of change.
-    """
-    statuses = {name: (folder / name).stat() for name in names}
-    return {name: [status.st_mtime_ns, status.st_ctime_ns, status.st_ino] for name, status in statuses.items()}
-
-
-def _unchanged(place: Path) -> bool:
-    """Return whether no file was changed since the manifest was written; False if that cannot be told.
-
-    Sizes, times and inodes of all files must be those of the manifest, and older than it: a second change in the same
-    tick of the clock has the time of the first one.
-    """
-    try:
-        manifest = _manifest(place)
-        dict(manifest["facts"])
-        sizes = {name: size for name, (size, _) in manifest["files"].items()}
-        times = _times(place, sizes)
-        noted = (place / MANIFEST).stat().st_mtime_ns
-        return bool(
-            times == manifest.get("times")
-            and all(changed + TICK_NS < noted for _, changed, _ in times.values())
-            and all((place / name).stat().st_size == size for name, size in sizes.items())
-        )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return False
-
-
-def _note_times(place: Path) -> None:
-    """Write the times of files whose digests are right into the manifest.
-
-    So a store that was copied or restored is read only once. Nothing is noted in a store that cannot be written to.
-    """
-    with suppress(OSError):
-        manifest = _manifest(place)
-        times = _times(place, manifest["files"])
-        # Written beside the artifact, so that no reader sees a part of it.
-        written = place.parent / f".{place.name}.{os.getpid()}.{threading.get_ident()}"
-        written.write_text(json.dumps({**manifest, "times": times}, indent=1, sort_keys=True), encoding="utf-8")
-        written.replace(place / MANIFEST)
+def write_version(root: Path) -> None:
+    """Note the version in a store."""
+    if not (root / VERSION_FILE).exists():
+        write_atomically(root / VERSION_FILE, json.dumps({"version": VERSION}))

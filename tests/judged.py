@@ -11,6 +11,7 @@ import outcomes as invented
 import pocket
 
 from harness.data import formats
+from harness.files import write_atomically
 from harness.results import outcomes
 from harness.results.baselines import Accepted, Baseline, accepted_system
 from harness.results.score_tables import tables_of
@@ -120,7 +121,7 @@ def write_outcome(suite_file: Path, store: Path, rows: Sequence[Score], **change
     base = store / "outcomes" / suite.name
     folder = base / f"made{len(list(base.glob('made*')))}"
     formats.write_parquet(folder / "scores.parquet", [row._asdict() for row in rows], outcomes.SCORE_COLUMNS)
-    formats.write_atomically(folder / outcomes.OUTCOME_FILE, outcome.model_dump_json(indent=1))
+    write_atomically(folder / outcomes.OUTCOME_FILE, outcome.model_dump_json(indent=1))
     (base / "latest").unlink(missing_ok=True)
     (base / "latest").symlink_to(folder.name)
     return folder

@@ -64,7 +64,7 @@ def test_a_disk_that_is_full_loses_nothing(step: str, folder: Path, monkeypatch:
 
     real = Path.replace
     if step == "tables":
-        monkeypatch.setattr(baselines.formats, "write_atomically", full)
+        monkeypatch.setattr(baselines, "write_atomically", full)
     else:
         target = ".toy.replaced" if step == "first rename" else "toy"
         monkeypatch.setattr(Path, "replace", lambda self, to: full() if Path(to).name == target else real(self, to))

@@ -25,7 +25,9 @@ def test_damage_is_reported_and_ends_with_two(tmp_path: Path, leave: Leave) -> N
     code, out, error = leave("store", "verify", at, "--json")
     assert code == 2
     assert json.loads(out) == {"artifacts": 1, "damaged": {str(place): "file has another content"}}
-    assert f"{place}: file has another content; delete this folder" in " ".join(error.split())
+    assert f"{place}: file has another content; the next run that needs it puts it into quarantine" in " ".join(
+        error.split()
+    )
     assert place.is_dir()
 
 

@@ -176,7 +176,7 @@ def test_a_terminal_that_lacks_letters_shows_others() -> None:
 
 def test_a_limit_on_the_size_of_files_is_told_with_the_path(tmp_path: Path) -> None:
     code = (
-        "import resource, signal; from pathlib import Path; from harness.data.formats import write_atomically; "
+        "import resource, signal; from pathlib import Path; from harness.files import write_atomically; "
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)); "
         "write_atomically(Path('out.txt'), 'x' * 100_000)"
     )

@@ -22,6 +22,7 @@ from harness import provenance
 from harness.cli.export import export
 from harness.errors import ConfigError
 from harness.hashing import digest_of
+from harness.manifests import MANIFEST
 from harness.models.language_models import load_generator
 from harness.models.loaders import EMBEDDED, EMBEDDED_PREFIX, load_bi_encoder, load_cross_encoder
 from harness.planning.graph import Plan, SystemPlan
@@ -30,7 +31,7 @@ from harness.report.render.card import UPSTREAM
 from harness.stages.shared.blending import Weight
 from harness.stages.shared.common import encode
 from harness.stages.shared.prompts import question_turn
-from harness.store import MANIFEST, FolderStore
+from harness.store import FolderStore
 from harness.suite import builtin
 from harness.suite.files import load_suite, parse_suite
 from harness.suite.pipeline import Pipeline

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from harness.data import formats
 from harness.errors import DataError, Problem
+from harness.files import write_atomically
 from harness.values.records import Run
 
 IDS = st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from(" %\t\n\r\u2003\x85\ufeff"), min_size=1)
@@ -140,11 +141,11 @@ def test_parquet_rows_are_read_as_they_were_written(rows: list[dict[str, Any]]) 
 
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "in" / "a.txt"
-    formats.write_atomically(path, "old\n")
+    write_atomically(path, "old\n")
     with pytest.raises(UnicodeEncodeError):
-        formats.write_atomically(path, "new" * 10_000 + "\ud800")
+        write_atomically(path, "new" * 10_000 + "\ud800")
     assert path.read_text() == "old\n"
     assert [item.name for item in path.parent.iterdir()] == ["a.txt"]
-    formats.write_atomically(path, "new\n")
+    write_atomically(path, "new\n")
     assert path.read_text() == "new\n"
     assert stat.S_IMODE(path.stat().st_mode) == 0o644

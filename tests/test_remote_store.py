@@ -19,12 +19,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from harness.errors import ConfigError
+from harness.manifests import MANIFEST
 from harness.remote import leases, store
 from harness.remote.bounded_cache import BOUND_VARIABLE, bound
 from harness.remote.makings import ABANDONED, Makings, lease_of
 from harness.remote.objects import Objects
 from harness.remote.store import RemoteStore
-from harness.store import MANIFEST, FolderStore, Store
+from harness.store import FolderStore, Store
 
 KEY = "ab" + "0" * 30
 OTHER = "cd" + "0" * 30
@@ -99,7 +100,7 @@ class TestEveryStore:
         assert text_of(two.get(KEY)) == text_of(place) == "written"
         assert one.facts(KEY) == two.facts(KEY) == FACTS
         assert one.content_digest(KEY) == two.content_digest(KEY)
-        assert list(drivers().all_facts()) == [FACTS]
+        assert [entry.facts for entry in drivers().entries()] == [FACTS]
         assert two.get(OTHER) is None
 
     def test_what_is_not_committed_is_thrown_away(self, drivers: Drivers) -> None:
@@ -110,7 +111,7 @@ class TestEveryStore:
         with pytest.raises(RuntimeError), one.claim(KEY) as folder:
             raise RuntimeError
         assert not drivers().has(KEY)
-        assert list(drivers().all_facts()) == []
+        assert [entry.facts for entry in drivers().entries()] == []
         assert text_of(put(one)) == "written"
 
     def test_the_first_commit_stays(self, drivers: Drivers) -> None:
@@ -589,6 +590,6 @@ def test_manifests_are_read_once(remote: Callable[[], RemoteStore], monkeypatch:
     for _ in range(3):
         assert two.has(KEY)
         assert two.facts(KEY) == FACTS
-        assert list(two.all_facts()) == [FACTS]
+        assert [entry.facts for entry in two.entries()] == [FACTS]
     assert len(read) == 1
     assert isinstance(two._makings, Makings)

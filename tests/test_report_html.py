@@ -26,6 +26,7 @@ from harness.data import formats
 from harness.errors import ConfigError
 from harness.experiments import query_details as gathered
 from harness.experiments.reports import write_page
+from harness.files import write_atomically
 from harness.report import format as fmt
 from harness.report.content.outcome import contents
 from harness.report.explorer import ANSWER, LISTED, PASSAGE, pack
@@ -292,7 +293,7 @@ def folder(tmp_path: Path) -> Path:
     ranked = {key: [(doc_id, 1.0 / rank) for rank, doc_id in enumerate(documents[:20], 1)] for key in part.queries}
     for slug in ("untuned", "retriever-0"):
         formats.write_run(place / "runs" / f"{slug}.trec", ranked)
-    formats.write_atomically(place / "outcome.json", outcome.model_dump_json())
+    write_atomically(place / "outcome.json", outcome.model_dump_json())
     return place
 
 

@@ -88,7 +88,7 @@ def test_a_store_keeps_its_promises_on_s3(bucket: str, tmp_path: Path) -> None:
     assert not two.has(KEY)
     assert put(one, "first") == "first"
     assert put(two, "second") == "first"
-    assert list(two.all_facts()) == [{"stage": "toy"}]
+    assert [entry.facts for entry in two.entries()] == [{"stage": "toy"}]
     assert dict(two.verify()) == {f"{address}/store/ab/{KEY}": ""}
     one.discard(KEY)
     assert put(machine_store(tmp_path / "three", address), "third") == "third"

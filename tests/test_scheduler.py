@@ -15,10 +15,11 @@ from pocket import Pretender, failing
 import harness.store
 from harness.execution.executors import Request
 from harness.execution.scheduler import Execution, carry_out
+from harness.manifests import MANIFEST
 from harness.planning.graph import Plan
 from harness.planning.ledger import estimate
 from harness.planning.plan import build_plan
-from harness.store import MANIFEST, FolderStore
+from harness.store import FolderStore
 from harness.values.records import Progress
 
 

@@ -11,14 +11,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import harness.store
-from harness.store import MANIFEST, TICK_NS, FolderStore
+import harness.manifests
+from harness.errors import ConfigError
+from harness.files import FSYNC_VARIABLE
+from harness.manifests import MANIFEST, TICK_NS
+from harness.store import DAMAGE_FILE, QUARANTINE, VERSION, VERSION_FILE, FolderStore
 
 KEY = "ab" + "0" * 62
 OTHER = "cd" + "0" * 62
@@ -48,7 +53,7 @@ def test_an_artifact_is_absent_then_committed_then_found(store: FolderStore) -> 
     assert store.get(KEY) == place == again(store).get(KEY)
     assert (place / "part" / "file.txt").read_text() == "written"
     assert store.facts(KEY) == {"seconds": 1.5}
-    assert list(store.all_facts()) == [{"seconds": 1.5}]
+    assert [entry.facts for entry in store.entries()] == [{"seconds": 1.5}]
     assert store.get(OTHER) is None
 
 
@@ -113,7 +118,7 @@ DAMAGES = [
 
 
 @pytest.mark.parametrize(("damage", "words"), DAMAGES)
-def test_a_damaged_artifact_is_removed_with_a_warning_and_can_be_made_again(
+def test_a_damaged_artifact_is_put_aside_with_a_warning_and_can_be_made_again(
     damage: Callable[[Path], None], words: str, store: FolderStore, caplog: pytest.LogCaptureFixture
 ) -> None:
     put(store, OTHER)
@@ -125,9 +130,106 @@ def test_a_damaged_artifact_is_removed_with_a_warning_and_can_be_made_again(
     assert words in caplog.text
     assert "made again" in caplog.text
     assert not place.exists()
+    kept = next((store.root / QUARANTINE).iterdir())
+    note = json.loads((kept / DAMAGE_FILE).read_text())
+    assert note["key"] == KEY
+    assert note["expected"] != note["found"]
     assert put(again(store)) == place
     assert again(store).get(KEY) == place
     assert again(store).get(OTHER) is not None
+
+
+def changed_fact(manifest: dict[str, Any]) -> None:
+    manifest["facts"]["seconds"] = 0.1
+
+
+def changed_digest_and_size(manifest: dict[str, Any]) -> None:
+    manifest["files"]["empty"] = [1, "0" * 64]
+
+
+def of_another_key(manifest: dict[str, Any]) -> None:
+    manifest["key"] = OTHER
+
+
+def lost_a_file(manifest: dict[str, Any]) -> None:
+    del manifest["files"]["empty"]
+
+
+@pytest.mark.parametrize("change", [changed_fact, changed_digest_and_size, of_another_key, lost_a_file])
+def test_a_manifest_that_is_not_the_one_that_was_written_is_damage(
+    change: Callable[[dict[str, Any]], None], store: FolderStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    place = put(store)
+    manifest = json.loads((place / MANIFEST).read_text())
+    change(manifest)
+    (place / MANIFEST).write_text(json.dumps(manifest))
+    settled(place)
+    assert dict(again(store).verify())[place] == "its manifest is not the one that was written"
+    assert again(store).get(KEY) is None
+
+
+def test_an_artifact_in_the_place_of_another_is_damage(store: FolderStore) -> None:
+    other, place = settled(put(store, OTHER, "other")), put(store)
+    shutil.rmtree(place)
+    other.rename(place)
+    assert again(store).get(KEY) is None
+
+
+def test_a_commit_that_finds_its_place_taken_was_second(store: FolderStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Locks may not work on a shared file system: the first commit counts."""
+    with store.claim(KEY) as folder:
+        (folder / "file.txt").write_text("second")
+        first = again(store)
+        monkeypatch.setattr(first, "lock", lambda key: nullcontext())
+        with first.claim(KEY) as other:
+            (other / "file.txt").write_text("first")
+            # Both look before one of them has committed.
+            looked = FolderStore.place(store, KEY).is_dir()
+            place = first.commit(KEY, other, {})
+        monkeypatch.setattr(Path, "is_dir", lambda path: looked if path == place else os.path.isdir(path))  # noqa: PTH112
+        assert store.commit(KEY, folder, {}) == place
+    assert (place / "file.txt").read_text() == "first"
+
+
+def test_files_names_and_folders_are_flushed_before_an_artifact_counts(
+    store: FolderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(FSYNC_VARIABLE, "1")
+    flushed: list[str] = []
+    plain_sync, plain_rename = os.fsync, Path.rename
+
+    def fsync(handle: int) -> None:
+        flushed.append(Path(f"/proc/self/fd/{handle}").readlink().name)
+        plain_sync(handle)
+
+    def rename(self: Path, target: Path) -> Path:
+        flushed.append("renamed")
+        return plain_rename(self, target)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(Path, "rename", rename)
+    with store.claim(KEY) as folder:
+        (folder / "part").mkdir()
+        (folder / "part" / "file.txt").write_text("text")
+        name = folder.name
+        store.commit(KEY, folder, {})
+    at = flushed.index("renamed")
+    assert {"file.txt", "part", MANIFEST, name} <= {*flushed[:at]}
+    assert flushed.index("file.txt") < flushed.index("part") < flushed.index(name)
+    assert flushed[at + 1 :] == [KEY[:2]]
+
+
+def test_a_store_of_a_newer_harness_is_refused_and_an_old_one_is_taken_over(store: FolderStore) -> None:
+    put(store)
+    assert json.loads((store.root / VERSION_FILE).read_text()) == {"version": VERSION}
+    (store.root / VERSION_FILE).unlink()
+    assert again(store).get(KEY) is not None
+    put(again(store), OTHER)
+    assert json.loads((store.root / VERSION_FILE).read_text()) == {"version": VERSION}
+    for version in (VERSION + 1, "3", None):
+        (store.root / VERSION_FILE).write_text(json.dumps({"version": version}))
+        with pytest.raises(ConfigError, match="update the harness"):
+            again(store)
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -146,13 +248,13 @@ class Counted:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.files: list[str] = []
-        plain = harness.store.digest_file
+        plain = harness.manifests.digest_file
 
         def digest_file(path: Path) -> str:
             self.files.append(path.name)
             return plain(path)
 
-        monkeypatch.setattr(harness.store, "digest_file", digest_file)
+        monkeypatch.setattr(harness.manifests, "digest_file", digest_file)
 
 
 def settled(place: Path) -> Path:
@@ -201,7 +303,7 @@ def test_verifying_reads_everything_and_deletes_nothing(store: FolderStore, monk
     assert dict(again(store).verify()) == {place: "", other: ""}
     flip(place)
     # A disk that decays leaves no trace: the times are noted as they are now.
-    harness.store._note_times(place)
+    harness.manifests.note_times(place)
     settled(place)
     assert again(store).get(KEY) == place
     assert dict(again(store).verify()) == {place: "part/file.txt has another content", other: ""}

@@ -34,12 +34,13 @@ from harness.cli.export_source import MeasuredSuite, find, planned_now, system_o
 from harness.cli.options import MOST_SEED, Common, print_json, say, takes
 from harness.errors import ConfigError, Problem
 from harness.execution import endpoints
+from harness.manifests import MANIFEST
 from harness.models.inspection import inspect
 from harness.planning.graph import Plan, SystemPlan
 from harness.planning.rankings import reranker_encoder
 from harness.remote.places import store_in
 from harness.report.render.card import Card, TunedPart, render_card
-from harness.store import MANIFEST, Store
+from harness.store import Store
 from harness.suite.pipeline import Pipeline
 from harness.suite.recipes import Part
 from harness.suite.spec import Candidate, Suite

@@ -12,8 +12,8 @@ from typing import Annotated
 import typer
 
 from harness.cli.options import Common, print_json, say, takes
-from harness.data.formats import write_atomically
 from harness.errors import ConfigError, Problem
+from harness.files import write_atomically
 from harness.suite import builtin
 
 TEMPLATE = "template"

@@ -9,10 +9,10 @@ from typing import Annotated
 import typer
 
 from harness.cli.options import Common, print_json, say, takes
-from harness.data.formats import write_atomically
 from harness.errors import ConfigError, Problem
 from harness.experiments import leaderboard
 from harness.experiments.accepted_results import accepted_results
+from harness.files import write_atomically
 from harness.remote.mirror import opened
 from harness.report import format
 from harness.report.render.boards import render_page

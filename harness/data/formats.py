@@ -10,8 +10,6 @@ import gzip
 import itertools
 import json
 import math
-import os
-import tempfile
 import urllib.parse
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import DataError, Problem
+from harness.files import write_atomically, written
 from harness.values.records import Qrels, Run
 from harness.values.repairs import Repairing
 
@@ -180,27 +179,6 @@ def read_table(path: Path, columns: Sequence[str], problems: list[Problem]) -> I
         yield number, fields
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text file so that a reader sees the old or the new content, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    aside = Path(name)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        aside.chmod(0o644)
-        aside.replace(path)
-    except OSError as error:
-        raise _placed(error, path) from error
-    finally:
-        aside.unlink(missing_ok=True)
-
-
-def _placed(error: OSError, path: Path) -> OSError:
-    """Return the error with the path that was to be written: an error of a full disk names none."""
-    return error if error.filename or error.errno is None else OSError(error.errno, error.strerror, str(path))
-
-
 def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Write rows as JSON Lines, keys in the order of the row."""
     write_atomically(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
@@ -281,15 +259,8 @@ def write_parquet(path: Path, rows: Sequence[Mapping[str, Any]], columns: Mappin
     import pyarrow.parquet as pq
 
     schema = pa.schema([(name, pa.type_for_alias(kind)) for name, kind in columns.items()])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.part")
-    try:
+    with written(path) as aside:
         pq.write_table(pa.Table.from_pylist([dict(row) for row in rows], schema=schema), aside)
-        aside.replace(path)
-    except OSError as error:
-        raise _placed(error, path) from error
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def read_parquet(path: Path) -> list[dict[str, Any]]:

@@ -35,6 +35,7 @@ from harness.llm import shared_answers
 from harness.planning import requirements
 from harness.planning.graph import Plan, PlannedCall
 from harness.remote.places import root_of, store_in
+from harness.results import outcomes, running
 from harness.store import FolderStore
 from harness.suite.roles import Role
 from harness.suite.sources import ReadingRule
@@ -105,6 +106,7 @@ class Session:
         self.suite = endpoints.spoken(suite, root)
         self.services = endpoints.services_of(self.suite, root, replay)
         self._checked: set[Role] = set()
+        self._planned: set[str] = set()
         self.share()
         connect(self.executor, self.suite, root, display)
 
@@ -163,6 +165,7 @@ class Session:
 
     def make(self, plan: Plan, watch: Callable[[Execution], None] = lambda execution: None) -> Execution:
         """Put the dataset of a plan into the store, and make every artifact that the plan needs; see `carry_out`."""
+        self._hold(plan)
         plan.artifacts.publish(self.store)
         try:
             return carry_out(plan, self.store, self.executor, display=self.display, services=self.services, watch=watch)
@@ -171,12 +174,23 @@ class Session:
 
     def time(self, plan: Plan) -> Execution:
         """Make every artifact of a plan as `make` does, but one after another: their times tell how fast each is."""
+        self._hold(plan)
         plan.artifacts.publish(self.store)
         executor = OneAtATime(self.executor)
         try:
             return carry_out(plan, self.store, executor, display=self.display, services=self.services)
         finally:
             self.share()
+
+    def _hold(self, plan: Plan) -> None:
+        """Keep what a plan needs from being collected while this process lives."""
+        keys = {*plan.calls, *plan.artifacts.keys.values()}
+        self._planned |= keys
+        running.hold(self.root, keys)
+
+    def note_keys(self, folder: Path) -> None:
+        """Write the keys of all artifacts that this session used into the folder of its result."""
+        outcomes.note_keys(folder, self._planned | self.store.used())
 
     def make_one(self, planned: PlannedCall) -> Path | None:
         """Return the folder of an artifact that belongs to no plan; it is made if the store lacks it."""

@@ -103,6 +103,7 @@ class _Benchmark:
         outcome = followup.complete(outcome, self.suite, compared, slices, self.root, unknown)
         all_rows = [row for of_system in executed.rows.values() for row in of_system]
         outcome, folder = reports.write_outcome(outcome, self.root, all_rows, runs, plan, dataset, self.store)
+        self.session.note_keys(folder)
         broken = execution.failed or any(row.verdict == "failed" for row in forgotten.forgotten)
         return Finished(
             outcome,

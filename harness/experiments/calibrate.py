@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import NamedTuple, Unpack
 
 from harness import scoring
-from harness.data.formats import write_atomically, write_jsonl
+from harness.data.formats import write_jsonl
 from harness.errors import ConfigError, Incomplete, Problem
 from harness.execution import endpoints
 from harness.execution.session import Options, Session
+from harness.files import write_atomically
 from harness.hashing import digest_file
 from harness.judge import calibration, judges
 from harness.judge.calibration import Calibration, CalibrationTerms

@@ -68,6 +68,7 @@ def curve(
     learned = _learning_curve(session.suite, candidate, sorted(set(shares)), done)
     learned = learned.model_copy(update={"seconds": time.perf_counter() - started})
     folder = reports.write_curve(learned, session.root, [row for of_system in done.rows.values() for row in of_system])
+    session.note_keys(folder)
     return CurveResult(learned, folder, done.execution.made, done.execution.failed)
 
 

@@ -14,11 +14,12 @@ from harness.data import formats
 from harness.data.datasets import Dataset
 from harness.errors import HarnessError
 from harness.experiments import query_details
+from harness.files import link_to, write_atomically
 from harness.planning.graph import Plan
 from harness.report import PAGE_FILE, REPORT_FILE, write_html, write_learning_curve, write_reports
 from harness.report import write_diagnosis as render_diagnosis
 from harness.results import diagnoses, outcomes, sharing
-from harness.results.outcomes import SCORE_COLUMNS, guarded, new_folder, point_to
+from harness.results.outcomes import SCORE_COLUMNS, guarded, new_folder
 from harness.store import Store
 from harness.values.evidence import Evidence
 from harness.values.findings import Outcome
@@ -68,8 +69,8 @@ def write_curve(curve: LearningCurve, root: Path, rows: Sequence[Score]) -> Path
     base = root / "curves" / curve.suite / curve.candidate
     folder = new_folder(base, curve.created)
     formats.write_parquet(folder / "scores.parquet", [row._asdict() for row in rows], SCORE_COLUMNS)
-    formats.write_atomically(folder / CURVE_FILE, curve.model_dump_json(indent=1))
-    point_to(base / "latest", folder)
+    write_atomically(folder / CURVE_FILE, curve.model_dump_json(indent=1))
+    link_to(base / "latest", folder)
     guarded(lambda: write_learning_curve(curve, folder), "the report", folder)
     return sharing.publish(folder)
 

@@ -11,8 +11,8 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from harness.data.formats import write_atomically
 from harness.errors import ConfigError, Problem
+from harness.files import write_atomically
 from harness.report.content import gates
 from harness.report.render.junit import junit
 from harness.statistics.verdicts import Gating

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from harness.data.folders import PACKED
-from harness.data.formats import write_atomically
 from harness.data.imports import Imported
 from harness.errors import Problem
+from harness.files import write_atomically
 from harness.ingest.state import State
 
 QUERIES, ANSWERS, SPANS = "queries.jsonl", "answers.jsonl", "spans.jsonl"

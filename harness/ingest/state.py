@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from harness.data.folders import CORPUS, PACKED
-from harness.data.formats import write_atomically
 from harness.errors import ConfigError, Problem
+from harness.files import write_atomically
 from harness.hashing import digest_file
 
 STATE, CORPUS_FILE, SOURCE_FILE = "ingest.json", CORPUS[0], "SOURCE.json"

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import re
 import threading
 from collections.abc import Mapping
@@ -18,6 +17,7 @@ from typing import Any, NamedTuple
 
 from filelock import FileLock
 
+from harness.files import write_atomically
 from harness.llm.address import address_of
 from harness.llm.faults import Fault
 from harness.suite.roles import Llm
@@ -226,9 +226,7 @@ class KnownDialect:
                     for place, dialect in whole.items()
                     if dialect.instead
                 }
-                aside = self.path.with_suffix(f".{os.getpid()}.tmp")
-                aside.write_text(json.dumps(entries, indent=1, sort_keys=True), encoding="utf-8")
-                aside.replace(self.path)
+                write_atomically(self.path, json.dumps(entries, indent=1, sort_keys=True))
         except OSError as error:
             log.warning("%s: cannot be written (%s)", self.path, error.strerror)
 

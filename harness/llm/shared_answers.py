@@ -17,6 +17,7 @@ from typing import Any
 
 from filelock import FileLock
 
+from harness.files import write_atomically
 from harness.llm.dialects import FILE as DIALECTS
 from harness.llm.responses import FILE, RequestCost, Responses, StoredAnswer
 from harness.remote.mirror import Mirror, mirror_of
@@ -58,7 +59,7 @@ def _exchange_answers(folder: Path, mirror: Mirror) -> None:
         known.add(name)
     if ours or news:
         state = {"known": sorted({*known, *news}), "last": last}
-        (folder / STATE).write_text(json.dumps(state), encoding="utf-8")
+        write_atomically(folder / STATE, json.dumps(state))
 
 
 def _lines(answers: Iterable[StoredAnswer]) -> Iterator[str]:

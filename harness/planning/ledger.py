@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -47,6 +48,7 @@ def facts_of(
         bytes=sum(path.stat().st_size for path in out.rglob("*") if path.is_file()),
         speed=speed_of(planned.call, calls),
         share=share,
+        call=asdict(planned.call),
     ).as_facts()
 
 

@@ -52,7 +52,7 @@ class Outlook:
     @cached_property
     def _facts(self) -> list[dict[str, Any]]:
         """The facts of all that the store has, read when they are first needed."""
-        return list(self._store.all_facts())
+        return [dict(entry.facts) for entry in self._store.entries()]
 
     @cached_property
     def _peaks(self) -> Peaks:

@@ -107,7 +107,7 @@ def is_slowed(call: StageCall) -> bool:
 
 def rates(store: Store) -> Rates:
     """Return the units a second of what this store has timed; see `rates_of`."""
-    return rates_of(store.all_facts())
+    return rates_of(entry.facts for entry in store.entries())
 
 
 def rates_of(facts: Iterable[Mapping[str, Any]]) -> Rates:
@@ -134,7 +134,7 @@ def rates_of(facts: Iterable[Mapping[str, Any]]) -> Rates:
 
 def timed_classes(store: Store) -> set[Speed]:
     """Return the speed classes that this store has timed."""
-    return {speed for speed, _ in _timed(store.all_facts())}
+    return {speed for speed, _ in _timed(entry.facts for entry in store.entries())}
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
+from harness.files import write_atomically
+
 if TYPE_CHECKING:
     from harness.statistics.verdicts import Gating
     from harness.values.findings import Outcome
@@ -85,13 +87,11 @@ class HarnessSession:
         """Run a suite in the first of xdist's workers that asks for it; the others wait for its outcome."""
         from filelock import FileLock
 
-        from harness.data import formats
-
         pointer = self.store / POINTERS / f"{self._id()}-{name}.json"
         pointer.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(pointer.with_suffix(".lock")):
             if not pointer.exists():
-                formats.write_atomically(pointer, json.dumps({"suite": str(suite), **self._run(suite)}))
+                write_atomically(pointer, json.dumps({"suite": str(suite), **self._run(suite)}))
         ran = json.loads(pointer.read_text(encoding="utf-8"))
         if "error" in ran:
             from harness.errors import HarnessError

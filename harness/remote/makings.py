@@ -20,9 +20,9 @@ from typing import Any, NamedTuple
 
 from harness.errors import ConfigError, HarnessError, Problem
 from harness.hashing import digest_file, digest_of
+from harness.manifests import MANIFEST, as_text, contents, is_sealed, seal_of
 from harness.provenance import now
 from harness.remote.objects import Objects
-from harness.store import MANIFEST, contents
 
 FOLDER = "store"
 DAMAGED = "damaged-"
@@ -39,6 +39,7 @@ class Making(NamedTuple):
     name: str
     files: dict[str, list[Any]]
     facts: dict[str, Any]
+    created: str = ""
 
     @property
     def size(self) -> int:
@@ -111,10 +112,11 @@ class Makings:
 
         If something fails, what was uploaded is left: a request without a reply may have created the manifest.
         """
-        making = Making(uuid.uuid4().hex, contents(place), dict(facts))
+        making = Making(uuid.uuid4().hex, contents(place), json.loads(json.dumps(dict(facts))), now())
         self._upload(key, making, place)
-        value = {"key": key, "created": now(), "making": making.name, "files": making.files, "facts": making.facts}
-        counts = self._objects.create(_manifest(key), json.dumps(value, indent=1, sort_keys=True).encode())
+        value = {"key": key, "created": making.created, "files": making.files, "facts": making.facts}
+        sealed = {**value, "making": making.name, "seal": seal_of(value)}
+        counts = self._objects.create(_manifest(key), as_text(sealed).encode())
         with suppress(HarnessError):
             if counts:
                 self._known[key] = making
@@ -188,8 +190,12 @@ def _parsed(content: bytes) -> Making | None:
     try:
         value = json.loads(content)
         files = {str(name): [int(size), str(digest)] for name, (size, digest) in value["files"].items()}
-        name, facts = value["making"], dict(value["facts"])
-        whole = re.fullmatch(r"[0-9a-f]{32}", name) and not any({"", ".", ".."} & {*file.split("/")} for file in files)
+        name, facts, created = value["making"], dict(value["facts"]), str(value["created"])
+        whole = (
+            is_sealed(value, value["key"])
+            and re.fullmatch(r"[0-9a-f]{32}", name)
+            and not any({"", ".", ".."} & {*file.split("/")} for file in files)
+        )
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
-    return Making(name, files, facts) if whole else None
+    return Making(name, files, facts, created) if whole else None

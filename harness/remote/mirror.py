@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import uuid
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
+from harness.files import write_atomically
 from harness.remembered import cache_folder
 from harness.remote.objects import Objects, is_address
 
@@ -48,7 +48,9 @@ class Mirror:
         with ThreadPoolExecutor(AT_ONCE) as threads:
             arrived = [name for name, came in zip(news, threads.map(self._download, news), strict=True) if came]
         if arrived:
-            _write(self.folder / PULLED, json.dumps({**known, **{name: listed[name].version for name in arrived}}))
+            write_atomically(
+                self.folder / PULLED, json.dumps({**known, **{name: listed[name].version for name in arrived}})
+            )
         return list(listed)
 
     def push(self, path: Path) -> None:
@@ -99,7 +101,7 @@ def opened(place: str | Path) -> Path:
     folder = (cache_folder() / "addresses" / f"{name}-{digest}").absolute()
     if not (folder / MARKER).is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        _write(folder / MARKER, json.dumps({"address": objects.address}))
+        write_atomically(folder / MARKER, json.dumps({"address": objects.address}))
     return folder
 
 
@@ -118,9 +120,3 @@ def shown(path: Path) -> str:
     """Return a place as its user named it: the address of a mirror, or the path."""
     mirror = mirror_of(path)
     return str(path) if mirror is None else f"{mirror.objects.address}/{mirror.name_of(path)}".removesuffix("/.")
-
-
-def _write(path: Path, text: str) -> None:
-    aside = path.with_name(f"{path.name}.{os.getpid()}.{uuid.uuid4().hex}")
-    aside.write_text(text, encoding="utf-8")
-    aside.replace(path)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import ConfigError, Problem
+from harness.manifests import Entry
 from harness.remote.bounded_cache import BoundedCache
 from harness.remote.leases import Leases
 from harness.remote.makings import UNREADABLE, Making, Makings, lease_of
@@ -114,11 +115,15 @@ class RemoteStore:
         """Return the digest of an artifact's files, whatever its key. Raises FileNotFoundError if there is none."""
         return self._required(key).content_digest
 
-    def all_facts(self) -> Iterator[dict[str, Any]]:
-        """Yield the facts of every artifact; manifests that cannot be read are skipped."""
-        for making in self._makings.all().values():
+    def entries(self) -> Iterator[Entry]:
+        """Yield every artifact at the address whose manifest can be read; no file of it is."""
+        for key, making in self._makings.all().items():
             if making is not None:
-                yield dict(making.facts)
+                yield Entry(key, making.created, making.size, dict(making.facts))
+
+    def used(self) -> frozenset[str]:
+        """Return the keys of the artifacts that this object has given or committed."""
+        return self._copies.used()
 
     def verify(self) -> Iterator[tuple[Path | str, str]]:
         """Read every artifact at the address in full; yield its place and what is wrong with it, empty if nothing is.

@@ -63,7 +63,7 @@ def write_html(outcome: Outcome, path: Path, evidence: Evidence | None = None) -
 
 
 def _write(folder: Path, texts: dict[str, str], pictures: Sequence[Picture]) -> list[Path]:
-    from harness.data.formats import write_atomically
+    from harness.files import write_atomically
 
     folder.mkdir(parents=True, exist_ok=True)
     if pictures:

@@ -19,8 +19,8 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import Field
 
 from harness import __version__
-from harness.data import formats
 from harness.errors import DataError, Problem
+from harness.files import write_atomically
 from harness.results import damage, remote_baselines, replacing
 from harness.results.damage import HINT
 from harness.results.score_tables import Tables, digest_of_table, read_table, text_of
@@ -111,8 +111,8 @@ def write(folder: Path, accepted: Accepted, tables: Tables) -> None:
         try:
             for system in accepted.systems:
                 text = text_of(tables[system.info.name, system.info.seed])
-                formats.write_atomically(aside / system.file, text)
-            formats.write_atomically(aside / ACCEPTED_FILE, _sealed(accepted))
+                write_atomically(aside / system.file, text)
+            write_atomically(aside / ACCEPTED_FILE, _sealed(accepted))
             _keep_others(folder, aside)
             aside.chmod(0o755)
             replacing.swap(folder, aside)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from harness.data import formats
 from harness.errors import ConfigError
-from harness.results.outcomes import SCORE_COLUMNS, new_folder, point_to
+from harness.files import link_to, write_atomically
+from harness.results.outcomes import SCORE_COLUMNS, new_folder
 from harness.values.insights import DIAGNOSIS_VERSION, Diagnosis
 from harness.values.records import Score
 from harness.values.versions import FileKind, read_value
@@ -23,15 +24,15 @@ def write(diagnosis: Diagnosis, root: Path, rows: Sequence[Score]) -> Path:
     base = root / "diagnoses" / diagnosis.suite
     folder = new_folder(base, diagnosis.created)
     formats.write_parquet(folder / "scores.parquet", [row._asdict() for row in rows], SCORE_COLUMNS)
-    formats.write_atomically(folder / DIAGNOSIS_FILE, diagnosis.model_dump_json(indent=1))
-    point_to(base / "latest", folder)
+    write_atomically(folder / DIAGNOSIS_FILE, diagnosis.model_dump_json(indent=1))
+    link_to(base / "latest", folder)
     return folder
 
 
 def add_note(diagnosis: Diagnosis, folder: Path, note: str) -> None:
     """Add a note to a diagnosis that is written already."""
     noted = diagnosis.model_copy(update={"notes": (*diagnosis.notes, note)})
-    formats.write_atomically(folder / DIAGNOSIS_FILE, noted.model_dump_json(indent=1))
+    write_atomically(folder / DIAGNOSIS_FILE, noted.model_dump_json(indent=1))
 
 
 def read(folder: Path) -> Diagnosis:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import os
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from harness import provenance
 from harness.data import formats
 from harness.errors import ConfigError, HarnessError, Problem
+from harness.files import link_to, write_atomically
 from harness.remote.mirror import mirror_of
 from harness.results import reuse
 from harness.values.evidence import Evidence
@@ -24,6 +24,8 @@ from harness.values.versions import FileKind, read_value
 OUTCOME_FILE = "outcome.json"
 ATTEMPT_FILE = ".attempt.json"
 ERROR_FILE = "report.error.txt"
+KEYS_FILE = "keys.json"
+"""The keys of all artifacts that a result used, beside it: `harness store gc` keeps these."""
 SEARCHED_FILE = "searched.parquet"
 """What systems searched with where that is another text than the query; only written if there is any."""
 CHUNKS_FILE = "chunks.parquet"
@@ -76,7 +78,7 @@ def attempted(root: Path, suite: str) -> Iterator[None]:
 
 def _note_attempt(base: Path, started: str, why: str) -> None:
     with contextlib.suppress(OSError, HarnessError):
-        formats.write_atomically(base / ATTEMPT_FILE, json.dumps({"started": started, "why": why}))
+        write_atomically(base / ATTEMPT_FILE, json.dumps({"started": started, "why": why}))
         if mirror := mirror_of(base):
             mirror.push(base / ATTEMPT_FILE)
 
@@ -108,9 +110,9 @@ def write(outcome: Outcome, root: Path, rows: Sequence[Score]) -> tuple[Outcome,
         for row in outcome.ledger
     ]
     formats.write_parquet(folder / "ledger.parquet", ledger, LEDGER_COLUMNS)
-    formats.write_atomically(folder / OUTCOME_FILE, outcome.model_dump_json(indent=1))
+    write_atomically(folder / OUTCOME_FILE, outcome.model_dump_json(indent=1))
     reuse.note(folder, outcome)
-    point_to(base / "latest", folder)
+    link_to(base / "latest", folder)
     return outcome, folder
 
 
@@ -119,7 +121,7 @@ def with_notes(outcome: Outcome, folder: Path, notes: Sequence[str]) -> Outcome:
     if not notes:
         return outcome
     outcome = outcome.model_copy(update={"notes": (*outcome.notes, *notes)})
-    formats.write_atomically(folder / OUTCOME_FILE, outcome.model_dump_json(indent=1))
+    write_atomically(folder / OUTCOME_FILE, outcome.model_dump_json(indent=1))
     return outcome
 
 
@@ -138,6 +140,12 @@ def write_details(folder: Path, outcome: Outcome, details: Evidence) -> None:
 def run_file(folder: Path, system: SystemInfo) -> Path:
     """Where the run of a system lies in the folder of an outcome."""
     return folder / "runs" / f"{system.slug}.trec"
+
+
+def note_keys(folder: Path, keys: Collection[str]) -> None:
+    """Write the keys of the artifacts that a result used into its folder. Without them, more is kept than is needed."""
+    with contextlib.suppress(OSError):
+        write_atomically(folder / KEYS_FILE, json.dumps(sorted(keys)))
 
 
 def guarded(write: Callable[[], object], what: str, folder: Path, again: str = "") -> str:
@@ -204,11 +212,3 @@ def new_folder(base: Path, created: str) -> Path:
             continue
         return folder
     raise ConfigError(f"{base}: too many outcomes of one second; remove some")
-
-
-def point_to(link: Path, folder: Path) -> None:
-    """Make a symbolic link to a folder beside it, in one step."""
-    aside = link.with_name(f".latest.{os.getpid()}")
-    aside.unlink(missing_ok=True)
-    aside.symlink_to(folder.name)
-    aside.replace(link)

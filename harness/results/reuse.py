@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harness.data import formats
+from harness.files import write_atomically
 from harness.values.findings import Outcome
 
 EVALUATION_FILE = "look.json"
@@ -50,7 +50,7 @@ def note(folder: Path, outcome: Outcome) -> None:
     evaluation = _of(outcome)
     with contextlib.suppress(OSError):
         value = {"split": evaluation.split, "queries": evaluation.queries, "systems": sorted(evaluation.systems)}
-        formats.write_atomically(folder / EVALUATION_FILE, json.dumps(value))
+        write_atomically(folder / EVALUATION_FILE, json.dumps(value))
 
 
 def _of(outcome: Outcome) -> Evaluation:

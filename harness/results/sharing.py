@@ -13,9 +13,10 @@ import uuid
 from pathlib import Path, PurePosixPath
 
 from harness.errors import ConfigError, Problem
+from harness.files import link_to
 from harness.remote.mirror import Mirror, mirror_of, opened
 from harness.remote.objects import is_address
-from harness.results.outcomes import ATTEMPT_FILE, point_to
+from harness.results.outcomes import ATTEMPT_FILE
 
 KINDS = ("outcomes", "diagnoses", "curves")
 LATEST = "latest.json"
@@ -47,7 +48,7 @@ def _fetch_latest(mirror: Mirror, base: PurePosixPath, names: list[str]) -> None
     for name in {named, last} - {""}:
         mirror.pull(str(base / name))
     if named and (mirror.folder / base / named).is_dir():
-        point_to(mirror.folder / base / "latest", mirror.folder / base / named)
+        link_to(mirror.folder / base / "latest", mirror.folder / base / named)
 
 
 def _is_deep(name: str, base: PurePosixPath) -> bool:
@@ -94,7 +95,7 @@ def _reserved(mirror: Mirror, folder: Path) -> Path:
         if mirror.objects.create(mirror.name_of(place / RESERVED), uuid.uuid4().hex.encode()):
             if place != folder:
                 folder.rename(place)
-                point_to(place.parent / "latest", place)
+                link_to(place.parent / "latest", place)
             return place
     raise ConfigError(f"{folder.parent}: too many results of one second; remove some")
 

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from harness.data.folders import CORPUS, QUERIES, SPLITS, file_of, first_of, split_named
-from harness.data.formats import read_jsonl, read_lines, read_table, write_atomically
+from harness.data.formats import read_jsonl, read_lines, read_table
 from harness.data.judgements import read_judgements
 from harness.data.objects import field_of, read_objects, text_of
 from harness.errors import DataError, Problem, few_of_each
+from harness.files import write_atomically
 from harness.testset.evidence import Span
 from harness.testset.items import Contents, Item
 from harness.values.records import Document

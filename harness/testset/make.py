@@ -14,8 +14,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
-from harness.data.formats import write_atomically, write_jsonl
+from harness.data.formats import write_jsonl
 from harness.errors import DataError, Problem
+from harness.files import write_atomically
 from harness.models.search import Bm25Index
 from harness.testset import folder as files
 from harness.testset import reasons

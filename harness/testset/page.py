@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.data.formats import write_atomically
+from harness.files import write_atomically
 from harness.hashing import digest_of
 from harness.report.render.html import STYLES, page
 from harness.testset import review

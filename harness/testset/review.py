@@ -14,8 +14,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from harness.data.formats import write_atomically
 from harness.errors import DataError, Problem, nearest
+from harness.files import write_atomically
 from harness.testset import folder as files
 from harness.testset.items import Contents, Item
 from harness.values.records import Document

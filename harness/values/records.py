@@ -158,7 +158,8 @@ class CallFacts(NamedTuple):
     """What a stage call or a set of judgements cost, as it is kept in the manifest of its artifact.
 
     `speed` is the speed class of a stage call, `bytes` the size of its artifact on disk, `role` that of the LLM asked.
-    `share` is that of the machine which the call had while others ran beside it, 1 if it had all of it.
+    `share` is that of the machine which the call had while others ran beside it, 1 if it had all of it. `call` is the
+    call itself as far as it is no default: what the key was made of.
     """
 
     stage: str
@@ -171,12 +172,13 @@ class CallFacts(NamedTuple):
     role: str = ""
     speed: tuple[str | bool, ...] = ()
     share: float = 1.0
+    call: Mapping[str, Any] = {}
 
     def as_facts(self) -> dict[str, Any]:
         """The facts as one flat object of JSON values: with the fields of `usage`, its dollars as `llm_dollars`."""
         facts = {**self._asdict(), **self.usage._asdict(), "llm_dollars": self.usage.dollars}
         facts |= {"notes": dict(self.usage.notes), "speed": list(self.speed)}
-        without = {"usage", "dollars"} | {name for name in ("speed", "role") if not facts[name]}
+        without = {"usage", "dollars"} | {name for name in ("speed", "role", "call") if not facts[name]}
         without |= {"share"} if self.share == 1.0 else set()
         return {name: value for name, value in facts.items() if name not in without}
 

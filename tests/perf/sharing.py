@@ -101,7 +101,7 @@ def outside(store: Path, name: str = QUICKSTART) -> Row | None:
     if cold is None:
         return None
     stages = sum(row["seconds"] for row in cold["ledger"])
-    probes = sum(facts["seconds"] for facts in store_in(store).all_facts() if facts.get("stage") == "probe")
+    probes = sum(entry.facts["seconds"] for entry in store_in(store).entries() if entry.facts.get("stage") == "probe")
     share = max(cold["seconds"] - stages - probes, 0.0) / cold["seconds"]
     note = f"{cold['seconds']:.0f} s: stages {stages:.0f} s, probes {probes:.0f} s"
     return Row(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from harness.data.formats import write_atomically, write_jsonl, write_qrels
+from harness.data.formats import write_jsonl, write_qrels
 from harness.data.imports.imported import Imported
+from harness.files import write_atomically
 
 
 def write_folder(imported: Imported, folder: Path) -> None:

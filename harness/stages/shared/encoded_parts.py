@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.data.formats import write_atomically
+from harness.files import write_atomically
 from harness.hashing import digest_file
 from harness.models.token_batches import Truncations
 from harness.values.records import Document, Progress

@@ -1,0 +1,88 @@
+"""Files and folders that are whole or not there: written aside, flushed to the disk, then put in place in one step.
+
+A rename alone is no promise: after a power cut, a file system may know the new name and not yet the content. So
+content, name and folder are flushed with fsync, in this order. ``HARNESS_FSYNC=0`` turns that off, for tests.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+FSYNC_VARIABLE = "HARNESS_FSYNC"
+PART = ".part"
+"""The end of the name of a file that is being written; the name begins with a dot. A killed process leaves it."""
+
+
+@contextmanager
+def written(path: Path) -> Iterator[Path]:
+    """Give a place beside `path` to write a file to; if the block ends without an error, it becomes `path`.
+
+    A reader sees the old or the new content, never a part. Folders above are made. Raises OSError with the name of
+    `path`, and leaves the old content.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{uuid.uuid4().hex}{PART}")
+    try:
+        yield aside
+        sync(aside)
+        aside.replace(path)
+        sync(path.parent)
+    except OSError as error:
+        raise _placed(error, aside, path) from error
+    finally:
+        with suppress(OSError):
+            aside.unlink(missing_ok=True)
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a text file so that a reader sees the old or the new content, never a part."""
+    with written(path) as aside:
+        aside.write_text(text, encoding="utf-8")
+
+
+def link_to(link: Path, folder: Path) -> None:
+    """Make `link` a symbolic link to a folder beside it, in one step."""
+    aside = link.with_name(f".{uuid.uuid4().hex}{PART}")
+    try:
+        aside.symlink_to(folder.name)
+        aside.replace(link)
+        sync(link.parent)
+    finally:
+        with suppress(OSError):
+            aside.unlink(missing_ok=True)
+
+
+def sync(path: Path) -> None:
+    """Flush a file, or the names in a folder, to the disk.
+
+    A file system that cannot do that for a folder is taken as it is. Raises OSError if a file cannot be flushed.
+    """
+    if os.environ.get(FSYNC_VARIABLE) == "0":
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError:
+        if not path.is_dir():
+            raise
+    finally:
+        os.close(handle)
+
+
+def sync_tree(folder: Path) -> None:
+    """Flush every file of a folder to the disk, then the folders, the deepest first."""
+    for root, _, names in os.walk(folder, topdown=False):
+        for name in names:
+            sync(Path(root) / name)
+        sync(Path(root))
+
+
+def _placed(error: OSError, aside: Path, path: Path) -> OSError:
+    """Return the error with the path that was to be written: an error of a full disk names none."""
+    if error.errno is None or error.filename not in (None, str(aside), aside):
+        return error
+    return OSError(error.errno, error.strerror, str(path))

@@ -1,0 +1,171 @@
+"""What takes the room of a store, what is collected of it, and what a key stands for."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import smallsuite
+from test_cli import Leave, leave  # noqa: F401
+
+from harness.errors import ConfigError
+from harness.experiments import benchmark, storage
+from harness.remote.places import store_in
+from harness.results import running
+from harness.store import FolderStore
+
+RATES = {"recipes": {"retriever": {"epochs": 1, "batch_size": 8, "learning_rate": 0.02, "checkpoints": 1}}}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return smallsuite.bi_encoder(tmp_path_factory.mktemp("model"))
+
+
+def run(root: Path, folder: Path, model: Path, **more: object) -> benchmark.Finished:
+    return benchmark.run(smallsuite.write(folder, model, more), root, executor=smallsuite.Here())
+
+
+@pytest.fixture
+def ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after the end of this process: it holds nothing."""
+    monkeypatch.setattr(running, "held", lambda root: frozenset())
+
+
+def store_of(root: Path) -> FolderStore:
+    store = store_in(root)
+    assert isinstance(store, FolderStore)
+    return store
+
+
+def test_what_the_last_outcome_used_is_kept_and_the_rest_collected(tmp_path: Path, model: Path, ended: None) -> None:
+    root = tmp_path / "store"
+    run(root, tmp_path / "a", model)
+    store = store_of(root)
+    assert storage.garbage(root, store, 0, every_result=False).artifacts == []
+    before = {entry.key for entry in store.entries()}
+    done = run(root, tmp_path / "a", model, **RATES)
+    assert done.calls_made > 0
+    found = storage.garbage(root, store_of(root), 0, every_result=False)
+    assert {entry.facts.get("stage") for entry in found.artifacts} >= {"tune_retriever", "index", "retrieve"}
+    assert {entry.key for entry in found.artifacts} < before
+    # The earlier outcome still uses them, and they are of today.
+    assert storage.garbage(root, store_of(root), 0, every_result=True).artifacts == []
+    assert storage.garbage(root, store_of(root), 7, every_result=False).artifacts == []
+    storage.collect(store_of(root), found)
+    assert storage.garbage(root, store_of(root), 0, every_result=False).artifacts == []
+    again = run(root, tmp_path / "a", model, **RATES)
+    assert (again.calls_made, again.scores_computed) == (0, 0)
+    assert run(root, tmp_path / "a", model).calls_made > 0
+
+
+def test_an_outcome_of_an_earlier_version_keeps_its_calls_and_all_data_and_scores(
+    tmp_path: Path, model: Path, ended: None
+) -> None:
+    root = tmp_path / "store"
+    done = run(root, tmp_path / "a", model)
+    (done.folder / "keys.json").unlink()
+    assert storage.garbage(root, store_of(root), 0, every_result=False).artifacts == []
+
+
+def test_what_a_running_process_works_with_is_kept(tmp_path: Path, model: Path) -> None:
+    root = tmp_path / "store"
+    done = run(root, tmp_path / "a", model)
+    keys = {row.key for row in done.outcome.ledger}
+    (root / "outcomes").rename(tmp_path / "gone")
+    # This process still works with them.
+    assert not {entry.key for entry in storage.garbage(root, store_of(root), 0, every_result=False).artifacts} & keys
+    assert keys <= running.held(root)
+
+
+def test_a_process_that_was_killed_holds_nothing(tmp_path: Path) -> None:
+    code = (
+        "import sys, time; from pathlib import Path; from harness.results import running; "
+        f"running.hold(Path({str(tmp_path)!r}), ['a', 'b']); print('ready', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        assert running.held(tmp_path) == {"a", "b"}
+        process.kill()
+        process.wait()
+    assert running.held(tmp_path) == frozenset()
+    assert list((tmp_path / running.FOLDER).iterdir()) == []
+
+
+def test_what_killed_processes_leave_is_collected_once_it_is_old(tmp_path: Path) -> None:
+    store = store_of(tmp_path)
+    left = store.aside() / "key.123"
+    left.mkdir()
+    part = tmp_path / "outcomes" / "s" / ".abc.part"
+    part.parent.mkdir(parents=True)
+    part.write_text("half")
+    assert storage.garbage(tmp_path, store, 0, every_result=False).paths == []
+    for path in (left, part):
+        os.utime(path, (time.time() - 2 * 86_400,) * 2)
+    found = storage.garbage(tmp_path, store, 0, every_result=False)
+    assert {*found.paths} == {left, part}
+    storage.collect(store, found)
+    assert not left.exists()
+    assert not part.exists()
+
+
+def test_damage_is_kept_aside_until_it_is_collected(tmp_path: Path) -> None:
+    store = store_of(tmp_path)
+    with store.claim("ab" + "0" * 30) as folder:
+        (folder / "file").write_text("content")
+        place = store.commit("ab" + "0" * 30, folder, {})
+    (place / "file").write_text("CONTENT")
+    assert store_of(tmp_path).get("ab" + "0" * 30) is None
+    found = storage.garbage(tmp_path, store, 0, every_result=False)
+    assert [path.parent.name for path in found.paths] == ["quarantine"]
+    assert storage.garbage(tmp_path, store, 1, every_result=False).paths == []
+
+
+def test_a_key_is_explained(tmp_path: Path, model: Path) -> None:
+    root = tmp_path / "store"
+    done = run(root, tmp_path / "a", model)
+    row = next(row for row in done.outcome.ledger if row.stage == "tune_retriever")
+    known = storage.known(root, store_of(root), row.key[:20])
+    assert known.entry.key == row.key
+    assert known.entry.facts["call"]["inputs"]["triplets"]
+    assert {other.facts["stage"] for other in known.used_by} >= {"index", "retrieve"}
+    assert known.results == [done.folder.relative_to(root).as_posix()]
+    with pytest.raises(ConfigError, match="no key begins with 'zz'"):
+        storage.known(root, store_of(root), "zz")
+    with pytest.raises(ConfigError, match="give more of it"):
+        # Sixteen first digits, and more keys than that.
+        [storage.known(root, store_of(root), digit) for digit in "0123456789abcdef"]
+
+
+def test_the_commands_say_it(tmp_path: Path, model: Path, leave: Leave) -> None:  # noqa: F811
+    root = tmp_path / "store"
+    done = run(root, tmp_path / "a", model)
+    at = f"--store={root}"
+    code, out, _ = leave("store", "du", at)
+    assert code == 0
+    assert {"tune_retriever", "scores", "dataset", "outcomes", "all"} <= {
+        line.split()[0] for line in out.splitlines()[2:]
+    }
+    row = next(row for row in done.outcome.ledger if row.stage == "index" and "judged" in row.label)
+    code, out, _ = leave("store", "why", row.key, at)
+    assert code == 0
+    assert all(text in out for text in (row.key, "Made of", "input model", "Used by", "outcomes/", "index, version"))
+    assert json.loads(leave("store", "why", row.key, at, "--json")[1])["key"] == row.key
+    code, out, _ = leave("store", "gc", at, "--days", "0")
+    assert (code, out.splitlines()[0][:18]) == (0, "Nothing to collect")
+    with store_of(root).claim("ab" + "0" * 30) as folder:
+        (folder / "file").write_text("x")
+        store_of(root).commit("ab" + "0" * 30, folder, {})
+    code, out, _ = leave("store", "gc", at, "--days", "0")
+    assert code == 0
+    assert "Found 1 artifact that no suite needs" in " ".join(out.split())
+    assert store_of(root).has("ab" + "0" * 30)
+    assert "Deleted 1 artifact" in leave("store", "gc", at, "--days", "0", "--delete")[1]
+    assert not store_of(root).has("ab" + "0" * 30)
+    assert leave("store", "why", at)[0] == 2
