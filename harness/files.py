@@ -24,7 +24,7 @@ def written(path: Path) -> Iterator[Path]:
     A reader sees the old or the new content, never a part. Folders above are made. Raises OSError with the name of
     `path`, and leaves the old content.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     aside = path.with_name(f".{uuid.uuid4().hex}{PART}")
     try:
         yield aside
@@ -36,6 +36,15 @@ def written(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             aside.unlink(missing_ok=True)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, unless they are there, so that they outlive a power cut."""
+    missing = [folder, *folder.parents]
+    missing = missing[: next((place for place, one in enumerate(missing) if one.is_dir()), 0)]
+    folder.mkdir(parents=True, exist_ok=True)
+    for made in missing:
+        sync(made.parent)
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -33,7 +33,7 @@ from typing import Any, Protocol
 from filelock import BaseFileLock, FileLock, Timeout
 
 from harness.errors import ConfigError, Problem
-from harness.files import sync, sync_tree, write_atomically
+from harness.files import make_folder, sync, sync_tree, write_atomically
 from harness.hashing import digest_of
 from harness.manifests import (
     MANIFEST,
@@ -202,8 +202,7 @@ class FolderStore:
         sync_tree(folder)
         if not place.parent.is_dir():
             write_version(self.root)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            sync(self.root)
+            make_folder(place.parent)
         try:
             folder.rename(place)
         except OSError as error:

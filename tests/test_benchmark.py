@@ -1,4 +1,4 @@
-"""A whole run on the fixture `pocket` with the real bi-encoder and no generator, and runs in which things fail."""
+"""A whole run on the fixture `pocket` with a tiny bi-encoder and no generator, and runs in which things fail."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 
 import pocket
 import pytest
+import smallsuite
 
 from harness.cli import main as cli
 from harness.data import formats
@@ -29,7 +30,7 @@ from harness.values.records import Progress, Usage
 
 CHANGES: dict[str, Any] = {
     "pipeline.generator": None,
-    "pipeline.retriever": {"max_length": 64},
+    "pipeline.retriever": {},
     "pipeline.depth": 20,
     "data": {"pairs": "judged"},
     "candidates": {"judged": {"tune": ["retriever"]}},
@@ -37,6 +38,13 @@ CHANGES: dict[str, Any] = {
     "baseline_rows": ["bm25", "hybrid", "untuned"],
     "measures": ["ndcg@10", "recall@10", "mrr@10"],
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def retriever(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Give the suite its retriever, which is made here."""
+    model = smallsuite.bi_encoder(tmp_path_factory.mktemp("model"))
+    CHANGES["pipeline.retriever"] = {"model": str(model), "max_length": 64}
 
 
 class Here(SynchronousExecutor):
@@ -294,7 +302,10 @@ def changed(folder: Path, changes: dict[str, Any]) -> Path:
 def test_if_everything_fails_there_is_an_outcome_all_the_same(
     stage: str, first: benchmark.Finished, store: Path, tmp_path: Path
 ) -> None:
-    changes = {"index": {"pipeline.retriever": {"max_length": 63}}, "retrieve": {"pipeline.depth": 19}}[stage]
+    changes = {
+        "index": {"pipeline.retriever": {**CHANGES["pipeline.retriever"], "max_length": 63}},
+        "retrieve": {"pipeline.depth": 19},
+    }[stage]
     executor = Here(stage)
     done = benchmark.run(changed(tmp_path, changes), store, executor=executor)
     assert set(executor.asked) - {"probe"} == {stage}

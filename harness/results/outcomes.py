@@ -13,7 +13,7 @@ from typing import Any
 from harness import provenance
 from harness.data import formats
 from harness.errors import ConfigError, HarnessError, Problem
-from harness.files import link_to, write_atomically
+from harness.files import link_to, make_folder, sync, write_atomically
 from harness.remote.mirror import mirror_of
 from harness.results import reuse
 from harness.values.evidence import Evidence
@@ -206,9 +206,11 @@ def new_folder(base: Path, created: str) -> Path:
     stamp = created.replace(":", "").replace("-", "")
     for number in range(1000):
         folder = base / (stamp if number == 0 else f"{stamp}-{number}")
+        make_folder(base)
         try:
-            folder.mkdir(parents=True)
+            folder.mkdir()
         except FileExistsError:
             continue
+        sync(base)
         return folder
     raise ConfigError(f"{base}: too many outcomes of one second; remove some")
