@@ -19,7 +19,8 @@ from harness.errors import StageFailed
 from harness.execution.environments import environment_now
 from harness.execution.executors import Executor, Request, run
 from harness.execution.making import Display
-from harness.execution.probe import PROBE_VERSION, STEPS, TIMES_FILE, Probe, quantile
+from harness.execution.probe import PROBE_VERSION, REFERENCE_FILE, STEPS, TIMES_FILE, Probe, quantile
+from harness.execution.reference import MOVED
 from harness.hashing import by_hash, digest_of
 from harness.llm.services import Services
 from harness.models.loaders import model_digest
@@ -43,6 +44,7 @@ class Latencies:
         self.times: dict[str, list[float]] = {}
         self.used: dict[str, dict[str, Any]] = {}
         self.failed: dict[str, str] = {}
+        self.noisy: set[str] = set()
         self.retrieval: set[str] = set()
         self._owners: dict[str, str] = {}
         self._machine = provenance.stage_machine()
@@ -73,8 +75,8 @@ class Latencies:
         hour = price.cpu_hour if provenance.stage_device() == "cpu" else price.gpu_hour
         return ServingCost(
             parts=tuple(names),
-            retrieval=timing("retrieval", retrieval),
-            total=timing("total", total),
+            retrieval=timing("retrieval", retrieval, bool(self.noisy & self.retrieval & {*names})),
+            total=timing("total", total, bool(self.noisy & {*names})),
             dollars_per_1000=fmean(total) / 3600 * hour + self._paid_per_1000(names) if total else None,
         )
 
@@ -92,7 +94,7 @@ class Latencies:
 
     def timings(self) -> tuple[Timing, ...]:
         """Return the times of every part that was timed."""
-        timings = (timing(name, times) for name, times in self.times.items())
+        timings = (timing(name, times, name in self.noisy) for name, times in self.times.items())
         return tuple(item for item in timings if item is not None)
 
     def _parts(self, system: SystemPlan) -> list[str]:
@@ -214,6 +216,8 @@ class Latencies:
         place = self.store.get(key)
         assert place is not None
         self.times[name] = json.loads((place / TIMES_FILE).read_text(encoding="utf-8"))
+        if _is_noisy(place):
+            self.noisy.add(name)
         self.used[name] = self.store.facts(key).get("usage", {})
         return name
 
@@ -260,8 +264,14 @@ def _sum(parts: list[list[float]]) -> list[float]:
     return [sum(row) for row in zip(*parts, strict=False)]
 
 
-def timing(part: str, times: list[float]) -> Timing | None:
+def _is_noisy(place: Path) -> bool:
+    """Whether the reference moved during a probe; a request to an endpoint has none."""
+    path = place / REFERENCE_FILE
+    return path.is_file() and json.loads(path.read_text(encoding="utf-8"))["moved"] > MOVED
+
+
+def timing(part: str, times: list[float], noisy: bool = False) -> Timing | None:
     """Return the quantiles of the times of a part in milliseconds; None if it has no times."""
     if not times:
         return None
-    return Timing(part=part, n=len(times), p50_ms=quantile(times, 0.5), p95_ms=quantile(times, 0.95))
+    return Timing(part=part, n=len(times), p50_ms=quantile(times, 0.5), p95_ms=quantile(times, 0.95), noisy=noisy)

@@ -15,6 +15,8 @@ from harness.values.findings import Outcome, SystemInfo
 from harness.values.records import SystemKey
 from harness.values.systems import BOUNDS
 
+NOISY = "timed while something else kept the machine busy; run again on a quiet one"
+
 
 class _Figure(NamedTuple):
     value: float | None
@@ -41,12 +43,16 @@ def _judged(gate: Gate, info: SystemInfo, before: SystemInfo | None, outcome: Ou
         why = info.failed or "; ".join(_not_timed(outcome)) or "not timed"
         return blank.model_copy(update={"verdict": "failed", "reason": f"no figure: {why}"})
     update: dict[str, object] = {"value": now.value, "n": now.n}
+    if _is_noisy(info):
+        return blank.model_copy(update=update | {"reason": NOISY})
     if gate.ceiling is not None:
         return blank.model_copy(update=update | {"bound": gate.ceiling, "verdict": _standing(now.value, gate.ceiling)})
     before_figure = _figure(gate, before) if before is not None else _Figure(None, 0)
     if before_figure.value is None:
         return blank.model_copy(update=update | {"verdict": "new", "reason": "no figure was accepted"})
     update["accepted"] = before_figure.value
+    if before is not None and _is_noisy(before):
+        return blank.model_copy(update=update | {"reason": f"accepted {NOISY}"})
     here = outcome.provenance.get("machine")
     if machine != here:
         why = f"another machine class: accepted on {machine or 'an unknown one'}, now on {here or 'an unknown one'}"
@@ -75,6 +81,10 @@ def _figure(gate: Gate, info: SystemInfo) -> _Figure:
         "p50_ms": serving.total.p50_ms, "p95_ms": serving.total.p95_ms, "cost_per_1000": serving.dollars_per_1000
     }  # fmt: skip
     return _Figure(figures[str(gate.probe)], serving.total.n)
+
+
+def _is_noisy(info: SystemInfo) -> bool:
+    return info.serving is not None and info.serving.total is not None and info.serving.total.noisy
 
 
 def _not_timed(outcome: Outcome) -> list[str]:

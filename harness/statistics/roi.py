@@ -170,7 +170,12 @@ class _Reckoning:
         if info.serving is None:
             return _Costs(once)
         timing = info.serving.retrieval if parse(measure).is_rank else info.serving.total
-        return _Costs(once, timing.p95_ms if timing else None, info.serving.dollars_per_1000)
+        total = info.serving.total
+        return _Costs(
+            once,
+            timing.p95_ms if timing and not timing.noisy else None,
+            None if total and total.noisy else info.serving.dollars_per_1000,
+        )
 
     def _break_even(self, row: Comparison, once: float | None, added_per_1000: float | None) -> _Bounded:
         if row.verdict == "failed" or self._instead(row):

@@ -59,12 +59,16 @@ class LedgerRow(Frozen):
 
 
 class Timing(Frozen):
-    """Latency of one part, in milliseconds, over `n` single queries."""
+    """Latency of one part, in milliseconds, over `n` single queries.
+
+    `noisy`: a fixed reference that was timed along with them moved by more than a tenth, in all attempts.
+    """
 
     part: str
     n: int
     p50_ms: float
     p95_ms: float
+    noisy: bool = False
 
 
 class ServingCost(Frozen):

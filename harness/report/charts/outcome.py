@@ -93,11 +93,12 @@ def _costs(view: View, measure: str) -> tuple[_Cost, ...]:
 
 def _p95(info: SystemInfo, part: str) -> float | None:
     timing = getattr(info.serving, part, None)
-    return timing.p95_ms if timing else None
+    return timing.p95_ms if timing and not timing.noisy else None
 
 
 def _per_1000(info: SystemInfo) -> float | None:
-    return info.serving.dollars_per_1000 if info.serving else None
+    serving = info.serving
+    return None if serving is None or (serving.total and serving.total.noisy) else serving.dollars_per_1000
 
 
 def _scatter(view: View, measure: str, cost: _Cost) -> Scatter:

@@ -12,9 +12,13 @@ from harness.report import format as fmt
 from harness.report.model import Cell, Column, Table, cells, left, number
 from harness.report.view import View, row_label
 from harness.text import decimals
-from harness.values.findings import AbstentionCounts, LedgerRow, Resolved, RolePayment
+from harness.values.findings import AbstentionCounts, LedgerRow, Resolved, RolePayment, Timing
 
 KEY_SHOWN = 12
+NOISY = (
+    "Noisy: something else kept the machine busy meanwhile, in three attempts; such a time is not gated, and its system "
+    "is on no Pareto front."
+)
 PAID = ("requests", "prompt_tokens", "new_tokens", "dollars")
 
 
@@ -63,15 +67,23 @@ def latency(view: View) -> Table | None:
     rows = []
     for timing in view.outcome.timings:
         users = [info.label for info in view.systems if info.serving and timing.part in info.serving.parts]
-        numbers = (number(timing.n, "count"), number(timing.p50_ms, "ms"), number(timing.p95_ms, "ms"))
+        numbers = (number(timing.n, "count"), *quantiles(timing))
         rows.append(cells(timing.part, *numbers, ", ".join(users) or decimals.NONE))
     columns = (*left("part"), Column("n"), Column("p50 ms"), Column("p95 ms"), Column("used by", "left", wraps=True))
     return Table(
         "Latency by part",
         columns,
         tuple(rows),
-        "One query at a time through the assembled pipeline after a warm-up (exploratory; this machine class only).",
+        "One query at a time through the assembled pipeline after a warm-up (exploratory; this machine class only)."
+        + (f" {NOISY}" if any(timing.noisy for timing in view.outcome.timings) else ""),
     )
+
+
+def quantiles(timing: Timing | None) -> tuple[Cell, Cell]:
+    """Return p50 and p95 of a timing; noisy ones say so."""
+    after = " noisy" if timing and timing.noisy else ""
+    p50, p95 = (timing.p50_ms, timing.p95_ms) if timing else (None, None)
+    return number(p50, "ms", after), number(p95, "ms", after)
 
 
 def spread(view: View) -> Table | None:

@@ -281,9 +281,8 @@ def _cost_row(view: View, info: SystemInfo, first: str) -> tuple[Cell, ...]:
     return (
         *cells(info.label, number(info.build_seconds, "seconds"), number(info.build_dollars, "dollars")),
         *((gain or _gain_cell(view, info, first),) if first else ()),
-        number(retrieval.p50_ms if retrieval else None, "ms"),
-        number(retrieval.p95_ms if retrieval else None, "ms"),
-        number(total.p95_ms if total else None, "ms"),
+        *details.quantiles(retrieval),
+        details.quantiles(total)[1],
         number(serving.dollars_per_1000 if serving else None, "dollars"),
     )
 

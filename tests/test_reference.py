@@ -1,0 +1,129 @@
+"""A neighbour that keeps the machine busy during a probe is noticed, and its times are not gated."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import outcomes
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.execution import latency, probe, reference
+from harness.execution.reference import AT_ENDS, MOVED, moved
+from harness.gates.probe_gates import NOISY, judge_probe
+from harness.report.content import details
+from harness.report.view import view
+from harness.suite.bounds import Gate
+
+BLOCK = st.lists(st.floats(0.99, 1.01), min_size=10, max_size=40)
+
+
+@given(quiet=BLOCK, busy=BLOCK, slower=st.floats(1.2, 4))
+def test_a_neighbour_during_a_part_of_a_probe_is_noticed(quiet: list[float], busy: list[float], slower: float) -> None:
+    assert moved(quiet + busy) < MOVED
+    loaded = [one * slower for one in busy]
+    if len(busy) >= len(quiet):
+        assert moved(quiet + loaded) > MOVED
+        assert moved(loaded + quiet) > MOVED
+
+
+@given(times=BLOCK, slow=st.integers(0, 9))
+def test_one_slow_reference_moves_nothing(times: list[float], slow: int) -> None:
+    times[slow] *= 20
+    assert moved(times) < MOVED
+
+
+def test_nothing_is_known_of_no_reference() -> None:
+    assert moved([]) == 0.0
+
+
+class Scripted:
+    """A reference whose movement is told beforehand."""
+
+    def __init__(self, shares: list[float]) -> None:
+        self.shares, self.made = shares, 0
+
+    def __call__(self) -> Any:
+        share = self.shares[self.made]
+        self.made += 1
+
+        class One:
+            moved = share
+
+            def at_end(self) -> None: ...
+
+            def between(self) -> None: ...
+
+        return One()
+
+
+@pytest.mark.parametrize(
+    ("shares", "attempts", "kept"), [([0.01], 1, 0.01), ([0.5, 0.02], 2, 0.02), ([0.5, 0.3, 0.4], 3, 0.3)]
+)
+def test_a_noisy_probe_is_tried_again_and_the_quietest_counts(
+    shares: list[float], attempts: int, kept: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scripted = Scripted(shares)
+    monkeypatch.setattr(probe, "Reference", scripted)
+    step = probe._Paid(lambda key, text: None)
+    times, told = probe._quietly(step, [("q", "text")] * 12, True, lambda done, total: None)
+    assert told == {"moved": kept, "attempts": attempts}
+    assert scripted.made == attempts
+    assert len(times) == 12
+
+
+def test_the_reference_is_timed_at_both_ends_and_between(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reference, "EVERY_SECONDS", 0.0)
+    timed = reference.Reference()
+    timed.at_end()
+    timed.between()
+    timed.at_end()
+    assert len(timed.times) == 2 * AT_ENDS + 1
+    assert all(one > 0 for one in timed.times)
+    monkeypatch.setattr(reference, "EVERY_SECONDS", 60.0)
+    timed.between()
+    assert len(timed.times) == 2 * AT_ENDS + 1
+
+
+def test_a_probe_without_a_reference_is_not_called_noisy(tmp_path: Path) -> None:
+    assert not latency._is_noisy(tmp_path)
+    for share, noisy in ((0.05, False), (0.5, True)):
+        (tmp_path / probe.REFERENCE_FILE).write_text(json.dumps({"moved": share, "attempts": 1}))
+        assert latency._is_noisy(tmp_path) is noisy
+
+
+def noisy_outcome() -> Any:
+    outcome = outcomes.normal()
+    systems = []
+    for info in outcome.systems:
+        if info.serving is not None and info.serving.total is not None:
+            total = info.serving.total.model_copy(update={"noisy": True})
+            info = info.model_copy(update={"serving": info.serving.model_copy(update={"total": total})})
+        systems.append(info)
+    timings = tuple(timing.model_copy(update={"noisy": True}) for timing in outcome.timings)
+    return outcome.model_copy(update={"systems": tuple(systems), "timings": timings})
+
+
+@pytest.mark.parametrize("bound", [{"ceiling": 1e-6}, {"relative": 0.1}])
+def test_noisy_times_are_not_gated(bound: dict[str, float]) -> None:
+    quiet, noisy = outcomes.normal(), noisy_outcome()
+    gate = Gate.model_validate({"probe": "p95_ms", **bound})
+    machine = quiet.provenance.get("machine")
+    accepted = {(info.name, info.seed): info for info in quiet.systems}
+    now = [row for row in judge_probe(gate, noisy, accepted, machine) if row.verdict != "failed"]
+    assert now
+    assert {(row.verdict, row.reason) for row in now} == {("not compared", NOISY)}
+    if "relative" in bound:
+        noisy_before = {(info.name, info.seed): info for info in noisy.systems}
+        before = [row for row in judge_probe(gate, quiet, noisy_before, machine) if row.verdict != "failed"]
+        assert {(row.verdict, row.reason) for row in before} == {("not compared", f"accepted {NOISY}")}
+
+
+def test_reports_say_noisy() -> None:
+    table = details.latency(view(noisy_outcome()))
+    assert table is not None
+    assert details.NOISY in table.caption
+    assert all(cell.text == " noisy" for row in table.rows for cell in row if cell.unit == "ms")
