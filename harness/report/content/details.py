@@ -16,8 +16,8 @@ from harness.values.findings import AbstentionCounts, LedgerRow, Resolved, RoleP
 
 KEY_SHOWN = 12
 NOISY = (
-    "Noisy: something else kept the machine busy meanwhile, in three attempts; such a time is not gated, and its system "
-    "is on no Pareto front."
+    "Noisy: something else kept the machine busy meanwhile, in three attempts. Such a time is not gated, and its "
+    "system is on no Pareto front."
 )
 PAID = ("requests", "prompt_tokens", "new_tokens", "dollars")
 
