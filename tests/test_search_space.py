@@ -105,6 +105,10 @@ def test_trials_are_candidates_with_a_name_and_read_back_as_they_were(tmp_path: 
         ({"search": {"sample": {"of": "judgd", "space": SPACE}}}, "there is no candidate 'judgd'.*judged"),
         ({"search": {"sample": {"of": "judged", "space": {"retriever.learning_rat": [1, 2]}}}}, "learning_rat"),
         (
+            {"search": {"sample": {"of": "judged", "space": {"retriever.learning_rate": {"low": 1, "high": "x"}}}}},
+            r"search\.sample\.space\.retriever\.learning_rate\.high: ",
+        ),
+        (
             {"candidates": {"judged": {"tune": ["retriever"]}, "judged-2": {"tune": ["retriever"]}}},
             "makes a candidate 'judged-2', and there is another one",
         ),

@@ -2,19 +2,21 @@
 
     2    a mistake of the user (`HarnessError`), or a problem with a path, a disk or a permission
     70   a bug of the harness, with its traceback; this is no verdict of a gate
-    130  interrupted
+    130  interrupted; 143 and 129 after SIGTERM and SIGHUP, which end a command as Ctrl-C does
 
 A missing file is the user's mistake only if the command line names it; otherwise it is reported as a bug.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import os
 import re
 import select
 import shutil
+import signal
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
@@ -35,7 +37,8 @@ OF_A_PATH = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAM
 DEFAULTS = (".harness", "baselines", "reports")
 LITTLE = 1 << 20
 """Bytes: a disk with less than this is full."""
-INTERRUPTION = "Interrupted. Finished work is cached; run the same command to continue."
+CONTINUE = "Finished work is cached; run the same command to continue."
+INTERRUPTION = f"Interrupted. {CONTINUE}"
 
 
 # ---- streams
@@ -95,6 +98,35 @@ def _drop(stream: Any) -> None:
         os.close(nowhere)
     except (OSError, ValueError):
         pass
+
+
+# ---- signals
+
+
+class _Received:
+    number = signal.SIGINT
+
+
+def heed_signals() -> None:
+    """Let SIGTERM and SIGHUP end the command as Ctrl-C does, children included, unless they are ignored (nohup)."""
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        # Only the main thread may set a handler.
+        with contextlib.suppress(ValueError):
+            if number is not None and signal.getsignal(number) == signal.SIG_DFL:
+                signal.signal(number, _interrupt)
+
+
+def _interrupt(number: int, frame: object) -> None:
+    _Received.number = signal.Signals(number)
+    raise KeyboardInterrupt
+
+
+def interrupted() -> int:
+    """Say that the command was interrupted; return its exit code."""
+    by, _Received.number = _Received.number, signal.SIGINT
+    sys.stderr.write(f"\n{INTERRUPTION if by == signal.SIGINT else f'Ended by {by.name}. {CONTINUE}'}\n")
+    return 128 + by
 
 
 # ---- what was typed

@@ -24,7 +24,7 @@ VERBS = {
     "list": (PREPARE, "List the shipped suites, the measures and the recipes."),
     "doctor": (PREPARE, "Check models, endpoints, disk and devices; exit with 2 if something is missing or wrong."),
     "plan": (PREPARE, "Show what a run will compute, how long it takes and what it costs."),
-    "store": (PREPARE, "Check every artifact of a store to the last byte; exit with 2 if one is damaged."),
+    "store": (PREPARE, "Check a store to the last byte, show its sizes, collect what nothing needs, explain a key."),
     "diagnose": (MEASURE, "Show where the untuned pipeline loses quality, and what to tune first."),
     "run": (MEASURE, "Run a suite and report what each candidate gains and costs."),
     "report": (MEASURE, "Show the latest outcome of a suite again."),
@@ -119,6 +119,7 @@ def main() -> None:
     # It announces its search for fonts when it draws for the first time.
     logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
     endings.settle_streams()
+    endings.heed_signals()
     code = _code_of(sys.argv[1:])
     lost = endings.flush()
     if lost:
@@ -141,14 +142,13 @@ def _code_of(arguments: Sequence[str]) -> int:
     except OSError as error:
         return endings.explain_os(error, arguments)
     except KeyboardInterrupt:
-        sys.stderr.write(f"\n{endings.INTERRUPTION}\n")
-        return endings.INTERRUPTED
+        return endings.interrupted()
     except SystemExit as stop:
         if isinstance(stop.__context__, BrokenPipeError):
             # Typer takes this for a closed pipe of standard output, and would exit with 1, like a failed gate.
             return endings.report_bug(stop.__context__)
         if stop.code == INTERRUPTED:
-            sys.stderr.write(f"\n{endings.INTERRUPTION}\n")
+            return endings.interrupted()
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     except Exception as error:
         return endings.report_bug(error)

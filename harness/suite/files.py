@@ -155,7 +155,7 @@ def _readable(value: dict[str, Any], wrong: set[KeyPath]) -> tuple[Suite, list[E
         except ValidationError as error:
             details = error.errors(include_url=False)
         for detail in details:
-            detail["loc"] = _as_written(tuple(part for part in detail["loc"] if part != "[key]"), wrong)
+            detail["loc"] = _as_written(_without_tags(detail["loc"], rest), wrong)
         found = details if found is None else found
         faults = {at[:-1] or at if kind == "missing" else at for at, kind in ((d["loc"], d["type"]) for d in details)}
         if faults <= wrong:
@@ -171,6 +171,18 @@ def _without(value: Any, wrong: set[KeyPath], at: KeyPath = ()) -> Any:
         kept = [number for number in range(len(value)) if (*at, number) not in wrong]
         return [_without(value[number], wrong, (*at, number)) for number in kept]
     return value
+
+
+def _without_tags(at: KeyPath, value: Any) -> KeyPath:
+    """Return the keys and numbers of a path in a value, without what a type adds: ``[key]``, the names of a union."""
+    kept: KeyPath = ()
+    at = tuple(part for part in at if part != "[key]")
+    for place, part in enumerate(at):
+        if isinstance(value, dict) and (part in value or place == len(at) - 1):
+            value, kept = value.get(part), (*kept, part)
+        elif isinstance(value, list) and isinstance(part, int):
+            value, kept = value[part] if part < len(value) else None, (*kept, part)
+    return kept
 
 
 def _as_written(at: KeyPath, wrong: set[KeyPath]) -> KeyPath:
