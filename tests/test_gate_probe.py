@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import judged
+import numpy as np
 import pytest
 from test_gate import BASE, UNTUNED, WRITTEN, column, of, only, verdicts
 
+from harness.execution.latency import timing
 from harness.gates.gate import evaluate
+from harness.gates.probe_gates import _figure, _standing
 from harness.report.content.gates import sentence
 from harness.results.score_tables import tables_of
 from harness.statistics.verdicts import Gating
@@ -83,3 +86,60 @@ def test_figures_are_worded_with_their_units() -> None:
     assert sentence(found) == ("untuned, p95_ms: 25.0 ms (100 single queries) is over bound 22.0 ms, accepted 20.0 ms.")
     found = only(probed(Gate(probe="cost_per_1000", ceiling=1.0), served(25.0)))
     assert sentence(found) == "untuned, cost_per_1000 ceiling: $0.40 (100 single queries) is within bound $1.00."
+
+
+# ---- intervals of latencies
+
+
+def ranged(p95: float, spread: float) -> Any:
+    total = Timing(part="total", n=100, p50_ms=10.0, p95_ms=p95, p95_range=(p95 * (1 - spread), p95 * (1 + spread)))
+    return judged.info("untuned", 0, serving=ServingCost(parts=(), total=total, dollars_per_1000=0.4))
+
+
+@pytest.mark.parametrize(
+    ("now", "verdict", "strict"),
+    [
+        (ranged(24.0, 0.1), "within bound", 0),
+        (ranged(25.1, 0.1), "inconclusive", 1),
+        (ranged(31.0, 0.1), "over bound", 1),
+        (ranged(25.1, 0.001), "over bound", 1),
+    ],
+)
+def test_a_latency_is_over_its_bound_only_if_its_interval_is(now: Any, verdict: str, strict: int) -> None:
+    gate = Gate(probe="p95_ms", ceiling=25.0)
+    found = probed(gate, now)
+    assert (only(found).verdict, found.exit_code) == (verdict, verdict == "over bound")
+    assert probed(gate.model_copy(update={"on_inconclusive": "fail"}), now).exit_code == strict
+
+
+def test_the_accepted_latency_varies_too() -> None:
+    gate = Gate(probe="p95_ms", relative=0.1)
+    exact, vague = ranged(20.0, 0.001), ranged(20.0, 0.3)
+    assert only(probed(gate, ranged(25.0, 0.05), exact)).verdict == "over bound"
+    assert only(probed(gate, ranged(25.0, 0.05), vague)).verdict == "inconclusive"
+
+
+def test_an_interval_is_in_the_sentence() -> None:
+    found = only(probed(Gate(probe="p95_ms", ceiling=25.0), ranged(26.0, 0.1)))
+    assert sentence(found) == (
+        "untuned, p95_ms ceiling: 26.0 ms [23.4, 28.6] (100 single queries) is inconclusive: above bound 25.0 ms by no "
+        "more than chance."
+    )
+
+
+def test_a_machine_that_did_not_change_is_seldom_called_slower() -> None:
+    """Two probes of one system, 1,000 times: the gate on the p95 fails in about as many as it may."""
+    rng = np.random.default_rng(5)
+    gate = Gate(probe="p95_ms", relative=0.0)
+    over = 0
+    for _ in range(1000):
+        drawn = [timing("total", list(rng.lognormal(3.0, 0.3, 100))) for _ in range(2)]
+        now, before = (_figure(gate, judged.info("a", 0, serving=ServingCost(parts=(), total=one))) for one in drawn)
+        assert before.value is not None
+        over += _standing(now, before.value, before) == "over bound"
+    assert over / 1000 <= 0.05 + 2 * (0.05 * 0.95 / 1000) ** 0.5
+    slower = [timing("total", list(rng.lognormal(3.5, 0.3, 100))) for _ in range(100)]
+    before = _figure(gate, judged.info("a", 0, serving=ServingCost(parts=(), total=drawn[0])))
+    assert before.value is not None
+    now = [_figure(gate, judged.info("a", 0, serving=ServingCost(parts=(), total=one))) for one in slower]
+    assert sum(_standing(one, before.value, before) == "over bound" for one in now) > 90

@@ -5,11 +5,12 @@ from __future__ import annotations
 from fractions import Fraction
 from math import ceil
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.execution.probe import quantile
+from harness.execution.probe import quantile, quantile_range
 
 SHARES = (Fraction(1, 2), Fraction(19, 20), Fraction(99, 100))
 
@@ -31,3 +32,25 @@ def test_it_is_one_of_the_times_and_bounds_its_share(times: list[float], share: 
     assert found in times
     assert sum(time <= found for time in times) >= share * len(times)
     assert sum(time < found for time in times) < share * len(times)
+
+
+@given(st.lists(st.floats(0, 1e6), min_size=1, max_size=200), st.sampled_from(SHARES))
+def test_a_range_holds_its_quantile(times: list[float], share: Fraction) -> None:
+    found = quantile_range(times, float(share))
+    assert found is None or found[0] <= quantile(times, float(share)) <= found[1]
+
+
+def test_a_range_holds_the_true_quantile_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(1)
+    true = float(np.exp(1.6448536269514722))
+    held = 0
+    for _ in range(1000):
+        found = quantile_range(list(rng.lognormal(0, 1, 100)), 0.95)
+        assert found is not None
+        held += found[0] <= true <= found[1]
+    assert held / 1000 >= 0.9 - 2 * (0.9 * 0.1 / 1000) ** 0.5
+
+
+def test_few_times_have_no_range_of_a_high_quantile() -> None:
+    assert quantile_range(list(range(20)), 0.95) is None
+    assert quantile_range(list(range(20)), 0.5) is not None

@@ -19,7 +19,7 @@ from harness.errors import StageFailed
 from harness.execution.environments import environment_now
 from harness.execution.executors import Executor, Request, run
 from harness.execution.making import Display
-from harness.execution.probe import PROBE_VERSION, REFERENCE_FILE, STEPS, TIMES_FILE, Probe, quantile
+from harness.execution.probe import PROBE_VERSION, REFERENCE_FILE, STEPS, TIMES_FILE, Probe, quantile, quantile_range
 from harness.execution.reference import MOVED
 from harness.hashing import by_hash, digest_of
 from harness.llm.services import Services
@@ -274,4 +274,7 @@ def timing(part: str, times: list[float], noisy: bool = False) -> Timing | None:
     """Return the quantiles of the times of a part in milliseconds; None if it has no times."""
     if not times:
         return None
-    return Timing(part=part, n=len(times), p50_ms=quantile(times, 0.5), p95_ms=quantile(times, 0.95), noisy=noisy)
+    return Timing(
+        part=part, n=len(times), p50_ms=quantile(times, 0.5), p95_ms=quantile(times, 0.95),
+        p50_range=quantile_range(times, 0.5), p95_range=quantile_range(times, 0.95), noisy=noisy,
+    )  # fmt: skip

@@ -207,3 +207,18 @@ def quantile(times: Sequence[float], share: float) -> float:
     import numpy as np
 
     return float(np.quantile(times, share, method="inverted_cdf"))
+
+
+def quantile_range(times: Sequence[float], share: float) -> tuple[float, float] | None:
+    """Return a 90 % interval of the quantile, whatever the distribution; None if there are too few times for one.
+
+    Its bounds are order statistics (David and Nagaraja, Order Statistics, section 7.1): the number of times below the
+    true quantile is binomial.
+    """
+    from scipy.stats import binom
+
+    ordered, count = sorted(times), len(times)
+    low, high = int(binom.ppf(0.05, count, share)), int(binom.ppf(0.95, count, share)) + 1
+    if low < 1 or high > count:
+        return None
+    return ordered[low - 1], ordered[high - 1]

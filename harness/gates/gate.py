@@ -130,7 +130,8 @@ class _Evaluation:
 
     def probed(self, gate: Gate) -> list[Gated]:
         machine = self.baseline.accepted.provenance.get("machine") if self.baseline else None
-        return list(judge_probe(gate, self.outcome, self._accepted(), machine))
+        strict = (gate.on_inconclusive or self.terms.on_inconclusive) == "fail"
+        return list(judge_probe(gate, self.outcome, self._accepted(), machine, strict))
 
     def measures(self, gates: Sequence[Gate]) -> list[Gated]:
         """Verdicts on all systems under these gates, as one family."""

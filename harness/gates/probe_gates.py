@@ -1,11 +1,14 @@
 """Evaluate gates on figures of the probe, latency and cost per 1,000 queries, against a bound.
 
-Times of different machine classes cannot be compared, so a relative bound needs two outcomes of one machine class. A
-ceiling is absolute: it needs no accepted figure, and applies to the outcome's machine. This module knows no scores.
+A latency is over its bound only if its interval is: a quantile of a hundred queries that lies a little above may do so
+by chance, and is inconclusive. Times of different machine classes cannot be compared, so a relative bound needs two
+outcomes of one machine class. A ceiling is absolute: it needs no accepted figure, and applies to the outcome's machine.
+This module knows no scores.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
@@ -19,14 +22,27 @@ NOISY = "timed while something else kept the machine busy; run again on a quiet 
 
 
 class _Figure(NamedTuple):
+    """A figure from `n` queries, with the 90 % interval of a latency."""
+
     value: float | None
     n: int
+    range: tuple[float, float] | None = None
 
 
 def judge_probe(
+    gate: Gate, outcome: Outcome, accepted: Mapping[SystemKey, SystemInfo], machine: str | None, strict: bool = False
+) -> Iterator[Gated]:
+    """Yield a verdict on every deployable system; `machine` is the machine class of the accepted figures.
+
+    `strict`: inconclusive fails.
+    """
+    for verdict in _judged_all(gate, outcome, accepted, machine):
+        yield verdict.model_copy(update={"strict": strict})
+
+
+def _judged_all(
     gate: Gate, outcome: Outcome, accepted: Mapping[SystemKey, SystemInfo], machine: str | None
 ) -> Iterator[Gated]:
-    """Yield a verdict on every deployable system; `machine` is the machine class of the accepted figures."""
     now = {(info.name, info.seed): info for info in outcome.systems if info.name not in BOUNDS and not info.stopped}
     for info in now.values():
         yield _judged(gate, info, accepted.get((info.name, info.seed)), outcome, machine)
@@ -42,11 +58,12 @@ def _judged(gate: Gate, info: SystemInfo, before: SystemInfo | None, outcome: Ou
     if now.value is None:
         why = info.failed or "; ".join(_not_timed(outcome)) or "not timed"
         return blank.model_copy(update={"verdict": "failed", "reason": f"no figure: {why}"})
-    update: dict[str, object] = {"value": now.value, "n": now.n}
+    low, high = now.range or (None, None)
+    update: dict[str, object] = {"value": now.value, "n": now.n, "low": low, "high": high}
     if _is_noisy(info):
         return blank.model_copy(update=update | {"reason": NOISY})
     if gate.ceiling is not None:
-        return blank.model_copy(update=update | {"bound": gate.ceiling, "verdict": _standing(now.value, gate.ceiling)})
+        return blank.model_copy(update=update | {"bound": gate.ceiling, "verdict": _standing(now, gate.ceiling)})
     before_figure = _figure(gate, before) if before is not None else _Figure(None, 0)
     if before_figure.value is None:
         return blank.model_copy(update=update | {"verdict": "new", "reason": "no figure was accepted"})
@@ -58,11 +75,23 @@ def _judged(gate: Gate, info: SystemInfo, before: SystemInfo | None, outcome: Ou
         why = f"another machine class: accepted on {machine or 'an unknown one'}, now on {here or 'an unknown one'}"
         return blank.model_copy(update=update | {"verdict": "not compared", "reason": why})
     bound = before_figure.value * (1 + (gate.relative or 0.0))
-    return blank.model_copy(update=update | {"bound": bound, "verdict": _standing(now.value, bound)})
+    return blank.model_copy(update=update | {"bound": bound, "verdict": _standing(now, bound, before_figure)})
 
 
-def _standing(value: float, bound: float) -> Standing:
-    return "within bound" if value <= bound else "over bound"
+def _standing(now: _Figure, bound: float, before: _Figure | None = None) -> Standing:
+    """Whether a figure keeps its bound, which may rest on another one that varies, too.
+
+    The distance of the two on a logarithmic scale is compared with half of its one-sided 95 % interval, recovered from
+    the intervals of both (MOVER: Zou and Donner 2008).
+    """
+    assert now.value is not None
+    if now.value <= bound:
+        return "within bound"
+    if now.range is None or min(now.range[0], bound) <= 0:
+        return "over bound"
+    down = math.log(now.value / now.range[0])
+    up = math.log(before.range[1] / before.value) if before and before.range and before.value else 0.0
+    return "over bound" if math.log(now.value / bound) > math.hypot(down, up) else "inconclusive"
 
 
 def _blank(gate: Gate, info: SystemInfo) -> Gated:
@@ -77,10 +106,13 @@ def _figure(gate: Gate, info: SystemInfo) -> _Figure:
     serving = info.serving
     if serving is None or serving.total is None:
         return _Figure(None, 0)
-    figures = {
-        "p50_ms": serving.total.p50_ms, "p95_ms": serving.total.p95_ms, "cost_per_1000": serving.dollars_per_1000
-    }  # fmt: skip
-    return _Figure(figures[str(gate.probe)], serving.total.n)
+    total = serving.total
+    figures: dict[str, _Figure] = {
+        "p50_ms": _Figure(total.p50_ms, total.n, total.p50_range),
+        "p95_ms": _Figure(total.p95_ms, total.n, total.p95_range),
+        "cost_per_1000": _Figure(serving.dollars_per_1000, total.n),
+    }
+    return figures[str(gate.probe)]
 
 
 def _is_noisy(info: SystemInfo) -> bool:

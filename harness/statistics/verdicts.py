@@ -21,7 +21,8 @@ class Gated(Frozen):
 
     `about` says what the verdict holds for: a system that is not trained, one checkpoint, or the recipe. A measure has
     a `comparison` unless nothing was accepted; a figure of the probe has `value`, `accepted` (if it is
-    bounded relative to it) and `bound`, each in milliseconds or dollars, from `n` single queries.
+    bounded relative to it) and `bound`, each in milliseconds or dollars, from `n` single queries, and of a latency the
+    interval from `low` to `high`.
     """
 
     system: str
@@ -36,6 +37,8 @@ class Gated(Frozen):
     value: float | None = None
     accepted: float | None = None
     bound: float | None = None
+    low: float | None = None
+    high: float | None = None
     n: int = 0
     reason: str = ""
 

@@ -65,7 +65,7 @@ def _caption(found: Gating) -> str:
     probed = any(one.value is not None for one in found.verdicts)
     return join(
         "Intervals are simultaneous: they hold for all gated measures of all systems at once." if measured else "",
-        "Figures of the probe: now, and the bound; they are not tested." if probed else "",
+        "Figures of the probe: now, and the bound; a latency has an interval of its own." if probed else "",
         "Advisory gates are shown and never fail." if any(one.advisory for one in found.verdicts) else "",
     )
 
@@ -74,7 +74,8 @@ def _row(one: Gated) -> tuple[Cell, ...]:
     last = Cell(f"{one.verdict} (advisory)" if one.advisory else one.verdict, TONES.get(one.verdict, ""))
     if one.comparison is None:
         now, bound = (_amount_cell(one, value) for value in (one.value, one.bound))
-        return cells(one.label, one.gate, now, decimals.NONE, bound, decimals.NONE, decimals.NONE, last)
+        interval = _range(one) or decimals.NONE
+        return cells(one.label, one.gate, now, interval, bound, decimals.NONE, decimals.NONE, last)
     change, interval, _, margin, least, size, _ = comparison_cells(one.comparison)
     return cells(one.label, one.gate, change, interval, margin, least, size, last)
 
@@ -88,6 +89,13 @@ def _amount_cell(one: Gated, value: float | None) -> Cell:
 
 def _amount(one: Gated, value: float | None) -> str:
     return fmt.cell_text(_amount_cell(one, value))
+
+
+def _range(one: Gated) -> str:
+    """Return the interval of a latency in milliseconds; empty if there is none."""
+    if one.low is None or one.high is None:
+        return ""
+    return f"[{fmt.milliseconds(one.low)}, {fmt.milliseconds(one.high)}]"
 
 
 def sentence(one: Gated) -> str:
@@ -204,11 +212,14 @@ def _of_the_rest(one: Gated) -> str:
 
 
 def _of_figure(one: Gated) -> str:
-    now = f"{_amount(one, one.value)} ({fmt.counted(one.n, 'single query', 'single queries')})"
+    now = join(_amount(one, one.value), _range(one), f"({fmt.counted(one.n, 'single query', 'single queries')})")
     if one.bound is None:
         return f"{one.label}, {one.gate}: {now}, {one.verdict} ({fmt.bare(one.reason)})."
     was = "" if one.accepted is None else f", accepted {_amount(one, one.accepted)}"
-    return f"{one.label}, {one.gate}: {now} is {one.verdict} {_amount(one, one.bound)}{was}."
+    bound = _amount(one, one.bound)
+    if one.verdict == "inconclusive":
+        return f"{one.label}, {one.gate}: {now} is inconclusive: above bound {bound} by no more than chance{was}."
+    return f"{one.label}, {one.gate}: {now} is {one.verdict} {bound}{was}."
 
 
 def remarks(found: Gating) -> tuple[str, ...]:
