@@ -15,6 +15,7 @@ from stage_inputs import silent
 from toy_stages import request
 
 from harness.errors import StageFailed
+from harness.execution import child_processes
 from harness.execution.child_processes import ChildExecutor
 from harness.execution.environments import Environment, environment_now, read_at_import
 from harness.execution.executors import Executor, InlineExecutor, run
@@ -228,3 +229,25 @@ def test_only_what_is_read_at_import_asks_for_a_new_interpreter(variables: dict[
     assert read_at_import(variables) == read_at_import(rest)
     changed = {**variables, "HF_HOME": "elsewhere"}
     assert read_at_import(changed) != read_at_import(variables)
+
+
+def test_a_child_takes_no_more_memory_than_is_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What asks for more gets an error in its child, and the host is not driven into swap."""
+    monkeypatch.setattr(child_processes, "MEMORY", 0.001)
+    executor = ChildExecutor()
+    try:
+        with pytest.raises(StageFailed, match="out of memory"):
+            run(executor, request("allocate", tmp_path, size=4000), silent)
+        assert run(executor, request("copy", tmp_path, text="a"), silent).usage.units == 1
+    finally:
+        executor.cancel()
+
+
+def test_memory_is_not_bounded_where_it_is_turned_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(child_processes, "MEMORY", 0.001)
+    monkeypatch.setenv("HARNESS_MEMORY_LIMIT", "0")
+    executor = ChildExecutor()
+    try:
+        assert run(executor, request("allocate", tmp_path, size=300), silent).usage.units == 300 * 2**20
+    finally:
+        executor.cancel()

@@ -342,7 +342,7 @@ def test_a_shortage_of_gpu_memory_halves_what_is_in_memory_and_is_said(
     with common.seeded(0):
         done = tune(lambda: load_base(inputs["model"], QUICK), tokenizer, examples, QUICK, 0, Monitor(silent))
     assert tried == [1, 2, 4]
-    assert done.notes["out of GPU memory"] == "a micro-batch of 4 did not fit, trained with 1"
+    assert done.notes["out of memory"] == "a micro-batch of 4 did not fit, trained with 1"
 
 
 def test_a_loss_that_is_no_number_ends_the_training(inputs: dict[str, Path], loaded: Any) -> None:

@@ -307,7 +307,7 @@ def test_when_memory_is_short_the_same_batches_are_made_of_smaller_parts(
     monkeypatch.setattr(tuning, "train", short)
     parts, usage = tuned(tmp_path, recipe, out="parts")
     assert tried == [8, 4]
-    assert usage.notes["out of GPU memory"] == "a micro-batch of 8 did not fit, trained with 4"
+    assert usage.notes["out of memory"] == "a micro-batch of 8 did not fit, trained with 4"
     assert usage.notes["steps"] == 6
     for one, other in zip(scores_of(whole).values(), scores_of(parts).values(), strict=True):
         assert one == pytest.approx(other, abs=0.02)

@@ -32,6 +32,8 @@ from harness.values.records import Progress
 
 PROGRESS_EVERY = 0.2
 PRELOADED = "harness.execution.preload"
+MEMORY = 0.9
+"""The share of the memory that is free when a call begins which it may take."""
 GRACE = 10.0
 """Seconds that a child has to end by itself after it has sent its result."""
 
@@ -114,7 +116,7 @@ class ChildExecutor:
     def _run_child(self, future: Future[Cost], request: Request, progress: Progress, context: Any) -> Cost:
         receiver, sender = context.Pipe(duplex=False)
         threads = machine.threads_of(self.jobs) if request.beside else None
-        child = context.Process(target=_child, args=(sender, request, threads), daemon=True)
+        child = context.Process(target=_child, args=(sender, request, threads, self._share(request)), daemon=True)
         with applied(request.environment or environment_now()):
             child.start()
         sender.close()
@@ -167,8 +169,11 @@ def _death(request: Request, exitcode: int | None) -> str:
     return f"{request.stage}: its process ended with exit code {exitcode} and no result"
 
 
-def _child(sender: Connection, request: Request, threads: int | None) -> None:
-    """Run a request in the child. Everything goes back through the pipe; the parent owns the terminal."""
+def _child(sender: Connection, request: Request, threads: int | None, share: float) -> None:
+    """Run a request in the child, with a `share` of the free memory.
+
+    Everything goes back through the pipe; the parent owns the terminal.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, args=(sender,), daemon=True).start()
     if request.environment is not None:
@@ -180,6 +185,7 @@ def _child(sender: Connection, request: Request, threads: int | None) -> None:
         apply(request.environment)
     if threads is not None:
         _limit(threads)
+    machine.bound_memory(MEMORY * share)
     last = 0.0
 
     def progress(done: int, total: int) -> None:

@@ -197,5 +197,8 @@ def failure_sentence(request: Request, error: BaseException) -> str:
     """What went wrong in a call: a message made for users as it is, any other with its type and place."""
     if isinstance(error, HarnessError | ValueError):
         return f"{request.stage}: {error}"
+    if isinstance(error, MemoryError):
+        why = f" ({error})" if str(error) else ""
+        return f"{request.stage}: out of memory{why}; use smaller batches, or a machine with more memory"
     where = traceback.extract_tb(error.__traceback__)[-1]
     return f"{request.stage}: {type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})"

@@ -16,6 +16,8 @@ from harness.planning.resources import Resources
 CORES_OF_A_JOB = 2
 """With ``auto``, one call runs for every so many cores."""
 CGROUPS = Path("/sys/fs/cgroup")
+STATUS = Path("/proc/self/status")
+LIMIT_VARIABLE = "HARNESS_MEMORY_LIMIT"
 Jobs = int | Literal["auto"]
 
 
@@ -83,6 +85,23 @@ def available_mb() -> float:
 
     left = [bytes_left for folder in _cgroups("memory") if (bytes_left := _left(folder)) is not None]
     return float(min([psutil.virtual_memory().available, *left])) / 2**20
+
+
+def bound_memory(share: float) -> None:
+    """Let this process take at most `share` of the memory that can be taken now, so that the host never swaps for it.
+
+    What asks for more gets an error instead, after which smaller batches are tried. Nothing is bounded on a GPU, whose
+    driver reserves addresses beyond all memory, nor where ``HARNESS_MEMORY_LIMIT=0``.
+    """
+    if os.environ.get(LIMIT_VARIABLE) == "0" or provenance.device_class() != "cpu" or not STATUS.exists():
+        return
+    import resource
+
+    lines = (line.split() for line in STATUS.read_text(encoding="ascii").splitlines())
+    taken = next(1024 * int(fields[1]) for fields in lines if fields[0] == "VmData:")
+    limit = taken + int(share * available_mb() * 2**20)
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
 
 
 def _cgroups(controller: str) -> Iterator[Path]:

@@ -15,7 +15,7 @@ def is_shortage(error: BaseException) -> bool:
     """Whether an error says that the memory of the device does not hold what was to be computed."""
     import torch
 
-    if isinstance(error, torch.OutOfMemoryError):
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return isinstance(error, RuntimeError) and any(sign in str(error) for sign in SIGNS)
 

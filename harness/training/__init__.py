@@ -11,5 +11,5 @@ Texts and labels go in, a trained model comes out. This package must not know ar
       completions       the loss of a completion, and its gradients for a step of prompts that begin alike
     checkpoints         choose a checkpoint on dev
     watch               what all trainers report, and the arguments that they share
-    memory              smaller micro-batches after a shortage of GPU memory
+    memory              smaller micro-batches after a shortage of memory
 """

@@ -120,7 +120,7 @@ def tune(
     seed: int,
     monitor: Monitor,
 ) -> TunedGenerator:
-    """Train an adapter for the model that `load` returns; `load` is called again after a shortage of GPU memory.
+    """Train an adapter for the model that `load` returns; `load` is called again after a shortage of memory.
 
     With `checkpoints` above 1 in the recipe and a measure, the adapter is that of the checkpoint with the best score on
     dev, the untuned start among them.

@@ -1,4 +1,4 @@
-"""Halve the micro-batch after each shortage of GPU memory, until a training fits."""
+"""Halve the micro-batch after each shortage of memory, until a training fits."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Fitted(NamedTuple):
 
 
 def until_it_fits(train: Callable[[int], Any], batch_size: int) -> Fitted:
-    """Call ``train(micro_batch)`` with the whole batch, and with half as much after each shortage of GPU memory.
+    """Call ``train(micro_batch)`` with the whole batch, and with half as much after each shortage of memory.
 
     `train` starts from the beginning each time and must give the same batch, computed in smaller parts. Raises
     ValueError once a single example is too much.
@@ -30,7 +30,7 @@ def until_it_fits(train: Callable[[int], Any], batch_size: int) -> Fitted:
             if not is_shortage(error):
                 raise
         else:
-            short = {"out of GPU memory": f"a micro-batch of {batch_size} did not fit, trained with {micro_batch}"}
+            short = {"out of memory": f"a micro-batch of {batch_size} did not fit, trained with {micro_batch}"}
             return Fitted(value, micro_batch, short if micro_batch < batch_size else {})
         # Not before the error is gone: it holds what was computed.
         release()

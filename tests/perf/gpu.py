@@ -99,7 +99,7 @@ def harness_tuning(folder: Path, name: str, load: Load, vocabulary: int) -> tupl
         tuned = tune(lambda: load_base(folder, recipe), tokenizer(), examples, recipe, 0, Monitor(progress))
         notes.update(tuned.notes)
 
-    return steps_timed(train), str(notes.get("out of GPU memory", ""))
+    return steps_timed(train), str(notes.get("out of memory", ""))
 
 
 def encoders(smoke: bool, device: str) -> Iterator[tuple[str, ...]]:
