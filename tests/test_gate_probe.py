@@ -119,6 +119,18 @@ def test_the_accepted_latency_varies_too() -> None:
     assert only(probed(gate, ranged(25.0, 0.05), vague)).verdict == "inconclusive"
 
 
+def test_few_queries_do_not_show_that_a_latency_rose() -> None:
+    """The p95 of three queries is the largest of them: one outlier is no verdict."""
+    rng = np.random.default_rng(0)
+    gate = Gate(probe="p95_ms", relative=0.0)
+    quiet = timing("total", list(rng.lognormal(3.0, 0.3, 3)))
+    outlier = timing("total", [20.0, 21.0, 900.0])
+    before, now = (_figure(gate, judged.info("a", 0, serving=ServingCost(parts=(), total=one)))
+                   for one in (quiet, outlier))  # fmt: skip
+    assert before.value is not None
+    assert _standing(now, before.value, before) == "inconclusive"
+
+
 def test_an_interval_is_in_the_sentence() -> None:
     found = only(probed(Gate(probe="p95_ms", ceiling=25.0), ranged(26.0, 0.1)))
     assert sentence(found) == (

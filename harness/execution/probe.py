@@ -209,8 +209,10 @@ def quantile(times: Sequence[float], share: float) -> float:
     return float(np.quantile(times, share, method="inverted_cdf"))
 
 
-def quantile_range(times: Sequence[float], share: float) -> tuple[float, float] | None:
-    """Return a 90 % interval of the quantile, whatever the distribution; None if there are too few times for one.
+def quantile_range(times: Sequence[float], share: float) -> tuple[float, float | None] | None:
+    """Return a 90 % interval of the quantile, whatever the distribution.
+
+    Its upper bound is None if so few times cannot give one (fewer than 59 for the p95), all of it if they give neither.
 
     Its bounds are order statistics (David and Nagaraja, Order Statistics, section 7.1): the number of times below the
     true quantile is binomial.
@@ -219,6 +221,6 @@ def quantile_range(times: Sequence[float], share: float) -> tuple[float, float] 
 
     ordered, count = sorted(times), len(times)
     low, high = int(binom.ppf(0.05, count, share)), int(binom.ppf(0.95, count, share)) + 1
-    if low < 1 or high > count:
+    if low < 1:
         return None
-    return ordered[low - 1], ordered[high - 1]
+    return ordered[low - 1], ordered[high - 1] if high <= count else None

@@ -26,7 +26,7 @@ class _Figure(NamedTuple):
 
     value: float | None
     n: int
-    range: tuple[float, float] | None = None
+    range: tuple[float, float | None] | None = None
 
 
 def judge_probe(
@@ -90,8 +90,16 @@ def _standing(now: _Figure, bound: float, before: _Figure | None = None) -> Stan
     if now.range is None or min(now.range[0], bound) <= 0:
         return "over bound"
     down = math.log(now.value / now.range[0])
-    up = math.log(before.range[1] / before.value) if before and before.range and before.value else 0.0
+    up = _up(before) if before is not None else 0.0
     return "over bound" if math.log(now.value / bound) > math.hypot(down, up) else "inconclusive"
+
+
+def _up(figure: _Figure) -> float:
+    """How far the interval of an accepted figure reaches up, on a logarithmic scale."""
+    if not figure.range or not figure.value:
+        # An earlier version kept no interval.
+        return 0.0
+    return math.inf if figure.range[1] is None else math.log(figure.range[1] / figure.value)
 
 
 def _blank(gate: Gate, info: SystemInfo) -> Gated:

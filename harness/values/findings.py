@@ -61,7 +61,7 @@ class LedgerRow(Frozen):
 class Timing(Frozen):
     """Latency of one part, in milliseconds, over `n` single queries.
 
-    The ranges are 90 % intervals of the two; None if there are too few queries to give one.
+    The ranges are 90 % intervals of the two. With few queries, one has no upper bound, or is None.
     `noisy`: a fixed reference that was timed along with them moved by more than a tenth, in all attempts.
     """
 
@@ -69,8 +69,8 @@ class Timing(Frozen):
     n: int
     p50_ms: float
     p95_ms: float
-    p50_range: tuple[float, float] | None = None
-    p95_range: tuple[float, float] | None = None
+    p50_range: tuple[float, float | None] | None = None
+    p95_range: tuple[float, float | None] | None = None
     noisy: bool = False
 
 

@@ -93,9 +93,9 @@ def _amount(one: Gated, value: float | None) -> str:
 
 def _range(one: Gated) -> str:
     """Return the interval of a latency in milliseconds; empty if there is none."""
-    if one.low is None or one.high is None:
+    if one.low is None:
         return ""
-    return f"[{fmt.milliseconds(one.low)}, {fmt.milliseconds(one.high)}]"
+    return f"[{fmt.milliseconds(one.low)}, {'...' if one.high is None else fmt.milliseconds(one.high)}]"
 
 
 def sentence(one: Gated) -> str:
