@@ -12,6 +12,7 @@ from harness.suite.local_models import LocalModel
 from harness.suite.pipeline import Pipeline
 from harness.suite.recipes import PARTS, changed
 from harness.suite.renamed import KeyPath
+from harness.suite.served_uses import same_model_elsewhere
 from harness.suite.spec import SERVED, Candidate, Suite
 from harness.suite.uses import CandidateUses
 from harness.values.measures import Measure, parse
@@ -44,6 +45,7 @@ def conflicts(suite: Suite) -> Iterator[Conflict]:
             yield Conflict(at, f"{measure} needs a pattern", add_pattern, (("answer_format",),))
     yield from _chunking_conflicts(suite)
     yield from _served_generators(suite)
+    yield from _served_twice(suite)
     yield from _depth_conflicts(suite.pipeline, ("pipeline",), suite.pipeline.model_fields_set)
     for number, gate in enumerate(suite.gates):
         key = "measure" if gate.measure else "probe"
@@ -162,6 +164,14 @@ def _served_generators(suite: Suite) -> Iterator[Conflict]:
                 yield Conflict((*at, "generator", setting), what, hint, (("llm",),))
 
 
+def _served_twice(suite: Suite) -> Iterator[Conflict]:
+    """Yield endpoints that cannot be told apart by their results."""
+    for first, second in same_model_elsewhere(suite):
+        what = f"is the model of {first.key} by name and revision, and is asked in another way"
+        at, read = tuple(second.key.split(".")), tuple(first.key.split("."))
+        yield Conflict(at, what, "give one of them a 'revision', or make them equal", (read,))
+
+
 def _depth_conflicts(pipeline: Pipeline, at: KeyPath, named: Collection[str]) -> Iterator[Conflict]:
     """Yield settings that count more documents than runs have; `named` are the keys that are set at `at`."""
     for name in ("context", "rerank_depth"):
@@ -229,11 +239,14 @@ def _change_conflicts(suite: Suite, at: KeyPath, candidate: Candidate) -> Iterat
     if "generator" in candidate.tune and suite.answerer_of(pipeline) is not None:
         what, read = "a generator behind an endpoint cannot be tuned here", (("pipeline", "generator"),)
         yield Conflict(tune, what, "name a folder or an embedded model", read)
-    if "retriever" in candidate.tune and pipeline.retriever.kind in ("bm25", "sparse"):
+    if "retriever" in candidate.tune and pipeline.retriever.kind in ("bm25", "sparse", "endpoint"):
         what = f"a retriever of kind {pipeline.retriever.kind} is not tuned here"
         yield Conflict(tune, what, "tune one of kind dense or late-interaction", ((*at, "pipeline"), ("pipeline",)))
     uses = CandidateUses(suite, "", candidate)
-    if uses.reranker is not None and uses.pipeline.reranker is not None:
+    if "reranker" in candidate.tune and pipeline.reranker is not None and pipeline.reranker.kind == "endpoint":
+        what, hint = "a reranker of kind endpoint is not tuned here", "tune one that runs here"
+        yield Conflict(tune, what, hint, ((*at, "pipeline"), ("pipeline",)))
+    elif uses.reranker is not None and uses.pipeline.reranker is not None:
         kind, recipe = uses.pipeline.reranker.kind, uses.reranker.recipe
         known = {"cross-encoder": ("bce", "listwise"), "late-interaction": ("contrastive",), "causal-lm": ("bce",)}
         if recipe != "auto" and recipe not in known[kind]:
