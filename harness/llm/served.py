@@ -159,29 +159,26 @@ class ServedClient(ABC):
 
         So the one text that is too long, or blank, is found and named.
         """
-        tally = Tally()
+        tally, answers = Tally(), dict[str, str]()
         try:
             outcome = await self._sender.answer(self._batch(pieces), tally)
+            if not isinstance(outcome, Fault):
+                texts = self._texts(pieces, outcome.values)
+                answers = dict(zip((piece.key for piece in pieces), texts, strict=True))
         finally:
             self._count(tally)
-            written = [self._responses.write(self._services.run, self.part, tally.closed())]
-        if isinstance(outcome, Fault):
-            await asyncio.shield(asyncio.wrap_future(written[0]))
-            if outcome.kind != "question" or len(pieces) < 2:
-                raise self._failure(outcome, pieces)
+            kept = [] if fresh else [StoredAnswer(key, text, RequestCost()) for key, text in answers.items()]
+            written = self._responses.write(self._services.run, self.part, tally.closed(), *kept)
+            # Also where the work was given up: what was paid is known when it ends.
+            await asyncio.shield(asyncio.wrap_future(written))
+        if not isinstance(outcome, Fault):
+            give(answers)
+        elif outcome.kind != "question" or len(pieces) < 2:
+            raise self._failure(outcome, pieces)
+        else:
             middle = len(pieces) // 2
-            for half in (pieces[:middle], pieces[middle:]):
-                await self._ask(half, give, fresh)
-            return
-        answers = dict(zip((piece.key for piece in pieces), self._texts(pieces, outcome.values), strict=True))
-        if not fresh:
-            written += [
-                self._responses.write(self._services.run, self.part, (), StoredAnswer(key, text, RequestCost()))
-                for key, text in answers.items()
-            ]
-        for future in written:
-            await asyncio.shield(asyncio.wrap_future(future))
-        give(answers)
+            await self._ask(pieces[:middle], give, fresh)
+            await self._ask(pieces[middle:], give, fresh)
 
     def _count(self, tally: Tally) -> None:
         cost, spent = tally.cost, self.spent
