@@ -16,8 +16,8 @@ from harness.provenance import now
 from harness.stages import load_stage
 from harness.store import Store
 from harness.suite.roles import Llm, PromptName, Role
-from harness.suite.served_models import EncoderEndpoint, RerankerEndpoint
-from harness.suite.served_uses import ServedUse, served_uses
+from harness.suite.served_models import EncoderEndpoint, RerankerEndpoint, SystemEndpoint
+from harness.suite.served_uses import Endpoint, ServedUse, served_uses
 from harness.suite.spec import Suite
 from harness.suite.uses import endpoint_roles
 from harness.values.findings import RolePayment
@@ -31,10 +31,10 @@ PROMPTS: dict[Role, tuple[PromptName, ...]] = {
     "rewriter": ("rewrite",),
 }  # fmt: skip
 """The prompt templates of each role."""
-SERVED: Mapping[Role | None, type[EncoderEndpoint] | type[RerankerEndpoint]] = {
-    "retriever": EncoderEndpoint, "reranker": RerankerEndpoint
+SERVED: Mapping[Role | None, type[Endpoint]] = {
+    "retriever": EncoderEndpoint, "reranker": RerankerEndpoint, "system": SystemEndpoint
 }  # fmt: skip
-"""The parts of a pipeline that a server may run."""
+"""The parts of a pipeline that a server may run, and a whole system."""
 FOLDER = "llm"
 """Folder of LLM responses and their costs, below the root."""
 
@@ -58,14 +58,14 @@ def roles_needed(plan: Plan, store: Store, judging: bool) -> list[Role]:
 
 
 def served_needed(plan: Plan, store: Store) -> list[ServedUse]:
-    """Return the encoders and rerankers at endpoints that the missing calls of a plan ask."""
+    """Return the encoders, rerankers and systems at endpoints that the missing calls of a plan ask."""
     missing = [planned.call for key, planned in plan.calls.items() if not store.has(key)]
     asked = [served_by(call, plan.suite) for call in missing]
     return [use for use in served_uses(plan.suite) if use.endpoint in asked]
 
 
-def served_by(call: StageCall, suite: Suite) -> EncoderEndpoint | RerankerEndpoint | None:
-    """Return the endpoint of the encoder or the reranker that a call asks; None if it asks none."""
+def served_by(call: StageCall, suite: Suite) -> Endpoint | None:
+    """Return the endpoint of the encoder, the reranker or the system that a call asks; None if it asks none."""
     kind = SERVED.get(load_stage(call.stage).role)
     if kind is None or not call.spec.get("endpoint"):
         return None
@@ -125,7 +125,7 @@ def check(roles: Iterable[Role], services: Services, suite: Suite) -> None:
 
 
 def check_served(uses: Iterable[ServedUse], services: Services) -> None:
-    """Ask each encoder and reranker at an endpoint about one text or two, before any work.
+    """Ask each encoder, reranker and system at an endpoint about one text or two, before any work.
 
     Raises ConfigError with all problems.
     """

@@ -29,7 +29,7 @@ from harness.planning.graph import MAKES_QUERIES, Plan, SystemPlan
 from harness.stages import load_stage
 from harness.stages.shared import common
 from harness.store import Store
-from harness.suite.served_models import EncoderEndpoint, RerankerEndpoint
+from harness.suite.served_uses import Endpoint
 from harness.suite.spec import SERVED
 from harness.values.findings import ServingCost, Timing
 from harness.values.records import StageCall
@@ -47,7 +47,7 @@ class Latencies:
         self.failed: dict[str, str] = {}
         self.retrieval: set[str] = set()
         self._owners: dict[str, str] = {}
-        self._prices: dict[str, EncoderEndpoint | RerankerEndpoint | None] = {}
+        self._prices: dict[str, Endpoint | None] = {}
         self._machine = provenance.stage_machine()
         self._queries = self._publish_queries()
 
@@ -125,11 +125,13 @@ class Latencies:
         kind = _kind(call)
         first = kind not in self._owners or self._owners[kind] == shape
         self._owners.setdefault(kind, shape)
-        name = kind if first and kind != "rerank" else f"{kind}:{plainest.label}"
-        self.retrieval.add(name)
+        name = kind if first and kind not in ("rerank", "external") else f"{kind}:{plainest.label}"
+        if call.stage != "external":
+            self.retrieval.add(name)
         self._prices.setdefault(name, served_by(call, self.plan.suite))
-        # A language model takes as long for a rewrite as for an answer.
-        count = {"queries": self.plan.suite.evaluate.probe_generations} if call.stage == "rewrite" else {}
+        # A language model takes as long for a rewrite as for an answer, and a whole system writes one.
+        writes = call.stage in ("rewrite", "external")
+        count = {"queries": self.plan.suite.evaluate.probe_generations} if writes else {}
         return self._time(name, {**base, **count, "stage": call.stage, "spec": dict(call.spec)}, call.inputs)
 
     def _shape(self, key: str) -> str:

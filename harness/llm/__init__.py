@@ -29,7 +29,8 @@ The modules, in the order in which a request passes them:
 
     served_encoder      EndpointEncoder: vectors of texts, each cached under its text
     served_reranker     EndpointReranker: scores of passages, cached by request
-      served            what both have in common: cache, workers, what was paid; they ask by the same sender
+    served_system       SystemClient: passages and answers of a whole RAG system
+      served            what they have in common: cache, workers, what was paid; they ask by the same sender
       batches           requests to embed and to score, and how their responses are checked
     served_preflight    one text, or two, to such an endpoint before any work
 

@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 
 from harness.errors import LlmStopped
 from harness.llm import event_loop
-from harness.llm.batches import PassageBatch, TextBatch
 from harness.llm.breaker import RetryPolicy
 from harness.llm.configuration import Services
 from harness.llm.faults import Fault
 from harness.llm.protocol import Reply, Spent
+from harness.llm.requests import Sendable
 from harness.llm.responses import RequestCost, Responses, StoredAnswer
 from harness.llm.sender import Sender, Tally
 from harness.suite.roles import Llm, Role, place_of
@@ -147,7 +147,7 @@ class ServedClient(ABC):
         """Yield the pieces of one request after the other."""
 
     @abstractmethod
-    def _batch(self, pieces: Sequence[Piece]) -> TextBatch | PassageBatch:
+    def _batch(self, pieces: Sequence[Piece]) -> Sendable:
         """Return the request for some pieces."""
 
     @abstractmethod
@@ -174,11 +174,15 @@ class ServedClient(ABC):
         if not isinstance(outcome, Fault):
             give(answers)
         elif outcome.kind != "question" or len(pieces) < 2:
-            raise self._failure(outcome, pieces)
+            give(self._unanswered(outcome, pieces))
         else:
             middle = len(pieces) // 2
             await self._ask(pieces[:middle], give, fresh)
             await self._ask(pieces[middle:], give, fresh)
+
+    def _unanswered(self, fault: Fault, pieces: Sequence[Piece]) -> dict[str, str]:
+        """Return what stands for pieces that cannot be answered. Raises what ends the work unless something may."""
+        raise self._failure(fault, pieces)
 
     def _count(self, tally: Tally) -> None:
         cost, spent = tally.cost, self.spent

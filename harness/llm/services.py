@@ -1,6 +1,6 @@
 """The way into this package for stages: the endpoints that the current request may ask, and a chat with one of them.
 
-An executor calls `using` around a stage; the stage calls `chat`, `encoder` or `reranker`.
+An executor calls `using` around a stage; the stage calls `chat`, `encoder`, `reranker` or `system`.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 from harness.llm.configuration import Services
 from harness.llm.protocol import Chat
 from harness.suite.roles import Role
-from harness.suite.served_models import EncoderEndpoint, RerankerEndpoint, ServedModel
+from harness.suite.served_models import EncoderEndpoint, RerankerEndpoint, ServedModel, SystemEndpoint
 
 if TYPE_CHECKING:
     from harness.llm.served_encoder import EndpointEncoder
     from harness.llm.served_reranker import EndpointReranker
+    from harness.llm.served_system import SystemClient
 
-__all__ = ["Services", "chat", "encoder", "reranker", "using"]
+__all__ = ["Services", "chat", "encoder", "reranker", "system", "using"]
 
 _current: ContextVar[Services | None] = ContextVar("services", default=None)
 
@@ -65,6 +66,16 @@ def reranker(identity: RerankerEndpoint) -> EndpointReranker:
     endpoint = services.served[identity.digest]
     assert isinstance(endpoint, RerankerEndpoint)
     return EndpointReranker(endpoint, services)
+
+
+def system(identity: SystemEndpoint) -> SystemClient:
+    """Return the RAG system of this identity at its endpoint. Raises ValueError if no endpoint in use has it."""
+    from harness.llm.served_system import SystemClient
+
+    services = _serving(identity)
+    endpoint = services.served[identity.digest]
+    assert isinstance(endpoint, SystemEndpoint)
+    return SystemClient(endpoint, services)
 
 
 def _serving(identity: ServedModel) -> Services:

@@ -107,6 +107,7 @@ def recipe_identity(suite: Suite, candidate: Candidate) -> str:
             else {},
             "models": [_model_of(part) for part in parts],
             "settings": settings_of(candidate.pipeline),
+            **({"external": candidate.external.words} if candidate.external else {}),
         }
     )
 

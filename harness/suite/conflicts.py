@@ -172,6 +172,17 @@ def _served_twice(suite: Suite) -> Iterator[Conflict]:
         yield Conflict(at, what, "give one of them a 'revision', or make them equal", (read,))
 
 
+def _external_conflicts(suite: Suite, at: KeyPath, candidate: Candidate) -> Iterator[Conflict]:
+    """Yield conflicts of a candidate that is an external system."""
+    others = sorted(candidate.model_fields_set - {"external"})
+    if others:
+        what = f"an external system is a whole pipeline, so {others[0]!r} changes nothing of it"
+        yield Conflict((*at, others[0]), what, "leave it out", ((*at, "external"),))
+    if suite.evaluate.contexts is not None:
+        what = "an external system finds its own passages, and evaluate.contexts fixes them"
+        yield Conflict((*at, "external"), what, "remove one of the two", (("evaluate", "contexts"),))
+
+
 def _depth_conflicts(pipeline: Pipeline, at: KeyPath, named: Collection[str]) -> Iterator[Conflict]:
     """Yield settings that count more documents than runs have; `named` are the keys that are set at `at`."""
     for name in ("context", "rerank_depth"):
@@ -219,6 +230,9 @@ def _as_pipeline(suite: Suite, level: Candidate) -> bool:
 
 def _change_conflicts(suite: Suite, at: KeyPath, candidate: Candidate) -> Iterator[Conflict]:
     """Yield conflicts of what a candidate changes with the rest of the suite."""
+    if candidate.external is not None:
+        yield from _external_conflicts(suite, at, candidate)
+        return
     try:
         pipeline = suite.pipeline_of(candidate)
     except ValidationError as error:

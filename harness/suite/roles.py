@@ -19,8 +19,8 @@ from harness.suite.local_models import LocalModel
 EMBEDDED_PREFIX = "embedded:"
 SMALL = "embedded:smollm2-135m-instruct"
 
-Role = Literal["synthesizer", "labeler", "judge", "generator", "rewriter", "retriever", "reranker"]
-"""Who asks an endpoint. The last two are parts of a pipeline, which say themselves where they are served."""
+Role = Literal["synthesizer", "labeler", "judge", "generator", "rewriter", "retriever", "reranker", "system"]
+"""Who asks an endpoint. The last three are parts of a pipeline and a whole one, which say where they are served."""
 ROLES: tuple[Role, ...] = ("synthesizer", "labeler", "judge", "generator", "rewriter")
 PromptName = Literal["question", "keyword", "claim", "label", "instruct", "rewrite"]
 """What an endpoint is asked by a text that a suite may replace; the first three are kinds of synthetic queries."""
@@ -38,6 +38,8 @@ SERVED_KEYS = ("headers", "query", "extra_body", "reasoning_effort", "key_header
 
 def place_of(role: Role) -> str:
     """Return the key of a suite that says where a role is served."""
+    if role == "system":
+        return "external.endpoint"
     return f"llm.{role}" if role in ROLES else f"pipeline.{role}.endpoint"
 
 

@@ -1,5 +1,7 @@
 """Models at an endpoint that embed or rerank: values of `pipeline.retriever.endpoint` and `pipeline.reranker.endpoint`.
 
+A whole RAG system at an address is one too: `candidates.NAME.external.endpoint`.
+
 Where a model is served and how fast it is asked changes no result, and is part of no key. Must not make requests.
 """
 
@@ -20,7 +22,7 @@ OF_CLIENT = frozenset(
 )  # fmt: skip
 """Settings that change no result."""
 Body = Annotated[dict[str, Any], AfterValidator(can_be_sent)]
-SET_HERE = frozenset(("model", "input", "query", "documents", "texts"))
+SET_HERE = frozenset(("model", "input", "query", "documents", "texts", "question", "top_k", "answer", "history"))
 """What a request holds anyway."""
 
 
@@ -37,11 +39,10 @@ class ServedModel(Spec):
     """A model that a server has under the name `model`.
 
     `revision` is your word for its present weights: change it when the server gets others under the same name, so that
-    nothing that the old ones gave is used again. The API key is read from the environment variable `api_key_env`. A
-    request holds at most `batch` texts; `max_concurrency` requests are in flight, and one without an answer after
-    `timeout` seconds is sent again, up to `retries` times. `headers`, `query` (parameters of the address) and
-    `extra_body` are sent with every request; ``${NAME}`` in them is an environment variable. `price_in` is in dollars
-    per million tokens.
+    nothing that the old ones gave is used again. The key is read from the environment variable `api_key_env`. At most
+    `max_concurrency` requests are in flight, and one without an answer after `timeout` seconds is sent again, up to
+    `retries` times. `headers`, `query` (parameters of the address) and `extra_body` are sent with every request;
+    ``${NAME}`` in them is an environment variable. `price_in` is in dollars per million tokens.
     """
 
     model: Place
@@ -52,7 +53,6 @@ class ServedModel(Spec):
     headers: Texts = Field(default_factory=dict)
     query: Texts = Field(default_factory=dict)
     extra_body: MoreBody = Field(default_factory=dict)
-    batch: Positive = 32
     max_concurrency: Positive = 4
     timeout: Above0 = 40.0
     retries: Count = 5
@@ -87,10 +87,12 @@ class EncoderEndpoint(ServedModel):
     """A model behind ``POST {base_url}/embeddings``, as OpenAI's; `base_url` defaults to `OPENAI_BASE_URL`.
 
     `query_prompt` and `document_prompt` are put before texts here; `query_body` and `document_body` are sent with
-    requests of that kind, for servers that ask for a task. A request holds at most about `batch_tokens` tokens.
+    requests of that kind, for servers that ask for a task. A request holds at most `batch` texts, and about as many
+    tokens as `batch_tokens`.
     `similarity` is what texts are ranked by: ``cosine`` scales vectors to length 1.
     """
 
+    batch: Positive = 32
     batch_tokens: Positive = 100_000
     query_prompt: str = ""
     document_prompt: str = ""
@@ -120,6 +122,22 @@ class RerankerEndpoint(ServedModel):
     def identity(self) -> dict[str, Any]:
         """As of every served model, and how many documents are scored together."""
         return super().identity | self.model_dump(include={"batch"}, exclude_defaults=True)
+
+    def dollars(self, tokens: int, requests: int) -> float:
+        """Price of so many requests with so many tokens together."""
+        return super().dollars(tokens, requests) + requests * self.price_request / 1000
+
+
+class SystemEndpoint(ServedModel):
+    """A whole RAG system that answers questions by ``POST {base_url}``; see docs/served.md for what it is sent.
+
+    It has no name but that of its candidate. `price_request` is in dollars per 1,000 requests.
+    """
+
+    model: str = ""
+    timeout: Above0 = 120.0
+    retries: Count = 2
+    price_request: Dollars = 0.0
 
     def dollars(self, tokens: int, requests: int) -> float:
         """Price of so many requests with so many tokens together."""

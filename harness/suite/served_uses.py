@@ -8,23 +8,24 @@ from typing import Literal, NamedTuple
 from pydantic import ValidationError
 
 from harness.suite.pipeline import Pipeline
-from harness.suite.served_models import EncoderEndpoint, RerankerEndpoint
+from harness.suite.served_models import EncoderEndpoint, RerankerEndpoint, SystemEndpoint
 from harness.suite.spec import Suite
 from harness.suite.uses import candidates_of
 
-ServedPart = Literal["retriever", "reranker"]
+ServedPart = Literal["retriever", "reranker", "system"]
+Endpoint = EncoderEndpoint | RerankerEndpoint | SystemEndpoint
 
 
 class ServedUse(NamedTuple):
-    """A part of a pipeline that a server runs, and the key of the suite that says where."""
+    """A part of a pipeline, or a whole system, that a server runs, and the key of the suite that says where."""
 
     key: str
     part: ServedPart
-    endpoint: EncoderEndpoint | RerankerEndpoint
+    endpoint: Endpoint
 
 
 def served_uses(suite: Suite) -> list[ServedUse]:
-    """Return the parts of all pipelines of a suite that a server runs, each distinct endpoint once.
+    """Return the parts of all pipelines, and the systems, of a suite that a server runs, each distinct endpoint once.
 
     Candidates whose settings do not go together are passed over.
     """
@@ -33,6 +34,9 @@ def served_uses(suite: Suite) -> list[ServedUse]:
         for part, endpoint in _served(pipeline):
             if all(endpoint != use.endpoint for use in found):
                 found.append(ServedUse(f"{prefix}pipeline.{part}.endpoint", part, endpoint))
+    for name, candidate in suite.all_candidates.items():
+        if candidate.external is not None and (system := candidate.external.named(name)) is not None:
+            found.append(ServedUse(f"candidates.{name}.external.endpoint", "system", system))
     return found
 
 
@@ -45,7 +49,7 @@ def _pipelines(suite: Suite) -> Iterator[tuple[str, Pipeline]]:
             continue
 
 
-def _served(pipeline: Pipeline) -> Iterator[tuple[ServedPart, EncoderEndpoint | RerankerEndpoint]]:
+def _served(pipeline: Pipeline) -> Iterator[tuple[ServedPart, Endpoint]]:
     if pipeline.retriever.endpoint is not None:
         yield "retriever", pipeline.retriever.endpoint
     if pipeline.reranker is not None and pipeline.reranker.endpoint is not None:
