@@ -32,6 +32,7 @@ WHOLE = "\n".join(NOT_SET.sub(r"\1\2", line) for line in TEXT.splitlines())
 
 Key = tuple[str, ...]
 RETRIEVER_ENDPOINT: Key = ("pipeline", "retriever", "endpoint")
+SYSTEM_ENDPOINT: Key = ("candidates", "*", "external", "endpoint")
 NAMED: tuple[Key, ...] = (("candidates",), ("published",), ("search", "sample", "space"))
 """Sections whose keys are names that a user chooses."""
 
@@ -92,6 +93,10 @@ def test_every_key_stands_in_the_template(key: Key) -> None:
     if key[:3] == ("pipeline", "reranker", "endpoint"):
         # The keys that both endpoints share are explained with the retriever's.
         explained |= {("pipeline", "reranker", *at[2:]) for at in explained if at[:3] == RETRIEVER_ENDPOINT}
+    if key[:4] == SYSTEM_ENDPOINT:
+        explained |= {(*SYSTEM_ENDPOINT, *at[3:]) for at in explained if at[:3] == RETRIEVER_ENDPOINT}
+        # It has no name of its own.
+        explained |= {(*SYSTEM_ENDPOINT, "model")}
     if key[:2] == ("forgetting", "dataset"):
         # It has the keys of the suite's own dataset.
         explained |= {("forgetting", *at) for at in explained if at[0] == "dataset"}
@@ -132,6 +137,8 @@ def test_the_template_with_every_key_set_is_a_suite() -> None:
     whole = yaml.safe_load(WHOLE)
     parts = [whole["pipeline"][part] for part in ("retriever", "reranker")]
     endpoints = [part.pop("endpoint") for part in parts]
+    # Its files are no part of the template.
+    del whole["candidates"]["theirs"]
     suite = parse_suite(yaml.safe_dump(whole), TEMPLATE)
     assert suite.pipeline.reranker is not None
     assert suite.data.mine.relabel is not None

@@ -29,8 +29,8 @@ from harness.suite.uses import endpoint_roles
 
 JUDGE_PROMPT, JUDGE_ANSWER = 1500, 250
 """Tokens of one request of ragas' measures and of its answer: a guess."""
-SERVED = ("retriever", "reranker")
-"""Roles that are parts of a pipeline."""
+SERVED = ("retriever", "reranker", "system")
+"""Roles that are parts of a pipeline, or all of one."""
 SHOWN_SHARE = 0.05
 """Calls of the longest path that take less of its time are not shown."""
 CallRow = Mapping[str, Any]

@@ -134,7 +134,7 @@ class Session:
         )
 
     def check_served(self, uses: Iterable[ServedUse]) -> None:
-        """Ask each encoder and reranker at an endpoint about one text, once in a session.
+        """Ask each encoder, reranker and system at an endpoint about one text, once in a session.
 
         Raises ConfigError if an endpoint cannot be used.
         """
