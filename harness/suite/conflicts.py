@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from pydantic import ValidationError
 
 from harness.errors import nearest
+from harness.suite.conflict import Conflict
 from harness.suite.local_models import LocalModel
 from harness.suite.pipeline import Pipeline
 from harness.suite.recipes import PARTS, changed
 from harness.suite.renamed import KeyPath
-from harness.suite.served_uses import same_model_elsewhere
+from harness.suite.served_conflicts import external_conflicts, served_conflicts
 from harness.suite.spec import SERVED, Candidate, Suite
 from harness.suite.uses import CandidateUses
 from harness.values.measures import Measure, parse
@@ -20,15 +21,6 @@ from harness.values.measures import Measure, parse
 NOTHING = "changes nothing"
 LOCAL_ONLY = ("thinking", *LocalModel.model_fields)
 """Settings of a generator that have no meaning at an endpoint."""
-
-
-class Conflict(NamedTuple):
-    """A conflict: the key it is reported at, what it is, what to do, and the other keys it was read from."""
-
-    at: KeyPath
-    what: str
-    hint: str
-    read: tuple[KeyPath, ...] = ()
 
 
 def conflicts(suite: Suite) -> Iterator[Conflict]:
@@ -45,15 +37,15 @@ def conflicts(suite: Suite) -> Iterator[Conflict]:
             yield Conflict(at, f"{measure} needs a pattern", add_pattern, (("answer_format",),))
     yield from _chunking_conflicts(suite)
     yield from _served_generators(suite)
-    yield from _served_twice(suite)
+    yield from served_conflicts(suite)
     yield from _depth_conflicts(suite.pipeline, ("pipeline",), suite.pipeline.model_fields_set)
     for number, gate in enumerate(suite.gates):
-        key = "measure" if gate.measure else "probe"
+        key = "measure" if gate.measure else "probe" if gate.probe else "served"
         if gate.measure is not None and gate.measure not in suite.measures:
             what = f"{gate.measure} is not measured"
             yield Conflict(("gates", number, key), what, "add it to 'measures'", (("measures",),))
         if any(gate.bounds == other.bounds for other in suite.gates[:number]):
-            yield Conflict(("gates", number, key), f"{gate.measure or gate.probe} has two gates", "keep one")
+            yield Conflict(("gates", number, key), f"{gate.measure or gate.probe or 'it'} has two gates", "keep one")
         if gate.advisory and gate.on_inconclusive == "fail":
             yield Conflict(
                 ("gates", number, "on_inconclusive"), "an advisory gate never fails", "remove one of the two"
@@ -164,25 +156,6 @@ def _served_generators(suite: Suite) -> Iterator[Conflict]:
                 yield Conflict((*at, "generator", setting), what, hint, (("llm",),))
 
 
-def _served_twice(suite: Suite) -> Iterator[Conflict]:
-    """Yield endpoints that cannot be told apart by their results."""
-    for first, second in same_model_elsewhere(suite):
-        what = f"is the model of {first.key} by name and revision, and is asked in another way"
-        at, read = tuple(second.key.split(".")), tuple(first.key.split("."))
-        yield Conflict(at, what, "give one of them a 'revision', or make them equal", (read,))
-
-
-def _external_conflicts(suite: Suite, at: KeyPath, candidate: Candidate) -> Iterator[Conflict]:
-    """Yield conflicts of a candidate that is an external system."""
-    others = sorted(candidate.model_fields_set - {"external"})
-    if others:
-        what = f"an external system is a whole pipeline, so {others[0]!r} changes nothing of it"
-        yield Conflict((*at, others[0]), what, "leave it out", ((*at, "external"),))
-    if suite.evaluate.contexts is not None:
-        what = "an external system finds its own passages, and evaluate.contexts fixes them"
-        yield Conflict((*at, "external"), what, "remove one of the two", (("evaluate", "contexts"),))
-
-
 def _depth_conflicts(pipeline: Pipeline, at: KeyPath, named: Collection[str]) -> Iterator[Conflict]:
     """Yield settings that count more documents than runs have; `named` are the keys that are set at `at`."""
     for name in ("context", "rerank_depth"):
@@ -231,7 +204,7 @@ def _as_pipeline(suite: Suite, level: Candidate) -> bool:
 def _change_conflicts(suite: Suite, at: KeyPath, candidate: Candidate) -> Iterator[Conflict]:
     """Yield conflicts of what a candidate changes with the rest of the suite."""
     if candidate.external is not None:
-        yield from _external_conflicts(suite, at, candidate)
+        yield from external_conflicts(suite, at, candidate)
         return
     try:
         pipeline = suite.pipeline_of(candidate)
