@@ -13,6 +13,7 @@ from harness.gates.drift import judge_drift
 from harness.gates.gate import evaluate
 from harness.report.content.gates import heading, sentence, table
 from harness.suite.bounds import Drift, Gate
+from harness.values.findings import SystemInfo
 from harness.values.measures import parse
 from harness.values.records import ScoreTable
 
@@ -21,11 +22,15 @@ HERE: dict[str, float | None] = dict.fromkeys(GROUPS, 0.5)
 NDCG = parse("ndcg@10")
 
 
+def row(name: str) -> SystemInfo:
+    return outcomes.system("retriever").model_copy(update={"name": name})
+
+
 def gating(served: dict[str, float | None], tolerance: float = 0.005, **more: Any) -> Any:
     """The verdicts of a gate on an outcome with the rows `tuned` and `tuned-served`."""
     columns = {"tuned": HERE, "tuned-served": served}
     tables = {(name, 0): ScoreTable({"ndcg@10": column}, GROUPS) for name, column in columns.items()}
-    systems = [outcomes.system("tuned", tunes=("retriever",)), outcomes.system("tuned-served")]
+    systems = [row("tuned"), row("tuned-served")]
     outcome = outcomes.normal(systems=tuple(systems), **more)
     gates = [
         Gate(measure=NDCG, margin=0.02),
@@ -72,7 +77,7 @@ def test_the_verdict_is_a_sentence_and_a_row() -> None:
 
 def test_a_row_that_is_not_there_fails() -> None:
     tables = {("tuned", 0): ScoreTable({"ndcg@10": HERE}, GROUPS)}
-    outcome = outcomes.normal(systems=(outcomes.system("tuned"),))
+    outcome = outcomes.normal(systems=(row("tuned"),))
     gate = Gate(served=Drift(candidate="tuned-served", of="tuned"))
     found = judge_drift(gate, outcome, tables, [NDCG])
     assert (found.verdict, found.reason) == ("missing", "tuned-served is not in the outcome; run the suite again")
