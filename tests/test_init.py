@@ -31,6 +31,8 @@ WHOLE = "\n".join(NOT_SET.sub(r"\1\2", line) for line in TEXT.splitlines())
 """The template with every key set."""
 
 Key = tuple[str, ...]
+RETRIEVER_ENDPOINT: Key = ("pipeline", "retriever", "endpoint")
+SYSTEM_ENDPOINT: Key = ("candidates", "*", "external", "endpoint")
 NAMED: tuple[Key, ...] = (("candidates",), ("published",), ("search", "sample", "space"))
 """Sections whose keys are names that a user chooses."""
 
@@ -88,6 +90,13 @@ def test_every_key_stands_in_the_template(key: Key) -> None:
     if key[:1] == ("llm",) and len(key) == 3:
         # The keys that all roles share are explained with the first.
         explained |= {("llm", key[1], at[2]) for at in explained if at[:2] == ("llm", "synthesizer") and len(at) == 3}
+    if key[:3] == ("pipeline", "reranker", "endpoint"):
+        # The keys that both endpoints share are explained with the retriever's.
+        explained |= {("pipeline", "reranker", *at[2:]) for at in explained if at[:3] == RETRIEVER_ENDPOINT}
+    if key[:4] == SYSTEM_ENDPOINT:
+        explained |= {(*SYSTEM_ENDPOINT, *at[3:]) for at in explained if at[:3] == RETRIEVER_ENDPOINT}
+        # It has no name of its own.
+        explained |= {(*SYSTEM_ENDPOINT, "model")}
     if key[:2] == ("forgetting", "dataset"):
         # It has the keys of the suite's own dataset.
         explained |= {("forgetting", *at) for at in explained if at[0] == "dataset"}
@@ -125,9 +134,22 @@ def test_defaults_are_shown_as_they_are(key: Key, line: int, node: yaml.ScalarNo
 
 
 def test_the_template_with_every_key_set_is_a_suite() -> None:
-    suite = parse_suite(WHOLE, TEMPLATE)
+    whole = yaml.safe_load(WHOLE)
+    parts = [whole["pipeline"][part] for part in ("retriever", "reranker")]
+    endpoints = [part.pop("endpoint") for part in parts]
+    # Its files are no part of the template.
+    del whole["candidates"]["theirs"]
+    suite = parse_suite(yaml.safe_dump(whole), TEMPLATE)
     assert suite.pipeline.reranker is not None
     assert suite.data.mine.relabel is not None
+
+    # An endpoint takes the place of what says how a model is used here.
+    whole["pipeline"]["retriever"] = {"kind": "endpoint", "endpoint": endpoints[0]}
+    whole["pipeline"]["reranker"] = {"kind": "endpoint", "endpoint": endpoints[1]}
+    whole["factorial"], whole["candidates"], whole["search"] = [], {}, None
+    whole["gates"] = [gate for gate in whole["gates"] if "served" not in gate]
+    served = parse_suite(yaml.safe_dump(whole), TEMPLATE)
+    assert served.pipeline.retriever.endpoint is not None
 
 
 def test_the_template_shows_every_kind_of_candidate() -> None:

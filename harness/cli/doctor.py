@@ -30,6 +30,7 @@ from harness.report import format
 from harness.suite.files import load_suite
 from harness.suite.roles import EMBEDDED_PREFIX
 from harness.suite.secrets import mask
+from harness.suite.served_uses import served_uses
 from harness.suite.sources import DatasetSource as Rule
 from harness.suite.sources import ReadingRule
 from harness.suite.spec import Suite
@@ -216,8 +217,8 @@ def _dataset(group: str, where: str, rule: Rule, reading: ReadingRule) -> tuple[
 
 
 def _endpoints(group: str, suite: Suite, store: Path) -> Iterator[Finding]:
-    """Each role that uses an endpoint, checked with one small request."""
-    from harness.llm import preflight
+    """Each role and each part of a pipeline that uses an endpoint, checked with one small request."""
+    from harness.llm import preflight, served_preflight
     from harness.remarks import endpoints as remarks
 
     services, checked = endpoints.services_of(suite, store), set[str]()
@@ -231,6 +232,10 @@ def _endpoints(group: str, suite: Suite, store: Path) -> Iterator[Finding]:
         replies = dict.fromkeys(known.dialect.reasons.values()) if notes and not problem else {}
         detail += f" (the server said: {'; '.join(replies)})" if replies else ""
         yield Finding(group, f"llm.{role}", "error" if problem else "note" if notes else "ok", detail)
+    for use in served_uses(suite):
+        problem = served_preflight.check(use.key, use.part, use.endpoint, services)
+        detail = f"{problem.what}; {problem.hint}" if problem else f"{use.endpoint.label} answers"
+        yield Finding(group, use.key, "error" if problem else "ok", detail)
     if any(measure.is_judged for measure in suite.measures) and suite.llm.judge is None:
         yield Finding(group, "llm.judge", "note", "not configured: LLM-judged measures are skipped")
 

@@ -122,6 +122,9 @@ def planned_now(measured: MeasuredSuite, system: SystemInfo) -> tuple[Plan, Syst
     )
     if system.name not in suite.all_candidates:
         raise ConfigError(differs)
+    if suite.all_candidates[system.name].external is not None:
+        what = f"{system.label} is an external system, of which nothing is here"
+        raise ConfigError(Problem(f"suite {suite.name}", what, "export another one"))
     requirements.apply_device(suite)
     plan = build_plan(suite, load_dataset(suite.dataset, suite.evaluate.split, reading_of(suite)))
     planned = plan.system(system.label)

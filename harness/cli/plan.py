@@ -23,11 +23,14 @@ from harness.remarks import conversations, data, models, sample_size
 from harness.remote.places import store_in
 from harness.report import format
 from harness.suite.files import load_suite
+from harness.suite.served_uses import served_uses
 from harness.suite.spec import Suite
 from harness.suite.uses import endpoint_roles
 
 JUDGE_PROMPT, JUDGE_ANSWER = 1500, 250
 """Tokens of one request of ragas' measures and of its answer: a guess."""
+SERVED = ("retriever", "reranker", "system")
+"""Roles that are parts of a pipeline, or all of one."""
 SHOWN_SHARE = 0.05
 """Calls of the longest path that take less of its time are not shown."""
 CallRow = Mapping[str, Any]
@@ -117,6 +120,7 @@ def _calls(outlook: Outlook) -> list[CallRow]:
             "call": planned.label,
             "stage": planned.call.stage,
             "units": planned.work.units,
+            "role": planned.work.role,
             "systems": sorted(set(planned.systems)),
             **outlook.estimates[key]._asdict(),
         }
@@ -201,19 +205,26 @@ def _summary(preview: Preview) -> Iterator[tuple[str, str]]:
     yield "time", f"{_time(preview)}{basis}, plus scoring and latency probes"
     if path := _long_calls(preview):
         yield "longest path", f"about {format.duration(preview.seconds('path_seconds'))}: {' -> '.join(path)}"
-    if any(row["llm_calls"] for row in preview.to_compute):
+    asking = [row for row in preview.to_compute if row["llm_calls"]]
+    if to_llms := [row for row in asking if row["role"] not in SERVED]:
         here = "" if endpoint_roles(suite) else ", all on this machine"
-        yield "LLM calls", f"about {_llm_work(preview.to_compute)}{here}"
+        yield "LLM calls", f"about {_llm_work(to_llms)}{here}"
+    if to_served := [row for row in asking if row["role"] in SERVED]:
+        yield "served models", f"about {_llm_work(to_served, 'requests ')}, plus latency probes"
     if suite.answerer is not None:
         requests = suite.evaluate.probe_generations + WARM_UP
         yield "latency probe", f"{format.counted(requests, 'request')} to the generator's endpoint per kind of prompt"
     if preview.judging:
         yield "judge", f"at most {_llm_work(preview.judging)}"
-    roles = endpoint_roles(suite)
-    if roles:
-        yield "endpoints", ", ".join(roles)
+    if asked := _elsewhere(suite):
+        yield "endpoints", ", ".join(asked)
     if suite.llm.max_usd is not None or suite.llm.max_tokens is not None:
         yield "budget", f"the run stops at {_budget(suite)}; results that are paid for stay in the cache"
+
+
+def _elsewhere(suite: Suite) -> list[str]:
+    """The roles of language models and the parts of pipelines that are at endpoints."""
+    return [*endpoint_roles(suite), *dict.fromkeys(use.part for use in served_uses(suite))]
 
 
 def _long_calls(preview: Preview) -> list[str]:
@@ -235,11 +246,11 @@ def _candidates(plan: Plan) -> list[SystemPlan]:
     return [system for system in plan.systems if system.role == "candidate"]
 
 
-def _llm_work(rows: Sequence[CallRow]) -> str:
+def _llm_work(rows: Sequence[CallRow], noun: str = "") -> str:
     """``1,200 with 400,000 tokens, $0.31``; dollars are those of endpoints."""
     calls, tokens, dollars = (sum(row[name] for row in rows) for name in ("llm_calls", "tokens", "dollars"))
     paid = f", {format.dollars(dollars)}" if dollars else ""
-    return f"{calls:,} with {tokens:,} tokens{paid}"
+    return f"{calls:,} {noun}with {tokens:,} tokens{paid}"
 
 
 def _budget(suite: Suite) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,11 +13,15 @@ from harness.llm import prompt_templates
 from harness.llm.services import Services
 from harness.planning.graph import Plan
 from harness.provenance import now
+from harness.stages import load_stage
 from harness.store import Store
 from harness.suite.roles import Llm, PromptName, Role
+from harness.suite.served_models import EncoderEndpoint, RerankerEndpoint, SystemEndpoint
+from harness.suite.served_uses import Endpoint, ServedUse, served_uses
 from harness.suite.spec import Suite
 from harness.suite.uses import endpoint_roles
 from harness.values.findings import RolePayment
+from harness.values.records import StageCall
 
 if TYPE_CHECKING:
     from harness.llm.preflight import ProbeShape
@@ -27,6 +31,10 @@ PROMPTS: dict[Role, tuple[PromptName, ...]] = {
     "rewriter": ("rewrite",),
 }  # fmt: skip
 """The prompt templates of each role."""
+SERVED: Mapping[Role | None, type[Endpoint]] = {
+    "retriever": EncoderEndpoint, "reranker": RerankerEndpoint, "system": SystemEndpoint
+}  # fmt: skip
+"""The parts of a pipeline that a server may run, and a whole system."""
 FOLDER = "llm"
 """Folder of LLM responses and their costs, below the root."""
 
@@ -37,8 +45,8 @@ def services_of(suite: Suite, root: Path, replay: bool = False) -> Services:
     # Another process may start in the same second.
     run = f"{now()} {os.getpid()} {uuid.uuid4().hex[:8]}"
     return Services(
-        roles=llm.roles, folder=(root / FOLDER).absolute(), run=run, max_usd=llm.max_usd, max_tokens=llm.max_tokens,
-        replay=replay,
+        roles=llm.roles, served={use.endpoint.digest: use.endpoint for use in served_uses(suite)},
+        folder=(root / FOLDER).absolute(), run=run, max_usd=llm.max_usd, max_tokens=llm.max_tokens, replay=replay,
     )  # fmt: skip
 
 
@@ -47,6 +55,22 @@ def roles_needed(plan: Plan, store: Store, judging: bool) -> list[Role]:
     missing = {planned.work.role for key, planned in plan.calls.items() if not store.has(key)}
     missing |= {"judge"} if judging else set()
     return [role for role in endpoint_roles(plan.suite) if role in missing]
+
+
+def served_needed(plan: Plan, store: Store) -> list[ServedUse]:
+    """Return the encoders, rerankers and systems at endpoints that the missing calls of a plan ask."""
+    missing = [planned.call for key, planned in plan.calls.items() if not store.has(key)]
+    asked = [served_by(call, plan.suite) for call in missing]
+    return [use for use in served_uses(plan.suite) if use.endpoint in asked]
+
+
+def served_by(call: StageCall, suite: Suite) -> Endpoint | None:
+    """Return the endpoint of the encoder, the reranker or the system that a call asks; None if it asks none."""
+    kind = SERVED.get(load_stage(call.stage).role)
+    if kind is None or not call.spec.get("endpoint"):
+        return None
+    digest = kind.model_validate(call.spec["endpoint"]).digest
+    return next((use.endpoint for use in served_uses(suite) if use.endpoint.digest == digest), None)
 
 
 def spoken(suite: Suite, root: Path) -> Suite:
@@ -100,6 +124,20 @@ def check(roles: Iterable[Role], services: Services, suite: Suite) -> None:
         raise ConfigError([Problem(", ".join(where), *rest) for rest, where in problems.items()])
 
 
+def check_served(uses: Iterable[ServedUse], services: Services) -> None:
+    """Ask each encoder, reranker and system at an endpoint about one text or two, before any work.
+
+    Raises ConfigError with all problems.
+    """
+    from harness.llm import served_preflight
+
+    if services.replay:
+        return
+    found = (served_preflight.check(use.key, use.part, use.endpoint, services) for use in uses)
+    if problems := [problem for problem in found if problem is not None]:
+        raise ConfigError(problems)
+
+
 def adapted(services: Services, suite: Suite) -> Services:
     """Return the services of the same run for a suite that `spoken` changed."""
     return services.model_copy(update={"roles": suite.llm.roles})
@@ -114,7 +152,7 @@ def paid(services: Services) -> tuple[RolePayment, ...]:
     return tuple(
         RolePayment(
             role=role,
-            model=services.roles[role].model,
+            model=_model(role, services),
             requests=spent.requests,
             prompt_tokens=spent.prompt_tokens,
             new_tokens=spent.new_tokens,
@@ -122,3 +160,11 @@ def paid(services: Services) -> tuple[RolePayment, ...]:
         )
         for role, spent in spent_by_role(services.folder, services.run).items()
     )
+
+
+def _model(role: Role, services: Services) -> str:
+    """The model of a role, or the models of a part of pipelines that servers run."""
+    if role in services.roles:
+        return services.roles[role].model
+    names = (endpoint.label for endpoint in services.served.values() if isinstance(endpoint, SERVED[role]))
+    return ", ".join(dict.fromkeys(names))

@@ -16,6 +16,7 @@ from typing import Any
 
 from harness import provenance
 from harness.errors import StageFailed
+from harness.execution.endpoints import served_by
 from harness.execution.environments import environment_now
 from harness.execution.executors import Executor, Request, run
 from harness.execution.making import Display
@@ -29,6 +30,7 @@ from harness.planning.graph import MAKES_QUERIES, Plan, SystemPlan
 from harness.stages import load_stage
 from harness.stages.shared import common
 from harness.store import Store
+from harness.suite.served_uses import Endpoint
 from harness.suite.spec import SERVED
 from harness.values.findings import ServingCost, Timing
 from harness.values.records import StageCall
@@ -47,6 +49,7 @@ class Latencies:
         self.noisy: set[str] = set()
         self.retrieval: set[str] = set()
         self._owners: dict[str, str] = {}
+        self._prices: dict[str, Endpoint | None] = {}
         self._machine = provenance.stage_machine()
         self._queries = self._publish_queries()
 
@@ -81,14 +84,17 @@ class Latencies:
         )
 
     def _paid_per_1000(self, names: Sequence[str]) -> float:
-        """Dollars of 1,000 queries at the endpoints of rewriter and generator, from the tokens of the probes."""
+        """Dollars of 1,000 queries at endpoints, from the tokens of the probes."""
         used = {name: usage for name in names if (usage := self.used.get(name)) and usage.get("llm_calls")}
         each: list[float] = []
         for name, usage in used.items():
+            served = usage.get("notes", {}).get(STEPS, usage["llm_calls"])
+            if (endpoint := self._prices.get(name)) is not None:
+                each.append(endpoint.dollars(usage["prompt_tokens"], usage["llm_calls"]) / served)
+                continue
             role = self.plan.suite.llm.rewriter if name.startswith("rewrite") else self.plan.suite.answerer
             if role is not None:
                 # Not every query has earlier turns, and so a rewrite.
-                served = usage.get("notes", {}).get(STEPS, usage["llm_calls"])
                 each.append(role.dollars(usage["prompt_tokens"], usage["new_tokens"]) / served)
         return 1000 * fsum(each)
 
@@ -118,13 +124,16 @@ class Latencies:
         plainest = self._plainest(alike)
         key = next(one for one in plainest.serving.path if self._shape(one) == shape)
         call = self.plan.calls[key].call
-        kind = str(call.spec.get("kind", call.stage)) if call.stage == "retrieve" else call.stage
+        kind = _kind(call)
         first = kind not in self._owners or self._owners[kind] == shape
         self._owners.setdefault(kind, shape)
-        name = kind if first and kind != "rerank" else f"{kind}:{plainest.label}"
-        self.retrieval.add(name)
-        # A language model takes as long for a rewrite as for an answer.
-        count = {"queries": self.plan.suite.evaluate.probe_generations} if call.stage == "rewrite" else {}
+        name = kind if first and kind not in ("rerank", "external") else f"{kind}:{plainest.label}"
+        if call.stage != "external":
+            self.retrieval.add(name)
+        self._prices.setdefault(name, served_by(call, self.plan.suite))
+        # A language model takes as long for a rewrite as for an answer, and a whole system writes one.
+        writes = call.stage in ("rewrite", "external")
+        count = {"queries": self.plan.suite.evaluate.probe_generations} if writes else {}
         return self._time(name, {**base, **count, "stage": call.stage, "spec": dict(call.spec)}, call.inputs)
 
     def _shape(self, key: str) -> str:
@@ -240,6 +249,13 @@ class Latencies:
                 raise StageFailed(f"probe {name}: its input {label} is not in the store any more; run again")
             folders[label] = place
         return folders
+
+
+def _kind(call: StageCall) -> str:
+    """What a call that ranks is called: the kind of a first stage, or the stage."""
+    if call.stage != "retrieve":
+        return call.stage
+    return "endpoint" if call.spec.get("endpoint") else str(call.spec.get("kind", call.stage))
 
 
 def _changes(system: SystemPlan) -> int:

@@ -206,13 +206,13 @@ class _Scheduler:
 
 
 def _discard_partial_answers(plan: Plan, store: Store) -> None:
-    """Discard artifacts of answers some of which failed, so that they are made again.
+    """Discard artifacts of answers some of which failed, and of external systems, so that they are made again.
 
     Answers that did not fail are in the cache of the endpoint: only the failed ones are paid for. Other stages are
     left alone: what was trained on an artifact would no longer be what its key says.
     """
     for key, planned in plan.calls.items():
-        if planned.call.stage == "answer" and store.has(key) and store.facts(key).get("failed"):
+        if planned.call.stage in ("answer", "external") and store.has(key) and store.facts(key).get("failed"):
             store.discard(key)
 
 

@@ -23,6 +23,7 @@ from harness.planning.graph import SystemPlan
 from harness.stages.project import read_evidence
 from harness.stages.retrieve import RUN_FILE
 from harness.stages.shared.common import read_answers
+from harness.stages.shared.failed_rankings import read_failed
 from harness.stages.shared.remote import MENDED
 from harness.stages.shared.turns import recent, written
 from harness.values.findings import LedgerRow
@@ -116,7 +117,12 @@ class ScoreCache:
             if other := [measure for measure in missing if measure.in_words]:
                 words = read_evidence(place)
                 scored |= scoring.score_evidence(words, part.usable, part.spans, other, part.level)
-            return {m: {query: scoring.QueryScore(value) for query, value in scored[m].items()} for m in missing}
+            values = {m: {query: scoring.QueryScore(value) for query, value in scored[m].items()} for m in missing}
+            for query, why in read_failed(place).items():
+                for of_measure in values.values():
+                    if query in of_measure:
+                        of_measure[query] = scoring.QueryScore(None, "failed", why)
+            return values
 
         return self._cached(key, split, measures, compute)
 

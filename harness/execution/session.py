@@ -38,6 +38,7 @@ from harness.remote.places import root_of, store_in
 from harness.results import outcomes, running
 from harness.store import FolderStore
 from harness.suite.roles import Role
+from harness.suite.served_uses import ServedUse
 from harness.suite.sources import ReadingRule
 from harness.suite.spec import Suite
 from harness.suite.uses import reading_of
@@ -107,6 +108,7 @@ class Session:
         self.services = endpoints.services_of(self.suite, root, replay)
         self._checked: set[Role] = set()
         self._planned: set[str] = set()
+        self._checked_served: set[str] = set()
         self.share()
         connect(self.executor, self.suite, root, display)
 
@@ -126,11 +128,21 @@ class Session:
 
     def check(self, *planned: Measurements) -> bool:
         """Check the endpoints that these plans need, before any work; see `check_roles`."""
+        self.check_served(use for measured in planned for use in endpoints.served_needed(measured.plan, self.store))
         return self.check_roles(
             role
             for measured in planned
             for role in endpoints.roles_needed(measured.plan, self.store, measured.lacks_judgements())
         )
+
+    def check_served(self, uses: Iterable[ServedUse]) -> None:
+        """Ask each encoder, reranker and system at an endpoint about one text, once in a session.
+
+        Raises ConfigError if an endpoint cannot be used.
+        """
+        unchecked = [use for use in uses if use.endpoint.digest not in self._checked_served]
+        endpoints.check_served({use.endpoint.digest: use for use in unchecked}.values(), self.services)
+        self._checked_served.update(use.endpoint.digest for use in unchecked)
 
     def check_roles(self, roles: Iterable[Role]) -> bool:
         """Ask the endpoint of each role one small question, once in a session.
@@ -209,7 +221,7 @@ class Session:
 
     def share(self) -> None:
         """Exchange LLM answers with other machines, if the root is at an address and an endpoint is configured."""
-        if any(not llm.in_process for llm in self.services.roles.values()):
+        if self.services.served or any(not llm.in_process for llm in self.services.roles.values()):
             shared_answers.exchange(self.services.folder)
 
     def latencies(self, plan: Plan) -> Latencies:

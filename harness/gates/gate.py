@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from harness.errors import ConfigError, Problem
 from harness.gates import reseeded
+from harness.gates.drift import judge_drift
 from harness.gates.probe_gates import judge_probe
 from harness.gates.reasons import ACCEPTED_ONLY, BY_SEEDS, UNMEASURED, UNSCORED
 from harness.results.baselines import Baseline, answers_elsewhere, what_differs
@@ -67,6 +68,7 @@ def evaluate(
     """
     _check(gates, outcome, tables)
     evaluation = _Evaluation(outcome, tables, baseline, terms or GateTerms())
+    gated = [gate.measure for gate in gates if gate.measure and not evaluation.advisory(gate)]
     by_gate: dict[str, list[Gated]] = {gate.name: [] for gate in gates}
     for advisory in (False, True):
         chosen = [gate for gate in gates if gate.measure and evaluation.advisory(gate) == advisory]
@@ -75,6 +77,8 @@ def evaluate(
     for gate in gates:
         if gate.probe:
             by_gate[gate.name] += evaluation.probed(gate)
+        if gate.served:
+            by_gate[gate.name].append(judge_drift(gate, outcome, tables, gated))
     accepted = baseline.accepted if baseline else None
     return Gating(
         suite=outcome.suite,

@@ -27,6 +27,13 @@ The modules, in the order in which a request passes them:
         structured      JSON of a schema: found, validated, and how to ask for a repair
         lenient_json    JSON with small damage that has one reading
 
+    served_encoder      EndpointEncoder: vectors of texts, each cached under its text
+    served_reranker     EndpointReranker: scores of passages, cached by request
+    served_system       SystemClient: passages and answers of a whole RAG system
+      served            what they have in common: cache, workers, what was paid; they ask by the same sender
+      batches           requests to embed and to score, and how their responses are checked
+    served_preflight    one text, or two, to such an endpoint before any work
+
     preflight           one small question to an endpoint before any work
     local               LocalChat: a model in this process
     scripted            ScriptedChat: a deterministic stand-in for tests and examples

@@ -16,7 +16,7 @@ from harness.suite.roles import Llm
 from harness.suite.secrets import REFERENCE, looks_like_key
 
 DEFAULT_URL = "https://api.openai.com/v1"
-COMPLETIONS = "/chat/completions"
+COMPLETIONS, EMBEDDINGS, RERANK = "/chat/completions", "/embeddings", "/rerank"
 AZURE_HOSTS = (".openai.azure.com", ".cognitiveservices.azure.com", ".services.ai.azure.com", ".azure-api.net")
 AZURE_KEY = "api-key"
 DEPLOYMENTS = "/openai/deployments/"
@@ -25,7 +25,7 @@ KEY_HEADERS = ("authorization", "api-key", "x-api-key", "x-goog-api-key")
 
 
 class Address(NamedTuple):
-    """A parsed base URL, without query and without the path of completions.
+    """A parsed base URL, without query and without the path of a request.
 
     `base` is what requests are sent to, `shown` what may be printed; both are empty if the URL is not valid. `secret`
     says that it holds a user or password.
@@ -65,7 +65,9 @@ def address_of(llm: Llm) -> Address:
         named = False
     if not named:
         return Address("", "", "", "", "")
-    host, path = parts.hostname or "", parts.path.rstrip("/").removesuffix(COMPLETIONS)
+    host, path = parts.hostname or "", parts.path.rstrip("/")
+    for known in (COMPLETIONS, EMBEDDINGS, RERANK):
+        path = path.removesuffix(known)
     netloc = f"[{host}]" if ":" in host else host
     netloc += f":{port}" if port is not None else ""
     # A suite's own address was checked when it was read; one of the environment was not.

@@ -48,7 +48,7 @@ def read(content: bytes, asked: RequestContext, clean: Redaction) -> Completion 
         choice = _choice(whole)
         message = _said(choice)
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
-        return _no_completion(content, asked, clean)
+        return no_answer(content, asked, clean)
     ended = choice.get("finish_reason")
     if not message.text.strip() and (error := error_in(choice.get("error") or whole.get("error"))):
         return _wrapped(error, asked, clean)
@@ -76,8 +76,13 @@ def _answer(text: str, ended: Any, usage: TokenCounts) -> Completion:
     return Completion(text, ended in CUT, usage.prompt, usage.new, usage.cached, usage.thought)
 
 
-def _no_completion(content: bytes, asked: RequestContext, clean: Redaction) -> Fault:
-    """An error wrapped in a status of 200, or something else altogether."""
+def no_answer(
+    content: bytes, asked: RequestContext, clean: Redaction, wanted: str = "a chat completion", field: str = "choices"
+) -> Fault:
+    """Return the fault of a body that is not what is `wanted`: an error in a status of 200, or something else.
+
+    What is wanted has the field `field`.
+    """
     text = content.decode("utf-8", "replace")
     if not text.strip():
         return Fault("again", "answers with an empty body in a status of 200")
@@ -86,10 +91,10 @@ def _no_completion(content: bytes, asked: RequestContext, clean: Redaction) -> F
     except (ValueError, RecursionError):
         body = None
     known = isinstance(body, Mapping | list)
-    error = error_in(body) if known and not (isinstance(body, Mapping) and body.get("choices")) else None
+    error = error_in(body) if known and not (isinstance(body, Mapping) and body.get(field)) else None
     if error is not None:
         return _wrapped(error, asked, clean)
-    return Fault("dead", f"does not answer with a chat completion: {clean.short(text)}")
+    return Fault("dead", f"does not answer with {wanted}: {clean.short(text)}")
 
 
 def _wrapped(error: ServerError, asked: RequestContext, clean: Redaction) -> Fault:

@@ -120,9 +120,11 @@ class Dialect(NamedTuple):
     def after_refusal(self, fault: Fault, body: Mapping[str, Any]) -> Dialect | None:
         """Return the dialect in which to ask again after a fault; None if the fault is about nothing optional.
 
+        Only chats have optional parts.
+
         It always has more refusals than this one, so that retries end.
         """
-        if not 400 <= fault.status < 600 or fault.status in NEVER:
+        if "messages" not in body or not 400 <= fault.status < 600 or fault.status in NEVER:
             return None
         other = self._after_refusal(fault, body)
         return other if other is not None and other.instead != self.instead else None

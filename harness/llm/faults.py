@@ -31,6 +31,8 @@ stop      no question will be answered (key, model, credit, budget)
 class Completion(NamedTuple):
     """The text of an answer, whether it was `cut` at `max_tokens`, and the tokens that the server counted.
 
+    Of texts that were embedded or scored it is in `values` instead: one for each text, as it is cached.
+
     `cached_tokens` are a part of the prompt's; `thought_tokens` are a part of the new ones, and not in the text.
     `prompt_tokens` and `new_tokens` are None where the server did not count them.
     """
@@ -41,6 +43,7 @@ class Completion(NamedTuple):
     new_tokens: int | None = None
     cached_tokens: int = 0
     thought_tokens: int = 0
+    values: tuple[str, ...] = ()
 
 
 class Fault(NamedTuple):

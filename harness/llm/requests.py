@@ -2,15 +2,54 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from pydantic import BaseModel
 
-from harness.llm.address import filled
+from harness.llm import completions
+from harness.llm.address import COMPLETIONS, filled
+from harness.llm.completions import Redaction
 from harness.llm.dialects import Dialect
+from harness.llm.faults import Completion, Fault, RequestContext
 from harness.llm.protocol import Ask, Message
 from harness.llm.structured import response_format
 from harness.suite.roles import Llm
+
+BYTES_PER_TOKEN = 3
+"""Bytes of UTF-8 per token: English has four to five, Chinese about three. Low, as the estimate bounds spending."""
+TOKENS_PER_MESSAGE = 8
+LONGEST = 8
+"""Characters per token of an answer, at most; beyond it the server ignores `max_tokens`. Words of some languages and
+runs of spaces are tokens of about this length."""
+SLACK = 200
+
+
+class Sendable(Protocol):
+    """What the sender asks a server: a question to a language model, or texts to embed or to score.
+
+    `key` names it in the record of spending, `path` follows the base URL, `max_tokens` bounds the new tokens.
+    """
+
+    @property
+    def key(self) -> str: ...
+
+    @property
+    def path(self) -> str: ...
+
+    @property
+    def schema(self) -> type[BaseModel] | None: ...
+
+    @property
+    def max_tokens(self) -> int: ...
+
+    def body(self, llm: Llm, dialect: Dialect, send_schema: bool) -> dict[str, Any]:
+        """Return the body of a request."""
+
+    def read(self, content: bytes, asked: RequestContext, clean: Redaction) -> Completion | Fault:
+        """Return what the body of a response of status 200 holds, or the fault that it is."""
+
+    def prompt_tokens(self, body: dict[str, Any]) -> int:
+        """Estimate the tokens of a body, rather too high."""
 
 
 class Question(NamedTuple):
@@ -23,6 +62,25 @@ class Question(NamedTuple):
     temperature: float | None
     seed: int | None
     ask: Ask | None = None
+
+    @property
+    def path(self) -> str:
+        """See `Sendable`."""
+        return COMPLETIONS
+
+    def body(self, llm: Llm, dialect: Dialect, send_schema: bool) -> dict[str, Any]:
+        """See `request_body`."""
+        return request_body(llm, dialect, self, send_schema)
+
+    def read(self, content: bytes, asked: RequestContext, clean: Redaction) -> Completion | Fault:
+        """Return the completion, or a fault in place of one that is far longer than was allowed."""
+        return _sized(completions.read(content, asked, clean), self.max_tokens)
+
+    def prompt_tokens(self, body: dict[str, Any]) -> int:
+        """See `Sendable`."""
+        messages = body["messages"]
+        extra = rough_tokens(str(body["response_format"])) if "response_format" in body else 0
+        return sum(rough_tokens(message["content"]) + TOKENS_PER_MESSAGE for message in messages) + extra
 
 
 def request_body(llm: Llm, dialect: Dialect, question: Question, send_schema: bool) -> dict[str, Any]:
@@ -60,3 +118,18 @@ def without_system(messages: list[dict[str, str]]) -> list[dict[str, str]]:
         return [{"role": "user", "content": "\n\n".join(instructions)}, *others]
     merged = {"role": "user", "content": "\n\n".join([*instructions, others[first]["content"]])}
     return [*others[:first], merged, *others[first + 1 :]]
+
+
+def rough_tokens(text: str) -> int:
+    """Estimate the tokens of a text, rather too high."""
+    return -(-len(text.encode("utf-8", "replace")) // BYTES_PER_TOKEN)
+
+
+def _sized(outcome: Completion | Fault, max_tokens: int) -> Completion | Fault:
+    if not isinstance(outcome, Completion):
+        return outcome
+    tokens, characters = (outcome.new_tokens or 0) - outcome.thought_tokens, len(outcome.text)
+    if tokens <= LONGEST * max_tokens and characters <= LONGEST * max_tokens + SLACK:
+        return outcome
+    size = f"{characters} characters" if characters > SLACK else f"{tokens} tokens"
+    return Fault("question", f"an answer of {size} where max_tokens is {max_tokens}", paid=outcome)

@@ -66,12 +66,12 @@ class StoredAnswer(NamedTuple):
 
 
 class PendingWrite(NamedTuple):
-    """Requests of a role in a run, and the answer they led to, that wait to be written together."""
+    """Requests of a role in a run, and the answers they led to, that wait to be written together."""
 
     run: str
     role: Role
     paid: Sequence[PaidRequest]
-    answer: StoredAnswer | None
+    answers: Sequence[StoredAnswer]
 
 
 class RoleSpent(NamedTuple):
@@ -115,15 +115,14 @@ class Responses:
         """Look up cached answers by key: each text, and whether it was cut at `max_tokens`."""
         return self._database.read(lambda: self._find(list(keys)))
 
-    def write(
-        self, run: str, role: Role, paid: Sequence[PaidRequest], answer: StoredAnswer | None = None
-    ) -> Future[None]:
-        """Record requests, and an answer if there is one.
+    def write(self, run: str, role: Role, paid: Sequence[PaidRequest], *answers: StoredAnswer | None) -> Future[None]:
+        """Record requests, and the answers that are given.
 
         The future is done once they are committed. Never cancel it: other writes share it.
         """
         with self._lock:
-            self._pending.append(PendingWrite(run, role, tuple(paid), answer))
+            kept = tuple(answer for answer in answers if answer is not None)
+            self._pending.append(PendingWrite(run, role, tuple(paid), kept))
             if self._commit is None:
                 self._commit = self._database.submit(self._write_pending)
             return self._commit
@@ -198,7 +197,7 @@ class Responses:
     def _write(self, writes: Sequence[PendingWrite]) -> None:
         now = time.time()
         requests = [(write, request) for write in writes for request in write.paid]
-        answers = [write.answer for write in writes if write.answer is not None]
+        answers = [answer for write in writes for answer in write.answers]
         self._database.execute_many(
             "INSERT INTO spending (run, role, key, prompt_tokens, new_tokens, dollars, counted, at) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",

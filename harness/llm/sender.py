@@ -18,18 +18,11 @@ from harness.llm.breaker import LATER, Breaker, RetryPolicy
 from harness.llm.configuration import Services
 from harness.llm.dialects import Dialect, known_dialect
 from harness.llm.faults import Completion, Fault
-from harness.llm.requests import Question, request_body
+from harness.llm.requests import Sendable, rough_tokens
 from harness.llm.responses import PaidRequest, RequestCost, Reservation, Responses
 from harness.llm.transport import EndpointClient
-from harness.suite.roles import Role
+from harness.suite.roles import Role, place_of
 
-BYTES_PER_TOKEN = 3
-"""Bytes of UTF-8 per token: English has four to five, Chinese about three. Low, as the estimate bounds spending."""
-TOKENS_PER_MESSAGE = 8
-LONGEST = 8
-"""Characters per token of an answer, at most; beyond it the server ignores `max_tokens`. Words of some languages and
-runs of spaces are tokens of about this length."""
-SLACK = 200
 LEASE = 60.0
 """Seconds beyond the timeout after which the reservation of a request expires, as that of a dead process must."""
 POLL = 0.05
@@ -86,7 +79,7 @@ class Sender:
         self.known_dialect = known_dialect(self._llm, services.folder)
         self._plain: set[type[BaseModel]] = set()
 
-    async def answer(self, question: Question, tally: Tally) -> Completion | Fault:
+    async def answer(self, question: Sendable, tally: Tally) -> Completion | Fault:
         """Ask until there is an answer, no attempt is left, or the sender is stopped."""
         if problem := self.client.problem():
             self.stop(*problem)
@@ -99,7 +92,7 @@ class Sender:
             if not self._asking:
                 self._breaker.rest()
 
-    async def _persist(self, question: Question, tally: Tally) -> Completion | Fault:
+    async def _persist(self, question: Sendable, tally: Tally) -> Completion | Fault:
         tries: Counter[bool] = Counter()
         send_schema = (
             question.schema is not None and self._llm.structured != "plain" and question.schema not in self._plain
@@ -108,7 +101,7 @@ class Sender:
         dialect = self.known_dialect.dialect
         while True:
             tally.dialect = dialect
-            body = request_body(self._llm, dialect, question, send_schema)
+            body = question.body(self._llm, dialect, send_schema)
             outcome = await self._attempt(question, body, tally)
             if isinstance(outcome, Completion) or outcome.paid is not None:
                 self.known_dialect.learn(dialect)
@@ -131,7 +124,7 @@ class Sender:
             await self._pause(self._policy.wait(tries.total(), outcome.retry_after, self._rng))
             tries[busy] += 1
 
-    async def _attempt(self, question: Question, body: dict[str, Any], tally: Tally) -> Completion | Fault:
+    async def _attempt(self, question: Sendable, body: dict[str, Any], tally: Tally) -> Completion | Fault:
         if tally.open:
             # The reservation of the attempt before must not block this one.
             await self.settled(tally)
@@ -139,8 +132,8 @@ class Sender:
         if self.stopped:
             return Fault("stop", self.stopped)
         started = time.monotonic()
-        outcome = _sized(await self._send(body), question.max_tokens)
-        tally.add(PaidRequest(question.key, self._cost(outcome, body), reservation))
+        outcome = await self._send(question, body)
+        tally.add(PaidRequest(question.key, self._cost(outcome, question, body), reservation))
         self._learn(outcome, time.monotonic() - started, isinstance(outcome, Fault) and _adapts(tally, outcome, body))
         return outcome
 
@@ -149,8 +142,8 @@ class Sender:
         done = self._responses.write(self._services.run, self._role, tally.closed())
         await asyncio.shield(asyncio.wrap_future(done))
 
-    async def _send(self, body: dict[str, Any]) -> Completion | Fault:
-        request = asyncio.ensure_future(self.client.send(body))
+    async def _send(self, question: Sendable, body: dict[str, Any]) -> Completion | Fault:
+        request = asyncio.ensure_future(self.client.send(body, path=question.path, read=question.read))
         self._requests_in_flight.add(request)
         request.add_done_callback(self._requests_in_flight.discard)
         try:
@@ -160,18 +153,18 @@ class Sender:
             raise
         return Fault("stop", self.stopped) if request.cancelled() else request.result()
 
-    def _cost(self, outcome: Completion | Fault, body: dict[str, Any]) -> RequestCost:
+    def _cost(self, outcome: Completion | Fault, question: Sendable, body: dict[str, Any]) -> RequestCost:
         """Return the cost of one request, 0 without an answer. Tokens that the server did not count are estimated."""
         answer = outcome if isinstance(outcome, Completion) else outcome.paid
         if answer is None:
             return RequestCost()
         prompt, new = answer.prompt_tokens, answer.new_tokens
         counted = prompt is not None and new is not None
-        prompt = _prompt_tokens(body) if prompt is None else prompt
-        new = _tokens(answer.text) if new is None else new
+        prompt = question.prompt_tokens(body) if prompt is None else prompt
+        new = rough_tokens(answer.text) if new is None else new
         return RequestCost(prompt, new, self._llm.dollars(prompt, new, answer.cached_tokens), counted)
 
-    async def _reserve(self, question: Question, body: dict[str, Any]) -> int | None:
+    async def _reserve(self, question: Sendable, body: dict[str, Any]) -> int | None:
         """Reserve the worst case of one request in the budget.
 
         If it does not fit, wait for other requests in flight; if there are none, stop.
@@ -179,7 +172,7 @@ class Sender:
         limits = self._services.max_tokens, self._services.max_usd
         if limits == (None, None) or self.stopped:
             return None
-        prompt, new = _prompt_tokens(body), question.max_tokens
+        prompt, new = question.prompt_tokens(body), question.max_tokens
         worst = RequestCost(prompt, new, self._llm.dollars(prompt, new))
         seconds = self._llm.timeout + LEASE
         async with self._budget:
@@ -234,7 +227,7 @@ class Sender:
     def stop(self, what: str, advice: str) -> None:
         """Ask nothing more, and keep the first reason as one sentence."""
         place = f" at {self.client.where}" if self.client.where else ""
-        self._halt(f"llm.{self._role}{place}: {what}; {advice}, and {KEPT}")
+        self._halt(f"{place_of(self._role)}{place}: {what}; {advice}, and {KEPT}")
 
     def _halt(self, sentence: str) -> None:
         self.stopped = self.stopped or sentence
@@ -251,25 +244,3 @@ class Sender:
 
 def _adapts(tally: Tally, outcome: Fault, body: dict[str, Any]) -> bool:
     return tally.dialect is not None and tally.dialect.after_refusal(outcome, body) is not None
-
-
-def _sized(outcome: Completion | Fault, max_tokens: int) -> Completion | Fault:
-    """Return a fault in place of an answer that is far longer than was allowed."""
-    if not isinstance(outcome, Completion):
-        return outcome
-    tokens, characters = (outcome.new_tokens or 0) - outcome.thought_tokens, len(outcome.text)
-    if tokens <= LONGEST * max_tokens and characters <= LONGEST * max_tokens + SLACK:
-        return outcome
-    size = f"{characters} characters" if characters > SLACK else f"{tokens} tokens"
-    return Fault("question", f"an answer of {size} where max_tokens is {max_tokens}", paid=outcome)
-
-
-def _tokens(text: str) -> int:
-    return -(-len(text.encode("utf-8", "replace")) // BYTES_PER_TOKEN)
-
-
-def _prompt_tokens(body: dict[str, Any]) -> int:
-    """Estimate the tokens of a prompt, rather too high."""
-    messages = body["messages"]
-    extra = _tokens(str(body["response_format"])) if "response_format" in body else 0
-    return sum(_tokens(message["content"]) + TOKENS_PER_MESSAGE for message in messages) + extra

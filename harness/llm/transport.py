@@ -12,7 +12,7 @@ import math
 import os
 import time
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +47,7 @@ AZURE = (
 PROXIES = (403, 407, 502, 503, 504)
 """Statuses that a proxy may answer in place of the server."""
 _NOISY = ("openai", "httpx", "httpcore")
+Read = Callable[[bytes, RequestContext, Redaction], Completion | Fault]
 
 
 class EndpointClient:
@@ -112,8 +113,17 @@ class EndpointClient:
             weakref.finalize(self, _close, self._client, os.getpid())
         return self._client
 
-    async def send(self, body: Mapping[str, Any], timeout: float | None = None) -> Completion | Fault:
-        """Make one request; `timeout` in seconds covers all of it, and defaults to that of the role."""
+    async def send(
+        self,
+        body: Mapping[str, Any],
+        timeout: float | None = None,
+        path: str = COMPLETIONS,
+        read: Read = completions.read,
+    ) -> Completion | Fault:
+        """Make one request; `timeout` in seconds covers all of it, and defaults to that of the role.
+
+        `read` makes the answer out of the body of a response of status 200.
+        """
         from httpx import Response
         from openai import APIConnectionError, APIStatusError, APITimeoutError, Omit
 
@@ -127,8 +137,8 @@ class EndpointClient:
             # What it takes to import and open the client is not the endpoint's time.
             client = self._open()
             async with asyncio.timeout(limit):
-                raw = await client.post(COMPLETIONS, cast_to=Response, body=dict(body), options=options)
-            return completions.read(raw.content, self._asked, self._clean)
+                raw = await client.post(path, cast_to=Response, body=dict(body), options=options)
+            return read(raw.content, self._asked, self._clean)
         except (TimeoutError, APITimeoutError):
             return Fault("hung", f"no answer within {limit:g} s", "raise timeout if the model is slow")
         except APIStatusError as error:

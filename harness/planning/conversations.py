@@ -59,12 +59,17 @@ class Conversations(Calls):
 
 
 def reader_of(pipeline: Pipeline, by: ReadBy) -> dict[str, Any] | None:
-    """Return the model that reads the queries of a part, as the stage `concatenate` has it; None for bm25."""
+    """Return the model that reads the queries of a part, as the stage `concatenate` has it.
+
+    None for bm25 and at endpoints, where nobody knows what is read.
+    """
     retriever, reranker = pipeline.retriever, pipeline.reranker
-    if by == "bm25" or (by == "retriever" and retriever.kind == "bm25"):
+    if by == "bm25" or (by == "retriever" and retriever.kind not in RETRIEVER_MODELS):
         return None
     if by == "retriever" or reranker is None:
         return _reader(retriever, retriever.model, str(RETRIEVER_MODELS[retriever.kind]))
+    if reranker.kind not in RERANKER_MODELS:
+        return None
     return _reader(reranker, reranker.model or retriever.model, RERANKER_MODELS[reranker.kind])
 
 

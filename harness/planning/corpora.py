@@ -29,7 +29,7 @@ class Corpora(Calls):
 
     def _chunks(self, pipeline: TunedPipeline, chunking: Chunking) -> str:
         retriever = pipeline.settings.retriever
-        model = None if retriever.kind == "bm25" else retriever.model
+        model = None if retriever.kind in ("bm25", "endpoint") else retriever.model
         spec = {**chunking.model_dump(), "model": model}
         inputs = {"corpus": self.artifacts.keys["corpus"]}
         return self.call(

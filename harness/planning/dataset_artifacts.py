@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from shutil import copyfile
 
 from harness.data.datasets import Dataset, Split
-from harness.hashing import digest_of
+from harness.hashing import digest_file, digest_of
 from harness.planning.contexts import GenerationSample
 from harness.stages.shared import common
 from harness.store import Store
@@ -66,6 +67,13 @@ class DatasetArtifacts:
             turns = [[key, [list(turn) for turn in before]] for key, before in histories.items()]
             self._add(name, digest_of(turns), lambda out: common.write_histories(out, histories))
 
+    def add_files(self, files: Mapping[str, Path]) -> str:
+        """Add files of another system as one artifact, by their names in it; return its key."""
+        digests = {name: digest_file(path) for name, path in files.items()}
+        name = f"external {digest_of(digests)[:12]}"
+        self._add(name, digest_of(digests), lambda out: _copied(files, out), "external")
+        return self.keys[name]
+
     @staticmethod
     def _qrels(qrels: Qrels) -> Writer:
         return lambda out: common.write_judgements(out, qrels)
@@ -85,3 +93,8 @@ class DatasetArtifacts:
                 with store.claim(key) as folder:
                     self._writers[name](folder)
                     store.commit(key, folder, {"part": name})
+
+
+def _copied(files: Mapping[str, Path], out: Path) -> None:
+    for name, path in files.items():
+        copyfile(path, out / name)

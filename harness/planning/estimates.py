@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from harness.data.datasets import Dataset
 from harness.errors import ConfigError, ModelMissing
@@ -15,7 +15,7 @@ from harness.planning.plan import build_plan
 from harness.planning.speed import Rates, rates
 from harness.stages import load_stage
 from harness.store import Store
-from harness.suite.pipeline import settings_of
+from harness.suite.pipeline import Generator, Reranker, Retriever, settings_of
 from harness.suite.spec import Candidate, Suite
 from harness.suite.uses import CandidateUses
 from harness.values.findings import Timing
@@ -105,10 +105,18 @@ def recipe_identity(suite: Suite, candidate: Candidate) -> str:
             "prompts": {name: prompt_templates.load(name, path) for name, path in suite.llm.prompts.items()}
             if remote
             else {},
-            "models": [part.model if part is not None else None for part in parts],
+            "models": [_model_of(part) for part in parts],
             "settings": settings_of(candidate.pipeline),
+            **({"external": candidate.external.words} if candidate.external else {}),
         }
     )
+
+
+def _model_of(part: Retriever | Reranker | Generator | None) -> Any:
+    """The name of a part's model, or what is known of one at an endpoint."""
+    if isinstance(part, Retriever | Reranker) and part.endpoint is not None:
+        return part.endpoint.identity
+    return part.model if part is not None else None
 
 
 def _is_known(system: SystemPlan, suite: Suite) -> bool:

@@ -21,6 +21,7 @@ from harness.planning.training_free import Chosen, chosen, writes
 from harness.suite.bounds import Diagnose
 from harness.suite.pipeline import settings_of
 from harness.suite.recipes import Part
+from harness.suite.served_models import without_client
 from harness.suite.spec import SERVED, Candidate, Suite
 from harness.suite.uses import CandidateUses
 from harness.values.measures import Measure
@@ -65,7 +66,11 @@ def pipeline_identity(suite: Suite) -> str:
     models = {part.model for part in parts if part is not None and part.model not in (None, SERVED)}
     served = suite.answerer.identity if suite.answerer else None
     return digest_of(
-        [pipeline.key_settings(), {name: model_digest(name) for name in sorted(filter(None, models))}, served]
+        [
+            without_client(pipeline.key_settings()),
+            {name: model_digest(name) for name in sorted(filter(None, models))},
+            served,
+        ]
     )
 
 

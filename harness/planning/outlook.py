@@ -90,12 +90,13 @@ class Outlook:
         return self._speeds[key]
 
     def _endpoint(self, planned: PlannedCall) -> str:
-        """The address and the model that a call asks; empty if it asks none."""
+        """The address and the model that a call asks, or a part of a pipeline and its model; empty if it asks none."""
         stage, roles = load_stage(planned.call.stage), self.plan.suite.llm.roles
         if not stage.asks_endpoint(planned.call.spec):
             return ""
+        asked = planned.call.spec["endpoint"]["model"]
         llm = roles.get(planned.work.role or stage.role) if stage.role else None
-        return f"{llm.base_url} {llm.model}" if llm else str(stage.role)
+        return f"{llm.base_url} {llm.model}" if llm else f"{stage.role} {asked}"
 
     def tasks(self, keys: Collection[str], jobs: int) -> dict[str, Task]:
         """Return these calls as tasks, in the order of the plan; each has its share of the cores of `jobs` calls."""

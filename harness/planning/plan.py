@@ -15,6 +15,7 @@ from harness.data.slicing import check_slices
 from harness.errors import ConfigError, Problem
 from harness.planning.calls import TunedPipeline
 from harness.planning.contexts import GenerationSample, choose
+from harness.planning.external import external_system
 from harness.planning.graph import Plan, Prompt, SystemPlan
 from harness.planning.index_runs import index_runs
 from harness.planning.trainings import Training, Trainings
@@ -120,6 +121,9 @@ class _SuitePlanner(Trainings):
         return self.ranked(self.untuned, on)
 
     def candidate(self, name: str, candidate: Candidate, seed: int) -> SystemPlan:
+        """Plan a candidate with a seed."""
+        if candidate.external is not None:
+            return external_system(self, name, candidate.external)
         uses = CandidateUses(self.suite, name, candidate)
         training = Training(uses, seed)
         tuned = TunedPipeline(uses.pipeline, name=name if candidate.pipeline.model_fields_set else UNTUNED)

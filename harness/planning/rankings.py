@@ -13,6 +13,7 @@ from harness.planning.answering import Answering
 from harness.planning.calls import TunedPipeline
 from harness.planning.conversations import Conversations, ReadBy
 from harness.planning.graph import ExpectedWork, Prompt, ServingKeys, serving_path
+from harness.planning.served import Served
 from harness.suite.pipeline import ON_DEV, Encoder, Reranker, Retriever
 from harness.values.systems import UNTUNED
 
@@ -22,7 +23,7 @@ BLENDED: Literal["first"] = "first"
 FUSED: Literal["union"] = "union"
 
 
-class Rankings(Answering, Conversations):
+class Rankings(Answering, Conversations, Served):
     """Calls that end in a run."""
 
     def depth_of(self, pipeline: TunedPipeline) -> int:
@@ -70,6 +71,8 @@ class Rankings(Answering, Conversations):
         rule = pipeline.settings.retriever
         if rule.kind == "bm25":
             return self.bm25_index(pipeline)
+        if rule.endpoint is not None:
+            return self.served_index(pipeline, self.corpus(pipeline), self.size(pipeline))
         stored = {"dimensions": rule.dimensions, "precision": rule.precision, "dtype": dtype_here(rule.dtype)}
         return self._vectors(INDEXES[rule.kind], rule.encoder, stored, pipeline.model("retriever"), pipeline)
 
@@ -149,7 +152,7 @@ class Rankings(Answering, Conversations):
     ) -> str:
         """Lists of the pipeline's encoder alone, without bm25."""
         rule = pipeline.settings.retriever
-        searched = rule.model_dump(exclude={"bm25_weight", "kind"}) | {"dtype": dtype_here(rule.dtype)}
+        searched = rule.model_dump(exclude={"bm25_weight", "kind", "endpoint"}) | {"dtype": dtype_here(rule.dtype)}
         # Quantized vectors are scored again by exact search alone; an index has `refine`.
         searched |= {"rescore": Retriever().rescore} if rule.index is not None else {}
         spec = {"kind": rule.kind, "depth": depth or self.depth_of(pipeline), "retriever": searched}
@@ -161,9 +164,10 @@ class Rankings(Answering, Conversations):
             "built": self.built_index(pipeline),
         }
         label = f"retrieve {split} with {pipeline.label('retriever')}" + (f", {depth} deep" if depth else "")
-        return self.call(
-            "retrieve", label, spec, inputs, ExpectedWork(self.size_of(split, queries)), models=[rule.model]
-        )
+        count = self.size_of(split, queries)
+        if rule.endpoint is not None:
+            return self.served_search(pipeline, inputs, spec["depth"], label, count)
+        return self.call("retrieve", label, spec, inputs, ExpectedWork(count), models=[rule.model])
 
     def ranked(self, pipeline: TunedPipeline, split: str, queries: str | None = None) -> str:
         """The rankings of the pipeline, reranked if it has a reranker."""
@@ -222,6 +226,10 @@ class Rankings(Answering, Conversations):
             "queries": self._queries(pipeline, split, queries, "reranker"),
             "corpus": self.corpus(pipeline),
         }
+        label = f"rerank {split} with {self._who(pipeline)}" + (f" from {source}" if source else "")
+        count = self.size_of(split, queries)
+        if rule.endpoint is not None:
+            return self.served_scores(pipeline, inputs, depth, label, count)
         models = [name for name in [encoder.model if encoder else rule.model] if name is not None]
         if encoder is not None:
             spec |= encoder.model_dump()
@@ -239,8 +247,7 @@ class Rankings(Answering, Conversations):
         else:
             spec["model"] = rule.model if model is None else None
             models = models if model is None else []
-        work = ExpectedWork(self.size_of(split, queries) * depth)
-        label = f"rerank {split} with {self._who(pipeline)}" + (f" from {source}" if source else "")
+        work = ExpectedWork(count * depth)
         return self.call("rerank", label, spec, inputs | ({"model": model} if model else {}), work, models=models)
 
     def _who(self, pipeline: TunedPipeline) -> str:

@@ -15,12 +15,14 @@ from harness.suite.uses import models_used
 
 MUCH = 0.05
 """Share of the text that is not read from which documents count as long."""
+UNLIMITED = ("bm25", "endpoint")
+"""Kinds of retrievers of which no limit is known: words have none, and a server does not say its own."""
 
 
 def unread_of(suite: Suite, pipeline: Pipeline, dataset: Dataset) -> Unread | None:
     """What the encoder of a pipeline does not read of documents that are indexed whole; None if it has none."""
     rule = pipeline.retriever
-    if pipeline.chunking is not None or rule.kind == "bm25":
+    if pipeline.chunking is not None or rule.kind in UNLIMITED:
         return None
     return _counted(rule.model, model_digest(rule.model), limit_of(suite, pipeline), _Texts(dataset))
 
@@ -49,8 +51,8 @@ def _counted(model: str, digest: str, limit: int, texts: _Texts) -> Unread | Non
 
 
 def reads_of(suite: Suite, pipeline: Pipeline) -> int | None:
-    """How many tokens of a passage the retriever reads; None for bm25, which reads all words."""
-    return None if pipeline.retriever.kind == "bm25" else limit_of(suite, pipeline)
+    """How many tokens of a passage the retriever reads; None for bm25, which reads all words, and at an endpoint."""
+    return None if pipeline.retriever.kind in UNLIMITED else limit_of(suite, pipeline)
 
 
 def limit_of(suite: Suite, pipeline: Pipeline) -> int:

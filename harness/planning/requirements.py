@@ -193,7 +193,7 @@ def _uncomputable(suite: Suite, local: LocalModel) -> Iterator[tuple[str, str, s
 
 def _unfit(suite: Suite, rule: Retriever, encoders: Mapping[str, Inspection]) -> Iterator[tuple[str, str, str]]:
     """Yield settings of a retriever that cannot be followed: the setting, what is wrong, and what to do."""
-    encoder = encoders.get(rule.model)
+    encoder = encoders.get(rule.model) if rule.endpoint is None else None
     width = encoder.dimensions if encoder is not None else None
     if rule.dimensions is not None and width is not None and rule.dimensions > width:
         what = f"{rule.dimensions} is more than the {width} dimensions of {rule.model!r}"

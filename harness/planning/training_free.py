@@ -52,7 +52,7 @@ def chosen(suite: Suite, chunk: int | None = None, has_turns: bool = False) -> C
     queries have earlier turns (`has_turns`) that are not searched with, joining them is one, too.
     One whose models are missing or unfit, or whose settings do not go together, is left out with the reason.
     """
-    own = {name: candidate for name, candidate in suite.all_candidates.items() if not candidate.tune}
+    own = {name: candidate for name, candidate in suite.all_candidates.items() if _is_pipeline(candidate)}
     kept, left_out = dict[str, Candidate](), dict[str, str]()
     kinds = {_kinds(suite.pipeline)}
     more: dict[str, Mapping[str, Any]] = {}
@@ -76,6 +76,11 @@ def chosen(suite: Suite, chunk: int | None = None, has_turns: bool = False) -> C
             else:
                 kept[name] = candidate
     return Chosen(kept, frozenset(kept) - own.keys(), left_out)
+
+
+def _is_pipeline(candidate: Candidate) -> bool:
+    """Whether a candidate is a pipeline of which nothing is trained, and no system from elsewhere."""
+    return not candidate.tune and candidate.external is None
 
 
 def _kinds(pipeline: Pipeline) -> tuple[object, ...]:

@@ -94,7 +94,8 @@ class SuiteFile(pytest.File):
             raise self.CollectError(f"{self.path}: nothing is gated, so there is nothing to test; add gates")
         for system in systems_of(suite):
             for gate in suite.gates:
-                if _can_have(system, gate.measure):
+                drifts = gate.served is None or gate.served.candidate == system.name
+                if drifts and _can_have(system, gate.measure):
                     yield GateItem.from_parent(self, name=f"{system.label}-{gate.name}", tested=(system, gate.name))
         yield GateItem.from_parent(self, name=GONE, tested=None)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from harness.data.datasets import Dataset
-from harness.planning.reading import MUCH, limit_of, unread_of
+from harness.planning.reading import MUCH, UNLIMITED, limit_of, unread_of
 from harness.suite.spec import Suite
 
 
@@ -52,7 +52,7 @@ def _chunks(suite: Suite) -> Iterator[str]:
             continue
         whose = f"{name}: " if name else ""
         size, read = pipeline.chunking.tokens, limit_of(suite, pipeline)
-        if pipeline.retriever.kind != "bm25" and size > read:
+        if pipeline.retriever.kind not in UNLIMITED and size > read:
             yield f"{whose}Chunks have up to {size:,} tokens, and the retriever reads {read:,} of them."
         generator = suite.generator_of(pipeline)
         if generator is not None and size > generator.passage_tokens and suite.answerer_of(pipeline) is None:

@@ -166,6 +166,7 @@ STAGES: dict[str, str] = {
     "substitute": "harness.stages.substitute",
     "project": "harness.stages.project",
     "answer": "harness.stages.answer",
+    "external": "harness.stages.external",
 }
 """The module of each stage, which is imported when it is needed."""
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from harness.llm import services
 from harness.models.search import IDS_FILE, Bm25Index, DenseIndex
 from harness.models.sparse_encoder import encode_sparse
 from harness.models.sparse_index import SparseIndex
@@ -14,6 +15,7 @@ from harness.models.token_batches import Truncations
 from harness.models.token_encoders import token_chunks
 from harness.models.token_vectors import Precision, TokenIndex, TokenWriter
 from harness.stages import Inputs, SpeedRule, Stage, Takes, encoding
+from harness.stages.shared import remote
 from harness.stages.shared.common import (
     bi_encoder,
     count_corpus,
@@ -28,6 +30,7 @@ from harness.stages.shared.encoded_parts import PART, EncodedParts
 from harness.store import PARTS
 from harness.suite.fields import Spec
 from harness.suite.pipeline import Served
+from harness.suite.served_models import EncoderEndpoint
 from harness.text import ENGLISH
 from harness.values.records import Document, Progress, Usage
 
@@ -40,13 +43,15 @@ TERMS, TERMS_OF_MODEL = "terms with a weight, mean of a passage", "terms of the 
 class IndexSpec(Spec):
     """`retriever` must be given for an index that a model makes. `language` is for bm25.
 
-    `precision` is for kind ``tokens``; dense vectors have that of the retriever.
+    `precision` is for kind ``tokens``; dense vectors have that of the retriever. `endpoint` is the identity of an
+    encoder that a server runs; `retriever` then says how its vectors are stored.
     """
 
     kind: Literal["dense", "bm25", "tokens", "sparse"]
     retriever: Served | None = None
     language: str = ENGLISH
     precision: Precision = "float16"
+    endpoint: EncoderEndpoint | None = None
 
 
 def index(spec: IndexSpec, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
@@ -75,10 +80,14 @@ def _index_dense(spec: IndexSpec, inputs: Inputs, out: Path, progress: Progress)
     """Encode the corpus part by part; see `EncodedParts`. One that fits into a part is held in memory."""
     rule = spec.retriever
     assert rule is not None
-    model, total = bi_encoder(rule, inputs), count_corpus(inputs["corpus"])
+    total = count_corpus(inputs["corpus"])
     precision, parts = rule.precision or "float32", EncodedParts(out / PARTS)
+    served = services.encoder(spec.endpoint) if spec.endpoint is not None else None
+    model = bi_encoder(rule, inputs) if served is None else None
 
     def encoded(texts: list[str], progress: Progress, truncations: Truncations) -> Any:
+        if served is not None:
+            return shortened(served.embed(texts, "document", progress), rule.dimensions, served.unit_length)
         vectors = encode(model, texts, "document", progress, truncations)
         return shortened(vectors, rule.dimensions, model.similarity_fn_name != "dot")
 
@@ -91,6 +100,8 @@ def _index_dense(spec: IndexSpec, inputs: Inputs, out: Path, progress: Progress)
         parts.encode(stream_corpus(inputs["corpus"]), total, encoded, progress)
         DenseIndex.save_parts(out, parts.doc_ids, parts.arrays, precision)
         cut = parts.cut
+    if served is not None:
+        return remote.usage(total, served, {"passages": total, SIZE: size_of(out)})
     return Usage(units=total, notes={**_counted(total, cut, model), SIZE: size_of(out)})
 
 
@@ -135,4 +146,6 @@ STAGE = Stage(
     rate=lambda spec: 2000.0 if spec.get("kind") == "bm25" else encoding(spec),
     unit="passages",
     speed=SpeedRule(kind=("kind",), size=("retriever.max_length", "retriever.dtype"), like_dev_evaluation=True),
+    role="retriever",
+    all_at_endpoint=True,
 )

@@ -16,6 +16,7 @@ from harness.data.formats import load_jsonl, read_run, write_jsonl, write_run
 from harness.stages import Inputs, Stage, Takes
 from harness.stages.retrieve import RUN_FILE
 from harness.stages.shared.common import read_corpus, read_spans
+from harness.stages.shared.failed_rankings import read_failed, write_failed
 from harness.suite.fields import Spec
 from harness.values.passages import Place, Span, SpansOf, document_of, holds_any, overlap, span_of
 from harness.values.records import Document, Progress, Run, Usage
@@ -45,6 +46,7 @@ def project(spec: ProjectSpec, inputs: Inputs, out: Path, seed: int, progress: P
     if spans:
         rows = ({"query_id": key, "words": found[key].words} for key in found if key in spans)
         write_jsonl(out / EVIDENCE_FILE, rows)
+    write_failed(out, read_failed(inputs["run"]))
     progress(len(run), len(run))
     passages, units = (sum(map(len, lists)) for lists in (run.values(), (one.hits for one in found.values())))
     return Usage(units=len(run), notes={"queries": len(run), "passages": passages, "documents or spans": units})

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness.data.formats import read_run, write_run
+from harness.llm import Reply, services
 from harness.models.loaders import load_cross_encoder
 from harness.models.precision import prepared
 from harness.models.search import Hits
@@ -18,11 +19,19 @@ from harness.models.token_encoders import load_token_encoder
 from harness.models.token_vectors import TokenIndex
 from harness.stages import ENCODED, ENCODING, Inputs, SpeedRule, Stage, Step, Takes, setting
 from harness.stages.retrieve import RUN_FILE
+from harness.stages.shared import remote
 from harness.stages.shared.causal_reranking import CausalScorer, CausalSettings, causal_reranker
 from harness.stages.shared.common import model_folder, read_corpus, read_queries
-from harness.stages.shared.passage_scorers import CrossEncoderScorer, LateInteractionScorer, PassageScorer, Pool
+from harness.stages.shared.passage_scorers import (
+    CrossEncoderScorer,
+    EndpointScorer,
+    LateInteractionScorer,
+    PassageScorer,
+    Pool,
+)
 from harness.suite.fields import Positive, Spec
 from harness.suite.local_models import ServedDType
+from harness.suite.served_models import RerankerEndpoint
 from harness.values.records import Document, Progress, Run, Usage
 
 RELATIVE_STEP = 1e-6
@@ -33,17 +42,19 @@ class RerankSpec(Spec):
     """`model` is the reranker, None if the input `model` is a tuned one; `max_length` counts tokens.
 
     The prompts are those of late interaction. For ``causal-lm`` `model` is always named: the input `model` is its plain
-    form if it was converted, `adapter` that of a tuned one, and `instruction` is part of its prompts.
+    form if it was converted, `adapter` that of a tuned one, and `instruction` is part of its prompts. `endpoint` is the
+    identity of a reranker that a server runs, for the kind of that name.
     """
 
     depth: Positive
     max_length: Positive
     model: str | None = None
-    kind: Literal["cross-encoder", "late-interaction", "causal-lm"] = "cross-encoder"
+    kind: Literal["cross-encoder", "late-interaction", "causal-lm", "endpoint"] = "cross-encoder"
     query_prompt: str = ""
     document_prompt: str = ""
     instruction: str = ""
     dtype: ServedDType = "float32"
+    endpoint: RerankerEndpoint | None = None
 
 
 def rerank(spec: RerankSpec, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
@@ -55,7 +66,10 @@ def rerank(spec: RerankSpec, inputs: Inputs, out: Path, seed: int, progress: Pro
     reranked = {key: reordered(hits, new) for (key, hits), new in zip(run.items(), scores, strict=True)}
     write_run(out / RUN_FILE, reranked)
     count = sum(len(pool.doc_ids) for pool in pools)
-    return Usage(units=count, notes={"queries": len(run), "pairs scored": count, **scorer.notes(pools)})
+    notes = {"queries": len(run), "pairs scored": count, **scorer.notes(pools)}
+    if isinstance(scorer, EndpointScorer):
+        return remote.usage(count, scorer.client, notes)
+    return Usage(units=count, notes=notes)
 
 
 def cross_encoder(spec: RerankSpec, inputs: Inputs, documents: Mapping[str, Document]) -> PassageScorer:
@@ -78,10 +92,17 @@ def causal_lm(spec: RerankSpec, inputs: Inputs, documents: Mapping[str, Document
     return CausalScorer(reranker, documents)
 
 
+def at_endpoint(spec: RerankSpec, inputs: Inputs, documents: Mapping[str, Document]) -> PassageScorer:
+    """Open the reranker that a server runs."""
+    assert spec.endpoint is not None
+    return EndpointScorer(services.reranker(spec.endpoint), documents)
+
+
 SCORERS: dict[str, Callable[[RerankSpec, Inputs, Mapping[str, Document]], PassageScorer]] = {
     "cross-encoder": cross_encoder,
     "late-interaction": late_interaction,
     "causal-lm": causal_lm,
+    "endpoint": at_endpoint,
 }
 """What loads the scorer of each kind of reranker."""
 
@@ -130,9 +151,18 @@ def check_pool(before: Hits, after: Hits, depth: int) -> None:
 
 
 def serve(spec: RerankSpec, inputs: Inputs) -> Step:
-    """Rerank the list of one query, as the stage does."""
+    """Rerank the list of one query, as the stage does. At an endpoint every request is sent, past the cache."""
     run = read_run(inputs["run"] / RUN_FILE, escaped=True)
     scorer = scorer_of(spec, inputs, read_corpus(inputs["corpus"]))
+    if isinstance(scorer, EndpointScorer):
+        timed = scorer.past_cache()
+
+        def step(query_id: str, text: str) -> Reply:
+            before = timed.client.spent
+            rerank_hits(timed, text, run.get(query_id, []), spec.depth)
+            return timed.client.since(before)
+
+        return step
     return lambda query_id, text: rerank_hits(scorer, text, run.get(query_id, []), spec.depth)
 
 
@@ -157,5 +187,7 @@ STAGE = Stage(
     ),
     serve=serve,
     runs=("run",),
+    role="reranker",
+    all_at_endpoint=True,
     more_packages=lambda spec, inputs: ("peft",) if "adapter" in inputs else (),
 )

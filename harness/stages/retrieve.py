@@ -10,6 +10,8 @@ from harness.data.formats import write_run
 from harness.indexes.protocol import Built
 from harness.indexes.registry import registered
 from harness.indexes.searching import IndexedSearch
+from harness.llm import Reply, services
+from harness.llm.served_encoder import EndpointEncoder
 from harness.models.search import Bm25Index, DenseIndex, Hits
 from harness.models.sparse_encoder import encode_sparse
 from harness.models.sparse_index import SparseIndex
@@ -17,9 +19,11 @@ from harness.models.stored_vectors import shortened
 from harness.models.token_encoders import encode_tokens
 from harness.models.token_vectors import TokenIndex
 from harness.stages import Inputs, SpeedRule, Stage, Step, Takes
+from harness.stages.shared import remote
 from harness.stages.shared.common import bi_encoder, encode, read_queries, sparse_encoder, token_encoder
 from harness.suite.fields import Spec
-from harness.suite.pipeline import Served
+from harness.suite.pipeline import Served, ServedRetriever
+from harness.suite.served_models import EncoderEndpoint
 from harness.suite.vector_indexes import VectorIndex, keyed_without_address
 from harness.values.grades import without_own
 from harness.values.records import Progress, Usage
@@ -35,13 +39,14 @@ Search = Callable[[Sequence[str], Progress], list[Hits]]
 class RetrieveSpec(Spec):
     """`depth` documents a query; `retriever` as in `index`, whose kind `tokens` is for ``late-interaction``.
 
-    With `exclude_own`, the document that has the id of the query is in no list.
+    `endpoint` is as in `index`. With `exclude_own`, the document that has the id of the query is in no list.
     """
 
     kind: Literal["dense", "bm25", "late-interaction", "sparse"]
     depth: int
     retriever: Served | None = None
     exclude_own: bool = False
+    endpoint: EncoderEndpoint | None = None
 
     @property
     def index(self) -> VectorIndex | None:
@@ -59,7 +64,9 @@ def retrieve(spec: RetrieveSpec, inputs: Inputs, out: Path, seed: int, progress:
     queries = read_queries(inputs["queries"])
     texts = list(queries.values())
     depth = spec.depth + spec.exclude_own
-    found = search_of(spec, inputs, depth)(texts, progress)
+    served = services.encoder(spec.endpoint) if spec.endpoint is not None else None
+    search = search_of(spec, inputs, depth) if served is None else search_at(served, spec, inputs, depth)
+    found = search(texts, progress)
     run = dict(zip(queries, found, strict=True))
     own = short = 0
     if spec.index is not None:
@@ -72,7 +79,8 @@ def retrieve(spec: RetrieveSpec, inputs: Inputs, out: Path, seed: int, progress:
     progress(len(texts), len(texts))
     notes = {"queries": len(texts), "empty lists": sum(not hits for hits in run.values())}
     notes |= {OWN: own} if spec.exclude_own else {}
-    return Usage(units=len(texts), notes=notes | ({SHORT: short} if spec.index is not None else {}))
+    notes |= {SHORT: short} if spec.index is not None else {}
+    return remote.usage(len(texts), served, notes) if served is not None else Usage(units=len(texts), notes=notes)
 
 
 def search_of(spec: RetrieveSpec, inputs: Inputs, depth: int) -> Search:
@@ -88,15 +96,35 @@ def search_of(spec: RetrieveSpec, inputs: Inputs, depth: int) -> Search:
     if spec.kind == "late-interaction":
         encoder, tokens = token_encoder(rule, inputs), TokenIndex(folder)
         return lambda texts, progress: tokens.search(encode_tokens(encoder, texts, "query", progress), depth)
-    model, index = bi_encoder(rule, inputs), DenseIndex(folder)
-    indexed = IndexedSearch(index, inputs["built"], rule.index) if rule.index is not None else None
+    model, nearest = bi_encoder(rule, inputs), _nearest(rule, inputs, depth)
 
     def dense(texts: Sequence[str], progress: Progress) -> list[Hits]:
         vectors = encode(model, texts, "query", progress)
-        vectors = shortened(vectors, rule.dimensions, model.similarity_fn_name != "dot")
-        return index.search(vectors, depth, rule.rescore) if indexed is None else indexed.search(vectors, depth)
+        return nearest(shortened(vectors, rule.dimensions, model.similarity_fn_name != "dot"))
 
     return dense
+
+
+def search_at(served: EndpointEncoder, spec: RetrieveSpec, inputs: Inputs, depth: int, fresh: bool = False) -> Search:
+    """Load the index; return the function that searches with the encoder of an endpoint, past its cache if `fresh`."""
+    rule = spec.retriever
+    assert rule is not None
+    nearest = _nearest(rule, inputs, depth)
+
+    def search(texts: Sequence[str], progress: Progress) -> list[Hits]:
+        vectors = served.embed(texts, "query", progress, fresh)
+        return nearest(shortened(vectors, rule.dimensions, served.unit_length)) if len(vectors) else []
+
+    return search
+
+
+def _nearest(rule: ServedRetriever, inputs: Inputs, depth: int) -> Callable[[Any], list[Hits]]:
+    """Load an index of dense vectors; return the function that finds the `depth` nearest documents of query vectors."""
+    index = DenseIndex(inputs["index"])
+    if rule.index is not None:
+        indexed = IndexedSearch(index, inputs["built"], rule.index)
+        return lambda vectors: indexed.search(vectors, depth)
+    return lambda vectors: index.search(vectors, depth, rule.rescore)
 
 
 def _packages(spec: RetrieveSpec, inputs: Collection[str]) -> tuple[str, ...]:
@@ -108,7 +136,17 @@ def silent(done: int, total: int | None) -> None:
 
 
 def serve(spec: RetrieveSpec, inputs: Inputs) -> Step:
-    """Search for one query, as the stage does."""
+    """Search for one query, as the stage does. At an endpoint every request is sent, past the cache."""
+    if spec.endpoint is not None:
+        served = services.encoder(spec.endpoint)
+        sent = search_at(served, spec, inputs, spec.depth, fresh=True)
+
+        def step(query_id: str, text: str) -> Reply:
+            before = served.spent
+            sent([text], silent)
+            return served.since(before)
+
+        return step
     search = search_of(spec, inputs, spec.depth)
     return lambda query_id, text: search([text], silent)
 
@@ -128,4 +166,6 @@ STAGE = Stage(
         size=("retriever.max_length", "retriever.dtype"),
     ),
     serve=serve,
+    role="retriever",
+    all_at_endpoint=True,
 )

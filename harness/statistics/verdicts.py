@@ -12,7 +12,7 @@ from harness.values.questions import SyntheticQuestions
 
 Standing = Verdict | Literal["within bound", "over bound", "not compared"]
 """A verdict on a measure, or what became of a figure of the probe."""
-About = Literal["system", "checkpoint", "recipe"]
+About = Literal["system", "checkpoint", "recipe", "drift"]
 FAILING: tuple[Standing, ...] = ("regressed", "missing", "failed", "over bound", "not comparable")
 
 
@@ -22,7 +22,8 @@ class Gated(Frozen):
     `about` says what the verdict holds for: a system that is not trained, one checkpoint, or the recipe. A measure has
     a `comparison` unless nothing was accepted; a figure of the probe has `value`, `accepted` (if it is
     bounded relative to it) and `bound`, each in milliseconds or dollars, from `n` single queries, and of a latency the
-    interval from `low` to `high`.
+    interval from `low` to `high`. The ``drift`` of a served model has `value`, the difference of its mean to that of
+    the model here, and `bound`, over `n` queries.
     """
 
     system: str

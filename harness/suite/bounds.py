@@ -6,15 +6,27 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from harness.suite.fields import Above0, MeasureField, Positive, Spec, Unique
+from harness.suite.fields import Above0, MeasureField, Name, Positive, Spec, Unique
 
 Probed = Literal["p50_ms", "p95_ms", "cost_per_1000"]
 """What the probe gives: two quantiles of the time for one query, and the dollars for 1,000."""
 OnInconclusive = Literal["pass", "fail"]
 
 
+class Drift(Spec):
+    """How far the scores of the row `candidate` may be from those of the row `of`, which has the same model here.
+
+    `tolerance` bounds the absolute difference of the means of every gated measure, or of `measures` if they are given.
+    """
+
+    candidate: Name
+    of: Name
+    tolerance: Annotated[float, Field(ge=0)] = 0.005
+    measures: Annotated[tuple[MeasureField, ...], Unique] = ()
+
+
 class Gate(Spec):
-    """A bound on a measure or on a figure of the probe.
+    """A bound on a measure, on a figure of the probe, or on the drift of a `served` model.
 
     A measure has a `margin`: the absolute difference to the accepted scores that nobody would care about. A probe has
     either a `relative` bound, 0.25 for a quarter more than accepted, or an absolute `ceiling`, in milliseconds or in
@@ -24,6 +36,7 @@ class Gate(Spec):
     measure: MeasureField | None = None
     margin: Annotated[float, Field(ge=0)] | None = None
     probe: Probed | None = None
+    served: Drift | None = None
     relative: Annotated[float, Field(ge=0)] | None = None
     ceiling: Above0 | None = None
     advisory: bool = False
@@ -31,25 +44,29 @@ class Gate(Spec):
 
     @model_validator(mode="after")
     def _one(self) -> Gate:
-        if (self.measure is None) == (self.probe is None):
-            raise ValueError("give either 'measure' with 'margin' or 'probe' with 'relative' or 'ceiling'")
+        if [self.measure, self.probe, self.served].count(None) != 2:
+            raise ValueError("give one of 'measure' with 'margin', 'probe' with 'relative' or 'ceiling', and 'served'")
         bounded = self.relative is not None or self.ceiling is not None
         if (self.measure is None) != (self.margin is None) or (self.probe is None) == bounded:
             raise ValueError("a gate on a measure needs 'margin'; on a probe, 'relative' or 'ceiling'")
         if self.relative is not None and self.ceiling is not None:
             raise ValueError("a probe has either 'relative' or 'ceiling'; write two gates")
-        if self.probe is not None and self.on_inconclusive is not None:
-            raise ValueError("'on_inconclusive' is for measures: a probe is never inconclusive")
+        if self.measure is None and self.on_inconclusive is not None:
+            raise ValueError("'on_inconclusive' is for measures: a probe or a drift is never inconclusive")
         return self
 
     @property
     def bounds(self) -> tuple[str, ...]:
         """What is bounded and how; no two gates of a suite may be equal in it."""
+        if self.served is not None:
+            return "served", self.served.candidate, self.served.of
         return (str(self.measure),) if self.measure else (str(self.probe), "relative" if self.ceiling is None else "")
 
     @property
     def name(self) -> str:
-        """``ndcg@10``, ``p95_ms``, or ``p95_ms ceiling``."""
+        """``ndcg@10``, ``p95_ms``, ``p95_ms ceiling``, or ``drift from tuned``."""
+        if self.served is not None:
+            return f"drift from {self.served.of}"
         if self.measure is not None:
             return str(self.measure)
         return f"{self.probe} ceiling" if self.ceiling is not None else str(self.probe)

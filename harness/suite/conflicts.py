@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from pydantic import ValidationError
 
 from harness.errors import nearest
+from harness.suite.conflict import Conflict
 from harness.suite.local_models import LocalModel
 from harness.suite.pipeline import Pipeline
 from harness.suite.recipes import PARTS, changed
 from harness.suite.renamed import KeyPath
+from harness.suite.served_conflicts import external_conflicts, served_conflicts
 from harness.suite.spec import SERVED, Candidate, Suite
 from harness.suite.uses import CandidateUses
 from harness.values.measures import Measure, parse
@@ -19,15 +21,6 @@ from harness.values.measures import Measure, parse
 NOTHING = "changes nothing"
 LOCAL_ONLY = ("thinking", *LocalModel.model_fields)
 """Settings of a generator that have no meaning at an endpoint."""
-
-
-class Conflict(NamedTuple):
-    """A conflict: the key it is reported at, what it is, what to do, and the other keys it was read from."""
-
-    at: KeyPath
-    what: str
-    hint: str
-    read: tuple[KeyPath, ...] = ()
 
 
 def conflicts(suite: Suite) -> Iterator[Conflict]:
@@ -44,14 +37,15 @@ def conflicts(suite: Suite) -> Iterator[Conflict]:
             yield Conflict(at, f"{measure} needs a pattern", add_pattern, (("answer_format",),))
     yield from _chunking_conflicts(suite)
     yield from _served_generators(suite)
+    yield from served_conflicts(suite)
     yield from _depth_conflicts(suite.pipeline, ("pipeline",), suite.pipeline.model_fields_set)
     for number, gate in enumerate(suite.gates):
-        key = "measure" if gate.measure else "probe"
+        key = "measure" if gate.measure else "probe" if gate.probe else "served"
         if gate.measure is not None and gate.measure not in suite.measures:
             what = f"{gate.measure} is not measured"
             yield Conflict(("gates", number, key), what, "add it to 'measures'", (("measures",),))
         if any(gate.bounds == other.bounds for other in suite.gates[:number]):
-            yield Conflict(("gates", number, key), f"{gate.measure or gate.probe} has two gates", "keep one")
+            yield Conflict(("gates", number, key), f"{gate.measure or gate.probe or 'it'} has two gates", "keep one")
         if gate.advisory and gate.on_inconclusive == "fail":
             yield Conflict(
                 ("gates", number, "on_inconclusive"), "an advisory gate never fails", "remove one of the two"
@@ -209,6 +203,9 @@ def _as_pipeline(suite: Suite, level: Candidate) -> bool:
 
 def _change_conflicts(suite: Suite, at: KeyPath, candidate: Candidate) -> Iterator[Conflict]:
     """Yield conflicts of what a candidate changes with the rest of the suite."""
+    if candidate.external is not None:
+        yield from external_conflicts(suite, at, candidate)
+        return
     try:
         pipeline = suite.pipeline_of(candidate)
     except ValidationError as error:
@@ -229,11 +226,14 @@ def _change_conflicts(suite: Suite, at: KeyPath, candidate: Candidate) -> Iterat
     if "generator" in candidate.tune and suite.answerer_of(pipeline) is not None:
         what, read = "a generator behind an endpoint cannot be tuned here", (("pipeline", "generator"),)
         yield Conflict(tune, what, "name a folder or an embedded model", read)
-    if "retriever" in candidate.tune and pipeline.retriever.kind in ("bm25", "sparse"):
+    if "retriever" in candidate.tune and pipeline.retriever.kind in ("bm25", "sparse", "endpoint"):
         what = f"a retriever of kind {pipeline.retriever.kind} is not tuned here"
         yield Conflict(tune, what, "tune one of kind dense or late-interaction", ((*at, "pipeline"), ("pipeline",)))
     uses = CandidateUses(suite, "", candidate)
-    if uses.reranker is not None and uses.pipeline.reranker is not None:
+    if "reranker" in candidate.tune and pipeline.reranker is not None and pipeline.reranker.kind == "endpoint":
+        what, hint = "a reranker of kind endpoint is not tuned here", "tune one that runs here"
+        yield Conflict(tune, what, hint, ((*at, "pipeline"), ("pipeline",)))
+    elif uses.reranker is not None and uses.pipeline.reranker is not None:
         kind, recipe = uses.pipeline.reranker.kind, uses.reranker.recipe
         known = {"cross-encoder": ("bce", "listwise"), "late-interaction": ("contrastive",), "causal-lm": ("bce",)}
         if recipe != "auto" and recipe not in known[kind]:

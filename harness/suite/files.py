@@ -21,6 +21,7 @@ from pydantic_core import ErrorDetails
 from harness.errors import ConfigError, DatasetMissing, Problem, nearest
 from harness.suite import builtin, secrets
 from harness.suite.conflicts import conflicts
+from harness.suite.external import place_files
 from harness.suite.renamed import SCHEMA, KeyPath, suggestion, upgraded
 from harness.suite.spec import Suite
 
@@ -70,7 +71,7 @@ def parse_suite(text: str, path: Path) -> Suite:
     items = {at for at in repeated if isinstance(at[-1], int)}
     wrong = set(items)
     no_data = [*_expand(value, file), *_expand(value, file, ("forgetting", "dataset"))]
-    problems += [*no_data, *_expand_prompts(value, file)]
+    problems += [*no_data, *_expand_prompts(value, file), *_expand_external(value, file)]
     given_away = list(_secrets(node, (), file))
     suite, details = _readable(value, wrong)
     problems += [_problem(detail, file) for detail in details]
@@ -245,6 +246,12 @@ def _expand_prompts(value: Any, file: _File) -> Iterator[Problem]:
                 yield Problem(
                     where, f"no file {file.path.parent / text}", "give a text file, relative to the suite file"
                 )
+
+
+def _expand_external(value: Any, file: _File) -> Iterator[Problem]:
+    """Make the paths of external systems relative to the suite file."""
+    for at, place in place_files(value, file.path.parent):
+        yield Problem(file.where(at), f"no file {place}", "give a file, relative to the suite file")
 
 
 def _dotted(at: KeyPath) -> str:

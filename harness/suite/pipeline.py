@@ -9,13 +9,14 @@ from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, mode
 from harness.suite.fields import Count, Place, Positive, Share, Spec
 from harness.suite.local_models import DType, LocalModel, ServedDType
 from harness.suite.recipes import ABSTENTION, Change, change_of
+from harness.suite.served_models import EncoderEndpoint, RerankerEndpoint, ServedModel, check_kind
 from harness.suite.vector_indexes import VectorIndex
 
-RetrieverKind = Literal["dense", "late-interaction", "sparse", "bm25"]
-RerankerKind = Literal["cross-encoder", "late-interaction", "causal-lm"]
+RetrieverKind = Literal["dense", "late-interaction", "sparse", "bm25", "endpoint"]
+RerankerKind = Literal["cross-encoder", "late-interaction", "causal-lm", "endpoint"]
 OF_ONE_KIND: dict[str, RerankerKind] = {
     "instruction": "causal-lm", "precision": "late-interaction", "query_prompt": "late-interaction",
-    "document_prompt": "late-interaction",
+    "document_prompt": "late-interaction", "endpoint": "endpoint",
 }  # fmt: skip
 """Settings of a reranker that have a meaning for one kind alone."""
 ContextOrder = Literal["best-first", "best-last"]
@@ -67,6 +68,10 @@ class Chunking(Spec):
         return self
 
 
+VECTORS: tuple[RetrieverKind, ...] = ("dense", "endpoint")
+"""Kinds that have one vector for each text."""
+
+
 class Encoder(Spec):
     """A model that turns texts into vectors, how many tokens of a text it reads, and what it is given before a text."""
 
@@ -88,6 +93,8 @@ class Retriever(Encoder):
     again with more of the query's precision; 0: none. `index` searches dense vectors as a vector database does; null:
     every vector is compared, exactly. `dtype` is what the encoder computes in: ``int8`` means its linear layers.
     Vectors come out in float32.
+
+    ``endpoint``: dense vectors of a model that the server of `endpoint` runs. Training data is mined with `model`.
     """
 
     kind: RetrieverKind = "dense"
@@ -97,6 +104,7 @@ class Retriever(Encoder):
     rescore: Count = 4
     index: VectorIndex | None = None
     dtype: DType = "auto"
+    endpoint: EncoderEndpoint | None = None
 
     @property
     def encoder(self) -> Encoder:
@@ -105,14 +113,18 @@ class Retriever(Encoder):
 
     @model_validator(mode="after")
     def _fits_kind(self) -> Retriever:
-        if self.dimensions is not None and self.kind != "dense":
+        check_kind(self.kind, self.endpoint)
+        if self.dimensions is not None and self.kind not in VECTORS:
             raise ValueError(f"'dimensions' cuts dense vectors, and the kind is {self.kind}")
-        allowed = {"dense": ("float32", "float16", "int8", "binary"), "late-interaction": ("float16", "int8")}
+        whole = ("float32", "float16", "int8", "binary")
+        allowed = {"dense": whole, "endpoint": whole, "late-interaction": ("float16", "int8")}
         if self.precision is not None and self.precision not in allowed.get(self.kind, ()):
             names = " or ".join(allowed.get(self.kind, ())) or "nothing"
             raise ValueError(f"'precision' may be {names} for kind {self.kind}")
-        if self.index is not None and self.kind != "dense":
+        if self.index is not None and self.kind not in VECTORS:
             raise ValueError(f"'index' holds dense vectors, and the kind is {self.kind}")
+        if self.kind == "endpoint" and self.dtype != "auto":
+            raise ValueError("'dtype' has no meaning for kind endpoint: the server decides")
         if self.kind == "bm25" and self.bm25_weight:
             raise ValueError("'bm25_weight' mixes bm25 into another kind; kind bm25 is bm25 alone")
         return self
@@ -148,7 +160,7 @@ class Reranker(Spec):
     model answers yes. `blend` is the weight of its score in the final one, the rest being the score of the first stage,
     each list standardised; ``dev``: the weight that is best on dev; false: its score alone. `precision` is that of
     token vectors kept with the index; null: they are computed for the documents that are reranked. `dtype` is as in the
-    retriever.
+    retriever. ``endpoint``: a model that the server of `endpoint` runs.
     """
 
     kind: RerankerKind = "cross-encoder"
@@ -160,6 +172,7 @@ class Reranker(Spec):
     precision: Literal["float16", "int8"] | None = "float16"
     instruction: str = ""
     dtype: DType = "auto"
+    endpoint: RerankerEndpoint | None = None
 
     @model_serializer(mode="wrap")
     def _only_set(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -168,7 +181,10 @@ class Reranker(Spec):
 
     @model_validator(mode="after")
     def _fits_kind(self) -> Reranker:
-        if self.model is None and self.kind != "late-interaction":
+        check_kind(self.kind, self.endpoint)
+        if self.endpoint is not None and self.model is not None:
+            raise ValueError("'model' has no meaning for kind endpoint; name it in 'endpoint'")
+        if self.model is None and self.kind not in ("late-interaction", "endpoint"):
             raise ValueError(f"kind {self.kind} needs 'model'; kind late-interaction takes the retriever's")
         for name, kind in OF_ONE_KIND.items():
             # A default that is written out says nothing.
@@ -240,8 +256,8 @@ else:
 def changed_pipeline(pipeline: Pipeline, change: Change) -> Pipeline:
     """Return the pipeline with the keys that a change sets, at every depth.
 
-    A reranker of another kind takes nothing over from the pipeline's. Raises ValidationError where settings do not go
-    together.
+    A reranker of another kind takes nothing over from the pipeline's, a retriever of another kind no endpoint. Raises
+    ValidationError where settings do not go together.
     """
     whole = pipeline.model_dump(exclude_unset=True)
     for name in change.model_fields_set:
@@ -249,7 +265,10 @@ def changed_pipeline(pipeline: Pipeline, change: Change) -> Pipeline:
         if isinstance(value, Change):
             base, own = getattr(pipeline, name), value.model_dump()
             fresh = base is None or (name == "reranker" and own.get("kind", base.kind) != base.kind)
-            value = own if fresh else {**base.model_dump(exclude_unset=True), **own}
+            kept = {} if fresh else base.model_dump(exclude_unset=True)
+            if own.get("kind", "endpoint") != "endpoint":
+                kept.pop("endpoint", None)
+            value = {**kept, **own}
         whole[name] = value
     return type(pipeline).model_validate(whole)
 
@@ -260,12 +279,16 @@ def settings_of(change: Spec, at: str = "") -> list[str]:
     for name in type(change).model_fields:
         if name in change.model_fields_set:
             value = getattr(change, name)
-            shown = settings_of(value, f"{at}{name}.") if isinstance(value, Spec) else [f"{at}{name}={_shown(value)}"]
-            listed += shown
+            if isinstance(value, Spec) and not isinstance(value, ServedModel):
+                listed += settings_of(value, f"{at}{name}.")
+            else:
+                listed.append(f"{at}{name}={_shown(value)}")
     return listed
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, ServedModel):
+        return value.label
     if isinstance(value, tuple | list):
         return f"[{', '.join(map(_shown, value))}]"
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

@@ -6,27 +6,24 @@ of a model at an OpenAI-compatible endpoint. This module must not know how a mod
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 from urllib.parse import parse_qsl, urlsplit
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from harness.suite import secrets
+from harness.suite.addresses import Dollars, Header, Texts, Url, Variable, can_be_sent
 from harness.suite.fields import Above0, Count, Place, Positive, Share, Spec
 from harness.suite.local_models import LocalModel
 
 EMBEDDED_PREFIX = "embedded:"
 SMALL = "embedded:smollm2-135m-instruct"
 
-Role = Literal["synthesizer", "labeler", "judge", "generator", "rewriter"]
-ROLES: tuple[Role, ...] = get_args(Role)
+Role = Literal["synthesizer", "labeler", "judge", "generator", "rewriter", "retriever", "reranker", "system"]
+"""Who asks an endpoint. The last three are parts of a pipeline and a whole one, which say where they are served."""
+ROLES: tuple[Role, ...] = ("synthesizer", "labeler", "judge", "generator", "rewriter")
 PromptName = Literal["question", "keyword", "claim", "label", "instruct", "rewrite"]
 """What an endpoint is asked by a text that a suite may replace; the first three are kinds of synthetic queries."""
-Dollars = Annotated[float, Field(ge=0)]
 OWN_KEYS = {
     "model": "model", "temperature": "temperature", "seed": "seed", "max_tokens": "max_tokens",
     "max_completion_tokens": "max_tokens", "reasoning_effort": "reasoning_effort", "stream": "stream",
@@ -39,27 +36,16 @@ SERVED_KEYS = ("headers", "query", "extra_body", "reasoning_effort", "key_header
 """What only a model at an endpoint can be given."""
 
 
+def place_of(role: Role) -> str:
+    """Return the key of a suite that says where a role is served."""
+    if role == "system":
+        return "external.endpoint"
+    return f"llm.{role}" if role in ROLES else f"pipeline.{role}.endpoint"
+
+
 def is_local(model: str) -> bool:
     """Whether a model runs in process."""
     return model.startswith(EMBEDDED_PREFIX) or Path(model).expanduser().is_dir()
-
-
-def _texts(value: object) -> object:
-    """YAML reads ``api-version: 2024-10-21`` as a date, and a number as a number; both are sent as texts."""
-    if not isinstance(value, Mapping):
-        return value
-    return {str(name): _text(one) for name, one in value.items()}
-
-
-def _text(value: object) -> object:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, date):
-        return value.isoformat()
-    return str(value) if isinstance(value, int | float) else value
-
-
-Texts = Annotated[dict[str, str], BeforeValidator(_texts)]
 
 
 class Llm(LocalModel):
@@ -78,8 +64,8 @@ class Llm(LocalModel):
     """
 
     model: Place = SMALL
-    base_url: str | None = None
-    api_key_env: str = "OPENAI_API_KEY"
+    base_url: Url | None = None
+    api_key_env: Variable = "OPENAI_API_KEY"
     max_concurrency: Positive = 8
     temperature: Annotated[float, Field(ge=0, le=2)] | None = 0.0
     seed: Count | None = 0
@@ -96,35 +82,7 @@ class Llm(LocalModel):
     headers: Texts = Field(default_factory=dict)
     query: Texts = Field(default_factory=dict)
     extra_body: dict[str, Any] = Field(default_factory=dict)
-    key_header: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]+$")] | None = None
-
-    @field_validator("api_key_env")
-    @classmethod
-    def _names_a_variable(cls, name: str) -> str:
-        if not secrets.VARIABLE.fullmatch(name) or secrets.looks_like_key(name):
-            raise ValueError(
-                "is no name of an environment variable; write the name of the variable that holds the key, such as "
-                "OPENAI_API_KEY, and never the key itself"
-            )
-        return name
-
-    @field_validator("base_url")
-    @classmethod
-    def _gives_nothing_away(cls, url: str | None) -> str | None:
-        if url is not None and (wrong := secrets.wrong_in_address(url)):
-            raise ValueError(f"'base_url' {wrong}; use 'api_key_env', or 'query' or 'headers' with a ${{VARIABLE}}")
-        return url
-
-    @field_validator("headers", "query")
-    @classmethod
-    def _refers_to_secrets(cls, given: dict[str, str]) -> dict[str, str]:
-        found = [secrets.mask(name) for name, value in given.items() if secrets.literal_secret(name, value)]
-        if found:
-            raise ValueError(f"holds a secret ({', '.join(found)}); write ${{VARIABLE}}, and set it in the environment")
-        wrong = [name for name, value in given.items() if not (name.isascii() and value.isascii() and name.strip())]
-        if wrong or any("\n" in value or "\r" in value for value in given.values()):
-            raise ValueError("must be plain ASCII on one line")
-        return given
+    key_header: Header | None = None
 
     @field_validator("extra_body")
     @classmethod
@@ -135,13 +93,7 @@ class Llm(LocalModel):
         for name in ("messages", "n"):
             if name in body:
                 raise ValueError(f"{name!r} is set by the harness; leave it out")
-        if found := list(secrets.in_body(body)):
-            raise ValueError(f"holds a secret ({', '.join(found)}); write ${{VARIABLE}}, and set it in the environment")
-        try:
-            json.dumps(body, allow_nan=False)
-        except (TypeError, ValueError):
-            raise ValueError("holds what is no JSON, such as a date or NaN; put it in quotes") from None
-        return body
+        return can_be_sent(body)
 
     @model_validator(mode="after")
     def _served(self) -> Llm:

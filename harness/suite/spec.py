@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from harness.suite.bounds import Diagnose, Gate, Limits, OnInconclusive, Prices
 from harness.suite.declining import AbstentionSentences, own_sentences
 from harness.suite.execution import Execution
+from harness.suite.external import External
 from harness.suite.factorial import Design, combinations_of, factors_of
 from harness.suite.fields import MeasureField, MeasureName, Name, Pattern, Positive, Seed, Share, Spec, Unique
 from harness.suite.pipeline import Generator, Pipeline, PipelineChange, changed_pipeline, settings_of
@@ -70,7 +71,8 @@ class Candidate(Spec):
     """A set of changes to the pipeline: the parts that are tuned, in this order, and changes of their recipes and data.
 
     Each part is trained on the output of the parts before it: ``[retriever, reranker]`` trains the reranker on runs of
-    the tuned retriever, ``[reranker, retriever]`` on runs of the untuned one.
+    the tuned retriever, ``[reranker, retriever]`` on runs of the untuned one. An `external` system stands for the whole
+    pipeline, and is changed by nothing.
     """
 
     tune: Annotated[tuple[Part, ...], Unique] = ()
@@ -82,6 +84,7 @@ class Candidate(Spec):
     mine: MineChange = MineChange()
     label: LabelChange = LabelChange()
     instruct: InstructChange = InstructChange()
+    external: External | None = None
 
     @property
     def changes(self) -> dict[str, Change]:

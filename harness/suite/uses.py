@@ -202,7 +202,7 @@ def pipeline_models(
     # Training data are mined with the vectors of the retriever's model, whatever kind of retriever serves.
     if retriever.kind in RETRIEVER_MODELS:
         yield ModelUse(key("retriever"), retriever.model, RETRIEVER_MODELS[retriever.kind])
-    if reranker is not None:
+    if reranker is not None and reranker.kind in RERANKER_MODELS:
         part: Part = "reranker" if reranker.model is not None else "retriever"
         kind, model = RERANKER_MODELS[reranker.kind], reranker.model or retriever.model
         yield ModelUse(key(part), model, kind, as_is="reranker" not in tuned)

@@ -62,10 +62,12 @@ def table(found: Gating) -> Table:
 
 def _caption(found: Gating) -> str:
     measured = any(one.comparison for one in found.verdicts)
-    probed = any(one.value is not None for one in found.verdicts)
+    probed = any(one.value is not None and one.about != "drift" for one in found.verdicts)
+    drifted = any(one.value is not None and one.about == "drift" for one in found.verdicts)
     return join(
         "Intervals are simultaneous: they hold for all gated measures of all systems at once." if measured else "",
         "Figures of the probe: now, and the bound; a latency has an interval of its own." if probed else "",
+        "Drift: the mean of the served row minus that of the row here, and the tolerance." if drifted else "",
         "Advisory gates are shown and never fail." if any(one.advisory for one in found.verdicts) else "",
     )
 
@@ -81,9 +83,11 @@ def _row(one: Gated) -> tuple[Cell, ...]:
 
 
 def _amount_cell(one: Gated, value: float | None) -> Cell:
-    """Return a figure of the probe, in dollars or milliseconds."""
+    """Return a figure of the probe, in dollars or milliseconds, or a difference of means."""
     if value is None:
         return Cell(decimals.NONE)
+    if one.about == "drift":
+        return number(value, "difference")
     return number(value, "dollars") if one.gate.startswith("cost") else number(value, "ms", " ms")
 
 
@@ -211,7 +215,15 @@ def _of_the_rest(one: Gated) -> str:
     return f"{opening}: {fmt.bare(one.reason)}."
 
 
+def _of_drift(one: Gated) -> str:
+    bound = decimals.fixed(one.bound, 4)
+    size, why = fmt.counted(one.n, "query", "queries"), fmt.bare(one.reason)
+    return f"{one.label}, {one.gate}: {decimals.signed(one.value)} ({size}) is {one.verdict} {bound}; {why}."
+
+
 def _of_figure(one: Gated) -> str:
+    if one.about == "drift":
+        return _of_drift(one)
     now = join(_amount(one, one.value), _range(one), f"({fmt.counted(one.n, 'single query', 'single queries')})")
     if one.bound is None:
         return f"{one.label}, {one.gate}: {now}, {one.verdict} ({fmt.bare(one.reason)})."

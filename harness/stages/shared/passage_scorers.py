@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
+from harness.llm.served_reranker import EndpointReranker
 from harness.models.token_batches import count_longer
 from harness.models.token_encoders import encode_tokens, token_chunks
 from harness.models.token_vectors import TokenIndex, max_sim
@@ -98,6 +99,26 @@ class LateInteractionScorer:
             "passages encoded": len(texts),
             "cut at max_length": count_longer(self.model, self.model.prompts.get("document") or "")(texts),
         }
+
+
+class EndpointScorer:
+    """A reranker that a server runs; `fresh` sends every request, whatever the cache has."""
+
+    def __init__(self, client: EndpointReranker, documents: Mapping[str, Document], fresh: bool = False) -> None:
+        self.client, self.documents, self.fresh = client, documents, fresh
+
+    def past_cache(self) -> EndpointScorer:
+        """Return the same scorer, which sends every request."""
+        return EndpointScorer(self.client, self.documents, fresh=True)
+
+    def score(self, pools: Sequence[Pool], progress: Progress = _silent) -> list[list[float]]:
+        """Return the scores that the server gives. Raises ValueError if it gives none for a pool."""
+        asked = [(pool.query, [self.documents[doc_id].content for doc_id in pool.doc_ids]) for pool in pools]
+        return self.client.score(asked, progress, self.fresh)
+
+    def notes(self, pools: Sequence[Pool]) -> dict[str, Any]:
+        """Return nothing: the server does not say what it truncates."""
+        return {}
 
 
 def pairs_of(pools: Sequence[Pool], documents: Mapping[str, Document]) -> list[tuple[str, str]]:

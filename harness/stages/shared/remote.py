@@ -8,11 +8,11 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic import Field
 
-from harness.llm import Chat
+from harness.llm import Spent
 from harness.suite.fields import Spec
 from harness.values.records import Usage
 
@@ -78,8 +78,15 @@ def remedy(reason: str) -> str:
     return "run again to ask for these only, or use a more capable or more steady model"
 
 
-def usage(units: int, chat: Chat, notes: Mapping[str, Any]) -> Usage:
-    """What a stage used of a chat that only it has asked."""
+class Paid(Protocol):
+    """A chat, or a client of a served model: it knows what it has used."""
+
+    @property
+    def spent(self) -> Spent: ...
+
+
+def usage(units: int, chat: Paid, notes: Mapping[str, Any]) -> Usage:
+    """What a stage used of a chat, or of a served model, that only it has asked."""
     spent = chat.spent
     counted = {"asked of the endpoint": spent.asked, "of these known from the cache": spent.known}
     counted |= {MENDED: spent.mended} if spent.mended else {}
