@@ -21,7 +21,8 @@ from harness.values.records import ScoreTable
 
 ALIASES = {"p": "precision", "r": "recall", "rr": "mrr", "ap": "map", "success": "hit_rate", "hit": "hit_rate"}
 """Names of measures in trec_eval and ir_measures, where the harness has another name for the same."""
-QUERY_NAMES = frozenset(["query", "query-id", "queryid", "qid", "q-id", "topic", "topic-id", "id"])
+QUERY_NAMES = frozenset(["query", "query-id", "queryid", "qid", "q-id", "topic", "topic-id", "id", "task"])
+"""Heads of the first column of a table; scores by task can be compared like scores by query."""
 WHOLE = frozenset(["all", "amean", "mean"])
 """What stands in the place of a query where a mean is written."""
 ABSENT, FAILED = frozenset(["", "-"]), frozenset(["failed", "nan", "none", "null"])
