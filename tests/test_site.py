@@ -128,7 +128,7 @@ def test_how_a_command_is_called_and_what_it_takes_by_default() -> None:
     assert reference_cli.usage("export") == "harness export CANDIDATE DIR [OPTIONS]"
     options = {one.written: one for one in reference_cli.parameters("diagnose")}
     assert options["`SUITE`"].required
-    assert options["`--split dev|test`"].default == "`dev`"
+    assert options["`--split {dev,test}`"].default == "`dev`"
     assert options["`--store PLACE`"].default == "`.harness`"
     assert options["`--json`"].default == ""
     seed = next(one for one in reference_cli.parameters("run") if one.written == "`--seed N`")
@@ -263,3 +263,11 @@ def test_a_site_with_warnings_is_refused(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(make_site.subprocess, "run", lambda *args, **more: done)
     with pytest.raises(SystemExit, match="the site has warnings"):
         make_site.build(tmp_path / "out")
+
+
+def test_lists_within_lists_and_comments_are_written_for_python_markdown() -> None:
+    text = "1. One:\n   * nested\n     goes on\n\n```yaml\ngates:\n  - {measure: x}\n```\n\n<!-- here -->\n* item\n"
+    shown = make_site.as_markdown(text)
+    assert "\n    * nested\n     goes on\n" in shown
+    assert "\n  - {measure: x}\n" in shown
+    assert "<!-- here -->\n\n* item" in shown

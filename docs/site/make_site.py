@@ -47,7 +47,7 @@ def lay_out(out: Path) -> Path:
     ignored = shutil.ignore_patterns("site", "*.json", "__pycache__")
     shutil.copytree(ROOT / "docs", pages, ignore=ignored)
     for path in pages.rglob("*.md"):
-        path.write_text(with_files(path), encoding="utf-8")
+        path.write_text(as_markdown(with_files(path)), encoding="utf-8")
     for name, text in generated().items():
         (pages / name).parent.mkdir(exist_ok=True)
         (pages / name).write_text(text, encoding="utf-8")
@@ -113,6 +113,18 @@ def unlisted(pages: Path) -> list[str]:
     """Return pages that the navigation lacks, and those that it has and that there are not."""
     found = {path.relative_to(pages).as_posix() for path in pages.rglob("*.md")}
     return sorted(found ^ set(navigation()))
+
+
+def as_markdown(text: str) -> str:
+    """Return a page as Python-Markdown reads it, where that differs from what forges read.
+
+    A nested list is indented by four blanks, and a comment has an empty line below it. Code stays as it is.
+    """
+    parts = re.split(r"(^ *```.*?^ *```[ ]*$)", text, flags=re.MULTILINE | re.DOTALL)
+    for number in range(0, len(parts), 2):
+        nested = re.sub(r"^ {2,3}(?=[*-] )", " " * 4, parts[number], flags=re.MULTILINE)
+        parts[number] = re.sub(r"^(<!-- .* -->)\n(?=\S)", r"\1\n\n", nested, flags=re.MULTILINE)
+    return "".join(parts)
 
 
 # ---- HTML

@@ -63,7 +63,10 @@ def _plain(kind: Any) -> tuple[Any, bool]:
 
 
 def _word(kind: Any) -> str:
-    return "|".join(map(str, get_args(kind))) if get_origin(kind) is Literal else WORDS.get(kind, "VALUE")
+    if get_origin(kind) is Literal:
+        # Without bars, which would end the cell of a table.
+        return f"{{{','.join(map(str, get_args(kind)))}}}"
+    return WORDS.get(kind, "VALUE")
 
 
 def _least(value: float | None) -> str:
@@ -77,7 +80,7 @@ def _most(value: float | None) -> str:
 def _shown(default: Any, required: bool) -> str:
     if required:
         return "required"
-    return "" if default in (None, False, ()) else code(default)
+    return "" if default is None or default is False else code(default)
 
 
 def usage(verb: str) -> str:
