@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -278,3 +279,27 @@ def test_every_command_of_the_page_runs(tmp_path: Path, call: Callable[..., Left
         code, out, error = call(name, *arguments)
         assert (code, error) == (0, ""), f"{line}\n{out}{error}"
         assert "ndcg@10" in out
+
+
+@pytest.mark.shared
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_two_runs_of_scifact_give_the_published_mean_and_a_verdict(tmp_path: Path, call: Callable[..., Left]) -> None:
+    from harness.experiments import benchmark
+
+    if "HARNESS_DATA" not in os.environ:
+        pytest.skip("HARNESS_DATA names no folder of datasets")
+    done = benchmark.run("scifact", Path(os.environ.get("HARNESS_STORE", tmp_path)))
+    runs = {path.name.partition(".")[0]: str(path) for path in (done.folder / "runs").iterdir()}
+    qrels = str(Path(os.environ["HARNESS_DATA"]) / "scifact" / "qrels" / "test.tsv")
+    found = json.loads(call("score", runs["untuned"], qrels, "--json")[1])
+    assert found["means"]["ndcg@10"] == pytest.approx(0.6451, abs=0.005)
+    compared = json.loads(call("compare", runs["bm25"], runs["untuned"], "--qrels", qrels, "--json")[1])
+    (row,) = compared["rows"]
+    print(row)
+    assert row["n_queries"] == 300
+    assert row["detectable"] > 0
+    ranked = json.loads(call("leaderboard", runs["bm25"], runs["untuned"], "--qrels", qrels, "--json")[1])
+    places = {place["label"]: (place["best"], place["worst"]) for place in ranked["boards"][0]["rows"]}
+    apart = row["low"] > 0 or row["high"] < 0
+    assert set(places.values()) == ({(1, 1), (2, 2)} if apart else {(1, 2)})

@@ -112,7 +112,9 @@ def _board(name: str, by_file: Mapping[str, ScoreColumn], groups: Mapping[str, s
     columns = {label: {query: column[query] for query in queries} for label, column in by_file.items()}
     whole = {label: column for label, column in columns.items() if None not in column.values()}
     ranked = ranks(whole, of_query, parse(name)) if whole else []
-    rows = tuple(RankedFile(label=row.name, **_places(row._asdict())) for row in ranked)
+    rows = tuple(
+        RankedFile(label=row.name, mean=row.mean, place=row.place, best=row.best, worst=row.worst) for row in ranked
+    )
     return FileBoard(
         measure=name,
         queries=len(queries),
@@ -120,7 +122,3 @@ def _board(name: str, by_file: Mapping[str, ScoreColumn], groups: Mapping[str, s
         rows=rows,
         unranked=tuple(sorted(columns.keys() - whole.keys())),
     )
-
-
-def _places(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: row[name] for name in ("mean", "place", "best", "worst")}
