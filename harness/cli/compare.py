@@ -17,7 +17,8 @@ from harness.report.content.comparisons import compared as comparison_table
 from harness.report.render.terminal import print_lines, print_table
 
 FIRST = (
-    "A suite with an outcome, the folder of an outcome, accepted scores, any of these with ':system', or a run file."
+    "A suite with an outcome, the folder of an outcome, accepted scores, any of these with ':system', a run file, or a "
+    "file of scores by query."
 )
 
 
@@ -32,7 +33,7 @@ def verb(
     *,
     common: Common,
 ) -> None:
-    """Compare two outcomes, systems or run files, with confidence intervals."""
+    """Compare two outcomes, systems, run files or files of scores, with confidence intervals."""
     rules = RunRules(common.relevance_level, common.exclude_own)
     if qrels is None and rules != RunRules():
         hint = "set evaluate.relevance_level or evaluate.exclude_own in the suite, and run it"

@@ -32,9 +32,12 @@ VERBS = {
     "judge": (MEASURE, "Calibrate the LLM judge of a suite against human ratings."),
     "accept": (COMPARE, "Accept the latest outcome of a suite as the baseline of its gate."),
     "gate": (COMPARE, "Compare the latest outcome of a suite with the accepted scores; exit with 1 if a gate fails."),
-    "compare": (COMPARE, "Compare two outcomes, systems or run files, with confidence intervals."),
+    "compare": (COMPARE, "Compare two outcomes, systems, run files or files of scores, with confidence intervals."),
     "score": (COMPARE, "Score a TREC run file of any system."),
-    "leaderboard": (COMPARE, "Rank the systems of every suite, with confidence intervals for the ranks."),
+    "leaderboard": (
+        COMPARE,
+        "Rank the systems of every suite, or run files, with confidence intervals for the ranks.",
+    ),
     "export": (DEPLOY, "Write the tuned models of a candidate, its pipeline and a model card to a folder."),
 }
 """Verb -> its heading in the help, and its summary, in the order of use. A new verb is a module and a line here."""

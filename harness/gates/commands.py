@@ -13,6 +13,7 @@ from harness import provenance
 from harness.errors import ConfigError, Problem
 from harness.gates import compare as comparison
 from harness.gates import preconditions
+from harness.gates.asked import named_measures, rank_measures
 from harness.gates.gate import GateTerms, evaluate
 from harness.gates.pairing import compare_systems
 from harness.gates.reasons import acceptable
@@ -27,11 +28,8 @@ from harness.statistics.verdicts import Gating
 from harness.suite.files import load_suite
 from harness.suite.spec import Suite
 from harness.values.findings import Comparison, Outcome
-from harness.values.measures import Measure, parse
 from harness.values.records import ScoreTable, SystemKey
 from harness.values.systems import BM25
-
-DEFAULT_MEASURE = "ndcg@10"
 
 
 class MeasuredOutcome(NamedTuple):
@@ -260,10 +258,12 @@ def compare(
     first: str, second: str, store: Path, qrels: Path | None, measures: Sequence[str], margin: float | None,
     rules: RunRules = PLAIN,
 ) -> comparison.Compared:  # fmt: skip
-    """Compare two outcomes, two systems, or two run files with judgements: B minus A."""
+    """Compare two outcomes, two systems, two run files with judgements, or two files of scores: B minus A."""
     if margin is not None and not math.isfinite(margin):
         raise ConfigError(Problem("--margin", f"should be a finite number, not {margin}"))
     files = [Path(text) for text in (first, second) if Path(text).is_file()]
+    if qrels is None and len(files) == 2:
+        return comparison.compare_scores(files[0], files[1], named_measures(measures), margin)
     if qrels is None and files:
         raise ConfigError(Problem(str(files[0]), "a run file needs judgements", "add --qrels FILE"))
     if qrels is None:
@@ -271,29 +271,10 @@ def compare(
         compared = comparison.compare(*sides, margin)
         return compared._replace(remarks=[*compared.remarks, comparison.OWN_FAMILY])
     return comparison.compare_runs(
-        Path(first), Path(second), comparison.ScoringSettings(qrels, _measures(measures), rules, margin)
+        Path(first), Path(second), comparison.ScoringSettings(qrels, rank_measures(measures), rules, margin)
     )
 
 
 def score(run: Path, qrels: Path, measures: Sequence[str], rules: RunRules = PLAIN) -> RunScores:
     """Score a TREC run of any system."""
-    return score_files(run, qrels, _measures(measures), rules)
-
-
-def _measures(names: Sequence[str]) -> list[Measure]:
-    problems: list[Problem] = []
-    measures: list[Measure] = []
-    for name in names or (DEFAULT_MEASURE,):
-        try:
-            measures.append(parse(name))
-        except ValueError as error:
-            problems.append(Problem("--measure", str(error)))
-            continue
-        if not measures[-1].is_rank:
-            problems.append(Problem("--measure", f"{name} needs answers", f"take one such as {DEFAULT_MEASURE}"))
-        elif measures[-1].in_words:
-            what = f"{name} needs the passages and judged spans, which a run file does not hold"
-            problems.append(Problem("--measure", what, f"take one such as {DEFAULT_MEASURE}"))
-    if problems:
-        raise ConfigError(problems)
-    return list(dict.fromkeys(measures))
+    return score_files(run, qrels, rank_measures(measures), rules)

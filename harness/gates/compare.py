@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from harness.errors import ConfigError, NotComparable, Problem, nearest
-from harness.gates.run_files import PLAIN, QrelsFile, RunRules, read_all, read_qrels_file, score
+from harness.gates.published import AS_PUBLISHED, ScoreFile, read_score_file, unknown_in_words
+from harness.gates.run_files import OWN_GROUPS, PLAIN, QrelsFile, RunRules, read_all, read_qrels_file, score
 from harness.gates.run_lines import read_run
 from harness.hashing import digest_of
 from harness.results import baselines, outcomes, sharing
@@ -155,9 +156,29 @@ def compare_runs(first: Path, second: Path, by: ScoringSettings) -> Compared:
         remarks = remarks or scores.judged.remarks(by.rules)
         remarks += [f"{path}: {line}" for line in scores.run_remarks()]
         repairs += file.repairs
-    remarks.append("Every query is its own group: the intervals are too narrow if queries belong together.")
+    remarks.append(OWN_GROUPS)
     compared = compare(sides[0], sides[1], by.margin)
     return compared._replace(remarks=[*compared.remarks, *remarks], repairs=repairs)
+
+
+def compare_scores(
+    first: Path, second: Path, measures: Sequence[Measure] = (), margin: float | None = None
+) -> Compared:
+    """Compare two files of scores by query on `measures`, or on every measure they share; see `read_score_file`.
+
+    Groups are those of the first file that names some. Raises DataError with the problems of both files, and what
+    `compare` raises.
+    """
+    files: list[ScoreFile] = read_all((read_score_file, first), (read_score_file, second))
+    groups = next((file.table.groups for file in files if file.grouped), {})
+    sides = []
+    for path, file in zip((first, second), files, strict=True):
+        chosen = {name: column for name, column in file.table.values.items() if not measures or parse(name) in measures}
+        own = {query: groups.get(query, query) for query in file.table.groups}
+        sides.append(Side(str(path), {RUN: ScoreTable(chosen, own)}, {}, {}, {RUN: path.name}))
+    compared = compare(sides[0], sides[1], margin)
+    told = [AS_PUBLISHED, *unknown_in_words(dict(zip((str(first), str(second)), files, strict=True)))]
+    return compared._replace(remarks=[*compared.remarks, *told, *([] if groups else [OWN_GROUPS])])
 
 
 def _whole(text: str, store: Path) -> Side | None:

@@ -40,6 +40,7 @@ class RunRules(NamedTuple):
 
 
 PLAIN = RunRules()
+OWN_GROUPS = "Every query is its own group: the intervals are too narrow if queries belong together."
 
 
 class QrelsFile(NamedTuple):

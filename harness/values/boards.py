@@ -68,3 +68,28 @@ class Board(Frozen):
     questions: SyntheticQuestions | None = None
     rows: tuple[Placed, ...]
     unranked: tuple[str, ...] = ()
+
+
+class RankedFile(Frozen):
+    """A run file, or a file of scores, on a board of files: its rank, and the confidence interval of its rank."""
+
+    label: str
+    mean: float
+    place: int
+    best: int
+    worst: int
+
+    @property
+    def top(self) -> bool:
+        """Whether no other file is significantly better."""
+        return self.best == 1
+
+
+class FileBoard(Frozen):
+    """Files ranked by one measure over the queries that all of them have; `unranked` have failed scores."""
+
+    measure: str
+    queries: int
+    groups: int
+    rows: tuple[RankedFile, ...]
+    unranked: tuple[str, ...] = ()

@@ -11,12 +11,13 @@ from harness.report.model import VERDICT_TONES, Cell, Column, Table, cells, diff
 from harness.report.view import BASELINE, is_rank
 from harness.text import decimals
 from harness.text.decimals import finite
-from harness.values.boards import Board, Past, Placed
+from harness.values.boards import Board, FileBoard, Past, Placed, RankedFile
 
 PASTS_SHOWN = 5
 GAIN = f"gain over {BASELINE}"
 """The column of gains."""
 BUILD_COST = "build cost"
+RANKS = "Ranks are given with their confidence intervals, from simultaneous intervals of all pairwise differences."
 
 
 def from_accepted(boards: Sequence[Board]) -> bool:
@@ -28,18 +29,25 @@ def sentences(board: Board) -> Iterable[str]:
     """Return who is first, as far as the intervals allow to say; before it, that the questions are synthetic."""
     if synthetic := first_line(board.questions):
         yield synthetic
-    top = [row.label for row in board.rows if row.top]
-    if len(top) == 1:
-        yield f"{top[0]} is first: it is significantly better than every other system."
-    elif len(top) == len(board.rows):
-        yield "No system is significantly better than another: this test set cannot rank them."
-    else:
-        yield (
-            f"The top group: {fmt.listed(top)}. No system is significantly better than any of these; every other "
-            "system is significantly worse than one of them."
-        )
+    yield from who_is_first(board, "system")
     if board.unranked:
         yield f"Not ranked, because scores failed: {fmt.listed(list(board.unranked))}."
+
+
+def who_is_first(board: Board | FileBoard, what: str) -> Iterable[str]:
+    """Return who is first, as far as the intervals allow to say; `what` is what the rows are."""
+    top = [row.label for row in board.rows if row.top]
+    if len(board.rows) < 2:
+        return
+    if len(top) == 1:
+        yield f"{top[0]} is first: it is significantly better than every other {what}."
+    elif len(top) == len(board.rows):
+        yield f"No {what} is significantly better than another: this test set cannot rank them."
+    else:
+        yield (
+            f"The top group: {fmt.listed(top)}. No {what} is significantly better than any of these; every other "
+            f"{what} is significantly worse than one of them."
+        )
 
 
 def facts(board: Board) -> tuple[str, ...]:
@@ -71,7 +79,7 @@ def standing(board: Board) -> Table:
         tuple(_row(row) for row in board.rows),
         join(
             f"{', '.join(facts(board))}.",
-            "Ranks are given with their confidence intervals, from simultaneous intervals of all pairwise differences. "
+            RANKS,
             f"Times are of one machine{machine} and do not compare with others.",
         ),
         keys=2,
@@ -92,7 +100,19 @@ def _row(row: Placed) -> tuple[Cell, ...]:
     )
 
 
-def rank_text(row: Placed) -> str:
+def standing_of_files(board: FileBoard) -> Table:
+    """Return files by rank, with who is first below."""
+    unranked = f"Not ranked, because scores failed: {fmt.listed(list(board.unranked))}." if board.unranked else ""
+    return Table(
+        f"{board.measure} over {fmt.over(board.queries, board.groups)}",
+        (*left("rank", "file"), Column(board.measure)),
+        tuple(cells(rank_text(row), row.label, number(row.mean, "mean")) for row in board.rows),
+        join(*who_is_first(board, "file"), unranked, RANKS),
+        keys=2,
+    )
+
+
+def rank_text(row: Placed | RankedFile) -> str:
     """Return ``1``, or ``2-5`` with a dash between the ends of the interval of a rank."""
     return f"{row.best}" if row.best == row.worst else f"{row.best}\N{EN DASH}{row.worst}"
 
