@@ -142,7 +142,7 @@ class _Diagnosing:
         update = {"seconds": time.perf_counter() - started, "notes": notes}
         diagnosis = diagnosis.model_copy(update=update)
         all_rows = [row for of_system in rows.values() for row in of_system]
-        return Diagnosed(diagnosis, reports.write_diagnosis(diagnosis, session.root, all_rows))
+        return Diagnosed(diagnosis, reports.write_diagnosis(diagnosis, session.root, all_rows, session.suite.track))
 
     def _plan(self, dataset: Dataset) -> DiagnosisPlan:
         """The plan, without training-free candidates that take too long."""
