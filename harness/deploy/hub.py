@@ -29,19 +29,19 @@ def check(repository: str) -> None:
 
 
 def push(folder: Path, repository: str, message: str, public: bool = False) -> str:
-    """Upload the files of a folder in one commit, and return the address of the repository.
+    """Upload the files of a folder, and return the address of the repository.
 
     It is made if there is none: private, unless it is to be `public`. Files of an older export with other names stay.
     Raises ConfigError if the hub refuses or cannot be reached.
     """
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
 
     api = HfApi()
     try:
         made = api.create_repo(repository, private=not public, exist_ok=True)
         api.upload_folder(repo_id=repository, folder_path=folder, commit_message=message)
-    except (HfHubHTTPError, LocalTokenNotFoundError, OSError, ValueError) as error:
+    except Exception as error:
+        # Its client raises errors of the libraries below it, of many kinds.
         raise ConfigError(_refusal(error, repository)) from error
     return str(made)
 

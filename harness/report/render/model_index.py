@@ -9,7 +9,10 @@ from harness.text.decimals import finite
 from harness.values.findings import Outcome, Summary, SystemInfo
 
 EVAL_RESULTS = ".eval_results"
-HUB = re.compile(r"hf://(?:datasets/)?(?P<id>[^@]+?/[^/@]+)(?:@(?P<revision>[^/]+))?(?:/(?P<config>[^/@]+))?")
+HUB = re.compile(
+    r"hf://(?:datasets/)?(?P<id>[^@]+?/[^/@]+)"
+    r"(?:@(?P<revision>refs/convert/\w+|refs/pr/\d+|[^/]+))?(?:/(?P<config>[^/@]+))?"
+)
 DIGITS = 5
 """Decimals of a score: more would say nothing."""
 TASK = "default"
