@@ -79,7 +79,7 @@ def write_onnx(model: Any, path: Path) -> None:
             return self.model(**given, return_dict=True).last_hidden_state
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    axes = {name: {0: torch.export.Dim("batch", max=4096), 1: torch.export.Dim.AUTO} for name in names}
+    axes = {name: {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC} for name in names}
     with _quietly(), torch.inference_mode():
         torch.onnx.export(
             States().eval(), (), str(path), kwargs=features, input_names=names, output_names=[STATES],

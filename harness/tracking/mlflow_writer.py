@@ -152,9 +152,7 @@ def _parts(values: Sequence[Any], most: int) -> Iterator[Sequence[Any]]:
 
 def _address(place: _Place, run_id: str) -> str:
     """Return where a browser shows a run; empty where MLflow's store is no server."""
-    from mlflow.tracking._tracking_service.utils import get_tracking_uri
-
-    address = str(place.client.tracking_uri or get_tracking_uri())
+    address = str(place.client.tracking_uri)
     if not address.startswith(("http://", "https://")):
         return ""
     return f"{address.rstrip('/')}/#/experiments/{place.experiment}/runs/{run_id}"
